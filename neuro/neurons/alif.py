@@ -1,0 +1,125 @@
+"""LIF with a learnable leak and a learnable, adaptive threshold.
+
+    v[t] = v[t-1] + leak (x[t] - v[t-1])
+    a[t] = rho a[t-1]
+    s[t] = 1 if v[t] >= threshold + a[t] else 0
+    v[t] = v[t] - (threshold + a[t]) s[t]  (reset "soft"),  or 0 where s[t] = 1  (reset "hard")
+    a[t] = a[t] + beta s[t]
+
+``leak`` (as a sigmoid) and ``threshold`` are trained, as in Qiu et al. 2024 (arXiv 2406.03046).
+``beta > 0`` adds spike-triggered adaptation (Bellec et al. 2018); with beta = 0 it is off.
+The gradient does not pass through the spikes of the reset and of the adaptation.
+Axes: B batch, ``*N`` the population's shape.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuro.neurons.base import Coefficients, Param, as_array, coefficients, like, require
+from neuro.neurons.lif import Reset, reset_membrane
+from neuro.surrogate import Surrogate, arctan, spike
+from neuro.units import Seconds, Ticks
+
+
+class ALIFState(NamedTuple):
+    """Membrane after reset, and threshold adaptation, in weight units."""
+
+    v: Float[Tensor, "B *N"]
+    a: Float[Tensor, "B *N"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ALIF:
+    """Parameters of an ALIF population.
+
+    leak: part of the distance to the input that v covers in a tick, 0 < leak <= 1.
+    threshold: firing threshold at rest [weight units], > 0.
+    beta: rise of the threshold at a spike [weight units], >= 0.
+    rho: decay of that rise in a tick, 0 <= rho <= 1.
+    reset: "soft" subtracts the threshold, "hard" sets the membrane to 0.
+    surrogate: derivative of the spike, as a function of v - threshold - a.
+    """
+
+    leak: Param = 0.5
+    threshold: Param = 0.5
+    beta: Param = 0.0
+    rho: Param = 0.9
+    reset: Reset = "hard"
+    surrogate: Surrogate = arctan
+
+    def __post_init__(self) -> None:
+        leak, threshold = as_array(self.leak), as_array(self.threshold)
+        beta, rho = as_array(self.beta), as_array(self.rho)
+        require((leak > 0) & (leak <= 1), "ALIF.leak must be in (0, 1]", leak, "0.5 is usual")
+        require(
+            threshold > 0, "ALIF.threshold must be > 0", threshold, "lower the learning rate"
+        )
+        require(beta >= 0, "ALIF.beta must be >= 0", beta, "0 switches the adaptation off")
+        require((rho >= 0) & (rho <= 1), "ALIF.rho must be in [0, 1]", rho, "0.9 is usual")
+        if self.reset not in ("soft", "hard"):
+            raise ValueError(f"ALIF.reset must be 'soft' or 'hard', got {self.reset!r}")
+
+    def initial(self, x: Float[Tensor, "B *N"]) -> ALIFState:
+        """Return the state at rest for inputs like ``x``."""
+        return ALIFState(v=torch.zeros_like(x), a=torch.zeros_like(x))
+
+    def step(
+        self,
+        x: Float[Tensor, "B *N"],
+        state: ALIFState,
+        dt: Seconds,  # noqa: ARG002
+    ) -> tuple[Float[Tensor, "B *N"], ALIFState]:
+        """Advance one tick: (spikes, next state)."""
+        leak = like(self.leak, x)
+        v = (1 - leak) * state.v + leak * x
+        a = like(self.rho, x) * state.a
+        threshold = like(self.threshold, x) + a
+        s = spike(v - threshold, self.surrogate)
+        v = reset_membrane(v, s, threshold, self.reset)
+        return s, ALIFState(v=v, a=a + like(self.beta, x) * s.detach())
+
+    def jump(self, v: float, a: float, elapsed: Ticks) -> tuple[float, float]:
+        """Return (v, a) ``elapsed`` ticks later without input or spike: ``step`` in closed form.
+
+        For scalar parameters.
+        """
+        return (1 - float(self.leak)) ** elapsed * v, float(self.rho) ** elapsed * a
+
+    def coefficients(self, dt: Seconds) -> Coefficients:  # noqa: ARG002
+        """Return the normal form; leak and rho are per tick already."""
+        leak = as_array(self.leak)
+        return coefficients(
+            decay=1 - leak,
+            gain=leak,
+            threshold=self.threshold,
+            beta=self.beta,
+            decay_adapt=self.rho,
+            hard=self.reset == "hard",
+        )
+
+    def free(self) -> dict[str, Tensor]:
+        """Return the trainable parameters.
+
+        ``logit_leak`` is float64, so that its sigmoid, rounded to float32, returns ``leak``
+        bit for bit.
+        """
+        leak = torch.as_tensor(as_array(self.leak))
+        return {
+            "logit_leak": torch.log(leak) - torch.log1p(-leak),
+            "threshold": torch.as_tensor(as_array(self.threshold), dtype=torch.float32),
+        }
+
+    def bind(self, free: dict[str, Tensor]) -> Self:
+        """Return this model with its trainable parameters replaced."""
+        leak = torch.sigmoid(free["logit_leak"].double()).float()
+        return replace(self, leak=leak, threshold=free["threshold"])
+
+    @classmethod
+    def with_tau(cls, tau: Seconds, dt: Seconds, threshold: Param = 0.5) -> Self:
+        """Return the ALIF whose membrane decays with time constant ``tau`` [s] at ``dt`` [s]."""
+        return cls(leak=-math.expm1(-dt / tau), threshold=threshold)

@@ -1,0 +1,92 @@
+"""What the neuron models share: parameters that broadcast, and one linear normal form.
+
+Axes: B batch, ``*N`` the shape of the population. A parameter is one number, or an array that
+broadcasts to ``*N`` (for example ``C 1 1``: one value a channel).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Param = float | np.ndarray | Tensor
+
+
+class Coefficients(NamedTuple):
+    """The normal form of every neuron here; one tick is, in this order,
+
+        i = decay_syn * i + x          v = decay * v + gain * i
+        a = decay_adapt * a            s = v >= threshold + a
+        v = 0 (hard) or v - (threshold + a) s (soft)          a = a + beta * s
+
+    All arrays are float64 and broadcast to the population's shape. A read-out has
+    ``fires = False``: its ``v`` is the output and never reset.
+    """
+
+    decay: np.ndarray
+    gain: np.ndarray
+    decay_syn: np.ndarray
+    threshold: np.ndarray
+    beta: np.ndarray
+    decay_adapt: np.ndarray
+    hard: bool
+    fires: bool
+
+
+def coefficients(
+    *,
+    decay: Param,
+    threshold: Param,
+    hard: bool,
+    gain: Param = 1.0,
+    decay_syn: Param = 0.0,
+    beta: Param = 0.0,
+    decay_adapt: Param = 0.0,
+    fires: bool = True,
+) -> Coefficients:
+    """Return the normal form with the unused terms switched off."""
+    return Coefficients(
+        as_array(decay),
+        as_array(gain),
+        as_array(decay_syn),
+        as_array(threshold),
+        as_array(beta),
+        as_array(decay_adapt),
+        hard,
+        fires,
+    )
+
+
+def as_array(p: Param) -> np.ndarray:
+    """Return a parameter as float64."""
+    if isinstance(p, Tensor):
+        p = p.detach().cpu().numpy()
+    return np.asarray(p, np.float64)
+
+
+def like(p: Param, x: Tensor) -> Tensor:
+    """Return a parameter with the dtype and device of ``x``; a tensor keeps its gradient."""
+    if isinstance(p, Tensor):
+        return p.to(dtype=x.dtype, device=x.device)
+    return torch.as_tensor(p, dtype=x.dtype, device=x.device)
+
+
+def frozen(p: Param) -> float | np.ndarray:
+    """Return a parameter as a float, or as a read-only float32 array."""
+    if isinstance(p, Tensor):
+        p = p.detach().cpu().numpy()
+    if isinstance(p, np.ndarray):
+        if p.ndim == 0:
+            return float(p)
+        p = p.astype(np.float32)
+        p.setflags(write=False)
+        return p
+    return float(p)
+
+
+def require(ok: bool | np.ndarray, what: str, value: Param, cure: str) -> None:
+    """Raise a ValueError that names the parameter, its value and the cure, unless all ``ok``."""
+    if not np.all(ok):
+        shown = value if np.ndim(value) == 0 else np.asarray(value)[~np.asarray(ok)].ravel()[0]
+        raise ValueError(f"{what}, got {shown}; {cure}")

@@ -1,0 +1,114 @@
+"""Leaky integrate-and-fire, with an optional synaptic current.
+
+    i[t] = c i[t-1] + x[t]         c = exp(-dt / tau_syn); without tau_syn, i[t] = x[t]
+    v[t] = a v[t-1] + i[t]         a = exp(-dt / tau)
+    s[t] = 1 if v[t] >= threshold else 0
+    v[t] = v[t] - threshold s[t]   (reset "soft")
+    v[t] = 0 where s[t] = 1        (reset "hard")
+
+The gradient does not pass through the spike of the reset (Zenke & Vogels 2021).
+Axes: B batch, ``*N`` the population's shape.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuro.neurons.base import Coefficients, Param, as_array, coefficients, like, require
+from neuro.surrogate import Surrogate, arctan, spike
+from neuro.units import Seconds, Ticks
+
+Reset = Literal["soft", "hard"]
+
+
+class LIFState(NamedTuple):
+    """Membrane after reset, and synaptic current (None without one), in weight units."""
+
+    v: Float[Tensor, "B *N"]
+    i: Float[Tensor, "B *N"] | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LIF:
+    """Parameters of a LIF population.
+
+    tau: membrane time constant [s]; ``math.inf`` for no leak.
+    threshold: firing threshold [weight units], > 0.
+    reset: "soft" subtracts the threshold, "hard" sets the membrane to 0.
+    tau_syn: time constant of the synaptic current [s]; None: the input acts at once.
+    surrogate: derivative of the spike, as a function of v - threshold.
+    """
+
+    tau: Param
+    threshold: Param = 1.0
+    reset: Reset = "soft"
+    tau_syn: Param | None = None
+    surrogate: Surrogate = arctan
+
+    def __post_init__(self) -> None:
+        tau, threshold = as_array(self.tau), as_array(self.threshold)
+        require(tau > 0, "LIF.tau must be > 0 s", tau, "for no leak use tau=math.inf")
+        require(threshold > 0, "LIF.threshold must be > 0", threshold, "scale the weights instead")
+        if self.tau_syn is not None:
+            tau_syn = as_array(self.tau_syn)
+            ok = (tau_syn > 0) & (tau_syn < np.inf)
+            require(ok, "LIF.tau_syn must be > 0 s and finite", tau_syn, "None means no current")
+        if self.reset not in ("soft", "hard"):
+            raise ValueError(f"LIF.reset must be 'soft' or 'hard', got {self.reset!r}")
+
+    def initial(self, x: Float[Tensor, "B *N"]) -> LIFState:
+        """Return the state at rest for inputs like ``x``."""
+        zero = torch.zeros_like(x)
+        return LIFState(v=zero, i=None if self.tau_syn is None else zero)
+
+    def step(
+        self, x: Float[Tensor, "B *N"], state: LIFState, dt: Seconds
+    ) -> tuple[Float[Tensor, "B *N"], LIFState]:
+        """Advance one tick: (spikes, next state)."""
+        k = self.coefficients(dt)
+        i = x if state.i is None else like(k.decay_syn, x) * state.i + x
+        v = like(k.decay, x) * state.v + i
+        threshold = like(self.threshold, x)
+        s = spike(v - threshold, self.surrogate)
+        v = reset_membrane(v, s, threshold, self.reset)
+        return s, LIFState(v=v, i=None if state.i is None else i)
+
+    def jump(self, v: float, i: float, elapsed: Ticks, dt: Seconds) -> tuple[float, float]:
+        """Return (v, i) ``elapsed`` ticks later without input or spike: ``step`` in closed form.
+
+        For scalar parameters. With a current, v gains i c (a^n - c^n) / (a - c).
+        """
+        k = self.coefficients(dt)
+        a, c, n = float(k.decay), float(k.decay_syn), elapsed
+        if c == 0:
+            return a**n * v, 0.0
+        gained = n * c**n if a == c else c * (a**n - c**n) / (a - c)
+        return a**n * v + gained * i, c**n * i
+
+    def coefficients(self, dt: Seconds) -> Coefficients:
+        """Return the normal form at this dt."""
+        syn = 0.0 if self.tau_syn is None else np.exp(-dt / as_array(self.tau_syn))
+        return coefficients(
+            decay=np.exp(-dt / as_array(self.tau)),
+            decay_syn=syn,
+            threshold=self.threshold,
+            hard=self.reset == "hard",
+        )
+
+    def free(self) -> dict[str, Tensor]:
+        """Return the trainable parameters: a LIF has none."""
+        return {}
+
+    def bind(self, free: dict[str, Tensor]) -> Self:  # noqa: ARG002
+        """Return this model with its trainable parameters replaced."""
+        return self
+
+
+def reset_membrane(v: Tensor, s: Tensor, threshold: Tensor, reset: Reset) -> Tensor:
+    """Return the membrane after the spikes ``s``; no gradient through ``s``."""
+    fired = s.detach()
+    return v - threshold * fired if reset == "soft" else v * (1 - fired)

@@ -1,0 +1,74 @@
+"""What every executor returns.
+
+The torch clock, the event engine, the integer reference and Lava all answer with a Record,
+so that plots, energy, verification and tests are written once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Shaped
+
+from neuro.spikes import Events, join
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Operations of one node over a whole run, summed over samples and ticks.
+
+    spikes: spikes that the node emitted (0 for connections).
+    synaptic_events: (spike, target) pairs served through a weight that is not zero.
+    synaptic_events_all: the same, weights of zero included.
+    updates: neuron updates that were computed (0 for connections).
+    """
+
+    spikes: int = 0
+    synaptic_events: int = 0
+    synaptic_events_all: int = 0
+    updates: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The activity of one network over T ticks and B samples.
+
+    executor: who computed it: "torch", "events", "integers" or "lava".
+    spikes: the train of every Input and spiking population, by node name.
+    values: the membrane of every read-out (LI), by node name, axes T B N.
+    counts: operations that the executor itself counted; only the event engine does. The same
+        numbers follow from the spikes alone through :func:`neuro.energy.count`.
+    """
+
+    executor: str
+    ticks: int
+    samples: int
+    spikes: Mapping[str, Events]
+    values: Mapping[str, Shaped[np.ndarray, "T B N"]]
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+
+
+def concatenate(records: list[Record]) -> Record:
+    """Return records of the same network and T as one, along the sample axis."""
+    first = records[0]
+    if {r.ticks for r in records} != {first.ticks} or {r.executor for r in records} != {
+        first.executor
+    }:
+        raise ValueError("only records of one executor and one number of ticks can be joined")
+    counts: dict[str, Counts] = {}
+    for name in first.counts:
+        parts = [r.counts[name] for r in records]
+        counts[name] = Counts(
+            spikes=sum(c.spikes for c in parts),
+            synaptic_events=sum(c.synaptic_events for c in parts),
+            synaptic_events_all=sum(c.synaptic_events_all for c in parts),
+            updates=sum(c.updates for c in parts),
+        )
+    return Record(
+        executor=first.executor,
+        ticks=first.ticks,
+        samples=sum(r.samples for r in records),
+        spikes={k: join([r.spikes[k] for r in records]) for k in first.spikes},
+        values={k: np.concatenate([r.values[k] for r in records], 1) for k in first.values},
+        counts=counts,
+    )

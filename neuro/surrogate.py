@@ -1,0 +1,45 @@
+"""The spike function: a step forward, a chosen derivative backward.
+
+A surrogate is any function of the distance to threshold that returns a derivative of the
+same shape. There is no registry: pass the function.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Surrogate = Callable[[Tensor], Tensor]
+
+
+def triangle(x: Tensor) -> Tensor:
+    """Return max(0, 1 - |x|) (Esser et al. 2016)."""
+    return torch.relu(1 - x.abs())
+
+
+def arctan(x: Tensor) -> Tensor:
+    """Return 1 / (1 + (pi x)^2) (Fang et al. 2021)."""
+    return 1 / (1 + (torch.pi * x) ** 2)
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, derivative: Surrogate) -> Tensor:  # noqa: ARG004
+        return (x >= 0).to(x.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Surrogate], output: Tensor) -> None:  # noqa: ARG004
+        x, ctx.derivative = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return grad * ctx.derivative(x), None
+
+
+def spike(x: Tensor, derivative: Surrogate = arctan) -> Tensor:
+    """Return 1 where x >= 0 and 0 elsewhere; backward multiplies by ``derivative(x)``."""
+    out: Tensor = _Spike.apply(x, derivative)  # type: ignore[no-untyped-call]
+    return out

@@ -1,0 +1,31 @@
+"""Units of the whole project: seconds, ticks and joules.
+
+Time constants and durations are SI seconds. The simulators count in whole ticks of one
+``dt``; the only way from one to the other is :func:`ticks`.
+"""
+
+from typing import NewType
+
+Seconds = NewType("Seconds", float)
+Ticks = NewType("Ticks", int)
+Joules = NewType("Joules", float)
+
+
+def ticks(duration: Seconds, dt: Seconds) -> Ticks:
+    """Return how many steps of length ``dt`` make up ``duration`` [s], exactly.
+
+    >>> ticks(Seconds(0.1), dt=Seconds(0.001))
+    100
+
+    Raises:
+        ValueError: ``duration`` is not a whole number of steps, or ``dt`` is not positive.
+    """
+    if not dt > 0:
+        raise ValueError(f"dt must be > 0 s, got {dt}")
+    n = round(duration / dt)
+    if abs(n * dt - duration) > 1e-6 * dt:
+        raise ValueError(
+            f"duration {duration} s is not a whole number of steps of dt = {dt} s; "
+            f"use {n * dt:g} s, or a dt that divides {duration} s"
+        )
+    return Ticks(n)
