@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,34 +35,44 @@ def is_population(node: Node) -> bool:
 
 def problems_of_wiring(graph: Graph) -> list[str]:
     """Return what is wrong with names, delays, loops and loose ends."""
+    found = _edges_that_lead_nowhere(graph)
+    if not graph.dt > 0:
+        found.append(f"dt must be > 0 s, got {graph.dt}; 1e-3 is usual")
+    if not any(kind(n) == "Input" for n in graph.nodes.values()):
+        found.append("no Input: add one, Input(shape=...)")
+    if found:
+        return found
+    loose = [p for name in graph.nodes for p in _loose_ends(graph, name)]
+    return loose + _loops_that_cannot_run(graph)
+
+
+def _edges_that_lead_nowhere(graph: Graph) -> list[str]:
     found = []
     for e in graph.edges:
         for name in (e.source, e.target):
             if name not in graph.nodes:
                 known = ", ".join(graph.nodes)
-                found.append(f"edge {e.source} -> {e.target}: no node {name!r}; there are {known}")
+                found.append(f"edge {e.source} -> {e.target}: no node {name!r}; have {known}")
         if not isinstance(e.delay, (int, np.integer)) or e.delay < 0:
             found.append(
                 f"edge {e.source} -> {e.target}: delay {e.delay!r} is not a whole number of "
                 "ticks >= 0; convert seconds with neuro.units.ticks"
             )
-    if not graph.dt > 0:
-        found.append(f"dt must be > 0 s, got {graph.dt}; 1e-3 is usual")
-    if found:
-        return found
-    for name, node in graph.nodes.items():
-        ins, outs = graph.into(name), graph.out_of(name)
-        if kind(node) == "Input" and ins:
-            found.append(f"{name}: an Input takes no edge; remove {ins[0].source} -> {name}")
-        if kind(node) != "Input" and not any(e.source != name for e in ins):
-            found.append(f"{name}: no edge feeds this {kind(node)}; connect or remove it")
-        if isinstance(node, LI) and outs:
-            found.append(f"{name}: an LI is a read-out; use LIF or ALIF before {outs[0].target}")
-        if not is_population(node) and not outs:
-            found.append(f"{name}: nothing follows this {kind(node)}; end with a LI or LIF")
-    if not any(kind(n) == "Input" for n in graph.nodes.values()):
-        found.append("no Input: add one, Input(shape=...)")
-    return found + _loops_that_cannot_run(graph)
+    return found
+
+
+def _loose_ends(graph: Graph, name: str) -> list[str]:
+    node, ins, outs = graph.nodes[name], graph.into(name), graph.out_of(name)
+    found = []
+    if kind(node) == "Input" and ins:
+        found.append(f"{name}: an Input takes no edge; remove {ins[0].source} -> {name}")
+    if kind(node) != "Input" and not any(e.source != name for e in ins):
+        found.append(f"{name}: no edge feeds this {kind(node)}; connect or remove it")
+    if isinstance(node, LI) and outs:
+        found.append(f"{name}: an LI is a read-out; use LIF or ALIF before {outs[0].target}")
+    if not is_population(node) and not outs:
+        found.append(f"{name}: nothing follows this {kind(node)}; end with a LI or LIF")
+    return found
 
 
 def _loops_that_cannot_run(graph: Graph) -> list[str]:
@@ -75,11 +85,13 @@ def _loops_that_cannot_run(graph: Graph) -> list[str]:
     passive = {n for n, node in graph.nodes.items() if not is_population(node)}
     cycle = _cycle(graph, [e for e in graph.edges if {e.source, e.target} <= passive])
     if cycle:
-        found.append(f"loop {' -> '.join(cycle)} holds no population; put a LIF or ALIF into it")
+        found.append(
+            f"loop {' -> '.join(cycle)} holds no population; put a LIF or ALIF into it"
+        )
     return found
 
 
-def _cycle(graph: Graph, edges: list) -> list[str]:  # type: ignore[type-arg]
+def _cycle(graph: Graph, edges: list[Any]) -> list[str]:
     sorter = graphlib.TopologicalSorter({n: [] for n in graph.nodes})
     for e in edges:
         sorter.add(e.target, e.source)
@@ -100,7 +112,9 @@ def problems_of_values(graph: Graph) -> list[str]:
                 continue
             bad = ~np.isfinite(np.asarray(value, np.float64))
             if bad.any():
-                where = f" (first at {tuple(map(int, np.argwhere(bad)[0]))})" if bad.ndim else ""
+                where = (
+                    f" (first at {tuple(map(int, np.argwhere(bad)[0]))})" if bad.ndim else ""
+                )
                 found.append(
                     f"{name}.{field}: {int(bad.sum())} of {bad.size} values are NaN or infinite"
                     f"{where}; train with a lower learning rate or clip the gradient"
@@ -163,8 +177,8 @@ def infer_shapes(graph: Graph) -> dict[str, Shape]:
         out = output_shape(graph.nodes[e.target], shapes[e.source])
         if out != shapes[e.target]:
             problems.append(
-                f"edge {e.source} -> {e.target}: brings shape {shapes[e.source]}, which does not "
-                f"add to the other inputs of {e.target} (its output is {shapes[e.target]}); "
+                f"edge {e.source} -> {e.target}: brings shape {shapes[e.source]}, which does "
+                f"not add to the other inputs of {e.target} (it puts out {shapes[e.target]}); "
                 "insert a Dense, Conv2d or Flatten that makes the shapes equal"
             )
     if problems:
@@ -176,12 +190,10 @@ def output_shape(node: Node, given: Shape) -> Shape | str:
     """Return the output shape of a node for an input shape, or what is wrong with it."""
     if is_population(node):
         return _population_shape(node, given)
-    return {
-        "Dense": _dense_shape,
-        "Conv2d": _conv_shape,
-        "AvgPool2d": _pool_shape,
-        "Flatten": lambda _, s: (int(np.prod(s)),),
-    }[kind(node)](node, given)
+    if kind(node) == "Flatten":
+        return (int(np.prod(given)),)
+    infer = {"Dense": _dense_shape, "Conv2d": _conv_shape, "AvgPool2d": _pool_shape}
+    return infer[kind(node)](node, given)
 
 
 def _dense_shape(node: Node, given: Shape) -> Shape | str:
@@ -201,7 +213,9 @@ def _conv_shape(node: Node, given: Shape) -> Shape | str:
     if weight.ndim != 4:
         return f"Conv2d.weight must be (C_out, C_in, kH, kW), got shape {weight.shape}"
     if len(given) != 3 or given[0] != weight.shape[1]:
-        return f"Conv2d takes ({weight.shape[1]}, H, W), got {given}; change its weight or input"
+        return (
+            f"Conv2d takes ({weight.shape[1]}, H, W), got {given}; change its weight or input"
+        )
     if bias is not None and bias.shape != weight.shape[:1]:
         return f"Conv2d.bias must be {weight.shape[:1]}, got {bias.shape}"
     size = _windows(given, weight.shape[2:], node.stride, node.padding)  # type: ignore[union-attr]
@@ -236,7 +250,7 @@ def _population_shape(node: Node, given: Shape) -> Shape | str:
             fits = False
         if not fits:
             return (
-                f"{kind(node)}.{field} of shape {np.shape(value)} does not broadcast to {given}; "
-                "use one number, or one a channel as (C, 1, 1)"
+                f"{kind(node)}.{field} of shape {np.shape(value)} does not broadcast to "
+                f"{given}; use one number, or one a channel as (C, 1, 1)"
             )
     return given

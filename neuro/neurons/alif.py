@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.base import Coefficients, Param, as_array, coefficients, like, require
+from neuro.neurons.base import Coefficients, Param, as_array, like, require
 from neuro.neurons.lif import Reset, reset_membrane
 from neuro.surrogate import Surrogate, arctan, spike
 from neuro.units import Seconds, Ticks
@@ -84,7 +84,7 @@ class ALIF:
         return s, ALIFState(v=v, a=a + like(self.beta, x) * s.detach())
 
     def jump(self, v: float, a: float, elapsed: Ticks) -> tuple[float, float]:
-        """Return (v, a) ``elapsed`` ticks later without input or spike: ``step`` in closed form.
+        """Return (v, a) after ``elapsed`` ticks without input or spike: ``step``, closed form.
 
         For scalar parameters.
         """
@@ -93,12 +93,12 @@ class ALIF:
     def coefficients(self, dt: Seconds) -> Coefficients:  # noqa: ARG002
         """Return the normal form; leak and rho are per tick already."""
         leak = as_array(self.leak)
-        return coefficients(
+        return Coefficients(
             decay=1 - leak,
             gain=leak,
-            threshold=self.threshold,
-            beta=self.beta,
-            decay_adapt=self.rho,
+            threshold=as_array(self.threshold),
+            beta=as_array(self.beta),
+            decay_adapt=as_array(self.rho),
             hard=self.reset == "hard",
         )
 
@@ -121,5 +121,5 @@ class ALIF:
 
     @classmethod
     def with_tau(cls, tau: Seconds, dt: Seconds, threshold: Param = 0.5) -> Self:
-        """Return the ALIF whose membrane decays with time constant ``tau`` [s] at ``dt`` [s]."""
+        """Return the ALIF whose membrane decays with ``tau`` [s] at ``dt`` [s]."""
         return cls(leak=-math.expm1(-dt / tau), threshold=threshold)

@@ -25,37 +25,13 @@ class Coefficients(NamedTuple):
     """
 
     decay: np.ndarray
-    gain: np.ndarray
-    decay_syn: np.ndarray
     threshold: np.ndarray
-    beta: np.ndarray
-    decay_adapt: np.ndarray
     hard: bool
-    fires: bool
-
-
-def coefficients(
-    *,
-    decay: Param,
-    threshold: Param,
-    hard: bool,
-    gain: Param = 1.0,
-    decay_syn: Param = 0.0,
-    beta: Param = 0.0,
-    decay_adapt: Param = 0.0,
-    fires: bool = True,
-) -> Coefficients:
-    """Return the normal form with the unused terms switched off."""
-    return Coefficients(
-        as_array(decay),
-        as_array(gain),
-        as_array(decay_syn),
-        as_array(threshold),
-        as_array(beta),
-        as_array(decay_adapt),
-        hard,
-        fires,
-    )
+    fires: bool = True
+    gain: np.ndarray = np.ones(())
+    decay_syn: np.ndarray = np.zeros(())
+    beta: np.ndarray = np.zeros(())
+    decay_adapt: np.ndarray = np.zeros(())
 
 
 def as_array(p: Param) -> np.ndarray:
@@ -86,7 +62,7 @@ def frozen(p: Param) -> float | np.ndarray:
 
 
 def require(ok: bool | np.ndarray, what: str, value: Param, cure: str) -> None:
-    """Raise a ValueError that names the parameter, its value and the cure, unless all ``ok``."""
+    """Raise a ValueError that names parameter, value and cure, unless all ``ok``."""
     if not np.all(ok):
         shown = value if np.ndim(value) == 0 else np.asarray(value)[~np.asarray(ok)].ravel()[0]
         raise ValueError(f"{what}, got {shown}; {cure}")

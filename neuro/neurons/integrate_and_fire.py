@@ -1,8 +1,8 @@
 """Integrate-and-fire: a LIF that does not leak.
 
-    v[t] = v[t-1] + x[t]
-    s[t] = 1 if v[t] >= threshold else 0
-    v[t] = v[t] - threshold s[t]  (reset "soft"),  or 0 where s[t] = 1  (reset "hard")
+v[t] = v[t-1] + x[t]
+s[t] = 1 if v[t] >= threshold else 0
+v[t] = v[t] - threshold s[t]  (reset "soft"),  or 0 where s[t] = 1  (reset "hard")
 """
 
 import math
@@ -12,9 +12,7 @@ from neuro.neurons.lif import LIF, Reset
 from neuro.surrogate import Surrogate, arctan
 
 
-def IF(  # noqa: N802
-    *, threshold: Param = 1.0, reset: Reset = "soft", surrogate: Surrogate = arctan
-) -> LIF:
+def IF(*, threshold: Param = 1.0, reset: Reset = "soft", surrogate: Surrogate = arctan) -> LIF:
     """Return the integrate-and-fire model: ``LIF(tau=math.inf)``.
 
     threshold: firing threshold [weight units], > 0.

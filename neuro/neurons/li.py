@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.base import Coefficients, Param, as_array, coefficients, like, require
+from neuro.neurons.base import Coefficients, Param, as_array, like, require
 from neuro.units import Seconds, Ticks
 
 
@@ -54,7 +54,7 @@ class LI:
     def coefficients(self, dt: Seconds) -> Coefficients:
         """Return the normal form at this dt."""
         decay = np.exp(-dt / as_array(self.tau))
-        return coefficients(decay=decay, threshold=np.inf, hard=False, fires=False)
+        return Coefficients(decay=decay, threshold=as_array(np.inf), hard=False, fires=False)
 
     def free(self) -> dict[str, Tensor]:
         """Return the trainable parameters: an LI has none."""

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.base import Coefficients, Param, as_array, coefficients, like, require
+from neuro.neurons.base import Coefficients, Param, as_array, like, require
 from neuro.surrogate import Surrogate, arctan, spike
 from neuro.units import Seconds, Ticks
 
@@ -52,11 +52,11 @@ class LIF:
     def __post_init__(self) -> None:
         tau, threshold = as_array(self.tau), as_array(self.threshold)
         require(tau > 0, "LIF.tau must be > 0 s", tau, "for no leak use tau=math.inf")
-        require(threshold > 0, "LIF.threshold must be > 0", threshold, "scale the weights instead")
+        require(threshold > 0, "LIF.threshold must be > 0", threshold, "scale the weights")
         if self.tau_syn is not None:
             tau_syn = as_array(self.tau_syn)
             ok = (tau_syn > 0) & (tau_syn < np.inf)
-            require(ok, "LIF.tau_syn must be > 0 s and finite", tau_syn, "None means no current")
+            require(ok, "LIF.tau_syn must be > 0 s and finite", tau_syn, "None: no current")
         if self.reset not in ("soft", "hard"):
             raise ValueError(f"LIF.reset must be 'soft' or 'hard', got {self.reset!r}")
 
@@ -78,7 +78,7 @@ class LIF:
         return s, LIFState(v=v, i=None if state.i is None else i)
 
     def jump(self, v: float, i: float, elapsed: Ticks, dt: Seconds) -> tuple[float, float]:
-        """Return (v, i) ``elapsed`` ticks later without input or spike: ``step`` in closed form.
+        """Return (v, i) after ``elapsed`` ticks without input or spike: ``step``, closed form.
 
         For scalar parameters. With a current, v gains i c (a^n - c^n) / (a - c).
         """
@@ -92,10 +92,10 @@ class LIF:
     def coefficients(self, dt: Seconds) -> Coefficients:
         """Return the normal form at this dt."""
         syn = 0.0 if self.tau_syn is None else np.exp(-dt / as_array(self.tau_syn))
-        return coefficients(
+        return Coefficients(
             decay=np.exp(-dt / as_array(self.tau)),
-            decay_syn=syn,
-            threshold=self.threshold,
+            decay_syn=as_array(syn),
+            threshold=as_array(self.threshold),
             hard=self.reset == "hard",
         )
 

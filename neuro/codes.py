@@ -1,0 +1,132 @@
+"""Codes: from numbers to spikes, and back.
+
+Encoders take intensities 0 <= x <= 1 and return T ticks; spikes are 0 or 1, on the device of
+``x``. Decoders take what a population emitted. Axes: T ticks, B batch, ``*N`` any shape.
+"""
+
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+
+from neuro.units import Ticks
+
+
+def rate(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]:
+    """Return evenly spaced spikes, the same every time.
+
+    After t ticks there are exactly floor(x t + 1/2) spikes: x t, rounded, half up.
+
+    >>> rate(torch.tensor([0.5]), Ticks(6)).int().flatten().tolist()
+    [1, 0, 1, 0, 1, 0]
+
+    Raises:
+        ValueError: ``x`` leaves [0, 1], or ``ticks`` < 1.
+    """
+    _check(x, ticks)
+    # In float64 the product of a float32 and a tick number is exact.
+    t = torch.arange(ticks + 1, dtype=torch.float64, device=x.device)
+    total = torch.floor(x.double() * t.view(-1, *[1] * x.ndim) + 0.5)
+    return total.diff(dim=0).float()
+
+
+def poisson(
+    x: Float[Tensor, "B *N"], ticks: Ticks, generator: torch.Generator
+) -> Float32[Tensor, "T B *N"]:
+    """Return a spike with probability ``x`` at every tick, independently.
+
+    Drawn on the device of ``generator``: one seed gives the same spikes wherever ``x`` is.
+
+    Raises:
+        ValueError: ``x`` leaves [0, 1], or ``ticks`` < 1.
+    """
+    _check(x, ticks)
+    u = torch.rand(
+        (ticks, *x.shape), dtype=x.dtype, generator=generator, device=generator.device
+    )
+    return (u.to(x.device) < x).float()
+
+
+def latency(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]:
+    """Return one spike each, the brighter the earlier: at tick floor((1 - x) T).
+
+    x = 1 spikes at tick 0; x = 0 never spikes.
+
+    >>> first_spike(latency(torch.tensor([1.0, 0.5, 0.0]), Ticks(4))).tolist()
+    [0, 2, 4]
+
+    Raises:
+        ValueError: ``x`` leaves [0, 1], or ``ticks`` < 1.
+    """
+    _check(x, ticks)
+    at = torch.floor((1 - x.double()) * ticks).clamp(max=ticks - 1)
+    t = torch.arange(ticks, device=x.device).view(-1, *[1] * x.ndim)
+    return ((t == at) & (x > 0)).float()
+
+
+def direct(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float[Tensor, "T B *N"]:
+    """Return ``x`` itself at every tick, as a view: an analog input, of any range.
+
+    Raises:
+        ValueError: ``ticks`` < 1.
+    """
+    _check_ticks(ticks)
+    return x.expand(ticks, *x.shape)
+
+
+def delta(x: Float[Tensor, "T B *N"], threshold: float) -> Float32[Tensor, "T B *N"]:
+    """Return how many thresholds ``x`` rose (> 0) or fell (< 0) since its last event.
+
+    One signed channel: -1, 0 or 1 while x moves less than a threshold a tick, a graded count
+    where it moves faster. The reference starts at 0, so that ``threshold * events.cumsum(0)``
+    follows x to within one threshold at every tick.
+
+    Raises:
+        ValueError: ``threshold`` is not positive and finite, or ``x`` is not finite.
+    """
+    if not 0 < threshold < float("inf"):
+        raise ValueError(f"threshold must be > 0 and finite, got {threshold}")
+    if not bool(torch.isfinite(x).all()):
+        raise ValueError("the delta code takes finite values; x holds NaN or infinity")
+    total = torch.zeros_like(x[0])
+    out = []
+    for x_t in x:
+        events = torch.trunc((x_t - threshold * total) / threshold)
+        total = total + events
+        out.append(events)
+    return torch.stack(out).float()
+
+
+def count(spikes: Float[Tensor, "T B *N"]) -> Float[Tensor, "B *N"]:
+    """Return the number of spikes, graded spikes with their value."""
+    return spikes.sum(0)
+
+
+def first_spike(spikes: Float[Tensor, "T B *N"]) -> Int64[Tensor, "B *N"]:
+    """Return the tick of the first spike, or T where there is none."""
+    fired = spikes != 0
+    return torch.where(fired.any(0), fired.int().argmax(0), len(spikes))
+
+
+def last(values: Float[Tensor, "T B *N"]) -> Float[Tensor, "B *N"]:
+    """Return the values of the last tick."""
+    return values[-1]
+
+
+def mean(values: Float[Tensor, "T B *N"]) -> Float[Tensor, "B *N"]:
+    """Return the mean over ticks."""
+    return values.mean(0)
+
+
+def _check(x: Tensor, ticks: Ticks) -> None:
+    _check_ticks(ticks)
+    inside = (x >= 0) & (x <= 1)  # false for NaN
+    if not bool(inside.all()):
+        raise ValueError(
+            f"intensities must lie in [0, 1], got {float(x[~inside][0])}; "
+            "scale them (bytes: divide by 255)"
+        )
+
+
+def _check_ticks(ticks: Ticks) -> None:
+    if ticks < 1:
+        raise ValueError(f"a code needs at least 1 tick, got {ticks}")

@@ -1,0 +1,150 @@
+"""Torch modules that run over time and hand their state in and out.
+
+A temporal module maps (x, state) to (y, state), x with axes ``T B ...``; state None is rest.
+Inside a Stack, any other torch module (Conv2d, Linear, BatchNorm2d, ...) acts on each tick: T
+is folded into the batch, so a batch norm normalises over ticks too (tdBN, Zheng et al. 2021).
+"""
+
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuro.neurons import ALIF, LI, LIF, Neuron, run
+from neuro.neurons.base import frozen
+from neuro.units import Seconds, Ticks
+
+DT = Seconds(1e-3)
+
+
+class Temporal(nn.Module):
+    """A module whose forward is ``(x, state) -> (y, state)``."""
+
+
+class Spiking(Temporal):
+    """A population over time; its model's free parameters are trained.
+
+    model: LIF, ALIF or LI. dt: length of a tick [s].
+    """
+
+    def __init__(self, model: Neuron, dt: Seconds = DT) -> None:
+        super().__init__()
+        self.model = model
+        self.dt = dt
+        for name, value in model.free().items():
+            self.register_parameter(name, nn.Parameter(value))
+
+    def forward(
+        self, x: Float[Tensor, "T B *N"], state: Any = None
+    ) -> tuple[Float[Tensor, "T B *N"], Any]:
+        """Return (spikes, or the membrane of a LI; next state)."""
+        return run(self._bound(), x, self.dt, state)
+
+    def frozen(self) -> Neuron:
+        """Return the model with the present values of its parameters, as numbers."""
+        model: Any = self._bound()
+        numbers = {
+            f.name: frozen(value)
+            for f in fields(model)
+            if isinstance(value := getattr(model, f.name), Tensor)
+        }
+        out: LIF | ALIF | LI = replace(model, **numbers)
+        return out
+
+    def _bound(self) -> Neuron:
+        return self.model.bind(dict(self.named_parameters()))
+
+
+class Delay(Temporal):
+    """Return what came in ``ticks`` ticks ago; at the start, zeros."""
+
+    def __init__(self, ticks: Ticks) -> None:
+        super().__init__()
+        if ticks < 1:
+            raise ValueError(
+                f"Delay.ticks must be >= 1, got {ticks}; leave the layer out for 0"
+            )
+        self.ticks = ticks
+
+    def forward(
+        self, x: Float[Tensor, "T B *N"], state: Float[Tensor, "D B *N"] | None = None
+    ) -> tuple[Float[Tensor, "T B *N"], Float[Tensor, "D B *N"]]:
+        """Return (delayed x, the last ``ticks`` ticks)."""
+        past = x.new_zeros(self.ticks, *x.shape[1:]) if state is None else state
+        both = torch.cat([past, x])
+        return both[: len(x)], both[len(x) :]
+
+
+class Recurrent(Temporal):
+    """A population that also hears itself ``delay`` ticks later, through ``feedback``.
+
+    feedback: a torch module that keeps the shape, for example ``nn.Linear(n, n)``.
+    """
+
+    def __init__(self, spiking: Spiking, feedback: nn.Module, delay: Ticks = Ticks(1)) -> None:
+        super().__init__()
+        if delay < 1:
+            raise ValueError(f"Recurrent.delay must be >= 1 tick, got {delay}")
+        self.spiking = spiking
+        self.feedback = feedback
+        self.delay = delay
+
+    def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
+        """Return (spikes, (population state, the last ``delay`` ticks of spikes))."""
+        inner, past = (None, None) if state is None else state
+        heard = list(x.new_zeros(self.delay, *x.shape[1:]) if past is None else past)
+        for t, x_t in enumerate(x):
+            s, inner = self.spiking((x_t + self.feedback(heard[t]))[None], inner)
+            heard.append(s[0])
+        return torch.stack(heard[self.delay :]), (inner, torch.stack(heard[-self.delay :]))
+
+
+class Residual(Temporal):
+    """body(x) + shortcut(x); without a shortcut, body(x) + x."""
+
+    def __init__(self, body: nn.Module, shortcut: nn.Module | None = None) -> None:
+        super().__init__()
+        self.body = body
+        self.shortcut = nn.Identity() if shortcut is None else shortcut
+
+    def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
+        """Return (sum, states of both branches)."""
+        left, right = (None, None) if state is None else state
+        y, left = apply(self.body, x, left)
+        z, right = apply(self.shortcut, x, right)
+        return y + z, (left, right)
+
+
+class Stack(Temporal):
+    """Modules one after the other; keyword arguments give them names.
+
+    >>> net = Stack(fc=nn.Linear(4, 2), out=Spiking(LIF(tau=0.02)))
+    >>> spikes, state = net(torch.ones(8, 1, 4))
+    >>> spikes.shape
+    torch.Size([8, 1, 2])
+    """
+
+    def __init__(self, *modules: nn.Module, **named: nn.Module) -> None:
+        super().__init__()
+        for i, module in enumerate(modules):
+            self.add_module(str(i), module)
+        for name, module in named.items():
+            self.add_module(name, module)
+
+    def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
+        """Return (output of the last module, the state of each)."""
+        states = [None] * len(self._modules) if state is None else list(state)
+        for i, module in enumerate(self.children()):
+            x, states[i] = apply(module, x, states[i])
+        return x, tuple(states)
+
+
+def apply(module: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+    """Run a temporal module over time, or any other module on each tick."""
+    if isinstance(module, Temporal):
+        y, state = module(x, state)
+        return y, state
+    y = module(x.flatten(0, 1))
+    return y.unflatten(0, x.shape[:2]), None

@@ -1,0 +1,172 @@
+"""Files: arrays in npz, everything else in json inside it; never pickle.
+
+A file is written under a temporary name and renamed, so that a killed process leaves the old
+file or the new one, and never a part of it.
+"""
+
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuro.graph import AvgPool2d, Conv2d, Dense, Flatten, Graph, Input, Node
+from neuro.neurons import ALIF, LI, LIF
+from neuro.record import Counts, Record
+from neuro.spikes import Events
+from neuro.surrogate import arctan, triangle
+from neuro.units import Seconds
+
+VERSION = 1
+_NODES = {c.__name__: c for c in (Input, Dense, Conv2d, AvgPool2d, Flatten, LIF, ALIF, LI)}
+_SURROGATES = {f.__name__: f for f in (arctan, triangle)}
+
+
+class StoreError(ValueError):
+    """A file that cannot be read as what it should be; says which and what to do."""
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` in one step: temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write ``value`` as readable JSON, in one step; NaN and infinity are refused."""
+    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file, or raise a StoreError that names it."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise StoreError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def save(path: Path, kind: str, arrays: Mapping[str, np.ndarray], meta: Any) -> None:
+    """Write named arrays and JSON-able ``meta`` as one npz file of this ``kind``."""
+    header = json.dumps({"kind": kind, "version": VERSION, "meta": meta}).encode()
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{"": np.frombuffer(header, np.uint8)}, **dict(arrays))
+    write_bytes(path, buffer.getvalue())
+
+
+def load(path: Path, kind: str) -> tuple[dict[str, np.ndarray], Any]:
+    """Read what :func:`save` wrote: (arrays, meta).
+
+    Raises:
+        StoreError: missing, cut short, damaged, of another kind or another version.
+    """
+    if not path.is_file():
+        raise StoreError(f"{path}: no such file; this run has not got that far")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(arrays.pop("").tobytes())
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError) as error:
+        raise StoreError(
+            f"{path}: damaged or cut short ({path.stat().st_size} bytes: {error}); "
+            "restore it from a copy, or delete it and run the verb that made it again"
+        ) from error
+    if header["kind"] != kind:
+        raise StoreError(f"{path}: holds a {header['kind']}, expected a {kind}")
+    if header["version"] != VERSION:
+        raise StoreError(
+            f"{path}: written in format {header['version']}, this is format {VERSION}; "
+            "run the verb that made it again"
+        )
+    return arrays, header["meta"]
+
+
+def save_graph(path: Path, graph: Graph) -> None:
+    """Write a Graph; :func:`load_graph` returns it bit for bit."""
+    arrays: dict[str, np.ndarray] = {}
+    nodes = {}
+    for name, node in graph.nodes.items():
+        plain: dict[str, Any] = {}
+        for f in fields(node):
+            value = getattr(node, f.name)
+            if f.name == "surrogate":
+                plain[f.name] = _surrogate_name(name, value)
+            elif isinstance(value, (float, np.ndarray)):
+                arrays[f"{name}/{f.name}"] = np.asarray(value)
+            else:
+                plain[f.name] = value
+        nodes[name] = {"type": type(node).__name__, **plain}
+    save(path, "graph", arrays, {"nodes": nodes, "edges": graph.edges, "dt": graph.dt})
+
+
+def _surrogate_name(name: str, surrogate: Any) -> str:
+    key = str(getattr(surrogate, "__name__", surrogate))
+    if _SURROGATES.get(key) is not surrogate:
+        raise StoreError(
+            f"{name}: surrogate {key} has no name that a file can keep; it only matters "
+            f"in training: replace it by one of neuro.surrogate: {', '.join(_SURROGATES)}"
+        )
+    return key
+
+
+def load_graph(path: Path) -> Graph:
+    """Read a Graph."""
+    arrays, meta = load(path, "graph")
+    nodes: dict[str, Node] = {}
+    for name, plain in meta["nodes"].items():
+        given: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()
+        }
+        cls: Any = _NODES[given.pop("type")]
+        if "surrogate" in given:
+            given["surrogate"] = _SURROGATES[given["surrogate"]]
+        for f in fields(cls):
+            array = arrays.get(f"{name}/{f.name}")
+            if array is not None:
+                given[f.name] = array if array.ndim else float(array)
+        nodes[name] = cls(**given)
+    edges = tuple((s, t, d) for s, t, d in meta["edges"])
+    return Graph(nodes=nodes, edges=edges, dt=Seconds(meta["dt"]))  # type: ignore[arg-type]
+
+
+def save_record(path: Path, record: Record) -> None:
+    """Write a Record; :func:`load_record` returns it bit for bit."""
+    arrays = {f"values/{k}": v for k, v in record.values.items()}
+    for name, e in record.spikes.items():
+        for part in ("sample", "tick", "neuron", "value"):
+            arrays[f"spikes/{name}/{part}"] = getattr(e, part)
+    meta = {
+        "executor": record.executor,
+        "ticks": record.ticks,
+        "samples": record.samples,
+        "shapes": {k: e.shape for k, e in record.spikes.items()},
+        "values": list(record.values),
+        "counts": {k: asdict(c) for k, c in record.counts.items()},
+    }
+    save(path, "record", arrays, meta)
+
+
+def load_record(path: Path) -> Record:
+    """Read a Record."""
+    arrays, meta = load(path, "record")
+    spikes = {}
+    for name, shape in meta["shapes"].items():
+        s, t, n, v = (
+            arrays[f"spikes/{name}/{p}"] for p in ("sample", "tick", "neuron", "value")
+        )
+        spikes[name] = Events(s, t, n, v, (shape[0], shape[1], shape[2]))
+    return Record(
+        executor=meta["executor"],
+        ticks=meta["ticks"],
+        samples=meta["samples"],
+        spikes=spikes,
+        values={k: arrays[f"values/{k}"] for k in meta["values"]},
+        counts={k: Counts(**c) for k, c in meta["counts"].items()},
+    )

@@ -1,0 +1,201 @@
+"""From a trained torch module to a Graph, or the full list of what cannot go and why.
+
+What goes: Stack, Sequential, Residual, Recurrent, Delay, Spiking; Conv2d, Linear, AvgPool2d,
+Flatten, BatchNorm (folded into the Conv2d or Linear before it), Identity and Dropout (nothing,
+in evaluation); and a Net, whose Graph is read back as it is.
+"""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from neuro.graph import AvgPool2d, Conv2d, Dense, Flatten, Graph, Input, Node
+from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack
+from neuro.nn import Net
+from neuro.units import Seconds
+
+Port = tuple[tuple[str, int], ...]  # (node, delay) pairs whose outputs add up
+_BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+class TraceError(ValueError):
+    """A module that has no Graph; ``problems`` lists each part with its cure."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(["the module cannot be traced:", *problems]))
+        self.problems = problems
+
+
+def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Graph:
+    """Return the Graph of a module, as it acts in evaluation.
+
+    Args:
+        module: what to trace.
+        input_shape: of one tick of one sample; not needed for a Net.
+
+    Raises:
+        TraceError: parts that no Graph can hold, all of them.
+        GraphError: the parts do not fit together, or hold NaN.
+    """
+    if isinstance(module, Net):
+        return module.graph()
+    if input_shape is None:
+        raise ValueError("trace needs input_shape, the shape of one tick, e.g. (1, 28, 28)")
+    walk = _Walk(nodes={"input": Input(shape=tuple(input_shape))})
+    walk.visit(module, "", (("input", 0),))
+    if len(walk.dts) > 1:
+        walk.problems.append(
+            f"layers have different dt {sorted(walk.dts)} s; give all the same"
+        )
+    if not walk.dts:
+        walk.problems.append("no Spiking layer: nothing here has neurons")
+    if walk.problems:
+        raise TraceError(walk.problems)
+    return Graph(nodes=walk.nodes, edges=tuple(walk.edges), dt=Seconds(walk.dts.pop()))
+
+
+@dataclass
+class _Walk:
+    nodes: dict[str, Node]
+    edges: list[Any] = field(default_factory=list)
+    dts: set[float] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, name: str, node: Node, port: Port) -> Port:
+        """Add a node fed by ``port``; return its own port."""
+        self.nodes[name] = node
+        self.edges += [(source, name, delay) for source, delay in port]
+        return ((name, 0),)
+
+    def refuse(self, name: str, why: str, port: Port) -> Port:
+        """Note a problem and go on, so that all are told together."""
+        self.problems.append(f"{name or 'module'}: {why}")
+        return port
+
+    def visit(self, module: nn.Module, name: str, port: Port) -> Port:  # noqa: C901
+        """Add a module fed by ``port``; return the port of its output."""
+        match module:
+            case Stack() | nn.Sequential():
+                return self._sequence(list(module.named_children()), name, port)
+            case Residual():
+                left = self.visit(module.body, _join(name, "body"), port)
+                right = self.visit(module.shortcut, _join(name, "shortcut"), port)
+                return left + right
+            case Recurrent():
+                return self._recurrent(module, name, port)
+            case Delay():
+                return tuple((source, delay + module.ticks) for source, delay in port)
+            case Spiking():
+                self.dts.add(float(module.dt))
+                return self.add(name or "spiking", module.frozen(), port)
+            case nn.Conv2d() | nn.Linear():
+                return self._weighted(module, None, name, port)
+            case nn.AvgPool2d():
+                return self._pool(module, name, port)
+            case nn.Flatten():
+                if (module.start_dim, module.end_dim) != (1, -1):
+                    return self.refuse(
+                        name, "Flatten must keep only the batch: Flatten()", port
+                    )
+                return self.add(name, Flatten(), port)
+            case nn.Identity() | nn.Dropout() | nn.Dropout2d():
+                return port
+            case nn.BatchNorm1d() | nn.BatchNorm2d():
+                why = "BatchNorm can only be folded right after a Conv2d or Linear of one Stack"
+                return self.refuse(name, why, port)
+        return self._unknown(module, name, port)
+
+    def _unknown(self, module: nn.Module, name: str, port: Port) -> Port:
+        cls = type(module).__name__
+        cure = {
+            "MaxPool2d": "a maximum is not a sum of spikes; use AvgPool2d",
+            "ReLU": "use Spiking(LIF(...)) or Spiking(ALIF())",
+        }.get(cls, "build it from Stack, Residual, Recurrent, Delay, Spiking and torch layers")
+        return self.refuse(name, f"{cls} has no node in a Graph; {cure}", port)
+
+    def _sequence(self, children: list[tuple[str, nn.Module]], name: str, port: Port) -> Port:
+        folded = {
+            a
+            for (a, m), (_, n) in pairwise(children)
+            if isinstance(m, (nn.Conv2d, nn.Linear)) and isinstance(n, _BatchNorm)
+        }
+        previous = ""
+        for i, (key, child) in enumerate(children):
+            if key in folded:
+                norm: Any = children[i + 1][1]
+                port = self._weighted(child, norm, _join(name, key), port)
+            elif previous not in folded:
+                port = self.visit(child, _join(name, key), port)
+            previous = key
+        return port
+
+    def _recurrent(self, module: Recurrent, name: str, port: Port) -> Port:
+        inner = _join(name, "spiking")
+        out = self.visit(module.spiking, inner, port)
+        back = self.visit(module.feedback, _join(name, "feedback"), ((inner, module.delay),))
+        self.edges += [(source, inner, delay) for source, delay in back]
+        return out
+
+    def _pool(self, module: nn.AvgPool2d, name: str, port: Port) -> Port:
+        odd = _pair(module.padding) != (0, 0) or module.ceil_mode
+        if odd or module.divisor_override is not None:
+            why = "AvgPool2d with padding, ceil_mode or divisor_override; use the plain one"
+            return self.refuse(name, why, port)
+        node = AvgPool2d(kernel=_pair(module.kernel_size), stride=_pair(module.stride))
+        return self.add(name, node, port)
+
+    def _weighted(self, module: Any, norm: Any, name: str, port: Port) -> Port:
+        if module.weight.dtype != torch.float32:
+            why = (
+                f"weights are {module.weight.dtype}, a Graph holds float32; call .float() first"
+            )
+            return self.refuse(name, why, port)
+        weight, bias = _numbers(module.weight), _numbers(module.bias)
+        if norm is not None:
+            if norm.running_mean is None:
+                why = "BatchNorm without running statistics; use track_running_stats=True"
+                return self.refuse(name, why, port)
+            weight, bias = _fold(weight, bias, norm)
+        if isinstance(module, nn.Linear):
+            return self.add(name, Dense(weight=weight, bias=bias), port)
+        if module.groups != 1 or _pair(module.dilation) != (1, 1):
+            return self.refuse(
+                name, "Conv2d with groups or dilation is not supported yet", port
+            )
+        if isinstance(module.padding, str) or module.padding_mode != "zeros":
+            return self.refuse(name, "Conv2d padding must be numbers, filled with zeros", port)
+        stride, padding = _pair(module.stride), _pair(module.padding)
+        return self.add(
+            name, Conv2d(weight=weight, bias=bias, stride=stride, padding=padding), port
+        )
+
+
+def _join(name: str, key: str) -> str:
+    return f"{name}_{key}" if name else key
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+def _numbers(tensor: torch.Tensor | None) -> Any:
+    return None if tensor is None else tensor.detach().cpu().numpy()
+
+
+def _fold(weight: Any, bias: Any, norm: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return weight and bias with the batch norm of evaluation multiplied in (float64)."""
+    mean, var = (
+        norm.running_mean.double().cpu().numpy(),
+        norm.running_var.double().cpu().numpy(),
+    )
+    scale = 1 / np.sqrt(var + norm.eps)
+    if norm.affine:
+        scale = scale * norm.weight.detach().double().cpu().numpy()
+    shift = ((0.0 if bias is None else bias) - mean) * scale
+    if norm.affine:
+        shift = shift + norm.bias.detach().double().cpu().numpy()
+    return weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), shift
