@@ -1,0 +1,43 @@
+# make demo: set up and run the demonstration.  make test: set up and run what CI runs.
+VENV := .venv
+BIN := $(VENV)/bin
+LAVA := lava-nc==0.10.0
+# The first of these that is a Python 3.11 or 3.12 and can make virtual environments.
+FIND := for p in python3 python3.12 python3.11 python "$$HOME"/.pyenv/versions/3.1[12]*/bin/python; do \
+	  "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' \
+	  2>/dev/null && echo "$$p" && break; done
+
+.PHONY: demo test setup clean
+
+demo: $(VENV)/.run
+	$(BIN)/neuro demo
+
+test: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -o addopts= --nbmake notebooks
+
+setup: $(VENV)/.test
+
+$(BIN)/python:
+	@python=$$($(FIND)); if [ -z "$$python" ]; then \
+	  echo "neuro needs Python 3.11 or 3.12 with venv, and none was found on PATH."; \
+	  echo "Install one (Debian, Ubuntu: apt-get install python3.11-venv; macOS: brew install python@3.12;"; \
+	  echo "anywhere: pyenv install 3.12), then run make again."; exit 1; fi; \
+	echo "using $$python ($$($$python --version))"; "$$python" -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[lava]'
+	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e '.[lava,peers,dev]'
+	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
+	@touch $@ $(VENV)/.run
+
+clean:
+	rm -rf $(VENV)

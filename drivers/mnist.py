@@ -1,0 +1,170 @@
+"""Handwritten digits: the four files of MNIST or Fashion-MNIST, or 5,000 embedded digits.
+
+The files are read from a folder of the user's; nothing is downloaded. The embedded digits
+ship with the package: see ``data/README.md`` for provenance and licence (CC BY-SA 3.0).
+Axes: N images, H height, W width.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from drivers import idx
+
+Part = Literal["train", "test"]
+Name = Literal["mnist", "fashion"]
+
+FILES: Mapping[Part, tuple[str, str]] = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+FOLDERS: Mapping[Name, tuple[str, ...]] = {
+    "mnist": ("mnist",),
+    "fashion": ("fashion-mnist", "fashion"),
+}
+CLASSES = 10
+EMBEDDED = "digits.npz"
+EMBEDDED_SHA256 = "ec56671eedea578fe38198d455616f721540adb79079f21462763a80602814a0"
+EMBEDDED_TRAIN = 4000  # the rest is held out
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Digits:
+    """Labelled grey images.
+
+    images: 0 is background, 255 full ink.
+    labels: the class of each, 0 <= label < classes.
+    source: where they come from, for reports.
+    """
+
+    images: UInt8[np.ndarray, "N H W"]
+    labels: Int64[np.ndarray, " N"]
+    source: str
+    classes: int = CLASSES
+
+
+def load(folder: Path, part: Part = "train") -> Digits:
+    """Return one part of the official data set in ``folder``, gzip or plain.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged, or images and labels do not belong together.
+    """
+    image_file, label_file = (_find(folder, name) for name in FILES[part])
+    images, labels = idx.read(image_file, axes=3), idx.read(label_file, axes=1)
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{image_file} holds {len(images)} images, but {label_file} {len(labels)} labels; "
+            "put both files of one part of one data set there"
+        )
+    if len(images) == 0:
+        raise ValueError(f"{image_file} holds no image; fetch the file again")
+    if labels.max() >= CLASSES:
+        at = int(np.argmax(labels >= CLASSES))
+        raise ValueError(
+            f"{label_file}: label {labels[at]} of image {at} is not one of 0..{CLASSES - 1}; "
+            "fetch the file again, or check that it is MNIST's or Fashion-MNIST's"
+        )
+    source = f"{part} part in {folder}, {len(images)} images"
+    return Digits(images=images, labels=labels.astype(np.int64), source=source)
+
+
+def embedded() -> Digits:
+    """Return the 5,000 digits that ship with the package, classes in turn: 0, 1, ..., 9, 0, ...
+
+    They are the first 500 of each class in MNIST's training part.
+
+    Raises:
+        ValueError: the file differs from the one that was shipped.
+    """
+    data = (files("drivers") / "data" / EMBEDDED).read_bytes()
+    found = hashlib.sha256(data).hexdigest()
+    if found != EMBEDDED_SHA256:
+        raise ValueError(
+            f"drivers/data/{EMBEDDED}: damaged: found {len(data)} bytes with SHA-256 {found}, "
+            f"expected {EMBEDDED_SHA256}; install the package again"
+        )
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        images, labels = arrays["images"], arrays["labels"].astype(np.int64)
+    source = "5,000 embedded digits of MNIST's training part"
+    return Digits(images=images, labels=labels, source=source)
+
+
+def default(
+    part: Part = "train", name: Name = "mnist", environ: Mapping[str, str] = os.environ
+) -> Digits:
+    """Return a part of the full set in ``$NEURO_DATA/<name>/``, else of the embedded digits.
+
+    The embedded digits are split into the first 4,000 ("train") and the last 1,000 ("test"),
+    each with as many of every class. Fashion-MNIST has no embedded form; its folder is
+    ``fashion-mnist`` or ``fashion``.
+
+    Raises:
+        FileNotFoundError: ``$NEURO_DATA`` is no folder, a file of the set is missing, or
+            Fashion-MNIST is nowhere.
+        ValueError: a file is damaged.
+    """
+    root = environ.get("NEURO_DATA", "")
+    if root and not Path(root).is_dir():
+        raise FileNotFoundError(
+            f"NEURO_DATA={root} is not a folder; make it one that holds {FOLDERS[name][0]}/, "
+            "or unset NEURO_DATA"
+        )
+    for folder in FOLDERS[name]:
+        if root and (Path(root) / folder).is_dir():
+            return load(Path(root) / folder, part)
+    if name != "mnist":
+        where = " or ".join(f"$NEURO_DATA/{folder}/" for folder in FOLDERS[name])
+        raise FileNotFoundError(
+            f"{name} is not embedded, and NEURO_DATA={root or '(not set)'} holds none of it; "
+            f"put {_official_names()} into {where}"
+        )
+    return _embedded_part(part)
+
+
+def fake(folder: Path, n: int = 20, seed: int = 0) -> None:
+    """Write a data set in the true format: ``n`` images of noise a part, classes in turn."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for image_file, label_file in FILES.values():
+        images = rng.integers(0, 256, (n, 28, 28), np.uint8)
+        labels = (np.arange(n) % CLASSES).astype(np.uint8)
+        idx.write(folder / f"{image_file}.gz", images)
+        idx.write(folder / f"{label_file}.gz", labels)
+
+
+def _embedded_part(part: Part) -> Digits:
+    digits = embedded()
+    first, which = (
+        (slice(None, EMBEDDED_TRAIN), "the first 4,000")
+        if part == "train"
+        else (slice(EMBEDDED_TRAIN, None), "the last 1,000, held out,")
+    )
+    return Digits(
+        images=digits.images[first],
+        labels=digits.labels[first],
+        source=f"{which} of {digits.source}",
+    )
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+    raise FileNotFoundError(
+        f"{folder}: no file {name} or {name}.gz; found {', '.join(there[:8]) or 'nothing'}; "
+        f"put the four files of the data set there: {_official_names()}, each plain or .gz"
+    )
+
+
+def _official_names() -> str:
+    return ", ".join(name for pair in FILES.values() for name in pair)

@@ -1,0 +1,60 @@
+"""How far from its threshold a neuron was: what a spike that differs is judged by.
+
+Axes: T ticks, B samples, ``*N`` a node's shape.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from neuro.graph import Graph
+from neuro.neurons import ALIF, LIF
+from neuro.nn import Net
+from neuro.spikes import Events, to_raster
+
+
+@torch.no_grad()
+def margins(
+    graph: Graph, inputs: Mapping[str, Events], name: str
+) -> Float64[np.ndarray, "T B N"]:
+    """Return v - threshold of a firing population at every tick, before its reset (float64).
+
+    Raises:
+        ValueError: ``name`` is no firing population.
+    """
+    neuron = graph.nodes[name]
+    if not isinstance(neuron, (LIF, ALIF)):
+        raise ValueError(
+            f"{name}: a {type(neuron).__name__} has no threshold; only LIF and ALIF do"
+        )
+    rasters = {
+        k: torch.from_numpy(to_raster(e)).double().reshape(*e.shape[:2], *graph.shapes[k])
+        for k, e in inputs.items()
+    }
+    activity, _ = Net(graph).double()(rasters)
+    currents = [
+        torch.cat([torch.zeros_like(y[: e.delay]), y])[: len(y)]
+        for e in graph.into(name)
+        for y in [activity[e.source]]
+    ]
+    x = torch.stack(currents).sum(0).numpy()
+    return _distance(neuron, x, graph).reshape(*x.shape[:2], -1)
+
+
+def _distance(neuron: LIF | ALIF, x: np.ndarray, graph: Graph) -> np.ndarray:
+    """Return v - threshold - a over time, by the normal form of the neuron."""
+    k = neuron.coefficients(graph.dt)
+    i, v, a = (np.zeros(x.shape[1:]) for _ in range(3))
+    out = np.empty_like(x)
+    for t, x_t in enumerate(x):
+        i = k.decay_syn * i + x_t
+        v = k.decay * v + k.gain * i
+        a = k.decay_adapt * a
+        threshold = k.threshold + a
+        out[t] = v - threshold
+        fired = out[t] >= 0
+        v = np.where(fired, 0 if k.hard else v - threshold, v)
+        a = a + k.beta * fired
+    return out

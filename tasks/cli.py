@@ -1,0 +1,259 @@
+"""The command line: ``neuro tasks | train | eval | simulate | export | verify | energy | report
+| demo``.
+
+Heavy imports wait inside the verbs, so that ``neuro --help`` answers at once.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+
+Device = Literal["cpu", "cuda"]
+RunFolder = Annotated[Path, tyro.conf.Positional]
+Name = Annotated[str, tyro.conf.Positional]
+console = Console()
+
+
+def tasks() -> None:
+    """List the tasks and their configurations."""
+    from tasks.show import table
+    from tasks.task import NAMES, find
+
+    out = table("Tasks: neuro train TASK:CONFIGURATION", "name", "parameters", "about")
+    for name in NAMES:
+        task = find(name)
+        for config, make in task.configs.items():
+            model = _on_meta(task, make())
+            size = sum(p.numel() for p in model.parameters())
+            about = (make.__doc__ or "").splitlines()[0].removeprefix("Return ")
+            out.add_row(f"{name}:{config}", f"{size:,}", about)
+    console.print(out)
+
+
+def train(
+    name: Name,
+    out: Path | None = None,
+    seed: int = 0,
+    device: Device = "cpu",
+    devices: int = 1,
+) -> None:
+    """Train a task, or go on with a run that was interrupted.
+
+    Args:
+        name: task and configuration, for example mnist:tiny.
+        out: run folder (default: runs/TASK-CONFIGURATION).
+        seed: of the initial weights.
+        device: where to train.
+        devices: number of processes (DDP); also runs under torchrun.
+    """
+    from tasks.task import split_name
+
+    task, config = split_name(name)
+    _train(
+        _new_run(task, config, out or Path("runs") / f"{task}-{config}", seed), device, devices
+    )
+
+
+def evaluate(run: RunFolder, device: Device = "cpu") -> None:
+    """Measure accuracy on the held-out test split.
+
+    Args:
+        run: a run folder.
+        device: where to compute.
+    """
+    from tasks.training import evaluate
+
+    result = evaluate(_open(run), device)
+    console.print(f"accuracy {result['accuracy']:.2%} on {result['n']:,} test samples")
+
+
+def simulate(run: RunFolder, clock: Literal["grid", "exact"] = "grid") -> None:
+    """Replay the test split on the event engine.
+
+    Args:
+        run: a run folder.
+        clock: "grid" keeps the ticks the network was trained with.
+    """
+    from neuro.events import Exact, Grid
+    from tasks.measure import simulate_run
+    from tasks.show import table
+
+    result = simulate_run(_open(run), Grid() if clock == "grid" else Exact())
+    out = table("Per sample", "node", "spikes", "synaptic events", "updates")
+    for name, c in result["per_sample"].items():
+        out.add_row(name, *(f"{c[k]:,.1f}" for k in ("spikes", "synaptic_events", "updates")))
+    console.print(out)
+    console.print(
+        f"accuracy {result['accuracy']:.2%} on {result['n']:,} test samples, "
+        f"{result['milliseconds_per_sample']:.2f} ms each"
+    )
+
+
+def export(run: RunFolder) -> None:
+    """Lower the network to Loihi integers and check them against Lava.
+
+    Args:
+        run: a run folder.
+    """
+    from tasks.export import export
+    from tasks.show import scaling
+
+    result = export(_open(run))
+    console.print(scaling(result["scaling"]))
+    _print_parity(result["reference_lava"])
+    console.print(f"wrote {run / 'graph.npz'} and {run / 'program.npz'}")
+
+
+def verify(run: RunFolder) -> None:
+    """Compare torch, events, integers and Lava, spike by spike.
+
+    Args:
+        run: a run folder.
+    """
+    from tasks.show import equality
+    from tasks.verify import verify
+
+    result = verify(_open(run))
+    console.print(equality(result))
+    console.print(
+        "accuracy: " + ", ".join(f"{k} {v:.2%}" for k, v in result["accuracy"].items())
+    )
+    _print_parity(result["reference_lava"])
+    if result["torch_events"]["mismatches"] or result["reference_lava"].get("mismatches"):
+        raise SystemExit(1)
+
+
+def energy(run: RunFolder, chip: Literal["all", "loihi1", "loihi2"] = "all") -> None:
+    """Estimate joules per inference on Loihi, layer by layer.
+
+    Args:
+        run: a run folder.
+        chip: which chip's layers to show; the file holds all.
+    """
+    from tasks import show
+    from tasks.measure import energy
+
+    result = energy(_open(run))
+    console.print(show.energy(result))
+    for name in ("loihi1", "loihi2") if chip == "all" else (chip,):
+        console.print(show.layers(name, result[name]))
+
+
+def report(run: RunFolder) -> None:
+    """Write report.html, one self-contained page.
+
+    Args:
+        run: a run folder.
+    """
+    from tasks.report import write_report
+
+    console.print(f"wrote {write_report(_open(run))}")
+
+
+def demo(out: Path = Path("runs/demo"), seed: int = 0, device: Device = "cpu") -> None:
+    """Train, replay, export, price and report one network on handwritten digits.
+
+    Args:
+        out: run folder.
+        seed: of the initial weights.
+        device: where to train.
+    """
+    from tasks import show
+    from tasks.demo import steps
+
+    start = time.perf_counter()
+    run = _new_run("mnist", "demo", out, seed)
+    _train(run, device, 1)
+    results: dict[str, Any] = {}
+    for name, title, do in steps():
+        with console.status(title):
+            begun = time.perf_counter()
+            results[name] = do(run)
+        console.print(f"[green]✓[/] {title} [dim]{time.perf_counter() - begun:.1f} s[/]")
+    console.print(show.equality(results["verify"]))
+    console.print(show.summary(results))
+    took = time.perf_counter() - start
+    console.print(f"seed {seed}, {took:.0f} s; open {results['report']}")
+
+
+def _train(run: Any, device: str, devices: int) -> None:
+    from tasks.bar import bar
+    from tasks.training import fabric, train
+
+    launched = fabric(device, devices)
+    with bar(console, run, shown=launched.is_global_zero) as tell:
+        progress = train(run, launched, tell)
+    if launched.is_global_zero:
+        console.print(
+            f"[green]✓[/] trained {progress.epoch} epochs, "
+            f"best validation accuracy {progress.best:.2%}, in {run.folder}"
+        )
+
+
+def _print_parity(parity: dict[str, Any]) -> None:
+    if "skipped" in parity:
+        console.print(f"Lava was not run: {parity['skipped']}", markup=False)
+        return
+    console.print(f"reference and Lava: {parity['mismatches']} differences in ", end="")
+    console.print(f"{parity['samples']} samples, {len(parity['layers'])} layers")
+
+
+def _open(folder: Path) -> Any:
+    from neuro.runs import open_run
+    from tasks.task import find
+
+    return open_run(folder, lambda task: find(task).configs)
+
+
+def _new_run(task: str, name: str, folder: Path, seed: int) -> Any:
+    from neuro.runs import Run
+    from tasks.task import find, find_config
+
+    config = find_config(find(task), name)()
+    return Run(folder=folder, task=task, name=name, seed=seed, config=config)
+
+
+def _on_meta(task: Any, config: Any) -> Any:
+    import torch
+
+    with torch.device("meta"):
+        return task.build(config)
+
+
+VERBS = {
+    "tasks": tasks,
+    "train": train,
+    "eval": evaluate,
+    "simulate": simulate,
+    "export": export,
+    "verify": verify,
+    "energy": energy,
+    "report": report,
+    "demo": demo,
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one verb; a mistake is told in one message, with exit status 2."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            VERBS,
+            prog="neuro",
+            description="Spiking networks from training to chip.",
+            args=argv,
+        )
+    except (ValueError, RuntimeError, OSError) as error:
+        if os.environ.get("NEURO_DEBUG"):
+            raise
+        Console(stderr=True).print(f"[red]neuro:[/] {escape(str(error))}", highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Results as tables for the terminal."""
+
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
+
+
+def table(title: str, *columns: str) -> Table:
+    """Return an empty table; the first column is left, the others right."""
+    out = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        out.add_column(column, justify="right" if i else "left", overflow="fold")
+    return out
+
+
+def joules(value: float) -> str:
+    """Return an energy with three digits and its prefix.
+
+    >>> joules(2.36e-11)
+    '23.6 pJ'
+    """
+    for unit, size in JOULES:
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e-12:.3g} pJ"
+
+
+def span(tier: dict[str, float]) -> str:
+    """Return "nominal (low – high)" of an energy."""
+    low, nominal, high = (joules(tier[k]) for k in ("low", "nominal", "high"))
+    return f"{nominal} ({low} – {high})"
+
+
+def equality(verify: dict[str, Any]) -> Table:
+    """Return the layers of ``verify.json``: who equals whom."""
+    out = table(
+        "Layer by layer",
+        "layer",
+        "spikes",
+        "torch ≠ events",
+        "reference ≠ Lava",
+        "float32 flips",
+        "integers ≠ floats",
+    )
+    lava = verify["reference_lava"].get("layers", {})
+    for name, layer in verify["torch_events"]["layers"].items():
+        flips = verify["torch_events"]["float32_flips"].get(name)
+        gap = verify["quantisation"].get(name)
+        out.add_row(
+            name,
+            f"{layer['spikes']:,}" if flips else "read-out",
+            str(layer["mismatches"]),
+            str(lava[name]["mismatches"]) if name in lava else "not run",
+            str(flips["flips"]) if flips else "",
+            f"{gap:.3%}" if gap is not None else "",
+        )
+    return out
+
+
+def scaling(rows: list[dict[str, Any]]) -> Table:
+    """Return the rows of a scaling table as they are."""
+    out = table("From floats to integers", *rows[0])
+    for row in rows:
+        out.add_row(*(_cell(v) for v in row.values()))
+    return out
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def energy(result: dict[str, Any]) -> Table:
+    """Return ``energy.json`` as one row a chip and tier."""
+    out = table("Energy per inference", "chip", "tier", "nominal (low – high)")
+    for chip, tiers in result.items():
+        for tier in ("core", "chip", "system"):
+            if tier in tiers:
+                out.add_row(chip, tier, span(tiers[tier]))
+    convention = result["conventional45nm"]
+    out.add_row("45 nm convention", "spiking, AC", joules(convention["snn"]))
+    out.add_row("45 nm convention", "same-shape ANN, MAC", joules(convention["ann"]))
+    return out
+
+
+def layers(name: str, chip: dict[str, Any]) -> Table:
+    """Return the layers of one chip of ``energy.json``."""
+    out = table(
+        f"{name}: energy per inference by layer, core tier", "layer", "nominal (low – high)"
+    )
+    for layer, part in chip["layers"].items():
+        out.add_row(layer, span(part))
+    return out
+
+
+def summary(results: dict[str, Any]) -> Table:
+    """Return the one table that a demo ends with."""
+    evaluation, verify, energy = (results[k] for k in ("eval", "verify", "energy"))
+    out = table("neuro demo", "what", "result")
+    accuracy, lava = verify["accuracy"], verify["reference_lava"]
+    out.add_row("held-out digits, never seen in training", f"{evaluation['n']:,}")
+    out.add_row("accuracy, torch", f"{evaluation['accuracy']:.2%}")
+    out.add_row("accuracy, event engine", f"{accuracy['events']:.2%}")
+    out.add_row("accuracy, Loihi integers", f"{accuracy['integers']:.2%}")
+    loss = accuracy["events"] - accuracy["integers"]
+    out.add_row("lost by quantisation", f"{100 * loss:.2f} points")
+    layers = verify["torch_events"]["layers"].values()
+    out.add_row("spikes compared, torch and events", f"{sum(x['spikes'] for x in layers):,}")
+    out.add_row("of these different", str(verify["torch_events"]["mismatches"]))
+    if "skipped" in lava:
+        out.add_row("reference = Lava", lava["skipped"])
+    else:
+        out.add_row(
+            "reference ≠ Lava", f"{lava['mismatches']} in {lava['samples']} samples, all layers"
+        )
+    for chip in ("loihi1", "loihi2"):
+        for tier in ("core", "chip"):
+            out.add_row(f"energy per inference, {chip} {tier}", span(energy[chip][tier]))
+    convention = energy["conventional45nm"]
+    out.add_row("45 nm convention, spiking", joules(convention["snn"]))
+    out.add_row("45 nm convention, same-shape ANN", joules(convention["ann"]))
+    return out

@@ -1,0 +1,122 @@
+"""``neuro verify``: torch = events, reference = Lava, and how far integers are from floats.
+
+Two pairs must agree exactly: the torch clock and the event engine on one Graph, and the integer
+reference and Lava on one LoihiProgram. What lies between the pairs is quantisation: measured
+layer by layer, never asserted away.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from lava_export.report import compare
+
+from lava_export import lower, reference
+from lava_export.program import LoihiProgram
+from lava_export.run import LavaMissing, run as run_lava
+from neuro.events import simulate
+from neuro.graph import Graph
+from neuro.margins import margins
+from neuro.neurons import LI
+from neuro.nn import replay
+from neuro.record import Record
+from neuro.runs import Run
+from neuro.spikes import Events, to_raster
+from tasks.work import answers, graph_of, layer_differences, output_of, samples, spike_counts
+
+CLOSEST = 10  # differing spikes whose margin is told one by one
+
+
+def verify(run: Run, lava_samples: int = 8) -> dict[str, Any]:
+    """Compare the executors on the whole test split; write and return ``verify.json``.
+
+    Returns:
+        torch_events: ``layers`` {name: {spikes, mismatches, margins}} and the sum, both sides
+            in float64; ``float32_flips``: spikes that float32 rounding alone changes, by layer,
+            and the largest margin among them.
+        reference_lava: samples, layers, mismatches (or why it was skipped).
+        quantisation: share of ticks x neurons whose spike differs between events and integers.
+        accuracy: of torch, events, integers. n: test samples.
+    """
+    graph = graph_of(run)
+    program = lower(graph)
+    tally = _Tally(graph)
+    right = {"torch": 0, "events": 0, "integers": 0}
+    n = 0
+    for inputs, labels in samples(run, graph):
+        clock = replay(graph, inputs)
+        events, _ = simulate(graph, inputs)
+        integers = reference.run(program, inputs, clock.ticks)
+        tally.add(inputs, clock, events, integers)
+        for who, record in (("torch", clock), ("events", events), ("integers", integers)):
+            right[who] += int((answers(run, output_of(graph, record)) == labels).sum())
+        n += len(labels)
+    result = {
+        "torch_events": tally.torch_events(),
+        "reference_lava": parity(run, graph, program, lava_samples),
+        "quantisation": tally.quantisation(),
+        "accuracy": {who: count / n for who, count in right.items()},
+        "n": n,
+    }
+    run.write("verify.json", result)
+    return result
+
+
+def parity(run: Run, graph: Graph, program: LoihiProgram, most: int) -> dict[str, Any]:
+    """Run ``most`` test samples on the reference and on Lava; tell every difference."""
+    inputs, _ = next(samples(run, graph, most=most))
+    ticks, n, _ = next(iter(inputs.values())).shape
+    try:
+        lava = run_lava(program, inputs, ticks)
+    except LavaMissing as missing:
+        return {"samples": 0, "skipped": str(missing)}
+    return {"samples": n, **compare(reference.run(program, inputs, ticks), lava)}
+
+
+class _Tally:
+    """Differences between executors, summed over batches."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.layers: dict[str, dict[str, Any]] = {
+            name: {"spikes": 0, "mismatches": 0, "margins": []} for name in graph.populations
+        }
+        firing = [n for n in graph.populations if not isinstance(graph.nodes[n], LI)]
+        self.flips = {name: {"flips": 0, "largest_margin": 0.0} for name in firing}
+        self.quantised = {name: {"differ": 0, "of": 0} for name in firing}
+
+    def add(
+        self, inputs: dict[str, Events], clock: Record, events: Record, integers: Record
+    ) -> None:
+        """Compare one batch."""
+        spikes = spike_counts(clock)
+        for name, differ in layer_differences(self.graph, clock, events).items():
+            layer = self.layers[name]
+            layer["spikes"] += spikes.get(name, 0)
+            layer["mismatches"] += int(differ.sum())
+            if differ.any() and name in self.flips:
+                near = np.abs(margins(self.graph, inputs, name)[differ])
+                layer["margins"] = sorted([*layer["margins"], *near.tolist()])[-CLOSEST:]
+        self._float32(inputs, clock)
+        for name, tally in self.quantised.items():
+            a, b = to_raster(events.spikes[name]), to_raster(integers.spikes[name])
+            tally["differ"] += int((a != b).sum())
+            tally["of"] += a.size
+
+    def _float32(self, inputs: dict[str, Events], clock: Record) -> None:
+        rounded = replay(self.graph, inputs, torch.float32)
+        for name, flip in self.flips.items():
+            differ = to_raster(clock.spikes[name]) != to_raster(rounded.spikes[name])
+            if differ.any():
+                near = np.abs(margins(self.graph, inputs, name)[differ]).max()
+                flip["flips"] += int(differ.sum())
+                flip["largest_margin"] = max(flip["largest_margin"], float(near))
+
+    def torch_events(self) -> dict[str, Any]:
+        """Return the part of verify.json that holds torch against the event engine."""
+        total = sum(layer["mismatches"] for layer in self.layers.values())
+        return {"layers": self.layers, "mismatches": total, "float32_flips": self.flips}
+
+    def quantisation(self) -> dict[str, float]:
+        """Return the share of differing spikes, by layer."""
+        return {name: t["differ"] / t["of"] for name, t in self.quantised.items()}

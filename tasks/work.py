@@ -1,0 +1,97 @@
+"""What the verbs share: a run's model, its graph, its test stimuli, its answers."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from neuro.graph import Graph
+from neuro.record import Record
+from neuro.runs import Run, RunError
+from neuro.seeds import seeded
+from neuro.spikes import Events, to_events, to_raster
+from neuro.store import load_graph
+from neuro.trace import trace
+from neuro.train import load_weights
+from tasks.task import Split, Task, find
+
+Sample = tuple[dict[str, Events], np.ndarray]  # inputs of a Graph by name, labels
+
+
+def task_of(run: Run) -> Task[Any]:
+    """Return the task that a run belongs to."""
+    return find(run.task)
+
+
+def fresh_model(run: Run) -> nn.Module:
+    """Return the model of a run, untrained, from the run's seed."""
+    with seeded(run.seed):
+        return task_of(run).build(run.config)
+
+
+def trained_model(run: Run) -> nn.Module:
+    """Return the model of a run with its best weights, in evaluation mode.
+
+    Raises:
+        RunError: the run has no weights yet.
+    """
+    path = run.folder / "weights.npz"
+    if not path.exists():
+        raise RunError(
+            f"{run.folder} is not trained yet; neuro train {run.task}:{run.name} first"
+        )
+    model = fresh_model(run)
+    load_weights(path, model)
+    return model.eval()
+
+
+def graph_of(run: Run) -> Graph:
+    """Return the Graph of the trained network, tracing it the first time."""
+    path = run.folder / "graph.npz"
+    weights = run.folder / "weights.npz"
+    if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
+        return load_graph(path)
+    return trace(trained_model(run), task_of(run).input_shape(run.config))
+
+
+def samples(run: Run, graph: Graph, split: Split = "test", most: int = 0) -> Iterator[Sample]:
+    """Yield (stimuli as events, labels) by batch, ``most`` samples in all (0: every one)."""
+    (name,) = graph.inputs
+    left = most or np.inf
+    for x, labels in task_of(run).batches(run.config, split, 0):
+        n = int(min(left, len(labels)))
+        if n == 0:
+            return
+        left -= n
+        yield {name: to_events(x[:, :n].flatten(2).numpy())}, labels[:n].numpy()
+
+
+def output_of(graph: Graph, record: Record) -> np.ndarray:
+    """Return what the network's one output population emitted, axes T B K."""
+    (name,) = graph.outputs
+    return record.values[name] if name in record.values else to_raster(record.spikes[name])
+
+
+def answers(run: Run, output: np.ndarray) -> np.ndarray:
+    """Return the class that wins for each sample."""
+    scores = task_of(run).scores(torch.from_numpy(output.astype(np.float64)))
+    return scores.argmax(1).numpy()
+
+
+def layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:
+    """Return, for each population, where two records of one network differ: bool, T B N."""
+    out = {}
+    for name in graph.populations:
+        if name in one.spikes:
+            a, b = to_raster(one.spikes[name]), to_raster(other.spikes[name])
+        else:
+            a, b = one.values[name], other.values[name]
+        out[name] = a != b
+    return out
+
+
+def spike_counts(record: Record) -> Mapping[str, int]:
+    """Return the number of spikes of every firing node."""
+    return {name: len(e.tick) for name, e in record.spikes.items()}
