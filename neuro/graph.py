@@ -129,7 +129,6 @@ class Graph:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", dict(self.nodes))
-        object.__setattr__(self, "edges", tuple(Edge(*e) for e in self.edges))
         problems = problems_of_wiring(self) + problems_of_values(self)
         if problems:
             raise GraphError(problems)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons.base import as_array
 
 if TYPE_CHECKING:
     from neuro.graph import Graph, Node
@@ -43,7 +44,7 @@ def problems_of_wiring(graph: Graph) -> list[str]:
     if found:
         return found
     loose = [p for name in graph.nodes for p in _loose_ends(graph, name)]
-    return loose + _loops_that_cannot_run(graph)
+    return (loose or _out_of_reach(graph)) + _loops_that_cannot_run(graph)
 
 
 def _edges_that_lead_nowhere(graph: Graph) -> list[str]:
@@ -73,6 +74,14 @@ def _loose_ends(graph: Graph, name: str) -> list[str]:
     if not is_population(node) and not outs:
         found.append(f"{name}: nothing follows this {kind(node)}; end with a LI or LIF")
     return found
+
+
+def _out_of_reach(graph: Graph) -> list[str]:
+    reached = set(graph.inputs)
+    for _ in graph.nodes:
+        reached |= {e.target for e in graph.edges if e.source in reached}
+    lost = [name for name in graph.nodes if name not in reached]
+    return [f"{', '.join(lost)}: no Input reaches them; connect or remove them"] if lost else []
 
 
 def _loops_that_cannot_run(graph: Graph) -> list[str]:
@@ -110,7 +119,7 @@ def problems_of_values(graph: Graph) -> list[str]:
             value = getattr(node, field, None)
             if value is None:
                 continue
-            bad = ~np.isfinite(np.asarray(value, np.float64))
+            bad = ~np.isfinite(as_array(value))
             if bad.any():
                 where = (
                     f" (first at {tuple(map(int, np.argwhere(bad)[0]))})" if bad.ndim else ""
@@ -164,13 +173,15 @@ def infer_shapes(graph: Graph) -> dict[str, Shape]:
         pending.remove(name)
         if kind(graph.nodes[name]) == "Input":
             shapes[name] = tuple(graph.nodes[name].shape)  # type: ignore[union-attr]
+            if min(shapes[name], default=1) < 1:
+                problems.append(f"{name}: Input.shape must be >= 1, got {shapes[name]}")
             continue
         known = next(e.source for e in graph.into(name) if e.source in shapes)
         out = output_shape(graph.nodes[name], shapes[known])
         if isinstance(out, str):
             problems.append(f"{name}: {out} (input from {known})")
-            break
-        shapes[name] = out
+        else:
+            shapes[name] = out
     if problems:
         raise GraphError(problems)
     for e in graph.edges:
@@ -230,6 +241,11 @@ def _pool_shape(node: Node, given: Shape) -> Shape | str:
 
 
 def _windows(given: Shape, kernel: Shape, stride: Shape, padding: Shape) -> Shape | str:
+    if min(*kernel, *stride) < 1 or min(padding) < 0:
+        return (
+            f"kernel {tuple(kernel)} and stride {tuple(stride)} must be >= 1, padding "
+            f"{tuple(padding)} >= 0"
+        )
     size = tuple(
         (n + 2 * p - k) // s + 1
         for n, k, s, p in zip(given[1:], kernel, stride, padding, strict=True)

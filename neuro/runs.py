@@ -47,7 +47,7 @@ class Run:
         path = self.folder / file
         return read_json(path) if path.exists() else None
 
-    def write_lines(self, file: str, rows: list[dict[str, float]]) -> None:
+    def write_lines(self, file: str, rows: list[dict[str, float | int]]) -> None:
         """Write one JSON object a line, in one step."""
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_bytes(self.folder / file, text.encode())

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from neuro.graph import AvgPool2d, Conv2d, Dense, Flatten, Graph, Input, Node
+from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node
 from neuro.neurons import ALIF, LI, LIF
 from neuro.record import Counts, Record
 from neuro.spikes import Events
@@ -70,7 +70,7 @@ def load(path: Path, kind: str) -> tuple[dict[str, np.ndarray], Any]:
     if not path.is_file():
         raise StoreError(f"{path}: no such file; this run has not got that far")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("").tobytes())
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError) as error:
@@ -132,8 +132,8 @@ def load_graph(path: Path) -> Graph:
             if array is not None:
                 given[f.name] = array if array.ndim else float(array)
         nodes[name] = cls(**given)
-    edges = tuple((s, t, d) for s, t, d in meta["edges"])
-    return Graph(nodes=nodes, edges=edges, dt=Seconds(meta["dt"]))  # type: ignore[arg-type]
+    edges = tuple(Edge(*e) for e in meta["edges"])
+    return Graph(nodes=nodes, edges=edges, dt=Seconds(meta["dt"]))
 
 
 def save_record(path: Path, record: Record) -> None:

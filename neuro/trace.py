@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from neuro.graph import AvgPool2d, Conv2d, Dense, Flatten, Graph, Input, Node
+from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node
 from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.nn import Net
-from neuro.units import Seconds
+from neuro.units import Seconds, Ticks
 
 Port = tuple[tuple[str, int], ...]  # (node, delay) pairs whose outputs add up
 _BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -61,14 +61,14 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
 @dataclass
 class _Walk:
     nodes: dict[str, Node]
-    edges: list[Any] = field(default_factory=list)
+    edges: list[Edge] = field(default_factory=list)
     dts: set[float] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
     def add(self, name: str, node: Node, port: Port) -> Port:
         """Add a node fed by ``port``; return its own port."""
         self.nodes[name] = node
-        self.edges += [(source, name, delay) for source, delay in port]
+        self.edges += [Edge(source, name, Ticks(delay)) for source, delay in port]
         return ((name, 0),)
 
     def refuse(self, name: str, why: str, port: Port) -> Port:
@@ -137,7 +137,7 @@ class _Walk:
         inner = _join(name, "spiking")
         out = self.visit(module.spiking, inner, port)
         back = self.visit(module.feedback, _join(name, "feedback"), ((inner, module.delay),))
-        self.edges += [(source, inner, delay) for source, delay in back]
+        self.edges += [Edge(source, inner, Ticks(delay)) for source, delay in back]
         return out
 
     def _pool(self, module: nn.AvgPool2d, name: str, port: Port) -> Port:

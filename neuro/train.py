@@ -1,8 +1,8 @@
 """One training loop, on Lightning Fabric: one CPU, a GPU, or many processes (DDP).
 
-The order of the data depends on the epoch alone and a finished epoch is on disk, so that a killed
-training resumes to the same end. Every process is given the same global batch and takes its
-slice, so that N processes follow the loss curve of one.
+The order of the data depends on the epoch alone and a finished epoch is on disk, so that a
+killed training resumes to the same end. Every process is given the same global batch and takes
+its slice, so that N processes follow the loss curve of one.
 """
 
 import math
@@ -44,7 +44,7 @@ class Progress:
 
     epoch: int = 0
     best: float = -math.inf
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, float | int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,8 @@ def fit(
             at = (progress.epoch + step / course.steps) / plan.epochs
             for group in optimizer.param_groups:
                 group["lr"] = plan.lr * (1 + math.cos(math.pi * at)) / 2
-            losses.append(_step(wrapped, optimizer, _share(batch, fabric), course, plan))
+            loss = course.loss(wrapped, _share(batch, fabric))
+            losses.append(_step(fabric, wrapped, optimizer, loss, plan.clip))
             if tell is not None:
                 tell(progress, step)
         mean: Any = fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean")
@@ -121,13 +122,12 @@ def _share(batch: Batch, fabric: Fabric) -> Batch:
     return x[:, mine].to(fabric.device), y[mine].to(fabric.device)
 
 
-def _step(model: Any, optimizer: Any, batch: Batch, course: Course, plan: Plan) -> Tensor:
+def _step(fabric: Fabric, model: Any, optimizer: Any, loss: Tensor, clip: float) -> Tensor:
     optimizer.zero_grad()
-    loss = course.loss(model, batch)
     if not torch.isfinite(loss):
-        raise TrainError(f"the loss is {float(loss)}; lower the learning rate and train again")
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
+        raise TrainError(f"the loss is {loss.item()}; lower the learning rate and train again")
+    fabric.backward(loss)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
     if not torch.isfinite(norm):
         bad = [n for n, p in model.named_parameters() if not _finite(p.grad)]
         raise TrainError(

@@ -226,7 +226,7 @@ def _on_meta(task: Any, config: Any) -> Any:
         return task.build(config)
 
 
-VERBS = {
+VERBS: dict[str, Any] = {
     "tasks": tasks,
     "train": train,
     "eval": evaluate,

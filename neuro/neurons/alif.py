@@ -14,7 +14,7 @@ Axes: B batch, ``*N`` the population's shape.
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -75,8 +75,8 @@ class ALIF:
         dt: Seconds,  # noqa: ARG002
     ) -> tuple[Float[Tensor, "B *N"], ALIFState]:
         """Advance one tick: (spikes, next state)."""
-        leak = like(self.leak, x)
-        v = (1 - leak) * state.v + leak * x
+        # 1 - leak before rounding to x's dtype, as in the normal form
+        v = like(1 - self.leak, x) * state.v + like(self.leak, x) * x
         a = like(self.rho, x) * state.a
         threshold = like(self.threshold, x) + a
         s = spike(v - threshold, self.surrogate)
@@ -114,12 +114,12 @@ class ALIF:
             "threshold": torch.as_tensor(as_array(self.threshold), dtype=torch.float32),
         }
 
-    def bind(self, free: dict[str, Tensor]) -> Self:
+    def bind(self, free: dict[str, Tensor]) -> "ALIF":
         """Return this model with its trainable parameters replaced."""
         leak = torch.sigmoid(free["logit_leak"].double()).float()
         return replace(self, leak=leak, threshold=free["threshold"])
 
     @classmethod
-    def with_tau(cls, tau: Seconds, dt: Seconds, threshold: Param = 0.5) -> Self:
+    def with_tau(cls, tau: Seconds, dt: Seconds, threshold: Param = 0.5) -> "ALIF":
         """Return the ALIF whose membrane decays with ``tau`` [s] at ``dt`` [s]."""
         return cls(leak=-math.expm1(-dt / tau), threshold=threshold)

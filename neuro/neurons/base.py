@@ -61,7 +61,7 @@ def frozen(p: Param) -> float | np.ndarray:
     return float(p)
 
 
-def require(ok: bool | np.ndarray, what: str, value: Param, cure: str) -> None:
+def require(ok: np.bool_ | np.ndarray, what: str, value: Param, cure: str) -> None:
     """Raise a ValueError that names parameter, value and cure, unless all ``ok``."""
     if not np.all(ok):
         shown = value if np.ndim(value) == 0 else np.asarray(value)[~np.asarray(ok)].ravel()[0]

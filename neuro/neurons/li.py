@@ -6,7 +6,7 @@ Its output is v itself. Axes: B batch, ``*N`` the population's shape.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -60,6 +60,6 @@ class LI:
         """Return the trainable parameters: an LI has none."""
         return {}
 
-    def bind(self, free: dict[str, Tensor]) -> Self:  # noqa: ARG002
+    def bind(self, free: dict[str, Tensor]) -> "LI":  # noqa: ARG002
         """Return this model with its trainable parameters replaced."""
         return self

@@ -11,7 +11,7 @@ Axes: B batch, ``*N`` the population's shape.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -103,7 +103,7 @@ class LIF:
         """Return the trainable parameters: a LIF has none."""
         return {}
 
-    def bind(self, free: dict[str, Tensor]) -> Self:  # noqa: ARG002
+    def bind(self, free: dict[str, Tensor]) -> "LIF":  # noqa: ARG002
         """Return this model with its trainable parameters replaced."""
         return self
 

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.margins import margins
+from neuro.neurons import LI, LIF
+from neuro.spikes import to_events
+from neuro.units import Seconds, Ticks
+
+GRAPH = Graph(
+    nodes={
+        "x": Input(shape=(1,)),
+        "d": Dense(weight=np.array([[0.75]])),
+        "s": LIF(tau=float("inf"), threshold=1.0),
+        "out": Dense(weight=np.array([[1.0]])),
+        "v": LI(tau=float("inf")),
+    },
+    edges=(Edge("x", "d"), Edge("d", "s", Ticks(1)), Edge("s", "out"), Edge("out", "v")),
+    dt=Seconds(1e-3),
+)
+
+
+def test_a_margin_is_the_membrane_before_reset_less_the_threshold() -> None:
+    x = {"x": to_events(np.ones((4, 1, 1), np.float32))}
+    assert margins(GRAPH, x, "s").ravel().tolist() == [-1.0, -0.25, 0.5, 0.25]
+
+
+def test_a_read_out_has_no_margin() -> None:
+    x = {"x": to_events(np.ones((4, 1, 1), np.float32))}
+    with pytest.raises(ValueError, match="v: a LI has no threshold"):
+        margins(GRAPH, x, "v")

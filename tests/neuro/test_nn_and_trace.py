@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import torch
+from builders import example, same, spikes
+from hypothesis import given, settings, strategies as st
+from torch import nn
+
+from neuro.graph import Conv2d, Dense, Edge, Graph, GraphError, Input
+from neuro.layers import Residual, Spiking, Stack
+from neuro.neurons import ALIF, LIF
+from neuro.nn import Net, replay
+from neuro.seeds import seeded
+from neuro.spikes import to_events
+from neuro.trace import TraceError, trace
+from neuro.units import Seconds, Ticks
+
+SHAPE = (1, 5, 5)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 10**6))
+def test_tracing_a_net_returns_its_graph_bit_for_bit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    leak = rng.uniform(0.01, 1, (3, 1, 1)).astype(np.float32)
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(2, 5, 5)),
+            "conv": Conv2d(weight=rng.normal(size=(3, 2, 3, 3)), bias=rng.normal(size=3)),
+            "alif": ALIF(leak=leak, threshold=float(np.float32(rng.uniform(0.1, 1)))),
+        },
+        edges=(Edge("x", "conv"), Edge("conv", "alif", Ticks(2))),
+        dt=Seconds(1e-3),
+    )
+    assert same(trace(Net(graph)), graph)
+
+
+def test_a_traced_module_computes_what_the_module_computed() -> None:
+    with seeded(1):
+        module = example()
+    x = spikes(12, 3, *SHAPE, p=0.6)
+    y, _ = module(x)
+    graph = trace(module, SHAPE)
+    record = replay(graph, {"input": to_events(x.flatten(2).numpy())}, torch.float32)
+    assert np.array_equal(record.values["out"], y.detach().numpy())
+    assert len(record.spikes["rec_spiking"].tick) > 0
+    assert same(trace(Net(graph)), graph)
+
+
+def test_a_residual_becomes_two_edges_that_add() -> None:
+    graph = trace(example(), SHAPE)
+    assert {e.source for e in graph.into("flat")} == {"alif", "res_body_s"}
+    assert ("flat", "fc", 2) in graph.edges
+    assert ("rec_spiking", "rec_feedback", 3) in graph.edges
+
+
+def test_batch_norm_is_folded_into_the_weights_before_it() -> None:
+    with seeded(2):
+        module = Stack(
+            conv=nn.Conv2d(1, 3, 3), norm=nn.BatchNorm2d(3), s=Spiking(LIF(tau=0.01))
+        )
+        module(spikes(8, 4, *SHAPE))  # moves the running statistics
+    module.eval()
+    x = spikes(8, 4, *SHAPE, seed=5)
+    before = module.norm(module.conv(x.flatten(0, 1)))
+    graph = trace(module, SHAPE)
+    assert list(graph.nodes) == ["input", "conv", "s"]
+    activity, _ = Net(graph)({"input": x})
+    torch.testing.assert_close(activity["conv"].flatten(0, 1), before)
+
+
+@settings(deadline=None, max_examples=10)
+@given(cut=st.integers(1, 11))
+def test_a_net_run_in_two_halves_equals_one_run(cut: int) -> None:
+    with seeded(1):
+        net = Net(trace(example(), SHAPE))
+    x = spikes(12, 2, *SHAPE, p=0.6)
+    whole, _ = net({"input": x})
+    head, state = net({"input": x[:cut]})
+    tail, _ = net({"input": x[cut:]}, state)
+    assert all(torch.equal(torch.cat([head[k], tail[k]]), whole[k]) for k in whole)
+
+
+def test_every_part_that_cannot_go_is_told_at_once() -> None:
+    module = Stack(
+        pool=nn.MaxPool2d(2),
+        act=nn.ReLU(),
+        conv=nn.Conv2d(2, 2, 3, groups=2),
+        norm=Residual(nn.BatchNorm2d(2)),
+        gru=nn.GRU(3, 3),
+        s=Spiking(LIF(tau=0.01)),
+        late=Spiking(LIF(tau=0.01), dt=Seconds(2e-3)),
+    )
+    with pytest.raises(TraceError) as e:
+        trace(module, (2, 8, 8))
+    text = str(e.value)
+    assert len(e.value.problems) == 6
+    assert "pool: MaxPool2d has no node in a Graph; a maximum is not a sum of spikes" in text
+    assert "act: ReLU" in text
+    assert "conv: Conv2d with groups" in text
+    assert "norm_body: BatchNorm can only be folded right after" in text
+    assert "gru: GRU" in text
+    assert "different dt [0.001, 0.002] s" in text
+
+
+def test_weights_of_another_dtype_are_refused_with_the_cure() -> None:
+    module = Stack(fc=nn.Linear(4, 2).double(), s=Spiking(LIF(tau=0.01)))
+    with pytest.raises(TraceError, match=r"fc: weights are torch.float64.*call .float\(\)"):
+        trace(module, (4,))
+
+
+def test_nan_weights_are_named_with_their_place() -> None:
+    module = Stack(fc=nn.Linear(4, 2), s=Spiking(LIF(tau=0.01)))
+    module.fc.weight.data[1, 3] = torch.nan
+    with pytest.raises(GraphError, match=r"fc.weight: 1 of 8 values .* \(first at \(1, 3\)\)"):
+        trace(module, (4,))
+
+
+def test_a_net_refuses_inputs_that_the_graph_does_not_have() -> None:
+    graph = Graph(
+        nodes={"x": Input(shape=(2,)), "d": Dense(weight=np.eye(2)), "s": LIF(tau=0.01)},
+        edges=(Edge("x", "d"), Edge("d", "s")),
+        dt=Seconds(1e-3),
+    )
+    with pytest.raises(ValueError, match=r"inputs are \['y'\], the graph has \['x'\]"):
+        Net(graph)({"y": torch.zeros(1, 1, 2)})

@@ -1,0 +1,71 @@
+"""Networks, stimuli and trainings that several tests share."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuro.graph import Graph
+from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack
+from neuro.neurons import ALIF, LI, LIF
+from neuro.seeds import seeded
+from neuro.train import Batch, Course
+from neuro.units import Seconds, Ticks
+
+
+def spikes(*shape: int, seed: int = 0, p: float = 0.4) -> torch.Tensor:
+    return (torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < p).float()
+
+
+def example() -> Stack:
+    return Stack(
+        conv=nn.Conv2d(1, 3, 3),
+        alif=Spiking(ALIF(beta=0.25)),
+        res=Residual(Stack(c=nn.Conv2d(3, 3, 3, padding=1), s=Spiking(LIF(tau=0.01)))),
+        flat=nn.Flatten(),
+        delay=Delay(Ticks(2)),
+        fc=nn.Linear(27, 4),
+        rec=Recurrent(
+            Spiking(LIF(tau=0.01, tau_syn=0.005, reset="hard")), nn.Linear(4, 4), Ticks(3)
+        ),
+        out=Spiking(LI(tau=0.02)),
+    )
+
+
+def same(one: Graph, other: Graph) -> bool:
+    """Say whether two graphs are equal bit for bit."""
+    if (one.edges, one.dt, list(one.nodes)) != (other.edges, other.dt, list(other.nodes)):
+        return False
+    return all(
+        type(a) is type(b)
+        and all(np.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
+        for a, b in zip(one.nodes.values(), other.nodes.values(), strict=True)
+    )
+
+
+def model() -> nn.Module:
+    with seeded(0):
+        return Stack(
+            a=nn.Linear(6, 8),
+            alif=Spiking(ALIF()),
+            b=nn.Linear(8, 3),
+            out=Spiking(LI(tau=Seconds(0.02))),
+        )
+
+
+def batches(epoch: int) -> Iterator[Batch]:
+    rng = torch.Generator().manual_seed(epoch)
+    for _ in range(3):
+        x = (torch.rand(5, 8, 6, generator=rng) < 0.5).float()
+        yield x, (x.sum((0, 2)).long() % 3)
+
+
+def loss(net: nn.Module, batch: Batch) -> Tensor:
+    return F.cross_entropy(net(batch[0])[0].mean(0), batch[1])
+
+
+def course(score: float = 0.0) -> Course:
+    return Course(batches=batches, steps=3, loss=loss, score=lambda _: score)

@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from neuro.seeds import seeded
+from neuro.trace import trace
+from tasks.mnist import Config, batches, demo, digits, tiny
+from tasks.task import NAMES, UnknownName, find, find_config, split_name
+
+TINY = [(name, find(name).configs["tiny"]()) for name in NAMES]
+
+
+@pytest.mark.parametrize(("name", "config"), TINY)
+def test_tiny_builds_runs_and_can_be_traced(name: str, config: object) -> None:
+    task = find(name)
+    with seeded(0):
+        model = task.build(config)
+    x, labels = next(iter(task.batches(config, "train", 0)))
+    y, _ = model(x)
+    assert task.scores(y).shape == (len(labels), len(task.classes))
+    assert torch.isfinite(task.loss(y, labels))
+    assert trace(model, task.input_shape(config)).shapes["input"] == x.shape[2:]
+
+
+@pytest.mark.parametrize(("name", "config"), TINY)
+def test_training_batches_depend_on_the_epoch_alone(name: str, config: object) -> None:
+    task = find(name)
+    first, again, other = (next(iter(task.batches(config, "train", e))) for e in (0, 0, 1))
+    assert torch.equal(first[0], again[0])
+    assert not torch.equal(first[0], other[0])
+    assert sum(1 for _ in task.batches(config, "train", 0)) == task.steps(config)
+
+
+def test_the_splits_of_the_demo_share_no_digit() -> None:
+    parts = {s: digits(demo(), s) for s in ("train", "val", "test")}  # type: ignore[arg-type]
+    assert {s: len(d.labels) for s, d in parts.items()} == {
+        "train": 3500,
+        "val": 500,
+        "test": 1000,
+    }
+    images = [i.tobytes() for d in parts.values() for i in d.images]
+    assert len(set(images)) == 5000
+
+
+def test_spikes_of_the_test_split_are_binary_and_in_order() -> None:
+    config: Config = tiny()
+    x, labels = next(batches(config, "test", 0))
+    assert x.shape == (4, 100, 1, 28, 28)
+    assert set(x.unique().tolist()) == {0.0, 1.0}
+    assert labels.tolist() == list(range(10)) * 10
+
+
+def test_unknown_names_suggest_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="no task 'mnits'; did you mean 'mnist'"):
+        find("mnits")
+    with pytest.raises(UnknownName, match="no configuration 'tny'; did you mean 'tiny'"):
+        find_config(find("mnist"), "tny")
+    with pytest.raises(UnknownName, match="no task 'zzz'; there are mnist"):
+        find("zzz")
+    assert split_name("mnist:demo") == ("mnist", "demo")
+    assert split_name("mnist") == ("mnist", "tiny")
