@@ -1,1 +1,36 @@
-"""neuro."""
+"""Spiking networks from training to chip: one Graph, three executors, one Record."""
+
+from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, GraphError, Input
+from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack
+from neuro.neurons import ALIF, IF, LI, LIF
+from neuro.record import Counts, Record
+from neuro.spikes import Events, to_events, to_raster
+from neuro.units import Joules, Seconds, Ticks
+
+__all__ = [
+    "ALIF",
+    "IF",
+    "LI",
+    "LIF",
+    "AvgPool2d",
+    "Conv2d",
+    "Counts",
+    "Delay",
+    "Dense",
+    "Edge",
+    "Events",
+    "Flatten",
+    "Graph",
+    "GraphError",
+    "Input",
+    "Joules",
+    "Record",
+    "Recurrent",
+    "Residual",
+    "Seconds",
+    "Spiking",
+    "Stack",
+    "Ticks",
+    "to_events",
+    "to_raster",
+]

@@ -14,9 +14,12 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from tasks.names import one_of
+
 Device = Literal["cpu", "cuda"]
-RunFolder = Annotated[Path, tyro.conf.Positional]
-Name = Annotated[str, tyro.conf.Positional]
+RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK:CONFIGURATION")]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
 console = Console()
 
 
@@ -31,14 +34,14 @@ def tasks() -> None:
         for config, make in task.configs.items():
             model = _on_meta(task, make())
             size = sum(p.numel() for p in model.parameters())
-            about = (make.__doc__ or "").splitlines()[0].removeprefix("Return ")
+            about = (make.__doc__ or "").splitlines()[0]
             out.add_row(f"{name}:{config}", f"{size:,}", about)
     console.print(out)
 
 
 def train(
     name: Name,
-    out: Path | None = None,
+    out: Folder = None,
     seed: int = 0,
     device: Device = "cpu",
     devices: int = 1,
@@ -156,11 +159,11 @@ def report(run: RunFolder) -> None:
     console.print(f"wrote {write_report(_open(run))}")
 
 
-def demo(out: Path = Path("runs/demo"), seed: int = 0, device: Device = "cpu") -> None:
+def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
     """Train, replay, export, price and report one network on handwritten digits.
 
     Args:
-        out: run folder.
+        out: run folder (default: runs/demo).
         seed: of the initial weights.
         device: where to train.
     """
@@ -168,7 +171,7 @@ def demo(out: Path = Path("runs/demo"), seed: int = 0, device: Device = "cpu") -
     from tasks.demo import steps
 
     start = time.perf_counter()
-    run = _new_run("mnist", "demo", out, seed)
+    run = _new_run("mnist", "demo", out or Path("runs/demo"), seed)
     _train(run, device, 1)
     results: dict[str, Any] = {}
     for name, title, do in steps():
@@ -241,7 +244,10 @@ VERBS: dict[str, Any] = {
 
 def main(argv: list[str] | None = None) -> None:
     """Run one verb; a mistake is told in one message, with exit status 2."""
+    argv = sys.argv[1:] if argv is None else argv
     try:
+        if argv and not argv[0].startswith("-"):
+            one_of(argv[0], tuple(VERBS), "verb")
         tyro.extras.subcommand_cli_from_dict(
             VERBS,
             prog="neuro",

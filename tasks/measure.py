@@ -3,8 +3,7 @@
 import time
 from typing import Any
 
-from neuro.energy import as_json, estimate
-from neuro.energy.chips import CHIPS
+from neuro.energy import as_json, estimates
 from neuro.events import Clock, Grid, simulate
 from neuro.record import concatenate
 from neuro.runs import Run
@@ -51,6 +50,6 @@ def energy(run: Run, most: int = 0) -> dict[str, Any]:
     """Estimate joules per inference from the test split's spikes; write ``energy.json``."""
     graph = graph_of(run)
     record = concatenate([simulate(graph, x)[0] for x, _ in samples(run, graph, most=most)])
-    result = as_json(*(estimate(graph, record, chip) for chip in CHIPS))
+    result = as_json(*estimates(graph, record))
     run.write("energy.json", result)
     return result

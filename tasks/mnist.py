@@ -53,24 +53,24 @@ class Config:
 
 
 def demo() -> Config:
-    """Return the configuration of ``neuro demo``: 3,500 embedded digits, minutes on a CPU."""
+    """What neuro demo trains: 3,500 embedded digits, half a minute on a CPU."""
     return Config()
 
 
 def tiny() -> Config:
-    """Return a configuration that trains in seconds."""
+    """The same, smaller: trains in seconds."""
     return replace(
         demo(), ticks=4, channels=(4, 8), train=300, held=100, test=100, batch=20, epochs=2
     )
 
 
 def full() -> Config:
-    """Return the demo's network for all of MNIST, where $NEURO_DATA has it."""
+    """The demo's network on all of MNIST, where $NEURO_DATA has it."""
     return replace(demo(), source="mnist", held=5000, batch=100)
 
 
 def fashion() -> Config:
-    """Return the same for Fashion-MNIST, which $NEURO_DATA must have."""
+    """The same on Fashion-MNIST, which $NEURO_DATA must have."""
     return replace(full(), source="fashion")
 
 

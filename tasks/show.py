@@ -5,14 +5,15 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+WORDS = ("about", "tier", "what", "result")  # columns that hold text
 JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 
 
 def table(title: str, *columns: str) -> Table:
-    """Return an empty table; the first column is left, the others right."""
+    """Return an empty table; the first column and those of words are left, the others right."""
     out = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     for i, column in enumerate(columns):
-        out.add_column(column, justify="right" if i else "left", overflow="fold")
+        out.add_column(column, justify="right" if i and column not in WORDS else "left")
     return out
 
 

@@ -3,12 +3,12 @@
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Generic, Literal, TypeVar
 
 from torch import Tensor, nn
 
 from neuro.train import Batch, Plan
+from tasks.names import one_of
 
 C = TypeVar("C")
 Split = Literal["train", "val", "test"]
@@ -44,13 +44,9 @@ class Task(Generic[C]):
     classes: Sequence[str]
 
 
-class UnknownName(ValueError):
-    """A task or configuration that does not exist; suggests the nearest."""
-
-
 def find(name: str) -> Task[Any]:
     """Return the task of that name."""
-    task: Task[Any] = importlib.import_module(f"tasks.{_among(name, NAMES, 'task')}").TASK
+    task: Task[Any] = importlib.import_module(f"tasks.{one_of(name, NAMES, 'task')}").TASK
     return task
 
 
@@ -62,12 +58,4 @@ def split_name(full: str) -> tuple[str, str]:
 
 def find_config(task: Task[Any], name: str) -> Callable[[], Any]:
     """Return the configuration function of that name."""
-    return task.configs[_among(name, tuple(task.configs), "configuration")]
-
-
-def _among(name: str, names: Sequence[str], what: str) -> str:
-    if name in names:
-        return name
-    near = get_close_matches(name, names, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-    raise UnknownName(f"no {what} {name!r}; {hint}")
+    return task.configs[one_of(name, tuple(task.configs), "configuration")]

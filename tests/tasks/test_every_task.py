@@ -4,7 +4,8 @@ import torch
 from neuro.seeds import seeded
 from neuro.trace import trace
 from tasks.mnist import Config, batches, demo, digits, tiny
-from tasks.task import NAMES, UnknownName, find, find_config, split_name
+from tasks.names import UnknownName
+from tasks.task import NAMES, find, find_config, split_name
 
 TINY = [(name, find(name).configs["tiny"]()) for name in NAMES]
 

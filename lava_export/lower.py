@@ -1,0 +1,212 @@
+"""Lowers a Graph to a LoihiProgram: floats become integers here and nowhere else.
+
+Every population has one scale S (weight units per float unit), common to all its incoming
+connections. S puts the largest weight on an even integer 2m, m between 64 and 127 where the
+threshold's 17 bits allow it; of these S the one with the least squared error of weights and
+threshold is taken, so that whatever can be exact, is exact. Weights are even: Lava keeps no odd
+ones where signs are mixed.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from lava_export.program import Connection, Kind, LoihiProgram, Population, integers
+from lava_export.routes import Route, bias, lags, loops_too_tight, routes
+from neuro.graph import Graph, Input
+from neuro.neurons import Coefficients
+
+MAX_THRESHOLD = 2**17 - 1
+MANTISSA_BITS = 12  # and a sign
+MAX_EXPONENT = 7
+
+
+class LowerError(ValueError):
+    """A Graph that cannot become a LoihiProgram; ``problems`` lists each reason and cure."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(["the graph cannot be lowered to Loihi:", *problems]))
+        self.problems = problems
+
+
+class Bias(NamedTuple):
+    """mantissa << exponent, in units of v."""
+
+    mantissa: np.ndarray
+    exponent: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Floats:
+    """What a population is before rounding; arrays have shape (N,).
+
+    incoming: the routes that end here. bias: per tick, gain included.
+    """
+
+    name: str
+    c: Coefficients
+    incoming: list[Route]
+    bias: Float[np.ndarray, " N"]
+
+
+def lower(graph: Graph, *, largest_weight: int = 254) -> LoihiProgram:
+    """Return the program of a graph; the graph stays as it is.
+
+    largest_weight: the largest integer weight to use, even, <= 254. A smaller one makes all
+        sums smaller, at the price of coarser weights.
+
+    Raises:
+        LowerError: lists everything that cannot go, each with its cure.
+    """
+    if not 2 <= largest_weight <= 254 or largest_weight % 2:
+        raise ValueError(f"largest_weight must be even, from 2 to 254, got {largest_weight}")
+    problems: list[str] = []
+    parts = floats(graph, problems)
+    found = [r for p in parts for r in p.incoming]
+    problems += loops_too_tight(graph, found)
+    scales = {p.name: _scale(p, largest_weight, problems) for p in parts}
+    if problems:
+        raise LowerError(list(dict.fromkeys(problems)))
+    lag = lags([*graph.inputs, *graph.populations], found)
+    sources = [
+        Population(name=n, kind="input", shape=node.shape)
+        for n, node in graph.nodes.items()
+        if isinstance(node, Input)
+    ]
+    neurons = [_population(p, graph.shapes[p.name], lag[p.name], scales[p.name]) for p in parts]
+    return LoihiProgram(
+        populations=(*sources, *neurons),
+        connections=tuple(_connection(r, lag, scales[r.target]) for r in found),
+    )
+
+
+def floats(graph: Graph, problems: list[str]) -> list[Floats]:
+    """Return every population before rounding, sources first; adds to ``problems``."""
+    found = routes(graph, problems)
+    parts = []
+    for name in graph.populations:
+        c = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
+        each: dict[str, Any] = {
+            field: np.broadcast_to(value, graph.shapes[name]).ravel()
+            for field, value in c._asdict().items()
+            if field not in ("hard", "fires")
+        }
+        incoming = [r for r in found if r.target == name]
+        parts.append(
+            Floats(
+                name=name,
+                c=c._replace(**each),
+                incoming=incoming,
+                bias=bias(graph, name, problems),
+            )
+        )
+    return parts
+
+
+def to_even(weight: Float[np.ndarray, "..."], scale: float) -> Float[np.ndarray, "..."]:
+    """Return weight x scale, rounded to even integers."""
+    return np.asarray(2 * np.rint(weight * (scale / 2)))
+
+
+def _ceil(x: np.ndarray) -> np.ndarray:
+    """Round up, but take what a float error puts just above an integer for that integer."""
+    return np.asarray(np.ceil(x - 1e-6))
+
+
+def _scale(p: Floats, largest: int, problems: list[str]) -> float:
+    """Return S for a population, see the head of this file."""
+    weight = np.concatenate([r.weight.ravel() for r in p.incoming] or [np.zeros(0)])
+    threshold = p.c.threshold if p.c.fires else np.zeros(1)
+    peak = max(np.abs(weight).max(initial=0), 0.0) or float(threshold.max()) or 1.0
+    top = largest // 2
+    if threshold.max() > 0:
+        top = min(top, int(MAX_THRESHOLD / threshold.max() * peak / 2))
+    if top < 1:
+        problems.append(
+            f"{p.name}: its threshold {threshold.max():g} is more than {MAX_THRESHOLD // 2} "
+            f"times its largest weight {peak:g}, so that no weight is left in integers; lower "
+            "the threshold or raise the weights"
+        )
+        return 1.0
+    candidates = [2 * m / peak for m in range(top, (top - 1) // 2, -1)]
+    return float(
+        min(candidates, key=lambda s: _error(weight / peak, threshold / peak, s * peak))
+    )
+
+
+def _error(weight: np.ndarray, threshold: np.ndarray, scale: float) -> float:
+    """Return the mean squared error of weights and threshold, relative to the largest weight.
+
+    Rounded, so that float noise does not prefer a coarser scale to a finer one as exact.
+    """
+    of_weight = np.square(to_even(weight, scale) / scale - weight)
+    of_threshold = np.square(_ceil(threshold * scale) / scale - threshold)
+    total = of_weight.mean() if weight.size else 0.0
+    return float(np.round(total + of_threshold.mean(), 15))
+
+
+def _population(p: Floats, shape: tuple[int, ...], lag: int, scale: float) -> Population:
+    c = p.c
+    threshold = _ceil(c.threshold * scale) - 1 if c.fires else np.zeros(1)
+    beta = np.rint(c.beta * scale)
+    b = to_bias(p.bias * scale * 64)
+    du, dv = _decay(c.decay_syn, offset=1), _decay(c.decay, offset=0)
+    one = all(np.ptp(x) == 0 for x in (du, dv, threshold))
+    stock = one and c.hard and not beta.any() and not b.mantissa.any()
+    kind: Kind = "li" if not c.fires else "lif" if stock else "alif"
+    return Population(
+        name=p.name,
+        kind=kind,
+        shape=shape,
+        lag=lag,
+        scale=scale,
+        du=_short(du),
+        dv=_short(dv),
+        vth=_short(threshold),
+        da=_short(_decay(c.decay_adapt, offset=0)),
+        beta=_short(beta),
+        bias_mant=_short(b.mantissa),
+        bias_exp=_short(b.exponent),
+        hard=c.hard,
+    )
+
+
+def _decay(kept: np.ndarray, offset: int) -> np.ndarray:
+    """Return 4096 (1 - kept) as a 12-bit integer; Loihi adds ``offset`` to it again."""
+    return np.asarray(np.clip(np.rint(4096 * (1 - kept)) - offset, 0, 4095))
+
+
+def _short(values: np.ndarray) -> np.ndarray:
+    """Return the values as int32, as one number where all are equal."""
+    return integers(values[:1] if np.ptp(values) == 0 else values)
+
+
+def to_bias(value: Float[np.ndarray, " N"]) -> Bias:
+    """Return the nearest mantissa << exponent, with the least exponent that the mantissa fits.
+
+    Beyond exponent 7 the mantissa grows out of its 13 bits: :mod:`lava_export.rules` tells.
+    """
+    exponent = np.zeros(value.shape, np.int64)
+    for _ in range(MAX_EXPONENT):
+        mantissa = np.rint(value / 2.0**exponent)
+        fits = (mantissa >= -(2**MANTISSA_BITS)) & (mantissa < 2**MANTISSA_BITS)
+        exponent = np.where(fits, exponent, exponent + 1)
+    mantissa = np.rint(value / 2.0**exponent)
+    limit = 2**30  # keeps absurd values inside int32, where the rule finds them
+    return Bias(np.clip(mantissa, -limit, limit), exponent)
+
+
+def _connection(r: Route, lag: dict[str, int], scale: float) -> Connection:
+    return Connection(
+        name=r.name,
+        source=r.source,
+        target=r.target,
+        kind=r.kind,
+        weight=integers(to_even(r.weight, scale)),
+        shape=r.shape,
+        stride=r.stride,
+        padding=r.padding,
+        extra=lag[r.target] - lag[r.source] + r.delay - 1,
+    )

@@ -1,0 +1,83 @@
+"""An adaptive LIF as a Lava Process: soft or hard reset, bias, parameters for each neuron.
+
+The equation is that of ``lava_export.program``; for the first ``start`` steps it rests.
+"""
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+LIMIT = 2**23
+
+
+class Alif(AbstractProcess):
+    """Parameters: int arrays of ``shape``; flags: (hard, start)."""
+
+    def __init__(self, *, shape, hard, start, **parameters):  # type: ignore[no-untyped-def]
+        super().__init__()
+        self.a_in = InPort(shape=shape)
+        self.s_out = OutPort(shape=shape)
+        self.u = Var(shape=shape, init=0)
+        self.v = Var(shape=shape, init=0)
+        self.a = Var(shape=shape, init=0)
+        self.flags = Var(shape=(2,), init=np.array([hard, start], np.int32))
+        self.du = Var(shape=shape, init=parameters["du"])
+        self.dv = Var(shape=shape, init=parameters["dv"])
+        self.da = Var(shape=shape, init=parameters["da"])
+        self.vth = Var(shape=shape, init=parameters["vth"])
+        self.beta = Var(shape=shape, init=parameters["beta"])
+        self.bias_mant = Var(shape=shape, init=parameters["bias_mant"])
+        self.bias_exp = Var(shape=shape, init=parameters["bias_exp"])
+
+
+@implements(proc=Alif, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyAlif(PyLoihiProcessModel):
+    """Fixed-point model."""
+
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    u: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    v: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    a: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    flags: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    du: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    dv: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    da: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    vth: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    beta: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    bias_mant: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    bias_exp: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+    def run_spk(self) -> None:
+        """Advance one step."""
+        x = self.a_in.recv().astype(np.int64)
+        hard, start = self.flags
+        if self.time_step <= start:
+            self.s_out.send(np.zeros(x.shape, np.int32))
+            return
+        u = decayed(self.u, self.du + 1) + (x << 6)
+        u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
+        bias = self.bias_mant << self.bias_exp
+        v = np.clip(decayed(self.v, self.dv) + u + bias, 1 - LIMIT, LIMIT - 1)
+        a = decayed(self.a, self.da)
+        threshold = (self.vth << 6) + a
+        s = v > threshold
+        self.u[:] = u
+        self.v[:] = np.where(s, 0 if hard else v - threshold - 64, v)
+        self.a[:] = np.minimum(a + s * (self.beta << 6), LIMIT - 1)
+        self.s_out.send(s.astype(np.int32))
+
+
+def decayed(state: np.ndarray, decay: np.ndarray) -> np.ndarray:
+    """Return state (4096 - decay) / 4096, rounded towards zero."""
+    product = state.astype(np.int64) * (4096 - decay)
+    return np.asarray(np.sign(product) * (np.abs(product) >> 12))

@@ -1,0 +1,67 @@
+"""A leaky integrator as a Lava Process: never fires, sends its membrane v every step.
+
+The equation is that of ``lava_export.program``; for the first ``start`` steps it rests.
+"""
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+from lava.magma.core.process.variable import Var
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+LIMIT = 2**23
+
+
+class Li(AbstractProcess):
+    """Parameters: int arrays of ``shape``; start: steps at rest."""
+
+    def __init__(self, *, shape, start, **parameters):  # type: ignore[no-untyped-def]
+        super().__init__()
+        self.a_in = InPort(shape=shape)
+        self.v_out = OutPort(shape=shape)
+        self.u = Var(shape=shape, init=0)
+        self.v = Var(shape=shape, init=0)
+        self.start = Var(shape=(1,), init=start)
+        self.du = Var(shape=shape, init=parameters["du"])
+        self.dv = Var(shape=shape, init=parameters["dv"])
+        self.bias_mant = Var(shape=shape, init=parameters["bias_mant"])
+        self.bias_exp = Var(shape=shape, init=parameters["bias_exp"])
+
+
+@implements(proc=Li, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PyLi(PyLoihiProcessModel):
+    """Fixed-point model."""
+
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
+    v_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
+    u: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    v: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    start: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    du: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    dv: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    bias_mant: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    bias_exp: np.ndarray = LavaPyType(np.ndarray, np.int32)
+
+    def run_spk(self) -> None:
+        """Advance one step."""
+        x = self.a_in.recv().astype(np.int64)
+        if self.time_step > self.start[0]:
+            u = decayed(self.u, self.du + 1) + (x << 6)
+            u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
+            bias = self.bias_mant << self.bias_exp
+            self.u[:] = u
+            self.v[:] = np.clip(decayed(self.v, self.dv) + u + bias, 1 - LIMIT, LIMIT - 1)
+        self.v_out.send(self.v.copy())
+
+
+def decayed(state: np.ndarray, decay: np.ndarray) -> np.ndarray:
+    """Return state (4096 - decay) / 4096, rounded towards zero."""
+    product = state.astype(np.int64) * (4096 - decay)
+    return np.asarray(np.sign(product) * (np.abs(product) >> 12))

@@ -1,0 +1,219 @@
+"""A LoihiProgram: a network in the integers that Loihi and Lava compute with.
+
+One step of a population, all integers, trunc(x, n) = sign(x) (|x| >> n), M = 2^23:
+
+    u = wrap(trunc(u (4096 - (du + 1)), 12) + 64 x)     wrap: once, by 2 M, into (-M, M]
+    v = clip(trunc(v (4096 - dv), 12) + u + b)          clip: to +-(M - 1)
+    a = trunc(a (4096 - da), 12)                        b = bias_mant << bias_exp
+    s = v > 64 vth + a
+    v = 0 (hard) or v - (64 (vth + 1) + a) (soft), where s
+    a = min(a + 64 beta s, M - 1)
+
+x is the sum of the integer weights whose sources fired. The kinds of population:
+"input"; "lif", Lava's own LIF (hard reset, a = 0, no bias, one du, dv and vth for all); "alif",
+the whole equation, a process of ours; "li", a process of ours that never fires and shows v.
+A weight unit is 64 units of v; one unit of the float network is ``scale`` weight units.
+
+The float neuron fires at v >= threshold, Lava at v > 64 vth. With vth one below the integer
+threshold n, both agree on every v that is a multiple of 64; between two multiples the chip
+fires at most one weight unit early. Hence the n = vth + 1 that a soft reset takes off.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool
+
+from neuro.spikes import Events
+
+STATE_LIMIT = 2**23  # M: u and v have 23 bits and a sign
+
+Kind = Literal["input", "lif", "alif", "li"]
+Wiring = Literal["dense", "conv", "identity"]
+
+
+class ProgramError(ValueError):
+    """A program, or a stimulus for one, that does not hold together."""
+
+
+def integers(value: Any) -> np.ndarray:
+    """Return a read-only int32 array of at least one axis."""
+    out = np.atleast_1d(np.array(value, np.int32))
+    out.setflags(write=False)
+    return out
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Population:
+    """N neurons, or one input; parameters have shape (1,) or (N,), in C order of ``shape``.
+
+    lag: steps by which it runs behind the input; it rests until its tick 0 is step lag + 1.
+    scale: weight units that one unit of the float network became.
+    """
+
+    name: str
+    kind: Kind
+    shape: tuple[int, ...]
+    lag: int = 0
+    scale: float = 1.0
+    du: np.ndarray = field(default_factory=lambda: integers(4095))
+    dv: np.ndarray = field(default_factory=lambda: integers(0))
+    vth: np.ndarray = field(default_factory=lambda: integers(0))
+    da: np.ndarray = field(default_factory=lambda: integers(0))
+    beta: np.ndarray = field(default_factory=lambda: integers(0))
+    bias_mant: np.ndarray = field(default_factory=lambda: integers(0))
+    bias_exp: np.ndarray = field(default_factory=lambda: integers(0))
+    hard: bool = True
+
+    @property
+    def size(self) -> int:
+        """Number of neurons N."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Connection:
+    """Integer synapses from one population to another.
+
+    weight: "dense" (out, in); "conv" (C_out, C_in, kH, kW), a cross-correlation as torch's;
+        "identity" (N,), neuron n to neuron n.
+    shape: "conv" only: how the source's neurons lie, (C, H, W).
+    extra: steps that a spike waits before the connection, which itself takes one step.
+    """
+
+    name: str
+    source: str
+    target: str
+    kind: Wiring
+    weight: np.ndarray
+    shape: tuple[int, ...] = ()
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    extra: int = 0
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """How the target's neurons lie."""
+        if self.kind != "conv":
+            return (self.weight.shape[0],)
+        size = (
+            (n + 2 * p - k) // s + 1
+            for n, p, k, s in zip(
+                self.shape[1:], self.padding, self.weight.shape[2:], self.stride, strict=True
+            )
+        )
+        return (self.weight.shape[0], *size)
+
+    @property
+    def in_size(self) -> int:
+        """Number of source neurons."""
+        return math.prod(self.shape) if self.kind == "conv" else self.weight.shape[-1]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoihiProgram:
+    """Populations and the connections between them.
+
+    Raises:
+        ProgramError: lists every name, size or delay that does not fit.
+    """
+
+    populations: tuple[Population, ...]
+    connections: tuple[Connection, ...]
+
+    def __post_init__(self) -> None:
+        problems = _problems(self)
+        if problems:
+            raise ProgramError("\n".join(["the program does not hold together:", *problems]))
+
+    def __getitem__(self, name: str) -> Population:
+        return next(p for p in self.populations if p.name == name)
+
+    def into(self, name: str) -> tuple[Connection, ...]:
+        """Return the connections that end at ``name``."""
+        return tuple(c for c in self.connections if c.target == name)
+
+    def delay(self, connection: Connection) -> int:
+        """Return the delay in ticks of the graph, the lags of both ends taken out."""
+        return connection.extra + 1 + self[connection.source].lag - self[connection.target].lag
+
+    @property
+    def latency(self) -> int:
+        """Steps between the input's last tick and the last tick of the slowest population."""
+        return max(p.lag for p in self.populations)
+
+
+def _problems(program: LoihiProgram) -> list[str]:
+    found = []
+    names = [p.name for p in program.populations]
+    found += [f"{n}: the name is used twice" for n in sorted(set(names)) if names.count(n) > 1]
+    found += [
+        f"{p.name}: a lif has hard reset, no bias, no adaptation and one du, dv, vth for "
+        "all neurons; make its kind alif"
+        for p in program.populations
+        if p.kind == "lif" and not _is_stock(p)
+    ]
+    for c in program.connections:
+        where = f"connection {c.name}"
+        lost = [n for n in (c.source, c.target) if n not in names]
+        if lost:
+            found.append(f"{where}: no population {lost[0]!r}; there are {', '.join(names)}")
+            continue
+        source, target = program[c.source], program[c.target]
+        if c.in_size != source.size or math.prod(c.out_shape) != target.size:
+            found.append(
+                f"{where}: maps {c.in_size} to {math.prod(c.out_shape)} neurons, but "
+                f"{c.source} has {source.size} and {c.target} has {target.size}"
+            )
+        if c.extra < 0 or program.delay(c) < 0:
+            found.append(
+                f"{where}: extra = {c.extra} with lags {source.lag} and {target.lag} reaches "
+                "into the future; raise the lag of the target"
+            )
+    return found
+
+
+def _is_stock(p: Population) -> bool:
+    one = p.du.size == p.dv.size == p.vth.size == 1
+    return one and p.hard and not p.beta.any() and not p.bias_mant.any()
+
+
+def stimulus(
+    program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
+) -> dict[str, Bool[np.ndarray, "T B N"]]:
+    """Return the raster of every input, T = ``ticks``; after the train's own T it is silent.
+
+    Raises:
+        ProgramError: missing, unknown or misshapen inputs, spikes that are not 0 or 1.
+    """
+    names = [p.name for p in program.populations if p.kind == "input"]
+    problems = [f"input {n}: no spikes given" for n in names if n not in inputs]
+    problems += [
+        f"{n}: not an input; there are {', '.join(names)}" for n in inputs.keys() - names
+    ]
+    if len({e.shape[1] for e in inputs.values()}) > 1:
+        problems.append("the inputs differ in their number of samples")
+    for name in [n for n in names if n in inputs]:
+        events = inputs[name]
+        if events.shape[0] > ticks or events.shape[2] != program[name].size:
+            problems.append(
+                f"input {name}: spikes of (ticks, samples, neurons) {events.shape} do not fit "
+                f"{ticks} ticks of {program[name].size} neurons"
+            )
+        graded = events.value[events.value != 1]
+        if graded.size:
+            problems.append(
+                f"input {name}: {graded.size} spikes are not 1 (first {graded[0]}); Loihi "
+                "takes binary spikes: encode the values, e.g. with neuro.codes.rate"
+            )
+    if problems:
+        raise ProgramError("\n".join(["the stimulus does not fit the program:", *problems]))
+    out = {}
+    for name in names:
+        e = inputs[name]
+        out[name] = np.zeros((ticks, *e.shape[1:]), bool)
+        out[name][e.tick, e.sample, e.neuron] = True
+    return out

@@ -1,0 +1,113 @@
+"""Runs a LoihiProgram on real Lava, in a child process: this process never imports lava."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lava_export.program import LoihiProgram, stimulus
+from lava_export.store import pack
+from neuro.record import Record
+from neuro.spikes import Events, to_events
+from neuro.units import Seconds
+
+RUNNER = Path(__file__).with_name("runner.py")
+INSTALL = (
+    "pip install -e '.[lava]' && pip install --no-deps --ignore-requires-python lava-nc==0.10.0"
+)
+
+
+class LavaMissing(RuntimeError):
+    """The interpreter of the child has no Lava."""
+
+
+class LavaFailed(RuntimeError):
+    """The child ended with an error, or did not end in time."""
+
+
+def interpreter() -> str:
+    """Return the Python that runs Lava: $NEURO_LAVA_PYTHON, else this one."""
+    return os.environ.get("NEURO_LAVA_PYTHON") or sys.executable
+
+
+def available() -> bool:
+    """Say whether that interpreter has lava-nc."""
+    look = "import importlib.metadata as m; m.version('lava-nc')"
+    try:
+        child = subprocess.run([interpreter(), "-c", look], capture_output=True, check=False)
+    except OSError:
+        return False
+    return child.returncode == 0
+
+
+def run(
+    program: LoihiProgram,
+    inputs: Mapping[str, Events],
+    ticks: int,
+    timeout: Seconds = Seconds(600.0),
+) -> Record:
+    """Return what Lava computes, in ticks of the graph (the lags are taken out).
+
+    timeout: after so many seconds [s] the child is ended.
+
+    Raises:
+        ProgramError: inputs that do not fit, see :func:`lava_export.program.stimulus`.
+        LavaMissing: Lava is not installed; the message says how to.
+        LavaFailed: the child failed or hung; the message ends with its last words.
+    """
+    rasters = stimulus(program, inputs, ticks)
+    if not available():
+        raise LavaMissing(
+            f"{interpreter()} has no lava-nc; install it with `make setup`, or with\n"
+            f"  {INSTALL}\n"
+            "or let $NEURO_LAVA_PYTHON name an interpreter that has it"
+        )
+    job = pack(program) | {"job.ticks": np.array(ticks)}
+    for i, p in enumerate(program.populations):
+        if p.kind == "input":
+            job[f"job.p{i}"] = rasters[p.name]
+    with tempfile.TemporaryDirectory(prefix="neuro-lava-") as folder:
+        answer = _child(job, Path(folder), timeout)
+    spikes, values = {}, {}
+    for i, p in enumerate(program.populations):
+        aligned = answer[f"p{i}"][p.lag : p.lag + ticks]
+        if p.kind == "li":
+            values[p.name] = aligned.astype(np.int64)
+        else:
+            spikes[p.name] = to_events(aligned)
+    samples = next(iter(rasters.values())).shape[1]
+    return Record(executor="lava", ticks=ticks, samples=samples, spikes=spikes, values=values)
+
+
+def _child(job: dict[str, np.ndarray], folder: Path, timeout: float) -> dict[str, np.ndarray]:
+    np.savez(folder / "job.npz", **job)
+    command = [interpreter(), str(RUNNER), str(folder / "job.npz"), str(folder / "out.npz")]
+    with (folder / "words").open("w+b") as words:
+        # A session of its own: Lava's grandchildren must end with the child.
+        child = subprocess.Popen(command, stdout=words, stderr=words, start_new_session=True)
+        try:
+            code = child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            _end(child)
+        words.seek(0)
+        last = "\n".join(words.read().decode(errors="replace").splitlines()[-15:])
+    if code == 0:
+        with np.load(folder / "out.npz", allow_pickle=False) as npz:
+            return dict(npz)
+    what = f"did not end within {timeout:g} s" if code is None else f"ended with code {code}"
+    raise LavaFailed(f"Lava {what}; its last words:\n{last}")
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """End the child and everything that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()

@@ -1,0 +1,142 @@
+"""Child script: run one program on Lava, ``python runner.py JOB.npz OUT.npz``.
+
+Needs numpy and lava only (Python >= 3.10), never neuro or torch: Lava forks its processes.
+The job holds a packed program, ``job.ticks`` and the raster of every input; the answer holds
+the raster of every population (of a read-out, v), axes steps, samples, neurons, in steps of
+Lava: lags are not taken out.
+"""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+NEURON = ("du", "dv", "da", "vth", "beta", "bias_mant", "bias_exp")
+
+
+def main(job: str, out: str) -> None:
+    """Read the job, run every sample through a network built anew, write the answer."""
+    prepare()
+    with np.load(job, allow_pickle=False) as npz:
+        arrays = dict(npz)
+    populations, connections = unpack(arrays)
+    rasters = {
+        p.name: arrays[f"job.p{i}"] for i, p in enumerate(populations) if p.kind == "input"
+    }
+    steps = int(arrays["job.ticks"]) + max(p.lag for p in populations)
+    samples = next(iter(rasters.values())).shape[1]
+    runs = [
+        run_sample(populations, connections, {k: r[:, b] for k, r in rasters.items()}, steps)
+        for b in range(samples)
+    ]
+    answer = {
+        f"p{i}": np.stack([r[p.name] for r in runs], 1) for i, p in enumerate(populations)
+    }
+    with open(out, "wb") as file:
+        np.savez(file, **answer)
+
+
+def prepare() -> None:
+    """Make Lava and our own Processes importable; siblings of this script must not be."""
+    sys.path[0] = str(HERE / "processes")
+    spec: Any = importlib.util.spec_from_file_location("lava_shim", HERE / "shim.py")
+    shim = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shim)
+    shim.import_lava()
+
+
+def unpack(arrays: dict) -> tuple:
+    """Return (populations, connections), each part a namespace of its fields."""
+    meta = json.loads(str(arrays["meta"]))
+    parts: list = []
+    for key in ("populations", "connections"):
+        parts.append([])
+        for i, values in enumerate(meta[key]):
+            prefix = f"{key[0]}{i}."
+            held = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+            parts[-1].append(SimpleNamespace(**values, **held))
+    return tuple(parts)
+
+
+def run_sample(populations: list, connections: list, rasters: dict, steps: int) -> dict:
+    """Return what every population sent in each of ``steps`` steps, axes steps, neurons."""
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi1SimCfg
+    from lava.proc.io.sink import RingBuffer as Sink
+
+    ports = {p.name: build(p, rasters, steps) for p in populations}
+    for c in connections:
+        connect(c, ports[c.source][1], ports[c.target][0])
+    sinks = {}
+    for name, (_, out) in ports.items():
+        sinks[name] = Sink(shape=out.shape, buffer=steps)
+        out.connect(sinks[name].a_in)
+    first = next(iter(sinks.values()))
+    try:
+        first.run(condition=RunSteps(num_steps=steps), run_cfg=Loihi1SimCfg(select_tag="fixed_pt"))
+        return {name: sink.data.get().T.astype(np.int32) for name, sink in sinks.items()}
+    finally:
+        first.stop()
+
+
+def build(p: SimpleNamespace, rasters: dict, steps: int) -> tuple:
+    """Return (in port or None, out port) of a new Process for the population."""
+    from alif import Alif  # type: ignore[import-not-found]
+    from lava.proc.io.source import RingBuffer as Source
+    from lava.proc.lif.process import LIF
+    from li import Li  # type: ignore[import-not-found]
+
+    n = int(np.prod(p.shape))
+    if p.kind == "input":
+        data = np.zeros((n, steps), np.int32)
+        data[:, : len(rasters[p.name])] = rasters[p.name].T
+        return None, Source(data=data).s_out
+    if p.kind == "lif":
+        lif = LIF(shape=(n,), du=int(p.du[0]), dv=int(p.dv[0]), vth=int(p.vth[0]))
+        return lif.a_in, lif.s_out
+    each = {k: np.broadcast_to(getattr(p, k), (n,)).copy() for k in NEURON}
+    if p.kind == "li":
+        li = Li(shape=(n,), start=p.lag, **each)
+        return li.a_in, li.v_out
+    alif = Alif(shape=(n,), hard=p.hard, start=p.lag, **each)
+    return alif.a_in, alif.s_out
+
+
+def connect(c: SimpleNamespace, source: Any, target: Any) -> None:
+    """Wire one connection, through a delay line if a spike waits before it."""
+    from delay import Delay  # type: ignore[import-not-found]
+    from lava.proc.conv.process import Conv
+    from lava.proc.dense.process import Dense
+    from lava.proc.sparse.process import Sparse
+    from lava.utils.weightutils import SignMode
+    from scipy.sparse import diags
+
+    if c.extra:
+        line = Delay(shape=source.shape, steps=c.extra)
+        source.connect(line.s_in)
+        source = line.s_out
+    if c.kind == "conv":
+        # Lava lays images out as (H, W, C) and convolves, where torch cross-correlates.
+        kernel = c.weight[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).copy()
+        shape = (*c.shape[1:], c.shape[0])
+        conv = Conv(
+            weight=kernel, input_shape=shape, stride=tuple(c.stride), padding=tuple(c.padding)
+        )
+        source.reshape(tuple(c.shape)).transpose((1, 2, 0)).connect(conv.s_in)
+        conv.a_out.transpose((2, 0, 1)).reshape(target.shape).connect(target)
+        return
+    if c.kind == "dense":
+        wiring = Dense(weights=c.weight, sign_mode=SignMode.MIXED)
+    else:
+        wiring = Sparse(weights=diags(c.weight, format="csr"), sign_mode=SignMode.MIXED)
+    source.connect(wiring.s_in)
+    wiring.a_out.connect(target)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

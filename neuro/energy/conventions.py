@@ -1,0 +1,135 @@
+"""The 45 nm convention: an accumulate or a multiply-accumulate a synaptic event, nothing else.
+
+It leaves out memory, addressing, neurons, network and leakage, which dominate on real chips;
+it is printed because papers print it, beside the figures that say when a spiking network
+wins at all.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neuro.energy.constants import Constant, Origin
+from neuro.energy.count import Arrivals, macs
+from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Flatten, Graph
+from neuro.record import Record
+from neuro.units import Joules
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """What 32-bit floating-point arithmetic costs. mac: multiply and add. ac: add."""
+
+    mac: Constant
+    ac: Constant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """When, according to a paper, a spiking network needs less energy than its ANN."""
+
+    statement: str
+    low: float
+    high: float
+    unit: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convention:
+    """Joules per inference by the 45 nm convention.
+
+    snn: of the run. ann: one dense pass of the network of the same shape.
+    spikes_per_synapse: events through Dense and Conv2d, weights of zero included, by synapse
+    and inference. break_even_spikes_per_synapse: where accumulates cost as much as the ANN's
+    multiply-accumulates; break_even_rate: the same, a tick.
+    """
+
+    snn: Joules
+    ann: Joules
+    spikes_per_synapse: float
+    break_even_spikes_per_synapse: float
+    break_even_rate: float
+
+
+PUBLISHED = (
+    Published(
+        statement="digital hardware with memory and addressing, depending on model and size",
+        low=0.15,
+        high=1.38,
+        unit="spikes per synapse per inference",
+        source="Dampfhoffer et al. 2023, IEEE TETCI 7(3)",
+    ),
+    Published(
+        statement="against a quantised ANN of log2(T+1) bits, T in 5..10 (v4 of 2026: 0.057)",
+        low=0.0,
+        high=0.064,
+        unit="spikes per neuron per tick",
+        source="Yan, Bai, Wong 2024, arXiv 2409.08290v3",
+    ),
+)
+
+
+def horowitz45() -> Arithmetic:
+    """Return the energies of 32-bit floating-point arithmetic at 45 nm."""
+    origin = Origin(
+        process="45 nm",
+        condition="0.9 V, FP32, arithmetic only",
+        source="Horowitz 2014, ISSCC: multiply 3.7 pJ, add 0.9 pJ",
+        confidence="source",
+    )
+    return Arithmetic(mac=origin.pj(3.7 + 0.9), ac=origin.pj(0.9))
+
+
+def convention(
+    graph: Graph,
+    record: Record,
+    arrived: tuple[Arrivals, ...],
+    cost: Arithmetic | None = None,
+) -> Convention:
+    """Return the figures of a run whose :func:`neuro.energy.count.arrivals` are at hand.
+
+    An event is an accumulate, or a multiply-accumulate in a Dense or Conv2d whose source emits
+    values other than -1, 0 and 1 anywhere in the record (analog input, the output of a pool).
+    """
+    cost = horowitz45() if cost is None else cost
+    real = {n for n in graph.nodes if _emits_real_values(graph, record, n)}
+    weighted = {n for n, x in graph.nodes.items() if isinstance(x, (Dense, Conv2d))}
+    accumulates, multiplied, weighted_events = 0, 0, 0
+    for edge, events, events_all in arrived:
+        if edge.target in weighted and edge.source in real:
+            multiplied += int(events.sum())
+        else:
+            accumulates += int(events.sum())
+        weighted_events += int(events_all.sum()) * (edge.target in weighted)
+    synapses = sum(x for n, x in macs(graph).items() if n in weighted)
+    ratio = cost.mac.value / cost.ac.value
+    return Convention(
+        snn=Joules(
+            (accumulates * cost.ac.value + multiplied * cost.mac.value) / record.samples
+        ),
+        ann=Joules(synapses * cost.mac.value + _additions(graph) * cost.ac.value),
+        spikes_per_synapse=weighted_events / (synapses * record.samples) if synapses else 0.0,
+        break_even_spikes_per_synapse=ratio,
+        break_even_rate=ratio / record.ticks,
+    )
+
+
+def _emits_real_values(graph: Graph, record: Record, name: str) -> bool:
+    node = graph.nodes[name]
+    if name in record.spikes:
+        return bool((~np.isin(record.spikes[name].value, (-1, 0, 1))).any())
+    if isinstance(node, Flatten):
+        return any(_emits_real_values(graph, record, e.source) for e in graph.into(name))
+    return isinstance(node, Connection)
+
+
+def _additions(graph: Graph) -> int:
+    """Return the additions of one dense pass: pools, and direct edges into populations."""
+    pools = sum(x for n, x in macs(graph).items() if isinstance(graph.nodes[n], AvgPool2d))
+    direct = sum(
+        graph.size(e.source)
+        for e in graph.edges
+        if e.target in graph.populations and not isinstance(graph.nodes[e.source], Connection)
+    )
+    return pools + direct

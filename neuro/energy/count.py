@@ -1,0 +1,182 @@
+"""How many operations a run needed, from its spikes alone.
+
+**Synaptic event**: one non-zero value that arrives at one target. A value that a node emits at
+tick t over an edge of delay d arrives at t + d, and counts if t + d < T.
+
+- Dense, Conv2d: one event for every output in range of the arriving value (products with the
+  padding are none); ``synaptic_events`` leaves out those through a weight of zero.
+- AvgPool2d: one event for every window that contains the value. Flatten: none.
+- A direct edge from spikes into a population: one event a spike, counted on the population.
+
+Between two linear nodes (say, a pool and a convolution) the values that arrive are computed in
+float64, biases included. A bias itself is no event.
+Axes: T ticks, B samples, N values of a node.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from neuro.energy.push import delayed, outputs, support
+from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Flatten, Graph, Input
+from neuro.neurons import LI
+from neuro.record import Counts, Record
+from neuro.spikes import of_sample, to_raster
+
+
+class Arrivals(NamedTuple):
+    """Synaptic events over one edge: through weights that are not zero, and through all."""
+
+    edge: Edge
+    events: Int[np.ndarray, "T B"]
+    events_all: Int[np.ndarray, "T B"]
+
+
+def count(graph: Graph, record: Record) -> dict[str, Counts]:
+    """Return the operations of every node, summed over ticks and samples.
+
+    ``updates`` are those of a clocked machine: neurons x ticks x samples.
+
+    Raises:
+        ValueError: the record is not one of this graph.
+    """
+    return total(graph, record, arrivals(graph, record))
+
+
+def total(graph: Graph, record: Record, arrived: tuple[Arrivals, ...]) -> dict[str, Counts]:
+    """Return the counts that follow from arrivals at hand; see :func:`count`."""
+    counts = {}
+    for name in graph.nodes:
+        into = [a for a in arrived if a.edge.target == name]
+        neurons = graph.size(name) if name in graph.populations else 0
+        spikes = record.spikes[name].value if name in record.spikes else np.zeros(0)
+        counts[name] = Counts(
+            spikes=int((spikes != 0).sum()),
+            synaptic_events=sum(int(a.events.sum()) for a in into),
+            synaptic_events_all=sum(int(a.events_all.sum()) for a in into),
+            updates=neurons * record.ticks * record.samples,
+        )
+    return counts
+
+
+def arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
+    """Return the synaptic events of every edge, in the order of ``graph.edges``."""
+    fans = [fan_out(graph, e) for e in graph.edges]
+    sources = {e.source for e, (_, every) in zip(graph.edges, fans, strict=True) if every.any()}
+    found = np.zeros((len(graph.edges), 2, record.ticks, record.samples), np.int64)
+    for sample, spikes in _samples(graph, record):
+        emitted = outputs(graph, sources, spikes)
+        for k, (e, fan) in enumerate(zip(graph.edges, fans, strict=True)):
+            if e.source in emitted:
+                arrived = (delayed(emitted[e.source], e.delay) != 0).astype(np.float64)
+                found[k, :, :, sample] = (arrived @ np.stack(fan, 1)).T
+    return tuple(Arrivals(e, *pair) for e, pair in zip(graph.edges, found, strict=True))
+
+
+def active(graph: Graph, record: Record) -> dict[str, Int[np.ndarray, "T B"]]:
+    """Return how many neurons of each population were active, by tick and sample.
+
+    Active: something reached the neuron in that tick, through weights that are not zero or from
+    a bias, even where it sums to zero; or the neuron fired.
+    """
+    reach = support(graph)
+    found = {n: np.zeros((record.ticks, record.samples), np.int64) for n in graph.populations}
+    for sample, spikes in _samples(graph, record):
+        present = {n: (x != 0).astype(np.float32) for n, x in spikes.items()}
+        emitted = outputs(reach, {e.source for e in graph.edges}, present)
+        for name, counted in found.items():
+            busy = sum(delayed(emitted[e.source], e.delay) for e in graph.into(name))
+            counted[:, sample] = (busy + present.get(name, 0) > 0).sum(1)
+    return found
+
+
+def macs(graph: Graph) -> dict[str, int]:
+    """Return the multiply-accumulates of one dense pass, by connection node.
+
+    One for every pair of an input value and an output in its range. An AvgPool2d only adds: its
+    number is that of additions.
+    """
+    return {
+        name: int(fan_out(graph, graph.into(name)[0])[1].sum())
+        for name, node in graph.nodes.items()
+        if isinstance(node, Connection)
+    }
+
+
+def fan_out(graph: Graph, edge: Edge) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+    """Return, for each value of ``edge.source``, its events at ``edge.target``.
+
+    The first leaves out weights of zero, the second does not.
+    """
+    node, shape = graph.nodes[edge.target], graph.shapes[edge.source]
+    size = graph.size(edge.source)
+    if isinstance(node, Dense):
+        return (node.weight != 0).sum(0), np.full(size, len(node.weight))
+    if isinstance(node, Conv2d):
+        kernels = (node.weight != 0).sum(0)
+        windows = (shape, graph.shapes[edge.target], node.stride, node.padding)
+        every = np.full_like(kernels, len(node.weight))
+        return _in_windows(kernels, *windows), _in_windows(every, *windows)
+    if isinstance(node, AvgPool2d):
+        kernels = np.ones((shape[0], *node.kernel), np.int64)
+        fan = _in_windows(kernels, shape, graph.shapes[edge.target], node.stride, (0, 0))
+        return fan, fan
+    passes_on = isinstance(node, Flatten) or isinstance(graph.nodes[edge.source], Connection)
+    fan = np.full(size, 0 if passes_on else 1)
+    return fan, fan
+
+
+def _in_windows(
+    kernels: np.ndarray,
+    shape: tuple[int, ...],
+    out: tuple[int, ...],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+) -> np.ndarray:
+    """Return, for each input position (C, H, W), ``kernels`` summed over the windows it is in.
+
+    kernels: (C, kH, kW), what one kernel position contributes.
+    """
+    rows, columns = (
+        _meets(shape[1 + a], kernels.shape[1 + a], out[1 + a], stride[a], padding[a])
+        for a in (0, 1)
+    )
+    fan: np.ndarray = np.einsum("ckl,hk,wl->chw", kernels, rows, columns)
+    return fan.ravel()
+
+
+def _meets(size: int, kernel: int, out: int, stride: int, padding: int) -> np.ndarray:
+    """Return (size, kernel): 1 where input i meets kernel position k in some window, else 0."""
+    start = np.arange(size)[:, None] + padding - np.arange(kernel)
+    met = (start >= 0) & (start % stride == 0) & (start // stride < out)
+    return np.asarray(met, np.int64)
+
+
+def _samples(graph: Graph, record: Record) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Yield the float64 rasters of one sample after the other."""
+    spiking = [
+        n
+        for n, node in graph.nodes.items()
+        if isinstance(node, Input) or (n in graph.populations and not isinstance(node, LI))
+    ]
+    _check(graph, record, spiking)
+    for s in range(record.samples):
+        rasters = {n: to_raster(of_sample(record.spikes[n], s))[:, 0] for n in spiking}
+        yield s, {n: x.astype(np.float64) for n, x in rasters.items()}
+
+
+def _check(graph: Graph, record: Record, spiking: list[str]) -> None:
+    found = []
+    for name in spiking:
+        expected = (record.ticks, record.samples, graph.size(name))
+        if name not in record.spikes:
+            found.append(f"{name}: the record has no spikes of it; record every spiking node")
+        elif tuple(record.spikes[name].shape) != expected:
+            shape = tuple(record.spikes[name].shape)
+            found.append(
+                f"{name}: spikes of shape {shape}, the graph needs {expected} (T, B, N)"
+            )
+    if found:
+        raise ValueError("\n".join(["the record does not belong to this graph:", *found]))

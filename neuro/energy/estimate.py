@@ -1,0 +1,116 @@
+"""Joules per inference on a chip, in three tiers that nest.
+
+    core    synaptic events, neuron updates, spikes, messages and hops: what the run asked for
+    chip    core + static power of the chips x time of an inference
+    system  chip + power of the host x the same time
+
+The low end counts weights of zero as free, the cheapest traffic, and static power for the used
+cores only; nominal and high count whole chips.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from neuro.energy.chips import CHIPS, Chip
+from neuro.energy.constants import Interval, add_up, exactly
+from neuro.energy.conventions import Convention, convention
+from neuro.energy.latency import Latency, latency
+from neuro.energy.mapping import Placement, place
+from neuro.energy.operations import Operations, Workload, operations, price, workload
+from neuro.graph import Graph
+from neuro.record import Record
+from neuro.units import Seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """One network on one chip, per inference: energies in joules.
+
+    parts: of the core tier, by node and part. operations: by node, of the whole run.
+    static: the part of the chip tier that leaks. convention: 45 nm, whatever the chip.
+    """
+
+    chip: Chip
+    ticks: int
+    samples: int
+    core: Interval
+    static: Interval
+    system: Interval
+    parts: Mapping[str, Mapping[str, Interval]]
+    operations: Mapping[str, Operations]
+    placement: Placement
+    latency: Latency
+    convention: Convention
+
+    @property
+    def whole_chip(self) -> Interval:
+        """The chip tier."""
+        return self.core + self.static
+
+    @property
+    def static_share(self) -> float:
+        """Part of the nominal chip tier that is static."""
+        return self.static.nominal / self.whole_chip.nominal
+
+    def layer(self, name: str) -> Interval:
+        """Return the core tier of one node."""
+        return add_up(list(self.parts[name].values()))
+
+
+def estimate(
+    graph: Graph, record: Record, chip: Chip, run_time: Seconds | None = None
+) -> Estimate:
+    """Return what the run in ``record`` costs on ``chip``.
+
+    run_time: measured time of one inference [s], instead of the estimated one; a host that
+        feeds spikes slowly stretches it, and static power with it.
+
+    Raises:
+        ValueError: the record is not one of this graph, or holds no tick or sample.
+    """
+    return next(iter(estimates(graph, record, (chip,), run_time)))
+
+
+def estimates(
+    graph: Graph,
+    record: Record,
+    chips: Iterable[Chip] = CHIPS,
+    run_time: Seconds | None = None,
+) -> tuple[Estimate, ...]:
+    """Return :func:`estimate` for several chips; the run is counted once."""
+    if not (record.ticks and record.samples):
+        raise ValueError("the record is empty (no tick or no sample); run at least one sample")
+    work = workload(graph, record)
+    at_45nm = convention(graph, record, work.arrivals)
+    return tuple(_estimate(graph, work, chip, run_time, at_45nm) for chip in chips)
+
+
+def _estimate(
+    graph: Graph, work: Workload, chip: Chip, run_time: float | None, at_45nm: Convention
+) -> Estimate:
+    placement = place(graph, chip)
+    ops = operations(graph, work, placement, chip)
+    parts = {
+        name: {part: x * (1 / work.samples) for part, x in price(o, chip.energy).items()}
+        for name, o in ops.items()
+    }
+    core = add_up([x for part in parts.values() for x in part.values()])
+    timing = latency(graph, work, placement, chip)
+    seconds = timing.inference if run_time is None else exactly(run_time)
+    used = placement.cores / chip.limits.cores.value
+    powered = replace(exactly(placement.chips), low=used)
+    static = chip.static.interval * powered * seconds
+    host = chip.host.interval * powered * seconds
+    return Estimate(
+        chip=chip,
+        ticks=work.ticks,
+        samples=work.samples,
+        core=core,
+        static=static,
+        system=core + static + host,
+        parts=parts,
+        operations=ops,
+        placement=placement,
+        latency=timing,
+        convention=at_45nm,
+    )

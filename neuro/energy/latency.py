@@ -1,0 +1,72 @@
+"""How long a tick takes on a chip: its slowest core, and the barrier at the end.
+
+A core updates its neurons while it serves its synapses; the slower of the two counts. Transport
+along the mesh runs meanwhile. Axes: T ticks, B samples.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neuro.energy.chips import Chip
+from neuro.energy.constants import Interval
+from neuro.energy.mapping import Placement
+from neuro.energy.operations import Workload
+from neuro.energy.push import upstream
+from neuro.graph import AvgPool2d, Connection, Conv2d, Graph
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Seconds: of one inference, and of its average tick. bottleneck: the slowest layer."""
+
+    inference: Interval
+    tick: Interval
+    bottleneck: str
+
+
+def latency(graph: Graph, work: Workload, placement: Placement, chip: Chip) -> Latency:
+    """Return the time of one inference: the sum over its ticks, averaged over samples.
+
+    Spikes of the host that arrive late, or results that it fetches late, are not in it: a
+    measured run can be far slower (keyword spotting on Loihi 1: 0.3 ms a tick).
+    """
+    low, nominal, high = (
+        {n: _core(graph, n, work, placement, chip, bound) for n in graph.populations}
+        for bound in ("low", "value", "high")
+    )
+    sync = chip.time.sync.interval
+    seconds = Interval(
+        *(
+            float(np.max(list(layers.values()), axis=0).sum(0).mean())
+            for layers in (low, nominal, high)
+        )
+    ) + sync * float(work.ticks)
+    slowest = max(nominal, key=lambda n: float(nominal[n].sum()))
+    return Latency(inference=seconds, tick=seconds * (1 / work.ticks), bottleneck=slowest)
+
+
+def _core(
+    graph: Graph, name: str, work: Workload, placement: Placement, chip: Chip, bound: str
+) -> np.ndarray:
+    """Return the seconds (T, B) of the fullest core of a population."""
+    cost = {k: getattr(v, bound) for k, v in vars(chip.time).items()}
+    layer, edges = placement.layers[name], upstream(graph, name)
+    sources = {e.source for e in edges}
+    nodes = {name, *(n for n in sources if isinstance(graph.nodes[n], Connection))}
+    busy, fired = work.active[name], work.fired.get(name, 0)
+    update = busy * cost["active"] + (layer.neurons - busy) * cost["inactive"]
+    served = sum(
+        (a.events_all if bound == "high" else a.events) * cost[_synapse(graph, a.edge.target)]
+        for a in work.arrivals
+        if a.edge.target in nodes
+    )
+    messages = sum(work.fired[n] for n in sorted(sources) if n in work.fired)
+    share = layer.per_core / layer.neurons
+    neurons = share * (update + fired * cost["spike"])
+    return np.asarray(np.maximum(neurons, share * served + messages * cost["message"]))
+
+
+def _synapse(graph: Graph, name: str) -> str:
+    shared = isinstance(graph.nodes[name], (Conv2d, AvgPool2d))
+    return "synapse_conv" if shared else "synapse"

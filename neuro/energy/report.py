@@ -1,0 +1,103 @@
+"""Estimates and constants as plain values: for JSON files and printed tables."""
+
+import math
+from typing import Any
+
+from neuro.energy.chips import Chip
+from neuro.energy.constants import Constant, Interval
+from neuro.energy.conventions import PUBLISHED, Convention
+from neuro.energy.estimate import Estimate
+from neuro.energy.mapping import Placement
+
+
+def as_json(*estimates: Estimate) -> dict[str, Any]:
+    """Return estimates of one run as JSON values; joules and seconds are per inference.
+
+    ``{chip: {core, chip, system: {low, nominal, high}, layers, mapping, latency, ...},
+    conventional45nm: {snn, ann, break_even_spikes_per_synapse, ...}}``
+    """
+    found: dict[str, Any] = {e.chip.name: _estimate(e) for e in estimates}
+    if estimates:
+        found["conventional45nm"] = _convention(estimates[0].convention)
+    return found
+
+
+def constants_table(chip: Chip) -> list[dict[str, str]]:
+    """Return rows of text for a printed table: one for every constant of a chip."""
+    groups = (("energy", chip.energy), ("time", chip.time), ("limit", chip.limits))
+    named = [(f"{group}.{k}", c) for group, x in groups for k, c in vars(x).items()]
+    return [_row(k, c) for k, c in (*named, ("static", chip.static), ("host", chip.host))]
+
+
+def _row(name: str, constant: Constant) -> dict[str, str]:
+    scale, unit = {"J": (1e12, "pJ"), "s": (1e9, "ns")}.get(constant.unit, (1.0, constant.unit))
+    low, value, high = (
+        f"{x * scale:g}" if math.isfinite(x) else "not known"
+        for x in (constant.low, constant.value, constant.high)
+    )
+    return {
+        "name": name,
+        "value": value,
+        "range": value if low == high else f"{low} .. {high}",
+        "unit": unit,
+        "process": constant.process,
+        "condition": constant.condition,
+        "source": constant.source,
+        "confidence": constant.confidence,
+    }
+
+
+def _estimate(e: Estimate) -> dict[str, Any]:
+    return {
+        "title": e.chip.title,
+        "ticks": e.ticks,
+        "samples": e.samples,
+        "core": _interval(e.core),
+        "chip": _interval(e.whole_chip),
+        "system": _interval(e.system),
+        "static_share": e.static_share,
+        "layers": {name: _layer(e, name) for name in e.parts},
+        "mapping": _mapping(e.placement),
+        "latency": {
+            "inference": _interval(e.latency.inference),
+            "tick": _interval(e.latency.tick),
+            "bottleneck": e.latency.bottleneck,
+        },
+    }
+
+
+def _layer(e: Estimate, name: str) -> dict[str, Any]:
+    ops = e.operations[name]
+    counted = ("synaptic_events", "synaptic_events_all", "active", "inactive", "messages")
+    return {
+        **_interval(e.layer(name)),
+        "parts": {part: x.nominal for part, x in e.parts[name].items()},
+        **{k: getattr(ops, k) / e.samples for k in counted},
+    }
+
+
+def _mapping(placement: Placement) -> dict[str, Any]:
+    return {
+        "cores": placement.cores,
+        "chips": placement.chips,
+        "layers": {
+            name: {
+                "neurons": x.neurons,
+                "cores": x.cores,
+                "neurons_per_core": x.per_core,
+                "use": dict(x.use),
+                "binds": x.binds,
+            }
+            for name, x in placement.layers.items()
+            if x.cores
+        },
+        "problems": list(placement.problems),
+    }
+
+
+def _convention(c: Convention) -> dict[str, Any]:
+    return {**vars(c), "published": [vars(p) for p in PUBLISHED]}
+
+
+def _interval(x: Interval) -> dict[str, float]:
+    return {"low": x.low, "nominal": x.nominal, "high": x.high}

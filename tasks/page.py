@@ -1,0 +1,196 @@
+"""A self-contained web page from text, tables and pictures: everything is escaped here."""
+
+import html
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, NewType
+
+from rich.table import Table
+
+Html = NewType("Html", str)  # markup that is safe to put into a page
+
+
+class Figure(NamedTuple):
+    """A key figure: what it is, its value with unit, and a remark."""
+
+    label: str
+    value: str
+    note: str
+
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1f2328; --muted: #656d76; --line: #d8dee4;
+  --paper: #ffffff; --soft: #f6f8fa; --accent: #0b6fa4; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --muted: #9aa4af;
+  --line: #3a424b; --paper: #16191d; --soft: #1e2328; --accent: #4ba9dc; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 960px; padding: 32px 20px 64px; background: var(--paper);
+  color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
+h1 { font-size: 28px; line-height: 1.2; margin: 0 0 4px; overflow-wrap: anywhere; }
+h2 { font-size: 19px; margin: 48px 0 8px; padding-top: 12px;
+  border-top: 1px solid var(--line); }
+h3 { font-size: 15px; margin: 24px 0 4px; }
+p { margin: 6px 0; max-width: 75ch; overflow-wrap: anywhere; }
+code { font: 13px/1.4 ui-monospace, "SFMono-Regular", Menlo, Consolas, monospace; }
+.muted, .caption, figcaption, .tiles dt, .tiles .note { color: var(--muted); }
+figure { margin: 12px 0; }
+.caption, figcaption { font-size: 13px; max-width: 90ch; margin: 4px 0; }
+.wide { overflow-x: auto; }
+svg { display: block; height: auto; max-width: 100%; }
+svg text { font-family: system-ui, -apple-system, "Segoe UI", sans-serif !important; }
+.tiles { display: grid; gap: 10px; margin: 20px 0 0;
+  grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); }
+.tiles div { background: var(--soft); border-radius: 8px; padding: 10px 14px; }
+.tiles dt { font-size: 13px; }
+.tiles dd { margin: 0; font-size: 24px; line-height: 1.3; font-variant-numeric: tabular-nums; }
+.tiles .note { font-size: 12px; line-height: 1.35; overflow-wrap: anywhere; }
+table { border-collapse: collapse; font-size: 13.5px; margin: 8px 0;
+  font-variant-numeric: tabular-nums; }
+th, td { padding: 4px 14px 4px 0; text-align: right; border-bottom: 1px solid var(--line);
+  white-space: nowrap; }
+th { font-weight: 600; vertical-align: bottom; }
+.word, td:first-child { text-align: left; }
+th:last-child, td:last-child { padding-right: 0; }
+td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.matrix th, .matrix td { padding: 0; width: 44px; height: 34px; text-align: center;
+  border: 1px solid var(--paper); }
+.matrix th { font-weight: 400; color: var(--muted); vertical-align: middle; }
+.matrix td { background: color-mix(in srgb, var(--accent) calc(var(--share) * 100%),
+  var(--soft)); }
+.matrix td.none { color: var(--muted); }
+.matrix td.strong { color: var(--paper); }
+.missing { background: var(--soft); border-left: 3px solid var(--line); padding: 8px 14px;
+  color: var(--muted); }
+summary { cursor: pointer; color: var(--muted); font-size: 13px; }
+@media (max-width: 600px) { .wide svg { max-width: none; }
+  body { padding: 20px 14px 40px; } .tiles { grid-template-columns: 1fr 1fr; }
+  .tiles dd { font-size: 20px; } }
+"""
+
+
+def text(value: object) -> Html:
+    """Return a value as text of a page."""
+    return Html(html.escape(str(value)))
+
+
+def join(parts: Iterable[Html]) -> Html:
+    """Return pieces of a page, one after the other."""
+    return Html("\n".join(parts))
+
+
+def heading(words: str) -> Html:
+    """Return the title of the page."""
+    return Html(f"<h1>{text(words)}</h1>")
+
+
+def subheading(words: str) -> Html:
+    """Return a heading inside a section."""
+    return Html(f"<h3>{text(words)}</h3>")
+
+
+def paragraph(words: str, kind: str = "") -> Html:
+    """Return a paragraph; ``kind`` is a class of the style sheet."""
+    return Html(f'<p class="{kind}">{text(words)}</p>' if kind else f"<p>{text(words)}</p>")
+
+
+def missing(command: str) -> Html:
+    """Return the place of something not measured, and the command that measures it."""
+    return Html(f'<p class="missing">not measured yet: <code>{text(command)}</code></p>')
+
+
+def section(title: str, *parts: Html) -> Html:
+    """Return a part of the page under a heading."""
+    return Html(f"<section>\n<h2>{text(title)}</h2>\n{join(parts)}\n</section>")
+
+
+def picture(svg: Html, caption: str) -> Html:
+    """Return a picture with what is to be seen on it; narrow screens scroll it."""
+    return Html(
+        f'<figure><div class="wide">{svg}</div>'
+        f"<figcaption>{text(caption)}</figcaption></figure>"
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
+    """Return a table: columns with numbers right, words left."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    sides = [
+        "num" if i and any(row[i][:1].isdigit() for row in cells) else "word"
+        for i in range(len(head))
+    ]
+    top = _row("th", head, sides)
+    body = "\n".join(f"<tr>{_row('td', row, sides)}</tr>" for row in cells)
+    return Html(
+        f'<div class="wide"><table><thead><tr>{top}</tr></thead>\n'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _row(tag: str, cells: Sequence[str], sides: Sequence[str]) -> str:
+    return "".join(
+        f'<{tag} class="{side}">{text(cell)}</{tag}>'
+        for cell, side in zip(cells, sides, strict=True)
+    )
+
+
+def terminal_table(table_: Table) -> Html:
+    """Return a table that was made for the terminal, with the same cells."""
+    head = [str(column.header) for column in table_.columns]
+    rows = zip(*(list(column.cells) for column in table_.columns), strict=True)
+    return table(head, [[str(cell) for cell in row] for row in rows])
+
+
+def pairs(values: Iterable[tuple[str, object]]) -> Html:
+    """Return names and values as a table without a head."""
+    rows = "\n".join(
+        f'<tr><td>{text(name)}</td><td class="text">{text(value)}</td></tr>'
+        for name, value in values
+    )
+    return Html(f'<div class="wide"><table><tbody>{rows}</tbody></table></div>')
+
+
+def matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Html:
+    """Return a confusion matrix: true classes down, answers across, shaded by share of row."""
+    top = "".join(f"<th>{text(name)}</th>" for name in names)
+    body = "\n".join(
+        f"<tr><th>{text(name)}</th>{_shaded(row)}</tr>"
+        for name, row in zip(names, counts, strict=True)
+    )
+    return Html(
+        f'<div class="wide"><table class="matrix"><thead><tr><th></th>{top}</tr></thead>\n'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _shaded(row: Sequence[int]) -> str:
+    total = max(1, sum(row))
+    cells = []
+    for count in row:
+        share = count / total
+        kind = "strong" if share > 0.5 else "" if count else "none"
+        cells.append(f'<td class="{kind}" style="--share:{share:.3f}">{count or "·"}</td>')
+    return "".join(cells)
+
+
+def tiles(figures: Iterable[Figure]) -> Html:
+    """Return key figures side by side."""
+    cells = "\n".join(
+        f"<div><dt>{text(f.label)}</dt><dd>{text(f.value)}</dd>"
+        f'<dd class="note">{text(f.note)}</dd></div>'
+        for f in figures
+    )
+    return Html(f'<dl class="tiles">{cells}</dl>')
+
+
+def details(summary: str, *parts: Html) -> Html:
+    """Return something to unfold."""
+    return Html(f"<details><summary>{text(summary)}</summary>\n{join(parts)}\n</details>")
+
+
+def page(title: str, *body: Html) -> str:
+    """Return the whole page; it refers to nothing outside itself."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<body>\n{join(body)}\n</body>\n</html>\n"
+    )

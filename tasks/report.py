@@ -1,0 +1,280 @@
+"""``neuro report``: everything that a run folder holds, drawn on one page.
+
+What is not there yet is named with the verb that makes it; nothing is computed anew.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from neuro.record import Record
+from neuro.runs import Run
+from neuro.spikes import to_raster
+from neuro.store import load_record, write_bytes
+from tasks import page, pictures, show
+from tasks.page import Figure, Html
+from tasks.report_energy import energy, mapping
+from tasks.work import answers, task_of
+
+SHOWN = 6  # samples whose activity is drawn
+
+
+def write_report(run: Run) -> Path:
+    """Write ``report.html`` into the run folder and return its path.
+
+    The page refers to nothing outside itself.
+
+    Raises:
+        StoreError: a result is damaged; says which verb to run again.
+    """
+    found = {k: run.read(f"{k}.json") for k in ("eval", "simulate", "verify", "energy")}
+    body = (
+        _head(run),
+        page.tiles(_key_figures(run, found)),
+        _training(run),
+        _confusion(run, found["eval"]),
+        *_activity(run, found["simulate"]),
+        _parity(run, found["verify"]),
+        _scaling(run),
+        energy(found["energy"]) if found["energy"] else _not_yet(run, "Energy", "energy"),
+        mapping(found["energy"]) if found["energy"] else Html(""),
+        _origin(run),
+    )
+    path = run.folder / "report.html"
+    title = f"{run.task}:{run.name}, seed {run.seed}"
+    write_bytes(path, page.page(title, *body).encode())
+    return path
+
+
+def _command(run: Run, verb: str) -> str:
+    return f"neuro {verb} {shlex.quote(str(run.folder))}"
+
+
+def _not_yet(run: Run, title: str, verb: str, *parts: Html) -> Html:
+    return page.section(title, page.missing(_command(run, verb)), *parts)
+
+
+def _head(run: Run) -> Html:
+    summary = task_of(run).summary
+    return page.join(
+        (
+            page.heading(f"{run.task}:{run.name}"),
+            page.paragraph(f"{summary}; seed {run.seed}", "muted"),
+        )
+    )
+
+
+def _key_figures(run: Run, found: Mapping[str, Any]) -> list[Figure]:
+    evaluation, verify, joules = found["eval"], found["verify"], found["energy"]
+    out = []
+    if evaluation:
+        n = f"{evaluation['n']:,} {evaluation['split']} samples"
+        out.append(Figure("accuracy, torch", f"{evaluation['accuracy']:.2%}", n))
+    else:
+        out.append(_unknown(run, "accuracy, torch", "eval"))
+    out += _agreement(verify) if verify else [_unknown(run, "do executors agree?", "verify")]
+    out += _prices(joules) if joules else [_unknown(run, "energy per inference", "energy")]
+    return out
+
+
+def _unknown(run: Run, label: str, verb: str) -> Figure:
+    return Figure(label, "–", f"not measured yet: {_command(run, verb)}")
+
+
+def _agreement(verify: Mapping[str, Any]) -> list[Figure]:
+    accuracy, both, lava = (verify[k] for k in ("accuracy", "torch_events", "reference_lava"))
+    spikes = sum(layer["spikes"] for layer in both["layers"].values())
+    lost = 100 * (accuracy["events"] - accuracy["integers"])
+    out = [
+        Figure("accuracy, events", f"{accuracy['events']:.2%}", f"{verify['n']:,} samples"),
+        Figure(
+            "accuracy, integers",
+            f"{accuracy['integers']:.2%}",
+            f"{lost:.2f} points lost by quantisation",
+        ),
+        Figure("torch ≠ events", f"{both['mismatches']:,}", f"of {spikes:,} spikes"),
+    ]
+    if "skipped" in lava:
+        return [*out, Figure("reference ≠ Lava", "not run", lava["skipped"])]
+    note = f"in {lava['samples']} samples, all layers"
+    return [*out, Figure("reference ≠ Lava", f"{lava['mismatches']:,}", note)]
+
+
+def _prices(joules: Mapping[str, Any]) -> list[Figure]:
+    chips = {k: joules[k] for k in ("loihi1", "loihi2") if k in joules}
+    out = [
+        Figure(
+            f"energy, {name} chip",
+            show.joules(chip["chip"]["nominal"]),
+            f"{show.joules(chip['chip']['low'])} – {show.joules(chip['chip']['high'])} "
+            "per inference",
+        )
+        for name, chip in chips.items()
+    ]
+    ann = show.joules(joules["conventional45nm"]["ann"])
+    return [*out, Figure("same-shape ANN", ann, "45 nm convention, arithmetic only")]
+
+
+def _training(run: Run) -> Html:
+    history = _history(run)
+    if not history:
+        command = f"neuro train {run.task}:{run.name} --out {shlex.quote(str(run.folder))}"
+        return page.section("Training", page.missing(command))
+    caption = (
+        "Loss on the training part and accuracy on images held out of it for model selection, "
+        "after each epoch. The weights kept are those of the best validation accuracy."
+    )
+    rows = [[_number(x) for x in row.values()] for row in history]
+    return page.section(
+        "Training",
+        page.picture(pictures.curves(history), caption),
+        page.details("the same in numbers", page.table(list(history[0]), rows)),
+    )
+
+
+def _history(run: Run) -> list[dict[str, Any]]:
+    path = run.folder / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+
+
+def _confusion(run: Run, evaluation: Mapping[str, Any] | None) -> Html:
+    title = "Answers on held-out samples"
+    if evaluation is None:
+        return _not_yet(run, title, "eval")
+    told = (
+        f"{evaluation['correct']:,} of {evaluation['n']:,} {evaluation['split']} samples "
+        "right. Rows: true class. Columns: answer. Shade: share of the row."
+    )
+    return page.section(
+        title,
+        page.matrix(evaluation["classes"], evaluation["confusion"]),
+        page.paragraph(told, "caption"),
+    )
+
+
+def _activity(run: Run, simulation: Mapping[str, Any] | None) -> tuple[Html, Html]:
+    path = run.folder / "records" / "events.npz"
+    if simulation is None or not path.exists():
+        titles = ("Activity", "Firing rates")
+        first, second = (_not_yet(run, title, "simulate") for title in titles)
+        return first, second
+    record = load_record(path)
+    return _samples(run, simulation, record), _rates(simulation, record)
+
+
+def _samples(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
+    classes = task_of(run).classes
+    output = next(iter(record.values.values()), None)
+    if output is None:
+        output = to_raster(list(record.spikes.values())[-1])
+    true = simulation.get("labels", [])
+    shown = [
+        pictures.Shown(i, classes[true[i]] if true else "", classes[answer])
+        for i, answer in enumerate(answers(run, output)[:SHOWN])
+    ]
+    shared = ", ".join(
+        f"{pictures.neurons_per_row(e.shape[2])} of {name}" for name, e in record.spikes.items()
+    )
+    caption = (
+        f"The first {len(shown)} test samples on the event engine"
+        + (" (true class → answer)" if true else "")
+        + ". Stimulus: input spikes per pixel, summed over the ticks. Rasters: one column a "
+        f"tick; neurons that share a row: {shared}; the darker, the more of them spike. "
+        "Read-out: one line a class; the winner, highest on average, is thick."
+    )
+    shape = task_of(run).input_shape(run.config)
+    return page.section(
+        "Activity", page.picture(pictures.activity(record, shape, shown), caption)
+    )
+
+
+def _rates(simulation: Mapping[str, Any], record: Record) -> Html:
+    rates = {
+        name: len(e.tick) / max(1, e.shape[0] * e.shape[1] * e.shape[2])
+        for name, e in record.spikes.items()
+    }
+    head = ("node", "neurons", "spikes", "synaptic events", "updates")
+    sizes = {name: f"{e.shape[2]:,}" for name, e in record.spikes.items()}
+    sizes |= {name: f"{v.shape[2]:,}" for name, v in record.values.items()}
+    counted = ("spikes", "synaptic_events", "updates")
+    rows = [
+        [name, sizes.get(name, ""), *(f"{node[k]:,.1f}" for k in counted)]
+        for name, node in simulation["per_sample"].items()
+    ]
+    caption = f"Mean over the {record.samples} recorded test samples."
+    told = (
+        f"Per sample, mean over {simulation['n']:,} test samples on the event engine "
+        f"({simulation['clock']} clock), which took "
+        f"{simulation['milliseconds_per_sample']:.2f} ms each and got "
+        f"{simulation['accuracy']:.2%} right."
+    )
+    return page.section(
+        "Firing rates",
+        page.picture(pictures.rates(rates), caption),
+        page.table(head, rows),
+        page.paragraph(told, "caption"),
+    )
+
+
+def _parity(run: Run, verify: Mapping[str, Any] | None) -> Html:
+    title = "Do the executors agree?"
+    if verify is None:
+        return _not_yet(run, title, "verify")
+    both = verify["torch_events"]
+    told = [
+        f"All {verify['n']:,} test samples; Lava {verify['reference_lava']['samples']} of "
+        "them. Spikes: of torch, in float64 as the event engine. Float32 flips: spikes that "
+        "rounding to float32 alone changes in torch. Integers ≠ floats: share of ticks × "
+        "neurons whose spike quantisation changes."
+    ]
+    flips = both["float32_flips"].values()
+    if any(f["flips"] for f in flips):
+        far = max(f["largest_margin"] for f in flips)
+        told.append(f"The farthest float32 flip lay {far:.2g} from its threshold.")
+    told += [
+        f"{name}: differing spikes lay up to {max(layer['margins']):.2g} from the threshold."
+        for name, layer in both["layers"].items()
+        if layer["margins"]
+    ]
+    return page.section(
+        title,
+        page.terminal_table(show.equality(dict(verify))),
+        *(page.paragraph(t, "caption") for t in told),
+        *_skipped(verify["reference_lava"]),
+    )
+
+
+def _skipped(lava: Mapping[str, Any]) -> list[Html]:
+    if "skipped" in lava:
+        return [page.paragraph(f"Lava was not run: {lava['skipped']}")]
+    return []
+
+
+def _scaling(run: Run) -> Html:
+    title = "From floats to integers"
+    export = run.read("export.json")
+    if export is None:
+        return _not_yet(run, title, "export")
+    if not export["scaling"]:
+        return page.section(title, page.paragraph("No layer was scaled."))
+    return page.section(title, page.terminal_table(show.scaling(export["scaling"])))
+
+
+def _origin(run: Run) -> Html:
+    """Return what the results depend on: configuration, versions, machine."""
+    environment = run.read("environment.json") or {}
+    packages = environment.pop("packages", {})
+    asked = {"task": run.task, "configuration": run.name, "seed": run.seed}
+    return page.section(
+        "Configuration and environment",
+        page.pairs([*asked.items(), *asdict(run.config).items()]),
+        page.pairs([*environment.items(), *packages.items()]),
+    )

@@ -1,0 +1,210 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from neuro.energy.count import active, arrivals, count, macs
+from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Flatten, Graph, Input
+from neuro.neurons import LI, LIF
+from neuro.record import Counts, Record
+from neuro.spikes import to_events
+from neuro.units import Seconds, Ticks
+
+DT = Seconds(1e-3)
+
+
+def record_of(graph: Graph, ticks: int, rng: np.random.Generator, samples: int = 2) -> Record:
+    """Return random spikes; what fires need not follow from the weights."""
+    spiking = [n for n in (*graph.inputs, *graph.populations) if n != "out"]
+    trains = {
+        n: to_events(rng.integers(-1, 3, (ticks, samples, graph.size(n))).clip(0))
+        for n in spiking
+    }
+    return Record(executor="events", ticks=ticks, samples=samples, spikes=trains, values={})
+
+
+def image_graph(rng: np.random.Generator, delay: int) -> Graph:
+    """Pools, strides, borders, chains of linear nodes, delays, a loop and a direct edge."""
+    pair = lambda low, high: tuple(map(int, rng.integers(low, high, 2)))  # noqa: E731
+    stride, padding, kernel = pair(1, 3), pair(0, 3), pair(1, 4)
+    conv = Conv2d(
+        weight=rng.integers(-1, 2, (3, 2, *kernel)),
+        bias=rng.integers(0, 2, 3) if rng.random() < 0.5 else None,
+        stride=stride,
+        padding=padding,
+    )
+    pooled = rng.random() < 0.5
+    nodes = {"in": Input(shape=(2, 6, 5)), "conv": conv, "a": LIF(tau=0.01), "flat": Flatten()}
+    edges = [("conv", "a", 0), ("a", "flat", delay), ("flat", "b_in", 0)]
+    if pooled:
+        nodes["pool"] = AvgPool2d(kernel=(2, 2), stride=(2, 1))
+        edges += [("in", "pool", 0), ("pool", "conv", 1)]
+    else:
+        edges += [("in", "conv", delay)]
+    height, width = (3, 4) if pooled else (6, 5)
+    out = [
+        (n + 2 * p - k) // s + 1
+        for n, p, k, s in zip((height, width), padding, kernel, stride, strict=True)
+    ]
+    nodes |= {
+        "b_in": Dense(weight=rng.integers(-1, 2, (4, 3 * out[0] * out[1])), bias=np.zeros(4)),
+        "b": LIF(tau=0.01),
+        "again": Dense(weight=rng.integers(-1, 2, (4, 4))),
+        "c": LIF(tau=0.01),
+        "chain": Dense(weight=rng.integers(-1, 2, (5, 4)), bias=rng.integers(0, 2, 5)),
+        "last": Dense(weight=rng.integers(-1, 2, (3, 5))),
+        "out": LI(tau=0.02),
+    }
+    edges += [("b_in", "b", 0), ("b", "again", 1 + delay), ("again", "b", 0), ("b", "c", delay)]
+    edges += [("b", "chain", 0), ("c", "chain", delay), ("chain", "last", delay)]
+    edges += [("last", "out", 0)]
+    return Graph(nodes=nodes, edges=tuple(Edge(a, b, Ticks(d)) for a, b, d in edges), dt=DT)
+
+
+def matrix(graph: Graph, name: str, weight: np.ndarray | None) -> np.ndarray:
+    """Return the (out, in) matrix of a linear node by pushing unit impulses through torch."""
+    node, shape = graph.nodes[name], graph.shapes[graph.into(name)[0].source]
+    impulses = torch.eye(int(np.prod(shape)), dtype=torch.float64).reshape(-1, *shape)
+    w = None if weight is None else torch.tensor(np.array(weight, np.float64))
+    if isinstance(node, Dense):
+        y = impulses @ w.T
+    elif isinstance(node, Conv2d):
+        y = torch.nn.functional.conv2d(impulses, w, None, node.stride, node.padding)
+    elif isinstance(node, AvgPool2d):
+        y = torch.nn.functional.avg_pool2d(impulses, node.kernel, node.stride)
+    else:
+        y = impulses
+    return y.reshape(len(impulses), -1).T.numpy()
+
+
+def bias_of(graph: Graph, name: str) -> np.ndarray:
+    bias = getattr(graph.nodes[name], "bias", None)
+    if bias is None:
+        return np.zeros(graph.size(name))
+    return np.repeat(bias.astype(float), graph.size(name) // len(bias))
+
+
+def matrices(graph: Graph) -> dict[str, dict[str, np.ndarray]]:
+    """Return, by linear node: its matrix, its pairs in range, its pairs of non-zero weight."""
+    found = {}
+    for n in (n for n, node in graph.nodes.items() if isinstance(node, Connection)):
+        w = getattr(graph.nodes[n], "weight", None)
+        variants = {"value": w, "ranged": w, "useful": w}
+        if w is not None:
+            variants |= {"ranged": np.ones_like(w), "useful": w != 0}
+        found[n] = {k: matrix(graph, n, x) for k, x in variants.items()}
+        found[n] |= {k: found[n][k] != 0 for k in ("ranged", "useful")}
+    return found
+
+
+def walk(
+    graph: Graph, record: Record, sample: int, maps: dict[str, dict[str, np.ndarray]]
+) -> tuple[dict[tuple[str, int], np.ndarray], dict[tuple[str, int], np.ndarray]]:
+    """Return what each node emits at each tick, and which of its values something reached."""
+    emitted, reached = {}, {}
+    for t, n in ((t, n) for t in range(record.ticks) for n in graph.order):
+        emitted[n, t] = bias_of(graph, n)
+        hits = emitted[n, t] != 0
+        if n in record.spikes:
+            e = record.spikes[n]
+            here = (e.sample == sample) & (e.tick == t)
+            np.add.at(emitted[n, t], e.neuron[here], e.value[here])
+            hits = emitted[n, t] != 0
+        for e in (e for e in graph.into(n) if e.delay <= t):
+            past = e.source, t - e.delay
+            if n in maps:
+                emitted[n, t] = emitted[n, t] + maps[n]["value"] @ emitted[past]
+            pairs = maps[n]["useful"] if n in maps else np.eye(graph.size(n), dtype=bool)
+            touched = reached[past] if e.source in maps else emitted[past] != 0
+            hits = hits | (pairs & touched).any(1)
+        reached[n, t] = hits
+    return emitted, reached
+
+
+def slowly(graph: Graph, record: Record) -> tuple[dict[str, Counts], dict[str, int]]:
+    """Count by walking through samples, ticks and edges."""
+    maps = matrices(graph)
+    events, events_all, busy = (dict.fromkeys(graph.nodes, 0) for _ in range(3))
+    for sample in range(record.samples):
+        emitted, reached = walk(graph, record, sample, maps)
+        for n, t in reached:
+            busy[n] += int(reached[n, t].sum())
+        for e, t in ((x, t) for x in graph.edges for t in range(record.ticks - x.delay)):
+            arriving = emitted[e.source, t] != 0
+            if isinstance(graph.nodes[e.target], (Dense, Conv2d, AvgPool2d)):
+                events[e.target] += int(maps[e.target]["useful"][:, arriving].sum())
+                events_all[e.target] += int(maps[e.target]["ranged"][:, arriving].sum())
+            elif e.target in graph.populations and e.source not in maps:
+                events[e.target] += int(arriving.sum())
+                events_all[e.target] += int(arriving.sum())
+    ran = record.ticks * record.samples
+    counts = {
+        n: Counts(
+            spikes=len(record.spikes[n].value) if n in record.spikes else 0,
+            synaptic_events=events[n],
+            synaptic_events_all=events_all[n],
+            updates=graph.size(n) * ran if n in graph.populations else 0,
+        )
+        for n in graph.nodes
+    }
+    return counts, {n: busy[n] for n in graph.populations}
+
+
+@given(seed=st.integers(0, 9999), delay=st.integers(0, 3), ticks=st.integers(1, 5))
+@settings(max_examples=40, deadline=None)
+def test_counts_and_active_neurons_equal_a_walk_over_single_spikes(
+    seed: int, delay: int, ticks: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    graph = image_graph(rng, delay)
+    record = record_of(graph, ticks, rng)
+    counts, busy = slowly(graph, record)
+    assert count(graph, record) == counts
+    assert {n: int(x.sum()) for n, x in active(graph, record).items()} == busy
+
+
+@given(seed=st.integers(0, 999))
+@settings(max_examples=20, deadline=None)
+def test_macs_are_the_pairs_of_input_and_output_in_range(seed: int) -> None:
+    graph = image_graph(np.random.default_rng(seed), 1)
+    for name, pairs in macs(graph).items():
+        node = graph.nodes[name]
+        weight = getattr(node, "weight", None)
+        ones = None if weight is None else np.ones_like(weight)
+        expected = 0 if isinstance(node, Flatten) else (matrix(graph, name, ones) != 0).sum()
+        assert pairs == expected
+
+
+def test_a_spike_in_the_corner_meets_fewer_kernel_positions_than_one_in_the_middle() -> None:
+    nodes = {
+        "in": Input(shape=(1, 4, 4)),
+        "conv": Conv2d(weight=np.ones((5, 1, 3, 3)), padding=(1, 1)),
+        "out": LI(tau=0.01),
+    }
+    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    raster = np.zeros((2, 1, 16))
+    raster[0, 0, 0] = raster[1, 0, 5] = 1
+    record = Record(
+        executor="torch", ticks=2, samples=1, spikes={"in": to_events(raster)}, values={}
+    )
+    (over_edge, _) = arrivals(graph, record)
+    assert over_edge.events.tolist() == [[5 * 4], [5 * 9]]
+
+
+def test_a_spike_that_would_arrive_after_the_last_tick_is_no_event() -> None:
+    nodes = {"in": Input(shape=(2,)), "w": Dense(weight=np.ones((3, 2))), "out": LI(tau=0.01)}
+    edges = (Edge("in", "w", Ticks(2)), Edge("w", "out"))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    spikes = {"in": to_events(np.ones((3, 1, 2)))}
+    record = Record(executor="torch", ticks=3, samples=1, spikes=spikes, values={})
+    assert count(graph, record)["w"].synaptic_events == 1 * 2 * 3
+
+
+def test_a_record_of_another_graph_is_refused_with_every_difference() -> None:
+    graph = image_graph(np.random.default_rng(0), 0)
+    spikes = {"in": to_events(np.ones((3, 1, 2)))}
+    record = Record(executor="torch", ticks=3, samples=1, spikes=spikes, values={})
+    with pytest.raises(ValueError, match="does not belong to this graph") as e:
+        count(graph, record)
+    assert "in: spikes of shape (3, 1, 2), the graph needs (3, 1, 60) (T, B, N)" in str(e.value)
+    assert "b: the record has no spikes of it; record every spiking node" in str(e.value)

@@ -1,0 +1,136 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from neuro.neurons import IF, LIF, LIFState, run
+from neuro.surrogate import triangle
+from neuro.units import Seconds, Ticks
+
+DT = Seconds(1.0)
+HALF = 1 / math.log(2)  # with dt = 1 s the decay is 1/2: exact in binary
+QUARTER = 1 / math.log(4)
+
+
+def spikes_of(neuron: LIF, *x: float) -> list[float]:
+    out, _ = run(neuron, torch.tensor(x, dtype=torch.float32).view(-1, 1), DT)
+    return out.flatten().tolist()
+
+
+def membranes_of(neuron: LIF, *x: float) -> list[float]:
+    """Return the membrane after the reset, tick by tick."""
+    found = []
+    state = neuron.initial(torch.zeros(1, 1))
+    for value in x:
+        _, state = neuron.step(torch.tensor([[float(value)]]), state, DT)
+        found.append(float(state.v))
+    return found
+
+
+def test_the_membrane_halves_every_tick_without_input() -> None:
+    assert membranes_of(LIF(tau=HALF, threshold=100.0), 8, 0, 0, 0) == [8, 4, 2, 1]
+
+
+def test_a_membrane_at_the_threshold_fires() -> None:
+    assert spikes_of(LIF(tau=HALF, threshold=1.0), 1.0, 0.5, 0.5, 0.25) == [1, 0, 0, 0]
+    assert spikes_of(LIF(tau=HALF, threshold=0.75), 0.5, 0.5) == [0, 1]
+
+
+def test_soft_reset_subtracts_the_threshold_once_and_keeps_the_rest() -> None:
+    assert membranes_of(LIF(tau=HALF, threshold=1.0), 2.75, 0.0) == [1.75, 0.875]
+
+
+def test_hard_reset_clears_the_membrane() -> None:
+    assert membranes_of(LIF(tau=HALF, threshold=1.0, reset="hard"), 2.75, 0.5) == [0, 0.5]
+
+
+def test_a_synaptic_current_keeps_a_quarter_of_itself_a_tick() -> None:
+    neuron = LIF(tau=HALF, tau_syn=QUARTER, threshold=100.0)
+    # i = 1, 1/4, 1/16; v = i + v / 2
+    assert membranes_of(neuron, 1, 0, 0) == [1, 0.75, 0.4375]
+
+
+def test_without_time_constant_there_is_no_current() -> None:
+    x = torch.zeros(2, 3)
+    assert LIF(tau=HALF).initial(x).i is None
+    assert LIF(tau=HALF, tau_syn=QUARTER).initial(x).i is not None
+
+
+def test_integrate_and_fire_counts_its_input_in_thresholds() -> None:
+    assert spikes_of(IF(threshold=1.0), *[0.375] * 8) == [0, 0, 1, 0, 0, 1, 0, 1]
+    assert membranes_of(IF(threshold=10.0), 1, 0, 2) == [1, 1, 3]
+    assert IF().tau == math.inf
+
+
+def test_one_parameter_a_channel_broadcasts() -> None:
+    neuron = LIF(tau=HALF, threshold=torch.tensor([[1.0], [4.0]]))
+    s, _ = run(neuron, torch.full((1, 1, 2, 3), 2.0), DT)
+    assert s[0, 0].tolist() == [[1, 1, 1], [0, 0, 0]]
+
+
+def test_the_gradient_of_a_spike_is_the_surrogate_of_the_distance() -> None:
+    x = torch.tensor([[[0.75]]], requires_grad=True)
+    out, _ = run(LIF(tau=HALF, surrogate=triangle), x, DT)
+    out.sum().backward()
+    assert x.grad is not None
+    assert x.grad.item() == 0.75
+
+
+@pytest.mark.parametrize(("reset", "through"), [("soft", 0.5), ("hard", 0.0)])
+def test_no_gradient_passes_through_the_spike_of_the_reset(reset: str, through: float) -> None:
+    """v[1] sees x[0] through the decay alone: a factor 1/2, or 0 after a hard reset."""
+    x = torch.tensor([[[1.5]], [[0.0]]], requires_grad=True)
+    neuron = LIF(tau=HALF, threshold=1.0, reset=reset, surrogate=triangle)  # type: ignore[arg-type]
+    _, end = run(neuron, x, DT)
+    end.v.sum().backward()
+    assert x.grad is not None
+    assert x.grad.flatten().tolist() == [through, 1.0]
+
+
+@settings(deadline=None)
+@given(
+    v=st.floats(-0.9, 0.9),
+    i=st.floats(-0.5, 0.0),
+    n=st.integers(1, 60),
+    tau=st.sampled_from([0.5, HALF, 3.0, 50.0, math.inf]),
+    tau_syn=st.sampled_from([None, 0.5, HALF, 20.0]),
+)
+def test_a_jump_is_that_many_silent_steps(
+    v: float, i: float, n: int, tau: float, tau_syn: float | None
+) -> None:
+    neuron = LIF(tau=tau, tau_syn=tau_syn)
+    at = torch.tensor([[v]], dtype=torch.float64)
+    state = LIFState(v=at, i=None if tau_syn is None else torch.full_like(at, i))
+    for _ in range(n):
+        s, state = neuron.step(torch.zeros_like(at), state, DT)
+        assert not s.any()
+    jumped_v, jumped_i = neuron.jump(v, i if tau_syn else 0.0, Ticks(n), DT)
+    assert jumped_v == pytest.approx(float(state.v), rel=1e-9, abs=1e-12)
+    if state.i is not None:
+        assert jumped_i == pytest.approx(float(state.i), rel=1e-9, abs=1e-12)
+
+
+def test_free_parameters_there_are_none() -> None:
+    neuron = LIF(tau=HALF)
+    assert neuron.free() == {}
+    assert neuron.bind({}) is neuron
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"tau": -1.0}, r"LIF\.tau must be > 0 s, got -1\.0; for no leak use tau=math\.inf"),
+        ({"tau": math.nan}, r"LIF\.tau must be > 0 s, got nan"),
+        ({"tau": torch.tensor([1.0, 0.0])}, r"LIF\.tau must be > 0 s, got 0\.0"),
+        ({"threshold": 0.0}, r"LIF\.threshold must be > 0, got 0\.0; scale the weights"),
+        (
+            {"tau_syn": math.inf},
+            r"LIF\.tau_syn must be > 0 s and finite, got inf; None: no current",
+        ),
+        ({"reset": "zero"}, r"reset"),
+    ],
+)
+def test_a_wrong_parameter_is_named_with_its_cure(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(Exception, match=said):
+        LIF(**{"tau": 1.0, **wrong})  # type: ignore[arg-type]

@@ -1,0 +1,257 @@
+import math
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, GraphError, Input, Node
+from neuro.neurons import ALIF, LI, LIF
+from tests.neuro.test_graph import DT, dense, graph, lif, populations, problems
+
+
+class TestWiring:
+    def test_an_unknown_node_is_named_beside_those_that_exist(self) -> None:
+        assert problems("x>a a>bb", populations("ab")) == [
+            "edge a -> bb: no node 'bb'; have x, a, b"
+        ]
+
+    @pytest.mark.parametrize("delay", [-1, 1.5])
+    def test_a_delay_is_a_whole_number_of_ticks(self, delay: float) -> None:
+        with pytest.raises(GraphError) as error:
+            Graph(
+                nodes=populations("a"),
+                edges=(tuple.__new__(Edge, ("x", "a", delay)),),
+                dt=DT,
+            )
+        assert error.value.problems == [
+            f"edge x -> a: delay {delay} is not a whole number of ticks >= 0; convert seconds "
+            "with neuro.units.ticks"
+        ]
+
+    @pytest.mark.parametrize("dt", [0.0, -1e-3, math.nan])
+    def test_dt_is_positive(self, dt: float) -> None:
+        assert problems("x>a", populations("a"), dt) == [
+            f"dt must be > 0 s, got {dt}; 1e-3 is usual"
+        ]
+
+    def test_a_graph_needs_an_input(self) -> None:
+        assert problems("", {}) == ["no Input: add one, Input(shape=...)"]
+
+    def test_a_zero_delay_loop_is_named_node_by_node(self) -> None:
+        (said,) = problems("x>a a>b b>c c>a", populations("abc"))
+        loop, cure = said.split("; ")
+        assert cure == "give one of its edges a delay of >= 1 tick"
+        assert loop.startswith("zero-delay loop ")
+        names = loop.removeprefix("zero-delay loop ").split(" -> ")
+        assert set(pairwise(names)) == {("a", "b"), ("b", "c"), ("c", "a")}
+
+    def test_a_zero_delay_edge_to_itself_is_a_loop(self) -> None:
+        assert problems("x>a a>a", populations("a")) == [
+            "zero-delay loop a -> a; give one of its edges a delay of >= 1 tick"
+        ]
+
+    def test_a_loop_needs_a_population(self) -> None:
+        nodes = {**populations("a"), "w": dense(2, 2)}
+        assert problems("x>w w>w:1 w>a", nodes) == [
+            "loop w -> w holds no population; put a LIF or ALIF into it"
+        ]
+
+    def test_an_input_takes_no_edge(self) -> None:
+        assert problems("x>a a>x:1", populations("a")) == [
+            "x: an Input takes no edge; remove a -> x"
+        ]
+
+    def test_a_node_needs_an_edge_from_another(self) -> None:
+        assert problems("x>a b>b:1", populations("ab")) == [
+            "b: no edge feeds this LIF; connect or remove it"
+        ]
+
+    def test_a_loop_that_no_input_reaches_is_named(self) -> None:
+        assert problems("x>out a>b b>a:1 b>out", {**populations("ab"), "out": LI(tau=1.0)}) == [
+            "a, b: no Input reaches them; connect or remove them"
+        ]
+
+    def test_nothing_follows_a_read_out(self) -> None:
+        assert problems("x>out out>a", {**populations("a"), "out": LI(tau=1.0)}) == [
+            "out: an LI is a read-out; use LIF or ALIF before a"
+        ]
+
+    @pytest.mark.parametrize(
+        ("node", "kind"),
+        [(dense(2, 2), "Dense"), (Flatten(), "Flatten")],
+        ids=["dense", "flatten"],
+    )
+    def test_a_network_ends_with_a_population(self, node: Node, kind: str) -> None:
+        assert problems("x>a a>last", {**populations("a"), "last": node}) == [
+            f"last: nothing follows this {kind}; end with a LI or LIF"
+        ]
+
+    def test_an_input_that_feeds_nothing_is_loose(self) -> None:
+        assert problems("x>a", {**populations("a"), "y": Input(shape=(3,))}) == [
+            "y: nothing follows this Input; end with a LI or LIF"
+        ]
+
+
+class TestNumbers:
+    def test_nan_and_infinite_weights_are_counted_with_the_first_place(self) -> None:
+        weight = np.ones((2, 3))
+        weight[1, 0], weight[1, 2] = math.nan, math.inf
+        nodes = {**populations("a", 3), "w": Dense(weight=weight)}
+        assert problems("x>w w>a", nodes) == [
+            "w.weight: 2 of 6 values are NaN or infinite (first at (1, 0)); train with a lower "
+            "learning rate or clip the gradient"
+        ]
+
+    def test_biases_and_thresholds_are_looked_at_too(self) -> None:
+        nodes = {
+            "x": Input(shape=(1,)),
+            "w": Dense(weight=np.ones((1, 1)), bias=np.array([math.nan])),
+            "a": LIF(tau=1.0, threshold=math.inf),
+        }
+        found = problems("x>w w>a", nodes)
+        assert [p.split(":")[0] for p in found] == ["w.bias", "a.threshold"]
+        assert found[1].startswith("a.threshold: 1 of 1 values are NaN or infinite; train")
+
+    def test_no_leak_is_an_infinite_time_constant_and_fine(self) -> None:
+        assert graph("x>a", {**populations(""), "a": LIF(tau=math.inf)}).outputs == ("a",)
+
+
+def wrong_shapes() -> Iterator[tuple[str, Node, tuple[int, ...], str]]:
+    ones = np.ones
+    yield "dense", dense(3, 4), (5,), "Dense takes (4,), got (5,); change its weight"
+    yield (
+        "image",
+        dense(3, 4),
+        (1, 2, 2),
+        "Dense takes (4,), got (1, 2, 2); put a Flatten before it",
+    )
+    yield (
+        "dense-axes",
+        Dense(weight=ones(3)),
+        (3,),
+        "Dense.weight must be (out, in), got shape (3,)",
+    )
+    yield (
+        "dense-bias",
+        Dense(weight=ones((3, 2)), bias=ones(2)),
+        (2,),
+        "Dense.bias must be (3,), got (2,)",
+    )
+    yield (
+        "conv",
+        Conv2d(weight=ones((8, 3, 3, 3))),
+        (1, 9, 9),
+        "Conv2d takes (3, H, W), got (1, 9, 9); change its weight or input",
+    )
+    yield (
+        "conv-axes",
+        Conv2d(weight=ones((8, 3))),
+        (3, 9, 9),
+        "Conv2d.weight must be (C_out, C_in, kH, kW), got shape (8, 3)",
+    )
+    yield (
+        "conv-bias",
+        Conv2d(weight=ones((8, 1, 3, 3)), bias=ones(1)),
+        (1, 9, 9),
+        "Conv2d.bias must be (8,), got (1,)",
+    )
+    yield (
+        "conv-kernel",
+        Conv2d(weight=ones((8, 1, 5, 5))),
+        (1, 4, 9),
+        "kernel (5, 5) does not fit into (1, 4, 9); use a smaller one or pad",
+    )
+    yield (
+        "pool-axes",
+        AvgPool2d(kernel=(2, 2), stride=(2, 2)),
+        (8,),
+        "AvgPool2d takes (C, H, W), got (8,)",
+    )
+    yield (
+        "pool-stride",
+        AvgPool2d(kernel=(2, 2), stride=(0, 2)),
+        (1, 4, 4),
+        "kernel (2, 2) and stride (0, 2) must be >= 1, padding (0, 0) >= 0",
+    )
+    yield (
+        "channels",
+        ALIF(leak=np.full((2, 1, 1), 0.5)),
+        (3, 4, 4),
+        "ALIF.leak of shape (2, 1, 1) does not broadcast to (3, 4, 4); use one number, or one "
+        "a channel as (C, 1, 1)",
+    )
+
+
+class TestShapes:
+    @pytest.mark.parametrize(
+        ("node", "shape", "said"),
+        [case[1:] for case in wrong_shapes()],
+        ids=[case[0] for case in wrong_shapes()],
+    )
+    def test_a_shape_that_does_not_fit_is_told_with_both_sides(
+        self, node: Node, shape: tuple[int, ...], said: str
+    ) -> None:
+        nodes = {"x": Input(shape=shape), "it": node, "a": lif()}
+        assert problems("x>it it>a", nodes) == [f"it: {said} (input from x)"]
+
+    def test_what_does_not_add_up_is_told_by_its_edge(self) -> None:
+        nodes = {**populations("ab"), "w": dense(3, 2)}
+        assert problems("x>a a>w w>b a>b", nodes) == [
+            "edge a -> b: brings shape (2,), which does not add to the other inputs of b (it "
+            "puts out (3,)); insert a Dense, Conv2d or Flatten that makes the shapes equal"
+        ]
+
+    def test_a_recurrent_edge_must_fit_too(self) -> None:
+        nodes = {**populations("a"), "w": dense(3, 2)}
+        (said,) = problems("x>a a>w w>a:1", nodes)
+        assert said.startswith("edge w -> a: brings shape (3,)")
+
+    @pytest.mark.parametrize("shape", [(0,), (1, -2, 3)])
+    def test_an_input_holds_at_least_one_value_an_axis(self, shape: tuple[int, ...]) -> None:
+        said = problems(
+            "x>flat flat>a", {"x": Input(shape=shape), "flat": Flatten(), "a": lif()}
+        )
+        assert said[0] == f"x: Input.shape must be >= 1, got {shape}"
+
+
+class TestManyProblems:
+    def test_wiring_and_values_are_told_together(self) -> None:
+        nodes = {
+            **populations("abc"),
+            "w": Dense(weight=np.full((2, 2), math.nan)),
+            "out": LI(tau=1.0),
+        }
+        found = problems("x>a a>b b>a b>w out>b:1", nodes)
+        for said in (
+            "c: no edge feeds this LIF",
+            "out: no edge feeds this LI;",
+            "out: an LI is a read-out",
+            "w: nothing follows this Dense",
+            "zero-delay loop",
+            "w.weight: 4 of 4 values",
+        ):
+            assert sum(said in p for p in found) == 1
+        assert len(found) == 6
+
+    def test_bad_edges_are_told_together(self) -> None:
+        found = problems("x>q r>a x>a:-2", populations("a"), dt=0.0)
+        assert [re.split("[:,;]", p)[1] for p in found[:3]] == [
+            " no node 'q'",
+            " no node 'r'",
+            " delay -2 is not a whole number of ticks >= 0",
+        ]
+        assert found[3].startswith("dt must be > 0 s")
+
+    def test_every_wrong_shape_is_told_and_none_that_follows_from_another(self) -> None:
+        nodes = {
+            **populations("ab"),
+            "v": dense(3, 4),
+            "w": dense(3, 5),
+            "after": dense(9, 3),
+        }
+        assert problems("x>v v>a x>w w>after after>b", nodes) == [
+            "v: Dense takes (4,), got (2,); change its weight (input from x)",
+            "w: Dense takes (5,), got (2,); change its weight (input from x)",
+        ]

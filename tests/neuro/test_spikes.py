@@ -1,0 +1,90 @@
+import numpy as np
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra.numpy import arrays
+
+from neuro.spikes import Events, join, of_sample, to_events, to_raster
+
+sizes = st.integers(1, 5)
+small = st.sampled_from([0.0, 0.0, 1.0, -2.0, 0.5])
+
+
+@st.composite
+def rasters(draw: st.DrawFn, samples: st.SearchStrategy[int] = sizes) -> np.ndarray:
+    shape = (draw(sizes), draw(samples), draw(sizes))
+    return draw(arrays(np.float32, shape, elements=small))
+
+
+def same(one: Events, other: Events) -> bool:
+    """Say whether two trains are equal, dtypes included."""
+    pairs = list(zip(one[:4], other[:4], strict=True))
+    return one.shape == other.shape and all(
+        np.array_equal(a, b) and a.dtype == b.dtype for a, b in pairs
+    )
+
+
+@settings(deadline=None)
+@given(raster=rasters())
+def test_events_and_raster_are_two_faces_of_one_train(raster: np.ndarray) -> None:
+    events = to_events(raster)
+    assert events.shape == raster.shape
+    np.testing.assert_array_equal(to_raster(events), raster)
+    assert same(to_events(to_raster(events)), events)
+
+
+@settings(deadline=None)
+@given(raster=rasters())
+def test_events_are_sorted_by_sample_then_tick_then_neuron(raster: np.ndarray) -> None:
+    e = to_events(raster)
+    keys = list(zip(e.sample.tolist(), e.tick.tolist(), e.neuron.tolist(), strict=True))
+    assert keys == sorted(keys)
+    assert len(keys) == np.count_nonzero(raster)
+
+
+def test_one_spike_is_one_event() -> None:
+    raster = np.zeros((4, 2, 3), np.float32)
+    raster[2, 1, 0] = 1
+    e = to_events(raster)
+    assert (e.sample.tolist(), e.tick.tolist(), e.neuron.tolist()) == ([1], [2], [0])
+    assert e.value.tolist() == [1.0]
+    assert e.shape == (4, 2, 3)
+
+
+def test_integers_and_booleans_become_float32_and_floats_stay() -> None:
+    for given_type, kept in [
+        (np.bool_, np.float32),
+        (np.int32, np.float32),
+        (np.float64, np.float64),
+    ]:
+        assert to_events(np.ones((1, 1, 1), given_type)).value.dtype == kept
+
+
+def test_silence_has_no_events_but_a_shape() -> None:
+    silent = np.zeros((3, 2, 4), np.float32)
+    e = to_events(silent)
+    assert len(e.tick) == 0
+    np.testing.assert_array_equal(to_raster(e), silent)
+
+
+@settings(deadline=None)
+@given(raster=rasters())
+def test_one_sample_is_its_slice_of_the_raster(raster: np.ndarray) -> None:
+    events = to_events(raster)
+    for b in range(raster.shape[1]):
+        assert same(of_sample(events, b), to_events(raster[:, b : b + 1]))
+
+
+@settings(deadline=None)
+@given(raster=rasters())
+def test_joining_all_samples_gives_the_train_back(raster: np.ndarray) -> None:
+    events = to_events(raster)
+    assert same(join([of_sample(events, b) for b in range(raster.shape[1])]), events)
+
+
+@settings(deadline=None)
+@given(raster=rasters(samples=st.integers(2, 6)), data=st.data())
+def test_joining_is_concatenation_along_the_sample_axis(
+    raster: np.ndarray, data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(1, raster.shape[1] - 1))
+    parts = [to_events(raster[:, :cut]), to_events(raster[:, cut:])]
+    assert same(join(parts), to_events(raster))

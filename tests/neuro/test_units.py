@@ -1,0 +1,28 @@
+import pytest
+from hypothesis import given, strategies as st
+
+from neuro.units import Seconds, ticks
+
+
+def test_a_hundred_milliseconds_are_a_hundred_ticks_of_one() -> None:
+    assert ticks(Seconds(0.1), dt=Seconds(0.001)) == 100
+
+
+def test_no_time_is_no_tick() -> None:
+    assert ticks(Seconds(0.0), dt=Seconds(0.001)) == 0
+
+
+@given(n=st.integers(0, 10**6), dt=st.sampled_from([1.0, 0.1, 1e-3, 1e-4, 3e-5, 1 / 3]))
+def test_n_steps_of_dt_are_n_ticks(n: int, dt: float) -> None:
+    assert ticks(Seconds(n * dt), Seconds(dt)) == n
+
+
+def test_half_a_step_is_refused_with_the_nearest_durations() -> None:
+    with pytest.raises(ValueError, match=r"0\.0025 s is not a whole .* use 0\.002 s, or a dt"):
+        ticks(Seconds(0.0025), Seconds(0.001))
+
+
+@pytest.mark.parametrize("dt", [0.0, -1e-3, float("nan")])
+def test_dt_must_be_positive(dt: float) -> None:
+    with pytest.raises(ValueError, match="dt must be > 0 s, got"):
+        ticks(Seconds(1.0), Seconds(dt))

@@ -1,0 +1,132 @@
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.cli import VERBS, main
+
+FLAGS = {
+    "tasks": [],
+    "train": ["name", "out", "seed", "device", "devices"],
+    "eval": ["run", "device"],
+    "simulate": ["run", "clock"],
+    "export": ["run"],
+    "verify": ["run"],
+    "energy": ["run", "chip"],
+    "report": ["run"],
+    "demo": ["out", "seed", "device"],
+}
+
+
+def test_the_command_line_does_not_grow() -> None:
+    """A new knob is a field of a configuration, not a flag."""
+    assert {k: list(inspect.signature(v).parameters) for k, v in VERBS.items()} == FLAGS
+
+
+def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as e:
+        main(argv)
+    assert e.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_mistakes_suggest_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert told(["trian"], capsys) == "neuro: no verb 'trian'; did you mean 'train'?"
+    assert "did you mean 'mnist'?" in told(["train", "mnits"], capsys)
+    assert "did you mean 'tiny'?" in told(["train", "mnist:tiyn"], capsys)
+
+
+def test_a_folder_without_a_run_is_told_for_every_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("eval", "simulate", "export", "verify", "energy", "report"):
+        assert "is no run: it has no config.json" in told([verb, str(tmp_path)], capsys)
+
+
+def test_help_and_mistakes_answer_without_loading_torch() -> None:
+    code = "import sys, tasks.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    main(["train", "mnist:tiny", "--out", str(folder)])
+    return folder
+
+
+def test_every_verb_works_on_a_run_folder(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("eval", "simulate", "export", "verify", "energy", "report"):
+        main([verb, str(run)])
+    files = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()}
+    assert files == {
+        "config.json",
+        "environment.json",
+        "metrics.jsonl",
+        "checkpoint.npz",
+        "weights.npz",
+        "eval.json",
+        "simulate.json",
+        "graph.npz",
+        "program.npz",
+        "export.json",
+        "verify.json",
+        "energy.json",
+        "records/events.npz",
+        "report.html",
+    }
+    evaluation = json.loads((run / "eval.json").read_text())
+    assert evaluation["n"] == 100
+    assert evaluation["accuracy"] == evaluation["correct"] / 100
+    verify = json.loads((run / "verify.json").read_text())
+    assert verify["torch_events"]["mismatches"] == 0
+    assert set(verify["torch_events"]["layers"]) == {"alif1", "alif2", "readout"}
+    assert set(verify["accuracy"]) == {"torch", "events", "integers"}
+    assert verify["reference_lava"].get("mismatches", 0) == 0
+    energy = json.loads((run / "energy.json").read_text())
+    for chip in ("loihi1", "loihi2"):
+        for tier in ("core", "chip", "system"):
+            joules = energy[chip][tier]
+            assert 0 < joules["low"] <= joules["nominal"] <= joules["high"]
+    assert "accuracy 6" in capsys.readouterr().out
+
+
+def test_a_run_of_another_seed_is_not_overwritten(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = told(["train", "mnist:tiny", "--out", str(run), "--seed", "1"], capsys)
+    assert "holds another run: seed is 0, asked for 1; choose another --out" in text
+
+
+def test_weights_cut_short_are_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("config.json", "weights.npz"):
+        data = (run / name).read_bytes()
+        (tmp_path / name).write_bytes(data if name == "config.json" else data[:-200])
+    assert "weights.npz: damaged or cut short" in told(["eval", str(tmp_path)], capsys)
+
+
+def test_a_killed_train_goes_on_where_it_was(tmp_path: Path, run: Path) -> None:
+    code = f"""
+import os
+import neuro.train as t
+write = t._write
+def die_after_the_first_epoch(folder, model, optimizer, progress, score):
+    if progress.epoch == 2:
+        os._exit(9)
+    write(folder, model, optimizer, progress, score)
+t._write = die_after_the_first_epoch
+from tasks.cli import main
+main(["train", "mnist:tiny", "--out", {str(tmp_path / "killed")!r}])
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    main(["train", "mnist:tiny", "--out", str(tmp_path / "killed")])
+    assert (tmp_path / "killed/metrics.jsonl").read_text() == (
+        run / "metrics.jsonl"
+    ).read_text()

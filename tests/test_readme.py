@@ -1,0 +1,29 @@
+"""The README's code runs, and its table is what the demo prints."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.cli import VERBS
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def test_the_python_of_the_readme_runs_and_says_what_is_true() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    got: dict[str, Any] = {}
+    exec(code, got)
+    clock, events = got["clock"].spikes["hidden"], got["events"].spikes["hidden"]
+    assert len(clock.tick) > 100
+    assert all(np.array_equal(a, b) for a, b in zip(clock, events, strict=True))
+    assert 0 < got["joules"].low <= got["joules"].nominal <= got["joules"].high
+    answer = got["integers"].values["out"].mean(0).argmax(1)
+    assert (answer == got["labels"][:20].numpy()).mean() >= 0.9
+
+
+def test_every_verb_stands_in_the_readme() -> None:
+    assert set(re.findall(r"(?m)^    neuro (\w+)", README)) == set(VERBS) - {"demo"}
+    assert "make demo" in README
+    assert "make test" in README

@@ -1,0 +1,54 @@
+"""The shape of the repository, as tests."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ["neuro", "drivers", "tasks", "lava_export"]
+MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
+LIMIT = 300
+
+every_module = pytest.mark.parametrize(
+    "path", MODULES, ids=[str(p.relative_to(ROOT)) for p in MODULES]
+)
+
+
+@every_module
+def test_a_module_is_short_and_says_its_one_purpose(path: Path) -> None:
+    source = path.read_text()
+    assert len(source.splitlines()) <= LIMIT
+    first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    assert len(first) > 20
+
+
+@every_module
+def test_a_module_raises_instead_of_asserting_and_leaves_nothing_to_do(path: Path) -> None:
+    source = path.read_text()
+    assert not any(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(source)))
+    assert not any(word in source for word in ("TODO", "FIXME", "XXX"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in MODULES if p.name == "__init__.py"],
+    ids=lambda p: str(p.parent.relative_to(ROOT)),
+)
+def test_a_package_only_re_exports(path: Path) -> None:
+    first, *rest = ast.parse(path.read_text()).body
+    assert isinstance(first, ast.Expr)  # the docstring
+    imported, exported = [], []
+    for node in rest:
+        if isinstance(node, ast.ImportFrom):
+            imported += [alias.asname or alias.name for alias in node.names]
+        else:
+            assert isinstance(node, ast.Assign)
+            assert [ast.unparse(target) for target in node.targets] == ["__all__"]
+            exported += ast.literal_eval(node.value)
+    assert sorted(exported) == sorted(imported)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_has_modules_to_test(package: str) -> None:
+    assert any(package in p.relative_to(ROOT).parts for p in MODULES)
