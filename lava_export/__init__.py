@@ -1,1 +1,34 @@
-"""."""
+"""From a Graph to Loihi's integers, to real Lava, and the proof that both agree."""
+
+from lava_export.lower import LowerError, lower
+from lava_export.program import (
+    Connection,
+    LoihiProgram,
+    Population,
+    ProgramError,
+    load_program,
+    save_program,
+)
+from lava_export.reference import to_float
+from lava_export.report import compare, scaling_table
+from lava_export.rules import RuleBreach, check
+from lava_export.run import LavaFailed, LavaMissing, available
+
+__all__ = [
+    "Connection",
+    "LavaFailed",
+    "LavaMissing",
+    "LoihiProgram",
+    "LowerError",
+    "Population",
+    "ProgramError",
+    "RuleBreach",
+    "available",
+    "check",
+    "compare",
+    "load_program",
+    "lower",
+    "save_program",
+    "scaling_table",
+    "to_float",
+]

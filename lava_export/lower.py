@@ -42,13 +42,15 @@ class Bias(NamedTuple):
 class Floats:
     """What a population is before rounding; arrays have shape (N,).
 
-    incoming: the routes that end here. bias: per tick, gain included.
+    incoming: the routes that end here. bias: per tick, gain included, from tick
+    ``bias_after`` on.
     """
 
     name: str
     c: Coefficients
     incoming: list[Route]
     bias: Float[np.ndarray, " N"]
+    bias_after: int
 
 
 def lower(graph: Graph, *, largest_weight: int = 254) -> LoihiProgram:
@@ -93,13 +95,15 @@ def floats(graph: Graph, problems: list[str]) -> list[Floats]:
             for field, value in c._asdict().items()
             if field not in ("hard", "fires")
         }
+        total, after = bias(graph, name, problems)
         incoming = [r for r in found if r.target == name]
         parts.append(
             Floats(
                 name=name,
                 c=c._replace(**each),
                 incoming=incoming,
-                bias=bias(graph, name, problems),
+                bias=total,
+                bias_after=after,
             )
         )
     return parts
@@ -170,6 +174,7 @@ def _population(p: Floats, shape: tuple[int, ...], lag: int, scale: float) -> Po
         bias_mant=_short(b.mantissa),
         bias_exp=_short(b.exponent),
         hard=c.hard,
+        bias_after=p.bias_after,
     )
 
 

@@ -19,24 +19,39 @@ threshold n, both agree on every v that is a multiple of 64; between two multipl
 fires at most one weight unit early. Hence the n = vth + 1 that a soft reset takes off.
 """
 
+import json
 import math
+import os
+import zipfile
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool
 
+from lava_export.program_checks import ProgramError, problems_of
 from neuro.spikes import Events
 
+__all__ = [
+    "Connection",
+    "LoihiProgram",
+    "Population",
+    "ProgramError",
+    "load_program",
+    "pack",
+    "save_program",
+    "stimulus",
+    "unpack",
+]
+
+VERSION = 1
 STATE_LIMIT = 2**23  # M: u and v have 23 bits and a sign
 
 Kind = Literal["input", "lif", "alif", "li"]
 Wiring = Literal["dense", "conv", "identity"]
-
-
-class ProgramError(ValueError):
-    """A program, or a stimulus for one, that does not hold together."""
 
 
 def integers(value: Any) -> np.ndarray:
@@ -52,6 +67,7 @@ class Population:
 
     lag: steps by which it runs behind the input; it rests until its tick 0 is step lag + 1.
     scale: weight units that one unit of the float network became.
+    bias_after: ticks of its own before the bias sets in.
     """
 
     name: str
@@ -67,6 +83,7 @@ class Population:
     bias_mant: np.ndarray = field(default_factory=lambda: integers(0))
     bias_exp: np.ndarray = field(default_factory=lambda: integers(0))
     hard: bool = True
+    bias_after: int = 0
 
     @property
     def size(self) -> int:
@@ -125,7 +142,7 @@ class LoihiProgram:
     connections: tuple[Connection, ...]
 
     def __post_init__(self) -> None:
-        problems = _problems(self)
+        problems = problems_of(self)
         if problems:
             raise ProgramError("\n".join(["the program does not hold together:", *problems]))
 
@@ -144,41 +161,6 @@ class LoihiProgram:
     def latency(self) -> int:
         """Steps between the input's last tick and the last tick of the slowest population."""
         return max(p.lag for p in self.populations)
-
-
-def _problems(program: LoihiProgram) -> list[str]:
-    found = []
-    names = [p.name for p in program.populations]
-    found += [f"{n}: the name is used twice" for n in sorted(set(names)) if names.count(n) > 1]
-    found += [
-        f"{p.name}: a lif has hard reset, no bias, no adaptation and one du, dv, vth for "
-        "all neurons; make its kind alif"
-        for p in program.populations
-        if p.kind == "lif" and not _is_stock(p)
-    ]
-    for c in program.connections:
-        where = f"connection {c.name}"
-        lost = [n for n in (c.source, c.target) if n not in names]
-        if lost:
-            found.append(f"{where}: no population {lost[0]!r}; there are {', '.join(names)}")
-            continue
-        source, target = program[c.source], program[c.target]
-        if c.in_size != source.size or math.prod(c.out_shape) != target.size:
-            found.append(
-                f"{where}: maps {c.in_size} to {math.prod(c.out_shape)} neurons, but "
-                f"{c.source} has {source.size} and {c.target} has {target.size}"
-            )
-        if c.extra < 0 or program.delay(c) < 0:
-            found.append(
-                f"{where}: extra = {c.extra} with lags {source.lag} and {target.lag} reaches "
-                "into the future; raise the lag of the target"
-            )
-    return found
-
-
-def _is_stock(p: Population) -> bool:
-    one = p.du.size == p.dv.size == p.vth.size == 1
-    return one and p.hard and not p.beta.any() and not p.bias_mant.any()
 
 
 def stimulus(
@@ -217,3 +199,67 @@ def stimulus(
         out[name] = np.zeros((ticks, *e.shape[1:]), bool)
         out[name][e.tick, e.sample, e.neuron] = True
     return out
+
+
+def pack(program: LoihiProgram) -> dict[str, np.ndarray]:
+    """Return the program as arrays: "meta" is json, the others are named p0.du, c0.weight..."""
+    arrays: dict[str, np.ndarray] = {}
+    meta: dict[str, Any] = {"version": VERSION, "populations": [], "connections": []}
+    for key in ("populations", "connections"):
+        held_by: tuple[Any, ...] = getattr(program, key)
+        for i, part in enumerate(held_by):
+            values = {f.name: getattr(part, f.name) for f in fields(part)}
+            held = {k: v for k, v in values.items() if isinstance(v, np.ndarray)}
+            arrays |= {f"{key[0]}{i}.{k}": v for k, v in held.items()}
+            meta[key].append({k: v for k, v in values.items() if k not in held})
+    return {"meta": np.array(json.dumps(meta)), **arrays}
+
+
+def unpack(arrays: Mapping[str, np.ndarray]) -> LoihiProgram:
+    """Return the program that :func:`pack` took apart."""
+    meta = json.loads(str(arrays["meta"]))
+    if meta["version"] != VERSION:
+        raise ProgramError(
+            f"the program has version {meta['version']}, this neuro reads {VERSION}; "
+            "lower the graph again"
+        )
+    parts: dict[str, list[Any]] = {}
+    kinds: dict[str, Any] = {"populations": Population, "connections": Connection}
+    for key, kind in kinds.items():
+        parts[key] = []
+        for i, values in enumerate(meta[key]):
+            prefix = f"{key[0]}{i}."
+            held = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+            plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            parts[key].append(kind(**plain, **{k: integers(v) for k, v in held.items()}))
+    return LoihiProgram(
+        populations=tuple(parts["populations"]), connections=tuple(parts["connections"])
+    )
+
+
+def save_program(path: Path, program: LoihiProgram) -> None:
+    """Write one .npz, first under a temporary name: a killed run leaves no half file."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        np.savez_compressed(file, **pack(program))
+    os.replace(temporary, path)
+
+
+def load_program(path: Path) -> LoihiProgram:
+    """Read what :func:`save_program` wrote.
+
+    Raises:
+        ProgramError: the file is cut short, is no program, or has another version.
+    """
+    broken = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, TypeError)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
+            arrays = dict(npz)
+            return unpack(arrays)
+    except (FileNotFoundError, ProgramError):
+        raise
+    except (*broken, ValueError, AttributeError) as error:
+        raise ProgramError(
+            f"{path}: cut short, or not a LoihiProgram ({type(error).__name__}); "
+            "write it again with `neuro export`"
+        ) from error

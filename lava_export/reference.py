@@ -105,7 +105,7 @@ def steps(
             for source, delay, synapses in incoming[p.name]:
                 if t >= delay:
                     x += synapses(past[t - delay][source])
-            now[p.name], states[p.name] = step(p, states[p.name], x)
+            now[p.name], states[p.name] = step(p, states[p.name], x, t >= p.bias_after)
         yield Tick(now, dict(states))
 
 
@@ -133,11 +133,11 @@ def feed_forward_order(program: LoihiProgram) -> list[str]:
 
 
 def step(
-    p: Population, state: State, x: Int[np.ndarray, "B N"]
+    p: Population, state: State, x: Int[np.ndarray, "B N"], biased: bool = True
 ) -> tuple[Bool[np.ndarray, "B N"] | Int[np.ndarray, "B N"], State]:
     """Advance one tick by the equation of :mod:`lava_export.program`: (spikes or v, state)."""
     u = wrap(trunc(state.u * (4095 - p.du.astype(np.int64))) + (x << 6))
-    bias = p.bias_mant.astype(np.int64) << p.bias_exp
+    bias = (p.bias_mant.astype(np.int64) << p.bias_exp) * biased
     v = trunc(state.v * (4096 - p.dv.astype(np.int64))) + u + bias
     v = np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1)
     if p.kind == "li":

@@ -73,29 +73,45 @@ def gain(graph: Graph, name: str) -> np.ndarray:
     return np.broadcast_to(value, graph.shapes[name]).ravel()
 
 
-def bias(graph: Graph, name: str, problems: list[str]) -> np.ndarray:
-    """Return what linear nodes add to a population every tick, gain included, shape (N,)."""
-    total = sum((_silent(graph, e, problems) for e in graph.into(name)), torch.zeros(()))
+def bias(graph: Graph, name: str, problems: list[str]) -> tuple[np.ndarray, int]:
+    """Return what linear nodes add to a population, gain included, shape (N,), and from when.
+
+    An edge with a delay holds the bias of its source back: until that tick nothing is added.
+    """
+    parts: dict[int, Tensor] = {}
+    for edge in graph.into(name):
+        _add(parts, _silent(graph, edge.source), edge.delay)
+    parts = {delay: b for delay, b in parts.items() if b.any()}
+    if len(parts) > 1:
+        problems.append(
+            f"{name}: biases arrive after {sorted(parts)} ticks, a neuron has one bias; "
+            "put the delays on the edges into the biased nodes"
+        )
+    delay, total = next(iter(parts.items()), (0, torch.zeros(())))
     flat = np.broadcast_to(total.numpy(), graph.shapes[name]).ravel()
-    return np.asarray(gain(graph, name) * flat)
+    return np.asarray(gain(graph, name) * flat), delay
 
 
-def _silent(graph: Graph, edge: Edge, problems: list[str]) -> Tensor:
-    """Return what an edge brings while no spike is on its way."""
-    node, shape = graph.nodes[edge.source], graph.shapes[edge.source]
+def _silent(graph: Graph, name: str) -> dict[int, Tensor]:
+    """Return what a node emits without any spike, by the tick at which it sets in."""
+    node = graph.nodes[name]
     if not isinstance(node, Connection):
-        return torch.zeros(shape, dtype=torch.float64)
-    x = sum((_silent(graph, e, problems) for e in graph.into(edge.source)), torch.zeros(()))
-    out = push(node, x[None])[0]
+        return {}
+    parts: dict[int, Tensor] = {}
+    for edge in graph.into(name):
+        _add(parts, _silent(graph, edge.source), edge.delay)
+    out = {delay: push(node, b[None])[0] for delay, b in parts.items()}
     if isinstance(node, Dense | Conv2d) and node.bias is not None:
         b = torch.as_tensor(np.array(node.bias, np.float64))
-        out = out + b.reshape(-1, *[1] * (out.ndim - 1))
-    if edge.delay and out.any():
-        problems.append(
-            f"{edge.source} -> {edge.target}: a delay of {edge.delay} would hold back the bias "
-            f"of {edge.source}, which no chip does; put it on the edge into {edge.source}"
-        )
+        b = b.reshape(-1, *[1] * (len(graph.shapes[name]) - 1)).expand(graph.shapes[name])
+        _add(out, {0: b}, 0)
     return out
+
+
+def _add(parts: dict[int, Tensor], more: dict[int, Tensor], delay: int) -> None:
+    for since, b in more.items():
+        known = parts.get(since + delay)
+        parts[since + delay] = b if known is None else known + b
 
 
 def push(node: Connection, x: Tensor) -> Tensor:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lava_export.program import LoihiProgram, stimulus
-from lava_export.store import pack
+from lava_export.program import LoihiProgram, pack, stimulus
 from neuro.record import Record
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds

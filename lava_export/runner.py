@@ -78,7 +78,9 @@ def run_sample(populations: list, connections: list, rasters: dict, steps: int) 
         out.connect(sinks[name].a_in)
     first = next(iter(sinks.values()))
     try:
-        first.run(condition=RunSteps(num_steps=steps), run_cfg=Loihi1SimCfg(select_tag="fixed_pt"))
+        first.run(
+            condition=RunSteps(num_steps=steps), run_cfg=Loihi1SimCfg(select_tag="fixed_pt")
+        )
         return {name: sink.data.get().T.astype(np.int32) for name, sink in sinks.items()}
     finally:
         first.stop()
@@ -100,10 +102,11 @@ def build(p: SimpleNamespace, rasters: dict, steps: int) -> tuple:
         lif = LIF(shape=(n,), du=int(p.du[0]), dv=int(p.dv[0]), vth=int(p.vth[0]))
         return lif.a_in, lif.s_out
     each = {k: np.broadcast_to(getattr(p, k), (n,)).copy() for k in NEURON}
+    starts = (p.lag, p.lag + p.bias_after)
     if p.kind == "li":
-        li = Li(shape=(n,), start=p.lag, **each)
+        li = Li(shape=(n,), flags=np.array(starts, np.int32), **each)
         return li.a_in, li.v_out
-    alif = Alif(shape=(n,), hard=p.hard, start=p.lag, **each)
+    alif = Alif(shape=(n,), flags=np.array((p.hard, *starts), np.int32), **each)
     return alif.a_in, alif.s_out
 
 
@@ -133,7 +136,9 @@ def connect(c: SimpleNamespace, source: Any, target: Any) -> None:
     if c.kind == "dense":
         wiring = Dense(weights=c.weight, sign_mode=SignMode.MIXED)
     else:
-        wiring = Sparse(weights=diags(c.weight, format="csr"), sign_mode=SignMode.MIXED)
+        wiring = Sparse(
+            weights=diags(c.weight, format="csr", dtype=np.int32), sign_mode=SignMode.MIXED
+        )
     source.connect(wiring.s_in)
     wiring.a_out.connect(target)
 

@@ -37,8 +37,8 @@ def is_population(node: Node) -> bool:
 def problems_of_wiring(graph: Graph) -> list[str]:
     """Return what is wrong with names, delays, loops and loose ends."""
     found = _edges_that_lead_nowhere(graph)
-    if not graph.dt > 0:
-        found.append(f"dt must be > 0 s, got {graph.dt}; 1e-3 is usual")
+    if not 0 < graph.dt < np.inf:
+        found.append(f"dt must be > 0 s and finite, got {graph.dt}; 1e-3 is usual")
     if not any(kind(n) == "Input" for n in graph.nodes.values()):
         found.append("no Input: add one, Input(shape=...)")
     if found:

@@ -48,13 +48,19 @@ class Record:
     counts: Mapping[str, Counts] = field(default_factory=dict)
 
 
+def _kind(record: Record) -> tuple[object, ...]:
+    """Return what records must share to be one."""
+    parts = (record.spikes, record.values, record.counts)
+    return (record.executor, record.ticks, *(tuple(part) for part in parts))
+
+
 def concatenate(records: list[Record]) -> Record:
     """Return records of the same network and T as one, along the sample axis."""
     first = records[0]
-    if {r.ticks for r in records} != {first.ticks} or {r.executor for r in records} != {
-        first.executor
-    }:
-        raise ValueError("only records of one executor and one number of ticks can be joined")
+    if len({_kind(r) for r in records}) != 1:
+        raise ValueError(
+            "only records of one executor, network and number of ticks can be joined"
+        )
     counts: dict[str, Counts] = {}
     for name in first.counts:
         parts = [r.counts[name] for r in records]

@@ -23,11 +23,11 @@ class Events(NamedTuple):
 
 
 def to_events(raster: Shaped[np.ndarray, "T B N"]) -> Events:
-    """Return the non-zero entries of ``raster``; integers and booleans become float32."""
+    """Return the non-zero entries of ``raster``; booleans become float32, integers float64."""
     sample, tick, neuron = np.nonzero(raster.transpose(1, 0, 2))
     value = raster[tick, sample, neuron]
     if not np.issubdtype(value.dtype, np.floating):
-        value = value.astype(np.float32)
+        value = value.astype(np.float32 if value.dtype == np.bool_ else np.float64)
     t, b, n = raster.shape
     index = (sample.astype(np.int32), tick.astype(np.int32), neuron.astype(np.int32))
     return Events(*index, value, (t, b, n))
@@ -42,7 +42,8 @@ def to_raster(events: Events) -> Float[np.ndarray, "T B N"]:
 
 def of_sample(events: Events, sample: int) -> Events:
     """Return the events of one sample, as a train with B = 1."""
-    lo, hi = np.searchsorted(events.sample, [sample, sample + 1])
+    # A list would be cast, and with it the whole array, at every call.
+    lo, hi = np.searchsorted(events.sample, np.array([sample, sample + 1], np.int32))
     t, _, n = events.shape
     return Events(
         np.zeros(hi - lo, np.int32),
@@ -54,7 +55,16 @@ def of_sample(events: Events, sample: int) -> Events:
 
 
 def join(trains: list[Events]) -> Events:
-    """Return trains of the same T and N, one after the other along the sample axis."""
+    """Return trains of the same T and N, one after the other along the sample axis.
+
+    Raises:
+        ValueError: the trains differ in T or N.
+    """
+    if len({(e.shape[0], e.shape[2]) for e in trains}) != 1:
+        shapes = ", ".join(str(e.shape) for e in trains)
+        raise ValueError(
+            f"only trains of one T and one N can be joined, got (T, B, N) {shapes}"
+        )
     offsets = np.cumsum([0] + [e.shape[1] for e in trains])
     t, _, n = trains[0].shape
     return Events(

@@ -4,6 +4,7 @@ Time constants and durations are SI seconds. The simulators count in whole ticks
 ``dt``; the only way from one to the other is :func:`ticks`.
 """
 
+import math
 from typing import NewType
 
 Seconds = NewType("Seconds", float)
@@ -18,10 +19,13 @@ def ticks(duration: Seconds, dt: Seconds) -> Ticks:
     100
 
     Raises:
-        ValueError: ``duration`` is not a whole number of steps, or ``dt`` is not positive.
+        ValueError: ``duration`` is negative or not a whole number of steps, or ``dt`` is no
+            positive number.
     """
-    if not dt > 0:
-        raise ValueError(f"dt must be > 0 s, got {dt}")
+    if not 0 < dt < math.inf:
+        raise ValueError(f"dt must be > 0 s and finite, got {dt}")
+    if not 0 <= duration < math.inf:
+        raise ValueError(f"a duration must be >= 0 s and finite, got {duration}")
     n = round(duration / dt)
     if abs(n * dt - duration) > 1e-6 * dt:
         raise ValueError(

@@ -109,6 +109,9 @@ def export(run: RunFolder) -> None:
 
     result = export(_open(run))
     console.print(scaling(result["scaling"]))
+    for chip, breaches in result["fits"].items():
+        told = "\n".join(["does not fit:", *breaches]) if breaches else "fits"
+        console.print(f"{chip} {told}", markup=False)
     _print_parity(result["reference_lava"])
     console.print(f"wrote {run / 'graph.npz'} and {run / 'program.npz'}")
 

@@ -2,34 +2,47 @@
 
 from typing import Any
 
-from lava_export.report import scaling_table
-
-from lava_export import check, lower
-from lava_export.program import save_program
+from lava_export import LoihiProgram, RuleBreach, check, lower, save_program, scaling_table
 from neuro.runs import Run
 from neuro.store import save_graph
 from tasks.verify import parity
-from tasks.work import graph_of
+from tasks.work import graph_of, samples
+
+CHIPS = ("loihi1", "loihi2")
 
 
 def export(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     """Write ``graph.npz``, ``program.npz`` and ``export.json``; return the latter.
 
     Returns:
-        scaling: one row a layer, from floats to integers. reference_lava: the parity run.
+        fits: by chip, the rules that the program breaks; none where it fits. scaling: one row a
+        layer, from floats to integers. reference_lava: the parity run.
 
     Raises:
         LowerError: the network has parts that Loihi cannot run.
-        RuleBreach: the integers break limits of the chip.
+        RuleBreach: the program fits none of the chips.
     """
     graph = graph_of(run)
     save_graph(run.folder / "graph.npz", graph)
+    inputs, _ = next(samples(run, graph, most=lava_samples))
+    ticks = next(iter(inputs.values())).shape[0]
     program = lower(graph)
-    check(program)
+    fits = {chip: _breaches(program, chip, ticks) for chip in CHIPS}
+    if all(fits.values()):
+        check(program, CHIPS[-1], ticks)  # raises
     save_program(run.folder / "program.npz", program)
     result = {
+        "fits": fits,
         "scaling": scaling_table(graph, program),
         "reference_lava": parity(run, graph, program, lava_samples),
     }
     run.write("export.json", result)
     return result
+
+
+def _breaches(program: LoihiProgram, chip: str, ticks: int) -> list[str]:
+    try:
+        check(program, chip, ticks)
+    except RuleBreach as breach:
+        return breach.breaches
+    return []

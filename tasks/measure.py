@@ -18,7 +18,7 @@ def simulate_run(run: Run, clock: Clock = Grid()) -> dict[str, Any]:  # noqa: B0
 
     Returns:
         accuracy, n; spikes, synaptic_events and updates by node, a sample; milliseconds of wall
-        time a sample.
+        time a sample; the labels of the samples in the record.
     """
     graph = graph_of(run)
     right, n, spent = 0, 0, 0.0
@@ -33,7 +33,7 @@ def simulate_run(run: Run, clock: Clock = Grid()) -> dict[str, Any]:  # noqa: B0
             node = totals.setdefault(name, dict.fromkeys(vars(counts), 0.0))
             for key, value in vars(counts).items():
                 node[key] += value
-    inputs, _ = next(samples(run, graph, most=SHOWN))
+    inputs, shown = next(samples(run, graph, most=SHOWN))
     save_record(run.folder / "records" / "events.npz", simulate(graph, inputs, clock)[0])
     result = {
         "clock": type(clock).__name__.lower(),
@@ -41,6 +41,7 @@ def simulate_run(run: Run, clock: Clock = Grid()) -> dict[str, Any]:  # noqa: B0
         "n": n,
         "per_sample": {k: {c: v / n for c, v in node.items()} for k, node in totals.items()},
         "milliseconds_per_sample": 1000 * spent / n,
+        "labels": shown.tolist(),
     }
     run.write("simulate.json", result)
     return result

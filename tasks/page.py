@@ -47,7 +47,7 @@ table { border-collapse: collapse; font-size: 13.5px; margin: 8px 0;
   font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 14px 4px 0; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
-th { font-weight: 600; vertical-align: bottom; }
+th { font-weight: 600; vertical-align: bottom; white-space: normal; }
 .word, td:first-child { text-align: left; }
 th:last-child, td:last-child { padding-right: 0; }
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
@@ -114,7 +114,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
     """Return a table: columns with numbers right, words left."""
     cells = [[str(cell) for cell in row] for row in rows]
     sides = [
-        "num" if i and any(row[i][:1].isdigit() for row in cells) else "word"
+        "num" if i and any(row[i].lstrip("-")[:1].isdigit() for row in cells) else "word"
         for i in range(len(head))
     ]
     top = _row("th", head, sides)
@@ -134,7 +134,7 @@ def _row(tag: str, cells: Sequence[str], sides: Sequence[str]) -> str:
 
 def terminal_table(table_: Table) -> Html:
     """Return a table that was made for the terminal, with the same cells."""
-    head = [str(column.header) for column in table_.columns]
+    head = [str(column.header).replace("_", " ") for column in table_.columns]
     rows = zip(*(list(column.cells) for column in table_.columns), strict=True)
     return table(head, [[str(cell) for cell in row] for row in rows])
 

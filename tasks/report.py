@@ -248,14 +248,23 @@ def _parity(run: Run, verify: Mapping[str, Any] | None) -> Html:
         title,
         page.terminal_table(show.equality(dict(verify))),
         *(page.paragraph(t, "caption") for t in told),
-        *_skipped(verify["reference_lava"]),
+        *_lava(verify["reference_lava"]),
     )
 
 
-def _skipped(lava: Mapping[str, Any]) -> list[Html]:
+def _lava(lava: Mapping[str, Any]) -> list[Html]:
+    """Return why Lava was not run, or where it first differs from the reference."""
     if "skipped" in lava:
         return [page.paragraph(f"Lava was not run: {lava['skipped']}")]
-    return []
+    first = {name: layer.get("first") for name, layer in lava["layers"].items()}
+    return [
+        page.paragraph(
+            f"{name} first differs from Lava at tick {where['tick']}, sample {where['sample']}"
+            f", neuron {where['neuron']}: {where['cause']}"
+        )
+        for name, where in first.items()
+        if where
+    ]
 
 
 def _scaling(run: Run) -> Html:
@@ -265,7 +274,15 @@ def _scaling(run: Run) -> Html:
         return _not_yet(run, title, "export")
     if not export["scaling"]:
         return page.section(title, page.paragraph("No layer was scaled."))
-    return page.section(title, page.terminal_table(show.scaling(export["scaling"])))
+    told = (
+        "Errors in units of the float network; lag and extra delay in ticks. Head room: the "
+        "worst-case state of an endless run over 2^23; below 1, no stimulus can overflow it."
+    )
+    return page.section(
+        title,
+        page.terminal_table(show.scaling(export["scaling"])),
+        page.paragraph(told, "caption"),
+    )
 
 
 def _origin(run: Run) -> Html:

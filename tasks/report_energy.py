@@ -52,19 +52,20 @@ def _bars(found: Json) -> list[Bar]:
         if tier in chip
     ]
     group = "45 nm convention"
-    for key, label in (("snn", "spiking, accumulates"), ("ann", "same-shape ANN, MACs")):
+    for key, label in (("snn", "spiking network"), ("ann", "same-shape ANN")):
         joules = found["conventional45nm"][key]
         bars.append(Bar(group, label, joules, joules, joules))
     return bars
 
 
 def _break_even(convention: Json) -> str:
-    """Return where accumulates cost as much as multiply-accumulates, beside what was seen."""
+    """Return where accumulates cost as much as the ANN, beside what was seen."""
     return (
-        f"By the convention, spiking breaks even with the ANN at "
+        "If every event were an accumulate, spiking would break even with the ANN at "
         f"{convention['break_even_spikes_per_synapse']:.3g} spikes per synapse and inference "
         f"({convention['break_even_rate']:.3g} a tick); this run has "
-        f"{convention['spikes_per_synapse']:.3g}."
+        f"{convention['spikes_per_synapse']:.3g}. Events that carry other values than ±1, as "
+        "behind a pool, are priced as multiply-accumulates."
     )
 
 
@@ -93,11 +94,15 @@ def mapping(found: Json) -> Html:
             use = [f"{x['use'][k]:.1%}" if k in x["use"] else "" for k in limits]
             cells = (f"{x[k]:,}" for k in ("neurons", "cores", "neurons_per_core"))
             rows.append([name, layer, *cells, *use, x["binds"].replace("_", " ")])
-    head = ["chip", "layer", "neurons", "cores", "a core"]
+    head = ["chip", "layer", "neurons", "cores", "per core"]
     return page.section(
         "Cores and time",
-        page.table([*head, *(k.replace("_", " ") for k in limits), "binds"], rows),
-        page.paragraph("Share of what one core offers, and the limit that binds.", "caption"),
+        page.table([*head, *(f"{k.replace('_', ' ')} used" for k in limits), "binds"], rows),
+        page.paragraph(
+            "Used: share of what one core offers (0.0% also where no limit is published). "
+            "Binds: the limit that is nearest.",
+            "caption",
+        ),
         *(
             page.paragraph(f"{n}: {p}")
             for n, c in chips.items()

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from lava_export.report import compare
 
 from lava_export import lower, reference
 from lava_export.program import LoihiProgram
+from lava_export.report import compare
 from lava_export.run import LavaMissing, run as run_lava
 from neuro.events import simulate
 from neuro.graph import Graph
@@ -70,7 +70,7 @@ def parity(run: Run, graph: Graph, program: LoihiProgram, most: int) -> dict[str
         lava = run_lava(program, inputs, ticks)
     except LavaMissing as missing:
         return {"samples": 0, "skipped": str(missing)}
-    return {"samples": n, **compare(reference.run(program, inputs, ticks), lava)}
+    return {"samples": n, **compare(reference.run(program, inputs, ticks), lava, program)}
 
 
 class _Tally:

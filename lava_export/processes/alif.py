@@ -1,6 +1,7 @@
 """An adaptive LIF as a Lava Process: soft or hard reset, bias, parameters for each neuron.
 
-The equation is that of ``lava_export.program``; for the first ``start`` steps it rests.
+The equation is that of ``lava_export.program``; for the first ``rest`` steps it rests,
+and its bias sets in after ``biased`` steps.
 """
 
 import numpy as np
@@ -18,16 +19,16 @@ LIMIT = 2**23
 
 
 class Alif(AbstractProcess):
-    """Parameters: int arrays of ``shape``; flags: (hard, start)."""
+    """Parameters: int arrays of ``shape``; flags: (hard, rest, biased)."""
 
-    def __init__(self, *, shape, hard, start, **parameters):  # type: ignore[no-untyped-def]
+    def __init__(self, *, shape, flags, **parameters):  # type: ignore[no-untyped-def]
         super().__init__()
         self.a_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)
         self.u = Var(shape=shape, init=0)
         self.v = Var(shape=shape, init=0)
         self.a = Var(shape=shape, init=0)
-        self.flags = Var(shape=(2,), init=np.array([hard, start], np.int32))
+        self.flags = Var(shape=(3,), init=flags)
         self.du = Var(shape=shape, init=parameters["du"])
         self.dv = Var(shape=shape, init=parameters["dv"])
         self.da = Var(shape=shape, init=parameters["da"])
@@ -60,13 +61,13 @@ class PyAlif(PyLoihiProcessModel):
     def run_spk(self) -> None:
         """Advance one step."""
         x = self.a_in.recv().astype(np.int64)
-        hard, start = self.flags
-        if self.time_step <= start:
+        hard, rest, biased = self.flags
+        if self.time_step <= rest:
             self.s_out.send(np.zeros(x.shape, np.int32))
             return
         u = decayed(self.u, self.du + 1) + (x << 6)
         u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
-        bias = self.bias_mant << self.bias_exp
+        bias = (self.bias_mant << self.bias_exp) * (self.time_step > biased)
         v = np.clip(decayed(self.v, self.dv) + u + bias, 1 - LIMIT, LIMIT - 1)
         a = decayed(self.a, self.da)
         threshold = (self.vth << 6) + a

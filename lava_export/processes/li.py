@@ -1,6 +1,7 @@
 """A leaky integrator as a Lava Process: never fires, sends its membrane v every step.
 
-The equation is that of ``lava_export.program``; for the first ``start`` steps it rests.
+The equation is that of ``lava_export.program``; for the first ``rest`` steps it rests,
+and its bias sets in after ``biased`` steps.
 """
 
 import numpy as np
@@ -18,15 +19,15 @@ LIMIT = 2**23
 
 
 class Li(AbstractProcess):
-    """Parameters: int arrays of ``shape``; start: steps at rest."""
+    """Parameters: int arrays of ``shape``; flags: (rest, biased)."""
 
-    def __init__(self, *, shape, start, **parameters):  # type: ignore[no-untyped-def]
+    def __init__(self, *, shape, flags, **parameters):  # type: ignore[no-untyped-def]
         super().__init__()
         self.a_in = InPort(shape=shape)
         self.v_out = OutPort(shape=shape)
         self.u = Var(shape=shape, init=0)
         self.v = Var(shape=shape, init=0)
-        self.start = Var(shape=(1,), init=start)
+        self.flags = Var(shape=(2,), init=flags)
         self.du = Var(shape=shape, init=parameters["du"])
         self.dv = Var(shape=shape, init=parameters["dv"])
         self.bias_mant = Var(shape=shape, init=parameters["bias_mant"])
@@ -43,7 +44,7 @@ class PyLi(PyLoihiProcessModel):
     v_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
     u: np.ndarray = LavaPyType(np.ndarray, np.int32)
     v: np.ndarray = LavaPyType(np.ndarray, np.int32)
-    start: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    flags: np.ndarray = LavaPyType(np.ndarray, np.int32)
     du: np.ndarray = LavaPyType(np.ndarray, np.int32)
     dv: np.ndarray = LavaPyType(np.ndarray, np.int32)
     bias_mant: np.ndarray = LavaPyType(np.ndarray, np.int32)
@@ -52,10 +53,11 @@ class PyLi(PyLoihiProcessModel):
     def run_spk(self) -> None:
         """Advance one step."""
         x = self.a_in.recv().astype(np.int64)
-        if self.time_step > self.start[0]:
+        rest, biased = self.flags
+        if self.time_step > rest:
             u = decayed(self.u, self.du + 1) + (x << 6)
             u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
-            bias = self.bias_mant << self.bias_exp
+            bias = (self.bias_mant << self.bias_exp) * (self.time_step > biased)
             self.u[:] = u
             self.v[:] = np.clip(decayed(self.v, self.dv) + u + bias, 1 - LIMIT, LIMIT - 1)
         self.v_out.send(self.v.copy())

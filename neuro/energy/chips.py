@@ -99,7 +99,7 @@ def loihi1() -> Chip:
     )
     unpriced = silicon.but(f"no item in {_DAVIES}; range: {_SANAFE}", "source")
     bus = silicon.but("32 bit x 0.25 pJ to 64 bit x 10 pJ; geometric mean", "assumed")
-    keyword = "Blouw et al. 2019, keyword spotting on Loihi: idle 29 mW, running 110 mW"
+    keyword = "Blouw et al. 2019, keyword spotting on Loihi: idle 29 mW; host: 110 mW running"
     board = silicon.but(keyword, "memory")
     return Chip(
         name="loihi1",

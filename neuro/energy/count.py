@@ -23,7 +23,6 @@ from neuro.energy.push import delayed, outputs, support
 from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Flatten, Graph, Input
 from neuro.neurons import LI
 from neuro.record import Counts, Record
-from neuro.spikes import of_sample, to_raster
 
 
 class Arrivals(NamedTuple):
@@ -162,9 +161,16 @@ def _samples(graph: Graph, record: Record) -> Iterator[tuple[int, dict[str, np.n
         if isinstance(node, Input) or (n in graph.populations and not isinstance(node, LI))
     ]
     _check(graph, record, spiking)
+    # One search for all samples: a search each would walk over all events each time.
+    edges = np.arange(record.samples + 1, dtype=np.int32)
+    bounds = {n: np.searchsorted(record.spikes[n].sample, edges) for n in spiking}
     for s in range(record.samples):
-        rasters = {n: to_raster(of_sample(record.spikes[n], s))[:, 0] for n in spiking}
-        yield s, {n: x.astype(np.float64) for n, x in rasters.items()}
+        rasters = {}
+        for n in spiking:
+            events, here = record.spikes[n], slice(bounds[n][s], bounds[n][s + 1])
+            rasters[n] = np.zeros((record.ticks, graph.size(n)))
+            rasters[n][events.tick[here], events.neuron[here]] = events.value[here]
+        yield s, rasters
 
 
 def _check(graph: Graph, record: Record, spiking: list[str]) -> None:

@@ -90,7 +90,9 @@ def _apply(node: Node, x: np.ndarray) -> np.ndarray:
         y = np.tensordot(windows, node.weight, axes=((1, 4, 5), (1, 2, 3)))
         return np.moveaxis(_plus(y, node.bias), -1, 1)
     if isinstance(node, AvgPool2d):
-        return np.asarray(_windows(x, node.kernel, node.stride).mean((-2, -1)))
+        windows = _windows(x, node.kernel, node.stride)
+        total = sum(windows[..., i, j] for i, j in np.ndindex(*node.kernel))
+        return np.asarray(total / np.prod(node.kernel, dtype=x.dtype))
     return x  # Flatten
 
 

@@ -4,15 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from neuro.events.program import Program
 from neuro.events.state import EngineState
 from neuro.graph import Graph
 from neuro.spikes import Events
 
 
-def require_runnable(
-    graph: Graph, inputs: Mapping[str, Events], state: EngineState | None
-) -> None:
-    """Raise one ValueError that lists all that is wrong, by node."""
+def require_inputs(graph: Graph, inputs: Mapping[str, Events]) -> None:
+    """Raise one ValueError that lists all that is wrong with the stimulus, by node."""
     problems = _problems_of_names(graph, inputs)
     for name in graph.inputs:
         if name in inputs:
@@ -24,10 +23,28 @@ def require_runnable(
                     "flatten its shape in C order"
                 )
     problems += _problems_of_shapes(inputs)
-    if state is not None and not problems:
-        problems += _problems_of_state(graph, next(iter(inputs.values())).shape[1], state)
     if problems:
         raise ValueError("\n".join(["the run cannot start:", *problems]))
+
+
+def require_state(program: Program, samples: int, state: EngineState) -> None:
+    """Raise one ValueError unless ``state`` is one of this program and number of samples."""
+    graph = program.graph
+    want: dict[str, object] = {
+        name: (program.dtype.name, (3, samples, graph.size(name))) for name in graph.populations
+    }
+    have: dict[str, object] = {n: (v.dtype.name, v.shape) for n, v in state.neurons.items()}
+    for edge in (wire.edge for wire in program.wires if wire.edge.delay > 0):
+        want[f"pending {edge}"] = (edge.delay, samples, graph.size(edge.source))
+    have |= {f"pending {edge}": events.shape for edge, events in state.pending.items()}
+    problems = [
+        f"{name}: the state has {have.get(name)}, the run needs {want.get(name)}"
+        for name in sorted(want.keys() | have.keys())
+        if want.get(name) != have.get(name)
+    ]
+    if problems:
+        cure = "go on with the same graph, samples and dtype, or start from rest"
+        raise ValueError("\n".join([f"the state does not fit; {cure}:", *problems]))
 
 
 def _problems_of_names(graph: Graph, inputs: Mapping[str, Events]) -> list[str]:
@@ -86,14 +103,3 @@ def _rises(events: Events) -> bool:
     ticks, _, size = events.shape
     key = (events.sample.astype(np.int64) * ticks + events.tick) * size + events.neuron
     return bool(np.all(np.diff(key) > 0))
-
-
-def _problems_of_state(graph: Graph, samples: int, state: EngineState) -> list[str]:
-    want = {name: (3, samples, graph.size(name)) for name in graph.populations}
-    have = {name: v.shape for name, v in state.neurons.items()}
-    return [
-        f"{name}: the state has shape {have.get(name)}, the run needs {want.get(name)}; "
-        "go on with the same graph and the same number of samples"
-        for name in sorted(want.keys() | have.keys())
-        if want.get(name) != have.get(name)
-    ]

@@ -6,9 +6,8 @@ Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from neuro.events.checks import require_runnable
+from neuro.events.checks import require_inputs, require_state
 from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.program import compile_graph
 from neuro.events.run import Run
@@ -23,10 +22,10 @@ BUFFER = 2**18  # values in one node's buffer: small enough to stay in a core's 
 def simulate(
     graph: Graph,
     inputs: Mapping[str, Events],
-    clock: Clock = Grid(),
+    clock: Clock = Grid(),  # noqa: B008
     *,
     state: EngineState | None = None,
-    dtype: DTypeLike = np.float64,
+    dtype: type[np.float32 | np.float64] = np.float64,
     stretch: int = 64,
 ) -> tuple[Record, EngineState]:
     """Run a network on events.
@@ -44,7 +43,7 @@ def simulate(
         The Record, with ``counts``, and the state.
 
     Raises:
-        ValueError: the inputs do not fit the graph; lists every problem by node.
+        ValueError: the inputs or the state do not fit the graph; lists every problem by node.
         NotImplementedError: the clock is ``Exact()``.
     """
     if isinstance(clock, Exact):
@@ -52,11 +51,16 @@ def simulate(
             "the event engine does not run in continuous time; grid mode is what runs today: "
             "pass clock=Grid()"
         )
-    require_runnable(graph, inputs, state)
+    if stretch < 1:
+        raise ValueError(f"stretch must be >= 1 tick, got {stretch}; 64 is usual")
+    require_inputs(graph, inputs)
     program = compile_graph(graph, np.dtype(dtype))
     ticks, samples, _ = next(iter(inputs.values())).shape
-    largest = max(graph.size(name) for name in graph.nodes)
-    together = max(1, BUFFER // (largest * min(ticks, stretch)))
+    if state is not None:
+        require_state(program, samples, state)
+    fitting = max(1, BUFFER // max(graph.size(name) for name in graph.nodes))
+    length = min(ticks, stretch, fitting)
+    together = max(1, fitting // length)
     records, states = [], []
     for start in range(0, samples, together):
         stop = min(start + together, samples)
@@ -65,7 +69,7 @@ def simulate(
             {name: some_samples(e, start, stop) for name, e in inputs.items()},
             None if state is None else samples_of_state(state, start, stop),
         )
-        run.advance(min(ticks, stretch))
+        run.advance(length)
         records.append(run.record())
         states.append(run.state())
     return concatenate(records), join_states(states)

@@ -8,12 +8,25 @@ buffer received anything; its last axis has one flag a group of neurons that are
 together (all of a Dense, the channels at one place of a Conv2d, else each neuron by itself).
 """
 
-from typing import NamedTuple
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
 
-kernel = njit(cache=True, nogil=True)
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def kernel(function: Function) -> Function:
+    """Compile at the first call, and keep the result on disk.
+
+    Tests wrap every function in a check of its annotations, which no compiler could read:
+    unwrapped here.
+    """
+    compiled: Any = njit(cache=True, nogil=True)(inspect.unwrap(function))
+    out: Function = compiled
+    return out
 
 
 class Train(NamedTuple):
@@ -34,9 +47,9 @@ class Span(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Weights with the targets of one source side by side, and how many of those are not zero.
+    """Weights, the targets of one source side by side, and how many of those are not zero.
 
-    rows: Dense (in, out); Conv2d (C_in, kH, kW, C_out). nonzero: the same without the last axis.
+    rows: Dense (in, out); Conv2d (C_in, kH, kW, C_out). nonzero: without the last axis.
     """
 
     rows: np.ndarray

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.graph import LI, AvgPool2d, Connection, Conv2d, Dense, Graph, Node
-from neuro.neurons import Coefficients
+from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Graph, Node
+from neuro.neurons import LI, Coefficients
 from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, of_sample, to_events
 
@@ -22,12 +22,12 @@ Targets = list[list[tuple[int, float]]]
 
 
 class Delivery(NamedTuple):
-    """A value on its way to ``index`` of the node of that rank, due at ``tick``."""
+    """A value on its way to ``place`` of the node of that rank, due at ``tick``."""
 
     tick: int
     rank: int
     arrival: int
-    index: int
+    place: int
     value: float
     spike: bool
 
@@ -35,32 +35,62 @@ class Delivery(NamedTuple):
 def simulate_slowly(graph: Graph, inputs: Mapping[str, Events]) -> Record:
     """Return what :func:`neuro.events.simulate` must return, in float64, from rest."""
     samples = next(iter(inputs.values())).shape[1]
-    return concatenate(
-        [
-            _Sample(graph, {n: of_sample(e, b) for n, e in inputs.items()}).run()
-            for b in range(samples)
-        ]
-    )
+    reach = {n: targets(graph, n) for n in graph.nodes if _is_connection(graph, n)}
+    records = []
+    for b in range(samples):
+        own = {name: of_sample(events, b) for name, events in inputs.items()}
+        records.append(_Sample(graph, reach, own).run())
+    return concatenate(records)
+
+
+def _is_connection(graph: Graph, name: str) -> bool:
+    return isinstance(graph.nodes[name], Connection)
+
+
+class _Neuron:
+    """One neuron in the normal form of :class:`neuro.neurons.Coefficients`."""
+
+    def __init__(self, k: Coefficients, place: tuple[int, ...], shape: tuple[int, ...]) -> None:
+        self.k = {
+            name: float(np.broadcast_to(p, shape)[place]) for name, p in k._asdict().items()
+        }
+        self.v = self.i = self.adapt = 0.0
+
+    def step(self, x: float) -> float:
+        """Advance by one tick; return the spike (0 or 1), or the membrane of a read-out."""
+        k = self.k
+        self.i = k["decay_syn"] * self.i + x
+        self.v = k["decay"] * self.v + k["gain"] * self.i
+        self.adapt = k["decay_adapt"] * self.adapt
+        threshold = k["threshold"] + self.adapt
+        if not k["fires"]:
+            return self.v
+        if self.v < threshold:
+            return 0.0
+        self.v = 0.0 if k["hard"] else self.v - threshold
+        self.adapt += k["beta"]
+        return 1.0
 
 
 class _Sample:
-    """One sample: membranes, deliveries under way, and what has happened."""
+    """One sample: neurons, deliveries under way, and what has happened."""
 
-    def __init__(self, graph: Graph, inputs: Mapping[str, Events]) -> None:
-        self.graph, self.inputs = graph, inputs
+    def __init__(
+        self, graph: Graph, reach: Mapping[str, Targets], inputs: Mapping[str, Events]
+    ) -> None:
+        self.graph, self.targets, self.inputs = graph, reach, inputs
         self.ticks = next(iter(inputs.values())).shape[0]
         self.rank = {name: r for r, name in enumerate(graph.order)}
         self.heap: list[Delivery] = []
         self.arrival = itertools.count()
-        self.targets = {n: targets(graph, n) for n in graph.order if self._is_connection(n)}
-        self.neurons = {
-            n: [[0.0, 0.0, 0.0] for _ in range(graph.size(n))] for n in graph.populations
-        }
+        self.neurons = {n: self._at_rest(n) for n in graph.populations}
         self.out = {n: np.zeros((self.ticks, 1, graph.size(n))) for n in graph.populations}
         self.counts = {n: Counter[str]() for n in graph.nodes}
 
-    def _is_connection(self, name: str) -> bool:
-        return isinstance(self.graph.nodes[name], Connection)
+    def _at_rest(self, name: str) -> list[_Neuron]:
+        k = self.graph.nodes[name].coefficients(self.graph.dt)  # type: ignore[union-attr]
+        shape = self.graph.shapes[name]
+        return [_Neuron(k, place, shape) for place in np.ndindex(*shape)]
 
     def run(self) -> Record:
         """Run all ticks."""
@@ -75,7 +105,7 @@ class _Sample:
                 due = []
                 while self.heap and self.heap[0][:2] == (tick, self.rank[name]):
                     due.append(heapq.heappop(self.heap))
-                if self._is_connection(name):
+                if _is_connection(self.graph, name):
                     self.connection(name, tick, due)
                 elif name in self.neurons:
                     self.population(name, tick, due)
@@ -86,7 +116,7 @@ class _Sample:
         for edge in self.graph.out_of(name):
             due, rank = tick + edge.delay, self.rank[edge.target]
             if due < self.ticks:
-                spike = not self._is_connection(name)
+                spike = not _is_connection(self.graph, name)
                 item = Delivery(due, rank, next(self.arrival), index, value, spike)
                 heapq.heappush(self.heap, item)
 
@@ -96,7 +126,7 @@ class _Sample:
         sums = [0.0] * self.graph.size(name)
         weighted = isinstance(node, (Dense, Conv2d, AvgPool2d))
         for item in due:
-            for target, weight in self.targets[name][item.index]:
+            for target, weight in self.targets[name][item.place]:
                 sums[target] += weight * item.value
                 self.counts[name]["synaptic_events"] += weighted and weight != 0
                 self.counts[name]["synaptic_events_all"] += weighted
@@ -109,18 +139,16 @@ class _Sample:
 
     def population(self, name: str, tick: int, due: list[Delivery]) -> None:
         """Add up what is due, then compute every neuron."""
-        node = self.graph.nodes[name]
-        k = node.coefficients(self.graph.dt)  # type: ignore[union-attr]
         x = [0.0] * self.graph.size(name)
         for item in due:
-            x[item.index] += item.value
+            x[item.place] += item.value
             self.counts[name]["synaptic_events"] += item.spike
             self.counts[name]["synaptic_events_all"] += item.spike
-        for n, state in enumerate(self.neurons[name]):
-            y = step(state, x[n], neuron(k, n, self.graph.shapes[name]))
-            self.out[name][tick, 0, n] = y
+        fires = not isinstance(self.graph.nodes[name], LI)
+        for n, neuron in enumerate(self.neurons[name]):
+            y = self.out[name][tick, 0, n] = neuron.step(x[n])
             self.counts[name]["updates"] += 1
-            if k.fires and y:
+            if fires and y:
                 self.counts[name]["spikes"] += 1
                 self.send(name, tick, n, 1.0)
 
@@ -136,30 +164,6 @@ class _Sample:
             values={n: self.out[n] for n in read_outs},
             counts={n: Counts(**c) for n, c in self.counts.items()},
         )
-
-
-def step(state: list[float], x: float, k: Coefficients) -> float:
-    """Advance one neuron by one tick; return its spike, or the membrane of a read-out."""
-    v, i, adapt = state
-    i = float(k.decay_syn) * i + x
-    v = float(k.decay) * v + float(k.gain) * i
-    adapt = float(k.decay_adapt) * adapt
-    threshold = float(k.threshold) + adapt
-    spike = k.fires and v >= threshold
-    out = float(spike) if k.fires else v
-    if spike:
-        v = 0.0 if k.hard else v - threshold
-        adapt += float(k.beta)
-    state[:] = v, i, adapt
-    return out
-
-
-def neuron(k: Coefficients, n: int, shape: tuple[int, ...]) -> Coefficients:
-    """Return the coefficients of neuron ``n`` of a population of that shape."""
-    place = np.unravel_index(n, shape)
-    return Coefficients(
-        *(p if isinstance(p, bool) else np.broadcast_to(p, shape)[place] for p in k)
-    )
 
 
 def biases(node: Node, size: int) -> list[float]:

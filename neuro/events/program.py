@@ -134,7 +134,7 @@ def _linear(graph: Graph, name: str, node: Connection, dtype: np.dtype) -> Linea
         return Linear(
             size=size,
             places=1,
-            scatter=lambda *where: kernels.dense(*where, rows),
+            scatter=lambda sums, hit, span, train: kernels.dense(sums, hit, span, train, rows),
             bias=None if node.bias is None else node.bias.astype(dtype),
         )
     if isinstance(node, Conv2d):
@@ -144,7 +144,9 @@ def _linear(graph: Graph, name: str, node: Connection, dtype: np.dtype) -> Linea
         return Linear(
             size=size,
             places=places,
-            scatter=lambda *where: kernels.conv(*where, kernel, shifts),
+            scatter=lambda sums, hit, span, train: kernels.conv(
+                sums, hit, span, train, kernel, shifts
+            ),
             channels_last=True,
             bias=None if node.bias is None else np.repeat(node.bias, places).astype(dtype),
         )
@@ -154,7 +156,9 @@ def _linear(graph: Graph, name: str, node: Connection, dtype: np.dtype) -> Linea
         return Linear(
             size=size,
             places=size,
-            scatter=lambda *where: kernels.pool(*where, windows),
+            scatter=lambda sums, hit, span, train: kernels.pool(
+                sums, hit, span, train, windows
+            ),
             area=area,
         )
     return Linear(size=size, places=size, scatter=_unweighted)

@@ -18,7 +18,7 @@ from neuro.events.kernels import Span, Train
 from neuro.events.neurons import Neurons, fire, integrate
 from neuro.events.program import Linear, Program, Wire
 from neuro.events.state import Batch, EngineState, to_batch, to_events
-from neuro.graph import LI
+from neuro.neurons import LI
 from neuro.record import Counts, Record
 from neuro.spikes import Events
 

@@ -94,7 +94,7 @@ class ALIF:
         """Return the normal form; leak and rho are per tick already."""
         leak = as_array(self.leak)
         return Coefficients(
-            decay=1 - leak,
+            decay=as_array(1 - leak),
             gain=leak,
             threshold=as_array(self.threshold),
             beta=as_array(self.beta),

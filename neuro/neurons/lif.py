@@ -93,7 +93,7 @@ class LIF:
         """Return the normal form at this dt."""
         syn = 0.0 if self.tau_syn is None else np.exp(-dt / as_array(self.tau_syn))
         return Coefficients(
-            decay=np.exp(-dt / as_array(self.tau)),
+            decay=as_array(np.exp(-dt / as_array(self.tau))),
             decay_syn=as_array(syn),
             threshold=as_array(self.threshold),
             hard=self.reset == "hard",

@@ -1,11 +1,11 @@
-import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 
@@ -38,12 +38,24 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
+def begun(folder: Path) -> Run:
+    run = Run(folder=folder, task="mnist", name="tiny", seed=7, config=tiny())
+    begin(run)
+    return run
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     """A run that has just begun."""
-    run = Run(folder=tmp_path / "a run", task="mnist", name="tiny", seed=7, config=tiny())
-    begin(run)
-    return run
+    return begun(tmp_path / "a run")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a run where every verb has been."""
+    run = begun(tmp_path_factory.mktemp("finished") / "run")
+    finish(run)
+    return written(run)
 
 
 def activity(layer: str = "alif1", ticks: int = 4) -> Record:
@@ -135,7 +147,7 @@ def finish(run: Run, layer: str = "alif1") -> None:
             },
             "reference_lava": {
                 "samples": 8,
-                "layers": {layer: {"spikes": 900, "mismatches": 0}},
+                "layers": {layer: {"spikes": 900, "mismatches": 0, "first": None}},
                 "mismatches": 0,
             },
             "quantisation": {layer: 0.00123},
@@ -204,11 +216,20 @@ class TestAPartialRun:
         run.write("verify.json", verify)
         assert "Lava was not run: no lava here; run make lava" in words(written(run))
 
+    def test_says_where_lava_first_differs(self, run: Run) -> None:
+        finish(run)
+        verify = run.read("verify.json")
+        cause = "reference 1, lava 0; after it u = 64, v = 0, a = 0"
+        first = {"layer": "alif1", "neuron": 12, "tick": 3, "sample": 1, "cause": cause}
+        verify["reference_lava"]["layers"]["alif1"] |= {"mismatches": 5, "first": first}
+        verify["reference_lava"]["mismatches"] = 5
+        run.write("verify.json", verify)
+        told = f"alif1 first differs from Lava at tick 3, sample 1, neuron 12: {cause}"
+        assert told in words(written(run))
+
 
 class TestAFinishedRun:
-    def test_shows_every_figure(self, run: Run) -> None:
-        finish(run)
-        page = written(run)
+    def test_shows_every_figure(self, page: str) -> None:
         assert "not measured yet" not in page
         seen = words(page)
         for figure in (
@@ -231,28 +252,26 @@ class TestAFinishedRun:
         run.write("simulate.json", simulation)
         assert "answer 3" in words(written(run))
 
-    def test_needs_nothing_outside_itself(self, run: Run) -> None:
-        finish(run)
-        page = written(run)
+    def test_needs_nothing_outside_itself(self, page: str) -> None:
         links = re.findall(r'(?:src|href)\s*=\s*["\']([^"\']*)', page)
         assert links
         assert all(link.startswith(("#", "data:")) for link in links)
         assert not re.search(r"@import|url\((?!#)|<script|<link", page)
         assert len(page.encode()) < 3_000_000
 
-    def test_has_balanced_tags_and_no_reference_twice(self, run: Run) -> None:
-        finish(run)
+    def test_has_balanced_tags_and_no_reference_twice(self, page: str) -> None:
         parser = Balance()
-        page = written(run)
         parser.feed(page)
         parser.close()
         assert parser.open == []
         ids = re.findall(r'\bid="([^"]*)"', page)
         assert len(ids) == len(set(ids))
 
-    def test_is_the_same_page_when_drawn_again(self, run: Run) -> None:
-        finish(run)
-        assert written(run) == written(run)
+    def test_shows_the_whole_configuration(self, page: str) -> None:
+        seen = words(page)
+        for key, value in asdict(tiny()).items():
+            assert key in seen
+            assert str(value) in seen
 
     def test_escapes_hostile_names(self, run: Run) -> None:
         finish(run, layer=HOSTILE)
@@ -275,11 +294,12 @@ class TestAFinishedRun:
         assert (run.folder / "report.html").read_text() == before
         assert not list(run.folder.glob("*.tmp"))
 
-    def test_leaves_the_results_as_they_were(self, run: Run) -> None:
+    def test_draws_the_same_page_again_and_leaves_the_results_alone(self, run: Run) -> None:
         finish(run)
         before = {p: p.read_bytes() for p in run.folder.rglob("*.*")}
-        write_report(run)
+        page = written(run)
         assert {p: p.read_bytes() for p in before} == before
+        assert written(run) == page
 
 
 class TestPictures:
@@ -302,17 +322,6 @@ class TestPictures:
         assert "0 pJ" in pictures.energies([pictures.Bar("chip", "core", 0.0, 0.0, 0.0)])
 
     def test_drawing_changes_no_setting_of_matplotlib(self) -> None:
-        import matplotlib as mpl
-
         before = dict(mpl.rcParams)
         pictures.rates({"x": 0.5})
         assert dict(mpl.rcParams) == before
-
-
-def test_the_page_of_a_run_says_the_same_as_its_files(run: Run) -> None:
-    finish(run)
-    seen = words(written(run))
-    for key, value in json.loads((run.folder / "config.json").read_text())["config"].items():
-        assert key in seen
-        shown = value if not isinstance(value, list) else tuple(value)
-        assert str(shown) in seen

@@ -104,6 +104,21 @@ def test_the_time_is_that_of_the_slowest_core_and_the_barrier() -> None:
     assert found.system.nominal == pytest.approx(1053.3e-12 + (0.029 + 0.081) * seconds)
 
 
+def test_a_core_serves_the_synapses_of_its_own_neurons_only() -> None:
+    nodes = {
+        "in": Input(shape=(5,)),
+        "w": Dense(weight=np.ones((20, 5))),
+        "out": LI(tau=0.01),
+    }
+    graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "out")), dt=DT)
+    two = replace(loihi1().limits.neurons, value=2.0, low=2.0, high=2.0)
+    chip = replace(loihi1(), limits=replace(loihi1().limits, neurons=two))
+    found = estimate(graph, record_of(**{"in": np.ones((1, 1, 5))}), chip)
+    # 5 spikes, 2 neurons a core: 10 synaptic events and 5 messages, slower than 2 updates.
+    seconds = (10 * 3.5 + 5 * 2.1 + 465) * 1e-9
+    assert found.latency.inference.nominal == pytest.approx(seconds)
+
+
 def test_a_measured_run_time_replaces_the_estimated_one() -> None:
     found = estimate(two_layers(), few_spikes(), loihi1(), run_time=Seconds(1e-3))
     assert found.static.nominal == pytest.approx(0.029e-3)

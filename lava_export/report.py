@@ -1,0 +1,133 @@
+"""What an export prints: the scaling of every layer, and the parity of reference and Lava."""
+
+from typing import Any
+
+import numpy as np
+
+from lava_export.lower import Floats, floats
+from lava_export.program import STATE_LIMIT, LoihiProgram, Population
+from lava_export.reference import State, steps
+from lava_export.rules import worst_case
+from neuro.graph import Graph
+from neuro.record import Record
+from neuro.spikes import Events, of_sample, to_raster
+
+
+def scaling_table(graph: Graph, program: LoihiProgram) -> list[dict[str, Any]]:
+    """Return one row a population: what rounding changed and how much room is left.
+
+    Errors are in units of the float network: of weights the largest and the root of the mean
+    square, of thresholds (fires at 64 multiples: see :mod:`lava_export.program`) and decays the
+    largest. ``head_room`` is the worst-case state of an endless run over 2^23: below 1 fits.
+    """
+    return [_row(program, part) for part in floats(graph, [])]
+
+
+def _row(program: LoihiProgram, part: Floats) -> dict[str, Any]:
+    p = program[part.name]
+    incoming = program.into(p.name)
+    errors = [
+        (c.weight / p.scale - r.weight).ravel()
+        for c, r in zip(incoming, part.incoming, strict=True)
+    ]
+    error = np.concatenate(errors)
+    weights = np.concatenate([c.weight.ravel() for c in incoming])
+    peak = worst_case(program, p, None)
+    return {
+        "layer": p.name,
+        "kind": p.kind,
+        "scale": p.scale,
+        "weight_min": int(weights.min()),
+        "weight_max": int(weights.max()),
+        "weight_error_max": float(np.abs(error).max()),
+        "weight_error_rms": float(np.sqrt(np.square(error).mean())),
+        "threshold_error": _threshold_error(p, part),
+        "decay_error": float(np.abs((4096 - p.dv) / 4096 - part.c.decay).max()),
+        "lag": p.lag,
+        "extra": max(c.extra for c in incoming),
+        "head_room": max(float(x.max(initial=0)) for x in peak) / STATE_LIMIT,
+    }
+
+
+def _threshold_error(p: Population, part: Floats) -> float:
+    if p.kind == "li":
+        return 0.0
+    return float(np.abs((p.vth + 1) / p.scale - part.c.threshold).max())
+
+
+def compare(
+    reference: Record, lava: Record, program: LoihiProgram | None = None
+) -> dict[str, Any]:
+    """Return how far two records of one stimulus agree, as plain values for json.
+
+    program: what both ran; with it, a cause tells the state that the reference held.
+
+    Returns:
+        layers: {name: {spikes, mismatches, first}} for inputs, populations and read-outs.
+            mismatches: entries (tick, sample, neuron) that differ. first: None, or the earliest
+            of them, {layer, neuron, tick, sample, cause}.
+        mismatches: the sum. first: the earliest of all layers; later ones may follow from it.
+
+    Raises:
+        ValueError: the records are of different runs.
+    """
+    if (reference.ticks, reference.samples) != (lava.ticks, lava.samples):
+        raise ValueError(
+            f"records of (ticks, samples) {(reference.ticks, reference.samples)} and "
+            f"{(lava.ticks, lava.samples)} cannot be compared; run both on one stimulus"
+        )
+    ours, theirs = _dense(reference), _dense(lava)
+    layers: dict[str, dict[str, Any]] = {}
+    for name, raster in ours.items():
+        differ = np.argwhere(raster != theirs[name])
+        spikes = reference.spikes.get(name)
+        layers[name] = {
+            "spikes": 0 if spikes is None else len(spikes.tick),
+            "mismatches": len(differ),
+            "first": None,
+        }
+        if len(differ):
+            where = tuple(int(i) for i in differ[0])
+            cause = f"reference {raster[where]:g}, lava {theirs[name][where]:g}"
+            if program is not None:
+                cause += _state(program, reference, program[name], where)
+            tick, sample, neuron = where
+            place = {"layer": name, "neuron": neuron, "tick": tick, "sample": sample}
+            layers[name]["first"] = place | {"cause": cause}
+    firsts = [layer["first"] for layer in layers.values() if layer["first"] is not None]
+    return {
+        "layers": layers,
+        "mismatches": sum(layer["mismatches"] for layer in layers.values()),
+        "first": min(firsts, key=lambda first: first["tick"], default=None),
+    }
+
+
+def _dense(record: Record) -> dict[str, np.ndarray]:
+    return {k: to_raster(e) for k, e in record.spikes.items()} | dict(record.values)
+
+
+def _state(
+    program: LoihiProgram, reference: Record, p: Population, where: tuple[int, ...]
+) -> str:
+    """Return what the reference held at (tick, sample, neuron), found by a second run."""
+    if p.kind == "input":
+        return "; the stimulus itself differs"
+    tick, sample, neuron = where
+    inputs: dict[str, Events] = {
+        q.name: of_sample(reference.spikes[q.name], sample)
+        for q in program.populations
+        if q.kind == "input"
+    }
+    rasters = {name: to_raster(e) > 0 for name, e in inputs.items()}
+    history = [t.states[p.name] for t in steps(program, rasters, tick + 1)]
+    u, v, a = (int(x[0, neuron]) for x in history[-1])
+    text = f"; after it u = {u}, v = {v}, a = {a}"
+    if any(_at_the_limit(state, neuron) for state in history):
+        text += "; a state wrapped or saturated at 2^23: see lava_export.rules"
+    return text
+
+
+def _at_the_limit(state: State, neuron: int) -> bool:
+    """Say whether v or a stands at its end, or u is in the half that only a wrap reaches."""
+    u, v, a = (abs(int(x[0, neuron])) for x in state)
+    return max(v, a) >= STATE_LIMIT - 1 or u >= STATE_LIMIT // 2

@@ -1,0 +1,72 @@
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from graphs import random_graph, stimulus
+from hypothesis import given, settings, strategies as st
+from numba.core.dispatcher import Dispatcher
+
+from neuro.events import kernels, neurons, run, simulate, state
+
+
+@pytest.fixture
+def plain_python() -> Iterator[None]:
+    """Run the text of every kernel without the compiler."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (kernels, neurons, run, state):
+            for name, function in list(vars(module).items()):
+                if isinstance(function, Dispatcher):
+                    patch.setattr(module, name, function.py_func)
+        yield
+
+
+@pytest.fixture(scope="module")
+def compiled() -> dict:
+    return {
+        (seed, dtype): simulate(
+            random_graph(seed), stimulus(random_graph(seed), seed, 6), dtype=dtype
+        )
+        for seed in range(5)
+        for dtype in (np.float32, np.float64)
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_compiled_kernel_computes_what_its_text_says(
+    compiled: dict,
+    plain_python: None,  # noqa: ARG001
+    seed: int,
+    dtype: type,
+) -> None:
+    assert not isinstance(kernels.dense, Dispatcher)
+    graph = random_graph(seed)
+    have, end = simulate(graph, stimulus(graph, seed, 6), dtype=dtype)
+    want, end_compiled = compiled[seed, dtype]
+    assert have.counts == want.counts
+    for name, events in want.spikes.items():
+        for a, b in zip(have.spikes[name], events, strict=True):
+            np.testing.assert_array_equal(a, b)
+    for name, membranes in end_compiled.neurons.items():
+        assert end.neurons[name].dtype == dtype
+        np.testing.assert_array_equal(end.neurons[name], membranes)
+
+
+@given(keys=st.lists(st.integers(0, 4), max_size=30))
+@settings(deadline=None)
+def test_counting_sort_is_stable_and_says_where_each_key_starts(keys: list[int]) -> None:
+    sort, start = kernels.order(np.array(keys, np.int32), 5)
+    assert sort.tolist() == sorted(range(len(keys)), key=lambda e: keys[e])
+    assert start.tolist() == [sum(k < key for k in keys) for key in range(6)]
+
+
+def test_events_survive_the_way_into_a_run_and_back() -> None:
+    graph = random_graph(0)
+    events = stimulus(graph, 0, ticks=7, samples=3)["x"]
+    batch = state.to_batch(events, 0, np.dtype(np.float32))
+    back = state.to_events([batch], 0, events.shape, np.dtype(np.float32))
+    for a, b in zip(back, events, strict=True):
+        np.testing.assert_array_equal(a, b)
+    late = state.to_events([batch], 4, (3, *events.shape[1:]), np.dtype(np.float32))
+    assert late.tick.size == (events.tick >= 4).sum()
+    assert late.tick.min() == 0

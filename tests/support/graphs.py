@@ -1,0 +1,104 @@
+"""Random networks of every kind of node, for laws that must hold on all of them."""
+
+import math
+
+import numpy as np
+
+from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node
+from neuro.neurons import ALIF, LI, LIF
+from neuro.spikes import Events, to_events
+from neuro.units import Seconds, Ticks
+
+DT = Seconds(1e-3)
+
+
+def random_graph(seed: int, *, dyadic: bool = True, for_lava: bool = False) -> Graph:
+    """Return a small image network: convolutions, pools, a residual, loops, read-out.
+
+    dyadic: weights are multiples of 2^-8, so that their float32 sums are exact.
+    for_lava: leaves out what Loihi cannot do: a delay after a bias.
+    """
+    rng = np.random.default_rng(seed)
+
+    def weight(*shape: int) -> np.ndarray:
+        scale = 1.6 / math.sqrt(np.prod(shape[1:]))
+        w = rng.normal(0.1, scale, shape) * (rng.random(shape) < 0.9)
+        return np.round(w * 256) / 256 if dyadic else w
+
+    def bias(n: int) -> np.ndarray | None:
+        return weight(n, 1)[:, 0] / 4 if rng.random() < 0.4 else None
+
+    def neuron(channels: int | None = None) -> Node:
+        shape = (channels, 1, 1) if channels and rng.random() < 0.5 else ()
+        reset = "soft" if rng.random() < 0.5 else "hard"
+        if rng.random() < 0.5:
+            leak = rng.uniform(0.2, 1, shape).astype(np.float32)
+            return ALIF(
+                leak=leak if shape else float(leak),
+                threshold=0.25,
+                beta=float(rng.choice([0.0, 0.125])),
+                rho=float(rng.choice([0.5, 0.95])),
+                reset=reset,
+            )
+        tau = float(rng.choice([math.inf, 0.02, 0.004]))
+        tau_syn = float(rng.choice([0.003, 0.01])) if rng.random() < 0.4 else None
+        return LIF(tau=tau, threshold=0.5, reset=reset, tau_syn=tau_syn)
+
+    def delay(least: int = 0) -> Ticks:
+        return Ticks(int(rng.choice([least, least, least + 1, least + 2])))
+
+    size = int(rng.integers(6, 9))
+    kernel, stride, padding = int(rng.integers(2, 4)), int(rng.integers(1, 3)), 1
+    made = (size + 2 - kernel) // stride + 1
+    pool, step = int(rng.integers(2, 4)), int(rng.integers(1, 3))
+    left = (made - pool) // step + 1
+    flat = 3 * left * left
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2, size, size)),
+        "conv": Conv2d(
+            weight=weight(3, 2, kernel, kernel),
+            bias=bias(3),
+            stride=(stride, stride),
+            padding=(padding, padding),
+        ),
+        "first": neuron(3),
+        "again": Conv2d(weight=weight(3, 3, 3, 3), padding=(1, 1)),
+        "second": neuron(3),
+        "pool": AvgPool2d(kernel=(pool, pool), stride=(step, step)),
+        "flat": Flatten(),
+        "fc": Dense(weight=weight(4, flat), bias=bias(4)),
+        "third": neuron(),
+        "back": Dense(weight=weight(4, 4)),
+        "out": Dense(weight=weight(3, 4)),
+        "readout": LI(tau=0.01),
+    }
+    edges = [
+        Edge("x", "conv", delay()),
+        Edge("conv", "first", Ticks(0) if for_lava else delay()),
+        Edge("first", "again", delay()),
+        Edge("again", "second"),
+        Edge("first", "second"),  # a residual, straight from population to population
+        Edge("second", "pool", delay()),
+        Edge("pool", "flat"),
+        Edge("flat", "fc"),
+        Edge("fc", "third"),
+        Edge("third", "back", delay(1)),
+        Edge("back", "third"),
+        Edge("third", "out"),
+        Edge("out", "readout"),
+    ]
+    if rng.random() < 0.5:  # a loop through two populations
+        nodes["top_down"] = Conv2d(weight=weight(3, 3, 1, 1))
+        edges += [Edge("second", "top_down", delay(2)), Edge("top_down", "first")]
+    return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+
+
+def stimulus(graph: Graph, seed: int, ticks: int = 15, samples: int = 2) -> dict[str, Events]:
+    """Return random spikes for the inputs of a graph."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: to_events(
+            (rng.random((ticks, samples, graph.size(name))) < 0.3).astype(np.float32)
+        )
+        for name in graph.inputs
+    }

@@ -1,0 +1,78 @@
+"""Two pairs of executors agree exactly on random networks: torch = events, reference = Lava."""
+
+import numpy as np
+import pytest
+import torch
+from graphs import random_graph, stimulus
+from hypothesis import given, settings, strategies as st
+
+from lava_export import lower, reference
+from lava_export.run import available, run
+from neuro.energy import count
+from neuro.events import simulate
+from neuro.nn import replay
+from neuro.record import Record
+
+SEEDS = st.integers(0, 10**6)
+
+
+def same(one: Record, other: Record) -> None:
+    assert one.spikes.keys() == other.spikes.keys()
+    for name, events in one.spikes.items():
+        for a, b in zip(events, other.spikes[name], strict=True):
+            assert np.array_equal(a, b), name
+    for name, values in one.values.items():
+        assert np.array_equal(values, other.values[name]), name
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=SEEDS)
+def test_torch_and_events_agree_bit_for_bit_in_float32_with_dyadic_weights(seed: int) -> None:
+    graph = random_graph(seed)
+    x = stimulus(graph, seed)
+    same(replay(graph, x, torch.float32), simulate(graph, x, dtype=np.float32)[0])
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=SEEDS)
+def test_torch_and_events_agree_spike_for_spike_with_any_weights(seed: int) -> None:
+    graph = random_graph(seed, dyadic=False)
+    x = stimulus(graph, seed)
+    clock, (events, _) = replay(graph, x), simulate(graph, x)
+    for name, e in clock.spikes.items():
+        assert all(np.array_equal(a, b) for a, b in zip(e, events.spikes[name], strict=True))
+    for name, v in clock.values.items():
+        np.testing.assert_allclose(events.values[name], v, rtol=0, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=SEEDS)
+def test_what_the_engine_counts_is_what_the_spikes_imply(seed: int) -> None:
+    graph = random_graph(seed)
+    x = stimulus(graph, seed)
+    record, _ = simulate(graph, x)
+    implied = count(graph, record)
+    for name, counts in record.counts.items():
+        assert counts.spikes == implied[name].spikes
+        assert counts.synaptic_events == implied[name].synaptic_events
+        assert counts.synaptic_events_all == implied[name].synaptic_events_all
+        assert counts.updates <= implied[name].updates
+
+
+@pytest.mark.lava
+@pytest.mark.skipif(not available(), reason="lava-nc is not installed; make setup installs it")
+@pytest.mark.parametrize("seed", range(4))
+def test_the_reference_and_lava_agree_bit_for_bit(seed: int) -> None:
+    graph = random_graph(seed, for_lava=True)
+    program = lower(graph)
+    x = stimulus(graph, seed, ticks=10)
+    same(reference.run(program, x, 10), run(program, x, 10))
+
+
+def test_the_random_networks_are_alive() -> None:
+    """Agreement of silent networks would say nothing."""
+    for seed in range(20):
+        graph = random_graph(seed)
+        record = replay(graph, stimulus(graph, seed))
+        for name, e in record.spikes.items():
+            assert len(e.tick) > 0, (seed, name)
