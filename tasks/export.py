@@ -6,7 +6,7 @@ from lava_export import LoihiProgram, RuleBreach, check, lower, save_program, sc
 from neuro.runs import Run
 from neuro.store import save_graph
 from tasks.verify import parity
-from tasks.work import graph_of, samples
+from tasks.work import graph_of, ticks_of
 
 CHIPS = ("loihi1", "loihi2")
 
@@ -24,9 +24,8 @@ def export(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     """
     graph = graph_of(run)
     save_graph(run.folder / "graph.npz", graph)
-    inputs, _ = next(samples(run, graph, most=lava_samples))
-    ticks = next(iter(inputs.values())).shape[0]
-    program = lower(graph)
+    ticks = ticks_of(run, graph)
+    program = lower(graph, ticks=ticks)
     fits = {chip: _breaches(program, chip, ticks) for chip in CHIPS}
     if all(fits.values()):
         check(program, CHIPS[-1], ticks)  # raises

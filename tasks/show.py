@@ -12,6 +12,7 @@ JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 def table(title: str, *columns: str) -> Table:
     """Return an empty table; the first column and those of words are left, the others right."""
     out = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    out.padding = (0, 1, 0, 0)
     for i, column in enumerate(columns):
         out.add_column(column, justify="right" if i and column not in WORDS else "left")
     return out
@@ -62,15 +63,21 @@ def equality(verify: dict[str, Any]) -> Table:
 
 
 def scaling(rows: list[dict[str, Any]]) -> Table:
-    """Return the rows of a scaling table as they are."""
-    out = table("From floats to integers", *rows[0])
+    """Return the rows of a scaling table; ``export.json`` holds them in full."""
+    errors = ("weight\nerror", "threshold\nerror", "decay\nerror")
+    columns = ("layer", "kind", "scale", "weights", *errors, "lag", "worst\n/ 2^23")
+    out = table("From floats to integers", *columns)
     for row in rows:
-        out.add_row(*(_cell(v) for v in row.values()))
+        out.add_row(
+            row["layer"],
+            row["kind"],
+            f"{row['scale']:.4g}",
+            f"{row['weight_min']}..{row['weight_max']}",
+            *(f"{row[k]:.1e}" for k in ("weight_error_max", "threshold_error", "decay_error")),
+            f"{row['lag']}",
+            f"{row['head_room']:.1%}",
+        )
     return out
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def energy(result: dict[str, Any]) -> Table:

@@ -22,7 +22,15 @@ from neuro.nn import replay
 from neuro.record import Record
 from neuro.runs import Run
 from neuro.spikes import Events, to_raster
-from tasks.work import answers, graph_of, layer_differences, output_of, samples, spike_counts
+from tasks.work import (
+    answers,
+    graph_of,
+    layer_differences,
+    output_of,
+    samples,
+    spike_counts,
+    ticks_of,
+)
 
 CLOSEST = 10  # differing spikes whose margin is told one by one
 
@@ -39,7 +47,7 @@ def verify(run: Run, lava_samples: int = 8) -> dict[str, Any]:
         accuracy: of torch, events, integers. n: test samples.
     """
     graph = graph_of(run)
-    program = lower(graph)
+    program = lower(graph, ticks=ticks_of(run, graph))
     tally = _Tally(graph)
     right = {"torch": 0, "events": 0, "integers": 0}
     n = 0

@@ -68,6 +68,12 @@ def samples(run: Run, graph: Graph, split: Split = "test", most: int = 0) -> Ite
         yield {name: to_events(x[:, :n].flatten(2).numpy())}, labels[:n].numpy()
 
 
+def ticks_of(run: Run, graph: Graph) -> int:
+    """Return T, the length of a run."""
+    inputs, _ = next(samples(run, graph, most=1))
+    return next(iter(inputs.values())).shape[0]
+
+
 def output_of(graph: Graph, record: Record) -> np.ndarray:
     """Return what the network's one output population emitted, axes T B K."""
     (name,) = graph.outputs

@@ -84,16 +84,10 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
     }
     parts: dict[str, Linear | Neurons] = dict(linear)
     for name in graph.populations:
+        near = [w.edge.source for w in wires if w.edge.target == name and w.buffered]
         drive = np.zeros(graph.size(name), dtype)
-        for wire in wires:
-            source = linear.get(wire.edge.source)
-            if (
-                wire.edge.target == name
-                and wire.buffered
-                and source
-                and source.bias is not None
-            ):
-                drive += source.bias
+        for bias in (linear[source].bias for source in near):
+            drive += 0 if bias is None else bias
         k = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
         parts[name] = neurons(k, drive, graph.shapes[name])
     groups = [tuple(n for n in group if n in parts) for group in graph.components]

@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -43,6 +44,8 @@ class ALIF:
     rho: decay of that rise in a tick, 0 <= rho <= 1.
     reset: "soft" subtracts the threshold, "hard" sets the membrane to 0.
     surrogate: derivative of the spike, as a function of v - threshold - a.
+
+    leak and threshold are trained in float32 and therefore kept as float32 values.
     """
 
     leak: Param = 0.5
@@ -63,6 +66,8 @@ class ALIF:
         require((rho >= 0) & (rho <= 1), "ALIF.rho must be in [0, 1]", rho, "0.9 is usual")
         if self.reset not in ("soft", "hard"):
             raise ValueError(f"ALIF.reset must be 'soft' or 'hard', got {self.reset!r}")
+        for name in ("leak", "threshold"):
+            object.__setattr__(self, name, _single(getattr(self, name)))
 
     def initial(self, x: Float[Tensor, "B *N"]) -> ALIFState:
         """Return the state at rest for inputs like ``x``."""
@@ -75,8 +80,7 @@ class ALIF:
         dt: Seconds,  # noqa: ARG002
     ) -> tuple[Float[Tensor, "B *N"], ALIFState]:
         """Advance one tick: (spikes, next state)."""
-        # 1 - leak before rounding to x's dtype, as in the normal form
-        v = like(1 - self.leak, x) * state.v + like(self.leak, x) * x
+        v = like(1 - _double(self.leak), x) * state.v + like(self.leak, x) * x
         a = like(self.rho, x) * state.a
         threshold = like(self.threshold, x) + a
         s = spike(v - threshold, self.surrogate)
@@ -123,3 +127,15 @@ class ALIF:
     def with_tau(cls, tau: Seconds, dt: Seconds, threshold: Param = 0.5) -> "ALIF":
         """Return the ALIF whose membrane decays with ``tau`` [s] at ``dt`` [s]."""
         return cls(leak=-math.expm1(-dt / tau), threshold=threshold)
+
+
+def _single(p: Param) -> Param:
+    """Return a parameter rounded to a float32 value; tensors as they are."""
+    if isinstance(p, Tensor):
+        return p
+    return p.astype(np.float32) if isinstance(p, np.ndarray) else float(np.float32(p))
+
+
+def _double(p: Param) -> Param:
+    """Return a parameter in float64, where 1 - p is exact as it is in the normal form."""
+    return p.double() if isinstance(p, Tensor) else as_array(p)

@@ -54,7 +54,9 @@ class LI:
     def coefficients(self, dt: Seconds) -> Coefficients:
         """Return the normal form at this dt."""
         decay = np.exp(-dt / as_array(self.tau))
-        return Coefficients(decay=as_array(decay), threshold=as_array(np.inf), hard=False, fires=False)
+        return Coefficients(
+            decay=as_array(decay), threshold=as_array(np.inf), hard=False, fires=False
+        )
 
     def free(self) -> dict[str, Tensor]:
         """Return the trainable parameters: an LI has none."""

@@ -74,3 +74,14 @@ def test_spiking_returns_its_model_with_the_trained_numbers() -> None:
 def test_a_delay_below_one_tick_is_refused(make: object) -> None:
     with pytest.raises(ValueError, match="leave the layer out for 0"):
         make()  # type: ignore[operator]
+
+
+def test_a_trained_leak_computes_in_float64_what_its_graph_says() -> None:
+    """1 - leak must not be rounded to float32 on the way: 0.3 is a leak where that shows."""
+    neuron = ALIF(leak=0.3, threshold=1e9)
+    x = spikes(20, 1, 1).double()
+    _, state = Spiking(neuron).double()(x)
+    k, v = neuron.coefficients(Seconds(1e-3)), 0.0
+    for x_t in x.flatten().tolist():
+        v = float(k.decay) * v + float(k.gain) * x_t
+    assert state.v.item() == v

@@ -155,7 +155,19 @@ def finish(run: Run, layer: str = "alif1") -> None:
             "n": 927,
         },
     )
-    run.write("export.json", {"scaling": [{"layer": layer, "scale": 181.3, "lag": 4}]})
+    scaled = {
+        "layer": layer,
+        "kind": "alif",
+        "scale": 181.3,
+        "weight_min": -252,
+        "weight_max": 254,
+        "weight_error_max": 0.001,
+        "threshold_error": 0.002,
+        "decay_error": 0.0003,
+        "lag": 4,
+        "head_room": 0.125,
+    }
+    run.write("export.json", {"scaling": [scaled]})
     run.write(
         "energy.json",
         {
