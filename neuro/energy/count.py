@@ -9,7 +9,8 @@ tick t over an edge of delay d arrives at t + d, and counts if t + d < T.
 - A direct edge from spikes into a population: one event a spike, counted on the population.
 
 Between two linear nodes (say, a pool and a convolution) the values that arrive are computed in
-float64, biases included. A bias itself is no event.
+float64, biases included. A bias itself is no event. This is the count of the event engine; a
+chip composes the chain first and counts by :mod:`neuro.energy.synapses`.
 Axes: T ticks, B samples, N values of a node.
 """
 
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from neuro.energy.push import delayed, outputs, support
 from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Flatten, Graph, Input
@@ -41,12 +42,7 @@ def count(graph: Graph, record: Record) -> dict[str, Counts]:
     Raises:
         ValueError: the record is not one of this graph.
     """
-    return total(graph, record, arrivals(graph, record))
-
-
-def total(graph: Graph, record: Record, arrived: tuple[Arrivals, ...]) -> dict[str, Counts]:
-    """Return the counts that follow from arrivals at hand; see :func:`count`."""
-    counts = {}
+    arrived, counts = arrivals(graph, record), {}
     for name in graph.nodes:
         into = [a for a in arrived if a.edge.target == name]
         neurons = graph.size(name) if name in graph.populations else 0
@@ -110,27 +106,45 @@ def fan_out(graph: Graph, edge: Edge) -> tuple[Int[np.ndarray, " N"], Int[np.nda
     The first leaves out weights of zero, the second does not.
     """
     node, shape = graph.nodes[edge.target], graph.shapes[edge.source]
-    size = graph.size(edge.source)
     if isinstance(node, Dense):
-        return (node.weight != 0).sum(0), np.full(size, len(node.weight))
+        return through_matrix(node.weight)
     if isinstance(node, Conv2d):
-        kernels = (node.weight != 0).sum(0)
-        windows = (shape, graph.shapes[edge.target], node.stride, node.padding)
-        every = np.full_like(kernels, len(node.weight))
-        return _in_windows(kernels, *windows), _in_windows(every, *windows)
+        return through_kernel(node.weight, shape, node.stride, node.padding)
     if isinstance(node, AvgPool2d):
         kernels = np.ones((shape[0], *node.kernel), np.int64)
-        fan = _in_windows(kernels, shape, graph.shapes[edge.target], node.stride, (0, 0))
+        fan = _in_windows(kernels, shape, node.stride, (0, 0))
         return fan, fan
     passes_on = isinstance(node, Flatten) or isinstance(graph.nodes[edge.source], Connection)
-    fan = np.full(size, 0 if passes_on else 1)
+    fan = np.full(graph.size(edge.source), 0 if passes_on else 1)
     return fan, fan
+
+
+def through_matrix(
+    weight: Float[np.ndarray, "out N"],
+) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+    """Return the :func:`fan_out` of a matrix."""
+    n_out, n_in = weight.shape
+    return (weight != 0).sum(0), np.full(n_in, n_out)
+
+
+def through_kernel(
+    weight: Float[np.ndarray, "C_out C_in kH kW"],
+    shape: tuple[int, ...],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+    """Return the :func:`fan_out` of a convolution of images of ``shape`` (C_in, H, W)."""
+    kernels = (weight != 0).sum(0)
+    every = np.full_like(kernels, len(weight))
+    return (
+        _in_windows(kernels, shape, stride, padding),
+        _in_windows(every, shape, stride, padding),
+    )
 
 
 def _in_windows(
     kernels: np.ndarray,
     shape: tuple[int, ...],
-    out: tuple[int, ...],
     stride: tuple[int, int],
     padding: tuple[int, int],
 ) -> np.ndarray:
@@ -139,15 +153,15 @@ def _in_windows(
     kernels: (C, kH, kW), what one kernel position contributes.
     """
     rows, columns = (
-        _meets(shape[1 + a], kernels.shape[1 + a], out[1 + a], stride[a], padding[a])
-        for a in (0, 1)
+        _meets(shape[1 + a], kernels.shape[1 + a], stride[a], padding[a]) for a in (0, 1)
     )
     fan: np.ndarray = np.einsum("ckl,hk,wl->chw", kernels, rows, columns)
     return fan.ravel()
 
 
-def _meets(size: int, kernel: int, out: int, stride: int, padding: int) -> np.ndarray:
+def _meets(size: int, kernel: int, stride: int, padding: int) -> np.ndarray:
     """Return (size, kernel): 1 where input i meets kernel position k in some window, else 0."""
+    out = (size + 2 * padding - kernel) // stride + 1
     start = np.arange(size)[:, None] + padding - np.arange(kernel)
     met = (start >= 0) & (start % stride == 0) & (start // stride < out)
     return np.asarray(met, np.int64)

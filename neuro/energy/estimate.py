@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from neuro.energy.chips import CHIPS, Chip
 from neuro.energy.constants import Interval, add_up, exactly
 from neuro.energy.conventions import Convention, convention
+from neuro.energy.count import arrivals
 from neuro.energy.latency import Latency, latency
 from neuro.energy.mapping import Placement, place
 from neuro.energy.operations import Operations, Workload, operations, price, workload
@@ -26,7 +27,9 @@ from neuro.units import Seconds
 class Estimate:
     """One network on one chip, per inference: energies in joules.
 
-    parts: of the core tier, by node and part. operations: by node, of the whole run.
+    parts: of the core tier, by chip layer and part. operations: by chip layer, of the whole
+    run. A chip layer is an Input, a population, or the synapses between two of them: a chain
+    of linear nodes is one, "pool1+conv2".
     static: the part of the chip tier that leaks. convention: 45 nm, whatever the chip.
     """
 
@@ -53,7 +56,7 @@ class Estimate:
         return self.static.nominal / self.whole_chip.nominal
 
     def layer(self, name: str) -> Interval:
-        """Return the core tier of one node."""
+        """Return the core tier of one chip layer."""
         return add_up(list(self.parts[name].values()))
 
 
@@ -66,7 +69,8 @@ def estimate(
         feeds spikes slowly stretches it, and static power with it.
 
     Raises:
-        ValueError: the record is not one of this graph, or holds no tick or sample.
+        ValueError: the record is not one of this graph, or holds no tick or sample; or the
+            graph has chains of linear nodes that no chip can hold, all listed with a cure.
     """
     return next(iter(estimates(graph, record, (chip,), run_time)))
 
@@ -81,14 +85,14 @@ def estimates(
     if not (record.ticks and record.samples):
         raise ValueError("the record is empty (no tick or no sample); run at least one sample")
     work = workload(graph, record)
-    at_45nm = convention(graph, record, work.arrivals)
+    at_45nm = convention(graph, record, arrivals(graph, record))
     return tuple(_estimate(graph, work, chip, run_time, at_45nm) for chip in chips)
 
 
 def _estimate(
     graph: Graph, work: Workload, chip: Chip, run_time: float | None, at_45nm: Convention
 ) -> Estimate:
-    placement = place(graph, chip)
+    placement = place(graph, chip, composed=work.composed)
     ops = operations(graph, work, placement, chip)
     parts = {
         name: {part: x * (1 / work.samples) for part, x in price(o, chip.energy).items()}

@@ -12,8 +12,7 @@ from neuro.energy.chips import Chip
 from neuro.energy.constants import Interval
 from neuro.energy.mapping import Placement
 from neuro.energy.operations import Workload
-from neuro.energy.push import upstream
-from neuro.graph import AvgPool2d, Connection, Conv2d, Graph
+from neuro.graph import Graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,7 @@ def latency(graph: Graph, work: Workload, placement: Placement, chip: Chip) -> L
     measured run can be far slower (keyword spotting on Loihi 1: 0.3 ms a tick).
     """
     low, nominal, high = (
-        {n: _core(graph, n, work, placement, chip, bound) for n in graph.populations}
+        {n: _core(n, work, placement, chip, bound) for n in graph.populations}
         for bound in ("low", "value", "high")
     )
     sync = chip.time.sync.interval
@@ -47,26 +46,19 @@ def latency(graph: Graph, work: Workload, placement: Placement, chip: Chip) -> L
 
 
 def _core(
-    graph: Graph, name: str, work: Workload, placement: Placement, chip: Chip, bound: str
+    name: str, work: Workload, placement: Placement, chip: Chip, bound: str
 ) -> np.ndarray:
     """Return the seconds (T, B) of the fullest core of a population."""
     cost = {k: getattr(v, bound) for k, v in vars(chip.time).items()}
-    layer, edges = placement.layers[name], upstream(graph, name)
-    sources = {e.source for e in edges}
-    nodes = {name, *(n for n in sources if isinstance(graph.nodes[n], Connection))}
+    layer, into = placement.layers[name], [s for s in work.served if s.target == name]
     busy, fired = work.active[name], work.fired.get(name, 0)
     update = busy * cost["active"] + (layer.neurons - busy) * cost["inactive"]
     served = sum(
-        (a.events_all if bound == "high" else a.events) * cost[_synapse(graph, a.edge.target)]
-        for a in work.arrivals
-        if a.edge.target in nodes
+        (s.events_all if bound == "high" else s.events)
+        * cost["synapse_conv" if s.shared_kernel else "synapse"]
+        for s in into
     )
-    messages = sum(work.fired[n] for n in sorted(sources) if n in work.fired)
+    messages = sum(work.fired[n] for n in sorted({s.source for s in into}))
     share = layer.per_core / layer.neurons
     neurons = share * (update + fired * cost["spike"])
     return np.asarray(np.maximum(neurons, share * served + messages * cost["message"]))
-
-
-def _synapse(graph: Graph, name: str) -> str:
-    shared = isinstance(graph.nodes[name], (Conv2d, AvgPool2d))
-    return "synapse_conv" if shared else "synapse"

@@ -1,22 +1,24 @@
 """How a network lies on the cores of a chip, and which limit decides that.
 
 Greedy, layer by layer: each core takes as many neurons of one layer as its memory and axons
-allow; layers share no core, as with Intel's compiler. A neuron's synapses live on its own core,
-the neurons of a layer are split in C order, and a spike is sent once to every core of each
-layer it leads to (a convolution may need fewer: this is the worst case). Inputs take no core;
-their spikes enter at core 0.
+allow; layers share no core, as with Intel's compiler. A neuron's synapses live on its own core
+(those of the composed connections: pools have none of their own), the neurons of a layer are
+split in C order, and a spike is sent once to every core of each layer it leads to (a
+convolution may need fewer: this is the worst case). Inputs take no core; their spikes enter at
+core 0.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int
 
 from neuro.energy.chips import Chip, Limits
-from neuro.energy.push import upstream
-from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Graph
+from neuro.energy.synapses import compose
+from neuro.graph import Graph
+from neuro.routes import Route
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,75 +70,82 @@ class Placement:
         return tuple(f"{n}: {x.problem}" for n, x in self.layers.items() if x.problem)
 
 
-def place(graph: Graph, chip: Chip, weight_bits: int = 8) -> Placement:
+def place(
+    graph: Graph, chip: Chip, weight_bits: int = 8, composed: Sequence[Route] | None = None
+) -> Placement:
     """Return where the layers of ``graph`` lie, on as many chips as needed.
 
     A layer that does not fit, whatever its split, is placed by its number of neurons alone, and
     its ``problem`` says so.
+
+    composed: :func:`neuro.energy.synapses.compose` of the graph, where it is at hand.
+
+    Raises:
+        ValueError: lists every chain of linear nodes that is too large to compose, with a cure.
     """
-    limits, to = chip.limits, destinations(graph)
-    most = {n: _most_neurons(graph, n, limits, weight_bits) for n in graph.populations}
+    composed = compose(graph) if composed is None else composed
+    limits, to = chip.limits, destinations(graph, composed)
+    into = {n: [r for r in composed if r.target == n] for n in graph.populations}
+    most = {n: _most_neurons(r, graph.size(n), limits, weight_bits) for n, r in into.items()}
     _respect_out_axons(graph, to, most, limits.out_axons.value)
     by_neurons = int(limits.neurons.value)
     split = {n: _split(graph.size(n), most[n] or by_neurons) for n in graph.populations}
     layers = {n: Layer(neurons=graph.size(n), use={}) for n in graph.inputs}
     first = 0
     for name, (cores, per_core) in split.items():
-        out = per_core * sum(split[t][0] for t in to[name])
-        need = {**demand(graph, name, per_core, limits, weight_bits), "out_axons": out}
+        size = graph.size(name)
+        need = demand(into[name], size, per_core, limits, weight_bits)
+        need["out_axons"] = per_core * sum(split[t][0] for t in to[name])
         layers[name] = Layer(
-            neurons=graph.size(name),
+            neurons=size,
             first_core=first,
             cores=cores,
             per_core=per_core,
             use={k: x / getattr(limits, k).value for k, x in need.items()},
-            problem="" if most[name] else _problem(graph, name, limits, weight_bits),
+            problem="" if most[name] else _problem(into[name], size, limits, weight_bits),
         )
         first += cores
     chips = max(1, math.ceil(first / limits.cores.value))
     return Placement(layers=layers, destinations=to, cores=first, chips=chips)
 
 
-def destinations(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """Return the populations that each Input and population feeds, through linear nodes too."""
-    sources = {n: {e.source for e in upstream(graph, n)} for n in graph.populations}
+def destinations(graph: Graph, composed: Sequence[Route]) -> dict[str, tuple[str, ...]]:
+    """Return the populations that each Input and population feeds."""
+    pairs = {(r.source, r.target) for r in composed}
     return {
-        name: tuple(n for n in graph.populations if name in sources[n])
+        name: tuple(n for n in graph.populations if (name, n) in pairs)
         for name in (*graph.inputs, *graph.populations)
     }
 
 
 def demand(
-    graph: Graph, name: str, neurons: int, limits: Limits, weight_bits: int
+    into: Sequence[Route], size: int, neurons: int, limits: Limits, weight_bits: int
 ) -> dict[str, int]:
-    """Return what a core with that many neurons of a population needs of each limit.
+    """Return what a core with ``neurons`` of the ``size`` neurons of a population needs.
 
-    In-axons: one for each neuron that sends to the core; one for each pixel where the first
-    node on the way is a convolution or a pool (channels share an axon).
-    Synapse words of 64 bits: a Dense stores a row for each of its inputs, zeros included; a
+    into: the connections that end at the population.
+
+    In-axons: one for each neuron that sends to the core; one for each pixel that it sees where
+    the connection is a convolution (channels share an axon).
+    Synapse words of 64 bits: a matrix stores a row for each of its inputs, zeros included; a
     convolution stores the kernels of the core's channels once; a direct edge one word a neuron.
     """
-    edges = upstream(graph, name)
-    share = neurons / graph.size(name)
-    passive = {e.target for e in edges if isinstance(graph.nodes[e.target], Connection)}
-    axons = [e for e in edges if not isinstance(graph.nodes[e.source], Connection)]
-    direct = neurons * sum(e.target == name for e in axons)
-    words = sum(_words(graph, n, share, limits, weight_bits) for n in passive)
+    share = neurons / size
     return {
         "neurons": neurons,
-        "in_axons": sum(_in_axons(graph, e, name, neurons) for e in axons),
-        "synapse_words": words + direct,
+        "in_axons": sum(_in_axons(r, neurons) for r in into),
+        "synapse_words": sum(_words(r, share, limits, weight_bits) for r in into),
     }
 
 
-def _most_neurons(graph: Graph, name: str, limits: Limits, weight_bits: int) -> int:
+def _most_neurons(into: Sequence[Route], size: int, limits: Limits, weight_bits: int) -> int:
     """Return the most neurons that :func:`demand` allows a core, 0 if it allows none."""
 
     def fits(n: int) -> bool:
-        need = demand(graph, name, n, limits, weight_bits)
+        need = demand(into, size, n, limits, weight_bits)
         return all(x <= getattr(limits, k).value for k, x in need.items())
 
-    low, high = 0, graph.size(name)
+    low, high = 0, size
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
@@ -165,42 +174,39 @@ def _split(size: int, most: int) -> tuple[int, int]:
     return math.ceil(size / per_core), per_core
 
 
-def _words(graph: Graph, name: str, share: float, limits: Limits, weight_bits: int) -> int:
-    node = graph.nodes[name]
-    if isinstance(node, Dense):
-        outputs, inputs = node.weight.shape
-        stored = math.ceil(outputs * share)
-        bits = stored * (weight_bits + limits.index_bits.value)
-        bits += math.ceil(stored / 64) * limits.header_bits.value
-        return int(inputs * math.ceil(bits / 64))
-    if isinstance(node, Conv2d):
-        channels, *kernel = node.weight.shape
-        return int(np.prod(kernel)) * math.ceil(math.ceil(channels * share) * weight_bits / 64)
-    return int(np.prod(node.kernel)) if isinstance(node, AvgPool2d) else 0
+def _words(route: Route, share: float, limits: Limits, weight_bits: int) -> int:
+    stored = math.ceil(len(route.weight) * share)  # neurons of the core, or channels
+    if route.kind == "identity":
+        return stored
+    if route.kind == "conv":
+        return math.prod(route.weight.shape[1:]) * math.ceil(stored * weight_bits / 64)
+    bits = stored * (weight_bits + limits.index_bits.value)
+    bits += math.ceil(stored / 64) * limits.header_bits.value
+    return int(route.weight.shape[1] * math.ceil(bits / 64))
 
 
-def _in_axons(graph: Graph, edge: Edge, population: str, neurons: int) -> int:
-    node, shape = graph.nodes[edge.target], graph.shapes[edge.source]
-    if edge.target == population:
+def _in_axons(route: Route, neurons: int) -> int:
+    if route.kind == "identity":
         return neurons
-    if not isinstance(node, (Conv2d, AvgPool2d)):
-        return graph.size(edge.source)
-    rows = shape[1]
-    if any(e.target == population for e in graph.out_of(edge.target)):
-        _, height, width = graph.shapes[edge.target]
-        out_rows = min(height, math.ceil(neurons / width) + 1)
-        kernel = node.weight.shape[2] if isinstance(node, Conv2d) else node.kernel[0]
-        rows = min(rows, (out_rows - 1) * node.stride[0] + kernel)
-    return rows * shape[2]
+    if route.kind == "dense":
+        return int(route.weight.shape[1])
+    (_, rows, columns), kernel = route.shape, route.weight.shape[2:]
+    height, width = (
+        (n + 2 * p - k) // s + 1
+        for n, p, k, s in zip((rows, columns), route.padding, kernel, route.stride, strict=True)
+    )
+    out_rows = min(height, math.ceil(neurons / width) + 1)
+    return int(min(rows, (out_rows - 1) * route.stride[0] + kernel[0]) * columns)
 
 
-def _problem(graph: Graph, name: str, limits: Limits, weight_bits: int) -> str:
-    for limit, x in demand(graph, name, 1, limits, weight_bits).items():
+def _problem(into: Sequence[Route], size: int, limits: Limits, weight_bits: int) -> str:
+    for limit, x in demand(into, size, 1, limits, weight_bits).items():
         most = getattr(limits, limit).value
         if x > most:
             return (
                 f"one neuron alone needs {x} {limit} of the {most:g} of a core; "
-                "put a pooling or a smaller layer before it"
+                "make the layers that feed it smaller, say by a stride (a pool on the way is "
+                "part of the connection)"
             )
     return (
         f"its neurons need more than the {limits.out_axons.value:g} out_axons of a core, "

@@ -1,4 +1,6 @@
-"""What a run asks of a chip: operations by node, and their price.
+"""What a run asks of a chip: operations by chip layer, and their price.
+
+A chip layer is an Input, a population, or the synapses of one way between two of them.
 
 Axes: T ticks, B samples, N neurons.
 """
@@ -11,10 +13,12 @@ from jaxtyping import Int
 
 from neuro.energy.chips import Chip, Energy
 from neuro.energy.constants import Interval
-from neuro.energy.count import Arrivals, active, arrivals, total
+from neuro.energy.count import active
 from neuro.energy.mapping import Placement
-from neuro.graph import AvgPool2d, Conv2d, Graph
-from neuro.record import Counts, Record
+from neuro.energy.synapses import Served, by_tick, compose, served
+from neuro.graph import Graph
+from neuro.record import Record
+from neuro.routes import Route
 from neuro.spikes import Events
 
 
@@ -22,24 +26,25 @@ from neuro.spikes import Events
 class Workload:
     """A run as any chip sees it.
 
-    arrivals: by edge. active: active neurons, by population. fired: spikes in T B, and
-    by_neuron: spikes in all, by Input and spiking population. counts: by node.
+    composed: the connections of the chip. served: their synaptic events. active: active
+    neurons, by population. fired: spikes in T B, and by_neuron: spikes in all, by Input and
+    spiking population.
     """
 
     ticks: int
     samples: int
-    arrivals: tuple[Arrivals, ...]
+    composed: tuple[Route, ...]
+    served: tuple[Served, ...]
     active: Mapping[str, Int[np.ndarray, "T B"]]
     fired: Mapping[str, Int[np.ndarray, "T B"]]
     by_neuron: Mapping[str, Int[np.ndarray, " _"]]
-    counts: Mapping[str, Counts]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operations:
-    """Operations of one node in a whole run.
+    """Operations of one chip layer in a whole run.
 
-    shared_kernel: its synaptic events go through a convolution or a pool.
+    shared_kernel: its synaptic events go through a convolution.
     messages_least: if each spike went to one core only.
     hops_x, hops_y: of all messages together. crossings: messages times chip borders.
     """
@@ -61,47 +66,66 @@ def workload(graph: Graph, record: Record) -> Workload:
     """Return what a run asks of any chip.
 
     Raises:
-        ValueError: the record is not one of this graph.
+        ValueError: the record is not one of this graph, or a chain of its linear nodes is too
+            large to compose.
     """
-    arrived = arrivals(graph, record)
+    composed = compose(graph)
+    busy = active(graph, record)
     return Workload(
         ticks=record.ticks,
         samples=record.samples,
-        arrivals=arrived,
-        active=active(graph, record),
-        fired={n: _by_tick(e) for n, e in record.spikes.items()},
+        composed=composed,
+        served=served(graph, record, composed),
+        active=busy,
+        fired={
+            n: by_tick(e, np.ones(graph.size(n), np.int64)) for n, e in record.spikes.items()
+        },
         by_neuron={n: _by_neuron(e) for n, e in record.spikes.items()},
-        counts=total(graph, record, arrived),
     )
 
 
 def operations(
     graph: Graph, work: Workload, placement: Placement, chip: Chip
 ) -> dict[str, Operations]:
-    """Return the operations of every node.
+    """Return the operations of every chip layer: Inputs, then synapses before their population.
 
     A spike is one message to each core of each layer it leads to, along the mesh first in x,
     then in y; tiles are numbered column by column, and chips lie in a row.
     """
     found = {}
-    for name, node in graph.nodes.items():
-        counts = work.counts[name]
-        busy = int(work.active[name].sum()) if name in work.active else 0
-        least, messages, hops_x, hops_y, crossings = _traffic(name, work, placement, chip)
-        found[name] = Operations(
-            synaptic_events=counts.synaptic_events,
-            synaptic_events_all=counts.synaptic_events_all,
-            shared_kernel=isinstance(node, (Conv2d, AvgPool2d)),
-            inactive=counts.updates - busy,
-            active=busy,
-            spikes=counts.spikes if name in graph.populations else 0,
-            messages_least=least,
-            messages=messages,
-            hops_x=hops_x,
-            hops_y=hops_y,
-            crossings=crossings,
-        )
+    for name in (*graph.inputs, *graph.populations):
+        for s in work.served:
+            if s.target == name:
+                found[s.name] = Operations(
+                    synaptic_events=int(s.events.sum()),
+                    synaptic_events_all=int(s.events_all.sum()),
+                    shared_kernel=s.shared_kernel,
+                )
+        found[name] = _of_neurons(graph, name, work, placement, chip)
     return found
+
+
+def _of_neurons(
+    graph: Graph, name: str, work: Workload, placement: Placement, chip: Chip
+) -> Operations:
+    """Return the operations of an Input, which only sends, or of a population."""
+    least, messages, hops_x, hops_y, crossings = _traffic(name, work, placement, chip)
+    sent = Operations(
+        messages_least=least,
+        messages=messages,
+        hops_x=hops_x,
+        hops_y=hops_y,
+        crossings=crossings,
+    )
+    if name not in work.active:
+        return sent
+    busy = int(work.active[name].sum())
+    return replace(
+        sent,
+        active=busy,
+        inactive=graph.size(name) * work.ticks * work.samples - busy,
+        spikes=int(work.fired[name].sum()) if name in work.fired else 0,
+    )
 
 
 def price(ops: Operations, energy: Energy) -> dict[str, Interval]:
@@ -153,13 +177,6 @@ def _positions(cores: list[int], chip: Chip) -> np.ndarray:
     rows = int(chip.limits.tile_rows.value)
     tile = core // int(chip.limits.tile_cores.value)
     return np.stack([tile // rows, tile % rows, core // int(chip.limits.cores.value)], 1)
-
-
-def _by_tick(events: Events) -> np.ndarray:
-    ticks, samples, _ = events.shape
-    found = np.zeros((ticks, samples), np.int64)
-    np.add.at(found, (events.tick, events.sample), events.value != 0)
-    return found
 
 
 def _by_neuron(events: Events) -> np.ndarray:

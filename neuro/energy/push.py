@@ -1,4 +1,4 @@
-"""What linear nodes emit, and which edges lead into a population.
+"""What linear nodes emit.
 
 Axes: T ticks, N values of a node in C order of its shape.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from jaxtyping import Float
 
-from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Graph, Node
+from neuro.graph import AvgPool2d, Conv2d, Dense, Graph, Node
 
 
 def outputs(
@@ -49,19 +49,6 @@ def support(graph: Graph) -> Graph:
         edges=graph.edges,
         dt=graph.dt,
     )
-
-
-def upstream(graph: Graph, population: str) -> tuple[Edge, ...]:
-    """Return every edge on the way from spiking nodes, through linear ones, to a population."""
-    found: list[Edge] = []
-    todo = [population]
-    while todo:
-        for e in graph.into(todo.pop()):
-            if e not in found:
-                found.append(e)
-                if isinstance(graph.nodes[e.source], Connection):
-                    todo.append(e.source)
-    return tuple(found)
 
 
 def _support(node: Node) -> Node:

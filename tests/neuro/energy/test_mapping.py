@@ -6,7 +6,8 @@ import pytest
 
 from neuro.energy import Chip, loihi1, loihi2, place
 from neuro.energy.mapping import demand
-from neuro.graph import Conv2d, Dense, Edge, Graph, Input
+from neuro.energy.synapses import compose
+from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input
 from neuro.neurons import LI, LIF
 from neuro.units import Seconds, Ticks
 
@@ -37,6 +38,29 @@ def conv_graph(height: int, width: int) -> Graph:
     return Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
 
 
+def demo_like() -> Graph:
+    """The network of the demo: two convolutions of 12 and 24 channels, each pooled, a Dense."""
+    nodes = {
+        "in": Input(shape=(1, 28, 28)),
+        "conv1": Conv2d(weight=np.ones((12, 1, 5, 5))),
+        "a": LIF(tau=0.01),
+        "pool1": AvgPool2d(kernel=(2, 2), stride=(2, 2)),
+        "conv2": Conv2d(weight=np.ones((24, 12, 3, 3))),
+        "b": LIF(tau=0.01),
+        "pool2": AvgPool2d(kernel=(2, 2), stride=(2, 2)),
+        "flat": Flatten(),
+        "fc": Dense(weight=np.ones((10, 24 * 5 * 5))),
+        "out": LI(tau=0.01),
+    }
+    edges = tuple(Edge(x, y) for x, y in pairwise(nodes))
+    return Graph(nodes=nodes, edges=edges, dt=DT)
+
+
+def need(graph: Graph, name: str, neurons: int, chip: Chip, weight_bits: int) -> dict[str, int]:
+    into = [r for r in compose(graph) if r.target == name]
+    return demand(into, graph.size(name), neurons, chip.limits, weight_bits)
+
+
 def with_limit(chip: Chip, limit: str, value: float) -> Chip:
     constant = replace(getattr(chip.limits, limit), value=value, low=0.0, high=value)
     return replace(chip, limits=replace(chip.limits, **{limit: constant}))
@@ -46,20 +70,64 @@ def test_a_dense_layer_is_split_as_in_the_log_of_intels_compiler() -> None:
     # PilotNet's first fully connected layer on Loihi 2: 2560 rows of 24 words, for 100 weights
     # of 3 bits; 12000 words a core, hence 6 cores (which the compiler then doubles).
     graph = dense_graph(2560, 100, 50)
-    assert demand(graph, "n1", 100, loihi2().limits, 3)["synapse_words"] == 24 * 2560
+    assert need(graph, "n1", 100, loihi2(), 3)["synapse_words"] == 24 * 2560
     layer = place(graph, loihi2(), weight_bits=3).layers["n1"]
     assert (layer.cores, layer.per_core, layer.binds) == (6, 17, "synapse_words")
 
 
 def test_a_convolution_stores_the_kernels_of_its_channels_once_a_core() -> None:
     graph = conv_graph(43, 71)
-    assert demand(graph, "out", 36 * 21 * 35, loihi2().limits, 6)["synapse_words"] == 864
+    assert need(graph, "out", 36 * 21 * 35, loihi2(), 6)["synapse_words"] == 864
 
 
 def test_a_convolution_needs_an_axon_a_pixel_of_the_rows_that_its_core_sees() -> None:
     graph = conv_graph(101, 101)
-    assert demand(graph, "out", 36 * 50 * 50, loihi1().limits, 8)["in_axons"] == 101 * 101
-    assert demand(graph, "out", 500, loihi1().limits, 8)["in_axons"] == (10 * 2 + 3) * 101
+    assert need(graph, "out", 36 * 50 * 50, loihi1(), 8)["in_axons"] == 101 * 101
+    assert need(graph, "out", 500, loihi1(), 8)["in_axons"] == (10 * 2 + 3) * 101
+
+
+def test_a_pool_has_no_synapses_of_its_own_but_widens_those_behind_it() -> None:
+    graph, chip = demo_like(), loihi1()
+    # conv1: kernels of 5 x 5, 12 bytes are 2 words. conv2 behind its pool: 12 kernels of 6 x 6
+    # for 24 channels, 3 words. fc behind its pool: 24 x 10 x 10 rows of 10 bytes and a header.
+    whole = {n: need(graph, n, graph.size(n), chip, 8) for n in graph.populations}
+    assert {n: x["synapse_words"] for n, x in whole.items()} == {
+        "a": 25 * 2,
+        "b": 12 * 36 * 3,
+        "out": 24 * 10 * 10 * 2,
+    }
+    # Pixels of the image before the pool, and every neuron before the matrix.
+    assert {n: x["in_axons"] for n, x in whole.items()} == {
+        "a": 28 * 28,
+        "b": 24 * 24,
+        "out": 24 * 10 * 10,
+    }
+
+
+def test_the_network_of_the_demo_lies_on_11_cores_of_loihi_1_and_3_of_loihi_2() -> None:
+    first, second = place(demo_like(), loihi1()), place(demo_like(), loihi2())
+    assert {n: (x.cores, x.per_core, x.binds) for n, x in first.layers.items()} == {
+        "in": (0, 0, ""),
+        "a": (7, 988, "neurons"),
+        "b": (3, 800, "neurons"),
+        "out": (1, 10, "in_axons"),
+    }
+    assert first.layers["out"].use["in_axons"] == 2400 / 4096
+    assert second.layers["out"].use["synapse_words"] == 2400 * 4 / 12000
+    assert (first.cores, first.problems) == (11, ())
+    assert (second.cores, second.problems) == (3, ())
+
+
+def test_a_convolution_that_ends_in_a_flat_population_still_sees_rows_of_an_image() -> None:
+    nodes = {
+        "in": Input(shape=(1, 9, 7)),
+        "conv": Conv2d(weight=np.ones((2, 1, 3, 3))),
+        "flat": Flatten(),
+        "out": LIF(tau=0.01),
+    }
+    edges = tuple(Edge(x, y) for x, y in pairwise(nodes))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    assert need(graph, "out", 5, loihi1(), 8)["in_axons"] == (1 + 3) * 7
 
 
 def test_cores_take_at_most_1024_neurons_on_loihi_1_and_share_no_layer() -> None:
@@ -88,7 +156,8 @@ def test_a_layer_with_too_many_inputs_is_reported_with_its_cure() -> None:
     placement = place(dense_graph(5000, 10, 2), loihi1())
     assert placement.problems == (
         "n1: one neuron alone needs 5000 in_axons of the 4096 of a core; "
-        "put a pooling or a smaller layer before it",
+        "make the layers that feed it smaller, say by a stride (a pool on the way is part of "
+        "the connection)",
     )
     assert placement.layers["n1"].cores == 1
 

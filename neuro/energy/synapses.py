@@ -1,0 +1,97 @@
+"""The synapses that a chip has: one connection for each way between two populations.
+
+A chip has no pools. A chain of linear nodes is composed into one connection
+(:mod:`neuro.routes`), and every spike of its source pays its fan-out there: two spikes in one
+pooling window are two sets of synaptic events, where :func:`neuro.energy.count` sees one value.
+Axes: T ticks, B samples, N neurons of a source.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from neuro.energy.count import through_kernel, through_matrix
+from neuro.graph import Graph
+from neuro.record import Record
+from neuro.routes import Route, routes
+from neuro.spikes import Events
+
+
+class Served(NamedTuple):
+    """Synaptic events of one layer of synapses, ``name``, by the tick in which they arrive.
+
+    shared_kernel: it is a convolution. events: through weights that are not zero; events_all:
+    through all in range.
+    """
+
+    name: str
+    source: str
+    target: str
+    shared_kernel: bool
+    events: Int[np.ndarray, "T B"]
+    events_all: Int[np.ndarray, "T B"]
+
+
+def compose(graph: Graph) -> tuple[Route, ...]:
+    """Return the connections that a chip needs.
+
+    Raises:
+        ValueError: lists every chain of linear nodes that is too large to compose, with a cure.
+    """
+    problems: list[str] = []
+    found = routes(graph, problems)
+    if problems:
+        raise ValueError(
+            "\n".join(["no chip can hold the connections of this graph:", *problems])
+        )
+    return tuple(found)
+
+
+def served(graph: Graph, record: Record, composed: Sequence[Route]) -> tuple[Served, ...]:
+    """Return the synaptic events of every layer of synapses, over a whole run.
+
+    A layer is named after its linear nodes, with source and target where that leaves two of one
+    name. Routes that differ in their delays only are one layer.
+    """
+    layers: dict[tuple[str, tuple[str, ...], str], list[Route]] = {}
+    for r in composed:
+        layers.setdefault((r.source, r.via, r.target), []).append(r)
+    taken = Counter([*graph.inputs, *graph.populations, *(g[0].name for g in layers.values())])
+    found = []
+    for group in layers.values():
+        r = group[0]
+        events, events_all = (
+            np.sum([by_tick(record.spikes[r.source], fan, x.delay) for x in group], 0)
+            for fan in fan_out(r)
+        )
+        name = r.name if taken[r.name] == 1 else f"{r.source}->{r.name}->{r.target}"
+        found.append(Served(name, r.source, r.target, r.kind == "conv", events, events_all))
+    return tuple(found)
+
+
+def fan_out(route: Route) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+    """Return the synaptic events that a spike of each source neuron causes.
+
+    The first leaves out weights of zero, the second does not.
+    """
+    if route.kind == "conv":
+        return through_kernel(route.weight, route.shape, route.stride, route.padding)
+    if route.kind == "dense":
+        return through_matrix(route.weight)
+    one = np.ones(len(route.weight), np.int64)
+    return one, one
+
+
+def by_tick(
+    spikes: Events, per_neuron: Int[np.ndarray, " N"], delay: int = 0
+) -> Int[np.ndarray, "T B"]:
+    """Return ``per_neuron`` summed over the spikes, ``delay`` ticks later; T ends the run."""
+    ticks, samples, _ = spikes.shape
+    found = np.zeros((ticks, samples), np.int64)
+    here = (spikes.value != 0) & (spikes.tick + delay < ticks)
+    tick, sample, neuron = (x[here] for x in (spikes.tick, spikes.sample, spikes.neuron))
+    np.add.at(found, (tick + delay, sample), per_neuron[neuron])
+    return found

@@ -1,0 +1,299 @@
+"""The ways of a spike through a Graph: each chain of linear nodes becomes one float map.
+
+Between two populations a chip has one layer of synapses, so pool -> conv becomes one strided
+convolution and pool -> flatten -> dense one matrix, before anything is rounded.
+Axes: K cases, C channels, H height, W width.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import dropwhile
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Flatten, Graph, Population
+
+# More 8-bit weights than a whole Loihi 1 holds: 128 cores of 128 KiB.
+DENSE_LIMIT = 2**24
+
+Wiring = Literal["dense", "conv", "identity"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Route:
+    """One connection in float64, the gain of the target folded in.
+
+    via: the linear nodes on the way. delay: of all its edges together [ticks].
+    weight: dense (out, in), conv (C_out, C_in, kH, kW), identity (N,).
+    shape: of the source (C, H, W), conv only, as are stride and padding.
+    """
+
+    source: str
+    target: str
+    via: tuple[str, ...]
+    delay: int
+    kind: Wiring
+    weight: np.ndarray
+    shape: tuple[int, ...] = ()
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+
+    @property
+    def name(self) -> str:
+        """What messages and tables call it."""
+        return "+".join(self.via) if self.via else f"{self.source}->{self.target}"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Kernel:
+    weight: Tensor
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+
+def routes(graph: Graph, problems: list[str]) -> list[Route]:
+    """Return every route between two populations; what cannot go is added to ``problems``."""
+    found = []
+    for source in (*graph.inputs, *graph.populations):
+        for way in _ways(graph, source):
+            route = _compose(graph, way)
+            if isinstance(route, str):
+                problems.append(route)
+            else:
+                found.append(route)
+    return found
+
+
+def gain(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
+    """Return the gain of a population's input, for each neuron."""
+    population = graph.nodes[name]
+    if not isinstance(population, Population):
+        raise TypeError(f"{name} is no population")
+    value = population.coefficients(graph.dt).gain
+    return np.broadcast_to(value, graph.shapes[name]).ravel()
+
+
+def bias(graph: Graph, name: str, problems: list[str]) -> tuple[Float[np.ndarray, " N"], int]:
+    """Return what linear nodes add to a population, gain included, and from when.
+
+    An edge with a delay holds the bias of its source back: until that tick nothing is added.
+    """
+    parts: dict[int, Tensor] = {}
+    for edge in graph.into(name):
+        _add(parts, _silent(graph, edge.source), edge.delay)
+    parts = {delay: b for delay, b in parts.items() if b.any()}
+    if len(parts) > 1:
+        problems.append(
+            f"{name}: biases arrive after {sorted(parts)} ticks, a neuron has one bias; "
+            "put the delays on the edges into the biased nodes"
+        )
+    delay, total = next(iter(parts.items()), (0, torch.zeros(())))
+    flat = np.broadcast_to(total.numpy(), graph.shapes[name]).ravel()
+    return np.asarray(gain(graph, name) * flat), delay
+
+
+def _silent(graph: Graph, name: str) -> dict[int, Tensor]:
+    """Return what a node emits without any spike, by the tick at which it sets in."""
+    node = graph.nodes[name]
+    if not isinstance(node, Connection):
+        return {}
+    parts: dict[int, Tensor] = {}
+    for edge in graph.into(name):
+        _add(parts, _silent(graph, edge.source), edge.delay)
+    out = {delay: push(node, b[None])[0] for delay, b in parts.items()}
+    if isinstance(node, Dense | Conv2d) and node.bias is not None:
+        b = torch.as_tensor(np.array(node.bias, np.float64))
+        b = b.reshape(-1, *[1] * (len(graph.shapes[name]) - 1)).expand(graph.shapes[name])
+        _add(out, {0: b}, 0)
+    return out
+
+
+def _add(parts: dict[int, Tensor], more: dict[int, Tensor], delay: int) -> None:
+    for since, b in more.items():
+        known = parts.get(since + delay)
+        parts[since + delay] = b if known is None else known + b
+
+
+def push(node: Connection, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
+    """Return what a linear node makes of float64 cases (K, *shape), its bias left out."""
+    if isinstance(node, Dense):
+        return x @ torch.as_tensor(np.array(node.weight, np.float64)).T
+    if isinstance(node, Flatten):
+        return x.flatten(1)
+    if isinstance(node, AvgPool2d):
+        return F.avg_pool2d(x, node.kernel, node.stride)
+    weight = torch.as_tensor(np.array(node.weight, np.float64))
+    return F.conv2d(x, weight, stride=node.stride, padding=node.padding)
+
+
+def _ways(graph: Graph, source: str) -> list[list[Edge]]:
+    """Return every path of edges from a population to the next ones, linear nodes between."""
+    done, open_ways = [], [[e] for e in graph.out_of(source)]
+    while open_ways:
+        way = open_ways.pop(0)
+        end = way[-1].target
+        if isinstance(graph.nodes[end], Population):
+            done.append(way)
+        else:
+            open_ways += [[*way, e] for e in graph.out_of(end)]
+    return done
+
+
+def _compose(graph: Graph, way: list[Edge]) -> Route | str:
+    """Return the chain as one map, or what is wrong with it."""
+    source, target = way[0].source, way[-1].target
+    via = tuple(e.target for e in way[:-1])
+    nodes = [graph.nodes[n] for n in via]
+    chain = [n for n in nodes if isinstance(n, Connection)]
+    factor = gain(graph, target)
+
+    def route(kind: Wiring, weight: np.ndarray, kernel: _Kernel | None = None) -> Route:
+        return Route(
+            source=source,
+            target=target,
+            via=via,
+            delay=sum(e.delay for e in way),
+            kind=kind,
+            weight=weight,
+            shape=graph.shapes[source] if kernel else (),
+            stride=kernel.stride if kernel else (1, 1),
+            padding=kernel.padding if kernel else (0, 0),
+        )
+
+    if all(isinstance(n, Flatten) for n in chain):
+        return route("identity", factor.copy())
+    kernel = _one_kernel(chain, graph.shapes[source])
+    if kernel is not None:
+        per_channel = factor.reshape(kernel.weight.shape[0], -1)
+        if np.all(per_channel == per_channel[:, :1]):
+            folded = kernel.weight.numpy() * per_channel[:, 0].reshape(-1, 1, 1, 1)
+            return route("conv", folded, kernel)
+    n_in, n_out = graph.size(source), graph.size(target)
+    if n_in * n_out > DENSE_LIMIT:
+        return (
+            f"{' -> '.join([source, *via, target])}: is no single convolution, and as a matrix "
+            f"it has {n_in} x {n_out} weights, more than a whole chip holds; put a population "
+            "between, make kernel, stride and size fit, or use one leak for each channel"
+        )
+    return route("dense", factor[:, None] * _matrix(chain, graph.shapes[source]))
+
+
+def _matrix(chain: list[Connection], shape: tuple[int, ...]) -> np.ndarray:
+    """Return the chain as a matrix (out, in), found by pushing unit impulses through it."""
+    head, *tail = dropwhile(lambda node: isinstance(node, Flatten), chain)
+    rows, n = [], math.prod(shape)
+    for first in range(0, n, 256):
+        cases = range(first, min(first + 256, n))
+        x = _answers(head, shape, cases)
+        for node in tail:
+            x = push(node, x)
+        rows.append(x.flatten(1).numpy())
+    return np.asarray(np.concatenate(rows).T)
+
+
+def _answers(node: Connection, shape: tuple[int, ...], cases: range) -> Tensor:
+    """Return what a linear node makes of unit impulses at the positions ``cases``."""
+    if isinstance(node, Dense):  # impulses of a wide layer would cost its size squared
+        return torch.as_tensor(np.array(node.weight[:, cases].T, np.float64))
+    x = torch.zeros((len(cases), math.prod(shape)), dtype=torch.float64)
+    x[range(len(cases)), cases] = 1
+    return push(node, x.reshape(-1, *shape))
+
+
+def _one_kernel(chain: list[Connection], shape: tuple[int, ...]) -> _Kernel | None:
+    """Return the chain as one convolution of images (C, H, W), or None if it is not one."""
+    whole: _Kernel | None = None
+    for node in chain:
+        if isinstance(node, Flatten):
+            continue
+        if isinstance(node, Dense):
+            return None
+        this = _kernel(node, shape[0] if whole is None else whole.weight.shape[0])
+        if whole is not None and not _edges_agree(whole, this, shape[1:]):
+            return None
+        whole = this if whole is None else _after(whole, this)
+    return whole
+
+
+def _kernel(node: Conv2d | AvgPool2d, channels: int) -> _Kernel:
+    if isinstance(node, Conv2d):
+        weight = torch.as_tensor(np.array(node.weight, np.float64))
+        return _Kernel(weight=weight, stride=node.stride, padding=node.padding)
+    mean = torch.full(node.kernel, 1 / math.prod(node.kernel), dtype=torch.float64)
+    weight = torch.eye(channels, dtype=torch.float64)[:, :, None, None] * mean
+    return _Kernel(weight=weight, stride=node.stride, padding=(0, 0))
+
+
+def _after(first: _Kernel, second: _Kernel) -> _Kernel:
+    """Return second(first(x)) as one kernel: size k1 + s1 (k2 - 1), stride s1 s2."""
+    s, p = first.stride, first.padding
+    return _Kernel(
+        weight=F.conv_transpose2d(second.weight, first.weight, stride=s),
+        stride=(s[0] * second.stride[0], s[1] * second.stride[1]),
+        padding=(p[0] + s[0] * second.padding[0], p[1] + s[1] * second.padding[1]),
+    )
+
+
+def _edges_agree(first: _Kernel, second: _Kernel, size: tuple[int, ...]) -> bool:
+    """Say whether what ``second`` pads with zeros is zero in the combined kernel as well.
+
+    The combined kernel sees, in the padding, windows of ``first`` beyond its output. They must
+    lie outside the image: k1 <= s1 + p1 on the near side, no pixel left over on the far side.
+    """
+    for axis in (0, 1):
+        n, k = size[axis], first.weight.shape[2 + axis]
+        s, p = first.stride[axis], first.padding[axis]
+        beyond = ((n + 2 * p - k) // s + 1) * s - p
+        if second.padding[axis] and (k > s + p or beyond < n):
+            return False
+    return True
+
+
+def loops_too_tight(graph: Graph, found: list[Route]) -> list[str]:
+    """Return each loop whose delays are fewer than its connections, with its cure."""
+    problems = []
+    for group in graph.components:
+        inside = [r for r in found if r.source in group and r.target in group]
+        loop = _tight_loop(inside)
+        if loop:
+            names = " -> ".join([*(r.source for r in loop), loop[-1].target])
+            problems.append(
+                f"loop {names}: its delays add up to {sum(r.delay for r in loop)} ticks, but "
+                f"every connection of a chip takes one step; make them at least {len(loop)}"
+            )
+    return problems
+
+
+def _tight_loop(inside: list[Route]) -> list[Route]:
+    """Return the routes of a loop along which the lag would grow without end, if any."""
+    lag = {r.source: 0 for r in inside}
+    came: dict[str, Route] = {}
+    last = ""
+    for _ in range(len(lag) + 1):
+        last = ""
+        for r in inside:
+            if lag[r.target] < lag[r.source] + 1 - r.delay:
+                lag[r.target] = lag[r.source] + 1 - r.delay
+                came[r.target], last = r, r.target
+    if not last:
+        return []
+    for _ in lag:  # back far enough to stand inside the loop
+        last = came[last].source
+    loop = [came[last]]
+    while loop[0].source != last:
+        loop.insert(0, came[loop[0].source])
+    return loop
+
+
+def lags(names: list[str], found: list[Route]) -> dict[str, int]:
+    """Return the least lag of each population: lag[target] >= lag[source] + 1 - delay, >= 0."""
+    lag = dict.fromkeys(names, 0)
+    for _ in names:
+        for r in found:
+            lag[r.target] = max(lag[r.target], lag[r.source] + 1 - r.delay)
+    return lag

@@ -1,0 +1,197 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from graphs import random_graph, stimulus
+from hypothesis import given, settings, strategies as st
+
+from neuro.energy import count, estimate, loihi1
+from neuro.energy.mapping import place
+from neuro.energy.operations import operations, workload
+from neuro.energy.synapses import compose, fan_out, served
+from neuro.events import simulate
+from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Graph, Input
+from neuro.neurons import LI, LIF
+from neuro.record import Record
+from neuro.routes import Route, push
+from neuro.spikes import to_events
+from neuro.units import Seconds, Ticks
+
+DT = Seconds(1e-3)
+
+
+def pooled() -> Graph:
+    """One image of 4 x 4, a pool of 2 x 2, a convolution of 2 x 2 with 3 kernels."""
+    weight = np.ones((3, 1, 2, 2))
+    weight[0, 0, 0, 0] = 0
+    nodes = {
+        "in": Input(shape=(1, 4, 4)),
+        "pool": AvgPool2d(kernel=(2, 2), stride=(2, 2)),
+        "conv": Conv2d(weight=weight),
+        "out": LI(tau=0.01),
+    }
+    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
+    return Graph(nodes=nodes, edges=edges, dt=DT)
+
+
+def spikes_at(graph: Graph, ticks: int, *at: tuple[int, int]) -> Record:
+    raster = np.zeros((ticks, 1, graph.size("in")))
+    for tick, neuron in at:
+        raster[tick, 0, neuron] = 1
+    spikes = {"in": to_events(raster)}
+    return Record(executor="events", ticks=ticks, samples=1, spikes=spikes, values={})
+
+
+def test_two_spikes_in_one_pooling_window_are_one_value_but_cost_a_chip_twice() -> None:
+    graph = pooled()
+    record = spikes_at(graph, 1, (0, 0), (0, 5))  # corners of the first window
+    # The one pooled value meets the first position of 3 kernels, one of which is zero there.
+    counts = count(graph, record)
+    assert (counts["pool"].synaptic_events, counts["conv"].synaptic_events) == (2, 2)
+    assert counts["conv"].synaptic_events_all == 3
+    (layer,) = served(graph, record, compose(graph))
+    assert (layer.name, layer.shared_kernel) == ("pool+conv", True)
+    assert (layer.events.tolist(), layer.events_all.tolist()) == ([[4]], [[6]])
+    found = estimate(graph, record, loihi1())
+    assert list(found.parts) == ["in", "pool+conv", "out"]
+    assert found.parts["pool+conv"]["synapse"].nominal == pytest.approx(4 * 23.6e-12)
+    assert found.parts["pool+conv"]["synapse"].high == pytest.approx(6 * 24e-12)
+
+
+def test_spikes_in_two_windows_cost_a_chip_what_the_values_cost() -> None:
+    graph = pooled()
+    record = spikes_at(graph, 2, (0, 0), (1, 2))
+    counts = count(graph, record)
+    (layer,) = served(graph, record, compose(graph))
+    assert layer.events.tolist() == [[2], [3]]
+    assert counts["conv"].synaptic_events == 5
+
+
+def impulses(graph: Graph, route: Route, ones: bool) -> np.ndarray:
+    """Return, for each source neuron, the targets that an impulse of it reaches."""
+    n = graph.size(route.source)
+    x = torch.eye(n, dtype=torch.float64).reshape(n, *graph.shapes[route.source])
+    for name in route.via:
+        node = graph.nodes[name]
+        assert isinstance(node, Connection)
+        if ones and isinstance(node, Dense):
+            node = Dense(weight=np.ones_like(node.weight))
+        elif ones and isinstance(node, Conv2d):
+            weight = np.ones_like(node.weight)
+            node = Conv2d(weight=weight, stride=node.stride, padding=node.padding)
+        x = push(node, x)
+    return np.asarray((x.flatten(1) != 0).sum(1))
+
+
+@given(seed=st.integers(0, 9999))
+@settings(max_examples=20, deadline=None)
+def test_the_fan_out_of_a_composed_connection_is_what_unit_impulses_reach(seed: int) -> None:
+    graph = random_graph(seed)
+    for route in compose(graph):
+        events, events_all = fan_out(route)
+        np.testing.assert_array_equal(events, impulses(graph, route, ones=False), route.name)
+        if len(route.via) == 1:  # in a chain, a matrix counts outputs out of reach too
+            np.testing.assert_array_equal(events_all, impulses(graph, route, ones=True))
+        assert (events_all >= events).all()
+
+
+@given(seed=st.integers(0, 9999), pool=st.integers(1, 3), step=st.integers(1, 3))
+@settings(max_examples=30, deadline=None)
+def test_the_fan_out_behind_any_pool_is_what_unit_impulses_reach(
+    seed: int, pool: int, step: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    padding, stride = (int(rng.integers(0, 3)), int(rng.integers(0, 3))), (1, 2)
+    weight = rng.integers(0, 3, (3, 2, 2, 2))  # no sign, so that no float sum vanishes
+    nodes = {
+        "in": Input(shape=(2, 7, 8)),
+        "pool": AvgPool2d(kernel=(pool, pool), stride=(step, step)),
+        "conv": Conv2d(weight=weight, stride=stride, padding=padding),
+        "out": LIF(tau=0.01),
+    }
+    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    (route,) = compose(graph)
+    events, events_all = fan_out(route)
+    np.testing.assert_array_equal(events, impulses(graph, route, ones=False))
+    assert (events_all >= impulses(graph, route, ones=True)).all()
+
+
+@given(seed=st.integers(0, 9999))
+@settings(max_examples=10, deadline=None)
+def test_events_of_a_run_are_a_sum_over_its_single_spikes(seed: int) -> None:
+    graph = random_graph(seed)
+    record, _ = simulate(graph, stimulus(graph, seed, ticks=6))
+    composed = compose(graph)
+    for route, layer in zip(composed, served(graph, record, composed), strict=True):
+        reach, e = impulses(graph, route, ones=False), record.spikes[route.source]
+        expected = np.zeros((6, 2), int)
+        for tick, sample, neuron in zip(e.tick, e.sample, e.neuron, strict=True):
+            if tick + route.delay < 6:
+                expected[tick + route.delay, sample] += reach[neuron]
+        assert layer.name == route.name
+        np.testing.assert_array_equal(layer.events, expected)
+
+
+def test_without_a_chain_the_chip_has_as_many_events_as_the_graph() -> None:
+    nodes = {
+        "in": Input(shape=(1, 4, 4)),
+        "conv": Conv2d(weight=np.ones((2, 1, 3, 3)), padding=(1, 1)),
+        "out": LIF(tau=0.01),
+    }
+    edges = (Edge("in", "conv", Ticks(1)), Edge("conv", "out"))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    record, _ = simulate(graph, stimulus(graph, 0))
+    ops = operations(graph, workload(graph, record), place(graph, loihi1()), loihi1())
+    counts = count(graph, record)["conv"]
+    assert ops["conv"].synaptic_events == counts.synaptic_events
+    assert ops["conv"].synaptic_events_all == counts.synaptic_events_all
+
+
+def test_a_node_between_several_populations_is_a_layer_for_each_pair() -> None:
+    nodes = {
+        "in": Input(shape=(2,)),
+        "a": LIF(tau=0.01),
+        "w": Dense(weight=np.ones((3, 2))),
+        "out": LI(tau=0.01),
+    }
+    edges = (Edge("in", "a"), Edge("in", "w"), Edge("a", "w"), Edge("w", "out"))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    spikes = {"in": to_events(np.ones((1, 1, 2))), "a": to_events(np.ones((1, 1, 2)))}
+    record = Record(executor="events", ticks=1, samples=1, spikes=spikes, values={})
+    layers = {s.name: int(s.events.sum()) for s in served(graph, record, compose(graph))}
+    assert layers == {"in->a": 2, "in->w->out": 6, "a->w->out": 6}
+
+
+def test_edges_that_differ_in_their_delay_alone_are_one_layer() -> None:
+    nodes = {"in": Input(shape=(2,)), "w": Dense(weight=np.ones((3, 2))), "out": LI(tau=0.01)}
+    edges = (Edge("in", "w"), Edge("in", "w", Ticks(1)), Edge("w", "out"))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    (layer,) = served(graph, spikes_at(graph, 2, (0, 0), (1, 1)), compose(graph))
+    assert layer.name == "w"
+    assert layer.events.tolist() == [[3], [6]]
+
+
+def test_a_graph_that_cannot_be_composed_is_refused_with_every_chain_and_cure() -> None:
+    wide = {
+        f"{n}{k}": node
+        for k in "12"
+        for n, node in (
+            ("pool", AvgPool2d(kernel=(3, 3), stride=(1, 1))),
+            ("conv", Conv2d(weight=np.ones((4, 1, 3, 3)), padding=(1, 1))),
+            ("out", LI(tau=0.01)),
+        )
+    }
+    nodes = {"in": Input(shape=(1, 70, 70)), **wide}
+    edges = tuple(
+        Edge(a, b) for k in "12" for a, b in pairwise(["in", f"pool{k}", f"conv{k}", f"out{k}"])
+    )
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    with pytest.raises(ValueError, match="no chip can hold") as e:
+        estimate(graph, spikes_at(graph, 1, (0, 0)), loihi1())
+    assert "in -> pool1 -> conv1 -> out1: is no single convolution" in str(e.value)
+    assert "in -> pool2 -> conv2 -> out2: is no single convolution" in str(e.value)
+    assert str(e.value).count("put a population between") == 2
+    with pytest.raises(ValueError, match="pool2 -> conv2"):
+        place(graph, loihi1())
