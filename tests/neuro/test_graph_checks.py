@@ -33,7 +33,7 @@ class TestWiring:
     @pytest.mark.parametrize("dt", [0.0, -1e-3, math.nan])
     def test_dt_is_positive(self, dt: float) -> None:
         assert problems("x>a", populations("a"), dt) == [
-            f"dt must be > 0 s, got {dt}; 1e-3 is usual"
+            f"dt must be > 0 s and finite, got {dt}; 1e-3 is usual"
         ]
 
     def test_a_graph_needs_an_input(self) -> None:

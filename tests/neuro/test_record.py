@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -46,6 +48,7 @@ def test_counts_are_zero_unless_an_executor_counted() -> None:
 
 def test_records_of_two_executors_or_lengths_are_not_joined() -> None:
     raster = np.zeros((3, 1, 2), np.float32)
-    for other in (record(raster, executor="events"), record(raster[:2])):
-        with pytest.raises(ValueError, match="one executor and one number of ticks"):
+    silent = replace(record(raster), spikes={})
+    for other in (record(raster, executor="events"), record(raster[:2]), silent):
+        with pytest.raises(ValueError, match="one executor, network and number of ticks"):
             concatenate([record(raster), other])

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -49,10 +50,10 @@ def test_one_spike_is_one_event() -> None:
     assert e.shape == (4, 2, 3)
 
 
-def test_integers_and_booleans_become_float32_and_floats_stay() -> None:
+def test_booleans_become_float32_integers_float64_and_floats_stay() -> None:
     for given_type, kept in [
         (np.bool_, np.float32),
-        (np.int32, np.float32),
+        (np.int32, np.float64),
         (np.float64, np.float64),
     ]:
         assert to_events(np.ones((1, 1, 1), given_type)).value.dtype == kept
@@ -88,3 +89,10 @@ def test_joining_is_concatenation_along_the_sample_axis(
     cut = data.draw(st.integers(1, raster.shape[1] - 1))
     parts = [to_events(raster[:, :cut]), to_events(raster[:, cut:])]
     assert same(join(parts), to_events(raster))
+
+
+def test_trains_of_other_ticks_or_neurons_are_not_joined() -> None:
+    one = to_events(np.ones((3, 1, 2), np.float32))
+    for other in (np.ones((4, 1, 2), np.float32), np.ones((3, 1, 3), np.float32)):
+        with pytest.raises(ValueError, match=r"one T and one N .*\(3, 1, 2\)"):
+            join([one, to_events(other)])

@@ -22,7 +22,13 @@ def test_half_a_step_is_refused_with_the_nearest_durations() -> None:
         ticks(Seconds(0.0025), Seconds(0.001))
 
 
-@pytest.mark.parametrize("dt", [0.0, -1e-3, float("nan")])
+@pytest.mark.parametrize("dt", [0.0, -1e-3, float("nan"), float("inf")])
 def test_dt_must_be_positive(dt: float) -> None:
-    with pytest.raises(ValueError, match="dt must be > 0 s, got"):
+    with pytest.raises(ValueError, match="dt must be > 0 s and finite, got"):
         ticks(Seconds(1.0), Seconds(dt))
+
+
+@pytest.mark.parametrize("duration", [-1e-3, float("nan"), float("inf")])
+def test_a_duration_is_a_number_that_is_not_negative(duration: float) -> None:
+    with pytest.raises(ValueError, match="a duration must be >= 0 s and finite, got"):
+        ticks(Seconds(duration), Seconds(1e-3))
