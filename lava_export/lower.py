@@ -3,10 +3,11 @@
 Every population has one scale S (weight units per float unit), common to all its incoming
 connections. S puts the largest weight on an even integer 2m, m between 64 and 127 where the
 threshold's 17 bits allow it; of these S the one with the least squared error of weights and
-threshold is taken, so that whatever can be exact, is exact. Weights are even: Lava keeps no odd
-ones where signs are mixed.
+threshold is taken, so that whatever can be exact, is exact. A smaller m is used where sums
+could reach 2^23 otherwise. Weights are even: Lava keeps no odd ones where signs are mixed.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,9 +15,10 @@ import numpy as np
 from jaxtyping import Float
 
 from lava_export.program import Connection, Kind, LoihiProgram, Population, integers
-from lava_export.routes import Route, bias, lags, loops_too_tight, routes
+from lava_export.rules import head_room
 from neuro.graph import Graph, Input
 from neuro.neurons import Coefficients
+from neuro.routes import Route, bias, lags, loops_too_tight, routes
 
 MAX_THRESHOLD = 2**17 - 1
 MANTISSA_BITS = 12  # and a sign
@@ -53,11 +55,19 @@ class Floats:
     bias_after: int
 
 
-def lower(graph: Graph, *, largest_weight: int = 254) -> LoihiProgram:
+class Layer(NamedTuple):
+    """A population in integers and the connections that end there."""
+
+    population: Population
+    incoming: tuple[Connection, ...]
+
+
+def lower(graph: Graph, *, ticks: int | None = None, largest_weight: int = 254) -> LoihiProgram:
     """Return the program of a graph; the graph stays as it is.
 
-    largest_weight: the largest integer weight to use, even, <= 254. A smaller one makes all
-        sums smaller, at the price of coarser weights.
+    ticks: length of the runs to come, if they all have one: shorter runs need less head-room
+        for sums, which leaves finer weights. None: room for an endless run.
+    largest_weight: the largest integer weight to use, even, <= 254.
 
     Raises:
         LowerError: lists everything that cannot go, each with its cure.
@@ -68,20 +78,34 @@ def lower(graph: Graph, *, largest_weight: int = 254) -> LoihiProgram:
     parts = floats(graph, problems)
     found = [r for p in parts for r in p.incoming]
     problems += loops_too_tight(graph, found)
-    scales = {p.name: _scale(p, largest_weight, problems) for p in parts}
+    problems += [problem for p in parts for problem in _weights_that_vanish(p)]
     if problems:
-        raise LowerError(list(dict.fromkeys(problems)))
+        raise LowerError(problems)
     lag = lags([*graph.inputs, *graph.populations], found)
     sources = [
         Population(name=n, kind="input", shape=node.shape)
         for n, node in graph.nodes.items()
         if isinstance(node, Input)
     ]
-    neurons = [_population(p, graph.shapes[p.name], lag[p.name], scales[p.name]) for p in parts]
+    layers = [_fitted(p, graph.shapes[p.name], lag, largest_weight, ticks) for p in parts]
     return LoihiProgram(
-        populations=(*sources, *neurons),
-        connections=tuple(_connection(r, lag, scales[r.target]) for r in found),
+        populations=(*sources, *(layer.population for layer in layers)),
+        connections=tuple(c for layer in layers for c in layer.incoming),
     )
+
+
+def _fitted(
+    p: Floats, shape: tuple[int, ...], lag: dict[str, int], largest: int, ticks: int | None
+) -> Layer:
+    """Return a population and its synapses at the finest scale whose sums stay below 2^23."""
+    while True:
+        scale = _scale(p, largest)
+        population = _population(p, shape, lag[p.name], scale)
+        incoming = tuple(_connection(r, lag, scale) for r in p.incoming)
+        excess = head_room(population, incoming, ticks)
+        if excess < 1 or largest == 2:
+            return Layer(population, incoming)
+        largest = max(2, int(scale * _peak(p) / excess * 0.98) // 2 * 2)
 
 
 def floats(graph: Graph, problems: list[str]) -> list[Floats]:
@@ -119,25 +143,35 @@ def _ceil(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.ceil(x - 1e-6))
 
 
-def _scale(p: Floats, largest: int, problems: list[str]) -> float:
-    """Return S for a population, see the head of this file."""
-    weight = np.concatenate([r.weight.ravel() for r in p.incoming] or [np.zeros(0)])
-    threshold = p.c.threshold if p.c.fires else np.zeros(1)
-    peak = max(np.abs(weight).max(initial=0), 0.0) or float(threshold.max()) or 1.0
-    top = largest // 2
-    if threshold.max() > 0:
-        top = min(top, int(MAX_THRESHOLD / threshold.max() * peak / 2))
-    if top < 1:
-        problems.append(
-            f"{p.name}: its threshold {threshold.max():g} is more than {MAX_THRESHOLD // 2} "
-            f"times its largest weight {peak:g}, so that no weight is left in integers; lower "
-            "the threshold or raise the weights"
+def _peak(p: Floats) -> float:
+    """Return what the scale puts on the largest integer: the largest weight, if any."""
+    largest = max((float(np.abs(r.weight).max(initial=0)) for r in p.incoming), default=0.0)
+    return largest or (float(p.c.threshold.max()) if p.c.fires else 1.0)
+
+
+def _room_under_threshold(p: Floats) -> int:
+    """Return the largest m for which 2m / peak leaves the threshold in its 17 bits."""
+    if not p.c.fires:
+        return 127
+    return min(127, int(MAX_THRESHOLD / p.c.threshold.max() * _peak(p) / 2))
+
+
+def _weights_that_vanish(p: Floats) -> Iterator[str]:
+    if _room_under_threshold(p) < 1:
+        yield (
+            f"{p.name}: its threshold {p.c.threshold.max():g} is more than "
+            f"{MAX_THRESHOLD // 2} times its largest weight {_peak(p):g}, so that no weight is "
+            "left in integers; lower the threshold or raise the weights"
         )
-        return 1.0
-    candidates = [2 * m / peak for m in range(top, (top - 1) // 2, -1)]
-    return float(
-        min(candidates, key=lambda s: _error(weight / peak, threshold / peak, s * peak))
-    )
+
+
+def _scale(p: Floats, largest: int) -> float:
+    """Return S for a population, see the head of this file."""
+    weight = np.concatenate([r.weight.ravel() for r in p.incoming]) / _peak(p)
+    threshold = (p.c.threshold if p.c.fires else np.zeros(1)) / _peak(p)
+    top = min(largest // 2, _room_under_threshold(p))
+    best = min(range(top, (top - 1) // 2, -1), key=lambda m: _error(weight, threshold, 2.0 * m))
+    return 2 * best / _peak(p)
 
 
 def _error(weight: np.ndarray, threshold: np.ndarray, scale: float) -> float:

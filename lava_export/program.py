@@ -33,6 +33,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from lava_export.program_checks import ProgramError, problems_of
+from neuro.routes import Wiring
 from neuro.spikes import Events
 
 __all__ = [
@@ -51,7 +52,6 @@ VERSION = 1
 STATE_LIMIT = 2**23  # M: u and v have 23 bits and a sign
 
 Kind = Literal["input", "lif", "alif", "li"]
-Wiring = Literal["dense", "conv", "identity"]
 
 
 def integers(value: Any) -> np.ndarray:

@@ -5,6 +5,7 @@ layers change nothing but the step at which a tick happens; they appear only on 
 Axes: T ticks, B samples, N neurons.
 """
 
+import graphlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -17,7 +18,6 @@ from lava_export.program import (
     Connection,
     LoihiProgram,
     Population,
-    ProgramError,
     stimulus,
 )
 from neuro.record import Record, concatenate
@@ -115,21 +115,15 @@ def _rest(samples: int, size: int) -> State:
 
 
 def feed_forward_order(program: LoihiProgram) -> list[str]:
-    """Return the names of the populations, sources first along connections without delay."""
+    """Return the names of the populations, sources first along connections without delay.
+
+    There is one: every connection takes a step, so a loop has a delay somewhere.
+    """
     needs = {
-        p.name: {c.source for c in program.into(p.name) if program.delay(c) == 0}
+        p.name: [c.source for c in program.into(p.name) if program.delay(c) == 0]
         for p in program.populations
     }
-    order: list[str] = []
-    while needs:
-        ready = [n for n, sources in needs.items() if sources <= set(order)]
-        if not ready:
-            raise ProgramError(
-                f"{', '.join(needs)}: a loop of connections without delay; raise `extra`"
-            )
-        order += ready
-        needs = {n: sources for n, sources in needs.items() if n not in ready}
-    return order
+    return list(graphlib.TopologicalSorter(needs).static_order())
 
 
 def step(

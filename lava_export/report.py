@@ -7,23 +7,26 @@ import numpy as np
 from lava_export.lower import Floats, floats
 from lava_export.program import STATE_LIMIT, LoihiProgram, Population
 from lava_export.reference import State, steps
-from lava_export.rules import worst_case
+from lava_export.rules import head_room
 from neuro.graph import Graph
 from neuro.record import Record
 from neuro.spikes import Events, of_sample, to_raster
 
 
-def scaling_table(graph: Graph, program: LoihiProgram) -> list[dict[str, Any]]:
+def scaling_table(
+    graph: Graph, program: LoihiProgram, ticks: int | None = None
+) -> list[dict[str, Any]]:
     """Return one row a population: what rounding changed and how much room is left.
 
     Errors are in units of the float network: of weights the largest and the root of the mean
     square, of thresholds (fires at 64 multiples: see :mod:`lava_export.program`) and decays the
-    largest. ``head_room`` is the worst-case state of an endless run over 2^23: below 1 fits.
+    largest. ``head_room`` is the worst-case state over 2^23, of runs of so many ticks (None: of
+    an endless run): below 1 fits.
     """
-    return [_row(program, part) for part in floats(graph, [])]
+    return [_row(program, part, ticks) for part in floats(graph, [])]
 
 
-def _row(program: LoihiProgram, part: Floats) -> dict[str, Any]:
+def _row(program: LoihiProgram, part: Floats, ticks: int | None) -> dict[str, Any]:
     p = program[part.name]
     incoming = program.into(p.name)
     errors = [
@@ -32,7 +35,6 @@ def _row(program: LoihiProgram, part: Floats) -> dict[str, Any]:
     ]
     error = np.concatenate(errors)
     weights = np.concatenate([c.weight.ravel() for c in incoming])
-    peak = worst_case(program, p, None)
     return {
         "layer": p.name,
         "kind": p.kind,
@@ -45,7 +47,7 @@ def _row(program: LoihiProgram, part: Floats) -> dict[str, Any]:
         "decay_error": float(np.abs((4096 - p.dv) / 4096 - part.c.decay).max()),
         "lag": p.lag,
         "extra": max(c.extra for c in incoming),
-        "head_room": max(float(x.max(initial=0)) for x in peak) / STATE_LIMIT,
+        "head_room": head_room(p, incoming, ticks),
     }
 
 

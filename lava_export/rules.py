@@ -177,26 +177,26 @@ def _fan_in(c: Connection) -> int:
 
 def _overflows(program: LoihiProgram, ticks: int | None) -> Iterator[str]:
     for p in _neurons(program):
-        peak = worst_case(program, p, ticks)
+        peak = worst_case(p, program.into(p.name), ticks)
         for state, values in peak._asdict().items():
             worst = float(values.max(initial=0))
             if worst >= STATE_LIMIT:
-                scale = STATE_LIMIT / worst
                 yield (
                     f"{p.name}: {state} of neuron {int(values.argmax())} can reach "
                     f"{worst:.4g}, which is {worst / STATE_LIMIT:.3g} times 2^23; use "
-                    f"lower(graph, largest_weight={_smaller(program, p, scale)}), fewer "
-                    "inputs, or a shorter time constant"
+                    "lower(graph, ticks=...) for runs of known length, fewer inputs, or a "
+                    "shorter time constant"
                 )
 
 
-def _smaller(program: LoihiProgram, p: Population, factor: float) -> int:
-    largest = max((int(np.abs(c.weight).max()) for c in program.into(p.name)), default=2)
-    return max(2, int(largest * factor * 0.98) // 2 * 2)
+def head_room(p: Population, incoming: tuple[Connection, ...], ticks: int | None) -> float:
+    """Return the largest state of :func:`worst_case` over 2^23: below 1 it fits."""
+    peak = worst_case(p, incoming, ticks)
+    return max(float(values.max(initial=0)) for values in peak) / STATE_LIMIT
 
 
-def worst_case(program: LoihiProgram, p: Population, ticks: int | None) -> Peak:
-    """Return bounds on the state of a population over all possible inputs.
+def worst_case(p: Population, incoming: tuple[Connection, ...], ticks: int | None) -> Peak:
+    """Return bounds on the state of a population over all possible inputs, see check.
 
     u sums all its positive (or all its negative) weights every tick, decaying. v sums u and
     bias alike, but upwards a reset takes it back: before a tick it is at most at threshold.
@@ -205,8 +205,8 @@ def worst_case(program: LoihiProgram, p: Population, ticks: int | None) -> Peak:
     keep_v = (4096 - p.dv) / 4096
     keep_a = (4096 - p.da) / 4096
     bias = p.bias_mant.astype(np.float64) * 2.0**p.bias_exp
-    up = 64 * _sums(program, p, 1) * _repeated(keep_u, ticks)
-    down = 64 * _sums(program, p, -1) * _repeated(keep_u, ticks)
+    up = 64 * _sums(p, incoming, 1) * _repeated(keep_u, ticks)
+    down = 64 * _sums(p, incoming, -1) * _repeated(keep_u, ticks)
     into_v, out_of_v = up + np.maximum(bias, 0), down + np.maximum(-bias, 0)
     a = 64.0 * p.beta * _repeated(keep_a, ticks)
     highest = into_v * _repeated(keep_v, ticks)
@@ -219,10 +219,10 @@ def worst_case(program: LoihiProgram, p: Population, ticks: int | None) -> Peak:
     return Peak(u=np.maximum(up, down), v=np.maximum(highest, lowest), a=a)
 
 
-def _sums(program: LoihiProgram, p: Population, sign: int) -> np.ndarray:
+def _sums(p: Population, incoming: tuple[Connection, ...], sign: int) -> np.ndarray:
     """Return, for each neuron, the sum of its weights of one sign, as a positive number."""
     total = np.zeros(p.size)
-    for c in program.into(p.name):
+    for c in incoming:
         ones = np.ones((1, c.in_size), bool)
         total += drive(replace(c, weight=np.maximum(sign * c.weight, 0)))(ones)[0]
     return total

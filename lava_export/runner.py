@@ -68,20 +68,32 @@ def run_sample(populations: list, connections: list, rasters: dict, steps: int) 
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi1SimCfg
     from lava.proc.io.sink import RingBuffer as Sink
+    from tape import Tape, unpacked  # type: ignore[import-not-found]
 
     ports = {p.name: build(p, rasters, steps) for p in populations}
     for c in connections:
         connect(c, ports[c.source][1], ports[c.target][0])
-    sinks = {}
-    for name, (_, out) in ports.items():
-        sinks[name] = Sink(shape=out.shape, buffer=steps)
-        out.connect(sinks[name].a_in)
+    sinks: dict = {}
+    for p in populations:
+        out = ports[p.name][1]
+        analog = p.kind == "li"
+        sinks[p.name] = (
+            Sink(shape=out.shape, buffer=steps)
+            if analog
+            else Tape(shape=out.shape, steps=steps)
+        )
+        out.connect(sinks[p.name].a_in)
     first = next(iter(sinks.values()))
     try:
         first.run(
             condition=RunSteps(num_steps=steps), run_cfg=Loihi1SimCfg(select_tag="fixed_pt")
         )
-        return {name: sink.data.get().T.astype(np.int32) for name, sink in sinks.items()}
+        return {
+            p.name: sinks[p.name].data.get().T.astype(np.int32)
+            if p.kind == "li"
+            else unpacked(sinks[p.name].words.get(), int(np.prod(p.shape)))
+            for p in populations
+        }
     finally:
         first.stop()
 

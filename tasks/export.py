@@ -32,7 +32,7 @@ def export(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     save_program(run.folder / "program.npz", program)
     result = {
         "fits": fits,
-        "scaling": scaling_table(graph, program),
+        "scaling": scaling_table(graph, program, ticks),
         "reference_lava": parity(run, graph, program, lava_samples),
     }
     run.write("export.json", result)

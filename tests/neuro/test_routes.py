@@ -225,3 +225,53 @@ def test_a_loop_of_less_delay_than_connections_is_reported_with_its_cure() -> No
 def test_the_gain_of_an_input_is_refused() -> None:
     with pytest.raises(TypeError, match="in is no population"):
         gain(looped(2), "in")
+
+
+def test_several_ways_between_the_same_populations_are_several_routes() -> None:
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(2,)),
+            "a": Dense(weight=np.eye(2)),
+            "b": Dense(weight=2 * np.eye(2)),
+            "n": LIF(tau=1.0),
+        },
+        edges=(
+            Edge("x", "a", Ticks(1)),
+            Edge("a", "b", Ticks(2)),
+            Edge("a", "n"),
+            Edge("b", "n"),
+            Edge("x", "n", Ticks(4)),
+        ),
+        dt=DT,
+    )
+    found = {r.name: (r.delay, r.weight.max()) for r in routes(graph, [])}
+    assert found == {"a": (1, 1.0), "a+b": (3, 2.0), "x->n": (4, 1.0)}
+
+
+def link(source: str, target: str, delay: int) -> Route:
+    return Route(
+        source=source, target=target, via=(), delay=delay, kind="identity", weight=np.ones(1)
+    )
+
+
+def test_lags_are_the_longest_way_less_its_delays() -> None:
+    found = [link("x", "a", 0), link("a", "b", 0), link("x", "b", 0), link("b", "a", 2)]
+    assert lags(["x", "a", "b"], found) == {"x": 0, "a": 1, "b": 2}
+    found = [link("x", "a", 5), link("a", "b", 0)]
+    assert lags(["x", "a", "b"], found) == {"x": 0, "a": 0, "b": 1}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3)), max_size=12)
+)
+def test_lags_leave_every_connection_its_step_and_none_could_be_smaller(
+    ways: list[tuple[int, int, int]],
+) -> None:
+    names = [f"p{i}" for i in range(5)]
+    found = [link(names[a], names[b], d) for a, b, d in ways if a < b]
+    lag = lags(names, found)
+    for r in found:
+        assert lag[r.target] - lag[r.source] + r.delay >= 1
+    for name, value in lag.items():
+        tight = [r for r in found if r.target == name and lag[r.source] + 1 - r.delay == value]
+        assert value == 0 or tight

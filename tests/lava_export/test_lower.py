@@ -1,0 +1,335 @@
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from lava_export import reference
+from lava_export.lower import LowerError, lower, to_bias
+from lava_export.program import LoihiProgram
+from lava_export.rules import check, head_room
+from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node
+from neuro.neurons import ALIF, IF, LI, LIF
+from neuro.spikes import Events, to_events, to_raster
+from neuro.units import Seconds, Ticks
+
+DT = Seconds(1.0)
+HALF = Seconds(1 / math.log(2))  # a time constant that halves in one tick of DT
+
+
+def one(neuron: Node, weight: np.ndarray, bias: np.ndarray | None = None) -> Graph:
+    return Graph(
+        nodes={
+            "x": Input(shape=(weight.shape[1],)),
+            "w": Dense(weight=weight, bias=bias),
+            "n": neuron,
+        },
+        edges=(Edge("x", "w"), Edge("w", "n")),
+        dt=DT,
+    )
+
+
+def weights(program: LoihiProgram) -> np.ndarray:
+    return program.connections[0].weight
+
+
+def test_the_largest_weight_lands_on_an_even_integer_of_8_bits() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        w = rng.normal(size=(5, 7)) * 10 ** rng.uniform(-3, 3)
+        program = lower(one(IF(threshold=float(np.abs(w).max())), w))
+        q, scale = weights(program), program["n"].scale
+        assert not (q % 2).any()
+        assert 128 <= np.abs(q).max() <= 254
+        assert np.abs(q / scale - np.float32(w)).max() <= 1 / scale * (1 + 1e-9)
+
+
+def test_what_can_be_exact_is_exact() -> None:
+    program = lower(one(IF(threshold=0.75), np.array([[1.0, 0.125, -0.625]])))
+    scale = program["n"].scale
+    assert (weights(program) / scale).tolist() == [[1.0, 0.125, -0.625]]
+    assert (program["n"].vth + 1).item() / scale == 0.75
+    assert scale == 240.0  # the largest of 128, 144, ... 240 with no error at all
+
+
+def test_vth_is_one_below_the_integer_threshold() -> None:
+    """On multiples of 64 the strict v > 64 vth of Lava is the v >= threshold of the floats."""
+    for threshold, vth in ((1.0, 253), (0.999, 253), (0.5, 126)):
+        w = np.full((1, 3), 1.0)
+        program = lower(one(IF(threshold=threshold, reset="hard"), w))
+        n = math.ceil(threshold * program["n"].scale - 1e-6)
+        assert program["n"].vth.tolist() == [n - 1]
+        if threshold != 0.999:
+            assert vth == n - 1
+        spikes = to_events(np.ones((1, 1, 3), bool))
+        assert len(reference.run(program, {"x": spikes}, 1).spikes["n"].tick) == 1
+
+
+def test_a_threshold_of_17_bits_bounds_the_scale() -> None:
+    program = lower(one(IF(threshold=1.0), np.array([[1e-4]])))
+    assert program["n"].vth.item() <= 131071
+    assert weights(program).item() == 12
+    with pytest.raises(
+        LowerError, match="n: its threshold 1 is more than 65535 times its largest"
+    ):
+        lower(one(IF(threshold=1.0), np.array([[1e-5]])))
+
+
+def test_decays_become_12_bits() -> None:
+    tau = Seconds(5.0)
+    program = lower(one(LIF(tau=tau, tau_syn=2.0, reset="hard"), np.eye(2)))
+    n = program["n"]
+    assert n.dv.tolist() == [round(4096 * (1 - math.exp(-1 / 5)))]
+    assert n.du.tolist() == [round(4096 * (1 - math.exp(-1 / 2))) - 1]
+    assert lower(one(LIF(tau=tau), np.eye(2)))["n"].du.tolist() == [4095]
+    edge = lower(one(ALIF(leak=1.0, rho=1.0, beta=0.5), np.eye(2)))["n"]
+    assert (edge.dv.tolist(), edge.da.tolist()) == ([4095], [0])
+
+
+@pytest.mark.parametrize(
+    ("neuron", "bias", "kind"),
+    [
+        (LIF(tau=5.0, reset="hard"), None, "lif"),
+        (ALIF(leak=0.5), None, "lif"),
+        (LIF(tau=5.0, reset="soft"), None, "alif"),
+        (LIF(tau=5.0, reset="hard"), np.array([0.1, 0.0]), "alif"),
+        (ALIF(leak=0.5, beta=0.1), None, "alif"),
+        (ALIF(leak=np.array([0.5, 0.25])), None, "alif"),
+        (LI(tau=5.0), np.array([0.1, 0.0]), "li"),
+    ],
+)
+def test_what_lava_has_itself_is_its_own_lif(
+    neuron: Node, bias: np.ndarray | None, kind: str
+) -> None:
+    assert lower(one(neuron, np.eye(2), bias))["n"].kind == kind
+
+
+@given(st.floats(-4000 * 2**7, 4000 * 2**7))
+def test_a_bias_is_held_to_half_a_unit_of_its_exponent(value: float) -> None:
+    b = to_bias(np.array([value]))
+    m, e = int(b.mantissa[0]), int(b.exponent[0])
+    assert -4096 <= m <= 4095
+    assert 0 <= e <= 7
+    assert abs((m << e) - value) <= 2**e / 2
+    assert e == 0 or abs(value) > 2047 * 2 ** (e - 1)  # the least exponent that fits
+
+
+def test_a_bias_beyond_both_fields_is_left_for_the_rule_to_tell() -> None:
+    with pytest.raises(ValueError, match="bias_mant"):
+        check(lower(one(IF(threshold=1.0), np.array([[0.01]]), np.array([1000.0]))))
+
+
+def test_sums_are_given_room_below_2_to_the_23() -> None:
+    w = np.full((1, 3000), 0.5)
+    graph = one(LI(tau=Seconds(20.0)), w)
+    endless, short = lower(graph), lower(graph, ticks=5)
+    for program, ticks in ((endless, None), (short, 5)):
+        assert 0.5 < head_room(program["n"], program.connections, ticks) < 1
+        check(program, ticks=ticks)
+    assert weights(endless).max() < weights(short).max() < 254
+    coarse = lower(graph, largest_weight=2)
+    assert weights(coarse).max() == 2
+    with pytest.raises(ValueError, match="largest_weight must be even, from 2 to 254, got 255"):
+        lower(graph, largest_weight=255)
+
+
+def residual(delay: int) -> Graph:
+    return Graph(
+        nodes={
+            "x": Input(shape=(1, 4, 4)),
+            "conv1": Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1)),
+            "a": LIF(tau=5.0),
+            "conv2": Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1)),
+            "b": LIF(tau=5.0),
+            "pool": AvgPool2d(kernel=(2, 2), stride=(2, 2)),
+            "flat": Flatten(),
+            "fc": Dense(weight=np.ones((2, 4))),
+            "out": LI(tau=5.0),
+        },
+        edges=(
+            Edge("x", "conv1"),
+            Edge("conv1", "a"),
+            Edge("a", "conv2"),
+            Edge("conv2", "b"),
+            Edge("x", "b", Ticks(delay)),
+            Edge("b", "pool"),
+            Edge("pool", "flat"),
+            Edge("flat", "fc"),
+            Edge("fc", "out"),
+        ),
+        dt=DT,
+    )
+
+
+def test_lags_count_connections_and_a_short_cut_waits() -> None:
+    program = lower(residual(0))
+    assert {p.name: p.lag for p in program.populations} == {"x": 0, "a": 1, "b": 2, "out": 3}
+    assert {c.name: c.extra for c in program.connections} == {
+        "conv1": 0, "conv2": 0, "x->b": 1, "pool+flat+fc": 0,
+    }  # fmt: skip
+    assert [c.extra for c in lower(residual(2)).connections if c.name == "x->b"] == [3]
+
+
+def test_everything_that_cannot_go_is_refused_at_once() -> None:
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(2,)),
+            "w": Dense(weight=1e-6 * np.eye(2), bias=np.ones(2)),
+            "a": LIF(tau=5.0),
+            "v": Dense(weight=np.eye(2), bias=np.ones(2)),
+            "b": LIF(tau=5.0),
+            "faint": Dense(weight=1e-6 * np.eye(2)),
+            "c": LIF(tau=5.0),
+        },
+        edges=(
+            Edge("x", "faint"),
+            Edge("faint", "c"),
+            Edge("x", "w"),
+            Edge("w", "a"),
+            Edge("a", "b"),
+            Edge("b", "v", Ticks(1)),
+            Edge("v", "a", Ticks(0)),
+            Edge("x", "v"),
+            Edge("v", "b", Ticks(3)),
+            Edge("w", "b"),
+        ),
+        dt=DT,
+    )
+    before = np.array(graph.nodes["w"].weight)  # type: ignore[union-attr]
+    with pytest.raises(LowerError) as e:
+        lower(graph)
+    biases, loop, weights = e.value.problems
+    assert biases.startswith("b: biases arrive after [0, 3] ticks")
+    assert loop.startswith("loop b -> a -> b: its delays add up to 1 ticks")
+    assert weights.startswith("c: its threshold 1 is more than 65535 times its largest weight")
+    assert str(e.value).count("\n") == 3
+    assert np.array_equal(graph.nodes["w"].weight, before)  # type: ignore[union-attr]
+
+
+def in_floats(graph: Graph, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Run a graph of Dense nodes in float64, tick by tick, as the equations say."""
+    ticks, samples, _ = x.shape
+    out = {n: np.zeros((ticks, samples, graph.size(n))) for n in graph.nodes}
+    out["x"] = x.astype(np.float64)
+    i, v, a = ({n: np.zeros((samples, graph.size(n))) for n in graph.nodes} for _ in range(3))
+    for t in range(ticks):
+        for name in graph.order[1:]:
+            node = graph.nodes[name]
+            drive = sum(
+                (out[e.source][t - e.delay] for e in graph.into(name) if t >= e.delay),
+                np.zeros((samples, node.weight.shape[1] if isinstance(node, Dense) else 1)),
+            )
+            if isinstance(node, Dense):
+                bias = 0.0 if node.bias is None else node.bias.astype(np.float64)
+                out[name][t] = drive @ node.weight.astype(np.float64).T + bias
+                continue
+            c = node.coefficients(graph.dt)  # type: ignore[union-attr]
+            keep, keep_i = np.round(c.decay, 12), np.round(c.decay_syn, 12)
+            i[name] = keep_i * i[name] + drive
+            v[name] = keep * v[name] + c.gain * i[name]
+            a[name] = c.decay_adapt * a[name]
+            if not c.fires:
+                out[name][t] = v[name]
+                continue
+            s = v[name] >= c.threshold + a[name]
+            v[name] = np.where(s, 0 if c.hard else v[name] - c.threshold - a[name], v[name])
+            a[name] += c.beta * s
+            out[name][t] = s
+    return out
+
+
+def dyadic(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Return multiples of 1/64 up to 1, of which one is 1: exact at scale 128."""
+    w = rng.integers(-40, 64, shape) / 64
+    w.flat[0] = 1.0
+    return w
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 10**6))
+def test_a_network_that_integers_can_hold_fires_exactly_as_in_floats(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, second = (
+        IF(threshold=float(rng.choice([0.5, 0.75, 1.0])), reset=rng.choice(["soft", "hard"]))
+        for _ in range(2)
+    )
+    bias = rng.integers(-8, 16, 4) / 64 if seed % 2 else None
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(5,)),
+            "w1": Dense(weight=dyadic(rng, 4, 5), bias=bias),
+            "a": first,
+            "w2": Dense(weight=dyadic(rng, 4, 4)),
+            "b": second,
+            "back": Dense(weight=dyadic(rng, 4, 4)),
+            "w3": Dense(weight=dyadic(rng, 2, 4)),
+            "out": LI(tau=HALF),
+        },
+        edges=(
+            Edge("x", "w1"),
+            Edge("w1", "a", Ticks(int(rng.integers(3)))),
+            Edge("a", "w2", Ticks(int(rng.integers(2)))),
+            Edge("w2", "b"),
+            Edge("a", "b"),
+            Edge("b", "back", Ticks(int(rng.integers(2, 4)))),
+            Edge("back", "a"),
+            Edge("b", "w3"),
+            Edge("w3", "out"),
+        ),
+        dt=DT,
+    )
+    ticks = 7  # so many halvings of a weight unit leave the read-out integers
+    x = rng.random((ticks, 3, 5)) < 0.5
+    wanted = in_floats(graph, x)
+    program = lower(graph)
+    record = reference.run(program, {"x": to_events(x)}, ticks)
+    for name in ("a", "b"):
+        assert np.array_equal(to_raster(record.spikes[name]), wanted[name]), name
+    got = reference.to_float(program, "out", record.values["out"])
+    assert np.array_equal(got, wanted["out"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 10**6))
+def test_with_a_leak_the_first_spike_is_early_by_at_most_one_weight_unit(seed: int) -> None:
+    """Membranes between two multiples of 64 are what Lava's threshold cannot tell apart."""
+    rng = np.random.default_rng(seed)
+    neuron = [
+        ALIF(leak=0.5, threshold=0.25, beta=0.125, rho=0.5, reset="soft"),
+        ALIF(leak=0.5, threshold=0.375, reset="hard"),
+        LIF(tau=HALF, threshold=0.75, tau_syn=HALF, reset="hard"),
+        LIF(tau=HALF, threshold=1.0, reset="soft"),
+    ][seed % 4]
+    w = dyadic(rng, 6, 5)
+    graph, x = one(neuron, w), rng.random((7, 4, 5)) < 0.4
+    program = lower(graph)
+    unit = 1 / program["n"].scale
+    watched = in_floats(one(LI(tau=HALF), w * (0.5 if isinstance(neuron, ALIF) else 1)), x)["n"]
+    wanted = in_floats(graph, x)["n"]
+    got = to_raster(reference.run(program, {"x": to_events(x)}, 7).spikes["n"])
+    early = np.argwhere(got.cumsum(0) * (wanted.cumsum(0) == 0) == 1)
+    late = (wanted.cumsum(0) > 0) & (got.cumsum(0) == 0)
+    assert not late.any()
+    if neuron.coefficients(DT).decay_syn == 0:
+        for t, b, n in early[early[:, 0] == got.argmax(0)[early[:, 1], early[:, 2]]]:
+            assert 0 < neuron.threshold - watched[t, b, n] < unit
+
+
+def silent(graph: Graph) -> Mapping[str, Events]:
+    return {"x": to_events(np.zeros((6, 1, graph.size("x")), bool))}
+
+
+def test_a_delayed_bias_sets_in_late() -> None:
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(1,)),
+            "w": Dense(weight=np.ones((1, 1)), bias=np.ones(1)),
+            "n": LI(tau=math.inf),
+        },
+        edges=(Edge("x", "w"), Edge("w", "n", Ticks(2))),
+        dt=DT,
+    )
+    program = lower(graph)
+    v = reference.run(program, silent(graph), 6).values["n"]
+    assert reference.to_float(program, "n", v)[:, 0, 0].tolist() == [0, 0, 1, 2, 3, 4]

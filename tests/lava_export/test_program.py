@@ -1,0 +1,165 @@
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lava_export.program import (
+    Connection,
+    LoihiProgram,
+    Population,
+    ProgramError,
+    integers,
+    load_program,
+    pack,
+    save_program,
+    stimulus,
+    unpack,
+)
+from neuro.spikes import to_events
+
+
+def program() -> LoihiProgram:
+    return LoihiProgram(
+        populations=(
+            Population(name="x", kind="input", shape=(1, 3, 3)),
+            Population(name="conv/1", kind="alif", shape=(2, 2, 2), lag=1, scale=12.5),
+            Population(name="out", kind="li", shape=(2,), lag=2, bias_mant=integers([3, -4])),
+        ),
+        connections=(
+            Connection(
+                name="conv",
+                source="x",
+                target="conv/1",
+                kind="conv",
+                weight=integers(np.arange(8).reshape(2, 1, 2, 2)),
+                shape=(1, 3, 3),
+            ),
+            Connection(
+                name="fc",
+                source="conv/1",
+                target="out",
+                kind="dense",
+                weight=integers(np.ones((2, 8)) * 2),
+                extra=3,
+            ),
+        ),
+    )
+
+
+def same(one: LoihiProgram, other: LoihiProgram) -> bool:
+    pairs = [
+        *zip(one.populations, other.populations, strict=True),
+        *zip(one.connections, other.connections, strict=True),
+    ]
+    return all(
+        np.array_equal(getattr(a, f.name), getattr(b, f.name))
+        and type(getattr(a, f.name)) is type(getattr(b, f.name))
+        for a, b in pairs
+        for f in fields(a)
+    )
+
+
+def test_a_program_comes_back_from_a_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "program.npz"
+    save_program(path, program())
+    assert same(load_program(path), program())
+    assert [p.name for p in tmp_path.iterdir()] == ["program.npz"]  # nothing temporary stays
+
+
+@pytest.mark.parametrize("kept", [0, 10, 300, 0.5, 0.99])
+def test_a_file_cut_short_is_named_with_the_cure(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "program.npz"
+    save_program(path, program())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept if kept > 1 else kept * len(whole))])
+    with pytest.raises(ProgramError, match=r"program\.npz: cut short.*neuro export"):
+        load_program(path)
+
+
+def test_another_file_is_no_program(tmp_path: Path) -> None:
+    path = tmp_path / "other.npz"
+    np.savez(path, weights=np.zeros(3))
+    with pytest.raises(ProgramError, match="not a LoihiProgram"):
+        load_program(path)
+    with pytest.raises(FileNotFoundError):
+        load_program(tmp_path / "nothing.npz")
+
+
+def test_another_version_is_told(tmp_path: Path) -> None:
+    arrays = pack(program())
+    meta = str(arrays["meta"]).replace('"version": 1', '"version": 7')
+    with pytest.raises(ProgramError, match="has version 7, this neuro reads 1; lower"):
+        unpack({**arrays, "meta": np.array(meta)})
+    path = tmp_path / "program.npz"
+    np.savez(path, **{**arrays, "meta": np.array(meta)})
+    with pytest.raises(ProgramError, match="version 7"):
+        load_program(path)
+
+
+def test_the_arrays_of_a_program_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        program()["out"].bias_mant[0] = 1
+
+
+def test_lags_and_extra_steps_give_the_delay_in_ticks() -> None:
+    p = program()
+    assert [p.delay(c) for c in p.connections] == [0, 3]
+    assert p.latency == 2
+    assert [p[n].size for n in ("x", "conv/1", "out")] == [9, 8, 2]
+    assert p.connections[0].out_shape == (2, 2, 2)
+
+
+def test_all_that_does_not_fit_is_told_at_once() -> None:
+    x, conv, out = program().populations
+    one, two = program().connections
+    with pytest.raises(ProgramError) as e:
+        LoihiProgram(
+            populations=(x, replace(conv, lag=0), replace(out, shape=(3,)), replace(x)),
+            connections=(
+                one,
+                two,
+                replace(two, target="ou"),
+                replace(two, extra=-1, name="early"),
+            ),
+        )
+    told = str(e.value).splitlines()
+    assert told[1] == "x: the name is used twice"
+    assert "connection conv: extra = 0 with lags 0 and 0 reaches into the future" not in told
+    assert any(
+        "connection fc: maps 8 to 2 neurons, but conv/1 has 8 and out has 3" in t for t in told
+    )
+    assert any("no population 'ou'; there are x, conv/1, out, x" in t for t in told)
+    assert any("connection early: extra = -1" in t and "into the future" in t for t in told)
+
+
+def test_the_stock_neuron_takes_no_more_than_it_has() -> None:
+    x, *_ = program().populations
+    for change in ({"hard": False}, {"bias_mant": integers(3)}, {"dv": integers([1, 2])}):
+        lif = replace(Population(name="n", kind="lif", shape=(2,)), **change)
+        with pytest.raises(ProgramError, match=r"n: a lif has hard reset.*kind alif"):
+            LoihiProgram(populations=(x, lif), connections=())
+
+
+def test_a_stimulus_becomes_rasters_that_are_silent_after_its_end() -> None:
+    raster = np.zeros((2, 3, 9), bool)
+    raster[1, 2, 4] = True
+    out = stimulus(program(), {"x": to_events(raster)}, 5)
+    assert out["x"].shape == (5, 3, 9)
+    assert np.argwhere(out["x"]).tolist() == [[1, 2, 4]]
+
+
+def test_a_stimulus_that_does_not_fit_is_refused_with_every_reason() -> None:
+    graded = to_events(np.full((2, 1, 8), 0.5, np.float32))
+    with pytest.raises(ProgramError) as e:
+        stimulus(program(), {"x": graded, "y": to_events(np.ones((2, 2, 1), bool))}, 1)
+    text = str(e.value)
+    assert "y: not an input; there are x" in text
+    assert (
+        "spikes of (ticks, samples, neurons) (2, 1, 8) do not fit 1 ticks of 9 neurons" in text
+    )
+    assert "16 spikes are not 1 (first 0.5)" in text
+    assert "neuro.codes.rate" in text
+    assert "differ in their number of samples" in text
+    with pytest.raises(ProgramError, match="input x: no spikes given"):
+        stimulus(program(), {}, 1)

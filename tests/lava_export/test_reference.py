@@ -1,0 +1,239 @@
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, strategies as st
+
+from lava_export.program import Connection, LoihiProgram, Population, ProgramError, integers
+from lava_export.reference import State, drive, feed_forward_order, run, step, to_float
+from neuro.spikes import to_events, to_raster
+
+M = 2**23
+
+
+def slow_step(p: dict[str, int], u: int, v: int, a: int, x: int) -> tuple[int, int, int, int]:
+    """One neuron, one tick, in Python integers: sections of the equation one by one."""
+
+    def trunc(number: int) -> int:
+        return number // 4096 if number >= 0 else -(-number // 4096)
+
+    u = trunc(u * (4096 - (p["du"] + 1))) + x * 64
+    if u > M:
+        u -= 2 * M
+    elif u <= -M:
+        u += 2 * M
+    v = trunc(v * (4096 - p["dv"])) + u + p["bias_mant"] * 2 ** p["bias_exp"]
+    v = max(1 - M, min(M - 1, v))
+    a = trunc(a * (4096 - p["da"]))
+    threshold = p["vth"] * 64 + a
+    if v <= threshold:
+        return 0, u, v, a
+    v = 0 if p["hard"] else v - threshold - 64
+    return 1, u, v, min(a + p["beta"] * 64, M - 1)
+
+
+parameters = st.fixed_dictionaries(
+    {
+        "du": st.sampled_from([0, 1, 2048, 4094, 4095]) | st.integers(0, 4095),
+        "dv": st.sampled_from([0, 1, 2048, 4095]) | st.integers(0, 4095),
+        "da": st.sampled_from([0, 4095]) | st.integers(0, 4095),
+        "vth": st.sampled_from([0, 1, 131071]) | st.integers(0, 131071),
+        "beta": st.sampled_from([0, 1, 131071]) | st.integers(0, 2000),
+        "bias_mant": st.sampled_from([-4096, 0, 4095]) | st.integers(-4096, 4095),
+        "bias_exp": st.integers(0, 7),
+        "hard": st.integers(0, 1),
+    }
+)
+state = st.sampled_from([0, 1, -1, M - 1, 1 - M]) | st.integers(1 - M, M - 1)
+inputs = st.sampled_from([0, 1, -1, M // 64, -M // 64, 3 * M // 64]) | st.integers(
+    -300000, 300000
+)
+
+
+@given(
+    parameters, state, state, st.integers(0, M - 1), st.lists(inputs, min_size=1, max_size=6)
+)
+def test_the_batched_step_is_the_equation_in_python_integers(
+    p: dict[str, int], u: int, v: int, a: int, xs: list[int]
+) -> None:
+    hard = bool(p["hard"])
+    arrays = {k: integers(value) for k, value in p.items() if k != "hard"}
+    population = Population(name="n", kind="alif", shape=(1,), hard=hard, **arrays)
+    now = State(*(np.array([[value]], np.int64) for value in (u, v, a)))
+    for x in xs:
+        s, now = step(population, now, np.array([[x]], np.int64))
+        fired, u, v, a = slow_step(p, u, v, a, x)
+        assert (int(s[0, 0]), *(int(value[0, 0]) for value in now)) == (fired, u, v, a)
+
+
+@pytest.mark.parametrize(
+    ("v", "dv", "after"),
+    [(7, 2048, 3), (-7, 2048, -3), (1, 1, 0), (-1, 1, 0), (4096, 4095, 1), (-4097, 4095, -1)],
+)
+def test_decay_rounds_towards_zero_on_both_sides(v: int, dv: int, after: int) -> None:
+    n = Population(name="n", kind="li", shape=(1,), dv=integers(dv))
+    zero = np.zeros((1, 1), np.int64)
+    out, _ = step(n, State(zero, zero + v, zero), zero)
+    assert out.item() == after
+
+
+def test_u_wraps_once_and_v_stops_at_its_ends() -> None:
+    n = Population(name="n", kind="li", shape=(1,))
+    zero = np.zeros((1, 1), np.int64)
+    rest = State(zero, zero, zero)
+    for x, u in ((M // 64, M), (M // 64 + 1, 64 - M), (-M // 64, M), (3 * M // 64 + 1, M + 64)):
+        _, after = step(n, rest, zero + x)
+        assert after.u.item() == u
+    _, after = step(n, State(zero, zero + M - 1, zero), zero + 5)
+    assert after.v.item() == M - 1
+    _, after = step(n, State(zero, zero + 1 - M, zero), zero - 5)
+    assert after.v.item() == 1 - M
+
+
+def test_a_neuron_at_its_threshold_waits_and_one_above_fires() -> None:
+    zero = np.zeros((1, 1), np.int64)
+    for bias, fires in ((64, False), (65, True)):
+        n = Population(
+            name="n", kind="lif", shape=(1,), vth=integers(1), bias_mant=integers(bias)
+        )
+        s, _ = step(n, State(zero, zero, zero), zero)
+        assert s.item() is fires
+
+
+@given(st.integers(0, 10**6))
+def test_synapses_are_torchs_in_every_layout(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    k, s, p = rng.integers(1, 4, 2), rng.integers(1, 3, 2), rng.integers(0, 3, 2)
+    shape = (2, *(int(n) for n in rng.integers(4, 8, 2)))
+    weight = integers(2 * rng.integers(-128, 128, (3, 2, *k)))
+    c = Connection(
+        name="c",
+        source="x",
+        target="y",
+        kind="conv",
+        weight=weight,
+        shape=shape,
+        stride=(int(s[0]), int(s[1])),
+        padding=(int(p[0]), int(p[1])),
+    )
+    x = rng.random((3, c.in_size)) < 0.5
+    image = torch.as_tensor(x.reshape(3, *shape).astype(np.float64))
+    wanted = F.conv2d(
+        image, torch.as_tensor(weight.astype(np.float64)), stride=c.stride, padding=c.padding
+    )
+    assert wanted.shape[1:] == c.out_shape
+    assert np.array_equal(drive(c)(x), wanted.flatten(1).numpy())
+    dense = replace(
+        c, kind="dense", weight=integers(2 * rng.integers(-128, 128, (4, c.in_size)))
+    )
+    assert np.array_equal(drive(dense)(x), x @ dense.weight.T)
+    identity = replace(c, kind="identity", weight=integers(2 * rng.integers(-9, 9, c.in_size)))
+    assert np.array_equal(drive(identity)(x), x * identity.weight)
+
+
+def test_sums_beyond_float32_are_exact_too() -> None:
+    weight = integers(np.full((1, 100_000), 254))
+    weight = integers(np.where(np.arange(100_000) % 2, 254, 252)[None])
+    c = Connection(name="c", source="x", target="y", kind="dense", weight=weight)
+    x = np.ones((1, 100_000), bool)
+    assert drive(c)(x).item() == 25_300_000
+
+
+def ring(delay: int) -> LoihiProgram:
+    """One input spike starts a neuron that then wakes itself after ``delay`` ticks."""
+    return LoihiProgram(
+        populations=(
+            Population(name="x", kind="input", shape=(1,)),
+            Population(name="n", kind="lif", shape=(1,), lag=1, vth=integers(1)),
+            Population(name="out", kind="li", shape=(1,), lag=2, scale=2.0),
+        ),
+        connections=tuple(
+            Connection(
+                name=name,
+                source=source,
+                target=target,
+                kind="identity",
+                weight=integers(2),
+                extra=extra,
+            )
+            for name, source, target, extra in (
+                ("in", "x", "n", 0),
+                ("loop", "n", "n", delay - 1),
+                ("read", "n", "out", 0),
+            )
+        ),
+    )
+
+
+def test_a_loop_rings_with_its_delay_and_layers_share_the_tick() -> None:
+    x = np.zeros((9, 1, 1), bool)
+    x[1] = True
+    record = run(ring(3), {"x": to_events(x)}, 9)
+    assert record.executor == "integers"
+    assert record.spikes["n"].tick.tolist() == [1, 4, 7]
+    v = record.values["out"]
+    assert v.dtype == np.int64
+    assert v[:, 0, 0].tolist() == [0, 128, 128, 128, 256, 256, 256, 384, 384]
+    assert to_float(ring(3), "out", v)[8, 0, 0] == 3.0
+
+
+def test_sources_come_first_whatever_the_order_they_are_listed_in() -> None:
+    program = ring(3)
+    turned = LoihiProgram(
+        populations=program.populations[::-1], connections=program.connections
+    )
+    assert feed_forward_order(turned) == ["x", "n", "out"]
+
+
+def test_samples_do_not_depend_on_their_company() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.random((6, 150, 1)) < 0.4  # more than two chunks
+    whole = run(ring(2), {"x": to_events(x)}, 6)
+    alone = run(ring(2), {"x": to_events(x[:, 140:141])}, 6)
+    assert np.array_equal(
+        to_raster(whole.spikes["n"])[:, 140:141], to_raster(alone.spikes["n"])
+    )
+    assert np.array_equal(whole.values["out"][:, 140:141], alone.values["out"])
+
+
+def test_a_wrong_stimulus_is_refused() -> None:
+    with pytest.raises(ProgramError, match="no spikes given"):
+        run(ring(2), {}, 3)
+
+
+def test_two_hundred_digits_through_two_convolutions_take_seconds() -> None:
+    rng = np.random.default_rng(0)
+    program = LoihiProgram(
+        populations=(
+            Population(name="x", kind="input", shape=(1, 28, 28)),
+            Population(name="a", kind="lif", shape=(8, 24, 24), lag=1, vth=integers(300)),
+            Population(name="b", kind="lif", shape=(16, 10, 10), lag=2, vth=integers(900)),
+        ),
+        connections=(
+            Connection(
+                name="conv1",
+                source="x",
+                target="a",
+                kind="conv",
+                weight=integers(2 * rng.integers(-60, 100, (8, 1, 5, 5))),
+                shape=(1, 28, 28),
+            ),
+            Connection(
+                name="conv2",
+                source="a",
+                target="b",
+                kind="conv",
+                weight=integers(2 * rng.integers(-60, 80, (16, 8, 6, 6))),
+                shape=(8, 24, 24),
+                stride=(2, 2),
+            ),
+        ),
+    )
+    x = to_events(rng.random((8, 200, 784)) < 0.15)
+    start = time.perf_counter()
+    record = run(program, {"x": x}, 8)
+    assert time.perf_counter() - start < 4  # 1,000 digits in 20 s, on a busy machine
+    assert all(len(e.tick) > 1000 for e in record.spikes.values())

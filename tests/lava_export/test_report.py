@@ -1,0 +1,110 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lava_export import reference
+from lava_export.lower import lower
+from lava_export.report import compare, scaling_table
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.neurons import LI, LIF
+from neuro.spikes import to_events, to_raster
+from neuro.units import Seconds, Ticks
+
+GRAPH = Graph(
+    nodes={
+        "x": Input(shape=(2,)),
+        "w": Dense(weight=np.array([[1.0, 0.3], [-0.5, 0.7]])),
+        "n": LIF(tau=0.01, threshold=0.8),
+        "r": Dense(weight=np.eye(2)),
+        "out": LI(tau=0.02),
+    },
+    edges=(Edge("x", "w", Ticks(2)), Edge("w", "n"), Edge("n", "r"), Edge("r", "out")),
+    dt=Seconds(1e-3),
+)
+
+
+def test_the_table_says_what_rounding_changed() -> None:
+    program = lower(GRAPH)
+    n, out = scaling_table(GRAPH, program)
+    assert [n["layer"], out["layer"]] == ["n", "out"]
+    assert [n["kind"], out["kind"]] == ["alif", "li"]
+    assert (n["lag"], n["extra"], out["lag"], out["extra"]) == (0, 1, 1, 0)
+    weight = np.array([[1.0, 0.3], [-0.5, 0.7]])
+    error = program.connections[0].weight / program["n"].scale - np.float32(weight)
+    assert n["weight_error_max"] == pytest.approx(np.abs(error).max())
+    assert n["weight_error_rms"] == pytest.approx(np.sqrt((error**2).mean()))
+    assert 0 <= n["threshold_error"] < 1 / program["n"].scale
+    assert n["decay_error"] == pytest.approx(abs(4096 - 390 - 4096 * np.exp(-0.1)) / 4096)
+    assert out["weight_error_max"] == out["threshold_error"] == 0
+    assert 0 < n["head_room"] < 1
+    assert (n["weight_min"], n["weight_max"]) == (
+        program.connections[0].weight.min(),
+        program.connections[0].weight.max(),
+    )
+
+
+def records() -> tuple[reference.Record, reference.Record]:
+    x = np.random.default_rng(0).random((12, 3, 2)) < 0.5
+    record = reference.run(lower(GRAPH), {"x": to_events(x)}, 12)
+    raster = to_raster(record.spikes["n"])
+    raster[7, 2, 1] = 1 - raster[7, 2, 1]
+    raster[9, 0, 0] = 1 - raster[9, 0, 0]
+    values = record.values["out"].copy()
+    values[8, 2, 1] += 1
+    return record, replace(
+        record,
+        executor="lava",
+        spikes={**record.spikes, "n": to_events(raster)},
+        values={"out": values},
+    )
+
+
+def test_equal_records_have_no_mismatch() -> None:
+    record, _ = records()
+    told = compare(record, replace(record, executor="lava"))
+    assert told["mismatches"] == 0
+    assert told["first"] is None
+    assert set(told["layers"]) == {"x", "n", "out"}
+    assert told["layers"]["n"]["spikes"] == len(record.spikes["n"].tick) > 0
+    assert told["layers"]["out"] == {"spikes": 0, "mismatches": 0, "first": None}
+
+
+def test_a_mismatch_names_layer_neuron_tick_and_cause() -> None:
+    told = compare(*records(), lower(GRAPH))
+    assert {n: layer["mismatches"] for n, layer in told["layers"].items()} == {
+        "x": 0, "n": 2, "out": 1,
+    }  # fmt: skip
+    assert told["mismatches"] == 3
+    first = told["first"]
+    assert (first["layer"], first["neuron"], first["tick"], first["sample"]) == ("n", 1, 7, 2)
+    assert first["cause"].startswith("reference ")
+    assert "; after it u = " in first["cause"]
+    assert "wrapped" not in first["cause"]
+    assert told["layers"]["out"]["first"]["tick"] == 8
+    assert "u = " not in compare(*records())["first"]["cause"]
+
+
+def test_a_state_at_its_limit_is_named_as_the_cause() -> None:
+    program = lower(GRAPH)
+    program = replace(
+        program,
+        populations=tuple(
+            replace(p, bias_mant=np.array([4095]), bias_exp=np.array([7]))
+            if p.name == "out"
+            else p
+            for p in program.populations
+        ),
+    )
+    x = np.zeros((60, 1, 2), bool)
+    record = reference.run(program, {"x": to_events(x)}, 60)
+    values = record.values["out"].copy()
+    values[59] -= 1
+    told = compare(record, replace(record, executor="lava", values={"out": values}), program)
+    assert "wrapped or saturated at 2^23" in told["first"]["cause"]
+
+
+def test_records_of_different_runs_are_not_compared() -> None:
+    record, other = records()
+    with pytest.raises(ValueError, match=r"\(12, 3\) and \(11, 3\) cannot be compared"):
+        compare(record, replace(other, ticks=11))

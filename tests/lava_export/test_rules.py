@@ -1,0 +1,181 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from lava_export.program import Connection, LoihiProgram, Population, integers
+from lava_export.reference import steps
+from lava_export.rules import RuleBreach, check, worst_case
+
+
+def program(weight: Any = ((2, -2),), extra: int = 0, **neuron: Any) -> LoihiProgram:
+    w = integers(weight)
+    kind = neuron.pop("kind", "alif")
+    return LoihiProgram(
+        populations=(
+            Population(name="x", kind="input", shape=(w.shape[1],)),
+            Population(name="n", kind=kind, shape=(w.shape[0],), lag=1, **neuron),
+        ),
+        connections=(
+            Connection(name="w", source="x", target="n", kind="dense", weight=w, extra=extra),
+        ),
+    )
+
+
+def breaches(p: LoihiProgram, chip: str = "loihi1", ticks: int | None = None) -> list[str]:
+    try:
+        check(p, chip, ticks)
+    except RuleBreach as breach:
+        return breach.breaches
+    return []
+
+
+def test_the_limits_themselves_are_allowed() -> None:
+    p = program(
+        ((-256, 254),), extra=62, vth=integers(131071), du=integers(0), dv=integers(4095),
+        bias_mant=integers(-4096), bias_exp=integers(7),
+    )  # fmt: skip
+    assert breaches(p, ticks=5) == []
+    assert breaches(program(bias_mant=integers(4095), da=integers(4095))) == []
+
+
+@pytest.mark.parametrize("bad", [255, 256, -258, 3])
+def test_weights_have_8_bits_a_sign_and_are_even(bad: int) -> None:
+    (told,) = breaches(program(((2, bad),)))
+    assert told.startswith("weights have 8 bits and a sign: w: 1 weights like ")
+    assert f"like {bad}, allowed are even numbers from -256 to 254" in told
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule", "allowed"),
+    [
+        ("vth", 131072, "thresholds have 17 bits", "0..131071"),
+        ("vth", -1, "thresholds have 17 bits", "0..131071"),
+        ("du", -1, "decays have 12 bits", "0..4095"),
+        ("dv", 4096, "decays have 12 bits", "0..4095"),
+        ("da", 4096, "decays have 12 bits", "0..4095"),
+        (
+            "bias_mant",
+            4096,
+            "biases have a 13 bit mantissa and a 3 bit exponent",
+            "-4096..4095",
+        ),
+        (
+            "bias_mant",
+            -4097,
+            "biases have a 13 bit mantissa and a 3 bit exponent",
+            "-4096..4095",
+        ),
+        ("bias_exp", 8, "biases have a 13 bit mantissa and a 3 bit exponent", "0..7"),
+        ("bias_exp", -1, "biases have a 13 bit mantissa and a 3 bit exponent", "0..7"),
+    ],
+)
+def test_every_register_has_its_width(field: str, value: int, rule: str, allowed: str) -> None:
+    told = [b for b in breaches(program(**{field: integers(value)})) if b.startswith(rule)]
+    assert told[0].startswith(f"{rule}: n: {field} = {value}, allowed is {allowed}; ")
+
+
+def test_a_rise_of_the_threshold_has_17_bits_too() -> None:
+    told = breaches(program(beta=integers(131072), da=integers(4000)), "loihi2")
+    assert any("thresholds have 17 bits: n: beta = 131072" in b for b in told)
+
+
+def test_a_spike_waits_at_most_62_steps() -> None:
+    (told,) = breaches(program(extra=63))
+    assert told.startswith(
+        "a spike waits at most 62 steps: w: a spike from x to n waits 63 steps"
+    )
+    assert "shorten the delay" in told
+
+
+def test_the_axons_of_a_neuron_fit_one_core() -> None:
+    wide = program(np.full((1, 4097), 2), kind="lif")
+    (told,) = breaches(wide)
+    assert told.startswith("the axons of a neuron fit one core: n: a neuron listens to 4097 ")
+    assert "a core takes 4096; pool or convolve first" in told
+    assert breaches(wide, "loihi2") == []
+    assert breaches(program(np.full((1, 4096), 2), kind="lif")) == []
+    sparse = np.zeros((2, 5000), int)
+    sparse[:, :4000] = 2
+    assert breaches(program(sparse, kind="lif")) == []  # weights of zero need no axon
+
+
+def test_only_a_programmable_chip_resets_softly_or_adapts() -> None:
+    p = program(hard=False, beta=integers(3), da=integers(100))
+    soft, adapts = breaches(p)
+    assert "n: soft reset, Loihi 1 sets v to 0; train with reset='hard'" in soft
+    assert "n: beta > 0 adapts the threshold, Loihi 1 cannot; use beta=0" in adapts
+    assert breaches(p, "loihi2") == []
+    assert breaches(program(bias_mant=integers(5))) == []  # hard reset with a bias: it can
+
+
+def test_sums_that_can_reach_2_to_the_23_are_told_with_neuron_and_cure() -> None:
+    w = np.full((3, 600), 2)
+    w[2] = 250  # 600 x 250 x 64 = 9.6e6
+    told = breaches(program(w, kind="lif"))
+    assert [b.split(": ")[:2] for b in told] == [["worst case sums stay below 2^23", "n"]] * 2
+    assert "u of neuron 2 can reach 9.6e+06, which is 1.14 times 2^23" in told[0]
+    assert "use lower(graph, ticks=...)" in told[0]
+    assert breaches(program(w - 4, kind="lif")) != []
+    assert breaches(program(-w, kind="lif")) != []
+    w[2, 300:] = -250  # what cancels is no matter: either half may come alone
+    assert breaches(program(w, kind="lif")) == []
+
+
+def test_a_leak_sums_up_over_ticks() -> None:
+    w = np.full((1, 60), 250)  # 0.96e6 a tick
+    slow = program(w, kind="li", dv=integers(205))
+    assert "v of neuron 0 can reach 1.918e+07" in breaches(slow)[0]
+    assert breaches(slow, ticks=9) == []
+    assert len(breaches(slow, ticks=20)) == 1
+    keeps = program(w, kind="li")  # no leak: a single tick is judged, or the ticks given
+    assert breaches(keeps) == []
+    assert breaches(keeps, ticks=8) == []
+    assert "v of neuron 0 can reach 8.64e+06" in breaches(keeps, ticks=9)[0]
+
+
+def test_a_reset_bounds_v_upwards_but_not_downwards() -> None:
+    up = program(np.full((1, 60), 250), kind="lif", vth=integers(100))
+    assert breaches(up, ticks=1000) == []
+    assert len(breaches(program(np.full((1, 60), -250), kind="lif"), ticks=1000)) == 1
+    soft = program(np.full((1, 60), 250), hard=False, vth=integers(100))  # falls behind
+    assert len(breaches(soft, "loihi2", ticks=1000)) == 1
+
+
+def test_every_breach_of_every_rule_is_told_at_once() -> None:
+    p = program(((3, 2),), extra=70, vth=integers(200000), dv=integers(5000))
+    rules = {b.split(":")[0] for b in breaches(p)}
+    assert rules == {
+        "weights have 8 bits and a sign",
+        "thresholds have 17 bits",
+        "decays have 12 bits",
+        "a spike waits at most 62 steps",
+    }
+    with pytest.raises(ValueError, match="no chip 'loihi3'; there are loihi1, loihi2"):
+        check(p, "loihi3")
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10**6))
+def test_no_stimulus_leaves_the_worst_case(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    p = program(
+        2 * rng.integers(-100, 100, (4, 6)),
+        kind=rng.choice(["alif", "li"]),
+        hard=bool(rng.integers(2)),
+        vth=integers(rng.integers(0, 300, 4)),
+        du=integers(rng.choice([200, 2000, 4095])),
+        dv=integers(rng.choice([0, 300, 3000])),
+        da=integers(rng.integers(0, 2000)),
+        beta=integers(rng.integers(0, 200)),
+        bias_mant=integers(rng.integers(-100, 100, 4)),
+        bias_exp=integers(rng.integers(0, 7)),
+    )
+    n, ticks = p["n"], 25
+    peak = worst_case(n, p.connections, ticks)
+    x = rng.random((ticks, 30, 6)) < rng.random((1, 30, 6))
+    x[:, 0], x[:, 1] = p.connections[0].weight[0] > 0, p.connections[0].weight[0] < 0
+    for tick in steps(p, {"x": x}, ticks):
+        for state, bound in zip(tick.states["n"], peak, strict=True):
+            assert (np.abs(state) <= bound + 1e-6).all()

@@ -1,0 +1,234 @@
+"""The integer reference against real Lava, bit for bit, and Lava that is missing or fails."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lava_export import reference, run as module
+from lava_export.program import Connection, LoihiProgram, Population, ProgramError, integers
+from lava_export.run import LavaFailed, LavaMissing, available, interpreter, run
+from neuro.record import Record
+from neuro.spikes import Events, to_events
+from neuro.units import Seconds
+
+
+def same(one: Record, other: Record) -> None:
+    assert one.spikes.keys() == other.spikes.keys()
+    assert one.values.keys() == other.values.keys()
+    for name, events in one.spikes.items():
+        for a, b in zip(events, other.spikes[name], strict=True):
+            assert np.array_equal(a, b), name
+    for name, values in one.values.items():
+        assert np.array_equal(values, other.values[name]), name
+
+
+def even(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return integers(2 * rng.integers(-128, 128, shape))
+
+
+class Builder:
+    """Collects populations and connections with random parameters."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.lag: dict[str, int] = {}
+        self.parts: list[Population] = []
+        self.links: list[Connection] = []
+
+    def add(self, name: str, kind: Any, shape: tuple[int, ...], lag: int, **more: Any) -> None:
+        self.lag[name] = lag
+        self.parts.append(Population(name=name, kind=kind, shape=shape, lag=lag, **more))
+
+    def link(self, source: str, target: str, delay: int = 0, **more: Any) -> None:
+        """Connect; ``delay`` is that of the graph."""
+        extra = self.lag[target] - self.lag[source] + delay - 1
+        name = f"{source}->{target}"
+        self.links.append(
+            Connection(name=name, source=source, target=target, extra=extra, **more)
+        )
+
+    def lif(self) -> dict[str, Any]:
+        rng = self.rng
+        return {
+            "du": integers(rng.choice([0, 700, 4095])),
+            "dv": integers(rng.choice([0, 300, 4095])),
+            "vth": integers(rng.choice([0, 150, 600])),
+        }
+
+    def alif(self, n: int) -> dict[str, Any]:
+        rng = self.rng
+        return {
+            "du": integers(rng.choice([0, 900, 4095], n)),
+            "dv": integers(rng.integers(0, 4096, n)),
+            "vth": integers(rng.integers(0, 500, n)),
+            "da": integers(rng.integers(0, 4096, n)),
+            "beta": integers(rng.integers(0, 300, n)),
+            "bias_mant": integers(rng.integers(-4096, 4096, n)),
+            "bias_exp": integers(rng.integers(0, 4, n)),
+            "hard": bool(rng.integers(2)),
+            "bias_after": int(rng.integers(3)),
+        }
+
+    def program(self) -> LoihiProgram:
+        return LoihiProgram(populations=tuple(self.parts), connections=tuple(self.links))
+
+
+def every_topology(seed: int) -> LoihiProgram:
+    """Return images through convolutions, a residual, delays, loops, dense, read-outs."""
+    b = Builder(seed)
+    rng = b.rng
+    b.add("x", "input", (2, 6, 5), 0)
+    b.add("conv", "lif", (3, 3, 5), 1, **b.lif())
+    b.link(
+        "x", "conv", kind="conv", weight=even(rng, 3, 2, 2, 3), shape=(2, 6, 5),
+        stride=(2, 1), padding=(0, 1),
+    )  # fmt: skip
+    b.add("same", "alif", (3, 3, 5), 2, **b.alif(45))
+    b.link(
+        "conv", "same", kind="conv", weight=even(rng, 3, 3, 3, 3), shape=(3, 3, 5),
+        padding=(1, 1),
+    )  # fmt: skip
+    b.link("conv", "same", 1, kind="identity", weight=even(rng, 45))
+    b.add("fc", "alif", (4,), 3, **b.alif(4))
+    b.link("same", "fc", kind="dense", weight=even(rng, 4, 45))
+    b.link("x", "fc", kind="dense", weight=even(rng, 4, 60))  # a short cut that waits
+    b.link("fc", "fc", 1, kind="dense", weight=even(rng, 4, 4))
+    b.add("back", "lif", (4,), 4, **b.lif())
+    b.link("fc", "back", 3, kind="dense", weight=even(rng, 4, 4))
+    b.link("back", "fc", 2, kind="dense", weight=integers(np.full((4, 4), 254)))
+    b.add("out", "li", (3,), 4, du=integers(900), dv=integers([0, 200, 4095]),
+          bias_mant=integers([5, 0, -7]), bias_exp=integers(3), bias_after=2)  # fmt: skip
+    b.link("fc", "out", kind="dense", weight=even(rng, 3, 4))
+    return b.program()
+
+
+def random_input(
+    program: LoihiProgram, seed: int, ticks: int, samples: int
+) -> dict[str, Events]:
+    rng = np.random.default_rng(seed)
+    return {"x": to_events(rng.random((ticks, samples, program["x"].size)) < 0.4)}
+
+
+@pytest.mark.lava
+@pytest.mark.skipif(not available(), reason="lava-nc is not installed: make setup")
+@pytest.mark.parametrize("seed", range(4))
+def test_lava_computes_the_reference_bit_for_bit(seed: int) -> None:
+    program = every_topology(seed)
+    x = random_input(program, seed, 15, 2)
+    record = reference.run(program, x, 18)
+    assert all(len(e.tick) > 0 for e in record.spikes.values())
+    same(record, run(program, x, 18))
+
+
+@pytest.mark.lava
+@pytest.mark.skipif(not available(), reason="lava-nc is not installed: make setup")
+def test_lavas_own_lif_wraps_and_saturates_as_the_equation_says() -> None:
+    """Edge values; beside each of Lava's populations the same one of ours, and a read-out."""
+    b = Builder(0)
+    b.add("x", "input", (700,), 0)
+    for i, (du, dv, vth, w) in enumerate(
+        [
+            (0, 0, 131071, 254), (0, 0, 131071, -256), (4095, 0, 131071, -256),
+            (4095, 4095, 0, 254), (0, 4095, 0, 2), (2048, 1, 131071, 254), (1, 1, 1000, -256),
+        ]
+    ):  # fmt: skip
+        values = {"du": integers(du), "dv": integers(dv), "vth": integers(vth)}
+        weight = integers(np.full((2, 700), w))
+        for kind in ("lif", "alif"):
+            name = f"{kind}{i}"
+            b.add(name, kind, (2,), 1, **values)
+            b.link("x", name, kind="dense", weight=weight)
+        b.add(f"li{i}", "li", (2,), 1, du=integers(du), dv=integers(dv))
+        b.link("x", f"li{i}", kind="dense", weight=weight)
+    program = b.program()
+    rng = np.random.default_rng(1)
+    x = {"x": to_events(rng.random((30, 1, 700)) < rng.random((30, 1, 1)))}
+    record = reference.run(program, x, 30)
+    assert max(np.abs(v).max() for v in record.values.values()) == 2**23 - 1
+    same(record, run(program, x, 30))
+    for i in range(7):  # ours with hard reset and no adaptation is Lava's own
+        assert np.array_equal(record.spikes[f"lif{i}"].tick, record.spikes[f"alif{i}"].tick)
+
+
+def tiny() -> tuple[LoihiProgram, dict[str, Events]]:
+    b = Builder(0)
+    b.add("x", "input", (1,), 0)
+    b.add("n", "lif", (1,), 1)
+    b.link("x", "n", kind="dense", weight=integers([[2]]))
+    return b.program(), {"x": to_events(np.ones((2, 1, 1), bool))}
+
+
+def test_the_interpreter_is_that_of_the_environment_or_this_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("NEURO_LAVA_PYTHON", raising=False)
+    assert interpreter() == sys.executable
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", "/no/such/python")
+    assert interpreter() == "/no/such/python"
+    assert not available()
+
+
+def test_without_lava_the_message_says_which_command_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", "/no/such/python")
+    with pytest.raises(LavaMissing) as e:
+        run(*tiny(), 2)
+    assert "make setup" in str(e.value)
+    assert "pip install --no-deps --ignore-requires-python lava-nc==0.10.0" in str(e.value)
+
+
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    script = tmp_path / "runner.py"
+    script.write_text(source)
+    monkeypatch.setattr(module, "RUNNER", script)
+    monkeypatch.setattr(module, "available", lambda: True)
+
+
+def test_a_child_that_fails_is_told_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child(
+        tmp_path, monkeypatch, "print('line\\n' * 50)\nraise SystemExit('no room on the chip')"
+    )
+    with pytest.raises(LavaFailed, match="ended with code 1; its last words:") as e:
+        run(*tiny(), 2)
+    assert str(e.value).endswith("no room on the chip")
+    assert str(e.value).count("\n") < 20
+
+
+def test_a_child_that_hangs_is_ended_with_all_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "grandchild"
+    child(tmp_path, monkeypatch, f"sleep 60 & echo $! > {mark}; wait")
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", "/bin/sh")  # starts at once on a busy machine
+    start = time.perf_counter()
+    with pytest.raises(LavaFailed, match=r"did not end within 1\.5 s"):
+        run(*tiny(), 2, timeout=Seconds(1.5))
+    assert time.perf_counter() - start < 10
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", mark.read_text()],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert state.stdout.strip() in ("", "Z")
+
+
+def test_a_stimulus_that_does_not_fit_starts_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", "/no/such/python")
+    program, _ = tiny()
+    with pytest.raises(ProgramError, match="no spikes given"):
+        run(program, {}, 2)
+
+
+def test_this_process_never_imports_lava() -> None:
+    source = "import sys, lava_export, lava_export.runner; sys.exit('lava' in sys.modules)"
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", source], cwd=root, check=False).returncode == 0
