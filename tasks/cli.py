@@ -135,7 +135,9 @@ def verify(run: RunFolder) -> None:
         raise SystemExit(1)
 
 
-def energy(run: RunFolder, chip: Literal["all", "loihi1", "loihi2"] = "all") -> None:
+def energy(
+    run: RunFolder, chip: Literal["all", "loihi1", "loihi1_sanafe", "loihi2"] = "all"
+) -> None:
     """Estimate joules per inference on Loihi, layer by layer.
 
     Args:
@@ -149,6 +151,7 @@ def energy(run: RunFolder, chip: Literal["all", "loihi1", "loihi2"] = "all") -> 
     console.print(show.energy(result))
     for name in ("loihi1", "loihi2") if chip == "all" else (chip,):
         console.print(show.layers(name, result[name]))
+    console.print(show.in_words(result), markup=False, highlight=False, soft_wrap=True)
 
 
 def report(run: RunFolder) -> None:
@@ -204,7 +207,7 @@ def _train(run: Any, device: str, devices: int) -> None:
 
 def _print_parity(parity: dict[str, Any]) -> None:
     if "skipped" in parity:
-        console.print(f"Lava was not run: {parity['skipped']}", markup=False)
+        console.print(f"Lava was not run: {parity['skipped']}", markup=False, soft_wrap=True)
         return
     console.print(f"reference and Lava: {parity['mismatches']} differences in ", end="")
     console.print(f"{parity['samples']} samples, {len(parity['layers'])} layers")
@@ -260,7 +263,8 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, RuntimeError, OSError) as error:
         if os.environ.get("NEURO_DEBUG"):
             raise
-        Console(stderr=True).print(f"[red]neuro:[/] {escape(str(error))}", highlight=False)
+        text = f"[red]neuro:[/] {escape(str(error))}"
+        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
         sys.exit(2)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-WORDS = ("about", "tier", "what", "result")  # columns that hold text
+WORDS = ("about", "tier", "what", "result", "limit")  # columns that hold text
 JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 
 
@@ -94,13 +94,44 @@ def energy(result: dict[str, Any]) -> Table:
 
 
 def layers(name: str, chip: dict[str, Any]) -> Table:
-    """Return the layers of one chip of ``energy.json``."""
+    """Return the layers of one chip of ``energy.json``: core energy, and where they run."""
     out = table(
-        f"{name}: energy per inference by layer, core tier", "layer", "nominal (low – high)"
+        f"{name}: core energy per inference, layer by layer",
+        *("layer", "synaptic\nevents", "nominal (low – high)", "cores", "limit"),
     )
+    mapped = chip["mapping"]["layers"]
     for layer, part in chip["layers"].items():
-        out.add_row(layer, span(part))
+        where = mapped.get(layer, {"cores": "", "binds": ""})
+        events = part["synaptic_events"]
+        binds = where["binds"]
+        short = binds.removesuffix("_words").replace("_", " ")
+        limit = f"{short} {where['use'][binds]:.0%}" if binds else ""
+        counted = f"{events:,.0f}" if events else ""
+        out.add_row(layer, counted, span(part), str(where["cores"]), limit)
     return out
+
+
+def in_words(result: dict[str, Any]) -> str:
+    """Return what ``energy.json`` says beside its tables."""
+    told = []
+    for chip, found in result.items():
+        if "latency" in found:
+            time = found["latency"]["inference"]
+            low, nominal, high = (f"{1e3 * time[k]:.3g}" for k in ("low", "nominal", "high"))
+            told.append(
+                f"{chip}: {nominal} ms per inference ({low} – {high}), slowest layer "
+                f"{found['latency']['bottleneck']}; static power is "
+                f"{found['static_share']:.0%} of the chip tier"
+            )
+            told += found["mapping"]["problems"]
+    convention = result["conventional45nm"]
+    told.append(
+        f"45 nm: {convention['spikes_per_synapse']:.3g} spikes per synapse and inference; with "
+        "additions alone spiking breaks even with the ANN at "
+        f"{convention['break_even_spikes_per_synapse']:.3g} (values behind a pool are priced "
+        "as multiply-accumulates)"
+    )
+    return "\n".join(told)
 
 
 def summary(results: dict[str, Any]) -> Table:

@@ -130,3 +130,16 @@ main(["train", "mnist:tiny", "--out", {str(tmp_path / "killed")!r}])
     assert (tmp_path / "killed/metrics.jsonl").read_text() == (
         run / "metrics.jsonl"
     ).read_text()
+
+
+def test_without_lava_the_rest_works_and_says_how_to_install_it(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", "no-such-python")
+    for verb in ("export", "verify"):
+        main([verb, str(run)])
+        assert "--no-deps --ignore-requires-python lava-nc==0.10.0" in capsys.readouterr().out
+    verify = json.loads((run / "verify.json").read_text())
+    assert verify["reference_lava"]["samples"] == 0
+    assert "make setup" in verify["reference_lava"]["skipped"]
+    assert verify["torch_events"]["mismatches"] == 0
