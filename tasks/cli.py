@@ -185,7 +185,10 @@ def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
             begun = time.perf_counter()
             results[name] = do(run)
         console.print(f"[green]✓[/] {title} [dim]{time.perf_counter() - begun:.1f} s[/]")
+    console.print(show.scaling(results["export"]["scaling"]))
     console.print(show.equality(results["verify"]))
+    for chip in ("loihi1", "loihi2"):
+        console.print(show.layers(chip, results["energy"][chip]))
     console.print(show.summary(results))
     took = time.perf_counter() - start
     console.print(f"seed {seed}, {took:.0f} s; open {results['report']}")

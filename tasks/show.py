@@ -54,12 +54,18 @@ def equality(verify: dict[str, Any]) -> Table:
         out.add_row(
             name,
             f"{layer['spikes']:,}" if flips else "read-out",
-            str(layer["mismatches"]),
+            _mismatches(layer),
             str(lava[name]["mismatches"]) if name in lava else "not run",
             str(flips["flips"]) if flips else "",
             f"{gap:.3%}" if gap is not None else "",
         )
     return out
+
+
+def _mismatches(layer: dict[str, Any]) -> str:
+    margins = layer["margins"]
+    closeness = f" (margin <= {max(margins):.1e})" if margins else ""
+    return f"{layer['mismatches']}{closeness}"
 
 
 def scaling(rows: list[dict[str, Any]]) -> Table:

@@ -32,16 +32,15 @@ from tasks.work import (
     ticks_of,
 )
 
-CLOSEST = 10  # differing spikes whose margin is told one by one
-
 
 def verify(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     """Compare the executors on the whole test split; write and return ``verify.json``.
 
     Returns:
         torch_events: ``layers`` {name: {spikes, mismatches, margins}} and the sum, both sides
-            in float64; ``float32_flips``: spikes that float32 rounding alone changes, by layer,
-            and the largest margin among them.
+            in float64; margins: how far from its threshold each mismatch was.
+            ``float32_flips``: spikes that float32 rounding alone changes, by layer, and the
+            largest margin among them.
         reference_lava: samples, layers, mismatches (or why it was skipped).
         quantisation: share of ticks x neurons whose spike differs between events and integers.
         accuracy: of torch, events, integers. n: test samples.
@@ -104,7 +103,7 @@ class _Tally:
             layer["mismatches"] += int(differ.sum())
             if differ.any() and name in self.flips:
                 near = np.abs(margins(self.graph, inputs, name)[differ])
-                layer["margins"] = sorted([*layer["margins"], *near.tolist()])[-CLOSEST:]
+                layer["margins"] += near.tolist()
         self._float32(inputs, clock)
         for name, tally in self.quantised.items():
             a, b = to_raster(events.spikes[name]), to_raster(integers.spikes[name])

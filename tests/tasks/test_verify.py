@@ -1,0 +1,74 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neuro.events import simulate
+from neuro.margins import margins
+from neuro.record import Record
+from neuro.runs import Run, open_run
+from tasks.cli import main
+from tasks.task import find
+from tasks.verify import verify
+from tasks.work import graph_of, samples
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    main(["train", "mnist:tiny", "--out", str(folder)])
+    return open_run(folder, lambda task: find(task).configs)
+
+
+def without_its_first_spike(record: Record, name: str) -> Record:
+    e = record.spikes[name]
+    fewer = e._replace(
+        sample=e.sample[1:], tick=e.tick[1:], neuron=e.neuron[1:], value=e.value[1:]
+    )
+    return replace(record, spikes={**record.spikes, name: fewer})
+
+
+def test_a_spike_that_differs_is_counted_with_its_margin_and_fails_the_verb(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgetful(*args: Any, **options: Any) -> Any:
+        record, state = simulate(*args, **options)
+        return without_its_first_spike(record, "alif2"), state
+
+    monkeypatch.setattr("tasks.verify.simulate", forgetful)
+    with pytest.raises(SystemExit) as e:
+        main(["verify", str(run.folder)])
+    assert e.value.code == 1
+    found = run.read("verify.json")["torch_events"]
+    graph = graph_of(run)
+    inputs, _ = next(samples(run, graph))
+    first = simulate(graph, inputs)[0].spikes["alif2"]
+    expected = margins(graph, inputs, "alif2")[first.tick[0], first.sample[0], first.neuron[0]]
+    assert found["mismatches"] == 1
+    assert found["layers"]["alif1"]["mismatches"] == 0
+    assert found["layers"]["alif2"]["margins"] == [expected]
+    assert expected >= 0
+
+
+def test_the_gap_between_floats_and_integers_is_measured(run: Run) -> None:
+    result = verify(run, lava_samples=1)
+    gap = result["quantisation"]
+    assert set(gap) == {"alif1", "alif2"}
+    assert all(0 <= share < 0.05 for share in gap.values())
+    assert result["n"] == 100
+    assert abs(result["accuracy"]["integers"] - result["accuracy"]["events"]) <= 0.05
+
+
+def test_a_run_without_training_says_so(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "config.json").write_bytes((run.folder / "config.json").read_bytes())
+    untrained = open_run(tmp_path, lambda task: find(task).configs)
+    with pytest.raises(ValueError, match=r"is not trained yet; neuro train mnist:tiny first"):
+        verify(untrained)
+
+
+def test_the_test_split_comes_in_the_order_of_its_labels(run: Run) -> None:
+    graph = graph_of(run)
+    labels = np.concatenate([y for _, y in samples(run, graph, most=25)])
+    assert labels.tolist() == [*range(10), *range(10), *range(5)]
