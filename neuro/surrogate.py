@@ -41,5 +41,6 @@ class _Spike(torch.autograd.Function):
 
 def spike(x: Tensor, derivative: Surrogate = arctan) -> Tensor:
     """Return 1 where x >= 0 and 0 elsewhere; backward multiplies by ``derivative(x)``."""
-    out: Tensor = _Spike.apply(x, derivative)  # type: ignore[no-untyped-call]
+    apply: Any = _Spike.apply  # torch annotates it in some versions only
+    out: Tensor = apply(x, derivative)
     return out
