@@ -238,7 +238,10 @@ def _parity(run: Run, verify: Mapping[str, Any] | None) -> Html:
     flips = both["float32_flips"].values()
     if any(f["flips"] for f in flips):
         far = max(f["largest_margin"] for f in flips)
-        told.append(f"The farthest float32 flip lay {far:.2g} from its threshold.")
+        told.append(
+            f"The farthest float32 flip lay {far:.2g} from its threshold: a flip moves the "
+            "neurons that it feeds."
+        )
     told += [
         f"{name}: differing spikes lay up to {max(layer['margins']):.2g} from the threshold."
         for name, layer in both["layers"].items()
@@ -275,8 +278,8 @@ def _scaling(run: Run) -> Html:
     if not export["scaling"]:
         return page.section(title, page.paragraph("No layer was scaled."))
     told = (
-        "Errors in units of the float network; lag and extra delay in ticks. Head room: the "
-        "worst-case state of an endless run over 2^23; below 1, no stimulus can overflow it."
+        "Errors in units of the float network; lag in ticks. Worst / 2^23: the largest state "
+        "that any stimulus of this length can bring about; below 100 % none overflows."
     )
     return page.section(
         title,
