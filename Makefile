@@ -22,19 +22,21 @@ test: $(VENV)/.test
 
 setup: $(VENV)/.test
 
-$(BIN)/python:
+# A stamp, and not $(BIN)/python: a venv that was cut short has that already.
+$(VENV)/.made:
 	@python=$$($(FIND)); if [ -z "$$python" ]; then \
 	  echo "neuro needs Python 3.11 or 3.12 with venv, and none was found on PATH."; \
 	  echo "Install one (Debian, Ubuntu: apt-get install python3.11-venv; macOS: brew install python@3.12;"; \
 	  echo "anywhere: pyenv install 3.12), then run make again."; exit 1; fi; \
-	echo "using $$python ($$($$python --version))"; "$$python" -m venv $(VENV)
+	echo "using $$python ($$($$python --version))"; "$$python" -m venv --clear $(VENV)
+	@touch $@
 
-$(VENV)/.run: pyproject.toml | $(BIN)/python
+$(VENV)/.run: pyproject.toml | $(VENV)/.made
 	$(BIN)/python -m pip install -q -e '.[lava]'
 	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(BIN)/python
+$(VENV)/.test: pyproject.toml | $(VENV)/.made
 	$(BIN)/python -m pip install -q -e '.[lava,peers,dev]'
 	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
 	@touch $@ $(VENV)/.run

@@ -31,6 +31,7 @@ FOLDERS: Mapping[Name, tuple[str, ...]] = {
     "fashion": ("fashion-mnist", "fashion"),
 }
 CLASSES = 10
+SIDE = 28
 EMBEDDED = "digits.npz"
 EMBEDDED_SHA256 = "ec56671eedea578fe38198d455616f721540adb79079f21462763a80602814a0"
 EMBEDDED_TRAIN = 4000  # the rest is held out
@@ -64,6 +65,11 @@ def load(folder: Path, part: Part = "train") -> Digits:
         raise ValueError(
             f"{image_file} holds {len(images)} images, but {label_file} {len(labels)} labels; "
             "put both files of one part of one data set there"
+        )
+    if images.shape[1:] != (SIDE, SIDE):
+        raise ValueError(
+            f"{image_file}: images of {images.shape[1]} x {images.shape[2]} pixels, expected "
+            f"{SIDE} x {SIDE}; check that it is MNIST's or Fashion-MNIST's"
         )
     if len(images) == 0:
         raise ValueError(f"{image_file} holds no image; fetch the file again")
@@ -112,22 +118,43 @@ def default(
             Fashion-MNIST is nowhere.
         ValueError: a file is damaged.
     """
+    folder = _folder(name, environ)
+    if folder is None and name == "mnist":
+        return _embedded_part(part)
+    return official(part, name, environ)
+
+
+def official(
+    part: Part = "train", name: Name = "mnist", environ: Mapping[str, str] = os.environ
+) -> Digits:
+    """Return a part of the full set in ``$NEURO_DATA/<name>/``, and of nothing else.
+
+    Raises:
+        FileNotFoundError: ``$NEURO_DATA`` is no folder, or the set or a file of it is missing.
+        ValueError: a file is damaged.
+    """
+    folder = _folder(name, environ)
+    if folder is None:
+        where = " or ".join(f"$NEURO_DATA/{f}/" for f in FOLDERS[name])
+        root = environ.get("NEURO_DATA", "") or "(not set)"
+        raise FileNotFoundError(
+            f"{name} is not embedded in full, and NEURO_DATA={root} holds none of it; "
+            f"put {_official_names()} into {where}"
+        )
+    return load(folder, part)
+
+
+def _folder(name: Name, environ: Mapping[str, str]) -> Path | None:
+    """Return the folder of a set in ``$NEURO_DATA``, or None where there is none."""
     root = environ.get("NEURO_DATA", "")
-    if root and not Path(root).is_dir():
+    if not root:
+        return None
+    if not Path(root).is_dir():
         raise FileNotFoundError(
             f"NEURO_DATA={root} is not a folder; make it one that holds {FOLDERS[name][0]}/, "
             "or unset NEURO_DATA"
         )
-    for folder in FOLDERS[name]:
-        if root and (Path(root) / folder).is_dir():
-            return load(Path(root) / folder, part)
-    if name != "mnist":
-        where = " or ".join(f"$NEURO_DATA/{folder}/" for folder in FOLDERS[name])
-        raise FileNotFoundError(
-            f"{name} is not embedded, and NEURO_DATA={root or '(not set)'} holds none of it; "
-            f"put {_official_names()} into {where}"
-        )
-    return _embedded_part(part)
+    return next((p for f in FOLDERS[name] if (p := Path(root) / f).is_dir()), None)
 
 
 def fake(folder: Path, n: int = 20, seed: int = 0) -> None:

@@ -49,6 +49,9 @@ class Input:
 
     shape: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dense:
@@ -129,9 +132,12 @@ class Graph:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", dict(self.nodes))
+        object.__setattr__(self, "edges", tuple(self.edges))
         problems = problems_of_wiring(self) + problems_of_values(self)
         if problems:
             raise GraphError(problems)
+        plain = (Edge(e.source, e.target, Ticks(int(e.delay))) for e in self.edges)
+        object.__setattr__(self, "edges", tuple(plain))
         object.__setattr__(self, "order", feed_forward_order(self))
         object.__setattr__(self, "shapes", infer_shapes(self))
         object.__setattr__(self, "components", loops(self))

@@ -48,8 +48,17 @@ def problems_of_wiring(graph: Graph) -> list[str]:
 
 
 def _edges_that_lead_nowhere(graph: Graph) -> list[str]:
-    found = []
+    found = [
+        f"node {name!r}: a name is not empty and holds no '.' or '/'; rename it"
+        for name in graph.nodes
+        if not name or "." in name or "/" in name
+    ]
     for e in graph.edges:
+        if graph.edges.count(e) > 1:
+            found.append(
+                f"edge {e.source} -> {e.target} of delay {e.delay} is there "
+                f"{graph.edges.count(e)} times; keep one and multiply the weights"
+            )
         for name in (e.source, e.target):
             if name not in graph.nodes:
                 known = ", ".join(graph.nodes)
@@ -59,7 +68,7 @@ def _edges_that_lead_nowhere(graph: Graph) -> list[str]:
                 f"edge {e.source} -> {e.target}: delay {e.delay!r} is not a whole number of "
                 "ticks >= 0; convert seconds with neuro.units.ticks"
             )
-    return found
+    return list(dict.fromkeys(found))
 
 
 def _loose_ends(graph: Graph, name: str) -> list[str]:

@@ -56,6 +56,20 @@ class Spiking(Temporal):
     def _bound(self) -> Neuron:
         return self.model.bind(dict(self.named_parameters()))
 
+    def _apply(self, fn: Any, recurse: bool = True) -> "Spiking":
+        """Move as asked, but leave the free parameters in the precision they are defined in.
+
+        In another one the neuron would be another neuron: a logit in float32 does not give
+        the leak back.
+        """
+        exact = {name: p.detach().clone() for name, p in self.named_parameters()}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, p in self.named_parameters():
+            if p.dtype != exact[name].dtype:
+                p.data = exact[name].to(p.device)
+                p.grad = None
+        return self
+
 
 class Delay(Temporal):
     """Return what came in ``ticks`` ticks ago; at the start, zeros."""
@@ -87,6 +101,11 @@ class Recurrent(Temporal):
         super().__init__()
         if delay < 1:
             raise ValueError(f"Recurrent.delay must be >= 1 tick, got {delay}")
+        if any(isinstance(m, Temporal) for m in feedback.modules()):
+            raise ValueError(
+                "Recurrent.feedback must keep no state, for example nn.Linear(n, n); for a "
+                "loop through another population describe a Graph and train its Net"
+            )
         self.spiking = spiking
         self.feedback = feedback
         self.delay = delay
@@ -135,10 +154,16 @@ class Stack(Temporal):
 
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
         """Return (output of the last module, the state of each)."""
-        states = [None] * len(self._modules) if state is None else list(state)
-        for i, module in enumerate(self.children()):
+        modules = steps_of(self)
+        states = [None] * len(modules) if state is None else list(state)
+        for i, (_, module) in enumerate(modules):
             x, states[i] = apply(module, x, states[i])
         return x, tuple(states)
+
+
+def steps_of(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the names and modules of a sequence; unlike children(), twice if used twice."""
+    return [(name, child) for name, child in module._modules.items() if child is not None]
 
 
 def apply(module: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:

@@ -18,6 +18,7 @@ from neuro.layers import Spiking
 from neuro.neurons import LI
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
+from neuro.stimulus import require_inputs
 
 
 class NetState(NamedTuple):
@@ -68,14 +69,14 @@ class Net(nn.Module):
         self.parts = nn.ModuleDict()
         for name, node in graph.nodes.items():
             if isinstance(node, Connection):
-                self.parts[name] = _Linear(node)
+                self.parts[_key(name)] = _Linear(node)
             elif not isinstance(node, Input):
-                self.parts[name] = Spiking(node, graph.dt)
+                self.parts[_key(name)] = Spiking(node, graph.dt)
 
     def graph(self) -> Graph:
         """Return the Graph with the present parameters."""
         nodes = {
-            name: self.parts[name].frozen() if name in self.parts else node  # type: ignore[operator]
+            name: node if isinstance(node, Input) else self.parts[_key(name)].frozen()  # type: ignore[operator]
             for name, node in self.wiring.nodes.items()
         }
         return replace(self.wiring, nodes=nodes)
@@ -100,6 +101,11 @@ class Net(nn.Module):
             else:
                 run.straight(group[0])
         return run.out, run.state()
+
+
+def _key(name: str) -> str:
+    """Return the name of a node's module: no node may be called as an attribute of modules."""
+    return f"node_{name}"
 
 
 class _Run:
@@ -130,7 +136,7 @@ class _Run:
             return
         arriving = [self._delayed(e) for e in self.graph.into(name)]
         x = arriving[0] if len(arriving) == 1 else torch.stack(arriving).sum(0)
-        part = self.net.parts[name]
+        part = self.net.parts[_key(name)]
         if isinstance(part, Spiking):
             self.out[name], self.populations[name] = part(x, self.populations.get(name))
         else:
@@ -161,7 +167,7 @@ class _Run:
         self.out.update({n: torch.stack(ys) for n, ys in made.items()})
 
     def _tick(self, name: str, x: Tensor) -> Tensor:
-        part = self.net.parts[name]
+        part = self.net.parts[_key(name)]
         if not isinstance(part, Spiking):
             y: Tensor = part(x)
             return y
@@ -190,7 +196,11 @@ def replay(
 
     float64 by default: the weights are float32 values, whose sums are then exact in practice,
     so that no spike depends on the order of a sum.
+
+    Raises:
+        ValueError: the inputs do not fit the graph; lists every problem by node.
     """
+    require_inputs(graph, inputs)
     net = Net(graph).to(device=device, dtype=dtype)
     rasters = {}
     for name, e in inputs.items():

@@ -53,8 +53,10 @@ class Run:
         write_bytes(self.folder / file, text.encode())
 
 
-def begin(run: Run) -> None:
+def begin(run: Run, *, write: bool = True) -> None:
     """Create the folder, or check that it holds the same question.
+
+    write: False in all but one of several processes, which then only check.
 
     Raises:
         RunError: the folder belongs to another task, configuration or seed.
@@ -74,8 +76,9 @@ def begin(run: Run) -> None:
             told = "; ".join(f"{k} is {found[k]}, asked for {asked[k]}" for k in differ)
             raise RunError(f"{run.folder} holds another run: {told}; choose another --out")
         return
-    write_json(path, asked)
-    write_json(run.folder / "environment.json", environment())
+    if write:
+        write_json(path, asked)
+        write_json(run.folder / "environment.json", environment())
 
 
 def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
@@ -105,10 +108,12 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
 
 def _header(path: Path) -> dict[str, Any]:
     found = read_json(path)
+    if not isinstance(found, dict):
+        raise RunError(f"{path}: holds no configuration; train the run again")
     missing = {"neuro", "task", "name", "seed", "config"} - set(found)
     if missing:
         raise RunError(f"{path}: lacks {', '.join(sorted(missing))}; train the run again")
-    return dict(found)
+    return found
 
 
 def _rebuild(path: Path, cls: type, found: dict[str, Any]) -> Any:

@@ -7,14 +7,13 @@ file or the new one, and never a part of it.
 import io
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node
 from neuro.neurons import ALIF, LI, LIF
@@ -73,19 +72,20 @@ def load(path: Path, kind: str) -> tuple[dict[str, np.ndarray], Any]:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("").tobytes())
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError, ValueError) as error:
+        found, version, meta = header["kind"], header["version"], header["meta"]
+    except Exception as error:  # whatever a damaged byte makes the decoders raise
         raise StoreError(
             f"{path}: damaged or cut short ({path.stat().st_size} bytes: {error}); "
             "restore it from a copy, or delete it and run the verb that made it again"
         ) from error
-    if header["kind"] != kind:
-        raise StoreError(f"{path}: holds a {header['kind']}, expected a {kind}")
-    if header["version"] != VERSION:
+    if found != kind:
+        raise StoreError(f"{path}: holds a {found}, expected a {kind}")
+    if version != VERSION:
         raise StoreError(
-            f"{path}: written in format {header['version']}, this is format {VERSION}; "
+            f"{path}: written in format {version}, this is format {VERSION}; "
             "run the verb that made it again"
         )
-    return arrays, header["meta"]
+    return arrays, meta
 
 
 def save_graph(path: Path, graph: Graph) -> None:
@@ -98,8 +98,9 @@ def save_graph(path: Path, graph: Graph) -> None:
             value = getattr(node, f.name)
             if f.name == "surrogate":
                 plain[f.name] = _surrogate_name(name, value)
-            elif isinstance(value, (float, np.ndarray)):
-                arrays[f"{name}/{f.name}"] = np.asarray(value)
+            elif isinstance(value, (float, np.ndarray, np.number, Tensor)):
+                number = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+                arrays[f"{name}/{f.name}"] = np.asarray(number)
             else:
                 plain[f.name] = value
         nodes[name] = {"type": type(node).__name__, **plain}
@@ -117,8 +118,19 @@ def _surrogate_name(name: str, surrogate: Any) -> str:
 
 
 def load_graph(path: Path) -> Graph:
-    """Read a Graph."""
+    """Read a Graph.
+
+    Raises:
+        StoreError: the file is damaged or lacks a part.
+    """
     arrays, meta = load(path, "graph")
+    try:
+        return _graph(arrays, meta)
+    except (KeyError, TypeError, IndexError) as error:
+        raise StoreError(f"{path}: does not hold a whole graph ({error!r})") from error
+
+
+def _graph(arrays: dict[str, np.ndarray], meta: Any) -> Graph:
     nodes: dict[str, Node] = {}
     for name, plain in meta["nodes"].items():
         given: dict[str, Any] = {
@@ -154,8 +166,19 @@ def save_record(path: Path, record: Record) -> None:
 
 
 def load_record(path: Path) -> Record:
-    """Read a Record."""
+    """Read a Record.
+
+    Raises:
+        StoreError: the file is damaged or lacks a part.
+    """
     arrays, meta = load(path, "record")
+    try:
+        return _record(arrays, meta)
+    except (KeyError, TypeError, IndexError) as error:
+        raise StoreError(f"{path}: does not hold a whole record ({error!r})") from error
+
+
+def _record(arrays: dict[str, np.ndarray], meta: Any) -> Record:
     spikes = {}
     for name, shape in meta["shapes"].items():
         s, t, n, v = (

@@ -14,12 +14,16 @@ import torch
 from torch import nn
 
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node
-from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack
+from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack, steps_of
 from neuro.nn import Net
 from neuro.units import Seconds, Ticks
 
 Port = tuple[tuple[str, int], ...]  # (node, delay) pairs whose outputs add up
 _BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
+_KNOWN: tuple[type[nn.Module], ...] = (
+    *(Stack, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Conv2d, nn.Linear),
+    *(nn.AvgPool2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, *_BatchNorm),
+)
 
 
 class TraceError(ValueError):
@@ -41,12 +45,17 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
         TraceError: parts that no Graph can hold, all of them.
         GraphError: the parts do not fit together, or hold NaN.
     """
-    if isinstance(module, Net):
+    if isinstance(module, Net) and type(module).forward is Net.forward:
         return module.graph()
     if input_shape is None:
         raise ValueError("trace needs input_shape, the shape of one tick, e.g. (1, 28, 28)")
     walk = _Walk(nodes={"input": Input(shape=tuple(input_shape))})
-    walk.visit(module, "", (("input", 0),))
+    end = walk.visit(module, "", (("input", 0),))
+    if len(end) > 1 or any(delay for _, delay in end):
+        walk.problems.append(
+            "the module ends in a Delay or a Residual, whose output no node holds; put a "
+            "Spiking(...) behind it"
+        )
     if len(walk.dts) > 1:
         walk.problems.append(
             f"layers have different dt {sorted(walk.dts)} s; give all the same"
@@ -67,6 +76,8 @@ class _Walk:
 
     def add(self, name: str, node: Node, port: Port) -> Port:
         """Add a node fed by ``port``; return its own port."""
+        if name in self.nodes:
+            return self.refuse(name, "another node is called so; rename the module", port)
         self.nodes[name] = node
         self.edges += [Edge(source, name, Ticks(delay)) for source, delay in port]
         return ((name, 0),)
@@ -78,9 +89,12 @@ class _Walk:
 
     def visit(self, module: nn.Module, name: str, port: Port) -> Port:  # noqa: C901
         """Add a module fed by ``port``; return the port of its output."""
+        if not _as_it_came(module):
+            why = f"{type(module).__name__} has a forward of its own, which no node can hold"
+            return self.refuse(name, f"{why}; build it from the plain layers", port)
         match module:
             case Stack() | nn.Sequential():
-                return self._sequence(list(module.named_children()), name, port)
+                return self._sequence(steps_of(module), name, port)
             case Residual():
                 left = self.visit(module.body, _join(name, "body"), port)
                 right = self.visit(module.shortcut, _join(name, "shortcut"), port)
@@ -122,6 +136,7 @@ class _Walk:
             a
             for (a, m), (_, n) in pairwise(children)
             if isinstance(m, (nn.Conv2d, nn.Linear)) and isinstance(n, _BatchNorm)
+            if _as_it_came(m) and _as_it_came(n)
         }
         previous = ""
         for i, (key, child) in enumerate(children):
@@ -172,6 +187,14 @@ class _Walk:
         return self.add(
             name, Conv2d(weight=weight, bias=bias, stride=stride, padding=padding), port
         )
+
+
+def _as_it_came(module: nn.Module) -> bool:
+    """Say whether a module runs the forward of the first known class it descends from."""
+    for known in _KNOWN:
+        if isinstance(module, known):
+            return type(module).forward is known.forward
+    return True
 
 
 def _join(name: str, key: str) -> str:

@@ -79,12 +79,10 @@ def fit(
         TrainError: the loss or a gradient is no longer finite.
         StoreError: the checkpoint is damaged.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=plan.lr)
-    progress = Progress()
-    checkpoint = folder / "checkpoint.npz"
-    if checkpoint.exists():
-        progress = _resume(checkpoint, model, optimizer)
-    wrapped, optimizer = fabric.setup(model, optimizer)
+    adam = torch.optim.Adam(model.parameters(), lr=plan.lr)
+    found = _read(folder, model)
+    wrapped, optimizer = fabric.setup(model, adam)
+    progress = _resume(found, adam)
     while progress.epoch < plan.epochs:
         losses = []
         for step, batch in enumerate(course.batches(progress.epoch)):
@@ -171,24 +169,49 @@ def _put(path: Path, model: nn.Module, arrays: dict[str, np.ndarray]) -> None:
 def _write(
     folder: Path, model: nn.Module, optimizer: Any, progress: Progress, score: float
 ) -> None:
-    arrays = {f"model/{k}": v for k, v in weights(model).items()}
+    """Write the checkpoint, and the weights if they are the best so far."""
+    now = weights(model)
+    if score > progress.best:
+        save(folder / "weights.npz", "weights", now, {"epoch": progress.epoch})
+    best, _ = load(folder / "weights.npz", "weights")
+    arrays = {f"model/{k}": v for k, v in now.items()}
+    arrays |= {f"best/{k}": v for k, v in best.items()}
     for i, slots in optimizer.state_dict()["state"].items():
         arrays |= {f"optimizer/{i}/{k}": v.cpu().numpy() for k, v in slots.items()}
-    if score > progress.best:
-        save(folder / "weights.npz", "weights", weights(model), {"epoch": progress.epoch})
-    best = max(progress.best, score)
-    meta = {"epoch": progress.epoch, "best": best, "history": progress.history}
+    meta = {
+        "epoch": progress.epoch,
+        "best": max(progress.best, score),
+        "history": progress.history,
+    }
     save(folder / "checkpoint.npz", "checkpoint", arrays, meta)
 
 
-def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def _read(folder: Path, model: nn.Module) -> tuple[dict[str, np.ndarray], Any]:
+    """Read the checkpoint, if any, into the model; bring back best weights that are gone."""
+    path = folder / "checkpoint.npz"
+    if not path.exists():
+        return {}, {}
     arrays, meta = load(path, "checkpoint")
-    parts = {k.removeprefix("model/"): v for k, v in arrays.items() if k.startswith("model/")}
-    _put(path, model, parts)
+    _put(path, model, _part(arrays, "model/"))
+    if not (folder / "weights.npz").exists():
+        save(folder / "weights.npz", "weights", _part(arrays, "best/"), {})
+    return _part(arrays, "optimizer/"), meta
+
+
+def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def _resume(
+    found: tuple[dict[str, np.ndarray], Any], optimizer: torch.optim.Optimizer
+) -> Progress:
+    """Put the optimizer where it was, on the device that its parameters are on by now."""
+    arrays, meta = found
+    if not meta:
+        return Progress()
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in arrays.items():
-        if key.startswith("optimizer/"):
-            _, index, slot = key.split("/")
-            state.setdefault(int(index), {})[slot] = torch.from_numpy(value)
+        index, slot = key.split("/")
+        state.setdefault(int(index), {})[slot] = torch.from_numpy(value)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
     return Progress(epoch=meta["epoch"], best=meta["best"], history=meta["history"])

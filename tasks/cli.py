@@ -263,9 +263,14 @@ def main(argv: list[str] | None = None) -> None:
             description="Spiking networks from training to chip.",
             args=argv,
         )
+    except KeyboardInterrupt:
+        console.print("interrupted; every file is whole, and the same command goes on training")
+        sys.exit(130)
     except (ValueError, RuntimeError, OSError) as error:
         if os.environ.get("NEURO_DEBUG"):
             raise
+        if os.environ.get("LOCAL_RANK", "0") != "0":  # the first of several processes tells
+            sys.exit(2)
         text = f"[red]neuro:[/] {escape(str(error))}"
         Console(stderr=True).print(text, highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -32,7 +32,7 @@ from tasks.task import Split, Task
 class Config:
     """One experiment on digits.
 
-    source: "embedded" digits; or "mnist", "fashion": the full set if $NEURO_DATA has it.
+    source: "embedded" digits; or "mnist", "fashion": the full set in $NEURO_DATA.
     ticks: length of a run. channels: of the two convolutions. beta: adaptation of the
     threshold [weight units]. shift: largest random shift in training [pixels]. held: images of
     the training part kept for model selection. train, test: at most so many images (0: all).
@@ -65,7 +65,7 @@ def tiny() -> Config:
 
 
 def full() -> Config:
-    """The demo's network on all of MNIST, where $NEURO_DATA has it."""
+    """The demo's network on all of MNIST, which $NEURO_DATA must have."""
     return replace(demo(), source="mnist", held=5000, batch=100)
 
 
@@ -103,7 +103,7 @@ def _conv(given: int, made: int) -> nn.Conv2d:
 def _part(source: str, part: Literal["train", "test"]) -> Digits:
     if source == "embedded":
         return mnist.default(part, environ={})
-    return mnist.default(part, "fashion" if source == "fashion" else "mnist")
+    return mnist.official(part, "fashion" if source == "fashion" else "mnist")
 
 
 def digits(config: Config, split: Split) -> Digits:
@@ -111,6 +111,11 @@ def digits(config: Config, split: Split) -> Digits:
     if split == "test":
         return _take(_part(config.source, "test"), slice(0, config.test or None))
     part = _part(config.source, "train")
+    if len(part.labels) < config.held + config.batch:
+        raise ValueError(
+            f"{part.source}: too few for {config.held} held for model selection and one batch "
+            f"of {config.batch}; use the whole data set, or mnist:tiny"
+        )
     if split == "val":
         return _take(part, slice(len(part.labels) - config.held, None))
     return _take(part, slice(0, min(config.train or 10**9, len(part.labels) - config.held)))

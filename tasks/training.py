@@ -17,14 +17,21 @@ from tasks.work import fresh_model, task_of, trained_model
 Tell = Callable[[Progress, int, int], None]
 
 
+def require_device(device: str) -> None:
+    """Raise a RunError unless torch can compute on ``device`` here."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RunError("--device cuda: torch sees no CUDA device here; use --device cpu")
+
+
 def fabric(device: str, devices: int) -> Fabric:
     """Return Fabric, launched, on ``devices`` processes of a device; torchrun's where it runs.
 
     Raises:
         RunError: there is no such device here.
     """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RunError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    require_device(device)
+    if devices < 1:
+        raise RunError(f"--devices must be >= 1, got {devices}")
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
     strategy = "ddp" if devices > 1 else "auto"
     out = Fabric(accelerator=device, devices=devices, strategy=strategy)
@@ -37,11 +44,10 @@ def train(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
 
     tell: called after every step with (progress, step, steps in an epoch).
     """
-    if fabric.is_global_zero:
-        begin(run)
-    fabric.barrier()
     task, config = task_of(run), run.config
     steps = task.steps(config)
+    begin(run, write=fabric.is_global_zero)
+    fabric.barrier()
     model = fresh_model(run)
 
     def loss(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -72,6 +78,7 @@ def evaluate(run: Run, device: str = "cpu") -> dict[str, Any]:
     Returns:
         accuracy, n, correct, and ``confusion``: row = true class, column = answer.
     """
+    require_device(device)
     task = task_of(run)
     model = trained_model(run).to(device)
     k = len(task.classes)

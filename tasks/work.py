@@ -51,7 +51,7 @@ def graph_of(run: Run) -> Graph:
     """Return the Graph of the trained network, tracing it the first time."""
     path = run.folder / "graph.npz"
     weights = run.folder / "weights.npz"
-    if path.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
+    if path.exists() and weights.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
         return load_graph(path)
     return trace(trained_model(run), task_of(run).input_shape(run.config))
 

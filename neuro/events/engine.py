@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from neuro.events.checks import require_inputs, require_state
+from neuro.events.checks import require_state
 from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.program import compile_graph
 from neuro.events.run import Run
@@ -15,6 +15,7 @@ from neuro.events.state import EngineState, join_states, samples_of_state, some_
 from neuro.graph import Graph
 from neuro.record import Record, concatenate
 from neuro.spikes import Events
+from neuro.stimulus import require_inputs
 
 BUFFER = 2**18  # values in one node's buffer: small enough to stay in a core's cache
 

@@ -180,7 +180,7 @@ class TestDefault:
         with pytest.raises(FileNotFoundError) as error:
             mnist.default("train", "fashion", environ)
         assert str(error.value) == (
-            "fashion is not embedded, and NEURO_DATA=(not set) holds none of it; put "
+            "fashion is not embedded in full, and NEURO_DATA=(not set) holds none of it; put "
             f"{', '.join(OFFICIAL)} into $NEURO_DATA/fashion-mnist/ or $NEURO_DATA/fashion/"
         )
 

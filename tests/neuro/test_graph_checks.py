@@ -255,3 +255,17 @@ class TestManyProblems:
             "v: Dense takes (4,), got (2,); change its weight (input from x)",
             "w: Dense takes (5,), got (2,); change its weight (input from x)",
         ]
+
+
+def test_equal_edges_and_odd_names_are_refused() -> None:
+    with pytest.raises(GraphError) as e:
+        Graph(
+            nodes={"x": Input(shape=(2,)), "a.b": LIF(tau=1.0), "": LIF(tau=1.0)},
+            edges=(Edge("x", "a.b"), Edge("x", "a.b"), Edge("x", "")),
+            dt=DT,
+        )
+    assert e.value.problems == [
+        "node 'a.b': a name is not empty and holds no '.' or '/'; rename it",
+        "node '': a name is not empty and holds no '.' or '/'; rename it",
+        "edge x -> a.b of delay 0 is there 2 times; keep one and multiply the weights",
+    ]

@@ -85,3 +85,22 @@ def test_a_trained_leak_computes_in_float64_what_its_graph_says() -> None:
     for x_t in x.flatten().tolist():
         v = float(k.decay) * v + float(k.gain) * x_t
     assert state.v.item() == v
+
+
+@given(leak=st.floats(2**-10, 1, width=32))
+def test_a_leak_survives_every_change_of_precision(leak: float) -> None:
+    layer = Spiking(ALIF(leak=leak))
+    for moved in (layer.double(), layer.float(), layer.half()):
+        assert moved.frozen().leak == leak  # type: ignore[union-attr]
+
+
+def test_a_module_used_twice_runs_twice() -> None:
+    fc = nn.Linear(3, 3, bias=False)
+    nn.init.constant_(fc.weight, 1.0)
+    y, _ = Stack(fc, fc)(torch.ones(1, 1, 3))
+    assert y.flatten().tolist() == [9.0, 9.0, 9.0]
+
+
+def test_feedback_that_would_need_a_state_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"feedback must keep no state, for example nn.Linear"):
+        Recurrent(Spiking(LIF(tau=0.01)), Stack(nn.Linear(2, 2)))

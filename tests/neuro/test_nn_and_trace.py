@@ -5,8 +5,9 @@ from builders import example, same, spikes
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
+from neuro.events import simulate
 from neuro.graph import Conv2d, Dense, Edge, Graph, GraphError, Input
-from neuro.layers import Residual, Spiking, Stack
+from neuro.layers import Delay, Residual, Spiking, Stack
 from neuro.neurons import ALIF, LIF
 from neuro.nn import Net, replay
 from neuro.seeds import seeded
@@ -123,3 +124,75 @@ def test_a_net_refuses_inputs_that_the_graph_does_not_have() -> None:
     )
     with pytest.raises(ValueError, match=r"inputs are \['y'\], the graph has \['x'\]"):
         Net(graph)({"y": torch.zeros(1, 1, 2)})
+
+
+@pytest.mark.parametrize("leak", [0.1, 0.02])
+def test_float32_keeps_the_leak_and_agrees_with_the_engine(leak: float) -> None:
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(4,)),
+            "d": Dense(weight=np.full((3, 4), 2.0)),
+            "s": ALIF(leak=leak, threshold=0.25),
+        },
+        edges=(Edge("x", "d"), Edge("d", "s")),
+        dt=Seconds(1e-3),
+    )
+    x = {"x": to_events(spikes(60, 3, 4).numpy())}
+    clock = replay(graph, x, torch.float32).spikes["s"]
+    events = simulate(graph, x, dtype=np.float32)[0].spikes["s"]
+    assert len(clock.tick) > 0
+    assert all(np.array_equal(a, b) for a, b in zip(clock, events, strict=True))
+
+
+class Abs(nn.Linear):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).abs()
+
+
+class Halved(Stack):
+    def forward(self, x: torch.Tensor, state: object = None) -> tuple[torch.Tensor, object]:
+        return super().forward(x / 2, state)
+
+
+def test_a_subclass_with_its_own_forward_is_refused() -> None:
+    with pytest.raises(TraceError, match="fc: Abs has a forward of its own"):
+        trace(Stack(fc=Abs(4, 4), s=Spiking(LIF(tau=0.01))), (4,))
+    with pytest.raises(TraceError, match="module: Halved has a forward of its own"):
+        trace(Halved(nn.Linear(4, 4), Spiking(LIF(tau=0.01))), (4,))
+
+
+def test_an_end_that_no_node_holds_is_refused() -> None:
+    for end in (Delay(Ticks(2)), Residual(Stack(nn.Linear(4, 4), Spiking(LIF(tau=0.01))))):
+        with pytest.raises(TraceError, match="ends in a Delay or a Residual"):
+            trace(Stack(nn.Linear(4, 4), Spiking(LIF(tau=0.01)), end), (4,))
+
+
+def test_a_module_used_twice_becomes_two_nodes() -> None:
+    fc = nn.Linear(4, 4)
+    graph = trace(Stack(nn.Sequential(fc, fc), Spiking(LIF(tau=0.01))), (4,))
+    assert list(graph.nodes) == ["input", "0_0", "0_1", "1"]
+
+
+def test_names_that_collide_are_told() -> None:
+    module = Stack(a=Stack(b=nn.Linear(4, 4)), a_b=nn.Linear(4, 4), s=Spiking(LIF(tau=0.01)))
+    with pytest.raises(TraceError, match="a_b: another node is called so; rename the module"):
+        trace(module, (4,))
+
+
+def test_a_node_may_be_called_as_an_attribute_of_modules() -> None:
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(2,)),
+            "forward": Dense(weight=np.eye(2)),
+            "type": LIF(tau=1.0),
+        },
+        edges=(Edge("x", "forward"), Edge("forward", "type")),
+        dt=Seconds(1e-3),
+    )
+    assert same(Net(graph).graph(), graph)
+
+
+def test_a_stimulus_that_does_not_fit_is_refused_by_the_clock_too() -> None:
+    graph = trace(Stack(nn.Linear(4, 2), Spiking(LIF(tau=0.01))), (4,))
+    with pytest.raises(ValueError, match="input: events of 5 neurons for an Input of 4"):
+        replay(graph, {"input": to_events(np.ones((2, 1, 5), np.float32))})

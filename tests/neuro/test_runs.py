@@ -64,6 +64,9 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"task": "digits"}')
     with pytest.raises(RunError, match="lacks config, name, neuro, seed"):
         open_run(tmp_path, configs)
+    (tmp_path / "config.json").write_text("null")
+    with pytest.raises(RunError, match="holds no configuration"):
+        open_run(tmp_path, configs)
 
 
 def test_a_result_that_is_not_there_yet_is_none(tmp_path: Path) -> None:

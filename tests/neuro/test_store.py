@@ -1,8 +1,10 @@
+import contextlib
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from builders import same
 from hypothesis import given, settings, strategies as st
 
@@ -127,3 +129,27 @@ def test_a_surrogate_without_a_name_cannot_be_stored(tmp_path: Path) -> None:
     )
     with pytest.raises(StoreError, match=r"surrogate <lambda> has no name.*arctan, triangle"):
         save_graph(tmp_path / "g.npz", g)
+
+
+@given(at=st.integers(0, 10**6), bit=st.integers(0, 7))
+@settings(deadline=None, max_examples=60)
+def test_a_flipped_bit_is_told_or_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, at: int, bit: int
+) -> None:
+    path = tmp_path_factory.mktemp("store") / "graph.npz"
+    save_graph(path, graph())
+    data = bytearray(path.read_bytes())
+    data[at % len(data)] ^= 1 << bit
+    path.write_bytes(bytes(data))
+    with contextlib.suppress(StoreError):
+        assert same(load_graph(path), graph())
+
+
+def test_numbers_of_other_kinds_are_stored_by_value(tmp_path: Path) -> None:
+    g = Graph(
+        nodes={"x": Input(shape=(2,)), "s": LIF(tau=torch.tensor(0.02))},
+        edges=(Edge("x", "s", Ticks(2)),),
+        dt=Seconds(1e-3),
+    )
+    save_graph(tmp_path / "g.npz", g)
+    assert same(load_graph(tmp_path / "g.npz"), g)

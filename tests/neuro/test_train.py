@@ -68,6 +68,19 @@ def test_the_weights_kept_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     assert all(np.array_equal(v, kept[1][k]) for k, v in weights(back).items())
 
 
+def test_weights_that_are_gone_come_back_from_the_checkpoint(tmp_path: Path) -> None:
+    plan = Plan(epochs=2, lr=1e-2)
+    fit(model(), course(), plan, cpu(), tmp_path)
+    kept = (tmp_path / "weights.npz").read_bytes()
+    (tmp_path / "weights.npz").unlink()
+    fit(model(), course(), plan, cpu(), tmp_path)
+    before, after = model(), model()
+    load_weights(tmp_path / "weights.npz", after)
+    (tmp_path / "weights.npz").write_bytes(kept)
+    load_weights(tmp_path / "weights.npz", before)
+    assert all(np.array_equal(v, weights(after)[k]) for k, v in weights(before).items())
+
+
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     tmp_path: Path,
 ) -> None:

@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from drivers.mnist import fake
 from tasks.cli import VERBS, main
 
 FLAGS = {
@@ -143,3 +145,35 @@ def test_without_lava_the_rest_works_and_says_how_to_install_it(
     assert verify["reference_lava"]["samples"] == 0
     assert "make setup" in verify["reference_lava"]["skipped"]
     assert verify["torch_events"]["mismatches"] == 0
+
+
+def test_the_full_set_is_never_replaced_by_the_embedded_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("NEURO_DATA", raising=False)
+    out = str(tmp_path / "run")
+    text = told(["train", "mnist:full", "--out", out], capsys)
+    assert "mnist is not embedded in full" in text
+    assert not (tmp_path / "run").exists()
+    fake(tmp_path / "mnist", 20)
+    monkeypatch.setenv("NEURO_DATA", str(tmp_path))
+    assert "too few for 5000 held" in told(["train", "mnist:full", "--out", out], capsys)
+
+
+def test_devices_are_checked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--devices must be >= 1" in told(["train", "mnist", "--devices", "0"], capsys)
+    if not torch.cuda.is_available():
+        assert "sees no CUDA device" in told(["eval", str(run), "--device", "cuda"], capsys)
+
+
+def test_an_interruption_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tyro.extras.subcommand_cli_from_dict", interrupted)
+    with pytest.raises(SystemExit) as e:
+        main(["tasks"])
+    assert e.value.code == 130
+    assert "interrupted; every file is whole" in capsys.readouterr().out
