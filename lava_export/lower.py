@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from lava_export.program import Connection, Kind, LoihiProgram, Population, integers
+from lava_export.program_checks import in_one_part
 from lava_export.rules import head_room
 from neuro.graph import Graph, Input
 from neuro.neurons import Coefficients
@@ -79,6 +80,10 @@ def lower(graph: Graph, *, ticks: int | None = None, largest_weight: int = 254) 
     found = [r for p in parts for r in p.incoming]
     problems += loops_too_tight(graph, found)
     problems += [problem for p in parts for problem in _weights_that_vanish(p)]
+    problems += [problem for p in parts for problem in _decays_that_vanish(p)]
+    problems += in_one_part(
+        [*graph.inputs, *graph.populations], [(r.source, r.target) for r in found]
+    )
     if problems:
         raise LowerError(problems)
     lag = lags([*graph.inputs, *graph.populations], found)
@@ -163,6 +168,26 @@ def _weights_that_vanish(p: Floats) -> Iterator[str]:
             f"{MAX_THRESHOLD // 2} times its largest weight {_peak(p):g}, so that no weight is "
             "left in integers; lower the threshold or raise the weights"
         )
+
+
+def _decays_that_vanish(p: Floats) -> Iterator[str]:
+    """Yield what 12 bits would turn into no decay or into no memory; exactly none is meant."""
+    adapts = p.c.beta > 0
+    for state, kept, longest in (
+        ("v", p.c.decay, 1.0),
+        ("the synaptic current", p.c.decay_syn, np.inf),  # its du = 0 still decays
+        ("the threshold", p.c.decay_adapt[adapts], 1.0),
+    ):
+        steps = np.rint(4096 * (1 - kept))
+        for bad, cure in (
+            ((steps < 1) & (kept != longest), "use a shorter time constant, below 8192 dt"),
+            ((steps > 4095) & (kept != 0), "use a longer time constant, or none (decay 0)"),
+        ):
+            if bad.any():
+                yield (
+                    f"{p.name}: {state} keeps {kept[bad][0]:.9g} of itself a tick, which is "
+                    f"no decay between 1/4096 and 4095/4096; {cure}"
+                )
 
 
 def _scale(p: Floats, largest: int) -> float:

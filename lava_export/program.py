@@ -27,17 +27,18 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from lava_export.program_checks import ProgramError, problems_of
+from lava_export.program_checks import Kind, ProgramError, problems_of
 from neuro.routes import Wiring
 from neuro.spikes import Events
 
 __all__ = [
     "Connection",
+    "Kind",
     "LoihiProgram",
     "Population",
     "ProgramError",
@@ -50,13 +51,15 @@ __all__ = [
 
 VERSION = 1
 STATE_LIMIT = 2**23  # M: u and v have 23 bits and a sign
-
-Kind = Literal["input", "lif", "alif", "li"]
+LARGEST = 2**30  # that a parameter may be, in or out of its range
 
 
 def integers(value: Any) -> np.ndarray:
-    """Return a read-only int32 array of at least one axis."""
-    out = np.atleast_1d(np.array(value, np.int32))
+    """Return a read-only int32 array of at least one axis; stops at +-2^30.
+
+    No register is as wide: :mod:`lava_export.rules` tells what was too large.
+    """
+    out: np.ndarray = np.atleast_1d(np.clip(value, -LARGEST, LARGEST).astype(np.int32))
     out.setflags(write=False)
     return out
 
@@ -135,7 +138,8 @@ class LoihiProgram:
     """Populations and the connections between them.
 
     Raises:
-        ProgramError: lists every name, size or delay that does not fit.
+        ProgramError: lists every name, kind, size or delay that does not fit, and the parts
+            of a program that falls apart.
     """
 
     populations: tuple[Population, ...]
@@ -169,12 +173,19 @@ def stimulus(
     """Return the raster of every input, T = ``ticks``; after the train's own T it is silent.
 
     Raises:
-        ProgramError: missing, unknown or misshapen inputs, spikes that are not 0 or 1.
+        ProgramError: missing, unknown, empty or misshapen inputs, spikes that are not 0 or 1.
     """
     names = [p.name for p in program.populations if p.kind == "input"]
     problems = [f"input {n}: no spikes given" for n in names if n not in inputs]
     problems += [
         f"{n}: not an input; there are {', '.join(names)}" for n in inputs.keys() - names
+    ]
+    if ticks < 1:
+        problems.append(f"a run of {ticks} ticks; ask for one at least")
+    problems += [
+        f"input {n}: holds no samples; give one at least"
+        for n, e in inputs.items()
+        if e.shape[1] < 1
     ]
     if len({e.shape[1] for e in inputs.values()}) > 1:
         problems.append("the inputs differ in their number of samples")

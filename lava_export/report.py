@@ -19,7 +19,8 @@ def scaling_table(
     """Return one row a population: what rounding changed and how much room is left.
 
     Errors are in units of the float network: of weights the largest and the root of the mean
-    square, of thresholds (fires at 64 multiples: see :mod:`lava_export.program`) and decays the
+    square, of thresholds (fires at 64 multiples: see :mod:`lava_export.program`), their rises
+    (beta), biases and decays (of v, of the current and of the rise, where there are) the
     largest. ``head_room`` is the worst-case state over 2^23, of runs of so many ticks (None: of
     an endless run): below 1 fits.
     """
@@ -35,6 +36,7 @@ def _row(program: LoihiProgram, part: Floats, ticks: int | None) -> dict[str, An
     ]
     error = np.concatenate(errors)
     weights = np.concatenate([c.weight.ravel() for c in incoming])
+    bias = p.bias_mant * 2.0**p.bias_exp / (64 * p.scale)
     return {
         "layer": p.name,
         "kind": p.kind,
@@ -44,7 +46,9 @@ def _row(program: LoihiProgram, part: Floats, ticks: int | None) -> dict[str, An
         "weight_error_max": float(np.abs(error).max()),
         "weight_error_rms": float(np.sqrt(np.square(error).mean())),
         "threshold_error": _threshold_error(p, part),
-        "decay_error": float(np.abs((4096 - p.dv) / 4096 - part.c.decay).max()),
+        "decay_error": _decay_error(p, part),
+        "beta_error": float(np.abs(p.beta / p.scale - part.c.beta).max()),
+        "bias_error": float(np.abs(bias - part.bias).max()),
         "lag": p.lag,
         "extra": max(c.extra for c in incoming),
         "head_room": head_room(p, incoming, ticks),
@@ -55,6 +59,13 @@ def _threshold_error(p: Population, part: Floats) -> float:
     if p.kind == "li":
         return 0.0
     return float(np.abs((p.vth + 1) / p.scale - part.c.threshold).max())
+
+
+def _decay_error(p: Population, part: Floats) -> float:
+    of_v = np.abs((4096 - p.dv) / 4096 - part.c.decay)
+    of_u = np.abs((4095 - p.du) / 4096 - part.c.decay_syn)[part.c.decay_syn > 0]
+    of_a = np.abs((4096 - p.da) / 4096 - part.c.decay_adapt)[part.c.beta > 0]
+    return float(np.concatenate([of_v, of_u, of_a]).max())
 
 
 def compare(

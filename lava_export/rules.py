@@ -4,6 +4,7 @@ How many cores a population takes is no rule: a mapping splits populations over 
 neuron needs cannot be split, and the registers are as wide as they are.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -18,22 +19,28 @@ from lava_export.reference import drive
 class Limits:
     """What one chip allows.
 
-    fan_in: axons that may reach one neuron. extra_steps: that a spike may wait.
+    axons: that may reach a core. words: of 64 bits, for the synapses of a core.
+    extra_steps: that a spike may wait.
     programmable: neurons follow a program of ours, not only Loihi's LIF.
     """
 
     name: str
-    fan_in: int
+    axons: float
+    words: int
     extra_steps: int
     programmable: bool
 
 
-# Loihi 1: 4,096 input axons a core (Davies et al. 2018; nengo-loihi). Loihi 2: 12,000 words of
-# 64 bits for the synapses of a core (Intel's compiler logs in lava-dl's PilotNet tutorial),
-# 8 weights of 8 bits a word. Delays: 6 bits, of which netx lets 0..62 be used.
+# Loihi 1: 4,096 input axons and 16,384 words a core (Davies et al. 2018; nengo-loihi). Loihi 2:
+# 12,000 words (Intel's compiler logs in lava-dl's PilotNet tutorial), axons unknown. Delays: 6
+# bits, of which netx lets 0..62 be used.
 CHIPS = {
-    "loihi1": Limits(name="Loihi 1", fan_in=4096, extra_steps=62, programmable=False),
-    "loihi2": Limits(name="Loihi 2", fan_in=96_000, extra_steps=62, programmable=True),
+    "loihi1": Limits(
+        name="Loihi 1", axons=4096.0, words=16_384, extra_steps=62, programmable=False
+    ),
+    "loihi2": Limits(
+        name="Loihi 2", axons=math.inf, words=12_000, extra_steps=62, programmable=True
+    ),
 }
 
 
@@ -124,13 +131,26 @@ def a_spike_waits_at_most_62_steps(program: LoihiProgram, limits: Limits) -> Ite
 
 
 def the_axons_of_a_neuron_fit_one_core(program: LoihiProgram, limits: Limits) -> Iterator[str]:
-    """Yield each population with more sources for one neuron than a core takes."""
+    """Yield each population that needs more axons for one neuron than reach a core."""
     for p in _neurons(program):
-        most = sum(_fan_in(c) for c in program.into(p.name))
-        if most > limits.fan_in:
+        most = sum(_axons(c) for c in program.into(p.name))
+        if most > limits.axons:
             yield (
-                f"{p.name}: a neuron listens to {most} sources, a core takes {limits.fan_in}; "
+                f"{p.name}: a neuron listens to {most} axons, a core takes {limits.axons:g}; "
                 "pool or convolve first, or put a smaller population between"
+            )
+
+
+def the_synapses_of_a_neuron_fit_one_core(
+    program: LoihiProgram, limits: Limits
+) -> Iterator[str]:
+    """Yield each population whose synapses of one neuron are more words than a core holds."""
+    for p in _neurons(program):
+        most = sum(_words(c) for c in program.into(p.name))
+        if most > limits.words:
+            yield (
+                f"{p.name}: the synapses of a neuron take {most} words, a core holds "
+                f"{limits.words}; pool or convolve first, or put a smaller population between"
             )
 
 
@@ -154,6 +174,7 @@ RULES: tuple[Callable[[LoihiProgram, Limits], Iterator[str]], ...] = (
     biases_have_a_13_bit_mantissa_and_a_3_bit_exponent,
     a_spike_waits_at_most_62_steps,
     the_axons_of_a_neuron_fit_one_core,
+    the_synapses_of_a_neuron_fit_one_core,
     only_a_programmable_chip_resets_softly_or_adapts,
 )
 
@@ -169,10 +190,21 @@ def _outside(p: Population, field: str, low: int, high: int, cure: str) -> Itera
         yield f"{p.name}: {field} = {bad[0]}, allowed is {low}..{high}; {cure}"
 
 
-def _fan_in(c: Connection) -> int:
-    if c.kind == "identity":
-        return 1
-    return int(np.count_nonzero(c.weight.reshape(len(c.weight), -1), axis=1).max(initial=0))
+def _axons(c: Connection) -> int:
+    """Return the axons of a core with one neuron, as :mod:`neuro.energy.mapping` counts them.
+
+    The channels of a convolution share one axon a pixel; whole rows of pixels reach the core.
+    """
+    if c.kind != "conv":
+        return _words(c)
+    (_, rows, columns), (height, *_) = c.shape, c.weight.shape[2:]
+    out_rows = min(c.out_shape[1], 2)
+    return int(min(rows, (out_rows - 1) * c.stride[0] + height) * columns)
+
+
+def _words(c: Connection) -> int:
+    """Return the words of one neuron's synapses: one each, zeros included."""
+    return 1 if c.kind == "identity" else math.prod(c.weight.shape[1:])
 
 
 def _overflows(program: LoihiProgram, ticks: int | None) -> Iterator[str]:

@@ -8,7 +8,11 @@ Lava: lags are not taken out.
 
 import importlib.util
 import json
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +25,7 @@ NEURON = ("du", "dv", "da", "vth", "beta", "bias_mant", "bias_exp")
 
 def main(job: str, out: str) -> None:
     """Read the job, run every sample through a network built anew, write the answer."""
+    end_with_parent()
     prepare()
     with np.load(job, allow_pickle=False) as npz:
         arrays = dict(npz)
@@ -39,6 +44,22 @@ def main(job: str, out: str) -> None:
     }
     with open(out, "wb") as file:
         np.savez(file, **answer)
+
+
+def end_with_parent() -> None:
+    """Watch the parent from a thread; once it is gone, end this process and Lava's forks.
+
+    Needs a process group of its own, as the parent gives one: others would be ended too.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.killpg(0, signal.SIGKILL)
+
+    if os.getpgrp() == os.getpid():
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def prepare() -> None:

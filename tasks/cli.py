@@ -114,6 +114,8 @@ def export(run: RunFolder) -> None:
         console.print(f"{chip} {told}", markup=False)
     _print_parity(result["reference_lava"])
     console.print(f"wrote {run / 'graph.npz'} and {run / 'program.npz'}")
+    if result["reference_lava"].get("failed"):
+        raise SystemExit(1)
 
 
 def verify(run: RunFolder) -> None:
@@ -131,7 +133,8 @@ def verify(run: RunFolder) -> None:
         "accuracy: " + ", ".join(f"{k} {v:.2%}" for k, v in result["accuracy"].items())
     )
     _print_parity(result["reference_lava"])
-    if result["torch_events"]["mismatches"] or result["reference_lava"].get("mismatches"):
+    lava = result["reference_lava"]
+    if result["torch_events"]["mismatches"] or lava.get("mismatches") or lava.get("failed"):
         raise SystemExit(1)
 
 
@@ -210,7 +213,7 @@ def _train(run: Any, device: str, devices: int) -> None:
 
 def _print_parity(parity: dict[str, Any]) -> None:
     if "skipped" in parity:
-        console.print(f"Lava was not run: {parity['skipped']}", markup=False, soft_wrap=True)
+        console.print(f"no parity with Lava: {parity['skipped']}", markup=False, soft_wrap=True)
         return
     console.print(f"reference and Lava: {parity['mismatches']} differences in ", end="")
     console.print(f"{parity['samples']} samples, {len(parity['layers'])} layers")

@@ -13,7 +13,7 @@ import torch
 from lava_export import lower, reference
 from lava_export.program import LoihiProgram
 from lava_export.report import compare
-from lava_export.run import LavaMissing, run as run_lava
+from lava_export.run import LavaFailed, LavaMissing, run as run_lava
 from neuro.events import simulate
 from neuro.graph import Graph
 from neuro.margins import margins
@@ -41,7 +41,7 @@ def verify(run: Run, lava_samples: int = 8) -> dict[str, Any]:
             in float64; margins: how far from its threshold each mismatch was.
             ``float32_flips``: spikes that float32 rounding alone changes, by layer, and the
             largest margin among them.
-        reference_lava: samples, layers, mismatches (or why it was skipped).
+        reference_lava: samples, layers, mismatches (or why it was skipped, or failed).
         quantisation: share of ticks x neurons whose spike differs between events and integers.
         accuracy: of torch, events, integers. n: test samples.
     """
@@ -70,13 +70,18 @@ def verify(run: Run, lava_samples: int = 8) -> dict[str, Any]:
 
 
 def parity(run: Run, graph: Graph, program: LoihiProgram, most: int) -> dict[str, Any]:
-    """Run ``most`` test samples on the reference and on Lava; tell every difference."""
+    """Run ``most`` test samples on the reference and on Lava; tell every difference.
+
+    Where Lava is not installed ``skipped`` says why; where it failed ``failed`` is True too.
+    """
     inputs, _ = next(samples(run, graph, most=most))
     ticks, n, _ = next(iter(inputs.values())).shape
     try:
         lava = run_lava(program, inputs, ticks)
     except LavaMissing as missing:
         return {"samples": 0, "skipped": str(missing)}
+    except LavaFailed as failure:
+        return {"samples": 0, "skipped": f"Lava failed: {failure}", "failed": True}
     return {"samples": n, **compare(reference.run(program, inputs, ticks), lava, program)}
 
 

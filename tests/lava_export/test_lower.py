@@ -88,6 +88,50 @@ def test_decays_become_12_bits() -> None:
 
 
 @pytest.mark.parametrize(
+    ("neuron", "told"),
+    [
+        (LIF(tau=1e5), "n: v keeps 0.99999.* of itself a tick.*; use a shorter time constant"),
+        (
+            LIF(tau=0.1),
+            "n: v keeps 4.5399.*e-05 of itself a tick.*; use a longer time constant",
+        ),
+        (LIF(tau=5.0, tau_syn=1e5), "n: the synaptic current keeps .* shorter time constant"),
+        (LIF(tau=5.0, tau_syn=0.1), "n: the synaptic current keeps .* longer time constant"),
+        (ALIF(leak=0.5, rho=0.99999, beta=0.5), "n: the threshold keeps .* shorter"),
+    ],
+)
+def test_a_decay_that_12_bits_would_lose_is_refused(neuron: Node, told: str) -> None:
+    with pytest.raises(LowerError, match=told):
+        lower(one(neuron, np.eye(2)))
+
+
+def test_a_decay_that_nothing_uses_may_be_any() -> None:
+    assert lower(one(ALIF(leak=0.5, rho=0.99999, beta=0.0), np.eye(2)))["n"].kind == "lif"
+    assert lower(one(IF(threshold=1.0), np.eye(2)))["n"].dv.tolist() == [0]
+
+
+def test_a_graph_that_falls_apart_is_refused() -> None:
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(2,)),
+            "a": LIF(tau=5.0),
+            "y": Input(shape=(2,)),
+            "b": LIF(tau=5.0),
+        },
+        edges=(Edge("x", "a"), Edge("y", "b")),
+        dt=DT,
+    )
+    with pytest.raises(LowerError, match="these parts: a, x; b, y; split it into one graph"):
+        lower(graph)
+
+
+def test_an_absurd_adaptation_is_left_for_the_rule_to_tell() -> None:
+    program = lower(one(ALIF(leak=0.5, rho=0.9, beta=1e9), np.eye(2)))
+    with pytest.raises(ValueError, match=r"n: beta = 1073741824, allowed is 0\.\.131071"):
+        check(program, "loihi2")
+
+
+@pytest.mark.parametrize(
     ("neuron", "bias", "kind"),
     [
         (LIF(tau=5.0, reset="hard"), None, "lif"),

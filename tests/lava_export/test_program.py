@@ -1,5 +1,6 @@
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -163,3 +164,73 @@ def test_a_stimulus_that_does_not_fit_is_refused_with_every_reason() -> None:
     assert "differ in their number of samples" in text
     with pytest.raises(ProgramError, match="input x: no spikes given"):
         stimulus(program(), {}, 1)
+
+
+def test_a_stimulus_without_samples_or_ticks_is_refused() -> None:
+    with pytest.raises(ProgramError, match="input x: holds no samples; give one at least"):
+        stimulus(program(), {"x": to_events(np.zeros((2, 0, 9), bool))}, 2)
+    with pytest.raises(ProgramError, match="a run of 0 ticks; ask for one at least"):
+        stimulus(program(), {"x": to_events(np.zeros((0, 1, 9), bool))}, 0)
+
+
+def test_a_value_beyond_int32_stays_large_and_keeps_its_sign() -> None:
+    assert integers([1e12, -1e12, 3.0]).tolist() == [2**30, -(2**30), 3]
+    assert integers(2**40).tolist() == [2**30]
+
+
+def changed(part: Any, change: dict[str, object]) -> Any:
+    """Change it as a file could: past the type checks of the tests."""
+    out = replace(part)
+    for name, value in change.items():
+        object.__setattr__(out, name, value)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "told"),
+    [
+        (0, {"kind": "relu"}, "x: no kind 'relu'; there are input, lif, alif, li"),
+        (0, {"kind": "lif"}, "no population has kind input; a run needs one at least"),
+        (0, {"lag": 1}, "x: an input with lag 1; inputs lead, their lag is 0"),
+        (1, {"dv": integers([1, 2, 3])}, "conv/1: dv has shape (3,); give one number, or one"),
+        (1, {"vth": np.array([0.5])}, "conv/1: vth is float64; make it with program.integers"),
+        (1, {"kind": "li"}, "connection fc: conv/1 is a read-out and never fires; start from"),
+        (1, {"kind": "input"}, "connection conv: conv/1 is an input and listens to nothing"),
+    ],
+)
+def test_a_population_that_lava_cannot_run_is_refused(
+    part: int, change: dict[str, object], told: str
+) -> None:
+    populations = list(program().populations)
+    populations[part] = changed(populations[part], change)
+    with pytest.raises(ProgramError) as e:
+        LoihiProgram(populations=tuple(populations), connections=program().connections)
+    assert told in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"kind": "full"}, "connection fc: no kind 'full'; there are dense, conv, identity"),
+        ({"kind": "conv"}, "connection fc: conv weights have 4 axes, these have shape (2, 8)"),
+        ({"weight": np.ones((2, 8))}, "connection fc: its weights are float64; make them with"),
+    ],
+)
+def test_a_connection_that_lava_cannot_run_is_refused(
+    change: dict[str, object], told: str
+) -> None:
+    one, two = program().connections
+    with pytest.raises(ProgramError) as e:
+        LoihiProgram(
+            populations=program().populations,
+            connections=(one, changed(two, change)),
+        )
+    assert told in str(e.value)
+
+
+def test_a_program_that_falls_apart_is_refused() -> None:
+    with pytest.raises(ProgramError) as e:
+        LoihiProgram(populations=program().populations, connections=program().connections[:1])
+    assert (
+        "nothing connects these parts: out; conv/1, x; split it into one graph for each part"
+    ) in str(e.value)

@@ -7,7 +7,7 @@ from lava_export import reference
 from lava_export.lower import lower
 from lava_export.report import compare, scaling_table
 from neuro.graph import Dense, Edge, Graph, Input
-from neuro.neurons import LI, LIF
+from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import to_events, to_raster
 from neuro.units import Seconds, Ticks
 
@@ -42,6 +42,34 @@ def test_the_table_says_what_rounding_changed() -> None:
         program.connections[0].weight.min(),
         program.connections[0].weight.max(),
     )
+
+
+def test_the_table_holds_the_errors_of_current_adaptation_and_bias() -> None:
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(2,)),
+            "w": Dense(weight=np.eye(2), bias=np.array([0.1, 0.3])),
+            "n": ALIF(leak=0.5, rho=0.9, beta=0.3),
+            "r": Dense(weight=np.eye(2)),
+            "m": LIF(tau=0.01, tau_syn=0.003),
+        },
+        edges=(Edge("x", "w"), Edge("w", "n"), Edge("n", "r"), Edge("r", "m")),
+        dt=Seconds(1e-3),
+    )
+    program = lower(graph)
+    n, m = scaling_table(graph, program)
+    p = program["n"]
+    assert n["decay_error"] == pytest.approx(abs(round(409.6) / 4096 - 0.1), rel=1e-3)
+    assert n["beta_error"] == pytest.approx(abs(int(p.beta[0]) / p.scale - 0.3), abs=1e-7)
+    held = (p.bias_mant * 2.0**p.bias_exp) / (64 * p.scale)
+    assert n["bias_error"] == pytest.approx(
+        np.abs(held - 0.5 * np.array([0.1, 0.3])).max(), abs=1e-7
+    )
+    of_v = abs((4096 - int(program["m"].dv[0])) / 4096 - np.exp(-0.1))
+    of_u = abs((4095 - int(program["m"].du[0])) / 4096 - np.exp(-1 / 3))
+    assert of_u != of_v
+    assert m["decay_error"] == pytest.approx(max(of_u, of_v))
+    assert m["beta_error"] == m["bias_error"] == 0
 
 
 def records() -> tuple[reference.Record, reference.Record]:

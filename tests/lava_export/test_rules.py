@@ -93,12 +93,44 @@ def test_the_axons_of_a_neuron_fit_one_core() -> None:
     wide = program(np.full((1, 4097), 2), kind="lif")
     (told,) = breaches(wide)
     assert told.startswith("the axons of a neuron fit one core: n: a neuron listens to 4097 ")
-    assert "a core takes 4096; pool or convolve first" in told
+    assert "axons, a core takes 4096; pool or convolve first" in told
     assert breaches(wide, "loihi2") == []
     assert breaches(program(np.full((1, 4096), 2), kind="lif")) == []
-    sparse = np.zeros((2, 5000), int)
-    sparse[:, :4000] = 2
-    assert breaches(program(sparse, kind="lif")) == []  # weights of zero need no axon
+
+
+def convolution(channels: int) -> LoihiProgram:
+    kernel = np.zeros((1, channels, 3, 3), int)
+    kernel[0, 0] = 2
+    return LoihiProgram(
+        populations=(
+            Population(name="x", kind="input", shape=(channels, 5, 5)),
+            Population(name="n", kind="lif", shape=(1, 3, 3), lag=1),
+        ),
+        connections=(
+            Connection(
+                name="w",
+                source="x",
+                target="n",
+                kind="conv",
+                weight=integers(kernel),
+                shape=(channels, 5, 5),
+            ),
+        ),
+    )
+
+
+def test_the_channels_of_a_convolution_share_their_axons() -> None:
+    assert breaches(convolution(512)) == []  # 4,608 sources, but 20 pixels
+    (told,) = breaches(convolution(1821))
+    assert told.startswith("the synapses of a neuron fit one core: n: the synapses of a neuron")
+    assert "take 16389 words, a core holds 16384" in told
+
+
+def test_a_dense_neuron_of_loihi_2_has_a_word_a_source() -> None:
+    weight = np.zeros((1, 12_001), int)
+    (told,) = breaches(program(weight, kind="lif"), "loihi2")
+    assert "n: the synapses of a neuron take 12001 words, a core holds 12000" in told
+    assert breaches(program(weight[:, 1:], kind="lif"), "loihi2") == []
 
 
 def test_only_a_programmable_chip_resets_softly_or_adapts() -> None:

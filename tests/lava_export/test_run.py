@@ -221,6 +221,29 @@ def test_a_child_that_hangs_is_ended_with_all_it_started(
     assert state.stdout.strip() in ("", "Z")
 
 
+def test_a_child_ends_with_its_parent() -> None:
+    folder = str(module.RUNNER.parent)
+    orphan = (
+        f"import sys, time; sys.path.insert(0, {folder!r}); import runner; "
+        "runner.end_with_parent(); print('watching', flush=True); time.sleep(60)"
+    )
+    parent = (
+        "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', "
+        f"{orphan!r}], stdout=subprocess.PIPE, start_new_session=True); "
+        "child.stdout.readline(); print(child.pid)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", parent], capture_output=True, text=True, check=True, timeout=50
+    )
+    deadline = time.perf_counter() + 10
+    state = "S"
+    while state[:1] not in ("", "Z") and time.perf_counter() < deadline:
+        time.sleep(0.1)
+        look = ["ps", "-o", "stat=", "-p", told.stdout.strip()]
+        state = subprocess.run(look, capture_output=True, text=True, check=False).stdout.strip()
+    assert state[:1] in ("", "Z")
+
+
 def test_a_stimulus_that_does_not_fit_starts_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEURO_LAVA_PYTHON", "/no/such/python")
     program, _ = tiny()

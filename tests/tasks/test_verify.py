@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lava_export.run import LavaFailed
 from neuro.events import simulate
 from neuro.margins import margins
 from neuro.record import Record
 from neuro.runs import Run, open_run
 from tasks.cli import main
+from tasks.export import export
 from tasks.task import find
 from tasks.verify import verify
 from tasks.work import graph_of, samples
@@ -59,6 +61,21 @@ def test_the_gap_between_floats_and_integers_is_measured(run: Run) -> None:
     assert all(0 <= share < 0.05 for share in gap.values())
     assert result["n"] == 100
     assert abs(result["accuracy"]["integers"] - result["accuracy"]["events"]) <= 0.05
+
+
+def test_a_lava_that_fails_is_written_down_as_failed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> Record:
+        raise LavaFailed("Lava ended with code 1; its last words:\nno room")
+
+    monkeypatch.setattr("tasks.verify.run_lava", failing)
+    told = "Lava failed: Lava ended with code 1; its last words:\nno room"
+    expected = {"samples": 0, "skipped": told, "failed": True}
+    verify(run)
+    assert run.read("verify.json")["reference_lava"] == expected
+    export(run)
+    assert run.read("export.json")["reference_lava"] == expected
 
 
 def test_a_run_without_training_says_so(tmp_path: Path, run: Run) -> None:
