@@ -148,8 +148,8 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
     """Return the chain as one map, or what is wrong with it."""
     source, target = way[0].source, way[-1].target
     via = tuple(e.target for e in way[:-1])
-    nodes = [graph.nodes[n] for n in via]
-    chain = [n for n in nodes if isinstance(n, Connection)]
+    chain = [node for n in via if isinstance(node := graph.nodes[n], Connection)]
+    linear = [node for node in chain if not isinstance(node, Flatten)]
     factor = gain(graph, target)
 
     def route(kind: Wiring, weight: np.ndarray, kernel: _Kernel | None = None) -> Route:
@@ -165,8 +165,10 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
             padding=kernel.padding if kernel else (0, 0),
         )
 
-    if all(isinstance(n, Flatten) for n in chain):
+    if not linear:
         return route("identity", factor.copy())
+    if isinstance(linear[0], Dense) and len(linear) == 1:  # however large: nothing to compose
+        return route("dense", factor[:, None] * linear[0].weight)
     kernel = _one_kernel(chain, graph.shapes[source])
     if kernel is not None:
         per_channel = factor.reshape(kernel.weight.shape[0], -1)
@@ -273,7 +275,6 @@ def _tight_loop(inside: list[Route]) -> list[Route]:
     """Return the routes of a loop along which the lag would grow without end, if any."""
     lag = {r.source: 0 for r in inside}
     came: dict[str, Route] = {}
-    last = ""
     for _ in range(len(lag) + 1):
         last = ""
         for r in inside:

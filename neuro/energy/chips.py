@@ -66,7 +66,10 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Chip:
-    """One chip. static: power of one chip at rest [W]. host: of what drives it, a chip [W]."""
+    """One chip. static: power of one chip at rest [W]. host: of what drives it, a chip [W].
+
+    barrier: (tiles, seconds) between which the nominal ``time.sync`` of a smaller system lies.
+    """
 
     name: str
     title: str
@@ -75,6 +78,7 @@ class Chip:
     static: Constant
     host: Constant
     limits: Limits
+    barrier: tuple[tuple[int, float], ...]
 
 
 _DAVIES = "Davies et al. 2018, IEEE Micro 38(1), 82-99"
@@ -82,6 +86,11 @@ _SANAFE = "SANA-FE 2.2.9, loihi.yaml"
 _HALA_POINT = "Intel 2024, Hala Point: 1152 chips, 380 T synaptic and 240 T neuron op/s, 2600 W"
 _PILOTNET = "Intel lava-dl, PilotNet LIF benchmark notebook (Loihi 2)"
 _NENGO = "nengo-loihi, hardware limits"
+_BLOUW = "Blouw et al. 2019, keyword spotting on Loihi"
+_SPICE = "0.75 V, SPICE"
+_FITTED = "fitted to three applications"
+_BUS = "any bus between chips, not Loihi's own"
+_BARRIER = ((1, 113e-9), (32, 465e-9))  # Davies 2018
 _INF = float("inf")
 
 
@@ -93,14 +102,19 @@ def loihi1() -> Chip:
     """
     silicon = Origin(
         process="Intel 14 nm",
-        condition="0.75 V, SPICE",
+        condition=_SPICE,
         source=f"{_DAVIES}; range: {_SANAFE}",
         confidence="memory",
     )
-    unpriced = silicon.but(f"no item in {_DAVIES}; range: {_SANAFE}", "source")
-    bus = silicon.but("32 bit x 0.25 pJ to 64 bit x 10 pJ; geometric mean", "assumed")
-    keyword = "Blouw et al. 2019, keyword spotting on Loihi: idle 29 mW; host: 110 mW running"
-    board = silicon.but(keyword, "memory")
+    unpriced = silicon.but(f"no item in {_DAVIES}; range: {_SANAFE}", "source", _FITTED)
+    bus = silicon.but("32 bit x 0.25 pJ to 64 bit x 10 pJ; geometric mean", "assumed", _BUS)
+    keyword = "measured on a board, keyword spotting"
+    idle = silicon.but(f"{_BLOUW}: 29 mW idle", "memory", keyword)
+    running = silicon.but(
+        f"{_BLOUW}: 110 mW running - 29 mW idle; that network's own dynamic power is in it",
+        "memory",
+        keyword,
+    )
     return Chip(
         name="loihi1",
         title="Loihi 1 (Davies 2018)",
@@ -124,9 +138,10 @@ def loihi1() -> Chip:
             message=silicon.ns(2.1, high=16.0),
             sync=silicon.ns(465.0, low=113.0, high=1800.0),
         ),
-        static=board.si(0.029, "W", low=0.0),
-        host=board.si(0.081, "W", low=0.0),
+        static=idle.si(0.029, "W", low=0.0),
+        host=running.si(0.081, "W", low=0.0),
         limits=_limits_of_loihi1(),
+        barrier=_BARRIER,
     )
 
 
@@ -134,11 +149,13 @@ def loihi1_sanafe() -> Chip:
     """Return Loihi 1 with SANA-FE's constants, fitted to silicon.
 
     Range: the accuracy that its authors claim against a real Loihi, 12 % of the energy and 25 %
-    of the time. Axons into a core cost time only.
+    of the time. Axons into a core cost time only. SANA-FE calls a neuron updated if it has
+    charge, input or bias; here it is active with input, bias or a spike only, which is cheaper
+    for a neuron that still leaks: the energies are equal for the same count of active neurons.
     """
     silicon = Origin(
         process="Intel 14 nm",
-        condition="fitted to three applications",
+        condition=_FITTED,
         source=f"{_SANAFE}; range: SANA-FE, TCAD 2025",
         confidence="source",
         spread=0.12,
@@ -171,6 +188,7 @@ def loihi1_sanafe() -> Chip:
         static=first.static,
         host=first.host,
         limits=first.limits,
+        barrier=((1, 0.6e-6), (2, 1.0e-6), (4, 1.4e-6), (29, 1.8e-6)),
     )
 
 
@@ -188,18 +206,22 @@ def loihi2() -> Chip:
         source=f"nominal fits {_PILOTNET} with neurons of 81 pJ; low: {_HALA_POINT}",
         confidence="derived",
     )
-    borrowed = silicon.but(f"not published; nominal: Loihi 1, {_DAVIES}", "assumed")
-    neuron = silicon.but(f"nominal: Loihi 1, {_DAVIES}; low: {_HALA_POINT}", "assumed")
-    rate = silicon.but(f"{_PILOTNET}: its busiest cores; low: {_HALA_POINT}", "derived")
-    board = silicon.but("Intel lava-dl, two PilotNet notebooks, Oheo Gulch", "measured")
-    host = silicon.but(f"not measured; high: all power of {_HALA_POINT}", "assumed")
-    bus = silicon.but("32 bit x 0.25 pJ to 64 bit x 10 pJ; geometric mean", "assumed")
+    borrowed = silicon.but(f"not published; nominal: Loihi 1, {_DAVIES}", "assumed", _SPICE)
+    neuron = silicon.but(f"nominal: Loihi 1, {_DAVIES}; low: {_HALA_POINT}", "assumed", _SPICE)
+    rate = silicon.but(
+        f"{_PILOTNET}: its busiest cores; low: {_HALA_POINT}", "derived", "measured step times"
+    )
+    board = silicon.but("Intel lava-dl, two PilotNet notebooks", "measured", "on Oheo Gulch")
+    host = silicon.but(
+        f"not measured; high: all power of {_HALA_POINT}", "assumed", "Hala Point at full rate"
+    )
+    bus = silicon.but("32 bit x 0.25 pJ to 64 bit x 10 pJ; geometric mean", "assumed", _BUS)
     return Chip(
         name="loihi2",
         title="Loihi 2 (range)",
         energy=Energy(
-            synapse=silicon.pj(24.5, low=5.0, high=30.0),
-            synapse_conv=silicon.pj(24.5, low=5.0, high=30.0),
+            synapse=silicon.pj(24.5, low=6.84, high=30.0),
+            synapse_conv=silicon.pj(24.5, low=6.84, high=30.0),
             inactive=neuron.pj(52.0, low=0.0),
             active=neuron.pj(81.0, low=10.8),
             spike=borrowed.pj(0.0, high=69.3),
@@ -220,6 +242,7 @@ def loihi2() -> Chip:
         static=board.si(0.232, "W", high=0.282),
         host=host.si(0.0, "W", high=2.26),
         limits=_limits_of_loihi2(),
+        barrier=_BARRIER,
     )
 
 
@@ -227,7 +250,7 @@ def _limits_of_loihi1() -> Limits:
     core = Origin(
         process="Intel 14 nm", condition="hardware", source=_NENGO, confidence="source"
     )
-    mesh = core.but(_DAVIES, "memory")
+    mesh = core.but(_DAVIES, "memory", "hardware")
     return Limits(
         neurons=core.si(1024.0, "neurons"),
         in_axons=core.si(4096.0, "axons"),
@@ -248,9 +271,9 @@ def _limits_of_loihi2() -> Limits:
         source=f"resource log in {_PILOTNET}",
         confidence="derived",
     )
-    unknown = core.but("not published, not checked", "assumed")
-    sheet = core.but("Intel 2021, Loihi 2 technology brief", "memory")
-    mesh = core.but("Loihi 1's mesh", "assumed")
+    unknown = core.but("not published, not checked", "assumed", "unknown")
+    sheet = core.but("Intel 2021, Loihi 2 technology brief", "memory", "hardware")
+    mesh = core.but("Loihi 1's mesh", "assumed", "hardware of Loihi 1")
     return Limits(
         neurons=sheet.si(8192.0, "neurons"),
         in_axons=unknown.si(_INF, "axons"),

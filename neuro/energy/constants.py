@@ -115,6 +115,8 @@ class Origin:
             confidence=self.confidence,
         )
 
-    def but(self, source: str, confidence: Confidence) -> Origin:
-        """Return the same silicon with another source."""
-        return replace(self, source=source, confidence=confidence, spread=0.0)
+    def but(self, source: str, confidence: Confidence, condition: str) -> Origin:
+        """Return the same silicon with another source, and the condition that it states."""
+        return replace(
+            self, source=source, confidence=confidence, condition=condition, spread=0.0
+        )

@@ -8,6 +8,7 @@ The low end counts weights of zero as free, the cheapest traffic, and static pow
 cores only; nominal and high count whole chips.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -69,8 +70,9 @@ def estimate(
         feeds spikes slowly stretches it, and static power with it.
 
     Raises:
-        ValueError: the record is not one of this graph, or holds no tick or sample; or the
-            graph has chains of linear nodes that no chip can hold, all listed with a cure.
+        ValueError: the record is not one of this graph, or holds no tick or sample; run_time is
+            negative or not finite; or the graph has chains of linear nodes that no chip can
+            hold, all listed with a cure.
     """
     return next(iter(estimates(graph, record, (chip,), run_time)))
 
@@ -84,6 +86,8 @@ def estimates(
     """Return :func:`estimate` for several chips; the run is counted once."""
     if not (record.ticks and record.samples):
         raise ValueError("the record is empty (no tick or no sample); run at least one sample")
+    if run_time is not None and not 0 <= run_time < math.inf:
+        raise ValueError(f"run_time must be finite and >= 0 s, got {run_time}; measure it anew")
     work = workload(graph, record)
     at_45nm = convention(graph, record, arrivals(graph, record))
     return tuple(_estimate(graph, work, chip, run_time, at_45nm) for chip in chips)

@@ -4,7 +4,8 @@ A core updates its neurons while it serves its synapses; the slower of the two c
 along the mesh runs meanwhile. Axes: T ticks, B samples.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,7 +35,8 @@ def latency(graph: Graph, work: Workload, placement: Placement, chip: Chip) -> L
         {n: _core(n, work, placement, chip, bound) for n in graph.populations}
         for bound in ("low", "value", "high")
     )
-    sync = chip.time.sync.interval
+    tiles = math.ceil(placement.cores / chip.limits.tile_cores.value)
+    sync = replace(chip.time.sync.interval, nominal=_barrier(chip, tiles))
     seconds = Interval(
         *(
             float(np.max(list(layers.values()), axis=0).sum(0).mean())
@@ -43,6 +45,12 @@ def latency(graph: Graph, work: Workload, placement: Placement, chip: Chip) -> L
     ) + sync * float(work.ticks)
     slowest = max(nominal, key=lambda n: float(nominal[n].sum()))
     return Latency(inference=seconds, tick=seconds * (1 / work.ticks), bottleneck=slowest)
+
+
+def _barrier(chip: Chip, tiles: int) -> float:
+    """Return the nominal seconds of the barrier among the used tiles."""
+    sizes, seconds = np.array(chip.barrier).T
+    return float(np.interp(tiles, sizes, seconds))
 
 
 def _core(

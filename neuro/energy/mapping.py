@@ -3,9 +3,8 @@
 Greedy, layer by layer: each core takes as many neurons of one layer as its memory and axons
 allow; layers share no core, as with Intel's compiler. A neuron's synapses live on its own core
 (those of the composed connections: pools have none of their own), the neurons of a layer are
-split in C order, and a spike is sent once to every core of each layer it leads to (a
-convolution may need fewer: this is the worst case). Inputs take no core; their spikes enter at
-core 0.
+split in C order, and a spike is sent once to every core that holds one of its targets
+(:mod:`neuro.energy.reach`). Inputs take no core; their spikes enter at core 0.
 """
 
 import math
@@ -16,6 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from neuro.energy.chips import Chip, Limits
+from neuro.energy.reach import cores_reached
 from neuro.energy.synapses import compose
 from neuro.graph import Graph
 from neuro.routes import Route
@@ -43,12 +43,12 @@ class Layer:
         """The limit that the fullest core comes closest to."""
         return max(self.use, key=lambda limit: self.use[limit], default="")
 
-    def spread(self, per_neuron: Int[np.ndarray, " N"]) -> dict[int, int]:
-        """Return numbers of the neurons as sums by core."""
+    def blocks(self) -> dict[int, slice]:
+        """Return the neurons on each core; those of an Input enter at core 0."""
         if not self.cores:
-            return {0: int(per_neuron.sum())}
-        parts = np.add.reduceat(per_neuron, np.arange(0, self.neurons, self.per_core))
-        return {self.first_core + k: int(x) for k, x in enumerate(parts)}
+            return {0: slice(0, self.neurons)}
+        starts = range(0, self.neurons, self.per_core)
+        return {self.first_core + k: slice(n, n + self.per_core) for k, n in enumerate(starts)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def place(
     limits, to = chip.limits, destinations(graph, composed)
     into = {n: [r for r in composed if r.target == n] for n in graph.populations}
     most = {n: _most_neurons(r, graph.size(n), limits, weight_bits) for n, r in into.items()}
-    _respect_out_axons(graph, to, most, limits.out_axons.value)
+    _respect_out_axons(graph, composed, most, limits.out_axons.value)
     by_neurons = int(limits.neurons.value)
     split = {n: _split(graph.size(n), most[n] or by_neurons) for n in graph.populations}
     layers = {n: Layer(neurons=graph.size(n), use={}) for n in graph.inputs}
@@ -95,7 +95,7 @@ def place(
     for name, (cores, per_core) in split.items():
         size = graph.size(name)
         need = demand(into[name], size, per_core, limits, weight_bits)
-        need["out_axons"] = per_core * sum(split[t][0] for t in to[name])
+        need["out_axons"] = _fullest(_out_axons(graph, name, composed, split), per_core)
         layers[name] = Layer(
             neurons=size,
             first_core=first,
@@ -153,7 +153,7 @@ def _most_neurons(into: Sequence[Route], size: int, limits: Limits, weight_bits:
 
 
 def _respect_out_axons(
-    graph: Graph, to: Mapping[str, tuple[str, ...]], most: dict[str, int], limit: float
+    graph: Graph, composed: Sequence[Route], most: dict[str, int], limit: float
 ) -> None:
     """Lower ``most`` in place until every neuron has an axon to each core it leads to.
 
@@ -163,9 +163,27 @@ def _respect_out_axons(
     while not settled:
         settled = True
         for name in (n for n in graph.populations if most[n]):
-            cores = sum(_split(graph.size(t), most[t])[0] for t in to[name] if most[t])
-            if most[name] * cores > limit:
-                most[name], settled = int(limit // cores), False
+            split = {n: _split(graph.size(n), m) for n, m in most.items() if m}
+            axons = _out_axons(graph, name, composed, split)
+            if _fullest(axons, split[name][1]) > limit:
+                most[name], settled = int(limit // axons.max()), False
+
+
+def _out_axons(
+    graph: Graph, name: str, composed: Sequence[Route], split: Mapping[str, tuple[int, int]]
+) -> Int[np.ndarray, " N"]:
+    """Return the cores that each neuron leads to, in the layers of ``split``."""
+    found = np.zeros(graph.size(name), np.int64)
+    for target, (_, per_core) in split.items():
+        ways = [r for r in composed if (r.source, r.target) == (name, target)]
+        if ways:
+            found += cores_reached(ways, len(found), graph.size(target), per_core)
+    return found
+
+
+def _fullest(per_neuron: Int[np.ndarray, " N"], per_core: int) -> int:
+    """Return the largest sum over the neurons of one core."""
+    return int(np.add.reduceat(per_neuron, np.arange(0, len(per_neuron), per_core)).max())
 
 
 def _split(size: int, most: int) -> tuple[int, int]:

@@ -6,7 +6,8 @@ Axes: T ticks, B samples, N neurons.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -15,6 +16,7 @@ from neuro.energy.chips import Chip, Energy
 from neuro.energy.constants import Interval
 from neuro.energy.count import active
 from neuro.energy.mapping import Placement
+from neuro.energy.reach import reached
 from neuro.energy.synapses import Served, by_tick, compose, served
 from neuro.graph import Graph
 from neuro.record import Record
@@ -40,13 +42,25 @@ class Workload:
     by_neuron: Mapping[str, Int[np.ndarray, " _"]]
 
 
+class Traffic(NamedTuple):
+    """Messages, one for each spike and core it goes to, and their way.
+
+    hops_x, hops_y: of all messages together. crossings: messages times chip borders.
+    """
+
+    messages: int = 0
+    hops_x: int = 0
+    hops_y: int = 0
+    crossings: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operations:
     """Operations of one chip layer in a whole run.
 
     shared_kernel: its synaptic events go through a convolution.
     messages_least: if each spike went to one core only.
-    hops_x, hops_y: of all messages together. crossings: messages times chip borders.
+    sent: to the cores that hold its targets. sent_most: to every core of their layers.
     """
 
     synaptic_events: int = 0
@@ -56,10 +70,8 @@ class Operations:
     active: int = 0
     spikes: int = 0
     messages_least: int = 0
-    messages: int = 0
-    hops_x: int = 0
-    hops_y: int = 0
-    crossings: int = 0
+    sent: Traffic = field(default_factory=Traffic)
+    sent_most: Traffic = field(default_factory=Traffic)
 
 
 def workload(graph: Graph, record: Record) -> Workload:
@@ -89,8 +101,8 @@ def operations(
 ) -> dict[str, Operations]:
     """Return the operations of every chip layer: Inputs, then synapses before their population.
 
-    A spike is one message to each core of each layer it leads to, along the mesh first in x,
-    then in y; tiles are numbered column by column, and chips lie in a row.
+    A spike is one message to each core that holds a target, along the mesh first in x, then in
+    y; tiles are numbered column by column, and chips lie in a row.
     """
     found = {}
     for name in (*graph.inputs, *graph.populations):
@@ -109,19 +121,16 @@ def _of_neurons(
     graph: Graph, name: str, work: Workload, placement: Placement, chip: Chip
 ) -> Operations:
     """Return the operations of an Input, which only sends, or of a population."""
-    least, messages, hops_x, hops_y, crossings = _traffic(name, work, placement, chip)
-    sent = Operations(
-        messages_least=least,
-        messages=messages,
-        hops_x=hops_x,
-        hops_y=hops_y,
-        crossings=crossings,
+    sent, most = _traffic(name, work, placement, chip)
+    spikes = int(work.by_neuron[name].sum()) if name in work.by_neuron else 0
+    leads = Operations(
+        messages_least=spikes if placement.destinations[name] else 0, sent=sent, sent_most=most
     )
     if name not in work.active:
-        return sent
+        return leads
     busy = int(work.active[name].sum())
     return replace(
-        sent,
+        leads,
         active=busy,
         inactive=graph.size(name) * work.ticks * work.samples - busy,
         spikes=int(work.fired[name].sum()) if name in work.fired else 0,
@@ -132,17 +141,16 @@ def price(ops: Operations, energy: Energy) -> dict[str, Interval]:
     """Return the energy [J] of operations, by part.
 
     Low counts weights of zero as free and sends each spike to one core of its own tile; high
-    counts them in full.
+    counts them in full, and sends each spike to every core of the layers it leads to.
     """
     each = energy.synapse_conv if ops.shared_kernel else energy.synapse
     events = Interval(
         float(ops.synaptic_events), float(ops.synaptic_events), float(ops.synaptic_events_all)
     )
-    messages = Interval(float(ops.messages_least), float(ops.messages), float(ops.messages))
-    transport = (
-        energy.hop_x.interval * ops.hops_x
-        + energy.hop_y.interval * ops.hops_y
-        + energy.crossing.interval * ops.crossings
+    least = Traffic(messages=ops.messages_least)
+    messages, hops_x, hops_y, crossings = (
+        Interval(*map(float, bounds))
+        for bounds in zip(least, ops.sent, ops.sent_most, strict=True)
     )
     return {
         "synapse": events * each.interval,
@@ -150,25 +158,33 @@ def price(ops: Operations, energy: Energy) -> dict[str, Interval]:
         "active": energy.active.interval * ops.active,
         "spike": energy.spike.interval * ops.spikes,
         "message": messages * energy.message.interval,
-        "hop": replace(transport, low=0.0),
+        "hop": energy.hop_x.interval * hops_x
+        + energy.hop_y.interval * hops_y
+        + energy.crossing.interval * crossings,
     }
 
 
 def _traffic(
     name: str, work: Workload, placement: Placement, chip: Chip
-) -> tuple[int, int, int, int, int]:
-    """Return (least messages, messages, hops in x, hops in y, crossings) of one node."""
-    if name not in work.by_neuron:
-        return 0, 0, 0, 0, 0
-    layers = [placement.layers[t] for t in placement.destinations[name]]
-    to = [c for x in layers for c in range(x.first_core, x.first_core + x.cores)]
-    spikes = placement.layers[name].spread(work.by_neuron[name])
-    sent = np.array(list(spikes.values()))
-    here, there = _positions(list(spikes), chip), _positions(to, chip)
-    hops_x, hops_y, crossings = sent @ np.abs(here[:, None] - there).sum(1)
-    total_sent = int(sent.sum())
-    least = total_sent if to else 0
-    return least, total_sent * len(to), int(hops_x), int(hops_y), int(crossings)
+) -> tuple[Traffic, Traffic]:
+    """Return what a node sends: to the cores that it reaches, and if it were to all of them."""
+    sent, most = np.zeros(4, np.int64), np.zeros(4, np.int64)
+    targets = placement.destinations[name] if name in work.by_neuron else ()
+    blocks = placement.layers[name].blocks()
+    here = _positions(list(blocks), chip)
+    for target in targets:
+        layer, spikes = placement.layers[target], work.by_neuron[name]
+        ways = [r for r in work.composed if (r.source, r.target) == (name, target)]
+        for first, found in reached(ways, len(spikes), layer.neurons, layer.per_core):
+            start = layer.first_core + first
+            there = _positions(list(range(start, start + found.shape[1])), chip)
+            way = np.abs(here[:, None] - there)
+            each = np.insert(way, 0, 1, axis=2)  # the message itself, then its way
+            some = np.array([spikes[b] @ found[b] for b in blocks.values()])
+            total = np.array([spikes[b].sum() for b in blocks.values()])
+            sent += np.einsum("st,stx->x", some, each)
+            most += np.einsum("s,stx->x", total, each)
+    return Traffic(*map(int, sent)), Traffic(*map(int, most))
 
 
 def _positions(cores: list[int], chip: Chip) -> np.ndarray:

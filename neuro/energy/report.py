@@ -68,11 +68,12 @@ def _estimate(e: Estimate) -> dict[str, Any]:
 
 def _layer(e: Estimate, name: str) -> dict[str, Any]:
     ops = e.operations[name]
-    counted = ("synaptic_events", "synaptic_events_all", "active", "inactive", "messages")
+    counted = ("synaptic_events", "synaptic_events_all", "active", "inactive")
     return {
         **_interval(e.layer(name)),
         "parts": {part: x.nominal for part, x in e.parts[name].items()},
         **{k: getattr(ops, k) / e.samples for k in counted},
+        "messages": ops.sent.messages / e.samples,
     }
 
 

@@ -275,3 +275,16 @@ def test_lags_leave_every_connection_its_step_and_none_could_be_smaller(
     for name, value in lag.items():
         tight = [r for r in found if r.target == name and lag[r.source] + 1 - r.delay == value]
         assert value == 0 or tight
+
+
+def test_a_lone_dense_of_any_size_needs_no_composition_and_goes_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("neuro.routes.DENSE_LIMIT", 11)
+    weight = np.arange(12, dtype=np.float32).reshape(3, 4)
+    lone = only_route(through([Flatten(), Dense(weight=weight)], (1, 2, 2), LI(tau=0.01)))
+    assert (lone.kind, lone.weight.dtype) == ("dense", np.float64)
+    chain: list[Node] = [pool(1, 1), Flatten(), Dense(weight=weight)]
+    problems: list[str] = []
+    assert routes(through(chain, (1, 2, 2)), problems) == []
+    assert "no single convolution" in problems[0]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from neuro.energy import CHIPS, Chip, constants_table, horowitz45, loihi1, loihi1_sanafe
+from neuro.energy import CHIPS, Chip, constants_table, horowitz45, loihi1, loihi1_sanafe, loihi2
 from neuro.energy.constants import Constant, Interval, Origin
 
 ORIGIN = Origin(process="14 nm", condition="0.75 V", source="a paper", confidence="published")
@@ -74,4 +74,27 @@ def test_a_spread_is_relative() -> None:
     )
     c = origin.pj(10.0)
     assert (c.low, c.high) == pytest.approx((9e-12, 11e-12))
-    assert origin.but("another", "derived").pj(10.0).interval == Interval(1e-11, 1e-11, 1e-11)
+    assert origin.but("another", "derived", "cold").pj(10.0).interval == Interval(*[1e-11] * 3)
+
+
+def test_the_condition_of_a_constant_is_that_of_its_own_source() -> None:
+    first, second = loihi1(), loihi2()
+    assert first.energy.synapse.condition == "0.75 V, SPICE"
+    assert first.static.condition == "measured on a board, keyword spotting"
+    assert "own dynamic power is in it" in first.host.source
+    assert second.static.condition == "on Oheo Gulch"
+    choices = [n for n, c in constants_of(second).items() if "choice" in c.condition]
+    assert choices == ["energy.synapse", "energy.synapse_conv"]
+
+
+def test_the_low_end_of_a_loihi_2_synapse_is_all_power_of_hala_point_on_its_synapses() -> None:
+    assert loihi2().energy.synapse.low == pytest.approx(2600 / 380e12, rel=1e-3)
+
+
+@pytest.mark.parametrize("chip", CHIPS, ids=lambda c: c.name)
+def test_the_barrier_grows_with_the_system_within_its_range(chip: Chip) -> None:
+    tiles, seconds = zip(*chip.barrier, strict=True)
+    assert list(tiles) == sorted(tiles)
+    assert list(seconds) == sorted(seconds)
+    low = chip.time.sync.low * (1 - 1e-12)
+    assert low <= seconds[0] <= seconds[-1] <= chip.time.sync.high

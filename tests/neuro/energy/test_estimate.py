@@ -17,7 +17,7 @@ from neuro.energy import (
     loihi2,
 )
 from neuro.energy.constants import add_up
-from neuro.energy.operations import Operations, price
+from neuro.energy.operations import Operations, Traffic, price
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input
 from neuro.neurons import LI, LIF
 from neuro.record import Record, concatenate
@@ -35,8 +35,9 @@ PILOTNET = Operations(
     shared_kernel=True,
     active=158_509,
     spikes=34_607,
-    messages=34_607,
     messages_least=34_607,
+    sent=Traffic(messages=34_607),
+    sent_most=Traffic(messages=34_607),
 )
 PILOTNET_DYNAMIC = 0.447156 * 152.85e-6
 PILOTNET_TOTAL = 0.679234 * 152.85e-6
@@ -96,7 +97,7 @@ def test_the_energy_of_two_small_layers_is_the_one_counted_by_hand() -> None:
 def test_the_time_is_that_of_the_slowest_core_and_the_barrier() -> None:
     found = estimate(two_layers(), few_spikes(), loihi1())
     # Hidden neurons: 3 active, 3 active, 1 active and 2 inactive; synapses are faster here.
-    seconds = ((3 + 3 + 1) * 8.4 + 2 * 5.3 + 3 * 465) * 1e-9
+    seconds = ((3 + 3 + 1) * 8.4 + 2 * 5.3 + 3 * 113) * 1e-9
     assert found.latency.inference.nominal == pytest.approx(seconds)
     assert found.latency.tick.nominal == pytest.approx(seconds / 3)
     assert found.latency.bottleneck == "hidden"
@@ -114,8 +115,9 @@ def test_a_core_serves_the_synapses_of_its_own_neurons_only() -> None:
     two = replace(loihi1().limits.neurons, value=2.0, low=2.0, high=2.0)
     chip = replace(loihi1(), limits=replace(loihi1().limits, neurons=two))
     found = estimate(graph, record_of(**{"in": np.ones((1, 1, 5))}), chip)
-    # 5 spikes, 2 neurons a core: 10 synaptic events and 5 messages, slower than 2 updates.
-    seconds = (10 * 3.5 + 5 * 2.1 + 465) * 1e-9
+    # 5 spikes, 2 neurons a core: 10 synaptic events and 5 messages, slower than 2 updates;
+    # 10 cores are 3 tiles, for a barrier between that of 1 and that of 32.
+    seconds = (10 * 3.5 + 5 * 2.1 + 113 + (465 - 113) * 2 / 31) * 1e-9
     assert found.latency.inference.nominal == pytest.approx(seconds)
 
 
@@ -278,3 +280,31 @@ def test_a_record_without_samples_is_refused() -> None:
     empty = record_of(**spikes_of(0, 0.5, samples=0))
     with pytest.raises(ValueError, match="the record is empty"):
         estimate(image_graph(), empty, loihi1())
+
+
+@pytest.mark.parametrize("seconds", [-1e-3, float("nan"), float("inf")])
+def test_a_run_time_that_is_no_duration_is_refused(seconds: float) -> None:
+    with pytest.raises(ValueError, match="run_time must be finite and >= 0 s"):
+        estimate(two_layers(), few_spikes(), loihi1(), run_time=Seconds(seconds))
+
+
+def test_a_spike_goes_to_the_cores_that_see_its_pixel_and_at_worst_to_all() -> None:
+    # 16 x 16 outputs, 32 a core: 8 cores of two rows. Row 0 is seen by one core, row 7 by two.
+    nodes = {
+        "in": Input(shape=(1, 16, 16)),
+        "conv": Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1)),
+        "out": LI(tau=0.01),
+    }
+    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    chip = loihi1()
+    few = replace(chip.limits.neurons, value=32.0, low=32.0, high=32.0)
+    spikes = np.zeros((1, 1, 256))
+    spikes[0, 0, [0, 7 * 16]] = 1
+    narrow = replace(chip, limits=replace(chip.limits, neurons=few))
+    found = estimate(graph, record_of(**{"in": spikes}), narrow)
+    assert found.operations["in"].sent.messages == 1 + 2
+    assert found.operations["in"].sent_most.messages == 2 * 8
+    # The second spike reaches cores 3 and 4: the latter lies one tile up.
+    assert found.operations["in"].sent.hops_y == 1
+    assert found.parts["in"]["message"].nominal == pytest.approx(3 * 1.7e-12)
+    assert found.parts["in"]["message"].high == pytest.approx(16 * 111e-12)

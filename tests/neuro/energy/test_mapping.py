@@ -175,7 +175,22 @@ def test_a_recurrent_layer_that_no_split_can_save_is_reported_with_its_cure() ->
 @pytest.mark.parametrize("size", [1, 7, 1023, 1024, 1025])
 def test_every_neuron_lies_on_exactly_one_core(size: int) -> None:
     layer = place(dense_graph(4, size, 2), with_limit(loihi1(), "neurons", 10.0)).layers["n1"]
-    on = layer.spread(np.ones(size, np.int64))
+    on = {core: len(range(size)[block]) for core, block in layer.blocks().items()}
     assert list(on) == list(range(layer.cores))
     assert sum(on.values()) == size
     assert max(on.values()) == layer.per_core <= 10
+
+
+def test_a_neuron_before_a_convolution_needs_axons_to_the_cores_of_its_windows_only() -> None:
+    nodes = {
+        "in": Input(shape=(1, 16, 16)),
+        "c1": Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1)),
+        "a": LIF(tau=0.01),
+        "c2": Conv2d(weight=np.ones((1, 1, 3, 3)), padding=(1, 1)),
+        "b": LIF(tau=0.01),
+    }
+    edges = tuple(Edge(x, y) for x, y in pairwise(nodes))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    layer = place(graph, with_limit(loihi1(), "neurons", 32.0)).layers["a"]
+    # Two rows a core, on 8 cores: three rows of windows see a pixel, on two of the 8.
+    assert (layer.cores, layer.use["out_axons"]) == (8, 32 * 2 / 4096)
