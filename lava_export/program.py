@@ -19,9 +19,9 @@ threshold n, both agree on every v that is a multiple of 64; between two multipl
 fires at most one weight unit early. Hence the n = vth + 1 that a soft reset takes off.
 """
 
+import io
 import json
 import math
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -35,6 +35,7 @@ from jaxtyping import Bool
 from lava_export.program_checks import Kind, ProgramError, problems_of
 from neuro.routes import Wiring
 from neuro.spikes import Events
+from neuro.store import write_bytes
 
 __all__ = [
     "Connection",
@@ -249,11 +250,10 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> LoihiProgram:
 
 
 def save_program(path: Path, program: LoihiProgram) -> None:
-    """Write one .npz, first under a temporary name: a killed run leaves no half file."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, **pack(program))
-    os.replace(temporary, path)
+    """Write one .npz, in one step."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **pack(program))
+    write_bytes(path, buffer.getvalue())
 
 
 def load_program(path: Path) -> LoihiProgram:

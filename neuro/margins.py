@@ -11,11 +11,10 @@ from jaxtyping import Float64
 
 from neuro.graph import Graph
 from neuro.neurons import ALIF, LIF
-from neuro.nn import Net
-from neuro.spikes import Events, to_raster
+from neuro.nn import activity_of
+from neuro.spikes import Events
 
 
-@torch.no_grad()
 def margins(
     graph: Graph, inputs: Mapping[str, Events], name: str
 ) -> Float64[np.ndarray, "T B N"]:
@@ -29,11 +28,7 @@ def margins(
         raise ValueError(
             f"{name}: a {type(neuron).__name__} has no threshold; only LIF and ALIF do"
         )
-    rasters = {
-        k: torch.from_numpy(to_raster(e)).double().reshape(*e.shape[:2], *graph.shapes[k])
-        for k, e in inputs.items()
-    }
-    activity, _ = Net(graph).double()(rasters)
+    activity = activity_of(graph, inputs)
     currents = [
         torch.cat([torch.zeros_like(y[: e.delay]), y])[: len(y)]
         for e in graph.into(name)

@@ -185,7 +185,6 @@ class _Run:
         return NetState(self.populations, edges)
 
 
-@torch.no_grad()
 def replay(
     graph: Graph,
     inputs: Mapping[str, Events],
@@ -200,14 +199,29 @@ def replay(
     Raises:
         ValueError: the inputs do not fit the graph; lists every problem by node.
     """
+    return record(graph, activity_of(graph, inputs, dtype, device))
+
+
+@torch.no_grad()
+def activity_of(
+    graph: Graph,
+    inputs: Mapping[str, Events],
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> dict[str, Tensor]:
+    """Return what every node puts out, connections included (axes T B *N).
+
+    Arguments and errors as of :func:`replay`.
+    """
     require_inputs(graph, inputs)
     net = Net(graph).to(device=device, dtype=dtype)
     rasters = {}
     for name, e in inputs.items():
         raster = torch.as_tensor(to_raster(e), dtype=dtype, device=device)
         rasters[name] = raster.reshape(*e.shape[:2], *graph.shapes[name])
+    activity: dict[str, Tensor]
     activity, _ = net(rasters)
-    return record(graph, activity)
+    return activity
 
 
 def record(graph: Graph, activity: Mapping[str, Tensor]) -> Record:

@@ -7,7 +7,8 @@ file or the new one, and never a part of it.
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,15 @@ def load(path: Path, kind: str) -> tuple[dict[str, np.ndarray], Any]:
     return arrays, meta
 
 
+@contextmanager
+def _whole(path: Path, kind: str) -> Iterator[None]:
+    """Tell a part that is missing, or is not what it should be, as a StoreError."""
+    try:
+        yield
+    except (KeyError, TypeError, IndexError) as error:
+        raise StoreError(f"{path}: does not hold a whole {kind} ({error!r})") from error
+
+
 def save_graph(path: Path, graph: Graph) -> None:
     """Write a Graph; :func:`load_graph` returns it bit for bit."""
     arrays: dict[str, np.ndarray] = {}
@@ -123,11 +133,8 @@ def load_graph(path: Path) -> Graph:
     Raises:
         StoreError: the file is damaged or lacks a part.
     """
-    arrays, meta = load(path, "graph")
-    try:
-        return _graph(arrays, meta)
-    except (KeyError, TypeError, IndexError) as error:
-        raise StoreError(f"{path}: does not hold a whole graph ({error!r})") from error
+    with _whole(path, "graph"):
+        return _graph(*load(path, "graph"))
 
 
 def _graph(arrays: dict[str, np.ndarray], meta: Any) -> Graph:
@@ -171,11 +178,8 @@ def load_record(path: Path) -> Record:
     Raises:
         StoreError: the file is damaged or lacks a part.
     """
-    arrays, meta = load(path, "record")
-    try:
-        return _record(arrays, meta)
-    except (KeyError, TypeError, IndexError) as error:
-        raise StoreError(f"{path}: does not hold a whole record ({error!r})") from error
+    with _whole(path, "record"):
+        return _record(*load(path, "record"))
 
 
 def _record(arrays: dict[str, np.ndarray], meta: Any) -> Record:

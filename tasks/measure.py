@@ -8,7 +8,7 @@ from neuro.events import Clock, Grid, simulate
 from neuro.record import concatenate
 from neuro.runs import Run
 from neuro.store import save_record
-from tasks.work import answers, graph_of, output_of, samples
+from tasks.work import correct, graph_of, samples
 
 SHOWN = 20  # test samples whose record is kept for the report
 
@@ -27,7 +27,7 @@ def simulate_run(run: Run, clock: Clock = Grid()) -> dict[str, Any]:  # noqa: B0
         start = time.perf_counter()
         record, _ = simulate(graph, inputs, clock)
         spent += time.perf_counter() - start
-        right += int((answers(run, output_of(graph, record)) == labels).sum())
+        right += correct(run, graph, record, labels)
         n += len(labels)
         for name, counts in record.counts.items():
             node = totals.setdefault(name, dict.fromkeys(vars(counts), 0.0))
@@ -47,10 +47,10 @@ def simulate_run(run: Run, clock: Clock = Grid()) -> dict[str, Any]:  # noqa: B0
     return result
 
 
-def energy(run: Run, most: int = 0) -> dict[str, Any]:
+def energy(run: Run) -> dict[str, Any]:
     """Estimate joules per inference from the test split's spikes; write ``energy.json``."""
     graph = graph_of(run)
-    record = concatenate([simulate(graph, x)[0] for x, _ in samples(run, graph, most=most)])
+    record = concatenate([simulate(graph, x)[0] for x, _ in samples(run, graph)])
     result = as_json(*estimates(graph, record))
     run.write("energy.json", result)
     return result

@@ -21,12 +21,11 @@ from neuro.neurons import LI
 from neuro.nn import replay
 from neuro.record import Record
 from neuro.runs import Run
-from neuro.spikes import Events, to_raster
+from neuro.spikes import Events
 from tasks.work import (
-    answers,
+    correct,
     graph_of,
     layer_differences,
-    output_of,
     samples,
     spike_counts,
     ticks_of,
@@ -56,7 +55,7 @@ def verify(run: Run, lava_samples: int = 8) -> dict[str, Any]:
         integers = reference.run(program, inputs, clock.ticks)
         tally.add(inputs, clock, events, integers)
         for who, record in (("torch", clock), ("events", events), ("integers", integers)):
-            right[who] += int((answers(run, output_of(graph, record)) == labels).sum())
+            right[who] += correct(run, graph, record, labels)
         n += len(labels)
     result = {
         "torch_events": tally.torch_events(),
@@ -110,15 +109,16 @@ class _Tally:
                 near = np.abs(margins(self.graph, inputs, name)[differ])
                 layer["margins"] += near.tolist()
         self._float32(inputs, clock)
+        gap = layer_differences(self.graph, events, integers)
         for name, tally in self.quantised.items():
-            a, b = to_raster(events.spikes[name]), to_raster(integers.spikes[name])
-            tally["differ"] += int((a != b).sum())
-            tally["of"] += a.size
+            tally["differ"] += int(gap[name].sum())
+            tally["of"] += gap[name].size
 
     def _float32(self, inputs: dict[str, Events], clock: Record) -> None:
         rounded = replay(self.graph, inputs, torch.float32)
+        changed = layer_differences(self.graph, clock, rounded)
         for name, flip in self.flips.items():
-            differ = to_raster(clock.spikes[name]) != to_raster(rounded.spikes[name])
+            differ = changed[name]
             if differ.any():
                 near = np.abs(margins(self.graph, inputs, name)[differ]).max()
                 flip["flips"] += int(differ.sum())

@@ -86,6 +86,11 @@ def answers(run: Run, output: np.ndarray) -> np.ndarray:
     return scores.argmax(1).numpy()
 
 
+def correct(run: Run, graph: Graph, record: Record, labels: np.ndarray) -> int:
+    """Return how many samples of a record are answered right."""
+    return int((answers(run, output_of(graph, record)) == labels).sum())
+
+
 def layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:
     """Return, for each population, where two records of one network differ: bool, T B N."""
     out = {}
