@@ -18,8 +18,10 @@ from lava_export.program import Connection, Kind, LoihiProgram, Population, inte
 from lava_export.program_checks import in_one_part
 from lava_export.rules import head_room
 from neuro.graph import Graph, Input
-from neuro.neurons import Coefficients
-from neuro.routes import Route, bias, lags, loops_too_tight, routes
+from neuro.graph_checks import problems_on_a_clock
+from neuro.lags import lags, loops_too_tight
+from neuro.neurons import ALIF, LIF, Coefficients
+from neuro.routes import Route, bias, routes
 
 MAX_THRESHOLD = 2**17 - 1
 MANTISSA_BITS = 12  # and a sign
@@ -75,7 +77,10 @@ def lower(graph: Graph, *, ticks: int | None = None, largest_weight: int = 254) 
     """
     if not 2 <= largest_weight <= 254 or largest_weight % 2:
         raise ValueError(f"largest_weight must be even, from 2 to 254, got {largest_weight}")
-    problems: list[str] = []
+    problems = problems_on_a_clock(graph)
+    if problems:
+        raise LowerError(problems)
+    problems += _refractory_periods(graph)
     parts = floats(graph, problems)
     found = [r for p in parts for r in p.incoming]
     problems += loops_too_tight(graph, found)
@@ -122,9 +127,14 @@ def floats(graph: Graph, problems: list[str]) -> list[Floats]:
         each: dict[str, Any] = {
             field: np.broadcast_to(value, graph.shapes[name]).ravel()
             for field, value in c._asdict().items()
-            if field not in ("hard", "fires")
+            if field not in ("hard", "fires", "refractory")
         }
         total, after = bias(graph, name, problems)
+        if total.any() and each["decay_syn"].any():
+            problems.append(
+                f"{name}: a bias passes its synaptic current in a graph, and goes straight to "
+                "v on Loihi; leave out the bias or tau_syn"
+            )
         incoming = [r for r in found if r.target == name]
         parts.append(
             Floats(
@@ -141,6 +151,15 @@ def floats(graph: Graph, problems: list[str]) -> list[Floats]:
 def to_even(weight: Float[np.ndarray, "..."], scale: float) -> Float[np.ndarray, "..."]:
     """Return weight x scale, rounded to even integers."""
     return np.asarray(2 * np.rint(weight * (scale / 2)))
+
+
+def _refractory_periods(graph: Graph) -> Iterator[str]:
+    for name, node in graph.nodes.items():
+        if isinstance(node, LIF | ALIF) and node.refractory:
+            yield (
+                f"{name}: a refractory period of {node.refractory:g} s, which no neuron of a "
+                "program here has; use refractory=0"
+            )
 
 
 def _ceil(x: np.ndarray) -> np.ndarray:

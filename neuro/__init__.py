@@ -1,6 +1,19 @@
 """Spiking networks from training to chip: one Graph, three executors, one Record."""
 
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, GraphError, Input
+from neuro.graph import (
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    GraphError,
+    Input,
+    Sparse,
+    Upsample,
+)
 from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.neurons import ALIF, IF, LI, LIF
 from neuro.record import Counts, Record
@@ -13,7 +26,9 @@ __all__ = [
     "LI",
     "LIF",
     "AvgPool2d",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose2d",
     "Counts",
     "Delay",
     "Dense",
@@ -28,9 +43,11 @@ __all__ = [
     "Recurrent",
     "Residual",
     "Seconds",
+    "Sparse",
     "Spiking",
     "Stack",
     "Ticks",
+    "Upsample",
     "to_events",
     "to_raster",
 ]

@@ -11,21 +11,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.graph_checks import (
-    GraphError,
-    feed_forward_order,
-    infer_shapes,
-    loops,
-    problems_of_values,
-    problems_of_wiring,
+from neuro.connections import (
+    AvgPool2d,
+    Connection,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Flatten,
+    Sparse,
+    Upsample,
+    Weighted,
 )
+from neuro.graph_checks import GraphError, problems_of_values, problems_of_wiring
+from neuro.graph_order import feed_forward_order, instant_loops, loops
 from neuro.neurons import ALIF, LI, LIF
+from neuro.shapes import infer_shapes
 from neuro.units import Seconds, Ticks
 
 __all__ = [
     "AvgPool2d",
     "Connection",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose2d",
     "Dense",
     "Edge",
     "Flatten",
@@ -34,13 +43,10 @@ __all__ = [
     "Input",
     "Node",
     "Population",
+    "Sparse",
+    "Upsample",
+    "Weighted",
 ]
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    out = np.array(array, np.float32)
-    out.setflags(write=False)
-    return out
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,48 +59,6 @@ class Input:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Dense:
-    """All-to-all: y = weight x + bias. weight: (out, in). bias: (out,), added every tick."""
-
-    weight: np.ndarray
-    bias: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _read_only(self.weight))
-        if self.bias is not None:
-            object.__setattr__(self, "bias", _read_only(self.bias))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Conv2d:
-    """Cross-correlation, as torch's. weight: (C_out, C_in, kH, kW). bias: (C_out,)."""
-
-    weight: np.ndarray
-    bias: np.ndarray | None = None
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "weight", _read_only(self.weight))
-        if self.bias is not None:
-            object.__setattr__(self, "bias", _read_only(self.bias))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AvgPool2d:
-    """Mean over windows; what does not fill a window is left out. kernel, stride: (H, W)."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Flatten:
-    """C order: (C, H, W) to (C H W,)."""
-
-
-Connection = Dense | Conv2d | AvgPool2d | Flatten
 Population = LIF | ALIF | LI
 Node = Input | Connection | Population
 
@@ -112,12 +76,14 @@ class Graph:
     """A network.
 
     nodes: by name. Populations come from :mod:`neuro.neurons`.
-    edges: zero-delay edges must not close a loop; a loop needs >= 1 tick and a population.
+    edges: a loop needs a LIF or ALIF; one without delay runs under the exact clock only, see
+        :func:`neuro.graph_checks.require_clocked`.
     dt: length of a tick [s].
     shapes: of one tick of one sample, by node (derived).
     order: node names, sources first along zero-delay edges (derived).
     components: the same names in groups, in an order in which each group needs only earlier
         ones; a group of more than one node, or one with an edge to itself, is a loop (derived).
+    instant_loops: the loops along zero-delay edges, in order (derived).
 
     Raises:
         GraphError: lists every problem found, each with its cure.
@@ -129,6 +95,7 @@ class Graph:
     shapes: Mapping[str, tuple[int, ...]] = field(init=False)
     order: tuple[str, ...] = field(init=False)
     components: tuple[tuple[str, ...], ...] = field(init=False)
+    instant_loops: tuple[tuple[str, ...], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", dict(self.nodes))
@@ -141,6 +108,7 @@ class Graph:
         object.__setattr__(self, "order", feed_forward_order(self))
         object.__setattr__(self, "shapes", infer_shapes(self))
         object.__setattr__(self, "components", loops(self))
+        object.__setattr__(self, "instant_loops", instant_loops(self))
 
     def into(self, name: str) -> tuple[Edge, ...]:
         """Return the edges that end at ``name``, in their order."""
@@ -161,14 +129,29 @@ class Graph:
         return tuple(n for n in self.order if isinstance(self.nodes[n], Population))
 
     @property
+    def readouts(self) -> tuple[str, ...]:
+        """Names of the LIs that feed nothing."""
+        return tuple(n for n in self._integrators if not self.out_of(n))
+
+    @property
+    def currents(self) -> tuple[str, ...]:
+        """Names of the LIs that feed populations."""
+        return tuple(n for n in self._integrators if self.out_of(n))
+
+    @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the populations that feed nothing outside their own loop."""
+        """Names of the populations that feed nothing outside their own loop; no currents."""
         loop = {n: group for group in self.components for n in group}
         return tuple(
             n
             for n in self.populations
-            if not any(e.source in loop[n] and e.target not in loop[n] for e in self.edges)
+            if n not in self.currents
+            and not any(e.source in loop[n] and e.target not in loop[n] for e in self.edges)
         )
+
+    @property
+    def _integrators(self) -> list[str]:
+        return [n for n in self.populations if isinstance(self.nodes[n], LI)]
 
     def size(self, name: str) -> int:
         """Return the number of neurons, or of values a tick, of a node."""

@@ -1,4 +1,4 @@
-"""What makes a Graph well formed: wiring, finite values, shapes; every problem with a cure."""
+"""What makes a Graph well formed: wiring and values; every problem with a cure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neuro.connections import Sparse
+from neuro.graph_order import least_delay
 from neuro.neurons import ALIF, LI, LIF
 from neuro.neurons.base import as_array
+from neuro.units import ticks
 
 if TYPE_CHECKING:
     from neuro.graph import Graph, Node
 
-Shape = tuple[int, ...]
-
 
 class GraphError(ValueError):
-    """A Graph that no executor could run; ``problems`` lists each reason with its cure."""
+    """A Graph that cannot run; ``problems`` lists each reason with its cure."""
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(["the graph does not hold together:", *problems]))
+    def __init__(
+        self, problems: list[str], what: str = "the graph does not hold together"
+    ) -> None:
+        super().__init__("\n".join([f"{what}:", *problems]))
         self.problems = problems
 
 
@@ -44,7 +47,7 @@ def problems_of_wiring(graph: Graph) -> list[str]:
     if found:
         return found
     loose = [p for name in graph.nodes for p in _loose_ends(graph, name)]
-    return (loose or _out_of_reach(graph)) + _loops_that_cannot_run(graph)
+    return (loose or _out_of_reach(graph)) + _loops_that_never_fire(graph)
 
 
 def _edges_that_lead_nowhere(graph: Graph) -> list[str]:
@@ -78,8 +81,13 @@ def _loose_ends(graph: Graph, name: str) -> list[str]:
         found.append(f"{name}: an Input takes no edge; remove {ins[0].source} -> {name}")
     if kind(node) != "Input" and not any(e.source != name for e in ins):
         found.append(f"{name}: no edge feeds this {kind(node)}; connect or remove it")
-    if isinstance(node, LI) and outs:
-        found.append(f"{name}: an LI is a read-out; use LIF or ALIF before {outs[0].target}")
+    if isinstance(node, LI):
+        found += [
+            f"{name}: an LI is a current or a read-out, it feeds populations only; use LIF or "
+            f"ALIF before {e.target}, or put {e.target} before {name}"
+            for e in outs
+            if not is_population(graph.nodes[e.target])
+        ]
     if not is_population(node) and not outs:
         found.append(f"{name}: nothing follows this {kind(node)}; end with a LI or LIF")
     return found
@@ -93,20 +101,12 @@ def _out_of_reach(graph: Graph) -> list[str]:
     return [f"{', '.join(lost)}: no Input reaches them; connect or remove them"] if lost else []
 
 
-def _loops_that_cannot_run(graph: Graph) -> list[str]:
-    found = []
-    cycle = _cycle(graph, [e for e in graph.edges if e.delay == 0])
-    if cycle:
-        found.append(
-            f"zero-delay loop {' -> '.join(cycle)}; give one of its edges a delay of >= 1 tick"
-        )
-    passive = {n for n, node in graph.nodes.items() if not is_population(node)}
+def _loops_that_never_fire(graph: Graph) -> list[str]:
+    passive = {n for n, node in graph.nodes.items() if not isinstance(node, (LIF, ALIF))}
     cycle = _cycle(graph, [e for e in graph.edges if {e.source, e.target} <= passive])
-    if cycle:
-        found.append(
-            f"loop {' -> '.join(cycle)} holds no population; put a LIF or ALIF into it"
-        )
-    return found
+    if not cycle:
+        return []
+    return [f"loop {' -> '.join(cycle)} holds no LIF or ALIF; put one into it"]
 
 
 def _cycle(graph: Graph, edges: list[Any]) -> list[str]:
@@ -121,10 +121,10 @@ def _cycle(graph: Graph, edges: list[Any]) -> list[str]:
 
 
 def problems_of_values(graph: Graph) -> list[str]:
-    """Return the parameters that are not finite numbers."""
+    """Return the parameters that are not finite numbers, and synapses that are no rows."""
     found = []
     for name, node in graph.nodes.items():
-        for field in ("weight", "bias", "threshold", "leak", "beta", "rho"):
+        for field in ("weight", "bias", "threshold", "leak", "beta", "rho", "gain"):
             value = getattr(node, field, None)
             if value is None:
                 continue
@@ -137,145 +137,73 @@ def problems_of_values(graph: Graph) -> list[str]:
                     f"{name}.{field}: {int(bad.sum())} of {bad.size} values are NaN or infinite"
                     f"{where}; train with a lower learning rate or clip the gradient"
                 )
+        if isinstance(node, Sparse):
+            found += [f"{name}: {problem}" for problem in _problems_of_synapses(node)]
     return found
 
 
-def feed_forward_order(graph: Graph) -> tuple[str, ...]:
-    """Return the nodes, sources first along zero-delay edges, else in the order given."""
-    waiting = {n: {e.source for e in graph.into(n) if e.delay == 0} for n in graph.nodes}
-    order: list[str] = []
-    while waiting:
-        ready = next(n for n, needs in waiting.items() if not needs)
-        order.append(ready)
-        del waiting[ready]
-        for needs in waiting.values():
-            needs.discard(ready)
-    return tuple(order)
-
-
-def loops(graph: Graph) -> tuple[tuple[str, ...], ...]:
-    """Return the strongly connected components, sources first, each in feed-forward order."""
-    reach = {n: {n} for n in graph.nodes}
-    for _ in graph.nodes:
-        for e in graph.edges:
-            reach[e.source] |= reach[e.target]
-    groups = {
-        n: tuple(m for m in graph.order if m in reach[n] and n in reach[m]) for n in graph.nodes
-    }
-    sorter = graphlib.TopologicalSorter({groups[n]: set() for n in graph.order})
-    for e in graph.edges:
-        if groups[e.source] != groups[e.target]:
-            sorter.add(groups[e.target], groups[e.source])
-    return tuple(sorter.static_order())
-
-
-def infer_shapes(graph: Graph) -> dict[str, Shape]:
-    """Return the shape of every node, or raise one GraphError with every mismatch."""
-    shapes: dict[str, Shape] = {}
-    problems: list[str] = []
-    pending = list(graph.order)
-    while pending:
-        name = next((n for n in pending if any(e.source in shapes for e in graph.into(n))), "")
-        name = next((n for n in pending if kind(graph.nodes[n]) == "Input"), name)
-        if not name:
-            break
-        pending.remove(name)
-        if kind(graph.nodes[name]) == "Input":
-            shapes[name] = tuple(graph.nodes[name].shape)  # type: ignore[union-attr]
-            if min(shapes[name], default=1) < 1:
-                problems.append(f"{name}: Input.shape must be >= 1, got {shapes[name]}")
-            continue
-        known = next(e.source for e in graph.into(name) if e.source in shapes)
-        out = output_shape(graph.nodes[name], shapes[known])
-        if isinstance(out, str):
-            problems.append(f"{name}: {out} (input from {known})")
-        else:
-            shapes[name] = out
-    if problems:
-        raise GraphError(problems)
-    for e in graph.edges:
-        out = output_shape(graph.nodes[e.target], shapes[e.source])
-        if out != shapes[e.target]:
-            problems.append(
-                f"edge {e.source} -> {e.target}: brings shape {shapes[e.source]}, which does "
-                f"not add to the other inputs of {e.target} (it puts out {shapes[e.target]}); "
-                "insert a Dense, Conv2d or Flatten that makes the shapes equal"
-            )
-    if problems:
-        raise GraphError(problems)
-    return shapes
-
-
-def output_shape(node: Node, given: Shape) -> Shape | str:
-    """Return the output shape of a node for an input shape, or what is wrong with it."""
-    if is_population(node):
-        return _population_shape(node, given)
-    if kind(node) == "Flatten":
-        return (int(np.prod(given)),)
-    infer = {"Dense": _dense_shape, "Conv2d": _conv_shape, "AvgPool2d": _pool_shape}
-    return infer[kind(node)](node, given)
-
-
-def _dense_shape(node: Node, given: Shape) -> Shape | str:
-    weight, bias = node.weight, node.bias  # type: ignore[union-attr]
-    if weight.ndim != 2:
-        return f"Dense.weight must be (out, in), got shape {weight.shape}"
-    if given != (weight.shape[1],):
-        cure = "put a Flatten before it" if len(given) > 1 else "change its weight"
-        return f"Dense takes {(weight.shape[1],)}, got {given}; {cure}"
-    if bias is not None and bias.shape != weight.shape[:1]:
-        return f"Dense.bias must be {weight.shape[:1]}, got {bias.shape}"
-    return (int(weight.shape[0]),)
-
-
-def _conv_shape(node: Node, given: Shape) -> Shape | str:
-    weight, bias = node.weight, node.bias  # type: ignore[union-attr]
-    if weight.ndim != 4:
-        return f"Conv2d.weight must be (C_out, C_in, kH, kW), got shape {weight.shape}"
-    if len(given) != 3 or given[0] != weight.shape[1]:
-        return (
-            f"Conv2d takes ({weight.shape[1]}, H, W), got {given}; change its weight or input"
+def _problems_of_synapses(node: Sparse) -> list[str]:
+    columns = {"target": node.target, "weight": node.weight, "delay": node.delay}
+    shapes = {k: c.shape for k, c in columns.items() if c is not None}
+    synapses = node.target.size
+    cure = "make it with Sparse.from_coo"
+    if set(shapes.values()) != {(synapses,)}:
+        return [f"Sparse needs one entry a synapse in every column, got {shapes}; {cure}"]
+    at = node.at
+    rows = at.ndim == 1 and at.size > 1 and at[0] == 0 and at[-1] == synapses
+    if not rows or (np.diff(at) < 0).any():
+        return [f"Sparse.at must rise from 0 to the {synapses} synapses, (in + 1,); {cure}"]
+    found = []
+    outside = (node.target < 0) | (node.target >= np.prod(node.shape))
+    if outside.any():
+        found.append(
+            f"{int(outside.sum())} targets like {node.target[outside][0]} are not among the "
+            f"{node.shape} outputs; make Sparse.shape larger"
         )
-    if bias is not None and bias.shape != weight.shape[:1]:
-        return f"Conv2d.bias must be {weight.shape[:1]}, got {bias.shape}"
-    size = _windows(given, weight.shape[2:], node.stride, node.padding)  # type: ignore[union-attr]
-    return (int(weight.shape[0]), *size) if isinstance(size, tuple) else size
-
-
-def _pool_shape(node: Node, given: Shape) -> Shape | str:
-    if len(given) != 3:
-        return f"AvgPool2d takes (C, H, W), got {given}"
-    size = _windows(given, node.kernel, node.stride, (0, 0))  # type: ignore[union-attr]
-    return (given[0], *size) if isinstance(size, tuple) else size
-
-
-def _windows(given: Shape, kernel: Shape, stride: Shape, padding: Shape) -> Shape | str:
-    if min(*kernel, *stride) < 1 or min(padding) < 0:
-        return (
-            f"kernel {tuple(kernel)} and stride {tuple(stride)} must be >= 1, padding "
-            f"{tuple(padding)} >= 0"
+    if node.delay is not None and (node.delay < 0).any():
+        found.append(
+            f"{int((node.delay < 0).sum())} delays are < 0 ticks; a spike acts after its source"
         )
-    size = tuple(
-        (n + 2 * p - k) // s + 1
-        for n, k, s, p in zip(given[1:], kernel, stride, padding, strict=True)
-    )
-    if min(size) < 1:
-        return f"kernel {tuple(kernel)} does not fit into {given}; use a smaller one or pad"
-    return size
+    if not _sorted_rows(node):
+        found.append(f"a row of Sparse is not sorted by (delay, target); {cure}")
+    return found
 
 
-def _population_shape(node: Node, given: Shape) -> Shape | str:
-    for field in ("tau", "tau_syn", "leak", "threshold", "beta", "rho"):
-        value = getattr(node, field, None)
-        if value is None:
-            continue
-        try:
-            fits = np.broadcast_shapes(np.shape(value), given) == given
-        except ValueError:
-            fits = False
-        if not fits:
-            return (
-                f"{kind(node)}.{field} of shape {np.shape(value)} does not broadcast to "
-                f"{given}; use one number, or one a channel as (C, 1, 1)"
-            )
-    return given
+def _sorted_rows(node: Sparse) -> bool:
+    """Say whether (delay, target) never falls within a row."""
+    falls = node.target[1:] < node.target[:-1]
+    if node.delay is not None:
+        later, same = node.delay[1:] > node.delay[:-1], node.delay[1:] == node.delay[:-1]
+        falls = ~later & (falls | ~same)
+    starts = node.at[(node.at > 0) & (node.at < node.target.size)]
+    falls[starts - 1] = False
+    return not falls.any()
+
+
+def require_clocked(graph: Graph) -> None:
+    """Raise a GraphError with :func:`problems_on_a_clock`, unless there are none."""
+    found = problems_on_a_clock(graph)
+    if found:
+        raise GraphError(found, "the graph cannot run on a clock")
+
+
+def problems_on_a_clock(graph: Graph) -> list[str]:
+    """Return what cannot run tick by tick.
+
+    These are zero-delay loops, and refractory periods that are no whole number of ticks.
+    """
+    found = []
+    for loop in graph.instant_loops:
+        inside = [e for e in graph.edges if e.source in loop and e.target in loop]
+        cycle = _cycle(graph, [e for e in inside if least_delay(graph, e) == 0])
+        found.append(
+            f"zero-delay loop {' -> '.join(cycle)}; give one of its edges a delay of >= 1 "
+            "tick, or run it with clock=Exact()"
+        )
+    for name, node in graph.nodes.items():
+        if isinstance(node, (LIF, ALIF)):
+            try:
+                ticks(node.refractory, graph.dt)
+            except ValueError as error:
+                found.append(f"{name}.refractory: {error}, or run it with clock=Exact()")
+    return found

@@ -20,6 +20,8 @@ def margins(
 ) -> Float64[np.ndarray, "T B N"]:
     """Return v - threshold of a firing population at every tick, before its reset (float64).
 
+    In a refractory period, where nothing makes it fire, it is minus infinity.
+
     Raises:
         ValueError: ``name`` is no firing population.
     """
@@ -41,15 +43,17 @@ def margins(
 def _distance(neuron: LIF | ALIF, x: np.ndarray, graph: Graph) -> np.ndarray:
     """Return v - threshold - a over time, by the normal form of the neuron."""
     k = neuron.coefficients(graph.dt)
-    i, v, a = (np.zeros(x.shape[1:]) for _ in range(3))
+    i, v, a, wait = (np.zeros(x.shape[1:]) for _ in range(4))
     out = np.empty_like(x)
     for t, x_t in enumerate(x):
         i = k.decay_syn * i + x_t
-        v = k.decay * v + k.gain * i
+        free = wait == 0
+        v = np.where(free, k.decay * v + k.gain * i, v)
         a = k.decay_adapt * a
         threshold = k.threshold + a
-        out[t] = v - threshold
+        out[t] = np.where(free, v - threshold, -np.inf)
         fired = out[t] >= 0
         v = np.where(fired, 0 if k.hard else v - threshold, v)
         a = a + k.beta * fired
+        wait = np.where(fired, k.refractory, np.maximum(wait - 1, 0))
     return out

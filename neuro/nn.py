@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Graph, Input
+from neuro.graph import Connection, Edge, Graph, GraphError, Input, Sparse, Weighted
+from neuro.graph_checks import require_clocked
 from neuro.layers import Spiking
+from neuro.linear import through
 from neuro.neurons import LI
 from neuro.record import Record
+from neuro.sparse import unrolled
 from neuro.spikes import Events, to_events, to_raster
 from neuro.stimulus import require_inputs
 
@@ -29,7 +31,7 @@ class NetState(NamedTuple):
 
 
 class _Linear(nn.Module):
-    """A Connection with trainable weight and bias."""
+    """A Connection with trainable weight and bias, in the precision that its node has."""
 
     weight: Any
     bias: Any
@@ -43,28 +45,30 @@ class _Linear(nn.Module):
             self.register_parameter(name, tensor)
 
     def forward(self, x: Tensor) -> Tensor:
-        node = self.node
-        if isinstance(node, Dense):
-            return F.linear(x, self.weight, self.bias)
-        if isinstance(node, Conv2d):
-            return F.conv2d(x, self.weight, self.bias, node.stride, node.padding)
-        if isinstance(node, AvgPool2d):
-            return F.avg_pool2d(x, node.kernel, node.stride)
-        return x.flatten(1)
+        # The cast does nothing unless the Graph has another precision than the run.
+        weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
+        return through(self.node, x, weight, bias)
 
     def frozen(self) -> Connection:
         """Return the node with the present weights."""
-        if not isinstance(self.node, (Dense, Conv2d)):
+        if not isinstance(self.node, Weighted):
             return self.node
         bias = None if self.bias is None else self.bias.detach().cpu().numpy()
         return replace(self.node, weight=self.weight.detach().cpu().numpy(), bias=bias)
 
 
 class Net(nn.Module):
-    """A Graph as a torch module; :meth:`graph` is its inverse, bit for bit."""
+    """A Graph as a torch module; :meth:`graph` is its inverse, bit for bit.
+
+    Raises:
+        GraphError: the graph does not run on a clock, see
+            :func:`neuro.graph_checks.require_clocked`; or its synapses have single delays.
+    """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
+        require_clocked(graph)
+        _require_one_delay(graph)
         self.wiring = graph
         self.parts = nn.ModuleDict()
         for name, node in graph.nodes.items():
@@ -101,6 +105,17 @@ class Net(nn.Module):
             else:
                 run.straight(group[0])
         return run.out, run.state()
+
+
+def _require_one_delay(graph: Graph) -> None:
+    found = [
+        f"{name}: its synapses have delays of their own; train Net(unrolled(graph).graph), see "
+        "neuro.sparse, or replay the graph as it is"
+        for name, node in graph.nodes.items()
+        if isinstance(node, Sparse) and node.delay is not None
+    ]
+    if found:
+        raise GraphError(found, "the graph is no module")
 
 
 def _key(name: str) -> str:
@@ -193,10 +208,11 @@ def replay(
 ) -> Record:
     """Run a Graph on the clock: every tick, every neuron.
 
-    float64 by default: the weights are float32 values, whose sums are then exact in practice,
-    so that no spike depends on the order of a sum.
+    float64 by default: sums of float32 weights are then exact in practice, so that no spike
+    depends on their order.
 
     Raises:
+        GraphError: the graph does not run on a clock; lists every problem by node.
         ValueError: the inputs do not fit the graph; lists every problem by node.
     """
     return record(graph, activity_of(graph, inputs, dtype, device))
@@ -214,7 +230,7 @@ def activity_of(
     Arguments and errors as of :func:`replay`.
     """
     require_inputs(graph, inputs)
-    net = Net(graph).to(device=device, dtype=dtype)
+    net = Net(unrolled(graph).graph).to(device=device, dtype=dtype)
     rasters = {}
     for name, e in inputs.items():
         raster = torch.as_tensor(to_raster(e), dtype=dtype, device=device)
@@ -227,13 +243,13 @@ def activity_of(
 def record(graph: Graph, activity: Mapping[str, Tensor]) -> Record:
     """Return the activity of the clocked executor as a Record."""
     flat = {k: v.detach().flatten(2).cpu().numpy() for k, v in activity.items()}
-    readouts = [n for n in graph.populations if isinstance(graph.nodes[n], LI)]
-    firing = [n for n in (*graph.inputs, *graph.populations) if n not in readouts]
+    cells = [n for n in graph.populations if not isinstance(graph.nodes[n], LI)]
+    firing = [*graph.inputs, *cells]
     some: np.ndarray = flat[firing[0]]
     return Record(
         executor="torch",
         ticks=some.shape[0],
         samples=some.shape[1],
         spikes={n: to_events(flat[n]) for n in firing},
-        values={n: flat[n] for n in readouts},
+        values={n: flat[n] for n in graph.readouts},
     )

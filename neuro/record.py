@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Shaped
 
-from neuro.spikes import Events, join
+from neuro.spikes import Events, Times, join
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,10 @@ class Record:
     values: the membrane of every read-out (LI), by node name, axes T B N.
     counts: operations that the executor itself counted; only the event engine does. The same
         numbers follow from the spikes alone through :func:`neuro.energy.count`.
+    times: the same spikes in continuous time, under the engine's exact clock only. ``spikes``
+        then counts them by tick: its values are numbers of spikes.
+    states: the states of all populations after the ticks asked for, by tick and node name,
+        axes K B N (K rows of the normal form).
     """
 
     executor: str
@@ -46,11 +50,15 @@ class Record:
     spikes: Mapping[str, Events]
     values: Mapping[str, Shaped[np.ndarray, "T B N"]]
     counts: Mapping[str, Counts] = field(default_factory=dict)
+    times: Mapping[str, Times] = field(default_factory=dict)
+    states: Mapping[int, Mapping[str, Shaped[np.ndarray, "K B _"]]] = field(
+        default_factory=dict
+    )
 
 
 def _kind(record: Record) -> tuple[object, ...]:
     """Return what records must share to be one."""
-    parts = (record.spikes, record.values, record.counts)
+    parts = (record.spikes, record.values, record.counts, record.times, record.states)
     return (record.executor, record.ticks, *(tuple(part) for part in parts))
 
 
@@ -77,4 +85,9 @@ def concatenate(records: list[Record]) -> Record:
         spikes={k: join([r.spikes[k] for r in records]) for k in first.spikes},
         values={k: np.concatenate([r.values[k] for r in records], 1) for k in first.values},
         counts=counts,
+        times={k: join([r.times[k] for r in records]) for k in first.times},
+        states={
+            tick: {k: np.concatenate([r.states[tick][k] for r in records], 1) for k in state}
+            for tick, state in first.states.items()
+        },
     )

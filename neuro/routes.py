@@ -16,7 +16,20 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Flatten, Graph, Population
+from neuro.graph import (
+    AvgPool2d,
+    Connection,
+    Conv2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Population,
+    Sparse,
+)
+from neuro.linear import bias_of, through, weight_of
+from neuro.neurons import LI
+from neuro.sparse import unrolled
 
 # More 8-bit weights than a whole Loihi 1 holds: 128 cores of 128 KiB.
 DENSE_LIMIT = 2**24
@@ -58,8 +71,17 @@ class _Kernel:
 
 def routes(graph: Graph, problems: list[str]) -> list[Route]:
     """Return every route between two populations; what cannot go is added to ``problems``."""
+    graph = unrolled(graph).graph
     found = []
     for source in (*graph.inputs, *graph.populations):
+        node = graph.nodes[source]
+        if isinstance(node, LI):
+            problems += [
+                f"{source}: is a current into {e.target}, which a chip keeps in the neuron "
+                f"itself; leave it out and give {e.target} tau_syn={node.tau}"
+                for e in graph.out_of(source)
+            ]
+            continue
         for way in _ways(graph, source):
             route = _compose(graph, way)
             if isinstance(route, str):
@@ -85,7 +107,7 @@ def bias(graph: Graph, name: str, problems: list[str]) -> tuple[Float[np.ndarray
     """
     parts: dict[int, Tensor] = {}
     for edge in graph.into(name):
-        _add(parts, _silent(graph, edge.source), edge.delay)
+        _add(parts, silent(graph, edge.source), edge.delay)
     parts = {delay: b for delay, b in parts.items() if b.any()}
     if len(parts) > 1:
         problems.append(
@@ -97,38 +119,31 @@ def bias(graph: Graph, name: str, problems: list[str]) -> tuple[Float[np.ndarray
     return np.asarray(gain(graph, name) * flat), delay
 
 
-def _silent(graph: Graph, name: str) -> dict[int, Tensor]:
+def silent(graph: Graph, name: str) -> dict[int, Tensor]:
     """Return what a node emits without any spike, by the tick at which it sets in."""
     node = graph.nodes[name]
     if not isinstance(node, Connection):
         return {}
     parts: dict[int, Tensor] = {}
     for edge in graph.into(name):
-        _add(parts, _silent(graph, edge.source), edge.delay)
+        _add(parts, silent(graph, edge.source), edge.delay)
     out = {delay: push(node, b[None])[0] for delay, b in parts.items()}
-    if isinstance(node, Dense | Conv2d) and node.bias is not None:
-        b = torch.as_tensor(np.array(node.bias, np.float64))
+    b = bias_of(node, torch.float64)
+    if b is not None:
         b = b.reshape(-1, *[1] * (len(graph.shapes[name]) - 1)).expand(graph.shapes[name])
         _add(out, {0: b}, 0)
     return out
+
+
+def push(node: Connection, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
+    """Return what a linear node makes of float64 cases (K, *shape), its bias left out."""
+    return through(node, x, weight_of(node, torch.float64))
 
 
 def _add(parts: dict[int, Tensor], more: dict[int, Tensor], delay: int) -> None:
     for since, b in more.items():
         known = parts.get(since + delay)
         parts[since + delay] = b if known is None else known + b
-
-
-def push(node: Connection, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
-    """Return what a linear node makes of float64 cases (K, *shape), its bias left out."""
-    if isinstance(node, Dense):
-        return x @ torch.as_tensor(np.array(node.weight, np.float64)).T
-    if isinstance(node, Flatten):
-        return x.flatten(1)
-    if isinstance(node, AvgPool2d):
-        return F.avg_pool2d(x, node.kernel, node.stride)
-    weight = torch.as_tensor(np.array(node.weight, np.float64))
-    return F.conv2d(x, weight, stride=node.stride, padding=node.padding)
 
 
 def _ways(graph: Graph, source: str) -> list[list[Edge]]:
@@ -177,10 +192,16 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
             return route("conv", folded, kernel)
     n_in, n_out = graph.size(source), graph.size(target)
     if n_in * n_out > DENSE_LIMIT:
+        listed = any(isinstance(node, Sparse) for node in linear)
+        cure = (
+            "use smaller populations, or run it on the event engine"
+            if listed
+            else "put a population between, make kernel, stride and size fit, or use one leak "
+            "for each channel"
+        )
         return (
             f"{' -> '.join([source, *via, target])}: is no single convolution, and as a matrix "
-            f"it has {n_in} x {n_out} weights, more than a whole chip holds; put a population "
-            "between, make kernel, stride and size fit, or use one leak for each channel"
+            f"it has {n_in} x {n_out} weights, more than a whole chip holds; {cure}"
         )
     return route("dense", factor[:, None] * _matrix(chain, graph.shapes[source]))
 
@@ -213,7 +234,7 @@ def _one_kernel(chain: list[Connection], shape: tuple[int, ...]) -> _Kernel | No
     for node in chain:
         if isinstance(node, Flatten):
             continue
-        if isinstance(node, Dense):
+        if not isinstance(node, Conv2d | AvgPool2d):
             return None
         this = _kernel(node, shape[0] if whole is None else whole.weight.shape[0])
         if whole is not None and not _edges_agree(whole, this, shape[1:]):
@@ -254,47 +275,3 @@ def _edges_agree(first: _Kernel, second: _Kernel, size: tuple[int, ...]) -> bool
         if second.padding[axis] and (k > s + p or beyond < n):
             return False
     return True
-
-
-def loops_too_tight(graph: Graph, found: list[Route]) -> list[str]:
-    """Return each loop whose delays are fewer than its connections, with its cure."""
-    problems = []
-    for group in graph.components:
-        inside = [r for r in found if r.source in group and r.target in group]
-        loop = _tight_loop(inside)
-        if loop:
-            names = " -> ".join([*(r.source for r in loop), loop[-1].target])
-            problems.append(
-                f"loop {names}: its delays add up to {sum(r.delay for r in loop)} ticks, but "
-                f"every connection of a chip takes one step; make them at least {len(loop)}"
-            )
-    return problems
-
-
-def _tight_loop(inside: list[Route]) -> list[Route]:
-    """Return the routes of a loop along which the lag would grow without end, if any."""
-    lag = {r.source: 0 for r in inside}
-    came: dict[str, Route] = {}
-    for _ in range(len(lag) + 1):
-        last = ""
-        for r in inside:
-            if lag[r.target] < lag[r.source] + 1 - r.delay:
-                lag[r.target] = lag[r.source] + 1 - r.delay
-                came[r.target], last = r, r.target
-    if not last:
-        return []
-    for _ in lag:  # back far enough to stand inside the loop
-        last = came[last].source
-    loop = [came[last]]
-    while loop[0].source != last:
-        loop.insert(0, came[loop[0].source])
-    return loop
-
-
-def lags(names: list[str], found: list[Route]) -> dict[str, int]:
-    """Return the least lag of each population: lag[target] >= lag[source] + 1 - delay, >= 0."""
-    lag = dict.fromkeys(names, 0)
-    for _ in names:
-        for r in found:
-            lag[r.target] = max(lag[r.target], lag[r.source] + 1 - r.delay)
-    return lag

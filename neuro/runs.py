@@ -2,6 +2,7 @@
 
 config.json environment.json   what was asked, and of what
 checkpoint.npz weights.npz metrics.jsonl   training: last state, best weights, one line an epoch
+eventprop.json                 spikes EventProp met since training last began, those that grazed
 graph.npz program.npz          the network in floats, and in Loihi's integers
 eval.json simulate.json verify.json export.json energy.json   what each verb measured
 records/*.npz report.html      activity of some samples, and the picture of it all
@@ -30,6 +31,7 @@ class Run:
     """A run folder, and the configuration it was made for.
 
     task, name: as in ``neuro train task:name``. config: that configuration.
+    gradient: how it is trained, "surrogate" or "eventprop".
     """
 
     folder: Path
@@ -37,6 +39,7 @@ class Run:
     name: str
     seed: int
     config: Any
+    gradient: str = "surrogate"
 
     def write(self, file: str, value: Any) -> None:
         """Write a result as JSON, in one step."""
@@ -59,7 +62,7 @@ def begin(run: Run, *, write: bool = True) -> None:
     write: False in all but one of several processes, which then only check.
 
     Raises:
-        RunError: the folder belongs to another task, configuration or seed.
+        RunError: the folder belongs to another task, configuration, seed or gradient.
     """
     path = run.folder / "config.json"
     asked = {
@@ -68,10 +71,13 @@ def begin(run: Run, *, write: bool = True) -> None:
         "name": run.name,
         "seed": run.seed,
         "config": json.loads(json.dumps(asdict(run.config))),
+        "gradient": run.gradient,
     }
     if path.exists():
         found = _header(path)
-        differ = [k for k in ("task", "name", "seed", "config") if found[k] != asked[k]]
+        differ = [
+            k for k in ("task", "name", "seed", "config", "gradient") if found[k] != asked[k]
+        ]
         if differ:
             told = "; ".join(f"{k} is {found[k]}, asked for {asked[k]}" for k in differ)
             raise RunError(f"{run.folder} holds another run: {told}; choose another --out")
@@ -101,9 +107,8 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
             f"{path}: task {found['task']} has no configuration {found['name']!r} now"
         )
     config = _rebuild(path, type(make()), found)
-    return Run(
-        folder=folder, task=found["task"], name=found["name"], seed=found["seed"], config=config
-    )
+    asked = {k: found[k] for k in ("task", "name", "seed", "gradient")}
+    return Run(folder=folder, config=config, **asked)
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -113,7 +118,7 @@ def _header(path: Path) -> dict[str, Any]:
     missing = {"neuro", "task", "name", "seed", "config"} - set(found)
     if missing:
         raise RunError(f"{path}: lacks {', '.join(sorted(missing))}; train the run again")
-    return found
+    return {"gradient": "surrogate", **found}  # what there was before runs said so
 
 
 def _rebuild(path: Path, cls: type, found: dict[str, Any]) -> Any:

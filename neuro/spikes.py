@@ -1,12 +1,18 @@
-"""Two faces of a spike train and the exact way between them.
+"""The faces of a spike train and the ways between them.
 
+Events and raster are equal, to the bit. Times are the face of continuous time: tick k covers
+(k dt, (k + 1) dt], so an event of tick k stands at (k + 1) dt.
 Axes: T ticks, B samples, N neurons of a node in C order of its shape, E events.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+
+from neuro.units import Seconds
+
+Train = TypeVar("Train", "Events", "Times")
 
 
 class Events(NamedTuple):
@@ -20,6 +26,43 @@ class Events(NamedTuple):
     neuron: Int[np.ndarray, " E"]
     value: Float[np.ndarray, " E"]
     shape: tuple[int, int, int]
+
+
+class Times(NamedTuple):
+    """Continuous face: E spikes sorted by (sample, time, neuron).
+
+    time: since the start of the run [s], 0 < time <= T dt. shape: (T, B, N), as of Events.
+    """
+
+    sample: Int[np.ndarray, " E"]
+    time: Float[np.ndarray, " E"]
+    neuron: Int[np.ndarray, " E"]
+    value: Float[np.ndarray, " E"]
+    shape: tuple[int, int, int]
+
+
+def to_times(events: Events, dt: Seconds) -> Times:
+    """Return events at the ends of their ticks of ``dt`` [s]."""
+    time = (events.tick + 1.0) * dt
+    return Times(events.sample, time, events.neuron, events.value, events.shape)
+
+
+def to_ticks(times: Times, dt: Seconds) -> Events:
+    """Return spikes by tick of ``dt`` [s]; those of one neuron in one tick add up.
+
+    A time within 1e-6 ticks of the end of a tick belongs to that tick: rounding moves none.
+    """
+    ticks, samples, size = times.shape
+    at_end = np.rint(times.time / dt)
+    exact = np.where(np.abs(at_end - times.time / dt) < 1e-6, at_end, times.time / dt)
+    tick = np.clip(np.ceil(exact) - 1, 0, ticks - 1).astype(np.int64)
+    place = (times.sample.astype(np.int64) * ticks + tick) * size + times.neuron
+    places, which = np.unique(place, return_inverse=True)
+    value = np.zeros(places.size, times.value.dtype)
+    np.add.at(value, which, times.value)
+    sample, tick = np.divmod(places // size, ticks)
+    index = (sample.astype(np.int32), tick.astype(np.int32), (places % size).astype(np.int32))
+    return Events(*index, value, (ticks, samples, size))
 
 
 def to_events(raster: Shaped[np.ndarray, "T B N"]) -> Events:
@@ -40,21 +83,17 @@ def to_raster(events: Events) -> Float[np.ndarray, "T B N"]:
     return raster
 
 
-def of_sample(events: Events, sample: int) -> Events:
+def of_sample(events: Train, sample: int) -> Train:
     """Return the events of one sample, as a train with B = 1."""
     # A list would be cast, and with it the whole array, at every call.
     lo, hi = np.searchsorted(events.sample, np.array([sample, sample + 1], np.int32))
     t, _, n = events.shape
-    return Events(
-        np.zeros(hi - lo, np.int32),
-        events.tick[lo:hi],
-        events.neuron[lo:hi],
-        events.value[lo:hi],
-        (t, 1, n),
-    )
+    columns = [column[lo:hi] for column in events[1:4]]
+    out: Train = _kind(events)(np.zeros(hi - lo, np.int32), *columns, (t, 1, n))
+    return out
 
 
-def join(trains: list[Events]) -> Events:
+def join(trains: list[Train]) -> Train:
     """Return trains of the same T and N, one after the other along the sample axis.
 
     Raises:
@@ -67,10 +106,11 @@ def join(trains: list[Events]) -> Events:
         )
     offsets = np.cumsum([0] + [e.shape[1] for e in trains])
     t, _, n = trains[0].shape
-    return Events(
-        np.concatenate([e.sample + int(o) for e, o in zip(trains, offsets, strict=False)]),
-        np.concatenate([e.tick for e in trains]),
-        np.concatenate([e.neuron for e in trains]),
-        np.concatenate([e.value for e in trains]),
-        (t, int(offsets[-1]), n),
-    )
+    sample = np.concatenate([e.sample + int(o) for e, o in zip(trains, offsets, strict=False)])
+    columns = [np.concatenate(parts) for parts in zip(*(e[1:4] for e in trains), strict=True)]
+    out: Train = _kind(trains[0])(sample, *columns, (t, int(offsets[-1]), n))
+    return out
+
+
+def _kind(train: Events | Times) -> Any:
+    return type(train)

@@ -5,15 +5,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from neuro.graph import Graph
-from neuro.spikes import Events
+from neuro.spikes import Events, Times
+from neuro.units import Seconds
 
 
-def require_inputs(graph: Graph, inputs: Mapping[str, Events]) -> None:
+def require_inputs(graph: Graph, inputs: Mapping[str, Events | Times]) -> None:
     """Raise one ValueError that lists all that is wrong with the stimulus, by node."""
     problems = _problems_of_names(graph, inputs)
     for name in graph.inputs:
         if name in inputs:
-            problems += [f"{name}: {p}" for p in _problems_of_events(inputs[name])]
+            problems += [f"{name}: {p}" for p in _problems_of_train(inputs[name], graph.dt)]
             size = inputs[name].shape[2]
             if size != graph.size(name):
                 problems.append(
@@ -25,7 +26,7 @@ def require_inputs(graph: Graph, inputs: Mapping[str, Events]) -> None:
         raise ValueError("\n".join(["the run cannot start:", *problems]))
 
 
-def _problems_of_names(graph: Graph, inputs: Mapping[str, Events]) -> list[str]:
+def _problems_of_names(graph: Graph, inputs: Mapping[str, Events | Times]) -> list[str]:
     known = ", ".join(graph.inputs)
     missing = [f"{n}: no events for this Input" for n in graph.inputs if n not in inputs]
     unknown = [
@@ -36,7 +37,7 @@ def _problems_of_names(graph: Graph, inputs: Mapping[str, Events]) -> list[str]:
     return missing + unknown
 
 
-def _problems_of_shapes(inputs: Mapping[str, Events]) -> list[str]:
+def _problems_of_shapes(inputs: Mapping[str, Events | Times]) -> list[str]:
     sizes = {name: e.shape[:2] for name, e in inputs.items()}
     empty = [
         f"{name}: {ticks} ticks and {samples} samples; a run needs at least one of each"
@@ -48,36 +49,54 @@ def _problems_of_shapes(inputs: Mapping[str, Events]) -> list[str]:
     return empty
 
 
-def _problems_of_events(events: Events) -> list[str]:
-    columns = (events.sample, events.tick, events.neuron, events.value)
+def _problems_of_train(train: Events | Times, dt: Seconds) -> list[str]:
+    columns = train[:4]
     lengths = [c.size for c in columns]
+    when = "time" if isinstance(train, Times) else "tick"
     if len(set(lengths)) > 1:
-        return [f"columns of different length: sample, tick, neuron, value have {lengths}"]
-    found = []
-    ticks, samples, size = events.shape
-    for what, column, limit in (
-        ("sample", events.sample, samples),
-        ("tick", events.tick, ticks),
-        ("neuron", events.neuron, size),
-    ):
-        bad = np.flatnonzero((column < 0) | (column >= limit))
-        if bad.size:
-            found.append(
-                f"{what} {column[bad[0]]} of event {bad[0]} is outside 0 ... {limit - 1} "
-                f"({bad.size} such events); cut the train or enlarge its shape"
-            )
-    bad = np.flatnonzero(~np.isfinite(events.value))
+        return [f"columns of different length: sample, {when}, neuron, value have {lengths}"]
+    ticks, samples, size = train.shape
+    found = _outside("sample", train.sample, samples)
+    if isinstance(train, Times):
+        found += _outside_time(train.time, ticks * dt)
+    else:
+        found += _outside("tick", train.tick, ticks)
+    found += _outside("neuron", train.neuron, size)
+    bad = np.flatnonzero(~np.isfinite(train.value))
     if bad.size:
-        found.append(f"value {events.value[bad[0]]} of event {bad[0]} is not finite")
-    if not found and not _rises(events):
+        found.append(f"value {train.value[bad[0]]} of event {bad[0]} is not finite")
+    if not found and not _rises(train):
         found.append(
-            "events are not in strictly rising order of (sample, tick, neuron); sort them "
+            f"events are not in strictly rising order of (sample, {when}, neuron); sort them "
             "with np.lexsort, and add up those at the same place"
         )
     return found
 
 
-def _rises(events: Events) -> bool:
-    ticks, _, size = events.shape
-    key = (events.sample.astype(np.int64) * ticks + events.tick) * size + events.neuron
-    return bool(np.all(np.diff(key) > 0))
+def _outside(what: str, column: np.ndarray, limit: int) -> list[str]:
+    bad = np.flatnonzero((column < 0) | (column >= limit))
+    if not bad.size:
+        return []
+    return [
+        f"{what} {column[bad[0]]} of event {bad[0]} is outside 0 ... {limit - 1} "
+        f"({bad.size} such events); cut the train or enlarge its shape"
+    ]
+
+
+def _outside_time(time: np.ndarray, stop: float) -> list[str]:
+    bad = np.flatnonzero(~((time > 0) & (time <= stop * (1 + 1e-12))))
+    if not bad.size:
+        return []
+    return [
+        f"time {time[bad[0]]} s of event {bad[0]} is not in 0 < time <= {stop:.12g} s "
+        f"({bad.size} such events); a run begins just after 0 and ends with its last tick: "
+        "shift or cut the train, or enlarge its shape"
+    ]
+
+
+def _rises(train: Events | Times) -> bool:
+    order = np.lexsort((train.neuron, train[1], train.sample))
+    if not np.array_equal(order, np.arange(order.size)):
+        return False
+    steps = [np.diff(column) for column in train[:3]]
+    return bool(np.all(np.any(np.stack(steps) != 0, axis=0))) if order.size > 1 else True

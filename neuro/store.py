@@ -16,15 +16,29 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node
+from neuro.graph import (
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Input,
+    Node,
+    Sparse,
+    Upsample,
+)
 from neuro.neurons import ALIF, LI, LIF
 from neuro.record import Counts, Record
-from neuro.spikes import Events
+from neuro.spikes import Events, Times
 from neuro.surrogate import arctan, triangle
 from neuro.units import Seconds
 
 VERSION = 1
-_NODES = {c.__name__: c for c in (Input, Dense, Conv2d, AvgPool2d, Flatten, LIF, ALIF, LI)}
+_LINEAR = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d, AvgPool2d, Upsample, Flatten)
+_NODES = {c.__name__: c for c in (Input, *_LINEAR, LIF, ALIF, LI)}
 _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
 
 
@@ -158,15 +172,20 @@ def _graph(arrays: dict[str, np.ndarray], meta: Any) -> Graph:
 def save_record(path: Path, record: Record) -> None:
     """Write a Record; :func:`load_record` returns it bit for bit."""
     arrays = {f"values/{k}": v for k, v in record.values.items()}
-    for name, e in record.spikes.items():
-        for part in ("sample", "tick", "neuron", "value"):
-            arrays[f"spikes/{name}/{part}"] = getattr(e, part)
+    for kind, trains in (("spikes", record.spikes), ("times", record.times)):
+        for name, train in trains.items():
+            columns = zip(train._fields[:4], train[:4], strict=True)
+            arrays |= {f"{kind}/{name}/{part}": column for part, column in columns}
+    for tick, states in record.states.items():
+        arrays |= {f"states/{tick}/{name}": state for name, state in states.items()}
     meta = {
         "executor": record.executor,
         "ticks": record.ticks,
         "samples": record.samples,
         "shapes": {k: e.shape for k, e in record.spikes.items()},
+        "times": {k: e.shape for k, e in record.times.items()},
         "values": list(record.values),
+        "states": {str(tick): list(states) for tick, states in record.states.items()},
         "counts": {k: asdict(c) for k, c in record.counts.items()},
     }
     save(path, "record", arrays, meta)
@@ -183,17 +202,24 @@ def load_record(path: Path) -> Record:
 
 
 def _record(arrays: dict[str, np.ndarray], meta: Any) -> Record:
-    spikes = {}
-    for name, shape in meta["shapes"].items():
-        s, t, n, v = (
-            arrays[f"spikes/{name}/{p}"] for p in ("sample", "tick", "neuron", "value")
-        )
-        spikes[name] = Events(s, t, n, v, (shape[0], shape[1], shape[2]))
+    def train(cls: Any, kind: str, name: str, shape: list[int]) -> Any:
+        columns = (arrays[f"{kind}/{name}/{part}"] for part in cls._fields[:4])
+        return cls(*columns, tuple(shape))
+
+    meta = {"times": {}, "states": {}} | meta  # files from before the exact clock have none
     return Record(
         executor=meta["executor"],
         ticks=meta["ticks"],
         samples=meta["samples"],
-        spikes=spikes,
+        spikes={k: train(Events, "spikes", k, shape) for k, shape in meta["shapes"].items()},
+        # Files from before the exact clock hold no times and no states.
+        times={
+            k: train(Times, "times", k, shape) for k, shape in meta.get("times", {}).items()
+        },
         values={k: arrays[f"values/{k}"] for k in meta["values"]},
+        states={
+            int(tick): {k: arrays[f"states/{tick}/{k}"] for k in names}
+            for tick, names in meta["states"].items()
+        },
         counts={k: Counts(**c) for k, c in meta["counts"].items()},
     )

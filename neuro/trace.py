@@ -1,8 +1,9 @@
 """From a trained torch module to a Graph, or the full list of what cannot go and why.
 
-What goes: Stack, Sequential, Residual, Recurrent, Delay, Spiking; Conv2d, Linear, AvgPool2d,
-Flatten, BatchNorm (folded into the Conv2d or Linear before it), Identity and Dropout (nothing,
-in evaluation); and a Net, whose Graph is read back as it is.
+What goes: Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d, Conv2d,
+ConvTranspose2d, AvgPool2d, Upsample, Flatten, BatchNorm (folded into the Conv2d or Linear
+before it), Identity and Dropout (nothing, in evaluation); and a Net, whose Graph is read back
+as it is.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +14,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node
+from neuro.graph import (
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Input,
+    Node,
+    Upsample,
+)
 from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack, steps_of
 from neuro.nn import Net
 from neuro.units import Seconds, Ticks
@@ -21,8 +34,9 @@ from neuro.units import Seconds, Ticks
 Port = tuple[tuple[str, int], ...]  # (node, delay) pairs whose outputs add up
 _BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
 _KNOWN: tuple[type[nn.Module], ...] = (
-    *(Stack, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Conv2d, nn.Linear),
-    *(nn.AvgPool2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, *_BatchNorm),
+    *(Stack, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear),
+    *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.Upsample),
+    *(nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, *_BatchNorm),
 )
 
 
@@ -106,10 +120,12 @@ class _Walk:
             case Spiking():
                 self.dts.add(float(module.dt))
                 return self.add(name or "spiking", module.frozen(), port)
-            case nn.Conv2d() | nn.Linear():
+            case nn.Conv1d() | nn.Conv2d() | nn.ConvTranspose2d() | nn.Linear():
                 return self._weighted(module, None, name, port)
             case nn.AvgPool2d():
                 return self._pool(module, name, port)
+            case nn.Upsample():
+                return self._upsample(module, name, port)
             case nn.Flatten():
                 if (module.start_dim, module.end_dim) != (1, -1):
                     return self.refuse(
@@ -164,9 +180,10 @@ class _Walk:
         return self.add(name, node, port)
 
     def _weighted(self, module: Any, norm: Any, name: str, port: Port) -> Port:
-        if module.weight.dtype != torch.float32:
+        if module.weight.dtype not in (torch.float32, torch.float64):
             why = (
-                f"weights are {module.weight.dtype}, a Graph holds float32; call .float() first"
+                f"weights are {module.weight.dtype}, a Graph holds float32 and float64; call "
+                ".float() first"
             )
             return self.refuse(name, why, port)
         weight, bias = _numbers(module.weight), _numbers(module.bias)
@@ -177,16 +194,36 @@ class _Walk:
             weight, bias = _fold(weight, bias, norm)
         if isinstance(module, nn.Linear):
             return self.add(name, Dense(weight=weight, bias=bias), port)
-        if module.groups != 1 or _pair(module.dilation) != (1, 1):
+        one = all(d == 1 for d in _each(module.dilation))
+        cls = type(module).__name__
+        if module.groups != 1 or not one:
             return self.refuse(
-                name, "Conv2d with groups or dilation is not supported yet", port
+                name, f"{cls} with groups or dilation is not supported yet", port
             )
         if isinstance(module.padding, str) or module.padding_mode != "zeros":
-            return self.refuse(name, "Conv2d padding must be numbers, filled with zeros", port)
-        stride, padding = _pair(module.stride), _pair(module.padding)
-        return self.add(
-            name, Conv2d(weight=weight, bias=bias, stride=stride, padding=padding), port
-        )
+            return self.refuse(name, f"{cls} padding must be numbers, filled with zeros", port)
+        return self.add(name, _convolution(module, weight, bias), port)
+
+    def _upsample(self, module: nn.Upsample, name: str, port: Port) -> Port:
+        scale = module.scale_factor
+        whole = scale is not None and all(float(s).is_integer() for s in _each(scale))
+        if module.mode != "nearest" or not whole:
+            why = "Upsample must be nearest, by a whole scale_factor"
+            return self.refuse(name, why, port)
+        high, wide = _each(scale)[0], _each(scale)[-1]
+        return self.add(name, Upsample(scale=(int(high), int(wide))), port)
+
+
+def _convolution(module: Any, weight: np.ndarray, bias: np.ndarray | None) -> Node:
+    """Return the node of a convolution with these weights in place of its own."""
+    if isinstance(module, nn.Conv1d):
+        (stride,), (padding,) = map(_each, (module.stride, module.padding))
+        return Conv1d(weight=weight, bias=bias, stride=stride, padding=padding)
+    pairs = {"stride": _pair(module.stride), "padding": _pair(module.padding)}
+    if isinstance(module, nn.Conv2d):
+        return Conv2d(weight=weight, bias=bias, **pairs)
+    far = _pair(module.output_padding)
+    return ConvTranspose2d(weight=weight, bias=bias, output_padding=far, **pairs)
 
 
 def _as_it_came(module: nn.Module) -> bool:
@@ -205,12 +242,19 @@ def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 
+def _each(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
 def _numbers(tensor: torch.Tensor | None) -> Any:
     return None if tensor is None else tensor.detach().cpu().numpy()
 
 
 def _fold(weight: Any, bias: Any, norm: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight and bias with the batch norm of evaluation multiplied in (float64)."""
+    """Return weight and bias with the batch norm of evaluation multiplied in.
+
+    Computed in float64, rounded to the precision of the weight.
+    """
     mean, var = (
         norm.running_mean.double().cpu().numpy(),
         norm.running_var.double().cpu().numpy(),
@@ -221,4 +265,5 @@ def _fold(weight: Any, bias: Any, norm: Any) -> tuple[np.ndarray, np.ndarray]:
     shift = ((0.0 if bias is None else bias) - mean) * scale
     if norm.affine:
         shift = shift + norm.bias.detach().double().cpu().numpy()
-    return weight * scale.reshape(-1, *[1] * (weight.ndim - 1)), shift
+    folded = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+    return folded.astype(weight.dtype), shift.astype(weight.dtype)

@@ -1,5 +1,5 @@
 """The command line: ``neuro tasks | train | eval | simulate | export | verify | energy | report
-| demo``.
+| demo | bench``.
 
 Heavy imports wait inside the verbs, so that ``neuro --help`` answers at once.
 """
@@ -45,6 +45,7 @@ def train(
     seed: int = 0,
     device: Device = "cpu",
     devices: int = 1,
+    gradient: Literal["surrogate", "eventprop"] = "surrogate",
 ) -> None:
     """Train a task, or go on with a run that was interrupted.
 
@@ -54,13 +55,13 @@ def train(
         seed: of the initial weights.
         device: where to train.
         devices: number of processes (DDP); also runs under torchrun.
+        gradient: "surrogate" on the clock, or the exact one in continuous time.
     """
     from tasks.task import split_name
 
     task, config = split_name(name)
-    _train(
-        _new_run(task, config, out or Path("runs") / f"{task}-{config}", seed), device, devices
-    )
+    folder = out or Path("runs") / f"{task}-{config}"
+    _train(_new_run(task, config, folder, seed, gradient), device, devices)
 
 
 def evaluate(run: RunFolder, device: Device = "cpu") -> None:
@@ -76,26 +77,34 @@ def evaluate(run: RunFolder, device: Device = "cpu") -> None:
     console.print(f"accuracy {result['accuracy']:.2%} on {result['n']:,} test samples")
 
 
-def simulate(run: RunFolder, clock: Literal["grid", "exact"] = "grid") -> None:
+def simulate(
+    run: RunFolder,
+    clock: Literal["grid", "exact"] = "grid",
+    workers: int = 1,
+    cluster: str = "",
+) -> None:
     """Replay the test split on the event engine.
 
     Args:
         run: a run folder.
-        clock: "grid" keeps the ticks the network was trained with.
+        clock: "grid" keeps the ticks the network was trained with; "exact" runs it in
+            continuous time as well and tells by how much the two differ.
+        workers: samples are split over so many.
+        cluster: address of a Ray cluster whose workers to use; "local" starts one here.
     """
     from neuro.events import Exact, Grid
+    from tasks.cluster import workers_of
     from tasks.measure import simulate_run
-    from tasks.show import table
+    from tasks.show import simulation
 
-    result = simulate_run(_open(run), Grid() if clock == "grid" else Exact())
-    out = table("Per sample", "node", "spikes", "synaptic events", "updates")
-    for name, c in result["per_sample"].items():
-        out.add_row(name, *(f"{c[k]:,.1f}" for k in ("spikes", "synaptic_events", "updates")))
-    console.print(out)
-    console.print(
-        f"accuracy {result['accuracy']:.2%} on {result['n']:,} test samples, "
-        f"{result['milliseconds_per_sample']:.2f} ms each"
-    )
+    with workers_of(cluster):
+        result = simulate_run(_open(run), Grid() if clock == "grid" else Exact(), workers)
+    console.print(simulation(result))
+    if clock == "grid":
+        console.print(
+            f"accuracy {result['accuracy']:.2%} on {result['n']:,} test samples, "
+            f"{result['milliseconds_per_sample']:.2f} ms each"
+        )
 
 
 def export(run: RunFolder) -> None:
@@ -197,6 +206,46 @@ def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
     console.print(f"seed {seed}, {took:.0f} s; open {results['report']}")
 
 
+def bench(
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = "",
+    out: Path = Path("bench"),
+    repeats: int = 3,
+    only: str = "",
+    quick: bool = False,
+) -> None:
+    """Measure neuro beside its peers on this machine; without a name, list what there is.
+
+    Args:
+        name: a benchmark.
+        out: folder for NAME.json and NAME.png.
+        repeats: timed runs of each subject; the best and the median are kept.
+        only: parts to measure, with commas between them.
+        quick: networks too small to judge, in seconds.
+    """
+    from tasks.bench.catalog import BENCHMARKS, Asked, run
+    from tasks.bench.tables import FAIRNESS, notes, rows_table, verdict
+
+    if not name:
+        for known, benchmark in BENCHMARKS.items():
+            parts = ", ".join(part.name for part in benchmark.parts(quick))
+            console.print(f"neuro bench {known}: {benchmark.about}", highlight=False)
+            console.print(f"  --only {parts}", highlight=False, soft_wrap=True)
+        return
+    chosen = tuple(part.strip() for part in only.split(",") if part.strip())
+
+    def tell(part: Any, new: Any) -> None:
+        console.print(rows_table(f"{part.name}: {part.about}", new))
+        for note in notes(new):
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
+
+    asked = Asked(out=out, repeats=repeats, only=chosen, quick=quick)
+    with console.status(f"measuring {name}; a part can take minutes"):
+        rows = run(name, asked, tell)
+    for note in FAIRNESS:
+        console.print(f"[dim]{note}[/]", highlight=False)
+    console.print(f"{verdict(rows)}; wrote {out / name}.json and {out / name}.png")
+
+
 def _train(run: Any, device: str, devices: int) -> None:
     from tasks.bar import bar
     from tasks.training import fabric, train
@@ -226,12 +275,12 @@ def _open(folder: Path) -> Any:
     return open_run(folder, lambda task: find(task).configs)
 
 
-def _new_run(task: str, name: str, folder: Path, seed: int) -> Any:
+def _new_run(task: str, name: str, folder: Path, seed: int, gradient: str = "surrogate") -> Any:
     from neuro.runs import Run
     from tasks.task import find, find_config
 
     config = find_config(find(task), name)()
-    return Run(folder=folder, task=task, name=name, seed=seed, config=config)
+    return Run(folder=folder, task=task, name=name, seed=seed, config=config, gradient=gradient)
 
 
 def _on_meta(task: Any, config: Any) -> Any:
@@ -251,6 +300,7 @@ VERBS: dict[str, Any] = {
     "energy": energy,
     "report": report,
     "demo": demo,
+    "bench": bench,
 }
 
 

@@ -86,6 +86,38 @@ def scaling(rows: list[dict[str, Any]]) -> Table:
     return out
 
 
+def simulation(result: dict[str, Any]) -> Table:
+    """Return ``simulate.json``: what each node did, or the clocks side by side."""
+    if "exact" in result:
+        return _clocks(result)
+    out = table("Per sample", "node", "spikes", "synaptic events", "updates")
+    for name, node in result["per_sample"].items():
+        counts = (node[k] for k in ("spikes", "synaptic_events", "updates"))
+        out.add_row(name, *(f"{n:,.1f}" for n in counts))
+    return out
+
+
+def _clocks(grid: dict[str, Any]) -> Table:
+    others = (grid["exact"], grid["exact_spread"])
+    columns = (
+        "grid",
+        "exact time,\nstimulus at\nends of ticks",
+        "exact time,\nstimulus\nspread",
+    )
+    out = table(f"The same {grid['n']:,} samples under both clocks", "per sample", *columns)
+    out.add_row("accuracy", *(f"{way['accuracy']:.2%}" for way in (grid, *others)))
+    out.add_row("  against the grid", "", *(f"{way['points']:+.2f} points" for way in others))
+    different = (f"{way['answered_differently']:.2%}" for way in others)
+    out.add_row("answered differently", "", *different)
+    for name, node in grid["per_sample"].items():
+        if node["spikes"]:
+            spikes = (way["per_sample"][name]["spikes"] for way in (grid, *others))
+            out.add_row(f"spikes of {name}", *(f"{n:,.1f}" for n in spikes))
+    took = (f"{way['milliseconds_per_sample']:.2f} ms" for way in (grid, *others))
+    out.add_row("wall time", *took)
+    return out
+
+
 def energy(result: dict[str, Any]) -> Table:
     """Return ``energy.json`` as one row a chip and tier."""
     out = table("Energy per inference", "chip", "tier", "nominal (low – high)")

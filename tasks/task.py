@@ -13,7 +13,7 @@ from tasks.names import one_of
 C = TypeVar("C")
 Split = Literal["train", "val", "test"]
 
-NAMES = ("mnist",)
+NAMES = ("mnist", "yinyang")
 
 
 @dataclass(frozen=True, kw_only=True)

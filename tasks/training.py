@@ -9,6 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from neuro.eventprop import Tally, outputs_of
 from neuro.runs import Run, RunError, begin
 from neuro.train import Batch, Course, Progress, fit
 from tasks.task import Split
@@ -46,13 +47,16 @@ def train(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
     """
     task, config = task_of(run), run.config
     steps = task.steps(config)
+    if run.gradient == "eventprop":
+        require_exact(run, fabric)
     begin(run, write=fabric.is_global_zero)
     fabric.barrier()
     model = fresh_model(run)
+    tally = Tally()
 
-    def loss(model: nn.Module, batch: Batch) -> torch.Tensor:
-        y, _ = model(batch[0])
-        return task.loss(y, batch[1])
+    def loss(wrapped: nn.Module, batch: Batch) -> torch.Tensor:
+        one = model if run.gradient == "eventprop" else wrapped
+        return task.loss(output(run, one, batch[0], tally), batch[1])
 
     def watch(progress: Progress, step: int) -> None:
         if tell is not None:
@@ -69,14 +73,35 @@ def train(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
     progress = fit(model, course, task.plan(config), fabric, run.folder, watch)
     if fabric.is_global_zero:
         run.write_lines("metrics.jsonl", progress.history)
+        if tally.spikes:
+            run.write("eventprop.json", vars(tally))
     return progress
+
+
+def output(
+    run: Run, model: nn.Module, x: torch.Tensor, tally: Tally | None = None
+) -> torch.Tensor:
+    """Return what a run's model says: on the clock, or where EventProp trains it, exactly."""
+    if run.gradient == "eventprop":
+        return outputs_of(model, x, tally or Tally())
+    y: torch.Tensor = model(x)[0]
+    return y
+
+
+def require_exact(run: Run, fabric: Fabric) -> None:
+    """Raise unless EventProp can train a run's network where Fabric is to run it."""
+    if fabric.world_size > 1:
+        raise RunError("--gradient eventprop runs in one process; leave --devices out")
+    x, _ = next(iter(task_of(run).batches(run.config, "val", 0)))
+    output(run, fresh_model(run), x[:, :1].to(fabric.device))
 
 
 def evaluate(run: Run, device: str = "cpu") -> dict[str, Any]:
     """Measure the trained network on the test split; write and return ``eval.json``.
 
     Returns:
-        accuracy, n, correct, and ``confusion``: row = true class, column = answer.
+        accuracy, n, correct, and ``confusion``: row = true class, column = answer. A run that
+        EventProp trained is measured in continuous time, as it was trained.
     """
     require_device(device)
     task = task_of(run)
@@ -91,6 +116,7 @@ def evaluate(run: Run, device: str = "cpu") -> dict[str, Any]:
         "n": n,
         "correct": correct,
         "split": "test",
+        "gradient": run.gradient,
         "classes": list(task.classes),
         "confusion": confusion.tolist(),
     }
@@ -110,5 +136,5 @@ def _answers(
     task = task_of(run)
     device = next(model.parameters()).device
     for x, labels in task.batches(run.config, split, 0):
-        y, _ = model(x.to(device))
+        y = output(run, model, x.to(device))
         yield labels.numpy(), task.scores(y).argmax(1).cpu().numpy()

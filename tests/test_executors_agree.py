@@ -1,5 +1,7 @@
 """Two pairs of executors agree exactly on random networks: torch = events, reference = Lava."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,12 @@ from hypothesis import given, settings, strategies as st
 from lava_export import lower, reference
 from lava_export.run import available, run
 from neuro.energy import count
-from neuro.events import simulate
+from neuro.events import Grid, simulate
+from neuro.graph import Weighted
+from neuro.neurons import LIF
 from neuro.nn import replay
 from neuro.record import Record
+from tests.neuro.test_linear import some, traced
 
 SEEDS = st.integers(0, 10**6)
 
@@ -30,7 +35,7 @@ def same(one: Record, other: Record) -> None:
 def test_torch_and_events_agree_bit_for_bit_in_float32_with_dyadic_weights(seed: int) -> None:
     graph = random_graph(seed)
     x = stimulus(graph, seed)
-    same(replay(graph, x, torch.float32), simulate(graph, x, dtype=np.float32)[0])
+    same(replay(graph, x, torch.float32), simulate(graph, x, Grid(dtype=np.float32))[0])
 
 
 @settings(deadline=None, max_examples=25)
@@ -43,6 +48,23 @@ def test_torch_and_events_agree_spike_for_spike_with_any_weights(seed: int) -> N
         assert all(np.array_equal(a, b) for a, b in zip(e, events.spikes[name], strict=True))
     for name, v in clock.values.items():
         np.testing.assert_allclose(events.values[name], v, rtol=0, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=SEEDS)
+def test_every_kind_of_linear_node_agrees_in_spikes_and_counts(seed: int) -> None:
+    module, shape = some(seed)
+    node, graph = traced(module, shape)
+    if isinstance(node, Weighted):
+        node = replace(node, weight=np.round(node.weight * 256) / 64, bias=None)
+    nodes = {**graph.nodes, "layer": node, "cells": LIF(tau=0.01, threshold=0.5)}
+    graph = replace(graph, nodes=nodes)
+    x = stimulus(graph, seed)
+    record, _ = simulate(graph, x)
+    same(replay(graph, x), record)
+    implied = count(graph, record)["layer"]
+    assert record.counts["layer"].synaptic_events == implied.synaptic_events
+    assert record.counts["layer"].synaptic_events_all == implied.synaptic_events_all
 
 
 @settings(deadline=None, max_examples=25)

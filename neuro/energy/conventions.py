@@ -11,7 +11,7 @@ import numpy as np
 
 from neuro.energy.constants import Constant, Origin
 from neuro.energy.count import Arrivals, macs
-from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Flatten, Graph
+from neuro.graph import AvgPool2d, Connection, Flatten, Graph, Upsample, Weighted
 from neuro.record import Record
 from neuro.units import Joules
 
@@ -40,8 +40,8 @@ class Convention:
     """Joules per inference by the 45 nm convention.
 
     snn: of the run. ann: one dense pass of the network of the same shape.
-    spikes_per_synapse: events through Dense and Conv2d, weights of zero included, by synapse
-    and inference. break_even_spikes_per_synapse: where accumulates cost as much as the ANN's
+    spikes_per_synapse: events through weights, zeros included, by synapse and inference.
+    break_even_spikes_per_synapse: where accumulates cost as much as the ANN's
     multiply-accumulates; break_even_rate: the same, a tick.
     """
 
@@ -89,12 +89,13 @@ def convention(
 ) -> Convention:
     """Return the figures of a run whose :func:`neuro.energy.count.arrivals` are at hand.
 
-    An event is an accumulate, or a multiply-accumulate in a Dense or Conv2d whose source emits
-    values other than -1, 0 and 1 anywhere in the record (analog input, the output of a pool).
+    An event is an accumulate, or a multiply-accumulate in a node with weights whose source
+    emits values other than -1, 0 and 1 anywhere in the record (analog input, the output of a
+    pool).
     """
     cost = horowitz45() if cost is None else cost
     real = {n for n in graph.nodes if _emits_real_values(graph, record, n)}
-    weighted = {n for n, x in graph.nodes.items() if isinstance(x, (Dense, Conv2d))}
+    weighted = {n for n, x in graph.nodes.items() if isinstance(x, Weighted)}
     accumulates, multiplied, weighted_events = 0, 0, 0
     for edge, events, events_all in arrived:
         if edge.target in weighted and edge.source in real:
@@ -126,7 +127,9 @@ def _emits_real_values(graph: Graph, record: Record, name: str) -> bool:
 
 def _additions(graph: Graph) -> int:
     """Return the additions of one dense pass: pools, and direct edges into populations."""
-    pools = sum(x for n, x in macs(graph).items() if isinstance(graph.nodes[n], AvgPool2d))
+    pools = sum(
+        x for n, x in macs(graph).items() if isinstance(graph.nodes[n], AvgPool2d | Upsample)
+    )
     direct = sum(
         graph.size(e.source)
         for e in graph.edges

@@ -3,10 +3,13 @@
 **Synaptic event**: one non-zero value that arrives at one target. A value that a node emits at
 tick t over an edge of delay d arrives at t + d, and counts if t + d < T.
 
-- Dense, Conv2d: one event for every output in range of the arriving value (products with the
-  padding are none); ``synaptic_events`` leaves out those through a weight of zero.
-- AvgPool2d: one event for every window that contains the value. Flatten: none.
+- Dense and convolutions: one event for every output in range of the arriving value (products
+  with the padding are none); ``synaptic_events`` leaves out those through a weight of zero.
+- Sparse: one event for every synapse of the arriving value's row, once its delay is over.
+- AvgPool2d: one event for every window that contains the value. Upsample: one for every value
+  of its block. Flatten: none.
 - A direct edge from spikes into a population: one event a spike, counted on the population.
+- A current (LI) into its population: none; it is part of the neuron.
 
 Between two linear nodes (say, a pool and a convolution) the values that arrive are computed in
 float64, biases included. A bias itself is no event. This is the count of the event engine; a
@@ -21,9 +24,23 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from neuro.energy.push import delayed, outputs, support
-from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Flatten, Graph, Input
+from neuro.graph import (
+    AvgPool2d,
+    Connection,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Input,
+    Sparse,
+    Upsample,
+)
 from neuro.neurons import LI
 from neuro.record import Counts, Record
+from neuro.sparse import unrolled
 
 
 class Arrivals(NamedTuple):
@@ -58,6 +75,7 @@ def count(graph: Graph, record: Record) -> dict[str, Counts]:
 
 def arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
     """Return the synaptic events of every edge, in the order of ``graph.edges``."""
+    whole, (graph, origin) = graph, unrolled(graph)
     fans = [fan_out(graph, e) for e in graph.edges]
     sources = {e.source for e, (_, every) in zip(graph.edges, fans, strict=True) if every.any()}
     found = np.zeros((len(graph.edges), 2, record.ticks, record.samples), np.int64)
@@ -67,7 +85,11 @@ def arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
             if e.source in emitted:
                 arrived = (delayed(emitted[e.source], e.delay) != 0).astype(np.float64)
                 found[k, :, :, sample] = (arrived @ np.stack(fan, 1)).T
-    return tuple(Arrivals(e, *pair) for e, pair in zip(graph.edges, found, strict=True))
+    events = {e: np.zeros(found.shape[1:], np.int64) for e in whole.edges}
+    for e, pair in zip(graph.edges, found, strict=True):
+        if origin.get(e, e) in events:  # not one from a part of a Sparse to the whole
+            events[origin.get(e, e)] += pair
+    return tuple(Arrivals(e, *pair) for e, pair in events.items())
 
 
 def active(graph: Graph, record: Record) -> dict[str, Int[np.ndarray, "T B"]]:
@@ -76,6 +98,7 @@ def active(graph: Graph, record: Record) -> dict[str, Int[np.ndarray, "T B"]]:
     Active: something reached the neuron in that tick, through weights that are not zero or from
     a bias, even where it sums to zero; or the neuron fired.
     """
+    graph = unrolled(graph).graph
     reach = support(graph)
     found = {n: np.zeros((record.ticks, record.samples), np.int64) for n in graph.populations}
     for sample, spikes in _samples(graph, record):
@@ -108,13 +131,26 @@ def fan_out(graph: Graph, edge: Edge) -> tuple[Int[np.ndarray, " N"], Int[np.nda
     node, shape = graph.nodes[edge.target], graph.shapes[edge.source]
     if isinstance(node, Dense):
         return through_matrix(node.weight)
+    if isinstance(node, Sparse):
+        used = np.bincount(node.source, node.weight != 0, node.at.size - 1)
+        return used.astype(np.int64), np.diff(node.at)
     if isinstance(node, Conv2d):
         return through_kernel(node.weight, shape, node.stride, node.padding)
+    if isinstance(node, Conv1d):
+        row, stride, padding = (shape[0], 1, shape[1]), (1, node.stride), (0, node.padding)
+        return through_kernel(node.weight[:, :, None], row, stride, padding)
+    if isinstance(node, ConvTranspose2d):
+        return _through_transposed(node, shape, graph.shapes[edge.target])
     if isinstance(node, AvgPool2d):
         kernels = np.ones((shape[0], *node.kernel), np.int64)
         fan = _in_windows(kernels, shape, node.stride, (0, 0))
         return fan, fan
-    passes_on = isinstance(node, Flatten) or isinstance(graph.nodes[edge.source], Connection)
+    if isinstance(node, Upsample):
+        fan = np.full(graph.size(edge.source), node.scale[0] * node.scale[1])
+        return fan, fan
+    passes_on = isinstance(node, Flatten) or isinstance(
+        graph.nodes[edge.source], Connection | LI
+    )
     fan = np.full(graph.size(edge.source), 0 if passes_on else 1)
     return fan, fan
 
@@ -140,6 +176,28 @@ def through_kernel(
         _in_windows(kernels, shape, stride, padding),
         _in_windows(every, shape, stride, padding),
     )
+
+
+def _through_transposed(
+    node: ConvTranspose2d, shape: tuple[int, ...], out: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the :func:`fan_out` of a transposed convolution from ``shape`` to ``out``."""
+    kernels = (node.weight != 0).sum(1)
+    rows, columns = (
+        _painted(shape[k], kernels.shape[k], out[k], node.stride[k - 1], node.padding[k - 1])
+        for k in (1, 2)
+    )
+    every = np.full_like(kernels, node.weight.shape[1])
+    useful, ranged = (
+        np.einsum("ckl,hk,wl->chw", x, rows, columns).ravel() for x in (kernels, every)
+    )
+    return useful, ranged
+
+
+def _painted(size: int, kernel: int, out: int, stride: int, padding: int) -> np.ndarray:
+    """Return (size, kernel): 1 where input i paints kernel position k inside the output."""
+    place = np.arange(size)[:, None] * stride - padding + np.arange(kernel)
+    return np.asarray((place >= 0) & (place < out), np.int64)
 
 
 def _in_windows(

@@ -4,11 +4,14 @@ Axes: T ticks, N values of a node in C order of its shape.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
-from neuro.graph import AvgPool2d, Conv2d, Dense, Graph, Node
+from neuro.graph import Connection, Graph, Node, Weighted
+from neuro.linear import bias_of, through, weight_of
 
 
 def outputs(
@@ -44,50 +47,19 @@ def support(graph: Graph) -> Graph:
 
     Fed with 0 and 1, its linear nodes emit more than 0 exactly where something arrived.
     """
-    return Graph(
-        nodes={n: _support(node) for n, node in graph.nodes.items()},
-        edges=graph.edges,
-        dt=graph.dt,
-    )
+    return replace(graph, nodes={n: _support(node) for n, node in graph.nodes.items()})
 
 
 def _support(node: Node) -> Node:
-    if isinstance(node, Dense):
-        return Dense(weight=node.weight != 0, bias=_not_zero(node.bias))
-    if isinstance(node, Conv2d):
-        return Conv2d(
-            weight=node.weight != 0,
-            bias=_not_zero(node.bias),
-            stride=node.stride,
-            padding=node.padding,
-        )
-    return node
-
-
-def _not_zero(bias: np.ndarray | None) -> np.ndarray | None:
-    return None if bias is None else bias != 0
+    if not isinstance(node, Weighted):
+        return node
+    bias = None if node.bias is None else node.bias != 0
+    return replace(node, weight=node.weight != 0, bias=bias)
 
 
 def _apply(node: Node, x: np.ndarray) -> np.ndarray:
-    if isinstance(node, Dense):
-        return _plus(x @ node.weight.T, node.bias)
-    if isinstance(node, Conv2d):
-        (ph, pw), kernel = node.padding, node.weight.shape[2:]
-        windows = _windows(np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw))), kernel, node.stride)
-        y = np.tensordot(windows, node.weight, axes=((1, 4, 5), (1, 2, 3)))
-        return np.moveaxis(_plus(y, node.bias), -1, 1)
-    if isinstance(node, AvgPool2d):
-        windows = _windows(x, node.kernel, node.stride)
-        total = sum(windows[..., i, j] for i, j in np.ndindex(*node.kernel))
-        return np.asarray(total / np.prod(node.kernel, dtype=x.dtype))
-    return x  # Flatten
-
-
-def _windows(x: np.ndarray, kernel: tuple[int, ...], stride: tuple[int, int]) -> np.ndarray:
-    """Return (T, C, H_out, W_out, kH, kW)."""
-    windows = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(2, 3))  # type: ignore[call-overload]
-    return np.asarray(windows[:, :, :: stride[0], :: stride[1]])
-
-
-def _plus(y: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    return y if bias is None else y + bias
+    if not isinstance(node, Connection):
+        return x  # a current leads on to its population what reaches it
+    cases = torch.from_numpy(x)
+    weight, bias = weight_of(node, cases.dtype), bias_of(node, cases.dtype)
+    return np.asarray(through(node, cases, weight, bias))

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Int
 
 from neuro.energy.count import through_kernel, through_matrix
-from neuro.graph import Graph
+from neuro.graph import Graph, Sparse
+from neuro.graph_checks import problems_on_a_clock
 from neuro.record import Record
 from neuro.routes import Route, routes
 from neuro.spikes import Events
@@ -39,10 +40,18 @@ def compose(graph: Graph) -> tuple[Route, ...]:
     """Return the connections that a chip needs.
 
     Raises:
-        ValueError: lists every chain of linear nodes that is too large to compose, with a cure.
+        ValueError: lists, with a cure, every chain of linear nodes that is too large to
+            compose, and every Sparse, current and zero-delay loop: no chip here has them.
     """
-    problems: list[str] = []
-    found = routes(graph, problems)
+    problems = [
+        f"{name}: how a chip stores a Sparse is not known here; price it as the matrix "
+        "neuro.sparse.to_dense(node), zeros included"
+        for name, node in graph.nodes.items()
+        if isinstance(node, Sparse)
+    ]
+    untimely = problems_on_a_clock(graph)
+    problems += untimely
+    found = [] if untimely else routes(graph, problems)
     if problems:
         raise ValueError(
             "\n".join(["no chip can hold the connections of this graph:", *problems])

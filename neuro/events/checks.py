@@ -1,18 +1,33 @@
-"""What can be wrong with the state that a run goes on from."""
+"""What can be wrong with the state that a run goes on from, or with the run itself."""
+
+from typing import Any
 
 from neuro.events.program import Program
 from neuro.events.state import EngineState
+from neuro.graph import Graph
+from neuro.record import Record
 
 
-def require_state(program: Program, samples: int, state: EngineState) -> None:
-    """Raise one ValueError unless ``state`` is one of this program and number of samples."""
+def require_state(program: Program, samples: int, state: object) -> EngineState:
+    """Return ``state`` if it is one of this program and number of samples.
+
+    Raises:
+        ValueError: it is not; lists every difference.
+    """
+    if not isinstance(state, EngineState):
+        raise ValueError(
+            f"Grid() goes on from an EngineState, got {type(state).__name__}; start from rest "
+            "(state=None), or run both parts under one clock"
+        )
     graph = program.graph
     want: dict[str, object] = {
-        name: (program.dtype.name, (3, samples, graph.size(name))) for name in graph.populations
+        name: (program.dtype.name, (4, samples, graph.size(name))) for name in graph.populations
     }
     have: dict[str, object] = {n: (v.dtype.name, v.shape) for n, v in state.neurons.items()}
-    for edge in (wire.edge for wire in program.wires if wire.edge.delay > 0):
-        want[f"pending {edge}"] = (edge.delay, samples, graph.size(edge.source))
+    wires = (wire for wires in program.into.values() for wire in wires if wire.delay > 0)
+    for wire in sorted(wires, key=lambda wire: wire.delay):  # the longest delay decides
+        shape = (wire.delay, samples, graph.size(wire.edge.source))
+        want[f"pending {wire.edge}"] = shape
     have |= {f"pending {edge}": events.shape for edge, events in state.pending.items()}
     problems = [
         f"{name}: the state has {have.get(name)}, the run needs {want.get(name)}"
@@ -22,3 +37,32 @@ def require_state(program: Program, samples: int, state: EngineState) -> None:
     if problems:
         cure = "go on with the same graph, samples and dtype, or start from rest"
         raise ValueError("\n".join([f"the state does not fit; {cure}:", *problems]))
+    return state
+
+
+class Runaway(RuntimeError):
+    """A run that emitted more spikes than its budget; :func:`runaway` makes one.
+
+    record: what happened up to the tick at which it was stopped, of the samples that ran
+    together by then.
+    """
+
+    def __init__(self, message: str, record: Record) -> None:
+        super().__init__(message)
+        self.record = record
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Runaway, (str(self), self.record)
+
+
+def runaway(graph: Graph, record: Record, budget: int) -> Runaway:
+    """Return the error of a run whose counts have left their budget behind."""
+    spikes = {n: record.counts[n].spikes for n in graph.populations}
+    name = max(spikes, key=lambda n: spikes[n])
+    seconds = graph.size(name) * record.samples * record.ticks * graph.dt
+    return Runaway(
+        f"more than {budget} spikes by tick {record.ticks}: {name} has emitted most, "
+        f"{spikes[name]}, or {spikes[name] / seconds:.4g} Hz a neuron; lower the weights that "
+        "excite it, raise its threshold, or give the clock a larger budget",
+        record,
+    )

@@ -1,19 +1,70 @@
-"""The two clocks of the event engine."""
+"""The two clocks of the event engine, with all that can be set about them."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from neuro.units import Seconds
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Whole ticks of the graph's dt: tick for tick the network that was trained."""
+    """Whole ticks of the graph's dt: tick for tick the network that was trained.
+
+    dtype: float64 or float32, the precision of membranes and sums.
+    stretch: the most ticks that a node runs in one go [ticks]; it bounds the memory.
+    budget: the most spikes that the populations may emit in a run.
+    """
+
+    dtype: type[np.float32 | np.float64] = np.float64
+    stretch: int = 128
+    budget: int = 10**9
+
+    def __post_init__(self) -> None:
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(
+                f"Grid.dtype must be np.float32 or np.float64, got {self.dtype!r}; "
+                "float64 is usual"
+            )
+        _require_at_least_one("Grid", "stretch", self.stretch, "tick; 128 is usual")
+        _require_at_least_one("Grid", "budget", self.budget, "spike; 10**9 is usual")
 
 
 @dataclass(frozen=True)
 class Exact:
-    """Continuous time: every threshold crossing of the model between ticks.
+    """Continuous time, in float64: every threshold crossing of the model between ticks.
 
-    :func:`neuro.events.simulate` refuses it so far; grid mode is what runs today.
+    window: for how long a loop runs in one go [s], at most the least delay inside it; None:
+        just that.
+    driver: "window" looks ahead by the least delay, "heap" goes from event to event, also
+        through loops without delay; "auto" takes the first where there is a delay.
+    threads: how many share the targets of a network.
+    budget: the most spikes that the populations may emit in a run.
     """
+
+    window: Seconds | None = None
+    driver: Literal["auto", "window", "heap"] = "auto"
+    threads: int = 1
+    budget: int = 10**8
+
+    def __post_init__(self) -> None:
+        if self.window is not None and not 0 < self.window < np.inf:
+            raise ValueError(
+                f"Exact.window must be > 0 s and finite, got {self.window}; None: the least "
+                "delay"
+            )
+        if self.driver not in ("auto", "window", "heap"):
+            raise ValueError(
+                f"Exact.driver must be 'auto', 'window' or 'heap', got {self.driver!r}"
+            )
+        _require_at_least_one("Exact", "threads", self.threads, "thread; 1 is usual")
+        _require_at_least_one("Exact", "budget", self.budget, "spike; 10**8 is usual")
 
 
 Clock = Grid | Exact
+
+
+def _require_at_least_one(clock: str, field: str, value: int, cure: str) -> None:
+    if value < 1:
+        raise ValueError(f"{clock}.{field} must be >= 1, got {value} {cure}")

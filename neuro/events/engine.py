@@ -1,76 +1,148 @@
-"""The event engine: a Graph driven by spikes, tick for tick what the torch clock computes.
+"""The event engine: a Graph driven by spikes, under either of its clocks.
 
+On the grid it computes tick for tick what the torch clock does.
 Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 """
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
-from neuro.events.checks import require_state
+from neuro.events.batches import of_samples, tidy, to_batch
+from neuro.events.checks import require_state, runaway
 from neuro.events.clock import Clock, Exact, Grid
+from neuro.events.exact.state import ExactState
 from neuro.events.program import compile_graph
+from neuro.events.recording import Recording, require_recording
 from neuro.events.run import Run
 from neuro.events.state import EngineState, join_states, samples_of_state, some_samples
+from neuro.events.workers import over_samples
 from neuro.graph import Graph
 from neuro.record import Record, concatenate
-from neuro.spikes import Events
+from neuro.spikes import Events, Times, to_ticks
 from neuro.stimulus import require_inputs
 
-BUFFER = 2**18  # values in one node's buffer: small enough to stay in a core's cache
+State = EngineState | ExactState
+
+BUFFER = 2**19  # values in one node's buffer: few enough to stay in a core's cache
 
 
 def simulate(
     graph: Graph,
-    inputs: Mapping[str, Events],
+    inputs: Mapping[str, Events | Times],
     clock: Clock = Grid(),  # noqa: B008
     *,
-    state: EngineState | None = None,
-    dtype: type[np.float32 | np.float64] = np.float64,
-    stretch: int = 64,
-) -> tuple[Record, EngineState]:
+    state: State | None = None,
+    record: Recording = Recording(),  # noqa: B008
+    workers: int = 1,
+) -> tuple[Record, State]:
     """Run a network on events.
 
     Args:
         graph: the network.
-        inputs: the spikes of every Input, all with the same T and B.
-        clock: ``Grid()`` runs in ticks of ``graph.dt``.
-        state: of an earlier run, to go on from there; None starts at rest. A run in two
-            parts equals one run bit for bit.
-        dtype: float64 or float32, the precision of membranes and sums.
-        stretch: the most ticks that a node runs in one go [ticks]; it bounds the memory.
+        inputs: the spikes of every Input, all with the same T and B. Events and Times become
+            what the clock runs on: see :func:`neuro.spikes.to_ticks` and ``to_times``.
+        clock: ``Grid()`` runs in ticks of ``graph.dt``, ``Exact()`` in continuous time.
+        state: of an earlier run under the same clock, to go on from there; None starts at
+            rest. On the grid, a run in two parts equals one run bit for bit.
+        record: what to keep beside the counts.
+        workers: how many threads share the samples; the result is the same for any number.
+            Inside ``joblib.parallel_config(backend=...)`` they are processes or a cluster.
 
     Returns:
-        The Record, with ``counts``, and the state.
+        The Record, with ``counts``, and the state: an EngineState of ``Grid()``, an ExactState
+        of ``Exact()``.
 
     Raises:
-        ValueError: the inputs or the state do not fit the graph; lists every problem by node.
-        NotImplementedError: the clock is ``Exact()``.
+        ValueError: inputs, state or record do not fit the graph; lists every problem by node.
+        GraphError: the graph does not run on a clock.
+        Runaway: more spikes than the clock's budget; it carries the Record up to there.
     """
     if isinstance(clock, Exact):
-        raise NotImplementedError(
-            "the event engine does not run in continuous time; grid mode is what runs today: "
-            "pass clock=Grid()"
-        )
-    if stretch < 1:
-        raise ValueError(f"stretch must be >= 1 tick, got {stretch}; 64 is usual")
-    require_inputs(graph, inputs)
-    program = compile_graph(graph, np.dtype(dtype))
-    ticks, samples, _ = next(iter(inputs.values())).shape
-    if state is not None:
-        require_state(program, samples, state)
-    fitting = max(1, BUFFER // max(graph.size(name) for name in graph.nodes))
-    length = min(ticks, stretch, fitting)
-    together = max(1, fitting // length)
-    records, states = [], []
-    for start in range(0, samples, together):
-        stop = min(start + together, samples)
-        run = Run(
-            program,
-            {name: some_samples(e, start, stop) for name, e in inputs.items()},
-            None if state is None else samples_of_state(state, start, stop),
-        )
-        run.advance(length)
-        records.append(run.record())
-        states.append(run.state())
-    return concatenate(records), join_states(states)
+        from neuro.events.exact.run import simulate_exact  # compiled only where it is asked for
+
+        before = cast(ExactState | None, state)  # which it checks
+        return simulate_exact(graph, inputs, clock, before, record, workers)
+    program = compile_graph(graph, np.dtype(clock.dtype))
+    trains = _on_the_grid(graph, inputs)
+    ticks, samples, _ = next(iter(trains.values())).shape
+    require_recording(record, graph, ticks)
+    start = None if state is None else require_state(program, samples, state)
+    job = _Job(graph, trains, clock, start, record)
+    parts = over_samples(job.run, samples, workers)
+    records, states = zip(*(pair for pairs in parts for pair in pairs), strict=True)
+    whole = records[0] if len(records) == 1 else concatenate(list(records))
+    given = {name: train for name, train in trains.items() if record.keeps_spikes(name)}
+    whole = replace(whole, spikes={**given, **whole.spikes})
+    if sum(whole.counts[name].spikes for name in graph.populations) > clock.budget:
+        raise runaway(graph, whole, clock.budget)
+    return whole, join_states(list(states))
+
+
+def _on_the_grid(graph: Graph, inputs: Mapping[str, Events | Times]) -> dict[str, Events]:
+    """Return inputs as sound events, without values of zero, which are no spikes."""
+    trains = {
+        name: to_ticks(train, graph.dt) if isinstance(train, Times) else train
+        for name, train in inputs.items()
+    }
+    alike = len({train.shape[:2] for train in trains.values()}) == 1
+    known = trains.keys() == set(graph.inputs)
+    if alike and known and all(_sound(graph, name, train) for name, train in trains.items()):
+        return trains
+    require_inputs(graph, trains)  # slower: it finds all that is wrong, and says so
+    for name, train in trains.items():
+        keep = np.flatnonzero(train.value)
+        sample, tick, neuron, value = (column[keep] for column in train[:4])
+        trains[name] = Events(sample, tick, neuron, value, train.shape)
+    return trains
+
+
+def _sound(graph: Graph, name: str, train: Events) -> bool:
+    """Say whether events are certainly fit for an Input."""
+    columns = train[:4]
+    return (
+        train.shape[2] == math.prod(graph.shapes[name])
+        and min(train.shape) > 0
+        and len({column.shape for column in columns}) == 1
+        and all(column.dtype.kind in "iu" for column in columns[:3])
+        and tidy(train)
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A run on the grid, of which some samples can be run by themselves."""
+
+    graph: Graph
+    inputs: Mapping[str, Events]
+    clock: Grid
+    state: EngineState | None
+    recording: Recording
+
+    def run(self, start: int, stop: int) -> list[tuple[Record, EngineState]]:
+        """Run the samples ``start`` to ``stop``, as many together as fit."""
+        inputs, state, clock = self.inputs, self.state, self.clock
+        program = compile_graph(self.graph, np.dtype(clock.dtype))
+        ticks, samples, _ = next(iter(inputs.values())).shape
+        if stop - start < samples:
+            inputs = {name: some_samples(train, start, stop) for name, train in inputs.items()}
+            state = None if state is None else samples_of_state(state, start, stop)
+        batches = {name: to_batch(train, 0, program.dtype) for name, train in inputs.items()}
+        fitting = max(1, BUFFER // max(program.sizes[name] for name in program.parts))
+        length = min(ticks, clock.stretch, fitting)
+        together = max(1, fitting // length)
+        done, before = [], 0
+        for first in range(0, stop - start, together):
+            last = min(first + together, stop - start)
+            some = {name: of_samples(batch, first, last) for name, batch in batches.items()}
+            given = None if state is None else samples_of_state(state, first, last)
+            run = Run(program, some, given, self.recording)
+            for spikes in run.advance(length):
+                if before + spikes > clock.budget:
+                    raise runaway(self.graph, run.partial_record(), clock.budget)
+            before += spikes
+            done.append((run.record(), run.state()))
+        return done

@@ -3,37 +3,24 @@
 Each function also runs as plain Python (``.py_func``), which is how it is tested. No fastmath:
 a fused or reordered sum would not be torch's.
 
-A buffer has axes L S N: ticks of the stretch being run, samples, neurons. ``hit`` says where a
-buffer received anything; its last axis has one flag a group of neurons that are always hit
-together (all of a Dense, the channels at one place of a Conv2d, else each neuron by itself).
+A buffer has axes S L P C: samples, ticks of the stretch being run, places, and the channels of
+a place, which are always hit together (all neurons of a Dense stand at one place, the channels
+of a Conv2d at each of its pixels, else each neuron by itself). Neuron n = c P + p.
 """
 
-import inspect
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-Function = TypeVar("Function", bound=Callable[..., object])
+from neuro.compiled import bare, inlined, kernel
 
-
-def kernel(function: Function) -> Function:
-    """Compile at the first call, and keep the result on disk.
-
-    Tests wrap every function in a check of its annotations, which no compiler could read:
-    unwrapped here.
-    """
-    compiled: Any = njit(cache=True, nogil=True)(inspect.unwrap(function))
-    out: Function = compiled
-    return out
+__all__ = ["bare", "inlined", "kernel"]
 
 
 class Train(NamedTuple):
-    """Spikes in the order (tick, sample, neuron); those of row r are ``at[r]:at[r + 1]``."""
+    """Spikes by (sample, tick, neuron); row r of sample s is ``at[s, r]:at[s, r + 1]``."""
 
     at: np.ndarray
-    sample: np.ndarray
     neuron: np.ndarray
     value: np.ndarray
 
@@ -46,6 +33,17 @@ class Span(NamedTuple):
     shift: int
 
 
+class Buffer(NamedTuple):
+    """What a node gets or puts out. values: S L P C, valid where ``hit`` (S L P).
+
+    rest: what any other place holds, P C or 1 C (the same at every place).
+    """
+
+    values: np.ndarray
+    hit: np.ndarray
+    rest: np.ndarray
+
+
 class Weights(NamedTuple):
     """Weights, the targets of one source side by side, and how many of those are not zero.
 
@@ -54,6 +52,15 @@ class Weights(NamedTuple):
 
     rows: np.ndarray
     nonzero: np.ndarray
+
+
+class Synapses(NamedTuple):
+    """Those of source j are ``start[j]:stop[j]`` of target and weight."""
+
+    start: np.ndarray
+    stop: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
 
 
 class Windows(NamedTuple):
@@ -66,96 +73,127 @@ class Windows(NamedTuple):
     padding: tuple[int, int]
 
 
-@kernel
-def order(key: np.ndarray, keys: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what sorts ``key`` (0 to keys - 1) stably, and where each value then starts."""
-    start = np.zeros(keys + 1, np.int64)
-    for k in key:
-        start[k + 1] += 1
-    for k in range(keys):
-        start[k + 1] += start[k]
-    free = start.copy()
-    sort = np.empty(key.size, np.int64)
-    for e in range(key.size):
-        sort[free[key[e]]] = e
-        free[key[e]] += 1
-    return sort, start
+@inlined
+def touch(buffer: Buffer, s: int, t: int, place: int) -> None:
+    """Make a place valid: until its first hit it is at rest."""
+    if not buffer.hit[s, t, place]:
+        buffer.hit[s, t, place] = True
+        row = min(place, buffer.rest.shape[0] - 1)
+        for c in range(buffer.rest.shape[1]):
+            buffer.values[s, t, place, c] = buffer.rest[row, c]
 
 
 @kernel
-def add(buffer: np.ndarray, hit: np.ndarray, span: Span, train: Train) -> tuple[int, int]:
+def add(buffer: Buffer, span: Span, train: Train) -> tuple[int, int]:
     """Add each spike to the neuron of the same index; return as :func:`dense`."""
-    served = 0
-    for t in range(span.start, span.stop):
-        for e in range(train.at[t + span.shift], train.at[t + span.shift + 1]):
-            s, n = train.sample[e], train.neuron[e]
-            buffer[t, s, n] += train.value[e]
-            hit[t, s, n] = True
-            served += 1
+    places, served = buffer.hit.shape[2], 0
+    for s in range(buffer.hit.shape[0]):
+        for t in range(span.start, span.stop):
+            row = t + span.shift
+            for e in range(train.at[s, row], train.at[s, row + 1]):
+                c, place = divmod(train.neuron[e], places)
+                touch(buffer, s, t, place)
+                buffer.values[s, t, place, c] += train.value[e]
+                served += 1
     return served, served
 
 
 @kernel
-def dense(
-    buffer: np.ndarray, hit: np.ndarray, span: Span, train: Train, weights: Weights
-) -> tuple[int, int]:
-    """Add a row of weights for each spike; return the synaptic events (non-zero, all)."""
-    targets = weights.rows.shape[1]
+def dense(buffer: Buffer, span: Span, train: Train, weights: Weights) -> tuple[int, int]:
+    """Add a row of weights for each spike; return the synaptic events (non-zero, all).
+
+    Four rows in one pass: what is added to then stays longer in registers.
+    """
+    rows, neuron, value, values = weights.rows, train.neuron, train.value, buffer.values
+    targets = rows.shape[1]
     served, served_all = 0, 0
-    for t in range(span.start, span.stop):
-        for e in range(train.at[t + span.shift], train.at[t + span.shift + 1]):
-            s, source, value = train.sample[e], train.neuron[e], train.value[e]
-            row, out = weights.rows[source], buffer[t, s]
-            for n in range(targets):
-                out[n] += value * row[n]
-            hit[t, s, 0] = True
-            served += weights.nonzero[source]
-            served_all += targets
+    for s in range(buffer.hit.shape[0]):
+        for t in range(span.start, span.stop):
+            e, stop = train.at[s, t + span.shift], train.at[s, t + span.shift + 1]
+            if e == stop:
+                continue
+            touch(buffer, s, t, 0)
+            served_all += targets * (stop - e)
+            for k in range(e, stop):
+                served += weights.nonzero[neuron[k]]
+            while e + 4 <= stop:
+                a, b, c, d = neuron[e], neuron[e + 1], neuron[e + 2], neuron[e + 3]
+                p, q, r, u = value[e], value[e + 1], value[e + 2], value[e + 3]
+                for n in range(targets):
+                    one, two = p * rows[a, n] + q * rows[b, n], r * rows[c, n] + u * rows[d, n]
+                    values[s, t, 0, n] += one + two
+                e += 4
+            while e < stop:
+                a, p = neuron[e], value[e]
+                for n in range(targets):
+                    values[s, t, 0, n] += p * rows[a, n]
+                e += 1
     return served, served_all
+
+
+@kernel
+def sparse(buffer: Buffer, span: Span, train: Train, synapses: Synapses) -> tuple[int, int]:
+    """Add the synapses of each spike to single neurons, or to the only place; as ``dense``."""
+    alone = buffer.values.shape[3] == 1
+    served, served_all = 0, 0
+    for s in range(buffer.hit.shape[0]):
+        for t in range(span.start, span.stop):
+            row = t + span.shift
+            for e in range(train.at[s, row], train.at[s, row + 1]):
+                source, value = train.neuron[e], train.value[e]
+                start, stop = synapses.start[source], synapses.stop[source]
+                served_all += stop - start
+                if not alone:
+                    touch(buffer, s, t, 0)
+                for k in range(start, stop):
+                    target, weight = synapses.target[k], synapses.weight[k]
+                    served += weight != 0
+                    if alone:
+                        touch(buffer, s, t, target)
+                        buffer.values[s, t, target, 0] += value * weight
+                    else:
+                        buffer.values[s, t, 0, target] += value * weight
+    return served, served_all
+
+
+@inlined
+def reached(place: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
+    """Return the first and the last window that holds a place of the padded axis."""
+    return max(0, -((kernel - 1 - place) // stride)), min(size - 1, place // stride)
 
 
 @kernel
 def conv(
-    buffer: np.ndarray,
-    hit: np.ndarray,
-    span: Span,
-    train: Train,
-    weights: Weights,
-    windows: Windows,
+    buffer: Buffer, span: Span, train: Train, weights: Weights, windows: Windows
 ) -> tuple[int, int]:
-    """Add the kernel of each spike to a channels-last buffer; return as :func:`dense`."""
-    (high, wide), (rows, columns) = windows.given, windows.size
+    """Add the kernel of each spike, all channels of a place at a time; return as ``dense``."""
+    (high, wide), (height, width) = windows.given, windows.size
     (step_y, step_x), (pad_y, pad_x) = windows.stride, windows.padding
-    channels = weights.rows.shape[3]
+    rows, values = weights.rows, buffer.values
+    _, tall, broad, channels = rows.shape
     served, served_all = 0, 0
-    for t in range(span.start, span.stop):
-        for e in range(train.at[t + span.shift], train.at[t + span.shift + 1]):
-            s, value = train.sample[e], train.value[e]
-            channel, place = divmod(train.neuron[e], high * wide)
-            y, x = divmod(place, wide)
-            for ky in range(weights.rows.shape[1]):
-                row, off = divmod(y + pad_y - ky, step_y)
-                if off != 0 or row < 0 or row >= rows:
-                    continue
-                for kx in range(weights.rows.shape[2]):
-                    column, off = divmod(x + pad_x - kx, step_x)
-                    if off != 0 or column < 0 or column >= columns:
-                        continue
-                    target = row * columns + column
-                    row_of = weights.rows[channel, ky, kx]
-                    out = buffer[t, s, target]
-                    for c in range(channels):
-                        out[c] += value * row_of[c]
-                    hit[t, s, target] = True
-                    served += weights.nonzero[channel, ky, kx]
-                    served_all += channels
+    for s in range(buffer.hit.shape[0]):
+        for t in range(span.start, span.stop):
+            for e in range(train.at[s, t + span.shift], train.at[s, t + span.shift + 1]):
+                value = train.value[e]
+                channel, place = divmod(train.neuron[e], high * wide)
+                y, x = place // wide + pad_y, place % wide + pad_x
+                top, bottom = reached(y, tall, step_y, height)
+                left, right = reached(x, broad, step_x, width)
+                for row in range(top, bottom + 1):
+                    for column in range(left, right + 1):
+                        ky, kx = y - row * step_y, x - column * step_x
+                        target = row * width + column
+                        touch(buffer, s, t, target)
+                        for c in range(channels):
+                            values[s, t, target, c] += value * rows[channel, ky, kx, c]
+                        served += weights.nonzero[channel, ky, kx]
+                        served_all += channels
     return served, served_all
 
 
 @kernel
-def pool(
-    buffer: np.ndarray, hit: np.ndarray, span: Span, train: Train, windows: Windows
-) -> tuple[int, int]:
+def pool(buffer: Buffer, span: Span, train: Train, windows: Windows) -> tuple[int, int]:
     """Add each spike to the windows that hold it; return as :func:`dense`.
 
     The sums are not yet divided by the area: torch divides once, after the sum.
@@ -163,41 +201,71 @@ def pool(
     served = 0
     (high, wide), (rows, columns) = windows.given, windows.size
     (step_y, step_x), (tall, broad) = windows.stride, windows.kernel
-    for t in range(span.start, span.stop):
-        for e in range(train.at[t + span.shift], train.at[t + span.shift + 1]):
-            s, value = train.sample[e], train.value[e]
-            channel, place = divmod(train.neuron[e], high * wide)
-            y, x = divmod(place, wide)
-            for ky in range(tall):
-                row, off = divmod(y - ky, step_y)
-                if off != 0 or row < 0 or row >= rows:
-                    continue
-                for kx in range(broad):
-                    column, off = divmod(x - kx, step_x)
-                    if off != 0 or column < 0 or column >= columns:
-                        continue
-                    target = (channel * rows + row) * columns + column
-                    buffer[t, s, target] += value
-                    hit[t, s, target] = True
-                    served += 1
+    for s in range(buffer.hit.shape[0]):
+        for t in range(span.start, span.stop):
+            for e in range(train.at[s, t + span.shift], train.at[s, t + span.shift + 1]):
+                channel, place = divmod(train.neuron[e], high * wide)
+                top, bottom = reached(place // wide, tall, step_y, rows)
+                left, right = reached(place % wide, broad, step_x, columns)
+                for row in range(top, bottom + 1):
+                    for column in range(left, right + 1):
+                        target = (channel * rows + row) * columns + column
+                        touch(buffer, s, t, target)
+                        buffer.values[s, t, target, 0] += train.value[e]
+                        served += 1
     return served, served
 
 
 @kernel
-def collect(buffer: np.ndarray, start: int, stop: int) -> Train:
-    """Return the entries of rows ``start`` to ``stop`` that are not zero, as spikes."""
-    _, samples, neurons = buffer.shape
-    at = np.zeros(stop - start + 1, np.int64)
-    for t in range(start, stop):
-        at[t - start + 1] = at[t - start] + np.count_nonzero(buffer[t] != 0)
-    sample = np.empty(at[-1], np.int32)
-    neuron = np.empty(at[-1], np.int32)
-    value = np.empty(at[-1], buffer.dtype)
+def divide(buffer: Buffer, start: int, stop: int, area: int) -> None:
+    """Divide what is valid in rows ``start`` to ``stop`` by ``area``."""
+    for s in range(buffer.hit.shape[0]):
+        for t in range(start, stop):
+            for place in np.flatnonzero(buffer.hit[s, t]):
+                for c in range(buffer.values.shape[3]):
+                    buffer.values[s, t, place, c] /= buffer.values.dtype.type(area)
+
+
+@kernel
+def pour(source: Buffer, target: Buffer, start: int, stop: int) -> None:
+    """Add what ``source`` holds beyond its rest to the same neurons of ``target``."""
+    places, channels = source.hit.shape[2], source.values.shape[3]
+    others = target.hit.shape[2]
+    for s in range(source.hit.shape[0]):
+        for t in range(start, stop):
+            for place in np.flatnonzero(source.hit[s, t]):
+                given = source.values[s, t, place]
+                rest = source.rest[min(place, source.rest.shape[0] - 1)]
+                if places == others:
+                    touch(target, s, t, place)
+                    out = target.values[s, t, place]
+                    for c in range(channels):
+                        out[c] += given[c] - rest[c]
+                    continue
+                for c in range(channels):
+                    channel, other = divmod(c * places + place, others)
+                    touch(target, s, t, other)
+                    target.values[s, t, other, channel] += given[c] - rest[c]
+
+
+@kernel
+def collect(buffer: Buffer, start: int, stop: int) -> Train:
+    """Return what is not zero in rows ``start`` to ``stop``, as spikes."""
+    values, hit, rest = buffer
+    samples, _, places, channels = values.shape
+    at = np.zeros((samples, stop - start + 1), np.int64)
+    neuron = np.empty(samples * (stop - start) * places * channels, np.int32)
+    value = np.empty(neuron.size, values.dtype)
     e = 0
-    for t in range(start, stop):
-        for s in range(samples):
-            for n in range(neurons):
-                if buffer[t, s, n] != 0:
-                    sample[e], neuron[e], value[e] = s, n, buffer[t, s, n]
-                    e += 1
-    return Train(at, sample, neuron, value)
+    for s in range(samples):
+        at[s, 0] = e
+        for t in range(start, stop):
+            for c in range(channels):
+                for place in range(places):
+                    row = min(place, rest.shape[0] - 1)
+                    given = values[s, t, place, c] if hit[s, t, place] else rest[row, c]
+                    if given != 0:
+                        neuron[e], value[e] = c * places + place, given
+                        e += 1
+            at[s, t - start + 1] = e
+    return Train(at, neuron[:e].copy(), value[:e].copy())

@@ -13,16 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Graph, Node
+from neuro.events.oracle_synapses import Synapse, Synapses, biases, synapses
+from neuro.graph import AvgPool2d, Connection, Flatten, Graph
 from neuro.neurons import LI, Coefficients
 from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, of_sample, to_events
 
-Targets = list[list[tuple[int, float]]]
-
 
 class Delivery(NamedTuple):
-    """A value on its way to ``place`` of the node of that rank, due at ``tick``."""
+    """A value on its way to ``place`` of the node of that rank, due at ``tick``.
+
+    late: the one synapse behind that place that it has waited for; None: all are ahead of it.
+    """
 
     tick: int
     rank: int
@@ -30,12 +32,13 @@ class Delivery(NamedTuple):
     place: int
     value: float
     spike: bool
+    late: Synapse | None = None
 
 
 def simulate_slowly(graph: Graph, inputs: Mapping[str, Events]) -> Record:
     """Return what :func:`neuro.events.simulate` must return, in float64, from rest."""
     samples = next(iter(inputs.values())).shape[1]
-    reach = {n: targets(graph, n) for n in graph.nodes if _is_connection(graph, n)}
+    reach = {n: synapses(graph, n) for n in graph.nodes if _is_connection(graph, n)}
     records = []
     for b in range(samples):
         own = {name: of_sample(events, b) for name, events in inputs.items()}
@@ -55,13 +58,17 @@ class _Neuron:
             name: float(np.broadcast_to(p, shape)[place]) for name, p in k._asdict().items()
         }
         self.v = self.i = self.adapt = 0.0
+        self.wait = 0
 
     def step(self, x: float) -> float:
         """Advance by one tick; return the spike (0 or 1), or the membrane of a read-out."""
         k = self.k
         self.i = k["decay_syn"] * self.i + x
-        self.v = k["decay"] * self.v + k["gain"] * self.i
         self.adapt = k["decay_adapt"] * self.adapt
+        if self.wait > 0:
+            self.wait -= 1
+            return 0.0
+        self.v = k["decay"] * self.v + k["gain"] * self.i
         threshold = k["threshold"] + self.adapt
         if not k["fires"]:
             return self.v
@@ -69,6 +76,7 @@ class _Neuron:
             return 0.0
         self.v = 0.0 if k["hard"] else self.v - threshold
         self.adapt += k["beta"]
+        self.wait = int(k["refractory"])
         return 1.0
 
 
@@ -76,9 +84,9 @@ class _Sample:
     """One sample: neurons, deliveries under way, and what has happened."""
 
     def __init__(
-        self, graph: Graph, reach: Mapping[str, Targets], inputs: Mapping[str, Events]
+        self, graph: Graph, reach: Mapping[str, Synapses], inputs: Mapping[str, Events]
     ) -> None:
-        self.graph, self.targets, self.inputs = graph, reach, inputs
+        self.graph, self.synapses, self.inputs = graph, reach, inputs
         self.ticks = next(iter(inputs.values())).shape[0]
         self.rank = {name: r for r, name in enumerate(graph.order)}
         self.heap: list[Delivery] = []
@@ -113,25 +121,39 @@ class _Sample:
 
     def send(self, name: str, tick: int, index: int, value: float) -> None:
         """Put one value on every edge out of ``name``."""
+        spike = not isinstance(self.graph.nodes[name], Connection | LI)
         for edge in self.graph.out_of(name):
-            due, rank = tick + edge.delay, self.rank[edge.target]
-            if due < self.ticks:
-                spike = not _is_connection(self.graph, name)
-                item = Delivery(due, rank, next(self.arrival), index, value, spike)
-                heapq.heappush(self.heap, item)
+            self.post(tick + edge.delay, edge.target, (index, value, spike))
+
+    def post(
+        self,
+        due: int,
+        target: str,
+        what: tuple[int, float, bool],
+        late: Synapse | None = None,
+    ) -> None:
+        """Put (place, value, whether it is a spike) on its way to ``target``."""
+        if due < self.ticks:
+            item = Delivery(due, self.rank[target], next(self.arrival), *what, late)
+            heapq.heappush(self.heap, item)
 
     def connection(self, name: str, tick: int, due: list[Delivery]) -> None:
         """Add up what is due over all weights; pass on what is not zero."""
-        node = self.graph.nodes[name]
+        node, counts = self.graph.nodes[name], self.counts[name]
         sums = [0.0] * self.graph.size(name)
-        weighted = isinstance(node, (Dense, Conv2d, AvgPool2d))
         for item in due:
-            for target, weight in self.targets[name][item.place]:
-                sums[target] += weight * item.value
-                self.counts[name]["synaptic_events"] += weighted and weight != 0
-                self.counts[name]["synaptic_events_all"] += weighted
+            for synapse in [item.late] if item.late else self.synapses[name][item.place]:
+                if synapse.delay and not item.late:
+                    what = (item.place, item.value, item.spike)
+                    self.post(tick + synapse.delay, name, what, synapse)
+                    continue
+                sums[synapse.target] += synapse.weight * item.value
+                counts["synaptic_events"] += synapse.weight != 0
+                counts["synaptic_events_all"] += 1
         if isinstance(node, AvgPool2d):
             sums = [s / (node.kernel[0] * node.kernel[1]) for s in sums]
+        if isinstance(node, Flatten):
+            counts.clear()  # it only renames values
         bias = biases(node, len(sums))
         for index, value in enumerate(s + b for s, b in zip(sums, bias, strict=True)):
             if value != 0:
@@ -148,55 +170,22 @@ class _Sample:
         for n, neuron in enumerate(self.neurons[name]):
             y = self.out[name][tick, 0, n] = neuron.step(x[n])
             self.counts[name]["updates"] += 1
-            if fires and y:
-                self.counts[name]["spikes"] += 1
-                self.send(name, tick, n, 1.0)
+            self.counts[name]["spikes"] += fires and y != 0
+            if y:
+                self.send(name, tick, n, y)
 
     def record(self) -> Record:
         """Return what happened."""
-        read_outs = [n for n in self.out if isinstance(self.graph.nodes[n], LI)]
-        fired = {n: to_events(v) for n, v in self.out.items() if n not in read_outs}
+        fired = {
+            n: to_events(v)
+            for n, v in self.out.items()
+            if not isinstance(self.graph.nodes[n], LI)
+        }
         return Record(
             executor="events",
             ticks=self.ticks,
             samples=1,
             spikes={**self.inputs, **fired},
-            values={n: self.out[n] for n in read_outs},
+            values={n: self.out[n] for n in self.graph.readouts},
             counts={n: Counts(**c) for n, c in self.counts.items()},
         )
-
-
-def biases(node: Node, size: int) -> list[float]:
-    """Return what a connection adds to each of its values every tick."""
-    bias = getattr(node, "bias", None)
-    if bias is None:
-        return [0.0] * size
-    return [float(bias[k * len(bias) // size]) for k in range(size)]
-
-
-def targets(graph: Graph, name: str) -> Targets:
-    """Return for every source of a connection the list of (target, weight)."""
-    node, shape = graph.nodes[name], graph.shapes[name]
-    given = graph.shapes[graph.into(name)[0].source]
-    sources = range(int(np.prod(given)))
-    if isinstance(node, Dense):
-        return [[(k, float(w)) for k, w in enumerate(node.weight[:, j])] for j in sources]
-    if isinstance(node, Conv2d):
-        found: Targets = [[] for _ in sources]
-        _, _, high, wide = node.weight.shape
-        for co, row, column, ci, ky, kx in np.ndindex(*shape, given[0], high, wide):
-            y = row * node.stride[0] + ky - node.padding[0]
-            x = column * node.stride[1] + kx - node.padding[1]
-            if 0 <= y < given[1] and 0 <= x < given[2]:
-                source = np.ravel_multi_index((ci, y, x), given)
-                target = np.ravel_multi_index((co, row, column), shape)
-                found[source].append((int(target), float(node.weight[co, ci, ky, kx])))
-        return found
-    if isinstance(node, AvgPool2d):
-        found = [[] for _ in sources]
-        for c, row, column, ky, kx in np.ndindex(*shape, *node.kernel):
-            place = (c, row * node.stride[0] + ky, column * node.stride[1] + kx)
-            source = np.ravel_multi_index(place, given)
-            found[source].append((int(np.ravel_multi_index((c, row, column), shape)), 1.0))
-        return found
-    return [[(j, 1.0)] for j in sources]

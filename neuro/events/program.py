@@ -1,174 +1,233 @@
 """A Graph as the arrays that the kernels read: one part a node, one wire an edge."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from neuro.events import kernels
-from neuro.events.kernels import Span, Train, Weights, Windows
-from neuro.events.neurons import Neurons, neurons
-from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Flatten, Graph
+from neuro.events.neurons import Neurons, by_place, neurons
+from neuro.events.scatter import Scatter, scatters, uncounted
+from neuro.graph import (
+    AvgPool2d,
+    Connection,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Sparse,
+    Upsample,
+)
+from neuro.graph_checks import require_clocked
+from neuro.neurons import LI
 from neuro.units import Ticks
 
-Scatter = Callable[[np.ndarray, np.ndarray, Span, Train], tuple[int, int]]
+Layout = tuple[int, int]  # places, channels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Linear:
     """A connection.
 
-    size: number of its values. places: how many groups of them are hit separately.
-    scatter: the kernel that adds spikes to (sums, hit) and counts synaptic events.
-    channels_last: whether that kernel keeps the channels of a place side by side.
-    area: what the sums are divided by. bias: what they get every tick (size,).
+    layout, rest: of the buffer with what it puts out.
+    fills: the node to which that buffer belongs: the population behind it, where that is all
+        that it feeds, else itself. area: what its sums are divided by.
     """
 
-    size: int
-    places: int
-    scatter: Scatter
-    channels_last: bool = False
-    area: int = 1
-    bias: np.ndarray | None = None
+    layout: Layout
+    rest: np.ndarray
+    fills: str
+    area: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cells:
+    """A population. layout, rest: of the buffer with what it gets.
+
+    fires: it is no LI. current: its neurons have one.
+    """
+
+    layout: Layout
+    rest: np.ndarray
+    neurons: Neurons
+    fires: bool
+    current: bool
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Wire:
-    """An edge. A Flatten with one edge into it is left out: its wires start at its source.
+    """An edge, or the synapses of one delay behind it.
 
-    buffered: from a connection into a population in the same tick: read from the buffer.
-    counted: straight from spikes into a population: each is one synaptic event.
+    delay: of edge and synapses [ticks]. scatter: the kernel that adds what comes along it;
+    None: it pours one buffer into another in the same tick.
     """
 
     edge: Edge
-    buffered: bool
-    counted: bool
+    delay: int
+    scatter: Scatter | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Program:
     """What runs.
 
+    A Flatten with one edge into it is left out: its wires start at its source.
     parts: by node name; Inputs and left-out nodes have none.
     groups: those names as in ``graph.components``, each group with the most ticks that it can
         run in one go; 0 stands for any number.
+    into, out_of: wires by the node that they end or start at. From a connection to the
+        population that it fills there is none. sizes: by node.
     """
 
     graph: Graph
     dtype: np.dtype
-    parts: Mapping[str, Linear | Neurons]
+    parts: Mapping[str, Linear | Cells]
     groups: tuple[tuple[tuple[str, ...], int], ...]
-    wires: tuple[Wire, ...]
-
-    def into(self, name: str) -> list[Wire]:
-        """Return the wires that end at ``name``, in the order of its edges."""
-        return [w for w in self.wires if w.edge.target == name]
-
-    def out_of(self, name: str) -> list[Wire]:
-        """Return the wires that start at ``name``."""
-        return [w for w in self.wires if w.edge.source == name]
+    into: Mapping[str, tuple[Wire, ...]]
+    out_of: Mapping[str, tuple[Wire, ...]]
+    sizes: Mapping[str, int]
 
 
+@lru_cache(maxsize=4)
 def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
-    """Return what runs ``graph`` with arithmetic in ``dtype``."""
-    left_out = {
-        name
-        for name, node in graph.nodes.items()
-        if isinstance(node, Flatten) and len(graph.into(name)) == 1
-    }
-    wires = tuple(_wire(graph, e, left_out) for e in graph.edges if e.target not in left_out)
-    linear = {
-        name: _linear(graph, name, node, dtype)
-        for name, node in graph.nodes.items()
-        if isinstance(node, Connection) and name not in left_out
-    }
-    parts: dict[str, Linear | Neurons] = dict(linear)
+    """Return what runs ``graph`` with arithmetic in ``dtype``.
+
+    A Graph never changes, so the Programs of the last few are kept.
+
+    Raises:
+        GraphError: the graph does not run on a clock.
+    """
+    require_clocked(graph)
+    edges = _edges(graph)
+    layouts = {n: _layout(graph, edges, n) for n in graph.populations}
+    parts: dict[str, Linear | Cells] = {}
+    for name, node in graph.nodes.items():
+        if isinstance(node, Connection) and any(e.target == name for e in edges):
+            parts[name] = _linear(graph, edges, name, layouts, dtype)
     for name in graph.populations:
-        near = [w.edge.source for w in wires if w.edge.target == name and w.buffered]
-        drive = np.zeros(graph.size(name), dtype)
-        for bias in (linear[source].bias for source in near):
-            drive += 0 if bias is None else bias
-        k = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
-        parts[name] = neurons(k, drive, graph.shapes[name])
+        near = [e.source for e in edges if e.target == name and e.delay == 0]
+        drive = sum((_bias(graph, n, dtype) for n in near), np.zeros(graph.size(name), dtype))
+        parts[name] = _cells(graph, name, layouts[name], drive)
+    carried = {n: scatters(graph, n, dtype) for n, p in parts.items() if isinstance(p, Linear)}
+    wires = [w for e in edges for w in _wires(graph, e, parts, carried)]
     groups = [tuple(n for n in group if n in parts) for group in graph.components]
     return Program(
         graph=graph,
         dtype=dtype,
         parts=parts,
         groups=tuple((group, _window(group, wires)) for group in groups if group),
-        wires=wires,
+        into={n: tuple(w for w in wires if w.edge.target == n) for n in graph.nodes},
+        out_of={n: tuple(w for w in wires if w.edge.source == n) for n in graph.nodes},
+        sizes={n: graph.size(n) for n in graph.nodes},
     )
 
 
-def _wire(graph: Graph, edge: Edge, left_out: set[str]) -> Wire:
-    into_population = not isinstance(graph.nodes[edge.target], Connection)
-    from_spikes = not isinstance(graph.nodes[edge.source], Connection)
-    while edge.source in left_out:
-        (before,) = graph.into(edge.source)
-        edge = Edge(before.source, edge.target, Ticks(before.delay + edge.delay))
-    from_connection = isinstance(graph.nodes[edge.source], Connection)
-    return Wire(
-        edge=edge,
-        buffered=from_connection and into_population and edge.delay == 0,
-        counted=from_spikes and into_population,
-    )
+def _edges(graph: Graph) -> list[Edge]:
+    """Return the edges between the nodes that are not left out."""
+    left_out = {
+        name
+        for name, node in graph.nodes.items()
+        if isinstance(node, Flatten) and len(graph.into(name)) == 1
+    }
+    found = []
+    for edge in graph.edges:
+        if edge.target not in left_out:
+            while edge.source in left_out:
+                (before,) = graph.into(edge.source)
+                edge = Edge(before.source, edge.target, Ticks(before.delay + edge.delay))
+            found.append(edge)
+    return found
 
 
-def _window(group: tuple[str, ...], wires: tuple[Wire, ...]) -> int:
-    """Return the least delay inside a loop: nothing that it emits comes back sooner."""
-    inner = [w.edge.delay for w in wires if w.edge.source in group and w.edge.target in group]
-    return min((d for d in inner if d > 0), default=0)
-
-
-def _linear(graph: Graph, name: str, node: Connection, dtype: np.dtype) -> Linear:
-    size, shape = graph.size(name), graph.shapes[name]
-    given = graph.shapes[graph.into(name)[0].source]
-    if isinstance(node, Dense):
-        rows = _weights(node.weight.T)
-        return Linear(
-            size=size,
-            places=1,
-            scatter=lambda sums, hit, span, train: kernels.dense(sums, hit, span, train, rows),
-            bias=None if node.bias is None else node.bias.astype(dtype),
-        )
+def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:
+    """Return the layout in which a node puts out; None if any will do."""
+    node, size = graph.nodes[name], graph.size(name)
     if isinstance(node, Conv2d):
-        kernel = _weights(node.weight.transpose(1, 2, 3, 0))
-        shifts = _windows(given, shape, node.weight.shape[2:], node.stride, node.padding)
-        places = shape[1] * shape[2]
-        return Linear(
-            size=size,
-            places=places,
-            scatter=lambda sums, hit, span, train: kernels.conv(
-                sums, hit, span, train, kernel, shifts
-            ),
-            channels_last=True,
-            bias=None if node.bias is None else np.repeat(node.bias, places).astype(dtype),
-        )
-    if isinstance(node, AvgPool2d):
-        windows = _windows(given, shape, node.kernel, node.stride, (0, 0))
-        area = node.kernel[0] * node.kernel[1]
-        return Linear(
-            size=size,
-            places=size,
-            scatter=lambda sums, hit, span, train: kernels.pool(
-                sums, hit, span, train, windows
-            ),
-            area=area,
-        )
-    return Linear(size=size, places=size, scatter=_unweighted)
+        return size // graph.shapes[name][0], graph.shapes[name][0]
+    if isinstance(node, LI):
+        return _layout(graph, edges, name)
+    return (1, size) if isinstance(node, Dense) else None
 
 
-def _unweighted(sums: np.ndarray, hit: np.ndarray, span: Span, train: Train) -> tuple[int, int]:
-    """Add spikes as they are: a Flatten costs no synaptic event."""
-    kernels.add(sums, hit, span, train)
-    return 0, 0
+def _layout(graph: Graph, edges: list[Edge], name: str) -> Layout:
+    """Return the layout of what a population gets: that of its sources if they agree."""
+    near = [e.source for e in edges if e.target == name and e.delay == 0]
+    found = {layout for n in near if (layout := _natural(graph, edges, n))}
+    if len(found) == 1:
+        return found.pop()
+    size = graph.size(name)
+    return (1, size) if found or isinstance(graph.nodes[name], LI) else (size, 1)
 
 
-def _weights(rows: np.ndarray) -> Weights:
-    """Return rows in float32: exact in float64 too, at half the traffic."""
-    return Weights(np.array(rows, order="C"), np.count_nonzero(rows, axis=-1))
+def _linear(
+    graph: Graph,
+    edges: list[Edge],
+    name: str,
+    layouts: Mapping[str, Layout],
+    dtype: np.dtype,
+) -> Linear:
+    node, size = graph.nodes[name], graph.size(name)
+    own = _natural(graph, edges, name) or (size, 1)
+    (target, delay), *more = [(e.target, e.delay) for e in edges if e.source == name]
+    theirs = layouts.get(target, own)
+    listed = isinstance(node, Sparse | Conv1d | ConvTranspose2d | Upsample)
+    fitting = theirs == own or (listed and theirs[0] in (1, size))
+    alone = target in layouts and delay == 0 and not more
+    fills = alone and (fitting or isinstance(node, Flatten)) and not isinstance(node, AvgPool2d)
+    layout = theirs if fills else own
+    return Linear(
+        layout=layout,
+        rest=by_place(_bias(graph, name, dtype), (size,), layout[0]),
+        fills=target if fills else name,
+        area=node.kernel[0] * node.kernel[1] if isinstance(node, AvgPool2d) else 1,
+    )
 
 
-def _windows(*pairs: tuple[int, ...]) -> Windows:
-    """Return the last two numbers of (given, size, kernel, stride, padding)."""
-    return Windows(*((int(p[-2]), int(p[-1])) for p in pairs))
+def _bias(graph: Graph, name: str, dtype: np.dtype) -> np.ndarray:
+    """Return what a node puts out every tick without input (N)."""
+    bias = getattr(graph.nodes[name], "bias", None)
+    if bias is None:
+        return np.zeros(graph.size(name), dtype)
+    out: np.ndarray = np.repeat(bias.astype(dtype), graph.size(name) // bias.size)
+    return out
+
+
+def _cells(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Cells:
+    k = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
+    rest, parameters = neurons(k, drive, graph.shapes[name], layout[0])
+    return Cells(
+        layout=layout,
+        rest=rest,
+        neurons=parameters,
+        fires=k.fires,
+        current=bool(np.any(k.decay_syn)),
+    )
+
+
+def _wires(
+    graph: Graph,
+    edge: Edge,
+    parts: Mapping[str, Linear | Cells],
+    carried: Mapping[str, Mapping[int, Scatter]],
+) -> list[Wire]:
+    source = parts.get(edge.source)
+    if isinstance(source, Linear) and source.fills == edge.target:
+        return []
+    if edge.target in carried:
+        kernels_of = carried[edge.target].items()
+        return [Wire(edge=edge, delay=edge.delay + late, scatter=s) for late, s in kernels_of]
+    spikes = source is None or (isinstance(source, Cells) and source.fires)
+    if not spikes and edge.delay == 0:
+        return [Wire(edge=edge, delay=0, scatter=None)]
+    direct = spikes and edge in graph.edges  # through a Flatten it is no synaptic event
+    return [Wire(edge=edge, delay=edge.delay, scatter=kernels.add if direct else uncounted)]
+
+
+def _window(group: tuple[str, ...], wires: list[Wire]) -> int:
+    """Return the least delay inside a loop: nothing that it emits comes back sooner."""
+    inner = [w.delay for w in wires if w.edge.source in group and w.edge.target in group]
+    return min((d for d in inner if d > 0), default=0)

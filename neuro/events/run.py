@@ -9,179 +9,179 @@ Axes: T ticks of the run, L ticks of a stretch, S samples, N neurons, P places, 
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
 from neuro.events import kernels
-from neuro.events.kernels import Span, Train
-from neuro.events.neurons import Neurons, fire, integrate
-from neuro.events.program import Linear, Program, Wire
-from neuro.events.state import Batch, EngineState, to_batch, to_events
-from neuro.neurons import LI
+from neuro.events.batches import Batch, to_batch, to_events
+from neuro.events.kernels import Buffer, Span, Train
+from neuro.events.program import Cells, Layout, Linear, Program, Wire
+from neuro.events.recording import Recording
+from neuro.events.state import EngineState
+from neuro.events.updates import CURRENT, UNKNOWN, Rows, Sleep, fire, integrate, wake
 from neuro.record import Counts, Record
-from neuro.spikes import Events
 
-
-class Buffer(NamedTuple):
-    """What a node gets in a stretch, by value (L S N), and in the layout that its kernel fills.
-
-    total: the sum. hit: whether a spike arrived. sums: ``total`` again, but L S P C under a
-    Conv2d. marks: ``hit`` again, but one a place (L S P) where a spike hits all its channels.
-    """
-
-    total: np.ndarray
-    hit: np.ndarray
-    sums: np.ndarray
-    marks: np.ndarray
-
-
-class Rows(NamedTuple):
-    """Ticks ``origin + start`` to ``origin + stop``: rows of the buffers of a stretch."""
-
-    origin: int
-    start: int
-    stop: int
+COUNTED = ("spikes", "synaptic_events", "synaptic_events_all", "updates")
 
 
 class Run:
-    """Samples that run together; ``advance`` once, then read ``record`` and ``state``."""
+    """Samples that run together: exhaust ``advance``, then read ``record`` and ``state``."""
 
     def __init__(
-        self, program: Program, inputs: Mapping[str, Events], state: EngineState | None
+        self,
+        program: Program,
+        inputs: Mapping[str, Batch],
+        state: EngineState | None,
+        recording: Recording,
     ) -> None:
-        self.program, self.graph, self.inputs = program, program.graph, inputs
-        self.ticks, self.samples, _ = next(iter(inputs.values())).shape
-        self.counts = {name: np.zeros(4, np.int64) for name in self.graph.nodes}
-        self.buffers: dict[str, Buffer] = {}
-        self.mail: dict[Wire, list[Batch]] = {wire: [] for wire in program.wires}
+        self.program, self.graph = program, program.graph
+        self.inputs, self.recording = inputs, recording
+        some = next(iter(inputs.values()))
+        self.ticks, self.samples, self.now = some.ticks, len(some.train.at), 0
+        self.counts = {name: [0] * len(COUNTED) for name in self.graph.nodes}
+        self.mail: dict[Wire, list[Batch]] = {
+            wire: [] for wires in program.into.values() for wire in wires if wire.scatter
+        }
         self.fired: dict[str, list[Batch]] = {}
         self.values: dict[str, np.ndarray] = {}
         self.neurons: dict[str, np.ndarray] = {}
-        for name in self.graph.populations:
-            shape = (self.samples, self.graph.size(name))
-            self.neurons[name] = np.zeros((3, *shape), program.dtype)
-            if isinstance(self.graph.nodes[name], LI):
-                self.values[name] = np.empty((self.ticks, *shape), program.dtype)
-            else:
-                self.fired[name] = []
+        self.sleep: dict[str, Sleep] = {}
+        self.states: dict[int, dict[str, np.ndarray]] = {}
+        self.cells = {n: p for n, p in program.parts.items() if isinstance(p, Cells)}
+        for name, part in self.cells.items():
+            self._set_up(name, part)
         if state is not None:
             self._restore(state)
-        for name, events in inputs.items():
-            self.counts[name][0] = events.tick.size
-            self._send(name, to_batch(events, 0, program.dtype))
+        for name, batch in inputs.items():
+            at = batch.train.at
+            self.counts[name][0] = int(at[-1, -1] - at[0, 0])
+            self._send(name, batch)
+
+    def _set_up(self, name: str, part: Cells) -> None:
+        places, channels = part.layout
+        self.neurons[name] = np.zeros((4, self.samples * places, channels), self.program.dtype)
+        if part.fires:
+            since = np.zeros(self.samples * places, np.int64)
+            self.sleep[name] = Sleep(since, np.full(since.size, UNKNOWN, np.uint8))
+            if self.recording.keeps_spikes(name):
+                self.fired[name] = []
+        elif self.recording.keeps_values(self.graph, name):
+            shape = self._shape(name, self.ticks)
+            self.values[name] = np.zeros(shape, self.program.dtype)
 
     def _restore(self, state: EngineState) -> None:
         for name, neurons in self.neurons.items():
-            neurons[:] = state.neurons[name]
+            places, channels = self.cells[name].layout
+            given = state.neurons[name].reshape(4, self.samples, channels, places)
+            neurons[:] = given.swapaxes(2, 3).reshape(neurons.shape)
         for wire, mail in self.mail.items():
-            delay = wire.edge.delay
-            if delay > 0:
-                mail.append(to_batch(state.pending[wire.edge], -delay, self.program.dtype))
+            if wire.delay > 0:
+                pending = state.pending[wire.edge]
+                mail.append(to_batch(pending, -pending.shape[0], self.program.dtype))
 
-    def advance(self, stretch: int) -> None:
-        """Run all ticks, ``stretch`` at a time."""
-        self.buffers = {
-            name: self._buffer(part, stretch) for name, part in self.program.parts.items()
-        }
-        for origin in range(0, self.ticks, stretch):
-            end = min(stretch, self.ticks - origin)
+    def advance(self, stretch: int) -> Iterator[int]:
+        """Run all ticks, ``stretch`` at a time; yield the spikes emitted by the end of each."""
+        boxes = {name: self._buffers(part, stretch) for name, part in self._boxed()}
+        self.inbox = {name: inbox for name, (inbox, _) in boxes.items()}
+        self.outbox = {name: outbox for name, (_, outbox) in boxes.items()}
+        stops = {*range(stretch, self.ticks, stretch), self.ticks}
+        stops |= {tick + 1 for tick in self.recording.states}
+        for origin, stop in pairwise([0, *sorted(stops)]):
+            for buffer in self.inbox.values():
+                buffer.hit.fill(False)
             for group, window in self.program.groups:
-                step = window or end
-                for start in range(0, end, step):
-                    rows = Rows(origin, start, min(start + step, end))
+                step = window or stop - origin
+                for start in range(0, stop - origin, step):
+                    rows = Rows(origin, start, min(start + step, stop - origin))
                     for name in group:
                         self._node(name, rows)
+            self.now = stop
+            if self.now - 1 in self.recording.states:
+                self.states[self.now - 1] = self._neurons()
+            yield sum(self.counts[name][0] for name in self.sleep)
 
-    def _buffer(self, part: Linear | Neurons, stretch: int) -> Buffer:
-        size = part.size if isinstance(part, Linear) else part.decay.size
-        places = part.places if isinstance(part, Linear) else size
-        rows = (stretch, self.samples)
-        sums = total = np.empty((*rows, size), self.program.dtype)
-        marks = hit = np.empty((*rows, size), np.bool_)
-        if isinstance(part, Linear) and part.channels_last:
-            sums = np.empty((*rows, places, size // places), total.dtype)
-        if places < size:
-            marks = np.empty((*rows, places), np.bool_)
-        return Buffer(total, hit, sums, marks)
+    def _boxed(self) -> list[tuple[str, Linear | Cells]]:
+        """Return the parts that have buffers of their own."""
+        parts = self.program.parts.items()
+        return [(n, p) for n, p in parts if isinstance(p, Cells) or p.fills == n]
+
+    def _buffers(self, part: Linear | Cells, stretch: int) -> tuple[Buffer, Buffer]:
+        """Return what spikes are added to, and what holds what the node puts out."""
+        inbox = self._buffer(part.layout, part.rest, stretch)
+        if isinstance(part, Linear) or part.fires:
+            return inbox, inbox
+        return inbox, self._buffer(part.layout, np.zeros_like(part.rest), stretch)
+
+    def _buffer(self, layout: Layout, rest: np.ndarray, stretch: int) -> Buffer:
+        places, channels = layout
+        shape = (self.samples, stretch, places)
+        values = np.empty((*shape, channels), self.program.dtype)
+        return Buffer(values, np.empty(shape, np.bool_), rest)
 
     def _node(self, name: str, rows: Rows) -> None:
         part = self.program.parts[name]
+        filled = part.fills if isinstance(part, Linear) else name
+        inbox, counts = self.inbox[filled], self.counts[name]
+        for wire in self.program.into[name]:
+            if wire.scatter is None:
+                kernels.pour(self.outbox[wire.edge.source], inbox, rows.start, rows.stop)
+                continue
+            for span, train in self._arrivals(wire, rows):
+                served, served_all = wire.scatter(inbox, span, train)
+                counts[1] += served
+                counts[2] += served_all
         if isinstance(part, Linear):
-            self._connection(name, part, rows)
-        elif name in self.fired:
+            if part.area > 1:
+                kernels.divide(inbox, rows.start, rows.stop, part.area)
+            if filled == name:
+                self._put_out(name, rows)
+        elif part.fires:
             self._firing(name, part, rows)
         else:
-            self._read_out(name, part, rows)
+            self._integrating(name, part, rows)
 
-    def _connection(self, name: str, part: Linear, rows: Rows) -> None:
-        buffer = self.buffers[name]
-        total, hit, sums, marks = (b[rows.start : rows.stop] for b in buffer)
-        sums[:], marks[:] = 0, False
-        for wire in self.program.into(name):
-            for span, train in self._arrivals(wire, rows):
-                served = part.scatter(buffer.sums, buffer.marks, span, train)
-                self.counts[name][1:3] += served
-        if part.channels_last:
-            by_channel = sums.transpose(0, 1, 3, 2)
-            total.reshape(by_channel.shape)[:] = by_channel
-        if part.area > 1:
-            total /= part.area
-        if part.bias is not None:
-            total += part.bias
-        if part.places < part.size:
-            hit.reshape(*hit.shape[:2], -1, part.places)[:] = marks[:, :, None]
-        if any(not wire.buffered for wire in self.program.out_of(name)):
-            train = kernels.collect(buffer.total, rows.start, rows.stop)
-            self._send(name, self._batch(rows, train))
-
-    def _firing(self, name: str, part: Neurons, rows: Rows) -> None:
-        x, hit = self._input(name, rows)
-        train, updates = fire(x, hit, (rows.start, rows.stop), self.neurons[name], part)
+    def _firing(self, name: str, part: Cells, rows: Rows) -> None:
+        state, sleep = self.neurons[name], self.sleep[name]
+        train, updates = fire(self.inbox[name], rows, state, sleep, part.neurons)
         batch = self._batch(rows, train)
-        self.fired[name].append(batch)
+        if name in self.fired:
+            self.fired[name].append(batch)
         self._send(name, batch)
-        self.counts[name] += (train.sample.size, 0, 0, updates)
+        self.counts[name][0] += train.neuron.size
+        self.counts[name][3] += updates
 
-    def _read_out(self, name: str, part: Neurons, rows: Rows) -> None:
-        x, hit = self._input(name, rows)
-        out = self.values[name][rows.origin :]
-        integrate(x, (rows.start, rows.stop), self.neurons[name], part, out)
-        self.counts[name][3] += np.count_nonzero(hit[rows.start : rows.stop])
-
-    def _input(self, name: str, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
-        """Return (total, hit) of a population: its one source's buffer, or the sum of all."""
-        wires = self.program.into(name)
-        if len(wires) == 1 and wires[0].buffered:
-            source = self.buffers[wires[0].edge.source]
-            return source.total, source.hit
-        total, hit, _, _ = self.buffers[name]
+    def _integrating(self, name: str, part: Cells, rows: Rows) -> None:
+        inbox, outbox = self.inbox[name], self.outbox[name]
+        integrate(inbox, rows, self.neurons[name], part.neurons, outbox)
         here = slice(rows.start, rows.stop)
-        total[here], hit[here] = 0, False
-        for wire in wires:
-            if wire.buffered:
-                source = self.buffers[wire.edge.source]
-                total[here] += source.total[here]
-                hit[here] |= source.hit[here]
-            for span, train in self._arrivals(wire, rows):
-                served = kernels.add(total, hit, span, train)
-                if wire.counted:
-                    self.counts[name][1:3] += served
-        return total, hit
+        self.counts[name][3] += np.count_nonzero(inbox.hit[:, here]) * part.layout[1]
+        if name in self.values:
+            start, stop = rows.origin + rows.start, rows.origin + rows.stop
+            by_channel = outbox.values[:, here].transpose(1, 0, 3, 2)
+            self.values[name][start:stop] = by_channel.reshape(stop - start, self.samples, -1)
+        self._put_out(name, rows)
+
+    def _put_out(self, name: str, rows: Rows) -> None:
+        """Send values that are not read from the buffer."""
+        if any(wire.scatter for wire in self.program.out_of[name]):
+            train = kernels.collect(self.outbox[name], rows.start, rows.stop)
+            self._send(name, self._batch(rows, train))
 
     def _batch(self, rows: Rows, train: Train) -> Batch:
         return Batch(rows.origin + rows.start, rows.stop - rows.start, train)
 
     def _send(self, name: str, batch: Batch) -> None:
-        for wire in self.program.out_of(name):
-            if not wire.buffered:
+        for wire in self.program.out_of[name]:
+            if wire.scatter:
                 self.mail[wire].append(batch)
 
     def _arrivals(self, wire: Wire, rows: Rows) -> Iterator[tuple[Span, Train]]:
-        """Yield what arrives in ``rows``; throw away what has arrived by then."""
-        delay, kept = wire.edge.delay, []
+        """Yield what arrives in ``rows``; throw away what no later run could need."""
+        kept = []
         for batch in self.mail[wire]:
-            shift = rows.origin - delay - batch.first
+            shift = rows.origin - wire.delay - batch.first
             start, stop = max(rows.start, -shift), min(rows.stop, batch.ticks - shift)
             if start < stop:
                 yield Span(start, stop, shift), batch.train
@@ -190,34 +190,58 @@ class Run:
         self.mail[wire] = kept
 
     def record(self) -> Record:
-        """Return what happened."""
+        """Return what happened so far, without the inputs."""
         fired = {
-            name: to_events(batches, 0, self._shape(name, self.ticks), self.program.dtype)
+            name: to_events(batches, 0, self._shape(name, self.now), self.program.dtype)
             for name, batches in self.fired.items()
         }
-        names = ("spikes", "synaptic_events", "synaptic_events_all", "updates")
         return Record(
             executor="events",
-            ticks=self.ticks,
+            ticks=self.now,
             samples=self.samples,
-            spikes={**self.inputs, **fired},
-            values=self.values,
+            spikes=fired,
+            values={name: values[: self.now] for name, values in self.values.items()},
             counts={
-                node: Counts(**dict(zip(names, map(int, counts), strict=True)))
-                for node, counts in self.counts.items()
+                name: Counts(**dict(zip(COUNTED, map(int, counts), strict=True)))
+                for name, counts in self.counts.items()
             },
+            states=self.states,
         )
+
+    def partial_record(self) -> Record:
+        """Return what happened so far, inputs included."""
+        record, dtype = self.record(), self.program.dtype
+        given = {}
+        for name, batch in self.inputs.items():
+            if not self.recording.keeps_spikes(name):
+                continue
+            at = np.ascontiguousarray(batch.train.at[:, : self.now + 1])
+            seen = Batch(0, self.now, batch.train._replace(at=at))
+            given[name] = to_events([seen], 0, self._shape(name, self.now), dtype)
+        return replace(record, spikes={**given, **record.spikes})
 
     def state(self) -> EngineState:
         """Return where the run stopped."""
         pending = {}
-        for wire, batches in self.mail.items():
-            source, _, delay = wire.edge
-            if delay > 0:
-                shape = self._shape(source, delay)
-                first = self.ticks - delay
-                pending[wire.edge] = to_events(batches, first, shape, self.program.dtype)
-        return EngineState(self.neurons, pending)
+        for wire in sorted(self.mail, key=lambda wire: wire.delay):  # the latest holds most
+            if wire.delay > 0:
+                shape = self._shape(wire.edge.source, wire.delay)
+                first, dtype = self.ticks - wire.delay, self.program.dtype
+                pending[wire.edge] = to_events(self.mail[wire], first, shape, dtype)
+        return EngineState(self._neurons(), pending)
+
+    def _neurons(self) -> dict[str, np.ndarray]:
+        """Return the states of all populations after ``now`` ticks, 4 S N."""
+        found = {}
+        for name, neurons in self.neurons.items():
+            part = self.cells[name]
+            if name in self.sleep:
+                wake(part.rest, self.now, neurons, self.sleep[name], part.neurons)
+            by_place = neurons.reshape(4, self.samples, *part.layout)
+            found[name] = by_place.swapaxes(2, 3).reshape(4, self.samples, -1).copy()
+            if not part.current:
+                found[name][CURRENT] = 0
+        return found
 
     def _shape(self, name: str, ticks: int) -> tuple[int, int, int]:
-        return ticks, self.samples, self.graph.size(name)
+        return ticks, self.samples, self.program.sizes[name]

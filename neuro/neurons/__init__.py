@@ -1,9 +1,9 @@
 """One file per neuron model: its equation, parameters, state, step and jump."""
 
 from neuro.neurons.alif import ALIF, ALIFState
-from neuro.neurons.base import Coefficients
+from neuro.neurons.base import Coefficients, Dynamics
 from neuro.neurons.integrate_and_fire import IF
-from neuro.neurons.li import LI, LIState
+from neuro.neurons.li import LI, LIState, psc_gain
 from neuro.neurons.lif import LIF, LIFState
 from neuro.neurons.run import Neuron, State, run
 
@@ -14,9 +14,11 @@ __all__ = [
     "LIF",
     "ALIFState",
     "Coefficients",
+    "Dynamics",
     "LIFState",
     "LIState",
     "Neuron",
     "State",
+    "psc_gain",
     "run",
 ]

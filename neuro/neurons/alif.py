@@ -6,6 +6,7 @@
     v[t] = v[t] - (threshold + a[t]) s[t]  (reset "soft"),  or 0 where s[t] = 1  (reset "hard")
     a[t] = a[t] + beta s[t]
 
+In the ``refractory / dt`` ticks after that of a spike v stays as it is and s = 0; a goes on.
 ``leak`` (as a sigmoid) and ``threshold`` are trained, as in Qiu et al. 2024 (arXiv 2406.03046).
 ``beta > 0`` adds spike-triggered adaptation (Bellec et al. 2018); with beta = 0 it is off.
 The gradient does not pass through the spikes of the reset and of the adaptation.
@@ -21,17 +22,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.base import Coefficients, Param, as_array, like, require
-from neuro.neurons.lif import Reset, reset_membrane
+from neuro.neurons.base import Coefficients, Dynamics, Param, as_array, like, require
+from neuro.neurons.lif import Reset, hold, require_refractory, reset_membrane
 from neuro.surrogate import Surrogate, arctan, spike
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds, Ticks, ticks
 
 
 class ALIFState(NamedTuple):
-    """Membrane after reset, and threshold adaptation, in weight units."""
+    """Membrane after reset, and threshold adaptation, in weight units.
+
+    wait: ticks for which v is still held; None without a refractory period.
+    """
 
     v: Float[Tensor, "B *N"]
     a: Float[Tensor, "B *N"]
+    wait: Float[Tensor, "B *N"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +49,7 @@ class ALIF:
     rho: decay of that rise in a tick, 0 <= rho <= 1.
     reset: "soft" subtracts the threshold, "hard" sets the membrane to 0.
     surrogate: derivative of the spike, as a function of v - threshold - a.
+    refractory: for how long a spike holds the membrane [s]; on a clock, whole ticks.
 
     leak and threshold are trained in float32 and therefore kept as float32 values.
     """
@@ -54,6 +60,7 @@ class ALIF:
     rho: Param = 0.9
     reset: Reset = "hard"
     surrogate: Surrogate = arctan
+    refractory: Seconds = Seconds(0.0)
 
     def __post_init__(self) -> None:
         leak, threshold = as_array(self.leak), as_array(self.threshold)
@@ -66,18 +73,20 @@ class ALIF:
         require((rho >= 0) & (rho <= 1), "ALIF.rho must be in [0, 1]", rho, "0.9 is usual")
         if self.reset not in ("soft", "hard"):
             raise ValueError(f"ALIF.reset must be 'soft' or 'hard', got {self.reset!r}")
+        require_refractory("ALIF", self.refractory)
         for name in ("leak", "threshold"):
             object.__setattr__(self, name, _single(getattr(self, name)))
 
     def initial(self, x: Float[Tensor, "B *N"]) -> ALIFState:
         """Return the state at rest for inputs like ``x``."""
-        return ALIFState(v=torch.zeros_like(x), a=torch.zeros_like(x))
+        zero = torch.zeros_like(x)
+        return ALIFState(v=zero, a=zero, wait=zero if self.refractory else None)
 
     def step(
         self,
         x: Float[Tensor, "B *N"],
         state: ALIFState,
-        dt: Seconds,  # noqa: ARG002
+        dt: Seconds,
     ) -> tuple[Float[Tensor, "B *N"], ALIFState]:
         """Advance one tick: (spikes, next state)."""
         v = like(1 - _double(self.leak), x) * state.v + like(self.leak, x) * x
@@ -85,17 +94,23 @@ class ALIF:
         threshold = like(self.threshold, x) + a
         s = spike(v - threshold, self.surrogate)
         v = reset_membrane(v, s, threshold, self.reset)
-        return s, ALIFState(v=v, a=a + like(self.beta, x) * s.detach())
+        s, v, wait = hold(s, v, state.v, state.wait, ticks(self.refractory, dt))
+        return s, ALIFState(v=v, a=a + like(self.beta, x) * s.detach(), wait=wait)
 
-    def jump(self, v: float, a: float, elapsed: Ticks) -> tuple[float, float]:
+    def jump(self, v: float, a: float, elapsed: Ticks, wait: int = 0) -> tuple[float, float]:
         """Return (v, a) after ``elapsed`` ticks without input or spike: ``step``, closed form.
 
-        For scalar parameters.
+        For scalar parameters. wait: ticks for which v is still held.
         """
-        return (1 - float(self.leak)) ** elapsed * v, float(self.rho) ** elapsed * a
+        free = max(elapsed - wait, 0)
+        return (1 - float(self.leak)) ** free * v, float(self.rho) ** elapsed * a
 
-    def coefficients(self, dt: Seconds) -> Coefficients:  # noqa: ARG002
-        """Return the normal form; leak and rho are per tick already."""
+    def coefficients(self, dt: Seconds) -> Coefficients:
+        """Return the normal form; leak and rho are per tick already.
+
+        Raises:
+            ValueError: the refractory period is not a whole number of ticks.
+        """
         leak = as_array(self.leak)
         return Coefficients(
             decay=as_array(1 - leak),
@@ -104,6 +119,32 @@ class ALIF:
             beta=as_array(self.beta),
             decay_adapt=as_array(self.rho),
             hard=self.reset == "hard",
+            refractory=ticks(self.refractory, dt),
+        )
+
+    def dynamics(self, dt: Seconds) -> Dynamics:
+        """Return the continuous normal form of which steps of ``dt`` [s] are the samples.
+
+        Raises:
+            ValueError: leak = 1, which forgets at once.
+        """
+        leak, rho = as_array(self.leak), as_array(self.rho)
+        require(
+            leak < 1,
+            "an ALIF in continuous time needs leak < 1",
+            leak,
+            "use a smaller leak, or clock=Grid()",
+        )
+        with np.errstate(divide="ignore"):  # rho = 0: at once
+            rate_adapt = -np.log(rho) / dt
+        return Dynamics(
+            rate=as_array(-np.log1p(-leak) / dt),
+            gain=leak,
+            threshold=as_array(self.threshold),
+            beta=as_array(self.beta),
+            rate_adapt=as_array(rate_adapt),
+            hard=self.reset == "hard",
+            refractory=self.refractory,
         )
 
     def free(self) -> dict[str, Tensor]:

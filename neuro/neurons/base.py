@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuro.units import Seconds, Ticks
+
 Param = float | np.ndarray | Tensor
 
 
@@ -19,6 +21,9 @@ class Coefficients(NamedTuple):
         i = decay_syn * i + x          v = decay * v + gain * i
         a = decay_adapt * a            s = v >= threshold + a
         v = 0 (hard) or v - (threshold + a) s (soft)          a = a + beta * s
+
+    For ``refractory`` ticks after that of a spike v is held where the reset left it, and
+    nothing is tested (s = 0); i and a go on.
 
     All arrays are float64 and broadcast to the population's shape. A read-out has
     ``fires = False``: its ``v`` is the output and never reset.
@@ -32,6 +37,30 @@ class Coefficients(NamedTuple):
     decay_syn: np.ndarray = np.zeros(())
     beta: np.ndarray = np.zeros(())
     decay_adapt: np.ndarray = np.zeros(())
+    refractory: Ticks = Ticks(0)
+
+
+class Dynamics(NamedTuple):
+    """The normal form in continuous time, of which :class:`Coefficients` are the samples.
+
+    rate: 1 / tau of v [1/s], 0 without leak. rate_syn: of its own current; None without one.
+    gain: jump of v per unit of input, of the current where there is one.
+    threshold: at rest. beta: its rise at a spike, which decays with rate_adapt [1/s], infinite
+    where it has no effect. refractory: for how long v is held after a spike [s].
+    hard, fires: as in the normal form.
+
+    All arrays are float64 and broadcast to the population's shape.
+    """
+
+    rate: np.ndarray
+    threshold: np.ndarray
+    hard: bool
+    fires: bool = True
+    gain: np.ndarray = np.ones(())
+    rate_syn: np.ndarray | None = None
+    beta: np.ndarray = np.zeros(())
+    rate_adapt: np.ndarray = np.full((), np.inf)
+    refractory: Seconds = Seconds(0.0)
 
 
 def as_array(p: Param) -> np.ndarray:

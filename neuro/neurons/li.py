@@ -1,10 +1,12 @@
-"""Leaky integrator: a read-out that never fires.
+"""Leaky integrator: a read-out, or a synaptic current; it never fires.
 
-    v[t] = a v[t-1] + x[t]         a = exp(-dt / tau)
+    v[t] = a v[t-1] + gain x[t]    a = exp(-dt / tau)
 
-Its output is v itself. Axes: B batch, ``*N`` the population's shape.
+Its output is v itself. Feeding a population, it is one of its synaptic currents.
+Axes: B batch, ``*N`` the population's shape.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.base import Coefficients, Param, as_array, like, require
+from neuro.neurons.base import Coefficients, Dynamics, Param, as_array, like, require
 from neuro.units import Seconds, Ticks
 
 
@@ -25,12 +27,14 @@ class LIState(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LI:
-    """Parameters of a read-out population.
+    """Parameters of a leaky integrator.
 
-    tau: membrane time constant [s]; ``math.inf`` sums its input.
+    tau: time constant [s]; ``math.inf`` sums its input.
+    gain: what one unit of input adds to v; see :func:`psc_gain`.
     """
 
     tau: Param
+    gain: Param = 1.0
 
     def __post_init__(self) -> None:
         tau = as_array(self.tau)
@@ -44,7 +48,7 @@ class LI:
         self, x: Float[Tensor, "B *N"], state: LIState, dt: Seconds
     ) -> tuple[Float[Tensor, "B *N"], LIState]:
         """Advance one tick: (membrane, next state)."""
-        v = like(self.coefficients(dt).decay, x) * state.v + x
+        v = like(self.coefficients(dt).decay, x) * state.v + like(self.gain, x) * x
         return v, LIState(v=v)
 
     def jump(self, v: float, elapsed: Ticks, dt: Seconds) -> float:
@@ -53,9 +57,22 @@ class LI:
 
     def coefficients(self, dt: Seconds) -> Coefficients:
         """Return the normal form at this dt."""
-        decay = np.exp(-dt / as_array(self.tau))
         return Coefficients(
-            decay=as_array(decay), threshold=as_array(np.inf), hard=False, fires=False
+            decay=as_array(np.exp(-dt / as_array(self.tau))),
+            gain=as_array(self.gain),
+            threshold=as_array(np.inf),
+            hard=False,
+            fires=False,
+        )
+
+    def dynamics(self, dt: Seconds) -> Dynamics:  # noqa: ARG002
+        """Return the continuous normal form, whatever dt."""
+        return Dynamics(
+            rate=as_array(1 / as_array(self.tau)),
+            gain=as_array(self.gain),
+            threshold=as_array(np.inf),
+            hard=False,
+            fires=False,
         )
 
     def free(self) -> dict[str, Tensor]:
@@ -65,3 +82,22 @@ class LI:
     def bind(self, free: dict[str, Tensor]) -> "LI":  # noqa: ARG002
         """Return this model with its trainable parameters replaced."""
         return self
+
+
+def psc_gain(tau_syn: Seconds, tau: Seconds, dt: Seconds) -> float:
+    """Return the gain that makes an LI(tau_syn) a physical current into a membrane of tau.
+
+    With it tau dv/dt = -v + I holds, where I jumps by the weight at a spike and decays with
+    tau_syn [s]: (a - c) / (tau / tau_syn - 1), a = exp(-dt / tau), c = exp(-dt / tau_syn).
+
+    Raises:
+        ValueError: a time constant or dt is not > 0 s and finite.
+    """
+    for name, value in (("tau_syn", tau_syn), ("tau", tau), ("dt", dt)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"psc_gain: {name} must be > 0 s and finite, got {value}")
+    slower = tau / tau_syn - 1
+    x = slower * dt / tau
+    a = math.exp(-dt / tau)
+    # a - c = -a expm1(-x), which keeps its digits where the time constants come close.
+    return a * dt / tau if x == 0 else -a * math.expm1(-x) / slower

@@ -6,6 +6,7 @@
     v[t] = v[t] - threshold s[t]   (reset "soft")
     v[t] = 0 where s[t] = 1        (reset "hard")
 
+In the ``refractory / dt`` ticks after that of a spike v stays as it is and s = 0; i goes on.
 The gradient does not pass through the spike of the reset (Zenke & Vogels 2021).
 Axes: B batch, ``*N`` the population's shape.
 """
@@ -18,18 +19,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.base import Coefficients, Param, as_array, like, require
+from neuro.neurons.base import Coefficients, Dynamics, Param, as_array, like, require
 from neuro.surrogate import Surrogate, arctan, spike
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds, Ticks, ticks
 
 Reset = Literal["soft", "hard"]
 
 
 class LIFState(NamedTuple):
-    """Membrane after reset, and synaptic current (None without one), in weight units."""
+    """Membrane after reset, and synaptic current (None without one), in weight units.
+
+    wait: ticks for which v is still held; None without a refractory period.
+    """
 
     v: Float[Tensor, "B *N"]
     i: Float[Tensor, "B *N"] | None
+    wait: Float[Tensor, "B *N"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +46,7 @@ class LIF:
     reset: "soft" subtracts the threshold, "hard" sets the membrane to 0.
     tau_syn: time constant of the synaptic current [s]; None: the input acts at once.
     surrogate: derivative of the spike, as a function of v - threshold.
+    refractory: for how long a spike holds the membrane [s]; on a clock, whole ticks.
     """
 
     tau: Param
@@ -48,6 +54,7 @@ class LIF:
     reset: Reset = "soft"
     tau_syn: Param | None = None
     surrogate: Surrogate = arctan
+    refractory: Seconds = Seconds(0.0)
 
     def __post_init__(self) -> None:
         tau, threshold = as_array(self.tau), as_array(self.threshold)
@@ -59,11 +66,16 @@ class LIF:
             require(ok, "LIF.tau_syn must be > 0 s and finite", tau_syn, "None: no current")
         if self.reset not in ("soft", "hard"):
             raise ValueError(f"LIF.reset must be 'soft' or 'hard', got {self.reset!r}")
+        require_refractory("LIF", self.refractory)
 
     def initial(self, x: Float[Tensor, "B *N"]) -> LIFState:
         """Return the state at rest for inputs like ``x``."""
         zero = torch.zeros_like(x)
-        return LIFState(v=zero, i=None if self.tau_syn is None else zero)
+        return LIFState(
+            v=zero,
+            i=None if self.tau_syn is None else zero,
+            wait=zero if self.refractory else None,
+        )
 
     def step(
         self, x: Float[Tensor, "B *N"], state: LIFState, dt: Seconds
@@ -75,28 +87,48 @@ class LIF:
         threshold = like(self.threshold, x)
         s = spike(v - threshold, self.surrogate)
         v = reset_membrane(v, s, threshold, self.reset)
-        return s, LIFState(v=v, i=None if state.i is None else i)
+        s, v, wait = hold(s, v, state.v, state.wait, k.refractory)
+        return s, LIFState(v=v, i=None if state.i is None else i, wait=wait)
 
-    def jump(self, v: float, i: float, elapsed: Ticks, dt: Seconds) -> tuple[float, float]:
+    def jump(
+        self, v: float, i: float, elapsed: Ticks, dt: Seconds, wait: int = 0
+    ) -> tuple[float, float]:
         """Return (v, i) after ``elapsed`` ticks without input or spike: ``step``, closed form.
 
-        For scalar parameters. With a current, v gains i c (a^n - c^n) / (a - c).
+        For scalar parameters. With a current, v gains i c (a^n - c^n) / (a - c). wait: ticks
+        for which v is still held.
         """
         k = self.coefficients(dt)
-        a, c, n = float(k.decay), float(k.decay_syn), elapsed
+        a, c, n = float(k.decay), float(k.decay_syn), max(elapsed - wait, 0)
+        i *= c ** (elapsed - n)
         if c == 0:
             return a**n * v, 0.0
         gained = n * c**n if a == c else c * (a**n - c**n) / (a - c)
         return a**n * v + gained * i, c**n * i
 
     def coefficients(self, dt: Seconds) -> Coefficients:
-        """Return the normal form at this dt."""
+        """Return the normal form at this dt.
+
+        Raises:
+            ValueError: the refractory period is not a whole number of ticks.
+        """
         syn = 0.0 if self.tau_syn is None else np.exp(-dt / as_array(self.tau_syn))
         return Coefficients(
             decay=as_array(np.exp(-dt / as_array(self.tau))),
             decay_syn=as_array(syn),
             threshold=as_array(self.threshold),
             hard=self.reset == "hard",
+            refractory=ticks(self.refractory, dt),
+        )
+
+    def dynamics(self, dt: Seconds) -> Dynamics:  # noqa: ARG002
+        """Return the continuous normal form, whatever dt."""
+        return Dynamics(
+            rate=as_array(1 / as_array(self.tau)),
+            rate_syn=None if self.tau_syn is None else as_array(1 / as_array(self.tau_syn)),
+            threshold=as_array(self.threshold),
+            hard=self.reset == "hard",
+            refractory=self.refractory,
         )
 
     def free(self) -> dict[str, Tensor]:
@@ -112,3 +144,24 @@ def reset_membrane(v: Tensor, s: Tensor, threshold: Tensor, reset: Reset) -> Ten
     """Return the membrane after the spikes ``s``; no gradient through ``s``."""
     fired = s.detach()
     return v - threshold * fired if reset == "soft" else v * (1 - fired)
+
+
+def hold(
+    s: Tensor, v: Tensor, before: Tensor, wait: Tensor | None, refractory: Ticks
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return (spikes, membrane, wait) of a tick, with those that still ``wait`` held.
+
+    s, v: as they would be without refractory period. before: the membrane a tick ago.
+    """
+    if wait is None:
+        return s, v, None
+    free = wait == 0
+    s = torch.where(free, s, 0)
+    v = torch.where(free, v, before)
+    return s, v, torch.where(s > 0, float(refractory), (wait - 1).clamp(min=0))
+
+
+def require_refractory(model: str, refractory: Seconds) -> None:
+    """Raise a ValueError unless a refractory period is >= 0 s and finite."""
+    ok = np.asarray((refractory >= 0) & (refractory < np.inf))
+    require(ok, f"{model}.refractory must be >= 0 s and finite", refractory, "0 is none")

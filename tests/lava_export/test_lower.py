@@ -9,7 +9,7 @@ from lava_export import reference
 from lava_export.lower import LowerError, lower, to_bias
 from lava_export.program import LoihiProgram
 from lava_export.rules import check, head_room
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node
+from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node, Sparse
 from neuro.neurons import ALIF, IF, LI, LIF
 from neuro.spikes import Events, to_events, to_raster
 from neuro.units import Seconds, Ticks
@@ -249,6 +249,55 @@ def test_everything_that_cannot_go_is_refused_at_once() -> None:
     assert weights.startswith("c: its threshold 1 is more than 65535 times its largest weight")
     assert str(e.value).count("\n") == 3
     assert np.array_equal(graph.nodes["w"].weight, before)  # type: ignore[union-attr]
+
+
+def test_a_bias_through_a_synaptic_current_is_refused() -> None:
+    """In a graph it settles at b / (1 - c) a tick, on Loihi it would stay b."""
+    neuron = LIF(tau=HALF, tau_syn=HALF)
+    with pytest.raises(LowerError, match=r"n: a bias passes its synaptic current in a graph"):
+        lower(one(neuron, np.eye(2), np.array([0.0, 0.5])))
+    lower(one(neuron, np.eye(2), np.zeros(2)))
+
+
+def test_listed_synapses_become_a_matrix_for_each_delay() -> None:
+    w = Sparse.from_coo(
+        np.array([0, 1, 1, 1]),
+        np.array([0, 0, 1, 1]),
+        np.array([1.0, 0.5, 0.25, 0.25]),
+        shape=(2, 2),
+        delay=np.array([0, 0, 2, 2]),
+    )
+    nodes = {"x": Input(shape=(2,)), "w": w, "n": LIF(tau=5.0, reset="hard")}
+    program = lower(Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "n")), dt=DT))
+    soon, late = program.connections
+    scale = program.populations[1].scale
+    assert (soon.weight / scale).tolist() == [[1, 0.5], [0, 0]]
+    assert (late.weight / scale).tolist() == [[0, 0], [0, 0.5]]
+    assert (soon.extra, late.extra) == (0, 2)
+    assert (soon.name, late.name) == ("w@0+w", "w@2+w")
+
+
+def test_what_has_no_counterpart_is_refused_at_once_with_its_cures() -> None:
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2,)),
+        "i": LI(tau=5.0),
+        "a": LIF(tau=20.0, refractory=2.0),
+        "b": ALIF(refractory=1.0),
+    }
+    edges = [Edge("x", "i"), Edge("i", "a"), Edge("a", "b")]
+    with pytest.raises(LowerError) as e:
+        lower(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
+    a, b, current, *_ = e.value.problems
+    assert a == (
+        "a: a refractory period of 2 s, which no neuron of a program here has; use refractory=0"
+    )
+    assert b.startswith("b: a refractory period of 1 s")
+    assert current.endswith("leave it out and give a tau_syn=5.0")
+    nodes["a"] = LIF(tau=20.0, refractory=2.5)
+    edges.append(Edge("b", "a"))
+    with pytest.raises(LowerError) as e:
+        lower(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
+    assert [p.split(" ")[0] for p in e.value.problems] == ["zero-delay", "a.refractory:"]
 
 
 def in_floats(graph: Graph, x: np.ndarray) -> dict[str, np.ndarray]:

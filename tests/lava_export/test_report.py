@@ -31,7 +31,7 @@ def test_the_table_says_what_rounding_changed() -> None:
     assert [n["kind"], out["kind"]] == ["alif", "li"]
     assert (n["lag"], n["extra"], out["lag"], out["extra"]) == (0, 1, 1, 0)
     weight = np.array([[1.0, 0.3], [-0.5, 0.7]])
-    error = program.connections[0].weight / program["n"].scale - np.float32(weight)
+    error = program.connections[0].weight / program["n"].scale - weight
     assert n["weight_error_max"] == pytest.approx(np.abs(error).max())
     assert n["weight_error_rms"] == pytest.approx(np.sqrt((error**2).mean()))
     assert 0 <= n["threshold_error"] < 1 / program["n"].scale

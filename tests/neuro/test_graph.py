@@ -15,6 +15,7 @@ from neuro.graph import (
     GraphError,
     Input,
     Node,
+    Sparse,
 )
 from neuro.neurons import ALIF, LI, LIF
 from neuro.units import Seconds, Ticks
@@ -154,6 +155,49 @@ class TestWhatIsDerived:
             assert all(reaches(g, a, b) for a in names for b in names if a != b)
 
 
+class TestCurrentsAndReadOuts:
+    def test_an_integrator_that_feeds_a_population_is_a_current_and_no_output(self) -> None:
+        nodes = {**populations("a"), "i": LI(tau=0.01), "out": LI(tau=0.02)}
+        g = graph("x>i i>a a>out", nodes)
+        assert (g.currents, g.readouts, g.outputs) == (("i",), ("out",), ("out",))
+        assert g.populations == ("i", "a", "out")
+
+    def test_a_recurrent_population_stays_an_output_beside_its_current(self) -> None:
+        nodes = {**populations("a"), "w": dense(2, 2), "i": LI(tau=0.01)}
+        g = graph("x>a a>w:1 w>i i>a", nodes)
+        assert (g.currents, g.outputs) == (("i",), ("a",))
+        assert g.components == (("x",), ("w", "i", "a"))
+
+
+class TestLoopsWithoutDelay:
+    def test_they_are_kept_together_in_the_order_given(self) -> None:
+        nodes = {**populations("bac"), "w": dense(2, 2)}
+        g = graph("x>a a>w w>b b>a b>c", nodes)
+        assert g.instant_loops == (("b", "a", "w"),)
+        assert g.order == ("x", "b", "a", "w", "c")
+
+    def test_a_population_may_reach_itself_at_once(self) -> None:
+        assert graph("x>a a>a", populations("a")).instant_loops == (("a",),)
+
+    def test_a_delay_anywhere_in_it_makes_it_an_ordinary_loop(self) -> None:
+        g = graph("x>a a>b b>a:1", populations("ab"))
+        assert g.instant_loops == ()
+        assert g.components == (("x",), ("a", "b"))
+
+    @pytest.mark.parametrize(("delay", "found"), [(0, (("a", "w"),)), (1, ())])
+    def test_the_delays_of_synapses_count(
+        self, delay: int, found: tuple[tuple[str, ...], ...]
+    ) -> None:
+        w = Sparse.from_coo(
+            np.array([0, 1]),
+            np.array([1, 0]),
+            np.ones(2),
+            shape=(2, 2),
+            delay=np.array([delay, 3]),
+        )
+        assert graph("x>a a>w w>a", {**populations("a"), "w": w}).instant_loops == found
+
+
 def reaches(g: Graph, start: str, end: str) -> bool:
     seen, waiting = set(), [start]
     while waiting:
@@ -165,14 +209,28 @@ def reaches(g: Graph, start: str, end: str) -> bool:
 
 
 class TestValues:
-    def test_weights_are_read_only_float32_copies(self) -> None:
-        weight = np.ones((2, 2))
-        node = Dense(weight=weight, bias=np.zeros(2))
-        weight[0, 0] = 7
-        assert node.weight[0, 0] == 1
-        assert node.weight.dtype == np.float32
-        with pytest.raises(ValueError, match="read-only"):
-            node.weight[0, 0] = 3
+    @pytest.mark.parametrize(
+        ("given", "kept"),
+        [
+            (np.float64, np.float64),
+            (np.float32, np.float32),
+            (np.float16, np.float32),
+            (np.int64, np.float32),
+            (bool, np.float32),
+        ],
+    )
+    def test_weights_are_read_only_copies_in_float64_or_float32(
+        self, given: type, kept: type
+    ) -> None:
+        weight = np.ones((2, 2), given)
+        for node in (Dense(weight=weight, bias=np.zeros(2, given)), Dense(weight=weight)):
+            weight[0, 0] = 0
+            assert node.weight[0, 0] == 1
+            weight[0, 0] = 1
+            assert node.weight.dtype == kept
+            assert node.bias is None or node.bias.dtype == kept
+            with pytest.raises(ValueError, match="read-only"):
+                node.weight[0, 0] = 3
 
     def test_a_graph_does_not_follow_later_changes_of_the_dict_it_was_made_from(self) -> None:
         nodes = populations("a")

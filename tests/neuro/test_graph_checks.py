@@ -6,7 +6,22 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, GraphError, Input, Node
+from neuro.graph import (
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    GraphError,
+    Input,
+    Node,
+    Sparse,
+    Upsample,
+)
+from neuro.graph_checks import problems_on_a_clock, require_clocked
 from neuro.neurons import ALIF, LI, LIF
 from tests.neuro.test_graph import DT, dense, graph, lif, populations, problems
 
@@ -39,23 +54,16 @@ class TestWiring:
     def test_a_graph_needs_an_input(self) -> None:
         assert problems("", {}) == ["no Input: add one, Input(shape=...)"]
 
-    def test_a_zero_delay_loop_is_named_node_by_node(self) -> None:
-        (said,) = problems("x>a a>b b>c c>a", populations("abc"))
-        loop, cure = said.split("; ")
-        assert cure == "give one of its edges a delay of >= 1 tick"
-        assert loop.startswith("zero-delay loop ")
-        names = loop.removeprefix("zero-delay loop ").split(" -> ")
-        assert set(pairwise(names)) == {("a", "b"), ("b", "c"), ("c", "a")}
-
-    def test_a_zero_delay_edge_to_itself_is_a_loop(self) -> None:
-        assert problems("x>a a>a", populations("a")) == [
-            "zero-delay loop a -> a; give one of its edges a delay of >= 1 tick"
-        ]
-
     def test_a_loop_needs_a_population(self) -> None:
         nodes = {**populations("a"), "w": dense(2, 2)}
         assert problems("x>w w>w:1 w>a", nodes) == [
-            "loop w -> w holds no population; put a LIF or ALIF into it"
+            "loop w -> w holds no LIF or ALIF; put one into it"
+        ]
+
+    def test_a_loop_of_currents_never_fires(self) -> None:
+        nodes = {**populations("a"), "i": LI(tau=1.0)}
+        assert problems("x>i i>i:1 i>a", nodes) == [
+            "loop i -> i holds no LIF or ALIF; put one into it"
         ]
 
     def test_an_input_takes_no_edge(self) -> None:
@@ -73,9 +81,11 @@ class TestWiring:
             "a, b: no Input reaches them; connect or remove them"
         ]
 
-    def test_nothing_follows_a_read_out(self) -> None:
-        assert problems("x>out out>a", {**populations("a"), "out": LI(tau=1.0)}) == [
-            "out: an LI is a read-out; use LIF or ALIF before a"
+    def test_a_current_feeds_populations_only(self) -> None:
+        nodes = {**populations("a"), "i": LI(tau=1.0), "w": dense(2, 2)}
+        assert problems("x>i i>w w>a i>a", nodes) == [
+            "i: an LI is a current or a read-out, it feeds populations only; use LIF or ALIF "
+            "before w, or put w before i"
         ]
 
     @pytest.mark.parametrize(
@@ -114,8 +124,106 @@ class TestNumbers:
         assert [p.split(":")[0] for p in found] == ["w.bias", "a.threshold"]
         assert found[1].startswith("a.threshold: 1 of 1 values are NaN or infinite; train")
 
+    def test_the_gain_of_a_current_is_looked_at(self) -> None:
+        nodes = {**populations(""), "out": LI(tau=1.0, gain=math.nan)}
+        assert problems("x>out", nodes)[0].startswith("out.gain: 1 of 1 values are NaN")
+
     def test_no_leak_is_an_infinite_time_constant_and_fine(self) -> None:
         assert graph("x>a", {**populations(""), "a": LIF(tau=math.inf)}).outputs == ("a",)
+
+
+def sparse(**fields: object) -> Sparse:
+    """Return 2 inputs, 3 outputs, 4 synapses, with some fields replaced."""
+    good = {
+        "at": np.array([0, 3, 4]),
+        "target": np.array([0, 1, 1, 2]),
+        "weight": np.ones(4),
+        "shape": (3,),
+    }
+    return Sparse(**{**good, **fields})  # type: ignore[arg-type]
+
+
+class TestSynapses:
+    @pytest.mark.parametrize(
+        ("fields", "said"),
+        [
+            (
+                {"weight": np.ones(3)},
+                "Sparse needs one entry a synapse in every column, got {'target': (4,), "
+                "'weight': (3,)}; make it with Sparse.from_coo",
+            ),
+            (
+                {"at": np.array([0, 3, 5])},
+                "Sparse.at must rise from 0 to the 4 synapses, (in + 1,); make it with "
+                "Sparse.from_coo",
+            ),
+            (
+                {"at": np.array([0, 5, 4])},
+                "Sparse.at must rise from 0 to the 4 synapses, (in + 1,); make it with "
+                "Sparse.from_coo",
+            ),
+            (
+                {"target": np.array([-1, 1, 3, 2])},
+                "2 targets like -1 are not among the (3,) outputs; make Sparse.shape larger",
+            ),
+            (
+                {"target": np.array([1, 0, 2, 2])},
+                "a row of Sparse is not sorted by (delay, target); make it with "
+                "Sparse.from_coo",
+            ),
+            (
+                {"delay": np.array([0, 2, 1, 0])},
+                "a row of Sparse is not sorted by (delay, target); make it with "
+                "Sparse.from_coo",
+            ),
+            (
+                {"delay": np.array([-2, 0, 1, 0])},
+                "1 delays are < 0 ticks; a spike acts after its source",
+            ),
+        ],
+    )
+    def test_what_is_no_list_of_synapses_is_told_with_its_cure(
+        self, fields: dict[str, object], said: str
+    ) -> None:
+        nodes = {**populations("a"), "w": sparse(**fields)}
+        assert problems("x>w w>a", nodes) == [f"w: {said}"]
+
+    def test_rows_may_be_empty_and_synapses_parallel(self) -> None:
+        w = sparse(at=np.array([0, 0, 4]), target=np.array([0, 1, 1, 1]))
+        assert graph("x>w w>a", {**populations("a"), "w": w}).shapes["a"] == (3,)
+
+    def test_weights_that_are_not_finite_are_counted(self) -> None:
+        nodes = {**populations("a"), "w": sparse(weight=np.array([0, math.nan, 1, math.inf]))}
+        assert problems("x>w w>a", nodes)[0].startswith("w.weight: 2 of 4 values are NaN")
+
+
+class TestOnAClock:
+    def test_zero_delay_loops_and_odd_refractory_periods_are_told_together(self) -> None:
+        nodes = {
+            **populations("ab"),
+            "c": LIF(tau=0.02, refractory=0.0025),
+            "d": ALIF(refractory=0.002),
+        }
+        g = graph("x>a a>b b>a b>c c>d", nodes)
+        with pytest.raises(GraphError, match="the graph cannot run on a clock:") as error:
+            require_clocked(g)
+        loop, period = error.value.problems
+        names, cure = loop.split("; ")
+        assert names in ("zero-delay loop a -> b -> a", "zero-delay loop b -> a -> b")
+        assert cure == (
+            "give one of its edges a delay of >= 1 tick, or run it with clock=Exact()"
+        )
+        assert period.startswith("c.refractory: duration 0.0025 s is not a whole number")
+        assert period.endswith("or run it with clock=Exact()")
+
+    def test_a_loop_is_named_along_its_edges(self) -> None:
+        (said,) = problems_on_a_clock(graph("x>a a>c c>b b>a", populations("abc")))
+        names = said.split("; ")[0].removeprefix("zero-delay loop ").split(" -> ")
+        assert set(pairwise(names)) == {("a", "c"), ("c", "b"), ("b", "a")}
+
+    def test_delayed_loops_and_whole_ticks_run(self) -> None:
+        nodes = {**populations("a"), "b": LIF(tau=0.02, refractory=0.002)}
+        require_clocked(graph("x>a a>b b>a:1", nodes))
 
 
 def wrong_shapes() -> Iterator[tuple[str, Node, tuple[int, ...], str]]:
@@ -140,6 +248,37 @@ def wrong_shapes() -> Iterator[tuple[str, Node, tuple[int, ...], str]]:
         "Dense.bias must be (3,), got (2,)",
     )
     yield (
+        "sparse",
+        sparse(),
+        (3,),
+        "Sparse takes (2,), got (3,); change the length of Sparse.at",
+    )
+    yield (
+        "sparse-image",
+        sparse(),
+        (1, 1, 2),
+        "Sparse takes (2,), got (1, 1, 2); put a Flatten before it",
+    )
+    yield (
+        "sparse-axes",
+        sparse(shape=(3, 1)),
+        (2,),
+        "Sparse.shape must be (out,), got (3, 1)",
+    )
+    yield (
+        "sparse-bias",
+        sparse(bias=ones(2)),
+        (2,),
+        "Sparse.bias must be (3,), got (2,)",
+    )
+    yield (
+        "gain",
+        LI(tau=1.0, gain=np.ones(3)),
+        (2,),
+        "LI.gain of shape (3,) does not broadcast to (2,); use one number, or one a channel as "
+        "(C, 1, 1)",
+    )
+    yield (
         "conv",
         Conv2d(weight=ones((8, 3, 3, 3))),
         (1, 9, 9),
@@ -162,6 +301,61 @@ def wrong_shapes() -> Iterator[tuple[str, Node, tuple[int, ...], str]]:
         Conv2d(weight=ones((8, 1, 5, 5))),
         (1, 4, 9),
         "kernel (5, 5) does not fit into (1, 4, 9); use a smaller one or pad",
+    )
+    yield (
+        "line",
+        Conv1d(weight=ones((8, 3, 3))),
+        (3, 9, 9),
+        "Conv1d takes (3, L), got (3, 9, 9); change its weight or input",
+    )
+    yield (
+        "line-kernel",
+        Conv1d(weight=ones((8, 3, 3))),
+        (3, 2),
+        "kernel (3,) does not fit into (3, 2); use a smaller one or pad",
+    )
+    yield (
+        "transposed",
+        ConvTranspose2d(weight=ones((3, 8, 2, 2))),
+        (8, 4, 4),
+        "ConvTranspose2d takes (3, H, W), got (8, 4, 4); change its weight or input",
+    )
+    yield (
+        "transposed-bias",
+        ConvTranspose2d(weight=ones((3, 8, 2, 2)), bias=ones(3)),
+        (3, 4, 4),
+        "ConvTranspose2d.bias must be (8,), got (3,)",
+    )
+    yield (
+        "transposed-far",
+        ConvTranspose2d(weight=ones((3, 8, 2, 2)), output_padding=(0, 1)),
+        (3, 4, 4),
+        "output_padding (0, 1) must be below stride (1, 1)",
+    )
+    yield (
+        "transposed-stride",
+        ConvTranspose2d(weight=ones((3, 8, 2, 2)), stride=(0, 1)),
+        (3, 4, 4),
+        "kernel (2, 2) and stride (0, 1) must be >= 1, padding (0, 0) and output_padding "
+        "(0, 0) >= 0",
+    )
+    yield (
+        "transposed-padding",
+        ConvTranspose2d(weight=ones((3, 8, 2, 2)), padding=(3, 3)),
+        (3, 4, 4),
+        "padding (3, 3) takes away all that a kernel (2, 2) paints; use less",
+    )
+    yield (
+        "upsample-axes",
+        Upsample(scale=(2, 2)),
+        (8,),
+        "Upsample takes (C, H, W), got (8,)",
+    )
+    yield (
+        "upsample-scale",
+        Upsample(scale=(2, 0)),
+        (1, 2, 2),
+        "Upsample.scale must be >= 1, got (2, 0)",
     )
     yield (
         "pool-axes",
@@ -223,17 +417,16 @@ class TestManyProblems:
             "w": Dense(weight=np.full((2, 2), math.nan)),
             "out": LI(tau=1.0),
         }
-        found = problems("x>a a>b b>a b>w out>b:1", nodes)
+        found = problems("x>a a>b b>a:1 b>w out>w:1", nodes)
         for said in (
             "c: no edge feeds this LIF",
             "out: no edge feeds this LI;",
-            "out: an LI is a read-out",
+            "out: an LI is a current or a read-out",
             "w: nothing follows this Dense",
-            "zero-delay loop",
             "w.weight: 4 of 4 values",
         ):
             assert sum(said in p for p in found) == 1
-        assert len(found) == 6
+        assert len(found) == 5
 
     def test_bad_edges_are_told_together(self) -> None:
         found = problems("x>q r>a x>a:-2", populations("a"), dt=0.0)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,13 @@ GRAPH = Graph(
 def test_a_margin_is_the_membrane_before_reset_less_the_threshold() -> None:
     x = {"x": to_events(np.ones((4, 1, 1), np.float32))}
     assert margins(GRAPH, x, "s").ravel().tolist() == [-1.0, -0.25, 0.5, 0.25]
+
+
+def test_a_refractory_neuron_is_infinitely_far_from_its_threshold() -> None:
+    graph = replace(GRAPH, nodes={**GRAPH.nodes, "s": LIF(tau=float("inf"), refractory=2e-3)})
+    x = {"x": to_events(np.ones((7, 1, 1), np.float32))}
+    away = -np.inf
+    assert margins(graph, x, "s").ravel().tolist() == [-1, -0.25, 0.5, away, away, 0.25, away]
 
 
 def test_a_read_out_has_no_margin() -> None:

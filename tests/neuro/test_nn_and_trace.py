@@ -5,7 +5,7 @@ from builders import example, same, spikes
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
-from neuro.events import simulate
+from neuro.events import Grid, simulate
 from neuro.graph import Conv2d, Dense, Edge, Graph, GraphError, Input
 from neuro.layers import Delay, Residual, Spiking, Stack
 from neuro.neurons import ALIF, LIF
@@ -104,9 +104,21 @@ def test_every_part_that_cannot_go_is_told_at_once() -> None:
 
 
 def test_weights_of_another_dtype_are_refused_with_the_cure() -> None:
-    module = Stack(fc=nn.Linear(4, 2).double(), s=Spiking(LIF(tau=0.01)))
-    with pytest.raises(TraceError, match=r"fc: weights are torch.float64.*call .float\(\)"):
+    module = Stack(fc=nn.Linear(4, 2).half(), s=Spiking(LIF(tau=0.01)))
+    with pytest.raises(TraceError, match=r"fc: weights are torch.float16.*call .float\(\)"):
         trace(module, (4,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_graph_has_the_precision_of_the_module(dtype: torch.dtype) -> None:
+    with seeded(0):
+        module = Stack(
+            conv=nn.Conv2d(1, 2, 3), norm=nn.BatchNorm2d(2), s=Spiking(LIF(tau=0.01))
+        ).to(dtype)
+    conv = trace(module.eval(), SHAPE).nodes["conv"]
+    assert isinstance(conv, Conv2d)
+    assert conv.bias is not None
+    assert {conv.weight.dtype.name, conv.bias.dtype.name} == {str(dtype).removeprefix("torch.")}
 
 
 def test_nan_weights_are_named_with_their_place() -> None:
@@ -139,7 +151,7 @@ def test_float32_keeps_the_leak_and_agrees_with_the_engine(leak: float) -> None:
     )
     x = {"x": to_events(spikes(60, 3, 4).numpy())}
     clock = replay(graph, x, torch.float32).spikes["s"]
-    events = simulate(graph, x, dtype=np.float32)[0].spikes["s"]
+    events = simulate(graph, x, Grid(dtype=np.float32))[0].spikes["s"]
     assert len(clock.tick) > 0
     assert all(np.array_equal(a, b) for a, b in zip(clock, events, strict=True))
 

@@ -7,9 +7,12 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node
+from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node, Sparse
+from neuro.lags import lags, loops_too_tight
 from neuro.neurons import ALIF, LI, LIF
-from neuro.routes import Route, bias, gain, lags, loops_too_tight, routes
+from neuro.random_networks import fixed_probability
+from neuro.routes import Route, bias, gain, routes
+from neuro.sparse import to_dense
 from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
@@ -37,6 +40,8 @@ def by_torch(chain: list[Node], x: Tensor) -> Tensor:
         elif isinstance(node, Conv2d):
             weight = torch.tensor(np.array(node.weight, np.float64))
             x = F.conv2d(x, weight, None, node.stride, node.padding)
+        elif isinstance(node, Sparse):
+            x = F.linear(x, torch.tensor(to_dense(node).weight))
         elif isinstance(node, Dense):
             x = F.linear(x, torch.tensor(np.array(node.weight, np.float64)))
         else:
@@ -125,6 +130,25 @@ def test_a_wide_dense_is_taken_as_it_is() -> None:
     weight = np.random.default_rng(0).normal(size=(2, 100_000)).astype(np.float32)
     route = only_route(through([Flatten(), Dense(weight=weight)], (10, 100, 100)))
     np.testing.assert_array_equal(route.weight, weight * gain(through([], (1,)), "out"))
+
+
+def test_listed_synapses_are_a_matrix_alone_and_in_a_chain() -> None:
+    listed = fixed_probability(6, 5, 0.5, 0.5, np.random.default_rng(0))
+    dense = Dense(weight=np.random.default_rng(0).normal(size=(3, 5)))
+    x = torch.rand(4, 6, dtype=torch.float64)
+    for chain in ([listed], [listed, dense]):
+        route = only_route(through(chain, (6,)))
+        assert route.kind == "dense"
+        torch.testing.assert_close(by_route(route, x), by_torch(chain, x))
+
+
+def test_listed_synapses_too_many_for_a_matrix_are_reported_with_their_cure() -> None:
+    listed = fixed_probability(5000, 5000, 1e-4, 1.0, np.random.default_rng(0))
+    problems: list[str] = []
+    assert routes(through([listed], (5000,)), problems) == []
+    (said,) = problems
+    assert "as a matrix it has 5000 x 5000 weights" in said
+    assert said.endswith("use smaller populations, or run it on the event engine")
 
 
 def test_a_gain_for_each_channel_scales_kernels_and_one_for_each_neuron_makes_a_matrix() -> (

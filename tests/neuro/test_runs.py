@@ -37,6 +37,20 @@ def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     begin(run(tmp_path))
     with pytest.raises(RunError, match=r"seed is 1, asked for 2; choose another --out"):
         begin(run(tmp_path, seed=2))
+    with pytest.raises(RunError, match=r"gradient is surrogate, asked for eventprop"):
+        begin(run(tmp_path, gradient="eventprop"))
+
+
+def test_a_run_from_before_gradients_were_recorded_is_one_of_surrogates(
+    tmp_path: Path,
+) -> None:
+    begin(run(tmp_path))
+    path = tmp_path / "config.json"
+    found = json.loads(path.read_text())
+    del found["gradient"]
+    path.write_text(json.dumps(found))
+    assert open_run(tmp_path, configs).gradient == "surrogate"
+    begin(run(tmp_path))
 
 
 def test_a_folder_without_a_run_says_how_to_make_one(tmp_path: Path) -> None:

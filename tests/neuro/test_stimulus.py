@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from neuro.events import simulate
+from neuro.events import Grid, simulate
 from neuro.graph import Edge, Graph, Input
 from neuro.neurons import LI
 from neuro.spikes import Events, to_events
@@ -72,8 +72,8 @@ def test_a_state_of_another_run_is_refused() -> None:
     with pytest.raises(
         ValueError, match="go on with the same graph, samples and dtype"
     ) as error:
-        simulate(GRAPH, {"x": x}, state=state, dtype=np.float32)
-    assert "out: the state has ('float64', (3, 2, 4)), the run needs ('float32'" in str(
+        simulate(GRAPH, {"x": x}, Grid(dtype=np.float32), state=state)
+    assert "out: the state has ('float64', (4, 2, 4)), the run needs ('float32'" in str(
         error.value
     )
     with pytest.raises(ValueError, match="pending Edge"):
@@ -81,8 +81,8 @@ def test_a_state_of_another_run_is_refused() -> None:
 
 
 def test_a_stretch_has_at_least_one_tick() -> None:
-    with pytest.raises(ValueError, match="stretch must be >= 1 tick, got 0"):
-        simulate(GRAPH, {"x": events([0], [0], [0])}, stretch=0)
+    with pytest.raises(ValueError, match="Grid.stretch must be >= 1, got 0"):
+        Grid(stretch=0)
 
 
 def test_a_value_of_zero_is_no_spike() -> None:

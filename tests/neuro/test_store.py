@@ -8,11 +8,23 @@ import torch
 from builders import same
 from hypothesis import given, settings, strategies as st
 
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input
+from neuro.graph import (
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Input,
+    Sparse,
+    Upsample,
+)
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn import replay
 from neuro.record import Counts, Record
-from neuro.spikes import to_events
+from neuro.spikes import to_events, to_ticks, to_times
 from neuro.store import (
     StoreError,
     load,
@@ -40,6 +52,16 @@ def graph(seed: int = 0) -> Graph:
             "fc": Dense(weight=rng.normal(size=(3, 18)), bias=rng.normal(size=3)),
             "lif": LIF(tau=math.inf, tau_syn=0.005, reset="hard", surrogate=triangle),
             "rec": Dense(weight=rng.normal(size=(3, 3))),
+            "list": Sparse.from_coo(
+                rng.integers(0, 3, 7),
+                rng.integers(0, 3, 7),
+                rng.normal(size=7).astype(np.float32),
+                shape=(3, 3),
+                delay=rng.integers(0, 3, 7),
+                bias=rng.normal(size=3),
+            ),
+            "current": LI(tau=0.005, gain=0.3),
+            "cell": LIF(tau=0.02, refractory=2e-3),
             "out": LI(tau=0.02),
         },
         edges=(
@@ -51,6 +73,9 @@ def graph(seed: int = 0) -> Graph:
             Edge("fc", "lif"),
             Edge("lif", "rec", Ticks(1)),
             Edge("rec", "lif"),
+            Edge("lif", "list"),
+            Edge("list", "current"),
+            Edge("current", "cell"),
             Edge("lif", "out"),
         ),
         dt=Seconds(1e-3),
@@ -67,6 +92,27 @@ def test_a_graph_comes_back_bit_for_bit(
     assert same(load_graph(path), graph(seed))
 
 
+def test_every_other_linear_node_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    paint = ConvTranspose2d(
+        weight=rng.normal(size=(2, 1, 2, 2)), stride=(2, 2), output_padding=(1, 0)
+    )
+    line = Conv1d(weight=rng.normal(size=(3, 2, 2)), bias=rng.normal(size=3), padding=1)
+    nodes = {
+        "x": Input(shape=(2, 2, 2)),
+        "up": Upsample(scale=(2, 1)),
+        "paint": paint,
+        "cells": LIF(tau=0.02),
+        "y": Input(shape=(2, 5)),
+        "line": line,
+        "more": LIF(tau=0.02),
+    }
+    ends = [("x", "up"), ("up", "paint"), ("paint", "cells"), ("y", "line"), ("line", "more")]
+    g = Graph(nodes=nodes, edges=tuple(Edge(*e) for e in ends), dt=Seconds(1e-3))
+    save_graph(tmp_path / "g.npz", g)
+    assert same(load_graph(tmp_path / "g.npz"), g)
+
+
 def test_a_record_comes_back_bit_for_bit(tmp_path: Path) -> None:
     x = np.random.default_rng(0).random((8, 3, 36)) < 0.5
     record = replay(graph(), {"x": to_events(x)})
@@ -78,6 +124,27 @@ def test_a_record_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert np.array_equal(back.values["out"], record.values["out"])
     for name, events in record.spikes.items():
         assert all(np.array_equal(a, b) for a, b in zip(back.spikes[name], events, strict=True))
+
+
+def test_times_and_states_come_back_bit_for_bit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    times = to_times(to_events(rng.random((8, 3, 4)) < 0.5), Seconds(1e-3))
+    states = {3: {"a": rng.normal(size=(4, 3, 4))}, 8: {"a": rng.normal(size=(4, 3, 4))}}
+    record = Record(
+        executor="events",
+        ticks=8,
+        samples=3,
+        spikes={"a": to_ticks(times, Seconds(1e-3))},
+        values={},
+        times={"a": times},
+        states=states,
+    )
+    save_record(tmp_path / "r.npz", record)
+    back = load_record(tmp_path / "r.npz")
+    assert back.times.keys() == {"a"}
+    assert all(np.array_equal(a, b) for a, b in zip(back.times["a"], times, strict=True))
+    assert {k: v.keys() for k, v in back.states.items()} == {3: {"a"}, 8: {"a"}}
+    assert all(np.array_equal(back.states[k]["a"], states[k]["a"]) for k in states)
 
 
 @given(keep=st.integers(0, 400))

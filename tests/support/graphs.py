@@ -1,10 +1,12 @@
 """Random networks of every kind of node, for laws that must hold on all of them."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node
+from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node, Sparse
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds, Ticks
@@ -12,11 +14,16 @@ from neuro.units import Seconds, Ticks
 DT = Seconds(1e-3)
 
 
-def random_graph(seed: int, *, dyadic: bool = True, for_lava: bool = False) -> Graph:
+def random_graph(
+    seed: int, *, dyadic: bool = True, for_chip: bool = False, for_lava: bool = False
+) -> Graph:
     """Return a small image network: convolutions, pools, a residual, loops, read-out.
 
+    It ends in listed synapses with delays of their own, currents and a refractory population.
+
     dyadic: weights are multiples of 2^-8, so that their float32 sums are exact.
-    for_lava: leaves out what Loihi cannot do: a delay after a bias.
+    for_chip: leaves out what no mapping to a chip knows, which is that end.
+    for_lava: leaves out a delay after a bias, and a bias before a current, too.
     """
     rng = np.random.default_rng(seed)
 
@@ -90,7 +97,53 @@ def random_graph(seed: int, *, dyadic: bool = True, for_lava: bool = False) -> G
     if rng.random() < 0.5:  # a loop through two populations
         nodes["top_down"] = Conv2d(weight=weight(3, 3, 1, 1))
         edges += [Edge("second", "top_down", delay(2)), Edge("top_down", "first")]
+    if for_lava:
+        nodes["conv"] = _without_bias(nodes["conv"], before=nodes["first"])
+        nodes["fc"] = _without_bias(nodes["fc"], before=nodes["third"])
+    elif not for_chip:
+        more, wires = _listed_and_physical(rng, weight, delay)
+        nodes |= more
+        edges += wires
     return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+
+
+def _without_bias(node: Node, before: Node) -> Node:
+    """Return a connection without its bias, if a current follows."""
+    late = isinstance(node, Conv2d | Dense) and getattr(before, "tau_syn", None)
+    return replace(node, bias=None) if late else node  # type: ignore[call-arg]
+
+
+def _listed_and_physical(
+    rng: np.random.Generator,
+    weight: Callable[..., np.ndarray],
+    delay: Callable[..., Ticks],
+) -> tuple[dict[str, Node], list[Edge]]:
+    """Return refractory cells, driven through listed synapses and currents."""
+    refractory = Seconds(float(rng.integers(0, 3)) * DT)
+    nodes: dict[str, Node] = {
+        "excite": _listed(rng, abs(weight(9, 3)[:, 0]), rng.random() < 0.5),
+        "inhibit": _listed(rng, -abs(weight(5, 3)[:, 0]), rng.random() < 0.5),
+        "fast": LI(tau=0.003, gain=0.5),
+        "slow": LI(tau=0.008),
+        "cells": LIF(tau=0.01, threshold=0.25, reset="hard", refractory=refractory),
+    }
+    edges = [
+        Edge("third", "excite", delay()),
+        Edge("cells", "excite", delay(1)),
+        Edge("cells", "inhibit", delay(1)),
+        Edge("excite", "fast"),
+        Edge("inhibit", "slow"),
+        Edge("fast", "cells", delay()),
+        Edge("slow", "cells"),
+        Edge("cells", "out", delay()),
+    ]
+    return nodes, edges
+
+
+def _listed(rng: np.random.Generator, weight: np.ndarray, late: bool) -> Sparse:
+    """Return synapses among 4 neurons, parallel ones included; late: with their own delays."""
+    source, target, delay = (rng.integers(0, n, weight.size) for n in (4, 4, 3))
+    return Sparse.from_coo(source, target, weight, shape=(4, 4), delay=delay if late else None)
 
 
 def stimulus(graph: Graph, seed: int, ticks: int = 15, samples: int = 2) -> dict[str, Events]:

@@ -12,14 +12,15 @@ from tasks.cli import VERBS, main
 
 FLAGS = {
     "tasks": [],
-    "train": ["name", "out", "seed", "device", "devices"],
+    "train": ["name", "out", "seed", "device", "devices", "gradient"],
     "eval": ["run", "device"],
-    "simulate": ["run", "clock"],
+    "simulate": ["run", "clock", "workers", "cluster"],
     "export": ["run"],
     "verify": ["run"],
     "energy": ["run", "chip"],
     "report": ["run"],
     "demo": ["out", "seed", "device"],
+    "bench": ["name", "out", "repeats", "only", "quick"],
 }
 
 

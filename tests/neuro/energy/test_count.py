@@ -1,21 +1,37 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from neuro.energy.count import active, arrivals, count, macs
-from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Flatten, Graph, Input
+from neuro.energy.count import active, arrivals, count, fan_out, macs
+from neuro.graph import (
+    AvgPool2d,
+    Connection,
+    Conv2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Input,
+    Sparse,
+)
 from neuro.neurons import LI, LIF
 from neuro.record import Counts, Record
+from neuro.sparse import written_out
 from neuro.spikes import to_events
 from neuro.units import Seconds, Ticks
+from tests.neuro.test_connections import coo
+from tests.neuro.test_linear import some, traced
 
 DT = Seconds(1e-3)
 
 
 def record_of(graph: Graph, ticks: int, rng: np.random.Generator, samples: int = 2) -> Record:
     """Return random spikes; what fires need not follow from the weights."""
-    spiking = [n for n in (*graph.inputs, *graph.populations) if n != "out"]
+    firing = [n for n in graph.populations if not isinstance(graph.nodes[n], LI)]
+    spiking = [*graph.inputs, *firing]
     trains = {
         n: to_events(rng.integers(-1, 3, (ticks, samples, graph.size(n))).clip(0))
         for n in spiking
@@ -198,6 +214,68 @@ def test_a_spike_that_would_arrive_after_the_last_tick_is_no_event() -> None:
     spikes = {"in": to_events(np.ones((3, 1, 2)))}
     record = Record(executor="torch", ticks=3, samples=1, spikes=spikes, values={})
     assert count(graph, record)["w"].synaptic_events == 1 * 2 * 3
+
+
+@given(seed=st.integers(0, 999), delays=st.integers(1, 3), edge=st.integers(0, 2))
+@settings(max_examples=30, deadline=None)
+def test_synapses_are_counted_one_by_one_as_their_spikes_arrive(
+    seed: int, delays: int, edge: int
+) -> None:
+    columns, w = coo(seed, delays=delays)
+    nodes = {
+        "in": Input(shape=(5,)),
+        "w": w,
+        "current": LI(tau=0.01),
+        "cell": LIF(tau=0.01),
+        "back": coo(seed, inputs=4, delays=2)[1],
+        "out": LI(tau=0.01),
+    }
+    ends = [("in", "w", edge), ("w", "current", 0), ("current", "cell", 0)]
+    ends += [("cell", "back", 1), ("back", "out", 0)]
+    edges = tuple(Edge(a, b, Ticks(d)) for a, b, d in ends)
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    record = record_of(graph, 4, np.random.default_rng(seed))
+    useful, every = 0, 0
+    for j, _, weight, late in zip(*columns.values(), strict=True):
+        spikes = record.spikes["in"]
+        arrived = int(((spikes.neuron == j) & (spikes.tick + edge + late < 4)).sum())
+        every += arrived
+        useful += arrived * (weight != 0)
+    counts = count(graph, record)
+    assert (counts["w"].synaptic_events, counts["w"].synaptic_events_all) == (useful, every)
+    assert counts["cell"].synaptic_events_all == counts["current"].synaptic_events_all == 0
+    assert [a.edge for a in arrivals(graph, record)] == list(graph.edges)
+    assert macs(graph)["w"] == 9
+
+
+@given(seed=st.integers(0, 9999))
+@settings(max_examples=40, deadline=None)
+def test_a_value_causes_one_event_for_each_of_its_synapses_written_out(seed: int) -> None:
+    module, shape = some(seed)
+    node, graph = traced(module, shape)
+    listed = written_out(node, shape)
+    useful, every = fan_out(graph, Edge("input", "layer"))
+    assert every.tolist() == np.diff(listed.at).tolist()
+    assert useful.tolist() == every.tolist()  # random weights are not zero
+    weight = np.random.default_rng(seed).integers(0, 2, np.shape(getattr(node, "weight", 0)))
+    if weight.ndim:
+        node = replace(node, weight=weight)  # type: ignore[call-arg]
+        graph = replace(graph, nodes={**graph.nodes, "layer": node})
+        listed = written_out(node, shape)
+        by_source = np.bincount(listed.source, listed.weight != 0, listed.at.size - 1)
+        useful, _ = fan_out(graph, Edge("input", "layer"))
+        assert useful.tolist() == by_source.tolist()
+
+
+def test_a_neuron_is_active_when_a_late_synapse_reaches_it() -> None:
+    one = np.array([0, 0])
+    w = Sparse.from_coo(one, np.array([0, 1]), np.ones(2), shape=(2, 1), delay=np.array([0, 2]))
+    nodes = {"in": Input(shape=(1,)), "w": w, "i": LI(tau=0.01), "a": LIF(tau=0.01)}
+    edges = (Edge("in", "w"), Edge("w", "i"), Edge("i", "a"))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    spikes = {"in": to_events(np.eye(4, 1)[:, None]), "a": to_events(np.zeros((4, 1, 2)))}
+    record = Record(executor="torch", ticks=4, samples=1, spikes=spikes, values={})
+    assert active(graph, record)["a"].ravel().tolist() == [1, 0, 1, 0]
 
 
 def test_a_record_of_another_graph_is_refused_with_every_difference() -> None:

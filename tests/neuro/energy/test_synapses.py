@@ -11,10 +11,11 @@ from neuro.energy.mapping import place
 from neuro.energy.operations import operations, workload
 from neuro.energy.synapses import compose, fan_out, served
 from neuro.events import simulate
-from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Graph, Input
+from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Graph, Input, Node, Sparse
 from neuro.neurons import LI, LIF
 from neuro.record import Record
 from neuro.routes import Route, push
+from neuro.sparse import to_dense
 from neuro.spikes import to_events
 from neuro.units import Seconds, Ticks
 
@@ -87,7 +88,7 @@ def impulses(graph: Graph, route: Route, ones: bool) -> np.ndarray:
 @given(seed=st.integers(0, 9999))
 @settings(max_examples=20, deadline=None)
 def test_the_fan_out_of_a_composed_connection_is_what_unit_impulses_reach(seed: int) -> None:
-    graph = random_graph(seed)
+    graph = random_graph(seed, for_chip=True)
     for route in compose(graph):
         events, events_all = fan_out(route)
         np.testing.assert_array_equal(events, impulses(graph, route, ones=False), route.name)
@@ -121,7 +122,7 @@ def test_the_fan_out_behind_any_pool_is_what_unit_impulses_reach(
 @given(seed=st.integers(0, 9999))
 @settings(max_examples=10, deadline=None)
 def test_events_of_a_run_are_a_sum_over_its_single_spikes(seed: int) -> None:
-    graph = random_graph(seed)
+    graph = random_graph(seed, for_chip=True)
     record, _ = simulate(graph, stimulus(graph, seed, ticks=6))
     composed = compose(graph)
     for route, layer in zip(composed, served(graph, record, composed), strict=True):
@@ -195,3 +196,31 @@ def test_a_graph_that_cannot_be_composed_is_refused_with_every_chain_and_cure() 
     assert str(e.value).count("put a population between") == 2
     with pytest.raises(ValueError, match="pool2 -> conv2"):
         place(graph, loihi1())
+
+
+def test_what_no_mapping_knows_is_refused_at_once_with_its_cures() -> None:
+    one = np.array([0])
+    w = Sparse.from_coo(one, one, np.ones(1), shape=(1, 1))
+    nodes: dict[str, Node] = {
+        "in": Input(shape=(1,)),
+        "w": w,
+        "i": LI(tau=0.01),
+        "a": LIF(tau=0.02),
+        "b": LIF(tau=0.02),
+    }
+    edges = [Edge("in", "w"), Edge("w", "i"), Edge("i", "a"), Edge("a", "b")]
+    with pytest.raises(ValueError, match="no chip can hold") as e:
+        compose(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
+    _, listed, current = str(e.value).splitlines()
+    assert listed == (
+        "w: how a chip stores a Sparse is not known here; price it as the matrix "
+        "neuro.sparse.to_dense(node), zeros included"
+    )
+    assert current == (
+        "i: is a current into a, which a chip keeps in the neuron itself; leave it out and "
+        "give a tau_syn=0.01"
+    )
+    nodes["w"] = to_dense(w)
+    edges += [Edge("b", "a")]
+    with pytest.raises(ValueError, match=r"zero-delay loop .* give one of its edges a delay"):
+        compose(Graph(nodes=nodes, edges=tuple(edges), dt=DT))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from graphs import random_graph, stimulus
-from hypothesis import given, settings, strategies as st
+from hypothesis import Phase, given, settings, strategies as st
 
-from neuro.events import EngineState, Exact, engine, simulate, simulate_slowly
+from neuro.events import EngineState, Grid, engine, simulate, simulate_slowly
 from neuro.graph import AvgPool2d, Dense, Edge, Graph, Input, Node
 from neuro.neurons import ALIF, IF, LI, LIF
 from neuro.nn import replay
@@ -18,7 +18,7 @@ from neuro.units import Seconds, Ticks
 
 SEEDS = st.integers(0, 10**6)
 MS = Seconds(1e-3)
-laws = settings(deadline=None, max_examples=20)
+laws = settings(deadline=None, max_examples=20, phases=(Phase.explicit, Phase.generate))
 
 
 def train(raster: list[list[float]]) -> Events:
@@ -93,7 +93,7 @@ def test_graded_input_is_weighted_by_its_value(seed: int, single: bool) -> None:
     raster = rng.integers(-8, 9, (12, 2, graph.size("x"))) * (rng.random((12, 2, 1)) < 0.5)
     x = {"x": to_events(raster.astype(np.float32) / 16)}
     dtypes = (np.float32, torch.float32) if single else (np.float64, torch.float64)
-    equal(simulate(graph, x, dtype=dtypes[0])[0], replay(graph, x, dtypes[1]))
+    equal(simulate(graph, x, Grid(dtype=dtypes[0]))[0], replay(graph, x, dtypes[1]))
 
 
 @laws
@@ -126,7 +126,7 @@ def test_neither_stretch_nor_grouping_of_samples_changes_anything(
     graph = random_graph(seed)
     x = stimulus(graph, seed, samples=3)
     want, state = simulate(graph, x)
-    have, state_of_stretches = simulate(graph, x, stretch=stretch)
+    have, state_of_stretches = simulate(graph, x, Grid(stretch=stretch))
     equal(have, want)
     equal_states(state_of_stretches, state)
     with pytest.MonkeyPatch.context() as patch:
@@ -215,7 +215,7 @@ def test_no_spike_is_missed_however_close_a_bias_drives_to_the_threshold(
     raster = np.random.default_rng(seed).random((400, 1, 1)) < 0.01
     x = {"x": to_events(raster.astype(np.float32))}
     dtypes = (np.float32, torch.float32) if single else (np.float64, torch.float64)
-    equal(simulate(graph, x, dtype=dtypes[0])[0], replay(graph, x, dtypes[1]))
+    equal(simulate(graph, x, Grid(dtype=dtypes[0]))[0], replay(graph, x, dtypes[1]))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -230,7 +230,7 @@ def test_an_average_divides_the_sum_as_torch_does(dtype: type) -> None:
     raster = np.random.default_rng(0).random((6, 2, 98)).astype(np.float32)
     twin = torch.float32 if dtype is np.float32 else torch.float64
     x = {"x": to_events(raster)}
-    equal(simulate(graph, x, dtype=dtype)[0], replay(graph, x, twin))
+    equal(simulate(graph, x, Grid(dtype=dtype))[0], replay(graph, x, twin))
 
 
 def test_a_delay_shifts_spikes_and_biases_and_what_arrives_too_late_is_not_counted() -> None:
@@ -249,9 +249,3 @@ def test_two_inputs_run_side_by_side() -> None:
     record, _ = simulate(graph, x)
     assert record.values["sum"][:, 0, 0].tolist() == [1, 3, 3]
     assert record.counts["sum"].synaptic_events == 2
-
-
-def test_continuous_time_is_refused_by_name() -> None:
-    graph = chain(LI(tau=0.01))
-    with pytest.raises(NotImplementedError, match="grid mode is what runs today"):
-        simulate(graph, {"x": train([[1]])}, Exact())

@@ -115,6 +115,30 @@ def test_a_jump_is_that_many_silent_steps(v: float, a: float, n: int, leak: floa
     )
 
 
+def test_a_refractory_period_holds_the_membrane_while_the_threshold_recovers() -> None:
+    neuron = ALIF(leak=1.0, threshold=1.0, beta=1.0, rho=0.5, reset="hard", refractory=1.0)
+    assert traces(neuron, 2, 9, 1.25) == [(1, 0, 1), (0, 0, 0.5), (1, 0, 1.25)]
+    assert neuron.coefficients(DT).refractory == 1
+    with pytest.raises(
+        ValueError, match=r"ALIF\.refractory must be >= 0 s and finite, got inf"
+    ):
+        ALIF(refractory=math.inf)
+
+
+@pytest.mark.parametrize(("wait", "n"), [(0, 3), (2, 5), (4, 2)])
+def test_a_jump_out_of_the_refractory_period_is_that_many_silent_steps(
+    wait: int, n: int
+) -> None:
+    neuron = ALIF(leak=0.3, beta=0.5, rho=0.75, refractory=4.0)
+    at = torch.tensor([[0.25]], dtype=torch.float64)
+    state = ALIFState(v=at, a=at, wait=torch.full_like(at, wait))
+    for _ in range(n):
+        _, state = neuron.step(torch.zeros_like(at), state, DT)
+    assert neuron.jump(0.25, 0.25, Ticks(n), wait=wait) == pytest.approx(
+        (float(state.v), float(state.a)), rel=1e-12
+    )
+
+
 def test_a_time_constant_gives_its_leak() -> None:
     neuron = ALIF.with_tau(Seconds(1 / math.log(2)), Seconds(1.0), threshold=0.75)
     assert neuron.leak == pytest.approx(0.5, abs=1e-16)

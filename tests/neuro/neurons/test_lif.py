@@ -111,6 +111,65 @@ def test_a_jump_is_that_many_silent_steps(
         assert jumped_i == pytest.approx(float(state.i), rel=1e-9, abs=1e-12)
 
 
+class TestRefractoryPeriod:
+    def test_a_spike_holds_the_membrane_for_that_many_ticks(self) -> None:
+        hard = LIF(tau=HALF, reset="hard", refractory=2.0)
+        assert spikes_of(hard, *[1.0] * 7) == [1, 0, 0, 1, 0, 0, 1]
+        assert membranes_of(hard, 1.0, 0.5, 0.5, 0.5, 0.25) == [0, 0, 0, 0.5, 0.5]
+
+    def test_after_a_soft_reset_it_is_held_where_it_is_and_may_fire_at_once_afterwards(
+        self,
+    ) -> None:
+        soft = LIF(tau=math.inf, refractory=1.0)
+        assert membranes_of(soft, 3.5, 9.0, 0.0, 0.0, 0.0) == [2.5, 2.5, 1.5, 1.5, 0.5]
+        assert spikes_of(soft, 3.5, 9.0, 0.0, 0.0, 0.0) == [1, 0, 1, 0, 1]
+
+    def test_the_current_goes_on_meanwhile(self) -> None:
+        neuron = LIF(tau=HALF, tau_syn=HALF, reset="hard", refractory=1.0)
+        # i = 4, 2, 1: the second tick is lost to v, the third fires again
+        assert spikes_of(neuron, 4, 0, 0, 0) == [1, 0, 1, 0]
+
+    def test_no_gradient_passes_where_the_membrane_is_held(self) -> None:
+        x = torch.tensor([[[1.5]], [[0.5]], [[0.25]]], requires_grad=True)
+        neuron = LIF(tau=HALF, refractory=1.0, surrogate=triangle)
+        out, end = run(neuron, x, DT)
+        out[1].sum().backward(retain_graph=True)
+        assert x.grad is not None
+        assert x.grad.flatten().tolist() == [0, 0, 0]
+        end.v.sum().backward()
+        assert x.grad.flatten().tolist() == [0.5, 0, 1]
+
+    def test_without_one_no_state_is_kept_for_it(self) -> None:
+        assert LIF(tau=HALF).initial(torch.zeros(1, 1)).wait is None
+
+    def test_on_a_clock_it_is_whole_ticks(self) -> None:
+        assert LIF(tau=HALF, refractory=3.0).coefficients(DT).refractory == 3
+        with pytest.raises(ValueError, match=r"duration 2.5 s is not a whole number of steps"):
+            LIF(tau=HALF, refractory=2.5).coefficients(DT)
+
+
+@settings(deadline=None)
+@given(
+    wait=st.integers(0, 5),
+    n=st.integers(1, 12),
+    i=st.floats(-0.5, 0.0),
+    tau_syn=st.sampled_from([None, 0.5, HALF]),
+)
+def test_a_jump_out_of_the_refractory_period_is_that_many_silent_steps(
+    wait: int, n: int, i: float, tau_syn: float | None
+) -> None:
+    neuron = LIF(tau=3.0, tau_syn=tau_syn, refractory=5.0)
+    at = torch.tensor([[0.25]], dtype=torch.float64)
+    current = None if tau_syn is None else torch.full_like(at, i)
+    state = LIFState(v=at, i=current, wait=torch.full_like(at, wait))
+    for _ in range(n):
+        _, state = neuron.step(torch.zeros_like(at), state, DT)
+    v, i = neuron.jump(0.25, i if tau_syn else 0.0, Ticks(n), DT, wait=wait)
+    assert v == pytest.approx(float(state.v), rel=1e-9, abs=1e-12)
+    if state.i is not None:
+        assert i == pytest.approx(float(state.i), rel=1e-9, abs=1e-12)
+
+
 def test_free_parameters_there_are_none() -> None:
     neuron = LIF(tau=HALF)
     assert neuron.free() == {}
@@ -129,6 +188,11 @@ def test_free_parameters_there_are_none() -> None:
             r"LIF\.tau_syn must be > 0 s and finite, got inf; None: no current",
         ),
         ({"reset": "zero"}, r"reset"),
+        (
+            {"refractory": -1.0},
+            r"LIF\.refractory must be >= 0 s and finite, got -1\.0; 0 is none",
+        ),
+        ({"refractory": math.nan}, r"LIF\.refractory must be >= 0 s and finite, got nan"),
     ],
 )
 def test_a_wrong_parameter_is_named_with_its_cure(wrong: dict[str, object], said: str) -> None:

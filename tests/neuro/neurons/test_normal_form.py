@@ -25,15 +25,22 @@ DYADIC: list[Neuron] = [
     ALIF(leak=0.25, threshold=0.75, reset="soft"),
     ALIF(leak=0.5, beta=0.5, rho=0.5),
     ALIF(leak=np.array([0.5, 1.0, 0.25]), beta=0.25, rho=0.75, reset="soft"),
+    LIF(tau=HALF, refractory=2.0),
+    LIF(tau=HALF, tau_syn=QUARTER, reset="hard", refractory=1.0),
+    ALIF(leak=0.5, beta=0.25, rho=0.5, refractory=3.0),
     LI(tau=HALF),
     LI(tau=math.inf),
+    LI(tau=HALF, gain=0.25),
 ]
 ANY: list[Neuron] = [
     LIF(tau=3.3, threshold=0.7),
     LIF(tau=7.1, tau_syn=2.3, reset="hard"),
     ALIF(leak=0.29, threshold=0.37, beta=0.11, rho=0.87),
     ALIF(leak=0.33, threshold=0.37, beta=0.11, rho=0.87, reset="soft"),
+    LIF(tau=7.1, tau_syn=2.3, refractory=2.0),
+    ALIF(leak=0.33, threshold=0.37, beta=0.11, rho=0.87, reset="soft", refractory=1.0),
     LI(tau=4.7),
+    LI(tau=4.7, gain=0.13),
 ]
 
 
@@ -43,7 +50,7 @@ def name(neuron: Neuron) -> str:
 
 def normal_form(k: Coefficients, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what is emitted at every tick, and the last membrane."""
-    i = v = a = np.zeros(x.shape[1:], x.dtype)
+    i = v = a = wait = np.zeros(x.shape[1:], x.dtype)
     decay, gain, decay_syn, threshold, beta, decay_adapt = (
         c.astype(x.dtype)
         for c in (k.decay, k.gain, k.decay_syn, k.threshold, k.beta, k.decay_adapt)
@@ -51,14 +58,15 @@ def normal_form(k: Coefficients, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     out = []
     for x_t in x:
         i = decay_syn * i + x_t
-        v = decay * v + gain * i
+        v = np.where(wait == 0, decay * v + gain * i, v)
         if not k.fires:
             out.append(v)
             continue
         a = decay_adapt * a
-        s = (v >= threshold + a).astype(x.dtype)
+        s = ((wait == 0) & (v >= threshold + a)).astype(x.dtype)
         v = np.where(s == 1, 0, v) if k.hard else v - (threshold + a) * s
         a = a + beta * s
+        wait = np.where(s == 1, k.refractory, np.maximum(wait - 1, 0))
         out.append(s)
     return np.stack(out), v
 

@@ -1,0 +1,1 @@
+"""Continuous time: every threshold crossing of the model."""

@@ -1,0 +1,162 @@
+"""The synapses of a Graph in continuous time: a chain of connections is one table of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from neuro.events.exact.wiring import Piece
+from neuro.graph import Connection, Dense, Flatten, Graph, GraphError, Sparse
+from neuro.routes import push
+
+LARGEST = 2**28  # synapses of a chain that is written out
+CASES = 256  # unit impulses pushed through a chain at a time
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chain:
+    """The way from ``source``, which spikes, through connections; delay of its edges [ticks]."""
+
+    source: str
+    target: str
+    via: tuple[str, ...]
+    delay: int
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Node that its synapses are counted for, and node that they feed."""
+        return self.via[-1] if self.via else self.target, self.target
+
+
+def chains(graph: Graph, name: str) -> list[Chain]:
+    """Return every chain that ends at a population; those from LIs are its currents."""
+    done = []
+    open_chains: list[tuple[str, tuple[str, ...], int]]
+    open_chains = [(e.source, (), int(e.delay)) for e in graph.into(name)]
+    while open_chains:
+        source, via, delay = open_chains.pop(0)
+        if isinstance(graph.nodes[source], Connection):
+            open_chains += [
+                (e.source, (source, *via), delay + int(e.delay)) for e in graph.into(source)
+            ]
+        elif source not in graph.currents:
+            done.append(Chain(source=source, target=name, via=via, delay=delay))
+    return done
+
+
+def piece(
+    graph: Graph, chain: Chain, place: tuple[int, int], port: int, gain: np.ndarray
+) -> Piece:
+    """Return the synapses of a chain.
+
+    place: row of its first source, and cell of its first target. gain: what weights are
+    multiplied by, one number (0-d) or one a target.
+    """
+    row, cell = place
+    nodes = [graph.nodes[n] for n in chain.via]
+    linear = [n for n in nodes if not isinstance(n, Flatten)]
+    size, dt = graph.size(chain.source), graph.dt
+    every = np.arange(size)
+    if not linear:
+        factor = np.broadcast_to(gain, size)
+        return Piece(
+            names=chain.names,
+            source=row + every,
+            delay=np.full(size, chain.delay * dt),
+            port=port,
+            start=every,
+            stop=every + 1,
+            first=cell + every,
+            target=None,
+            weight=np.array(factor, np.float64),
+        )
+    if len(linear) == 1 and isinstance(linear[0], Sparse):
+        return _listed(linear[0], chain, dt, place, port, gain)
+    if len(linear) == 1 and isinstance(linear[0], Dense):
+        weight = _scaled(linear[0].weight.T, gain)
+        return Piece(
+            names=chain.names,
+            source=row + every,
+            delay=np.full(size, chain.delay * dt),
+            port=port,
+            start=every * weight.shape[1],
+            stop=(every + 1) * weight.shape[1],
+            first=np.full(size, cell),
+            target=None,
+            weight=np.ascontiguousarray(weight).reshape(-1),
+        )
+    return _listed(_written_out(graph, chain), chain, dt, place, port, gain)
+
+
+def _scaled(weight: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Return weights with the gain of their targets (last axis); as they are where it is 1."""
+    return weight if np.all(gain == 1) else weight * gain
+
+
+def _listed(
+    node: Sparse, chain: Chain, dt: float, place: tuple[int, int], port: int, gain: np.ndarray
+) -> Piece:
+    """Return a Sparse as groups of one row and one delay each."""
+    row, cell = place
+    late = np.zeros(0, np.int32) if node.delay is None else node.delay
+    source = np.repeat(np.arange(node.at.size - 1, dtype=np.int32), np.diff(node.at))
+    new = np.empty(source.size, np.bool_)
+    new[:1], new[1:] = True, source[1:] != source[:-1]
+    if node.delay is not None:
+        new[1:] |= late[1:] != late[:-1]
+    start = np.flatnonzero(new)
+    ticks = chain.delay + (late[start] if node.delay is not None else np.zeros(start.size, int))
+    scale = gain if gain.ndim == 0 else gain[node.target]
+    return Piece(
+        names=chain.names,
+        source=row + source[start],
+        delay=ticks * dt,
+        port=port,
+        start=start,
+        stop=np.append(start[1:], source.size)[: start.size],
+        first=np.full(start.size, -1),
+        target=node.target if cell == 0 else node.target + np.int32(cell),
+        weight=_scaled(node.weight, scale),
+    )
+
+
+def _written_out(graph: Graph, chain: Chain) -> Sparse:
+    """Return any chain as listed synapses, found by pushing unit impulses through it."""
+    nodes = [node for n in chain.via if isinstance(node := graph.nodes[n], Connection)]
+    if any(isinstance(node, Sparse) and node.delay is not None for node in nodes):
+        raise GraphError(
+            [
+                f"{' -> '.join([chain.source, *chain.via])}: a Sparse with delays of its own "
+                "stands in a chain of connections; put a population between"
+            ],
+            "the graph cannot run in continuous time",
+        )
+    shape, size = graph.shapes[chain.source], graph.size(chain.source)
+    source, target, weight, total = [], [], [], 0
+    for low in range(0, size, CASES):
+        cases = np.arange(low, min(low + CASES, size))
+        x = torch.zeros((cases.size, size), dtype=torch.float64)
+        x[np.arange(cases.size), cases] = 1
+        x = x.reshape(-1, *shape)
+        for node in nodes:
+            x = push(node, x)
+        rows = x.flatten(1).numpy()
+        case, place = np.nonzero(rows)
+        total += case.size
+        if total > LARGEST:
+            raise GraphError(
+                [
+                    f"{' -> '.join([chain.source, *chain.via])}: more than {LARGEST} synapses "
+                    "in continuous time; use smaller layers, or clock=Grid()"
+                ],
+                "the graph cannot run in continuous time",
+            )
+        source.append(cases[case])
+        target.append(place)
+        weight.append(rows[case, place])
+    return Sparse.from_coo(
+        np.concatenate(source),
+        np.concatenate(target),
+        np.concatenate(weight),
+        shape=(rows.shape[1], size),
+    )

@@ -1,0 +1,170 @@
+"""The exact step of one cell, from event to event.
+
+Three things happen to a cell: an arrival, a crossing of its threshold, the end of its
+refractory period. Arrivals of one instant are all added before the threshold is tested.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from neuro.events.exact.cells import Cells, wait
+from neuro.events.exact.crossing import move
+from neuro.events.kernels import bare, kernel
+
+# Marks of the fast copy of a held cell; whatever is added, they stay as they are. COLD: it is
+# refractory until after the window. HOT: else, so it must be looked at when something arrives.
+HOT, COLD = 1e300, -1e300
+
+CHUNK = 32  # cells that are looked at together
+
+# Spikes of one block of cells in one window; record 0 has their number under ``cell``. Where
+# the room is spent, that number goes on counting: its owner must look.
+SPIKE = np.dtype([("time", np.float64), ("cell", np.int64)])
+
+# Rows of ``lists`` (4 n, int64): the held cells of each block, from its first place on;
+# likewise those to be tested at the end of this instant; whether a cell is one of these; and,
+# at the first place of a block, the number of its held cells.
+HELD, ASKED, ASKING, HOLDING = range(4)
+
+ROOM = 16  # spikes a cell has room for, on average, in one window
+SPARE = 64  # and a block on top
+
+
+class Fast(NamedTuple):
+    """Fast copies of cells that cannot fire in this window.
+
+    modes: n R+1, the amplitudes of a cell's exponentials, scaled by what they have decayed
+        since the origin of the scale. The record of such a cell is out of date; that of a held
+        cell holds, and modes[:, 0] is HOT or COLD.
+    lists: 4 n, see above.
+    """
+
+    modes: np.ndarray
+    lists: np.ndarray
+
+
+class Span(NamedTuple):
+    """Cells ``low`` to ``high`` (block ``block``) from time ``start`` to ``stop`` [s].
+
+    origin: when the scale of the fast copies was 1.
+    """
+
+    low: int
+    high: int
+    block: int
+    start: float
+    stop: float
+    origin: float
+
+
+@kernel
+def room_of(room: np.ndarray, span: Span) -> np.ndarray:
+    """Return that part of the room for spikes which belongs to one block, empty."""
+    first = ROOM * span.low + SPARE * span.block
+    out = room[first : ROOM * span.high + SPARE * (span.block + 1)]
+    out[0].cell = 0
+    return out
+
+
+@bare
+def fire(cell: np.ndarray, j: int, t: float, out: np.ndarray) -> None:
+    """Let cell ``j`` fire at time t."""
+    one = cell[j]
+    out[0].cell += 1
+    k = out[0].cell
+    if k < out.size:
+        out[k].time, out[k].cell = t, j
+    one.v = 0.0 if one.hard else one.v - (one.threshold + one.adapt)
+    one.adapt += one.beta
+    one.free = t + one.refractory
+
+
+@bare
+def settle(cell: np.ndarray, j: int, t: float, out: np.ndarray) -> None:
+    """Test cell ``j``, after all that reached it in the instant t."""
+    one = cell[j]
+    while one.free <= t and one.v >= one.threshold + one.adapt:
+        fire(cell, j, t, out)
+        if out[0].cell >= out.size:
+            break
+
+
+@bare
+def advance(
+    cell: np.ndarray,
+    current: np.ndarray,
+    rate_syn: np.ndarray,
+    j: int,
+    t: float,
+    out: np.ndarray,
+) -> None:
+    """Bring cell ``j`` to time t, firing where it must before t."""
+    one = cell[j]
+    while one.since < t:
+        since = one.since
+        if one.free > since:
+            one.since = min(one.free, t)
+            wait(cell, current, rate_syn, j, one.since - since)
+            if one.since < t:
+                settle(cell, j, one.since, out)
+            continue
+        moved, fires = move(cell, current, rate_syn, j, t - since)
+        if fires and since + moved < t:
+            one.since = since + moved
+            one.v = one.threshold + one.adapt
+            settle(cell, j, one.since, out)
+        else:
+            one.since = t
+
+
+@bare
+def accept(cell: np.ndarray, current: np.ndarray, j: int, port: int, x: float) -> None:
+    """Add an arrival to a cell that stands at its time; a refractory membrane ignores it."""
+    if port >= 0:
+        current[j, port] += x
+    elif cell[j].free <= cell[j].since:
+        cell[j].v += x
+
+
+@bare
+def hold(
+    cell: np.ndarray, modes: np.ndarray, lists: np.ndarray, span: Span, j: int, t: float
+) -> None:
+    """Take cell ``j``, whose record holds for time t, out of the fast copies."""
+    cell[j].since = t
+    modes[j, 0] = HOT
+    lists[HELD, span.low + lists[HOLDING, span.low]] = j
+    lists[HOLDING, span.low] += 1
+
+
+@bare
+def ask(lists: np.ndarray, span: Span, j: int, ready: int) -> int:
+    """Have cell ``j`` tested at the end of this instant; return how many will be."""
+    if lists[ASKING, j]:
+        return ready
+    lists[ASKING, j] = 1
+    lists[ASKED, span.low + ready] = j
+    return ready + 1
+
+
+@bare
+def answer(
+    cell: np.ndarray, lists: np.ndarray, span: Span, ready: int, t: float, out: np.ndarray
+) -> None:
+    """Test all cells that were asked."""
+    for a in range(span.low, span.low + ready):
+        j = lists[ASKED, a]
+        lists[ASKING, j] = 0
+        settle(cell, j, t, out)
+
+
+@bare
+def finish(cells: Cells, lists: np.ndarray, span: Span, out: np.ndarray) -> None:
+    """Bring the held cells of a block, save the refractory, to the end of its window."""
+    cell, current, rate_syn = cells
+    for a in range(span.low, span.low + lists[HOLDING, span.low]):
+        j = lists[HELD, a]
+        if cell[j].free <= span.stop:
+            advance(cell, current, rate_syn, j, span.stop, out)
+            settle(cell, j, span.stop, out)

@@ -1,0 +1,189 @@
+"""Fast windows for cells with two currents (the second may be idle), all of one kind.
+
+Between events v - rest is a sum of three exponentials, a cell's modes; in scaled form they
+stand still. A cell may fire in the window only if v at its end, plus what the bend of v can
+hide in between (bend / 8 times the window squared), reaches the threshold; only such cells are
+held.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from neuro.events.exact.cells import Cells
+from neuro.events.exact.held import (
+    CHUNK,
+    COLD,
+    HELD,
+    HOLDING,
+    HOT,
+    Fast,
+    Span,
+    accept,
+    advance,
+    answer,
+    ask,
+    finish,
+    hold,
+)
+from neuro.events.exact.wiring import Arrivals, Wiring
+from neuro.events.kernels import bare
+
+
+class Frame(NamedTuple):
+    """What modes (a, b, c) mean in a window: v - rest = a + kappa_b b + kappa_c c, unscaled.
+
+    high: threshold - rest, less a margin for rounding. end: the share of each mode in v at the
+    end of the window. bend: its share in the bend, at the start and at the end.
+    """
+
+    rest: float
+    high: float
+    kappa_b: float
+    kappa_c: float
+    end_a: float
+    end_b: float
+    end_c: float
+    bend_a: tuple[float, float]
+    bend_b: tuple[float, float]
+    bend_c: tuple[float, float]
+
+
+@bare
+def frame_of(cells: Cells, span: Span) -> Frame:
+    """Return the frame of a window."""
+    one, rate_syn = cells.cell[span.low], cells.rate_syn[span.low]
+    rate, rate_b, rate_c = one.rate, rate_syn[0], rate_syn[1]
+    before, after = span.start - span.origin, span.stop - span.origin
+    eighth = (span.stop - span.start) ** 2 / 8.0
+    rest = one.push / rate
+    kappa_b, kappa_c = 1.0 / (rate - rate_b), 1.0 / (rate - rate_c)
+    start_a, end_a = math.exp(-rate * before), math.exp(-rate * after)
+    start_b, end_b = math.exp(-rate_b * before), math.exp(-rate_b * after)
+    start_c, end_c = math.exp(-rate_c * before), math.exp(-rate_c * after)
+    bow_a = -eighth * rate * rate
+    bow_b, bow_c = -eighth * kappa_b * rate_b**2, -eighth * kappa_c * rate_c**2
+    high = one.threshold - rest
+    return Frame(
+        rest,
+        high - 1e-9 * (abs(one.threshold) + abs(rest)),
+        kappa_b,
+        kappa_c,
+        end_a,
+        kappa_b * end_b,
+        kappa_c * end_c,
+        (bow_a * start_a, bow_a * end_a),
+        (bow_b * start_b, bow_b * end_b),
+        (bow_c * start_c, bow_c * end_c),
+    )
+
+
+@bare
+def may_fire(f: Frame, a: float, b: float, c: float) -> bool:
+    """Say whether a cell with these modes might fire before the window ends."""
+    end = f.end_a * a + f.end_b * b + f.end_c * c
+    bend = max(f.bend_a[0] * a, f.bend_a[1] * a)
+    bend += max(f.bend_b[0] * b, f.bend_b[1] * b)
+    bend += max(f.bend_c[0] * c, f.bend_c[1] * c)
+    return end + max(bend, 0.0) >= f.high
+
+
+@bare
+def psc_window(
+    cells: Cells, fast: Fast, wiring: Wiring, arrivals: Arrivals, span: Span, out: np.ndarray
+) -> None:
+    """Run the cells of one block through one window."""
+    f, (cell, current, rates) = frame_of(cells, span), cells
+    modes, lists, block = fast.modes, fast.lists, span.block
+    rate, rate_syn = cell[span.low].rate, rates[span.low]
+    watch(cells, fast, span, f)
+    ready, many = 0, arrivals.time.size
+    for k in range(many):
+        t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
+        begin, end = wiring.bounds[g, block], wiring.bounds[g, block + 1]
+        target, weight = wiring.target[begin:end], wiring.weight[begin:end]
+        port, excites, first = wiring.port[g], wiring.excites[g], wiring.first[g]
+        shift = first + begin - wiring.bounds[g, 0]
+        factor = value * math.exp(rate * (t - span.origin))
+        factor_syn = 0.0
+        if port >= 0:
+            factor *= -(f.kappa_b if port == 0 else f.kappa_c)
+            factor_syn = value * math.exp(rate_syn[port] * (t - span.origin))
+        mode = max(port, 0) + 1
+        for s in range(end - begin):
+            j = s + shift if first >= 0 else target[s]
+            a = modes[j, 0] + weight[s] * factor
+            modes[j, 0] = a
+            modes[j, mode] += weight[s] * factor_syn
+            if a >= HOT:
+                advance(cell, current, rates, j, t, out)
+                accept(cell, current, j, port, weight[s] * value)
+                ready = ask(lists, span, j, ready)
+            elif excites and may_fire(f, a, modes[j, 1], modes[j, 2]) and a > COLD:
+                unpack(cells, modes, span, f, j, t)
+                hold(cell, modes, lists, span, j, t)
+                ready = ask(lists, span, j, ready)
+        if ready > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
+            answer(cell, lists, span, ready, t, out)
+            ready = 0
+    finish(cells, lists, span, out)
+    release(cells, fast, span, f)
+
+
+@bare
+def watch(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
+    """Hold the cells that might fire by themselves; update held ones that become free."""
+    modes, lists, h = fast.modes, fast.lists, span.origin - span.start
+    for a in range(span.low, span.low + lists[HOLDING, span.low]):
+        j = lists[HELD, a]
+        modes[j, 0] = HOT
+        if cells.cell[j].free > span.stop:
+            modes[j, 0] = COLD  # its currents go on in the fast copy
+        elif cells.cell[j].since < span.start:
+            cells.cell[j].since = span.start
+            cells.current[j, 0] = modes[j, 1] * math.exp(cells.rate_syn[j, 0] * h)
+            cells.current[j, 1] = modes[j, 2] * math.exp(cells.rate_syn[j, 1] * h)
+    for first in range(span.low, span.high, CHUNK):
+        last, hits = min(first + CHUNK, span.high), 0
+        for j in range(first, last):
+            hits += may_fire(f, modes[j, 0], modes[j, 1], modes[j, 2])
+        if hits > 0:
+            for j in range(first, last):
+                fires = may_fire(f, modes[j, 0], modes[j, 1], modes[j, 2])
+                if fires and abs(modes[j, 0]) < HOT:
+                    unpack(cells, modes, span, f, j, span.start)
+                    hold(cells.cell, modes, lists, span, j, span.start)
+
+
+@bare
+def unpack(cells: Cells, modes: np.ndarray, span: Span, f: Frame, j: int, t: float) -> None:
+    """Write the membrane and the currents at time t into the record of a cell."""
+    h = span.origin - t
+    rate, rate_syn = cells.cell[j].rate, cells.rate_syn
+    b = modes[j, 1] * math.exp(rate_syn[j, 0] * h)
+    c = modes[j, 2] * math.exp(rate_syn[j, 1] * h)
+    cells.current[j, 0], cells.current[j, 1] = b, c
+    cells.cell[j].v = f.rest + modes[j, 0] * math.exp(rate * h) + f.kappa_b * b + f.kappa_c * c
+
+
+@bare
+def release(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
+    """Give back the held cells that stand free at the end of the window."""
+    modes, lists, h = fast.modes, fast.lists, span.stop - span.origin
+    a, end = span.low, span.low + lists[HOLDING, span.low]
+    one, rate_syn = cells.cell[span.low], cells.rate_syn[span.low]
+    grow, grow_b = math.exp(one.rate * h), math.exp(rate_syn[0] * h)
+    grow_c = math.exp(rate_syn[1] * h)
+    while a < end:
+        j = lists[HELD, a]
+        cell = cells.cell[j]
+        if cell.since == span.stop and cell.free <= span.stop:
+            b, c = cells.current[j, 0], cells.current[j, 1]
+            modes[j, 0] = (cell.v - f.rest - f.kappa_b * b - f.kappa_c * c) * grow
+            modes[j, 1], modes[j, 2] = b * grow_b, c * grow_c
+            end -= 1
+            lists[HELD, a] = lists[HELD, end]
+        else:
+            a += 1
+    lists[HOLDING, span.low] = end - span.low

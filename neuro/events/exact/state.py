@@ -1,0 +1,75 @@
+"""What a run in continuous time hands to the next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from neuro.events.exact.wiring import Arrivals
+from neuro.graph import Graph
+
+
+class Pending(NamedTuple):
+    """Spikes on their way, E of them, sorted by sample: time of arrival since the end [s]."""
+
+    sample: Int[np.ndarray, " E"]
+    time: Float[np.ndarray, " E"]
+    group: Int[np.ndarray, " E"]
+    value: Float[np.ndarray, " E"]
+
+
+@dataclass(frozen=True, eq=False)
+class ExactState:
+    """Where a run in continuous time stopped. Axes: B samples, N neurons of a population.
+
+    neurons: membrane, own synaptic current, adaptation, and for how long a refractory membrane
+        is still held [s], of each population, axes 4 B N.
+    pending: what is under way, by the first population of a loop, or the LI.
+    """
+
+    neurons: Mapping[str, Float[np.ndarray, "4 B N"]]
+    pending: Mapping[str, Pending]
+
+
+def exactly_at_rest(graph: Graph, samples: int) -> ExactState:
+    """Return the state from which a run starts if it is given none; axes as of ExactState."""
+    neurons = {n: np.zeros((4, samples, graph.size(n))) for n in graph.populations}
+    return ExactState(neurons=neurons, pending={})
+
+
+def require_exact_state(graph: Graph, samples: int, state: object) -> None:
+    """Raise one ValueError unless ``state`` is one of this graph and number of samples."""
+    if not isinstance(state, ExactState):
+        raise ValueError(
+            f"Exact() goes on from an ExactState, got {type(state).__name__}; start from rest "
+            "(state=None), or run both parts under one clock"
+        )
+    problems = []
+    for name in sorted({*graph.populations, *state.neurons}):
+        want = (4, samples, graph.size(name)) if name in graph.populations else None
+        have = state.neurons[name].shape if name in state.neurons else None
+        if want != have:
+            problems.append(f"{name}: the state has {have}, the run needs {want}")
+        elif not np.all(np.isfinite(state.neurons[name])):
+            problems.append(f"{name}: the state is not finite")
+    if problems:
+        cure = "go on with the same graph and samples, or start from rest"
+        raise ValueError("\n".join([f"the state does not fit; {cure}:", *problems]))
+
+
+def of_sample(state: ExactState, name: str, b: int) -> Arrivals:
+    """Return what is under way to one component in one sample."""
+    if name not in state.pending:
+        return Arrivals(np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
+    p = state.pending[name]
+    lo, hi = np.searchsorted(p.sample, np.array([b, b + 1]))
+    return Arrivals(p.time[lo:hi], p.group[lo:hi], p.value[lo:hi])
+
+
+def of_samples(parts: list[Arrivals]) -> Pending:
+    """Return what is under way in samples 0, 1, ... as one."""
+    sample = np.repeat(np.arange(len(parts)), [p.time.size for p in parts])
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return Pending(sample, columns[0], columns[1], columns[2])

@@ -1,0 +1,132 @@
+"""Where the spikes of a component's sources go, and what is under way."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from neuro.events.kernels import kernel
+
+
+class Wiring(NamedTuple):
+    """S sources (own cells first), G groups: the synapses of one source, delay and port.
+
+    groups: source s has the groups groups[s] to groups[s + 1]. delay: of a group [s].
+    port: the current that a group feeds, or -1: it makes v jump. excites: has a weight > 0.
+    bounds: G P+1, the synapses of a group by block of targets, P blocks.
+    first: the target of a group's first synapse where targets stand side by side, else -1:
+        then ``target`` has them one by one.
+    nonzero: number of synapses of a group whose weight is not zero.
+    rank: by cell, the place of its population among those that pass on within one instant.
+    """
+
+    groups: np.ndarray
+    delay: np.ndarray
+    port: np.ndarray
+    excites: np.ndarray
+    bounds: np.ndarray
+    first: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    nonzero: np.ndarray
+    rank: np.ndarray
+
+
+class Arrivals(NamedTuple):
+    """What arrives in one window, in order of time."""
+
+    time: np.ndarray
+    group: np.ndarray
+    value: np.ndarray
+
+
+class Piece(NamedTuple):
+    """Groups of one connection, before all connections are put together.
+
+    names: the node that its synapses are counted for, and the one that they feed.
+    source, delay [s], port, start, stop, first: by group; the synapses of a group are
+    start:stop of ``weight``. target: by synapse, or None where targets stand side by side.
+    """
+
+    names: tuple[str, str]
+    source: np.ndarray
+    delay: np.ndarray
+    port: int
+    start: np.ndarray
+    stop: np.ndarray
+    first: np.ndarray
+    target: np.ndarray | None
+    weight: np.ndarray
+
+
+def assemble(
+    pieces: Sequence[Piece], sources: int, edges: np.ndarray, rank: np.ndarray
+) -> tuple[Wiring, np.ndarray]:
+    """Return pieces as one Wiring, and the names of each group (G 2).
+
+    Block p of the cells is edges[p]:edges[p + 1]. rank: as in the Wiring.
+
+    A single piece is not copied: 12 bytes a synapse with float64 weights, 8 with float32.
+    """
+    listed = [p for p in pieces if p.target is not None]
+    ordered = [*listed, *(p for p in pieces if p.target is None)]
+    shifts = np.cumsum([0] + [p.weight.size for p in ordered])
+    source = _joined([p.source for p in ordered], np.int64)
+    by_source = np.argsort(source, kind="stable")
+
+    def column(parts: list[np.ndarray], dtype: type) -> np.ndarray:
+        return _joined(parts, dtype)[by_source]
+
+    start = column([p.start + s for p, s in zip(ordered, shifts, strict=False)], np.int64)
+    stop = column([p.stop + s for p, s in zip(ordered, shifts, strict=False)], np.int64)
+    first = column([p.first for p in ordered], np.int64)
+    single = {p.weight.dtype for p in ordered} == {np.dtype(np.float32)}
+    target = _joined([p.target for p in listed if p.target is not None], np.int32)
+    weight = _joined([p.weight for p in ordered], np.float32 if single else np.float64)
+    bounds, excites, nonzero = survey(start, stop, first, target, weight, edges)
+    names = [p.names for p in ordered for _ in range(p.source.size)]
+    wiring = Wiring(
+        groups=np.searchsorted(source[by_source], np.arange(sources + 1)),
+        delay=column([p.delay for p in ordered], np.float64),
+        port=column([np.full(p.source.size, p.port) for p in ordered], np.int64),
+        excites=excites,
+        bounds=bounds,
+        first=first,
+        target=target,
+        weight=weight,
+        nonzero=nonzero,
+        rank=rank,
+    )
+    return wiring, np.array(names, object).reshape(-1, 2)[by_source]
+
+
+def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
+    if len(parts) == 1:
+        return np.ascontiguousarray(parts[0], dtype)
+    return np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype)
+
+
+@kernel
+def survey(
+    start: np.ndarray,
+    stop: np.ndarray,
+    first: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray,
+    edges: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the bounds of groups by block, whether they excite, and their non-zero weights."""
+    bounds = np.empty((start.size, edges.size), np.int64)
+    excites, nonzero = np.zeros(start.size, np.bool_), np.zeros(start.size, np.int64)
+    for g in range(start.size):
+        s = start[g]
+        for p in range(edges.size):
+            while s < stop[g]:
+                j = target[s] if first[g] < 0 else first[g] + s - start[g]
+                if j >= edges[p]:
+                    break
+                excites[g] |= weight[s] > 0
+                nonzero[g] += weight[s] != 0
+                s += 1
+            bounds[g, p] = s
+    return bounds, excites, nonzero

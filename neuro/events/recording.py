@@ -1,0 +1,52 @@
+"""What of a run its Record keeps."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from neuro.graph import Graph
+from neuro.neurons import LI
+from neuro.units import Ticks
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What to keep beside the counts.
+
+    spikes: names of Inputs and spiking populations; None: of all of them.
+    values: names of LIs; None: of all read-outs.
+    states: the ticks [0 to T - 1] after which the state of all populations is kept.
+    """
+
+    spikes: tuple[str, ...] | None = None
+    values: tuple[str, ...] | None = None
+    states: tuple[Ticks | int, ...] = ()
+
+    def keeps_spikes(self, name: str) -> bool:
+        """Say whether the spikes of this Input or population are kept."""
+        return self.spikes is None or name in self.spikes
+
+    def keeps_values(self, graph: Graph, name: str) -> bool:
+        """Say whether the membranes of this LI are kept."""
+        return name in (graph.readouts if self.values is None else self.values)
+
+
+def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
+    """Raise one ValueError that lists all that cannot be kept of a run of that many ticks."""
+    if recording == Recording():
+        return
+    currents = [n for n in graph.populations if isinstance(graph.nodes[n], LI)]
+    firing = [*graph.inputs, *(n for n in graph.populations if n not in currents)]
+    problems = _unknown("spikes", recording.spikes or (), firing)
+    problems += _unknown("values", recording.values or (), currents)
+    problems += [
+        f"states: tick {tick} is not one of 0 ... {ticks - 1}"
+        for tick in recording.states
+        if not 0 <= tick < ticks
+    ]
+    if problems:
+        raise ValueError("\n".join(["the run cannot be recorded like this:", *problems]))
+
+
+def _unknown(field: str, names: Iterable[str], known: list[str]) -> list[str]:
+    cure = f"those are {', '.join(known)}" if known else "the graph has none"
+    return [f"{field}: {n} puts out none; {cure}" for n in names if n not in known]

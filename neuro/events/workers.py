@@ -1,0 +1,29 @@
+"""Samples split over workers: threads, or whatever joblib is configured to use."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import joblib
+
+Part = TypeVar("Part")
+
+
+def over_samples(run: Callable[[int, int], Part], samples: int, workers: int) -> list[Part]:
+    """Return ``run(start, stop)`` for about equal ranges of samples, in order.
+
+    Threads by default: kernels do not hold the interpreter's lock, and nothing is copied.
+    ``joblib.parallel_config(backend=...)`` around it chooses processes ("loky") or a cluster
+    ("ray").
+
+    Raises:
+        ValueError: there is no worker.
+    """
+    if workers < 1:
+        raise ValueError(f"workers must be >= 1, got {workers}; 1 runs in this thread")
+    shares = min(workers, samples)
+    if shares == 1:
+        return [run(0, samples)]
+    bounds = [samples * k // shares for k in range(shares + 1)]
+    jobs = (joblib.delayed(run)(bounds[k], bounds[k + 1]) for k in range(shares))
+    parts: list[Part] = joblib.Parallel(n_jobs=shares, prefer="threads")(jobs)
+    return parts

@@ -1,0 +1,1 @@
+"""Other simulators and formats: each enters through one file of its own."""

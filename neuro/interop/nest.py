@@ -1,0 +1,143 @@
+"""NEST: a Graph in its terms, run in this process or exported to a machine with MPI.
+
+What outgrows one machine belongs to NEST, an engine for that (extra ``peers``; its wheel runs
+threads, no MPI). Where a precise-timing model of NEST is the Graph's model, spike times agree
+with the exact clock:
+
+    LIF, hard reset                  iaf_psc_delta_ps
+    LIF with synaptic currents       iaf_psc_exp_ps, and iaf_psc_exp_ps_lossless where all
+                                     currents of a cell decay alike
+
+iaf_psc_exp_ps looks at the ends of ticks: it misses a membrane that crosses the threshold and
+falls back within one (Krishnan et al. 2018); the exact clock does not.
+
+A synaptic current is the LIF's own (tau_syn) or an LI that feeds it. NEST has two to a cell,
+told apart by the sign of the weight. ``precise=False`` takes the models on the grid of dt,
+iaf_psc_delta and iaf_psc_exp. Everything else is refused, all reasons at once.
+Axes: T ticks, B samples, N neurons of a node, E synapses or spikes.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from neuro.graph import Graph
+from neuro.interop import nest_script
+from neuro.interop.nest_plan import NestError, plan
+from neuro.interop.nest_synapses import MS
+from neuro.record import Record, concatenate
+from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
+
+Inputs = Mapping[str, Events | Times]
+Membranes = Mapping[str, Float[np.ndarray, "..."]]
+
+
+def run(
+    graph: Graph,
+    inputs: Inputs,
+    *,
+    membranes: Membranes | None = None,
+    precise: bool = True,
+    threads: int = 1,
+) -> Record:
+    """Run a network in NEST, in this process, one sample after the other.
+
+    Args:
+        graph: the network.
+        inputs: the spikes of every Input, all with the same T and B.
+        membranes: where populations start [weight units], by name; others start at 0.
+        precise: spikes between the ticks; False: NEST's models on the grid of ``graph.dt``.
+        threads: of NEST.
+
+    Returns:
+        The Record; its ``times`` hold the spikes in continuous time.
+
+    Raises:
+        NestError: NEST has no such model; lists every reason with its cure.
+        ImportError: NEST is not installed.
+    """
+    _require_nest()
+    stimuli = _times(graph, inputs)
+    samples = range(next(iter(stimuli.values())).shape[1])
+    records = []
+    for sample in samples:
+        given = {name: of_sample(times, sample) for name, times in stimuli.items()}
+        network = plan(graph, given, membranes or {}, precise=precise)
+        records.append(_record(graph, given, network, nest_script.simulate(network, threads)))
+    return concatenate(records)
+
+
+def export(
+    graph: Graph,
+    inputs: Inputs,
+    folder: Path,
+    *,
+    membranes: Membranes | None = None,
+    precise: bool = True,
+) -> Path:
+    """Write a network and a script that runs it in NEST, on any number of machines.
+
+    inputs: of one sample. The script ``run_nest.py`` needs NumPy and NEST only; its first lines
+    say how to run it. Needs no NEST here.
+
+    Returns:
+        The script.
+
+    Raises:
+        NestError: as :func:`run`.
+    """
+    network = plan(graph, _times(graph, inputs), membranes or {}, precise=precise)
+    folder.mkdir(parents=True, exist_ok=True)
+    nest_script.save(network, folder / "network.npz")
+    script = folder / "run_nest.py"
+    script.write_text(Path(nest_script.__file__).read_text())
+    return script
+
+
+def _require_nest() -> None:
+    try:
+        import nest  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "NEST is not installed; pip install 'neuro[peers]' brings nest-simulator, or "
+            "export the network and run it elsewhere"
+        ) from error
+
+
+def _times(graph: Graph, inputs: Inputs) -> dict[str, Times]:
+    return {
+        name: e if isinstance(e, Times) else to_times(e, graph.dt) for name, e in inputs.items()
+    }
+
+
+def _record(
+    graph: Graph,
+    inputs: Mapping[str, Times],
+    network: nest_script.Network,
+    found: Mapping[str, tuple[np.ndarray, np.ndarray]],
+) -> Record:
+    times = dict(inputs) | {
+        name: _sorted(time / MS, neuron, (network.ticks, 1, graph.size(name)))
+        for name, (time, neuron) in found.items()
+    }
+    return Record(
+        executor="nest",
+        ticks=network.ticks,
+        samples=1,
+        spikes={name: to_ticks(t, graph.dt) for name, t in times.items()},
+        values={},
+        times=times,
+    )
+
+
+def _sorted(
+    time: Float[np.ndarray, " E"], neuron: np.ndarray, shape: tuple[int, int, int]
+) -> Times:
+    order = np.lexsort((neuron, time))
+    none = np.zeros(order.size, np.int32)
+    return Times(none, time[order], neuron[order], np.ones(order.size), shape)
+
+
+__all__ = ["Inputs", "Membranes", "NestError", "export", "run"]

@@ -1,0 +1,216 @@
+"""A Graph in NEST's terms: which model each population is, its parameters, its synapses.
+
+NEST's cell is dV/dt = -V / tau + (I_e + I_ex + I_in) / C. With C = tau [pF, ms] its pA are mV
+that the current leads to.
+Axes: N neurons of a node, E synapses.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from neuro.graph import Edge, Flatten, Graph, Sparse
+from neuro.interop.nest_script import Cells, Network, Stimulus, Synapses
+from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses, ways
+from neuro.neurons import ALIF, LI, LIF
+from neuro.routes import bias
+from neuro.spikes import Times
+from neuro.units import ticks
+
+
+class NestError(ValueError):
+    """A Graph that NEST cannot run; ``problems`` lists each reason with its cure."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(["NEST cannot run this graph:", *problems]))
+        self.problems = problems
+
+
+def plan(
+    graph: Graph,
+    inputs: Mapping[str, Times],
+    membranes: Mapping[str, Float[np.ndarray, "..."]],
+    *,
+    precise: bool = True,
+) -> Network:
+    """Return what NEST runs. inputs: of one sample. membranes: [weight units], by population.
+
+    Raises:
+        NestError: lists everything that NEST cannot do.
+    """
+    problems = _of_values(graph, inputs, membranes)
+    for name in graph.populations:
+        problems += _of_model(graph, name, precise)
+    if problems:
+        raise NestError(problems)
+    arriving: dict[str, list[tuple[Port, Synapses]]] = {n: [] for n in _lifs(graph)}
+    for way in (w for n in (*graph.inputs, *arriving) for w in ways(graph, n)):
+        for port in ports(graph, way[-1].target):
+            found = synapses(graph, way, port)
+            problems += _of_way(graph, way, found)
+            if found.pre.size:  # a connection may carry a bias alone
+                arriving[port.cell].append((port, found))
+    cells = {
+        name: _cells(graph, name, given, precise, problems) for name, given in arriving.items()
+    }
+    if problems:
+        raise NestError(problems)
+    for name, value in membranes.items():
+        cells[name].start["V_m"][:] = np.broadcast_to(value, graph.shapes[name]).ravel()
+    return Network(
+        dt=graph.dt * MS,
+        ticks=next(iter(inputs.values())).shape[0],
+        precise=precise,
+        cells=cells,
+        stimuli={
+            n: Stimulus(t.shape[2], t.neuron, t.time * MS, t.value) for n, t in inputs.items()
+        },
+        synapses=tuple(s for given in arriving.values() for _, s in given),
+    )
+
+
+def _of_values(
+    graph: Graph, inputs: Mapping[str, Times], membranes: Mapping[str, object]
+) -> list[str]:
+    found = []
+    if abs(graph.dt * 1e6 - round(graph.dt * 1e6)) > 1e-6:
+        found.append(f"dt = {graph.dt:g} s: NEST counts in whole µs; choose such a dt")
+    found += [
+        f"{name}: negative values of input spikes; negate the weights behind it instead"
+        for name, times in inputs.items()
+        if (times.value < 0).any()
+    ]
+    found += [
+        f"membranes of {name!r}: not a LIF of this graph; have {', '.join(_lifs(graph))}"
+        for name in membranes
+        if name not in _lifs(graph)
+    ]
+    return found
+
+
+def _of_model(graph: Graph, name: str, precise: bool) -> list[str]:
+    node = graph.nodes[name]
+    if isinstance(node, ALIF):
+        return [f"{name}: NEST has no ALIF with an exact solution; use a LIF"]
+    if isinstance(node, LI):
+        return _of_current(graph, name)
+    if not isinstance(node, LIF) or node.reset != "hard":
+        return [f'{name}: NEST resets to a value, never by one; use reset="hard"']
+    found = []
+    if (node.dynamics(graph.dt).rate == 0).any():
+        found.append(f"{name}: NEST needs a leak; use a finite tau")
+    try:
+        wait = ticks(node.refractory, graph.dt)
+    except ValueError as error:
+        return [*found, f"{name}.refractory: {error}"]
+    if precise and wait < 1:
+        found.append(
+            f"{name}: NEST's precise models need refractory >= dt = {graph.dt:g} s, got "
+            f"{node.refractory:g} s; lengthen it or take precise=False"
+        )
+    return found
+
+
+def _of_current(graph: Graph, name: str) -> list[str]:
+    targets = [e.target for e in graph.out_of(name)]
+    if not targets:
+        return [f"{name}: NEST has no read-out; end with the population that feeds {name}"]
+    found = [
+        f"{name}: feeds {target}; in NEST a current feeds a LIF only"
+        for target in targets
+        if isinstance(graph.nodes[target], LI)
+    ]
+    none: list[str] = []
+    if bias(graph, name, none)[0].any() or none:
+        found.append(f"{name}: has a bias; put it on a connection into {', '.join(targets)}")
+    if (graph.nodes[name].dynamics(graph.dt).rate == 0).any():  # type: ignore[union-attr]
+        found.append(f"{name}: a current of NEST decays; use a finite tau")
+    return found
+
+
+def _of_way(graph: Graph, way: tuple[Edge, ...], found: Synapses) -> list[str]:
+    path = " -> ".join(dict.fromkeys([*(e.source for e in way), way[-1].target, found.target]))
+    via = [graph.nodes[e.target] for e in way[:-1]]
+    problems = []
+    late = [node for node in via if isinstance(node, Sparse) and node.delay is not None]
+    if late and len([node for node in via if not isinstance(node, Flatten)]) > 1:
+        problems.append(
+            f"{path}: a Sparse with delays of its own stands in a chain of connections; put a "
+            "population between"
+        )
+    least = found.delay.min(initial=np.inf)
+    if found.source not in graph.inputs and least < 0.5 * graph.dt * MS:
+        problems.append(
+            f"{path}: arrives without delay; NEST needs >= 1 tick on one of its edges"
+        )
+    return problems
+
+
+def _lifs(graph: Graph) -> list[str]:
+    return [n for n in graph.populations if isinstance(graph.nodes[n], LIF)]
+
+
+def _cells(
+    graph: Graph,
+    name: str,
+    arriving: list[tuple[Port, Synapses]],
+    precise: bool,
+    problems: list[str],
+) -> Cells:
+    """Return a LIF as NEST's cells; what does not fit is added to ``problems``."""
+    own, size = dynamics(graph, name), graph.size(name)
+    tau = MS / flat(graph, name, own.rate)
+    parameters = {
+        "tau_m": tau,
+        "C_m": tau,
+        "V_th": flat(graph, name, own.threshold),
+        "t_ref": np.full(size, ticks(own.refractory, graph.dt) * graph.dt * MS),
+    }
+    drive, since = bias(graph, name, problems)
+    if own.rate_syn is not None and drive.any():
+        problems.append(
+            f"{name}: a bias goes through its own current; leave tau_syn out and send its "
+            "spikes through LI nodes: then the bias acts on the membrane"
+        )
+    if since:
+        problems.append(
+            f"{name}: its bias sets in after {since} ticks; put the delay before it"
+        )
+    start = {
+        "V_m": np.zeros(size),
+        "I_e": drive / -np.expm1(-flat(graph, name, own.rate) * graph.dt),
+    }
+    model = "iaf_psc_delta_ps" if precise else "iaf_psc_delta"
+    if any(port.rate is not None for port, _ in arriving):
+        taus = _time_constants(name, arriving, problems)
+        parameters |= dict(zip(("tau_syn_ex", "tau_syn_in"), taus, strict=True))
+        alike = np.array_equal(*taus) and (taus[0] != tau).all()
+        model = "iaf_psc_exp_ps_lossless" if alike else "iaf_psc_exp_ps"
+        model = model if precise else "iaf_psc_exp"
+    return Cells(model, parameters, start)
+
+
+def _time_constants(
+    name: str, arriving: list[tuple[Port, Synapses]], problems: list[str]
+) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    """Return those of excitatory and of inhibitory currents [ms]; NEST has one of each."""
+    if any(port.rate is None for port, _ in arriving):
+        problems.append(
+            f"{name}: some spikes make its membrane jump, others go through a current; NEST "
+            "has cells for one or the other: send all of them through LI nodes, or none"
+        )
+    found: list[Float[np.ndarray, " N"] | None] = []
+    for kind, sign in (("excitatory", 1), ("inhibitory", -1)):
+        rates = [
+            p.rate for p, s in arriving if p.rate is not None and (sign * s.weight > 0).any()
+        ]
+        if any(not np.array_equal(rate, rates[0]) for rate in rates):
+            problems.append(
+                f"{name}: {kind} currents decay at different rates; NEST has one time constant "
+                f"for each sign of weight: give its {kind} synapses one LI"
+            )
+        found.append(MS / rates[0] if rates else None)
+    first = next(p.rate for p, _ in arriving if p.rate is not None)
+    excitatory = next((tau for tau in found if tau is not None), MS / first)
+    return excitatory, excitatory if found[1] is None else found[1]

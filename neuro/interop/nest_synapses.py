@@ -1,0 +1,136 @@
+"""The ways of spikes through a Graph, one synapse at a time, with NEST's weights.
+
+A current y of the Graph pushes the membrane of its target with
+dv/dt += y (1 / tau_s - 1 / tau) / (a - c), a = exp(-dt / tau), c = exp(-dt / tau_s); one pA of
+NEST, with C = tau [pF, ms], pushes it with 1 / tau.
+Axes: N neurons of a node, E synapses.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from neuro.graph import Connection, Edge, Flatten, Graph, Population, Sparse
+from neuro.interop.nest_script import Synapses
+from neuro.neurons import Dynamics
+from neuro.routes import push
+
+MS = 1e3  # a second in ms
+BLOCK = 256  # unit impulses that go through a chain together
+
+
+class Port(NamedTuple):
+    """Where a spike that reaches ``node`` acts.
+
+    cell: the LIF. rate: of the current that it adds to [1/s], (N,); None: the membrane jumps.
+    gain: NEST's weight per unit of input, (N,). delay: from node to cell [ticks].
+    """
+
+    cell: str
+    rate: Float[np.ndarray, " N"] | None
+    gain: Float[np.ndarray, " N"]
+    delay: int
+
+
+def ways(graph: Graph, source: str) -> Iterator[tuple[Edge, ...]]:
+    """Yield every path of edges from a source of spikes to a population."""
+    waiting: list[tuple[Edge, ...]] = [(e,) for e in graph.out_of(source)]
+    while waiting:
+        way = waiting.pop(0)
+        if isinstance(graph.nodes[way[-1].target], Population):
+            yield way
+        else:
+            waiting += [(*way, e) for e in graph.out_of(way[-1].target)]
+
+
+def ports(graph: Graph, node: str) -> list[Port]:
+    """Return what a spike does that reaches the population ``node``."""
+    own = dynamics(graph, node)
+    if own.fires:
+        if own.rate_syn is None:
+            return [Port(node, None, flat(graph, node, own.gain), 0)]
+        rate, gain = flat(graph, node, own.rate_syn), flat(graph, node, own.gain)
+        return [Port(node, rate, gain * _strength(graph, node, rate), 0)]
+    rate, gain = flat(graph, node, own.rate), flat(graph, node, own.gain)
+    return [
+        Port(e.target, rate, gain * _strength(graph, e.target, rate), e.delay)
+        for e in graph.out_of(node)
+    ]
+
+
+def _strength(
+    graph: Graph, cell: str, rate_syn: Float[np.ndarray, " N"]
+) -> Float[np.ndarray, " N"]:
+    """Return how many pA are one unit of a current with ``rate_syn`` [1/s] into a cell."""
+    rate, dt = flat(graph, cell, dynamics(graph, cell).rate), graph.dt
+    gap = (rate_syn - rate) * dt
+    # (1 - exp(-gap)) / gap, also where the two decay alike.
+    share = np.where(gap == 0, 1, -np.expm1(-gap) / np.where(gap == 0, 1, gap))
+    return np.asarray(1 / (rate * dt * np.exp(-rate * dt) * share))
+
+
+def synapses(graph: Graph, way: tuple[Edge, ...], port: Port) -> Synapses:
+    """Return the synapses of one way that act through one port."""
+    pre, post, weight, extra = _listed(graph, way)
+    steps = sum(e.delay for e in way) + port.delay + extra
+    return Synapses(
+        source=way[0].source,
+        target=port.cell,
+        pre=pre,
+        post=post,
+        weight=weight * port.gain[post],
+        delay=steps * (graph.dt * MS),
+    )
+
+
+def _listed(
+    graph: Graph, way: tuple[Edge, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return (source, target, weight, delay on top of the edges' [ticks]), each (E,)."""
+    nodes = [graph.nodes[e.target] for e in way[:-1]]
+    chain = [node for node in nodes if isinstance(node, Connection)]
+    linear = [node for node in chain if not isinstance(node, Flatten)]
+    size = graph.size(way[0].source)
+    if not linear:
+        all_of_them = np.arange(size)
+        return all_of_them, all_of_them, np.ones(size), np.zeros(size, np.int32)
+    node = linear[0]
+    if isinstance(node, Sparse) and len(linear) == 1:
+        source = np.repeat(np.arange(size), np.diff(node.at))
+        delay = np.zeros(source.size, np.int32) if node.delay is None else node.delay
+        return source, node.target, np.asarray(node.weight, np.float64), delay
+    parts = [_impulses(chain, graph.shapes[way[0].source], i) for i in range(0, size, BLOCK)]
+    pre, post, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return pre, post, weight, np.zeros(pre.size, np.int32)
+
+
+def _impulses(
+    chain: list[Connection], shape: tuple[int, ...], first: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (source, target, weight) of BLOCK sources, found by pushing unit impulses."""
+    size = int(np.prod(shape))
+    cases = min(BLOCK, size - first)
+    x = torch.zeros((cases, size), dtype=torch.float64)
+    x[range(cases), range(first, first + cases)] = 1
+    x = x.reshape(-1, *shape)
+    for node in chain:
+        x = push(node, x)
+    matrix = x.flatten(1).numpy()
+    pre, post = np.nonzero(matrix)
+    return pre + first, post, matrix[pre, post]
+
+
+def dynamics(graph: Graph, name: str) -> Dynamics:
+    """Return the continuous normal form of a population."""
+    node = graph.nodes[name]
+    if not isinstance(node, Population):
+        raise TypeError(f"{name} is no population")
+    return node.dynamics(graph.dt)
+
+
+def flat(graph: Graph, name: str, value: np.ndarray) -> Float[np.ndarray, " N"]:
+    """Return a parameter of a population for each of its neurons."""
+    return np.broadcast_to(value, graph.shapes[name]).ravel().astype(np.float64)

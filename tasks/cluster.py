@@ -1,0 +1,40 @@
+"""Samples on a Ray cluster: joblib's own workers, on other machines."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import joblib
+
+
+@contextmanager
+def workers_of(address: str) -> Iterator[None]:
+    """Run the block with the workers of a Ray cluster; "" leaves this machine's own.
+
+    address: as Ray writes it, such as "auto" or "ray://host:10001"; "local" starts a Ray on
+    this machine, and stops it after the block. Every machine needs neuro installed.
+
+    Raises:
+        RuntimeError: Ray is not installed.
+        ConnectionError: no cluster answers there.
+    """
+    if not address:
+        yield
+        return
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ImportError as error:
+        raise RuntimeError(
+            f"--cluster {address} needs Ray: pip install 'neuro[cluster]', on every machine"
+        ) from error
+    ray.init(
+        address=None if address == "local" else address,
+        include_dashboard=False,
+        log_to_driver=False,
+    )
+    try:
+        register_ray()
+        with joblib.parallel_config("ray"):
+            yield
+    finally:
+        ray.shutdown()

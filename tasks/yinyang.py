@@ -1,0 +1,143 @@
+"""The Yin-Yang data set in spike times, for surrogate and for exact gradients.
+
+    (x, y, 1 - x, 1 - y) -> one spike each, the larger the earlier, and one at the start
+    -> dense -> LIF with a synaptic current, hard reset -> dense -> integrating read-out
+
+The class whose read-out is highest on average over the ticks wins: an earlier hidden spike
+counts for longer. The start spike stands in for the biases.
+Axes: T ticks, B batch, K classes.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from drivers import yinyang
+from drivers.yinyang import CLASSES, Points
+from neuro.codes import latency
+from neuro.layers import Spiking, Stack
+from neuro.neurons import LI, LIF
+from neuro.train import Batch, Plan
+from neuro.units import Seconds, Ticks
+from tasks.task import Split, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One experiment on the Yin-Yang points.
+
+    ticks: length of a run, of dt [s] each. coded: ticks in which the coordinates spike.
+    hidden: neurons. tau, tau_syn: of the membrane and of the current [s].
+    train, test: at most so many points (0: all). seed_of_data: of the points and their order.
+    """
+
+    ticks: int = 100
+    dt: float = 5e-4
+    coded: int = 60
+    hidden: int = 120
+    tau: float = 0.02
+    tau_syn: float = 0.005
+    train: int = 0
+    test: int = 0
+    batch: int = 100
+    epochs: int = 40
+    lr: float = 3e-3
+    seed_of_data: int = 0
+
+
+def full() -> Config:
+    """The published sizes: 5,000 points through 4(+1)-120-3 neurons."""
+    return Config()
+
+
+def tiny() -> Config:
+    """The same on ticks twice as long, smaller: trains in seconds."""
+    return replace(
+        full(), ticks=50, dt=1e-3, coded=30, hidden=30, train=500, test=200, batch=50, epochs=4
+    )
+
+
+def build(config: Config) -> nn.Module:
+    """Return a fresh network. Input T B 5, output T B 3."""
+    dt = Seconds(config.dt)
+    # After an input spike V peaks at several times its weight: a few spikes then make one.
+    unit = 0.15 * config.dt / 5e-4
+    first = nn.Linear(5, config.hidden, bias=False)
+    nn.init.normal_(first.weight, mean=unit / 3, std=unit)
+    second = nn.Linear(config.hidden, len(CLASSES), bias=False)
+    nn.init.normal_(second.weight, std=1 / math.sqrt(config.hidden))
+    return Stack(
+        fc1=first,
+        hidden=Spiking(LIF(tau=config.tau, tau_syn=config.tau_syn, reset="hard"), dt),
+        fc2=second,
+        readout=Spiking(LI(tau=math.inf, gain=5.0), dt),
+    )
+
+
+@functools.lru_cache(maxsize=6)
+def _part(split: Split, seed: int) -> Points:
+    return yinyang.generate(split, seed)
+
+
+def points(config: Config, split: Split) -> Points:
+    """Return a split, cut to what the configuration asks for."""
+    part = _part(split, config.seed_of_data)
+    most = {"train": config.train, "val": config.test, "test": config.test}[split] or None
+    return replace(part, points=part.points[:most], labels=part.labels[:most])
+
+
+def steps(config: Config) -> int:
+    """Return the number of batches in an epoch of training; a last part batch is left out."""
+    return len(points(config, "train").labels) // config.batch
+
+
+def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
+    """Yield (spikes T B 5, labels B); training is shuffled by epoch."""
+    part = points(config, split)
+    if split != "train":
+        for i in range(0, len(part.labels), 500):
+            yield _batch(part, np.arange(i, min(i + 500, len(part.labels))), config)
+        return
+    order = np.random.default_rng([config.seed_of_data, epoch]).permutation(len(part.labels))
+    for step in range(steps(config)):
+        yield _batch(part, order[step * config.batch : (step + 1) * config.batch], config)
+
+
+def _batch(part: Points, which: np.ndarray, config: Config) -> Batch:
+    start = torch.ones(len(which), 1, dtype=torch.float64)
+    x = torch.cat([torch.from_numpy(part.points[which]), start], 1)
+    spikes = F.pad(
+        latency(x, Ticks(config.coded)), (0, 0, 0, 0, 0, config.ticks - config.coded)
+    )
+    return spikes, torch.from_numpy(part.labels[which])
+
+
+def scores(y: Float[Tensor, "T B K"]) -> Float[Tensor, "B K"]:
+    """Return the mean of the read-out over the ticks."""
+    return y.mean(0)
+
+
+def loss(y: Float[Tensor, "T B K"], labels: Int64[Tensor, " B"]) -> Float[Tensor, ""]:
+    """Return the cross-entropy of the scores."""
+    return F.cross_entropy(scores(y), labels)
+
+
+TASK = Task(
+    summary="Yin-Yang points as spike times, one hidden layer; --gradient eventprop too",
+    configs={"tiny": tiny, "full": full},
+    build=build,
+    input_shape=lambda config: (5,),  # noqa: ARG005
+    plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
+    steps=steps,
+    batches=batches,
+    loss=loss,
+    scores=scores,
+    classes=CLASSES,
+)

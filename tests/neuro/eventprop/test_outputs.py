@@ -1,0 +1,131 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from exact_networks import DT, T, drawn, network, times
+from torch import nn
+
+from neuro.eventprop import (
+    EventPropError,
+    Tally,
+    activity,
+    first_spikes,
+    gradients,
+    outputs,
+    outputs_of,
+)
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.layers import Spiking, Stack
+from neuro.neurons import LI, LIF
+from neuro.seeds import seeded
+from neuro.spikes import to_events, to_times
+from neuro.trace import trace
+
+
+def model(readout: bool = True) -> Stack:
+    cell = LIF(tau=0.01, tau_syn=0.004, reset="hard")
+    with seeded(0):
+        net = Stack(
+            fc1=nn.Linear(4, 8, bias=False),
+            hidden=Spiking(cell, DT),
+            fc2=nn.Linear(8, 3, bias=False),
+            out=Spiking(LI(tau=math.inf) if readout else cell, DT),
+        )
+        for fc in (net.fc1, net.fc2):
+            nn.init.uniform_(fc.weight, 0, 0.4)
+    return net
+
+
+def raster(samples: int = 6) -> torch.Tensor:
+    return (torch.rand(T, samples, 4, generator=torch.Generator().manual_seed(0)) < 0.1).float()
+
+
+def test_first_spikes_and_their_places() -> None:
+    time, place = first_spikes(times([(0.003, 1), (0.005, 1)], [(0.002, 0)], size=2), 0.04)
+    assert time.tolist() == [[0.04, 0.003], [0.002, 0.04]]
+    assert place.tolist() == [[-1, 0], [2, -1]]
+
+
+def test_a_loss_on_first_spikes_has_the_gradient_of_central_differences() -> None:
+    """Time to first spike: cross-entropy of the negative times (Göltz et al. 2021)."""
+    rng = np.random.default_rng(1)
+    x = {"input": drawn(rng, 5, 3)}
+    labels = torch.tensor([0, 1, 0, 1, 1])
+    weight = torch.tensor(rng.uniform(0.1, 0.5, (2, 3)), requires_grad=True)
+
+    def loss(weight: torch.Tensor) -> torch.Tensor:
+        graph = Graph(
+            nodes={
+                "input": Input(shape=(3,)),
+                "fc": Dense(weight=weight.detach().numpy()),
+                "out": LIF(tau=0.02, tau_syn=0.005, reset="hard"),
+            },
+            edges=(Edge("input", "fc"), Edge("fc", "out")),
+            dt=DT,
+        )
+        first = outputs(graph, x, {"fc": weight}, Tally())
+        return F.cross_entropy(-first / 0.005, labels)
+
+    loss(weight).backward()
+    for at in np.ndindex(2, 3):
+        step = torch.zeros(2, 3, dtype=torch.float64)
+        step[at] = 1e-6
+        central = (loss(weight.detach() + step) - loss(weight.detach() - step)) / 2e-6
+        assert weight.grad[at].item() == pytest.approx(central.item(), rel=1e-6, abs=1e-7)
+
+
+def test_a_module_says_what_its_graph_does_and_gets_its_gradients() -> None:
+    net, x, tally = model(), raster(), Tally()
+    y = outputs_of(net, x, tally)
+    graph = trace(net, (4,))
+    inputs = {"input": to_times(to_events(x.numpy()), DT)}
+    done = activity(graph, inputs)
+    assert np.array_equal(y.detach().numpy(), done.means["out"])
+    y.square().sum().backward()
+    by = gradients(graph, done.times, by_mean={"out": 2 * done.means["out"]})
+    for name in ("fc1", "fc2"):
+        weight = net.get_submodule(name).weight
+        np.testing.assert_array_equal(weight.grad.numpy(), by.weights[name].astype(np.float32))
+    assert (tally.spikes, tally.raised) == (by.spikes, by.raised)
+    assert tally.spikes > 20
+
+
+@pytest.mark.parametrize("readout", [True, False])
+def test_exact_gradients_train_a_module(readout: bool) -> None:
+    net, x, labels = model(readout), raster(), torch.tensor([0, 1, 2, 0, 1, 2])
+    adam = torch.optim.Adam(net.parameters(), lr=0.01)
+    losses = []
+    for _ in range(60):
+        y = outputs_of(net, x, Tally())
+        loss = F.cross_entropy(y.mean(0) if readout else -y / 0.002, labels)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_another_device_is_refused() -> None:
+    with pytest.raises(EventPropError, match="the input is on meta: EventProp runs on the cpu"):
+        outputs_of(model(), raster().to("meta"), Tally())
+
+
+def test_what_acts_otherwise_in_training_is_refused() -> None:
+    net = Stack(
+        fc=nn.Linear(4, 3, bias=False), drop=nn.Dropout(), out=Spiking(LI(tau=0.01), DT)
+    )
+    with pytest.raises(EventPropError, match="drop: Dropout acts otherwise in training"):
+        outputs_of(net, raster(), Tally())
+
+
+def test_one_output_is_needed() -> None:
+    graph = network(0)
+    two = Graph(
+        nodes=graph.nodes,
+        edges=tuple(e for e in graph.edges if e != Edge("out", "read")),
+        dt=graph.dt,
+    )
+    with pytest.raises(EventPropError, match="one output is needed, there are out, read"):
+        outputs(two, {"input": drawn(np.random.default_rng(0), 1, 3)}, {}, Tally())

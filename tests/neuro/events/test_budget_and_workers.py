@@ -1,0 +1,142 @@
+import pickle
+from collections.abc import Callable
+
+import joblib
+import numpy as np
+import pytest
+from graphs import random_graph, stimulus
+
+from neuro.events import Clock, Exact, Grid, Recording, Runaway, engine, simulate
+from neuro.events.exact.state import ExactState
+from neuro.events.workers import over_samples
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.neurons import LIF
+from neuro.record import Record
+from neuro.spikes import to_events
+from neuro.units import Seconds, Ticks
+
+NODES = {
+    "x": Input(shape=(2,)),
+    "in": Dense(weight=np.eye(2)),
+    "calm": LIF(tau=0.01, threshold=100.0),
+    "out": Dense(weight=np.eye(2)),
+    "wild": LIF(tau=0.01, threshold=1.0),
+    "back": Dense(weight=np.eye(2) * 2),
+}
+EDGES = (
+    Edge("x", "in"),
+    Edge("in", "calm"),
+    Edge("x", "out"),
+    Edge("out", "wild"),
+    Edge("wild", "back", Ticks(1)),
+    Edge("back", "wild"),
+)
+LOOP = Graph(nodes=NODES, edges=EDGES, dt=Seconds(1e-3))
+
+
+def spark(samples: int = 1) -> dict:
+    """Return one spike a sample for both neurons, in the first of 40 ticks."""
+    raster = np.zeros((40, samples, 2), np.float32)
+    raster[0] = 1
+    return {"x": to_events(raster)}
+
+
+def test_a_runaway_is_stopped_and_named_and_what_it_did_can_be_read() -> None:
+    with pytest.raises(Runaway, match="more than 31 spikes by tick 16: wild") as error:
+        simulate(LOOP, spark(), Grid(stretch=4, budget=31))
+    message, record = str(error.value), error.value.record
+    assert "32, or 1000 Hz a neuron; lower the weights that excite it" in message
+    assert record.ticks == 16
+    assert record.spikes["wild"].tick.tolist() == [t for t in range(16) for _ in range(2)]
+    assert record.spikes["wild"].shape == (16, 1, 2)
+    assert record.spikes["x"].neuron.tolist() == [0, 1]
+
+
+def test_as_many_spikes_as_the_budget_are_allowed() -> None:
+    record, _ = simulate(LOOP, spark(), Grid(budget=80))
+    assert record.counts["wild"].spikes == 80
+    with pytest.raises(Runaway):
+        simulate(LOOP, spark(), Grid(budget=79))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_budget_is_that_of_all_samples_together(workers: int) -> None:
+    with pytest.raises(Runaway, match="more than 239 spikes"):
+        simulate(LOOP, spark(3), Grid(budget=239), workers=workers)
+    record, _ = simulate(LOOP, spark(3), Grid(budget=240), workers=workers)
+    assert record.counts["wild"].spikes == 240
+
+
+def test_a_runaway_survives_the_way_from_a_process() -> None:
+    with pytest.raises(Runaway) as error:
+        simulate(LOOP, spark(), Grid(budget=5))
+    back = pickle.loads(pickle.dumps(error.value))
+    assert str(back) == str(error.value)
+    assert back.record.counts == error.value.record.counts
+
+
+def same(one: Record, other: Record) -> None:
+    assert one.counts == other.counts
+    assert one.samples == other.samples
+    for name, events in one.spikes.items():
+        for a, b in zip(events, other.spikes[name], strict=True):
+            np.testing.assert_array_equal(a, b, name)
+    for name, values in one.values.items():
+        np.testing.assert_array_equal(values, other.values[name], name)
+    for tick, states in one.states.items():
+        for name, state in states.items():
+            np.testing.assert_array_equal(state, other.states[tick][name], name)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_number_of_workers_changes_anything(seed: int) -> None:
+    graph = random_graph(seed)
+    x = stimulus(graph, seed, samples=5)
+    record = Recording(states=(4,))
+    _, middle = simulate(graph, x)
+    want, end = simulate(graph, x, state=middle, record=record)
+    for workers in (2, 5, 8):
+        have, state = simulate(graph, x, state=middle, record=record, workers=workers)
+        same(have, want)
+        for name, neurons in end.neurons.items():
+            np.testing.assert_array_equal(state.neurons[name], neurons, name)
+        assert state.pending.keys() == end.pending.keys()
+
+
+def test_joblib_can_be_told_to_use_processes() -> None:
+    graph = random_graph(1)
+    x = stimulus(graph, 1, samples=3)
+    with joblib.parallel_config(backend="multiprocessing"):
+        have, _ = simulate(graph, x, workers=2)
+    same(have, simulate(graph, x)[0])
+
+
+def test_samples_are_shared_about_equally_and_stay_in_order() -> None:
+    assert over_samples(lambda a, b: (a, b), 7, 3) == [(0, 2), (2, 4), (4, 7)]
+    assert over_samples(lambda a, b: (a, b), 2, 9) == [(0, 1), (1, 2)]
+    with pytest.raises(ValueError, match="workers must be >= 1, got 0"):
+        over_samples(lambda a, b: (a, b), 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Grid(budget=0), r"Grid.budget must be >= 1, got 0 spike; 10\*\*9 is usual"),
+        (lambda: Exact(window=Seconds(0.0)), "Exact.window must be > 0 s and finite, got 0.0"),
+        (lambda: Exact(threads=0), "Exact.threads must be >= 1, got 0"),
+    ],
+)
+def test_a_clock_that_cannot_be_is_refused(make: Callable[[], Clock], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_state_of_the_other_clock_is_refused() -> None:
+    state = ExactState(neurons={}, pending={})
+    with pytest.raises(ValueError, match=r"Grid\(\) goes on from an EngineState"):
+        simulate(LOOP, spark(), state=state)
+
+
+def test_a_program_is_compiled_once_a_graph() -> None:
+    kind = np.dtype(np.float64)
+    assert engine.compile_graph(LOOP, kind) is engine.compile_graph(LOOP, kind)

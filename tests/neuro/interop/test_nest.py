@@ -1,0 +1,367 @@
+"""NEST and the event engine run a Graph alike; what NEST cannot do is refused, all at once."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+
+import nest_reference
+import numpy as np
+import pytest
+
+from neuro.events import Exact, Grid, simulate
+from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node, Sparse
+from neuro.interop.nest import NestError, export, run
+from neuro.interop.nest_plan import plan
+from neuro.neurons import ALIF, LI, LIF, psc_gain
+from neuro.spikes import Events, Times, to_times
+from neuro.units import Seconds, Ticks
+
+DT = Seconds(1e-3)
+MS = 1e-3
+NONE = np.zeros(0, np.int32)
+
+
+def cell(tau: float = 0.02, threshold: float = 1.0, **more: object) -> LIF:
+    return LIF(tau=tau, threshold=threshold, reset="hard", refractory=2 * MS, **more)  # type: ignore[arg-type]
+
+
+def alone(node: Node, weight: float = 1.0, bias: float = 0.0) -> Graph:
+    nodes = {
+        "x": Input(shape=(1,)),
+        "w": Dense(weight=np.array([[weight]]), bias=np.array([bias])),
+        "cell": node,
+    }
+    return Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "cell")), dt=DT)
+
+
+def at(*times: float, ticks: int = 200, value: float = 1.0) -> dict[str, Times]:
+    n = len(times)
+    none = np.zeros(n, np.int32)
+    return {"x": Times(none, np.array(times), none, np.full(n, value), (ticks, 1, 1))}
+
+
+def images(seed: int) -> Graph:
+    """Convolution, pool, per-channel taus, a loop with a delay of its own for each synapse."""
+    rng = np.random.default_rng(seed)
+    listed = rng.integers(0, 4, (2, 9)).astype(np.int32)
+    back = Sparse.from_coo(
+        *listed,
+        rng.normal(0, 0.5, 9),
+        shape=(4, 4),
+        delay=rng.integers(0, 3, 9).astype(np.int32),
+    )
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2, 6, 6)),
+        "conv": Conv2d(weight=rng.normal(0.1, 0.4, (3, 2, 3, 3)), bias=np.full(3, 0.01)),
+        "a": cell(np.array([0.01, 0.02, 0.03]).reshape(3, 1, 1)),  # type: ignore[arg-type]
+        "pool": AvgPool2d(kernel=(2, 2), stride=(2, 2)),
+        "flat": Flatten(),
+        "fc": Dense(weight=rng.normal(0.3, 1, (4, 12))),
+        "b": cell(threshold=0.7),
+        "back": back,
+    }
+    edges = (
+        Edge("x", "conv"),
+        Edge("conv", "a"),
+        Edge("a", "pool", Ticks(1)),
+        Edge("pool", "flat"),
+        Edge("flat", "fc"),
+        Edge("fc", "b", Ticks(1)),
+        Edge("b", "back", Ticks(2)),
+        Edge("back", "b"),
+    )
+    return Graph(nodes=nodes, edges=edges, dt=DT)
+
+
+def currents(seed: int) -> Graph:
+    """Two LI currents of their own sign into one population, its own current in the next."""
+    rng = np.random.default_rng(seed)
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(20,)),
+        "up": Dense(weight=rng.uniform(0, 1.5, (8, 20))),
+        "down": Dense(weight=rng.uniform(-1, 0, (8, 20))),
+        "ge": LI(tau=5 * MS, gain=psc_gain(Seconds(5 * MS), Seconds(20 * MS), DT)),
+        "gi": LI(tau=10 * MS, gain=psc_gain(Seconds(10 * MS), Seconds(20 * MS), DT)),
+        "a": cell(),
+        "w": Dense(weight=rng.normal(0.2, 0.5, (6, 8))),
+        "b": cell(0.01, 0.5, tau_syn=0.01),
+        "loop": Dense(weight=rng.normal(0, 0.3, (6, 6))),
+    }
+    edges = (
+        Edge("x", "up", Ticks(1)),
+        Edge("x", "down", Ticks(3)),
+        Edge("up", "ge"),
+        Edge("down", "gi"),
+        Edge("ge", "a"),
+        Edge("gi", "a"),
+        Edge("a", "w", Ticks(1)),
+        Edge("w", "b"),
+        Edge("b", "loop", Ticks(2)),
+        Edge("loop", "b"),
+    )
+    return Graph(nodes=nodes, edges=edges, dt=DT)
+
+
+def scattered(graph: Graph, seed: int, ticks: int = 60) -> dict[str, Times]:
+    rng = np.random.default_rng(seed)
+    n = graph.size("x")
+    time = np.sort(rng.uniform(0, ticks * DT, 12 * n))
+    neuron = rng.integers(0, n, time.size).astype(np.int32)
+    none = np.zeros(time.size, np.int32)
+    value = rng.integers(1, 3, time.size).astype(float)
+    return {"x": Times(none, time, neuron, value, (ticks, 1, n))}
+
+
+def on_grid(graph: Graph, seed: int) -> dict[str, Events]:
+    rng = np.random.default_rng(seed)
+    raster = (rng.random((60, 2, graph.size("x"))) < 0.15).astype(float)
+    sample, tick, neuron = (x.astype(np.int32) for x in np.nonzero(raster.transpose(1, 0, 2)))
+    return {"x": Events(sample, tick, neuron, np.ones(tick.size), raster.shape)}
+
+
+def require_same(ours: Times, theirs: Times, within_ms: float) -> None:
+    """Raise unless both hold the same spikes, none further apart than this."""
+    assert len(ours.time) == len(theirs.time)
+    order = [np.lexsort((t.time, t.neuron)) for t in (ours, theirs)]
+    neurons = [t.neuron[o] for t, o in zip((ours, theirs), order, strict=True)]
+    np.testing.assert_array_equal(*neurons)
+    apart = np.abs(ours.time[order[0]] - theirs.time[order[1]])
+    assert apart.max() * 1e3 <= within_ms
+
+
+@pytest.fixture(scope="module")
+def nest() -> None:
+    pytest.importorskip("nest")
+
+
+@pytest.mark.usefixtures("nest")
+def test_a_driven_cell_fires_where_the_equation_says() -> None:
+    drive = 1.5 * -math.expm1(-DT / 0.02)  # a tick, to settle at 1.5
+    first = 0.02 * math.log(1.5 / 0.5)
+    found = run(alone(cell(), bias=drive), at()).times["cell"].time
+    expected = first + (first + 2 * MS) * np.arange(len(found))
+    assert len(found) == 8
+    np.testing.assert_allclose(found, expected, atol=1e-15, rtol=0)
+
+
+@pytest.mark.usefixtures("nest")
+def test_input_arrives_at_its_time_and_the_first_tick_is_not_lost() -> None:
+    found = run(alone(cell(), weight=0.5), at(0.0002, 0.00027, 0.1, 0.1034, value=2.0))
+    np.testing.assert_allclose(
+        found.times["cell"].time, [0.0002, 0.1, 0.1034], atol=1e-15, rtol=0
+    )
+    np.testing.assert_array_equal(found.spikes["cell"].tick, [0, 99, 103])
+
+
+@pytest.mark.usefixtures("nest")
+def test_membranes_start_where_told() -> None:
+    graph = alone(cell(), bias=1.5 * -math.expm1(-DT / 0.02))
+    found = run(graph, at(ticks=10), membranes={"cell": np.array([0.9])}).times["cell"].time
+    np.testing.assert_allclose(found[0], 0.02 * math.log(0.6 / 0.5), atol=1e-15)
+
+
+@pytest.mark.usefixtures("nest")
+@pytest.mark.parametrize("build", [images, currents])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_nest_and_the_exact_clock_agree_on_every_spike(
+    build: Callable[[int], Graph], seed: int
+) -> None:
+    graph = build(seed)
+    inputs = scattered(graph, seed)
+    theirs = run(graph, inputs)
+    ours, _ = simulate(graph, inputs, Exact())
+    for name in ("a", "b"):
+        assert len(theirs.times[name].time) > 15
+        require_same(ours.times[name], theirs.times[name], within_ms=1e-10)
+
+
+@pytest.mark.usefixtures("nest")
+def test_nest_on_the_grid_and_the_grid_clock_agree_on_every_tick_of_every_sample() -> None:
+    graph = images(0)
+    inputs = on_grid(graph, 0)
+    theirs, (ours, _) = run(graph, inputs, precise=False), simulate(graph, inputs, Grid())
+    for name in ("a", "b"):
+        assert len(theirs.spikes[name].tick) > 20
+        for one, other in zip(ours.spikes[name][:3], theirs.spikes[name][:3], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", nest_reference.NAMES)
+def test_published_networks_fire_as_in_nest(name: str) -> None:
+    case = nest_reference.case(name)
+    time, neuron, checksum = nest_reference.read(name)
+    assert nest_reference.checksum(case.network) == checksum, "the seed drew another network"
+    ours = nest_reference.of_the_engine(case)
+    theirs = Times(np.zeros(time.size, np.int32), time, neuron, np.ones(time.size), ours.shape)
+    require_same(ours, theirs, within_ms=case.within)
+
+
+@pytest.mark.usefixtures("nest")
+@pytest.mark.parametrize("name", nest_reference.NAMES)
+def test_nest_still_fires_as_it_was_kept(name: str) -> None:
+    case = nest_reference.case(name)
+    time, neuron, _ = nest_reference.read(name)
+    found = nest_reference.of_nest(case)
+    kept = Times(np.zeros(time.size, np.int32), time, neuron, np.ones(time.size), found.shape)
+    require_same(found, kept, within_ms=case.within)
+
+
+@pytest.mark.usefixtures("nest")
+def test_the_exported_script_fires_as_nest_does_here(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    graph = currents(0)
+    inputs = scattered(graph, 0)
+    script = export(graph, inputs, tmp_path / "out", membranes={"a": np.full(8, 0.3)})
+    command = [sys.executable, str(script), "--threads", "2"]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    here = run(graph, inputs, membranes={"a": np.full(8, 0.3)})
+    with np.load(tmp_path / "out" / "spikes-0.npz") as found:
+        for name in ("a", "b"):
+            order = np.lexsort((found[f"{name}/neuron"], found[f"{name}/time"]))
+            np.testing.assert_array_equal(
+                found[f"{name}/neuron"][order], here.times[name].neuron
+            )
+            np.testing.assert_array_equal(
+                found[f"{name}/time"][order] / 1e3, here.times[name].time
+            )
+
+
+def test_a_physical_current_keeps_its_weight_in_pa() -> None:
+    graph = currents(0)
+    network = plan(graph, scattered(graph, 0), {})
+    by_sign = {s.source + s.target + str(s.weight.min() < 0): s for s in network.synapses}
+    up, down = by_sign["xaFalse"], by_sign["xaTrue"]
+    np.testing.assert_allclose(up.weight, graph.nodes["up"].weight.T.ravel(), rtol=1e-14)
+    np.testing.assert_allclose(down.weight, graph.nodes["down"].weight.T.ravel(), rtol=1e-14)
+    assert set(up.delay) == {1.0}
+    assert set(down.delay) == {3.0}
+    assert network.cells["a"].model == "iaf_psc_exp_ps"
+    np.testing.assert_allclose(network.cells["a"].parameters["tau_syn_ex"], 5)
+    np.testing.assert_allclose(network.cells["a"].parameters["tau_syn_in"], 10)
+
+
+def test_the_model_follows_from_the_currents() -> None:
+    def model(node: Node, *, precise: bool = True) -> str:
+        return plan(alone(node), at(0.1), {}, precise=precise).cells["cell"].model
+
+    assert model(cell()) == "iaf_psc_delta_ps"
+    assert model(cell(), precise=False) == "iaf_psc_delta"
+    assert model(cell(tau_syn=0.005)) == "iaf_psc_exp_ps_lossless"
+    assert model(cell(tau_syn=0.02)) == "iaf_psc_exp_ps"  # lossless divides by tau - tau_syn
+    assert model(cell(tau_syn=0.005), precise=False) == "iaf_psc_exp"
+
+
+def test_export_needs_no_nest_and_run_says_which_extra_brings_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setitem(sys.modules, "nest", None)
+    script = export(alone(cell()), at(0.1), tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"network.npz", "run_nest.py"}
+    assert "mpirun" in script.read_text()
+    with pytest.raises(ImportError, match=r"neuro\[peers\]"):
+        run(alone(cell()), at(0.1))
+
+
+def test_what_nest_cannot_do_is_refused_all_at_once_with_cures() -> None:
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2,)),
+        "w": Dense(weight=np.ones((2, 2))),
+        "adapts": ALIF(),
+        "soft": LIF(tau=0.02, reset="soft"),
+        "quick": LIF(tau=0.02, reset="hard"),
+        "sums": LIF(tau=math.inf, reset="hard", refractory=2.5 * MS),
+        "out": LI(tau=0.02),
+    }
+    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    with pytest.raises(NestError) as refused:
+        plan(graph, to_times_of(2), {"out": np.zeros(2)})
+    said = refused.value.problems
+    assert [p.split(":")[0] for p in said] == [
+        "membranes of 'out'",
+        "adapts",
+        "soft",
+        "quick",
+        "sums",
+        "sums.refractory",
+        "out",
+    ]
+    assert "use a LIF" in said[1]
+    assert "refractory >= dt = 0.001 s, got 0 s" in said[3]
+
+
+def to_times_of(n: int) -> dict[str, Times]:
+    return {"x": to_times(Events(NONE, NONE, NONE, np.zeros(0), (10, 1, n)), DT)}
+
+
+def test_currents_and_delays_that_nest_lacks_are_refused_all_at_once() -> None:
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2,)),
+        "w": Dense(weight=np.ones((2, 2)), bias=np.ones(2)),
+        "slow": LI(tau=0.02),
+        "fast": LI(tau=0.01),
+        "a": cell(),
+        "v": Dense(weight=np.ones((2, 2))),
+        "b": cell(),
+    }
+    edges = (
+        Edge("x", "w"),
+        Edge("w", "fast", Ticks(1)),
+        Edge("x", "slow"),
+        Edge("fast", "a"),
+        Edge("slow", "a"),
+        Edge("x", "a"),
+        Edge("a", "v"),
+        Edge("v", "b"),
+    )
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    with pytest.raises(NestError, match="fast: has a bias; put it on a connection into a"):
+        plan(graph, to_times_of(2), {})
+    nodes["w"] = Dense(weight=np.ones((2, 2)))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    with pytest.raises(NestError) as refused:
+        plan(graph, to_times_of(2), {})
+    no_delay, jumps, decays = refused.value.problems
+    assert no_delay.startswith("a -> v -> b: arrives without delay; NEST needs >= 1 tick")
+    assert jumps.startswith("a: some spikes make its membrane jump")
+    assert decays.startswith("a: excitatory currents decay at different rates")
+
+
+def test_a_bias_that_builds_up_a_current_or_sets_in_late_is_refused() -> None:
+    with pytest.raises(NestError, match="cell: a bias goes through its own current; leave tau"):
+        plan(alone(cell(tau_syn=0.005), bias=0.1), at(0.1), {})
+    nodes = alone(cell(), bias=0.1).nodes
+    graph = Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "cell", Ticks(2))), dt=DT)
+    with pytest.raises(NestError, match="cell: its bias sets in after 2 ticks"):
+        plan(graph, at(0.1), {})
+
+
+def test_delays_of_single_synapses_count_and_do_not_fit_into_a_chain() -> None:
+    listed = [np.array([0, 1]), np.array([1, 0]), np.ones(2)]
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2,)),
+        "a": cell(),
+        "w": Sparse.from_coo(*listed, shape=(2, 2), delay=np.array([1, 3], np.int32)),
+        "b": cell(),
+    }
+    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
+    network = plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})
+    np.testing.assert_array_equal(network.synapses[1].delay, [1.0, 3.0])
+    nodes["w"] = Sparse.from_coo(*listed, shape=(2, 2), delay=np.array([0, 3], np.int32))
+    with pytest.raises(NestError, match="a -> w -> b: arrives without delay"):
+        plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})
+    nodes["v"] = Dense(weight=np.ones((2, 2)))
+    edges = (Edge("x", "a"), Edge("a", "w", Ticks(1)), Edge("w", "v"), Edge("v", "b"))
+    with pytest.raises(NestError, match="a -> w -> v -> b: a Sparse with delays of its own"):
+        plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})
+
+
+def test_a_tick_must_be_whole_microseconds_and_input_values_positive() -> None:
+    graph = Graph(nodes=alone(cell()).nodes, edges=alone(cell()).edges, dt=Seconds(1.5e-6))
+    with pytest.raises(NestError) as refused:
+        plan(graph, at(1e-6, ticks=10, value=-1.0), {})
+    assert refused.value.problems[:2] == [
+        "dt = 1.5e-06 s: NEST counts in whole µs; choose such a dt",
+        "x: negative values of input spikes; negate the weights behind it instead",
+    ]

@@ -1,0 +1,105 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from drivers.yinyang import generate
+from tasks.cli import main
+from tasks.yinyang import batches, build, full, points, tiny
+
+
+def test_the_full_network_has_the_published_size() -> None:
+    with torch.device("meta"):
+        model = build(full())
+    assert sum(p.numel() for p in model.parameters()) == 5 * 120 + 120 * 3
+
+
+def test_larger_coordinates_spike_earlier_and_the_start_spike_is_first() -> None:
+    config = full()
+    x, labels = next(batches(config, "test", 0))
+    known = generate("test")
+    assert x.shape == (100, 500, 5)
+    assert labels.tolist() == known.labels[:500].tolist()
+    assert x.sum(0).unique().tolist() == [1.0]
+    assert x[0, :, 4].all()
+    tick = x.argmax(0).numpy()[:, :4]
+    assert np.array_equal(tick, np.floor((1 - known.points[:500]) * 60))
+    assert tick.max() < 60
+
+
+def test_the_tiny_configuration_takes_a_part_of_each_split() -> None:
+    sizes = {s: len(points(tiny(), s).labels) for s in ("train", "val", "test")}  # type: ignore[arg-type]
+    assert sizes == {"train": 500, "val": 200, "test": 200}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "exact"
+    main(["train", "yinyang:tiny", "--gradient", "eventprop", "--out", str(folder)])
+    return folder
+
+
+def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as e:
+        main(argv)
+    assert e.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_eventprop_trains_the_task_and_says_how_many_spikes_grazed(run: Path) -> None:
+    history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert history[-1]["train_loss"] < 0.6 * history[0]["train_loss"]
+    tally = json.loads((run / "eventprop.json").read_text())
+    assert tally["spikes"] > 10_000
+    assert 0 <= tally["raised"] < 0.001 * tally["spikes"]
+    assert json.loads((run / "config.json").read_text())["gradient"] == "eventprop"
+
+
+def test_a_run_of_eventprop_is_measured_in_continuous_time(run: Path) -> None:
+    main(["eval", str(run)])
+    evaluation = json.loads((run / "eval.json").read_text())
+    assert evaluation["gradient"] == "eventprop"
+    assert evaluation["accuracy"] > 0.4
+    main(["simulate", str(run), "--clock", "exact"])
+    replayed = json.loads((run / "simulate.json").read_text())
+    assert replayed["n"] == evaluation["n"] == 200
+    # The engine's read-out is sampled at the ends of ticks, the trainer's is their mean.
+    assert abs(replayed["exact"]["accuracy"] - evaluation["accuracy"]) <= 0.03
+
+
+def test_the_network_goes_on_to_the_chip(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    main(["verify", str(run)])
+    verify = json.loads((run / "verify.json").read_text())
+    assert verify["torch_events"]["mismatches"] == 0
+    assert verify["reference_lava"].get("mismatches", 0) == 0
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", "no-such-python")  # once is enough
+    main(["export", str(run)])
+    assert json.loads((run / "export.json").read_text())["fits"]["loihi2"] == []
+
+
+def test_a_run_is_not_continued_with_another_gradient(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = told(["train", "yinyang:tiny", "--out", str(run)], capsys)
+    assert "gradient is eventprop, asked for surrogate; choose another --out" in text
+
+
+def test_a_network_without_exact_gradients_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    text = told(["train", "mnist", "--gradient", "eventprop", "--out", str(out)], capsys)
+    assert "alif1: ALIF has no adjoint here" in text
+    assert "conv2: Conv2d is not known here" in text
+    assert not out.exists()
+
+
+def test_eventprop_runs_in_one_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Fabric, "world_size", 2)
+    argv = ["train", "yinyang", "--gradient", "eventprop", "--out", str(tmp_path / "run")]
+    assert "runs in one process; leave --devices out" in told(argv, capsys)
