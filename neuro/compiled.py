@@ -21,6 +21,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 FOLDERS = ("events", "eventprop")  # of this package, where the compiled functions are
 PREFIX = "compiled-"
+config: Any = numba.config
 
 
 def kernel(function: Function) -> Function:
@@ -54,12 +55,12 @@ def _compiled(function: Function, **options: Any) -> Function:
 @contextmanager
 def _kept_by_sources() -> Iterator[None]:
     """Have Numba look at this package's folder for what is declared meanwhile."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(_folder(before))
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(_folder(before))
     try:
         yield
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 @lru_cache(maxsize=1)

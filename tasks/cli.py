@@ -222,28 +222,14 @@ def bench(
         only: parts to measure, with commas between them.
         quick: networks too small to judge, in seconds.
     """
-    from tasks.bench.catalog import BENCHMARKS, Asked, run
-    from tasks.bench.tables import FAIRNESS, notes, rows_table, verdict
+    from tasks.bench import terminal
+    from tasks.bench.catalog import Asked
 
     if not name:
-        for known, benchmark in BENCHMARKS.items():
-            parts = ", ".join(part.name for part in benchmark.parts(quick))
-            console.print(f"neuro bench {known}: {benchmark.about}", highlight=False)
-            console.print(f"  --only {parts}", highlight=False, soft_wrap=True)
-        return
-    chosen = tuple(part.strip() for part in only.split(",") if part.strip())
-
-    def tell(part: Any, new: Any) -> None:
-        console.print(rows_table(f"{part.name}: {part.about}", new))
-        for note in notes(new):
-            console.print(note, markup=False, highlight=False, soft_wrap=True)
-
-    asked = Asked(out=out, repeats=repeats, only=chosen, quick=quick)
-    with console.status(f"measuring {name}; a part can take minutes"):
-        rows = run(name, asked, tell)
-    for note in FAIRNESS:
-        console.print(f"[dim]{note}[/]", highlight=False)
-    console.print(f"{verdict(rows)}; wrote {out / name}.json and {out / name}.png")
+        return terminal.show_names(console)
+    parts = tuple(part.strip() for part in only.split(",") if part.strip())
+    asked = Asked(out=out, repeats=repeats, only=parts, quick=quick)
+    return terminal.show(console, name, asked)
 
 
 def _train(run: Any, device: str, devices: int) -> None:

@@ -3,29 +3,21 @@
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from neuro.energy import as_json, estimates
-from neuro.events import Clock, Grid, simulate
-from neuro.record import Counts, concatenate
+from neuro.events import Clock, Grid, Recording, simulate
+from neuro.record import Record, concatenate
 from neuro.runs import Run
-from neuro.spikes import Events, Times
+from neuro.spikes import Events, Times, join
 from neuro.store import save_record
 from neuro.units import Seconds
 from tasks.work import answers, graph_of, output_of, samples
 
 SHOWN = 20  # test samples whose record is kept for the report
 Code = Callable[[Mapping[str, Events]], Mapping[str, Events] | Mapping[str, Times]]
-
-
-class _Batch(NamedTuple):
-    """What one clock did with one batch: answers, counts by node, seconds of wall time."""
-
-    answers: np.ndarray
-    counts: Mapping[str, Counts]
-    seconds: float
 
 
 def simulate_run(
@@ -35,15 +27,16 @@ def simulate_run(
 ) -> dict[str, Any]:
     """Replay the test split on the event engine; write ``simulate.json`` and a record.
 
-    Under the exact clock every batch runs three times: on the grid, for which the network was
+    Under the exact clock the samples run three times: on the grid, for which the network was
     trained; in exact time with the stimulus at the ends of its ticks, as on the grid; and in
     exact time with the stimulus anywhere in its ticks, as a sensor would send it.
 
     Returns:
         Of the grid: accuracy, n; spikes, synaptic_events and updates by node, a sample;
-        milliseconds of wall time a sample; the labels of the samples in the record. "exact"
-        and "exact_spread": the same in exact time, the points of accuracy that this gains, and
-        the share of samples that it answers differently.
+        milliseconds of wall time a sample, in which only the spikes of outputs are kept; the
+        labels of the samples in the record. "exact" and "exact_spread": the same in exact
+        time, the points of accuracy that this gains, and the share of samples that it answers
+        differently.
     """
     graph = graph_of(run)
     ways: dict[str, tuple[Clock, Code]] = {"grid": (Grid(), dict)}
@@ -55,25 +48,40 @@ def simulate_run(
     # Also the first use of each clock, which compiles it: the times below are without that.
     first = {name: simulate(graph, code(inputs), c)[0] for name, (c, code) in ways.items()}
     save_record(run.folder / "records" / "events.npz", first["grid"])
-    batches: dict[str, list[_Batch]] = {name: [] for name in ways}
-    labels = []
-    for inputs, truth in samples(run, graph):
-        labels.append(truth)
-        for name, (one, code) in ways.items():
-            stimulus = code(inputs)
-            start = time.perf_counter()
-            record, _ = simulate(graph, stimulus, one, workers=workers)
-            seconds = time.perf_counter() - start
-            answered = answers(run, output_of(graph, record))
-            batches[name].append(_Batch(answered, record.counts, seconds))
-    grid, *others = (_summary(some, np.concatenate(labels)) for some in batches.values())
-    result = {"clock": "grid", "workers": workers, "labels": shown.tolist(), **grid}
-    for name, other in zip(list(ways)[1:], others, strict=True):
+    stimuli, labels = zip(*samples(run, graph), strict=True)
+    whole = {name: join([stimulus[name] for stimulus in stimuli]) for name in graph.inputs}
+    kept = Recording(spikes=tuple(n for n in graph.outputs if n not in graph.readouts))
+    found, answered = {}, {}
+    for name, (one, code) in ways.items():
+        stimulus = code(whole)
+        start = time.perf_counter()
+        record, _ = simulate(graph, stimulus, one, record=kept, workers=workers)
+        seconds = time.perf_counter() - start
+        answered[name] = answers(run, output_of(graph, record))
+        right = int((answered[name] == np.concatenate(labels)).sum())
+        found[name] = _per_sample(record, right, seconds)
+    grid = found.pop("grid")
+    for name, other in found.items():
         other["points"] = 100 * (other["accuracy"] - grid["accuracy"])
-        other["answered_differently"] = _share_of_differences(batches["grid"], batches[name])
-        result[name] = other
+        other["answered_differently"] = float((answered[name] != answered["grid"]).mean())
+    about = {"clock": "grid", "workers": workers, "labels": shown.tolist()}
+    result = {**about, **grid, **found}
     run.write("simulate.json", result)
     return result
+
+
+def _per_sample(record: Record, right: int, seconds: float) -> dict[str, Any]:
+    """Return what one clock did, a sample; ``right`` of them were answered right."""
+    n = record.samples
+    return {
+        "accuracy": right / n,
+        "n": n,
+        "per_sample": {
+            name: {key: count / n for key, count in vars(counts).items()}
+            for name, counts in record.counts.items()
+        },
+        "milliseconds_per_sample": 1000 * seconds / n,
+    }
 
 
 def spread(
@@ -87,28 +95,6 @@ def spread(
         value = e.value[order].astype(np.float64)
         out[name] = Times(e.sample[order], time[order], e.neuron[order], value, e.shape)
     return out
-
-
-def _share_of_differences(one: list[_Batch], other: list[_Batch]) -> float:
-    pairs = zip(one, other, strict=True)
-    return float(np.concatenate([a.answers != b.answers for a, b in pairs]).mean())
-
-
-def _summary(batches: list[_Batch], labels: np.ndarray) -> dict[str, Any]:
-    """Return what one clock did, a sample."""
-    n = len(labels)
-    totals: dict[str, dict[str, float]] = {}
-    for batch in batches:
-        for name, counts in batch.counts.items():
-            node = totals.setdefault(name, dict.fromkeys(vars(counts), 0.0))
-            for key, value in vars(counts).items():
-                node[key] += value
-    return {
-        "accuracy": int((np.concatenate([b.answers for b in batches]) == labels).sum()) / n,
-        "n": n,
-        "per_sample": {k: {c: v / n for c, v in node.items()} for k, node in totals.items()},
-        "milliseconds_per_sample": 1000 * sum(b.seconds for b in batches) / n,
-    }
 
 
 def energy(run: Run) -> dict[str, Any]:

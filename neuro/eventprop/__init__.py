@@ -1,8 +1,8 @@
 """EventProp: exact gradients of a spiking network from its recorded spike times."""
 
-from neuro.eventprop.adjoint import LEAST, Activity, Gradients, activity, gradients
+from neuro.eventprop.adjoint import Activity, Gradients, activity, gradients
 from neuro.eventprop.layers import EventPropError
-from neuro.eventprop.outputs import Tally, first_spikes, outputs, outputs_of
+from neuro.eventprop.outputs import LEAST, Tally, first_spikes, outputs, outputs_of
 
 __all__ = [
     "LEAST",

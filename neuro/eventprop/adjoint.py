@@ -3,8 +3,9 @@
 Nothing is kept from the forward run but its spikes: memory grows with them, not with time.
 
 Where V only grazes the threshold its slope at the spike goes to 0 and the gradient to infinity.
-There the slope is raised to ``least`` thresholds per time constant (1 / tau + 1 / tau_syn), and
-every result says of how many spikes. A neuron that never fires has no gradient.
+Training may bound it: slopes below ``least`` thresholds per time constant (1 / tau + 1 /
+tau_syn) are raised to that, and every result says how many. A neuron that never fires has no
+gradient.
 Axes: T ticks, B samples, N neurons, E spikes.
 """
 
@@ -22,7 +23,6 @@ from neuro.neurons import LI
 from neuro.spikes import Times
 from neuro.stimulus import require_inputs
 
-LEAST = 1e-3
 BUDGET = 10**8  # spikes of one layer in one run
 
 
@@ -85,7 +85,7 @@ def gradients(
     *,
     by_time: Mapping[str, Float[np.ndarray, " _"]] | None = None,
     by_mean: Mapping[str, Float[np.ndarray, "T B _"]] | None = None,
-    least: float = LEAST,
+    least: float = 0.0,
 ) -> Gradients:
     """Carry the derivative of a loss back to the weights.
 
@@ -94,7 +94,8 @@ def gradients(
         times: its spikes: ``Record.times`` of the engine, or of :func:`activity`.
         by_time: dL/d(time of each spike) of any LIF [1/s], in the order of ``times``.
         by_mean: dL/d(mean membrane in each tick) of any read-out.
-        least: smallest slope at a spike [threshold * (1 / tau + 1 / tau_syn)]; 0: none.
+        least: slopes at spikes are raised to it [threshold * (1 / tau + 1 / tau_syn)]; 0, the
+            default, leaves the gradient exact.
 
     Raises:
         ValueError: a derivative is asked by what is not there.

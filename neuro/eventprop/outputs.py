@@ -1,5 +1,7 @@
 """The door to torch: the output of a network, differentiable by its weights.
 
+The gradient is exact but where V grazes the threshold: there ``LEAST`` bounds it, lest a few
+such spikes throw the weights about and leave neurons silent for good.
 Axes: T ticks, B samples, N neurons of the network's one output.
 """
 
@@ -18,12 +20,13 @@ from neuro.graph import Dense, Graph
 from neuro.spikes import Times, to_events, to_times
 from neuro.trace import trace
 
+LEAST = 0.1  # smallest slope at a spike, see neuro.eventprop.gradients
 _OTHERWISE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d)
 
 
 @dataclass
 class Tally:
-    """How many spikes a training has differentiated, and how many of them grazed."""
+    """How many spikes a training has differentiated, and at how many it bounded the slope."""
 
     spikes: int = 0
     raised: int = 0
@@ -127,9 +130,9 @@ class _Outputs(torch.autograd.Function):
         if name in times:
             by_time = np.zeros(times[name].time.size)
             by_time[ctx.place[ctx.place >= 0]] = grad.numpy()[ctx.place >= 0]
-            found = gradients(asked.graph, times, by_time={name: by_time})
+            found = gradients(asked.graph, times, by_time={name: by_time}, least=LEAST)
         else:
-            found = gradients(asked.graph, times, by_mean={name: grad.numpy()})
+            found = gradients(asked.graph, times, by_mean={name: grad.numpy()}, least=LEAST)
         asked.tally.spikes += found.spikes
         asked.tally.raised += found.raised
         return None, *(torch.from_numpy(found.weights[n]) for n in asked.names)

@@ -62,10 +62,10 @@ def simulate(
         Runaway: more spikes than the clock's budget; it carries the Record up to there.
     """
     if isinstance(clock, Exact):
-        from neuro.events.exact.run import simulate_exact  # compiled only where it is asked for
+        from neuro.events.exact.run import Job, simulate_exact  # only where it is asked for
 
         before = cast(ExactState | None, state)  # which it checks
-        return simulate_exact(graph, inputs, clock, before, record, workers)
+        return simulate_exact(Job(graph, clock, record), inputs, before, workers)
     program = compile_graph(graph, np.dtype(clock.dtype))
     trains = _on_the_grid(graph, inputs)
     ticks, samples, _ = next(iter(trains.values())).shape

@@ -190,7 +190,8 @@ def fire(
     x = inbox.values.reshape(-1, channels)
     hit, rest, (since, mood) = inbox.hit, inbox.rest, sleep
     over = flags(channels)
-    k, plain, flag = p.k, p.plain, over.flag  # fields read in a loop would be counted there
+    # Taken out here: fields read in a loop would be counted there.
+    k, plain, silence, flag = p.k, p.plain, p.silence, over.flag
     at = np.zeros((samples, rows.stop - rows.start + 1), np.int64)
     neuron = np.empty(2 * places * channels, np.int32)
     fired, updates = 0, 0
@@ -201,7 +202,7 @@ def fire(
             neuron = roomy(neuron, fired + places * channels)
             for place in range(places):
                 q = s * places + place
-                if not hit[s, t, place] and sleeps_on(mood, state, q, p.silence):
+                if not hit[s, t, place] and sleeps_on(mood, state, q, silence):
                     continue
                 if since[q] < now:
                     catch_up(rest, now - since[q], state, q, p, over.flag)

@@ -4,13 +4,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from neuro.units import Seconds
-from tasks import networks
-from tasks.bench import problem
 from tasks.bench.harness import Run, Timing
-from tasks.bench.problem import Problem
-
-DURATION = Seconds(0.2)
 
 
 def writes(name: str, log: Path, threads: int) -> Run:
@@ -54,15 +48,3 @@ def prints(_: int) -> Run:
     """Print as libraries in C do."""
     os.write(1, b"NOISE")
     return lambda: Timing(1.0, 1.0, 1)
-
-
-def cuba() -> Problem:
-    return problem.recurrent(networks.cuba(1, 400, 0.2), DURATION)
-
-
-def delta() -> Problem:
-    return problem.recurrent(networks.delta(1, 400, 0.2), DURATION)
-
-
-def kicked() -> Problem:
-    return problem.kicked(networks.delta(1, 400, v_inf=19.0), 40, 15.0, DURATION)

@@ -5,17 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neuro.compiled import kernel
 from neuro.events.exact.wiring import Arrivals
-from neuro.events.kernels import kernel
 
 
 class Plan(NamedTuple):
-    """How to run: from 0 to ``stop`` [s] in windows of ``length``; longest delay, most spikes.
+    """A run from 0 to ``stop`` [s] in windows of ``length``; longest delay, most spikes."""
 
-    family: of the cells, see :mod:`neuro.events.exact.pack`.
-    """
-
-    family: int
     stop: float
     length: float
     longest: float

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.kernels import bare
+from neuro.compiled import bare
 
 PARAMETERS = ("rate", "push", "threshold", "beta", "rate_adapt", "refractory")
 VARIABLES = ("v", "adapt", "since", "free", "alarm")

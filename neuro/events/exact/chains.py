@@ -15,7 +15,7 @@ CASES = 256  # unit impulses pushed through a chain at a time
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chain:
-    """The way from ``source``, which spikes, through connections; delay of its edges [ticks]."""
+    """The way from ``source``, which spikes, through connections; delay [ticks]."""
 
     source: str
     target: str

@@ -44,8 +44,9 @@ class Current:
 class Component:
     """Populations that run together, their cells one after the other.
 
-    offsets, sizes: the first cell and the number of cells of each population. currents: of each population. sources: first row
-    in the wiring of all that spikes into it, its own populations first. family: of windows.
+    offsets, sizes: the first cell and the number of cells of each population. currents: of
+    each. sources: first row in the wiring of all that spikes into it, its own populations
+    first. family: of windows.
     template: parameters (n, CELL). rate_syn: n R. edges: of the blocks of cells.
     least: least delay inside the component, longest: of all that arrives [s].
     names: G 2, the node that a group's synapses are counted for, and the one that they feed.
@@ -291,7 +292,7 @@ def _cells(graph: Graph, name: str, currents: tuple[Current, ...]) -> np.ndarray
 def _family(template: np.ndarray, rate_syn: np.ndarray, ports: set[int]) -> int:
     """Return the fastest family of windows that can run all these cells."""
     one, number = template[0], rate_syn.shape[1]
-    alike = all(np.all(template[name] == one[name]) for name in PARAMETERS + ("hard",))
+    alike = all(np.all(template[name] == one[name]) for name in (*PARAMETERS, "hard"))
     if not alike or one["beta"] > 0 or np.any(rate_syn != rate_syn[0]):
         return GENERAL
     if number == 0:

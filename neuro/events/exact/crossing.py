@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
+from neuro.compiled import bare
 from neuro.events.exact.cells import flow
-from neuro.events.kernels import bare
 
 NEVER = math.inf
 

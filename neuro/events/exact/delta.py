@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neuro.compiled import bare
 from neuro.events.exact.cells import Cells
 from neuro.events.exact.held import (
     ASKED,
@@ -26,7 +27,6 @@ from neuro.events.exact.held import (
     settle,
 )
 from neuro.events.exact.wiring import Arrivals, Wiring
-from neuro.events.kernels import bare
 
 
 class Frame(NamedTuple):

@@ -1,18 +1,16 @@
 """The window driver: what is sent inside a window does not arrive inside it.
 
-A window is at most as long as the least delay inside the component, so that all that arrives in
-it is known when it begins (conservative look-ahead). Cells need no common order inside a window:
-each sees its own arrivals in theirs. So blocks of cells may run side by side, one thread each,
-and every spike is the same for any number of them.
+A window is shorter than the least delay inside the component, so that all that arrives in it is
+known when it begins (conservative look-ahead). Cells need no common order inside a window: each
+sees its own arrivals in theirs.
 """
 
 import math
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from neuro.compiled import kernel
 from neuro.events.exact.calendar import (
     Calendar,
     Plan,
@@ -30,16 +28,23 @@ from neuro.events.exact.held import HOT, Fast, Span, room_of
 from neuro.events.exact.pack import DELTA, GENERAL, PSC, unpack
 from neuro.events.exact.psc import psc_window
 from neuro.events.exact.wiring import Arrivals, Wiring
-from neuro.events.kernels import kernel
 
 REBASE = 50.0  # time constants after which the scale of the fast copies starts again
 
 
-class Scratch(NamedTuple):
-    """What a run writes on: fast copies, and room for the spikes of one window (np.recarray)."""
+class Machine(NamedTuple):
+    """A component, ready to run; a run writes on its cells, fast copies and room.
 
+    family: of windows, see :mod:`neuro.events.exact.pack`. room: for the spikes of a window
+    (np.recarray). edges: block p of the cells is edges[p]:edges[p + 1].
+    """
+
+    family: int
+    cells: Cells
     fast: Fast
+    wiring: Wiring
     room: np.ndarray
+    edges: np.ndarray
 
 
 class Sent(NamedTuple):
@@ -104,38 +109,30 @@ def in_order(out: np.ndarray, count: int) -> Sent:
 
 
 @kernel
-def rebase(cells: Cells, fast: Fast, elapsed: float) -> None:
-    """Start the scale of the fast copies again, ``elapsed`` after its origin."""
+def origin_for(machine: Machine, origin: float, start: float, stop: float) -> float:
+    """Return the origin of the scale for a window; start it again if it has grown too far."""
+    family, cells, fast, _, _, _ = machine
+    if family == GENERAL:
+        return origin
     rate, rate_syn = cells.cell[0].rate, cells.rate_syn[0]
+    fastest = rate
+    for r in range(rate_syn.size):
+        fastest = max(fastest, rate_syn[r])
+    if fastest * (stop - origin) <= REBASE:
+        return origin
+    elapsed = start - origin
     for j in range(fast.modes.shape[0]):
         if abs(fast.modes[j, 0]) < HOT:
             fast.modes[j, 0] *= math.exp(-rate * elapsed)
         for r in range(rate_syn.size):
             fast.modes[j, r + 1] *= math.exp(-rate_syn[r] * elapsed)
+    return start
 
 
 @kernel
-def must_rebase(family: int, cells: Cells, elapsed: float) -> bool:
-    """Say whether the scale has grown so far that it must start again."""
-    if family == GENERAL:
-        return False
-    rate = cells.cell[0].rate
-    for r in range(cells.rate_syn.shape[1]):
-        rate = max(rate, cells.rate_syn[0, r])
-    return rate * elapsed > REBASE
-
-
-@kernel
-def window(
-    family: int,
-    cells: Cells,
-    fast: Fast,
-    wiring: Wiring,
-    arrivals: Arrivals,
-    span: Span,
-    out: np.ndarray,
-) -> int:
+def window(machine: Machine, arrivals: Arrivals, span: Span, out: np.ndarray) -> int:
     """Run one block of cells through one window; return how many spikes it had."""
+    family, cells, fast, wiring, _, _ = machine
     if family == DELTA:
         delta_window(cells, fast, wiring, arrivals, span, out)
     elif family == PSC:
@@ -155,28 +152,26 @@ def grown(a: np.ndarray) -> np.ndarray:
 
 @kernel
 def run_windows(
-    cells: Cells, scratch: Scratch, wiring: Wiring, outside: Sent, pending: Arrivals, plan: Plan
+    machine: Machine, outside: Sent, pending: Arrivals, plan: Plan
 ) -> tuple[Sent, Arrivals, bool]:
     """Run all cells as one block.
 
     Returns their spikes, what is still under way, and whether the budget held. The records of
-    ``cells`` then hold for the end of the run.
+    the cells then hold for the end of the run.
     """
-    n, fast = cells.cell.size, scratch.fast
+    n, wiring = machine.cells.cell.size, machine.wiring
     book = open_book(pending, plan)
     time, cell, fired = np.empty(1024), np.empty(1024, np.int64), 0
     heard, origin, stop, held = 0, 0.0, 0.0, True
     for w in range(number_of_windows(plan)):
         start, stop = span_of(plan, w)
-        if must_rebase(plan.family, cells, stop - origin):
-            rebase(cells, fast, start - origin)
-            origin = start
-        until = heard + np.searchsorted(outside.time[heard:], stop, side="right")
+        origin = origin_for(machine, origin, start, stop)
+        until = heard + int(np.searchsorted(outside.time[heard:], stop, side="right"))
         book = post(book, wiring, some(outside, heard, until), w, plan)
         heard = until
         span = Span(0, n, 0, start, stop, origin)
-        out = room_of(scratch.room, span)
-        count = window(plan.family, cells, fast, wiring, turn(book, w), span, out)
+        out = room_of(machine.room, span)
+        count = window(machine, turn(book, w), span, out)
         if count == 0:
             continue
         held = count < out.size and fired + count <= plan.budget
@@ -190,53 +185,5 @@ def run_windows(
         if not held:
             break
     span = Span(0, n, 0, origin, stop, origin)
-    unpack(plan.family, cells, fast, span, scratch.room)
+    unpack(machine.family, machine.cells, machine.fast, span, machine.room)
     return Sent(time[:fired], cell[:fired], np.ones(fired)), leftover(book), held
-
-
-def run_blocks(
-    cells: Cells,
-    scratch: Scratch,
-    wiring: Wiring,
-    outside: Sent,
-    pending: Arrivals,
-    plan: Plan,
-    edges: np.ndarray,
-) -> tuple[Sent, Arrivals, bool]:
-    """Do as :func:`run_windows`, one thread a block; block p is edges[p]:edges[p + 1]."""
-    book, fast = open_book(pending, plan), scratch.fast
-    blocks = [p for p in range(edges.size - 1) if edges[p] < edges[p + 1]]
-    parts: list[Sent] = []
-    heard, fired, origin, stop, held = 0, 0, 0.0, 0.0, True
-    with ThreadPoolExecutor(len(blocks)) as pool:
-        for w in range(number_of_windows(plan)):
-            start, stop = span_of(plan, w)
-            if must_rebase(plan.family, cells, stop - origin):
-                rebase(cells, fast, start - origin)
-                origin = start
-            until = heard + int(np.searchsorted(outside.time[heard:], stop, side="right"))
-            book = post(book, wiring, some(outside, heard, until), w, plan)
-            heard, arrivals = until, turn(book, w)
-
-            spans = [
-                Span(int(edges[p]), int(edges[p + 1]), p, start, stop, origin) for p in blocks
-            ]
-            outs = [room_of(scratch.room, span) for span in spans]
-            run = partial(window, plan.family, cells, fast, wiring, arrivals)
-            counts = list(pool.map(run, spans, outs))
-            if sum(counts) == 0:
-                continue
-            full = any(c >= out.size for c, out in zip(counts, outs, strict=True))
-            held = not full and fired + sum(counts) <= plan.budget
-            found = [o[1 : 1 + min(c, o.size - 1)] for c, o in zip(counts, outs, strict=True)]
-            merged = np.concatenate([outs[0][:1], *found])
-            sent = in_order(merged, merged.size - 1)
-            book = post(book, wiring, sent, w + 1, plan)
-            parts.append(sent)
-            fired += sent.time.size
-            if not held:
-                break
-    span = Span(0, cells.cell.size, 0, origin, stop, origin)
-    unpack(plan.family, cells, fast, span, scratch.room)
-    columns = [np.concatenate([np.zeros(0), *(p[k] for p in parts)]) for k in range(3)]
-    return Sent(columns[0], columns[1].astype(np.int64), columns[2]), leftover(book), held

@@ -8,10 +8,10 @@ import math
 
 import numpy as np
 
+from neuro.compiled import kernel
 from neuro.events.exact.cells import Cells
 from neuro.events.exact.held import ASKED, Fast, Span, accept, advance, answer, ask, settle
 from neuro.events.exact.wiring import Arrivals, Wiring
-from neuro.events.kernels import kernel
 
 
 @kernel

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neuro.compiled import bare, kernel
 from neuro.events.exact.cells import Cells, wait
 from neuro.events.exact.crossing import move
-from neuro.events.kernels import bare, kernel
 
 # Marks of the fast copy of a held cell; whatever is added, they stay as they are. COLD: it is
 # refractory until after the window. HOT: else, so it must be looked at when something arrives.

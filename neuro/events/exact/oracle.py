@@ -232,12 +232,14 @@ class _Sample:
             heapq.heappush(self.heap, Entry(cell.alarm, next(self.entries), place))
 
     def instant(self, t: Any) -> None:
-        """Let happen what happens at time t: loop by loop, in each in rounds until it is quiet."""
-        due, moved = [], set()
+        """Let happen what happens at time t, in each loop in rounds until it is quiet."""
+        due, moved = [], set[Place]()
         while self.heap and self.heap[0].time == t:
-            due.append(heapq.heappop(self.heap))
+            entry = heapq.heappop(self.heap)
+            if entry.way is not None or self.cells[entry.place].alarm == t:  # none out of date
+                due.append(entry)
         for entry in due:
-            if entry.way is None and self.cells[entry.place].alarm == t:
+            if entry.way is None:
                 self.wake(self.cells[entry.place], t)
         for group in self.graph.components:
             while any(entry.place[0] in group for entry in due):

@@ -8,7 +8,6 @@ bisection between all extrema, and none is missed.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
@@ -31,7 +30,7 @@ def each_tick(m: Arithmetic, rate: Number, dt: Number) -> Number:
 
 
 class Current:
-    """A synaptic current or an LI: y [weight units] at ``since`` [s]; bias: added every tick."""
+    """A synaptic current or an LI: y [weight units] at ``since`` [s]; bias: added a tick."""
 
     def __init__(
         self, m: Arithmetic, rate: Number, gain: Number, bias: Number, dt: Number
@@ -107,7 +106,7 @@ class Cell:
         return True
 
     def look_ahead(self, stop: Number) -> None:
-        """Set the alarm: the end of the refractory period, or the first crossing by ``stop``."""
+        """Set the alarm: the end of the refractory period, or the first crossing."""
         self.crosses = self.free <= self.since
         self.alarm = (
             self.crossing(stop - self.since) + self.since if self.crosses else self.free
@@ -164,7 +163,7 @@ def slope(terms: Terms) -> Terms:
     """Return the derivative of a sum of exponentials."""
     out = []
     for rate, p in terms:
-        rises = [k * c for k, c in enumerate(p)][1:] + [0]
+        rises = [*(k * c for k, c in enumerate(p) if k), 0]
         out.append((rate, [up - rate * c for up, c in zip(rises, p, strict=True)]))
     return out
 

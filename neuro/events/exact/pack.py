@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
+from neuro.compiled import kernel
 from neuro.events.exact.cells import Cells
 from neuro.events.exact.held import HELD, HOLDING, HOT, Fast, Span, advance, room_of
-from neuro.events.kernels import kernel
 
 DELTA, PSC, GENERAL = range(3)  # families of cells
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from neuro.compiled import bare
 from neuro.events.exact.cells import Cells
 from neuro.events.exact.held import (
     CHUNK,
@@ -28,7 +29,6 @@ from neuro.events.exact.held import (
     hold,
 )
 from neuro.events.exact.wiring import Arrivals, Wiring
-from neuro.events.kernels import bare
 
 
 class Frame(NamedTuple):
@@ -120,7 +120,9 @@ def psc_window(
                 advance(cell, current, rates, j, t, out)
                 accept(cell, current, j, port, weight[s] * value)
                 ready = ask(lists, span, j, ready)
-            elif excites and may_fire(f, a, modes[j, 1], modes[j, 2]) and a > COLD:
+            elif (
+                a > COLD and excites and (port < 0 or may_fire(f, a, modes[j, 1], modes[j, 2]))
+            ):
                 unpack(cells, modes, span, f, j, t)
                 hold(cell, modes, lists, span, j, t)
                 ready = ask(lists, span, j, ready)

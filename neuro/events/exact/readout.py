@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
+from neuro.compiled import kernel
 from neuro.events.exact.wiring import Arrivals, Wiring
-from neuro.events.kernels import kernel
 
 
 @kernel
@@ -17,7 +17,7 @@ def sample_values(
     arrivals: Arrivals,
     grid: tuple[int, float],
 ) -> np.ndarray:
-    """Return v at the end of each of ``grid`` = (T, dt [s]) ticks (T N); ``state`` (N) follows."""
+    """Return v at the ends of ``grid`` = (T, dt [s]) ticks (T N); ``state`` (N) moves."""
     ticks, dt = grid
     n, k = state.size, 0
     out = np.empty((ticks, n))

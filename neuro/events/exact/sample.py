@@ -4,15 +4,16 @@ Axes: T ticks, N neurons of a node, n cells of a component.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from neuro.events.clock import Exact
+from neuro.events.exact.blocks import run_blocks
 from neuro.events.exact.calendar import Plan, in_order
 from neuro.events.exact.cells import Cells
 from neuro.events.exact.compile import Component, Network, Readout
-from neuro.events.exact.drive import Scratch, Sent, run_blocks, run_windows
+from neuro.events.exact.drive import Machine, Sent, run_windows
 from neuro.events.exact.heap import run_heap
 from neuro.events.exact.held import ROOM, SPARE, SPIKE, Fast
 from neuro.events.exact.pack import pack
@@ -26,7 +27,7 @@ class Sample(NamedTuple):
 
     trains: spikes. values: LIs that are kept, T N. neurons: end states, 4 N. pending: what is
     under way, its times since the end. events, events_all: synaptic events, non-zero and all.
-    updates: arrivals at neurons. held: whether the budget held; if not, what follows is left out.
+    updates: arrivals at neurons. held: whether the budget held; if not, the rest is left out.
     """
 
     trains: dict[str, Train]
@@ -52,7 +53,7 @@ def run_sample(
     before: the state of each population, 4 N. pending: by component. kept: T, and the LIs whose
     values are kept.
     """
-    ticks, values = kept
+    ticks, _ = kept
     stop = ticks * network.graph.dt
     done = Sample(dict(inputs), {}, {}, {}, {}, {}, {}, True)
     for c in network.components:
@@ -88,26 +89,29 @@ def _cells(c: Component, before: Mapping[str, np.ndarray]) -> Cells:
 
 
 def _plan(network: Network, c: Component, clock: Exact, stop: float) -> Plan:
-    """Return windows as long as the least delay inside a loop, or as a tick where is no loop."""
+    """Return windows a little shorter than the least delay in a loop, else as long as a tick.
+
+    The difference is more than rounding can move a spike: none arrives in its own window.
+    """
     loop = 0 < c.least < np.inf
-    length = c.least if loop else network.graph.dt
+    length = c.least * (1 - 1e-6) if loop else network.graph.dt
     length = min(length, clock.window or np.inf)
-    return Plan(c.family, stop, length, max(c.longest, length), clock.budget)
+    return Plan(stop, length, max(c.longest, length), clock.budget)
 
 
 def _run(
     c: Component, cells: Cells, outside: Sent, pending: Arrivals, plan: Plan, clock: Exact
 ) -> tuple[Sent, Arrivals, bool]:
+    """Run a component with the driver that fits."""
     n = cells.cell.size
     fast = Fast(np.zeros((n, cells.current.shape[1] + 1)), np.zeros((4, n), np.int64))
     room = np.empty(ROOM * n + SPARE * c.edges.size, SPIKE).view(np.recarray)
-    scratch = Scratch(fast, room)
+    machine = Machine(c.family, cells, fast, c.wiring, room, c.edges)
     if c.least == 0 or clock.driver == "heap":
-        return run_heap(cells, scratch, c.wiring, outside, pending, plan)
+        return run_heap(machine, outside, pending, plan)
     pack(c.family, cells, fast, c.edges)
-    if c.edges.size > 2:
-        return run_blocks(cells, scratch, c.wiring, outside, pending, plan, c.edges)
-    return run_windows(cells, scratch, c.wiring, outside, pending, plan)
+    run = run_blocks if c.edges.size > 2 else run_windows
+    return run(machine, outside, pending, plan)
 
 
 def _take(c: Component, cells: Cells, sent: Sent, done: Sample, stop: float) -> None:
@@ -121,7 +125,7 @@ def _take(c: Component, cells: Cells, sent: Sent, done: Sample, stop: float) -> 
         )
         neuron = (sent.source[mine] - first).astype(np.int32)
         done.trains[name] = Train(sent.time[mine], neuron, sent.value[mine])
-        cell = cells.cell[first:last]
+        cell: Any = cells.cell[first:last]
         i = np.zeros(last - first)
         for own in c.currents[name]:
             state = (cells.current[first:last, own.port] + own.idle) / own.unit

@@ -1,4 +1,4 @@
-"""Spikes of one sample on their way between components, and the counts that follow from them."""
+"""Spikes of one sample on their way between components, and counts that follow from them."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

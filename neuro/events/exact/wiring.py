@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.kernels import kernel
+from neuro.compiled import kernel
 
 
 class Wiring(NamedTuple):

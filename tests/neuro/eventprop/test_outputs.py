@@ -8,6 +8,7 @@ from exact_networks import DT, T, drawn, network, times
 from torch import nn
 
 from neuro.eventprop import (
+    LEAST,
     EventPropError,
     Tally,
     activity,
@@ -84,7 +85,7 @@ def test_a_module_says_what_its_graph_does_and_gets_its_gradients() -> None:
     done = activity(graph, inputs)
     assert np.array_equal(y.detach().numpy(), done.means["out"])
     y.square().sum().backward()
-    by = gradients(graph, done.times, by_mean={"out": 2 * done.means["out"]})
+    by = gradients(graph, done.times, by_mean={"out": 2 * done.means["out"]}, least=LEAST)
     for name in ("fc1", "fc2"):
         weight = net.get_submodule(name).weight
         np.testing.assert_array_equal(weight.grad.numpy(), by.weights[name].astype(np.float32))

@@ -1,0 +1,18 @@
+"""Small networks for the tests of the benchmarks; child processes build them too."""
+
+from neuro.units import Seconds
+from tasks import networks
+from tasks.bench import problem
+from tasks.bench.problem import Problem
+
+DURATION = Seconds(0.2)
+
+
+def cuba() -> Problem:
+    """Return currents: 400 cells, as densely connected as to fire."""
+    return problem.recurrent(networks.cuba(1, 400, 0.2), DURATION)
+
+
+def kicked() -> Problem:
+    """Return jumps, of which those from outside make the cells fire."""
+    return problem.kicked(networks.delta(1, 400, v_inf=10.0), 200, 15.0, DURATION)
