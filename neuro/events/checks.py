@@ -56,13 +56,16 @@ class Runaway(RuntimeError):
 
 
 def runaway(graph: Graph, record: Record, budget: int) -> Runaway:
-    """Return the error of a run whose counts have left their budget behind."""
+    """Return the error of a run that left its budget behind, or all room for its spikes."""
     spikes = {n: record.counts[n].spikes for n in graph.populations}
     name = max(spikes, key=lambda n: spikes[n])
     seconds = graph.size(name) * record.samples * record.ticks * graph.dt
+    within = sum(spikes.values()) <= budget
+    limit = "16 spikes a neuron in one window" if within else f"{budget} spikes"
     return Runaway(
-        f"more than {budget} spikes by tick {record.ticks}: {name} has emitted most, "
+        f"more than {limit} by tick {record.ticks}: {name} has emitted most, "
         f"{spikes[name]}, or {spikes[name] / seconds:.4g} Hz a neuron; lower the weights that "
-        "excite it, raise its threshold, or give the clock a larger budget",
+        "excite it, raise its threshold, "
+        + ("or shorten Exact.window" if within else "or give the clock a larger budget"),
         record,
     )

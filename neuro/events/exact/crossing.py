@@ -14,6 +14,10 @@ from neuro.events.exact.cells import flow
 
 NEVER = math.inf
 
+# In time constants: how small the last step of a search is, and how short the span for which the
+# slope of that step holds. What is left then is less than their product.
+NEAR, SHORT = 1e-9, 1e-6
+
 
 @bare
 def move(
@@ -50,19 +54,21 @@ def search(
     while True:
         slope = steepest(cell, current, rate_syn, j, span)
         gap = one.threshold + one.adapt - one.v
+        if gap <= 0.0:
+            return done, True
         if slope * span < gap:
             flow(cell, current, rate_syn, j, span)
             done += span
             if done >= horizon:
                 return horizon, False
-            span = horizon - done
+            span = min(4.0 * span, horizon - done)
             continue
-        step = max(gap, 0.0) / slope
+        step = gap / slope
         flow(cell, current, rate_syn, j, step)
         done += step
-        if step * fastest < 1e-9:  # what is left is the square of that
+        if step * fastest < NEAR and span * fastest < SHORT:
             return done, True
-        span = min(2.0 * step, horizon - done)
+        span = min(max(2.0 * step, NEAR / fastest), horizon - done)
 
 
 @bare

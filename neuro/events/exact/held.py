@@ -28,7 +28,7 @@ SPIKE = np.dtype([("time", np.float64), ("cell", np.int64)])
 HELD, ASKED, ASKING, HOLDING = range(4)
 
 ROOM = 16  # spikes a cell has room for, on average, in one window
-SPARE = 64  # and a block on top
+SPARE = 2**14  # and a block on top, so that few cells may fire as often
 
 
 class Fast(NamedTuple):
