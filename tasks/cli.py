@@ -1,5 +1,4 @@
-"""The command line: ``neuro tasks | train | eval | simulate | export | verify | energy | report
-| demo | bench``.
+"""The command line: one function a verb.
 
 Heavy imports wait inside the verbs, so that ``neuro --help`` answers at once.
 """
@@ -25,18 +24,9 @@ console = Console()
 
 def tasks() -> None:
     """List the tasks and their configurations."""
-    from tasks.show import table
-    from tasks.task import NAMES, find
+    from tasks.listing import tasks_table
 
-    out = table("Tasks: neuro train TASK:CONFIGURATION", "name", "parameters", "about")
-    for name in NAMES:
-        task = find(name)
-        for config, make in task.configs.items():
-            model = _on_meta(task, make())
-            size = sum(p.numel() for p in model.parameters())
-            about = (make.__doc__ or "").splitlines()[0]
-            out.add_row(f"{name}:{config}", f"{size:,}", about)
-    console.print(out)
+    console.print(tasks_table())
 
 
 def train(
@@ -60,8 +50,8 @@ def train(
     from tasks.task import split_name
 
     task, config = split_name(name)
-    folder = out or Path("runs") / f"{task}-{config}"
-    _train(_new_run(task, config, folder, seed, gradient), device, devices)
+    out = out or Path("runs") / f"{task}-{config}"
+    _train(_new_run(task, config, out, seed, gradient), device, devices)
 
 
 def evaluate(run: RunFolder, device: Device = "cpu") -> None:
@@ -188,8 +178,7 @@ def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
     from tasks import show
     from tasks.demo import steps
 
-    start = time.perf_counter()
-    run = _new_run("mnist", "demo", out or Path("runs/demo"), seed)
+    start, run = time.perf_counter(), _new_run("mnist", "demo", out or Path("runs/demo"), seed)
     _train(run, device, 1)
     results: dict[str, Any] = {}
     for name, title, do in steps():
@@ -228,8 +217,7 @@ def bench(
     if not name:
         return terminal.show_names(console)
     parts = tuple(part.strip() for part in only.split(",") if part.strip())
-    asked = Asked(out=out, repeats=repeats, only=parts, quick=quick)
-    return terminal.show(console, name, asked)
+    return terminal.show(console, name, Asked(out, repeats, parts, quick))
 
 
 def _train(run: Any, device: str, devices: int) -> None:
@@ -267,13 +255,6 @@ def _new_run(task: str, name: str, folder: Path, seed: int, gradient: str = "sur
 
     config = find_config(find(task), name)()
     return Run(folder=folder, task=task, name=name, seed=seed, config=config, gradient=gradient)
-
-
-def _on_meta(task: Any, config: Any) -> Any:
-    import torch
-
-    with torch.device("meta"):
-        return task.build(config)
 
 
 VERBS: dict[str, Any] = {

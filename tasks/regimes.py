@@ -58,6 +58,7 @@ def rows(name: str, extent: Extent) -> list[Row]:
 
 def _row(name: str, extent: Extent, subject: str, found: Statistics) -> Row:
     published = REGIMES[name].rate
+    known = {k: v for k, v in found._asdict().items() if np.isfinite(v)}
     return Row(
         case=name,
         subject=subject,
@@ -67,5 +68,5 @@ def _row(name: str, extent: Extent, subject: str, found: Statistics) -> Row:
         theirs=published,
         ratio=None if published is None else found.rate / published,
         note="the paper gives no rate for it" if published is None else "",
-        conditions={"statistics": found._asdict(), **asdict(extent)},
+        conditions={"statistics": known, **asdict(extent)},
     )

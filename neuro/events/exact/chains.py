@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from neuro.events.exact.currents import refused
 from neuro.events.exact.wiring import Piece
-from neuro.graph import Connection, Dense, Flatten, Graph, GraphError, Sparse
+from neuro.graph import Connection, Dense, Flatten, Graph, Sparse
 from neuro.routes import push
 
 LARGEST = 2**28  # synapses of a chain that is written out
@@ -124,12 +125,9 @@ def _written_out(graph: Graph, chain: Chain) -> Sparse:
     """Return any chain as listed synapses, found by pushing unit impulses through it."""
     nodes = [node for n in chain.via if isinstance(node := graph.nodes[n], Connection)]
     if any(isinstance(node, Sparse) and node.delay is not None for node in nodes):
-        raise GraphError(
-            [
-                f"{' -> '.join([chain.source, *chain.via])}: a Sparse with delays of its own "
-                "stands in a chain of connections; put a population between"
-            ],
-            "the graph cannot run in continuous time",
+        raise refused(
+            f"{' -> '.join([chain.source, *chain.via])}: a Sparse with delays of its own "
+            "stands in a chain of connections; put a population between"
         )
     shape, size = graph.shapes[chain.source], graph.size(chain.source)
     source, target, weight, total = [], [], [], 0
@@ -144,12 +142,9 @@ def _written_out(graph: Graph, chain: Chain) -> Sparse:
         case, place = np.nonzero(rows)
         total += case.size
         if total > LARGEST:
-            raise GraphError(
-                [
-                    f"{' -> '.join([chain.source, *chain.via])}: more than {LARGEST} synapses "
-                    "in continuous time; use smaller layers, or clock=Grid()"
-                ],
-                "the graph cannot run in continuous time",
+            raise refused(
+                f"{' -> '.join([chain.source, *chain.via])}: more than {LARGEST} synapses "
+                "in continuous time; use smaller layers, or clock=Grid()"
             )
         source.append(cases[case])
         target.append(place)

@@ -15,26 +15,13 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.events.exact.oracle_cells import Arithmetic, Cell, Current
-from neuro.events.oracle_synapses import Synapses, biases, synapses
-from neuro.graph import AvgPool2d, Connection, Graph
+from neuro.events.exact.oracle_ways import Place, Way, bias_of, ways_of
+from neuro.graph import Graph
 from neuro.neurons import LI
 from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
 
-Place = tuple[str, int]
 Neurons = Mapping[str, Float[np.ndarray, "4 B N"]]
-
-
-class Way(NamedTuple):
-    """From one source to one target, through linear nodes. delay: in all [ticks].
-
-    last: the node that its synaptic event is counted for.
-    """
-
-    target: Place
-    weight: float
-    delay: int
-    last: str
 
 
 class Entry(NamedTuple):
@@ -82,56 +69,6 @@ def simulate_exactly_slowly(
     return concatenate(records), {n: np.stack([s[n] for s in states], 1) for n in states[0]}
 
 
-def ways_of(graph: Graph) -> dict[Place, list[Way]]:
-    """Return all ways out of every source of spikes."""
-    reach = {
-        n: synapses(graph, n) for n, node in graph.nodes.items() if isinstance(node, Connection)
-    }
-    return {
-        (name, j): list(_onward(graph, reach, Way((name, j), 1.0, 0, "")))
-        for name, node in graph.nodes.items()
-        if not isinstance(node, Connection | LI)
-        for j in range(graph.size(name))
-    }
-
-
-def _onward(graph: Graph, reach: Mapping[str, Synapses], way: Way) -> Iterator[Way]:
-    """Return the ways that go on from where ``way`` ends."""
-    name, place = way.target
-    for edge in graph.out_of(name):
-        target, delay = edge.target, way.delay + int(edge.delay)
-        if target not in reach:
-            yield Way((target, place), way.weight, delay, way.last or target)
-            continue
-        for s in reach[target][place]:
-            weight = way.weight * s.weight * _share(graph, target)
-            next_way = Way((target, s.target), weight, delay + s.delay, target)
-            yield from _onward(graph, reach, next_way)
-
-
-def _share(graph: Graph, name: str) -> float:
-    """Return what the weights of a connection are multiplied by."""
-    node = graph.nodes[name]
-    return 1 / math.prod(node.kernel) if isinstance(node, AvgPool2d) else 1.0
-
-
-def _bias(graph: Graph, name: str) -> np.ndarray:
-    """Return what a connection puts out, or a population gets, every tick without a spike."""
-    node = graph.nodes[name]
-    total = np.array(biases(node, graph.size(name)))
-    for edge in graph.into(name):
-        if not isinstance(graph.nodes[edge.source], Connection):
-            continue
-        given = _bias(graph, edge.source)
-        if isinstance(node, Connection):
-            for x, row in zip(given, synapses(graph, name), strict=True):
-                for s in row:
-                    total[s.target] += x * s.weight * _share(graph, name)
-        else:
-            total += given
-    return total
-
-
 class _Sample:
     """One sample: its neurons, the heap, and what has happened."""
 
@@ -160,7 +97,7 @@ class _Sample:
     def _numbers(self, name: str) -> list[tuple[int, dict[str, Any], Any]]:
         """Return (place, dynamics, bias) of the neurons of a population."""
         d = self.graph.nodes[name].dynamics(self.graph.dt)._asdict()  # type: ignore[union-attr]
-        shape, bias = self.graph.shapes[name], _bias(self.graph, name)
+        shape, bias = self.graph.shapes[name], bias_of(self.graph, name)
         whole = {k: np.broadcast_to(p, shape).ravel() for k, p in d.items() if p is not None}
         return [
             (j, {k: self.number(float(p[j])) for k, p in whole.items()}, self.number(bias[j]))
@@ -231,16 +168,21 @@ class _Sample:
         if cell.alarm <= self.stop:
             heapq.heappush(self.heap, Entry(cell.alarm, next(self.entries), place))
 
-    def instant(self, t: Any) -> None:
-        """Let happen what happens at time t, in each loop in rounds until it is quiet."""
-        due, moved = [], set[Place]()
+    def due(self, t: Any) -> list[Entry]:
+        """Take what happens at time t off the heap; wake the cells whose alarm it is."""
+        due = []
         while self.heap and self.heap[0].time == t:
             entry = heapq.heappop(self.heap)
-            if entry.way is not None or self.cells[entry.place].alarm == t:  # none out of date
+            if entry.way is not None:
                 due.append(entry)
-        for entry in due:
-            if entry.way is None:
+            elif self.cells[entry.place].alarm == t:  # else it is out of date
                 self.wake(self.cells[entry.place], t)
+                due.append(entry)
+        return due
+
+    def instant(self, t: Any) -> None:
+        """Let happen what happens at time t, in each loop in rounds until it is quiet."""
+        due, moved = self.due(t), set[Place]()
         for group in self.graph.components:
             while any(entry.place[0] in group for entry in due):
                 for name in group:
@@ -248,12 +190,15 @@ class _Sample:
                     due = [entry for entry in due if entry.place[0] != name]
                     moved |= self.arrive(t, mine)
                     for place in sorted({e.place for e in mine if e.place in self.cells}):
-                        for entry in self.test(place, t):
-                            due.append(entry) if entry.time == t else heapq.heappush(
-                                self.heap, entry
-                            )
+                        due += [e for e in self.test(place, t) if self.now_or_later(e, t)]
         for place in sorted(moved):
             self.look_ahead(place)
+
+    def now_or_later(self, entry: Entry, t: Any) -> bool:
+        """Say whether an arrival is due now; else put it on the heap."""
+        if entry.time != t:
+            heapq.heappush(self.heap, entry)
+        return bool(entry.time == t)
 
     def wake(self, cell: Cell, t: Any) -> None:
         """Move a cell to its alarm; where that is a crossing, it stands there at its bar."""
