@@ -17,7 +17,7 @@ from neuro.graph import (
 from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.neurons import ALIF, IF, LI, LIF
 from neuro.record import Counts, Record
-from neuro.spikes import Events, to_events, to_raster
+from neuro.spikes import Events, Times, to_events, to_raster, to_ticks, to_times
 from neuro.units import Joules, Seconds, Ticks
 
 __all__ = [
@@ -47,7 +47,10 @@ __all__ = [
     "Spiking",
     "Stack",
     "Ticks",
+    "Times",
     "Upsample",
     "to_events",
     "to_raster",
+    "to_ticks",
+    "to_times",
 ]

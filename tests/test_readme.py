@@ -12,13 +12,18 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def test_the_python_of_the_readme_runs_and_says_what_is_true() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     got: dict[str, Any] = {}
-    exec(code, got)
+    for code in blocks:
+        exec(code, got)
     clock, events = got["clock"].spikes["hidden"], got["events"].spikes["hidden"]
     assert len(clock.tick) > 100
     assert all(np.array_equal(a, b) for a, b in zip(clock, events, strict=True))
     assert 0 < got["joules"].low <= got["joules"].nominal <= got["joules"].high
+    assert got["exact"].times["hidden"].time.size == len(events.tick)
+    assert got["more"].ticks == got["counts"].ticks == 8
+    assert set(got["counts"].spikes) == {"hidden"}
+    assert np.array_equal(got["both"].spikes["hidden"].tick, events.tick)
     answer = got["integers"].values["out"].mean(0).argmax(1)
     assert (answer == got["labels"][:20].numpy()).mean() >= 0.9
 

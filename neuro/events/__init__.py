@@ -3,6 +3,7 @@
 from neuro.events.checks import Runaway
 from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.engine import simulate
+from neuro.events.exact.state import ExactState, exactly_at_rest
 from neuro.events.oracle import simulate_slowly
 from neuro.events.recording import Recording
 from neuro.events.state import EngineState
@@ -11,9 +12,11 @@ __all__ = [
     "Clock",
     "EngineState",
     "Exact",
+    "ExactState",
     "Grid",
     "Recording",
     "Runaway",
+    "exactly_at_rest",
     "simulate",
     "simulate_slowly",
 ]

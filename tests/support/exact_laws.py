@@ -1,4 +1,4 @@
-"""Small recurrent networks of every kind in continuous time, and how their runs are compared."""
+"""Small recurrent networks of every kind in continuous time, and how runs are compared."""
 
 import math
 from dataclasses import replace
@@ -25,7 +25,7 @@ def model(kind: str, rng: np.random.Generator, size: int, **common: object) -> L
     if kind.startswith("adaptive"):
         rho = float(rng.choice([0.0, 0.5, 0.97, 1.0]))
         leak = float(rng.choice([0.02, 0.3]))
-        return ALIF(leak=leak, threshold=0.125 * leak * 8, beta=0.25 * leak, rho=rho, **common)
+        return ALIF(leak=leak, threshold=leak, beta=0.25 * leak, rho=rho, **common)
     tau = rng.choice([0.003, 0.02], size) if kind == "per neuron" else 0.01
     tau = math.inf if kind == "no leak" else tau
     ratio = {"one current": 0.4, "equal currents": 1.0, "per neuron": 0.5}.get(kind)
@@ -56,8 +56,10 @@ def network(
     common = {"reset": reset, "refractory": Seconds(refractory)}
     cells, late = model(kind, rng, 5, **common), model(kind, rng, 4, **common)
 
+    mild = {"one current": 0.4, "equal currents": 0.25, "per neuron": 0.4}.get(kind, 1.0)
+
     def weight(*shape: int, scale: float = 0.5) -> np.ndarray:
-        return np.round(rng.normal(0.3, 1.0, shape) * scale * 256) / 256
+        return np.round(rng.normal(0.3, 1.0, shape) * scale * mild * 256) / 256
 
     def listed(out: int, given: int, number: int, bias: bool = False) -> Sparse:
         source, target = rng.integers(0, given, number), rng.integers(0, out, number)

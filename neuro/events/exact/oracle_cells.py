@@ -185,19 +185,21 @@ def zeros(m: Arithmetic, terms: Terms, end: Number) -> list[Number]:
 
     found = []
     for low, high in pairwise(cuts):
-        rises = value(high) > 0
-        if rises != (value(low) > 0):
-            found.append(bisect(lambda t, up=rises: value(t) if up else -value(t), low, high))
+        rises = value(high) >= 0
+        if rises != (value(low) >= 0):
+            found.append(bisect(value, low, high, rises=rises))
     return found
 
 
-def bisect(f: Callable[[Number], Number], low: Number, high: Number) -> Number:
-    """Return the least number between low and high, to the last digit, where f is >= 0."""
+def bisect(
+    f: Callable[[Number], Number], low: Number, high: Number, *, rises: bool = True
+) -> Number:
+    """Return to the last digit where between low and high f rises to >= 0, or falls below."""
     while True:
         middle = (low + high) / 2
         if not low < middle < high:
             return high
-        if f(middle) >= 0:
+        if (f(middle) >= 0) == rises:
             high = middle
         else:
             low = middle
