@@ -2,6 +2,7 @@
 
 from neuro.graph import (
     AvgPool2d,
+    Concat,
     Conv1d,
     Conv2d,
     ConvTranspose2d,
@@ -26,6 +27,7 @@ __all__ = [
     "LI",
     "LIF",
     "AvgPool2d",
+    "Concat",
     "Conv1d",
     "Conv2d",
     "ConvTranspose2d",

@@ -5,6 +5,7 @@ Axes: C channels, H height, W width; images are ``C H W``. L length of a
 sequence, E synapses.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -173,5 +174,29 @@ class Flatten:
     """C order: (C, H, W) to (C H W,)."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Concat:
+    """What its edges bring, one after the other along the first axis, in their order.
+
+    The other axes must be equal. One source may come several times, with different delays.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """The place of one edge in a Concat. It is no node: :meth:`neuro.graph.Graph.along`.
+
+    shape: of the Concat. first: where the edge begins along the first axis.
+    """
+
+    shape: tuple[int, ...]
+    first: int
+
+    @property
+    def offset(self) -> int:
+        """Where it begins among the values of the Concat in C order."""
+        return self.first * math.prod(self.shape[1:])
+
+
 Weighted = Dense | Sparse | Conv1d | Conv2d | ConvTranspose2d
-Connection = Weighted | AvgPool2d | Upsample | Flatten
+Connection = Weighted | AvgPool2d | Upsample | Flatten | Concat

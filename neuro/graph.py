@@ -13,12 +13,14 @@ import numpy as np
 
 from neuro.connections import (
     AvgPool2d,
+    Concat,
     Connection,
     Conv1d,
     Conv2d,
     ConvTranspose2d,
     Dense,
     Flatten,
+    Slot,
     Sparse,
     Upsample,
     Weighted,
@@ -31,6 +33,7 @@ from neuro.units import Seconds, Ticks
 
 __all__ = [
     "AvgPool2d",
+    "Concat",
     "Connection",
     "Conv1d",
     "Conv2d",
@@ -43,6 +46,7 @@ __all__ = [
     "Input",
     "Node",
     "Population",
+    "Slot",
     "Sparse",
     "Upsample",
     "Weighted",
@@ -113,6 +117,21 @@ class Graph:
     def into(self, name: str) -> tuple[Edge, ...]:
         """Return the edges that end at ``name``, in their order."""
         return tuple(e for e in self.edges if e.target == name)
+
+    def along(self, edge: Edge) -> Node | Slot:
+        """Return what takes in the values of an edge: its target, or its slot in a Concat."""
+        node = self.nodes[edge.target]
+        if not isinstance(node, Concat):
+            return node
+        into = self.into(edge.target)
+        before = into[: into.index(edge)]
+        first = sum(self.shapes[e.source][0] for e in before)
+        return Slot(shape=self.shapes[edge.target], first=first)
+
+    def offset(self, edge: Edge) -> int:
+        """Return where the values of an edge begin among those of its target, in C order."""
+        slot = self.along(edge)
+        return slot.offset if isinstance(slot, Slot) else 0
 
     def out_of(self, name: str) -> tuple[Edge, ...]:
         """Return the edges that start at ``name``, in their order."""

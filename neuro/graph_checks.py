@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neuro.connections import Sparse
+from neuro.connections import Concat, Sparse
 from neuro.graph_order import least_delay
 from neuro.neurons import ALIF, LI, LIF
 from neuro.neurons.base import as_array
@@ -58,9 +58,11 @@ def _edges_that_lead_nowhere(graph: Graph) -> list[str]:
     ]
     for e in graph.edges:
         if graph.edges.count(e) > 1:
+            joins = isinstance(graph.nodes.get(e.target), Concat)
+            cure = "add up the weights behind it" if joins else "multiply the weights"
             found.append(
                 f"edge {e.source} -> {e.target} of delay {e.delay} is there "
-                f"{graph.edges.count(e)} times; keep one and multiply the weights"
+                f"{graph.edges.count(e)} times; keep one and {cure}"
             )
         for name in (e.source, e.target):
             if name not in graph.nodes:

@@ -13,18 +13,20 @@ from torch import Tensor
 
 from neuro.connections import (
     AvgPool2d,
+    Concat,
     Connection,
     Conv1d,
     Conv2d,
     ConvTranspose2d,
     Dense,
+    Slot,
     Sparse,
     Upsample,
 )
 
 
 def through(
-    node: Connection,
+    node: Connection | Slot,
     x: Float[Tensor, "K ..."],
     weight: Any = None,
     bias: Tensor | None = None,
@@ -32,7 +34,8 @@ def through(
     """Return the output of a node for K cases (K, *shape).
 
     weight, bias: tensors in the place of the node's own and in the dtype of ``x``; weight is
-        None for a node that has none. Delays of synapses are left out.
+        None for a node that has none. Delays of synapses are left out. A Concat returns ``x``:
+        its edges are joined by who knows them, or each goes through its Slot.
     """
     match node:
         case Dense():
@@ -52,12 +55,17 @@ def through(
         case Upsample():
             high, wide = node.scale
             y = x.repeat_interleave(high, -2).repeat_interleave(wide, -1)
+        case Concat():
+            y = x
+        case Slot():
+            y = x.new_zeros((len(x), *node.shape))
+            y[:, node.first : node.first + x.shape[1]] = x
         case _:
             y = x.flatten(1)
     return y
 
 
-def weight_of(node: Connection, dtype: torch.dtype) -> Tensor | None:
+def weight_of(node: Connection | Slot, dtype: torch.dtype) -> Tensor | None:
     """Return the weight of a node as a tensor, None if it has none."""
     weight = getattr(node, "weight", None)
     return None if weight is None else torch.tensor(weight, dtype=dtype)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neuro.graph import Connection, Edge, Graph, GraphError, Input, Sparse, Weighted
+from neuro.graph import Concat, Connection, Edge, Graph, GraphError, Input, Sparse, Weighted
 from neuro.graph_checks import require_clocked
 from neuro.layers import Spiking
 from neuro.linear import through
@@ -150,12 +150,18 @@ class _Run:
         if name in self.out:
             return
         arriving = [self._delayed(e) for e in self.graph.into(name)]
-        x = arriving[0] if len(arriving) == 1 else torch.stack(arriving).sum(0)
+        x = self._together(name, arriving)
         part = self.net.parts[_key(name)]
         if isinstance(part, Spiking):
             self.out[name], self.populations[name] = part(x, self.populations.get(name))
         else:
             self.out[name] = part(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+    def _together(self, name: str, arriving: list[Tensor]) -> Tensor:
+        """Return what the edges into a node bring, each ``... B *N``, as one value."""
+        if isinstance(self.graph.nodes[name], Concat):
+            return torch.cat(arriving, -len(self.graph.shapes[name]))
+        return arriving[0] if len(arriving) == 1 else torch.stack(arriving).sum(0)
 
     def _delayed(self, e: Edge) -> Tensor:
         if e.delay == 0:
@@ -164,16 +170,16 @@ class _Run:
 
     def loop(self, group: tuple[str, ...], inner: list[Edge]) -> None:
         """Run the nodes of a loop tick by tick."""
-        outside = {
-            n: [self._delayed(e) for e in self.graph.into(n) if e not in inner] for n in group
+        into = {n: self.graph.into(n) for n in group}
+        heard: dict[Edge, Any] = {
+            e: list(self.past(e)) if e in inner else self._delayed(e)
+            for edges in into.values()
+            for e in edges
         }
-        heard = {e: list(self.past(e)) for e in inner}
         made: dict[str, list[Tensor]] = {n: [] for n in group}
         for t in range(self.ticks):
             for name in group:
-                arriving = [x[t] for x in outside[name]]
-                arriving += [heard[e][t] for e in inner if e.target == name]
-                x = arriving[0] if len(arriving) == 1 else torch.stack(arriving).sum(0)
+                x = self._together(name, [heard[e][t] for e in into[name]])
                 y = self._tick(name, x)
                 made[name].append(y)
                 for e in inner:

@@ -6,6 +6,7 @@ Axes: K cases, C channels, H height, W width.
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import dropwhile
 from typing import Literal
@@ -25,6 +26,7 @@ from neuro.graph import (
     Flatten,
     Graph,
     Population,
+    Slot,
     Sparse,
 )
 from neuro.linear import bias_of, through, weight_of
@@ -126,7 +128,11 @@ def silent(graph: Graph, name: str) -> dict[int, Tensor]:
         return {}
     parts: dict[int, Tensor] = {}
     for edge in graph.into(name):
-        _add(parts, silent(graph, edge.source), edge.delay)
+        own = graph.along(edge)
+        given = silent(graph, edge.source)
+        if isinstance(own, Slot):
+            given = {delay: push(own, b[None])[0] for delay, b in given.items()}
+        _add(parts, given, edge.delay)
     out = {delay: push(node, b[None])[0] for delay, b in parts.items()}
     b = bias_of(node, torch.float64)
     if b is not None:
@@ -135,7 +141,7 @@ def silent(graph: Graph, name: str) -> dict[int, Tensor]:
     return out
 
 
-def push(node: Connection, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
+def push(node: Connection | Slot, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
     """Return what a linear node makes of float64 cases (K, *shape), its bias left out."""
     return through(node, x, weight_of(node, torch.float64))
 
@@ -144,6 +150,12 @@ def _add(parts: dict[int, Tensor], more: dict[int, Tensor], delay: int) -> None:
     for since, b in more.items():
         known = parts.get(since + delay)
         parts[since + delay] = b if known is None else known + b
+
+
+def links(graph: Graph, way: Iterable[Edge]) -> list[Connection | Slot]:
+    """Return the linear nodes that the values of a way pass; for a Concat, their slot."""
+    acting = (graph.along(e) for e in way)
+    return [node for node in acting if isinstance(node, Connection | Slot)]
 
 
 def _ways(graph: Graph, source: str) -> list[list[Edge]]:
@@ -163,7 +175,7 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
     """Return the chain as one map, or what is wrong with it."""
     source, target = way[0].source, way[-1].target
     via = tuple(e.target for e in way[:-1])
-    chain = [node for n in via if isinstance(node := graph.nodes[n], Connection)]
+    chain = links(graph, way)
     linear = [node for node in chain if not isinstance(node, Flatten)]
     factor = gain(graph, target)
 
@@ -206,10 +218,11 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
     return route("dense", factor[:, None] * _matrix(chain, graph.shapes[source]))
 
 
-def _matrix(chain: list[Connection], shape: tuple[int, ...]) -> np.ndarray:
+def _matrix(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> np.ndarray:
     """Return the chain as a matrix (out, in), found by pushing unit impulses through it."""
     head, *tail = dropwhile(lambda node: isinstance(node, Flatten), chain)
     rows, n = [], math.prod(shape)
+    shape = (n,) if isinstance(chain[0], Flatten) else shape
     for first in range(0, n, 256):
         cases = range(first, min(first + 256, n))
         x = _answers(head, shape, cases)
@@ -219,7 +232,7 @@ def _matrix(chain: list[Connection], shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(np.concatenate(rows).T)
 
 
-def _answers(node: Connection, shape: tuple[int, ...], cases: range) -> Tensor:
+def _answers(node: Connection | Slot, shape: tuple[int, ...], cases: range) -> Tensor:
     """Return what a linear node makes of unit impulses at the positions ``cases``."""
     if isinstance(node, Dense):  # impulses of a wide layer would cost its size squared
         return torch.as_tensor(np.array(node.weight[:, cases].T, np.float64))
@@ -228,13 +241,16 @@ def _answers(node: Connection, shape: tuple[int, ...], cases: range) -> Tensor:
     return push(node, x.reshape(-1, *shape))
 
 
-def _one_kernel(chain: list[Connection], shape: tuple[int, ...]) -> _Kernel | None:
+def _one_kernel(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> _Kernel | None:
     """Return the chain as one convolution of images (C, H, W), or None if it is not one."""
     whole: _Kernel | None = None
     for node in chain:
         if isinstance(node, Flatten):
             continue
-        if not isinstance(node, Conv2d | AvgPool2d):
+        if not (
+            isinstance(node, Conv2d | AvgPool2d)
+            or (isinstance(node, Slot) and len(node.shape) == 3)
+        ):
             return None
         this = _kernel(node, shape[0] if whole is None else whole.weight.shape[0])
         if whole is not None and not _edges_agree(whole, this, shape[1:]):
@@ -243,12 +259,17 @@ def _one_kernel(chain: list[Connection], shape: tuple[int, ...]) -> _Kernel | No
     return whole
 
 
-def _kernel(node: Conv2d | AvgPool2d, channels: int) -> _Kernel:
+def _kernel(node: Conv2d | AvgPool2d | Slot, channels: int) -> _Kernel:
     if isinstance(node, Conv2d):
         weight = torch.as_tensor(np.array(node.weight, np.float64))
         return _Kernel(weight=weight, stride=node.stride, padding=node.padding)
+    one = torch.eye(channels, dtype=torch.float64)
+    if isinstance(node, Slot):
+        weight = F.pad(one, (0, 0, node.first, node.shape[0] - node.first - channels))
+        weight = weight[:, :, None, None]
+        return _Kernel(weight=weight, stride=(1, 1), padding=(0, 0))
     mean = torch.full(node.kernel, 1 / math.prod(node.kernel), dtype=torch.float64)
-    weight = torch.eye(channels, dtype=torch.float64)[:, :, None, None] * mean
+    weight = one[:, :, None, None] * mean
     return _Kernel(weight=weight, stride=node.stride, padding=(0, 0))
 
 

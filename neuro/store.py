@@ -18,6 +18,7 @@ from torch import Tensor
 
 from neuro.graph import (
     AvgPool2d,
+    Concat,
     Conv1d,
     Conv2d,
     ConvTranspose2d,
@@ -37,7 +38,8 @@ from neuro.surrogate import arctan, triangle
 from neuro.units import Seconds
 
 VERSION = 1
-_LINEAR = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d, AvgPool2d, Upsample, Flatten)
+_WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
+_LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Concat)
 _NODES = {c.__name__: c for c in (Input, *_LINEAR, LIF, ALIF, LI)}
 _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
 

@@ -5,13 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from graphs import random_graph, stimulus
+from graphs import joined_graph, random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 
 from lava_export import lower, reference
 from lava_export.run import available, run
 from neuro.energy import count
-from neuro.events import Grid, simulate
+from neuro.events import Exact, Grid, simulate
+from neuro.events.exact.oracle import simulate_exactly_slowly
+from neuro.events.oracle import simulate_slowly
 from neuro.graph import Weighted
 from neuro.neurons import LIF
 from neuro.nn import replay
@@ -79,6 +81,51 @@ def test_what_the_engine_counts_is_what_the_spikes_imply(seed: int) -> None:
         assert counts.synaptic_events == implied[name].synaptic_events
         assert counts.synaptic_events_all == implied[name].synaptic_events_all
         assert counts.updates <= implied[name].updates
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=SEEDS)
+def test_what_is_joined_agrees_on_the_clock_the_queue_and_the_oracle(seed: int) -> None:
+    graph = joined_graph(seed)
+    x = stimulus(graph, seed, ticks=10)
+    same(replay(graph, x, torch.float32), simulate(graph, x, Grid(dtype=np.float32))[0])
+    record, _ = simulate(graph, x)
+    slow = simulate_slowly(graph, x)
+    same(slow, record)
+    implied = count(graph, record)
+    for name, counts in record.counts.items():
+        for each in (slow.counts[name], implied[name]):
+            assert each.synaptic_events == counts.synaptic_events, name
+            assert each.synaptic_events_all == counts.synaptic_events_all, name
+
+
+@pytest.mark.parametrize("driver", ["auto", "heap"])
+@settings(deadline=None, max_examples=8)
+@given(seed=SEEDS)
+def test_what_is_joined_agrees_in_continuous_time(driver: str, seed: int) -> None:
+    graph = joined_graph(seed, steady=False)
+    x = stimulus(graph, seed, ticks=10)
+    exact, _ = simulate(graph, x, Exact(driver=driver))
+    grid, _ = simulate(graph, x)
+    slow, _ = simulate_exactly_slowly(graph, x)
+    for name in ("first", "second", "third", "last"):
+        for record in (grid, slow):
+            for a, b in zip(exact.spikes[name], record.spikes[name], strict=True):
+                np.testing.assert_array_equal(a, b, name)
+    np.testing.assert_allclose(exact.values["readout"], grid.values["readout"], atol=1e-12)
+    for name, counts in exact.counts.items():
+        assert counts.synaptic_events == slow.counts[name].synaptic_events, name
+
+
+@settings(deadline=None, max_examples=8)
+@given(seed=SEEDS)
+def test_a_joined_bias_reaches_its_place_in_continuous_time(seed: int) -> None:
+    graph = joined_graph(seed)
+    x = stimulus(graph, seed, ticks=10)
+    exact, slow = simulate(graph, x, Exact())[0], simulate_exactly_slowly(graph, x)[0]
+    for name, times in exact.times.items():
+        assert np.array_equal(times.neuron, slow.times[name].neuron)
+        np.testing.assert_allclose(times.time, slow.times[name].time, rtol=0, atol=1e-12)
 
 
 @pytest.mark.lava

@@ -11,7 +11,7 @@ import numpy as np
 
 from neuro.energy.constants import Constant, Origin
 from neuro.energy.count import Arrivals, macs
-from neuro.graph import AvgPool2d, Connection, Flatten, Graph, Upsample, Weighted
+from neuro.graph import AvgPool2d, Concat, Connection, Flatten, Graph, Upsample, Weighted
 from neuro.record import Record
 from neuro.units import Joules
 
@@ -120,7 +120,7 @@ def _emits_real_values(graph: Graph, record: Record, name: str) -> bool:
     node = graph.nodes[name]
     if name in record.spikes:
         return bool((~np.isin(record.spikes[name].value, (-1, 0, 1))).any())
-    if isinstance(node, Flatten):
+    if isinstance(node, Flatten | Concat):
         return any(_emits_real_values(graph, record, e.source) for e in graph.into(name))
     return isinstance(node, Connection)
 

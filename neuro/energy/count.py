@@ -7,7 +7,7 @@ tick t over an edge of delay d arrives at t + d, and counts if t + d < T.
   with the padding are none); ``synaptic_events`` leaves out those through a weight of zero.
 - Sparse: one event for every synapse of the arriving value's row, once its delay is over.
 - AvgPool2d: one event for every window that contains the value. Upsample: one for every value
-  of its block. Flatten: none.
+  of its block. Flatten, Concat: none.
 - A direct edge from spikes into a population: one event a spike, counted on the population.
 - A current (LI) into its population: none; it is part of the neuron.
 
@@ -26,6 +26,7 @@ from jaxtyping import Float, Int
 from neuro.energy.push import delayed, outputs, support
 from neuro.graph import (
     AvgPool2d,
+    Concat,
     Connection,
     Conv1d,
     Conv2d,
@@ -148,7 +149,7 @@ def fan_out(graph: Graph, edge: Edge) -> tuple[Int[np.ndarray, " N"], Int[np.nda
     if isinstance(node, Upsample):
         fan = np.full(graph.size(edge.source), node.scale[0] * node.scale[1])
         return fan, fan
-    passes_on = isinstance(node, Flatten) or isinstance(
+    passes_on = isinstance(node, Flatten | Concat) or isinstance(
         graph.nodes[edge.source], Connection | LI
     )
     fan = np.full(graph.size(edge.source), 0 if passes_on else 1)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from neuro.graph import Connection, Graph, Node, Weighted
+from neuro.graph import Concat, Connection, Graph, Node, Weighted
 from neuro.linear import bias_of, through, weight_of
 
 
@@ -27,9 +27,13 @@ def outputs(
     def emit(name: str) -> np.ndarray:
         if name not in known:
             into = graph.into(name)
-            x = sum(delayed(emit(e.source), e.delay) for e in into)
-            y = _apply(graph.nodes[name], np.reshape(x, (-1, *graph.shapes[into[0].source])))
-            known[name] = y.reshape(len(y), -1)
+            arrived = [delayed(emit(e.source), e.delay) for e in into]
+            if isinstance(graph.nodes[name], Concat):
+                known[name] = np.concatenate(arrived, 1)
+            else:
+                shape = graph.shapes[into[0].source]
+                y = _apply(graph.nodes[name], np.reshape(sum(arrived), (-1, *shape)))
+                known[name] = y.reshape(len(y), -1)
         return known[name]
 
     return {n: emit(n) for n in names}

@@ -72,10 +72,9 @@ def served(graph: Graph, record: Record, composed: Sequence[Route]) -> tuple[Ser
     found = []
     for group in layers.values():
         r = group[0]
-        events, events_all = (
-            np.sum([by_tick(record.spikes[r.source], fan, x.delay) for x in group], 0)
-            for fan in fan_out(r)
-        )
+        spikes = record.spikes[r.source]
+        each = [[by_tick(spikes, fan, x.delay) for fan in fan_out(x)] for x in group]
+        events, events_all = np.sum(each, 0)
         name = r.name if taken[r.name] == 1 else f"{r.source}->{r.name}->{r.target}"
         found.append(Served(name, r.source, r.target, r.kind == "conv", events, events_all))
     return tuple(found)

@@ -20,31 +20,28 @@ class Batch(NamedTuple):
 
 
 @kernel
-def tidy(events: Events) -> bool:
-    """Say whether events are inside their shape, finite, not zero, and in rising order."""
+def row_starts(events: Events) -> tuple[np.ndarray, bool]:
+    """Return where each tick of each sample starts among events (S L+1), and if they are sound.
+
+    That is, inside their shape, finite, not zero, and in rising order.
+    """
     sample, tick, neuron, value, (ticks, samples, size) = events
-    last = -1
+    at = np.empty((samples, ticks + 1), np.int64)
+    starts = at.reshape(-1)
+    last, row, sound = -1, 0, True
     for e in range(tick.size):
-        inside = 0 <= sample[e] < samples and 0 <= tick[e] < ticks and 0 <= neuron[e] < size
-        key = (np.int64(sample[e]) * ticks + tick[e]) * size + neuron[e]
-        if not inside or not np.isfinite(value[e]) or value[e] == 0 or key <= last:
-            return False
+        if not (0 <= sample[e] < samples and 0 <= tick[e] < ticks and 0 <= neuron[e] < size):
+            sound = False
+            break
+        here = np.int64(sample[e]) * (ticks + 1) + tick[e]
+        key = here * size + neuron[e]
+        sound = sound and key > last and np.isfinite(value[e]) and value[e] != 0
         last = key
-    return True
-
-
-@kernel
-def row_starts(sample: np.ndarray, tick: np.ndarray, samples: int, ticks: int) -> np.ndarray:
-    """Return where each tick of each sample starts among sorted events (S L+1)."""
-    at = np.zeros((samples, ticks + 1), np.int64)
-    for e in range(tick.size):
-        at[sample[e], tick[e] + 1] += 1
-    total = 0
-    for s in range(samples):
-        for t in range(ticks + 1):
-            total += at[s, t]
-            at[s, t] = total
-    return at
+        while row <= here:
+            starts[row] = e
+            row += 1
+    starts[row:] = tick.size
+    return at, sound
 
 
 @kernel
@@ -80,12 +77,15 @@ def order(key: np.ndarray, keys: int) -> np.ndarray:
     return sort
 
 
-def to_batch(events: Events, first: int, dtype: np.dtype) -> Batch:
-    """Return events, whose tick 0 becomes tick ``first``; they are not copied if they fit."""
-    ticks, samples, _ = events.shape
-    at = row_starts(events.sample, events.tick, samples, ticks)
+def to_batch(events: Events, first: int, dtype: np.dtype) -> tuple[Batch, bool]:
+    """Return events, whose tick 0 becomes tick ``first``, and whether they are sound.
+
+    Columns are not copied if they fit. Sound are those that :func:`row_starts` calls so.
+    """
+    at, sound = row_starts(events)
     neuron = np.ascontiguousarray(events.neuron, np.int32)
-    return Batch(first, ticks, Train(at, neuron, np.ascontiguousarray(events.value, dtype)))
+    value = np.ascontiguousarray(events.value, dtype)
+    return Batch(first, events.shape[0], Train(at, neuron, value)), sound
 
 
 def of_samples(batch: Batch, start: int, stop: int) -> Batch:
@@ -97,15 +97,16 @@ def to_events(
     batches: list[Batch], first: int, shape: tuple[int, int, int], dtype: np.dtype
 ) -> Events:
     """Return the spikes from tick ``first`` on, which becomes tick 0; the way back."""
-    index = np.zeros(0, np.int32)
-    parts = [(index, index, index, np.zeros(0, dtype))]
+    parts = []
     for b in batches:
         if b.first + b.ticks > first:
             sample, row, neuron, value = listed(b.train, max(0, first - b.first))
-            parts.append((sample, row + np.int32(b.first - first), neuron, value))
-    if len(parts) == 2:  # in order already
-        sample, tick, neuron, value = parts[1]
-        return Events(sample, tick, neuron, value, shape)
+            row += np.int32(b.first - first)
+            parts.append((sample, row, neuron, value))
+    if len(parts) == 1:  # in order already
+        return Events(*parts[0], shape)
+    index = np.zeros(0, np.int32)
+    parts.append((index, index, index, np.zeros(0, dtype)))
     sample, tick, neuron, value = (np.concatenate(c) for c in zip(*parts, strict=True))
     sort = order(sample, shape[1])
     return Events(sample[sort], tick[sort], neuron[sort], value[sort], shape)

@@ -7,18 +7,17 @@ Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 
-from neuro.events.batches import of_samples, tidy, to_batch
+from neuro.events.batches import Batch, of_samples, to_batch
 from neuro.events.checks import require_state, runaway
 from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.exact.state import ExactState
 from neuro.events.program import compile_graph
 from neuro.events.recording import Recording, require_recording
 from neuro.events.run import Run
-from neuro.events.state import EngineState, join_states, samples_of_state, some_samples
+from neuro.events.state import EngineState, join_states, samples_of_state
 from neuro.events.workers import over_samples
 from neuro.graph import Graph
 from neuro.record import Record, concatenate
@@ -64,14 +63,13 @@ def simulate(
     if isinstance(clock, Exact):
         from neuro.events.exact.run import Job, simulate_exact  # only where it is asked for
 
-        before = cast(ExactState | None, state)  # which it checks
-        return simulate_exact(Job(graph, clock, record), inputs, before, workers)
+        return simulate_exact(Job(graph, clock, record), inputs, state, workers)
     program = compile_graph(graph, np.dtype(clock.dtype))
-    trains = _on_the_grid(graph, inputs)
+    trains, batches = _on_the_grid(graph, inputs, program.dtype)
     ticks, samples, _ = next(iter(trains.values())).shape
     require_recording(record, graph, ticks)
     start = None if state is None else require_state(program, samples, state)
-    job = _Job(graph, trains, clock, start, record)
+    job = _Job(graph, batches, clock, start, record)
     parts = over_samples(job.run, samples, workers)
     records, states = zip(*(pair for pairs in parts for pair in pairs), strict=True)
     whole = records[0] if len(records) == 1 else concatenate(list(records))
@@ -82,33 +80,36 @@ def simulate(
     return whole, join_states(list(states))
 
 
-def _on_the_grid(graph: Graph, inputs: Mapping[str, Events | Times]) -> dict[str, Events]:
-    """Return inputs as sound events, without values of zero, which are no spikes."""
+def _on_the_grid(
+    graph: Graph, inputs: Mapping[str, Events | Times], dtype: np.dtype
+) -> tuple[dict[str, Events], dict[str, Batch]]:
+    """Return inputs as events, without values of zero, which are no spikes, and as batches."""
     trains = {
         name: to_ticks(train, graph.dt) if isinstance(train, Times) else train
         for name, train in inputs.items()
     }
     alike = len({train.shape[:2] for train in trains.values()}) == 1
     known = trains.keys() == set(graph.inputs)
-    if alike and known and all(_sound(graph, name, train) for name, train in trains.items()):
-        return trains
+    if alike and known and all(_fits(graph, name, train) for name, train in trains.items()):
+        pairs = {name: to_batch(train, 0, dtype) for name, train in trains.items()}
+        if all(sound for _, sound in pairs.values()):
+            return trains, {name: batch for name, (batch, _) in pairs.items()}
     require_inputs(graph, trains)  # slower: it finds all that is wrong, and says so
     for name, train in trains.items():
         keep = np.flatnonzero(train.value)
         sample, tick, neuron, value = (column[keep] for column in train[:4])
         trains[name] = Events(sample, tick, neuron, value, train.shape)
-    return trains
+    return trains, {name: to_batch(train, 0, dtype)[0] for name, train in trains.items()}
 
 
-def _sound(graph: Graph, name: str, train: Events) -> bool:
-    """Say whether events are certainly fit for an Input."""
+def _fits(graph: Graph, name: str, train: Events) -> bool:
+    """Say whether events can be read as those of an Input."""
     columns = train[:4]
     return (
         train.shape[2] == math.prod(graph.shapes[name])
         and min(train.shape) > 0
         and len({column.shape for column in columns}) == 1
         and all(column.dtype.kind in "iu" for column in columns[:3])
-        and tidy(train)
     )
 
 
@@ -117,7 +118,7 @@ class _Job:
     """A run on the grid, of which some samples can be run by themselves."""
 
     graph: Graph
-    inputs: Mapping[str, Events]
+    inputs: Mapping[str, Batch]
     clock: Grid
     state: EngineState | None
     recording: Recording
@@ -126,18 +127,14 @@ class _Job:
         """Run the samples ``start`` to ``stop``, as many together as fit."""
         inputs, state, clock = self.inputs, self.state, self.clock
         program = compile_graph(self.graph, np.dtype(clock.dtype))
-        ticks, samples, _ = next(iter(inputs.values())).shape
-        if stop - start < samples:
-            inputs = {name: some_samples(train, start, stop) for name, train in inputs.items()}
-            state = None if state is None else samples_of_state(state, start, stop)
-        batches = {name: to_batch(train, 0, program.dtype) for name, train in inputs.items()}
+        ticks = next(iter(inputs.values())).ticks
         fitting = max(1, BUFFER // max(program.sizes[name] for name in program.parts))
         length = min(ticks, clock.stretch, fitting)
         together = max(1, fitting // length)
         done, before = [], 0
-        for first in range(0, stop - start, together):
-            last = min(first + together, stop - start)
-            some = {name: of_samples(batch, first, last) for name, batch in batches.items()}
+        for first in range(start, stop, together):
+            last = min(first + together, stop)
+            some = {name: of_samples(batch, first, last) for name, batch in inputs.items()}
             given = None if state is None else samples_of_state(state, first, last)
             run = Run(program, some, given, self.recording)
             for spikes in run.advance(length):

@@ -16,6 +16,8 @@ from neuro.compiled import bare, inlined, kernel
 
 __all__ = ["bare", "inlined", "kernel"]
 
+WIDTH = 256  # targets in a block of a Dense: those of some thousand sources stay in the cache
+
 
 class Train(NamedTuple):
     """Spikes by (sample, tick, neuron); row r of sample s is ``at[s, r]:at[s, r + 1]``."""
@@ -47,11 +49,19 @@ class Buffer(NamedTuple):
 class Weights(NamedTuple):
     """Weights, the targets of one source side by side, and how many of those are not zero.
 
-    rows: Dense (in, out); Conv2d (C_in, kH, kW, C_out). nonzero: without the last axis.
+    rows: Dense (blocks of targets, in, targets in a block), nonzero (in); Conv2d
+    (C_in, kH, kW, C_out), nonzero (C_in, kH, kW).
     """
 
     rows: np.ndarray
     nonzero: np.ndarray
+
+
+class Block(NamedTuple):
+    """The targets ``own * width`` to ``(own + 1) * width`` of a Dense."""
+
+    own: int
+    width: int
 
 
 class Synapses(NamedTuple):
@@ -61,16 +71,6 @@ class Synapses(NamedTuple):
     stop: np.ndarray
     target: np.ndarray
     weight: np.ndarray
-
-
-class Windows(NamedTuple):
-    """How a kernel slides over a plane: (H, W) of input, output, kernel, stride, padding."""
-
-    given: tuple[int, int]
-    size: tuple[int, int]
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
 
 
 @inlined
@@ -84,50 +84,72 @@ def touch(buffer: Buffer, s: int, t: int, place: int) -> None:
 
 
 @kernel
-def add(buffer: Buffer, span: Span, train: Train) -> tuple[int, int]:
-    """Add each spike to the neuron of the same index; return as :func:`dense`."""
+def add(buffer: Buffer, span: Span, train: Train, first: int = 0) -> tuple[int, int]:
+    """Add each spike to the neuron ``first`` places after its index; as :func:`dense`."""
     places, served = buffer.hit.shape[2], 0
     for s in range(buffer.hit.shape[0]):
         for t in range(span.start, span.stop):
             row = t + span.shift
             for e in range(train.at[s, row], train.at[s, row + 1]):
-                c, place = divmod(train.neuron[e], places)
+                c, place = divmod(train.neuron[e] + first, places)
                 touch(buffer, s, t, place)
                 buffer.values[s, t, place, c] += train.value[e]
                 served += 1
     return served, served
 
 
+@inlined
+def add_block(
+    values: np.ndarray, block: Block, span: Span, train: Train, rows: np.ndarray
+) -> None:
+    """Add the rows of all spikes to a block of targets.
+
+    Four rows in one pass: what is added to then stays longer in registers.
+    """
+    (at, neuron, value), (own, width) = train, block
+    length = values.shape[0] // at.shape[0]
+    for s in range(at.shape[0]):
+        for t in range(span.start, span.stop):
+            row, e, stop = s * length + t, at[s, t + span.shift], at[s, t + span.shift + 1]
+            while e + 4 <= stop:
+                a, b, c, d = neuron[e], neuron[e + 1], neuron[e + 2], neuron[e + 3]
+                p, q, r, u = value[e], value[e + 1], value[e + 2], value[e + 3]
+                for n in range(width):
+                    one = p * rows[own, a, n] + q * rows[own, b, n]
+                    two = r * rows[own, c, n] + u * rows[own, d, n]
+                    values[row, own, n] += one + two
+                e += 4
+            while e < stop:
+                a, p = neuron[e], value[e]
+                for n in range(width):
+                    values[row, own, n] += p * rows[own, a, n]
+                e += 1
+
+
 @kernel
 def dense(buffer: Buffer, span: Span, train: Train, weights: Weights) -> tuple[int, int]:
     """Add a row of weights for each spike; return the synaptic events (non-zero, all).
 
-    Four rows in one pass: what is added to then stays longer in registers.
+    Block by block: all spikes read the weights of one while they are in the cache.
     """
-    rows, neuron, value, values = weights.rows, train.neuron, train.value, buffer.values
-    targets = rows.shape[1]
+    rows, at = weights.rows, train.at
+    blocks, _, width = rows.shape
+    samples, length, _ = buffer.hit.shape
     served, served_all = 0, 0
-    for s in range(buffer.hit.shape[0]):
+    for s in range(samples):
         for t in range(span.start, span.stop):
-            e, stop = train.at[s, t + span.shift], train.at[s, t + span.shift + 1]
-            if e == stop:
-                continue
-            touch(buffer, s, t, 0)
-            served_all += targets * (stop - e)
-            for k in range(e, stop):
-                served += weights.nonzero[neuron[k]]
-            while e + 4 <= stop:
-                a, b, c, d = neuron[e], neuron[e + 1], neuron[e + 2], neuron[e + 3]
-                p, q, r, u = value[e], value[e + 1], value[e + 2], value[e + 3]
-                for n in range(targets):
-                    one, two = p * rows[a, n] + q * rows[b, n], r * rows[c, n] + u * rows[d, n]
-                    values[s, t, 0, n] += one + two
-                e += 4
-            while e < stop:
-                a, p = neuron[e], value[e]
-                for n in range(targets):
-                    values[s, t, 0, n] += p * rows[a, n]
-                e += 1
+            start, stop = at[s, t + span.shift], at[s, t + span.shift + 1]
+            if start < stop:
+                touch(buffer, s, t, 0)
+            served_all += blocks * width * (stop - start)
+            for e in range(start, stop):
+                served += weights.nonzero[train.neuron[e]]
+    values = buffer.values.reshape(samples * length, blocks, width)
+    for own in range(blocks):
+        if width == WIDTH:  # a number that the compiler knows: it unrolls
+            add_block(values, Block(own, WIDTH), span, train, rows)
+        else:
+            add_block(values, Block(own, width), span, train, rows)
     return served, served_all
 
 
@@ -154,66 +176,6 @@ def sparse(buffer: Buffer, span: Span, train: Train, synapses: Synapses) -> tupl
                     else:
                         buffer.values[s, t, 0, target] += value * weight
     return served, served_all
-
-
-@inlined
-def reached(place: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
-    """Return the first and the last window that holds a place of the padded axis."""
-    return max(0, -((kernel - 1 - place) // stride)), min(size - 1, place // stride)
-
-
-@kernel
-def conv(
-    buffer: Buffer, span: Span, train: Train, weights: Weights, windows: Windows
-) -> tuple[int, int]:
-    """Add the kernel of each spike, all channels of a place at a time; return as ``dense``."""
-    (high, wide), (height, width) = windows.given, windows.size
-    (step_y, step_x), (pad_y, pad_x) = windows.stride, windows.padding
-    rows, values = weights.rows, buffer.values
-    _, tall, broad, channels = rows.shape
-    served, served_all = 0, 0
-    for s in range(buffer.hit.shape[0]):
-        for t in range(span.start, span.stop):
-            for e in range(train.at[s, t + span.shift], train.at[s, t + span.shift + 1]):
-                value = train.value[e]
-                channel, place = divmod(train.neuron[e], high * wide)
-                y, x = place // wide + pad_y, place % wide + pad_x
-                top, bottom = reached(y, tall, step_y, height)
-                left, right = reached(x, broad, step_x, width)
-                for row in range(top, bottom + 1):
-                    for column in range(left, right + 1):
-                        ky, kx = y - row * step_y, x - column * step_x
-                        target = row * width + column
-                        touch(buffer, s, t, target)
-                        for c in range(channels):
-                            values[s, t, target, c] += value * rows[channel, ky, kx, c]
-                        served += weights.nonzero[channel, ky, kx]
-                        served_all += channels
-    return served, served_all
-
-
-@kernel
-def pool(buffer: Buffer, span: Span, train: Train, windows: Windows) -> tuple[int, int]:
-    """Add each spike to the windows that hold it; return as :func:`dense`.
-
-    The sums are not yet divided by the area: torch divides once, after the sum.
-    """
-    served = 0
-    (high, wide), (rows, columns) = windows.given, windows.size
-    (step_y, step_x), (tall, broad) = windows.stride, windows.kernel
-    for s in range(buffer.hit.shape[0]):
-        for t in range(span.start, span.stop):
-            for e in range(train.at[s, t + span.shift], train.at[s, t + span.shift + 1]):
-                channel, place = divmod(train.neuron[e], high * wide)
-                top, bottom = reached(place // wide, tall, step_y, rows)
-                left, right = reached(place % wide, broad, step_x, columns)
-                for row in range(top, bottom + 1):
-                    for column in range(left, right + 1):
-                        target = (channel * rows + row) * columns + column
-                        touch(buffer, s, t, target)
-                        buffer.values[s, t, target, 0] += train.value[e]
-                        served += 1
-    return served, served
 
 
 @kernel

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neuro.events.oracle_synapses import Synapse, Synapses, biases, synapses
-from neuro.graph import AvgPool2d, Connection, Flatten, Graph
+from neuro.graph import AvgPool2d, Concat, Connection, Flatten, Graph
 from neuro.neurons import LI, Coefficients
 from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, of_sample, to_events
@@ -123,7 +123,8 @@ class _Sample:
         """Put one value on every edge out of ``name``."""
         spike = not isinstance(self.graph.nodes[name], Connection | LI)
         for edge in self.graph.out_of(name):
-            self.post(tick + edge.delay, edge.target, (index, value, spike))
+            place = index + self.graph.offset(edge)
+            self.post(tick + edge.delay, edge.target, (place, value, spike))
 
     def post(
         self,
@@ -152,7 +153,7 @@ class _Sample:
                 counts["synaptic_events_all"] += 1
         if isinstance(node, AvgPool2d):
             sums = [s / (node.kernel[0] * node.kernel[1]) for s in sums]
-        if isinstance(node, Flatten):
+        if isinstance(node, Flatten | Concat):
             counts.clear()  # it only renames values
         bias = biases(node, len(sums))
         for index, value in enumerate(s + b for s, b in zip(sums, bias, strict=True)):

@@ -61,7 +61,7 @@ def synapses(graph: Graph, name: str) -> Synapses:
             return _pooled(node, given, shape)
         case Upsample():
             return _repeated(node, given, shape)
-    return [[Synapse(j, 1.0)] for j in range(math.prod(given))]
+    return [[Synapse(j, 1.0)] for j in range(math.prod(shape))]
 
 
 def _listed(node: Sparse) -> Synapses:

@@ -8,9 +8,10 @@ import numpy as np
 
 from neuro.events import kernels
 from neuro.events.neurons import Neurons, by_place, neurons
-from neuro.events.scatter import Scatter, scatters, uncounted
+from neuro.events.scatter import Scatter, into_slot, scatters, uncounted
 from neuro.graph import (
     AvgPool2d,
+    Concat,
     Connection,
     Conv1d,
     Conv2d,
@@ -19,6 +20,7 @@ from neuro.graph import (
     Edge,
     Flatten,
     Graph,
+    Slot,
     Sparse,
     Upsample,
 )
@@ -75,7 +77,8 @@ class Wire:
 class Program:
     """What runs.
 
-    A Flatten with one edge into it is left out: its wires start at its source.
+    A Flatten with one edge into it, and none into a Concat, is left out: its wires start at its
+    source.
     parts: by node name; Inputs and left-out nodes have none.
     groups: those names as in ``graph.components``, each group with the most ticks that it can
         run in one go; 0 stands for any number.
@@ -131,7 +134,10 @@ def _edges(graph: Graph) -> list[Edge]:
     left_out = {
         name
         for name, node in graph.nodes.items()
-        if isinstance(node, Flatten) and len(graph.into(name)) == 1
+        if isinstance(node, Flatten)
+        and len(graph.into(name)) == 1
+        # What goes into a Concat keeps its edge, which knows its slot.
+        and not any(isinstance(graph.along(e), Slot) for e in graph.out_of(name))
     }
     found = []
     for edge in graph.edges:
@@ -177,7 +183,8 @@ def _linear(
     listed = isinstance(node, Sparse | Conv1d | ConvTranspose2d | Upsample)
     fitting = theirs == own or (listed and theirs[0] in (1, size))
     alone = target in layouts and delay == 0 and not more
-    fills = alone and (fitting or isinstance(node, Flatten)) and not isinstance(node, AvgPool2d)
+    renames = isinstance(node, Flatten | Concat)
+    fills = alone and (fitting or renames) and not isinstance(node, AvgPool2d)
     layout = theirs if fills else own
     return Linear(
         layout=layout,
@@ -217,6 +224,8 @@ def _wires(
     source = parts.get(edge.source)
     if isinstance(source, Linear) and source.fills == edge.target:
         return []
+    if isinstance(slot := graph.along(edge), Slot):
+        return [Wire(edge=edge, delay=edge.delay, scatter=into_slot(slot))]
     if edge.target in carried:
         kernels_of = carried[edge.target].items()
         return [Wire(edge=edge, delay=edge.delay + late, scatter=s) for late, s in kernels_of]

@@ -17,13 +17,12 @@ import numpy as np
 from neuro.events import kernels
 from neuro.events.batches import Batch, to_batch, to_events
 from neuro.events.kernels import Buffer, Span, Train
+from neuro.events.memory import empty, zeros
 from neuro.events.program import Cells, Layout, Linear, Program, Wire
 from neuro.events.recording import Recording
 from neuro.events.state import EngineState
-from neuro.events.updates import CURRENT, UNKNOWN, Rows, Sleep, fire, integrate, wake
+from neuro.events.updates import CURRENT, Rows, Sleep, fire, integrate, wake
 from neuro.record import Counts, Record
-
-COUNTED = ("spikes", "synaptic_events", "synaptic_events_all", "updates")
 
 
 class Run:
@@ -40,7 +39,7 @@ class Run:
         self.inputs, self.recording = inputs, recording
         some = next(iter(inputs.values()))
         self.ticks, self.samples, self.now = some.ticks, len(some.train.at), 0
-        self.counts = {name: [0] * len(COUNTED) for name in self.graph.nodes}
+        self.counts = {name: [0, 0, 0, 0] for name in self.graph.nodes}
         self.mail: dict[Wire, list[Batch]] = {
             wire: [] for wires in program.into.values() for wire in wires if wire.scatter
         }
@@ -61,10 +60,10 @@ class Run:
 
     def _set_up(self, name: str, part: Cells) -> None:
         places, channels = part.layout
-        self.neurons[name] = np.zeros((4, self.samples * places, channels), self.program.dtype)
+        self.neurons[name] = zeros((4, self.samples * places, channels), self.program.dtype)
         if part.fires:
-            since = np.zeros(self.samples * places, np.int64)
-            self.sleep[name] = Sleep(since, np.full(since.size, UNKNOWN, np.uint8))
+            total = self.samples * places
+            self.sleep[name] = Sleep(np.zeros(total, np.int64), np.zeros(total, np.uint8))
             if self.recording.keeps_spikes(name):
                 self.fired[name] = []
         elif self.recording.keeps_values(self.graph, name):
@@ -79,7 +78,8 @@ class Run:
         for wire, mail in self.mail.items():
             if wire.delay > 0:
                 pending = state.pending[wire.edge]
-                mail.append(to_batch(pending, -pending.shape[0], self.program.dtype))
+                batch, _ = to_batch(pending, -pending.shape[0], self.program.dtype)
+                mail.append(batch)
 
     def advance(self, stretch: int) -> Iterator[int]:
         """Run all ticks, ``stretch`` at a time; yield the spikes emitted by the end of each."""
@@ -117,7 +117,7 @@ class Run:
     def _buffer(self, layout: Layout, rest: np.ndarray, stretch: int) -> Buffer:
         places, channels = layout
         shape = (self.samples, stretch, places)
-        values = np.empty((*shape, channels), self.program.dtype)
+        values = empty((*shape, channels), self.program.dtype)
         return Buffer(values, np.empty(shape, np.bool_), rest)
 
     def _node(self, name: str, rows: Rows) -> None:
@@ -202,8 +202,13 @@ class Run:
             spikes=fired,
             values={name: values[: self.now] for name, values in self.values.items()},
             counts={
-                name: Counts(**dict(zip(COUNTED, map(int, counts), strict=True)))
-                for name, counts in self.counts.items()
+                name: Counts(
+                    spikes=spikes,
+                    synaptic_events=served,
+                    synaptic_events_all=served_all,
+                    updates=updates,
+                )
+                for name, (spikes, served, served_all, updates) in self.counts.items()
             },
             states=self.states,
         )

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from neuro.events import kernels
-from neuro.events.kernels import Buffer, Span, Synapses, Train, Weights, Windows
+from neuro.events import kernels, planes
+from neuro.events.kernels import Buffer, Span, Synapses, Train, Weights
+from neuro.events.memory import aligned
+from neuro.events.planes import Windows
 from neuro.graph import (
     AvgPool2d,
     Conv1d,
@@ -13,6 +15,7 @@ from neuro.graph import (
     ConvTranspose2d,
     Dense,
     Graph,
+    Slot,
     Sparse,
     Upsample,
 )
@@ -29,14 +32,14 @@ def scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
     node, shape = graph.nodes[name], graph.shapes[name]
     given = graph.shapes[graph.into(name)[0].source]
     if isinstance(node, Dense):
-        return {0: _dense(_weights(node.weight.T, dtype))}
+        return {0: _dense(_in_blocks(_rounded(node.weight, dtype)))}
     if isinstance(node, Conv1d | ConvTranspose2d | Upsample):
         node = written_out(node, given)
     if isinstance(node, Sparse):
         weight = _rounded(node.weight, dtype)
         return {delay: _sparse(s) for delay, s in _by_delay(node, weight).items()}
     if isinstance(node, Conv2d):
-        weights = _weights(node.weight.transpose(1, 2, 3, 0), dtype)
+        weights = _by_channel(_rounded(node.weight, dtype))
         kernel = node.weight.shape[2:]
         return {0: _conv(weights, _windows(given, shape, kernel, node.stride, node.padding))}
     if isinstance(node, AvgPool2d):
@@ -44,10 +47,15 @@ def scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
     return {0: uncounted}
 
 
-def uncounted(buffer: Buffer, span: Span, train: Train) -> tuple[int, int]:
-    """Add values as they are, which costs no synaptic event."""
-    kernels.add(buffer, span, train)
+def uncounted(buffer: Buffer, span: Span, train: Train, first: int = 0) -> tuple[int, int]:
+    """Add values as they are, ``first`` places on, which costs no synaptic event."""
+    kernels.add(buffer, span, train, first)
     return 0, 0
+
+
+def into_slot(slot: Slot) -> Scatter:
+    """Return what carries spikes to their place in a Concat."""
+    return lambda buffer, span, train: uncounted(buffer, span, train, slot.offset)
 
 
 def _dense(weights: Weights) -> Scatter:
@@ -59,16 +67,24 @@ def _sparse(synapses: Synapses) -> Scatter:
 
 
 def _conv(weights: Weights, windows: Windows) -> Scatter:
-    return lambda buffer, span, train: kernels.conv(buffer, span, train, weights, windows)
+    return lambda buffer, span, train: planes.conv(buffer, span, train, weights, windows)
 
 
 def _pool(windows: Windows) -> Scatter:
-    return lambda buffer, span, train: kernels.pool(buffer, span, train, windows)
+    return lambda buffer, span, train: planes.pool(buffer, span, train, windows)
 
 
-def _weights(rows: np.ndarray, dtype: np.dtype) -> Weights:
-    rows = np.ascontiguousarray(_rounded(rows, dtype))
-    return Weights(rows, np.count_nonzero(rows, axis=-1))
+def _in_blocks(weight: np.ndarray) -> Weights:
+    """Return the weights of a Dense, out by in: its targets in blocks if all are whole."""
+    targets, sources = weight.shape
+    width = targets if targets % kernels.WIDTH else kernels.WIDTH
+    rows = weight.reshape(-1, width, sources).swapaxes(1, 2)
+    return Weights(aligned(rows), np.count_nonzero(weight, axis=0))
+
+
+def _by_channel(weight: np.ndarray) -> Weights:
+    """Return the weights of a Conv2d (C_out, C_in, kH, kW)."""
+    return Weights(aligned(weight.transpose(1, 2, 3, 0)), np.count_nonzero(weight, axis=0))
 
 
 def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.kernels import Buffer, Train, inlined, kernel
+from neuro.events.crossed import Over, flags, listed, sort_by_channel
+from neuro.events.kernels import Buffer, Train, bare, inlined, kernel
 from neuro.events.neurons import (
     BETA,
     DECAY,
@@ -30,7 +31,7 @@ from neuro.events.neurons import (
 )
 
 V, CURRENT, ADAPT, WAIT = range(4)  # rows of a state
-ASLEEP, AWAKE, UNKNOWN = range(3)  # what a place does without input
+UNKNOWN, ASLEEP, AWAKE = range(3)  # what a place does without input
 
 
 class Sleep(NamedTuple):
@@ -48,7 +49,23 @@ class Rows(NamedTuple):
     stop: int
 
 
-@kernel
+class Group(NamedTuple):
+    """A firing population: its neurons, where their places stand, and their parameters."""
+
+    state: np.ndarray
+    sleep: Sleep
+    neurons: Neurons
+
+
+class Now(NamedTuple):
+    """A tick of the run, which is a row of a sample in the buffers of a stretch."""
+
+    sample: int
+    row: int
+    tick: int
+
+
+@bare
 def stirs(state: np.ndarray, q: int, silence: np.ndarray) -> bool:
     """Say whether a neuron of a place might cross its threshold without further input.
 
@@ -63,30 +80,12 @@ def stirs(state: np.ndarray, q: int, silence: np.ndarray) -> bool:
     return False
 
 
-class Over(NamedTuple):
-    """Which neurons of a place are at their threshold or above.
-
-    flag: one byte each, zeros up to a multiple of 8. words: the same memory, 8 at a time.
-    """
-
-    flag: np.ndarray
-    words: np.ndarray
-
-
 @inlined
 def sleeps_on(mood: np.ndarray, state: np.ndarray, q: int, silence: np.ndarray) -> bool:
     """Say whether a place can be left alone in a tick without a hit."""
     if mood[q] == UNKNOWN:
-        mood[q] = stirs(state, q, silence)
+        mood[q] = AWAKE if stirs(state, q, silence) else ASLEEP
     return bool(mood[q] == ASLEEP)
-
-
-@inlined
-def roomy(column: np.ndarray, room: int) -> np.ndarray:
-    """Return a column that grows, with at least this much room."""
-    if room > column.size:
-        column = np.concatenate((column, np.empty_like(column)))
-    return column
 
 
 @inlined
@@ -132,7 +131,7 @@ def rest_on(state: np.ndarray, q: int, p: Neurons) -> None:
             state[WAIT, q, c] = max(state[WAIT, q, c] - one, zero)
 
 
-@kernel
+@bare
 def idle(rest: np.ndarray, state: np.ndarray, q: int, p: Neurons, flag: np.ndarray) -> None:
     """Advance a place by one tick without a hit, up to the reset."""
     if p.plain:
@@ -141,7 +140,7 @@ def idle(rest: np.ndarray, state: np.ndarray, q: int, p: Neurons, flag: np.ndarr
         flow(rest, q % rest.shape[0], state, q, p.k, flag)
 
 
-@kernel
+@bare
 def catch_up(
     rest: np.ndarray, ticks: int, state: np.ndarray, q: int, p: Neurons, flag: np.ndarray
 ) -> None:
@@ -159,22 +158,70 @@ def catch_up(
 
 @inlined
 def reset(
-    neuron: np.ndarray, fired: int, state: np.ndarray, q: int, p: Neurons, over: Over
-) -> int:
-    """Reset what is ``over``; append it to ``neuron`` as channels, return its new length."""
-    row, zero, channels = q % p.k.shape[1], state.dtype.type(0), state.shape[2]
-    for word in range(over.words.size):
-        if over.words[word] == 0:
+    neuron: np.ndarray, begin: int, fired: int, state: np.ndarray, q: int, p: Neurons
+) -> None:
+    """Reset the channels ``neuron[begin:fired]`` of a place."""
+    row, zero = q % p.k.shape[1], state.dtype.type(0)
+    for e in range(begin, fired):
+        c = neuron[e]
+        high = p.k[THRESHOLD, row, c] + state[ADAPT, q, c]
+        state[V, q, c] = zero if p.hard else state[V, q, c] - high
+        if not p.plain:
+            state[ADAPT, q, c] += p.k[BETA, row, c]
+            state[WAIT, q, c] = p.refractory + 1 if p.refractory > 0 else 0  # with this
+
+
+@inlined
+def advance(
+    inbox: Buffer, now: Now, group: Group, over: Over, neuron: np.ndarray, fired: int
+) -> tuple[int, int]:
+    """Advance one sample by a tick; return the new length of ``neuron`` and the updates."""
+    hit, rest, (state, (since, mood), p) = inbox.hit, inbox.rest, group
+    _, length, places = hit.shape
+    channels, computed = state.shape[2], 0
+    x = inbox.values.reshape(-1, channels)
+    for place in range(places):
+        q, arrives = now.sample * places + place, hit[now.sample, now.row, place]
+        if not arrives and sleeps_on(mood, state, q, p.silence):
             continue
-        for c in range(8 * word, min(8 * word + 8, channels)):
-            if over.flag[c]:
-                neuron[fired] = c
-                fired += 1
-                high = p.k[THRESHOLD, row, c] + state[ADAPT, q, c]
-                state[V, q, c] = zero if p.hard else state[V, q, c] - high
-                state[ADAPT, q, c] += p.k[BETA, row, c]
-                state[WAIT, q, c] = p.refractory + 1 if p.refractory > 0 else 0  # with this
-    return fired
+        if since[q] < now.tick:
+            catch_up(rest, now.tick - since[q], state, q, p, over.flag)
+        since[q], mood[q] = now.tick + 1, UNKNOWN
+        computed += channels
+        r, begin = (now.sample * length + now.row) * places + place, fired
+        if not arrives:
+            idle(rest, state, q, p, over.flag)
+        elif p.plain:
+            leak(x, r, state, q, p.k, over.flag)
+        else:
+            flow(x, r, state, q, p.k, over.flag)
+        fired = listed(neuron, fired, over)
+        reset(neuron, begin, fired, state, q, p)
+        rest_on(state, q, p)
+        for e in range(begin, fired):
+            neuron[e] = neuron[e] * places + place
+    return fired, computed
+
+
+@bare
+def advance_all(
+    inbox: Buffer, rows: Rows, group: Group, over: Over, at: np.ndarray, neuron: np.ndarray
+) -> int:
+    """Advance all samples over ``rows``; fill ``at`` and ``neuron``, return the updates."""
+    samples, _, places = inbox.hit.shape
+    channels = group.state.shape[2]
+    fired, updates = 0, 0
+    for s in range(samples):
+        at[s, 0] = fired
+        for t in range(rows.start, rows.stop):
+            first = fired
+            now = Now(s, t, rows.origin + t)
+            fired, computed = advance(inbox, now, group, over, neuron, fired)
+            updates += computed
+            if places > 1 and channels > 1:
+                sort_by_channel(neuron, first, fired, places, over.free)
+            at[s, t - rows.start + 1] = fired
+    return updates
 
 
 @kernel
@@ -185,66 +232,14 @@ def fire(
 
     Returns the spikes and the number of updates computed.
     """
-    samples, length, places = inbox.hit.shape
-    channels = state.shape[2]
-    x = inbox.values.reshape(-1, channels)
-    hit, rest, (since, mood) = inbox.hit, inbox.rest, sleep
-    over = flags(channels)
-    # Taken out here: fields read in a loop would be counted there.
-    k, plain, silence, flag = p.k, p.plain, p.silence, over.flag
-    at = np.zeros((samples, rows.stop - rows.start + 1), np.int64)
-    neuron = np.empty(2 * places * channels, np.int32)
-    fired, updates = 0, 0
-    for s in range(samples):
-        at[s, 0] = fired
-        for t in range(rows.start, rows.stop):
-            first, now = fired, rows.origin + t
-            neuron = roomy(neuron, fired + places * channels)
-            for place in range(places):
-                q = s * places + place
-                if not hit[s, t, place] and sleeps_on(mood, state, q, silence):
-                    continue
-                if since[q] < now:
-                    catch_up(rest, now - since[q], state, q, p, over.flag)
-                since[q], mood[q] = now + 1, UNKNOWN
-                updates += channels
-                r, begin = (s * length + t) * places + place, fired
-                if not hit[s, t, place]:
-                    idle(rest, state, q, p, over.flag)
-                elif plain:
-                    leak(x, r, state, q, k, flag)
-                else:
-                    flow(x, r, state, q, k, flag)
-                fired = reset(neuron, fired, state, q, p, over)
-                rest_on(state, q, p)
-                for e in range(begin, fired):
-                    neuron[e] = neuron[e] * places + place
-            if places > 1 and channels > 1:
-                neuron[first:fired] = sorted_by_channel(neuron[first:fired], places, channels)
-            at[s, t - rows.start + 1] = fired
+    samples, _, places = inbox.hit.shape
+    ticks, channels = rows.stop - rows.start, state.shape[2]
+    at = np.empty((samples, ticks + 1), np.int64)
+    neuron = np.empty(samples * ticks * places * channels + places * channels + 1, np.int32)
+    group, over = Group(state, sleep, p), flags(channels)
+    updates = advance_all(inbox, rows, group, over, at, neuron)
+    fired = at[-1, -1]
     return Train(at, neuron[:fired].copy(), np.ones(fired, state.dtype)), updates
-
-
-@kernel
-def flags(channels: int) -> Over:
-    """Return flags for the channels of a place, none of them set."""
-    flag = np.zeros((channels + 7) // 8 * 8, np.uint8)
-    return Over(flag, flag.view(np.uint64))
-
-
-@kernel
-def sorted_by_channel(neuron: np.ndarray, places: int, channels: int) -> np.ndarray:
-    """Return neurons, which rise by (place, channel), in rising order."""
-    free = np.zeros(channels + 1, np.int64)
-    for n in neuron:
-        free[n // places + 1] += 1
-    for c in range(channels):
-        free[c + 1] += free[c]
-    out = np.empty_like(neuron)
-    for n in neuron:
-        out[free[n // places]] = n
-        free[n // places] += 1
-    return out
 
 
 @kernel

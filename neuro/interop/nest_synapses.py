@@ -6,17 +6,17 @@ NEST, with C = tau [pF, ms], pushes it with 1 / tau.
 Axes: N neurons of a node, E synapses.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from neuro.graph import Connection, Edge, Flatten, Graph, Population, Sparse
+from neuro.graph import Connection, Edge, Flatten, Graph, Population, Slot, Sparse
 from neuro.interop.nest_script import Synapses
 from neuro.neurons import Dynamics
-from neuro.routes import push
+from neuro.routes import links, push
 
 MS = 1e3  # a second in ms
 BLOCK = 256  # unit impulses that go through a chain together
@@ -90,8 +90,7 @@ def _listed(
     graph: Graph, way: tuple[Edge, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return (source, target, weight, delay on top of the edges' [ticks]), each (E,)."""
-    nodes = [graph.nodes[e.target] for e in way[:-1]]
-    chain = [node for node in nodes if isinstance(node, Connection)]
+    chain = links(graph, way)
     linear = [node for node in chain if not isinstance(node, Flatten)]
     size = graph.size(way[0].source)
     if not linear:
@@ -108,7 +107,7 @@ def _listed(
 
 
 def _impulses(
-    chain: list[Connection], shape: tuple[int, ...], first: int
+    chain: Sequence[Connection | Slot], shape: tuple[int, ...], first: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (source, target, weight) of BLOCK sources, found by pushing unit impulses."""
     size = int(np.prod(shape))

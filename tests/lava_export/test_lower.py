@@ -9,8 +9,20 @@ from lava_export import reference
 from lava_export.lower import LowerError, lower, to_bias
 from lava_export.program import LoihiProgram
 from lava_export.rules import check, head_room
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node, Sparse
+from neuro.graph import (
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Input,
+    Node,
+    Sparse,
+)
 from neuro.neurons import ALIF, IF, LI, LIF
+from neuro.nn import replay
 from neuro.spikes import Events, to_events, to_raster
 from neuro.units import Seconds, Ticks
 
@@ -51,6 +63,35 @@ def test_what_can_be_exact_is_exact() -> None:
     assert (weights(program) / scale).tolist() == [[1.0, 0.125, -0.625]]
     assert (program["n"].vth + 1).item() / scale == 0.75
     assert scale == 240.0  # the largest of 128, 144, ... 240 with no error at all
+
+
+def test_a_concat_is_one_connection_for_each_edge_into_it() -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.integers(-8, 9, (3, 7)) / 4
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(2,)),
+            "y": Input(shape=(3,)),
+            "c": Concat(),
+            "w": Dense(weight=weight),
+            "n": IF(threshold=1.0, reset="hard"),
+        },
+        edges=(
+            Edge("x", "c", Ticks(1)),
+            Edge("y", "c", Ticks(1)),
+            Edge("x", "c", Ticks(2)),
+            Edge("c", "w"),
+            Edge("w", "n"),
+        ),
+        dt=DT,
+    )
+    program = lower(graph)
+    x = {n: to_events(rng.random((12, 2, graph.size(n))) < 0.4) for n in "xy"}
+    found, want = reference.run(program, x, 12), replay(graph, x)
+    assert want.spikes["n"].tick.size > 15
+    for a, b in zip(found.spikes["n"], want.spikes["n"], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert sorted(c.source for c in program.connections) == ["x", "x", "y"]
 
 
 def test_vth_is_one_below_the_integer_threshold() -> None:

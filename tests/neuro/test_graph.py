@@ -7,7 +7,10 @@ from hypothesis import given, settings, strategies as st
 
 from neuro.graph import (
     AvgPool2d,
+    Concat,
+    Conv1d,
     Conv2d,
+    ConvTranspose2d,
     Dense,
     Edge,
     Flatten,
@@ -15,9 +18,11 @@ from neuro.graph import (
     GraphError,
     Input,
     Node,
+    Slot,
     Sparse,
 )
 from neuro.neurons import ALIF, LI, LIF
+from neuro.random_networks import fixed_probability
 from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
@@ -108,6 +113,38 @@ class TestWhatIsDerived:
         else:
             y = torch.conv2d(torch.ones(2, *size), weight, stride=stride, padding=padding)
             assert graph("x>conv conv>a", nodes).shapes["a"] == tuple(y.shape)
+
+    def test_joined_values_stand_in_the_order_of_the_edges(self) -> None:
+        nodes = {
+            "x": Input(shape=(2, 3, 4)),
+            "y": Input(shape=(1, 3, 4)),
+            "c": Concat(),
+            "a": lif(),
+        }
+        g = graph("y>c x>c x>c:2 c>a", nodes)
+        assert g.shapes["c"] == g.shapes["a"] == (5, 3, 4)
+        assert [g.along(e) for e in g.into("c")] == [
+            Slot(shape=(5, 3, 4), first=n) for n in (0, 1, 3)
+        ]
+        assert [g.offset(e) for e in g.edges] == [0, 12, 36, 0]
+        assert g.along(Edge("c", "a")) is g.nodes["a"]
+
+    @pytest.mark.parametrize(
+        ("behind", "shape", "joined"),
+        [
+            (dense(3, 5), (2,), (5,)),
+            (fixed_probability(5, 3, 0.5, 1.0, np.random.default_rng(0)), (2,), (5,)),
+            (Conv1d(weight=np.ones((3, 5, 3)), padding=1), (2, 7), (5, 7)),
+            (Conv2d(weight=np.ones((3, 5, 1, 1))), (2, 7, 4), (5, 7, 4)),
+            (ConvTranspose2d(weight=np.ones((5, 3, 1, 1))), (2, 7, 4), (5, 7, 4)),
+        ],
+    )
+    def test_joined_values_in_a_loop_are_as_long_as_what_follows_takes(
+        self, behind: Node, shape: tuple[int, ...], joined: tuple[int, ...]
+    ) -> None:
+        nodes = {"x": Input(shape=shape), "c": Concat(), "w": behind, "a": lif()}
+        g = graph("x>c a>c:1 c>w w>a", nodes)
+        assert (g.shapes["c"], g.shapes["a"]) == (joined, (3, *shape[1:]))
 
     def test_order_puts_sources_before_targets_whatever_order_was_given(self) -> None:
         nodes = dict(reversed(populations("abc").items()))

@@ -8,6 +8,7 @@ import pytest
 
 from neuro.graph import (
     AvgPool2d,
+    Concat,
     Conv1d,
     Conv2d,
     ConvTranspose2d,
@@ -408,6 +409,64 @@ class TestShapes:
             "x>flat flat>a", {"x": Input(shape=shape), "flat": Flatten(), "a": lif()}
         )
         assert said[0] == f"x: Input.shape must be >= 1, got {shape}"
+
+
+class TestJoined:
+    def test_all_axes_but_the_first_must_be_equal(self) -> None:
+        nodes = {
+            "x": Input(shape=(2, 3, 4)),
+            "y": Input(shape=(2, 3, 5)),
+            "c": Concat(),
+            "a": lif(),
+        }
+        assert problems("x>c y>c c>a", nodes) == [
+            "c: Concat joins along the first axis and needs all others equal, got (2, 3, 4), "
+            "(2, 3, 5); pool or upsample to one size, or put a Flatten before each (input from "
+            "x, y)"
+        ]
+
+    def test_a_value_without_axes_cannot_be_joined(self) -> None:
+        nodes = {"x": Input(shape=()), "c": Concat(), "a": lif()}
+        assert problems("x>c c>a", nodes) == [
+            "c: Concat joins along the first axis, one input has none; use Input.shape (1,) "
+            "(input from x)"
+        ]
+
+    def test_a_loop_whose_length_nothing_tells_is_refused(self) -> None:
+        nodes = {**populations("a"), "c": Concat()}
+        assert problems("x>c a>c:1 c>a", nodes) == [
+            "c: Concat in a loop: its length depends on a, whose shape depends on it; put a "
+            "Dense, a Sparse or a convolution right behind it (input from x)"
+        ]
+
+    def test_a_loop_that_brings_more_than_what_follows_takes_is_refused(self) -> None:
+        nodes = {**populations("a"), "c": Concat(), "w": dense(3, 4)}
+        assert problems("x>c a>c:1 c>w w>a", nodes) == [
+            "c: its edges bring (5,), the connection behind it takes (4,); change the weight "
+            "of that connection"
+        ]
+
+    def test_a_loop_that_brings_other_axes_is_refused(self) -> None:
+        conv = Conv2d(weight=np.ones((3, 5, 2, 2)))
+        nodes = {"x": Input(shape=(2, 4, 4)), "c": Concat(), "w": conv, "a": lif()}
+        (said,) = problems("x>c a>c:1 c>w w>a", nodes)
+        assert said.startswith("c: Concat joins along the first axis and needs all others")
+
+    def test_what_follows_from_another_problem_is_not_told(self) -> None:
+        nodes = {**populations("a"), "w": dense(3, 4), "c": Concat(), "a": lif()}
+        assert problems("x>w w>c x>c c>a", nodes) == [
+            "w: Dense takes (4,), got (2,); change its weight (input from x)"
+        ]
+
+    def test_the_same_twice_is_refused(self) -> None:
+        assert problems("x>c x>c c>a", {**populations("a"), "c": Concat()}) == [
+            "edge x -> c of delay 0 is there 2 times; keep one and add up the weights behind it"
+        ]
+
+    def test_a_current_cannot_be_joined(self) -> None:
+        nodes = {**populations("a"), "i": LI(tau=0.01), "c": Concat()}
+        (said,) = problems("x>i i>c c>a", nodes)
+        assert said.startswith("i: an LI is a current or a read-out, it feeds populations only")
 
 
 class TestManyProblems:

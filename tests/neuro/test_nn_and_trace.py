@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from neuro.events import Grid, simulate
-from neuro.graph import Conv2d, Dense, Edge, Graph, GraphError, Input
+from neuro.graph import Concat, Conv2d, Dense, Edge, Graph, GraphError, Input
 from neuro.layers import Delay, Residual, Spiking, Stack
 from neuro.neurons import ALIF, LIF
 from neuro.nn import Net, replay
@@ -79,6 +79,44 @@ def test_a_net_run_in_two_halves_equals_one_run(cut: int) -> None:
     head, state = net({"input": x[:cut]})
     tail, _ = net({"input": x[cut:]}, state)
     assert all(torch.equal(torch.cat([head[k], tail[k]]), whole[k]) for k in whole)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 10**6), looped=st.booleans())
+def test_a_concat_is_a_concatenation_along_the_first_axis(seed: int, looped: bool) -> None:
+    rng = np.random.default_rng(seed)
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(2, 3, 2)),
+            "y": Input(shape=(1, 3, 2)),
+            "c": Concat(),
+            "conv": Conv2d(weight=rng.normal(0.2, 1, (2, 7, 1, 1))),
+            "a": LIF(tau=0.01),
+        },
+        edges=(
+            Edge("x", "c", Ticks(1)),
+            Edge("a" if looped else "x", "c", Ticks(3)),
+            Edge("y", "c"),
+            Edge("x", "c"),
+            Edge("c", "conv"),
+            Edge("conv", "a"),
+        ),
+        dt=Seconds(1e-3),
+    )
+    x, y = (spikes(6, 2, *graph.shapes[name], seed=seed) for name in "xy")
+    net = Net(graph)
+    made, _ = net({"x": x, "y": y})
+    a = made["a" if looped else "x"]
+
+    def late(of: torch.Tensor, ticks: int) -> np.ndarray:
+        return np.concatenate([np.zeros((ticks, *of.shape[1:])), of.detach()])[: len(of)]
+
+    want = np.concatenate([late(x, 1), late(a, 3), late(y, 0), late(x, 0)], 2)
+    np.testing.assert_array_equal(made["c"].detach(), want)
+    assert same(trace(net), graph)
+    head, state = net({"x": x[:2], "y": y[:2]})
+    tail, _ = net({"x": x[2:], "y": y[2:]}, state)
+    assert torch.equal(torch.cat([head["a"], tail["a"]]), made["a"])
 
 
 def test_every_part_that_cannot_go_is_told_at_once() -> None:

@@ -7,7 +7,18 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node, Sparse
+from neuro.graph import (
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Input,
+    Node,
+    Sparse,
+)
 from neuro.lags import lags, loops_too_tight
 from neuro.neurons import ALIF, LI, LIF
 from neuro.random_networks import fixed_probability
@@ -105,6 +116,68 @@ def test_a_route_does_to_any_image_what_torch_does_layer_by_layer(
     x = torch.tensor(np.random.default_rng(seed).normal(size=(3, *shape)))
     expected = by_torch(chain, x) * torch.tensor(gain(graph, "out").copy())
     torch.testing.assert_close(by_route(route, x), expected, rtol=1e-10, atol=1e-12)
+
+
+def joined(shapes: list[tuple[int, ...]], *then: Node) -> Graph:
+    """Return inputs x0, x1, ..., joined, the first once more 2 ticks later, then a chain."""
+    names = [f"x{k}" for k in range(len(shapes))]
+    nodes: dict[str, Node] = {n: Input(shape=s) for n, s in zip(names, shapes, strict=True)}
+    nodes |= {"c": Concat(), **{f"n{k}": node for k, node in enumerate(then)}}
+    nodes["out"] = LI(tau=0.01)
+    chain = ["c", *(f"n{k}" for k in range(len(then))), "out"]
+    edges = [Edge(n, "c") for n in names] + [Edge("x0", "c", Ticks(2))]
+    edges += [Edge(a, b) for a, b in pairwise(chain)]
+    return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+
+
+@pytest.mark.parametrize(
+    ("shape", "then", "kind"),
+    [
+        ((2, 5, 4), [conv(3, 5, 2, 2, padding=1)], "conv"),
+        ((2, 5, 4), [pool(2, 2), conv(3, 5, 2, 2)], "conv"),
+        ((2, 5, 4), [Flatten(), Dense(weight=np.ones((3, 100)))], "dense"),
+        ((2, 5, 4), [], "conv"),
+        ((2,), [Dense(weight=np.arange(15.0).reshape(3, 5))], "dense"),
+        ((2,), [], "dense"),
+    ],
+)
+def test_each_edge_into_a_concat_is_a_route_of_its_own(
+    shape: tuple[int, ...], then: list[Node], kind: str
+) -> None:
+    shapes = [shape, (1, *shape[1:])]
+    graph = joined(shapes, *then)
+    problems: list[str] = []
+    found = routes(graph, problems)
+    assert problems == []
+    assert [(r.source, r.delay, r.kind) for r in found] == [
+        ("x0", 0, kind),
+        ("x0", 2, kind),
+        ("x1", 0, kind),
+    ]
+    rng = np.random.default_rng(0)
+    x0, again, x1 = (torch.tensor(rng.normal(size=(3, *s))) for s in [shape, *shapes])
+    expected = by_torch(then, torch.cat([x0, x1, again], 1))
+    made = sum(by_route(r, x) for r, x in zip(found, (x0, again, x1), strict=True))
+    scaled = expected * torch.tensor(gain(graph, "out").copy())
+    torch.testing.assert_close(made, scaled, rtol=1e-10, atol=1e-12)
+
+
+def test_a_bias_before_a_concat_reaches_its_own_place() -> None:
+    graph = joined([(2,), (1,)], Dense(weight=np.eye(5), bias=np.ones(5)))
+    nodes = {**graph.nodes, "b": Dense(weight=np.eye(1), bias=np.array([4.0]))}
+    edges = [e._replace(target="b") if e.source == "x1" else e for e in graph.edges]
+    edges.insert(1, Edge("b", "c"))
+    problems: list[str] = []
+    found, since = bias(Graph(nodes=nodes, edges=tuple(edges), dt=DT), "out", problems)
+    np.testing.assert_allclose(found / gain(graph, "out"), [1, 1, 5, 1, 1])
+    assert (since, problems) == (0, [])
+
+
+def test_listed_synapses_behind_a_flatten_are_one_matrix() -> None:
+    node = fixed_probability(8, 3, 0.5, 2.0, np.random.default_rng(0))
+    graph = through([Flatten(), node], (2, 2, 2))
+    scale = gain(graph, "out")[:, None]
+    np.testing.assert_allclose(only_route(graph).weight, scale * to_dense(node).weight)
 
 
 def test_a_pool_and_a_convolution_are_one_strided_convolution() -> None:

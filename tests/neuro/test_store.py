@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from neuro.graph import (
     AvgPool2d,
+    Concat,
     Conv1d,
     Conv2d,
     ConvTranspose2d,
@@ -62,6 +63,8 @@ def graph(seed: int = 0) -> Graph:
             ),
             "current": LI(tau=0.005, gain=0.3),
             "cell": LIF(tau=0.02, refractory=2e-3),
+            "both": Concat(),
+            "late": LIF(tau=0.02),
             "out": LI(tau=0.02),
         },
         edges=(
@@ -77,6 +80,9 @@ def graph(seed: int = 0) -> Graph:
             Edge("list", "current"),
             Edge("current", "cell"),
             Edge("lif", "out"),
+            Edge("cell", "both", Ticks(1)),
+            Edge("lif", "both"),
+            Edge("both", "late"),
         ),
         dt=Seconds(1e-3),
     )

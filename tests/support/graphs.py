@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node, Sparse
+from neuro.graph import (
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Input,
+    Node,
+    Sparse,
+)
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds, Ticks
@@ -144,6 +155,81 @@ def _listed(rng: np.random.Generator, weight: np.ndarray, late: bool) -> Sparse:
     """Return synapses among 4 neurons, parallel ones included; late: with their own delays."""
     source, target, delay = (rng.integers(0, n, weight.size) for n in (4, 4, 3))
     return Sparse.from_coo(source, target, weight, shape=(4, 4), delay=delay if late else None)
+
+
+def joined_graph(seed: int, *, steady: bool = True, listed: bool = True) -> Graph:
+    """Return a network that joins images in a loop, flat values in a loop, and populations.
+
+    All weights are multiples of 2^-8, all resets are hard; a tick is 2^-10 s, so that what
+    arrives together does so in continuous time too.
+
+    steady: some connections have a bias. listed: synapses have delays of their own.
+    """
+    rng = np.random.default_rng(seed)
+
+    def weight(*shape: int) -> np.ndarray:
+        w = rng.normal(0.1, 1.6 / math.sqrt(np.prod(shape[1:])), shape)
+        return np.round(w * 256) / 256
+
+    def bias(n: int) -> np.ndarray | None:
+        return weight(n, 1)[:, 0] / 8 if steady and rng.random() < 0.7 else None
+
+    def cells(tau: float | np.ndarray = 0.01) -> LIF:
+        return LIF(tau=tau, threshold=0.5, reset="hard")
+
+    def delay(least: int = 0) -> Ticks:
+        return Ticks(int(least + rng.integers(0, 3)))
+
+    late = int(rng.integers(0, 3))
+    out: Node = Dense(weight=weight(4, 57), bias=bias(4))
+    if listed:
+        source, target, own = (rng.integers(0, n, 99) for n in (57, 4, 3))
+        w = weight(99, 9)[:, 0]
+        out = Sparse.from_coo(source, target, w, shape=(4, 57), delay=own, bias=bias(4))
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2, 4, 4)),
+        "y": Input(shape=(1, 4, 4)),
+        "images": Concat(),
+        "conv": Conv2d(weight=weight(3, 8, 3, 3), bias=bias(3), padding=(1, 1)),
+        "first": cells(rng.choice([0.004, 0.02], (3, 1, 1))),
+        "pool": AvgPool2d(kernel=(2, 2), stride=(2, 2)),
+        "flat": Flatten(),
+        "fc": Dense(weight=weight(5, 12), bias=bias(5)),
+        "second": cells(),
+        "line": Flatten(),
+        "values": Concat(),
+        "out": out,
+        "third": cells(),
+        "all": Concat(),
+        "last": cells(rng.choice([0.004, 0.02], 14)),
+        "read": Dense(weight=weight(2, 14)),
+        "readout": LI(tau=0.01),
+    }
+    edges = (
+        Edge("x", "images", Ticks(late)),
+        Edge("first", "images", delay(1)),
+        Edge("y", "images", delay()),
+        Edge("x", "images", Ticks(late + 1)),
+        Edge("images", "conv", delay()),
+        Edge("conv", "first"),
+        Edge("first", "pool"),
+        Edge("pool", "flat"),
+        Edge("flat", "fc"),
+        Edge("fc", "second"),
+        Edge("second", "values", delay()),
+        Edge("third", "values", delay(1)),
+        Edge("first", "line"),
+        Edge("line", "values"),
+        Edge("values", "out"),
+        Edge("out", "third"),
+        Edge("third", "all"),
+        Edge("second", "all", delay()),
+        Edge("fc", "all"),
+        Edge("all", "last"),
+        Edge("last", "read"),
+        Edge("read", "readout"),
+    )
+    return Graph(nodes=nodes, edges=edges, dt=Seconds(2**-10))
 
 
 def stimulus(graph: Graph, seed: int, ticks: int = 15, samples: int = 2) -> dict[str, Events]:

@@ -1,14 +1,15 @@
 """The synapses of a Graph in continuous time: a chain of connections is one table of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
 import numpy as np
 import torch
 
 from neuro.events.exact.currents import refused
 from neuro.events.exact.wiring import Piece
-from neuro.graph import Connection, Dense, Flatten, Graph, Sparse
-from neuro.routes import push
+from neuro.graph import Connection, Dense, Edge, Flatten, Graph, Slot, Sparse
+from neuro.routes import links, push
 
 LARGEST = 2**28  # synapses of a chain that is written out
 CASES = 256  # unit impulses pushed through a chain at a time
@@ -16,32 +17,41 @@ CASES = 256  # unit impulses pushed through a chain at a time
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chain:
-    """The way from ``source``, which spikes, through connections; delay [ticks]."""
+    """The way from ``source``, which spikes, through connections, edge by edge."""
 
-    source: str
-    target: str
-    via: tuple[str, ...]
-    delay: int
+    way: tuple[Edge, ...]
+
+    @property
+    def source(self) -> str:
+        """Where it starts."""
+        return self.way[0].source
+
+    @property
+    def delay(self) -> int:
+        """Of all its edges together [ticks]."""
+        return sum(int(e.delay) for e in self.way)
 
     @property
     def names(self) -> tuple[str, str]:
         """Node that its synapses are counted for, and node that they feed."""
-        return self.via[-1] if self.via else self.target, self.target
+        *_, last = self.way
+        return last.source if len(self.way) > 1 else last.target, last.target
+
+    def __str__(self) -> str:
+        return " -> ".join(e.source for e in self.way)
 
 
 def chains(graph: Graph, name: str) -> list[Chain]:
     """Return every chain that ends at a population; those from LIs are its currents."""
     done = []
-    open_chains: list[tuple[str, tuple[str, ...], int]]
-    open_chains = [(e.source, (), int(e.delay)) for e in graph.into(name)]
-    while open_chains:
-        source, via, delay = open_chains.pop(0)
+    open_ways: list[tuple[Edge, ...]] = [(e,) for e in graph.into(name)]
+    while open_ways:
+        way = open_ways.pop(0)
+        source = way[0].source
         if isinstance(graph.nodes[source], Connection):
-            open_chains += [
-                (e.source, (source, *via), delay + int(e.delay)) for e in graph.into(source)
-            ]
+            open_ways += [(e, *way) for e in graph.into(source)]
         elif source not in graph.currents:
-            done.append(Chain(source=source, target=name, via=via, delay=delay))
+            done.append(Chain(way=way))
     return done
 
 
@@ -54,12 +64,14 @@ def piece(
     multiplied by, one number (0-d) or one a target.
     """
     row, cell = place
-    nodes = [graph.nodes[n] for n in chain.via]
-    linear = [n for n in nodes if not isinstance(n, Flatten)]
+    nodes = [n for n in links(graph, chain.way) if not isinstance(n, Flatten)]
+    slots = list(takewhile(lambda n: isinstance(n, Slot), nodes))
+    offset = sum(s.offset for s in slots if isinstance(s, Slot))
+    linear = nodes[len(slots) :]
     size, dt = graph.size(chain.source), graph.dt
     every = np.arange(size)
     if not linear:
-        factor = np.broadcast_to(gain, size)
+        factor = np.broadcast_to(gain, offset + size)[offset:]
         return Piece(
             names=chain.names,
             source=row + every,
@@ -67,14 +79,16 @@ def piece(
             port=port,
             start=every,
             stop=every + 1,
-            first=cell + every,
+            first=cell + offset + every,
             target=None,
             weight=np.array(factor, np.float64),
         )
-    if len(linear) == 1 and isinstance(linear[0], Sparse):
-        return _listed(linear[0], chain, dt, place, port, gain)
-    if len(linear) == 1 and isinstance(linear[0], Dense):
-        weight = _scaled(linear[0].weight.T, gain)
+    node, *more = linear
+    if isinstance(node, Sparse) and not more:
+        part = _rows(node, offset, size) if slots else node
+        return _listed(part, chain, dt, place, port, gain)
+    if isinstance(node, Dense) and not more:
+        weight = _scaled(node.weight.T[offset : offset + size], gain)
         return Piece(
             names=chain.names,
             source=row + every,
@@ -92,6 +106,19 @@ def piece(
 def _scaled(weight: np.ndarray, gain: np.ndarray) -> np.ndarray:
     """Return weights with the gain of their targets (last axis); as they are where it is 1."""
     return weight if np.all(gain == 1) else weight * gain
+
+
+def _rows(node: Sparse, first: int, size: int) -> Sparse:
+    """Return the synapses of ``size`` inputs, from ``first`` on."""
+    at = node.at[first : first + size + 1]
+    here = slice(at[0], at[-1])
+    return replace(
+        node,
+        at=at - at[0],
+        target=node.target[here],
+        weight=node.weight[here],
+        delay=None if node.delay is None else node.delay[here],
+    )
 
 
 def _listed(
@@ -123,10 +150,10 @@ def _listed(
 
 def _written_out(graph: Graph, chain: Chain) -> Sparse:
     """Return any chain as listed synapses, found by pushing unit impulses through it."""
-    nodes = [node for n in chain.via if isinstance(node := graph.nodes[n], Connection)]
+    nodes = links(graph, chain.way)
     if any(isinstance(node, Sparse) and node.delay is not None for node in nodes):
         raise refused(
-            f"{' -> '.join([chain.source, *chain.via])}: a Sparse with delays of its own "
+            f"{chain}: a Sparse with delays of its own "
             "stands in a chain of connections; put a population between"
         )
     shape, size = graph.shapes[chain.source], graph.size(chain.source)
@@ -143,8 +170,8 @@ def _written_out(graph: Graph, chain: Chain) -> Sparse:
         total += case.size
         if total > LARGEST:
             raise refused(
-                f"{' -> '.join([chain.source, *chain.via])}: more than {LARGEST} synapses "
-                "in continuous time; use smaller layers, or clock=Grid()"
+                f"{chain}: more than {LARGEST} synapses in continuous time; use smaller "
+                "layers, or clock=Grid()"
             )
         source.append(cases[case])
         target.append(place)

@@ -14,8 +14,8 @@ from neuro.events.exact.cells import flow
 
 NEVER = math.inf
 
-# In time constants: how small the last step of a search is, and how short the span for which the
-# slope of that step holds. What is left then is less than their product.
+# In time constants: how small the last step of a search is, and how short the span for which
+# the slope of that step holds. What is left then is less than their product.
 NEAR, SHORT = 1e-9, 1e-6
 
 

@@ -83,7 +83,7 @@ class Cell:
         """Go to time t, before which nothing happens to it."""
         h = t - self.since
         if self.free <= self.since:
-            self.v = self.membrane(h)
+            self.v = self.membrane(h, self.pushes())
         self.adapt = self.adaptation(h)
         self.since = t
 
@@ -121,36 +121,37 @@ class Cell:
             found.append((current.rate, unit * (current.value(self.since) - rest)))
         return [(rate, size) for rate, size in found if size]
 
-    def membrane(self, h: Number) -> Number:
+    def membrane(self, h: Number, pushes: list[tuple[Number, Number]]) -> Number:
         """Return v in h seconds."""
         rate, m = self.k["rate"], self.m
-        gained = (size * passed(m, rate, other, h) for other, size in self.pushes())
+        gained = (size * passed(m, rate, other, h) for other, size in pushes)
         return self.v * m.exp(-rate * h) + sum(gained)
 
     def adaptation(self, h: Number) -> Number:
         """Return the rise of the threshold in h seconds."""
         return self.adapt * self.m.exp(-self.k["rate_adapt"] * h) if self.adapt else self.adapt
 
-    def distance(self, h: Number) -> Number:
-        """Return v less the threshold in h seconds."""
-        return self.membrane(h) - self.k["threshold"] - self.adaptation(h)
-
     def crossing(self, horizon: Number) -> Number:
         """Return in how many seconds, ``horizon`` at most, v reaches the threshold, or inf."""
-        extrema = zeros(self.m, slope(self.terms()), horizon)
+        pushes, bar = self.pushes(), self.k["threshold"]
+
+        def distance(h: Number) -> Number:
+            return self.membrane(h, pushes) - bar - self.adaptation(h)
+
+        extrema = zeros(self.m, slope(self.terms(pushes)), horizon)
         for low, high in pairwise([0 * horizon, *extrema, horizon]):
-            if self.distance(high) >= 0:
-                return bisect(self.distance, low, high)
+            if distance(high) >= 0:
+                return bisect(distance, low, high)
         return math.inf
 
-    def terms(self) -> Terms:
+    def terms(self, pushes: list[tuple[Number, Number]]) -> Terms:
         """Return v less the threshold as a sum of exponentials."""
         rate = self.k["rate"]
         found = {rate: [self.v, 0]}
         found.setdefault(0, [0, 0])[0] -= self.k["threshold"]
         if self.adapt:
             found.setdefault(self.k["rate_adapt"], [0, 0])[0] -= self.adapt
-        for other, size in self.pushes():
+        for other, size in pushes:
             if other == rate:
                 found[rate][1] += size
                 continue

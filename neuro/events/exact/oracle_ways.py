@@ -47,7 +47,7 @@ def _onward(graph: Graph, reach: Mapping[str, Synapses], way: Way) -> Iterator[W
         if target not in reach:
             yield Way((target, place), way.weight, delay, way.last or target)
             continue
-        for s in reach[target][place]:
+        for s in reach[target][place + graph.offset(edge)]:
             weight = way.weight * s.weight * _share(graph, target)
             next_way = Way((target, s.target), weight, delay + s.delay, target)
             yield from _onward(graph, reach, next_way)
@@ -68,7 +68,9 @@ def bias_of(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
             continue
         given = bias_of(graph, edge.source)
         if isinstance(node, Connection):
-            for x, row in zip(given, synapses(graph, name), strict=True):
+            first = graph.offset(edge)
+            rows = synapses(graph, name)[first : first + given.size]
+            for x, row in zip(given, rows, strict=True):
                 for s in row:
                     total[s.target] += x * s.weight * _share(graph, name)
         else:

@@ -56,14 +56,14 @@ def frame_of(cells: Cells, span: Span) -> Frame:
     one, rate_syn = cells.cell[span.low], cells.rate_syn[span.low]
     rate, rate_b, rate_c = one.rate, rate_syn[0], rate_syn[1]
     before, after = span.start - span.origin, span.stop - span.origin
-    eighth = (span.stop - span.start) ** 2 / 8.0
+    half = (span.stop - span.start) ** 2 / 2.0
     rest = one.push / rate
     kappa_b, kappa_c = 1.0 / (rate - rate_b), 1.0 / (rate - rate_c)
     start_a, end_a = math.exp(-rate * before), math.exp(-rate * after)
     start_b, end_b = math.exp(-rate_b * before), math.exp(-rate_b * after)
     start_c, end_c = math.exp(-rate_c * before), math.exp(-rate_c * after)
-    bow_a = -eighth * rate * rate
-    bow_b, bow_c = -eighth * kappa_b * rate_b**2, -eighth * kappa_c * rate_c**2
+    bow_a = -half * rate * rate
+    bow_b, bow_c = -half * kappa_b * rate_b**2, -half * kappa_c * rate_c**2
     high = one.threshold - rest
     return Frame(
         rest,
@@ -103,7 +103,8 @@ def psc_window(
         t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
         begin, end = wiring.bounds[g, block], wiring.bounds[g, block + 1]
         target, weight = wiring.target[begin:end], wiring.weight[begin:end]
-        port, excites, first = wiring.port[g], wiring.excites[g], wiring.first[g]
+        port, first = wiring.port[g], wiring.first[g]
+        excites = wiring.excites[g] or value < 0.0  # a negative value turns the weights round
         shift = first + begin - wiring.bounds[g, 0]
         factor = value * math.exp(rate * (t - span.origin))
         factor_syn = 0.0

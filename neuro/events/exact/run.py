@@ -40,7 +40,7 @@ class Job(NamedTuple):
 def simulate_exact(
     job: Job,
     inputs: Mapping[str, Events | Times],
-    state: ExactState | None,
+    state: object,
     workers: int,
 ) -> tuple[Record, ExactState]:
     """Do as :func:`neuro.events.simulate`, in continuous time."""
@@ -51,24 +51,24 @@ def simulate_exact(
     }
     ticks, samples, _ = next(iter(trains.values())).shape
     require_recording(recording, graph, ticks)
-    state = exactly_at_rest(graph, samples) if state is None else state
-    require_exact_state(graph, samples, state)
+    before = exactly_at_rest(graph, samples) if state is None else state
+    now_at = require_exact_state(graph, samples, before)
     records: list[Record] = []
     states = {}
     stops = sorted({*(int(tick) + 1 for tick in recording.states), ticks})
     for start, stop in zip([0, *stops], stops, strict=False):
         part = {n: cut(t, start, stop, graph.dt) for n, t in trains.items()}
-        run = partial(_run_some, job, part, state)
+        run = partial(_run_some, job, part, now_at)
         done = [one for some in over_samples(run, samples, workers) for one in some]
         now = record_of(graph, part, done, recording)
         records = [follow(records[0], now, graph.dt) if records else now]
         spikes = sum(records[0].counts[n].spikes for n in graph.populations)
         if spikes > clock.budget or not all(one.held for one in done):
             raise runaway(graph, records[0], clock.budget)
-        state = state_of(graph, done)
+        now_at = state_of(graph, done)
         if stop - 1 in recording.states:
-            states[stop - 1] = state.neurons
-    return replace(records[0], states=states), state
+            states[stop - 1] = now_at.neurons
+    return replace(records[0], states=states), now_at
 
 
 def _run_some(

@@ -39,8 +39,8 @@ def exactly_at_rest(graph: Graph, samples: int) -> ExactState:
     return ExactState(neurons=neurons, pending={})
 
 
-def require_exact_state(graph: Graph, samples: int, state: object) -> None:
-    """Raise one ValueError unless ``state`` is one of this graph and number of samples."""
+def require_exact_state(graph: Graph, samples: int, state: object) -> ExactState:
+    """Return ``state``; raise one ValueError unless it is one of this graph and samples."""
     if not isinstance(state, ExactState):
         raise ValueError(
             f"Exact() goes on from an ExactState, got {type(state).__name__}; start from rest "
@@ -57,6 +57,7 @@ def require_exact_state(graph: Graph, samples: int, state: object) -> None:
     if problems:
         cure = "go on with the same graph and samples, or start from rest"
         raise ValueError("\n".join([f"the state does not fit; {cure}:", *problems]))
+    return state
 
 
 def of_sample(state: ExactState, name: str, b: int) -> Arrivals:

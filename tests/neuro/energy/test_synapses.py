@@ -11,7 +11,18 @@ from neuro.energy.mapping import place
 from neuro.energy.operations import operations, workload
 from neuro.energy.synapses import compose, fan_out, served
 from neuro.events import simulate
-from neuro.graph import AvgPool2d, Connection, Conv2d, Dense, Edge, Graph, Input, Node, Sparse
+from neuro.graph import (
+    AvgPool2d,
+    Concat,
+    Connection,
+    Conv2d,
+    Dense,
+    Edge,
+    Graph,
+    Input,
+    Node,
+    Sparse,
+)
 from neuro.neurons import LI, LIF
 from neuro.record import Record
 from neuro.routes import Route, push
@@ -67,6 +78,29 @@ def test_spikes_in_two_windows_cost_a_chip_what_the_values_cost() -> None:
     (layer,) = served(graph, record, compose(graph))
     assert layer.events.tolist() == [[2], [3]]
     assert counts["conv"].synaptic_events == 5
+
+
+def test_a_source_that_is_joined_twice_pays_for_each_of_its_places() -> None:
+    graph = Graph(
+        nodes={
+            "in": Input(shape=(2,)),
+            "c": Concat(),
+            "fc": Dense(weight=np.array([[1.0, 0, 1, 1], [1, 1, 0, 1], [0, 0, 0, 1]])),
+            "out": LI(tau=0.01),
+        },
+        edges=(Edge("in", "c"), Edge("in", "c", Ticks(1)), Edge("c", "fc"), Edge("fc", "out")),
+        dt=DT,
+    )
+    record = spikes_at(graph, 3, (0, 0), (0, 1), (2, 1))
+    (layer,) = served(graph, record, compose(graph))
+    assert layer.name == "c+fc"
+    assert layer.events.tolist() == [[2 + 1], [1 + 3], [1]]
+    assert layer.events_all.tolist() == [[6], [6], [3]]
+    counts = count(graph, record)
+    assert counts["c"].synaptic_events_all == 0
+    assert (counts["fc"].synaptic_events, counts["fc"].synaptic_events_all) == (8, 15)
+    found = estimate(graph, record, loihi1())
+    assert found.parts["c+fc"]["synapse"].nominal > 0
 
 
 def impulses(graph: Graph, route: Route, ones: bool) -> np.ndarray:

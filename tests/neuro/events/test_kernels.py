@@ -6,14 +6,25 @@ from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 from numba.core.dispatcher import Dispatcher
 
-from neuro.events import Grid, batches, engine, kernels, run, simulate, updates
+from neuro.events import (
+    Grid,
+    batches,
+    crossed,
+    engine,
+    kernels,
+    planes,
+    run,
+    scatter,
+    simulate,
+    updates,
+)
 
 
 @pytest.fixture
 def plain_python() -> Iterator[None]:
     """Run the text of every kernel without the compiler."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (kernels, updates, run, batches, engine):
+        for module in (kernels, planes, crossed, updates, scatter, run, batches, engine):
             for name, function in list(vars(module).items()):
                 if isinstance(function, Dispatcher):
                     patch.setattr(module, name, function.py_func)
@@ -62,7 +73,8 @@ def test_counting_sort_is_stable(keys: list[int]) -> None:
 def test_events_survive_the_way_into_a_run_and_back() -> None:
     graph = random_graph(0)
     events = stimulus(graph, 0, ticks=7, samples=3)["x"]
-    batch = batches.to_batch(events, 0, np.dtype(np.float32))
+    batch, sound = batches.to_batch(events, 0, np.dtype(np.float32))
+    assert sound
     back = batches.to_events([batch], 0, events.shape, np.dtype(np.float32))
     for a, b in zip(back, events, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 
 from neuro.events import Exact, Grid, simulate
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input, Node, Sparse
+from neuro.graph import (
+    AvgPool2d,
+    Concat,
+    Conv2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Input,
+    Node,
+    Sparse,
+)
 from neuro.interop.nest import NestError, export, run
 from neuro.interop.nest_plan import plan
 from neuro.neurons import ALIF, LI, LIF, psc_gain
@@ -104,6 +115,31 @@ def currents(seed: int) -> Graph:
     return Graph(nodes=nodes, edges=edges, dt=DT)
 
 
+def joined(seed: int) -> Graph:
+    """Two populations, one after the other, go back into the first."""
+    rng = np.random.default_rng(seed)
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(12,)),
+        "in": Dense(weight=rng.uniform(0, 0.8, (4, 12))),
+        "a": cell(),
+        "on": Dense(weight=rng.uniform(0, 1.2, (5, 4))),
+        "b": cell(),
+        "both": Concat(),
+        "w": Dense(weight=rng.normal(0.1, 0.4, (4, 9))),
+    }
+    edges = (
+        Edge("x", "in"),
+        Edge("in", "a"),
+        Edge("a", "on", Ticks(1)),
+        Edge("on", "b"),
+        Edge("b", "both", Ticks(2)),
+        Edge("a", "both", Ticks(1)),
+        Edge("both", "w"),
+        Edge("w", "a"),
+    )
+    return Graph(nodes=nodes, edges=edges, dt=DT)
+
+
 def scattered(graph: Graph, seed: int, ticks: int = 60) -> dict[str, Times]:
     rng = np.random.default_rng(seed)
     n = graph.size("x")
@@ -163,7 +199,7 @@ def test_membranes_start_where_told() -> None:
 
 
 @pytest.mark.usefixtures("nest")
-@pytest.mark.parametrize("build", [images, currents])
+@pytest.mark.parametrize("build", [images, currents, joined])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_nest_and_the_exact_clock_agree_on_every_spike(
     build: Callable[[int], Graph], seed: int

@@ -1,0 +1,143 @@
+"""What cannot run in continuous time is refused, or stopped, with a message that names it."""
+
+import math
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from exact_laws import CLOCK, DT, at_any_time, network, run, with_nodes
+
+from neuro.events import Exact, Grid, Runaway, simulate
+from neuro.graph import Dense, Edge, Graph, GraphError, Input, Sparse
+from neuro.neurons import ALIF, LI, LIF
+from neuro.spikes import Times
+from neuro.units import Seconds, Ticks
+
+TRAIN = at_any_time(0)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("time", -0.001, "x: time -0.001 s of event 0 is not in 0 < time <="),
+        ("time", 0.0, "x: time 0.0 s of event 0 is not in 0 < time <="),
+        ("time", 1.0, "x: time 1.0 s of event 0 is not in 0 < time <="),
+        ("time", math.nan, "x: time nan s of event 0"),
+        ("time", 0.0149, "x: events are not in strictly rising order"),
+        ("neuron", 3, r"x: neuron 3 of event 0 is outside 0 \.\.\. 2"),
+        ("neuron", -1, r"x: neuron -1 of event 0 is outside 0 \.\.\. 2"),
+        ("sample", 1, r"x: sample 1 of event 0 is outside 0 \.\.\. 0"),
+        ("value", math.inf, "x: value inf of event 0 is not finite"),
+    ],
+)
+def test_spikes_that_cannot_be_are_refused(column: str, value: float, message: str) -> None:
+    bad = getattr(TRAIN, column).copy()
+    bad[0] = value
+    with pytest.raises(ValueError, match=message):
+        run(network("delta", 0), TRAIN._replace(**{column: bad}))
+
+
+def test_delays_and_targets_that_cannot_be_are_refused() -> None:
+    graph = network("delta", 0)
+    back = graph.nodes["back"]
+    early = replace(back, delay=np.concatenate([[-1], back.delay[1:]]))
+    with pytest.raises(GraphError, match="back: 1 delays are < 0 ticks"):
+        with_nodes(graph, back=early)
+    astray = replace(back, target=np.concatenate([[5], back.target[1:]]))
+    with pytest.raises(GraphError, match="back: 1 targets like 5 are not among the"):
+        with_nodes(graph, back=astray)
+    edges = (Edge("x", "fc", Ticks(-1)), *graph.edges[1:])
+    with pytest.raises(GraphError, match="edge x -> fc: delay -1 is not a whole number of"):
+        Graph(nodes=graph.nodes, edges=edges, dt=graph.dt)
+
+
+@pytest.mark.parametrize("tau", [0.0, -0.01, math.nan])
+def test_time_constants_that_cannot_be_are_refused(tau: float) -> None:
+    with pytest.raises(ValueError, match=r"LIF\.tau must be > 0 s"):
+        LIF(tau=tau)
+    with pytest.raises(ValueError, match=r"LIF\.tau_syn must be > 0 s and finite"):
+        LIF(tau=0.01, tau_syn=tau)
+    with pytest.raises(ValueError, match=r"LI\.tau must be > 0 s"):
+        LI(tau=tau)
+    with pytest.raises(ValueError, match=r"LIF\.refractory must be >= 0 s"):
+        LIF(tau=0.01, refractory=Seconds(-0.001))
+
+
+def test_clocks_that_cannot_be_are_refused() -> None:
+    for window in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"Exact\.window must be > 0 s and finite"):
+            Exact(window=Seconds(window))
+    for field in ("threads", "budget"):
+        with pytest.raises(ValueError, match=rf"Exact\.{field} must be >= 1, got 0"):
+            Exact(**{field: 0})
+
+
+@pytest.mark.parametrize("driver", ["window", "heap"])
+@pytest.mark.parametrize("kind", ["delta", "two currents", "adaptive"])
+def test_a_runaway_is_stopped_names_its_node_and_keeps_its_record(
+    kind: str, driver: str
+) -> None:
+    graph = network(kind, 1)
+    loud = {"weight": np.full((5, 3), 3.0)}
+    graph = with_nodes(
+        graph,
+        fc=replace(graph.nodes["fc"], **loud),
+        back=replace(graph.nodes["back"], weight=np.full(12, 3.0)),
+    )
+    clock = Exact(driver=driver, budget=20)  # type: ignore[arg-type]
+    with pytest.raises(Runaway, match=r"more than 20 spikes by tick .*cells has emitted") as e:
+        run(graph, TRAIN, clock)
+    record = e.value.record
+    assert record.counts["cells"].spikes == record.times["cells"].time.size > 5
+    assert (np.diff(record.times["cells"].time) >= 0).all()
+    again = pickle.loads(pickle.dumps(e.value))
+    assert str(again) == str(e.value)
+    with pytest.raises(Runaway) as later:
+        run(graph, TRAIN, replace(clock, budget=60))
+    whole = later.value.record.times["cells"].time
+    assert whole.size >= record.times["cells"].time.size
+    np.testing.assert_array_equal(
+        record.times["cells"].time, whole[: record.times["cells"].time.size]
+    )
+
+
+def test_the_state_of_another_clock_graph_or_batch_is_refused() -> None:
+    graph = network("two currents", 0)
+    _, state = simulate(graph, {"x": TRAIN}, CLOCK)
+    _, grid = simulate(graph, {"x": TRAIN}, Grid())
+    with pytest.raises(ValueError, match=r"Exact\(\) goes on from an ExactState, got EngineSt"):
+        simulate(graph, {"x": TRAIN}, CLOCK, state=grid)
+    with pytest.raises(ValueError, match=r"Grid\(\) goes on from an EngineState, got ExactSta"):
+        simulate(graph, {"x": TRAIN}, Grid(), state=state)
+    with pytest.raises(ValueError, match=r"(?s)the state does not fit.*i0: the state has"):
+        simulate(network("delta", 0), {"x": TRAIN}, CLOCK, state=state)
+    with pytest.raises(ValueError, match=r"cells: the state has \(4, 1, 5\), the run needs"):
+        simulate(graph, {"x": TRAIN._replace(shape=(16, 2, 3))}, CLOCK, state=state)
+    broken = {**state.neurons, "late": np.full((4, 1, 4), math.nan)}
+    with pytest.raises(ValueError, match="late: the state is not finite"):
+        simulate(graph, {"x": TRAIN}, CLOCK, state=replace(state, neurons=broken))
+
+
+def two(model: object, connection: Dense | Sparse, *edges: Edge, **nodes: object) -> Graph:
+    """Return x -> fc -> cells, with more nodes and edges."""
+    every = {"x": Input(shape=(1,)), "fc": connection, "cells": model, **nodes}
+    return Graph(nodes=every, edges=edges, dt=DT)  # type: ignore[arg-type]
+
+
+def test_what_has_no_counterpart_in_continuous_time_is_refused_by_name() -> None:
+    cell, fc = LIF(tau=0.01), Dense(weight=np.ones((1, 1)), bias=np.ones(1))
+    empty = np.zeros(0, np.int32)
+    train = Times(empty, np.zeros(0), empty, np.zeros(0), (4, 1, 1))
+    late_bias = two(cell, fc, Edge("x", "fc"), Edge("fc", "cells", Ticks(2)))
+    with pytest.raises(GraphError, match="cells: a bias arrives 2 ticks late; put the delays"):
+        run(late_bias, train)
+    late = (Edge("x", "fc"), Edge("fc", "i"), Edge("i", "cells", Ticks(1)))
+    with pytest.raises(GraphError, match="edge i -> cells: a current comes 1 ticks late"):
+        run(two(cell, fc, *late, i=LI(tau=0.01)), train)
+    through = (Edge("x", "fc"), Edge("fc", "i"), Edge("i", "cells"))
+    with pytest.raises(GraphError, match="i: a bias into a current that never decays"):
+        run(two(cell, fc, *through, i=LI(tau=math.inf)), train)
+    direct = (Edge("x", "fc"), Edge("fc", "cells"))
+    with pytest.raises(ValueError, match="an ALIF in continuous time needs leak < 1"):
+        run(two(ALIF(leak=1.0), fc, *direct), train)
