@@ -85,7 +85,7 @@ def to_batch(events: Events, first: int, dtype: np.dtype) -> tuple[Batch, bool]:
     at, sound = row_starts(events)
     neuron = np.ascontiguousarray(events.neuron, np.int32)
     value = np.ascontiguousarray(events.value, dtype)
-    return Batch(first, events.shape[0], Train(at, neuron, value)), sound
+    return Batch(first, events.shape[0], Train(at, neuron, value)), bool(sound)
 
 
 def of_samples(batch: Batch, start: int, stop: int) -> Batch:

@@ -49,8 +49,8 @@ class Buffer(NamedTuple):
 class Weights(NamedTuple):
     """Weights, the targets of one source side by side, and how many of those are not zero.
 
-    rows: Dense (blocks of targets, in, targets in a block), nonzero (in); Conv2d
-    (C_in, kH, kW, C_out), nonzero (C_in, kH, kW).
+    rows: Dense (blocks of targets, in, targets in a block), nonzero (in), or (0) if no weight
+    is zero; Conv2d (C_in, kH, kW, C_out), nonzero (C_in, kH, kW).
     """
 
     rows: np.ndarray
@@ -142,6 +142,9 @@ def dense(buffer: Buffer, span: Span, train: Train, weights: Weights) -> tuple[i
             if start < stop:
                 touch(buffer, s, t, 0)
             served_all += blocks * width * (stop - start)
+            if weights.nonzero.size == 0:
+                served = served_all
+                continue
             for e in range(start, stop):
                 served += weights.nonzero[train.neuron[e]]
     values = buffer.values.reshape(samples * length, blocks, width)

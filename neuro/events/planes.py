@@ -25,7 +25,7 @@ def reached(place: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
 def conv(
     buffer: Buffer, span: Span, train: Train, weights: Weights, windows: Windows
 ) -> tuple[int, int]:
-    """Add the kernel of each spike, all channels of a place at a time; return as ``kernels.dense``."""
+    """Add the kernel of each spike, a place at a time; return as ``kernels.dense``."""
     (high, wide), (height, width) = windows.given, windows.size
     (step_y, step_x), (pad_y, pad_x) = windows.stride, windows.padding
     rows, values = weights.rows, buffer.values

@@ -130,8 +130,8 @@ class Run:
                 continue
             for span, train in self._arrivals(wire, rows):
                 served, served_all = wire.scatter(inbox, span, train)
-                counts[1] += served
-                counts[2] += served_all
+                counts[1] += int(served)
+                counts[2] += int(served_all)
         if isinstance(part, Linear):
             if part.area > 1:
                 kernels.divide(inbox, rows.start, rows.stop, part.area)
@@ -150,7 +150,7 @@ class Run:
             self.fired[name].append(batch)
         self._send(name, batch)
         self.counts[name][0] += train.neuron.size
-        self.counts[name][3] += updates
+        self.counts[name][3] += int(updates)
 
     def _integrating(self, name: str, part: Cells, rows: Rows) -> None:
         inbox, outbox = self.inbox[name], self.outbox[name]

@@ -79,7 +79,8 @@ def _in_blocks(weight: np.ndarray) -> Weights:
     targets, sources = weight.shape
     width = targets if targets % kernels.WIDTH else kernels.WIDTH
     rows = weight.reshape(-1, width, sources).swapaxes(1, 2)
-    return Weights(aligned(rows), np.count_nonzero(weight, axis=0))
+    nonzero = np.count_nonzero(weight, axis=0)
+    return Weights(aligned(rows), nonzero if np.any(nonzero < targets) else nonzero[:0])
 
 
 def _by_channel(weight: np.ndarray) -> Weights:

@@ -12,12 +12,17 @@ from neuro.events import (
     crossed,
     engine,
     kernels,
+    memory,
     planes,
     run,
     scatter,
     simulate,
     updates,
 )
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.neurons import LI
+from neuro.spikes import to_events
+from neuro.units import Seconds
 
 
 @pytest.fixture
@@ -81,3 +86,36 @@ def test_events_survive_the_way_into_a_run_and_back() -> None:
     late = batches.to_events([batch], 4, (3, *events.shape[1:]), np.dtype(np.float32))
     assert late.tick.size == (events.tick >= 4).sum()
     assert late.tick.min() == 0
+
+
+@pytest.mark.parametrize("targets", [10, kernels.WIDTH, 2 * kernels.WIDTH, 300])
+@pytest.mark.parametrize("zeros", [0, 3])
+def test_a_dense_layer_of_any_width_sums_the_weights_of_its_spikes(
+    targets: int, zeros: int
+) -> None:
+    rng = np.random.default_rng(targets)
+    weight = rng.integers(1, 64, (targets, 20)) / 64  # dyadic: every order gives the same sum
+    weight[:zeros, 5] = 0
+    raster = (rng.random((4, 2, 20)) < 0.4).astype(np.float32)
+    graph = Graph(
+        nodes={"x": Input(shape=(20,)), "w": Dense(weight=weight), "v": LI(tau=np.inf)},
+        edges=(Edge("x", "w"), Edge("w", "v")),
+        dt=Seconds(1e-3),
+    )
+    record, _ = simulate(graph, {"x": to_events(raster)}, Grid(dtype=np.float32))
+    want = np.cumsum(raster @ weight.T, 0)
+    np.testing.assert_array_equal(record.values["v"], want)
+    spikes = int(raster.sum())
+    served_none = zeros * int(raster[:, :, 5].sum())
+    assert record.counts["w"].synaptic_events_all == spikes * targets
+    assert record.counts["w"].synaptic_events == spikes * targets - served_none
+
+
+def test_buffers_start_at_a_cache_line() -> None:
+    for size in (1, 10, 513):
+        for array in (
+            memory.zeros((2, size), np.dtype(np.float32)),
+            memory.aligned(np.ones(3)),
+        ):
+            assert array.ctypes.data % memory.LINE == 0
+            assert array.flags.c_contiguous
