@@ -74,7 +74,7 @@ def _folder(given: str) -> Path:
     digest = hashlib.sha256()
     for path in sorted(p for f in FOLDERS for p in (root / f).rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    name = PREFIX + "dev"  # XXX digest.hexdigest()[:16]
+    name = PREFIX + digest.hexdigest()[:16]
     beside = root / "__pycache__"
     for base in (Path(given),) if given else (beside, Path.home() / ".cache" / "neuro"):
         try:
