@@ -30,7 +30,10 @@ from neuro.events.exact.wiring import Arrivals, Wiring
 
 
 class Frame(NamedTuple):
-    """What a scaled membrane u means: v - rest = u / scale; the bar is at height * scale."""
+    """What a scaled membrane u means: v - rest = u / scale; the bar is at height * scale.
+
+    A height above rest is less by what scaling may lose, for weights that just add up to it.
+    """
 
     rate: float
     rest: float
@@ -42,7 +45,10 @@ def frame_of(cells: Cells, span: Span) -> Frame:
     """Return the frame of a window."""
     one = cells.cell[span.low]
     rest = one.push / one.rate if one.rate > 0.0 else 0.0
-    return Frame(one.rate, rest, one.threshold - rest)
+    height = one.threshold - rest
+    if height > 0.0:
+        height = max(height - 1e-15 * (one.threshold + abs(rest)), 0.0)
+    return Frame(one.rate, rest, height)
 
 
 @bare
