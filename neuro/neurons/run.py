@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuro.neurons.alif import ALIF, ALIFState
+from neuro.neurons.fused import advance, fits
 from neuro.neurons.li import LI, LIState
 from neuro.neurons.lif import LIF, LIFState
 from neuro.units import Seconds
@@ -22,8 +23,17 @@ def run(
     neuron: Neuron, x: Float[Tensor, "T B *N"], dt: Seconds, state: State | None = None
 ) -> tuple[Float[Tensor, "T B *N"], State]:
     """Advance T >= 1 ticks; the returned state continues the run."""
+    state = neuron.initial(x[0]) if state is None else state
+    if isinstance(neuron, LIF | ALIF) and fits(neuron, x):
+        return advance(neuron, x, dt, state)
+    return run_slowly(neuron, x, dt, state)
+
+
+def run_slowly(
+    neuron: Neuron, x: Float[Tensor, "T B *N"], dt: Seconds, state: State
+) -> tuple[Float[Tensor, "T B *N"], State]:
+    """Do as :func:`run`, tick by tick."""
     model: Any = neuron
-    state = model.initial(x[0]) if state is None else state
     out = []
     for x_t in x:
         y, state = model.step(x_t, state, dt)
