@@ -19,7 +19,8 @@ from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
-FOLDERS = ("events", "eventprop", "neurons")  # of this package, where the compiled functions are
+# Where the compiled functions of this package are.
+SOURCES = ("*.py", "neurons/*.py", "events/**/*.py", "eventprop/*.py")
 PREFIX = "compiled-"
 config: Any = numba.config
 
@@ -74,8 +75,7 @@ def _folder(given: str) -> Path:
     """
     root = Path(__file__).parent
     digest = hashlib.sha256()
-    sources = (p for f in FOLDERS for p in (root / f).rglob("*.py"))
-    for path in (Path(__file__), *sorted(sources)):
+    for path in sorted(p for pattern in SOURCES for p in root.glob(pattern)):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     name = PREFIX + digest.hexdigest()[:16]
     beside = root / "__pycache__"

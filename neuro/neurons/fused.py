@@ -31,7 +31,7 @@ def fits(neuron: object, x: Tensor) -> bool:
     """Say whether :func:`advance` can run a population on ``x``."""
     return (
         isinstance(neuron, LIF | ALIF)
-        and neuron.refractory == 0
+        and not neuron.refractory
         and not (isinstance(neuron, ALIF) and (_learns(neuron.beta) or _learns(neuron.rho)))
         and x.device.type == "cpu"
         and x.dtype in (torch.float32, torch.float64)
@@ -107,7 +107,7 @@ class _Fused(torch.autograd.Function):
 
         def back(own: tuple[int, int]) -> np.ndarray:
             sums = np.zeros((3, x.shape[2]))
-            flow = Back(to_spikes, kind, derivative, to_x, cells, *sums, learns)
+            flow = Back(to_spikes, kind, derivative, to_x, cells, sums, learns)
             kernels.backward(past, form, own, flow)
             return sums
 
@@ -130,7 +130,8 @@ def _arrays(given: tuple[Any, ...]) -> tuple[np.ndarray, Cells, Form]:
     cells = Cells(*(_array(c, x.shape[1:], x.dtype) for c in (v, i, a)))
     flows = i is not None
     adapts = a is not None and bool(form[4].any() or cells.a.any())
-    return x, cells, Form(*form, hard, flows, adapts)
+    decay, gain, fall, theta, beta, rho = form
+    return x, cells, Form(decay, gain, fall, theta, beta, rho, hard, flows, adapts)
 
 
 def _array(values: Tensor | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

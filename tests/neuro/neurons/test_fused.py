@@ -1,4 +1,4 @@
-"""The fused operator is the loop: spikes and states bit for bit, and the gradients of its graph."""
+"""The fused operator is the loop: spikes and states bit for bit, and its gradients."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,8 +25,8 @@ def bell(x: Tensor) -> Tensor:
 
 SHAPES = {"cells": (7, 3, 1100), "images": (5, 2, 3, 4, 6), "one": (1, 1, 1)}
 MODELS: dict[str, Callable[..., Any]] = {
-    "soft": lambda p, leak, f: LIF(tau=0.005, threshold=p, surrogate=f),
-    "current": lambda p, leak, f: LIF(
+    "soft": lambda p, _, f: LIF(tau=0.005, threshold=p, surrogate=f),
+    "current": lambda p, _, f: LIF(
         tau=0.005, threshold=p, tau_syn=0.003, reset="hard", surrogate=f
     ),
     "leak": lambda p, leak, f: ALIF(leak=leak, threshold=p, surrogate=f),
