@@ -122,7 +122,8 @@ def test_a_concat_is_a_concatenation_along_the_first_axis(seed: int, looped: boo
 def test_every_part_that_cannot_go_is_told_at_once() -> None:
     module = Stack(
         pool=nn.MaxPool2d(2),
-        act=nn.ReLU(),
+        act=nn.GELU(),
+        over=nn.Softmax(dim=0),
         conv=nn.Conv2d(2, 2, 3, groups=2),
         norm=Residual(nn.BatchNorm2d(2)),
         gru=nn.GRU(3, 3),
@@ -132,9 +133,10 @@ def test_every_part_that_cannot_go_is_told_at_once() -> None:
     with pytest.raises(TraceError) as e:
         trace(module, (2, 8, 8))
     text = str(e.value)
-    assert len(e.value.problems) == 6
+    assert len(e.value.problems) == 7
     assert "pool: MaxPool2d has no node in a Graph; a maximum is not a sum of spikes" in text
-    assert "act: ReLU" in text
+    assert "act: GELU has no node in a Graph; build it from" in text
+    assert "over: Softmax(dim=0) is not over an axis of one sample; use dim=1" in text
     assert "conv: Conv2d with groups" in text
     assert "norm_body: BatchNorm can only be folded right after" in text
     assert "gru: GRU" in text
