@@ -28,7 +28,7 @@ from neuro.connections import (
 from neuro.graph_checks import GraphError, problems_of_values, problems_of_wiring
 from neuro.graph_order import feed_forward_order, instant_loops, loops
 from neuro.hosts import Exceeds, Host, Multiply, Outer, Pointwise, Softmax
-from neuro.neurons import LI, Integrator, Neuron
+from neuro.neurons import ALIF, LI, LIF, Integrator, Neuron
 from neuro.shapes import infer_shapes
 from neuro.units import Seconds, Ticks
 
@@ -157,7 +157,7 @@ class Graph:
     @property
     def firing(self) -> tuple[str, ...]:
         """Names of the populations that spike, sources first."""
-        return tuple(n for n in self.populations if n not in self.integrators)
+        return tuple(n for n in self.populations if isinstance(self.nodes[n], LIF | ALIF))
 
     @property
     def integrators(self) -> tuple[str, ...]:
@@ -182,12 +182,13 @@ class Graph:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the populations that feed nothing outside their own loop; no currents."""
+        """Names of the read-outs, and of what fires and feeds nothing outside its own loop."""
         loop = {n: group for group in self.components for n in group}
+        told = {*self.firing, *self.readouts}
         return tuple(
             n
             for n in self.populations
-            if n not in self.currents
+            if n in told
             and not any(e.source in loop[n] and e.target not in loop[n] for e in self.edges)
         )
 

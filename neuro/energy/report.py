@@ -14,13 +14,13 @@ def as_json(*estimates: Estimate) -> dict[str, Any]:
     """Return estimates of one run as JSON values; joules and seconds are per inference.
 
     ``{chip: {core, chip, system: {low, nominal, high}, layers, mapping, latency, ...},
-    host: [{node, macs}, ...], conventional45nm: {snn, ann, ...}}``, host: operations per
-    inference that no chip does.
+    host: [{node, macs}, ...], conventional45nm: {snn, ann, ...}}``; host: operations per
+    inference that no chip does, where there are any.
     """
     found: dict[str, Any] = {e.chip.name: _estimate(e) for e in estimates}
     if estimates:
-        host = estimates[0].host_macs
-        found["host"] = [{"node": name, "macs": n} for name, n in host.items()]
+        host = [{"node": name, "macs": n} for name, n in estimates[0].host_macs.items()]
+        found |= {"host": host} if host else {}
         found["conventional45nm"] = _convention(estimates[0].convention)
     return found
 

@@ -89,6 +89,7 @@ class _Sample:
         self, graph: Graph, reach: Mapping[str, Synapses], inputs: Mapping[str, Events]
     ) -> None:
         self.graph, self.synapses, self.inputs = graph, reach, inputs
+        self.spiking = {*graph.inputs, *graph.firing}
         self.ticks = next(iter(inputs.values())).shape[0]
         self.rank = {name: r for r, name in enumerate(graph.order)}
         self.heap: list[Delivery] = []
@@ -127,7 +128,7 @@ class _Sample:
 
     def send(self, name: str, tick: int, index: int, value: float) -> None:
         """Put one value on every edge out of ``name``."""
-        spike = name in self.graph.inputs or name in self.graph.firing
+        spike = name in self.spiking
         for edge in self.graph.out_of(name):
             place = index + self.graph.offset(edge)
             self.post(tick + edge.delay, edge.target, (place, value, spike))
@@ -199,7 +200,7 @@ class _Sample:
         self.out[name][tick, 0] = out
         counts["updates"] += len(out)
         for n, y in enumerate(out):
-            counts["spikes"] += name in self.graph.firing and y != 0
+            counts["spikes"] += name in self.spiking and y != 0
             if y:
                 self.send(name, tick, n, y)
 
