@@ -16,10 +16,11 @@ from neuro.events import Exact, Grid, Recording, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.oracle import simulate_slowly
 from neuro.graph import Concat, Dense, Edge, Graph, GraphError, Input, Multiply, Pointwise
+from neuro.margins import margins
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.nn import Net, replay
 from neuro.record import Record
-from neuro.spikes import Events, to_events
+from neuro.spikes import Events, to_events, to_raster
 from neuro.store import load_graph, save_graph
 from neuro.stream import cut, simulate_to_disk
 from neuro.units import Seconds, Ticks
@@ -59,6 +60,15 @@ def test_with_exponentials_they_agree_spike_for_spike(seed: int) -> None:
     record, _ = simulate(graph, x)
     same(replay(graph, x), record, LAST_BITS)
     same(simulate_slowly(graph, x), record, LAST_BITS)
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=SEEDS)
+def test_margins_behind_values_tell_when_a_neuron_fires(seed: int) -> None:
+    graph, x = valued_graph(seed), valued_stimulus(seed)
+    spikes = replay(graph, x).spikes
+    for name in graph.firing:
+        np.testing.assert_array_equal(margins(graph, x, name) >= 0, to_raster(spikes[name]))
 
 
 @settings(deadline=None, max_examples=10)
@@ -139,7 +149,7 @@ def test_the_networks_are_alive() -> None:
 
 
 def test_a_stored_graph_runs_as_before(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    graph, x = valued_graph(3), valued_stimulus(3)
+    graph, x = valued_graph(3, listed=False), valued_stimulus(3)
     save_graph(tmp_path / "graph.npz", graph)
     again = load_graph(tmp_path / "graph.npz")
     same(replay(graph, x), replay(again, x), within=0)
@@ -163,7 +173,7 @@ def test_the_exact_clock_refuses_what_has_values_at_ticks_only() -> None:
 
 
 def test_an_mlgru_block_is_its_equation() -> None:
-    """Zhu et al. 2024, arXiv 2406.02528: f, c and g from x; h = f h + (1 - f) c; o = (g h) W_o."""
+    """Zhu et al. 2024, arXiv 2406.02528: h = f h + (1 - f) silu(c), o = (g h) W_o."""
     rng = np.random.default_rng(0)
     d, ticks = 6, 20
     w = {k: rng.normal(0, 0.5, (d, d)) for k in "fcgo"}

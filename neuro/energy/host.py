@@ -9,6 +9,7 @@ from neuro.energy.count import macs, rasters
 from neuro.energy.push import outputs
 from neuro.graph import Graph
 from neuro.record import Record
+from neuro.sparse import unrolled
 from neuro.spikes import to_events
 
 
@@ -35,8 +36,9 @@ def on_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:
         n: np.zeros((record.ticks, record.samples, part.size(n)), np.float64) for n in entering
     }
     if entering:
+        whole = unrolled(graph).graph
         for sample, spikes in rasters(graph, record):
-            emitted = outputs(graph, entering, spikes)
+            emitted = outputs(whole, entering, spikes)
             for name, values in sent.items():
                 values[:, sample] = emitted[name]
     kept = {n: e for n, e in record.spikes.items() if n in part.nodes}

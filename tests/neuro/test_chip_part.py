@@ -16,7 +16,7 @@ from neuro.units import Seconds
 def test_what_enters_the_chip_is_an_input_and_what_leaves_it_an_output() -> None:
     graph = valued_graph(0)
     part = chip_part(graph)
-    assert set(part.inputs) == {"bins", "lift", "product", "drawn"}
+    assert set(part.inputs) == {"pooled", "lift", "product", "drawn"}
     assert set(part.populations) == {"voxels", "first", "second", "slow", "seen"}
     assert part.shapes["lift"] == (3, 2, 3, 4)
     assert part.readouts == ("slow", "seen")  # a host reads slow
@@ -30,7 +30,8 @@ def test_a_host_computes_its_nodes_and_the_connections_that_lead_to_them() -> No
     assert set(host_part(graph)) == {
         *graph.hosts,
         *("mixer", "readout"),
-        *("depth", "features", "both", "mix", "gate", "pair", "probability", "against", "read"),
+        *("depth", "features", "both", "mix", "gate", "pair", "probability", "against"),
+        *("same", "read", "pool"),
     }
 
 

@@ -526,6 +526,10 @@ class TestValued:
         assert found.currents == ("i",)
         assert set(found.outputs) == {"a", "g"}
 
+    def test_an_integrator_inside_the_last_loop_is_no_output(self) -> None:
+        nodes = {**populations("a"), "w": dense(4, 2), "g": GatedLI()}
+        assert graph("x>a a>w:1 w>g g>a", nodes).outputs == ("a",)
+
 
 class TestManyProblems:
     def test_wiring_and_values_are_told_together(self) -> None:

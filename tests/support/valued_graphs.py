@@ -3,6 +3,7 @@
 import numpy as np
 
 from neuro.graph import (
+    AvgPool2d,
     Concat,
     Conv2d,
     Dense,
@@ -16,17 +17,19 @@ from neuro.graph import (
     Outer,
     Pointwise,
     Softmax,
+    Sparse,
 )
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds, Ticks
 
 
-def valued_graph(seed: int, *, smooth: bool = True) -> Graph:
+def valued_graph(seed: int, *, smooth: bool = True, listed: bool = True) -> Graph:
     """Return a network that lifts features into depth, mixes them in a loop, and samples.
 
     smooth: with exponentials. Without, all values are multiples of powers of two, so that
         their sums are exact, and a ReLU or a current stands where one would.
+    listed: synapses that lead to a host node have delays of their own.
     """
     rng = np.random.default_rng(seed)
 
@@ -46,6 +49,11 @@ def valued_graph(seed: int, *, smooth: bool = True) -> Graph:
     def point(function: str) -> Pointwise:
         return Pointwise(function=function if smooth else "relu")
 
+    probability: Node = Dense(weight=weight(3, 4), bias=bias(3))
+    if listed:
+        source, target, own = (rng.integers(0, n, 9) for n in (4, 3, 3))
+        w = weight(9, 2)[:, 0]
+        probability = Sparse.from_coo(source, target, w, shape=(3, 4), delay=own, bias=bias(3))
     floor = rng.choice([0.0, 0.25, 0.5], (4,))
     nodes: dict[str, Node] = {
         "x": Input(shape=(2, 3, 4)),
@@ -68,14 +76,18 @@ def valued_graph(seed: int, *, smooth: bool = True) -> Graph:
         "back": Dense(weight=weight(4, 4)),
         "slow": LI(tau=0.008) if smooth else LI(tau=np.inf),
         "squashed": point("tanh"),
-        "probability": Dense(weight=weight(3, 4), bias=bias(3)),
+        "probability": probability,
         "likely": point("sigmoid"),
         "against": Concat(),
         "drawn": Exceeds(),
         "out": Dense(weight=weight(4, 3)),
         "second": cells(),
+        "same": Flatten(),
+        "passed": point("tanh"),
         "read": Dense(weight=weight(4, 4), bias=bias(4)),
         "readout": GatedLI(floor=0.25) if smooth else LI(tau=0.01),
+        "pool": AvgPool2d(kernel=(2, 2), stride=(1, 2)),
+        "pooled": point("silu"),
         "seen": LI(tau=0.01),
     }
     edges = (
@@ -109,9 +121,13 @@ def valued_graph(seed: int, *, smooth: bool = True) -> Graph:
         Edge("drawn", "out"),
         Edge("product", "second"),
         Edge("out", "second"),
-        Edge("second", "read"),
+        Edge("second", "same", delay()),
+        Edge("same", "passed"),
+        Edge("passed", "read"),
         Edge("read", "readout"),
-        Edge("bins", "seen"),
+        Edge("bins", "pool"),
+        Edge("pool", "pooled"),
+        Edge("pooled", "seen"),
     )
     return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
 
