@@ -55,18 +55,14 @@ def chip_part(graph: Graph) -> Graph:
         for n, node in graph.nodes.items()
     }
     edges = [e for e in graph.edges if e.target not in given]
-    for _ in graph.nodes:
-        feeding = {e.source for e in edges}
-        nodes = {n: node for n, node in nodes.items() if n in feeding or n in _kept(graph)}
+    kept = set(graph.populations) - given
+    for _ in graph.nodes:  # until nothing is left that feeds nothing
+        feeding = kept | {e.source for e in edges}
+        nodes = {n: node for n, node in nodes.items() if n in feeding}
         edges = [e for e in edges if e.target in nodes]
-    if not _kept(graph):
+    if not kept:
         raise GraphError(
             ["a host computes every node; put a LIF or ALIF where spikes are to do the work"],
             "no part of the graph runs on a chip",
         )
     return replace(graph, nodes=nodes, edges=tuple(edges))
-
-
-def _kept(graph: Graph) -> set[str]:
-    """Return the populations that a chip runs."""
-    return {n for n in graph.populations if not off_chip(graph.nodes[n])}

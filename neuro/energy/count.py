@@ -116,8 +116,9 @@ def active(graph: Graph, record: Record) -> dict[str, Int[np.ndarray, "T B"]]:
     for sample, spikes in rasters(graph, record):
         present = {n: (x != 0).astype(np.float32) for n, x in spikes.items()}
         emitted = outputs(reach, {e.source for e in graph.edges}, {**always, **present})
-        for name in found.keys() - always.keys():
-            counted = found[name]
+        for name, counted in found.items():
+            if name in always:
+                continue
             busy = sum(delayed(emitted[e.source], e.delay) for e in graph.into(name))
             counted[:, sample] = (busy + present.get(name, 0) > 0).sum(1)
     return found

@@ -16,7 +16,7 @@ from neuro.spikes import to_events
 def host_macs(graph: Graph) -> dict[str, int]:
     """Return the operations of a tick of one sample, by node that a host computes.
 
-    Those of a connection that leads to a host node are its multiply-accumulates, all of them.
+    Those of a connection that leads to a host node are its :func:`neuro.energy.macs`.
     """
     each = macs(graph)
     return {name: each[name] for name in host_part(graph)}

@@ -59,7 +59,7 @@ def _estimate(e: Estimate) -> dict[str, Any]:
         "chip": _interval(e.whole_chip),
         "system": _interval(e.system),
         "static_share": e.static_share,
-        "layers": {name: _layer(e, name) for name in e.parts},
+        "layers": {_label(e, name): _layer(e, name) for name in e.parts},
         "mapping": _mapping(e.placement),
         "latency": {
             "inference": _interval(e.latency.inference),
@@ -67,6 +67,11 @@ def _estimate(e: Estimate) -> dict[str, Any]:
             "bottleneck": e.latency.bottleneck,
         },
     }
+
+
+def _label(e: Estimate, name: str) -> str:
+    """Return the name of a chip layer; what only enters the chip from its host says so."""
+    return f"{name} (host)" if name in e.host_macs and name in e.placement.layers else name
 
 
 def _layer(e: Estimate, name: str) -> dict[str, Any]:

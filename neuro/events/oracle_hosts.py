@@ -6,6 +6,7 @@ import numpy as np
 
 from neuro.graph import Exceeds, Host, Multiply, Outer, Pointwise, Softmax
 from neuro.neurons import GatedLI
+from neuro.neurons.base import as_array
 
 Shape = tuple[int, ...]
 Values = list[float]
@@ -66,7 +67,7 @@ class GatedCells:
     """The neurons of a GatedLI."""
 
     def __init__(self, node: GatedLI, shape: Shape) -> None:
-        floor = np.broadcast_to(np.asarray(node.floor, np.float64), shape).ravel()
+        floor = np.broadcast_to(as_array(node.floor), shape).ravel()
         self.floor: Values = floor.tolist()
         self.v = [0.0] * len(self.floor)
 

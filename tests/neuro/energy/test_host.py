@@ -67,7 +67,7 @@ def test_the_report_lists_what_no_chip_does() -> None:
     found = as_json(estimate(graph, ran(graph), loihi1()))
     assert found["host"] == [{"node": "w1", "macs": 18}, {"node": "soft", "macs": 18}]
     assert found["conventional45nm"]["host"] == pytest.approx(18 * 4.6e-12)
-    assert set(found["loihi1"]["layers"]) == {"soft", "w2", "cell"}
+    assert set(found["loihi1"]["layers"]) == {"soft (host)", "w2", "cell"}
 
 
 def test_a_whole_graph_has_no_place_on_a_chip() -> None:
