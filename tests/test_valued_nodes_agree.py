@@ -15,7 +15,17 @@ from neuro.energy import count
 from neuro.events import Exact, Grid, Recording, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.oracle import simulate_slowly
-from neuro.graph import Concat, Dense, Edge, Graph, GraphError, Input, Multiply, Pointwise
+from neuro.graph import (
+    Concat,
+    Dense,
+    Edge,
+    Graph,
+    GraphError,
+    Input,
+    Multiply,
+    Pointwise,
+    Softmax,
+)
 from neuro.margins import margins
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.nn import Net, replay
@@ -170,6 +180,29 @@ def test_the_exact_clock_refuses_what_has_values_at_ticks_only() -> None:
         assert told in refused.value.problems
         named = {p.split(":")[0] for p in refused.value.problems}
         assert named == {*graph.hosts, "mixer", "readout"}
+
+
+@pytest.mark.parametrize("late", [0, 2])
+def test_spikes_straight_into_a_gate_are_events_and_into_a_host_none(late: int) -> None:
+    nodes = {
+        "x": Input(shape=(4, 3)),
+        "soft": Softmax(axis=-1),
+        "gated": GatedLI(),
+        "fires": LIF(tau=0.01, threshold=0.2),
+    }
+    edges = [Edge("x", "soft", Ticks(late)), Edge("x", "gated", Ticks(late))]
+    edges += [Edge("soft", "gated", Ticks(late)), Edge("gated", "fires", Ticks(late))]
+    graph = Graph(nodes=nodes, edges=tuple(edges), dt=Seconds(1e-3))
+    x = {"x": to_events(np.random.default_rng(0).random((9, 2, 12)) < 0.5)}
+    record, _ = simulate(graph, x)
+    slow, implied = simulate_slowly(graph, x), count(graph, record)
+    same(replay(graph, x), record, LAST_BITS)
+    same(slow, record, LAST_BITS)
+    arrived = int((x["x"].tick < 9 - late).sum())
+    for counts in (record.counts, slow.counts, implied):
+        found = {n: c.synaptic_events for n, c in counts.items()}
+        assert found == {"x": 0, "soft": 0, "gated": arrived, "fires": 0}
+    assert record.spikes["fires"].tick.size > 10
 
 
 def test_an_mlgru_block_is_its_equation() -> None:
