@@ -8,15 +8,20 @@ from neuro.graph import (
     ConvTranspose2d,
     Dense,
     Edge,
+    Exceeds,
     Flatten,
     Graph,
     GraphError,
     Input,
+    Multiply,
+    Outer,
+    Pointwise,
+    Softmax,
     Sparse,
     Upsample,
 )
 from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack
-from neuro.neurons import ALIF, IF, LI, LIF
+from neuro.neurons import ALIF, IF, LI, LIF, GatedLI
 from neuro.record import Counts, Record
 from neuro.spikes import Events, Times, to_events, to_raster, to_ticks, to_times
 from neuro.units import Joules, Seconds, Ticks
@@ -36,15 +41,21 @@ __all__ = [
     "Dense",
     "Edge",
     "Events",
+    "Exceeds",
     "Flatten",
+    "GatedLI",
     "Graph",
     "GraphError",
     "Input",
     "Joules",
+    "Multiply",
+    "Outer",
+    "Pointwise",
     "Record",
     "Recurrent",
     "Residual",
     "Seconds",
+    "Softmax",
     "Sparse",
     "Spiking",
     "Stack",

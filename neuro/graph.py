@@ -27,7 +27,8 @@ from neuro.connections import (
 )
 from neuro.graph_checks import GraphError, problems_of_values, problems_of_wiring
 from neuro.graph_order import feed_forward_order, instant_loops, loops
-from neuro.neurons import ALIF, LI, LIF
+from neuro.hosts import Exceeds, Host, Multiply, Outer, Pointwise, Softmax
+from neuro.neurons import ALIF, LI, LIF, Integrator, Neuron
 from neuro.shapes import infer_shapes
 from neuro.units import Seconds, Ticks
 
@@ -40,13 +41,19 @@ __all__ = [
     "ConvTranspose2d",
     "Dense",
     "Edge",
+    "Exceeds",
     "Flatten",
     "Graph",
     "GraphError",
+    "Host",
     "Input",
+    "Multiply",
     "Node",
+    "Outer",
+    "Pointwise",
     "Population",
     "Slot",
+    "Softmax",
     "Sparse",
     "Upsample",
     "Weighted",
@@ -63,8 +70,8 @@ class Input:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
 
-Population = LIF | ALIF | LI
-Node = Input | Connection | Population
+Population = Neuron
+Node = Input | Connection | Host | Population
 
 
 class Edge(NamedTuple):
@@ -148,29 +155,42 @@ class Graph:
         return tuple(n for n in self.order if isinstance(self.nodes[n], Population))
 
     @property
+    def firing(self) -> tuple[str, ...]:
+        """Names of the populations that spike, sources first."""
+        return tuple(n for n in self.populations if isinstance(self.nodes[n], LIF | ALIF))
+
+    @property
+    def integrators(self) -> tuple[str, ...]:
+        """Names of the populations that put out values, LI and GatedLI, sources first."""
+        return tuple(n for n in self.populations if isinstance(self.nodes[n], Integrator))
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names of the host nodes, sources first."""
+        return tuple(n for n in self.order if isinstance(self.nodes[n], Host))
+
+    @property
     def readouts(self) -> tuple[str, ...]:
-        """Names of the LIs that feed nothing."""
-        return tuple(n for n in self._integrators if not self.out_of(n))
+        """Names of the integrators that feed nothing."""
+        return tuple(n for n in self.integrators if not self.out_of(n))
 
     @property
     def currents(self) -> tuple[str, ...]:
-        """Names of the LIs that feed populations."""
-        return tuple(n for n in self._integrators if self.out_of(n))
+        """Names of the LIs that feed populations or host nodes."""
+        lis = (n for n in self.integrators if isinstance(self.nodes[n], LI))
+        return tuple(n for n in lis if self.out_of(n))
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Names of the populations that feed nothing outside their own loop; no currents."""
+        """Names of the read-outs, and of what fires and feeds nothing outside its own loop."""
         loop = {n: group for group in self.components for n in group}
+        told = {*self.firing, *self.readouts}
         return tuple(
             n
             for n in self.populations
-            if n not in self.currents
+            if n in told
             and not any(e.source in loop[n] and e.target not in loop[n] for e in self.edges)
         )
-
-    @property
-    def _integrators(self) -> list[str]:
-        return [n for n in self.populations if isinstance(self.nodes[n], LI)]
 
     def size(self, name: str) -> int:
         """Return the number of neurons, or of values a tick, of a node."""

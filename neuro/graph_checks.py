@@ -9,7 +9,8 @@ import numpy as np
 
 from neuro.connections import Concat, Sparse
 from neuro.graph_order import least_delay
-from neuro.neurons import ALIF, LI, LIF
+from neuro.hosts import Host
+from neuro.neurons import ALIF, LI, LIF, GatedLI, Neuron
 from neuro.neurons.base import as_array
 from neuro.units import ticks
 
@@ -34,7 +35,7 @@ def kind(node: Node) -> str:
 
 def is_population(node: Node) -> bool:
     """Say whether a node holds neurons."""
-    return isinstance(node, (LIF, ALIF, LI))
+    return isinstance(node, Neuron)
 
 
 def problems_of_wiring(graph: Graph) -> list[str]:
@@ -85,10 +86,10 @@ def _loose_ends(graph: Graph, name: str) -> list[str]:
         found.append(f"{name}: no edge feeds this {kind(node)}; connect or remove it")
     if isinstance(node, LI):
         found += [
-            f"{name}: an LI is a current or a read-out, it feeds populations only; use LIF or "
-            f"ALIF before {e.target}, or put {e.target} before {name}"
+            f"{name}: an LI is a current or a read-out, it feeds populations and host nodes "
+            f"only; use LIF or ALIF before {e.target}, or put {e.target} before {name}"
             for e in outs
-            if not is_population(graph.nodes[e.target])
+            if not isinstance(graph.nodes[e.target], Neuron | Host)
         ]
     if not is_population(node) and not outs:
         found.append(f"{name}: nothing follows this {kind(node)}; end with a LI or LIF")
@@ -126,7 +127,7 @@ def problems_of_values(graph: Graph) -> list[str]:
     """Return the parameters that are not finite numbers, and synapses that are no rows."""
     found = []
     for name, node in graph.nodes.items():
-        for field in ("weight", "bias", "threshold", "leak", "beta", "rho", "gain"):
+        for field in ("weight", "bias", "threshold", "leak", "beta", "rho", "gain", "floor"):
             value = getattr(node, field, None)
             if value is None:
                 continue
@@ -203,9 +204,20 @@ def problems_on_a_clock(graph: Graph) -> list[str]:
             "tick, or run it with clock=Exact()"
         )
     for name, node in graph.nodes.items():
-        if isinstance(node, (LIF, ALIF)):
+        if isinstance(node, LIF | ALIF):
             try:
                 ticks(node.refractory, graph.dt)
             except ValueError as error:
                 found.append(f"{name}.refractory: {error}, or run it with clock=Exact()")
     return found
+
+
+def require_continuous(graph: Graph) -> None:
+    """Raise a GraphError that lists what has values at ticks only, unless there is none."""
+    found = [
+        f"{name}: a {kind(node)} has a value a tick, and none between; use clock=Grid()"
+        for name, node in graph.nodes.items()
+        if isinstance(node, Host | GatedLI)
+    ]
+    if found:
+        raise GraphError(found, "the graph cannot run in continuous time")

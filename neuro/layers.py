@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map, tree_map_only
 
-from neuro.neurons import ALIF, LI, LIF, Neuron, run
+from neuro.neurons import Neuron, run
 from neuro.neurons.base import frozen
 from neuro.on_ticks import on_ticks, same_every_tick, timeless
 from neuro.units import Seconds, Ticks
@@ -30,7 +30,7 @@ class Temporal(nn.Module):
 class Spiking(Temporal):
     """A population over time; its model's free parameters are trained.
 
-    model: LIF, ALIF or LI. dt: length of a tick [s].
+    model: LIF, ALIF, LI or GatedLI. dt: length of a tick [s].
     """
 
     def __init__(self, model: Neuron, dt: Seconds = DT) -> None:
@@ -41,9 +41,9 @@ class Spiking(Temporal):
             self.register_parameter(name, nn.Parameter(value))
 
     def forward(
-        self, x: Float[Tensor, "T B *N"], state: Any = None
+        self, x: Float[Tensor, "T B *X"], state: Any = None
     ) -> tuple[Float[Tensor, "T B *N"], Any]:
-        """Return (spikes, or the membrane of a LI; next state)."""
+        """Return (spikes, or the membrane of a LI or GatedLI; next state)."""
         return run(self._bound(), x, self.dt, state)
 
     def frozen(self) -> Neuron:
@@ -54,7 +54,7 @@ class Spiking(Temporal):
             for f in fields(model)
             if isinstance(value := getattr(model, f.name), Tensor)
         }
-        out: LIF | ALIF | LI = replace(model, **numbers)
+        out: Neuron = replace(model, **numbers)
         return out
 
     def _bound(self) -> Neuron:

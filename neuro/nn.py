@@ -12,11 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neuro.graph import Concat, Connection, Edge, Graph, GraphError, Input, Sparse, Weighted
+from neuro.graph import (
+    Concat,
+    Connection,
+    Edge,
+    Graph,
+    GraphError,
+    Host,
+    Input,
+    Sparse,
+    Weighted,
+)
 from neuro.graph_checks import require_clocked
 from neuro.layers import Spiking
 from neuro.linear import through
-from neuro.neurons import LI
 from neuro.record import Record
 from neuro.sparse import unrolled
 from neuro.spikes import Events, to_events, to_raster
@@ -57,6 +66,21 @@ class _Linear(nn.Module):
         return replace(self.node, weight=self.weight.detach().cpu().numpy(), bias=bias)
 
 
+class _Hosted(nn.Module):
+    """A host node."""
+
+    def __init__(self, node: Host) -> None:
+        super().__init__()
+        self.node = node
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.node.run(x)
+
+    def frozen(self) -> Host:
+        """Return the node, which has nothing to train."""
+        return self.node
+
+
 class Net(nn.Module):
     """A Graph as a torch module; :meth:`graph` is its inverse, bit for bit.
 
@@ -74,6 +98,8 @@ class Net(nn.Module):
         for name, node in graph.nodes.items():
             if isinstance(node, Connection):
                 self.parts[_key(name)] = _Linear(node)
+            elif isinstance(node, Host):
+                self.parts[_key(name)] = _Hosted(node)
             elif not isinstance(node, Input):
                 self.parts[_key(name)] = Spiking(node, graph.dt)
 
@@ -249,8 +275,7 @@ def activity_of(
 def record(graph: Graph, activity: Mapping[str, Tensor]) -> Record:
     """Return the activity of the clocked executor as a Record."""
     flat = {k: v.detach().flatten(2).cpu().numpy() for k, v in activity.items()}
-    cells = [n for n in graph.populations if not isinstance(graph.nodes[n], LI)]
-    firing = [*graph.inputs, *cells]
+    firing = [*graph.inputs, *graph.firing]
     some: np.ndarray = flat[firing[0]]
     return Record(
         executor="torch",

@@ -5,7 +5,7 @@ so that plots, energy, verification and tests are written once.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from jaxtyping import Shaped
@@ -21,12 +21,14 @@ class Counts:
     synaptic_events: (spike, target) pairs served through a weight that is not zero.
     synaptic_events_all: the same, weights of zero included.
     updates: neuron updates that were computed (0 for connections).
+    macs: operations that no chip does but a host: those of host nodes and GatedLIs.
     """
 
     spikes: int = 0
     synaptic_events: int = 0
     synaptic_events_all: int = 0
     updates: int = 0
+    macs: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Record:
 
     executor: who computed it: "torch", "events", "integers" or "lava".
     spikes: the train of every Input and spiking population, by node name.
-    values: the membrane of every read-out (LI), by node name, axes T B N.
+    values: the membrane of every read-out (LI or GatedLI), by node name, axes T B N.
     counts: operations that the executor itself counted; only the event engine does. The same
         numbers follow from the spikes alone through :func:`neuro.energy.count`.
     times: the same spikes in continuous time, under the engine's exact clock only. ``spikes``
@@ -72,12 +74,8 @@ def concatenate(records: list[Record]) -> Record:
     counts: dict[str, Counts] = {}
     for name in first.counts:
         parts = [r.counts[name] for r in records]
-        counts[name] = Counts(
-            spikes=sum(c.spikes for c in parts),
-            synaptic_events=sum(c.synaptic_events for c in parts),
-            synaptic_events_all=sum(c.synaptic_events_all for c in parts),
-            updates=sum(c.updates for c in parts),
-        )
+        totals = {f.name: sum(getattr(c, f.name) for c in parts) for f in fields(Counts)}
+        counts[name] = Counts(**totals)
     return Record(
         executor=first.executor,
         ticks=first.ticks,

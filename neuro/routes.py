@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from neuro.chip_part import off_chip, problems_on_a_chip
 from neuro.graph import (
     AvgPool2d,
     Connection,
@@ -25,12 +26,11 @@ from neuro.graph import (
     Edge,
     Flatten,
     Graph,
-    Population,
     Slot,
     Sparse,
 )
 from neuro.linear import bias_of, through, weight_of
-from neuro.neurons import LI
+from neuro.neurons import ALIF, LI, LIF
 from neuro.sparse import unrolled
 
 # More 8-bit weights than a whole Loihi 1 holds: 128 cores of 128 KiB.
@@ -74,16 +74,16 @@ class _Kernel:
 def routes(graph: Graph, problems: list[str]) -> list[Route]:
     """Return every route between two populations; what cannot go is added to ``problems``."""
     graph = unrolled(graph).graph
+    problems += problems_on_a_chip(graph)
+    problems += [
+        f"{source}: is a current into {e.target}, which a chip keeps in the neuron itself; "
+        f"leave it out and give {e.target} tau_syn={graph.nodes[source].tau}"  # type: ignore[union-attr]
+        for source in graph.currents
+        for e in graph.out_of(source)
+        if not off_chip(graph.nodes[e.target])
+    ]
     found = []
-    for source in (*graph.inputs, *graph.populations):
-        node = graph.nodes[source]
-        if isinstance(node, LI):
-            problems += [
-                f"{source}: is a current into {e.target}, which a chip keeps in the neuron "
-                f"itself; leave it out and give {e.target} tau_syn={node.tau}"
-                for e in graph.out_of(source)
-            ]
-            continue
+    for source in (*graph.inputs, *graph.firing):
         for way in _ways(graph, source):
             route = _compose(graph, way)
             if isinstance(route, str):
@@ -96,8 +96,8 @@ def routes(graph: Graph, problems: list[str]) -> list[Route]:
 def gain(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
     """Return the gain of a population's input, for each neuron."""
     population = graph.nodes[name]
-    if not isinstance(population, Population):
-        raise TypeError(f"{name} is no population")
+    if not isinstance(population, LIF | ALIF | LI):
+        raise TypeError(f"{name} is no population with a gain")
     value = population.coefficients(graph.dt).gain
     return np.broadcast_to(value, graph.shapes[name]).ravel()
 
@@ -164,9 +164,9 @@ def _ways(graph: Graph, source: str) -> list[list[Edge]]:
     while open_ways:
         way = open_ways.pop(0)
         end = way[-1].target
-        if isinstance(graph.nodes[end], Population):
+        if isinstance(graph.nodes[end], LIF | ALIF | LI):
             done.append(way)
-        else:
+        elif isinstance(graph.nodes[end], Connection):
             open_ways += [[*way, e] for e in graph.out_of(end)]
     return done
 

@@ -18,6 +18,8 @@ from neuro.connections import (
     Upsample,
 )
 from neuro.graph_checks import GraphError, kind
+from neuro.hosts import Host, half
+from neuro.neurons import GatedLI
 
 if TYPE_CHECKING:
     from neuro.graph import Graph, Node
@@ -139,6 +141,8 @@ def _inputs_of(node: Node) -> int:
 
 def output_shape(node: Node, given: Shape) -> Shape | str:
     """Return the output shape of a node for an input shape, or what is wrong with it."""
+    if isinstance(node, Host):
+        return node.output_shape(given)
     match node:
         case Dense():
             return _dense_shape(node, given)
@@ -275,7 +279,12 @@ def _windows(given: Shape, kernel: Shape, stride: Shape, padding: Shape) -> Shap
 
 
 def _population_shape(node: Node, given: Shape) -> Shape | str:
-    for field in ("tau", "tau_syn", "leak", "threshold", "beta", "rho", "gain"):
+    if isinstance(node, GatedLI):
+        own = half("GatedLI", given)
+        if isinstance(own, str):
+            return own
+        given = own
+    for field in ("tau", "tau_syn", "leak", "threshold", "beta", "rho", "gain", "floor"):
         value = getattr(node, field, None)
         if value is None:
             continue

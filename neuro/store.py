@@ -24,14 +24,19 @@ from neuro.graph import (
     ConvTranspose2d,
     Dense,
     Edge,
+    Exceeds,
     Flatten,
     Graph,
     Input,
+    Multiply,
     Node,
+    Outer,
+    Pointwise,
+    Softmax,
     Sparse,
     Upsample,
 )
-from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons import ALIF, LI, LIF, GatedLI
 from neuro.record import Counts, Record
 from neuro.spikes import Events, Times
 from neuro.surrogate import arctan, triangle
@@ -40,7 +45,8 @@ from neuro.units import Seconds
 VERSION = 1
 _WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
 _LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Concat)
-_NODES = {c.__name__: c for c in (Input, *_LINEAR, LIF, ALIF, LI)}
+_HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds)
+_NODES = {c.__name__: c for c in (Input, *_LINEAR, *_HOSTS, LIF, ALIF, LI, GatedLI)}
 _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
 
 

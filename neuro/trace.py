@@ -2,8 +2,8 @@
 
 What goes: Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d, Conv2d,
 ConvTranspose2d, AvgPool2d, Upsample, Flatten, BatchNorm (folded into the Conv2d or Linear
-before it), Identity and Dropout (nothing, in evaluation); and a Net, whose Graph is read back
-as it is.
+before it), Identity and Dropout (nothing, in evaluation); as host nodes Softmax, Sigmoid, Tanh,
+SiLU and ReLU; and a Net, whose Graph is read back as it is.
 """
 
 from dataclasses import dataclass, field
@@ -25,6 +25,8 @@ from neuro.graph import (
     Graph,
     Input,
     Node,
+    Pointwise,
+    Softmax,
     Upsample,
 )
 from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack, steps_of
@@ -33,10 +35,16 @@ from neuro.units import Seconds, Ticks
 
 Port = tuple[tuple[str, int], ...]  # (node, delay) pairs whose outputs add up
 _BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
+_POINTWISE: dict[type[nn.Module], str] = {
+    nn.Sigmoid: "sigmoid",
+    nn.Tanh: "tanh",
+    nn.SiLU: "silu",
+    nn.ReLU: "relu",
+}
 _KNOWN: tuple[type[nn.Module], ...] = (
     *(Stack, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear),
     *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.Upsample),
-    *(nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, *_BatchNorm),
+    *(nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, *_BatchNorm, nn.Softmax, *_POINTWISE),
 )
 
 
@@ -132,6 +140,11 @@ class _Walk:
                         name, "Flatten must keep only the batch: Flatten()", port
                     )
                 return self.add(name, Flatten(), port)
+            case nn.Softmax():
+                return self._softmax(module, name, port)
+            case nn.Sigmoid() | nn.Tanh() | nn.SiLU() | nn.ReLU():
+                function = next(f for cls, f in _POINTWISE.items() if isinstance(module, cls))
+                return self.add(name, Pointwise(function=function), port)
             case nn.Identity() | nn.Dropout() | nn.Dropout2d():
                 return port
             case nn.BatchNorm1d() | nn.BatchNorm2d():
@@ -143,7 +156,6 @@ class _Walk:
         cls = type(module).__name__
         cure = {
             "MaxPool2d": "a maximum is not a sum of spikes; use AvgPool2d",
-            "ReLU": "use Spiking(LIF(...)) or Spiking(ALIF())",
         }.get(cls, "build it from Stack, Residual, Recurrent, Delay, Spiking and torch layers")
         return self.refuse(name, f"{cls} has no node in a Graph; {cure}", port)
 
@@ -170,6 +182,12 @@ class _Walk:
         back = self.visit(module.feedback, _join(name, "feedback"), ((inner, module.delay),))
         self.edges += [Edge(source, inner, Ticks(delay)) for source, delay in back]
         return out
+
+    def _softmax(self, module: nn.Softmax, name: str, port: Port) -> Port:
+        if not module.dim:  # 0, or None: torch would guess
+            why = f"Softmax(dim={module.dim}) is not over an axis of one sample; use dim=1"
+            return self.refuse(name, why, port)
+        return self.add(name, Softmax(axis=module.dim - (module.dim > 0)), port)
 
     def _pool(self, module: nn.AvgPool2d, name: str, port: Port) -> Port:
         odd = _pair(module.padding) != (0, 0) or module.ceil_mode

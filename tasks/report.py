@@ -201,13 +201,13 @@ def _rates(simulation: Mapping[str, Any], record: Record) -> Html:
         name: len(e.tick) / max(1, e.shape[0] * e.shape[1] * e.shape[2])
         for name, e in record.spikes.items()
     }
-    head = ("node", "neurons", "spikes", "synaptic events", "updates")
     sizes = {name: f"{e.shape[2]:,}" for name, e in record.spikes.items()}
     sizes |= {name: f"{v.shape[2]:,}" for name, v in record.values.items()}
-    counted = ("spikes", "synaptic_events", "updates")
+    (first, *counted), found = show.per_sample(dict(simulation))
+    names = simulation["per_sample"]
     rows = [
-        [name, sizes.get(name, ""), *(f"{node[k]:,.1f}" for k in counted)]
-        for name, node in simulation["per_sample"].items()
+        [node, sizes.get(name, ""), *counts]
+        for name, (node, *counts) in zip(names, found, strict=True)
     ]
     caption = f"Mean over the {record.samples} recorded test samples."
     told = (
@@ -219,7 +219,7 @@ def _rates(simulation: Mapping[str, Any], record: Record) -> Html:
     return page.section(
         "Firing rates",
         page.picture(pictures.rates(rates), caption),
-        page.table(head, rows),
+        page.table([first, "neurons", *counted], rows),
         page.paragraph(told, "caption"),
     )
 

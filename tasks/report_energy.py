@@ -28,6 +28,7 @@ def energy(found: Json) -> Html:
             "and leakage: it compares the two networks with each other, not with a chip.",
         ),
         page.terminal_table(show.energy(dict(found))),
+        *(page.paragraph(show.on_host(host)) for host in [found.get("host")] if host),
         page.paragraph(_break_even(convention), "caption"),
         *(page.paragraph(_published(p), "caption") for p in convention.get("published", ())),
         page.subheading("By layer, core tier"),

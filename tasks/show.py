@@ -90,11 +90,24 @@ def simulation(result: dict[str, Any]) -> Table:
     """Return ``simulate.json``: what each node did, or the clocks side by side."""
     if "exact" in result:
         return _clocks(result)
-    out = table("Per sample", "node", "spikes", "synaptic events", "updates")
-    for name, node in result["per_sample"].items():
-        counts = (node[k] for k in ("spikes", "synaptic_events", "updates"))
-        out.add_row(name, *(f"{n:,.1f}" for n in counts))
+    head, rows = per_sample(result)
+    out = table("Per sample", *head)
+    for row in rows:
+        out.add_row(*row)
     return out
+
+
+def per_sample(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return the names of counts, and their rows; what a host computes is called so."""
+    nodes = result["per_sample"]
+    hosted = any(node.get("macs") for node in nodes.values())
+    keys = ["spikes", "synaptic_events", "updates", *["macs"] * hosted]
+    rows = [
+        [f"{name} (host)" if node.get("macs") else name, *(f"{node[k]:,.1f}" for k in keys)]
+        for name, node in nodes.items()
+    ]
+    head = ["node", "spikes", "synaptic events", "updates", *["MACs on host"] * hosted]
+    return head, rows
 
 
 def _clocks(grid: dict[str, Any]) -> Table:
@@ -125,8 +138,12 @@ def energy(result: dict[str, Any]) -> Table:
         for tier in ("core", "chip", "system"):
             if tier in tiers:
                 out.add_row(chip, tier, span(tiers[tier]))
+    for part in result.get("host", ()):
+        out.add_row("host, no chip", part["node"], f"{part['macs']:,} MACs")
     convention = result["conventional45nm"]
     out.add_row("45 nm convention", "spiking, AC", joules(convention["snn"]))
+    if convention.get("host"):
+        out.add_row("45 nm convention", "of it on a host, MAC", joules(convention["host"]))
     out.add_row("45 nm convention", "same-shape ANN, MAC", joules(convention["ann"]))
     return out
 
@@ -162,6 +179,8 @@ def in_words(result: dict[str, Any]) -> str:
                 f"{found['static_share']:.0%} of the chip tier"
             )
             told += found["mapping"]["problems"]
+    if result.get("host"):
+        told.append(on_host(result["host"]))
     convention = result["conventional45nm"]
     told.append(
         f"45 nm: {convention['spikes_per_synapse']:.3g} spikes per synapse and inference; with "
@@ -170,6 +189,15 @@ def in_words(result: dict[str, Any]) -> str:
         "as multiply-accumulates)"
     )
     return "\n".join(told)
+
+
+def on_host(parts: list[dict[str, Any]]) -> str:
+    """Return what ``energy.json`` says about nodes that no chip runs."""
+    names, total = ", ".join(part["node"] for part in parts), sum(x["macs"] for x in parts)
+    return (
+        f"host: {names} run on a host, {total:,} MACs per inference (an exponential is one); "
+        "their energy is in no tier of a chip, only in the 45 nm convention"
+    )
 
 
 def summary(results: dict[str, Any]) -> Table:

@@ -17,7 +17,6 @@ from lava_export.run import LavaFailed, LavaMissing, run as run_lava
 from neuro.events import simulate
 from neuro.graph import Graph
 from neuro.margins import margins
-from neuro.neurons import LI
 from neuro.nn import replay
 from neuro.record import Record
 from neuro.runs import Run
@@ -90,11 +89,12 @@ class _Tally:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.layers: dict[str, dict[str, Any]] = {
-            name: {"spikes": 0, "mismatches": 0, "margins": []} for name in graph.populations
+            name: {"spikes": 0, "mismatches": 0, "margins": []}
+            for name in graph.populations
+            if name in graph.firing or name in graph.readouts
         }
-        firing = [n for n in graph.populations if not isinstance(graph.nodes[n], LI)]
-        self.flips = {name: {"flips": 0, "largest_margin": 0.0} for name in firing}
-        self.quantised = {name: {"differ": 0, "of": 0} for name in firing}
+        self.flips = {name: {"flips": 0, "largest_margin": 0.0} for name in graph.firing}
+        self.quantised = {name: {"differ": 0, "of": 0} for name in graph.firing}
 
     def add(
         self, inputs: dict[str, Events], clock: Record, events: Record, integers: Record

@@ -92,12 +92,12 @@ def correct(run: Run, graph: Graph, record: Record, labels: np.ndarray) -> int:
 
 
 def layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:
-    """Return, for each population, where two records of one network differ: bool, T B N."""
+    """Return, for each recorded population, where two records differ: bool, T B N."""
     out = {}
     for name in graph.populations:
         if name in one.spikes:
             a, b = to_raster(one.spikes[name]), to_raster(other.spikes[name])
-        else:
+        elif name in one.values:
             a, b = one.values[name], other.values[name]
         out[name] = a != b
     return out

@@ -5,6 +5,7 @@ from neuro.energy.constants import Constant, Interval
 from neuro.energy.conventions import horowitz45
 from neuro.energy.count import count, macs
 from neuro.energy.estimate import Estimate, estimate, estimates
+from neuro.energy.host import host_macs, on_chip
 from neuro.energy.mapping import Placement, place
 from neuro.energy.report import as_json, constants_table
 
@@ -21,9 +22,11 @@ __all__ = [
     "estimate",
     "estimates",
     "horowitz45",
+    "host_macs",
     "loihi1",
     "loihi1_sanafe",
     "loihi2",
     "macs",
+    "on_chip",
     "place",
 ]

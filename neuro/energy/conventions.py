@@ -11,7 +11,18 @@ import numpy as np
 
 from neuro.energy.constants import Constant, Origin
 from neuro.energy.count import Arrivals, macs
-from neuro.graph import AvgPool2d, Concat, Connection, Flatten, Graph, Upsample, Weighted
+from neuro.graph import (
+    AvgPool2d,
+    Concat,
+    Connection,
+    Exceeds,
+    Flatten,
+    Graph,
+    Host,
+    Upsample,
+    Weighted,
+)
+from neuro.neurons import GatedLI
 from neuro.record import Record
 from neuro.units import Joules
 
@@ -40,6 +51,7 @@ class Convention:
     """Joules per inference by the 45 nm convention.
 
     snn: of the run. ann: one dense pass of the network of the same shape.
+    host: the part of snn that host nodes and GatedLIs take; one pass of them is in ann.
     spikes_per_synapse: events through weights, zeros included, by synapse and inference.
     break_even_spikes_per_synapse: where accumulates cost as much as the ANN's
     multiply-accumulates; break_even_rate: the same, a tick.
@@ -47,6 +59,7 @@ class Convention:
 
     snn: Joules
     ann: Joules
+    host: Joules
     spikes_per_synapse: float
     break_even_spikes_per_synapse: float
     break_even_rate: float
@@ -91,7 +104,7 @@ def convention(
 
     An event is an accumulate, or a multiply-accumulate in a node with weights whose source
     emits values other than -1, 0 and 1 anywhere in the record (analog input, the output of a
-    pool).
+    pool or of a host node). An operation of a host is a multiply-accumulate.
     """
     cost = horowitz45() if cost is None else cost
     real = {n for n in graph.nodes if _emits_real_values(graph, record, n)}
@@ -103,13 +116,17 @@ def convention(
         else:
             accumulates += int(events.sum())
         weighted_events += int(events_all.sum()) * (edge.target in weighted)
-    synapses = sum(x for n, x in macs(graph).items() if n in weighted)
+    dense = macs(graph)
+    synapses = sum(x for n, x in dense.items() if n in weighted)
+    hosted = sum(x for n, x in dense.items() if isinstance(graph.nodes[n], Host | GatedLI))
+    host = record.ticks * hosted * cost.mac.value
     ratio = cost.mac.value / cost.ac.value
     return Convention(
         snn=Joules(
-            (accumulates * cost.ac.value + multiplied * cost.mac.value) / record.samples
+            (accumulates * cost.ac.value + multiplied * cost.mac.value) / record.samples + host
         ),
-        ann=Joules(synapses * cost.mac.value + _additions(graph) * cost.ac.value),
+        ann=Joules((synapses + hosted) * cost.mac.value + _additions(graph) * cost.ac.value),
+        host=Joules(host),
         spikes_per_synapse=weighted_events / (synapses * record.samples) if synapses else 0.0,
         break_even_spikes_per_synapse=ratio,
         break_even_rate=ratio / record.ticks,
@@ -122,7 +139,7 @@ def _emits_real_values(graph: Graph, record: Record, name: str) -> bool:
         return bool((~np.isin(record.spikes[name].value, (-1, 0, 1))).any())
     if isinstance(node, Flatten | Concat):
         return any(_emits_real_values(graph, record, e.source) for e in graph.into(name))
-    return isinstance(node, Connection)
+    return isinstance(node, Connection | Host | GatedLI) and not isinstance(node, Exceeds)
 
 
 def _additions(graph: Graph) -> int:

@@ -7,13 +7,14 @@ tick t over an edge of delay d arrives at t + d, and counts if t + d < T.
   with the padding are none); ``synaptic_events`` leaves out those through a weight of zero.
 - Sparse: one event for every synapse of the arriving value's row, once its delay is over.
 - AvgPool2d: one event for every window that contains the value. Upsample: one for every value
-  of its block. Flatten, Concat: none.
+  of its block. Flatten, Concat, and the nodes that a host computes (:mod:`neuro.hosts`): none.
 - A direct edge from spikes into a population: one event a spike, counted on the population.
 - A current (LI) into its population: none; it is part of the neuron.
 
 Between two linear nodes (say, a pool and a convolution) the values that arrive are computed in
-float64, biases included. A bias itself is no event. This is the count of the event engine; a
-chip composes the chain first and counts by :mod:`neuro.energy.synapses`.
+float64, biases included, as is what host nodes and GatedLIs put out. A bias itself is no event.
+This is the count of the event engine; a chip composes the chain first and counts by
+:mod:`neuro.energy.synapses`.
 Axes: T ticks, B samples, N values of a node.
 """
 
@@ -35,11 +36,11 @@ from neuro.graph import (
     Edge,
     Flatten,
     Graph,
-    Input,
+    Host,
     Sparse,
     Upsample,
 )
-from neuro.neurons import LI
+from neuro.neurons import GatedLI, Integrator
 from neuro.record import Counts, Record
 from neuro.sparse import unrolled
 
@@ -61,6 +62,7 @@ def count(graph: Graph, record: Record) -> dict[str, Counts]:
         ValueError: the record is not one of this graph.
     """
     arrived, counts = arrivals(graph, record), {}
+    each, ran = macs(graph), record.ticks * record.samples
     for name in graph.nodes:
         into = [a for a in arrived if a.edge.target == name]
         neurons = graph.size(name) if name in graph.populations else 0
@@ -69,7 +71,8 @@ def count(graph: Graph, record: Record) -> dict[str, Counts]:
             spikes=int((spikes != 0).sum()),
             synaptic_events=sum(int(a.events.sum()) for a in into),
             synaptic_events_all=sum(int(a.events_all.sum()) for a in into),
-            updates=neurons * record.ticks * record.samples,
+            updates=neurons * ran,
+            macs=each[name] * ran if isinstance(graph.nodes[name], Host | GatedLI) else 0,
         )
     return counts
 
@@ -80,7 +83,7 @@ def arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
     fans = [fan_out(graph, e) for e in graph.edges]
     sources = {e.source for e, (_, every) in zip(graph.edges, fans, strict=True) if every.any()}
     found = np.zeros((len(graph.edges), 2, record.ticks, record.samples), np.int64)
-    for sample, spikes in _samples(graph, record):
+    for sample, spikes in rasters(graph, record):
         emitted = outputs(graph, sources, spikes)
         for k, (e, fan) in enumerate(zip(graph.edges, fans, strict=True)):
             if e.source in emitted:
@@ -97,31 +100,43 @@ def active(graph: Graph, record: Record) -> dict[str, Int[np.ndarray, "T B"]]:
     """Return how many neurons of each population were active, by tick and sample.
 
     Active: something reached the neuron in that tick, through weights that are not zero or from
-    a bias, even where it sums to zero; or the neuron fired.
+    a bias, even where it sums to zero; or the neuron fired. A host node and a GatedLI put out a
+    value every tick; a GatedLI is always active.
     """
     graph = unrolled(graph).graph
     reach = support(graph)
-    found = {n: np.zeros((record.ticks, record.samples), np.int64) for n in graph.populations}
-    for sample, spikes in _samples(graph, record):
+    found = {
+        n: np.full((record.ticks, record.samples), graph.size(n)) for n in graph.populations
+    }
+    always = {
+        n: np.ones((record.ticks, graph.size(n)), np.float32)
+        for n, node in graph.nodes.items()
+        if isinstance(node, Host | GatedLI)
+    }
+    for sample, spikes in rasters(graph, record):
         present = {n: (x != 0).astype(np.float32) for n, x in spikes.items()}
-        emitted = outputs(reach, {e.source for e in graph.edges}, present)
+        emitted = outputs(reach, {e.source for e in graph.edges}, {**always, **present})
         for name, counted in found.items():
+            if name in always:
+                continue
             busy = sum(delayed(emitted[e.source], e.delay) for e in graph.into(name))
             counted[:, sample] = (busy + present.get(name, 0) > 0).sum(1)
     return found
 
 
 def macs(graph: Graph) -> dict[str, int]:
-    """Return the multiply-accumulates of one dense pass, by connection node.
+    """Return the multiply-accumulates of one dense pass, by connection, host node and GatedLI.
 
-    One for every pair of an input value and an output in its range. An AvgPool2d only adds: its
-    number is that of additions.
+    Of a connection, one for every pair of an input value and an output in its range. An
+    AvgPool2d only adds: its number is that of additions. Of the others, their operations.
     """
-    return {
-        name: int(fan_out(graph, graph.into(name)[0])[1].sum())
-        for name, node in graph.nodes.items()
-        if isinstance(node, Connection)
-    }
+    found = {}
+    for name, node in graph.nodes.items():
+        if isinstance(node, Connection):
+            found[name] = int(fan_out(graph, graph.into(name)[0])[1].sum())
+        elif isinstance(node, Host | GatedLI):
+            found[name] = node.macs(graph.shapes[graph.into(name)[0].source])
+    return found
 
 
 def fan_out(graph: Graph, edge: Edge) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
@@ -149,8 +164,8 @@ def fan_out(graph: Graph, edge: Edge) -> tuple[Int[np.ndarray, " N"], Int[np.nda
     if isinstance(node, Upsample):
         fan = np.full(graph.size(edge.source), node.scale[0] * node.scale[1])
         return fan, fan
-    passes_on = isinstance(node, Flatten | Concat) or isinstance(
-        graph.nodes[edge.source], Connection | LI
+    passes_on = isinstance(node, Flatten | Concat | Host) or isinstance(
+        graph.nodes[edge.source], Connection | Host | Integrator
     )
     fan = np.full(graph.size(edge.source), 0 if passes_on else 1)
     return fan, fan
@@ -226,24 +241,24 @@ def _meets(size: int, kernel: int, stride: int, padding: int) -> np.ndarray:
     return np.asarray(met, np.int64)
 
 
-def _samples(graph: Graph, record: Record) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """Yield the float64 rasters of one sample after the other."""
-    spiking = [
-        n
-        for n, node in graph.nodes.items()
-        if isinstance(node, Input) or (n in graph.populations and not isinstance(node, LI))
-    ]
+def rasters(graph: Graph, record: Record) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Yield (sample, the float64 rasters of its Inputs and spiking populations), in order.
+
+    Raises:
+        ValueError: the record is not one of this graph.
+    """
+    spiking = [*graph.inputs, *graph.firing]
     _check(graph, record, spiking)
     # One search for all samples: a search each would walk over all events each time.
     edges = np.arange(record.samples + 1, dtype=np.int32)
     bounds = {n: np.searchsorted(record.spikes[n].sample, edges) for n in spiking}
     for s in range(record.samples):
-        rasters = {}
+        found = {}
         for n in spiking:
             events, here = record.spikes[n], slice(bounds[n][s], bounds[n][s + 1])
-            rasters[n] = np.zeros((record.ticks, graph.size(n)))
-            rasters[n][events.tick[here], events.neuron[here]] = events.value[here]
-        yield s, rasters
+            found[n] = np.zeros((record.ticks, graph.size(n)))
+            found[n][events.tick[here], events.neuron[here]] = events.value[here]
+        yield s, found
 
 
 def _check(graph: Graph, record: Record, spiking: list[str]) -> None:

@@ -16,6 +16,7 @@ from neuro.energy.chips import CHIPS, Chip
 from neuro.energy.constants import Interval, add_up, exactly
 from neuro.energy.conventions import Convention, convention
 from neuro.energy.count import arrivals
+from neuro.energy.host import host_macs, on_chip
 from neuro.energy.latency import Latency, latency
 from neuro.energy.mapping import Placement, place
 from neuro.energy.operations import Operations, Workload, operations, price, workload
@@ -32,6 +33,8 @@ class Estimate:
     run. A chip layer is an Input, a population, or the synapses between two of them: a chain
     of linear nodes is one, "pool1+conv2".
     static: the part of the chip tier that leaks. convention: 45 nm, whatever the chip.
+    host_macs: operations of an inference that no chip does but its host (see
+        :mod:`neuro.chip_part`), by node. Their energy is in no tier.
     """
 
     chip: Chip
@@ -45,6 +48,7 @@ class Estimate:
     placement: Placement
     latency: Latency
     convention: Convention
+    host_macs: Mapping[str, int]
 
     @property
     def whole_chip(self) -> Interval:
@@ -71,8 +75,8 @@ def estimate(
 
     Raises:
         ValueError: the record is not one of this graph, or holds no tick or sample; run_time is
-            negative or not finite; or the graph has chains of linear nodes that no chip can
-            hold, all listed with a cure.
+            negative or not finite; the graph has chains of linear nodes that no chip can hold,
+            all listed with a cure; or a host computes all of it.
     """
     return next(iter(estimates(graph, record, (chip,), run_time)))
 
@@ -88,14 +92,20 @@ def estimates(
         raise ValueError("the record is empty (no tick or no sample); run at least one sample")
     if run_time is not None and not 0 <= run_time < math.inf:
         raise ValueError(f"run_time must be finite and >= 0 s, got {run_time}; measure it anew")
-    work = workload(graph, record)
+    part, done = on_chip(graph, record)
+    work = workload(part, done)
     at_45nm = convention(graph, record, arrivals(graph, record))
-    return tuple(_estimate(graph, work, chip, run_time, at_45nm) for chip in chips)
+    host = {name: macs * record.ticks for name, macs in host_macs(graph).items() if macs}
+    return tuple(
+        replace(_estimate(part, work, chip, run_time, at_45nm), host_macs=host)
+        for chip in chips
+    )
 
 
 def _estimate(
     graph: Graph, work: Workload, chip: Chip, run_time: float | None, at_45nm: Convention
 ) -> Estimate:
+    """Return the estimate of a graph that the chip runs as a whole."""
     placement = place(graph, chip, composed=work.composed)
     ops = operations(graph, work, placement, chip)
     parts = {
@@ -121,4 +131,5 @@ def _estimate(
         placement=placement,
         latency=timing,
         convention=at_45nm,
+        host_macs={},
     )

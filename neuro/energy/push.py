@@ -1,4 +1,4 @@
-"""What linear nodes emit.
+"""What nodes without spikes emit.
 
 Axes: T ticks, N values of a node in C order of its shape.
 """
@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from neuro.graph import Concat, Connection, Graph, Node, Weighted
+from neuro.graph import Concat, Connection, Graph, Host, Node, Weighted
 from neuro.linear import bias_of, through, weight_of
+from neuro.neurons import LI, Integrator, run
 
 
 def outputs(
@@ -32,7 +33,7 @@ def outputs(
                 known[name] = np.concatenate(arrived, 1)
             else:
                 shape = graph.shapes[into[0].source]
-                y = _apply(graph.nodes[name], np.reshape(sum(arrived), (-1, *shape)))
+                y = _apply(graph, name, np.reshape(sum(arrived), (-1, *shape)))
                 known[name] = y.reshape(len(y), -1)
         return known[name]
 
@@ -49,21 +50,31 @@ def delayed(x: Float[np.ndarray, "T N"], delay: int) -> Float[np.ndarray, "T N"]
 def support(graph: Graph) -> Graph:
     """Return the same graph with 1 for every weight and bias that is not zero.
 
-    Fed with 0 and 1, its linear nodes emit more than 0 exactly where something arrived.
+    Fed with 0 and 1, its linear nodes emit more than 0 exactly where something arrived, and its
+    LIs, which forget within a tick, lead that on.
     """
-    return replace(graph, nodes={n: _support(node) for n, node in graph.nodes.items()})
+    nodes = {n: _support(node, graph.dt) for n, node in graph.nodes.items()}
+    return replace(graph, nodes=nodes)
 
 
-def _support(node: Node) -> Node:
+def _support(node: Node, dt: float) -> Node:
+    if isinstance(node, LI):
+        return LI(tau=dt / 1000)
     if not isinstance(node, Weighted):
         return node
     bias = None if node.bias is None else node.bias != 0
     return replace(node, weight=node.weight != 0, bias=bias)
 
 
-def _apply(node: Node, x: np.ndarray) -> np.ndarray:
+@torch.no_grad()
+def _apply(graph: Graph, name: str, x: np.ndarray) -> np.ndarray:
+    """Return what a node makes of the values of all ticks (T, *shape)."""
+    node, cases = graph.nodes[name], torch.from_numpy(x)
+    if isinstance(node, Host):
+        return np.asarray(node.run(cases))
+    if isinstance(node, Integrator):
+        return np.asarray(run(node, cases[:, None], graph.dt)[0][:, 0])
     if not isinstance(node, Connection):
-        return x  # a current leads on to its population what reaches it
-    cases = torch.from_numpy(x)
+        raise TypeError(f"{name} spikes: its raster is needed")
     weight, bias = weight_of(node, cases.dtype), bias_of(node, cases.dtype)
     return np.asarray(through(node, cases, weight, bias))

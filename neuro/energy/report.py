@@ -14,10 +14,13 @@ def as_json(*estimates: Estimate) -> dict[str, Any]:
     """Return estimates of one run as JSON values; joules and seconds are per inference.
 
     ``{chip: {core, chip, system: {low, nominal, high}, layers, mapping, latency, ...},
-    conventional45nm: {snn, ann, break_even_spikes_per_synapse, ...}}``
+    host: [{node, macs}, ...], conventional45nm: {snn, ann, ...}}``; host: operations per
+    inference that no chip does, where there are any.
     """
     found: dict[str, Any] = {e.chip.name: _estimate(e) for e in estimates}
     if estimates:
+        host = [{"node": name, "macs": n} for name, n in estimates[0].host_macs.items()]
+        found |= {"host": host} if host else {}
         found["conventional45nm"] = _convention(estimates[0].convention)
     return found
 
@@ -56,7 +59,7 @@ def _estimate(e: Estimate) -> dict[str, Any]:
         "chip": _interval(e.whole_chip),
         "system": _interval(e.system),
         "static_share": e.static_share,
-        "layers": {name: _layer(e, name) for name in e.parts},
+        "layers": {_label(e, name): _layer(e, name) for name in e.parts},
         "mapping": _mapping(e.placement),
         "latency": {
             "inference": _interval(e.latency.inference),
@@ -64,6 +67,11 @@ def _estimate(e: Estimate) -> dict[str, Any]:
             "bottleneck": e.latency.bottleneck,
         },
     }
+
+
+def _label(e: Estimate, name: str) -> str:
+    """Return the name of a chip layer; what only enters the chip from its host says so."""
+    return f"{name} (host)" if name in e.host_macs and name in e.placement.layers else name
 
 
 def _layer(e: Estimate, name: str) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from neuro.eventprop.spiking import Cell, lift, peak
-from neuro.graph import Dense, Edge, Graph, Input, Population
-from neuro.neurons import LI, LIF
+from neuro.graph import Dense, Edge, Graph, Host, Input, Population
+from neuro.neurons import LI, LIF, GatedLI
 
 
 class EventPropError(ValueError):
@@ -69,6 +69,9 @@ def _problems(graph: Graph) -> list[str]:
             found += [f"{name}: {why}" for why in _problems_of(node)]
             if isinstance(node, LI) and graph.out_of(name):
                 found.append(f"{name}: an LI that feeds others; use LIF(tau_syn=...) instead")
+        elif isinstance(node, Host):
+            kind = type(node).__name__
+            found.append(f"{name}: {kind} has no spike times; use surrogate gradients")
         elif isinstance(node, Dense):
             found += [f"{name}: {why}" for why in _problems_of_dense(graph, name, node)]
         elif not isinstance(node, Input):
@@ -81,6 +84,8 @@ def _problems_of(node: Population) -> list[str]:
     if isinstance(node, LI):
         single = np.size(node.tau) == np.size(node.gain) == 1
         return [] if single else ["an LI with one tau and one gain for all is needed"]
+    if isinstance(node, GatedLI):
+        return ["GatedLI has no spike times; use surrogate gradients"]
     if not isinstance(node, LIF):
         return [
             f"{type(node).__name__} has no adjoint here; use LIF(tau_syn=..., reset='hard')"

@@ -40,16 +40,19 @@ def simulate(
 ) -> tuple[Record, State]:
     """Run a network on events.
 
+    On the grid the result is bit for bit the same, however a run is cut into parts and samples;
+    where torch computes exponentials (Softmax, Pointwise), to their last bit.
+
     Args:
         graph: the network.
         inputs: the spikes of every Input, all with the same T and B. Events and Times become
             what the clock runs on: see :func:`neuro.spikes.to_ticks` and ``to_times``.
         clock: ``Grid()`` runs in ticks of ``graph.dt``, ``Exact()`` in continuous time.
         state: of an earlier run under the same clock, to go on from there; None starts at
-            rest. On the grid, a run in two parts equals one run bit for bit.
+            rest.
         record: what to keep beside the counts.
-        workers: how many threads share the samples; the result is the same for any number.
-            Inside ``joblib.parallel_config(backend=...)`` they are processes or a cluster.
+        workers: how many threads share the samples, which does not change the result. Inside
+            ``joblib.parallel_config(backend=...)`` they are processes or a cluster.
 
     Returns:
         The Record, with ``counts``, and the state: an EngineState of ``Grid()``, an ExactState
@@ -57,7 +60,7 @@ def simulate(
 
     Raises:
         ValueError: inputs, state or record do not fit the graph; lists every problem by node.
-        GraphError: the graph does not run on a clock.
+        GraphError: the graph does not run on this clock.
         Runaway: more spikes than the clock's budget; it carries the Record up to there.
     """
     if isinstance(clock, Exact):

@@ -7,15 +7,17 @@ the engine but the Graph. Every neuron is computed in every tick.
 
 import heapq
 import itertools
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from neuro.events.oracle_hosts import GatedCells, hosted
 from neuro.events.oracle_synapses import Synapse, Synapses, biases, synapses
-from neuro.graph import AvgPool2d, Concat, Connection, Flatten, Graph
-from neuro.neurons import LI, Coefficients
+from neuro.graph import AvgPool2d, Concat, Connection, Flatten, Graph, Host
+from neuro.neurons import Coefficients, GatedLI
 from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, of_sample, to_events
 
@@ -87,6 +89,7 @@ class _Sample:
         self, graph: Graph, reach: Mapping[str, Synapses], inputs: Mapping[str, Events]
     ) -> None:
         self.graph, self.synapses, self.inputs = graph, reach, inputs
+        self.spiking = {*graph.inputs, *graph.firing}
         self.ticks = next(iter(inputs.values())).shape[0]
         self.rank = {name: r for r, name in enumerate(graph.order)}
         self.heap: list[Delivery] = []
@@ -95,9 +98,11 @@ class _Sample:
         self.out = {n: np.zeros((self.ticks, 1, graph.size(n))) for n in graph.populations}
         self.counts = {n: Counter[str]() for n in graph.nodes}
 
-    def _at_rest(self, name: str) -> list[_Neuron]:
-        k = self.graph.nodes[name].coefficients(self.graph.dt)  # type: ignore[union-attr]
-        shape = self.graph.shapes[name]
+    def _at_rest(self, name: str) -> "list[_Neuron] | GatedCells":
+        node, shape = self.graph.nodes[name], self.graph.shapes[name]
+        if isinstance(node, GatedLI):
+            return GatedCells(node, shape)
+        k = node.coefficients(self.graph.dt)  # type: ignore[union-attr]
         return [_Neuron(k, place, shape) for place in np.ndindex(*shape)]
 
     def run(self) -> Record:
@@ -115,13 +120,15 @@ class _Sample:
                     due.append(heapq.heappop(self.heap))
                 if _is_connection(self.graph, name):
                     self.connection(name, tick, due)
+                elif isinstance(self.graph.nodes[name], Host):
+                    self.host(name, tick, due)
                 elif name in self.neurons:
                     self.population(name, tick, due)
         return self.record()
 
     def send(self, name: str, tick: int, index: int, value: float) -> None:
         """Put one value on every edge out of ``name``."""
-        spike = not isinstance(self.graph.nodes[name], Connection | LI)
+        spike = name in self.spiking
         for edge in self.graph.out_of(name):
             place = index + self.graph.offset(edge)
             self.post(tick + edge.delay, edge.target, (place, value, spike))
@@ -160,28 +167,46 @@ class _Sample:
             if value != 0:
                 self.send(name, tick, index, value)
 
-    def population(self, name: str, tick: int, due: list[Delivery]) -> None:
-        """Add up what is due, then compute every neuron."""
-        x = [0.0] * self.graph.size(name)
+    def host(self, name: str, tick: int, due: list[Delivery]) -> None:
+        """Add up what is due and compute what is put out, also where nothing is due."""
+        node, given = self.graph.nodes[name], self.given(name)
+        self.counts[name]["macs"] += node.macs(given)  # type: ignore[union-attr]
+        for n, y in enumerate(hosted(node, self.summed(name, due), given)):  # type: ignore[arg-type]
+            if y:
+                self.send(name, tick, n, y)
+
+    def given(self, name: str) -> tuple[int, ...]:
+        """Return the shape of what reaches a node."""
+        return self.graph.shapes[self.graph.into(name)[0].source]
+
+    def summed(self, name: str, due: list[Delivery]) -> list[float]:
+        """Return the sum of what is due, by place."""
+        x = [0.0] * math.prod(self.given(name))
         for item in due:
             x[item.place] += item.value
-            self.counts[name]["synaptic_events"] += item.spike
-            self.counts[name]["synaptic_events_all"] += item.spike
-        fires = not isinstance(self.graph.nodes[name], LI)
-        for n, neuron in enumerate(self.neurons[name]):
-            y = self.out[name][tick, 0, n] = neuron.step(x[n])
-            self.counts[name]["updates"] += 1
-            self.counts[name]["spikes"] += fires and y != 0
+        return x
+
+    def population(self, name: str, tick: int, due: list[Delivery]) -> None:
+        """Add up what is due, then compute every neuron."""
+        x, cells, counts = self.summed(name, due), self.neurons[name], self.counts[name]
+        for item in due:
+            counts["synaptic_events"] += item.spike
+            counts["synaptic_events_all"] += item.spike
+        if isinstance(cells, GatedCells):
+            out = cells.step(x)
+            counts["macs"] += 3 * len(out)
+        else:
+            out = [neuron.step(x[n]) for n, neuron in enumerate(cells)]
+        self.out[name][tick, 0] = out
+        counts["updates"] += len(out)
+        for n, y in enumerate(out):
+            counts["spikes"] += name in self.spiking and y != 0
             if y:
                 self.send(name, tick, n, y)
 
     def record(self) -> Record:
         """Return what happened."""
-        fired = {
-            n: to_events(v)
-            for n, v in self.out.items()
-            if not isinstance(self.graph.nodes[n], LI)
-        }
+        fired = {n: to_events(self.out[n]) for n in self.graph.firing}
         return Record(
             executor="events",
             ticks=self.ticks,

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Union
 
 import numpy as np
 
 from neuro.events import kernels
 from neuro.events.neurons import Neurons, by_place, neurons
 from neuro.events.scatter import Scatter, into_slot, scatters, uncounted
+from neuro.events.valued import Valued
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -20,15 +22,17 @@ from neuro.graph import (
     Edge,
     Flatten,
     Graph,
+    Host,
     Slot,
     Sparse,
     Upsample,
 )
 from neuro.graph_checks import require_clocked
-from neuro.neurons import LI
+from neuro.neurons import LI, GatedLI
 from neuro.units import Ticks
 
 Layout = tuple[int, int]  # places, channels
+Part = Union["Linear", "Cells", Valued]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,8 +40,8 @@ class Linear:
     """A connection.
 
     layout, rest: of the buffer with what it puts out.
-    fills: the node to which that buffer belongs: the population behind it, where that is all
-        that it feeds, else itself. area: what its sums are divided by.
+    fills: the node to which that buffer belongs: the population or host node behind it, where
+        that is all that it feeds, else itself. area: what its sums are divided by.
     """
 
     layout: Layout
@@ -88,7 +92,7 @@ class Program:
 
     graph: Graph
     dtype: np.dtype
-    parts: Mapping[str, Linear | Cells]
+    parts: Mapping[str, Part]
     groups: tuple[tuple[tuple[str, ...], int], ...]
     into: Mapping[str, tuple[Wire, ...]]
     out_of: Mapping[str, tuple[Wire, ...]]
@@ -106,15 +110,20 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
     """
     require_clocked(graph)
     edges = _edges(graph)
-    layouts = {n: _layout(graph, edges, n) for n in graph.populations}
-    parts: dict[str, Linear | Cells] = {}
+    valued = [n for n in graph.order if isinstance(graph.nodes[n], Host | GatedLI)]
+    cells = [n for n in graph.populations if n not in valued]
+    layouts = {n: _layout(graph, edges, n) for n in cells}
+    layouts |= {n: (1, _arriving(graph, n)) for n in valued}
+    parts: dict[str, Part] = {}
     for name, node in graph.nodes.items():
         if isinstance(node, Connection) and any(e.target == name for e in edges):
             parts[name] = _linear(graph, edges, name, layouts, dtype)
-    for name in graph.populations:
+    for name in (*cells, *valued):
         near = [e.source for e in edges if e.target == name and e.delay == 0]
-        drive = sum((_bias(graph, n, dtype) for n in near), np.zeros(graph.size(name), dtype))
-        parts[name] = _cells(graph, name, layouts[name], drive)
+        none = np.zeros(_arriving(graph, name), dtype)
+        drive = sum((_bias(graph, n, dtype) for n in near), none)
+        make = _valued if name in valued else _cells
+        parts[name] = make(graph, name, layouts[name], drive)
     carried = {n: scatters(graph, n, dtype) for n, p in parts.items() if isinstance(p, Linear)}
     wires = [w for e in edges for w in _wires(graph, e, parts, carried)]
     groups = [tuple(n for n in group if n in parts) for group in graph.components]
@@ -149,6 +158,11 @@ def _edges(graph: Graph) -> list[Edge]:
     return found
 
 
+def _arriving(graph: Graph, name: str) -> int:
+    """Return the number of values that reach a node in a tick."""
+    return graph.size(graph.into(name)[0].source)
+
+
 def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:
     """Return the layout in which a node puts out; None if any will do."""
     node, size = graph.nodes[name], graph.size(name)
@@ -156,7 +170,7 @@ def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:
         return size // graph.shapes[name][0], graph.shapes[name][0]
     if isinstance(node, LI):
         return _layout(graph, edges, name)
-    return (1, size) if isinstance(node, Dense) else None
+    return (1, size) if isinstance(node, Dense | Host | GatedLI) else None
 
 
 def _layout(graph: Graph, edges: list[Edge], name: str) -> Layout:
@@ -215,10 +229,23 @@ def _cells(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Cells:
     )
 
 
+def _valued(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Valued:
+    node, given = graph.nodes[name], graph.shapes[graph.into(name)[0].source]
+    if not isinstance(node, Host | GatedLI):
+        raise TypeError(f"{name} puts out no values")
+    return Valued(
+        node=node,
+        rest=by_place(drive, drive.shape, layout[0]),
+        given=given,
+        shape=graph.shapes[name],
+        macs=node.macs(given),
+    )
+
+
 def _wires(
     graph: Graph,
     edge: Edge,
-    parts: Mapping[str, Linear | Cells],
+    parts: Mapping[str, Part],
     carried: Mapping[str, Mapping[int, Scatter]],
 ) -> list[Wire]:
     source = parts.get(edge.source)
@@ -232,7 +259,8 @@ def _wires(
     spikes = source is None or (isinstance(source, Cells) and source.fires)
     if not spikes and edge.delay == 0:
         return [Wire(edge=edge, delay=0, scatter=None)]
-    direct = spikes and edge in graph.edges  # through a Flatten it is no synaptic event
+    # Through a Flatten, or on its way to a host, it is no synaptic event.
+    direct = spikes and edge in graph.edges and edge.target not in graph.hosts
     return [Wire(edge=edge, delay=edge.delay, scatter=kernels.add if direct else uncounted)]
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from neuro.graph import Graph
-from neuro.neurons import LI
 from neuro.units import Ticks
 
 
@@ -13,7 +12,7 @@ class Recording:
     """What to keep beside the counts.
 
     spikes: names of Inputs and spiking populations; None: of all of them.
-    values: names of LIs; None: of all read-outs.
+    values: names of LIs and GatedLIs; None: of all read-outs.
     states: the ticks [0 to T - 1] after which the state of all populations is kept.
     """
 
@@ -26,7 +25,7 @@ class Recording:
         return self.spikes is None or name in self.spikes
 
     def keeps_values(self, graph: Graph, name: str) -> bool:
-        """Say whether the membranes of this LI are kept."""
+        """Say whether the membranes of this integrator are kept."""
         return name in (graph.readouts if self.values is None else self.values)
 
 
@@ -34,10 +33,9 @@ def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
     """Raise one ValueError that lists all that cannot be kept of a run of that many ticks."""
     if recording == Recording():
         return
-    currents = [n for n in graph.populations if isinstance(graph.nodes[n], LI)]
-    firing = [*graph.inputs, *(n for n in graph.populations if n not in currents)]
+    firing = [*graph.inputs, *graph.firing]
     problems = _unknown("spikes", recording.spikes or (), firing)
-    problems += _unknown("values", recording.values or (), currents)
+    problems += _unknown("values", recording.values or (), list(graph.integrators))
     problems += [
         f"states: tick {tick} is not one of 0 ... {ticks - 1}"
         for tick in recording.states

@@ -8,6 +8,7 @@ that it emits can come back to it.
 Axes: T ticks of the run, L ticks of a stretch, S samples, N neurons, P places, C channels.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -18,10 +19,11 @@ from neuro.events import kernels
 from neuro.events.batches import Batch, to_batch, to_events
 from neuro.events.kernels import Buffer, Span, Train
 from neuro.events.memory import empty, zeros
-from neuro.events.program import Cells, Layout, Linear, Program, Wire
+from neuro.events.program import Cells, Layout, Linear, Part, Program, Wire
 from neuro.events.recording import Recording
 from neuro.events.state import EngineState
 from neuro.events.updates import CURRENT, Rows, Sleep, fire, integrate, wake
+from neuro.events.valued import Valued, compute
 from neuro.record import Counts, Record
 
 
@@ -39,7 +41,7 @@ class Run:
         self.inputs, self.recording = inputs, recording
         some = next(iter(inputs.values()))
         self.ticks, self.samples, self.now = some.ticks, len(some.train.at), 0
-        self.counts = {name: [0, 0, 0, 0] for name in self.graph.nodes}
+        self.counts = {name: [0, 0, 0, 0, 0] for name in self.graph.nodes}
         self.mail: dict[Wire, list[Batch]] = {
             wire: [] for wires in program.into.values() for wire in wires if wire.scatter
         }
@@ -48,9 +50,9 @@ class Run:
         self.neurons: dict[str, np.ndarray] = {}
         self.sleep: dict[str, Sleep] = {}
         self.states: dict[int, dict[str, np.ndarray]] = {}
-        self.cells = {n: p for n, p in program.parts.items() if isinstance(p, Cells)}
-        for name, part in self.cells.items():
-            self._set_up(name, part)
+        self.layouts: dict[str, Layout] = {}
+        for name in self.graph.populations:
+            self._set_up(name, program.parts[name])
         if state is not None:
             self._restore(state)
         for name, batch in inputs.items():
@@ -58,10 +60,11 @@ class Run:
             self.counts[name][0] = int(at[-1, -1] - at[0, 0])
             self._send(name, batch)
 
-    def _set_up(self, name: str, part: Cells) -> None:
-        places, channels = part.layout
+    def _set_up(self, name: str, part: Part) -> None:
+        layout = part.layout if isinstance(part, Cells) else (1, self.program.sizes[name])
+        self.layouts[name] = places, channels = layout
         self.neurons[name] = zeros((4, self.samples * places, channels), self.program.dtype)
-        if part.fires:
+        if isinstance(part, Cells) and part.fires:
             total = self.samples * places
             self.sleep[name] = Sleep(np.zeros(total, np.int64), np.zeros(total, np.uint8))
             if self.recording.keeps_spikes(name):
@@ -72,7 +75,7 @@ class Run:
 
     def _restore(self, state: EngineState) -> None:
         for name, neurons in self.neurons.items():
-            places, channels = self.cells[name].layout
+            places, channels = self.layouts[name]
             given = state.neurons[name].reshape(4, self.samples, channels, places)
             neurons[:] = given.swapaxes(2, 3).reshape(neurons.shape)
         for wire, mail in self.mail.items():
@@ -102,13 +105,17 @@ class Run:
                 self.states[self.now - 1] = self._neurons()
             yield sum(self.counts[name][0] for name in self.sleep)
 
-    def _boxed(self) -> list[tuple[str, Linear | Cells]]:
+    def _boxed(self) -> list[tuple[str, Part]]:
         """Return the parts that have buffers of their own."""
         parts = self.program.parts.items()
-        return [(n, p) for n, p in parts if isinstance(p, Cells) or p.fills == n]
+        return [(n, p) for n, p in parts if not isinstance(p, Linear) or p.fills == n]
 
-    def _buffers(self, part: Linear | Cells, stretch: int) -> tuple[Buffer, Buffer]:
+    def _buffers(self, part: Part, stretch: int) -> tuple[Buffer, Buffer]:
         """Return what spikes are added to, and what holds what the node puts out."""
+        if isinstance(part, Valued):
+            none = np.zeros((1, math.prod(part.shape)), part.rest.dtype)
+            inbox = self._buffer((1, part.rest.size), part.rest, stretch)
+            return inbox, self._buffer((1, none.size), none, stretch)
         inbox = self._buffer(part.layout, part.rest, stretch)
         if isinstance(part, Linear) or part.fires:
             return inbox, inbox
@@ -137,6 +144,8 @@ class Run:
                 kernels.divide(inbox, rows.start, rows.stop, part.area)
             if filled == name:
                 self._put_out(name, rows)
+        elif isinstance(part, Valued):
+            self._computing(name, part, rows)
         elif part.fires:
             self._firing(name, part, rows)
         else:
@@ -157,14 +166,23 @@ class Run:
         integrate(inbox, rows, self.neurons[name], part.neurons, outbox)
         here = slice(rows.start, rows.stop)
         self.counts[name][3] += np.count_nonzero(inbox.hit[:, here]) * part.layout[1]
-        if name in self.values:
-            start, stop = rows.origin + rows.start, rows.origin + rows.stop
-            by_channel = outbox.values[:, here].transpose(1, 0, 3, 2)
-            self.values[name][start:stop] = by_channel.reshape(stop - start, self.samples, -1)
+        self._put_out(name, rows)
+
+    def _computing(self, name: str, part: Valued, rows: Rows) -> None:
+        outbox, cases = self.outbox[name], self.samples * (rows.stop - rows.start)
+        compute(part, self.inbox[name], rows, self.neurons.get(name), outbox)
+        if name in self.neurons:
+            self.counts[name][3] += cases * self.program.sizes[name]
+        self.counts[name][4] += cases * part.macs
         self._put_out(name, rows)
 
     def _put_out(self, name: str, rows: Rows) -> None:
-        """Send values that are not read from the buffer."""
+        """Record values that are asked for; send those that are not read from the buffer."""
+        if name in self.values:
+            here = slice(rows.start, rows.stop)
+            start, stop = rows.origin + rows.start, rows.origin + rows.stop
+            by_channel = self.outbox[name].values[:, here].transpose(1, 0, 3, 2)
+            self.values[name][start:stop] = by_channel.reshape(stop - start, self.samples, -1)
         if any(wire.scatter for wire in self.program.out_of[name]):
             train = kernels.collect(self.outbox[name], rows.start, rows.stop)
             self._send(name, self._batch(rows, train))
@@ -207,8 +225,9 @@ class Run:
                     synaptic_events=served,
                     synaptic_events_all=served_all,
                     updates=updates,
+                    macs=macs,
                 )
-                for name, (spikes, served, served_all, updates) in self.counts.items()
+                for name, (spikes, served, served_all, updates, macs) in self.counts.items()
             },
             states=self.states,
         )
@@ -239,12 +258,12 @@ class Run:
         """Return the states of all populations after ``now`` ticks, 4 S N."""
         found = {}
         for name, neurons in self.neurons.items():
-            part = self.cells[name]
-            if name in self.sleep:
+            part = self.program.parts[name]
+            if isinstance(part, Cells) and part.fires:
                 wake(part.rest, self.now, neurons, self.sleep[name], part.neurons)
-            by_place = neurons.reshape(4, self.samples, *part.layout)
+            by_place = neurons.reshape(4, self.samples, *self.layouts[name])
             found[name] = by_place.swapaxes(2, 3).reshape(4, self.samples, -1).copy()
-            if not part.current:
+            if isinstance(part, Cells) and not part.current:
                 found[name][CURRENT] = 0
         return found
 

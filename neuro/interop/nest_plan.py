@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from neuro.graph import Edge, Flatten, Graph, Sparse
+from neuro.graph import Edge, Flatten, Graph, Host, Sparse
 from neuro.interop.nest_script import Cells, Network, Stimulus, Synapses
 from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses, ways
-from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons import ALIF, LI, LIF, GatedLI
 from neuro.routes import bias
 from neuro.spikes import Times
 from neuro.units import ticks
@@ -40,7 +40,12 @@ def plan(
         NestError: lists everything that NEST cannot do.
     """
     problems = _of_values(graph, inputs, membranes)
-    for name in graph.populations:
+    problems += [
+        f"{name}: NEST has no {type(node).__name__}; end the graph before it"
+        for name, node in graph.nodes.items()
+        if isinstance(node, Host | GatedLI)
+    ]
+    for name in (n for n in graph.populations if not isinstance(graph.nodes[n], GatedLI)):
         problems += _of_model(graph, name, precise)
     if problems:
         raise NestError(problems)
@@ -119,7 +124,7 @@ def _of_current(graph: Graph, name: str) -> list[str]:
     found = [
         f"{name}: feeds {target}; in NEST a current feeds a LIF only"
         for target in targets
-        if isinstance(graph.nodes[target], LI)
+        if not isinstance(graph.nodes[target], LIF | ALIF)
     ]
     none: list[str] = []
     if bias(graph, name, none)[0].any() or none:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from neuro.graph import Connection, Edge, Flatten, Graph, Population, Slot, Sparse
 from neuro.interop.nest_script import Synapses
-from neuro.neurons import Dynamics
+from neuro.neurons import ALIF, LI, LIF, Dynamics
 from neuro.routes import links, push
 
 MS = 1e3  # a second in ms
@@ -125,8 +125,8 @@ def _impulses(
 def dynamics(graph: Graph, name: str) -> Dynamics:
     """Return the continuous normal form of a population."""
     node = graph.nodes[name]
-    if not isinstance(node, Population):
-        raise TypeError(f"{name} is no population")
+    if not isinstance(node, LIF | ALIF | LI):
+        raise TypeError(f"{name} is no population with dynamics")
     return node.dynamics(graph.dt)
 
 

@@ -2,10 +2,11 @@
 
 from neuro.neurons.alif import ALIF, ALIFState
 from neuro.neurons.base import Coefficients, Dynamics
+from neuro.neurons.gated import GatedLI, GatedState
 from neuro.neurons.integrate_and_fire import IF
 from neuro.neurons.li import LI, LIState, psc_gain
 from neuro.neurons.lif import LIF, LIFState
-from neuro.neurons.run import Neuron, State, run
+from neuro.neurons.run import Integrator, Neuron, State, run
 
 __all__ = [
     "ALIF",
@@ -15,6 +16,9 @@ __all__ = [
     "ALIFState",
     "Coefficients",
     "Dynamics",
+    "GatedLI",
+    "GatedState",
+    "Integrator",
     "LIFState",
     "LIState",
     "Neuron",

@@ -16,7 +16,7 @@ Param = float | np.ndarray | Tensor
 
 
 class Coefficients(NamedTuple):
-    """The normal form of every neuron here; one tick is, in this order,
+    """The normal form of every neuron here but the GatedLI; one tick is, in this order,
 
         i = decay_syn * i + x          v = decay * v + gain * i
         a = decay_adapt * a            s = v >= threshold + a

@@ -1,6 +1,7 @@
 """One population over time.
 
-Axes: T ticks, B batch, ``*N`` the population's shape.
+Axes: T ticks, B batch, ``*N`` the population's shape, ``*X`` that of its input: the same, but
+for a GatedLI.
 """
 
 from typing import Any
@@ -11,16 +12,18 @@ from torch import Tensor
 
 from neuro.neurons.alif import ALIF, ALIFState
 from neuro.neurons.fused import advance, fits
+from neuro.neurons.gated import GatedLI, GatedState
 from neuro.neurons.li import LI, LIState
 from neuro.neurons.lif import LIF, LIFState
 from neuro.units import Seconds
 
-Neuron = LIF | ALIF | LI
-State = LIFState | ALIFState | LIState
+Integrator = LI | GatedLI
+Neuron = LIF | ALIF | Integrator
+State = LIFState | ALIFState | LIState | GatedState
 
 
 def run(
-    neuron: Neuron, x: Float[Tensor, "T B *N"], dt: Seconds, state: State | None = None
+    neuron: Neuron, x: Float[Tensor, "T B *X"], dt: Seconds, state: State | None = None
 ) -> tuple[Float[Tensor, "T B *N"], State]:
     """Advance T >= 1 ticks; the returned state continues the run."""
     model: Any = neuron
@@ -31,7 +34,7 @@ def run(
 
 
 def run_slowly(
-    neuron: Neuron, x: Float[Tensor, "T B *N"], dt: Seconds, state: State
+    neuron: Neuron, x: Float[Tensor, "T B *X"], dt: Seconds, state: State
 ) -> tuple[Float[Tensor, "T B *N"], State]:
     """Do as :func:`run`, tick by tick."""
     model: Any = neuron

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from lava_export import reference
 from lava_export.lower import LowerError, lower, to_bias
 from lava_export.program import LoihiProgram
 from lava_export.rules import check, head_room
+from neuro.chip_part import chip_part
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -19,9 +21,10 @@ from neuro.graph import (
     Graph,
     Input,
     Node,
+    Softmax,
     Sparse,
 )
-from neuro.neurons import ALIF, IF, LI, LIF
+from neuro.neurons import ALIF, IF, LI, LIF, GatedLI
 from neuro.nn import replay
 from neuro.spikes import Events, to_events, to_raster
 from neuro.units import Seconds, Ticks
@@ -467,3 +470,27 @@ def test_a_delayed_bias_sets_in_late() -> None:
     program = lower(graph)
     v = reference.run(program, silent(graph), 6).values["n"]
     assert reference.to_float(program, "n", v)[:, 0, 0].tolist() == [0, 0, 1, 2, 3, 4]
+
+
+def test_what_only_a_host_does_is_refused_together_with_the_rest() -> None:
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(4,)),
+        "h": GatedLI(),
+        "s": Softmax(),
+        "w": Dense(weight=np.eye(2)),
+        "n": LIF(tau=5.0, refractory=2.0),
+    }
+    edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    with pytest.raises(LowerError) as refused:
+        lower(graph)
+    cure = "its host does; go on with what is left, neuro.chip_part.chip_part(graph)"
+    assert refused.value.problems == [
+        "n: a refractory period of 2 s, which no neuron of a program here has; use "
+        "refractory=0",
+        f"h: no chip runs a GatedLI, {cure}",
+        f"s: no chip runs a Softmax, {cure}",
+    ]
+    nodes["n"] = LIF(tau=5.0)
+    left = chip_part(Graph(nodes=nodes, edges=edges, dt=DT))
+    assert [p.name for p in lower(left).populations] == ["s", "n"]

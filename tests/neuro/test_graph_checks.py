@@ -18,12 +18,15 @@ from neuro.graph import (
     Graph,
     GraphError,
     Input,
+    Multiply,
     Node,
+    Outer,
+    Softmax,
     Sparse,
     Upsample,
 )
 from neuro.graph_checks import problems_on_a_clock, require_clocked
-from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons import ALIF, LI, LIF, GatedLI
 from tests.neuro.test_graph import DT, dense, graph, lif, populations, problems
 
 
@@ -82,11 +85,11 @@ class TestWiring:
             "a, b: no Input reaches them; connect or remove them"
         ]
 
-    def test_a_current_feeds_populations_only(self) -> None:
+    def test_a_current_feeds_populations_and_host_nodes_only(self) -> None:
         nodes = {**populations("a"), "i": LI(tau=1.0), "w": dense(2, 2)}
         assert problems("x>i i>w w>a i>a", nodes) == [
-            "i: an LI is a current or a read-out, it feeds populations only; use LIF or ALIF "
-            "before w, or put w before i"
+            "i: an LI is a current or a read-out, it feeds populations and host nodes only; "
+            "use LIF or ALIF before w, or put w before i"
         ]
 
     @pytest.mark.parametrize(
@@ -466,7 +469,66 @@ class TestJoined:
     def test_a_current_cannot_be_joined(self) -> None:
         nodes = {**populations("a"), "i": LI(tau=0.01), "c": Concat()}
         (said,) = problems("x>i i>c c>a", nodes)
-        assert said.startswith("i: an LI is a current or a read-out, it feeds populations only")
+        assert said.startswith("i: an LI is a current or a read-out, it feeds populations and")
+
+
+class TestValued:
+    def test_halves_and_axes_that_are_not_there_are_told_together(self) -> None:
+        nodes = {
+            **populations("a"),
+            **{"w": dense(3, 2), "g": GatedLI(), "m": Multiply(), "s": Softmax(axis=1)},
+        }
+        halves = (
+            "takes two halves along the first axis, got (3,); join two of one shape with a "
+            "Concat, or let a Dense or a convolution put out both (input from w)"
+        )
+        assert problems("x>a x>w w>g w>m m>a w>s s>a", nodes) == [
+            f"g: GatedLI {halves}",
+            f"m: Multiply {halves}",
+            "s: Softmax.axis 1 is no axis of (3,); use 0 for the first (input from w)",
+        ]
+
+    def test_a_floor_is_one_number_or_fits_the_halves(self) -> None:
+        nodes = {**populations("a"), "w": dense(4, 2), "g": GatedLI(floor=np.zeros(4))}
+        assert problems("x>a x>w w>g", nodes) == [
+            "g: GatedLI.floor of shape (4,) does not broadcast to (2,); use one number, or one "
+            "a channel as (C, 1, 1) (input from w)"
+        ]
+        nodes["g"] = GatedLI(floor=np.zeros(2))
+        assert graph("x>a x>w w>g", nodes).shapes["g"] == (2,)
+
+    def test_what_the_edges_bring_must_be_equal(self) -> None:
+        nodes = {**populations("a"), "w": dense(6, 2), "o": Outer(first=1)}
+        (said,) = problems("x>o w>o x>w o>a", nodes)
+        assert said.startswith(
+            "edge w -> o: brings shape (6,), which does not add to the other"
+        )
+
+    def test_a_host_node_leads_to_a_population(self) -> None:
+        nodes = {**populations("a"), "s": Softmax()}
+        assert problems("x>a a>s", nodes) == [
+            "s: nothing follows this Softmax; end with a LI or LIF"
+        ]
+
+    def test_a_loop_of_values_never_fires(self) -> None:
+        nodes = {**populations("a"), "w": dense(4, 2), "g": GatedLI()}
+        assert problems("x>w w>g g>w:1 g>a", nodes) == [
+            "loop w -> g -> w holds no LIF or ALIF; put one into it"
+        ]
+
+    def test_integrators_are_told_from_what_fires(self) -> None:
+        nodes = {**populations("a"), "i": LI(tau=1.0), "s": Softmax(), "g": GatedLI()}
+        found = graph("x>i i>s s>a s>g i>a", nodes)
+        assert found.firing == ("a",)
+        assert found.integrators == ("i", "g")
+        assert found.hosts == ("s",)
+        assert found.readouts == ("g",)
+        assert found.currents == ("i",)
+        assert set(found.outputs) == {"a", "g"}
+
+    def test_an_integrator_inside_the_last_loop_is_no_output(self) -> None:
+        nodes = {**populations("a"), "w": dense(4, 2), "g": GatedLI()}
+        assert graph("x>a a>w:1 w>g g>a", nodes).outputs == ("a",)
 
 
 class TestManyProblems:

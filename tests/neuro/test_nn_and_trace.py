@@ -8,7 +8,7 @@ from torch import nn
 from neuro.events import Grid, simulate
 from neuro.graph import Concat, Conv2d, Dense, Edge, Graph, GraphError, Input
 from neuro.layers import Delay, Residual, Spiking, Stack
-from neuro.neurons import ALIF, LIF
+from neuro.neurons import ALIF, LI, LIF, GatedLI
 from neuro.nn import Net, replay
 from neuro.seeds import seeded
 from neuro.spikes import to_events
@@ -122,7 +122,8 @@ def test_a_concat_is_a_concatenation_along_the_first_axis(seed: int, looped: boo
 def test_every_part_that_cannot_go_is_told_at_once() -> None:
     module = Stack(
         pool=nn.MaxPool2d(2),
-        act=nn.ReLU(),
+        act=nn.GELU(),
+        over=nn.Softmax(dim=0),
         conv=nn.Conv2d(2, 2, 3, groups=2),
         norm=Residual(nn.BatchNorm2d(2)),
         gru=nn.GRU(3, 3),
@@ -132,13 +133,50 @@ def test_every_part_that_cannot_go_is_told_at_once() -> None:
     with pytest.raises(TraceError) as e:
         trace(module, (2, 8, 8))
     text = str(e.value)
-    assert len(e.value.problems) == 6
+    assert len(e.value.problems) == 7
     assert "pool: MaxPool2d has no node in a Graph; a maximum is not a sum of spikes" in text
-    assert "act: ReLU" in text
+    assert "act: GELU has no node in a Graph; build it from" in text
+    assert "over: Softmax(dim=0) is not over an axis of one sample; use dim=1" in text
     assert "conv: Conv2d with groups" in text
     assert "norm_body: BatchNorm can only be folded right after" in text
     assert "gru: GRU" in text
     assert "different dt [0.001, 0.002] s" in text
+
+
+def test_activations_become_host_nodes() -> None:
+    with seeded(0):
+        module = Stack(
+            conv=nn.Conv2d(1, 6, 3),
+            depth=nn.Softmax(dim=1),
+            row=nn.Softmax(dim=-1),
+            silu=nn.SiLU(),
+            gated=Spiking(GatedLI()),
+            relu=nn.ReLU(),
+            s=Spiking(LIF(tau=0.01, threshold=0.3)),
+            flat=nn.Flatten(),
+            sigmoid=nn.Sigmoid(),
+            tanh=nn.Tanh(),
+            out=Spiking(LI(tau=0.02)),
+        ).double()
+    graph = trace(module, SHAPE)
+    assert [(n, type(graph.nodes[n]).__name__) for n in graph.hosts] == [
+        ("depth", "Softmax"),
+        ("row", "Softmax"),
+        ("silu", "Pointwise"),
+        ("relu", "Pointwise"),
+        ("sigmoid", "Pointwise"),
+        ("tanh", "Pointwise"),
+    ]
+    x = spikes(6, 2, *SHAPE).double()
+    y, _ = module(x)
+    record = replay(graph, {"input": to_events(x.flatten(2).numpy())})
+    assert record.spikes["s"].tick.size > 0
+    np.testing.assert_allclose(record.values["out"], y.detach().flatten(2), atol=1e-14)
+    net = Net(graph)
+    made, _ = net({"input": x})
+    made["out"].sum().backward()
+    assert net.parts["node_conv"].weight.grad.abs().sum() > 0  # through all of them
+    assert same(trace(net), graph)
 
 
 def test_weights_of_another_dtype_are_refused_with_the_cure() -> None:

@@ -13,7 +13,7 @@ from neuro.record import Record
 from neuro.runs import Run, begin
 from neuro.spikes import to_events
 from neuro.store import StoreError, save_record
-from tasks import pictures
+from tasks import pictures, show
 from tasks.mnist import tiny
 from tasks.report import write_report
 
@@ -337,3 +337,43 @@ class TestPictures:
         before = dict(mpl.rcParams)
         pictures.rates({"x": 0.5})
         assert dict(mpl.rcParams) == before
+
+
+class TestHostNodes:
+    """What no chip runs is called host wherever counts and joules are told."""
+
+    def test_the_page_names_them(self, run: Run) -> None:
+        finish(run)
+        simulation, joules = run.read("simulate.json"), run.read("energy.json")
+        counts = {"spikes": 0.0, "synaptic_events": 0.0, "updates": 0.0, "macs": 1230.0}
+        for node in simulation["per_sample"].values():
+            node["macs"] = 0.0
+        simulation["per_sample"]["lift"] = counts
+        joules["host"] = [{"node": "lift", "macs": 1230}, {"node": "soft", "macs": 4000}]
+        joules["conventional45nm"]["host"] = 2.4e-8
+        run.write("simulate.json", simulation)
+        run.write("energy.json", joules)
+        seen = words(written(run))
+        for part in (
+            *("lift (host)", "MACs on host", "1,230.0"),
+            *("host, no chip", "lift", "1,230 MACs", "of it on a host, MAC", "24 nJ"),
+            "host: lift, soft run on a host, 5,230 MACs per inference (an exponential is one); "
+            "their energy is in no tier of a chip, only in the 45 nm convention",
+        ):
+            assert part in seen, part
+
+    def test_without_any_no_page_speaks_of_a_host(self, page: str) -> None:
+        assert "MACs on host" not in words(page)
+        assert "host, no chip" not in words(page)
+
+    def test_the_terminal_tells_the_same(self) -> None:
+        nodes = {
+            "x": {"spikes": 2.0, "synaptic_events": 0.0, "updates": 0.0, "macs": 0.0},
+            "soft": {"spikes": 0.0, "synaptic_events": 0.0, "updates": 0.0, "macs": 12.0},
+        }
+        head, rows = show.per_sample({"per_sample": nodes})
+        assert head == ["node", "spikes", "synaptic events", "updates", "MACs on host"]
+        assert rows == [
+            ["x", "2.0", "0.0", "0.0", "0.0"],
+            ["soft (host)", "0.0", "0.0", "0.0", "12.0"],
+        ]

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from neuro.events.exact.oracle_cells import Arithmetic, Cell, Current
 from neuro.events.exact.oracle_ways import Place, Way, bias_of, ways_of
 from neuro.graph import Graph
+from neuro.graph_checks import require_continuous
 from neuro.neurons import LI
 from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
@@ -52,6 +53,7 @@ def simulate_exactly_slowly(
         The Record, and the end state of all populations, as of an ExactState. A synaptic event
         is counted for the last connection on its way; updates are not counted.
     """
+    require_continuous(graph)
     trains = {
         n: to_times(e, graph.dt) if isinstance(e, Events) else e for n, e in inputs.items()
     }

@@ -23,6 +23,7 @@ from neuro.events.exact.trains import train_of
 from neuro.events.recording import Recording, require_recording
 from neuro.events.workers import over_samples
 from neuro.graph import Graph
+from neuro.graph_checks import require_continuous
 from neuro.record import Record
 from neuro.spikes import Events, Times, to_times
 from neuro.stimulus import require_inputs
@@ -45,6 +46,7 @@ def simulate_exact(
 ) -> tuple[Record, ExactState]:
     """Do as :func:`neuro.events.simulate`, in continuous time."""
     graph, clock, recording = job
+    require_continuous(graph)
     require_inputs(graph, inputs)
     trains = {
         n: to_times(e, graph.dt) if isinstance(e, Events) else e for n, e in inputs.items()

@@ -5,8 +5,8 @@ import pytest
 
 from neuro.eventprop import EventPropError
 from neuro.eventprop.layers import layers, push
-from neuro.graph import Conv2d, Dense, Edge, Graph, Input, Node
-from neuro.neurons import ALIF, LI, LIF
+from neuro.graph import Conv2d, Dense, Edge, Graph, Input, Node, Softmax
+from neuro.neurons import ALIF, LI, LIF, GatedLI
 from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
@@ -108,3 +108,15 @@ def test_delays_and_paths_are_read_off_the_graph() -> None:
     assert [tuple(p) for p in read.paths] == [("cells", None, 0.001)]
     assert read.cell is None
     assert cells.rows.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
+def test_what_has_values_at_ticks_only_is_refused() -> None:
+    graph = chain(
+        ("input", Input(shape=(4,))),
+        ("soft", Softmax()),
+        ("gated", GatedLI()),
+    )
+    assert problems(graph) == [
+        "soft: Softmax has no spike times; use surrogate gradients",
+        "gated: GatedLI has no spike times; use surrogate gradients",
+    ]

@@ -21,11 +21,12 @@ from neuro.graph import (
     Graph,
     Input,
     Node,
+    Softmax,
     Sparse,
 )
 from neuro.interop.nest import NestError, export, run
 from neuro.interop.nest_plan import plan
-from neuro.neurons import ALIF, LI, LIF, psc_gain
+from neuro.neurons import ALIF, LI, LIF, GatedLI, psc_gain
 from neuro.spikes import Events, Times, to_times
 from neuro.units import Seconds, Ticks
 
@@ -325,6 +326,25 @@ def test_what_nest_cannot_do_is_refused_all_at_once_with_cures() -> None:
     ]
     assert "use a LIF" in said[1]
     assert "refractory >= dt = 0.001 s, got 0 s" in said[3]
+
+
+def test_nest_has_no_nodes_of_values() -> None:
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2,)),
+        "i": LI(tau=0.02),
+        "soft": Softmax(),
+        "gated": GatedLI(),
+        "fires": LIF(tau=0.02, reset="soft"),
+    }
+    graph = Graph(nodes=nodes, edges=tuple(Edge(a, b) for a, b in pairwise(nodes)), dt=DT)
+    with pytest.raises(NestError) as refused:
+        plan(graph, to_times_of(2), {})
+    assert refused.value.problems == [
+        "soft: NEST has no Softmax; end the graph before it",
+        "gated: NEST has no GatedLI; end the graph before it",
+        "i: feeds soft; in NEST a current feeds a LIF only",
+        'fires: NEST resets to a value, never by one; use reset="hard"',
+    ]
 
 
 def to_times_of(n: int) -> dict[str, Times]:

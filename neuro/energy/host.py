@@ -1,0 +1,45 @@
+"""What a run asks of the host beside a chip: its operations, and what it sends there."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from neuro.chip_part import chip_part, host_part
+from neuro.energy.count import macs, rasters
+from neuro.energy.push import outputs
+from neuro.graph import Graph
+from neuro.record import Record
+from neuro.sparse import unrolled
+from neuro.spikes import to_events
+
+
+def host_macs(graph: Graph) -> dict[str, int]:
+    """Return the operations of a tick of one sample, by node that a host computes.
+
+    Those of a connection that leads to a host node are its :func:`neuro.energy.macs`.
+    """
+    each = macs(graph)
+    return {name: each[name] for name in host_part(graph)}
+
+
+def on_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:
+    """Return what a chip runs of a graph, and what it has done of a run.
+
+    A host sends a value that is not zero as a graded spike, in each tick.
+
+    Raises:
+        ValueError: the record is not one of this graph, or nothing runs on a chip.
+    """
+    part = chip_part(graph)
+    entering = [n for n in part.inputs if n not in graph.inputs]
+    sent = {
+        n: np.zeros((record.ticks, record.samples, part.size(n)), np.float64) for n in entering
+    }
+    if entering:
+        whole = unrolled(graph).graph
+        for sample, spikes in rasters(graph, record):
+            emitted = outputs(whole, entering, spikes)
+            for name, values in sent.items():
+                values[:, sample] = emitted[name]
+    kept = {n: e for n, e in record.spikes.items() if n in part.nodes}
+    return part, replace(record, spikes={**kept, **{n: to_events(v) for n, v in sent.items()}})

@@ -1,0 +1,160 @@
+"""Host nodes: real-valued operations that no spiking chip runs; a host computes them in torch.
+
+They take values or spikes and put out a value every tick, also where nothing arrived: f(0) need
+not be 0. They keep no state. Every report counts their operations apart, as those of a host.
+Axes: K cases, ``*given`` the shape of what comes in, ``*rest`` all of its axes but the first.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Shape = tuple[int, ...]
+
+FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "silu": F.silu,
+    "relu": torch.relu,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Softmax:
+    """y = exp(x) / sum(exp(x)) along one axis of a tick of one sample.
+
+    axis: from 0, or from -1 backwards.
+    """
+
+    axis: int = 0
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return the shape of the output, or what is wrong with that of the input."""
+        if not -len(given) <= self.axis < len(given):
+            return f"Softmax.axis {self.axis} is no axis of {given}; use 0 for the first"
+        return given
+
+    def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
+        """Return the output for K cases (K, *given)."""
+        return x.softmax(self.axis + (self.axis >= 0))
+
+    def macs(self, given: Shape) -> int:
+        """Return 2 a value: its exponential and its division."""
+        return 2 * math.prod(given)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outer:
+    """y[d, c] = x[d] x[first + c]: (first + C, *rest) to (first, C, *rest).
+
+    It lifts features into depth: x[d] is the weight of bin d, x[first + c] feature c.
+    first: entries along the first axis that are of the first factor; the others are of the
+        second. A Concat joins the two.
+    """
+
+    first: int
+
+    def __post_init__(self) -> None:
+        if self.first < 1:
+            raise ValueError(
+                f"Outer.first must be >= 1, got {self.first}; it is the length of one factor"
+            )
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return the shape of the output, or what is wrong with that of the input."""
+        if not given or given[0] <= self.first:
+            return (
+                f"Outer(first={self.first}) takes more than {self.first} along the first axis, "
+                f"got {given}; join both factors with a Concat"
+            )
+        return (self.first, given[0] - self.first, *given[1:])
+
+    def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
+        """Return the output for K cases (K, *given)."""
+        return x[:, : self.first, None] * x[:, None, self.first :]
+
+    def macs(self, given: Shape) -> int:
+        """Return one multiplication a value put out."""
+        return self.first * (given[0] - self.first) * math.prod(given[1:])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Multiply:
+    """y = x[:n] * x[n:], the two halves along the first axis: (2n, *rest) to (n, *rest)."""
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return the shape of the output, or what is wrong with that of the input."""
+        return half("Multiply", given)
+
+    def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
+        """Return the output for K cases (K, *given)."""
+        one, other = x.chunk(2, 1)
+        return one * other
+
+    def macs(self, given: Shape) -> int:
+        """Return one multiplication a value put out."""
+        return math.prod(given) // 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pointwise:
+    """y = f(x), value by value. function: a name in FUNCTIONS."""
+
+    function: str
+
+    def __post_init__(self) -> None:
+        if self.function not in FUNCTIONS:
+            known = ", ".join(FUNCTIONS)
+            raise ValueError(f"Pointwise.function is one of {known}; got {self.function!r}")
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return the shape of the output: that of the input."""
+        return given
+
+    def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
+        """Return the output for K cases (K, *given)."""
+        return FUNCTIONS[self.function](x)
+
+    def macs(self, given: Shape) -> int:
+        """Return one operation a value."""
+        return math.prod(given)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Exceeds:
+    """y = 1 where x[:n] > x[n:], else 0, n half of the first axis: (2n, *rest) to (n, *rest).
+
+    With probabilities in the first half, and uniform numbers of an Input in the second, it
+    samples, and a run stays a function of its inputs. No gradient passes.
+    """
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return the shape of the output, or what is wrong with that of the input."""
+        return half("Exceeds", given)
+
+    def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
+        """Return the output for K cases (K, *given)."""
+        one, other = x.chunk(2, 1)
+        return (one > other).to(x.dtype)
+
+    def macs(self, given: Shape) -> int:
+        """Return one comparison a value put out."""
+        return math.prod(given) // 2
+
+
+Host = Softmax | Outer | Multiply | Pointwise | Exceeds
+
+
+def half(kind: str, given: Shape) -> Shape | str:
+    """Return a shape with half of its first axis, or why this kind of node has none."""
+    if not given or given[0] % 2:
+        return (
+            f"{kind} takes two halves along the first axis, got {given}; join two of one shape "
+            "with a Concat, or let a Dense or a convolution put out both"
+        )
+    return (given[0] // 2, *given[1:])

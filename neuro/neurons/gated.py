@@ -1,0 +1,80 @@
+"""Gated leaky integrator: its input decides how much it keeps; it never fires.
+
+    f = floor + (1 - floor) sigmoid(x_f)    v[t] = f v[t-1] + (1 - f) x_c
+
+x = [x_f, x_c], two halves along the first axis: what opens the gate, and the candidate. Its
+output is v itself, every tick. With a SiLU before x_c it is the token mixer of the MatMul-free
+language model (MLGRU; Zhu et al. 2024, arXiv 2406.02528); the floor is that of HGRN (Qin et
+al. 2023, arXiv 2311.04823).
+Axes: B batch, ``*N`` the population's shape, ``*X`` that of x, with twice the first axis.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuro.neurons.base import Param, as_array, like, require
+from neuro.units import Seconds, Ticks
+
+
+class GatedState(NamedTuple):
+    """Membrane, in units of the candidate."""
+
+    v: Float[Tensor, "B *N"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GatedLI:
+    """Parameters of a gated leaky integrator.
+
+    floor: the least share of v that a tick keeps, 0 <= floor < 1.
+    """
+
+    floor: Param = 0.0
+
+    def __post_init__(self) -> None:
+        floor = as_array(self.floor)
+        ok = (floor >= 0) & (floor < 1)
+        require(ok, "GatedLI.floor must be >= 0 and < 1", floor, "0 leaves the gate free")
+
+    def initial(self, x: Float[Tensor, "B *X"]) -> GatedState:
+        """Return the state at rest for inputs like ``x``."""
+        return GatedState(v=torch.zeros_like(x[:, : x.shape[1] // 2]))
+
+    def step(
+        self,
+        x: Float[Tensor, "B *X"],
+        state: GatedState,
+        dt: Seconds,  # noqa: ARG002
+    ) -> tuple[Float[Tensor, "B *N"], GatedState]:
+        """Advance one tick, of whatever length ``dt``: (membrane, next state)."""
+        opens, candidate = x.chunk(2, 1)
+        floor = like(self.floor, x)
+        keep = floor + (1 - floor) * torch.sigmoid(opens)
+        v = keep * state.v + (1 - keep) * candidate
+        return v, GatedState(v=v)
+
+    def jump(self, v: float, elapsed: Ticks, dt: Seconds) -> float:  # noqa: ARG002
+        """Return v ``elapsed`` ticks later without input: ``step`` in closed form."""
+        keep = (1 + float(as_array(self.floor))) / 2  # sigmoid(0) = 1/2
+        return keep**elapsed * v
+
+    def macs(self, given: tuple[int, ...]) -> int:
+        """Return the operations of a tick for an input of shape ``given``.
+
+        These are 3 a neuron: the sigmoid, as on a host node (:mod:`neuro.hosts`), and two
+        products. With a floor too: then v is c + f (v - c), f = floor + (1 - floor) sigmoid.
+        """
+        return 3 * math.prod(given) // 2
+
+    def free(self) -> dict[str, Tensor]:
+        """Return the trainable parameters: a GatedLI has none."""
+        return {}
+
+    def bind(self, free: dict[str, Tensor]) -> "GatedLI":  # noqa: ARG002
+        """Return this model with its trainable parameters replaced."""
+        return self
