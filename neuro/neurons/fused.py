@@ -15,15 +15,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons import fused_kernels as kernels
+from neuro.neurons import fused_back as way_back, fused_kernels as kernels
 from neuro.neurons.alif import ALIF, ALIFState
 from neuro.neurons.base import Param
-from neuro.neurons.fused_kernels import Back, Cells, Form, Past
+from neuro.neurons.fused_back import Back, Past
+from neuro.neurons.fused_kernels import Cells, Form
 from neuro.neurons.lif import LIF, LIFState
 from neuro.surrogate import Surrogate, arctan, triangle
 from neuro.units import Seconds
 
-KINDS = {arctan: kernels.ARCTAN, triangle: kernels.TRIANGLE}
+KINDS = {arctan: way_back.ARCTAN, triangle: way_back.TRIANGLE}
 ALONE = 2**16  # values that are not worth a second thread
 
 
@@ -108,7 +109,7 @@ class _Fused(torch.autograd.Function):
         def back(own: tuple[int, int]) -> np.ndarray:
             sums = np.zeros((3, x.shape[2]))
             flow = Back(to_spikes, kind, derivative, to_x, cells, sums, learns)
-            kernels.backward(past, form, own, flow)
+            way_back.backward(past, form, own, flow)
             return sums
 
         sums = torch.from_numpy(np.sum(_by_samples(x, back), axis=0))
@@ -149,8 +150,8 @@ def _derivative(past: Past, form: Form, surrogate: Surrogate) -> tuple[int, np.n
     if surrogate in KINDS:
         return KINDS[surrogate], np.empty((0, 0, 0), past.x.dtype)
     far = np.empty_like(past.x)
-    kernels.distances(past, form, far)
-    return kernels.GIVEN, surrogate(torch.from_numpy(far)).contiguous().numpy()
+    way_back.distances(past, form, far)
+    return way_back.GIVEN, surrogate(torch.from_numpy(far)).contiguous().numpy()
 
 
 def _by_samples(x: np.ndarray, do: Callable[[tuple[int, int]], Any]) -> list[Any]:
