@@ -19,7 +19,8 @@ from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
-FOLDERS = ("events", "eventprop")  # of this package, where the compiled functions are
+# Where the compiled functions of this package are.
+SOURCES = ("*.py", "neurons/*.py", "events/**/*.py", "eventprop/*.py")
 PREFIX = "compiled-"
 config: Any = numba.config
 
@@ -47,6 +48,8 @@ def inlined(function: Function) -> Function:
 
 
 def _compiled(function: Function, **options: Any) -> Function:
+    """Compile; what is divided by zero is infinite, as in NumPy: to ask costs vector loops."""
+    options |= {"error_model": "numpy"}
     with _kept_by_sources():
         out: Function = njit(**options)(inspect.unwrap(function))
     return out
@@ -72,7 +75,7 @@ def _folder(given: str) -> Path:
     """
     root = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(p for f in FOLDERS for p in (root / f).rglob("*.py")):
+    for path in sorted(p for pattern in SOURCES for p in root.glob(pattern)):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     name = PREFIX + digest.hexdigest()[:16]
     beside = root / "__pycache__"

@@ -6,17 +6,21 @@ is folded into the batch, so a batch norm normalises over ticks too (tdBN, Zheng
 """
 
 from dataclasses import fields, replace
+from operator import itemgetter
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map, tree_map_only
 
 from neuro.neurons import Neuron, run
 from neuro.neurons.base import frozen
+from neuro.on_ticks import on_ticks, same_every_tick, timeless
 from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
+IMAGES = 64  # that run through a Stack together on a CPU: their maps stay in the cache
 
 
 class Temporal(nn.Module):
@@ -155,11 +159,69 @@ class Stack(Temporal):
 
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
         """Return (output of the last module, the state of each)."""
-        modules = steps_of(self)
-        states = [None] * len(modules) if state is None else list(state)
-        for i, (_, module) in enumerate(modules):
-            x, states[i] = apply(module, x, states[i])
-        return x, tuple(states)
+        modules = [module for _, module in steps_of(self)]
+        states = (None,) * len(modules) if state is None else tuple(state)
+        ticks, first = len(x), 0
+        if same_every_tick(x):  # for all samples together, and no gradient is wider than it
+            x = x[:1]
+            while first < len(modules) and timeless(modules[first]):
+                x, first = on_ticks(modules[first], x), first + 1
+        y, after = _in_parts(modules[first:], x, ticks, states[first:])
+        return y, (*states[:first], *after)
+
+
+def _in_parts(
+    modules: list[nn.Module], x: Tensor, ticks: int, states: tuple[Any, ...]
+) -> tuple[Tensor, tuple[Any, ...]]:
+    """Run modules one after the other, with as many samples at a time as suit the machine.
+
+    x: all ticks, or one that stands for ``ticks`` of them.
+    """
+    samples = x.shape[1]
+    some = _together(modules, x, ticks)
+    outs, ends = [], []
+    for b, part in zip(range(0, samples, some), torch.split(x, some, 1), strict=True):
+        own = tree_map_only(Tensor, itemgetter(slice(b, b + some)), states)
+        own = states if some == samples else own
+        y, after = _in_turn(modules, part.expand(ticks, *part.shape[1:]), own)
+        outs.append(y)
+        ends.append(after)
+    if some == samples:
+        return outs[0], ends[0]
+    return torch.cat(outs, 1), tree_map(
+        lambda *c: None if c[0] is None else torch.cat(c), *ends
+    )
+
+
+def _in_turn(
+    modules: list[nn.Module], x: Tensor, states: tuple[Any, ...]
+) -> tuple[Tensor, tuple[Any, ...]]:
+    after = []
+    for module, state in zip(modules, states, strict=True):
+        x, state = apply(module, x, state)
+        after.append(state)
+    return x, tuple(after)
+
+
+def _together(modules: list[nn.Module], x: Tensor, ticks: int) -> int:
+    """Return how many samples run through modules together: all, or on a CPU as many images
+    as its cache holds, where samples do not depend on each other.
+
+    """
+    inner = [m for module in modules for m in module.modules()]
+    apart = all(
+        type(m) in (Spiking, Residual, Stack)  # their states have one row a sample
+        if isinstance(m, Temporal)
+        else not (m.training and _normalises(m))
+        for m in inner
+    )
+    if x.dim() == 5 and x.device.type == "cpu" and apart:
+        return min(max(1, IMAGES // ticks), x.shape[1])
+    return x.shape[1]
+
+
+def _normalises(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._NormBase)
 
 
 def steps_of(module: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -172,5 +234,4 @@ def apply(module: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     if isinstance(module, Temporal):
         y, state = module(x, state)
         return y, state
-    y = module(x.flatten(0, 1))
-    return y.unflatten(0, x.shape[:2]), None
+    return on_ticks(module, x), None

@@ -95,8 +95,10 @@ def _outside_time(time: np.ndarray, stop: float) -> list[str]:
 
 
 def _rises(train: Events | Times) -> bool:
-    order = np.lexsort((train.neuron, train[1], train.sample))
-    if not np.array_equal(order, np.arange(order.size)):
-        return False
-    steps = [np.diff(column) for column in train[:3]]
-    return bool(np.all(np.any(np.stack(steps) != 0, axis=0))) if order.size > 1 else True
+    """Say whether (sample, tick or time, neuron) rises from each event to the next."""
+    up = np.zeros(max(train.neuron.size - 1, 0), np.bool_)
+    level = ~up
+    for column in (train.sample, train[1], train.neuron):
+        up |= level & (column[1:] > column[:-1])
+        level &= column[1:] == column[:-1]
+    return bool(up.all())

@@ -22,7 +22,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.base import Coefficients, Dynamics, Param, as_array, like, require
+from neuro.neurons.base import (
+    Coefficients,
+    Dynamics,
+    Param,
+    Tensors,
+    as_array,
+    like,
+    require,
+)
 from neuro.neurons.lif import Reset, hold, require_refractory, reset_membrane
 from neuro.surrogate import Surrogate, arctan, spike
 from neuro.units import Seconds, Ticks, ticks
@@ -120,6 +128,17 @@ class ALIF:
             decay_adapt=as_array(self.rho),
             hard=self.reset == "hard",
             refractory=ticks(self.refractory, dt),
+        )
+
+    def tensors(self, x: Tensor, dt: Seconds) -> Tensors:  # noqa: ARG002
+        """Return the normal form in the precision of ``x``."""
+        return Tensors(
+            decay=like(1 - _double(self.leak), x),
+            gain=like(self.leak, x),
+            decay_syn=like(0.0, x),
+            threshold=like(self.threshold, x),
+            beta=like(self.beta, x),
+            decay_adapt=like(self.rho, x),
         )
 
     def dynamics(self, dt: Seconds) -> Dynamics:

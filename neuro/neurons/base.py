@@ -40,6 +40,17 @@ class Coefficients(NamedTuple):
     refractory: Ticks = Ticks(0)
 
 
+class Tensors(NamedTuple):
+    """Parameters of :class:`Coefficients` for one precision and device; they keep gradients."""
+
+    decay: Tensor
+    gain: Tensor
+    decay_syn: Tensor
+    threshold: Tensor
+    beta: Tensor
+    decay_adapt: Tensor
+
+
 class Dynamics(NamedTuple):
     """The normal form in continuous time, of which :class:`Coefficients` are the samples.
 

@@ -19,7 +19,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.base import Coefficients, Dynamics, Param, as_array, like, require
+from neuro.neurons.base import (
+    Coefficients,
+    Dynamics,
+    Param,
+    Tensors,
+    as_array,
+    like,
+    require,
+)
 from neuro.surrogate import Surrogate, arctan, spike
 from neuro.units import Seconds, Ticks, ticks
 
@@ -119,6 +127,18 @@ class LIF:
             threshold=as_array(self.threshold),
             hard=self.reset == "hard",
             refractory=ticks(self.refractory, dt),
+        )
+
+    def tensors(self, x: Tensor, dt: Seconds) -> Tensors:
+        """Return the normal form in the precision of ``x``."""
+        k = self.coefficients(dt)
+        return Tensors(
+            decay=like(k.decay, x),
+            gain=like(1.0, x),
+            decay_syn=like(k.decay_syn, x),
+            threshold=like(self.threshold, x),
+            beta=like(0.0, x),
+            decay_adapt=like(0.0, x),
         )
 
     def dynamics(self, dt: Seconds) -> Dynamics:  # noqa: ARG002

@@ -81,7 +81,7 @@ def test_a_state_of_another_run_is_refused() -> None:
 
 
 def test_a_stretch_has_at_least_one_tick() -> None:
-    with pytest.raises(ValueError, match="Grid.stretch must be >= 1, got 0"):
+    with pytest.raises(ValueError, match=r"Grid.stretch must be >= 1, got 0"):
         Grid(stretch=0)
 
 

@@ -30,7 +30,10 @@ from neuro.events.exact.wiring import Arrivals, Wiring
 
 
 class Frame(NamedTuple):
-    """What a scaled membrane u means: v - rest = u / scale; the bar is at height * scale."""
+    """What a scaled membrane u means: v - rest = u / scale; the bar is at height * scale.
+
+    A height above rest is less by what scaling may lose, for weights that just add up to it.
+    """
 
     rate: float
     rest: float
@@ -42,49 +45,67 @@ def frame_of(cells: Cells, span: Span) -> Frame:
     """Return the frame of a window."""
     one = cells.cell[span.low]
     rest = one.push / one.rate if one.rate > 0.0 else 0.0
-    return Frame(one.rate, rest, one.threshold - rest)
+    height = one.threshold - rest
+    if height > 0.0:
+        height = max(height - 1e-15 * (one.threshold + abs(rest)), 0.0)
+    return Frame(one.rate, rest, height)
 
 
 @bare
 def delta_window(
     cells: Cells, fast: Fast, wiring: Wiring, arrivals: Arrivals, span: Span, out: np.ndarray
 ) -> None:
-    """Run the cells of one block through one window."""
+    """Run the cells of one block through one window.
+
+    In an instant in which targets side by side go above the bar, their cells ``opened`` to
+    ``closed`` are brought to it at first and tested at its end, and all else is plain sums.
+    """
     f, cell, block = frame_of(cells, span), cells.cell, span.block
     u, lists = fast.modes.reshape(-1), fast.lists
     must_look = wake(cell, u, lists, span) or f.height < 0.0  # the drive alone makes them fire
-    ready, many = 0, arrivals.time.size
+    ready, many, opened, closed = 0, arrivals.time.size, 0, 0
     for k in range(many):
         t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
         scale = math.exp(f.rate * (t - span.origin))
         factor, bar = value * scale, f.height * scale
         begin, end = wiring.bounds[g, block], wiring.bounds[g, block + 1]
         target, weight = wiring.target[begin:end], wiring.weight[begin:end]
-        beside, shift = wiring.first[g] >= 0, wiring.first[g] + begin - wiring.bounds[g, 0]
-        number = end - begin
-        if beside and lift(u[shift : shift + number], weight, factor, bar):
-            number = 0
-        for s in range(number):
-            j = s + shift if beside else target[s]
+        if wiring.first[g] >= 0:
+            first = wiring.first[g] + begin - wiring.bounds[g, 0]
+            last = first + end - begin
+            if opened < closed or not lift(u[first:last], weight, factor, bar):
+                if opened == closed:
+                    opened, closed = first, first
+                if first < opened:
+                    sweep(cell, fast, span, f, (first, opened, t, False), out)
+                if last > closed:
+                    sweep(cell, fast, span, f, (closed, last, t, False), out)
+                opened, closed = min(opened, first), max(closed, last)
+                add_row(u[first:last], weight, factor)
+            end = begin
+        for s in range(end - begin):
+            j = target[s]
             old = u[j]
             new = old + weight[s] * factor
             if max(old, new) < bar:
                 u[j] = new
                 continue
-            if not lists[ASKING, j]:
+            if not (lists[ASKING, j] or opened <= j < closed):
                 catch_up(cell, fast, span, f, (j, t), out)
             if abs(u[j]) < HOT:  # to a refractory cell it is lost
                 u[j] += weight[s] * factor
                 ready = ask(lists, span, j, ready)
-        if ready > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
+        if (ready > 0 or opened < closed) and (k + 1 == many or arrivals.time[k + 1] != t):
             for a in range(span.low, span.low + ready):
                 j = lists[ASKED, a]
                 lists[ASKING, j] = 0
                 judge(cell, fast, span, f, (j, t), out)
-            ready = 0
+            sweep(cell, fast, span, f, (opened, closed, t, True), out)
+            ready, opened, closed = 0, 0, 0
             must_look |= cell[span.low].refractory < span.stop - t
     if must_look:
-        look(cell, fast, span, f, out)
+        for tested in (False, True):
+            sweep(cell, fast, span, f, (span.low, span.high, span.stop, tested), out)
 
 
 @bare
@@ -94,9 +115,15 @@ def lift(row: np.ndarray, weight: np.ndarray, factor: float, bar: float) -> bool
     for s in range(row.size):
         hits += max(row[s], row[s] + weight[s] * factor) >= bar
     if hits == 0:
-        for s in range(row.size):
-            row[s] += weight[s] * factor
+        add_row(row, weight, factor)
     return hits == 0
+
+
+@bare
+def add_row(row: np.ndarray, weight: np.ndarray, factor: float) -> None:
+    """Add to targets side by side."""
+    for s in range(row.size):
+        row[s] += weight[s] * factor
 
 
 @bare
@@ -171,16 +198,27 @@ def judge(
 
 
 @bare
-def look(cell: np.ndarray, fast: Fast, span: Span, f: Frame, out: np.ndarray) -> None:
-    """Bring the cells above the bar to the end of the window, also those due to be free."""
-    u = fast.modes.reshape(-1)
-    bar = f.height * math.exp(f.rate * (span.stop - span.origin))
-    for first in range(span.low, span.high, CHUNK):
-        last, hits = min(first + CHUNK, span.high), 0
-        for j in range(first, last):
+def sweep(
+    cell: np.ndarray,
+    fast: Fast,
+    span: Span,
+    f: Frame,
+    over: tuple[int, int, float, bool],
+    out: np.ndarray,
+) -> None:
+    """Bring the cells above the bar, over = (first, last, t, tested), to time t, or test them.
+
+    Cells that have been asked stand at t already.
+    """
+    (first, last, t, tested), u = over, fast.modes.reshape(-1)
+    bar = f.height * math.exp(f.rate * (t - span.origin))
+    for low in range(first, last, CHUNK):
+        high, hits = min(low + CHUNK, last), 0
+        for j in range(low, high):
             hits += u[j] >= bar
         if hits > 0:
-            for j in range(first, last):
-                if u[j] >= bar:
-                    catch_up(cell, fast, span, f, (j, span.stop), out)
-                    judge(cell, fast, span, f, (j, span.stop), out)
+            for j in range(low, high):
+                if u[j] >= bar and tested:
+                    judge(cell, fast, span, f, (j, t), out)
+                elif u[j] >= bar and not fast.lists[ASKING, j]:
+                    catch_up(cell, fast, span, f, (j, t), out)

@@ -2,7 +2,7 @@
 
 Between events v - rest is a sum of three exponentials, a cell's modes; in scaled form they
 stand still. A cell may fire in the window only if v at its end, plus what the bend of v can
-hide in between (bend / 8 times the window squared), reaches the threshold; only such cells are
+hide in between (bend / 2 times the window squared), reaches the threshold; only such cells are
 held.
 """
 

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drivers.cifar import LAYOUTS, Name, fake, load, official
+
+NAMES: list[Name] = ["cifar10", "cifar100"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_planes_and_labels_are_where_the_format_has_them(tmp_path: Path, name: Name) -> None:
+    layout = LAYOUTS[name]
+    record = np.zeros(layout.labels + 3072, np.uint8)
+    record[: layout.labels] = [3, 7][-layout.labels :]
+    record[layout.labels :] = np.arange(3072) % 251
+    for file in (*layout.files["train"], *layout.files["test"]):
+        np.stack([record, record]).tofile(tmp_path / file)
+    found = load(tmp_path, "train", name)
+    assert found.images.shape == (2 * len(layout.files["train"]), 3, 32, 32)
+    assert found.labels.tolist() == [7] * len(found.labels)
+    assert found.images[1, 2, 5, 9] == (2 * 1024 + 5 * 32 + 9) % 251
+    assert found.classes == {"cifar10": 10, "cifar100": 100}[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_folder_of_the_archive_is_found(tmp_path: Path, name: Name) -> None:
+    fake(tmp_path / name / LAYOUTS[name].folder, name, n=5)
+    found = official("test", name, {"NEURO_DATA": str(tmp_path)})
+    assert found.labels.tolist() == [0, 1, 2, 3, 4]
+    assert found.source.endswith("5 images")
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"NEURO_DATA=\(not set\) holds none of it"):
+        official("test", environ={})
+    fake(tmp_path / "cifar10")
+    (tmp_path / "cifar10" / "data_batch_3.bin").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no data_batch_3\.bin; found data_batch_1"):
+        official("train", environ={"NEURO_DATA": str(tmp_path)})
+
+
+def test_a_truncated_file_is_named_with_its_offset(tmp_path: Path) -> None:
+    fake(tmp_path, n=3)
+    path = tmp_path / "test_batch.bin"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match=r"offset 6146 has 3063 bytes") as error:
+        load(tmp_path, "test")
+    assert str(path) in str(error.value)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="found 0 bytes"):
+        load(tmp_path, "test")
+
+
+def test_a_label_that_is_no_class_is_named_with_its_offset(tmp_path: Path) -> None:
+    fake(tmp_path, n=3)
+    path = tmp_path / "test_batch.bin"
+    data = bytearray(path.read_bytes())
+    data[3073] = 10
+    path.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=r"label 10 at offset 3073 is not one of 0\.\.9"):
+        load(tmp_path, "test")
