@@ -143,6 +143,7 @@ class Residual(Temporal):
 class Stack(Temporal):
     """Modules one after the other; keyword arguments give them names.
 
+    >>> from neuro.neurons import LIF
     >>> net = Stack(fc=nn.Linear(4, 2), out=Spiking(LIF(tau=0.02)))
     >>> spikes, state = net(torch.ones(8, 1, 4))
     >>> spikes.shape
