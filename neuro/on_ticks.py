@@ -23,6 +23,10 @@ SAME = (
     nn.modules.pooling._AdaptiveAvgPoolNd,
     nn.Upsample,
     nn.ReLU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Softmax,
+    nn.Tanh,
     nn.Sequential,
 )
 
