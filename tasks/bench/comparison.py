@@ -112,7 +112,6 @@ def _about(case: Case, measured: Measured) -> dict[str, Any]:
         **about,
         "median": measured.median(case.clock) / case.per,
         "build_seconds": measured.built,
-        "peak_bytes": measured.peak,
     }
 
 

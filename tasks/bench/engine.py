@@ -111,7 +111,7 @@ def classifier_case(stimulus: Stimulus, pairs: tuple[Pair, ...]) -> Case:
 
 def cuba(quick: bool) -> list[Case]:
     """Return currents that decay: at about 5.8 Hz, kept up by the network itself."""
-    targets: dict[str, float | None] = {BOUND: 0.06, NEST: 20, NEST_GRID: 10, CYTHON: 6}
+    targets: dict[str, float | None] = {BOUND: 0.06, NEST: 20.0, NEST_GRID: 10.0, CYTHON: 6.0}
     if quick:
         return [recurrent_case("CUBA", of_cuba, SMALL, targets)]
     return [recurrent_case("CUBA", of_cuba, FULL, {**targets, CPP: 1.2})]
@@ -120,8 +120,8 @@ def cuba(quick: bool) -> list[Case]:
 def delta(quick: bool) -> list[Case]:
     """Return voltage jumps at about 15 and 60 Hz."""
     if quick:
-        return [recurrent_case("delta, 15 Hz", of_delta, (400, 0.1), {NEST: 40, NEST_GRID: 20})]
-    peers = {BOUND: None, NEST: 40, NEST_GRID: 20, CYTHON: None, CPP: 2}
+        return [recurrent_case("delta, 15 Hz", of_delta, SMALL, {NEST: 40.0, NEST_GRID: 20.0})]
+    peers = {BOUND: None, NEST: 40.0, NEST_GRID: 20.0, CYTHON: None, CPP: 2.0}
     faster = partial(of_delta, v_inf=42.0)
     return [
         recurrent_case("delta, 15 Hz", of_delta, FULL, peers),
@@ -131,7 +131,7 @@ def delta(quick: bool) -> list[Case]:
 
 def brette4(quick: bool) -> list[Case]:
     """Return voltage jumps with the shortest delay."""
-    targets = {BOUND: None, NEST: 40, NEST_GRID: None}
+    targets = {BOUND: None, NEST: 40.0, NEST_GRID: None}
     return [recurrent_case("Brette 4", of_brette4, SMALL if quick else FULL, targets)]
 
 
@@ -146,9 +146,10 @@ def silent(quick: bool) -> list[Case]:
     """Return networks with hardly a spike."""
     nearly, few = partial(of_kicked, kicks=0.1), partial(of_kicked, kicks=1.5)
     if quick:
-        return [recurrent_case("delta, 0.1 Hz", nearly, SMALL, {CPP: 50})]
+        return [recurrent_case("delta, 0.1 Hz", nearly, SMALL, {CPP: 50.0})]
+    size = (4000, 5.0)  # longer: what a run costs before it starts is not meant
     return [
-        recurrent_case("delta, 0.1 Hz", nearly, FULL, {NEST: None, CPP: 50}),
+        recurrent_case("delta, 0.1 Hz", nearly, size, {NEST: None, CPP: 50.0}),
         recurrent_case("delta, 1.5 Hz", few, FULL, {NEST: None, CPP: None}),
     ]
 
@@ -156,12 +157,12 @@ def silent(quick: bool) -> list[Case]:
 def classifier(quick: bool) -> list[Case]:
     """Return 784-512-10 neurons, 100 ticks, 5 % of the inputs a tick, one sample and 64."""
     libraries = ("SpikingJelly step", "SpikingJelly multi-step", "Norse", "snnTorch")
-    least = dict(zip(libraries, (150, 80), strict=False))
+    least = dict(zip(libraries, (150.0, 80.0), strict=False))
     one = (*(Pair(GRID, (name,), least.get(name)) for name in libraries), Pair(GRID, TORCH))
     if quick:
         return [classifier_case(SMALL_STIMULUS, (*one, Pair(EXACT, TORCH, 1.5)))]
     many = (
-        Pair(GRID, TORCH, 5),
+        Pair(GRID, TORCH, 5.0),
         Pair(EXACT, TORCH, 1.5),
         *(Pair(GRID, (name,)) for name in (*TORCH, *libraries)),
     )

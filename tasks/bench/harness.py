@@ -145,7 +145,8 @@ class _Child:
         try:
             answer = pickle.load(self._answers)
         except EOFError:
-            answer = Failure(self._last_words())
+            late = not watch.is_alive()
+            answer = Failure(f"took longer than {LIMIT:g} s" if late else self._last_words())
         finally:
             watch.cancel()
         if isinstance(answer, Failure):

@@ -61,9 +61,9 @@ def _against_rate(ax: Axes, found: list[tuple[str, float, float]]) -> None:
     lines: dict[str, list[tuple[float, float]]] = {}
     for name, *point in dict.fromkeys(found):
         lines.setdefault(name, []).append((point[0], point[1]))
-    styles = iter(_LINES)
+    styles, longest = iter(_LINES), max(map(len, lines.values()))
     for name, line in lines.items():
-        if len(line) > 1 or len(lines) == 1:
+        if len(line) > 1 or longest == 1:
             colour, form = next(styles)
             ax.plot(*zip(*sorted(line), strict=True), form, color=colour, ms=4, label=name)
     ax.set(xscale="log", yscale="log", xlabel="spikes a cell and second")

@@ -53,8 +53,8 @@ def cpp(make: Make, _: int) -> Run:
     """Return a run of a program in C++ on one thread."""
     import brian2
 
-    folder = tempfile.mkdtemp(prefix="neuro-bench-")
-    brian2.set_device("cpp_standalone", build_on_run=False, directory=folder)
+    folder = tempfile.TemporaryDirectory(prefix="neuro-bench-")  # goes with the process
+    brian2.set_device("cpp_standalone", build_on_run=False, directory=folder.name)
     brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = FLAGS
     problem, device = make(), brian2.get_device()
     network, monitor = _network(brian2, problem)
@@ -64,11 +64,11 @@ def cpp(make: Make, _: int) -> Run:
         "main",
         f'std::ofstream("{CPU_TIME}") << double(std::clock() - _begun) / CLOCKS_PER_SEC;',
     )
-    device.build(directory=folder, compile=True, run=False, with_output=False)
+    device.build(directory=folder.name, compile=True, run=False, with_output=False)
 
     def run() -> Timing:
         device.run(with_output=False)
-        cpu = float((Path(folder) / CPU_TIME).read_text())
+        cpu = float((Path(folder.name) / CPU_TIME).read_text())
         device.array_cache.clear()  # else it answers for the run before
         return Timing(cpu, device._last_run_time, int(monitor.num_spikes))
 

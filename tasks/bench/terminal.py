@@ -69,7 +69,7 @@ def results(part: str, rows: list[Row]) -> Group:
         "promised": [_promise(row) for row in rows],
         "Hz": [_rates(row) for row in rows],
         "M events / s": [_work(row, "synaptic_events_per_second", 1e-6) for row in rows],
-        "% of scatter-add": [_work(row, "share_of_bound", 100) for row in rows],
+        "% of scatter-add": [_work(row, "share_of_bound", 100.0) for row in rows],
     }
     alike = {
         k: columns.pop(k)[0]
