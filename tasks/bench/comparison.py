@@ -110,7 +110,13 @@ def _about(case: Case, measured: Measured) -> dict[str, Any]:
         about["rate"] = spikes / case.cell_seconds
     return {
         **about,
-        "median": measured.median(case.clock) / case.per,
+        **{
+            clock: {
+                "best": measured.best(clock) / case.per,
+                "median": measured.median(clock) / case.per,
+            }
+            for clock in ("cpu", "wall")
+        },
         "build_seconds": measured.built,
     }
 

@@ -1,6 +1,7 @@
 """Benchmarks as pictures, on matplotlib's Figure objects."""
 
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _against_rate(ax: Axes, found: list[tuple[str, float, float]]) -> None:
     lines: dict[str, list[tuple[float, float]]] = {}
     for name, *point in dict.fromkeys(found):
         lines.setdefault(name, []).append((point[0], point[1]))
-    styles, longest = iter(_LINES), max(map(len, lines.values()))
+    styles, longest = cycle(_LINES), max(map(len, lines.values()))
     for name, line in lines.items():
         if len(line) > 1 or longest == 1:
             colour, form = next(styles)

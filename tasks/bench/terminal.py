@@ -42,7 +42,8 @@ def show(console: Console, name: str, asked: Asked) -> None:
         for note in dict.fromkeys(row.note for row in found if row.note):
             console.print(f"  {escape(note)}", highlight=False, soft_wrap=True)
     benchmark.draw(rows, path.with_suffix(".png"))
-    console.print(_summary(rows), highlight=False)
+    if any("target" in row.conditions for row in rows):
+        console.print(_summary(rows), highlight=False)
     console.print(f"wrote {path} and {path.with_suffix('.png')}")
 
 
@@ -68,6 +69,7 @@ def results(part: str, rows: list[Row]) -> Group:
         "ratio": [_number(row.ratio) for row in rows],
         "promised": [_promise(row) for row in rows],
         "Hz": [_rates(row) for row in rows],
+        **{k: [_statistic(row, k) for row in rows] for k in ("cv", "correlation", "fano")},
         "M events / s": [_work(row, "synaptic_events_per_second", 1e-6) for row in rows],
         "% of scatter-add": [_work(row, "share_of_bound", 100.0) for row in rows],
     }
@@ -104,6 +106,10 @@ def _rates(row: Row) -> str:
     sides = [row.conditions.get(side, {}) for side in ("ours", "theirs")]
     rates = [_number(side["rate"]) for side in sides if "rate" in side]
     return " / ".join(rates)
+
+
+def _statistic(row: Row, key: str) -> str:
+    return _number(row.conditions.get("statistics", {}).get(key))
 
 
 def _work(row: Row, key: str, scale: float) -> str:

@@ -103,6 +103,8 @@ def test_regimes_have_a_row_a_clock_and_a_picture(tmp_path: Path) -> None:
         ("AI", "neuro grid"),
     ]
     assert "the paper gives no rate for it" in file.getvalue()
+    assert "correlation" in file.getvalue()
+    assert "promised" not in file.getvalue()
     assert (tmp_path / "regimes.png").read_bytes().startswith(PNG)
 
 
