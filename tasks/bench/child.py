@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, BinaryIO
 
-from tasks.bench.harness import Build, Failure, Run, Timing
+from tasks.bench.harness import Build, Failure, Run
 
 UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
 
@@ -64,22 +64,6 @@ def told(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"{error.name} is not installed; pip install -e '.[peers]' brings it"
     return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-class Stopwatch:
-    """CPU and wall time since it was made.
-
-    >>> Stopwatch().timing(3).counted
-    3
-    """
-
-    def __init__(self) -> None:
-        self._cpu, self._wall = time.process_time(), time.perf_counter()
-
-    def timing(self, counted: int, events: int = 0) -> Timing:
-        """Return what a run took that ends now."""
-        cpu, wall = time.process_time() - self._cpu, time.perf_counter() - self._wall
-        return Timing(cpu, wall, counted, events)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ import numpy as np
 from neuro.events import Clock, Exact, Grid, simulate
 from neuro.events.exact.compile import compile_exactly
 from neuro.graph import Sparse
-from tasks.bench.child import Stopwatch
 from tasks.bench.comparison import Case, Pair, machine
 from tasks.bench.engine import EXACT, NEST, RTF, SIMULATORS, of_cuba, of_delta, of_kicked
 from tasks.bench.harness import Measured, Run, Timing, measure
 from tasks.bench.problem import CELLS, Problem, beside_silent
 from tasks.bench.rows import Row
+from tasks.bench.stopwatch import Stopwatch
 from tasks.bench.subjects_neuro import Make, exact
 from tasks.networks import start
 

@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tasks.bench.child import Stopwatch
 from tasks.bench.harness import Run, Timing
 from tasks.bench.problem import CELLS, Problem, Projection, projections
+from tasks.bench.stopwatch import Stopwatch
 from tasks.bench.subjects_neuro import Make
 
 FLAGS = ["-w", "-O3", "-ffast-math", "-march=native", "-std=c++11"]

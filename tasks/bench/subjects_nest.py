@@ -5,9 +5,9 @@ from typing import Any
 from neuro.interop import nest_script
 from neuro.interop.nest_plan import plan
 from neuro.spikes import of_sample, to_times
-from tasks.bench.child import Stopwatch
 from tasks.bench.harness import Run, Timing
 from tasks.bench.problem import CELLS
+from tasks.bench.stopwatch import Stopwatch
 from tasks.bench.subjects_neuro import Make
 
 

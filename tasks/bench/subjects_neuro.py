@@ -10,9 +10,9 @@ from neuro.events import Clock, Exact, Recording, simulate
 from neuro.graph import Sparse
 from neuro.record import Record
 from neuro.spikes import Times
-from tasks.bench.child import Stopwatch
-from tasks.bench.harness import Run, Timing
+from tasks.bench.harness import Run
 from tasks.bench.problem import CELLS, Problem, projections
+from tasks.bench.stopwatch import repeated
 from tasks.networks import start
 
 Make = Callable[[], Problem]
@@ -24,13 +24,11 @@ def exact(make: Make, threads: int) -> Run:
     graph, clock = problem.graph, Exact(threads=threads)
     state = start(graph, problem.membranes)
 
-    def run() -> Timing:
-        watch = Stopwatch()
+    def once() -> tuple[int, int]:
         record, _ = simulate(graph, problem.inputs, clock, state=state)
-        return watch.timing(record.counts[CELLS].spikes, synaptic_events(record))
+        return record.counts[CELLS].spikes, synaptic_events(record)
 
-    run()  # compiles
-    return run
+    return repeated(once)
 
 
 def exact_alone(make: Make, _: int) -> Run:
@@ -59,13 +57,11 @@ def bound(make: Make, _: int) -> Run:
     rows = rows_of(problem)
     sums = np.zeros(problem.size)
 
-    def run() -> Timing:
-        watch = Stopwatch()
+    def once() -> tuple[int, int]:
         added = scatter(rows.at, rows.target, rows.weight, times.neuron, factor, sums)
-        return watch.timing(times.neuron.size, int(added))
+        return times.neuron.size, int(added)
 
-    run()  # compiles
-    return run
+    return repeated(once)
 
 
 def rows_of(problem: Problem) -> Sparse:

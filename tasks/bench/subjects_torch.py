@@ -17,14 +17,13 @@ from torch import Tensor, nn
 from neuro.events import Clock, Exact, Grid, simulate
 from neuro.graph import Dense
 from neuro.spikes import to_events
-from tasks.bench.child import Stopwatch
-from tasks.bench.harness import Run, Timing
+from tasks.bench.harness import Run
+from tasks.bench.stopwatch import repeated
 from tasks.bench.subjects_neuro import synaptic_events
 from tasks.networks import TAU, Network, feed_forward
 
 DECAY = math.exp(-1e-3 / TAU)  # of a membrane in a tick of 1 ms
 THRESHOLD = 3.0
-LEAST = 0.2  # s that a timed run lasts: it is repeated until then
 
 Forward = Callable[[Tensor], Tensor]  # T B I to the spikes of outputs, T B K
 
@@ -63,28 +62,11 @@ def _ours(stimulus: Stimulus, clock: Clock, threads: int) -> Run:
         record, _ = simulate(graph, inputs, clock, workers=threads)
         return record.counts["out"].spikes, synaptic_events(record)
 
-    return _repeated(once)
+    return repeated(once)
 
 
 def _network(stimulus: Stimulus) -> Network:
     return feed_forward(1, layers=stimulus.layers)
-
-
-def _repeated(once: Callable[[], tuple[int, int]]) -> Run:
-    """Return a run that lasts long enough to be timed, and tells the time of one."""
-    once()  # compiles
-    watch = Stopwatch()
-    once()
-    number = math.ceil(LEAST / watch.timing(0).wall)
-
-    def run() -> Timing:
-        watch = Stopwatch()
-        for _ in range(number):
-            counted, events = once()
-        cpu, wall, *_ = watch.timing(0)
-        return Timing(cpu / number, wall / number, counted, events)
-
-    return run
 
 
 def gemm(stimulus: Stimulus, threads: int) -> Run:
@@ -230,4 +212,4 @@ def _forward(stimulus: Stimulus, threads: int, prepare: Forward, forward: Forwar
         with torch.inference_mode():
             return int(forward(x).sum()), 0
 
-    return _repeated(once)
+    return repeated(once)
