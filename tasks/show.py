@@ -5,7 +5,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-WORDS = ("about", "tier", "what", "result", "limit")  # columns that hold text
+WORDS = ("about", "tier", "what", "result", "limit", "beside", "unit")  # columns that hold text
 JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 
 

@@ -1,6 +1,8 @@
 """Subjects for the tests of the benchmarks: they are unpickled in child processes."""
 
+import importlib
 import os
+import time
 from functools import partial
 from pathlib import Path
 
@@ -41,10 +43,26 @@ def fails_to_run(_: int) -> Run:
 
 def dies(_: int) -> Run:
     """Take the process along."""
+    os.write(2, b"first words\nlast words\n")
     return partial(os._exit, 7)
+
+
+def never_ends(_: int) -> Run:
+    """Run for a day."""
+    return partial(time.sleep, 86_400)  # type: ignore[return-value, arg-type]
+
+
+def lacks_a_package(_: int) -> Run:
+    """Need what nobody has."""
+    return importlib.import_module("no_such_simulator").run  # type: ignore[no-any-return]
 
 
 def prints(_: int) -> Run:
     """Print as libraries in C do."""
     os.write(1, b"NOISE")
     return lambda: Timing(1.0, 1.0, 1)
+
+
+def takes(seconds: float, spikes: int, _: int) -> Run:
+    """Tell a time, of spikes that have ten synaptic events each."""
+    return lambda: Timing(seconds, 2 * seconds, spikes, 10 * spikes)

@@ -40,6 +40,9 @@ def test_mistakes_suggest_what_was_meant(capsys: pytest.CaptureFixture[str]) -> 
     assert told(["trian"], capsys) == "neuro: no verb 'trian'; did you mean 'train'?"
     assert "did you mean 'mnist'?" in told(["train", "mnits"], capsys)
     assert "did you mean 'tiny'?" in told(["train", "mnist:tiyn"], capsys)
+    assert "did you mean 'engine'?" in told(["bench", "engin"], capsys)
+    assert "did you mean 'delta'?" in told(["bench", "engine", "--only", "cuba,dleta"], capsys)
+    assert "--repeats must be >= 1" in told(["bench", "engine", "--repeats", "0"], capsys)
 
 
 def test_a_folder_without_a_run_is_told_for_every_verb(

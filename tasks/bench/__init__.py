@@ -1,0 +1,1 @@
+"""``neuro bench``: neuro beside other simulators, on this machine."""

@@ -1,0 +1,96 @@
+"""What ``neuro bench`` can measure: names, parts, and who knows how."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tasks.bench.rows import Row
+from tasks.names import one_of
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user wants. out: folder for files. parts: (): all of them.
+
+    quick: networks too small to judge.
+    """
+
+    out: Path = Path("bench")
+    repeats: int = 3
+    parts: tuple[str, ...] = ()
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise ValueError(f"--repeats must be >= 1, got {self.repeats}; 3 is usual")
+
+
+Part = Callable[[Asked], Iterator[Row]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Parts by name; each yields its rows. draw: writes them as a picture."""
+
+    about: str
+    parts: Mapping[str, Part]
+    draw: Callable[[list[Row], Path], None]
+
+    def chosen(self, names: tuple[str, ...]) -> dict[str, Part]:
+        """Return the parts of these names, in their own order; of none, all.
+
+        Raises:
+            UnknownName: there is no such part.
+        """
+        wanted = {one_of(name, tuple(self.parts), "part") for name in names}
+        return {k: part for k, part in self.parts.items() if not wanted or k in wanted}
+
+
+NAMES = {
+    "engine": "speed beside NEST, Brian2 and torch libraries; cost, memory, first use",
+    "regimes": "rates of Brunel's network beside those he published",
+}
+
+
+def find(name: str) -> Benchmark:
+    """Return a benchmark.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    one_of(name, tuple(NAMES), "benchmark")
+    return {"engine": _engine, "regimes": _regimes}[name]()
+
+
+def _engine() -> Benchmark:
+    from tasks.bench import cost, engine, plot
+    from tasks.bench.comparison import Case, compared
+
+    def of_cases(cases: Callable[[bool], list[Case]], asked: Asked) -> Iterator[Row]:
+        for case in cases(asked.quick):
+            yield from compared(case, asked.repeats)
+
+    def of_rows(rows: Callable[[bool], Iterator[Row]], asked: Asked) -> Iterator[Row]:
+        yield from rows(asked.quick)
+
+    parts: dict[str, Part] = {k: partial(of_cases, c) for k, c in engine.CASES.items()}
+    parts["cost"] = partial(of_cases, cost.cost)
+    parts["memory"] = partial(of_rows, cost.memory)
+    parts["compile"] = partial(of_rows, cost.first_uses)
+    return Benchmark(about=NAMES["engine"], parts=parts, draw=plot.speed)
+
+
+def _regimes() -> Benchmark:
+    from neuro.units import Seconds
+    from tasks.bench import plot
+    from tasks.networks import REGIMES
+    from tasks.regimes import Extent, rows
+
+    def of_regime(name: str, asked: Asked) -> Iterator[Row]:
+        yield from rows(
+            name, Extent(n=1250, duration=Seconds(0.12)) if asked.quick else Extent()
+        )
+
+    parts: dict[str, Part] = {name: partial(of_regime, name) for name in REGIMES}
+    return Benchmark(about=NAMES["regimes"], parts=parts, draw=plot.rates)

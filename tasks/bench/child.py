@@ -1,0 +1,70 @@
+"""The process of one subject: it builds, runs when told to, and answers by a pipe."""
+
+import os
+import pickle
+import resource
+import sys
+import time
+from typing import Any, BinaryIO
+
+from tasks.bench.harness import Build, Failure, Run
+
+UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
+
+
+def main() -> None:
+    """Serve until the pipe is closed; what others print goes to stderr instead."""
+    with os.fdopen(os.dup(1), "wb") as out:
+        os.dup2(2, 1)
+        try:
+            build, threads = pickle.load(sys.stdin.buffer)
+        except Exception as error:  # its module imports what is not there, or is broken
+            _answer(out, Failure(told(error)))
+            return
+        run = _tried(out, build, threads)
+        while run and _next():
+            try:
+                timing = run()
+            except Exception as error:
+                _answer(out, Failure(told(error)))
+                return
+            _answer(out, (timing, _peak()))
+
+
+def _tried(out: BinaryIO, build: Build, threads: int) -> Run | None:
+    start = time.perf_counter()
+    try:
+        run = build(threads)
+    except Exception as error:
+        _answer(out, Failure(told(error)))
+        return None
+    _answer(out, (time.perf_counter() - start, _peak()))
+    return run
+
+
+def _next() -> bool:
+    try:
+        pickle.load(sys.stdin.buffer)
+    except EOFError:
+        return False
+    return True
+
+
+def _answer(out: BinaryIO, answer: Any) -> None:
+    pickle.dump(answer, out)
+    out.flush()
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
+
+
+def told(error: Exception) -> str:
+    """Return an error in a line, with the cure where a package is missing."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name} is not installed; pip install -e '.[peers]' brings it"
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+if __name__ == "__main__":
+    main()

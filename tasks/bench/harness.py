@@ -1,0 +1,161 @@
+"""Subjects of a benchmark, each in a process of its own, timed in turns.
+
+Libraries disturb each other in one process (NEST crashes beside some torch libraries), set the
+number of threads at import, print, and die. Turns: what else the machine does meanwhile hits
+all subjects alike.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from threading import Timer
+from typing import IO, Any, NamedTuple
+
+LIMIT = 600.0  # s that one build or run may take
+THREADS = ("OMP", "MKL", "OPENBLAS", "NUMBA")  # prefixes of variables that libraries read
+
+
+class Timing(NamedTuple):
+    """One run: CPU and wall time [s], what it counted, and synaptic events where known."""
+
+    cpu: float
+    wall: float
+    counted: int
+    events: int = 0
+
+
+Run = Callable[[], Timing]
+Build = Callable[[int], Run]  # of a number of threads; it is pickled
+
+
+class Failure(NamedTuple):
+    """What a child answers instead."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """All runs of a subject. built: wall time of its build [s]. peak: of its memory [bytes].
+
+    problem: why there are no runs, or "".
+    """
+
+    runs: Sequence[Timing] = ()
+    built: float = 0.0
+    peak: int = 0
+    problem: str = ""
+
+    def best(self, clock: str) -> float:
+        """Return the least time by "cpu" or "wall" [s]."""
+        return float(min(getattr(run, clock) for run in self.runs))
+
+    def median(self, clock: str) -> float:
+        """Return the time in the middle; of two, the longer."""
+        return float(sorted(getattr(run, clock) for run in self.runs)[len(self.runs) // 2])
+
+
+def measure(
+    subjects: Mapping[str, Build],
+    repeats: int,
+    threads: int = 1,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, Measured]:
+    """Build all subjects at once, then run them in turns, ``repeats`` times each.
+
+    environment: variables that the children see on top of ours.
+    """
+    with ExitStack() as stack:
+        children = {}
+        for name, build in subjects.items():
+            child = children[name] = _Child(threads, environment or {})
+            stack.callback(child.close)
+            child.build(build, threads)
+        for child in children.values():
+            child.await_build()
+        for _ in range(repeats):
+            for child in children.values():
+                child.run()
+        return {name: child.measured() for name, child in children.items()}
+
+
+class _Child:
+    """A process with one subject; after a failure it does no more."""
+
+    def __init__(self, threads: int, environment: Mapping[str, str]) -> None:
+        own = {f"{prefix}_NUM_THREADS": str(threads) for prefix in THREADS}
+        path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tasks.bench.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, **own, **path, **environment},
+        )
+        self._questions: IO[bytes] = self._process.stdin  # type: ignore[assignment]
+        self._answers: IO[bytes] = self._process.stdout  # type: ignore[assignment]
+        self._runs: list[Timing] = []
+        self._built, self._peak, self._problem = 0.0, 0, ""
+
+    def build(self, build: Build, threads: int) -> None:
+        self._tell((build, threads))
+
+    def await_build(self) -> None:
+        answer = self._hear()
+        if not isinstance(answer, Failure):
+            self._built, self._peak = answer
+
+    def run(self) -> None:
+        if not self._problem:
+            self._tell(None)
+            answer = self._hear()
+            if not isinstance(answer, Failure):
+                timing, self._peak = answer
+                self._runs.append(timing)
+
+    def measured(self) -> Measured:
+        runs = () if self._problem else tuple(self._runs)
+        return Measured(runs=runs, built=self._built, peak=self._peak, problem=self._problem)
+
+    def close(self) -> None:
+        with suppress(BrokenPipeError):
+            self._questions.close()
+        self._answers.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def _tell(self, question: object) -> None:
+        with suppress(BrokenPipeError):  # it is dead: its answer will say so
+            self._questions.write(pickle.dumps(question))
+            self._questions.flush()
+
+    def _hear(self) -> Any:
+        watch = Timer(LIMIT, self._process.kill)
+        watch.start()
+        try:
+            answer = pickle.load(self._answers)
+        except EOFError:
+            late = not watch.is_alive()
+            answer = Failure(f"took longer than {LIMIT:g} s" if late else self._last_words())
+        finally:
+            watch.cancel()
+        if isinstance(answer, Failure):
+            self._problem = answer.reason
+        return answer
+
+    def _last_words(self) -> str:
+        status = self._process.wait()
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        how = f"with exit status {status}" if status >= 0 else f"of signal {-status}"
+        return f"its process died {how}" + (f": {said[-1]}" if said else "")

@@ -1,0 +1,64 @@
+"""A row of a benchmark: ours, theirs, their ratio, and the conditions of both."""
+
+import json
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One comparison.
+
+    case: what both did. subject: which part of neuro. peer: whom it stands beside.
+    unit: of ``ours`` and ``theirs``; None: it was not measured, and ``note`` says why.
+    ratio: > 1 where neuro is better, unless the benchmark says otherwise.
+    conditions: all that the numbers depend on; "target" is the least ratio that we promise.
+    """
+
+    case: str
+    subject: str
+    peer: str
+    unit: str
+    ours: float | None
+    theirs: float | None
+    ratio: float | None
+    note: str = ""
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the ratio is as large as promised; None: nothing is promised, or measured."""
+        target = self.conditions.get("target")
+        return None if target is None or self.ratio is None else self.ratio >= target
+
+
+def write(rows: Iterable[Row], path: Path) -> None:
+    """Write rows as a list in JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of Python, of ourselves and of some packages."""
+    found = {"python": platform.python_version()}
+    for package in ("neuro", "numba", *packages):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def processor() -> str:
+    """Return the name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,45 @@
+"""How subjects time themselves."""
+
+import math
+import time
+from collections.abc import Callable
+
+from tasks.bench.harness import Run, Timing
+
+LEAST = 0.2  # s that a timed run lasts: what is shorter is repeated until then
+
+
+class Stopwatch:
+    """CPU and wall time since it was made.
+
+    >>> Stopwatch().timing(3).counted
+    3
+    """
+
+    def __init__(self) -> None:
+        self._cpu, self._wall = time.process_time(), time.perf_counter()
+
+    def timing(self, counted: int, events: int = 0) -> Timing:
+        """Return what a run took that ends now."""
+        cpu, wall = time.process_time() - self._cpu, time.perf_counter() - self._wall
+        return Timing(cpu, wall, counted, events)
+
+
+def repeated(once: Callable[[], tuple[int, int]]) -> Run:
+    """Return a run that lasts long enough to be timed, and tells the mean.
+
+    once: returns what it counted, and its synaptic events. Runs at once, to compile.
+    """
+    once()
+    watch = Stopwatch()
+    once()
+    number = math.ceil(LEAST / watch.timing(0).wall)
+
+    def run() -> Timing:
+        watch = Stopwatch()
+        for _ in range(number):
+            counted, events = once()
+        cpu, wall, *_ = watch.timing(0)
+        return Timing(cpu / number, wall / number, counted, events)
+
+    return run

@@ -1,0 +1,84 @@
+"""A case becomes a row a pair: ratios, rates, promises, and reasons where there is no ratio."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import bench_subjects
+import pytest
+
+from tasks.bench.comparison import Case, Pair, compared
+from tasks.bench.rows import Row, versions, write
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    case = Case(
+        name="a case",
+        subjects={
+            "neuro exact": partial(bench_subjects.takes, 2.0, 100),
+            "scatter-add": partial(bench_subjects.takes, 0.5, 100),
+            "slow": partial(bench_subjects.takes, 9.0, 50),
+            "slower": partial(bench_subjects.takes, 10.0, 70),
+            "NEST precise": bench_subjects.lacks_a_package,
+        },
+        pairs=(
+            Pair("neuro exact", ("slow",), 5),
+            Pair("neuro exact", ("NEST precise", "slower", "slow"), 4),
+            Pair("neuro exact", ("NEST precise",), 20),
+            Pair("neuro exact", ("scatter-add",)),
+        ),
+        unit="s / simulated s",
+        per=4.0,
+        cell_seconds=20.0,
+        conditions={"cells": 5},
+    )
+    return compared(case, 2)
+
+
+def test_a_ratio_is_their_time_over_ours_and_times_are_divided(rows: list[Row]) -> None:
+    assert (rows[0].ours, rows[0].theirs, rows[0].ratio) == (0.5, 2.25, 4.5)
+    assert rows[0].unit == "s / simulated s"
+    assert rows[0].reached is False
+
+
+def test_of_several_peers_the_fastest_that_ran_counts(rows: list[Row]) -> None:
+    assert (rows[1].peer, rows[1].ratio, rows[1].reached) == ("slow", 4.5, True)
+
+
+def test_a_peer_that_is_missing_leaves_the_row_without_a_ratio(rows: list[Row]) -> None:
+    row = rows[2]
+    assert (row.ours, row.theirs, row.ratio, row.reached) == (0.5, None, None, None)
+    assert row.note == (
+        "NEST precise: no_such_simulator is not installed; pip install -e '.[peers]' brings it"
+    )
+    assert row.conditions["theirs"] == {}
+
+
+def test_conditions_say_activity_threads_work_and_versions(rows: list[Row]) -> None:
+    c = rows[0].conditions
+    assert (c["cells"], c["threads"], c["target"]) == (5, 1, 5)
+    assert c["time"] == "cpu, best of 2"
+    assert (c["ours"]["spikes"], c["ours"]["rate"]) == (100, 5.0)
+    assert (c["theirs"]["spikes"], c["theirs"]["rate"]) == (50, 2.5)
+    assert c["ours"]["cpu"] == {"best": 0.5, "median": 0.5}
+    assert c["theirs"]["wall"] == {"best": 4.5, "median": 4.5}
+    # A spike of these subjects has ten synaptic events.
+    assert c["synaptic_events_per_second"] == 500
+    assert c["share_of_bound"] == 0.25
+    assert set(c["versions"]) == {"python", "neuro", "numba"}
+    assert "nest-simulator" in rows[2].conditions["versions"]
+    assert "target" not in rows[3].conditions
+
+
+def test_a_package_that_is_not_there_has_no_version() -> None:
+    assert versions("no-such-simulator")["no-such-simulator"] == "missing"
+
+
+def test_rows_are_a_list_in_json(rows: list[Row], tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.json"
+    write(rows, path)
+    read = json.loads(path.read_text(encoding="utf-8"))
+    assert [row["ratio"] for row in read] == [4.5, 4.5, None, 0.25]
+    keys = ["case", "subject", "peer", "unit", "ours", "theirs", "ratio", "note", "conditions"]
+    assert list(read[0]) == keys

@@ -1,0 +1,45 @@
+"""What we promise of ourselves: memory of a synapse, a cache that is used."""
+
+from functools import partial
+
+import numpy as np
+
+from tasks.bench import cost
+from tasks.bench.engine import EXACT, of_delta
+from tasks.bench.harness import measure
+from tasks.bench.subjects_neuro import exact
+
+
+def test_a_synapse_of_a_compiled_network_takes_twelve_bytes() -> None:
+    make = partial(of_delta, 300, 0.01)
+    synapses = make().graph.nodes["recurrent"].weight.size  # type: ignore[union-attr]
+    for dtype, size in ((np.float64, 12), (np.float32, 8)):
+        timing = cost.compiled_bytes(make, dtype, 1)()
+        assert (timing.counted, timing.events) == (size * synapses, synapses)
+
+
+def test_cases_of_cost_compare_the_same_network_with_itself() -> None:
+    fewer, silent = cost.cost(quick=True)
+    counted = []
+    for case in (fewer, silent):
+        (pair,) = case.pairs
+        found = [case.subjects[name](1)() for name in (*pair.theirs, pair.ours)]
+        counted.append([timing.counted for timing in found])
+    many, few = counted[0]
+    assert 8 < many / few < 14
+    assert counted[1][0] == counted[1][1]
+
+
+def test_the_first_use_is_compared_with_a_limit_and_the_next_process_with_the_first() -> None:
+    cold, warm = cost.first_uses(quick=True)
+    assert (cold.case, cold.theirs, cold.note) == ("first use, grid, float32", 30, "")
+    assert warm.theirs == cold.ours
+    assert warm.ratio is not None
+    assert warm.ratio > 2  # what was compiled is kept
+
+
+def test_a_failure_leaves_rows_with_reasons() -> None:
+    found = measure({EXACT: partial(exact, partial(of_delta, 10, -1.0))}, 1)
+    row = cost._bytes("bytes", found[EXACT])
+    assert (row.ours, row.ratio) == (None, None)
+    assert "duration must be >= 0" in row.note

@@ -1,0 +1,146 @@
+"""Every simulator runs the same network: as a proof, its spikes."""
+
+from collections.abc import Callable
+from functools import partial
+
+import bench_problems
+import numpy as np
+import pytest
+
+from neuro.events import Exact, simulate
+from neuro.graph import Sparse
+from tasks.bench import subjects_neuro, subjects_torch
+from tasks.bench.engine import CLASSIFIERS, EXACT, SIMULATORS
+from tasks.bench.harness import Measured, measure
+from tasks.bench.problem import CELLS, Problem, beside_silent, projections
+from tasks.bench.subjects_torch import Stimulus
+from tasks.networks import start
+
+STIMULUS = Stimulus(batch=3, ticks=40, layers=(200, 100, 10))
+
+
+def ran(found: dict[str, Measured], name: str) -> int:
+    """Return what a subject counted; skip where its package is missing."""
+    problem = found[name].problem
+    if "is not installed" in problem:
+        pytest.skip(problem)
+    assert problem == ""
+    (timing,) = found[name].runs
+    assert 0 < timing.cpu < 60
+    return timing.counted
+
+
+@pytest.fixture(scope="module")
+def spikes() -> dict[str, dict[str, Measured]]:
+    """Return, by network, what simulators did; C++ takes long to build, so it has one."""
+    makes = {"cuba": bench_problems.cuba, "kicked": bench_problems.kicked}
+    found = {}
+    for network, other in (("cuba", "Brian2 C++"), ("kicked", "Brian2 cython")):
+        chosen = {k: partial(s, makes[network]) for k, s in SIMULATORS.items() if k != other}
+        found[network] = measure(chosen, 1)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "within"),
+    [
+        ("cuba", "scatter-add", 0),
+        ("cuba", "NEST precise", 0),
+        ("cuba", "NEST grid", 0.1),
+        ("cuba", "Brian2 cython", 0.1),
+        ("kicked", "scatter-add", 0),
+        ("kicked", "NEST precise", 0),
+        ("kicked", "NEST grid", 0.02),
+        ("kicked", "Brian2 C++", 0.02),
+    ],
+)
+def test_simulators_find_as_many_spikes(
+    spikes: dict[str, dict[str, Measured]], network: str, name: str, within: float
+) -> None:
+    ours = ran(spikes[network], EXACT)
+    assert ours > 150
+    assert ran(spikes[network], name) == pytest.approx(ours, rel=within, abs=0)
+
+
+@pytest.fixture(scope="module")
+def outputs() -> dict[str, Measured]:
+    return measure({name: partial(s, STIMULUS) for name, s in CLASSIFIERS.items()}, 1)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifiers_find_the_same_spikes(outputs: dict[str, Measured], name: str) -> None:
+    ours = ran(outputs, "neuro grid")
+    assert ours > 20
+    # In float32 the sum of inputs depends on its order: a spike may flip.
+    assert abs(ran(outputs, name) - ours) <= 2
+
+
+def test_synaptic_events_are_those_of_all_inputs_and_hidden_spikes() -> None:
+    inputs = STIMULUS.raster
+    timing = subjects_torch.grid(STIMULUS, 1)()
+    hidden, rest = divmod(timing.events - int(inputs.sum()) * 100, 10)
+    assert rest == 0
+    assert 0 < hidden < 100 * 40 * 3
+
+
+@pytest.mark.parametrize("make", [bench_problems.cuba, bench_problems.kicked])
+def test_the_bound_adds_what_the_network_delivers_in_its_order(
+    make: Callable[[], Problem],
+) -> None:
+    problem = make()
+    times = subjects_neuro.spikes_of(problem)
+    rows = subjects_neuro.rows_of(problem)
+    sums, slowly = np.zeros(problem.size), np.zeros(problem.size)
+    ones = np.ones(times.neuron.size)
+    columns = (rows.at, rows.target, rows.weight, times.neuron)
+    added = subjects_neuro.scatter(*columns, ones, sums)
+    for neuron in times.neuron:
+        row = slice(rows.at[neuron], rows.at[neuron + 1])
+        slowly[rows.target[row]] += rows.weight[row]
+    np.testing.assert_allclose(sums, slowly, rtol=1e-12)
+    degree = sum(
+        np.diff(p.synapses.at)[times.neuron].sum()
+        for p in projections(problem)
+        if p.source == CELLS
+    )
+    assert added == degree
+
+
+def test_kicks_come_from_outside_and_drive_all_there_is() -> None:
+    problem = bench_problems.kicked()
+    outside = problem.inputs["outside"]
+    assert outside.tick.size == 200
+    quiet = {**problem.inputs, "outside": outside._replace(value=outside.value[:0])}
+    for k in ("sample", "tick", "neuron"):
+        quiet["outside"] = quiet["outside"]._replace(**{k: getattr(outside, k)[:0]})
+    state = start(problem.graph, problem.membranes)
+    counts = [
+        simulate(problem.graph, inputs, Exact(), state=state)[0].counts[CELLS].spikes
+        for inputs in (problem.inputs, quiet)
+    ]
+    assert counts[0] > 150
+    assert counts[1] == 0
+
+
+def test_silent_cells_change_neither_spikes_nor_synapses() -> None:
+    problem = bench_problems.kicked()
+    among = beside_silent(problem, 10)
+    assert among.size == 10 * problem.size
+    np.testing.assert_allclose(among.v_inf, 10.0, rtol=1e-12)
+    alone, together = (subjects_neuro.spikes_of(p) for p in (problem, among))
+    np.testing.assert_array_equal(alone.time, together.time)
+    np.testing.assert_array_equal(alone.neuron, together.neuron)
+    for p, q in zip(projections(problem), projections(among), strict=True):
+        np.testing.assert_array_equal(p.synapses.weight, q.synapses.weight)
+
+
+def test_projections_say_how_spikes_act() -> None:
+    found = {p.name: p for p in projections(bench_problems.cuba())}
+    assert {k: (p.source, p.tau, p.delay) for k, p in found.items()} == {
+        "exc": (CELLS, 0.005, 0.0015),
+        "inh": (CELLS, 0.01, 0.0015),
+    }
+    kicks = {p.name: p for p in projections(bench_problems.kicked())}
+    assert kicks["kick"].tau is None
+    assert isinstance(kicks["kick"].synapses, Sparse)
+    assert set(kicks["kick"].synapses.weight) == {15.0}
