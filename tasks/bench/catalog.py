@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tasks.bench.rows import Row
 from tasks.names import one_of
@@ -49,6 +50,7 @@ class Benchmark:
 
 NAMES = {
     "engine": "speed beside NEST, Brian2 and torch libraries; cost, memory, first use",
+    "training": "a step of training and of inference beside torch libraries",
     "regimes": "rates of Brunel's network beside those he published",
 }
 
@@ -60,22 +62,31 @@ def find(name: str) -> Benchmark:
         UnknownName: there is none of that name.
     """
     one_of(name, tuple(NAMES), "benchmark")
-    return {"engine": _engine, "regimes": _regimes}[name]()
+    return {"engine": _engine, "training": _training, "regimes": _regimes}[name]()
+
+
+def _of_cases(cases: Callable[[bool], list[Any]], asked: Asked) -> Iterator[Row]:
+    from tasks.bench.comparison import compared
+
+    for case in cases(asked.quick):
+        yield from compared(case, asked.repeats)
+
+
+def _training() -> Benchmark:
+    from tasks.bench import plot, training
+
+    parts: dict[str, Part] = {k: partial(_of_cases, c) for k, c in training.CASES.items()}
+    return Benchmark(about=NAMES["training"], parts=parts, draw=plot.speed)
 
 
 def _engine() -> Benchmark:
     from tasks.bench import cost, engine, plot
-    from tasks.bench.comparison import Case, compared
-
-    def of_cases(cases: Callable[[bool], list[Case]], asked: Asked) -> Iterator[Row]:
-        for case in cases(asked.quick):
-            yield from compared(case, asked.repeats)
 
     def of_rows(rows: Callable[[bool], Iterator[Row]], asked: Asked) -> Iterator[Row]:
         yield from rows(asked.quick)
 
-    parts: dict[str, Part] = {k: partial(of_cases, c) for k, c in engine.CASES.items()}
-    parts["cost"] = partial(of_cases, cost.cost)
+    parts: dict[str, Part] = {k: partial(_of_cases, c) for k, c in engine.CASES.items()}
+    parts["cost"] = partial(_of_cases, cost.cost)
     parts["memory"] = partial(of_rows, cost.memory)
     parts["compile"] = partial(of_rows, cost.first_uses)
     return Benchmark(about=NAMES["engine"], parts=parts, draw=plot.speed)

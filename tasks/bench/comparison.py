@@ -123,7 +123,7 @@ def _about(case: Case, measured: Measured) -> dict[str, Any]:
 
 def _work(case: Case, found: Mapping[str, Measured], ours: str) -> dict[str, float]:
     """Return synaptic events a second, and which share that is of the additions alone."""
-    if not found[ours].runs:
+    if not found[ours].runs or not found[ours].runs[0].events:
         return {}
     speed = _speed(found[ours], case.clock)
     work = {"synaptic_events_per_second": speed}

@@ -1,0 +1,73 @@
+"""``neuro bench training``: a step of training, and of inference, beside other libraries."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from tasks.bench import subjects_training as subjects
+from tasks.bench.comparison import Case, Pair
+from tasks.bench.harness import Run
+from tasks.bench.subjects_training import Work
+
+NEURO, FLOOR = "neuro", "torch, dense layers alone"
+PEERS: Mapping[str, Callable[[Work, int], Run]] = {
+    "SpikingJelly step": subjects.spikingjelly_step,
+    "SpikingJelly multi-step": subjects.spikingjelly_multi,
+    "Norse box": subjects.norse_box,
+    "Norse LIF": subjects.norse_lif,
+    "snnTorch": subjects.snntorch,
+}
+ALL: Mapping[str, Callable[[Work, int], Run]] = {
+    NEURO: subjects.neuro,
+    FLOOR: subjects.floor,
+    **PEERS,
+}
+ALONE = ("Norse LIF",)  # its synaptic current makes it another network: no best of them
+SMALL = Work(name="tiny", ticks=3, batch=4)
+
+
+def case(title: str, work: Work, targets: tuple[float, float]) -> list[Case]:
+    """Return training and inference of a network; targets: over the best peer in each."""
+    return [
+        Case(
+            name=f"{title}, {what}",
+            subjects={name: partial(make, one) for name, make in ALL.items()},
+            pairs=(
+                Pair(NEURO, tuple(p for p in PEERS if p not in ALONE), target),
+                *(Pair(NEURO, (name,)) for name in (*PEERS, FLOOR)),
+            ),
+            unit="ms",
+            per=1e-3,
+            conditions={"batch": work.batch, "ticks": work.ticks},
+        )
+        for what, one, target in (
+            ("training", replace(work, trains=True), targets[0]),
+            ("inference", work, targets[1]),
+        )
+    ]
+
+
+def digits(quick: bool) -> list[Case]:
+    """Return two convolutions on images of 28 x 28."""
+    work = Work(name="digits", ticks=8, batch=64)
+    return case("2 convolutions, 28 x 28", SMALL if quick else work, (2.0, 3.0))
+
+
+def dense(quick: bool) -> list[Case]:
+    """Return 784-512-10, 5 % of the inputs a tick."""
+    work = Work(name="dense", ticks=100, batch=64, share=0.05)
+    work = replace(work, ticks=4, batch=4) if quick else work
+    return case("784-512-10", work, (2.0, 6.0))
+
+
+def cifar(quick: bool) -> list[Case]:
+    """Return the network of Qiu et al. 2024 for CIFAR-10."""
+    work = Work(name="cifar", ticks=8, batch=4)
+    return case("6 convolutions, 32 x 32", SMALL if quick else work, (1.0, 1.0))
+
+
+CASES: Mapping[str, Callable[[bool], list[Case]]] = {
+    "digits": digits,
+    "dense": dense,
+    "cifar": cifar,
+}

@@ -1,0 +1,35 @@
+"""What is trained side by side is the same network: it spikes alike before the first step."""
+
+from functools import partial
+
+import pytest
+
+from tasks.bench.harness import Measured, measure
+from tasks.bench.training import ALL, ALONE, CASES, FLOOR, NEURO, PEERS, SMALL
+
+
+@pytest.fixture(scope="module")
+def spikes() -> dict[str, Measured]:
+    return measure({name: partial(make, SMALL) for name, make in ALL.items()}, 1)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_libraries_count_as_many_output_spikes(spikes: dict[str, Measured], name: str) -> None:
+    if "is not installed" in spikes[name].problem:
+        pytest.skip(spikes[name].problem)
+    (ours,), (theirs,) = spikes[NEURO].runs, spikes[name].runs
+    assert ours.counted > 20
+    assert (ours.counted == theirs.counted) == (name not in ALONE)
+
+
+def test_the_floor_has_no_neurons(spikes: dict[str, Measured]) -> None:
+    assert spikes[FLOOR].problem == ""
+
+
+def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
+    for cases in CASES.values():
+        for case in cases(True):
+            first, *rest = case.pairs
+            assert set(first.theirs) == set(PEERS) - set(ALONE)
+            assert first.target is not None
+            assert [pair.target for pair in rest] == [None] * len(rest)
