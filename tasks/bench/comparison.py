@@ -31,8 +31,9 @@ class Pair(NamedTuple):
 class Case:
     """Subjects that are timed together.
 
-    unit: of the times, each divided by ``per``. cells: by subject or for all, times the
-    simulated seconds: spikes become rates; 0: they do not. clock: which time is compared.
+    unit: of the times, each divided by ``per``. cell_seconds: cells times simulated seconds,
+    by which spikes become rates; 0: they do not. clock: which time is compared.
+    conditions: what else a row says.
     """
 
     name: str
@@ -93,11 +94,18 @@ def _row(case: Case, pair: Pair, found: Mapping[str, Measured], repeats: int) ->
             **({"target": pair.target} if pair.target is not None else {}),
             "time": f"{case.clock}, best of {repeats}",
             "threads": case.threads,
+            **_activity(case, found[pair.ours]),
             **{k: _about(case, m) for k, m in sides.items()},
             **_work(case, found, pair.ours),
             **machine(peer),
         },
     )
+
+
+def _activity(case: Case, ours: Measured) -> dict[str, Any]:
+    if not case.cell_seconds or not ours.runs:
+        return {}
+    return {"activity": {"value": ours.runs[0].counted / case.cell_seconds, "unit": "Hz"}}
 
 
 def _about(case: Case, measured: Measured) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """``neuro bench engine``: the event engine beside other simulators.
 
 Networks are those of :mod:`tasks.networks`; every simulator gets the same synapses, weights,
-membranes and input. Numbers are the least ratios that we promise (see each ``Pair``).
+membranes and input. The numbers beside peers are the least ratios that we promise.
 """
 
 import os
@@ -103,7 +103,7 @@ def classifier_case(stimulus: Stimulus, pairs: tuple[Pair, ...]) -> Case:
         conditions={
             "batch": stimulus.batch,
             "ticks": stimulus.ticks,
-            "input_activity": stimulus.activity,
+            "activity": {"value": stimulus.activity, "unit": "of the inputs a tick"},
             "layers": stimulus.layers,
         },
     )

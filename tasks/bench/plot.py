@@ -85,7 +85,8 @@ def _ratios(ax: Axes, rows: list[Row]) -> None:
         for y, row in enumerate(rows)
         if "target" in row.conditions
     ]
-    ax.plot(*zip(*marks, strict=True), "|", color=INK, ms=11, mew=2) if marks else None
+    if marks:
+        ax.plot(*zip(*marks, strict=True), "|", color=INK, ms=11, mew=2)
     ax.set_yticks(places, names, size=7)
     ax.axvline(1, color=LINE, linewidth=1)
     ax.set(xscale="log", title="ratios (> 1: neuro is better); | as promised")

@@ -108,7 +108,7 @@ def beside_silent(problem: Problem, times: int) -> Problem:
         if not isinstance(node, Sparse):
             continue
         at = node.at
-        if name != "kick" and name != "drive":
+        if any(e.source == CELLS for e in graph.into(name)):
             at = np.concatenate([at, np.full(more, at[-1])])
         drive = node.bias
         if drive is not None:

@@ -61,6 +61,7 @@ def test_conditions_say_activity_threads_work_and_versions(rows: list[Row]) -> N
     assert c["time"] == "cpu, best of 2"
     assert (c["ours"]["spikes"], c["ours"]["rate"]) == (100, 5.0)
     assert (c["theirs"]["spikes"], c["theirs"]["rate"]) == (50, 2.5)
+    assert c["activity"] == {"value": 5.0, "unit": "Hz"}
     assert c["ours"]["cpu"] == {"best": 0.5, "median": 0.5}
     assert c["theirs"]["wall"] == {"best": 4.5, "median": 4.5}
     # A spike of these subjects has ten synaptic events.

@@ -1,8 +1,10 @@
 """What we promise of ourselves: memory of a synapse, a cache that is used."""
 
 from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
+import pytest
 
 from tasks.bench import cost
 from tasks.bench.engine import EXACT, of_delta
@@ -36,6 +38,18 @@ def test_the_first_use_is_compared_with_a_limit_and_the_next_process_with_the_fi
     assert warm.theirs == cold.ours
     assert warm.ratio is not None
     assert warm.ratio > 2  # what was compiled is kept
+
+
+def test_rows_of_memory_tell_bytes_and_the_peak_of_both() -> None:
+    if find_spec("nest") is None:  # not imported: it stays out of this process
+        pytest.skip("NEST, whose peak is compared, is not installed")
+    double, single, peak = cost.memory(quick=True)
+    assert (double.ours, double.reached, double.unit) == (12.0, True, "bytes")
+    assert (single.ours, single.ratio) == (8.0, 1.5)
+    assert peak.peer == "NEST precise"
+    assert peak.ours is not None
+    assert 100 < peak.ours < 4000  # MB, most of it Python with its libraries
+    assert peak.conditions["synapses"] == pytest.approx(0.02 * 400**2, rel=0.05)
 
 
 def test_a_failure_leaves_rows_with_reasons() -> None:
