@@ -1,8 +1,10 @@
 """Fast windows for cells whose inputs make the membrane jump, all with the same parameters.
 
 With rest = push / rate, u = (v - rest) exp(rate t) stands still between events, and it is the
-bar, (threshold - rest) exp(rate t), that moves: a synapse costs one multiply-add and one
-comparison. A cell found above the bar has crossed it, by itself before or by the arrival now.
+bar, (threshold - rest) exp(rate t), that moves: a synapse costs one addition and one comparison.
+A cell found above the bar has crossed it, by itself before or by the arrival now. Cells that may
+fire or come free without an arrival are watched: where the drive alone makes cells fire the bar
+comes down, and those are watched that it will soon have reached.
 """
 
 import math
@@ -20,6 +22,9 @@ from neuro.events.exact.held import (
     HELD,
     HOLDING,
     HOT,
+    WATCHED,
+    WATCHES,
+    WATCHING,
     Fast,
     Span,
     ask,
@@ -28,21 +33,23 @@ from neuro.events.exact.held import (
 )
 from neuro.events.exact.wiring import Arrivals, Wiring
 
+SOON = 0.05  # in time constants: for how long a list of watched cells is made
+ROW = 64  # targets side by side that are looked at together
+
 
 class Frame(NamedTuple):
-    """What a scaled membrane u means: v - rest = u / scale; the bar is at height * scale."""
+    """What a scaled membrane u means: v - rest = u / scale; the bar is at height * scale.
+
+    margin: how far below the threshold v may be after an arrival, by rounding, where the sum of
+    the weights is the threshold. low: where the bar will be when the list of watched cells
+    ends, if it comes down.
+    """
 
     rate: float
     rest: float
     height: float
-
-
-@bare
-def frame_of(cells: Cells, span: Span) -> Frame:
-    """Return the frame of a window."""
-    one = cells.cell[span.low]
-    rest = one.push / one.rate if one.rate > 0.0 else 0.0
-    return Frame(one.rate, rest, one.threshold - rest)
+    margin: float
+    low: float
 
 
 @bare
@@ -50,60 +57,162 @@ def delta_window(
     cells: Cells, fast: Fast, wiring: Wiring, arrivals: Arrivals, span: Span, out: np.ndarray
 ) -> None:
     """Run the cells of one block through one window."""
-    f, cell, block = frame_of(cells, span), cells.cell, span.block
-    u, lists = fast.modes.reshape(-1), fast.lists
-    must_look = wake(cell, u, lists, span) or f.height < 0.0  # the drive alone makes them fire
+    f, cell, block = frame_of(cells, fast, span), cells.cell, span.block
+    u, lists, target, weight = fast.modes[0], fast.lists, wiring.target, wiring.weight
+    wake(cell, fast, span)
     ready, many = 0, arrivals.time.size
     for k in range(many):
-        t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
+        t, g = arrivals.time[k], arrivals.group[k]
         scale = math.exp(f.rate * (t - span.origin))
-        factor, bar = value * scale, f.height * scale
-        begin, end = wiring.bounds[g, block], wiring.bounds[g, block + 1]
-        target, weight = wiring.target[begin:end], wiring.weight[begin:end]
-        beside, shift = wiring.first[g] >= 0, wiring.first[g] + begin - wiring.bounds[g, 0]
-        number = end - begin
-        if beside and lift(u[shift : shift + number], weight, factor, bar):
-            number = 0
-        for s in range(number):
-            j = s + shift if beside else target[s]
-            old = u[j]
-            new = old + weight[s] * factor
-            if max(old, new) < bar:
-                u[j] = new
+        factor, bar = arrivals.value[k] * scale, (f.height - f.margin) * scale
+        line, common = min(bar, f.low), wiring.common[g]
+        beside, shift = wiring.first[g] >= 0, wiring.first[g] - wiring.bounds[g, 0]
+        s, end = wiring.bounds[g, block], wiring.bounds[g, block + 1]
+        while True:
+            if beside:
+                s = pour_row(u, weight, (s, end, shift), factor, line)
+            elif common == common:  # not NaN
+                s = pour_alike(u, target, (s, end), common * factor, line)
+            else:
+                s = pour(u, target, weight, (s, end), factor, line)
+            if s == end:
+                break
+            j = s + shift if beside else np.int64(target[s])
+            w = common if common == common else weight[s]
+            s += 1
+            if u[j] >= HOT and cell[j].free > t:
                 continue
-            if not lists[ASKING, j]:
+            if u[j] >= bar and not lists[ASKING, j]:
                 catch_up(cell, fast, span, f, (j, t), out)
             if abs(u[j]) < HOT:  # to a refractory cell it is lost
-                u[j] += weight[s] * factor
-                ready = ask(lists, span, j, ready)
+                u[j] += w * factor
+                if u[j] >= bar:
+                    ready = ask(lists, span, j, ready)
+                else:
+                    watch(lists, span, j)
         if ready > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
             for a in range(span.low, span.low + ready):
                 j = lists[ASKED, a]
                 lists[ASKING, j] = 0
-                judge(cell, fast, span, f, (j, t), out)
+                if bar <= u[j] < HOT:
+                    judge(cell, fast, span, f, (j, t), out)
             ready = 0
-            must_look |= cell[span.low].refractory < span.stop - t
-    if must_look:
-        look(cell, fast, span, f, out)
+    look(cell, fast, span, f, out)
 
 
 @bare
-def lift(row: np.ndarray, weight: np.ndarray, factor: float, bar: float) -> bool:
-    """Add to targets side by side, unless one is or would be above the bar; say if done."""
-    hits = 0
-    for s in range(row.size):
-        hits += max(row[s], row[s] + weight[s] * factor) >= bar
-    if hits == 0:
-        for s in range(row.size):
-            row[s] += weight[s] * factor
-    return hits == 0
+def frame_of(cells: Cells, fast: Fast, span: Span) -> Frame:
+    """Return the frame of a window; start a new list of watched cells if the old one ends."""
+    one, lists, until, p = cells.cell[span.low], fast.lists, fast.until, span.block
+    rest = one.push / one.rate if one.rate > 0.0 else 0.0
+    height, low = one.threshold - rest, math.inf
+    short = height < 0.0 and one.rate * (span.stop - span.start) < SOON
+    new = not short or span.stop > until[p]
+    if new:
+        for a in range(span.low, span.low + lists[WATCHES, span.low]):
+            lists[WATCHING, lists[WATCHED, a]] = 0
+        lists[WATCHES, span.low] = 0
+    if short:
+        if new:
+            until[p] = span.start + SOON / one.rate
+        low = height * math.exp(one.rate * (until[p] - span.origin))
+        if new:
+            scan(fast, span, low)
+    return Frame(one.rate, rest, height, 1e-14 * (abs(one.threshold) + abs(rest)), low)
 
 
 @bare
-def wake(cell: np.ndarray, u: np.ndarray, lists: np.ndarray, span: Span) -> bool:
-    """Set apart the held cells that come free in this window; say whether there are any."""
+def scan(fast: Fast, span: Span, line: float) -> None:
+    """Watch the cells that are above a line."""
+    for first in range(span.low, span.high, CHUNK):
+        u, hits = fast.modes[0, first : min(first + CHUNK, span.high)], 0
+        for k in range(u.size):
+            hits += u[k] >= line
+        if hits > 0:
+            for k in range(u.size):
+                if u[k] >= line:
+                    watch(fast.lists, span, first + k)
+
+
+@bare
+def watch(lists: np.ndarray, span: Span, j: int) -> None:
+    """Have cell ``j`` looked at when the window ends, and as long as the list holds."""
+    if not lists[WATCHING, j]:
+        lists[WATCHING, j] = 1
+        lists[WATCHED, span.low + lists[WATCHES, span.low]] = j
+        lists[WATCHES, span.low] += 1
+
+
+@bare
+def pour(
+    u: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray,
+    part: tuple[int, int],
+    factor: float,
+    line: float,
+) -> int:
+    """Add weights to the targets of synapses ``part`` = (from, to).
+
+    Stops at a target that is above the line or would be; returns its synapse, else the last.
+    """
+    s, end = part
+    while s < end:
+        j = target[s]
+        old = u[j]
+        new = old + weight[s] * factor
+        if max(old, new) >= line:
+            break
+        u[j] = new
+        s += 1
+    return s
+
+
+@bare
+def pour_alike(
+    u: np.ndarray, target: np.ndarray, part: tuple[int, int], step: float, line: float
+) -> int:
+    """Do as :func:`pour` with one step for all."""
+    s, end = part
+    while s < end:
+        j = target[s]
+        old = u[j]
+        new = old + step
+        if max(old, new) >= line:
+            break
+        u[j] = new
+        s += 1
+    return s
+
+
+@bare
+def pour_row(
+    u: np.ndarray, weight: np.ndarray, part: tuple[int, int, int], factor: float, line: float
+) -> int:
+    """Do as :func:`pour` with targets side by side, ``part`` = (from, to, target - synapse)."""
+    s, end, shift = part
+    while s < end:
+        stop, hits = min(s + ROW, end), 0
+        row, more = u[s + shift : stop + shift], weight[s:stop]
+        for k in range(row.size):
+            hits += max(row[k], row[k] + more[k] * factor) >= line
+        if hits > 0:
+            k = 0
+            while max(row[k], row[k] + more[k] * factor) < line:
+                row[k] += more[k] * factor
+                k += 1
+            return s + k
+        for k in range(row.size):
+            row[k] += more[k] * factor
+        s = stop
+    return end
+
+
+@bare
+def wake(cell: np.ndarray, fast: Fast, span: Span) -> None:
+    """Set apart the held cells that come free in this window."""
+    lists, u = fast.lists, fast.modes[0]
     a, end = span.low, span.low + lists[HOLDING, span.low]
-    held = end
     while a < end:
         j = lists[HELD, a]
         if cell[j].free > span.stop:
@@ -111,20 +220,21 @@ def wake(cell: np.ndarray, u: np.ndarray, lists: np.ndarray, span: Span) -> bool
             a += 1
         else:
             u[j] = HOT
+            watch(lists, span, j)
             end -= 1
             lists[HELD, a] = lists[HELD, end]
     lists[HOLDING, span.low] = end - span.low
-    return end < held
 
 
 @bare
 def shut(cell: np.ndarray, fast: Fast, span: Span, j: int) -> None:
     """Hold cell ``j``, which has just fired."""
-    modes, lists = fast.modes, fast.lists
+    u, lists = fast.modes[0], fast.lists
     if cell[j].free <= span.stop:
-        modes[j, 0] = HOT
+        u[j] = HOT
+        watch(lists, span, j)
         return
-    modes[j, 0] = COLD
+    u[j] = COLD
     lists[HELD, span.low + lists[HOLDING, span.low]] = j
     lists[HOLDING, span.low] += 1
 
@@ -134,17 +244,17 @@ def catch_up(
     cell: np.ndarray, fast: Fast, span: Span, f: Frame, at: tuple[int, float], out: np.ndarray
 ) -> None:
     """Bring cell j, at = (j, t), to time t: free it in time, fire where it must before t."""
-    (j, t), u, one = at, fast.modes, cell[at[0]]
+    (j, t), u, one = at, fast.modes[0], cell[at[0]]
     while out[0].cell < out.size:
-        if u[j, 0] >= HOT and one.free <= t:
+        if u[j] >= HOT and one.free <= t:
             if one.v >= one.threshold and one.free < t:  # soft reset
                 fire(cell, j, one.free, out)
                 shut(cell, fast, span, j)
                 continue
-            u[j, 0] = (one.v - f.rest) * math.exp(f.rate * (one.free - span.origin))
-        if f.height >= 0.0 or abs(u[j, 0]) >= HOT:
+            u[j] = (one.v - f.rest) * math.exp(f.rate * (one.free - span.origin))
+        if f.height >= 0.0 or abs(u[j]) >= HOT:
             return
-        crossing = span.origin + math.log(max(u[j, 0] / f.height, 1.0)) / f.rate
+        crossing = span.origin + math.log(max(u[j] / f.height, 1.0)) / f.rate
         crossing = max(crossing, one.free, span.start)
         if crossing >= t:
             return
@@ -157,30 +267,27 @@ def catch_up(
 def judge(
     cell: np.ndarray, fast: Fast, span: Span, f: Frame, at: tuple[int, float], out: np.ndarray
 ) -> None:
-    """Test cell j, at = (j, t), after all that reached it in the instant t."""
-    (j, t), u, one = at, fast.modes, cell[at[0]]
+    """Have cell j, at = (j, t), fire: it stands at its threshold or above."""
+    (j, t), u, one = at, fast.modes[0], cell[at[0]]
     scale = math.exp(f.rate * (t - span.origin))
-    if abs(u[j, 0]) >= HOT or u[j, 0] < f.height * scale:
-        return
-    one.v, one.free = max(one.threshold, f.rest + u[j, 0] / scale), t
+    one.v, one.free = max(one.threshold, f.rest + u[j] / scale + f.margin), t
     settle(cell, j, t, out)
     if one.free > t:
         shut(cell, fast, span, j)
     else:
-        u[j, 0] = (one.v - f.rest) * scale
+        u[j] = (one.v - f.rest) * scale
 
 
 @bare
 def look(cell: np.ndarray, fast: Fast, span: Span, f: Frame, out: np.ndarray) -> None:
-    """Bring the cells above the bar to the end of the window, also those due to be free."""
-    u = fast.modes.reshape(-1)
+    """Bring the watched cells above the bar to the end of the window, and those due to be free."""
+    u, lists = fast.modes[0], fast.lists
     bar = f.height * math.exp(f.rate * (span.stop - span.origin))
-    for first in range(span.low, span.high, CHUNK):
-        last, hits = min(first + CHUNK, span.high), 0
-        for j in range(first, last):
-            hits += u[j] >= bar
-        if hits > 0:
-            for j in range(first, last):
-                if u[j] >= bar:
-                    catch_up(cell, fast, span, f, (j, span.stop), out)
-                    judge(cell, fast, span, f, (j, span.stop), out)
+    if f.height < 0.0 and f.low == math.inf:
+        scan(fast, span, bar)
+    for a in range(span.low, span.low + lists[WATCHES, span.low]):
+        j = lists[WATCHED, a]
+        if u[j] >= bar:
+            catch_up(cell, fast, span, f, (j, span.stop), out)
+            if bar <= u[j] < HOT:
+                judge(cell, fast, span, f, (j, span.stop), out)

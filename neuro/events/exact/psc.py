@@ -96,37 +96,41 @@ def psc_window(
     """Run the cells of one block through one window."""
     f, (cell, current, rates) = frame_of(cells, span), cells
     modes, lists, block = fast.modes, fast.lists, span.block
+    target, weight = wiring.target, wiring.weight
     rate, rate_syn = cell[span.low].rate, rates[span.low]
     watch(cells, fast, span, f)
     ready, many = 0, arrivals.time.size
     for k in range(many):
         t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
-        begin, end = wiring.bounds[g, block], wiring.bounds[g, block + 1]
-        target, weight = wiring.target[begin:end], wiring.weight[begin:end]
-        port, first = wiring.port[g], wiring.first[g]
-        excites = wiring.excites[g] or value < 0.0  # a negative value turns the weights round
-        shift = first + begin - wiring.bounds[g, 0]
+        port, common = wiring.port[g], wiring.common[g]
         factor = value * math.exp(rate * (t - span.origin))
-        factor_syn = 0.0
-        if port >= 0:
-            factor *= -(f.kappa_b if port == 0 else f.kappa_c)
-            factor_syn = value * math.exp(rate_syn[port] * (t - span.origin))
-        mode = max(port, 0) + 1
-        for s in range(end - begin):
-            j = s + shift if first >= 0 else target[s]
-            a = modes[j, 0] + weight[s] * factor
-            modes[j, 0] = a
-            modes[j, mode] += weight[s] * factor_syn
-            if a >= HOT:
+        factor *= -(f.kappa_b if port == 0 else f.kappa_c)
+        factors = (factor, value * math.exp(rate_syn[port] * (t - span.origin)))
+        excites = wiring.excites[g] or value < 0.0  # a negative value turns the weights round
+        what = (port + 1, excites)
+        beside, shift = wiring.first[g] >= 0, wiring.first[g] - wiring.bounds[g, 0]
+        s, end = wiring.bounds[g, block], wiring.bounds[g, block + 1]
+        while True:
+            if beside:
+                s = pour_row(modes, weight, (s, end, shift), what, factors, f)
+            elif common == common:  # not NaN
+                steps = (common * factors[0], common * factors[1])
+                s = pour_alike(modes, target, (s, end), what, steps, f)
+            else:
+                s = pour(modes, (target, weight), (s, end), what, factors, f)
+            if s == end:
+                break
+            j = s + shift if beside else np.int64(target[s])
+            w = common if common == common else weight[s]
+            if modes[0, j] >= HOT:
                 advance(cell, current, rates, j, t, out)
-                accept(cell, current, j, port, weight[s] * value)
+                accept(cell, current, j, port, w * value)
                 ready = ask(lists, span, j, ready)
-            elif (
-                a > COLD and excites and (port < 0 or may_fire(f, a, modes[j, 1], modes[j, 2]))
-            ):
+            elif modes[0, j] > COLD:
                 unpack(cells, modes, span, f, j, t)
                 hold(cell, modes, lists, span, j, t)
                 ready = ask(lists, span, j, ready)
+            s += 1
         if ready > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
             answer(cell, lists, span, ready, t, out)
             ready = 0
@@ -135,28 +139,99 @@ def psc_window(
 
 
 @bare
+def pour(
+    modes: np.ndarray,
+    synapses: tuple[np.ndarray, np.ndarray],
+    part: tuple[int, int],
+    what: tuple[int, bool],
+    factors: tuple[float, float],
+    f: Frame,
+) -> int:
+    """Add weights to the targets of ``synapses`` = (target, weight), ``part`` = (from, to).
+
+    what: the mode of the current, and whether any weight makes it grow. factors: of the weight,
+    for the first mode and that one. Stops behind a target that is held or might fire; returns
+    its synapse, else the last.
+    """
+    (s, end), (mode, excites), (target, weight) = part, what, synapses
+    a, b, c, own = modes[0], modes[1], modes[2], modes[mode]
+    while s < end:
+        j = target[s]
+        a[j] += weight[s] * factors[0]
+        own[j] += weight[s] * factors[1]
+        if a[j] >= HOT or (excites and may_fire(f, a[j], b[j], c[j])):
+            break
+        s += 1
+    return s
+
+
+@bare
+def pour_alike(
+    modes: np.ndarray,
+    target: np.ndarray,
+    part: tuple[int, int],
+    what: tuple[int, bool],
+    steps: tuple[float, float],
+    f: Frame,
+) -> int:
+    """Do as :func:`pour` with the same steps for all."""
+    (s, end), (mode, excites) = part, what
+    a, b, c, own = modes[0], modes[1], modes[2], modes[mode]
+    while s < end:
+        j = target[s]
+        a[j] += steps[0]
+        own[j] += steps[1]
+        if a[j] >= HOT or (excites and may_fire(f, a[j], b[j], c[j])):
+            break
+        s += 1
+    return s
+
+
+@bare
+def pour_row(
+    modes: np.ndarray,
+    weight: np.ndarray,
+    part: tuple[int, int, int],
+    what: tuple[int, bool],
+    factors: tuple[float, float],
+    f: Frame,
+) -> int:
+    """Do as :func:`pour` with targets side by side, ``part`` = (from, to, target - synapse)."""
+    (s, end, shift), (mode, excites) = part, what
+    a, b, c, own = modes[0], modes[1], modes[2], modes[mode]
+    while s < end:
+        j = s + shift
+        a[j] += weight[s] * factors[0]
+        own[j] += weight[s] * factors[1]
+        if a[j] >= HOT or (excites and may_fire(f, a[j], b[j], c[j])):
+            break
+        s += 1
+    return s
+
+
+@bare
 def watch(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
     """Hold the cells that might fire by themselves; update held ones that become free."""
     modes, lists, h = fast.modes, fast.lists, span.origin - span.start
-    for a in range(span.low, span.low + lists[HOLDING, span.low]):
-        j = lists[HELD, a]
-        modes[j, 0] = HOT
+    for k in range(span.low, span.low + lists[HOLDING, span.low]):
+        j = lists[HELD, k]
+        modes[0, j] = HOT
         if cells.cell[j].free > span.stop:
-            modes[j, 0] = COLD  # its currents go on in the fast copy
+            modes[0, j] = COLD  # its currents go on in the fast copy
         elif cells.cell[j].since < span.start:
             cells.cell[j].since = span.start
-            cells.current[j, 0] = modes[j, 1] * math.exp(cells.rate_syn[j, 0] * h)
-            cells.current[j, 1] = modes[j, 2] * math.exp(cells.rate_syn[j, 1] * h)
+            cells.current[j, 0] = modes[1, j] * math.exp(cells.rate_syn[j, 0] * h)
+            cells.current[j, 1] = modes[2, j] * math.exp(cells.rate_syn[j, 1] * h)
     for first in range(span.low, span.high, CHUNK):
         last, hits = min(first + CHUNK, span.high), 0
-        for j in range(first, last):
-            hits += may_fire(f, modes[j, 0], modes[j, 1], modes[j, 2])
+        a, b, c = modes[0, first:last], modes[1, first:last], modes[2, first:last]
+        for k in range(a.size):
+            hits += may_fire(f, a[k], b[k], c[k])
         if hits > 0:
-            for j in range(first, last):
-                fires = may_fire(f, modes[j, 0], modes[j, 1], modes[j, 2])
-                if fires and abs(modes[j, 0]) < HOT:
-                    unpack(cells, modes, span, f, j, span.start)
-                    hold(cells.cell, modes, lists, span, j, span.start)
+            for k in range(a.size):
+                if may_fire(f, a[k], b[k], c[k]) and abs(a[k]) < HOT:
+                    unpack(cells, modes, span, f, first + k, span.start)
+                    hold(cells.cell, modes, lists, span, first + k, span.start)
 
 
 @bare
@@ -164,10 +239,10 @@ def unpack(cells: Cells, modes: np.ndarray, span: Span, f: Frame, j: int, t: flo
     """Write the membrane and the currents at time t into the record of a cell."""
     h = span.origin - t
     rate, rate_syn = cells.cell[j].rate, cells.rate_syn
-    b = modes[j, 1] * math.exp(rate_syn[j, 0] * h)
-    c = modes[j, 2] * math.exp(rate_syn[j, 1] * h)
+    b = modes[1, j] * math.exp(rate_syn[j, 0] * h)
+    c = modes[2, j] * math.exp(rate_syn[j, 1] * h)
     cells.current[j, 0], cells.current[j, 1] = b, c
-    cells.cell[j].v = f.rest + modes[j, 0] * math.exp(rate * h) + f.kappa_b * b + f.kappa_c * c
+    cells.cell[j].v = f.rest + modes[0, j] * math.exp(rate * h) + f.kappa_b * b + f.kappa_c * c
 
 
 @bare
@@ -183,8 +258,8 @@ def release(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
         cell = cells.cell[j]
         if cell.since == span.stop and cell.free <= span.stop:
             b, c = cells.current[j, 0], cells.current[j, 1]
-            modes[j, 0] = (cell.v - f.rest - f.kappa_b * b - f.kappa_c * c) * grow
-            modes[j, 1], modes[j, 2] = b * grow_b, c * grow_c
+            modes[0, j] = (cell.v - f.rest - f.kappa_b * b - f.kappa_c * c) * grow
+            modes[1, j], modes[2, j] = b * grow_b, c * grow_c
             end -= 1
             lists[HELD, a] = lists[HELD, end]
         else:

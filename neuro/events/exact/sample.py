@@ -13,10 +13,11 @@ from neuro.events.exact.blocks import run_blocks
 from neuro.events.exact.calendar import Plan, in_order
 from neuro.events.exact.cells import Cells
 from neuro.events.exact.compile import Component, Network, Readout
-from neuro.events.exact.drive import Machine, Sent, run_windows
+from neuro.events.exact.drive import Machine, run_windows
 from neuro.events.exact.heap import run_heap
-from neuro.events.exact.held import ROOM, SPARE, SPIKE, Fast
+from neuro.events.exact.held import ROOM, SPARE, SPIKE, WATCHES, Fast
 from neuro.events.exact.pack import pack
+from neuro.events.exact.papers import Sent
 from neuro.events.exact.readout import sample_values
 from neuro.events.exact.trains import Train, by_name, deliveries, gather
 from neuro.events.exact.wiring import Arrivals, Wiring
@@ -104,7 +105,12 @@ def _run(
 ) -> tuple[Sent, Arrivals, bool]:
     """Run a component with the driver that fits."""
     n = cells.cell.size
-    fast = Fast(np.zeros((n, cells.current.shape[1] + 1)), np.zeros((4, n), np.int64))
+    fast = Fast(
+        modes=np.zeros((cells.current.shape[1] + 1, n)),
+        lists=np.zeros((WATCHES + 1, n), np.int64),
+        origin=np.zeros(1),
+        until=np.zeros(c.edges.size),
+    )
     room = np.empty(ROOM * n + SPARE * c.edges.size, SPIKE).view(np.recarray)
     machine = Machine(c.family, cells, fast, c.wiring, room, c.edges)
     if c.least == 0 or clock.driver == "heap":

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.drive import Sent
+from neuro.events.exact.papers import Sent
 from neuro.events.exact.wiring import Arrivals, Wiring
 from neuro.spikes import Times
 

@@ -17,6 +17,7 @@ class Wiring(NamedTuple):
     first: the target of a group's first synapse where targets stand side by side, else -1:
         then ``target`` has them one by one.
     nonzero: number of synapses of a group whose weight is not zero.
+    common: the weight that all synapses of a group have, NaN where they differ.
     rank: by cell, the place of its population among those that pass on within one instant.
     """
 
@@ -29,6 +30,7 @@ class Wiring(NamedTuple):
     target: np.ndarray
     weight: np.ndarray
     nonzero: np.ndarray
+    common: np.ndarray
     rank: np.ndarray
 
 
@@ -83,7 +85,7 @@ def assemble(
     single = {p.weight.dtype for p in ordered} == {np.dtype(np.float32)}
     target = _joined([p.target for p in listed if p.target is not None], np.int32)
     weight = _joined([p.weight for p in ordered], np.float32 if single else np.float64)
-    bounds, excites, nonzero = survey(start, stop, first, target, weight, edges)
+    bounds, excites, nonzero, common = survey(start, stop, first, target, weight, edges)
     names = [p.names for p in ordered for _ in range(p.source.size)]
     wiring = Wiring(
         groups=np.searchsorted(source[by_source], np.arange(sources + 1)),
@@ -92,9 +94,10 @@ def assemble(
         excites=excites,
         bounds=bounds,
         first=first,
-        target=target,
+        target=target.view(np.uint32),  # compiled code looks for negative places in others
         weight=weight,
         nonzero=nonzero,
+        common=common,
         rank=rank,
     )
     return wiring, np.array(names, object).reshape(-1, 2)[by_source]
@@ -114,12 +117,13 @@ def survey(
     target: np.ndarray,
     weight: np.ndarray,
     edges: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the bounds of groups by block, whether they excite, and their non-zero weights."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return bounds, excites, nonzero and common of a Wiring."""
     bounds = np.empty((start.size, edges.size), np.int64)
     excites, nonzero = np.zeros(start.size, np.bool_), np.zeros(start.size, np.int64)
+    common = np.full(start.size, np.nan)
     for g in range(start.size):
-        s = start[g]
+        s, alike = start[g], start[g] < stop[g]
         for p in range(edges.size):
             while s < stop[g]:
                 j = target[s] if first[g] < 0 else first[g] + s - start[g]
@@ -127,6 +131,9 @@ def survey(
                     break
                 excites[g] |= weight[s] > 0
                 nonzero[g] += weight[s] != 0
+                alike &= weight[s] == weight[start[g]]
                 s += 1
             bounds[g, p] = s
-    return bounds, excites, nonzero
+        if alike:
+            common[g] = weight[start[g]]
+    return bounds, excites, nonzero, common
