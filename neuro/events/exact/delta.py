@@ -270,7 +270,9 @@ def judge(
     """Have cell j, at = (j, t), fire: it stands at its threshold or above."""
     (j, t), u, one = at, fast.modes[0], cell[at[0]]
     scale = math.exp(f.rate * (t - span.origin))
-    one.v, one.free = max(one.threshold, f.rest + u[j] / scale + f.margin), t
+    v = f.rest + u[j] / scale
+    whole = math.floor((v + f.margin) / one.threshold) * one.threshold  # v, save for rounding
+    one.v, one.free = max(v, whole, one.threshold), t
     settle(cell, j, t, out)
     if one.free > t:
         shut(cell, fast, span, j)

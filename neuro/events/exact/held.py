@@ -16,7 +16,7 @@ from neuro.events.exact.crossing import move
 # refractory until after the window. HOT: else, so it must be looked at when something arrives.
 HOT, COLD = 1e300, -1e300
 
-CHUNK = 32  # cells that are looked at together
+CHUNK = 16  # cells that are looked at together
 
 # Spikes of one block of cells in one window; record 0 has their number under ``cell``. Where
 # the room is spent, that number goes on counting: its owner must look.

@@ -124,10 +124,13 @@ def psc_window(
             w = common if common == common else weight[s]
             if modes[0, j] >= HOT:
                 advance(cell, current, rates, j, t, out)
-                accept(cell, current, j, port, w * value)
-                ready = ask(lists, span, j, ready)
+                if cell[j].free > span.stop:
+                    modes[0, j] = COLD
+                else:
+                    accept(cell, current, j, port, w * value)
+                    ready = ask(lists, span, j, ready)
             elif modes[0, j] > COLD:
-                unpack(cells, modes, span, f, j, t)
+                unpack(cells, modes, f, j, left_of(cells, span, t))
                 hold(cell, modes, lists, span, j, t)
                 ready = ask(lists, span, j, ready)
             s += 1
@@ -212,16 +215,15 @@ def pour_row(
 @bare
 def watch(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
     """Hold the cells that might fire by themselves; update held ones that become free."""
-    modes, lists, h = fast.modes, fast.lists, span.origin - span.start
+    modes, lists, left = fast.modes, fast.lists, left_of(cells, span, span.start)
     for k in range(span.low, span.low + lists[HOLDING, span.low]):
         j = lists[HELD, k]
         modes[0, j] = HOT
         if cells.cell[j].free > span.stop:
             modes[0, j] = COLD  # its currents go on in the fast copy
-        elif cells.cell[j].since < span.start:
+        elif cells.cell[j].since <= span.start:
             cells.cell[j].since = span.start
-            cells.current[j, 0] = modes[1, j] * math.exp(cells.rate_syn[j, 0] * h)
-            cells.current[j, 1] = modes[2, j] * math.exp(cells.rate_syn[j, 1] * h)
+            cells.current[j, 0], cells.current[j, 1] = modes[1, j] * left[1], modes[2, j] * left[2]
     for first in range(span.low, span.high, CHUNK):
         last, hits = min(first + CHUNK, span.high), 0
         a, b, c = modes[0, first:last], modes[1, first:last], modes[2, first:last]
@@ -230,19 +232,26 @@ def watch(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
         if hits > 0:
             for k in range(a.size):
                 if may_fire(f, a[k], b[k], c[k]) and abs(a[k]) < HOT:
-                    unpack(cells, modes, span, f, first + k, span.start)
+                    unpack(cells, modes, f, first + k, left)
                     hold(cells.cell, modes, lists, span, first + k, span.start)
 
 
 @bare
-def unpack(cells: Cells, modes: np.ndarray, span: Span, f: Frame, j: int, t: float) -> None:
-    """Write the membrane and the currents at time t into the record of a cell."""
-    h = span.origin - t
-    rate, rate_syn = cells.cell[j].rate, cells.rate_syn
-    b = modes[1, j] * math.exp(rate_syn[j, 0] * h)
-    c = modes[2, j] * math.exp(rate_syn[j, 1] * h)
+def left_of(cells: Cells, span: Span, t: float) -> tuple[float, float, float]:
+    """Return what is left of each mode at time t."""
+    h, rate_syn = span.origin - t, cells.rate_syn[span.low]
+    rate = cells.cell[span.low].rate
+    return math.exp(rate * h), math.exp(rate_syn[0] * h), math.exp(rate_syn[1] * h)
+
+
+@bare
+def unpack(
+    cells: Cells, modes: np.ndarray, f: Frame, j: int, left: tuple[float, float, float]
+) -> None:
+    """Write membrane and currents into the record of a cell; left: as of left_of."""
+    b, c = modes[1, j] * left[1], modes[2, j] * left[2]
     cells.current[j, 0], cells.current[j, 1] = b, c
-    cells.cell[j].v = f.rest + modes[0, j] * math.exp(rate * h) + f.kappa_b * b + f.kappa_c * c
+    cells.cell[j].v = f.rest + modes[0, j] * left[0] + f.kappa_b * b + f.kappa_c * c
 
 
 @bare
