@@ -47,7 +47,7 @@ def run_blocks(
                 outs = [room_of(machine.room, span) for span in spans]
                 papers = _sent(papers, machine, outs, plan)
                 full = any(count >= out.size for count, out in zip(counts, outs, strict=True))
-                held = not full and papers.at[FIRED] <= plan.budget
+                held = not full and bool(papers.at[FIRED] <= plan.budget)
             papers.at[WINDOW] = following(machine, outside, papers, plan)
     unpack(machine.family, machine.cells, machine.fast, stop, machine.room)
     fired = papers.at[FIRED]

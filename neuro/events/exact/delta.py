@@ -80,8 +80,11 @@ def delta_window(
             j = s + shift if beside else np.int64(target[s])
             w = common if common == common else weight[s]
             s += 1
-            if u[j] >= HOT and cell[j].free > t:
-                continue
+            if u[j] >= HOT:
+                if cell[j].free > t:
+                    continue
+                if cell[j].v < cell[j].threshold:
+                    free(cell, u, f, span.origin, j)
             if u[j] >= bar and not lists[ASKING, j]:
                 catch_up(cell, fast, span, f, (j, t), out)
             if abs(u[j]) < HOT:  # to a refractory cell it is lost
@@ -227,6 +230,12 @@ def wake(cell: np.ndarray, fast: Fast, span: Span) -> None:
 
 
 @bare
+def free(cell: np.ndarray, u: np.ndarray, f: Frame, origin: float, j: int) -> None:
+    """Give back cell ``j`` at the end of its refractory period."""
+    u[j] = (cell[j].v - f.rest) * math.exp(f.rate * (cell[j].free - origin))
+
+
+@bare
 def shut(cell: np.ndarray, fast: Fast, span: Span, j: int) -> None:
     """Hold cell ``j``, which has just fired."""
     u, lists = fast.modes[0], fast.lists
@@ -246,12 +255,12 @@ def catch_up(
     """Bring cell j, at = (j, t), to time t: free it in time, fire where it must before t."""
     (j, t), u, one = at, fast.modes[0], cell[at[0]]
     while out[0].cell < out.size:
+        if u[j] >= HOT and one.free < t and one.v >= one.threshold:  # soft reset
+            fire(cell, j, one.free, out)
+            shut(cell, fast, span, j)
+            continue
         if u[j] >= HOT and one.free <= t:
-            if one.v >= one.threshold and one.free < t:  # soft reset
-                fire(cell, j, one.free, out)
-                shut(cell, fast, span, j)
-                continue
-            u[j] = (one.v - f.rest) * math.exp(f.rate * (one.free - span.origin))
+            free(cell, u, f, span.origin, j)
         if f.height >= 0.0 or abs(u[j]) >= HOT:
             return
         crossing = span.origin + math.log(max(u[j] / f.height, 1.0)) / f.rate
@@ -289,6 +298,8 @@ def look(cell: np.ndarray, fast: Fast, span: Span, f: Frame, out: np.ndarray) ->
         scan(fast, span, bar)
     for a in range(span.low, span.low + lists[WATCHES, span.low]):
         j = lists[WATCHED, a]
+        if u[j] >= HOT and cell[j].v < cell[j].threshold:
+            free(cell, u, f, span.origin, j)
         if u[j] >= bar:
             catch_up(cell, fast, span, f, (j, span.stop), out)
             if bar <= u[j] < HOT:

@@ -79,7 +79,7 @@ def run_windows(
     _, stop = span_of(plan, min(at[WINDOW], number_of_windows(plan) - 1))
     unpack(machine.family, machine.cells, machine.fast, stop, machine.room)
     sent = Sent(papers.time[:fired], papers.cell[:fired], np.ones(fired))
-    return sent, leftover(papers.book), at[SPENT] == 0
+    return sent, leftover(papers.book), bool(at[SPENT] == 0)
 
 
 @bare
