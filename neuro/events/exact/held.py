@@ -40,12 +40,14 @@ class Fast(NamedTuple):
         cell holds, and modes[0] is HOT or COLD.
     lists: see above.
     origin: one element, the time when the scale was 1 [s].
+    marks: by cell, whether it may fire in a window.
     until: by block, the time up to which its list of watched cells holds [s].
     """
 
     modes: np.ndarray
     lists: np.ndarray
     origin: np.ndarray
+    marks: np.ndarray
     until: np.ndarray
 
 

@@ -224,16 +224,24 @@ def watch(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
         elif cells.cell[j].since <= span.start:
             cells.cell[j].since = span.start
             cells.current[j, 0], cells.current[j, 1] = modes[1, j] * left[1], modes[2, j] * left[2]
-    for first in range(span.low, span.high, CHUNK):
-        last, hits = min(first + CHUNK, span.high), 0
-        a, b, c = modes[0, first:last], modes[1, first:last], modes[2, first:last]
-        for k in range(a.size):
-            hits += may_fire(f, a[k], b[k], c[k])
-        if hits > 0:
-            for k in range(a.size):
-                if may_fire(f, a[k], b[k], c[k]) and abs(a[k]) < HOT:
-                    unpack(cells, modes, f, first + k, left)
-                    hold(cells.cell, modes, lists, span, first + k, span.start)
+    low, high = span.low, span.high
+    marks, a, b, c = (
+        fast.marks[low:high],
+        modes[0, low:high],
+        modes[1, low:high],
+        modes[2, low:high],
+    )
+    for k in range(a.size):
+        marks[k] = may_fire(f, a[k], b[k], c[k])
+    for first in range(0, marks.size, CHUNK):
+        some, any_may = marks[first : min(first + CHUNK, marks.size)], False
+        for k in range(some.size):
+            any_may |= some[k]
+        if any_may:
+            for k in range(first, first + some.size):
+                if marks[k] and abs(a[k]) < HOT:
+                    unpack(cells, modes, f, low + k, left)
+                    hold(cells.cell, modes, lists, span, low + k, span.start)
 
 
 @bare

@@ -109,6 +109,7 @@ def _run(
         modes=np.zeros((cells.current.shape[1] + 1, n)),
         lists=np.zeros((WATCHES + 1, n), np.int64),
         origin=np.zeros(1),
+        marks=np.zeros(n, np.bool_),
         until=np.zeros(c.edges.size),
     )
     room = np.empty(ROOM * n + SPARE * c.edges.size, SPIKE).view(np.recarray)
