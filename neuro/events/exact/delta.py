@@ -1,10 +1,10 @@
 """Fast windows for cells whose inputs make the membrane jump, all with the same parameters.
 
 With rest = push / rate, u = (v - rest) exp(rate t) stands still between events, and it is the
-bar, (threshold - rest) exp(rate t), that moves: a synapse costs one addition and one comparison.
-A cell found above the bar has crossed it, by itself before or by the arrival now. Cells that may
-fire or come free without an arrival are watched: where the drive alone makes cells fire the bar
-comes down, and those are watched that it will soon have reached.
+bar, (threshold - rest) exp(rate t), that moves: a synapse costs one addition and one test.
+A cell found above the bar has crossed it, by itself before or by the arrival now. Cells that
+may fire or come free without an arrival are watched: where the drive alone makes cells fire the
+bar comes down, and those are watched that it will soon have reached.
 """
 
 import math
@@ -17,7 +17,6 @@ from neuro.events.exact.cells import Cells
 from neuro.events.exact.held import (
     ASKED,
     ASKING,
-    CHUNK,
     COLD,
     HELD,
     HOLDING,
@@ -29,12 +28,13 @@ from neuro.events.exact.held import (
     Span,
     ask,
     fire,
+    next_mark,
     settle,
 )
-from neuro.events.exact.wiring import Arrivals, Wiring
+from neuro.events.exact.pour import pour
+from neuro.events.exact.wiring import Arrivals, Wiring, row_of, synapse
 
 SOON = 0.05  # in time constants: for how long a list of watched cells is made
-ROW = 64  # targets side by side that are looked at together
 
 
 class Frame(NamedTuple):
@@ -57,48 +57,31 @@ def delta_window(
     cells: Cells, fast: Fast, wiring: Wiring, arrivals: Arrivals, span: Span, out: np.ndarray
 ) -> None:
     """Run the cells of one block through one window."""
-    f, cell, block = frame_of(cells, fast, span), cells.cell, span.block
-    u, lists, target, weight = fast.modes[0], fast.lists, wiring.target, wiring.weight
+    f, cell, u, lists = frame_of(cells, fast, span), cells.cell, fast.modes[0], fast.lists
+    target, weight = wiring.target, wiring.weight
     wake(cell, fast, span)
     ready, many = 0, arrivals.time.size
     for k in range(many):
-        t, g = arrivals.time[k], arrivals.group[k]
+        t, row = arrivals.time[k], row_of(wiring, arrivals.group[k], span.block)
         scale = math.exp(f.rate * (t - span.origin))
         factor, bar = arrivals.value[k] * scale, (f.height - f.margin) * scale
-        line, common = min(bar, f.low), wiring.common[g]
-        beside, shift = wiring.first[g] >= 0, wiring.first[g] - wiring.bounds[g, 0]
-        s, end = wiring.bounds[g, block], wiring.bounds[g, block + 1]
-        while True:
-            if beside:
-                s = pour_row(u, weight, (s, end, shift), factor, line)
-            elif common == common:  # not NaN
-                s = pour_alike(u, target, (s, end), common * factor, line)
-            else:
-                s = pour(u, target, weight, (s, end), factor, line)
-            if s == end:
-                break
-            j = s + shift if beside else np.int64(target[s])
-            w = common if common == common else weight[s]
-            s += 1
-            if u[j] >= HOT:
-                if cell[j].free > t:
-                    continue
-                if cell[j].v < cell[j].threshold:
+        s = pour(u, target, weight, row, row.start, (factor, min(bar, f.low)))
+        while s < row.stop:
+            j, w = synapse(target, weight, row, s)
+            if u[j] < HOT or cell[j].free <= t:  # to a refractory cell it is lost
+                if u[j] >= HOT and cell[j].v < cell[j].threshold:
                     free(cell, u, f, span.origin, j)
-            if u[j] >= bar and not lists[ASKING, j]:
-                catch_up(cell, fast, span, f, (j, t), out)
-            if abs(u[j]) < HOT:  # to a refractory cell it is lost
-                u[j] += w * factor
-                if u[j] >= bar:
-                    ready = ask(lists, span, j, ready)
-                else:
-                    watch(lists, span, j)
+                if u[j] >= bar and not lists[ASKING, j]:
+                    catch_up(cell, fast, span, f, (j, t), out)
+                if abs(u[j]) < HOT:
+                    u[j] += w * factor
+                    if u[j] >= bar:
+                        ready = ask(lists, span, j, ready)
+                    else:
+                        watch(lists, span, j)
+            s = pour(u, target, weight, row, s + 1, (factor, min(bar, f.low)))
         if ready > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
-            for a in range(span.low, span.low + ready):
-                j = lists[ASKED, a]
-                lists[ASKING, j] = 0
-                if bar <= u[j] < HOT:
-                    judge(cell, fast, span, f, (j, t), out)
+            answer(cell, fast, span, f, (ready, t, scale), out)
             ready = 0
     look(cell, fast, span, f, out)
 
@@ -127,14 +110,13 @@ def frame_of(cells: Cells, fast: Fast, span: Span) -> Frame:
 @bare
 def scan(fast: Fast, span: Span, line: float) -> None:
     """Watch the cells that are above a line."""
-    for first in range(span.low, span.high, CHUNK):
-        u, hits = fast.modes[0, first : min(first + CHUNK, span.high)], 0
-        for k in range(u.size):
-            hits += u[k] >= line
-        if hits > 0:
-            for k in range(u.size):
-                if u[k] >= line:
-                    watch(fast.lists, span, first + k)
+    u, marks = fast.modes[0, span.low : span.high], fast.marks[span.low : span.high]
+    for k in range(u.size):
+        marks[k] = u[k] >= line
+    k = next_mark(marks, 0)
+    while k < marks.size:
+        watch(fast.lists, span, span.low + k)
+        k = next_mark(marks, k + 1)
 
 
 @bare
@@ -144,71 +126,6 @@ def watch(lists: np.ndarray, span: Span, j: int) -> None:
         lists[WATCHING, j] = 1
         lists[WATCHED, span.low + lists[WATCHES, span.low]] = j
         lists[WATCHES, span.low] += 1
-
-
-@bare
-def pour(
-    u: np.ndarray,
-    target: np.ndarray,
-    weight: np.ndarray,
-    part: tuple[int, int],
-    factor: float,
-    line: float,
-) -> int:
-    """Add weights to the targets of synapses ``part`` = (from, to).
-
-    Stops at a target that is above the line or would be; returns its synapse, else the last.
-    """
-    s, end = part
-    while s < end:
-        j = target[s]
-        old = u[j]
-        new = old + weight[s] * factor
-        if max(old, new) >= line:
-            break
-        u[j] = new
-        s += 1
-    return s
-
-
-@bare
-def pour_alike(
-    u: np.ndarray, target: np.ndarray, part: tuple[int, int], step: float, line: float
-) -> int:
-    """Do as :func:`pour` with one step for all."""
-    s, end = part
-    while s < end:
-        j = target[s]
-        old = u[j]
-        new = old + step
-        if max(old, new) >= line:
-            break
-        u[j] = new
-        s += 1
-    return s
-
-
-@bare
-def pour_row(
-    u: np.ndarray, weight: np.ndarray, part: tuple[int, int, int], factor: float, line: float
-) -> int:
-    """Do as :func:`pour` with targets side by side, ``part`` = (from, to, target - synapse)."""
-    s, end, shift = part
-    while s < end:
-        stop, hits = min(s + ROW, end), 0
-        row, more = u[s + shift : stop + shift], weight[s:stop]
-        for k in range(row.size):
-            hits += max(row[k], row[k] + more[k] * factor) >= line
-        if hits > 0:
-            k = 0
-            while max(row[k], row[k] + more[k] * factor) < line:
-                row[k] += more[k] * factor
-                k += 1
-            return s + k
-        for k in range(row.size):
-            row[k] += more[k] * factor
-        s = stop
-    return end
 
 
 @bare
@@ -273,12 +190,34 @@ def catch_up(
 
 
 @bare
-def judge(
-    cell: np.ndarray, fast: Fast, span: Span, f: Frame, at: tuple[int, float], out: np.ndarray
+def answer(
+    cell: np.ndarray,
+    fast: Fast,
+    span: Span,
+    f: Frame,
+    at: tuple[int, float, float],
+    out: np.ndarray,
 ) -> None:
-    """Have cell j, at = (j, t), fire: it stands at its threshold or above."""
-    (j, t), u, one = at, fast.modes[0], cell[at[0]]
-    scale = math.exp(f.rate * (t - span.origin))
+    """Test the cells that were asked, at = (their number, t, scale)."""
+    (ready, t, scale), u, lists = at, fast.modes[0], fast.lists
+    for a in range(span.low, span.low + ready):
+        j = lists[ASKED, a]
+        lists[ASKING, j] = 0
+        if (f.height - f.margin) * scale <= u[j] < HOT:
+            judge(cell, fast, span, f, (j, t, scale), out)
+
+
+@bare
+def judge(
+    cell: np.ndarray,
+    fast: Fast,
+    span: Span,
+    f: Frame,
+    at: tuple[int, float, float],
+    out: np.ndarray,
+) -> None:
+    """Have cell j, at = (j, t, scale), fire: it stands at its threshold or above."""
+    (j, t, scale), u, one = at, fast.modes[0], cell[at[0]]
     v = f.rest + u[j] / scale
     whole = math.floor((v + f.margin) / one.threshold) * one.threshold  # v, save for rounding
     one.v, one.free = max(v, whole, one.threshold), t
@@ -291,9 +230,10 @@ def judge(
 
 @bare
 def look(cell: np.ndarray, fast: Fast, span: Span, f: Frame, out: np.ndarray) -> None:
-    """Bring the watched cells above the bar to the end of the window, and those due to be free."""
+    """Bring the watched cells to the end of the window: free, or over the threshold."""
     u, lists = fast.modes[0], fast.lists
-    bar = f.height * math.exp(f.rate * (span.stop - span.origin))
+    scale = math.exp(f.rate * (span.stop - span.origin))
+    bar = f.height * scale
     if f.height < 0.0 and f.low == math.inf:
         scan(fast, span, bar)
     for a in range(span.low, span.low + lists[WATCHES, span.low]):
@@ -303,4 +243,4 @@ def look(cell: np.ndarray, fast: Fast, span: Span, f: Frame, out: np.ndarray) ->
         if u[j] >= bar:
             catch_up(cell, fast, span, f, (j, span.stop), out)
             if bar <= u[j] < HOT:
-                judge(cell, fast, span, f, (j, span.stop), out)
+                judge(cell, fast, span, f, (j, span.stop, scale), out)

@@ -16,7 +16,7 @@ from neuro.events.exact.crossing import move
 # refractory until after the window. HOT: else, so it must be looked at when something arrives.
 HOT, COLD = 1e300, -1e300
 
-CHUNK = 16  # cells that are looked at together
+CHUNK = 16  # marks that are looked at together
 
 # Spikes of one block of cells in one window; record 0 has their number under ``cell``. Where
 # the room is spent, that number goes on counting: its owner must look.
@@ -40,7 +40,7 @@ class Fast(NamedTuple):
         cell holds, and modes[0] is HOT or COLD.
     lists: see above.
     origin: one element, the time when the scale was 1 [s].
-    marks: by cell, whether it may fire in a window.
+    marks: by cell, whether it must be looked at.
     until: by block, the time up to which its list of watched cells holds [s].
     """
 
@@ -173,3 +173,20 @@ def finish(cells: Cells, lists: np.ndarray, span: Span, out: np.ndarray) -> None
         if cell[j].free <= span.stop:
             advance(cell, current, rate_syn, j, span.stop, out)
             settle(cell, j, span.stop, out)
+
+
+@bare
+def next_mark(marks: np.ndarray, k: int) -> int:
+    """Return the first place from k on that is marked, or the end."""
+    while k < marks.size:
+        if k % CHUNK == 0:
+            any_of_them, some = False, marks[k : min(k + CHUNK, marks.size)]
+            for m in range(some.size):
+                any_of_them |= some[m]
+            if not any_of_them:
+                k += CHUNK
+                continue
+        if marks[k]:
+            return k
+        k += 1
+    return marks.size

@@ -36,9 +36,10 @@ class Sent(NamedTuple):
 
 
 class Papers(NamedTuple):
-    """book: what is under way. desk: as large, for one window. time, cell: of all spikes so far.
+    """What a run writes.
 
-    at: see above.
+    book: what is under way. desk: as large, for one window. time, cell: all spikes so far. at:
+    see above.
     """
 
     book: Calendar
@@ -87,7 +88,7 @@ def fits(book: Calendar, wiring: Wiring, source: int) -> bool:
 def post(
     book: Calendar, wiring: Wiring, spike: tuple[float, int, float], least: int, plan: Plan
 ) -> None:
-    """Enter what a spike (time, source, value) sends, in the page of ``least`` or a later one."""
+    """Enter what a spike (time, source, value) sends, in the pages from ``least`` on."""
     t, source, value = spike
     for g in range(wiring.groups[source], wiring.groups[source + 1]):
         enter(book, g, t + wiring.delay[g], value, least, plan)

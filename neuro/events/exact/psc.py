@@ -14,7 +14,6 @@ import numpy as np
 from neuro.compiled import bare
 from neuro.events.exact.cells import Cells
 from neuro.events.exact.held import (
-    CHUNK,
     COLD,
     HELD,
     HOLDING,
@@ -27,8 +26,9 @@ from neuro.events.exact.held import (
     ask,
     finish,
     hold,
+    next_mark,
 )
-from neuro.events.exact.wiring import Arrivals, Wiring
+from neuro.events.exact.wiring import Arrivals, Row, Wiring, row_of, synapse
 
 
 class Frame(NamedTuple):
@@ -95,33 +95,21 @@ def psc_window(
 ) -> None:
     """Run the cells of one block through one window."""
     f, (cell, current, rates) = frame_of(cells, span), cells
-    modes, lists, block = fast.modes, fast.lists, span.block
-    target, weight = wiring.target, wiring.weight
+    modes, lists, synapses = fast.modes, fast.lists, (wiring.target, wiring.weight)
     rate, rate_syn = cell[span.low].rate, rates[span.low]
     watch(cells, fast, span, f)
     ready, many = 0, arrivals.time.size
     for k in range(many):
         t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
-        port, common = wiring.port[g], wiring.common[g]
+        port, row = wiring.port[g], row_of(wiring, g, span.block)
+        excites = wiring.excites[g] or value < 0.0  # a negative value turns the weights round
         factor = value * math.exp(rate * (t - span.origin))
         factor *= -(f.kappa_b if port == 0 else f.kappa_c)
-        factors = (factor, value * math.exp(rate_syn[port] * (t - span.origin)))
-        excites = wiring.excites[g] or value < 0.0  # a negative value turns the weights round
-        what = (port + 1, excites)
-        beside, shift = wiring.first[g] >= 0, wiring.first[g] - wiring.bounds[g, 0]
-        s, end = wiring.bounds[g, block], wiring.bounds[g, block + 1]
-        while True:
-            if beside:
-                s = pour_row(modes, weight, (s, end, shift), what, factors, f)
-            elif common == common:  # not NaN
-                steps = (common * factors[0], common * factors[1])
-                s = pour_alike(modes, target, (s, end), what, steps, f)
-            else:
-                s = pour(modes, (target, weight), (s, end), what, factors, f)
-            if s == end:
-                break
-            j = s + shift if beside else np.int64(target[s])
-            w = common if common == common else weight[s]
+        factor_syn = value * math.exp(rate_syn[port] * (t - span.origin))
+        what = (port + 1, excites, factor, factor_syn)
+        s = pour(modes, synapses, row, row.start, what, f)
+        while s < row.stop:
+            j, w = synapse(wiring.target, wiring.weight, row, s)
             if modes[0, j] >= HOT:
                 advance(cell, current, rates, j, t, out)
                 if cell[j].free > span.stop:
@@ -133,7 +121,7 @@ def psc_window(
                 unpack(cells, modes, f, j, left_of(cells, span, t))
                 hold(cell, modes, lists, span, j, t)
                 ready = ask(lists, span, j, ready)
-            s += 1
+            s = pour(modes, synapses, row, s + 1, what, f)
         if ready > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
             answer(cell, lists, span, ready, t, out)
             ready = 0
@@ -145,67 +133,25 @@ def psc_window(
 def pour(
     modes: np.ndarray,
     synapses: tuple[np.ndarray, np.ndarray],
-    part: tuple[int, int],
-    what: tuple[int, bool],
-    factors: tuple[float, float],
+    row: Row,
+    s: int,
+    what: tuple[int, bool, float, float],
     f: Frame,
 ) -> int:
-    """Add weights to the targets of ``synapses`` = (target, weight), ``part`` = (from, to).
+    """Add to the targets of a row from synapse s on; synapses: target and weight of all.
 
-    what: the mode of the current, and whether any weight makes it grow. factors: of the weight,
+    what: the mode of the current, whether any weight makes it grow, and the factors of weights
     for the first mode and that one. Stops behind a target that is held or might fire; returns
-    its synapse, else the last.
+    its synapse, or the end of the row.
     """
-    (s, end), (mode, excites), (target, weight) = part, what, synapses
+    (target, weight), (mode, excites, factor, factor_syn) = synapses, what
+    alike = row.common == row.common  # not NaN
+    step, step_syn = row.common * factor, row.common * factor_syn
     a, b, c, own = modes[0], modes[1], modes[2], modes[mode]
-    while s < end:
-        j = target[s]
-        a[j] += weight[s] * factors[0]
-        own[j] += weight[s] * factors[1]
-        if a[j] >= HOT or (excites and may_fire(f, a[j], b[j], c[j])):
-            break
-        s += 1
-    return s
-
-
-@bare
-def pour_alike(
-    modes: np.ndarray,
-    target: np.ndarray,
-    part: tuple[int, int],
-    what: tuple[int, bool],
-    steps: tuple[float, float],
-    f: Frame,
-) -> int:
-    """Do as :func:`pour` with the same steps for all."""
-    (s, end), (mode, excites) = part, what
-    a, b, c, own = modes[0], modes[1], modes[2], modes[mode]
-    while s < end:
-        j = target[s]
-        a[j] += steps[0]
-        own[j] += steps[1]
-        if a[j] >= HOT or (excites and may_fire(f, a[j], b[j], c[j])):
-            break
-        s += 1
-    return s
-
-
-@bare
-def pour_row(
-    modes: np.ndarray,
-    weight: np.ndarray,
-    part: tuple[int, int, int],
-    what: tuple[int, bool],
-    factors: tuple[float, float],
-    f: Frame,
-) -> int:
-    """Do as :func:`pour` with targets side by side, ``part`` = (from, to, target - synapse)."""
-    (s, end, shift), (mode, excites) = part, what
-    a, b, c, own = modes[0], modes[1], modes[2], modes[mode]
-    while s < end:
-        j = s + shift
-        a[j] += weight[s] * factors[0]
-        own[j] += weight[s] * factors[1]
+    while s < row.stop:
+        j = s + row.shift if row.beside else target[s]
+        a[j] += step if alike else weight[s] * factor
+        own[j] += step_syn if alike else weight[s] * factor_syn
         if a[j] >= HOT or (excites and may_fire(f, a[j], b[j], c[j])):
             break
         s += 1
@@ -223,25 +169,19 @@ def watch(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
             modes[0, j] = COLD  # its currents go on in the fast copy
         elif cells.cell[j].since <= span.start:
             cells.cell[j].since = span.start
-            cells.current[j, 0], cells.current[j, 1] = modes[1, j] * left[1], modes[2, j] * left[2]
+            cells.current[j, 0] = modes[1, j] * left[1]
+            cells.current[j, 1] = modes[2, j] * left[2]
     low, high = span.low, span.high
-    marks, a, b, c = (
-        fast.marks[low:high],
-        modes[0, low:high],
-        modes[1, low:high],
-        modes[2, low:high],
-    )
+    marks, a = fast.marks[low:high], modes[0, low:high]
+    b, c = modes[1, low:high], modes[2, low:high]
     for k in range(a.size):
         marks[k] = may_fire(f, a[k], b[k], c[k])
-    for first in range(0, marks.size, CHUNK):
-        some, any_may = marks[first : min(first + CHUNK, marks.size)], False
-        for k in range(some.size):
-            any_may |= some[k]
-        if any_may:
-            for k in range(first, first + some.size):
-                if marks[k] and abs(a[k]) < HOT:
-                    unpack(cells, modes, f, low + k, left)
-                    hold(cells.cell, modes, lists, span, low + k, span.start)
+    k = next_mark(marks, 0)
+    while k < marks.size:
+        if abs(a[k]) < HOT:
+            unpack(cells, modes, f, low + k, left)
+            hold(cells.cell, modes, lists, span, low + k, span.start)
+        k = next_mark(marks, k + 1)
 
 
 @bare

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.compiled import kernel
+from neuro.compiled import bare, kernel
 
 
 class Wiring(NamedTuple):
@@ -32,6 +32,20 @@ class Wiring(NamedTuple):
     nonzero: np.ndarray
     common: np.ndarray
     rank: np.ndarray
+
+
+class Row(NamedTuple):
+    """What a group has in one block of targets: the synapses from ``start`` to ``stop``.
+
+    beside: whether targets stand side by side; shift: then a target less its synapse. common:
+    as of the Wiring.
+    """
+
+    start: int
+    stop: int
+    beside: bool
+    shift: int
+    common: float
 
 
 class Arrivals(NamedTuple):
@@ -137,3 +151,20 @@ def survey(
         if alike:
             common[g] = weight[start[g]]
     return bounds, excites, nonzero, common
+
+
+@bare
+def row_of(wiring: Wiring, g: int, block: int) -> Row:
+    """Return the synapses of a group in one block."""
+    start, stop = wiring.bounds[g, block], wiring.bounds[g, block + 1]
+    first = wiring.first[g]
+    return Row(start, stop, first >= 0, first - wiring.bounds[g, 0], wiring.common[g])
+
+
+@bare
+def synapse(target: np.ndarray, weight: np.ndarray, row: Row, s: int) -> tuple[int, float]:
+    """Return target and weight of one synapse."""
+    j = s + row.shift
+    if not row.beside:
+        j = target[s]
+    return j, row.common if row.common == row.common else weight[s]  # not NaN
