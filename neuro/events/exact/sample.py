@@ -148,7 +148,7 @@ def _take(c: Component, cells: Cells, sent: Sent, done: Sample, stop: float) -> 
 def _count(part: Component | Readout, times: np.ndarray, done: Sample) -> None:
     """Count what the synapses of a part served; those of a current once, for the LI."""
     synapses = part.wiring.bounds[:, -1] - part.wiring.bounds[:, 0]
-    served, fed = part.names[:, 0], part.names[:, 1]
+    served, fed = part.names
     done.events.update(by_name(served, times * part.wiring.nonzero))
     done.events_all.update(by_name(served, times * synapses))
     done.updates.update(by_name(fed, times * synapses))

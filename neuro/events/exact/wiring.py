@@ -75,10 +75,17 @@ class Piece(NamedTuple):
     weight: np.ndarray
 
 
+class Labels(NamedTuple):
+    """Names, and by group the place of its own among them."""
+
+    names: tuple[str, ...]
+    which: np.ndarray
+
+
 def assemble(
     pieces: Sequence[Piece], sources: int, edges: np.ndarray, rank: np.ndarray
-) -> tuple[Wiring, np.ndarray]:
-    """Return pieces as one Wiring, and the names of each group (G 2).
+) -> tuple[Wiring, tuple[Labels, Labels]]:
+    """Return pieces as one Wiring; for which node each group is counted, and which it feeds.
 
     Block p of the cells is edges[p]:edges[p + 1]. rank: as in the Wiring.
 
@@ -100,7 +107,9 @@ def assemble(
     target = _joined([p.target for p in listed if p.target is not None], np.int32)
     weight = _joined([p.weight for p in ordered], np.float32 if single else np.float64)
     bounds, excites, nonzero, common = survey(start, stop, first, target, weight, edges)
-    names = [p.names for p in ordered for _ in range(p.source.size)]
+    piece = np.repeat(np.arange(len(ordered)), [p.source.size for p in ordered])[by_source]
+    served = _labels([p.names[0] for p in ordered], piece)
+    fed = _labels([p.names[1] for p in ordered], piece)
     wiring = Wiring(
         groups=np.searchsorted(source[by_source], np.arange(sources + 1)),
         delay=column([p.delay for p in ordered], np.float64),
@@ -114,7 +123,14 @@ def assemble(
         common=common,
         rank=rank,
     )
-    return wiring, np.array(names, object).reshape(-1, 2)[by_source]
+    return wiring, (served, fed)
+
+
+def _labels(names: list[str], piece: np.ndarray) -> Labels:
+    """Return the labels of groups of these pieces; names without a group are left out."""
+    known = tuple(dict.fromkeys(names[k] for k in np.unique(piece)))
+    places = [known.index(name) if name in known else -1 for name in names]
+    return Labels(known, np.array(places, np.int64)[piece])
 
 
 def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
