@@ -65,7 +65,8 @@ def delta_window(
         t, row = arrivals.time[k], row_of(wiring, arrivals.group[k], span.block)
         scale = math.exp(f.rate * (t - span.origin))
         factor, bar = arrivals.value[k] * scale, (f.height - f.margin) * scale
-        s = pour(u, target, weight, row, row.start, (factor, min(bar, f.low)))
+        what = (factor, min(bar, f.low))
+        s = pour(u, target, weight, row, row.start, what)
         while s < row.stop:
             j, w = synapse(target, weight, row, s)
             if u[j] < HOT or cell[j].free <= t:  # to a refractory cell it is lost
@@ -79,7 +80,7 @@ def delta_window(
                         ready = ask(lists, span, j, ready)
                     else:
                         watch(lists, span, j)
-            s = pour(u, target, weight, row, s + 1, (factor, min(bar, f.low)))
+            s = pour(u, target, weight, row, s + 1, what)
         if ready > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
             answer(cell, fast, span, f, (ready, t, scale), out)
             ready = 0

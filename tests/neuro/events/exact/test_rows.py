@@ -85,7 +85,8 @@ def test_weights_that_are_alike_add_up_as_if_they_were_not(
     one = run(graph)
     assert one.counts["cells"].spikes > 50
     common = compile_exactly(graph, 1).components[0].wiring.common
-    assert len(set(common.tolist())) == 3 and not np.isnan(common).any()
+    assert len(set(common.tolist())) == 3
+    assert not np.isnan(common).any()
     assemble = compiler.assemble
 
     def unaware(
