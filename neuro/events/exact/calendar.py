@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.compiled import kernel
+from neuro.compiled import bare, kernel
+from neuro.events.exact.order import Desk, desk_of, sort
 from neuro.events.exact.wiring import Arrivals
 
 
@@ -64,70 +65,84 @@ def roomier(old: Calendar) -> Calendar:
     return new
 
 
-@kernel
-def with_room(book: Calendar, entries: int) -> Calendar:
-    """Return the calendar, with room for so many entries more."""
-    while book.used[0] + entries > book.time.size:
-        book = roomier(book)
-    return book
-
-
-@kernel
+@bare
 def number_of_windows(plan: Plan) -> int:
     """Return how many windows a run has."""
     return max(1, math.ceil(plan.stop / plan.length - 1e-9))
 
 
-@kernel
+@bare
+def span_of(plan: Plan, w: int) -> tuple[float, float]:
+    """Return start and stop of a window; the last one ends with the run."""
+    last = w + 1 == number_of_windows(plan)
+    return w * plan.length, plan.stop if last else (w + 1) * plan.length
+
+
+@bare
+def window_of(t: float, plan: Plan) -> int:
+    """Return the window with time t; the last one may be cut short."""
+    window = math.ceil(t / plan.length) - 1
+    if t > (window + 1) * plan.length:  # by rounding
+        window += 1
+    last = number_of_windows(plan) - 1
+    return min(window, last) if t <= plan.stop else max(window, last + 1)
+
+
+@bare
 def enter(book: Calendar, group: int, t: float, value: float, least: int, plan: Plan) -> None:
     """Enter one arrival at time t, into the page of window ``least`` at the earliest."""
     e = book.free[0]
     book.free[0] = book.link[e]
     book.used[0] += 1
-    window = math.ceil(t / plan.length) - 1
-    if t > (window + 1) * plan.length:  # by rounding
-        window += 1
-    last = number_of_windows(plan) - 1  # it may be cut short
-    window = min(window, last) if t <= plan.stop else max(window, last + 1)
-    page = max(window, least) % book.head.size
+    page = max(window_of(t, plan), least) % book.head.size
     book.time[e], book.group[e], book.value[e] = t, group, value
     book.link[e] = book.head[page]
     book.head[page] = e
 
 
-@kernel
-def turn(book: Calendar, window: int) -> Arrivals:
-    """Return what arrives in a window, in order of (time, group), and clear its page."""
+@bare
+def turn(book: Calendar, window: int, desk: Desk) -> int:
+    """Lay what arrives in a window on the desk, in order of (time, group); return how much.
+
+    Its page is cleared. The desk has as much room as the calendar.
+    """
     page = window % book.head.size
-    number, e = 0, book.head[page]
+    entries, e = 0, book.head[page]
     while e >= 0:
-        number += 1
+        entries += 1
         e = book.link[e]
-    time, group, value = np.empty(number), np.empty(number, np.int64), np.empty(number)
-    e, k = book.head[page], number
+    e, k = book.head[page], entries
     while e >= 0:  # the last entered comes first
         k -= 1
-        time[k], group[k], value[k] = book.time[e], book.group[e], book.value[e]
+        desk.time[k], desk.number[k], desk.value[k] = book.time[e], book.group[e], book.value[e]
         following = book.link[e]
         book.link[e] = book.free[0]
         book.free[0] = e
         e = following
     book.head[page] = -1
-    book.used[0] -= number
-    return in_order(Arrivals(time, group, value))
+    book.used[0] -= entries
+    sort(desk, entries)
+    return entries
+
+
+@bare
+def next_page(book: Calendar, first: int, last: int) -> int:
+    """Return the first window from ``first`` on in which anything arrives, at most ``last``."""
+    if book.used[0] > 0:
+        for window in range(first, min(last, first + book.head.size)):
+            if book.head[window % book.head.size] >= 0:
+                return window
+    return last
 
 
 @kernel
 def in_order(a: Arrivals) -> Arrivals:
-    """Return arrivals by (time, group); mostly they are in that order already."""
-    for k in range(1, a.time.size):
-        if a.time[k] < a.time[k - 1] or (
-            a.time[k] == a.time[k - 1] and a.group[k] < a.group[k - 1]
-        ):
-            by_group = np.argsort(a.group, kind="mergesort")
-            order = by_group[np.argsort(a.time[by_group], kind="mergesort")]
-            return Arrivals(a.time[order], a.group[order], a.value[order])
-    return a
+    """Return arrivals in order of (time, group)."""
+    entries = a.time.size
+    desk = desk_of(entries)
+    desk.time[:], desk.number[:], desk.value[:] = a.time, a.group, a.value
+    sort(desk, entries)
+    return Arrivals(desk.time, desk.number, desk.value)
 
 
 @kernel

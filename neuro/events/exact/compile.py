@@ -22,7 +22,7 @@ from neuro.events.exact.currents import (
     require_no_current,
 )
 from neuro.events.exact.pack import DELTA, GENERAL, PSC
-from neuro.events.exact.wiring import Wiring, assemble
+from neuro.events.exact.wiring import Labels, Wiring, assemble
 from neuro.graph import Graph
 from neuro.neurons import LI
 
@@ -38,7 +38,7 @@ class Component:
     first. family: of windows.
     template: parameters (n, CELL). rate_syn: n R. edges: of the blocks of cells.
     least: least delay inside the component, longest: of all that arrives [s].
-    names: G 2, the node that a group's synapses are counted for, and the one that they feed.
+    names: the nodes that the synapses of groups are counted for, and those that they feed.
     """
 
     offsets: Mapping[str, int]
@@ -50,7 +50,7 @@ class Component:
     rate_syn: np.ndarray
     edges: np.ndarray
     wiring: Wiring
-    names: np.ndarray
+    names: tuple[Labels, Labels]
     least: float
     longest: float
 
@@ -72,7 +72,7 @@ class Readout:
     name: str
     sources: Mapping[str, int]
     wiring: Wiring
-    names: np.ndarray
+    names: tuple[Labels, Labels]
     rate: np.ndarray
     push: np.ndarray
 

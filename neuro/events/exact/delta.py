@@ -1,8 +1,10 @@
 """Fast windows for cells whose inputs make the membrane jump, all with the same parameters.
 
 With rest = push / rate, u = (v - rest) exp(rate t) stands still between events, and it is the
-bar, (threshold - rest) exp(rate t), that moves: a synapse costs one multiply-add and one
-comparison. A cell found above the bar has crossed it, by itself before or by the arrival now.
+bar, (threshold - rest) exp(rate t), that moves: a synapse costs one addition and one test.
+A cell found above the bar has crossed it, by itself before or by the arrival now. Cells that
+may fire or come free without an arrival are watched: where the drive alone makes cells fire the
+bar comes down, and those are watched that it will soon have reached.
 """
 
 import math
@@ -15,122 +17,123 @@ from neuro.events.exact.cells import Cells
 from neuro.events.exact.held import (
     ASKED,
     ASKING,
-    CHUNK,
     COLD,
     HELD,
     HOLDING,
     HOT,
+    WATCHED,
+    WATCHES,
+    WATCHING,
     Fast,
     Span,
     ask,
     fire,
+    next_mark,
     settle,
 )
-from neuro.events.exact.wiring import Arrivals, Wiring
+from neuro.events.exact.pour import pour
+from neuro.events.exact.wiring import Arrivals, Wiring, row_of, synapse
+
+SOON = 0.05  # in time constants: for how long a list of watched cells is made
 
 
 class Frame(NamedTuple):
     """What a scaled membrane u means: v - rest = u / scale; the bar is at height * scale.
 
-    A height above rest is less by what scaling may lose, for weights that just add up to it.
+    margin: how far below the threshold v may be after an arrival, by rounding, where the sum of
+    the weights is the threshold. low: where the bar will be when the list of watched cells
+    ends, if it comes down.
     """
 
     rate: float
     rest: float
     height: float
-
-
-@bare
-def frame_of(cells: Cells, span: Span) -> Frame:
-    """Return the frame of a window."""
-    one = cells.cell[span.low]
-    rest = one.push / one.rate if one.rate > 0.0 else 0.0
-    height = one.threshold - rest
-    if height > 0.0:
-        height = max(height - 1e-15 * (one.threshold + abs(rest)), 0.0)
-    return Frame(one.rate, rest, height)
+    margin: float
+    low: float
 
 
 @bare
 def delta_window(
     cells: Cells, fast: Fast, wiring: Wiring, arrivals: Arrivals, span: Span, out: np.ndarray
 ) -> None:
-    """Run the cells of one block through one window.
-
-    In an instant in which targets side by side go above the bar, their cells ``opened`` to
-    ``closed`` are brought to it at first and tested at its end, and all else is plain sums.
-    """
-    f, cell, block = frame_of(cells, span), cells.cell, span.block
-    u, lists = fast.modes.reshape(-1), fast.lists
-    must_look = wake(cell, u, lists, span) or f.height < 0.0  # the drive alone makes them fire
-    ready, many, opened, closed = 0, arrivals.time.size, 0, 0
+    """Run the cells of one block through one window."""
+    f, cell, u, lists = frame_of(cells, fast, span), cells.cell, fast.modes[0], fast.lists
+    target, weight = wiring.target, wiring.weight
+    wake(cell, fast, span)
+    ready, many = 0, arrivals.time.size
     for k in range(many):
-        t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
+        t, row = arrivals.time[k], row_of(wiring, arrivals.group[k], span.block)
         scale = math.exp(f.rate * (t - span.origin))
-        factor, bar = value * scale, f.height * scale
-        begin, end = wiring.bounds[g, block], wiring.bounds[g, block + 1]
-        target, weight = wiring.target[begin:end], wiring.weight[begin:end]
-        if wiring.first[g] >= 0:
-            first = wiring.first[g] + begin - wiring.bounds[g, 0]
-            last = first + end - begin
-            if opened < closed or not lift(u[first:last], weight, factor, bar):
-                if opened == closed:
-                    opened, closed = first, first
-                if first < opened:
-                    sweep(cell, fast, span, f, (first, opened, t, False), out)
-                if last > closed:
-                    sweep(cell, fast, span, f, (closed, last, t, False), out)
-                opened, closed = min(opened, first), max(closed, last)
-                add_row(u[first:last], weight, factor)
-            end = begin
-        for s in range(end - begin):
-            j = target[s]
-            old = u[j]
-            new = old + weight[s] * factor
-            if max(old, new) < bar:
-                u[j] = new
-                continue
-            if not (lists[ASKING, j] or opened <= j < closed):
-                catch_up(cell, fast, span, f, (j, t), out)
-            if abs(u[j]) < HOT:  # to a refractory cell it is lost
-                u[j] += weight[s] * factor
-                ready = ask(lists, span, j, ready)
-        if (ready > 0 or opened < closed) and (k + 1 == many or arrivals.time[k + 1] != t):
-            for a in range(span.low, span.low + ready):
-                j = lists[ASKED, a]
-                lists[ASKING, j] = 0
-                judge(cell, fast, span, f, (j, t), out)
-            sweep(cell, fast, span, f, (opened, closed, t, True), out)
-            ready, opened, closed = 0, 0, 0
-            must_look |= cell[span.low].refractory < span.stop - t
-    if must_look:
-        for tested in (False, True):
-            sweep(cell, fast, span, f, (span.low, span.high, span.stop, tested), out)
+        factor, bar = arrivals.value[k] * scale, (f.height - f.margin) * scale
+        what = (factor, min(bar, f.low))
+        s = pour(u, target, weight, row, row.start, what)
+        while s < row.stop:
+            j, w = synapse(target, weight, row, s)
+            if u[j] < HOT or cell[j].free <= t:  # to a refractory cell it is lost
+                if u[j] >= HOT and cell[j].v < cell[j].threshold:
+                    free(cell, u, f, span.origin, j)
+                if u[j] >= bar and not lists[ASKING, j]:
+                    catch_up(cell, fast, span, f, (j, t), out)
+                if abs(u[j]) < HOT:
+                    u[j] += w * factor
+                    if u[j] >= bar:
+                        ready = ask(lists, span, j, ready)
+                    else:
+                        watch(lists, span, j)
+            s = pour(u, target, weight, row, s + 1, what)
+        if ready > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
+            answer(cell, fast, span, f, (ready, t, scale), out)
+            ready = 0
+    look(cell, fast, span, f, out)
 
 
 @bare
-def lift(row: np.ndarray, weight: np.ndarray, factor: float, bar: float) -> bool:
-    """Add to targets side by side, unless one is or would be above the bar; say if done."""
-    hits = 0
-    for s in range(row.size):
-        hits += max(row[s], row[s] + weight[s] * factor) >= bar
-    if hits == 0:
-        add_row(row, weight, factor)
-    return hits == 0
+def frame_of(cells: Cells, fast: Fast, span: Span) -> Frame:
+    """Return the frame of a window; start a new list of watched cells if the old one ends."""
+    one, lists, until, p = cells.cell[span.low], fast.lists, fast.until, span.block
+    rest = one.push / one.rate if one.rate > 0.0 else 0.0
+    height, low = one.threshold - rest, math.inf
+    short = height < 0.0 and one.rate * (span.stop - span.start) < SOON
+    new = not short or span.stop > until[p]
+    if new:
+        for a in range(span.low, span.low + lists[WATCHES, span.low]):
+            lists[WATCHING, lists[WATCHED, a]] = 0
+        lists[WATCHES, span.low] = 0
+    if short:
+        if new:
+            until[p] = span.start + SOON / one.rate
+        low = height * math.exp(one.rate * (until[p] - span.origin))
+        if new:
+            scan(fast, span, low)
+    return Frame(one.rate, rest, height, 1e-14 * (abs(one.threshold) + abs(rest)), low)
 
 
 @bare
-def add_row(row: np.ndarray, weight: np.ndarray, factor: float) -> None:
-    """Add to targets side by side."""
-    for s in range(row.size):
-        row[s] += weight[s] * factor
+def scan(fast: Fast, span: Span, line: float) -> None:
+    """Watch the cells that are above a line."""
+    u, marks = fast.modes[0, span.low : span.high], fast.marks[span.low : span.high]
+    for k in range(u.size):
+        marks[k] = u[k] >= line
+    k = next_mark(marks, 0)
+    while k < marks.size:
+        watch(fast.lists, span, span.low + k)
+        k = next_mark(marks, k + 1)
 
 
 @bare
-def wake(cell: np.ndarray, u: np.ndarray, lists: np.ndarray, span: Span) -> bool:
-    """Set apart the held cells that come free in this window; say whether there are any."""
+def watch(lists: np.ndarray, span: Span, j: int) -> None:
+    """Have cell ``j`` looked at when the window ends, and as long as the list holds."""
+    if not lists[WATCHING, j]:
+        lists[WATCHING, j] = 1
+        lists[WATCHED, span.low + lists[WATCHES, span.low]] = j
+        lists[WATCHES, span.low] += 1
+
+
+@bare
+def wake(cell: np.ndarray, fast: Fast, span: Span) -> None:
+    """Set apart the held cells that come free in this window."""
+    lists, u = fast.lists, fast.modes[0]
     a, end = span.low, span.low + lists[HOLDING, span.low]
-    held = end
     while a < end:
         j = lists[HELD, a]
         if cell[j].free > span.stop:
@@ -138,20 +141,27 @@ def wake(cell: np.ndarray, u: np.ndarray, lists: np.ndarray, span: Span) -> bool
             a += 1
         else:
             u[j] = HOT
+            watch(lists, span, j)
             end -= 1
             lists[HELD, a] = lists[HELD, end]
     lists[HOLDING, span.low] = end - span.low
-    return end < held
+
+
+@bare
+def free(cell: np.ndarray, u: np.ndarray, f: Frame, origin: float, j: int) -> None:
+    """Give back cell ``j`` at the end of its refractory period."""
+    u[j] = (cell[j].v - f.rest) * math.exp(f.rate * (cell[j].free - origin))
 
 
 @bare
 def shut(cell: np.ndarray, fast: Fast, span: Span, j: int) -> None:
     """Hold cell ``j``, which has just fired."""
-    modes, lists = fast.modes, fast.lists
+    u, lists = fast.modes[0], fast.lists
     if cell[j].free <= span.stop:
-        modes[j, 0] = HOT
+        u[j] = HOT
+        watch(lists, span, j)
         return
-    modes[j, 0] = COLD
+    u[j] = COLD
     lists[HELD, span.low + lists[HOLDING, span.low]] = j
     lists[HOLDING, span.low] += 1
 
@@ -161,17 +171,17 @@ def catch_up(
     cell: np.ndarray, fast: Fast, span: Span, f: Frame, at: tuple[int, float], out: np.ndarray
 ) -> None:
     """Bring cell j, at = (j, t), to time t: free it in time, fire where it must before t."""
-    (j, t), u, one = at, fast.modes, cell[at[0]]
+    (j, t), u, one = at, fast.modes[0], cell[at[0]]
     while out[0].cell < out.size:
-        if u[j, 0] >= HOT and one.free <= t:
-            if one.v >= one.threshold and one.free < t:  # soft reset
-                fire(cell, j, one.free, out)
-                shut(cell, fast, span, j)
-                continue
-            u[j, 0] = (one.v - f.rest) * math.exp(f.rate * (one.free - span.origin))
-        if f.height >= 0.0 or abs(u[j, 0]) >= HOT:
+        if u[j] >= HOT and one.free < t and one.v >= one.threshold:  # soft reset
+            fire(cell, j, one.free, out)
+            shut(cell, fast, span, j)
+            continue
+        if u[j] >= HOT and one.free <= t:
+            free(cell, u, f, span.origin, j)
+        if f.height >= 0.0 or abs(u[j]) >= HOT:
             return
-        crossing = span.origin + math.log(max(u[j, 0] / f.height, 1.0)) / f.rate
+        crossing = span.origin + math.log(max(u[j] / f.height, 1.0)) / f.rate
         crossing = max(crossing, one.free, span.start)
         if crossing >= t:
             return
@@ -181,44 +191,57 @@ def catch_up(
 
 
 @bare
-def judge(
-    cell: np.ndarray, fast: Fast, span: Span, f: Frame, at: tuple[int, float], out: np.ndarray
-) -> None:
-    """Test cell j, at = (j, t), after all that reached it in the instant t."""
-    (j, t), u, one = at, fast.modes, cell[at[0]]
-    scale = math.exp(f.rate * (t - span.origin))
-    if abs(u[j, 0]) >= HOT or u[j, 0] < f.height * scale:
-        return
-    one.v, one.free = max(one.threshold, f.rest + u[j, 0] / scale), t
-    settle(cell, j, t, out)
-    if one.free > t:
-        shut(cell, fast, span, j)
-    else:
-        u[j, 0] = (one.v - f.rest) * scale
-
-
-@bare
-def sweep(
+def answer(
     cell: np.ndarray,
     fast: Fast,
     span: Span,
     f: Frame,
-    over: tuple[int, int, float, bool],
+    at: tuple[int, float, float],
     out: np.ndarray,
 ) -> None:
-    """Bring the cells above the bar, over = (first, last, t, tested), to time t, or test them.
+    """Test the cells that were asked, at = (their number, t, scale)."""
+    (ready, t, scale), u, lists = at, fast.modes[0], fast.lists
+    for a in range(span.low, span.low + ready):
+        j = lists[ASKED, a]
+        lists[ASKING, j] = 0
+        if (f.height - f.margin) * scale <= u[j] < HOT:
+            judge(cell, fast, span, f, (j, t, scale), out)
 
-    Cells that have been asked stand at t already.
-    """
-    (first, last, t, tested), u = over, fast.modes.reshape(-1)
-    bar = f.height * math.exp(f.rate * (t - span.origin))
-    for low in range(first, last, CHUNK):
-        high, hits = min(low + CHUNK, last), 0
-        for j in range(low, high):
-            hits += u[j] >= bar
-        if hits > 0:
-            for j in range(low, high):
-                if u[j] >= bar and tested:
-                    judge(cell, fast, span, f, (j, t), out)
-                elif u[j] >= bar and not fast.lists[ASKING, j]:
-                    catch_up(cell, fast, span, f, (j, t), out)
+
+@bare
+def judge(
+    cell: np.ndarray,
+    fast: Fast,
+    span: Span,
+    f: Frame,
+    at: tuple[int, float, float],
+    out: np.ndarray,
+) -> None:
+    """Have cell j, at = (j, t, scale), fire: it stands at its threshold or above."""
+    (j, t, scale), u, one = at, fast.modes[0], cell[at[0]]
+    v = f.rest + u[j] / scale
+    whole = math.floor((v + f.margin) / one.threshold) * one.threshold  # v, save for rounding
+    one.v, one.free = max(v, whole, one.threshold), t
+    settle(cell, j, t, out)
+    if one.free > t:
+        shut(cell, fast, span, j)
+    else:
+        u[j] = (one.v - f.rest) * scale
+
+
+@bare
+def look(cell: np.ndarray, fast: Fast, span: Span, f: Frame, out: np.ndarray) -> None:
+    """Bring the watched cells to the end of the window: free, or over the threshold."""
+    u, lists = fast.modes[0], fast.lists
+    scale = math.exp(f.rate * (span.stop - span.origin))
+    bar = f.height * scale
+    if f.height < 0.0 and f.low == math.inf:
+        scan(fast, span, bar)
+    for a in range(span.low, span.low + lists[WATCHES, span.low]):
+        j = lists[WATCHED, a]
+        if u[j] >= HOT and cell[j].v < cell[j].threshold:
+            free(cell, u, f, span.origin, j)
+        if u[j] >= bar:
+            catch_up(cell, fast, span, f, (j, span.stop), out)
+            if bar <= u[j] < HOT:
+                judge(cell, fast, span, f, (j, span.stop, scale), out)

@@ -2,34 +2,48 @@
 
 A window is shorter than the least delay inside the component, so that all that arrives in it is
 known when it begins (conservative look-ahead). Cells need no common order inside a window: each
-sees its own arrivals in theirs.
+sees its own arrivals in theirs. Windows in which nothing arrives and no cell can fire by itself
+are passed over.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
-from neuro.compiled import kernel
+from neuro.compiled import bare, kernel
 from neuro.events.exact.calendar import (
-    Calendar,
     Plan,
-    calendar,
-    enter,
     leftover,
     number_of_windows,
+    span_of,
     turn,
-    with_room,
+    window_of,
 )
 from neuro.events.exact.cells import Cells
 from neuro.events.exact.delta import delta_window
 from neuro.events.exact.general import general_window
-from neuro.events.exact.held import HOT, Fast, Span, room_of
-from neuro.events.exact.pack import DELTA, GENERAL, PSC, unpack
+from neuro.events.exact.held import Fast, Span, room_of
+from neuro.events.exact.order import Desk
+from neuro.events.exact.pack import DELTA, PSC, rebase, unpack
+from neuro.events.exact.papers import (
+    ENTRIES,
+    FIRED,
+    NOTHING,
+    RAN,
+    SPENT,
+    WINDOW,
+    Papers,
+    Sent,
+    collect,
+    hear,
+    more,
+    next_arrival,
+    papers_of,
+    send,
+)
 from neuro.events.exact.psc import psc_window
+from neuro.events.exact.quiet import quiet_until
 from neuro.events.exact.wiring import Arrivals, Wiring
-
-REBASE = 50.0  # time constants after which the scale of the fast copies starts again
 
 
 class Machine(NamedTuple):
@@ -47,109 +61,6 @@ class Machine(NamedTuple):
     edges: np.ndarray
 
 
-class Sent(NamedTuple):
-    """Spikes of sources, in order of time [s]."""
-
-    time: np.ndarray
-    source: np.ndarray
-    value: np.ndarray
-
-
-@kernel
-def span_of(plan: Plan, w: int) -> tuple[float, float]:
-    """Return start and stop of a window; the last one ends with the run."""
-    last = w + 1 == number_of_windows(plan)
-    return w * plan.length, plan.stop if last else (w + 1) * plan.length
-
-
-@kernel
-def open_book(pending: Arrivals, plan: Plan) -> Calendar:
-    """Return the calendar of a run that begins with ``pending`` under way."""
-    book = calendar(int(plan.longest / plan.length) + 3, 1024)
-    book = with_room(book, pending.time.size)
-    for k in range(pending.time.size):
-        enter(book, pending.group[k], pending.time[k], pending.value[k], 0, plan)
-    return book
-
-
-@kernel
-def post(book: Calendar, wiring: Wiring, spikes: Sent, least: int, plan: Plan) -> Calendar:
-    """Enter what spikes send, into the page of window ``least`` at the earliest."""
-    groups, delay = wiring.groups, wiring.delay
-    entries = 0
-    for source in spikes.source:
-        entries += groups[source + 1] - groups[source]
-    book = with_room(book, entries)
-    for k in range(spikes.time.size):
-        for g in range(groups[spikes.source[k]], groups[spikes.source[k] + 1]):
-            enter(book, g, spikes.time[k] + delay[g], spikes.value[k], least, plan)
-    return book
-
-
-@kernel
-def some(spikes: Sent, start: int, stop: int) -> Sent:
-    """Return spikes ``start`` to ``stop``."""
-    return Sent(spikes.time[start:stop], spikes.source[start:stop], spikes.value[start:stop])
-
-
-@kernel
-def in_order(out: np.ndarray, count: int) -> Sent:
-    """Return the spikes of a window in order of (time, cell)."""
-    time, source = np.empty(count), np.empty(count, np.int64)
-    for k in range(count):
-        time[k], source[k] = out[k + 1].time, out[k + 1].cell
-    order = np.argsort(time)
-    time, source = time[order], source[order]
-    for k in range(1, count):
-        m = k
-        while m > 0 and time[m - 1] == time[m] and source[m - 1] > source[m]:
-            source[m - 1], source[m] = source[m], source[m - 1]
-            m -= 1
-    return Sent(time, source, np.ones(count))
-
-
-@kernel
-def origin_for(machine: Machine, origin: float, start: float, stop: float) -> float:
-    """Return the origin of the scale for a window; start it again if it has grown too far."""
-    family, cells, fast, _, _, _ = machine
-    if family == GENERAL:
-        return origin
-    rate, rate_syn = cells.cell[0].rate, cells.rate_syn[0]
-    fastest = rate
-    for r in range(rate_syn.size):
-        fastest = max(fastest, rate_syn[r])
-    if fastest * (stop - origin) <= REBASE:
-        return origin
-    elapsed = start - origin
-    for j in range(fast.modes.shape[0]):
-        if abs(fast.modes[j, 0]) < HOT:
-            fast.modes[j, 0] *= math.exp(-rate * elapsed)
-        for r in range(rate_syn.size):
-            fast.modes[j, r + 1] *= math.exp(-rate_syn[r] * elapsed)
-    return start
-
-
-@kernel
-def window(machine: Machine, arrivals: Arrivals, span: Span, out: np.ndarray) -> int:
-    """Run one block of cells through one window; return how many spikes it had."""
-    family, cells, fast, wiring, _, _ = machine
-    if family == DELTA:
-        delta_window(cells, fast, wiring, arrivals, span, out)
-    elif family == PSC:
-        psc_window(cells, fast, wiring, arrivals, span, out)
-    else:
-        general_window(cells, fast, wiring, arrivals, span, out)
-    return out[0].cell
-
-
-@kernel
-def grown(a: np.ndarray) -> np.ndarray:
-    """Return a copy with twice the room."""
-    out = np.empty(2 * a.size, a.dtype)
-    out[: a.size] = a
-    return out
-
-
 @kernel
 def run_windows(
     machine: Machine, outside: Sent, pending: Arrivals, plan: Plan
@@ -159,31 +70,82 @@ def run_windows(
     Returns their spikes, what is still under way, and whether the budget held. The records of
     the cells then hold for the end of the run.
     """
-    n, wiring = machine.cells.cell.size, machine.wiring
-    book = open_book(pending, plan)
-    time, cell, fired = np.empty(1024), np.empty(1024, np.int64), 0
-    heard, origin, stop, held = 0, 0.0, 0.0, True
-    for w in range(number_of_windows(plan)):
-        start, stop = span_of(plan, w)
-        origin = origin_for(machine, origin, start, stop)
-        until = heard + int(np.searchsorted(outside.time[heard:], stop, side="right"))
-        book = post(book, wiring, some(outside, heard, until), w, plan)
-        heard = until
-        span = Span(0, n, 0, start, stop, origin)
-        out = room_of(machine.room, span)
-        count = window(machine, turn(book, w), span, out)
-        if count == 0:
-            continue
-        held = count < out.size and fired + count <= plan.budget
-        sent = in_order(out, min(count, out.size - 1))
-        book = post(book, wiring, sent, w + 1, plan)
-        while fired + sent.time.size > time.size:
-            time, cell = grown(time), grown(cell)
-        time[fired : fired + sent.time.size] = sent.time
-        cell[fired : fired + sent.time.size] = sent.source
-        fired += sent.time.size
-        if not held:
-            break
-    span = Span(0, n, 0, origin, stop, origin)
-    unpack(machine.family, machine.cells, machine.fast, span, machine.room)
-    return Sent(time[:fired], cell[:fired], np.ones(fired)), leftover(book), held
+    papers = papers_of(pending, plan)
+    lacking = go(machine, outside, papers, plan)
+    while lacking != NOTHING:
+        papers = more(papers, lacking)
+        lacking = go(machine, outside, papers, plan)
+    fired, at = papers.at[FIRED], papers.at
+    _, stop = span_of(plan, min(at[WINDOW], number_of_windows(plan) - 1))
+    unpack(machine.family, machine.cells, machine.fast, stop, machine.room)
+    sent = Sent(papers.time[:fired], papers.cell[:fired], np.ones(fired))
+    return sent, leftover(papers.book), bool(at[SPENT] == 0)
+
+
+@bare
+def go(machine: Machine, outside: Sent, papers: Papers, plan: Plan) -> int:
+    """Run windows to the end of the plan, or until there is no room for something; say what."""
+    at, windows = papers.at, number_of_windows(plan)
+    whole = Span(0, machine.cells.cell.size, 0, 0.0, 0.0, 0.0)
+    out = room_of(machine.room, whole)
+    while at[WINDOW] < windows:
+        if not at[RAN]:
+            if not hear(papers, machine.wiring, outside, plan):
+                return ENTRIES
+            arrivals = turn(papers.book, at[WINDOW], papers.desk)
+            start, stop, origin = begin(machine, at[WINDOW], plan)
+            window(machine, papers.desk, arrivals, Span(0, whole.high, 0, start, stop, origin))
+            at[RAN] = 1
+        if out[0].cell > 0:
+            lacking = send(papers, machine.wiring, collect(papers.desk, 0, out), plan)
+            if lacking != NOTHING:
+                return lacking
+            if out[0].cell >= out.size or at[FIRED] > plan.budget:
+                at[SPENT] = 1
+                break
+        at[RAN] = 0
+        at[WINDOW] = following(machine, outside, papers, plan)
+    return NOTHING
+
+
+@bare
+def begin(machine: Machine, w: int, plan: Plan) -> tuple[float, float, float]:
+    """Return start and stop of a window, and the origin of the scale in it."""
+    start, stop = span_of(plan, w)
+    rebase(machine.family, machine.cells, machine.fast, start, stop)
+    return start, stop, machine.fast.origin[0]
+
+
+@bare
+def window(machine: Machine, desk: Desk, arrivals: int, span: Span) -> int:
+    """Run one block of cells through one window; return how many spikes it had.
+
+    arrivals: how many lie on the desk.
+    """
+    family, cells, fast, wiring, room, _ = machine
+    d = Arrivals(desk.time[:arrivals], desk.number[:arrivals], desk.value[:arrivals])
+    out = room_of(room, span)
+    out[0].cell = 0
+    if family == DELTA:
+        delta_window(cells, fast, wiring, d, span, out)
+    elif family == PSC:
+        psc_window(cells, fast, wiring, d, span, out)
+    else:
+        general_window(cells, fast, wiring, d, span, out)
+    return out[0].cell
+
+
+@bare
+def following(machine: Machine, outside: Sent, papers: Papers, plan: Plan) -> int:
+    """Return the next window in which anything can happen.
+
+    The last one always is: what cells have to do by the end of the run they do in it.
+    """
+    w = papers.at[WINDOW] + 1
+    due = next_arrival(papers, outside, plan)
+    if due > w:
+        start, _ = span_of(plan, w)
+        quiet = quiet_until(machine.family, machine.cells, machine.fast, machine.edges, start)
+        if quiet < plan.stop:
+            due = max(w, min(due, window_of(quiet, plan)))
+    return max(due, w)

@@ -8,13 +8,13 @@ import math
 
 import numpy as np
 
-from neuro.compiled import kernel
+from neuro.compiled import bare
 from neuro.events.exact.cells import Cells
 from neuro.events.exact.held import ASKED, Fast, Span, accept, advance, answer, ask, settle
 from neuro.events.exact.wiring import Arrivals, Wiring
 
 
-@kernel
+@bare
 def general_window(
     cells: Cells, fast: Fast, wiring: Wiring, arrivals: Arrivals, span: Span, out: np.ndarray
 ) -> None:
@@ -43,7 +43,7 @@ def general_window(
             warn(cell, current, j)
 
 
-@kernel
+@bare
 def warn(cell: np.ndarray, current: np.ndarray, j: int) -> None:
     """Set a time before which cell ``j`` cannot fire by itself.
 

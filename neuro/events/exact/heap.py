@@ -13,8 +13,9 @@ from neuro.compiled import kernel
 from neuro.events.exact.calendar import Plan
 from neuro.events.exact.cells import Cells
 from neuro.events.exact.crossing import move
-from neuro.events.exact.drive import Machine, Sent, grown
+from neuro.events.exact.drive import Machine
 from neuro.events.exact.held import Span, accept, advance, room_of, settle
+from neuro.events.exact.papers import Sent, grown
 from neuro.events.exact.wiring import Arrivals, Wiring
 
 CHECK = -1  # stands for the group in a check of a cell, whose number is then the value

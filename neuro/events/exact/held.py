@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.compiled import bare, kernel
+from neuro.compiled import bare, inlined
 from neuro.events.exact.cells import Cells, wait
 from neuro.events.exact.crossing import move
 
@@ -16,16 +16,17 @@ from neuro.events.exact.crossing import move
 # refractory until after the window. HOT: else, so it must be looked at when something arrives.
 HOT, COLD = 1e300, -1e300
 
-CHUNK = 32  # cells that are looked at together
+CHUNK = 16  # marks that are looked at together
 
 # Spikes of one block of cells in one window; record 0 has their number under ``cell``. Where
 # the room is spent, that number goes on counting: its owner must look.
 SPIKE = np.dtype([("time", np.float64), ("cell", np.int64)])
 
-# Rows of ``lists`` (4 n, int64): the held cells of each block, from its first place on;
-# likewise those to be tested at the end of this instant; whether a cell is one of these; and,
-# at the first place of a block, the number of its held cells.
-HELD, ASKED, ASKING, HOLDING = range(4)
+# Rows of ``lists`` (int64), each with a place a cell. The cells of three lists of each block,
+# from its first place on: those that are held, those to be tested at the end of this instant,
+# and those to be looked at when the window ends. Whether a cell is in the second or third of
+# them; and, at the first place of a block, the length of the first and third.
+HELD, ASKED, WATCHED, ASKING, WATCHING, HOLDING, WATCHES = range(7)
 
 ROOM = 16  # spikes a cell has room for, on average, in one window
 SPARE = 2**14  # and a block on top, so that few cells may fire as often
@@ -34,14 +35,20 @@ SPARE = 2**14  # and a block on top, so that few cells may fire as often
 class Fast(NamedTuple):
     """Fast copies of cells that cannot fire in this window.
 
-    modes: n R+1, the amplitudes of a cell's exponentials, scaled by what they have decayed
+    modes: R+1 n, the amplitudes of a cell's exponentials, scaled by what they have decayed
         since the origin of the scale. The record of such a cell is out of date; that of a held
-        cell holds, and modes[:, 0] is HOT or COLD.
-    lists: 4 n, see above.
+        cell holds, and modes[0] is HOT or COLD.
+    lists: see above.
+    origin: one element, the time when the scale was 1 [s].
+    marks: by cell, whether it must be looked at.
+    until: by block, the time up to which its list of watched cells holds [s].
     """
 
     modes: np.ndarray
     lists: np.ndarray
+    origin: np.ndarray
+    marks: np.ndarray
+    until: np.ndarray
 
 
 class Span(NamedTuple):
@@ -58,13 +65,11 @@ class Span(NamedTuple):
     origin: float
 
 
-@kernel
+@inlined
 def room_of(room: np.ndarray, span: Span) -> np.ndarray:
-    """Return that part of the room for spikes which belongs to one block, empty."""
+    """Return that part of the room for spikes which belongs to one block."""
     first = ROOM * span.low + SPARE * span.block
-    out = room[first : ROOM * span.high + SPARE * (span.block + 1)]
-    out[0].cell = 0
-    return out
+    return room[first : ROOM * span.high + SPARE * (span.block + 1)]
 
 
 @bare
@@ -133,7 +138,7 @@ def hold(
 ) -> None:
     """Take cell ``j``, whose record holds for time t, out of the fast copies."""
     cell[j].since = t
-    modes[j, 0] = HOT
+    modes[0, j] = HOT
     lists[HELD, span.low + lists[HOLDING, span.low]] = j
     lists[HOLDING, span.low] += 1
 
@@ -168,3 +173,20 @@ def finish(cells: Cells, lists: np.ndarray, span: Span, out: np.ndarray) -> None
         if cell[j].free <= span.stop:
             advance(cell, current, rate_syn, j, span.stop, out)
             settle(cell, j, span.stop, out)
+
+
+@bare
+def next_mark(marks: np.ndarray, k: int) -> int:
+    """Return the first place from k on that is marked, or the end."""
+    while k < marks.size:
+        if k % CHUNK == 0:
+            any_of_them, some = False, marks[k : min(k + CHUNK, marks.size)]
+            for m in range(some.size):
+                any_of_them |= some[m]
+            if not any_of_them:
+                k += CHUNK
+                continue
+        if marks[k]:
+            return k
+        k += 1
+    return marks.size

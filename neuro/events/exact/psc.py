@@ -14,7 +14,6 @@ import numpy as np
 from neuro.compiled import bare
 from neuro.events.exact.cells import Cells
 from neuro.events.exact.held import (
-    CHUNK,
     COLD,
     HELD,
     HOLDING,
@@ -27,8 +26,9 @@ from neuro.events.exact.held import (
     ask,
     finish,
     hold,
+    next_mark,
 )
-from neuro.events.exact.wiring import Arrivals, Wiring
+from neuro.events.exact.wiring import Arrivals, Row, Wiring, row_of, synapse
 
 
 class Frame(NamedTuple):
@@ -95,38 +95,33 @@ def psc_window(
 ) -> None:
     """Run the cells of one block through one window."""
     f, (cell, current, rates) = frame_of(cells, span), cells
-    modes, lists, block = fast.modes, fast.lists, span.block
+    modes, lists, synapses = fast.modes, fast.lists, (wiring.target, wiring.weight)
     rate, rate_syn = cell[span.low].rate, rates[span.low]
     watch(cells, fast, span, f)
     ready, many = 0, arrivals.time.size
     for k in range(many):
         t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
-        begin, end = wiring.bounds[g, block], wiring.bounds[g, block + 1]
-        target, weight = wiring.target[begin:end], wiring.weight[begin:end]
-        port, first = wiring.port[g], wiring.first[g]
+        port, row = wiring.port[g], row_of(wiring, g, span.block)
         excites = wiring.excites[g] or value < 0.0  # a negative value turns the weights round
-        shift = first + begin - wiring.bounds[g, 0]
         factor = value * math.exp(rate * (t - span.origin))
-        factor_syn = 0.0
-        if port >= 0:
-            factor *= -(f.kappa_b if port == 0 else f.kappa_c)
-            factor_syn = value * math.exp(rate_syn[port] * (t - span.origin))
-        mode = max(port, 0) + 1
-        for s in range(end - begin):
-            j = s + shift if first >= 0 else target[s]
-            a = modes[j, 0] + weight[s] * factor
-            modes[j, 0] = a
-            modes[j, mode] += weight[s] * factor_syn
-            if a >= HOT:
+        factor *= -(f.kappa_b if port == 0 else f.kappa_c)
+        factor_syn = value * math.exp(rate_syn[port] * (t - span.origin))
+        what = (port + 1, excites, factor, factor_syn)
+        s = pour(modes, synapses, row, row.start, what, f)
+        while s < row.stop:
+            j, w = synapse(wiring.target, wiring.weight, row, s)
+            if modes[0, j] >= HOT:
                 advance(cell, current, rates, j, t, out)
-                accept(cell, current, j, port, weight[s] * value)
-                ready = ask(lists, span, j, ready)
-            elif (
-                a > COLD and excites and (port < 0 or may_fire(f, a, modes[j, 1], modes[j, 2]))
-            ):
-                unpack(cells, modes, span, f, j, t)
+                if cell[j].free > span.stop:
+                    modes[0, j] = COLD
+                else:
+                    accept(cell, current, j, port, w * value)
+                    ready = ask(lists, span, j, ready)
+            elif modes[0, j] > COLD:
+                unpack(cells, modes, f, j, left_of(cells, span, t))
                 hold(cell, modes, lists, span, j, t)
                 ready = ask(lists, span, j, ready)
+            s = pour(modes, synapses, row, s + 1, what, f)
         if ready > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
             answer(cell, lists, span, ready, t, out)
             ready = 0
@@ -135,39 +130,76 @@ def psc_window(
 
 
 @bare
-def watch(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
-    """Hold the cells that might fire by themselves; update held ones that become free."""
-    modes, lists, h = fast.modes, fast.lists, span.origin - span.start
-    for a in range(span.low, span.low + lists[HOLDING, span.low]):
-        j = lists[HELD, a]
-        modes[j, 0] = HOT
-        if cells.cell[j].free > span.stop:
-            modes[j, 0] = COLD  # its currents go on in the fast copy
-        elif cells.cell[j].since < span.start:
-            cells.cell[j].since = span.start
-            cells.current[j, 0] = modes[j, 1] * math.exp(cells.rate_syn[j, 0] * h)
-            cells.current[j, 1] = modes[j, 2] * math.exp(cells.rate_syn[j, 1] * h)
-    for first in range(span.low, span.high, CHUNK):
-        last, hits = min(first + CHUNK, span.high), 0
-        for j in range(first, last):
-            hits += may_fire(f, modes[j, 0], modes[j, 1], modes[j, 2])
-        if hits > 0:
-            for j in range(first, last):
-                fires = may_fire(f, modes[j, 0], modes[j, 1], modes[j, 2])
-                if fires and abs(modes[j, 0]) < HOT:
-                    unpack(cells, modes, span, f, j, span.start)
-                    hold(cells.cell, modes, lists, span, j, span.start)
+def pour(
+    modes: np.ndarray,
+    synapses: tuple[np.ndarray, np.ndarray],
+    row: Row,
+    s: int,
+    what: tuple[int, bool, float, float],
+    f: Frame,
+) -> int:
+    """Add to the targets of a row from synapse s on; synapses: target and weight of all.
+
+    what: the mode of the current, whether any weight makes it grow, and the factors of weights
+    for the first mode and that one. Stops behind a target that is held or might fire; returns
+    its synapse, or the end of the row.
+    """
+    (target, weight), (mode, excites, factor, factor_syn) = synapses, what
+    alike = row.common == row.common  # not NaN
+    step, step_syn = row.common * factor, row.common * factor_syn
+    a, b, c, own = modes[0], modes[1], modes[2], modes[mode]
+    while s < row.stop:
+        j = s + row.shift if row.beside else target[s]
+        a[j] += step if alike else weight[s] * factor
+        own[j] += step_syn if alike else weight[s] * factor_syn
+        if a[j] >= HOT or (excites and may_fire(f, a[j], b[j], c[j])):
+            break
+        s += 1
+    return s
 
 
 @bare
-def unpack(cells: Cells, modes: np.ndarray, span: Span, f: Frame, j: int, t: float) -> None:
-    """Write the membrane and the currents at time t into the record of a cell."""
-    h = span.origin - t
-    rate, rate_syn = cells.cell[j].rate, cells.rate_syn
-    b = modes[j, 1] * math.exp(rate_syn[j, 0] * h)
-    c = modes[j, 2] * math.exp(rate_syn[j, 1] * h)
+def watch(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
+    """Hold the cells that might fire by themselves; update held ones that become free."""
+    modes, lists, left = fast.modes, fast.lists, left_of(cells, span, span.start)
+    for k in range(span.low, span.low + lists[HOLDING, span.low]):
+        j = lists[HELD, k]
+        modes[0, j] = HOT
+        if cells.cell[j].free > span.stop:
+            modes[0, j] = COLD  # its currents go on in the fast copy
+        elif cells.cell[j].since <= span.start:
+            cells.cell[j].since = span.start
+            cells.current[j, 0] = modes[1, j] * left[1]
+            cells.current[j, 1] = modes[2, j] * left[2]
+    low, high = span.low, span.high
+    marks, a = fast.marks[low:high], modes[0, low:high]
+    b, c = modes[1, low:high], modes[2, low:high]
+    for k in range(a.size):
+        marks[k] = may_fire(f, a[k], b[k], c[k])
+    k = next_mark(marks, 0)
+    while k < marks.size:
+        if abs(a[k]) < HOT:
+            unpack(cells, modes, f, low + k, left)
+            hold(cells.cell, modes, lists, span, low + k, span.start)
+        k = next_mark(marks, k + 1)
+
+
+@bare
+def left_of(cells: Cells, span: Span, t: float) -> tuple[float, float, float]:
+    """Return what is left of each mode at time t."""
+    h, rate_syn = span.origin - t, cells.rate_syn[span.low]
+    rate = cells.cell[span.low].rate
+    return math.exp(rate * h), math.exp(rate_syn[0] * h), math.exp(rate_syn[1] * h)
+
+
+@bare
+def unpack(
+    cells: Cells, modes: np.ndarray, f: Frame, j: int, left: tuple[float, float, float]
+) -> None:
+    """Write membrane and currents into the record of a cell; left: as of left_of."""
+    b, c = modes[1, j] * left[1], modes[2, j] * left[2]
     cells.current[j, 0], cells.current[j, 1] = b, c
-    cells.cell[j].v = f.rest + modes[j, 0] * math.exp(rate * h) + f.kappa_b * b + f.kappa_c * c
+    cells.cell[j].v = f.rest + modes[0, j] * left[0] + f.kappa_b * b + f.kappa_c * c
 
 
 @bare
@@ -183,8 +215,8 @@ def release(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
         cell = cells.cell[j]
         if cell.since == span.stop and cell.free <= span.stop:
             b, c = cells.current[j, 0], cells.current[j, 1]
-            modes[j, 0] = (cell.v - f.rest - f.kappa_b * b - f.kappa_c * c) * grow
-            modes[j, 1], modes[j, 2] = b * grow_b, c * grow_c
+            modes[0, j] = (cell.v - f.rest - f.kappa_b * b - f.kappa_c * c) * grow
+            modes[1, j], modes[2, j] = b * grow_b, c * grow_c
             end -= 1
             lists[HELD, a] = lists[HELD, end]
         else:

@@ -13,10 +13,11 @@ from neuro.events.exact.blocks import run_blocks
 from neuro.events.exact.calendar import Plan, in_order
 from neuro.events.exact.cells import Cells
 from neuro.events.exact.compile import Component, Network, Readout
-from neuro.events.exact.drive import Machine, Sent, run_windows
+from neuro.events.exact.drive import Machine, run_windows
 from neuro.events.exact.heap import run_heap
-from neuro.events.exact.held import ROOM, SPARE, SPIKE, Fast
+from neuro.events.exact.held import ROOM, SPARE, SPIKE, WATCHES, Fast
 from neuro.events.exact.pack import pack
+from neuro.events.exact.papers import Sent
 from neuro.events.exact.readout import sample_values
 from neuro.events.exact.trains import Train, by_name, deliveries, gather
 from neuro.events.exact.wiring import Arrivals, Wiring
@@ -104,7 +105,13 @@ def _run(
 ) -> tuple[Sent, Arrivals, bool]:
     """Run a component with the driver that fits."""
     n = cells.cell.size
-    fast = Fast(np.zeros((n, cells.current.shape[1] + 1)), np.zeros((4, n), np.int64))
+    fast = Fast(
+        modes=np.zeros((cells.current.shape[1] + 1, n)),
+        lists=np.zeros((WATCHES + 1, n), np.int64),
+        origin=np.zeros(1),
+        marks=np.zeros(n, np.bool_),
+        until=np.zeros(c.edges.size),
+    )
     room = np.empty(ROOM * n + SPARE * c.edges.size, SPIKE).view(np.recarray)
     machine = Machine(c.family, cells, fast, c.wiring, room, c.edges)
     if c.least == 0 or clock.driver == "heap":
@@ -141,7 +148,7 @@ def _take(c: Component, cells: Cells, sent: Sent, done: Sample, stop: float) -> 
 def _count(part: Component | Readout, times: np.ndarray, done: Sample) -> None:
     """Count what the synapses of a part served; those of a current once, for the LI."""
     synapses = part.wiring.bounds[:, -1] - part.wiring.bounds[:, 0]
-    served, fed = part.names[:, 0], part.names[:, 1]
+    served, fed = part.names
     done.events.update(by_name(served, times * part.wiring.nonzero))
     done.events_all.update(by_name(served, times * synapses))
     done.updates.update(by_name(fed, times * synapses))

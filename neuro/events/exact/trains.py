@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.drive import Sent
-from neuro.events.exact.wiring import Arrivals, Wiring
+from neuro.events.exact.papers import Sent
+from neuro.events.exact.wiring import Arrivals, Labels, Wiring
 from neuro.spikes import Times
 
 
@@ -54,9 +54,9 @@ def deliveries(wiring: Wiring, spikes: Sent, before: Arrivals, left: Arrivals) -
     return times
 
 
-def by_name(names: np.ndarray, numbers: np.ndarray) -> dict[str, int]:
-    """Return the sums of numbers of one name."""
-    return {str(name): int(numbers[names == name].sum()) for name in dict.fromkeys(names)}
+def by_name(labels: Labels, numbers: np.ndarray) -> dict[str, int]:
+    """Return the sums of the numbers of groups, by the name of the groups."""
+    return {name: int(numbers[labels.which == k].sum()) for k, name in enumerate(labels.names)}
 
 
 def join_trains(trains: list[Train], shape: tuple[int, int, int]) -> Times:

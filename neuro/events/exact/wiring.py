@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.compiled import kernel
+from neuro.compiled import bare, kernel
 
 
 class Wiring(NamedTuple):
@@ -17,6 +17,7 @@ class Wiring(NamedTuple):
     first: the target of a group's first synapse where targets stand side by side, else -1:
         then ``target`` has them one by one.
     nonzero: number of synapses of a group whose weight is not zero.
+    common: the weight that all synapses of a group have, NaN where they differ.
     rank: by cell, the place of its population among those that pass on within one instant.
     """
 
@@ -29,7 +30,22 @@ class Wiring(NamedTuple):
     target: np.ndarray
     weight: np.ndarray
     nonzero: np.ndarray
+    common: np.ndarray
     rank: np.ndarray
+
+
+class Row(NamedTuple):
+    """What a group has in one block of targets: the synapses from ``start`` to ``stop``.
+
+    beside: whether targets stand side by side; shift: then a target less its synapse. common:
+    as of the Wiring.
+    """
+
+    start: int
+    stop: int
+    beside: bool
+    shift: int
+    common: float
 
 
 class Arrivals(NamedTuple):
@@ -59,10 +75,17 @@ class Piece(NamedTuple):
     weight: np.ndarray
 
 
+class Labels(NamedTuple):
+    """Names, and by group the place of its own among them."""
+
+    names: tuple[str, ...]
+    which: np.ndarray
+
+
 def assemble(
     pieces: Sequence[Piece], sources: int, edges: np.ndarray, rank: np.ndarray
-) -> tuple[Wiring, np.ndarray]:
-    """Return pieces as one Wiring, and the names of each group (G 2).
+) -> tuple[Wiring, tuple[Labels, Labels]]:
+    """Return pieces as one Wiring; for which node each group is counted, and which it feeds.
 
     Block p of the cells is edges[p]:edges[p + 1]. rank: as in the Wiring.
 
@@ -83,8 +106,10 @@ def assemble(
     single = {p.weight.dtype for p in ordered} == {np.dtype(np.float32)}
     target = _joined([p.target for p in listed if p.target is not None], np.int32)
     weight = _joined([p.weight for p in ordered], np.float32 if single else np.float64)
-    bounds, excites, nonzero = survey(start, stop, first, target, weight, edges)
-    names = [p.names for p in ordered for _ in range(p.source.size)]
+    bounds, excites, nonzero, common = survey(start, stop, first, target, weight, edges)
+    piece = np.repeat(np.arange(len(ordered)), [p.source.size for p in ordered])[by_source]
+    served = _labels([p.names[0] for p in ordered], piece)
+    fed = _labels([p.names[1] for p in ordered], piece)
     wiring = Wiring(
         groups=np.searchsorted(source[by_source], np.arange(sources + 1)),
         delay=column([p.delay for p in ordered], np.float64),
@@ -92,12 +117,20 @@ def assemble(
         excites=excites,
         bounds=bounds,
         first=first,
-        target=target,
+        target=target.view(np.uint32),  # compiled code looks for negative places in others
         weight=weight,
         nonzero=nonzero,
+        common=common,
         rank=rank,
     )
-    return wiring, np.array(names, object).reshape(-1, 2)[by_source]
+    return wiring, (served, fed)
+
+
+def _labels(names: list[str], piece: np.ndarray) -> Labels:
+    """Return the labels of groups of these pieces; names without a group are left out."""
+    known = tuple(dict.fromkeys(names[k] for k in np.unique(piece)))
+    places = [known.index(name) if name in known else -1 for name in names]
+    return Labels(known, np.array(places, np.int64)[piece])
 
 
 def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
@@ -114,12 +147,13 @@ def survey(
     target: np.ndarray,
     weight: np.ndarray,
     edges: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the bounds of groups by block, whether they excite, and their non-zero weights."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return bounds, excites, nonzero and common of a Wiring."""
     bounds = np.empty((start.size, edges.size), np.int64)
     excites, nonzero = np.zeros(start.size, np.bool_), np.zeros(start.size, np.int64)
+    common = np.full(start.size, np.nan)
     for g in range(start.size):
-        s = start[g]
+        s, alike = start[g], start[g] < stop[g]
         for p in range(edges.size):
             while s < stop[g]:
                 j = target[s] if first[g] < 0 else first[g] + s - start[g]
@@ -127,6 +161,26 @@ def survey(
                     break
                 excites[g] |= weight[s] > 0
                 nonzero[g] += weight[s] != 0
+                alike &= weight[s] == weight[start[g]]
                 s += 1
             bounds[g, p] = s
-    return bounds, excites, nonzero
+        if alike:
+            common[g] = weight[start[g]]
+    return bounds, excites, nonzero, common
+
+
+@bare
+def row_of(wiring: Wiring, g: int, block: int) -> Row:
+    """Return the synapses of a group in one block."""
+    start, stop = wiring.bounds[g, block], wiring.bounds[g, block + 1]
+    first = wiring.first[g]
+    return Row(start, stop, first >= 0, first - wiring.bounds[g, 0], wiring.common[g])
+
+
+@bare
+def synapse(target: np.ndarray, weight: np.ndarray, row: Row, s: int) -> tuple[int, float]:
+    """Return target and weight of one synapse."""
+    j = s + row.shift
+    if not row.beside:
+        j = target[s]
+    return j, row.common if row.common == row.common else weight[s]  # not NaN

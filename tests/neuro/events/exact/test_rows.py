@@ -1,0 +1,150 @@
+"""Each way to add a row of synapses or to sort a window gives what the plain way gives."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from exact_laws import CLOCK, DT, agree, same
+from hypothesis import given, settings, strategies as st
+
+from neuro.events import simulate
+from neuro.events.exact import compile as compiler
+from neuro.events.exact.compile import compile_exactly
+from neuro.events.exact.order import desk_of, sort
+from neuro.events.exact.wiring import Labels, Piece, Wiring
+from neuro.graph import Connection, Dense, Edge, Graph, Input, Sparse
+from neuro.neurons import LIF
+from neuro.record import Record
+from neuro.spikes import Times
+from neuro.units import Ticks
+
+TICKS = 60
+
+
+def recurrent(
+    first: Connection, loop: Connection, tau_syn: float | None, drive: float
+) -> Graph:
+    """Return 4 inputs -> cells, which are connected among themselves with 2 ticks of delay."""
+    size = first.weight.shape[0] if isinstance(first, Dense) else first.shape[0]  # type: ignore[attr-defined]
+    return Graph(
+        nodes={
+            "x": Input(shape=(4,)),
+            "first": replace(first, bias=np.full(size, drive)),  # type: ignore[type-var]
+            "cells": LIF(tau=0.01, tau_syn=tau_syn),
+            "loop": loop,
+        },
+        edges=(
+            Edge("x", "first"),
+            Edge("first", "cells"),
+            Edge("cells", "loop", Ticks(2)),
+            Edge("loop", "cells"),
+        ),
+        dt=DT,
+    )
+
+
+def run(graph: Graph, threads: int = 1) -> Record:
+    rng = np.random.default_rng(1)
+    time = np.sort(rng.uniform(0, 0.9 * TICKS * DT, 80))
+    none, neuron = np.zeros(80, np.int32), rng.integers(0, 4, 80).astype(np.int32)
+    train = Times(none, time, neuron, np.ones(80), (TICKS, 1, 4))
+    return simulate(graph, {"x": train}, replace(CLOCK, threads=threads))[0]
+
+
+@pytest.mark.parametrize("tau_syn", [None, 0.004], ids=["jumps", "currents"])
+@pytest.mark.parametrize("drive", [0.0, 0.105])
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 150])
+def test_targets_side_by_side_fire_as_the_same_targets_listed(
+    size: int, drive: float, tau_syn: float | None
+) -> None:
+    rng = np.random.default_rng(size)
+    first, loop = rng.uniform(0.3, 0.9, (size, 4)), rng.normal(-0.3, 0.3, (size, size)) / size
+
+    def listed(weight: np.ndarray) -> Sparse:
+        target, source = np.indices(weight.shape).reshape(2, -1)
+        return Sparse.from_coo(source, target, weight.ravel(), shape=weight.shape)
+
+    dense = run(recurrent(Dense(weight=first), Dense(weight=loop), tau_syn, drive))
+    other = recurrent(listed(first), listed(loop), tau_syn, drive)
+    assert dense.counts["cells"].spikes > size // 4
+    for threads in (1, 2):
+        same(dense, run(other, threads))
+
+
+@pytest.mark.parametrize("tau_syn", [None, 0.004], ids=["jumps", "currents"])
+@pytest.mark.parametrize("drive", [0.0, 0.105])
+def test_weights_that_are_alike_add_up_as_if_they_were_not(
+    monkeypatch: pytest.MonkeyPatch, drive: float, tau_syn: float | None
+) -> None:
+    rng = np.random.default_rng(7)
+    source, target = rng.integers(0, 40, 400), rng.integers(0, 40, 400)
+    mild = 1.0 if tau_syn is None else 0.25
+    weight = mild * np.where(np.arange(40) < 32, 0.125, -0.625)[source]
+    loop = Sparse.from_coo(source, target, weight, shape=(40, 40))
+    graph = recurrent(Dense(weight=np.full((40, 4), 0.75 * mild)), loop, tau_syn, drive)
+    one = run(graph)
+    assert one.counts["cells"].spikes > 50
+    common = compile_exactly(graph, 1).components[0].wiring.common
+    assert len(set(common.tolist())) == 3
+    assert not np.isnan(common).any()
+    assemble = compiler.assemble
+
+    def unaware(
+        pieces: list[Piece], sources: int, edges: np.ndarray, rank: np.ndarray
+    ) -> tuple[Wiring, tuple[Labels, Labels]]:
+        wiring, labels = assemble(pieces, sources, edges, rank)
+        return wiring._replace(common=np.full(wiring.common.size, np.nan)), labels
+
+    monkeypatch.setattr(compiler, "assemble", unaware)
+    compile_exactly.cache_clear()
+    same(one, run(graph))
+    compile_exactly.cache_clear()
+
+
+def test_a_row_has_a_common_weight_only_if_all_weights_are_the_same() -> None:
+    weight = np.array([[1.0, 2.0, 0.0], [1.0, 2.5, 0.0]])
+    graph = recurrent(
+        Dense(weight=np.pad(weight, ((0, 0), (0, 1)))), Dense(weight=np.eye(2)), None, 0.0
+    )
+    component = compile_exactly(graph, 2).components[0]
+    common = component.wiring.common[component.wiring.groups[2] :]
+    np.testing.assert_array_equal(common, [1.0, np.nan, 0.0, 0.0])
+
+
+def test_more_spikes_than_there_was_room_for_are_sent_once_each() -> None:
+    size = 3000  # in one instant, with two groups each: room for 1,024 of either at first
+    source = np.arange(size).repeat(2)
+    delay = np.tile([0, 3], size).astype(np.int32)
+    loop = Sparse.from_coo(
+        source, (source + 1) % size, np.full(2 * size, 0.4), shape=(size, size), delay=delay
+    )
+    graph = recurrent(Dense(weight=np.full((size, 4), 1.0)), loop, None, 0.0)
+    none = np.zeros(1, np.int32)
+    train = {"x": Times(none, np.array([0.01]), none, np.ones(1), (TICKS, 1, 4))}
+    heap, _ = simulate(graph, train, replace(CLOCK, driver="heap"))
+    assert heap.counts["cells"].spikes == size
+    assert heap.counts["loop"].synaptic_events == 2 * size
+    for threads in (1, 2, 5):
+        record, _ = simulate(graph, train, replace(CLOCK, threads=threads))
+        agree(record, heap)
+        assert record.counts["loop"].synaptic_events == 2 * size
+
+
+@settings(deadline=None, max_examples=200)
+@given(seed=st.integers(0, 10**6), size=st.integers(0, 300), ways=st.integers(1, 400))
+def test_a_window_is_sorted_by_time_then_number(seed: int, size: int, ways: int) -> None:
+    rng = np.random.default_rng(seed)
+    desk = desk_of(size + seed % 3)
+    moments = rng.uniform(0, 10.0 ** rng.integers(-300, 3), ways)  # few of them: crowds
+    desk.time[:size] = rng.choice(moments, size)
+    desk.number[:size] = rng.integers(0, 50, size)
+    desk.value[:size] = np.arange(size)
+    time, number = desk.time[:size].copy(), desk.number[:size].copy()
+    sort(desk, size)
+    order = np.lexsort((number, time))
+    np.testing.assert_array_equal(desk.time[:size], time[order])
+    np.testing.assert_array_equal(desk.number[:size], number[order])
+    place = desk.value[:size].astype(np.int64)
+    np.testing.assert_array_equal(time[place], desk.time[:size])
+    np.testing.assert_array_equal(number[place], desk.number[:size])
+    assert sorted(place) == list(range(size))

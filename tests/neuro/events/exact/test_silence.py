@@ -1,0 +1,186 @@
+"""Windows in which nothing can happen are passed over, and nothing is missed by that."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from exact_laws import CLOCK, DT, KINDS, agree, network, same
+from hypothesis import Phase, assume, given, settings, strategies as st
+
+from neuro.events import Exact, Runaway, simulate
+from neuro.events.exact.calendar import Plan, calendar, enter, next_page, window_of
+from neuro.events.exact.oracle import simulate_exactly_slowly
+from neuro.events.exact.state import ExactState, exactly_at_rest
+from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
+from neuro.neurons import ALIF, LIF
+from neuro.record import Record
+from neuro.spikes import Times
+from neuro.units import Seconds, Ticks
+
+HEAP = replace(CLOCK, driver="heap")
+THREADS = replace(CLOCK, threads=2)
+CLOCKS = pytest.mark.parametrize(
+    "clock", [CLOCK, HEAP, THREADS], ids=["window", "heap", "blocks"]
+)
+
+
+def pair(cell: Node, weight: float, drive: float = 0.0) -> Graph:
+    """Return one input to two cells that are joined by synapses of weight 0 and 2 ticks."""
+    nothing = Sparse.from_coo(
+        np.array([0, 1]), np.array([1, 0]), np.zeros(2), shape=(2, 2), bias=np.full(2, drive)
+    )
+    return Graph(
+        nodes={
+            "x": Input(shape=(1,)),
+            "in": Dense(weight=np.array([[weight], [0.0]])),
+            "cells": cell,
+            "loop": nothing,
+        },
+        edges=(
+            Edge("x", "in"),
+            Edge("in", "cells"),
+            Edge("cells", "loop", Ticks(2)),
+            Edge("loop", "cells"),
+        ),
+        dt=DT,
+    )
+
+
+def spikes_of(graph: Graph, clock: Exact, at: float, ticks: int) -> np.ndarray:
+    none = np.zeros(1, np.int32)
+    train = Times(none, np.array([at]), none, np.ones(1), (ticks, 1, 1))
+    times = simulate(graph, {"x": train}, clock)[0].times["cells"]
+    return times.time[times.neuron == 0]
+
+
+@CLOCKS
+@pytest.mark.parametrize("tau", [math.inf, 0.01])
+def test_a_soft_reset_fires_at_the_end_of_a_long_refractory_period(
+    clock: Exact, tau: float
+) -> None:
+    cell = LIF(tau=tau, reset="soft", refractory=Seconds(0.1))
+    found = spikes_of(pair(cell, 3.5), clock, 0.0105, 500)
+    np.testing.assert_allclose(found, [0.0105, 0.1105, 0.2105], rtol=0, atol=1e-14)
+
+
+@CLOCKS
+@pytest.mark.parametrize("v_inf", [1.0 + 1e-3, 1.0 + 1e-6])
+def test_the_drive_alone_fires_a_cell_after_a_long_silence(clock: Exact, v_inf: float) -> None:
+    drive = -math.expm1(-DT / 0.01) * v_inf
+    found = spikes_of(pair(LIF(tau=0.01), 0.0, drive), clock, 0.1, 160)
+    want = 0.01 * math.log(v_inf / (v_inf - 1.0))
+    np.testing.assert_allclose(found, want * np.arange(1, found.size + 1), rtol=0, atol=1e-9)
+    assert found.size == int(160 * DT / want)
+
+
+@CLOCKS
+def test_a_slow_current_fires_a_cell_long_after_it_came(clock: Exact) -> None:
+    tau, tau_syn, after = 0.02, 0.1, 0.04
+    rise = math.exp(-after / tau_syn) - math.exp(-after / tau)
+    one = LIF(tau=tau, tau_syn=tau_syn)
+    full = pair(replace(one, threshold=1e9), 1.0)
+    current = simulate_exactly_slowly(full, _one(0.01, 51))[1]["cells"][0, 0, 0]
+    gone = 51 * DT - 0.01
+    peak = current / (math.exp(-gone / tau_syn) - math.exp(-gone / tau))
+    found = spikes_of(pair(replace(one, threshold=float(peak * rise)), 1.0), clock, 0.01, 400)
+    np.testing.assert_allclose(found[0], 0.01 + after, rtol=0, atol=1e-9)
+
+
+def _one(at: float, ticks: int) -> dict[str, Times]:
+    none = np.zeros(1, np.int32)
+    return {"x": Times(none, np.array([at]), none, np.ones(1), (ticks, 1, 1))}
+
+
+@CLOCKS
+def test_a_driven_cell_whose_threshold_adapts_fires_when_that_has_come_down(
+    clock: Exact,
+) -> None:
+    cell = ALIF(leak=0.05, threshold=0.05, beta=0.05, rho=0.995)
+    graph = pair(cell, 2.0, 0.06)
+    found = spikes_of(graph, clock, 0.0105, 1500)
+    want = simulate_exactly_slowly(graph, _one(0.0105, 1500))[0].times["cells"]
+    np.testing.assert_allclose(found, want.time[want.neuron == 0], rtol=0, atol=1e-12)
+    assert found.size >= 2
+    assert np.diff(found).max() > 100 * DT
+
+
+def rare(seed: int, ticks: int) -> Times:
+    """Return a few bursts of spikes for 3 inputs, far apart."""
+    rng = np.random.default_rng(seed)
+    begin = rng.uniform(0, 0.9 * ticks * DT, 3)
+    time = begin[rng.integers(0, 3, 15)] + rng.exponential(2 * DT, 15)
+    neuron, none = rng.integers(0, 3, 15).astype(np.int32), np.zeros(15, np.int32)
+    order = np.lexsort((neuron, time))
+    return Times(none, time[order], neuron[order], np.ones(15), (ticks, 1, 3))
+
+
+def anywhere(graph: Graph, seed: int) -> ExactState:
+    """Return a state with membranes anywhere below their thresholds, no two alike."""
+    rng, state = np.random.default_rng(seed), exactly_at_rest(graph, 1)
+    for name in ("cells", "late"):
+        high = np.asarray(graph.nodes[name].threshold)  # type: ignore[union-attr]
+        state.neurons[name][0, 0] = rng.uniform(-0.5, 0.9, graph.size(name)) * high
+    return state
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None, max_examples=3, phases=(Phase.explicit, Phase.generate))
+@given(
+    seed=st.integers(0, 10**6),
+    drive=st.sampled_from([0.0, 0.05, 0.12]),
+    refractory=st.sampled_from([0.0, 0.0004, 0.0071]),
+    loop=st.integers(1, 20),
+    tick=st.integers(1, 149),
+)
+def test_rare_events_find_all_as_the_oracle_does(
+    kind: str, seed: int, drive: float, refractory: float, loop: int, tick: int
+) -> None:
+    weak = {"no leak": 0.0, "adaptive": 0.1 * drive, "adaptive currents": 0.1 * drive}
+    steady = weak.get(kind, drive)
+    graph = network(kind, seed, loop=loop, drive=steady, refractory=refractory)
+    train, start = rare(seed, 150), anywhere(graph, seed)
+
+    def run(
+        clock: Exact, part: Times = train, state: ExactState = start
+    ) -> tuple[Record, ExactState]:
+        return simulate(graph, {"x": part}, clock, state=state)
+
+    try:
+        one, end = run(replace(CLOCK, budget=500))
+    except Runaway:
+        assume(False)
+    want, _ = simulate_exactly_slowly(graph, {"x": train}, start.neurons)
+    agree(one, want, 1e-10)
+    agree(one, run(HEAP)[0], 1e-10)
+    agree(one, run(replace(CLOCK, window=0.03 * DT))[0], 1e-10)
+    blocks, same_end = run(replace(CLOCK, threads=3))
+    same(one, blocks)
+    for name, rows in end.neurons.items():
+        np.testing.assert_array_equal(rows, same_end.neurons[name])
+    early = train.time <= tick * DT
+    first = Times(*(c[early] for c in train[:4]), (tick, 1, 3))
+    second = Times(*(c[~early] for c in train[:4]), (150 - tick, 1, 3))
+    a, half = run(CLOCK, first)
+    b, _ = run(CLOCK, second._replace(time=second.time - tick * DT), half)
+    for name in ("cells", "late"):
+        time = np.concatenate([a.times[name].time, b.times[name].time + tick * DT])
+        np.testing.assert_allclose(np.sort(time), np.sort(one.times[name].time), atol=1e-10)
+
+
+def test_the_next_window_with_an_arrival_is_found() -> None:
+    plan = Plan(stop=0.0102, length=0.001, longest=0.005, budget=1)
+    book = calendar(8, 4)
+    assert next_page(book, 3, 10) == 10
+    enter(book, 0, 0.0075, 1.0, 0, plan)
+    assert next_page(book, 3, 10) == 7
+    assert next_page(book, 3, 5) == 5
+    enter(book, 0, 0.0105, 1.0, 0, plan)  # after the end of the run
+    assert next_page(book, 8, 10) == 10
+    assert [window_of(t, plan) for t in (0.0001, 0.001, 0.0011, 0.0101, 0.0103)] == [
+        0,
+        0,
+        1,
+        10,
+        11,
+    ]
