@@ -2,9 +2,7 @@
 
 With rest = push / rate, u = (v - rest) exp(rate t) stands still between events, and it is the
 bar, (threshold - rest) exp(rate t), that moves: a synapse costs one addition and one test.
-A cell found above the bar has crossed it, by itself before or by the arrival now. Cells that
-may fire or come free without an arrival are watched: where the drive alone makes cells fire the
-bar comes down, and those are watched that it will soon have reached.
+A cell found above the bar has crossed it, by itself before or by the arrival now.
 """
 
 import math
@@ -17,153 +15,142 @@ from neuro.events.exact.cells import Cells
 from neuro.events.exact.held import (
     ASKED,
     ASKING,
-    COLD,
-    HELD,
-    HOLDING,
     HOT,
     WATCHED,
     WATCHES,
-    WATCHING,
     Fast,
     Span,
     ask,
     fire,
-    next_mark,
     settle,
 )
-from neuro.events.exact.pour import pour
+from neuro.events.exact.pour import SIDE, add_beside, pour
+from neuro.events.exact.watch import Frame, frame_of, free, scan, shut, wake, watch
 from neuro.events.exact.wiring import Arrivals, Wiring, row_of, synapse
 
-SOON = 0.05  # in time constants: for how long a list of watched cells is made
 
+class Instant(NamedTuple):
+    """Now. bar: of scaled membranes; line: from where on they are to be looked at."""
 
-class Frame(NamedTuple):
-    """What a scaled membrane u means: v - rest = u / scale; the bar is at height * scale.
-
-    margin: how far below the threshold v may be after an arrival, by rounding, where the sum of
-    the weights is the threshold. low: where the bar will be when the list of watched cells
-    ends, if it comes down.
-    """
-
-    rate: float
-    rest: float
-    height: float
-    margin: float
-    low: float
+    t: float
+    scale: float
+    bar: float
+    line: float
 
 
 @bare
 def delta_window(
     cells: Cells, fast: Fast, wiring: Wiring, arrivals: Arrivals, span: Span, out: np.ndarray
 ) -> None:
-    """Run the cells of one block through one window."""
-    f, cell, u, lists = frame_of(cells, fast, span), cells.cell, fast.modes[0], fast.lists
+    """Run the cells of one block through one window.
+
+    In an instant in which some of targets side by side reach the line, the cells ``opened`` to
+    ``closed`` are brought to it at first and looked at when it ends; all else is plain sums.
+    """
+    f, cell, u = frame_of(cells, fast, span), cells.cell, fast.modes[0]
     target, weight = wiring.target, wiring.weight
     wake(cell, fast, span)
-    ready, many = 0, arrivals.time.size
+    ready, many, opened, closed = 0, arrivals.time.size, 0, 0
     for k in range(many):
         t, row = arrivals.time[k], row_of(wiring, arrivals.group[k], span.block)
         scale = math.exp(f.rate * (t - span.origin))
         factor, bar = arrivals.value[k] * scale, (f.height - f.margin) * scale
-        what = (factor, min(bar, f.low))
-        s = pour(u, target, weight, row, row.start, what)
+        now = Instant(t, scale, bar, min(bar, f.low))
+        s, what = row.start, (factor, now.line)
+        if opened == closed or not row.beside:
+            s = pour(u, target, weight, row, s, what)
+        if row.beside and s < row.stop:
+            first, last = row.start + row.shift, row.stop + row.shift
+            opened, closed = (first, first) if opened == closed else (opened, closed)
+            widen(cell, fast, span, f, (first, opened, now), out)
+            widen(cell, fast, span, f, (closed, last, now), out)
+            opened, closed = min(opened, first), max(closed, last)
+            add_beside(u[s + row.shift : last], weight[s : row.stop], factor)
+            s = row.stop
         while s < row.stop:
             j, w = synapse(target, weight, row, s)
-            if u[j] < HOT or cell[j].free <= t:  # to a refractory cell it is lost
-                if u[j] >= HOT and cell[j].v < cell[j].threshold:
-                    free(cell, u, f, span.origin, j)
-                if u[j] >= bar and not lists[ASKING, j]:
-                    catch_up(cell, fast, span, f, (j, t), out)
-                if abs(u[j]) < HOT:
-                    u[j] += w * factor
-                    if u[j] >= bar:
-                        ready = ask(lists, span, j, ready)
-                    else:
-                        watch(lists, span, j)
+            if bring(cell, fast, span, f, (j, now, opened <= j < closed), out):
+                u[j] += w * factor
+                ready = mark(fast.lists, span, (j, ready, u[j] >= bar))
             s = pour(u, target, weight, row, s + 1, what)
-        if ready > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
-            answer(cell, fast, span, f, (ready, t, scale), out)
-            ready = 0
+        if (ready > 0 or opened < closed) and (k + 1 == many or arrivals.time[k + 1] != t):
+            ready = close(fast, span, (opened, closed, now), ready)
+            answer(cell, fast, span, f, (ready, now), out)
+            ready, opened, closed = 0, 0, 0
     look(cell, fast, span, f, out)
 
 
 @bare
-def frame_of(cells: Cells, fast: Fast, span: Span) -> Frame:
-    """Return the frame of a window; start a new list of watched cells if the old one ends."""
-    one, lists, until, p = cells.cell[span.low], fast.lists, fast.until, span.block
-    rest = one.push / one.rate if one.rate > 0.0 else 0.0
-    height, low = one.threshold - rest, math.inf
-    short = height < 0.0 and one.rate * (span.stop - span.start) < SOON
-    new = not short or span.stop > until[p]
-    if new:
-        for a in range(span.low, span.low + lists[WATCHES, span.low]):
-            lists[WATCHING, lists[WATCHED, a]] = 0
-        lists[WATCHES, span.low] = 0
-    if short:
-        if new:
-            until[p] = span.start + SOON / one.rate
-        low = height * math.exp(one.rate * (until[p] - span.origin))
-        if new:
-            scan(fast, span, low)
-    return Frame(one.rate, rest, height, 1e-14 * (abs(one.threshold) + abs(rest)), low)
+def bring(
+    cell: np.ndarray,
+    fast: Fast,
+    span: Span,
+    f: Frame,
+    at: tuple[int, Instant, bool],
+    out: np.ndarray,
+) -> bool:
+    """Bring cell j, at = (j, now, done before), to now; say if it hears: it is not held."""
+    (j, now, done), u = at, fast.modes[0]
+    if u[j] >= HOT and cell[j].free > now.t:  # to a refractory cell it is lost
+        return False
+    if u[j] >= HOT and cell[j].v < cell[j].threshold:
+        free(cell, u, f, span.origin, j)
+    if u[j] >= now.bar and not (done or fast.lists[ASKING, j]):
+        catch_up(cell, fast, span, f, (j, now.t), out)
+    return abs(u[j]) < HOT
 
 
 @bare
-def scan(fast: Fast, span: Span, line: float) -> None:
-    """Watch the cells that are above a line."""
-    u, marks = fast.modes[0, span.low : span.high], fast.marks[span.low : span.high]
-    for k in range(u.size):
-        marks[k] = u[k] >= line
-    k = next_mark(marks, 0)
-    while k < marks.size:
-        watch(fast.lists, span, span.low + k)
-        k = next_mark(marks, k + 1)
+def mark(lists: np.ndarray, span: Span, at: tuple[int, int, bool]) -> int:
+    """Have cell j, at = (j, ready, high), tested when the instant ends if it stands high, else
+    watched; return how many will be tested.
+    """
+    j, ready, high = at
+    if high:
+        return ask(lists, span, j, ready)
+    watch(lists, span, j)
+    return ready
 
 
 @bare
-def watch(lists: np.ndarray, span: Span, j: int) -> None:
-    """Have cell ``j`` looked at when the window ends, and as long as the list holds."""
-    if not lists[WATCHING, j]:
-        lists[WATCHING, j] = 1
-        lists[WATCHED, span.low + lists[WATCHES, span.low]] = j
-        lists[WATCHES, span.low] += 1
+def widen(
+    cell: np.ndarray,
+    fast: Fast,
+    span: Span,
+    f: Frame,
+    over: tuple[int, int, Instant],
+    out: np.ndarray,
+) -> None:
+    """Bring the cells over = (first, last, now) that have reached the line to now."""
+    (first, last, now), u = over, fast.modes[0]
+    for low in range(first, last, SIDE):
+        high = min(low + SIDE, last)
+        if above(u[low:high], now.line) > 0:
+            for j in range(low, high):
+                if u[j] >= now.line:
+                    bring(cell, fast, span, f, (j, now, False), out)
 
 
 @bare
-def wake(cell: np.ndarray, fast: Fast, span: Span) -> None:
-    """Set apart the held cells that come free in this window."""
-    lists, u = fast.lists, fast.modes[0]
-    a, end = span.low, span.low + lists[HOLDING, span.low]
-    while a < end:
-        j = lists[HELD, a]
-        if cell[j].free > span.stop:
-            u[j] = COLD
-            a += 1
-        else:
-            u[j] = HOT
-            watch(lists, span, j)
-            end -= 1
-            lists[HELD, a] = lists[HELD, end]
-    lists[HOLDING, span.low] = end - span.low
+def close(fast: Fast, span: Span, over: tuple[int, int, Instant], ready: int) -> int:
+    """Mark the cells over = (first, last, now) that have reached the line, as :func:`mark`."""
+    (first, last, now), u = over, fast.modes[0]
+    for low in range(first, last, SIDE):
+        high = min(low + SIDE, last)
+        if above(u[low:high], now.line) > 0:
+            for j in range(low, high):
+                if now.line <= u[j] < HOT:
+                    ready = mark(fast.lists, span, (j, ready, u[j] >= now.bar))
+    return ready
 
 
 @bare
-def free(cell: np.ndarray, u: np.ndarray, f: Frame, origin: float, j: int) -> None:
-    """Give back cell ``j`` at the end of its refractory period."""
-    u[j] = (cell[j].v - f.rest) * math.exp(f.rate * (cell[j].free - origin))
-
-
-@bare
-def shut(cell: np.ndarray, fast: Fast, span: Span, j: int) -> None:
-    """Hold cell ``j``, which has just fired."""
-    u, lists = fast.modes[0], fast.lists
-    if cell[j].free <= span.stop:
-        u[j] = HOT
-        watch(lists, span, j)
-        return
-    u[j] = COLD
-    lists[HELD, span.low + lists[HOLDING, span.low]] = j
-    lists[HOLDING, span.low] += 1
+def above(row: np.ndarray, line: float) -> int:
+    """Return how many are on a line or above."""
+    hits = 0
+    for k in range(row.size):
+        hits += row[k] >= line
+    return hits
 
 
 @bare
@@ -196,16 +183,16 @@ def answer(
     fast: Fast,
     span: Span,
     f: Frame,
-    at: tuple[int, float, float],
+    at: tuple[int, Instant],
     out: np.ndarray,
 ) -> None:
-    """Test the cells that were asked, at = (their number, t, scale)."""
-    (ready, t, scale), u, lists = at, fast.modes[0], fast.lists
+    """Test the cells that were asked, at = (their number, now)."""
+    (ready, now), u, lists = at, fast.modes[0], fast.lists
     for a in range(span.low, span.low + ready):
         j = lists[ASKED, a]
         lists[ASKING, j] = 0
-        if (f.height - f.margin) * scale <= u[j] < HOT:
-            judge(cell, fast, span, f, (j, t, scale), out)
+        if now.bar <= u[j] < HOT:
+            judge(cell, fast, span, f, (j, now.t, now.scale), out)
 
 
 @bare

@@ -85,7 +85,13 @@ def pour_beside(
                 row[k] += more[k] * factor
                 k += 1
             return s + k
-        for k in range(row.size):
-            row[k] += more[k] * factor
+        add_beside(row, more, factor)
         s = stop
     return end
+
+
+@bare
+def add_beside(row: np.ndarray, weight: np.ndarray, factor: float) -> None:
+    """Add to all targets side by side."""
+    for k in range(row.size):
+        row[k] += weight[k] * factor
