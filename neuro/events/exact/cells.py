@@ -36,14 +36,6 @@ class Cells(NamedTuple):
 
 
 @bare
-def fade(x: float) -> float:
-    """Return exp(-x), x >= 0; of small steps there are many."""
-    if x < 1e-3:
-        return 1.0 + x * (-1.0 + x * (1 / 2 + x * (-1 / 6 + x * (1 / 24))))
-    return math.exp(-x)
-
-
-@bare
 def passed(left: float, other: float, gap: float, h: float) -> float:
     """Return what a current of 1 adds to v in h seconds: (left - other) / gap.
 
@@ -51,7 +43,7 @@ def passed(left: float, other: float, gap: float, h: float) -> float:
     """
     x = gap * h
     if abs(x) < 1e-3:  # the difference would have lost digits
-        return left * h * (1.0 + x * (-1 / 2 + x * (1 / 6 + x * (-1 / 24 + x * (1 / 120)))))
+        return left * h * (1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0 * (1.0 - x / 5.0))))
     return (left - other) / gap
 
 
@@ -59,19 +51,19 @@ def passed(left: float, other: float, gap: float, h: float) -> float:
 def flow(cell: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h: float) -> None:
     """Move cell ``j`` by ``h`` seconds without input or spike, its membrane free."""
     one = cell[j]
-    left = fade(one.rate * h)
+    left = math.exp(-one.rate * h)
     v = one.v * left
     if one.push != 0.0:  # a current that never decays
         v += one.push * passed(1.0, left, one.rate, h)
     for r in range(current.shape[1]):
         i = current[j, r]
         if i != 0.0:
-            other = fade(rate_syn[j, r] * h)
+            other = math.exp(-rate_syn[j, r] * h)
             v += i * passed(left, other, rate_syn[j, r] - one.rate, h)
             current[j, r] = i * other
     one.v = v
     if one.adapt != 0.0:
-        one.adapt *= fade(one.rate_adapt * h)
+        one.adapt *= math.exp(-one.rate_adapt * h)
 
 
 @bare
@@ -80,6 +72,6 @@ def wait(cell: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h:
     one = cell[j]
     for r in range(current.shape[1]):
         if current[j, r] != 0.0:
-            current[j, r] *= fade(rate_syn[j, r] * h)
+            current[j, r] *= math.exp(-rate_syn[j, r] * h)
     if one.adapt != 0.0:
-        one.adapt *= fade(one.rate_adapt * h)
+        one.adapt *= math.exp(-one.rate_adapt * h)

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from neuro.compiled import bare
-from neuro.events.exact.cells import fade, flow
+from neuro.events.exact.cells import flow
 
 NEVER = math.inf
 
@@ -85,7 +85,7 @@ def steepest(
     slope = one.push - one.rate * one.v
     for r in range(current.shape[1]):
         i = current[j, r]
-        slope += i if i >= 0.0 else i * fade(rate_syn[j, r] * span)
+        slope += i if i >= 0.0 else i * math.exp(-rate_syn[j, r] * span)
     if one.adapt != 0.0:
         slope += one.adapt * one.rate_adapt
     return slope
