@@ -20,7 +20,7 @@ BOUND = "scatter-add"
 
 
 class Pair(NamedTuple):
-    """One of ours beside the fastest of some of theirs. target: the least ratio promised."""
+    """One of ours beside the fastest of some of theirs. target: the least ratio."""
 
     ours: str
     theirs: tuple[str, ...]

@@ -1,6 +1,6 @@
 """What a run costs us by spikes, cells and synapses, and what the first one costs.
 
-The peer is neuro itself, or a limit that we promise to keep.
+The peer is neuro itself, or a limit that we keep to.
 """
 
 import tempfile

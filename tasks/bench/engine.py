@@ -1,7 +1,7 @@
 """``neuro bench engine``: the event engine beside other simulators.
 
 Networks are those of :mod:`tasks.networks`; every simulator gets the same synapses, weights,
-membranes and input. The numbers beside peers are the least ratios that we promise.
+membranes and input. The numbers beside peers are targets: the least ratios.
 """
 
 import os

@@ -74,7 +74,7 @@ def _against_rate(ax: Axes, found: list[tuple[str, float, float]]) -> None:
 
 
 def _ratios(ax: Axes, rows: list[Row]) -> None:
-    """Draw ratios as bars, those promised as marks."""
+    """Draw ratios as bars, targets as marks."""
     places = range(len(rows))
     names = [f"{row.case}: {row.subject} / {row.peer}" for row in rows]
     kept = [row.reached is not False for row in rows]
@@ -88,8 +88,9 @@ def _ratios(ax: Axes, rows: list[Row]) -> None:
     if marks:
         ax.plot(*zip(*marks, strict=True), "|", color=INK, ms=11, mew=2)
     ax.set_yticks(places, names, size=7)
-    ax.axvline(1, color=LINE, linewidth=1)
-    ax.set(xscale="log", title="ratios (> 1: neuro is better); | as promised")
+    ax.axvline(1, color=LINE, linewidth=1, zorder=0)
+    ax.set(xscale="log", title="ratios (> 1: neuro is better); |: target")
+    ax.margins(y=0.01)
     ax.invert_yaxis()
 
 

@@ -16,7 +16,7 @@ class Row:
     case: what both did. subject: which part of neuro. peer: whom it stands beside.
     unit: of ``ours`` and ``theirs``; None: it was not measured, and ``note`` says why.
     ratio: > 1 where neuro is better, unless the benchmark says otherwise.
-    conditions: all that the numbers depend on; "target" is the least ratio that we promise.
+    conditions: all that the numbers depend on; "target" is the least ratio that we aim for.
     """
 
     case: str
@@ -31,7 +31,7 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the ratio is as large as promised; None: nothing is promised, or measured."""
+        """Whether the ratio is as large as its target; None: either is missing."""
         target = self.conditions.get("target")
         return None if target is None or self.ratio is None else self.ratio >= target
 

@@ -67,7 +67,7 @@ def results(part: str, rows: list[Row]) -> Group:
         "theirs": [_number(row.theirs) for row in rows],
         "unit": [row.unit for row in rows],
         "ratio": [_number(row.ratio) for row in rows],
-        "promised": [_promise(row) for row in rows],
+        "target": [_target(row) for row in rows],
         "Hz": [_rates(row) for row in rows],
         **{k: [_statistic(row, k) for row in rows] for k in ("cv", "correlation", "fano")},
         "M events / s": [_work(row, "synaptic_events_per_second", 1e-6) for row in rows],
@@ -94,7 +94,7 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _promise(row: Row) -> str:
+def _target(row: Row) -> str:
     target = row.conditions.get("target")
     if target is None:
         return ""
@@ -117,7 +117,7 @@ def _work(row: Row, key: str, scale: float) -> str:
 
 
 def _summary(rows: list[Row]) -> str:
-    promised = [row for row in rows if "target" in row.conditions]
-    kept, open_ = (sum(row.reached is value for row in promised) for value in (True, None))
-    told = f"{kept} of {len(promised)} promised ratios reached"
+    aimed = [row for row in rows if "target" in row.conditions]
+    kept, open_ = (sum(row.reached is value for row in aimed) for value in (True, None))
+    told = f"{kept} of {len(aimed)} targets reached"
     return told + (f", {open_} not measured" if open_ else "")

@@ -1,4 +1,4 @@
-"""A case becomes a row a pair: ratios, rates, promises, and reasons where there is no ratio."""
+"""A case becomes a row a pair: ratios, rates, targets, and reasons where there is no ratio."""
 
 import json
 from functools import partial

@@ -1,4 +1,4 @@
-"""What we promise of ourselves: memory of a synapse, a cache that is used."""
+"""What the engine costs by itself: memory of a synapse, first uses, a cache that is used."""
 
 from functools import partial
 from importlib.util import find_spec

@@ -41,7 +41,7 @@ def printed(rows: list[Row]) -> list[list[str]]:
     return [line.split() for line in file.getvalue().splitlines() if line.strip()]
 
 
-def test_promises_are_marked_as_kept_broken_or_open() -> None:
+def test_targets_are_marked_as_reached_missed_or_open() -> None:
     rows = [
         row("c", "fast", 21.0, target=20),
         row("c", "slow", 19.9, target=20),
@@ -50,7 +50,7 @@ def test_promises_are_marked_as_kept_broken_or_open() -> None:
     ]
     heading, columns, _, *lines = printed(rows)
     assert heading == ["c:", "neuro", "exact", "0.5", "s"]
-    assert columns == ["beside", "theirs", "ratio", "promised"]
+    assert columns == ["beside", "theirs", "ratio", "target"]
     assert lines == [
         ["fast", "10.5", "21", ">=", "20", "✓"],
         ["slow", "9.95", "19.9", ">=", "20", "✗"],
@@ -84,7 +84,7 @@ def test_a_part_is_measured_printed_written_and_drawn(tmp_path: Path) -> None:
     show(console, "engine", Asked(tmp_path, repeats=1, parts=("large",), quick=True))
     text = file.getvalue()
     assert "delta, 1,000 cells, p = 0.1" in text
-    assert "of 1 promised ratios reached" in text
+    assert "of 1 targets reached" in text
     (found,) = json.loads((tmp_path / "engine.json").read_text(encoding="utf-8"))
     assert (found["peer"], found["note"]) == ("scatter-add", "")
     assert 0 < found["ratio"] < 1.5
@@ -104,7 +104,7 @@ def test_regimes_have_a_row_a_clock_and_a_picture(tmp_path: Path) -> None:
     ]
     assert "the paper gives no rate for it" in file.getvalue()
     assert "correlation" in file.getvalue()
-    assert "promised" not in file.getvalue()
+    assert "targets" not in file.getvalue()
     assert (tmp_path / "regimes.png").read_bytes().startswith(PNG)
 
 
@@ -118,7 +118,7 @@ def test_notes_are_printed_as_they_are_and_what_is_open_is_counted(
     console, file = terminal()
     show(console, "engine", Asked(tmp_path, parts=("cuba",)))
     assert "gone: [lost]" in file.getvalue()
-    assert "1 of 2 promised ratios reached, 1 not measured" in file.getvalue()
+    assert "1 of 2 targets reached, 1 not measured" in file.getvalue()
 
 
 def test_the_line_of_a_simulator_has_its_rates_and_times(tmp_path: Path) -> None:
