@@ -20,7 +20,7 @@ from neuro.on_ticks import on_ticks, same_every_tick, timeless
 from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
-IMAGES = 64  # that run through a Stack together on a CPU: their maps stay in the cache
+IMAGES = 64  # that run through a Stack together on one thread: their maps stay in the cache
 
 
 class Temporal(nn.Module):
@@ -204,9 +204,11 @@ def _in_turn(
 
 
 def _together(modules: list[nn.Module], x: Tensor, ticks: int) -> int:
-    """Return how many samples run through modules together: all, or on a CPU as many images
-    as its cache holds, where samples do not depend on each other.
+    """Return how many samples run through modules together.
 
+    All; but where one thread of a CPU works, as many images as its cache holds, unless samples
+    depend on each other. More threads would wait for each other at the end of each part, which
+    costs more than the cache gives.
     """
     inner = [m for module in modules for m in module.modules()]
     apart = all(
@@ -215,7 +217,8 @@ def _together(modules: list[nn.Module], x: Tensor, ticks: int) -> int:
         else not (m.training and _normalises(m))
         for m in inner
     )
-    if x.dim() == 5 and x.device.type == "cpu" and apart:
+    alone = x.device.type == "cpu" and torch.get_num_threads() == 1
+    if x.dim() == 5 and alone and apart:
         return min(max(1, IMAGES // ticks), x.shape[1])
     return x.shape[1]
 

@@ -123,7 +123,10 @@ def slowly(net: Stack, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("normalises", [False, True])
 @pytest.mark.parametrize("constant", [False, True])
-def test_a_stack_in_parts_is_the_stack(normalises: bool, constant: bool) -> None:
+def test_a_stack_in_parts_is_the_stack(
+    normalises: bool, constant: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     g = torch.Generator().manual_seed(1)
     images = torch.rand(25, 1, 16, 16, generator=g, dtype=torch.float64)
     x = direct(images, Ticks(6)) if constant else images.repeat(6, 1, 1, 1, 1) + 0
@@ -140,7 +143,8 @@ def test_a_stack_in_parts_is_the_stack(normalises: bool, constant: bool) -> None
         torch.testing.assert_close(a, b, rtol=bound, atol=bound)
 
 
-def test_a_stack_in_parts_goes_on_where_it_stopped() -> None:
+def test_a_stack_in_parts_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     x = torch.rand(8, 25, 1, 16, 16, dtype=torch.float64)
     net = digits_net()
     whole, end = net(x)
