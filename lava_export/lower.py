@@ -17,8 +17,7 @@ from jaxtyping import Float
 from lava_export.program import Connection, Kind, LoihiProgram, Population, integers
 from lava_export.program_checks import in_one_part
 from lava_export.rules import head_room
-from neuro.chip_part import off_chip
-from neuro.graph import Graph, Input
+from neuro.graph import Graph, Hosted, Input
 from neuro.graph_checks import problems_on_a_clock
 from neuro.lags import lags, loops_too_tight
 from neuro.neurons import ALIF, LIF, Coefficients
@@ -87,7 +86,9 @@ def lower(graph: Graph, *, ticks: int | None = None, largest_weight: int = 254) 
     problems += loops_too_tight(graph, found)
     problems += [problem for p in parts for problem in _weights_that_vanish(p)]
     problems += [problem for p in parts for problem in _decays_that_vanish(p)]
-    if not any(off_chip(node) for node in graph.nodes.values()):  # those cut it into parts
+    if not any(
+        isinstance(node, Hosted) for node in graph.nodes.values()
+    ):  # those cut it into parts
         problems += in_one_part(
             [*graph.inputs, *graph.populations], [(r.source, r.target) for r in found]
         )
@@ -124,7 +125,7 @@ def floats(graph: Graph, problems: list[str]) -> list[Floats]:
     """Return every population before rounding, sources first; adds to ``problems``."""
     found = routes(graph, problems)
     parts = []
-    for name in (n for n in graph.populations if not off_chip(graph.nodes[n])):
+    for name in (n for n in graph.populations if not isinstance(graph.nodes[n], Hosted)):
         c = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
         each: dict[str, Any] = {
             field: np.broadcast_to(value, graph.shapes[name]).ravel()

@@ -6,14 +6,8 @@ the chip puts out before them, and sends what they put out back into the chip.
 
 from dataclasses import replace
 
-from neuro.graph import Connection, Graph, GraphError, Host, Input, Node
+from neuro.graph import Connection, Graph, GraphError, Hosted, Input, Node
 from neuro.graph_checks import kind
-from neuro.neurons import GatedLI
-
-
-def off_chip(node: Node) -> bool:
-    """Say whether no chip runs a node."""
-    return isinstance(node, Host | GatedLI)
 
 
 def problems_on_a_chip(graph: Graph) -> list[str]:
@@ -22,13 +16,13 @@ def problems_on_a_chip(graph: Graph) -> list[str]:
         f"{name}: no chip runs a {kind(node)}, its host does; go on with what is left, "
         "neuro.chip_part.chip_part(graph)"
         for name, node in graph.nodes.items()
-        if off_chip(node)
+        if isinstance(node, Hosted)
     ]
 
 
 def host_part(graph: Graph) -> tuple[str, ...]:
     """Return the names of what a host computes; a connection may be part of the chip, too."""
-    found = {n for n, node in graph.nodes.items() if off_chip(node)}
+    found = {n for n, node in graph.nodes.items() if isinstance(node, Hosted)}
     for _ in graph.nodes:  # at most so many connections follow each other
         found |= {
             e.source
@@ -47,7 +41,7 @@ def chip_part(graph: Graph) -> Graph:
     Raises:
         GraphError: nothing is left.
     """
-    given = {n for n, node in graph.nodes.items() if off_chip(node)}
+    given = {n for n, node in graph.nodes.items() if isinstance(node, Hosted)}
     if not given:
         return graph
     nodes: dict[str, Node] = {

@@ -25,7 +25,7 @@ from neuro.connections import (
     Upsample,
     Weighted,
 )
-from neuro.graph_checks import GraphError, problems_of_values, problems_of_wiring
+from neuro.graph_checks import GraphError, Hosted, problems_of_values, problems_of_wiring
 from neuro.graph_order import feed_forward_order, instant_loops, loops
 from neuro.hosts import Exceeds, Host, Multiply, Outer, Pointwise, Softmax
 from neuro.neurons import ALIF, LI, LIF, Integrator, Neuron
@@ -46,6 +46,7 @@ __all__ = [
     "Graph",
     "GraphError",
     "Host",
+    "Hosted",
     "Input",
     "Multiply",
     "Node",

@@ -17,6 +17,8 @@ from neuro.units import ticks
 if TYPE_CHECKING:
     from neuro.graph import Graph, Node
 
+Hosted = Host | GatedLI  # no chip runs them, and they have a value a tick: a host computes them
+
 
 class GraphError(ValueError):
     """A Graph that cannot run; ``problems`` lists each reason with its cure."""
@@ -217,7 +219,7 @@ def require_continuous(graph: Graph) -> None:
     found = [
         f"{name}: a {kind(node)} has a value a tick, and none between; use clock=Grid()"
         for name, node in graph.nodes.items()
-        if isinstance(node, Host | GatedLI)
+        if isinstance(node, Hosted)
     ]
     if found:
         raise GraphError(found, "the graph cannot run in continuous time")

@@ -177,20 +177,17 @@ def _in_parts(
 
     x: all ticks, or one that stands for ``ticks`` of them.
     """
-    samples = x.shape[1]
     some = _together(modules, x, ticks)
+    if some >= x.shape[1]:
+        return _in_turn(modules, x.expand(ticks, *x.shape[1:]), states)
     outs, ends = [], []
-    for b, part in zip(range(0, samples, some), torch.split(x, some, 1), strict=True):
-        own = tree_map_only(Tensor, itemgetter(slice(b, b + some)), states)
-        own = states if some == samples else own
+    for k, part in enumerate(torch.split(x, some, 1)):
+        own = tree_map_only(Tensor, itemgetter(slice(k * some, (k + 1) * some)), states)
         y, after = _in_turn(modules, part.expand(ticks, *part.shape[1:]), own)
         outs.append(y)
         ends.append(after)
-    if some == samples:
-        return outs[0], ends[0]
-    return torch.cat(outs, 1), tree_map(
-        lambda *c: None if c[0] is None else torch.cat(c), *ends
-    )
+    joined = tree_map(lambda *c: None if c[0] is None else torch.cat(c), *ends)
+    return torch.cat(outs, 1), joined
 
 
 def _in_turn(
@@ -219,7 +216,7 @@ def _together(modules: list[nn.Module], x: Tensor, ticks: int) -> int:
     )
     alone = x.device.type == "cpu" and torch.get_num_threads() == 1
     if x.dim() == 5 and alone and apart:
-        return min(max(1, IMAGES // ticks), x.shape[1])
+        return max(1, IMAGES // ticks)
     return x.shape[1]
 
 

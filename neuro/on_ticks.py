@@ -59,10 +59,8 @@ def on_ticks(module: nn.Module, x: Tensor) -> Tensor:
     elif type(module) is nn.AvgPool2d:
         y = average(folded, module)
     elif type(module) is nn.Conv2d:
-        y = module(folded.contiguous(memory_format=torch.channels_last))
-        y = y.contiguous(
-            memory_format=torch.channels_last
-        )  # of one channel it does not keep it
+        last = torch.channels_last  # asked for twice: from one channel it is not kept
+        y = module(folded.contiguous(memory_format=last)).contiguous(memory_format=last)
     else:
         y = module(folded)
     out: Tensor = y.reshape(*x.shape[:2], *y.shape[1:])

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuro.compiled import kernel
+from neuro.shares import readable
 
 
 def average(x: Float[Tensor, "R C H W"], pool: nn.AvgPool2d) -> Float[Tensor, "R C _ _"]:
@@ -18,8 +19,7 @@ def average(x: Float[Tensor, "R C H W"], pool: nn.AvgPool2d) -> Float[Tensor, "R
     size = _pair(pool.kernel_size)
     plain = size == _pair(pool.stride) and _pair(pool.padding) == (0, 0) and not pool.ceil_mode
     simple = plain and pool.divisor_override is None and min(x.shape[2:]) >= max(size)
-    known = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
-    if not (simple and known and x.is_contiguous(memory_format=torch.channels_last)):
+    if not (simple and readable(x) and x.is_contiguous(memory_format=torch.channels_last)):
         return pool(x)  # type: ignore[no-any-return]
     apply: Any = _Average.apply  # torch annotates it in some versions only
     y: Tensor = apply(x, size)

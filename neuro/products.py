@@ -6,10 +6,8 @@ behind a silent input.
 Axes: R rows (ticks times samples), J inputs, O outputs, E inputs that are not zero.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,27 +16,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neuro.compiled import kernel
+from neuro.rows import WIDTH, Span, Train, add_rows, width_of
+from neuro.shares import in_shares, readable
 
 SILENT = 0.8  # the share of zeros from which on it is faster than a dense product
-WIDTH = 256  # outputs in a block: its weights stay in the cache
-SMALL = 2**16  # inputs or outputs that are not worth looking at, or a second thread
-
-
-class Active(NamedTuple):
-    """What is not zero: of row r, ``at[r]:at[r + 1]`` of input and value."""
-
-    at: np.ndarray
-    input: np.ndarray
-    value: np.ndarray
+SMALL = 2**16  # inputs or outputs that are not worth looking at
 
 
 def linear(
     x: Float[Tensor, "R J"], weight: Float[Tensor, "O J"], bias: Float[Tensor, " O"] | None
 ) -> Float[Tensor, "R O"]:
     """Return x weight^T + bias, skipping zeros of x where that is faster."""
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64):
-        return F.linear(x, weight, bias)
-    if weight.dtype != x.dtype or min(x.numel(), len(x) * len(weight)) < SMALL:
+    if not readable(x) or weight.dtype != x.dtype or _small(x, weight):
         return F.linear(x, weight, bias)
     x = x.contiguous()
     at = starts(x.detach().numpy())
@@ -49,39 +38,37 @@ def linear(
     return y if bias is None else y + bias
 
 
+def _small(x: Tensor, weight: Tensor) -> bool:
+    return min(x.numel(), len(x) * len(weight)) < SMALL
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, at: np.ndarray) -> Tensor:
         active = listed(x.numpy(), at)
         ctx.save_for_backward(weight, *(torch.from_numpy(column) for column in active))
         ctx.shape = x.shape
-        out = np.zeros((len(x), len(weight)), active.value.dtype)
-        width = len(weight) if len(weight) % WIDTH else WIDTH
-        rows = in_blocks(weight.contiguous().numpy(), width)
-        _shared(len(x), lambda low, high: add_rows(active, rows, low, high, out))
-        return torch.from_numpy(out)
+        rows = in_blocks(weight.contiguous().numpy(), width_of(len(weight)))
+        out = np.zeros((len(x), rows.shape[0], rows.shape[2]), active.value.dtype)
+
+        def add(low: int, high: int) -> None:
+            add_rows(out, Span(low, high, 0), active, rows)
+
+        in_shares(len(x), out.size, add)
+        return torch.from_numpy(out.reshape(len(x), -1))
 
     @staticmethod
     def backward(ctx: Any, to_y: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         weight, *columns = ctx.saved_tensors
-        active = Active(*(column.numpy() for column in columns))
+        active = Train(*(column.numpy() for column in columns))
         to_x = to_y @ weight if ctx.needs_input_grad[0] else None
         if not ctx.needs_input_grad[1]:
             return to_x, None, None
         flow = to_y.contiguous().numpy()
         out = np.zeros((ctx.shape[1], len(weight)), flow.dtype)
-        _shared(len(weight), lambda low, high: add_outer(active, flow, low, high, out))
+        add = partial(add_outer, active, flow, out)
+        in_shares(len(weight), flow.size, add)
         return to_x, torch.from_numpy(out).t(), None
-
-
-def _shared(many: int, do: Callable[[int, int], None]) -> None:
-    """Do it from 0 to ``many``, a part by each thread of torch."""
-    edges = np.linspace(0, many, torch.get_num_threads() + 1).astype(int).tolist()
-    if len(edges) == 2:
-        return do(0, many)
-    with ThreadPoolExecutor(len(edges) - 1) as pool:
-        list(pool.map(lambda edge: do(*edge), pairwise(edges)))
-    return None
 
 
 @kernel
@@ -97,8 +84,8 @@ def starts(x: np.ndarray) -> np.ndarray:
 
 
 @kernel
-def listed(x: np.ndarray, at: np.ndarray) -> Active:
-    """Return what is not zero."""
+def listed(x: np.ndarray, at: np.ndarray) -> Train:
+    """Return what is not zero, as the spikes of one sample."""
     index, value = np.empty(at[-1], np.int32), np.empty(at[-1], x.dtype)
     for r in range(x.shape[0]):
         e = at[r]
@@ -106,7 +93,7 @@ def listed(x: np.ndarray, at: np.ndarray) -> Active:
             if x[r, j] != 0:
                 index[e], value[e] = j, x[r, j]
                 e += 1
-    return Active(at, index, value)
+    return Train(at.reshape(1, -1), index, value)
 
 
 @kernel
@@ -122,33 +109,9 @@ def in_blocks(weight: np.ndarray, width: int) -> np.ndarray:
 
 
 @kernel
-def add_rows(active: Active, rows: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
-    """Add the weights of what is not zero in rows ``low`` to ``high``, block by block."""
-    at, index, value = active
-    width = rows.shape[2]
-    for own in range(rows.shape[0]):
-        first = own * width
-        for r in range(low, high):
-            sums = out[r, first : first + width]
-            e = at[r]
-            while e + 4 <= at[r + 1]:
-                a, b = rows[own, index[e]], rows[own, index[e + 1]]
-                c, d = rows[own, index[e + 2]], rows[own, index[e + 3]]
-                p, q, s, t = value[e], value[e + 1], value[e + 2], value[e + 3]
-                for n in range(width):
-                    sums[n] += (p * a[n] + q * b[n]) + (s * c[n] + t * d[n])
-                e += 4
-            while e < at[r + 1]:
-                a, p = rows[own, index[e]], value[e]
-                for n in range(width):
-                    sums[n] += p * a[n]
-                e += 1
-
-
-@kernel
-def add_outer(active: Active, flow: np.ndarray, low: int, high: int, out: np.ndarray) -> None:
+def add_outer(active: Train, flow: np.ndarray, out: np.ndarray, low: int, high: int) -> None:
     """Add x^T flow (J O) for outputs ``low`` to ``high``."""
-    at, index, value = active
+    at, index, value = active.at[0], active.neuron, active.value
     for first in range(low, high, WIDTH):
         last = min(first + WIDTH, high)
         for r in range(flow.shape[0]):

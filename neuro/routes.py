@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.chip_part import off_chip, problems_on_a_chip
+from neuro.chip_part import problems_on_a_chip
 from neuro.graph import (
     AvgPool2d,
     Connection,
@@ -26,6 +26,7 @@ from neuro.graph import (
     Edge,
     Flatten,
     Graph,
+    Hosted,
     Slot,
     Sparse,
 )
@@ -80,7 +81,7 @@ def routes(graph: Graph, problems: list[str]) -> list[Route]:
         f"leave it out and give {e.target} tau_syn={graph.nodes[source].tau}"  # type: ignore[union-attr]
         for source in graph.currents
         for e in graph.out_of(source)
-        if not off_chip(graph.nodes[e.target])
+        if not isinstance(graph.nodes[e.target], Hosted)
     ]
     found = []
     for source in (*graph.inputs, *graph.firing):

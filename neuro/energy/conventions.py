@@ -18,11 +18,10 @@ from neuro.graph import (
     Exceeds,
     Flatten,
     Graph,
-    Host,
+    Hosted,
     Upsample,
     Weighted,
 )
-from neuro.neurons import GatedLI
 from neuro.record import Record
 from neuro.units import Joules
 
@@ -118,7 +117,7 @@ def convention(
         weighted_events += int(events_all.sum()) * (edge.target in weighted)
     dense = macs(graph)
     synapses = sum(x for n, x in dense.items() if n in weighted)
-    hosted = sum(x for n, x in dense.items() if isinstance(graph.nodes[n], Host | GatedLI))
+    hosted = sum(x for n, x in dense.items() if isinstance(graph.nodes[n], Hosted))
     host = record.ticks * hosted * cost.mac.value
     ratio = cost.mac.value / cost.ac.value
     return Convention(
@@ -139,7 +138,7 @@ def _emits_real_values(graph: Graph, record: Record, name: str) -> bool:
         return bool((~np.isin(record.spikes[name].value, (-1, 0, 1))).any())
     if isinstance(node, Flatten | Concat):
         return any(_emits_real_values(graph, record, e.source) for e in graph.into(name))
-    return isinstance(node, Connection | Host | GatedLI) and not isinstance(node, Exceeds)
+    return isinstance(node, Connection | Hosted) and not isinstance(node, Exceeds)
 
 
 def _additions(graph: Graph) -> int:

@@ -37,10 +37,11 @@ from neuro.graph import (
     Flatten,
     Graph,
     Host,
+    Hosted,
     Sparse,
     Upsample,
 )
-from neuro.neurons import GatedLI, Integrator
+from neuro.neurons import Integrator
 from neuro.record import Counts, Record
 from neuro.sparse import unrolled
 
@@ -72,7 +73,7 @@ def count(graph: Graph, record: Record) -> dict[str, Counts]:
             synaptic_events=sum(int(a.events.sum()) for a in into),
             synaptic_events_all=sum(int(a.events_all.sum()) for a in into),
             updates=neurons * ran,
-            macs=each[name] * ran if isinstance(graph.nodes[name], Host | GatedLI) else 0,
+            macs=each[name] * ran if isinstance(graph.nodes[name], Hosted) else 0,
         )
     return counts
 
@@ -111,7 +112,7 @@ def active(graph: Graph, record: Record) -> dict[str, Int[np.ndarray, "T B"]]:
     always = {
         n: np.ones((record.ticks, graph.size(n)), np.float32)
         for n, node in graph.nodes.items()
-        if isinstance(node, Host | GatedLI)
+        if isinstance(node, Hosted)
     }
     for sample, spikes in rasters(graph, record):
         present = {n: (x != 0).astype(np.float32) for n, x in spikes.items()}
@@ -134,7 +135,7 @@ def macs(graph: Graph) -> dict[str, int]:
     for name, node in graph.nodes.items():
         if isinstance(node, Connection):
             found[name] = int(fan_out(graph, graph.into(name)[0])[1].sum())
-        elif isinstance(node, Host | GatedLI):
+        elif isinstance(node, Hosted):
             found[name] = node.macs(graph.shapes[graph.into(name)[0].source])
     return found
 

@@ -13,26 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from neuro.compiled import bare, inlined, kernel
+from neuro.rows import Span, Train, add_rows
 
-__all__ = ["bare", "inlined", "kernel"]
-
-WIDTH = 256  # targets in a block of a Dense: those of some thousand sources stay in the cache
-
-
-class Train(NamedTuple):
-    """Spikes by (sample, tick, neuron); row r of sample s is ``at[s, r]:at[s, r + 1]``."""
-
-    at: np.ndarray
-    neuron: np.ndarray
-    value: np.ndarray
-
-
-class Span(NamedTuple):
-    """Rows ``start`` to ``stop`` of a buffer; row r hears row ``r + shift`` of a train."""
-
-    start: int
-    stop: int
-    shift: int
+__all__ = ["Span", "Train", "bare", "inlined", "kernel"]
 
 
 class Buffer(NamedTuple):
@@ -55,13 +38,6 @@ class Weights(NamedTuple):
 
     rows: np.ndarray
     nonzero: np.ndarray
-
-
-class Block(NamedTuple):
-    """The targets ``own * width`` to ``(own + 1) * width`` of a Dense."""
-
-    own: int
-    width: int
 
 
 class Synapses(NamedTuple):
@@ -98,40 +74,9 @@ def add(buffer: Buffer, span: Span, train: Train, first: int = 0) -> tuple[int, 
     return served, served
 
 
-@inlined
-def add_block(
-    values: np.ndarray, block: Block, span: Span, train: Train, rows: np.ndarray
-) -> None:
-    """Add the rows of all spikes to a block of targets.
-
-    Four rows in one pass: what is added to then stays longer in registers.
-    """
-    (at, neuron, value), (own, width) = train, block
-    length = values.shape[0] // at.shape[0]
-    for s in range(at.shape[0]):
-        for t in range(span.start, span.stop):
-            row, e, stop = s * length + t, at[s, t + span.shift], at[s, t + span.shift + 1]
-            while e + 4 <= stop:
-                a, b, c, d = neuron[e], neuron[e + 1], neuron[e + 2], neuron[e + 3]
-                p, q, r, u = value[e], value[e + 1], value[e + 2], value[e + 3]
-                for n in range(width):
-                    one = p * rows[own, a, n] + q * rows[own, b, n]
-                    two = r * rows[own, c, n] + u * rows[own, d, n]
-                    values[row, own, n] += one + two
-                e += 4
-            while e < stop:
-                a, p = neuron[e], value[e]
-                for n in range(width):
-                    values[row, own, n] += p * rows[own, a, n]
-                e += 1
-
-
 @kernel
 def dense(buffer: Buffer, span: Span, train: Train, weights: Weights) -> tuple[int, int]:
-    """Add a row of weights for each spike; return the synaptic events (non-zero, all).
-
-    Block by block: all spikes read the weights of one while they are in the cache.
-    """
+    """Add a row of weights for each spike; return the synaptic events (non-zero, all)."""
     rows, at = weights.rows, train.at
     blocks, _, width = rows.shape
     samples, length, _ = buffer.hit.shape
@@ -147,12 +92,7 @@ def dense(buffer: Buffer, span: Span, train: Train, weights: Weights) -> tuple[i
                 continue
             for e in range(start, stop):
                 served += weights.nonzero[train.neuron[e]]
-    values = buffer.values.reshape(samples * length, blocks, width)
-    for own in range(blocks):
-        if width == WIDTH:  # a number that the compiler knows: it unrolls
-            add_block(values, Block(own, WIDTH), span, train, rows)
-        else:
-            add_block(values, Block(own, width), span, train, rows)
+    add_rows(buffer.values.reshape(samples * length, blocks, width), span, train, rows)
     return served, served_all
 
 

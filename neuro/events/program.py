@@ -22,13 +22,13 @@ from neuro.graph import (
     Edge,
     Flatten,
     Graph,
-    Host,
+    Hosted,
     Slot,
     Sparse,
     Upsample,
 )
 from neuro.graph_checks import require_clocked
-from neuro.neurons import LI, GatedLI
+from neuro.neurons import LI
 from neuro.units import Ticks
 
 Layout = tuple[int, int]  # places, channels
@@ -110,7 +110,7 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
     """
     require_clocked(graph)
     edges = _edges(graph)
-    valued = [n for n in graph.order if isinstance(graph.nodes[n], Host | GatedLI)]
+    valued = [n for n in graph.order if isinstance(graph.nodes[n], Hosted)]
     cells = [n for n in graph.populations if n not in valued]
     layouts = {n: _layout(graph, edges, n) for n in cells}
     layouts |= {n: (1, _arriving(graph, n)) for n in valued}
@@ -170,7 +170,7 @@ def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:
         return size // graph.shapes[name][0], graph.shapes[name][0]
     if isinstance(node, LI):
         return _layout(graph, edges, name)
-    return (1, size) if isinstance(node, Dense | Host | GatedLI) else None
+    return (1, size) if isinstance(node, Dense | Hosted) else None
 
 
 def _layout(graph: Graph, edges: list[Edge], name: str) -> Layout:
@@ -231,7 +231,7 @@ def _cells(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Cells:
 
 def _valued(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Valued:
     node, given = graph.nodes[name], graph.shapes[graph.into(name)[0].source]
-    if not isinstance(node, Host | GatedLI):
+    if not isinstance(node, Hosted):
         raise TypeError(f"{name} puts out no values")
     return Valued(
         node=node,

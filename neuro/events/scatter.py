@@ -19,6 +19,7 @@ from neuro.graph import (
     Sparse,
     Upsample,
 )
+from neuro.rows import width_of
 from neuro.sparse import written_out
 
 Scatter = Callable[[Buffer, Span, Train], tuple[int, int]]
@@ -77,8 +78,7 @@ def _pool(windows: Windows) -> Scatter:
 def _in_blocks(weight: np.ndarray) -> Weights:
     """Return the weights of a Dense, out by in: its targets in blocks if all are whole."""
     targets, sources = weight.shape
-    width = targets if targets % kernels.WIDTH else kernels.WIDTH
-    rows = weight.reshape(-1, width, sources).swapaxes(1, 2)
+    rows = weight.reshape(-1, width_of(targets), sources).swapaxes(1, 2)
     nonzero = np.count_nonzero(weight, axis=0)
     return Weights(aligned(rows), nonzero if np.any(nonzero < targets) else nonzero[:0])
 

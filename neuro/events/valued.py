@@ -10,7 +10,7 @@ import torch
 
 from neuro.events.kernels import Buffer
 from neuro.events.updates import Rows, V
-from neuro.graph import Host
+from neuro.graph import Hosted
 from neuro.neurons import GatedLI, GatedState, run
 from neuro.units import Seconds
 
@@ -23,7 +23,7 @@ class Valued:
     gets and of what it puts out. macs: its operations a tick.
     """
 
-    node: Host | GatedLI
+    node: Hosted
     rest: np.ndarray
     given: tuple[int, ...]
     shape: tuple[int, ...]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from neuro.graph import Edge, Flatten, Graph, Host, Sparse
+from neuro.graph import Edge, Flatten, Graph, Hosted, Sparse
 from neuro.interop.nest_script import Cells, Network, Stimulus, Synapses
 from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses, ways
 from neuro.neurons import ALIF, LI, LIF, GatedLI
@@ -43,7 +43,7 @@ def plan(
     problems += [
         f"{name}: NEST has no {type(node).__name__}; end the graph before it"
         for name, node in graph.nodes.items()
-        if isinstance(node, Host | GatedLI)
+        if isinstance(node, Hosted)
     ]
     for name in (n for n in graph.populations if not isinstance(graph.nodes[n], GatedLI)):
         problems += _of_model(graph, name, precise)

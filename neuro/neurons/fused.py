@@ -5,9 +5,6 @@ same way. It keeps one number a neuron and tick for the way back.
 Axes: T ticks, B batch, ``*N`` the population's shape, M its neurons in the order of memory.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,11 +18,11 @@ from neuro.neurons.base import Param
 from neuro.neurons.fused_back import Back, Past
 from neuro.neurons.fused_kernels import Cells, Form
 from neuro.neurons.lif import LIF, LIFState
+from neuro.shares import in_shares, readable
 from neuro.surrogate import Surrogate, arctan, triangle
 from neuro.units import Seconds
 
 KINDS = {arctan: way_back.ARCTAN, triangle: way_back.TRIANGLE}
-ALONE = 2**16  # values that are not worth a second thread
 
 
 def fits(neuron: object, x: Tensor) -> bool:
@@ -34,8 +31,7 @@ def fits(neuron: object, x: Tensor) -> bool:
         isinstance(neuron, LIF | ALIF)
         and not neuron.refractory
         and not (isinstance(neuron, ALIF) and (_learns(neuron.beta) or _learns(neuron.rho)))
-        and x.device.type == "cpu"
-        and x.dtype in (torch.float32, torch.float64)
+        and readable(x)
         and x.numel() > 0
         and not torch.compiler.is_compiling()
     )
@@ -81,7 +77,11 @@ class _Fused(torch.autograd.Function):
         after = Cells(*(_begun(c, u) for c, u in zip(before, used, strict=True)))
         spikes = np.empty_like(x)
         kept = np.empty(x.shape if any(ctx.needs_input_grad) else (0, 0, 0), x.dtype)
-        _by_samples(x, lambda own: kernels.forward(x, after, form, own, spikes, kept))
+
+        def advance(low: int, high: int) -> None:
+            kernels.forward(x, after, form, (low, high), spikes, kept)
+
+        in_shares(x.shape[1], x.size, advance)
         ctx.save_for_backward(*given[:-1], torch.from_numpy(kept))
         ctx.how, ctx.used = given[-1], used
         ctx.set_materialize_grads(False)
@@ -106,13 +106,13 @@ class _Fused(torch.autograd.Function):
         cells = Cells(*(_begun(c, u) for c, u in zip(to_cells, ctx.used, strict=True)))
         learns = any(ctx.needs_input_grad[4:])
 
-        def back(own: tuple[int, int]) -> np.ndarray:
+        def back(low: int, high: int) -> np.ndarray:
             sums = np.zeros((3, x.shape[2]))
             flow = Back(to_spikes, kind, derivative, to_x, cells, sums, learns)
-            way_back.backward(past, form, own, flow)
+            way_back.backward(past, form, (low, high), flow)
             return sums
 
-        sums = torch.from_numpy(np.sum(_by_samples(x, back), axis=0))
+        sums = torch.from_numpy(np.sum(in_shares(x.shape[1], x.size, back), axis=0))
         to_decay, to_gain, to_threshold = (
             row.sum_to_size(p.shape).to(p.dtype)
             for row, p in zip(sums, (given[4], given[5], given[7]), strict=True)
@@ -152,17 +152,6 @@ def _derivative(past: Past, form: Form, surrogate: Surrogate) -> tuple[int, np.n
     far = np.empty_like(past.x)
     way_back.distances(past, form, far)
     return way_back.GIVEN, surrogate(torch.from_numpy(far)).contiguous().numpy()
-
-
-def _by_samples(x: np.ndarray, do: Callable[[tuple[int, int]], Any]) -> list[Any]:
-    """Do it for all samples, some by each thread of torch; return what each thread found."""
-    samples = x.shape[1]
-    many = min(torch.get_num_threads(), samples) if x.size >= ALONE else 1
-    if many == 1:
-        return [do((0, samples))]
-    edges = np.linspace(0, samples, many + 1).astype(int).tolist()
-    with ThreadPoolExecutor(many) as pool:
-        return list(pool.map(do, pairwise(edges)))
 
 
 def _order(x: Tensor) -> list[int]:

@@ -166,16 +166,7 @@ def norse(stimulus: Stimulus, threads: int) -> Run:
         reset_method=reset_subtract,
     )
     cells = [LIFBoxCell(p, dt=1 - DECAY) for _ in weights]
-
-    def forward(x: Tensor) -> Tensor:
-        states, out = [None, None], []
-        for now in x:
-            for k, weight in enumerate(weights):
-                now, states[k] = cells[k](now @ weight, states[k])
-            out.append(now)
-        return torch.stack(out)
-
-    return _forward(stimulus, threads, lambda x: x, forward)
+    return _by_ticks(stimulus, threads, list(zip(weights, cells, strict=True)), lambda _: None)
 
 
 def snntorch(stimulus: Stimulus, threads: int) -> Run:
@@ -185,12 +176,23 @@ def snntorch(stimulus: Stimulus, threads: int) -> Run:
     weights = _weights(stimulus)
     how = {"reset_mechanism": "subtract", "reset_delay": False}
     cells = [snn.Leaky(beta=DECAY, threshold=THRESHOLD, **how) for _ in weights]
+    layers = list(zip(weights, cells, strict=True))
+    return _by_ticks(stimulus, threads, layers, lambda cell: cell.init_leaky())
+
+
+def _by_ticks(
+    stimulus: Stimulus,
+    threads: int,
+    layers: list[tuple[Tensor, Any]],
+    start: Callable[[Any], Any],
+) -> Run:
+    """Return cells that hand their states on, behind weights; start: a first state."""
 
     def forward(x: Tensor) -> Tensor:
-        membranes, out = [cell.init_leaky() for cell in cells], []
+        states, out = [start(cell) for _, cell in layers], []
         for now in x:
-            for k, weight in enumerate(weights):
-                now, membranes[k] = cells[k](now @ weight, membranes[k])
+            for k, (weight, cell) in enumerate(layers):
+                now, states[k] = cell(now @ weight, states[k])
             out.append(now)
         return torch.stack(out)
 

@@ -123,34 +123,37 @@ def widen(
 ) -> None:
     """Bring the cells over = (first, last, now) that have reached the line to now."""
     (first, last, now), u = over, fast.modes[0]
-    for low in range(first, last, SIDE):
-        high = min(low + SIDE, last)
-        if above(u[low:high], now.line) > 0:
-            for j in range(low, high):
-                if u[j] >= now.line:
-                    bring(cell, fast, span, f, (j, now, False), out)
+    j = next_above(u, first, last, now.line)
+    while j < last:
+        bring(cell, fast, span, f, (j, now, False), out)
+        j = next_above(u, j + 1, last, now.line)
 
 
 @bare
 def close(fast: Fast, span: Span, over: tuple[int, int, Instant], ready: int) -> int:
     """Mark the cells over = (first, last, now) that have reached the line, as :func:`mark`."""
     (first, last, now), u = over, fast.modes[0]
-    for low in range(first, last, SIDE):
-        high = min(low + SIDE, last)
-        if above(u[low:high], now.line) > 0:
-            for j in range(low, high):
-                if now.line <= u[j] < HOT:
-                    ready = mark(fast.lists, span, (j, ready, u[j] >= now.bar))
+    j = next_above(u, first, last, now.line)
+    while j < last:
+        if u[j] < HOT:
+            ready = mark(fast.lists, span, (j, ready, u[j] >= now.bar))
+        j = next_above(u, j + 1, last, now.line)
     return ready
 
 
 @bare
-def above(row: np.ndarray, line: float) -> int:
-    """Return how many are on a line or above."""
-    hits = 0
-    for k in range(row.size):
-        hits += row[k] >= line
-    return hits
+def next_above(u: np.ndarray, first: int, last: int, line: float) -> int:
+    """Return the first cell from ``first`` to ``last`` that has reached a line, or ``last``."""
+    while first < last:
+        row, hits = u[first : min(first + SIDE, last)], 0
+        for k in range(row.size):
+            hits += row[k] >= line
+        if hits > 0:
+            while u[first] < line:
+                first += 1
+            return first
+        first += row.size
+    return last
 
 
 @bare

@@ -28,6 +28,7 @@ from neuro.events.exact.held import (
     hold,
     next_mark,
 )
+from neuro.events.exact.pack import resting
 from neuro.events.exact.wiring import Arrivals, Row, Wiring, row_of, synapse
 
 
@@ -57,7 +58,7 @@ def frame_of(cells: Cells, span: Span) -> Frame:
     rate, rate_b, rate_c = one.rate, rate_syn[0], rate_syn[1]
     before, after = span.start - span.origin, span.stop - span.origin
     half = (span.stop - span.start) ** 2 / 2.0
-    rest = one.push / rate
+    rest = resting(cells.cell)
     kappa_b, kappa_c = 1.0 / (rate - rate_b), 1.0 / (rate - rate_c)
     start_a, end_a = math.exp(-rate * before), math.exp(-rate * after)
     start_b, end_b = math.exp(-rate_b * before), math.exp(-rate_b * after)

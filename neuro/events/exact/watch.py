@@ -23,6 +23,7 @@ from neuro.events.exact.held import (
     Span,
     next_mark,
 )
+from neuro.events.exact.pack import resting
 
 SOON = 0.05  # in time constants: for how long a list of watched cells is made
 
@@ -46,7 +47,7 @@ class Frame(NamedTuple):
 def frame_of(cells: Cells, fast: Fast, span: Span) -> Frame:
     """Return the frame of a window; start a new list of watched cells if the old one ends."""
     one, lists, until, p = cells.cell[span.low], fast.lists, fast.until, span.block
-    rest = one.push / one.rate if one.rate > 0.0 else 0.0
+    rest = resting(cells.cell)
     height, low = one.threshold - rest, math.inf
     short = height < 0.0 and one.rate * (span.stop - span.start) < SOON
     new = not short or span.stop > until[p]

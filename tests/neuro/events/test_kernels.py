@@ -6,6 +6,7 @@ from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 from numba.core.dispatcher import Dispatcher
 
+from neuro import rows
 from neuro.events import (
     Grid,
     batches,
@@ -29,7 +30,7 @@ from neuro.units import Seconds
 def plain_python() -> Iterator[None]:
     """Run the text of every kernel without the compiler."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (kernels, planes, crossed, updates, scatter, run, batches, engine):
+        for module in (rows, kernels, planes, crossed, updates, scatter, run, batches, engine):
             for name, function in list(vars(module).items()):
                 if isinstance(function, Dispatcher):
                     patch.setattr(module, name, function.py_func)
@@ -88,7 +89,7 @@ def test_events_survive_the_way_into_a_run_and_back() -> None:
     assert late.tick.min() == 0
 
 
-@pytest.mark.parametrize("targets", [10, kernels.WIDTH, 2 * kernels.WIDTH, 300])
+@pytest.mark.parametrize("targets", [10, rows.WIDTH, 2 * rows.WIDTH, 300])
 @pytest.mark.parametrize("zeros", [0, 3])
 def test_a_dense_layer_of_any_width_sums_the_weights_of_its_spikes(
     targets: int, zeros: int
