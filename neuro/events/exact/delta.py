@@ -217,6 +217,7 @@ def judge(
         shut(cell, fast, span, j)
     else:
         u[j] = (one.v - f.rest) * scale
+        watch(fast.lists, span, j)  # the drive may soon make it fire again
 
 
 @bare

@@ -64,6 +64,20 @@ def test_a_soft_reset_fires_at_the_end_of_a_long_refractory_period(
     np.testing.assert_allclose(found, [0.0105, 0.1105, 0.2105], rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("part", [0.05, 0.3, 1.0])
+@settings(deadline=None, max_examples=15, phases=(Phase.explicit, Phase.generate))
+@given(at=st.floats(0.001, 0.005), left=st.floats(0.95, 0.999))
+def test_what_an_arrival_leaves_just_below_the_threshold_fires_by_the_drive(
+    part: float, at: float, left: float
+) -> None:
+    v_inf, tau = 1.25, 0.01
+    weight = left + 1.0 - v_inf * -math.expm1(-at / tau)
+    graph = pair(LIF(tau=tau, reset="soft"), weight, v_inf * -math.expm1(-DT / tau))
+    found = spikes_of(graph, replace(CLOCK, window=Seconds(part * DT)), at, 20)
+    again = at + tau * math.log((v_inf - left) / (v_inf - 1.0))
+    np.testing.assert_allclose(found[:2], [at, again], rtol=0, atol=1e-12)
+
+
 @CLOCKS
 @pytest.mark.parametrize("v_inf", [1.0 + 1e-3, 1.0 + 1e-6])
 def test_the_drive_alone_fires_a_cell_after_a_long_silence(clock: Exact, v_inf: float) -> None:
