@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from tasks.bench.harness import Build, Measured, measure
@@ -19,12 +20,19 @@ PACKAGES = {
 BOUND = "scatter-add"
 
 
+MEMORY = "its peak memory needs the /proc of Linux"
+
+
 class Pair(NamedTuple):
-    """One of ours beside the fastest of some of theirs. target: the least ratio."""
+    """One of ours beside the best of some of theirs. target: the least ratio.
+
+    by: what is compared: time, or the memory that a run needs.
+    """
 
     ours: str
     theirs: tuple[str, ...]
     target: float | None = None
+    by: Literal["time", "memory"] = "time"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +61,11 @@ def compared(case: Case, repeats: int) -> list[Row]:
     return [_row(case, pair, found, repeats) for pair in case.pairs]
 
 
-def fastest(names: Iterable[str], found: Mapping[str, Measured], clock: str) -> str:
-    """Return the fastest of those that ran, else the first."""
+def best_of(names: Iterable[str], values: Mapping[str, float | None]) -> str:
+    """Return who has the least value among those that have one, else the first."""
     names = tuple(names)
-    ran = [name for name in names if found[name].runs]
-    return min(ran, key=lambda name: found[name].best(clock)) if ran else names[0]
+    known = [(value, name) for name in names if (value := values[name]) is not None]
+    return min(known)[1] if known else names[0]
 
 
 def machine(peer: str) -> dict[str, Any]:
@@ -71,28 +79,29 @@ def machine(peer: str) -> dict[str, Any]:
 
 
 def _row(case: Case, pair: Pair, found: Mapping[str, Measured], repeats: int) -> Row:
-    peer = fastest(pair.theirs, found, case.clock)
+    timed = pair.by == "time"
+    value = partial(_seconds, case.clock, case.per) if timed else _megabytes
+    values = {name: value(found[name]) for name in (pair.ours, *pair.theirs)}
+    peer = best_of(pair.theirs, values)
     sides = {"ours": found[pair.ours], "theirs": found[peer]}
-    times = {k: m.best(case.clock) / case.per if m.runs else None for k, m in sides.items()}
-    ours, theirs = times["ours"], times["theirs"]
-    problems = [
-        f"{name}: {m.problem}"
-        for name, m in zip((pair.ours, peer), sides.values(), strict=True)
-        if m.problem
-    ]
+    ours, theirs = values[pair.ours], values[peer]
+    problems = {name: found[name].problem for name in (pair.ours, peer)}
+    if not timed:
+        problems |= {n: MEMORY for n in problems if found[n].runs and values[n] is None}
+    how = {"time": f"{case.clock}, best of {repeats}"} if timed else {"memory": "peak, grown"}
     return Row(
-        case=case.name,
+        case=case.name if timed else f"{case.name}, peak memory",
         subject=pair.ours,
         peer=peer,
-        unit=case.unit,
+        unit=case.unit if timed else "MB",
         ours=ours,
         theirs=theirs,
         ratio=None if ours is None or theirs is None else theirs / ours,
-        note="; ".join(problems),
+        note="; ".join(f"{name}: {why}" for name, why in problems.items() if why),
         conditions={
             **case.conditions,
             **({"target": pair.target} if pair.target is not None else {}),
-            "time": f"{case.clock}, best of {repeats}",
+            **how,
             "threads": case.threads,
             **_activity(case, found[pair.ours]),
             **{k: _about(case, m) for k, m in sides.items()},
@@ -100,6 +109,14 @@ def _row(case: Case, pair: Pair, found: Mapping[str, Measured], repeats: int) ->
             **machine(peer),
         },
     )
+
+
+def _seconds(clock: str, per: float, measured: Measured) -> float | None:
+    return measured.best(clock) / per if measured.runs else None
+
+
+def _megabytes(measured: Measured) -> float | None:
+    return None if measured.grown is None else measured.grown / 1e6
 
 
 def _activity(case: Case, ours: Measured) -> dict[str, Any]:
@@ -126,6 +143,7 @@ def _about(case: Case, measured: Measured) -> dict[str, Any]:
             for clock in ("cpu", "wall")
         },
         "build_seconds": measured.built,
+        **({} if measured.grown is None else {"grown_bytes": measured.grown}),
     }
 
 

@@ -21,12 +21,16 @@ THREADS = ("OMP", "MKL", "OPENBLAS", "NUMBA")  # prefixes of variables that libr
 
 
 class Timing(NamedTuple):
-    """One run: CPU and wall time [s], what it counted, and synaptic events where known."""
+    """One run: CPU and wall time [s], what it counted, and synaptic events where known.
+
+    grown: peak of the memory it needs on top of what was there before [bytes]; None: not known.
+    """
 
     cpu: float
     wall: float
     counted: int
     events: int = 0
+    grown: int | None = None
 
 
 Run = Callable[[], Timing]
@@ -54,6 +58,12 @@ class Measured:
     def best(self, clock: str) -> float:
         """Return the least time by "cpu" or "wall" [s]."""
         return float(min(getattr(run, clock) for run in self.runs))
+
+    @property
+    def grown(self) -> int | None:
+        """Return the most memory a run needed [bytes]; None: it is not known."""
+        told = [run.grown for run in self.runs if run.grown is not None]
+        return max(told, default=None)
 
     def median(self, clock: str) -> float:
         """Return the time in the middle; of two, the longer."""

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from tasks.bench.harness import Run, Timing
+from tasks.bench.memory import grown
 
 LEAST = 0.2  # s that a timed run lasts: what is shorter is repeated until then
 
@@ -26,11 +27,12 @@ class Stopwatch:
 
 
 def repeated(once: Callable[[], tuple[int, int]]) -> Run:
-    """Return a run that lasts long enough to be timed, and tells the mean.
+    """Return a run that lasts long enough to be timed, and tells the mean, and its memory.
 
-    once: returns what it counted, and its synaptic events. Runs at once, to compile.
+    once: returns what it counted, and its synaptic events. Runs at once, to compile; what this
+    takes of memory counts, so who wants to leave the code itself out has run some of it before.
     """
-    once()
+    memory = grown(once)
     watch = Stopwatch()
     once()
     number = math.ceil(LEAST / watch.timing(0).wall)
@@ -40,6 +42,6 @@ def repeated(once: Callable[[], tuple[int, int]]) -> Run:
         for _ in range(number):
             counted, events = once()
         cpu, wall, *_ = watch.timing(0)
-        return Timing(cpu / number, wall / number, counted, events)
+        return Timing(cpu / number, wall / number, counted, events, memory)
 
     return run

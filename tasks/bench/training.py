@@ -23,18 +23,23 @@ ALL: Mapping[str, Callable[[Work, int], Run]] = {
     **PEERS,
 }
 ALONE = ("Norse LIF",)  # its synaptic current makes it another network: no best of them
+SAME = tuple(name for name in PEERS if name not in ALONE)
 SMALL = Work(name="tiny", ticks=3, batch=4)
 
 
 def case(title: str, work: Work, targets: tuple[float, float]) -> list[Case]:
-    """Return training and inference of a network; targets: over the best peer in each."""
+    """Return training and inference of a network; targets: over the best peer in each.
+
+    Memory may be as much as that of the peer that needs least.
+    """
     return [
         Case(
             name=f"{title}, {what}",
             subjects={name: partial(make, one) for name, make in ALL.items()},
             pairs=(
-                Pair(NEURO, tuple(p for p in PEERS if p not in ALONE), target),
+                Pair(NEURO, SAME, target),
                 *(Pair(NEURO, (name,)) for name in (*PEERS, FLOOR)),
+                Pair(NEURO, SAME, 1.0, by="memory"),
             ),
             unit="ms",
             per=1e-3,

@@ -66,3 +66,8 @@ def prints(_: int) -> Run:
 def takes(seconds: float, spikes: int, _: int) -> Run:
     """Tell a time, of spikes that have ten synaptic events each."""
     return lambda: Timing(seconds, 2 * seconds, spikes, 10 * spikes)
+
+
+def needs(seconds: float, grown: int | None, _: int) -> Run:
+    """Tell a time, and what memory it needed."""
+    return lambda: Timing(seconds, seconds, 1, grown=grown)

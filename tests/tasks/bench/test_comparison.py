@@ -72,6 +72,32 @@ def test_conditions_say_activity_threads_work_and_versions(rows: list[Row]) -> N
     assert "target" not in rows[3].conditions
 
 
+def test_the_peer_that_needs_least_memory_need_not_be_the_fastest() -> None:
+    case = Case(
+        name="a case",
+        subjects={
+            "ours": partial(bench_subjects.needs, 2.0, 4_000_000),
+            "fast": partial(bench_subjects.needs, 3.0, 9_000_000),
+            "small": partial(bench_subjects.needs, 5.0, 2_000_000),
+            "silent": partial(bench_subjects.needs, 9.0, None),
+        },
+        pairs=(
+            Pair("ours", ("fast", "small", "silent"), 1),
+            Pair("ours", ("fast", "small", "silent"), 1, by="memory"),
+            Pair("ours", ("silent",), by="memory"),
+        ),
+        unit="ms",
+        per=1e-3,
+    )
+    time, memory, unknown = compared(case, 1)
+    assert (time.peer, time.unit, time.ratio) == ("fast", "ms", 1.5)
+    assert (memory.case, memory.peer, memory.unit) == ("a case, peak memory", "small", "MB")
+    assert (memory.ours, memory.theirs, memory.ratio, memory.reached) == (4, 2, 0.5, False)
+    assert memory.conditions["ours"]["grown_bytes"] == 4_000_000
+    assert (unknown.theirs, unknown.ratio) == (None, None)
+    assert unknown.note == "silent: its peak memory needs the /proc of Linux"
+
+
 def test_a_package_that_is_not_there_has_no_version() -> None:
     assert versions("no-such-simulator")["no-such-simulator"] == "missing"
 

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 
+from tasks.bench import memory
 from tasks.bench.harness import Measured, measure
 from tasks.bench.training import ALL, ALONE, CASES, FLOOR, NEURO, PEERS, SMALL
 
@@ -29,7 +30,15 @@ def test_the_floor_has_no_neurons(spikes: dict[str, Measured]) -> None:
 def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
     for cases in CASES.values():
         for case in cases(True):
-            first, *rest = case.pairs
-            assert set(first.theirs) == set(PEERS) - set(ALONE)
+            first, *rest, last = case.pairs
+            assert set(first.theirs) == set(last.theirs) == set(PEERS) - set(ALONE)
             assert first.target is not None
             assert [pair.target for pair in rest] == [None] * len(rest)
+            assert [pair.by for pair in rest] == ["time"] * len(rest)
+            assert (last.by, last.target) == ("memory", 1)
+
+
+def test_memory_of_a_step_is_known_where_the_system_tells(spikes: dict[str, Measured]) -> None:
+    known = spikes[NEURO].grown is not None
+    assert known == memory.OWN.exists()
+    assert not known or 0 < spikes[NEURO].grown < 100e6  # type: ignore[operator]
