@@ -14,9 +14,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map, tree_map_only
 
-from neuro.neurons import Neuron, run
+from neuro.neurons import NOTHING, Around, Neuron, run
 from neuro.neurons.base import frozen
-from neuro.on_ticks import on_ticks, same_every_tick, timeless
+from neuro.on_ticks import hooked, on_ticks, same_every_tick, timeless
+from neuro.pooling import blocks
 from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
@@ -44,7 +45,13 @@ class Spiking(Temporal):
         self, x: Float[Tensor, "T B *X"], state: Any = None
     ) -> tuple[Float[Tensor, "T B *N"], Any]:
         """Return (spikes, or the membrane of a LI or GatedLI; next state)."""
-        return run(self._bound(), x, self.dt, state)
+        return self.among(NOTHING, x, state)
+
+    def among(
+        self, around: Around, x: Float[Tensor, "T B *X"], state: Any = None
+    ) -> tuple[Float[Tensor, "_ B *P"], Any]:
+        """Return the same with what stands around the population; no hook hears of it."""
+        return run(self._bound(), x, self.dt, state, around)
 
     def frozen(self) -> Neuron:
         """Return the model with the present values of its parameters, as numbers."""
@@ -179,11 +186,11 @@ def _in_parts(
     """
     some = _together(modules, x, ticks)
     if some >= x.shape[1]:
-        return _in_turn(modules, x.expand(ticks, *x.shape[1:]), states)
+        return _in_turn(modules, x, ticks, states)
     outs, ends = [], []
     for k, part in enumerate(torch.split(x, some, 1)):
         own = tree_map_only(Tensor, itemgetter(slice(k * some, (k + 1) * some)), states)
-        y, after = _in_turn(modules, part.expand(ticks, *part.shape[1:]), own)
+        y, after = _in_turn(modules, part, ticks, own)
         outs.append(y)
         ends.append(after)
     joined = tree_map(lambda *c: None if c[0] is None else torch.cat(c), *ends)
@@ -191,13 +198,28 @@ def _in_parts(
 
 
 def _in_turn(
-    modules: list[nn.Module], x: Tensor, states: tuple[Any, ...]
+    modules: list[nn.Module], x: Tensor, ticks: int, states: tuple[Any, ...]
 ) -> tuple[Tensor, tuple[Any, ...]]:
-    after = []
-    for module, state in zip(modules, states, strict=True):
-        x, state = apply(module, x, state)
-        after.append(state)
+    """Run modules one after the other, a population together with what stands around it."""
+    after: list[Any] = []
+    while len(after) < len(modules):
+        module, *rest = modules[len(after) :]
+        state = states[len(after)]
+        if type(module) is Spiking and not hooked(module):
+            pool = _blocks(rest)
+            around = Around(Ticks(ticks if len(x) < ticks else 0), pool)
+            x, state = module.among(around, x, state)
+            after += [state] if pool is None else [state, None]
+        else:
+            x, state = apply(module, x.expand(ticks, *x.shape[1:]), state)
+            after.append(state)
     return x, tuple(after)
+
+
+def _blocks(modules: list[nn.Module]) -> tuple[int, int] | None:
+    """Return the size of the blocks that the first module averages, if it does just this."""
+    pool = modules[0] if modules else None
+    return blocks(pool) if type(pool) is nn.AvgPool2d and not hooked(pool) else None
 
 
 def _together(modules: list[nn.Module], x: Tensor, ticks: int) -> int:

@@ -52,7 +52,7 @@ def on_ticks(module: nn.Module, x: Tensor) -> Tensor:
         y = on_ticks(module, x[:1])
         return y.expand(len(x), *y.shape[1:])
     folded = x.flatten(0, 1)
-    if _hooked(module) or x.device.type != "cpu":
+    if hooked(module) or x.device.type != "cpu":
         y = module(folded)
     elif type(module) is nn.Linear and folded.dim() == 2:
         y = linear(folded, module.weight, module.bias)
@@ -67,6 +67,6 @@ def on_ticks(module: nn.Module, x: Tensor) -> Tensor:
     return out
 
 
-def _hooked(module: nn.Module) -> bool:
+def hooked(module: nn.Module) -> bool:
     """Say whether someone listens to a module, which must be called then."""
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)

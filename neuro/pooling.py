@@ -16,14 +16,20 @@ from neuro.shares import readable
 
 def average(x: Float[Tensor, "R C H W"], pool: nn.AvgPool2d) -> Float[Tensor, "R C _ _"]:
     """Return what ``pool`` makes of x; what does not fill a block is left out."""
-    size = _pair(pool.kernel_size)
-    plain = size == _pair(pool.stride) and _pair(pool.padding) == (0, 0) and not pool.ceil_mode
-    simple = plain and pool.divisor_override is None and min(x.shape[2:]) >= max(size)
-    if not (simple and readable(x) and x.is_contiguous(memory_format=torch.channels_last)):
+    size = blocks(pool)
+    fits = size is not None and min(x.shape[2:]) >= max(size)
+    if not (fits and readable(x) and x.is_contiguous(memory_format=torch.channels_last)):
         return pool(x)  # type: ignore[no-any-return]
     apply: Any = _Average.apply  # torch annotates it in some versions only
     y: Tensor = apply(x, size)
     return y
+
+
+def blocks(pool: nn.AvgPool2d) -> tuple[int, int] | None:
+    """Return the size of the blocks that a pool averages; None: they overlap, or have a rim."""
+    size = _pair(pool.kernel_size)
+    plain = size == _pair(pool.stride) and _pair(pool.padding) == (0, 0) and not pool.ceil_mode
+    return size if plain and pool.divisor_override is None else None
 
 
 class _Average(torch.autograd.Function):

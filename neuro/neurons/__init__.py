@@ -2,6 +2,7 @@
 
 from neuro.neurons.alif import ALIF, ALIFState
 from neuro.neurons.base import Coefficients, Dynamics
+from neuro.neurons.fused import NOTHING, Around
 from neuro.neurons.gated import GatedLI, GatedState
 from neuro.neurons.integrate_and_fire import IF
 from neuro.neurons.li import LI, LIState, psc_gain
@@ -13,7 +14,9 @@ __all__ = [
     "IF",
     "LI",
     "LIF",
+    "NOTHING",
     "ALIFState",
+    "Around",
     "Coefficients",
     "Dynamics",
     "GatedLI",

@@ -1,11 +1,12 @@
 """A population over time as one operator, forward and backward, on the CPU.
 
 It does what the loop over :meth:`step` does, on the same numbers, and is differentiable in the
-same way. It keeps one number a neuron and tick for the way back.
-Axes: T ticks, B batch, ``*N`` the population's shape, M its neurons in the order of memory.
+same way. For the way back it keeps its input and nothing else.
+Axes: T ticks, B batch, ``*N`` the population's shape, M its neurons in the order of memory,
+``*P`` the shape of what comes out: ``*N``, or that of the means of a pool.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +17,23 @@ from neuro.neurons import fused_back as way_back, fused_kernels as kernels
 from neuro.neurons.alif import ALIF, ALIFState
 from neuro.neurons.base import Param
 from neuro.neurons.fused_back import Back, Past
-from neuro.neurons.fused_kernels import Cells, Form
+from neuro.neurons.fused_kernels import Blocks, Cells, Form
 from neuro.neurons.lif import LIF, LIFState
 from neuro.shares import in_shares, readable
 from neuro.surrogate import Surrogate, arctan, triangle
-from neuro.units import Seconds
+from neuro.units import Seconds, Ticks
 
 KINDS = {arctan: way_back.ARCTAN, triangle: way_back.TRIANGLE}
+NOT_POOLED = Blocks(0, 0, 0, 0)
+
+
+class How(NamedTuple):
+    """What the operator does, beside its numbers. ticks: of the output."""
+
+    hard: bool
+    surrogate: Surrogate
+    blocks: Blocks
+    ticks: int
 
 
 def fits(neuron: object, x: Tensor) -> bool:
@@ -41,82 +52,107 @@ def _learns(p: Param) -> bool:
     return isinstance(p, Tensor) and p.requires_grad
 
 
+class Around(NamedTuple):
+    """What stands around a population and costs no pass through memory of its own.
+
+    ticks: for so many the first tick of the input stands; 0: each tick has its own.
+    pool: size of the blocks of an average pool behind it; None: there is none.
+    """
+
+    ticks: Ticks = Ticks(0)
+    pool: tuple[int, int] | None = None
+
+
+NOTHING = Around()
+
+
 def advance(
     neuron: LIF | ALIF,
     x: Float[Tensor, "T B *N"],
     dt: Seconds,
     state: LIFState | ALIFState,
-) -> tuple[Float[Tensor, "T B *N"], LIFState | ALIFState]:
-    """Return (spikes, next state) of T >= 1 ticks, as the loop over ``neuron.step`` does."""
+    around: Around = NOTHING,
+) -> tuple[Float[Tensor, "_ B *P"], LIFState | ALIFState]:
+    """Return (spikes or means, next state) of T >= 1 ticks, as the loop over ``step`` does."""
     order = _order(x)
     form = [_rows_of(p, x.shape[2:], order) for p in neuron.tensors(x, dt)]
     i = state.i if isinstance(state, LIFState) else None
     a = state.a if isinstance(state, ALIFState) else None
     cells = [None if c is None else _flat(c, order) for c in (state.v, i, a)]
     apply: Any = _Fused.apply  # torch annotates it in some versions only
-    how = (neuron.reset == "hard", neuron.surrogate)
-    spikes, *after = apply(_flat(x, order, 2), *cells, *form, how)
-    v, i, a = (_shaped(c, state.v.shape, order) for c in after)
-    s = _shaped(spikes, x.shape, order)
+    blocks, shape = NOT_POOLED, x.shape[2:]
+    if around.pool:
+        (channels, high, wide), (down, across) = shape, around.pool
+        blocks = Blocks(down, across, wide, channels)
+        shape = torch.Size((channels, high // down, wide // across))
+    how = How(neuron.reset == "hard", neuron.surrogate, blocks, around.ticks or len(x))
+    out, *after = apply(_flat(x, order, 2), *cells, *form, (how, shape.numel()))
+    y = _shaped(out, torch.Size((*out.shape[:2], *shape)), order)
+    v, i, a = (_shaped(c, state.v.shape, order) if c.numel() else c for c in after)
     if isinstance(state, ALIFState):
-        return s, ALIFState(v=v, a=a)
-    return s, LIFState(v=v, i=None if state.i is None else i)
+        return y, ALIFState(v=v, a=a if a.numel() else state.a)
+    return y, LIFState(v=v, i=i if i.numel() else None)
+
+
+def pools(x: Float[Tensor, "T B *N"], size: tuple[int, int]) -> bool:
+    """Say whether :func:`advance` can pool what ``x`` leads to: images, channels last."""
+    return (
+        x.dim() == 5
+        and _order(x) == [1, 2, 0]
+        and x.shape[3] >= size[0]
+        and x.shape[4] >= size[1]
+    )
 
 
 class _Fused(torch.autograd.Function):
-    """(x, v, i, a, six parameters, how) -> (spikes, v, i, a); how: hard reset, surrogate.
+    """(x, v, i, a, six parameters, how) -> (spikes or their means, v, i, a).
 
-    Without a current i is None, without adaptation a: what comes out for it means nothing.
+    Without a current i is None, without adaptation a, and it comes out empty.
     """
 
     @staticmethod
     def forward(ctx: Any, *given: Any) -> tuple[Tensor, ...]:
-        x, before, form = _arrays(given)
-        form = form._replace(adapts=form.adapts or ctx.needs_input_grad[3])
-        used = (True, form.flows, form.adapts)
-        after = Cells(*(_begun(c, u) for c, u in zip(before, used, strict=True)))
-        spikes = np.empty_like(x)
-        kept = np.empty(x.shape if any(ctx.needs_input_grad) else (0, 0, 0), x.dtype)
+        x, before, form = _arrays(given, ctx.needs_input_grad[3])
+        how, size = given[-1]
+        used = (True, given[2] is not None, form.adapts)
+        after = Cells(*(c.copy() for c in before))
+        found = np.empty((how.ticks, x.shape[1], size), x.dtype)
 
         def advance(low: int, high: int) -> None:
-            kernels.forward(x, after, form, (low, high), spikes, kept)
+            kernels.forward(x, after, form, (low, high), how.blocks, found)
 
-        in_shares(x.shape[1], x.size, advance)
-        ctx.save_for_backward(*given[:-1], torch.from_numpy(kept))
+        in_shares(x.shape[1], how.ticks * x[0].size, advance)
+        ctx.save_for_backward(*given[:-1])
         ctx.how, ctx.used = given[-1], used
         ctx.set_materialize_grads(False)
-        out = tuple(torch.from_numpy(y) for y in (spikes, *after))
-        moving = (True, form.flows, ctx.needs_input_grad[3])  # spikes raise a without gradient
+        out = tuple(torch.from_numpy(y) for y in (found, *after))
+        moving = (True, used[1], ctx.needs_input_grad[3])  # spikes raise a without gradient
         dull = [y for y, m in zip(out[1:], moving, strict=True) if not m]
         ctx.mark_non_differentiable(*dull)
         return out
 
     @staticmethod
     def backward(ctx: Any, *flowing: Tensor | None) -> tuple[Tensor | None, ...]:
-        *given, kept = ctx.saved_tensors
-        x, before, form = _arrays((*given, ctx.how))
-        form = form._replace(adapts=ctx.used[2])
-        past = Past(x, kept.numpy(), before)
-        kind, derivative = _derivative(past, form, ctx.how[1])
-        to_spikes, *to_cells = (
-            _array(y, x.shape if k == 0 else x.shape[1:], x.dtype)
-            for k, y in enumerate(flowing)
-        )
-        to_x = np.empty_like(x)
-        cells = Cells(*(_begun(c, u) for c, u in zip(to_cells, ctx.used, strict=True)))
+        given, (how, size) = ctx.saved_tensors, ctx.how
+        x, before, form = _arrays((*given, ctx.how), ctx.needs_input_grad[3])
+        past = Past(x, before, how.blocks)
+        kind, derivative = _derivative(past, form, how)
+        shapes = [(how.ticks, x.shape[1], size), *(c.shape for c in before)]
+        both = zip(flowing, shapes, strict=True)
+        to_out, *to_cells = (_array(y, shape, x.dtype) for y, shape in both)
+        to_x = (np.zeros_like if len(x) < how.ticks else np.empty_like)(x)
+        cells = Cells(*(y.copy() for y in to_cells))
         learns = any(ctx.needs_input_grad[4:])
 
         def back(low: int, high: int) -> np.ndarray:
-            sums = np.zeros((3, x.shape[2]))
-            flow = Back(to_spikes, kind, derivative, to_x, cells, sums, learns)
+            sums = np.zeros((3, x.shape[2] if learns else 0))
+            flow = Back(to_out, kind, derivative, to_x, cells, sums)
             way_back.backward(past, form, (low, high), flow)
             return sums
 
-        sums = torch.from_numpy(np.sum(in_shares(x.shape[1], x.size, back), axis=0))
-        to_decay, to_gain, to_threshold = (
-            row.sum_to_size(p.shape).to(p.dtype)
-            for row, p in zip(sums, (given[4], given[5], given[7]), strict=True)
-        )
+        shares = in_shares(x.shape[1], how.ticks * x[0].size, back)
+        learning = (given[4], given[5], given[7])
+        to_decay, to_gain, to_threshold = _summed(shares, *learning) if learns else [None] * 3
         found = [
             torch.from_numpy(y) if u else None
             for y, u in zip((to_x, *cells), (True, *ctx.used), strict=True)
@@ -124,34 +160,38 @@ class _Fused(torch.autograd.Function):
         return (*found, to_decay, to_gain, None, to_threshold, None, None, None)
 
 
-def _arrays(given: tuple[Any, ...]) -> tuple[np.ndarray, Cells, Form]:
-    """Return what the kernels read of the arguments of the operator."""
-    x, v, i, a, *form, (hard, _) = given
+def _arrays(given: tuple[Any, ...], adapts: bool) -> tuple[np.ndarray, Cells, Form]:
+    """Return what the kernels read of the arguments of the operator.
+
+    adapts: also where no threshold rises now.
+    """
+    x, v, i, a, *form, (how, _) = given
     x, *form = (t.contiguous().numpy() for t in (x, *form))
-    cells = Cells(*(_array(c, x.shape[1:], x.dtype) for c in (v, i, a)))
-    flows = i is not None
-    adapts = a is not None and bool(form[4].any() or cells.a.any())
+    rises = a is not None and (adapts or bool(a.any() or form[4].any()))
+    used = (v, i, a if rises else None)
+    cells = (x[0, :, :0] if c is None else c.contiguous().numpy() for c in used)
     decay, gain, fall, theta, beta, rho = form
-    return x, cells, Form(decay, gain, fall, theta, beta, rho, hard, flows, adapts)
+    return x, Cells(*cells), Form(decay, gain, fall, theta, beta, rho, how.hard, rises)
 
 
 def _array(values: Tensor | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return values, or for None zeros, which take no memory until they are read."""
+    """Return values, or for None zeros."""
     return np.zeros(shape, dtype) if values is None else values.contiguous().numpy()
 
 
-def _begun(cells: np.ndarray, used: bool) -> np.ndarray:
-    """Return a copy to write on, or, of what is not used, zeros that take no memory."""
-    return cells.copy() if used else np.zeros(cells.shape, cells.dtype)
+def _summed(shares: list[np.ndarray], *learning: Tensor) -> list[Tensor]:
+    """Return what flows to decay, gain and threshold."""
+    both = zip(torch.from_numpy(np.sum(shares, axis=0)), learning, strict=True)
+    return [row.sum_to_size(p.shape).to(p.dtype) for row, p in both]
 
 
-def _derivative(past: Past, form: Form, surrogate: Surrogate) -> tuple[int, np.ndarray]:
+def _derivative(past: Past, form: Form, how: How) -> tuple[int, np.ndarray]:
     """Return the kind of a derivative, and its values where no kernel knows it."""
-    if surrogate in KINDS:
-        return KINDS[surrogate], np.empty((0, 0, 0), past.x.dtype)
-    far = np.empty_like(past.x)
+    if how.surrogate in KINDS:
+        return KINDS[how.surrogate], np.empty((0, 0, 0), past.x.dtype)
+    far = np.empty((how.ticks, *past.x.shape[1:]), past.x.dtype)
     way_back.distances(past, form, far)
-    return way_back.GIVEN, surrogate(torch.from_numpy(far)).contiguous().numpy()
+    return way_back.GIVEN, how.surrogate(torch.from_numpy(far)).contiguous().numpy()
 
 
 def _order(x: Tensor) -> list[int]:

@@ -3,7 +3,8 @@
 Some neurons at a time run through all ticks, so that their state and parameters stay in the
 cache. Nothing is contracted or reordered: spikes and states are those of the plain loop, bit
 for bit. Innermost loops are short, because compilers give up on loops over many arrays.
-Axes: T ticks, B samples, M neurons, K neurons of a chunk.
+Axes: T ticks (of the input: T, or one that stands for all), B samples, M neurons, K neurons of
+a chunk, P means of blocks of neurons, or M.
 """
 
 from typing import NamedTuple
@@ -13,11 +14,12 @@ import numpy as np
 from neuro.compiled import inlined, kernel
 
 CHUNK = 1024
+SCRATCH = 2**16  # values of all ticks of a chunk that the cache holds
 DECAY, GAIN, FALL, THETA, BETA, RHO = range(6)  # rows of the parameters of a chunk
 
 
 class Cells(NamedTuple):
-    """Membrane, current and adaptation, or what flows back to them; B M each."""
+    """Membrane, current and adaptation, or what flows back to them; B M, unused ones B 0."""
 
     v: np.ndarray
     i: np.ndarray
@@ -27,7 +29,7 @@ class Cells(NamedTuple):
 class Form(NamedTuple):
     """Parameters as of :class:`neuro.neurons.base.Coefficients`; (M), or (1) for all.
 
-    flows: there are currents. adapts: some threshold rises.
+    adapts: some threshold rises.
     """
 
     decay: np.ndarray
@@ -37,8 +39,27 @@ class Form(NamedTuple):
     beta: np.ndarray
     decay_adapt: np.ndarray
     hard: bool
-    flows: bool
     adapts: bool
+
+
+class Blocks(NamedTuple):
+    """How an average pool cuts images that lie channels last.
+
+    down, across: rows and columns of a block; 0: nothing is pooled. width, channels: of a row.
+    """
+
+    down: int
+    across: int
+    width: int
+    channels: int
+
+
+@inlined
+def chunk_of(ticks: int, blocks: Blocks) -> int:
+    """Return how many neurons run through the ticks together: those of a row of blocks."""
+    if blocks.down:
+        return blocks.down * blocks.width * blocks.channels
+    return max(64, min(CHUNK, SCRATCH // ticks))
 
 
 @kernel
@@ -61,7 +82,7 @@ def parameters(form: Form, first: int, size: int) -> np.ndarray:
 @inlined
 def copy(out: np.ndarray, values: np.ndarray) -> None:
     """Write ``values`` to ``out``: a loop, since assigning slices costs more than copying."""
-    for k in range(out.size):
+    for k in range(values.size):
         out[k] = values[k]
 
 
@@ -87,18 +108,18 @@ def reset(v: np.ndarray, s: np.ndarray, bar: np.ndarray, hard: bool) -> None:
 
 @inlined
 def integrate(
-    v: np.ndarray, i: np.ndarray, x: np.ndarray, room: np.ndarray, flows: bool
+    u: np.ndarray, v: np.ndarray, i: np.ndarray, x: np.ndarray, room: np.ndarray
 ) -> None:
-    """Add a tick of input to membranes, through their currents where it ``flows``."""
+    """Write the membranes after a tick of input, through their currents where there are any."""
     decay, gain, fall = room[DECAY], room[GAIN], room[FALL]
-    if flows:
+    if i.size:
         for k in range(v.size):
             i[k] = fall[k] * i[k] + x[k]
         for k in range(v.size):
-            v[k] = decay[k] * v[k] + gain[k] * i[k]
+            u[k] = decay[k] * v[k] + gain[k] * i[k]
     else:
         for k in range(v.size):
-            v[k] = decay[k] * v[k] + gain[k] * x[k]
+            u[k] = decay[k] * v[k] + gain[k] * x[k]
 
 
 @inlined
@@ -119,34 +140,56 @@ def rise(a: np.ndarray, s: np.ndarray, room: np.ndarray) -> None:
         a[k] += beta[k] * s[k]
 
 
+@inlined
+def mean(out: np.ndarray, s: np.ndarray, blocks: Blocks) -> None:
+    """Write the means of a row of blocks; sums of spikes are exact in any order."""
+    down, across, width, channels = blocks
+    area = out.dtype.type(down * across)
+    row = width * channels
+    for k in range(1, down):
+        for j in range(row):
+            s[j] += s[k * row + j]
+    for w in range(out.size // channels):
+        sums, first = out[w * channels : (w + 1) * channels], w * across * channels
+        copy(sums, s[first : first + channels])
+        for k in range(first + channels, first + across * channels, channels):
+            for c in range(channels):
+                sums[c] += s[k + c]
+    for j in range(out.size):
+        out[j] /= area
+
+
 @kernel
 def forward(
     x: np.ndarray,
     cells: Cells,
     form: Form,
     samples: tuple[int, int],
-    spikes: np.ndarray,
-    kept: np.ndarray,
+    blocks: Blocks,
+    out: np.ndarray,
 ) -> None:
     """Run samples ``samples[0]`` to ``samples[1]``; ``cells`` move on.
 
-    spikes: T B M. kept: room for the membranes before their reset, T B M; empty: none is kept.
+    out: spikes, or their means, T B P.
     """
-    ticks, _, n = x.shape
-    for first in range(0, n, CHUNK):
-        last = min(first + CHUNK, n)
+    ticks, many = out.shape[0], chunk_of(out.shape[0], blocks)
+    means = blocks.width // max(1, blocks.across) * blocks.channels
+    for first in range(0, x.shape[2], many):
+        last = min(first + many, x.shape[2])
         room, bar = parameters(form, first, last - first), np.empty(last - first, x.dtype)
+        inner = np.empty(last - first if blocks.down else 0, x.dtype)
+        whole, h = last - first == many, first // many
         copy(bar, room[THETA])
         for b in range(samples[0], samples[1]):
             v, i, a = cells.v[b, first:last], cells.i[b, first:last], cells.a[b, first:last]
             for t in range(ticks):
-                out = spikes[t, b, first:last]
-                integrate(v, i, x[t, b, first:last], room, form.flows)
-                if kept.size:
-                    copy(kept[t, b, first:last], v)
+                s = inner if blocks.down else out[t, b, first:last]
+                integrate(v, v, i, x[min(t, x.shape[0] - 1), b, first:last], room)
                 if form.adapts:
                     lower(bar, a, room)
-                fire(out, v, bar)
-                reset(v, out, bar, form.hard)
+                fire(s, v, bar)
+                reset(v, s, bar, form.hard)
                 if form.adapts:
-                    rise(a, out, room)
+                    rise(a, s, room)
+                if blocks.down and whole:
+                    mean(out[t, b, h * means : (h + 1) * means], s, blocks)

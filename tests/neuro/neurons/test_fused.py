@@ -10,10 +10,10 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
 from neuro.neurons import ALIF, LI, LIF
-from neuro.neurons.fused import fits
+from neuro.neurons.fused import Around, fits, pools
 from neuro.neurons.run import run, run_slowly
 from neuro.surrogate import arctan, triangle
-from neuro.units import Seconds
+from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
 
@@ -95,6 +95,54 @@ def test_operator_and_loop_agree(
 def x_size(shape: tuple[int, ...]) -> float:
     """Return how much rounding grows in sums over ticks and samples."""
     return float(shape[0] * shape[1]) ** 0.5
+
+
+@pytest.mark.parametrize("model", MODELS)
+@settings(deadline=None, max_examples=12)
+@given(
+    seed=st.integers(0, 10**6),
+    size=st.sampled_from([(2, 2), (3, 2), (1, 4), None]),
+    constant=st.booleans(),
+    surrogate=st.sampled_from([arctan, bell]),
+)
+def test_what_stands_around_a_population_is_what_the_loop_has_before_and_behind_it(
+    model: str, seed: int, size: tuple[int, int] | None, constant: bool, surrogate: Any
+) -> None:
+    found = []
+    around = Around(Ticks(5 if constant else 0), size)
+    for execute in (run, run_slowly):
+        x, threshold, leak, *_ = drawn(seed, (5, 2, 3, 7, 9), True, torch.float64)
+        x = x.flatten(0, 1).to(memory_format=torch.channels_last).unflatten(0, (5, 2))
+        x = (x[:1] if constant else x).requires_grad_()
+        net = MODELS[model](threshold.requires_grad_(), leak.requires_grad_(), surrogate)
+        y, state = execute(net, x, DT, net.initial(x[0]), around)
+        w = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
+        loss = (y * w).sum() + (state.v**2).sum()
+        wanted = [x, threshold, leak]
+        grads = torch.autograd.grad(loss, wanted, allow_unused=True)
+        found.append(([y, *(c for c in state if c is not None)], grads))
+    (out, grads), (want, slow) = found
+    assert out[0].shape[:2] == (5, 2)
+    assert 0 < out[0].mean() < 1
+    for a, b in zip(out, want, strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(grads, slow, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None and b is not None:
+            bound = 1e-12 if a.dtype == torch.float64 else 1e-5
+            torch.testing.assert_close(a, b, rtol=bound, atol=bound)
+
+
+def test_images_that_do_not_lie_channels_last_are_left_to_the_loop() -> None:
+    x = torch.rand(4, 2, 3, 6, 6)
+    assert not pools(x, (2, 2))
+    last = x.flatten(0, 1).to(memory_format=torch.channels_last).unflatten(0, (4, 2))
+    assert pools(last, (2, 2))
+    assert not pools(last, (7, 1))
+    model, around = LIF(tau=0.005), Around(pool=(2, 2))
+    y, z = (run(model, given, DT, None, around)[0] for given in (x, last))
+    assert y.shape == (4, 2, 3, 3, 3)
+    assert torch.equal(y, z)
 
 
 def test_runs_that_follow_each_other_hand_gradients_back_through_the_state() -> None:
