@@ -60,4 +60,5 @@ def run_slowly(
 
 def _pooled(y: Tensor, size: tuple[int, int]) -> Tensor:
     """Return the means of all ticks and samples at once."""
-    return F.avg_pool2d(y.flatten(0, 1), size).unflatten(0, y.shape[:2])
+    means = F.avg_pool2d(y.flatten(0, 1), size)
+    return means.reshape(*y.shape[:2], *means.shape[1:])
