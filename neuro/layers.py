@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from neuro.neurons import NOTHING, Around, Neuron, run
 from neuro.neurons.base import frozen
@@ -22,6 +22,7 @@ from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
 IMAGES = 64  # that run through a Stack together on one thread: their maps stay in the cache
+VALUES = 2**19  # between two modules, of some ticks together, where no gradient is asked for
 
 
 class Temporal(nn.Module):
@@ -180,21 +181,48 @@ class Stack(Temporal):
 def _in_parts(
     modules: list[nn.Module], x: Tensor, ticks: int, states: tuple[Any, ...]
 ) -> tuple[Tensor, tuple[Any, ...]]:
-    """Run modules one after the other, with as many samples at a time as suit the machine.
+    """Run modules one after the other, with as many samples and ticks at a time as suit.
 
-    x: all ticks, or one that stands for ``ticks`` of them.
+    x: all ticks, or one that stands for ``ticks`` of them. Where one thread of a CPU works, its
+    cache holds what is between two modules; more threads would wait for each other at the end
+    of each part, which costs more than the cache gives.
     """
-    some = _together(modules, x, ticks)
-    if some >= x.shape[1]:
+    alone = x.device.type == "cpu" and torch.get_num_threads() == 1
+    if not alone or not _apart(modules):
         return _in_turn(modules, x, ticks, states)
+    learning = torch.is_grad_enabled()
+    go = _in_turn if learning else _a_few_ticks
+    some = max(1, IMAGES // (ticks if learning else 1)) if x.dim() == 5 else x.shape[1]
+    if some >= x.shape[1]:
+        return go(modules, x, ticks, states)
     outs, ends = [], []
     for k, part in enumerate(torch.split(x, some, 1)):
         own = tree_map_only(Tensor, itemgetter(slice(k * some, (k + 1) * some)), states)
-        y, after = _in_turn(modules, part, ticks, own)
+        y, after = go(modules, part, ticks, own)
         outs.append(y)
         ends.append(after)
     joined = tree_map(lambda *c: None if c[0] is None else torch.cat(c), *ends)
     return torch.cat(outs, 1), joined
+
+
+def _a_few_ticks(
+    modules: list[nn.Module], x: Tensor, ticks: int, states: tuple[Any, ...]
+) -> tuple[Tensor, tuple[Any, ...]]:
+    """Do as :func:`_in_turn`, a few ticks at a time: nothing is kept for a way back.
+
+    The first tick tells how many values there are between two modules.
+    """
+    outs: list[Tensor] = []
+    done, many = 0, 1
+    while done < ticks:
+        some = min(many, ticks - done)
+        part = x[done : done + some] if len(x) == ticks else x
+        y, states = _in_turn(modules, part, some, states)
+        outs.append(y)
+        done += some
+        cells = (c for c in tree_leaves(states) if c is not None)
+        many = max(1, VALUES // max(v.numel() for v in (x[0], y[0], *cells)))
+    return torch.cat(outs), states
 
 
 def _in_turn(
@@ -222,24 +250,15 @@ def _blocks(modules: list[nn.Module]) -> tuple[int, int] | None:
     return blocks(pool) if type(pool) is nn.AvgPool2d and not hooked(pool) else None
 
 
-def _together(modules: list[nn.Module], x: Tensor, ticks: int) -> int:
-    """Return how many samples run through modules together.
-
-    All; but where one thread of a CPU works, as many images as its cache holds, unless samples
-    depend on each other. More threads would wait for each other at the end of each part, which
-    costs more than the cache gives.
-    """
+def _apart(modules: list[nn.Module]) -> bool:
+    """Say whether samples do not depend on each other, and ticks only through states."""
     inner = [m for module in modules for m in module.modules()]
-    apart = all(
+    return all(
         type(m) in (Spiking, Residual, Stack)  # their states have one row a sample
         if isinstance(m, Temporal)
         else not (m.training and _normalises(m))
         for m in inner
     )
-    alone = x.device.type == "cpu" and torch.get_num_threads() == 1
-    if x.dim() == 5 and alone and apart:
-        return max(1, IMAGES // ticks)
-    return x.shape[1]
 
 
 def _normalises(module: nn.Module) -> bool:

@@ -5,8 +5,9 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 
-from neuro import products
+from neuro import layers, products
 from neuro.codes import direct
 from neuro.layers import Spiking, Stack
 from neuro.neurons import ALIF, LIF
@@ -153,6 +154,39 @@ def test_a_stack_in_parts_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPat
     assert torch.equal(torch.cat([first, second]), whole)
     torch.testing.assert_close(last[1].v, end[1].v, rtol=0, atol=1e-12)
     assert len(last) == len(end) == 9
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("values", [1, 3 * 70 * 4 * 256])  # one tick at a time, and three
+def test_without_gradients_a_stack_runs_a_few_ticks_at_a_time_and_gives_the_same(
+    values: int, constant: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(layers, "VALUES", values)
+    images = torch.rand(70, 1, 16, 16, dtype=torch.float64)  # more than run together
+    x = direct(images, Ticks(8)) if constant else images * torch.rand(8, 1, 1, 1, 1)
+    net = digits_net()
+    want, end = net(x)
+    ticks = []
+    fc = net.get_submodule("fc")
+    fc.register_forward_hook(lambda _, given, __: ticks.append(len(given[0])))
+    with torch.no_grad():
+        y, last = net(x)
+    together = 1 if values == 1 else 3
+    assert ticks[1] == 64 * together  # after a first tick
+    assert ticks.count(64) >= 1
+    assert sum(ticks) == 8 * 70
+    assert torch.equal(y, want)
+    for a, b in zip(tree_leaves(last), tree_leaves(end), strict=True):
+        assert a is b is None or torch.equal(a, b)
+
+
+def test_a_batch_norm_that_is_trained_sees_all_ticks_also_without_gradients() -> None:
+    x = torch.rand(6, 5, 1, 16, 16, dtype=torch.float64)
+    net = digits_net(normalises=True)
+    want, _ = net(x)
+    with torch.no_grad():
+        assert torch.equal(net(x)[0], want)
 
 
 def test_dropout_is_drawn_for_every_tick() -> None:
