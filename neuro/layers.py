@@ -6,6 +6,7 @@ is folded into the batch, so a batch norm normalises over ticks too (tdBN, Zheng
 """
 
 from dataclasses import fields, replace
+from functools import cache
 from operator import itemgetter
 from typing import Any
 
@@ -18,6 +19,7 @@ from neuro.neurons import NOTHING, Around, Neuron, run
 from neuro.neurons.base import frozen
 from neuro.on_ticks import hooked, on_ticks, same_every_tick, timeless
 from neuro.pooling import blocks
+from neuro.products import Lay, laid
 from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
@@ -212,21 +214,21 @@ def _a_few_ticks(
 
     The first tick tells how many values there are between two modules.
     """
-    outs: list[Tensor] = []
-    done, many = 0, 1
-    while done < ticks:
-        some = min(many, ticks - done)
-        part = x[done : done + some] if len(x) == ticks else x
-        y, states = _in_turn(modules, part, some, states)
+    lay = cache(laid)
+    y, states = _in_turn(modules, x[:1], 1, states, lay)
+    cells = (c for c in tree_leaves(states) if c is not None)
+    many = max(1, VALUES // max(v.numel() for v in (x[0], y[0], *cells)))
+    outs = [y]
+    for first in range(1, ticks, many):
+        some = min(many, ticks - first)
+        part = x[first : first + some] if len(x) == ticks else x
+        y, states = _in_turn(modules, part, some, states, lay)
         outs.append(y)
-        done += some
-        cells = (c for c in tree_leaves(states) if c is not None)
-        many = max(1, VALUES // max(v.numel() for v in (x[0], y[0], *cells)))
     return torch.cat(outs), states
 
 
 def _in_turn(
-    modules: list[nn.Module], x: Tensor, ticks: int, states: tuple[Any, ...]
+    modules: list[nn.Module], x: Tensor, ticks: int, states: tuple[Any, ...], lay: Lay = laid
 ) -> tuple[Tensor, tuple[Any, ...]]:
     """Run modules one after the other, a population together with what stands around it."""
     after: list[Any] = []
@@ -239,7 +241,7 @@ def _in_turn(
             x, state = module.among(around, x, state)
             after += [state] if pool is None else [state, None]
         else:
-            x, state = apply(module, x.expand(ticks, *x.shape[1:]), state)
+            x, state = apply(module, x.expand(ticks, *x.shape[1:]), state, lay)
             after.append(state)
     return x, tuple(after)
 
@@ -270,9 +272,9 @@ def steps_of(module: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(name, child) for name, child in module._modules.items() if child is not None]
 
 
-def apply(module: nn.Module, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+def apply(module: nn.Module, x: Tensor, state: Any, lay: Lay = laid) -> tuple[Tensor, Any]:
     """Run a temporal module over time, or any other module on each tick."""
     if isinstance(module, Temporal):
         y, state = module(x, state)
         return y, state
-    return on_ticks(module, x), None
+    return on_ticks(module, x, lay), None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.pooling import average
-from neuro.products import linear
+from neuro.products import Lay, laid, linear
 
 # Modules that make the same of the same input, whatever the tick.
 SAME = (
@@ -41,8 +41,8 @@ def timeless(module: nn.Module) -> bool:
     return all(isinstance(m, SAME) for m in module.modules())
 
 
-def on_ticks(module: nn.Module, x: Tensor) -> Tensor:
-    """Return what a module makes of each tick.
+def on_ticks(module: nn.Module, x: Tensor, lay: Lay = laid) -> Tensor:
+    """Return what a module makes of each tick. lay: as of :func:`neuro.products.linear`.
 
     A batch norm that is trained sees all ticks of all samples as one batch (tdBN, Zheng et al.
     2021). Over an input that is the same at every tick its mean and variance are those of one,
@@ -55,7 +55,7 @@ def on_ticks(module: nn.Module, x: Tensor) -> Tensor:
     if hooked(module) or x.device.type != "cpu":
         y = module(folded)
     elif type(module) is nn.Linear and folded.dim() == 2:
-        y = linear(folded, module.weight, module.bias)
+        y = linear(folded, module.weight, module.bias, lay)
     elif type(module) is nn.AvgPool2d:
         y = average(folded, module)
     elif type(module) is nn.Conv2d:

@@ -6,6 +6,7 @@ behind a silent input.
 Axes: R rows (ticks times samples), J inputs, O outputs, E inputs that are not zero.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,26 +16,39 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from neuro.bits import WIDE, busy, lowest
 from neuro.compiled import kernel
 from neuro.rows import WIDTH, Span, Train, add_rows, width_of
 from neuro.shares import in_shares, readable
 
 SILENT = 0.8  # the share of zeros from which on it is faster than a dense product
+Lay = Callable[[Tensor], np.ndarray]
 SMALL = 2**16  # inputs or outputs that are not worth looking at
 
 
+def laid(weight: Float[Tensor, "O J"]) -> np.ndarray:
+    """Return weights as a product that skips zeros reads them."""
+    return in_blocks(weight.detach().contiguous().numpy(), width_of(len(weight)))
+
+
 def linear(
-    x: Float[Tensor, "R J"], weight: Float[Tensor, "O J"], bias: Float[Tensor, " O"] | None
+    x: Float[Tensor, "R J"],
+    weight: Float[Tensor, "O J"],
+    bias: Float[Tensor, " O"] | None,
+    lay: Lay = laid,
 ) -> Float[Tensor, "R O"]:
-    """Return x weight^T + bias, skipping zeros of x where that is faster."""
+    """Return x weight^T + bias, skipping zeros of x where that is faster.
+
+    lay: :func:`laid`, or what remembers its results.
+    """
     if not readable(x) or weight.dtype != x.dtype or _small(x, weight):
         return F.linear(x, weight, bias)
     x = x.contiguous()
-    at = starts(x.detach().numpy())
-    if at[-1] > (1 - SILENT) * x.numel():
+    active = listed(x.detach().numpy(), int((1 - SILENT) * x.numel()))
+    if active.at.size == 0:
         return F.linear(x, weight, bias)
     apply: Any = _Linear.apply  # torch annotates it in some versions only
-    y: Tensor = apply(x, weight, at)
+    y: Tensor = apply(x, weight, active, lay(weight))
     return y if bias is None else y + bias
 
 
@@ -44,11 +58,9 @@ def _small(x: Tensor, weight: Tensor) -> bool:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, at: np.ndarray) -> Tensor:
-        active = listed(x.numpy(), at)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, active: Train, rows: np.ndarray) -> Tensor:
         ctx.save_for_backward(weight, *(torch.from_numpy(column) for column in active))
         ctx.shape = x.shape
-        rows = in_blocks(weight.contiguous().numpy(), width_of(len(weight)))
         out = np.zeros((len(x), rows.shape[0], rows.shape[2]), active.value.dtype)
 
         def add(low: int, high: int) -> None:
@@ -58,42 +70,43 @@ class _Linear(torch.autograd.Function):
         return torch.from_numpy(out.reshape(len(x), -1))
 
     @staticmethod
-    def backward(ctx: Any, to_y: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, to_y: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         weight, *columns = ctx.saved_tensors
         active = Train(*(column.numpy() for column in columns))
         to_x = to_y @ weight if ctx.needs_input_grad[0] else None
         if not ctx.needs_input_grad[1]:
-            return to_x, None, None
+            return to_x, None, None, None
         flow = to_y.contiguous().numpy()
         out = np.zeros((ctx.shape[1], len(weight)), flow.dtype)
         add = partial(add_outer, active, flow, out)
         in_shares(len(weight), flow.size, add)
-        return to_x, torch.from_numpy(out).t(), None
+        return to_x, torch.from_numpy(out).t(), None, None
 
 
 @kernel
-def starts(x: np.ndarray) -> np.ndarray:
-    """Return where each row begins among all that is not zero, and their number."""
-    at = np.zeros(x.shape[0] + 1, np.int64)
+def listed(x: np.ndarray, most: int) -> Train:
+    """Return what is not zero, as the spikes of one sample; of more than ``most``, nothing."""
+    at = np.zeros((1, x.shape[0] + 1), np.int64)
+    index, e = np.empty(most + x.shape[1], np.int32), 0
     for r in range(x.shape[0]):
-        row, number = x[r], 0
-        for j in range(row.size):
-            number += row[j] != 0
-        at[r + 1] = at[r] + number
-    return at
-
-
-@kernel
-def listed(x: np.ndarray, at: np.ndarray) -> Train:
-    """Return what is not zero, as the spikes of one sample."""
-    index, value = np.empty(at[-1], np.int32), np.empty(at[-1], x.dtype)
-    for r in range(x.shape[0]):
-        e = at[r]
-        for j in range(x.shape[1]):
-            if x[r, j] != 0:
-                index[e], value[e] = j, x[r, j]
+        row, whole = x[r], x.shape[1] - x.shape[1] % WIDE
+        for first in range(0, whole, WIDE):
+            bits = busy(row, first)  # type: ignore[call-arg, var-annotated]
+            while bits:
+                index[e] = first + lowest(bits)
+                bits &= bits - np.uint64(1)
                 e += 1
-    return Train(at.reshape(1, -1), index, value)
+        for j in range(whole, row.size):  # no branch: to guess it wrong costs more
+            index[e] = j
+            e += row[j] != 0
+        at[0, r + 1] = e
+        if e > most:
+            return Train(np.empty((1, 0), np.int64), index[:0], np.empty(0, x.dtype))
+    value = np.empty(e, x.dtype)
+    for r in range(x.shape[0]):
+        for k in range(at[0, r], at[0, r + 1]):
+            value[k] = x[r, index[k]]
+    return Train(at, index[:e].copy(), value)
 
 
 @kernel

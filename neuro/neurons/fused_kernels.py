@@ -95,14 +95,16 @@ def fire(out: np.ndarray, u: np.ndarray, bar: np.ndarray) -> None:
 
 
 @inlined
-def reset(v: np.ndarray, s: np.ndarray, bar: np.ndarray, hard: bool) -> None:
-    """Reset the membranes that have fired."""
-    one = v.dtype.type(1)
+def fire_and_reset(s: np.ndarray, v: np.ndarray, bar: np.ndarray, hard: bool) -> None:
+    """Do as :func:`fire`, and reset the membranes that have fired."""
+    zero, one = v.dtype.type(0), v.dtype.type(1)
     if hard:
         for k in range(v.size):
+            s[k] = one if v[k] - bar[k] >= zero else zero
             v[k] *= one - s[k]
     else:
         for k in range(v.size):
+            s[k] = one if v[k] - bar[k] >= zero else zero
             v[k] -= bar[k] * s[k]
 
 
@@ -187,8 +189,7 @@ def forward(
                 integrate(v, v, i, x[min(t, x.shape[0] - 1), b, first:last], room)
                 if form.adapts:
                     lower(bar, a, room)
-                fire(s, v, bar)
-                reset(v, s, bar, form.hard)
+                fire_and_reset(s, v, bar, form.hard)
                 if form.adapts:
                     rise(a, s, room)
                 if blocks.down and whole:

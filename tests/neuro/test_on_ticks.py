@@ -1,5 +1,6 @@
 """Fast ways through plain modules give what torch gives, and its gradients."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
@@ -48,6 +49,20 @@ def test_a_product_that_skips_zeros_is_the_dense_product(
     torch.testing.assert_close(y, want, rtol=0, atol=1e-12)
     for a, b in zip(gradients(y, x, weight), gradients(want, x, weight), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("inputs", [1, 63, 64, 200])
+def test_what_is_listed_is_what_is_not_zero(dtype: type, inputs: int) -> None:
+    draw = np.random.default_rng(inputs)
+    x = (draw.normal(size=(9, inputs)) * (draw.random((9, inputs)) < 0.3)).astype(dtype)
+    x[0], x[1], x[2], x[3, -1] = 0, 1, -0.0, np.nan
+    row, place = np.nonzero(x)
+    found = products.listed(x, x.size)
+    assert np.array_equal(found.neuron, place)
+    assert np.array_equal(found.value, x[row, place], equal_nan=True)
+    assert np.array_equal(found.at[0], np.searchsorted(row, range(10)))
+    assert products.listed(x, len(place) - 1).at.size == 0  # more than asked for
 
 
 def test_the_number_of_threads_changes_no_bit_of_a_product(
