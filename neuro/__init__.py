@@ -1,5 +1,6 @@
 """Spiking networks from training to chip: one Graph, three executors, one Record."""
 
+from neuro.checkpointed import Checkpointed
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -32,6 +33,7 @@ __all__ = [
     "LI",
     "LIF",
     "AvgPool2d",
+    "Checkpointed",
     "Concat",
     "Conv1d",
     "Conv2d",

@@ -1,0 +1,119 @@
+"""What is computed twice is what was computed once, in less memory."""
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from neuro.checkpointed import Checkpointed
+from neuro.codes import direct
+from neuro.layers import DT, Delay, Recurrent, Residual, Spiking, Stack
+from neuro.neurons import ALIF, LI, LIF, run
+from neuro.seeds import seeded
+from neuro.units import Ticks
+
+
+def net() -> Stack:
+    with seeded(0):
+        return Stack(
+            conv=nn.Conv2d(1, 3, 3),
+            cells=Spiking(ALIF(threshold=0.2, beta=0.1)),
+            pool=nn.AvgPool2d(2),
+            flat=nn.Flatten(),
+            again=Recurrent(Spiking(LIF(tau=0.01, threshold=0.3)), nn.Linear(27, 27)),
+            late=Delay(Ticks(2)),
+            body=Residual(Stack(nn.Linear(27, 27), Spiking(LIF(tau=0.01, tau_syn=0.005)))),
+            fc=nn.Linear(27, 5),
+            out=Spiking(LI(tau=0.02)),
+        ).double()
+
+
+def found(module: nn.Module, image: Tensor, scale: Tensor | Ticks) -> tuple[list[Tensor], ...]:
+    """Return outputs with states, and gradients of all parameters and of an image.
+
+    scale: of the image in each tick, or for how many ticks it stays.
+    """
+    image = image.detach().requires_grad_()
+    y, after = module(image * scale if isinstance(scale, Tensor) else direct(image, scale))
+    cells = [c for c in tree_leaves(after) if c is not None]
+    weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
+    loss = (y * weights).sum() + sum((c**2).sum() for c in cells)
+    wanted = [image, *module.parameters()]
+    return [y, *cells], list(torch.autograd.grad(loss, wanted))
+
+
+@settings(deadline=None, max_examples=15)
+@given(ticks=st.integers(1, 12), chunk=st.integers(1, 13), constant=st.booleans())
+def test_outputs_states_and_gradients_are_those_of_the_module(
+    ticks: int, chunk: int, constant: bool
+) -> None:
+    g = torch.Generator().manual_seed(ticks)
+    image = torch.rand(3, 1, 8, 8, generator=g, dtype=torch.float64)
+    scale = Ticks(ticks) if constant else torch.arange(ticks).view(-1, 1, 1, 1, 1)
+    module = net()
+    out, grads = found(Checkpointed(module, Ticks(chunk)), image, scale)
+    want, slow = found(module, image, scale)
+    for a, b in zip(out, want, strict=True):
+        assert torch.equal(a, b)
+    for a, b in zip(grads, slow, strict=True):
+        bound = 1e-10 if a.dim() else 1e-6  # what neurons learn is float32
+        torch.testing.assert_close(a, b, rtol=bound, atol=bound)
+
+
+def test_it_goes_on_where_it_stopped_also_without_gradients() -> None:
+    x = torch.rand(9, 2, 1, 8, 8, dtype=torch.float64)
+    module = Checkpointed(net(), Ticks(3))
+    whole, _ = module(x)
+    with torch.no_grad():
+        first, state = module(x[:4])
+        second, _ = module(x[4:], state)
+    assert torch.equal(torch.cat([first, second]), whole)
+
+
+def test_dropout_falls_on_the_same_when_it_is_computed_again() -> None:
+    fc, drop = nn.Linear(6, 4), nn.Dropout(0.5)
+    stack = Stack(fc, drop, Spiking(LI(tau=0.01)))
+    with seeded(3):
+        y, _ = Checkpointed(stack, Ticks(2))(torch.ones(8, 1, 6))
+    fell = torch.autograd.grad(y[:, 0].sum(), fc.bias)[0]
+    with seeded(3):
+        z, _ = stack(torch.ones(2, 1, 6))
+    assert torch.equal(y[:2], z)  # drawn in order
+    with seeded(3):
+        parts = [drop(torch.ones(2, 4)) for _ in range(4)]
+    heard = LI(tau=0.01)
+    falls = run(heard, torch.cat(parts)[:, None], DT)[0].sum((0, 1))
+    torch.testing.assert_close(fell, falls)
+
+
+def test_less_is_kept_for_the_way_back() -> None:
+    x, kept = torch.rand(64, 8, 30), []
+    stack = Stack(nn.Linear(30, 100), Spiking(LIF(tau=0.01)), nn.Linear(100, 3))
+    for module in (stack, Checkpointed(stack, Ticks(8)), Checkpointed(stack, Ticks(1))):
+        held: dict[int, int] = {}
+
+        def pack(t: Tensor, held: dict[int, int] = held) -> Tensor:
+            held[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+            module(x)
+        kept.append(sum(held.values()))
+    assert kept[0] > 64 * 8 * 200 * 4  # input and output of the population
+    assert kept[1] < kept[0] / 4
+
+
+@pytest.mark.parametrize("ticks", [0, -1])
+def test_a_chunk_has_ticks(ticks: int) -> None:
+    with pytest.raises(ValueError, match=r"ticks must be >= 1, got .*square root"):
+        Checkpointed(net(), Ticks(ticks))
+
+
+def test_a_batch_norm_that_is_trained_is_refused_by_name() -> None:
+    stack = Stack(fc=nn.Linear(3, 4), norm=nn.BatchNorm1d(4), out=Spiking(LI(tau=0.01)))
+    module = Checkpointed(stack, Ticks(2))
+    with pytest.raises(ValueError, match=r"batch norms norm: .* set them to eval\(\)"):
+        module(torch.rand(4, 2, 3))
+    module.eval()
+    assert module(torch.rand(4, 2, 3))[0].shape == (4, 2, 4)
