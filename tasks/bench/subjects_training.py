@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuro.layers import Spiking, Stack
+from neuro.checkpointed import Checkpointed
+from neuro.layers import Spiking, Stack, Temporal
 from neuro.neurons import LIF
 from neuro.seeds import seeded
-from neuro.units import Seconds
+from neuro.units import Seconds, Ticks
 from tasks.bench.harness import Run
 from tasks.bench.stopwatch import repeated
 
@@ -37,6 +38,7 @@ class Work:
 
     name: of the network, see LAYERS. share: of inputs that spike in a tick; 0: an analog image
     that is the same at every tick. trains: forward, backward and a step of Adam; else forward.
+    chunk: ticks of a Checkpointed around ours; 0: there is none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Work:
     batch: int
     share: float = 0.0
     trains: bool = False
+    chunk: int = 0
 
     def stimulus(self) -> Tensor:
         """Return the input, T B ..., the same for everyone."""
@@ -124,7 +127,9 @@ INPUTS = {"digits": (1, 28, 28), "dense": (784,), "cifar": (3, 32, 32), "tiny": 
 def neuro(work: Work, threads: int) -> Run:
     """Return our Stack."""
     cells = LIF(tau=Seconds(1e-3 / math.log(TAU)), reset="hard")
-    net = Stack(*(x if isinstance(x, nn.Module) else Spiking(cells) for x in work.layers()))
+    layers = (x if isinstance(x, nn.Module) else Spiking(cells) for x in work.layers())
+    net: Temporal = Stack(*layers)
+    net = Checkpointed(net, Ticks(work.chunk)) if work.chunk else net
     return _timed(work, threads, net, lambda x: net(x)[0])
 
 

@@ -71,8 +71,38 @@ def cifar(quick: bool) -> list[Case]:
     return case("6 convolutions, 32 x 32", SMALL if quick else work, (1.0, 1.0))
 
 
-CASES: Mapping[str, Callable[[bool], list[Case]]] = {
+def checkpointed(quick: bool) -> list[Case]:
+    """Return what it takes to keep less: four times the ticks in twice the memory."""
+    work = Work(name="digits", ticks=64, batch=64, trains=True)
+    work = replace(work, ticks=8, batch=2) if quick else work
+    chunk = 2 if quick else 8
+    fewer = f"{work.ticks // 4} ticks, {chunk // 2} at a time"
+    some = f"{chunk} ticks at a time"
+    return [
+        Case(
+            name=f"2 convolutions, {work.ticks} ticks, training",
+            subjects={
+                NEURO: partial(subjects.neuro, work),
+                some: partial(subjects.neuro, replace(work, chunk=chunk)),
+                fewer: partial(
+                    subjects.neuro, replace(work, ticks=work.ticks // 4, chunk=chunk // 2)
+                ),
+            },
+            pairs=(
+                Pair(some, (NEURO,)),
+                Pair(some, (NEURO,), by="memory"),
+                Pair(some, (fewer,), 0.5, by="memory"),
+            ),
+            unit="ms",
+            per=1e-3,
+            conditions={"batch": work.batch, "ticks": work.ticks},
+        )
+    ]
+
+
+PEERED: Mapping[str, Callable[[bool], list[Case]]] = {
     "digits": digits,
     "dense": dense,
     "cifar": cifar,
 }
+CASES = {**PEERED, "checkpointed": checkpointed}

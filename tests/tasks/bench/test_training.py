@@ -6,7 +6,7 @@ import pytest
 
 from tasks.bench import memory
 from tasks.bench.harness import Measured, measure
-from tasks.bench.training import ALL, ALONE, CASES, FLOOR, NEURO, PEERS, SMALL
+from tasks.bench.training import ALL, ALONE, FLOOR, NEURO, PEERED, PEERS, SMALL, checkpointed
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_the_floor_has_no_neurons(spikes: dict[str, Measured]) -> None:
 
 
 def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
-    for cases in CASES.values():
+    for cases in PEERED.values():
         for case in cases(True):
             first, *rest, last = case.pairs
             assert set(first.theirs) == set(last.theirs) == set(PEERS) - set(ALONE)
@@ -36,6 +36,16 @@ def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
             assert [pair.target for pair in rest] == [None] * len(rest)
             assert [pair.by for pair in rest] == ["time"] * len(rest)
             assert (last.by, last.target) == ("memory", 1)
+
+
+def test_chunks_change_no_spike_and_four_times_the_ticks_may_take_twice_the_memory() -> None:
+    (case,) = checkpointed(True)
+    time, beside, fewer = case.pairs
+    assert (time.by, beside.by, fewer.by, fewer.target) == ("time", "memory", "memory", 0.5)
+    found = measure({name: case.subjects[name] for name in (NEURO, beside.ours)}, 1)
+    ours, theirs = (found[name].runs[0].counted for name in (beside.ours, NEURO))
+    assert theirs > 20
+    assert ours == pytest.approx(theirs, rel=0.1)  # they have been trained, in equal steps
 
 
 def test_memory_of_a_step_is_known_where_the_system_tells(spikes: dict[str, Measured]) -> None:
