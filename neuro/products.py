@@ -23,7 +23,7 @@ from neuro.shares import in_shares, readable
 
 SILENT = 0.8  # the share of zeros from which on it is faster than a dense product
 Lay = Callable[[Tensor], np.ndarray]
-SMALL = 2**16  # inputs or outputs that are not worth looking at
+SMALL = 2**15  # inputs or outputs that are not worth looking at
 
 
 def laid(weight: Float[Tensor, "O J"]) -> np.ndarray:

@@ -79,14 +79,15 @@ def advance(
     i = state.i if isinstance(state, LIFState) else None
     a = state.a if isinstance(state, ALIFState) else None
     cells = [None if c is None else _flat(c, order) for c in (state.v, i, a)]
-    apply: Any = _Fused.apply  # torch annotates it in some versions only
     blocks, shape = NOT_POOLED, x.shape[2:]
     if around.pool:
         (channels, high, wide), (down, across) = shape, around.pool
         blocks = Blocks(down, across, wide, channels)
         shape = torch.Size((channels, high // down, wide // across))
     how = How(neuron.reset == "hard", neuron.surrogate, blocks, around.ticks or len(x))
-    out, *after = apply(_flat(x, order, 2), *cells, *form, (how, shape.numel()))
+    given = (_flat(x, order, 2), *cells, *form, (how, shape.numel()))
+    apply: Any = _Fused.apply if torch.is_grad_enabled() else _run  # without, less around it
+    out, *after = apply(*given)
     y = _shaped(out, torch.Size((*out.shape[:2], *shape)), order)
     v, i, a = (_shaped(c, state.v.shape, order) if c.numel() else c for c in after)
     if isinstance(state, ALIFState):
@@ -104,6 +105,20 @@ def pools(x: Float[Tensor, "T B *N"], size: tuple[int, int]) -> bool:
     )
 
 
+def _run(*given: Any, moves: bool = False) -> tuple[Tensor, ...]:
+    """Return what :class:`_Fused` does. moves: adaptations take part in any case."""
+    x, before, form = _arrays(given, moves)
+    how, size = given[-1]
+    after = Cells(*(c.copy() for c in before))
+    found = np.empty((how.ticks, x.shape[1], size), x.dtype)
+
+    def advance(low: int, high: int) -> None:
+        kernels.forward(x, after, form, (low, high), how.blocks, found)
+
+    in_shares(x.shape[1], how.ticks * x[0].size, advance)
+    return tuple(torch.from_numpy(y) for y in (found, *after))
+
+
 class _Fused(torch.autograd.Function):
     """(x, v, i, a, six parameters, how) -> (spikes or their means, v, i, a).
 
@@ -112,21 +127,11 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *given: Any) -> tuple[Tensor, ...]:
-        x, before, form = _arrays(given, ctx.needs_input_grad[3])
-        how, size = given[-1]
-        used = (True, given[2] is not None, form.adapts)
-        after = Cells(*(c.copy() for c in before))
-        found = np.empty((how.ticks, x.shape[1], size), x.dtype)
-
-        def advance(low: int, high: int) -> None:
-            kernels.forward(x, after, form, (low, high), how.blocks, found)
-
-        in_shares(x.shape[1], how.ticks * x[0].size, advance)
+        out = _run(*given, moves=ctx.needs_input_grad[3])
         ctx.save_for_backward(*given[:-1])
-        ctx.how, ctx.used = given[-1], used
+        ctx.how, ctx.used = given[-1], tuple(c.numel() > 0 for c in out[1:])
         ctx.set_materialize_grads(False)
-        out = tuple(torch.from_numpy(y) for y in (found, *after))
-        moving = (True, used[1], ctx.needs_input_grad[3])  # spikes raise a without gradient
+        moving = (True, ctx.used[1], ctx.needs_input_grad[3])  # spikes raise a without gradient
         dull = [y for y, m in zip(out[1:], moving, strict=True) if not m]
         ctx.mark_non_differentiable(*dull)
         return out
@@ -166,10 +171,10 @@ def _arrays(given: tuple[Any, ...], adapts: bool) -> tuple[np.ndarray, Cells, Fo
     adapts: also where no threshold rises now.
     """
     x, v, i, a, *form, (how, _) = given
-    x, *form = (t.contiguous().numpy() for t in (x, *form))
+    x, *form = (t.detach().contiguous().numpy() for t in (x, *form))
     rises = a is not None and (adapts or bool(a.any() or form[4].any()))
     used = (v, i, a if rises else None)
-    cells = (x[0, :, :0] if c is None else c.contiguous().numpy() for c in used)
+    cells = (x[0, :, :0] if c is None else c.detach().contiguous().numpy() for c in used)
     decay, gain, fall, theta, beta, rho = form
     return x, Cells(*cells), Form(decay, gain, fall, theta, beta, rho, how.hard, rises)
 
@@ -204,12 +209,16 @@ def _order(x: Tensor) -> list[int]:
 
 def _flat(x: Tensor, order: list[int], lead: int = 1) -> Tensor:
     """Return x with its neurons in one axis, in this order, behind ``lead`` others."""
+    if len(order) == 1:
+        return x
     axes = [*range(lead), *(lead + axis for axis in order)]
     return x.permute(axes).reshape(*x.shape[:lead], -1)
 
 
 def _shaped(x: Tensor, shape: torch.Size, order: list[int]) -> Tensor:
     """Undo :func:`_flat`."""
+    if len(order) == 1:
+        return x
     lead = len(shape) - len(order)
     axes = [*range(lead), *(lead + axis for axis in order)]
     back = sorted(range(len(axes)), key=axes.__getitem__)
