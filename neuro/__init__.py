@@ -18,6 +18,7 @@ from neuro.graph import (
     Pointwise,
     Softmax,
     Sparse,
+    Unflatten,
     Upsample,
 )
 from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack
@@ -61,6 +62,7 @@ __all__ = [
     "Stack",
     "Ticks",
     "Times",
+    "Unflatten",
     "Upsample",
     "to_events",
     "to_raster",

@@ -58,7 +58,7 @@ def on_ticks(module: nn.Module, x: Tensor) -> Tensor:
         y = linear(folded, module.weight, module.bias)
     elif type(module) is nn.AvgPool2d:
         y = average(folded, module)
-    elif type(module) is nn.Conv2d:
+    elif type(module) in (nn.Conv2d, nn.ConvTranspose2d):
         last = torch.channels_last  # asked for twice: from one channel it is not kept
         y = module(folded.contiguous(memory_format=last)).contiguous(memory_format=last)
     else:

@@ -1,9 +1,9 @@
 """From a trained torch module to a Graph, or the full list of what cannot go and why.
 
 What goes: Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d, Conv2d,
-ConvTranspose2d, AvgPool2d, Upsample, Flatten, BatchNorm (folded into the Conv2d or Linear
-before it), Identity and Dropout (nothing, in evaluation); as host nodes Softmax, Sigmoid, Tanh,
-SiLU and ReLU; and a Net, whose Graph is read back as it is.
+ConvTranspose2d, AvgPool2d, Upsample, Flatten, Unflatten, BatchNorm (folded into the Conv2d,
+ConvTranspose2d or Linear before it), Identity and Dropout (nothing, in evaluation); as host
+nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose Graph is read back as it is.
 """
 
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ from neuro.graph import (
     Node,
     Pointwise,
     Softmax,
+    Unflatten,
     Upsample,
 )
 from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack, steps_of
@@ -35,6 +36,7 @@ from neuro.units import Seconds, Ticks
 
 Port = tuple[tuple[str, int], ...]  # (node, delay) pairs whose outputs add up
 _BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
+_FOLDED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)  # a BatchNorm behind them
 _POINTWISE: dict[type[nn.Module], str] = {
     nn.Sigmoid: "sigmoid",
     nn.Tanh: "tanh",
@@ -44,7 +46,8 @@ _POINTWISE: dict[type[nn.Module], str] = {
 _KNOWN: tuple[type[nn.Module], ...] = (
     *(Stack, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear),
     *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.Upsample),
-    *(nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d, *_BatchNorm, nn.Softmax, *_POINTWISE),
+    *(nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout2d),
+    *(*_BatchNorm, nn.Softmax, *_POINTWISE),
 )
 
 
@@ -140,6 +143,8 @@ class _Walk:
                         name, "Flatten must keep only the batch: Flatten()", port
                     )
                 return self.add(name, Flatten(), port)
+            case nn.Unflatten():
+                return self._unflatten(module, name, port)
             case nn.Softmax():
                 return self._softmax(module, name, port)
             case nn.Sigmoid() | nn.Tanh() | nn.SiLU() | nn.ReLU():
@@ -148,7 +153,7 @@ class _Walk:
             case nn.Identity() | nn.Dropout() | nn.Dropout2d():
                 return port
             case nn.BatchNorm1d() | nn.BatchNorm2d():
-                why = "BatchNorm can only be folded right after a Conv2d or Linear of one Stack"
+                why = "BatchNorm can only be folded right after a weight of the same Stack"
                 return self.refuse(name, why, port)
         return self._unknown(module, name, port)
 
@@ -163,7 +168,7 @@ class _Walk:
         folded = {
             a
             for (a, m), (_, n) in pairwise(children)
-            if isinstance(m, (nn.Conv2d, nn.Linear)) and isinstance(n, _BatchNorm)
+            if isinstance(m, _FOLDED) and isinstance(n, _BatchNorm)
             if _as_it_came(m) and _as_it_came(n)
         }
         previous = ""
@@ -189,6 +194,13 @@ class _Walk:
             return self.refuse(name, why, port)
         return self.add(name, Softmax(axis=module.dim - (module.dim > 0)), port)
 
+    def _unflatten(self, module: nn.Unflatten, name: str, port: Port) -> Port:
+        sizes = module.unflattened_size
+        if module.dim != 1 or not all(isinstance(n, int) and n > 0 for n in sizes):
+            why = "Unflatten must split the axis behind the batch: Unflatten(1, (C, H, W))"
+            return self.refuse(name, why, port)
+        return self.add(name, Unflatten(shape=tuple(sizes)), port)
+
     def _pool(self, module: nn.AvgPool2d, name: str, port: Port) -> Port:
         odd = _pair(module.padding) != (0, 0) or module.ceil_mode
         if odd or module.divisor_override is not None:
@@ -209,7 +221,7 @@ class _Walk:
             if norm.running_mean is None:
                 why = "BatchNorm without running statistics; use track_running_stats=True"
                 return self.refuse(name, why, port)
-            weight, bias = _fold(weight, bias, norm)
+            weight, bias = _fold(weight, bias, norm, isinstance(module, nn.ConvTranspose2d))
         if isinstance(module, nn.Linear):
             return self.add(name, Dense(weight=weight, bias=bias), port)
         one = all(d == 1 for d in _each(module.dilation))
@@ -268,9 +280,10 @@ def _numbers(tensor: torch.Tensor | None) -> Any:
     return None if tensor is None else tensor.detach().cpu().numpy()
 
 
-def _fold(weight: Any, bias: Any, norm: Any) -> tuple[np.ndarray, np.ndarray]:
+def _fold(weight: Any, bias: Any, norm: Any, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Return weight and bias with the batch norm of evaluation multiplied in.
 
+    axis: of the weight, along which the channels lie that the norm sees.
     Computed in float64, rounded to the precision of the weight.
     """
     mean, var = (
@@ -283,5 +296,5 @@ def _fold(weight: Any, bias: Any, norm: Any) -> tuple[np.ndarray, np.ndarray]:
     shift = ((0.0 if bias is None else bias) - mean) * scale
     if norm.affine:
         shift = shift + norm.bias.detach().double().cpu().numpy()
-    folded = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+    folded = weight * scale.reshape(-1, *[1] * (weight.ndim - 1 - axis))
     return folded.astype(weight.dtype), shift.astype(weight.dtype)
