@@ -1,0 +1,1 @@
+"""Image generation by a spiking variational autoencoder: FSVAE, and TAID decoders."""
