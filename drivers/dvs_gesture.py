@@ -48,8 +48,7 @@ class Gesture(NamedTuple):
 def load(folder: Path, part: Part = "train") -> Clips:
     """Return the gestures of one part in ``folder``, or in the folder its archive makes.
 
-    They come in the order of the list of recordings, then of the table. Each clip reads its
-    recording anew: take them in order or keep them, if that costs too much.
+    They come in the order of the list of recordings, then of the table.
 
     Raises:
         FileNotFoundError: the list of recordings, a recording or its table is missing.
@@ -61,7 +60,7 @@ def load(folder: Path, part: Part = "train") -> Clips:
     if not listed.is_file():
         raise FileNotFoundError(f"{root}: no {listed.name}; found {found_in(root)}; {CURE}")
     recordings = [root / name for name in listed.read_text().split()]
-    tables = [p.with_name(f"{p.stem}_labels.csv") for p in recordings]
+    tables = [_table(p) for p in recordings]
     missing = [p.name for p in (*recordings, *tables) if not p.is_file()]
     if missing:
         raise FileNotFoundError(
@@ -108,16 +107,13 @@ def fake(folder: Path, n: int = 1, seed: int = 0) -> None:
 
 def _clip(gestures: list[Gesture], number: int) -> Clip:
     gesture = gestures[number]
-    path = gesture.recording
-    columns = read_aedat3(path, SIDE)
-    clip = cut(
-        columns, gesture.span, SIDE, gesture.label, f"{path}, gesture {gesture.line - 1}"
-    )
+    path, source = gesture.recording, f"{gesture.recording}, gesture {gesture.line - 1}"
+    columns = read_aedat3(path, SIDE, gesture.span)
+    clip = cut(columns, gesture.span, SIDE, gesture.label, source)
     if clip.time.size == 0:
         raise ValueError(
             f"{path}: no event from {clip.start} to {clip.stop} us, where line {gesture.line} "
-            f"of its table has a gesture; the recording goes from {columns.time.min()} to "
-            f"{columns.time.max()} us; {CURE} again"
+            f"of {_table(path).name} has a gesture; {CURE} again"
         )
     return clip
 
@@ -147,6 +143,10 @@ def _gestures(recording: Path, table: Path) -> list[Gesture]:
     if problems:
         raise ValueError(f"{table}: {'; '.join(problems[:8])}; {CURE} again")
     return gestures
+
+
+def _table(recording: Path) -> Path:
+    return recording.with_name(f"{recording.stem}_labels.csv")
 
 
 def _joined(clips: list[Clip]) -> tuple[list[str], Clip]:

@@ -15,6 +15,7 @@ Sources: readers and descriptions published with the data sets; iniVation's file
 """
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +24,14 @@ from jaxtyping import Int64
 
 from drivers.event_camera import Clip
 
-# Cameras may deliver events a little late. A longer step back is a damaged time.
+# Cameras deliver some events a little late; these stay where they are. By more than this, the
+# time of the event, or of one before it, is damaged.
 LATE = 10_000  # us
 OVERFLOW_ROW = 240
 OVERFLOW = 2**13  # us
 SIGNALS = 0x8000_8000
 AEDAT3_END = b"#!END-HEADER\r\n"
-PACKET = struct.Struct("<2h6i")
+HEADER = struct.Struct("<2h6i")
 POLARITY = 1  # the type of packet
 EVENT = 8  # bytes, of both AEDAT formats
 CURE = "fetch the file again"
@@ -43,6 +45,14 @@ class Columns(NamedTuple):
     polarity: Int64[np.ndarray, " E"]
     time: Int64[np.ndarray, " E"]
     offset: Int64[np.ndarray, " E"]
+
+
+class Packet(NamedTuple):
+    """Where the events of a packet begin, how many they are, and how often time overflowed."""
+
+    at: int
+    number: int
+    overflow: int
 
 
 def whole(columns: Columns, side: int, label: int, path: Path) -> Clip:
@@ -114,8 +124,11 @@ def read_aedat2(path: Path, side: int) -> Columns:
     return _checked(Columns(*(c[pixels] for c in columns)), path, side)
 
 
-def read_aedat3(path: Path, side: int) -> Columns:
-    """Return the polarity events of an AEDAT 3.1 file.
+def read_aedat3(path: Path, side: int, span: tuple[int, int] | None = None) -> Columns:
+    """Return the polarity events of an AEDAT 3.1 file, in order of the file.
+
+    span: take only packets with events in it [us], or within 10 ms of it; there may be none.
+    The rest of the file is walked through packet by packet, but not looked at.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -127,24 +140,22 @@ def read_aedat3(path: Path, side: int) -> Columns:
     end = data.find(AEDAT3_END)
     if end < 0:
         raise ValueError(f"{path}: no line #!END-HEADER; {CURE}")
-    at, words, overflows, offsets = end + len(AEDAT3_END), [], [], []
-    while at < len(data):
-        kind, size, overflow, capacity, number = _packet(data, at, path)
-        at += PACKET.size
-        if kind == POLARITY:
-            words.append(np.frombuffer(data, "<u4", 2 * number, at).reshape(-1, 2))
-            overflows.append(np.full(number, overflow))
-            offsets.append(at + np.arange(number) * EVENT)
-        at += capacity * size
-    address, stamp = np.concatenate(words or [np.zeros((0, 2))]).T.astype(np.int64)
+    packets = [p for p in _packets(data, end + len(AEDAT3_END), path) if _meets(data, p, span)]
+    at, number, overflow = np.array(packets, np.int64).reshape(-1, 3).T
+    words = [np.frombuffer(data, "<u4", 2 * p.number, p.at) for p in packets]
+    address, stamp = (
+        np.concatenate([*words, np.zeros(0, np.uint32)]).reshape(-1, 2).T.astype(np.int64)
+    )
+    before = np.cumsum(number) - number
     columns = Columns(
         x=address >> 17,
         y=(address >> 2) & 0x7FFF,
         polarity=(address >> 1) & 1,
-        time=stamp + (np.concatenate([*overflows, np.zeros(0, np.int64)]) << 31),
-        offset=np.concatenate([*offsets, np.zeros(0, np.int64)]),
+        time=stamp + np.repeat(overflow << 31, number),
+        offset=np.repeat(at - EVENT * before, number) + EVENT * np.arange(len(address)),
     )
-    return _checked(columns, path, side)
+    nothing = span is not None and not packets
+    return columns if nothing else _checked(columns, path, side)
 
 
 def write_records(path: Path, clip: Clip) -> None:
@@ -175,7 +186,7 @@ def write_aedat3(path: Path, clip: Clip, packet: int = 1000) -> None:
         for first in range(0, len(same), packet):
             some = same[first : first + packet]
             n = len(some)
-            parts.append(PACKET.pack(POLARITY, 1, EVENT, 4, int(overflow), n, n, n))
+            parts.append(HEADER.pack(POLARITY, 1, EVENT, 4, int(overflow), n, n, n))
             parts.append(some.tobytes())
     path.write_bytes(b"".join(parts))
 
@@ -192,12 +203,13 @@ def _checked(columns: Columns, path: Path, side: int) -> Columns:
             f"event at x={columns.x[i]}, y={columns.y[i]} at offset {columns.offset[i]} is "
             f"outside {side} x {side} pixels ({outside.size} such events)"
         )
-    back = np.flatnonzero(np.diff(columns.time) < -LATE)
-    if back.size:
-        i = back[0]
+    latest = np.maximum.accumulate(columns.time)
+    late = np.flatnonzero(latest - columns.time > LATE)
+    if late.size:
+        i = late[0]
         problems.append(
-            f"time runs back from {columns.time[i]} to {columns.time[i + 1]} us at offset "
-            f"{columns.offset[i + 1]} ({back.size} such steps; up to {LATE} us are taken)"
+            f"time runs back from {latest[i]} to {columns.time[i]} us at offset "
+            f"{columns.offset[i]} ({late.size} such events; up to {LATE} us are taken)"
         )
     if problems:
         raise ValueError(f"{path}: {'; '.join(problems)}; {CURE}")
@@ -223,25 +235,39 @@ def _line_end(data: bytes, start: int, path: Path) -> int:
     return end + 1
 
 
-def _packet(data: bytes, at: int, path: Path) -> tuple[int, int, int, int, int]:
-    """Return type, size, overflow, capacity and number of the packet at a byte."""
-    left = len(data) - at
-    if left < PACKET.size:
-        raise ValueError(_cut_off(path, "packet headers of 28 bytes", at, len(data)))
-    kind, _, size, place, overflow, capacity, number, _ = PACKET.unpack_from(data, at)
-    sound = size > 0 and overflow >= 0 and 0 <= number <= capacity
-    if not sound or (kind == POLARITY and (size, place) != (EVENT, 4)):
-        raise ValueError(
-            f"{path}: no packet at offset {at}: events of {size} bytes with the time at byte "
-            f"{place}, {overflow} overflows, {number} events of {capacity}; expected polarity "
-            f"events of 8 bytes with the time at byte 4; {CURE}"
-        )
-    if left - PACKET.size < capacity * size:
-        raise ValueError(
-            f"{path}: truncated: the packet at offset {at} has {left - PACKET.size} bytes of "
-            f"{capacity * size}; {CURE}"
-        )
-    return kind, size, overflow, capacity, number
+def _packets(data: bytes, at: int, path: Path) -> Iterator[Packet]:
+    """Walk through the packets from a byte on; those without an event are left out."""
+    while at < len(data):
+        left = len(data) - at
+        if left < HEADER.size:
+            raise ValueError(_cut_off(path, "packet headers of 28 bytes", at, len(data)))
+        kind, _, size, place, overflow, capacity, number, _ = HEADER.unpack_from(data, at)
+        sound = size > 0 and overflow >= 0 and 0 <= number <= capacity
+        if not sound or (kind == POLARITY and (size, place) != (EVENT, 4)):
+            raise ValueError(
+                f"{path}: no packet at offset {at}: events of {size} bytes with the time at "
+                f"byte {place}, {overflow} overflows, {number} events of {capacity}; expected "
+                f"polarity events of 8 bytes with the time at byte 4; {CURE}"
+            )
+        if left - HEADER.size < capacity * size:
+            raise ValueError(
+                f"{path}: truncated: the packet at offset {at} has {left - HEADER.size} bytes "
+                f"of {capacity * size}; {CURE}"
+            )
+        if kind == POLARITY and number:
+            yield Packet(at + HEADER.size, number, overflow)
+        at += HEADER.size + capacity * size
+
+
+def _meets(data: bytes, packet: Packet, span: tuple[int, int] | None) -> bool:
+    """Say whether the first or last event of a packet, or what is between, is in a span."""
+    if span is None:
+        return True
+    ends = (packet.at + 4, packet.at + 4 + EVENT * (packet.number - 1))
+    first, last = (
+        int.from_bytes(data[i : i + 4], "little") + (packet.overflow << 31) for i in ends
+    )
+    return max(first, last) >= span[0] - LATE and min(first, last) < span[1] + LATE
 
 
 def _cut_off(path: Path, what: str, at: int, size: int) -> str:

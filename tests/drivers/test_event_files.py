@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from drivers import event_files
 from drivers.event_camera import Clip
 from drivers.event_files import (
-    PACKET,
+    HEADER,
     Columns,
     read_aedat2,
     read_aedat3,
@@ -37,7 +37,7 @@ def file(folder: Path, data: bytes) -> Path:
 
 
 def aedat3(*packets: tuple[tuple[int, ...], bytes]) -> bytes:
-    return HEAD3 + b"".join(PACKET.pack(*header) + events for header, events in packets)
+    return HEAD3 + b"".join(HEADER.pack(*header) + events for header, events in packets)
 
 
 def events3(*words: int) -> bytes:
@@ -188,6 +188,10 @@ def test_time_may_step_back_by_10_ms_and_no_more(
     said = f"time runs back from 50000 to 39999 us at offset {last} "
     with pytest.raises(ValueError, match=said):
         read(path, 4)
+    write(path, clip_of((0, 0, 0, 50_000), (1, 0, 0, 44_000), (1, 0, 0, 38_000)))
+    said = f"time runs back from 50000 to 38000 us at offset {last + 5} "
+    with pytest.raises(ValueError, match=said if read is read_records else "to 38000 us at"):
+        read(path, 4)
 
 
 def test_two_kinds_of_damage_are_told_together(tmp_path: Path) -> None:
@@ -196,6 +200,43 @@ def test_two_kinds_of_damage_are_told_together(tmp_path: Path) -> None:
         ValueError, match=r"x=50, y=0 at offset 0 .*; time runs back .*offset 5"
     ):
         read_records(path, 34)
+
+
+@given(
+    seed=st.integers(0, 100),
+    start=st.integers(0, 300_000),
+    length=st.integers(1, 100_000),
+    size=st.integers(1, 40),
+)
+def test_a_span_of_an_aedat_3_file_holds_the_same_events_as_all_of_it(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, start: int, length: int, size: int
+) -> None:
+    """Late events included: times jitter by up to 10 ms, over an overflow."""
+    path = tmp_path_factory.mktemp("events") / "file"
+    rng = np.random.default_rng(seed)
+    time = np.sort(rng.integers(0, 300_000, 200)) - rng.integers(0, 5000, 200)
+    time += 2**31 - 100_000
+    x, y, polarity = rng.integers(0, 2, (3, 200))
+    events = zip(x, y, polarity, time, strict=True)
+    write_aedat3(path, clip_of(*events), packet=size)  # type: ignore[arg-type]
+    span = (2**31 - 100_000 + start, 2**31 - 100_000 + start + length)
+    part = event_files.cut(read_aedat3(path, 4, span), span, 4, 0, "a part")
+    whole = event_files.cut(read_aedat3(path, 4), span, 4, 0, "the whole")
+    for name in ("x", "y", "polarity", "time"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name))
+
+
+def test_packets_outside_a_span_are_not_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_aedat3(path, clip_of(*[(1, 2, 0, t * 20_000) for t in range(10)]), packet=1)
+    assert read_aedat3(path, 4, (90_000, 90_001)).time.tolist() == [80_000, 100_000]
+    assert read_aedat3(path, 4, (900_000, 900_001)).time.size == 0
+    data = bytearray(path.read_bytes())
+    data[-5] = 255  # the last x
+    path.write_bytes(bytes(data))
+    assert read_aedat3(path, 4, (90_000, 90_001)).x.tolist() == [1, 1]
+    with pytest.raises(ValueError, match=r"outside 4 x 4 pixels \(1 such"):
+        read_aedat3(path, 4)
 
 
 def test_a_part_of_a_file_is_cut_without_its_end(tmp_path: Path) -> None:
