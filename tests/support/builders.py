@@ -69,7 +69,7 @@ def batches(epoch: int) -> Iterator[Batch]:
         yield x, (x.sum((0, 2)).long() % 3)
 
 
-def loss(net: nn.Module, batch: Batch) -> Tensor:
+def loss(net: nn.Module, batch: Batch, at: float = 0.0) -> Tensor:  # noqa: ARG001
     return F.cross_entropy(net(batch[0])[0].mean(0), batch[1])
 
 
