@@ -5,6 +5,7 @@ Axes: N images, C H W of an image, T ticks, B batch.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,6 +14,28 @@ from jaxtyping import Int64, UInt8
 from neuro.train import Batch, Plan
 from tasks.image_net import NetConfig, stimulus
 from tasks.task import Split
+
+
+@runtime_checkable
+class Sizes(Protocol):
+    """What :func:`divided` asks of a configuration: held, train, test and batch of them."""
+
+    @property
+    def held(self) -> int:
+        """Images of the training part kept for model selection, the last ones."""
+
+    @property
+    def train(self) -> int:
+        """At most so many for training (0: all)."""
+
+    @property
+    def test(self) -> int:
+        """At most so many for testing (0: all)."""
+
+    @property
+    def batch(self) -> int:
+        """Images of a batch."""
+
 
 Augment = Callable[[UInt8[np.ndarray, "N C H W"], np.random.Generator], np.ndarray]
 
@@ -57,7 +80,7 @@ def plan(config: ImageConfig) -> Plan:
 
 
 def divided(
-    part: Callable[[str], Labelled], config: ImageConfig, split: Split, smaller: str
+    part: Callable[[str], Labelled], config: Sizes, split: Split, smaller: str
 ) -> Labelled:
     """Return a split: "val" is held out of the training part; "test" is never trained on.
 

@@ -14,7 +14,7 @@ from tasks.names import one_of
 C = TypeVar("C")
 Split = Literal["train", "val", "test"]
 
-NAMES = ("mnist", "cifar10", "yinyang")
+NAMES = ("mnist", "cifar10", "yinyang", "image_generation")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The autoencoder whose code the metric FAD compares images in.
 
 Encoder: for each of 32, 64, 128, 256 channels conv 3 x 3 stride 2, batch norm, LeakyReLU;
-linear 1024 -> 64. Decoder: the mirror of it (Kamata et al. 2022, 919,785 parameters on one
+linear 1024 -> 64. Decoder: the mirror of it (Kamata et al. 2022, 918,305 parameters on one
 colour). "published" is the one that FSVAE's figures were measured with; where its file is
 missing, "own" is trained here on the run's training images. Distances of the two are in
 different units: never compare them.

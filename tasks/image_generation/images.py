@@ -3,62 +3,41 @@
 Axes: T ticks, N or B images, C colours, H height, W width.
 """
 
-import functools
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from functools import lru_cache, partial
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from drivers import cifar, mnist
 from neuro.train import Batch
+from tasks.image_data import Labelled, divided
 from tasks.image_generation.config import Config
 from tasks.task import Split
 
 WHOLE = 256  # images of a batch that is not trained on; the metric depends on it
 
 
-class Labelled(NamedTuple):
-    """A part of a data set as it is stored. source: for reports."""
-
-    images: UInt8[np.ndarray, "N C H W"]
-    labels: Int64[np.ndarray, " N"]
-    source: str
-
-
-@functools.lru_cache(maxsize=4)
-def _part(source: str, part: Literal["train", "test"]) -> Labelled:
+@lru_cache(maxsize=4)
+def _part(source: str, which: Literal["train", "test"]) -> Labelled:
     if source == "cifar10":
-        found = cifar.official(part, "cifar10")
-        return Labelled(found.images, found.labels, found.source)
+        found: cifar.Images | mnist.Digits = cifar.official(which, "cifar10")
+        return Labelled(images=found.images, labels=found.labels, source=found.source)
     if source == "embedded":
-        digits = mnist.default(part, environ={})
+        found = mnist.default(which, environ={})
     else:
-        digits = mnist.official(part, "fashion" if source == "fashion" else "mnist")
-    return Labelled(digits.images[:, None], digits.labels, digits.source)
+        found = mnist.official(which, "fashion" if source == "fashion" else "mnist")
+    return Labelled(images=found.images[:, None], labels=found.labels, source=found.source)
 
 
 def part(config: Config, split: Split) -> Labelled:
-    """Return a split: "val" is held out of the training part; "test" is never trained on."""
-    if split == "test":
-        return _take(_part(config.source, "test"), slice(0, config.test or None))
-    found = _part(config.source, "train")
-    n = len(found.labels) - config.held
-    if n < config.batch:
-        raise ValueError(
-            f"{found.source}: too few for {config.held} held for model selection and one batch "
-            f"of {config.batch}; use the whole data set, or image_generation:tiny"
-        )
-    if split == "val":
-        return _take(found, slice(n, None))
-    return _take(found, slice(0, min(config.train or n, n)))
-
-
-def _take(found: Labelled, which: slice) -> Labelled:
-    return Labelled(found.images[which], found.labels[which], found.source)
+    """Return a split, as it is stored."""
+    source = partial(_part, config.source)
+    return divided(source, config, split, "image_generation:tiny")
 
 
 def scaled(images: UInt8[np.ndarray, "N C H W"], side: int) -> Float[Tensor, "N C side side"]:

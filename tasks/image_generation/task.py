@@ -29,7 +29,7 @@ from tasks.image_generation.images import WHOLE, batches, part, scaled, steps
 from tasks.image_generation.latents import evaluating
 from tasks.image_generation.metric import metric
 from tasks.image_generation.sheet import beside, sheet
-from tasks.image_generation.vae import SpikingVAE
+from tasks.image_generation.vae import Reconstruction, SpikingVAE
 from tasks.task import Split, Task
 
 ROWS, COLUMNS = 6, 16  # of a sheet
@@ -42,13 +42,13 @@ def build(config: Config) -> nn.Module:
 
 def plan(config: Config) -> Plan:
     """Return how it is trained: as published, but for the cosine and the clipping."""
-    return Plan(epochs=config.epochs, lr=config.lr)
+    return Plan(epochs=config.epochs, lr=config.lr, decay=config.decay)
 
 
 def loss(config: Config, model: nn.Module, batch: Batch, at: float) -> Tensor:
     """Return the squared error of the reconstruction plus the distance of the prior."""
     x, _ = batch
-    made = model(x, at)
+    made: Reconstruction = model(x, at)
     return F.mse_loss(made.image, x[0]) + config.weight * made.distance
 
 
