@@ -96,17 +96,15 @@ def heard(prior: Stack, z: Bits, share: float) -> Bits:
     Scheduled sampling as published: from z[5] on, a tick of the whole batch is replaced, with
     probability ``share``, by the more probable value of each bit under the prior.
     """
-    own = (torch.rand(len(z)) < share).tolist()
-    own[:FIRST_OWN] = [False] * min(FIRST_OWN, len(z))
-    past = torch.zeros_like(z[0])
+    own = [
+        t for t in (torch.rand(len(z)) < share).nonzero().flatten().tolist() if t >= FIRST_OWN
+    ]
+    out = shifted(z.detach())
     state: Any = None
-    out = []
     with evaluating(prior):
-        for t, true in enumerate(z.detach()):
-            out.append(past)
-            copies, state = prior(past[None], state)
-            past = true
-            if own[t]:
+        for t in range(min(max(own, default=-1) + 1, len(z) - 1)):  # none but those that count
+            copies, state = prior(out[t : t + 1], state)
+            if t in own:
                 p = means(copies, z.shape[-1])[0]
-                past = (p + NOISE * torch.randn(p.shape).to(p) > 0.5).to(p)
-    return torch.stack(out)
+                out[t + 1] = (p + NOISE * torch.randn(p.shape).to(p) > 0.5).to(p)
+    return out
