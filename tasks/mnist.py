@@ -83,6 +83,16 @@ def fast() -> Config:
     )
 
 
+def fast_fixed() -> Config:
+    """The same with fixed thresholds: what learning them brings."""
+    return replace(fast(), threshold="fixed")
+
+
+def fast_adaptive() -> Config:
+    """The same with thresholds that also rise at every spike (Bellec et al. 2018)."""
+    return replace(fast(), beta=0.1)
+
+
 def paper() -> Config:
     """The network of Qiu et al. 2024 (arXiv 2406.03046) at full size: for a GPU."""
     return Config(
@@ -149,6 +159,8 @@ TASK = classifier(
         "full": full,
         "fashion": fashion,
         "fast": fast,
+        "fast_fixed": fast_fixed,
+        "fast_adaptive": fast_adaptive,
         "paper": paper,
     },
     build=build,
