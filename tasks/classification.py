@@ -12,8 +12,10 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from neuro.energy import macs
 from neuro.layers import Spiking, Stack, steps_of
 from neuro.runs import Run
+from neuro.trace import trace
 from neuro.train import Batch
 from tasks.task import Answers, C, Split, Task
 
@@ -66,6 +68,12 @@ def classifier(
             if left <= 0:
                 return
 
+    def host(config: C, model: nn.Module) -> dict[str, int]:
+        if not encodes(config):
+            return {}
+        x, _ = next(iter(batches(config, "val", 0)))
+        return macs(trace(_head(model), tuple(x.shape[2:])))
+
     return Task(
         batches=batches,
         loss=lambda config, model, batch, at: loss(config, model(batch[0])[0], batch[1]),  # noqa: ARG005
@@ -74,6 +82,7 @@ def classifier(
         evaluate=evaluate,
         chip=lambda config, model: _behind(model) if encodes(config) else model,
         stimuli=stimuli,
+        host=host,
         answers=answers,
         **parts,
     )
@@ -96,9 +105,13 @@ def confusion(
 @torch.no_grad()
 def _encoded(model: nn.Module, x: Tensor) -> Tensor:
     """Return the spikes of the first population of a Stack."""
-    head = steps_of(model)[: _encoder(model)]
-    y: Tensor = Stack(**dict(head)).eval()(x)[0]
+    y: Tensor = _head(model)(x)[0]
     return y
+
+
+def _head(model: nn.Module) -> Stack:
+    """Return a Stack up to its first population, for evaluation."""
+    return Stack(**dict(steps_of(model)[: _encoder(model)])).eval()
 
 
 def _behind(model: nn.Module) -> Stack:

@@ -14,7 +14,7 @@ from neuro.runs import Run
 from neuro.spikes import Events, Times, join
 from neuro.store import save_record
 from neuro.units import Seconds
-from tasks.work import answers, graph_of, output_of, samples
+from tasks.work import answers, graph_of, output_of, samples, task_of, trained_model
 
 SHOWN = 20  # test samples whose record is kept for the report
 Code = Callable[[Mapping[str, Events]], Mapping[str, Events] | Mapping[str, Times]]
@@ -112,6 +112,7 @@ def energy(run: Run) -> dict[str, Any]:
     """Estimate joules per inference from the test split's spikes; write ``energy.json``."""
     graph = graph_of(run)
     record = concatenate([simulate(graph, x)[0] for x, _ in samples(run, graph)])
-    result = as_json(*estimates(graph, record))
+    beside = task_of(run).host(run.config, trained_model(run))
+    result = as_json(*estimates(graph, record), beside=beside)
     run.write("energy.json", result)
     return result

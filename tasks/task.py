@@ -29,6 +29,11 @@ class Answers:
     scores: Callable[[Tensor], Tensor]
 
 
+def nothing(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
+    """Return that a host does nothing."""
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task(Generic[C]):
     """One experiment. Axes: T ticks, B batch.
@@ -46,6 +51,8 @@ class Task(Generic[C]):
         pictures into the run folder; "sheets" lists them: file, title and caption of each.
     chip: (configuration, model) -> the part of it that has a Graph.
     stimuli: (configuration, model, split) -> what drives that part: spikes T B ..., labels B.
+    host: (configuration, model) -> multiply-accumulates per inference that a host does before
+        or behind that part, by name.
     answers: how it answers, if it is a classifier.
     """
 
@@ -61,6 +68,7 @@ class Task(Generic[C]):
     evaluate: Callable[[Run, nn.Module], dict[str, Any]]
     chip: Callable[[C, nn.Module], nn.Module]
     stimuli: Callable[[C, nn.Module, Split], Iterable[Batch]]
+    host: Callable[[C, nn.Module], Mapping[str, int]] = nothing
     answers: Answers | None = None
 
 

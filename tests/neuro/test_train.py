@@ -2,14 +2,14 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from builders import batches, course, loss, model
+from builders import batches, course, loss, model, normed
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -179,22 +179,28 @@ TWO = """
 import json, sys
 from pathlib import Path
 from lightning_fabric import Fabric
-from builders import course, model
-from neuro.train import Plan, fit
+import builders
+import numpy as np
+from neuro.train import Plan, fit, weights
 fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
 fabric.launch()
-progress = fit(model(), course(), Plan(epochs=3, lr=1e-2), fabric, Path(sys.argv[1]))
+net = getattr(builders, sys.argv[2])()
+progress = fit(net, builders.course(), Plan(epochs=3, lr=1e-2), fabric, Path(sys.argv[1]))
 if fabric.is_global_zero:
+    np.savez(Path(sys.argv[1], "end.npz"), **weights(net))
     Path(sys.argv[1], "curve.json").write_text(json.dumps(progress.history))
 """
 
 
-def test_two_processes_follow_the_loss_curve_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [model, normed])
+def test_two_processes_follow_the_loss_curve_of_one(
+    tmp_path: Path, make: Callable[[], nn.Module]
+) -> None:
     script = tmp_path / "two.py"
     script.write_text(TWO)
     env = {"PYTHONPATH": str(SUPPORT), "PATH": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)],
+        [sys.executable, str(script), str(tmp_path), make.__name__],
         env=env,
         cwd=tmp_path,
         capture_output=True,
@@ -204,7 +210,11 @@ def test_two_processes_follow_the_loss_curve_of_one(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     two = json.loads((tmp_path / "curve.json").read_text())
-    one = fit(model(), course(), Plan(epochs=3, lr=1e-2), cpu(), tmp_path / "one").history
+    net = make()
+    one = fit(net, course(), Plan(epochs=3, lr=1e-2), cpu(), tmp_path / "one").history
+    with np.load(tmp_path / "end.npz") as end:
+        for name, value in weights(net).items():
+            np.testing.assert_allclose(end[name], value, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(
         [row["train_loss"] for row in two], [row["train_loss"] for row in one], rtol=1e-5
     )

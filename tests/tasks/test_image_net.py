@@ -126,3 +126,11 @@ def test_only_so_many_samples_are_compared_as_asked() -> None:
     config, task = replace(mnist.tiny(), compared=130, test=0), find("mnist")
     sizes = [len(labels) for _, labels in task.stimuli(config, task.build(config), "test")]
     assert sizes == [100, 30]
+
+
+def test_a_host_does_the_first_convolution_of_a_direct_code_once() -> None:
+    config, task = mnist.tiny(), find("mnist")
+    direct = replace(config, code="direct")
+    assert task.host(config, task.build(config)) == {}
+    # 24 x 24 outputs of 4 channels, 5 x 5 inputs each
+    assert task.host(direct, task.build(direct)) == {"conv1": 24 * 24 * 4 * 25}
