@@ -14,11 +14,14 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from drivers.folders import found_in, in_neuro_data
+
 Part = Literal["train", "test"]
 Name = Literal["cifar10", "cifar100"]
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
+COARSE = 20  # classes of CIFAR-100's first label
 CURE = "unpack the official binary version (cifar-10-binary.tar.gz, cifar-100-binary.tar.gz)"
 
 
@@ -78,10 +81,11 @@ def load(folder: Path, part: Part = "train", name: Name = "cifar10") -> Images:
     root = inside if inside.is_dir() else folder
     missing = [file for file in layout.files[part] if not (root / file).is_file()]
     if missing:
-        there = sorted(p.name for p in root.iterdir()) if root.is_dir() else []
-        found = ", ".join(there[:8]) or "nothing"
-        raise FileNotFoundError(f"{root}: no {', '.join(missing)}; found {found}; {CURE}")
-    records = np.concatenate([_records(root / f, layout) for f in layout.files[part]])
+        raise FileNotFoundError(
+            f"{root}: no {', '.join(missing)}; found {found_in(root)}; "
+            f"{_holds_other(root, name)}{CURE}"
+        )
+    records = np.concatenate([_records(root / f, name) for f in layout.files[part]])
     images = records[:, layout.labels :].reshape(-1, 3, SIDE, SIDE)
     labels = records[:, layout.labels - 1].astype(np.int64)
     source = f"{name}, {part} part in {root}, {len(images)} images"
@@ -97,15 +101,34 @@ def official(
         FileNotFoundError: ``$NEURO_DATA`` is not set or no folder, or holds none of it.
         ValueError: a file is damaged.
     """
-    root, layout = environ.get("NEURO_DATA", ""), LAYOUTS[name]
-    places = [Path(root) / name, Path(root) / layout.folder]
-    found = [p for p in places if root and p.is_dir()]
-    if not found:
+    found = in_neuro_data((name, LAYOUTS[name].folder), environ)
+    if found is None:
+        root = environ.get("NEURO_DATA", "") or "(not set)"
         raise FileNotFoundError(
-            f"{name} is not embedded, and NEURO_DATA={root or '(not set)'} holds none of it; "
+            f"{name} is not embedded, and NEURO_DATA={root} holds none of it; "
             f"{CURE} into $NEURO_DATA/{name}/"
         )
-    return load(found[0], part, name)
+    return load(found, part, name)
+
+
+def generated(part: Part = "train", n: int = 1000, seed: int = 0) -> Images:
+    """Return stand-ins for CIFAR-10 that need no file: coloured gratings with noise.
+
+    The class says how a grating is turned (five ways) and which of two pairs of colours it has.
+    They show that things work, and nothing about natural images.
+    """
+    rng = np.random.default_rng([seed, part == "test"])
+    labels = np.arange(n) % 10
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    angle = (np.pi / 5 * (labels % 5))[:, None, None]
+    phase = rng.uniform(0, 2 * np.pi, (n, 1, 1))
+    wave = 0.5 + 0.5 * np.sin(8 * np.pi * (np.cos(angle) * x + np.sin(angle) * y) + phase)
+    pairs = np.array([[[220, 90, 60], [40, 50, 90]], [[70, 160, 220], [90, 60, 30]]])
+    one, other = (pairs[labels // 5][:, k, :, None, None] for k in (0, 1))
+    clean = other + (one - other) * wave[:, None]
+    images = (clean + rng.normal(0, 25, clean.shape)).clip(0, 255).astype(np.uint8)
+    source = f"{n:,} generated gratings"
+    return Images(images=images, labels=labels, source=source, classes=10)
 
 
 def fake(folder: Path, name: Name = "cifar10", n: int = 20, seed: int = 0) -> None:
@@ -115,25 +138,48 @@ def fake(folder: Path, name: Name = "cifar10", n: int = 20, seed: int = 0) -> No
     for file in (f for files in layout.files.values() for f in files):
         records = rng.integers(0, 256, (n, layout.labels + PIXELS), np.uint8)
         records[:, : layout.labels] = (np.arange(n) % layout.classes)[:, None]
+        records[:, : layout.labels - 1] %= COARSE
         records.tofile(folder / file)
 
 
-def _records(path: Path, layout: Layout) -> UInt8[np.ndarray, "N _"]:
+def _records(path: Path, name: Name) -> UInt8[np.ndarray, "N _"]:
+    layout = LAYOUTS[name]
     size = layout.labels + PIXELS
     data = np.fromfile(path, np.uint8)
     if data.size % size or data.size == 0:
         raise ValueError(
             f"{path}: found {data.size} bytes, expected records of {size}: the one at offset "
-            f"{data.size // size * size} has {data.size % size} bytes; {CURE}"
+            f"{data.size // size * size} has {data.size % size} bytes; "
+            f"{_fits_other(data.size, name)}{CURE}"
         )
     records = data.reshape(-1, size)
-    label = records[:, layout.labels - 1]
-    bad = np.flatnonzero(label >= layout.classes)
-    if bad.size:
-        offset = int(bad[0]) * size + layout.labels - 1
-        raise ValueError(
-            f"{path}: label {label[bad[0]]} at offset {offset} is not one of "
-            f"0..{layout.classes - 1} ({bad.size} such images), as if of another data set; "
-            f"{CURE}"
-        )
+    limits = (COARSE, layout.classes)[-layout.labels :]
+    for place, classes in enumerate(limits):
+        label = records[:, place]
+        bad = np.flatnonzero(label >= classes)
+        if bad.size:
+            raise ValueError(
+                f"{path}: label {label[bad[0]]} at offset {int(bad[0]) * size + place} is not "
+                f"one of 0..{classes - 1} ({bad.size} such images), as if of another data set; "
+                f"{CURE}"
+            )
     return records
+
+
+def _holds_other(root: Path, name: Name) -> str:
+    """Say of which other set the files in a folder are, if of one."""
+    others = [
+        other
+        for other, layout in LAYOUTS.items()
+        if other != name and all((root / f).is_file() for f in layout.files["test"])
+    ]
+    return f"these are files of {others[0]}, not of {name}; " if others else ""
+
+
+def _fits_other(size: int, name: Name) -> str:
+    """Say of which other set a file of ``size`` bytes would be whole, if of one."""
+    for other, layout in LAYOUTS.items():
+        record = layout.labels + PIXELS
+        if other != name and size and size % record == 0:
+            return f"these would be {size // record} images of {other}; "
+    return ""

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from drivers import idx
+from drivers.folders import found_in, in_neuro_data
 
 Part = Literal["train", "test"]
 Name = Literal["mnist", "fashion"]
@@ -118,7 +119,7 @@ def default(
             Fashion-MNIST is nowhere.
         ValueError: a file is damaged.
     """
-    folder = _folder(name, environ)
+    folder = in_neuro_data(FOLDERS[name], environ)
     if folder is None and name == "mnist":
         return _embedded_part(part)
     return official(part, name, environ)
@@ -133,7 +134,7 @@ def official(
         FileNotFoundError: ``$NEURO_DATA`` is no folder, or the set or a file of it is missing.
         ValueError: a file is damaged.
     """
-    folder = _folder(name, environ)
+    folder = in_neuro_data(FOLDERS[name], environ)
     if folder is None:
         where = " or ".join(f"$NEURO_DATA/{f}/" for f in FOLDERS[name])
         root = environ.get("NEURO_DATA", "") or "(not set)"
@@ -142,19 +143,6 @@ def official(
             f"put {_official_names()} into {where}"
         )
     return load(folder, part)
-
-
-def _folder(name: Name, environ: Mapping[str, str]) -> Path | None:
-    """Return the folder of a set in ``$NEURO_DATA``, or None where there is none."""
-    root = environ.get("NEURO_DATA", "")
-    if not root:
-        return None
-    if not Path(root).is_dir():
-        raise FileNotFoundError(
-            f"NEURO_DATA={root} is not a folder; make it one that holds {FOLDERS[name][0]}/, "
-            "or unset NEURO_DATA"
-        )
-    return next((p for f in FOLDERS[name] if (p := Path(root) / f).is_dir()), None)
 
 
 def fake(folder: Path, n: int = 20, seed: int = 0) -> None:
@@ -186,9 +174,8 @@ def _find(folder: Path, name: str) -> Path:
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
             return path
-    there = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
     raise FileNotFoundError(
-        f"{folder}: no file {name} or {name}.gz; found {', '.join(there[:8]) or 'nothing'}; "
+        f"{folder}: no file {name} or {name}.gz; found {found_in(folder)}; "
         f"put the four files of the data set there: {_official_names()}, each plain or .gz"
     )
 

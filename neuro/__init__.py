@@ -19,6 +19,7 @@ from neuro.graph import (
     Pointwise,
     Softmax,
     Sparse,
+    Unflatten,
     Upsample,
 )
 from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack
@@ -63,6 +64,7 @@ __all__ = [
     "Stack",
     "Ticks",
     "Times",
+    "Unflatten",
     "Upsample",
     "to_events",
     "to_raster",

@@ -175,6 +175,16 @@ class Flatten:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Unflatten:
+    """The inverse of a Flatten, C order: (N,) to ``shape``, whose product is N."""
+
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Concat:
     """What its edges bring, one after the other along the first axis, in their order.
 
@@ -199,4 +209,5 @@ class Slot:
 
 
 Weighted = Dense | Sparse | Conv1d | Conv2d | ConvTranspose2d
-Connection = Weighted | AvgPool2d | Upsample | Flatten | Concat
+Reshaping = Flatten | Unflatten  # renames values, and costs nothing
+Connection = Weighted | AvgPool2d | Upsample | Reshaping | Concat

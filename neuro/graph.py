@@ -20,8 +20,10 @@ from neuro.connections import (
     ConvTranspose2d,
     Dense,
     Flatten,
+    Reshaping,
     Slot,
     Sparse,
+    Unflatten,
     Upsample,
     Weighted,
 )
@@ -53,9 +55,11 @@ __all__ = [
     "Outer",
     "Pointwise",
     "Population",
+    "Reshaping",
     "Slot",
     "Softmax",
     "Sparse",
+    "Unflatten",
     "Upsample",
     "Weighted",
 ]

@@ -21,6 +21,7 @@ from neuro.connections import (
     Dense,
     Slot,
     Sparse,
+    Unflatten,
     Upsample,
 )
 
@@ -61,7 +62,7 @@ def through(
             y = x.new_zeros((len(x), *node.shape))
             y[:, node.first : node.first + x.shape[1]] = x
         case _:
-            y = x.flatten(1)
+            y = x.reshape(len(x), *(node.shape if isinstance(node, Unflatten) else (-1,)))
     return y
 
 

@@ -27,8 +27,10 @@ from neuro.graph import (
     Flatten,
     Graph,
     Hosted,
+    Reshaping,
     Slot,
     Sparse,
+    Unflatten,
 )
 from neuro.linear import bias_of, through, weight_of
 from neuro.neurons import ALIF, LI, LIF
@@ -99,8 +101,7 @@ def gain(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
     population = graph.nodes[name]
     if not isinstance(population, LIF | ALIF | LI):
         raise TypeError(f"{name} is no population with a gain")
-    value = population.coefficients(graph.dt).gain
-    return np.broadcast_to(value, graph.shapes[name]).ravel()
+    return np.broadcast_to(population.coefficients(graph.dt).gain, graph.shapes[name]).ravel()
 
 
 def bias(graph: Graph, name: str, problems: list[str]) -> tuple[Float[np.ndarray, " N"], int]:
@@ -177,7 +178,10 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
     source, target = way[0].source, way[-1].target
     via = tuple(e.target for e in way[:-1])
     chain = links(graph, way)
-    linear = [node for node in chain if not isinstance(node, Flatten)]
+    linear = [node for node in chain if not isinstance(node, Reshaping)]
+    shape = graph.shapes[source]
+    if linear and isinstance(chain[0], Unflatten):
+        shape, chain = graph.shapes[via[0]], chain[1:]
     factor = gain(graph, target)
 
     def route(kind: Wiring, weight: np.ndarray, kernel: _Kernel | None = None) -> Route:
@@ -188,7 +192,7 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
             delay=sum(e.delay for e in way),
             kind=kind,
             weight=weight,
-            shape=graph.shapes[source] if kernel else (),
+            shape=shape if kernel else (),
             stride=kernel.stride if kernel else (1, 1),
             padding=kernel.padding if kernel else (0, 0),
         )
@@ -197,7 +201,7 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
         return route("identity", factor.copy())
     if isinstance(linear[0], Dense) and len(linear) == 1:  # however large: nothing to compose
         return route("dense", factor[:, None] * linear[0].weight)
-    kernel = _one_kernel(chain, graph.shapes[source])
+    kernel = _one_kernel(chain, shape)
     if kernel is not None:
         per_channel = factor.reshape(kernel.weight.shape[0], -1)
         if np.all(per_channel == per_channel[:, :1]):
@@ -205,10 +209,9 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
             return route("conv", folded, kernel)
     n_in, n_out = graph.size(source), graph.size(target)
     if n_in * n_out > DENSE_LIMIT:
-        listed = any(isinstance(node, Sparse) for node in linear)
         cure = (
             "use smaller populations, or run it on the event engine"
-            if listed
+            if any(isinstance(node, Sparse) for node in linear)
             else "put a population between, make kernel, stride and size fit, or use one leak "
             "for each channel"
         )
@@ -216,7 +219,7 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
             f"{' -> '.join([source, *via, target])}: is no single convolution, and as a matrix "
             f"it has {n_in} x {n_out} weights, more than a whole chip holds; {cure}"
         )
-    return route("dense", factor[:, None] * _matrix(chain, graph.shapes[source]))
+    return route("dense", factor[:, None] * _matrix(chain, shape))
 
 
 def _matrix(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> np.ndarray:
@@ -267,11 +270,9 @@ def _kernel(node: Conv2d | AvgPool2d | Slot, channels: int) -> _Kernel:
     one = torch.eye(channels, dtype=torch.float64)
     if isinstance(node, Slot):
         weight = F.pad(one, (0, 0, node.first, node.shape[0] - node.first - channels))
-        weight = weight[:, :, None, None]
-        return _Kernel(weight=weight, stride=(1, 1), padding=(0, 0))
+        return _Kernel(weight=weight[:, :, None, None], stride=(1, 1), padding=(0, 0))
     mean = torch.full(node.kernel, 1 / math.prod(node.kernel), dtype=torch.float64)
-    weight = one[:, :, None, None] * mean
-    return _Kernel(weight=weight, stride=node.stride, padding=(0, 0))
+    return _Kernel(weight=one[:, :, None, None] * mean, stride=node.stride, padding=(0, 0))
 
 
 def _after(first: _Kernel, second: _Kernel) -> _Kernel:

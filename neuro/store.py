@@ -34,6 +34,7 @@ from neuro.graph import (
     Pointwise,
     Softmax,
     Sparse,
+    Unflatten,
     Upsample,
 )
 from neuro.neurons import ALIF, LI, LIF, GatedLI
@@ -44,7 +45,7 @@ from neuro.units import Seconds
 
 VERSION = 1
 _WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
-_LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Concat)
+_LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Unflatten, Concat)
 _HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds)
 _NODES = {c.__name__: c for c in (Input, *_LINEAR, *_HOSTS, LIF, ALIF, LI, GatedLI)}
 _SURROGATES = {f.__name__: f for f in (arctan, triangle)}

@@ -8,6 +8,7 @@ its slice, so that N processes follow the loss curve of one.
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from neuro.blame import first_not_finite
+from neuro.memory import keep_freed_memory
+from neuro.seeds import seeded
 from neuro.store import load, save
 
 Batch = tuple[Tensor, Tensor]  # stimulus with axes T B ..., targets with axis B
@@ -29,13 +33,33 @@ class TrainError(RuntimeError):
 class Plan:
     """How to train.
 
-    epochs: passes over the data. lr: peak learning rate, decayed to 0 along a cosine.
-    clip: largest norm of the gradient.
+    epochs: passes over the data. lr: peak learning rate: it rises along a line in the first
+    ``warm`` share of the training, and falls to 0 along a cosine over all of it.
+    clip: largest norm of the gradient. decay: of weights (AdamW); parameters of less than two
+    axes, biases, norms and those of neurons, are left out.
     """
 
     epochs: int
     lr: float
     clip: float = 1.0
+    warm: float = 0.0
+    decay: float = 0.0
+
+    def lr_at(self, at: float) -> float:
+        """Return the learning rate when a share ``at`` of the training is done."""
+        rise = min(1.0, at / self.warm) if self.warm else 1.0
+        return self.lr * rise * (1 + math.cos(math.pi * at)) / 2
+
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimizer of a model's parameters."""
+        wide = [p for p in model.parameters() if p.dim() >= 2]
+        narrow = [p for p in model.parameters() if p.dim() < 2]
+        groups: list[dict[str, Any]] = [
+            {"params": some, "weight_decay": decay}
+            for some, decay in ((wide, self.decay), (narrow, 0.0))
+            if some
+        ]
+        return torch.optim.AdamW(groups, lr=self.lr)
 
 
 @dataclass(kw_only=True)
@@ -52,14 +76,18 @@ class Course:
     """What a training is about.
 
     batches: epoch -> the global batches of that epoch; ``steps`` of them.
-    loss: (model, batch) -> mean loss over the batch.
+    loss: (model, batch, at) -> mean loss over the batch; at: share of the training done.
     score: model -> quality on the validation split; the best epoch's weights are kept.
+    metric: its name. seed: with epoch and step, of all that ``loss`` draws from torch's global
+    generator.
     """
 
     batches: Callable[[int], Iterable[Batch]]
     steps: int
-    loss: Callable[[nn.Module, Batch], Tensor]
+    loss: Callable[[nn.Module, Batch, float], Tensor]
     score: Callable[[nn.Module], float]
+    metric: str = "score"
+    seed: int = 0
 
 
 def fit(
@@ -73,13 +101,14 @@ def fit(
     """Train ``model`` in place, from where ``folder/checkpoint.npz`` left off if it exists.
 
     Writes ``checkpoint.npz`` after every epoch and ``weights.npz`` after the best. ``tell`` is
-    called after every step.
+    called after every step. From here on the process keeps the memory that it frees.
 
     Raises:
         TrainError: the loss or a gradient is no longer finite.
         StoreError: the checkpoint is damaged.
     """
-    adam = torch.optim.Adam(model.parameters(), lr=plan.lr)
+    keep_freed_memory()
+    adam = plan.optimizer(model)
     found = _read(folder, model)
     wrapped, optimizer = fabric.setup(model, adam)
     progress = _resume(found, adam)
@@ -88,9 +117,13 @@ def fit(
         for step, batch in enumerate(course.batches(progress.epoch)):
             at = (progress.epoch + step / course.steps) / plan.epochs
             for group in optimizer.param_groups:
-                group["lr"] = plan.lr * (1 + math.cos(math.pi * at)) / 2
-            loss = course.loss(wrapped, _share(batch, fabric))
-            losses.append(_step(fabric, wrapped, optimizer, loss, plan.clip))
+                group["lr"] = plan.lr_at(at)
+            share = _share(batch, fabric)
+            with seeded(_drawn(course.seed, progress.epoch, step, fabric.global_rank)):
+                loss = course.loss(wrapped, share, at)
+            if not _step(fabric, wrapped, optimizer, loss, plan.clip):
+                raise TrainError(_not_finite(model, partial(course.loss, wrapped, share, at)))
+            losses.append(loss.detach())
             if tell is not None:
                 tell(progress, step)
         mean: Any = fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean")
@@ -99,7 +132,7 @@ def fit(
         model.train()
         progress.epoch += 1
         progress.history.append(
-            {"epoch": progress.epoch, "train_loss": float(mean), "val_accuracy": score}
+            {"epoch": progress.epoch, "train_loss": float(mean), f"val_{course.metric}": score}
         )
         if fabric.is_global_zero:
             _write(folder, model, optimizer, progress, score)
@@ -120,23 +153,37 @@ def _share(batch: Batch, fabric: Fabric) -> Batch:
     return x[:, mine].to(fabric.device), y[mine].to(fabric.device)
 
 
-def _step(fabric: Fabric, model: Any, optimizer: Any, loss: Tensor, clip: float) -> Tensor:
+def _drawn(*where: int) -> int:
+    """Return the seed of a step."""
+    return int(np.random.SeedSequence(where).generate_state(1)[0])
+
+
+def _not_finite(model: nn.Module, again: Callable[[], Tensor]) -> str:
+    """Return what to say of a step that cannot be made: where it began, and the cure."""
+    bad = [n for n, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)]
+    what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
+    name = first_not_finite(model, again)
+    where = f"{name} is not finite" if name else "every layer is finite"
+    return (
+        f"{what} is not finite: {where}; the last good checkpoint is kept; lower the "
+        "learning rate, or look for such numbers in the data, and train again"
+    )
+
+
+def _step(fabric: Fabric, model: Any, optimizer: Any, loss: Tensor, clip: float) -> bool:
+    """Make a step down the gradient; say whether there was one."""
     optimizer.zero_grad()
-    if not torch.isfinite(loss):
-        raise TrainError(f"the loss is {loss.item()}; lower the learning rate and train again")
+    if not _finite(loss):
+        return False
     fabric.backward(loss)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), clip)
-    if not torch.isfinite(norm):
-        bad = [n for n, p in model.named_parameters() if not _finite(p.grad)]
-        raise TrainError(
-            f"the gradient of {', '.join(bad)} is not finite; lower the learning rate"
-        )
+    if not _finite(nn.utils.clip_grad_norm_(model.parameters(), clip)):
+        return False
     optimizer.step()
-    return loss.detach()
+    return True
 
 
-def _finite(grad: Tensor | None) -> bool:
-    return grad is None or bool(torch.isfinite(grad).all())
+def _finite(values: Tensor) -> bool:
+    return bool(torch.isfinite(values).all())
 
 
 def weights(model: nn.Module) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemaining
 
 from neuro.runs import Run
 from neuro.train import Progress
+from tasks.show import quality
 from tasks.training import Tell
 from tasks.work import task_of
 
@@ -19,7 +20,8 @@ def bar(console: Console, run: Run, *, shown: bool) -> Iterator[Tell | None]:
     if not shown:
         yield None
         return
-    epochs = task_of(run).plan(run.config).epochs
+    task = task_of(run)
+    epochs, metric = task.plan(run.config).epochs, task.metric
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()]
     with Bars(*columns, console=console, transient=True) as bars:
         item = bars.add_task("training", total=None)
@@ -28,7 +30,8 @@ def bar(console: Console, run: Run, *, shown: bool) -> Iterator[Tell | None]:
             text = f"epoch {progress.epoch + 1}/{epochs}"
             if progress.history:
                 last = progress.history[-1]
-                text += f"  loss {last['train_loss']:.3f}  val {last['val_accuracy']:.1%}"
+                value = quality(metric, last[f"val_{metric}"])
+                text += f"  loss {last['train_loss']:.3f}  val {value}"
             done = progress.epoch * steps + step + 1
             bars.update(item, description=text, completed=done, total=epochs * steps)
 

@@ -55,16 +55,16 @@ def train(
 
 
 def evaluate(run: RunFolder, device: Device = "cpu") -> None:
-    """Measure accuracy on the held-out test split.
+    """Measure the trained model on the held-out test split.
 
     Args:
         run: a run folder.
         device: where to compute.
     """
+    from tasks import show
     from tasks.training import evaluate
 
-    result = evaluate(_open(run), device)
-    console.print(f"accuracy {result['accuracy']:.2%} on {result['n']:,} test samples")
+    console.print(show.evaluation(evaluate(_open(run), device)))
 
 
 def simulate(
@@ -91,10 +91,9 @@ def simulate(
         result = simulate_run(_open(run), Grid() if clock == "grid" else Exact(), workers)
     console.print(simulation(result))
     if clock == "grid":
-        console.print(
-            f"accuracy {result['accuracy']:.2%} on {result['n']:,} test samples, "
-            f"{result['milliseconds_per_sample']:.2f} ms each"
-        )
+        right = f"accuracy {result['accuracy']:.2%} on " if "accuracy" in result else ""
+        took = f"{result['milliseconds_per_sample']:.2f} ms each"
+        console.print(f"{right}{result['n']:,} test samples, {took}")
 
 
 def export(run: RunFolder) -> None:
@@ -128,9 +127,8 @@ def verify(run: RunFolder) -> None:
 
     result = verify(_open(run))
     console.print(equality(result))
-    console.print(
-        "accuracy: " + ", ".join(f"{k} {v:.2%}" for k, v in result["accuracy"].items())
-    )
+    right = ", ".join(f"{k} {v:.2%}" for k, v in result["accuracy"].items())
+    console.print(f"{result['n']:,} test samples; accuracy: {right or 'none to tell'}")
     _print_parity(result["reference_lava"])
     lava = result["reference_lava"]
     if result["torch_events"]["mismatches"] or lava.get("mismatches") or lava.get("failed"):
@@ -222,24 +220,25 @@ def bench(
 
 def _train(run: Any, device: str, devices: int) -> None:
     from tasks.bar import bar
+    from tasks.show import quality
     from tasks.training import fabric, train
+    from tasks.work import task_of
 
     launched = fabric(device, devices)
     with bar(console, run, shown=launched.is_global_zero) as tell:
         progress = train(run, launched, tell)
     if launched.is_global_zero:
+        metric = task_of(run).metric
         console.print(
             f"[green]✓[/] trained {progress.epoch} epochs, "
-            f"best validation accuracy {progress.best:.2%}, in {run.folder}"
+            f"best validation {metric} {quality(metric, progress.best)}, in {run.folder}"
         )
 
 
 def _print_parity(parity: dict[str, Any]) -> None:
-    if "skipped" in parity:
-        console.print(f"no parity with Lava: {parity['skipped']}", markup=False, soft_wrap=True)
-        return
-    console.print(f"reference and Lava: {parity['mismatches']} differences in ", end="")
-    console.print(f"{parity['samples']} samples, {len(parity['layers'])} layers")
+    from tasks.show import parity as in_words
+
+    console.print(in_words(parity), markup=False, soft_wrap=True)
 
 
 def _open(folder: Path) -> Any:

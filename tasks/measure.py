@@ -1,7 +1,7 @@
 """``neuro simulate`` and ``neuro energy``: what a trained network does, and what it costs."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from neuro.runs import Run
 from neuro.spikes import Events, Times, join
 from neuro.store import save_record
 from neuro.units import Seconds
-from tasks.work import answers, graph_of, output_of, samples
+from tasks.work import answers, graph_of, output_of, samples, task_of, trained_model
 
 SHOWN = 20  # test samples whose record is kept for the report
 Code = Callable[[Mapping[str, Events]], Mapping[str, Events] | Mapping[str, Times]]
@@ -32,11 +32,11 @@ def simulate_run(
     exact time with the stimulus anywhere in its ticks, as a sensor would send it.
 
     Returns:
-        Of the grid: accuracy, n; spikes, synaptic_events and updates by node, a sample;
-        milliseconds of wall time a sample, in which only the spikes of outputs are kept; the
-        labels of the samples in the record. "exact" and "exact_spread": the same in exact
-        time, the points of accuracy that this gains, and the share of samples that it answers
-        differently.
+        Of the grid: accuracy where the task is to answer, n; spikes, synaptic_events and
+        updates by node, a sample; milliseconds of wall time a sample, in which only the spikes
+        of outputs are kept; the labels of the samples in the record, and the shape of a tick of
+        their stimulus. "exact" and "exact_spread": the same in exact time, the points of
+        accuracy that this gains, and the share of samples that it answers differently.
     """
     graph = graph_of(run)
     ways: dict[str, tuple[Clock, Code]] = {"grid": (Grid(), dict)}
@@ -58,23 +58,34 @@ def simulate_run(
         record, _ = simulate(graph, stimulus, one, record=kept, workers=workers)
         seconds = time.perf_counter() - start
         answered[name] = answers(run, output_of(graph, record))
-        right = int((answered[name] == np.concatenate(labels)).sum())
-        found[name] = _per_sample(record, right, seconds)
+        found[name] = _per_sample(record, seconds) | _accuracy(answered[name], labels)
     grid = found.pop("grid")
     for name, other in found.items():
-        other["points"] = 100 * (other["accuracy"] - grid["accuracy"])
-        other["answered_differently"] = float((answered[name] != answered["grid"]).mean())
-    about = {"clock": "grid", "workers": workers, "labels": shown.tolist()}
+        if "accuracy" in grid:
+            other["points"] = 100 * (other["accuracy"] - grid["accuracy"])
+            other["answered_differently"] = np.mean(answered[name] != answered["grid"]).item()
+    about = {
+        "clock": "grid",
+        "workers": workers,
+        "labels": shown.tolist(),
+        "input_shape": graph.shapes[graph.inputs[0]],
+    }
     result = {**about, **grid, **found}
     run.write("simulate.json", result)
     return result
 
 
-def _per_sample(record: Record, right: int, seconds: float) -> dict[str, Any]:
-    """Return what one clock did, a sample; ``right`` of them were answered right."""
+def _accuracy(given: np.ndarray | None, labels: Sequence[np.ndarray]) -> dict[str, float]:
+    """Return the share of right answers, where some are given."""
+    return (
+        {} if given is None else {"accuracy": float((given == np.concatenate(labels)).mean())}
+    )
+
+
+def _per_sample(record: Record, seconds: float) -> dict[str, Any]:
+    """Return what one clock did, a sample."""
     n = record.samples
     return {
-        "accuracy": right / n,
         "n": n,
         "per_sample": {
             name: {key: count / n for key, count in vars(counts).items()}
@@ -101,6 +112,7 @@ def energy(run: Run) -> dict[str, Any]:
     """Estimate joules per inference from the test split's spikes; write ``energy.json``."""
     graph = graph_of(run)
     record = concatenate([simulate(graph, x)[0] for x, _ in samples(run, graph)])
-    result = as_json(*estimates(graph, record))
+    beside = task_of(run).host(run.config, trained_model(run))
+    result = as_json(*estimates(graph, record), beside=beside)
     run.write("energy.json", result)
     return result

@@ -1,5 +1,6 @@
 """A self-contained web page from text, tables and pictures: everything is escaped here."""
 
+import base64
 import html
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, NewType
@@ -35,6 +36,7 @@ code { font: 13px/1.4 ui-monospace, "SFMono-Regular", Menlo, Consolas, monospace
 figure { margin: 12px 0; }
 .caption, figcaption { font-size: 13px; max-width: 90ch; margin: 4px 0; }
 .wide { overflow-x: auto; }
+.pixels { image-rendering: pixelated; max-width: 100%; }
 svg { display: block; height: auto; max-width: 100%; }
 svg text { font-family: system-ui, -apple-system, "Segoe UI", sans-serif !important; }
 .tiles { display: grid; gap: 10px; margin: 20px 0 0;
@@ -106,6 +108,16 @@ def picture(svg: Html, caption: str) -> Html:
     """Return a picture with what is to be seen on it; narrow screens scroll it."""
     return Html(
         f'<figure><div class="wide">{svg}</div>'
+        f"<figcaption>{text(caption)}</figcaption></figure>"
+    )
+
+
+def photo(png: bytes, caption: str) -> Html:
+    """Return a picture of pixels with what is to be seen on it."""
+    data = base64.b64encode(png).decode()
+    return Html(
+        f'<figure><div class="wide"><img class="pixels" alt="{text(caption)}" '
+        f'src="data:image/png;base64,{data}"></div>'
         f"<figcaption>{text(caption)}</figcaption></figure>"
     )
 

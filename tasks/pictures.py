@@ -171,6 +171,9 @@ def _shade(values: Float[np.ndarray, "Y X"]) -> Float[np.ndarray, "Y X 4"]:
 
 
 def _read_out(ax: Axes, values: Shaped[np.ndarray, "T K"]) -> None:
+    if values.shape[1] > _ROWS:  # no answer, but an image or the like
+        _raster(ax, values)
+        return
     for line in values.T:
         ax.plot(line, color=MUTED, linewidth=0.7, alpha=0.6)
     ax.plot(values[:, values.mean(0).argmax()], color=ACCENT, linewidth=2)

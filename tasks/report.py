@@ -15,8 +15,9 @@ from neuro.runs import Run
 from neuro.spikes import to_raster
 from neuro.store import load_record, write_bytes
 from tasks import page, pictures, show
-from tasks.page import Figure, Html
+from tasks.page import Html
 from tasks.report_energy import energy, mapping
+from tasks.report_figures import command, key_figures
 from tasks.work import answers, task_of
 
 SHOWN = 6  # samples whose activity is drawn
@@ -33,9 +34,9 @@ def write_report(run: Run) -> Path:
     found = {k: run.read(f"{k}.json") for k in ("eval", "simulate", "verify", "energy")}
     body = (
         _head(run),
-        page.tiles(_key_figures(run, found)),
+        page.tiles(key_figures(run, found)),
         _training(run),
-        _confusion(run, found["eval"]),
+        _on_test(run, found["eval"]),
         *_activity(run, found["simulate"]),
         _parity(run, found["verify"]),
         _scaling(run),
@@ -49,12 +50,8 @@ def write_report(run: Run) -> Path:
     return path
 
 
-def _command(run: Run, verb: str) -> str:
-    return f"neuro {verb} {shlex.quote(str(run.folder))}"
-
-
 def _not_yet(run: Run, title: str, verb: str, *parts: Html) -> Html:
-    return page.section(title, page.missing(_command(run, verb)), *parts)
+    return page.section(title, page.missing(command(run, verb)), *parts)
 
 
 def _head(run: Run) -> Html:
@@ -67,65 +64,16 @@ def _head(run: Run) -> Html:
     )
 
 
-def _key_figures(run: Run, found: Mapping[str, Any]) -> list[Figure]:
-    evaluation, verify, joules = found["eval"], found["verify"], found["energy"]
-    out = []
-    if evaluation:
-        n = f"{evaluation['n']:,} {evaluation['split']} samples"
-        out.append(Figure("accuracy, torch", f"{evaluation['accuracy']:.2%}", n))
-    else:
-        out.append(_unknown(run, "accuracy, torch", "eval"))
-    out += _agreement(verify) if verify else [_unknown(run, "do executors agree?", "verify")]
-    out += _prices(joules) if joules else [_unknown(run, "energy per inference", "energy")]
-    return out
-
-
-def _unknown(run: Run, label: str, verb: str) -> Figure:
-    return Figure(label, "–", f"not measured yet: {_command(run, verb)}")
-
-
-def _agreement(verify: Mapping[str, Any]) -> list[Figure]:
-    accuracy, both, lava = (verify[k] for k in ("accuracy", "torch_events", "reference_lava"))
-    spikes = sum(layer["spikes"] for layer in both["layers"].values())
-    lost = 100 * (accuracy["events"] - accuracy["integers"])
-    out = [
-        Figure("accuracy, events", f"{accuracy['events']:.2%}", f"{verify['n']:,} samples"),
-        Figure(
-            "accuracy, integers",
-            f"{accuracy['integers']:.2%}",
-            f"{lost:.2f} points lost by quantisation",
-        ),
-        Figure("torch ≠ events", f"{both['mismatches']:,}", f"of {spikes:,} spikes"),
-    ]
-    if "skipped" in lava:
-        return [*out, Figure("reference ≠ Lava", "not run", lava["skipped"])]
-    note = f"in {lava['samples']} samples, all layers"
-    return [*out, Figure("reference ≠ Lava", f"{lava['mismatches']:,}", note)]
-
-
-def _prices(joules: Mapping[str, Any]) -> list[Figure]:
-    chips = {k: joules[k] for k in ("loihi1", "loihi2") if k in joules}
-    out = [
-        Figure(
-            f"energy, {name} chip",
-            show.joules(chip["chip"]["nominal"]),
-            f"{show.joules(chip['chip']['low'])} – {show.joules(chip['chip']['high'])} "
-            "per inference",
-        )
-        for name, chip in chips.items()
-    ]
-    ann = show.joules(joules["conventional45nm"]["ann"])
-    return [*out, Figure("same-shape ANN", ann, "45 nm convention, arithmetic only")]
-
-
 def _training(run: Run) -> Html:
     history = _history(run)
     if not history:
         command = f"neuro train {run.task}:{run.name} --out {shlex.quote(str(run.folder))}"
         return page.section("Training", page.missing(command))
+    metric = task_of(run).metric
     caption = (
-        "Loss on the training part and accuracy on images held out of it for model selection, "
-        "after each epoch. The weights kept are those of the best validation accuracy."
+        f"Loss on the training part and {metric} on samples held out of it for model "
+        "selection, after each epoch. The weights kept are those of the best validation "
+        f"{metric}."
     )
     rows = [[_number(x) for x in row.values()] for row in history]
     return page.section(
@@ -145,10 +93,14 @@ def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
 
 
-def _confusion(run: Run, evaluation: Mapping[str, Any] | None) -> Html:
-    title = "Answers on held-out samples"
+def _on_test(run: Run, evaluation: Mapping[str, Any] | None) -> Html:
+    """Return what there is to see of the test split: confusion, or sheets of pictures."""
+    title = "On held-out samples"
     if evaluation is None:
         return _not_yet(run, title, "eval")
+    sheets = [_sheet(run, sheet) for sheet in evaluation.get("sheets", ())]
+    if "confusion" not in evaluation:
+        return page.section(title, *sheets)
     told = (
         f"{evaluation['correct']:,} of {evaluation['n']:,} {evaluation['split']} samples "
         "right. Rows: true class. Columns: answer. Shade: share of the row."
@@ -157,6 +109,16 @@ def _confusion(run: Run, evaluation: Mapping[str, Any] | None) -> Html:
         title,
         page.matrix(evaluation["classes"], evaluation["confusion"]),
         page.paragraph(told, "caption"),
+        *sheets,
+    )
+
+
+def _sheet(run: Run, sheet: Mapping[str, str]) -> Html:
+    path = run.folder / sheet["file"]
+    if not path.exists():
+        return page.missing(command(run, "eval"))
+    return page.join(
+        (page.subheading(sheet["title"]), page.photo(path.read_bytes(), sheet["caption"]))
     )
 
 
@@ -171,26 +133,33 @@ def _activity(run: Run, simulation: Mapping[str, Any] | None) -> tuple[Html, Htm
 
 
 def _samples(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
-    classes = task_of(run).classes
+    how = task_of(run).answers
     output = next(iter(record.values.values()), None)
     if output is None:
         output = to_raster(list(record.spikes.values())[-1])
     true = simulation.get("labels", [])
+    given = answers(run, output)
     shown = [
-        pictures.Shown(i, classes[true[i]] if true else "", classes[answer])
-        for i, answer in enumerate(answers(run, output)[:SHOWN])
+        pictures.Shown(i, "", "")
+        if how is None or given is None
+        else pictures.Shown(i, how.classes[true[i]] if true else "", how.classes[given[i]])
+        for i in range(min(SHOWN, record.samples))
     ]
     shared = ", ".join(
         f"{pictures.neurons_per_row(e.shape[2])} of {name}" for name, e in record.spikes.items()
     )
     caption = (
         f"The first {len(shown)} test samples on the event engine"
-        + (" (true class → answer)" if true else "")
+        + (" (true class → answer)" if true and how else "")
         + ". Stimulus: input spikes per pixel, summed over the ticks. Rasters: one column a "
         f"tick; neurons that share a row: {shared}; the darker, the more of them spike. "
-        "Read-out: one line a class; the winner, highest on average, is thick."
+        + (
+            "Read-out: one line a class; the winner, highest on average, is thick."
+            if how
+            else ""
+        )
     )
-    shape = task_of(run).input_shape(run.config)
+    shape = simulation["input_shape"]
     return page.section(
         "Activity", page.picture(pictures.activity(record, shape, shown), caption)
     )
@@ -210,11 +179,12 @@ def _rates(simulation: Mapping[str, Any], record: Record) -> Html:
         for name, (node, *counts) in zip(names, found, strict=True)
     ]
     caption = f"Mean over the {record.samples} recorded test samples."
+    right = simulation.get("accuracy")
     told = (
         f"Per sample, mean over {simulation['n']:,} test samples on the event engine "
         f"({simulation['clock']} clock), which took "
-        f"{simulation['milliseconds_per_sample']:.2f} ms each and got "
-        f"{simulation['accuracy']:.2%} right."
+        f"{simulation['milliseconds_per_sample']:.2f} ms each"
+        + ("." if right is None else f" and got {right:.2%} right.")
     )
     return page.section(
         "Firing rates",
@@ -233,7 +203,8 @@ def _parity(run: Run, verify: Mapping[str, Any] | None) -> Html:
         f"All {verify['n']:,} test samples; Lava {verify['reference_lava']['samples']} of "
         "them. Spikes: of torch, in float64 as the event engine. Float32 flips: spikes that "
         "rounding to float32 alone changes in torch. Integers ≠ floats: share of ticks × "
-        "neurons whose spike quantisation changes."
+        "neurons whose spike quantisation changes; of a read-out, the root mean square of "
+        "the difference over that of its values."
     ]
     flips = both["float32_flips"].values()
     if any(f["flips"] for f in flips):

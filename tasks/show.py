@@ -68,6 +68,16 @@ def _mismatches(layer: dict[str, Any]) -> str:
     return f"{layer['mismatches']}{closeness}"
 
 
+def parity(found: dict[str, Any]) -> str:
+    """Return in a line how the reference and Lava agree, or why that is not known."""
+    if "skipped" in found:
+        return f"no parity with Lava: {found['skipped']}"
+    return (
+        f"reference and Lava: {found['mismatches']} differences in {found['samples']} samples, "
+        f"{len(found['layers'])} layers"
+    )
+
+
 def scaling(rows: list[dict[str, Any]]) -> Table:
     """Return the rows of a scaling table; ``export.json`` holds them in full."""
     errors = ("weight\nerror", "threshold\nerror", "decay\nerror")
@@ -84,6 +94,37 @@ def scaling(rows: list[dict[str, Any]]) -> Table:
             f"{row['head_room']:.1%}",
         )
     return out
+
+
+def evaluation(result: dict[str, Any]) -> str:
+    """Return ``eval.json`` in a line."""
+    n = f"{result['n']:,} {result['split']} samples"
+    if "accuracy" in result:
+        return f"accuracy {result['accuracy']:.2%} on {n}"
+    return ", ".join([f"{name} {figure(value)}" for name, value in figures(result)]) + f"; {n}"
+
+
+def figures(result: dict[str, Any]) -> list[tuple[str, float]]:
+    """Return the figures of ``eval.json`` that are neither counts nor words."""
+    return [(k.replace("_", " "), v) for k, v in result.items() if isinstance(v, float)]
+
+
+def figure(value: float) -> str:
+    """Return a figure with four digits.
+
+    >>> figure(0.123456)
+    '0.1235'
+    """
+    return f"{value:.4g}"
+
+
+def quality(metric: str, value: float) -> str:
+    """Return a figure on the validation split: an accuracy as a percentage.
+
+    >>> quality("accuracy", 0.986), quality("score", -0.25)
+    ('98.60%', '-0.25')
+    """
+    return f"{value:.2%}" if metric == "accuracy" else figure(value)
 
 
 def simulation(result: dict[str, Any]) -> Table:
@@ -118,10 +159,12 @@ def _clocks(grid: dict[str, Any]) -> Table:
         "exact time,\nstimulus\nspread",
     )
     out = table(f"The same {grid['n']:,} samples under both clocks", "per sample", *columns)
-    out.add_row("accuracy", *(f"{way['accuracy']:.2%}" for way in (grid, *others)))
-    out.add_row("  against the grid", "", *(f"{way['points']:+.2f} points" for way in others))
-    different = (f"{way['answered_differently']:.2%}" for way in others)
-    out.add_row("answered differently", "", *different)
+    if "accuracy" in grid:
+        out.add_row("accuracy", *(f"{way['accuracy']:.2%}" for way in (grid, *others)))
+        gained = (f"{way['points']:+.2f} points" for way in others)
+        out.add_row("  against the grid", "", *gained)
+        different = (f"{way['answered_differently']:.2%}" for way in others)
+        out.add_row("answered differently", "", *different)
     for name, node in grid["per_sample"].items():
         if node["spikes"]:
             spikes = (way["per_sample"][name]["spikes"] for way in (grid, *others))

@@ -7,41 +7,69 @@ from typing import Any, Generic, Literal, TypeVar
 
 from torch import Tensor, nn
 
+from neuro.runs import Run
 from neuro.train import Batch, Plan
 from tasks.names import one_of
 
 C = TypeVar("C")
 Split = Literal["train", "val", "test"]
 
-NAMES = ("mnist", "yinyang")
+NAMES = ("mnist", "cifar10", "yinyang", "image_generation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """How a classifier answers.
+
+    classes: names of the classes.
+    scores: output, T B ``*K`` -> one score a class, axes B K; the greatest wins.
+    """
+
+    classes: Sequence[str]
+    scores: Callable[[Tensor], Tensor]
+
+
+def nothing(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
+    """Return that a host does nothing."""
+    return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Generic[C]):
-    """One experiment. Axes: T ticks, B batch, K classes.
+    """One experiment. Axes: T ticks, B batch.
 
     summary: one line for ``neuro tasks``.
     configs: complete configurations by name; "tiny" runs in seconds on a CPU, offline.
-    build: a fresh model; it maps (x, state) to (y, state), x with axes T B ``*input_shape``.
-    input_shape: of one tick of one sample.
-    plan: how to train.
-    steps: batches in an epoch of training.
-    batches: (configuration, split, epoch) -> (x, labels); only "train" depends on epoch.
-    loss: (y, labels) -> mean loss; y has axes T B ``*K``.
-    scores: y -> one score a class, axes B K; the greatest wins.
-    classes: names of the classes.
+    build: a fresh model.
+    plan: how to train. steps: batches in an epoch of training.
+    batches: (configuration, split, epoch) -> (x, targets); only "train" depends on epoch.
+    loss: (configuration, model, batch, at) -> mean loss; at: share of the training done. What
+        it draws from torch's global generator depends on seed, epoch and step alone.
+    quality: (configuration, model) -> figure on the validation split, the greater the better.
+    metric: what that figure is.
+    evaluate: (run, model) -> figures on the test split, for ``eval.json``. It may write
+        pictures into the run folder; "sheets" lists them: file, title and caption of each.
+    chip: (configuration, model) -> the part of it that has a Graph.
+    stimuli: (configuration, model, split) -> what drives that part: spikes T B ..., labels B.
+    host: (configuration, model) -> multiply-accumulates per inference that a host does before
+        or behind that part, by name.
+    answers: how it answers, if it is a classifier.
     """
 
     summary: str
     configs: Mapping[str, Callable[[], C]]
     build: Callable[[C], nn.Module]
-    input_shape: Callable[[C], tuple[int, ...]]
     plan: Callable[[C], Plan]
     steps: Callable[[C], int]
     batches: Callable[[C, Split, int], Iterable[Batch]]
-    loss: Callable[[Tensor, Tensor], Tensor]
-    scores: Callable[[Tensor], Tensor]
-    classes: Sequence[str]
+    loss: Callable[[C, nn.Module, Batch, float], Tensor]
+    quality: Callable[[C, nn.Module], float]
+    metric: str
+    evaluate: Callable[[Run, nn.Module], dict[str, Any]]
+    chip: Callable[[C, nn.Module], nn.Module]
+    stimuli: Callable[[C, nn.Module, Split], Iterable[Batch]]
+    host: Callable[[C, nn.Module], Mapping[str, int]] = nothing
+    answers: Answers | None = None
 
 
 def find(name: str) -> Task[Any]:

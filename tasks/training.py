@@ -1,10 +1,9 @@
 """``neuro train`` and ``neuro eval``."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -12,7 +11,6 @@ from torch import nn
 from neuro.eventprop import Tally, outputs_of
 from neuro.runs import Run, RunError, begin
 from neuro.train import Batch, Course, Progress, fit
-from tasks.task import Split
 from tasks.work import fresh_model, task_of, trained_model
 
 Tell = Callable[[Progress, int, int], None]
@@ -51,12 +49,7 @@ def train(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         require_exact(run, fabric)
     begin(run, write=fabric.is_global_zero)
     fabric.barrier()
-    model = fresh_model(run)
-    tally = Tally()
-
-    def loss(wrapped: nn.Module, batch: Batch) -> torch.Tensor:
-        one = model if run.gradient == "eventprop" else wrapped
-        return task.loss(output(run, one, batch[0], tally), batch[1])
+    model, tally = fresh_model(run), Tally()
 
     def watch(progress: Progress, step: int) -> None:
         if tell is not None:
@@ -64,11 +57,17 @@ def train(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         if step == 0 and progress.history and fabric.is_global_zero:
             run.write_lines("metrics.jsonl", progress.history)
 
+    def loss(wrapped: nn.Module, batch: Batch, at: float) -> torch.Tensor:
+        exact = run.gradient == "eventprop"
+        return task.loss(config, InExactTime(model, tally) if exact else wrapped, batch, at)
+
     course = Course(
         batches=lambda epoch: task.batches(config, "train", epoch),
         steps=steps,
         loss=loss,
-        score=lambda model: _accuracy(run, model, "val"),
+        score=lambda model: task.quality(config, timed(run, model)),
+        metric=task.metric,
+        seed=run.seed,
     )
     progress = fit(model, course, task.plan(config), fabric, run.folder, watch)
     if fabric.is_global_zero:
@@ -78,63 +77,42 @@ def train(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
     return progress
 
 
-def output(
-    run: Run, model: nn.Module, x: torch.Tensor, tally: Tally | None = None
-) -> torch.Tensor:
-    """Return what a run's model says: on the clock, or where EventProp trains it, exactly."""
-    if run.gradient == "eventprop":
-        return outputs_of(model, x, tally or Tally())
-    y: torch.Tensor = model(x)[0]
-    return y
+class InExactTime(nn.Module):
+    """A model in the continuous time of EventProp; maps (x) to (y, None)."""
+
+    def __init__(self, model: nn.Module, tally: Tally | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.tally = tally or Tally()
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        """Return (outputs, None): no state is handed on."""
+        return outputs_of(self.model, x, self.tally), None
+
+
+def timed(run: Run, model: nn.Module) -> nn.Module:
+    """Return a run's model on the clock, or where EventProp trains it, in continuous time."""
+    return InExactTime(model) if run.gradient == "eventprop" else model
 
 
 def require_exact(run: Run, fabric: Fabric) -> None:
     """Raise unless EventProp can train a run's network where Fabric is to run it."""
     if fabric.world_size > 1:
         raise RunError("--gradient eventprop runs in one process; leave --devices out")
+    if task_of(run).answers is None:
+        raise RunError(f"--gradient eventprop trains classifiers, and {run.task} is none")
     x, _ = next(iter(task_of(run).batches(run.config, "val", 0)))
-    output(run, fresh_model(run), x[:, :1].to(fabric.device))
+    InExactTime(fresh_model(run))(x[:, :1].to(fabric.device))
 
 
 def evaluate(run: Run, device: str = "cpu") -> dict[str, Any]:
-    """Measure the trained network on the test split; write and return ``eval.json``.
+    """Measure the trained model on the test split; write and return ``eval.json``.
 
-    Returns:
-        accuracy, n, correct, and ``confusion``: row = true class, column = answer. A run that
-        EventProp trained is measured in continuous time, as it was trained.
+    What it holds is for the task to say. A run that EventProp trained is measured in continuous
+    time, as it was trained.
     """
     require_device(device)
-    task = task_of(run)
-    model = trained_model(run).to(device)
-    k = len(task.classes)
-    confusion = np.zeros((k, k), np.int64)
-    for labels, answer in _answers(run, model, "test"):
-        np.add.at(confusion, (labels, answer), 1)
-    n, correct = int(confusion.sum()), int(confusion.trace())
-    result = {
-        "accuracy": correct / n,
-        "n": n,
-        "correct": correct,
-        "split": "test",
-        "gradient": run.gradient,
-        "classes": list(task.classes),
-        "confusion": confusion.tolist(),
-    }
+    model = timed(run, trained_model(run).to(device)).eval()
+    result = {**task_of(run).evaluate(run, model), "gradient": run.gradient}
     run.write("eval.json", result)
     return result
-
-
-def _accuracy(run: Run, model: nn.Module, split: Split) -> float:
-    right = [labels == answer for labels, answer in _answers(run, model, split)]
-    return float(np.concatenate(right).mean())
-
-
-@torch.no_grad()
-def _answers(
-    run: Run, model: nn.Module, split: Split
-) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    task = task_of(run)
-    device = next(model.parameters()).device
-    for x, labels in task.batches(run.config, split, 0):
-        y = output(run, model, x.to(device))
-        yield labels.numpy(), task.scores(y).argmax(1).cpu().numpy()

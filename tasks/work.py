@@ -53,14 +53,16 @@ def graph_of(run: Run) -> Graph:
     weights = run.folder / "weights.npz"
     if path.exists() and weights.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
         return load_graph(path)
-    return trace(trained_model(run), task_of(run).input_shape(run.config))
+    task, model = task_of(run), trained_model(run)
+    x, _ = next(iter(task.stimuli(run.config, model, "test")))
+    return trace(task.chip(run.config, model), tuple(x.shape[2:]))
 
 
 def samples(run: Run, graph: Graph, split: Split = "test", most: int = 0) -> Iterator[Sample]:
     """Yield (stimuli as events, labels) by batch, ``most`` samples in all (0: every one)."""
     (name,) = graph.inputs
     left = most or np.inf
-    for x, labels in task_of(run).batches(run.config, split, 0):
+    for x, labels in task_of(run).stimuli(run.config, trained_model(run), split):
         n = int(min(left, len(labels)))
         if n == 0:
             return
@@ -80,15 +82,18 @@ def output_of(graph: Graph, record: Record) -> np.ndarray:
     return record.values[name] if name in record.values else to_raster(record.spikes[name])
 
 
-def answers(run: Run, output: np.ndarray) -> np.ndarray:
-    """Return the class that wins for each sample."""
-    scores = task_of(run).scores(torch.from_numpy(output.astype(np.float64)))
-    return scores.argmax(1).numpy()
+def answers(run: Run, output: np.ndarray) -> np.ndarray | None:
+    """Return the class that wins for each sample; None where the task is no classifier."""
+    how = task_of(run).answers
+    if how is None:
+        return None
+    return how.scores(torch.from_numpy(output.astype(np.float64))).argmax(1).numpy()
 
 
-def correct(run: Run, graph: Graph, record: Record, labels: np.ndarray) -> int:
-    """Return how many samples of a record are answered right."""
-    return int((answers(run, output_of(graph, record)) == labels).sum())
+def correct(run: Run, graph: Graph, record: Record, labels: np.ndarray) -> int | None:
+    """Return how many samples of a record are answered right; None where none is answered."""
+    given = answers(run, output_of(graph, record))
+    return None if given is None else int((given == labels).sum())
 
 
 def layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:

@@ -26,7 +26,8 @@ from neuro.layers import Spiking, Stack
 from neuro.neurons import LI, LIF
 from neuro.train import Batch, Plan
 from neuro.units import Seconds, Ticks
-from tasks.task import Split, Task
+from tasks.classification import classifier
+from tasks.task import Answers, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,20 +125,20 @@ def scores(y: Float[Tensor, "T B K"]) -> Float[Tensor, "B K"]:
     return y.mean(0)
 
 
-def loss(y: Float[Tensor, "T B K"], labels: Int64[Tensor, " B"]) -> Float[Tensor, ""]:
+def loss(
+    _: Config, y: Float[Tensor, "T B K"], labels: Int64[Tensor, " B"]
+) -> Float[Tensor, ""]:
     """Return the cross-entropy of the scores."""
     return F.cross_entropy(scores(y), labels)
 
 
-TASK = Task(
+TASK = classifier(
     summary="Yin-Yang points as spike times, one hidden layer; --gradient eventprop too",
     configs={"tiny": tiny, "full": full},
     build=build,
-    input_shape=lambda config: (5,),  # noqa: ARG005
     plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
     steps=steps,
     batches=batches,
     loss=loss,
-    scores=scores,
-    classes=CLASSES,
+    answers=Answers(classes=CLASSES, scores=scores),
 )

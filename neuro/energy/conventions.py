@@ -16,9 +16,9 @@ from neuro.graph import (
     Concat,
     Connection,
     Exceeds,
-    Flatten,
     Graph,
     Hosted,
+    Reshaping,
     Upsample,
     Weighted,
 )
@@ -136,7 +136,7 @@ def _emits_real_values(graph: Graph, record: Record, name: str) -> bool:
     node = graph.nodes[name]
     if name in record.spikes:
         return bool((~np.isin(record.spikes[name].value, (-1, 0, 1))).any())
-    if isinstance(node, Flatten | Concat):
+    if isinstance(node, Reshaping | Concat):
         return any(_emits_real_values(graph, record, e.source) for e in graph.into(name))
     return isinstance(node, Connection | Hosted) and not isinstance(node, Exceeds)
 

@@ -7,7 +7,7 @@ tick t over an edge of delay d arrives at t + d, and counts if t + d < T.
   with the padding are none); ``synaptic_events`` leaves out those through a weight of zero.
 - Sparse: one event for every synapse of the arriving value's row, once its delay is over.
 - AvgPool2d: one event for every window that contains the value. Upsample: one for every value
-  of its block. Flatten, Concat, and the nodes that a host computes (:mod:`neuro.hosts`): none.
+  of its block. Flatten, Unflatten, Concat, and what a host computes (:mod:`neuro.hosts`): none.
 - A direct edge from spikes into a population: one event a spike, counted on the population.
 - A current (LI) into its population: none; it is part of the neuron.
 
@@ -34,10 +34,10 @@ from neuro.graph import (
     ConvTranspose2d,
     Dense,
     Edge,
-    Flatten,
     Graph,
     Host,
     Hosted,
+    Reshaping,
     Sparse,
     Upsample,
 )
@@ -165,7 +165,7 @@ def fan_out(graph: Graph, edge: Edge) -> tuple[Int[np.ndarray, " N"], Int[np.nda
     if isinstance(node, Upsample):
         fan = np.full(graph.size(edge.source), node.scale[0] * node.scale[1])
         return fan, fan
-    passes_on = isinstance(node, Flatten | Concat | Host) or isinstance(
+    passes_on = isinstance(node, Reshaping | Concat | Host) or isinstance(
         graph.nodes[edge.source], Connection | Host | Integrator
     )
     fan = np.full(graph.size(edge.source), 0 if passes_on else 1)

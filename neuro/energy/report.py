@@ -1,17 +1,21 @@
 """Estimates and constants as plain values: for JSON files and printed tables."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from neuro.energy.chips import Chip
 from neuro.energy.constants import Constant, Interval
-from neuro.energy.conventions import PUBLISHED, Convention
+from neuro.energy.conventions import PUBLISHED, Convention, horowitz45
 from neuro.energy.estimate import Estimate
 from neuro.energy.mapping import Placement
 
 
-def as_json(*estimates: Estimate) -> dict[str, Any]:
+def as_json(*estimates: Estimate, beside: Mapping[str, int] | None = None) -> dict[str, Any]:
     """Return estimates of one run as JSON values; joules and seconds are per inference.
+
+    beside: multiply-accumulates per inference that a host does before or behind the graph, by
+    name.
 
     ``{chip: {core, chip, system: {low, nominal, high}, layers, mapping, latency, ...},
     host: [{node, macs}, ...], conventional45nm: {snn, ann, ...}}``; host: operations per
@@ -19,9 +23,14 @@ def as_json(*estimates: Estimate) -> dict[str, Any]:
     """
     found: dict[str, Any] = {e.chip.name: _estimate(e) for e in estimates}
     if estimates:
-        host = [{"node": name, "macs": n} for name, n in estimates[0].host_macs.items()]
+        beside = beside or {}
+        macs = {**beside, **estimates[0].host_macs}
+        host = [{"node": name, "macs": n} for name, n in macs.items()]
         found |= {"host": host} if host else {}
         found["conventional45nm"] = _convention(estimates[0].convention)
+        extra = sum(beside.values()) * horowitz45().mac.value
+        for who in ("snn", "ann", "host"):
+            found["conventional45nm"][who] += extra
     return found
 
 

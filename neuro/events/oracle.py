@@ -16,7 +16,7 @@ import numpy as np
 
 from neuro.events.oracle_hosts import GatedCells, hosted
 from neuro.events.oracle_synapses import Synapse, Synapses, biases, synapses
-from neuro.graph import AvgPool2d, Concat, Connection, Flatten, Graph, Host
+from neuro.graph import AvgPool2d, Concat, Connection, Graph, Host, Reshaping
 from neuro.neurons import Coefficients, GatedLI
 from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, of_sample, to_events
@@ -160,7 +160,7 @@ class _Sample:
                 counts["synaptic_events_all"] += 1
         if isinstance(node, AvgPool2d):
             sums = [s / (node.kernel[0] * node.kernel[1]) for s in sums]
-        if isinstance(node, Flatten | Concat):
+        if isinstance(node, Reshaping | Concat):
             counts.clear()  # it only renames values
         bias = biases(node, len(sums))
         for index, value in enumerate(s + b for s, b in zip(sums, bias, strict=True)):

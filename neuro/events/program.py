@@ -20,9 +20,9 @@ from neuro.graph import (
     ConvTranspose2d,
     Dense,
     Edge,
-    Flatten,
     Graph,
     Hosted,
+    Reshaping,
     Slot,
     Sparse,
     Upsample,
@@ -81,8 +81,8 @@ class Wire:
 class Program:
     """What runs.
 
-    A Flatten with one edge into it, and none into a Concat, is left out: its wires start at its
-    source.
+    A Reshaping with one edge into it, and none into a Concat, is left out: its wires start at
+    its source.
     parts: by node name; Inputs and left-out nodes have none.
     groups: those names as in ``graph.components``, each group with the most ticks that it can
         run in one go; 0 stands for any number.
@@ -143,7 +143,7 @@ def _edges(graph: Graph) -> list[Edge]:
     left_out = {
         name
         for name, node in graph.nodes.items()
-        if isinstance(node, Flatten)
+        if isinstance(node, Reshaping)
         and len(graph.into(name)) == 1
         # What goes into a Concat keeps its edge, which knows its slot.
         and not any(isinstance(graph.along(e), Slot) for e in graph.out_of(name))
@@ -197,7 +197,7 @@ def _linear(
     listed = isinstance(node, Sparse | Conv1d | ConvTranspose2d | Upsample)
     fitting = theirs == own or (listed and theirs[0] in (1, size))
     alone = target in layouts and delay == 0 and not more
-    renames = isinstance(node, Flatten | Concat)
+    renames = isinstance(node, Reshaping | Concat)
     fills = alone and (fitting or renames) and not isinstance(node, AvgPool2d)
     layout = theirs if fills else own
     return Linear(
@@ -259,7 +259,7 @@ def _wires(
     spikes = source is None or (isinstance(source, Cells) and source.fires)
     if not spikes and edge.delay == 0:
         return [Wire(edge=edge, delay=0, scatter=None)]
-    # Through a Flatten, or on its way to a host, it is no synaptic event.
+    # Through a Reshaping, or on its way to a host, it is no synaptic event.
     direct = spikes and edge in graph.edges and edge.target not in graph.hosts
     return [Wire(edge=edge, delay=edge.delay, scatter=kernels.add if direct else uncounted)]
 

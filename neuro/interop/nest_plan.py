@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from neuro.graph import Edge, Flatten, Graph, Hosted, Sparse
+from neuro.graph import Edge, Graph, Hosted, Reshaping, Sparse
 from neuro.interop.nest_script import Cells, Network, Stimulus, Synapses
 from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses, ways
 from neuro.neurons import ALIF, LI, LIF, GatedLI
@@ -139,7 +139,7 @@ def _of_way(graph: Graph, way: tuple[Edge, ...], found: Synapses) -> list[str]:
     via = [graph.nodes[e.target] for e in way[:-1]]
     problems = []
     late = [node for node in via if isinstance(node, Sparse) and node.delay is not None]
-    if late and len([node for node in via if not isinstance(node, Flatten)]) > 1:
+    if late and len([node for node in via if not isinstance(node, Reshaping)]) > 1:
         problems.append(
             f"{path}: a Sparse with delays of its own stands in a chain of connections; put a "
             "population between"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from neuro.graph import Connection, Edge, Flatten, Graph, Population, Slot, Sparse
+from neuro.graph import Connection, Edge, Graph, Population, Reshaping, Slot, Sparse
 from neuro.interop.nest_script import Synapses
 from neuro.neurons import ALIF, LI, LIF, Dynamics
 from neuro.routes import links, push
@@ -91,7 +91,7 @@ def _listed(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return (source, target, weight, delay on top of the edges' [ticks]), each (E,)."""
     chain = links(graph, way)
-    linear = [node for node in chain if not isinstance(node, Flatten)]
+    linear = [node for node in chain if not isinstance(node, Reshaping)]
     size = graph.size(way[0].source)
     if not linear:
         all_of_them = np.arange(size)

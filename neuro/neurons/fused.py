@@ -1,11 +1,14 @@
-"""A population over time as one operator, forward and backward, on the CPU.
+"""A population over time as one operator, forward and backward.
 
 It does what the loop over :meth:`step` does, on the same numbers, and is differentiable in the
-same way. For the way back it keeps its input and nothing else.
+same way. The operator for a CPU stands here; for the way back it keeps its input and nothing
+else. That for a GPU is in :mod:`neuro.neurons.fused_triton`.
 Axes: T ticks, B batch, ``*N`` the population's shape, M its neurons in the order of memory,
 ``*P`` the shape of what comes out: ``*N``, or that of the means of a pool.
 """
 
+from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,12 +31,13 @@ NOT_POOLED = Blocks(0, 0, 0, 0)
 
 
 class How(NamedTuple):
-    """What the operator does, beside its numbers. ticks: of the output."""
+    """What the operator does, beside its numbers. ticks, size: of the output."""
 
     hard: bool
     surrogate: Surrogate
     blocks: Blocks
     ticks: int
+    size: int
 
 
 def fits(neuron: object, x: Tensor) -> bool:
@@ -42,10 +46,25 @@ def fits(neuron: object, x: Tensor) -> bool:
         isinstance(neuron, LIF | ALIF)
         and not neuron.refractory
         and not (isinstance(neuron, ALIF) and (_learns(neuron.beta) or _learns(neuron.rho)))
-        and readable(x)
+        and (readable(x) or _on_gpu(x))
         and x.numel() > 0
         and not torch.compiler.is_compiling()
     )
+
+
+def _on_gpu(x: Tensor) -> bool:
+    return x.is_cuda and x.dtype in (torch.float32, torch.float64) and has_triton()
+
+
+@lru_cache(maxsize=1)
+def has_triton() -> bool:
+    """Say whether there is a Triton that hands tuples to kernels: 3.5, as torch 2.9 has it."""
+    if find_spec("triton") is None:
+        return False
+    import triton
+
+    major, minor = triton.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (3, 5)
 
 
 def _learns(p: Param) -> bool:
@@ -72,8 +91,15 @@ def advance(
     dt: Seconds,
     state: LIFState | ALIFState,
     around: Around = NOTHING,
+    operator: type[torch.autograd.Function] | None = None,
 ) -> tuple[Float[Tensor, "_ B *P"], LIFState | ALIFState]:
-    """Return (spikes or means, next state) of T >= 1 ticks, as the loop over ``step`` does."""
+    """Return (spikes or means, next state) of T >= 1 ticks, as the loop over ``step`` does.
+
+    operator: as :class:`FusedOnCPU`; None: that for the device of ``x``. That of a GPU reads
+    each tick and pools nothing.
+    """
+    if x.is_cuda and around.ticks:
+        x = x.expand(around.ticks, *x.shape[1:])
     order = _order(x)
     form = [_rows_of(p, x.shape[2:], order) for p in neuron.tensors(x, dt)]
     i = state.i if isinstance(state, LIFState) else None
@@ -84,65 +110,83 @@ def advance(
         (channels, high, wide), (down, across) = shape, around.pool
         blocks = Blocks(down, across, wide, channels)
         shape = torch.Size((channels, high // down, wide // across))
-    how = How(neuron.reset == "hard", neuron.surrogate, blocks, around.ticks or len(x))
-    given = (_flat(x, order, 2), *cells, *form, (how, shape.numel()))
-    apply: Any = _Fused.apply if torch.is_grad_enabled() else _run  # without, less around it
+    how = How(
+        neuron.reset == "hard", neuron.surrogate, blocks, around.ticks or len(x), shape.numel()
+    )
+    given = (_flat(x, order, 2), *cells, *form, how)
+    operator = operator or operator_for(x)
+    bare = operator is FusedOnCPU and not torch.is_grad_enabled()  # less around it
+    apply: Any = _run if bare else operator.apply  # torch annotates it in some versions only
     out, *after = apply(*given)
     y = _shaped(out, torch.Size((*out.shape[:2], *shape)), order)
-    v, i, a = (_shaped(c, state.v.shape, order) if c.numel() else c for c in after)
+    moved: Any = (None if c is None else _shaped(c, state.v.shape, order) for c in after)
+    v, i, a = moved
     if isinstance(state, ALIFState):
-        return y, ALIFState(v=v, a=a if a.numel() else state.a)
-    return y, LIFState(v=v, i=i if i.numel() else None)
+        return y, ALIFState(v=v, a=state.a if a is None else a)
+    return y, LIFState(v=v, i=i)
 
 
 def pools(x: Float[Tensor, "T B *N"], size: tuple[int, int]) -> bool:
     """Say whether :func:`advance` can pool what ``x`` leads to: images, channels last."""
     return (
-        x.dim() == 5
+        readable(x)
+        and x.dim() == 5
         and _order(x) == [1, 2, 0]
         and x.shape[3] >= size[0]
         and x.shape[4] >= size[1]
     )
 
 
-def _run(*given: Any, moves: bool = False) -> tuple[Tensor, ...]:
-    """Return what :class:`_Fused` does. moves: adaptations take part in any case."""
+def _run(*given: Any, moves: bool = False) -> tuple[Tensor | None, ...]:
+    """Return what :class:`FusedOnCPU` does. moves: adaptations take part in any case."""
     x, before, form = _arrays(given, moves)
-    how, size = given[-1]
+    how = given[-1]
     after = Cells(*(c.copy() for c in before))
-    found = np.empty((how.ticks, x.shape[1], size), x.dtype)
+    found = np.empty((how.ticks, x.shape[1], how.size), x.dtype)
 
     def advance(low: int, high: int) -> None:
         kernels.forward(x, after, form, (low, high), how.blocks, found)
 
     in_shares(x.shape[1], how.ticks * x[0].size, advance)
-    return tuple(torch.from_numpy(y) for y in (found, *after))
+    return tuple(torch.from_numpy(y) if y.size else None for y in (found, *after))
 
 
-class _Fused(torch.autograd.Function):
+def operator_for(x: Tensor) -> type[torch.autograd.Function]:
+    """Return the operator that runs on the device of ``x``."""
+    if not x.is_cuda:
+        return FusedOnCPU
+    from neuro.neurons.fused_triton import FusedOnGPU  # imports triton, which few machines have
+
+    return FusedOnGPU
+
+
+class FusedOnCPU(torch.autograd.Function):
     """(x, v, i, a, six parameters, how) -> (spikes or their means, v, i, a).
 
-    Without a current i is None, without adaptation a, and it comes out empty.
+    Without a current i is None, and so it comes out; a, where no threshold rises.
     """
 
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, *given: Any) -> tuple[Tensor | None, ...]:
+        """Run T >= 1 ticks. x: T B M; cells: B M; parameters: (M), or (1) for all."""
         out = _run(*given, moves=ctx.needs_input_grad[3])
         ctx.save_for_backward(*given[:-1])
-        ctx.how, ctx.used = given[-1], tuple(c.numel() > 0 for c in out[1:])
+        ctx.how, ctx.used = given[-1], tuple(y is not None for y in out[1:])
         ctx.set_materialize_grads(False)
         moving = (True, ctx.used[1], ctx.needs_input_grad[3])  # spikes raise a without gradient
-        dull = [y for y, m in zip(out[1:], moving, strict=True) if not m]
+        both = zip(out[1:], moving, strict=True)
+        dull = [y for y, moves in both if y is not None and not moves]
         ctx.mark_non_differentiable(*dull)
         return out
 
     @staticmethod
     def backward(ctx: Any, *flowing: Tensor | None) -> tuple[Tensor | None, ...]:
-        given, (how, size) = ctx.saved_tensors, ctx.how
-        x, before, form = _arrays((*given, ctx.how), ctx.needs_input_grad[3])
+        """Return what flows to the arguments of :meth:`forward`."""
+        given, how = ctx.saved_tensors, ctx.how
+        x, before, form = _arrays((*given, how), ctx.needs_input_grad[3])
         past = Past(x, before, how.blocks)
         kind, derivative = _derivative(past, form, how)
-        shapes = [(how.ticks, x.shape[1], size), *(c.shape for c in before)]
+        shapes = [(how.ticks, x.shape[1], how.size), *(c.shape for c in before)]
         both = zip(flowing, shapes, strict=True)
         to_out, *to_cells = (_array(y, shape, x.dtype) for y, shape in both)
         to_x = (np.zeros_like if len(x) < how.ticks else np.empty_like)(x)
@@ -170,7 +214,7 @@ def _arrays(given: tuple[Any, ...], adapts: bool) -> tuple[np.ndarray, Cells, Fo
 
     adapts: also where no threshold rises now.
     """
-    x, v, i, a, *form, (how, _) = given
+    x, v, i, a, *form, how = given
     x, *form = (t.detach().contiguous().numpy() for t in (x, *form))
     rises = a is not None and (adapts or bool(a.any() or form[4].any()))
     used = (v, i, a if rises else None)

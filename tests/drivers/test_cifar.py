@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drivers.cifar import LAYOUTS, Name, fake, load, official
+from drivers.cifar import LAYOUTS, Name, fake, generated, load, official
 
 NAMES: list[Name] = ["cifar10", "cifar100"]
 
@@ -60,3 +60,50 @@ def test_a_label_that_is_no_class_is_named_with_its_offset(tmp_path: Path) -> No
     path.write_bytes(bytes(data))
     with pytest.raises(ValueError, match=r"label 10 at offset 3073 is not one of 0\.\.9"):
         load(tmp_path, "test")
+
+
+def test_a_coarse_label_that_is_no_class_is_told_too(tmp_path: Path) -> None:
+    fake(tmp_path, "cifar100", n=25)
+    path = tmp_path / "test.bin"
+    data = bytearray(path.read_bytes())
+    data[3 * 3074] = 20
+    path.write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=r"label 20 at offset 9222 is not one of 0\.\.19 \(1 "):
+        load(tmp_path, "test", "cifar100")
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "file", "expected"),
+    [
+        ("cifar10", "cifar100", "test_batch.bin", "test.bin"),
+        ("cifar100", "cifar10", "test.bin", "test_batch.bin"),
+    ],
+)
+def test_files_of_the_other_set_are_told_by_name_and_by_size(
+    tmp_path: Path, name: Name, other: Name, file: str, expected: str
+) -> None:
+    fake(tmp_path, name, n=4)
+    with pytest.raises(FileNotFoundError, match=f"these are files of {name}, not of {other}; "):
+        load(tmp_path, "test", other)
+    (tmp_path / file).rename(tmp_path / expected)
+    with pytest.raises(ValueError, match=f"these would be 4 images of {name}; unpack"):
+        load(tmp_path, "test", other)
+
+
+def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"gone is not a folder; make it one that holds"
+    ):
+        official(environ={"NEURO_DATA": str(tmp_path / "gone")})
+
+
+def test_generated_stand_ins_need_no_file_and_differ_between_parts() -> None:
+    train, again, test = generated("train"), generated("train"), generated("test", n=30)
+    assert train.images.shape == (1000, 3, 32, 32)
+    assert np.bincount(train.labels).tolist() == [100] * 10
+    assert np.array_equal(train.images, again.images)
+    assert not np.array_equal(train.images[:30], test.images)
+    # Two pairs of colours: red is strong in classes 0 to 4, blue in the others.
+    red, blue = (test.images[:, c].reshape(3, 10, -1).mean((0, 2)) for c in (0, 2))
+    assert (red[:5] > blue[:5]).all()
+    assert (red[5:] < blue[5:]).all()

@@ -84,6 +84,13 @@ class TestFiles:
         ):
             mnist.load(folder)
 
+    def test_images_of_another_size_are_refused(self, folder: Path) -> None:
+        idx.write(folder / "train-images-idx3-ubyte.gz", np.zeros((12, 32, 30), np.uint8))
+        with pytest.raises(
+            ValueError, match=r"images of 32 x 30 pixels, expected 28 x 28; che"
+        ):
+            mnist.load(folder)
+
     def test_a_set_without_images_is_refused(self, tmp_path: Path) -> None:
         mnist.fake(tmp_path, n=0)
         with pytest.raises(ValueError, match="holds no image"):

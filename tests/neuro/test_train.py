@@ -1,18 +1,22 @@
 import json
+import math
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from builders import batches, course, loss, model
+from builders import batches, course, loss, model, normed
 from lightning_fabric import Fabric
 from torch import nn
 
-from neuro.layers import Stack
+from neuro.layers import Spiking, Stack
+from neuro.neurons import LI
 from neuro.store import StoreError
-from neuro.train import Course, Plan, Progress, TrainError, fit, load_weights, weights
+from neuro.train import Batch, Course, Plan, Progress, TrainError, fit, load_weights, weights
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -87,12 +91,67 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     plan = Plan(epochs=3, lr=1e-2)
     fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
     before = (tmp_path / "checkpoint.npz").read_bytes()
-    bad = Course(
-        batches=batches, steps=3, loss=lambda n, b: loss(n, b) * torch.nan, score=lambda _: 0.0
-    )
-    with pytest.raises(TrainError, match="the loss is nan; lower the learning rate"):
+    bad = replace(course(), loss=lambda n, b, at: loss(n, b, at) * torch.nan)
+    with pytest.raises(TrainError, match="the loss is not finite: every layer is finite"):
         fit(model(), bad, plan, cpu(), tmp_path)
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
+
+
+def test_the_layer_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x / (x - x)
+
+    net = Stack(a=nn.Linear(6, 3), ratio=Broken(), b=nn.Linear(3, 3), out=Spiking(LI(tau=0.02)))
+    plan = Plan(epochs=1, lr=1e-2)
+    with pytest.raises(TrainError, match="not finite: layer ratio is not finite"):
+        fit(net, course(), plan, cpu(), tmp_path)
+    with torch.no_grad():
+        net.get_submodule("b").get_parameter("weight")[1, 2] = torch.inf
+    with pytest.raises(TrainError, match=r"not finite: parameter b\.weight is not finite"):
+        fit(net, course(), plan, cpu(), tmp_path)
+
+
+def test_data_that_are_not_finite_are_told_from_layers(tmp_path: Path) -> None:
+    def spoilt(epoch: int) -> Iterator[Batch]:
+        for x, labels in batches(epoch):
+            yield x.where(x == 0, torch.nan), labels
+
+    bad = replace(course(), batches=spoilt)
+    told = r"the gradient of a\.weight, .* is not finite: what a is given is not finite"
+    with pytest.raises(TrainError, match=told):
+        fit(model(), bad, Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+
+
+def test_what_a_loss_draws_depends_on_seed_epoch_and_step_alone(tmp_path: Path) -> None:
+    drawn: dict[str, list[float]] = {}
+
+    def noisy(name: str, seed: int) -> Course:
+        def draw(net: nn.Module, batch: Batch, at: float) -> torch.Tensor:
+            drawn.setdefault(name, []).append(torch.rand(()).item())
+            return loss(net, batch, at)
+
+        return replace(course(), loss=draw, seed=seed)
+
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        torch.rand(len(name))  # what was drawn before is of no matter
+        fit(model(), noisy(name, seed), Plan(epochs=2, lr=1e-2), cpu(), tmp_path / name)
+    assert drawn["one"] == drawn["again"]
+    assert len({*drawn["one"], *drawn["other"]}) == 12
+
+
+def test_the_learning_rate_rises_along_a_line_and_falls_along_a_cosine() -> None:
+    plan = Plan(epochs=1, lr=2.0, warm=0.2)
+    assert [plan.lr_at(at) for at in (0.0, 0.5, 1.0)] == [0.0, 1.0, 0.0]
+    assert plan.lr_at(0.1) == pytest.approx(0.5 * (1 + math.cos(0.1 * math.pi)))
+    assert Plan(epochs=1, lr=2.0).lr_at(0.0) == 2.0
+
+
+def test_only_weights_decay() -> None:
+    optimizer = Plan(epochs=1, lr=0.1, decay=0.5).optimizer(model())
+    decay = {p: g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    assert {(p.dim() >= 2, d) for p, d in decay.items()} == {(True, 0.5), (False, 0.0)}
+    assert len(decay) == len(list(model().parameters()))
 
 
 def test_a_checkpoint_cut_short_is_named(tmp_path: Path) -> None:
@@ -120,22 +179,28 @@ TWO = """
 import json, sys
 from pathlib import Path
 from lightning_fabric import Fabric
-from builders import course, model
-from neuro.train import Plan, fit
+import builders
+import numpy as np
+from neuro.train import Plan, fit, weights
 fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
 fabric.launch()
-progress = fit(model(), course(), Plan(epochs=3, lr=1e-2), fabric, Path(sys.argv[1]))
+net = getattr(builders, sys.argv[2])()
+progress = fit(net, builders.course(), Plan(epochs=3, lr=1e-2), fabric, Path(sys.argv[1]))
 if fabric.is_global_zero:
+    np.savez(Path(sys.argv[1], "end.npz"), **weights(net))
     Path(sys.argv[1], "curve.json").write_text(json.dumps(progress.history))
 """
 
 
-def test_two_processes_follow_the_loss_curve_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [model, normed])
+def test_two_processes_follow_the_loss_curve_of_one(
+    tmp_path: Path, make: Callable[[], nn.Module]
+) -> None:
     script = tmp_path / "two.py"
     script.write_text(TWO)
     env = {"PYTHONPATH": str(SUPPORT), "PATH": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)],
+        [sys.executable, str(script), str(tmp_path), make.__name__],
         env=env,
         cwd=tmp_path,
         capture_output=True,
@@ -145,7 +210,11 @@ def test_two_processes_follow_the_loss_curve_of_one(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     two = json.loads((tmp_path / "curve.json").read_text())
-    one = fit(model(), course(), Plan(epochs=3, lr=1e-2), cpu(), tmp_path / "one").history
+    net = make()
+    one = fit(net, course(), Plan(epochs=3, lr=1e-2), cpu(), tmp_path / "one").history
+    with np.load(tmp_path / "end.npz") as end:
+        for name, value in weights(net).items():
+            np.testing.assert_allclose(end[name], value, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(
         [row["train_loss"] for row in two], [row["train_loss"] for row in one], rtol=1e-5
     )

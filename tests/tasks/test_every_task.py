@@ -11,15 +11,31 @@ TINY = [(name, find(name).configs["tiny"]()) for name in NAMES]
 
 
 @pytest.mark.parametrize(("name", "config"), TINY)
-def test_tiny_builds_runs_and_can_be_traced(name: str, config: object) -> None:
+def test_tiny_builds_and_can_be_trained(name: str, config: object) -> None:
     task = find(name)
     with seeded(0):
         model = task.build(config)
-    x, labels = next(iter(task.batches(config, "train", 0)))
-    y, _ = model(x)
-    assert task.scores(y).shape == (len(labels), len(task.classes))
-    assert torch.isfinite(task.loss(y, labels))
-    assert trace(model, task.input_shape(config)).shapes["input"] == x.shape[2:]
+        loss = task.loss(config, model, next(iter(task.batches(config, "train", 0))), 0.0)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert any(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("name", "config"), TINY)
+def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(
+    name: str, config: object
+) -> None:
+    task = find(name)
+    with seeded(0):
+        model = task.build(config).eval()
+    x, labels = next(iter(task.stimuli(config, model, "test")))
+    assert x.shape[1] == len(labels)
+    assert set(x.unique().tolist()) <= {0, 1}
+    graph = trace(task.chip(config, model), tuple(x.shape[2:]))
+    assert graph.shapes["input"] == x.shape[2:]
+    if task.answers:
+        y, _ = task.chip(config, model)(x)
+        assert task.answers.scores(y).shape == (len(labels), len(task.answers.classes))
 
 
 @pytest.mark.parametrize(("name", "config"), TINY)
@@ -29,6 +45,14 @@ def test_training_batches_depend_on_the_epoch_alone(name: str, config: object) -
     assert torch.equal(first[0], again[0])
     assert not torch.equal(first[0], other[0])
     assert sum(1 for _ in task.batches(config, "train", 0)) == task.steps(config)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_configuration_builds_on_the_meta_device(name: str) -> None:
+    for make in find(name).configs.values():
+        with torch.device("meta"):
+            model = find(name).build(make())
+        assert all(p.is_meta for p in model.parameters())
 
 
 def test_the_splits_of_the_demo_share_no_digit() -> None:

@@ -134,6 +134,7 @@ def finish(run: Run, layer: str = "alif1") -> None:
             "n": 927,
             "per_sample": {layer: counts},
             "milliseconds_per_sample": 6.82,
+            "input_shape": [1, 28, 28],
             "labels": [5, 1, 2, 3, 4, 5, 6, 7],
         },
     )

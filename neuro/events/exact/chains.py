@@ -8,7 +8,7 @@ import torch
 
 from neuro.events.exact.currents import refused
 from neuro.events.exact.wiring import Piece
-from neuro.graph import Connection, Dense, Edge, Flatten, Graph, Slot, Sparse
+from neuro.graph import Connection, Dense, Edge, Graph, Reshaping, Slot, Sparse
 from neuro.routes import links, push
 
 LARGEST = 2**28  # synapses of a chain that is written out
@@ -64,7 +64,7 @@ def piece(
     multiplied by, one number (0-d) or one a target.
     """
     row, cell = place
-    nodes = [n for n in links(graph, chain.way) if not isinstance(n, Flatten)]
+    nodes = [n for n in links(graph, chain.way) if not isinstance(n, Reshaping)]
     slots = list(takewhile(lambda n: isinstance(n, Slot), nodes))
     offset = sum(s.offset for s in slots if isinstance(s, Slot))
     linear = nodes[len(slots) :]

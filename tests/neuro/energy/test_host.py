@@ -110,3 +110,14 @@ def test_a_host_reads_an_integrator_as_it_is() -> None:
     assert events["v"] == [0, 1, 1]  # its candidate is neuron 1, which fires at tick 1 alone
     assert events["w"] == [2, 2, 2]
     assert events["li"] == [1, 2, 0]
+
+
+def test_what_a_host_does_beside_the_graph_is_listed_and_priced_for_both_networks() -> None:
+    graph = lifted()
+    found = estimate(graph, ran(graph), loihi1())
+    alone, both = as_json(found), as_json(found, beside={"encoder": 1000})
+    assert both["host"] == [{"node": "encoder", "macs": 1000}, *alone["host"]]
+    for who in ("snn", "ann", "host"):
+        more = both["conventional45nm"][who] - alone["conventional45nm"][who]
+        assert more == pytest.approx(1000 * 4.6e-12)
+    assert both["loihi1"] == alone["loihi1"]

@@ -1,0 +1,204 @@
+"""Event cameras: clips of events, and the ways from them to frames, spikes and times.
+
+An event says that a pixel saw the light become stronger (polarity 1, ON) or weaker (0, OFF).
+The clock of a camera has ticks of 1 us, and an event of its tick t stands at t + 1 us, the end
+of that tick, as in :mod:`neuro.spikes`.
+Axes: E events, N clips, T ticks, polarities (OFF, ON), H height from above, W width.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int16, Int64, UInt8
+
+from drivers.folders import Entry
+from neuro.spikes import Events, Times
+from neuro.units import Seconds, ticks as whole_ticks
+
+MICROSECOND = Seconds(1e-6)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clip:
+    """What an event camera saw from ``start`` to ``stop`` [us].
+
+    x, y: column from the left, row from above, of width x height pixels. polarity: 0 OFF, 1 ON.
+    time: [us], as in the file; start <= time < stop. No function here needs events in order.
+    label: the class. source: where the clip comes from, for reports.
+
+    Raises:
+        ValueError: columns of different length, or an event outside the sensor or the span.
+    """
+
+    x: Int16[np.ndarray, " E"]
+    y: Int16[np.ndarray, " E"]
+    polarity: UInt8[np.ndarray, " E"]
+    time: Int64[np.ndarray, " E"]
+    start: int
+    stop: int
+    width: int
+    height: int
+    label: int
+    source: str
+
+    def __post_init__(self) -> None:
+        lengths = {len(c) for c in (self.x, self.y, self.polarity, self.time)}
+        if len(lengths) != 1:
+            raise ValueError(f"{self.source}: columns of different length {sorted(lengths)}")
+        if self.stop <= self.start:
+            raise ValueError(f"{self.source}: a clip from {self.start} to {self.stop} us")
+        limits = {
+            "x": (self.x, 0, self.width),
+            "y": (self.y, 0, self.height),
+            "polarity": (self.polarity, 0, 2),
+            "time": (self.time, self.start, self.stop),
+        }
+        problems = [
+            f"{name} of {column.min()}..{column.max()}, expected {lo}..{hi - 1}"
+            for name, (column, lo, hi) in limits.items()
+            if column.size and (column.min() < lo or column.max() >= hi)
+        ]
+        if problems:
+            raise ValueError(f"{self.source}: {'; '.join(problems)}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Clips:
+    """Labelled clips, each read when it is asked for: ``clips[3]``, ``for clip in clips``.
+
+    read: returns clip number i. labels: the class of each, 0 <= label < classes, known without
+    reading. source: where they come from, for reports.
+    """
+
+    read: Callable[[int], Clip]
+    labels: Int64[np.ndarray, " N"]
+    classes: int
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Clip:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}: {self.source}")
+        return self.read(index % len(self))
+
+    def __iter__(self) -> Iterator[Clip]:
+        return map(self.read, range(len(self)))
+
+
+def from_files(
+    entries: list[Entry], read: Callable[[Path, int], Clip], classes: int, source: str
+) -> Clips:
+    """Return one clip a file, read by ``read(path, label)``."""
+    labels = np.array([label for _, label in entries], np.int64)
+    return Clips(
+        read=partial(_read_entry, entries, read),
+        labels=labels,
+        classes=classes,
+        source=f"{source}, {len(entries)} clips",
+    )
+
+
+def frames(
+    clip: Clip,
+    ticks: int | None = None,
+    dt: Seconds | None = None,
+    pool: int = 1,
+    binary: bool = False,
+) -> Float32[np.ndarray, "T 2 H W"]:
+    """Return how many events each pixel had in each tick, OFF and ON apart.
+
+    ``ticks`` alone: that many equal spans of the clip; all events are counted. ``dt`` [s], a
+    whole number of us: ticks of ``dt`` from the start of the clip, as many as hold all of it;
+    with ``ticks``, the first so many, and the rest of the clip is cut off, or silence added.
+    pool: H and W are smaller by this factor, the events of pool x pool pixels are summed.
+    binary: 1 where there was any event (a spike).
+
+    Raises:
+        ValueError: neither ticks nor dt, one of them not positive, dt no whole number of us,
+            or ``pool`` does not divide width and height.
+    """
+    places, shape = _places(clip, ticks, dt, pool)
+    counts = np.bincount(places, minlength=shape[0] * 2 * shape[1] * shape[2])
+    out = np.minimum(counts, 1) if binary else counts
+    return out.astype(np.float32).reshape(shape[0], 2, *shape[1:])
+
+
+def to_events(
+    clip: Clip,
+    ticks: int | None = None,
+    dt: Seconds | None = None,
+    pool: int = 1,
+    binary: bool = False,
+) -> Events:
+    """Return the sparse face of :func:`frames`, B = 1; neurons in C order of (2, H, W)."""
+    places, (total, height, width) = _places(clip, ticks, dt, pool)
+    found, counts = np.unique(places, return_counts=True)
+    value = (np.minimum(counts, 1) if binary else counts).astype(np.float32)
+    size = 2 * height * width
+    tick, neuron = (part.astype(np.int32) for part in np.divmod(found, size))
+    return Events(np.zeros(found.size, np.int32), tick, neuron, value, (total, 1, size))
+
+
+def to_times(clip: Clip, dt: Seconds, pool: int = 1) -> Times:
+    """Return the events at their own times since the start of the clip, B = 1, value 1 each.
+
+    :func:`neuro.spikes.to_ticks` with the same ``dt`` [s], below 1 s, makes of them
+    the events of :func:`to_events`.
+
+    Raises:
+        ValueError: as :func:`frames`.
+    """
+    _, (total, height, width) = _places(clip, None, dt, pool)
+    size = 2 * height * width
+    neuron = _cells(clip, pool)
+    order = np.lexsort((neuron, clip.time))
+    time = (clip.time[order] - clip.start + 1) * MICROSECOND
+    columns = (neuron[order].astype(np.int32), np.ones(time.size, np.float32))
+    return Times(np.zeros(time.size, np.int32), time, *columns, (total, 1, size))
+
+
+def _read_entry(entries: list[Entry], read: Callable[[Path, int], Clip], index: int) -> Clip:
+    return read(*entries[index])
+
+
+def _places(
+    clip: Clip, ticks: int | None, dt: Seconds | None, pool: int
+) -> tuple[Int64[np.ndarray, " _"], tuple[int, int, int]]:
+    """Return the place of each event in a raster (T, 2, H, W), and (T, H, W)."""
+    if pool < 1 or clip.width % pool or clip.height % pool:
+        raise ValueError(
+            f"pool={pool} does not divide {clip.width} x {clip.height} pixels; take a whole "
+            "number that divides both"
+        )
+    tick, total = _ticks(clip, ticks, dt)
+    shape = (total, clip.height // pool, clip.width // pool)
+    inside = tick < total
+    return (tick * 2 * shape[1] * shape[2] + _cells(clip, pool))[inside], shape
+
+
+def _cells(clip: Clip, pool: int) -> Int64[np.ndarray, " E"]:
+    """Return the place of each event in (2, H, W)."""
+    row = clip.polarity.astype(np.int64) * (clip.height // pool) + clip.y // pool
+    return row * (clip.width // pool) + clip.x // pool
+
+
+def _ticks(
+    clip: Clip, ticks: int | None, dt: Seconds | None
+) -> tuple[Int64[np.ndarray, " E"], int]:
+    """Return the tick of each event, and how many ticks there are."""
+    if ticks is not None and ticks < 1:
+        raise ValueError(f"ticks must be >= 1, got {ticks}")
+    since, length = clip.time - clip.start, clip.stop - clip.start
+    if dt is not None:
+        step = int(whole_ticks(dt, MICROSECOND))
+        if step == 0:
+            raise ValueError(f"dt must be >= 1 us, got {dt} s")
+        return since // step, -(-length // step) if ticks is None else ticks
+    if ticks is None:
+        raise ValueError("give ticks, for so many equal spans of the clip, or dt in seconds")
+    return since * ticks // length, ticks

@@ -1,0 +1,116 @@
+"""What is generated, by which network, and how it is trained."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from neuro.units import Ticks
+
+Source = Literal["embedded", "mnist", "fashion", "cifar10"]
+Model = Literal["attention", "drawn", "membrane", "ann"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One experiment on images.
+
+    source: "embedded" digits; or the full set of that name in $NEURO_DATA.
+    model: how the spiking decoder's ticks become an image, see
+        :mod:`tasks.image_generation.decoding`; or "ann", the twin without spikes.
+    channels: of the convolutions; images are 2 ** (their number + 1) pixels wide.
+    latent: bits a tick, of the ANN numbers. copies: k, from which each bit is drawn.
+    ticks: T. distance: of the prior from the posterior, see
+        :mod:`tasks.image_generation.losses`; an ANN knows only "kl". weight: of that distance
+        in the loss.
+    held: images of the training part kept for model selection. train, test: at most so many
+    images (0: all). decay: of weights (AdamW).
+    """
+
+    source: Source = "embedded"
+    model: Model = "attention"
+    channels: tuple[int, ...] = (32, 64, 128, 256)
+    latent: int = 128
+    copies: int = 20
+    ticks: Ticks = Ticks(16)
+    distance: Literal["mmd", "kl"] = "mmd"
+    weight: float = 1.0
+    held: int = 500
+    train: int = 0
+    test: int = 0
+    batch: int = 250
+    epochs: int = 150
+    lr: float = 1e-3
+    decay: float = 1e-3
+    seed_of_data: int = 0
+
+    @property
+    def colours(self) -> int:
+        """Channels of an image."""
+        return 3 if self.source == "cifar10" else 1
+
+    @property
+    def side(self) -> int:
+        """Height and width of an image [pixels]."""
+        return int(2 ** (len(self.channels) + 1))
+
+
+def full() -> Config:
+    """The paper's size on MNIST, which $NEURO_DATA must have: days on a CPU."""
+    return Config(source="mnist", held=5000)
+
+
+def fashion() -> Config:
+    """The same on Fashion-MNIST."""
+    return replace(full(), source="fashion")
+
+
+def cifar10() -> Config:
+    """The same on CIFAR-10, mirrored at random in training."""
+    return replace(full(), source="cifar10")
+
+
+def night() -> Config:
+    """All of MNIST by a network of half the width and time: some hours on one core."""
+    return replace(
+        full(),
+        channels=(16, 32, 64, 128),
+        latent=64,
+        copies=16,
+        ticks=Ticks(8),
+        batch=100,
+        epochs=20,
+        lr=3e-3,
+    )
+
+
+def tiny() -> Config:
+    """The embedded digits by a narrower network: some minutes on one core."""
+    return replace(
+        night(),
+        source="embedded",
+        channels=(8, 16, 64, 128),
+        copies=8,
+        held=500,
+        batch=25,
+        epochs=5,
+        lr=5e-3,
+    )
+
+
+def tiny_drawn() -> Config:
+    """The same with the attention that the paper draws."""
+    return replace(tiny(), model="drawn")
+
+
+def tiny_membrane() -> Config:
+    """The same with the decoder of FSVAE, which TAID improves on."""
+    return replace(tiny(), model="membrane")
+
+
+def tiny_ann() -> Config:
+    """The same layers without spikes or ticks."""
+    return ann(tiny())
+
+
+def ann(config: Config) -> Config:
+    """Return the twin without spikes: the published weight of its KL is 1 / 240 on MNIST."""
+    return replace(config, model="ann", ticks=Ticks(1), distance="kl", weight=1 / 240)

@@ -1,0 +1,40 @@
+"""Frechet distance of two Gaussians, the common part of FAD and FID.
+
+    d = |m - n|^2 + tr(S) + tr(R) - 2 tr((S^1/2 R S^1/2)^1/2)
+
+m, n: means; S, R: covariances. Both roots are of symmetric matrices, by their eigenvalues, so
+that nothing complex can appear. Axes: N samples, D features.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+
+class Gaussian(NamedTuple):
+    """What is left of features: their mean and covariance, float64."""
+
+    mean: Float[np.ndarray, " D"]
+    covariance: Float[np.ndarray, "D D"]
+
+
+def gaussian(features: Float[np.ndarray, "N D"]) -> Gaussian:
+    """Return mean and unbiased covariance of N > 1 samples."""
+    x = features.astype(np.float64)
+    return Gaussian(x.mean(0), np.atleast_2d(np.cov(x, rowvar=False)))
+
+
+def distance(one: Gaussian, other: Gaussian) -> float:
+    """Return the Frechet distance."""
+    root = _root(one.covariance)
+    inner = root @ other.covariance @ root
+    shared = np.sqrt(np.linalg.eigvalsh((inner + inner.T) / 2).clip(min=0)).sum()
+    apart = np.square(one.mean - other.mean).sum()
+    return float(apart + one.covariance.trace() + other.covariance.trace() - 2 * shared)
+
+
+def _root(covariance: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
+    """Return the symmetric square root; rounding may make a value of zero negative."""
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    return np.asarray((vectors * np.sqrt(values.clip(min=0))) @ vectors.T)

@@ -1,0 +1,101 @@
+"""The stacks of the spiking VAE: plain torch layers, tdBN and LIF neurons.
+
+    u[t] = u[t-1] / 4 + I[t]      o[t] = 1 if u[t] >= 0.2 else 0      u[t] = 0 where o[t] = 1
+
+Each convolution and linear layer is followed by a batch norm over ticks and samples whose gain
+starts at alpha x 0.2 (tdBN, Zheng et al. 2021), and by LIF neurons (Kamata et al. 2022, from
+whom TAID has them all). Where we differ: our neurons fire at u = 0.2 too, and the gradient does
+not pass through their reset; the norm's gain is one number a channel, theirs a trained factor
+times a constant; what precedes a norm has no bias, as the norm has one.
+Axes: T ticks, B samples, C channels, H height, W width, Z bits of the latent.
+"""
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuro.layers import DT, Spiking, Stack
+from neuro.neurons import LI, LIF
+from neuro.units import Seconds
+from tasks.image_generation.config import Config
+
+THRESHOLD = 0.2
+KERNEL: dict[str, Any] = {"kernel_size": 3, "padding": 1, "stride": 2}
+
+
+def window(distance: Tensor) -> Tensor:
+    """Return 1 where the membrane is within 0.5 of zero, and not, as usual, of the threshold.
+
+    So it is in the published code. distance: membrane - threshold.
+    """
+    return (distance + THRESHOLD).abs_().lt_(0.5)  # in place: no copies of large maps
+
+
+def neurons() -> Spiking:
+    """Return LIF neurons that keep a quarter of their membrane from tick to tick."""
+    tau = Seconds(DT / math.log(4))
+    return Spiking(LIF(tau=tau, threshold=THRESHOLD, reset="hard", surrogate=window))
+
+
+def encoder(config: Config) -> Stack:
+    """Return images T B C H W -> spikes T B Z."""
+    layers: dict[str, nn.Module] = {}
+    for k, (given, made) in enumerate(pairwise((config.colours, *config.channels)), 1):
+        layers[f"conv{k}"] = nn.Conv2d(given, made, bias=False, **KERNEL)
+        layers[f"norm{k}"] = _norm(nn.BatchNorm2d(made))
+        layers[f"lif{k}"] = neurons()
+    layers["flat"] = nn.Flatten()
+    return Stack(**layers, **_dense("out", 4 * config.channels[-1], config.latent))
+
+
+def bernoulli(inputs: int, config: Config) -> Stack:
+    """Return inputs T B * -> ``copies`` draws of each bit of the latent, T B (Z copies)."""
+    sizes = (inputs, 2 * config.latent, 4 * config.latent, config.copies * config.latent)
+    layers: dict[str, nn.Module] = {}
+    for k in range(3):
+        layers |= _dense(str(k + 1), sizes[k], sizes[k + 1], alpha=2.0)
+    return Stack(**layers)
+
+
+def decoder(config: Config) -> Stack:
+    """Return spikes T B Z -> what the last convolution brings each pixel, T B C H W.
+
+    It ends in leaky integrators, read out by :mod:`tasks.image_generation.decoding`: of decay
+    0.8 for the membrane decoder, else without memory, so that they show the current of a tick.
+    """
+    widest = config.channels[-1]
+    layers = _dense("in", config.latent, 4 * widest)
+    layers["shape"] = nn.Unflatten(1, (widest, 2, 2))
+    widths = (*reversed(config.channels), config.channels[0])
+    for k, (given, made) in enumerate(pairwise(widths), 1):
+        up = nn.ConvTranspose2d(given, made, output_padding=1, bias=False, **KERNEL)
+        layers[f"up{k}"] = up
+        layers[f"norm{k}"] = _norm(nn.BatchNorm2d(made))
+        layers[f"lif{k}"] = neurons()
+    # Published as a transposed convolution, which at stride 1 is one with its kernel turned.
+    layers["head"] = nn.Conv2d(config.channels[0], config.colours, 3, padding=1)
+    # exp(-1000) is 0 in every precision.
+    tau = DT / math.log(1 / 0.8) if config.model == "membrane" else DT / 1000
+    layers["image"] = Spiking(LI(tau=Seconds(tau)))
+    return Stack(**layers)
+
+
+def _dense(name: str, inputs: int, outputs: int, alpha: float = 1.0) -> dict[str, nn.Module]:
+    return {
+        f"fc_{name}": nn.Linear(inputs, outputs, bias=False),
+        f"norm_{name}": _norm(nn.BatchNorm1d(outputs), alpha),
+        f"lif_{name}": neurons(),
+    }
+
+
+def _norm(norm: nn.Module, alpha: float = 1.0) -> nn.Module:
+    nn.init.constant_(norm.get_parameter("weight"), alpha * THRESHOLD)
+    return norm
+
+
+def silence(ticks: int, samples: int, like: Tensor) -> Tensor:
+    """Return no input at all, T B 0."""
+    return torch.zeros(ticks, samples, 0, dtype=like.dtype, device=like.device)

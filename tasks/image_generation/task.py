@@ -1,0 +1,185 @@
+"""The task: a spiking VAE that is trained on images and then makes new ones.
+
+Fully spiking variational autoencoder (FSVAE, Kamata et al. 2022, AAAI) with the temporal
+attention decoder of TAID (Qiu et al. 2023, ICLR Tiny Papers), and a twin without spikes.
+Its chip part is the decoder; the host draws latents and weights the decoder's currents.
+Axes: T ticks, B samples, C channels, H height, W width, Z bits of the latent.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuro.layers import Spiking
+from neuro.neurons import LIF
+from neuro.runs import Run, RunError
+from neuro.seeds import seeded
+from neuro.store import write_bytes
+from neuro.surrogate import arctan
+from neuro.train import Batch, Plan
+from tasks.image_generation import config as configs, inception
+from tasks.image_generation.ann import GaussianVAE
+from tasks.image_generation.config import Config
+from tasks.image_generation.images import WHOLE, batches, part, scaled, steps
+from tasks.image_generation.latents import evaluating
+from tasks.image_generation.metric import metric
+from tasks.image_generation.sheet import beside, sheet
+from tasks.image_generation.vae import Reconstruction, SpikingVAE
+from tasks.task import Split, Task
+
+ROWS, COLUMNS = 6, 16  # of a sheet
+
+
+def build(config: Config) -> nn.Module:
+    """Return a fresh network. Images T B C H W to :class:`Reconstruction`."""
+    return GaussianVAE(config) if config.model == "ann" else SpikingVAE(config)
+
+
+def plan(config: Config) -> Plan:
+    """Return how it is trained: as published, but for the cosine and the clipping."""
+    return Plan(epochs=config.epochs, lr=config.lr, decay=config.decay)
+
+
+def loss(config: Config, model: nn.Module, batch: Batch, at: float) -> Tensor:
+    """Return the squared error of the reconstruction plus the distance of the prior."""
+    x, _ = batch
+    made: Reconstruction = model(x, at)
+    return F.mse_loss(made.image, x[0]) + config.weight * made.distance
+
+
+def quality(config: Config, model: nn.Module) -> float:
+    """Return minus the loss on the validation split."""
+    error, apart = _held_out(config, model, "val")
+    return -(error + config.weight * apart)
+
+
+def _held_out(config: Config, model: nn.Module, split: Split) -> tuple[float, float]:
+    """Return (squared error, distance of the prior) on a split, always by the same draws."""
+    device = next(model.parameters()).device
+    total, n = torch.zeros(2, dtype=torch.float64), 0
+    with evaluating(model), seeded(0):
+        for x, labels in batches(config, split, 0):
+            made = model(x.to(device))
+            error = F.mse_loss(made.image, x[0].to(device))
+            total += torch.stack([error, made.distance]).double().cpu() * len(labels)
+            n += len(labels)
+    return float(total[0]) / n, float(total[1]) / n
+
+
+def generated(model: nn.Module, n: int, seed: int) -> Tensor:
+    """Return ``n`` new images N C H W on the CPU, always the same."""
+    rng = torch.Generator().manual_seed(seed)
+    make: Any = model.generate
+    sizes = [min(WHOLE, n - first) for first in range(0, n, WHOLE)]
+    return torch.cat([make(size, rng).cpu() for size in sizes])
+
+
+def evaluate(run: Run, model: nn.Module) -> dict[str, Any]:
+    """Return the figures of the test split; write two sheets of pictures.
+
+    Returns:
+        fad, and of which ``autoencoder``: only figures of the same one can be compared;
+        ``fakes``: generated images it is of. reconstruction_mse, distance: of the test split,
+        of ``n`` images. inception: FID and IS, or what is missing for them. sheets.
+    """
+    config = run.config
+    error, apart = _held_out(config, model, "test")
+    against = metric(config)
+    fakes = generated(model, against.fakes, run.seed)
+    real = scaled(part(config, "test").images, config.side)
+    return {
+        "fad": against.fad(fakes),
+        "autoencoder": against.autoencoder,
+        "fakes": against.fakes,
+        "reconstruction_mse": error,
+        "distance": apart,
+        "n": len(real),
+        "split": "test",
+        "inception": inception.scores(fakes, real),
+        "sheets": _sheets(run, model, fakes),
+    }
+
+
+def _sheets(run: Run, model: nn.Module, fakes: Tensor) -> list[dict[str, str]]:
+    x, _ = next(batches(run.config, "test", 0))
+    n = min(len(fakes), ROWS * COLUMNS) // COLUMNS * COLUMNS
+    x = x[:, : n // 2]
+    with evaluating(model), seeded(0):
+        made = model(x.to(next(model.parameters()).device)).image.cpu()
+    write_bytes(run.folder / "samples.png", sheet(fakes[:n], COLUMNS))
+    write_bytes(run.folder / "reconstructions.png", sheet(beside(x[0], made), COLUMNS))
+    return [
+        {
+            "file": "samples.png",
+            "title": "New images",
+            "caption": f"The first {n} images generated, none left out.",
+        },
+        {
+            "file": "reconstructions.png",
+            "title": "Reconstructions",
+            "caption": f"The first {n // 2} test images, each with its reconstruction behind.",
+        },
+    ]
+
+
+def chip(config: Config, model: nn.Module) -> nn.Module:  # noqa: ARG001
+    """Return the decoder: spikes T B Z -> currents of pixels T B C H W.
+
+    Its neurons have a surrogate that a file can name: it matters in training alone.
+
+    Raises:
+        RunError: the ANN, which has no spikes.
+    """
+    decoder = copy.deepcopy(_spiking(model).decoder)
+    for part_of in decoder.modules():
+        if isinstance(part_of, Spiking) and isinstance(part_of.model, LIF):
+            part_of.model = replace(part_of.model, surrogate=arctan)
+    return decoder
+
+
+def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Batch]:
+    """Yield (latents of the images of a split, T B Z; labels B), always the same."""
+    spiking, rng = _spiking(model), torch.Generator().manual_seed(0)
+    device = next(model.parameters()).device
+    for x, labels in batches(config, split, 0):
+        with evaluating(model):
+            z, _ = spiking.latents(x.to(device), rng)
+        yield z.cpu(), labels
+
+
+def _spiking(model: nn.Module) -> SpikingVAE:
+    if not isinstance(model, SpikingVAE):
+        raise RunError(
+            "an ANN has no spikes and no Graph; take a run of image_generation:tiny, which has"
+        )
+    return model
+
+
+TASK = Task(
+    summary="new images from a spiking VAE, with temporal attention (TAID)",
+    configs={
+        "tiny": configs.tiny,
+        "tiny_drawn": configs.tiny_drawn,
+        "tiny_membrane": configs.tiny_membrane,
+        "tiny_ann": configs.tiny_ann,
+        "night": configs.night,
+        "full": configs.full,
+        "fashion": configs.fashion,
+        "cifar10": configs.cifar10,
+    },
+    build=build,
+    plan=plan,
+    steps=steps,
+    batches=batches,
+    loss=loss,
+    quality=quality,
+    metric="minus loss",
+    evaluate=evaluate,
+    chip=chip,
+    stimuli=stimuli,
+)

@@ -1,0 +1,84 @@
+"""The spiking VAE: images to latents of spikes and back (FSVAE, and TAID's decoders).
+
+    image -> encoder -> posterior -> z -> decoder -> image          prior -> z: new images
+
+Axes: T ticks, B samples, C channels, H height, W width, Z bits of the latent.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tasks.image_generation.config import Config
+from tasks.image_generation.decoding import decoding
+from tasks.image_generation.latents import (
+    draws,
+    evaluating,
+    heard,
+    infer,
+    means,
+    sample,
+    shifted,
+)
+from tasks.image_generation.layers import bernoulli, decoder, encoder, silence
+from tasks.image_generation.losses import DISTANCES
+
+
+class Reconstruction(NamedTuple):
+    """What a VAE makes of images.
+
+    image: in -1..1. distance: of its prior from the posterior of these images.
+    """
+
+    image: Float[Tensor, "B C H W"]
+    distance: Float[Tensor, ""]
+
+
+class SpikingVAE(nn.Module):
+    """Encoder, posterior, prior and decoder are Stacks; decoding is a host's work."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = encoder(config)
+        self.posterior = bernoulli(2 * config.latent, config)
+        self.prior = bernoulli(config.latent, config)
+        self.decoder = decoder(config)
+        self.decoding = decoding(config)  # last: the others start the same, whichever it is
+
+    def forward(self, x: Float[Tensor, "T B C H W"], at: float = 0.0) -> Reconstruction:
+        """Return the reconstruction; draws come from torch's global generator.
+
+        at: share of the training done, with which the prior comes to hear itself more often.
+        """
+        z, q = self.latents(x)
+        past = heard(self.prior, z, 0.1 + 0.2 * at) if self.training else shifted(z).detach()
+        p = means(self.prior(past)[0], self.config.latent)
+        return Reconstruction(self.decode(z), DISTANCES[self.config.distance](q, p))
+
+    def latents(
+        self, x: Float[Tensor, "T B C H W"], generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "T B Z"], Float[Tensor, "T B Z"]]:
+        """Return (latents of images, their probabilities)."""
+        c = self.config
+        index = draws(len(x), x.shape[1], c.latent, c.copies, generator)
+        return infer(self.posterior, self.encoder(x)[0], index)
+
+    def decode(self, z: Float[Tensor, "T B Z"]) -> Float[Tensor, "B C H W"]:
+        """Return the images of latents."""
+        image: Tensor = self.decoding(self.decoder(z)[0])
+        return image
+
+    def generate(
+        self, n: int, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "n C H W"]:
+        """Return new images, in evaluation and without gradient.
+
+        generator: of the CPU; None takes torch's global one.
+        """
+        c, some = self.config, next(self.parameters())
+        index = draws(c.ticks, n, c.latent, c.copies, generator)
+        with evaluating(self):
+            return self.decode(sample(self.prior, silence(c.ticks, n, some), index))

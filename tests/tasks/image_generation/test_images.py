@@ -1,0 +1,60 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from drivers import cifar
+from tasks.image_generation.config import cifar10, tiny
+from tasks.image_generation.images import batches, part, scaled, steps
+
+
+def test_pixels_go_from_black_to_white_and_between_them_on_a_line() -> None:
+    grey = np.array([0, 51, 255, 102], np.uint8).reshape(1, 1, 2, 2)
+    assert scaled(grey, 2).flatten().tolist() == pytest.approx([-1, -0.6, 1, -0.2], abs=1e-7)
+    row = scaled(np.array([[[[0, 255], [0, 255]]]], np.uint8), 4)[0, 0, 0]
+    assert row.tolist() == [-1, -0.5, 0.5, 1]
+
+
+def test_a_digit_of_28_pixels_becomes_one_of_32_with_the_ink_it_had() -> None:
+    digit = part(tiny(), "test").images[:50]
+    x = scaled(digit, 32)
+    assert x.shape == (50, 1, 32, 32)
+    assert float(x.mean()) == pytest.approx(digit.mean() / 127.5 - 1, abs=2e-3)
+
+
+def test_an_image_is_the_same_at_every_tick_and_stands_in_memory_once() -> None:
+    x, labels = next(batches(tiny(), "train", 0))
+    c = tiny()
+    assert x.shape == (c.ticks, c.batch, 1, 32, 32)
+    assert x.stride(0) == 0
+    assert len(labels) == c.batch
+
+
+def test_the_splits_of_tiny_share_no_digit() -> None:
+    images = {s: part(tiny(), s).images for s in ("train", "val", "test")}  # type: ignore[arg-type]
+    assert {s: len(found) for s, found in images.items()} == {
+        "train": 3500,
+        "val": 500,
+        "test": 1000,
+    }
+    assert len({i.tobytes() for found in images.values() for i in found}) == 5000
+
+
+def test_colour_images_are_mirrored_in_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cifar.fake(tmp_path / "cifar10", n=30)
+    monkeypatch.setitem(os.environ, "NEURO_DATA", str(tmp_path))
+    config = replace(cifar10(), held=20, batch=100)
+    assert steps(config) == 1
+    known = scaled(part(config, "train").images, 32)
+    x, _ = next(batches(config, "train", 0))
+    as_it_is = [bool((known == image).flatten(1).all(1).any()) for image in x[0]]
+    turned = [bool((known == image.flip(-1)).flatten(1).all(1).any()) for image in x[0]]
+    assert all(a != b for a, b in zip(as_it_is, turned, strict=True))
+    assert 30 <= sum(turned) <= 70
+    first, _ = next(batches(config, "test", 0))
+    assert torch.equal(first[0], scaled(part(config, "test").images, 32)[: first.shape[1]])

@@ -1,0 +1,116 @@
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from neuro.runs import Run, RunError
+from neuro.seeds import seeded
+from neuro.store import load_graph, save_graph
+from neuro.trace import trace
+from neuro.units import Ticks
+from tasks.image_generation import TASK, autoencoder
+from tasks.image_generation.config import Config, ann, tiny
+from tasks.image_generation.task import build, chip, evaluate, generated, loss, quality, stimuli
+from tasks.training import train
+
+SMALL = replace(
+    tiny(),
+    channels=(4, 6, 8),
+    latent=6,
+    copies=3,
+    ticks=Ticks(3),
+    train=60,
+    held=40,
+    test=40,
+    batch=20,
+    epochs=2,
+)
+
+
+def trained(folder: Path, config: Config = SMALL, seed: int = 0) -> Run:
+    run = Run(folder=folder, task="image_generation", name="tiny", seed=seed, config=config)
+    train(run, Fabric(accelerator="cpu", devices=1))
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autoencoder, "STEPS", 4)
+    monkeypatch.delitem(os.environ, "NEURO_DATA", raising=False)
+
+
+@pytest.mark.parametrize("model", ["attention", "drawn", "membrane", "ann"])
+def test_training_lowers_the_loss_and_follows_its_seed(tmp_path: Path, model: Any) -> None:
+    config = ann(SMALL) if model == "ann" else replace(SMALL, model=model)
+    files = [
+        trained(tmp_path / name, config, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    one, again, other = ((run.folder / "metrics.jsonl").read_text() for run in files)
+    assert one == again != other
+    first, last = (json.loads(line) for line in one.splitlines())
+    assert last["train_loss"] < first["train_loss"]
+    assert last["val_minus loss"] > -2
+
+
+def test_an_evaluation_tells_of_what_its_figures_are_and_writes_two_sheets(
+    tmp_path: Path,
+) -> None:
+    run = Run(folder=tmp_path, task="image_generation", name="tiny", seed=0, config=SMALL)
+    with seeded(0):
+        model = build(SMALL)
+    one, again = (evaluate(run, model) for _ in range(2))
+    assert one == again
+    assert (one["autoencoder"], one["fakes"], one["n"], one["split"]) == ("own", 40, 40, "test")
+    assert one["fad"] > 0
+    assert 0 < one["reconstruction_mse"] < 4
+    assert "missing" in one["inception"]
+    json.dumps(one, allow_nan=False)
+    for sheet in one["sheets"]:
+        assert (tmp_path / sheet["file"]).read_bytes().startswith(b"\x89PNG")
+    assert one["sheets"][0]["caption"] == "The first 32 images generated, none left out."
+
+
+def test_quality_is_minus_the_loss_of_the_validation_split_always_by_the_same_draws() -> None:
+    with seeded(0):
+        model = build(SMALL)
+    assert quality(SMALL, model) == quality(SMALL, model)
+    model.eval()
+    (batch,) = TASK.batches(SMALL, "val", 0)
+    with seeded(0), torch.no_grad():
+        assert quality(SMALL, model) == pytest.approx(-float(loss(SMALL, model, batch, 0.0)))
+
+
+def test_new_images_come_in_any_number() -> None:
+    with seeded(0):
+        model = build(SMALL)
+    images = generated(model, 300, seed=1)
+    assert images.shape == (300, 1, 16, 16)
+    assert torch.equal(images, generated(model, 300, seed=1))
+
+
+def test_the_chip_part_is_the_decoder_and_goes_into_a_file(tmp_path: Path) -> None:
+    with seeded(0):
+        model = build(SMALL).eval()
+    z, labels = next(iter(stimuli(SMALL, model, "test")))
+    assert z.shape == (3, 40, 6)
+    assert labels.tolist() == list(range(10)) * 4
+    assert torch.equal(z, next(iter(stimuli(SMALL, model, "test")))[0])
+    graph = trace(chip(SMALL, model), (6,))
+    assert graph.outputs == ("image",)
+    save_graph(tmp_path / "graph.npz", graph)
+    assert load_graph(tmp_path / "graph.npz").shapes == graph.shapes
+    with torch.no_grad():
+        assert torch.equal(chip(SMALL, model)(z)[0], model.decoder(z)[0])  # type: ignore[operator]
+
+
+def test_an_ann_has_no_part_for_a_chip() -> None:
+    config = ann(SMALL)
+    with pytest.raises(RunError, match="an ANN has no spikes and no Graph"):
+        chip(config, build(config))
+    with pytest.raises(RunError, match="take a run of image_generation:tiny"):
+        next(iter(stimuli(config, build(config), "test")))
