@@ -24,6 +24,7 @@ from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
 IMAGES = 64  # that run through a Stack together on one thread: their maps stay in the cache
+RUN = 2**18  # values of a sample in all ticks, which stay in the cache from tick to tick
 VALUES = 2**19  # between two modules, of some ticks together, where no gradient is asked for
 
 
@@ -192,9 +193,11 @@ def _in_parts(
     alone = x.device.type == "cpu" and torch.get_num_threads() == 1
     if not alone or not _apart(modules):
         return _in_turn(modules, x, ticks, states)
-    learning = torch.is_grad_enabled()
-    go = _in_turn if learning else _a_few_ticks
-    some = max(1, IMAGES // (ticks if learning else 1)) if x.dim() == 5 else x.shape[1]
+    learning, images = torch.is_grad_enabled(), x.dim() == 5
+    whole = learning or (images and ticks * x[0, 0].numel() <= RUN)
+    go = _in_turn if whole else _a_few_ticks
+    many = IMAGES if learning else 4 * IMAGES  # of which less is kept
+    some = max(1, many // (ticks if whole else 1)) if images else x.shape[1]
     if some >= x.shape[1]:
         return go(modules, x, ticks, states)
     outs, ends = [], []

@@ -178,6 +178,8 @@ def test_without_gradients_a_stack_runs_a_few_ticks_at_a_time_and_gives_the_same
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(layers, "VALUES", values)
+    monkeypatch.setattr(layers, "RUN", 0)
+    monkeypatch.setattr(layers, "IMAGES", 16)  # 64 without gradients
     images = torch.rand(70, 1, 16, 16, dtype=torch.float64)  # more than run together
     x = direct(images, Ticks(8)) if constant else images * torch.rand(8, 1, 1, 1, 1)
     net = digits_net()
@@ -194,6 +196,19 @@ def test_without_gradients_a_stack_runs_a_few_ticks_at_a_time_and_gives_the_same
     assert torch.equal(y, want)
     for a, b in zip(tree_leaves(last), tree_leaves(end), strict=True):
         assert a is b is None or torch.equal(a, b)
+
+
+def test_without_gradients_small_images_run_in_parts_of_samples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    x = torch.rand(8, 70, 1, 16, 16, dtype=torch.float64)
+    net, heard = digits_net(), []
+    want, _ = net(x)
+    net.get_submodule("fc").register_forward_hook(lambda _, at, __: heard.append(len(at[0])))
+    with torch.no_grad():
+        assert torch.equal(net(x)[0], want)
+    assert heard == [8 * 32, 8 * 32, 8 * 6]
 
 
 def test_a_batch_norm_that_is_trained_sees_all_ticks_also_without_gradients() -> None:
