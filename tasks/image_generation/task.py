@@ -152,6 +152,25 @@ def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Batch]:
         yield z.cpu(), labels
 
 
+def host(config: Config, model: nn.Module) -> dict[str, int]:
+    """Return the multiply-accumulates of a new image that no chip does.
+
+    prior: it draws the latents; a connection of it is one a weight and tick, as in an ANN.
+    decoding: one a weight, and one a pixel and tick. The membrane decoder needs none.
+    """
+    spiking = _spiking(model)
+    connections = [
+        m.weight.numel() for m in spiking.prior.children() if isinstance(m, nn.Linear)
+    ]
+    found = {"prior": config.ticks * sum(connections)}
+    weights = sum(p.numel() for p in spiking.decoding.parameters())
+    if weights:
+        times = config.colours if config.model == "attention" else 1
+        pixels = config.colours * config.side**2
+        found["decoding"] = weights * times + config.ticks * pixels
+    return found
+
+
 def _spiking(model: nn.Module) -> SpikingVAE:
     if not isinstance(model, SpikingVAE):
         raise RunError(
@@ -182,4 +201,5 @@ TASK = Task(
     evaluate=evaluate,
     chip=chip,
     stimuli=stimuli,
+    host=host,
 )

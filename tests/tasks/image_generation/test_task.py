@@ -15,7 +15,16 @@ from neuro.trace import trace
 from neuro.units import Ticks
 from tasks.image_generation import TASK, autoencoder
 from tasks.image_generation.config import Config, ann, tiny
-from tasks.image_generation.task import build, chip, evaluate, generated, loss, quality, stimuli
+from tasks.image_generation.task import (
+    build,
+    chip,
+    evaluate,
+    generated,
+    host,
+    loss,
+    quality,
+    stimuli,
+)
 from tasks.training import train
 
 SMALL = replace(
@@ -106,6 +115,16 @@ def test_the_chip_part_is_the_decoder_and_goes_into_a_file(tmp_path: Path) -> No
     assert load_graph(tmp_path / "graph.npz").shapes == graph.shapes
     with torch.no_grad():
         assert torch.equal(chip(SMALL, model)(z)[0], model.decoder(z)[0])  # type: ignore[operator]
+
+
+def test_a_host_draws_latents_and_weighs_currents() -> None:
+    prior = 3 * (6 * 12 + 12 * 24 + 24 * 18)
+    decoding = {"attention": 9 + 3 * 256, "drawn": 2 * (9 + 3) + 3 + 3 * 256}
+    for name in ("attention", "drawn", "membrane"):
+        config = replace(SMALL, model=name)  # type: ignore[arg-type]
+        found = host(config, build(config))
+        assert found.pop("prior") == prior
+        assert found == ({"decoding": decoding[name]} if name in decoding else {})
 
 
 def test_an_ann_has_no_part_for_a_chip() -> None:
