@@ -7,6 +7,7 @@ Axes: T ticks, B samples, C channels, H height, W width, Z bits of the latent.
 """
 
 import copy
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -143,13 +144,18 @@ def chip(config: Config, model: nn.Module) -> nn.Module:  # noqa: ARG001
 
 
 def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Batch]:
-    """Yield (latents of the images of a split, T B Z; labels B), always the same."""
+    """Yield (latents of ``compared`` images of a split, T B Z; labels B), always the same."""
     spiking, rng = _spiking(model), torch.Generator().manual_seed(0)
     device = next(model.parameters()).device
+    left = config.compared or sys.maxsize
     for x, labels in batches(config, split, 0):
+        some = x[:, :left].to(device)
         with evaluating(model):
-            z, _ = spiking.latents(x.to(device), rng)
-        yield z.cpu(), labels
+            z, _ = spiking.latents(some, rng)
+        yield z.cpu(), labels[:left]
+        left -= some.shape[1]
+        if left <= 0:
+            return
 
 
 def host(config: Config, model: nn.Module) -> dict[str, int]:
