@@ -137,9 +137,9 @@ def chip(config: Config, model: nn.Module) -> nn.Module:  # noqa: ARG001
         RunError: the ANN, which has no spikes.
     """
     decoder = copy.deepcopy(_spiking(model).decoder)
-    for part_of in decoder.modules():
-        if isinstance(part_of, Spiking) and isinstance(part_of.model, LIF):
-            part_of.model = replace(part_of.model, surrogate=arctan)
+    for layer in decoder.modules():
+        if isinstance(layer, Spiking) and isinstance(layer.model, LIF):
+            layer.model = replace(layer.model, surrogate=arctan)
     return decoder
 
 
