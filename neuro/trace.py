@@ -1,24 +1,21 @@
 """From a trained torch module to a Graph, or the full list of what cannot go and why.
 
 What goes: Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d, Conv2d,
-ConvTranspose2d, AvgPool2d, Upsample, Flatten, Unflatten, BatchNorm (folded into the Conv2d,
-ConvTranspose2d or Linear before it), Identity and Dropout (nothing, in evaluation); as host
-nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose Graph is read back as it is.
+ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten, BatchNorm
+(folded into the Conv2d, ConvTranspose2d or Linear before it), Identity and Dropout (nothing, in
+evaluation); as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose Graph is read
+back as it is.
 """
 
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from neuro.graph import (
     AvgPool2d,
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
     Dense,
     Edge,
     Flatten,
@@ -31,7 +28,9 @@ from neuro.graph import (
     Upsample,
 )
 from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack, steps_of
+from neuro.neurons import ALIF, LIF
 from neuro.nn import Net
+from neuro.trace_nodes import any_spike, convolution, each, fold, numbers, pair
 from neuro.units import Seconds, Ticks
 
 Port = tuple[tuple[str, int], ...]  # (node, delay) pairs whose outputs add up
@@ -45,7 +44,7 @@ _POINTWISE: dict[type[nn.Module], str] = {
 }
 _KNOWN: tuple[type[nn.Module], ...] = (
     *(Stack, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear),
-    *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.Upsample),
+    *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.MaxPool2d, nn.Upsample),
     *(nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout2d),
     *(*_BatchNorm, nn.Softmax, *_POINTWISE),
 )
@@ -133,7 +132,7 @@ class _Walk:
                 return self.add(name or "spiking", module.frozen(), port)
             case nn.Conv1d() | nn.Conv2d() | nn.ConvTranspose2d() | nn.Linear():
                 return self._weighted(module, None, name, port)
-            case nn.AvgPool2d():
+            case nn.AvgPool2d() | nn.MaxPool2d():
                 return self._pool(module, name, port)
             case nn.Upsample():
                 return self._upsample(module, name, port)
@@ -158,11 +157,9 @@ class _Walk:
         return self._unknown(module, name, port)
 
     def _unknown(self, module: nn.Module, name: str, port: Port) -> Port:
-        cls = type(module).__name__
-        cure = {
-            "MaxPool2d": "a maximum is not a sum of spikes; use AvgPool2d",
-        }.get(cls, "build it from Stack, Residual, Recurrent, Delay, Spiking and torch layers")
-        return self.refuse(name, f"{cls} has no node in a Graph; {cure}", port)
+        cure = "build it from Stack, Residual, Recurrent, Delay, Spiking and torch layers"
+        why = f"{type(module).__name__} has no node in a Graph; {cure}"
+        return self.refuse(name, why, port)
 
     def _sequence(self, children: list[tuple[str, nn.Module]], name: str, port: Port) -> Port:
         folded = {
@@ -201,13 +198,29 @@ class _Walk:
             return self.refuse(name, why, port)
         return self.add(name, Unflatten(shape=tuple(sizes)), port)
 
-    def _pool(self, module: nn.AvgPool2d, name: str, port: Port) -> Port:
-        odd = _pair(module.padding) != (0, 0) or module.ceil_mode
+    def _pool(self, module: nn.AvgPool2d | nn.MaxPool2d, name: str, port: Port) -> Port:
+        odd = pair(module.padding) != (0, 0) or module.ceil_mode
+        if isinstance(module, nn.MaxPool2d):
+            return self._max_pool(module, odd, name, port)
         if odd or module.divisor_override is not None:
             why = "AvgPool2d with padding, ceil_mode or divisor_override; use the plain one"
             return self.refuse(name, why, port)
-        node = AvgPool2d(kernel=_pair(module.kernel_size), stride=_pair(module.stride))
+        node = AvgPool2d(kernel=pair(module.kernel_size), stride=pair(module.stride))
         return self.add(name, node, port)
+
+    def _max_pool(self, module: nn.MaxPool2d, odd: bool, name: str, port: Port) -> Port:
+        if odd or pair(module.dilation) != (1, 1) or module.return_indices:
+            why = "MaxPool2d with padding, ceil_mode, dilation or indices; use the plain one"
+            return self.refuse(name, why, port)
+        ((source, _), *others) = port
+        if others or not isinstance(self.nodes[source], LIF | ALIF):
+            why = (
+                "a maximum is a node only of the spikes of one LIF or ALIF, where it says "
+                "whether any fired; use AvgPool2d"
+            )
+            return self.refuse(name, why, port)
+        mean, cell = any_spike(module)
+        return self.add(_join(name, "any"), cell, self.add(name, mean, port))
 
     def _weighted(self, module: Any, norm: Any, name: str, port: Port) -> Port:
         if module.weight.dtype not in (torch.float32, torch.float64):
@@ -216,15 +229,15 @@ class _Walk:
                 ".float() first"
             )
             return self.refuse(name, why, port)
-        weight, bias = _numbers(module.weight), _numbers(module.bias)
+        weight, bias = numbers(module.weight), numbers(module.bias)
         if norm is not None:
             if norm.running_mean is None:
                 why = "BatchNorm without running statistics; use track_running_stats=True"
                 return self.refuse(name, why, port)
-            weight, bias = _fold(weight, bias, norm, isinstance(module, nn.ConvTranspose2d))
+            weight, bias = fold(weight, bias, norm, isinstance(module, nn.ConvTranspose2d))
         if isinstance(module, nn.Linear):
             return self.add(name, Dense(weight=weight, bias=bias), port)
-        one = all(d == 1 for d in _each(module.dilation))
+        one = all(d == 1 for d in each(module.dilation))
         cls = type(module).__name__
         if module.groups != 1 or not one:
             return self.refuse(
@@ -232,28 +245,16 @@ class _Walk:
             )
         if isinstance(module.padding, str) or module.padding_mode != "zeros":
             return self.refuse(name, f"{cls} padding must be numbers, filled with zeros", port)
-        return self.add(name, _convolution(module, weight, bias), port)
+        return self.add(name, convolution(module, weight, bias), port)
 
     def _upsample(self, module: nn.Upsample, name: str, port: Port) -> Port:
         scale = module.scale_factor
-        whole = scale is not None and all(float(s).is_integer() for s in _each(scale))
+        whole = scale is not None and all(float(s).is_integer() for s in each(scale))
         if module.mode != "nearest" or not whole:
             why = "Upsample must be nearest, by a whole scale_factor"
             return self.refuse(name, why, port)
-        high, wide = _each(scale)[0], _each(scale)[-1]
+        high, wide = each(scale)[0], each(scale)[-1]
         return self.add(name, Upsample(scale=(int(high), int(wide))), port)
-
-
-def _convolution(module: Any, weight: np.ndarray, bias: np.ndarray | None) -> Node:
-    """Return the node of a convolution with these weights in place of its own."""
-    if isinstance(module, nn.Conv1d):
-        (stride,), (padding,) = map(_each, (module.stride, module.padding))
-        return Conv1d(weight=weight, bias=bias, stride=stride, padding=padding)
-    pairs = {"stride": _pair(module.stride), "padding": _pair(module.padding)}
-    if isinstance(module, nn.Conv2d):
-        return Conv2d(weight=weight, bias=bias, **pairs)
-    far = _pair(module.output_padding)
-    return ConvTranspose2d(weight=weight, bias=bias, output_padding=far, **pairs)
 
 
 def _as_it_came(module: nn.Module) -> bool:
@@ -266,35 +267,3 @@ def _as_it_came(module: nn.Module) -> bool:
 
 def _join(name: str, key: str) -> str:
     return f"{name}_{key}" if name else key
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
-
-
-def _each(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _numbers(tensor: torch.Tensor | None) -> Any:
-    return None if tensor is None else tensor.detach().cpu().numpy()
-
-
-def _fold(weight: Any, bias: Any, norm: Any, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return weight and bias with the batch norm of evaluation multiplied in.
-
-    axis: of the weight, along which the channels lie that the norm sees.
-    Computed in float64, rounded to the precision of the weight.
-    """
-    mean, var = (
-        norm.running_mean.double().cpu().numpy(),
-        norm.running_var.double().cpu().numpy(),
-    )
-    scale = 1 / np.sqrt(var + norm.eps)
-    if norm.affine:
-        scale = scale * norm.weight.detach().double().cpu().numpy()
-    shift = ((0.0 if bias is None else bias) - mean) * scale
-    if norm.affine:
-        shift = shift + norm.bias.detach().double().cpu().numpy()
-    folded = weight * scale.reshape(-1, *[1] * (weight.ndim - 1 - axis))
-    return folded.astype(weight.dtype), shift.astype(weight.dtype)

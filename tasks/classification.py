@@ -5,6 +5,7 @@ Axes: T ticks, B batch, K classes.
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ def classifier(
         loss: (configuration, y, labels) -> mean loss; y has axes T B ``*K``.
         answers: classes and scores.
         encodes: whether the input is analog. The model is a Stack then, whose first population
-            turns it into spikes: that far a host runs it, and a chip from there.
+            turns it into spikes: that far, and through a maximum of them, a host runs it, and a
+            chip from there.
         compared: how many samples of a split other executors run; 0: all.
         parts: the other fields of a Task.
     """
@@ -120,6 +122,8 @@ def _behind(model: nn.Module) -> Stack:
 
 
 def _encoder(model: nn.Module) -> int:
-    """Return how many steps of a Stack it takes to make spikes."""
-    kinds = [isinstance(module, Spiking) for _, module in steps_of(model)]
-    return kinds.index(True) + 1
+    """Return how many steps of a Stack it takes to make spikes, and maxima of them."""
+    steps = [module for _, module in steps_of(model)]
+    first = next(k for k, module in enumerate(steps) if isinstance(module, Spiking))
+    pools = takewhile(lambda module: isinstance(module, nn.MaxPool2d), steps[first + 1 :])
+    return first + 1 + len(list(pools))

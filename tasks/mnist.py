@@ -75,6 +75,7 @@ def fast() -> Config:
         first=5,
         padded=False,
         held=5000,
+        compared=1000,
         warp=0.4,
         batch=100,
         epochs=9,

@@ -1,10 +1,13 @@
-"""A population over time as one operator, forward and backward, on the CPU.
+"""A population over time as one operator, forward and backward.
 
 It does what the loop over :meth:`step` does, on the same numbers, and is differentiable in the
-same way. It keeps one number a neuron and tick for the way back.
+same way. It keeps one number a neuron and tick for the way back. The operator for a CPU stands
+here, that for a GPU in :mod:`neuro.neurons.fused_triton`.
 Axes: T ticks, B batch, ``*N`` the population's shape, M its neurons in the order of memory.
 """
 
+from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -31,10 +34,25 @@ def fits(neuron: object, x: Tensor) -> bool:
         isinstance(neuron, LIF | ALIF)
         and not neuron.refractory
         and not (isinstance(neuron, ALIF) and (_learns(neuron.beta) or _learns(neuron.rho)))
-        and readable(x)
+        and (readable(x) or _on_gpu(x))
         and x.numel() > 0
         and not torch.compiler.is_compiling()
     )
+
+
+def _on_gpu(x: Tensor) -> bool:
+    return x.is_cuda and x.dtype in (torch.float32, torch.float64) and has_triton()
+
+
+@lru_cache(maxsize=1)
+def has_triton() -> bool:
+    """Say whether there is a Triton that hands tuples to kernels: 3.5, as torch 2.9 has it."""
+    if find_spec("triton") is None:
+        return False
+    import triton
+
+    major, minor = triton.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (3, 5)
 
 
 def _learns(p: Param) -> bool:
@@ -46,24 +64,38 @@ def advance(
     x: Float[Tensor, "T B *N"],
     dt: Seconds,
     state: LIFState | ALIFState,
+    operator: type[torch.autograd.Function] | None = None,
 ) -> tuple[Float[Tensor, "T B *N"], LIFState | ALIFState]:
-    """Return (spikes, next state) of T >= 1 ticks, as the loop over ``neuron.step`` does."""
+    """Return (spikes, next state) of T >= 1 ticks, as the loop over ``neuron.step`` does.
+
+    operator: as :class:`FusedOnCPU`; None: that for the device of ``x``.
+    """
     order = _order(x)
     form = [_rows_of(p, x.shape[2:], order) for p in neuron.tensors(x, dt)]
     i = state.i if isinstance(state, LIFState) else None
     a = state.a if isinstance(state, ALIFState) else None
     cells = [None if c is None else _flat(c, order) for c in (state.v, i, a)]
-    apply: Any = _Fused.apply  # torch annotates it in some versions only
+    apply: Any = (operator or operator_for(x)).apply  # torch annotates it in some versions only
     how = (neuron.reset == "hard", neuron.surrogate)
     spikes, *after = apply(_flat(x, order, 2), *cells, *form, how)
-    v, i, a = (_shaped(c, state.v.shape, order) for c in after)
+    moved: Any = (None if c is None else _shaped(c, state.v.shape, order) for c in after)
+    v, i, a = moved
     s = _shaped(spikes, x.shape, order)
     if isinstance(state, ALIFState):
         return s, ALIFState(v=v, a=a)
     return s, LIFState(v=v, i=None if state.i is None else i)
 
 
-class _Fused(torch.autograd.Function):
+def operator_for(x: Tensor) -> type[torch.autograd.Function]:
+    """Return the operator that runs on the device of ``x``."""
+    if not x.is_cuda:
+        return FusedOnCPU
+    from neuro.neurons.fused_triton import FusedOnGPU  # imports triton, which few machines have
+
+    return FusedOnGPU
+
+
+class FusedOnCPU(torch.autograd.Function):
     """(x, v, i, a, six parameters, how) -> (spikes, v, i, a); how: hard reset, surrogate.
 
     Without a current i is None, without adaptation a: what comes out for it means nothing.
@@ -71,6 +103,7 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *given: Any) -> tuple[Tensor, ...]:
+        """Run T >= 1 ticks. x: T B M; cells: B M; parameters: (M), or (1) for all."""
         x, before, form = _arrays(given)
         form = form._replace(adapts=form.adapts or ctx.needs_input_grad[3])
         used = (True, form.flows, form.adapts)
@@ -93,6 +126,7 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *flowing: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return what flows to the arguments of :meth:`forward`."""
         *given, kept = ctx.saved_tensors
         x, before, form = _arrays((*given, ctx.how))
         form = form._replace(adapts=ctx.used[2])

@@ -5,13 +5,14 @@ from builders import example, same, spikes
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
+from lava_export import lower, reference
 from neuro.events import Grid, simulate
 from neuro.graph import Concat, Conv2d, Dense, Edge, Graph, GraphError, Input
 from neuro.layers import Delay, Residual, Spiking, Stack
 from neuro.neurons import ALIF, LI, LIF, GatedLI
 from neuro.nn import Net, replay
 from neuro.seeds import seeded
-from neuro.spikes import to_events
+from neuro.spikes import to_events, to_raster
 from neuro.trace import TraceError, trace
 from neuro.units import Seconds, Ticks
 
@@ -119,6 +120,46 @@ def test_a_concat_is_a_concatenation_along_the_first_axis(seed: int, looped: boo
     assert torch.equal(torch.cat([head["a"], tail["a"]]), made["a"])
 
 
+@pytest.mark.parametrize(("pool", "side"), [(nn.MaxPool2d(2), 3), (nn.MaxPool2d(3, 2), 2)])
+def test_a_maximum_of_spikes_is_a_mean_and_cells_that_fire_at_any(
+    pool: nn.MaxPool2d, side: int
+) -> None:
+    with seeded(0):
+        net = Stack(
+            conv=nn.Conv2d(1, 3, 3),
+            cells=Spiking(ALIF()),
+            pool=pool,
+            flat=nn.Flatten(),
+            fc=nn.Linear(3 * side * side, 4),
+            out=Spiking(LIF(tau=0.01)),
+        ).eval()
+    x = spikes(6, 2, 1, 8, 8)
+    graph = trace(net, (1, 8, 8))
+    assert graph.shapes["pool_any"] == (3, side, side)
+    stimulus = {"input": to_events(x.flatten(2).numpy())}
+    clock, (events, _) = replay(graph, stimulus), simulate(graph, stimulus)
+    pooled = Stack(net.conv, net.cells, net.pool)(x)[0].detach().flatten(2).numpy()
+    assert 0 < pooled.mean() < 1
+    np.testing.assert_array_equal(to_raster(clock.spikes["pool_any"]), pooled)
+    np.testing.assert_array_equal(to_raster(events.spikes["pool_any"]), pooled)
+    np.testing.assert_array_equal(to_raster(clock.spikes["out"]), net(x)[0].detach().numpy())
+    integers = reference.run(lower(graph), stimulus, 6)  # the same of its own spikes
+    own = torch.from_numpy(to_raster(integers.spikes["cells"])).reshape(6, 2, 3, 6, 6).float()
+    want = pool(own.flatten(0, 1)).reshape(6, 2, -1).numpy()
+    np.testing.assert_array_equal(to_raster(integers.spikes["pool_any"]), want)
+
+
+def test_a_maximum_of_anything_else_is_refused() -> None:
+    for before, pool in (
+        ((), nn.MaxPool2d(2)),
+        ((nn.Conv2d(1, 1, 1),), nn.MaxPool2d(2)),
+        ((Residual(Spiking(LIF(tau=0.01)), Spiking(LIF(tau=0.02))),), nn.MaxPool2d(2)),
+        ((Spiking(LIF(tau=0.01)),), nn.MaxPool2d(3, padding=1)),
+    ):
+        with pytest.raises(TraceError, match=r"maximum is a node only|with padding"):
+            trace(Stack(*before, pool, Spiking(LIF(tau=0.01))), (1, 8, 8))
+
+
 def test_every_part_that_cannot_go_is_told_at_once() -> None:
     module = Stack(
         pool=nn.MaxPool2d(2),
@@ -134,7 +175,7 @@ def test_every_part_that_cannot_go_is_told_at_once() -> None:
         trace(module, (2, 8, 8))
     text = str(e.value)
     assert len(e.value.problems) == 7
-    assert "pool: MaxPool2d has no node in a Graph; a maximum is not a sum of spikes" in text
+    assert "pool: a maximum is a node only of the spikes of one LIF or ALIF" in text
     assert "act: GELU has no node in a Graph; build it from" in text
     assert "over: Softmax(dim=0) is not over an axis of one sample; use dim=1" in text
     assert "conv: Conv2d with groups" in text

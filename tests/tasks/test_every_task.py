@@ -35,7 +35,7 @@ def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(
     model.eval()
     x, labels = next(iter(task.stimuli(config, model, "test")))
     assert x.shape[1] == len(labels)
-    assert x.unique().tolist() == [0, 1]
+    assert set(x.unique().tolist()) <= {0, 1}
     graph = trace(task.chip(config, model), tuple(x.shape[2:]))
     assert graph.shapes["input"] == x.shape[2:]
     if task.answers:

@@ -128,6 +128,16 @@ def test_only_so_many_samples_are_compared_as_asked() -> None:
     assert sizes == [100, 30]
 
 
+def test_a_maximum_behind_the_encoder_is_the_host_s_too() -> None:
+    config, task = replace(mnist.tiny(), code="direct", pool="max"), find("mnist")
+    model = task.build(config).eval()
+    spikes, _ = next(iter(task.stimuli(config, model, "test")))
+    assert spikes.shape == (4, 100, 4, 12, 12)
+    assert set(spikes.unique().tolist()) <= {0, 1}
+    graph = trace(task.chip(config, model), (4, 12, 12))
+    assert set(graph.firing) == {"alif2", "pool2_any"}
+
+
 def test_a_host_does_the_first_convolution_of_a_direct_code_once() -> None:
     config, task = mnist.tiny(), find("mnist")
     direct = replace(config, code="direct")

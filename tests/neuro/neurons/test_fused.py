@@ -1,13 +1,12 @@
 """The fused operator is the loop: spikes and states bit for bit, and its gradients."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from fused_cases import DT, MODELS, Case, bell, outcome, require_same
 from hypothesis import given, settings, strategies as st
-from torch import Tensor
 
 from neuro.neurons import ALIF, LI, LIF
 from neuro.neurons.fused import fits
@@ -15,57 +14,7 @@ from neuro.neurons.run import run, run_slowly
 from neuro.surrogate import arctan, triangle
 from neuro.units import Seconds
 
-DT = Seconds(1e-3)
-
-
-def bell(x: Tensor) -> Tensor:
-    """A derivative that no kernel knows."""
-    return torch.exp(-x.abs())
-
-
 SHAPES = {"cells": (7, 3, 1100), "images": (5, 2, 3, 4, 6), "one": (1, 1, 1)}
-MODELS: dict[str, Callable[..., Any]] = {
-    "soft": lambda p, _, f: LIF(tau=0.005, threshold=p, surrogate=f),
-    "current": lambda p, _, f: LIF(
-        tau=0.005, threshold=p, tau_syn=0.003, reset="hard", surrogate=f
-    ),
-    "leak": lambda p, leak, f: ALIF(leak=leak, threshold=p, surrogate=f),
-    "adaptive": lambda p, leak, f: ALIF(
-        leak=leak, threshold=p, beta=0.3, rho=0.8, reset="soft", surrogate=f
-    ),
-}
-
-
-def drawn(seed: int, shape: tuple[int, ...], each: bool, dtype: torch.dtype) -> list[Tensor]:
-    """Return input, threshold, leak and two weightings of what comes out."""
-    g = torch.Generator().manual_seed(seed)
-    one = (shape[2], *(1 for _ in shape[3:])) if each else ()
-    threshold = torch.rand(one, generator=g) + 0.5
-    leak = 0.8 * torch.rand(one, generator=g) + 0.1
-    x, w = (torch.randn(shape, generator=g, dtype=dtype) for _ in range(2))
-    return [x, threshold, leak, w, torch.randn(shape[1:], generator=g, dtype=dtype)]
-
-
-def both(
-    make: Callable[..., Any], seed: int, shape: tuple[int, ...], how: tuple[Any, ...]
-) -> list[tuple[list[Tensor], list[Tensor | None]]]:
-    """Return outputs and gradients of the operator, and of the loop."""
-    each, dtype, surrogate, channels_last = how
-    found = []
-    for execute in (run, run_slowly):
-        x, threshold, leak, w, u = drawn(seed, shape, each, dtype)
-        if channels_last:
-            x = x.flatten(0, 1).to(memory_format=torch.channels_last)
-            x = x.unflatten(0, shape[:2])
-        model = make(threshold.requires_grad_(), leak.requires_grad_(), surrogate)
-        start = model.initial(x[0])
-        start = type(start)(*(None if c is None else (0.3 + c).requires_grad_() for c in start))
-        y, state = execute(model, x.requires_grad_(), DT, start)
-        cells = [c for c in state if c is not None]
-        loss = (y * w).sum() + sum((c * u).sum() for c in cells)
-        wanted = [x, threshold, leak, *(c for c in start if c is not None)]
-        found.append(([y, *cells], list(torch.autograd.grad(loss, wanted, allow_unused=True))))
-    return found
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -80,28 +29,18 @@ def both(
 def test_operator_and_loop_agree(
     model: str, seed: int, shape: str, each: bool, dtype: torch.dtype, surrogate: Any
 ) -> None:
-    how = (each, dtype, surrogate, shape == "images" and seed % 2 == 0)
-    (out, grads), (want, slow) = both(MODELS[model], seed, SHAPES[shape], how)
-    for a, b in zip(out, want, strict=True):
-        assert torch.equal(a, b)
-    for a, b in zip(grads, slow, strict=True):
-        assert (a is None) == (b is None)
-        if a is not None and b is not None:
-            bound = 1e-12 if a.dtype == torch.float64 else 1e-5
-            scale = float(b.abs().max()) + 1.0
-            torch.testing.assert_close(a, b, rtol=0, atol=bound * scale * x_size(SHAPES[shape]))
-
-
-def x_size(shape: tuple[int, ...]) -> float:
-    """Return how much rounding grows in sums over ticks and samples."""
-    return float(shape[0] * shape[1]) ** 0.5
+    last = shape == "images" and seed % 2 == 0
+    case = Case(SHAPES[shape], each, dtype, surrogate, last)
+    fast, slow = (outcome(execute, MODELS[model], seed, case) for execute in (run, run_slowly))
+    require_same(fast, slow, case)
 
 
 def test_runs_that_follow_each_other_hand_gradients_back_through_the_state() -> None:
     model = ALIF(beta=0.2)
     grads = []
     for execute in (run, run_slowly):
-        x = drawn(3, (6, 2, 5), False, torch.float64)[0].requires_grad_()
+        g = torch.Generator().manual_seed(3)
+        x = torch.randn(6, 2, 5, dtype=torch.float64, generator=g).requires_grad_()
         y, state = execute(model, x[:3], DT, model.initial(x[0]))
         z, _ = execute(model, x[3:], DT, state)
         grads.append(torch.autograd.grad((y**2).sum() + (3 * z).sum(), x)[0])
