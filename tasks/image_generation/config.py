@@ -98,7 +98,7 @@ def night() -> Config:
         ticks=Ticks(8),
         batch=100,
         epochs=20,
-        lr=3e-3,
+        lr=2e-3,
     )
 
 
@@ -111,8 +111,8 @@ def tiny() -> Config:
         copies=8,
         held=500,
         batch=25,
-        epochs=5,
-        lr=5e-3,
+        epochs=6,
+        lr=2e-3,
     )
 
 
