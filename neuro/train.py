@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from neuro.blame import first_not_finite
+from neuro.memory import keep_freed_memory
 from neuro.seeds import seeded
 from neuro.store import load, save
 
@@ -100,12 +101,13 @@ def fit(
     """Train ``model`` in place, from where ``folder/checkpoint.npz`` left off if it exists.
 
     Writes ``checkpoint.npz`` after every epoch and ``weights.npz`` after the best. ``tell`` is
-    called after every step.
+    called after every step. From here on the process keeps the memory that it frees.
 
     Raises:
         TrainError: the loss or a gradient is no longer finite.
         StoreError: the checkpoint is damaged.
     """
+    keep_freed_memory()
     adam = plan.optimizer(model)
     found = _read(folder, model)
     wrapped, optimizer = fabric.setup(model, adam)

@@ -16,9 +16,9 @@ import numpy as np
 from drivers import augment, cifar
 from neuro.layers import Stack
 from neuro.train import Batch
-from tasks import image_net
+from tasks import image_data, image_net
 from tasks.classification import classifier
-from tasks.image_data import ImageConfig, Labelled, divided, in_order, plan, training
+from tasks.image_data import ImageConfig, Labelled, divided, plan
 from tasks.task import Answers, Split
 
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -110,14 +110,11 @@ def steps(config: Config) -> int:
 
 def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
     """Yield (stimulus T B 3 32 32, labels B); training is shuffled and augmented by epoch."""
-    data = images(config, split)
-    if split != "train":
-        return in_order(data, config)
 
     def changed(some: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return augment.flipped(augment.shifted(some, config.shift, rng), rng)
 
-    return training(data, config, changed, epoch)
+    return image_data.batches(images(config, split), config, changed, (split, epoch))
 
 
 TASK = classifier(

@@ -104,6 +104,16 @@ def divided(
     return whole.some(slice(0, min(config.train or most, most)))
 
 
+def batches(
+    data: Labelled, config: ImageConfig, augment: Augment, when: tuple[Split, int]
+) -> Iterator[Batch]:
+    """Yield the batches of a split in an epoch; only training is shuffled and augmented."""
+    split, epoch = when
+    if split == "train":
+        return training(data, config, augment, epoch)
+    return in_order(data, config)
+
+
 def training(
     data: Labelled, config: ImageConfig, augment: Augment, epoch: int
 ) -> Iterator[Batch]:

@@ -16,9 +16,9 @@ import numpy as np
 from drivers import augment, mnist
 from neuro.layers import Stack
 from neuro.train import Batch
-from tasks import image_net
+from tasks import image_data, image_net
 from tasks.classification import classifier
-from tasks.image_data import ImageConfig, Labelled, divided, in_order, plan, training
+from tasks.image_data import ImageConfig, Labelled, divided, plan
 from tasks.task import Answers, Split
 
 
@@ -139,9 +139,6 @@ def steps(config: Config) -> int:
 
 def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
     """Yield (stimulus T B 1 28 28, labels B); training is shuffled and augmented by epoch."""
-    data = digits(config, split)
-    if split != "train":
-        return in_order(data, config)
 
     def changed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         if config.warp:
@@ -149,7 +146,7 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
             return augment.warped(images, rng, 30 * w, 0.15 * w, (1 - 0.15 * w, 1 + 0.11 * w))
         return augment.shifted(images, config.shift, rng)
 
-    return training(data, config, changed, epoch)
+    return image_data.batches(digits(config, split), config, changed, (split, epoch))
 
 
 TASK = classifier(

@@ -203,7 +203,8 @@ def _parity(run: Run, verify: Mapping[str, Any] | None) -> Html:
         f"All {verify['n']:,} test samples; Lava {verify['reference_lava']['samples']} of "
         "them. Spikes: of torch, in float64 as the event engine. Float32 flips: spikes that "
         "rounding to float32 alone changes in torch. Integers ≠ floats: share of ticks × "
-        "neurons whose spike quantisation changes."
+        "neurons whose spike quantisation changes; of a read-out, the root mean square of "
+        "the difference over that of its values."
     ]
     flips = both["float32_flips"].values()
     if any(f["flips"] for f in flips):

@@ -42,12 +42,13 @@ def verify(run: Run, lava_samples: int = 8) -> dict[str, Any]:
             ``float32_flips``: spikes that float32 rounding alone changes, by layer, and the
             largest margin among them.
         reference_lava: samples, layers, mismatches (or why it was skipped, or failed).
-        quantisation: share of ticks x neurons whose spike differs between events and integers.
+        quantisation: share of ticks x neurons whose spike differs between events and integers;
+            of a read-out, the root mean square of the difference over that of its values.
         accuracy: of torch, events, integers, where the task is to answer. n: test samples.
     """
     graph = graph_of(run)
     program = lower(graph, ticks=ticks_of(run, graph))
-    tally = _Tally(graph)
+    tally = _Tally(graph, program)
     right: Counter[str] = Counter()
     n = 0
     for inputs, labels in samples(run, graph):
@@ -88,8 +89,8 @@ def parity(run: Run, graph: Graph, program: LoihiProgram, most: int) -> dict[str
 class _Tally:
     """Differences between executors, summed over batches."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, program: LoihiProgram) -> None:
+        self.graph, self.program = graph, program
         self.layers: dict[str, dict[str, Any]] = {
             name: {"spikes": 0, "mismatches": 0, "margins": []}
             for name in graph.populations
@@ -97,6 +98,7 @@ class _Tally:
         }
         self.flips = {name: {"flips": 0, "largest_margin": 0.0} for name in graph.firing}
         self.quantised = {name: {"differ": 0, "of": 0} for name in graph.firing}
+        self.off = {name: {"error": 0.0, "of": 0.0} for name in graph.readouts}
 
     def add(
         self, inputs: dict[str, Events], clock: Record, events: Record, integers: Record
@@ -115,6 +117,11 @@ class _Tally:
         for name, tally in self.quantised.items():
             tally["differ"] += int(gap[name].sum())
             tally["of"] += gap[name].size
+        for name, sums in self.off.items():
+            value = events.values[name].astype(np.float64)
+            found = reference.to_float(self.program, name, integers.values[name])
+            sums["error"] += float(np.square(found - value).sum())
+            sums["of"] += float(np.square(value).sum())
 
     def _float32(self, inputs: dict[str, Events], clock: Record) -> None:
         rounded = replay(self.graph, inputs, torch.float32)
@@ -132,5 +139,9 @@ class _Tally:
         return {"layers": self.layers, "mismatches": total, "float32_flips": self.flips}
 
     def quantisation(self) -> dict[str, float]:
-        """Return the share of differing spikes, by layer."""
-        return {name: t["differ"] / t["of"] for name, t in self.quantised.items()}
+        """Return the share of differing spikes by layer, and the errors of read-outs."""
+        spikes = {name: t["differ"] / t["of"] for name, t in self.quantised.items()}
+        values = {
+            n: np.sqrt(s["error"] / s["of"]).item() for n, s in self.off.items() if s["of"]
+        }
+        return spikes | values

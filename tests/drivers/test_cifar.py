@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drivers.cifar import LAYOUTS, Name, fake, load, official
+from drivers.cifar import LAYOUTS, Name, fake, generated, load, official
 
 NAMES: list[Name] = ["cifar10", "cifar100"]
 
@@ -95,3 +95,15 @@ def test_a_folder_that_does_not_exist_is_told(tmp_path: Path) -> None:
         FileNotFoundError, match=r"gone is not a folder; make it one that holds"
     ):
         official(environ={"NEURO_DATA": str(tmp_path / "gone")})
+
+
+def test_generated_stand_ins_need_no_file_and_differ_between_parts() -> None:
+    train, again, test = generated("train"), generated("train"), generated("test", n=30)
+    assert train.images.shape == (1000, 3, 32, 32)
+    assert np.bincount(train.labels).tolist() == [100] * 10
+    assert np.array_equal(train.images, again.images)
+    assert not np.array_equal(train.images[:30], test.images)
+    # Two pairs of colours: red is strong in classes 0 to 4, blue in the others.
+    red, blue = (test.images[:, c].reshape(3, 10, -1).mean((0, 2)) for c in (0, 2))
+    assert (red[:5] > blue[:5]).all()
+    assert (red[5:] < blue[5:]).all()

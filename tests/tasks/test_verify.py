@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lava_export import lower, reference
 from lava_export.run import LavaFailed
 from neuro.events import simulate
 from neuro.margins import margins
@@ -57,8 +58,17 @@ def test_a_spike_that_differs_is_counted_with_its_margin_and_fails_the_verb(
 def test_the_gap_between_floats_and_integers_is_measured(run: Run) -> None:
     result = verify(run, lava_samples=1)
     gap = result["quantisation"]
-    assert set(gap) == {"alif1", "alif2"}
+    assert set(gap) == {"alif1", "alif2", "readout"}
     assert all(0 <= share < 0.05 for share in gap.values())
+    # The read-out's, written out for the first batch; a batch is all there is.
+    graph, (inputs, _) = graph_of(run), next(samples(run, graph_of(run)))
+    program = lower(graph, ticks=4)
+    value = simulate(graph, inputs)[0].values["readout"]
+    integers = (
+        reference.run(program, inputs, 4).values["readout"] / program["readout"].scale / 64
+    )
+    error = np.linalg.norm(integers - value) / np.linalg.norm(value)
+    assert gap["readout"] == pytest.approx(error, rel=1e-9)
     assert result["n"] == 100
     assert abs(result["accuracy"]["integers"] - result["accuracy"]["events"]) <= 0.05
 
