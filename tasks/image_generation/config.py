@@ -22,7 +22,8 @@ class Config:
         :mod:`tasks.image_generation.losses`; an ANN knows only "kl". weight: of that distance
         in the loss.
     held: images of the training part kept for model selection. train, test: at most so many
-    images (0: all). decay: of weights (AdamW).
+    images (0: all). compared: test images whose latents other executors run (0: all).
+    decay: of weights (AdamW).
     """
 
     source: Source = "embedded"
@@ -36,11 +37,30 @@ class Config:
     held: int = 500
     train: int = 0
     test: int = 0
+    compared: int = 50
     batch: int = 250
     epochs: int = 150
     lr: float = 1e-3
     decay: float = 1e-3
     seed_of_data: int = 0
+
+    def __post_init__(self) -> None:
+        counts = {n: getattr(self, n) for n in ("latent", "copies", "ticks", "batch", "held")}
+        problems = [
+            f"{n} must be >= 1, got {value}" for n, value in counts.items() if value < 1
+        ]
+        if len(self.channels) < 2 or min(self.channels, default=0) < 1:
+            problems.append(
+                f"channels must be two or more, each >= 1, got {self.channels}; four of them "
+                "suit images of 32 x 32 pixels"
+            )
+        if self.model == "ann" and self.distance != "kl":
+            problems.append(
+                f'an ann has the distance "kl" alone, got "{self.distance}"; make it from '
+                "another configuration with ann(config)"
+            )
+        if problems:
+            raise ValueError("\n".join(["image_generation cannot use this:", *problems]))
 
     @property
     def colours(self) -> int:
@@ -78,7 +98,7 @@ def night() -> Config:
         ticks=Ticks(8),
         batch=100,
         epochs=20,
-        lr=3e-3,
+        lr=2e-3,
     )
 
 
@@ -91,8 +111,8 @@ def tiny() -> Config:
         copies=8,
         held=500,
         batch=25,
-        epochs=5,
-        lr=5e-3,
+        epochs=6,
+        lr=2e-3,
     )
 
 

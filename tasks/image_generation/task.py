@@ -7,6 +7,7 @@ Axes: T ticks, B samples, C channels, H height, W width, Z bits of the latent.
 """
 
 import copy
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -136,20 +137,44 @@ def chip(config: Config, model: nn.Module) -> nn.Module:  # noqa: ARG001
         RunError: the ANN, which has no spikes.
     """
     decoder = copy.deepcopy(_spiking(model).decoder)
-    for part_of in decoder.modules():
-        if isinstance(part_of, Spiking) and isinstance(part_of.model, LIF):
-            part_of.model = replace(part_of.model, surrogate=arctan)
+    for layer in decoder.modules():
+        if isinstance(layer, Spiking) and isinstance(layer.model, LIF):
+            layer.model = replace(layer.model, surrogate=arctan)
     return decoder
 
 
 def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Batch]:
-    """Yield (latents of the images of a split, T B Z; labels B), always the same."""
+    """Yield (latents of ``compared`` images of a split, T B Z; labels B), always the same."""
     spiking, rng = _spiking(model), torch.Generator().manual_seed(0)
     device = next(model.parameters()).device
+    left = config.compared or sys.maxsize
     for x, labels in batches(config, split, 0):
+        some = x[:, :left].to(device)
         with evaluating(model):
-            z, _ = spiking.latents(x.to(device), rng)
-        yield z.cpu(), labels
+            z, _ = spiking.latents(some, rng)
+        yield z.cpu(), labels[:left]
+        left -= some.shape[1]
+        if left <= 0:
+            return
+
+
+def host(config: Config, model: nn.Module) -> dict[str, int]:
+    """Return the multiply-accumulates of a new image that no chip does.
+
+    prior: it draws the latents; a connection of it is one a weight and tick, as in an ANN.
+    decoding: one a weight, and one a pixel and tick. The membrane decoder needs none.
+    """
+    spiking = _spiking(model)
+    connections = [
+        m.weight.numel() for m in spiking.prior.children() if isinstance(m, nn.Linear)
+    ]
+    found = {"prior": config.ticks * sum(connections)}
+    weights = sum(p.numel() for p in spiking.decoding.parameters())
+    if weights:
+        times = config.colours if config.model == "attention" else 1
+        pixels = config.colours * config.side**2
+        found["decoding"] = weights * times + config.ticks * pixels
+    return found
 
 
 def _spiking(model: nn.Module) -> SpikingVAE:
@@ -182,4 +207,5 @@ TASK = Task(
     evaluate=evaluate,
     chip=chip,
     stimuli=stimuli,
+    host=host,
 )

@@ -1,3 +1,4 @@
+import base64
 import json
 import os
 from dataclasses import replace
@@ -13,10 +14,23 @@ from neuro.seeds import seeded
 from neuro.store import load_graph, save_graph
 from neuro.trace import trace
 from neuro.units import Ticks
+from tasks import training
 from tasks.image_generation import TASK, autoencoder
 from tasks.image_generation.config import Config, ann, tiny
-from tasks.image_generation.task import build, chip, evaluate, generated, loss, quality, stimuli
+from tasks.image_generation.task import (
+    build,
+    chip,
+    evaluate,
+    generated,
+    host,
+    loss,
+    quality,
+    stimuli,
+)
+from tasks.measure import energy, simulate_run
+from tasks.report import write_report
 from tasks.training import train
+from tasks.verify import verify
 
 SMALL = replace(
     tiny(),
@@ -27,6 +41,7 @@ SMALL = replace(
     train=60,
     held=40,
     test=40,
+    compared=30,
     batch=20,
     epochs=2,
 )
@@ -97,8 +112,10 @@ def test_the_chip_part_is_the_decoder_and_goes_into_a_file(tmp_path: Path) -> No
     with seeded(0):
         model = build(SMALL).eval()
     z, labels = next(iter(stimuli(SMALL, model, "test")))
-    assert z.shape == (3, 40, 6)
-    assert labels.tolist() == list(range(10)) * 4
+    assert z.shape == (3, 30, 6)
+    assert labels.tolist() == list(range(10)) * 3
+    whole = replace(SMALL, test=300, compared=0)
+    assert [len(known) for _, known in stimuli(whole, model, "test")] == [256, 44]
     assert torch.equal(z, next(iter(stimuli(SMALL, model, "test")))[0])
     graph = trace(chip(SMALL, model), (6,))
     assert graph.outputs == ("image",)
@@ -108,9 +125,37 @@ def test_the_chip_part_is_the_decoder_and_goes_into_a_file(tmp_path: Path) -> No
         assert torch.equal(chip(SMALL, model)(z)[0], model.decoder(z)[0])  # type: ignore[operator]
 
 
+def test_a_host_draws_latents_and_weighs_currents() -> None:
+    prior = 3 * (6 * 12 + 12 * 24 + 24 * 18)
+    decoding = {"attention": 9 + 3 * 256, "drawn": 2 * (9 + 3) + 3 + 3 * 256}
+    for name in ("attention", "drawn", "membrane"):
+        config = replace(SMALL, model=name)  # type: ignore[arg-type]
+        found = host(config, build(config))
+        assert found.pop("prior") == prior
+        assert found == ({"decoding": decoding[name]} if name in decoding else {})
+
+
 def test_an_ann_has_no_part_for_a_chip() -> None:
     config = ann(SMALL)
     with pytest.raises(RunError, match="an ANN has no spikes and no Graph"):
         chip(config, build(config))
     with pytest.raises(RunError, match="take a run of image_generation:tiny"):
         next(iter(stimuli(config, build(config), "test")))
+
+
+def test_a_trained_run_goes_through_every_verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", "no-such-python")
+    run = trained(tmp_path, replace(SMALL, epochs=15))
+    measured = training.evaluate(run)
+    assert measured["fad"] > 0
+    assert simulate_run(run)["n"] == 30
+    found = verify(run)
+    assert found["torch_events"]["mismatches"] == 0
+    assert sum(x["spikes"] for x in found["torch_events"]["layers"].values()) > 1000
+    assert "skipped" in found["reference_lava"]
+    assert energy(run)["loihi1"]["chip"]["nominal"] > 0
+    page = write_report(run).read_text()
+    for file in ("samples.png", "reconstructions.png"):
+        assert base64.b64encode((tmp_path / file).read_bytes()).decode() in page
