@@ -103,7 +103,7 @@ def night() -> Config:
 
 
 def tiny() -> Config:
-    """The embedded digits by a narrower network: some minutes on one core."""
+    """The embedded digits by a narrower network: a minute and a half on one core."""
     return replace(
         night(),
         source="embedded",
