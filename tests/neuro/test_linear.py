@@ -46,7 +46,6 @@ def some(seed: int) -> tuple[nn.Module, tuple[int, ...]]:
             (nn.Conv2d(2, 3, kernel, **cut), (2, 5, 4)),
             (nn.AvgPool2d(kernel, stride), (2, 5, 4)),
             (nn.Linear(5, 4), (5,)),
-            (nn.Unflatten(1, (2, 3, 1)), (6,)),
         ]
     module, shape = layers[seed % len(layers)]
     return module.double(), shape
