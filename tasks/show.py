@@ -65,6 +65,8 @@ def equality(verify: dict[str, Any]) -> Table:
 def _mismatches(layer: dict[str, Any]) -> str:
     margins = layer["margins"]
     closeness = f" (margin <= {max(margins):.1e})" if margins else ""
+    if layer.get("rounding"):
+        closeness = f" (rounding {layer['rounding']:.0e})"
     return f"{layer['mismatches']}{closeness}"
 
 

@@ -26,6 +26,7 @@ from tasks.work import (
     correct,
     graph_of,
     layer_differences,
+    rounding,
     samples,
     spike_counts,
     task_of,
@@ -37,8 +38,10 @@ def verify(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     """Compare the executors on the whole test split; write and return ``verify.json``.
 
     Returns:
-        torch_events: ``layers`` {name: {spikes, mismatches, margins}} and the sum, both sides
-            in float64; margins: how far from its threshold each mismatch was.
+        torch_events: ``layers`` {name: {spikes, mismatches, margins, rounding}} and the sum of
+            mismatches, both sides in float64; margins: how far from its threshold each was.
+            Values of a read-out may differ by the rounding of sums in different orders;
+            rounding: the largest such distance, over the largest value.
             ``float32_flips``: spikes that float32 rounding alone changes, by layer, and the
             largest margin among them.
         reference_lava: samples, layers, mismatches (or why it was skipped, or failed).
@@ -92,7 +95,7 @@ class _Tally:
     def __init__(self, graph: Graph, program: LoihiProgram) -> None:
         self.graph, self.program = graph, program
         self.layers: dict[str, dict[str, Any]] = {
-            name: {"spikes": 0, "mismatches": 0, "margins": []}
+            name: {"spikes": 0, "mismatches": 0, "margins": [], "rounding": 0.0}
             for name in graph.populations
             if name in graph.firing or name in graph.readouts
         }
@@ -118,6 +121,8 @@ class _Tally:
             tally["differ"] += int(gap[name].sum())
             tally["of"] += gap[name].size
         for name, sums in self.off.items():
+            apart = rounding(clock.values[name], events.values[name])
+            self.layers[name]["rounding"] = max(self.layers[name]["rounding"], apart)
             value = events.values[name].astype(np.float64)
             found = reference.to_float(self.program, name, integers.values[name])
             sums["error"] += float(np.square(found - value).sum())

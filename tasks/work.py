@@ -17,6 +17,7 @@ from neuro.trace import trace
 from neuro.train import load_weights
 from tasks.task import Split, Task, find
 
+ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
 Sample = tuple[dict[str, Events], np.ndarray]  # inputs of a Graph by name, labels
 
 
@@ -97,15 +98,25 @@ def correct(run: Run, graph: Graph, record: Record, labels: np.ndarray) -> int |
 
 
 def layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:
-    """Return, for each recorded population, where two records differ: bool, T B N."""
+    """Return, for each recorded population, where two records differ: bool, T B N.
+
+    Values differ where they are farther apart than :data:`ROUNDING` of the largest: sums of the
+    same numbers in another order.
+    """
     out = {}
     for name in graph.populations:
         if name in one.spikes:
-            a, b = to_raster(one.spikes[name]), to_raster(other.spikes[name])
+            out[name] = to_raster(one.spikes[name]) != to_raster(other.spikes[name])
         elif name in one.values:
             a, b = one.values[name], other.values[name]
-        out[name] = a != b
+            out[name] = np.abs(a - b) > ROUNDING * np.abs(a).max(initial=0)
     return out
+
+
+def rounding(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the largest distance of two arrays of values over the largest value."""
+    largest = np.abs(one).max(initial=0)
+    return float(np.abs(one - other).max(initial=0) / largest) if largest else 0.0
 
 
 def spike_counts(record: Record) -> Mapping[str, int]:

@@ -73,6 +73,25 @@ def test_the_gap_between_floats_and_integers_is_measured(run: Run) -> None:
     assert abs(result["accuracy"]["integers"] - result["accuracy"]["events"]) <= 0.05
 
 
+def test_values_may_differ_by_rounding_and_by_nothing_more(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def off(share: float) -> dict[str, Any]:
+        def shifted(*args: Any, **how: Any) -> Any:
+            record, state = simulate(*args, **how)
+            values = {k: v + share * np.abs(v).max() for k, v in record.values.items()}
+            return replace(record, values=values), state
+
+        monkeypatch.setattr("tasks.verify.simulate", shifted)
+        found: dict[str, Any] = verify(run, lava_samples=1)["torch_events"]
+        return found
+
+    for share, wrong in ((3e-13, 0), (3e-12, 4 * 100 * 10)):
+        found = off(share)
+        assert found["mismatches"] == found["layers"]["readout"]["mismatches"] == wrong
+        assert found["layers"]["readout"]["rounding"] == pytest.approx(share, rel=0.01)
+
+
 def test_a_lava_that_fails_is_written_down_as_failed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
