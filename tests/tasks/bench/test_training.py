@@ -38,14 +38,14 @@ def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
             assert (last.by, last.target) == ("memory", 1)
 
 
-def test_chunks_change_no_spike_and_four_times_the_ticks_may_take_twice_the_memory() -> None:
+def test_four_times_the_ticks_may_take_twice_the_memory_in_chunks() -> None:
     (case,) = checkpointed(True)
     time, beside, fewer = case.pairs
     assert (time.by, beside.by, fewer.by, fewer.target) == ("time", "memory", "memory", 0.5)
     found = measure({name: case.subjects[name] for name in (NEURO, beside.ours)}, 1)
-    ours, theirs = (found[name].runs[0].counted for name in (beside.ours, NEURO))
-    assert theirs > 20
-    assert ours == pytest.approx(theirs, rel=0.1)  # they have been trained, in equal steps
+    assert [found[name].problem for name in (beside.ours, NEURO)] == ["", ""]
+    # Not the same number: each has been trained by as many steps as it made in a time.
+    assert all(found[name].runs[0].counted > 0 for name in (beside.ours, NEURO))
 
 
 def test_memory_of_a_step_is_known_where_the_system_tells(spikes: dict[str, Measured]) -> None:
