@@ -47,7 +47,7 @@ _STYLE: Any = {
 
 
 class Shown(NamedTuple):
-    """One sample of a record. true: its class, where known. answer: the class that won."""
+    """One sample of a record. true: its class, and answer: the class that won, where known."""
 
     sample: int
     true: str
@@ -115,6 +115,8 @@ def _rasters(record: Record, sample: int) -> dict[str, Float[np.ndarray, "T N"]]
 
 
 def _title(one: Shown) -> str:
+    if not one.answer:
+        return f"sample {one.sample + 1}"
     if not one.true:
         return f"answer {one.answer}"
     return f"{one.true} → {one.answer}" + ("" if one.true == one.answer else "  ✗")

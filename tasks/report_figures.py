@@ -27,7 +27,10 @@ def _evaluated(evaluation: Mapping[str, Any]) -> list[Figure]:
     n = f"{evaluation['n']:,} {evaluation['split']} samples"
     if "accuracy" in evaluation:
         return [Figure("accuracy, torch", f"{evaluation['accuracy']:.2%}", n)]
-    return [Figure(k, show.figure(v), n) for k, v in show.figures(dict(evaluation))]
+    notes = evaluation.get("notes", {})
+    return [
+        Figure(k, show.figure(v), notes.get(k, n)) for k, v in show.figures(dict(evaluation))
+    ]
 
 
 def _unknown(run: Run, label: str, verb: str) -> Figure:

@@ -103,7 +103,9 @@ def evaluation(result: dict[str, Any]) -> str:
     n = f"{result['n']:,} {result['split']} samples"
     if "accuracy" in result:
         return f"accuracy {result['accuracy']:.2%} on {n}"
-    return ", ".join([f"{name} {figure(value)}" for name, value in figures(result)]) + f"; {n}"
+    notes = {k: f" ({note})" for k, note in result.get("notes", {}).items()}
+    told = [f"{name} {figure(value)}{notes.get(name, '')}" for name, value in figures(result)]
+    return f"{', '.join(told)}; {n}"
 
 
 def figures(result: dict[str, Any]) -> list[tuple[str, float]]:

@@ -49,6 +49,7 @@ class Task(Generic[C]):
     metric: what that figure is.
     evaluate: (run, model) -> figures on the test split, for ``eval.json``. It may write
         pictures into the run folder; "sheets" lists them: file, title and caption of each.
+        "notes" says of a figure what it depends on.
     chip: (configuration, model) -> the part of it that has a Graph.
     stimuli: (configuration, model, split) -> what drives that part: spikes T B ..., labels B.
     host: (configuration, model) -> multiply-accumulates per inference that a host does before

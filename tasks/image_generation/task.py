@@ -95,6 +95,7 @@ def evaluate(run: Run, model: nn.Module) -> dict[str, Any]:
     real = scaled(part(config, "test").images, config.side)
     return {
         "fad": against.fad(fakes),
+        "notes": {"fad": f"{against.fakes:,} new images, {against.autoencoder} autoencoder"},
         "autoencoder": against.autoencoder,
         "fakes": against.fakes,
         "reconstruction_mse": error,

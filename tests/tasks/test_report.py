@@ -378,3 +378,30 @@ class TestHostNodes:
             ["x", "2.0", "0.0", "0.0", "0.0"],
             ["soft (host)", "0.0", "0.0", "0.0", "12.0"],
         ]
+
+
+class TestARunThatAnswersNothing:
+    def test_shows_figures_with_what_they_depend_on_and_pictures(self, run: Run) -> None:
+        (run.folder / "new.png").write_bytes(b"\x89PNG")
+        run.write(
+            "eval.json",
+            {
+                "fad": 12.3456,
+                "n": 40,
+                "split": "test",
+                "notes": {"fad": "5,120 new images, own autoencoder"},
+                "sheets": [{"file": "new.png", "title": "New", "caption": "All of them."}],
+            },
+        )
+        text = written(run)
+        assert "12.35" in text
+        assert "5,120 new images, own autoencoder" in text
+        assert 'src="data:image/png;base64,iVBORw=="' in text
+        assert "All of them." in text
+        told = show.evaluation(run.read("eval.json"))
+        assert told == "fad 12.35 (5,120 new images, own autoencoder); 40 test samples"
+
+    def test_a_sample_without_an_answer_has_a_number(self) -> None:
+        drawn = pictures.activity(activity(), (1, 28, 28), [pictures.Shown(2, "", "")])
+        assert "sample 3" in drawn
+        assert "answer" not in drawn
