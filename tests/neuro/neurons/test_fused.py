@@ -58,18 +58,12 @@ def test_what_stands_around_a_population_is_what_the_loop_has_before_and_behind_
         w = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
         loss = (y * w).sum() + (state.v**2).sum()
         wanted = [x, threshold, leak]
-        grads = torch.autograd.grad(loss, wanted, allow_unused=True)
+        grads = list(torch.autograd.grad(loss, wanted, allow_unused=True))
         found.append(([y, *(c for c in state if c is not None)], grads))
-    (out, grads), (want, slow) = found
-    assert out[0].shape[:2] == (5, 2)
-    assert 0 < out[0].mean() < 1
-    for a, b in zip(out, want, strict=True):
-        assert torch.equal(a, b)
-    for a, b in zip(grads, slow, strict=True):
-        assert (a is None) == (b is None)
-        if a is not None and b is not None:
-            bound = 1e-12 if a.dtype == torch.float64 else 1e-5
-            torch.testing.assert_close(a, b, rtol=bound, atol=bound)
+    fast, slow = found
+    assert fast[0][0].shape[:2] == (5, 2)
+    assert 0 < fast[0][0].mean() < 1
+    require_same(fast, slow, case)  # parameters and their gradients are float32
 
 
 def test_images_that_do_not_lie_channels_last_are_left_to_the_loop() -> None:
