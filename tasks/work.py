@@ -109,7 +109,8 @@ def layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.
             out[name] = to_raster(one.spikes[name]) != to_raster(other.spikes[name])
         elif name in one.values:
             a, b = one.values[name], other.values[name]
-            out[name] = np.abs(a - b) > ROUNDING * np.abs(a).max(initial=0)
+            near = np.abs(a - b) <= ROUNDING * np.abs(a).max(initial=0)
+            out[name] = ~near  # also what is no number
     return out
 
 

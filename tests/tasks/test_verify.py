@@ -15,7 +15,7 @@ from tasks.cli import main
 from tasks.export import export
 from tasks.task import find
 from tasks.verify import verify
-from tasks.work import graph_of, samples
+from tasks.work import graph_of, layer_differences, samples
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,17 @@ def test_values_may_differ_by_rounding_and_by_nothing_more(
         found = off(share)
         assert found["mismatches"] == found["layers"]["readout"]["mismatches"] == wrong
         assert found["layers"]["readout"]["rounding"] == pytest.approx(share, rel=0.01)
+
+
+def test_a_value_that_is_no_number_is_a_mismatch(run: Run) -> None:
+    graph = graph_of(run)
+    record, _ = simulate(graph, next(samples(run, graph, most=2))[0])
+    values = {k: v.copy() for k, v in record.values.items()}
+    values["readout"][1, 0, 3] = np.nan
+    spoilt = replace(record, values=values)
+    assert not layer_differences(graph, record, record)["readout"].any()
+    found = layer_differences(graph, record, spoilt)["readout"]
+    assert np.argwhere(found).tolist() == [[1, 0, 3]]
 
 
 def test_a_lava_that_fails_is_written_down_as_failed(
