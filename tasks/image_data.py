@@ -13,6 +13,7 @@ from jaxtyping import Int64, UInt8
 
 from neuro.train import Batch, Plan
 from tasks.image_net import NetConfig, stimulus
+from tasks.order import shuffled
 from tasks.task import Split
 
 
@@ -119,9 +120,7 @@ def training(
 ) -> Iterator[Batch]:
     """Yield the batches of an epoch, shuffled and augmented; a last part batch is left out."""
     rng = np.random.default_rng([config.seed_of_data, epoch])
-    order = rng.permutation(len(data.labels))
-    for step in range(len(order) // config.batch):
-        some = order[step * config.batch : (step + 1) * config.batch]
+    for some in shuffled(len(data.labels), config.batch, rng):
         yield _batch(augment(data.images[some], rng), data.labels[some], config)
 
 

@@ -27,6 +27,7 @@ from neuro.neurons import LI, LIF
 from neuro.train import Batch, Plan
 from neuro.units import Seconds, Ticks
 from tasks.classification import classifier
+from tasks.order import shuffled
 from tasks.task import Answers, Split
 
 
@@ -106,9 +107,9 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
         for i in range(0, len(part.labels), 500):
             yield _batch(part, np.arange(i, min(i + 500, len(part.labels))), config)
         return
-    order = np.random.default_rng([config.seed_of_data, epoch]).permutation(len(part.labels))
-    for step in range(steps(config)):
-        yield _batch(part, order[step * config.batch : (step + 1) * config.batch], config)
+    rng = np.random.default_rng([config.seed_of_data, epoch])
+    for some in shuffled(len(part.labels), config.batch, rng):
+        yield _batch(part, some, config)
 
 
 def _batch(part: Points, which: np.ndarray, config: Config) -> Batch:

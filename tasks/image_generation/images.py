@@ -17,6 +17,7 @@ from drivers import cifar, mnist
 from neuro.train import Batch
 from tasks.image_data import Labelled, divided
 from tasks.image_generation.config import Config
+from tasks.order import shuffled
 from tasks.task import Split
 
 WHOLE = 256  # images of a batch that is not trained on; the metric depends on it
@@ -65,11 +66,8 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
             yield _batch(found, np.arange(i, min(i + WHOLE, n)), config)
         return
     rng = np.random.default_rng([config.seed_of_data, epoch])
-    order = rng.permutation(n)
-    for step in range(steps(config)):
-        x, labels = _batch(
-            found, order[step * config.batch : (step + 1) * config.batch], config
-        )
+    for some in shuffled(n, config.batch, rng):
+        x, labels = _batch(found, some, config)
         if config.colours == 3:
             mirrored = torch.from_numpy(rng.random(config.batch) < 0.5)[:, None, None, None]
             x = torch.where(mirrored, x[0].flip(-1), x[0]).expand_as(x)

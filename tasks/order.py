@@ -1,0 +1,13 @@
+"""The order in which training sees its samples."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Int64
+
+
+def shuffled(n: int, batch: int, rng: np.random.Generator) -> Iterator[Int64[np.ndarray, " B"]]:
+    """Yield which of ``n`` samples each batch holds; a last part batch is left out."""
+    order = rng.permutation(n)
+    for step in range(n // batch):
+        yield order[step * batch : (step + 1) * batch]
