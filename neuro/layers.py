@@ -7,6 +7,7 @@ is folded into the batch, so a batch norm normalises over ticks too (tdBN, Zheng
 
 from dataclasses import fields, replace
 from functools import cache
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from neuro.neurons import NOTHING, Around, Neuron, run
 from neuro.neurons.base import frozen
+from neuro.neurons.fed import Fed, Ready, suits
 from neuro.on_ticks import hooked, on_ticks, same_every_tick, timeless
 from neuro.pooling import blocks
 from neuro.products import Lay, laid
@@ -25,7 +27,7 @@ from neuro.units import Seconds, Ticks
 DT = Seconds(1e-3)
 IMAGES = 64  # that run through a Stack together on one thread: their maps stay in the cache
 RUN = 2**18  # values of a sample in all ticks, which stay in the cache from tick to tick
-VALUES = 2**19  # between two modules, of some ticks together, where no gradient is asked for
+VALUES = 2**18  # between two modules, of some ticks together, where no gradient is asked for
 
 
 class Temporal(nn.Module):
@@ -194,7 +196,7 @@ def _in_parts(
     if not alone or not _apart(modules):
         return _in_turn(modules, x, ticks, states)
     learning, images = torch.is_grad_enabled(), x.dim() == 5
-    whole = learning or (images and ticks * x[0, 0].numel() <= RUN)
+    whole = learning or ticks == 1 or (images and ticks * x[0, 0].numel() <= RUN)
     go = _in_turn if whole else _a_few_ticks
     many = IMAGES if learning else 4 * IMAGES  # of which less is kept
     some = max(1, many // (ticks if whole else 1)) if images else x.shape[1]
@@ -217,34 +219,51 @@ def _a_few_ticks(
 
     The first tick tells how many values there are between two modules.
     """
-    lay = cache(laid)
-    y, states = _in_turn(modules, x[:1], 1, states, lay)
+    y, states = _in_turn(modules, x[:1], 1, states)
     cells = (c for c in tree_leaves(states) if c is not None)
     many = max(1, VALUES // max(v.numel() for v in (x[0], y[0], *cells)))
-    outs = [y]
+    ready = Ready(cache(laid), _fed(modules, states))
+    out = y.expand(ticks, *y.shape[1:]).clone()
     for first in range(1, ticks, many):
-        some = min(many, ticks - first)
-        part = x[first : first + some] if len(x) == ticks else x
-        y, states = _in_turn(modules, part, some, states, lay)
-        outs.append(y)
-    return torch.cat(outs), states
+        now = slice(first, min(first + many, ticks))
+        part = x[now] if len(x) == ticks else x
+        out[now], states = _in_turn(modules, part, now.stop - first, states, ready)
+    return out, states
+
+
+def _fed(modules: list[nn.Module], states: tuple[Any, ...]) -> dict[int, Fed]:
+    """Return linear layers and the populations they feed, by place."""
+    found = {}
+    for k, (linear, cells) in enumerate(pairwise(modules)):
+        if type(linear) is nn.Linear and type(cells) is Spiking:
+            model, state = cells._bound(), states[k + 1]
+            if suits(linear, model, state) and not (hooked(linear) or hooked(cells)):
+                found[k] = Fed(linear, model, state, cells.dt)
+    return found
 
 
 def _in_turn(
-    modules: list[nn.Module], x: Tensor, ticks: int, states: tuple[Any, ...], lay: Lay = laid
+    modules: list[nn.Module],
+    x: Tensor,
+    ticks: int,
+    states: tuple[Any, ...],
+    ready: Ready = Ready(),  # noqa: B008
 ) -> tuple[Tensor, tuple[Any, ...]]:
     """Run modules one after the other, a population together with what stands around it."""
     after: list[Any] = []
     while len(after) < len(modules):
         module, *rest = modules[len(after) :]
         state = states[len(after)]
-        if type(module) is Spiking and not hooked(module):
+        if fed := ready.fed.get(len(after)):
+            x = fed(x.expand(ticks, *x.shape[1:]))
+            after += [None, fed.state]
+        elif type(module) is Spiking and not hooked(module):
             pool = _blocks(rest)
             around = Around(Ticks(ticks if len(x) < ticks else 0), pool)
             x, state = module.among(around, x, state)
             after += [state] if pool is None else [state, None]
         else:
-            x, state = apply(module, x.expand(ticks, *x.shape[1:]), state, lay)
+            x, state = apply(module, x.expand(ticks, *x.shape[1:]), state, ready.lay)
             after.append(state)
     return x, tuple(after)
 

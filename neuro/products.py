@@ -8,12 +8,12 @@ Axes: R rows (ticks times samples), J inputs, O outputs, E inputs that are not z
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuro.bits import WIDE, busy, lowest
@@ -23,11 +23,32 @@ from neuro.shares import in_shares, readable
 
 SILENT = 0.8  # the share of zeros from which on it is faster than a dense product
 Lay = Callable[[Tensor], np.ndarray]
+Module = TypeVar("Module", bound=nn.Module)
 SMALL = 2**15  # inputs or outputs that are not worth looking at
+FEW = 64  # outputs
+
+
+def by_input(module: Module) -> Module:
+    """Have the weights of each linear layer lie in memory by input, as they are read here.
+
+    They are the same weights of the same shape, as images are the same channels last. Without
+    it a product that skips zeros makes a copy of them that does. Layers of few outputs are
+    left: their copy is small, and the dense products that most of them make are slower so.
+
+    >>> from torch import nn
+    >>> by_input(nn.Sequential(nn.Linear(3, 128)))[0].weight.stride()
+    (1, 128)
+    """
+    for layer in module.modules():
+        if type(layer) is nn.Linear and layer.out_features >= FEW:
+            layer.weight.data = layer.weight.data.t().contiguous().t()
+    return module
 
 
 def laid(weight: Float[Tensor, "O J"]) -> np.ndarray:
-    """Return weights as a product that skips zeros reads them."""
+    """Return weights as a product that skips zeros reads them: blocks, inputs, outputs."""
+    if weight.t().is_contiguous():
+        return weight.detach().t()[None].numpy()
     return in_blocks(weight.detach().contiguous().numpy(), width_of(len(weight)))
 
 
@@ -41,19 +62,21 @@ def linear(
 
     lay: :func:`laid`, or what remembers its results.
     """
-    if not readable(x) or weight.dtype != x.dtype or _small(x, weight):
-        return F.linear(x, weight, bias)
-    x = x.contiguous()
-    active = listed(x.detach().numpy(), int((1 - SILENT) * x.numel()))
-    if active.at.size == 0:
+    active = active_in(x, weight)
+    if active is None:
         return F.linear(x, weight, bias)
     apply: Any = _Linear.apply  # torch annotates it in some versions only
     y: Tensor = apply(x, weight, active, lay(weight))
     return y if bias is None else y + bias
 
 
-def _small(x: Tensor, weight: Tensor) -> bool:
-    return min(x.numel(), len(x) * len(weight)) < SMALL
+def active_in(x: Float[Tensor, "R J"], weight: Float[Tensor, "O J"]) -> Train | None:
+    """Return what is not zero, as the spikes of one sample; None: a dense product is faster."""
+    small = min(x.numel(), len(x) * len(weight)) < SMALL
+    if not readable(x) or weight.dtype != x.dtype or small:
+        return None
+    active = listed(x.detach().contiguous().numpy(), int((1 - SILENT) * x.numel()))
+    return active if active.at.size else None
 
 
 class _Linear(torch.autograd.Function):

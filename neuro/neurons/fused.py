@@ -7,6 +7,7 @@ Axes: T ticks, B batch, ``*N`` the population's shape, M its neurons in the orde
 ``*P`` the shape of what comes out: ``*N``, or that of the means of a pool.
 """
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -102,9 +103,7 @@ def advance(
         x = x.expand(around.ticks, *x.shape[1:])
     order = _order(x)
     form = [_rows_of(p, x.shape[2:], order) for p in neuron.tensors(x, dt)]
-    i = state.i if isinstance(state, LIFState) else None
-    a = state.a if isinstance(state, ALIFState) else None
-    cells = [None if c is None else _flat(c, order) for c in (state.v, i, a)]
+    cells = [None if c is None else _flat(c, order) for c in _cells_of(state)]
     blocks, shape = NOT_POOLED, x.shape[2:]
     if around.pool:
         (channels, high, wide), (down, across) = shape, around.pool
@@ -119,11 +118,8 @@ def advance(
     apply: Any = _run if bare else operator.apply  # torch annotates it in some versions only
     out, *after = apply(*given)
     y = _shaped(out, torch.Size((*out.shape[:2], *shape)), order)
-    moved: Any = (None if c is None else _shaped(c, state.v.shape, order) for c in after)
-    v, i, a = moved
-    if isinstance(state, ALIFState):
-        return y, ALIFState(v=v, a=state.a if a is None else a)
-    return y, LIFState(v=v, i=i)
+    cells = [None if c is None else _shaped(c, state.v.shape, order) for c in after]
+    return y, moved(state, cells)
 
 
 def pools(x: Float[Tensor, "T B *N"], size: tuple[int, int]) -> bool:
@@ -214,13 +210,42 @@ def _arrays(given: tuple[Any, ...], adapts: bool) -> tuple[np.ndarray, Cells, Fo
 
     adapts: also where no threshold rises now.
     """
-    x, v, i, a, *form, how = given
-    x, *form = (t.detach().contiguous().numpy() for t in (x, *form))
-    rises = a is not None and (adapts or bool(a.any() or form[4].any()))
+    x, *cells, decay, gain, fall, theta, beta, rho, how = given
+    parameters = (decay, gain, fall, theta, beta, rho)
+    return x.detach().contiguous().numpy(), *_read(cells, parameters, how.hard, adapts)
+
+
+def _read(
+    cells: Iterable[Any], parameters: Sequence[Tensor], hard: bool, adapts: bool
+) -> tuple[Cells, Form]:
+    v: Any
+    v, i, a = (c if c is None else c.detach().contiguous().numpy() for c in cells)
+    decay, gain, fall, theta, beta, rho = (p.detach().contiguous().numpy() for p in parameters)
+    rises = a is not None and (adapts or bool(a.any() or beta.any()))
     used = (v, i, a if rises else None)
-    cells = (x[0, :, :0] if c is None else c.detach().contiguous().numpy() for c in used)
-    decay, gain, fall, theta, beta, rho = form
-    return x, Cells(*cells), Form(decay, gain, fall, theta, beta, rho, how.hard, rises)
+    return Cells(*(v[:, :0] if c is None else c for c in used)), Form(
+        decay, gain, fall, theta, beta, rho, hard, rises
+    )
+
+
+def read(neuron: LIF | ALIF, state: LIFState | ALIFState, dt: Seconds) -> tuple[Cells, Form]:
+    """Return what the kernels read of a population whose neurons lie in one axis."""
+    form = [_rows_of(p, state.v.shape[1:], [0]) for p in neuron.tensors(state.v, dt)]
+    return _read(_cells_of(state), form, neuron.reset == "hard", False)
+
+
+def _cells_of(state: LIFState | ALIFState) -> tuple[Tensor | None, ...]:
+    """Return membrane, current and adaptation."""
+    i = state.i if isinstance(state, LIFState) else None
+    return state.v, i, state.a if isinstance(state, ALIFState) else None
+
+
+def moved(state: LIFState | ALIFState, cells: Iterable[Tensor | None]) -> Any:
+    """Return the state with other cells; an adaptation that does not move is as it was."""
+    v, i, a = cells
+    if isinstance(state, ALIFState):
+        return ALIFState(v=v, a=state.a if a is None else a)  # type: ignore[arg-type]
+    return LIFState(v=v, i=i)  # type: ignore[arg-type]
 
 
 def _array(values: Tensor | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

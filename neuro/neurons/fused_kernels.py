@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.compiled import inlined, kernel
+from neuro.compiled import bare, inlined, kernel
+from neuro.rows import Block, Span, Train, add_block
 
 CHUNK = 1024
 SCRATCH = 2**16  # values of all ticks of a chunk that the cache holds
@@ -54,6 +55,26 @@ class Blocks(NamedTuple):
     channels: int
 
 
+class Chunk(NamedTuple):
+    """Neurons from ``first`` on: their parameters, 6 K, and thresholds, K."""
+
+    first: int
+    room: np.ndarray
+    bar: np.ndarray
+
+
+class Into(NamedTuple):
+    """The blocks that a chunk is pooled in, and where their ``means`` lie from; 0: nowhere.
+
+    inner: room for spikes that are pooled.
+    """
+
+    blocks: Blocks
+    at: int
+    means: int
+    inner: np.ndarray
+
+
 @inlined
 def chunk_of(ticks: int, blocks: Blocks) -> int:
     """Return how many neurons run through the ticks together: those of a row of blocks."""
@@ -84,6 +105,13 @@ def copy(out: np.ndarray, values: np.ndarray) -> None:
     """Write ``values`` to ``out``: a loop, since assigning slices costs more than copying."""
     for k in range(values.size):
         out[k] = values[k]
+
+
+@kernel
+def chunk_at(form: Form, first: int, size: int) -> Chunk:
+    """Return so many neurons with their thresholds at rest."""
+    room = parameters(form, first, size)
+    return Chunk(first, room, room[THETA].copy())
 
 
 @inlined
@@ -143,6 +171,18 @@ def rise(a: np.ndarray, s: np.ndarray, room: np.ndarray) -> None:
 
 
 @inlined
+def advance(s: np.ndarray, cells: Cells, x: np.ndarray, chunk: Chunk, form: Form) -> None:
+    """Run a chunk of neurons through a tick of input; its cells and thresholds move on."""
+    (v, i, a), room, bar = cells, chunk.room, chunk.bar
+    integrate(v, v, i, x, room)
+    if form.adapts:
+        lower(bar, a, room)
+    fire_and_reset(s, v, bar, form.hard)
+    if form.adapts:
+        rise(a, s, room)
+
+
+@inlined
 def mean(out: np.ndarray, s: np.ndarray, blocks: Blocks) -> None:
     """Write the means of a row of blocks; sums of spikes are exact in any order."""
     down, across, width, channels = blocks
@@ -174,23 +214,74 @@ def forward(
 
     out: spikes, or their means, T B P.
     """
-    ticks, many = out.shape[0], chunk_of(out.shape[0], blocks)
+    many = chunk_of(out.shape[0], blocks)
     means = blocks.width // max(1, blocks.across) * blocks.channels
     for first in range(0, x.shape[2], many):
-        last = min(first + many, x.shape[2])
-        room, bar = parameters(form, first, last - first), np.empty(last - first, x.dtype)
-        inner = np.empty(last - first if blocks.down else 0, x.dtype)
-        whole, h = last - first == many, first // many
-        copy(bar, room[THETA])
-        for b in range(samples[0], samples[1]):
-            v, i, a = cells.v[b, first:last], cells.i[b, first:last], cells.a[b, first:last]
-            for t in range(ticks):
-                s = inner if blocks.down else out[t, b, first:last]
-                integrate(v, v, i, x[min(t, x.shape[0] - 1), b, first:last], room)
-                if form.adapts:
-                    lower(bar, a, room)
-                fire_and_reset(s, v, bar, form.hard)
-                if form.adapts:
-                    rise(a, s, room)
-                if blocks.down and whole:
-                    mean(out[t, b, h * means : (h + 1) * means], s, blocks)
+        size = min(many, x.shape[2] - first)
+        chunk = chunk_at(form, first, size)
+        inner = np.empty(size if blocks.down else 0, x.dtype)
+        into = Into(blocks, first // many * means, means if size == many else 0, inner)
+        run_chunk(x, cells, form, samples, chunk, (out, into))
+
+
+@bare
+def run_chunk(
+    x: np.ndarray,
+    cells: Cells,
+    form: Form,
+    samples: tuple[int, int],
+    chunk: Chunk,
+    made: tuple[np.ndarray, Into],
+) -> None:
+    """Do as :func:`forward` for a chunk."""
+    (first, _, bar), (out, into) = chunk, made
+    last, pooled = first + bar.size, into.blocks.down > 0
+    for b in range(samples[0], samples[1]):
+        v, i, a = cells.v[b, first:last], cells.i[b, first:last], cells.a[b, first:last]
+        for t in range(out.shape[0]):
+            s = into.inner if pooled else out[t, b, first:last]
+            advance(s, Cells(v, i, a), x[min(t, x.shape[0] - 1), b, first:last], chunk, form)
+            if pooled and into.means:
+                mean(out[t, b, into.at : into.at + into.means], s, into.blocks)
+
+
+@kernel
+def feed(
+    train: Train, rows: np.ndarray, bias: np.ndarray, cells: Cells, form: Form, out: np.ndarray
+) -> None:
+    """Run all ticks on the rows of weights of their spikes; ``cells`` move on.
+
+    train: of one sample, whose ticks are T times B. rows: blocks, inputs, neurons of a block.
+    bias: (M), or (0). out: spikes, T B M.
+    """
+    width = rows.shape[2]
+    for own in range(rows.shape[0]):
+        chunk = chunk_at(form, own * width, width)
+        sums = np.empty((1, rows.shape[0], width), out.dtype)
+        feed_chunk(train, (rows, bias, sums), cells, form, chunk, out)
+
+
+@bare
+def feed_chunk(
+    train: Train,
+    products: tuple[np.ndarray, np.ndarray, np.ndarray],
+    cells: Cells,
+    form: Form,
+    chunk: Chunk,
+    out: np.ndarray,
+) -> None:
+    """Do as :func:`feed` for a chunk. products: rows, bias, and room for their sums."""
+    (rows, bias, sums), (first, _, bar), (ticks, samples, _) = products, chunk, out.shape
+    last, width = first + bar.size, bar.size
+    own = first // width
+    x = sums[0, own]
+    for b in range(samples):
+        v, i, a = cells.v[b, first:last], cells.i[b, first:last], cells.a[b, first:last]
+        for t in range(ticks):
+            for k in range(width):
+                x[k] = 0
+            add_block(sums, Block(own, width), Span(0, 1, t * samples + b), train, rows)
+            if bias.size:
+                for k in range(width):
+                    x[k] += bias[first + k]
+            advance(out[t, b, first:last], Cells(v, i, a), x, chunk, form)

@@ -3,7 +3,7 @@
 LIF without current: half of the membrane is left after a tick, threshold 1, hard reset, arctan
 surrogate. Loss: mean squared error of the output rates. Where all ticks of the input are the
 same, everyone computes its first layers once. Memory is what a step needs on top of a process
-that has made one with few samples and ticks: code, weights and what Adam keeps are there.
+that has made one with two samples: code, weights and what Adam keeps are there.
 Axes: T ticks, B samples, K classes.
 """
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from neuro.checkpointed import Checkpointed
 from neuro.layers import Spiking, Stack, Temporal
 from neuro.neurons import LIF
+from neuro.products import by_input
 from neuro.seeds import seeded
 from neuro.units import Seconds, Ticks
 from tasks.bench.harness import Run
@@ -128,7 +129,7 @@ def neuro(work: Work, threads: int) -> Run:
     """Return our Stack."""
     cells = LIF(tau=Seconds(1e-3 / math.log(TAU)), reset="hard")
     layers = (x if isinstance(x, nn.Module) else Spiking(cells) for x in work.layers())
-    net: Temporal = Stack(*layers)
+    net: Temporal = by_input(Stack(*layers))
     net = Checkpointed(net, Ticks(work.chunk)) if work.chunk else net
     return _timed(work, threads, net, lambda x: net(x)[0])
 
@@ -278,6 +279,6 @@ def _timed(work: Work, threads: int, net: nn.Module, forward: Forward) -> Run:
         adam.step()
         return int(y.detach().sum()), 0
 
-    few = replace(work, ticks=2, batch=2)
+    few = replace(work, batch=2)
     once(few.stimulus(), few.labels())
     return repeated(partial(once, work.stimulus(), work.labels()))
