@@ -15,21 +15,20 @@ from neuro.units import Ticks
 class Checkpointed(Temporal):
     """``module``, some ticks at a time; what is kept for the way back are states between.
 
-    Outputs, states and gradients are those of the module alone. On the way back there are, of
-    n = T / ticks chunks, the states kept and all of the ticks of one chunk. Input, output and
-    what flows into them are whole. With
+    Outputs, states and gradients are those of the module alone. Of T ticks in n chunks, the way
+    back holds the states that are kept and all of the ticks of one chunk. With
 
         states = None   all n states are kept, and each chunk is computed twice;
-        states = S      at most S are, whatever T is, and each chunk is computed at most r + 1
-                        times, for the least r with n < C(S + r, S) = (S + r)! / (S! r!).
+        states = S      at most S are kept, whatever T is, and each chunk is computed at most
+                        r + 1 times, for the least r with n < C(S + r, S) = (S + r)! / (S! r!).
 
     So 4 states reverse 14 chunks with r = 2, 34 with 3 and 69 with 4. None needs least memory
-    with a chunk near the square root of T, and then four times the ticks take twice of it.
-    Random numbers (dropout) are drawn again as they were. To trace a network, trace the module
-    inside.
+    for chunks near the square root of T, and then four times the ticks take twice the memory.
+    Input, output and what flows into them are kept whole. Random numbers (dropout) are drawn
+    again as they were. To trace a network, trace the module inside; a gradient of gradients
+    takes states = None.
 
     module: a Temporal, for example a Stack. ticks: of a chunk, >= 1. states: >= 1, or None.
-
     Source: Griewank and Walther 2000, Algorithm 799: revolve, ACM TOMS 26, 19-45.
 
     >>> from neuro.layers import Spiking, Stack
@@ -44,7 +43,10 @@ class Checkpointed(Temporal):
         super().__init__()
         wrong = []
         if ticks < 1:
-            wrong.append(f"ticks must be >= 1, got {ticks}; best near the square root of all")
+            wrong.append(
+                f"ticks must be >= 1, got {ticks}; the square root of all ticks of a run needs "
+                "least memory"
+            )
         if states is not None and states < 1:
             wrong.append(f"states must be >= 1, got {states}; None keeps one for each chunk")
         if wrong:
@@ -58,8 +60,8 @@ class Checkpointed(Temporal):
 
         Raises:
             ValueError: a batch norm is trained. It takes all ticks of a run as one batch, and
-                would count what is computed twice twice. On the way back: a gradient is wanted
-                of what is neither input, state nor parameter, and there is a limit to states.
+                would count what is computed twice twice. Or, with a number of states, a
+                gradient is wanted of what is not x, nor in the state, nor a parameter.
         """
         names = [name for name, m in self.module.named_modules() if _learns_statistics(m)]
         if names:
