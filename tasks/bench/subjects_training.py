@@ -39,7 +39,7 @@ class Work:
 
     name: of the network, see LAYERS. share: of inputs that spike in a tick; 0: an analog image
     that is the same at every tick. trains: forward, backward and a step of Adam; else forward.
-    chunk: ticks of a Checkpointed around ours; 0: there is none.
+    chunk: ticks of a Checkpointed around ours; 0: there is none. states: that it keeps at most.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Work:
     share: float = 0.0
     trains: bool = False
     chunk: int = 0
+    states: int | None = None
 
     def stimulus(self) -> Tensor:
         """Return the input, T B ..., the same for everyone."""
@@ -130,7 +131,7 @@ def neuro(work: Work, threads: int) -> Run:
     cells = LIF(tau=Seconds(1e-3 / math.log(TAU)), reset="hard")
     layers = (x if isinstance(x, nn.Module) else Spiking(cells) for x in work.layers())
     net: Temporal = by_input(Stack(*layers))
-    net = Checkpointed(net, Ticks(work.chunk)) if work.chunk else net
+    net = Checkpointed(net, Ticks(work.chunk), work.states) if work.chunk else net
     return _timed(work, threads, net, lambda x: net(x)[0])
 
 

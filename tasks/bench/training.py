@@ -72,32 +72,42 @@ def cifar(quick: bool) -> list[Case]:
 
 
 def checkpointed(quick: bool) -> list[Case]:
-    """Return what it takes to keep less: four times the ticks in twice the memory."""
+    """Return four times the ticks in twice the memory, and in the same."""
     work = Work(name="digits", ticks=64, batch=64, trains=True)
     work = replace(work, ticks=8, batch=2) if quick else work
     chunk = 2 if quick else 8
-    fewer = f"{work.ticks // 4} ticks, {chunk // 2} at a time"
-    some = f"{chunk} ticks at a time"
-    return [
-        Case(
-            name=f"2 convolutions, {work.ticks} ticks, training",
-            subjects={
-                NEURO: partial(subjects.neuro, work),
-                some: partial(subjects.neuro, replace(work, chunk=chunk)),
-                fewer: partial(
-                    subjects.neuro, replace(work, ticks=work.ticks // 4, chunk=chunk // 2)
-                ),
-            },
-            pairs=(
-                Pair(some, (NEURO,)),
-                Pair(some, (NEURO,), by="memory"),
-                Pair(some, (fewer,), 0.5, by="memory"),
-            ),
-            unit="ms",
-            per=1e-3,
-            conditions={"batch": work.batch, "ticks": work.ticks},
-        )
-    ]
+    some = replace(work, chunk=chunk)
+    fewer = replace(work, ticks=work.ticks // 4, chunk=chunk // 2)
+    four = replace(some, states=4)
+    longer = replace(four, ticks=4 * work.ticks)
+    return [_in_less(some, fewer, 0.5), _in_less(longer, four, 0.9)]
+
+
+def _in_less(work: Work, fewer: Work, target: float) -> Case:
+    """Return training in chunks beside that in one, and beside fewer ticks.
+
+    target: least ratio of the memory of fewer ticks to that of all.
+    """
+    kept = "" if work.states is None else f", {work.states} states"
+    some = f"{work.chunk} ticks at a time{kept}"
+    few = f"{fewer.ticks} ticks, {fewer.chunk} at a time{kept}"
+    return Case(
+        name=f"2 convolutions, {work.ticks} ticks, training",
+        subjects={
+            NEURO: partial(subjects.neuro, replace(work, chunk=0)),
+            some: partial(subjects.neuro, work),
+            few: partial(subjects.neuro, fewer),
+        },
+        pairs=(
+            Pair(some, (NEURO,)),
+            Pair(some, (NEURO,), by="memory"),
+            Pair(some, (few,)),
+            Pair(some, (few,), target, by="memory"),
+        ),
+        unit="ms",
+        per=1e-3,
+        conditions={"batch": work.batch, "ticks": work.ticks},
+    )
 
 
 PEERED: Mapping[str, Callable[[bool], list[Case]]] = {

@@ -38,14 +38,21 @@ def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
             assert (last.by, last.target) == ("memory", 1)
 
 
-def test_four_times_the_ticks_may_take_twice_the_memory_in_chunks() -> None:
-    (case,) = checkpointed(True)
-    time, beside, fewer = case.pairs
-    assert (time.by, beside.by, fewer.by, fewer.target) == ("time", "memory", "memory", 0.5)
-    found = measure({name: case.subjects[name] for name in (NEURO, beside.ours)}, 1)
-    assert [found[name].problem for name in (beside.ours, NEURO)] == ["", ""]
+@pytest.mark.parametrize(("which", "ticks", "target"), [(0, 8, 0.5), (1, 32, 0.9)])
+def test_four_times_the_ticks_may_take_twice_the_memory_or_no_more(
+    which: int, ticks: int, target: float
+) -> None:
+    case = checkpointed(True)[which]
+    assert case.conditions["ticks"] == ticks
+    assert [(pair.by, pair.target) for pair in case.pairs] == [
+        *(("time", None), ("memory", None)),  # beside one chunk
+        *(("time", None), ("memory", target)),  # beside a quarter of the ticks
+    ]
+    some = case.pairs[0].ours
+    found = measure({name: case.subjects[name] for name in (NEURO, some)}, 1)
+    assert [found[name].problem for name in (some, NEURO)] == ["", ""]
     # Not the same number: each has been trained by as many steps as it made in a time.
-    assert all(found[name].runs[0].counted > 0 for name in (beside.ours, NEURO))
+    assert all(found[name].runs[0].counted > 0 for name in (some, NEURO))
 
 
 def test_memory_of_a_step_is_known_where_the_system_tells(spikes: dict[str, Measured]) -> None:
