@@ -28,6 +28,8 @@ DT = Seconds(1e-3)
 IMAGES = 64  # that run through a Stack together on one thread: their maps stay in the cache
 RUN = 2**18  # values of a sample in all ticks, which stay in the cache from tick to tick
 VALUES = 2**18  # between two modules, of some ticks together, where no gradient is asked for
+# Modules whose training sees, or draws for, all samples at once.
+TOGETHER = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 
 
 class Temporal(nn.Module):
@@ -280,13 +282,9 @@ def _apart(modules: list[nn.Module]) -> bool:
     return all(
         type(m) in (Spiking, Residual, Stack)  # their states have one row a sample
         if isinstance(m, Temporal)
-        else not (m.training and _normalises(m))
+        else not (m.training and isinstance(m, TOGETHER))
         for m in inner
     )
-
-
-def _normalises(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.batchnorm._NormBase)
 
 
 def steps_of(module: nn.Module) -> list[tuple[str, nn.Module]]:

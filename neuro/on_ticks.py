@@ -7,7 +7,6 @@ channels last, which is faster on a CPU. Axes: T ticks, B batch.
 import torch
 from torch import Tensor, nn
 
-from neuro.norms import normalised, shared
 from neuro.pooling import average
 from neuro.products import Lay, laid, linear
 
@@ -48,17 +47,13 @@ def on_ticks(module: nn.Module, x: Tensor, lay: Lay = laid) -> Tensor:
     A batch norm that is trained sees all ticks of all samples as one batch (tdBN, Zheng et al.
     2021). Over an input that is the same at every tick its mean and variance are those of one,
     and its running variance that of B and not of T B values. Over several processes it sees the
-    whole batch, see :mod:`neuro.norms`.
+    whole batch, see :mod:`neuro.whole_batch`.
     """
     if same_every_tick(x) and timeless(module):
         y = on_ticks(module, x[:1])
         return y.expand(len(x), *y.shape[1:])
     folded = x.flatten(0, 1)
-    if hooked(module):
-        y = module(folded)
-    elif shared(module):
-        y = normalised(module, folded)
-    elif x.device.type != "cpu":
+    if hooked(module) or x.device.type != "cpu":
         y = module(folded)
     elif type(module) is nn.Linear and folded.dim() == 2:
         y = linear(folded, module.weight, module.bias, lay)

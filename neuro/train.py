@@ -1,8 +1,9 @@
 """One training loop, on Lightning Fabric: one CPU, a GPU, or many processes (DDP).
 
 The order of the data depends on the epoch alone and a finished epoch is on disk, so that a
-killed training resumes to the same end. Every process is given the same global batch and takes
-its slice, so that N processes follow the loss curve of one.
+killed training resumes to the same end. Every process is given the same whole batch and takes
+its slice, batch norms see the whole batch and dropouts draw for it, so that N processes follow
+the loss curve of one.
 """
 
 import math
@@ -19,8 +20,10 @@ from torch import Tensor, nn
 
 from neuro.blame import first_not_finite
 from neuro.memory import keep_freed_memory
+from neuro.processes import own, processes
 from neuro.seeds import seeded
 from neuro.store import load, save
+from neuro.whole_batch import share_batch
 
 Batch = tuple[Tensor, Tensor]  # stimulus with axes T B ..., targets with axis B
 
@@ -75,11 +78,12 @@ class Progress:
 class Course:
     """What a training is about.
 
-    batches: epoch -> the global batches of that epoch; ``steps`` of them.
+    batches: epoch -> the whole batches of that epoch; ``steps`` of them.
     loss: (model, batch, at) -> mean loss over the batch; at: share of the training done.
-    score: model -> quality on the validation split; the best epoch's weights are kept.
-    metric: its name. seed: with epoch and step, of all that ``loss`` draws from torch's global
-    generator.
+        What it draws for each sample it draws by :func:`neuro.processes.drawn`.
+    score: model -> quality on the validation split, the same in every process; the best epoch's
+        weights are kept. metric: its name.
+    seed: with epoch and step, of all that ``loss`` draws from torch's global generator.
     """
 
     batches: Callable[[int], Iterable[Batch]]
@@ -103,11 +107,17 @@ def fit(
     Writes ``checkpoint.npz`` after every epoch and ``weights.npz`` after the best. ``tell`` is
     called after every step. From here on the process keeps the memory that it frees.
 
+    Of N processes each computes the loss of its slice of a batch. Their curve is that of one
+    process, up to the order of sums, if the loss is a mean over samples and what it draws for
+    each of them comes from :func:`neuro.processes.drawn`. Batch norms and the dropouts of
+    ``torch.nn`` are taken care of, see :mod:`neuro.whole_batch`.
+
     Raises:
         TrainError: the loss or a gradient is no longer finite.
         StoreError: the checkpoint is damaged.
     """
     keep_freed_memory()
+    share_batch(model)
     adam = plan.optimizer(model)
     found = _read(folder, model)
     wrapped, optimizer = fabric.setup(model, adam)
@@ -119,14 +129,14 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = plan.lr_at(at)
             share = _share(batch, fabric)
-            with seeded(_drawn(course.seed, progress.epoch, step, fabric.global_rank)):
+            with seeded(_seed(course.seed, progress.epoch, step)):
                 loss = course.loss(wrapped, share, at)
             if not _step(fabric, wrapped, optimizer, loss, plan.clip):
                 raise TrainError(_not_finite(model, partial(course.loss, wrapped, share, at)))
             losses.append(loss.detach())
             if tell is not None:
                 tell(progress, step)
-        mean: Any = fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean")
+        mean = _mean(fabric, torch.stack(losses).mean())
         model.eval()
         score = course.score(model)
         model.train()
@@ -142,20 +152,26 @@ def fit(
 
 
 def _share(batch: Batch, fabric: Fabric) -> Batch:
-    """Return this process's slice of a global batch."""
+    """Return this process's slice of a whole batch."""
     x, y = batch
     if len(y) % fabric.world_size:
         raise TrainError(
             f"a batch of {len(y)} does not divide into {fabric.world_size} processes; "
             "choose a batch size that is a multiple of --devices"
         )
-    mine = slice(fabric.global_rank, None, fabric.world_size)
-    return x[:, mine].to(fabric.device), y[mine].to(fabric.device)
+    return x[:, own()].to(fabric.device), y[own()].to(fabric.device)
 
 
-def _drawn(*where: int) -> int:
-    """Return the seed of a step."""
-    return int(np.random.SeedSequence(where).generate_state(1)[0])
+def _seed(*where: int) -> int:
+    """Return the seed of a step, the same in every process."""
+    return int(np.random.SeedSequence((*where, 0)).generate_state(1)[0])
+
+
+def _mean(fabric: Fabric, value: Tensor) -> Tensor:
+    """Return the mean over all processes."""
+    mean: Any = fabric.all_reduce(value.detach().clone(), reduce_op="mean")
+    out: Tensor = mean
+    return out
 
 
 def _not_finite(model: nn.Module, again: Callable[[], Tensor]) -> str:
@@ -163,7 +179,8 @@ def _not_finite(model: nn.Module, again: Callable[[], Tensor]) -> str:
     bad = [n for n, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)]
     what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
     name = first_not_finite(model, again)
-    where = f"{name} is not finite" if name else "every layer is finite"
+    here = " in this process" if processes()[1] > 1 else ""
+    where = f"{name} is not finite" if name else f"every layer is finite{here}"
     return (
         f"{what} is not finite: {where}; the last good checkpoint is kept; lower the "
         "learning rate, or look for such numbers in the data, and train again"
@@ -173,7 +190,7 @@ def _not_finite(model: nn.Module, again: Callable[[], Tensor]) -> str:
 def _step(fabric: Fabric, model: Any, optimizer: Any, loss: Tensor, clip: float) -> bool:
     """Make a step down the gradient; say whether there was one."""
     optimizer.zero_grad()
-    if not _finite(loss):
+    if not _finite(_mean(fabric, loss)):  # where one process cannot go on, none does
         return False
     fabric.backward(loss)
     if not _finite(nn.utils.clip_grad_norm_(model.parameters(), clip)):

@@ -44,7 +44,8 @@ class Task(Generic[C]):
     plan: how to train. steps: batches in an epoch of training.
     batches: (configuration, split, epoch) -> (x, targets); only "train" depends on epoch.
     loss: (configuration, model, batch, at) -> mean loss; at: share of the training done. What
-        it draws from torch's global generator depends on seed, epoch and step alone.
+        it draws from torch's global generator depends on seed, epoch and step alone; what it
+        draws for each sample comes from :func:`neuro.processes.drawn`.
     quality: (configuration, model) -> figure on the validation split, the greater the better.
     metric: what that figure is.
     evaluate: (run, model) -> figures on the test split, for ``eval.json``. It may write

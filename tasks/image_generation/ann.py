@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neuro.processes import drawn
 from tasks.image_generation.config import Config
 from tasks.image_generation.latents import evaluating
 from tasks.image_generation.layers import KERNEL
@@ -55,9 +56,17 @@ class GaussianVAE(nn.Module):
         """Return the reconstruction; draws come from torch's global generator."""
         seen = self.encoder(x[0])
         mean, log_variance = self.mean(seen), self.log_variance(seen)
-        noise = torch.randn(mean.shape).to(mean)
+        noise = self._noise(len(x[0])).to(mean)
         image = self.decoder(mean + noise * torch.exp(log_variance / 2))
         return Reconstruction(image, gaussian_kl(mean, log_variance))
+
+    def _noise(self, samples: int) -> Float[Tensor, "B Z"]:
+        """Return e; in training, for the own samples of the whole batch."""
+
+        def draw(many: int) -> Tensor:
+            return torch.randn(many, self.config.latent)
+
+        return drawn(draw, samples) if self.training else draw(samples)
 
     def generate(
         self, n: int, generator: torch.Generator | None = None

@@ -3,7 +3,7 @@
 torch-fidelity and not clean-fid, whose FID FSVAE published: it computes both scores, and it
 takes the file of the weights, so that it never downloads. The two resize differently, and the
 published IS is that of images in 0..255 without normalisation: neither figure here is to be
-set beside the published ones.
+set beside the published ones. It has been run with random weights only.
 Axes: N images, C colours, H height, W width.
 """
 
@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 FOLDER = "inception"
+SPLITS = 10  # of the images, by whose scores the inception score has its spread
 
 
 class _Pixels(Dataset):
@@ -43,7 +44,8 @@ def scores(
 ) -> dict[str, Any]:
     """Return ``fid``, ``inception_score`` and ``inception_score_sd``; or ``missing``, a cure.
 
-    fakes, real: in -1..1.
+    fakes, real: two or more each, in -1..1. Fewer fakes than :data:`SPLITS` are a split each,
+    whose score is 1.
     """
     weights = Path(environ.get("NEURO_DATA", "")) / FOLDER / WEIGHTS
     if find_spec("torch_fidelity") is None:
@@ -59,6 +61,8 @@ def scores(
         isc=True,
         cuda=torch.cuda.is_available(),
         feature_extractor_weights_path=str(weights),
+        isc_splits=min(SPLITS, len(fakes)),
+        save_cpu_ram=True,  # no processes that load: the images lie in memory
         verbose=False,
     )
     return {

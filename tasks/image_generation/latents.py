@@ -19,6 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from neuro.layers import Stack
+from neuro.processes import drawn
 
 Bits = Float[Tensor, "T B Z"]
 FIRST_OWN = 5  # tick from which on the prior may hear itself in training
@@ -106,5 +107,6 @@ def heard(prior: Stack, z: Bits, share: float) -> Bits:
             copies, state = prior(out[t : t + 1], state)
             if t in own:
                 p = means(copies, z.shape[-1])[0]
-                out[t + 1] = (p + NOISE * torch.randn(p.shape).to(p) > 0.5).to(p)
+                noise = drawn(lambda samples: torch.randn(samples, z.shape[-1]), len(p))
+                out[t + 1] = (p + NOISE * noise.to(p) > 0.5).to(p)
     return out

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neuro.processes import drawn
 from tasks.image_generation.config import Config
 from tasks.image_generation.decoding import decoding
 from tasks.image_generation.latents import (
@@ -63,7 +64,11 @@ class SpikingVAE(nn.Module):
     ) -> tuple[Float[Tensor, "T B Z"], Float[Tensor, "T B Z"]]:
         """Return (latents of images, their probabilities)."""
         c = self.config
-        index = draws(len(x), x.shape[1], c.latent, c.copies, generator)
+
+        def draw(samples: int) -> Tensor:
+            return draws(len(x), samples, c.latent, c.copies, generator)
+
+        index = drawn(draw, x.shape[1], axis=1) if self.training else draw(x.shape[1])
         return infer(self.posterior, self.encoder(x)[0], index)
 
     def decode(self, z: Float[Tensor, "T B Z"]) -> Float[Tensor, "B C H W"]:

@@ -1,15 +1,12 @@
-import json
 import math
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from builders import batches, course, loss, model, normed
+from builders import batches, course, loss, model
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -17,8 +14,6 @@ from neuro.layers import Spiking, Stack
 from neuro.neurons import LI
 from neuro.store import StoreError
 from neuro.train import Batch, Course, Plan, Progress, TrainError, fit, load_weights, weights
-
-SUPPORT = Path(__file__).parents[1] / "support"
 
 
 def cpu() -> Fabric:
@@ -173,48 +168,3 @@ def _other() -> nn.Module:
     other.a = nn.Linear(6, 9)
     other.b = nn.Linear(8, 3)
     return other
-
-
-TWO = """
-import json, sys
-from pathlib import Path
-from lightning_fabric import Fabric
-import builders
-import numpy as np
-from neuro.train import Plan, fit, weights
-fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
-fabric.launch()
-net = getattr(builders, sys.argv[2])()
-progress = fit(net, builders.course(), Plan(epochs=3, lr=1e-2), fabric, Path(sys.argv[1]))
-if fabric.is_global_zero:
-    np.savez(Path(sys.argv[1], "end.npz"), **weights(net))
-    Path(sys.argv[1], "curve.json").write_text(json.dumps(progress.history))
-"""
-
-
-@pytest.mark.parametrize("make", [model, normed])
-def test_two_processes_follow_the_loss_curve_of_one(
-    tmp_path: Path, make: Callable[[], nn.Module]
-) -> None:
-    script = tmp_path / "two.py"
-    script.write_text(TWO)
-    env = {"PYTHONPATH": str(SUPPORT), "PATH": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path), make.__name__],
-        env=env,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    two = json.loads((tmp_path / "curve.json").read_text())
-    net = make()
-    one = fit(net, course(), Plan(epochs=3, lr=1e-2), cpu(), tmp_path / "one").history
-    with np.load(tmp_path / "end.npz") as end:
-        for name, value in weights(net).items():
-            np.testing.assert_allclose(end[name], value, rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(
-        [row["train_loss"] for row in two], [row["train_loss"] for row in one], rtol=1e-5
-    )

@@ -132,6 +132,7 @@ def test_torch_fidelity_is_given_grey_images_as_three_colours_and_the_file(
     found = inception.scores(fakes, -fakes, {"NEURO_DATA": str(tmp_path)})
     assert found == {"fid": 7.0, "inception_score": 3.0, "inception_score_sd": 0.1}
     assert given["feature_extractor_weights_path"] == str(file)
+    assert (given["isc_splits"], given["save_cpu_ram"]) == (3, True)
     assert [given["input1"][k].unique().tolist() for k in range(3)] == [[0], [128], [255]]
     assert given["input2"][0].shape == (3, 2, 2)
     assert given["input2"][0].dtype == torch.uint8

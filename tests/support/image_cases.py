@@ -1,0 +1,54 @@
+"""The four models of image_generation, small and in float64, each with its course."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from shared_cases import Case
+from torch import nn
+
+from neuro.seeds import seeded
+from neuro.train import Batch, Course
+from neuro.units import Ticks
+from tasks.image_generation.config import Config, ann, tiny
+from tasks.image_generation.images import batches
+from tasks.image_generation.latents import evaluating
+from tasks.image_generation.task import build, loss
+from tasks.task import Split
+
+# Of two copies one may fire: the noise of scheduled sampling decides.
+SMALL = replace(
+    tiny(), channels=(4, 6, 8), latent=6, copies=2, ticks=Ticks(12), train=60, held=30, batch=20
+)
+
+
+def case(config: Config) -> Case:
+    def wide(split: Split, epoch: int) -> Iterator[Batch]:
+        for x, labels in batches(config, split, epoch):
+            yield x.double(), labels
+
+    def score(net: nn.Module) -> float:
+        (batch,) = wide("val", 0)
+        with evaluating(net), seeded(0):
+            return -float(loss(config, net, batch, 0.0))
+
+    with seeded(0):
+        net = build(config).double()
+    course = partial(Course, batches=partial(wide, "train"), steps=3, score=score)
+    return net, course(loss=partial(loss, config))
+
+
+def attention() -> Case:
+    return case(SMALL)
+
+
+def drawn() -> Case:
+    return case(replace(SMALL, model="drawn"))
+
+
+def membrane() -> Case:
+    return case(replace(SMALL, model="membrane", distance="kl"))
+
+
+def gaussian() -> Case:
+    return case(ann(SMALL))

@@ -1,0 +1,81 @@
+"""Networks that look at, or draw for, a whole batch, each with its course; float64."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import builders
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuro.codes import direct
+from neuro.layers import Recurrent, Spiking, Stack
+from neuro.neurons import ALIF, LI, LIF
+from neuro.processes import drawn, processes
+from neuro.seeds import seeded
+from neuro.train import Batch, Course
+from neuro.units import Ticks
+
+Case = tuple[nn.Module, Course]
+COURSE = Course(batches=builders.batches, steps=3, loss=builders.loss, score=lambda _: 0.0)
+
+
+def plain() -> Case:
+    return builders.model(), COURSE
+
+
+def normed() -> Case:
+    return builders.normed(), COURSE
+
+
+def dropping() -> Case:
+    """Dropouts in a Stack: of maps, channels last, and of a vector."""
+
+    def images(epoch: int) -> Iterator[Batch]:
+        for x, labels in builders.batches(epoch):
+            image = x[0].double()[:, None, None].expand(-1, 1, 6, 6).contiguous()
+            yield direct(image, Ticks(20)), labels  # without dropout, 3 images run together
+
+    with seeded(0):
+        net = Stack(
+            conv=nn.Conv2d(1, 4, 3),
+            drop=nn.Dropout(0.3),
+            alif=Spiking(ALIF(threshold=0.2)),
+            maps=nn.Dropout2d(0.3),
+            flat=nn.Flatten(),
+            alpha=nn.AlphaDropout(0.2),
+            fc=nn.Linear(64, 3),
+            out=Spiking(LI(tau=0.02)),
+        ).double()
+    return net, replace(COURSE, batches=images)
+
+
+def nested() -> Case:
+    """Norms and dropouts inside other modules, and noise that the loss draws."""
+
+    def noisy(net: nn.Module, batch: Batch, at: float) -> Tensor:  # noqa: ARG001
+        x, labels = batch
+        noise = drawn(lambda samples: torch.randn(len(x), samples, 6), x.shape[1], axis=1)
+        return F.cross_entropy(net(x + noise.double())[0].mean(0), labels)
+
+    def inner(bias: bool) -> nn.Sequential:
+        return nn.Sequential(nn.Linear(8, 8, bias=bias), nn.BatchNorm1d(8), nn.Dropout(0.2))
+
+    with seeded(0):
+        net = Stack(
+            a=nn.Linear(6, 8),
+            rec=Recurrent(Spiking(LIF(tau=0.01, threshold=0.3)), inner(False)),
+            body=inner(False),
+            b=nn.Linear(8, 3),
+            out=Spiking(LI(tau=0.02)),
+        ).double()
+    return net, replace(COURSE, loss=noisy)
+
+
+def spoilt() -> Case:
+    """A loss that is not finite in the second process alone."""
+
+    def broken(net: nn.Module, batch: Batch, at: float) -> Tensor:
+        return builders.loss(net, batch, at) * (torch.nan if processes()[0] == 1 else 1)
+
+    return builders.model(), replace(COURSE, loss=broken)

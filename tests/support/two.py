@@ -1,0 +1,76 @@
+"""Trainings in two processes, as a script: two.py FOLDER MODULE CASE...
+
+A case is the name of a function of MODULE that returns a fresh model and its course.
+"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from neuro.train import Plan, fit, weights
+
+SUPPORT = Path(__file__).parent
+ROOT = SUPPORT.parents[1]
+PLAN = Plan(epochs=3, lr=1e-2)
+Found = tuple[list[dict[str, float]], dict[str, np.ndarray]]  # history, weights at the end
+
+
+def trained(module: str, case: str, fabric: Fabric, folder: Path) -> Found:
+    """Train a case; Fabric is launched."""
+    net, course = getattr(importlib.import_module(module), case)()
+    history: Any = fit(net, course, PLAN, fabric, folder / case).history
+    return history, weights(net)
+
+
+def alone(module: str, case: str, folder: Path) -> Found:
+    """Train a case in this process."""
+    return trained(module, case, Fabric(accelerator="cpu", devices=1), folder)
+
+
+def in_two(module: str, cases: Sequence[str], folder: Path) -> dict[str, Found]:
+    """Train cases in two processes of one thread each.
+
+    Raises:
+        RuntimeError: one fails; holds what they said.
+    """
+    path = os.pathsep.join(map(str, (ROOT, SUPPORT)))
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__)), str(folder), module, *cases],
+        env={"PYTHONPATH": path, "PATH": "", "OMP_NUM_THREADS": "1"},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    out = {}
+    for case in cases:
+        with np.load(folder / f"{case}.npz") as end:
+            found = json.loads((folder / f"{case}.json").read_text())
+            out[case] = found, dict(end)
+    return out
+
+
+def main() -> None:
+    folder, module, *cases = sys.argv[1:]
+    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
+    fabric.launch()
+    for case in cases:
+        history, end = trained(module, case, fabric, Path(folder))
+        if fabric.is_global_zero:
+            np.savez(Path(folder, f"{case}.npz"), **end)
+            Path(folder, f"{case}.json").write_text(json.dumps(history))
+
+
+if __name__ == "__main__":
+    main()
