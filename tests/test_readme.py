@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from tasks.cli import VERBS
 
@@ -24,6 +25,8 @@ def test_the_python_of_the_readme_runs_and_says_what_is_true() -> None:
     assert got["more"].ticks == got["counts"].ticks == 8
     assert set(got["counts"].spikes) == {"hidden"}
     assert np.array_equal(got["both"].spikes["hidden"].tick, events.tick)
+    again, _ = got["long"](got["spikes"])
+    assert torch.equal(again, got["net"](got["spikes"])[0])
     answer = got["integers"].values["out"].mean(0).argmax(1)
     assert (answer == got["labels"][:20].numpy()).mean() >= 0.9
 

@@ -86,7 +86,8 @@ def evaluate(run: Run, model: nn.Module) -> dict[str, Any]:
     Returns:
         fad, and of which ``autoencoder``: only figures of the same one can be compared;
         ``fakes``: generated images it is of. reconstruction_mse, distance: of the test split,
-        of ``n`` images. inception: FID and IS, or what is missing for them. sheets.
+        of ``n`` images. fid, inception_score, inception_score_sd; or what is ``missing`` for
+        them. sheets.
     """
     config = run.config
     error, apart = _held_out(config, model, "test")
@@ -102,7 +103,7 @@ def evaluate(run: Run, model: nn.Module) -> dict[str, Any]:
         "distance": apart,
         "n": len(real),
         "split": "test",
-        "inception": inception.scores(fakes, real),
+        **inception.scores(fakes, real),
         "sheets": _sheets(run, model, fakes),
     }
 
