@@ -294,5 +294,7 @@ def _connection(r: Route, lag: dict[str, int], scale: float) -> Connection:
         shape=r.shape,
         stride=r.stride,
         padding=r.padding,
+        places=integers(r.places),
+        sizes=r.sizes,
         extra=lag[r.target] - lag[r.source] + r.delay - 1,
     )

@@ -100,8 +100,9 @@ class Connection:
     """Integer synapses from one population to another.
 
     weight: "dense" (out, in); "conv" (C_out, C_in, kH, kW), a cross-correlation as torch's;
-        "identity" (N,), neuron n to neuron n.
+        "identity" (N,), neuron n to neuron n; "sparse" (E,).
     shape: "conv" only: how the source's neurons lie, (C, H, W).
+    places: "sparse" only: target and source of each weight, (2, E). sizes: (out, in).
     extra: steps that a spike waits before the connection, which itself takes one step.
     """
 
@@ -113,11 +114,15 @@ class Connection:
     shape: tuple[int, ...] = ()
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
+    places: np.ndarray = field(default_factory=lambda: integers(np.empty((2, 0))))
+    sizes: tuple[int, int] = (0, 0)
     extra: int = 0
 
     @property
     def out_shape(self) -> tuple[int, ...]:
         """How the target's neurons lie."""
+        if self.kind == "sparse":
+            return self.sizes[:1]
         if self.kind != "conv":
             return (self.weight.shape[0],)
         size = (
@@ -131,6 +136,8 @@ class Connection:
     @property
     def in_size(self) -> int:
         """Number of source neurons."""
+        if self.kind == "sparse":
+            return self.sizes[1]
         return math.prod(self.shape) if self.kind == "conv" else self.weight.shape[-1]
 
 

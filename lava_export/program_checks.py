@@ -88,16 +88,28 @@ def _of_connection(program: LoihiProgram, c: Connection) -> Iterator[str]:
             f"extra = {c.extra} with lags {source.lag} and {target.lag} reaches into the "
             "future; raise the lag of the target"
         )
-    axes = {"dense": 2, "conv": 4, "identity": 1}
+    axes = {"dense": 2, "conv": 4, "identity": 1, "sparse": 1}
     if c.kind not in get_args(Wiring):
         yield f"no kind {c.kind!r}; there are {', '.join(get_args(Wiring))}"
     elif c.weight.ndim != axes[c.kind]:
         yield f"{c.kind} weights have {axes[c.kind]} axes, these have shape {c.weight.shape}"
+    elif c.kind == "sparse" and not _lists_synapses(c):
+        yield (
+            f"places of shape {c.places.shape} are no target and source of each of "
+            f"{c.weight.size} weights within sizes {c.sizes}"
+        )
     elif c.in_size != source.size or math.prod(c.out_shape) != target.size:
         yield (
             f"maps {c.in_size} to {math.prod(c.out_shape)} neurons, but {c.source} has "
             f"{source.size} and {c.target} has {target.size}"
         )
+
+
+def _lists_synapses(c: Connection) -> bool:
+    if c.places.shape != (2, c.weight.size) or len(c.sizes) != 2:
+        return False
+    least, most = c.places.min(1, initial=0), c.places.max(1, initial=-1)
+    return bool((least >= 0).all() and (most < np.array(c.sizes)).all())
 
 
 def _is_stock(p: Population) -> bool:

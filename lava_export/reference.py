@@ -162,11 +162,23 @@ def drive(c: Connection) -> Drive:
     """
     if c.kind == "identity":
         return lambda s: s * c.weight.astype(np.int64)
+    if c.kind == "sparse":
+        return lambda s: _listed(c, s)
     rows = np.abs(c.weight.reshape(len(c.weight), -1).astype(np.int64)).sum(1)
     weight: Any = c.weight.astype(np.float32 if rows.max(initial=0) < 2**24 else np.float64)
     if c.kind == "dense":
         return lambda s: (s.astype(weight.dtype) @ weight.T).astype(np.int64)
     return lambda s: _convolve(c, weight, s)
+
+
+def _listed(c: Connection, s: np.ndarray) -> np.ndarray:
+    """Add up the weights of listed synapses, one after the other."""
+    target, source = c.places
+    out = np.zeros((len(s), c.sizes[0]), np.int64)
+    for sums, row in zip(out, s, strict=True):
+        active = row[source]
+        np.add.at(sums, target[active], c.weight[active])
+    return out
 
 
 def _convolve(c: Connection, weight: Any, s: np.ndarray) -> np.ndarray:

@@ -204,6 +204,8 @@ def _axons(c: Connection) -> int:
 
 def _words(c: Connection) -> int:
     """Return the words of one neuron's synapses: one each, zeros included."""
+    if c.kind == "sparse":
+        return int(np.bincount(c.places[0]).max(initial=0))
     return 1 if c.kind == "identity" else math.prod(c.weight.shape[1:])
 
 

@@ -150,7 +150,7 @@ def connect(c: SimpleNamespace, source: Any, target: Any) -> None:
     from lava.proc.dense.process import Dense
     from lava.proc.sparse.process import Sparse
     from lava.utils.weightutils import SignMode
-    from scipy.sparse import diags
+    from scipy.sparse import csr_matrix, diags
 
     if c.extra:
         line = Delay(shape=source.shape, steps=c.extra)
@@ -168,6 +168,9 @@ def connect(c: SimpleNamespace, source: Any, target: Any) -> None:
         return
     if c.kind == "dense":
         wiring = Dense(weights=c.weight, sign_mode=SignMode.MIXED)
+    elif c.kind == "sparse":
+        matrix = csr_matrix((c.weight, tuple(c.places)), shape=tuple(c.sizes), dtype=np.int32)
+        wiring = Sparse(weights=matrix, sign_mode=SignMode.MIXED)
     else:
         wiring = Sparse(
             weights=diags(c.weight, format="csr", dtype=np.int32), sign_mode=SignMode.MIXED

@@ -1,27 +1,25 @@
 """The ways of a spike through a Graph: each chain of linear nodes becomes one float map.
 
 Between two populations a chip has one layer of synapses, so pool -> conv becomes one strided
-convolution and pool -> flatten -> dense one matrix, before anything is rounded.
+convolution and pool -> flatten -> dense one matrix, before anything is rounded. A map that is
+neither, and too large for a matrix, is listed synapse by synapse.
 Axes: K cases, C channels, H height, W width.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import dropwhile
 from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from neuro.chip_part import problems_on_a_chip
 from neuro.graph import (
-    AvgPool2d,
     Connection,
-    Conv2d,
     Dense,
     Edge,
     Flatten,
@@ -34,12 +32,14 @@ from neuro.graph import (
 )
 from neuro.linear import bias_of, through, weight_of
 from neuro.neurons import ALIF, LI, LIF
+from neuro.one_kernel import Kernel, one_kernel
 from neuro.sparse import unrolled
 
-# More 8-bit weights than a whole Loihi 1 holds: 128 cores of 128 KiB.
-DENSE_LIMIT = 2**24
+LIMIT = 2**24  # more 8-bit weights than a whole Loihi 1 holds: 128 cores of 128 KiB
+IMPULSES = 256  # pushed through a chain at a time
+MADE = 2**22  # values that they become, at most
 
-Wiring = Literal["dense", "conv", "identity"]
+Wiring = Literal["dense", "conv", "identity", "sparse"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,8 +47,9 @@ class Route:
     """One connection in float64, the gain of the target folded in.
 
     via: the linear nodes on the way. delay: of all its edges together [ticks].
-    weight: dense (out, in), conv (C_out, C_in, kH, kW), identity (N,).
+    weight: dense (out, in), conv (C_out, C_in, kH, kW), identity (N,), sparse (E,).
     shape: of the source (C, H, W), conv only, as are stride and padding.
+    places: (2, E), target and source of each weight, and sizes: (out, in), sparse only.
     """
 
     source: str
@@ -60,18 +61,13 @@ class Route:
     shape: tuple[int, ...] = ()
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
+    places: np.ndarray = field(default_factory=lambda: np.empty((2, 0), np.int32))
+    sizes: tuple[int, int] = (0, 0)
 
     @property
     def name(self) -> str:
         """What messages and tables call it."""
         return "+".join(self.via) if self.via else f"{self.source}->{self.target}"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Kernel:
-    weight: Tensor
-    stride: tuple[int, int]
-    padding: tuple[int, int]
 
 
 def routes(graph: Graph, problems: list[str]) -> list[Route]:
@@ -184,7 +180,7 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
         shape, chain = graph.shapes[via[0]], chain[1:]
     factor = gain(graph, target)
 
-    def route(kind: Wiring, weight: np.ndarray, kernel: _Kernel | None = None) -> Route:
+    def route(kind: Wiring, weight: np.ndarray, kernel: Kernel | None = None) -> Route:
         return Route(
             source=source,
             target=target,
@@ -201,39 +197,64 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
         return route("identity", factor.copy())
     if isinstance(linear[0], Dense) and len(linear) == 1:  # however large: nothing to compose
         return route("dense", factor[:, None] * linear[0].weight)
-    kernel = _one_kernel(chain, shape)
+    kernel = one_kernel(chain, shape)
     if kernel is not None:
         per_channel = factor.reshape(kernel.weight.shape[0], -1)
         if np.all(per_channel == per_channel[:, :1]):
             folded = kernel.weight.numpy() * per_channel[:, 0].reshape(-1, 1, 1, 1)
             return route("conv", folded, kernel)
-    n_in, n_out = graph.size(source), graph.size(target)
-    if n_in * n_out > DENSE_LIMIT:
-        cure = (
-            "use smaller populations, or run it on the event engine"
-            if any(isinstance(node, Sparse) for node in linear)
-            else "put a population between, make kernel, stride and size fit, or use one leak "
-            "for each channel"
-        )
-        return (
-            f"{' -> '.join([source, *via, target])}: is no single convolution, and as a matrix "
-            f"it has {n_in} x {n_out} weights, more than a whole chip holds; {cure}"
-        )
-    return route("dense", factor[:, None] * _matrix(chain, shape))
+    sizes = (graph.size(target), graph.size(source))
+    if math.prod(sizes) <= LIMIT:
+        return route("dense", factor[:, None] * _matrix(chain, shape, sizes[0]))
+    places, weight = _synapses(chain, shape, sizes[0])
+    if weight.size <= LIMIT:
+        return replace(route("sparse", factor[places[0]] * weight), places=places, sizes=sizes)
+    cure = (
+        "use smaller populations, or run it on the event engine"
+        if any(isinstance(node, Sparse) for node in linear)
+        else "put a population between, make kernel, stride and size fit, or use one leak "
+        "for each channel"
+    )
+    return (
+        f"{' -> '.join([source, *via, target])}: is no single convolution, and has "
+        f"{weight.size} synapses or more, more than a whole chip holds; {cure}"
+    )
 
 
-def _matrix(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> np.ndarray:
-    """Return the chain as a matrix (out, in), found by pushing unit impulses through it."""
+def _synapses(
+    chain: Sequence[Connection | Slot], shape: tuple[int, ...], made: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (targets and sources, 2 E; weights that are not 0, E); stops above the limit."""
+    places, weights, known = [], [], 0
+    for first, y in _pushed(chain, shape, made):
+        source, target = np.nonzero(y)
+        places.append(np.stack([target, source + first]).astype(np.int32))
+        weights.append(y[source, target])
+        known += source.size
+        if known > LIMIT:
+            break
+    return np.concatenate(places, 1), np.concatenate(weights)
+
+
+def _matrix(
+    chain: Sequence[Connection | Slot], shape: tuple[int, ...], made: int
+) -> np.ndarray:
+    """Return the chain as a matrix (``made``, in)."""
+    return np.asarray(np.concatenate([y for _, y in _pushed(chain, shape, made)]).T)
+
+
+def _pushed(
+    chain: Sequence[Connection | Slot], shape: tuple[int, ...], made: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first input, what unit impulses at it and the next ones become, K ``made``)."""
     head, *tail = dropwhile(lambda node: isinstance(node, Flatten), chain)
-    rows, n = [], math.prod(shape)
+    n, many = math.prod(shape), max(1, min(IMPULSES, MADE // made))
     shape = (n,) if isinstance(chain[0], Flatten) else shape
-    for first in range(0, n, 256):
-        cases = range(first, min(first + 256, n))
-        x = _answers(head, shape, cases)
+    for first in range(0, n, many):
+        x = _answers(head, shape, range(first, min(first + many, n)))
         for node in tail:
             x = push(node, x)
-        rows.append(x.flatten(1).numpy())
-    return np.asarray(np.concatenate(rows).T)
+        yield first, x.flatten(1).numpy()
 
 
 def _answers(node: Connection | Slot, shape: tuple[int, ...], cases: range) -> Tensor:
@@ -243,58 +264,3 @@ def _answers(node: Connection | Slot, shape: tuple[int, ...], cases: range) -> T
     x = torch.zeros((len(cases), math.prod(shape)), dtype=torch.float64)
     x[range(len(cases)), cases] = 1
     return push(node, x.reshape(-1, *shape))
-
-
-def _one_kernel(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> _Kernel | None:
-    """Return the chain as one convolution of images (C, H, W), or None if it is not one."""
-    whole: _Kernel | None = None
-    for node in chain:
-        if isinstance(node, Flatten):
-            continue
-        if not (
-            isinstance(node, Conv2d | AvgPool2d)
-            or (isinstance(node, Slot) and len(node.shape) == 3)
-        ):
-            return None
-        this = _kernel(node, shape[0] if whole is None else whole.weight.shape[0])
-        if whole is not None and not _edges_agree(whole, this, shape[1:]):
-            return None
-        whole = this if whole is None else _after(whole, this)
-    return whole
-
-
-def _kernel(node: Conv2d | AvgPool2d | Slot, channels: int) -> _Kernel:
-    if isinstance(node, Conv2d):
-        weight = torch.as_tensor(np.array(node.weight, np.float64))
-        return _Kernel(weight=weight, stride=node.stride, padding=node.padding)
-    one = torch.eye(channels, dtype=torch.float64)
-    if isinstance(node, Slot):
-        weight = F.pad(one, (0, 0, node.first, node.shape[0] - node.first - channels))
-        return _Kernel(weight=weight[:, :, None, None], stride=(1, 1), padding=(0, 0))
-    mean = torch.full(node.kernel, 1 / math.prod(node.kernel), dtype=torch.float64)
-    return _Kernel(weight=one[:, :, None, None] * mean, stride=node.stride, padding=(0, 0))
-
-
-def _after(first: _Kernel, second: _Kernel) -> _Kernel:
-    """Return second(first(x)) as one kernel: size k1 + s1 (k2 - 1), stride s1 s2."""
-    s, p = first.stride, first.padding
-    return _Kernel(
-        weight=F.conv_transpose2d(second.weight, first.weight, stride=s),
-        stride=(s[0] * second.stride[0], s[1] * second.stride[1]),
-        padding=(p[0] + s[0] * second.padding[0], p[1] + s[1] * second.padding[1]),
-    )
-
-
-def _edges_agree(first: _Kernel, second: _Kernel, size: tuple[int, ...]) -> bool:
-    """Say whether what ``second`` pads with zeros is zero in the combined kernel as well.
-
-    The combined kernel sees, in the padding, windows of ``first`` beyond its output. They must
-    lie outside the image: k1 <= s1 + p1 on the near side, no pixel left over on the far side.
-    """
-    for axis in (0, 1):
-        n, k = size[axis], first.weight.shape[2 + axis]
-        s, p = first.stride[axis], first.padding[axis]
-        beyond = ((n + 2 * p - k) // s + 1) * s - p
-        if second.padding[axis] and (k > s + p or beyond < n):
-            return False
-    return True

@@ -129,6 +129,8 @@ def demand(
     the connection is a convolution (channels share an axon).
     Synapse words of 64 bits: a matrix stores a row for each of its inputs, zeros included; a
     convolution stores the kernels of the core's channels once; a direct edge one word a neuron.
+    Listed synapses: as if each neuron had as many as that with most, each from another source,
+    whose row begins a new word.
     """
     share = neurons / size
     return {
@@ -193,6 +195,10 @@ def _split(size: int, most: int) -> tuple[int, int]:
 
 
 def _words(route: Route, share: float, limits: Limits, weight_bits: int) -> int:
+    if route.kind == "sparse":
+        neurons = math.ceil(route.sizes[0] * share)
+        bits = neurons * _most_synapses(route) * (weight_bits + limits.index_bits.value)
+        return int(math.ceil(bits / 64) + _in_axons(route, neurons))
     stored = math.ceil(len(route.weight) * share)  # neurons of the core, or channels
     if route.kind == "identity":
         return stored
@@ -203,11 +209,18 @@ def _words(route: Route, share: float, limits: Limits, weight_bits: int) -> int:
     return int(route.weight.shape[1] * math.ceil(bits / 64))
 
 
+def _most_synapses(route: Route) -> int:
+    """Return the synapses of the neuron that has most."""
+    return int(np.bincount(route.places[0]).max(initial=0))
+
+
 def _in_axons(route: Route, neurons: int) -> int:
     if route.kind == "identity":
         return neurons
     if route.kind == "dense":
         return int(route.weight.shape[1])
+    if route.kind == "sparse":
+        return min(route.sizes[1], neurons * _most_synapses(route))
     (_, rows, columns), kernel = route.shape, route.weight.shape[2:]
     height, width = (
         (n + 2 * p - k) // s + 1

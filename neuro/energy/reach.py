@@ -47,6 +47,13 @@ def _reach(route: Route, size: int, per_core: int, cores: range) -> np.ndarray:
     """Return the answer for one connection; it broadcasts against (N, K)."""
     if route.kind == "dense":
         return np.ones((1, 1), bool)
+    if route.kind == "sparse":
+        target, source = route.places
+        core = target // per_core - cores.start
+        here = (core >= 0) & (core < len(cores))
+        found = np.zeros((route.sizes[1], len(cores)), bool)
+        found[source[here], core[here]] = True
+        return found
     if route.kind == "identity":
         return np.asarray(np.arange(size)[:, None] // per_core == np.array(cores))
     rows, columns = (_windows(route, axis) for axis in (0, 1))

@@ -89,6 +89,9 @@ def fan_out(route: Route) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]
         return through_kernel(route.weight, route.shape, route.stride, route.padding)
     if route.kind == "dense":
         return through_matrix(route.weight)
+    if route.kind == "sparse":
+        each = np.bincount(route.places[1], minlength=route.sizes[1])
+        return each, each
     one = np.ones(len(route.weight), np.int64)
     return one, one
 

@@ -1,6 +1,8 @@
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +10,14 @@ from hypothesis import given, settings, strategies as st
 
 from lava_export import reference
 from lava_export.lower import LowerError, lower, to_bias
-from lava_export.program import LoihiProgram
+from lava_export.program import LoihiProgram, integers, load_program, save_program
 from lava_export.rules import check, head_room
 from neuro.chip_part import chip_part
 from neuro.graph import (
     AvgPool2d,
     Concat,
     Conv2d,
+    ConvTranspose2d,
     Dense,
     Edge,
     Flatten,
@@ -319,6 +322,41 @@ def test_listed_synapses_become_a_matrix_for_each_delay() -> None:
     assert (late.weight / scale).tolist() == [[0, 0], [0, 0.5]]
     assert (soon.extra, late.extra) == (0, 2)
     assert (soon.name, late.name) == ("w@0+w", "w@2+w")
+
+
+def test_a_layer_too_large_for_a_matrix_is_listed_and_computes_what_its_matrix_would(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(2)
+    up = ConvTranspose2d(
+        weight=rng.normal(size=(3, 2, 3, 3)),
+        stride=(2, 2),
+        padding=(1, 1),
+        output_padding=(1, 1),
+        bias=rng.normal(size=2),
+    )
+    nodes = {"x": Input(shape=(3, 4, 4)), "up": up, "n": ALIF(leak=0.6, threshold=1.0)}
+    graph = Graph(nodes=nodes, edges=(Edge("x", "up"), Edge("up", "n")), dt=DT)
+    stimulus = {"x": to_events(rng.random((12, 2, 48)) < 0.3)}
+    assert lower(graph).connections[0].kind == "dense"
+    monkeypatch.setattr("neuro.routes.LIMIT", 128 * 48 - 1)
+    listed = lower(graph, ticks=12)
+    (synapses,) = listed.connections
+    assert (synapses.kind, synapses.sizes) == ("sparse", (128, 48))
+    weight = np.zeros(synapses.sizes, int)
+    weight[tuple(synapses.places)] = synapses.weight
+    assert synapses.weight.size < weight.size / 5
+    dense = replace(synapses, kind="dense", weight=integers(weight))
+    matrix = replace(listed, connections=(dense,))
+    want, found = (reference.run(p, stimulus, 12) for p in (matrix, listed))
+    assert want.spikes["n"].tick.size > 100
+    for a, b in zip(want.spikes["n"], found.spikes["n"], strict=True):
+        assert np.array_equal(a, b)
+    save_program(tmp_path / "p.npz", listed)
+    (again,) = load_program(tmp_path / "p.npz").connections
+    assert np.array_equal(again.places, synapses.places)
+    assert again.sizes == synapses.sizes
+    check(listed, "loihi2", ticks=12)
 
 
 def test_what_has_no_counterpart_is_refused_at_once_with_its_cures() -> None:

@@ -211,7 +211,32 @@ def test_a_population_that_lava_cannot_run_is_refused(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"kind": "full"}, "connection fc: no kind 'full'; there are dense, conv, identity"),
+        (
+            {"kind": "full"},
+            "connection fc: no kind 'full'; there are dense, conv, identity, sparse",
+        ),
+        (
+            {"kind": "sparse", "weight": integers([2, 4]), "sizes": (2, 8)},
+            "fc: places of shape (2, 0) are no target and source of each of 2 weights",
+        ),
+        (
+            {
+                "kind": "sparse",
+                "weight": integers([2, 4]),
+                "places": integers([[0, 2], [7, 7]]),
+                "sizes": (2, 8),
+            },
+            "are no target and source of each of 2 weights within sizes (2, 8)",
+        ),
+        (
+            {
+                "kind": "sparse",
+                "weight": integers([2]),
+                "places": integers([[1], [6]]),
+                "sizes": (2, 7),
+            },
+            "maps 7 to 2 neurons, but conv/1 has 8 and out has 2",
+        ),
         ({"kind": "conv"}, "connection fc: conv weights have 4 axes, these have shape (2, 8)"),
         ({"weight": np.ones((2, 8))}, "connection fc: its weights are float64; make them with"),
     ],

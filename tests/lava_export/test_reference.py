@@ -132,6 +132,17 @@ def test_synapses_are_torchs_in_every_layout(seed: int) -> None:
     assert np.array_equal(drive(dense)(x), x @ dense.weight.T)
     identity = replace(c, kind="identity", weight=integers(2 * rng.integers(-9, 9, c.in_size)))
     assert np.array_equal(drive(identity)(x), x * identity.weight)
+    places = integers(np.stack(np.nonzero(dense.weight)))
+    listed = replace(
+        dense,
+        kind="sparse",
+        weight=dense.weight[tuple(places)],
+        places=places,
+        sizes=dense.weight.shape,
+    )
+    assert listed.out_shape == (4,)
+    assert listed.in_size == c.in_size
+    assert np.array_equal(drive(listed)(x), drive(dense)(x))
 
 
 def test_sums_beyond_float32_are_exact_too() -> None:

@@ -98,6 +98,25 @@ def test_the_axons_of_a_neuron_fit_one_core() -> None:
     assert breaches(program(np.full((1, 4096), 2), kind="lif")) == []
 
 
+def test_listed_synapses_are_counted_at_the_neuron_that_has_most() -> None:
+    many = 4097
+    target = np.append(np.zeros(many, int), np.ones(9, int))
+    source = np.append(np.arange(many), np.arange(9))
+    x = Population(name="x", kind="input", shape=(many,))
+    n = Population(name="n", kind="lif", shape=(2,), lag=1)
+    w = Connection(
+        name="w",
+        source="x",
+        target="n",
+        kind="sparse",
+        weight=integers(np.full(many + 9, 2)),
+        places=integers([target, source]),
+        sizes=(2, many),
+    )
+    (told,) = breaches(LoihiProgram(populations=(x, n), connections=(w,)))
+    assert "n: a neuron listens to 4097 axons, a core takes 4096" in told
+
+
 def convolution(channels: int) -> LoihiProgram:
     kernel = np.zeros((1, channels, 3, 3), int)
     kernel[0, 0] = 2

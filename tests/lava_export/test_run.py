@@ -79,7 +79,7 @@ class Builder:
 
 
 def every_topology(seed: int) -> LoihiProgram:
-    """Return images through convolutions, a residual, delays, loops, dense, read-outs."""
+    """Return images through convolutions, a residual, delays, loops, lists, read-outs."""
     b = Builder(seed)
     rng = b.rng
     b.add("x", "input", (2, 6, 5), 0)
@@ -104,6 +104,9 @@ def every_topology(seed: int) -> LoihiProgram:
     b.add("out", "li", (3,), 4, du=integers(900), dv=integers([0, 200, 4095]),
           bias_mant=integers([5, 0, -7]), bias_exp=integers(3), bias_after=2)  # fmt: skip
     b.link("fc", "out", kind="dense", weight=even(rng, 3, 4))
+    at = rng.choice(4 * 45, 30, replace=False)
+    places = integers(np.stack(np.divmod(at, 45)))
+    b.link("same", "fc", 2, kind="sparse", weight=even(rng, 30), places=places, sizes=(4, 45))
     return b.program()
 
 

@@ -215,12 +215,30 @@ def test_listed_synapses_are_a_matrix_alone_and_in_a_chain() -> None:
         torch.testing.assert_close(by_route(route, x), by_torch(chain, x))
 
 
-def test_listed_synapses_too_many_for_a_matrix_are_reported_with_their_cure() -> None:
+def test_listed_synapses_too_many_for_a_matrix_stay_listed() -> None:
     listed = fixed_probability(5000, 5000, 1e-4, 1.0, np.random.default_rng(0))
+    graph = through([listed], (5000,), ALIF(leak=np.linspace(0.1, 0.9, 5000, dtype=np.float32)))
+    route = only_route(graph)
+    assert (route.kind, route.sizes) == ("sparse", (5000, 5000))
+    matrix = np.zeros(route.sizes)
+    np.add.at(matrix, tuple(route.places), route.weight)
+    want = gain(graph, "out")[:, None] * to_dense(listed).weight
+    np.testing.assert_array_equal(matrix, want)
+    assert route.weight.size == np.count_nonzero(want)
+
+
+def test_more_synapses_than_a_chip_holds_are_reported_with_their_cure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listed = fixed_probability(60, 50, 0.1, 1.0, np.random.default_rng(0))
+    number = np.count_nonzero(to_dense(listed).weight)
+    monkeypatch.setattr("neuro.routes.LIMIT", number)
+    assert only_route(through([listed], (60,))).kind == "sparse"
+    monkeypatch.setattr("neuro.routes.LIMIT", number - 1)
     problems: list[str] = []
-    assert routes(through([listed], (5000,)), problems) == []
+    assert routes(through([listed], (60,)), problems) == []
     (said,) = problems
-    assert "as a matrix it has 5000 x 5000 weights" in said
+    assert f"has {number} synapses or more, more than a whole chip holds" in said
     assert said.endswith("use smaller populations, or run it on the event engine")
 
 
@@ -252,15 +270,27 @@ def test_a_direct_edge_is_an_identity_and_delays_along_a_way_add_up() -> None:
     assert (second.name, second.via, second.delay) == ("w", ("w",), 5)
 
 
-def test_a_chain_too_large_for_a_matrix_is_reported_with_its_cure() -> None:
-    problems: list[str] = []
+def test_a_chain_too_large_for_a_matrix_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     chain = [pool(3, 1), conv(4, 1, 3, 3, padding=1)]
-    assert routes(through(chain, (1, 70, 70)), problems) == []
-    assert problems == [
-        "in -> n0 -> n1 -> out: is no single convolution, and as a matrix it has 4900 x 18496 "
-        "weights, more than a whole chip holds; put a population between, make kernel, stride "
-        "and size fit, or use one leak for each channel"
-    ]
+    route = only_route(through(chain, (1, 70, 70)))
+    assert (route.kind, route.sizes) == ("sparse", (4 * 68 * 68, 4900))
+    small = through(chain, (1, 7, 6))
+    matrix = only_route(small)
+    monkeypatch.setattr("neuro.routes.LIMIT", matrix.weight.size - 1)
+    monkeypatch.setattr("neuro.routes.MADE", 5 * matrix.weight.shape[0])  # five at a time
+    listed = only_route(small)
+    assert (matrix.kind, listed.kind) == ("dense", "sparse")
+    found = np.zeros(matrix.weight.shape)
+    found[tuple(listed.places)] = listed.weight
+    np.testing.assert_allclose(found, matrix.weight, rtol=1e-15, atol=0)
+    monkeypatch.setattr("neuro.routes.LIMIT", 10)
+    problems: list[str] = []
+    assert routes(small, problems) == []
+    assert problems[0].startswith("in -> n0 -> n1 -> out: is no single convolution, and has ")
+    assert problems[0].endswith(
+        " synapses or more, more than a whole chip holds; put a population between, make "
+        "kernel, stride and size fit, or use one leak for each channel"
+    )
 
 
 def biased(delay_before: int, delay_after: int) -> Graph:
@@ -377,11 +407,9 @@ def test_lags_leave_every_connection_its_step_and_none_could_be_smaller(
 def test_a_lone_dense_of_any_size_needs_no_composition_and_goes_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("neuro.routes.DENSE_LIMIT", 11)
+    monkeypatch.setattr("neuro.routes.LIMIT", 11)
     weight = np.arange(12, dtype=np.float32).reshape(3, 4)
     lone = only_route(through([Flatten(), Dense(weight=weight)], (1, 2, 2), LI(tau=0.01)))
     assert (lone.kind, lone.weight.dtype) == ("dense", np.float64)
     chain: list[Node] = [pool(1, 1), Flatten(), Dense(weight=weight)]
-    problems: list[str] = []
-    assert routes(through(chain, (1, 2, 2)), problems) == []
-    assert "no single convolution" in problems[0]
+    assert only_route(through(chain, (1, 2, 2))).kind == "sparse"

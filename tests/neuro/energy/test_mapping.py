@@ -7,7 +7,7 @@ import pytest
 from neuro.energy import Chip, loihi1, loihi2, place
 from neuro.energy.mapping import demand
 from neuro.energy.synapses import compose
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input
+from neuro.graph import AvgPool2d, Conv2d, ConvTranspose2d, Dense, Edge, Flatten, Graph, Input
 from neuro.neurons import LI, LIF
 from neuro.units import Seconds, Ticks
 
@@ -73,6 +73,26 @@ def test_a_dense_layer_is_split_as_in_the_log_of_intels_compiler() -> None:
     assert need(graph, "n1", 100, loihi2(), 3)["synapse_words"] == 24 * 2560
     layer = place(graph, loihi2(), weight_bits=3).layers["n1"]
     assert (layer.cores, layer.per_core, layer.binds) == (6, 17, "synapse_words")
+
+
+def test_listed_synapses_take_what_they_are_and_a_word_for_each_source_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A transposed convolution of 2 channels: 2 x 9 synapses for a neuron away from the rim.
+    up = ConvTranspose2d(weight=np.ones((2, 1, 3, 3)))
+    nodes = {"in": Input(shape=(2, 30, 30)), "up": up, "out": LIF(tau=0.01)}
+    graph = Graph(nodes=nodes, edges=(Edge("in", "up"), Edge("up", "out")), dt=DT)
+    chip = loihi1()
+    matrix = need(graph, "out", 16, chip, 8)
+    monkeypatch.setattr("neuro.routes.LIMIT", 20_000)
+    bits = 16 * 18 * (8 + int(chip.limits.index_bits.value))
+    assert need(graph, "out", 16, chip, 8) == {
+        "neurons": 16,
+        "in_axons": 16 * 18,
+        "synapse_words": -(-bits // 64) + 16 * 18,
+    }
+    assert (matrix["in_axons"], matrix["synapse_words"]) == (1800, 1800 * 3)
+    assert need(graph, "out", 1024, chip, 8)["in_axons"] == 1800  # no more than there are
 
 
 def test_a_convolution_stores_the_kernels_of_its_channels_once_a_core() -> None:

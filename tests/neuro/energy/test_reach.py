@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
 from neuro.energy.reach import cores_reached, reached
-from neuro.energy.synapses import compose
+from neuro.energy.synapses import compose, fan_out
 from neuro.graph import Conv2d, Edge, Graph, Input
 from neuro.neurons import LIF
 from neuro.routes import Route
@@ -65,6 +66,21 @@ def test_a_direct_edge_reaches_the_core_of_its_own_neuron_only() -> None:
     first, found = list(reached([route], 1000, size, 3))[1]
     assert (first, found.shape) == (256, (1000, 78))
     assert found[256 * 3 + 5].nonzero()[0].tolist() == [1]
+
+
+def test_listed_synapses_reach_the_cores_of_their_targets() -> None:
+    rng = np.random.default_rng(0)
+    here = rng.random((1000, 70)) < 0.002
+    places = np.stack(np.nonzero(here)).astype(np.int32)
+    route, _ = route_through(None, (1000,))
+    route = replace(
+        route, kind="sparse", places=places, sizes=(1000, 70), weight=np.ones(places.shape[1])
+    )
+    want = np.stack([here[k : k + 3].any(0) for k in range(0, 1000, 3)], 1)
+    found = np.concatenate([x for _, x in reached([route], 70, 1000, 3)], 1)
+    np.testing.assert_array_equal(found, want)
+    for each in fan_out(route):
+        np.testing.assert_array_equal(each, here.sum(0))
 
 
 def test_a_3_by_3_kernel_reaches_two_or_three_of_the_16_cores_of_a_channel() -> None:

@@ -208,7 +208,10 @@ def test_edges_that_differ_in_their_delay_alone_are_one_layer() -> None:
     assert layer.events.tolist() == [[3], [6]]
 
 
-def test_a_graph_that_cannot_be_composed_is_refused_with_every_chain_and_cure() -> None:
+def test_a_graph_that_cannot_be_composed_is_refused_with_every_chain_and_cure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("neuro.routes.LIMIT", 10_000)
     wide = {
         f"{n}{k}": node
         for k in "12"
