@@ -168,13 +168,13 @@ def connect(c: SimpleNamespace, source: Any, target: Any) -> None:
         return
     if c.kind == "dense":
         wiring = Dense(weights=c.weight, sign_mode=SignMode.MIXED)
-    elif c.kind == "sparse":
-        matrix = csr_matrix((c.weight, tuple(c.places)), shape=tuple(c.sizes), dtype=np.int32)
-        wiring = Sparse(weights=matrix, sign_mode=SignMode.MIXED)
     else:
-        wiring = Sparse(
-            weights=diags(c.weight, format="csr", dtype=np.int32), sign_mode=SignMode.MIXED
+        matrix = (
+            csr_matrix((c.weight, tuple(c.places)), shape=tuple(c.sizes), dtype=np.int32)
+            if c.kind == "sparse"
+            else diags(c.weight, format="csr", dtype=np.int32)
         )
+        wiring = Sparse(weights=matrix, sign_mode=SignMode.MIXED)
     source.connect(wiring.s_in)
     wiring.a_out.connect(target)
 

@@ -221,10 +221,11 @@ def _a_few_ticks(
 
     The first tick tells how many values there are between two modules.
     """
-    y, states = _in_turn(modules, x[:1], 1, states)
+    lay = cache(laid)
+    y, states = _in_turn(modules, x[:1], 1, states, Ready(lay))
     cells = (c for c in tree_leaves(states) if c is not None)
     many = max(1, VALUES // max(v.numel() for v in (x[0], y[0], *cells)))
-    ready = Ready(cache(laid), _fed(modules, states))
+    ready = Ready(lay, _fed(modules, states, lay))
     out = y.expand(ticks, *y.shape[1:]).clone()
     for first in range(1, ticks, many):
         now = slice(first, min(first + many, ticks))
@@ -233,14 +234,14 @@ def _a_few_ticks(
     return out, states
 
 
-def _fed(modules: list[nn.Module], states: tuple[Any, ...]) -> dict[int, Fed]:
+def _fed(modules: list[nn.Module], states: tuple[Any, ...], lay: Lay) -> dict[int, Fed]:
     """Return linear layers and the populations they feed, by place."""
     found = {}
     for k, (linear, cells) in enumerate(pairwise(modules)):
         if type(linear) is nn.Linear and type(cells) is Spiking:
             model, state = cells._bound(), states[k + 1]
             if suits(linear, model, state) and not (hooked(linear) or hooked(cells)):
-                found[k] = Fed(linear, model, state, cells.dt)
+                found[k] = Fed(linear, model, state, cells.dt, lay)
     return found
 
 
@@ -254,8 +255,7 @@ def _in_turn(
     """Run modules one after the other, a population together with what stands around it."""
     after: list[Any] = []
     while len(after) < len(modules):
-        module, *rest = modules[len(after) :]
-        state = states[len(after)]
+        (module, *rest), state = modules[len(after) :], states[len(after)]
         if fed := ready.fed.get(len(after)):
             x = fed(x.expand(ticks, *x.shape[1:]))
             after += [None, fed.state]

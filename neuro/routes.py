@@ -9,12 +9,13 @@ Axes: K cases, C channels, H height, W width.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import dropwhile
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuro.chip_part import problems_on_a_chip
@@ -68,6 +69,16 @@ class Route:
     def name(self) -> str:
         """What messages and tables call it."""
         return "+".join(self.via) if self.via else f"{self.source}->{self.target}"
+
+    @cached_property
+    def most_synapses(self) -> int:
+        """Those of the target's neuron that has most, sparse only."""
+        return most_synapses(self.places)
+
+
+def most_synapses(places: Int[np.ndarray, "2 E"]) -> int:
+    """Return the synapses of the neuron that has most. places: targets and sources."""
+    return int(np.bincount(places[0]).max(initial=0))
 
 
 def routes(graph: Graph, problems: list[str]) -> list[Route]:

@@ -197,7 +197,7 @@ def _split(size: int, most: int) -> tuple[int, int]:
 def _words(route: Route, share: float, limits: Limits, weight_bits: int) -> int:
     if route.kind == "sparse":
         neurons = math.ceil(route.sizes[0] * share)
-        bits = neurons * _most_synapses(route) * (weight_bits + limits.index_bits.value)
+        bits = neurons * route.most_synapses * (weight_bits + limits.index_bits.value)
         return int(math.ceil(bits / 64) + _in_axons(route, neurons))
     stored = math.ceil(len(route.weight) * share)  # neurons of the core, or channels
     if route.kind == "identity":
@@ -209,18 +209,13 @@ def _words(route: Route, share: float, limits: Limits, weight_bits: int) -> int:
     return int(route.weight.shape[1] * math.ceil(bits / 64))
 
 
-def _most_synapses(route: Route) -> int:
-    """Return the synapses of the neuron that has most."""
-    return int(np.bincount(route.places[0]).max(initial=0))
-
-
 def _in_axons(route: Route, neurons: int) -> int:
     if route.kind == "identity":
         return neurons
     if route.kind == "dense":
         return int(route.weight.shape[1])
     if route.kind == "sparse":
-        return min(route.sizes[1], neurons * _most_synapses(route))
+        return min(route.sizes[1], neurons * route.most_synapses)
     (_, rows, columns), kernel = route.shape, route.weight.shape[2:]
     height, width = (
         (n + 2 * p - k) // s + 1

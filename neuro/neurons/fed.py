@@ -33,20 +33,25 @@ class Fed:
     """Neurons behind a linear layer, from a moment on.
 
     linear, neuron: as they are now, a LIF or ALIF. state: where the neurons start, B O.
+    lay: as of :func:`neuro.products.linear`.
     """
 
     def __init__(
-        self, linear: nn.Linear, neuron: Any, state: LIFState | ALIFState, dt: Seconds
+        self,
+        linear: nn.Linear,
+        neuron: Any,
+        state: LIFState | ALIFState,
+        dt: Seconds,
+        lay: Lay = laid,
     ) -> None:
-        self.linear = linear
-        self.rows = laid(linear.weight)
-        bias = linear.bias
-        self.bias = np.empty(0, self.rows.dtype) if bias is None else bias.detach().numpy()
+        self.linear, self.lay = linear, lay
         cells, self.form = read(neuron, state, dt)
         self.cells = Cells(*(c.copy() for c in cells))
+        dtype, bias = self.cells.v.dtype, linear.bias
+        self.bias = np.empty(0, dtype) if bias is None else bias.detach().numpy()
         after = (torch.from_numpy(c) if c.size else None for c in self.cells)
         self.state = moved(state, after)
-        self.room = np.empty((0, *state.v.shape), self.rows.dtype)
+        self.room = np.empty((0, *state.v.shape), dtype)
 
     def __call__(self, x: Float[Tensor, "T B J"]) -> Float[Tensor, "T B O"]:
         """Return the spikes of T more ticks; ``state`` moves on with them.
@@ -56,14 +61,14 @@ class Fed:
         (ticks, samples), weight = x.shape[:2], self.linear.weight
         folded = x.flatten(0, 1)
         if len(self.room) < ticks:
-            self.room = np.empty((ticks, samples, len(weight)), self.rows.dtype)
+            self.room = np.empty((ticks, samples, len(weight)), self.room.dtype)
         out = self.room[:ticks]
         active = active_in(folded, weight)
         if active is None:
             y = F.linear(folded, weight, self.linear.bias).view(out.shape).numpy()
             kernels.forward(y, self.cells, self.form, (0, samples), NOT_POOLED, out)
         else:
-            kernels.feed(active, self.rows, self.bias, self.cells, self.form, out)
+            kernels.feed(active, self.lay(weight), self.bias, self.cells, self.form, out)
         return torch.from_numpy(out)
 
 

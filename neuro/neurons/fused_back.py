@@ -109,7 +109,7 @@ def repeat(
 
 @inlined
 def reset_from(v: np.ndarray, u: np.ndarray, bar: np.ndarray, hard: bool) -> None:
-    """Write what a reset leaves of membranes: :func:`fire` and :func:`reset` in one loop."""
+    """Write what a reset leaves of membranes u, as ``fire_and_reset`` does in place."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
     if hard:
         for k in range(v.size):

@@ -254,10 +254,9 @@ def feed(
     train: of one sample, whose ticks are T times B. rows: blocks, inputs, neurons of a block.
     bias: (M), or (0). out: spikes, T B M.
     """
-    width = rows.shape[2]
+    width, sums = rows.shape[2], np.empty((1, rows.shape[0], rows.shape[2]), out.dtype)
     for own in range(rows.shape[0]):
         chunk = chunk_at(form, own * width, width)
-        sums = np.empty((1, rows.shape[0], width), out.dtype)
         feed_chunk(train, (rows, bias, sums), cells, form, chunk, out)
 
 

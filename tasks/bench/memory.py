@@ -1,9 +1,10 @@
 """What a process takes of memory at most while it does something; only Linux tells."""
 
-import ctypes
 import gc
 from collections.abc import Callable
 from pathlib import Path
+
+from neuro.memory import give_freed_memory_back
 
 OWN = Path("/proc/self")
 
@@ -14,7 +15,8 @@ def grown(do: Callable[[], object]) -> int | None:
     What the process has freed is given back before: else it would take that for nothing.
     None: this system does not tell, or does not let its peak be forgotten.
     """
-    _give_back()
+    gc.collect()
+    give_freed_memory_back()
     try:
         (OWN / "clear_refs").write_text("5")  # from now on the peak is that of this moment
     except OSError:
@@ -22,13 +24,6 @@ def grown(do: Callable[[], object]) -> int | None:
     before = _status("VmRSS")
     do()
     return _status("VmHWM") - before
-
-
-def _give_back() -> None:
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if OWN.exists() else None
-    if trim is not None:
-        trim(0)
 
 
 def _status(name: str) -> int:
