@@ -14,14 +14,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from lava_export.program import Connection, Kind, LoihiProgram, Population, integers
-from lava_export.program_checks import in_one_part
+from lava_export.program import (
+    Connection,
+    Kind,
+    LoihiProgram,
+    Population,
+    in_one_part,
+    integers,
+)
 from lava_export.rules import head_room
 from neuro.graph import Graph, Hosted, Input
-from neuro.graph_checks import problems_on_a_clock
-from neuro.lags import lags, loops_too_tight
+from neuro.graph.delays import lags, loops_too_tight
+from neuro.graph.paths import Route, bias, routes
+from neuro.graph.validate import problems_on_a_clock
 from neuro.neurons import ALIF, LIF, Coefficients
-from neuro.routes import Route, bias, routes
 
 MAX_THRESHOLD = 2**17 - 1
 MANTISSA_BITS = 12  # and a sign

@@ -13,13 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lava_export.program import (
-    STATE_LIMIT,
-    Connection,
-    LoihiProgram,
-    Population,
-    stimulus,
-)
+from lava_export.program import STATE_LIMIT, Connection, LoihiProgram, Population, stimulus
 from neuro.record import Record, concatenate
 from neuro.spikes import Events, to_events
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lava_export.program import STATE_LIMIT, Connection, LoihiProgram, Population
 from lava_export.reference import drive
-from neuro.routes import most_synapses
+from neuro.graph.paths import most_synapses
 
 
 @dataclass(frozen=True, kw_only=True)

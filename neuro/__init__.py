@@ -1,6 +1,5 @@
 """Spiking networks from training to chip: one Graph, three executors, one Record."""
 
-from neuro.checkpointed import Checkpointed
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -22,8 +21,9 @@ from neuro.graph import (
     Unflatten,
     Upsample,
 )
-from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.neurons import ALIF, IF, LI, LIF, GatedLI
+from neuro.nn.checkpoint import Checkpointed
+from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.record import Counts, Record
 from neuro.spikes import Events, Times, to_events, to_raster, to_ticks, to_times
 from neuro.units import Joules, Seconds, Ticks

@@ -24,7 +24,7 @@ console = Console()
 
 def tasks() -> None:
     """List the tasks and their configurations."""
-    from tasks.listing import tasks_table
+    from tasks.verbs.list_tasks import tasks_table
 
     console.print(tasks_table())
 
@@ -61,8 +61,8 @@ def evaluate(run: RunFolder, device: Device = "cpu") -> None:
         run: a run folder.
         device: where to compute.
     """
-    from tasks import show
-    from tasks.training import evaluate
+    from tasks.report import tables as show
+    from tasks.verbs.train import evaluate
 
     console.print(show.evaluation(evaluate(_open(run), device)))
 
@@ -83,9 +83,9 @@ def simulate(
         cluster: address of a Ray cluster whose workers to use; "local" starts one here.
     """
     from neuro.events import Exact, Grid
-    from tasks.cluster import workers_of
-    from tasks.measure import simulate_run
-    from tasks.show import simulation
+    from tasks.report.tables import simulation
+    from tasks.verbs.cluster import workers_of
+    from tasks.verbs.simulate import simulate_run
 
     with workers_of(cluster):
         result = simulate_run(_open(run), Grid() if clock == "grid" else Exact(), workers)
@@ -102,8 +102,8 @@ def export(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
-    from tasks.export import export
-    from tasks.show import scaling
+    from tasks.report.tables import scaling
+    from tasks.verbs.export import export
 
     result = export(_open(run))
     console.print(scaling(result["scaling"]))
@@ -122,8 +122,8 @@ def verify(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
-    from tasks.show import equality
-    from tasks.verify import verify
+    from tasks.report.tables import equality
+    from tasks.verbs.verify import verify
 
     result = verify(_open(run))
     console.print(equality(result))
@@ -144,8 +144,8 @@ def energy(
         run: a run folder.
         chip: which chip's layers to show; the file holds all.
     """
-    from tasks import show
-    from tasks.measure import energy
+    from tasks.report import tables as show
+    from tasks.verbs.simulate import energy
 
     result = energy(_open(run))
     console.print(show.energy(result))
@@ -160,7 +160,7 @@ def report(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
-    from tasks.report import write_report
+    from tasks.report.report import write_report
 
     console.print(f"wrote {write_report(_open(run))}")
 
@@ -173,8 +173,8 @@ def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
         seed: of the initial weights.
         device: where to train.
     """
-    from tasks import show
-    from tasks.demo import steps
+    from tasks.report import tables as show
+    from tasks.verbs.demo import steps
 
     start, run = time.perf_counter(), _new_run("mnist", "demo", out or Path("runs/demo"), seed)
     _train(run, device, 1)
@@ -219,10 +219,10 @@ def bench(
 
 
 def _train(run: Any, device: str, devices: int) -> None:
-    from tasks.bar import bar
-    from tasks.show import quality
-    from tasks.training import fabric, train
-    from tasks.work import task_of
+    from tasks.report.progress import bar
+    from tasks.report.tables import quality
+    from tasks.verbs.train import fabric, train
+    from tasks.verbs.trained_run import task_of
 
     launched = fabric(device, devices)
     with bar(console, run, shown=launched.is_global_zero) as tell:
@@ -236,20 +236,20 @@ def _train(run: Any, device: str, devices: int) -> None:
 
 
 def _print_parity(parity: dict[str, Any]) -> None:
-    from tasks.show import parity as in_words
+    from tasks.report.tables import parity as in_words
 
     console.print(in_words(parity), markup=False, soft_wrap=True)
 
 
 def _open(folder: Path) -> Any:
-    from neuro.runs import open_run
+    from neuro.io.run_folder import open_run
     from tasks.task import find
 
     return open_run(folder, lambda task: find(task).configs)
 
 
 def _new_run(task: str, name: str, folder: Path, seed: int, gradient: str = "surrogate") -> Any:
-    from neuro.runs import Run
+    from neuro.io.run_folder import Run
     from tasks.task import find, find_config
 
     config = find_config(find(task), name)()

@@ -7,14 +7,20 @@ from typing import Any, Generic, Literal, TypeVar
 
 from torch import Tensor, nn
 
-from neuro.runs import Run
-from neuro.train import Batch, Plan
+from neuro.io.run_folder import Run
+from neuro.training.loop import Batch, Plan
 from tasks.names import one_of
 
 C = TypeVar("C")
 Split = Literal["train", "val", "test"]
 
-NAMES = ("mnist", "cifar10", "yinyang", "image_generation")
+TASKS = {
+    "mnist": "tasks.image_classification.mnist",
+    "cifar10": "tasks.image_classification.cifar10",
+    "yinyang": "tasks.yinyang",
+    "image_generation": "tasks.image_generation",
+}
+NAMES = tuple(TASKS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +51,7 @@ class Task(Generic[C]):
     batches: (configuration, split, epoch) -> (x, targets); only "train" depends on epoch.
     loss: (configuration, model, batch, at) -> mean loss; at: share of the training done. What
         it draws from torch's global generator depends on seed, epoch and step alone; what it
-        draws for each sample comes from :func:`neuro.processes.drawn`.
+        draws for each sample comes from :func:`neuro.training.distributed.drawn`.
     quality: (configuration, model) -> figure on the validation split, the greater the better.
     metric: what that figure is.
     evaluate: (run, model) -> figures on the test split, for ``eval.json``. It may write
@@ -76,7 +82,7 @@ class Task(Generic[C]):
 
 def find(name: str) -> Task[Any]:
     """Return the task of that name."""
-    task: Task[Any] = importlib.import_module(f"tasks.{one_of(name, NAMES, 'task')}").TASK
+    task: Task[Any] = importlib.import_module(TASKS[one_of(name, NAMES, "task")]).TASK
     return task
 
 

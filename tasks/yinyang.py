@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from drivers import yinyang
 from drivers.yinyang import CLASSES, Points
 from neuro.codes import latency
-from neuro.layers import Spiking, Stack
 from neuro.neurons import LI, LIF
-from neuro.train import Batch, Plan
+from neuro.nn.layers import Spiking, Stack
+from neuro.training.loop import Batch, Plan
 from neuro.units import Seconds, Ticks
-from tasks.classification import classifier
-from tasks.order import shuffled
+from tasks.image_classification.classifier import classifier
+from tasks.shuffle import shuffled
 from tasks.task import Answers, Split
 
 

@@ -14,12 +14,12 @@ from lava_export.run import available, run
 from neuro.energy import count
 from neuro.events import Exact, Grid, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
-from neuro.events.oracle import simulate_slowly
+from neuro.events.grid.oracle import simulate_slowly
 from neuro.graph import Weighted
 from neuro.neurons import LIF
 from neuro.nn import replay
 from neuro.record import Record
-from tests.neuro.test_linear import some, traced
+from tests.neuro.graph.test_apply import some, traced
 
 SEEDS = st.integers(0, 10**6)
 

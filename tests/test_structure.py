@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ["neuro", "drivers", "tasks", "lava_export"]
 MODULES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
-LIMIT = 300
+LIMIT = 600  # lines; about 300 is usual, one algorithm may take more
 
 every_module = pytest.mark.parametrize(
     "path", MODULES, ids=[str(p.relative_to(ROOT)) for p in MODULES]
@@ -16,7 +16,7 @@ every_module = pytest.mark.parametrize(
 
 
 @every_module
-def test_a_module_is_short_and_says_its_one_purpose(path: Path) -> None:
+def test_a_module_is_one_algorithm_at_most_and_says_its_purpose(path: Path) -> None:
     source = path.read_text()
     assert len(source.splitlines()) <= LIMIT
     first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]

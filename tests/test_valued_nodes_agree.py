@@ -15,7 +15,8 @@ from valued_graphs import valued_graph, valued_stimulus
 from neuro.energy import count
 from neuro.events import Exact, Grid, Recording, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
-from neuro.events.oracle import simulate_slowly
+from neuro.events.grid.oracle import simulate_slowly
+from neuro.events.to_disk import cut, simulate_to_disk
 from neuro.graph import (
     Concat,
     Dense,
@@ -27,13 +28,12 @@ from neuro.graph import (
     Pointwise,
     Softmax,
 )
-from neuro.margins import margins
+from neuro.io.store import load_graph, save_graph
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.nn import Net, replay
+from neuro.nn.threshold_margin import margins
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
-from neuro.store import load_graph, save_graph
-from neuro.stream import cut, simulate_to_disk
 from neuro.units import Seconds, Ticks
 
 SEEDS = st.integers(0, 10**6)

@@ -7,7 +7,8 @@ tick t over an edge of delay d arrives at t + d, and counts if t + d < T.
   with the padding are none); ``synaptic_events`` leaves out those through a weight of zero.
 - Sparse: one event for every synapse of the arriving value's row, once its delay is over.
 - AvgPool2d: one event for every window that contains the value. Upsample: one for every value
-  of its block. Flatten, Unflatten, Concat, and what a host computes (:mod:`neuro.hosts`): none.
+  of its block. Flatten, Unflatten, Concat, and what a host computes
+  (:mod:`neuro.graph.host_ops`): none.
 - A direct edge from spikes into a population: one event a spike, counted on the population.
 - A current (LI) into its population: none; it is part of the neuron.
 
@@ -24,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from neuro.energy.push import delayed, outputs, support
+from neuro.energy.node_outputs import delayed, outputs, support
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -41,9 +42,9 @@ from neuro.graph import (
     Sparse,
     Upsample,
 )
+from neuro.graph.sparse import unrolled
 from neuro.neurons import Integrator
 from neuro.record import Counts, Record
-from neuro.sparse import unrolled
 
 
 class Arrivals(NamedTuple):

@@ -34,7 +34,7 @@ class Estimate:
     of linear nodes is one, "pool1+conv2".
     static: the part of the chip tier that leaks. convention: 45 nm, whatever the chip.
     host_macs: operations of an inference that no chip does but its host (see
-        :mod:`neuro.chip_part`), by node. Their energy is in no tier.
+        :mod:`neuro.graph.partition`), by node. Their energy is in no tier.
     """
 
     chip: Chip

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from neuro.chip_part import chip_part, host_part
 from neuro.energy.count import macs, rasters
-from neuro.energy.push import outputs
+from neuro.energy.node_outputs import outputs
 from neuro.graph import Graph
+from neuro.graph.partition import chip_part, host_part
+from neuro.graph.sparse import unrolled
 from neuro.record import Record
-from neuro.sparse import unrolled
 from neuro.spikes import to_events
 
 

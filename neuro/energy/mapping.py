@@ -4,7 +4,7 @@ Greedy, layer by layer: each core takes as many neurons of one layer as its memo
 allow; layers share no core, as with Intel's compiler. A neuron's synapses live on its own core
 (those of the composed connections: pools have none of their own), the neurons of a layer are
 split in C order, and a spike is sent once to every core that holds one of its targets
-(:mod:`neuro.energy.reach`). Inputs take no core; their spikes enter at core 0.
+(:mod:`neuro.energy.multicast`). Inputs take no core; their spikes enter at core 0.
 """
 
 import math
@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Int
 
 from neuro.energy.chips import Chip, Limits
-from neuro.energy.reach import cores_reached
+from neuro.energy.multicast import cores_reached
 from neuro.energy.synapses import compose
 from neuro.graph import Graph
-from neuro.routes import Route
+from neuro.graph.paths import Route
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,11 +16,11 @@ from neuro.energy.chips import Chip, Energy
 from neuro.energy.constants import Interval
 from neuro.energy.count import active
 from neuro.energy.mapping import Placement
-from neuro.energy.reach import reached
+from neuro.energy.multicast import reached
 from neuro.energy.synapses import Served, by_tick, compose, served
 from neuro.graph import Graph
+from neuro.graph.paths import Route
 from neuro.record import Record
-from neuro.routes import Route
 from neuro.spikes import Events
 
 

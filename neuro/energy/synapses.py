@@ -1,7 +1,8 @@
 """The synapses that a chip has: one connection for each way between two populations.
 
 A chip has no pools. A chain of linear nodes is composed into one connection
-(:mod:`neuro.routes`), and every spike of its source pays its fan-out there: two spikes in one
+(:mod:`neuro.graph.paths`), and every spike of its source pays its fan-out there: two spikes in
+one
 pooling window are two sets of synaptic events, where :func:`neuro.energy.count` sees one value.
 Axes: T ticks, B samples, N neurons of a source.
 """
@@ -15,9 +16,9 @@ from jaxtyping import Int
 
 from neuro.energy.count import through_kernel, through_matrix
 from neuro.graph import Graph, Sparse
-from neuro.graph_checks import problems_on_a_clock
+from neuro.graph.paths import Route, routes
+from neuro.graph.validate import problems_on_a_clock
 from neuro.record import Record
-from neuro.routes import Route, routes
 from neuro.spikes import Events
 
 
@@ -45,7 +46,7 @@ def compose(graph: Graph) -> tuple[Route, ...]:
     """
     problems = [
         f"{name}: how a chip stores a Sparse is not known here; price it as the matrix "
-        "neuro.sparse.to_dense(node), zeros included"
+        "neuro.graph.sparse.to_dense(node), zeros included"
         for name, node in graph.nodes.items()
         if isinstance(node, Sparse)
     ]

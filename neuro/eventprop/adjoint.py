@@ -19,9 +19,9 @@ from neuro.eventprop.layers import EventPropError, Layer, layers
 from neuro.eventprop.readout import back_means, means
 from neuro.eventprop.spiking import Cell, Room, Train, back, currents, fire
 from neuro.graph import Graph
+from neuro.graph.inputs import require_inputs
 from neuro.neurons import LI
 from neuro.spikes import Times
-from neuro.stimulus import require_inputs
 
 BUDGET = 10**8  # spikes of one layer in one run
 

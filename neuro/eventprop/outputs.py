@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from neuro.eventprop.adjoint import activity, gradients
 from neuro.eventprop.layers import EventPropError
 from neuro.graph import Dense, Graph
+from neuro.nn.trace import trace
 from neuro.spikes import Times, to_events, to_times
-from neuro.trace import trace
 
 LEAST = 0.1  # smallest slope at a spike, see neuro.eventprop.gradients
 _OTHERWISE = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d)

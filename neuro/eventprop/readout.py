@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from neuro.compiled import kernel
 from neuro.eventprop.spiking import Train
+from neuro.ops.jit import kernel
 
 
 @kernel

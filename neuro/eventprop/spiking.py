@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.compiled import kernel
+from neuro.ops.jit import kernel
 
 NEWTON = 100  # steps at most: at a grazing root each only halves the way
 

@@ -4,9 +4,9 @@ from neuro.events.checks import Runaway
 from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.engine import simulate
 from neuro.events.exact.state import ExactState, exactly_at_rest
-from neuro.events.oracle import simulate_slowly
+from neuro.events.grid.oracle import simulate_slowly
+from neuro.events.grid.state import EngineState
 from neuro.events.recording import Recording
-from neuro.events.state import EngineState
 
 __all__ = [
     "Clock",

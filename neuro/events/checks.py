@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from neuro.events.program import Program
-from neuro.events.state import EngineState
+from neuro.events.grid.compile import Program
+from neuro.events.grid.state import EngineState
 from neuro.graph import Graph
 from neuro.record import Record
 

@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neuro.events.batches import Batch, of_samples, to_batch
 from neuro.events.checks import require_state, runaway
 from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.exact.state import ExactState
-from neuro.events.program import compile_graph
+from neuro.events.grid.batches import Batch, of_samples, to_batch
+from neuro.events.grid.compile import compile_graph
+from neuro.events.grid.run import Run
+from neuro.events.grid.state import EngineState, join_states, samples_of_state
 from neuro.events.recording import Recording, require_recording
-from neuro.events.run import Run
-from neuro.events.state import EngineState, join_states, samples_of_state
 from neuro.events.workers import over_samples
 from neuro.graph import Graph
+from neuro.graph.inputs import require_inputs
 from neuro.record import Record, concatenate
 from neuro.spikes import Events, Times, to_ticks
-from neuro.stimulus import require_inputs
 
 State = EngineState | ExactState
 
@@ -64,7 +64,7 @@ def simulate(
         Runaway: more spikes than the clock's budget; it carries the Record up to there.
     """
     if isinstance(clock, Exact):
-        from neuro.events.exact.run import Job, simulate_exact  # only where it is asked for
+        from neuro.events.exact.run import Job, simulate_exact
 
         return simulate_exact(Job(graph, clock, record), inputs, state, workers)
     program = compile_graph(graph, np.dtype(clock.dtype))

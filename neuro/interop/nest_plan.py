@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.graph import Edge, Graph, Hosted, Reshaping, Sparse
+from neuro.graph.paths import bias
 from neuro.interop.nest_script import Cells, Network, Stimulus, Synapses
 from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses, ways
 from neuro.neurons import ALIF, LI, LIF, GatedLI
-from neuro.routes import bias
 from neuro.spikes import Times
 from neuro.units import ticks
 

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 
 from neuro.graph import Connection, Edge, Graph, Population, Reshaping, Slot, Sparse
+from neuro.graph.paths import links, push
 from neuro.interop.nest_script import Synapses
 from neuro.neurons import ALIF, LI, LIF, Dynamics
-from neuro.routes import links, push
 
 MS = 1e3  # a second in ms
 BLOCK = 256  # unit impulses that go through a chain together

@@ -22,7 +22,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.base import (
+from neuro.neurons.lif import Reset, hold, require_refractory, reset_membrane
+from neuro.neurons.normal_form import (
     Coefficients,
     Dynamics,
     Param,
@@ -31,8 +32,7 @@ from neuro.neurons.base import (
     like,
     require,
 )
-from neuro.neurons.lif import Reset, hold, require_refractory, reset_membrane
-from neuro.surrogate import Surrogate, arctan, spike
+from neuro.neurons.surrogate import Surrogate, arctan, spike
 from neuro.units import Seconds, Ticks, ticks
 
 

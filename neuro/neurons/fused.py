@@ -17,14 +17,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons import fused_back as way_back, fused_kernels as kernels
+from neuro.neurons import fused_backward as way_back, fused_kernels as kernels
 from neuro.neurons.alif import ALIF, ALIFState
-from neuro.neurons.base import Param
-from neuro.neurons.fused_back import Back, Past
+from neuro.neurons.fused_backward import Back, Past
 from neuro.neurons.fused_kernels import Blocks, Cells, Form
 from neuro.neurons.lif import LIF, LIFState
-from neuro.shares import in_shares, readable
-from neuro.surrogate import Surrogate, arctan, triangle
+from neuro.neurons.normal_form import Param
+from neuro.neurons.surrogate import Surrogate, arctan, triangle
+from neuro.ops.threads import in_shares, readable
 from neuro.units import Seconds, Ticks
 
 KINDS = {arctan: way_back.ARCTAN, triangle: way_back.TRIANGLE}
@@ -151,7 +151,7 @@ def operator_for(x: Tensor) -> type[torch.autograd.Function]:
     """Return the operator that runs on the device of ``x``."""
     if not x.is_cuda:
         return FusedOnCPU
-    from neuro.neurons.fused_triton import FusedOnGPU  # imports triton, which few machines have
+    from neuro.neurons.fused_triton import FusedOnGPU
 
     return FusedOnGPU
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.compiled import bare, inlined, kernel
-from neuro.rows import Block, Span, Train, add_block
+from neuro.ops.gather_rows import Block, Span, Train, add_block
+from neuro.ops.jit import bare, inlined, kernel
 
 CHUNK = 1024
 SCRATCH = 2**16  # values of all ticks of a chunk that the cache holds
@@ -28,7 +28,7 @@ class Cells(NamedTuple):
 
 
 class Form(NamedTuple):
-    """Parameters as of :class:`neuro.neurons.base.Coefficients`; (M), or (1) for all.
+    """Parameters as of :class:`neuro.neurons.normal_form.Coefficients`; (M), or (1) for all.
 
     adapts: some threshold rises.
     """

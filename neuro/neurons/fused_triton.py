@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuro.neurons import fused_triton_kernels as kernels
 from neuro.neurons.fused_triton_kernels import Cells, Flow, How, Past, Run, Sizes
-from neuro.surrogate import Surrogate, arctan, triangle
+from neuro.neurons.surrogate import Surrogate, arctan, triangle
 
 KINDS: dict[Surrogate, str] = {arctan: "arctan", triangle: "triangle"}
 

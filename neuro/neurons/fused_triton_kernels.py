@@ -1,7 +1,8 @@
 """The normal form of a population over time, forward and backward, as Triton kernels.
 
 A program runs some cells through all ticks, with their state and parameters in registers.
-The steps are those of :mod:`neuro.neurons.fused_kernels` and :mod:`neuro.neurons.fused_back`.
+The steps are those of :mod:`neuro.neurons.fused_kernels` and
+:mod:`neuro.neurons.fused_backward`.
 Checked in Triton's interpreter, and compiled for GPUs, but run on none yet.
 Axes: T ticks, B samples, M neurons. A tick has B M cells, n are those of a program.
 """

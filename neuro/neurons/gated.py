@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.base import Param, as_array, like, require
+from neuro.neurons.normal_form import Param, as_array, like, require
 from neuro.units import Seconds, Ticks
 
 
@@ -66,7 +66,8 @@ class GatedLI:
     def macs(self, given: tuple[int, ...]) -> int:
         """Return the operations of a tick for an input of shape ``given``.
 
-        These are 3 a neuron: the sigmoid, as on a host node (:mod:`neuro.hosts`), and two
+        These are 3 a neuron: the sigmoid, as on a host node (:mod:`neuro.graph.host_ops`), and
+        two
         products. With a floor too: then v is c + f (v - c), f = floor + (1 - floor) sigmoid.
         """
         return 3 * math.prod(given) // 2

@@ -7,9 +7,9 @@ v[t] = v[t] - threshold s[t]  (reset "soft"),  or 0 where s[t] = 1  (reset "hard
 
 import math
 
-from neuro.neurons.base import Param
 from neuro.neurons.lif import LIF, Reset
-from neuro.surrogate import Surrogate, arctan
+from neuro.neurons.normal_form import Param
+from neuro.neurons.surrogate import Surrogate, arctan
 
 
 def IF(*, threshold: Param = 1.0, reset: Reset = "soft", surrogate: Surrogate = arctan) -> LIF:

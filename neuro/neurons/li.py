@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.base import Coefficients, Dynamics, Param, as_array, like, require
+from neuro.neurons.normal_form import Coefficients, Dynamics, Param, as_array, like, require
 from neuro.units import Seconds, Ticks
 
 

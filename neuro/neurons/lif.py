@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.base import (
+from neuro.neurons.normal_form import (
     Coefficients,
     Dynamics,
     Param,
@@ -28,7 +28,7 @@ from neuro.neurons.base import (
     like,
     require,
 )
-from neuro.surrogate import Surrogate, arctan, spike
+from neuro.neurons.surrogate import Surrogate, arctan, spike
 from neuro.units import Seconds, Ticks, ticks
 
 Reset = Literal["soft", "hard"]

@@ -95,8 +95,8 @@ def _engine() -> Benchmark:
 def _regimes() -> Benchmark:
     from neuro.units import Seconds
     from tasks.bench import plot
-    from tasks.networks import REGIMES
-    from tasks.regimes import Extent, rows
+    from tasks.published_networks.networks import REGIMES
+    from tasks.published_networks.regimes import Extent, rows
 
     def of_regime(name: str, asked: Asked) -> Iterator[Row]:
         yield from rows(

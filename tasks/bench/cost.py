@@ -21,7 +21,7 @@ from tasks.bench.problem import CELLS, Problem, beside_silent
 from tasks.bench.rows import Row
 from tasks.bench.stopwatch import Stopwatch
 from tasks.bench.subjects_neuro import Make, exact
-from tasks.networks import start
+from tasks.published_networks.networks import start
 
 BYTES = 12.0  # a synapse may take
 SECONDS = 30.0  # the first use of a clock may take

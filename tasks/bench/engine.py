@@ -1,7 +1,7 @@
 """``neuro bench engine``: the event engine beside other simulators.
 
-Networks are those of :mod:`tasks.networks`; every simulator gets the same synapses, weights,
-membranes and input. The numbers beside peers are targets: the least ratios.
+Networks are those of :mod:`tasks.published_networks.networks`; every simulator gets the same
+synapses, weights, membranes and input. The numbers beside peers are targets: the least ratios.
 """
 
 import os
@@ -10,13 +10,13 @@ from dataclasses import replace
 from functools import partial
 
 from neuro.units import Seconds
-from tasks import networks
 from tasks.bench import subjects_brian, subjects_nest, subjects_neuro, subjects_torch
 from tasks.bench.comparison import BOUND, Case, Pair
 from tasks.bench.harness import Run
 from tasks.bench.problem import Problem, kicked, recurrent
 from tasks.bench.subjects_neuro import Make
 from tasks.bench.subjects_torch import Stimulus
+from tasks.published_networks import networks
 
 KICK = 15.0  # mV: from rest at 10 well over the threshold of 20
 RTF = "s / simulated s"

@@ -4,7 +4,7 @@ import gc
 from collections.abc import Callable
 from pathlib import Path
 
-from neuro.memory import give_freed_memory_back
+from neuro.training.malloc import give_freed_memory_back
 
 OWN = Path("/proc/self")
 

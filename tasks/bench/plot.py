@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tasks.bench.rows import Row
-from tasks.pictures import ACCENT, INK, LINE, MUTED
+from tasks.report.figures import ACCENT, INK, LINE, MUTED
 
 _STYLE: Any = {
     "font.size": 9,

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.graph import Edge, Graph, Input, Sparse
+from neuro.graph.paths import bias
 from neuro.neurons import LI, LIF
-from neuro.routes import bias
 from neuro.spikes import Events
 from neuro.units import Seconds, ticks
-from tasks.networks import Network, silence
+from tasks.published_networks.networks import Network, silence
 
 CELLS = "cells"  # the population of every network here
 

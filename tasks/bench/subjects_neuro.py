@@ -5,15 +5,15 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
-from neuro.compiled import kernel
 from neuro.events import Clock, Exact, Recording, simulate
 from neuro.graph import Sparse
+from neuro.ops.jit import kernel
 from neuro.record import Record
 from neuro.spikes import Times
 from tasks.bench.harness import Run
 from tasks.bench.problem import CELLS, Problem, projections
 from tasks.bench.stopwatch import repeated
-from tasks.networks import start
+from tasks.published_networks.networks import start
 
 Make = Callable[[], Problem]
 

@@ -20,7 +20,7 @@ from neuro.spikes import to_events
 from tasks.bench.harness import Run
 from tasks.bench.stopwatch import repeated
 from tasks.bench.subjects_neuro import synaptic_events
-from tasks.networks import TAU, Network, feed_forward
+from tasks.published_networks.networks import TAU, Network, feed_forward
 
 DECAY = math.exp(-1e-3 / TAU)  # of a membrane in a tick of 1 ms
 THRESHOLD = 3.0

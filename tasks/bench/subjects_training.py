@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuro.checkpointed import Checkpointed
-from neuro.layers import Spiking, Stack, Temporal
 from neuro.neurons import LIF
-from neuro.products import by_input
+from neuro.nn.checkpoint import Checkpointed
+from neuro.nn.layers import Spiking, Stack, Temporal
+from neuro.ops.sparse_linear import by_input
 from neuro.seeds import seeded
 from neuro.units import Seconds, Ticks
 from tasks.bench.harness import Run

@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from tasks.bench.catalog import NAMES, Asked, find
 from tasks.bench.rows import Row, write
-from tasks.show import table
+from tasks.report.tables import table
 
 
 def show_names(console: Console) -> None:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuro.processes import drawn
+from neuro.training.distributed import drawn
 from tasks.image_generation.config import Config
 from tasks.image_generation.latents import evaluating
 from tasks.image_generation.layers import KERNEL

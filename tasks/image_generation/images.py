@@ -14,10 +14,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from drivers import cifar, mnist
-from neuro.train import Batch
-from tasks.image_data import Labelled, divided
+from neuro.training.loop import Batch
+from tasks.image_classification.data import Labelled, divided
 from tasks.image_generation.config import Config
-from tasks.order import shuffled
+from tasks.shuffle import shuffled
 from tasks.task import Split
 
 WHOLE = 256  # images of a batch that is not trained on; the metric depends on it

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from neuro.layers import Stack
-from neuro.processes import drawn
+from neuro.nn.layers import Stack
+from neuro.training.distributed import drawn
 
 Bits = Float[Tensor, "T B Z"]
 FIRST_OWN = 5  # tick from which on the prior may hear itself in training

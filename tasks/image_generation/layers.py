@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuro.layers import DT, Spiking, Stack
 from neuro.neurons import LI, LIF
+from neuro.nn.layers import DT, Spiking, Stack
 from neuro.units import Seconds
 from tasks.image_generation.config import Config
 

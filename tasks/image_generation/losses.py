@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.layers import DT
 from neuro.neurons import LI, run
+from neuro.nn.layers import DT
 from neuro.units import Seconds
 
 Distance = Callable[[Tensor, Tensor], Tensor]

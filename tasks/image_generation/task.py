@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuro.layers import Spiking
+from neuro.io.run_folder import Run, RunError
+from neuro.io.store import write_bytes
 from neuro.neurons import LIF
-from neuro.runs import Run, RunError
+from neuro.neurons.surrogate import arctan
+from neuro.nn.layers import Spiking
 from neuro.seeds import seeded
-from neuro.store import write_bytes
-from neuro.surrogate import arctan
-from neuro.train import Batch, Plan
+from neuro.training.loop import Batch, Plan
 from tasks.image_generation import config as configs, inception
 from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import Config

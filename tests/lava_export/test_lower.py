@@ -12,7 +12,6 @@ from lava_export import reference
 from lava_export.lower import LowerError, lower, to_bias
 from lava_export.program import LoihiProgram, integers, load_program, save_program
 from lava_export.rules import check, head_room
-from neuro.chip_part import chip_part
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -27,6 +26,7 @@ from neuro.graph import (
     Softmax,
     Sparse,
 )
+from neuro.graph.partition import chip_part
 from neuro.neurons import ALIF, IF, LI, LIF, GatedLI
 from neuro.nn import replay
 from neuro.spikes import Events, to_events, to_raster
@@ -339,7 +339,7 @@ def test_a_layer_too_large_for_a_matrix_is_listed_and_computes_what_its_matrix_w
     graph = Graph(nodes=nodes, edges=(Edge("x", "up"), Edge("up", "n")), dt=DT)
     stimulus = {"x": to_events(rng.random((12, 2, 48)) < 0.3)}
     assert lower(graph).connections[0].kind == "dense"
-    monkeypatch.setattr("neuro.routes.LIMIT", 128 * 48 - 1)
+    monkeypatch.setattr("neuro.graph.paths.LIMIT", 128 * 48 - 1)
     listed = lower(graph, ticks=12)
     (synapses,) = listed.connections
     assert (synapses.kind, synapses.sizes) == ("sparse", (128, 48))
@@ -522,7 +522,7 @@ def test_what_only_a_host_does_is_refused_together_with_the_rest() -> None:
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
     with pytest.raises(LowerError) as refused:
         lower(graph)
-    cure = "its host does; go on with what is left, neuro.chip_part.chip_part(graph)"
+    cure = "its host does; go on with what is left, neuro.graph.partition.chip_part(graph)"
     assert refused.value.problems == [
         "n: a refractory period of 2 s, which no neuron of a program here has; use "
         "refractory=0",

@@ -7,13 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from neuro.spikes import Times
-from neuro.statistics import (
-    cv_isi,
-    mean_correlation,
-    population_fano,
-    rates,
-    statistics,
-)
+from neuro.statistics import cv_isi, mean_correlation, population_fano, rates, statistics
 
 
 def train(*spikes: tuple[float, int], neurons: int = 3, samples: int = 1) -> Times:

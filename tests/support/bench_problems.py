@@ -1,9 +1,9 @@
 """Small networks for the tests of the benchmarks; child processes build them too."""
 
 from neuro.units import Seconds
-from tasks import networks
 from tasks.bench import problem
 from tasks.bench.problem import Problem
+from tasks.published_networks import networks
 
 DURATION = Seconds(0.2)
 

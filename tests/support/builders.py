@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro.graph import Graph
-from neuro.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.neurons import ALIF, LI, LIF
+from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.seeds import seeded
-from neuro.train import Batch, Course
+from neuro.training.loop import Batch, Course
 from neuro.units import Seconds, Ticks
 
 

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuro.codes import direct
-from neuro.layers import Recurrent, Spiking, Stack
 from neuro.neurons import ALIF, LI, LIF
-from neuro.processes import drawn, processes
+from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.seeds import seeded
-from neuro.train import Batch, Course
+from neuro.training.distributed import drawn, processes
+from neuro.training.loop import Batch, Course
 from neuro.units import Ticks
 
 Case = tuple[nn.Module, Course]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from lightning_fabric import Fabric
 
-from neuro.train import Plan, fit, weights
+from neuro.training.loop import Plan, fit, weights
 
 SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parents[1]

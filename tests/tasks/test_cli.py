@@ -121,7 +121,7 @@ def test_weights_cut_short_are_named(
 def test_a_killed_train_goes_on_where_it_was(tmp_path: Path, run: Path) -> None:
     code = f"""
 import os
-import neuro.train as t
+import neuro.training.loop as t
 write = t._write
 def die_after_the_first_epoch(folder, model, optimizer, progress, score):
     if progress.epoch == 2:

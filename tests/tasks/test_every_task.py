@@ -3,9 +3,9 @@ from itertools import islice
 import pytest
 import torch
 
+from neuro.nn.trace import trace
 from neuro.seeds import seeded
-from neuro.trace import trace
-from tasks.mnist import Config, batches, demo, digits, tiny
+from tasks.image_classification.mnist import Config, batches, demo, digits, tiny
 from tasks.names import UnknownName
 from tasks.task import NAMES, find, find_config, split_name
 

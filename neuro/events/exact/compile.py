@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.cells import CELL, PARAMETERS
-from neuro.events.exact.chains import chains, piece
 from neuro.events.exact.currents import (
     Current,
     bias_of,
@@ -21,8 +19,9 @@ from neuro.events.exact.currents import (
     per_second,
     require_no_current,
 )
-from neuro.events.exact.pack import DELTA, GENERAL, PSC
-from neuro.events.exact.wiring import Labels, Wiring, assemble
+from neuro.events.exact.membrane import CELL, PARAMETERS
+from neuro.events.exact.scaled_state import DELTA, GENERAL, PSC
+from neuro.events.exact.synapse_table import Labels, Wiring, assemble, chains, piece
 from neuro.graph import Graph
 from neuro.neurons import LI
 

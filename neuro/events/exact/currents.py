@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuro.graph import Graph, GraphError
-from neuro.neurons.base import Dynamics
-from neuro.routes import silent
+from neuro.graph.paths import silent
+from neuro.neurons.normal_form import Dynamics
 
 
 @dataclass(frozen=True, eq=False)

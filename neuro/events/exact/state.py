@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from neuro.events.exact.wiring import Arrivals
+from neuro.events.exact.synapse_table import Arrivals
 from neuro.graph import Graph
 
 

@@ -17,13 +17,13 @@ from neuro.graph import (
     Input,
     Sparse,
 )
+from neuro.graph.sparse import written_out
 from neuro.neurons import LI, LIF
 from neuro.record import Counts, Record
-from neuro.sparse import written_out
 from neuro.spikes import to_events
 from neuro.units import Seconds, Ticks
-from tests.neuro.test_connections import coo
-from tests.neuro.test_linear import some, traced
+from tests.neuro.graph.test_connections import coo
+from tests.neuro.graph.test_apply import some, traced
 
 DT = Seconds(1e-3)
 

@@ -84,7 +84,7 @@ def test_listed_synapses_take_what_they_are_and_a_word_for_each_source_at_most(
     graph = Graph(nodes=nodes, edges=(Edge("in", "up"), Edge("up", "out")), dt=DT)
     chip = loihi1()
     matrix = need(graph, "out", 16, chip, 8)
-    monkeypatch.setattr("neuro.routes.LIMIT", 20_000)
+    monkeypatch.setattr("neuro.graph.paths.LIMIT", 20_000)
     bits = 16 * 18 * (8 + int(chip.limits.index_bits.value))
     assert need(graph, "out", 16, chip, 8) == {
         "neurons": 16,

@@ -23,10 +23,10 @@ from neuro.graph import (
     Node,
     Sparse,
 )
+from neuro.graph.paths import Route, push
+from neuro.graph.sparse import to_dense
 from neuro.neurons import LI, LIF
 from neuro.record import Record
-from neuro.routes import Route, push
-from neuro.sparse import to_dense
 from neuro.spikes import to_events
 from neuro.units import Seconds, Ticks
 
@@ -211,7 +211,7 @@ def test_edges_that_differ_in_their_delay_alone_are_one_layer() -> None:
 def test_a_graph_that_cannot_be_composed_is_refused_with_every_chain_and_cure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("neuro.routes.LIMIT", 10_000)
+    monkeypatch.setattr("neuro.graph.paths.LIMIT", 10_000)
     wide = {
         f"{n}{k}": node
         for k in "12"
@@ -251,7 +251,7 @@ def test_what_no_mapping_knows_is_refused_at_once_with_its_cures() -> None:
     _, listed, current = str(e.value).splitlines()
     assert listed == (
         "w: how a chip stores a Sparse is not known here; price it as the matrix "
-        "neuro.sparse.to_dense(node), zeros included"
+        "neuro.graph.sparse.to_dense(node), zeros included"
     )
     assert current == (
         "i: is a current into a, which a chip keeps in the neuron itself; leave it out and "

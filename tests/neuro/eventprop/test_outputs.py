@@ -18,11 +18,11 @@ from neuro.eventprop import (
     outputs_of,
 )
 from neuro.graph import Dense, Edge, Graph, Input
-from neuro.layers import Spiking, Stack
 from neuro.neurons import LI, LIF
+from neuro.nn.layers import Spiking, Stack
+from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from neuro.spikes import to_events, to_times
-from neuro.trace import trace
 
 
 def model(readout: bool = True) -> Stack:

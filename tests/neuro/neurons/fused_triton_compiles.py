@@ -14,7 +14,7 @@ from triton.runtime.jit import JITFunction
 
 from neuro.neurons.fused import advance
 from neuro.neurons.fused_triton import FusedOnGPU
-from neuro.surrogate import arctan, triangle
+from neuro.neurons.surrogate import arctan, triangle
 
 CASES = {
     "one cell": ("soft", Case((1, 1, 1), False, torch.float32, arctan)),

@@ -15,7 +15,7 @@ from neuro.neurons import ALIF, LIF, run
 from neuro.neurons.fused import advance
 from neuro.neurons.fused_triton import FusedOnGPU
 from neuro.neurons.run import run_slowly
-from neuro.surrogate import arctan, triangle
+from neuro.neurons.surrogate import arctan, triangle
 
 # Triton's own, before 3.7.
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning")

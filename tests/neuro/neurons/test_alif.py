@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from neuro.neurons import ALIF, ALIFState, run
-from neuro.surrogate import triangle
+from neuro.neurons.surrogate import triangle
 from neuro.units import Seconds, Ticks
 
 DT = Seconds(1.0)

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from neuro.neurons import ALIF, LI, LIF
 from neuro.neurons.fused import Around, fits, pools
 from neuro.neurons.run import run, run_slowly
-from neuro.surrogate import arctan, triangle
+from neuro.neurons.surrogate import arctan, triangle
 from neuro.units import Seconds, Ticks
 
 SHAPES = {"cells": (7, 3, 1100), "images": (5, 2, 3, 4, 6), "one": (1, 1, 1)}
@@ -97,7 +97,7 @@ def test_channels_last_stays_channels_last() -> None:
 
 
 def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neuro.shares.ALONE", 1)
+    monkeypatch.setattr("neuro.ops.threads.ALONE", 1)
     x = torch.randn(4, 7, 300)
     found = []
     for threads in (1, 3):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from neuro.layers import Spiking
 from neuro.neurons import GatedLI, GatedState, run
+from neuro.nn.layers import Spiking
 from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from neuro.neurons import IF, LIF, LIFState, run
-from neuro.surrogate import triangle
+from neuro.neurons.surrogate import triangle
 from neuro.units import Seconds, Ticks
 
 DT = Seconds(1.0)

@@ -14,7 +14,7 @@ from tasks.bench.engine import CLASSIFIERS, EXACT, SIMULATORS
 from tasks.bench.harness import Measured, measure
 from tasks.bench.problem import CELLS, Problem, beside_silent, projections
 from tasks.bench.subjects_torch import Stimulus
-from tasks.networks import start
+from tasks.published_networks.networks import start
 
 STIMULUS = Stimulus(batch=3, ticks=40, layers=(200, 100, 10))
 

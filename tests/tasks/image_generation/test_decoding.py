@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuro.layers import DT
 from neuro.neurons import LI
+from neuro.nn.layers import DT
 from neuro.seeds import seeded
 from neuro.units import Ticks
 from tasks.image_generation.config import Config, Model

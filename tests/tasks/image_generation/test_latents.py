@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
-from neuro.layers import Stack
+from neuro.nn.layers import Stack
 from neuro.seeds import seeded
 from neuro.units import Ticks
 from tasks.image_generation.config import Config

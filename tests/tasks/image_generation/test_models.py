@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from lava_export import lower, reference
 from lava_export.run import available, run
 from neuro.events import simulate
+from neuro.neurons.surrogate import spike
 from neuro.nn import replay
+from neuro.nn.trace import trace
 from neuro.record import Record
 from neuro.seeds import seeded
 from neuro.spikes import to_events
-from neuro.surrogate import spike
-from neuro.trace import trace
 from neuro.units import Ticks
 from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import Config, ann, cifar10, full

@@ -9,12 +9,11 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from neuro.runs import Run, RunError
+from neuro.io.run_folder import Run, RunError
+from neuro.io.store import load_graph, save_graph
+from neuro.nn.trace import trace
 from neuro.seeds import seeded
-from neuro.store import load_graph, save_graph
-from neuro.trace import trace
 from neuro.units import Ticks
-from tasks import training
 from tasks.image_generation import TASK, autoencoder
 from tasks.image_generation.config import Config, ann, tiny
 from tasks.image_generation.task import (
@@ -27,10 +26,11 @@ from tasks.image_generation.task import (
     quality,
     stimuli,
 )
-from tasks.measure import energy, simulate_run
-from tasks.report import write_report
-from tasks.training import train
-from tasks.verify import verify
+from tasks.report.report import write_report
+from tasks.verbs import train as training
+from tasks.verbs.simulate import energy, simulate_run
+from tasks.verbs.train import train
+from tasks.verbs.verify import verify
 
 SMALL = replace(
     tiny(),

@@ -10,9 +10,8 @@ from exact_laws import CLOCK, DT, agree, run
 from hypothesis import Phase, given, settings, strategies as st
 
 from neuro.events import Grid, simulate
-from neuro.events.exact.cells import CELL
-from neuro.events.exact.crossing import move, search
-from neuro.events.exact.oracle_cells import Cell, bisect, passed, zeros
+from neuro.events.exact.membrane import CELL, move, search
+from neuro.events.exact.oracle_neuron import Cell, bisect, passed, zeros
 from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import ALIF, LI, LIF
 from neuro.neurons.li import psc_gain

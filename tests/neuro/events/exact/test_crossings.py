@@ -8,7 +8,7 @@ from exact_laws import CLOCK, DT, run
 from hypothesis import Phase, given, settings, strategies as st
 
 from neuro.events import simulate
-from neuro.events.exact.oracle_cells import passed
+from neuro.events.exact.oracle_neuron import passed
 from neuro.events.exact.state import exactly_at_rest
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
 from neuro.neurons import LI, LIF

@@ -24,7 +24,7 @@ from neuro.events import Grid, simulate
 from neuro.events.exact import compile as compiler
 from neuro.events.exact.compile import compile_exactly
 from neuro.events.exact.oracle import simulate_exactly_slowly
-from neuro.events.exact.pack import GENERAL
+from neuro.events.exact.scaled_state import GENERAL
 from neuro.graph import Dense, Edge, Graph, Input, Sparse
 from neuro.neurons import ALIF, LIF
 from neuro.spikes import Events, Times, to_events, to_times

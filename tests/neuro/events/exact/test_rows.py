@@ -10,8 +10,8 @@ from hypothesis import given, settings, strategies as st
 from neuro.events import simulate
 from neuro.events.exact import compile as compiler
 from neuro.events.exact.compile import compile_exactly
-from neuro.events.exact.order import desk_of, sort
-from neuro.events.exact.wiring import Labels, Piece, Wiring
+from neuro.events.exact.delay_queue import desk_of, sort
+from neuro.events.exact.synapse_table import Labels, Piece, Wiring
 from neuro.graph import Connection, Dense, Edge, Graph, Input, Sparse
 from neuro.neurons import LIF
 from neuro.record import Record

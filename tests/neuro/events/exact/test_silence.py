@@ -9,7 +9,7 @@ from exact_laws import CLOCK, DT, KINDS, agree, network, same
 from hypothesis import Phase, assume, given, settings, strategies as st
 
 from neuro.events import Exact, Runaway, simulate
-from neuro.events.exact.calendar import Plan, calendar, enter, next_page, window_of
+from neuro.events.exact.delay_queue import Plan, calendar, enter, next_page, window_of
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.exact.state import ExactState, exactly_at_rest
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse

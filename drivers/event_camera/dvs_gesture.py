@@ -1,0 +1,167 @@
+"""DVS-Gesture: eleven gestures of hands and arms before an event camera.
+
+Amir et al. 2017 (CVPR, "A Low Power, Fully Event-Based Gesture Recognition System"): 29 people,
+three kinds of light, DVS128, 128 x 128 pixels, AEDAT 3.1. A recording holds many gestures; a
+table beside it (class, start, end) says when. The files are read from a folder of the user's;
+nothing is downloaded. Clips are cut at the times of the table: 1,176 to train, 288 to test.
+
+Some gestures in the official tables overlap (the end of class 9 in user22_led_labels.csv is
+too late); they are cut as the table says.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from drivers.event_camera import Clip, Clips, moving_bars
+from drivers.event_camera.files import cut, read_aedat3, write_aedat3
+from drivers.event_camera.moving_bars import Part
+from drivers.folders import found_in, in_neuro_data
+
+CLASSES = (
+    "hand clapping", "right hand wave", "left hand wave", "right arm clockwise",
+    "right arm counter clockwise", "left arm clockwise", "left arm counter clockwise",
+    "arm roll", "air drums", "air guitar", "other gestures",
+)  # fmt: skip
+SIDE = 128
+TRIALS: Mapping[Part, str] = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
+TITLE = "class,startTime_usec,endTime_usec"
+ARCHIVE = "DvsGesture"
+CURE = "unpack DvsGesture.tar.gz there"
+PAUSE = 50_000  # us, between the gestures of a faked recording
+
+
+class Gesture(NamedTuple):
+    """Where a gesture is. label: its class. span: [us], in the time of the recording."""
+
+    recording: Path
+    label: int
+    span: tuple[int, int]
+    line: int
+
+
+def load(folder: Path, part: Part = "train") -> Clips:
+    """Return the gestures of one part in ``folder``, or in the folder its archive makes.
+
+    They come in the order of the list of recordings, then of the table.
+
+    Raises:
+        FileNotFoundError: the list of recordings, a recording or its table is missing.
+        ValueError: a list names nothing, or a table is damaged; says in which line. A damaged
+            recording is told when a clip of it is read.
+    """
+    root = folder / ARCHIVE if (folder / ARCHIVE).is_dir() else folder
+    listed = root / TRIALS[part]
+    if not listed.is_file():
+        raise FileNotFoundError(f"{root}: no {listed.name}; found {found_in(root)}; {CURE}")
+    recordings = [root / name for name in listed.read_text().split()]
+    tables = [_table(p) for p in recordings]
+    missing = [p.name for p in (*recordings, *tables) if not p.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{root}: {len(missing)} files of {listed.name} are missing: "
+            f"{', '.join(missing[:8])}; {CURE}"
+        )
+    gestures = [g for r, t in zip(recordings, tables, strict=True) for g in _gestures(r, t)]
+    if not gestures:
+        raise ValueError(f"{listed}: names no recording with a gesture; {CURE}")
+    return Clips(
+        read=partial(_clip, gestures),
+        labels=np.array([g.label for g in gestures], np.int64),
+        classes=len(CLASSES),
+        source=f"DVS-Gesture, {part} part in {root}, {len(gestures)} clips",
+    )
+
+
+def default(part: Part = "train", environ: Mapping[str, str] = os.environ) -> Clips:
+    """Return a part of ``$NEURO_DATA/dvs-gesture/``, else moving bars of eleven directions.
+
+    Raises:
+        FileNotFoundError: ``$NEURO_DATA`` is no folder, or a file of the set is missing.
+        ValueError: as :func:`load`.
+    """
+    folder = in_neuro_data(("dvs-gesture", ARCHIVE), environ)
+    if folder is None:
+        return moving_bars.generate(part, SIDE, len(CLASSES))
+    return load(folder, part)
+
+
+def fake(folder: Path, n: int = 1, seed: int = 0) -> None:
+    """Write a data set in the true format: ``n`` recordings a part of eleven moving bars."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, listed in TRIALS.items():
+        bars = moving_bars.generate(part, SIDE, len(CLASSES), seed)
+        names = [f"user{k:02}_{part}" for k in range(n)]
+        for k, name in enumerate(names):
+            clips = [bars[k * len(CLASSES) + c] for c in range(len(CLASSES))]
+            rows, joined = _joined(clips)
+            write_aedat3(folder / f"{name}.aedat", joined)
+            (folder / f"{name}_labels.csv").write_text("\n".join([TITLE, *rows]) + "\n")
+        (folder / listed).write_text("".join(f"{name}.aedat\n" for name in names))
+
+
+def _clip(gestures: list[Gesture], number: int) -> Clip:
+    gesture = gestures[number]
+    path, source = gesture.recording, f"{gesture.recording}, gesture {gesture.line - 1}"
+    columns = read_aedat3(path, SIDE, gesture.span)
+    clip = cut(columns, gesture.span, SIDE, gesture.label, source)
+    if clip.time.size == 0:
+        raise ValueError(
+            f"{path}: no event from {clip.start} to {clip.stop} us, where line {gesture.line} "
+            f"of {_table(path).name} has a gesture; {CURE} again"
+        )
+    return clip
+
+
+def _gestures(recording: Path, table: Path) -> list[Gesture]:
+    """Return the rows of a table, or raise with all that is wrong in it."""
+    title, *rows = table.read_text().splitlines() or [""]
+    if title.strip() != TITLE:
+        raise ValueError(
+            f"{table}: begins with {title[:40]!r}, expected {TITLE!r}; {CURE} again"
+        )
+    gestures, problems = [], []
+    for line, row in enumerate(rows, start=2):
+        if not row.strip():
+            continue
+        try:
+            label, start, stop = (int(word) for word in row.split(","))
+        except ValueError:
+            problems.append(f"line {line} is {row!r}, expected three whole numbers")
+            continue
+        if not 1 <= label <= len(CLASSES):
+            problems.append(f"line {line}: class {label} is not one of 1..{len(CLASSES)}")
+        elif stop <= start:
+            problems.append(f"line {line}: ends at {stop} us, begins at {start} us")
+        else:
+            gestures.append(Gesture(recording, label - 1, (start, stop), line))
+    if problems:
+        raise ValueError(f"{table}: {'; '.join(problems[:8])}; {CURE} again")
+    return gestures
+
+
+def _table(recording: Path) -> Path:
+    return recording.with_name(f"{recording.stem}_labels.csv")
+
+
+def _joined(clips: list[Clip]) -> tuple[list[str], Clip]:
+    """Return the rows of the table, and one clip of all, one after the other."""
+    rows, times, at = [], [], 0
+    for clip in clips:
+        at += PAUSE
+        times.append(clip.time - clip.start + at)
+        length = clip.stop - clip.start
+        rows.append(f"{clip.label + 1},{at},{at + length}")
+        at += length
+    x, y, polarity = (
+        np.concatenate([getattr(c, name) for c in clips]) for name in ("x", "y", "polarity")
+    )
+    joined = Clip(
+        x=x, y=y, polarity=polarity, time=np.concatenate(times), start=0, stop=at,
+        width=SIDE, height=SIDE, label=0, source="joined",
+    )  # fmt: skip
+    return rows, joined

@@ -1,0 +1,65 @@
+"""N-MNIST: handwritten digits that an event camera saw in three quick movements.
+
+Orchard et al. 2015 (doi 10.3389/fnins.2015.00437): MNIST on a screen, seen by an ATIS that
+moves; 60,000 clips to train, 10,000 to test, 34 x 34 pixels, some 0.3 s each. The files are
+read from a folder of the user's; nothing is downloaded. Folders ``Train`` and ``Test`` hold
+ten folders ``0`` to ``9`` of ``.bin`` files.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from drivers.event_camera import Clip, Clips, from_files, moving_bars
+from drivers.event_camera.files import read_records, whole, write_records
+from drivers.event_camera.moving_bars import Part
+from drivers.folders import by_class, in_neuro_data
+
+FOLDERS: Mapping[Part, str] = {"train": "Train", "test": "Test"}
+CLASSES = tuple("0123456789")
+SIDE = 34
+CURE = "unpack Train.zip and Test.zip of N-MNIST there"
+
+
+def load(folder: Path, part: Part = "train") -> Clips:
+    """Return one part of the data set in ``folder``: by class, then by name of the file.
+
+    Raises:
+        FileNotFoundError: the folder of the part is missing.
+        ValueError: a class has no folder or no file, or a folder is of no class. A damaged
+            file is told when its clip is read.
+    """
+    entries = by_class(folder / FOLDERS[part], CLASSES, ".bin", CURE)
+    return from_files(entries, read, len(CLASSES), f"N-MNIST, {part} part in {folder}")
+
+
+def read(path: Path, label: int) -> Clip:
+    """Return the clip in a file.
+
+    Raises:
+        ValueError: the file is damaged; says at which byte.
+    """
+    return whole(read_records(path, SIDE), SIDE, label, path)
+
+
+def default(part: Part = "train", environ: Mapping[str, str] = os.environ) -> Clips:
+    """Return a part of the set in ``$NEURO_DATA/nmnist/``, else moving bars of ten directions.
+
+    Raises:
+        FileNotFoundError: ``$NEURO_DATA`` is no folder, or the part is missing.
+        ValueError: as :func:`load`.
+    """
+    folder = in_neuro_data(("nmnist", "N-MNIST"), environ)
+    if folder is None:
+        return moving_bars.generate(part, SIDE, len(CLASSES))
+    return load(folder, part)
+
+
+def fake(folder: Path, n: int = 1, seed: int = 0) -> None:
+    """Write a data set in the true format: ``n`` moving bars a class and part."""
+    for part in moving_bars.PER_CLASS:
+        bars = moving_bars.generate(part, SIDE, len(CLASSES), seed)
+        for number in range(n * len(CLASSES)):
+            path = folder / FOLDERS[part] / CLASSES[number % 10] / f"{number + 1:05}.bin"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_records(path, bars[number])

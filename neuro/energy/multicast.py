@@ -1,0 +1,74 @@
+"""Which cores of a layer a spike is sent to: those that hold a target of its neuron.
+
+A matrix leads everywhere. Behind a convolution a neuron reaches the windows that contain its
+pixel, the same for all channels of the source; an identity leads to one neuron.
+Axes: N neurons of a source, K cores, C channels, H height, W width.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from neuro.graph.paths import Route
+
+CHUNK = 256  # cores at a time, so that memory stays small however fine the split is
+
+
+def reached(
+    ways: Sequence[Route], sources: int, size: int, per_core: int
+) -> Iterator[tuple[int, Bool[np.ndarray, "N K"]]]:
+    """Yield (first core, which of it and the next K - 1 each source neuron reaches).
+
+    ways: the connections from one source, of ``sources`` neurons, to one target, whose ``size``
+    neurons lie in C order on cores of ``per_core``, counted from 0.
+    """
+    cores = math.ceil(size / per_core)
+    for first in range(0, cores, CHUNK):
+        some = range(first, min(first + CHUNK, cores))
+        found = np.zeros((sources, len(some)), bool)
+        for route in ways:
+            found |= _reach(route, size, per_core, some)
+        yield first, found
+
+
+def cores_reached(
+    ways: Sequence[Route], sources: int, size: int, per_core: int
+) -> Int[np.ndarray, " N"]:
+    """Return the number of cores that each source neuron reaches."""
+    found = np.zeros(sources, np.int64)
+    for _, some in reached(ways, sources, size, per_core):
+        found += some.sum(1)
+    return found
+
+
+def _reach(route: Route, size: int, per_core: int, cores: range) -> np.ndarray:
+    """Return the answer for one connection; it broadcasts against (N, K)."""
+    if route.kind == "dense":
+        return np.ones((1, 1), bool)
+    if route.kind == "sparse":
+        target, source = route.places
+        core = target // per_core - cores.start
+        here = (core >= 0) & (core < len(cores))
+        found = np.zeros((route.sizes[1], len(cores)), bool)
+        found[source[here], core[here]] = True
+        return found
+    if route.kind == "identity":
+        return np.asarray(np.arange(size)[:, None] // per_core == np.array(cores))
+    rows, columns = (_windows(route, axis) for axis in (0, 1))
+    area = rows.shape[1] * columns.shape[1]
+    neurons = np.arange(cores.start * per_core, min(cores.stop * per_core, size))
+    held = np.zeros((len(cores), area), np.float32)
+    held[neurons // per_core - cores.start, neurons % area] = 1
+    seen = rows @ held.reshape(-1, rows.shape[1], columns.shape[1]) @ columns.T > 0
+    return np.asarray(np.tile(seen.reshape(len(cores), -1).T, (route.shape[0], 1)))
+
+
+def _windows(route: Route, axis: int) -> np.ndarray:
+    """Return 1 where a pixel (first axis) lies in the window of an output, along one axis."""
+    n, k = route.shape[1 + axis], route.weight.shape[2 + axis]
+    stride, padding = route.stride[axis], route.padding[axis]
+    outputs = np.arange((n + 2 * padding - k) // stride + 1)
+    offset = np.arange(n)[:, None] + padding - outputs * stride
+    return ((offset >= 0) & (offset < k)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""The grid clock: whole ticks of dt, node by node."""

@@ -1,0 +1,112 @@
+"""Events as the kernels read them, and the way back.
+
+Axes: S samples, L ticks of a batch.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from neuro.events.grid.kernels import Train, kernel
+from neuro.spikes import Events
+
+
+class Batch(NamedTuple):
+    """All spikes of one source in the ``ticks`` ticks from ``first`` on."""
+
+    first: int
+    ticks: int
+    train: Train
+
+
+@kernel
+def row_starts(events: Events) -> tuple[np.ndarray, bool]:
+    """Return where each tick of each sample starts among events (S L+1), and if they are sound.
+
+    That is, inside their shape, finite, not zero, and in rising order.
+    """
+    sample, tick, neuron, value, (ticks, samples, size) = events
+    at = np.empty((samples, ticks + 1), np.int64)
+    starts = at.reshape(-1)
+    last, row, sound = -1, 0, True
+    for e in range(tick.size):
+        if not (0 <= sample[e] < samples and 0 <= tick[e] < ticks and 0 <= neuron[e] < size):
+            sound = False
+            break
+        here = np.int64(sample[e]) * (ticks + 1) + tick[e]
+        key = here * size + neuron[e]
+        sound = sound and key > last and np.isfinite(value[e]) and value[e] != 0
+        last = key
+        while row <= here:
+            starts[row] = e
+            row += 1
+    starts[row:] = tick.size
+    return at, sound
+
+
+@kernel
+def listed(train: Train, first: int) -> tuple[np.ndarray, ...]:
+    """Return sample, row, neuron and value of the spikes of a train from row ``first`` on."""
+    samples, rows = train.at.shape[0], train.at.shape[1] - 1
+    room = 0
+    for s in range(samples):
+        room += train.at[s, rows] - train.at[s, first]
+    sample, row = np.empty(room, np.int32), np.empty(room, np.int32)
+    neuron, value = np.empty(room, np.int32), np.empty(room, train.value.dtype)
+    k = 0
+    for s in range(samples):
+        for t in range(first, rows):
+            for e in range(train.at[s, t], train.at[s, t + 1]):
+                sample[k], row[k], neuron[k], value[k] = s, t, train.neuron[e], train.value[e]
+                k += 1
+    return sample, row, neuron, value
+
+
+@kernel
+def order(key: np.ndarray, keys: int) -> np.ndarray:
+    """Return what sorts ``key`` (0 to keys - 1) stably."""
+    free = np.zeros(keys + 1, np.int64)
+    for k in key:
+        free[k + 1] += 1
+    for k in range(keys):
+        free[k + 1] += free[k]
+    sort = np.empty(key.size, np.int64)
+    for e in range(key.size):
+        sort[free[key[e]]] = e
+        free[key[e]] += 1
+    return sort
+
+
+def to_batch(events: Events, first: int, dtype: np.dtype) -> tuple[Batch, bool]:
+    """Return events, whose tick 0 becomes tick ``first``, and whether they are sound.
+
+    Columns are not copied if they fit. Sound are those that :func:`row_starts` calls so.
+    """
+    at, sound = row_starts(events)
+    neuron = np.ascontiguousarray(events.neuron, np.int32)
+    value = np.ascontiguousarray(events.value, dtype)
+    return Batch(first, events.shape[0], Train(at, neuron, value)), bool(sound)
+
+
+def of_samples(batch: Batch, start: int, stop: int) -> Batch:
+    """Return the samples ``start`` to ``stop`` of a batch."""
+    return batch._replace(train=batch.train._replace(at=batch.train.at[start:stop]))
+
+
+def to_events(
+    batches: list[Batch], first: int, shape: tuple[int, int, int], dtype: np.dtype
+) -> Events:
+    """Return the spikes from tick ``first`` on, which becomes tick 0; the way back."""
+    parts = []
+    for b in batches:
+        if b.first + b.ticks > first:
+            sample, row, neuron, value = listed(b.train, max(0, first - b.first))
+            row += np.int32(b.first - first)
+            parts.append((sample, row, neuron, value))
+    if len(parts) == 1:  # in order already
+        return Events(*parts[0], shape)
+    index = np.zeros(0, np.int32)
+    parts.append((index, index, index, np.zeros(0, dtype)))
+    sample, tick, neuron, value = (np.concatenate(c) for c in zip(*parts, strict=True))
+    sort = order(sample, shape[1])
+    return Events(sample[sort], tick[sort], neuron[sort], value[sort], shape)

@@ -1,0 +1,270 @@
+"""A Graph as the arrays that the kernels read: one part a node, one wire an edge."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Union
+
+import numpy as np
+
+from neuro.events.grid import kernels
+from neuro.events.grid.host_nodes import Valued
+from neuro.events.grid.parameters import Neurons, by_place, neurons
+from neuro.events.grid.scatter import Scatter, into_slot, scatters, uncounted
+from neuro.graph import (
+    AvgPool2d,
+    Concat,
+    Connection,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Edge,
+    Graph,
+    Hosted,
+    Reshaping,
+    Slot,
+    Sparse,
+    Upsample,
+)
+from neuro.graph.validate import require_clocked
+from neuro.neurons import LI
+from neuro.units import Ticks
+
+Layout = tuple[int, int]  # places, channels
+Part = Union["Linear", "Cells", Valued]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Linear:
+    """A connection.
+
+    layout, rest: of the buffer with what it puts out.
+    fills: the node to which that buffer belongs: the population or host node behind it, where
+        that is all that it feeds, else itself. area: what its sums are divided by.
+    """
+
+    layout: Layout
+    rest: np.ndarray
+    fills: str
+    area: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cells:
+    """A population. layout, rest: of the buffer with what it gets.
+
+    fires: it is no LI. current: its neurons have one.
+    """
+
+    layout: Layout
+    rest: np.ndarray
+    neurons: Neurons
+    fires: bool
+    current: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Wire:
+    """An edge, or the synapses of one delay behind it.
+
+    delay: of edge and synapses [ticks]. scatter: the kernel that adds what comes along it;
+    None: it pours one buffer into another in the same tick.
+    """
+
+    edge: Edge
+    delay: int
+    scatter: Scatter | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Program:
+    """What runs.
+
+    A Reshaping with one edge into it, and none into a Concat, is left out: its wires start at
+    its source.
+    parts: by node name; Inputs and left-out nodes have none.
+    groups: those names as in ``graph.components``, each group with the most ticks that it can
+        run in one go; 0 stands for any number.
+    into, out_of: wires by the node that they end or start at. From a connection to the
+        population that it fills there is none. sizes: by node.
+    """
+
+    graph: Graph
+    dtype: np.dtype
+    parts: Mapping[str, Part]
+    groups: tuple[tuple[tuple[str, ...], int], ...]
+    into: Mapping[str, tuple[Wire, ...]]
+    out_of: Mapping[str, tuple[Wire, ...]]
+    sizes: Mapping[str, int]
+
+
+@lru_cache(maxsize=4)
+def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
+    """Return what runs ``graph`` with arithmetic in ``dtype``.
+
+    A Graph never changes, so the Programs of the last few are kept.
+
+    Raises:
+        GraphError: the graph does not run on a clock.
+    """
+    require_clocked(graph)
+    edges = _edges(graph)
+    valued = [n for n in graph.order if isinstance(graph.nodes[n], Hosted)]
+    cells = [n for n in graph.populations if n not in valued]
+    layouts = {n: _layout(graph, edges, n) for n in cells}
+    layouts |= {n: (1, _arriving(graph, n)) for n in valued}
+    parts: dict[str, Part] = {}
+    for name, node in graph.nodes.items():
+        if isinstance(node, Connection) and any(e.target == name for e in edges):
+            parts[name] = _linear(graph, edges, name, layouts, dtype)
+    for name in (*cells, *valued):
+        near = [e.source for e in edges if e.target == name and e.delay == 0]
+        none = np.zeros(_arriving(graph, name), dtype)
+        drive = sum((_bias(graph, n, dtype) for n in near), none)
+        make = _valued if name in valued else _cells
+        parts[name] = make(graph, name, layouts[name], drive)
+    carried = {n: scatters(graph, n, dtype) for n, p in parts.items() if isinstance(p, Linear)}
+    wires = [w for e in edges for w in _wires(graph, e, parts, carried)]
+    groups = [tuple(n for n in group if n in parts) for group in graph.components]
+    return Program(
+        graph=graph,
+        dtype=dtype,
+        parts=parts,
+        groups=tuple((group, _window(group, wires)) for group in groups if group),
+        into={n: tuple(w for w in wires if w.edge.target == n) for n in graph.nodes},
+        out_of={n: tuple(w for w in wires if w.edge.source == n) for n in graph.nodes},
+        sizes={n: graph.size(n) for n in graph.nodes},
+    )
+
+
+def _edges(graph: Graph) -> list[Edge]:
+    """Return the edges between the nodes that are not left out."""
+    left_out = {
+        name
+        for name, node in graph.nodes.items()
+        if isinstance(node, Reshaping)
+        and len(graph.into(name)) == 1
+        # What goes into a Concat keeps its edge, which knows its slot.
+        and not any(isinstance(graph.along(e), Slot) for e in graph.out_of(name))
+    }
+    found = []
+    for edge in graph.edges:
+        if edge.target not in left_out:
+            while edge.source in left_out:
+                (before,) = graph.into(edge.source)
+                edge = Edge(before.source, edge.target, Ticks(before.delay + edge.delay))
+            found.append(edge)
+    return found
+
+
+def _arriving(graph: Graph, name: str) -> int:
+    """Return the number of values that reach a node in a tick."""
+    return graph.size(graph.into(name)[0].source)
+
+
+def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:
+    """Return the layout in which a node puts out; None if any will do."""
+    node, size = graph.nodes[name], graph.size(name)
+    if isinstance(node, Conv2d):
+        return size // graph.shapes[name][0], graph.shapes[name][0]
+    if isinstance(node, LI):
+        return _layout(graph, edges, name)
+    return (1, size) if isinstance(node, Dense | Hosted) else None
+
+
+def _layout(graph: Graph, edges: list[Edge], name: str) -> Layout:
+    """Return the layout of what a population gets: that of its sources if they agree."""
+    near = [e.source for e in edges if e.target == name and e.delay == 0]
+    found = {layout for n in near if (layout := _natural(graph, edges, n))}
+    if len(found) == 1:
+        return found.pop()
+    size = graph.size(name)
+    return (1, size) if found or isinstance(graph.nodes[name], LI) else (size, 1)
+
+
+def _linear(
+    graph: Graph,
+    edges: list[Edge],
+    name: str,
+    layouts: Mapping[str, Layout],
+    dtype: np.dtype,
+) -> Linear:
+    node, size = graph.nodes[name], graph.size(name)
+    own = _natural(graph, edges, name) or (size, 1)
+    (target, delay), *more = [(e.target, e.delay) for e in edges if e.source == name]
+    theirs = layouts.get(target, own)
+    listed = isinstance(node, Sparse | Conv1d | ConvTranspose2d | Upsample)
+    fitting = theirs == own or (listed and theirs[0] in (1, size))
+    alone = target in layouts and delay == 0 and not more
+    renames = isinstance(node, Reshaping | Concat)
+    fills = alone and (fitting or renames) and not isinstance(node, AvgPool2d)
+    layout = theirs if fills else own
+    return Linear(
+        layout=layout,
+        rest=by_place(_bias(graph, name, dtype), (size,), layout[0]),
+        fills=target if fills else name,
+        area=node.kernel[0] * node.kernel[1] if isinstance(node, AvgPool2d) else 1,
+    )
+
+
+def _bias(graph: Graph, name: str, dtype: np.dtype) -> np.ndarray:
+    """Return what a node puts out every tick without input (N)."""
+    bias = getattr(graph.nodes[name], "bias", None)
+    if bias is None:
+        return np.zeros(graph.size(name), dtype)
+    out: np.ndarray = np.repeat(bias.astype(dtype), graph.size(name) // bias.size)
+    return out
+
+
+def _cells(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Cells:
+    k = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
+    rest, parameters = neurons(k, drive, graph.shapes[name], layout[0])
+    return Cells(
+        layout=layout,
+        rest=rest,
+        neurons=parameters,
+        fires=k.fires,
+        current=bool(np.any(k.decay_syn)),
+    )
+
+
+def _valued(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Valued:
+    node, given = graph.nodes[name], graph.shapes[graph.into(name)[0].source]
+    if not isinstance(node, Hosted):
+        raise TypeError(f"{name} puts out no values")
+    return Valued(
+        node=node,
+        rest=by_place(drive, drive.shape, layout[0]),
+        given=given,
+        shape=graph.shapes[name],
+        macs=node.macs(given),
+    )
+
+
+def _wires(
+    graph: Graph,
+    edge: Edge,
+    parts: Mapping[str, Part],
+    carried: Mapping[str, Mapping[int, Scatter]],
+) -> list[Wire]:
+    source = parts.get(edge.source)
+    if isinstance(source, Linear) and source.fills == edge.target:
+        return []
+    if isinstance(slot := graph.along(edge), Slot):
+        return [Wire(edge=edge, delay=edge.delay, scatter=into_slot(slot))]
+    if edge.target in carried:
+        kernels_of = carried[edge.target].items()
+        return [Wire(edge=edge, delay=edge.delay + late, scatter=s) for late, s in kernels_of]
+    spikes = source is None or (isinstance(source, Cells) and source.fires)
+    if not spikes and edge.delay == 0:
+        return [Wire(edge=edge, delay=0, scatter=None)]
+    # Through a Reshaping, or on its way to a host, it is no synaptic event.
+    direct = spikes and edge in graph.edges and edge.target not in graph.hosts
+    return [Wire(edge=edge, delay=edge.delay, scatter=kernels.add if direct else uncounted)]
+
+
+def _window(group: tuple[str, ...], wires: list[Wire]) -> int:
+    """Return the least delay inside a loop: nothing that it emits comes back sooner."""
+    inner = [w.delay for w in wires if w.edge.source in group and w.edge.target in group]
+    return min((d for d in inner if d > 0), default=0)

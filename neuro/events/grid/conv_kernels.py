@@ -1,0 +1,75 @@
+"""Compiled convolutions, pools and upsamplings of spikes; see :mod:`.kernels` for the axes."""
+
+from typing import NamedTuple
+
+from neuro.events.grid.kernels import Buffer, Span, Train, Weights, bare, inlined, touch
+
+
+class Windows(NamedTuple):
+    """How a kernel slides over a plane: (H, W) of input, output, kernel, stride, padding."""
+
+    given: tuple[int, int]
+    size: tuple[int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+
+@inlined
+def reached(place: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
+    """Return the first and the last window that holds a place of the padded axis."""
+    return max(0, -((kernel - 1 - place) // stride)), min(size - 1, place // stride)
+
+
+@bare
+def conv(
+    buffer: Buffer, span: Span, train: Train, weights: Weights, windows: Windows
+) -> tuple[int, int]:
+    """Add the kernel of each spike, a place at a time; return as ``kernels.dense``."""
+    (high, wide), (height, width) = windows.given, windows.size
+    (step_y, step_x), (pad_y, pad_x) = windows.stride, windows.padding
+    rows, values = weights.rows, buffer.values
+    _, tall, broad, channels = rows.shape
+    served, served_all = 0, 0
+    for s in range(buffer.hit.shape[0]):
+        for t in range(span.start, span.stop):
+            for e in range(train.at[s, t + span.shift], train.at[s, t + span.shift + 1]):
+                value = train.value[e]
+                channel, place = divmod(train.neuron[e], high * wide)
+                y, x = place // wide + pad_y, place % wide + pad_x
+                top, bottom = reached(y, tall, step_y, height)
+                left, right = reached(x, broad, step_x, width)
+                for row in range(top, bottom + 1):
+                    for column in range(left, right + 1):
+                        ky, kx = y - row * step_y, x - column * step_x
+                        target = row * width + column
+                        touch(buffer, s, t, target)
+                        for c in range(channels):
+                            values[s, t, target, c] += value * rows[channel, ky, kx, c]
+                        served += weights.nonzero[channel, ky, kx]
+                        served_all += channels
+    return served, served_all
+
+
+@bare
+def pool(buffer: Buffer, span: Span, train: Train, windows: Windows) -> tuple[int, int]:
+    """Add each spike to the windows that hold it; return as ``kernels.dense``.
+
+    The sums are not yet divided by the area: torch divides once, after the sum.
+    """
+    served = 0
+    (high, wide), (rows, columns) = windows.given, windows.size
+    (step_y, step_x), (tall, broad) = windows.stride, windows.kernel
+    for s in range(buffer.hit.shape[0]):
+        for t in range(span.start, span.stop):
+            for e in range(train.at[s, t + span.shift], train.at[s, t + span.shift + 1]):
+                channel, place = divmod(train.neuron[e], high * wide)
+                top, bottom = reached(place // wide, tall, step_y, rows)
+                left, right = reached(place % wide, broad, step_x, columns)
+                for row in range(top, bottom + 1):
+                    for column in range(left, right + 1):
+                        target = (channel * rows + row) * columns + column
+                        touch(buffer, s, t, target)
+                        buffer.values[s, t, target, 0] += train.value[e]
+                        served += 1
+    return served, served

@@ -1,0 +1,176 @@
+"""Compiled loops that move spikes: over connections, into and out of dense buffers.
+
+Each function also runs as plain Python (``.py_func``), which is how it is tested. No fastmath:
+a fused or reordered sum would not be torch's.
+
+A buffer has axes S L P C: samples, ticks of the stretch being run, places, and the channels of
+a place, which are always hit together (all neurons of a Dense stand at one place, the channels
+of a Conv2d at each of its pixels, else each neuron by itself). Neuron n = c P + p.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from neuro.ops.gather_rows import Span, Train, add_rows
+from neuro.ops.jit import bare, inlined, kernel
+
+__all__ = ["Span", "Train", "bare", "inlined", "kernel"]
+
+
+class Buffer(NamedTuple):
+    """What a node gets or puts out. values: S L P C, valid where ``hit`` (S L P).
+
+    rest: what any other place holds, P C or 1 C (the same at every place).
+    """
+
+    values: np.ndarray
+    hit: np.ndarray
+    rest: np.ndarray
+
+
+class Weights(NamedTuple):
+    """Weights, the targets of one source side by side, and how many of those are not zero.
+
+    rows: Dense (blocks of targets, in, targets in a block), nonzero (in), or (0) if no weight
+    is zero; Conv2d (C_in, kH, kW, C_out), nonzero (C_in, kH, kW).
+    """
+
+    rows: np.ndarray
+    nonzero: np.ndarray
+
+
+class Synapses(NamedTuple):
+    """Those of source j are ``start[j]:stop[j]`` of target and weight."""
+
+    start: np.ndarray
+    stop: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+
+
+@inlined
+def touch(buffer: Buffer, s: int, t: int, place: int) -> None:
+    """Make a place valid: until its first hit it is at rest."""
+    if not buffer.hit[s, t, place]:
+        buffer.hit[s, t, place] = True
+        row = min(place, buffer.rest.shape[0] - 1)
+        for c in range(buffer.rest.shape[1]):
+            buffer.values[s, t, place, c] = buffer.rest[row, c]
+
+
+@kernel
+def add(buffer: Buffer, span: Span, train: Train, first: int = 0) -> tuple[int, int]:
+    """Add each spike to the neuron ``first`` places after its index; as :func:`dense`."""
+    places, served = buffer.hit.shape[2], 0
+    for s in range(buffer.hit.shape[0]):
+        for t in range(span.start, span.stop):
+            row = t + span.shift
+            for e in range(train.at[s, row], train.at[s, row + 1]):
+                c, place = divmod(train.neuron[e] + first, places)
+                touch(buffer, s, t, place)
+                buffer.values[s, t, place, c] += train.value[e]
+                served += 1
+    return served, served
+
+
+@kernel
+def dense(buffer: Buffer, span: Span, train: Train, weights: Weights) -> tuple[int, int]:
+    """Add a row of weights for each spike; return the synaptic events (non-zero, all)."""
+    rows, at = weights.rows, train.at
+    blocks, _, width = rows.shape
+    samples, length, _ = buffer.hit.shape
+    served, served_all = 0, 0
+    for s in range(samples):
+        for t in range(span.start, span.stop):
+            start, stop = at[s, t + span.shift], at[s, t + span.shift + 1]
+            if start < stop:
+                touch(buffer, s, t, 0)
+            served_all += blocks * width * (stop - start)
+            if weights.nonzero.size == 0:
+                served = served_all
+                continue
+            for e in range(start, stop):
+                served += weights.nonzero[train.neuron[e]]
+    add_rows(buffer.values.reshape(samples * length, blocks, width), span, train, rows)
+    return served, served_all
+
+
+@kernel
+def sparse(buffer: Buffer, span: Span, train: Train, synapses: Synapses) -> tuple[int, int]:
+    """Add the synapses of each spike to single neurons, or to the only place; as ``dense``."""
+    alone = buffer.values.shape[3] == 1
+    served, served_all = 0, 0
+    for s in range(buffer.hit.shape[0]):
+        for t in range(span.start, span.stop):
+            row = t + span.shift
+            for e in range(train.at[s, row], train.at[s, row + 1]):
+                source, value = train.neuron[e], train.value[e]
+                start, stop = synapses.start[source], synapses.stop[source]
+                served_all += stop - start
+                if not alone:
+                    touch(buffer, s, t, 0)
+                for k in range(start, stop):
+                    target, weight = synapses.target[k], synapses.weight[k]
+                    served += weight != 0
+                    if alone:
+                        touch(buffer, s, t, target)
+                        buffer.values[s, t, target, 0] += value * weight
+                    else:
+                        buffer.values[s, t, 0, target] += value * weight
+    return served, served_all
+
+
+@kernel
+def divide(buffer: Buffer, start: int, stop: int, area: int) -> None:
+    """Divide what is valid in rows ``start`` to ``stop`` by ``area``."""
+    for s in range(buffer.hit.shape[0]):
+        for t in range(start, stop):
+            for place in np.flatnonzero(buffer.hit[s, t]):
+                for c in range(buffer.values.shape[3]):
+                    buffer.values[s, t, place, c] /= buffer.values.dtype.type(area)
+
+
+@kernel
+def pour(source: Buffer, target: Buffer, start: int, stop: int) -> None:
+    """Add what ``source`` holds beyond its rest to the same neurons of ``target``."""
+    places, channels = source.hit.shape[2], source.values.shape[3]
+    others = target.hit.shape[2]
+    for s in range(source.hit.shape[0]):
+        for t in range(start, stop):
+            for place in np.flatnonzero(source.hit[s, t]):
+                given = source.values[s, t, place]
+                rest = source.rest[min(place, source.rest.shape[0] - 1)]
+                if places == others:
+                    touch(target, s, t, place)
+                    out = target.values[s, t, place]
+                    for c in range(channels):
+                        out[c] += given[c] - rest[c]
+                    continue
+                for c in range(channels):
+                    channel, other = divmod(c * places + place, others)
+                    touch(target, s, t, other)
+                    target.values[s, t, other, channel] += given[c] - rest[c]
+
+
+@kernel
+def collect(buffer: Buffer, start: int, stop: int) -> Train:
+    """Return what is not zero in rows ``start`` to ``stop``, as spikes."""
+    values, hit, rest = buffer
+    samples, _, places, channels = values.shape
+    at = np.zeros((samples, stop - start + 1), np.int64)
+    neuron = np.empty(samples * (stop - start) * places * channels, np.int32)
+    value = np.empty(neuron.size, values.dtype)
+    e = 0
+    for s in range(samples):
+        at[s, 0] = e
+        for t in range(start, stop):
+            for c in range(channels):
+                for place in range(places):
+                    row = min(place, rest.shape[0] - 1)
+                    given = values[s, t, place, c] if hit[s, t, place] else rest[row, c]
+                    if given != 0:
+                        neuron[e], value[e] = c * places + place, given
+                        e += 1
+            at[s, t - start + 1] = e
+    return Train(at, neuron[:e].copy(), value[:e].copy())

@@ -1,0 +1,413 @@
+"""The event engine again, slowly and obviously: what the fast one is held against.
+
+Plain Python floats, one heap of deliveries, an explicit list of targets for every source. A
+delivery leaves the heap in the order (tick, rank of its node, arrival). Nothing is shared with
+the engine but the Graph. Every neuron is computed in every tick.
+"""
+
+import heapq
+import itertools
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from neuro.graph import (
+    AvgPool2d,
+    Concat,
+    Connection,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Exceeds,
+    Graph,
+    Host,
+    Multiply,
+    Node,
+    Outer,
+    Pointwise,
+    Reshaping,
+    Softmax,
+    Sparse,
+    Upsample,
+)
+from neuro.neurons import Coefficients, GatedLI
+from neuro.neurons.normal_form import as_array
+from neuro.record import Counts, Record, concatenate
+from neuro.spikes import Events, of_sample, to_events
+
+Shape = tuple[int, ...]
+Values = list[float]
+
+
+def hosted(node: Host, x: Values, given: Shape) -> Values:
+    """Return what a host node puts out for values ``x`` of shape ``given``; C order."""
+    half = len(x) // 2
+    match node:
+        case Softmax():
+            return _softmax(x, given, node.axis % len(given))
+        case Outer():
+            row = math.prod(given[1:])
+            split = node.first * row
+            weights, features = x[:split], x[split:]
+            return [
+                weights[d * row + r] * features[c * row + r]
+                for d in range(node.first)
+                for c in range(given[0] - node.first)
+                for r in range(row)
+            ]
+        case Multiply():
+            return [a * b for a, b in zip(x[:half], x[half:], strict=True)]
+        case Exceeds():
+            return [float(a > b) for a, b in zip(x[:half], x[half:], strict=True)]
+        case Pointwise():
+            return [_pointwise(node.function, a) for a in x]
+
+
+def _softmax(x: Values, given: Shape, axis: int) -> Values:
+    out = [0.0] * len(x)
+    for place in np.ndindex(*given[:axis], *given[axis + 1 :]):
+        column = [
+            int(np.ravel_multi_index((*place[:axis], k, *place[axis:]), given))
+            for k in range(given[axis])
+        ]
+        most = max(x[k] for k in column)
+        e = {k: math.exp(x[k] - most) for k in column}
+        for k in column:
+            out[k] = e[k] / sum(e.values())
+    return out
+
+
+def _pointwise(function: str, x: float) -> float:
+    if function == "relu":
+        return max(x, 0.0)
+    if function == "tanh":
+        return math.tanh(x)
+    return _sigmoid(x) * (x if function == "silu" else 1.0)
+
+
+def _sigmoid(x: float) -> float:
+    e = math.exp(-abs(x))  # never too large
+    return (1 if x >= 0 else e) / (1 + e)
+
+
+class GatedCells:
+    """The neurons of a GatedLI."""
+
+    def __init__(self, node: GatedLI, shape: Shape) -> None:
+        floor = np.broadcast_to(as_array(node.floor), shape).ravel()
+        self.floor: Values = floor.tolist()
+        self.v = [0.0] * len(self.floor)
+
+    def step(self, x: Values) -> Values:
+        """Advance by one tick; return the membranes."""
+        half = len(self.v)
+        for n, (opens, candidate) in enumerate(zip(x[:half], x[half:], strict=True)):
+            f = self.floor[n] + (1 - self.floor[n]) * _sigmoid(opens)
+            self.v[n] = f * self.v[n] + (1 - f) * candidate
+        return list(self.v)
+
+
+class Synapse(NamedTuple):
+    """One target of a source. delay: on top of the edge's [ticks]."""
+
+    target: int
+    weight: float
+    delay: int = 0
+
+
+Synapses = list[list[Synapse]]
+
+
+def biases(node: Node, size: int) -> list[float]:
+    """Return what a connection adds to each of its values every tick."""
+    bias = getattr(node, "bias", None)
+    if bias is None:
+        return [0.0] * size
+    return [float(bias[k * len(bias) // size]) for k in range(size)]
+
+
+def synapses(graph: Graph, name: str) -> Synapses:
+    """Return for every source of a connection its synapses; C order."""
+    node, shape = graph.nodes[name], graph.shapes[name]
+    given = graph.shapes[graph.into(name)[0].source]
+    match node:
+        case Dense():
+            columns = node.weight.T
+            return [[Synapse(k, float(w)) for k, w in enumerate(row)] for row in columns]
+        case Sparse():
+            return _listed(node)
+        case Conv1d():
+            kernel = node.weight[:, :, None]
+            row, out = (given[0], 1, given[1]), (shape[0], 1, shape[1])
+            return _convolved(kernel, row, out, (1, node.stride), (0, node.padding))
+        case Conv2d():
+            return _convolved(node.weight, given, shape, node.stride, node.padding)
+        case ConvTranspose2d():
+            return _painted(node, given, shape)
+        case AvgPool2d():
+            return _pooled(node, given, shape)
+        case Upsample():
+            return _repeated(node, given, shape)
+    return [[Synapse(j, 1.0)] for j in range(math.prod(shape))]
+
+
+def _listed(node: Sparse) -> Synapses:
+    found = []
+    for j in range(len(node.at) - 1):
+        row = range(node.at[j], node.at[j + 1])
+        delay = [0 if node.delay is None else int(node.delay[k]) for k in row]
+        found.append(
+            [
+                Synapse(int(node.target[k]), float(node.weight[k]), d)
+                for k, d in zip(row, delay, strict=True)
+            ]
+        )
+    return found
+
+
+def _convolved(
+    weight: np.ndarray, given: Shape, shape: Shape, stride: Shape, padding: Shape
+) -> Synapses:
+    found: Synapses = [[] for _ in range(math.prod(given))]
+    _, _, high, wide = weight.shape
+    for co, row, column, ci, ky, kx in np.ndindex(*shape, given[0], high, wide):
+        y, x = row * stride[0] + ky - padding[0], column * stride[1] + kx - padding[1]
+        if 0 <= y < given[1] and 0 <= x < given[2]:
+            target = _flat((co, row, column), shape)
+            found[_flat((ci, y, x), given)].append(
+                Synapse(target, float(weight[co, ci, ky, kx]))
+            )
+    return found
+
+
+def _painted(node: ConvTranspose2d, given: Shape, shape: Shape) -> Synapses:
+    found: Synapses = [[] for _ in range(math.prod(given))]
+    for ci, y, x, co, ky, kx in np.ndindex(*given, *node.weight.shape[1:]):
+        row = y * node.stride[0] + ky - node.padding[0]
+        column = x * node.stride[1] + kx - node.padding[1]
+        if 0 <= row < shape[1] and 0 <= column < shape[2]:
+            target = _flat((co, row, column), shape)
+            found[_flat((ci, y, x), given)].append(
+                Synapse(target, float(node.weight[ci, co, ky, kx]))
+            )
+    return found
+
+
+def _pooled(node: AvgPool2d, given: Shape, shape: Shape) -> Synapses:
+    """Return weights of 1: the sum over a window is divided in the end."""
+    found: Synapses = [[] for _ in range(math.prod(given))]
+    for c, row, column, ky, kx in np.ndindex(*shape, *node.kernel):
+        place = (c, row * node.stride[0] + ky, column * node.stride[1] + kx)
+        found[_flat(place, given)].append(Synapse(_flat((c, row, column), shape), 1.0))
+    return found
+
+
+def _repeated(node: Upsample, given: Shape, shape: Shape) -> Synapses:
+    found: Synapses = [[] for _ in range(math.prod(given))]
+    for c, row, column in np.ndindex(*shape):
+        place = (c, row // node.scale[0], column // node.scale[1])
+        found[_flat(place, given)].append(Synapse(_flat((c, row, column), shape), 1.0))
+    return found
+
+
+def _flat(place: Shape, shape: Shape) -> int:
+    return int(np.ravel_multi_index(place, shape))
+
+
+class Delivery(NamedTuple):
+    """A value on its way to ``place`` of the node of that rank, due at ``tick``.
+
+    late: the one synapse behind that place that it has waited for; None: all are ahead of it.
+    """
+
+    tick: int
+    rank: int
+    arrival: int
+    place: int
+    value: float
+    spike: bool
+    late: Synapse | None = None
+
+
+def simulate_slowly(graph: Graph, inputs: Mapping[str, Events]) -> Record:
+    """Return what :func:`neuro.events.simulate` must return, in float64, from rest."""
+    samples = next(iter(inputs.values())).shape[1]
+    reach = {n: synapses(graph, n) for n in graph.nodes if _is_connection(graph, n)}
+    records = []
+    for b in range(samples):
+        own = {name: of_sample(events, b) for name, events in inputs.items()}
+        records.append(_Sample(graph, reach, own).run())
+    return concatenate(records)
+
+
+def _is_connection(graph: Graph, name: str) -> bool:
+    return isinstance(graph.nodes[name], Connection)
+
+
+class _Neuron:
+    """One neuron in the normal form of :class:`neuro.neurons.Coefficients`."""
+
+    def __init__(self, k: Coefficients, place: tuple[int, ...], shape: tuple[int, ...]) -> None:
+        self.k = {
+            name: float(np.broadcast_to(p, shape)[place]) for name, p in k._asdict().items()
+        }
+        self.v = self.i = self.adapt = 0.0
+        self.wait = 0
+
+    def step(self, x: float) -> float:
+        """Advance by one tick; return the spike (0 or 1), or the membrane of a read-out."""
+        k = self.k
+        self.i = k["decay_syn"] * self.i + x
+        self.adapt = k["decay_adapt"] * self.adapt
+        if self.wait > 0:
+            self.wait -= 1
+            return 0.0
+        self.v = k["decay"] * self.v + k["gain"] * self.i
+        threshold = k["threshold"] + self.adapt
+        if not k["fires"]:
+            return self.v
+        if self.v < threshold:
+            return 0.0
+        self.v = 0.0 if k["hard"] else self.v - threshold
+        self.adapt += k["beta"]
+        self.wait = int(k["refractory"])
+        return 1.0
+
+
+class _Sample:
+    """One sample: neurons, deliveries under way, and what has happened."""
+
+    def __init__(
+        self, graph: Graph, reach: Mapping[str, Synapses], inputs: Mapping[str, Events]
+    ) -> None:
+        self.graph, self.synapses, self.inputs = graph, reach, inputs
+        self.spiking = {*graph.inputs, *graph.firing}
+        self.ticks = next(iter(inputs.values())).shape[0]
+        self.rank = {name: r for r, name in enumerate(graph.order)}
+        self.heap: list[Delivery] = []
+        self.arrival = itertools.count()
+        self.neurons = {n: self._at_rest(n) for n in graph.populations}
+        self.out = {n: np.zeros((self.ticks, 1, graph.size(n))) for n in graph.populations}
+        self.counts = {n: Counter[str]() for n in graph.nodes}
+
+    def _at_rest(self, name: str) -> "list[_Neuron] | GatedCells":
+        node, shape = self.graph.nodes[name], self.graph.shapes[name]
+        if isinstance(node, GatedLI):
+            return GatedCells(node, shape)
+        k = node.coefficients(self.graph.dt)  # type: ignore[union-attr]
+        return [_Neuron(k, place, shape) for place in np.ndindex(*shape)]
+
+    def run(self) -> Record:
+        """Run all ticks."""
+        for name, events in self.inputs.items():
+            self.counts[name]["spikes"] = events.tick.size
+            for tick, neuron, value in zip(
+                events.tick, events.neuron, events.value, strict=True
+            ):
+                self.send(name, int(tick), int(neuron), float(value))
+        for tick in range(self.ticks):
+            for name in self.graph.order:
+                due = []
+                while self.heap and self.heap[0][:2] == (tick, self.rank[name]):
+                    due.append(heapq.heappop(self.heap))
+                if _is_connection(self.graph, name):
+                    self.connection(name, tick, due)
+                elif isinstance(self.graph.nodes[name], Host):
+                    self.host(name, tick, due)
+                elif name in self.neurons:
+                    self.population(name, tick, due)
+        return self.record()
+
+    def send(self, name: str, tick: int, index: int, value: float) -> None:
+        """Put one value on every edge out of ``name``."""
+        spike = name in self.spiking
+        for edge in self.graph.out_of(name):
+            place = index + self.graph.offset(edge)
+            self.post(tick + edge.delay, edge.target, (place, value, spike))
+
+    def post(
+        self,
+        due: int,
+        target: str,
+        what: tuple[int, float, bool],
+        late: Synapse | None = None,
+    ) -> None:
+        """Put (place, value, whether it is a spike) on its way to ``target``."""
+        if due < self.ticks:
+            item = Delivery(due, self.rank[target], next(self.arrival), *what, late)
+            heapq.heappush(self.heap, item)
+
+    def connection(self, name: str, tick: int, due: list[Delivery]) -> None:
+        """Add up what is due over all weights; pass on what is not zero."""
+        node, counts = self.graph.nodes[name], self.counts[name]
+        sums = [0.0] * self.graph.size(name)
+        for item in due:
+            for synapse in [item.late] if item.late else self.synapses[name][item.place]:
+                if synapse.delay and not item.late:
+                    what = (item.place, item.value, item.spike)
+                    self.post(tick + synapse.delay, name, what, synapse)
+                    continue
+                sums[synapse.target] += synapse.weight * item.value
+                counts["synaptic_events"] += synapse.weight != 0
+                counts["synaptic_events_all"] += 1
+        if isinstance(node, AvgPool2d):
+            sums = [s / (node.kernel[0] * node.kernel[1]) for s in sums]
+        if isinstance(node, Reshaping | Concat):
+            counts.clear()  # it only renames values
+        bias = biases(node, len(sums))
+        for index, value in enumerate(s + b for s, b in zip(sums, bias, strict=True)):
+            if value != 0:
+                self.send(name, tick, index, value)
+
+    def host(self, name: str, tick: int, due: list[Delivery]) -> None:
+        """Add up what is due and compute what is put out, also where nothing is due."""
+        node, given = self.graph.nodes[name], self.given(name)
+        self.counts[name]["macs"] += node.macs(given)  # type: ignore[union-attr]
+        for n, y in enumerate(hosted(node, self.summed(name, due), given)):  # type: ignore[arg-type]
+            if y:
+                self.send(name, tick, n, y)
+
+    def given(self, name: str) -> tuple[int, ...]:
+        """Return the shape of what reaches a node."""
+        return self.graph.shapes[self.graph.into(name)[0].source]
+
+    def summed(self, name: str, due: list[Delivery]) -> list[float]:
+        """Return the sum of what is due, by place."""
+        x = [0.0] * math.prod(self.given(name))
+        for item in due:
+            x[item.place] += item.value
+        return x
+
+    def population(self, name: str, tick: int, due: list[Delivery]) -> None:
+        """Add up what is due, then compute every neuron."""
+        x, cells, counts = self.summed(name, due), self.neurons[name], self.counts[name]
+        for item in due:
+            counts["synaptic_events"] += item.spike
+            counts["synaptic_events_all"] += item.spike
+        if isinstance(cells, GatedCells):
+            out = cells.step(x)
+            counts["macs"] += 3 * len(out)
+        else:
+            out = [neuron.step(x[n]) for n, neuron in enumerate(cells)]
+        self.out[name][tick, 0] = out
+        counts["updates"] += len(out)
+        for n, y in enumerate(out):
+            counts["spikes"] += name in self.spiking and y != 0
+            if y:
+                self.send(name, tick, n, y)
+
+    def record(self) -> Record:
+        """Return what happened."""
+        fired = {n: to_events(self.out[n]) for n in self.graph.firing}
+        return Record(
+            executor="events",
+            ticks=self.ticks,
+            samples=1,
+            spikes={**self.inputs, **fired},
+            values={n: self.out[n] for n in self.graph.readouts},
+            counts={n: Counts(**c) for n, c in self.counts.items()},
+        )

@@ -1,0 +1,112 @@
+"""What carries spikes over a connection: a kernel with the weights that it reads."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from neuro.events.grid import conv_kernels as planes, kernels
+from neuro.events.grid.aligned import aligned
+from neuro.events.grid.conv_kernels import Windows
+from neuro.events.grid.kernels import Buffer, Span, Synapses, Train, Weights
+from neuro.graph import (
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Graph,
+    Slot,
+    Sparse,
+    Upsample,
+)
+from neuro.graph.sparse import written_out
+from neuro.ops.gather_rows import width_of
+
+Scatter = Callable[[Buffer, Span, Train], tuple[int, int]]
+
+
+def scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
+    """Return the kernels of a connection, by delay of its synapses [ticks].
+
+    Each adds spikes to a buffer and returns the synaptic events (non-zero, all).
+    """
+    node, shape = graph.nodes[name], graph.shapes[name]
+    given = graph.shapes[graph.into(name)[0].source]
+    if isinstance(node, Dense):
+        return {0: _dense(_in_blocks(_rounded(node.weight, dtype)))}
+    if isinstance(node, Conv1d | ConvTranspose2d | Upsample):
+        node = written_out(node, given)
+    if isinstance(node, Sparse):
+        weight = _rounded(node.weight, dtype)
+        return {delay: _sparse(s) for delay, s in _by_delay(node, weight).items()}
+    if isinstance(node, Conv2d):
+        weights = _by_channel(_rounded(node.weight, dtype))
+        kernel = node.weight.shape[2:]
+        return {0: _conv(weights, _windows(given, shape, kernel, node.stride, node.padding))}
+    if isinstance(node, AvgPool2d):
+        return {0: _pool(_windows(given, shape, node.kernel, node.stride, (0, 0)))}
+    return {0: uncounted}
+
+
+def uncounted(buffer: Buffer, span: Span, train: Train, first: int = 0) -> tuple[int, int]:
+    """Add values as they are, ``first`` places on, which costs no synaptic event."""
+    kernels.add(buffer, span, train, first)
+    return 0, 0
+
+
+def into_slot(slot: Slot) -> Scatter:
+    """Return what carries spikes to their place in a Concat."""
+    return lambda buffer, span, train: uncounted(buffer, span, train, slot.offset)
+
+
+def _dense(weights: Weights) -> Scatter:
+    return lambda buffer, span, train: kernels.dense(buffer, span, train, weights)
+
+
+def _sparse(synapses: Synapses) -> Scatter:
+    return lambda buffer, span, train: kernels.sparse(buffer, span, train, synapses)
+
+
+def _conv(weights: Weights, windows: Windows) -> Scatter:
+    return lambda buffer, span, train: planes.conv(buffer, span, train, weights, windows)
+
+
+def _pool(windows: Windows) -> Scatter:
+    return lambda buffer, span, train: planes.pool(buffer, span, train, windows)
+
+
+def _in_blocks(weight: np.ndarray) -> Weights:
+    """Return the weights of a Dense, out by in: its targets in blocks if all are whole."""
+    targets, sources = weight.shape
+    rows = weight.reshape(-1, width_of(targets), sources).swapaxes(1, 2)
+    nonzero = np.count_nonzero(weight, axis=0)
+    return Weights(aligned(rows), nonzero if np.any(nonzero < targets) else nonzero[:0])
+
+
+def _by_channel(weight: np.ndarray) -> Weights:
+    """Return the weights of a Conv2d (C_out, C_in, kH, kW)."""
+    return Weights(aligned(weight.transpose(1, 2, 3, 0)), np.count_nonzero(weight, axis=0))
+
+
+def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return weights as they are, but no finer than the run: float32 is exact in float64."""
+    return weight if weight.dtype.itemsize <= dtype.itemsize else weight.astype(dtype)
+
+
+def _by_delay(node: Sparse, weight: np.ndarray) -> dict[int, Synapses]:
+    """Return the part of each row that has one delay; rows are sorted by delay."""
+    if node.delay is None:
+        return {0: Synapses(node.at[:-1], node.at[1:], node.target, weight)}
+    late = int(node.delay.max(initial=0)) + 1
+    key = node.source * late + node.delay
+    found = {}
+    for delay in np.unique(node.delay).tolist():
+        own = np.arange(node.at.size - 1) * late + delay
+        start, stop = np.searchsorted(key, own), np.searchsorted(key, own, "right")
+        found[delay] = Synapses(start, stop, node.target, weight)
+    return found
+
+
+def _windows(*pairs: tuple[int, ...]) -> Windows:
+    """Return the last two numbers of (given, size, kernel, stride, padding)."""
+    return Windows(*((int(p[-2]), int(p[-1])) for p in pairs))

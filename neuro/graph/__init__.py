@@ -1,0 +1,51 @@
+"""The Graph: a spiking network as a value, and what follows from its wiring."""
+
+from neuro.graph.connections import (
+    AvgPool2d,
+    Concat,
+    Connection,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Flatten,
+    Reshaping,
+    Slot,
+    Sparse,
+    Unflatten,
+    Upsample,
+    Weighted,
+)
+from neuro.graph.graph import Edge, Graph, Input, Node, Population
+from neuro.graph.host_ops import Exceeds, Host, Multiply, Outer, Pointwise, Softmax
+from neuro.graph.validate import GraphError, Hosted
+
+__all__ = [
+    "AvgPool2d",
+    "Concat",
+    "Connection",
+    "Conv1d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dense",
+    "Edge",
+    "Exceeds",
+    "Flatten",
+    "Graph",
+    "GraphError",
+    "Host",
+    "Hosted",
+    "Input",
+    "Multiply",
+    "Node",
+    "Outer",
+    "Pointwise",
+    "Population",
+    "Reshaping",
+    "Slot",
+    "Softmax",
+    "Sparse",
+    "Unflatten",
+    "Upsample",
+    "Weighted",
+]

@@ -1,0 +1,48 @@
+"""When a spike is where it should be: every connection of a chip takes one step of its own."""
+
+from neuro.graph.graph import Graph
+from neuro.graph.paths import Route
+
+
+def loops_too_tight(graph: Graph, found: list[Route]) -> list[str]:
+    """Return each loop whose delays are fewer than its connections, with its cure."""
+    problems = []
+    for group in graph.components:
+        inside = [r for r in found if r.source in group and r.target in group]
+        loop = _tight_loop(inside)
+        if loop:
+            names = " -> ".join([*(r.source for r in loop), loop[-1].target])
+            problems.append(
+                f"loop {names}: its delays add up to {sum(r.delay for r in loop)} ticks, but "
+                f"every connection of a chip takes one step; make them at least {len(loop)}"
+            )
+    return problems
+
+
+def _tight_loop(inside: list[Route]) -> list[Route]:
+    """Return the routes of a loop along which the lag would grow without end, if any."""
+    lag = {r.source: 0 for r in inside}
+    came: dict[str, Route] = {}
+    for _ in range(len(lag) + 1):
+        last = ""
+        for r in inside:
+            if lag[r.target] < lag[r.source] + 1 - r.delay:
+                lag[r.target] = lag[r.source] + 1 - r.delay
+                came[r.target], last = r, r.target
+    if not last:
+        return []
+    for _ in lag:  # back far enough to stand inside the loop
+        last = came[last].source
+    loop = [came[last]]
+    while loop[0].source != last:
+        loop.insert(0, came[loop[0].source])
+    return loop
+
+
+def lags(names: list[str], found: list[Route]) -> dict[str, int]:
+    """Return the least lag of each population: lag[target] >= lag[source] + 1 - delay, >= 0."""
+    lag = dict.fromkeys(names, 0)
+    for _ in names:
+        for r in found:
+            lag[r.target] = max(lag[r.target], lag[r.source] + 1 - r.delay)
+    return lag

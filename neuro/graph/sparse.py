@@ -1,0 +1,114 @@
+"""Synapses one by one: from other nodes and to them, with one delay or with many."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from neuro.graph.apply import through, weight_of
+from neuro.graph.connections import Connection, Dense, Flatten, Sparse, Weighted
+from neuro.graph.graph import Edge, Graph
+from neuro.graph.validate import GraphError
+from neuro.units import Ticks
+
+CASES = 256  # unit impulses at a time: bounds the memory
+
+
+class Unrolled(NamedTuple):
+    """A Graph without delays of single synapses. origin: of its new edges, the old one."""
+
+    graph: Graph
+    origin: Mapping[Edge, Edge]
+
+
+def to_dense(node: Sparse) -> Dense:
+    """Return the same connection as a matrix; parallel synapses are summed.
+
+    Raises:
+        ValueError: synapses have delays of their own, which a matrix has not.
+    """
+    if node.delay is not None:
+        raise ValueError("a Sparse with delays is no matrix; apply unrolled(graph) first")
+    weight = np.zeros((*node.shape, node.at.size - 1), node.weight.dtype)
+    np.add.at(weight, (node.target, node.source), node.weight)
+    return Dense(weight=weight, bias=node.bias)
+
+
+def written_out(node: Connection, given: tuple[int, ...]) -> Sparse:
+    """Return the synapses of a linear node for inputs of shape ``given``, its bias left out.
+
+    Weights of zero are synapses, products with the padding are none. Values are flat, C order.
+    """
+    ones = node
+    if isinstance(node, Weighted):
+        ones = replace(node, weight=np.ones_like(node.weight))
+    size = math.prod(given)
+    pieces = []
+    for first in range(0, size, CASES):
+        cases = np.arange(first, min(first + CASES, size))
+        x = torch.zeros((cases.size, size), dtype=torch.float64)
+        x[range(cases.size), cases] = 1
+        x = x.reshape(-1, *given)
+        values, reached = (
+            through(n, x, weight_of(n, torch.float64)).flatten(1).numpy() for n in (node, ones)
+        )
+        case, target = np.nonzero(reached)
+        pieces.append((cases[case], target, values[case, target]))
+    source, target, weight = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    kept = node.weight.dtype if isinstance(node, Weighted) else np.float32
+    return Sparse.from_coo(source, target, weight.astype(kept), shape=(reached.shape[1], size))
+
+
+def unrolled(graph: Graph) -> Unrolled:
+    """Return the same network with one Sparse for each delay, the delay on the edges into it.
+
+    What was one node becomes parts "name@delay" that add up in a Flatten of the old name, so
+    that all that leads on from it stays as it is.
+
+    Raises:
+        GraphError: another node has the name of a part.
+    """
+    late = {
+        name: node
+        for name, node in graph.nodes.items()
+        if isinstance(node, Sparse) and node.delay is not None
+    }
+    if not late:
+        return Unrolled(graph, {})
+    nodes = dict(graph.nodes)
+    edges = [e for e in graph.edges if e.target not in late]
+    origin = {}
+    for name, node in late.items():
+        nodes[name] = Flatten()
+        for delay, synapses in _parts(node).items():
+            part = f"{name}@{delay}"
+            if part in nodes:
+                raise GraphError([f"{part}: is the name of a part of {name}; rename the node"])
+            nodes[part] = synapses
+            edges.append(Edge(part, name))
+            for e in graph.into(name):
+                new = Edge(e.source, part, Ticks(e.delay + delay))
+                origin[new] = e
+                edges.append(new)
+    return Unrolled(replace(graph, nodes=nodes, edges=tuple(edges)), origin)
+
+
+def _parts(node: Sparse) -> dict[int, Sparse]:
+    """Return the synapses of each delay; the first part has the bias."""
+    delay, source = np.asarray(node.delay), node.source
+    parts: dict[int, Sparse] = {}
+    for k in np.unique(delay) if delay.size else [0]:
+        here = delay == k
+        at = np.searchsorted(source[here], np.arange(node.at.size))
+        parts[int(k)] = replace(
+            node,
+            at=at,
+            target=node.target[here],
+            weight=node.weight[here],
+            delay=None,
+            bias=None if parts else node.bias,
+        )
+    return parts

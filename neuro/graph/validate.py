@@ -1,0 +1,225 @@
+"""What makes a Graph well formed: wiring and values; every problem with a cure."""
+
+from __future__ import annotations
+
+import graphlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neuro.graph.connections import Concat, Sparse
+from neuro.graph.host_ops import Host
+from neuro.graph.order import least_delay
+from neuro.neurons import ALIF, LI, LIF, GatedLI, Neuron
+from neuro.neurons.normal_form import as_array
+from neuro.units import ticks
+
+if TYPE_CHECKING:
+    from neuro.graph.graph import Graph, Node
+
+Hosted = Host | GatedLI  # no chip runs them, and they have a value a tick: a host computes them
+
+
+class GraphError(ValueError):
+    """A Graph that cannot run; ``problems`` lists each reason with its cure."""
+
+    def __init__(
+        self, problems: list[str], what: str = "the graph does not hold together"
+    ) -> None:
+        super().__init__("\n".join([f"{what}:", *problems]))
+        self.problems = problems
+
+
+def kind(node: Node) -> str:
+    """Return the class name of a node, as messages show it."""
+    return type(node).__name__
+
+
+def is_population(node: Node) -> bool:
+    """Say whether a node holds neurons."""
+    return isinstance(node, Neuron)
+
+
+def problems_of_wiring(graph: Graph) -> list[str]:
+    """Return what is wrong with names, delays, loops and loose ends."""
+    found = _edges_that_lead_nowhere(graph)
+    if not 0 < graph.dt < np.inf:
+        found.append(f"dt must be > 0 s and finite, got {graph.dt}; 1e-3 is usual")
+    if not any(kind(n) == "Input" for n in graph.nodes.values()):
+        found.append("no Input: add one, Input(shape=...)")
+    if found:
+        return found
+    loose = [p for name in graph.nodes for p in _loose_ends(graph, name)]
+    return (loose or _out_of_reach(graph)) + _loops_that_never_fire(graph)
+
+
+def _edges_that_lead_nowhere(graph: Graph) -> list[str]:
+    found = [
+        f"node {name!r}: a name is not empty and holds no '.' or '/'; rename it"
+        for name in graph.nodes
+        if not name or "." in name or "/" in name
+    ]
+    for e in graph.edges:
+        if graph.edges.count(e) > 1:
+            joins = isinstance(graph.nodes.get(e.target), Concat)
+            cure = "add up the weights behind it" if joins else "multiply the weights"
+            found.append(
+                f"edge {e.source} -> {e.target} of delay {e.delay} is there "
+                f"{graph.edges.count(e)} times; keep one and {cure}"
+            )
+        for name in (e.source, e.target):
+            if name not in graph.nodes:
+                known = ", ".join(graph.nodes)
+                found.append(f"edge {e.source} -> {e.target}: no node {name!r}; have {known}")
+        if not isinstance(e.delay, (int, np.integer)) or e.delay < 0:
+            found.append(
+                f"edge {e.source} -> {e.target}: delay {e.delay!r} is not a whole number of "
+                "ticks >= 0; convert seconds with neuro.units.ticks"
+            )
+    return list(dict.fromkeys(found))
+
+
+def _loose_ends(graph: Graph, name: str) -> list[str]:
+    node, ins, outs = graph.nodes[name], graph.into(name), graph.out_of(name)
+    found = []
+    if kind(node) == "Input" and ins:
+        found.append(f"{name}: an Input takes no edge; remove {ins[0].source} -> {name}")
+    if kind(node) != "Input" and not any(e.source != name for e in ins):
+        found.append(f"{name}: no edge feeds this {kind(node)}; connect or remove it")
+    if isinstance(node, LI):
+        found += [
+            f"{name}: an LI is a current or a read-out, it feeds populations and host nodes "
+            f"only; use LIF or ALIF before {e.target}, or put {e.target} before {name}"
+            for e in outs
+            if not isinstance(graph.nodes[e.target], Neuron | Host)
+        ]
+    if not is_population(node) and not outs:
+        found.append(f"{name}: nothing follows this {kind(node)}; end with a LI or LIF")
+    return found
+
+
+def _out_of_reach(graph: Graph) -> list[str]:
+    reached = set(graph.inputs)
+    for _ in graph.nodes:
+        reached |= {e.target for e in graph.edges if e.source in reached}
+    lost = [name for name in graph.nodes if name not in reached]
+    return [f"{', '.join(lost)}: no Input reaches them; connect or remove them"] if lost else []
+
+
+def _loops_that_never_fire(graph: Graph) -> list[str]:
+    passive = {n for n, node in graph.nodes.items() if not isinstance(node, (LIF, ALIF))}
+    cycle = _cycle(graph, [e for e in graph.edges if {e.source, e.target} <= passive])
+    if not cycle:
+        return []
+    return [f"loop {' -> '.join(cycle)} holds no LIF or ALIF; put one into it"]
+
+
+def _cycle(graph: Graph, edges: list[Any]) -> list[str]:
+    sorter = graphlib.TopologicalSorter({n: [] for n in graph.nodes})
+    for e in edges:
+        sorter.add(e.target, e.source)
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def problems_of_values(graph: Graph) -> list[str]:
+    """Return the parameters that are not finite numbers, and synapses that are no rows."""
+    found = []
+    for name, node in graph.nodes.items():
+        for field in ("weight", "bias", "threshold", "leak", "beta", "rho", "gain", "floor"):
+            value = getattr(node, field, None)
+            if value is None:
+                continue
+            bad = ~np.isfinite(as_array(value))
+            if bad.any():
+                where = (
+                    f" (first at {tuple(map(int, np.argwhere(bad)[0]))})" if bad.ndim else ""
+                )
+                found.append(
+                    f"{name}.{field}: {int(bad.sum())} of {bad.size} values are NaN or infinite"
+                    f"{where}; train with a lower learning rate or clip the gradient"
+                )
+        if isinstance(node, Sparse):
+            found += [f"{name}: {problem}" for problem in _problems_of_synapses(node)]
+    return found
+
+
+def _problems_of_synapses(node: Sparse) -> list[str]:
+    columns = {"target": node.target, "weight": node.weight, "delay": node.delay}
+    shapes = {k: c.shape for k, c in columns.items() if c is not None}
+    synapses = node.target.size
+    cure = "make it with Sparse.from_coo"
+    if set(shapes.values()) != {(synapses,)}:
+        return [f"Sparse needs one entry a synapse in every column, got {shapes}; {cure}"]
+    at = node.at
+    rows = at.ndim == 1 and at.size > 1 and at[0] == 0 and at[-1] == synapses
+    if not rows or (np.diff(at) < 0).any():
+        return [f"Sparse.at must rise from 0 to the {synapses} synapses, (in + 1,); {cure}"]
+    found = []
+    outside = (node.target < 0) | (node.target >= np.prod(node.shape))
+    if outside.any():
+        found.append(
+            f"{int(outside.sum())} targets like {node.target[outside][0]} are not among the "
+            f"{node.shape} outputs; make Sparse.shape larger"
+        )
+    if node.delay is not None and (node.delay < 0).any():
+        found.append(
+            f"{int((node.delay < 0).sum())} delays are < 0 ticks; a spike acts after its source"
+        )
+    if not _sorted_rows(node):
+        found.append(f"a row of Sparse is not sorted by (delay, target); {cure}")
+    return found
+
+
+def _sorted_rows(node: Sparse) -> bool:
+    """Say whether (delay, target) never falls within a row."""
+    falls = node.target[1:] < node.target[:-1]
+    if node.delay is not None:
+        later, same = node.delay[1:] > node.delay[:-1], node.delay[1:] == node.delay[:-1]
+        falls = ~later & (falls | ~same)
+    starts = node.at[(node.at > 0) & (node.at < node.target.size)]
+    falls[starts - 1] = False
+    return not falls.any()
+
+
+def require_clocked(graph: Graph) -> None:
+    """Raise a GraphError with :func:`problems_on_a_clock`, unless there are none."""
+    found = problems_on_a_clock(graph)
+    if found:
+        raise GraphError(found, "the graph cannot run on a clock")
+
+
+def problems_on_a_clock(graph: Graph) -> list[str]:
+    """Return what cannot run tick by tick.
+
+    These are zero-delay loops, and refractory periods that are no whole number of ticks.
+    """
+    found = []
+    for loop in graph.instant_loops:
+        inside = [e for e in graph.edges if e.source in loop and e.target in loop]
+        cycle = _cycle(graph, [e for e in inside if least_delay(graph, e) == 0])
+        found.append(
+            f"zero-delay loop {' -> '.join(cycle)}; give one of its edges a delay of >= 1 "
+            "tick, or run it with clock=Exact()"
+        )
+    for name, node in graph.nodes.items():
+        if isinstance(node, LIF | ALIF):
+            try:
+                ticks(node.refractory, graph.dt)
+            except ValueError as error:
+                found.append(f"{name}.refractory: {error}, or run it with clock=Exact()")
+    return found
+
+
+def require_continuous(graph: Graph) -> None:
+    """Raise a GraphError that lists what has values at ticks only, unless there is none."""
+    found = [
+        f"{name}: a {kind(node)} has a value a tick, and none between; use clock=Grid()"
+        for name, node in graph.nodes.items()
+        if isinstance(node, Hosted)
+    ]
+    if found:
+        raise GraphError(found, "the graph cannot run in continuous time")

@@ -1,0 +1,1 @@
+"""Files: graphs, records, run folders, and nested values as arrays and JSON."""

@@ -1,0 +1,154 @@
+"""A run is a folder: what was asked, on which machine, and every result as a file.
+
+config.json environment.json   what was asked, and of what
+checkpoint.npz weights.npz metrics.jsonl   training: last state, best weights, one line an epoch
+eventprop.json                 spikes EventProp met since training last began, those that grazed
+graph.npz program.npz          the network in floats, and in Loihi's integers
+eval.json simulate.json verify.json export.json energy.json   what each verb measured
+records/*.npz report.html      activity of some samples, and the picture of it all
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from neuro.io.store import read_json, write_bytes, write_json
+
+_PACKAGES = ("neuro", "torch", "numpy", "numba", "lightning-fabric", "lava-nc")
+
+
+class RunError(ValueError):
+    """A run folder that cannot be used as asked; says why and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run folder, and the configuration it was made for.
+
+    task, name: as in ``neuro train task:name``. config: that configuration.
+    gradient: how it is trained, "surrogate" or "eventprop".
+    """
+
+    folder: Path
+    task: str
+    name: str
+    seed: int
+    config: Any
+    gradient: str = "surrogate"
+
+    def write(self, file: str, value: Any) -> None:
+        """Write a result as JSON, in one step."""
+        write_json(self.folder / file, value)
+
+    def read(self, file: str) -> Any:
+        """Read a result, or None where the run has not got that far."""
+        path = self.folder / file
+        return read_json(path) if path.exists() else None
+
+    def write_lines(self, file: str, rows: list[dict[str, float | int]]) -> None:
+        """Write one JSON object a line, in one step."""
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        write_bytes(self.folder / file, text.encode())
+
+
+def begin(run: Run, *, write: bool = True) -> None:
+    """Create the folder, or check that it holds the same question.
+
+    write: False in all but one of several processes, which then only check.
+
+    Raises:
+        RunError: the folder belongs to another task, configuration, seed or gradient.
+    """
+    path = run.folder / "config.json"
+    asked = {
+        "neuro": importlib.metadata.version("neuro"),
+        "task": run.task,
+        "name": run.name,
+        "seed": run.seed,
+        "config": json.loads(json.dumps(asdict(run.config))),
+        "gradient": run.gradient,
+    }
+    if path.exists():
+        found = _header(path)
+        differ = [
+            k for k in ("task", "name", "seed", "config", "gradient") if found[k] != asked[k]
+        ]
+        if differ:
+            told = "; ".join(f"{k} is {found[k]}, asked for {asked[k]}" for k in differ)
+            raise RunError(f"{run.folder} holds another run: {told}; choose another --out")
+        return
+    if write:
+        write_json(path, asked)
+        write_json(run.folder / "environment.json", environment())
+
+
+def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
+    """Return the run of a folder.
+
+    Args:
+        folder: the run folder.
+        configs: task name -> its configuration functions by name.
+
+    Raises:
+        RunError: no run there, or one of another version of its configuration.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise RunError(f"{folder} is no run: it has no config.json; make one with neuro train")
+    found = _header(path)
+    make = configs(found["task"]).get(found["name"])
+    if make is None:
+        raise RunError(
+            f"{path}: task {found['task']} has no configuration {found['name']!r} now"
+        )
+    config = _rebuild(path, type(make()), found)
+    asked = {k: found[k] for k in ("task", "name", "seed", "gradient")}
+    return Run(folder=folder, config=config, **asked)
+
+
+def _header(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise RunError(f"{path}: holds no configuration; train the run again")
+    missing = {"neuro", "task", "name", "seed", "config"} - set(found)
+    if missing:
+        raise RunError(f"{path}: lacks {', '.join(sorted(missing))}; train the run again")
+    return {"gradient": "surrogate", **found}  # what there was before runs said so
+
+
+def _rebuild(path: Path, cls: type, found: dict[str, Any]) -> Any:
+    if not is_dataclass(cls):
+        raise TypeError(f"a configuration must be a dataclass, got {cls.__name__}")
+    given, known = found["config"], {f.name for f in fields(cls)}
+    unknown, missing = sorted(set(given) - known), sorted(known - set(given))
+    if unknown or missing:
+        parts = (
+            [f"has {', '.join(unknown)} which this version does not know"] if unknown else []
+        )
+        parts += [f"lacks {', '.join(missing)}"] if missing else []
+        raise RunError(
+            f"{path}: written by neuro {found['neuro']} for another version of "
+            f"{cls.__name__}: {' and '.join(parts)}; install that version or train again"
+        )
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions and the machine that a result depends on."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "packages": versions,
+    }

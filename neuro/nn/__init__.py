@@ -1,0 +1,22 @@
+"""Spiking networks in torch: layers over time, the Net of a Graph, memory for training."""
+
+from neuro.nn.checkpoint import Checkpointed
+from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal
+from neuro.nn.net import Net, NetState, activity_of, record, replay
+from neuro.nn.threshold_margin import margins
+
+__all__ = [
+    "Checkpointed",
+    "Delay",
+    "Net",
+    "NetState",
+    "Recurrent",
+    "Residual",
+    "Spiking",
+    "Stack",
+    "Temporal",
+    "activity_of",
+    "margins",
+    "record",
+    "replay",
+]

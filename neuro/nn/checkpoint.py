@@ -1,0 +1,85 @@
+"""Training with less memory: what a module computed inside a chunk of ticks is not kept."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from neuro.nn.binomial_checkpoint import reversible
+from neuro.nn.layers import Temporal
+from neuro.units import Ticks
+
+
+class Checkpointed(Temporal):
+    """``module``, some ticks at a time; what is kept for the way back are states between.
+
+    Outputs, states and gradients are those of the module alone. Of T ticks in n chunks, the way
+    back holds the states that are kept and all of the ticks of one chunk. With
+
+        states = None   all n states are kept, and each chunk is computed twice;
+        states = S      at most S are kept, whatever T is, and each chunk is computed at most
+                        r + 1 times, for the least r with n < C(S + r, S) = (S + r)! / (S! r!).
+
+    So 4 states reverse 14 chunks with r = 2, 34 with 3 and 69 with 4. None needs least memory
+    for chunks near the square root of T, and then four times the ticks take twice the memory.
+    Input, output and what flows into them are kept whole. Random numbers (dropout) are drawn
+    again as they were. To trace a network, trace the module inside; a gradient of gradients
+    takes states = None.
+
+    module: a Temporal, for example a Stack. ticks: of a chunk, >= 1. states: >= 1, or None.
+    Source: Griewank and Walther 2000, Algorithm 799: revolve, ACM TOMS 26, 19-45.
+
+    >>> from neuro.nn.layers import Spiking, Stack
+    >>> from neuro.neurons import LIF
+    >>> net = Checkpointed(Stack(nn.Linear(4, 2), Spiking(LIF(tau=0.02))), Ticks(10), states=3)
+    >>> spikes, state = net(torch.ones(100, 1, 4))
+    >>> spikes.shape
+    torch.Size([100, 1, 2])
+    """
+
+    def __init__(self, module: Temporal, ticks: Ticks, states: int | None = None) -> None:
+        super().__init__()
+        wrong = []
+        if ticks < 1:
+            wrong.append(
+                f"ticks must be >= 1, got {ticks}; the square root of all ticks of a run needs "
+                "least memory"
+            )
+        if states is not None and states < 1:
+            wrong.append(f"states must be >= 1, got {states}; None keeps one for each chunk")
+        if wrong:
+            raise ValueError("; ".join(f"Checkpointed.{what}" for what in wrong))
+        self.module = module
+        self.ticks = ticks
+        self.states = states
+
+    def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
+        """Return what the module returns.
+
+        Raises:
+            ValueError: a batch norm is trained. It takes all ticks of a run as one batch, and
+                would count what is computed twice twice. Or, with a number of states, a
+                gradient is wanted of what is not x, nor in the state, nor a parameter.
+        """
+        names = [name for name, m in self.module.named_modules() if _learns_statistics(m)]
+        if names:
+            raise ValueError(
+                f"Checkpointed cannot train the batch norms {', '.join(names)}: they take all "
+                "ticks of a run as one batch; set them to eval(), or leave Checkpointed out"
+            )
+        if self.states is not None and torch.is_grad_enabled():
+            return reversible(self.module, self.ticks, self.states, x, state)
+        outs = []
+        for part in torch.split(x, self.ticks):
+            if torch.is_grad_enabled():
+                y, state = checkpoint(self.module, part, state, use_reentrant=False)
+            else:
+                y, state = self.module(part, state)
+            outs.append(y)
+        return torch.cat(outs), state
+
+
+def _learns_statistics(module: nn.Module) -> bool:
+    return module.training and isinstance(module, nn.modules.batchnorm._NormBase)

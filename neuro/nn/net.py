@@ -1,0 +1,286 @@
+"""The trainable torch view of a Graph: the clocked executor.
+
+Nodes outside loops run over all ticks at once, loops tick by tick.
+Axes: T ticks, B samples, ``*N`` a node's shape.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neuro.graph import (
+    Concat,
+    Connection,
+    Edge,
+    Graph,
+    GraphError,
+    Host,
+    Input,
+    Sparse,
+    Weighted,
+)
+from neuro.graph.apply import through
+from neuro.graph.inputs import require_inputs
+from neuro.graph.sparse import unrolled
+from neuro.graph.validate import require_clocked
+from neuro.nn.layers import Spiking
+from neuro.record import Record
+from neuro.spikes import Events, to_events, to_raster
+
+
+class NetState(NamedTuple):
+    """What a run hands on: population states by node, the ticks in flight by edge."""
+
+    populations: dict[str, Any]
+    edges: dict[Edge, Tensor]
+
+
+class _Linear(nn.Module):
+    """A Connection with trainable weight and bias, in the precision that its node has."""
+
+    weight: Any
+    bias: Any
+
+    def __init__(self, node: Connection) -> None:
+        super().__init__()
+        self.node = node
+        for name in ("weight", "bias"):
+            value = getattr(node, name, None)
+            tensor = None if value is None else nn.Parameter(torch.tensor(value))
+            self.register_parameter(name, tensor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The cast does nothing unless the Graph has another precision than the run.
+        weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
+        return through(self.node, x, weight, bias)
+
+    def frozen(self) -> Connection:
+        """Return the node with the present weights."""
+        if not isinstance(self.node, Weighted):
+            return self.node
+        bias = None if self.bias is None else self.bias.detach().cpu().numpy()
+        return replace(self.node, weight=self.weight.detach().cpu().numpy(), bias=bias)
+
+
+class _Hosted(nn.Module):
+    """A host node."""
+
+    def __init__(self, node: Host) -> None:
+        super().__init__()
+        self.node = node
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.node.run(x)
+
+    def frozen(self) -> Host:
+        """Return the node, which has nothing to train."""
+        return self.node
+
+
+class Net(nn.Module):
+    """A Graph as a torch module; :meth:`graph` is its inverse, bit for bit.
+
+    Raises:
+        GraphError: the graph does not run on a clock, see
+            :func:`neuro.graph.validate.require_clocked`; or its synapses have single delays.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        require_clocked(graph)
+        _require_one_delay(graph)
+        self.wiring = graph
+        self.parts = nn.ModuleDict()
+        for name, node in graph.nodes.items():
+            if isinstance(node, Connection):
+                self.parts[_key(name)] = _Linear(node)
+            elif isinstance(node, Host):
+                self.parts[_key(name)] = _Hosted(node)
+            elif not isinstance(node, Input):
+                self.parts[_key(name)] = Spiking(node, graph.dt)
+
+    def graph(self) -> Graph:
+        """Return the Graph with the present parameters."""
+        nodes = {
+            name: node if isinstance(node, Input) else self.parts[_key(name)].frozen()  # type: ignore[operator]
+            for name, node in self.wiring.nodes.items()
+        }
+        return replace(self.wiring, nodes=nodes)
+
+    def forward(
+        self, inputs: Mapping[str, Tensor], state: NetState | None = None
+    ) -> tuple[dict[str, Tensor], NetState]:
+        """Run T >= 1 ticks.
+
+        Args:
+            inputs: by Input name, axes T B *N.
+            state: of an earlier run, to go on from there; None starts at rest.
+
+        Returns:
+            The activity of every node by name (axes T B *N), and the state.
+        """
+        run = _Run(self, inputs, state)
+        for group in self.wiring.components:
+            inner = [e for e in self.wiring.edges if e.source in group and e.target in group]
+            if inner:
+                run.loop(group, inner)
+            else:
+                run.straight(group[0])
+        return run.out, run.state()
+
+
+def _require_one_delay(graph: Graph) -> None:
+    found = [
+        f"{name}: its synapses have delays of their own; train Net(unrolled(graph).graph), see "
+        "neuro.graph.sparse, or replay the graph as it is"
+        for name, node in graph.nodes.items()
+        if isinstance(node, Sparse) and node.delay is not None
+    ]
+    if found:
+        raise GraphError(found, "the graph is no module")
+
+
+def _key(name: str) -> str:
+    """Return the name of a node's module: no node may be called as an attribute of modules."""
+    return f"node_{name}"
+
+
+class _Run:
+    """One forward pass: activity so far, and the past of each delayed edge."""
+
+    def __init__(self, net: Net, inputs: Mapping[str, Tensor], state: NetState | None) -> None:
+        graph = net.wiring
+        if set(inputs) != set(graph.inputs):
+            raise ValueError(
+                f"inputs are {sorted(inputs)}, the graph has {sorted(graph.inputs)}"
+            )
+        self.net, self.graph, self.given = net, graph, state
+        self.out: dict[str, Tensor] = dict(inputs)
+        self.populations: dict[str, Any] = dict(state.populations) if state else {}
+        any_input = next(iter(inputs.values()))
+        self.ticks, self.batch = any_input.shape[:2]
+        self.like = any_input
+
+    def past(self, e: Edge) -> Tensor:
+        """Return what the edge holds from before the run: ``delay`` ticks."""
+        if self.given is not None and e.delay:
+            return self.given.edges[e]
+        return self.like.new_zeros(e.delay, self.batch, *self.graph.shapes[e.source])
+
+    def straight(self, name: str) -> None:
+        """Run a node outside loops over all ticks."""
+        if name in self.out:
+            return
+        arriving = [self._delayed(e) for e in self.graph.into(name)]
+        x = self._together(name, arriving)
+        part = self.net.parts[_key(name)]
+        if isinstance(part, Spiking):
+            self.out[name], self.populations[name] = part(x, self.populations.get(name))
+        else:
+            self.out[name] = part(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+    def _together(self, name: str, arriving: list[Tensor]) -> Tensor:
+        """Return what the edges into a node bring, each ``... B *N``, as one value."""
+        if isinstance(self.graph.nodes[name], Concat):
+            return torch.cat(arriving, -len(self.graph.shapes[name]))
+        return arriving[0] if len(arriving) == 1 else torch.stack(arriving).sum(0)
+
+    def _delayed(self, e: Edge) -> Tensor:
+        if e.delay == 0:
+            return self.out[e.source]
+        return torch.cat([self.past(e), self.out[e.source]])[: self.ticks]
+
+    def loop(self, group: tuple[str, ...], inner: list[Edge]) -> None:
+        """Run the nodes of a loop tick by tick."""
+        into = {n: self.graph.into(n) for n in group}
+        heard: dict[Edge, Any] = {
+            e: list(self.past(e)) if e in inner else self._delayed(e)
+            for edges in into.values()
+            for e in edges
+        }
+        made: dict[str, list[Tensor]] = {n: [] for n in group}
+        for t in range(self.ticks):
+            for name in group:
+                x = self._together(name, [heard[e][t] for e in into[name]])
+                y = self._tick(name, x)
+                made[name].append(y)
+                for e in inner:
+                    if e.source == name:
+                        heard[e].append(y)
+        self.out.update({n: torch.stack(ys) for n, ys in made.items()})
+
+    def _tick(self, name: str, x: Tensor) -> Tensor:
+        part = self.net.parts[_key(name)]
+        if not isinstance(part, Spiking):
+            y: Tensor = part(x)
+            return y
+        ys: Tensor
+        ys, self.populations[name] = part(x[None], self.populations.get(name))
+        return ys[0]
+
+    def state(self) -> NetState:
+        """Return what a later run needs to go on."""
+        edges = {
+            e: torch.cat([self.past(e), self.out[e.source]])[self.ticks :]
+            for e in self.graph.edges
+            if e.delay > 0
+        }
+        return NetState(self.populations, edges)
+
+
+def replay(
+    graph: Graph,
+    inputs: Mapping[str, Events],
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Record:
+    """Run a Graph on the clock: every tick, every neuron.
+
+    float64 by default: sums of float32 weights are then exact in practice, so that no spike
+    depends on their order.
+
+    Raises:
+        GraphError: the graph does not run on a clock; lists every problem by node.
+        ValueError: the inputs do not fit the graph; lists every problem by node.
+    """
+    return record(graph, activity_of(graph, inputs, dtype, device))
+
+
+@torch.no_grad()
+def activity_of(
+    graph: Graph,
+    inputs: Mapping[str, Events],
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> dict[str, Tensor]:
+    """Return what every node puts out, connections included (axes T B *N).
+
+    Arguments and errors as of :func:`replay`.
+    """
+    require_inputs(graph, inputs)
+    net = Net(unrolled(graph).graph).to(device=device, dtype=dtype)
+    rasters = {}
+    for name, e in inputs.items():
+        raster = torch.as_tensor(to_raster(e), dtype=dtype, device=device)
+        rasters[name] = raster.reshape(*e.shape[:2], *graph.shapes[name])
+    activity: dict[str, Tensor]
+    activity, _ = net(rasters)
+    return activity
+
+
+def record(graph: Graph, activity: Mapping[str, Tensor]) -> Record:
+    """Return the activity of the clocked executor as a Record."""
+    flat = {k: v.detach().flatten(2).cpu().numpy() for k, v in activity.items()}
+    firing = [*graph.inputs, *graph.firing]
+    some: np.ndarray = flat[firing[0]]
+    return Record(
+        executor="torch",
+        ticks=some.shape[0],
+        samples=some.shape[1],
+        spikes={n: to_events(flat[n]) for n in firing},
+        values={n: flat[n] for n in graph.readouts},
+    )

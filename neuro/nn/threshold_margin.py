@@ -1,0 +1,59 @@
+"""How far from its threshold a neuron was: what a spike that differs is judged by.
+
+Axes: T ticks, B samples, ``*N`` a node's shape.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from neuro.graph import Graph
+from neuro.neurons import ALIF, LIF
+from neuro.nn.net import activity_of
+from neuro.spikes import Events
+
+
+def margins(
+    graph: Graph, inputs: Mapping[str, Events], name: str
+) -> Float64[np.ndarray, "T B N"]:
+    """Return v - threshold of a firing population at every tick, before its reset (float64).
+
+    In a refractory period, where nothing makes it fire, it is minus infinity.
+
+    Raises:
+        ValueError: ``name`` is no firing population.
+    """
+    neuron = graph.nodes[name]
+    if not isinstance(neuron, (LIF, ALIF)):
+        raise ValueError(
+            f"{name}: a {type(neuron).__name__} has no threshold; only LIF and ALIF do"
+        )
+    activity = activity_of(graph, inputs)
+    currents = [
+        torch.cat([torch.zeros_like(y[: e.delay]), y])[: len(y)]
+        for e in graph.into(name)
+        for y in [activity[e.source]]
+    ]
+    x = torch.stack(currents).sum(0).numpy()
+    return _distance(neuron, x, graph).reshape(*x.shape[:2], -1)
+
+
+def _distance(neuron: LIF | ALIF, x: np.ndarray, graph: Graph) -> np.ndarray:
+    """Return v - threshold - a over time, by the normal form of the neuron."""
+    k = neuron.coefficients(graph.dt)
+    i, v, a, wait = (np.zeros(x.shape[1:]) for _ in range(4))
+    out = np.empty_like(x)
+    for t, x_t in enumerate(x):
+        i = k.decay_syn * i + x_t
+        free = wait == 0
+        v = np.where(free, k.decay * v + k.gain * i, v)
+        a = k.decay_adapt * a
+        threshold = k.threshold + a
+        out[t] = np.where(free, v - threshold, -np.inf)
+        fired = out[t] >= 0
+        v = np.where(fired, 0 if k.hard else v - threshold, v)
+        a = a + k.beta * fired
+        wait = np.where(fired, k.refractory, np.maximum(wait - 1, 0))
+    return out

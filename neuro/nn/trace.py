@@ -1,0 +1,330 @@
+"""From a trained torch module to a Graph, or the full list of what cannot go and why.
+
+What goes: Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d, Conv2d,
+ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten, BatchNorm
+(folded into the Conv2d, ConvTranspose2d or Linear before it), Identity and Dropout (nothing, in
+evaluation); as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose Graph is read
+back as it is.
+"""
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from neuro.graph import (
+    AvgPool2d,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Input,
+    Node,
+    Pointwise,
+    Softmax,
+    Unflatten,
+    Upsample,
+)
+from neuro.neurons import ALIF, LIF
+from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, steps_of
+from neuro.nn.net import Net
+from neuro.units import Seconds, Ticks
+
+
+def convolution(module: Any, weight: np.ndarray, bias: np.ndarray | None) -> Node:
+    """Return the node of a convolution with these weights in place of its own."""
+    if isinstance(module, nn.Conv1d):
+        (stride,), (padding,) = map(each, (module.stride, module.padding))
+        return Conv1d(weight=weight, bias=bias, stride=stride, padding=padding)
+    pairs = {"stride": pair(module.stride), "padding": pair(module.padding)}
+    if isinstance(module, nn.Conv2d):
+        return Conv2d(weight=weight, bias=bias, **pairs)
+    far = pair(module.output_padding)
+    return ConvTranspose2d(weight=weight, bias=bias, output_padding=far, **pairs)
+
+
+def any_spike(module: nn.MaxPool2d) -> tuple[AvgPool2d, ALIF]:
+    """Return the nodes that make of binary spikes what a maximum makes.
+
+    The mean of a window, and a cell without memory that fires if there was any spike.
+    """
+    size, stride = pair(module.kernel_size), pair(module.stride)
+    cell = ALIF(leak=1.0, threshold=0.5 / (size[0] * size[1]), reset="hard")
+    return AvgPool2d(kernel=size, stride=stride), cell
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """Return a size as (height, width)."""
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+def each(value: Any) -> tuple[Any, ...]:
+    """Return a size as a tuple, one number an axis where it has several."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def numbers(tensor: torch.Tensor | None) -> Any:
+    """Return a parameter as an array."""
+    return None if tensor is None else tensor.detach().cpu().numpy()
+
+
+def fold(weight: Any, bias: Any, norm: Any, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return weight and bias with the batch norm of evaluation multiplied in.
+
+    axis: of the weight, along which the channels lie that the norm sees.
+    Computed in float64, rounded to the precision of the weight.
+    """
+    mean, var = (
+        norm.running_mean.double().cpu().numpy(),
+        norm.running_var.double().cpu().numpy(),
+    )
+    scale = 1 / np.sqrt(var + norm.eps)
+    if norm.affine:
+        scale = scale * norm.weight.detach().double().cpu().numpy()
+    shift = ((0.0 if bias is None else bias) - mean) * scale
+    if norm.affine:
+        shift = shift + norm.bias.detach().double().cpu().numpy()
+    folded = weight * scale.reshape(-1, *[1] * (weight.ndim - 1 - axis))
+    return folded.astype(weight.dtype), shift.astype(weight.dtype)
+
+
+Port = tuple[tuple[str, int], ...]  # (node, delay) pairs whose outputs add up
+_BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
+_FOLDED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)  # a BatchNorm behind them
+_POINTWISE: dict[type[nn.Module], str] = {
+    nn.Sigmoid: "sigmoid",
+    nn.Tanh: "tanh",
+    nn.SiLU: "silu",
+    nn.ReLU: "relu",
+}
+_KNOWN: tuple[type[nn.Module], ...] = (
+    *(Stack, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear),
+    *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.MaxPool2d, nn.Upsample),
+    *(nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout2d),
+    *(*_BatchNorm, nn.Softmax, *_POINTWISE),
+)
+
+
+class TraceError(ValueError):
+    """A module that has no Graph; ``problems`` lists each part with its cure."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(["the module cannot be traced:", *problems]))
+        self.problems = problems
+
+
+def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Graph:
+    """Return the Graph of a module, as it acts in evaluation.
+
+    Args:
+        module: what to trace.
+        input_shape: of one tick of one sample; not needed for a Net.
+
+    Raises:
+        TraceError: parts that no Graph can hold, all of them.
+        GraphError: the parts do not fit together, or hold NaN.
+    """
+    if isinstance(module, Net) and type(module).forward is Net.forward:
+        return module.graph()
+    if input_shape is None:
+        raise ValueError("trace needs input_shape, the shape of one tick, e.g. (1, 28, 28)")
+    walk = _Walk(nodes={"input": Input(shape=tuple(input_shape))})
+    end = walk.visit(module, "", (("input", 0),))
+    if len(end) > 1 or any(delay for _, delay in end):
+        walk.problems.append(
+            "the module ends in a Delay or a Residual, whose output no node holds; put a "
+            "Spiking(...) behind it"
+        )
+    if len(walk.dts) > 1:
+        walk.problems.append(
+            f"layers have different dt {sorted(walk.dts)} s; give all the same"
+        )
+    if not walk.dts:
+        walk.problems.append("no Spiking layer: nothing here has neurons")
+    if walk.problems:
+        raise TraceError(walk.problems)
+    return Graph(nodes=walk.nodes, edges=tuple(walk.edges), dt=Seconds(walk.dts.pop()))
+
+
+@dataclass
+class _Walk:
+    nodes: dict[str, Node]
+    edges: list[Edge] = field(default_factory=list)
+    dts: set[float] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, name: str, node: Node, port: Port) -> Port:
+        """Add a node fed by ``port``; return its own port."""
+        if name in self.nodes:
+            return self.refuse(name, "another node is called so; rename the module", port)
+        self.nodes[name] = node
+        self.edges += [Edge(source, name, Ticks(delay)) for source, delay in port]
+        return ((name, 0),)
+
+    def refuse(self, name: str, why: str, port: Port) -> Port:
+        """Note a problem and go on, so that all are told together."""
+        self.problems.append(f"{name or 'module'}: {why}")
+        return port
+
+    def visit(self, module: nn.Module, name: str, port: Port) -> Port:  # noqa: C901
+        """Add a module fed by ``port``; return the port of its output."""
+        if not _as_it_came(module):
+            why = f"{type(module).__name__} has a forward of its own, which no node can hold"
+            return self.refuse(name, f"{why}; build it from the plain layers", port)
+        match module:
+            case Stack() | nn.Sequential():
+                return self._sequence(steps_of(module), name, port)
+            case Residual():
+                left = self.visit(module.body, _join(name, "body"), port)
+                right = self.visit(module.shortcut, _join(name, "shortcut"), port)
+                return left + right
+            case Recurrent():
+                return self._recurrent(module, name, port)
+            case Delay():
+                return tuple((source, delay + module.ticks) for source, delay in port)
+            case Spiking():
+                self.dts.add(float(module.dt))
+                return self.add(name or "spiking", module.frozen(), port)
+            case nn.Conv1d() | nn.Conv2d() | nn.ConvTranspose2d() | nn.Linear():
+                return self._weighted(module, None, name, port)
+            case nn.AvgPool2d() | nn.MaxPool2d():
+                return self._pool(module, name, port)
+            case nn.Upsample():
+                return self._upsample(module, name, port)
+            case nn.Flatten():
+                if (module.start_dim, module.end_dim) != (1, -1):
+                    return self.refuse(
+                        name, "Flatten must keep only the batch: Flatten()", port
+                    )
+                return self.add(name, Flatten(), port)
+            case nn.Unflatten():
+                return self._unflatten(module, name, port)
+            case nn.Softmax():
+                return self._softmax(module, name, port)
+            case nn.Sigmoid() | nn.Tanh() | nn.SiLU() | nn.ReLU():
+                function = next(f for cls, f in _POINTWISE.items() if isinstance(module, cls))
+                return self.add(name, Pointwise(function=function), port)
+            case nn.Identity() | nn.Dropout() | nn.Dropout2d():
+                return port
+            case nn.BatchNorm1d() | nn.BatchNorm2d():
+                why = "BatchNorm can only be folded right after a weight of the same Stack"
+                return self.refuse(name, why, port)
+        return self._unknown(module, name, port)
+
+    def _unknown(self, module: nn.Module, name: str, port: Port) -> Port:
+        cure = "build it from Stack, Residual, Recurrent, Delay, Spiking and torch layers"
+        why = f"{type(module).__name__} has no node in a Graph; {cure}"
+        return self.refuse(name, why, port)
+
+    def _sequence(self, children: list[tuple[str, nn.Module]], name: str, port: Port) -> Port:
+        folded = {
+            a
+            for (a, m), (_, n) in pairwise(children)
+            if isinstance(m, _FOLDED) and isinstance(n, _BatchNorm)
+            if _as_it_came(m) and _as_it_came(n)
+        }
+        previous = ""
+        for i, (key, child) in enumerate(children):
+            if key in folded:
+                norm: Any = children[i + 1][1]
+                port = self._weighted(child, norm, _join(name, key), port)
+            elif previous not in folded:
+                port = self.visit(child, _join(name, key), port)
+            previous = key
+        return port
+
+    def _recurrent(self, module: Recurrent, name: str, port: Port) -> Port:
+        inner = _join(name, "spiking")
+        out = self.visit(module.spiking, inner, port)
+        back = self.visit(module.feedback, _join(name, "feedback"), ((inner, module.delay),))
+        self.edges += [Edge(source, inner, Ticks(delay)) for source, delay in back]
+        return out
+
+    def _softmax(self, module: nn.Softmax, name: str, port: Port) -> Port:
+        if not module.dim:  # 0, or None: torch would guess
+            why = f"Softmax(dim={module.dim}) is not over an axis of one sample; use dim=1"
+            return self.refuse(name, why, port)
+        return self.add(name, Softmax(axis=module.dim - (module.dim > 0)), port)
+
+    def _unflatten(self, module: nn.Unflatten, name: str, port: Port) -> Port:
+        sizes = module.unflattened_size
+        if module.dim != 1 or not all(isinstance(n, int) and n > 0 for n in sizes):
+            why = "Unflatten must split the axis behind the batch: Unflatten(1, (C, H, W))"
+            return self.refuse(name, why, port)
+        return self.add(name, Unflatten(shape=tuple(sizes)), port)
+
+    def _pool(self, module: nn.AvgPool2d | nn.MaxPool2d, name: str, port: Port) -> Port:
+        odd = pair(module.padding) != (0, 0) or module.ceil_mode
+        if isinstance(module, nn.MaxPool2d):
+            return self._max_pool(module, odd, name, port)
+        if odd or module.divisor_override is not None:
+            why = "AvgPool2d with padding, ceil_mode or divisor_override; use the plain one"
+            return self.refuse(name, why, port)
+        node = AvgPool2d(kernel=pair(module.kernel_size), stride=pair(module.stride))
+        return self.add(name, node, port)
+
+    def _max_pool(self, module: nn.MaxPool2d, odd: bool, name: str, port: Port) -> Port:
+        if odd or pair(module.dilation) != (1, 1) or module.return_indices:
+            why = "MaxPool2d with padding, ceil_mode, dilation or indices; use the plain one"
+            return self.refuse(name, why, port)
+        ((source, _), *others) = port
+        if others or not isinstance(self.nodes[source], LIF | ALIF):
+            why = (
+                "a maximum is a node only of the spikes of one LIF or ALIF, where it says "
+                "whether any fired; use AvgPool2d"
+            )
+            return self.refuse(name, why, port)
+        mean, cell = any_spike(module)
+        return self.add(_join(name, "any"), cell, self.add(name, mean, port))
+
+    def _weighted(self, module: Any, norm: Any, name: str, port: Port) -> Port:
+        if module.weight.dtype not in (torch.float32, torch.float64):
+            why = (
+                f"weights are {module.weight.dtype}, a Graph holds float32 and float64; call "
+                ".float() first"
+            )
+            return self.refuse(name, why, port)
+        weight, bias = numbers(module.weight), numbers(module.bias)
+        if norm is not None:
+            if norm.running_mean is None:
+                why = "BatchNorm without running statistics; use track_running_stats=True"
+                return self.refuse(name, why, port)
+            weight, bias = fold(weight, bias, norm, isinstance(module, nn.ConvTranspose2d))
+        if isinstance(module, nn.Linear):
+            return self.add(name, Dense(weight=weight, bias=bias), port)
+        one = all(d == 1 for d in each(module.dilation))
+        cls = type(module).__name__
+        if module.groups != 1 or not one:
+            return self.refuse(
+                name, f"{cls} with groups or dilation is not supported yet", port
+            )
+        if isinstance(module.padding, str) or module.padding_mode != "zeros":
+            return self.refuse(name, f"{cls} padding must be numbers, filled with zeros", port)
+        return self.add(name, convolution(module, weight, bias), port)
+
+    def _upsample(self, module: nn.Upsample, name: str, port: Port) -> Port:
+        scale = module.scale_factor
+        whole = scale is not None and all(float(s).is_integer() for s in each(scale))
+        if module.mode != "nearest" or not whole:
+            why = "Upsample must be nearest, by a whole scale_factor"
+            return self.refuse(name, why, port)
+        high, wide = each(scale)[0], each(scale)[-1]
+        return self.add(name, Upsample(scale=(int(high), int(wide))), port)
+
+
+def _as_it_came(module: nn.Module) -> bool:
+    """Say whether a module runs the forward of the first known class it descends from."""
+    for known in _KNOWN:
+        if isinstance(module, known):
+            return type(module).forward is known.forward
+    return True
+
+
+def _join(name: str, key: str) -> str:
+    return f"{name}_{key}" if name else key

@@ -1,0 +1,1 @@
+"""Compiled primitives that the other packages share."""

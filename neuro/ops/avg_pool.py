@@ -1,0 +1,93 @@
+"""Average pooling of images that lie channels last, in blocks side by side. On the CPU.
+
+Axes: R images, H height, W width, C channels.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuro.ops.jit import kernel
+from neuro.ops.threads import readable
+
+
+def average(x: Float[Tensor, "R C H W"], pool: nn.AvgPool2d) -> Float[Tensor, "R C _ _"]:
+    """Return what ``pool`` makes of x; what does not fill a block is left out."""
+    size = blocks(pool)
+    fits = size is not None and min(x.shape[2:]) >= max(size)
+    if not (fits and readable(x) and x.is_contiguous(memory_format=torch.channels_last)):
+        return pool(x)  # type: ignore[no-any-return]
+    apply: Any = _Average.apply  # torch annotates it in some versions only
+    y: Tensor = apply(x, size)
+    return y
+
+
+def blocks(pool: nn.AvgPool2d) -> tuple[int, int] | None:
+    """Return the size of the blocks that a pool averages; None: they overlap, or have a rim."""
+    size = _pair(pool.kernel_size)
+    plain = size == _pair(pool.stride) and _pair(pool.padding) == (0, 0) and not pool.ceil_mode
+    return size if plain and pool.divisor_override is None else None
+
+
+class _Average(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, size: tuple[int, int]) -> Tensor:
+        ctx.size, ctx.shape = size, x.shape
+        images = x.permute(0, 2, 3, 1).numpy()
+        rows, height, width, channels = images.shape
+        shape = (rows, height // size[0], width // size[1], channels)
+        out = np.empty(shape, images.dtype)
+        means(images, size, out)
+        return torch.from_numpy(out).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, to_y: Tensor) -> tuple[Tensor, None]:
+        flow = to_y.permute(0, 2, 3, 1).contiguous().numpy()
+        rows, channels, height, width = ctx.shape
+        out = np.empty((rows, height, width, channels), flow.dtype)
+        spread(flow, ctx.size, out)
+        return torch.from_numpy(out).permute(0, 3, 1, 2), None
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+@kernel
+def means(x: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
+    """Write the mean of each block, (R H W C) both; added up in torch's order."""
+    area = x.dtype.type(size[0] * size[1])
+    for r in range(out.shape[0]):
+        for h in range(out.shape[1]):
+            for w in range(out.shape[2]):
+                sums = out[r, h, w]
+                for c in range(sums.size):
+                    sums[c] = 0
+                for i in range(h * size[0], (h + 1) * size[0]):
+                    for j in range(w * size[1], (w + 1) * size[1]):
+                        values = x[r, i, j]
+                        for c in range(sums.size):
+                            sums[c] += values[c]
+                for c in range(sums.size):
+                    sums[c] /= area
+
+
+@kernel
+def spread(flow: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
+    """Write the part of each value of a block in what flows back to its mean."""
+    area = flow.dtype.type(size[0] * size[1])
+    inside = (flow.shape[1] * size[0], flow.shape[2] * size[1])
+    for r in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            for j in range(out.shape[2]):
+                values = out[r, i, j]
+                if i < inside[0] and j < inside[1]:
+                    given = flow[r, i // size[0], j // size[1]]
+                    for c in range(values.size):
+                        values[c] = given[c] / area
+                else:
+                    for c in range(values.size):
+                        values[c] = 0

@@ -1,0 +1,82 @@
+"""Rows of weights, added up for what is not zero: the sums of a Dense.
+
+Axes: S samples, L rows (ticks) of a sample, blocks of ``width`` targets.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from neuro.ops.jit import inlined, kernel
+
+WIDTH = 256  # targets in a block: the weights of some thousand sources stay in the cache
+
+
+class Train(NamedTuple):
+    """Spikes by (sample, tick, neuron); row r of sample s is ``at[s, r]:at[s, r + 1]``."""
+
+    at: np.ndarray
+    neuron: np.ndarray
+    value: np.ndarray
+
+
+class Span(NamedTuple):
+    """Rows ``start`` to ``stop`` of a buffer; row r hears row ``r + shift`` of a train."""
+
+    start: int
+    stop: int
+    shift: int
+
+
+class Block(NamedTuple):
+    """The targets ``own * width`` to ``(own + 1) * width``."""
+
+    own: int
+    width: int
+
+
+def width_of(targets: int) -> int:
+    """Return the width of blocks: of so many targets, if all blocks are whole, else of all."""
+    return targets if targets % WIDTH else WIDTH
+
+
+@inlined
+def add_block(
+    values: np.ndarray, block: Block, span: Span, train: Train, rows: np.ndarray
+) -> None:
+    """Add the rows of all spikes to a block of targets.
+
+    Four rows in one pass: what is added to then stays longer in registers.
+    """
+    (at, neuron, value), (own, width) = train, block
+    length = values.shape[0] // at.shape[0]
+    for s in range(at.shape[0]):
+        for t in range(span.start, span.stop):
+            row, e, stop = s * length + t, at[s, t + span.shift], at[s, t + span.shift + 1]
+            while e + 4 <= stop:
+                a, b, c, d = neuron[e], neuron[e + 1], neuron[e + 2], neuron[e + 3]
+                p, q, r, u = value[e], value[e + 1], value[e + 2], value[e + 3]
+                for n in range(width):
+                    one = p * rows[own, a, n] + q * rows[own, b, n]
+                    two = r * rows[own, c, n] + u * rows[own, d, n]
+                    values[row, own, n] += one + two
+                e += 4
+            while e < stop:
+                a, p = neuron[e], value[e]
+                for n in range(width):
+                    values[row, own, n] += p * rows[own, a, n]
+                e += 1
+
+
+@kernel
+def add_rows(values: np.ndarray, span: Span, train: Train, rows: np.ndarray) -> None:
+    """Add to values (S L, blocks, width) the rows (blocks, sources, width) of all spikes.
+
+    Block by block: all spikes read the weights of one while they are in the cache.
+    """
+    width = rows.shape[2]
+    for own in range(rows.shape[0]):
+        if width == WIDTH:  # a number that the compiler knows: it unrolls
+            add_block(values, Block(own, WIDTH), span, train, rows)
+        else:
+            add_block(values, Block(own, width), span, train, rows)

@@ -1,0 +1,136 @@
+"""Functions compiled by Numba at their first call, and kept on disk.
+
+Numba recompiles a function when the file it stands in changes, but not when a function that it
+calls in another file does: old code would run on. So each module with compiled functions keeps
+them in a folder whose name is a digest of the sources that they are compiled from: the module
+itself, and the modules from which its compiled functions take names, and so on.
+"""
+
+import ast
+import hashlib
+import inspect
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+PREFIX = "compiled-"
+DECORATORS = {"kernel", "bare", "inlined", "intrinsic"}
+config: Any = numba.config
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function at its first call, and keep the result on disk.
+
+    Tests wrap every function in a check of its annotations, which no compiler could read:
+    unwrapped here.
+    """
+    return _compiled(function, cache=True, nogil=True)
+
+
+def bare(function: Function) -> Function:
+    """Compile without reference counts a kernel that neither makes an array nor returns one.
+
+    The counters are atomic: in a short function that is called often they take half the time.
+    """
+    return _compiled(function, cache=True, nogil=True, _nrt=False)
+
+
+def inlined(function: Function) -> Function:
+    """Paste the function into each kernel that calls it, where a call would cost too much."""
+    return _compiled(function, inline="always")
+
+
+def _compiled(function: Function, **options: Any) -> Function:
+    """Compile with NumPy's division by zero (infinite): a check would prevent vector loops."""
+    options |= {"error_model": "numpy"}
+    plain = inspect.unwrap(function)
+    with _cache_folder(_folder(plain.__module__, config.CACHE_DIR)):
+        out: Function = njit(**options)(plain)
+    return out
+
+
+@contextmanager
+def _cache_folder(folder: Path) -> Iterator[None]:
+    """Have Numba keep what is declared meanwhile in ``folder``."""
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(folder)
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
+
+
+@cache
+def _folder(module: str, given: str) -> Path:
+    """Return where the compiled functions of a module are kept; older folders are removed.
+
+    given: the user's $NUMBA_CACHE_DIR. If it is empty: beside this package, or if that is
+    read-only in ~/.cache/neuro.
+    """
+    prefix = f"{PREFIX}{module}-"
+    name = prefix + digest_of_sources(module)
+    beside = Path(__file__).parents[1] / "__pycache__"
+    for base in (Path(given),) if given else (beside, Path.home() / ".cache" / "neuro"):
+        try:
+            (base / name).mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        for old in base.glob(f"{prefix}*"):
+            if base == beside and old.name != name:
+                shutil.rmtree(old, ignore_errors=True)
+        return base / name
+    return Path(name)  # Numba finds out whether it can write there
+
+
+def digest_of_sources(module: str) -> str:
+    """Return 16 hex digits that change with any source of a module's compiled functions."""
+    found, waiting = {module}, [module]
+    while waiting:
+        new = _sources_used(waiting.pop()) - found
+        found |= new
+        waiting += new
+    sha = hashlib.sha256()
+    for name in sorted(found):
+        sha.update(name.encode() + _path(name).read_bytes())
+    return sha.hexdigest()[:16]
+
+
+@cache
+def _sources_used(module: str) -> frozenset[str]:
+    """Return the modules of this project from which a module's compiled functions take names.
+
+    Constants, dtypes and NamedTuples of the module count too: compiled functions read them. A
+    package re-exports, so all that it imports counts.
+    """
+    packages = {"neuro", module.partition(".")[0]}
+    origin: dict[str, set[str]] = {}
+    used: set[str] = set()
+    for node in ast.parse(_path(module).read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            if node.module.partition(".")[0] in packages:
+                for alias in node.names:
+                    inner = f"{node.module}.{alias.name}"
+                    known = {m for m in (node.module, inner) if m in sys.modules}
+                    origin[alias.asname or alias.name] = known
+        elif not isinstance(node, ast.FunctionDef) or _is_compiled(node):
+            used |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    if hasattr(sys.modules[module], "__path__"):
+        used = set(origin)
+    return frozenset(m for name in used for m in origin.get(name, ()))
+
+
+def _is_compiled(function: ast.FunctionDef) -> bool:
+    return any(isinstance(d, ast.Name) and d.id in DECORATORS for d in function.decorator_list)
+
+
+def _path(module: str) -> Path:
+    return Path(str(sys.modules[module].__file__))

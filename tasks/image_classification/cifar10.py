@@ -1,0 +1,131 @@
+"""CIFAR-10 through convolutional networks of adaptive neurons.
+
+    image -> code -> {conv - batch norm - ALIF - pool} x n -> dense -> answer
+
+See :mod:`tasks.image_classification.network`. Axes: T ticks, B batch.
+"""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from drivers import augment, cifar
+from neuro.nn.layers import Stack
+from neuro.training.loop import Batch
+from tasks.image_classification import data as image_data, network as image_net
+from tasks.image_classification.classifier import classifier
+from tasks.image_classification.data import ImageConfig, Labelled, divided, plan
+from tasks.task import Answers, Split
+
+CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(ImageConfig):
+    """One experiment on colour images.
+
+    source: "cifar10", which $NEURO_DATA must have; or "generated" gratings in its place.
+    shift: largest random shift in training [pixels].
+    """
+
+    source: Literal["cifar10", "generated"] = "cifar10"
+    held: int = 5000
+    shift: int = 4
+
+
+def fast() -> Config:
+    """A network that two cores train in half an hour."""
+    return Config(
+        ticks=4,
+        blocks=(32, 0, 64, 0, 128, 0),
+        compared=500,
+        batch=100,
+        epochs=6,
+        lr=3e-3,
+        warm=0.1,
+    )
+
+
+def tiny() -> Config:
+    """The same, smaller, on generated gratings: trains in seconds."""
+    return replace(
+        fast(),
+        source="generated",
+        ticks=2,
+        blocks=(4, 0, 8, 0),
+        train=200,
+        held=100,
+        test=100,
+        compared=20,
+        batch=20,
+        epochs=2,
+    )
+
+
+def paper() -> Config:
+    """The network of Qiu et al. 2024 (arXiv 2406.03046) at full size: for a GPU."""
+    return replace(
+        fast(),
+        ticks=8,
+        code="direct",
+        blocks=(256, 256, 256, 0, 256, 256, 256, 0),
+        pool="max",
+        hidden=(2048,),
+        dropout=(0.5,),
+        vote=10,
+        compared=20,
+        batch=16,
+        epochs=64,
+        lr=1e-3,
+        warm=0.0,
+    )
+
+
+def build(config: Config) -> Stack:
+    """Return a fresh network. Input T B 3 32 32, output T B 10 (10 voters a class: 100)."""
+    return image_net.build(config, (3, cifar.SIDE, cifar.SIDE), len(CLASSES))
+
+
+@functools.lru_cache(maxsize=4)
+def _part(source: str, part: Literal["train", "test"]) -> Labelled:
+    d = cifar.generated(part) if source == "generated" else cifar.official(part)
+    # The original order is at random; copies may lie class by class.
+    order = np.random.default_rng(0).permutation(len(d.labels))
+    return Labelled(images=d.images[order], labels=d.labels[order], source=d.source)
+
+
+def images(config: Config, split: Split) -> Labelled:
+    """Return a split: "val" is held out of the training part; "test" is never trained on."""
+    return divided(partial(_part, config.source), config, split, "cifar10:tiny")
+
+
+def steps(config: Config) -> int:
+    """Return the number of batches in an epoch of training; a last part batch is left out."""
+    return len(images(config, "train").labels) // config.batch
+
+
+def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
+    """Yield (stimulus T B 3 32 32, labels B); training is shuffled and augmented by epoch."""
+
+    def changed(some: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return augment.flipped(augment.shifted(some, config.shift, rng), rng)
+
+    return image_data.batches(images(config, split), config, changed, (split, epoch))
+
+
+TASK = classifier(
+    summary="CIFAR-10, rate code, convolutions of ALIF neurons",
+    configs={"tiny": tiny, "fast": fast, "paper": paper},
+    build=build,
+    plan=plan,
+    steps=steps,
+    batches=batches,
+    loss=image_net.loss,
+    answers=Answers(classes=CLASSES, scores=image_net.scores),
+    encodes=lambda config: config.code == "direct",
+    compared=lambda config: config.compared,
+)

@@ -1,0 +1,135 @@
+"""From labelled images to batches: splits, order, augmentation, code.
+
+Axes: N images, C H W of an image, T ticks, B batch.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+
+from neuro.training.loop import Batch, Plan
+from tasks.image_classification.network import NetConfig, stimulus
+from tasks.shuffle import shuffled
+from tasks.task import Split
+
+
+@runtime_checkable
+class Sizes(Protocol):
+    """What :func:`divided` asks of a configuration: held, train, test and batch of them."""
+
+    @property
+    def held(self) -> int:
+        """Images of the training part kept for model selection, the last ones."""
+
+    @property
+    def train(self) -> int:
+        """At most so many for training (0: all)."""
+
+    @property
+    def test(self) -> int:
+        """At most so many for testing (0: all)."""
+
+    @property
+    def batch(self) -> int:
+        """Images of a batch."""
+
+
+Augment = Callable[[UInt8[np.ndarray, "N C H W"], np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageConfig(NetConfig):
+    """An experiment on images.
+
+    held: images of the training part kept for model selection, the last ones. train, test: at
+    most so many images (0: all). compared: test samples that other executors run (0: all).
+    lr: peak learning rate. warm: share of the training in which it rises. decay: of weights.
+    """
+
+    held: int
+    train: int = 0
+    test: int = 0
+    compared: int = 0
+    batch: int = 50
+    epochs: int = 12
+    lr: float = 5e-3
+    warm: float = 0.0
+    decay: float = 0.0
+    seed_of_data: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labelled:
+    """Images and the class of each. source: for messages."""
+
+    images: UInt8[np.ndarray, "N C H W"]
+    labels: Int64[np.ndarray, " N"]
+    source: str
+
+    def some(self, which: slice) -> "Labelled":
+        """Return some of them."""
+        return replace(self, images=self.images[which], labels=self.labels[which])
+
+
+def plan(config: ImageConfig) -> Plan:
+    """Return how to train."""
+    return Plan(epochs=config.epochs, lr=config.lr, warm=config.warm, decay=config.decay)
+
+
+def divided(
+    part: Callable[[str], Labelled], config: Sizes, split: Split, smaller: str
+) -> Labelled:
+    """Return a split: "val" is held out of the training part; "test" is never trained on.
+
+    part: "train" or "test" -> that part of a data set.
+    smaller: name of a configuration that needs less.
+
+    Raises:
+        ValueError: the training part is too small.
+    """
+    if split == "test":
+        return part("test").some(slice(0, config.test or None))
+    whole = part("train")
+    most = len(whole.labels) - config.held
+    if most < config.batch:
+        raise ValueError(
+            f"{whole.source}: too few for {config.held} held for model selection and one batch "
+            f"of {config.batch}; use the whole data set, or {smaller}"
+        )
+    if split == "val":
+        return whole.some(slice(most, None))
+    return whole.some(slice(0, min(config.train or most, most)))
+
+
+def batches(
+    data: Labelled, config: ImageConfig, augment: Augment, when: tuple[Split, int]
+) -> Iterator[Batch]:
+    """Yield the batches of a split in an epoch; only training is shuffled and augmented."""
+    split, epoch = when
+    if split == "train":
+        return training(data, config, augment, epoch)
+    return in_order(data, config)
+
+
+def training(
+    data: Labelled, config: ImageConfig, augment: Augment, epoch: int
+) -> Iterator[Batch]:
+    """Yield the batches of an epoch, shuffled and augmented; a last part batch is left out."""
+    rng = np.random.default_rng([config.seed_of_data, epoch])
+    for some in shuffled(len(data.labels), config.batch, rng):
+        yield _batch(augment(data.images[some], rng), data.labels[some], config)
+
+
+def in_order(data: Labelled, config: ImageConfig, size: int = 100) -> Iterator[Batch]:
+    """Yield batches as they lie in the data set."""
+    for i in range(0, len(data.labels), size):
+        yield _batch(data.images[i : i + size], data.labels[i : i + size], config)
+
+
+def _batch(images: np.ndarray, labels: np.ndarray, config: NetConfig) -> Batch:
+    x = torch.from_numpy(images.astype(np.float32) / 255)
+    return stimulus(x, config), torch.from_numpy(labels)

@@ -1,0 +1,172 @@
+"""Handwritten digits through convolutional networks of adaptive neurons.
+
+    image -> code -> {conv - ALIF - pool} x 2 -> dense -> answer
+
+See :mod:`tasks.image_classification.network`. Axes: T ticks, B batch, K classes.
+"""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from drivers import augment, mnist
+from neuro.nn.layers import Stack
+from neuro.training.loop import Batch
+from tasks.image_classification import data as image_data, network as image_net
+from tasks.image_classification.classifier import classifier
+from tasks.image_classification.data import ImageConfig, Labelled, divided, plan
+from tasks.task import Answers, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(ImageConfig):
+    """One experiment on digits.
+
+    source: "embedded" digits; or "mnist", "fashion": the full set in $NEURO_DATA.
+    shift: largest random shift in training [pixels]. warp: how much to turn, move and scale
+    instead; 1 is as much as Fang et al. 2021 do.
+    """
+
+    source: Literal["embedded", "mnist", "fashion"] = "embedded"
+    held: int = 500
+    shift: int = 2
+    warp: float = 0.0
+
+
+def demo() -> Config:
+    """What neuro demo trains: 3,500 embedded digits, half a minute on a CPU."""
+    return Config(blocks=(12, 0, 24, 0), first=5, padded=False, norm=False)
+
+
+def tiny() -> Config:
+    """The same, smaller: trains in seconds."""
+    return replace(
+        demo(),
+        ticks=4,
+        blocks=(4, 0, 8, 0),
+        train=300,
+        held=100,
+        test=100,
+        batch=20,
+        epochs=2,
+    )
+
+
+def full() -> Config:
+    """The demo's network on all of MNIST, which $NEURO_DATA must have."""
+    return replace(demo(), source="mnist", held=5000, batch=100)
+
+
+def fashion() -> Config:
+    """The same on Fashion-MNIST, which $NEURO_DATA must have."""
+    return replace(full(), source="fashion")
+
+
+def fast() -> Config:
+    """A network for all of MNIST that two cores train in ten minutes."""
+    return Config(
+        source="mnist",
+        ticks=4,
+        blocks=(24, 0, 48, 0),
+        first=5,
+        padded=False,
+        held=5000,
+        compared=1000,
+        warp=0.4,
+        batch=100,
+        epochs=9,
+        lr=5e-3,
+        warm=0.1,
+    )
+
+
+def fast_fixed() -> Config:
+    """The same with fixed thresholds: what learning them brings."""
+    return replace(fast(), threshold="fixed")
+
+
+def fast_adaptive() -> Config:
+    """The same with thresholds that also rise at every spike (Bellec et al. 2018)."""
+    return replace(fast(), beta=0.1)
+
+
+def paper() -> Config:
+    """The network of Qiu et al. 2024 (arXiv 2406.03046) at full size: for a GPU."""
+    return Config(
+        source="mnist",
+        code="direct",
+        blocks=(128, 0, 128, 0),
+        pool="max",
+        hidden=(2048,),
+        dropout=(0.5, 0.5),
+        vote=10,
+        held=5000,
+        compared=100,
+        warp=1.0,
+        batch=16,
+        epochs=64,
+        lr=1e-3,
+    )
+
+
+def build(config: Config) -> Stack:
+    """Return a fresh network. Input T B 1 28 28, output T B 10 (10 voters a class: 100)."""
+    return image_net.build(config, (1, mnist.SIDE, mnist.SIDE), mnist.CLASSES)
+
+
+@functools.lru_cache(maxsize=4)
+def _part(source: str, part: Literal["train", "test"]) -> Labelled:
+    if source == "embedded":
+        d = mnist.default(part, environ={})
+    else:
+        d = mnist.official(part, "fashion" if source == "fashion" else "mnist")
+    return Labelled(images=d.images[:, None], labels=d.labels, source=d.source)
+
+
+def digits(config: Config, split: Split) -> Labelled:
+    """Return a split: "val" is held out of the training part; "test" is never trained on."""
+    return divided(partial(_part, config.source), config, split, "mnist:tiny")
+
+
+def steps(config: Config) -> int:
+    """Return the number of batches in an epoch of training; a last part batch is left out."""
+    return len(digits(config, "train").labels) // config.batch
+
+
+def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
+    """Yield (stimulus T B 1 28 28, labels B); training is shuffled and augmented by epoch."""
+
+    def changed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        if config.warp:
+            w = config.warp
+            return augment.warped(images, rng, 30 * w, 0.15 * w, (1 - 0.15 * w, 1 + 0.11 * w))
+        return augment.shifted(images, config.shift, rng)
+
+    return image_data.batches(digits(config, split), config, changed, (split, epoch))
+
+
+TASK = classifier(
+    summary="handwritten digits, rate code, convolutions of ALIF neurons",
+    configs={
+        "tiny": tiny,
+        "demo": demo,
+        "full": full,
+        "fashion": fashion,
+        "fast": fast,
+        "fast_fixed": fast_fixed,
+        "fast_adaptive": fast_adaptive,
+        "paper": paper,
+    },
+    build=build,
+    plan=plan,
+    steps=steps,
+    batches=batches,
+    loss=image_net.loss,
+    answers=Answers(classes=tuple("0123456789"), scores=image_net.scores),
+    encodes=lambda config: config.code == "direct",
+    compared=lambda config: config.compared,
+)

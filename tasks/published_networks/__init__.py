@@ -1,0 +1,1 @@
+"""Published networks of neuroscience, as Graphs."""

@@ -1,0 +1,144 @@
+"""The part of the report about joules, seconds and cores."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.ticker import EngFormatter
+
+from tasks.report import figures as pictures, html as page, tables as show
+from tasks.report.figures import Bar
+from tasks.report.html import Html
+
+TIERS = ("core", "chip", "system")
+Json = Mapping[str, Any]
+
+
+def energy(found: Json) -> Html:
+    """Return ``energy.json`` as pictures and tables."""
+    chips = _chips(found)
+    convention = found["conventional45nm"]
+    layers = {chip["title"]: chip["layers"] for chip in chips.values()}
+    return page.section(
+        "Energy per inference",
+        page.picture(
+            pictures.energies(_bars(found)),
+            "Bars: low to high; mark and number: nominal. Core: synaptic events, neuron "
+            "updates, spikes and messages. Chip: core and static power. System: chip and host. "
+            "The 45 nm convention counts arithmetic alone, without memory, neurons, messages "
+            "and leakage: it compares the two networks with each other, not with a chip.",
+        ),
+        page.terminal_table(show.energy(dict(found))),
+        *(page.paragraph(show.on_host(host)) for host in [found.get("host")] if host),
+        page.paragraph(_break_even(convention), "caption"),
+        *(page.paragraph(_published(p), "caption") for p in convention.get("published", ())),
+        page.subheading("By layer, core tier"),
+        page.picture(
+            pictures.layer_energies(layers),
+            "Nominal energy of each layer by what is paid for; the thin line goes from low to "
+            "high.",
+        ),
+        _layers(chips),
+    )
+
+
+def _chips(found: Json) -> dict[str, Json]:
+    return {name: chip for name, chip in found.items() if "layers" in chip}
+
+
+def _bars(found: Json) -> list[Bar]:
+    bars = [
+        Bar(chip["title"], tier, **chip[tier])
+        for chip in _chips(found).values()
+        for tier in TIERS
+        if tier in chip
+    ]
+    group = "45 nm convention"
+    for key, label in (("snn", "spiking network"), ("ann", "same-shape ANN")):
+        joules = found["conventional45nm"][key]
+        bars.append(Bar(group, label, joules, joules, joules))
+    return bars
+
+
+def _break_even(convention: Json) -> str:
+    """Return where accumulates cost as much as the ANN, beside what was seen."""
+    return (
+        "If every event were an accumulate, spiking would break even with the ANN at "
+        f"{convention['break_even_spikes_per_synapse']:.3g} spikes per synapse and inference "
+        f"({convention['break_even_rate']:.3g} a tick); this run has "
+        f"{convention['spikes_per_synapse']:.3g}. Events that carry other values than ±1, as "
+        "behind a pool, are priced as multiply-accumulates."
+    )
+
+
+def _published(p: Json) -> str:
+    low = f"{p['low']:g} to " if p["low"] else ""
+    return (
+        f"Break-even in the literature: {low}{p['high']:g} {p['unit']}, {p['statement']} "
+        f"({p['source']})."
+    )
+
+
+def _layers(chips: Mapping[str, Json]) -> Html:
+    names = next(iter(chips.values()))["layers"]
+    rows = [
+        [name, *(show.span(chip["layers"][name]) for chip in chips.values())] for name in names
+    ]
+    return page.table(["layer", *chips], rows)
+
+
+def mapping(found: Json) -> Html:
+    """Return on which cores the layers lie, what binds, and how long an inference takes."""
+    chips = _chips(found)
+    rows, limits = [], list(dict.fromkeys(k for c in chips.values() for k in _limits(c)))
+    for name, chip in chips.items():
+        for layer, x in chip["mapping"]["layers"].items():
+            use = [f"{x['use'][k]:.1%}" if k in x["use"] else "" for k in limits]
+            cells = (f"{x[k]:,}" for k in ("neurons", "cores", "neurons_per_core"))
+            rows.append([name, layer, *cells, *use, x["binds"].replace("_", " ")])
+    head = ["chip", "layer", "neurons", "cores", "per core"]
+    return page.section(
+        "Cores and time",
+        page.table([*head, *(f"{k.replace('_', ' ')} used" for k in limits), "binds"], rows),
+        page.paragraph(
+            "Used: share of what one core offers (0.0% also where no limit is published). "
+            "Binds: the limit that is nearest.",
+            "caption",
+        ),
+        *(
+            page.paragraph(f"{n}: {p}")
+            for n, c in chips.items()
+            for p in c["mapping"]["problems"]
+        ),
+        _times(chips),
+    )
+
+
+def _limits(chip: Json) -> list[str]:
+    return [k for layer in chip["mapping"]["layers"].values() for k in layer["use"]]
+
+
+def _times(chips: Mapping[str, Json]) -> Html:
+    head = ("chip", "cores", "chips", "an inference", "a tick", "slowest layer", "static share")
+    rows = [
+        [
+            name,
+            chip["mapping"]["cores"],
+            chip["mapping"]["chips"],
+            _seconds(chip["latency"]["inference"]),
+            _seconds(chip["latency"]["tick"]),
+            chip["latency"]["bottleneck"],
+            f"{chip['static_share']:.1%}",
+        ]
+        for name, chip in chips.items()
+    ]
+    caption = (
+        "Time: nominal (low – high), estimated. Static share: of the nominal chip tier, what "
+        "leaks whatever the network does."
+    )
+    return page.join((page.table(head, rows), page.paragraph(caption, "caption")))
+
+
+def _seconds(interval: Json) -> str:
+    form = EngFormatter("s", places=1)
+    low, nominal, high = (form(interval[k]) for k in ("low", "nominal", "high"))
+    return f"{nominal} ({low} – {high})"

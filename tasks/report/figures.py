@@ -1,0 +1,298 @@
+"""Pictures of a run as inline SVG; they take the colours of the page they stand on.
+
+Drawn on matplotlib's Figure objects, without pyplot. Axes: T ticks, B samples, N neurons.
+"""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from jaxtyping import Float, Shaped
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+
+from neuro.record import Record
+from neuro.spikes import of_sample, to_raster
+from tasks.report.html import Html
+from tasks.report.tables import joules
+
+INK, MUTED, LINE, ACCENT = "#1f2328", "#656d76", "#d8dee4", "#0b6fa4"
+_ON_THE_PAGE = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
+_SHADE = "#1b82ba"  # of images, whose pixels cannot follow the page: fit for light and dark
+_PARTS = ((ACCENT, 1.0), (ACCENT, 0.3), (ACCENT, 0.6), (INK, 1.0), (INK, 0.55), (INK, 0.25))
+_ROWS = 60  # most rows of a raster; larger populations share rows
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "legend.frameon": False,
+}
+
+
+class Shown(NamedTuple):
+    """One sample of a record. true: its class, and answer: the class that won, where known."""
+
+    sample: int
+    true: str
+    answer: str
+
+
+class Bar(NamedTuple):
+    """An energy [J] from low to high, under the heading of its group."""
+
+    group: str
+    label: str
+    low: float
+    nominal: float
+    high: float
+
+
+@mpl.rc_context(_STYLE)
+def curves(history: Sequence[Mapping[str, Any]]) -> Html:
+    """Return one panel a quantity of ``metrics.jsonl``, over epochs."""
+    names = [name for name in history[0] if name != "epoch"]
+    figure = Figure((9.58, 2.5), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        values = [row[name] for row in history]
+        ax.plot(epochs, values, color=ACCENT, marker="o", markersize=3.5, linewidth=1.5)
+        ax.set_title(name.replace("_", " "))
+        ax.set_xlabel("epoch")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.grid(axis="y", color=LINE, linewidth=0.6)
+        if "accuracy" in name:
+            ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    return _svg(figure, "curves")
+
+
+@mpl.rc_context(_STYLE)
+def activity(record: Record, shape: Sequence[int], shown: Sequence[Shown]) -> Html:
+    """Return one column a sample: stimulus, raster of every layer, read-out.
+
+    shape: of one tick of the stimulus; its last two axes are drawn as an image.
+    """
+    rows = ["", *record.spikes, *record.values]
+    heights = [1.1, *(1.0 for _ in record.spikes), *(1.1 for _ in record.values)]
+    figure = Figure((9.58, 1.4 * sum(heights)), layout="constrained")
+    grid = figure.subplots(
+        len(rows), len(shown), squeeze=False, gridspec_kw={"height_ratios": heights}
+    )
+    for column, one in zip(grid.T, shown, strict=True):
+        rasters = {
+            k: to_raster(of_sample(e, one.sample))[:, 0] for k, e in record.spikes.items()
+        }
+        _stimulus(column[0], next(iter(rasters.values())), shape)
+        column[0].set_title(_title(one), loc="center")
+        axes = dict(zip(rows[1:], column[1:], strict=True))
+        for name, raster in rasters.items():
+            _raster(axes[name], raster)
+        for name, values in record.values.items():
+            _read_out(axes[name], values[:, one.sample])
+        column[-1].set_xlabel("tick")
+    _name_rows(grid, rows, record)
+    return _svg(figure, "activity")
+
+
+def _rasters(record: Record, sample: int) -> dict[str, Float[np.ndarray, "T N"]]:
+    return {k: to_raster(of_sample(e, sample))[:, 0] for k, e in record.spikes.items()}
+
+
+def _title(one: Shown) -> str:
+    if not one.answer:
+        return f"sample {one.sample + 1}"
+    if not one.true:
+        return f"answer {one.answer}"
+    return f"{one.true} → {one.answer}" + ("" if one.true == one.answer else "  ✗")
+
+
+def _name_rows(grid: np.ndarray, rows: Sequence[str], record: Record) -> None:
+    grid[0, 0].set_ylabel("stimulus")
+    for row, name in zip(grid[1:], rows[1:], strict=True):
+        kind = "neuron" if name in record.spikes else "membrane"
+        row[0].set_ylabel(f"{name}\n{kind}")
+        low, high = min(a.get_ylim()[0] for a in row), max(a.get_ylim()[1] for a in row)
+        for ax in row:
+            ax.label_outer()
+            if name in record.values:
+                ax.set_ylim(low, high)
+
+
+def _stimulus(ax: Axes, raster: Float[np.ndarray, "T N"], shape: Sequence[int]) -> None:
+    total = np.abs(raster).sum(0).reshape(-1, *(shape[-2:] if len(shape) > 1 else (1, *shape)))
+    ax.imshow(_shade(total.sum(0)), interpolation="none")
+    ax.set(xticks=[], yticks=[])
+    for side in ax.spines.values():
+        side.set_visible(False)
+
+
+def _raster(ax: Axes, raster: Float[np.ndarray, "T N"]) -> None:
+    ticks, n = raster.shape
+    share = pooled(np.abs(raster), _ROWS)
+    extent = (-0.5, ticks - 0.5, float(n), 0.0)
+    ax.imshow(_shade(share.T), aspect="auto", interpolation="none", extent=extent)
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.set_yticks([0, n])
+
+
+def pooled(raster: Float[np.ndarray, "T N"], rows: int) -> Float[np.ndarray, "T R"]:
+    """Return the mean of neighbouring neurons, so that at most ``rows`` remain."""
+    n = raster.shape[1]
+    starts = np.arange(0, n, neurons_per_row(n, rows))
+    sizes = np.diff([*starts, n])
+    return np.asarray(np.add.reduceat(raster.astype(float), starts, axis=1) / sizes)
+
+
+def neurons_per_row(neurons: int, rows: int = _ROWS) -> int:
+    """Return how many neurons of a layer share a row of its raster."""
+    return -(-neurons // rows)
+
+
+def _shade(values: Float[np.ndarray, "Y X"]) -> Float[np.ndarray, "Y X 4"]:
+    """Return one colour, the more opaque the larger the value; what is zero is not there."""
+    rgba = np.empty((*values.shape, 4))
+    rgba[..., :3] = to_rgb(_SHADE)
+    rgba[..., 3] = values / (values.max() or 1)
+    return rgba
+
+
+def _read_out(ax: Axes, values: Shaped[np.ndarray, "T K"]) -> None:
+    if values.shape[1] > _ROWS:  # no answer, but an image or the like
+        _raster(ax, values)
+        return
+    for line in values.T:
+        ax.plot(line, color=MUTED, linewidth=0.7, alpha=0.6)
+    ax.plot(values[:, values.mean(0).argmax()], color=ACCENT, linewidth=2)
+    ax.set_xlim(-0.5, len(values) - 0.5)
+    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator(3))
+
+
+@mpl.rc_context(_STYLE)
+def rates(by_layer: Mapping[str, float]) -> Html:
+    """Return one bar a layer: spikes per neuron and tick."""
+    figure = Figure((6.2, 0.5 + 0.3 * len(by_layer)), layout="constrained")
+    ax = figure.subplots()
+    bars = ax.barh(list(by_layer), list(by_layer.values()), color=ACCENT, height=0.6)
+    ax.bar_label(bars, [f"{x:.3g}" for x in by_layer.values()], padding=4, color=INK)
+    ax.invert_yaxis()
+    ax.margins(x=0.12)
+    ax.set_xlabel("spikes per neuron and tick")
+    _plain_names(ax)
+    return _svg(figure, "rates")
+
+
+@mpl.rc_context(_STYLE)
+def energies(bars: Sequence[Bar]) -> Html:
+    """Return energies on one logarithmic axis: a bar from low to high, a mark at nominal."""
+    places: list[float] = []
+    labels: list[str] = []
+    heads: list[int] = []
+    at, group = 0.0, ""
+    for bar in bars:
+        if bar.group != group:
+            group, at = bar.group, at + 0.4
+            heads.append(len(labels))
+            places.append(at)
+            labels.append(group)
+            at += 1
+        places.append(at)
+        labels.append(bar.label)
+        at += 1
+    figure = Figure((9.58, 0.7 + 0.24 * at), layout="constrained")
+    ax = figure.subplots()
+    floor = 0.5 * min((x for b in bars for x in b[2:] if x > 0), default=1e-12)
+    spots = [y for i, y in enumerate(places) if i not in heads]
+    for y, bar in zip(spots, bars, strict=True):
+        low, high = max(bar.low, floor), max(bar.high, floor)
+        ax.barh(y, high - low, left=low, height=0.56, color=(ACCENT, 0.3))
+        ax.plot([bar.nominal], [y], marker="|", markersize=11, markeredgewidth=3, color=ACCENT)
+        ax.annotate(
+            joules(bar.nominal),
+            (high, y),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+        )
+    ax.set_xscale("log")
+    ax.set_xlim(floor, 6 * max(floor, *(b.high for b in bars)))
+    ax.set_ylim(at - 0.4, 0)
+    ax.set_yticks(places, labels)
+    for i in heads:
+        ax.get_yticklabels()[i].set(fontweight="bold")
+    ax.xaxis.set_major_formatter(EngFormatter("J"))
+    ax.grid(axis="x", color=LINE, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.set_xlabel("energy per inference (logarithmic)")
+    _plain_names(ax)
+    return _svg(figure, "energies")
+
+
+@mpl.rc_context(_STYLE)
+def layer_energies(chips: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Html:
+    """Return one panel a chip: core energy of each layer by part, low to high as a line.
+
+    chips: heading -> layer -> {low, nominal, high, parts: {name: joules}}.
+    """
+    names = list(next(iter(chips.values())))
+    figure = Figure((9.58, 1.1 + 0.26 * len(names)), layout="constrained")
+    panels = figure.subplots(1, len(chips), sharey=True, squeeze=False)[0]
+    for ax, (title, layers) in zip(panels, chips.items(), strict=True):
+        ax.set_title(title)
+        _stacked(ax, layers)
+        ax.xaxis.set_major_formatter(EngFormatter("J"))
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+        ax.grid(axis="x", color=LINE, linewidth=0.6)
+        ax.set_axisbelow(True)
+        _plain_names(ax)
+    panels[0].invert_yaxis()
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return _svg(figure, "layer_energies")
+
+
+def _stacked(ax: Axes, layers: Mapping[str, Mapping[str, Any]]) -> None:
+    names = list(layers)
+    left = np.zeros(len(names))
+    parts = list(next(iter(layers.values())).get("parts", {}))
+    for part, colour in zip(parts, cycle(_PARTS)):
+        width = np.array([layer["parts"][part] for layer in layers.values()])
+        ax.barh(names, width, left=left, height=0.62, color=colour, label=part)
+        left += width
+    low, high = (np.array([x[k] for x in layers.values()]) for k in ("low", "high"))
+    ax.hlines(names, low, high, color=INK, linewidth=0.9)
+
+
+def _plain_names(ax: Axes) -> None:
+    ax.tick_params(axis="y", length=0, labelcolor=INK)
+    ax.spines["left"].set_visible(False)
+
+
+def _svg(figure: Figure, name: str) -> Html:
+    """Return the figure as SVG; ``name`` keeps its references apart from other figures'."""
+    file = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
+    for colour, variable in _ON_THE_PAGE.items():
+        text = text.replace(colour, f"var({variable})")
+    return Html(text)

@@ -1,0 +1,38 @@
+"""The progress bar of a training."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemainingColumn
+
+from neuro.io.run_folder import Run
+from neuro.training.loop import Progress
+from tasks.report.tables import quality
+from tasks.verbs.train import Tell
+from tasks.verbs.trained_run import task_of
+
+
+@contextmanager
+def bar(console: Console, run: Run, *, shown: bool) -> Iterator[Tell | None]:
+    """Yield what training tells its progress to; None where nothing is shown."""
+    if not shown:
+        yield None
+        return
+    task = task_of(run)
+    epochs, metric = task.plan(run.config).epochs, task.metric
+    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()]
+    with Bars(*columns, console=console, transient=True) as bars:
+        item = bars.add_task("training", total=None)
+
+        def tell(progress: Progress, step: int, steps: int) -> None:
+            text = f"epoch {progress.epoch + 1}/{epochs}"
+            if progress.history:
+                last = progress.history[-1]
+                value = quality(metric, last[f"val_{metric}"])
+                text += f"  loss {last['train_loss']:.3f}  val {value}"
+            done = progress.epoch * steps + step + 1
+            bars.update(item, description=text, completed=done, total=epochs * steps)
+
+        yield tell

@@ -1,0 +1,271 @@
+"""``neuro report``: everything that a run folder holds, drawn on one page.
+
+What is not there yet is named with the verb that makes it; nothing is computed anew.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from neuro.io.run_folder import Run
+from neuro.io.store import load_record, write_bytes
+from neuro.record import Record
+from neuro.spikes import to_raster
+from tasks.report import figures as pictures, html as page, tables as show
+from tasks.report.energy import energy, mapping
+from tasks.report.html import Html
+from tasks.report.key_figures import command, key_figures
+from tasks.verbs.trained_run import answers, task_of
+
+SHOWN = 6  # samples whose activity is drawn
+
+
+def write_report(run: Run) -> Path:
+    """Write ``report.html`` into the run folder and return its path.
+
+    The page refers to nothing outside itself.
+
+    Raises:
+        StoreError: a result is damaged; says which verb to run again.
+    """
+    found = {k: run.read(f"{k}.json") for k in ("eval", "simulate", "verify", "energy")}
+    body = (
+        _head(run),
+        page.tiles(key_figures(run, found)),
+        _training(run),
+        _on_test(run, found["eval"]),
+        *_activity(run, found["simulate"]),
+        _parity(run, found["verify"]),
+        _scaling(run),
+        energy(found["energy"]) if found["energy"] else _not_yet(run, "Energy", "energy"),
+        mapping(found["energy"]) if found["energy"] else Html(""),
+        _origin(run),
+    )
+    path = run.folder / "report.html"
+    title = f"{run.task}:{run.name}, seed {run.seed}"
+    write_bytes(path, page.page(title, *body).encode())
+    return path
+
+
+def _not_yet(run: Run, title: str, verb: str, *parts: Html) -> Html:
+    return page.section(title, page.missing(command(run, verb)), *parts)
+
+
+def _head(run: Run) -> Html:
+    summary = task_of(run).summary
+    return page.join(
+        (
+            page.heading(f"{run.task}:{run.name}"),
+            page.paragraph(f"{summary}; seed {run.seed}", "muted"),
+        )
+    )
+
+
+def _training(run: Run) -> Html:
+    history = _history(run)
+    if not history:
+        command = f"neuro train {run.task}:{run.name} --out {shlex.quote(str(run.folder))}"
+        return page.section("Training", page.missing(command))
+    metric = task_of(run).metric
+    caption = (
+        f"Loss on the training part and {metric} on samples held out of it for model "
+        "selection, after each epoch. The weights kept are those of the best validation "
+        f"{metric}."
+    )
+    rows = [[_number(x) for x in row.values()] for row in history]
+    return page.section(
+        "Training",
+        page.picture(pictures.curves(history), caption),
+        page.details("the same in numbers", page.table(list(history[0]), rows)),
+    )
+
+
+def _history(run: Run) -> list[dict[str, Any]]:
+    path = run.folder / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+
+
+def _on_test(run: Run, evaluation: Mapping[str, Any] | None) -> Html:
+    """Return what there is to see of the test split: confusion, or sheets of pictures."""
+    title = "On held-out samples"
+    if evaluation is None:
+        return _not_yet(run, title, "eval")
+    sheets = [_sheet(run, sheet) for sheet in evaluation.get("sheets", ())]
+    if "confusion" not in evaluation:
+        return page.section(title, *sheets)
+    told = (
+        f"{evaluation['correct']:,} of {evaluation['n']:,} {evaluation['split']} samples "
+        "right. Rows: true class. Columns: answer. Shade: share of the row."
+    )
+    return page.section(
+        title,
+        page.matrix(evaluation["classes"], evaluation["confusion"]),
+        page.paragraph(told, "caption"),
+        *sheets,
+    )
+
+
+def _sheet(run: Run, sheet: Mapping[str, str]) -> Html:
+    path = run.folder / sheet["file"]
+    if not path.exists():
+        return page.missing(command(run, "eval"))
+    return page.join(
+        (page.subheading(sheet["title"]), page.photo(path.read_bytes(), sheet["caption"]))
+    )
+
+
+def _activity(run: Run, simulation: Mapping[str, Any] | None) -> tuple[Html, Html]:
+    path = run.folder / "records" / "events.npz"
+    if simulation is None or not path.exists():
+        titles = ("Activity", "Firing rates")
+        first, second = (_not_yet(run, title, "simulate") for title in titles)
+        return first, second
+    record = load_record(path)
+    return _samples(run, simulation, record), _rates(simulation, record)
+
+
+def _samples(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
+    how = task_of(run).answers
+    output = next(iter(record.values.values()), None)
+    if output is None:
+        output = to_raster(list(record.spikes.values())[-1])
+    true = simulation.get("labels", [])
+    given = answers(run, output)
+    shown = [
+        pictures.Shown(i, "", "")
+        if how is None or given is None
+        else pictures.Shown(i, how.classes[true[i]] if true else "", how.classes[given[i]])
+        for i in range(min(SHOWN, record.samples))
+    ]
+    shared = ", ".join(
+        f"{pictures.neurons_per_row(e.shape[2])} of {name}" for name, e in record.spikes.items()
+    )
+    caption = (
+        f"The first {len(shown)} test samples on the event engine"
+        + (" (true class → answer)" if true and how else "")
+        + ". Stimulus: input spikes per pixel, summed over the ticks. Rasters: one column a "
+        f"tick; neurons that share a row: {shared}; the darker, the more of them spike. "
+        + (
+            "Read-out: one line a class; the winner, highest on average, is thick."
+            if how
+            else ""
+        )
+    )
+    shape = simulation["input_shape"]
+    return page.section(
+        "Activity", page.picture(pictures.activity(record, shape, shown), caption)
+    )
+
+
+def _rates(simulation: Mapping[str, Any], record: Record) -> Html:
+    rates = {
+        name: len(e.tick) / max(1, e.shape[0] * e.shape[1] * e.shape[2])
+        for name, e in record.spikes.items()
+    }
+    sizes = {name: f"{e.shape[2]:,}" for name, e in record.spikes.items()}
+    sizes |= {name: f"{v.shape[2]:,}" for name, v in record.values.items()}
+    (first, *counted), found = show.per_sample(dict(simulation))
+    names = simulation["per_sample"]
+    rows = [
+        [node, sizes.get(name, ""), *counts]
+        for name, (node, *counts) in zip(names, found, strict=True)
+    ]
+    caption = f"Mean over the {record.samples} recorded test samples."
+    right = simulation.get("accuracy")
+    told = (
+        f"Per sample, mean over {simulation['n']:,} test samples on the event engine "
+        f"({simulation['clock']} clock), which took "
+        f"{simulation['milliseconds_per_sample']:.2f} ms each"
+        + ("." if right is None else f" and got {right:.2%} right.")
+    )
+    return page.section(
+        "Firing rates",
+        page.picture(pictures.rates(rates), caption),
+        page.table([first, "neurons", *counted], rows),
+        page.paragraph(told, "caption"),
+    )
+
+
+def _parity(run: Run, verify: Mapping[str, Any] | None) -> Html:
+    title = "Do the executors agree?"
+    if verify is None:
+        return _not_yet(run, title, "verify")
+    both = verify["torch_events"]
+    told = [
+        f"All {verify['n']:,} test samples; Lava {verify['reference_lava']['samples']} of "
+        "them. Spikes: of torch, in float64 as the event engine. Float32 flips: spikes that "
+        "rounding to float32 alone changes in torch. Integers ≠ floats: share of ticks × "
+        "neurons whose spike quantisation changes; of a read-out, the root mean square of "
+        "the difference over that of its values."
+    ]
+    flips = both["float32_flips"].values()
+    if any(f["flips"] for f in flips):
+        far = max(f["largest_margin"] for f in flips)
+        told.append(
+            f"The farthest float32 flip lay {far:.2g} from its threshold: a flip moves the "
+            "neurons that it feeds."
+        )
+    told += [
+        f"{name}: differing spikes lay up to {max(layer['margins']):.2g} from the threshold."
+        for name, layer in both["layers"].items()
+        if layer["margins"]
+    ]
+    return page.section(
+        title,
+        page.terminal_table(show.equality(dict(verify))),
+        *(page.paragraph(t, "caption") for t in told),
+        *_lava(verify["reference_lava"]),
+    )
+
+
+def _lava(lava: Mapping[str, Any]) -> list[Html]:
+    """Return why Lava was not run, or where it first differs from the reference."""
+    if "skipped" in lava:
+        return [page.paragraph(f"Lava was not run: {lava['skipped']}")]
+    first = {name: layer.get("first") for name, layer in lava["layers"].items()}
+    return [
+        page.paragraph(
+            f"{name} first differs from Lava at tick {where['tick']}, sample {where['sample']}"
+            f", neuron {where['neuron']}: {where['cause']}"
+        )
+        for name, where in first.items()
+        if where
+    ]
+
+
+def _scaling(run: Run) -> Html:
+    title = "From floats to integers"
+    export = run.read("export.json")
+    if export is None:
+        return _not_yet(run, title, "export")
+    if not export["scaling"]:
+        return page.section(title, page.paragraph("No layer was scaled."))
+    told = (
+        "Errors in units of the float network; lag in ticks. Worst / 2^23: the largest state "
+        "that any stimulus of this length can bring about; below 100 % none overflows."
+    )
+    return page.section(
+        title,
+        page.terminal_table(show.scaling(export["scaling"])),
+        page.paragraph(told, "caption"),
+    )
+
+
+def _origin(run: Run) -> Html:
+    """Return what the results depend on: configuration, versions, machine."""
+    environment = run.read("environment.json") or {}
+    packages = environment.pop("packages", {})
+    asked = {"task": run.task, "configuration": run.name, "seed": run.seed}
+    return page.section(
+        "Configuration and environment",
+        page.pairs([*asked.items(), *asdict(run.config).items()]),
+        page.pairs([*environment.items(), *packages.items()]),
+    )

@@ -1,0 +1,47 @@
+"""``neuro export``: the trained network as Loihi integers, checked against Lava."""
+
+from typing import Any
+
+from lava_export import LoihiProgram, RuleBreach, check, lower, save_program, scaling_table
+from neuro.io.run_folder import Run
+from neuro.io.store import save_graph
+from tasks.verbs.trained_run import graph_of, ticks_of
+from tasks.verbs.verify import parity
+
+CHIPS = ("loihi1", "loihi2")
+
+
+def export(run: Run, lava_samples: int = 8) -> dict[str, Any]:
+    """Write ``graph.npz``, ``program.npz`` and ``export.json``; return the latter.
+
+    Returns:
+        fits: by chip, the rules that the program breaks; none where it fits. scaling: one row a
+        layer, from floats to integers. reference_lava: the parity run.
+
+    Raises:
+        LowerError: the network has parts that Loihi cannot run.
+        RuleBreach: the program fits none of the chips.
+    """
+    graph = graph_of(run)
+    save_graph(run.folder / "graph.npz", graph)
+    ticks = ticks_of(run, graph)
+    program = lower(graph, ticks=ticks)
+    fits = {chip: _breaches(program, chip, ticks) for chip in CHIPS}
+    if all(fits.values()):
+        check(program, CHIPS[-1], ticks)  # raises
+    save_program(run.folder / "program.npz", program)
+    result = {
+        "fits": fits,
+        "scaling": scaling_table(graph, program, ticks),
+        "reference_lava": parity(run, graph, program, lava_samples),
+    }
+    run.write("export.json", result)
+    return result
+
+
+def _breaches(program: LoihiProgram, chip: str, ticks: int) -> list[str]:
+    try:
+        check(program, chip, ticks)
+    except RuleBreach as breach:
+        return breach.breaches
+    return []

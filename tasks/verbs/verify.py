@@ -1,0 +1,152 @@
+"""``neuro verify``: torch = events, reference = Lava, and how far integers are from floats.
+
+Two pairs must agree exactly: the torch clock and the event engine on one Graph, and the integer
+reference and Lava on one LoihiProgram. What lies between the pairs is quantisation: measured
+layer by layer, never asserted away.
+"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from lava_export import lower, reference
+from lava_export.program import LoihiProgram
+from lava_export.report import compare
+from lava_export.run import LavaFailed, LavaMissing, run as run_lava
+from neuro.events import simulate
+from neuro.graph import Graph
+from neuro.io.run_folder import Run
+from neuro.nn import replay
+from neuro.nn.threshold_margin import margins
+from neuro.record import Record
+from neuro.spikes import Events
+from tasks.verbs.trained_run import (
+    correct,
+    graph_of,
+    layer_differences,
+    rounding,
+    samples,
+    spike_counts,
+    task_of,
+    ticks_of,
+)
+
+
+def verify(run: Run, lava_samples: int = 8) -> dict[str, Any]:
+    """Compare the executors on the whole test split; write and return ``verify.json``.
+
+    Returns:
+        torch_events: ``layers`` {name: {spikes, mismatches, margins, rounding}} and the sum of
+            mismatches, both sides in float64; margins: how far from its threshold each was.
+            Values of a read-out may differ by the rounding of sums in different orders;
+            rounding: the largest such distance, over the largest value.
+            ``float32_flips``: spikes that float32 rounding alone changes, by layer, and the
+            largest margin among them.
+        reference_lava: samples, layers, mismatches (or why it was skipped, or failed).
+        quantisation: share of ticks x neurons whose spike differs between events and integers;
+            of a read-out, the root mean square of the difference over that of its values.
+        accuracy: of torch, events, integers, where the task is to answer. n: test samples.
+    """
+    graph = graph_of(run)
+    program = lower(graph, ticks=ticks_of(run, graph))
+    tally = _Tally(graph, program)
+    right: Counter[str] = Counter()
+    n = 0
+    for inputs, labels in samples(run, graph):
+        clock = replay(graph, inputs)
+        events, _ = simulate(graph, inputs)
+        integers = reference.run(program, inputs, clock.ticks)
+        tally.add(inputs, clock, events, integers)
+        for who, record in (("torch", clock), ("events", events), ("integers", integers)):
+            right[who] += correct(run, graph, record, labels) or 0
+        n += len(labels)
+    result = {
+        "torch_events": tally.torch_events(),
+        "reference_lava": parity(run, graph, program, lava_samples),
+        "quantisation": tally.quantisation(),
+        "accuracy": {who: k / n for who, k in right.items()} if task_of(run).answers else {},
+        "n": n,
+    }
+    run.write("verify.json", result)
+    return result
+
+
+def parity(run: Run, graph: Graph, program: LoihiProgram, most: int) -> dict[str, Any]:
+    """Run ``most`` test samples on the reference and on Lava; tell every difference.
+
+    Where Lava is not installed ``skipped`` says why; where it failed ``failed`` is True too.
+    """
+    inputs, _ = next(samples(run, graph, most=most))
+    ticks, n, _ = next(iter(inputs.values())).shape
+    try:
+        lava = run_lava(program, inputs, ticks)
+    except LavaMissing as missing:
+        return {"samples": 0, "skipped": str(missing)}
+    except LavaFailed as failure:
+        return {"samples": 0, "skipped": f"Lava failed: {failure}", "failed": True}
+    return {"samples": n, **compare(reference.run(program, inputs, ticks), lava, program)}
+
+
+class _Tally:
+    """Differences between executors, summed over batches."""
+
+    def __init__(self, graph: Graph, program: LoihiProgram) -> None:
+        self.graph, self.program = graph, program
+        self.layers: dict[str, dict[str, Any]] = {
+            name: {"spikes": 0, "mismatches": 0, "margins": [], "rounding": 0.0}
+            for name in graph.populations
+            if name in graph.firing or name in graph.readouts
+        }
+        self.flips = {name: {"flips": 0, "largest_margin": 0.0} for name in graph.firing}
+        self.quantised = {name: {"differ": 0, "of": 0} for name in graph.firing}
+        self.off = {name: {"error": 0.0, "of": 0.0} for name in graph.readouts}
+
+    def add(
+        self, inputs: dict[str, Events], clock: Record, events: Record, integers: Record
+    ) -> None:
+        """Compare one batch."""
+        spikes = spike_counts(clock)
+        for name, differ in layer_differences(self.graph, clock, events).items():
+            layer = self.layers[name]
+            layer["spikes"] += spikes.get(name, 0)
+            layer["mismatches"] += int(differ.sum())
+            if differ.any() and name in self.flips:
+                near = np.abs(margins(self.graph, inputs, name)[differ])
+                layer["margins"] += near.tolist()
+        self._float32(inputs, clock)
+        gap = layer_differences(self.graph, events, integers)
+        for name, tally in self.quantised.items():
+            tally["differ"] += int(gap[name].sum())
+            tally["of"] += gap[name].size
+        for name, sums in self.off.items():
+            apart = rounding(clock.values[name], events.values[name])
+            self.layers[name]["rounding"] = max(self.layers[name]["rounding"], apart)
+            value = events.values[name].astype(np.float64)
+            found = reference.to_float(self.program, name, integers.values[name])
+            sums["error"] += float(np.square(found - value).sum())
+            sums["of"] += float(np.square(value).sum())
+
+    def _float32(self, inputs: dict[str, Events], clock: Record) -> None:
+        rounded = replay(self.graph, inputs, torch.float32)
+        changed = layer_differences(self.graph, clock, rounded)
+        for name, flip in self.flips.items():
+            differ = changed[name]
+            if differ.any():
+                near = np.abs(margins(self.graph, inputs, name)[differ]).max()
+                flip["flips"] += int(differ.sum())
+                flip["largest_margin"] = max(flip["largest_margin"], float(near))
+
+    def torch_events(self) -> dict[str, Any]:
+        """Return the part of verify.json that holds torch against the event engine."""
+        total = sum(layer["mismatches"] for layer in self.layers.values())
+        return {"layers": self.layers, "mismatches": total, "float32_flips": self.flips}
+
+    def quantisation(self) -> dict[str, float]:
+        """Return the share of differing spikes by layer, and the errors of read-outs."""
+        spikes = {name: t["differ"] / t["of"] for name, t in self.quantised.items()}
+        values = {
+            n: np.sqrt(s["error"] / s["of"]).item() for n, s in self.off.items() if s["of"]
+        }
+        return spikes | values

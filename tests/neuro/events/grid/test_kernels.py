@@ -1,0 +1,120 @@
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from graphs import random_graph, stimulus
+from hypothesis import given, settings, strategies as st
+from numba.core.dispatcher import Dispatcher
+
+from neuro.events import Grid, engine, simulate
+from neuro.events.grid import (
+    aligned as memory,
+    batches,
+    conv_kernels as planes,
+    kernels,
+    run,
+    scatter,
+    threshold as crossed,
+    updates,
+)
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.neurons import LI
+from neuro.ops import gather_rows as rows
+from neuro.spikes import to_events
+from neuro.units import Seconds
+
+
+@pytest.fixture
+def plain_python() -> Iterator[None]:
+    """Run the text of every kernel without the compiler."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (rows, kernels, planes, crossed, updates, scatter, run, batches, engine):
+            for name, function in list(vars(module).items()):
+                if isinstance(function, Dispatcher):
+                    patch.setattr(module, name, function.py_func)
+        yield
+
+
+@pytest.fixture(scope="module")
+def compiled() -> dict:
+    return {
+        (seed, dtype): simulate(
+            random_graph(seed), stimulus(random_graph(seed), seed, 6), Grid(dtype=dtype)
+        )
+        for seed in range(5)
+        for dtype in (np.float32, np.float64)
+    }
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_compiled_kernel_computes_what_its_text_says(
+    compiled: dict,
+    plain_python: None,  # noqa: ARG001
+    seed: int,
+    dtype: type,
+) -> None:
+    assert not isinstance(kernels.dense, Dispatcher)
+    graph = random_graph(seed)
+    have, end = simulate(graph, stimulus(graph, seed, 6), Grid(dtype=dtype))
+    want, end_compiled = compiled[seed, dtype]
+    assert have.counts == want.counts
+    for name, events in want.spikes.items():
+        for a, b in zip(have.spikes[name], events, strict=True):
+            np.testing.assert_array_equal(a, b)
+    for name, membranes in end_compiled.neurons.items():
+        assert end.neurons[name].dtype == dtype
+        np.testing.assert_array_equal(end.neurons[name], membranes)
+
+
+@given(keys=st.lists(st.integers(0, 4), max_size=30))
+@settings(deadline=None)
+def test_counting_sort_is_stable(keys: list[int]) -> None:
+    sort = batches.order(np.array(keys, np.int32), 5)
+    assert sort.tolist() == sorted(range(len(keys)), key=lambda e: keys[e])
+
+
+def test_events_survive_the_way_into_a_run_and_back() -> None:
+    graph = random_graph(0)
+    events = stimulus(graph, 0, ticks=7, samples=3)["x"]
+    batch, sound = batches.to_batch(events, 0, np.dtype(np.float32))
+    assert sound
+    back = batches.to_events([batch], 0, events.shape, np.dtype(np.float32))
+    for a, b in zip(back, events, strict=True):
+        np.testing.assert_array_equal(a, b)
+    late = batches.to_events([batch], 4, (3, *events.shape[1:]), np.dtype(np.float32))
+    assert late.tick.size == (events.tick >= 4).sum()
+    assert late.tick.min() == 0
+
+
+@pytest.mark.parametrize("targets", [10, rows.WIDTH, 2 * rows.WIDTH, 300])
+@pytest.mark.parametrize("zeros", [0, 3])
+def test_a_dense_layer_of_any_width_sums_the_weights_of_its_spikes(
+    targets: int, zeros: int
+) -> None:
+    rng = np.random.default_rng(targets)
+    weight = rng.integers(1, 64, (targets, 20)) / 64  # dyadic: every order gives the same sum
+    weight[:zeros, 5] = 0
+    raster = (rng.random((4, 2, 20)) < 0.4).astype(np.float32)
+    graph = Graph(
+        nodes={"x": Input(shape=(20,)), "w": Dense(weight=weight), "v": LI(tau=np.inf)},
+        edges=(Edge("x", "w"), Edge("w", "v")),
+        dt=Seconds(1e-3),
+    )
+    record, _ = simulate(graph, {"x": to_events(raster)}, Grid(dtype=np.float32))
+    want = np.cumsum(raster @ weight.T, 0)
+    np.testing.assert_array_equal(record.values["v"], want)
+    spikes = int(raster.sum())
+    served_none = zeros * int(raster[:, :, 5].sum())
+    assert record.counts["w"].synaptic_events_all == spikes * targets
+    assert record.counts["w"].synaptic_events == spikes * targets - served_none
+
+
+def test_buffers_start_at_a_cache_line() -> None:
+    for size in (1, 10, 513):
+        for array in (
+            memory.zeros((2, size), np.dtype(np.float32)),
+            memory.aligned(np.ones(3)),
+        ):
+            assert array.ctypes.data % memory.LINE == 0
+            assert array.flags.c_contiguous

@@ -1,0 +1,241 @@
+"""A stream is one run: what is on disk equals what memory would have held."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graphs import random_graph, stimulus
+from hypothesis import given, settings, strategies as st
+
+from neuro.events import Exact, Grid, Recording, Runaway, simulate
+from neuro.events.to_disk import (
+    Stream,
+    StreamError,
+    cut,
+    open_stream,
+    simulate_to_disk,
+    stopped,
+)
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.io.pytree import digest
+from neuro.io.store import StoreError
+from neuro.neurons import LI, LIF
+from neuro.record import Record
+from neuro.spikes import Events, Times, to_events, to_times
+from neuro.units import Seconds, Ticks
+
+SEEDS = st.integers(0, 10_000)
+
+
+def same(one: object, other: object) -> bool:
+    """Say whether two nested values are equal bit for bit."""
+    return digest(one) == digest(other)
+
+
+def whole(stream: Stream, like: Record) -> Record:
+    return replace(
+        like,
+        ticks=sum(r.ticks for r in stream),
+        spikes={name: stream.spikes(name) for name in like.spikes},
+        values={name: stream.values(name) for name in like.values},
+        counts=stream.counts(),
+    )
+
+
+@given(seed=SEEDS, chunk=st.integers(1, 20))
+@settings(max_examples=10, deadline=None)
+def test_a_stream_is_one_run_bit_for_bit(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, chunk: int
+) -> None:
+    graph = random_graph(seed)
+    inputs = stimulus(graph, seed)
+    folder = tmp_path_factory.mktemp("stream")
+    stream = simulate_to_disk(graph, cut(inputs, Ticks(chunk), graph.dt), folder)
+    one, state = simulate(graph, inputs)
+    assert len(stream) == -(-15 // chunk)
+    assert same(whole(stream, one), one)
+    assert same(stopped(folder), state)
+
+
+def recurrent() -> Graph:
+    """Return ten cells with a current each, which hear each other after 3 ticks."""
+    rng = np.random.default_rng(0)
+    nodes = {
+        "x": Input(shape=(20,)),
+        "in": Dense(weight=rng.normal(0.5, 0.3, (10, 20))),
+        "back": Dense(weight=rng.normal(0, 0.3, (10, 10))),
+        "current": LI(tau=0.005, gain=0.2),
+        "cells": LIF(tau=0.02, reset="hard", refractory=Seconds(0.0015)),
+        "out": Dense(weight=rng.normal(0, 1, (2, 10))),
+        "readout": LI(tau=0.01),
+    }
+    edges = (
+        Edge("x", "in"),
+        Edge("in", "current"),
+        Edge("current", "cells"),
+        Edge("cells", "back", Ticks(3)),
+        Edge("back", "current"),
+        Edge("cells", "out"),
+        Edge("out", "readout"),
+    )
+    return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 30, 100])
+def test_a_stream_in_exact_time_is_one_run_but_for_rounding(tmp_path: Path, chunk: int) -> None:
+    graph, rng = recurrent(), np.random.default_rng(1)
+    time = np.sort(rng.uniform(0, 0.1, 300))
+    neuron = rng.integers(0, 20, 300).astype(np.int32)
+    train = Times(np.zeros(300, np.int32), time, neuron, np.ones(300), (100, 1, 20))
+    stream = simulate_to_disk(
+        graph, cut({"x": train}, Ticks(chunk), graph.dt), tmp_path, Exact()
+    )
+    one, state = simulate(graph, {"x": train}, Exact())
+    found, wanted = stream.times("cells"), one.times["cells"]
+    assert wanted.time.size > 20
+    assert found.shape == wanted.shape
+    assert found.neuron.tolist() == wanted.neuron.tolist()
+    assert np.abs(found.time - wanted.time).max() < 1e-14
+    assert np.abs(stream.values("readout") - one.values["readout"]).max() < 1e-12
+    assert np.allclose(stopped(tmp_path).neurons["cells"], state.neurons["cells"], atol=1e-12)
+    assert stream.spikes("cells").tick.tolist() == one.spikes["cells"].tick.tolist()
+
+
+def pieces(graph: Graph, number: int) -> Iterator[dict[str, Events]]:
+    for n in range(number):
+        yield stimulus(graph, n, ticks=5)
+
+
+def test_a_stimulus_may_be_generated_as_the_run_goes(tmp_path: Path) -> None:
+    graph = random_graph(3)
+    stream = simulate_to_disk(graph, pieces(graph, 4), tmp_path)
+    assert [r.ticks for r in stream] == [5, 5, 5, 5]
+    assert stream.spikes("x").shape == (20, 2, graph.size("x"))
+    third = list(stream)[2].spikes["x"]
+    given_third = stimulus(graph, 2, ticks=5)["x"]
+    assert third.tick.tolist() == given_third.tick.tolist()
+
+
+def test_an_interrupted_stream_goes_on_after_its_last_whole_chunk(tmp_path: Path) -> None:
+    graph = random_graph(5)
+    computed = []
+
+    def dying(after: int) -> Iterator[dict[str, Events]]:
+        for n, piece in enumerate(pieces(graph, 5)):
+            if n == after:
+                raise KeyboardInterrupt
+            computed.append(n)
+            yield piece
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate_to_disk(graph, dying(3), tmp_path / "cut")
+    assert len(open_stream(tmp_path / "cut")) == 3
+    before = (tmp_path / "cut/chunk-000001.npz").stat().st_mtime_ns
+    stream = simulate_to_disk(graph, pieces(graph, 5), tmp_path / "cut")
+    assert (tmp_path / "cut/chunk-000001.npz").stat().st_mtime_ns == before
+    straight = simulate_to_disk(graph, pieces(graph, 5), tmp_path / "straight")
+    assert same(tuple(stream), tuple(straight))
+    assert same(stopped(tmp_path / "cut"), stopped(tmp_path / "straight"))
+
+
+def test_a_chunk_whose_state_was_not_written_is_made_again(tmp_path: Path) -> None:
+    graph = random_graph(5)
+    simulate_to_disk(graph, pieces(graph, 2), tmp_path)
+    state = (tmp_path / "state.npz").read_bytes()
+    simulate_to_disk(graph, pieces(graph, 3), tmp_path)
+    (tmp_path / "state.npz").write_bytes(state)  # killed between the two files
+    assert len(open_stream(tmp_path)) == 3
+    stream = simulate_to_disk(graph, pieces(graph, 4), tmp_path)
+    straight = simulate_to_disk(graph, pieces(graph, 4), tmp_path / "straight")
+    assert same(tuple(stream), tuple(straight))
+
+
+def test_a_stream_of_something_else_is_not_continued(tmp_path: Path) -> None:
+    graph, other = random_graph(5), random_graph(6)
+    simulate_to_disk(graph, pieces(graph, 2), tmp_path)
+    with pytest.raises(StreamError, match="another graph; choose another folder"):
+        simulate_to_disk(other, pieces(other, 2), tmp_path)
+    clock, record = Grid(dtype=np.float32), Recording(spikes=())
+    with pytest.raises(StreamError, match="another clock, record;"):
+        simulate_to_disk(graph, pieces(graph, 2), tmp_path, clock, record=record)
+    again = [stimulus(graph, 0, ticks=5)] * 3
+    with pytest.raises(StreamError, match="chunk 1 was made from another stimulus"):
+        simulate_to_disk(graph, again, tmp_path)
+    with pytest.raises(StreamError, match="holds 2 chunks, and only 1 pieces were given"):
+        simulate_to_disk(graph, pieces(graph, 1), tmp_path)
+
+
+def test_ticks_whose_states_are_kept_count_from_the_start_of_the_stream(tmp_path: Path) -> None:
+    graph = random_graph(7)
+    inputs = stimulus(graph, 7)
+    record = Recording(states=(0, 6, 14))
+    stream = simulate_to_disk(graph, cut(inputs, Ticks(6), graph.dt), tmp_path, record=record)
+    one, _ = simulate(graph, inputs, record=record)
+    assert [list(r.states) for r in stream] == [[0], [0], [2]]
+    for tick, states in one.states.items():
+        found = list(stream)[tick // 6].states[tick % 6]
+        assert same(dict(found), dict(states))
+
+
+def test_a_folder_without_a_stream_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"stream\.json: cannot be read"):
+        open_stream(tmp_path)
+
+
+def test_a_runaway_leaves_the_chunks_before_it_and_a_larger_budget_goes_on(
+    tmp_path: Path,
+) -> None:
+    graph = random_graph(5)
+    quiet, loud = (random_input(graph, p) for p in (0.02, 0.9))
+    limit = Grid(budget=simulate(graph, quiet)[0].counts["first"].spikes + 250)
+    with pytest.raises(Runaway, match="spikes by tick"):
+        simulate_to_disk(graph, [quiet, loud, quiet], tmp_path, limit)
+    assert len(open_stream(tmp_path)) == 1
+    stream = simulate_to_disk(graph, [quiet, loud, quiet], tmp_path)
+    straight = simulate_to_disk(graph, [quiet, loud, quiet], tmp_path / "straight")
+    assert same(tuple(stream), tuple(straight))
+
+
+def random_input(graph: Graph, p: float) -> dict[str, Events]:
+    rng = np.random.default_rng(0)
+    return {"x": to_events((rng.random((8, 1, graph.size("x"))) < p).astype(np.float32))}
+
+
+def test_a_header_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "stream.json").write_text("[]")
+    with pytest.raises(StoreError, match=r"stream\.json: is no header of a stream"):
+        open_stream(tmp_path)
+
+
+def test_a_damaged_chunk_is_named(tmp_path: Path) -> None:
+    graph = random_graph(5)
+    stream = simulate_to_disk(graph, pieces(graph, 2), tmp_path)
+    path = tmp_path / "chunk-000001.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(StoreError, match=r"chunk-000001\.npz: damaged or cut short"):
+        stream.spikes("x")
+
+
+def test_a_chunk_has_at_least_a_tick() -> None:
+    graph = random_graph(5)
+    with pytest.raises(ValueError, match="chunk must be >= 1 tick, got 0"):
+        next(cut(stimulus(graph, 5), Ticks(0), graph.dt))
+
+
+@given(seed=SEEDS, chunk=st.integers(1, 20))
+@settings(max_examples=30, deadline=None)
+def test_a_cut_stimulus_loses_nothing_and_counts_anew(seed: int, chunk: int) -> None:
+    graph = random_graph(0)
+    x = stimulus(graph, seed)["x"]
+    parts = list(cut({"x": x, "t": to_times(x, graph.dt)}, Ticks(chunk), graph.dt))
+    for n, part in enumerate(parts):
+        here = part["x"]
+        inside = (x.tick >= n * chunk) & (x.tick < (n + 1) * chunk)
+        assert isinstance(here, Events)
+        assert here.tick.tolist() == (x.tick[inside] - n * chunk).tolist()
+        assert here.neuron.tolist() == x.neuron[inside].tolist()
+        assert here.shape[0] == min(chunk, 15 - n * chunk)
+        at_ends = to_times(here, graph.dt).time
+        assert np.allclose(part["t"][1], at_ends, rtol=0, atol=1e-15)

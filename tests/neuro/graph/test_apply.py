@@ -1,0 +1,152 @@
+"""Linear nodes of every kind, against torch's own modules and against their own synapses."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from graphs import DT
+from hypothesis import given, settings, strategies as st
+from torch import Tensor, nn
+
+from neuro.graph import (
+    AvgPool2d,
+    Connection,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Input,
+    Sparse,
+    Upsample,
+)
+from neuro.graph.apply import bias_of, through, weight_of
+from neuro.graph.sparse import to_dense, written_out
+from neuro.neurons import LIF
+from neuro.nn.layers import Spiking, Stack
+from neuro.nn.trace import TraceError, trace
+from neuro.seeds import seeded
+
+
+def some(seed: int) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return a random torch layer and the shape that it takes."""
+    rng = np.random.default_rng(seed)
+    kernel, stride = (int(n) for n in rng.integers(1, 4, 2))
+    padding, far = int(rng.integers(0, kernel)), int(rng.integers(0, stride))
+    cut = {"stride": stride, "padding": padding}
+    with seeded(seed):
+        layers = [
+            (nn.Conv1d(2, 3, kernel, **cut), (2, 7)),
+            (nn.ConvTranspose2d(2, 3, kernel, output_padding=far, **cut), (2, 4, 3)),
+            (nn.ConvTranspose2d(2, 3, (kernel, 2), bias=False), (2, 4, 3)),
+            (nn.Upsample(scale_factor=(stride, kernel)), (2, 3, 4)),
+            (nn.Conv2d(2, 3, kernel, **cut), (2, 5, 4)),
+            (nn.AvgPool2d(kernel, stride), (2, 5, 4)),
+            (nn.Linear(5, 4), (5,)),
+        ]
+    module, shape = layers[seed % len(layers)]
+    return module.double(), shape
+
+
+def traced(module: nn.Module, shape: tuple[int, ...]) -> tuple[Connection, Graph]:
+    graph = trace(Stack(layer=module, cells=Spiking(LIF(tau=0.01), DT)), shape)
+    node = graph.nodes["layer"]
+    assert isinstance(node, Connection)
+    return node, graph
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 9999))
+def test_a_traced_layer_has_the_shape_and_the_values_of_torch(seed: int) -> None:
+    module, shape = some(seed)
+    x = torch.rand(3, *shape, dtype=torch.float64)
+    node, graph = traced(module, shape)
+    y: Tensor = module(x)
+    assert graph.shapes["layer"] == tuple(y.shape[1:])
+    ours = through(node, x, weight_of(node, x.dtype), bias_of(node, x.dtype))
+    torch.testing.assert_close(ours, y, rtol=0, atol=0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 9999))
+def test_written_out_it_is_the_same_map(seed: int) -> None:
+    module, shape = some(seed)
+    node, _ = traced(module, shape)
+    listed = written_out(node, shape)
+    x = torch.rand(3, *shape, dtype=torch.float64)
+    y = through(node, x, weight_of(node, x.dtype)).flatten(1)
+    matrix = torch.tensor(to_dense(listed).weight, dtype=x.dtype)
+    torch.testing.assert_close(x.flatten(1) @ matrix.T, y)
+    assert listed.weight.dtype == getattr(node, "weight", np.zeros(0, np.float32)).dtype
+
+
+def test_written_out_weights_of_zero_are_synapses_and_padding_is_none() -> None:
+    weight = np.zeros((1, 1, 3, 3))
+    weight[0, 0, 1, 1] = 2
+    listed = written_out(Conv2d(weight=weight, padding=(1, 1)), (1, 2, 2))
+    assert np.diff(listed.at).tolist() == [4, 4, 4, 4]
+    assert listed.weight[listed.source == listed.target].tolist() == [2, 2, 2, 2]
+    assert listed.weight.sum() == 8
+
+
+def test_synapses_written_out_are_themselves() -> None:
+    rng = np.random.default_rng(0)
+    node = Sparse.from_coo(
+        rng.integers(0, 5, 9), rng.integers(0, 4, 9), rng.normal(size=9), shape=(4, 5)
+    )
+    np.testing.assert_allclose(
+        to_dense(written_out(node, (5,))).weight, to_dense(node).weight, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "said"),
+    [
+        (nn.ConvTranspose2d(4, 2, 2, groups=2), (4, 3, 3), "ConvTranspose2d with groups or"),
+        (nn.Conv1d(4, 2, 2, dilation=2), (4, 9), "Conv1d with groups or dilation"),
+        (nn.Conv1d(4, 2, 2, padding="same"), (4, 9), "Conv1d padding must be numbers"),
+        (nn.Upsample(scale_factor=1.5), (4, 3, 3), "nearest, by a whole scale_factor"),
+        (nn.Upsample(size=(4, 4)), (4, 3, 3), "nearest, by a whole scale_factor"),
+        (nn.Upsample(scale_factor=2, mode="bilinear"), (4, 3, 3), "must be nearest"),
+    ],
+)
+def test_a_layer_that_no_node_holds_is_refused(
+    module: nn.Module, shape: tuple[int, ...], said: str
+) -> None:
+    with pytest.raises(TraceError, match=f"layer: .*{said}"):
+        traced(module, shape)
+
+
+def test_every_kind_runs_on_the_clock() -> None:
+    rng = np.random.default_rng(0)
+    nodes = {
+        "x": Input(shape=(2, 6)),
+        "line": Conv1d(weight=rng.normal(size=(3, 2, 2)), stride=2),
+        "flat": Flatten(),
+        "cells": LIF(tau=0.01),
+        "out": Dense(weight=rng.normal(size=(2, 9))),
+        "end": LIF(tau=0.01),
+    }
+    ends = ["x", "line", "flat", "cells", "out", "end"]
+    edges = tuple(Edge(a, b) for a, b in pairwise(ends))
+    assert Graph(nodes=nodes, edges=edges, dt=DT).shapes["cells"] == (9,)
+    pool = AvgPool2d(kernel=(2, 2), stride=(2, 2))
+    nodes = {
+        "x": Input(shape=(2, 2, 2)),
+        "up": Upsample(scale=(2, 3)),
+        "paint": ConvTranspose2d(weight=np.ones((2, 1, 3, 3)), stride=(2, 1)),
+        "pool": pool,
+        "cells": LIF(tau=0.01),
+    }
+    ends = ["x", "up", "paint", "pool", "cells"]
+    edges = tuple(Edge(a, b) for a, b in pairwise(ends))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    assert [graph.shapes[n] for n in ends[1:]] == [
+        (2, 4, 6),
+        (1, 9, 8),
+        (1, 4, 4),
+        (1, 4, 4),
+    ]

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from neuro.graph.connections import Conv2d, Sparse
+from neuro.graph.sparse import to_dense
+
+
+def coo(
+    seed: int, outputs: int = 4, inputs: int = 5, synapses: int = 9, delays: int = 1
+) -> tuple[dict[str, np.ndarray], Sparse]:
+    """Return random synapses, parallel ones among them, as columns and as a Sparse."""
+    rng = np.random.default_rng(seed)
+    columns = {
+        "source": rng.integers(0, inputs, synapses),
+        "target": rng.integers(0, outputs, synapses),
+        "weight": rng.integers(-8, 8, synapses) / 4,
+        "delay": rng.integers(0, delays, synapses),
+    }
+    given = columns if delays > 1 else {k: v for k, v in columns.items() if k != "delay"}
+    return columns, Sparse.from_coo(**given, shape=(outputs, inputs))
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 999), synapses=st.integers(0, 20), delays=st.integers(1, 3))
+def test_synapses_in_any_order_become_sorted_rows(
+    seed: int, synapses: int, delays: int
+) -> None:
+    columns, node = coo(seed, synapses=synapses, delays=delays)
+    names = ("source", "delay", "target", "weight")
+    late = np.zeros(synapses, int) if node.delay is None else node.delay
+    rows = list(zip(node.source, late, node.target, node.weight, strict=True))
+    assert sorted(rows) == sorted(zip(*(columns[k] for k in names), strict=True))
+    assert [row[:3] for row in rows] == sorted(row[:3] for row in rows)
+    assert (node.at[0], node.at[-1], node.at.size) == (0, synapses, 6)
+
+
+def test_the_arrays_are_read_only_and_as_small_as_the_promise() -> None:
+    _, node = coo(0, synapses=1000)
+    assert (node.at.dtype, node.target.dtype, node.weight.dtype) == (
+        np.int64,
+        np.int32,
+        np.float64,
+    )
+    assert (node.target.nbytes + node.weight.nbytes) / 1000 == 12
+    assert not any(a.flags.writeable for a in (node.at, node.target, node.weight))
+    assert node.delay is None
+
+
+def test_float32_weights_stay_float32() -> None:
+    one = np.array([0])
+    node = Sparse.from_coo(one, one, np.ones(1, np.float32), shape=(1, 1), bias=np.ones(1))
+    assert node.weight.dtype == np.float32
+    assert node.bias is not None
+    assert node.bias.dtype == np.float64
+    assert Conv2d(weight=np.ones((1, 1, 2, 2))).weight.dtype == np.float64
+
+
+def test_a_matrix_has_the_sums_of_parallel_synapses() -> None:
+    columns, node = coo(3)
+    expected = np.zeros((4, 5))
+    np.add.at(expected, (columns["target"], columns["source"]), columns["weight"])
+    np.testing.assert_array_equal(to_dense(node).weight, expected)
+
+
+def test_columns_of_different_length_and_sources_out_of_range_are_refused() -> None:
+    two, three = np.array([0, 1]), np.ones(3)
+    with pytest.raises(ValueError, match=r"one entry a synapse.*'source': 2.*'weight': 3"):
+        Sparse.from_coo(two, two, three, shape=(2, 2))
+    with pytest.raises(ValueError, match=r"1 sources like 1 are not among the 1 inputs"):
+        Sparse.from_coo(two, two, np.ones(2), shape=(2, 1))

@@ -1,0 +1,228 @@
+import contextlib
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from builders import same
+from hypothesis import given, settings, strategies as st
+
+from neuro.graph import (
+    AvgPool2d,
+    Concat,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Edge,
+    Flatten,
+    Graph,
+    Input,
+    Sparse,
+    Upsample,
+)
+from neuro.io.store import (
+    StoreError,
+    load,
+    load_graph,
+    load_record,
+    read_json,
+    save,
+    save_graph,
+    save_record,
+    write_json,
+)
+from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons.surrogate import triangle
+from neuro.nn import replay
+from neuro.record import Counts, Record
+from neuro.spikes import to_events, to_ticks, to_times
+from neuro.units import Seconds, Ticks
+
+
+def graph(seed: int = 0) -> Graph:
+    rng = np.random.default_rng(seed)
+    return Graph(
+        nodes={
+            "x": Input(shape=(1, 6, 6)),
+            "conv": Conv2d(weight=rng.normal(size=(2, 1, 3, 3)), stride=(1, 1), padding=(1, 1)),
+            "alif": ALIF(leak=rng.uniform(0.1, 1, (2, 1, 1)).astype(np.float32), beta=0.1),
+            "pool": AvgPool2d(kernel=(2, 2), stride=(2, 2)),
+            "flat": Flatten(),
+            "fc": Dense(weight=rng.normal(size=(3, 18)), bias=rng.normal(size=3)),
+            "lif": LIF(tau=math.inf, tau_syn=0.005, reset="hard", surrogate=triangle),
+            "rec": Dense(weight=rng.normal(size=(3, 3))),
+            "list": Sparse.from_coo(
+                rng.integers(0, 3, 7),
+                rng.integers(0, 3, 7),
+                rng.normal(size=7).astype(np.float32),
+                shape=(3, 3),
+                delay=rng.integers(0, 3, 7),
+                bias=rng.normal(size=3),
+            ),
+            "current": LI(tau=0.005, gain=0.3),
+            "cell": LIF(tau=0.02, refractory=2e-3),
+            "both": Concat(),
+            "late": LIF(tau=0.02),
+            "out": LI(tau=0.02),
+        },
+        edges=(
+            Edge("x", "conv"),
+            Edge("conv", "alif"),
+            Edge("alif", "pool"),
+            Edge("pool", "flat"),
+            Edge("flat", "fc", Ticks(2)),
+            Edge("fc", "lif"),
+            Edge("lif", "rec", Ticks(1)),
+            Edge("rec", "lif"),
+            Edge("lif", "list"),
+            Edge("list", "current"),
+            Edge("current", "cell"),
+            Edge("lif", "out"),
+            Edge("cell", "both", Ticks(1)),
+            Edge("lif", "both"),
+            Edge("both", "late"),
+        ),
+        dt=Seconds(1e-3),
+    )
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 10**6))
+def test_a_graph_comes_back_bit_for_bit(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
+    path = tmp_path_factory.mktemp("store") / "graph.npz"
+    save_graph(path, graph(seed))
+    assert same(load_graph(path), graph(seed))
+
+
+def test_every_other_linear_node_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    paint = ConvTranspose2d(
+        weight=rng.normal(size=(2, 1, 2, 2)), stride=(2, 2), output_padding=(1, 0)
+    )
+    line = Conv1d(weight=rng.normal(size=(3, 2, 2)), bias=rng.normal(size=3), padding=1)
+    nodes = {
+        "x": Input(shape=(2, 2, 2)),
+        "up": Upsample(scale=(2, 1)),
+        "paint": paint,
+        "cells": LIF(tau=0.02),
+        "y": Input(shape=(2, 5)),
+        "line": line,
+        "more": LIF(tau=0.02),
+    }
+    ends = [("x", "up"), ("up", "paint"), ("paint", "cells"), ("y", "line"), ("line", "more")]
+    g = Graph(nodes=nodes, edges=tuple(Edge(*e) for e in ends), dt=Seconds(1e-3))
+    save_graph(tmp_path / "g.npz", g)
+    assert same(load_graph(tmp_path / "g.npz"), g)
+
+
+def test_a_record_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((8, 3, 36)) < 0.5
+    record = replay(graph(), {"x": to_events(x)})
+    record = Record(**{**vars(record), "counts": {"conv": Counts(synaptic_events=7)}})
+    save_record(tmp_path / "r.npz", record)
+    back = load_record(tmp_path / "r.npz")
+    assert back.counts == record.counts
+    assert (back.executor, back.ticks, back.samples) == ("torch", 8, 3)
+    assert np.array_equal(back.values["out"], record.values["out"])
+    for name, events in record.spikes.items():
+        assert all(np.array_equal(a, b) for a, b in zip(back.spikes[name], events, strict=True))
+
+
+def test_times_and_states_come_back_bit_for_bit(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    times = to_times(to_events(rng.random((8, 3, 4)) < 0.5), Seconds(1e-3))
+    states = {3: {"a": rng.normal(size=(4, 3, 4))}, 8: {"a": rng.normal(size=(4, 3, 4))}}
+    record = Record(
+        executor="events",
+        ticks=8,
+        samples=3,
+        spikes={"a": to_ticks(times, Seconds(1e-3))},
+        values={},
+        times={"a": times},
+        states=states,
+    )
+    save_record(tmp_path / "r.npz", record)
+    back = load_record(tmp_path / "r.npz")
+    assert back.times.keys() == {"a"}
+    assert all(np.array_equal(a, b) for a, b in zip(back.times["a"], times, strict=True))
+    assert {k: v.keys() for k, v in back.states.items()} == {3: {"a"}, 8: {"a"}}
+    assert all(np.array_equal(back.states[k]["a"], states[k]["a"]) for k in states)
+
+
+@given(keep=st.integers(0, 400))
+@settings(deadline=None, max_examples=30)
+def test_a_file_cut_short_is_named_and_never_half_read(
+    tmp_path_factory: pytest.TempPathFactory, keep: int
+) -> None:
+    path = tmp_path_factory.mktemp("store") / "a.npz"
+    save(path, "weights", {"w": np.arange(9.0)}, {})
+    data = path.read_bytes()
+    path.write_bytes(data[: min(keep, len(data) - 1)])
+    with pytest.raises(StoreError, match=r"a.npz: damaged or cut short"):
+        load(path, "weights")
+
+
+def test_another_kind_or_version_or_no_file_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.npz"
+    with pytest.raises(StoreError, match="no such file"):
+        load(path, "graph")
+    save(path, "weights", {}, {})
+    with pytest.raises(StoreError, match="holds a weights, expected a graph"):
+        load(path, "graph")
+    monkeypatch.setattr("neuro.io.store.VERSION", 2)
+    with pytest.raises(StoreError, match="written in format 1, this is format 2"):
+        load(path, "weights")
+
+
+def test_writing_leaves_no_temporary_file_and_replaces_the_old(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": 1})
+    write_json(tmp_path / "a.json", {"a": 2})
+    assert read_json(tmp_path / "a.json") == {"a": 2}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"a": math.nan})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+def test_a_surrogate_without_a_name_cannot_be_stored(tmp_path: Path) -> None:
+    g = Graph(
+        nodes={"x": Input(shape=(1,)), "s": LIF(tau=0.01, surrogate=lambda x: x)},
+        edges=(Edge("x", "s"),),
+        dt=Seconds(1e-3),
+    )
+    with pytest.raises(StoreError, match=r"surrogate <lambda> has no name.*arctan, triangle"):
+        save_graph(tmp_path / "g.npz", g)
+
+
+@given(at=st.integers(0, 10**6), bit=st.integers(0, 7))
+@settings(deadline=None, max_examples=60)
+def test_a_flipped_bit_is_told_or_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, at: int, bit: int
+) -> None:
+    path = tmp_path_factory.mktemp("store") / "graph.npz"
+    save_graph(path, graph())
+    data = bytearray(path.read_bytes())
+    data[at % len(data)] ^= 1 << bit
+    path.write_bytes(bytes(data))
+    with contextlib.suppress(StoreError):
+        assert same(load_graph(path), graph())
+
+
+def test_numbers_of_other_kinds_are_stored_by_value(tmp_path: Path) -> None:
+    g = Graph(
+        nodes={"x": Input(shape=(2,)), "s": LIF(tau=torch.tensor(0.02))},
+        edges=(Edge("x", "s", Ticks(2)),),
+        dt=Seconds(1e-3),
+    )
+    save_graph(tmp_path / "g.npz", g)
+    assert same(load_graph(tmp_path / "g.npz"), g)

@@ -1,0 +1,234 @@
+"""Fast ways through plain modules give what torch gives, and its gradients."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
+
+from neuro.codes import direct
+from neuro.neurons import ALIF, LIF
+from neuro.nn import layers
+from neuro.nn.fold_time import on_ticks, same_every_tick
+from neuro.nn.layers import Spiking, Stack
+from neuro.ops import sparse_linear as products
+from neuro.ops.avg_pool import average
+from neuro.ops.sparse_linear import linear
+from neuro.seeds import seeded
+from neuro.units import Ticks
+
+
+def gradients(y: Tensor, *wanted: Tensor) -> list[Tensor]:
+    weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
+    return list(torch.autograd.grad((y * weights).sum(), wanted))
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 10**6),
+    sizes=st.tuples(st.integers(1, 40), st.integers(1, 30), st.sampled_from([1, 5, 256, 512])),
+    share=st.floats(0, 0.3),
+    biased=st.booleans(),
+)
+def test_a_product_that_skips_zeros_is_the_dense_product(
+    seed: int, sizes: tuple[int, int, int], share: float, biased: bool
+) -> None:
+    rows, inputs, outputs = sizes
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, inputs, generator=g, dtype=torch.float64)
+    x = (x * (torch.rand(rows, inputs, generator=g) < share)).requires_grad_()
+    weight = torch.randn(outputs, inputs, generator=g, dtype=torch.float64).requires_grad_()
+    bias = torch.randn(outputs, generator=g, dtype=torch.float64) if biased else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "SMALL", 0)
+        patch.setattr(products, "SILENT", 0.0)
+        y = linear(x, weight, bias)
+    assert type(y.grad_fn).__name__ in ("_LinearBackward", "AddBackward0")
+    want = F.linear(x, weight, bias)
+    torch.testing.assert_close(y, want, rtol=0, atol=1e-12)
+    for a, b in zip(gradients(y, x, weight), gradients(want, x, weight), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("inputs", [1, 63, 64, 200])
+def test_what_is_listed_is_what_is_not_zero(dtype: type, inputs: int) -> None:
+    draw = np.random.default_rng(inputs)
+    x = (draw.normal(size=(9, inputs)) * (draw.random((9, inputs)) < 0.3)).astype(dtype)
+    x[0], x[1], x[2], x[3, -1] = 0, 1, -0.0, np.nan
+    row, place = np.nonzero(x)
+    found = products.listed(x, x.size)
+    assert np.array_equal(found.neuron, place)
+    assert np.array_equal(found.value, x[row, place], equal_nan=True)
+    assert np.array_equal(found.at[0], np.searchsorted(row, range(10)))
+    assert products.listed(x, len(place) - 1).at.size == 0  # more than asked for
+
+
+def test_the_number_of_threads_changes_no_bit_of_a_product(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = (torch.rand(300, 300) < 0.05).float()
+    weight = torch.randn(300, 300, requires_grad=True)
+    found = []
+    for threads in (1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
+        y = linear(x, weight, None)
+        found.append([y, *gradients(y, weight)])
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_busy_input_takes_the_dense_product() -> None:
+    x, weight = torch.rand(300, 300), torch.randn(300, 300, requires_grad=True)
+    assert torch.equal(linear(x, weight, None), F.linear(x, weight))
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(
+        *(st.integers(1, 4), st.integers(1, 5), st.integers(3, 9), st.integers(3, 9))
+    ),
+    size=st.sampled_from([2, 3, (2, 3)]),
+)
+def test_average_pooling_is_torchs(
+    seed: int, shape: tuple[int, ...], size: int | tuple[int, int]
+) -> None:
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(shape, generator=g, dtype=torch.float64)
+    x = x.to(memory_format=torch.channels_last).requires_grad_()
+    pool = nn.AvgPool2d(size)
+    y, want = average(x, pool), pool(x)
+    torch.testing.assert_close(y, want, rtol=0, atol=1e-15)
+    torch.testing.assert_close(gradients(y, x), gradients(want, x), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "pool", [nn.AvgPool2d(3, 2), nn.AvgPool2d(2, padding=1), nn.AvgPool2d(2, ceil_mode=True)]
+)
+def test_other_pools_are_left_to_torch(pool: nn.AvgPool2d) -> None:
+    x = torch.rand(2, 3, 7, 7).to(memory_format=torch.channels_last)
+    assert torch.equal(average(x, pool), pool(x))
+
+
+def digits_net(normalises: bool = False) -> Stack:
+    with seeded(0):
+        return Stack(
+            conv1=nn.Conv2d(1, 4, 3, padding=1),
+            cells1=Spiking(ALIF(threshold=0.2)),
+            pool=nn.AvgPool2d(2),
+            conv2=nn.Conv2d(4, 8, 3),
+            norm=nn.BatchNorm2d(8) if normalises else nn.Identity(),
+            cells2=Spiking(LIF(tau=0.01, threshold=0.2, reset="hard")),
+            flat=nn.Flatten(),
+            fc=nn.Linear(8 * 36, 10),
+            out=Spiking(LIF(tau=0.02, threshold=0.1)),
+        ).double()
+
+
+def slowly(net: Stack, x: Tensor) -> Tensor:
+    """Run a net module by module, all ticks and samples at a time."""
+    for module in net.children():
+        if isinstance(module, Spiking):
+            x, _ = module(x)
+        else:
+            x = module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    return x
+
+
+@pytest.mark.parametrize("normalises", [False, True])
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_stack_in_parts_is_the_stack(
+    normalises: bool, constant: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    g = torch.Generator().manual_seed(1)
+    images = torch.rand(25, 1, 16, 16, generator=g, dtype=torch.float64)
+    x = direct(images, Ticks(6)) if constant else images.repeat(6, 1, 1, 1, 1) + 0
+    assert same_every_tick(x) == constant
+    net = digits_net(normalises)
+    y, _ = net(x)
+    want = slowly(net, x.clone())
+    assert torch.equal(y, want)
+    assert 0.05 < y.detach().mean() < 0.95
+    names, parameters = zip(*net.named_parameters(), strict=True)
+    both = zip(gradients(y, *parameters), gradients(want, *parameters), strict=True)
+    for name, (a, b) in zip(names, both, strict=True):
+        bound = 1e-5 if name.startswith("cells") else 1e-10  # what neurons learn is float32
+        torch.testing.assert_close(a, b, rtol=bound, atol=bound)
+
+
+def test_a_stack_in_parts_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    x = torch.rand(8, 25, 1, 16, 16, dtype=torch.float64)
+    net = digits_net()
+    whole, end = net(x)
+    first, state = net(x[:5])
+    second, last = net(x[5:], state)
+    assert torch.equal(torch.cat([first, second]), whole)
+    torch.testing.assert_close(last[1].v, end[1].v, rtol=0, atol=1e-12)
+    assert len(last) == len(end) == 9
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("values", [1, 3 * 70 * 4 * 256])  # one tick at a time, and three
+def test_without_gradients_a_stack_runs_a_few_ticks_at_a_time_and_gives_the_same(
+    values: int, constant: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(layers, "VALUES", values)
+    monkeypatch.setattr(layers, "RUN", 0)
+    monkeypatch.setattr(layers, "IMAGES", 16)  # 64 without gradients
+    images = torch.rand(70, 1, 16, 16, dtype=torch.float64)  # more than run together
+    x = direct(images, Ticks(8)) if constant else images * torch.rand(8, 1, 1, 1, 1)
+    net = digits_net()
+    want, end = net(x)
+    ticks = []
+    fc = net.get_submodule("fc")
+    fc.register_forward_hook(lambda _, given, __: ticks.append(len(given[0])))
+    with torch.no_grad():
+        y, last = net(x)
+    together = 1 if values == 1 else 3
+    assert ticks[1] == 64 * together  # after a first tick
+    assert ticks.count(64) >= 1
+    assert sum(ticks) == 8 * 70
+    assert torch.equal(y, want)
+    for a, b in zip(tree_leaves(last), tree_leaves(end), strict=True):
+        assert a is b is None or torch.equal(a, b)
+
+
+def test_without_gradients_small_images_run_in_parts_of_samples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    x = torch.rand(8, 70, 1, 16, 16, dtype=torch.float64)
+    net, heard = digits_net(), []
+    want, _ = net(x)
+    net.get_submodule("fc").register_forward_hook(lambda _, at, __: heard.append(len(at[0])))
+    with torch.no_grad():
+        assert torch.equal(net(x)[0], want)
+    assert heard == [8 * 32, 8 * 32, 8 * 6]
+
+
+def test_a_batch_norm_that_is_trained_sees_all_ticks_also_without_gradients() -> None:
+    x = torch.rand(6, 5, 1, 16, 16, dtype=torch.float64)
+    net = digits_net(normalises=True)
+    want, _ = net(x)
+    with torch.no_grad():
+        assert torch.equal(net(x)[0], want)
+
+
+def test_dropout_is_drawn_for_every_tick() -> None:
+    x = direct(torch.ones(1, 50), Ticks(4))
+    y = on_ticks(nn.Dropout(0.5), x)
+    assert not torch.equal(y[0], y[1])
+
+
+def test_hooks_of_a_module_are_heard() -> None:
+    heard = []
+    fc = nn.Linear(300, 300)
+    fc.register_forward_hook(lambda *_: heard.append(1))
+    on_ticks(fc, torch.zeros(3, 100, 300))
+    assert heard == [1]

@@ -1,0 +1,40 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.neurons import LI, LIF
+from neuro.nn.threshold_margin import margins
+from neuro.spikes import to_events
+from neuro.units import Seconds, Ticks
+
+GRAPH = Graph(
+    nodes={
+        "x": Input(shape=(1,)),
+        "d": Dense(weight=np.array([[0.75]])),
+        "s": LIF(tau=float("inf"), threshold=1.0),
+        "out": Dense(weight=np.array([[1.0]])),
+        "v": LI(tau=float("inf")),
+    },
+    edges=(Edge("x", "d"), Edge("d", "s", Ticks(1)), Edge("s", "out"), Edge("out", "v")),
+    dt=Seconds(1e-3),
+)
+
+
+def test_a_margin_is_the_membrane_before_reset_less_the_threshold() -> None:
+    x = {"x": to_events(np.ones((4, 1, 1), np.float32))}
+    assert margins(GRAPH, x, "s").ravel().tolist() == [-1.0, -0.25, 0.5, 0.25]
+
+
+def test_a_refractory_neuron_is_infinitely_far_from_its_threshold() -> None:
+    graph = replace(GRAPH, nodes={**GRAPH.nodes, "s": LIF(tau=float("inf"), refractory=2e-3)})
+    x = {"x": to_events(np.ones((7, 1, 1), np.float32))}
+    away = -np.inf
+    assert margins(graph, x, "s").ravel().tolist() == [-1, -0.25, 0.5, away, away, 0.25, away]
+
+
+def test_a_read_out_has_no_margin() -> None:
+    x = {"x": to_events(np.ones((4, 1, 1), np.float32))}
+    with pytest.raises(ValueError, match="v: a LI has no threshold"):
+        margins(GRAPH, x, "v")

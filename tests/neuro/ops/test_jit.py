@@ -1,0 +1,109 @@
+"""Compiled code is kept under a name made of the sources that it is compiled from."""
+
+import importlib
+import inspect
+import pkgutil
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from numba.core.registry import CPUDispatcher
+
+import neuro
+from neuro.ops.jit import _folder, _sources_used, digest_of_sources
+
+MODULES = [
+    importlib.import_module(m.name)
+    for m in pkgutil.walk_packages(neuro.__path__, "neuro.")
+    if "triton" not in m.name
+]
+
+
+def compiled(module: ModuleType) -> list[Any]:
+    """Return the compiled functions that a module defines."""
+    found = (f for f in vars(module).values() if isinstance(f, CPUDispatcher))
+    return [f for f in found if f.py_func.__module__ == module.__name__]
+
+
+def closure(module: str) -> set[str]:
+    """Return the names of the sources that a module's digest is made of."""
+    found, waiting = {module}, [module]
+    while waiting:
+        new = _sources_used(waiting.pop()) - found
+        found |= new
+        waiting += new
+    return found
+
+
+WITH_KERNELS = [m.__name__ for m in MODULES if compiled(m)]
+
+
+@pytest.mark.parametrize("name", WITH_KERNELS)
+def test_the_digest_covers_every_compiled_function_that_is_called(name: str) -> None:
+    module = sys.modules[name]
+    waiting, seen = compiled(module), set()
+    while waiting:
+        function = waiting.pop().py_func
+        seen.add(function.__module__)
+        for used in function.__code__.co_names:
+            other = function.__globals__.get(used)
+            if isinstance(other, CPUDispatcher) and other.py_func.__module__ not in seen:
+                waiting.append(other)
+    assert seen <= closure(name)
+
+
+@pytest.mark.parametrize("name", WITH_KERNELS)
+def test_no_compiled_function_depends_on_training_files_or_torch_layers(name: str) -> None:
+    others = ("neuro.training", "neuro.io", "neuro.nn", "neuro.energy", "neuro.interop")
+    assert not [m for m in closure(name) if m.startswith(others)]
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of three modules: a kernel, the constant it reads, and a bystander."""
+    folder = tmp_path / "kernels_for_a_test"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "constant.py").write_text("TWO = 2\n")
+    (folder / "bystander.py").write_text("def idle() -> int:\n    return 0\n")
+    (folder / "first.py").write_text(
+        "from kernels_for_a_test.bystander import idle\n"
+        "from kernels_for_a_test.constant import TWO\n"
+        "from neuro.ops.jit import kernel\n\n"
+        "@kernel\ndef double(x):\n    return TWO * x\n\n"
+        "def other():\n    return idle()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield folder
+    for name in [m for m in sys.modules if m.startswith("kernels_for_a_test")]:
+        del sys.modules[name]
+    _sources_used.cache_clear()
+    _folder.cache_clear()
+    beside = Path(inspect.getfile(neuro)).parent / "__pycache__"
+    for left in beside.glob("compiled-kernels_for_a_test*"):
+        shutil.rmtree(left)
+
+
+def test_only_a_source_that_is_compiled_changes_the_digest(package: Path) -> None:
+    module = importlib.import_module("kernels_for_a_test.first")
+    assert module.double(4) == 8
+    before = digest_of_sources(module.__name__)
+    (package / "bystander.py").write_text("def idle() -> int:\n    return 1\n")
+    assert digest_of_sources(module.__name__) == before
+    (package / "constant.py").write_text("TWO = 3\n")
+    assert digest_of_sources(module.__name__) != before
+
+
+def test_after_an_update_of_a_constant_elsewhere_no_old_code_runs(package: Path) -> None:
+    first = importlib.import_module("kernels_for_a_test.first")
+    assert first.double(4) == 8
+    (package / "constant.py").write_text("TWO = 3  # a longer file\n")
+    for name in ("first", "constant"):
+        del sys.modules[f"kernels_for_a_test.{name}"]
+    importlib.invalidate_caches()
+    _folder.cache_clear()
+    again = importlib.import_module("kernels_for_a_test.first")
+    assert again.double(4) == 12

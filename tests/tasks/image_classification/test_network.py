@@ -1,0 +1,146 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from neuro.events import simulate
+from neuro.nn import replay
+from neuro.nn.layers import Spiking, steps_of
+from neuro.nn.trace import trace
+from neuro.seeds import seeded
+from neuro.spikes import to_events
+from tasks.image_classification import cifar10, mnist
+from tasks.image_classification.network import NetConfig, build, loss, scores, stimulus
+from tasks.task import find
+
+
+def parameters(model: nn.Module, kind: type[nn.Module]) -> int:
+    """Count the parameters of one kind of layer."""
+    layers = [m for _, m in steps_of(model) if isinstance(m, kind)]
+    return sum(p.numel() for layer in layers for p in layer.parameters())
+
+
+def macs(model: nn.Module, image: tuple[int, int, int]) -> dict[str, int]:
+    """Count multiply-accumulates of each weighted layer for one tick, on the meta device."""
+    counted: dict[str, int] = {}
+
+    def count(name: str):  # type: ignore[no-untyped-def]
+        def hook(layer: nn.Module, _: object, y: torch.Tensor) -> None:
+            a_value = layer.weight[0].numel()  # type: ignore[index, operator, union-attr]
+            counted[name] = y[0].numel() * a_value
+
+        return hook
+
+    for name, layer in steps_of(model):
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count(name))
+    x = torch.empty(1, 1, *image, device="meta")
+    for _, layer in steps_of(model):
+        x = x if isinstance(layer, Spiking) else layer(x.flatten(0, 1))[None]
+    return counted
+
+
+def test_the_paper_s_network_for_mnist_has_its_size() -> None:
+    with torch.device("meta"):
+        model = mnist.build(mnist.paper())
+    assert parameters(model, nn.Conv2d) == 1 * 128 * 9 + 128 * 128 * 9
+    assert parameters(model, nn.Linear) == 128 * 49 * 2048 + 2048 * 100
+    assert parameters(model, nn.BatchNorm2d) == 2 * 2 * 128
+    assert parameters(model, Spiking) == 4 * 2
+    once, *at_every_tick = macs(model, (1, 28, 28)).values()
+    assert once == 903_168
+    # "about 336 M MAC forward per image" at 8 ticks, the first convolution once
+    assert once + 8 * sum(at_every_tick) == 336_513_024
+
+
+def test_the_paper_s_network_for_cifar10_has_its_size() -> None:
+    with torch.device("meta"):
+        model = cifar10.build(cifar10.paper())
+    assert parameters(model, nn.Conv2d) == 3 * 256 * 9 + 5 * 256 * 256 * 9
+    assert parameters(model, nn.Linear) == 256 * 64 * 2048 + 2048 * 100
+    assert parameters(model, Spiking) == 8 * 2
+    once, *at_every_tick = macs(model, (3, 32, 32)).values()
+    assert once == 7_077_888
+    assert 13.5e9 < once + 8 * sum(at_every_tick) < 13.7e9  # "13.6 GMAC an image"
+
+
+def test_votes_are_averaged_over_ticks_and_voters() -> None:
+    y = torch.zeros(2, 1, 6)
+    y[0, 0, 2], y[1, 0, 3], y[0, 0, 4] = 1, 1, 1
+    assert scores(y, classes=3).tolist() == [[0, 0.5, 0.25]]
+
+
+def test_votes_learn_from_squared_errors_and_read_outs_from_cross_entropy() -> None:
+    y, labels = torch.full((4, 1, 100), 0.25), torch.tensor([7])
+    vote = loss(NetConfig(vote=10), y, labels)
+    assert vote.item() == pytest.approx((9 * 0.25**2 + 0.75**2) / 10)
+    read_out = loss(NetConfig(), torch.zeros(4, 1, 10), labels)
+    assert read_out.item() == pytest.approx(2.302585, rel=1e-6)
+
+
+def test_fixed_thresholds_get_no_gradient_and_leaks_do() -> None:
+    config = NetConfig(ticks=2, blocks=(2, 0), threshold="fixed")
+    model = build(config, (1, 8, 8), 10)
+    y, _ = model(stimulus(torch.rand(3, 1, 8, 8), config))
+    y.sum().backward()
+    cells = model.get_submodule("alif1")
+    assert cells.get_parameter("threshold").grad is None
+    assert cells.get_parameter("logit_leak").grad is not None
+
+
+def test_a_direct_code_is_the_image_at_every_tick() -> None:
+    image = torch.rand(1, 1, 4, 4)
+    x = stimulus(image, NetConfig(ticks=3, code="direct"))
+    assert x.shape == (3, 1, 1, 4, 4)
+    assert all(torch.equal(tick, image) for tick in x)
+
+
+def test_behind_the_encoder_of_a_direct_code_the_network_is_the_same() -> None:
+    """What the chip makes of the first population's spikes is what the whole network says."""
+    config = replace(mnist.tiny(), code="direct", vote=2)
+    task = find("mnist")
+    with seeded(0):
+        model = task.build(config).eval()
+    with torch.no_grad():
+        model.get_submodule("conv2").get_parameter("weight").mul_(8)
+    (x, _), (spikes, labels) = (
+        next(iter(batches))
+        for batches in (task.batches(config, "test", 0), task.stimuli(config, model, "test"))
+    )
+    assert spikes.shape == (4, 100, 4, 24, 24)
+    behind = task.chip(config, model)
+    assert next(name for name, _ in steps_of(behind)) == "pool1"
+    assert torch.equal(behind(spikes)[0], model(x)[0])
+    graph = trace(behind, (4, 24, 24))
+    stimuli = {"input": to_events(spikes[:, :5].flatten(2).numpy())}
+    clock, (events, _) = replay(graph, stimuli), simulate(graph, stimuli)
+    for name in ("alif2", "readout"):
+        assert clock.spikes[name].tick.size > 0
+        assert (clock.spikes[name].tick == events.spikes[name].tick).all()
+        assert (clock.spikes[name].neuron == events.spikes[name].neuron).all()
+    assert len(labels) == 100
+
+
+def test_only_so_many_samples_are_compared_as_asked() -> None:
+    config, task = replace(mnist.tiny(), compared=130, test=0), find("mnist")
+    sizes = [len(labels) for _, labels in task.stimuli(config, task.build(config), "test")]
+    assert sizes == [100, 30]
+
+
+def test_a_maximum_behind_the_encoder_is_the_host_s_too() -> None:
+    config, task = replace(mnist.tiny(), code="direct", pool="max"), find("mnist")
+    model = task.build(config).eval()
+    spikes, _ = next(iter(task.stimuli(config, model, "test")))
+    assert spikes.shape == (4, 100, 4, 12, 12)
+    assert set(spikes.unique().tolist()) <= {0, 1}
+    graph = trace(task.chip(config, model), (4, 12, 12))
+    assert set(graph.firing) == {"alif2", "pool2_any"}
+
+
+def test_a_host_does_the_first_convolution_of_a_direct_code_once() -> None:
+    config, task = mnist.tiny(), find("mnist")
+    direct = replace(config, code="direct")
+    assert task.host(config, task.build(config)) == {}
+    # 24 x 24 outputs of 4 channels, 5 x 5 inputs each
+    assert task.host(direct, task.build(direct)) == {"conv1": 24 * 24 * 4 * 25}

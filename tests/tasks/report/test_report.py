@@ -1,0 +1,407 @@
+import re
+from dataclasses import asdict, replace
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from neuro.io.run_folder import Run, begin
+from neuro.io.store import StoreError, save_record
+from neuro.record import Record
+from neuro.spikes import to_events
+from tasks.image_classification.mnist import tiny
+from tasks.report import figures as pictures, tables as show
+from tasks.report.report import write_report
+
+VOID = {"meta", "br", "img", "hr"}
+HOSTILE = "<script src='http://x'>&\"$a_b$"
+
+
+class Balance(HTMLParser):
+    """Fails on the first tag that is closed out of order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:  # noqa: ARG002
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None: ...
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def begun(folder: Path) -> Run:
+    run = Run(folder=folder, task="mnist", name="tiny", seed=7, config=tiny())
+    begin(run)
+    return run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run that has just begun."""
+    return begun(tmp_path / "a run")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of a run where every verb has been."""
+    run = begun(tmp_path_factory.mktemp("finished") / "run")
+    finish(run)
+    return written(run)
+
+
+def activity(layer: str = "alif1", ticks: int = 4) -> Record:
+    rng = np.random.default_rng(0)
+    image = (rng.random((ticks, 8, 784)) < 0.2).astype(np.float32)
+    spikes = (rng.random((ticks, 8, 130)) < 0.1).astype(np.float32)
+    membrane = rng.normal(size=(ticks, 8, 10))
+    membrane[:, 0, 3] += 100
+    return Record(
+        executor="events",
+        ticks=ticks,
+        samples=8,
+        spikes={"input": to_events(image), layer: to_events(spikes)},
+        values={"readout": membrane},
+    )
+
+
+def span(nominal: float) -> dict[str, float]:
+    return {"low": nominal / 2, "nominal": nominal, "high": nominal * 3}
+
+
+def chip(title: str, layer: str, nominal: float) -> dict[str, Any]:
+    use = {"neurons": 0.127, "synapse_words": 0.031}
+    parts = {"synapse": 0.75 * nominal, "active": 0.25 * nominal}
+    placed = {"neurons": 1300, "cores": 2, "neurons_per_core": 650, "use": use}
+    return {
+        "title": title,
+        "core": span(nominal),
+        "chip": span(10 * nominal),
+        "system": span(20 * nominal),
+        "static_share": 0.345,
+        "layers": {layer: {**span(nominal), "parts": parts}},
+        "mapping": {
+            "cores": 2,
+            "chips": 1,
+            "layers": {layer: {**placed, "binds": "neurons"}},
+            "problems": [f"{layer}: too large"],
+        },
+        "latency": {
+            "inference": span(1.5e-4),
+            "tick": span(3.7e-5),
+            "bottleneck": layer,
+        },
+    }
+
+
+def finish(run: Run, layer: str = "alif1") -> None:
+    """Fill a run with what the verbs leave behind."""
+    run.write_lines(
+        "metrics.jsonl",
+        [
+            {"epoch": 1, "train_loss": 2.162, "val_accuracy": 0.51},
+            {"epoch": 2, "train_loss": 1.845, "val_accuracy": 0.553},
+        ],
+    )
+    confusion = np.diag([91] * 10)
+    confusion[4, 9] = 17
+    run.write(
+        "eval.json",
+        {
+            "accuracy": 0.9817,
+            "n": 927,
+            "correct": 910,
+            "split": "test",
+            "classes": list("0123456789"),
+            "confusion": confusion.tolist(),
+        },
+    )
+    save_record(run.folder / "records" / "events.npz", activity(layer))
+    counts = {"spikes": 52.1, "synaptic_events": 4321.5, "updates": 99.9}
+    run.write(
+        "simulate.json",
+        {
+            "clock": "grid",
+            "accuracy": 0.9806,
+            "n": 927,
+            "per_sample": {layer: counts},
+            "milliseconds_per_sample": 6.82,
+            "input_shape": [1, 28, 28],
+            "labels": [5, 1, 2, 3, 4, 5, 6, 7],
+        },
+    )
+    run.write(
+        "verify.json",
+        {
+            "torch_events": {
+                "layers": {layer: {"spikes": 113639, "mismatches": 3, "margins": [2.5e-16]}},
+                "mismatches": 3,
+                "float32_flips": {layer: {"flips": 12, "largest_margin": 1.3e-8}},
+            },
+            "reference_lava": {
+                "samples": 8,
+                "layers": {layer: {"spikes": 900, "mismatches": 0, "first": None}},
+                "mismatches": 0,
+            },
+            "quantisation": {layer: 0.00123},
+            "accuracy": {"torch": 0.9817, "events": 0.9806, "integers": 0.9731},
+            "n": 927,
+        },
+    )
+    scaled = {
+        "layer": layer,
+        "kind": "alif",
+        "scale": 181.3,
+        "weight_min": -252,
+        "weight_max": 254,
+        "weight_error_max": 0.001,
+        "threshold_error": 0.002,
+        "decay_error": 0.0003,
+        "lag": 4,
+        "head_room": 0.125,
+    }
+    run.write("export.json", {"scaling": [scaled]})
+    run.write(
+        "energy.json",
+        {
+            "loihi1": chip("Loihi 1", layer, 2.6e-6),
+            "loihi2": chip("Loihi 2", layer, 4.4e-7),
+            "conventional45nm": {
+                "snn": 1.76e-7,
+                "ann": 4.09e-7,
+                "spikes_per_synapse": 0.807,
+                "break_even_spikes_per_synapse": 5.11,
+                "break_even_rate": 1.28,
+            },
+        },
+    )
+
+
+def written(run: Run) -> str:
+    return write_report(run).read_text()
+
+
+def words(page: str) -> str:
+    """What a reader sees, without markup."""
+    body = re.sub(r"<style.*?</style>", "", page, flags=re.DOTALL)
+    return unescape(re.sub(r"<[^>]*>", " ", body))
+
+
+class TestAPartialRun:
+    def test_names_the_verb_that_makes_what_is_missing(self, run: Run) -> None:
+        seen = words(written(run))
+        folder = f"'{run.folder}'"  # quoted for the shell: it has a space
+        for verb in ("eval", "simulate", "verify", "export", "energy"):
+            assert f"neuro {verb} {folder}" in seen
+        assert f"neuro train mnist:tiny --out {folder}" in seen
+
+    @pytest.mark.parametrize(
+        ("file", "verb"),
+        [
+            ("metrics.jsonl", "train"),
+            ("eval.json", "eval"),
+            ("simulate.json", "simulate"),
+            ("records/events.npz", "simulate"),
+            ("verify.json", "verify"),
+            ("export.json", "export"),
+            ("energy.json", "energy"),
+            ("environment.json", ""),
+        ],
+    )
+    def test_lacks_only_what_it_lacks(self, run: Run, file: str, verb: str) -> None:
+        finish(run)
+        (run.folder / file).unlink()
+        asked = set(re.findall(r"not measured yet: +neuro (\w+)", words(written(run))))
+        assert asked == ({verb} if verb else set())
+
+    def test_says_why_lava_was_not_run(self, run: Run) -> None:
+        finish(run)
+        verify = run.read("verify.json")
+        verify["reference_lava"] = {"samples": 0, "skipped": "no lava here; run make lava"}
+        run.write("verify.json", verify)
+        assert "Lava was not run: no lava here; run make lava" in words(written(run))
+
+    def test_says_where_lava_first_differs(self, run: Run) -> None:
+        finish(run)
+        verify = run.read("verify.json")
+        cause = "reference 1, lava 0; after it u = 64, v = 0, a = 0"
+        first = {"layer": "alif1", "neuron": 12, "tick": 3, "sample": 1, "cause": cause}
+        verify["reference_lava"]["layers"]["alif1"] |= {"mismatches": 5, "first": first}
+        verify["reference_lava"]["mismatches"] = 5
+        run.write("verify.json", verify)
+        told = f"alif1 first differs from Lava at tick 3, sample 1, neuron 12: {cause}"
+        assert told in words(written(run))
+
+
+class TestAFinishedRun:
+    def test_shows_every_figure(self, page: str) -> None:
+        assert "not measured yet" not in page
+        seen = words(page)
+        for figure in (
+            *("mnist:tiny", "seed 7", "2.162", "1.845", "0.553"),
+            *("98.17%", "927", "910 of 927", " 91 ", " 17 "),
+            *("98.06%", "52.1", "4,321.5", "99.9", "6.82 ms"),
+            *("113,639", "2.5e-16", "12", "1.3e-08", "0.123%", "97.31%", "0.75 points"),
+            *("181.3", "2.6 µJ (1.3 µJ – 7.8 µJ)", "26 µJ (13 µJ – 78 µJ)", "440 nJ"),
+            *("176 nJ", "409 nJ", "0.807", "5.11", "1.28"),
+            *("1,300", "650", "12.7%", "3.1%", "34.5%", "150.0 µs (75.0 µs – 450.0 µs)"),
+            *("too large", "batch", "0.005", "torch", "python"),
+        ):
+            assert figure in seen, figure
+
+    def test_tells_true_classes_and_answers(self, run: Run) -> None:
+        finish(run)
+        assert "5 → 3" in words(written(run))  # membrane 3 of sample 0 is the highest
+        simulation = run.read("simulate.json")
+        del simulation["labels"]
+        run.write("simulate.json", simulation)
+        assert "answer 3" in words(written(run))
+
+    def test_needs_nothing_outside_itself(self, page: str) -> None:
+        links = re.findall(r'(?:src|href)\s*=\s*["\']([^"\']*)', page)
+        assert links
+        assert all(link.startswith(("#", "data:")) for link in links)
+        assert not re.search(r"@import|url\((?!#)|<script|<link", page)
+        assert len(page.encode()) < 3_000_000
+
+    def test_has_balanced_tags_and_no_reference_twice(self, page: str) -> None:
+        parser = Balance()
+        parser.feed(page)
+        parser.close()
+        assert parser.open == []
+        ids = re.findall(r'\bid="([^"]*)"', page)
+        assert len(ids) == len(set(ids))
+
+    def test_shows_the_whole_configuration(self, page: str) -> None:
+        seen = words(page)
+        for key, value in asdict(tiny()).items():
+            assert key in seen
+            assert str(value) in seen
+
+    def test_escapes_hostile_names(self, run: Run) -> None:
+        finish(run, layer=HOSTILE)
+        run.write("environment.json", {"system": HOSTILE, "packages": {HOSTILE: "1"}})
+        named = replace(run, name=HOSTILE)
+        page = written(named)
+        assert "<script" not in page
+        parser = Balance()
+        parser.feed(page)
+        assert parser.open == []
+        assert words(page).count(HOSTILE) > 10
+
+    def test_keeps_the_old_page_when_it_cannot_be_drawn(self, run: Run) -> None:
+        finish(run)
+        before = written(run)
+        record = run.folder / "records" / "events.npz"
+        record.write_bytes(record.read_bytes()[:100])
+        with pytest.raises(StoreError, match=r"events\.npz: damaged or cut short"):
+            write_report(run)
+        assert (run.folder / "report.html").read_text() == before
+        assert not list(run.folder.glob("*.tmp"))
+
+    def test_draws_the_same_page_again_and_leaves_the_results_alone(self, run: Run) -> None:
+        finish(run)
+        before = {p: p.read_bytes() for p in run.folder.rglob("*.*")}
+        page = written(run)
+        assert {p: p.read_bytes() for p in before} == before
+        assert written(run) == page
+
+
+class TestPictures:
+    def test_neighbours_that_share_a_row_are_averaged(self) -> None:
+        raster = np.array([[1.0, 0, 1, 1, 1], [0, 0, 0, 1, 0]])
+        expected = np.array([[0.5, 1, 1], [0, 0.5, 0]])
+        np.testing.assert_array_equal(pictures.pooled(raster, 3), expected)
+        np.testing.assert_array_equal(pictures.pooled(raster, 5), raster)
+
+    @pytest.mark.parametrize(("neurons", "shared"), [(1, 1), (60, 1), (61, 2), (784, 14)])
+    def test_a_raster_has_at_most_sixty_rows(self, neurons: int, shared: int) -> None:
+        assert pictures.neurons_per_row(neurons) == shared
+
+    def test_a_silent_run_can_be_drawn(self) -> None:
+        nothing = to_events(np.zeros((3, 2, 5), np.float32))
+        record = Record(executor="events", ticks=3, samples=2, spikes={"x": nothing}, values={})
+        shown = [pictures.Shown(0, "a", "b"), pictures.Shown(1, "", "b")]
+        assert "<svg" in pictures.activity(record, (5,), shown)
+        assert "0.000" not in pictures.rates({"x": 0.0})
+        assert "0 pJ" in pictures.energies([pictures.Bar("chip", "core", 0.0, 0.0, 0.0)])
+
+    def test_drawing_changes_no_setting_of_matplotlib(self) -> None:
+        before = dict(mpl.rcParams)
+        pictures.rates({"x": 0.5})
+        assert dict(mpl.rcParams) == before
+
+
+class TestHostNodes:
+    """What no chip runs is called host wherever counts and joules are told."""
+
+    def test_the_page_names_them(self, run: Run) -> None:
+        finish(run)
+        simulation, joules = run.read("simulate.json"), run.read("energy.json")
+        counts = {"spikes": 0.0, "synaptic_events": 0.0, "updates": 0.0, "macs": 1230.0}
+        for node in simulation["per_sample"].values():
+            node["macs"] = 0.0
+        simulation["per_sample"]["lift"] = counts
+        joules["host"] = [{"node": "lift", "macs": 1230}, {"node": "soft", "macs": 4000}]
+        joules["conventional45nm"]["host"] = 2.4e-8
+        run.write("simulate.json", simulation)
+        run.write("energy.json", joules)
+        seen = words(written(run))
+        for part in (
+            *("lift (host)", "MACs on host", "1,230.0"),
+            *("host, no chip", "lift", "1,230 MACs", "of it on a host, MAC", "24 nJ"),
+            "host: lift, soft run on a host, 5,230 MACs per inference (an exponential is one); "
+            "their energy is in no tier of a chip, only in the 45 nm convention",
+        ):
+            assert part in seen, part
+
+    def test_without_any_no_page_speaks_of_a_host(self, page: str) -> None:
+        assert "MACs on host" not in words(page)
+        assert "host, no chip" not in words(page)
+
+    def test_the_terminal_tells_the_same(self) -> None:
+        nodes = {
+            "x": {"spikes": 2.0, "synaptic_events": 0.0, "updates": 0.0, "macs": 0.0},
+            "soft": {"spikes": 0.0, "synaptic_events": 0.0, "updates": 0.0, "macs": 12.0},
+        }
+        head, rows = show.per_sample({"per_sample": nodes})
+        assert head == ["node", "spikes", "synaptic events", "updates", "MACs on host"]
+        assert rows == [
+            ["x", "2.0", "0.0", "0.0", "0.0"],
+            ["soft (host)", "0.0", "0.0", "0.0", "12.0"],
+        ]
+
+
+class TestARunThatAnswersNothing:
+    def test_shows_figures_with_what_they_depend_on_and_pictures(self, run: Run) -> None:
+        (run.folder / "new.png").write_bytes(b"\x89PNG")
+        run.write(
+            "eval.json",
+            {
+                "fad": 12.3456,
+                "n": 40,
+                "split": "test",
+                "notes": {"fad": "5,120 new images, own autoencoder"},
+                "sheets": [{"file": "new.png", "title": "New", "caption": "All of them."}],
+            },
+        )
+        text = written(run)
+        assert "12.35" in text
+        assert "5,120 new images, own autoencoder" in text
+        assert 'src="data:image/png;base64,iVBORw=="' in text
+        assert "All of them." in text
+        told = show.evaluation(run.read("eval.json"))
+        assert told == "fad 12.35 (5,120 new images, own autoencoder); 40 test samples"
+
+    def test_a_sample_without_an_answer_has_a_number(self) -> None:
+        drawn = pictures.activity(activity(), (1, 28, 28), [pictures.Shown(2, "", "")])
+        assert "sample 3" in drawn
+        assert "answer" not in drawn

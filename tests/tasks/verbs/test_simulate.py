@@ -1,0 +1,98 @@
+"""What `neuro simulate` measures, under either clock."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from graphs import random_graph, stimulus
+
+from neuro.io.run_folder import Run, begin
+from neuro.io.store import load_record, save
+from neuro.spikes import to_ticks
+from neuro.training.loop import weights
+from tasks.cli import main
+from tasks.image_classification.mnist import tiny
+from tasks.verbs.simulate import spread
+from tasks.verbs.trained_run import fresh_model
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run as training leaves it, of a network that has learnt nothing."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    made = Run(folder=folder, task="mnist", name="tiny", seed=0, config=tiny())
+    begin(made)
+    save(folder / "weights.npz", "weights", weights(fresh_model(made)), {"epoch": 0})
+    return folder
+
+
+def measured(run: Path, *argv: str) -> dict:
+    main(["simulate", str(run), *argv])
+    result = json.loads((run / "simulate.json").read_text())
+    assert isinstance(result, dict)
+    return result
+
+
+def untimed(result: dict) -> dict:
+    return {k: v for k, v in result.items() if k not in ("milliseconds_per_sample", "workers")}
+
+
+def test_the_grid_alone_is_measured_unless_asked(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = measured(run)
+    assert "exact" not in result
+    assert (result["clock"], result["n"], result["workers"]) == ("grid", 100, 1)
+    told = f"accuracy {result['accuracy']:.2%} on 100 test samples"
+    assert told in capsys.readouterr().out
+
+
+def test_workers_change_no_figure(run: Path) -> None:
+    assert untimed(measured(run, "--workers", "3")) == untimed(measured(run))
+
+
+def test_exact_timing_stands_beside_the_grid_on_the_same_samples(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alone = measured(run)
+    result = measured(run, "--clock", "exact", "--workers", "2")
+    ways = [result.pop(name) for name in ("exact", "exact_spread")]
+    assert untimed(result) == untimed(alone)
+    for way in ways:
+        assert way["points"] == 100 * (way["accuracy"] - result["accuracy"])
+        assert abs(way["points"]) <= 100 * way["answered_differently"] + 1e-9
+        assert way["per_sample"]["input"] == result["per_sample"]["input"]
+        synapses = way["per_sample"]["conv1"]["synaptic_events"]
+        assert synapses == result["per_sample"]["conv1"]["synaptic_events"]
+    assert not load_record(run / "records/events.npz").times
+    out = capsys.readouterr().out
+    assert "The same 100 samples under both clocks" in out
+    assert f"{ways[1]['answered_differently']:.2%}" in out
+
+
+def test_voltage_jumps_at_ends_of_ticks_are_the_grid_and_spread_ones_are_not(
+    run: Path,
+) -> None:
+    """Hard reset, no delay: all that happens in exact time then happens at ends of ticks."""
+    result = measured(run, "--clock", "exact")
+    at_ends, spread = result["exact"], result["exact_spread"]
+    assert at_ends["answered_differently"] == 0
+    spikes = [way["per_sample"]["alif1"]["spikes"] for way in (result, at_ends, spread)]
+    assert spikes[0] == spikes[1] < spikes[2]
+
+
+def test_a_spread_stimulus_is_the_same_on_the_grid() -> None:
+    graph = random_graph(0)
+    x = stimulus(graph, 3)
+    moved = spread(x, graph.dt, np.random.default_rng(0))["x"]
+    assert np.unique(moved.time).size == moved.time.size
+    back = to_ticks(moved, graph.dt)
+    assert back.tick.tolist() == x["x"].tick.tolist()
+    assert back.neuron.tolist() == x["x"].neuron.tolist()
+
+
+def test_a_run_needs_at_least_one_worker(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["simulate", str(run), "--workers", "0"])
+    assert "workers must be >= 1, got 0" in capsys.readouterr().err
