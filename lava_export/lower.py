@@ -26,7 +26,7 @@ from lava_export.rules import head_room
 from neuro.graph import Graph, Hosted, Input
 from neuro.graph.delays import lags, loops_too_tight
 from neuro.graph.paths import Route, bias, routes
-from neuro.graph.validate import problems_on_a_clock
+from neuro.graph.requirements import problems_on_a_clock
 from neuro.neurons import ALIF, LIF, Coefficients
 
 MAX_THRESHOLD = 2**17 - 1

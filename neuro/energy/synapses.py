@@ -17,7 +17,7 @@ from jaxtyping import Int
 from neuro.energy.count import through_kernel, through_matrix
 from neuro.graph import Graph, Sparse
 from neuro.graph.paths import Route, routes
-from neuro.graph.validate import problems_on_a_clock
+from neuro.graph.requirements import problems_on_a_clock
 from neuro.record import Record
 from neuro.spikes import Events
 

@@ -16,8 +16,9 @@ from neuro.graph.connections import (
     Upsample,
     Weighted,
 )
-from neuro.graph.graph import Edge, Graph, Input, Node, Population
+from neuro.graph.graph import Graph
 from neuro.graph.host_ops import Exceeds, Host, Multiply, Outer, Pointwise, Softmax
+from neuro.graph.nodes import Edge, Input, Node, Population
 from neuro.graph.validate import GraphError, Hosted
 
 __all__ = [

@@ -7,52 +7,25 @@ Axes: C channels, H height, W width; images are ``C H W``.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from neuro.graph.connections import (
-    Concat,
-    Connection,
-    Slot,
-)
+from neuro.graph.connections import Concat, Slot
 from neuro.graph.host_ops import Host
+from neuro.graph.nodes import Edge, Node, Population, Topology
 from neuro.graph.order import feed_forward_order, instant_loops, loops
 from neuro.graph.shapes import infer_shapes
 from neuro.graph.validate import GraphError, problems_of_values, problems_of_wiring
-from neuro.neurons import ALIF, LI, LIF, Integrator, Neuron
-from neuro.units import Seconds, Ticks
+from neuro.neurons import ALIF, LI, LIF, Integrator
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Input:
-    """A source of spikes. shape: of one tick of one sample, e.g. (1, 28, 28)."""
-
-    shape: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-
-
-Population = Neuron
-Node = Input | Connection | Host | Population
-
-
-class Edge(NamedTuple):
-    """What ``source`` emits at tick t reaches ``target`` at tick t + delay."""
-
-    source: str
-    target: str
-    delay: Ticks = Ticks(0)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Graph:
+class Graph(Topology):
     """A network.
 
     nodes: by name. Populations come from :mod:`neuro.neurons`.
     edges: a loop needs a LIF or ALIF; one without delay runs under the exact clock only, see
-        :func:`neuro.graph.validate.require_clocked`.
+        :func:`neuro.graph.requirements.require_clocked`.
     dt: length of a tick [s].
     shapes: of one tick of one sample, by node (derived).
     order: node names, sources first along zero-delay edges (derived).
@@ -64,30 +37,21 @@ class Graph:
         GraphError: lists every problem found, each with its cure.
     """
 
-    nodes: Mapping[str, Node]
-    edges: tuple[Edge, ...]
-    dt: Seconds
     shapes: Mapping[str, tuple[int, ...]] = field(init=False)
     order: tuple[str, ...] = field(init=False)
     components: tuple[tuple[str, ...], ...] = field(init=False)
     instant_loops: tuple[tuple[str, ...], ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "nodes", dict(self.nodes))
-        object.__setattr__(self, "edges", tuple(self.edges))
+        super().__post_init__()
         problems = problems_of_wiring(self) + problems_of_values(self)
         if problems:
             raise GraphError(problems)
-        plain = (Edge(e.source, e.target, Ticks(int(e.delay))) for e in self.edges)
-        object.__setattr__(self, "edges", tuple(plain))
-        object.__setattr__(self, "order", feed_forward_order(self))
-        object.__setattr__(self, "shapes", infer_shapes(self))
-        object.__setattr__(self, "components", loops(self))
-        object.__setattr__(self, "instant_loops", instant_loops(self))
-
-    def into(self, name: str) -> tuple[Edge, ...]:
-        """Return the edges that end at ``name``, in their order."""
-        return tuple(e for e in self.edges if e.target == name)
+        order = feed_forward_order(self)
+        object.__setattr__(self, "order", order)
+        object.__setattr__(self, "shapes", infer_shapes(self, order))
+        object.__setattr__(self, "components", loops(self, order))
+        object.__setattr__(self, "instant_loops", instant_loops(self, order))
 
     def along(self, edge: Edge) -> Node | Slot:
         """Return what takes in the values of an edge: its target, or its slot in a Concat."""
@@ -103,15 +67,6 @@ class Graph:
         """Return where the values of an edge begin among those of its target, in C order."""
         slot = self.along(edge)
         return slot.offset if isinstance(slot, Slot) else 0
-
-    def out_of(self, name: str) -> tuple[Edge, ...]:
-        """Return the edges that start at ``name``, in their order."""
-        return tuple(e for e in self.edges if e.source == name)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the Input nodes."""
-        return tuple(n for n, node in self.nodes.items() if isinstance(node, Input))
 
     @property
     def populations(self) -> tuple[str, ...]:
@@ -147,14 +102,10 @@ class Graph:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the read-outs, and of what fires and feeds nothing outside its own loop."""
-        loop = {n: group for group in self.components for n in group}
+        group = {n: members for members in self.components for n in members}
+        left = {group[e.source] for e in self.edges if group[e.source] != group[e.target]}
         told = {*self.firing, *self.readouts}
-        return tuple(
-            n
-            for n in self.populations
-            if n in told
-            and not any(e.source in loop[n] and e.target not in loop[n] for e in self.edges)
-        )
+        return tuple(n for n in self.populations if n in told and group[n] not in left)
 
     def size(self, name: str) -> int:
         """Return the number of neurons, or of values a tick, of a node."""

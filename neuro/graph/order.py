@@ -1,21 +1,18 @@
-"""The order in which the nodes of a Graph can run, and the loops among them."""
-
-from __future__ import annotations
+"""The order in which the nodes of a Graph can run, and the loops among them, in linear time."""
 
 import graphlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+
+import networkx as nx
 
 from neuro.graph.connections import Sparse
+from neuro.graph.nodes import Edge, Topology
 from neuro.units import Ticks
-
-if TYPE_CHECKING:
-    from neuro.graph.graph import Edge, Graph
 
 Group = tuple[str, ...]
 
 
-def least_delay(graph: Graph, edge: Edge) -> Ticks:
+def least_delay(graph: Topology, edge: Edge) -> Ticks:
     """Return the least delay of an edge [ticks], delays of the synapses behind it included."""
     node = graph.nodes[edge.target]
     if isinstance(node, Sparse) and node.delay is not None and node.delay.size:
@@ -23,52 +20,59 @@ def least_delay(graph: Graph, edge: Edge) -> Ticks:
     return edge.delay
 
 
-def feed_forward_order(graph: Graph) -> Group:
+def feed_forward_order(graph: Topology) -> Group:
     """Return the nodes, sources first along zero-delay edges, else in the order given.
 
     The nodes of a zero-delay loop stand together, in the order given.
     """
-    groups = _strongly_connected(graph.nodes, _instant(graph))
-    waiting: dict[Group, set[Group]] = {group: set() for group in groups.values()}
-    for e in _instant(graph):
-        if groups[e.source] != groups[e.target]:
-            waiting[groups[e.target]].add(groups[e.source])
-    order: list[str] = []
-    while waiting:
-        ready = next(group for group, needs in waiting.items() if not needs)
-        order += ready
-        del waiting[ready]
-        for needs in waiting.values():
-            needs.discard(ready)
-    return tuple(order)
+    edges = _instant(graph)
+    groups = _strongly_connected(graph.nodes, edges)
+    condensed = _directed(dict.fromkeys(groups.values()), _between(groups, edges))
+    position = {name: k for k, name in enumerate(graph.nodes)}
+    ordered = nx.lexicographical_topological_sort(condensed, key=lambda g: position[g[0]])
+    return tuple(name for group in ordered for name in group)
 
 
-def instant_loops(graph: Graph) -> tuple[Group, ...]:
+def instant_loops(graph: Topology, order: Group) -> tuple[Group, ...]:
     """Return the loops along zero-delay edges, each in feed-forward order."""
     instant = _instant(graph)
     with_itself = {e.source for e in instant if e.source == e.target}
-    groups = dict.fromkeys(_strongly_connected(graph.order, instant).values())
+    groups = dict.fromkeys(_strongly_connected(order, instant).values())
     return tuple(g for g in groups if len(g) > 1 or g[0] in with_itself)
 
 
-def loops(graph: Graph) -> tuple[Group, ...]:
+def loops(graph: Topology, order: Group) -> tuple[Group, ...]:
     """Return the strongly connected components, sources first, each in feed-forward order."""
-    groups = _strongly_connected(graph.order, graph.edges)
-    sorter = graphlib.TopologicalSorter({groups[n]: set() for n in graph.order})
-    for e in graph.edges:
-        if groups[e.source] != groups[e.target]:
-            sorter.add(groups[e.target], groups[e.source])
+    groups = _strongly_connected(order, graph.edges)
+    sorter = graphlib.TopologicalSorter({groups[n]: set() for n in order})
+    for source, target in _between(groups, graph.edges):
+        sorter.add(target, source)
     return tuple(sorter.static_order())
 
 
-def _instant(graph: Graph) -> list[Edge]:
+def _instant(graph: Topology) -> list[Edge]:
     return [e for e in graph.edges if least_delay(graph, e) == 0]
+
+
+def _between(groups: dict[str, Group], edges: Iterable[Edge]) -> list[tuple[Group, Group]]:
+    """Return the edges from one group to another."""
+    pairs = ((groups[e.source], groups[e.target]) for e in edges)
+    return [(source, target) for source, target in pairs if source != target]
 
 
 def _strongly_connected(names: Iterable[str], edges: Iterable[Edge]) -> dict[str, Group]:
     """Return the group of each node, by node; its members in the order of ``names``."""
-    reach = {n: {n} for n in names}
-    for _ in reach:
-        for e in edges:
-            reach[e.source] |= reach[e.target]
-    return {n: tuple(m for m in reach if m in reach[n] and n in reach[m]) for n in reach}
+    position = {name: k for k, name in enumerate(names)}
+    directed = _directed(position, ((e.source, e.target) for e in edges))
+    groups: dict[str, Group] = {}
+    for members in nx.strongly_connected_components(directed):
+        group = tuple(sorted(members, key=position.__getitem__))
+        groups |= dict.fromkeys(group, group)
+    return {name: groups[name] for name in position}
+
+
+def _directed(nodes: Iterable[object], edges: Iterable[tuple[object, object]]) -> nx.DiGraph:
+    directed = nx.DiGraph()
+    directed.add_nodes_from(nodes)
+    directed.add_edges_from(edges)
+    return directed

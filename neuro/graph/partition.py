@@ -7,18 +7,9 @@ the chip puts out before them, and sends what they put out back into the chip.
 from dataclasses import replace
 
 from neuro.graph.connections import Connection
-from neuro.graph.graph import Graph, Input, Node
-from neuro.graph.validate import GraphError, Hosted, kind
-
-
-def problems_on_a_chip(graph: Graph) -> list[str]:
-    """Return the nodes that no chip runs, each with its cure."""
-    return [
-        f"{name}: no chip runs a {kind(node)}, its host does; go on with what is left, "
-        "neuro.graph.partition.chip_part(graph)"
-        for name, node in graph.nodes.items()
-        if isinstance(node, Hosted)
-    ]
+from neuro.graph.graph import Graph
+from neuro.graph.nodes import Input, Node
+from neuro.graph.validate import GraphError, Hosted
 
 
 def host_part(graph: Graph) -> tuple[str, ...]:

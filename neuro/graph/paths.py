@@ -29,8 +29,9 @@ from neuro.graph.connections import (
     Unflatten,
 )
 from neuro.graph.fuse_conv import Kernel, one_kernel
-from neuro.graph.graph import Edge, Graph
-from neuro.graph.partition import problems_on_a_chip
+from neuro.graph.graph import Graph
+from neuro.graph.nodes import Edge
+from neuro.graph.requirements import problems_on_a_chip
 from neuro.graph.sparse import unrolled
 from neuro.graph.validate import Hosted
 from neuro.neurons import ALIF, LI, LIF

@@ -1,59 +1,48 @@
-"""The shape of what one node puts out, or what is wrong with what it is given."""
+"""The shape of every node of a Graph, inferred from its inputs."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Sequence
+from heapq import heappop, heappush
 
 import numpy as np
 
-from neuro.graph.connections import Concat, ConvTranspose2d, Sparse
-from neuro.graph.validate import GraphError, kind
-
-if TYPE_CHECKING:
-    from neuro.graph.graph import Graph, Node
-import math
-
 from neuro.graph.connections import (
     AvgPool2d,
+    Concat,
     Conv1d,
     Conv2d,
+    ConvTranspose2d,
     Dense,
     Flatten,
+    Sparse,
     Unflatten,
     Upsample,
 )
 from neuro.graph.host_ops import Host, half
+from neuro.graph.nodes import Input, Node, Topology
+from neuro.graph.validate import GraphError, kind
 from neuro.neurons import GatedLI
 
-if TYPE_CHECKING:
-    from neuro.graph.graph import Node
+Shape = tuple[int, ...]
 
 
-def infer_shapes(graph: Graph) -> dict[str, Shape]:
-    """Return the shape of every node, or raise one GraphError with every mismatch."""
+def infer_shapes(graph: Topology, order: Sequence[str]) -> dict[str, Shape]:
+    """Return the shape of every node, or raise one GraphError with every mismatch.
+
+    order: all names; of several nodes whose shape can be told, the first is told first.
+    """
     shapes: dict[str, Shape] = {}
     problems: list[str] = []
-    pending = list(graph.order)
-    while pending:
-        name = _next(graph, pending, shapes)
-        if not name or (problems and _in_a_loop(graph, name, shapes)):
-            break
-        pending.remove(name)
-        if kind(graph.nodes[name]) == "Input":
-            shapes[name] = tuple(graph.nodes[name].shape)  # type: ignore[union-attr]
-            if min(shapes[name], default=1) < 1:
-                problems.append(f"{name}: Input.shape must be >= 1, got {shapes[name]}")
-            continue
-        known = [e.source for e in graph.into(name) if e.source in shapes]
-        if isinstance(graph.nodes[name], Concat):
-            out = _joined_shape(graph, name, shapes)
-        else:
-            known = known[:1]
-            out = output_shape(graph.nodes[name], shapes[known[0]])
+    pending = _Pending(graph, order)
+    while (name := pending.pop(joins_in_loops=not problems)) is not None:
+        out = _shape_of(graph, name, shapes)
         if isinstance(out, str):
-            problems.append(f"{name}: {out} (input from {', '.join(known)})")
-        else:
-            shapes[name] = out
+            problems.append(f"{name}: {out}")
+            continue
+        shapes[name] = out
+        pending.add_targets(name)
+        if isinstance(graph.nodes[name], Input) and min(out, default=1) < 1:
+            problems.append(f"{name}: Input.shape must be >= 1, got {out}")
     if problems:
         raise GraphError(problems)
     problems = _disagreements(graph, shapes)
@@ -62,21 +51,69 @@ def infer_shapes(graph: Graph) -> dict[str, Shape]:
     return shapes
 
 
-def _next(graph: Graph, pending: list[str], shapes: dict[str, Shape]) -> str:
-    """Return an Input, else a node whose shape follows from those known, else a Concat."""
-    inputs = [n for n in pending if kind(graph.nodes[n]) == "Input"]
-    begun = [n for n in pending if any(e.source in shapes for e in graph.into(n))]
-    ready = [n for n in begun if not _in_a_loop(graph, n, shapes)]
-    return next(iter([*inputs, *ready, *begun]), "")
+class _Pending:
+    """The nodes whose shape is next: Inputs, what follows from them, a Concat in a loop last.
+
+    Both heaps hold places in the order of the graph. A Concat follows once all of its edges
+    bring a known shape; one in a loop waits for itself.
+    """
+
+    def __init__(self, graph: Topology, order: Sequence[str]) -> None:
+        self._graph, self._names = graph, order
+        self._place = {name: k for k, name in enumerate(order)}
+        self._missing = {
+            name: len({e.source for e in graph.into(name)}) if isinstance(node, Concat) else 1
+            for name, node in graph.nodes.items()
+        }
+        self._inputs = sorted((self._place[n] for n in graph.inputs), reverse=True)
+        self._ready: list[int] = []
+        self._waiting: list[int] = []
+        self._done: set[int] = set()
+
+    def add_targets(self, name: str) -> None:
+        """Note that the shape of ``name`` is known."""
+        for target in dict.fromkeys(e.target for e in self._graph.out_of(name)):
+            self._missing[target] -= 1
+            heap = self._ready if self._missing[target] <= 0 else self._waiting
+            heappush(heap, self._place[target])
+
+    def pop(self, joins_in_loops: bool) -> str | None:
+        """Return the next node, None where no other can be told.
+
+        joins_in_loops: whether that may be a Concat that waits for itself.
+        """
+        if self._inputs:
+            return self._take(self._inputs.pop())
+        for heap in (self._ready, self._waiting):
+            while heap:
+                if heap[0] in self._done:
+                    heappop(heap)
+                elif heap is self._ready or joins_in_loops:
+                    return self._take(heappop(heap))
+                else:
+                    return None
+        return None
+
+    def _take(self, place: int) -> str:
+        self._done.add(place)
+        return self._names[place]
 
 
-def _in_a_loop(graph: Graph, name: str, shapes: dict[str, Shape]) -> bool:
-    """Say whether a node is a Concat that still waits for one of its edges."""
-    waits = any(e.source not in shapes for e in graph.into(name))
-    return waits and isinstance(graph.nodes[name], Concat)
+def _shape_of(graph: Topology, name: str, shapes: dict[str, Shape]) -> Shape | str:
+    """Return the shape of a node that is next, or what is wrong with its inputs."""
+    node = graph.nodes[name]
+    if isinstance(node, Input):
+        return node.shape
+    known = [e.source for e in graph.into(name) if e.source in shapes]
+    if isinstance(node, Concat):
+        out = _joined_shape(graph, name, shapes)
+    else:
+        known = known[:1]
+        out = output_shape(node, shapes[known[0]])
+    return f"{out} (input from {', '.join(known)})" if isinstance(out, str) else out
 
 
-def _disagreements(graph: Graph, shapes: dict[str, Shape]) -> list[str]:
+def _disagreements(graph: Topology, shapes: dict[str, Shape]) -> list[str]:
     """Return where an edge brings a shape that does not go with those known before it."""
     problems = []
     for name, node in graph.nodes.items():
@@ -103,7 +140,7 @@ def _disagreements(graph: Graph, shapes: dict[str, Shape]) -> list[str]:
     return problems
 
 
-def _joined_shape(graph: Graph, name: str, shapes: dict[str, Shape]) -> Shape | str:
+def _joined_shape(graph: Topology, name: str, shapes: dict[str, Shape]) -> Shape | str:
     """Return the shape of a Concat, or what is wrong with it.
 
     Inside a loop, where its own shape decides that of a source, it is as long as the connection
@@ -139,9 +176,6 @@ def _inputs_of(node: Node) -> int:
     axis = 0 if isinstance(node, ConvTranspose2d) else 1
     weight = getattr(node, "weight", np.zeros(0))
     return int(weight.shape[axis]) if weight.ndim > axis else 0
-
-
-Shape = tuple[int, ...]
 
 
 def output_shape(node: Node, given: Shape) -> Shape | str:

@@ -10,7 +10,8 @@ import torch
 
 from neuro.graph.apply import through, weight_of
 from neuro.graph.connections import Connection, Dense, Flatten, Sparse, Weighted
-from neuro.graph.graph import Edge, Graph
+from neuro.graph.graph import Graph
+from neuro.graph.nodes import Edge
 from neuro.graph.validate import GraphError
 from neuro.units import Ticks
 

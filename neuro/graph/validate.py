@@ -1,21 +1,16 @@
 """What makes a Graph well formed: wiring and values; every problem with a cure."""
 
-from __future__ import annotations
-
 import graphlib
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 
 from neuro.graph.connections import Concat, Sparse
 from neuro.graph.host_ops import Host
-from neuro.graph.order import least_delay
+from neuro.graph.nodes import Edge, Input, Node, Topology
 from neuro.neurons import ALIF, LI, LIF, GatedLI, Neuron
 from neuro.neurons.normal_form import as_array
-from neuro.units import ticks
-
-if TYPE_CHECKING:
-    from neuro.graph.graph import Graph, Node
 
 Hosted = Host | GatedLI  # no chip runs them, and they have a value a tick: a host computes them
 
@@ -40,12 +35,12 @@ def is_population(node: Node) -> bool:
     return isinstance(node, Neuron)
 
 
-def problems_of_wiring(graph: Graph) -> list[str]:
+def problems_of_wiring(graph: Topology) -> list[str]:
     """Return what is wrong with names, delays, loops and loose ends."""
     found = _edges_that_lead_nowhere(graph)
     if not 0 < graph.dt < np.inf:
         found.append(f"dt must be > 0 s and finite, got {graph.dt}; 1e-3 is usual")
-    if not any(kind(n) == "Input" for n in graph.nodes.values()):
+    if not any(isinstance(n, Input) for n in graph.nodes.values()):
         found.append("no Input: add one, Input(shape=...)")
     if found:
         return found
@@ -53,19 +48,20 @@ def problems_of_wiring(graph: Graph) -> list[str]:
     return (loose or _out_of_reach(graph)) + _loops_that_never_fire(graph)
 
 
-def _edges_that_lead_nowhere(graph: Graph) -> list[str]:
+def _edges_that_lead_nowhere(graph: Topology) -> list[str]:
     found = [
         f"node {name!r}: a name is not empty and holds no '.' or '/'; rename it"
         for name in graph.nodes
         if not name or "." in name or "/" in name
     ]
+    times = Counter(graph.edges)
     for e in graph.edges:
-        if graph.edges.count(e) > 1:
+        if times[e] > 1:
             joins = isinstance(graph.nodes.get(e.target), Concat)
             cure = "add up the weights behind it" if joins else "multiply the weights"
             found.append(
                 f"edge {e.source} -> {e.target} of delay {e.delay} is there "
-                f"{graph.edges.count(e)} times; keep one and {cure}"
+                f"{times[e]} times; keep one and {cure}"
             )
         for name in (e.source, e.target):
             if name not in graph.nodes:
@@ -79,12 +75,12 @@ def _edges_that_lead_nowhere(graph: Graph) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _loose_ends(graph: Graph, name: str) -> list[str]:
+def _loose_ends(graph: Topology, name: str) -> list[str]:
     node, ins, outs = graph.nodes[name], graph.into(name), graph.out_of(name)
     found = []
-    if kind(node) == "Input" and ins:
+    if isinstance(node, Input) and ins:
         found.append(f"{name}: an Input takes no edge; remove {ins[0].source} -> {name}")
-    if kind(node) != "Input" and not any(e.source != name for e in ins):
+    if not isinstance(node, Input) and not any(e.source != name for e in ins):
         found.append(f"{name}: no edge feeds this {kind(node)}; connect or remove it")
     if isinstance(node, LI):
         found += [
@@ -98,23 +94,27 @@ def _loose_ends(graph: Graph, name: str) -> list[str]:
     return found
 
 
-def _out_of_reach(graph: Graph) -> list[str]:
-    reached = set(graph.inputs)
-    for _ in graph.nodes:
-        reached |= {e.target for e in graph.edges if e.source in reached}
+def _out_of_reach(graph: Topology) -> list[str]:
+    waiting = list(graph.inputs)
+    reached = set(waiting)
+    while waiting:
+        new = {e.target for e in graph.out_of(waiting.pop())} - reached
+        reached |= new
+        waiting += new
     lost = [name for name in graph.nodes if name not in reached]
     return [f"{', '.join(lost)}: no Input reaches them; connect or remove them"] if lost else []
 
 
-def _loops_that_never_fire(graph: Graph) -> list[str]:
+def _loops_that_never_fire(graph: Topology) -> list[str]:
     passive = {n for n, node in graph.nodes.items() if not isinstance(node, (LIF, ALIF))}
-    cycle = _cycle(graph, [e for e in graph.edges if {e.source, e.target} <= passive])
+    cycle = find_cycle(graph, [e for e in graph.edges if {e.source, e.target} <= passive])
     if not cycle:
         return []
     return [f"loop {' -> '.join(cycle)} holds no LIF or ALIF; put one into it"]
 
 
-def _cycle(graph: Graph, edges: list[Any]) -> list[str]:
+def find_cycle(graph: Topology, edges: Iterable[Edge]) -> list[str]:
+    """Return the names along one cycle of ``edges``, the first twice; none without a cycle."""
     sorter = graphlib.TopologicalSorter({n: [] for n in graph.nodes})
     for e in edges:
         sorter.add(e.target, e.source)
@@ -125,7 +125,7 @@ def _cycle(graph: Graph, edges: list[Any]) -> list[str]:
     return []
 
 
-def problems_of_values(graph: Graph) -> list[str]:
+def problems_of_values(graph: Topology) -> list[str]:
     """Return the parameters that are not finite numbers, and synapses that are no rows."""
     found = []
     for name, node in graph.nodes.items():
@@ -183,43 +183,3 @@ def _sorted_rows(node: Sparse) -> bool:
     starts = node.at[(node.at > 0) & (node.at < node.target.size)]
     falls[starts - 1] = False
     return not falls.any()
-
-
-def require_clocked(graph: Graph) -> None:
-    """Raise a GraphError with :func:`problems_on_a_clock`, unless there are none."""
-    found = problems_on_a_clock(graph)
-    if found:
-        raise GraphError(found, "the graph cannot run on a clock")
-
-
-def problems_on_a_clock(graph: Graph) -> list[str]:
-    """Return what cannot run tick by tick.
-
-    These are zero-delay loops, and refractory periods that are no whole number of ticks.
-    """
-    found = []
-    for loop in graph.instant_loops:
-        inside = [e for e in graph.edges if e.source in loop and e.target in loop]
-        cycle = _cycle(graph, [e for e in inside if least_delay(graph, e) == 0])
-        found.append(
-            f"zero-delay loop {' -> '.join(cycle)}; give one of its edges a delay of >= 1 "
-            "tick, or run it with clock=Exact()"
-        )
-    for name, node in graph.nodes.items():
-        if isinstance(node, LIF | ALIF):
-            try:
-                ticks(node.refractory, graph.dt)
-            except ValueError as error:
-                found.append(f"{name}.refractory: {error}, or run it with clock=Exact()")
-    return found
-
-
-def require_continuous(graph: Graph) -> None:
-    """Raise a GraphError that lists what has values at ticks only, unless there is none."""
-    found = [
-        f"{name}: a {kind(node)} has a value a tick, and none between; use clock=Grid()"
-        for name, node in graph.nodes.items()
-        if isinstance(node, Hosted)
-    ]
-    if found:
-        raise GraphError(found, "the graph cannot run in continuous time")

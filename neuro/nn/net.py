@@ -25,8 +25,8 @@ from neuro.graph import (
 )
 from neuro.graph.apply import through
 from neuro.graph.inputs import require_inputs
+from neuro.graph.requirements import require_clocked
 from neuro.graph.sparse import unrolled
-from neuro.graph.validate import require_clocked
 from neuro.nn.layers import Spiking
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
@@ -86,7 +86,7 @@ class Net(nn.Module):
 
     Raises:
         GraphError: the graph does not run on a clock, see
-            :func:`neuro.graph.validate.require_clocked`; or its synapses have single delays.
+            :func:`neuro.graph.requirements.require_clocked`; or its synapses have delays.
     """
 
     def __init__(self, graph: Graph) -> None:

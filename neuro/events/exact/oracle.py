@@ -17,7 +17,7 @@ from jaxtyping import Float
 from neuro.events.exact.oracle_neuron import Arithmetic, Cell, Current
 from neuro.events.grid.oracle import Synapses, biases, synapses
 from neuro.graph import AvgPool2d, Connection, Graph
-from neuro.graph.validate import require_continuous
+from neuro.graph.requirements import require_continuous
 from neuro.neurons import LI
 from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times

@@ -41,7 +41,7 @@ from neuro.events.recording import Recording, require_recording
 from neuro.events.workers import over_samples
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs
-from neuro.graph.validate import require_continuous
+from neuro.graph.requirements import require_continuous
 from neuro.record import Counts, Record
 from neuro.spikes import Events, Times, to_ticks, to_times
 from neuro.units import Seconds

@@ -27,7 +27,7 @@ from neuro.graph import (
     Sparse,
     Upsample,
 )
-from neuro.graph.validate import require_clocked
+from neuro.graph.requirements import require_clocked
 from neuro.neurons import LI
 from neuro.units import Ticks
 

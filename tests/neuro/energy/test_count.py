@@ -22,8 +22,8 @@ from neuro.neurons import LI, LIF
 from neuro.record import Counts, Record
 from neuro.spikes import to_events
 from neuro.units import Seconds, Ticks
-from tests.neuro.graph.test_connections import coo
 from tests.neuro.graph.test_apply import some, traced
+from tests.neuro.graph.test_connections import coo
 
 DT = Seconds(1e-3)
 

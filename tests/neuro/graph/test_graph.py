@@ -1,3 +1,4 @@
+import cProfile
 import math
 
 import numpy as np
@@ -278,3 +279,23 @@ class TestValues:
     def test_a_trainable_parameter_may_be_looked_at(self) -> None:
         leak = torch.tensor(0.5, requires_grad=True)
         assert graph("x>a", {**populations(""), "a": ALIF(leak=leak)}).shapes["a"] == (2,)
+
+
+def test_a_graph_of_many_nodes_takes_steps_in_proportion_to_them() -> None:
+    def calls(pairs: int) -> int:
+        nodes: dict[str, Node] = {"x": Input(shape=(2,))}
+        text, before = "", "x"
+        for k in range(pairs):
+            nodes |= {f"d{k}": dense(2, 2), f"p{k}": lif()}
+            text += f"{before}>d{k} d{k}>p{k} p{k}>d{k}:1 "
+            before = f"p{k}"
+        profile = cProfile.Profile()
+        profile.enable()
+        made = graph(text, nodes)
+        names = (made.outputs, made.firing, made.components)
+        profile.disable()
+        assert [len(n) for n in names] == [1, pairs, pairs + 1]
+        return sum(entry.callcount for entry in profile.getstats())
+
+    few, many = calls(100), calls(800)
+    assert many < 8.5 * few

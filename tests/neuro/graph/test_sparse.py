@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
-from tests.neuro.graph.test_connections import coo
 
 from neuro.graph import Dense, Edge, Flatten, Graph, GraphError, Input, Node, Sparse
 from neuro.graph.apply import through
@@ -16,6 +15,7 @@ from neuro.nn import Net, activity_of, replay
 from neuro.nn.trace import trace
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds, Ticks
+from tests.neuro.graph.test_connections import coo
 
 DT = Seconds(1e-3)
 

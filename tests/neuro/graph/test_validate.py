@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.neuro.graph.test_graph import DT, dense, graph, lif, populations, problems
 
 from neuro.graph import (
     AvgPool2d,
@@ -26,8 +25,9 @@ from neuro.graph import (
     Sparse,
     Upsample,
 )
-from neuro.graph.validate import problems_on_a_clock, require_clocked
+from neuro.graph.requirements import problems_on_a_clock, require_clocked
 from neuro.neurons import ALIF, LI, LIF, GatedLI
+from tests.neuro.graph.test_graph import DT, dense, graph, lif, populations, problems
 
 
 class TestWiring:
