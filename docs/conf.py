@@ -22,6 +22,7 @@ extensions = [
     "module_links",
 ]
 packages = PACKAGES
+module_links_strict = False  # True once every module that pages name is where they say
 exclude_patterns = ["_ext", "api/*/modules.rst", "generated/*.inc.md"]
 nitpicky = True  # a reference to what is not there is an error
 nitpick_ignore_regex = [
@@ -42,7 +43,11 @@ apidoc_modules = [
     }
     for name in PACKAGES
 ]
-autodoc_default_options = {"members": True, "ignore-module-all": True, "member-order": "bysource"}
+autodoc_default_options = {
+    "members": True,
+    "ignore-module-all": True,
+    "member-order": "bysource",
+}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_mock_imports = ["lava", "triton", "nest"]  # pages need no simulator and no GPU compiler
@@ -51,6 +56,7 @@ napoleon_use_rtype = False
 
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
+myst_dmath_allow_space = False  # a $ of the shell is none of mathematics
 nb_execution_mode = "off"  # NB_EXECUTE below, or `make test`, runs the notebooks
 
 html_theme = "furo"

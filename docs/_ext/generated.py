@@ -26,7 +26,12 @@ def write(docs: Path) -> None:
         if not (module.is_dir() or module.with_suffix(".py").exists()):
             page.unlink()
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    tables = {"chips": _chips(), "arithmetic": _arithmetic(), "results_by_task": _by_task()}
+    tables = {
+        "chips": _chips(),
+        "arithmetic": _arithmetic(),
+        "published": _published(),
+        "results_by_task": _by_task(),
+    }
     for name, text in tables.items():
         (folder / f"{name}.inc.md").write_text(text)
 
@@ -55,6 +60,21 @@ def _arithmetic() -> str:
             "confidence": c.confidence,
         }
         for name, c in (("multiply-accumulate", cost.mac), ("accumulate", cost.ac))
+    ]
+    return _table(rows)
+
+
+def _published() -> str:
+    """Return the break-even points that reports quote."""
+    from neuro.energy.conventions import PUBLISHED
+
+    rows = [
+        {
+            "break-even": f"{p.low:g} – {p.high:g} {p.unit}",
+            "statement": p.statement,
+            "source": p.source,
+        }
+        for p in PUBLISHED
     ]
     return _table(rows)
 
