@@ -32,7 +32,7 @@ class ModuleLinks(SphinxTransform):
 
     default_priority = 500
 
-    def apply(self, **kwargs: Any) -> None:  # noqa: ARG002
+    def apply(self, **kwargs: Any) -> None:
         """Rewrite one page; those of the API have their own references."""
         if self.env.docname.startswith("api/"):
             return
