@@ -1,5 +1,6 @@
 """The documentation site: `make docs`, strict (each warning is an error), offline."""
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -57,7 +58,9 @@ napoleon_use_rtype = False
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
 myst_dmath_allow_space = False  # a $ of the shell is none of mathematics
-nb_execution_mode = "off"  # NB_EXECUTE below, or `make test`, runs the notebooks
+nb_execution_mode = os.environ.get("NB_EXECUTE", "off")  # force: with what they put out
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
 
 html_theme = "furo"
 html_title = "neuro"

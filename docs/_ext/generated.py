@@ -85,9 +85,9 @@ def _by_task() -> str:
     results = (ROOT / "RESULTS.md").read_text()
     for title, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", results, re.M | re.S):
         slug = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-        for verb, name in dict.fromkeys(re.findall(r"neuro (train|bench) (\w+)", body)):
-            key = name if verb == "train" else f"neuro bench {name}"
-            found.setdefault(key, []).append(f"[{title}](#{slug})")
+        named = re.findall(r"(?:neuro train |`)([a-z]\w+):[a-z]|(neuro bench [a-z]+)", body)
+        for task, bench in dict.fromkeys(named):
+            found.setdefault(task or bench, []).append(f"[{title}](#{slug})")
     return _table([{"task": f"`{k}`", "results": "; ".join(v)} for k, v in found.items()])
 
 
