@@ -32,12 +32,12 @@ nitpick_ignore_regex = [
 ]
 suppress_warnings = ["ref.python"]  # a short name in an annotation may mean several classes
 
-# The API: one page a module, found anew at every build.
+# The API: one page a package with its modules, found anew at every build.
 apidoc_modules = [
     {
         "path": f"../{name}",
         "destination": f"api/{name}",
-        "separate_modules": True,
+        "separate_modules": False,
         "module_first": True,
         "max_depth": 1,
         "automodule_options": {"members"},
