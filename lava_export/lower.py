@@ -15,23 +15,25 @@ import numpy as np
 from jaxtyping import Float
 
 from lava_export.program import (
+    BIAS_EXPONENT_BITS,
+    BIAS_MANTISSA_BITS,
+    LARGEST_WEIGHT,
+    THRESHOLD_BITS,
     Connection,
     Kind,
     LoihiProgram,
     Population,
-    in_one_part,
     integers,
+    list_separate_parts,
 )
-from lava_export.rules import head_room
+from lava_export.rules import compute_head_room
 from neuro.graph import Graph, Hosted, Input
 from neuro.graph.delays import lags, loops_too_tight
 from neuro.graph.paths import Route, bias, routes
 from neuro.graph.requirements import problems_on_a_clock
 from neuro.neurons import ALIF, LIF, Coefficients
 
-MAX_THRESHOLD = 2**17 - 1
-MANTISSA_BITS = 12  # and a sign
-MAX_EXPONENT = 7
+MAX_THRESHOLD = 2**THRESHOLD_BITS - 1
 
 
 class LowerError(ValueError):
@@ -71,7 +73,9 @@ class Layer(NamedTuple):
     incoming: tuple[Connection, ...]
 
 
-def lower(graph: Graph, *, ticks: int | None = None, largest_weight: int = 254) -> LoihiProgram:
+def lower(
+    graph: Graph, *, ticks: int | None = None, largest_weight: int = LARGEST_WEIGHT
+) -> LoihiProgram:
     """Return the program of a graph; the graph stays as it is.
 
     ticks: length of the runs to come, if they all have one: shorter runs need less head-room
@@ -81,8 +85,10 @@ def lower(graph: Graph, *, ticks: int | None = None, largest_weight: int = 254) 
     Raises:
         LowerError: lists everything that cannot go, each with its cure.
     """
-    if not 2 <= largest_weight <= 254 or largest_weight % 2:
-        raise ValueError(f"largest_weight must be even, from 2 to 254, got {largest_weight}")
+    if not 2 <= largest_weight <= LARGEST_WEIGHT or largest_weight % 2:
+        raise ValueError(
+            f"largest_weight must be even, from 2 to {LARGEST_WEIGHT}, got {largest_weight}"
+        )
     problems = problems_on_a_clock(graph)
     if problems:
         raise LowerError(problems)
@@ -95,7 +101,7 @@ def lower(graph: Graph, *, ticks: int | None = None, largest_weight: int = 254) 
     if not any(
         isinstance(node, Hosted) for node in graph.nodes.values()
     ):  # those cut it into parts
-        problems += in_one_part(
+        problems += list_separate_parts(
             [*graph.inputs, *graph.populations], [(r.source, r.target) for r in found]
         )
     if problems:
@@ -121,7 +127,7 @@ def _fitted(
         scale = _scale(p, largest)
         population = _population(p, shape, lag[p.name], scale)
         incoming = tuple(_connection(r, lag, scale) for r in p.incoming)
-        excess = head_room(population, incoming, ticks)
+        excess = compute_head_room(population, incoming, ticks)
         if excess < 1 or largest == 2:
             return Layer(population, incoming)
         largest = max(2, int(scale * _peak(p) / excess * 0.98) // 2 * 2)
@@ -185,8 +191,8 @@ def _peak(p: Floats) -> float:
 def _room_under_threshold(p: Floats) -> int:
     """Return the largest m for which 2m / peak leaves the threshold in its 17 bits."""
     if not p.c.fires:
-        return 127
-    return min(127, int(MAX_THRESHOLD / p.c.threshold.max() * _peak(p) / 2))
+        return LARGEST_WEIGHT // 2
+    return min(LARGEST_WEIGHT // 2, int(MAX_THRESHOLD / p.c.threshold.max() * _peak(p) / 2))
 
 
 def _weights_that_vanish(p: Floats) -> Iterator[str]:
@@ -281,9 +287,9 @@ def to_bias(value: Float[np.ndarray, " N"]) -> Bias:
     Beyond exponent 7 the mantissa grows out of its 13 bits: :mod:`lava_export.rules` tells.
     """
     exponent = np.zeros(value.shape, np.int64)
-    for _ in range(MAX_EXPONENT):
+    for _ in range(2**BIAS_EXPONENT_BITS - 1):
         mantissa = np.rint(value / 2.0**exponent)
-        fits = (mantissa >= -(2**MANTISSA_BITS)) & (mantissa < 2**MANTISSA_BITS)
+        fits = (mantissa >= -(2**BIAS_MANTISSA_BITS)) & (mantissa < 2**BIAS_MANTISSA_BITS)
         exponent = np.where(fits, exponent, exponent + 1)
     mantissa = np.rint(value / 2.0**exponent)
     limit = 2**30  # keeps absurd values inside int32, where the rule finds them

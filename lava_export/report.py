@@ -7,7 +7,7 @@ import numpy as np
 from lava_export.lower import Floats, floats
 from lava_export.program import STATE_LIMIT, LoihiProgram, Population
 from lava_export.reference import State, steps
-from lava_export.rules import head_room
+from lava_export.rules import compute_head_room
 from neuro.graph import Graph
 from neuro.record import Record
 from neuro.spikes import Events, of_sample, to_raster
@@ -51,7 +51,7 @@ def _row(program: LoihiProgram, part: Floats, ticks: int | None) -> dict[str, An
         "bias_error": float(np.abs(bias - part.bias).max()),
         "lag": p.lag,
         "extra": max(c.extra for c in incoming),
-        "head_room": head_room(p, incoming, ticks),
+        "head_room": compute_head_room(p, incoming, ticks),
     }
 
 
