@@ -280,7 +280,7 @@ def _fits_lava_lif(p: Population) -> bool:
     return one and p.hard and not p.beta.any() and not p.bias_mant.any()
 
 
-def stimulus(
+def rasterize(
     program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
 ) -> dict[str, Bool[np.ndarray, "T B N"]]:
     """Return the raster of every input, T = ``ticks``; after the train's own T it is silent.

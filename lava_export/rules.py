@@ -22,7 +22,7 @@ from lava_export.program import (
     LoihiProgram,
     Population,
 )
-from lava_export.reference import drive
+from lava_export.reference import make_weighted_sum
 from neuro.energy import Chip, find_chip
 from neuro.energy.mapping import count_demand
 
@@ -35,7 +35,7 @@ class RuleBreach(ValueError):
         self.breaches = breaches
 
 
-class Peak(NamedTuple):
+class StateBounds(NamedTuple):
     """Largest |u|, |v| and a that any input can bring about, for each neuron, units of v."""
 
     u: np.ndarray
@@ -178,8 +178,8 @@ def _list_outside(p: Population, field: str, low: int, high: int, cure: str) -> 
 
 def _list_overflows(program: LoihiProgram, ticks: int | None) -> Iterator[str]:
     for p in _list_neurons(program):
-        peak = worst_case(p, program.into(p.name), ticks)
-        for state, values in peak._asdict().items():
+        bounds = bound_states(p, program.into(p.name), ticks)
+        for state, values in bounds._asdict().items():
             worst = float(values.max(initial=0))
             if worst >= STATE_LIMIT:
                 yield (
@@ -193,12 +193,14 @@ def _list_overflows(program: LoihiProgram, ticks: int | None) -> Iterator[str]:
 def compute_head_room(
     p: Population, incoming: tuple[Connection, ...], ticks: int | None
 ) -> float:
-    """Return the largest state of :func:`worst_case` over 2^23: below 1 it fits."""
-    peak = worst_case(p, incoming, ticks)
-    return max(float(values.max(initial=0)) for values in peak) / STATE_LIMIT
+    """Return the largest state of :func:`bound_states` over 2^23: below 1 it fits."""
+    bounds = bound_states(p, incoming, ticks)
+    return max(float(values.max(initial=0)) for values in bounds) / STATE_LIMIT
 
 
-def worst_case(p: Population, incoming: tuple[Connection, ...], ticks: int | None) -> Peak:
+def bound_states(
+    p: Population, incoming: tuple[Connection, ...], ticks: int | None
+) -> StateBounds:
     """Return bounds on the state of a population over all possible inputs, see check.
 
     u sums all its positive (or all its negative) weights every tick, decaying. v sums u and
@@ -219,7 +221,7 @@ def worst_case(p: Population, incoming: tuple[Connection, ...], ticks: int | Non
         returns = np.full(held.shape, p.hard) | (into_v <= 64.0 * (p.vth + 1))
         highest = np.where(returns, np.minimum(held, highest), highest)
     lowest = out_of_v * _sum_powers(keep_v, ticks)
-    return Peak(u=np.maximum(up, down), v=np.maximum(highest, lowest), a=a)
+    return StateBounds(u=np.maximum(up, down), v=np.maximum(highest, lowest), a=a)
 
 
 def _sum_weights(p: Population, incoming: tuple[Connection, ...], sign: int) -> np.ndarray:
@@ -227,7 +229,7 @@ def _sum_weights(p: Population, incoming: tuple[Connection, ...], sign: int) -> 
     total = np.zeros(p.size)
     for c in incoming:
         ones = np.ones((1, c.in_size), bool)
-        total += drive(replace(c, weight=np.maximum(sign * c.weight, 0)))(ones)[0]
+        total += make_weighted_sum(replace(c, weight=np.maximum(sign * c.weight, 0)))(ones)[0]
     return total
 
 

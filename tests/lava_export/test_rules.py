@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 
 from lava_export.program import Connection, LoihiProgram, Population, integers
 from lava_export.reference import steps
-from lava_export.rules import RuleBreach, check, worst_case
+from lava_export.rules import RuleBreach, bound_states, check
 
 
 def program(weight: Any = ((2, -2),), extra: int = 0, **neuron: Any) -> LoihiProgram:
@@ -226,7 +226,7 @@ def test_no_stimulus_leaves_the_worst_case(seed: int) -> None:
         bias_exp=integers(rng.integers(0, 7)),
     )
     n, ticks = p["n"], 25
-    peak = worst_case(n, p.connections, ticks)
+    peak = bound_states(n, p.connections, ticks)
     x = rng.random((ticks, 30, 6)) < rng.random((1, 30, 6))
     x[:, 0], x[:, 1] = p.connections[0].weight[0] > 0, p.connections[0].weight[0] < 0
     for tick in steps(p, {"x": x}, ticks):
