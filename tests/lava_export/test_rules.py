@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 from lava_export.program import Connection, LoihiProgram, Population, integers
 from lava_export.reference import steps
 from lava_export.rules import RuleBreach, bound_states, check
+from neuro.energy import find_chip
 
 
 def program(weight: Any = ((2, -2),), extra: int = 0, **neuron: Any) -> LoihiProgram:
@@ -113,8 +115,15 @@ def test_listed_synapses_are_counted_at_the_neuron_that_has_most() -> None:
         places=integers([target, source]),
         sizes=(2, many),
     )
-    (told,) = breaches(LoihiProgram(populations=(x, n), connections=(w,)))
+    p = LoihiProgram(populations=(x, n), connections=(w,))
+    (told,) = breaches(p)
     assert "n: a neuron listens to 4097 axons, a core takes 4096" in told
+    # A word for each source, and 8 bits of weight each: as neuro.energy.mapping counts them.
+    chip = find_chip("loihi1")
+    words = replace(chip.limits.synapse_words, value=4097.0 + 512, low=0.0, high=5000.0)
+    small = replace(chip, limits=replace(chip.limits, synapse_words=words))
+    with pytest.raises(RuleBreach, match="of a neuron take 4610 words, a core holds 4609"):
+        check(p, small)
 
 
 def convolution(channels: int) -> LoihiProgram:
