@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from neuro.nn.binomial_checkpoint import reversible
-from neuro.nn.layers import Temporal
+from neuro.nn.spiking import Temporal
 from neuro.units import Ticks
 
 

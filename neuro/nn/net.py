@@ -27,19 +27,19 @@ from neuro.graph.apply import through
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_clocked
 from neuro.graph.sparse import unrolled
-from neuro.nn.layers import Spiking
+from neuro.nn.spiking import Spiking
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
 
 
 class NetState(NamedTuple):
-    """What a run hands on: population states by node, the ticks in flight by edge."""
+    """What continues a run: population states by node, the ticks in flight by edge."""
 
     populations: dict[str, Any]
     edges: dict[Edge, Tensor]
 
 
-class _Linear(nn.Module):
+class _ConnectionModule(nn.Module):
     """A Connection with trainable weight and bias, in the precision that its node has."""
 
     weight: Any
@@ -66,7 +66,7 @@ class _Linear(nn.Module):
         return replace(self.node, weight=self.weight.detach().cpu().numpy(), bias=bias)
 
 
-class _Hosted(nn.Module):
+class _HostModule(nn.Module):
     """A host node."""
 
     def __init__(self, node: Host) -> None:
@@ -97,9 +97,9 @@ class Net(nn.Module):
         self.parts = nn.ModuleDict()
         for name, node in graph.nodes.items():
             if isinstance(node, Connection):
-                self.parts[_key(name)] = _Linear(node)
+                self.parts[_key(name)] = _ConnectionModule(node)
             elif isinstance(node, Host):
-                self.parts[_key(name)] = _Hosted(node)
+                self.parts[_key(name)] = _HostModule(node)
             elif not isinstance(node, Input):
                 self.parts[_key(name)] = Spiking(node, graph.dt)
 
@@ -123,7 +123,7 @@ class Net(nn.Module):
         Returns:
             The activity of every node by name (axes T B *N), and the state.
         """
-        run = _Run(self, inputs, state)
+        run = _ForwardPass(self, inputs, state)
         for group in self.wiring.components:
             inner = [e for e in self.wiring.edges if e.source in group and e.target in group]
             if inner:
@@ -149,7 +149,7 @@ def _key(name: str) -> str:
     return f"node_{name}"
 
 
-class _Run:
+class _ForwardPass:
     """One forward pass: activity so far, and the past of each delayed edge."""
 
     def __init__(self, net: Net, inputs: Mapping[str, Tensor], state: NetState | None) -> None:
@@ -197,7 +197,7 @@ class _Run:
     def loop(self, group: tuple[str, ...], inner: list[Edge]) -> None:
         """Run the nodes of a loop tick by tick."""
         into = {n: self.graph.into(n) for n in group}
-        heard: dict[Edge, Any] = {
+        arriving: dict[Edge, Any] = {
             e: list(self.past(e)) if e in inner else self._delayed(e)
             for edges in into.values()
             for e in edges
@@ -205,12 +205,12 @@ class _Run:
         made: dict[str, list[Tensor]] = {n: [] for n in group}
         for t in range(self.ticks):
             for name in group:
-                x = self._together(name, [heard[e][t] for e in into[name]])
+                x = self._together(name, [arriving[e][t] for e in into[name]])
                 y = self._tick(name, x)
                 made[name].append(y)
                 for e in inner:
                     if e.source == name:
-                        heard[e].append(y)
+                        arriving[e].append(y)
         self.out.update({n: torch.stack(ys) for n, ys in made.items()})
 
     def _tick(self, name: str, x: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from neuro.graph import (
     Unflatten,
     Upsample,
 )
-from neuro.neurons import ALIF, LIF
+from neuro.neurons import ALIF, is_neuron
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, steps_of
 from neuro.nn.net import Net
 from neuro.units import Seconds, Ticks
@@ -274,7 +274,8 @@ class _Walk:
             why = "MaxPool2d with padding, ceil_mode, dilation or indices; use the plain one"
             return self.refuse(name, why, port)
         ((source, _), *others) = port
-        if others or not isinstance(self.nodes[source], LIF | ALIF):
+        node = self.nodes[source]
+        if others or not (is_neuron(node) and node.fires):
             why = (
                 "a maximum is a node only of the spikes of one LIF or ALIF, where it says "
                 "whether any fired; use AvgPool2d"
