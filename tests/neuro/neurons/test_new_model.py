@@ -187,17 +187,15 @@ def test_they_are_trained_tick_by_tick_and_traced(model: str) -> None:
     neuron, _ = MODELS[model]
     x = torch.full((6, 2, 3), 0.8, dtype=torch.float64).requires_grad_()
     assert fused_form(neuron, x, DT) is None
-    fast, slow = (
-        run_population(neuron, x, DT),
-        step_population(neuron, x, DT, neuron.initial(x[0])),
-    )
-    assert torch.equal(fast[0], slow[0])
-    (gradient,) = torch.autograd.grad(fast[0].sum(), x)
+    y, _ = run_population(neuron, x, DT)
+    want, _ = step_population(neuron, x, DT, neuron.initial(x[0]))
+    assert torch.equal(y, want)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
     assert gradient.any()
     net = Stack(fc=nn.Linear(3, 2, bias=False), cells=Spiking(neuron)).double()
     graph = trace(net, (3,))
     assert graph.firing == ("cells",)
-    assert graph.nodes["cells"] == neuron or isinstance(graph.nodes["cells"], type(neuron))
+    assert isinstance(graph.nodes["cells"], type(neuron))
     with torch.no_grad():
         assert torch.equal(net(x)[0], Net(graph)({"input": x})[0]["cells"])
 
