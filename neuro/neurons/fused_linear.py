@@ -49,9 +49,9 @@ def fused_linear(
 
 
 class FusedLinear:
-    """A linear layer and its population, with the parameters that they have when it is made.
+    """A linear layer and its population, with their parameters at the time of construction.
 
-    state: of the population, B O; that which it is made with does not change.
+    state: of the population, B O; the one given to the constructor does not change.
     """
 
     def __init__(

@@ -8,7 +8,6 @@ Axes: B batch, ``*N`` the population's shape, ``*X`` that of its input: the same
 GatedLI.
 """
 
-from functools import cache
 from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 
 from torch import Tensor
@@ -105,7 +104,6 @@ def has_tensors(node: Any) -> TypeGuard[FusedNeuron]:
     return has_normal_form(node) and _has(type(node), "tensors")
 
 
-@cache
-def _has(model: Any, *names: str) -> bool:
+def _has(model: type, *names: str) -> bool:
     """Say whether a class has all these attributes; isinstance of a Protocol is slower."""
     return all(hasattr(model, name) for name in names)

@@ -118,7 +118,7 @@ class Net(nn.Module):
 
         Args:
             inputs: by Input name, axes T B *N.
-            state: of an earlier run, to go on from there; None starts at rest.
+            state: of an earlier run, which this one continues; None starts at rest.
 
         Returns:
             The activity of every node by name (axes T B *N), and the state.
@@ -127,9 +127,9 @@ class Net(nn.Module):
         for group in self.wiring.components:
             inner = [e for e in self.wiring.edges if e.source in group and e.target in group]
             if inner:
-                run.loop(group, inner)
+                run.run_loop(group, inner)
             else:
-                run.straight(group[0])
+                run.run_node(group[0])
         return run.out, run.state()
 
 
@@ -171,19 +171,19 @@ class _ForwardPass:
             return self.given.edges[e]
         return self.like.new_zeros(e.delay, self.batch, *self.graph.shapes[e.source])
 
-    def straight(self, name: str) -> None:
+    def run_node(self, name: str) -> None:
         """Run a node outside loops over all ticks."""
         if name in self.out:
             return
         arriving = [self._delayed(e) for e in self.graph.into(name)]
-        x = self._together(name, arriving)
+        x = self._combine(name, arriving)
         part = self.net.parts[_key(name)]
         if isinstance(part, Spiking):
             self.out[name], self.populations[name] = part(x, self.populations.get(name))
         else:
             self.out[name] = part(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-    def _together(self, name: str, arriving: list[Tensor]) -> Tensor:
+    def _combine(self, name: str, arriving: list[Tensor]) -> Tensor:
         """Return what the edges into a node bring, each ``... B *N``, as one value."""
         if isinstance(self.graph.nodes[name], Concat):
             return torch.cat(arriving, -len(self.graph.shapes[name]))
@@ -194,7 +194,7 @@ class _ForwardPass:
             return self.out[e.source]
         return torch.cat([self.past(e), self.out[e.source]])[: self.ticks]
 
-    def loop(self, group: tuple[str, ...], inner: list[Edge]) -> None:
+    def run_loop(self, group: tuple[str, ...], inner: list[Edge]) -> None:
         """Run the nodes of a loop tick by tick."""
         into = {n: self.graph.into(n) for n in group}
         arriving: dict[Edge, Any] = {
@@ -202,16 +202,16 @@ class _ForwardPass:
             for edges in into.values()
             for e in edges
         }
-        made: dict[str, list[Tensor]] = {n: [] for n in group}
+        outputs: dict[str, list[Tensor]] = {n: [] for n in group}
         for t in range(self.ticks):
             for name in group:
-                x = self._together(name, [arriving[e][t] for e in into[name]])
+                x = self._combine(name, [arriving[e][t] for e in into[name]])
                 y = self._tick(name, x)
-                made[name].append(y)
+                outputs[name].append(y)
                 for e in inner:
                     if e.source == name:
                         arriving[e].append(y)
-        self.out.update({n: torch.stack(ys) for n, ys in made.items()})
+        self.out.update({n: torch.stack(ys) for n, ys in outputs.items()})
 
     def _tick(self, name: str, x: Tensor) -> Tensor:
         part = self.net.parts[_key(name)]
@@ -223,7 +223,7 @@ class _ForwardPass:
         return ys[0]
 
     def state(self) -> NetState:
-        """Return what a later run needs to go on."""
+        """Return what a later run needs to continue this one."""
         edges = {
             e: torch.cat([self.past(e), self.out[e.source]])[self.ticks :]
             for e in self.graph.edges

@@ -1,10 +1,10 @@
-"""From a trained torch module to a Graph, or the full list of what cannot go and why.
+"""A trained torch module as a Graph, or the full list of what no Graph can hold and why.
 
-What goes: Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d, Conv2d,
-ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten, BatchNorm
-(folded into the Conv2d, ConvTranspose2d or Linear before it), Identity and Dropout (nothing, in
-evaluation); as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose Graph is read
-back as it is.
+A Graph can hold Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d,
+Conv2d, ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten,
+BatchNorm (folded into the Conv2d, ConvTranspose2d or Linear before it), Identity and Dropout
+(nothing, in evaluation); as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose
+Graph is read back as it is.
 """
 
 from dataclasses import dataclass, field
@@ -168,7 +168,7 @@ class _Walk:
         return ((name, 0),)
 
     def refuse(self, name: str, why: str, port: Port) -> Port:
-        """Note a problem and go on, so that all are told together."""
+        """Note a problem and continue, so that all are reported together."""
         self.problems.append(f"{name or 'module'}: {why}")
         return port
 
