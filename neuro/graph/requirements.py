@@ -3,7 +3,8 @@
 from neuro.graph.graph import Graph
 from neuro.graph.order import least_delay
 from neuro.graph.validate import GraphError, Hosted, find_cycle, kind
-from neuro.neurons import Dynamics, Reset, has_normal_form, is_neuron
+from neuro.neurons import Dynamics, has_normal_form, is_neuron
+from neuro.neurons.reset import SOFT_OR_HARD
 
 
 def require_clocked(graph: Graph) -> None:
@@ -69,7 +70,7 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
         except ValueError as error:
             found += [f"{name}: {error}"] if continuous else []
             continue
-        if form.fires and form.reset not in (Reset.SOFT, Reset.HARD):
+        if form.fires and form.reset not in SOFT_OR_HARD:
             found.append(
                 f"{name}: {executor} does not know the reset {str(form.reset)!r} of this "
                 f"{kind(node)}; use 'soft' or 'hard', or {cure}"

@@ -22,7 +22,7 @@ from neuro.neurons.fused_backward import ForwardArrays, GradientArrays
 from neuro.neurons.fused_kernels import FormArrays, PoolBlocks, StateArrays
 from neuro.neurons.neuron import Neuron, has_tensors
 from neuro.neurons.normal_form import Tensors
-from neuro.neurons.reset import Reset, is_hard
+from neuro.neurons.reset import SOFT_OR_HARD, is_hard
 from neuro.neurons.surrogate import Surrogate, arctan, triangle
 from neuro.ops.threads import in_shares, readable
 from neuro.units import Seconds, Ticks
@@ -72,7 +72,7 @@ def fused_form(neuron: Neuron, x: Tensor, dt: Seconds) -> FusedForm | None:
     if (
         not has_tensors(neuron)
         or neuron.refractory
-        or neuron.reset not in (Reset.SOFT, Reset.HARD)
+        or neuron.reset not in SOFT_OR_HARD
         or not (readable(x) or _runs_in_triton(x))
         or not x.numel()
         or torch.compiler.is_compiling()

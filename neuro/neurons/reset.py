@@ -1,7 +1,7 @@
 """The kinds of reset: what a spike does to the membrane.
 
-A kind that an executor does not know is refused there: whoever computes with the two kinds
-below asks :func:`is_hard`, which raises for any other.
+A kind that a model or an executor does not know is refused by it: those that know the soft and
+the hard one ask :func:`as_reset` or :func:`is_hard`, which raise for any other.
 """
 
 from enum import StrEnum
@@ -18,19 +18,18 @@ class Reset(StrEnum):
 
 
 ResetLike = Reset | Literal["soft", "hard"]  # as users may write it
+SOFT_OR_HARD = (Reset.SOFT, Reset.HARD)
 
 
 def as_reset(field: str, value: str) -> Reset:
-    """Return a reset given by its name.
+    """Return the soft or the hard reset, given by its name or as a member.
 
     Raises:
-        ValueError: there is no such kind; names ``field`` and all kinds.
+        ValueError: it is neither; names ``field``.
     """
-    try:
-        return Reset(value)
-    except ValueError:
-        kinds = " or ".join(repr(str(kind)) for kind in Reset)
-        raise ValueError(f"{field} must be {kinds}, got {str(value)!r}") from None
+    if value not in SOFT_OR_HARD:
+        raise ValueError(f"{field} must be 'soft' or 'hard', got {str(value)!r}")
+    return Reset(value)
 
 
 def reset_membrane(v: Tensor, s: Tensor, threshold: Tensor, reset: ResetLike) -> Tensor:
@@ -49,7 +48,7 @@ def is_hard(reset: str) -> bool:
     Raises:
         ValueError: it is neither; for executors that have these two.
     """
-    if reset not in (Reset.SOFT, Reset.HARD):
+    if reset not in SOFT_OR_HARD:
         raise ValueError(
             f"reset {str(reset)!r} is not known here, only 'soft' and 'hard' are; use one of "
             "them, or run the network on torch's clock, neuro.nn.replay"

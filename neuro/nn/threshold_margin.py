@@ -11,6 +11,7 @@ from jaxtyping import Float64
 
 from neuro.graph import Graph
 from neuro.neurons import LinearNeuron, has_normal_form
+from neuro.neurons.reset import SOFT_OR_HARD
 from neuro.nn.net import activity_of
 from neuro.spikes import Events
 
@@ -31,6 +32,11 @@ def margins(
         raise ValueError(
             f"{name}: a {type(neuron).__name__} has no threshold of a normal form; use the "
             "name of a LIF or an ALIF"
+        )
+    if (reset := neuron.coefficients(graph.dt).reset) not in SOFT_OR_HARD:
+        raise ValueError(
+            f"{name}: margins are known of soft and hard resets, not of {str(reset)!r}; use "
+            "one of them"
         )
     activity = activity_of(graph, inputs)
     currents = [
