@@ -30,8 +30,8 @@ from lava_export.rules import compute_head_room
 from neuro.graph import Graph, Hosted, Input
 from neuro.graph.delays import lags, loops_too_tight
 from neuro.graph.paths import Route, bias, routes
-from neuro.graph.requirements import problems_on_a_clock
-from neuro.neurons import ALIF, LIF, Coefficients
+from neuro.graph.requirements import problems_of_neurons, problems_on_a_clock
+from neuro.neurons import Coefficients, has_normal_form
 
 MAX_THRESHOLD = 2**THRESHOLD_BITS - 1
 
@@ -89,7 +89,7 @@ def lower(
         raise ValueError(
             f"largest_weight must be even, from 2 to {LARGEST_WEIGHT}, got {largest_weight}"
         )
-    problems = problems_on_a_clock(graph)
+    problems = problems_on_a_clock(graph) + problems_of_neurons(graph, "a chip")
     if problems:
         raise LowerError(problems)
     problems += _list_refractory_periods(graph)
@@ -145,7 +145,7 @@ def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulati
         each: dict[str, Any] = {
             field: np.broadcast_to(value, graph.shapes[name]).ravel()
             for field, value in c._asdict().items()
-            if field not in ("hard", "fires", "refractory")
+            if field not in ("reset", "fires", "refractory")
         }
         total, after = bias(graph, name, problems)
         if total.any() and each["decay_syn"].any():
@@ -175,9 +175,10 @@ def round_to_even_integers(
 
 def _list_refractory_periods(graph: Graph) -> Iterator[str]:
     for name, node in graph.nodes.items():
-        if isinstance(node, LIF | ALIF) and node.refractory:
+        wait = node.coefficients(graph.dt).refractory if has_normal_form(node) else 0
+        if wait:
             yield (
-                f"{name}: a refractory period of {node.refractory:g} s, which no neuron of a "
+                f"{name}: a refractory period of {wait * graph.dt:g} s, which no neuron of a "
                 "program here has; use refractory=0"
             )
 

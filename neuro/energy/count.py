@@ -43,7 +43,7 @@ from neuro.graph import (
     Upsample,
 )
 from neuro.graph.sparse import unrolled
-from neuro.neurons import Integrator
+from neuro.neurons import is_neuron
 from neuro.record import Counts, Record
 
 
@@ -166,9 +166,9 @@ def fan_out(graph: Graph, edge: Edge) -> tuple[Int[np.ndarray, " N"], Int[np.nda
     if isinstance(node, Upsample):
         fan = np.full(graph.size(edge.source), node.scale[0] * node.scale[1])
         return fan, fan
-    passes_on = isinstance(node, Reshaping | Concat | Host) or isinstance(
-        graph.nodes[edge.source], Connection | Host | Integrator
-    )
+    source = graph.nodes[edge.source]
+    values = isinstance(source, Connection | Host) or (is_neuron(source) and not source.fires)
+    passes_on = values or isinstance(node, Reshaping | Concat | Host)
     fan = np.full(graph.size(edge.source), 0 if passes_on else 1)
     return fan, fan
 

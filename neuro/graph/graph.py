@@ -12,11 +12,11 @@ import numpy as np
 
 from neuro.graph.connections import Concat, Slot
 from neuro.graph.host_ops import Host
-from neuro.graph.nodes import Edge, Node, Population, Topology
+from neuro.graph.nodes import Edge, Node, Topology
 from neuro.graph.order import feed_forward_order, instant_loops, loops
 from neuro.graph.shapes import infer_shapes
 from neuro.graph.validate import GraphError, problems_of_values, problems_of_wiring
-from neuro.neurons import ALIF, LI, LIF, Integrator
+from neuro.neurons import is_leaky_integrator, is_neuron
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -71,17 +71,21 @@ class Graph(Topology):
     @property
     def populations(self) -> tuple[str, ...]:
         """Names of the populations, read-outs included, sources first."""
-        return tuple(n for n in self.order if isinstance(self.nodes[n], Population))
+        return tuple(n for n in self.order if is_neuron(self.nodes[n]))
 
     @property
     def firing(self) -> tuple[str, ...]:
         """Names of the populations that spike, sources first."""
-        return tuple(n for n in self.populations if isinstance(self.nodes[n], LIF | ALIF))
+        return tuple(n for n in self.populations if self._fires(n))
 
     @property
     def integrators(self) -> tuple[str, ...]:
         """Names of the populations that put out values, LI and GatedLI, sources first."""
-        return tuple(n for n in self.populations if isinstance(self.nodes[n], Integrator))
+        return tuple(n for n in self.populations if not self._fires(n))
+
+    def _fires(self, name: str) -> bool:
+        node = self.nodes[name]
+        return is_neuron(node) and node.fires
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -96,7 +100,7 @@ class Graph(Topology):
     @property
     def currents(self) -> tuple[str, ...]:
         """Names of the LIs that feed populations or host nodes."""
-        lis = (n for n in self.integrators if isinstance(self.nodes[n], LI))
+        lis = (n for n in self.populations if is_leaky_integrator(self.nodes[n]))
         return tuple(n for n in lis if self.out_of(n))
 
     @property

@@ -31,10 +31,10 @@ from neuro.graph.connections import (
 from neuro.graph.fuse_conv import Kernel, one_kernel
 from neuro.graph.graph import Graph
 from neuro.graph.nodes import Edge
-from neuro.graph.requirements import problems_on_a_chip
+from neuro.graph.requirements import problems_of_neurons, problems_on_a_chip
 from neuro.graph.sparse import unrolled
 from neuro.graph.validate import Hosted
-from neuro.neurons import ALIF, LI, LIF
+from neuro.neurons import has_normal_form, is_neuron
 
 LIMIT = 2**24  # more 8-bit weights than a whole Loihi 1 holds: 128 cores of 128 KiB
 IMPULSES = 256  # pushed through a chain at a time
@@ -84,7 +84,10 @@ def most_synapses(places: Int[np.ndarray, "2 E"]) -> int:
 def routes(graph: Graph, problems: list[str]) -> list[Route]:
     """Return every route between two populations; what cannot go is added to ``problems``."""
     graph = unrolled(graph).graph
-    problems += problems_on_a_chip(graph)
+    unknown = problems_of_neurons(graph, "a chip")
+    problems += problems_on_a_chip(graph) + unknown
+    if unknown:
+        return []
     problems += [
         f"{source}: is a current into {e.target}, which a chip keeps in the neuron itself; "
         f"leave it out and give {e.target} tau_syn={graph.nodes[source].tau}"  # type: ignore[union-attr]
@@ -106,7 +109,7 @@ def routes(graph: Graph, problems: list[str]) -> list[Route]:
 def gain(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
     """Return the gain of a population's input, for each neuron."""
     population = graph.nodes[name]
-    if not isinstance(population, LIF | ALIF | LI):
+    if not has_normal_form(population):
         raise TypeError(f"{name} is no population with a gain")
     return np.broadcast_to(population.coefficients(graph.dt).gain, graph.shapes[name]).ravel()
 
@@ -173,9 +176,10 @@ def _ways(graph: Graph, source: str) -> list[list[Edge]]:
     while open_ways:
         way = open_ways.pop(0)
         end = way[-1].target
-        if isinstance(graph.nodes[end], LIF | ALIF | LI):
+        node = graph.nodes[end]
+        if is_neuron(node) and not isinstance(node, Hosted):
             done.append(way)
-        elif isinstance(graph.nodes[end], Connection):
+        elif isinstance(node, Connection):
             open_ways += [[*way, e] for e in graph.out_of(end)]
     return done
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from heapq import heappop, heappush
 
 import numpy as np
@@ -333,10 +334,8 @@ def _population_shape(node: Node, given: Shape) -> Shape | str:
         if isinstance(own, str):
             return own
         given = own
-    for field in ("tau", "tau_syn", "leak", "threshold", "beta", "rho", "gain", "floor"):
-        value = getattr(node, field, None)
-        if value is None:
-            continue
+    for field in (f.name for f in fields(node)):
+        value = getattr(node, field)
         try:
             fits = np.broadcast_shapes(np.shape(value), given) == given
         except ValueError:

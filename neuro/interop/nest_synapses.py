@@ -16,7 +16,7 @@ from jaxtyping import Float
 from neuro.graph import Connection, Edge, Graph, Population, Reshaping, Slot, Sparse
 from neuro.graph.paths import links, push
 from neuro.interop.nest_script import Synapses
-from neuro.neurons import ALIF, LI, LIF, Dynamics
+from neuro.neurons import Dynamics, has_normal_form
 
 MS = 1e3  # a second in ms
 BLOCK = 256  # unit impulses that go through a chain together
@@ -125,7 +125,7 @@ def _impulses(
 def dynamics(graph: Graph, name: str) -> Dynamics:
     """Return the continuous normal form of a population."""
     node = graph.nodes[name]
-    if not isinstance(node, LIF | ALIF | LI):
+    if not has_normal_form(node):
         raise TypeError(f"{name} is no population with dynamics")
     return node.dynamics(graph.dt)
 

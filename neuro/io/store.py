@@ -122,10 +122,19 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
 
 
 def save_graph(path: Path, graph: Graph) -> None:
-    """Write a Graph; :func:`load_graph` returns it bit for bit."""
+    """Write a Graph; :func:`load_graph` returns it bit for bit.
+
+    Raises:
+        StoreError: a node or a surrogate that no file can hold.
+    """
     arrays: dict[str, np.ndarray] = {}
     nodes = {}
     for name, node in graph.nodes.items():
+        if _NODES.get(type(node).__name__) is not type(node):
+            raise StoreError(
+                f"{name}: a file cannot hold a {type(node).__name__}; add its class to the "
+                "nodes of neuro.io.store, or replace it by one of them"
+            )
         plain: dict[str, Any] = {}
         for f in fields(node):
             value = getattr(node, f.name)

@@ -1,10 +1,10 @@
-"""From a trained torch module to a Graph, or the full list of what cannot go and why.
+"""A trained torch module as a Graph, or the full list of what no Graph can hold and why.
 
-What goes: Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d, Conv2d,
-ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten, BatchNorm
-(folded into the Conv2d, ConvTranspose2d or Linear before it), Identity and Dropout (nothing, in
-evaluation); as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose Graph is read
-back as it is.
+A Graph can hold Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d,
+Conv2d, ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten,
+BatchNorm (folded into the Conv2d, ConvTranspose2d or Linear before it), Identity and Dropout
+(nothing, in evaluation); as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose
+Graph is read back as it is.
 """
 
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ from neuro.graph import (
     Unflatten,
     Upsample,
 )
-from neuro.neurons import ALIF, LIF
+from neuro.neurons import ALIF, is_neuron
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, steps_of
 from neuro.nn.net import Net
 from neuro.units import Seconds, Ticks
@@ -168,7 +168,7 @@ class _Walk:
         return ((name, 0),)
 
     def refuse(self, name: str, why: str, port: Port) -> Port:
-        """Note a problem and go on, so that all are told together."""
+        """Note a problem and continue, so that all are reported together."""
         self.problems.append(f"{name or 'module'}: {why}")
         return port
 
@@ -274,7 +274,8 @@ class _Walk:
             why = "MaxPool2d with padding, ceil_mode, dilation or indices; use the plain one"
             return self.refuse(name, why, port)
         ((source, _), *others) = port
-        if others or not isinstance(self.nodes[source], LIF | ALIF):
+        node = self.nodes[source]
+        if others or not (is_neuron(node) and node.fires):
             why = (
                 "a maximum is a node only of the spikes of one LIF or ALIF, where it says "
                 "whether any fired; use AvgPool2d"

@@ -23,7 +23,6 @@ from neuro.events.exact.membrane import CELL, PARAMETERS
 from neuro.events.exact.scaled_state import DELTA, GENERAL, PSC
 from neuro.events.exact.synapse_table import Labels, Wiring, assemble, chains, piece
 from neuro.graph import Graph
-from neuro.neurons import LI
 
 CLOSE = 1e-2  # rates nearer to each other than this have modes that cancel
 
@@ -92,7 +91,7 @@ def compile_exactly(graph: Graph, threads: int) -> Network:
 
 def components(graph: Graph, threads: int) -> list[Component]:
     """Return the components with spiking populations, sources first."""
-    firing = [n for n in graph.populations if not isinstance(graph.nodes[n], LI)]
+    firing = graph.firing
     groups = [tuple(n for n in group if n in firing) for group in graph.components]
     return [_component(graph, group, threads) for group in groups if group]
 
@@ -100,9 +99,7 @@ def components(graph: Graph, threads: int) -> list[Component]:
 def readouts(graph: Graph) -> list[Readout]:
     """Return all LIs, for what is sampled of them."""
     found = []
-    for name in graph.populations:
-        if not isinstance(graph.nodes[name], LI):
-            continue
+    for name in graph.integrators:
         require_no_current(graph, name)
         (_, arrays), size = dynamics_of(graph, name), graph.size(name)
         sources, pieces, rows = {}, [], 0

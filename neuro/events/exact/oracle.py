@@ -18,7 +18,7 @@ from neuro.events.exact.oracle_neuron import Arithmetic, Cell, Current
 from neuro.events.grid.oracle import Synapses, biases, synapses
 from neuro.graph import AvgPool2d, Connection, Graph
 from neuro.graph.requirements import require_continuous
-from neuro.neurons import LI
+from neuro.neurons import is_leaky_integrator
 from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
 
@@ -45,7 +45,7 @@ def ways_of(graph: Graph) -> dict[Place, list[Way]]:
     return {
         (name, j): list(_onward(graph, reach, Way((name, j), 1.0, 0, "")))
         for name, node in graph.nodes.items()
-        if not isinstance(node, Connection | LI)
+        if not isinstance(node, Connection) and not is_leaky_integrator(node)
         for j in range(graph.size(name))
     }
 
@@ -156,8 +156,7 @@ class _Sample:
         self.heap: list[Entry] = []
         self.entries = itertools.count()
         self.counts = {n: Counter[str]() for n in graph.nodes}
-        lis = [n for n in graph.populations if isinstance(graph.nodes[n], LI)]
-        self.firing = [n for n in graph.populations if n not in lis]
+        lis, self.firing = graph.integrators, graph.firing
         self.fired: dict[str, list[tuple[float, int]]] = {n: [] for n in self.firing}
         self.integrators = {p: c for n in lis for p, c in self._integrators(n)}
         self.history = {p: [(0 * self.dt, c.y)] for p, c in self.integrators.items()}
@@ -165,9 +164,12 @@ class _Sample:
 
     def _numbers(self, name: str) -> list[tuple[int, dict[str, Any], Any]]:
         """Return (place, dynamics, bias) of the neurons of a population."""
-        d = self.graph.nodes[name].dynamics(self.graph.dt)._asdict()  # type: ignore[union-attr]
+        d = self.graph.nodes[name].dynamics(self.graph.dt)  # type: ignore[union-attr]
+        numbers = {**d._asdict(), "reset": d.hard}
         shape, bias = self.graph.shapes[name], bias_of(self.graph, name)
-        whole = {k: np.broadcast_to(p, shape).ravel() for k, p in d.items() if p is not None}
+        whole = {
+            k: np.broadcast_to(p, shape).ravel() for k, p in numbers.items() if p is not None
+        }
         return [
             (j, {k: self.number(float(p[j])) for k, p in whole.items()}, self.number(bias[j]))
             for j in range(bias.size)

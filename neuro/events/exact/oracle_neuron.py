@@ -100,7 +100,7 @@ class Cell:
         bar = self.k["threshold"] + self.adapt
         if self.free > self.since or self.v < bar:
             return False
-        self.v = 0 * bar if self.k["hard"] else self.v - bar
+        self.v = 0 * bar if self.k["reset"] else self.v - bar
         if math.isfinite(self.k["rate_adapt"]):
             self.adapt += self.k["beta"]
         self.free = self.since + self.k["refractory"]

@@ -27,8 +27,8 @@ from neuro.graph import (
     Sparse,
     Upsample,
 )
-from neuro.graph.requirements import require_clocked
-from neuro.neurons import LI
+from neuro.graph.requirements import require_clocked, require_normal_form
+from neuro.neurons import is_leaky_integrator
 from neuro.units import Ticks
 
 Layout = tuple[int, int]  # places, channels
@@ -106,9 +106,10 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
     A Graph never changes, so the Programs of the last few are kept.
 
     Raises:
-        GraphError: the graph does not run on a clock.
+        GraphError: the graph does not run on a clock, or has neurons that it cannot run.
     """
     require_clocked(graph)
+    require_normal_form(graph, "the event engine")
     edges = _edges(graph)
     valued = [n for n in graph.order if isinstance(graph.nodes[n], Hosted)]
     cells = [n for n in graph.populations if n not in valued]
@@ -168,7 +169,7 @@ def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:
     node, size = graph.nodes[name], graph.size(name)
     if isinstance(node, Conv2d):
         return size // graph.shapes[name][0], graph.shapes[name][0]
-    if isinstance(node, LI):
+    if is_leaky_integrator(node):
         return _layout(graph, edges, name)
     return (1, size) if isinstance(node, Dense | Hosted) else None
 
@@ -180,7 +181,7 @@ def _layout(graph: Graph, edges: list[Edge], name: str) -> Layout:
     if len(found) == 1:
         return found.pop()
     size = graph.size(name)
-    return (1, size) if found or isinstance(graph.nodes[name], LI) else (size, 1)
+    return (1, size) if found or is_leaky_integrator(graph.nodes[name]) else (size, 1)
 
 
 def _linear(

@@ -34,6 +34,7 @@ from neuro.graph import (
     Sparse,
     Upsample,
 )
+from neuro.graph.requirements import require_normal_form
 from neuro.neurons import Coefficients, GatedLI
 from neuro.neurons.normal_form import as_array
 from neuro.record import Counts, Record, concatenate
@@ -235,6 +236,7 @@ class Delivery(NamedTuple):
 
 def simulate_slowly(graph: Graph, inputs: Mapping[str, Events]) -> Record:
     """Return what :func:`neuro.events.simulate` must return, in float64, from rest."""
+    require_normal_form(graph, "the oracle of the grid")
     samples = next(iter(inputs.values())).shape[1]
     reach = {n: synapses(graph, n) for n in graph.nodes if _is_connection(graph, n)}
     records = []
@@ -252,9 +254,8 @@ class _Neuron:
     """One neuron in the normal form of :class:`neuro.neurons.Coefficients`."""
 
     def __init__(self, k: Coefficients, place: tuple[int, ...], shape: tuple[int, ...]) -> None:
-        self.k = {
-            name: float(np.broadcast_to(p, shape)[place]) for name, p in k._asdict().items()
-        }
+        numbers = {**k._asdict(), "reset": k.hard}
+        self.k = {n: float(np.broadcast_to(p, shape)[place]) for n, p in numbers.items()}
         self.v = self.i = self.adapt = 0.0
         self.wait = 0
 
@@ -272,7 +273,7 @@ class _Neuron:
             return self.v
         if self.v < threshold:
             return 0.0
-        self.v = 0.0 if k["hard"] else self.v - threshold
+        self.v = 0.0 if k["reset"] else self.v - threshold
         self.adapt += k["beta"]
         self.wait = int(k["refractory"])
         return 1.0

@@ -217,7 +217,7 @@ class TestOnAClock:
         assert cure == (
             "give one of its edges a delay of >= 1 tick, or run it with clock=Exact()"
         )
-        assert period.startswith("c.refractory: duration 0.0025 s is not a whole number")
+        assert period.startswith("c: LIF.refractory: duration 0.0025 s is not a whole number")
         assert period.endswith("or run it with clock=Exact()")
 
     def test_a_loop_is_named_along_its_edges(self) -> None:
