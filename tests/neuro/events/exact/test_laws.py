@@ -268,7 +268,7 @@ def test_fast_windows_agree_with_the_general_ones(kind: str, seed: int) -> None:
     fast = run(graph, train)
     compile_exactly.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiler, "_family", lambda *_: GENERAL)
+        patch.setattr(compiler, "_choose_family", lambda *_: GENERAL)
         slow = run(graph, train)
     compile_exactly.cache_clear()
     agree(fast, slow)
