@@ -123,8 +123,7 @@ def run_delta_window(
                 u[j] += w * factor
                 requested = list_target(scaled.lists, window, j, requested, u[j] >= threshold)
             s = add_weights(u, target, weight, row, s + 1, factor, now.limit)
-        ends = k + 1 == many or arrivals.time[k + 1] != t
-        if (requested > 0 or opened < closed) and ends:
+        if (requested > 0 or opened < closed) and (k + 1 == many or arrivals.time[k + 1] != t):
             requested = list_range(scaled, window, opened, closed, now, requested)
             fire_tested(neuron, scaled, window, f, requested, now, out)
             requested, opened, closed = 0, 0, 0
