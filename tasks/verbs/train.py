@@ -10,7 +10,7 @@ from torch import nn
 
 from neuro.eventprop import Tally, outputs_of
 from neuro.io.run_folder import Run, RunError, begin
-from neuro.training.loop import Batch, Course, Progress, fit
+from neuro.training import Batch, Course, Progress, fit
 from tasks.verbs.trained_run import fresh_model, task_of, trained_model
 
 Tell = Callable[[Progress, int, int], None]
@@ -65,7 +65,7 @@ def train(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         batches=lambda epoch: task.batches(config, "train", epoch),
         steps=steps,
         loss=loss,
-        score=lambda model: task.quality(config, timed(run, model)),
+        validate=lambda model: task.quality(config, timed(run, model)),
         metric=task.metric,
         seed=run.seed,
     )
