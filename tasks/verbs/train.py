@@ -22,8 +22,10 @@ def require_device(device: str) -> None:
         raise RunError("--device cuda: torch sees no CUDA device here; use --device cpu")
 
 
-def fabric(device: str, devices: int) -> Fabric:
+def fabric(device: str, devices: int, precision: Any = "32-true") -> Fabric:
     """Return Fabric, launched, on ``devices`` processes of a device; torchrun's where it runs.
+
+    precision: of the plan.
 
     Raises:
         RunError: there is no such device here.
@@ -33,7 +35,7 @@ def fabric(device: str, devices: int) -> Fabric:
         raise RunError(f"--devices must be >= 1, got {devices}")
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
     strategy = "ddp" if devices > 1 else "auto"
-    out = Fabric(accelerator=device, devices=devices, strategy=strategy)
+    out = Fabric(accelerator=device, devices=devices, strategy=strategy, precision=precision)
     out.launch()
     return out
 
