@@ -56,11 +56,11 @@ _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
 
 
 class StoreError(ValueError):
-    """A file that cannot be read as what it should be; says which and what to do."""
+    """A file that cannot be read as what it should be; the message says the cure."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` in one step: temporary name, then rename."""
+    """Write ``data`` to ``path`` atomically: temporary name, then rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -77,7 +77,7 @@ def remove_temporaries(path: Path) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write ``value`` as readable JSON, in one step; NaN and infinity are refused."""
+    """Write ``value`` as indented JSON, atomically; NaN and infinity raise a ValueError."""
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 

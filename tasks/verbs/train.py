@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from neuro.eventprop import Tally, outputs_of
-from neuro.io.run_folder import Run, RunError, begin
+from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.training import Batch, Course, Progress, fit
 from tasks.verbs.trained_run import fresh_model, task_of, trained_model
 
@@ -49,7 +49,7 @@ def train(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
     steps = task.steps(config)
     if run.gradient == "eventprop":
         require_exact(run, fabric)
-    begin(run, write=fabric.is_global_zero)
+    begin_run(run, write=fabric.is_global_zero)
     fabric.barrier()
     model, tally = fresh_model(run), Tally()
 
