@@ -1,4 +1,5 @@
 # make demo: set up and run the demonstration.  make test: set up and run what CI runs.
+# make docs: set up and build the documentation into build/docs; warnings are errors.
 VENV := .venv
 BIN := $(VENV)/bin
 LAVA := lava-nc==0.10.0
@@ -7,7 +8,7 @@ FIND := for p in python3 python3.12 python3.11 python "$$HOME"/.pyenv/versions/3
 	  "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' \
 	  2>/dev/null && echo "$$p" && break; done
 
-.PHONY: demo test setup clean
+.PHONY: demo test docs setup clean
 
 demo: $(VENV)/.run
 	$(BIN)/neuro demo
@@ -19,6 +20,10 @@ test: $(VENV)/.test
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -rs
 	$(BIN)/python -m pytest -q -o addopts= --nbmake notebooks
+
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -W --keep-going -j 2 -b html docs build/docs
+	@echo "open build/docs/index.html"
 
 setup: $(VENV)/.test
 
@@ -41,5 +46,9 @@ $(VENV)/.test: pyproject.toml | $(VENV)/.made
 	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
 	@touch $@ $(VENV)/.run
 
+$(VENV)/.docs: pyproject.toml | $(VENV)/.made
+	$(BIN)/python -m pip install -q -e '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) build/docs docs/api docs/generated

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from lava_export import reference
 from lava_export.lower import LowerError, lower, to_bias
 from lava_export.program import LoihiProgram, integers, load_program, save_program
-from lava_export.rules import check, head_room
+from lava_export.rules import check, compute_head_room
 from neuro.graph import (
     AvgPool2d,
     Concat,
@@ -216,7 +216,7 @@ def test_sums_are_given_room_below_2_to_the_23() -> None:
     graph = one(LI(tau=Seconds(20.0)), w)
     endless, short = lower(graph), lower(graph, ticks=5)
     for program, ticks in ((endless, None), (short, 5)):
-        assert 0.5 < head_room(program["n"], program.connections, ticks) < 1
+        assert 0.5 < compute_head_room(program["n"], program.connections, ticks) < 1
         check(program, ticks=ticks)
     assert weights(endless).max() < weights(short).max() < 254
     coarse = lower(graph, largest_weight=2)

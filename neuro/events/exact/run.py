@@ -219,9 +219,10 @@ def all_arrivals(wiring: Wiring, sent: Sent, pending: Arrivals) -> Arrivals:
 def record_of(
     graph: Graph, inputs: Mapping[str, Times], done: list[Sample], recording: Recording
 ) -> Record:
-    """Return the Record of some samples."""
+    """Return the Record of some samples: of the nodes that all of them reached."""
     ticks, samples, _ = next(iter(inputs.values())).shape
-    firing = [n for n in graph.populations if n in done[0].trains]
+    firing = [n for n in graph.populations if all(n in d.trains for d in done)]
+    read = [n for n in done[0].values if all(n in d.values for d in done)]
     shape = {n: (ticks, samples, graph.size(n)) for n in firing}
     times = {n: join_trains([d.trains[n] for d in done], shape[n]) for n in firing}
     trains = {**inputs, **times}
@@ -232,7 +233,7 @@ def record_of(
         ticks=ticks,
         samples=samples,
         spikes={n: to_ticks(t, graph.dt) for n, t in kept.items()},
-        values={n: np.stack([d.values[n] for d in done], 1) for n in done[0].values},
+        values={n: np.stack([d.values[n] for d in done], 1) for n in read},
         counts={
             n: Counts(
                 spikes=emitted.get(n, 0),
@@ -259,9 +260,13 @@ def state_of(graph: Graph, done: list[Sample]) -> ExactState:
 
 
 def follow(first: Record, second: Record, dt: Seconds) -> Record:
-    """Return two runs, one after the other, as one."""
+    """Return two runs, one after the other, as one: of the nodes that both reached."""
     ticks = first.ticks
-    times = {n: _after(t, second.times[n], ticks * dt) for n, t in first.times.items()}
+    times = {
+        n: _after(t, second.times[n], ticks * dt)
+        for n, t in first.times.items()
+        if n in second.times
+    }
     counts = {
         n: Counts(**{k: v + getattr(second.counts[n], k) for k, v in vars(c).items()})
         for n, c in first.counts.items()
@@ -271,7 +276,11 @@ def follow(first: Record, second: Record, dt: Seconds) -> Record:
         ticks=ticks + second.ticks,
         samples=first.samples,
         spikes={n: to_ticks(t, dt) for n, t in times.items()},
-        values={n: np.concatenate([v, second.values[n]]) for n, v in first.values.items()},
+        values={
+            n: np.concatenate([v, second.values[n]])
+            for n, v in first.values.items()
+            if n in second.values
+        },
         counts=counts,
         times=times,
     )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from builders import dyadic, dyadic_rand
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -115,7 +116,7 @@ def test_other_pools_are_left_to_torch(pool: nn.AvgPool2d) -> None:
 
 def digits_net(normalises: bool = False) -> Stack:
     with seeded(0):
-        return Stack(
+        made = Stack(
             conv1=nn.Conv2d(1, 4, 3, padding=1),
             cells1=Spiking(ALIF(threshold=0.2)),
             pool=nn.AvgPool2d(2),
@@ -126,6 +127,7 @@ def digits_net(normalises: bool = False) -> Stack:
             fc=nn.Linear(8 * 36, 10),
             out=Spiking(LIF(tau=0.02, threshold=0.1)),
         ).double()
+    return dyadic(made)
 
 
 def slowly(net: Stack, x: Tensor) -> Tensor:
@@ -145,7 +147,7 @@ def test_a_stack_in_parts_is_the_stack(
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     g = torch.Generator().manual_seed(1)
-    images = torch.rand(25, 1, 16, 16, generator=g, dtype=torch.float64)
+    images = torch.randint(257, (25, 1, 16, 16), generator=g).double() / 256
     x = direct(images, Ticks(6)) if constant else images.repeat(6, 1, 1, 1, 1) + 0
     assert same_every_tick(x) == constant
     net = digits_net(normalises)
@@ -162,7 +164,7 @@ def test_a_stack_in_parts_is_the_stack(
 
 def test_a_stack_in_parts_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    x = torch.rand(8, 25, 1, 16, 16, dtype=torch.float64)
+    x = dyadic_rand(8, 25, 1, 16, 16)
     net = digits_net()
     whole, end = net(x)
     first, state = net(x[:5])
@@ -181,8 +183,8 @@ def test_without_gradients_a_stack_runs_a_few_ticks_at_a_time_and_gives_the_same
     monkeypatch.setattr(layers, "VALUES", values)
     monkeypatch.setattr(layers, "RUN", 0)
     monkeypatch.setattr(layers, "IMAGES", 16)  # 64 without gradients
-    images = torch.rand(70, 1, 16, 16, dtype=torch.float64)  # more than run together
-    x = direct(images, Ticks(8)) if constant else images * torch.rand(8, 1, 1, 1, 1)
+    images = dyadic_rand(70, 1, 16, 16)  # more than run together
+    x = direct(images, Ticks(8)) if constant else images * dyadic_rand(8, 1, 1, 1, 1)
     net = digits_net()
     want, end = net(x)
     ticks = []
@@ -203,7 +205,7 @@ def test_without_gradients_small_images_run_in_parts_of_samples(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    x = torch.rand(8, 70, 1, 16, 16, dtype=torch.float64)
+    x = dyadic_rand(8, 70, 1, 16, 16)
     net, heard = digits_net(), []
     want, _ = net(x)
     net.get_submodule("fc").register_forward_hook(lambda _, at, __: heard.append(len(at[0])))
