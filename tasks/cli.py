@@ -225,7 +225,8 @@ def _train(run: Any, device: str, devices: int) -> None:
     from tasks.verbs.train import fabric, train
     from tasks.verbs.trained_run import task_of
 
-    launched = fabric(device, devices)
+    precision = task_of(run).plan(run.config).precision
+    launched = fabric(device, devices, precision)
     with bar(console, run, shown=launched.is_global_zero) as tell:
         progress = train(run, launched, tell)
     if launched.is_global_zero:

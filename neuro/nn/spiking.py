@@ -7,6 +7,7 @@ the output: ``*N``, or that of the means of a pool.
 from dataclasses import fields, replace
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -44,6 +45,8 @@ class Spiking(Temporal):
         self, context: FusedContext, x: Float[Tensor, "T B *X"], state: Any = None
     ) -> tuple[Float[Tensor, "_ B *P"], Any]:
         """Return the same with what is before and behind the population; calls no hook."""
+        if x.dtype in (torch.float16, torch.bfloat16):  # from autocast; membranes are float32
+            x = x.float()
         return run_population(self.bound(), x, self.dt, state, context)
 
     def frozen(self) -> Neuron:

@@ -21,7 +21,7 @@ from neuro.io.store import write_bytes
 from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import Spiking
 from neuro.seeds import seeded
-from neuro.training.loop import Batch, Plan
+from neuro.training import Batch, Plan
 from tasks.image_generation import config as configs, inception
 from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import Config
