@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from neuro.graph.convolutions import count_windows
 from neuro.graph.paths import Wiring
 
 if TYPE_CHECKING:
@@ -237,12 +238,8 @@ class Connection:
             return self.sizes[:1]
         if self.kind != "conv":
             return (self.weight.shape[0],)
-        size = (
-            (n + 2 * p - k) // s + 1
-            for n, p, k, s in zip(
-                self.shape[1:], self.padding, self.weight.shape[2:], self.stride, strict=True
-            )
-        )
+        kernel = self.weight.shape[2:]
+        size = map(count_windows, self.shape[1:], kernel, self.stride, self.padding)
         return (self.weight.shape[0], *size)
 
     @property

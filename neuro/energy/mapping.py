@@ -216,13 +216,9 @@ def _in_axons(route: Route, neurons: int) -> int:
         return int(route.weight.shape[1])
     if route.kind == "sparse":
         return min(route.sizes[1], neurons * route.most_synapses)
-    (_, rows, columns), kernel = route.shape, route.weight.shape[2:]
-    height, width = (
-        (n + 2 * p - k) // s + 1
-        for n, p, k, s in zip((rows, columns), route.padding, kernel, route.stride, strict=True)
-    )
+    (_, rows, columns), (_, height, width) = route.shape, route.out_shape
     out_rows = min(height, math.ceil(neurons / width) + 1)
-    return int(min(rows, (out_rows - 1) * route.stride[0] + kernel[0]) * columns)
+    return int(min(rows, (out_rows - 1) * route.stride[0] + route.conv.window[0]) * columns)
 
 
 def _problem(into: Sequence[Route], size: int, limits: Limits, weight_bits: int) -> str:

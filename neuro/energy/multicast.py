@@ -56,19 +56,10 @@ def _reach(route: Route, size: int, per_core: int, cores: range) -> np.ndarray:
         return found
     if route.kind == "identity":
         return np.asarray(np.arange(size)[:, None] // per_core == np.array(cores))
-    rows, columns = (_windows(route, axis) for axis in (0, 1))
+    rows, columns = (route.conv.windows_of(axis, n) for axis, n in enumerate(route.shape[1:]))
     area = rows.shape[1] * columns.shape[1]
     neurons = np.arange(cores.start * per_core, min(cores.stop * per_core, size))
     held = np.zeros((len(cores), area), np.float32)
     held[neurons // per_core - cores.start, neurons % area] = 1
     seen = rows @ held.reshape(-1, rows.shape[1], columns.shape[1]) @ columns.T > 0
     return np.asarray(np.tile(seen.reshape(len(cores), -1).T, (route.shape[0], 1)))
-
-
-def _windows(route: Route, axis: int) -> np.ndarray:
-    """Return 1 where a pixel (first axis) lies in the window of an output, along one axis."""
-    n, k = route.shape[1 + axis], route.weight.shape[2 + axis]
-    stride, padding = route.stride[axis], route.padding[axis]
-    outputs = np.arange((n + 2 * padding - k) // stride + 1)
-    offset = np.arange(n)[:, None] + padding - outputs * stride
-    return ((offset >= 0) & (offset < k)).astype(np.float32)

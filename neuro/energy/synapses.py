@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from neuro.energy.count import through_kernel, through_matrix
 from neuro.graph import Graph, Sparse
+from neuro.graph.connections import FanOut
 from neuro.graph.paths import Route, routes
 from neuro.graph.requirements import problems_on_a_clock
 from neuro.record import Record
@@ -81,20 +81,18 @@ def served(graph: Graph, record: Record, composed: Sequence[Route]) -> tuple[Ser
     return tuple(found)
 
 
-def fan_out(route: Route) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-    """Return the synaptic events that a spike of each source neuron causes.
-
-    The first leaves out weights of zero, the second does not.
-    """
+def fan_out(route: Route) -> FanOut:
+    """Return the synaptic events that a spike of each source neuron causes."""
     if route.kind == "conv":
-        return through_kernel(route.weight, route.shape, route.stride, route.padding)
+        return route.conv.fan_out(route.shape)
     if route.kind == "dense":
-        return through_matrix(route.weight)
+        outputs, inputs = route.weight.shape
+        return FanOut((route.weight != 0).sum(0), np.full(inputs, outputs))
     if route.kind == "sparse":
         each = np.bincount(route.places[1], minlength=route.sizes[1])
-        return each, each
+        return FanOut(each, each)
     one = np.ones(len(route.weight), np.int64)
-    return one, one
+    return FanOut(one, one)
 
 
 def by_tick(

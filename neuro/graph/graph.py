@@ -63,6 +63,12 @@ class Graph(Topology):
         first = sum(self.shapes[e.source][0] for e in before)
         return Slot(shape=self.shapes[edge.target], first=first)
 
+    def given(self, name: str) -> tuple[int, ...]:
+        """Return the shape of what a node takes; a Concat takes what is joined."""
+        if isinstance(self.nodes[name], Concat):
+            return self.shapes[name]
+        return self.shapes[self.into(name)[0].source]
+
     def offset(self, edge: Edge) -> int:
         """Return where the values of an edge begin among those of its target, in C order."""
         slot = self.along(edge)

@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuro.graph.apply import bias_of, through, weight_of
 from neuro.graph.connections import (
     Connection,
     Dense,
@@ -27,8 +26,11 @@ from neuro.graph.connections import (
     Slot,
     Sparse,
     Unflatten,
+    apply_connection,
+    bias_of,
 )
-from neuro.graph.fuse_conv import Kernel, one_kernel
+from neuro.graph.convolutions import Conv2d, behind
+from neuro.graph.fuse_conv import one_kernel
 from neuro.graph.graph import Graph
 from neuro.graph.nodes import Edge
 from neuro.graph.requirements import problems_on_a_chip
@@ -69,6 +71,16 @@ class Route:
     def name(self) -> str:
         """What messages and tables call it."""
         return "+".join(self.via) if self.via else f"{self.source}->{self.target}"
+
+    @cached_property
+    def conv(self) -> Conv2d:
+        """The connection as a node, conv only."""
+        return Conv2d(weight=self.weight, stride=self.stride, padding=self.padding)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """How the target's neurons lie, (C, H, W), conv only."""
+        return behind(self.conv, self.shape)
 
     @cached_property
     def most_synapses(self) -> int:
@@ -140,19 +152,14 @@ def silent(graph: Graph, name: str) -> dict[int, Tensor]:
         own = graph.along(edge)
         given = silent(graph, edge.source)
         if isinstance(own, Slot):
-            given = {delay: push(own, b[None])[0] for delay, b in given.items()}
+            given = {delay: own.apply(b[None])[0] for delay, b in given.items()}
         _add(parts, given, edge.delay)
-    out = {delay: push(node, b[None])[0] for delay, b in parts.items()}
+    out = {delay: apply_connection(node, b[None])[0] for delay, b in parts.items()}
     b = bias_of(node, torch.float64)
     if b is not None:
         b = b.reshape(-1, *[1] * (len(graph.shapes[name]) - 1)).expand(graph.shapes[name])
         _add(out, {0: b}, 0)
     return out
-
-
-def push(node: Connection | Slot, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
-    """Return what a linear node makes of float64 cases (K, *shape), its bias left out."""
-    return through(node, x, weight_of(node, torch.float64))
 
 
 def _add(parts: dict[int, Tensor], more: dict[int, Tensor], delay: int) -> None:
@@ -191,7 +198,7 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
         shape, chain = graph.shapes[via[0]], chain[1:]
     factor = gain(graph, target)
 
-    def route(kind: Wiring, weight: np.ndarray, kernel: Kernel | None = None) -> Route:
+    def route(kind: Wiring, weight: np.ndarray, kernel: Conv2d | None = None) -> Route:
         return Route(
             source=source,
             target=target,
@@ -212,7 +219,7 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
     if kernel is not None:
         per_channel = factor.reshape(kernel.weight.shape[0], -1)
         if np.all(per_channel == per_channel[:, :1]):
-            folded = kernel.weight.numpy() * per_channel[:, 0].reshape(-1, 1, 1, 1)
+            folded = kernel.weight * per_channel[:, 0].reshape(-1, 1, 1, 1)
             return route("conv", folded, kernel)
     sizes = (graph.size(target), graph.size(source))
     if math.prod(sizes) <= LIMIT:
@@ -264,7 +271,7 @@ def _pushed(
     for first in range(0, n, many):
         x = _answers(head, shape, range(first, min(first + many, n)))
         for node in tail:
-            x = push(node, x)
+            x = apply_connection(node, x)
         yield first, x.flatten(1).numpy()
 
 
@@ -274,4 +281,4 @@ def _answers(node: Connection | Slot, shape: tuple[int, ...], cases: range) -> T
         return torch.as_tensor(np.array(node.weight[:, cases].T, np.float64))
     x = torch.zeros((len(cases), math.prod(shape)), dtype=torch.float64)
     x[range(len(cases)), cases] = 1
-    return push(node, x.reshape(-1, *shape))
+    return apply_connection(node, x.reshape(-1, *shape))

@@ -8,8 +8,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from neuro.graph.apply import through, weight_of
-from neuro.graph.connections import Connection, Dense, Flatten, Sparse, Weighted
+from neuro.graph.connections import (
+    Connection,
+    Dense,
+    Flatten,
+    Sparse,
+    Weighted,
+    apply_connection,
+)
 from neuro.graph.graph import Graph
 from neuro.graph.nodes import Edge
 from neuro.graph.validate import GraphError
@@ -45,7 +51,7 @@ def written_out(node: Connection, given: tuple[int, ...]) -> Sparse:
     """
     ones = node
     if isinstance(node, Weighted):
-        ones = replace(node, weight=np.ones_like(node.weight))
+        ones = node.with_weight(np.ones_like(node.weight), None)
     size = math.prod(given)
     pieces = []
     for first in range(0, size, CASES):
@@ -53,9 +59,7 @@ def written_out(node: Connection, given: tuple[int, ...]) -> Sparse:
         x = torch.zeros((cases.size, size), dtype=torch.float64)
         x[range(cases.size), cases] = 1
         x = x.reshape(-1, *given)
-        values, reached = (
-            through(n, x, weight_of(n, torch.float64)).flatten(1).numpy() for n in (node, ones)
-        )
+        values, reached = (apply_connection(n, x).flatten(1).numpy() for n in (node, ones))
         case, target = np.nonzero(reached)
         pieces.append((cases[case], target, values[case, target]))
     source, target, weight = (np.concatenate(column) for column in zip(*pieces, strict=True))

@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float
 
 from neuro.graph import Connection, Edge, Graph, Population, Reshaping, Slot, Sparse
-from neuro.graph.paths import links, push
+from neuro.graph.connections import apply_connection
+from neuro.graph.paths import links
 from neuro.interop.nest_script import Synapses
 from neuro.neurons import ALIF, LI, LIF, Dynamics
 
@@ -116,7 +117,7 @@ def _impulses(
     x[range(cases), range(first, first + cases)] = 1
     x = x.reshape(-1, *shape)
     for node in chain:
-        x = push(node, x)
+        x = apply_connection(node, x)
     matrix = x.flatten(1).numpy()
     pre, post = np.nonzero(matrix)
     return pre + first, post, matrix[pre, post]

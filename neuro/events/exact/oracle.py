@@ -15,8 +15,9 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.events.exact.oracle_neuron import Arithmetic, Cell, Current
-from neuro.events.grid.oracle import Synapses, biases, synapses
-from neuro.graph import AvgPool2d, Connection, Graph
+from neuro.events.grid.oracle import biases, synapses
+from neuro.graph import Connection, Graph
+from neuro.graph.connections import Rows
 from neuro.graph.requirements import require_continuous
 from neuro.neurons import LI
 from neuro.record import Counts, Record, concatenate
@@ -50,7 +51,7 @@ def ways_of(graph: Graph) -> dict[Place, list[Way]]:
     }
 
 
-def _onward(graph: Graph, reach: Mapping[str, Synapses], way: Way) -> Iterator[Way]:
+def _onward(graph: Graph, reach: Mapping[str, Rows], way: Way) -> Iterator[Way]:
     """Return the ways that go on from where ``way`` ends."""
     name, place = way.target
     for edge in graph.out_of(name):
@@ -67,7 +68,7 @@ def _onward(graph: Graph, reach: Mapping[str, Synapses], way: Way) -> Iterator[W
 def _share(graph: Graph, name: str) -> float:
     """Return what the weights of a connection are multiplied by."""
     node = graph.nodes[name]
-    return 1 / math.prod(node.kernel) if isinstance(node, AvgPool2d) else 1.0
+    return 1 / node.divisor if isinstance(node, Connection) else 1.0
 
 
 def bias_of(graph: Graph, name: str) -> Float[np.ndarray, " N"]:

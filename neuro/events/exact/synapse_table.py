@@ -10,7 +10,8 @@ import torch
 
 from neuro.events.exact.currents import refused
 from neuro.graph import Connection, Dense, Edge, Graph, Reshaping, Slot, Sparse
-from neuro.graph.paths import links, push
+from neuro.graph.connections import apply_connection
+from neuro.graph.paths import links
 from neuro.ops.jit import bare, kernel
 
 
@@ -345,7 +346,7 @@ def _written_out(graph: Graph, chain: Chain) -> Sparse:
         x[np.arange(cases.size), cases] = 1
         x = x.reshape(-1, *shape)
         for node in nodes:
-            x = push(node, x)
+            x = apply_connection(node, x)
         rows = x.flatten(1).numpy()
         case, place = np.nonzero(rows)
         total += case.size

@@ -10,14 +10,15 @@ from neuro.events.grid.conv_kernels import Windows
 from neuro.events.grid.kernels import Buffer, Span, Synapses, Train, Weights
 from neuro.graph import (
     AvgPool2d,
-    Conv1d,
+    Concat,
+    Connection,
     Conv2d,
-    ConvTranspose2d,
     Dense,
     Graph,
+    Node,
+    Reshaping,
     Slot,
     Sparse,
-    Upsample,
 )
 from neuro.graph.sparse import written_out
 from neuro.ops.gather_rows import width_of
@@ -25,16 +26,21 @@ from neuro.ops.gather_rows import width_of
 Scatter = Callable[[Buffer, Span, Train], tuple[int, int]]
 
 
+def is_listed(node: Node) -> bool:
+    """Say whether a connection runs as listed synapses, for want of a kernel of its own."""
+    own = Dense | Conv2d | AvgPool2d | Reshaping | Concat
+    return isinstance(node, Connection) and not isinstance(node, own)
+
+
 def scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
     """Return the kernels of a connection, by delay of its synapses [ticks].
 
     Each adds spikes to a buffer and returns the synaptic events (non-zero, all).
     """
-    node, shape = graph.nodes[name], graph.shapes[name]
-    given = graph.shapes[graph.into(name)[0].source]
+    node, given, shape = graph.nodes[name], graph.given(name), graph.shapes[name]
     if isinstance(node, Dense):
         return {0: _dense(_in_blocks(_rounded(node.weight, dtype)))}
-    if isinstance(node, Conv1d | ConvTranspose2d | Upsample):
+    if isinstance(node, Connection) and is_listed(node) and not isinstance(node, Sparse):
         node = written_out(node, given)
     if isinstance(node, Sparse):
         weight = _rounded(node.weight, dtype)

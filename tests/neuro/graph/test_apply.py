@@ -23,7 +23,7 @@ from neuro.graph import (
     Sparse,
     Upsample,
 )
-from neuro.graph.apply import bias_of, through, weight_of
+from neuro.graph.connections import apply_connection, bias_of, weight_of
 from neuro.graph.sparse import to_dense, written_out
 from neuro.neurons import LIF
 from neuro.nn.layers import Spiking, Stack
@@ -66,7 +66,7 @@ def test_a_traced_layer_has_the_shape_and_the_values_of_torch(seed: int) -> None
     node, graph = traced(module, shape)
     y: Tensor = module(x)
     assert graph.shapes["layer"] == tuple(y.shape[1:])
-    ours = through(node, x, weight_of(node, x.dtype), bias_of(node, x.dtype))
+    ours = node.apply(x, weight_of(node, x.dtype), bias_of(node, x.dtype))
     torch.testing.assert_close(ours, y, rtol=0, atol=0)
 
 
@@ -77,7 +77,7 @@ def test_written_out_it_is_the_same_map(seed: int) -> None:
     node, _ = traced(module, shape)
     listed = written_out(node, shape)
     x = torch.rand(3, *shape, dtype=torch.float64)
-    y = through(node, x, weight_of(node, x.dtype)).flatten(1)
+    y = apply_connection(node, x).flatten(1)
     matrix = torch.tensor(to_dense(listed).weight, dtype=x.dtype)
     torch.testing.assert_close(x.flatten(1) @ matrix.T, y)
     assert listed.weight.dtype == getattr(node, "weight", np.zeros(0, np.float32)).dtype

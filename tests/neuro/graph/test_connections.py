@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from neuro.graph.connections import Conv2d, Sparse
+from neuro.graph import Conv2d, Sparse
 from neuro.graph.sparse import to_dense
 
 

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from neuro.graph import Dense, Edge, Flatten, Graph, GraphError, Input, Node, Sparse
-from neuro.graph.apply import through
 from neuro.graph.sparse import to_dense, unrolled
 from neuro.neurons import LI, LIF
 from neuro.nn import Net, activity_of, replay
@@ -107,7 +106,7 @@ def test_weights_receive_the_gradient_of_their_synapses() -> None:
     x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     weight = torch.tensor(node.weight, requires_grad=True)
     out = torch.arange(24, dtype=torch.float64).view(6, 4)
-    (through(node, x, weight) * out).sum().backward()
+    (node.apply(x, weight) * out).sum().backward()
     by_hand = (x.numpy()[:, node.source] * out.numpy()[:, node.target]).sum(0)
     assert weight.grad is not None
     np.testing.assert_allclose(weight.grad.numpy(), by_hand)

@@ -1,0 +1,336 @@
+"""Connections whose kernels slide over images: convolutions, their transpose, pools.
+
+Axes: C channels, then those of an image: L length, or H height and W width.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from neuro.graph.connections import (
+    Connection,
+    FanOut,
+    Rows,
+    Shape,
+    Synapse,
+    Weighted,
+    freeze,
+)
+
+
+def count_windows(size: int, kernel: int, stride: int, padding: int) -> int:
+    """Return how many windows of ``kernel`` places fit into a padded axis of ``size``."""
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def slide(given: Shape, kernel: Shape, stride: Shape, padding: Shape) -> Shape | str:
+    """Return the number of windows along each axis of images (C, *size), or what is wrong."""
+    if min(*kernel, *stride) < 1 or min(padding) < 0:
+        return (
+            f"kernel {tuple(kernel)} and stride {tuple(stride)} must be >= 1, padding "
+            f"{tuple(padding)} >= 0"
+        )
+    size = tuple(map(count_windows, given[1:], kernel, stride, padding))
+    if min(size) < 1:
+        return f"kernel {tuple(kernel)} does not fit into {given}; use a smaller one or pad"
+    return size
+
+
+def window_at(size: int, kernel: int, stride: int, padding: int) -> np.ndarray:
+    """Return (size, kernel): the window in which place i meets kernel position k, or -1."""
+    windows = count_windows(size, kernel, stride, padding)
+    start = np.arange(size)[:, None] + padding - np.arange(kernel)
+    window = start // stride
+    met = (start % stride == 0) & (window >= 0) & (window < windows)
+    return np.where(met, window, -1)
+
+
+def _fan_in_windows(
+    kernels: np.ndarray, given: Shape, stride: Shape, padding: Shape
+) -> np.ndarray:
+    """Return, by place of the input, ``kernels`` summed over the windows that it is in.
+
+    kernels: (C, *kernel), what one kernel position contributes.
+    """
+    fan = kernels
+    for axis, step, pad in zip(range(1, fan.ndim), stride, padding, strict=True):
+        meets = window_at(given[axis], kernels.shape[axis], step, pad) >= 0
+        fan = np.moveaxis(np.tensordot(meets.astype(np.int64), fan, (1, axis)), 0, axis)
+    return fan.ravel()
+
+
+def _taps(
+    shape: Shape, kernel: Shape, given: Shape, stride: Shape, padding: Shape
+) -> Iterator[tuple[Shape, Shape, Shape]]:
+    """Yield (window, kernel position, place of the input) of all pairs that meet."""
+    for window in np.ndindex(*shape):
+        for tap in np.ndindex(*kernel):
+            place = tuple(
+                w * s + k - p for w, k, s, p in zip(window, tap, stride, padding, strict=True)
+            )
+            if all(0 <= x < n for x, n in zip(place, given, strict=True)):
+                yield window, tap, place
+
+
+def _flat(place: Shape, shape: Shape) -> int:
+    return int(np.ravel_multi_index(place, shape))
+
+
+def behind(node: Connection, given: Shape) -> Shape:
+    """Return the shape of the output of a node.
+
+    Raises:
+        ValueError: the input does not fit.
+    """
+    shape = node.output_shape(given)
+    if isinstance(shape, str):
+        raise ValueError(shape)
+    return shape
+
+
+def _misfit(node: Weighted, given: Shape, axes: str, inputs_axis: int = 1) -> str:
+    """Return what is wrong with a kernel of these axes, of which ``inputs_axis`` is C_in."""
+    weight, bias, kind = node.weight, node.bias, type(node).__name__
+    names = axes.split()
+    if weight.ndim != len(names):
+        return f"{kind}.weight must be ({', '.join(names)}), got shape {weight.shape}"
+    inputs, outputs = weight.shape[inputs_axis], weight.shape[1 - inputs_axis]
+    if len(given) != len(names) - 1 or given[0] != inputs:
+        image = "H, W" if len(names) == 4 else "L"
+        return f"{kind} takes ({inputs}, {image}), got {given}; change its weight or input"
+    if bias is not None and bias.shape != (outputs,):
+        return f"{kind}.bias must be {(outputs,)}, got {bias.shape}"
+    return ""
+
+
+class Convolution(Weighted):
+    """What Conv1d and Conv2d have in common; parameters by axis of the image."""
+
+    _axes: str  # of the weight
+
+    @property
+    def _steps(self) -> tuple[Shape, Shape]:
+        """Stride and padding by axis."""
+        raise NotImplementedError
+
+    @property
+    def input_length(self) -> int:
+        """Number of input channels."""
+        return int(self.weight.shape[1]) if self.weight.ndim > 1 else 0
+
+    @property
+    def window(self) -> Shape:
+        """Places of the input that one window spans along each axis."""
+        return self.weight.shape[2:]
+
+    def windows_of(self, axis: int, size: int) -> Float[np.ndarray, "size windows"]:
+        """Return 1 where a place of an image's axis lies in a window along it, else 0."""
+        stride, padding = (steps[axis] for steps in self._steps)
+        kernel = self.weight.shape[2 + axis]
+        window = window_at(size, kernel, stride, padding)
+        found = np.zeros((size, count_windows(size, kernel, stride, padding)), np.float32)
+        place, tap = np.nonzero(window >= 0)
+        found[place, window[place, tap]] = 1
+        return found
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return (C_out, *windows), or what is wrong."""
+        wrong = _misfit(self, given, self._axes)
+        if wrong:
+            return wrong
+        size = slide(given, self.weight.shape[2:], *self._steps)
+        return (int(self.weight.shape[0]), *size) if isinstance(size, tuple) else size
+
+    def fan_out(self, given: Shape) -> FanOut:
+        """Return the products of each value with weights in windows that hold it."""
+        nonzero = (self.weight != 0).sum(0)
+        every = np.full_like(nonzero, len(self.weight))
+        return FanOut(*(_fan_in_windows(x, given, *self._steps) for x in (nonzero, every)))
+
+    def synapses(self, given: Shape) -> Rows:
+        """Return the products of each value with weights in windows that hold it."""
+        rows: Rows = [[] for _ in range(math.prod(given))]
+        shape = behind(self, given)
+        taps = list(_taps(shape[1:], self.weight.shape[2:], given[1:], *self._steps))
+        for co, ci in np.ndindex(self.weight.shape[:2]):
+            for window, tap, place in taps:
+                weight = float(self.weight[(co, ci, *tap)])
+                target = _flat((co, *window), shape)
+                rows[_flat((ci, *place), given)].append(Synapse(target, weight))
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conv1d(Convolution):
+    """Cross-correlation of (C, L), as torch's. weight: (C_out, C_in, k). bias: (C_out,)."""
+
+    weight: np.ndarray
+    bias: np.ndarray | None = None
+    stride: int = 1
+    padding: int = 0
+
+    _axes = "C_out C_in k"
+
+    def __post_init__(self) -> None:
+        freeze(self, weight=None, bias=None)
+
+    @property
+    def _steps(self) -> tuple[Shape, Shape]:
+        return (self.stride,), (self.padding,)
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return (K, C_out, windows)."""
+        return F.conv1d(x, weight, bias, self.stride, self.padding)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conv2d(Convolution):
+    """Cross-correlation, as torch's. weight: (C_out, C_in, kH, kW). bias: (C_out,)."""
+
+    weight: np.ndarray
+    bias: np.ndarray | None = None
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+
+    _axes = "C_out C_in kH kW"
+
+    def __post_init__(self) -> None:
+        freeze(self, weight=None, bias=None)
+
+    @property
+    def _steps(self) -> tuple[Shape, Shape]:
+        return self.stride, self.padding
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return (K, C_out, *windows)."""
+        return F.conv2d(x, weight, bias, self.stride, self.padding)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ConvTranspose2d(Weighted):
+    """The transpose of a Conv2d, as torch's: every value adds a kernel to the output.
+
+    weight: (C_in, C_out, kH, kW). bias: (C_out,).
+    output_padding: rows and columns added at the far end, below stride.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray | None = None
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    output_padding: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        freeze(self, weight=None, bias=None)
+
+    @property
+    def input_length(self) -> int:
+        """Number of input channels."""
+        return int(self.weight.shape[0]) if self.weight.ndim else 0
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return (C_out, H, W), or what is wrong."""
+        wrong = _misfit(self, given, "C_in C_out kH kW", inputs_axis=0)
+        if wrong:
+            return wrong
+        kernel = self.weight.shape[2:]
+        stride, padding, far = self.stride, self.padding, self.output_padding
+        if min(*kernel, *stride) < 1 or min(*padding, *far) < 0:
+            return (
+                f"kernel {kernel} and stride {stride} must be >= 1, padding {padding} and "
+                f"output_padding {far} >= 0"
+            )
+        if any(f >= s for f, s in zip(far, stride, strict=True)):
+            return f"output_padding {far} must be below stride {stride}"
+        size = tuple(
+            (n - 1) * s - 2 * p + k + f
+            for n, k, s, p, f in zip(given[1:], kernel, stride, padding, far, strict=True)
+        )
+        if min(size) < 1:
+            return f"padding {padding} takes away all that a kernel {kernel} paints; use less"
+        return (int(self.weight.shape[1]), *size)
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return (K, C_out, H, W)."""
+        return F.conv_transpose2d(
+            x, weight, bias, self.stride, self.padding, self.output_padding
+        )
+
+    def fan_out(self, given: Shape) -> FanOut:
+        """Return the kernel positions of each value that lie inside the output."""
+        nonzero = (self.weight != 0).sum(1)
+        every = np.full_like(nonzero, self.weight.shape[1])
+        _, *size = behind(self, given)
+        rows, columns = (self._inside(a, given[1 + a], size[a]) for a in (0, 1))
+        return FanOut(
+            *(np.einsum("ckl,hk,wl->chw", x, rows, columns).ravel() for x in (nonzero, every))
+        )
+
+    def _inside(self, axis: int, size: int, outputs: int) -> np.ndarray:
+        """Return (size, kernel): 1 where input i meets kernel position k inside the output."""
+        taps = np.arange(self.weight.shape[2 + axis])
+        place = np.arange(size)[:, None] * self.stride[axis] - self.padding[axis] + taps
+        return np.asarray((place >= 0) & (place < outputs), np.int64)
+
+    def synapses(self, given: Shape) -> Rows:
+        """Return the kernel positions of each value that lie inside the output."""
+        rows: Rows = [[] for _ in range(math.prod(given))]
+        shape, kernel = behind(self, given), self.weight.shape[2:]
+        # A Conv2d the other way round: what is its window is a place of the input here.
+        taps = list(_taps(given[1:], kernel, shape[1:], self.stride, self.padding))
+        for ci, co in np.ndindex(self.weight.shape[:2]):
+            for place, tap, reached in taps:
+                target = _flat((co, *reached), shape)
+                weight = float(self.weight[(ci, co, *tap)])
+                rows[_flat((ci, *place), given)].append(Synapse(target, weight))
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AvgPool2d(Connection):
+    """Mean over windows; what does not fill a window is left out. kernel, stride: (H, W).
+
+    Its synapses have weights of 1: the sum over a window is divided in the end.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+    @property
+    def divisor(self) -> int:
+        """Number of values in a window."""
+        return math.prod(self.kernel)
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return (C, *windows), or what is wrong."""
+        if len(given) != 3:
+            return f"AvgPool2d takes (C, H, W), got {given}"
+        size = slide(given, self.kernel, self.stride, (0, 0))
+        return (given[0], *size) if isinstance(size, tuple) else size
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return (K, C, *windows)."""
+        return F.avg_pool2d(x, self.kernel, self.stride)
+
+    def fan_out(self, given: Shape) -> FanOut:
+        """Return the windows that hold each value."""
+        ones = np.ones((given[0], *self.kernel), np.int64)
+        fan = _fan_in_windows(ones, given, self.stride, (0, 0))
+        return FanOut(fan, fan)
+
+    def synapses(self, given: Shape) -> Rows:
+        """Return the windows that hold each value."""
+        rows: Rows = [[] for _ in range(math.prod(given))]
+        shape = behind(self, given)
+        taps = list(_taps(shape[1:], self.kernel, given[1:], self.stride, (0, 0)))
+        for c in range(given[0]):
+            for window, _, place in taps:
+                target = _flat((c, *window), shape)
+                rows[_flat((c, *place), given)].append(Synapse(target, 1.0))
+        return rows
