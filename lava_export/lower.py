@@ -291,12 +291,14 @@ def to_bias(value: Float[np.ndarray, " N"]) -> Bias:
 
 
 def _connection(r: Route, lag: dict[str, int], scale: float) -> Connection:
+    """Return a route in integers; a kernel is stored plain, zeros for dilation and groups."""
+    weight = r.conv.plain().weight if r.kind == "conv" else r.weight
     return Connection(
         name=r.name,
         source=r.source,
         target=r.target,
         kind=r.kind,
-        weight=integers(to_even(r.weight, scale)),
+        weight=integers(to_even(weight, scale)),
         shape=r.shape,
         stride=r.stride,
         padding=r.padding,

@@ -5,7 +5,7 @@ Axes: C channels, then those of an image: L length, or H height and W width.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,51 +29,61 @@ def count_windows(size: int, kernel: int, stride: int, padding: int) -> int:
     return (size + 2 * padding - kernel) // stride + 1
 
 
-def slide(given: Shape, kernel: Shape, stride: Shape, padding: Shape) -> Shape | str:
+def span(kernel: int, dilation: int) -> int:
+    """Return how many places a window covers whose kernel positions lie ``dilation`` apart."""
+    return (kernel - 1) * dilation + 1
+
+
+def slide(
+    given: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape
+) -> Shape | str:
     """Return the number of windows along each axis of images (C, *size), or what is wrong."""
-    if min(*kernel, *stride) < 1 or min(padding) < 0:
+    if min(*kernel, *stride, *dilation) < 1 or min(padding) < 0:
+        wide = "" if max(dilation) == min(dilation) == 1 else f", dilation {tuple(dilation)}"
         return (
-            f"kernel {tuple(kernel)} and stride {tuple(stride)} must be >= 1, padding "
+            f"kernel {tuple(kernel)}{wide} and stride {tuple(stride)} must be >= 1, padding "
             f"{tuple(padding)} >= 0"
         )
-    size = tuple(map(count_windows, given[1:], kernel, stride, padding))
+    windows = tuple(map(span, kernel, dilation))
+    size = tuple(map(count_windows, given[1:], windows, stride, padding))
     if min(size) < 1:
-        return f"kernel {tuple(kernel)} does not fit into {given}; use a smaller one or pad"
+        return f"kernel {windows} does not fit into {given}; use a smaller one or pad"
     return size
 
 
-def window_at(size: int, kernel: int, stride: int, padding: int) -> np.ndarray:
+def window_at(
+    size: int, kernel: int, stride: int, padding: int, dilation: int = 1
+) -> np.ndarray:
     """Return (size, kernel): the window in which place i meets kernel position k, or -1."""
-    windows = count_windows(size, kernel, stride, padding)
-    start = np.arange(size)[:, None] + padding - np.arange(kernel)
+    windows = count_windows(size, span(kernel, dilation), stride, padding)
+    start = np.arange(size)[:, None] + padding - np.arange(kernel) * dilation
     window = start // stride
     met = (start % stride == 0) & (window >= 0) & (window < windows)
     return np.where(met, window, -1)
 
 
 def _fan_in_windows(
-    kernels: np.ndarray, given: Shape, stride: Shape, padding: Shape
+    kernels: np.ndarray, given: Shape, stride: Shape, padding: Shape, dilation: Shape
 ) -> np.ndarray:
     """Return, by place of the input, ``kernels`` summed over the windows that it is in.
 
     kernels: (C, *kernel), what one kernel position contributes.
     """
     fan = kernels
-    for axis, step, pad in zip(range(1, fan.ndim), stride, padding, strict=True):
-        meets = window_at(given[axis], kernels.shape[axis], step, pad) >= 0
+    for axis, steps in enumerate(zip(stride, padding, dilation, strict=True), 1):
+        meets = window_at(given[axis], kernels.shape[axis], *steps) >= 0
         fan = np.moveaxis(np.tensordot(meets.astype(np.int64), fan, (1, axis)), 0, axis)
     return fan.ravel()
 
 
 def _taps(
-    shape: Shape, kernel: Shape, given: Shape, stride: Shape, padding: Shape
+    shape: Shape, kernel: Shape, given: Shape, stride: Shape, padding: Shape, dilation: Shape
 ) -> Iterator[tuple[Shape, Shape, Shape]]:
     """Yield (window, kernel position, place of the input) of all pairs that meet."""
     for window in np.ndindex(*shape):
         for tap in np.ndindex(*kernel):
-            place = tuple(
-                w * s + k - p for w, k, s, p in zip(window, tap, stride, padding, strict=True)
-            )
+            axes = zip(window, tap, stride, padding, dilation, strict=True)
+            place = tuple(w * s + k * d - p for w, k, s, p, d in axes)
             if all(0 <= x < n for x, n in zip(place, given, strict=True)):
                 yield window, tap, place
 
@@ -100,7 +110,7 @@ def _misfit(node: Weighted, given: Shape, axes: str, inputs_axis: int = 1) -> st
     names = axes.split()
     if weight.ndim != len(names):
         return f"{kind}.weight must be ({', '.join(names)}), got shape {weight.shape}"
-    inputs, outputs = weight.shape[inputs_axis], weight.shape[1 - inputs_axis]
+    inputs, outputs = node.input_length, weight.shape[1 - inputs_axis]
     if len(given) != len(names) - 1 or given[0] != inputs:
         image = "H, W" if len(names) == 4 else "L"
         return f"{kind} takes ({inputs}, {image}), got {given}; change its weight or input"
@@ -110,37 +120,47 @@ def _misfit(node: Weighted, given: Shape, axes: str, inputs_axis: int = 1) -> st
 
 
 class Convolution(Weighted):
-    """What Conv1d and Conv2d have in common; parameters by axis of the image."""
+    """What Conv1d and Conv2d have in common; parameters by axis of the image.
+
+    dilation: places from one kernel position to the next. groups: the channels of input and
+        output fall into so many equal groups, and each output reads those of its own.
+    """
+
+    groups: int
 
     _axes: str  # of the weight
 
     @property
-    def _steps(self) -> tuple[Shape, Shape]:
-        """Stride and padding by axis."""
+    def _steps(self) -> tuple[Shape, Shape, Shape]:
+        """Stride, padding and dilation by axis."""
         raise NotImplementedError
 
     @property
     def input_length(self) -> int:
         """Number of input channels."""
-        return int(self.weight.shape[1]) if self.weight.ndim > 1 else 0
+        return int(self.weight.shape[1]) * self.groups if self.weight.ndim > 1 else 0
 
     @property
     def window(self) -> Shape:
         """Places of the input that one window spans along each axis."""
-        return self.weight.shape[2:]
+        return tuple(map(span, self.weight.shape[2:], self._steps[2]))
 
     def windows_of(self, axis: int, size: int) -> Float[np.ndarray, "size windows"]:
         """Return 1 where a place of an image's axis lies in a window along it, else 0."""
-        stride, padding = (steps[axis] for steps in self._steps)
-        kernel = self.weight.shape[2 + axis]
-        window = window_at(size, kernel, stride, padding)
-        found = np.zeros((size, count_windows(size, kernel, stride, padding)), np.float32)
+        stride, padding, dilation = (steps[axis] for steps in self._steps)
+        window = window_at(size, self.weight.shape[2 + axis], stride, padding, dilation)
+        windows = count_windows(size, self.window[axis], stride, padding)
+        found = np.zeros((size, windows), np.float32)
         place, tap = np.nonzero(window >= 0)
         found[place, window[place, tap]] = 1
         return found
 
     def output_shape(self, given: Shape) -> Shape | str:
         """Return (C_out, *windows), or what is wrong."""
+        outputs = len(self.weight) if self.weight.ndim else 0
+        if self.groups < 1 or outputs % self.groups:
+            kind = type(self).__name__
+            return f"{kind}.groups {self.groups} must be >= 1 and divide {outputs} outputs"
         wrong = _misfit(self, given, self._axes)
         if wrong:
             return wrong
@@ -149,18 +169,27 @@ class Convolution(Weighted):
 
     def fan_out(self, given: Shape) -> FanOut:
         """Return the products of each value with weights in windows that hold it."""
-        nonzero = (self.weight != 0).sum(0)
-        every = np.full_like(nonzero, len(self.weight))
+        by_input = self.by_input()
+        nonzero = (by_input != 0).sum(1)
+        every = np.full_like(nonzero, by_input.shape[1])
         return FanOut(*(_fan_in_windows(x, given, *self._steps) for x in (nonzero, every)))
+
+    def by_input(self) -> np.ndarray:
+        """Return the weights as (C_in, outputs of a group, *kernel)."""
+        outputs, inputs, *kernel = self.weight.shape
+        grouped = self.weight.reshape(self.groups, outputs // self.groups, inputs, *kernel)
+        return grouped.swapaxes(1, 2).reshape(self.groups * inputs, -1, *kernel)
 
     def synapses(self, given: Shape) -> Rows:
         """Return the products of each value with weights in windows that hold it."""
         rows: Rows = [[] for _ in range(math.prod(given))]
         shape = behind(self, given)
         taps = list(_taps(shape[1:], self.weight.shape[2:], given[1:], *self._steps))
-        for co, ci in np.ndindex(self.weight.shape[:2]):
+        for co, own in np.ndindex(self.weight.shape[:2]):
+            group = co // (len(self.weight) // self.groups)
+            ci = group * self.weight.shape[1] + own
             for window, tap, place in taps:
-                weight = float(self.weight[(co, ci, *tap)])
+                weight = float(self.weight[(co, own, *tap)])
                 target = _flat((co, *window), shape)
                 rows[_flat((ci, *place), given)].append(Synapse(target, weight))
         return rows
@@ -168,12 +197,17 @@ class Convolution(Weighted):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conv1d(Convolution):
-    """Cross-correlation of (C, L), as torch's. weight: (C_out, C_in, k). bias: (C_out,)."""
+    """Cross-correlation of (C, L), as torch's.
+
+    weight: (C_out, C_in / groups, k). bias: (C_out,). The rest as of :class:`Convolution`.
+    """
 
     weight: np.ndarray
     bias: np.ndarray | None = None
     stride: int = 1
     padding: int = 0
+    dilation: int = 1
+    groups: int = 1
 
     _axes = "C_out C_in k"
 
@@ -181,22 +215,27 @@ class Conv1d(Convolution):
         freeze(self, weight=None, bias=None)
 
     @property
-    def _steps(self) -> tuple[Shape, Shape]:
-        return (self.stride,), (self.padding,)
+    def _steps(self) -> tuple[Shape, Shape, Shape]:
+        return (self.stride,), (self.padding,), (self.dilation,)
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
         """Return (K, C_out, windows)."""
-        return F.conv1d(x, weight, bias, self.stride, self.padding)
+        return F.conv1d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Conv2d(Convolution):
-    """Cross-correlation, as torch's. weight: (C_out, C_in, kH, kW). bias: (C_out,)."""
+    """Cross-correlation of (C, H, W), as torch's.
+
+    weight: (C_out, C_in / groups, kH, kW). bias: (C_out,). The rest as of :class:`Convolution`.
+    """
 
     weight: np.ndarray
     bias: np.ndarray | None = None
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
 
     _axes = "C_out C_in kH kW"
 
@@ -204,12 +243,24 @@ class Conv2d(Convolution):
         freeze(self, weight=None, bias=None)
 
     @property
-    def _steps(self) -> tuple[Shape, Shape]:
-        return self.stride, self.padding
+    def _steps(self) -> tuple[Shape, Shape, Shape]:
+        return self.stride, self.padding, self.dilation
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
         """Return (K, C_out, *windows)."""
-        return F.conv2d(x, weight, bias, self.stride, self.padding)
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def plain(self) -> "Conv2d":
+        """Return the same map without dilation and groups: zeros in a larger kernel."""
+        if self.groups == 1 and self.dilation == (1, 1):
+            return self
+        outputs, inputs = self.weight.shape[:2]
+        share, (down, right) = outputs // self.groups, self.dilation
+        weight = np.zeros((outputs, self.input_length, *self.window), self.weight.dtype)
+        for co in range(outputs):
+            first = co // share * inputs
+            weight[co, first : first + inputs, ::down, ::right] = self.weight[co]
+        return replace(self, weight=weight, dilation=(1, 1), groups=1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -283,7 +334,7 @@ class ConvTranspose2d(Weighted):
         rows: Rows = [[] for _ in range(math.prod(given))]
         shape, kernel = behind(self, given), self.weight.shape[2:]
         # A Conv2d the other way round: what is its window is a place of the input here.
-        taps = list(_taps(given[1:], kernel, shape[1:], self.stride, self.padding))
+        taps = list(_taps(given[1:], kernel, shape[1:], self.stride, self.padding, (1, 1)))
         for ci, co in np.ndindex(self.weight.shape[:2]):
             for place, tap, reached in taps:
                 target = _flat((co, *reached), shape)
@@ -311,7 +362,7 @@ class AvgPool2d(Connection):
         """Return (C, *windows), or what is wrong."""
         if len(given) != 3:
             return f"AvgPool2d takes (C, H, W), got {given}"
-        size = slide(given, self.kernel, self.stride, (0, 0))
+        size = slide(given, self.kernel, self.stride, (0, 0), (1, 1))
         return (given[0], *size) if isinstance(size, tuple) else size
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
@@ -321,14 +372,14 @@ class AvgPool2d(Connection):
     def fan_out(self, given: Shape) -> FanOut:
         """Return the windows that hold each value."""
         ones = np.ones((given[0], *self.kernel), np.int64)
-        fan = _fan_in_windows(ones, given, self.stride, (0, 0))
+        fan = _fan_in_windows(ones, given, self.stride, (0, 0), (1, 1))
         return FanOut(fan, fan)
 
     def synapses(self, given: Shape) -> Rows:
         """Return the windows that hold each value."""
         rows: Rows = [[] for _ in range(math.prod(given))]
         shape = behind(self, given)
-        taps = list(_taps(shape[1:], self.kernel, given[1:], self.stride, (0, 0)))
+        taps = list(_taps(shape[1:], self.kernel, given[1:], self.stride, (0, 0), (1, 1)))
         for c in range(given[0]):
             for window, _, place in taps:
                 target = _flat((c, *window), shape)

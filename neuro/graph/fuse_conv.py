@@ -4,6 +4,7 @@ Axes: C channels, H height, W width.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -25,15 +26,14 @@ def one_kernel(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> Co
         this = _as_convolution(node, shape[0] if whole is None else len(whole.weight))
         if this is None or (whole is not None and not _edges_agree(whole, this, shape[1:])):
             return None
-        whole = this if whole is None else _after(whole, this)
+        whole = this if whole is None else _after(whole.plain(), this.plain())
     return whole
 
 
 def _as_convolution(node: Connection | Slot, channels: int) -> Conv2d | None:
     """Return a node that takes images of so many channels as a convolution, if it is one."""
     if isinstance(node, Conv2d):
-        weight = node.weight.astype(np.float64)
-        return Conv2d(weight=weight, stride=node.stride, padding=node.padding)
+        return replace(node, weight=node.weight.astype(np.float64), bias=None)
     one = np.eye(channels)[:, :, None, None]
     if isinstance(node, Slot) and len(node.shape) == 3:
         behind = node.shape[0] - node.first - channels
@@ -44,7 +44,10 @@ def _as_convolution(node: Connection | Slot, channels: int) -> Conv2d | None:
 
 
 def _after(first: Conv2d, second: Conv2d) -> Conv2d:
-    """Return second(first(x)) as one kernel: size k1 + s1 (k2 - 1), stride s1 s2."""
+    """Return second(first(x)) as one kernel: size k1 + s1 (k2 - 1), stride s1 s2.
+
+    Both are plain: without dilation and groups.
+    """
     s, p = first.stride, first.padding
     one, two = torch.tensor(first.weight), torch.tensor(second.weight)
     return Conv2d(

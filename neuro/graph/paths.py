@@ -50,8 +50,8 @@ class Route:
     """One connection in float64, the gain of the target folded in.
 
     via: the linear nodes on the way. delay: of all its edges together [ticks].
-    weight: dense (out, in), conv (C_out, C_in, kH, kW), identity (N,), sparse (E,).
-    shape: of the source (C, H, W), conv only, as are stride and padding.
+    weight: dense (out, in), conv as of a Conv2d, identity (N,), sparse (E,).
+    shape: of the source (C, H, W), conv only, as are stride, padding, dilation and groups.
     places: (2, E), target and source of each weight, and sizes: (out, in), sparse only.
     """
 
@@ -64,6 +64,8 @@ class Route:
     shape: tuple[int, ...] = ()
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
     places: np.ndarray = field(default_factory=lambda: np.empty((2, 0), np.int32))
     sizes: tuple[int, int] = (0, 0)
 
@@ -75,7 +77,13 @@ class Route:
     @cached_property
     def conv(self) -> Conv2d:
         """The connection as a node, conv only."""
-        return Conv2d(weight=self.weight, stride=self.stride, padding=self.padding)
+        return Conv2d(
+            weight=self.weight,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=self.groups,
+        )
 
     @property
     def out_shape(self) -> tuple[int, ...]:
@@ -209,6 +217,8 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
             shape=shape if kernel else (),
             stride=kernel.stride if kernel else (1, 1),
             padding=kernel.padding if kernel else (0, 0),
+            dilation=kernel.dilation if kernel else (1, 1),
+            groups=kernel.groups if kernel else 1,
         )
 
     if not linear:

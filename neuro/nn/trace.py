@@ -40,11 +40,12 @@ from neuro.units import Seconds, Ticks
 def convolution(module: Any, weight: np.ndarray, bias: np.ndarray | None) -> Node:
     """Return the node of a convolution with these weights in place of its own."""
     if isinstance(module, nn.Conv1d):
-        (stride,), (padding,) = map(each, (module.stride, module.padding))
-        return Conv1d(weight=weight, bias=bias, stride=stride, padding=padding)
+        steps = {k: each(getattr(module, k))[0] for k in ("stride", "padding", "dilation")}
+        return Conv1d(weight=weight, bias=bias, groups=module.groups, **steps)
     pairs = {"stride": pair(module.stride), "padding": pair(module.padding)}
     if isinstance(module, nn.Conv2d):
-        return Conv2d(weight=weight, bias=bias, **pairs)
+        pairs["dilation"] = pair(module.dilation)
+        return Conv2d(weight=weight, bias=bias, groups=module.groups, **pairs)
     far = pair(module.output_padding)
     return ConvTranspose2d(weight=weight, bias=bias, output_padding=far, **pairs)
 
@@ -298,12 +299,11 @@ class _Walk:
             weight, bias = fold(weight, bias, norm, isinstance(module, nn.ConvTranspose2d))
         if isinstance(module, nn.Linear):
             return self.add(name, Dense(weight=weight, bias=bias), port)
-        one = all(d == 1 for d in each(module.dilation))
         cls = type(module).__name__
-        if module.groups != 1 or not one:
-            return self.refuse(
-                name, f"{cls} with groups or dilation is not supported yet", port
-            )
+        spread = module.groups != 1 or any(d != 1 for d in each(module.dilation))
+        if spread and isinstance(module, nn.ConvTranspose2d):
+            why = f"{cls} with groups or dilation; use Upsample and a Conv2d that has them"
+            return self.refuse(name, why, port)
         if isinstance(module.padding, str) or module.padding_mode != "zeros":
             return self.refuse(name, f"{cls} padding must be numbers, filled with zeros", port)
         return self.add(name, convolution(module, weight, bias), port)

@@ -46,9 +46,9 @@ def scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
         weight = _rounded(node.weight, dtype)
         return {delay: _sparse(s) for delay, s in _by_delay(node, weight).items()}
     if isinstance(node, Conv2d):
-        weights = _by_channel(_rounded(node.weight, dtype))
-        kernel = node.weight.shape[2:]
-        return {0: _conv(weights, _windows(given, shape, kernel, node.stride, node.padding))}
+        weights = _by_channel(_rounded(node.by_input(), dtype))
+        pairs = (given, shape, node.window, node.stride, node.padding)
+        return {0: _conv(weights, _windows(*pairs, dilation=node.dilation))}
     if isinstance(node, AvgPool2d):
         return {0: _pool(_windows(given, shape, node.kernel, node.stride, (0, 0)))}
     return {0: uncounted}
@@ -90,8 +90,8 @@ def _in_blocks(weight: np.ndarray) -> Weights:
 
 
 def _by_channel(weight: np.ndarray) -> Weights:
-    """Return the weights of a Conv2d (C_out, C_in, kH, kW)."""
-    return Weights(aligned(weight.transpose(1, 2, 3, 0)), np.count_nonzero(weight, axis=0))
+    """Return the weights of a Conv2d (C_in, outputs of a group, kH, kW)."""
+    return Weights(aligned(weight.transpose(0, 2, 3, 1)), np.count_nonzero(weight, axis=1))
 
 
 def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -113,6 +113,10 @@ def _by_delay(node: Sparse, weight: np.ndarray) -> dict[int, Synapses]:
     return found
 
 
-def _windows(*pairs: tuple[int, ...]) -> Windows:
-    """Return the last two numbers of (given, size, kernel, stride, padding)."""
-    return Windows(*((int(p[-2]), int(p[-1])) for p in pairs))
+def _windows(*pairs: tuple[int, ...], dilation: tuple[int, int] = (1, 1)) -> Windows:
+    """Return the last two numbers of (given, size, window, stride, padding), and the taps."""
+    given, size, kernel, stride, padding = ((int(p[-2]), int(p[-1])) for p in pairs)
+    high, wide = (np.arange(k) // d for k, d in zip(kernel, dilation, strict=True))
+    high[np.arange(kernel[0]) % dilation[0] > 0] = -1
+    wide[np.arange(kernel[1]) % dilation[1] > 0] = -1
+    return Windows(given, size, kernel, stride, padding, (high, wide))

@@ -37,6 +37,7 @@ def some(seed: int) -> tuple[nn.Module, tuple[int, ...]]:
     kernel, stride = (int(n) for n in rng.integers(1, 4, 2))
     padding, far = int(rng.integers(0, kernel)), int(rng.integers(0, stride))
     cut = {"stride": stride, "padding": padding}
+    spread = {"dilation": int(rng.integers(1, 4)), "groups": int(rng.choice([1, 2, 4]))}
     with seeded(seed):
         layers = [
             (nn.Conv1d(2, 3, kernel, **cut), (2, 7)),
@@ -46,6 +47,8 @@ def some(seed: int) -> tuple[nn.Module, tuple[int, ...]]:
             (nn.Conv2d(2, 3, kernel, **cut), (2, 5, 4)),
             (nn.AvgPool2d(kernel, stride), (2, 5, 4)),
             (nn.Linear(5, 4), (5,)),
+            (nn.Conv1d(4, 8, kernel, **cut, **spread), (4, 9)),
+            (nn.Conv2d(4, 8, (kernel, 2), **cut, **spread), (4, 7, 9)),
         ]
     module, shape = layers[seed % len(layers)]
     return module.double(), shape
@@ -106,7 +109,7 @@ def test_synapses_written_out_are_themselves() -> None:
     ("module", "shape", "said"),
     [
         (nn.ConvTranspose2d(4, 2, 2, groups=2), (4, 3, 3), "ConvTranspose2d with groups or"),
-        (nn.Conv1d(4, 2, 2, dilation=2), (4, 9), "Conv1d with groups or dilation"),
+        (nn.ConvTranspose2d(4, 2, 2, dilation=2), (4, 3, 3), "use Upsample and a Conv2d"),
         (nn.Conv1d(4, 2, 2, padding="same"), (4, 9), "Conv1d padding must be numbers"),
         (nn.Upsample(scale_factor=1.5), (4, 3, 3), "nearest, by a whole scale_factor"),
         (nn.Upsample(size=(4, 4)), (4, 3, 3), "nearest, by a whole scale_factor"),
