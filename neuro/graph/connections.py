@@ -378,11 +378,27 @@ class Slot:
         """Where it begins among the values of the Concat in C order."""
         return self.first * math.prod(self.shape[1:])
 
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return the shape of the Concat."""
+        return self.shape
+
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
         """Return the values of the edge in their place, zeros elsewhere."""
         y = x.new_zeros((len(x), *self.shape))
         y[:, self.first : self.first + x.shape[1]] = x
         return y
+
+
+def shape_behind(node: Connection | Slot, given: Shape) -> Shape:
+    """Return the shape of the output of a node.
+
+    Raises:
+        ValueError: the input does not fit.
+    """
+    shape = node.output_shape(given)
+    if isinstance(shape, str):
+        raise ValueError(shape)
+    return shape
 
 
 def weight_of(node: Connection | Slot, dtype: torch.dtype) -> Tensor | None:

@@ -21,6 +21,7 @@ from neuro.graph.connections import (
     Synapse,
     Weighted,
     freeze,
+    shape_behind,
 )
 
 
@@ -90,18 +91,6 @@ def _taps(
 
 def _flat(place: Shape, shape: Shape) -> int:
     return int(np.ravel_multi_index(place, shape))
-
-
-def behind(node: Connection, given: Shape) -> Shape:
-    """Return the shape of the output of a node.
-
-    Raises:
-        ValueError: the input does not fit.
-    """
-    shape = node.output_shape(given)
-    if isinstance(shape, str):
-        raise ValueError(shape)
-    return shape
 
 
 def _misfit(node: Weighted, given: Shape, axes: str, inputs_axis: int = 1) -> str:
@@ -183,7 +172,7 @@ class Convolution(Weighted):
     def synapses(self, given: Shape) -> Rows:
         """Return the products of each value with weights in windows that hold it."""
         rows: Rows = [[] for _ in range(math.prod(given))]
-        shape = behind(self, given)
+        shape = shape_behind(self, given)
         taps = list(_taps(shape[1:], self.weight.shape[2:], given[1:], *self._steps))
         for co, own in np.ndindex(self.weight.shape[:2]):
             group = co // (len(self.weight) // self.groups)
@@ -317,7 +306,7 @@ class ConvTranspose2d(Weighted):
         """Return the kernel positions of each value that lie inside the output."""
         nonzero = (self.weight != 0).sum(1)
         every = np.full_like(nonzero, self.weight.shape[1])
-        _, *size = behind(self, given)
+        _, *size = shape_behind(self, given)
         rows, columns = (self._inside(a, given[1 + a], size[a]) for a in (0, 1))
         return FanOut(
             *(np.einsum("ckl,hk,wl->chw", x, rows, columns).ravel() for x in (nonzero, every))
@@ -332,7 +321,7 @@ class ConvTranspose2d(Weighted):
     def synapses(self, given: Shape) -> Rows:
         """Return the kernel positions of each value that lie inside the output."""
         rows: Rows = [[] for _ in range(math.prod(given))]
-        shape, kernel = behind(self, given), self.weight.shape[2:]
+        shape, kernel = shape_behind(self, given), self.weight.shape[2:]
         # A Conv2d the other way round: what is its window is a place of the input here.
         taps = list(_taps(given[1:], kernel, shape[1:], self.stride, self.padding, (1, 1)))
         for ci, co in np.ndindex(self.weight.shape[:2]):
@@ -378,7 +367,7 @@ class AvgPool2d(Connection):
     def synapses(self, given: Shape) -> Rows:
         """Return the windows that hold each value."""
         rows: Rows = [[] for _ in range(math.prod(given))]
-        shape = behind(self, given)
+        shape = shape_behind(self, given)
         taps = list(_taps(shape[1:], self.kernel, given[1:], self.stride, (0, 0), (1, 1)))
         for c in range(given[0]):
             for window, _, place in taps:

@@ -7,10 +7,10 @@ Axes: K cases, C channels, H height, W width.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import dropwhile
 from typing import Literal
 
 import numpy as np
@@ -21,17 +21,18 @@ from torch import Tensor
 from neuro.graph.connections import (
     Connection,
     Dense,
-    Flatten,
     Reshaping,
     Slot,
     Sparse,
     Unflatten,
     apply_connection,
     bias_of,
+    shape_behind,
 )
-from neuro.graph.convolutions import Conv2d, behind
+from neuro.graph.convolutions import Conv2d
 from neuro.graph.fuse_conv import one_kernel
 from neuro.graph.graph import Graph
+from neuro.graph.impulse import list_synapses, to_matrix
 from neuro.graph.nodes import Edge
 from neuro.graph.requirements import problems_on_a_chip
 from neuro.graph.sparse import unrolled
@@ -39,9 +40,8 @@ from neuro.graph.validate import Hosted
 from neuro.neurons import ALIF, LI, LIF
 
 LIMIT = 2**24  # more 8-bit weights than a whole Loihi 1 holds: 128 cores of 128 KiB
-IMPULSES = 256  # pushed through a chain at a time
-MADE = 2**22  # values that they become, at most
 
+Path = tuple[Edge, ...]
 Wiring = Literal["dense", "conv", "identity", "sparse"]
 
 
@@ -88,7 +88,7 @@ class Route:
     @property
     def out_shape(self) -> tuple[int, ...]:
         """How the target's neurons lie, (C, H, W), conv only."""
-        return behind(self.conv, self.shape)
+        return shape_behind(self.conv, self.shape)
 
     @cached_property
     def most_synapses(self) -> int:
@@ -114,8 +114,10 @@ def routes(graph: Graph, problems: list[str]) -> list[Route]:
     ]
     found = []
     for source in (*graph.inputs, *graph.firing):
-        for way in _ways(graph, source):
-            route = _compose(graph, way)
+        for path in find_paths(graph, source):
+            if isinstance(graph.nodes[path[-1].target], Hosted):
+                continue
+            route = _compose(graph, path)
             if isinstance(route, str):
                 problems.append(route)
             else:
@@ -176,30 +178,35 @@ def _add(parts: dict[int, Tensor], more: dict[int, Tensor], delay: int) -> None:
         parts[since + delay] = b if known is None else known + b
 
 
-def links(graph: Graph, way: Iterable[Edge]) -> list[Connection | Slot]:
-    """Return the linear nodes that the values of a way pass; for a Concat, their slot."""
-    acting = (graph.along(e) for e in way)
+def links(graph: Graph, path: Path) -> list[Connection | Slot]:
+    """Return the linear nodes that the values of a path pass; for a Concat, their slot."""
+    acting = (graph.along(e) for e in path)
     return [node for node in acting if isinstance(node, Connection | Slot)]
 
 
-def _ways(graph: Graph, source: str) -> list[list[Edge]]:
-    """Return every path of edges from a population to the next ones, linear nodes between."""
-    done, open_ways = [], [[e] for e in graph.out_of(source)]
-    while open_ways:
-        way = open_ways.pop(0)
-        end = way[-1].target
-        if isinstance(graph.nodes[end], LIF | ALIF | LI):
-            done.append(way)
-        elif isinstance(graph.nodes[end], Connection):
-            open_ways += [[*way, e] for e in graph.out_of(end)]
-    return done
+def find_paths(graph: Graph, name: str, *, backwards: bool = False) -> Iterator[Path]:
+    """Yield every path from a node through connections to what is none, shortest first.
+
+    backwards: every path to the node from what is no connection.
+    """
+    edges = graph.into if backwards else graph.out_of
+    waiting: deque[Path] = deque((e,) for e in edges(name))
+    while waiting:
+        path = waiting.popleft()
+        end = path[0].source if backwards else path[-1].target
+        if not isinstance(graph.nodes[end], Connection):
+            yield path
+        elif backwards:
+            waiting += [(e, *path) for e in edges(end)]
+        else:
+            waiting += [(*path, e) for e in edges(end)]
 
 
-def _compose(graph: Graph, way: list[Edge]) -> Route | str:
+def _compose(graph: Graph, path: Path) -> Route | str:
     """Return the chain as one map, or what is wrong with it."""
-    source, target = way[0].source, way[-1].target
-    via = tuple(e.target for e in way[:-1])
-    chain = links(graph, way)
+    source, target = path[0].source, path[-1].target
+    via = tuple(e.target for e in path[:-1])
+    chain = links(graph, path)
     linear = [node for node in chain if not isinstance(node, Reshaping)]
     shape = graph.shapes[source]
     if linear and isinstance(chain[0], Unflatten):
@@ -211,7 +218,7 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
             source=source,
             target=target,
             via=via,
-            delay=sum(e.delay for e in way),
+            delay=sum(e.delay for e in path),
             kind=kind,
             weight=weight,
             shape=shape if kernel else (),
@@ -233,9 +240,10 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
             return route("conv", folded, kernel)
     sizes = (graph.size(target), graph.size(source))
     if math.prod(sizes) <= LIMIT:
-        return route("dense", factor[:, None] * _matrix(chain, shape, sizes[0]))
-    places, weight = _synapses(chain, shape, sizes[0])
+        return route("dense", factor[:, None] * to_matrix(chain, shape))
+    sources, targets, weight = list_synapses(chain, shape, limit=LIMIT)
     if weight.size <= LIMIT:
+        places = np.stack([targets, sources])
         return replace(route("sparse", factor[places[0]] * weight), places=places, sizes=sizes)
     cure = (
         "use smaller populations, or run it on the event engine"
@@ -247,48 +255,3 @@ def _compose(graph: Graph, way: list[Edge]) -> Route | str:
         f"{' -> '.join([source, *via, target])}: is no single convolution, and has "
         f"{weight.size} synapses or more, more than a whole chip holds; {cure}"
     )
-
-
-def _synapses(
-    chain: Sequence[Connection | Slot], shape: tuple[int, ...], made: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (targets and sources, 2 E; weights that are not 0, E); stops above the limit."""
-    places, weights, known = [], [], 0
-    for first, y in _pushed(chain, shape, made):
-        source, target = np.nonzero(y)
-        places.append(np.stack([target, source + first]).astype(np.int32))
-        weights.append(y[source, target])
-        known += source.size
-        if known > LIMIT:
-            break
-    return np.concatenate(places, 1), np.concatenate(weights)
-
-
-def _matrix(
-    chain: Sequence[Connection | Slot], shape: tuple[int, ...], made: int
-) -> np.ndarray:
-    """Return the chain as a matrix (``made``, in)."""
-    return np.asarray(np.concatenate([y for _, y in _pushed(chain, shape, made)]).T)
-
-
-def _pushed(
-    chain: Sequence[Connection | Slot], shape: tuple[int, ...], made: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first input, what unit impulses at it and the next ones become, K ``made``)."""
-    head, *tail = dropwhile(lambda node: isinstance(node, Flatten), chain)
-    n, many = math.prod(shape), max(1, min(IMPULSES, MADE // made))
-    shape = (n,) if isinstance(chain[0], Flatten) else shape
-    for first in range(0, n, many):
-        x = _answers(head, shape, range(first, min(first + many, n)))
-        for node in tail:
-            x = apply_connection(node, x)
-        yield first, x.flatten(1).numpy()
-
-
-def _answers(node: Connection | Slot, shape: tuple[int, ...], cases: range) -> Tensor:
-    """Return what a linear node makes of unit impulses at the positions ``cases``."""
-    if isinstance(node, Dense):  # impulses of a wide layer would cost its size squared
-        return torch.as_tensor(np.array(node.weight[:, cases].T, np.float64))
-    x = torch.zeros((len(cases), math.prod(shape)), dtype=torch.float64)
-    x[range(len(cases)), cases] = 1
-    return apply_connection(node, x.reshape(-1, *shape))

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from neuro.graph.connections import (
     Connection,
@@ -14,14 +13,13 @@ from neuro.graph.connections import (
     Flatten,
     Sparse,
     Weighted,
-    apply_connection,
+    shape_behind,
 )
 from neuro.graph.graph import Graph
+from neuro.graph.impulse import list_synapses
 from neuro.graph.nodes import Edge
 from neuro.graph.validate import GraphError
 from neuro.units import Ticks
-
-CASES = 256  # unit impulses at a time: bounds the memory
 
 
 class Unrolled(NamedTuple):
@@ -49,22 +47,10 @@ def written_out(node: Connection, given: tuple[int, ...]) -> Sparse:
 
     Weights of zero are synapses, products with the padding are none. Values are flat, C order.
     """
-    ones = node
-    if isinstance(node, Weighted):
-        ones = node.with_weight(np.ones_like(node.weight), None)
-    size = math.prod(given)
-    pieces = []
-    for first in range(0, size, CASES):
-        cases = np.arange(first, min(first + CASES, size))
-        x = torch.zeros((cases.size, size), dtype=torch.float64)
-        x[range(cases.size), cases] = 1
-        x = x.reshape(-1, *given)
-        values, reached = (apply_connection(n, x).flatten(1).numpy() for n in (node, ones))
-        case, target = np.nonzero(reached)
-        pieces.append((cases[case], target, values[case, target]))
-    source, target, weight = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    source, target, weight = list_synapses([node], given, zeros=True)
     kept = node.weight.dtype if isinstance(node, Weighted) else np.float32
-    return Sparse.from_coo(source, target, weight.astype(kept), shape=(reached.shape[1], size))
+    shape = (math.prod(shape_behind(node, given)), math.prod(given))
+    return Sparse.from_coo(source, target, weight.astype(kept), shape=shape)
 
 
 def unrolled(graph: Graph) -> Unrolled:

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.graph import Edge, Graph, Hosted, Reshaping, Sparse
-from neuro.graph.paths import bias
+from neuro.graph.paths import bias, find_paths
 from neuro.interop.nest_script import Cells, Network, Stimulus, Synapses
-from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses, ways
+from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses
 from neuro.neurons import ALIF, LI, LIF, GatedLI
 from neuro.spikes import Times
 from neuro.units import ticks
@@ -50,7 +50,7 @@ def plan(
     if problems:
         raise NestError(problems)
     arriving: dict[str, list[tuple[Port, Synapses]]] = {n: [] for n in _lifs(graph)}
-    for way in (w for n in (*graph.inputs, *arriving) for w in ways(graph, n)):
+    for way in (w for n in (*graph.inputs, *arriving) for w in find_paths(graph, n)):
         for port in ports(graph, way[-1].target):
             found = synapses(graph, way, port)
             problems += _of_way(graph, way, found)

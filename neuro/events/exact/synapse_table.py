@@ -6,12 +6,11 @@ from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from neuro.events.exact.currents import refused
-from neuro.graph import Connection, Dense, Edge, Graph, Reshaping, Slot, Sparse
-from neuro.graph.connections import apply_connection
-from neuro.graph.paths import links
+from neuro.graph import Dense, Edge, Graph, Reshaping, Slot, Sparse
+from neuro.graph.impulse import list_synapses
+from neuro.graph.paths import find_paths, links
 from neuro.ops.jit import bare, kernel
 
 
@@ -194,7 +193,6 @@ def synapse(target: np.ndarray, weight: np.ndarray, row: Row, s: int) -> tuple[i
 
 
 LARGEST = 2**28  # synapses of a chain that is written out
-CASES = 256  # unit impulses pushed through a chain at a time
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -225,16 +223,8 @@ class Chain:
 
 def chains(graph: Graph, name: str) -> list[Chain]:
     """Return every chain that ends at a population; those from LIs are its currents."""
-    done = []
-    open_ways: list[tuple[Edge, ...]] = [(e,) for e in graph.into(name)]
-    while open_ways:
-        way = open_ways.pop(0)
-        source = way[0].source
-        if isinstance(graph.nodes[source], Connection):
-            open_ways += [(e, *way) for e in graph.into(source)]
-        elif source not in graph.currents:
-            done.append(Chain(way=way))
-    return done
+    paths = find_paths(graph, name, backwards=True)
+    return [Chain(way=path) for path in paths if path[0].source not in graph.currents]
 
 
 def piece(
@@ -331,36 +321,18 @@ def _listed(
 
 
 def _written_out(graph: Graph, chain: Chain) -> Sparse:
-    """Return any chain as listed synapses, found by pushing unit impulses through it."""
+    """Return any chain as listed synapses."""
     nodes = links(graph, chain.way)
     if any(isinstance(node, Sparse) and node.delay is not None for node in nodes):
         raise refused(
             f"{chain}: a Sparse with delays of its own "
             "stands in a chain of connections; put a population between"
         )
-    shape, size = graph.shapes[chain.source], graph.size(chain.source)
-    source, target, weight, total = [], [], [], 0
-    for low in range(0, size, CASES):
-        cases = np.arange(low, min(low + CASES, size))
-        x = torch.zeros((cases.size, size), dtype=torch.float64)
-        x[np.arange(cases.size), cases] = 1
-        x = x.reshape(-1, *shape)
-        for node in nodes:
-            x = apply_connection(node, x)
-        rows = x.flatten(1).numpy()
-        case, place = np.nonzero(rows)
-        total += case.size
-        if total > LARGEST:
-            raise refused(
-                f"{chain}: more than {LARGEST} synapses in continuous time; use smaller "
-                "layers, or clock=Grid()"
-            )
-        source.append(cases[case])
-        target.append(place)
-        weight.append(rows[case, place])
-    return Sparse.from_coo(
-        np.concatenate(source),
-        np.concatenate(target),
-        np.concatenate(weight),
-        shape=(rows.shape[1], size),
-    )
+    found = list_synapses(nodes, graph.shapes[chain.source], limit=LARGEST)
+    if found.weight.size > LARGEST:
+        raise refused(
+            f"{chain}: more than {LARGEST} synapses in continuous time; use smaller "
+            "layers, or clock=Grid()"
+        )
+    _, target = chain.names
+    return Sparse.from_coo(*found, shape=(graph.size(target), graph.size(chain.source)))

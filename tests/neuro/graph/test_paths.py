@@ -277,7 +277,9 @@ def test_a_chain_too_large_for_a_matrix_is_listed(monkeypatch: pytest.MonkeyPatc
     small = through(chain, (1, 7, 6))
     matrix = only_route(small)
     monkeypatch.setattr("neuro.graph.paths.LIMIT", matrix.weight.size - 1)
-    monkeypatch.setattr("neuro.graph.paths.MADE", 5 * matrix.weight.shape[0])  # five at a time
+    monkeypatch.setattr(
+        "neuro.graph.impulse.VALUES", 5 * matrix.weight.shape[0]
+    )  # five at a time
     listed = only_route(small)
     assert (matrix.kind, listed.kind) == ("dense", "sparse")
     found = np.zeros(matrix.weight.shape)
