@@ -24,8 +24,8 @@ from lava_export.program import (
 )
 from lava_export.rules import head_room
 from neuro.graph import Graph, Hosted, Input
-from neuro.graph.delays import lags, loops_too_tight
-from neuro.graph.paths import Route, bias, routes
+from neuro.graph.delays import assign_lags, find_tight_loops
+from neuro.graph.paths import Route, find_bias, find_routes
 from neuro.graph.requirements import problems_on_a_clock
 from neuro.neurons import ALIF, LIF, Coefficients
 
@@ -89,7 +89,7 @@ def lower(graph: Graph, *, ticks: int | None = None, largest_weight: int = 254) 
     problems += _refractory_periods(graph)
     parts = floats(graph, problems)
     found = [r for p in parts for r in p.incoming]
-    problems += loops_too_tight(graph, found)
+    problems += find_tight_loops(graph, found)
     problems += [problem for p in parts for problem in _weights_that_vanish(p)]
     problems += [problem for p in parts for problem in _decays_that_vanish(p)]
     if not any(
@@ -100,7 +100,7 @@ def lower(graph: Graph, *, ticks: int | None = None, largest_weight: int = 254) 
         )
     if problems:
         raise LowerError(problems)
-    lag = lags([*graph.inputs, *graph.populations], found)
+    lag = assign_lags([*graph.inputs, *graph.populations], found)
     sources = [
         Population(name=n, kind="input", shape=node.shape)
         for n, node in graph.nodes.items()
@@ -129,7 +129,7 @@ def _fitted(
 
 def floats(graph: Graph, problems: list[str]) -> list[Floats]:
     """Return every population before rounding, sources first; adds to ``problems``."""
-    found = routes(graph, problems)
+    found = find_routes(graph, problems)
     parts = []
     for name in (n for n in graph.populations if not isinstance(graph.nodes[n], Hosted)):
         c = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
@@ -138,7 +138,7 @@ def floats(graph: Graph, problems: list[str]) -> list[Floats]:
             for field, value in c._asdict().items()
             if field not in ("hard", "fires", "refractory")
         }
-        total, after = bias(graph, name, problems)
+        total, after = find_bias(graph, name, problems)
         if total.any() and each["decay_syn"].any():
             problems.append(
                 f"{name}: a bias passes its synaptic current in a graph, and goes straight to "

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from neuro.graph.convolutions import count_windows
-from neuro.graph.paths import Wiring
+from neuro.graph.paths import RouteKind
 
 if TYPE_CHECKING:
     pass
@@ -122,8 +122,8 @@ def _of_connection(program: LoihiProgram, c: Connection) -> Iterator[str]:
             "future; raise the lag of the target"
         )
     axes = {"dense": 2, "conv": 4, "identity": 1, "sparse": 1}
-    if c.kind not in get_args(Wiring):
-        yield f"no kind {c.kind!r}; there are {', '.join(get_args(Wiring))}"
+    if c.kind not in get_args(RouteKind):
+        yield f"no kind {c.kind!r}; there are {', '.join(get_args(RouteKind))}"
     elif c.weight.ndim != axes[c.kind]:
         yield f"{c.kind} weights have {axes[c.kind]} axes, these have shape {c.weight.shape}"
     elif c.kind == "sparse" and not _lists_synapses(c):
@@ -222,7 +222,7 @@ class Connection:
     name: str
     source: str
     target: str
-    kind: Wiring
+    kind: RouteKind
     weight: np.ndarray
     shape: tuple[int, ...] = ()
     stride: tuple[int, int] = (1, 1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from lava_export.program import STATE_LIMIT, Connection, LoihiProgram, Population
 from lava_export.reference import drive
-from neuro.graph.paths import most_synapses
+from neuro.graph.paths import count_most_synapses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +206,7 @@ def _axons(c: Connection) -> int:
 def _words(c: Connection) -> int:
     """Return the words of one neuron's synapses: one each, zeros included."""
     if c.kind == "sparse":
-        return most_synapses(c.places)
+        return count_most_synapses(c.places)
     return 1 if c.kind == "identity" else math.prod(c.weight.shape[1:])
 
 

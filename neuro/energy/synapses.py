@@ -1,9 +1,8 @@
-"""The synapses that a chip has: one connection for each way between two populations.
+"""The synapses that a chip has: one connection for each path between two populations.
 
 A chip has no pools. A chain of linear nodes is composed into one connection
-(:mod:`neuro.graph.paths`), and every spike of its source pays its fan-out there: two spikes in
-one
-pooling window are two sets of synaptic events, where :func:`neuro.energy.count` sees one value.
+(:mod:`neuro.graph.paths`), and every spike of its source costs its fan-out there: two spikes
+in one pooling window are two sets of synaptic events, one value for :func:`neuro.energy.count`.
 Axes: T ticks, B samples, N neurons of a source.
 """
 
@@ -16,7 +15,7 @@ from jaxtyping import Int
 
 from neuro.graph import Graph, Sparse
 from neuro.graph.connections import FanOut
-from neuro.graph.paths import Route, routes
+from neuro.graph.paths import Route, find_routes
 from neuro.graph.requirements import problems_on_a_clock
 from neuro.record import Record
 from neuro.spikes import Events
@@ -52,7 +51,7 @@ def compose(graph: Graph) -> tuple[Route, ...]:
     ]
     untimely = problems_on_a_clock(graph)
     problems += untimely
-    found = [] if untimely else routes(graph, problems)
+    found = [] if untimely else find_routes(graph, problems)
     if problems:
         raise ValueError(
             "\n".join(["no chip can hold the connections of this graph:", *problems])

@@ -38,7 +38,7 @@ class Synapse(NamedTuple):
     delay: int = 0
 
 
-Rows = list[list[Synapse]]  # by source
+SynapseRows = list[list[Synapse]]  # by source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -83,7 +83,7 @@ class Connection:
         none = np.zeros(math.prod(given), np.int64)
         return FanOut(none, none)
 
-    def synapses(self, given: Shape) -> Rows:
+    def synapses(self, given: Shape) -> SynapseRows:
         """Return the synapses of each value of the input, enumerated from the definition.
 
         Products with padding are none. Slow: it is what fast code is compared with.
@@ -158,7 +158,7 @@ class Dense(Weighted):
         outputs, inputs = self.weight.shape
         return FanOut((self.weight != 0).sum(0), np.full(inputs, outputs))
 
-    def synapses(self, given: Shape) -> Rows:
+    def synapses(self, given: Shape) -> SynapseRows:
         """Return the columns of the matrix."""
         return [[Synapse(k, float(w)) for k, w in enumerate(row)] for row in self.weight.T]
 
@@ -167,35 +167,36 @@ class Dense(Weighted):
 class Sparse(Weighted):
     """Listed synapses: value j of the input reaches those of row j.
 
-    at: (in + 1,) int64; row j is ``at[j]:at[j + 1]``, sorted by (delay, target).
-    target: (E,) int32. weight: (E,). Synapses that are equal in source and target add up.
+    CSR, row j is ``indptr[j]:indptr[j + 1]``, sorted by (delay, target).
+    indptr: (in + 1,) int64. indices: (E,) int32, the target of every synapse. weight: (E,).
+    Synapses that are equal in source and target add up.
     delay: (E,) int32, ticks on top of the delay of the edge; None: none.
     shape: (out,). bias: (out,), added every tick.
 
     :meth:`from_coo` makes one from any order; :mod:`neuro.graph.random` draws some.
     """
 
-    at: np.ndarray
-    target: np.ndarray
+    indptr: np.ndarray
+    indices: np.ndarray
     weight: np.ndarray
     shape: tuple[int, ...]
     delay: np.ndarray | None = None
     bias: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        kinds = {"at": np.int64, "target": np.int32, "delay": np.int32}
+        kinds = {"indptr": np.int64, "indices": np.int32, "delay": np.int32}
         freeze(self, weight=None, bias=None, **kinds)
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
     @property
     def input_length(self) -> int:
         """Number of inputs."""
-        return int(self.at.size - 1)
+        return int(self.indptr.size - 1)
 
     @property
     def source(self) -> Int[np.ndarray, " E"]:
         """The input of every synapse."""
-        return np.repeat(np.arange(self.input_length), np.diff(self.at))
+        return np.repeat(np.arange(self.input_length), np.diff(self.indptr))
 
     def output_shape(self, given: Shape) -> Shape | str:
         """Return (out,), or what is wrong."""
@@ -204,7 +205,7 @@ class Sparse(Weighted):
             return f"Sparse.shape must be (out,), got {shape}"
         if given != (inputs,):
             flatten = "put a Flatten before it"
-            cure = flatten if len(given) > 1 else "change the length of Sparse.at"
+            cure = flatten if len(given) > 1 else "change the length of Sparse.indptr"
             return f"Sparse takes {(inputs,)}, got {given}; {cure}"
         if bias is not None and bias.shape != shape:
             return f"Sparse.bias must be {shape}, got {bias.shape}"
@@ -212,7 +213,7 @@ class Sparse(Weighted):
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
         """Return the sums over the synapses of each output, delays left out."""
-        places = np.stack([self.target, self.source])
+        places = np.stack([self.indices, self.source])
         matrix = torch.sparse_coo_tensor(
             torch.as_tensor(places, device=x.device),
             weight,
@@ -225,14 +226,14 @@ class Sparse(Weighted):
     def fan_out(self, given: Shape) -> FanOut:
         """Return the lengths of the rows."""
         used = np.bincount(self.source, self.weight != 0, self.input_length)
-        return FanOut(used.astype(np.int64), np.diff(self.at))
+        return FanOut(used.astype(np.int64), np.diff(self.indptr))
 
-    def synapses(self, given: Shape) -> Rows:
+    def synapses(self, given: Shape) -> SynapseRows:
         """Return the rows."""
-        late = np.zeros(self.target.size, np.int32) if self.delay is None else self.delay
-        columns = zip(self.target.tolist(), self.weight.tolist(), late.tolist(), strict=True)
+        late = np.zeros(self.indices.size, np.int32) if self.delay is None else self.delay
+        columns = zip(self.indices.tolist(), self.weight.tolist(), late.tolist(), strict=True)
         every = [Synapse(*row) for row in columns]
-        starts = self.at.tolist()
+        starts = self.indptr.tolist()
         return [every[a:b] for a, b in pairwise(starts)]
 
     @classmethod
@@ -264,11 +265,11 @@ class Sparse(Weighted):
             )
         keys = (target, source) if delay is None else (target, delay, source)
         order = np.lexsort(keys)
-        at = np.zeros(inputs + 1, np.int64)
-        np.cumsum(np.bincount(source, minlength=inputs), out=at[1:])
+        indptr = np.zeros(inputs + 1, np.int64)
+        np.cumsum(np.bincount(source, minlength=inputs), out=indptr[1:])
         return cls(
-            at=at,
-            target=target[order],
+            indptr=indptr,
+            indices=target[order],
             weight=weight[order],
             shape=(outputs,),
             delay=None if delay is None else delay[order],
@@ -300,9 +301,9 @@ class Upsample(Connection):
         fan = np.full(math.prod(given), math.prod(self.scale))
         return FanOut(fan, fan)
 
-    def synapses(self, given: Shape) -> Rows:
+    def synapses(self, given: Shape) -> SynapseRows:
         """Return a weight of 1 to each value of a block."""
-        rows: Rows = [[] for _ in range(math.prod(given))]
+        rows: SynapseRows = [[] for _ in range(math.prod(given))]
         channels, high, wide = given
         shape = (channels, high * self.scale[0], wide * self.scale[1])
         for k, (c, y, x) in enumerate(np.ndindex(shape)):

@@ -16,9 +16,9 @@ from torch import Tensor
 from neuro.graph.connections import (
     Connection,
     FanOut,
-    Rows,
     Shape,
     Synapse,
+    SynapseRows,
     Weighted,
     freeze,
     shape_behind,
@@ -169,9 +169,9 @@ class Convolution(Weighted):
         grouped = self.weight.reshape(self.groups, outputs // self.groups, inputs, *kernel)
         return grouped.swapaxes(1, 2).reshape(self.groups * inputs, -1, *kernel)
 
-    def synapses(self, given: Shape) -> Rows:
+    def synapses(self, given: Shape) -> SynapseRows:
         """Return the products of each value with weights in windows that hold it."""
-        rows: Rows = [[] for _ in range(math.prod(given))]
+        rows: SynapseRows = [[] for _ in range(math.prod(given))]
         shape = shape_behind(self, given)
         taps = list(_taps(shape[1:], self.weight.shape[2:], given[1:], *self._steps))
         for co, own in np.ndindex(self.weight.shape[:2]):
@@ -318,9 +318,9 @@ class ConvTranspose2d(Weighted):
         place = np.arange(size)[:, None] * self.stride[axis] - self.padding[axis] + taps
         return np.asarray((place >= 0) & (place < outputs), np.int64)
 
-    def synapses(self, given: Shape) -> Rows:
+    def synapses(self, given: Shape) -> SynapseRows:
         """Return the kernel positions of each value that lie inside the output."""
-        rows: Rows = [[] for _ in range(math.prod(given))]
+        rows: SynapseRows = [[] for _ in range(math.prod(given))]
         shape, kernel = shape_behind(self, given), self.weight.shape[2:]
         # A Conv2d the other way round: what is its window is a place of the input here.
         taps = list(_taps(given[1:], kernel, shape[1:], self.stride, self.padding, (1, 1)))
@@ -364,9 +364,9 @@ class AvgPool2d(Connection):
         fan = _fan_in_windows(ones, given, self.stride, (0, 0), (1, 1))
         return FanOut(fan, fan)
 
-    def synapses(self, given: Shape) -> Rows:
+    def synapses(self, given: Shape) -> SynapseRows:
         """Return the windows that hold each value."""
-        rows: Rows = [[] for _ in range(math.prod(given))]
+        rows: SynapseRows = [[] for _ in range(math.prod(given))]
         shape = shape_behind(self, given)
         taps = list(_taps(shape[1:], self.kernel, given[1:], self.stride, (0, 0), (1, 1)))
         for c in range(given[0]):

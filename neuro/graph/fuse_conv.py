@@ -14,7 +14,7 @@ from neuro.graph.connections import Connection, Flatten, Slot
 from neuro.graph.convolutions import AvgPool2d, Conv2d, count_windows
 
 
-def one_kernel(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> Conv2d | None:
+def fuse_chain(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> Conv2d | None:
     """Return the chain as one float64 convolution of images (C, H, W), None if it is none.
 
     Biases are left out.

@@ -1,7 +1,7 @@
 """A spiking network as a value: frozen nodes, edges with delays in ticks, one dt.
 
 Edges into one node add up (a residual connection is two edges). Shapes are inferred from the
-inputs. What does not fit is refused with a cure, all problems at once.
+inputs. A GraphError lists all problems at once, each with a cure.
 Axes: C channels, H height, W width; images are ``C H W``.
 """
 

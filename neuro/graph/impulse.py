@@ -26,7 +26,7 @@ from neuro.graph.connections import (
 IMPULSES = 256  # at a time, and
 VALUES = 2**22  # what they become at a time: both bound the memory
 
-Chain = Sequence[Connection | Slot]
+LinearChain = Sequence[Connection | Slot]
 
 
 class SynapseList(NamedTuple):
@@ -38,7 +38,7 @@ class SynapseList(NamedTuple):
 
 
 def list_synapses(
-    chain: Chain, given: Shape, *, zeros: bool = False, limit: int | None = None
+    chain: LinearChain, given: Shape, *, zeros: bool = False, limit: int | None = None
 ) -> SynapseList:
     """Return the synapses of a chain in float64, biases and delays of synapses left out.
 
@@ -46,7 +46,7 @@ def list_synapses(
         chain: linear nodes, one behind the other.
         given: shape of the input.
         zeros: also list weights of zero; products with padding are no synapses. Else list
-            what is not zero once the ways through the chain are added up.
+            the sums over the paths through the chain that are not zero.
         limit: of synapses; where there are more, the list ends somewhere above it.
     """
     ones = impulse_responses(list(map(_with_ones, chain)), given) if zeros else None
@@ -62,13 +62,13 @@ def list_synapses(
     return SynapseList(*map(np.concatenate, (sources, targets, weights)))
 
 
-def to_matrix(chain: Chain, given: Shape) -> Float[np.ndarray, "M N"]:
+def to_matrix(chain: LinearChain, given: Shape) -> Float[np.ndarray, "M N"]:
     """Return a chain as a float64 matrix, biases and delays of synapses left out."""
     return np.asarray(np.concatenate([y for _, y in impulse_responses(chain, given)]).T)
 
 
 def impulse_responses(
-    chain: Chain, given: Shape
+    chain: LinearChain, given: Shape
 ) -> Iterator[tuple[int, Float[np.ndarray, "K M"]]]:
     """Yield (first input, what unit impulses at it and the next ones become)."""
     shape = given
@@ -87,7 +87,9 @@ def impulse_responses(
         yield first, x.flatten(1).numpy()
 
 
-def _first_responses(chain: Chain, given: Shape, cases: range) -> tuple[Tensor, Chain]:
+def _first_responses(
+    chain: LinearChain, given: Shape, cases: range
+) -> tuple[Tensor, LinearChain]:
     """Return what the first node makes of impulses at ``cases``, and the nodes behind it."""
     if chain and isinstance(chain[0], Dense):  # its columns: impulses would cost size squared
         return torch.as_tensor(np.array(chain[0].weight[:, cases].T, np.float64)), chain[1:]

@@ -1,4 +1,4 @@
-"""The ways of a spike through a Graph: each chain of linear nodes becomes one float map.
+"""Paths of spikes between populations; each chain of linear nodes becomes one float map.
 
 Between two populations a chip has one layer of synapses, so pool -> conv becomes one strided
 convolution and pool -> flatten -> dense one matrix, before anything is rounded. A map that is
@@ -30,7 +30,7 @@ from neuro.graph.connections import (
     shape_behind,
 )
 from neuro.graph.convolutions import Conv2d
-from neuro.graph.fuse_conv import one_kernel
+from neuro.graph.fuse_conv import fuse_chain
 from neuro.graph.graph import Graph
 from neuro.graph.impulse import list_synapses, to_matrix
 from neuro.graph.nodes import Edge
@@ -41,8 +41,8 @@ from neuro.neurons import ALIF, LI, LIF
 
 LIMIT = 2**24  # more 8-bit weights than a whole Loihi 1 holds: 128 cores of 128 KiB
 
-Path = tuple[Edge, ...]
-Wiring = Literal["dense", "conv", "identity", "sparse"]
+EdgePath = tuple[Edge, ...]
+RouteKind = Literal["dense", "conv", "identity", "sparse"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,7 +59,7 @@ class Route:
     target: str
     via: tuple[str, ...]
     delay: int
-    kind: Wiring
+    kind: RouteKind
     weight: np.ndarray
     shape: tuple[int, ...] = ()
     stride: tuple[int, int] = (1, 1)
@@ -93,15 +93,15 @@ class Route:
     @cached_property
     def most_synapses(self) -> int:
         """Those of the target's neuron that has most, sparse only."""
-        return most_synapses(self.places)
+        return count_most_synapses(self.places)
 
 
-def most_synapses(places: Int[np.ndarray, "2 E"]) -> int:
+def count_most_synapses(places: Int[np.ndarray, "2 E"]) -> int:
     """Return the synapses of the neuron that has most. places: targets and sources."""
     return int(np.bincount(places[0]).max(initial=0))
 
 
-def routes(graph: Graph, problems: list[str]) -> list[Route]:
+def find_routes(graph: Graph, problems: list[str]) -> list[Route]:
     """Return every route between two populations; what cannot go is added to ``problems``."""
     graph = unrolled(graph).graph
     problems += problems_on_a_chip(graph)
@@ -125,7 +125,7 @@ def routes(graph: Graph, problems: list[str]) -> list[Route]:
     return found
 
 
-def gain(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
+def find_gain(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
     """Return the gain of a population's input, for each neuron."""
     population = graph.nodes[name]
     if not isinstance(population, LIF | ALIF | LI):
@@ -133,14 +133,16 @@ def gain(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
     return np.broadcast_to(population.coefficients(graph.dt).gain, graph.shapes[name]).ravel()
 
 
-def bias(graph: Graph, name: str, problems: list[str]) -> tuple[Float[np.ndarray, " N"], int]:
+def find_bias(
+    graph: Graph, name: str, problems: list[str]
+) -> tuple[Float[np.ndarray, " N"], int]:
     """Return what linear nodes add to a population, gain included, and from when.
 
     An edge with a delay holds the bias of its source back: until that tick nothing is added.
     """
     parts: dict[int, Tensor] = {}
     for edge in graph.into(name):
-        _add(parts, silent(graph, edge.source), edge.delay)
+        _add(parts, find_silent_output(graph, edge.source), edge.delay)
     parts = {delay: b for delay, b in parts.items() if b.any()}
     if len(parts) > 1:
         problems.append(
@@ -149,18 +151,18 @@ def bias(graph: Graph, name: str, problems: list[str]) -> tuple[Float[np.ndarray
         )
     delay, total = next(iter(parts.items()), (0, torch.zeros(())))
     flat = np.broadcast_to(total.numpy(), graph.shapes[name]).ravel()
-    return np.asarray(gain(graph, name) * flat), delay
+    return np.asarray(find_gain(graph, name) * flat), delay
 
 
-def silent(graph: Graph, name: str) -> dict[int, Tensor]:
-    """Return what a node emits without any spike, by the tick at which it sets in."""
+def find_silent_output(graph: Graph, name: str) -> dict[int, Tensor]:
+    """Return what a linear node puts out without spikes, by the tick at which that begins."""
     node = graph.nodes[name]
     if not isinstance(node, Connection):
         return {}
     parts: dict[int, Tensor] = {}
     for edge in graph.into(name):
         own = graph.along(edge)
-        given = silent(graph, edge.source)
+        given = find_silent_output(graph, edge.source)
         if isinstance(own, Slot):
             given = {delay: own.apply(b[None])[0] for delay, b in given.items()}
         _add(parts, given, edge.delay)
@@ -178,19 +180,19 @@ def _add(parts: dict[int, Tensor], more: dict[int, Tensor], delay: int) -> None:
         parts[since + delay] = b if known is None else known + b
 
 
-def links(graph: Graph, path: Path) -> list[Connection | Slot]:
+def list_links(graph: Graph, path: EdgePath) -> list[Connection | Slot]:
     """Return the linear nodes that the values of a path pass; for a Concat, their slot."""
     acting = (graph.along(e) for e in path)
     return [node for node in acting if isinstance(node, Connection | Slot)]
 
 
-def find_paths(graph: Graph, name: str, *, backwards: bool = False) -> Iterator[Path]:
+def find_paths(graph: Graph, name: str, *, backwards: bool = False) -> Iterator[EdgePath]:
     """Yield every path from a node through connections to what is none, shortest first.
 
     backwards: every path to the node from what is no connection.
     """
     edges = graph.into if backwards else graph.out_of
-    waiting: deque[Path] = deque((e,) for e in edges(name))
+    waiting: deque[EdgePath] = deque((e,) for e in edges(name))
     while waiting:
         path = waiting.popleft()
         end = path[0].source if backwards else path[-1].target
@@ -202,18 +204,18 @@ def find_paths(graph: Graph, name: str, *, backwards: bool = False) -> Iterator[
             waiting += [(*path, e) for e in edges(end)]
 
 
-def _compose(graph: Graph, path: Path) -> Route | str:
+def _compose(graph: Graph, path: EdgePath) -> Route | str:
     """Return the chain as one map, or what is wrong with it."""
     source, target = path[0].source, path[-1].target
     via = tuple(e.target for e in path[:-1])
-    chain = links(graph, path)
+    chain = list_links(graph, path)
     linear = [node for node in chain if not isinstance(node, Reshaping)]
     shape = graph.shapes[source]
     if linear and isinstance(chain[0], Unflatten):
         shape, chain = graph.shapes[via[0]], chain[1:]
-    factor = gain(graph, target)
+    factor = find_gain(graph, target)
 
-    def route(kind: Wiring, weight: np.ndarray, kernel: Conv2d | None = None) -> Route:
+    def route(kind: RouteKind, weight: np.ndarray, kernel: Conv2d | None = None) -> Route:
         return Route(
             source=source,
             target=target,
@@ -232,7 +234,7 @@ def _compose(graph: Graph, path: Path) -> Route | str:
         return route("identity", factor.copy())
     if isinstance(linear[0], Dense) and len(linear) == 1:  # however large: nothing to compose
         return route("dense", factor[:, None] * linear[0].weight)
-    kernel = one_kernel(chain, shape)
+    kernel = fuse_chain(chain, shape)
     if kernel is not None:
         per_channel = factor.reshape(kernel.weight.shape[0], -1)
         if np.all(per_channel == per_channel[:, :1]):

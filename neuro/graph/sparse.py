@@ -37,12 +37,12 @@ def to_dense(node: Sparse) -> Dense:
     """
     if node.delay is not None:
         raise ValueError("a Sparse with delays is no matrix; apply unrolled(graph) first")
-    weight = np.zeros((*node.shape, node.at.size - 1), node.weight.dtype)
-    np.add.at(weight, (node.target, node.source), node.weight)
+    weight = np.zeros((*node.shape, node.input_length), node.weight.dtype)
+    np.add.at(weight, (node.indices, node.source), node.weight)
     return Dense(weight=weight, bias=node.bias)
 
 
-def written_out(node: Connection, given: tuple[int, ...]) -> Sparse:
+def write_out_synapses(node: Connection, given: tuple[int, ...]) -> Sparse:
     """Return the synapses of a linear node for inputs of shape ``given``, its bias left out.
 
     Weights of zero are synapses, products with the padding are none. Values are flat, C order.
@@ -93,11 +93,11 @@ def _parts(node: Sparse) -> dict[int, Sparse]:
     parts: dict[int, Sparse] = {}
     for k in np.unique(delay) if delay.size else [0]:
         here = delay == k
-        at = np.searchsorted(source[here], np.arange(node.at.size))
+        indptr = np.searchsorted(source[here], np.arange(node.indptr.size))
         parts[int(k)] = replace(
             node,
-            at=at,
-            target=node.target[here],
+            indptr=indptr,
+            indices=node.indices[here],
             weight=node.weight[here],
             delay=None,
             bias=None if parts else node.bias,

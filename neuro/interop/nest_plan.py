@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.graph import Edge, Graph, Hosted, Reshaping, Sparse
-from neuro.graph.paths import bias, find_paths
+from neuro.graph.paths import find_bias, find_paths
 from neuro.interop.nest_script import Cells, Network, Stimulus, Synapses
 from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses
 from neuro.neurons import ALIF, LI, LIF, GatedLI
@@ -127,7 +127,7 @@ def _of_current(graph: Graph, name: str) -> list[str]:
         if not isinstance(graph.nodes[target], LIF | ALIF)
     ]
     none: list[str] = []
-    if bias(graph, name, none)[0].any() or none:
+    if find_bias(graph, name, none)[0].any() or none:
         found.append(f"{name}: has a bias; put it on a connection into {', '.join(targets)}")
     if (graph.nodes[name].dynamics(graph.dt).rate == 0).any():  # type: ignore[union-attr]
         found.append(f"{name}: a current of NEST decays; use a finite tau")
@@ -172,7 +172,7 @@ def _cells(
         "V_th": flat(graph, name, own.threshold),
         "t_ref": np.full(size, ticks(own.refractory, graph.dt) * graph.dt * MS),
     }
-    drive, since = bias(graph, name, problems)
+    drive, since = find_bias(graph, name, problems)
     if own.rate_syn is not None and drive.any():
         problems.append(
             f"{name}: a bias goes through its own current; leave tau_syn out and send its "

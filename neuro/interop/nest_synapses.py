@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from neuro.graph import Edge, Graph, Reshaping, Sparse
 from neuro.graph.impulse import list_synapses
-from neuro.graph.paths import links
+from neuro.graph.paths import list_links
 from neuro.interop.nest_script import Synapses
 from neuro.neurons import ALIF, LI, LIF, Dynamics
 
@@ -77,7 +77,7 @@ def _listed(
     graph: Graph, way: tuple[Edge, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return (source, target, weight, delay on top of the edges' [ticks]), each (E,)."""
-    chain = links(graph, way)
+    chain = list_links(graph, way)
     linear = [node for node in chain if not isinstance(node, Reshaping)]
     size = graph.size(way[0].source)
     if not linear:
@@ -85,9 +85,9 @@ def _listed(
         return all_of_them, all_of_them, np.ones(size), np.zeros(size, np.int32)
     node = linear[0]
     if isinstance(node, Sparse) and len(linear) == 1:
-        source = np.repeat(np.arange(size), np.diff(node.at))
+        source = np.repeat(np.arange(size), np.diff(node.indptr))
         delay = np.zeros(source.size, np.int32) if node.delay is None else node.delay
-        return source, node.target, np.asarray(node.weight, np.float64), delay
+        return source, node.indices, np.asarray(node.weight, np.float64), delay
     pre, post, weight = list_synapses(chain, graph.shapes[way[0].source])
     return pre, post, weight, np.zeros(pre.size, np.int32)
 

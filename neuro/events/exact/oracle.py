@@ -17,7 +17,7 @@ from jaxtyping import Float
 from neuro.events.exact.oracle_neuron import Arithmetic, Cell, Current
 from neuro.events.grid.oracle import biases, synapses
 from neuro.graph import Connection, Graph
-from neuro.graph.connections import Rows
+from neuro.graph.connections import SynapseRows
 from neuro.graph.requirements import require_continuous
 from neuro.neurons import LI
 from neuro.record import Counts, Record, concatenate
@@ -51,7 +51,7 @@ def ways_of(graph: Graph) -> dict[Place, list[Way]]:
     }
 
 
-def _onward(graph: Graph, reach: Mapping[str, Rows], way: Way) -> Iterator[Way]:
+def _onward(graph: Graph, reach: Mapping[str, SynapseRows], way: Way) -> Iterator[Way]:
     """Return the ways that go on from where ``way`` ends."""
     name, place = way.target
     for edge in graph.out_of(name):

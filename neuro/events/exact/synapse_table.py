@@ -10,7 +10,7 @@ import numpy as np
 from neuro.events.exact.currents import refused
 from neuro.graph import Dense, Edge, Graph, Reshaping, Slot, Sparse
 from neuro.graph.impulse import list_synapses
-from neuro.graph.paths import find_paths, links
+from neuro.graph.paths import find_paths, list_links
 from neuro.ops.jit import bare, kernel
 
 
@@ -236,7 +236,7 @@ def piece(
     multiplied by, one number (0-d) or one a target.
     """
     row, cell = place
-    nodes = [n for n in links(graph, chain.way) if not isinstance(n, Reshaping)]
+    nodes = [n for n in list_links(graph, chain.way) if not isinstance(n, Reshaping)]
     slots = list(takewhile(lambda n: isinstance(n, Slot), nodes))
     offset = sum(s.offset for s in slots if isinstance(s, Slot))
     linear = nodes[len(slots) :]
@@ -282,12 +282,12 @@ def _scaled(weight: np.ndarray, gain: np.ndarray) -> np.ndarray:
 
 def _rows(node: Sparse, first: int, size: int) -> Sparse:
     """Return the synapses of ``size`` inputs, from ``first`` on."""
-    at = node.at[first : first + size + 1]
-    here = slice(at[0], at[-1])
+    indptr = node.indptr[first : first + size + 1]
+    here = slice(indptr[0], indptr[-1])
     return replace(
         node,
-        at=at - at[0],
-        target=node.target[here],
+        indptr=indptr - indptr[0],
+        indices=node.indices[here],
         weight=node.weight[here],
         delay=None if node.delay is None else node.delay[here],
     )
@@ -299,14 +299,14 @@ def _listed(
     """Return a Sparse as groups of one row and one delay each."""
     row, cell = place
     late = np.zeros(0, np.int32) if node.delay is None else node.delay
-    source = np.repeat(np.arange(node.at.size - 1, dtype=np.int32), np.diff(node.at))
+    source = np.repeat(np.arange(node.input_length, dtype=np.int32), np.diff(node.indptr))
     new = np.empty(source.size, np.bool_)
     new[:1], new[1:] = True, source[1:] != source[:-1]
     if node.delay is not None:
         new[1:] |= late[1:] != late[:-1]
     start = np.flatnonzero(new)
     ticks = chain.delay + (late[start] if node.delay is not None else np.zeros(start.size, int))
-    scale = gain if gain.ndim == 0 else gain[node.target]
+    scale = gain if gain.ndim == 0 else gain[node.indices]
     return Piece(
         names=chain.names,
         source=row + source[start],
@@ -315,14 +315,14 @@ def _listed(
         start=start,
         stop=np.append(start[1:], source.size)[: start.size],
         first=np.full(start.size, -1),
-        target=node.target if cell == 0 else node.target + np.int32(cell),
+        target=node.indices if cell == 0 else node.indices + np.int32(cell),
         weight=_scaled(node.weight, scale),
     )
 
 
 def _written_out(graph: Graph, chain: Chain) -> Sparse:
     """Return any chain as listed synapses."""
-    nodes = links(graph, chain.way)
+    nodes = list_links(graph, chain.way)
     if any(isinstance(node, Sparse) and node.delay is not None for node in nodes):
         raise refused(
             f"{chain}: a Sparse with delays of its own "

@@ -27,7 +27,7 @@ from neuro.graph import (
     Reshaping,
     Softmax,
 )
-from neuro.graph.connections import Rows, Synapse
+from neuro.graph.connections import Synapse, SynapseRows
 from neuro.neurons import Coefficients, GatedLI
 from neuro.neurons.normal_form import as_array
 from neuro.record import Counts, Record, concatenate
@@ -113,7 +113,7 @@ def biases(node: Node, size: int) -> list[float]:
     return [float(bias[k * len(bias) // size]) for k in range(size)]
 
 
-def synapses(graph: Graph, name: str) -> Rows:
+def synapses(graph: Graph, name: str) -> SynapseRows:
     """Return for every source of a connection its synapses; C order."""
     return graph.nodes[name].synapses(graph.given(name))  # type: ignore[union-attr]
 
@@ -182,7 +182,7 @@ class _Sample:
     """One sample: neurons, deliveries under way, and what has happened."""
 
     def __init__(
-        self, graph: Graph, reach: Mapping[str, Rows], inputs: Mapping[str, Events]
+        self, graph: Graph, reach: Mapping[str, SynapseRows], inputs: Mapping[str, Events]
     ) -> None:
         self.graph, self.synapses, self.inputs = graph, reach, inputs
         self.spiking = {*graph.inputs, *graph.firing}

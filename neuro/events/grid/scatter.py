@@ -20,7 +20,7 @@ from neuro.graph import (
     Slot,
     Sparse,
 )
-from neuro.graph.sparse import written_out
+from neuro.graph.sparse import write_out_synapses
 from neuro.ops.gather_rows import width_of
 
 Scatter = Callable[[Buffer, Span, Train], tuple[int, int]]
@@ -41,7 +41,7 @@ def scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
     if isinstance(node, Dense):
         return {0: _dense(_in_blocks(_rounded(node.weight, dtype)))}
     if isinstance(node, Connection) and is_listed(node) and not isinstance(node, Sparse):
-        node = written_out(node, given)
+        node = write_out_synapses(node, given)
     if isinstance(node, Sparse):
         weight = _rounded(node.weight, dtype)
         return {delay: _sparse(s) for delay, s in _by_delay(node, weight).items()}
@@ -102,14 +102,14 @@ def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def _by_delay(node: Sparse, weight: np.ndarray) -> dict[int, Synapses]:
     """Return the part of each row that has one delay; rows are sorted by delay."""
     if node.delay is None:
-        return {0: Synapses(node.at[:-1], node.at[1:], node.target, weight)}
+        return {0: Synapses(node.indptr[:-1], node.indptr[1:], node.indices, weight)}
     late = int(node.delay.max(initial=0)) + 1
     key = node.source * late + node.delay
     found = {}
     for delay in np.unique(node.delay).tolist():
-        own = np.arange(node.at.size - 1) * late + delay
+        own = np.arange(node.input_length) * late + delay
         start, stop = np.searchsorted(key, own), np.searchsorted(key, own, "right")
-        found[delay] = Synapses(start, stop, node.target, weight)
+        found[delay] = Synapses(start, stop, node.indices, weight)
     return found
 
 

@@ -24,7 +24,7 @@ from neuro.graph import (
     Upsample,
 )
 from neuro.graph.connections import apply_connection, bias_of, weight_of
-from neuro.graph.sparse import to_dense, written_out
+from neuro.graph.sparse import to_dense, write_out_synapses
 from neuro.neurons import LIF
 from neuro.nn.layers import Spiking, Stack
 from neuro.nn.trace import TraceError, trace
@@ -78,7 +78,7 @@ def test_a_traced_layer_has_the_shape_and_the_values_of_torch(seed: int) -> None
 def test_written_out_it_is_the_same_map(seed: int) -> None:
     module, shape = some(seed)
     node, _ = traced(module, shape)
-    listed = written_out(node, shape)
+    listed = write_out_synapses(node, shape)
     x = torch.rand(3, *shape, dtype=torch.float64)
     y = apply_connection(node, x).flatten(1)
     matrix = torch.tensor(to_dense(listed).weight, dtype=x.dtype)
@@ -89,9 +89,9 @@ def test_written_out_it_is_the_same_map(seed: int) -> None:
 def test_written_out_weights_of_zero_are_synapses_and_padding_is_none() -> None:
     weight = np.zeros((1, 1, 3, 3))
     weight[0, 0, 1, 1] = 2
-    listed = written_out(Conv2d(weight=weight, padding=(1, 1)), (1, 2, 2))
-    assert np.diff(listed.at).tolist() == [4, 4, 4, 4]
-    assert listed.weight[listed.source == listed.target].tolist() == [2, 2, 2, 2]
+    listed = write_out_synapses(Conv2d(weight=weight, padding=(1, 1)), (1, 2, 2))
+    assert np.diff(listed.indptr).tolist() == [4, 4, 4, 4]
+    assert listed.weight[listed.source == listed.indices].tolist() == [2, 2, 2, 2]
     assert listed.weight.sum() == 8
 
 
@@ -101,7 +101,7 @@ def test_synapses_written_out_are_themselves() -> None:
         rng.integers(0, 5, 9), rng.integers(0, 4, 9), rng.normal(size=9), shape=(4, 5)
     )
     np.testing.assert_allclose(
-        to_dense(written_out(node, (5,))).weight, to_dense(node).weight, atol=1e-15
+        to_dense(write_out_synapses(node, (5,))).weight, to_dense(node).weight, atol=1e-15
     )
 
 

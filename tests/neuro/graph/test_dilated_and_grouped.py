@@ -36,7 +36,7 @@ from neuro.graph import (
     Node,
 )
 from neuro.graph.connections import apply_connection
-from neuro.graph.paths import gain
+from neuro.graph.paths import find_gain
 from neuro.io.store import load_graph, save_graph
 from neuro.neurons import LIF
 from neuro.nn import replay
@@ -200,7 +200,7 @@ def test_a_composed_chain_is_the_same_map_and_a_single_node_keeps_its_groups(see
     else:
         weight = torch.tensor(route.weight)
         found = x.flatten(1) * weight if route.kind == "identity" else x.flatten(1) @ weight.T
-    factor = torch.tensor(gain(graph, "out").copy())
+    factor = torch.tensor(find_gain(graph, "out").copy())
     torch.testing.assert_close(found, y * factor, rtol=1e-10, atol=1e-12)
     if len(route.via) == 1:
         node = graph.nodes[route.via[0]]
@@ -246,7 +246,7 @@ def test_the_integers_are_those_of_torch_on_the_lowered_weights(seed: int) -> No
     for c in program.connections:
         node, name = graph.nodes[c.name.partition("+")[0]], c.target
         assert isinstance(node, Conv2d)
-        scale = program[name].scale * gain(graph, name)[0]
+        scale = program[name].scale * find_gain(graph, name)[0]
         x = np.random.default_rng(seed).integers(0, 2, (3, math.prod(c.shape)))
         kernel = torch.tensor(2 * np.rint(node.weight * scale / 2))
         images = torch.tensor(x.reshape(3, *c.shape).astype(np.float64))

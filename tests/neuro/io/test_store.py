@@ -226,3 +226,12 @@ def test_numbers_of_other_kinds_are_stored_by_value(tmp_path: Path) -> None:
     )
     save_graph(tmp_path / "g.npz", g)
     assert same(load_graph(tmp_path / "g.npz"), g)
+
+
+def test_a_file_with_the_former_names_of_synapses_is_read(tmp_path: Path) -> None:
+    save_graph(tmp_path / "new.npz", graph())
+    arrays, meta = load(tmp_path / "new.npz", "graph")
+    former = {"list/indptr": "list/at", "list/indices": "list/target"}
+    save(tmp_path / "old.npz", "graph", {former.get(k, k): v for k, v in arrays.items()}, meta)
+    assert former.keys() <= arrays.keys()
+    assert same(load_graph(tmp_path / "old.npz"), graph())
