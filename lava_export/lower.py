@@ -28,8 +28,8 @@ from lava_export.program import (
 )
 from lava_export.rules import compute_head_room
 from neuro.graph import Graph, Hosted, Input
-from neuro.graph.delays import lags, loops_too_tight
-from neuro.graph.paths import Route, bias, routes
+from neuro.graph.delays import assign_lags, find_tight_loops
+from neuro.graph.paths import Route, find_bias, find_routes
 from neuro.graph.requirements import problems_of_neurons, problems_on_a_clock
 from neuro.neurons import Coefficients, has_normal_form
 
@@ -95,7 +95,7 @@ def lower(
     problems += _list_refractory_periods(graph)
     parts = collect_populations(graph, problems)
     found = [r for p in parts for r in p.incoming]
-    problems += loops_too_tight(graph, found)
+    problems += find_tight_loops(graph, found)
     problems += [problem for p in parts for problem in _list_vanishing_weights(p)]
     problems += [problem for p in parts for problem in _list_vanishing_decays(p)]
     hosted = any(isinstance(node, Hosted) for node in graph.nodes.values())
@@ -105,7 +105,7 @@ def lower(
         )
     if problems:
         raise LowerError(problems)
-    lag = lags([*graph.inputs, *graph.populations], found)
+    lag = assign_lags([*graph.inputs, *graph.populations], found)
     sources = [
         Population(name=n, kind="input", shape=node.shape)
         for n, node in graph.nodes.items()
@@ -138,7 +138,7 @@ def _fit_scale(
 
 def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulation]:
     """Return every population before rounding, sources first; adds to ``problems``."""
-    found = routes(graph, problems)
+    found = find_routes(graph, problems)
     parts = []
     for name in (n for n in graph.populations if not isinstance(graph.nodes[n], Hosted)):
         c = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
@@ -147,7 +147,7 @@ def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulati
             for field, value in c._asdict().items()
             if field not in ("reset", "fires", "refractory")
         }
-        total, after = bias(graph, name, problems)
+        total, after = find_bias(graph, name, problems)
         if total.any() and each["decay_syn"].any():
             problems.append(
                 f"{name}: a bias passes its synaptic current in a graph, and goes straight to "
@@ -309,12 +309,14 @@ def to_bias(value: Float[np.ndarray, " N"]) -> Bias:
 
 
 def _connection(r: Route, lag: dict[str, int], scale: float) -> Connection:
+    """Return a route in integers; a kernel is stored plain, zeros for dilation and groups."""
+    weight = r.conv.plain().weight if r.kind == "conv" else r.weight
     return Connection(
         name=r.name,
         source=r.source,
         target=r.target,
         kind=r.kind,
-        weight=integers(round_to_even_integers(r.weight, scale)),
+        weight=integers(round_to_even_integers(weight, scale)),
         shape=r.shape,
         stride=r.stride,
         padding=r.padding,

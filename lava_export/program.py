@@ -33,7 +33,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from jaxtyping import Bool
 
-from neuro.graph.paths import Wiring, most_synapses
+from neuro.graph.convolutions import count_windows
+from neuro.graph.paths import RouteKind, count_most_synapses
 from neuro.io.store import write_bytes
 from neuro.spikes import Events
 
@@ -107,7 +108,7 @@ class Connection:
     name: str
     source: str
     target: str
-    kind: Wiring
+    kind: RouteKind
     weight: np.ndarray
     shape: tuple[int, ...] = ()
     stride: tuple[int, int] = (1, 1)
@@ -117,18 +118,19 @@ class Connection:
     extra: int = 0
 
     @property
+    def window(self) -> tuple[int, ...]:
+        """Places of the source that a kernel spans, conv only."""
+        return self.weight.shape[2:]
+
+    @property
     def out_shape(self) -> tuple[int, ...]:
         """How the target's neurons lie."""
         if self.kind == "sparse":
             return self.sizes[:1]
         if self.kind != "conv":
             return (self.weight.shape[0],)
-        size = (
-            (n + 2 * p - k) // s + 1
-            for n, p, k, s in zip(
-                self.shape[1:], self.padding, self.weight.shape[2:], self.stride, strict=True
-            )
-        )
+        kernel = self.weight.shape[2:]
+        size = map(count_windows, self.shape[1:], kernel, self.stride, self.padding)
         return (self.weight.shape[0], *size)
 
     @property
@@ -141,7 +143,7 @@ class Connection:
     @cached_property
     def most_synapses(self) -> int:
         """Those of the target's neuron that has most, sparse only."""
-        return most_synapses(self.places)
+        return count_most_synapses(self.places)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -250,8 +252,8 @@ def _check_connection(program: LoihiProgram, c: Connection) -> Iterator[str]:
             "future; raise the lag of the target"
         )
     axes = {"dense": 2, "conv": 4, "identity": 1, "sparse": 1}
-    if c.kind not in get_args(Wiring):
-        yield f"no kind {c.kind!r}; there are {', '.join(get_args(Wiring))}"
+    if c.kind not in get_args(RouteKind):
+        yield f"no kind {c.kind!r}; there are {', '.join(get_args(RouteKind))}"
     elif c.weight.ndim != axes[c.kind]:
         yield f"{c.kind} weights have {axes[c.kind]} axes, these have shape {c.weight.shape}"
     elif c.kind == "sparse" and not _lists_synapses(c):

@@ -12,14 +12,12 @@ import numpy as np
 from neuro.energy.constants import Constant
 from neuro.energy.count import Arrivals, macs
 from neuro.graph import (
-    AvgPool2d,
     Concat,
     Connection,
     Exceeds,
     Graph,
     Hosted,
     Reshaping,
-    Upsample,
     Weighted,
 )
 from neuro.record import Record
@@ -151,7 +149,9 @@ def _emits_real_values(graph: Graph, record: Record, name: str) -> bool:
 def _count_additions(graph: Graph) -> int:
     """Return the additions of one dense pass: pools, and direct edges into populations."""
     pools = sum(
-        x for n, x in macs(graph).items() if isinstance(graph.nodes[n], AvgPool2d | Upsample)
+        x
+        for n, x in macs(graph).items()
+        if isinstance(graph.nodes[n], Connection) and not isinstance(graph.nodes[n], Weighted)
     )
     direct = sum(
         graph.size(e.source)

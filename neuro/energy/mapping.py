@@ -19,7 +19,7 @@ from neuro.energy.chip import Chip, ChipLimits
 from neuro.energy.multicast import count_reached_cores
 from neuro.energy.synapses import compose
 from neuro.graph import Graph
-from neuro.graph.paths import Route, Wiring
+from neuro.graph.paths import Route, RouteKind
 
 WEIGHT_BITS = 8
 
@@ -32,7 +32,7 @@ class StoredSynapses(Protocol):
     """
 
     @property
-    def kind(self) -> Wiring: ...  # noqa: D102
+    def kind(self) -> RouteKind: ...  # noqa: D102
     @property
     def weight(self) -> np.ndarray: ...  # noqa: D102
     @property
@@ -40,7 +40,9 @@ class StoredSynapses(Protocol):
     @property
     def stride(self) -> tuple[int, int]: ...  # noqa: D102
     @property
-    def padding(self) -> tuple[int, int]: ...  # noqa: D102
+    def window(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def out_shape(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
     def sizes(self) -> tuple[int, int]: ...  # noqa: D102
     @property
@@ -268,13 +270,9 @@ def _count_in_axons(s: StoredSynapses, neurons: int) -> int:
         return int(s.weight.shape[1])
     if s.kind == "sparse":
         return min(s.sizes[1], neurons * s.most_synapses)
-    (_, rows, columns), kernel = s.shape, s.weight.shape[2:]
-    height, width = (
-        (n + 2 * p - k) // stride + 1
-        for n, p, k, stride in zip((rows, columns), s.padding, kernel, s.stride, strict=True)
-    )
+    (_, rows, columns), (_, height, width) = s.shape, s.out_shape
     out_rows = min(height, math.ceil(neurons / width) + 1)
-    return int(min(rows, (out_rows - 1) * s.stride[0] + kernel[0]) * columns)
+    return int(min(rows, (out_rows - 1) * s.stride[0] + s.window[0]) * columns)
 
 
 def _explain(into: Sequence[Route], size: int, limits: ChipLimits, weight_bits: int) -> str:

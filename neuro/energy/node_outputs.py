@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 
 from neuro.graph import Concat, Connection, Graph, Host, Node, Weighted
-from neuro.graph.apply import bias_of, through, weight_of
+from neuro.graph.connections import bias_of, weight_of
 from neuro.neurons import LI, is_leaky_integrator, is_neuron, run_population
 
 
@@ -63,7 +63,7 @@ def _support(node: Node, dt: float) -> Node:
     if not isinstance(node, Weighted):
         return node
     bias = None if node.bias is None else node.bias != 0
-    return replace(node, weight=node.weight != 0, bias=bias)
+    return node.with_weight(node.weight != 0, bias)
 
 
 @torch.no_grad()
@@ -77,4 +77,4 @@ def _apply(graph: Graph, name: str, x: np.ndarray) -> np.ndarray:
     if not isinstance(node, Connection):
         raise TypeError(f"{name} spikes: its raster is needed")
     weight, bias = weight_of(node, cases.dtype), bias_of(node, cases.dtype)
-    return np.asarray(through(node, cases, weight, bias))
+    return np.asarray(node.apply(cases, weight, bias))

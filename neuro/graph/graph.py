@@ -1,7 +1,7 @@
 """A spiking network as a value: frozen nodes, edges with delays in ticks, one dt.
 
 Edges into one node add up (a residual connection is two edges). Shapes are inferred from the
-inputs. What does not fit is refused with a cure, all problems at once.
+inputs. A GraphError lists all problems at once, each with a cure.
 Axes: C channels, H height, W width; images are ``C H W``.
 """
 
@@ -62,6 +62,12 @@ class Graph(Topology):
         before = into[: into.index(edge)]
         first = sum(self.shapes[e.source][0] for e in before)
         return Slot(shape=self.shapes[edge.target], first=first)
+
+    def given(self, name: str) -> tuple[int, ...]:
+        """Return the shape of what a node takes; a Concat takes what is joined."""
+        if isinstance(self.nodes[name], Concat):
+            return self.shapes[name]
+        return self.shapes[self.into(name)[0].source]
 
     def offset(self, edge: Edge) -> int:
         """Return where the values of an edge begin among those of its target, in C order."""

@@ -150,21 +150,21 @@ def problems_of_values(graph: Topology) -> list[str]:
 
 
 def _problems_of_synapses(node: Sparse) -> list[str]:
-    columns = {"target": node.target, "weight": node.weight, "delay": node.delay}
+    columns = {"indices": node.indices, "weight": node.weight, "delay": node.delay}
     shapes = {k: c.shape for k, c in columns.items() if c is not None}
-    synapses = node.target.size
+    synapses = node.indices.size
     cure = "make it with Sparse.from_coo"
     if set(shapes.values()) != {(synapses,)}:
         return [f"Sparse needs one entry a synapse in every column, got {shapes}; {cure}"]
-    at = node.at
-    rows = at.ndim == 1 and at.size > 1 and at[0] == 0 and at[-1] == synapses
-    if not rows or (np.diff(at) < 0).any():
-        return [f"Sparse.at must rise from 0 to the {synapses} synapses, (in + 1,); {cure}"]
+    ends = node.indptr
+    rows = ends.ndim == 1 and ends.size > 1 and ends[0] == 0 and ends[-1] == synapses
+    if not rows or (np.diff(ends) < 0).any():
+        return [f"Sparse.indptr must rise from 0 to the {synapses} synapses, (in + 1,); {cure}"]
     found = []
-    outside = (node.target < 0) | (node.target >= np.prod(node.shape))
+    outside = (node.indices < 0) | (node.indices >= np.prod(node.shape))
     if outside.any():
         found.append(
-            f"{int(outside.sum())} targets like {node.target[outside][0]} are not among the "
+            f"{int(outside.sum())} targets like {node.indices[outside][0]} are not among the "
             f"{node.shape} outputs; make Sparse.shape larger"
         )
     if node.delay is not None and (node.delay < 0).any():
@@ -178,10 +178,10 @@ def _problems_of_synapses(node: Sparse) -> list[str]:
 
 def _sorted_rows(node: Sparse) -> bool:
     """Say whether (delay, target) never falls within a row."""
-    falls = node.target[1:] < node.target[:-1]
+    falls = node.indices[1:] < node.indices[:-1]
     if node.delay is not None:
         later, same = node.delay[1:] > node.delay[:-1], node.delay[1:] == node.delay[:-1]
         falls = ~later & (falls | ~same)
-    starts = node.at[(node.at > 0) & (node.at < node.target.size)]
+    starts = node.indptr[(node.indptr > 0) & (node.indptr < node.indices.size)]
     falls[starts - 1] = False
     return not falls.any()

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.graph import Edge, Graph, Hosted, Reshaping, Sparse
-from neuro.graph.paths import bias
+from neuro.graph.paths import find_bias, find_paths
 from neuro.interop.nest_script import Cells, Network, Stimulus, Synapses
-from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses, ways
+from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses
 from neuro.neurons import Reset, has_normal_form
 from neuro.spikes import Times
 from neuro.units import ticks
@@ -50,7 +50,7 @@ def plan(
     if problems:
         raise NestError(problems)
     arriving: dict[str, list[tuple[Port, Synapses]]] = {n: [] for n in graph.firing}
-    for way in (w for n in (*graph.inputs, *arriving) for w in ways(graph, n)):
+    for way in (w for n in (*graph.inputs, *arriving) for w in find_paths(graph, n)):
         for port in ports(graph, way[-1].target):
             found = synapses(graph, way, port)
             problems += _of_way(graph, way, found)
@@ -136,7 +136,7 @@ def _of_current(graph: Graph, name: str) -> list[str]:
         if target not in graph.firing
     ]
     none: list[str] = []
-    if bias(graph, name, none)[0].any() or none:
+    if find_bias(graph, name, none)[0].any() or none:
         found.append(f"{name}: has a bias; put it on a connection into {', '.join(targets)}")
     if (graph.nodes[name].dynamics(graph.dt).rate == 0).any():  # type: ignore[union-attr]
         found.append(f"{name}: a current of NEST decays; use a finite tau")
@@ -177,7 +177,7 @@ def _cells(
         "V_th": flat(graph, name, own.threshold),
         "t_ref": np.full(size, ticks(own.refractory, graph.dt) * graph.dt * MS),
     }
-    drive, since = bias(graph, name, problems)
+    drive, since = find_bias(graph, name, problems)
     if own.rate_syn is not None and drive.any():
         problems.append(
             f"{name}: a bias goes through its own current; leave tau_syn out and send its "

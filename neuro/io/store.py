@@ -52,6 +52,7 @@ _WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
 _LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Unflatten, Concat)
 _HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds)
 _NODES = {c.__name__: c for c in (Input, *_LINEAR, *_HOSTS, LIF, ALIF, LI, GatedLI)}
+_FORMER = {"indptr": "at", "indices": "target"}  # names of fields in files until 2026-11
 _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
 
 
@@ -249,7 +250,7 @@ def _graph(arrays: dict[str, np.ndarray], meta: Any) -> Graph:
         if "surrogate" in given:
             given["surrogate"] = _SURROGATES[given["surrogate"]]
         for f in fields(cls):
-            array = arrays.get(f"{name}/{f.name}")
+            array = arrays.get(f"{name}/{f.name}", arrays.get(f"{name}/{_FORMER.get(f.name)}"))
             if array is not None:
                 given[f.name] = array if array.ndim else float(array)
         nodes[name] = cls(**given)

@@ -23,7 +23,6 @@ from neuro.graph import (
     Sparse,
     Weighted,
 )
-from neuro.graph.apply import through
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_clocked
 from neuro.graph.sparse import unrolled
@@ -56,14 +55,14 @@ class _ConnectionModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # The cast does nothing unless the Graph has another precision than the run.
         weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
-        return through(self.node, x, weight, bias)
+        return self.node.apply(x, weight, bias)
 
     def frozen(self) -> Connection:
         """Return the node with the present weights."""
         if not isinstance(self.node, Weighted):
             return self.node
         bias = None if self.bias is None else self.bias.detach().cpu().numpy()
-        return replace(self.node, weight=self.weight.detach().cpu().numpy(), bias=bias)
+        return self.node.with_weight(self.weight.detach().cpu().numpy(), bias)
 
 
 class _HostModule(nn.Module):

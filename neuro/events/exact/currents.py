@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuro.graph import Graph, GraphError
-from neuro.graph.paths import silent
+from neuro.graph.paths import find_silent_output
 from neuro.neurons.normal_form import Dynamics
 
 
@@ -52,7 +52,7 @@ def sum_bias(graph: Graph, name: str) -> np.ndarray:
     """
     total = np.zeros(graph.size(name))
     for edge in graph.into(name):
-        for since, b in silent(graph, edge.source).items():
+        for since, b in find_silent_output(graph, edge.source).items():
             if since + edge.delay and b.any():
                 raise refused(
                     f"{name}: a bias arrives {since + edge.delay} ticks late; put the delays "

@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.events.exact.oracle_neuron import Arithmetic, OracleCurrent, OracleNeuron
-from neuro.events.grid.oracle import Synapses, biases, synapses
-from neuro.graph import AvgPool2d, Connection, Graph
+from neuro.events.grid.oracle import biases, synapses
+from neuro.graph import Connection, Graph
+from neuro.graph.connections import SynapseRows
 from neuro.graph.requirements import require_continuous
 from neuro.neurons import is_leaky_integrator
 from neuro.record import Counts, Record, concatenate
@@ -53,7 +54,7 @@ def find_paths(graph: Graph) -> dict[Place, list[SynapticPath]]:
 
 
 def _extend_path(
-    graph: Graph, reach: Mapping[str, Synapses], path: SynapticPath
+    graph: Graph, reach: Mapping[str, SynapseRows], path: SynapticPath
 ) -> Iterator[SynapticPath]:
     """Yield the paths that continue ``path`` up to a population."""
     name, place = path.target
@@ -71,7 +72,7 @@ def _extend_path(
 def _scale_of(graph: Graph, name: str) -> float:
     """Return what the weights of a connection are multiplied by: 1 / size of an AvgPool2d."""
     node = graph.nodes[name]
-    return 1 / math.prod(node.kernel) if isinstance(node, AvgPool2d) else 1.0
+    return 1 / node.divisor if isinstance(node, Connection) else 1.0
 
 
 def sum_bias(graph: Graph, name: str) -> Float[np.ndarray, " N"]:

@@ -13,15 +13,14 @@ from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from neuro.events.exact.currents import refused
-from neuro.graph import Connection, Dense, Edge, Graph, Reshaping, Slot, Sparse
-from neuro.graph.paths import links, push
+from neuro.graph import Dense, Edge, Graph, Reshaping, Slot, Sparse
+from neuro.graph.impulse import list_synapses
+from neuro.graph.paths import find_paths, list_links
 from neuro.ops.jit import bare, kernel
 
 LARGEST = 2**28  # synapses of a chain that is written out: 3 GiB of targets and weights
-IMPULSES = 256  # unit impulses that are sent through a chain at a time
 
 
 class SynapseTable(NamedTuple):
@@ -151,16 +150,8 @@ class Chain:
 
 def find_chains(graph: Graph, name: str) -> list[Chain]:
     """Return every chain that ends at a node; edges from LIs are its currents, not chains."""
-    done = []
-    unfinished: list[tuple[Edge, ...]] = [(e,) for e in graph.into(name)]
-    while unfinished:
-        edges = unfinished.pop(0)
-        source = edges[0].source
-        if isinstance(graph.nodes[source], Connection):
-            unfinished += [(e, *edges) for e in graph.into(source)]
-        elif source not in graph.currents:
-            done.append(Chain(edges=edges))
-    return done
+    paths = find_paths(graph, name, backwards=True)
+    return [Chain(edges=path) for path in paths if path[0].source not in graph.currents]
 
 
 def expand_chain(
@@ -182,7 +173,7 @@ def expand_chain(
         GraphError: a Sparse with delays of its own stands inside the chain, or the chain has
             more than LARGEST synapses.
     """
-    nodes = [n for n in links(graph, chain.edges) if not isinstance(n, Reshaping)]
+    nodes = [n for n in list_links(graph, chain.edges) if not isinstance(n, Reshaping)]
     slots = list(takewhile(lambda n: isinstance(n, Slot), nodes))
     offset = sum(s.offset for s in slots if isinstance(s, Slot))
     linear = nodes[len(slots) :]
@@ -232,12 +223,12 @@ def _scale_weights(weight: np.ndarray, gain: np.ndarray) -> np.ndarray:
 
 def _select_sources(node: Sparse, first: int, size: int) -> Sparse:
     """Return the synapses of ``size`` inputs, from ``first`` on."""
-    at = node.at[first : first + size + 1]
-    here = slice(at[0], at[-1])
+    indptr = node.indptr[first : first + size + 1]
+    here = slice(indptr[0], indptr[-1])
     return replace(
         node,
-        at=at - at[0],
-        target=node.target[here],
+        indptr=indptr - indptr[0],
+        indices=node.indices[here],
         weight=node.weight[here],
         delay=None if node.delay is None else node.delay[here],
     )
@@ -255,7 +246,7 @@ def _expand_sparse(
 ) -> ChainSynapses:
     """Return a Sparse as groups of one source and one delay each; arguments as above."""
     delay = np.zeros(0, np.int32) if node.delay is None else node.delay
-    source = np.repeat(np.arange(node.at.size - 1, dtype=np.int32), np.diff(node.at))
+    source = np.repeat(np.arange(node.input_length, dtype=np.int32), np.diff(node.indptr))
     begins = np.empty(source.size, np.bool_)
     begins[:1], begins[1:] = True, source[1:] != source[:-1]
     if node.delay is not None:
@@ -271,45 +262,26 @@ def _expand_sparse(
         start=start,
         stop=np.append(start[1:], source.size)[: start.size],
         first_target=np.full(start.size, -1),
-        target=node.target if first_neuron == 0 else node.target + np.int32(first_neuron),
-        weight=_scale_weights(node.weight, gain if gain.ndim == 0 else gain[node.target]),
+        target=node.indices if first_neuron == 0 else node.indices + np.int32(first_neuron),
+        weight=_scale_weights(node.weight, gain if gain.ndim == 0 else gain[node.indices]),
     )
 
 
 def _write_out(graph: Graph, chain: Chain) -> Sparse:
     """Return any chain as a Sparse: its responses to unit impulses."""
-    nodes = links(graph, chain.edges)
+    nodes = list_links(graph, chain.edges)
     if any(isinstance(node, Sparse) and node.delay is not None for node in nodes):
         raise refused(
             f"{chain}: a Sparse with delays of its own "
             "stands in a chain of connections; put a population between"
         )
-    shape, size = graph.shapes[chain.source], graph.size(chain.source)
-    source, target, weight, total = [], [], [], 0
-    for low in range(0, size, IMPULSES):
-        impulses = np.arange(low, min(low + IMPULSES, size))
-        x = torch.zeros((impulses.size, size), dtype=torch.float64)
-        x[np.arange(impulses.size), impulses] = 1
-        x = x.reshape(-1, *shape)
-        for node in nodes:
-            x = push(node, x)
-        responses = x.flatten(1).numpy()
-        row, column = np.nonzero(responses)
-        total += row.size
-        if total > LARGEST:
-            raise refused(
-                f"{chain}: more than {LARGEST} synapses in continuous time; use smaller "
-                "layers, or clock=Grid()"
-            )
-        source.append(impulses[row])
-        target.append(column)
-        weight.append(responses[row, column])
-    return Sparse.from_coo(
-        np.concatenate(source),
-        np.concatenate(target),
-        np.concatenate(weight),
-        shape=(responses.shape[1], size),
-    )
+    found = list_synapses(nodes, graph.shapes[chain.source], limit=LARGEST)
+    if found.weight.size > LARGEST:
+        raise refused(
+            f"{chain}: more than {LARGEST} synapses in continuous time; use smaller "
+            "layers, or clock=Grid()"
+        )
+    return Sparse.from_coo(*found, shape=(graph.size(chain.fed), graph.size(chain.source)))
 
 
 def assemble_table(

@@ -10,22 +10,17 @@ import numpy as np
 from neuro.events.grid import kernels
 from neuro.events.grid.host_nodes import Valued
 from neuro.events.grid.parameters import Neurons, by_place, neurons
-from neuro.events.grid.scatter import Scatter, into_slot, scatters, uncounted
+from neuro.events.grid.scatter import Scatter, into_slot, is_listed, scatters, uncounted
 from neuro.graph import (
-    AvgPool2d,
     Concat,
     Connection,
-    Conv1d,
     Conv2d,
-    ConvTranspose2d,
     Dense,
     Edge,
     Graph,
     Hosted,
     Reshaping,
     Slot,
-    Sparse,
-    Upsample,
 )
 from neuro.graph.requirements import require_clocked, require_normal_form
 from neuro.neurons import is_leaky_integrator
@@ -192,20 +187,20 @@ def _linear(
     dtype: np.dtype,
 ) -> Linear:
     node, size = graph.nodes[name], graph.size(name)
+    area = node.divisor if isinstance(node, Connection) else 1
     own = _natural(graph, edges, name) or (size, 1)
     (target, delay), *more = [(e.target, e.delay) for e in edges if e.source == name]
     theirs = layouts.get(target, own)
-    listed = isinstance(node, Sparse | Conv1d | ConvTranspose2d | Upsample)
-    fitting = theirs == own or (listed and theirs[0] in (1, size))
+    fitting = theirs == own or (is_listed(node) and theirs[0] in (1, size))
     alone = target in layouts and delay == 0 and not more
     renames = isinstance(node, Reshaping | Concat)
-    fills = alone and (fitting or renames) and not isinstance(node, AvgPool2d)
+    fills = alone and (fitting or renames) and area == 1
     layout = theirs if fills else own
     return Linear(
         layout=layout,
         rest=by_place(_bias(graph, name, dtype), (size,), layout[0]),
         fills=target if fills else name,
-        area=node.kernel[0] * node.kernel[1] if isinstance(node, AvgPool2d) else 1,
+        area=area,
     )
 
 

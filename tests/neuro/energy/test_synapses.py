@@ -23,7 +23,8 @@ from neuro.graph import (
     Node,
     Sparse,
 )
-from neuro.graph.paths import Route, push
+from neuro.graph.connections import apply_connection
+from neuro.graph.paths import Route
 from neuro.graph.sparse import to_dense
 from neuro.neurons import LI, LIF
 from neuro.record import Record
@@ -115,7 +116,7 @@ def impulses(graph: Graph, route: Route, ones: bool) -> np.ndarray:
         elif ones and isinstance(node, Conv2d):
             weight = np.ones_like(node.weight)
             node = Conv2d(weight=weight, stride=node.stride, padding=node.padding)
-        x = push(node, x)
+        x = apply_connection(node, x)
     return np.asarray((x.flatten(1) != 0).sum(1))
 
 

@@ -276,3 +276,14 @@ def test_a_flipped_bit_of_tensors_is_told_or_changes_nothing(
         assert meta == {"epoch": 3}
         assert back.keys() == TENSORS.keys()
         assert all(torch.equal(back[name], tensor) for name, tensor in TENSORS.items())
+
+
+def test_a_file_with_the_former_names_of_synapses_is_read(tmp_path: Path) -> None:
+    save_graph(tmp_path / "new.npz", graph())
+    arrays, meta = load_arrays(tmp_path / "new.npz", "graph")
+    former = {"list/indptr": "list/at", "list/indices": "list/target"}
+    save_arrays(
+        tmp_path / "old.npz", "graph", {former.get(k, k): v for k, v in arrays.items()}, meta
+    )
+    assert former.keys() <= arrays.keys()
+    assert same(load_graph(tmp_path / "old.npz"), graph())
