@@ -35,7 +35,7 @@ class Path(NamedTuple):
 class Layer:
     """A population and its inputs.
 
-    cell: of a LIF; None: a read-out, of which leak [1/s] and gain tell all.
+    cell: parameters of a LIF; None: a read-out, with its leak [1/s] and gain.
     rows: one row of weights for each source neuron of each path, in their order (R N).
     """
 
@@ -47,8 +47,8 @@ class Layer:
     gain: float = 1.0
 
 
-def layers(graph: Graph) -> tuple[Layer, ...]:
-    """Return the populations of a Graph, sources first.
+def build_layers(graph: Graph) -> tuple[Layer, ...]:
+    """Return the populations of a Graph with their inputs, sources first.
 
     Raises:
         EventPropError: lists all that has no exact gradient here.
@@ -156,10 +156,11 @@ def _weight(graph: Graph, name: str) -> np.ndarray:
 
 
 def push(leak: float, fade: float, dt: float) -> float:
-    """Return dV/dt per unit of current [1/s], so that V at ticks equals the clocked V.
+    """Return dV/dt per unit of current [1/s] with which V at ticks equals V of the clock.
 
-    (fade - leak) / (a - c) with a = exp(-leak dt), c = exp(-fade dt): one arrival of weight w
-    has raised V to w after one tick.
+    It is (fade - leak) / (a - c) with a = exp(-leak dt), c = exp(-fade dt): an arrival of
+    weight w raises V from 0 to w within one tick. leak, fade: decay rates of V and of the
+    current [1/s]. dt: [s].
     """
     gap = fade - leak
     return math.exp(fade * dt) * (gap / math.expm1(gap * dt) if gap else 1 / dt)

@@ -1,7 +1,7 @@
-"""A Graph in NEST's terms: which model each population is, its parameters, its synapses.
+"""A Graph in NEST's terms: the model, the parameters and the synapses of each population.
 
-NEST's cell is dV/dt = -V / tau + (I_e + I_ex + I_in) / C. With C = tau [pF, ms] its pA are mV
-that the current leads to.
+NEST's neuron is dV/dt = -V / tau + (I_e + I_ex + I_in) / C. With C = tau [pF, ms] a constant
+current of 1 pA raises V by 1 mV in the end.
 Axes: N neurons of a node, E synapses.
 """
 
@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from neuro.graph import Edge, Graph, Hosted, Reshaping, Sparse
 from neuro.graph.paths import find_bias, find_paths
-from neuro.interop.nest_script import Cells, Network, Stimulus, Synapses
+from neuro.interop.nest_script import NestNetwork, NestPopulation, NestStimulus, NestSynapses
 from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses
 from neuro.neurons import Reset, has_normal_form
 from neuro.spikes import Times
@@ -33,8 +33,10 @@ def plan(
     membranes: Mapping[str, Float[np.ndarray, "..."]],
     *,
     precise: bool = True,
-) -> Network:
-    """Return what NEST runs. inputs: of one sample. membranes: [weight units], by population.
+) -> NestNetwork:
+    """Return the network that NEST runs.
+
+    inputs: of one sample. membranes: initial values [weight units], by population.
 
     Raises:
         NestError: lists everything that NEST cannot do.
@@ -49,7 +51,7 @@ def plan(
         problems += _of_model(graph, name, precise)
     if problems:
         raise NestError(problems)
-    arriving: dict[str, list[tuple[Port, Synapses]]] = {n: [] for n in graph.firing}
+    arriving: dict[str, list[tuple[Port, NestSynapses]]] = {n: [] for n in graph.firing}
     for way in (w for n in (*graph.inputs, *arriving) for w in find_paths(graph, n)):
         for port in ports(graph, way[-1].target):
             found = synapses(graph, way, port)
@@ -63,13 +65,14 @@ def plan(
         raise NestError(problems)
     for name, value in membranes.items():
         cells[name].start["V_m"][:] = np.broadcast_to(value, graph.shapes[name]).ravel()
-    return Network(
+    return NestNetwork(
         dt=graph.dt * MS,
         ticks=next(iter(inputs.values())).shape[0],
         precise=precise,
-        cells=cells,
+        populations=cells,
         stimuli={
-            n: Stimulus(t.shape[2], t.neuron, t.time * MS, t.value) for n, t in inputs.items()
+            n: NestStimulus(t.shape[2], t.neuron, t.time * MS, t.value)
+            for n, t in inputs.items()
         },
         synapses=tuple(s for given in arriving.values() for _, s in given),
     )
@@ -143,7 +146,7 @@ def _of_current(graph: Graph, name: str) -> list[str]:
     return found
 
 
-def _of_way(graph: Graph, way: tuple[Edge, ...], found: Synapses) -> list[str]:
+def _of_way(graph: Graph, way: tuple[Edge, ...], found: NestSynapses) -> list[str]:
     path = " -> ".join(dict.fromkeys([*(e.source for e in way), way[-1].target, found.target]))
     via = [graph.nodes[e.target] for e in way[:-1]]
     problems = []
@@ -164,11 +167,11 @@ def _of_way(graph: Graph, way: tuple[Edge, ...], found: Synapses) -> list[str]:
 def _cells(
     graph: Graph,
     name: str,
-    arriving: list[tuple[Port, Synapses]],
+    arriving: list[tuple[Port, NestSynapses]],
     precise: bool,
     problems: list[str],
-) -> Cells:
-    """Return a LIF as NEST's cells; what does not fit is added to ``problems``."""
+) -> NestPopulation:
+    """Return a LIF as a population of NEST; what NEST cannot do is added to ``problems``."""
     own, size = dynamics(graph, name), graph.size(name)
     tau = MS / flat(graph, name, own.rate)
     parameters = {
@@ -198,13 +201,16 @@ def _cells(
         alike = np.array_equal(*taus) and (taus[0] != tau).all()
         model = "iaf_psc_exp_ps_lossless" if alike else "iaf_psc_exp_ps"
         model = model if precise else "iaf_psc_exp"
-    return Cells(model, parameters, start)
+    return NestPopulation(model, parameters, start)
 
 
 def _time_constants(
-    name: str, arriving: list[tuple[Port, Synapses]], problems: list[str]
+    name: str, arriving: list[tuple[Port, NestSynapses]], problems: list[str]
 ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Return those of excitatory and of inhibitory currents [ms]; NEST has one of each."""
+    """Return tau of excitatory and of inhibitory currents [ms]: NEST has one of each.
+
+    What does not fit is added to ``problems``.
+    """
     if any(port.rate is None for port, _ in arriving):
         problems.append(
             f"{name}: some spikes make its membrane jump, others go through a current; NEST "

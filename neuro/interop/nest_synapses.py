@@ -1,8 +1,8 @@
-"""The ways of spikes through a Graph, one synapse at a time, with NEST's weights.
+"""The synapses of a Graph one by one, with NEST's weights.
 
-A current y of the Graph pushes the membrane of its target with
-dv/dt += y (1 / tau_s - 1 / tau) / (a - c), a = exp(-dt / tau), c = exp(-dt / tau_s); one pA of
-NEST, with C = tau [pF, ms], pushes it with 1 / tau.
+A current y of the Graph changes the membrane of its target by
+dv/dt += y (1 / tau_s - 1 / tau) / (a - c), a = exp(-dt / tau), c = exp(-dt / tau_s); a current
+of 1 pA in NEST, with C = tau [pF, ms], by dv/dt += 1 / tau.
 Axes: N neurons of a node, E synapses.
 """
 
@@ -14,17 +14,18 @@ from jaxtyping import Float
 from neuro.graph import Edge, Graph, Reshaping, Sparse
 from neuro.graph.impulse import list_synapses
 from neuro.graph.paths import list_links
-from neuro.interop.nest_script import Synapses
+from neuro.interop.nest_script import NestSynapses
 from neuro.neurons import Dynamics, has_normal_form
 
 MS = 1e3  # a second in ms
 
 
 class Port(NamedTuple):
-    """Where a spike that reaches ``node`` acts.
+    """What a spike that reaches a population acts on.
 
-    cell: the LIF. rate: of the current that it adds to [1/s], (N,); None: the membrane jumps.
-    gain: NEST's weight per unit of input, (N,). delay: from node to cell [ticks].
+    cell: the LIF, by name. rate: decay rate of the synaptic current to which the spike is added
+    [1/s], (N,); None: it is added to the membrane. gain: NEST's weight per unit of input, (N,).
+    delay: from the population that is reached to ``cell`` [ticks].
     """
 
     cell: str
@@ -34,7 +35,7 @@ class Port(NamedTuple):
 
 
 def ports(graph: Graph, node: str) -> list[Port]:
-    """Return what a spike does that reaches the population ``node``."""
+    """Return everything that a spike that reaches the population ``node`` acts on."""
     own = dynamics(graph, node)
     if own.fires:
         if own.rate_syn is None:
@@ -51,7 +52,7 @@ def ports(graph: Graph, node: str) -> list[Port]:
 def _strength(
     graph: Graph, cell: str, rate_syn: Float[np.ndarray, " N"]
 ) -> Float[np.ndarray, " N"]:
-    """Return how many pA are one unit of a current with ``rate_syn`` [1/s] into a cell."""
+    """Return a unit current with decay rate ``rate_syn`` [1/s] into ``cell`` in pA (N)."""
     rate, dt = flat(graph, cell, dynamics(graph, cell).rate), graph.dt
     gap = (rate_syn - rate) * dt
     # (1 - exp(-gap)) / gap, also where the two decay alike.
@@ -59,11 +60,11 @@ def _strength(
     return np.asarray(1 / (rate * dt * np.exp(-rate * dt) * share))
 
 
-def synapses(graph: Graph, way: tuple[Edge, ...], port: Port) -> Synapses:
-    """Return the synapses of one way that act through one port."""
+def synapses(graph: Graph, way: tuple[Edge, ...], port: Port) -> NestSynapses:
+    """Return the synapses along one path of edges that act through one port."""
     pre, post, weight, extra = _listed(graph, way)
     steps = sum(e.delay for e in way) + port.delay + extra
-    return Synapses(
+    return NestSynapses(
         source=way[0].source,
         target=port.cell,
         pre=pre,

@@ -1,4 +1,4 @@
-"""Compiled convolutions, pools and upsamplings of spikes; see :mod:`.kernels` for the axes."""
+"""Compiled convolutions and average pools of spikes; axes as in :mod:`.kernels`."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ class Windows(NamedTuple):
 
 @inlined
 def reached(place: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
-    """Return the first and the last window that holds a place of the padded axis."""
+    """Return the first and the last window that contain a place of the padded axis."""
     return max(0, -((kernel - 1 - place) // stride)), min(size - 1, place // stride)
 
 
@@ -31,7 +31,7 @@ def reached(place: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
 def conv(
     buffer: Buffer, span: Span, train: Train, weights: Weights, windows: Windows
 ) -> tuple[int, int]:
-    """Add the kernel of each spike, a place at a time; return as ``kernels.dense``."""
+    """Add the weights of each spike to the places it reaches; return as ``kernels.dense``."""
     (high, wide), (height, width) = windows.given, windows.size
     (step_y, step_x), (pad_y, pad_x) = windows.stride, windows.padding
     rows, values = weights.rows, buffer.values
@@ -68,9 +68,9 @@ def conv(
 
 @bare
 def pool(buffer: Buffer, span: Span, train: Train, windows: Windows) -> tuple[int, int]:
-    """Add each spike to the windows that hold it; return as ``kernels.dense``.
+    """Add each spike to the windows that contain it; return as ``kernels.dense``.
 
-    The sums are not yet divided by the area: torch divides once, after the sum.
+    The sums are divided by the area later, once, as in torch.
     """
     served = 0
     (high, wide), (rows, columns) = windows.given, windows.size

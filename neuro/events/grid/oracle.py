@@ -1,8 +1,8 @@
-"""The event engine again, slowly and obviously: what the fast one is held against.
+"""The oracle of the grid clock: the event engine written plainly, for tests of the fast one.
 
-Plain Python floats, one heap of deliveries, an explicit list of targets for every source. A
-delivery leaves the heap in the order (tick, rank of its node, arrival). Nothing is shared with
-the engine but the Graph. Every neuron is computed in every tick.
+Plain Python floats, one heap of deliveries, an explicit list of targets for every source.
+Deliveries leave the heap in the order (tick, rank of the node, order of sending). Every neuron
+is computed in every tick. The oracle shares only the Graph with the engine.
 """
 
 import heapq
@@ -39,7 +39,7 @@ Values = list[float]
 
 
 def hosted(node: Host, x: Values, given: Shape) -> Values:
-    """Return what a host node puts out for values ``x`` of shape ``given``; C order."""
+    """Return the output of a host node for values ``x`` of shape ``given``; C order."""
     half = len(x) // 2
     match node:
         case Softmax():
@@ -120,9 +120,11 @@ def synapses(graph: Graph, name: str) -> SynapseRows:
 
 
 class Delivery(NamedTuple):
-    """A value on its way to ``place`` of the node of that rank, due at ``tick``.
+    """A value that arrives at ``place`` of the node of that rank at ``tick``.
 
-    late: the one synapse behind that place that it has waited for; None: all are ahead of it.
+    arrival: orders deliveries that are otherwise equal. spike: whether it is one, else a real
+    value. late: the synapse of a connection whose delay has passed; None: it goes to all
+    synapses of the place, and waits for those with delays.
     """
 
     tick: int
@@ -180,7 +182,7 @@ class _Neuron:
 
 
 class _Sample:
-    """One sample: neurons, deliveries under way, and what has happened."""
+    """A run of one sample: its neurons, pending deliveries, outputs and counts."""
 
     def __init__(
         self, graph: Graph, reach: Mapping[str, SynapseRows], inputs: Mapping[str, Events]
@@ -224,33 +226,36 @@ class _Sample:
         return self.record()
 
     def send(self, name: str, tick: int, index: int, value: float) -> None:
-        """Put one value on every edge out of ``name``."""
+        """Send one value along every edge out of ``name``."""
         spike = name in self.spiking
         for edge in self.graph.out_of(name):
             place = index + self.graph.offset(edge)
-            self.post(tick + edge.delay, edge.target, (place, value, spike))
+            self.post(tick + edge.delay, edge.target, place, value, spike)
 
     def post(
         self,
         due: int,
         target: str,
-        what: tuple[int, float, bool],
+        place: int,
+        value: float,
+        spike: bool,
         late: Synapse | None = None,
     ) -> None:
-        """Put (place, value, whether it is a spike) on its way to ``target``."""
+        """Schedule a delivery to ``target`` at tick ``due``."""
         if due < self.ticks:
-            item = Delivery(due, self.rank[target], next(self.arrival), *what, late)
+            order = next(self.arrival)
+            item = Delivery(due, self.rank[target], order, place, value, spike, late)
             heapq.heappush(self.heap, item)
 
     def connection(self, name: str, tick: int, due: list[Delivery]) -> None:
-        """Add up what is due over all weights; pass on what is not zero."""
+        """Add up the deliveries through their weights; send the sums that are not zero."""
         node, counts = self.graph.nodes[name], self.counts[name]
         sums = [0.0] * self.graph.size(name)
         for item in due:
             for synapse in [item.late] if item.late else self.synapses[name][item.place]:
                 if synapse.delay and not item.late:
-                    what = (item.place, item.value, item.spike)
-                    self.post(tick + synapse.delay, name, what, synapse)
+                    tick_due = tick + synapse.delay
+                    self.post(tick_due, name, item.place, item.value, item.spike, synapse)
                     continue
                 sums[synapse.target] += synapse.weight * item.value
                 counts["synaptic_events"] += synapse.weight != 0
@@ -258,14 +263,14 @@ class _Sample:
         if node.divisor > 1:  # type: ignore[union-attr]
             sums = [s / node.divisor for s in sums]  # type: ignore[union-attr]
         if isinstance(node, Reshaping | Concat):
-            counts.clear()  # it only renames values
+            counts.clear()  # it has no synapses
         bias = biases(node, len(sums))
         for index, value in enumerate(s + b for s, b in zip(sums, bias, strict=True)):
             if value != 0:
                 self.send(name, tick, index, value)
 
     def host(self, name: str, tick: int, due: list[Delivery]) -> None:
-        """Add up what is due and compute what is put out, also where nothing is due."""
+        """Add up the deliveries and compute the output, also in a tick without deliveries."""
         node, given = self.graph.nodes[name], self.given(name)
         self.counts[name]["macs"] += node.macs(given)  # type: ignore[union-attr]
         for n, y in enumerate(hosted(node, self.summed(name, due), given)):  # type: ignore[arg-type]
@@ -273,18 +278,18 @@ class _Sample:
                 self.send(name, tick, n, y)
 
     def given(self, name: str) -> tuple[int, ...]:
-        """Return the shape of what reaches a node."""
+        """Return the shape of the input of a node."""
         return self.graph.shapes[self.graph.into(name)[0].source]
 
     def summed(self, name: str, due: list[Delivery]) -> list[float]:
-        """Return the sum of what is due, by place."""
+        """Return the sum of the deliveries by place."""
         x = [0.0] * math.prod(self.given(name))
         for item in due:
             x[item.place] += item.value
         return x
 
     def population(self, name: str, tick: int, due: list[Delivery]) -> None:
-        """Add up what is due, then compute every neuron."""
+        """Add up the deliveries, then compute every neuron."""
         x, cells, counts = self.summed(name, due), self.neurons[name], self.counts[name]
         for item in due:
             counts["synaptic_events"] += item.spike
@@ -302,7 +307,7 @@ class _Sample:
                 self.send(name, tick, n, y)
 
     def record(self) -> Record:
-        """Return what happened."""
+        """Return the record of the sample."""
         fired = {n: to_events(self.out[n]) for n in self.graph.firing}
         return Record(
             executor="events",

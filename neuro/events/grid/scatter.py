@@ -1,4 +1,4 @@
-"""What carries spikes over a connection: a kernel with the weights that it reads."""
+"""The kernels of connections, each bound to its weights: they add spikes to a buffer."""
 
 from collections.abc import Callable, Mapping
 
@@ -55,13 +55,13 @@ def scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
 
 
 def uncounted(buffer: Buffer, span: Span, train: Train, first: int = 0) -> tuple[int, int]:
-    """Add values as they are, ``first`` places on, which costs no synaptic event."""
+    """Add each value of neuron n to neuron n + ``first`` without counting synaptic events."""
     kernels.add(buffer, span, train, first)
     return 0, 0
 
 
 def into_slot(slot: Slot) -> Scatter:
-    """Return what carries spikes to their place in a Concat."""
+    """Return the kernel that adds spikes at their offset in a Concat."""
     return lambda buffer, span, train: uncounted(buffer, span, train, slot.offset)
 
 
@@ -82,7 +82,7 @@ def _pool(windows: Windows) -> Scatter:
 
 
 def _in_blocks(weight: np.ndarray) -> Weights:
-    """Return the weights of a Dense, out by in: its targets in blocks if all are whole."""
+    """Return the weights of a Dense (out, in) in blocks of targets."""
     targets, sources = weight.shape
     rows = weight.reshape(-1, width_of(targets), sources).swapaxes(1, 2)
     nonzero = np.count_nonzero(weight, axis=0)
@@ -95,7 +95,10 @@ def _by_channel(weight: np.ndarray) -> Weights:
 
 
 def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return weights as they are, but no finer than the run: float32 is exact in float64."""
+    """Return weights in their precision, but not above that of the run.
+
+    float32 weights are kept in a float64 run, where they are exact.
+    """
     return weight if weight.dtype.itemsize <= dtype.itemsize else weight.astype(dtype)
 
 

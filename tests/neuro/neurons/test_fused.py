@@ -100,7 +100,7 @@ def test_channels_last_stays_channels_last() -> None:
 
 
 def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neuro.ops.threads.ALONE", 1)
+    monkeypatch.setattr("neuro.ops.threads.MIN_SHARED_VALUES", 1)
     x = torch.randn(4, 7, 300)
     found = []
     for threads in (1, 3):

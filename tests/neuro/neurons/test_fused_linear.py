@@ -58,7 +58,7 @@ def test_it_is_the_layer_and_then_the_population_bit_for_bit(
     layer = by_input(layer) if ordered else layer
     state: Any = neuron.initial(torch.zeros(samples, outputs, dtype=dtype))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(products, "SMALL", 0)
+        patch.setattr(products, "MIN_VALUES", 0)
         fused = fused_linear(layer, neuron, state, DT)
         assert fused is not None
         for k in range(3):  # each call continues the one before
@@ -110,7 +110,7 @@ def test_a_stack_of_them_in_groups_of_ticks_is_the_stack(
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(schedule, "PART_VALUES", 3 * 7 * 80)  # three ticks
-    monkeypatch.setattr(products, "SMALL", 0)
+    monkeypatch.setattr(products, "MIN_VALUES", 0)
     x, calls = spikes((11, 7, 80), 0.1, 1, torch.float64), []
     net = by_input(dense_net()) if ordered else dense_net()
     want, end = net(x)

@@ -43,8 +43,8 @@ def test_a_product_that_skips_zeros_is_the_dense_product(
     weight = torch.randn(outputs, inputs, generator=g, dtype=torch.float64).requires_grad_()
     bias = torch.randn(outputs, generator=g, dtype=torch.float64) if biased else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(products, "SMALL", 0)
-        patch.setattr(products, "SILENT", 0.0)
+        patch.setattr(products, "MIN_VALUES", 0)
+        patch.setattr(products, "MIN_ZERO_SHARE", 0.0)
         y = linear(x, weight, bias)
     assert type(y.grad_fn).__name__ in ("_LinearBackward", "AddBackward0")
     want = F.linear(x, weight, bias)
@@ -60,11 +60,11 @@ def test_what_is_listed_is_what_is_not_zero(dtype: type, inputs: int) -> None:
     x = (draw.normal(size=(9, inputs)) * (draw.random((9, inputs)) < 0.3)).astype(dtype)
     x[0], x[1], x[2], x[3, -1] = 0, 1, -0.0, np.nan
     row, place = np.nonzero(x)
-    found = products.listed(x, x.size)
+    found = products.list_nonzero(x, x.size)
     assert np.array_equal(found.neuron, place)
     assert np.array_equal(found.value, x[row, place], equal_nan=True)
     assert np.array_equal(found.at[0], np.searchsorted(row, range(10)))
-    assert products.listed(x, len(place) - 1).at.size == 0  # more than asked for
+    assert products.list_nonzero(x, len(place) - 1).at.size == 0  # more than asked for
 
 
 def test_the_number_of_threads_changes_no_bit_of_a_product(
