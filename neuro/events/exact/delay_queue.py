@@ -201,16 +201,6 @@ def pop_window(queue: DelayQueue, window: int, buffer: WindowBuffer) -> int:
     return entries
 
 
-@bare
-def find_occupied_window(queue: DelayQueue, first: int, last: int) -> int:
-    """Return the first window from ``first`` on that has an arrival, at most ``last``."""
-    if queue.used[0] > 0:
-        for window in range(first, min(last, first + queue.head.size)):
-            if queue.head[window % queue.head.size] >= 0:
-                return window
-    return last
-
-
 @kernel
 def list_pending(queue: DelayQueue) -> GroupArrivals:
     """Return all arrivals that are still under way."""
@@ -400,12 +390,3 @@ def send_spikes(run: WindowRun, table: SynapseTable, spikes: int, plan: WindowPl
         push_spike(queue, table, t, j, 1.0, progress[WINDOW] + 1, plan)
     progress[FIRED] += spikes
     return ENOUGH
-
-
-@bare
-def find_next_arrival(run: WindowRun, outside: SourceSpikes, plan: WindowPlan) -> int:
-    """Return the next window in which anything arrives, at most the last of the run."""
-    last = count_windows(plan) - 1
-    if run.progress[RECEIVED] < outside.time.size:
-        last = min(last, find_window(outside.time[run.progress[RECEIVED]], plan))
-    return find_occupied_window(run.queue, run.progress[WINDOW] + 1, last)

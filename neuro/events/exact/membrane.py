@@ -227,7 +227,8 @@ def bound_slope(
 
     Take the last time before the crossing at which v is where it stands now: from there on v
     is higher. So the slope is at most drive - rate v + each current, taken at its start if it
-    is positive and at its end if negative; and the threshold falls at most as fast as now.
+    is positive and at its end if negative; and the threshold falls at most as fast as now. It
+    may fall onto a membrane that falls more slowly: a negative slope is no bound then.
     """
     one = neuron[j]
     slope = one.drive - one.rate * one.v
@@ -235,7 +236,7 @@ def bound_slope(
         i = current[j, r]
         slope += i if i >= 0.0 else i * math.exp(-rate_syn[j, r] * span)
     if one.adapt != 0.0:
-        slope += one.adapt * one.rate_adapt
+        slope = max(slope, 0.0) + one.adapt * one.rate_adapt
     return slope
 
 

@@ -77,6 +77,6 @@ def schedule_check(neuron: np.ndarray, current: np.ndarray, j: int) -> None:
     for r in range(current.shape[1]):
         slope += max(current[j, r], 0.0)
     if one.adapt != 0.0:
-        slope += one.adapt * one.rate_adapt
+        slope = max(slope, 0.0) + one.adapt * one.rate_adapt
     gap = one.threshold + one.adapt - one.v
     one.next_check = one.time + max(gap, 0.0) / slope if slope > 0.0 else math.inf

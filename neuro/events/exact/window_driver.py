@@ -2,13 +2,11 @@
 
 A window is shorter than the least delay inside the component, so all that arrives in it is
 known when it begins (conservative look-ahead). Neurons need no common order inside a window:
-each takes its own arrivals in theirs. Windows in which nothing arrives and no neuron can fire
-without input are skipped.
+each takes its own arrivals in theirs.
 
 Axes: n neurons of a component, P blocks of neurons.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +25,6 @@ from neuro.events.exact.delay_queue import (
     count_windows,
     enlarge_run,
     find_bounds,
-    find_next_arrival,
-    find_window,
     list_pending,
     pop_window,
     receive_spikes,
@@ -38,20 +34,16 @@ from neuro.events.exact.delay_queue import (
 from neuro.events.exact.membrane import NeuronTable
 from neuro.events.exact.scaled_state import (
     DELTA,
-    GENERAL,
     PSC,
-    UNSCALED_COUNT,
-    UNSCALED_LIST,
     BlockWindow,
     ScaledState,
-    compute_rest,
     move_origin,
     select_spikes,
     unscale_neurons,
 )
 from neuro.events.exact.step_delta import run_delta_window
 from neuro.events.exact.step_general import run_general_window
-from neuro.events.exact.step_psc import MARGIN, run_psc_window
+from neuro.events.exact.step_psc import run_psc_window
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
 from neuro.ops.jit import bare, kernel
 
@@ -127,7 +119,7 @@ def continue_run(
                 progress[OVER_BUDGET] = 1
                 break
         progress[WAS_RUN] = 0
-        progress[WINDOW] = find_next_window(machine, outside, run, plan)
+        progress[WINDOW] += 1
     return ENOUGH
 
 
@@ -158,67 +150,3 @@ def run_block(
     else:
         run_general_window(neurons, scaled, table, a, window, out)
     return out[0].neuron
-
-
-@bare
-def find_next_window(
-    machine: Machine, outside: SourceSpikes, run: WindowRun, plan: WindowPlan
-) -> int:
-    """Return the next window in which anything can happen.
-
-    The last one is never skipped: there neurons do what they must by the end of the run.
-    """
-    w = run.progress[WINDOW] + 1
-    due = find_next_arrival(run, outside, plan)
-    if due > w:
-        start, _ = find_bounds(plan, w)
-        quiet = bound_first_spike(
-            machine.family, machine.neurons, machine.scaled, machine.edges, start
-        )
-        if quiet < plan.stop:
-            due = max(w, min(due, find_window(quiet, plan)))
-    return max(due, w)
-
-
-@bare
-def bound_first_spike(
-    family: int, neurons: NeuronTable, scaled: ScaledState, edges: np.ndarray, start: float
-) -> float:
-    """Return a time before which no neuron fires if nothing arrives from ``start`` on [s].
-
-    It is ``start`` where a bound is not cheap to find.
-    """
-    neuron, lists = neurons.neuron, scaled.lists
-    if family == GENERAL:
-        until = math.inf
-        for j in range(neuron.size):
-            until = min(until, neuron[j].next_check)
-        return until
-    if neuron[0].threshold < compute_rest(neuron):
-        return start
-    for p in range(edges.size - 1):
-        for a in range(edges[p], edges[p] + lists[UNSCALED_COUNT, edges[p]]):
-            j = lists[UNSCALED_LIST, a]
-            # a neuron left above its threshold by a soft reset fires when it comes free
-            if family == PSC or neuron[j].v >= neuron[j].threshold:
-                return start
-    return math.inf if family == DELTA or stays_below(neurons, scaled, start) else start
-
-
-@bare
-def stays_below(neurons: NeuronTable, scaled: ScaledState, start: float) -> bool:
-    """Say whether the positive modes of each neuron add up to less than its threshold.
-
-    They decay, so without input it never fires.
-    """
-    modes, one, rate_syn = scaled.modes, neurons.neuron[0], neurons.rate_syn[0]
-    h, rest = scaled.origin[0] - start, compute_rest(neurons.neuron)
-    decay = math.exp(one.rate * h)
-    decay_b = math.exp(rate_syn[0] * h) / (one.rate - rate_syn[0])
-    decay_c = math.exp(rate_syn[1] * h) / (one.rate - rate_syn[1])
-    height = one.threshold - rest - MARGIN * (abs(one.threshold) + abs(rest))
-    hits = 0
-    for j in range(neurons.neuron.size):
-        above = max(decay * modes[0, j], 0.0) + max(decay_b * modes[1, j], 0.0)
-        hits += above + max(decay_c * modes[2, j], 0.0) >= height
-    return hits == 0

@@ -1,4 +1,4 @@
-"""Windows in which nothing can happen are passed over, and nothing is missed by that."""
+"""In long silences nothing is missed."""
 
 import math
 from dataclasses import replace
@@ -9,13 +9,6 @@ from exact_laws import CLOCK, DT, KINDS, agree, network, same
 from hypothesis import Phase, assume, given, settings, strategies as st
 
 from neuro.events import Exact, Runaway, simulate
-from neuro.events.exact.delay_queue import (
-    WindowPlan,
-    find_occupied_window,
-    find_window,
-    make_queue,
-    push_arrival,
-)
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.exact.state import ExactState, exactly_at_rest
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
@@ -188,19 +181,18 @@ def test_rare_events_find_all_as_the_oracle_does(
         np.testing.assert_allclose(np.sort(time), np.sort(one.times[name].time), atol=1e-10)
 
 
-def test_the_next_window_with_an_arrival_is_found() -> None:
-    plan = WindowPlan(stop=0.0102, length=0.001, longest_delay=0.005, budget=1)
-    queue = make_queue(8, 4)
-    assert find_occupied_window(queue, 3, 10) == 10
-    push_arrival(queue, 0, 0.0075, 1.0, 0, plan)
-    assert find_occupied_window(queue, 3, 10) == 7
-    assert find_occupied_window(queue, 3, 5) == 5
-    push_arrival(queue, 0, 0.0105, 1.0, 0, plan)  # after the end of the run
-    assert find_occupied_window(queue, 8, 10) == 10
-    assert [find_window(t, plan) for t in (0.0001, 0.001, 0.0011, 0.0101, 0.0103)] == [
-        0,
-        0,
-        1,
-        10,
-        11,
-    ]
+@CLOCKS
+def test_a_threshold_that_falls_onto_a_falling_membrane_is_crossed(clock: Exact) -> None:
+    cell = ALIF(leak=0.1, threshold=1.0, beta=0.5, rho=0.99)
+    nodes = {
+        "x": Input(shape=(1,)),
+        "in": Dense(weight=np.array([[1.5]]), bias=np.array([1.2])),
+        "cells": cell,
+    }
+    graph = Graph(nodes=nodes, edges=(Edge("x", "in"), Edge("in", "cells")), dt=DT)
+    none, ticks = np.zeros(1, np.int32), 400
+    train = Times(none, np.array([55 * DT]), none, np.ones(1), (ticks, 1, 1))
+    found = simulate(graph, {"x": train}, clock)[0].times["cells"].time
+    want = simulate_exactly_slowly(graph, {"x": train})[0].times["cells"].time
+    assert want.size == 4
+    np.testing.assert_allclose(found, want, rtol=0, atol=1e-12)
