@@ -4,6 +4,7 @@ config.json environment.json   what was asked, and of what
 checkpoint.npz weights.npz metrics.jsonl   training: last state, best weights, one line an epoch
 eventprop.json                 spikes EventProp met since training last began, those that grazed
 graph.npz program.npz          the network in floats, and in Loihi's integers
+NAME.py                        the task, where it is a user's own file
 eval.json simulate.json verify.json export.json energy.json   what each verb measured
 records/*.npz report.html      activity of some samples, and the picture of it all
 """
@@ -32,6 +33,7 @@ class Run:
 
     task, name: as in ``neuro train task:name``. config: that configuration.
     gradient: how it is trained, "surrogate" or "eventprop".
+    digest: SHA-256 of the file that defines the task; "" for a task of this package.
     """
 
     folder: Path
@@ -40,6 +42,7 @@ class Run:
     seed: int
     config: Any
     gradient: str = "surrogate"
+    digest: str = ""
 
     def write(self, file: str, value: Any) -> None:
         """Write a result as JSON, in one step."""
@@ -72,11 +75,14 @@ def begin(run: Run, *, write: bool = True) -> None:
         "seed": run.seed,
         "config": json.loads(json.dumps(asdict(run.config))),
         "gradient": run.gradient,
+        "digest": run.digest,
     }
     if path.exists():
         found = _header(path)
         differ = [
-            k for k in ("task", "name", "seed", "config", "gradient") if found[k] != asked[k]
+            k
+            for k in ("task", "name", "seed", "config", "gradient", "digest")
+            if found[k] != asked[k]
         ]
         if differ:
             told = "; ".join(f"{k} is {found[k]}, asked for {asked[k]}" for k in differ)
@@ -107,7 +113,7 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
             f"{path}: task {found['task']} has no configuration {found['name']!r} now"
         )
     config = _rebuild(path, type(make()), found)
-    asked = {k: found[k] for k in ("task", "name", "seed", "gradient")}
+    asked = {k: found[k] for k in ("task", "name", "seed", "gradient", "digest")}
     return Run(folder=folder, config=config, **asked)
 
 
@@ -118,7 +124,8 @@ def _header(path: Path) -> dict[str, Any]:
     missing = {"neuro", "task", "name", "seed", "config"} - set(found)
     if missing:
         raise RunError(f"{path}: lacks {', '.join(sorted(missing))}; train the run again")
-    return {"gradient": "surrogate", **found}  # what there was before runs said so
+    # Files of earlier versions lack these two.
+    return {"gradient": "surrogate", "digest": "", **found}
 
 
 def _rebuild(path: Path, cls: type, found: dict[str, Any]) -> Any:

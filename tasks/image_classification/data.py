@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
-from neuro.training.loop import Batch, Plan
+from neuro.training.loop import Plan
 from tasks.image_classification.network import NetConfig, stimulus
 from tasks.shuffle import shuffled
-from tasks.task import Split
+from tasks.task import Pair, Split
 
 
 @runtime_checkable
@@ -106,10 +106,9 @@ def divided(
 
 
 def batches(
-    data: Labelled, config: ImageConfig, augment: Augment, when: tuple[Split, int]
-) -> Iterator[Batch]:
+    data: Labelled, config: ImageConfig, augment: Augment, split: Split, epoch: int
+) -> Iterator[Pair]:
     """Yield the batches of a split in an epoch; only training is shuffled and augmented."""
-    split, epoch = when
     if split == "train":
         return training(data, config, augment, epoch)
     return in_order(data, config)
@@ -117,19 +116,19 @@ def batches(
 
 def training(
     data: Labelled, config: ImageConfig, augment: Augment, epoch: int
-) -> Iterator[Batch]:
+) -> Iterator[Pair]:
     """Yield the batches of an epoch, shuffled and augmented; a last part batch is left out."""
     rng = np.random.default_rng([config.seed_of_data, epoch])
     for some in shuffled(len(data.labels), config.batch, rng):
         yield _batch(augment(data.images[some], rng), data.labels[some], config)
 
 
-def in_order(data: Labelled, config: ImageConfig, size: int = 100) -> Iterator[Batch]:
+def in_order(data: Labelled, config: ImageConfig, size: int = 100) -> Iterator[Pair]:
     """Yield batches as they lie in the data set."""
     for i in range(0, len(data.labels), size):
         yield _batch(data.images[i : i + size], data.labels[i : i + size], config)
 
 
-def _batch(images: np.ndarray, labels: np.ndarray, config: NetConfig) -> Batch:
+def _batch(images: np.ndarray, labels: np.ndarray, config: NetConfig) -> Pair:
     x = torch.from_numpy(images.astype(np.float32) / 255)
     return stimulus(x, config), torch.from_numpy(labels)

@@ -14,11 +14,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from drivers import cifar, mnist
-from neuro.training.loop import Batch
 from tasks.image_classification.data import Labelled, divided
 from tasks.image_generation.config import Config
 from tasks.shuffle import shuffled
-from tasks.task import Split
+from tasks.task import Pair, Split
 
 WHOLE = 256  # images of a batch that is not trained on; the metric depends on it
 
@@ -54,7 +53,7 @@ def steps(config: Config) -> int:
     return len(part(config, "train").labels) // config.batch
 
 
-def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
+def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (images T B C H W, the same at every tick; labels B).
 
     Training is shuffled by epoch; colour images are mirrored at random there.
@@ -74,6 +73,6 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
         yield x, labels
 
 
-def _batch(found: Labelled, which: np.ndarray, config: Config) -> Batch:
+def _batch(found: Labelled, which: np.ndarray, config: Config) -> Pair:
     x = scaled(found.images[which], config.side)
     return x.expand(config.ticks, *x.shape), torch.from_numpy(found.labels[which])
