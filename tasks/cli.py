@@ -168,6 +168,47 @@ def report(run: RunFolder) -> None:
     console.print(f"wrote {write_report(_open(run))}")
 
 
+def compare(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    out: Path = Path("compare"),
+    markdown: bool = False,
+) -> None:
+    """Compare runs: mean and sd over seeds, paired differences from the first configuration.
+
+    Args:
+        runs: evaluated run folders, or patterns of them in quotes.
+        out: folder for compare.json and compare.png.
+        markdown: print Markdown tables.
+    """
+    from tasks.report.tables import table
+    from tasks.verbs.compare import as_markdown, compare_runs
+
+    found = compare_runs(runs, out)
+    if markdown:
+        console.print(as_markdown(found), markup=False, highlight=False, soft_wrap=True)
+        return
+    for sheet in found.sheets():
+        shown = table(sheet.title, *sheet.head)
+        for row in sheet.rows:
+            shown.add_row(*row)
+        console.print(shown)
+    for remark in found.remarks:
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"wrote {out / 'compare.json'} and {out / 'compare.png'}")
+
+
+def new(path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]) -> None:
+    """Write a task to start from: a classifier of the embedded digits.
+
+    Args:
+        path: a new file, such as my_task.py.
+    """
+    from tasks.verbs.new_task import write_template
+
+    write_template(path)
+    console.print(f"wrote {path}; train it with neuro train {path}:tiny", soft_wrap=True)
+
+
 def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
     """Train, replay, export, price and report one network on handwritten digits.
 
@@ -225,9 +266,9 @@ def bench(
 def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
     from tasks.find import task_of
     from tasks.verbs.progress_bar import show_progress
-    from tasks.verbs.train import launch_fabric, make_loggers, train_run
+    from tasks.verbs.train import launch_fabric, train_run
 
-    fabric = launch_fabric(device, devices, make_loggers(logger, run.folder))
+    fabric = launch_fabric(run, device, devices, logger)
     with show_progress(console, run, shown=fabric.is_global_zero) as tell:
         progress = train_run(run, fabric, tell)
     if fabric.is_global_zero:
@@ -267,6 +308,8 @@ VERBS: dict[str, Any] = {
     "verify": verify,
     "energy": energy,
     "report": report,
+    "compare": compare,
+    "new": new,
     "demo": demo,
     "bench": bench,
 }

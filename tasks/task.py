@@ -13,14 +13,13 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from torch import Tensor, nn
 
 from neuro.io.run_folder import Run
-from neuro.training.loop import Plan
+from neuro.training import Plan
 from tasks.report.html import Html
 
 C = TypeVar("C")
 Split = Literal["train", "val", "test"]
 Pair = tuple[Tensor, Tensor]  # a batch of stimuli T B ..., and their targets B
 Tree = Any  # a pytree of tensors: a tensor, or tuples, lists and dictionaries of them
-Loss = Callable[[C, nn.Module, Tree, float, Any], tuple[Tensor, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,19 +133,23 @@ class Training(Generic[C]):
     """What training needs.
 
     build: configuration -> a fresh model.
-    plan: configuration -> epochs, optimizer, schedule and stages.
+    plan: configuration -> epochs, optimizer, schedule and stages, see
+        :class:`neuro.training.Plan`.
     steps: configuration -> batches in an epoch of training.
     batches: (configuration, split, epoch) -> batches; only "train" depends on epoch. A batch is
         any pytree of tensors.
-    batch_axes: the batch axis of each tensor of a batch: an integer, or a pytree of integers
-        whose structure is that of a batch or of its upper levels.
-    loss: (configuration, model, batch, at, state) -> (mean loss, state). at: share of the
-        training done. state: what the loss returned for the batch before, without its graph,
-        and None for the first batch of an epoch: a continuing stream carries the state of its
-        network so. What the loss draws from torch's global generator depends on seed, epoch and
-        step alone; what it draws for each sample comes from
-        :func:`neuro.training.distributed.drawn`. See :func:`stateless`.
-    validation: the metric by which the weights of the best epoch are kept.
+    batch_axis: the axis of the samples in each tensor of a batch, as in
+        :class:`neuro.training.Course`: an integer, or a pytree of integers that has the upper
+        levels of a batch.
+    loss: (configuration, model, batch, at) -> mean loss; at: share of the training done. What
+        it draws from torch's global generator depends on seed, epoch and step alone; what it
+        draws for each sample comes from :func:`neuro.training.distributed.draw_shard`.
+    carry: for continuing streams, how long a state goes from batch to batch: for an "epoch" or
+        all the "training". The loss is then called (configuration, model, batch, at, state) ->
+        (mean loss, state); the first state is None, and no gradient flows through it.
+    batches_from: (configuration, epoch, step) -> the batches of training from that step on, to
+        resume within an epoch; None: those before it are made and passed over.
+    validation: the metric whose best value decides which weights are kept.
     validate: (configuration, model) -> its value on the validation split.
     eventprop: whether EventProp can take the place of the clock: a batch is (x T B ...,
         targets) and the loss calls the model as ``y, _ = model(x)``, once.
@@ -156,22 +159,13 @@ class Training(Generic[C]):
     plan: Callable[[C], Plan]
     steps: Callable[[C], int]
     batches: Callable[[C, Split, int], Iterable[Tree]]
-    batch_axes: Any = (1, 0)
-    loss: Loss[C]
+    batch_axis: Any = (1, 0)
+    loss: Callable[..., Any]
+    carry: Literal["no", "epoch", "training"] = "no"
+    batches_from: Callable[[C, int, int], Iterable[Tree]] | None = None
     validation: Metric
     validate: Callable[[C, nn.Module], float]
     eventprop: bool = False
-
-
-def stateless(loss: Callable[[C, nn.Module, Any, float], Tensor]) -> Loss[C]:
-    """Return a loss that carries no state from batch to batch."""
-
-    def with_state(
-        config: C, model: nn.Module, batch: Tree, at: float, _: Any
-    ) -> tuple[Tensor, None]:
-        return loss(config, model, batch, at), None
-
-    return with_state
 
 
 def no_macs(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001

@@ -1,7 +1,8 @@
 """A run is a folder: what was asked, on which machine, and every result as a file.
 
 config.json environment.json   what was asked, and of what
-checkpoint.npz weights.npz metrics.jsonl   training: last state, best weights, one line an epoch
+last.safetensors best.safetensors   training: last state, best weights
+metrics.jsonl                  one line a validation
 eventprop.json                 spikes EventProp met since training last began, those that grazed
 graph.npz program.npz          the network in floats, and in Loihi's integers
 NAME.py                        the task, where it is a user's own file

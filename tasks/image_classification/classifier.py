@@ -18,7 +18,7 @@ from neuro.energy import macs
 from neuro.io.run_folder import Run
 from neuro.nn.layers import Spiking, Stack, steps_of
 from neuro.nn.trace import trace
-from neuro.training.loop import Plan
+from neuro.training import Plan
 from tasks.report import html as page
 from tasks.report.html import Html
 from tasks.task import (
@@ -32,7 +32,6 @@ from tasks.task import (
     Stimulus,
     Task,
     Training,
-    stateless,
 )
 
 ACCURACY = Metric(name="accuracy", format=".2%")
@@ -157,7 +156,7 @@ def classifier(  # noqa: PLR0913 - the named parts of a task
             plan=plan,
             steps=steps,
             batches=batches,
-            loss=stateless(use.batch_loss),
+            loss=use.batch_loss,
             validation=ACCURACY,
             validate=use.validate,
             eventprop=True,

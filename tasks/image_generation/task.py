@@ -22,7 +22,7 @@ from neuro.neurons import LIF
 from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import Spiking
 from neuro.seeds import seeded
-from neuro.training.loop import Plan
+from neuro.training import Plan
 from tasks.image_generation import config as configs, inception
 from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import Config
@@ -42,7 +42,6 @@ from tasks.task import (
     Stimulus,
     Task,
     Training,
-    stateless,
 )
 
 ROWS, COLUMNS = 6, 16  # of a sheet
@@ -229,7 +228,7 @@ TASK = Task(
         plan=plan,
         steps=steps,
         batches=batches,
-        loss=stateless(loss),
+        loss=loss,
         validation=LOSS,
         validate=validate,
     ),

@@ -8,7 +8,16 @@ from rich.table import Table
 
 from tasks.task import Metric
 
-WORDS = ("about", "tier", "what", "result", "limit", "beside", "unit")  # columns that hold text
+WORDS = (
+    "about",
+    "tier",
+    "what",
+    "result",
+    "limit",
+    "beside",
+    "unit",
+    "metric",
+)  # columns that hold text
 JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from neuro.events import Clock, Grid, Recording, simulate
@@ -98,10 +99,18 @@ def simulate_run(
 
 
 def share_different(one: Tree, other: Tree) -> float:
-    """Return the share of samples whose answers differ: pytrees whose first axis is B."""
+    """Return the share of samples whose answers differ by more than rounding.
+
+    one, other: pytrees whose first axis is B.
+    """
     pairs = zip(tree_leaves(one), tree_leaves(other), strict=True)
-    different = torch.stack([(a != b).reshape(len(a), -1).any(1) for a, b in pairs]).any(0)
+    different = torch.stack([_differ(a.double(), b.double()) for a, b in pairs]).any(0)
     return int(different.sum()) / len(different)
+
+
+def _differ(a: Tensor, b: Tensor) -> Tensor:
+    """Return for each sample whether values lie apart by more than 1e-9 of the largest."""
+    return ~((a - b).abs() <= 1e-9 * a.abs().max()).reshape(len(a), -1).all(1)
 
 
 def _per_sample(record: Record, seconds: float) -> dict[str, Any]:

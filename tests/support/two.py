@@ -15,19 +15,20 @@ from typing import Any
 import numpy as np
 from lightning_fabric import Fabric
 
-from neuro.training.loop import Plan, fit, weights
+from neuro.training import Plan, fit
+from neuro.training.checkpoint import get_weights
 
 SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parents[1]
 PLAN = Plan(epochs=3, lr=1e-2)
-Found = tuple[list[dict[str, float]], dict[str, np.ndarray]]  # history, weights at the end
+Found = tuple[list[dict[str, float]], dict[str, Any]]  # history, weights at the end
 
 
 def trained(module: str, case: str, fabric: Fabric, folder: Path) -> Found:
     """Train a case; Fabric is launched."""
     net, course = getattr(importlib.import_module(module), case)()
     history: Any = fit(net, course, PLAN, fabric, folder / case).history
-    return history, weights(net)
+    return history, {k: v.numpy() for k, v in get_weights(net).items()}
 
 
 def alone(module: str, case: str, folder: Path) -> Found:

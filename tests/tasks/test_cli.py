@@ -12,13 +12,15 @@ from tasks.cli import VERBS, main
 
 FLAGS = {
     "tasks": [],
-    "train": ["name", "out", "seed", "device", "devices", "gradient"],
+    "train": ["name", "out", "seed", "device", "devices", "gradient", "logger"],
     "eval": ["run", "device"],
     "simulate": ["run", "clock", "workers", "cluster"],
     "export": ["run"],
     "verify": ["run"],
     "energy": ["run", "chip"],
     "report": ["run"],
+    "compare": ["runs", "out", "markdown"],
+    "new": ["path"],
     "demo": ["out", "seed", "device"],
     "bench": ["name", "out", "repeats", "only", "quick"],
 }
@@ -74,8 +76,8 @@ def test_every_verb_works_on_a_run_folder(
         "config.json",
         "environment.json",
         "metrics.jsonl",
-        "checkpoint.npz",
-        "weights.npz",
+        "last.safetensors",
+        "best.safetensors",
         "eval.json",
         "simulate.json",
         "graph.npz",
@@ -112,22 +114,22 @@ def test_a_run_of_another_seed_is_not_overwritten(
 def test_weights_cut_short_are_named(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("config.json", "weights.npz"):
+    for name in ("config.json", "best.safetensors"):
         data = (run / name).read_bytes()
         (tmp_path / name).write_bytes(data if name == "config.json" else data[:-200])
-    assert "weights.npz: damaged or cut short" in told(["eval", str(tmp_path)], capsys)
+    assert "best.safetensors: damaged or cut short" in told(["eval", str(tmp_path)], capsys)
 
 
 def test_a_killed_train_goes_on_where_it_was(tmp_path: Path, run: Path) -> None:
     code = f"""
 import os
 import neuro.training.loop as t
-write = t._write
-def die_after_the_first_epoch(folder, model, optimizer, progress, score):
-    if progress.epoch == 2:
+save = t.save_checkpoint
+def die_after_the_first_epoch(folder, weights, best_meta, state):
+    if state["epoch"] == 2:
         os._exit(9)
-    write(folder, model, optimizer, progress, score)
-t._write = die_after_the_first_epoch
+    save(folder, weights, best_meta, state)
+t.save_checkpoint = die_after_the_first_epoch
 from tasks.cli import main
 main(["train", "mnist:tiny", "--out", {str(tmp_path / "killed")!r}])
 """

@@ -18,7 +18,7 @@ def test_tiny_builds_and_can_be_trained(name: str, config: object) -> None:
     with seeded(0):
         model = task.training.build(config)
         batch = next(iter(task.training.batches(config, "train", 0)))
-        loss, _ = task.training.loss(config, model, batch, 0.0, None)
+        loss = task.training.loss(config, model, batch, 0.0)
     loss.backward()
     assert torch.isfinite(loss)
     assert any(p.grad is not None and p.grad.any() for p in model.parameters())
@@ -32,9 +32,8 @@ def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(
     with seeded(0), torch.no_grad():
         model = task.training.build(config)
         for batch in islice(task.training.batches(config, "train", 0), 8):
-            task.training.loss(
-                config, model, batch, 0.0, None
-            )  # norms that saw nothing leave silence
+            # Norms that saw nothing leave silence.
+            task.training.loss(config, model, batch, 0.0)
     model.eval()
     stimulus = next(iter(task.deployment.stimuli(config, model, "test")))
     (x,), labels = stimulus.inputs.values(), stimulus.targets
@@ -54,15 +53,11 @@ def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(
 
 @pytest.mark.parametrize(("name", "config"), TINY)
 def test_training_batches_depend_on_the_epoch_alone(name: str, config: object) -> None:
-    task = find_task(name)
-    first, again, other = (
-        next(iter(task.training.batches(config, "train", e))) for e in (0, 0, 1)
-    )
+    training = find_task(name).training
+    first, again, other = (next(iter(training.batches(config, "train", e))) for e in (0, 0, 1))
     assert torch.equal(first[0], again[0])
     assert not torch.equal(first[0], other[0])
-    assert sum(1 for _ in task.training.batches(config, "train", 0)) == task.training.steps(
-        config
-    )
+    assert sum(1 for _ in training.batches(config, "train", 0)) == training.steps(config)
 
 
 @pytest.mark.parametrize("name", NAMES)

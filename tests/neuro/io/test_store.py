@@ -24,11 +24,11 @@ from neuro.graph import (
 )
 from neuro.io.store import (
     StoreError,
-    load,
+    load_arrays,
     load_graph,
     load_record,
     read_json,
-    save,
+    save_arrays,
     save_graph,
     save_record,
     write_json,
@@ -159,11 +159,11 @@ def test_a_file_cut_short_is_named_and_never_half_read(
     tmp_path_factory: pytest.TempPathFactory, keep: int
 ) -> None:
     path = tmp_path_factory.mktemp("store") / "a.npz"
-    save(path, "weights", {"w": np.arange(9.0)}, {})
+    save_arrays(path, "weights", {"w": np.arange(9.0)}, {})
     data = path.read_bytes()
     path.write_bytes(data[: min(keep, len(data) - 1)])
     with pytest.raises(StoreError, match=r"a.npz: damaged or cut short"):
-        load(path, "weights")
+        load_arrays(path, "weights")
 
 
 def test_another_kind_or_version_or_no_file_is_told(
@@ -171,13 +171,13 @@ def test_another_kind_or_version_or_no_file_is_told(
 ) -> None:
     path = tmp_path / "a.npz"
     with pytest.raises(StoreError, match="no such file"):
-        load(path, "graph")
-    save(path, "weights", {}, {})
+        load_arrays(path, "graph")
+    save_arrays(path, "weights", {}, {})
     with pytest.raises(StoreError, match="holds a weights, expected a graph"):
-        load(path, "graph")
+        load_arrays(path, "graph")
     monkeypatch.setattr("neuro.io.store.VERSION", 2)
     with pytest.raises(StoreError, match="written in format 1, this is format 2"):
-        load(path, "weights")
+        load_arrays(path, "weights")
 
 
 def test_writing_leaves_no_temporary_file_and_replaces_the_old(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from two import Found, alone, in_two
 
 from neuro.seeds import seeded
 from neuro.training import distributed as processes, sync_batch as whole_batch
-from neuro.training.distributed import drawn
-from neuro.training.sync_batch import dropped, share_batch
+from neuro.training.distributed import draw_shard
+from neuro.training.sync_batch import apply_dropout, synchronize_layers
 
 # Largest relative distance of losses: rounding of float32; of float64, but where neurons learn,
 # whose parameters are float32 (measured: 3e-11); and of float64 alone (measured: 2e-16).
@@ -43,7 +43,7 @@ def test_where_one_process_cannot_go_on_none_does(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as told:
         in_two("shared_cases", ["spoilt"], tmp_path)
     for rank in (0, 1):
-        error = f"[rank{rank}]: neuro.training.loop.TrainError: the loss is not finite: "
+        error = f"[rank{rank}]: neuro.training.errors.TrainError: the loss is not finite: "
         assert f"{error}every layer is finite in this process;" in str(told.value)
 
 
@@ -53,7 +53,7 @@ def by_each(n: int, do: Callable[[int], Tensor]) -> list[Tensor]:
     for rank in range(n):
         with pytest.MonkeyPatch.context() as patch, seeded(3):
             for module in (processes, whole_batch):
-                patch.setattr(module, "processes", lambda rank=rank: (rank, n))
+                patch.setattr(module, "rank_and_world_size", lambda rank=rank: (rank, n))
             out.append(do(rank))
     return out
 
@@ -66,7 +66,7 @@ def test_processes_draw_what_one_draws_for_all_samples(n: int, samples: int, axi
 
     with seeded(3):
         whole = draw(n * samples)
-    for rank, part in enumerate(by_each(n, lambda _: drawn(draw, samples, axis))):
+    for rank, part in enumerate(by_each(n, lambda _: draw_shard(draw, samples, axis))):
         which = torch.arange(rank, n * samples, n)
         assert torch.equal(part, whole.index_select(axis, which))
 
@@ -89,7 +89,7 @@ def test_dropouts_of_processes_keep_what_one_keeps(
     (flow,) = torch.autograd.grad(want.square().sum(), x)
 
     def part(rank: int) -> Tensor:
-        return dropped(drop, x[rank::n].contiguous(memory_format=layout))
+        return apply_dropout(drop, x[rank::n].contiguous(memory_format=layout))
 
     for rank, y in enumerate(by_each(n, part)):
         assert torch.equal(y, want[rank::n])
@@ -100,11 +100,11 @@ def test_dropouts_of_processes_keep_what_one_keeps(
 
 def test_one_process_and_evaluation_are_as_they_were() -> None:
     net = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5))
-    share_batch(net)
+    synchronize_layers(net)
     assert all("forward" not in vars(m) for m in net.modules())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(whole_batch, "processes", lambda: (0, 2))
-        share_batch(net)
+        patch.setattr(whole_batch, "rank_and_world_size", lambda: (0, 2))
+        synchronize_layers(net)
         assert all("forward" in vars(m) for m in net)
         x = torch.rand(4, 3)
         want = nn.Sequential(nn.BatchNorm1d(3)).eval()(x)

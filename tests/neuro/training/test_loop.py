@@ -13,7 +13,7 @@ from torch import nn
 from neuro.io.store import StoreError
 from neuro.neurons import LI
 from neuro.nn.layers import Spiking, Stack
-from neuro.training.loop import (
+from neuro.training import (
     Batch,
     Course,
     Plan,
@@ -21,8 +21,8 @@ from neuro.training.loop import (
     TrainError,
     fit,
     load_weights,
-    weights,
 )
+from neuro.training.checkpoint import get_weights
 
 
 def cpu() -> Fabric:
@@ -48,17 +48,17 @@ def test_a_killed_training_resumes_to_the_same_end(tmp_path: Path) -> None:
     other = fit(resumed, course(), plan, cpu(), tmp_path / "killed")
     assert other.history == one.history
     assert len(one.history) == 4
-    for k, v in weights(whole).items():
-        assert np.array_equal(v, weights(resumed)[k])
+    for k, v in get_weights(whole).items():
+        assert np.array_equal(v, get_weights(resumed)[k])
 
 
 def test_a_finished_training_is_left_as_it_is(tmp_path: Path) -> None:
     plan = Plan(epochs=2, lr=1e-2)
     first = fit(model(), course(), plan, cpu(), tmp_path)
-    before = (tmp_path / "checkpoint.npz").read_bytes()
+    before = (tmp_path / "last.safetensors").read_bytes()
     again = fit(model(), course(), plan, cpu(), tmp_path)
     assert again.history == first.history
-    assert (tmp_path / "checkpoint.npz").read_bytes() == before
+    assert (tmp_path / "last.safetensors").read_bytes() == before
 
 
 def test_the_weights_kept_are_those_of_the_best_epoch(tmp_path: Path) -> None:
@@ -66,27 +66,27 @@ def test_the_weights_kept_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     scores = iter([0.5, 0.9, 0.7])
 
     def score(net: nn.Module) -> float:
-        kept.append({k: v.copy() for k, v in weights(net).items()})
+        kept.append({k: v.clone() for k, v in get_weights(net).items()})
         return next(scores)
 
-    best = Course(batches=batches, steps=3, loss=loss, score=score)
+    best = Course(batches=batches, steps=3, loss=loss, validate=score)
     assert fit(model(), best, Plan(epochs=3, lr=1e-2), cpu(), tmp_path).best == 0.9
     back = model()
-    load_weights(tmp_path / "weights.npz", back)
-    assert all(np.array_equal(v, kept[1][k]) for k, v in weights(back).items())
+    load_weights(tmp_path / "best.safetensors", back)
+    assert all(np.array_equal(v, kept[1][k]) for k, v in get_weights(back).items())
 
 
 def test_weights_that_are_gone_come_back_from_the_checkpoint(tmp_path: Path) -> None:
     plan = Plan(epochs=2, lr=1e-2)
     fit(model(), course(), plan, cpu(), tmp_path)
-    kept = (tmp_path / "weights.npz").read_bytes()
-    (tmp_path / "weights.npz").unlink()
+    kept = (tmp_path / "best.safetensors").read_bytes()
+    (tmp_path / "best.safetensors").unlink()
     fit(model(), course(), plan, cpu(), tmp_path)
     before, after = model(), model()
-    load_weights(tmp_path / "weights.npz", after)
-    (tmp_path / "weights.npz").write_bytes(kept)
-    load_weights(tmp_path / "weights.npz", before)
-    assert all(np.array_equal(v, weights(after)[k]) for k, v in weights(before).items())
+    load_weights(tmp_path / "best.safetensors", after)
+    (tmp_path / "best.safetensors").write_bytes(kept)
+    load_weights(tmp_path / "best.safetensors", before)
+    assert all(np.array_equal(v, get_weights(after)[k]) for k, v in get_weights(before).items())
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
@@ -94,11 +94,11 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
 ) -> None:
     plan = Plan(epochs=3, lr=1e-2)
     fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
-    before = (tmp_path / "checkpoint.npz").read_bytes()
+    before = (tmp_path / "last.safetensors").read_bytes()
     bad = replace(course(), loss=lambda n, b, at: loss(n, b, at) * torch.nan)
     with pytest.raises(TrainError, match="the loss is not finite: every layer is finite"):
         fit(model(), bad, plan, cpu(), tmp_path)
-    assert (tmp_path / "checkpoint.npz").read_bytes() == before
+    assert (tmp_path / "last.safetensors").read_bytes() == before
 
 
 def test_the_layer_that_is_not_finite_is_named(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_data_that_are_not_finite_are_told_from_layers(tmp_path: Path) -> None:
             yield x.where(x == 0, torch.nan), labels
 
     bad = replace(course(), batches=spoilt)
-    told = r"the gradient of a\.weight, .* is not finite: what a is given is not finite"
+    told = r"the gradient of a\.weight, .* is not finite: the input of a is not finite"
     with pytest.raises(TrainError, match=told):
         fit(model(), bad, Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
 
@@ -152,7 +152,7 @@ def test_the_learning_rate_rises_along_a_line_and_falls_along_a_cosine() -> None
 
 
 def test_only_weights_decay() -> None:
-    optimizer = Plan(epochs=1, lr=0.1, decay=0.5).optimizer(model())
+    optimizer = Plan(epochs=1, lr=0.1, decay=0.5).build_optimizer(model())
     decay = {p: g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     assert {(p.dim() >= 2, d) for p, d in decay.items()} == {(True, 0.5), (False, 0.0)}
     assert len(decay) == len(list(model().parameters()))
@@ -160,16 +160,16 @@ def test_only_weights_decay() -> None:
 
 def test_a_checkpoint_cut_short_is_named(tmp_path: Path) -> None:
     fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
-    path = tmp_path / "checkpoint.npz"
+    path = tmp_path / "last.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(StoreError, match=r"checkpoint.npz: damaged or cut short"):
+    with pytest.raises(StoreError, match=r"last.safetensors: damaged or cut short"):
         fit(model(), course(), Plan(epochs=2, lr=1e-2), cpu(), tmp_path)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     fit(model(), course(1.0), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
     with pytest.raises(TrainError, match=r"a.bias, a.weight differ in name or shape"):
-        load_weights(tmp_path / "weights.npz", Stack(**dict(_other().named_children())))
+        load_weights(tmp_path / "best.safetensors", Stack(**dict(_other().named_children())))
 
 
 def _other() -> nn.Module:

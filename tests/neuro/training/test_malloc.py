@@ -6,7 +6,7 @@ import pytest
 FAULTS = """
 import resource, sys
 import numpy as np
-from neuro.memory import keep_freed_memory
+from neuro.training.malloc import keep_freed_memory
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
