@@ -147,6 +147,7 @@ class Training(Generic[C]):
     carry: for continuing streams, how long a state goes from batch to batch: for an "epoch" or
         all the "training". The loss is then called (configuration, model, batch, at, state) ->
         (mean loss, state); the first state is None, and no gradient flows through it.
+    carry_types: named tuples and frozen dataclasses in that state, beside those of neurons.
     batches_from: (configuration, epoch, step) -> the batches of training from that step on, to
         resume within an epoch; None: those before it are made and passed over.
     validation: the metric whose best value decides which weights are kept.
@@ -162,6 +163,7 @@ class Training(Generic[C]):
     batch_axis: Any = (1, 0)
     loss: Callable[..., Any]
     carry: Literal["no", "epoch", "training"] = "no"
+    carry_types: tuple[type, ...] = ()
     batches_from: Callable[[C, int, int], Iterable[Tree]] | None = None
     validation: Metric
     validate: Callable[[C, nn.Module], float]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from neuro.graph import (
@@ -59,13 +59,12 @@ class StoreError(ValueError):
     """A file that cannot be read as what it should be; says which and what to do."""
 
 
-@contextmanager
-def replace_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds."""
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` in one step: temporary name, then rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
+        temporary.write_bytes(data)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -75,12 +74,6 @@ def remove_temporaries(path: Path) -> None:
     """Remove the temporary files that killed processes left of ``path``."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         left.unlink(missing_ok=True)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` in one step."""
-    with replace_file(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -133,8 +126,8 @@ def save_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], meta: Any
         storages.add(storage)
     header = {"kind": kind, "version": VERSION, "meta": meta}
     header["checksum"] = _checksum(whole, header)
-    with replace_file(path) as temporary:
-        save_file(whole, temporary, {"format": "pt", "neuro": json.dumps(header)})
+    # One key, as their order is random: equal tensors make equal files.
+    write_bytes(path, save(whole, {"neuro": json.dumps(header)}))
 
 
 def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], Any]:

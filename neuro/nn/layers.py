@@ -59,6 +59,8 @@ class Spiking(Temporal):
         self, around: Around, x: Float[Tensor, "T B *X"], state: Any = None
     ) -> tuple[Float[Tensor, "_ B *P"], Any]:
         """Return the same with what stands around the population; no hook hears of it."""
+        if x.dtype in (torch.float16, torch.bfloat16):  # from autocast; membranes are float32
+            x = x.float()
         return run(self._bound(), x, self.dt, state, around)
 
     def frozen(self) -> Neuron:

@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from neuro.io.pytree import flatten, unflatten
+from neuro.neurons.run import State
 from neuro.seeds import seeded
 from neuro.training.checkpoint import (
     BEST,
@@ -82,6 +83,7 @@ class Course:
         batch. "epoch" or "training": the loss is called (model, batch, at, state), state None
         at the start, and returns (mean loss, state), a pytree; gradients do not flow through
         it. It is part of the checkpoint, for each process that of its shard.
+    carry_types: named tuples and frozen dataclasses in that state, beside those of neurons.
     """
 
     batches: Callable[[int], Iterable[Any]]
@@ -93,6 +95,7 @@ class Course:
     batch_axis: Any = (1, 0)
     batches_from: Callable[[int, int], Iterable[Any]] | None = None
     carry: Literal["no", "epoch", "training"] = "no"
+    carry_types: tuple[type, ...] = ()
 
 
 def fit(
@@ -178,6 +181,7 @@ class _Training:
         self.progress = Progress()
         self.losses: list[Tensor] = []  # since the last validation
         self.carry: Any = None
+        self._carry_types = (*get_args(State), *course.carry_types)
         self.best_meta: dict[str, Any] | None = None
         found = load_checkpoint(folder)
         if found is not None:
@@ -377,7 +381,7 @@ class _Training:
 
     def _save(self) -> None:
         """Write a checkpoint; each process adds what it alone knows."""
-        plain, tensors = flatten(self.carry)
+        plain, tensors = self._flatten_carry()
         carry = {name: self._gather(tensor) for name, tensor in tensors.items()}
         losses = self._gather(torch.stack(self.losses)) if self.losses else None
         if self.fabric.is_global_zero:
@@ -396,6 +400,19 @@ class _Training:
             save_checkpoint(self.folder, get_weights(self.model), self.best_meta, state)
         self.saved_at, self.saved_step = time.monotonic(), self._count_steps()
         self.fabric.barrier()
+
+    def _flatten_carry(self) -> tuple[Any, dict[str, Tensor]]:
+        """Return the carried state as a file holds it; it must come back from there."""
+        try:
+            plain, tensors = flatten(self.carry)
+            unflatten(plain, tensors, self._carry_types)
+        except (KeyError, TypeError) as error:
+            raise TrainError(
+                f"the state that the loss carries cannot be kept in a checkpoint ({error}); "
+                "build it of tensors, numbers, tuples, lists and mappings, or name its named "
+                "tuples and dataclasses in Course.carry_types"
+            ) from error
+        return plain, tensors
 
     def _gather(self, tensor: Tensor) -> Tensor:
         """Return the tensors of all processes, stacked along a first axis."""
@@ -426,7 +443,8 @@ class _Training:
                 f"{path}: holds the state that {state['processes']} processes carry from batch "
                 f"to batch, now there are {n}; go on with --devices {state['processes']}"
             )
-        self.carry = unflatten(plain, {k: v[rank].to(device) for k, v in tensors.items()})
+        own = {k: v[rank].to(device) for k, v in tensors.items()}
+        self.carry = unflatten(plain, own, self._carry_types)
         self.best_meta = found.best_meta
         self.progress = Progress(
             epoch=state["epoch"],

@@ -110,6 +110,7 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         steps=steps,
         loss=loss,
         carry=training.carry,
+        carry_types=training.carry_types,
         validate=lambda model: sign * training.validate(config, in_trained_time(run, model)),
         metric=name_in_history(training.validation),
         seed=run.seed,

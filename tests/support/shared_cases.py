@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import builders
 import torch
@@ -70,6 +71,26 @@ def nested() -> Case:
             out=Spiking(LI(tau=0.02)),
         ).double()
     return net, replace(COURSE, loss=noisy)
+
+
+def staged() -> Case:
+    """Layers that freeze and thaw inside an epoch, updates of two batches (two.PLANS)."""
+    return builders.model(), COURSE
+
+
+def streamed() -> Case:
+    """Named tensors, and states that are handed on from batch to batch and over epochs."""
+
+    def named(epoch: int) -> Iterator[dict[str, Tensor]]:
+        return ({"x": x, "y": y, "scale": torch.ones(1)} for x, y in builders.batches(epoch))
+
+    def stream(net: nn.Module, batch: dict[str, Tensor], at: float, state: Any) -> Any:  # noqa: ARG001
+        y, state = net(batch["x"] * batch["scale"], state)
+        return F.cross_entropy(y.mean(0), batch["y"]), state
+
+    axes = {"x": 1, "y": 0, "scale": None}
+    course = replace(COURSE, batches=named, loss=stream, batch_axis=axes, carry="training")
+    return builders.model(), course
 
 
 def spoilt() -> Case:

@@ -12,12 +12,23 @@ from two import Found, alone, in_two
 
 from neuro.seeds import seeded
 from neuro.training import distributed as processes, sync_batch as whole_batch
-from neuro.training.distributed import draw_shard
+from neuro.training.distributed import draw_shard, shard_batch
+from neuro.training.errors import TrainError
 from neuro.training.sync_batch import apply_dropout, synchronize_layers
 
 # Largest relative distance of losses: rounding of float32; of float64, but where neurons learn,
 # whose parameters are float32 (measured: 3e-11); and of float64 alone (measured: 2e-16).
-CASES = {"plain": 1e-6, "normed": 1e-6, "dropping": 1e-9, "nested": 1e-12}
+CASES = {
+    "plain": 1e-6,
+    "normed": 1e-6,
+    "dropping": 1e-9,
+    "nested": 1e-12,
+    "staged": 1e-6,
+    "streamed": 1e-6,
+}
+
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +120,37 @@ def test_one_process_and_evaluation_are_as_they_were() -> None:
         x = torch.rand(4, 3)
         want = nn.Sequential(nn.BatchNorm1d(3)).eval()(x)
         assert torch.equal(net.eval()(x), want)
+
+
+def test_a_shard_is_cut_along_the_axis_of_each_tensor() -> None:
+    batch = {
+        "x": [torch.arange(24).view(3, 4, 2), torch.arange(4)],
+        "n": 7,
+        "mask": torch.eye(3),
+    }
+    axes = {"x": [1, -1], "n": None, "mask": None}
+    for rank, part in enumerate(by_each(2, lambda _: shard_batch(batch, axes, CPU))):
+        assert torch.equal(part["x"][0], batch["x"][0][:, rank::2])
+        assert torch.equal(part["x"][1], batch["x"][1][rank::2])
+        assert torch.equal(part["mask"], torch.eye(3))
+        assert part["n"] == 7
+    whole = (torch.ones(4, 2), (torch.ones(4), torch.ones(4)))
+    (first, _) = by_each(2, lambda _: shard_batch(whole, 0, CPU))
+    assert [len(t) for t in (first[0], *first[1])] == [2, 2, 2]
+
+
+def test_batches_that_cannot_be_cut_are_told() -> None:
+    x, y = torch.ones(5, 3, 6), torch.ones(3)
+    for batch, axes, match in (
+        (
+            (x, y),
+            (1, 0),
+            "a batch of 3 does not divide into 2 processes; .* smaller last",
+        ),
+        ((x, y), 0, r"hold 3 and 5 samples along batch_axis 0; name the axis"),
+        ((x, y), (1, 0, 0), r"batch_axis \(1, 0, 0\) does not fit a batch of structure"),
+        ((x, y), (1, 2), r"batch_axis 2 does not exist in a tensor of shape \(3,\)"),
+        ((x.numpy(), y), (1, 0), "a batch holds a ndarray; .* torch.from_numpy"),
+    ):
+        with pytest.raises(TrainError, match=match):
+            by_each(2, lambda _, batch=batch, axes=axes: shard_batch(batch, axes, CPU))
