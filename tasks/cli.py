@@ -85,11 +85,11 @@ def simulate(
     """
     from neuro.events import Exact, Grid
     from tasks.report.tables import simulation, values
-    from tasks.verbs.cluster import workers_of
+    from tasks.verbs.cluster import use_cluster
     from tasks.verbs.simulate import simulate_run
 
     opened = _open(run)
-    with workers_of(cluster):
+    with use_cluster(cluster):
         result = simulate_run(opened, Grid() if clock == "grid" else Exact(), workers)
     console.print(simulation(result, _metrics(opened)))
     if clock == "grid":

@@ -27,7 +27,7 @@ from neuro.nn.layers import Spiking, Stack
 from neuro.training import Plan
 from neuro.units import Seconds, Ticks
 from tasks.image_classification.classifier import Answers, classifier
-from tasks.shuffle import shuffled
+from tasks.shuffle import shuffle_batches
 from tasks.task import Pair, Split
 
 
@@ -108,7 +108,7 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
             yield _batch(part, np.arange(i, min(i + 500, len(part.labels))), config)
         return
     rng = np.random.default_rng([config.seed_of_data, epoch])
-    for some in shuffled(len(part.labels), config.batch, rng):
+    for some in shuffle_batches(len(part.labels), config.batch, rng):
         yield _batch(part, some, config)
 
 

@@ -17,7 +17,7 @@ from drivers import augment, cifar
 from neuro.nn.layers import Stack
 from tasks.image_classification import data as image_data, network as image_net
 from tasks.image_classification.classifier import Answers, classifier
-from tasks.image_classification.data import ImageConfig, Labelled, divided, plan
+from tasks.image_classification.data import ImageConfig, Labelled, plan, take_split
 from tasks.task import Pair, Split
 
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -99,7 +99,7 @@ def _part(source: str, part: Literal["train", "test"]) -> Labelled:
 
 def images(config: Config, split: Split) -> Labelled:
     """Return a split: "val" is held out of the training part; "test" is never trained on."""
-    return divided(partial(_part, config.source), config, split, "cifar10:tiny")
+    return take_split(partial(_part, config.source), config, split, "cifar10:tiny")
 
 
 def steps(config: Config) -> int:

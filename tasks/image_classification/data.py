@@ -13,13 +13,13 @@ from jaxtyping import Int64, UInt8
 
 from neuro.training import Plan
 from tasks.image_classification.network import NetConfig, stimulus
-from tasks.shuffle import shuffled
+from tasks.shuffle import shuffle_batches
 from tasks.task import Pair, Split
 
 
 @runtime_checkable
 class Sizes(Protocol):
-    """What :func:`divided` asks of a configuration: held, train, test and batch of them."""
+    """What :func:`take_split` asks of a configuration: held, train, test and batch of them."""
 
     @property
     def held(self) -> int:
@@ -80,7 +80,7 @@ def plan(config: ImageConfig) -> Plan:
     return Plan(epochs=config.epochs, lr=config.lr, warm=config.warm, decay=config.decay)
 
 
-def divided(
+def take_split(
     part: Callable[[str], Labelled], config: Sizes, split: Split, smaller: str
 ) -> Labelled:
     """Return a split: "val" is held out of the training part; "test" is never trained on.
@@ -110,20 +110,20 @@ def batches(
 ) -> Iterator[Pair]:
     """Yield the batches of a split in an epoch; only training is shuffled and augmented."""
     if split == "train":
-        return training(data, config, augment, epoch)
-    return in_order(data, config)
+        return shuffled_batches(data, config, augment, epoch)
+    return ordered_batches(data, config)
 
 
-def training(
+def shuffled_batches(
     data: Labelled, config: ImageConfig, augment: Augment, epoch: int
 ) -> Iterator[Pair]:
     """Yield the batches of an epoch, shuffled and augmented; a last part batch is left out."""
     rng = np.random.default_rng([config.seed_of_data, epoch])
-    for some in shuffled(len(data.labels), config.batch, rng):
+    for some in shuffle_batches(len(data.labels), config.batch, rng):
         yield _batch(augment(data.images[some], rng), data.labels[some], config)
 
 
-def in_order(data: Labelled, config: ImageConfig, size: int = 100) -> Iterator[Pair]:
+def ordered_batches(data: Labelled, config: ImageConfig, size: int = 100) -> Iterator[Pair]:
     """Yield batches as they lie in the data set."""
     for i in range(0, len(data.labels), size):
         yield _batch(data.images[i : i + size], data.labels[i : i + size], config)

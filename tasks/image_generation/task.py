@@ -26,10 +26,10 @@ from neuro.training import Plan
 from tasks.image_generation import config as configs, inception
 from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import Config
-from tasks.image_generation.images import WHOLE, batches, part, scaled, steps
+from tasks.image_generation.images import WHOLE, batches, part, scale_images, steps
 from tasks.image_generation.latents import evaluating
 from tasks.image_generation.metric import metric
-from tasks.image_generation.sheet import beside, sheet
+from tasks.image_generation.sheet import draw_sheet, interleave
 from tasks.image_generation.vae import Reconstruction, SpikingVAE
 from tasks.task import (
     Deployment,
@@ -91,7 +91,7 @@ def _held_out(config: Config, model: nn.Module, split: Split) -> tuple[float, fl
     return float(total[0]) / n, float(total[1]) / n
 
 
-def generated(model: nn.Module, n: int, seed: int) -> Tensor:
+def generate_images(model: nn.Module, n: int, seed: int) -> Tensor:
     """Return ``n`` new images N C H W on the CPU, always the same."""
     rng = torch.Generator().manual_seed(seed)
     make: Any = model.generate
@@ -110,8 +110,8 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     config = run.config
     error, apart = _held_out(config, model, "test")
     against = metric(config)
-    fakes = generated(model, against.fakes, run.seed)
-    real = scaled(part(config, "test").images, config.side)
+    fakes = generate_images(model, against.fakes, run.seed)
+    real = scale_images(part(config, "test").images, config.side)
     scores = inception.scores(fakes, real)
     names = {m.name for m in METRICS}
     return Findings(
@@ -138,8 +138,8 @@ def _sheets(run: Run, model: nn.Module, fakes: Tensor) -> tuple[Picture, Picture
     x = x[:, : n // 2]
     with evaluating(model), seeded(0):
         made = model(x.to(next(model.parameters()).device)).image.cpu()
-    write_bytes(run.folder / "samples.png", sheet(fakes[:n], COLUMNS))
-    write_bytes(run.folder / "reconstructions.png", sheet(beside(x[0], made), COLUMNS))
+    write_bytes(run.folder / "samples.png", draw_sheet(fakes[:n], COLUMNS))
+    write_bytes(run.folder / "reconstructions.png", draw_sheet(interleave(x[0], made), COLUMNS))
     return (
         Picture(
             file="samples.png",

@@ -20,7 +20,7 @@ from tasks.image_generation.task import (
     build,
     chip_part,
     evaluate,
-    generated,
+    generate_images,
     host,
     loss,
     stimuli,
@@ -104,9 +104,9 @@ def test_validation_is_the_loss_of_its_split_always_by_the_same_draws() -> None:
 def test_new_images_come_in_any_number() -> None:
     with seeded(0):
         model = build(SMALL)
-    images = generated(model, 300, seed=1)
+    images = generate_images(model, 300, seed=1)
     assert images.shape == (300, 1, 16, 16)
-    assert torch.equal(images, generated(model, 300, seed=1))
+    assert torch.equal(images, generate_images(model, 300, seed=1))
 
 
 def test_the_chip_part_is_the_decoder_and_goes_into_a_file(tmp_path: Path) -> None:
