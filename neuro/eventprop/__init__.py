@@ -1,8 +1,8 @@
 """EventProp: exact gradients of a spiking network from its recorded spike times."""
 
-from neuro.eventprop.adjoint import Activity, Gradients, activity, gradients
+from neuro.eventprop.adjoint import Activity, Gradients, compute_activity, compute_gradients
 from neuro.eventprop.layers import EventPropError
-from neuro.eventprop.outputs import LEAST, Tally, first_spikes, outputs, outputs_of
+from neuro.eventprop.outputs import LEAST, Tally, compute_outputs, find_first_spikes, outputs_of
 
 __all__ = [
     "LEAST",
@@ -10,9 +10,9 @@ __all__ = [
     "EventPropError",
     "Gradients",
     "Tally",
-    "activity",
-    "first_spikes",
-    "gradients",
-    "outputs",
+    "compute_activity",
+    "compute_gradients",
+    "compute_outputs",
+    "find_first_spikes",
     "outputs_of",
 ]

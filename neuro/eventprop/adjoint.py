@@ -1,11 +1,12 @@
 """The activity of a network in continuous time, and the derivatives of a loss on it.
 
-Nothing is kept from the forward run but its spikes: memory grows with them, not with time.
+The backward pass needs only the spikes of the forward run: memory grows with their number, not
+with simulated time.
 
-Where V only grazes the threshold its slope at the spike goes to 0 and the gradient to infinity.
-Training may bound it: slopes below ``least`` thresholds per time constant (1 / tau + 1 /
-tau_syn) are raised to that, and every result says how many. A neuron that never fires has no
-gradient.
+The gradient of a spike time is divided by the slope of V at the threshold; it diverges where V
+only touches the threshold. Training may bound it: slopes below ``least`` * threshold *
+(1 / tau + 1 / tau_syn) are raised to that, and every result says how many. A neuron that never
+fires has no gradient.
 Axes: T ticks, B samples, N neurons, E spikes.
 """
 
@@ -15,20 +16,28 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from neuro.eventprop.layers import EventPropError, Layer, layers
-from neuro.eventprop.readout import back_means, means
-from neuro.eventprop.spiking import Cell, Room, Train, back, currents, fire
+from neuro.eventprop.layers import EventPropError, Layer, build_layers
+from neuro.eventprop.readout import mean_membranes, propagate_means_back
+from neuro.eventprop.spiking import (
+    Cell,
+    SpikeBuffer,
+    TimedSpikes,
+    find_currents,
+    find_spikes,
+    propagate_back,
+)
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs
 from neuro.neurons import LI
 from neuro.spikes import Times
 
-BUDGET = 10**8  # spikes of one layer in one run
+SPIKES_AT_FIRST = 4  # a neuron and sample: the buffer before their number is known
+MAX_SPIKES = 10**8  # of one layer in one run: 1.2 GB of times and neurons
 
 
 @dataclass(frozen=True, kw_only=True)
 class Activity:
-    """What a network did in continuous time.
+    """The result of a run in continuous time.
 
     times: the spikes of every Input and LIF. means: the membrane of every read-out (LI),
     averaged over each tick.
@@ -42,8 +51,9 @@ class Activity:
 class Gradients:
     """Derivatives of a loss, summed over samples.
 
-    weights: by the weight of each Dense (out, in). times: by the times of each Input's spikes.
-    spikes: of all LIFs. raised: those whose slope was raised because it grazed.
+    weights: dL/dweight of each Dense (out, in). times: dL/d(time) of each Input's spikes [1/s].
+    spikes: how many spikes of LIFs were differentiated. raised: at how many of them the slope
+    of V was raised to ``least``.
     """
 
     weights: Mapping[str, Float[np.ndarray, "_ _"]]
@@ -52,8 +62,8 @@ class Gradients:
     raised: int
 
 
-def activity(graph: Graph, inputs: Mapping[str, Times]) -> Activity:
-    """Run a network for training: the spikes that the engine's ``Exact()`` clock finds.
+def compute_activity(graph: Graph, inputs: Mapping[str, Times]) -> Activity:
+    """Run a network for training; it finds the same spikes as the engine's ``Exact()`` clock.
 
     Args:
         graph: the network.
@@ -68,18 +78,18 @@ def activity(graph: Graph, inputs: Mapping[str, Times]) -> Activity:
     times, read = dict(inputs), {}
     ticks, samples, _ = next(iter(inputs.values())).shape
     end = ticks * graph.dt
-    for layer in layers(graph):
-        train, _ = _arrivals(layer, times, end)
+    for layer in build_layers(graph):
+        train, _ = _find_arrivals(layer, times, end)
         if layer.cell is None:
             rows = layer.gain * layer.rows
-            read[layer.name] = means(layer.leak, rows, train, ticks, graph.dt)
+            read[layer.name] = mean_membranes(layer.leak, rows, train, ticks, graph.dt)
         else:
             shape = (ticks, samples, graph.size(layer.name))
-            times[layer.name] = _fired(layer, layer.cell, train, shape, end)
+            times[layer.name] = _find_spikes(layer, layer.cell, train, shape, end)
     return Activity(times=times, means=read)
 
 
-def gradients(
+def compute_gradients(
     graph: Graph,
     times: Mapping[str, Times],
     *,
@@ -87,48 +97,50 @@ def gradients(
     by_mean: Mapping[str, Float[np.ndarray, "T B _"]] | None = None,
     least: float = 0.0,
 ) -> Gradients:
-    """Carry the derivative of a loss back to the weights.
+    """Return the derivatives of a loss by the weights and by the input spike times.
 
     Args:
         graph: the network.
-        times: its spikes: ``Record.times`` of the engine, or of :func:`activity`.
+        times: its spikes: ``Record.times`` of the engine, or of :func:`compute_activity`.
         by_time: dL/d(time of each spike) of any LIF [1/s], in the order of ``times``.
         by_mean: dL/d(mean membrane in each tick) of any read-out.
         least: slopes at spikes are raised to it [threshold * (1 / tau + 1 / tau_syn)]; 0, the
             default, leaves the gradient exact.
 
     Raises:
-        ValueError: a derivative is asked by what is not there.
+        ValueError: ``by_time`` or ``by_mean`` do not fit the network; lists every problem.
         EventPropError: the network has parts without exact gradients; lists all.
     """
     by_time, by_mean = by_time or {}, by_mean or {}
     _require(graph, times, by_time, by_mean)
     end = next(iter(times.values())).shape[0] * graph.dt
-    pull = {name: np.zeros(t.time.size) for name, t in times.items()}
+    by_spike = {name: np.zeros(t.time.size) for name, t in times.items()}
     for name, given in by_time.items():
-        pull[name] += given
+        by_spike[name] += given
     weights: dict[str, np.ndarray] = {}
     spikes = raised = 0
-    for layer in reversed(layers(graph)):
-        train, order = _arrivals(layer, times, end)
+    for layer in reversed(build_layers(graph)):
+        train, order = _find_arrivals(layer, times, end)
         if layer.cell is None:
             if layer.name not in by_mean:
                 continue
             rows = layer.gain * layer.rows
-            asked = np.ascontiguousarray(by_mean[layer.name], np.float64)
-            by_row, by_arrival = back_means(layer.leak, rows, train, asked, graph.dt)
+            to_means = np.ascontiguousarray(by_mean[layer.name], np.float64)
+            by_row, by_arrival = propagate_means_back(
+                layer.leak, rows, train, to_means, graph.dt
+            )
             by_row *= layer.gain
         else:
-            own = _train(times[layer.name])
-            own = own._replace(value=currents(layer.cell, layer.rows, train, own))
-            by_row, by_arrival, few = back(
-                layer.cell, layer.rows, train, own, pull[layer.name], least
+            own = _to_timed_spikes(times[layer.name])
+            own = own._replace(value=find_currents(layer.cell, layer.rows, train, own))
+            by_row, by_arrival, bounded = propagate_back(
+                layer.cell, layer.rows, train, own, by_spike[layer.name], least
             )
-            spikes, raised = spikes + own.time.size, raised + few
-        by_path = np.zeros(sum(pull[path.source].size for path in layer.paths))
+            spikes, raised = spikes + own.time.size, raised + bounded
+        by_path = np.zeros(sum(by_spike[path.source].size for path in layer.paths))
         by_path[order] = by_arrival
-        _hand_back(graph, layer, by_row, by_path, weights, pull)
-    by_input = {name: pull[name] for name in graph.inputs}
+        _add_derivatives(graph, layer, by_row, by_path, weights, by_spike)
+    by_input = {name: by_spike[name] for name in graph.inputs}
     return Gradients(weights=weights, times=by_input, spikes=spikes, raised=raised)
 
 
@@ -138,7 +150,7 @@ def _require(
     by_time: Mapping[str, np.ndarray],
     by_mean: Mapping[str, np.ndarray],
 ) -> None:
-    """Raise one ValueError that lists every derivative that does not fit."""
+    """Raise one ValueError that lists every given derivative that does not fit the network."""
     ticks, samples, _ = next(iter(times.values())).shape
     problems = []
     for name, given in by_time.items():
@@ -154,59 +166,72 @@ def _require(
         raise ValueError("\n".join(["there is no gradient of that loss:", *problems]))
 
 
-def _fired(
-    layer: Layer, cell: Cell, train: Train, shape: tuple[int, int, int], end: float
+def _find_spikes(
+    layer: Layer, cell: Cell, train: TimedSpikes, shape: tuple[int, int, int], end: float
 ) -> Times:
-    """Return the spikes of a layer until ``end``."""
-    size = 4 * shape[1] * shape[2]
+    """Return the spikes of a layer until ``end`` [s]; shape: (T, B, N).
+
+    Raises:
+        EventPropError: there are more than MAX_SPIKES.
+    """
+    size = SPIKES_AT_FIRST * shape[1] * shape[2]
     while True:  # twice at most
-        room = Room(np.empty(size), np.empty(size, np.int32), np.zeros(1, np.int64))
-        at = fire(cell, layer.rows, train, end, room)
-        many = int(at[-1])
-        if many <= size:
+        buffer = SpikeBuffer(np.empty(size), np.empty(size, np.int32), np.zeros(1, np.int64))
+        indptr = find_spikes(cell, layer.rows, train, end, buffer)
+        count = int(indptr[-1])
+        if count <= size:
             break
-        if many > BUDGET:
+        if count > MAX_SPIKES:
             raise EventPropError(
-                [f"{layer.name}: runs away, {many:,} spikes in one run; lower its weights"]
+                [f"{layer.name}: runs away, {count:,} spikes in one run; lower its weights"]
             )
-        size = many
-    sample = np.repeat(np.arange(shape[1], dtype=np.int32), np.diff(at))
-    return Times(sample, room.time[:many], room.neuron[:many], np.ones(many), shape)
+        size = count
+    sample = np.repeat(np.arange(shape[1], dtype=np.int32), np.diff(indptr))
+    return Times(sample, buffer.time[:count], buffer.neuron[:count], np.ones(count), shape)
 
 
-def _arrivals(layer: Layer, times: Mapping[str, Times], end: float) -> tuple[Train, np.ndarray]:
-    """Return what reaches a layer before ``end``, and which spike of its paths each one is."""
-    heard = [times[path.source] for path in layer.paths]
-    first = np.cumsum([0] + [t.shape[2] for t in heard])
-    sample = np.concatenate([t.sample for t in heard])
-    time = np.concatenate([t.time + p.delay for t, p in zip(heard, layer.paths, strict=True)])
-    row = np.concatenate([t.neuron + n for t, n in zip(heard, first, strict=False)])
-    value = np.concatenate([t.value for t in heard]).astype(np.float64)
+def _find_arrivals(
+    layer: Layer, times: Mapping[str, Times], end: float
+) -> tuple[TimedSpikes, np.ndarray]:
+    """Return the arrivals at a layer before ``end`` [s], and the index of the spike of each.
+
+    The index counts the spikes of all paths, path after path.
+    """
+    sources = [times[path.source] for path in layer.paths]
+    first = np.cumsum([0] + [t.shape[2] for t in sources])
+    sample = np.concatenate([t.sample for t in sources])
+    time = np.concatenate([t.time + p.delay for t, p in zip(sources, layer.paths, strict=True)])
+    row = np.concatenate([t.neuron + n for t, n in zip(sources, first, strict=False)])
+    value = np.concatenate([t.value for t in sources]).astype(np.float64)
     order = np.lexsort((time, sample))
     order = order[time[order] < end]
-    at = np.searchsorted(sample[order], np.arange(heard[0].shape[1] + 1))
-    return Train(at, time[order], row[order], value[order]), order
+    indptr = np.searchsorted(sample[order], np.arange(sources[0].shape[1] + 1))
+    return TimedSpikes(indptr, time[order], row[order], value[order]), order
 
 
-def _train(times: Times) -> Train:
-    at = np.searchsorted(times.sample, np.arange(times.shape[1] + 1))
-    return Train(at, times.time, times.neuron, times.value)
+def _to_timed_spikes(times: Times) -> TimedSpikes:
+    """Return spikes as the compiled loops read them."""
+    indptr = np.searchsorted(times.sample, np.arange(times.shape[1] + 1))
+    return TimedSpikes(indptr, times.time, times.neuron, times.value)
 
 
-def _hand_back(
+def _add_derivatives(
     graph: Graph,
     layer: Layer,
     by_row: np.ndarray,
     by_path: np.ndarray,
     weights: dict[str, np.ndarray],
-    pull: dict[str, np.ndarray],
+    by_spike: dict[str, np.ndarray],
 ) -> None:
-    """Add a layer's derivatives to those of its weights and of its sources' spike times."""
+    """Add a layer's derivatives to ``weights`` and to ``by_spike`` of its sources.
+
+    by_row: dL/drows (R N). by_path: dL/d(time) of the spikes of all paths, path after path.
+    """
     row = spike = 0
     for path in layer.paths:
-        size, many = graph.size(path.source), pull[path.source].size
+        size, count = graph.size(path.source), by_spike[path.source].size
         if path.dense is not None:
             part = by_row[row : row + size].T
             weights[path.dense] = weights.get(path.dense, 0) + part
-        pull[path.source] += by_path[spike : spike + many]
-        row, spike = row + size, spike + many
+        by_spike[path.source] += by_path[spike : spike + count]
+        row, spike = row + size, spike + count

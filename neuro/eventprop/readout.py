@@ -2,8 +2,8 @@
 
     dv/dt = -leak v     v jumps by gain * weight at each arrival
 
-A sample at the end of a tick jumps when a spike moves across that end; a mean over the tick
-does not, so that it has a derivative.
+The membrane at the end of a tick is discontinuous in the time of a spike that moves across
+that end; its mean over the tick is continuous, so that it has a derivative.
 Axes: E arrivals in the order of (sample, time), R sources, N neurons, T ticks, B samples.
 """
 
@@ -11,40 +11,42 @@ import math
 
 import numpy as np
 
-from neuro.eventprop.spiking import Train
+from neuro.eventprop.spiking import TimedSpikes
 from neuro.ops.jit import kernel
 
 
 @kernel
-def mean(leak: float, dt: float, s: float) -> float:
-    """Return the share in its tick's mean of a jump of 1, ``s`` before the tick's end."""
+def mean_response(leak: float, dt: float, s: float) -> float:
+    """Return what a jump of 1, ``s`` [s] before the end of a tick, adds to that tick's mean."""
     if leak == 0:
         return s / dt
     return -math.expm1(-leak * s) / (leak * dt)
 
 
 @kernel
-def tick_of(time: float, dt: float, ticks: int) -> int:
-    """Return the tick k with k dt < time <= (k + 1) dt."""
+def find_tick(time: float, dt: float, ticks: int) -> int:
+    """Return the tick k with k dt < time <= (k + 1) dt, of those from 0 to ticks - 1."""
     return min(max(math.ceil(time / dt) - 1, 0), ticks - 1)
 
 
 @kernel
-def means(leak: float, rows: np.ndarray, train: Train, ticks: int, dt: float) -> np.ndarray:
+def mean_membranes(
+    leak: float, rows: np.ndarray, train: TimedSpikes, ticks: int, dt: float
+) -> np.ndarray:
     """Return the mean membrane of each tick, axes T B N. rows: weights times the gain."""
-    samples, size = train.at.size - 1, rows.shape[1]
+    samples, size = train.indptr.size - 1, rows.shape[1]
     out = np.zeros((ticks, samples, size))
     left = np.zeros((ticks, samples, size))  # what the arrivals of a tick leave at its end
     for b in range(samples):
-        for e in range(train.at[b], train.at[b + 1]):
-            k = tick_of(train.time[e], dt, ticks)
+        for e in range(train.indptr[b], train.indptr[b + 1]):
+            k = find_tick(train.time[e], dt, ticks)
             s = (k + 1) * dt - train.time[e]
-            share = train.value[e] * mean(leak, dt, s)
+            share = train.value[e] * mean_response(leak, dt, s)
             rest = train.value[e] * math.exp(-leak * s)
             for n in range(size):
                 out[k, b, n] += share * rows[train.neuron[e], n]
                 left[k, b, n] += rest * rows[train.neuron[e], n]
-    keep, whole = math.exp(-leak * dt), mean(leak, dt, dt)
+    keep, whole = math.exp(-leak * dt), mean_response(leak, dt, dt)
     for k in range(1, ticks):
         for b in range(samples):
             for n in range(size):
@@ -54,23 +56,23 @@ def means(leak: float, rows: np.ndarray, train: Train, ticks: int, dt: float) ->
 
 
 @kernel
-def back_means(
-    leak: float, rows: np.ndarray, train: Train, by_mean: np.ndarray, dt: float
+def propagate_means_back(
+    leak: float, rows: np.ndarray, train: TimedSpikes, by_mean: np.ndarray, dt: float
 ) -> tuple:
-    """Return dL/drows and dL/d(time of each arrival) from dL/d(mean of each tick)."""
+    """Return dL/drows and dL/d(time of each arrival), given dL/d(mean of each tick)."""
     ticks, samples, size = by_mean.shape
     after = np.zeros((ticks, samples, size))  # dL/dv at the end of each tick
-    keep, whole = math.exp(-leak * dt), mean(leak, dt, dt)
+    keep, whole = math.exp(-leak * dt), mean_response(leak, dt, dt)
     for k in range(ticks - 2, -1, -1):
         for b in range(samples):
             for n in range(size):
                 after[k, b, n] = keep * after[k + 1, b, n] + whole * by_mean[k + 1, b, n]
     by_row, by_arrival = np.zeros_like(rows), np.empty(train.time.size)
     for b in range(samples):
-        for e in range(train.at[b], train.at[b + 1]):
-            k = tick_of(train.time[e], dt, ticks)
+        for e in range(train.indptr[b], train.indptr[b + 1]):
+            k = find_tick(train.time[e], dt, ticks)
             s = (k + 1) * dt - train.time[e]
-            stay, share = math.exp(-leak * s), mean(leak, dt, s)
+            stay, share = math.exp(-leak * s), mean_response(leak, dt, s)
             row, by_time = train.neuron[e], 0.0
             for n in range(size):
                 p = stay * after[k, b, n] + share * by_mean[k, b, n]

@@ -1,6 +1,6 @@
 """Compiled loops of a spiking layer: its spikes in continuous time, and its adjoint.
 
-With J the synaptic current times what it pushes V:
+With J the synaptic current in units of dV/dt (times ``push`` [1/s]):
 
     dV/dt = -leak V + J     dJ/dt = -fade J     J jumps by push * weight at each arrival
     a spike when V reaches the threshold; then V = 0
@@ -12,7 +12,8 @@ and backward in time, with p_V = dL/dV and p_J = dL/dJ (Wunderlich & Pehl 2021, 
     at an arrival: dL/dweight += push p_J,  dL/dtime = push weight (fade p_J - p_V)
     at a spike:    p_V = (p_V J - dL/dtime) / (J - leak threshold)
 
-Axes: E arrivals or spikes in the order of (sample, time), R sources, N neurons.
+Axes: B samples, E arrivals or spikes in the order of (sample, time), R sources, N neurons.
+The weights ``rows`` have axes R N.
 """
 
 import math
@@ -22,22 +23,27 @@ import numpy as np
 
 from neuro.ops.jit import kernel
 
-NEWTON = 100  # steps at most: at a grazing root each only halves the way
+MAX_NEWTON_STEPS = 100  # where V only touches the threshold each step just halves the error
 
 
-class Train(NamedTuple):
-    """Arrivals or spikes; those of sample b are ``at[b]:at[b + 1]``. neuron: of the source."""
+class TimedSpikes(NamedTuple):
+    """Arrivals at a layer, or its spikes.
 
-    at: np.ndarray
+    indptr: those of sample b are ``indptr[b]:indptr[b + 1]``. time: [s]. neuron: the source of
+    an arrival (its row of weights), or the neuron that spiked. value: of the spike.
+    """
+
+    indptr: np.ndarray
     time: np.ndarray
     neuron: np.ndarray
     value: np.ndarray
 
 
 class Cell(NamedTuple):
-    """A spiking layer: rates and push [1/s], threshold of each neuron.
+    """The parameters of a spiking layer (LIF with a synaptic current).
 
-    top: the highest V that a current of 1 reaches from rest.
+    leak, fade: decay rates of V and of J [1/s]. push: J for a synaptic current of 1 [1/s].
+    threshold: of each neuron (N). top: the highest V that an initial J of 1 reaches from V = 0.
     """
 
     leak: float
@@ -55,17 +61,17 @@ class Adjoint(NamedTuple):
     since: np.ndarray
 
 
-class Room(NamedTuple):
-    """Where spikes are written as long as there is room; ``many[0]`` counts the rest too."""
+class SpikeBuffer(NamedTuple):
+    """Arrays of fixed size for spikes. ``total[0]`` counts also those that did not fit."""
 
     time: np.ndarray
     neuron: np.ndarray
-    many: np.ndarray
+    total: np.ndarray
 
 
 @kernel
 def lift(leak: float, fade: float, s: float) -> float:
-    """Return what a current of 1 has added to V after ``s``; exact for equal rates too."""
+    """Return V at ``s`` [s] after an initial J of 1 at V = 0; exact for equal rates too."""
     gap = fade - leak
     if gap > 0:
         return -math.exp(-leak * s) * math.expm1(-gap * s) / gap
@@ -76,7 +82,7 @@ def lift(leak: float, fade: float, s: float) -> float:
 
 @kernel
 def peak(leak: float, fade: float, v: float, j: float) -> float:
-    """Return when V, coming from v below the threshold with a current j > 0, stops rising."""
+    """Return the time [s] until V, now v below the threshold with J = j > 0, stops rising."""
     if leak == 0:
         return math.inf
     gap = fade - leak
@@ -88,26 +94,26 @@ def peak(leak: float, fade: float, v: float, j: float) -> float:
 
 
 @kernel
-def moved(cell: Cell, v: float, j: float, s: float) -> tuple[float, float]:
-    """Return V and J after ``s`` without arrival or spike."""
+def advance(cell: Cell, v: float, j: float, s: float) -> tuple[float, float]:
+    """Return V and J after ``s`` [s] without arrivals and spikes."""
     later = v * math.exp(-cell.leak * s) + j * lift(cell.leak, cell.fade, s)
     return later, j * math.exp(-cell.fade * s)
 
 
 @kernel
-def crossing(cell: Cell, n: int, v: float, j: float, most: float) -> float:
-    """Return when V of neuron n first reaches its threshold within ``most``; -1: it does not.
+def find_crossing(cell: Cell, n: int, v: float, j: float, most: float) -> float:
+    """Return the time [s] until V of neuron n reaches its threshold; -1: not within ``most``.
 
-    Up to its one peak V rises and is concave, V'' = -leak V' - fade J < 0: Newton's steps from
-    0 never pass the root.
+    Up to its one peak V rises and is concave, V'' = -leak V' - fade J < 0; so Newton's method,
+    started at 0, approaches the first crossing from below.
     """
     threshold = cell.threshold[n]
     high = min(peak(cell.leak, cell.fade, v, j), most)
-    if high <= 0 or moved(cell, v, j, high)[0] < threshold:
+    if high <= 0 or advance(cell, v, j, high)[0] < threshold:
         return -1.0
     s = 0.0
-    for _ in range(NEWTON):
-        now, current = moved(cell, v, j, s)
+    for _ in range(MAX_NEWTON_STEPS):
+        now, current = advance(cell, v, j, s)
         slope = current - cell.leak * now
         if now >= threshold or slope <= 0:
             break
@@ -119,37 +125,43 @@ def crossing(cell: Cell, n: int, v: float, j: float, most: float) -> float:
 
 
 @kernel
-def fire(cell: Cell, rows: np.ndarray, train: Train, end: float, room: Room) -> np.ndarray:
-    """Write the spikes until ``end``, sorted in each sample; return where each sample starts.
+def find_spikes(
+    cell: Cell, rows: np.ndarray, train: TimedSpikes, end: float, buffer: SpikeBuffer
+) -> np.ndarray:
+    """Write the spikes until ``end`` to ``buffer``, sorted by time in each sample.
 
-    Where the last of these exceeds the room, the room was too small and holds nothing of use.
+    Returns ``indptr`` of the spikes (B + 1). If its last entry exceeds the size of the buffer,
+    the content of the buffer is invalid: call again with a larger one.
     """
-    samples, size = train.at.size - 1, cell.threshold.size
-    at = np.zeros(samples + 1, np.int64)
+    samples, size = train.indptr.size - 1, cell.threshold.size
+    indptr = np.zeros(samples + 1, np.int64)
     for b in range(samples):
         v, j, now = np.zeros(size), np.zeros(size), 0.0
-        for e in range(train.at[b], train.at[b + 1]):
+        for e in range(train.indptr[b], train.indptr[b + 1]):
             if train.time[e] > now:
-                glide(cell, v, j, now, train.time[e], room)
+                advance_layer(cell, v, j, now, train.time[e], buffer)
                 now = train.time[e]
             push, row = cell.push * train.value[e], train.neuron[e]
             for n in range(size):
                 j[n] += push * rows[row, n]
-        glide(cell, v, j, now, end, room)
-        first, last = at[b], room.many[0]
-        at[b + 1] = last
-        if last <= room.time.size:
-            order = np.argsort(room.time[first:last], kind="mergesort")
-            room.time[first:last] = room.time[first:last][order]
-            room.neuron[first:last] = room.neuron[first:last][order]
-    return at
+        advance_layer(cell, v, j, now, end, buffer)
+        first, last = indptr[b], buffer.total[0]
+        indptr[b + 1] = last
+        if last <= buffer.time.size:
+            order = np.argsort(buffer.time[first:last], kind="mergesort")
+            buffer.time[first:last] = buffer.time[first:last][order]
+            buffer.neuron[first:last] = buffer.neuron[first:last][order]
+    return indptr
 
 
 @kernel
-def glide(
-    cell: Cell, v: np.ndarray, j: np.ndarray, start: float, stop: float, room: Room
+def advance_layer(
+    cell: Cell, v: np.ndarray, j: np.ndarray, start: float, stop: float, buffer: SpikeBuffer
 ) -> None:
-    """Move all neurons of a sample from ``start`` to ``stop``, without arrival between."""
+    """Advance all neurons of a sample from ``start`` to ``stop``; no spike arrives in between.
+
+    v, j: of the sample's neurons, changed in place. Spikes are appended to ``buffer``.
+    """
     span = stop - start
     keep, stay = math.exp(-cell.leak * span), math.exp(-cell.fade * span)
     add = lift(cell.leak, cell.fade, span)
@@ -159,26 +171,28 @@ def glide(
             j[n] *= stay
             continue
         left = span
-        s = crossing(cell, n, v[n], j[n], left)
+        s = find_crossing(cell, n, v[n], j[n], left)
         while s >= 0:
             left -= s
             v[n], j[n] = 0.0, j[n] * math.exp(-cell.fade * s)
-            count = room.many[0]
-            if count < room.time.size:
-                room.time[count], room.neuron[count] = stop - left, n
-            room.many[0] = count + 1
-            s = crossing(cell, n, v[n], j[n], left)
-        v[n], j[n] = moved(cell, v[n], j[n], left)
+            count = buffer.total[0]
+            if count < buffer.time.size:
+                buffer.time[count], buffer.neuron[count] = stop - left, n
+            buffer.total[0] = count + 1
+            s = find_crossing(cell, n, v[n], j[n], left)
+        v[n], j[n] = advance(cell, v[n], j[n], left)
 
 
 @kernel
-def currents(cell: Cell, rows: np.ndarray, train: Train, spikes: Train) -> np.ndarray:
-    """Return J of each neuron that spikes, at its spike."""
+def find_currents(
+    cell: Cell, rows: np.ndarray, train: TimedSpikes, spikes: TimedSpikes
+) -> np.ndarray:
+    """Return J of the spiking neuron at each spike of the layer."""
     out = np.empty(spikes.time.size)
-    for b in range(train.at.size - 1):
-        j, now, e = np.zeros(cell.threshold.size), 0.0, train.at[b]
-        for k in range(spikes.at[b], spikes.at[b + 1]):
-            while e < train.at[b + 1] and train.time[e] <= spikes.time[k]:
+    for b in range(train.indptr.size - 1):
+        j, now, e = np.zeros(cell.threshold.size), 0.0, train.indptr[b]
+        for k in range(spikes.indptr[b], spikes.indptr[b + 1]):
+            while e < train.indptr[b + 1] and train.time[e] <= spikes.time[k]:
                 stay = math.exp(-cell.fade * (train.time[e] - now))
                 push = cell.push * train.value[e]
                 for n in range(j.size):
@@ -190,29 +204,30 @@ def currents(cell: Cell, rows: np.ndarray, train: Train, spikes: Train) -> np.nd
 
 
 @kernel
-def back(
+def propagate_back(
     cell: Cell,
     rows: np.ndarray,
-    train: Train,
-    spikes: Train,
+    train: TimedSpikes,
+    spikes: TimedSpikes,
     by_spike: np.ndarray,
     least: float,
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return dL/drows, dL/d(time of each arrival), and how many slopes were raised.
+    """Return dL/drows, dL/d(time of each arrival), and at how many spikes the slope was raised.
 
-    spikes: the layer's own, ``value`` their J. by_spike: dL/d(time of each). least: the
-    smallest slope J - leak threshold of V at a spike [threshold * (leak + fade)].
+    train: the arrivals. spikes: of the layer; their ``value`` is J at the spike. by_spike:
+    dL/d(time of each spike). least: smaller slopes J - leak threshold of V at a spike are
+    raised to it [threshold * (leak + fade)].
     """
     by_row, by_arrival = np.zeros_like(rows), np.empty(train.time.size)
     raised = 0
-    for b in range(train.at.size - 1):
-        if train.at[b] == train.at[b + 1]:
+    for b in range(train.indptr.size - 1):
+        if train.indptr[b] == train.indptr[b + 1]:
             continue
-        k, clock = spikes.at[b + 1] - 1, train.time[train.at[b + 1] - 1]
+        k, clock = spikes.indptr[b + 1] - 1, train.time[train.indptr[b + 1] - 1]
         size = rows.shape[1]
         adjoint = Adjoint(np.zeros(size), np.zeros(size), np.full(size, clock))
-        for e in range(train.at[b + 1] - 1, train.at[b] - 1, -1):
-            while k >= spikes.at[b] and spikes.time[k] >= train.time[e]:
+        for e in range(train.indptr[b + 1] - 1, train.indptr[b] - 1, -1):
+            while k >= spikes.indptr[b] and spikes.time[k] >= train.time[e]:
                 n, j = spikes.neuron[k], spikes.value[k]
                 rewind(cell, adjoint, n, spikes.time[k])
                 threshold = cell.threshold[n]
@@ -233,7 +248,7 @@ def back(
 
 @kernel
 def rewind(cell: Cell, adjoint: Adjoint, n: int, then: float) -> None:
-    """Carry the adjoint of neuron n back to time ``then``."""
+    """Integrate the adjoint of neuron n backward to the time ``then``."""
     v, j, span = adjoint.v[n], adjoint.j[n], adjoint.since[n] - then
     adjoint.since[n] = then
     if v != 0.0 or j != 0.0:
@@ -243,7 +258,10 @@ def rewind(cell: Cell, adjoint: Adjoint, n: int, then: float) -> None:
 
 @kernel
 def rewind_all(cell: Cell, adjoint: Adjoint, clock: float, then: float) -> None:
-    """Carry the adjoint of all neurons back to ``then``: of most from ``clock``, alike."""
+    """Integrate the adjoint of all neurons backward to ``then``.
+
+    Most of them are at the time ``clock`` and share their factors.
+    """
     span = clock - then
     keep, stay = math.exp(-cell.leak * span), math.exp(-cell.fade * span)
     add = lift(cell.leak, cell.fade, span)

@@ -1,4 +1,4 @@
-"""What can be wrong with the state that a run goes on from, or with the run itself."""
+"""Errors of a run: a state that does not fit the network, and too many spikes."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from neuro.record import Record
 
 
 def require_state(program: Program, samples: int, state: object) -> EngineState:
-    """Return ``state`` if it is one of this program and number of samples.
+    """Return ``state`` if it fits this program and number of samples.
 
     Raises:
-        ValueError: it is not; lists every difference.
+        ValueError: it does not; lists every difference.
     """
     if not isinstance(state, EngineState):
         raise ValueError(
@@ -43,8 +43,8 @@ def require_state(program: Program, samples: int, state: object) -> EngineState:
 class Runaway(RuntimeError):
     """A run that emitted more spikes than its budget; :func:`runaway` makes one.
 
-    record: what happened up to the tick at which it was stopped, of the samples that ran
-    together by then.
+    record: the run up to the tick at which it was stopped, of the samples that were running
+    together at that time.
     """
 
     def __init__(self, message: str, record: Record) -> None:
@@ -56,7 +56,7 @@ class Runaway(RuntimeError):
 
 
 def runaway(graph: Graph, record: Record, budget: int) -> Runaway:
-    """Return the error of a run that left its budget behind, or all room for its spikes."""
+    """Return the error of a run with more spikes than its budget, or than its buffers hold."""
     spikes = {n: record.counts[n].spikes for n in graph.populations}
     name = max(spikes, key=lambda n: spikes[n])
     seconds = graph.size(name) * record.samples * record.ticks * graph.dt

@@ -1,4 +1,4 @@
-"""The two clocks of the event engine, with all that can be set about them."""
+"""The two clocks of the event engine, with their settings."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,11 +10,11 @@ from neuro.units import Seconds
 
 @dataclass(frozen=True)
 class Grid:
-    """Whole ticks of the graph's dt: tick for tick the network that was trained.
+    """Run in ticks of the graph's dt, with the same result as the torch clock.
 
     dtype: float64 or float32, the precision of membranes and sums.
-    stretch: the most ticks that a node runs in one go [ticks]; it bounds the memory.
-    budget: the most spikes that the populations may emit in a run.
+    stretch: how many ticks a node is computed for at a time, at most [ticks]; bounds memory.
+    budget: how many spikes the populations may emit in a run; more raise Runaway.
     """
 
     dtype: type[np.float32 | np.float64] = np.float64
@@ -33,14 +33,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class Exact:
-    """Continuous time, in float64: every threshold crossing of the model between ticks.
+    """Run in continuous time, in float64: a spike is a threshold crossing, also between ticks.
 
-    window: for how long a loop runs in one go [s], at most the least delay inside it; None:
-        just that.
-    driver: "window" looks ahead by the least delay, "heap" goes from event to event, also
-        through loops without delay; "auto" takes the first where there is a delay.
-    threads: how many share the targets of a network.
-    budget: the most spikes that the populations may emit in a run.
+    window: look-ahead window, for which a loop is computed at a time [s], at most the least
+        delay inside it; None: that least delay.
+    driver: "window" runs loops in look-ahead windows; "heap" runs them event by event, also
+        without delays; "auto" takes windows where there is a delay.
+    threads: how many threads share the target neurons of a network.
+    budget: how many spikes the populations may emit in a run; more raise Runaway.
     """
 
     window: Seconds | None = None

@@ -1,6 +1,6 @@
-"""The event engine: a Graph driven by spikes, under either of its clocks.
+"""The event engine: runs a Graph on spikes, in ticks or in continuous time.
 
-On the grid it computes tick for tick what the torch clock does.
+In ticks its results are those of the torch clock.
 Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 """
 
@@ -13,10 +13,10 @@ import numpy as np
 from neuro.events.checks import require_state, runaway
 from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.exact.state import ExactState
-from neuro.events.grid.batches import Batch, of_samples, to_batch
+from neuro.events.grid.batches import Batch, slice_samples, to_batch
 from neuro.events.grid.compile import compile_graph
-from neuro.events.grid.run import Run
-from neuro.events.grid.state import EngineState, join_states, samples_of_state
+from neuro.events.grid.run import GridRun
+from neuro.events.grid.state import EngineState, join_states, slice_state
 from neuro.events.recording import Recording, require_recording
 from neuro.events.workers import over_samples
 from neuro.graph import Graph
@@ -26,7 +26,9 @@ from neuro.spikes import Events, Times, to_ticks
 
 State = EngineState | ExactState
 
-BUFFER = 2**19  # values in one node's buffer: few enough to stay in a core's cache
+# Most values in one node's buffer: it decides how many samples and ticks are run together. In
+# float32 it is 2 MB, about a second-level cache; chosen by hand, no measurement is recorded.
+MAX_BUFFER_VALUES = 2**19
 
 
 def simulate(
@@ -40,23 +42,23 @@ def simulate(
 ) -> tuple[Record, State]:
     """Run a network on events.
 
-    On the grid the result is bit for bit the same, however a run is cut into parts and samples;
-    where torch computes exponentials (Softmax, Pointwise), to their last bit.
+    With ``Grid()`` no bit of the result depends on how a run is split into parts and samples,
+    except that torch's exponentials (Softmax, Pointwise) may differ in their last bit.
 
     Args:
         graph: the network.
-        inputs: the spikes of every Input, all with the same T and B. Events and Times become
-            what the clock runs on: see :func:`neuro.spikes.to_ticks` and ``to_times``.
+        inputs: the spikes of every Input, all with the same T and B. Events and Times are
+            converted to what the clock needs by :func:`neuro.spikes.to_ticks`, ``to_times``.
         clock: ``Grid()`` runs in ticks of ``graph.dt``, ``Exact()`` in continuous time.
-        state: of an earlier run under the same clock, to go on from there; None starts at
-            rest.
-        record: what to keep beside the counts.
-        workers: how many threads share the samples, which does not change the result. Inside
-            ``joblib.parallel_config(backend=...)`` they are processes or a cluster.
+        state: the final state of an earlier run under the same clock, from which this run
+            continues; None: start at rest.
+        record: what to record in addition to the counts.
+        workers: over how many threads the samples are split; does not change the result.
+            Inside ``joblib.parallel_config(backend=...)`` they are processes or a cluster.
 
     Returns:
-        The Record, with ``counts``, and the state: an EngineState of ``Grid()``, an ExactState
-        of ``Exact()``.
+        The Record, with ``counts``, and the final state: an EngineState for ``Grid()``, an
+        ExactState for ``Exact()``.
 
     Raises:
         ValueError: inputs, state or record do not fit the graph; lists every problem by node.
@@ -64,15 +66,17 @@ def simulate(
         Runaway: more spikes than the clock's budget; it carries the Record up to there.
     """
     if isinstance(clock, Exact):
-        from neuro.events.exact.run import Job, simulate_exact
+        from neuro.events.exact.run import simulate_exact
 
-        return simulate_exact(Job(graph, clock, record), inputs, state, workers)
+        return simulate_exact(
+            graph, inputs, clock, state=state, recording=record, workers=workers
+        )
     program = compile_graph(graph, np.dtype(clock.dtype))
-    trains, batches = _on_the_grid(graph, inputs, program.dtype)
+    trains, batches = _read_inputs(graph, inputs, program.dtype)
     ticks, samples, _ = next(iter(trains.values())).shape
     require_recording(record, graph, ticks)
     start = None if state is None else require_state(program, samples, state)
-    job = _Job(graph, batches, clock, start, record)
+    job = _GridJob(graph, batches, clock, start, record)
     parts = over_samples(job.run, samples, workers)
     records, states = zip(*(pair for pairs in parts for pair in pairs), strict=True)
     whole = records[0] if len(records) == 1 else concatenate(list(records))
@@ -83,10 +87,14 @@ def simulate(
     return whole, join_states(list(states))
 
 
-def _on_the_grid(
+def _read_inputs(
     graph: Graph, inputs: Mapping[str, Events | Times], dtype: np.dtype
 ) -> tuple[dict[str, Events], dict[str, Batch]]:
-    """Return inputs as events, without values of zero, which are no spikes, and as batches."""
+    """Return the inputs as Events and as batches, both without entries of value 0.
+
+    Raises:
+        ValueError: they do not fit the graph; lists every problem.
+    """
     trains = {
         name: to_ticks(train, graph.dt) if isinstance(train, Times) else train
         for name, train in inputs.items()
@@ -95,9 +103,9 @@ def _on_the_grid(
     known = trains.keys() == set(graph.inputs)
     if alike and known and all(_fits(graph, name, train) for name, train in trains.items()):
         pairs = {name: to_batch(train, 0, dtype) for name, train in trains.items()}
-        if all(sound for _, sound in pairs.values()):
+        if all(valid for _, valid in pairs.values()):
             return trains, {name: batch for name, (batch, _) in pairs.items()}
-    require_inputs(graph, trains)  # slower: it finds all that is wrong, and says so
+    require_inputs(graph, trains)  # slower: lists everything that is wrong
     for name, train in trains.items():
         keep = np.flatnonzero(train.value)
         sample, tick, neuron, value = (column[keep] for column in train[:4])
@@ -106,7 +114,7 @@ def _on_the_grid(
 
 
 def _fits(graph: Graph, name: str, train: Events) -> bool:
-    """Say whether events can be read as those of an Input."""
+    """Return whether size and types of the columns are those of spikes of an Input."""
     columns = train[:4]
     return (
         train.shape[2] == math.prod(graph.shapes[name])
@@ -117,8 +125,8 @@ def _fits(graph: Graph, name: str, train: Events) -> bool:
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A run on the grid, of which some samples can be run by themselves."""
+class _GridJob:
+    """A run in ticks; its samples are independent and can be run in any groups."""
 
     graph: Graph
     inputs: Mapping[str, Batch]
@@ -127,19 +135,21 @@ class _Job:
     recording: Recording
 
     def run(self, start: int, stop: int) -> list[tuple[Record, EngineState]]:
-        """Run the samples ``start`` to ``stop``, as many together as fit."""
+        """Run the samples ``start`` to ``stop``, as many together as the buffers allow."""
         inputs, state, clock = self.inputs, self.state, self.clock
         program = compile_graph(self.graph, np.dtype(clock.dtype))
         ticks = next(iter(inputs.values())).ticks
-        fitting = max(1, BUFFER // max(program.sizes[name] for name in program.parts))
+        fitting = max(
+            1, MAX_BUFFER_VALUES // max(program.sizes[name] for name in program.parts)
+        )
         length = min(ticks, clock.stretch, fitting)
         together = max(1, fitting // length)
         done, before = [], 0
         for first in range(start, stop, together):
             last = min(first + together, stop)
-            some = {name: of_samples(batch, first, last) for name, batch in inputs.items()}
-            given = None if state is None else samples_of_state(state, first, last)
-            run = Run(program, some, given, self.recording)
+            some = {name: slice_samples(batch, first, last) for name, batch in inputs.items()}
+            given = None if state is None else slice_state(state, first, last)
+            run = GridRun(program, some, given, self.recording)
             for spikes in run.advance(length):
                 if before + spikes > clock.budget:
                     raise runaway(self.graph, run.partial_record(), clock.budget)

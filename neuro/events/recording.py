@@ -1,4 +1,4 @@
-"""What of a run its Record keeps."""
+"""Which parts of a run are recorded."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from neuro.units import Ticks
 
 @dataclass(frozen=True)
 class Recording:
-    """What to keep beside the counts.
+    """What to record in addition to the counts.
 
-    spikes: names of Inputs and spiking populations; None: of all of them.
-    values: names of LIs and GatedLIs; None: of all read-outs.
+    spikes: Inputs and spiking populations whose spikes are kept, by name; None: all.
+    values: LIs and GatedLIs whose membranes are kept, by name; None: all read-outs.
     states: the ticks [0 to T - 1] after which the state of all populations is kept.
     """
 
@@ -21,16 +21,16 @@ class Recording:
     states: tuple[Ticks | int, ...] = ()
 
     def keeps_spikes(self, name: str) -> bool:
-        """Say whether the spikes of this Input or population are kept."""
+        """Return whether the spikes of this Input or population are kept."""
         return self.spikes is None or name in self.spikes
 
     def keeps_values(self, graph: Graph, name: str) -> bool:
-        """Say whether the membranes of this integrator are kept."""
+        """Return whether the membranes of this LI or GatedLI are kept."""
         return name in (graph.readouts if self.values is None else self.values)
 
 
 def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
-    """Raise one ValueError that lists all that cannot be kept of a run of that many ticks."""
+    """Raise one ValueError that lists all that a run of ``ticks`` ticks cannot record."""
     if recording == Recording():
         return
     firing = [*graph.inputs, *graph.firing]
@@ -46,5 +46,6 @@ def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
 
 
 def _unknown(field: str, names: Iterable[str], known: list[str]) -> list[str]:
+    """Return a message for each name that is not among the known ones."""
     cure = f"those are {', '.join(known)}" if known else "the graph has none"
-    return [f"{field}: {n} puts out none; {cure}" for n in names if n not in known]
+    return [f"{field}: {n} has none; {cure}" for n in names if n not in known]

@@ -1,11 +1,11 @@
-"""Runs longer than memory: simulated piece by piece into a folder, and read back from it.
+"""Runs whose records exceed memory: simulated piece by piece into a folder, and read from it.
 
-A run in parts equals one run, so a stream is a loop: each piece of stimulus starts from the
-state that the one before it left. What is whole on disk stays readable, whatever happens next.
+Each piece of stimulus starts from the final state of the one before, so that the result is that
+of one run. Files that are complete stay readable when a run is interrupted.
 
-stream.json            what was asked: graph, clock, recording and first state, as digests
-chunk-000000.npz ...   the Record of each piece; its ticks count from its own first one
-state.npz              where the last whole chunk stopped
+stream.json            digests of graph, clock, recording and first state
+chunk-000000.npz ...   the Record of each piece; its ticks count from the start of the piece
+state.npz              the state at the end of the last complete chunk
 
 Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 """
@@ -34,11 +34,15 @@ State = EngineState | ExactState
 
 
 class StreamError(ValueError):
-    """A folder holds another stream than the one asked for; says what differs."""
+    """The folder holds a different stream than the one to be simulated; says what differs."""
 
 
-class _Stop(NamedTuple):
-    """Where a stream stands: whole chunks, their ticks, the last one's stimulus, the state."""
+class _Progress(NamedTuple):
+    """How far a stream is on disk.
+
+    chunks: complete ones. ticks: of all of them together. stimulus: digest of the last one's.
+    state: at its end.
+    """
 
     chunks: int
     ticks: int
@@ -46,17 +50,17 @@ class _Stop(NamedTuple):
     state: State | None
 
 
-_TYPES = (Record, Counts, Events, Times, Edge, EngineState, ExactState, Pending, _Stop)
-_ASKED = {"dt", "graph", "clock", "record", "state"}
+_TYPES = (Record, Counts, Events, Times, Edge, EngineState, ExactState, Pending, _Progress)
+_HEADER_KEYS = {"dt", "graph", "clock", "record", "state"}
 
 
 @dataclass(frozen=True)
 class Stream:
-    """What a folder holds; iterating yields the Record of each whole chunk, in order.
+    """The stream in a folder; iterating yields the Record of each complete chunk, in order.
 
     folder: as given to :func:`simulate_to_disk`, which may still be writing. dt: [s].
 
-    Only one chunk is in memory at a time, beside what is asked for.
+    One chunk is in memory at a time, plus the result that a method returns.
     """
 
     folder: Path
@@ -71,18 +75,18 @@ class Stream:
 
     def spikes(self, name: str) -> Events:
         """Return the spikes of one node in the whole run."""
-        return _one_train([(r.spikes[name], r.ticks) for r in self], 1)
+        return _concatenate([(r.spikes[name], r.ticks) for r in self], 1)
 
     def times(self, name: str) -> Times:
         """Return the spikes of one node in the whole run, in continuous time [s]."""
-        return _one_train([(r.times[name], r.ticks) for r in self], self.dt)
+        return _concatenate([(r.times[name], r.ticks) for r in self], self.dt)
 
     def values(self, name: str) -> Shaped[np.ndarray, "T B N"]:
         """Return the values of one read-out in the whole run."""
         return np.concatenate([r.values[name] for r in self])
 
     def counts(self) -> dict[str, Counts]:
-        """Return the operations of the whole run, by node."""
+        """Return how many spikes, synaptic events and updates the whole run had, by node."""
         totals: dict[str, Counts] = {}
         for record in self:
             for name, counts in record.counts.items():
@@ -100,7 +104,7 @@ def open_stream(folder: Path) -> Stream:
     Raises:
         StoreError: there is none, or stream.json is damaged.
     """
-    return Stream(folder, Seconds(_asked_before(folder)["dt"]))
+    return Stream(folder, Seconds(_read_header(folder)["dt"]))
 
 
 def simulate_to_disk(
@@ -112,67 +116,72 @@ def simulate_to_disk(
     state: State | None = None,
     record: Recording = Recording(),  # noqa: B008
 ) -> Stream:
-    """Run a network piece by piece, or go on with a stream that was interrupted.
+    """Run a network piece by piece, or continue a stream that was interrupted.
 
     Args:
         graph: the network.
-        pieces: the stimulus of one chunk after the other: from :func:`cut`, or generated as
-            the run goes. To go on with a stream, give all of them again from the first.
-        folder: of this stream alone.
+        pieces: the stimulus of each chunk, in order: from :func:`cut`, or generated during the
+            run. To continue a stream, give all of them again, from the first on.
+        folder: for this stream only.
         clock: as of :func:`neuro.events.simulate`.
-        state: what the first piece starts from; None: at rest.
-        record: what to keep; ticks of ``record.states`` count from the start of the stream.
+        state: from which the first piece starts; None: at rest.
+        record: what to record; ticks of ``record.states`` count from the start of the stream.
 
     Returns:
-        The stream; the same as one run of all pieces: bit for bit on the grid, and under the
-        exact clock but for the rounding of times that count from another tick.
+        The stream. It equals one run of all pieces: bit for bit with ``Grid()``; with
+        ``Exact()`` up to the rounding of times, which count from the start of each piece.
 
     Raises:
-        StreamError: the folder holds a stream of something else.
+        StreamError: the folder holds a different stream.
         ValueError: a piece does not fit the graph.
-        Runaway: too many spikes in one chunk; those before it are on disk.
+        Runaway: too many spikes in one chunk; the chunks before it are on disk.
     """
-    asked = _asked(graph, clock, record, state)
-    stop = _begun(folder, asked) or _Stop(0, 0, "", state)
-    done = stop.chunks
-    seen = -1
-    for seen, piece in enumerate(pieces):
-        if seen < done:
-            if seen == done - 1 and digest(dict(piece)) != stop.stimulus:
-                raise StreamError(f"{folder}: chunk {seen} was made from another stimulus")
+    header = _make_header(graph, clock, record, state)
+    progress = _read_progress(folder, header) or _Progress(0, 0, "", state)
+    done = progress.chunks
+    chunk = -1
+    for chunk, piece in enumerate(pieces):
+        if chunk < done:
+            if chunk == done - 1 and digest(dict(piece)) != progress.stimulus:
+                raise StreamError(f"{folder}: chunk {chunk} was made from another stimulus")
             continue
         length = next(iter(piece.values())).shape[0]
-        kept = replace(record, states=_within(record.states, stop.ticks, length))
-        found, after = simulate(graph, piece, clock, state=stop.state, record=kept)
-        stop = _Stop(seen + 1, stop.ticks + length, digest(dict(piece)), after)
-        write_json(folder / "stream.json", asked)
-        _write(folder / f"chunk-{seen:06}.npz", "chunk", found)
-        _write(folder / "state.npz", "state", stop)
-    if seen + 1 < done:
+        kept = replace(record, states=_select_ticks(record.states, progress.ticks, length))
+        found, after = simulate(graph, piece, clock, state=progress.state, record=kept)
+        ticks = progress.ticks + length
+        progress = _Progress(chunk + 1, ticks, digest(dict(piece)), after)
+        write_json(folder / "stream.json", header)
+        _write(folder / f"chunk-{chunk:06}.npz", "chunk", found)
+        _write(folder / "state.npz", "state", progress)
+    if chunk + 1 < done:
         raise StreamError(
-            f"{folder}: holds {done} chunks, and only {seen + 1} pieces were given"
+            f"{folder}: holds {done} chunks, and only {chunk + 1} pieces were given"
         )
     return Stream(folder, graph.dt)
 
 
-def stopped(folder: Path) -> State | None:
-    """Return the state after the last whole chunk."""
-    return cast(_Stop, _read(folder / "state.npz", "state")).state
+def read_state(folder: Path) -> State | None:
+    """Return the state after the last complete chunk of a stream."""
+    return cast(_Progress, _read(folder / "state.npz", "state")).state
 
 
 def cut(inputs: Piece, chunk: Ticks, dt: Seconds) -> Iterator[Piece]:
-    """Yield a stimulus in pieces of ``chunk`` ticks of ``dt`` [s]; the last may be shorter."""
+    """Yield a stimulus in pieces of ``chunk`` ticks of ``dt`` [s]; the last may be shorter.
+
+    Raises:
+        ValueError: ``chunk`` < 1.
+    """
     if chunk < 1:
         raise ValueError(f"chunk must be >= 1 tick, got {chunk}; 1000 is usual")
     ends = [train.shape[0] for train in inputs.values()]
     starts = range(0, max(ends, default=0), chunk)
-    trains = (_slices(train, starts, chunk, dt) for train in inputs.values())
+    trains = (_cut_train(train, starts, chunk, dt) for train in inputs.values())
     for parts in zip(*trains, strict=True):
         yield dict(zip(inputs, parts, strict=True))
 
 
-def _slices(train: Events | Times, starts: range, chunk: int, dt: Seconds) -> Iterator[Any]:
-    """Yield the spikes of ``chunk`` ticks from each start on, counted from there."""
+def _cut_train(train: Events | Times, starts: range, chunk: int, dt: Seconds) -> Iterator[Any]:
+    """Yield the spikes of ``chunk`` ticks from each start on; their times count from it."""
     moment = np.asarray(train[1])
     by_moment = np.argsort(moment, kind="stable")
     # Tick k is (k dt, (k + 1) dt]: a time at the end of a chunk is the last of that chunk.
@@ -182,13 +191,16 @@ def _slices(train: Events | Times, starts: range, chunk: int, dt: Seconds) -> It
         stop = max(start, min(start + chunk, ticks))
         bounds = np.array([start, stop]) * step
         lo, hi = np.searchsorted(moment, bounds, cast(Any, side), sorter=by_moment)
-        some = np.sort(by_moment[lo:hi])  # back in the order of the train
+        some = np.sort(by_moment[lo:hi])  # in the order of the train again
         columns = (train[0][some], moment[some] - start * step, train[2][some], train[3][some])
         yield type(train)(*columns, (stop - start, samples, size))
 
 
-def _one_train(trains: list[tuple[Train, int]], step: int | float) -> Train:
-    """Return trains that follow each other, each with its ticks, as one."""
+def _concatenate(trains: list[tuple[Train, int]], step: int | float) -> Train:
+    """Return trains of successive chunks as one train.
+
+    trains: each with the number of its ticks. step: length of a tick in units of the times.
+    """
     starts = np.cumsum([0, *(ticks for _, ticks in trains)])
     moments = [
         t[1] + start * step for (t, _), start in zip(trains, starts.tolist(), strict=False)
@@ -201,59 +213,67 @@ def _one_train(trains: list[tuple[Train, int]], step: int | float) -> Train:
     return whole
 
 
-def _within(ticks: tuple[int, ...], start: int, length: int) -> tuple[int, ...]:
+def _select_ticks(ticks: tuple[int, ...], start: int, length: int) -> tuple[int, ...]:
+    """Return the ticks from ``start`` to ``start + length``, counted from ``start``."""
     return tuple(t - start for t in ticks if start <= t < start + length)
 
 
-def _asked(
+def _make_header(
     graph: Graph, clock: Clock, record: Recording, state: State | None
 ) -> dict[str, Any]:
-    """Return what decides every bit of a stream, beside its stimulus."""
+    """Return what the values of a stream depend on, except the stimulus, as digests."""
     precision = np.dtype(clock.dtype).name if isinstance(clock, Grid) else "float64"
     return {
         "dt": graph.dt,
-        "graph": digest((_values(graph), graph.edges, graph.dt)),
+        "graph": digest((_read_parameters(graph), graph.edges, graph.dt)),
         "clock": f"{type(clock).__name__} {precision}",
         "record": repr(record),
         "state": digest(state),
     }
 
 
-def _values(graph: Graph) -> dict[str, Any]:
-    """Return the parameters of all nodes; a surrogate only matters in training."""
+def _read_parameters(graph: Graph) -> dict[str, Any]:
+    """Return the parameters of all nodes, without surrogates, which only training uses."""
     return {
         name: (
             type(node).__name__,
-            {f.name: _value(getattr(node, f.name)) for f in fields(node)},
+            {f.name: _to_plain(getattr(node, f.name)) for f in fields(node)},
         )
         for name, node in graph.nodes.items()
     }
 
 
-def _value(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
+    """Return a tensor as an array, a function as None, else the value."""
     if isinstance(value, Tensor):
         return as_array(value)
     return None if callable(value) else value
 
 
-def _begun(folder: Path, asked: dict[str, Any]) -> _Stop | None:
-    """Return where the stream of a folder stands; None where none has a whole chunk."""
+def _read_progress(folder: Path, header: dict[str, Any]) -> _Progress | None:
+    """Return the progress of the stream of a folder; None: it has no complete chunk.
+
+    Raises:
+        StreamError: the stream in the folder has another header.
+    """
     if not (folder / "state.npz").exists():
         return None
-    found = _asked_before(folder)
-    differ = [key for key in asked if found[key] != asked[key]]
+    found = _read_header(folder)
+    differ = [key for key in header if found[key] != header[key]]
     if differ:
         raise StreamError(
             f"{folder}: holds a stream of another {', '.join(differ)}; choose another folder"
         )
-    return cast(_Stop, _read(folder / "state.npz", "state"))
+    return cast(_Progress, _read(folder / "state.npz", "state"))
 
 
-def _asked_before(folder: Path) -> dict[str, Any]:
+def _read_header(folder: Path) -> dict[str, Any]:
     path = folder / "stream.json"
     found = read_json(path)
-    if not isinstance(found, dict) or not _ASKED.issubset(found):
-        raise StoreError(f"{path}: is no header of a stream; simulate it again, elsewhere")
+    if not isinstance(found, dict) or not _HEADER_KEYS.issubset(found):
+        raise StoreError(
+            f"{path}: is no header of a stream; simulate it again in another folder"
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""Samples split over workers: threads, or whatever joblib is configured to use."""
+"""Split samples over workers: threads, or what joblib is configured to use."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,12 +11,12 @@ Part = TypeVar("Part")
 def over_samples(run: Callable[[int, int], Part], samples: int, workers: int) -> list[Part]:
     """Return ``run(start, stop)`` for about equal ranges of samples, in order.
 
-    Threads by default: kernels do not hold the interpreter's lock, and nothing is copied.
+    Threads by default: compiled kernels release the interpreter's lock, and nothing is copied.
     ``joblib.parallel_config(backend=...)`` around it chooses processes ("loky") or a cluster
     ("ray").
 
     Raises:
-        ValueError: there is no worker.
+        ValueError: ``workers`` < 1.
     """
     if workers < 1:
         raise ValueError(f"workers must be >= 1, got {workers}; 1 runs in this thread")

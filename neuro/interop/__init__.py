@@ -1,1 +1,1 @@
-"""Other simulators and formats: each enters through one file of its own."""
+"""Bridges to other simulators and formats, each in modules of its own."""

@@ -1,19 +1,19 @@
-"""NEST: a Graph in its terms, run in this process or exported to a machine with MPI.
+"""Run a Graph in NEST: in this process, or exported to a machine with MPI.
 
-What outgrows one machine belongs to NEST, an engine for that (extra ``peers``; its wheel runs
-threads, no MPI). Where a precise-timing model of NEST is the Graph's model, spike times agree
-with the exact clock:
+NEST simulates networks that are too large for one machine (extra ``peers``; its wheel runs
+threads, no MPI). Where NEST has a model with precise spike times for the Graph's model, spike
+times agree with the exact clock:
 
     LIF, hard reset                  iaf_psc_delta_ps
     LIF with synaptic currents       iaf_psc_exp_ps, and iaf_psc_exp_ps_lossless where all
                                      currents of a cell decay alike
 
-iaf_psc_exp_ps looks at the ends of ticks: it misses a membrane that crosses the threshold and
-falls back within one (Krishnan et al. 2018); the exact clock does not.
+iaf_psc_exp_ps tests the membrane at the ends of ticks: it misses one that crosses the threshold
+and falls back within a tick (Krishnan et al. 2018); the exact clock does not.
 
-A synaptic current is the LIF's own (tau_syn) or an LI that feeds it. NEST has two to a cell,
-told apart by the sign of the weight. ``precise=False`` takes the models on the grid of dt,
-iaf_psc_delta and iaf_psc_exp. Everything else is refused, all reasons at once.
+A synaptic current is the LIF's own (tau_syn) or an LI that feeds it. A neuron of NEST has two,
+one for each sign of the weight. ``precise=False`` takes the models with spikes at ticks,
+iaf_psc_delta and iaf_psc_exp. Everything else is refused with a list of all reasons.
 Axes: T ticks, B samples, N neurons of a node, E synapses or spikes.
 """
 
@@ -47,19 +47,19 @@ def run(
     Args:
         graph: the network.
         inputs: the spikes of every Input, all with the same T and B.
-        membranes: where populations start [weight units], by name; others start at 0.
-        precise: spikes between the ticks; False: NEST's models on the grid of ``graph.dt``.
+        membranes: initial values by population [weight units]; others start at 0.
+        precise: spike times are not rounded; False: NEST's models with spikes at ticks.
         threads: of NEST.
 
     Returns:
         The Record; its ``times`` hold the spikes in continuous time.
 
     Raises:
-        NestError: NEST has no such model; lists every reason with its cure.
+        NestError: NEST cannot run this graph; lists every reason with its cure.
         ImportError: NEST is not installed.
     """
     _require_nest()
-    stimuli = _times(graph, inputs)
+    stimuli = _convert_inputs(graph, inputs)
     samples = range(next(iter(stimuli.values())).shape[1])
     records = []
     for sample in samples:
@@ -80,7 +80,7 @@ def export(
     """Write a network and a script that runs it in NEST, on any number of machines.
 
     inputs: of one sample. The script ``run_nest.py`` needs NumPy and NEST only; its first lines
-    say how to run it. Needs no NEST here.
+    say how to run it. Exporting does not need NEST.
 
     Returns:
         The script.
@@ -88,7 +88,7 @@ def export(
     Raises:
         NestError: as :func:`run`.
     """
-    network = plan(graph, _times(graph, inputs), membranes or {}, precise=precise)
+    network = plan(graph, _convert_inputs(graph, inputs), membranes or {}, precise=precise)
     folder.mkdir(parents=True, exist_ok=True)
     nest_script.save(network, folder / "network.npz")
     script = folder / "run_nest.py"
@@ -106,7 +106,8 @@ def _require_nest() -> None:
         ) from error
 
 
-def _times(graph: Graph, inputs: Inputs) -> dict[str, Times]:
+def _convert_inputs(graph: Graph, inputs: Inputs) -> dict[str, Times]:
+    """Return inputs in continuous time [s]."""
     return {
         name: e if isinstance(e, Times) else to_times(e, graph.dt) for name, e in inputs.items()
     }
@@ -115,12 +116,12 @@ def _times(graph: Graph, inputs: Inputs) -> dict[str, Times]:
 def _record(
     graph: Graph,
     inputs: Mapping[str, Times],
-    network: nest_script.Network,
-    found: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    network: nest_script.NestNetwork,
+    found: Mapping[str, nest_script.NestSpikes],
 ) -> Record:
     times = dict(inputs) | {
-        name: _sorted(time / MS, neuron, (network.ticks, 1, graph.size(name)))
-        for name, (time, neuron) in found.items()
+        name: _to_times(spikes.time / MS, spikes.neuron, (network.ticks, 1, graph.size(name)))
+        for name, spikes in found.items()
     }
     return Record(
         executor="nest",
@@ -132,9 +133,10 @@ def _record(
     )
 
 
-def _sorted(
+def _to_times(
     time: Float[np.ndarray, " E"], neuron: np.ndarray, shape: tuple[int, int, int]
 ) -> Times:
+    """Return spikes of one sample in no order as Times. time: [s]; shape: (T, 1, N)."""
     order = np.lexsort((neuron, time))
     none = np.zeros(order.size, np.int32)
     return Times(none, time[order], neuron[order], np.ones(order.size), shape)

@@ -5,7 +5,7 @@
 
 It reads network.npz in its own folder and writes what each rank recorded to spikes-RANK.npz:
 for every population ``NAME/time`` [ms] and ``NAME/neuron``, in no order. NEST's wheel on PyPI
-has no MPI; a build of one's own can have it. Units as in NEST: ms, mV, pF, pA.
+has no MPI; NEST built from source can have it. Units as in NEST: ms, mV, pF, pA.
 """
 
 import argparse
@@ -16,16 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Cells(NamedTuple):
-    """A population. model: of NEST. parameters, start: (N,) each; start holds V_m and I_e."""
+class NestPopulation(NamedTuple):
+    """A population. model: in NEST. parameters: (N,) each. start: initial V_m and I_e (N,)."""
 
     model: str
     parameters: dict[str, np.ndarray]
     start: dict[str, np.ndarray]
 
 
-class Stimulus(NamedTuple):
-    """Input spikes by time. size: number of sources. neuron, time [ms], value: (E,)."""
+class NestStimulus(NamedTuple):
+    """The spikes of an Input. size: number of its neurons. neuron, time [ms], value: (E,)."""
 
     size: int
     neuron: np.ndarray
@@ -33,8 +33,8 @@ class Stimulus(NamedTuple):
     value: np.ndarray
 
 
-class Synapses(NamedTuple):
-    """Connections one by one. pre, post, weight [mV or pA], delay [ms]: (E,)."""
+class NestSynapses(NamedTuple):
+    """Synapses from one node to another. pre, post, weight [mV or pA], delay [ms]: (E,)."""
 
     source: str
     target: str
@@ -44,35 +44,50 @@ class Synapses(NamedTuple):
     delay: np.ndarray
 
 
-class Network(NamedTuple):
-    """A whole network in NEST's terms. dt: NEST's resolution [ms]. ticks: length of the run.
+class NestNetwork(NamedTuple):
+    """A network in NEST's terms. dt: NEST's resolution [ms]. ticks: length of the run.
 
-    precise: spikes lie between the ticks.
+    precise: spike times are not rounded to ticks.
     """
 
     dt: float
     ticks: int
     precise: bool
-    cells: dict[str, Cells]
-    stimuli: dict[str, Stimulus]
-    synapses: tuple[Synapses, ...]
+    populations: dict[str, NestPopulation]
+    stimuli: dict[str, NestStimulus]
+    synapses: tuple[NestSynapses, ...]
 
 
-def simulate(network: Network, threads: int = 1) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return (time [ms], neuron) of the spikes of each population on this rank.
+class NestSpikes(NamedTuple):
+    """Spikes of a population, in no order. time [ms], neuron: (E,)."""
 
-    NEST has one network a process: the one that it holds is lost.
+    time: np.ndarray
+    neuron: np.ndarray
+
+
+class Recorded(NamedTuple):
+    """NEST's nodes of a population, and the recorder of their spikes."""
+
+    nodes: Any
+    recorder: Any
+
+
+def simulate(network: NestNetwork, threads: int = 1) -> dict[str, NestSpikes]:
+    """Run a network; return the spikes of each population on this rank.
+
+    NEST holds one network a process: a network that it held before is deleted.
     """
     nest, recorders = build(network, threads)
     nest.Simulate(network.ticks * network.dt)
-    return {name: spikes(nodes, r, network.dt) for name, (nodes, r) in recorders.items()}
+    return {name: read_spikes(r, network.dt) for name, r in recorders.items()}
 
 
-def build(network: Network, threads: int = 1) -> tuple[Any, dict[str, tuple[Any, Any]]]:
-    """Return NEST, ready to simulate, and the nodes and the recorder of each population.
+def build(network: NestNetwork, threads: int = 1) -> tuple[Any, dict[str, Recorded]]:
+    """Return NEST with the network, ready to simulate, and what is recorded of each population.
 
-    Everything in NEST is one tick late, because nothing arrives there without a delay: one tick
-    passes in silence, then the cells start, and the input comes through one tick more.
+    All times in NEST are one tick late, because its synapses need a delay: one tick is run
+    without input, then the populations get their initial state, and the input gets a delay of
+    one tick more.
     """
     import nest
 
@@ -81,45 +96,50 @@ def build(network: Network, threads: int = 1) -> tuple[Any, dict[str, tuple[Any,
     nest.resolution = network.dt
     nest.local_num_threads = threads
     nodes, recorders = {}, {}
-    for name, cells in network.cells.items():
-        size = cells.start["V_m"].size
+    for name, population in network.populations.items():
+        size = population.start["V_m"].size
         silent = {"E_L": 0.0, "V_reset": 0.0, "V_m": 0.0, "I_e": 0.0}
-        nodes[name] = nest.Create(cells.model, size)
-        nodes[name].set(**silent, **cells.parameters)
+        nodes[name] = nest.Create(population.model, size)
+        nodes[name].set(**silent, **population.parameters)
         recorder = nest.Create("spike_recorder", params={"time_in_steps": True})
         nest.Connect(nodes[name], recorder)
-        recorders[name] = (nodes[name], recorder)
+        recorders[name] = Recorded(nodes[name], recorder)
     for name, stimulus in network.stimuli.items():
-        nodes[name] = _generators(nest, stimulus, precise=network.precise)
+        nodes[name] = _make_generators(nest, stimulus, precise=network.precise)
     for s in network.synapses:
         late = network.dt * (s.source in network.stimuli)
         if s.pre.size:
             nest.Connect(
-                _first(nodes[s.source]) + s.pre.astype(np.int64),
-                _first(nodes[s.target]) + s.post.astype(np.int64),
+                _first_id(nodes[s.source]) + s.pre.astype(np.int64),
+                _first_id(nodes[s.target]) + s.post.astype(np.int64),
                 "one_to_one",
                 {"weight": s.weight.astype(np.float64), "delay": s.delay + late},
             )
     nest.Simulate(network.dt)
-    for name, cells in network.cells.items():
-        nodes[name].set(**cells.start)
+    for name, population in network.populations.items():
+        nodes[name].set(**population.start)
     return nest, recorders
 
 
-def spikes(nodes: Any, recorder: Any, dt: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return (time [ms], neuron) of what a recorder of ``build`` has, without its late tick."""
-    events = recorder.events
-    # Steps are whole: a time since the start keeps its last digits only in this form.
+def read_spikes(recorded: Recorded, dt: float) -> NestSpikes:
+    """Return the spikes of a population of :func:`build`, less the tick that NEST is late.
+
+    dt: NEST's resolution [ms].
+    """
+    events = recorded.recorder.events
+    # NEST counts whole steps minus an offset; only this order of operations keeps all digits.
     time = (events["times"] - 1) * dt - events["offsets"]
-    return time, np.asarray(events["senders"] - _first(nodes), np.int32)
+    return NestSpikes(time, np.asarray(events["senders"] - _first_id(recorded.nodes), np.int32))
 
 
-def _first(nodes: Any) -> int:
+def _first_id(nodes: Any) -> int:
+    """Return NEST's number of the first of these nodes; those of the others follow."""
     ids = nodes.global_id
     return int(ids if isinstance(ids, int) else ids[0])
 
 
-def _generators(nest: Any, stimulus: Stimulus, *, precise: bool) -> Any:
+def _make_generators(nest: Any, stimulus: NestStimulus, *, precise: bool) -> Any:
+    """Return NEST's spike generators for the neurons of an Input."""
     nodes = nest.Create("spike_generator", stimulus.size, params={"precise_times": precise})
     order = np.lexsort((stimulus.time, stimulus.neuron))
     at = np.searchsorted(stimulus.neuron[order], np.arange(stimulus.size + 1))
@@ -129,18 +149,18 @@ def _generators(nest: Any, stimulus: Stimulus, *, precise: bool) -> Any:
     return nodes
 
 
-def save(network: Network, path: Path) -> None:
-    """Write a network as a compressed npz of plain arrays."""
+def save(network: NestNetwork, path: Path) -> None:
+    """Write a network as a compressed npz file of plain arrays."""
     arrays: dict[str, Any] = {
         "dt": network.dt,
         "ticks": network.ticks,
         "precise": network.precise,
     }
-    for name, cells in network.cells.items():
-        arrays[f"cells/{name}/model"] = cells.model
+    for name, population in network.populations.items():
+        arrays[f"populations/{name}/model"] = population.model
         for part in ("parameters", "start"):
-            for key, value in getattr(cells, part).items():
-                arrays[f"cells/{name}/{part}/{key}"] = value
+            for key, value in getattr(population, part).items():
+                arrays[f"populations/{name}/{part}/{key}"] = value
     for name, stimulus in network.stimuli.items():
         for key, value in stimulus._asdict().items():
             arrays[f"stimuli/{name}/{key}"] = value
@@ -150,9 +170,9 @@ def save(network: Network, path: Path) -> None:
     np.savez_compressed(path, **arrays)
 
 
-def load(path: Path) -> Network:
+def load(path: Path) -> NestNetwork:
     """Return what :func:`save` wrote."""
-    tree: dict[str, Any] = {"cells": {}, "stimuli": {}, "synapses": {}}
+    tree: dict[str, Any] = {"populations": {}, "stimuli": {}, "synapses": {}}
     with np.load(path) as arrays:
         for key in arrays.files:
             *folders, leaf = key.split("/")
@@ -160,18 +180,18 @@ def load(path: Path) -> Network:
             for folder in folders:
                 at = at.setdefault(folder, {})
             at[leaf] = arrays[key] if arrays[key].ndim else arrays[key].item()
-    return Network(
+    return NestNetwork(
         dt=tree["dt"],
         ticks=tree["ticks"],
         precise=tree["precise"],
-        cells={name: Cells(**c) for name, c in tree["cells"].items()},
-        stimuli={name: Stimulus(**s) for name, s in tree["stimuli"].items()},
-        synapses=tuple(Synapses(**s) for s in tree["synapses"].values()),
+        populations={name: NestPopulation(**p) for name, p in tree["populations"].items()},
+        stimuli={name: NestStimulus(**s) for name, s in tree["stimuli"].items()},
+        synapses=tuple(NestSynapses(**s) for s in tree["synapses"].values()),
     )
 
 
 def main() -> None:
-    """Run network.npz beside this file."""
+    """Run network.npz in the folder of this file."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--threads", type=int, default=1, help="of each rank")
     here = Path(__file__).parent

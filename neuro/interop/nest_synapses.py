@@ -1,32 +1,31 @@
-"""The ways of spikes through a Graph, one synapse at a time, with NEST's weights.
+"""The synapses of a Graph one by one, with NEST's weights.
 
-A current y of the Graph pushes the membrane of its target with
-dv/dt += y (1 / tau_s - 1 / tau) / (a - c), a = exp(-dt / tau), c = exp(-dt / tau_s); one pA of
-NEST, with C = tau [pF, ms], pushes it with 1 / tau.
+A current y of the Graph changes the membrane of its target by
+dv/dt += y (1 / tau_s - 1 / tau) / (a - c), a = exp(-dt / tau), c = exp(-dt / tau_s); a current
+of 1 pA in NEST, with C = tau [pF, ms], by dv/dt += 1 / tau.
 Axes: N neurons of a node, E synapses.
 """
 
-from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from neuro.graph import Connection, Edge, Graph, Population, Reshaping, Slot, Sparse
-from neuro.graph.paths import links, push
-from neuro.interop.nest_script import Synapses
-from neuro.neurons import ALIF, LI, LIF, Dynamics
+from neuro.graph import Edge, Graph, Reshaping, Sparse
+from neuro.graph.impulse import list_synapses
+from neuro.graph.paths import list_links
+from neuro.interop.nest_script import NestSynapses
+from neuro.neurons import Dynamics, has_normal_form
 
 MS = 1e3  # a second in ms
-BLOCK = 256  # unit impulses that go through a chain together
 
 
 class Port(NamedTuple):
-    """Where a spike that reaches ``node`` acts.
+    """What a spike that reaches a population acts on.
 
-    cell: the LIF. rate: of the current that it adds to [1/s], (N,); None: the membrane jumps.
-    gain: NEST's weight per unit of input, (N,). delay: from node to cell [ticks].
+    cell: the LIF, by name. rate: decay rate of the synaptic current to which the spike is added
+    [1/s], (N,); None: it is added to the membrane. gain: NEST's weight per unit of input, (N,).
+    delay: from the population that is reached to ``cell`` [ticks].
     """
 
     cell: str
@@ -35,19 +34,8 @@ class Port(NamedTuple):
     delay: int
 
 
-def ways(graph: Graph, source: str) -> Iterator[tuple[Edge, ...]]:
-    """Yield every path of edges from a source of spikes to a population."""
-    waiting: list[tuple[Edge, ...]] = [(e,) for e in graph.out_of(source)]
-    while waiting:
-        way = waiting.pop(0)
-        if isinstance(graph.nodes[way[-1].target], Population):
-            yield way
-        else:
-            waiting += [(*way, e) for e in graph.out_of(way[-1].target)]
-
-
 def ports(graph: Graph, node: str) -> list[Port]:
-    """Return what a spike does that reaches the population ``node``."""
+    """Return everything that a spike that reaches the population ``node`` acts on."""
     own = dynamics(graph, node)
     if own.fires:
         if own.rate_syn is None:
@@ -64,7 +52,7 @@ def ports(graph: Graph, node: str) -> list[Port]:
 def _strength(
     graph: Graph, cell: str, rate_syn: Float[np.ndarray, " N"]
 ) -> Float[np.ndarray, " N"]:
-    """Return how many pA are one unit of a current with ``rate_syn`` [1/s] into a cell."""
+    """Return a unit current with decay rate ``rate_syn`` [1/s] into ``cell`` in pA (N)."""
     rate, dt = flat(graph, cell, dynamics(graph, cell).rate), graph.dt
     gap = (rate_syn - rate) * dt
     # (1 - exp(-gap)) / gap, also where the two decay alike.
@@ -72,11 +60,11 @@ def _strength(
     return np.asarray(1 / (rate * dt * np.exp(-rate * dt) * share))
 
 
-def synapses(graph: Graph, way: tuple[Edge, ...], port: Port) -> Synapses:
-    """Return the synapses of one way that act through one port."""
+def synapses(graph: Graph, way: tuple[Edge, ...], port: Port) -> NestSynapses:
+    """Return the synapses along one path of edges that act through one port."""
     pre, post, weight, extra = _listed(graph, way)
     steps = sum(e.delay for e in way) + port.delay + extra
-    return Synapses(
+    return NestSynapses(
         source=way[0].source,
         target=port.cell,
         pre=pre,
@@ -90,7 +78,7 @@ def _listed(
     graph: Graph, way: tuple[Edge, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return (source, target, weight, delay on top of the edges' [ticks]), each (E,)."""
-    chain = links(graph, way)
+    chain = list_links(graph, way)
     linear = [node for node in chain if not isinstance(node, Reshaping)]
     size = graph.size(way[0].source)
     if not linear:
@@ -98,34 +86,17 @@ def _listed(
         return all_of_them, all_of_them, np.ones(size), np.zeros(size, np.int32)
     node = linear[0]
     if isinstance(node, Sparse) and len(linear) == 1:
-        source = np.repeat(np.arange(size), np.diff(node.at))
+        source = np.repeat(np.arange(size), np.diff(node.indptr))
         delay = np.zeros(source.size, np.int32) if node.delay is None else node.delay
-        return source, node.target, np.asarray(node.weight, np.float64), delay
-    parts = [_impulses(chain, graph.shapes[way[0].source], i) for i in range(0, size, BLOCK)]
-    pre, post, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return source, node.indices, np.asarray(node.weight, np.float64), delay
+    pre, post, weight = list_synapses(chain, graph.shapes[way[0].source])
     return pre, post, weight, np.zeros(pre.size, np.int32)
-
-
-def _impulses(
-    chain: Sequence[Connection | Slot], shape: tuple[int, ...], first: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (source, target, weight) of BLOCK sources, found by pushing unit impulses."""
-    size = int(np.prod(shape))
-    cases = min(BLOCK, size - first)
-    x = torch.zeros((cases, size), dtype=torch.float64)
-    x[range(cases), range(first, first + cases)] = 1
-    x = x.reshape(-1, *shape)
-    for node in chain:
-        x = push(node, x)
-    matrix = x.flatten(1).numpy()
-    pre, post = np.nonzero(matrix)
-    return pre + first, post, matrix[pre, post]
 
 
 def dynamics(graph: Graph, name: str) -> Dynamics:
     """Return the continuous normal form of a population."""
     node = graph.nodes[name]
-    if not isinstance(node, LIF | ALIF | LI):
+    if not has_normal_form(node):
         raise TypeError(f"{name} is no population with dynamics")
     return node.dynamics(graph.dt)
 

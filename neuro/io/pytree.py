@@ -1,4 +1,4 @@
-"""Nested values as flat arrays and JSON, and back: what a file of them holds.
+"""Conversion of nested values (pytrees) to named arrays and JSON, and back.
 
 A value is built of arrays or tensors, numbers, strings, None, tuples, lists, mappings, named
 tuples and frozen dataclasses. Nothing else is written, so that nothing is ever unpickled.

@@ -52,15 +52,16 @@ _WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
 _LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Unflatten, Concat)
 _HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds)
 _NODES = {c.__name__: c for c in (Input, *_LINEAR, *_HOSTS, LIF, ALIF, LI, GatedLI)}
+_FORMER = {"indptr": "at", "indices": "target"}  # names of fields in files until 2026-11
 _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
 
 
 class StoreError(ValueError):
-    """A file that cannot be read as what it should be; says which and what to do."""
+    """A file that cannot be read as what it should be; the message says the cure."""
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` in one step: temporary name, then rename."""
+    """Write ``data`` to ``path`` atomically: temporary name, then rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -77,7 +78,7 @@ def remove_temporaries(path: Path) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write ``value`` as readable JSON, in one step; NaN and infinity are refused."""
+    """Write ``value`` as indented JSON, atomically; NaN and infinity raise a ValueError."""
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
@@ -191,10 +192,19 @@ def _whole(path: Path, kind: str) -> Iterator[None]:
 
 
 def save_graph(path: Path, graph: Graph) -> None:
-    """Write a Graph; :func:`load_graph` returns it bit for bit."""
+    """Write a Graph; :func:`load_graph` returns it bit for bit.
+
+    Raises:
+        StoreError: a node or a surrogate that no file can hold.
+    """
     arrays: dict[str, np.ndarray] = {}
     nodes = {}
     for name, node in graph.nodes.items():
+        if _NODES.get(type(node).__name__) is not type(node):
+            raise StoreError(
+                f"{name}: a file cannot hold a {type(node).__name__}; add its class to the "
+                "nodes of neuro.io.store, or replace it by one of them"
+            )
         plain: dict[str, Any] = {}
         for f in fields(node):
             value = getattr(node, f.name)
@@ -240,7 +250,7 @@ def _graph(arrays: dict[str, np.ndarray], meta: Any) -> Graph:
         if "surrogate" in given:
             given["surrogate"] = _SURROGATES[given["surrogate"]]
         for f in fields(cls):
-            array = arrays.get(f"{name}/{f.name}")
+            array = arrays.get(f"{name}/{f.name}", arrays.get(f"{name}/{_FORMER.get(f.name)}"))
             if array is not None:
                 given[f.name] = array if array.ndim else float(array)
         nodes[name] = cls(**given)

@@ -1,4 +1,4 @@
-"""Average pooling of images that lie channels last, in blocks side by side. On the CPU.
+"""Average pooling of images in channels-last order, in windows that do not overlap. CPU only.
 
 Axes: R images, H height, W width, C channels.
 """
@@ -15,7 +15,7 @@ from neuro.ops.threads import readable
 
 
 def average(x: Float[Tensor, "R C H W"], pool: nn.AvgPool2d) -> Float[Tensor, "R C _ _"]:
-    """Return what ``pool`` makes of x; what does not fill a block is left out."""
+    """Return ``pool(x)``; rows and columns that do not fill a window are left out."""
     size = blocks(pool)
     fits = size is not None and min(x.shape[2:]) >= max(size)
     if not (fits and readable(x) and x.is_contiguous(memory_format=torch.channels_last)):
@@ -26,7 +26,7 @@ def average(x: Float[Tensor, "R C H W"], pool: nn.AvgPool2d) -> Float[Tensor, "R
 
 
 def blocks(pool: nn.AvgPool2d) -> tuple[int, int] | None:
-    """Return the size of the blocks that a pool averages; None: they overlap, or have a rim."""
+    """Return (height, width) of a pool's windows; None: they overlap or are padded."""
     size = _pair(pool.kernel_size)
     plain = size == _pair(pool.stride) and _pair(pool.padding) == (0, 0) and not pool.ceil_mode
     return size if plain and pool.divisor_override is None else None
@@ -40,15 +40,15 @@ class _Average(torch.autograd.Function):
         rows, height, width, channels = images.shape
         shape = (rows, height // size[0], width // size[1], channels)
         out = np.empty(shape, images.dtype)
-        means(images, size, out)
+        write_means(images, size, out)
         return torch.from_numpy(out).permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, to_y: Tensor) -> tuple[Tensor, None]:
-        flow = to_y.permute(0, 2, 3, 1).contiguous().numpy()
+        to_mean = to_y.permute(0, 2, 3, 1).contiguous().numpy()
         rows, channels, height, width = ctx.shape
-        out = np.empty((rows, height, width, channels), flow.dtype)
-        spread(flow, ctx.size, out)
+        out = np.empty((rows, height, width, channels), to_mean.dtype)
+        write_gradients(to_mean, ctx.size, out)
         return torch.from_numpy(out).permute(0, 3, 1, 2), None
 
 
@@ -57,8 +57,11 @@ def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 @kernel
-def means(x: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
-    """Write the mean of each block, (R H W C) both; added up in torch's order."""
+def write_means(x: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
+    """Write the mean of each window of x (R H W C) to ``out`` (R H/size W/size C).
+
+    Values are added in torch's order, so that the result is torch's bit for bit.
+    """
     area = x.dtype.type(size[0] * size[1])
     for r in range(out.shape[0]):
         for h in range(out.shape[1]):
@@ -76,16 +79,16 @@ def means(x: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
 
 
 @kernel
-def spread(flow: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
-    """Write the part of each value of a block in what flows back to its mean."""
-    area = flow.dtype.type(size[0] * size[1])
-    inside = (flow.shape[1] * size[0], flow.shape[2] * size[1])
+def write_gradients(to_mean: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
+    """Write dL/dx (R H W C) to ``out``, given dL/dmean: the backward pass."""
+    area = to_mean.dtype.type(size[0] * size[1])
+    inside = (to_mean.shape[1] * size[0], to_mean.shape[2] * size[1])
     for r in range(out.shape[0]):
         for i in range(out.shape[1]):
             for j in range(out.shape[2]):
                 values = out[r, i, j]
                 if i < inside[0] and j < inside[1]:
-                    given = flow[r, i // size[0], j // size[1]]
+                    given = to_mean[r, i // size[0], j // size[1]]
                     for c in range(values.size):
                         values[c] = given[c] / area
                 else:

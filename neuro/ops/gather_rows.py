@@ -1,5 +1,7 @@
-"""Rows of weights, added up for what is not zero: the sums of a Dense.
+"""Sums of weight rows over the inputs that are not zero: the output of a dense layer.
 
+The targets of a source (its outputs) are stored in blocks, so that the weights of one block
+stay in the cache while all spikes are added.
 Axes: S samples, L rows (ticks) of a sample, blocks of ``width`` targets.
 """
 
@@ -9,11 +11,16 @@ import numpy as np
 
 from neuro.ops.jit import inlined, kernel
 
-WIDTH = 256  # targets in a block: the weights of some thousand sources stay in the cache
+# Targets in a block: 1,000 sources take 1 MB in float32, which fits in a second-level cache.
+WIDTH = 256
 
 
 class Train(NamedTuple):
-    """Spikes by (sample, tick, neuron); row r of sample s is ``at[s, r]:at[s, r + 1]``."""
+    """Spikes in the order of (sample, row, neuron).
+
+    at: CSR row pointers, axes S L+1: row r of sample s is ``at[s, r]:at[s, r + 1]``.
+    neuron, value: of each spike.
+    """
 
     at: np.ndarray
     neuron: np.ndarray
@@ -21,7 +28,7 @@ class Train(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Rows ``start`` to ``stop`` of a buffer; row r hears row ``r + shift`` of a train."""
+    """Rows ``start`` to ``stop`` of a buffer; row r receives row ``r + shift`` of a train."""
 
     start: int
     stop: int
@@ -29,14 +36,14 @@ class Span(NamedTuple):
 
 
 class Block(NamedTuple):
-    """The targets ``own * width`` to ``(own + 1) * width``."""
+    """A block of targets: ``own * width`` to ``(own + 1) * width``."""
 
     own: int
     width: int
 
 
 def width_of(targets: int) -> int:
-    """Return the width of blocks: of so many targets, if all blocks are whole, else of all."""
+    """Return the width of blocks: WIDTH if it divides ``targets``, else one block of all."""
     return targets if targets % WIDTH else WIDTH
 
 
@@ -44,9 +51,9 @@ def width_of(targets: int) -> int:
 def add_block(
     values: np.ndarray, block: Block, span: Span, train: Train, rows: np.ndarray
 ) -> None:
-    """Add the rows of all spikes to a block of targets.
+    """Add the weight rows of all spikes to one block of targets.
 
-    Four rows in one pass: what is added to then stays longer in registers.
+    Four rows are added in one pass, so that each sum is loaded and stored once for four.
     """
     (at, neuron, value), (own, width) = train, block
     length = values.shape[0] // at.shape[0]
@@ -72,11 +79,11 @@ def add_block(
 def add_rows(values: np.ndarray, span: Span, train: Train, rows: np.ndarray) -> None:
     """Add to values (S L, blocks, width) the rows (blocks, sources, width) of all spikes.
 
-    Block by block: all spikes read the weights of one while they are in the cache.
+    Block by block, so that a block's weights are read from the cache.
     """
     width = rows.shape[2]
     for own in range(rows.shape[0]):
-        if width == WIDTH:  # a number that the compiler knows: it unrolls
+        if width == WIDTH:  # a constant, so that the compiler unrolls the loop
             add_block(values, Block(own, WIDTH), span, train, rows)
         else:
             add_block(values, Block(own, width), span, train, rows)

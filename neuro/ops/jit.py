@@ -1,9 +1,9 @@
 """Functions compiled by Numba at their first call, and kept on disk.
 
-Numba recompiles a function when the file it stands in changes, but not when a function that it
-calls in another file does: old code would run on. So each module with compiled functions keeps
-them in a folder whose name is a digest of the sources that they are compiled from: the module
-itself, and the modules from which its compiled functions take names, and so on.
+Numba recompiles a function when the file that defines it changes, but not when a function that
+it calls in another file does: old code would run on. So the compiled functions of a module are
+kept in a folder named by a digest of the sources they are compiled from: the module itself, the
+modules from which its compiled functions take names, and so on.
 """
 
 import ast
@@ -30,14 +30,14 @@ config: Any = numba.config
 def kernel(function: Function) -> Function:
     """Compile a function at its first call, and keep the result on disk.
 
-    Tests wrap every function in a check of its annotations, which no compiler could read:
-    unwrapped here.
+    Tests wrap every function in a check of its annotations. Numba cannot compile that wrapper,
+    so it is removed here.
     """
     return _compiled(function, cache=True, nogil=True)
 
 
 def bare(function: Function) -> Function:
-    """Compile without reference counts a kernel that neither makes an array nor returns one.
+    """Compile without reference counting a kernel that neither allocates nor returns arrays.
 
     The counters are atomic: in a short function that is called often they take half the time.
     """
@@ -45,12 +45,12 @@ def bare(function: Function) -> Function:
 
 
 def inlined(function: Function) -> Function:
-    """Paste the function into each kernel that calls it, where a call would cost too much."""
+    """Inline the function into each kernel that calls it, where a call would cost too much."""
     return _compiled(function, inline="always")
 
 
 def _compiled(function: Function, **options: Any) -> Function:
-    """Compile with NumPy's division by zero (infinite): a check would prevent vector loops."""
+    """Compile with NumPy's division by zero (infinite): a check would prevent vectorisation."""
     options |= {"error_model": "numpy"}
     plain = inspect.unwrap(function)
     with _cache_folder(_folder(plain.__module__, config.CACHE_DIR)):
@@ -60,7 +60,7 @@ def _compiled(function: Function, **options: Any) -> Function:
 
 @contextmanager
 def _cache_folder(folder: Path) -> Iterator[None]:
-    """Have Numba keep what is declared meanwhile in ``folder``."""
+    """Have Numba cache in ``folder`` the functions that are declared inside the context."""
     before = config.CACHE_DIR
     config.CACHE_DIR = str(folder)
     try:
@@ -73,19 +73,19 @@ def _cache_folder(folder: Path) -> Iterator[None]:
 def _folder(module: str, given: str) -> Path:
     """Return where the compiled functions of a module are kept; older folders are removed.
 
-    given: the user's $NUMBA_CACHE_DIR. If it is empty: beside this package, or if that is
+    given: the user's $NUMBA_CACHE_DIR. If it is empty: in this package, or if that is
     read-only in ~/.cache/neuro.
     """
     prefix = f"{PREFIX}{module}-"
     name = prefix + digest_of_sources(module)
-    beside = Path(__file__).parents[1] / "__pycache__"
-    for base in (Path(given),) if given else (beside, Path.home() / ".cache" / "neuro"):
+    own = Path(__file__).parents[1] / "__pycache__"
+    for base in (Path(given),) if given else (own, Path.home() / ".cache" / "neuro"):
         try:
             (base / name).mkdir(parents=True, exist_ok=True)
         except OSError:
             continue
         for old in base.glob(f"{prefix}*"):
-            if base == beside and old.name != name:
+            if base == own and old.name != name:
                 shutil.rmtree(old, ignore_errors=True)
         return base / name
     return Path(name)  # Numba finds out whether it can write there

@@ -1,8 +1,8 @@
-"""A linear layer on mostly silent input: only what is not zero is multiplied. On the CPU.
+"""A linear layer that skips zeros of its input: x weight^T + bias for sparse x. CPU only.
 
-The sums are those of the dense product in another order. Every product with a zero is left
-out, forward and in the gradient of the weights; so a weight that is not finite stays unseen
-behind a silent input.
+The sums are those of the dense product in another order. Products with a zero are skipped,
+forward and in the gradient of the weights; so 0 times a weight that is not finite is 0 here,
+where a dense product gives NaN.
 Axes: R rows (ticks times samples), J inputs, O outputs, E inputs that are not zero.
 """
 
@@ -18,22 +18,26 @@ from torch.nn import functional as F
 
 from neuro.ops.gather_rows import WIDTH, Span, Train, add_rows, width_of
 from neuro.ops.jit import kernel
-from neuro.ops.nonzero import WIDE, busy, lowest
+from neuro.ops.nonzero import WORD, find_lowest_bit, find_nonzero
 from neuro.ops.threads import in_shares, readable
 
-SILENT = 0.8  # the share of zeros from which on it is faster than a dense product
-Lay = Callable[[Tensor], np.ndarray]
+# From this share of zeros on, skipping them is faster than a dense product. With 19 % of the
+# inputs active it gains nothing (RESULTS.md, Speed of training).
+MIN_ZERO_SHARE = 0.8
+ArrangeWeights = Callable[[Tensor], np.ndarray]
 Module = TypeVar("Module", bound=nn.Module)
-SMALL = 2**15  # inputs or outputs that are not worth looking at
-FEW = 64  # outputs
+# With fewer inputs or outputs (R J or R O) a dense product is taken without counting zeros.
+MIN_VALUES = 2**15
+TILE = 16  # inputs copied together: a cache line of float32, so that each is read once
+FEW = 64  # with fewer outputs, by_input leaves the weights as they are
 
 
 def by_input(module: Module) -> Module:
-    """Have the weights of each linear layer lie in memory by input, as they are read here.
+    """Store the weights of each linear layer by input, as products that skip zeros read them.
 
     They are the same weights of the same shape, as images are the same channels last. Without
-    it a product that skips zeros makes a copy of them that does. Layers of few outputs are
-    left: their copy is small, and the dense products that most of them make are slower so.
+    it such a product makes a copy in that order. Layers of few outputs are left as they are:
+    their copy is small, and dense products, which most of them use, are slower in that order.
 
     >>> from torch import nn
     >>> by_input(nn.Sequential(nn.Linear(3, 128)))[0].weight.stride()
@@ -45,37 +49,41 @@ def by_input(module: Module) -> Module:
     return module
 
 
-def laid(weight: Float[Tensor, "O J"]) -> np.ndarray:
+def arrange_weights(weight: Float[Tensor, "O J"]) -> np.ndarray:
     """Return weights as a product that skips zeros reads them: blocks, inputs, outputs."""
     if weight.t().is_contiguous():
         return weight.detach().t()[None].numpy()
-    return in_blocks(weight.detach().contiguous().numpy(), width_of(len(weight)))
+    return arrange_in_blocks(weight.detach().contiguous().numpy(), width_of(len(weight)))
 
 
 def linear(
     x: Float[Tensor, "R J"],
     weight: Float[Tensor, "O J"],
     bias: Float[Tensor, " O"] | None,
-    lay: Lay = laid,
+    arrange: ArrangeWeights = arrange_weights,
 ) -> Float[Tensor, "R O"]:
     """Return x weight^T + bias, skipping zeros of x where that is faster.
 
-    lay: :func:`laid`, or what remembers its results.
+    arrange: :func:`arrange_weights`, or what remembers its results.
     """
     active = active_in(x, weight)
     if active is None:
         return F.linear(x, weight, bias)
     apply: Any = _Linear.apply  # torch annotates it in some versions only
-    y: Tensor = apply(x, weight, active, lay(weight))
+    y: Tensor = apply(x, weight, active, arrange(weight))
     return y if bias is None else y + bias
 
 
 def active_in(x: Float[Tensor, "R J"], weight: Float[Tensor, "O J"]) -> Train | None:
-    """Return what is not zero, as the spikes of one sample; None: a dense product is faster."""
-    small = min(x.numel(), len(x) * len(weight)) < SMALL
+    """Return the entries of x that are not zero, as spikes of one sample with R rows.
+
+    None: a dense product is faster, or compiled loops cannot read x.
+    """
+    small = min(x.numel(), len(x) * len(weight)) < MIN_VALUES
     if not readable(x) or weight.dtype != x.dtype or small:
         return None
-    active = listed(x.detach().contiguous().numpy(), int((1 - SILENT) * x.numel()))
+    most = int((1 - MIN_ZERO_SHARE) * x.numel())
+    active = list_nonzero(x.detach().contiguous().numpy(), most)
     return active if active.at.size else None
 
 
@@ -107,19 +115,22 @@ class _Linear(torch.autograd.Function):
 
 
 @kernel
-def listed(x: np.ndarray, most: int) -> Train:
-    """Return what is not zero, as the spikes of one sample; of more than ``most``, nothing."""
+def list_nonzero(x: np.ndarray, most: int) -> Train:
+    """Return the entries of x (R J) that are not zero, as spikes of one sample with R rows.
+
+    Of more than ``most`` entries, a train with an empty ``at``.
+    """
     at = np.zeros((1, x.shape[0] + 1), np.int64)
     index, e = np.empty(most + x.shape[1], np.int32), 0
     for r in range(x.shape[0]):
-        row, whole = x[r], x.shape[1] - x.shape[1] % WIDE
-        for first in range(0, whole, WIDE):
-            bits = busy(row, first)  # type: ignore[call-arg, var-annotated]
+        row, whole = x[r], x.shape[1] - x.shape[1] % WORD
+        for first in range(0, whole, WORD):
+            bits = find_nonzero(row, first)  # type: ignore[call-arg, var-annotated]
             while bits:
-                index[e] = first + lowest(bits)
+                index[e] = first + find_lowest_bit(bits)
                 bits &= bits - np.uint64(1)
                 e += 1
-        for j in range(whole, row.size):  # no branch: to guess it wrong costs more
+        for j in range(whole, row.size):  # no branch: it would be mispredicted
             index[e] = j
             e += row[j] != 0
         at[0, r + 1] = e
@@ -133,25 +144,28 @@ def listed(x: np.ndarray, most: int) -> Train:
 
 
 @kernel
-def in_blocks(weight: np.ndarray, width: int) -> np.ndarray:
-    """Return weights (O J) as blocks of outputs, inputs, outputs of a block."""
+def arrange_in_blocks(weight: np.ndarray, width: int) -> np.ndarray:
+    """Return weights (O J) in the order (blocks of outputs, inputs, outputs of a block)."""
     outputs, inputs = weight.shape
     out = np.empty((outputs // width, inputs, width), weight.dtype)
-    for first in range(0, inputs, 16):  # tiles: each line of memory is read once
+    for first in range(0, inputs, TILE):
         for o in range(outputs):
-            for j in range(first, min(first + 16, inputs)):
+            for j in range(first, min(first + TILE, inputs)):
                 out[o // width, j, o % width] = weight[o, j]
     return out
 
 
 @kernel
-def add_outer(active: Train, flow: np.ndarray, out: np.ndarray, low: int, high: int) -> None:
-    """Add x^T flow (J O) for outputs ``low`` to ``high``."""
+def add_outer(active: Train, to_y: np.ndarray, out: np.ndarray, low: int, high: int) -> None:
+    """Add x^T to_y (J O) to ``out`` for outputs ``low`` to ``high``: dL/dweight, transposed.
+
+    active: the entries of x that are not zero. to_y: dL/dy (R O).
+    """
     at, index, value = active.at[0], active.neuron, active.value
     for first in range(low, high, WIDTH):
         last = min(first + WIDTH, high)
-        for r in range(flow.shape[0]):
-            given = flow[r, first:last]
+        for r in range(to_y.shape[0]):
+            given = to_y[r, first:last]
             for e in range(at[r], at[r + 1]):
                 sums, p = out[index[e], first:last], value[e]
                 for n in range(last - first):

@@ -1,4 +1,4 @@
-"""Tensors that compiled loops can read, and their work shared between the threads of torch."""
+"""Which tensors compiled loops can read, and how work is split over torch's threads."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,9 @@ from torch import Tensor
 
 Part = TypeVar("Part")
 
-ALONE = 2**16  # values that are not worth a second thread
+# Work on fewer values runs in one thread, for threads are started anew for each call. Chosen
+# by hand; no measurement is recorded.
+MIN_SHARED_VALUES = 2**16
 
 
 def readable(x: Tensor) -> bool:
@@ -20,8 +22,11 @@ def readable(x: Tensor) -> bool:
 
 
 def in_shares(many: int, values: int, do: Callable[[int, int], Part]) -> list[Part]:
-    """Return ``do(low, high)`` for parts of 0 to ``many``, one a thread; values: in all."""
-    threads = min(torch.get_num_threads(), many) if values >= ALONE else 1
+    """Split 0 to ``many`` over torch's threads; return ``do(low, high)`` of each part.
+
+    values: how many values are worked on in all, which decides whether threads are worth it.
+    """
+    threads = min(torch.get_num_threads(), many) if values >= MIN_SHARED_VALUES else 1
     if threads == 1:
         return [do(0, many)]
     edges = np.linspace(0, many, threads + 1).astype(int).tolist()

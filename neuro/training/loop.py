@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from neuro.io.pytree import flatten, unflatten
-from neuro.neurons.run import State
+from neuro.neurons import ALIFState, GatedState, LIFState, LIState
 from neuro.seeds import seeded
 from neuro.training.checkpoint import (
     BEST,
@@ -45,6 +45,7 @@ from neuro.training.plan import Plan, Stage
 from neuro.training.sync_batch import synchronize_layers
 
 Batch = tuple[Tensor, Tensor]  # stimulus with axes T B ..., targets with axis B
+NEURON_STATES = (LIFState, ALIFState, LIState, GatedState)  # that a loss may carry
 LOSS, DATA, VALIDATION = 0, 1, 2  # what random numbers are drawn for
 
 
@@ -181,7 +182,7 @@ class _Training:
         self.progress = Progress()
         self.losses: list[Tensor] = []  # since the last validation
         self.carry: Any = None
-        self._carry_types = (*get_args(State), *course.carry_types)
+        self._carry_types = (*NEURON_STATES, *course.carry_types)
         self.best_meta: dict[str, Any] | None = None
         found = load_checkpoint(folder)
         if found is not None:

@@ -1,7 +1,5 @@
 """NEST as a subject; only its ``Simulate`` is timed."""
 
-from typing import Any
-
 from neuro.interop import nest_script
 from neuro.interop.nest_plan import plan
 from neuro.spikes import of_sample, to_times
@@ -30,12 +28,11 @@ def _run(make: Make, threads: int, *, precise: bool) -> Run:
     network = plan(problem.graph, given, problem.membranes, precise=precise)
 
     def run() -> Timing:
-        built: tuple[Any, dict[str, tuple[Any, Any]]] = nest_script.build(network, threads)
-        nest, recorders = built
+        nest, recorders = nest_script.build(network, threads)
         watch = Stopwatch()
         nest.Simulate(network.ticks * network.dt)
         timing = watch.timing(0)
-        return timing._replace(counted=int(recorders[CELLS][1].n_events))
+        return timing._replace(counted=int(recorders[CELLS].recorder.n_events))
 
     nest_script.build(network, threads)  # NEST is there, and so is the model
     return run

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from neuro.io.run_folder import Run, RunError
 from neuro.io.store import write_bytes
-from neuro.neurons import LIF
 from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import Spiking
 from neuro.seeds import seeded
@@ -164,8 +163,9 @@ def chip_part(config: Config, model: nn.Module) -> nn.Module:  # noqa: ARG001
     """
     decoder = copy.deepcopy(_spiking(model).decoder)
     for layer in decoder.modules():
-        if isinstance(layer, Spiking) and isinstance(layer.model, LIF):
-            layer.model = replace(layer.model, surrogate=arctan)
+        if isinstance(layer, Spiking) and layer.model.fires:
+            cells: Any = layer.model
+            layer.model = replace(cells, surrogate=arctan)
     return decoder
 
 

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from neuro.io.run_folder import RunError
 from neuro.io.store import read_json, write_json
 from tasks.report.figures import ACCENT, LINE
+from tasks.report.tables import list_chips
 from tasks.task import Metric, from_json
 
 EXACT = 16  # most seeds of which all 2^n choices of signs are tried; of more a random part
@@ -228,13 +229,12 @@ def _values(folder: Path) -> list[Value]:
                     name=f"{m.name}, {who}", better=m.better, unit=m.unit, format=m.format
                 )
                 found.append(Value(one, by_executor[who], ""))
-    for chip, estimate in energy.items():
-        if "core" in estimate:
-            for tier in ("core", "chip"):
-                joules = Metric(
-                    name=f"energy, {chip} {tier}", better="lower", unit="µJ", format=".3g"
-                )
-                found.append(Value(joules, 1e6 * estimate[tier]["nominal"], ""))
+    for chip in list_chips(energy):
+        for tier in ("core", "chip"):
+            joules = Metric(
+                name=f"energy, {chip} {tier}", better="lower", unit="µJ", format=".3g"
+            )
+            found.append(Value(joules, 1e6 * energy[chip][tier]["nominal"], ""))
     return found
 
 

@@ -15,7 +15,7 @@ from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import nn
 
 from neuro.eventprop import Tally, outputs_of
-from neuro.io.run_folder import Run, RunError, begin
+from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.training import Course, Progress, fit
 from tasks.find import keep_task_file, task_of
 from tasks.task import Metric, Tree, as_json
@@ -83,7 +83,7 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
     steps = training.steps(config)
     if run.gradient == "eventprop":
         require_exact(run, fabric)
-    begin(run, write=fabric.is_global_zero)
+    begin_run(run, write=fabric.is_global_zero)
     if fabric.is_global_zero:
         keep_task_file(run)
     fabric.barrier()

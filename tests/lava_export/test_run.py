@@ -11,7 +11,7 @@ import pytest
 
 from lava_export import reference, run as module
 from lava_export.program import Connection, LoihiProgram, Population, ProgramError, integers
-from lava_export.run import LavaFailed, LavaMissing, available, interpreter, run
+from lava_export.run import LavaFailed, LavaMissing, available, find_interpreter, run
 from neuro.record import Record
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds
@@ -170,9 +170,9 @@ def test_the_interpreter_is_that_of_the_environment_or_this_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("NEURO_LAVA_PYTHON", raising=False)
-    assert interpreter() == sys.executable
+    assert find_interpreter() == sys.executable
     monkeypatch.setenv("NEURO_LAVA_PYTHON", "/no/such/python")
-    assert interpreter() == "/no/such/python"
+    assert find_interpreter() == "/no/such/python"
     assert not available()
 
 
@@ -193,13 +193,13 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     monkeypatch.setattr(module, "available", lambda: True)
 
 
-def test_a_child_that_fails_is_told_with_its_last_words(
+def test_a_child_that_fails_is_told_with_its_last_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child(
         tmp_path, monkeypatch, "print('line\\n' * 50)\nraise SystemExit('no room on the chip')"
     )
-    with pytest.raises(LavaFailed, match="ended with code 1; its last words:") as e:
+    with pytest.raises(LavaFailed, match="ended with code 1; its last output:") as e:
         run(*tiny(), 2)
     assert str(e.value).endswith("no room on the chip")
     assert str(e.value).count("\n") < 20
@@ -209,12 +209,13 @@ def test_a_child_that_hangs_is_ended_with_all_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = tmp_path / "grandchild"
-    child(tmp_path, monkeypatch, f"sleep 60 & echo $! > {mark}; wait")
-    monkeypatch.setenv("NEURO_LAVA_PYTHON", "/bin/sh")  # starts at once on a busy machine
-    start = time.perf_counter()
-    with pytest.raises(LavaFailed, match=r"did not end within 1\.5 s"):
-        run(*tiny(), 2, timeout=Seconds(1.5))
-    assert time.perf_counter() - start < 10
+    child(tmp_path, monkeypatch, f"sleep 86400 & echo $! > {mark}; wait")
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", "/bin/sh")
+    for timeout in (0.5, 5.0, 50.0):  # on a busy machine even a shell may take its time
+        with pytest.raises(LavaFailed, match=rf"did not end within {timeout:g} s"):
+            run(*tiny(), 2, timeout=Seconds(timeout))
+        if mark.exists() and mark.read_text():
+            break
     state = subprocess.run(
         ["ps", "-o", "stat=", "-p", mark.read_text()],
         capture_output=True,
@@ -228,7 +229,7 @@ def test_a_child_ends_with_its_parent() -> None:
     folder = str(module.RUNNER.parent)
     orphan = (
         f"import sys, time; sys.path.insert(0, {folder!r}); import runner; "
-        "runner.end_with_parent(); print('watching', flush=True); time.sleep(60)"
+        "runner.end_with_parent(); print('watching', flush=True); time.sleep(86400)"
     )
     parent = (
         "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', "
@@ -236,9 +237,9 @@ def test_a_child_ends_with_its_parent() -> None:
         "child.stdout.readline(); print(child.pid)"
     )
     told = subprocess.run(
-        [sys.executable, "-c", parent], capture_output=True, text=True, check=True, timeout=50
+        [sys.executable, "-c", parent], capture_output=True, text=True, check=True, timeout=300
     )
-    deadline = time.perf_counter() + 10
+    deadline = time.perf_counter() + 300
     state = "S"
     while state[:1] not in ("", "Z") and time.perf_counter() < deadline:
         time.sleep(0.1)

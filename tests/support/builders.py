@@ -88,3 +88,22 @@ def loss(net: nn.Module, batch: Batch, at: float = 0.0) -> Tensor:  # noqa: ARG0
 
 def course(score: float = 0.0) -> Course:
     return Course(batches=batches, steps=3, loss=loss, validate=lambda _: score)
+
+
+def dyadic(net: Stack) -> Stack:
+    """Round weights and biases to multiples of 2^-8, and return the module.
+
+    Sums of their products with dyadic inputs are exact: in whatever order a BLAS adds, which
+    depends on its kernels, on threads and on how many rows it is given, all bits are equal.
+    """
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                for p in module.parameters():
+                    p.copy_((p * 256).round() / 256)
+    return net
+
+
+def dyadic_rand(*shape: int) -> Tensor:
+    """Return random float64 multiples of 2^-8 in 0..1."""
+    return torch.randint(257, shape).double() / 256

@@ -157,25 +157,33 @@ def _listed(rng: np.random.Generator, weight: np.ndarray, late: bool) -> Sparse:
     return Sparse.from_coo(source, target, weight, shape=(4, 4), delay=delay if late else None)
 
 
-def joined_graph(seed: int, *, steady: bool = True, listed: bool = True) -> Graph:
+def joined_graph(
+    seed: int, *, steady: bool = True, listed: bool = True, dyadic: bool = True
+) -> Graph:
     """Return a network that joins images in a loop, flat values in a loop, and populations.
 
-    All weights are multiples of 2^-8, all resets are hard; a tick is 2^-10 s, so that what
-    arrives together does so in continuous time too.
+    A tick is 2^-10 s, so that what arrives together does so in continuous time too.
 
     steady: some connections have a bias. listed: synapses have delays of their own.
+    dyadic: weights are multiples of 2^-8 and resets are hard. Then a crossing that a bias
+    brings about can fall on an arrival: where the bias is just the threshold, or where two
+    cells of one bias start from 0 a whole number of ticks apart. Else weights have all their
+    digits, are weaker, and resets are soft: no membrane starts from 0 a second time by an
+    arrival, and such ties have probability 0.
     """
     rng = np.random.default_rng(seed)
+    reset = "hard" if dyadic else "soft"
 
     def weight(*shape: int) -> np.ndarray:
         w = rng.normal(0.1, 1.6 / math.sqrt(np.prod(shape[1:])), shape)
-        return np.round(w * 256) / 256
+        return np.round(w * 256) / 256 if dyadic else (w - 0.1) / 4
 
     def bias(n: int) -> np.ndarray | None:
-        return weight(n, 1)[:, 0] / 8 if steady and rng.random() < 0.7 else None
+        scale = 8 if dyadic else 2
+        return weight(n, 1)[:, 0] / scale if steady and rng.random() < 0.7 else None
 
     def cells(tau: float | np.ndarray = 0.01) -> LIF:
-        return LIF(tau=tau, threshold=0.5, reset="hard")
+        return LIF(tau=tau, threshold=0.5, reset=reset)
 
     def delay(least: int = 0) -> Ticks:
         return Ticks(int(least + rng.integers(0, 3)))

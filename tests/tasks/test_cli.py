@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from drivers.mnist import fake
+from neuro.energy import chip_file
 from tasks.cli import VERBS, main
 
 FLAGS = {
@@ -102,6 +103,27 @@ def test_every_verb_works_on_a_run_folder(
             joules = energy[chip][tier]
             assert 0 < joules["low"] <= joules["nominal"] <= joules["high"]
     assert "accuracy 6" in capsys.readouterr().out
+
+
+def test_the_chip_of_a_file_is_estimated_beside_the_others(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (chip_file.FOLDER / "loihi1.toml").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace("nominal = 23.6, low = 23.6", "nominal = 47.2, low = 47.2"))
+    broken = told(["energy", str(run), "--chip", str(path)], capsys)
+    assert "energy.synapse: low 47.2, nominal 47.2 and high 35.5 are not in order" in broken
+    assert "energy.synapse_conv: low 47.2, nominal 47.2 and high 24 are not in order" in broken
+    path.write_text(text)
+    main(["energy", str(run), "--chip", str(path)])
+    assert "mine: core energy per inference, layer by layer" in capsys.readouterr().out
+    energy = json.loads((run / "energy.json").read_text())
+    assert list(energy)[:4] == ["loihi1", "loihi1_sanafe", "loihi2", "mine"]
+    assert energy["mine"] == energy["loihi1"]
+    assert (
+        "no chip 'loihi3'; there are loihi1, loihi1_sanafe, loihi2, or give the path"
+        in told(["energy", str(run), "--chip", "loihi3"], capsys)
+    )
 
 
 def test_a_run_of_another_seed_is_not_overwritten(

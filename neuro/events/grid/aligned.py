@@ -1,4 +1,4 @@
-"""Arrays that start at a cache line: else every second wide load would need two of them."""
+"""Arrays that start at a cache line, so that no vector load of 64 bytes touches two lines."""
 
 import math
 
@@ -7,8 +7,8 @@ import numpy as np
 LINE = 64  # bytes
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an array of any values."""
+def make_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an aligned array that is not initialised."""
     size = math.prod(shape) * dtype.itemsize
     raw = np.empty(size + LINE, np.uint8)
     start = -raw.ctypes.data % LINE
@@ -16,15 +16,15 @@ def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return out
 
 
-def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an array of zeros."""
-    out = empty(shape, dtype)
+def make_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an aligned array of zeros."""
+    out = make_empty(shape, dtype)
     out.fill(0)
     return out
 
 
 def aligned(values: np.ndarray) -> np.ndarray:
-    """Return a copy in C order."""
-    out = empty(values.shape, values.dtype)
+    """Return an aligned copy in C order."""
+    out = make_empty(values.shape, values.dtype)
     out[:] = values
     return out

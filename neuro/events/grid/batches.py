@@ -1,4 +1,4 @@
-"""Events as the kernels read them, and the way back.
+"""Conversion between Events and the spike trains that kernels read (CSR rows by tick).
 
 Axes: S samples, L ticks of a batch.
 """
@@ -20,39 +20,40 @@ class Batch(NamedTuple):
 
 
 @kernel
-def row_starts(events: Events) -> tuple[np.ndarray, bool]:
-    """Return where each tick of each sample starts among events (S L+1), and if they are sound.
+def find_row_starts(events: Events) -> tuple[np.ndarray, bool]:
+    """Return the index of the first event of each tick of each sample (S L+1), and validity.
 
-    That is, inside their shape, finite, not zero, and in rising order.
+    Valid are events inside their shape with finite, non-zero values, in the order of (sample,
+    tick, neuron) without duplicates.
     """
     sample, tick, neuron, value, (ticks, samples, size) = events
     at = np.empty((samples, ticks + 1), np.int64)
     starts = at.reshape(-1)
-    last, row, sound = -1, 0, True
+    last, row, valid = -1, 0, True
     for e in range(tick.size):
         if not (0 <= sample[e] < samples and 0 <= tick[e] < ticks and 0 <= neuron[e] < size):
-            sound = False
+            valid = False
             break
         here = np.int64(sample[e]) * (ticks + 1) + tick[e]
         key = here * size + neuron[e]
-        sound = sound and key > last and np.isfinite(value[e]) and value[e] != 0
+        valid = valid and key > last and np.isfinite(value[e]) and value[e] != 0
         last = key
         while row <= here:
             starts[row] = e
             row += 1
     starts[row:] = tick.size
-    return at, sound
+    return at, valid
 
 
 @kernel
-def listed(train: Train, first: int) -> tuple[np.ndarray, ...]:
-    """Return sample, row, neuron and value of the spikes of a train from row ``first`` on."""
+def list_spikes(train: Train, first: int) -> tuple[np.ndarray, ...]:
+    """Return sample, row, neuron and value of each spike of a train from row ``first`` on."""
     samples, rows = train.at.shape[0], train.at.shape[1] - 1
-    room = 0
+    count = 0
     for s in range(samples):
-        room += train.at[s, rows] - train.at[s, first]
-    sample, row = np.empty(room, np.int32), np.empty(room, np.int32)
-    neuron, value = np.empty(room, np.int32), np.empty(room, train.value.dtype)
+        count += train.at[s, rows] - train.at[s, first]
+    sample, row = np.empty(count, np.int32), np.empty(count, np.int32)
+    neuron, value = np.empty(count, np.int32), np.empty(count, train.value.dtype)
     k = 0
     for s in range(samples):
         for t in range(first, rows):
@@ -63,8 +64,8 @@ def listed(train: Train, first: int) -> tuple[np.ndarray, ...]:
 
 
 @kernel
-def order(key: np.ndarray, keys: int) -> np.ndarray:
-    """Return what sorts ``key`` (0 to keys - 1) stably."""
+def counting_sort(key: np.ndarray, keys: int) -> np.ndarray:
+    """Return the indices that sort ``key`` (0 to keys - 1) stably, in linear time."""
     free = np.zeros(keys + 1, np.int64)
     for k in key:
         free[k + 1] += 1
@@ -78,17 +79,17 @@ def order(key: np.ndarray, keys: int) -> np.ndarray:
 
 
 def to_batch(events: Events, first: int, dtype: np.dtype) -> tuple[Batch, bool]:
-    """Return events, whose tick 0 becomes tick ``first``, and whether they are sound.
+    """Return events as a batch, and whether they are valid (:func:`find_row_starts`).
 
-    Columns are not copied if they fit. Sound are those that :func:`row_starts` calls so.
+    Their tick 0 becomes tick ``first``. Columns of the right type are not copied.
     """
-    at, sound = row_starts(events)
+    at, valid = find_row_starts(events)
     neuron = np.ascontiguousarray(events.neuron, np.int32)
     value = np.ascontiguousarray(events.value, dtype)
-    return Batch(first, events.shape[0], Train(at, neuron, value)), bool(sound)
+    return Batch(first, events.shape[0], Train(at, neuron, value)), bool(valid)
 
 
-def of_samples(batch: Batch, start: int, stop: int) -> Batch:
+def slice_samples(batch: Batch, start: int, stop: int) -> Batch:
     """Return the samples ``start`` to ``stop`` of a batch."""
     return batch._replace(train=batch.train._replace(at=batch.train.at[start:stop]))
 
@@ -96,11 +97,11 @@ def of_samples(batch: Batch, start: int, stop: int) -> Batch:
 def to_events(
     batches: list[Batch], first: int, shape: tuple[int, int, int], dtype: np.dtype
 ) -> Events:
-    """Return the spikes from tick ``first`` on, which becomes tick 0; the way back."""
+    """Return the spikes of batches from tick ``first`` on, which becomes tick 0, as Events."""
     parts = []
     for b in batches:
         if b.first + b.ticks > first:
-            sample, row, neuron, value = listed(b.train, max(0, first - b.first))
+            sample, row, neuron, value = list_spikes(b.train, max(0, first - b.first))
             row += np.int32(b.first - first)
             parts.append((sample, row, neuron, value))
     if len(parts) == 1:  # in order already
@@ -108,5 +109,5 @@ def to_events(
     index = np.zeros(0, np.int32)
     parts.append((index, index, index, np.zeros(0, dtype)))
     sample, tick, neuron, value = (np.concatenate(c) for c in zip(*parts, strict=True))
-    sort = order(sample, shape[1])
+    sort = counting_sort(sample, shape[1])
     return Events(sample[sort], tick[sort], neuron[sort], value[sort], shape)

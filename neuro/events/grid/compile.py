@@ -1,4 +1,4 @@
-"""A Graph as the arrays that the kernels read: one part a node, one wire an edge."""
+"""Compile a Graph to the arrays that kernels read: a part for a node, wires for an edge."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,40 +8,35 @@ from typing import Union
 import numpy as np
 
 from neuro.events.grid import kernels
-from neuro.events.grid.host_nodes import Valued
+from neuro.events.grid.host_nodes import CompiledHost
 from neuro.events.grid.parameters import Neurons, by_place, neurons
-from neuro.events.grid.scatter import Scatter, into_slot, scatters, uncounted
+from neuro.events.grid.scatter import Scatter, into_slot, is_listed, scatters, uncounted
 from neuro.graph import (
-    AvgPool2d,
     Concat,
     Connection,
-    Conv1d,
     Conv2d,
-    ConvTranspose2d,
     Dense,
     Edge,
     Graph,
     Hosted,
     Reshaping,
     Slot,
-    Sparse,
-    Upsample,
 )
-from neuro.graph.requirements import require_clocked
-from neuro.neurons import LI
+from neuro.graph.requirements import require_clocked, require_normal_form
+from neuro.neurons import is_leaky_integrator
 from neuro.units import Ticks
 
 Layout = tuple[int, int]  # places, channels
-Part = Union["Linear", "Cells", Valued]
+Part = Union["CompiledConnection", "CompiledPopulation", CompiledHost]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Linear:
-    """A connection.
+class CompiledConnection:
+    """A compiled connection.
 
-    layout, rest: of the buffer with what it puts out.
-    fills: the node to which that buffer belongs: the population or host node behind it, where
-        that is all that it feeds, else itself. area: what its sums are divided by.
+    layout, rest: of the buffer that holds its output.
+    fills: the node to which that buffer belongs: the population or host node behind it, if it
+        feeds only that one, else itself. area: by which its sums are divided.
     """
 
     layout: Layout
@@ -51,10 +46,11 @@ class Linear:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Cells:
-    """A population. layout, rest: of the buffer with what it gets.
+class CompiledPopulation:
+    """A compiled population.
 
-    fires: it is no LI. current: its neurons have one.
+    layout, rest: of its input buffer. fires: whether it emits spikes; an LI does not. current:
+    whether its neurons have a synaptic current.
     """
 
     layout: Layout
@@ -66,10 +62,10 @@ class Cells:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Wire:
-    """An edge, or the synapses of one delay behind it.
+    """An edge, or those synapses behind it that have the same delay.
 
-    delay: of edge and synapses [ticks]. scatter: the kernel that adds what comes along it;
-    None: it pours one buffer into another in the same tick.
+    delay: of edge and synapses [ticks]. scatter: the kernel that adds arriving spikes to the
+    target's buffer; None: the source's output buffer is added to it in the same tick.
     """
 
     edge: Edge
@@ -79,15 +75,15 @@ class Wire:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Program:
-    """What runs.
+    """A compiled Graph.
 
-    A Reshaping with one edge into it, and none into a Concat, is left out: its wires start at
-    its source.
+    A Reshaping with one edge into it, and none into a Concat, is left out: the wires behind it
+    start at its source.
     parts: by node name; Inputs and left-out nodes have none.
-    groups: those names as in ``graph.components``, each group with the most ticks that it can
-        run in one go; 0 stands for any number.
-    into, out_of: wires by the node that they end or start at. From a connection to the
-        population that it fills there is none. sizes: by node.
+    groups: those names, grouped as in ``graph.components``, each group with its look-ahead
+        window [ticks]; 0: it is no loop and runs any number of ticks at a time.
+    into, out_of: wires by the node at which they end or start. There is no wire from a
+        connection to the population whose buffer it fills. sizes: of all nodes.
     """
 
     graph: Graph
@@ -101,14 +97,15 @@ class Program:
 
 @lru_cache(maxsize=4)
 def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
-    """Return what runs ``graph`` with arithmetic in ``dtype``.
+    """Return ``graph`` compiled for arithmetic in ``dtype``.
 
-    A Graph never changes, so the Programs of the last few are kept.
+    A Graph never changes, so the Programs of the last four are cached.
 
     Raises:
-        GraphError: the graph does not run on a clock.
+        GraphError: the graph does not run on a clock, or has neurons that it cannot run.
     """
     require_clocked(graph)
+    require_normal_form(graph, "the event engine")
     edges = _edges(graph)
     valued = [n for n in graph.order if isinstance(graph.nodes[n], Hosted)]
     cells = [n for n in graph.populations if n not in valued]
@@ -124,7 +121,11 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
         drive = sum((_bias(graph, n, dtype) for n in near), none)
         make = _valued if name in valued else _cells
         parts[name] = make(graph, name, layouts[name], drive)
-    carried = {n: scatters(graph, n, dtype) for n, p in parts.items() if isinstance(p, Linear)}
+    carried = {
+        n: scatters(graph, n, dtype)
+        for n, p in parts.items()
+        if isinstance(p, CompiledConnection)
+    }
     wires = [w for e in edges for w in _wires(graph, e, parts, carried)]
     groups = [tuple(n for n in group if n in parts) for group in graph.components]
     return Program(
@@ -139,7 +140,7 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
 
 
 def _edges(graph: Graph) -> list[Edge]:
-    """Return the edges between the nodes that are not left out."""
+    """Return the edges between the nodes that are not left out; see :class:`Program`."""
     left_out = {
         name
         for name, node in graph.nodes.items()
@@ -164,23 +165,23 @@ def _arriving(graph: Graph, name: str) -> int:
 
 
 def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:
-    """Return the layout in which a node puts out; None if any will do."""
+    """Return the layout of a node's output; None: any layout fits."""
     node, size = graph.nodes[name], graph.size(name)
     if isinstance(node, Conv2d):
         return size // graph.shapes[name][0], graph.shapes[name][0]
-    if isinstance(node, LI):
+    if is_leaky_integrator(node):
         return _layout(graph, edges, name)
     return (1, size) if isinstance(node, Dense | Hosted) else None
 
 
 def _layout(graph: Graph, edges: list[Edge], name: str) -> Layout:
-    """Return the layout of what a population gets: that of its sources if they agree."""
+    """Return the layout of a population's input: that of its sources if they agree."""
     near = [e.source for e in edges if e.target == name and e.delay == 0]
     found = {layout for n in near if (layout := _natural(graph, edges, n))}
     if len(found) == 1:
         return found.pop()
     size = graph.size(name)
-    return (1, size) if found or isinstance(graph.nodes[name], LI) else (size, 1)
+    return (1, size) if found or is_leaky_integrator(graph.nodes[name]) else (size, 1)
 
 
 def _linear(
@@ -189,27 +190,27 @@ def _linear(
     name: str,
     layouts: Mapping[str, Layout],
     dtype: np.dtype,
-) -> Linear:
+) -> CompiledConnection:
     node, size = graph.nodes[name], graph.size(name)
+    area = node.divisor if isinstance(node, Connection) else 1
     own = _natural(graph, edges, name) or (size, 1)
     (target, delay), *more = [(e.target, e.delay) for e in edges if e.source == name]
     theirs = layouts.get(target, own)
-    listed = isinstance(node, Sparse | Conv1d | ConvTranspose2d | Upsample)
-    fitting = theirs == own or (listed and theirs[0] in (1, size))
+    fitting = theirs == own or (is_listed(node) and theirs[0] in (1, size))
     alone = target in layouts and delay == 0 and not more
     renames = isinstance(node, Reshaping | Concat)
-    fills = alone and (fitting or renames) and not isinstance(node, AvgPool2d)
+    fills = alone and (fitting or renames) and area == 1
     layout = theirs if fills else own
-    return Linear(
+    return CompiledConnection(
         layout=layout,
         rest=by_place(_bias(graph, name, dtype), (size,), layout[0]),
         fills=target if fills else name,
-        area=node.kernel[0] * node.kernel[1] if isinstance(node, AvgPool2d) else 1,
+        area=area,
     )
 
 
 def _bias(graph: Graph, name: str, dtype: np.dtype) -> np.ndarray:
-    """Return what a node puts out every tick without input (N)."""
+    """Return the output of a node in a tick without input (N): its bias, else 0."""
     bias = getattr(graph.nodes[name], "bias", None)
     if bias is None:
         return np.zeros(graph.size(name), dtype)
@@ -217,10 +218,10 @@ def _bias(graph: Graph, name: str, dtype: np.dtype) -> np.ndarray:
     return out
 
 
-def _cells(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Cells:
+def _cells(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> CompiledPopulation:
     k = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
     rest, parameters = neurons(k, drive, graph.shapes[name], layout[0])
-    return Cells(
+    return CompiledPopulation(
         layout=layout,
         rest=rest,
         neurons=parameters,
@@ -229,11 +230,11 @@ def _cells(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Cells:
     )
 
 
-def _valued(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Valued:
+def _valued(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> CompiledHost:
     node, given = graph.nodes[name], graph.shapes[graph.into(name)[0].source]
     if not isinstance(node, Hosted):
-        raise TypeError(f"{name} puts out no values")
-    return Valued(
+        raise TypeError(f"{name} is no host node")
+    return CompiledHost(
         node=node,
         rest=by_place(drive, drive.shape, layout[0]),
         given=given,
@@ -249,22 +250,22 @@ def _wires(
     carried: Mapping[str, Mapping[int, Scatter]],
 ) -> list[Wire]:
     source = parts.get(edge.source)
-    if isinstance(source, Linear) and source.fills == edge.target:
+    if isinstance(source, CompiledConnection) and source.fills == edge.target:
         return []
     if isinstance(slot := graph.along(edge), Slot):
         return [Wire(edge=edge, delay=edge.delay, scatter=into_slot(slot))]
     if edge.target in carried:
         kernels_of = carried[edge.target].items()
         return [Wire(edge=edge, delay=edge.delay + late, scatter=s) for late, s in kernels_of]
-    spikes = source is None or (isinstance(source, Cells) and source.fires)
+    spikes = source is None or (isinstance(source, CompiledPopulation) and source.fires)
     if not spikes and edge.delay == 0:
         return [Wire(edge=edge, delay=0, scatter=None)]
-    # Through a Reshaping, or on its way to a host, it is no synaptic event.
+    # Through a Reshaping, or to a host node, a spike is no synaptic event.
     direct = spikes and edge in graph.edges and edge.target not in graph.hosts
     return [Wire(edge=edge, delay=edge.delay, scatter=kernels.add if direct else uncounted)]
 
 
 def _window(group: tuple[str, ...], wires: list[Wire]) -> int:
-    """Return the least delay inside a loop: nothing that it emits comes back sooner."""
+    """Return the look-ahead window of a group: the least delay inside it, 0 if it has none."""
     inner = [w.delay for w in wires if w.edge.source in group and w.edge.target in group]
     return min((d for d in inner if d > 0), default=0)

@@ -1,23 +1,29 @@
-"""Compiled convolutions, pools and upsamplings of spikes; see :mod:`.kernels` for the axes."""
+"""Compiled convolutions and average pools of spikes; axes as in :mod:`.kernels`."""
 
 from typing import NamedTuple
+
+import numpy as np
 
 from neuro.events.grid.kernels import Buffer, Span, Train, Weights, bare, inlined, touch
 
 
 class Windows(NamedTuple):
-    """How a kernel slides over a plane: (H, W) of input, output, kernel, stride, padding."""
+    """How a kernel slides over a plane: (H, W) of input, output, window, stride, padding.
+
+    taps: along each axis, the kernel position at each place of a window, -1 for none.
+    """
 
     given: tuple[int, int]
     size: tuple[int, int]
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
+    taps: tuple[np.ndarray, np.ndarray]
 
 
 @inlined
 def reached(place: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
-    """Return the first and the last window that holds a place of the padded axis."""
+    """Return the first and the last window that contain a place of the padded axis."""
     return max(0, -((kernel - 1 - place) // stride)), min(size - 1, place // stride)
 
 
@@ -25,27 +31,36 @@ def reached(place: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
 def conv(
     buffer: Buffer, span: Span, train: Train, weights: Weights, windows: Windows
 ) -> tuple[int, int]:
-    """Add the kernel of each spike, a place at a time; return as ``kernels.dense``."""
+    """Add the weights of each spike to the places it reaches; return as ``kernels.dense``."""
     (high, wide), (height, width) = windows.given, windows.size
     (step_y, step_x), (pad_y, pad_x) = windows.stride, windows.padding
     rows, values = weights.rows, buffer.values
-    _, tall, broad, channels = rows.shape
+    (tall, broad), (taps_y, taps_x) = windows.kernel, windows.taps
+    channels = rows.shape[3]
+    share = rows.shape[0] * channels // values.shape[3]  # input channels of a group
     served, served_all = 0, 0
     for s in range(buffer.hit.shape[0]):
         for t in range(span.start, span.stop):
             for e in range(train.at[s, t + span.shift], train.at[s, t + span.shift + 1]):
                 value = train.value[e]
                 channel, place = divmod(train.neuron[e], high * wide)
+                first = channel // share * channels
                 y, x = place // wide + pad_y, place % wide + pad_x
                 top, bottom = reached(y, tall, step_y, height)
                 left, right = reached(x, broad, step_x, width)
                 for row in range(top, bottom + 1):
+                    ky = taps_y[y - row * step_y]
+                    if ky < 0:
+                        continue
                     for column in range(left, right + 1):
-                        ky, kx = y - row * step_y, x - column * step_x
+                        kx = taps_x[x - column * step_x]
+                        if kx < 0:
+                            continue
                         target = row * width + column
                         touch(buffer, s, t, target)
+                        out = values[s, t, target, first : first + channels]
                         for c in range(channels):
-                            values[s, t, target, c] += value * rows[channel, ky, kx, c]
+                            out[c] += value * rows[channel, ky, kx, c]
                         served += weights.nonzero[channel, ky, kx]
                         served_all += channels
     return served, served_all
@@ -53,9 +68,9 @@ def conv(
 
 @bare
 def pool(buffer: Buffer, span: Span, train: Train, windows: Windows) -> tuple[int, int]:
-    """Add each spike to the windows that hold it; return as ``kernels.dense``.
+    """Add each spike to the windows that contain it; return as ``kernels.dense``.
 
-    The sums are not yet divided by the area: torch divides once, after the sum.
+    The sums are divided by the area later, once, as in torch.
     """
     served = 0
     (high, wide), (rows, columns) = windows.given, windows.size

@@ -1,6 +1,6 @@
-"""Nodes that torch computes: values in, values out, every tick.
+"""Host nodes, whose values torch computes in every tick.
 
-Axes: S samples, L ticks of a stretch, N values that a node puts out.
+Axes: S samples, L ticks of a stretch, N output values of a node.
 """
 
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ import torch
 from neuro.events.grid.kernels import Buffer
 from neuro.events.grid.updates import Rows, V
 from neuro.graph import Hosted
-from neuro.neurons import GatedLI, GatedState, run
+from neuro.neurons import GatedLI, GatedState, run_population
 from neuro.units import Seconds
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Valued:
+class CompiledHost:
     """A host node, or a GatedLI.
 
-    rest: of the buffer with what it gets, all at one place (1 C). given, shape: of what it
-    gets and of what it puts out. macs: its operations a tick.
+    rest: of its input buffer, which has one place (1 C). given, shape: of its input and of its
+    output. macs: multiply-accumulates a tick.
     """
 
     node: Hosted
@@ -31,30 +31,33 @@ class Valued:
 
 
 @torch.no_grad()
-def compute(
-    part: Valued, inbox: Buffer, rows: Rows, state: np.ndarray | None, outbox: Buffer
+def compute_values(
+    part: CompiledHost, inputs: Buffer, rows: Rows, state: np.ndarray | None, outputs: Buffer
 ) -> None:
-    """Advance a node over ``rows``; ``state`` (4 S N) of a GatedLI changes in place."""
+    """Compute a node over ``rows`` and write its values to ``outputs``.
+
+    state: of a GatedLI (4 S N), changed in place.
+    """
     here = slice(rows.start, rows.stop)
-    hit = inbox.hit[:, here, :, None]
-    x = torch.from_numpy(np.where(hit, inbox.values[:, here], inbox.rest))
+    hit = inputs.hit[:, here, :, None]
+    x = torch.from_numpy(np.where(hit, inputs.values[:, here], inputs.rest))
     x = x.reshape(*x.shape[:2], *part.given)
     if isinstance(part.node, GatedLI):
-        y = _integrated(part.node, x.swapaxes(0, 1), state, part.shape).swapaxes(0, 1)
+        y = _integrate(part.node, x.swapaxes(0, 1), state, part.shape).swapaxes(0, 1)
     else:
         y = part.node.run(x.flatten(0, 1))
-    out = outbox.values[:, here]
+    out = outputs.values[:, here]
     out[:] = y.numpy().reshape(out.shape)
-    outbox.hit[:, here] = True
+    outputs.hit[:, here] = True
 
 
-def _integrated(
+def _integrate(
     node: GatedLI, x: torch.Tensor, state: np.ndarray | None, shape: tuple[int, ...]
 ) -> torch.Tensor:
     """Return the membranes (L, S, *shape) for inputs (L, S, *given)."""
     if state is None:
         raise TypeError("a GatedLI needs its state")
     v = torch.from_numpy(state[V].reshape(-1, *shape))
-    y, _ = run(node, x, Seconds(1.0), GatedState(v=v))  # the gate knows ticks alone
+    y, _ = run_population(node, x, Seconds(1.0), GatedState(v=v))  # the gate knows ticks alone
     state[V] = y[-1].flatten(1).numpy()
     return y

@@ -1,11 +1,12 @@
-"""Compiled loops that move spikes: over connections, into and out of dense buffers.
+"""Compiled loops that add spikes to dense buffers over connections, and read buffers.
 
-Each function also runs as plain Python (``.py_func``), which is how it is tested. No fastmath:
-a fused or reordered sum would not be torch's.
+Each function also runs as plain Python (``.py_func``), which tests compare with it. Without
+fastmath, for sums must be in torch's order and have no fused multiply-adds.
 
-A buffer has axes S L P C: samples, ticks of the stretch being run, places, and the channels of
-a place, which are always hit together (all neurons of a Dense stand at one place, the channels
-of a Conv2d at each of its pixels, else each neuron by itself). Neuron n = c P + p.
+A buffer has axes S L P C: samples, ticks of the stretch being run, places, channels of a place.
+Input reaches all channels of a place together: all neurons of a Dense are channels of one
+place, the channels of a Conv2d share a pixel, and otherwise each neuron is a place of its own.
+Neuron n = c P + p.
 """
 
 from typing import NamedTuple
@@ -19,9 +20,11 @@ __all__ = ["Span", "Train", "bare", "inlined", "kernel"]
 
 
 class Buffer(NamedTuple):
-    """What a node gets or puts out. values: S L P C, valid where ``hit`` (S L P).
+    """The input or the output of a node.
 
-    rest: what any other place holds, P C or 1 C (the same at every place).
+    values: S L P C. hit: S L P, whether input reached the place in that tick: only there
+    ``values`` are valid. rest: the values of all other places, P C or 1 C (the same at every
+    place).
     """
 
     values: np.ndarray
@@ -30,10 +33,10 @@ class Buffer(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """Weights, the targets of one source side by side, and how many of those are not zero.
+    """Weights in the order in which a spike reads them, and how many of them are not zero.
 
-    rows: Dense (blocks of targets, in, targets in a block), nonzero (in), or (0) if no weight
-    is zero; Conv2d (C_in, kH, kW, C_out), nonzero (C_in, kH, kW).
+    Dense: rows (blocks of targets, in, targets in a block), nonzero (in), or empty if no weight
+    is zero. Conv2d: rows (C_in, kH, kW, C_out), nonzero (C_in, kH, kW).
     """
 
     rows: np.ndarray
@@ -41,7 +44,7 @@ class Weights(NamedTuple):
 
 
 class Synapses(NamedTuple):
-    """Those of source j are ``start[j]:stop[j]`` of target and weight."""
+    """Synapses of a Sparse; those of source j are ``start[j]:stop[j]`` of target and weight."""
 
     start: np.ndarray
     stop: np.ndarray
@@ -51,7 +54,7 @@ class Synapses(NamedTuple):
 
 @inlined
 def touch(buffer: Buffer, s: int, t: int, place: int) -> None:
-    """Make a place valid: until its first hit it is at rest."""
+    """Mark a place as hit; at its first hit in a tick its values become those at rest."""
     if not buffer.hit[s, t, place]:
         buffer.hit[s, t, place] = True
         row = min(place, buffer.rest.shape[0] - 1)
@@ -61,7 +64,7 @@ def touch(buffer: Buffer, s: int, t: int, place: int) -> None:
 
 @kernel
 def add(buffer: Buffer, span: Span, train: Train, first: int = 0) -> tuple[int, int]:
-    """Add each spike to the neuron ``first`` places after its index; as :func:`dense`."""
+    """Add each spike of neuron n to neuron n + ``first``; return as :func:`dense`."""
     places, served = buffer.hit.shape[2], 0
     for s in range(buffer.hit.shape[0]):
         for t in range(span.start, span.stop):
@@ -76,7 +79,10 @@ def add(buffer: Buffer, span: Span, train: Train, first: int = 0) -> tuple[int, 
 
 @kernel
 def dense(buffer: Buffer, span: Span, train: Train, weights: Weights) -> tuple[int, int]:
-    """Add a row of weights for each spike; return the synaptic events (non-zero, all)."""
+    """Add a row of weights for each spike; return the synaptic events.
+
+    They are counted twice: over weights that are not zero, and over all weights.
+    """
     rows, at = weights.rows, train.at
     blocks, _, width = rows.shape
     samples, length, _ = buffer.hit.shape
@@ -98,7 +104,10 @@ def dense(buffer: Buffer, span: Span, train: Train, weights: Weights) -> tuple[i
 
 @kernel
 def sparse(buffer: Buffer, span: Span, train: Train, synapses: Synapses) -> tuple[int, int]:
-    """Add the synapses of each spike to single neurons, or to the only place; as ``dense``."""
+    """Add the synapses of each spike; return as :func:`dense`.
+
+    Each target is a place of its own, or a channel of the only place.
+    """
     alone = buffer.values.shape[3] == 1
     served, served_all = 0, 0
     for s in range(buffer.hit.shape[0]):
@@ -122,8 +131,8 @@ def sparse(buffer: Buffer, span: Span, train: Train, synapses: Synapses) -> tupl
 
 
 @kernel
-def divide(buffer: Buffer, start: int, stop: int, area: int) -> None:
-    """Divide what is valid in rows ``start`` to ``stop`` by ``area``."""
+def divide_sums(buffer: Buffer, start: int, stop: int, area: int) -> None:
+    """Divide the valid values of the rows ``start`` to ``stop`` by ``area``."""
     for s in range(buffer.hit.shape[0]):
         for t in range(start, stop):
             for place in np.flatnonzero(buffer.hit[s, t]):
@@ -132,8 +141,11 @@ def divide(buffer: Buffer, start: int, stop: int, area: int) -> None:
 
 
 @kernel
-def pour(source: Buffer, target: Buffer, start: int, stop: int) -> None:
-    """Add what ``source`` holds beyond its rest to the same neurons of ``target``."""
+def add_buffer(source: Buffer, target: Buffer, start: int, stop: int) -> None:
+    """Add ``source`` - its rest to the same neurons of ``target``, rows ``start`` to ``stop``.
+
+    The layouts of the two may differ.
+    """
     places, channels = source.hit.shape[2], source.values.shape[3]
     others = target.hit.shape[2]
     for s in range(source.hit.shape[0]):
@@ -154,8 +166,8 @@ def pour(source: Buffer, target: Buffer, start: int, stop: int) -> None:
 
 
 @kernel
-def collect(buffer: Buffer, start: int, stop: int) -> Train:
-    """Return what is not zero in rows ``start`` to ``stop``, as spikes."""
+def collect_spikes(buffer: Buffer, start: int, stop: int) -> Train:
+    """Return the values that are not zero in the rows ``start`` to ``stop``, as spikes."""
     values, hit, rest = buffer
     samples, _, places, channels = values.shape
     at = np.zeros((samples, stop - start + 1), np.int64)

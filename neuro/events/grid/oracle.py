@@ -1,8 +1,8 @@
-"""The event engine again, slowly and obviously: what the fast one is held against.
+"""The oracle of the grid clock: the event engine written plainly, for tests of the fast one.
 
-Plain Python floats, one heap of deliveries, an explicit list of targets for every source. A
-delivery leaves the heap in the order (tick, rank of its node, arrival). Nothing is shared with
-the engine but the Graph. Every neuron is computed in every tick.
+Plain Python floats, one heap of deliveries, an explicit list of targets for every source.
+Deliveries leave the heap in the order (tick, rank of the node, order of sending). Every neuron
+is computed in every tick. The oracle shares only the Graph with the engine.
 """
 
 import heapq
@@ -15,13 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from neuro.graph import (
-    AvgPool2d,
     Concat,
     Connection,
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
     Exceeds,
     Graph,
     Host,
@@ -31,9 +26,9 @@ from neuro.graph import (
     Pointwise,
     Reshaping,
     Softmax,
-    Sparse,
-    Upsample,
 )
+from neuro.graph.connections import Synapse, SynapseRows
+from neuro.graph.requirements import require_normal_form
 from neuro.neurons import Coefficients, GatedLI
 from neuro.neurons.normal_form import as_array
 from neuro.record import Counts, Record, concatenate
@@ -44,7 +39,7 @@ Values = list[float]
 
 
 def hosted(node: Host, x: Values, given: Shape) -> Values:
-    """Return what a host node puts out for values ``x`` of shape ``given``; C order."""
+    """Return the output of a host node for values ``x`` of shape ``given``; C order."""
     half = len(x) // 2
     match node:
         case Softmax():
@@ -111,17 +106,6 @@ class GatedCells:
         return list(self.v)
 
 
-class Synapse(NamedTuple):
-    """One target of a source. delay: on top of the edge's [ticks]."""
-
-    target: int
-    weight: float
-    delay: int = 0
-
-
-Synapses = list[list[Synapse]]
-
-
 def biases(node: Node, size: int) -> list[float]:
     """Return what a connection adds to each of its values every tick."""
     bias = getattr(node, "bias", None)
@@ -130,98 +114,17 @@ def biases(node: Node, size: int) -> list[float]:
     return [float(bias[k * len(bias) // size]) for k in range(size)]
 
 
-def synapses(graph: Graph, name: str) -> Synapses:
+def synapses(graph: Graph, name: str) -> SynapseRows:
     """Return for every source of a connection its synapses; C order."""
-    node, shape = graph.nodes[name], graph.shapes[name]
-    given = graph.shapes[graph.into(name)[0].source]
-    match node:
-        case Dense():
-            columns = node.weight.T
-            return [[Synapse(k, float(w)) for k, w in enumerate(row)] for row in columns]
-        case Sparse():
-            return _listed(node)
-        case Conv1d():
-            kernel = node.weight[:, :, None]
-            row, out = (given[0], 1, given[1]), (shape[0], 1, shape[1])
-            return _convolved(kernel, row, out, (1, node.stride), (0, node.padding))
-        case Conv2d():
-            return _convolved(node.weight, given, shape, node.stride, node.padding)
-        case ConvTranspose2d():
-            return _painted(node, given, shape)
-        case AvgPool2d():
-            return _pooled(node, given, shape)
-        case Upsample():
-            return _repeated(node, given, shape)
-    return [[Synapse(j, 1.0)] for j in range(math.prod(shape))]
-
-
-def _listed(node: Sparse) -> Synapses:
-    found = []
-    for j in range(len(node.at) - 1):
-        row = range(node.at[j], node.at[j + 1])
-        delay = [0 if node.delay is None else int(node.delay[k]) for k in row]
-        found.append(
-            [
-                Synapse(int(node.target[k]), float(node.weight[k]), d)
-                for k, d in zip(row, delay, strict=True)
-            ]
-        )
-    return found
-
-
-def _convolved(
-    weight: np.ndarray, given: Shape, shape: Shape, stride: Shape, padding: Shape
-) -> Synapses:
-    found: Synapses = [[] for _ in range(math.prod(given))]
-    _, _, high, wide = weight.shape
-    for co, row, column, ci, ky, kx in np.ndindex(*shape, given[0], high, wide):
-        y, x = row * stride[0] + ky - padding[0], column * stride[1] + kx - padding[1]
-        if 0 <= y < given[1] and 0 <= x < given[2]:
-            target = _flat((co, row, column), shape)
-            found[_flat((ci, y, x), given)].append(
-                Synapse(target, float(weight[co, ci, ky, kx]))
-            )
-    return found
-
-
-def _painted(node: ConvTranspose2d, given: Shape, shape: Shape) -> Synapses:
-    found: Synapses = [[] for _ in range(math.prod(given))]
-    for ci, y, x, co, ky, kx in np.ndindex(*given, *node.weight.shape[1:]):
-        row = y * node.stride[0] + ky - node.padding[0]
-        column = x * node.stride[1] + kx - node.padding[1]
-        if 0 <= row < shape[1] and 0 <= column < shape[2]:
-            target = _flat((co, row, column), shape)
-            found[_flat((ci, y, x), given)].append(
-                Synapse(target, float(node.weight[ci, co, ky, kx]))
-            )
-    return found
-
-
-def _pooled(node: AvgPool2d, given: Shape, shape: Shape) -> Synapses:
-    """Return weights of 1: the sum over a window is divided in the end."""
-    found: Synapses = [[] for _ in range(math.prod(given))]
-    for c, row, column, ky, kx in np.ndindex(*shape, *node.kernel):
-        place = (c, row * node.stride[0] + ky, column * node.stride[1] + kx)
-        found[_flat(place, given)].append(Synapse(_flat((c, row, column), shape), 1.0))
-    return found
-
-
-def _repeated(node: Upsample, given: Shape, shape: Shape) -> Synapses:
-    found: Synapses = [[] for _ in range(math.prod(given))]
-    for c, row, column in np.ndindex(*shape):
-        place = (c, row // node.scale[0], column // node.scale[1])
-        found[_flat(place, given)].append(Synapse(_flat((c, row, column), shape), 1.0))
-    return found
-
-
-def _flat(place: Shape, shape: Shape) -> int:
-    return int(np.ravel_multi_index(place, shape))
+    return graph.nodes[name].synapses(graph.given(name))  # type: ignore[union-attr]
 
 
 class Delivery(NamedTuple):
-    """A value on its way to ``place`` of the node of that rank, due at ``tick``.
+    """A value that arrives at ``place`` of the node of that rank at ``tick``.
 
-    late: the one synapse behind that place that it has waited for; None: all are ahead of it.
+    arrival: orders deliveries that are otherwise equal. spike: whether it is one, else a real
+    value. late: the synapse of a connection whose delay has passed; None: it goes to all
+    synapses of the place, and waits for those with delays.
     """
 
     tick: int
@@ -235,6 +138,7 @@ class Delivery(NamedTuple):
 
 def simulate_slowly(graph: Graph, inputs: Mapping[str, Events]) -> Record:
     """Return what :func:`neuro.events.simulate` must return, in float64, from rest."""
+    require_normal_form(graph, "the oracle of the grid")
     samples = next(iter(inputs.values())).shape[1]
     reach = {n: synapses(graph, n) for n in graph.nodes if _is_connection(graph, n)}
     records = []
@@ -252,9 +156,8 @@ class _Neuron:
     """One neuron in the normal form of :class:`neuro.neurons.Coefficients`."""
 
     def __init__(self, k: Coefficients, place: tuple[int, ...], shape: tuple[int, ...]) -> None:
-        self.k = {
-            name: float(np.broadcast_to(p, shape)[place]) for name, p in k._asdict().items()
-        }
+        numbers = {**k._asdict(), "reset": k.hard}
+        self.k = {n: float(np.broadcast_to(p, shape)[place]) for n, p in numbers.items()}
         self.v = self.i = self.adapt = 0.0
         self.wait = 0
 
@@ -272,17 +175,17 @@ class _Neuron:
             return self.v
         if self.v < threshold:
             return 0.0
-        self.v = 0.0 if k["hard"] else self.v - threshold
+        self.v = 0.0 if k["reset"] else self.v - threshold
         self.adapt += k["beta"]
         self.wait = int(k["refractory"])
         return 1.0
 
 
 class _Sample:
-    """One sample: neurons, deliveries under way, and what has happened."""
+    """A run of one sample: its neurons, pending deliveries, outputs and counts."""
 
     def __init__(
-        self, graph: Graph, reach: Mapping[str, Synapses], inputs: Mapping[str, Events]
+        self, graph: Graph, reach: Mapping[str, SynapseRows], inputs: Mapping[str, Events]
     ) -> None:
         self.graph, self.synapses, self.inputs = graph, reach, inputs
         self.spiking = {*graph.inputs, *graph.firing}
@@ -323,48 +226,51 @@ class _Sample:
         return self.record()
 
     def send(self, name: str, tick: int, index: int, value: float) -> None:
-        """Put one value on every edge out of ``name``."""
+        """Send one value along every edge out of ``name``."""
         spike = name in self.spiking
         for edge in self.graph.out_of(name):
             place = index + self.graph.offset(edge)
-            self.post(tick + edge.delay, edge.target, (place, value, spike))
+            self.post(tick + edge.delay, edge.target, place, value, spike)
 
     def post(
         self,
         due: int,
         target: str,
-        what: tuple[int, float, bool],
+        place: int,
+        value: float,
+        spike: bool,
         late: Synapse | None = None,
     ) -> None:
-        """Put (place, value, whether it is a spike) on its way to ``target``."""
+        """Schedule a delivery to ``target`` at tick ``due``."""
         if due < self.ticks:
-            item = Delivery(due, self.rank[target], next(self.arrival), *what, late)
+            order = next(self.arrival)
+            item = Delivery(due, self.rank[target], order, place, value, spike, late)
             heapq.heappush(self.heap, item)
 
     def connection(self, name: str, tick: int, due: list[Delivery]) -> None:
-        """Add up what is due over all weights; pass on what is not zero."""
+        """Add up the deliveries through their weights; send the sums that are not zero."""
         node, counts = self.graph.nodes[name], self.counts[name]
         sums = [0.0] * self.graph.size(name)
         for item in due:
             for synapse in [item.late] if item.late else self.synapses[name][item.place]:
                 if synapse.delay and not item.late:
-                    what = (item.place, item.value, item.spike)
-                    self.post(tick + synapse.delay, name, what, synapse)
+                    tick_due = tick + synapse.delay
+                    self.post(tick_due, name, item.place, item.value, item.spike, synapse)
                     continue
                 sums[synapse.target] += synapse.weight * item.value
                 counts["synaptic_events"] += synapse.weight != 0
                 counts["synaptic_events_all"] += 1
-        if isinstance(node, AvgPool2d):
-            sums = [s / (node.kernel[0] * node.kernel[1]) for s in sums]
+        if node.divisor > 1:  # type: ignore[union-attr]
+            sums = [s / node.divisor for s in sums]  # type: ignore[union-attr]
         if isinstance(node, Reshaping | Concat):
-            counts.clear()  # it only renames values
+            counts.clear()  # it has no synapses
         bias = biases(node, len(sums))
         for index, value in enumerate(s + b for s, b in zip(sums, bias, strict=True)):
             if value != 0:
                 self.send(name, tick, index, value)
 
     def host(self, name: str, tick: int, due: list[Delivery]) -> None:
-        """Add up what is due and compute what is put out, also where nothing is due."""
+        """Add up the deliveries and compute the output, also in a tick without deliveries."""
         node, given = self.graph.nodes[name], self.given(name)
         self.counts[name]["macs"] += node.macs(given)  # type: ignore[union-attr]
         for n, y in enumerate(hosted(node, self.summed(name, due), given)):  # type: ignore[arg-type]
@@ -372,18 +278,18 @@ class _Sample:
                 self.send(name, tick, n, y)
 
     def given(self, name: str) -> tuple[int, ...]:
-        """Return the shape of what reaches a node."""
+        """Return the shape of the input of a node."""
         return self.graph.shapes[self.graph.into(name)[0].source]
 
     def summed(self, name: str, due: list[Delivery]) -> list[float]:
-        """Return the sum of what is due, by place."""
+        """Return the sum of the deliveries by place."""
         x = [0.0] * math.prod(self.given(name))
         for item in due:
             x[item.place] += item.value
         return x
 
     def population(self, name: str, tick: int, due: list[Delivery]) -> None:
-        """Add up what is due, then compute every neuron."""
+        """Add up the deliveries, then compute every neuron."""
         x, cells, counts = self.summed(name, due), self.neurons[name], self.counts[name]
         for item in due:
             counts["synaptic_events"] += item.spike
@@ -401,7 +307,7 @@ class _Sample:
                 self.send(name, tick, n, y)
 
     def record(self) -> Record:
-        """Return what happened."""
+        """Return the record of the sample."""
         fired = {n: to_events(self.out[n]) for n in self.graph.firing}
         return Record(
             executor="events",

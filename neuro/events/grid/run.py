@@ -1,14 +1,15 @@
-"""Some samples on their way through a program.
+"""Run some samples through a program.
 
-Spikes are queued, never their deliveries: a source puts its spikes into the mail of its wires,
-and a target scatters those that arrive. Nodes outside loops run over a whole stretch of ticks
-in one go, layer by layer; a loop runs in windows of the least delay inside it, in which nothing
-that it emits can come back to it.
+A source appends its spikes to the delay queues of its wires, one entry for all synapses of a
+spike; a target adds the weights of those that arrive. Nodes outside loops are computed for a
+whole stretch of ticks at a time, in the order of the graph. A loop is computed in look-ahead
+windows of the least delay inside it: no spike sent in a window arrives in the same window.
 
 Axes: T ticks of the run, L ticks of a stretch, S samples, N neurons, P places, C channels.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -16,19 +17,33 @@ from itertools import pairwise
 import numpy as np
 
 from neuro.events.grid import kernels
-from neuro.events.grid.aligned import empty, zeros
+from neuro.events.grid.aligned import make_empty, make_zeros
 from neuro.events.grid.batches import Batch, to_batch, to_events
-from neuro.events.grid.compile import Cells, Layout, Linear, Part, Program, Wire
-from neuro.events.grid.host_nodes import Valued, compute
+from neuro.events.grid.compile import (
+    CompiledConnection,
+    CompiledPopulation,
+    Layout,
+    Part,
+    Program,
+    Wire,
+)
+from neuro.events.grid.host_nodes import CompiledHost, compute_values
 from neuro.events.grid.kernels import Buffer, Span, Train
 from neuro.events.grid.state import EngineState
-from neuro.events.grid.updates import CURRENT, Rows, Sleep, fire, integrate, wake
+from neuro.events.grid.updates import (
+    CURRENT,
+    Rows,
+    SkipState,
+    advance_firing,
+    advance_integrator,
+    catch_up_all,
+)
 from neuro.events.recording import Recording
 from neuro.record import Counts, Record
 
 
-class Run:
-    """Samples that run together: exhaust ``advance``, then read ``record`` and ``state``."""
+class GridRun:
+    """A run of samples together: exhaust ``advance``, then read ``record`` and ``state``."""
 
     def __init__(
         self,
@@ -41,14 +56,14 @@ class Run:
         self.inputs, self.recording = inputs, recording
         some = next(iter(inputs.values()))
         self.ticks, self.samples, self.now = some.ticks, len(some.train.at), 0
-        self.counts = {name: [0, 0, 0, 0, 0] for name in self.graph.nodes}
-        self.mail: dict[Wire, list[Batch]] = {
+        self.counts = {name: Counter[str]() for name in self.graph.nodes}
+        self.queues: dict[Wire, list[Batch]] = {
             wire: [] for wires in program.into.values() for wire in wires if wire.scatter
         }
         self.fired: dict[str, list[Batch]] = {}
         self.values: dict[str, np.ndarray] = {}
         self.neurons: dict[str, np.ndarray] = {}
-        self.sleep: dict[str, Sleep] = {}
+        self.skip: dict[str, SkipState] = {}
         self.states: dict[int, dict[str, np.ndarray]] = {}
         self.layouts: dict[str, Layout] = {}
         for name in self.graph.populations:
@@ -57,16 +72,23 @@ class Run:
             self._restore(state)
         for name, batch in inputs.items():
             at = batch.train.at
-            self.counts[name][0] = int(at[-1, -1] - at[0, 0])
+            self.counts[name]["spikes"] = int(at[-1, -1] - at[0, 0])
             self._send(name, batch)
 
     def _set_up(self, name: str, part: Part) -> None:
-        layout = part.layout if isinstance(part, Cells) else (1, self.program.sizes[name])
+        """Allocate the state of a population at rest, and what is recorded of it."""
+        layout = (
+            part.layout
+            if isinstance(part, CompiledPopulation)
+            else (1, self.program.sizes[name])
+        )
         self.layouts[name] = places, channels = layout
-        self.neurons[name] = zeros((4, self.samples * places, channels), self.program.dtype)
-        if isinstance(part, Cells) and part.fires:
+        self.neurons[name] = make_zeros(
+            (4, self.samples * places, channels), self.program.dtype
+        )
+        if isinstance(part, CompiledPopulation) and part.fires:
             total = self.samples * places
-            self.sleep[name] = Sleep(np.zeros(total, np.int64), np.zeros(total, np.uint8))
+            self.skip[name] = SkipState(np.zeros(total, np.int64), np.zeros(total, np.uint8))
             if self.recording.keeps_spikes(name):
                 self.fired[name] = []
         elif self.recording.keeps_values(self.graph, name):
@@ -74,141 +96,161 @@ class Run:
             self.values[name] = np.zeros(shape, self.program.dtype)
 
     def _restore(self, state: EngineState) -> None:
+        """Continue from the state of an earlier run."""
         for name, neurons in self.neurons.items():
             places, channels = self.layouts[name]
             given = state.neurons[name].reshape(4, self.samples, channels, places)
             neurons[:] = given.swapaxes(2, 3).reshape(neurons.shape)
-        for wire, mail in self.mail.items():
+        for wire, queue in self.queues.items():
             if wire.delay > 0:
                 pending = state.pending[wire.edge]
                 batch, _ = to_batch(pending, -pending.shape[0], self.program.dtype)
-                mail.append(batch)
+                queue.append(batch)
 
     def advance(self, stretch: int) -> Iterator[int]:
-        """Run all ticks, ``stretch`` at a time; yield the spikes emitted by the end of each."""
-        boxes = {name: self._buffers(part, stretch) for name, part in self._boxed()}
-        self.inbox = {name: inbox for name, (inbox, _) in boxes.items()}
-        self.outbox = {name: outbox for name, (_, outbox) in boxes.items()}
+        """Run all ticks, ``stretch`` at a time.
+
+        Yields, after each stretch, how many spikes the populations have emitted so far.
+        """
+        buffers = {
+            name: self._make_buffers(part, stretch) for name, part in self._with_buffers()
+        }
+        self.input_buffers = {name: inputs for name, (inputs, _) in buffers.items()}
+        self.output_buffers = {name: outputs for name, (_, outputs) in buffers.items()}
         stops = {*range(stretch, self.ticks, stretch), self.ticks}
         stops |= {tick + 1 for tick in self.recording.states}
         for origin, stop in pairwise([0, *sorted(stops)]):
-            for buffer in self.inbox.values():
+            for buffer in self.input_buffers.values():
                 buffer.hit.fill(False)
             for group, window in self.program.groups:
                 step = window or stop - origin
                 for start in range(0, stop - origin, step):
                     rows = Rows(origin, start, min(start + step, stop - origin))
                     for name in group:
-                        self._node(name, rows)
+                        self._run_node(name, rows)
             self.now = stop
             if self.now - 1 in self.recording.states:
-                self.states[self.now - 1] = self._neurons()
-            yield sum(self.counts[name][0] for name in self.sleep)
+                self.states[self.now - 1] = self._read_states()
+            yield sum(self.counts[name]["spikes"] for name in self.skip)
 
-    def _boxed(self) -> list[tuple[str, Part]]:
+    def _with_buffers(self) -> list[tuple[str, Part]]:
         """Return the parts that have buffers of their own."""
         parts = self.program.parts.items()
-        return [(n, p) for n, p in parts if not isinstance(p, Linear) or p.fills == n]
+        return [
+            (n, p) for n, p in parts if not isinstance(p, CompiledConnection) or p.fills == n
+        ]
 
-    def _buffers(self, part: Part, stretch: int) -> tuple[Buffer, Buffer]:
-        """Return what spikes are added to, and what holds what the node puts out."""
-        if isinstance(part, Valued):
+    def _make_buffers(self, part: Part, stretch: int) -> tuple[Buffer, Buffer]:
+        """Return the input and the output buffer of a node; one may serve as both."""
+        if isinstance(part, CompiledHost):
             none = np.zeros((1, math.prod(part.shape)), part.rest.dtype)
-            inbox = self._buffer((1, part.rest.size), part.rest, stretch)
-            return inbox, self._buffer((1, none.size), none, stretch)
-        inbox = self._buffer(part.layout, part.rest, stretch)
-        if isinstance(part, Linear) or part.fires:
-            return inbox, inbox
-        return inbox, self._buffer(part.layout, np.zeros_like(part.rest), stretch)
+            inputs = self._make_buffer((1, part.rest.size), part.rest, stretch)
+            return inputs, self._make_buffer((1, none.size), none, stretch)
+        inputs = self._make_buffer(part.layout, part.rest, stretch)
+        if isinstance(part, CompiledConnection) or part.fires:
+            return inputs, inputs
+        return inputs, self._make_buffer(part.layout, np.zeros_like(part.rest), stretch)
 
-    def _buffer(self, layout: Layout, rest: np.ndarray, stretch: int) -> Buffer:
+    def _make_buffer(self, layout: Layout, rest: np.ndarray, stretch: int) -> Buffer:
+        """Return a buffer of ``stretch`` ticks; its values and hits are not initialised."""
         places, channels = layout
         shape = (self.samples, stretch, places)
-        values = empty((*shape, channels), self.program.dtype)
+        values = make_empty((*shape, channels), self.program.dtype)
         return Buffer(values, np.empty(shape, np.bool_), rest)
 
-    def _node(self, name: str, rows: Rows) -> None:
+    def _run_node(self, name: str, rows: Rows) -> None:
+        """Add what arrives at a node, compute it over ``rows`` and send its output on."""
         part = self.program.parts[name]
-        filled = part.fills if isinstance(part, Linear) else name
-        inbox, counts = self.inbox[filled], self.counts[name]
+        filled = part.fills if isinstance(part, CompiledConnection) else name
+        inputs, counts = self.input_buffers[filled], self.counts[name]
         for wire in self.program.into[name]:
             if wire.scatter is None:
-                kernels.pour(self.outbox[wire.edge.source], inbox, rows.start, rows.stop)
+                kernels.add_buffer(
+                    self.output_buffers[wire.edge.source], inputs, rows.start, rows.stop
+                )
                 continue
-            for span, train in self._arrivals(wire, rows):
-                served, served_all = wire.scatter(inbox, span, train)
-                counts[1] += int(served)
-                counts[2] += int(served_all)
-        if isinstance(part, Linear):
+            for span, train in self._take_arrivals(wire, rows):
+                served, served_all = wire.scatter(inputs, span, train)
+                counts["synaptic_events"] += int(served)
+                counts["synaptic_events_all"] += int(served_all)
+        if isinstance(part, CompiledConnection):
             if part.area > 1:
-                kernels.divide(inbox, rows.start, rows.stop, part.area)
+                kernels.divide_sums(inputs, rows.start, rows.stop, part.area)
             if filled == name:
-                self._put_out(name, rows)
-        elif isinstance(part, Valued):
-            self._computing(name, part, rows)
+                self._record_and_send(name, rows)
+        elif isinstance(part, CompiledHost):
+            self._run_host(name, part, rows)
         elif part.fires:
-            self._firing(name, part, rows)
+            self._run_firing(name, part, rows)
         else:
-            self._integrating(name, part, rows)
+            self._run_integrator(name, part, rows)
 
-    def _firing(self, name: str, part: Cells, rows: Rows) -> None:
-        state, sleep = self.neurons[name], self.sleep[name]
-        train, updates = fire(self.inbox[name], rows, state, sleep, part.neurons)
-        batch = self._batch(rows, train)
+    def _run_firing(self, name: str, part: CompiledPopulation, rows: Rows) -> None:
+        """Compute a firing population over ``rows``; record and send its spikes."""
+        state, skip = self.neurons[name], self.skip[name]
+        train, updates = advance_firing(
+            self.input_buffers[name], rows, state, skip, part.neurons
+        )
+        batch = self._make_batch(rows, train)
         if name in self.fired:
             self.fired[name].append(batch)
         self._send(name, batch)
-        self.counts[name][0] += train.neuron.size
-        self.counts[name][3] += int(updates)
+        self.counts[name]["spikes"] += train.neuron.size
+        self.counts[name]["updates"] += int(updates)
 
-    def _integrating(self, name: str, part: Cells, rows: Rows) -> None:
-        inbox, outbox = self.inbox[name], self.outbox[name]
-        integrate(inbox, rows, self.neurons[name], part.neurons, outbox)
+    def _run_integrator(self, name: str, part: CompiledPopulation, rows: Rows) -> None:
+        """Compute an LI over ``rows``; record and send its membranes."""
+        inputs, outputs = self.input_buffers[name], self.output_buffers[name]
+        advance_integrator(inputs, rows, self.neurons[name], part.neurons, outputs)
         here = slice(rows.start, rows.stop)
-        self.counts[name][3] += np.count_nonzero(inbox.hit[:, here]) * part.layout[1]
-        self._put_out(name, rows)
+        computed = np.count_nonzero(inputs.hit[:, here]) * part.layout[1]
+        self.counts[name]["updates"] += computed
+        self._record_and_send(name, rows)
 
-    def _computing(self, name: str, part: Valued, rows: Rows) -> None:
-        outbox, cases = self.outbox[name], self.samples * (rows.stop - rows.start)
-        compute(part, self.inbox[name], rows, self.neurons.get(name), outbox)
+    def _run_host(self, name: str, part: CompiledHost, rows: Rows) -> None:
+        """Compute a host node or a GatedLI over ``rows``; record and send its values."""
+        outputs, cases = self.output_buffers[name], self.samples * (rows.stop - rows.start)
+        compute_values(part, self.input_buffers[name], rows, self.neurons.get(name), outputs)
         if name in self.neurons:
-            self.counts[name][3] += cases * self.program.sizes[name]
-        self.counts[name][4] += cases * part.macs
-        self._put_out(name, rows)
+            self.counts[name]["updates"] += cases * self.program.sizes[name]
+        self.counts[name]["macs"] += cases * part.macs
+        self._record_and_send(name, rows)
 
-    def _put_out(self, name: str, rows: Rows) -> None:
-        """Record values that are asked for; send those that are not read from the buffer."""
+    def _record_and_send(self, name: str, rows: Rows) -> None:
+        """Record the output of a node if asked for; send it over the wires that have queues."""
         if name in self.values:
             here = slice(rows.start, rows.stop)
             start, stop = rows.origin + rows.start, rows.origin + rows.stop
-            by_channel = self.outbox[name].values[:, here].transpose(1, 0, 3, 2)
+            by_channel = self.output_buffers[name].values[:, here].transpose(1, 0, 3, 2)
             self.values[name][start:stop] = by_channel.reshape(stop - start, self.samples, -1)
         if any(wire.scatter for wire in self.program.out_of[name]):
-            train = kernels.collect(self.outbox[name], rows.start, rows.stop)
-            self._send(name, self._batch(rows, train))
+            train = kernels.collect_spikes(self.output_buffers[name], rows.start, rows.stop)
+            self._send(name, self._make_batch(rows, train))
 
-    def _batch(self, rows: Rows, train: Train) -> Batch:
+    def _make_batch(self, rows: Rows, train: Train) -> Batch:
+        """Return the spikes of ``rows`` as a batch."""
         return Batch(rows.origin + rows.start, rows.stop - rows.start, train)
 
     def _send(self, name: str, batch: Batch) -> None:
+        """Append spikes to the delay queues of the wires out of a node."""
         for wire in self.program.out_of[name]:
             if wire.scatter:
-                self.mail[wire].append(batch)
+                self.queues[wire].append(batch)
 
-    def _arrivals(self, wire: Wire, rows: Rows) -> Iterator[tuple[Span, Train]]:
-        """Yield what arrives in ``rows``; throw away what no later run could need."""
+    def _take_arrivals(self, wire: Wire, rows: Rows) -> Iterator[tuple[Span, Train]]:
+        """Yield the spikes that arrive in ``rows``, and remove those that have all arrived."""
         kept = []
-        for batch in self.mail[wire]:
+        for batch in self.queues[wire]:
             shift = rows.origin - wire.delay - batch.first
             start, stop = max(rows.start, -shift), min(rows.stop, batch.ticks - shift)
             if start < stop:
                 yield Span(start, stop, shift), batch.train
             if batch.ticks - shift > rows.stop:
                 kept.append(batch)
-        self.mail[wire] = kept
+        self.queues[wire] = kept
 
     def record(self) -> Record:
-        """Return what happened so far, without the inputs."""
+        """Return the record up to now, without spikes of the inputs."""
         fired = {
             name: to_events(batches, 0, self._shape(name, self.now), self.program.dtype)
             for name, batches in self.fired.items()
@@ -219,21 +261,12 @@ class Run:
             samples=self.samples,
             spikes=fired,
             values={name: values[: self.now] for name, values in self.values.items()},
-            counts={
-                name: Counts(
-                    spikes=spikes,
-                    synaptic_events=served,
-                    synaptic_events_all=served_all,
-                    updates=updates,
-                    macs=macs,
-                )
-                for name, (spikes, served, served_all, updates, macs) in self.counts.items()
-            },
+            counts={name: Counts(**counts) for name, counts in self.counts.items()},
             states=self.states,
         )
 
     def partial_record(self) -> Record:
-        """Return what happened so far, inputs included."""
+        """Return the record up to now, with spikes of the inputs."""
         record, dtype = self.record(), self.program.dtype
         given = {}
         for name, batch in self.inputs.items():
@@ -245,27 +278,29 @@ class Run:
         return replace(record, spikes={**given, **record.spikes})
 
     def state(self) -> EngineState:
-        """Return where the run stopped."""
+        """Return the state after the last tick."""
         pending = {}
-        for wire in sorted(self.mail, key=lambda wire: wire.delay):  # the latest holds most
+        # The queue of an edge's longest delay, which is last, holds what the others hold.
+        for wire in sorted(self.queues, key=lambda wire: wire.delay):
             if wire.delay > 0:
                 shape = self._shape(wire.edge.source, wire.delay)
                 first, dtype = self.ticks - wire.delay, self.program.dtype
-                pending[wire.edge] = to_events(self.mail[wire], first, shape, dtype)
-        return EngineState(self._neurons(), pending)
+                pending[wire.edge] = to_events(self.queues[wire], first, shape, dtype)
+        return EngineState(self._read_states(), pending)
 
-    def _neurons(self) -> dict[str, np.ndarray]:
+    def _read_states(self) -> dict[str, np.ndarray]:
         """Return the states of all populations after ``now`` ticks, 4 S N."""
         found = {}
         for name, neurons in self.neurons.items():
             part = self.program.parts[name]
-            if isinstance(part, Cells) and part.fires:
-                wake(part.rest, self.now, neurons, self.sleep[name], part.neurons)
+            if isinstance(part, CompiledPopulation) and part.fires:
+                catch_up_all(part.rest, self.now, neurons, self.skip[name], part.neurons)
             by_place = neurons.reshape(4, self.samples, *self.layouts[name])
             found[name] = by_place.swapaxes(2, 3).reshape(4, self.samples, -1).copy()
-            if isinstance(part, Cells) and not part.current:
+            if isinstance(part, CompiledPopulation) and not part.current:
                 found[name][CURRENT] = 0
         return found
 
     def _shape(self, name: str, ticks: int) -> tuple[int, int, int]:
+        """Return the shape (T, S, N) of ``ticks`` ticks of a node."""
         return ticks, self.samples, self.program.sizes[name]

@@ -1,4 +1,4 @@
-"""What one run hands to the next."""
+"""The state of a run on the grid clock, from which a later run can continue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,20 +12,21 @@ from neuro.spikes import Events, join
 
 @dataclass(frozen=True, eq=False)
 class EngineState:
-    """Where a run on the grid stopped. Axes: B samples, N neurons of a population.
+    """The final state of a run. Axes: B samples, N neurons of a population.
 
     neurons: of each population, axes 4 B N: membrane, synaptic current (0 without one),
-        adaptation, and the ticks for which a refractory membrane is still held.
-    pending: what each edge with a delay still holds, delays of single synapses behind it
-        included; ticks count from the next run's first one.
+        adaptation, and the remaining ticks of the refractory period.
+    pending: by edge, the spikes that have not arrived everywhere yet, because of the delays of
+        the edge and of single synapses behind it. A train has as many ticks as the longest of
+        these delays; with that delay its spikes of tick k arrive at tick k of the next run.
     """
 
     neurons: Mapping[str, Float[np.ndarray, "4 B N"]]
     pending: Mapping[Edge, Events]
 
 
-def some_samples(events: Events, start: int, stop: int) -> Events:
-    """Return the samples ``start`` to ``stop`` of a train."""
+def slice_events(events: Events, start: int, stop: int) -> Events:
+    """Return the samples ``start`` to ``stop`` of a spike train."""
     ticks, _, size = events.shape
     bounds = np.array([start, stop], events.sample.dtype)  # a list would cast the whole array
     here = slice(*np.searchsorted(events.sample, bounds).tolist())
@@ -33,16 +34,16 @@ def some_samples(events: Events, start: int, stop: int) -> Events:
     return Events(sample - start, tick, neuron, value, (ticks, stop - start, size))
 
 
-def samples_of_state(state: EngineState, start: int, stop: int) -> EngineState:
+def slice_state(state: EngineState, start: int, stop: int) -> EngineState:
     """Return the state of the samples ``start`` to ``stop``."""
     return EngineState(
         neurons={k: v[:, start:stop] for k, v in state.neurons.items()},
-        pending={k: some_samples(e, start, stop) for k, e in state.pending.items()},
+        pending={k: slice_events(e, start, stop) for k, e in state.pending.items()},
     )
 
 
 def join_states(states: list[EngineState]) -> EngineState:
-    """Return states of the same network as one, along the sample axis."""
+    """Concatenate states of the same network along the sample axis."""
     first = states[0]
     if len(states) == 1:
         return first

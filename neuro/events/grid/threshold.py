@@ -1,4 +1,4 @@
-"""Which neurons are at their threshold or above: flagged, then listed, then in order.
+"""Which neurons of a place fire: they are flagged, then listed, then sorted.
 
 Axes: P places, C channels as in :mod:`neuro.events.grid.kernels`.
 """
@@ -10,41 +10,43 @@ import numpy as np
 from neuro.events.grid.kernels import bare, inlined, kernel
 
 
-class Over(NamedTuple):
-    """Which neurons of a place are at their threshold or above.
+class FireFlags(NamedTuple):
+    """Which channels of a place are at their threshold or above, and memory to list them.
 
-    flag: one byte each, zeros up to a multiple of 8. words: the same memory, 8 at a time.
-    some: room for the words that are not zero. free: for a number a channel, and one more.
+    flag: one byte a channel, padded with zeros to a multiple of 8. words: the same memory as
+    unsigned integers of 8 flags. nonzero: indices of the words that are not 0 (one spare
+    entry). starts: where each channel starts in a counting sort (one spare entry).
     """
 
     flag: np.ndarray
     words: np.ndarray
-    some: np.ndarray
-    free: np.ndarray
+    nonzero: np.ndarray
+    starts: np.ndarray
 
 
 @kernel
-def flags(channels: int) -> Over:
+def make_flags(channels: int) -> FireFlags:
     """Return flags for the channels of a place, none of them set."""
     flag = np.zeros((channels + 7) // 8 * 8, np.uint8)
     words = flag.view(np.uint64)
-    some, free = np.empty(words.size + 1, np.int64), np.empty(channels + 1, np.int64)
-    return Over(flag, words, some, free)
+    nonzero, starts = np.empty(words.size + 1, np.int64), np.empty(channels + 1, np.int64)
+    return FireFlags(flag, words, nonzero, starts)
 
 
 @inlined
-def listed(neuron: np.ndarray, fired: int, over: Over) -> int:
-    """Append the channels that are ``over`` to ``neuron``; return its new length.
+def append_flagged(neuron: np.ndarray, fired: int, flags: FireFlags) -> int:
+    """Append the flagged channels to ``neuron``, of length ``fired``; return the new length.
 
-    Each is written, and kept if it counts: no branch could be foreseen.
+    Every channel of a non-zero word is written, but the length grows by its flag only: a branch
+    would be mispredicted.
     """
-    flag, words, some = over.flag, over.words, over.some
+    flag, words, nonzero = flags.flag, flags.words, flags.nonzero
     n = 0
     for word in range(words.size):
-        some[n] = word
+        nonzero[n] = word
         n += words[word] != 0
     for k in range(n):
-        for c in range(8 * some[k], 8 * some[k] + 8):
+        for c in range(8 * nonzero[k], 8 * nonzero[k] + 8):
             neuron[fired] = c
             fired += flag[c]
     return fired
@@ -52,16 +54,19 @@ def listed(neuron: np.ndarray, fired: int, over: Over) -> int:
 
 @bare
 def sort_by_channel(
-    neuron: np.ndarray, first: int, stop: int, places: int, free: np.ndarray
+    neuron: np.ndarray, first: int, stop: int, places: int, starts: np.ndarray
 ) -> None:
-    """Sort ``neuron[first:stop]``, which rise by (place, channel), in the room behind them."""
-    free[:] = 0
+    """Sort ``neuron[first:stop]``, listed by (place, channel), by index: counting sort.
+
+    Their copy takes ``stop - first`` entries of ``neuron`` behind them.
+    """
+    starts[:] = 0
     for e in range(first, stop):
         neuron[stop + e - first] = neuron[e]
-        free[neuron[e] // places + 1] += 1
-    for c in range(1, free.size):
-        free[c] += free[c - 1]
+        starts[neuron[e] // places + 1] += 1
+    for c in range(1, starts.size):
+        starts[c] += starts[c - 1]
     for e in range(stop, 2 * stop - first):
         c = neuron[e] // places
-        neuron[first + free[c]] = neuron[e]
-        free[c] += 1
+        neuron[first + starts[c]] = neuron[e]
+        starts[c] += 1

@@ -1,13 +1,13 @@
 """Compiled neuron updates, in the order and the precision of the torch models.
 
-The neurons of a place are computed in a tick only if something reached them or if one of them
-is awake: it might cross its threshold by itself. The ticks slept through are made up for by the
-same multiply-adds one after the other, never by a power: so each result is bit for bit that of
-stepping every tick.
+The neurons of a place are computed in a tick only if input reached the place, or if one of them
+might cross its threshold without further input; other ticks are skipped. Before the next update
+the skipped ticks are computed one by one with the same multiply-adds, not with a power of the
+decay; so every result equals, bit for bit, that of stepping in every tick.
 
 Axes: S samples, P places, C channels as in :mod:`neuro.events.grid.kernels`; Q = S P places of
 all samples; K rows of a parameter or of ``rest``, P or 1 (the same at every place). A state has
-axes 4 Q C: membrane, current, adaptation, ticks for which a refractory membrane is held.
+axes 4 Q C: membrane, synaptic current, adaptation, remaining refractory ticks.
 """
 
 from typing import NamedTuple
@@ -28,37 +28,41 @@ from neuro.events.grid.parameters import (
     THRESHOLD,
     Neurons,
 )
-from neuro.events.grid.threshold import Over, flags, listed, sort_by_channel
+from neuro.events.grid.threshold import FireFlags, append_flagged, make_flags, sort_by_channel
 
 V, CURRENT, ADAPT, WAIT = range(4)  # rows of a state
-UNKNOWN, ASLEEP, AWAKE = range(3)  # what a place does without input
+UNKNOWN, SILENT, ACTIVE = range(3)  # whether a neuron of a place may fire without input
 
 
-class Sleep(NamedTuple):
-    """Where places stand (Q each). since: ticks computed. mood: ASLEEP, AWAKE, UNKNOWN."""
+class SkipState(NamedTuple):
+    """Which places can be skipped (Q each).
 
-    since: np.ndarray
-    mood: np.ndarray
+    next_tick: the first tick that is not computed yet. activity: SILENT (no neuron can fire
+    without input), ACTIVE or UNKNOWN.
+    """
+
+    next_tick: np.ndarray
+    activity: np.ndarray
 
 
 class Rows(NamedTuple):
-    """Ticks ``origin + start`` to ``origin + stop``: rows of the buffers of a stretch."""
+    """Ticks ``origin + start`` to ``origin + stop``: rows ``start`` to ``stop`` of buffers."""
 
     origin: int
     start: int
     stop: int
 
 
-class Group(NamedTuple):
-    """A firing population: its neurons, where their places stand, and their parameters."""
+class FiringPopulation(NamedTuple):
+    """A firing population: the state of its neurons, which to skip, and their parameters."""
 
     state: np.ndarray
-    sleep: Sleep
+    skip: SkipState
     neurons: Neurons
 
 
-class Now(NamedTuple):
-    """A tick of the run, which is a row of a sample in the buffers of a stretch."""
+class TickOfSample(NamedTuple):
+    """A tick of a sample. row: in the buffers of the stretch. tick: of the run."""
 
     sample: int
     row: int
@@ -66,36 +70,36 @@ class Now(NamedTuple):
 
 
 @bare
-def stirs(state: np.ndarray, q: int, silence: np.ndarray) -> bool:
-    """Say whether a neuron of a place might cross its threshold without further input.
+def may_fire(state: np.ndarray, q: int, bounds: np.ndarray) -> bool:
+    """Return whether a neuron of a place might cross its threshold without further input.
 
-    "Yes" is always right; "no" must be certain.
+    True may be wrong and costs time only; False is certain. See ``Neurons.bounds``.
     """
-    row = q % silence.shape[1]
+    row = q % bounds.shape[1]
     for c in range(state.shape[2]):
-        excess = max(state[CURRENT, q, c] - silence[REST, row, c], 0.0)
-        v = max(state[V, q, c], silence[DRIFT, row, c])
-        if not v + silence[REACH, row, c] * excess < silence[LIMIT, row, c]:
+        excess = max(state[CURRENT, q, c] - bounds[REST, row, c], 0.0)
+        v = max(state[V, q, c], bounds[DRIFT, row, c])
+        if not v + bounds[REACH, row, c] * excess < bounds[LIMIT, row, c]:
             return True
     return False
 
 
 @inlined
-def sleeps_on(mood: np.ndarray, state: np.ndarray, q: int, silence: np.ndarray) -> bool:
-    """Say whether a place can be left alone in a tick without a hit."""
-    if mood[q] == UNKNOWN:
-        mood[q] = AWAKE if stirs(state, q, silence) else ASLEEP
-    return bool(mood[q] == ASLEEP)
+def can_skip(activity: np.ndarray, state: np.ndarray, q: int, bounds: np.ndarray) -> bool:
+    """Return whether a place can be skipped in a tick in which no input reached it."""
+    if activity[q] == UNKNOWN:
+        activity[q] = ACTIVE if may_fire(state, q, bounds) else SILENT
+    return bool(activity[q] == SILENT)
 
 
 @inlined
-def leak(
+def step_plain(
     x: np.ndarray, r: int, state: np.ndarray, q: int, k: np.ndarray, flag: np.ndarray
 ) -> None:
-    """Advance a plain place ``state[:, q]`` by one tick with input ``x[r]``, up to the reset.
+    """Advance a place of plain neurons by one tick with input ``x[r]``, up to the reset.
 
-    It flags the channels at their threshold or above. Nothing is sliced: to count references
-    to views takes longer than all the arithmetic.
+    Flags the channels at their threshold or above. ``state[:, q]`` is not sliced: counting
+    references to views would take longer than the arithmetic.
     """
     row = q % k.shape[1]
     for c in range(x.shape[1]):
@@ -105,11 +109,11 @@ def leak(
 
 
 @inlined
-def flow(
+def step_general(
     x: np.ndarray, r: int, state: np.ndarray, q: int, k: np.ndarray, flag: np.ndarray
 ) -> None:
-    """Advance any place as :func:`leak` does a plain one."""
-    row, zero = q % k.shape[1], state.dtype.type(0)  # a plain 0 would make all float64
+    """Advance a place of any neurons as :func:`step_plain` does plain ones."""
+    row, zero = q % k.shape[1], state.dtype.type(0)  # a literal 0 gives float64
     for c in range(x.shape[1]):
         i = k[DECAY_SYN, row, c] * state[CURRENT, q, c] + x[r, c]
         adapt = k[DECAY_ADAPT, row, c] * state[ADAPT, q, c]
@@ -123,8 +127,8 @@ def flow(
 
 
 @inlined
-def rest_on(state: np.ndarray, q: int, p: Neurons) -> None:
-    """End a tick: refractory neurons have one less to wait."""
+def count_down(state: np.ndarray, q: int, p: Neurons) -> None:
+    """Reduce the remaining refractory ticks of a place by one, at the end of a tick."""
     if p.refractory > 0:
         zero, one = state.dtype.type(0), state.dtype.type(1)
         for c in range(state.shape[2]):
@@ -132,28 +136,30 @@ def rest_on(state: np.ndarray, q: int, p: Neurons) -> None:
 
 
 @bare
-def idle(rest: np.ndarray, state: np.ndarray, q: int, p: Neurons, flag: np.ndarray) -> None:
-    """Advance a place by one tick without a hit, up to the reset."""
+def step_without_input(
+    rest: np.ndarray, state: np.ndarray, q: int, p: Neurons, flag: np.ndarray
+) -> None:
+    """Advance a place by one tick in which no input reached it, up to the reset."""
     if p.plain:
-        leak(rest, q % rest.shape[0], state, q, p.k, flag)
+        step_plain(rest, q % rest.shape[0], state, q, p.k, flag)
     else:
-        flow(rest, q % rest.shape[0], state, q, p.k, flag)
+        step_general(rest, q % rest.shape[0], state, q, p.k, flag)
 
 
 @bare
 def catch_up(
     rest: np.ndarray, ticks: int, state: np.ndarray, q: int, p: Neurons, flag: np.ndarray
 ) -> None:
-    """Advance a place by ticks without a hit, in which none of its neurons fires."""
+    """Advance a place by ``ticks`` ticks without input, in which none of its neurons fires."""
     still, row = True, q % rest.shape[0]
     for c in range(rest.shape[1]):
         for k in range(4):
             still = still and state[k, q, c] == 0
         still = still and rest[row, c] == 0
-    if not still:  # else nothing would ever change
+    if not still:  # else all values are 0 and stay 0
         for _ in range(ticks):
-            idle(rest, state, q, p, flag)
-            rest_on(state, q, p)
+            step_without_input(rest, state, q, p, flag)
+            count_down(state, q, p)
 
 
 @inlined
@@ -168,107 +174,132 @@ def reset(
         state[V, q, c] = zero if p.hard else state[V, q, c] - high
         if not p.plain:
             state[ADAPT, q, c] += p.k[BETA, row, c]
-            state[WAIT, q, c] = p.refractory + 1 if p.refractory > 0 else 0  # with this
+            state[WAIT, q, c] = (
+                p.refractory + 1 if p.refractory > 0 else 0
+            )  # this tick included
 
 
 @inlined
-def advance(
-    inbox: Buffer, now: Now, group: Group, over: Over, neuron: np.ndarray, fired: int
+def advance_sample(
+    inputs: Buffer,
+    now: TickOfSample,
+    population: FiringPopulation,
+    flags: FireFlags,
+    neuron: np.ndarray,
+    fired: int,
 ) -> tuple[int, int]:
-    """Advance one sample by a tick; return the new length of ``neuron`` and the updates."""
-    hit, rest, (state, (since, mood), p) = inbox.hit, inbox.rest, group
+    """Advance one sample by a tick; return the new length of ``neuron`` and the updates.
+
+    The neurons that fired are appended to ``neuron``, of length ``fired``.
+    """
+    hit, rest, (state, (next_tick, activity), p) = inputs.hit, inputs.rest, population
     _, length, places = hit.shape
     channels, computed = state.shape[2], 0
-    x = inbox.values.reshape(-1, channels)
+    x = inputs.values.reshape(-1, channels)
     for place in range(places):
         q, arrives = now.sample * places + place, hit[now.sample, now.row, place]
-        if not arrives and sleeps_on(mood, state, q, p.silence):
+        if not arrives and can_skip(activity, state, q, p.bounds):
             continue
-        if since[q] < now.tick:
-            catch_up(rest, now.tick - since[q], state, q, p, over.flag)
-        since[q], mood[q] = now.tick + 1, UNKNOWN
+        if next_tick[q] < now.tick:
+            catch_up(rest, now.tick - next_tick[q], state, q, p, flags.flag)
+        next_tick[q], activity[q] = now.tick + 1, UNKNOWN
         computed += channels
         r, begin = (now.sample * length + now.row) * places + place, fired
         if not arrives:
-            idle(rest, state, q, p, over.flag)
+            step_without_input(rest, state, q, p, flags.flag)
         elif p.plain:
-            leak(x, r, state, q, p.k, over.flag)
+            step_plain(x, r, state, q, p.k, flags.flag)
         else:
-            flow(x, r, state, q, p.k, over.flag)
-        fired = listed(neuron, fired, over)
+            step_general(x, r, state, q, p.k, flags.flag)
+        fired = append_flagged(neuron, fired, flags)
         reset(neuron, begin, fired, state, q, p)
-        rest_on(state, q, p)
+        count_down(state, q, p)
         for e in range(begin, fired):
             neuron[e] = neuron[e] * places + place
     return fired, computed
 
 
 @bare
-def advance_all(
-    inbox: Buffer, rows: Rows, group: Group, over: Over, at: np.ndarray, neuron: np.ndarray
+def advance_samples(
+    inputs: Buffer,
+    rows: Rows,
+    population: FiringPopulation,
+    flags: FireFlags,
+    at: np.ndarray,
+    neuron: np.ndarray,
 ) -> int:
-    """Advance all samples over ``rows``; fill ``at`` and ``neuron``, return the updates."""
-    samples, _, places = inbox.hit.shape
-    channels = group.state.shape[2]
+    """Advance all samples over ``rows``; return the number of updates.
+
+    Writes the spikes as a train: ``at`` (S, ticks + 1) and ``neuron``.
+    """
+    samples, _, places = inputs.hit.shape
+    channels = population.state.shape[2]
     fired, updates = 0, 0
     for s in range(samples):
         at[s, 0] = fired
         for t in range(rows.start, rows.stop):
             first = fired
-            now = Now(s, t, rows.origin + t)
-            fired, computed = advance(inbox, now, group, over, neuron, fired)
+            now = TickOfSample(s, t, rows.origin + t)
+            fired, computed = advance_sample(inputs, now, population, flags, neuron, fired)
             updates += computed
             if places > 1 and channels > 1:
-                sort_by_channel(neuron, first, fired, places, over.free)
+                sort_by_channel(neuron, first, fired, places, flags.starts)
             at[s, t - rows.start + 1] = fired
     return updates
 
 
 @kernel
-def fire(
-    inbox: Buffer, rows: Rows, state: np.ndarray, sleep: Sleep, p: Neurons
+def advance_firing(
+    inputs: Buffer, rows: Rows, state: np.ndarray, skip: SkipState, p: Neurons
 ) -> tuple[Train, int]:
-    """Advance a firing population over ``rows``; ``state`` and ``sleep`` change in place.
+    """Advance a firing population over ``rows``; ``state`` and ``skip`` change in place.
 
-    Returns the spikes and the number of updates computed.
+    Returns the spikes and the number of updates.
     """
-    samples, _, places = inbox.hit.shape
+    samples, _, places = inputs.hit.shape
     ticks, channels = rows.stop - rows.start, state.shape[2]
     at = np.empty((samples, ticks + 1), np.int64)
     neuron = np.empty(samples * ticks * places * channels + places * channels + 1, np.int32)
-    group, over = Group(state, sleep, p), flags(channels)
-    updates = advance_all(inbox, rows, group, over, at, neuron)
+    population, flags = FiringPopulation(state, skip, p), make_flags(channels)
+    updates = advance_samples(inputs, rows, population, flags, at, neuron)
     fired = at[-1, -1]
     return Train(at, neuron[:fired].copy(), np.ones(fired, state.dtype)), updates
 
 
 @kernel
-def wake(rest: np.ndarray, now: int, state: np.ndarray, sleep: Sleep, p: Neurons) -> None:
-    """Bring every place to tick ``now``."""
-    over = flags(state.shape[2])
-    for q in range(sleep.since.size):
-        if sleep.since[q] < now:
-            catch_up(rest, now - sleep.since[q], state, q, p, over.flag)
-            sleep.since[q] = now
+def catch_up_all(
+    rest: np.ndarray, now: int, state: np.ndarray, skip: SkipState, p: Neurons
+) -> None:
+    """Compute all skipped ticks before ``now``; ``state`` and ``skip`` change in place."""
+    flags = make_flags(state.shape[2])
+    for q in range(skip.next_tick.size):
+        if skip.next_tick[q] < now:
+            catch_up(rest, now - skip.next_tick[q], state, q, p, flags.flag)
+            skip.next_tick[q] = now
 
 
 @kernel
-def integrate(inbox: Buffer, rows: Rows, state: np.ndarray, p: Neurons, outbox: Buffer) -> None:
-    """Advance an LI over ``rows``; put out its membrane, a hit where it is not zero."""
-    samples, length, places = inbox.hit.shape
+def advance_integrator(
+    inputs: Buffer, rows: Rows, state: np.ndarray, p: Neurons, outputs: Buffer
+) -> None:
+    """Advance an LI over ``rows``; write its membrane to ``outputs``.
+
+    A place of ``outputs`` is hit where a membrane is not 0.
+    """
+    samples, length, places = inputs.hit.shape
     channels = state.shape[2]
-    x, out = inbox.values.reshape(-1, channels), outbox.values.reshape(-1, channels)
-    zero, over = state.dtype.type(0), flags(channels)
+    x, out = inputs.values.reshape(-1, channels), outputs.values.reshape(-1, channels)
+    zero, flags = state.dtype.type(0), make_flags(channels)
     for s in range(samples):
         for t in range(rows.start, rows.stop):
             for place in range(places):
                 q, r = s * places + place, (s * length + t) * places + place
-                if inbox.hit[s, t, place]:
-                    leak(x, r, state, q, p.k, over.flag)
+                if inputs.hit[s, t, place]:
+                    step_plain(x, r, state, q, p.k, flags.flag)
                 else:
-                    idle(inbox.rest, state, q, p, over.flag)
-                moving = np.int32(0)
+                    step_without_input(inputs.rest, state, q, p, flags.flag)
+                nonzero = np.int32(0)
                 for c in range(channels):
                     out[r, c] = state[V, q, c]
-                    moving += np.int32(state[V, q, c] != zero)
-                outbox.hit[s, t, place] = moving > 0
+                    nonzero += np.int32(state[V, q, c] != zero)
+                outputs.hit[s, t, place] = nonzero > 0

@@ -5,7 +5,7 @@ import pytest
 from exact_networks import DT, T, changed, drawn, network, one_neuron, times
 from hypothesis import assume, given, settings, strategies as st
 
-from neuro.eventprop import Activity, Gradients, activity, gradients
+from neuro.eventprop import Activity, Gradients, compute_activity, compute_gradients
 from neuro.graph import Graph
 from neuro.spikes import Times
 
@@ -48,14 +48,14 @@ def found(
     graph: Graph, done: Activity, asked: tuple[np.ndarray, np.ndarray], least: float = 0.0
 ) -> Gradients:
     by_time = {"out": np.resize(asked[0], done.times["out"].time.size) / DT}
-    return gradients(
+    return compute_gradients(
         graph, done.times, by_time=by_time, by_mean={"read": asked[1]}, least=least
     )
 
 
 def differentiable(graph: Graph, x: Times, asked: tuple[np.ndarray, np.ndarray]) -> Gradients:
     """Return the gradients; no example where a spike grazes, and differences would be wrong."""
-    done = activity(graph, {"input": x})
+    done = compute_activity(graph, {"input": x})
     assume(found(graph, done, asked, least=0.02).raised == 0)
     out = found(graph, done, asked)
     assert out.raised == 0
@@ -74,7 +74,7 @@ def test_gradients_by_weight_equal_central_differences(seed: int, ratio: float) 
         at = tuple(rng.integers(0, by.shape))
         step = 1e-5
         central = slope(
-            lambda k: activity(changed(graph, name, at, k * step), {"input": x}),  # noqa: B023
+            lambda k: compute_activity(changed(graph, name, at, k * step), {"input": x}),  # noqa: B023
             asked,
         )
         assert abs(central / step - by[at]) <= 1e-6 * np.abs(by).max(), name
@@ -93,13 +93,15 @@ def test_gradients_by_input_time_equal_central_differences(seed: int) -> None:
         time[k] += n * step
         return x._replace(time=time)
 
-    central = slope(lambda n: activity(graph, {"input": later(n)}), asked)
+    central = slope(lambda n: compute_activity(graph, {"input": later(n)}), asked)
     assert abs(central / step - by[k]) <= 1e-6 * np.abs(by).max()
 
 
 def test_the_networks_of_these_tests_fire_more_than_once() -> None:
     fired = [
-        activity(network(seed), {"input": drawn(np.random.default_rng(seed), 2, 3)}).times
+        compute_activity(
+            network(seed), {"input": drawn(np.random.default_rng(seed), 2, 3)}
+        ).times
         for seed in range(20)
     ]
     for name, least in (("hidden", 2.0), ("out", 1.5)):
@@ -109,16 +111,16 @@ def test_the_networks_of_these_tests_fire_more_than_once() -> None:
 def test_samples_do_not_touch_each_other() -> None:
     rng = np.random.default_rng(3)
     graph, x, asked = network(3), drawn(rng, 2, 3), asked_of(rng)
-    both = found(graph, activity(graph, {"input": x}), asked)
+    both = found(graph, compute_activity(graph, {"input": x}), asked)
     alone = []
     for b in range(2):
         some = np.flatnonzero(x.sample == b)
         one = Times(0 * x.sample[some], x.time[some], x.neuron[some], x.value[some], (T, 1, 3))
-        done = activity(graph, {"input": one})
-        out = activity(graph, {"input": x}).times["out"]
+        done = compute_activity(graph, {"input": one})
+        out = compute_activity(graph, {"input": x}).times["out"]
         by_time = (np.resize(asked[0], out.time.size) / DT)[out.sample == b]
         alone.append(
-            gradients(
+            compute_gradients(
                 graph,
                 done.times,
                 by_time={"out": by_time},
@@ -139,12 +141,12 @@ def test_one_spike_has_the_derivative_of_its_closed_form() -> None:
     scale = weight / (np.exp(-DT / tau) - np.exp(-2 * DT / tau))
     root = np.sqrt(0.25 - 1 / scale)
     x = 0.5 + root
-    done = activity(graph, {"input": times([(0.002, 0)], size=1)}).times
+    done = compute_activity(graph, {"input": times([(0.002, 0)], size=1)}).times
     time = done["out"].time
     assert time[0] == pytest.approx(0.002 - tau * np.log(x), abs=1e-15)
     by_time = np.zeros(time.size)
     by_time[0] = 1.0
-    by = gradients(graph, done, by_time={"out": by_time}).weights["fc"][0, 0]
+    by = compute_gradients(graph, done, by_time={"out": by_time}).weights["fc"][0, 0]
     dx = 1 / (2 * root) / scale / weight  # of x by the weight
     assert by == pytest.approx(-tau / x * dx, rel=1e-12)
 
@@ -156,10 +158,10 @@ def test_a_grazing_spike_is_counted_and_its_gradient_bounded() -> None:
     by = {}
     for over in (1e-3, 1e-9):
         graph = one_neuron((1 + over) / top, tau=tau, tau_syn=tau / 2)
-        done = activity(graph, x).times
+        done = compute_activity(graph, x).times
         assert done["out"].time.size == 1
-        result = gradients(graph, done, by_time={"out": np.ones(1)}, least=1e-3)
-        exact = gradients(graph, done, by_time={"out": np.ones(1)})
+        result = compute_gradients(graph, done, by_time={"out": np.ones(1)}, least=1e-3)
+        exact = compute_gradients(graph, done, by_time={"out": np.ones(1)})
         by[over] = result.weights["fc"] / exact.weights["fc"]
         assert result.raised == (over == 1e-9)
         assert exact.raised == 0
@@ -169,18 +171,18 @@ def test_a_grazing_spike_is_counted_and_its_gradient_bounded() -> None:
 
 def test_what_never_fires_has_no_gradient() -> None:
     graph = one_neuron(0.01, tau=0.01, tau_syn=0.005)
-    done = activity(graph, {"input": times([(0.002, 0)], [], size=1)}).times
+    done = compute_activity(graph, {"input": times([(0.002, 0)], [], size=1)}).times
     assert done["out"].time.size == 0
-    result = gradients(graph, done, by_time={"out": np.zeros(0)})
+    result = compute_gradients(graph, done, by_time={"out": np.zeros(0)})
     assert result.weights["fc"].tolist() == [[0.0]]
     assert result.spikes == 0
 
 
 def test_derivatives_by_what_is_not_there_are_refused_all_at_once() -> None:
     graph = network(0)
-    done = activity(graph, {"input": drawn(np.random.default_rng(0), 2, 3)}).times
+    done = compute_activity(graph, {"input": drawn(np.random.default_rng(0), 2, 3)}).times
     with pytest.raises(ValueError, match="no gradient of that loss") as e:
-        gradients(
+        compute_gradients(
             graph,
             done,
             by_time={"read": np.ones(3), "out": np.ones(1)},
@@ -196,4 +198,4 @@ def test_derivatives_by_what_is_not_there_are_refused_all_at_once() -> None:
 
 def test_inputs_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"input: .*neurons"):
-        activity(network(0), {"input": times([(0.001, 0)], size=2)})
+        compute_activity(network(0), {"input": times([(0.001, 0)], size=2)})

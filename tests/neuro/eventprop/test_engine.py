@@ -4,7 +4,7 @@ import numpy as np
 from exact_networks import DT, T, drawn, network
 from hypothesis import given, settings, strategies as st
 
-from neuro.eventprop import activity, gradients
+from neuro.eventprop import compute_activity, compute_gradients
 from neuro.events import Exact, simulate
 
 SEEDS = st.integers(0, 10**6)
@@ -15,7 +15,7 @@ SEEDS = st.integers(0, 10**6)
 def test_spikes_are_those_of_the_exact_clock(seed: int, ratio: float) -> None:
     graph = network(seed, ratio)
     x = {"input": drawn(np.random.default_rng(seed), 3, 3)}
-    own, (record, _) = activity(graph, x), simulate(graph, x, Exact())
+    own, (record, _) = compute_activity(graph, x), simulate(graph, x, Exact())
     for name in ("hidden", "out"):
         one, other = own.times[name], record.times[name]
         assert np.array_equal(one.sample, other.sample)
@@ -26,9 +26,12 @@ def test_spikes_are_those_of_the_exact_clock(seed: int, ratio: float) -> None:
 def test_a_record_of_the_engine_gives_the_same_gradients() -> None:
     rng = np.random.default_rng(7)
     graph, x = network(7), {"input": drawn(rng, 3, 3)}
-    own, (record, _) = activity(graph, x), simulate(graph, x, Exact())
+    own, (record, _) = compute_activity(graph, x), simulate(graph, x, Exact())
     asked = {"by_mean": {"read": rng.normal(size=(T, 3, 2))}, "least": 0.0}
-    one, other = gradients(graph, own.times, **asked), gradients(graph, record.times, **asked)
+    one, other = (
+        compute_gradients(graph, own.times, **asked),
+        compute_gradients(graph, record.times, **asked),
+    )
     for name, by in one.weights.items():
         np.testing.assert_allclose(other.weights[name], by, rtol=1e-8, atol=1e-8)
 
@@ -37,7 +40,7 @@ def test_means_over_ticks_lie_close_to_the_samples_at_their_ends() -> None:
     """They differ by what happens inside a tick: the leak, and the arrivals of that tick."""
     graph, x = network(7), {"input": drawn(np.random.default_rng(7), 3, 3)}
     mean, sampled = (
-        activity(graph, x).means["read"],
+        compute_activity(graph, x).means["read"],
         simulate(graph, x, Exact())[0].values["read"],
     )
     before = np.concatenate([np.zeros((1, 3, 2)), sampled[:-1]]) * np.exp(-DT / 0.01)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neuro.eventprop import EventPropError
-from neuro.eventprop.layers import layers, push
+from neuro.eventprop.layers import build_layers, push
 from neuro.graph import Conv2d, Dense, Edge, Graph, Input, Node, Softmax
 from neuro.neurons import ALIF, LI, LIF, GatedLI
 from neuro.units import Seconds, Ticks
@@ -24,7 +24,7 @@ def dense(out: int, given: int, bias: bool = False) -> Dense:
 
 def problems(graph: Graph) -> list[str]:
     with pytest.raises(EventPropError) as e:
-        layers(graph)
+        build_layers(graph)
     assert str(e.value).startswith("EventProp cannot differentiate this network:\n")
     return e.value.problems
 
@@ -103,7 +103,7 @@ def test_delays_and_paths_are_read_off_the_graph() -> None:
         ),
         dt=DT,
     )
-    cells, read = layers(graph)
+    cells, read = build_layers(graph)
     assert [tuple(p) for p in cells.paths] == [("input", "fc", pytest.approx(0.005))]
     assert [tuple(p) for p in read.paths] == [("cells", None, 0.001)]
     assert read.cell is None

@@ -11,10 +11,10 @@ from neuro.eventprop import (
     LEAST,
     EventPropError,
     Tally,
-    activity,
-    first_spikes,
-    gradients,
-    outputs,
+    compute_activity,
+    compute_gradients,
+    compute_outputs,
+    find_first_spikes,
     outputs_of,
 )
 from neuro.graph import Dense, Edge, Graph, Input
@@ -44,7 +44,7 @@ def raster(samples: int = 6) -> torch.Tensor:
 
 
 def test_first_spikes_and_their_places() -> None:
-    time, place = first_spikes(times([(0.003, 1), (0.005, 1)], [(0.002, 0)], size=2), 0.04)
+    time, place = find_first_spikes(times([(0.003, 1), (0.005, 1)], [(0.002, 0)], size=2), 0.04)
     assert time.tolist() == [[0.04, 0.003], [0.002, 0.04]]
     assert place.tolist() == [[-1, 0], [2, -1]]
 
@@ -66,7 +66,7 @@ def test_a_loss_on_first_spikes_has_the_gradient_of_central_differences() -> Non
             edges=(Edge("input", "fc"), Edge("fc", "out")),
             dt=DT,
         )
-        first = outputs(graph, x, {"fc": weight}, Tally())
+        first = compute_outputs(graph, x, {"fc": weight}, Tally())
         return F.cross_entropy(-first / 0.005, labels)
 
     loss(weight).backward()
@@ -82,10 +82,12 @@ def test_a_module_says_what_its_graph_does_and_gets_its_gradients() -> None:
     y = outputs_of(net, x, tally)
     graph = trace(net, (4,))
     inputs = {"input": to_times(to_events(x.numpy()), DT)}
-    done = activity(graph, inputs)
+    done = compute_activity(graph, inputs)
     assert np.array_equal(y.detach().numpy(), done.means["out"])
     y.square().sum().backward()
-    by = gradients(graph, done.times, by_mean={"out": 2 * done.means["out"]}, least=LEAST)
+    by = compute_gradients(
+        graph, done.times, by_mean={"out": 2 * done.means["out"]}, least=LEAST
+    )
     for name in ("fc1", "fc2"):
         weight = net.get_submodule(name).weight
         np.testing.assert_array_equal(weight.grad.numpy(), by.weights[name].astype(np.float32))
@@ -117,7 +119,7 @@ def test_what_acts_otherwise_in_training_is_refused() -> None:
     net = Stack(
         fc=nn.Linear(4, 3, bias=False), drop=nn.Dropout(), out=Spiking(LI(tau=0.01), DT)
     )
-    with pytest.raises(EventPropError, match="drop: Dropout acts otherwise in training"):
+    with pytest.raises(EventPropError, match="drop: Dropout computes otherwise in training"):
         outputs_of(net, raster(), Tally())
 
 
@@ -129,4 +131,4 @@ def test_one_output_is_needed() -> None:
         dt=graph.dt,
     )
     with pytest.raises(EventPropError, match="one output is needed, there are out, read"):
-        outputs(two, {"input": drawn(np.random.default_rng(0), 1, 3)}, {}, Tally())
+        compute_outputs(two, {"input": drawn(np.random.default_rng(0), 1, 3)}, {}, Tally())

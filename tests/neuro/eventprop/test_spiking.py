@@ -7,7 +7,7 @@ import pytest
 from exact_networks import DT, T, drawn, network, one_neuron, times
 from hypothesis import given, settings, strategies as st
 
-from neuro.eventprop import EventPropError, activity, adjoint
+from neuro.eventprop import EventPropError, adjoint, compute_activity
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import LIF
 
@@ -49,7 +49,7 @@ def test_every_spike_is_a_crossing_and_no_crossing_is_missed(
         edges=(Edge("input", "fc"), Edge("fc", "out")),
         dt=DT,
     )
-    found = activity(graph, {"input": x}).times["out"].time
+    found = compute_activity(graph, {"input": x}).times["out"].time
     arrivals = np.stack([x.time, weight[0, x.neuron]], 1)
     since = 0.0
     for spike in [*found, END]:
@@ -65,7 +65,7 @@ def test_every_spike_is_a_crossing_and_no_crossing_is_missed(
 def test_equal_time_constants_are_the_limit_of_nearly_equal_ones() -> None:
     x = {"input": times([(0.001, 0), (0.004, 0)], size=1)}
     at = [
-        activity(one_neuron(0.8, tau=0.01, tau_syn=0.01 * (1 + e)), x).times["out"].time
+        compute_activity(one_neuron(0.8, tau=0.01, tau_syn=0.01 * (1 + e)), x).times["out"].time
         for e in (0.0, 1e-12, -1e-12, 1e-5)
     ]
     assert at[0].size > 2
@@ -83,7 +83,7 @@ def test_without_leak_and_with_equal_synapses_neurons_fire_together_in_order() -
         edges=(Edge("input", "fc"), Edge("fc", "out")),
         dt=DT,
     )
-    out = activity(graph, {"input": times([(0.001, 0)], size=1)}).times["out"]
+    out = compute_activity(graph, {"input": times([(0.001, 0)], size=1)}).times["out"]
     # 0.5 (1 - exp(-s / tau_syn)) / (1 - exp(-dt / tau_syn)) = 1
     s = -0.004 * math.log(1 - (1 - math.exp(-DT / 0.004)) / 0.5)
     np.testing.assert_allclose(out.time[:3], 0.001 + s, rtol=0, atol=1e-15)
@@ -93,7 +93,7 @@ def test_without_leak_and_with_equal_synapses_neurons_fire_together_in_order() -
 def test_the_read_out_is_the_mean_of_each_tick() -> None:
     graph = network(5)
     x = drawn(np.random.default_rng(5), 2, 3)
-    done = activity(graph, {"input": x})
+    done = compute_activity(graph, {"input": x})
     weight = {n: np.asarray(graph.nodes[n].weight) for n in ("fc3", "skip")}  # type: ignore[union-attr]
     jumps = []  # (sample, time, jump of both neurons)
     for train, delay, rows in (
@@ -113,7 +113,7 @@ def test_the_read_out_is_the_mean_of_each_tick() -> None:
 
 
 def test_activity_that_runs_away_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adjoint, "BUDGET", 100)
+    monkeypatch.setattr(adjoint, "MAX_SPIKES", 100)
     graph = one_neuron(1000.0, tau=0.01, tau_syn=0.005)
     with pytest.raises(EventPropError, match=r"out: runs away, [0-9,]+ spikes in one run"):
-        activity(graph, {"input": times([(0.001, 0)], size=1)})
+        compute_activity(graph, {"input": times([(0.001, 0)], size=1)})

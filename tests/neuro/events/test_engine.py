@@ -130,7 +130,7 @@ def test_neither_stretch_nor_grouping_of_samples_changes_anything(
     equal(have, want)
     equal_states(state_of_stretches, state)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "BUFFER", 1)  # one sample, one tick at a time
+        patch.setattr(engine, "MAX_BUFFER_VALUES", 1)  # one sample, one tick at a time
         have, state_of_samples = simulate(graph, x)
     equal(have, want)
     equal_states(state_of_samples, state)

@@ -71,9 +71,9 @@ def test_all_that_cannot_be_kept_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="the run cannot be recorded like this") as error:
         simulate(GRAPH, X, record=record)
     assert str(error.value).splitlines()[1:] == [
-        "spikes: out puts out none; those are x, cell",
-        "spikes: soma puts out none; those are x, cell",
-        "values: cell puts out none; those are current, out",
+        "spikes: out has none; those are x, cell",
+        "spikes: soma has none; those are x, cell",
+        "values: cell has none; those are current, out",
         "states: tick -1 is not one of 0 ... 11",
         "states: tick 12 is not one of 0 ... 11",
     ]

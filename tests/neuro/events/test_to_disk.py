@@ -15,8 +15,8 @@ from neuro.events.to_disk import (
     StreamError,
     cut,
     open_stream,
+    read_state,
     simulate_to_disk,
-    stopped,
 )
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.io.pytree import digest
@@ -56,7 +56,7 @@ def test_a_stream_is_one_run_bit_for_bit(
     one, state = simulate(graph, inputs)
     assert len(stream) == -(-15 // chunk)
     assert same(whole(stream, one), one)
-    assert same(stopped(folder), state)
+    assert same(read_state(folder), state)
 
 
 def recurrent() -> Graph:
@@ -99,7 +99,9 @@ def test_a_stream_in_exact_time_is_one_run_but_for_rounding(tmp_path: Path, chun
     assert found.neuron.tolist() == wanted.neuron.tolist()
     assert np.abs(found.time - wanted.time).max() < 1e-14
     assert np.abs(stream.values("readout") - one.values["readout"]).max() < 1e-12
-    assert np.allclose(stopped(tmp_path).neurons["cells"], state.neurons["cells"], atol=1e-12)
+    assert np.allclose(
+        read_state(tmp_path).neurons["cells"], state.neurons["cells"], atol=1e-12
+    )
     assert stream.spikes("cells").tick.tolist() == one.spikes["cells"].tick.tolist()
 
 
@@ -137,7 +139,7 @@ def test_an_interrupted_stream_goes_on_after_its_last_whole_chunk(tmp_path: Path
     assert (tmp_path / "cut/chunk-000001.npz").stat().st_mtime_ns == before
     straight = simulate_to_disk(graph, pieces(graph, 5), tmp_path / "straight")
     assert same(tuple(stream), tuple(straight))
-    assert same(stopped(tmp_path / "cut"), stopped(tmp_path / "straight"))
+    assert same(read_state(tmp_path / "cut"), read_state(tmp_path / "straight"))
 
 
 def test_a_chunk_whose_state_was_not_written_is_made_again(tmp_path: Path) -> None:

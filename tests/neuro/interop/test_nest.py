@@ -273,14 +273,14 @@ def test_a_physical_current_keeps_its_weight_in_pa() -> None:
     np.testing.assert_allclose(down.weight, graph.nodes["down"].weight.T.ravel(), rtol=1e-14)
     assert set(up.delay) == {1.0}
     assert set(down.delay) == {3.0}
-    assert network.cells["a"].model == "iaf_psc_exp_ps"
-    np.testing.assert_allclose(network.cells["a"].parameters["tau_syn_ex"], 5)
-    np.testing.assert_allclose(network.cells["a"].parameters["tau_syn_in"], 10)
+    assert network.populations["a"].model == "iaf_psc_exp_ps"
+    np.testing.assert_allclose(network.populations["a"].parameters["tau_syn_ex"], 5)
+    np.testing.assert_allclose(network.populations["a"].parameters["tau_syn_in"], 10)
 
 
 def test_the_model_follows_from_the_currents() -> None:
     def model(node: Node, *, precise: bool = True) -> str:
-        return plan(alone(node), at(0.1), {}, precise=precise).cells["cell"].model
+        return plan(alone(node), at(0.1), {}, precise=precise).populations["cell"].model
 
     assert model(cell()) == "iaf_psc_delta_ps"
     assert model(cell(), precise=False) == "iaf_psc_delta"

@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from builders import dyadic, dyadic_rand
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from neuro.codes import direct
-from neuro.neurons import ALIF, LI, LIF, run
+from neuro.neurons import ALIF, LI, LIF, run_population
 from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import DT, Delay, Recurrent, Residual, Spiking, Stack
 from neuro.seeds import seeded
@@ -16,7 +17,7 @@ from neuro.units import Ticks
 
 def net() -> Stack:
     with seeded(0):
-        return Stack(
+        made = Stack(
             conv=nn.Conv2d(1, 3, 3),
             cells=Spiking(ALIF(threshold=0.2, beta=0.1)),
             pool=nn.AvgPool2d(2),
@@ -27,6 +28,7 @@ def net() -> Stack:
             fc=nn.Linear(27, 5),
             out=Spiking(LI(tau=0.02)),
         ).double()
+    return dyadic(made)
 
 
 def found(module: nn.Module, image: Tensor, scale: Tensor | Ticks) -> tuple[list[Tensor], ...]:
@@ -53,8 +55,8 @@ STATES = st.none() | st.integers(1, 4)
 def test_outputs_states_and_gradients_are_those_of_the_module(
     ticks: int, chunk: int, states: int | None, constant: bool
 ) -> None:
-    g = torch.Generator().manual_seed(ticks)
-    image = torch.rand(3, 1, 8, 8, generator=g, dtype=torch.float64)
+    with seeded(ticks):
+        image = dyadic_rand(3, 1, 8, 8)
     scale = Ticks(ticks) if constant else torch.arange(ticks).view(-1, 1, 1, 1, 1)
     module = net()
     out, grads = found(Checkpointed(module, Ticks(chunk), states), image, scale)
@@ -69,7 +71,7 @@ def test_outputs_states_and_gradients_are_those_of_the_module(
 
 @pytest.mark.parametrize("states", [1, 2, 5])
 def test_fewer_states_change_no_bit(states: int) -> None:
-    image, module = torch.rand(3, 1, 8, 8, dtype=torch.float64), net()
+    image, module = dyadic_rand(3, 1, 8, 8), net()
     out, grads = found(Checkpointed(module, Ticks(2), states), image, Ticks(11))
     want, kept = found(Checkpointed(module, Ticks(2)), image, Ticks(11))
     assert all(map(torch.equal, out, want))
@@ -81,7 +83,7 @@ def test_fewer_states_change_no_bit(states: int) -> None:
 
 @pytest.mark.parametrize("states", [None, 2])
 def test_it_goes_on_where_it_stopped_also_without_gradients(states: int | None) -> None:
-    x = torch.rand(9, 2, 1, 8, 8, dtype=torch.float64)
+    x = dyadic_rand(9, 2, 1, 8, 8)
     module = Checkpointed(net(), Ticks(3), states)
     whole, _ = module(x)
     with torch.no_grad():
@@ -119,7 +121,7 @@ def test_dropout_falls_on_the_same_when_it_is_computed_again(states: int | None)
     with seeded(3):
         parts = [drop(torch.ones(2, 4)) for _ in range(4)]
     heard = LI(tau=0.01)
-    falls = run(heard, torch.cat(parts)[:, None], DT)[0].sum((0, 1))
+    falls = run_population(heard, torch.cat(parts)[:, None], DT)[0].sum((0, 1))
     torch.testing.assert_close(fell, falls)
 
 

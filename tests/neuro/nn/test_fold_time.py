@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from builders import dyadic, dyadic_rand
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 
 from neuro.codes import direct
 from neuro.neurons import ALIF, LIF
-from neuro.nn import layers
-from neuro.nn.fold_time import on_ticks, same_every_tick
+from neuro.nn import schedule
+from neuro.nn.fold_time import is_one_tick, run_on_ticks
 from neuro.nn.layers import Spiking, Stack
 from neuro.ops import sparse_linear as products
 from neuro.ops.avg_pool import average
@@ -42,8 +43,8 @@ def test_a_product_that_skips_zeros_is_the_dense_product(
     weight = torch.randn(outputs, inputs, generator=g, dtype=torch.float64).requires_grad_()
     bias = torch.randn(outputs, generator=g, dtype=torch.float64) if biased else None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(products, "SMALL", 0)
-        patch.setattr(products, "SILENT", 0.0)
+        patch.setattr(products, "MIN_VALUES", 0)
+        patch.setattr(products, "MIN_ZERO_SHARE", 0.0)
         y = linear(x, weight, bias)
     assert type(y.grad_fn).__name__ in ("_LinearBackward", "AddBackward0")
     want = F.linear(x, weight, bias)
@@ -59,11 +60,11 @@ def test_what_is_listed_is_what_is_not_zero(dtype: type, inputs: int) -> None:
     x = (draw.normal(size=(9, inputs)) * (draw.random((9, inputs)) < 0.3)).astype(dtype)
     x[0], x[1], x[2], x[3, -1] = 0, 1, -0.0, np.nan
     row, place = np.nonzero(x)
-    found = products.listed(x, x.size)
+    found = products.list_nonzero(x, x.size)
     assert np.array_equal(found.neuron, place)
     assert np.array_equal(found.value, x[row, place], equal_nan=True)
     assert np.array_equal(found.at[0], np.searchsorted(row, range(10)))
-    assert products.listed(x, len(place) - 1).at.size == 0  # more than asked for
+    assert products.list_nonzero(x, len(place) - 1).at.size == 0  # more than asked for
 
 
 def test_the_number_of_threads_changes_no_bit_of_a_product(
@@ -115,7 +116,7 @@ def test_other_pools_are_left_to_torch(pool: nn.AvgPool2d) -> None:
 
 def digits_net(normalises: bool = False) -> Stack:
     with seeded(0):
-        return Stack(
+        made = Stack(
             conv1=nn.Conv2d(1, 4, 3, padding=1),
             cells1=Spiking(ALIF(threshold=0.2)),
             pool=nn.AvgPool2d(2),
@@ -126,6 +127,7 @@ def digits_net(normalises: bool = False) -> Stack:
             fc=nn.Linear(8 * 36, 10),
             out=Spiking(LIF(tau=0.02, threshold=0.1)),
         ).double()
+    return dyadic(made)
 
 
 def slowly(net: Stack, x: Tensor) -> Tensor:
@@ -145,9 +147,9 @@ def test_a_stack_in_parts_is_the_stack(
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     g = torch.Generator().manual_seed(1)
-    images = torch.rand(25, 1, 16, 16, generator=g, dtype=torch.float64)
+    images = torch.randint(257, (25, 1, 16, 16), generator=g).double() / 256
     x = direct(images, Ticks(6)) if constant else images.repeat(6, 1, 1, 1, 1) + 0
-    assert same_every_tick(x) == constant
+    assert is_one_tick(x) == constant
     net = digits_net(normalises)
     y, _ = net(x)
     want = slowly(net, x.clone())
@@ -162,7 +164,7 @@ def test_a_stack_in_parts_is_the_stack(
 
 def test_a_stack_in_parts_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    x = torch.rand(8, 25, 1, 16, 16, dtype=torch.float64)
+    x = dyadic_rand(8, 25, 1, 16, 16)
     net = digits_net()
     whole, end = net(x)
     first, state = net(x[:5])
@@ -178,11 +180,11 @@ def test_without_gradients_a_stack_runs_a_few_ticks_at_a_time_and_gives_the_same
     values: int, constant: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(layers, "VALUES", values)
-    monkeypatch.setattr(layers, "RUN", 0)
-    monkeypatch.setattr(layers, "IMAGES", 16)  # 64 without gradients
-    images = torch.rand(70, 1, 16, 16, dtype=torch.float64)  # more than run together
-    x = direct(images, Ticks(8)) if constant else images * torch.rand(8, 1, 1, 1, 1)
+    monkeypatch.setattr(schedule, "PART_VALUES", values)
+    monkeypatch.setattr(schedule, "SAMPLE_VALUES", 0)
+    monkeypatch.setattr(schedule, "IMAGES", 16)  # 64 without gradients
+    images = dyadic_rand(70, 1, 16, 16)  # more than run together
+    x = direct(images, Ticks(8)) if constant else images * dyadic_rand(8, 1, 1, 1, 1)
     net = digits_net()
     want, end = net(x)
     ticks = []
@@ -203,7 +205,7 @@ def test_without_gradients_small_images_run_in_parts_of_samples(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    x = torch.rand(8, 70, 1, 16, 16, dtype=torch.float64)
+    x = dyadic_rand(8, 70, 1, 16, 16)
     net, heard = digits_net(), []
     want, _ = net(x)
     net.get_submodule("fc").register_forward_hook(lambda _, at, __: heard.append(len(at[0])))
@@ -222,7 +224,7 @@ def test_a_batch_norm_that_is_trained_sees_all_ticks_also_without_gradients() ->
 
 def test_dropout_is_drawn_for_every_tick() -> None:
     x = direct(torch.ones(1, 50), Ticks(4))
-    y = on_ticks(nn.Dropout(0.5), x)
+    y = run_on_ticks(nn.Dropout(0.5), x)
     assert not torch.equal(y[0], y[1])
 
 
@@ -230,5 +232,5 @@ def test_hooks_of_a_module_are_heard() -> None:
     heard = []
     fc = nn.Linear(300, 300)
     fc.register_forward_hook(lambda *_: heard.append(1))
-    on_ticks(fc, torch.zeros(3, 100, 300))
+    run_on_ticks(fc, torch.zeros(3, 100, 300))
     assert heard == [1]

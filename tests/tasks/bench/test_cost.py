@@ -2,13 +2,15 @@
 
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tasks.bench import cost
 from tasks.bench.engine import EXACT, of_delta
-from tasks.bench.harness import measure
+from tasks.bench.harness import Measured, measure
 from tasks.bench.subjects_neuro import exact
 
 
@@ -32,12 +34,26 @@ def test_cases_of_cost_compare_the_same_network_with_itself() -> None:
     assert counted[1][0] == counted[1][1]
 
 
-def test_the_first_use_is_compared_with_a_limit_and_the_next_process_with_the_first() -> None:
+def test_the_first_use_is_compared_with_a_limit_and_the_next_process_with_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = []
+
+    def measured(*subject: Any, environment: dict[str, str]) -> dict[str, Measured]:
+        """Measure; then note the files of what is compiled, and when they were written."""
+        found = measure(*subject, environment=environment)
+        files = Path(environment["NUMBA_CACHE_DIR"]).rglob("*.nb?")
+        kept.append({file: file.stat().st_mtime_ns for file in files})
+        return found
+
+    monkeypatch.setattr(cost, "measure", measured)
     cold, warm = cost.first_uses(quick=True)
     assert (cold.case, cold.theirs, cold.note) == ("first use, grid, float32", 30, "")
     assert warm.theirs == cold.ours
     assert warm.ratio is not None
-    assert warm.ratio > 2  # what was compiled is kept
+    first, second = kept
+    assert first == second  # what was compiled is kept, and nothing is compiled again
+    assert len(first) > 10
 
 
 def test_rows_of_memory_tell_bytes_and_the_peak_of_both() -> None:

@@ -54,10 +54,13 @@ def test_one_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
 def test_one_that_never_ends_is_stopped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("tasks.bench.harness.LIMIT", 5)  # s, to start a process too
     well = partial(bench_subjects.writes, "well", tmp_path / "log")
-    found = measure({"endless": bench_subjects.never_ends, "well": well}, 1)
-    assert found["endless"].problem == "took longer than 5 s"
+    for limit in (5, 50, 500):  # s, to start a process too, which a busy machine makes long
+        monkeypatch.setattr("tasks.bench.harness.LIMIT", limit)
+        found = measure({"endless": bench_subjects.never_ends, "well": well}, 1)
+        assert found["endless"].problem == f"took longer than {limit} s"
+        if found["well"].runs:
+            break
     assert len(found["well"].runs) == 1
 
 

@@ -50,6 +50,28 @@ def seen(network: Any, x: Tensor) -> list[Tensor]:
     return list(network(bytes_.contiguous()))
 
 
+@pytest.fixture
+def mixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the extractor give three float64 mixtures of its 2,048 features, on the CPU.
+
+    The covariance of more features than images is singular, and the roots of its zeros are
+    whatever the BLAS at hand rounds them to. That of three features of eight images is not.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as Kind
+
+    whole = Kind.forward
+    mix = torch.from_numpy(np.random.default_rng(1).normal(size=(2048, 3)))
+
+    def forward(self: Any, x: Tensor) -> tuple[Tensor, ...]:
+        found = dict(zip(self.features_list, whole(self, x), strict=True))
+        found["2048"] = found["2048"].double() @ mix
+        return tuple(found.values())
+
+    monkeypatch.setattr(Kind, "forward", forward)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("mixed")
 @pytest.mark.parametrize(("colours", "n"), [(1, 8), (3, 12)])
 def test_fid_is_our_frechet_distance_of_the_same_features(
     network: Any, colours: int, n: int
@@ -59,10 +81,15 @@ def test_fid_is_our_frechet_distance_of_the_same_features(
     fakes, real = images(n, colours, 0, 0.2), images(10, colours, 1, 0.1)
     found = scores(fakes, real, {"NEURO_DATA": str(network.data)})
     (of_fakes, logits), (of_real, _) = seen(network, fakes), seen(network, real)
-    ours = distance(*(gaussian(np.asarray(x)) for x in (of_fakes, of_real)))
-    assert ours > 1
-    # Both take roots of 2,048 values of which most are zero but for rounding: measured 1e-7.
-    assert found["fid"] == pytest.approx(ours, rel=1e-5)
+    one, other = (gaussian(np.asarray(x)) for x in (of_fakes, of_real))
+    ours = distance(one, other)
+    # Eigenvalues of S R are right to 3 eps |S| |R| k^(1/2), k the condition (Bauer and Fike),
+    # and none is below |S| |R| / k^2: each root is right to 3 eps k^(3/2) (|S| |R|)^(1/2) / 2.
+    covariances = (one.covariance, other.covariance)
+    k = max(np.linalg.cond(c) for c in covariances)
+    size = np.sqrt(np.prod([np.linalg.norm(c, 2) for c in covariances]))
+    assert 2 * 3 * (3 * np.finfo(float).eps * k**1.5 * size / 2) < 5e-8 * ours
+    assert found["fid"] == pytest.approx(ours, rel=5e-8)  # measured 5e-12
     want = isc_features_to_metric(logits, min(n, SPLITS))
     assert found["inception_score"] == pytest.approx(want["inception_score_mean"], rel=1e-9)
     assert found["inception_score_sd"] == pytest.approx(want["inception_score_std"], abs=1e-9)

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from neuro.io.run_folder import Run, begin
+from neuro.io.run_folder import Run, begin_run
 from neuro.io.store import StoreError, save_record
 from neuro.record import Record
 from neuro.spikes import to_events
@@ -41,7 +41,7 @@ class Balance(HTMLParser):
 
 def begun(folder: Path) -> Run:
     run = Run(folder=folder, task="mnist", name="tiny", seed=7, config=tiny())
-    begin(run)
+    begin_run(run)
     return run
 
 
@@ -391,7 +391,7 @@ class TestARunThatAnswersNothing:
     ) -> None:
         config = find_task("image_generation").configs["tiny"]()
         run = Run(folder=tmp_path, task="image_generation", name="tiny", seed=0, config=config)
-        begin(run)
+        begin_run(run)
         (run.folder / "new.png").write_bytes(b"\x89PNG")
         table = {"title": "By digit", "head": ["digit", "n"], "rows": [["one", 1234]]}
         run.write(

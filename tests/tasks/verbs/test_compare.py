@@ -100,7 +100,7 @@ def test_a_lower_error_is_better_and_other_executors_and_joules_stand_beside_it(
             (path / "verify.json").write_text(json.dumps({"metrics": {"error": by}}))
             tier = {"low": 1e-6, "nominal": 2e-6, "high": 3e-6}
             joules = {
-                "loihi1": {"core": tier, "chip": tier},
+                "loihi1": {"core": tier, "chip": tier, "layers": {}},
                 "host": [],
                 "conventional45nm": {},
             }

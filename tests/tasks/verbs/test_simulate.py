@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from graphs import random_graph, stimulus
 
-from neuro.io.run_folder import Run, begin
+from neuro.io.run_folder import Run, begin_run
 from neuro.io.store import load_record
 from neuro.spikes import to_ticks
 from neuro.training import best_weights_path
@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run as training leaves it, of a network that has learnt nothing."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     made = Run(folder=folder, task="mnist", name="tiny", seed=0, config=tiny())
-    begin(made)
+    begin_run(made)
     save_weights(best_weights_path(folder), get_weights(fresh_model(made)), {"epoch": 0})
     return folder
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from exact_laws import CLOCK, DT, at_any_time, network, run, with_nodes
 
-from neuro.events import Exact, Grid, Runaway, simulate
+from neuro.events import Exact, Grid, Recording, Runaway, simulate
 from neuro.graph import Dense, Edge, Graph, GraphError, Input, Sparse
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import Times
@@ -44,7 +44,7 @@ def test_delays_and_targets_that_cannot_be_are_refused() -> None:
     early = replace(back, delay=np.concatenate([[-1], back.delay[1:]]))
     with pytest.raises(GraphError, match="back: 1 delays are < 0 ticks"):
         with_nodes(graph, back=early)
-    astray = replace(back, target=np.concatenate([[5], back.target[1:]]))
+    astray = replace(back, indices=np.concatenate([[5], back.indices[1:]]))
     with pytest.raises(GraphError, match="back: 1 targets like 5 are not among the"):
         with_nodes(graph, back=astray)
     edges = (Edge("x", "fc", Ticks(-1)), *graph.edges[1:])
@@ -100,6 +100,23 @@ def test_a_runaway_is_stopped_names_its_node_and_keeps_its_record(
     np.testing.assert_array_equal(
         record.times["cells"].time, whole[: record.times["cells"].time.size]
     )
+
+
+@pytest.mark.parametrize("wild", [0, 1])
+@pytest.mark.parametrize("recorded", [(), (3,)])
+def test_a_runaway_of_one_sample_keeps_what_all_samples_reached(
+    wild: int, recorded: tuple[int, ...]
+) -> None:
+    graph = network("delta", 1)
+    graph = with_nodes(graph, fc=replace(graph.nodes["fc"], weight=np.full((5, 3), 3.0)))
+    none = np.zeros(20, np.int32)
+    late = np.linspace(4.5, 9.5, 20) * DT
+    train = Times(none + wild, late, none, np.ones(20), (16, 2, 3))
+    with pytest.raises(Runaway, match="more than 5 spikes by tick 16: cells has") as e:
+        simulate(graph, {"x": train}, Exact(budget=5), record=Recording(states=recorded))
+    record = e.value.record
+    assert set(record.times["cells"].sample.tolist()) == {wild}
+    assert record.values.keys() == set()
 
 
 def test_the_state_of_another_clock_graph_or_batch_is_refused() -> None:

@@ -70,15 +70,15 @@ def test_a_compiled_kernel_computes_what_its_text_says(
 @given(keys=st.lists(st.integers(0, 4), max_size=30))
 @settings(deadline=None)
 def test_counting_sort_is_stable(keys: list[int]) -> None:
-    sort = batches.order(np.array(keys, np.int32), 5)
+    sort = batches.counting_sort(np.array(keys, np.int32), 5)
     assert sort.tolist() == sorted(range(len(keys)), key=lambda e: keys[e])
 
 
 def test_events_survive_the_way_into_a_run_and_back() -> None:
     graph = random_graph(0)
     events = stimulus(graph, 0, ticks=7, samples=3)["x"]
-    batch, sound = batches.to_batch(events, 0, np.dtype(np.float32))
-    assert sound
+    batch, valid = batches.to_batch(events, 0, np.dtype(np.float32))
+    assert valid
     back = batches.to_events([batch], 0, events.shape, np.dtype(np.float32))
     for a, b in zip(back, events, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -113,7 +113,7 @@ def test_a_dense_layer_of_any_width_sums_the_weights_of_its_spikes(
 def test_buffers_start_at_a_cache_line() -> None:
     for size in (1, 10, 513):
         for array in (
-            memory.zeros((2, size), np.dtype(np.float32)),
+            memory.make_zeros((2, size), np.dtype(np.float32)),
             memory.aligned(np.ones(3)),
         ):
             assert array.ctypes.data % memory.LINE == 0
