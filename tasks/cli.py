@@ -29,29 +29,29 @@ def tasks() -> None:
     console.print(tasks_table())
 
 
-def train(
+def train(  # noqa: PLR0913 - a flag each
     name: Name,
     out: Folder = None,
     seed: int = 0,
     device: Device = "cpu",
     devices: int = 1,
     gradient: Literal["surrogate", "eventprop"] = "surrogate",
+    logger: Literal["none", "csv", "tensorboard"] = "none",
 ) -> None:
     """Train a task, or go on with a run that was interrupted.
 
     Args:
-        name: task and configuration, for example mnist:tiny.
+        name: task and configuration, for example mnist:tiny or path/to/my_task.py:tiny.
         out: run folder (default: runs/TASK-CONFIGURATION).
         seed: of the initial weights.
         device: where to train.
         devices: number of processes (DDP); also runs under torchrun.
         gradient: "surrogate" on the clock, or the exact one in continuous time.
+        logger: also writes the curves into the run's logs folder, in this format.
     """
-    from tasks.task import split_name
+    from tasks.find import new_run
 
-    task, config = split_name(name)
-    out = out or Path("runs") / f"{task}-{config}"
-    _train(_new_run(task, config, out, seed, gradient), device, devices)
+    _train(new_run(name, out, seed, gradient), device, devices, logger)
 
 
 def evaluate(run: RunFolder, device: Device = "cpu") -> None:
@@ -61,10 +61,11 @@ def evaluate(run: RunFolder, device: Device = "cpu") -> None:
         run: a run folder.
         device: where to compute.
     """
-    from tasks.report import tables as show
-    from tasks.verbs.train import evaluate
+    from tasks.report.tables import evaluation
+    from tasks.verbs.train import evaluate_run
 
-    console.print(show.evaluation(evaluate(_open(run), device)))
+    opened = _open(run)
+    console.print(evaluation(evaluate_run(opened, device), _metrics(opened)), soft_wrap=True)
 
 
 def simulate(
@@ -83,17 +84,18 @@ def simulate(
         cluster: address of a Ray cluster whose workers to use; "local" starts one here.
     """
     from neuro.events import Exact, Grid
-    from tasks.report.tables import simulation
-    from tasks.verbs.cluster import workers_of
+    from tasks.report.tables import simulation, values
+    from tasks.verbs.cluster import use_cluster
     from tasks.verbs.simulate import simulate_run
 
-    with workers_of(cluster):
-        result = simulate_run(_open(run), Grid() if clock == "grid" else Exact(), workers)
-    console.print(simulation(result))
+    opened = _open(run)
+    with use_cluster(cluster):
+        result = simulate_run(opened, Grid() if clock == "grid" else Exact(), workers)
+    console.print(simulation(result, _metrics(opened)))
     if clock == "grid":
-        right = f"accuracy {result['accuracy']:.2%} on " if "accuracy" in result else ""
+        told = ", ".join(f"{m.label} {value}" for m, value in values(result, _metrics(opened)))
         took = f"{result['milliseconds_per_sample']:.2f} ms each"
-        console.print(f"{right}{result['n']:,} test samples, {took}")
+        console.print(f"{told and told + ' on '}{result['n']:,} test samples, {took}")
 
 
 def export(run: RunFolder) -> None:
@@ -103,9 +105,9 @@ def export(run: RunFolder) -> None:
         run: a run folder.
     """
     from tasks.report.tables import scaling
-    from tasks.verbs.export import export
+    from tasks.verbs.export import export_run
 
-    result = export(_open(run))
+    result = export_run(_open(run))
     console.print(scaling(result["scaling"]))
     for chip, breaches in result["fits"].items():
         told = "\n".join(["does not fit:", *breaches]) if breaches else "fits"
@@ -122,13 +124,14 @@ def verify(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
-    from tasks.report.tables import equality
-    from tasks.verbs.verify import verify
+    from tasks.report.tables import equality, executors
+    from tasks.verbs.verify import verify_run
 
-    result = verify(_open(run))
+    opened = _open(run)
+    result = verify_run(opened)
     console.print(equality(result))
-    right = ", ".join(f"{k} {v:.2%}" for k, v in result["accuracy"].items())
-    console.print(f"{result['n']:,} test samples; accuracy: {right or 'none to tell'}")
+    told = [f"{result['n']:,} test samples", *executors(result, _metrics(opened))]
+    console.print("; ".join(told), soft_wrap=True)
     _print_parity(result["reference_lava"])
     lava = result["reference_lava"]
     if result["torch_events"]["mismatches"] or lava.get("mismatches") or lava.get("failed"):
@@ -145,10 +148,10 @@ def energy(run: RunFolder, chip: str = "all") -> None:
     """
     from neuro.energy import find_chip
     from tasks.report import tables as show
-    from tasks.verbs.simulate import energy
+    from tasks.verbs.energy import estimate_energy
 
     asked = None if chip == "all" else find_chip(chip)
-    result = energy(_open(run), asked)
+    result = estimate_energy(_open(run), asked)
     console.print(show.energy(result))
     for name in show.list_chips(result) if asked is None else [asked.name]:
         console.print(show.layers(name, result[name]))
@@ -166,6 +169,47 @@ def report(run: RunFolder) -> None:
     console.print(f"wrote {write_report(_open(run))}")
 
 
+def compare(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
+    out: Path = Path("compare"),
+    markdown: bool = False,
+) -> None:
+    """Compare runs: mean and sd over seeds, paired differences from the first configuration.
+
+    Args:
+        runs: evaluated run folders, or patterns of them in quotes.
+        out: folder for compare.json and compare.png.
+        markdown: print Markdown tables.
+    """
+    from tasks.report.tables import table
+    from tasks.verbs.compare import as_markdown, compare_runs
+
+    found = compare_runs(runs, out)
+    if markdown:
+        console.print(as_markdown(found), markup=False, highlight=False, soft_wrap=True)
+        return
+    for sheet in found.sheets():
+        shown = table(sheet.title, *sheet.head)
+        for row in sheet.rows:
+            shown.add_row(*row)
+        console.print(shown)
+    for remark in found.remarks:
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"wrote {out / 'compare.json'} and {out / 'compare.png'}")
+
+
+def new(path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]) -> None:
+    """Write a task to start from: a classifier of the embedded digits.
+
+    Args:
+        path: a new file, such as my_task.py.
+    """
+    from tasks.verbs.new_task import write_template
+
+    write_template(path)
+    console.print(f"wrote {path}; train it with neuro train {path}:tiny", soft_wrap=True)
+
+
 def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
     """Train, replay, export, price and report one network on handwritten digits.
 
@@ -174,22 +218,23 @@ def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
         seed: of the initial weights.
         device: where to train.
     """
+    from tasks.find import new_run
     from tasks.report import tables as show
-    from tasks.verbs.demo import steps
+    from tasks.verbs.demo import STEPS
 
-    start, run = time.perf_counter(), _new_run("mnist", "demo", out or Path("runs/demo"), seed)
+    start, run = time.perf_counter(), new_run("mnist:demo", out or Path("runs/demo"), seed)
     _train(run, device, 1)
     results: dict[str, Any] = {}
-    for name, title, do in steps():
-        with console.status(title):
+    for step in STEPS:
+        with console.status(step.done):
             begun = time.perf_counter()
-            results[name] = do(run)
-        console.print(f"[green]✓[/] {title} [dim]{time.perf_counter() - begun:.1f} s[/]")
+            results[step.name] = step.apply(run)
+        console.print(f"[green]✓[/] {step.done} [dim]{time.perf_counter() - begun:.1f} s[/]")
     console.print(show.scaling(results["export"]["scaling"]))
     console.print(show.equality(results["verify"]))
     for chip in show.list_chips(results["energy"]):
         console.print(show.layers(chip, results["energy"][chip]))
-    console.print(show.summary(results))
+    console.print(show.summary(results, _metrics(run)))
     took = time.perf_counter() - start
     console.print(f"seed {seed}, {took:.0f} s; open {results['report']}")
 
@@ -219,21 +264,21 @@ def bench(
     return terminal.show(console, name, Asked(out, repeats, parts, quick))
 
 
-def _train(run: Any, device: str, devices: int) -> None:
-    from tasks.report.progress import bar
-    from tasks.report.tables import quality
-    from tasks.verbs.train import fabric, train
-    from tasks.verbs.trained_run import task_of
+def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
+    from tasks.find import task_of
+    from tasks.verbs.progress_bar import show_progress
+    from tasks.verbs.train import launch_fabric, train_run
 
-    precision = task_of(run).plan(run.config).precision
-    launched = fabric(device, devices, precision)
-    with bar(console, run, shown=launched.is_global_zero) as tell:
-        progress = train(run, launched, tell)
-    if launched.is_global_zero:
-        metric = task_of(run).metric
+    fabric = launch_fabric(run, device, devices, logger)
+    with show_progress(console, run, shown=fabric.is_global_zero) as tell:
+        progress = train_run(run, fabric, tell)
+    if fabric.is_global_zero:
+        metric = task_of(run).training.validation
+        best = progress.best if metric.better == "higher" else -progress.best
         console.print(
-            f"[green]✓[/] trained {progress.epoch} epochs, "
-            f"best validation {metric} {quality(metric, progress.best)}, in {run.folder}"
+            f"[green]✓[/] trained {progress.epoch} epochs, best validation {metric.label} "
+            f"{metric.text(best)}, in {run.folder}",
+            soft_wrap=True,
         )
 
 
@@ -244,18 +289,15 @@ def _print_parity(parity: dict[str, Any]) -> None:
 
 
 def _open(folder: Path) -> Any:
-    from neuro.io.run_folder import open_run
-    from tasks.task import find
+    from tasks.find import open_folder
 
-    return open_run(folder, lambda task: find(task).configs)
+    return open_folder(folder)
 
 
-def _new_run(task: str, name: str, folder: Path, seed: int, gradient: str = "surrogate") -> Any:
-    from neuro.io.run_folder import Run
-    from tasks.task import find, find_config
+def _metrics(run: Any) -> Any:
+    from tasks.find import task_of
 
-    config = find_config(find(task), name)()
-    return Run(folder=folder, task=task, name=name, seed=seed, config=config, gradient=gradient)
+    return task_of(run).evaluation.metrics
 
 
 VERBS: dict[str, Any] = {
@@ -267,6 +309,8 @@ VERBS: dict[str, Any] = {
     "verify": verify,
     "energy": energy,
     "report": report,
+    "compare": compare,
+    "new": new,
     "demo": demo,
     "bench": bench,
 }

@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Int64
 
 
-def shuffled(n: int, batch: int, rng: np.random.Generator) -> Iterator[Int64[np.ndarray, " B"]]:
+def shuffle_batches(
+    n: int, batch: int, rng: np.random.Generator
+) -> Iterator[Int64[np.ndarray, " B"]]:
     """Yield which of ``n`` samples each batch holds; a last part batch is left out."""
     order = rng.permutation(n)
     for step in range(n // batch):

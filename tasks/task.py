@@ -1,97 +1,254 @@
-"""What every task is: a value with its parts, and how to find one by name."""
+"""The contract of a task: what training needs, what a chip runs, what an evaluation returns.
 
-import importlib
+The verbs and the report know these three parts and nothing else of a task. Classification
+(:mod:`tasks.image_classification.classifier`) and image generation
+(:mod:`tasks.image_generation`) are two uses of them.
+Axes: T ticks, B samples of a batch, ``*N`` the shape of a node of the Graph.
+"""
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
 from neuro.io.run_folder import Run
-from neuro.training import Batch, Plan
-from tasks.names import one_of
+from neuro.training import Plan
+from tasks.report.html import Html
 
 C = TypeVar("C")
 Split = Literal["train", "val", "test"]
-
-TASKS = {
-    "mnist": "tasks.image_classification.mnist",
-    "cifar10": "tasks.image_classification.cifar10",
-    "yinyang": "tasks.yinyang",
-    "image_generation": "tasks.image_generation",
-}
-NAMES = tuple(TASKS)
+Pair = tuple[Tensor, Tensor]  # a batch of stimuli T B ..., and their targets B
+Tree = Any  # a pytree of tensors: a tensor, or tuples, lists and dictionaries of them
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
-    """How a classifier answers.
+class Metric:
+    """A figure of merit.
 
-    classes: names of the classes.
-    scores: output, T B ``*K`` -> one score a class, axes B K; the greatest wins.
+    name: its key in result files. better: which direction is better. unit: printed behind the
+    value. format: format specification of the value; one that ends with "%" prints a share.
+
+    >>> accuracy = Metric(name="accuracy", format=".2%")
+    >>> accuracy.text(0.9713), accuracy.difference(-0.006)
+    ('97.13%', '-0.60 points')
+    >>> Metric(name="error", better="lower", unit="m").text(0.123456)
+    '0.1235 m'
     """
 
-    classes: Sequence[str]
-    scores: Callable[[Tensor], Tensor]
+    name: str
+    better: Literal["higher", "lower"] = "higher"
+    unit: str = ""
+    format: str = ".4g"
+
+    @property
+    def label(self) -> str:
+        """The name in words."""
+        return self.name.replace("_", " ")
+
+    @property
+    def percent(self) -> bool:
+        """Whether the value is a share, printed in percent."""
+        return self.format.endswith("%")
+
+    def text(self, value: float) -> str:
+        """Return a value with its unit."""
+        return self._with_unit(f"{value:{self.format}}")
+
+    def difference(self, value: float) -> str:
+        """Return a difference of two values with its sign; of shares in percentage points."""
+        if self.percent:
+            return f"{100 * value:+.2f} points"
+        return self._with_unit(f"{value:+{self.format}}")
+
+    def loss(self, value: float, reference: float) -> float:
+        """Return by how much ``value`` is worse than ``reference``; negative: better."""
+        return reference - value if self.better == "higher" else value - reference
+
+    def _with_unit(self, text: str) -> str:
+        return f"{text} {self.unit}" if self.unit else text
 
 
-def nothing(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
-    """Return that a host does nothing."""
+def from_json(metrics: Mapping[str, Mapping[str, str]]) -> tuple[Metric, ...]:
+    """Return the metrics that ``eval.json`` describes; the inverse of :func:`as_json`."""
+    return tuple(Metric(name=name, **about) for name, about in metrics.items())  # type: ignore[arg-type]
+
+
+def as_json(metrics: Iterable[Metric]) -> dict[str, dict[str, str]]:
+    """Return direction, unit and format of metrics by name, for a result file."""
+    return {m.name: {k: v for k, v in asdict(m).items() if k != "name"} for m in metrics}
+
+
+class Stimulus(NamedTuple):
+    """A batch that drives the part of a model that a chip runs.
+
+    inputs: values of every input of its Graph, by name, T B *N; the input of a traced Stack is
+    called "input". targets: what the answers are measured against, any pytree of tensors whose
+    first axis is B.
+    """
+
+    inputs: Mapping[str, Tensor]
+    targets: Tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of results for the report: the first column holds words."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A PNG file in the run folder that the evaluation has written."""
+
+    file: str
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What an evaluation found on a split.
+
+    values: of the metrics, by name; one that could not be computed may be missing.
+    n: samples. notes: what the value of a metric depends on; values with different notes are
+    not compared. facts: further JSON values for ``eval.json``, by key.
+    """
+
+    values: Mapping[str, float]
+    n: int
+    split: Split = "test"
+    notes: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Generic[C]):
+    """What training needs.
+
+    build: configuration -> a fresh model.
+    plan: configuration -> epochs, optimizer, schedule and stages, see
+        :class:`neuro.training.Plan`.
+    steps: configuration -> batches in an epoch of training.
+    batches: (configuration, split, epoch) -> batches; only "train" depends on epoch. A batch is
+        any pytree of tensors.
+    batch_axis: the axis of the samples in each tensor of a batch, as in
+        :class:`neuro.training.Course`: an integer, or a pytree of integers that has the upper
+        levels of a batch.
+    loss: (configuration, model, batch, at) -> mean loss; at: share of the training done. What
+        it draws from torch's global generator depends on seed, epoch and step alone; what it
+        draws for each sample comes from :func:`neuro.training.distributed.draw_shard`.
+    carry: for continuing streams, how long a state goes from batch to batch: for an "epoch" or
+        all the "training". The loss is then called (configuration, model, batch, at, state) ->
+        (mean loss, state); the first state is None, and no gradient flows through it.
+    carry_types: named tuples and frozen dataclasses in that state, beside those of neurons.
+    batches_from: (configuration, epoch, step) -> the batches of training from that step on, to
+        resume within an epoch; None: those before it are made and passed over.
+    validation: the metric whose best value decides which weights are kept.
+    validate: (configuration, model) -> its value on the validation split.
+    eventprop: whether EventProp can take the place of the clock: a batch is (x T B ...,
+        targets) and the loss calls the model as ``y, _ = model(x)``, once.
+    """
+
+    build: Callable[[C], nn.Module]
+    plan: Callable[[C], Plan]
+    steps: Callable[[C], int]
+    batches: Callable[[C, Split, int], Iterable[Tree]]
+    batch_axis: Any = (1, 0)
+    loss: Callable[..., Any]
+    carry: Literal["no", "epoch", "training"] = "no"
+    carry_types: tuple[type, ...] = ()
+    batches_from: Callable[[C, int, int], Iterable[Tree]] | None = None
+    validation: Metric
+    validate: Callable[[C, nn.Module], float]
+    eventprop: bool = False
+
+
+def no_macs(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
+    """Return that a host computes nothing."""
     return {}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task(Generic[C]):
-    """One experiment. Axes: T ticks, B batch.
+class Deployment(Generic[C]):
+    """What a chip runs.
 
-    summary: one line for ``neuro tasks``.
-    configs: complete configurations by name; "tiny" runs in seconds on a CPU, offline.
-    build: a fresh model.
-    plan: how to train. steps: batches in an epoch of training.
-    batches: (configuration, split, epoch) -> (x, targets); only "train" depends on epoch.
-    loss: (configuration, model, batch, at) -> mean loss; at: share of the training done. What
-        it draws from torch's global generator depends on seed, epoch and step alone; what it
-        draws for each sample comes from :func:`neuro.training.distributed.draw_shard`.
-    quality: (configuration, model) -> figure on the validation split, the greater the better.
-    metric: what that figure is.
-    evaluate: (run, model) -> figures on the test split, for ``eval.json``. It may write
-        pictures into the run folder; "sheets" lists them: file, title and caption of each.
-        "notes" says of a figure what it depends on.
-    chip: (configuration, model) -> the part of it that has a Graph.
-    stimuli: (configuration, model, split) -> what drives that part: spikes T B ..., labels B.
+    part: (configuration, model) -> the part of the model that has a Graph: a module that can be
+        traced, or a :class:`neuro.nn.net.Net` with any number of named inputs and outputs.
+    stimuli: (configuration, model, split) -> what drives that part, after whatever a host
+        computes in front of it, such as features of images.
     host: (configuration, model) -> multiply-accumulates per inference that a host does before
         or behind that part, by name.
-    answers: how it answers, if it is a classifier.
+    """
+
+    part: Callable[[C, nn.Module], nn.Module]
+    stimuli: Callable[[C, nn.Module, Split], Iterable[Stimulus]]
+    host: Callable[[C, nn.Module], Mapping[str, int]] = no_macs
+
+
+def no_answers(config: Any, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tree:  # noqa: ARG001
+    """Return that single samples are not answered."""
+    return ()
+
+
+def no_values(config: Any, answers: Tree, targets: Tree) -> dict[str, float]:  # noqa: ARG001
+    """Return that there is nothing to measure."""
+    return {}
+
+
+def no_captions(config: Any, answers: Tree, targets: Tree) -> tuple[str, ...]:  # noqa: ARG001
+    """Return that nothing is said of single samples."""
+    return ()
+
+
+def no_sections(run: Run, evaluation: Mapping[str, Any]) -> tuple[Html, ...]:  # noqa: ARG001
+    """Return that a task adds nothing to the report."""
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Generic[C]):
+    """What an evaluation returns.
+
+    metrics: all that it can measure, the one that matters most first.
+    evaluate: (run, model) -> findings on the test split. It may write pictures into the run
+        folder.
+    decode: (configuration, model, outputs) -> answers. outputs: what each output of the Graph
+        emitted, by name, T B *N, as any executor computed it (float64, in units of the float
+        network). answers: a pytree of tensors whose first axis is B.
+    measure: (configuration, answers, targets) -> values of metrics, by name; all samples of a
+        split at once. The verbs measure every executor so.
+    describe: (configuration, answers, targets) -> a caption for each sample.
+    reading: one sentence that says how the answer is read off the outputs, for pictures.
+    sections: (run, ``eval.json``) -> the task's own sections of the report.
+    """
+
+    metrics: Sequence[Metric]
+    evaluate: Callable[[Run, nn.Module], Findings]
+    decode: Callable[[C, nn.Module, Mapping[str, Tensor]], Tree] = no_answers
+    measure: Callable[[C, Tree, Tree], Mapping[str, float]] = no_values
+    describe: Callable[[C, Tree, Tree], Sequence[str]] = no_captions
+    reading: str = ""
+    sections: Callable[[Run, Mapping[str, Any]], Sequence[Html]] = no_sections
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Generic[C]):
+    """One experiment.
+
+    summary: one line for ``neuro tasks``.
+    configs: functions that return complete configurations (frozen dataclasses), by name; "tiny"
+        runs in seconds on a CPU, offline.
     """
 
     summary: str
     configs: Mapping[str, Callable[[], C]]
-    build: Callable[[C], nn.Module]
-    plan: Callable[[C], Plan]
-    steps: Callable[[C], int]
-    batches: Callable[[C, Split, int], Iterable[Batch]]
-    loss: Callable[[C, nn.Module, Batch, float], Tensor]
-    quality: Callable[[C, nn.Module], float]
-    metric: str
-    evaluate: Callable[[Run, nn.Module], dict[str, Any]]
-    chip: Callable[[C, nn.Module], nn.Module]
-    stimuli: Callable[[C, nn.Module, Split], Iterable[Batch]]
-    host: Callable[[C, nn.Module], Mapping[str, int]] = nothing
-    answers: Answers | None = None
-
-
-def find(name: str) -> Task[Any]:
-    """Return the task of that name."""
-    task: Task[Any] = importlib.import_module(TASKS[one_of(name, NAMES, "task")]).TASK
-    return task
-
-
-def split_name(full: str) -> tuple[str, str]:
-    """Return (task, configuration) of "task:configuration"; without a colon, "tiny"."""
-    task, _, config = full.partition(":")
-    return task, config or "tiny"
-
-
-def find_config(task: Task[Any], name: str) -> Callable[[], Any]:
-    """Return the configuration function of that name."""
-    return task.configs[one_of(name, tuple(task.configs), "configuration")]
+    training: Training[C]
+    deployment: Deployment[C]
+    evaluation: Evaluation[C]

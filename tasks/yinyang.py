@@ -24,11 +24,11 @@ from drivers.yinyang import CLASSES, Points
 from neuro.codes import latency
 from neuro.neurons import LI, LIF
 from neuro.nn.layers import Spiking, Stack
-from neuro.training import Batch, Plan
+from neuro.training import Plan
 from neuro.units import Seconds, Ticks
-from tasks.image_classification.classifier import classifier
-from tasks.shuffle import shuffled
-from tasks.task import Answers, Split
+from tasks.image_classification.classifier import Answers, classifier
+from tasks.shuffle import shuffle_batches
+from tasks.task import Pair, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def steps(config: Config) -> int:
     return len(points(config, "train").labels) // config.batch
 
 
-def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
+def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (spikes T B 5, labels B); training is shuffled by epoch."""
     part = points(config, split)
     if split != "train":
@@ -108,11 +108,11 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
             yield _batch(part, np.arange(i, min(i + 500, len(part.labels))), config)
         return
     rng = np.random.default_rng([config.seed_of_data, epoch])
-    for some in shuffled(len(part.labels), config.batch, rng):
+    for some in shuffle_batches(len(part.labels), config.batch, rng):
         yield _batch(part, some, config)
 
 
-def _batch(part: Points, which: np.ndarray, config: Config) -> Batch:
+def _batch(part: Points, which: np.ndarray, config: Config) -> Pair:
     start = torch.ones(len(which), 1, dtype=torch.float64)
     x = torch.cat([torch.from_numpy(part.points[which]), start], 1)
     spikes = F.pad(

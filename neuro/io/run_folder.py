@@ -6,6 +6,7 @@ best.safetensors               weights of the best validation
 metrics.jsonl                  one line a validation
 eventprop.json                 spikes that EventProp saw since training last began, by kind
 graph.npz program.npz          the network in floats, and in Loihi's integers
+NAME.py                        the task, where it is a user's own file
 eval.json simulate.json verify.json export.json energy.json   what each verb measured
 records/*.npz report.html      activity of some samples; all results on one page
 """
@@ -34,6 +35,7 @@ class Run:
 
     task, name: as in ``neuro train task:name``. config: that configuration.
     gradient: how it is trained, "surrogate" or "eventprop".
+    digest: SHA-256 of the file that defines the task; "" for a task of this package.
     """
 
     folder: Path
@@ -42,6 +44,7 @@ class Run:
     seed: int
     config: Any
     gradient: str = "surrogate"
+    digest: str = ""
 
     def write(self, file: str, value: Any) -> None:
         """Write a result as JSON, atomically."""
@@ -74,11 +77,14 @@ def begin_run(run: Run, *, write: bool = True) -> None:
         "seed": run.seed,
         "config": json.loads(json.dumps(asdict(run.config))),
         "gradient": run.gradient,
+        "digest": run.digest,
     }
     if path.exists():
         found = _header(path)
         differ = [
-            k for k in ("task", "name", "seed", "config", "gradient") if found[k] != asked[k]
+            k
+            for k in ("task", "name", "seed", "config", "gradient", "digest")
+            if found[k] != asked[k]
         ]
         if differ:
             told = "; ".join(f"{k} is {found[k]}, asked for {asked[k]}" for k in differ)
@@ -109,7 +115,7 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
             f"{path}: task {found['task']} has no configuration {found['name']!r} now"
         )
     config = _rebuild(path, type(make()), found)
-    asked = {k: found[k] for k in ("task", "name", "seed", "gradient")}
+    asked = {k: found[k] for k in ("task", "name", "seed", "gradient", "digest")}
     return Run(folder=folder, config=config, **asked)
 
 
@@ -120,7 +126,8 @@ def _header(path: Path) -> dict[str, Any]:
     missing = {"neuro", "task", "name", "seed", "config"} - set(found)
     if missing:
         raise RunError(f"{path}: lacks {', '.join(sorted(missing))}; train the run again")
-    return {"gradient": "surrogate", **found}  # the only one before runs named it
+    # Files of earlier versions lack these two.
+    return {"gradient": "surrogate", "digest": "", **found}
 
 
 def _rebuild(path: Path, cls: type, found: dict[str, Any]) -> Any:

@@ -15,11 +15,10 @@ import numpy as np
 
 from drivers import augment, cifar
 from neuro.nn.layers import Stack
-from neuro.training import Batch
 from tasks.image_classification import data as image_data, network as image_net
-from tasks.image_classification.classifier import classifier
-from tasks.image_classification.data import ImageConfig, Labelled, divided, plan
-from tasks.task import Answers, Split
+from tasks.image_classification.classifier import Answers, classifier
+from tasks.image_classification.data import ImageConfig, Labelled, plan, take_split
+from tasks.task import Pair, Split
 
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -100,7 +99,7 @@ def _part(source: str, part: Literal["train", "test"]) -> Labelled:
 
 def images(config: Config, split: Split) -> Labelled:
     """Return a split: "val" is held out of the training part; "test" is never trained on."""
-    return divided(partial(_part, config.source), config, split, "cifar10:tiny")
+    return take_split(partial(_part, config.source), config, split, "cifar10:tiny")
 
 
 def steps(config: Config) -> int:
@@ -108,13 +107,13 @@ def steps(config: Config) -> int:
     return len(images(config, "train").labels) // config.batch
 
 
-def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
+def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (stimulus T B 3 32 32, labels B); training is shuffled and augmented by epoch."""
 
     def changed(some: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return augment.flipped(augment.shifted(some, config.shift, rng), rng)
 
-    return image_data.batches(images(config, split), config, changed, (split, epoch))
+    return image_data.batches(images(config, split), config, changed, split, epoch)
 
 
 TASK = classifier(

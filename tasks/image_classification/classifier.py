@@ -1,12 +1,13 @@
-"""What classifiers share: loss of the output, accuracy, confusion, the part for the chip.
+"""The task of a classifier: accuracy, confusion matrix, and the part of the model for the chip.
 
 Axes: T ticks, B batch, K classes.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 import torch
@@ -17,82 +18,175 @@ from neuro.energy import macs
 from neuro.io.run_folder import Run
 from neuro.nn.layers import Spiking, Stack, steps_of
 from neuro.nn.trace import trace
-from neuro.training import Batch
-from tasks.task import Answers, C, Split, Task
+from neuro.training import Plan
+from tasks.report import html as page
+from tasks.report.html import Html
+from tasks.task import (
+    C,
+    Deployment,
+    Evaluation,
+    Findings,
+    Metric,
+    Pair,
+    Split,
+    Stimulus,
+    Task,
+    Training,
+)
 
-Batches = Callable[[C, Split, int], Iterable[Batch]]
+ACCURACY = Metric(name="accuracy", format=".2%")
 
 
-def classifier(
-    *,
-    batches: Batches[C],
-    loss: Callable[[C, Tensor, Tensor], Tensor],
-    answers: Answers,
-    encodes: Callable[[C], bool] = lambda _: False,
-    compared: Callable[[C], int] = lambda _: 0,
-    **parts: Any,
-) -> Task[C]:
-    """Return the task of a classifier: its model maps (x, state) to (y, state).
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """How a classifier answers.
 
-    Args:
-        batches: as of a Task; the targets are labels.
-        loss: (configuration, y, labels) -> mean loss; y has axes T B ``*K``.
-        answers: classes and scores.
-        encodes: whether the input is analog. The model is a Stack then, whose first population
-            turns it into spikes: that far, and through a maximum of them, a host runs it, and a
-            chip from there.
-        compared: how many samples of a split other executors run; 0: all.
-        parts: the other fields of a Task.
+    classes: names of the classes.
+    scores: output, T B ``*K`` -> one score a class, axes B K; the greatest wins.
     """
 
-    def quality(config: C, model: nn.Module) -> float:
-        found = confusion(model, batches(config, "val", 0), answers)
+    classes: Sequence[str]
+    scores: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier(Generic[C]):
+    """A classifier whose model maps (x, state) to (y, state), and its three parts of a Task.
+
+    batches: (configuration, split, epoch) -> batches of stimuli T B ... and labels B.
+    loss: (configuration, y, labels) -> mean loss; y has axes T B ``*K``.
+    answers: classes and scores.
+    encodes: whether the input is analog. The model is a Stack then, whose first population
+        turns it into spikes: that far, and through a maximum of them, a host runs it, and a
+        chip from there.
+    compared: how many samples of a split other executors run; 0: all.
+    """
+
+    batches: Callable[[C, Split, int], Iterable[Pair]]
+    loss: Callable[[C, Tensor, Tensor], Tensor]
+    answers: Answers
+    encodes: Callable[[C], bool]
+    compared: Callable[[C], int]
+
+    def batch_loss(self, config: C, model: nn.Module, batch: Pair, at: float) -> Tensor:  # noqa: ARG002
+        """Return the mean loss of a batch."""
+        x, labels = batch
+        return self.loss(config, model(x)[0], labels)
+
+    def validate(self, config: C, model: nn.Module) -> float:
+        """Return the accuracy on the validation split."""
+        found = confusion(model, self.batches(config, "val", 0), self.answers)
         return float(found.trace() / found.sum())
 
-    def evaluate(run: Run, model: nn.Module) -> dict[str, Any]:
-        found = confusion(model, batches(run.config, "test", 0), answers)
+    def evaluate(self, run: Run, model: nn.Module) -> Findings:
+        """Return the accuracy on the test split, and the confusion matrix."""
+        found = confusion(model, self.batches(run.config, "test", 0), self.answers)
         n, correct = int(found.sum()), int(found.trace())
-        return {
-            "accuracy": correct / n,
-            "n": n,
-            "correct": correct,
-            "split": "test",
-            "classes": list(answers.classes),
-            "confusion": found.tolist(),
-        }
+        classes = list(self.answers.classes)
+        facts = {"correct": correct, "classes": classes, "confusion": found.tolist()}
+        return Findings(values={"accuracy": correct / n}, n=n, facts=facts)
 
-    def stimuli(config: C, model: nn.Module, split: Split) -> Iterator[Batch]:
-        left = compared(config) or sys.maxsize
-        for x, labels in batches(config, split, 0):
+    def chip_part(self, config: C, model: nn.Module) -> nn.Module:
+        """Return the model, without its encoder where a host runs it."""
+        return _behind(model) if self.encodes(config) else model
+
+    def stimuli(self, config: C, model: nn.Module, split: Split) -> Iterator[Stimulus]:
+        """Yield what drives that part, and the labels."""
+        left = self.compared(config) or sys.maxsize
+        for x, labels in self.batches(config, split, 0):
             some, known = x[:, :left], labels[:left]
-            yield _encoded(model, some) if encodes(config) else some, known
+            if self.encodes(config):
+                some = _encoded(model, some)
+            yield Stimulus({"input": some}, known)
             left -= len(known)
             if left <= 0:
                 return
 
-    def host(config: C, model: nn.Module) -> dict[str, int]:
-        if not encodes(config):
+    def host(self, config: C, model: nn.Module) -> dict[str, int]:
+        """Return the multiply-accumulates of the encoder."""
+        if not self.encodes(config):
             return {}
-        x, _ = next(iter(batches(config, "val", 0)))
+        x, _ = next(iter(self.batches(config, "val", 0)))
         return macs(trace(_head(model), tuple(x.shape[2:])))
 
-    return Task(
-        batches=batches,
-        loss=lambda config, model, batch, at: loss(config, model(batch[0])[0], batch[1]),  # noqa: ARG005
-        quality=quality,
-        metric="accuracy",
-        evaluate=evaluate,
-        chip=lambda config, model: _behind(model) if encodes(config) else model,
-        stimuli=stimuli,
-        host=host,
-        answers=answers,
-        **parts,
+    def decode(self, config: C, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
+        """Return the class that wins for each sample."""
+        (y,) = outputs.values()
+        return self.answers.scores(y).argmax(1)
+
+    def measure(self, config: C, given: Tensor, labels: Tensor) -> dict[str, float]:  # noqa: ARG002
+        """Return the share of right answers."""
+        return {"accuracy": int((given == labels).sum()) / len(labels)}
+
+    def describe(self, config: C, given: Tensor, labels: Tensor) -> list[str]:  # noqa: ARG002
+        """Return "true class → answer" of each sample."""
+        names = self.answers.classes
+        return [
+            f"{names[true]} → {names[answer]}" + "  ✗" * (true != answer)
+            for true, answer in zip(labels.tolist(), given.tolist(), strict=True)
+        ]
+
+
+def classifier(  # noqa: PLR0913 - the named parts of a task
+    *,
+    summary: str,
+    configs: Mapping[str, Callable[[], C]],
+    build: Callable[[C], nn.Module],
+    plan: Callable[[C], Plan],
+    steps: Callable[[C], int],
+    batches: Callable[[C, Split, int], Iterable[Pair]],
+    loss: Callable[[C, Tensor, Tensor], Tensor],
+    answers: Answers,
+    encodes: Callable[[C], bool] = lambda _: False,
+    compared: Callable[[C], int] = lambda _: 0,
+) -> Task[C]:
+    """Return the task of a classifier.
+
+    summary, configs: as of a Task. build, plan, steps: as of a Training. The rest: as of a
+    :class:`Classifier`.
+    """
+    use = Classifier(
+        batches=batches, loss=loss, answers=answers, encodes=encodes, compared=compared
     )
+    return Task(
+        summary=summary,
+        configs=configs,
+        training=Training(
+            build=build,
+            plan=plan,
+            steps=steps,
+            batches=batches,
+            loss=use.batch_loss,
+            validation=ACCURACY,
+            validate=use.validate,
+            eventprop=True,
+        ),
+        deployment=Deployment(part=use.chip_part, stimuli=use.stimuli, host=use.host),
+        evaluation=Evaluation(
+            metrics=(ACCURACY,),
+            evaluate=use.evaluate,
+            decode=use.decode,
+            measure=use.measure,
+            describe=use.describe,
+            reading="Captions: true class → answer, the class whose output is highest.",
+            sections=confusion_section,
+        ),
+    )
+
+
+def confusion_section(_run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
+    """Return the confusion matrix of ``eval.json`` as a section of the report."""
+    told = (
+        f"{evaluation['correct']:,} of {evaluation['n']:,} {evaluation['split']} samples "
+        "right. Rows: true class. Columns: answer. Shade: share of the row."
+    )
+    matrix = page.matrix(evaluation["classes"], evaluation["confusion"])
+    return [page.section("Confusion matrix", matrix, page.paragraph(told, "caption"))]
 
 
 @torch.no_grad()
 def confusion(
-    model: nn.Module, batches: Iterable[Batch], answers: Answers
+    model: nn.Module, batches: Iterable[Pair], answers: Answers
 ) -> Int64[np.ndarray, "K K"]:
     """Return counts of answers: row = true class, column = answer."""
     k = len(answers.classes)

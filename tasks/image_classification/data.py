@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
-from neuro.training import Batch, Plan
+from neuro.training import Plan
 from tasks.image_classification.network import NetConfig, stimulus
-from tasks.shuffle import shuffled
-from tasks.task import Split
+from tasks.shuffle import shuffle_batches
+from tasks.task import Pair, Split
 
 
 @runtime_checkable
 class Sizes(Protocol):
-    """What :func:`divided` asks of a configuration: held, train, test and batch of them."""
+    """What :func:`take_split` asks of a configuration: held, train, test and batch of them."""
 
     @property
     def held(self) -> int:
@@ -80,7 +80,7 @@ def plan(config: ImageConfig) -> Plan:
     return Plan(epochs=config.epochs, lr=config.lr, warm=config.warm, decay=config.decay)
 
 
-def divided(
+def take_split(
     part: Callable[[str], Labelled], config: Sizes, split: Split, smaller: str
 ) -> Labelled:
     """Return a split: "val" is held out of the training part; "test" is never trained on.
@@ -106,30 +106,29 @@ def divided(
 
 
 def batches(
-    data: Labelled, config: ImageConfig, augment: Augment, when: tuple[Split, int]
-) -> Iterator[Batch]:
+    data: Labelled, config: ImageConfig, augment: Augment, split: Split, epoch: int
+) -> Iterator[Pair]:
     """Yield the batches of a split in an epoch; only training is shuffled and augmented."""
-    split, epoch = when
     if split == "train":
-        return training(data, config, augment, epoch)
-    return in_order(data, config)
+        return shuffled_batches(data, config, augment, epoch)
+    return ordered_batches(data, config)
 
 
-def training(
+def shuffled_batches(
     data: Labelled, config: ImageConfig, augment: Augment, epoch: int
-) -> Iterator[Batch]:
+) -> Iterator[Pair]:
     """Yield the batches of an epoch, shuffled and augmented; a last part batch is left out."""
     rng = np.random.default_rng([config.seed_of_data, epoch])
-    for some in shuffled(len(data.labels), config.batch, rng):
+    for some in shuffle_batches(len(data.labels), config.batch, rng):
         yield _batch(augment(data.images[some], rng), data.labels[some], config)
 
 
-def in_order(data: Labelled, config: ImageConfig, size: int = 100) -> Iterator[Batch]:
+def ordered_batches(data: Labelled, config: ImageConfig, size: int = 100) -> Iterator[Pair]:
     """Yield batches as they lie in the data set."""
     for i in range(0, len(data.labels), size):
         yield _batch(data.images[i : i + size], data.labels[i : i + size], config)
 
 
-def _batch(images: np.ndarray, labels: np.ndarray, config: NetConfig) -> Batch:
+def _batch(images: np.ndarray, labels: np.ndarray, config: NetConfig) -> Pair:
     x = torch.from_numpy(images.astype(np.float32) / 255)
     return stimulus(x, config), torch.from_numpy(labels)

@@ -15,11 +15,10 @@ import numpy as np
 
 from drivers import augment, mnist
 from neuro.nn.layers import Stack
-from neuro.training import Batch
 from tasks.image_classification import data as image_data, network as image_net
-from tasks.image_classification.classifier import classifier
-from tasks.image_classification.data import ImageConfig, Labelled, divided, plan
-from tasks.task import Answers, Split
+from tasks.image_classification.classifier import Answers, classifier
+from tasks.image_classification.data import ImageConfig, Labelled, plan, take_split
+from tasks.task import Pair, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +128,7 @@ def _part(source: str, part: Literal["train", "test"]) -> Labelled:
 
 def digits(config: Config, split: Split) -> Labelled:
     """Return a split: "val" is held out of the training part; "test" is never trained on."""
-    return divided(partial(_part, config.source), config, split, "mnist:tiny")
+    return take_split(partial(_part, config.source), config, split, "mnist:tiny")
 
 
 def steps(config: Config) -> int:
@@ -137,7 +136,7 @@ def steps(config: Config) -> int:
     return len(digits(config, "train").labels) // config.batch
 
 
-def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
+def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (stimulus T B 1 28 28, labels B); training is shuffled and augmented by epoch."""
 
     def changed(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -146,7 +145,7 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
             return augment.warped(images, rng, 30 * w, 0.15 * w, (1 - 0.15 * w, 1 + 0.11 * w))
         return augment.shifted(images, config.shift, rng)
 
-    return image_data.batches(digits(config, split), config, changed, (split, epoch))
+    return image_data.batches(digits(config, split), config, changed, split, epoch)
 
 
 TASK = classifier(

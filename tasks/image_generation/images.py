@@ -14,11 +14,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from drivers import cifar, mnist
-from neuro.training import Batch
-from tasks.image_classification.data import Labelled, divided
+from tasks.image_classification.data import Labelled, take_split
 from tasks.image_generation.config import Config
-from tasks.shuffle import shuffled
-from tasks.task import Split
+from tasks.shuffle import shuffle_batches
+from tasks.task import Pair, Split
 
 WHOLE = 256  # images of a batch that is not trained on; the metric depends on it
 
@@ -38,10 +37,12 @@ def _part(source: str, which: Literal["train", "test"]) -> Labelled:
 def part(config: Config, split: Split) -> Labelled:
     """Return a split, as it is stored."""
     source = partial(_part, config.source)
-    return divided(source, config, split, "image_generation:tiny")
+    return take_split(source, config, split, "image_generation:tiny")
 
 
-def scaled(images: UInt8[np.ndarray, "N C H W"], side: int) -> Float[Tensor, "N C side side"]:
+def scale_images(
+    images: UInt8[np.ndarray, "N C H W"], side: int
+) -> Float[Tensor, "N C side side"]:
     """Return images as numbers in -1..1, resized between pixels (bilinear)."""
     x = torch.from_numpy(images.astype(np.float32) / 127.5 - 1)
     if x.shape[-1] == side:
@@ -54,7 +55,7 @@ def steps(config: Config) -> int:
     return len(part(config, "train").labels) // config.batch
 
 
-def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
+def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
     """Yield (images T B C H W, the same at every tick; labels B).
 
     Training is shuffled by epoch; colour images are mirrored at random there.
@@ -66,7 +67,7 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
             yield _batch(found, np.arange(i, min(i + WHOLE, n)), config)
         return
     rng = np.random.default_rng([config.seed_of_data, epoch])
-    for some in shuffled(n, config.batch, rng):
+    for some in shuffle_batches(n, config.batch, rng):
         x, labels = _batch(found, some, config)
         if config.colours == 3:
             mirrored = torch.from_numpy(rng.random(config.batch) < 0.5)[:, None, None, None]
@@ -74,6 +75,6 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
         yield x, labels
 
 
-def _batch(found: Labelled, which: np.ndarray, config: Config) -> Batch:
-    x = scaled(found.images[which], config.side)
+def _batch(found: Labelled, which: np.ndarray, config: Config) -> Pair:
+    x = scale_images(found.images[which], config.side)
     return x.expand(config.ticks, *x.shape), torch.from_numpy(found.labels[which])

@@ -22,11 +22,11 @@ from neuro.nn.layers import Stack
 from neuro.training.distributed import draw_shard
 
 Bits = Float[Tensor, "T B Z"]
-FIRST_OWN = 5  # tick from which on the prior may hear itself in training
+FIRST_OWN = 5  # tick from which on the prior may be given its own bits in training
 NOISE = 1e-3  # decides between as many ones as zeros
 
 
-def draws(
+def draw_indices(
     ticks: int, samples: int, bits: int, copies: int, generator: torch.Generator | None = None
 ) -> Int64[Tensor, "T B Z"]:
     """Return which of the copies each bit is picked from, on the CPU.
@@ -36,18 +36,18 @@ def draws(
     return torch.randint(copies, (ticks, samples, bits), generator=generator)
 
 
-def picked(copies: Float[Tensor, "T B ZK"], index: Int64[Tensor, "T B Z"]) -> Bits:
+def pick_copies(copies: Float[Tensor, "T B ZK"], index: Int64[Tensor, "T B Z"]) -> Bits:
     """Return the copy of each bit that ``index`` names."""
     apart = copies.reshape(*index.shape, -1)
     return apart.gather(-1, index.to(copies.device)[..., None])[..., 0]
 
 
-def means(copies: Float[Tensor, "T B ZK"], bits: int) -> Bits:
+def average_copies(copies: Float[Tensor, "T B ZK"], bits: int) -> Bits:
     """Return the probability of each bit."""
     return copies.reshape(*copies.shape[:-1], bits, -1).mean(-1)
 
 
-def shifted(z: Bits) -> Bits:
+def delay_by_tick(z: Bits) -> Bits:
     """Return z a tick later: at the start zeros, the last tick left out."""
     return torch.cat([torch.zeros_like(z[:1]), z[:-1]])
 
@@ -72,7 +72,7 @@ def sample(stack: Stack, given: Float[Tensor, "T B G"], index: Int64[Tensor, "T 
     with evaluating(stack):
         for seen, which in zip(given, index, strict=True):
             copies, state = stack(torch.cat([seen, z], -1)[None], state)
-            z = picked(copies, which[None])[0]
+            z = pick_copies(copies, which[None])[0]
             out.append(z)
     return torch.stack(out)
 
@@ -82,31 +82,32 @@ def infer(
 ) -> tuple[Bits, Bits]:
     """Return (latents, their probabilities) for what the encoder saw.
 
-    The past that a tick hears is drawn first, without gradient. In training it is drawn with
+    The bits before each tick are drawn first, without gradient. In training it is drawn with
     the running statistics of the batch norms (the published code norms each prefix by itself),
     and the latents then, by the same draws, with those of the batch: they may differ.
     """
-    past = shifted(sample(posterior, seen, index))
+    past = delay_by_tick(sample(posterior, seen, index))
     copies, _ = posterior(torch.cat([seen, past], -1))
-    return picked(copies, index), means(copies, index.shape[-1])
+    return pick_copies(copies, index), average_copies(copies, index.shape[-1])
 
 
-def heard(prior: Stack, z: Bits, share: float) -> Bits:
-    """Return what the prior hears in training: z of the tick before, now and then its own.
+def sample_scheduled(prior: Stack, z: Bits, share: float) -> Bits:
+    """Return the prior's input in training: z of the tick before, now and then its own.
 
-    Scheduled sampling as published: from z[5] on, a tick of the whole batch is replaced, with
-    probability ``share``, by the more probable value of each bit under the prior.
+    Scheduled sampling (Bengio et al. 2015) as published: from z[5] on, a tick of the whole
+    batch is replaced, with probability ``share``, by the more probable value of each bit under
+    the prior.
     """
     own = [
         t for t in (torch.rand(len(z)) < share).nonzero().flatten().tolist() if t >= FIRST_OWN
     ]
-    out = shifted(z.detach())
+    out = delay_by_tick(z.detach())
     state: Any = None
     with evaluating(prior):
         for t in range(min(max(own, default=-1) + 1, len(z) - 1)):  # none but those that count
             copies, state = prior(out[t : t + 1], state)
             if t in own:
-                p = means(copies, z.shape[-1])[0]
+                p = average_copies(copies, z.shape[-1])[0]
                 noise = draw_shard(lambda samples: torch.randn(samples, z.shape[-1]), len(p))
                 out[t + 1] = (p + NOISE * noise.to(p) > 0.5).to(p)
     return out

@@ -19,7 +19,7 @@ from torch import Tensor
 from tasks.image_generation.autoencoder import Autoencoder, codes, own, published
 from tasks.image_generation.config import Config
 from tasks.image_generation.frechet import Gaussian, distance, gaussian
-from tasks.image_generation.images import part, scaled
+from tasks.image_generation.images import part, scale_images
 
 SIDE = 32  # pixels that the autoencoder sees
 
@@ -66,7 +66,7 @@ def metric(config: Config) -> Metric:
 
 
 def _real(images: np.ndarray) -> Float[Tensor, "N C 32 32"]:
-    return scaled(images, SIDE)
+    return scale_images(images, SIDE)
 
 
 def _fitted(images: Float[Tensor, "N C H W"]) -> Float[Tensor, "N C 32 32"]:

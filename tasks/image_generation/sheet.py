@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 
-def sheet(images: Float[Tensor, "N C H W"], columns: int) -> bytes:
+def draw_sheet(images: Float[Tensor, "N C H W"], columns: int) -> bytes:
     """Return a PNG of images in -1..1, ``columns`` a row, in their order.
 
     Raises:
@@ -29,6 +29,6 @@ def sheet(images: Float[Tensor, "N C H W"], columns: int) -> bytes:
     return file.getvalue()
 
 
-def beside(one: Float[Tensor, "N C H W"], other: Float[Tensor, "N C H W"]) -> Tensor:
+def interleave(one: Float[Tensor, "N C H W"], other: Float[Tensor, "N C H W"]) -> Tensor:
     """Return 2 N images, those of ``one`` each followed by its own of ``other``."""
     return torch.stack([one, other], 1).flatten(0, 1)

@@ -21,18 +21,37 @@ from neuro.io.store import write_bytes
 from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import Spiking
 from neuro.seeds import seeded
-from neuro.training import Batch, Plan
+from neuro.training import Plan
 from tasks.image_generation import config as configs, inception
 from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import Config
-from tasks.image_generation.images import WHOLE, batches, part, scaled, steps
+from tasks.image_generation.images import WHOLE, batches, part, scale_images, steps
 from tasks.image_generation.latents import evaluating
 from tasks.image_generation.metric import metric
-from tasks.image_generation.sheet import beside, sheet
+from tasks.image_generation.sheet import draw_sheet, interleave
 from tasks.image_generation.vae import Reconstruction, SpikingVAE
-from tasks.task import Split, Task
+from tasks.task import (
+    Deployment,
+    Evaluation,
+    Findings,
+    Metric,
+    Pair,
+    Picture,
+    Split,
+    Stimulus,
+    Task,
+    Training,
+)
 
 ROWS, COLUMNS = 6, 16  # of a sheet
+LOSS = Metric(name="loss", better="lower")
+METRICS = (
+    Metric(name="fad", better="lower"),
+    Metric(name="reconstruction_mse", better="lower"),
+    Metric(name="distance", better="lower"),
+    Metric(name="fid", better="lower"),
+    Metric(name="inception_score"),
+)
 
 
 def build(config: Config) -> nn.Module:
@@ -45,17 +64,17 @@ def plan(config: Config) -> Plan:
     return Plan(epochs=config.epochs, lr=config.lr, decay=config.decay)
 
 
-def loss(config: Config, model: nn.Module, batch: Batch, at: float) -> Tensor:
+def loss(config: Config, model: nn.Module, batch: Pair, at: float) -> Tensor:
     """Return the squared error of the reconstruction plus the distance of the prior."""
     x, _ = batch
     made: Reconstruction = model(x, at)
     return F.mse_loss(made.image, x[0]) + config.weight * made.distance
 
 
-def quality(config: Config, model: nn.Module) -> float:
-    """Return minus the loss on the validation split."""
+def validate(config: Config, model: nn.Module) -> float:
+    """Return the loss on the validation split."""
     error, apart = _held_out(config, model, "val")
-    return -(error + config.weight * apart)
+    return error + config.weight * apart
 
 
 def _held_out(config: Config, model: nn.Module, split: Split) -> tuple[float, float]:
@@ -71,7 +90,7 @@ def _held_out(config: Config, model: nn.Module, split: Split) -> tuple[float, fl
     return float(total[0]) / n, float(total[1]) / n
 
 
-def generated(model: nn.Module, n: int, seed: int) -> Tensor:
+def generate_images(model: nn.Module, n: int, seed: int) -> Tensor:
     """Return ``n`` new images N C H W on the CPU, always the same."""
     rng = torch.Generator().manual_seed(seed)
     make: Any = model.generate
@@ -79,57 +98,62 @@ def generated(model: nn.Module, n: int, seed: int) -> Tensor:
     return torch.cat([make(size, rng).cpu() for size in sizes])
 
 
-def evaluate(run: Run, model: nn.Module) -> dict[str, Any]:
+def evaluate(run: Run, model: nn.Module) -> Findings:
     """Return the figures of the test split; write two sheets of pictures.
 
-    Returns:
-        fad, and of which ``autoencoder``: only figures of the same one can be compared;
-        ``fakes``: generated images it is of. reconstruction_mse, distance: of the test split,
-        of ``n`` images. fid, inception_score, inception_score_sd; or what is ``missing`` for
-        them. sheets.
+    Values: fad; reconstruction_mse and distance, of the ``n`` images of the test split; fid and
+    inception_score. Facts: ``autoencoder``, of which fad is: only figures of the same one can
+    be compared; ``fakes``: generated images it is of; inception_score_sd, or what is
+    ``missing`` for these scores.
     """
     config = run.config
     error, apart = _held_out(config, model, "test")
     against = metric(config)
-    fakes = generated(model, against.fakes, run.seed)
-    real = scaled(part(config, "test").images, config.side)
-    return {
-        "fad": against.fad(fakes),
-        "notes": {"fad": f"{against.fakes:,} new images, {against.autoencoder} autoencoder"},
-        "autoencoder": against.autoencoder,
-        "fakes": against.fakes,
-        "reconstruction_mse": error,
-        "distance": apart,
-        "n": len(real),
-        "split": "test",
-        **inception.scores(fakes, real),
-        "sheets": _sheets(run, model, fakes),
-    }
+    fakes = generate_images(model, against.fakes, run.seed)
+    real = scale_images(part(config, "test").images, config.side)
+    scores = inception.scores(fakes, real)
+    names = {m.name for m in METRICS}
+    return Findings(
+        values={
+            "fad": against.fad(fakes),
+            "reconstruction_mse": error,
+            "distance": apart,
+            **{k: v for k, v in scores.items() if k in names},
+        },
+        n=len(real),
+        notes={"fad": f"{against.fakes:,} new images, {against.autoencoder} autoencoder"},
+        facts={
+            "autoencoder": against.autoencoder,
+            "fakes": against.fakes,
+            **{k: v for k, v in scores.items() if k not in names},
+        },
+        pictures=_sheets(run, model, fakes),
+    )
 
 
-def _sheets(run: Run, model: nn.Module, fakes: Tensor) -> list[dict[str, str]]:
+def _sheets(run: Run, model: nn.Module, fakes: Tensor) -> tuple[Picture, Picture]:
     x, _ = next(batches(run.config, "test", 0))
     n = min(len(fakes), ROWS * COLUMNS) // COLUMNS * COLUMNS
     x = x[:, : n // 2]
     with evaluating(model), seeded(0):
         made = model(x.to(next(model.parameters()).device)).image.cpu()
-    write_bytes(run.folder / "samples.png", sheet(fakes[:n], COLUMNS))
-    write_bytes(run.folder / "reconstructions.png", sheet(beside(x[0], made), COLUMNS))
-    return [
-        {
-            "file": "samples.png",
-            "title": "New images",
-            "caption": f"The first {n} images generated, none left out.",
-        },
-        {
-            "file": "reconstructions.png",
-            "title": "Reconstructions",
-            "caption": f"The first {n // 2} test images, each with its reconstruction behind.",
-        },
-    ]
+    write_bytes(run.folder / "samples.png", draw_sheet(fakes[:n], COLUMNS))
+    write_bytes(run.folder / "reconstructions.png", draw_sheet(interleave(x[0], made), COLUMNS))
+    return (
+        Picture(
+            file="samples.png",
+            title="New images",
+            caption=f"The first {n} images generated, none left out.",
+        ),
+        Picture(
+            file="reconstructions.png",
+            title="Reconstructions",
+            caption=f"The first {n // 2} test images, each with its reconstruction behind.",
+        ),
+    )
 
 
-def chip(config: Config, model: nn.Module) -> nn.Module:  # noqa: ARG001
+def chip_part(config: Config, model: nn.Module) -> nn.Module:  # noqa: ARG001
     """Return the decoder: spikes T B Z -> currents of pixels T B C H W.
 
     Its neurons have a surrogate that a file can name: it matters in training alone.
@@ -145,8 +169,8 @@ def chip(config: Config, model: nn.Module) -> nn.Module:  # noqa: ARG001
     return decoder
 
 
-def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Batch]:
-    """Yield (latents of ``compared`` images of a split, T B Z; labels B), always the same."""
+def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus]:
+    """Yield latents of ``compared`` images of a split, T B Z, always the same; labels B."""
     spiking, rng = _spiking(model), torch.Generator().manual_seed(0)
     device = next(model.parameters()).device
     left = config.compared or sys.maxsize
@@ -154,7 +178,7 @@ def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Batch]:
         some = x[:, :left].to(device)
         with evaluating(model):
             z, _ = spiking.latents(some, rng)
-        yield z.cpu(), labels[:left]
+        yield Stimulus({"input": z.cpu()}, labels[:left])
         left -= some.shape[1]
         if left <= 0:
             return
@@ -199,15 +223,15 @@ TASK = Task(
         "fashion": configs.fashion,
         "cifar10": configs.cifar10,
     },
-    build=build,
-    plan=plan,
-    steps=steps,
-    batches=batches,
-    loss=loss,
-    quality=quality,
-    metric="minus loss",
-    evaluate=evaluate,
-    chip=chip,
-    stimuli=stimuli,
-    host=host,
+    training=Training(
+        build=build,
+        plan=plan,
+        steps=steps,
+        batches=batches,
+        loss=loss,
+        validation=LOSS,
+        validate=validate,
+    ),
+    deployment=Deployment(part=chip_part, stimuli=stimuli, host=host),
+    evaluation=Evaluation(metrics=METRICS, evaluate=evaluate),
 )

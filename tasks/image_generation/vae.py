@@ -15,13 +15,13 @@ from neuro.training.distributed import draw_shard
 from tasks.image_generation.config import Config
 from tasks.image_generation.decoding import decoding
 from tasks.image_generation.latents import (
-    draws,
+    average_copies,
+    delay_by_tick,
+    draw_indices,
     evaluating,
-    heard,
     infer,
-    means,
     sample,
-    shifted,
+    sample_scheduled,
 )
 from tasks.image_generation.layers import bernoulli, decoder, encoder, silence
 from tasks.image_generation.losses import DISTANCES
@@ -52,11 +52,15 @@ class SpikingVAE(nn.Module):
     def forward(self, x: Float[Tensor, "T B C H W"], at: float = 0.0) -> Reconstruction:
         """Return the reconstruction; draws come from torch's global generator.
 
-        at: share of the training done, with which the prior comes to hear itself more often.
+        at: share of the training done, with which the prior is given its own bits more often.
         """
         z, q = self.latents(x)
-        past = heard(self.prior, z, 0.1 + 0.2 * at) if self.training else shifted(z).detach()
-        p = means(self.prior(past)[0], self.config.latent)
+        past = (
+            sample_scheduled(self.prior, z, 0.1 + 0.2 * at)
+            if self.training
+            else delay_by_tick(z).detach()
+        )
+        p = average_copies(self.prior(past)[0], self.config.latent)
         return Reconstruction(self.decode(z), DISTANCES[self.config.distance](q, p))
 
     def latents(
@@ -66,7 +70,7 @@ class SpikingVAE(nn.Module):
         c = self.config
 
         def draw(samples: int) -> Tensor:
-            return draws(len(x), samples, c.latent, c.copies, generator)
+            return draw_indices(len(x), samples, c.latent, c.copies, generator)
 
         index = draw_shard(draw, x.shape[1], axis=1) if self.training else draw(x.shape[1])
         return infer(self.posterior, self.encoder(x)[0], index)
@@ -84,6 +88,6 @@ class SpikingVAE(nn.Module):
         generator: of the CPU; None takes torch's global one.
         """
         c, some = self.config, next(self.parameters())
-        index = draws(c.ticks, n, c.latent, c.copies, generator)
+        index = draw_indices(c.ticks, n, c.latent, c.copies, generator)
         with evaluating(self):
             return self.decode(sample(self.prior, silence(c.ticks, n, some), index))

@@ -5,7 +5,7 @@ Drawn on matplotlib's Figure objects, without pyplot. Axes: T ticks, B samples, 
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ _ON_THE_PAGE = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accen
 _SHADE = "#1b82ba"  # of images, whose pixels cannot follow the page: fit for light and dark
 _PARTS = ((ACCENT, 1.0), (ACCENT, 0.3), (ACCENT, 0.6), (INK, 1.0), (INK, 0.55), (INK, 0.25))
 _ROWS = 60  # most rows of a raster; larger populations share rows
+LINES = 60  # most read-outs drawn as a line each; more are drawn as a raster
 _STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -46,14 +47,6 @@ _STYLE: Any = {
 }
 
 
-class Shown(NamedTuple):
-    """One sample of a record. true: its class, and answer: the class that won, where known."""
-
-    sample: int
-    true: str
-    answer: str
-
-
 class Bar(NamedTuple):
     """An energy [J] from low to high, under the heading of its group."""
 
@@ -65,8 +58,11 @@ class Bar(NamedTuple):
 
 
 @mpl.rc_context(_STYLE)
-def curves(history: Sequence[Mapping[str, Any]]) -> Html:
-    """Return one panel a quantity of ``metrics.jsonl``, over epochs."""
+def curves(history: Sequence[Mapping[str, Any]], shares: Collection[str] = ()) -> Html:
+    """Return one panel a quantity of ``metrics.jsonl``, over epochs.
+
+    shares: names of those that are drawn in percent.
+    """
     names = [name for name in history[0] if name != "epoch"]
     figure = Figure((9.58, 2.5), layout="constrained")
     epochs = [row["epoch"] for row in history]
@@ -77,61 +73,53 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Html:
         ax.set_xlabel("epoch")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(axis="y", color=LINE, linewidth=0.6)
-        if "accuracy" in name:
+        if name in shares:
             ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     return _svg(figure, "curves")
 
 
 @mpl.rc_context(_STYLE)
-def activity(record: Record, shape: Sequence[int], shown: Sequence[Shown]) -> Html:
-    """Return one column a sample: stimulus, raster of every layer, read-out.
+def activity(
+    record: Record, shapes: Mapping[str, Sequence[int]], titles: Sequence[str]
+) -> Html:
+    """Return one column a sample: stimuli, rasters of every layer, read-outs.
 
-    shape: of one tick of the stimulus; its last two axes are drawn as an image.
+    shapes: of one tick of each input, by name; the last two axes are drawn as an image.
+    titles: of the first samples, those that are drawn.
     """
-    rows = ["", *record.spikes, *record.values]
-    heights = [1.1, *(1.0 for _ in record.spikes), *(1.1 for _ in record.values)]
+    stimuli = {name: f"stimulus\n{name}" if len(shapes) > 1 else "stimulus" for name in shapes}
+    rasters = {name: f"{name}\nneuron" for name in record.spikes}
+    outputs = {name: f"{name}\nmembrane" for name in record.values}
+    labels = [*stimuli.values(), *rasters.values(), *outputs.values()]
+    heights = [1.1] * len(stimuli) + [1.0] * len(rasters) + [1.1] * len(outputs)
     figure = Figure((9.58, 1.4 * sum(heights)), layout="constrained")
     grid = figure.subplots(
-        len(rows), len(shown), squeeze=False, gridspec_kw={"height_ratios": heights}
+        len(labels), len(titles), squeeze=False, gridspec_kw={"height_ratios": heights}
     )
-    for column, one in zip(grid.T, shown, strict=True):
-        rasters = {
-            k: to_raster(of_sample(e, one.sample))[:, 0] for k, e in record.spikes.items()
-        }
-        _stimulus(column[0], next(iter(rasters.values())), shape)
-        column[0].set_title(_title(one), loc="center")
-        axes = dict(zip(rows[1:], column[1:], strict=True))
-        for name, raster in rasters.items():
-            _raster(axes[name], raster)
-        for name, values in record.values.items():
-            _read_out(axes[name], values[:, one.sample])
+    for sample, (column, title) in enumerate(zip(grid.T, titles, strict=True)):
+        rows = iter(column)
+        for name, shape in shapes.items():
+            _stimulus(next(rows), _sample_raster(record, name, sample), shape)
+        for name in rasters:
+            _raster(next(rows), _sample_raster(record, name, sample))
+        for name in outputs:
+            _read_out(next(rows), record.values[name][:, sample])
+        column[0].set_title(title, loc="center")
         column[-1].set_xlabel("tick")
-    _name_rows(grid, rows, record)
+    for row, label in zip(grid, labels, strict=True):
+        row[0].set_ylabel(label)
+    for row in grid[len(stimuli) :]:
+        for ax in row:
+            ax.label_outer()
+    for row in grid[len(labels) - len(outputs) :]:
+        low, high = min(a.get_ylim()[0] for a in row), max(a.get_ylim()[1] for a in row)
+        for ax in row:
+            ax.set_ylim(low, high)
     return _svg(figure, "activity")
 
 
-def _rasters(record: Record, sample: int) -> dict[str, Float[np.ndarray, "T N"]]:
-    return {k: to_raster(of_sample(e, sample))[:, 0] for k, e in record.spikes.items()}
-
-
-def _title(one: Shown) -> str:
-    if not one.answer:
-        return f"sample {one.sample + 1}"
-    if not one.true:
-        return f"answer {one.answer}"
-    return f"{one.true} → {one.answer}" + ("" if one.true == one.answer else "  ✗")
-
-
-def _name_rows(grid: np.ndarray, rows: Sequence[str], record: Record) -> None:
-    grid[0, 0].set_ylabel("stimulus")
-    for row, name in zip(grid[1:], rows[1:], strict=True):
-        kind = "neuron" if name in record.spikes else "membrane"
-        row[0].set_ylabel(f"{name}\n{kind}")
-        low, high = min(a.get_ylim()[0] for a in row), max(a.get_ylim()[1] for a in row)
-        for ax in row:
-            ax.label_outer()
-            if name in record.values:
-                ax.set_ylim(low, high)
+def _sample_raster(record: Record, name: str, sample: int) -> Float[np.ndarray, "T N"]:
+    return to_raster(of_sample(record.spikes[name], sample))[:, 0]
 
 
 def _stimulus(ax: Axes, raster: Float[np.ndarray, "T N"], shape: Sequence[int]) -> None:
@@ -173,7 +161,7 @@ def _shade(values: Float[np.ndarray, "Y X"]) -> Float[np.ndarray, "Y X 4"]:
 
 
 def _read_out(ax: Axes, values: Shaped[np.ndarray, "T K"]) -> None:
-    if values.shape[1] > _ROWS:  # no answer, but an image or the like
+    if values.shape[1] > LINES:  # an image or the like
         _raster(ax, values)
         return
     for line in values.T:

@@ -1,12 +1,14 @@
 """The key figures of a run, on top of its report."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neuro.io.run_folder import Run
+from tasks.find import task_of
 from tasks.report import tables as show
 from tasks.report.html import Figure
+from tasks.task import Metric
 
 
 def command(run: Run, verb: str) -> str:
@@ -17,19 +19,27 @@ def command(run: Run, verb: str) -> str:
 def key_figures(run: Run, found: Mapping[str, Any]) -> list[Figure]:
     """Return what eval, verify and energy found, or the verb that finds it."""
     evaluation, verify, joules = found["eval"], found["verify"], found["energy"]
-    out = _evaluated(evaluation) if evaluation else [_unknown(run, "on test samples", "eval")]
-    out += _agreement(verify) if verify else [_unknown(run, "do executors agree?", "verify")]
+    metrics = task_of(run).evaluation.metrics
+    out = (
+        _evaluated(evaluation, metrics)
+        if evaluation
+        else [_unknown(run, "on test samples", "eval")]
+    )
+    out += (
+        _agreement(verify, metrics)
+        if verify
+        else [_unknown(run, "do executors agree?", "verify")]
+    )
     out += _prices(joules) if joules else [_unknown(run, "energy per inference", "energy")]
     return out
 
 
-def _evaluated(evaluation: Mapping[str, Any]) -> list[Figure]:
+def _evaluated(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Figure]:
     n = f"{evaluation['n']:,} {evaluation['split']} samples"
-    if "accuracy" in evaluation:
-        return [Figure("accuracy, torch", f"{evaluation['accuracy']:.2%}", n)]
     notes = evaluation.get("notes", {})
     return [
-        Figure(k, show.figure(v), notes.get(k, n)) for k, v in show.figures(dict(evaluation))
+        Figure(f"{m.label}, torch", value, notes.get(m.name, n))
+        for m, value in show.values(dict(evaluation), metrics)
     ]
 
 
@@ -37,10 +47,10 @@ def _unknown(run: Run, label: str, verb: str) -> Figure:
     return Figure(label, "–", f"not measured yet: {command(run, verb)}")
 
 
-def _agreement(verify: Mapping[str, Any]) -> list[Figure]:
+def _agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Figure]:
     both, lava = verify["torch_events"], verify["reference_lava"]
     spikes = sum(layer["spikes"] for layer in both["layers"].values())
-    out = _accuracies(verify) if verify["accuracy"] else []
+    out = [figure for m in metrics for figure in _by_executor(verify, m)]
     out += [Figure("torch ≠ events", f"{both['mismatches']:,}", f"of {spikes:,} spikes")]
     if "skipped" in lava:
         return [*out, Figure("reference ≠ Lava", "not run", lava["skipped"])]
@@ -48,12 +58,22 @@ def _agreement(verify: Mapping[str, Any]) -> list[Figure]:
     return [*out, Figure("reference ≠ Lava", f"{lava['mismatches']:,}", note)]
 
 
-def _accuracies(verify: Mapping[str, Any]) -> list[Figure]:
-    events, integers = (verify["accuracy"][who] for who in ("events", "integers"))
-    lost = f"{100 * (events - integers):.2f} points lost by quantisation"
+def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[Figure]:
+    found = verify["metrics"].get(metric.name)
+    if found is None:
+        return []
+    lost = metric.difference(metric.loss(found["integers"], found["events"]))
     return [
-        Figure("accuracy, events", f"{events:.2%}", f"{verify['n']:,} samples"),
-        Figure("accuracy, integers", f"{integers:.2%}", lost),
+        Figure(
+            f"{metric.label}, events",
+            metric.text(found["events"]),
+            f"{verify['n']:,} samples",
+        ),
+        Figure(
+            f"{metric.label}, integers",
+            metric.text(found["integers"]),
+            f"{lost.removeprefix('+')} lost by quantisation",
+        ),
     ]
 
 

@@ -13,12 +13,12 @@ from typing import Any
 from neuro.io.run_folder import Run
 from neuro.io.store import load_record, write_bytes
 from neuro.record import Record
-from neuro.spikes import to_raster
+from tasks.find import task_of
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import energy, mapping
 from tasks.report.html import Html
 from tasks.report.key_figures import command, key_figures
-from tasks.verbs.trained_run import answers, task_of
+from tasks.verbs.train import name_in_history
 
 SHOWN = 6  # samples whose activity is drawn
 
@@ -36,7 +36,7 @@ def write_report(run: Run) -> Path:
         _head(run),
         page.tiles(key_figures(run, found)),
         _training(run),
-        _on_test(run, found["eval"]),
+        *_on_test(run, found["eval"]),
         *_activity(run, found["simulate"]),
         _parity(run, found["verify"]),
         _scaling(run),
@@ -69,16 +69,17 @@ def _training(run: Run) -> Html:
     if not history:
         command = f"neuro train {run.task}:{run.name} --out {shlex.quote(str(run.folder))}"
         return page.section("Training", page.missing(command))
-    metric = task_of(run).metric
+    metric = task_of(run).training.validation
     caption = (
-        f"Loss on the training part and {metric} on samples held out of it for model "
+        f"Loss on the training part and {metric.label} on samples held out of it for model "
         "selection, after each epoch. The weights kept are those of the best validation "
-        f"{metric}."
+        f"{metric.label}."
     )
+    shares = [f"val_{name_in_history(metric)}"] if metric.percent else []
     rows = [[_number(x) for x in row.values()] for row in history]
     return page.section(
         "Training",
-        page.picture(pictures.curves(history), caption),
+        page.picture(pictures.curves(history, shares), caption),
         page.details("the same in numbers", page.table(list(history[0]), rows)),
     )
 
@@ -93,32 +94,44 @@ def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
 
 
-def _on_test(run: Run, evaluation: Mapping[str, Any] | None) -> Html:
-    """Return what there is to see of the test split: confusion, or sheets of pictures."""
+def _on_test(run: Run, evaluation: Mapping[str, Any] | None) -> list[Html]:
+    """Return metrics, tables and pictures of the test split, and the task's own sections."""
     title = "On held-out samples"
     if evaluation is None:
-        return _not_yet(run, title, "eval")
-    sheets = [_sheet(run, sheet) for sheet in evaluation.get("sheets", ())]
-    if "confusion" not in evaluation:
-        return page.section(title, *sheets)
-    told = (
-        f"{evaluation['correct']:,} of {evaluation['n']:,} {evaluation['split']} samples "
-        "right. Rows: true class. Columns: answer. Shade: share of the row."
-    )
-    return page.section(
+        return [_not_yet(run, title, "eval")]
+    of_task = task_of(run).evaluation
+    notes = evaluation.get("notes", {})
+    rows = [
+        [m.label, value, f"{m.better} is better", notes.get(m.name, "")]
+        for m, value in show.values(dict(evaluation), of_task.metrics)
+    ]
+    measured = page.section(
         title,
-        page.matrix(evaluation["classes"], evaluation["confusion"]),
-        page.paragraph(told, "caption"),
-        *sheets,
+        page.table(["metric", "value", "direction", "note"], rows),
+        *(_table(table) for table in evaluation.get("tables", ())),
+        *(_picture(run, picture) for picture in evaluation.get("pictures", ())),
     )
+    return [measured, *of_task.sections(run, evaluation)]
 
 
-def _sheet(run: Run, sheet: Mapping[str, str]) -> Html:
-    path = run.folder / sheet["file"]
+def _table(table: Mapping[str, Any]) -> Html:
+    cells = [[_cell(x) for x in row] for row in table["rows"]]
+    parts = [page.subheading(table["title"]), page.table(table["head"], cells)]
+    if table["caption"]:
+        parts.append(page.paragraph(table["caption"], "caption"))
+    return page.join(parts)
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else _number(value)
+
+
+def _picture(run: Run, picture: Mapping[str, str]) -> Html:
+    path = run.folder / picture["file"]
     if not path.exists():
         return page.missing(command(run, "eval"))
     return page.join(
-        (page.subheading(sheet["title"]), page.photo(path.read_bytes(), sheet["caption"]))
+        (page.subheading(picture["title"]), page.photo(path.read_bytes(), picture["caption"]))
     )
 
 
@@ -129,43 +142,31 @@ def _activity(run: Run, simulation: Mapping[str, Any] | None) -> tuple[Html, Htm
         first, second = (_not_yet(run, title, "simulate") for title in titles)
         return first, second
     record = load_record(path)
-    return _samples(run, simulation, record), _rates(simulation, record)
+    return _samples(run, simulation, record), _rates(run, simulation, record)
 
 
 def _samples(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
-    how = task_of(run).answers
-    output = next(iter(record.values.values()), None)
-    if output is None:
-        output = to_raster(list(record.spikes.values())[-1])
-    true = simulation.get("labels", [])
-    given = answers(run, output)
-    shown = [
-        pictures.Shown(i, "", "")
-        if how is None or given is None
-        else pictures.Shown(i, how.classes[true[i]] if true else "", how.classes[given[i]])
-        for i in range(min(SHOWN, record.samples))
-    ]
+    captions = simulation.get("captions", [])
+    n = min(SHOWN, record.samples)
+    titles = [captions[i] if captions else f"sample {i + 1}" for i in range(n)]
     shared = ", ".join(
         f"{pictures.neurons_per_row(e.shape[2])} of {name}" for name, e in record.spikes.items()
     )
-    caption = (
-        f"The first {len(shown)} test samples on the event engine"
-        + (" (true class → answer)" if true and how else "")
-        + ". Stimulus: input spikes per pixel, summed over the ticks. Rasters: one column a "
-        f"tick; neurons that share a row: {shared}; the darker, the more of them spike. "
-        + (
-            "Read-out: one line a class; the winner, highest on average, is thick."
-            if how
-            else ""
-        )
-    )
-    shape = simulation["input_shape"]
-    return page.section(
-        "Activity", page.picture(pictures.activity(record, shape, shown), caption)
-    )
+    told = [
+        f"The first {n} test samples on the event engine.",
+        "Stimulus: input spikes per pixel, summed over the ticks.",
+        "Rasters: one column a tick; neurons that share a row: "
+        f"{shared}; the darker, the more of them spike.",
+    ]
+    if any(v.shape[2] <= pictures.LINES for v in record.values.values()):
+        told.append("Read-out: one line a neuron; the one that is highest on average is thick.")
+    if captions:
+        told.append(task_of(run).evaluation.reading)
+    drawn = pictures.activity(record, simulation["input_shapes"], titles)
+    return page.section("Activity", page.picture(drawn, " ".join(told).strip()))
 
 
-def _rates(simulation: Mapping[str, Any], record: Record) -> Html:
+def _rates(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
     rates = {
         name: len(e.tick) / max(1, e.shape[0] * e.shape[1] * e.shape[2])
         for name, e in record.spikes.items()
@@ -179,12 +180,13 @@ def _rates(simulation: Mapping[str, Any], record: Record) -> Html:
         for name, (node, *counts) in zip(names, found, strict=True)
     ]
     caption = f"Mean over the {record.samples} recorded test samples."
-    right = simulation.get("accuracy")
+    measured = show.values(dict(simulation), task_of(run).evaluation.metrics)
+    values = ", ".join(f"{m.label} {value}" for m, value in measured)
     told = (
         f"Per sample, mean over {simulation['n']:,} test samples on the event engine "
         f"({simulation['clock']} clock), which took "
         f"{simulation['milliseconds_per_sample']:.2f} ms each"
-        + ("." if right is None else f" and got {right:.2%} right.")
+        + (f": {values}." if values else ".")
     )
     return page.section(
         "Firing rates",

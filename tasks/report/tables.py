@@ -1,14 +1,16 @@
 """Results as tables for the terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
 from neuro.energy import load_chips
+from tasks.task import Metric
 
-WORDS = ("about", "tier", "what", "result", "limit", "beside", "unit")  # columns that hold text
+# Columns that hold text.
+WORDS = ("about", "tier", "what", "result", "limit", "beside", "unit", "metric")
 JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 
 
@@ -101,43 +103,31 @@ def scaling(rows: list[dict[str, Any]]) -> Table:
     return out
 
 
-def evaluation(result: dict[str, Any]) -> str:
+def evaluation(result: dict[str, Any], metrics: Sequence[Metric]) -> str:
     """Return ``eval.json`` in a line."""
-    n = f"{result['n']:,} {result['split']} samples"
-    if "accuracy" in result:
-        return f"accuracy {result['accuracy']:.2%} on {n}"
     notes = {k: f" ({note})" for k, note in result.get("notes", {}).items()}
-    told = [f"{name} {figure(value)}{notes.get(name, '')}" for name, value in figures(result)]
-    return f"{', '.join(told)}; {n}"
+    told = [f"{m.label} {value}{notes.get(m.name, '')}" for m, value in values(result, metrics)]
+    return f"{', '.join(told)}; {result['n']:,} {result['split']} samples"
 
 
-def figures(result: dict[str, Any]) -> list[tuple[str, float]]:
-    """Return the figures of ``eval.json`` that are neither counts nor words."""
-    return [(k.replace("_", " "), v) for k, v in result.items() if isinstance(v, float)]
+def values(result: dict[str, Any], metrics: Sequence[Metric]) -> list[tuple[Metric, str]]:
+    """Return the metrics that a result holds, each with its value in words."""
+    return [(m, m.text(result[m.name])) for m in metrics if m.name in result]
 
 
-def figure(value: float) -> str:
-    """Return a figure with four digits.
-
-    >>> figure(0.123456)
-    '0.1235'
-    """
-    return f"{value:.4g}"
-
-
-def quality(metric: str, value: float) -> str:
-    """Return a figure on the validation split: an accuracy as a percentage.
-
-    >>> quality("accuracy", 0.986), quality("score", -0.25)
-    ('98.60%', '-0.25')
-    """
-    return f"{value:.2%}" if metric == "accuracy" else figure(value)
+def executors(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
+    """Return a line for each metric of ``verify.json``: its value by every executor."""
+    return [
+        f"{m.label}: {', '.join(f'{who} {m.text(x)}' for who, x in found.items())}"
+        for m in metrics
+        if (found := verify["metrics"].get(m.name))
+    ]
 
 
-def simulation(result: dict[str, Any]) -> Table:
+def simulation(result: dict[str, Any], metrics: Sequence[Metric]) -> Table:
     """Return ``simulate.json``: what each node did, or the clocks side by side."""
     if "exact" in result:
-        return _clocks(result)
+        return _clocks(result, metrics)
     head, rows = per_sample(result)
     out = table("Per sample", *head)
     for row in rows:
@@ -158,7 +148,7 @@ def per_sample(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
-def _clocks(grid: dict[str, Any]) -> Table:
+def _clocks(grid: dict[str, Any], metrics: Sequence[Metric]) -> Table:
     others = (grid["exact"], grid["exact_spread"])
     columns = (
         "grid",
@@ -166,10 +156,11 @@ def _clocks(grid: dict[str, Any]) -> Table:
         "exact time,\nstimulus\nspread",
     )
     out = table(f"The same {grid['n']:,} samples under both clocks", "per sample", *columns)
-    if "accuracy" in grid:
-        out.add_row("accuracy", *(f"{way['accuracy']:.2%}" for way in (grid, *others)))
-        gained = (f"{way['points']:+.2f} points" for way in others)
-        out.add_row("  against the grid", "", *gained)
+    for m, value in values(grid, metrics):
+        out.add_row(m.label, value, *(m.text(way[m.name]) for way in others))
+        changes = (m.difference(way["change"][m.name]) for way in others)
+        out.add_row("  against the grid", "", *changes)
+    if all("answered_differently" in way for way in others):
         different = (f"{way['answered_differently']:.2%}" for way in others)
         out.add_row("answered differently", "", *different)
     for name, node in grid["per_sample"].items():
@@ -257,17 +248,19 @@ def on_host(parts: list[dict[str, Any]]) -> str:
     )
 
 
-def summary(results: dict[str, Any]) -> Table:
+def summary(results: dict[str, Any], metrics: Sequence[Metric]) -> Table:
     """Return the one table that a demo ends with."""
     evaluation, verify, energy = (results[k] for k in ("eval", "verify", "energy"))
     out = table("neuro demo", "what", "result")
-    accuracy, lava = verify["accuracy"], verify["reference_lava"]
+    lava = verify["reference_lava"]
     out.add_row("held-out digits, never seen in training", f"{evaluation['n']:,}")
-    out.add_row("accuracy, torch", f"{evaluation['accuracy']:.2%}")
-    out.add_row("accuracy, event engine", f"{accuracy['events']:.2%}")
-    out.add_row("accuracy, Loihi integers", f"{accuracy['integers']:.2%}")
-    loss = accuracy["events"] - accuracy["integers"]
-    out.add_row("lost by quantisation", f"{100 * loss:.2f} points")
+    for m, value in values(evaluation, metrics):
+        out.add_row(f"{m.label}, torch", value)
+        found = verify["metrics"][m.name]
+        out.add_row(f"{m.label}, event engine", m.text(found["events"]))
+        out.add_row(f"{m.label}, Loihi integers", m.text(found["integers"]))
+        lost = m.loss(found["integers"], found["events"])
+        out.add_row("lost by quantisation", m.difference(lost).removeprefix("+"))
     layers = verify["torch_events"]["layers"].values()
     out.add_row("spikes compared, torch and events", f"{sum(x['spikes'] for x in layers):,}")
     out.add_row("of these different", str(verify["torch_events"]["mismatches"]))

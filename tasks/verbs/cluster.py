@@ -7,7 +7,7 @@ import joblib
 
 
 @contextmanager
-def workers_of(address: str) -> Iterator[None]:
+def use_cluster(address: str) -> Iterator[None]:
     """Run the block with the workers of a Ray cluster; "" leaves this machine's own.
 
     address: as Ray writes it, such as "auto" or "ray://host:10001"; "local" starts a Ray on

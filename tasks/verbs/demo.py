@@ -1,25 +1,30 @@
 """The steps of ``neuro demo`` after training."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from neuro.io.run_folder import Run
 from tasks.report.report import write_report
-from tasks.verbs.export import export
-from tasks.verbs.simulate import energy, simulate_run
-from tasks.verbs.train import evaluate
-from tasks.verbs.verify import verify
+from tasks.verbs.energy import estimate_energy
+from tasks.verbs.export import export_run
+from tasks.verbs.simulate import simulate_run
+from tasks.verbs.train import evaluate_run
+from tasks.verbs.verify import verify_run
 
-Step = tuple[str, str, Callable[[Run], Any]]
+
+class Step(NamedTuple):
+    """A verb of the demo. done: what to say when it is. apply: run -> its result."""
+
+    name: str
+    done: str
+    apply: Callable[[Run], Any]
 
 
-def steps() -> tuple[Step, ...]:
-    """Return (name, title, what to do) in order; each leaves its file in the run folder."""
-    return (
-        ("eval", "evaluated on held-out digits", evaluate),
-        ("simulate", "replayed on the event engine", simulate_run),
-        ("export", "lowered to Loihi integers", export),
-        ("verify", "compared torch, events, integers and Lava", verify),
-        ("energy", "estimated energy", energy),
-        ("report", "drew the report", write_report),
-    )
+STEPS = (
+    Step("eval", "evaluated on held-out digits", evaluate_run),
+    Step("simulate", "replayed on the event engine", simulate_run),
+    Step("export", "lowered to Loihi integers", export_run),
+    Step("verify", "compared torch, events, integers and Lava", verify_run),
+    Step("energy", "estimated energy", estimate_energy),
+    Step("report", "drew the report", write_report),
+)

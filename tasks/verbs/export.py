@@ -7,10 +7,10 @@ from neuro.energy import Chip, load_chips
 from neuro.io.run_folder import Run
 from neuro.io.store import save_graph
 from tasks.verbs.trained_run import graph_of, ticks_of
-from tasks.verbs.verify import parity
+from tasks.verbs.verify import compare_with_lava
 
 
-def export(run: Run, lava_samples: int = 8) -> dict[str, Any]:
+def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     """Write ``graph.npz``, ``program.npz`` and ``export.json``; return the latter.
 
     Returns:
@@ -33,7 +33,7 @@ def export(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     result = {
         "fits": fits,
         "scaling": scaling_table(graph, program, ticks),
-        "reference_lava": parity(run, graph, program, lava_samples),
+        "reference_lava": compare_with_lava(run, graph, program, lava_samples),
     }
     run.write("export.json", result)
     return result

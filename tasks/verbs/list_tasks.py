@@ -3,18 +3,18 @@
 import torch
 from rich.table import Table
 
+from tasks.find import NAMES, find_task
 from tasks.report.tables import table
-from tasks.task import NAMES, find
 
 
 def tasks_table() -> Table:
     """Return all tasks and configurations, with the number of parameters of each."""
     out = table("Tasks: neuro train TASK:CONFIGURATION", "name", "parameters", "about")
     for name in NAMES:
-        task = find(name)
+        task = find_task(name)
         for config, make in task.configs.items():
             with torch.device("meta"):
-                model = task.build(make())
+                model = task.training.build(make())
             size = sum(p.numel() for p in model.parameters())
             about = (make.__doc__ or "").splitlines()[0]
             out.add_row(f"{name}:{config}", f"{size:,}", about)

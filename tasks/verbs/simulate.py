@@ -1,30 +1,40 @@
-"""``neuro simulate`` and ``neuro energy``: what a trained network does, and what it costs."""
+"""``neuro simulate``: the test split on the event engine, under one clock or both."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
-from neuro.energy import Chip, as_json, estimates, load_chips
 from neuro.events import Clock, Grid, Recording, simulate
 from neuro.io.run_folder import Run
 from neuro.io.store import save_record
-from neuro.record import Record, concatenate
+from neuro.record import Record
 from neuro.spikes import Events, Times, join
 from neuro.units import Seconds
+from tasks.find import task_of
+from tasks.task import Tree
 from tasks.verbs.trained_run import (
-    answers,
+    decode,
     graph_of,
-    output_of,
+    join_batches,
+    measure,
     samples,
-    task_of,
     trained_model,
 )
 
 SHOWN = 20  # test samples whose record is kept for the report
-Code = Callable[[Mapping[str, Events]], Mapping[str, Events] | Mapping[str, Times]]
+
+
+class Timing(NamedTuple):
+    """A clock, and how the events of the stimulus are put in time for it."""
+
+    clock: Clock
+    place: Callable[[Mapping[str, Events]], Mapping[str, Events] | Mapping[str, Times]]
 
 
 def simulate_run(
@@ -39,54 +49,68 @@ def simulate_run(
     exact time with the stimulus anywhere in its ticks, as a sensor would send it.
 
     Returns:
-        Of the grid: accuracy where the task is to answer, n; spikes, synaptic_events and
-        updates by node, a sample; milliseconds of wall time a sample, in which only the spikes
-        of outputs are kept; the labels of the samples in the record, and the shape of a tick of
-        their stimulus. "exact" and "exact_spread": the same in exact time, the points of
-        accuracy that this gains, and the share of samples that it answers differently.
+        Of the grid: the task's metrics by name, n; spikes, synaptic_events and updates by node,
+        a sample; milliseconds of wall time a sample, in which only the spikes of outputs are
+        kept; captions of the samples in the record, and the shape of a tick of each input.
+        "exact" and "exact_spread": the same in exact time, the change of each metric, and the
+        share of samples that are answered differently.
     """
-    graph = graph_of(run)
-    ways: dict[str, tuple[Clock, Code]] = {"grid": (Grid(), dict)}
+    graph, model = graph_of(run), trained_model(run)
+    timings = {"grid": Timing(Grid(), dict)}
     if not isinstance(clock, Grid):
         rng = np.random.default_rng(run.seed)
-        ways["exact"] = (clock, dict)
-        ways["exact_spread"] = (clock, partial(spread, dt=graph.dt, rng=rng))
-    inputs, shown = next(samples(run, graph, most=SHOWN))
+        timings["exact"] = Timing(clock, dict)
+        timings["exact_spread"] = Timing(clock, partial(spread, dt=graph.dt, rng=rng))
+    some = next(samples(run, graph, most=SHOWN))
     # Also the first use of each clock, which compiles it: the times below are without that.
-    first = {name: simulate(graph, code(inputs), c)[0] for name, (c, code) in ways.items()}
+    first = {k: simulate(graph, t.place(some.inputs), t.clock)[0] for k, t in timings.items()}
     save_record(run.folder / "records" / "events.npz", first["grid"])
-    stimuli, labels = zip(*samples(run, graph), strict=True)
-    whole = {name: join([stimulus[name] for stimulus in stimuli]) for name in graph.inputs}
+    batches = list(samples(run, graph))
+    whole = {name: join([b.inputs[name] for b in batches]) for name in graph.inputs}
+    targets = join_batches([b.targets for b in batches])
     kept = Recording(spikes=tuple(n for n in graph.outputs if n not in graph.readouts))
-    found, answered = {}, {}
-    for name, (one, code) in ways.items():
-        stimulus = code(whole)
+    found, answers = {}, {}
+    for name, timing in timings.items():
+        stimulus = timing.place(whole)
         start = time.perf_counter()
-        record, _ = simulate(graph, stimulus, one, record=kept, workers=workers)
+        record, _ = simulate(graph, stimulus, timing.clock, record=kept, workers=workers)
         seconds = time.perf_counter() - start
-        answered[name] = answers(run, output_of(graph, record))
-        found[name] = _per_sample(record, seconds) | _accuracy(answered[name], labels)
+        answers[name] = decode(run, model, graph, record)
+        values = measure(run, answers[name], targets)
+        found[name] = {**_per_sample(record, seconds), **values}
     grid = found.pop("grid")
     for name, other in found.items():
-        if "accuracy" in grid:
-            other["points"] = 100 * (other["accuracy"] - grid["accuracy"])
-            other["answered_differently"] = np.mean(answered[name] != answered["grid"]).item()
-    about = {
+        other["change"] = {k: other[k] - grid[k] for k in values}
+        if tree_leaves(answers["grid"]):
+            other["answered_differently"] = share_different(answers[name], answers["grid"])
+    describe = task_of(run).evaluation.describe
+    result = {
         "clock": "grid",
         "workers": workers,
-        "labels": shown.tolist(),
-        "input_shape": graph.shapes[graph.inputs[0]],
+        "captions": list(
+            describe(run.config, decode(run, model, graph, first["grid"]), some.targets)
+        ),
+        "input_shapes": {name: graph.shapes[name] for name in graph.inputs},
+        **grid,
+        **found,
     }
-    result = {**about, **grid, **found}
     run.write("simulate.json", result)
     return result
 
 
-def _accuracy(given: np.ndarray | None, labels: Sequence[np.ndarray]) -> dict[str, float]:
-    """Return the share of right answers, where some are given."""
-    return (
-        {} if given is None else {"accuracy": float((given == np.concatenate(labels)).mean())}
-    )
+def share_different(one: Tree, other: Tree) -> float:
+    """Return the share of samples whose answers differ by more than rounding.
+
+    one, other: pytrees whose first axis is B.
+    """
+    pairs = zip(tree_leaves(one), tree_leaves(other), strict=True)
+    different = torch.stack([_differ(a.double(), b.double()) for a, b in pairs]).any(0)
+    return int(different.sum()) / len(different)
+
+
+def _differ(a: Tensor, b: Tensor) -> Tensor:
+    """Return for each sample whether values lie apart by more than 1e-9 of the largest."""
+    return ~((a - b).abs() <= 1e-9 * a.abs().max()).reshape(len(a), -1).all(1)
 
 
 def _per_sample(record: Record, seconds: float) -> dict[str, Any]:
@@ -113,17 +137,3 @@ def spread(
         value = e.value[order].astype(np.float64)
         out[name] = Times(e.sample[order], time[order], e.neuron[order], value, e.shape)
     return out
-
-
-def energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
-    """Estimate joules per inference from the test split's spikes; write ``energy.json``.
-
-    chip: one more than those of the folder ``neuro/energy/chips``.
-    """
-    graph = graph_of(run)
-    record = concatenate([simulate(graph, x)[0] for x, _ in samples(run, graph)])
-    beside = task_of(run).host(run.config, trained_model(run))
-    chips = {**load_chips(), chip.name: chip} if chip else load_chips()
-    result = as_json(*estimates(graph, record, chips.values()), beside=beside)
-    run.write("energy.json", result)
-    return result

@@ -2,18 +2,27 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers.csv_logs import CSVLogger
+from lightning_fabric.loggers.logger import Logger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import nn
 
 from neuro.eventprop import Tally, outputs_of
 from neuro.io.run_folder import Run, RunError, begin_run
-from neuro.training import Batch, Course, Progress, fit
-from tasks.verbs.trained_run import fresh_model, task_of, trained_model
+from neuro.training import Course, Progress, fit
+from tasks.find import keep_task_file, task_of
+from tasks.task import Metric, Tree, as_json
+from tasks.verbs.trained_run import fresh_model, require_declared, trained_model
 
 Tell = Callable[[Progress, int, int], None]
+Kind = Literal["none", "csv", "tensorboard"]  # of a logger
 
 
 def require_device(device: str) -> None:
@@ -22,34 +31,61 @@ def require_device(device: str) -> None:
         raise RunError("--device cuda: torch sees no CUDA device here; use --device cpu")
 
 
-def fabric(device: str, devices: int, precision: Any = "32-true") -> Fabric:
+def launch_fabric(run: Run, device: str, devices: int, logger: Kind = "none") -> Fabric:
     """Return Fabric, launched, on ``devices`` processes of a device; torchrun's where it runs.
 
-    precision: of the plan.
-
     Raises:
-        RunError: there is no such device here.
+        RunError: there is no such device here, or the logger is not installed.
     """
     require_device(device)
     if devices < 1:
         raise RunError(f"--devices must be >= 1, got {devices}")
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
-    strategy = "ddp" if devices > 1 else "auto"
-    out = Fabric(accelerator=device, devices=devices, strategy=strategy, precision=precision)
+    plan = task_of(run).training.plan(run.config)
+    precision: Any = plan.precision
+    out = Fabric(
+        accelerator=device,
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=precision,
+        loggers=make_loggers(logger, run.folder),
+    )
     out.launch()
     return out
 
 
-def train(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
+def make_loggers(kind: Kind, folder: Path) -> list[Logger]:
+    """Return Fabric's logger of that kind, which writes into ``logs`` of a run folder.
+
+    csv: ``logs/version_K/metrics.csv``, a new K each time that training goes on.
+    tensorboard: event files in ``logs``; ``tensorboard --logdir logs`` shows them.
+
+    Raises:
+        RunError: TensorBoard is not installed.
+    """
+    logs = folder / "logs"
+    try:
+        if kind == "csv":
+            return [CSVLogger(logs, name="")]
+        return [TensorBoardLogger(logs, name="", version="")] if kind == "tensorboard" else []
+    except ModuleNotFoundError as error:
+        raise RunError(
+            "--logger tensorboard needs TensorBoard: pip install tensorboard; or take csv"
+        ) from error
+
+
+def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
     """Train a run, from where it was left off; a finished run is left as it is.
 
     tell: called after every step with (progress, step, steps in an epoch).
     """
-    task, config = task_of(run), run.config
-    steps = task.steps(config)
+    training, config = task_of(run).training, run.config
+    steps = training.steps(config)
     if run.gradient == "eventprop":
         require_exact(run, fabric)
     begin_run(run, write=fabric.is_global_zero)
+    if fabric.is_global_zero:
+        keep_task_file(run)
     fabric.barrier()
     model, tally = fresh_model(run), Tally()
 
@@ -59,24 +95,39 @@ def train(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         if step == 0 and progress.history and fabric.is_global_zero:
             run.write_lines("metrics.jsonl", progress.history)
 
-    def loss(wrapped: nn.Module, batch: Batch, at: float) -> torch.Tensor:
+    def loss(wrapped: nn.Module, batch: Tree, at: float, *state: Any) -> Any:
         exact = run.gradient == "eventprop"
-        return task.loss(config, InExactTime(model, tally) if exact else wrapped, batch, at)
+        return training.loss(
+            config, InExactTime(model, tally) if exact else wrapped, batch, at, *state
+        )
 
+    sign = 1 if training.validation.better == "higher" else -1
+    resume = training.batches_from
     course = Course(
-        batches=lambda epoch: task.batches(config, "train", epoch),
+        batches=lambda epoch: training.batches(config, "train", epoch),
+        batches_from=None if resume is None else partial(resume, config),
+        batch_axis=training.batch_axis,
         steps=steps,
         loss=loss,
-        validate=lambda model: task.quality(config, timed(run, model)),
-        metric=task.metric,
+        carry=training.carry,
+        carry_types=training.carry_types,
+        validate=lambda model: sign * training.validate(config, in_trained_time(run, model)),
+        metric=name_in_history(training.validation),
         seed=run.seed,
     )
-    progress = fit(model, course, task.plan(config), fabric, run.folder, watch)
+    progress = fit(model, course, training.plan(config), fabric, run.folder, watch)
+    for logger in fabric.loggers:
+        logger.finalize("success")
     if fabric.is_global_zero:
         run.write_lines("metrics.jsonl", progress.history)
         if tally.spikes:
             run.write("eventprop.json", vars(tally))
     return progress
+
+
+def name_in_history(metric: Metric) -> str:
+    """Return the name of a validation metric in ``metrics.jsonl``, where greater is better."""
+    return metric.name if metric.better == "higher" else f"minus {metric.name}"
 
 
 class InExactTime(nn.Module):
@@ -92,7 +143,7 @@ class InExactTime(nn.Module):
         return outputs_of(self.model, x, self.tally), None
 
 
-def timed(run: Run, model: nn.Module) -> nn.Module:
+def in_trained_time(run: Run, model: nn.Module) -> nn.Module:
     """Return a run's model on the clock, or where EventProp trains it, in continuous time."""
     return InExactTime(model) if run.gradient == "eventprop" else model
 
@@ -101,20 +152,44 @@ def require_exact(run: Run, fabric: Fabric) -> None:
     """Raise unless EventProp can train a run's network where Fabric is to run it."""
     if fabric.world_size > 1:
         raise RunError("--gradient eventprop runs in one process; leave --devices out")
-    if task_of(run).answers is None:
-        raise RunError(f"--gradient eventprop trains classifiers, and {run.task} is none")
-    x, _ = next(iter(task_of(run).batches(run.config, "val", 0)))
+    training = task_of(run).training
+    if not training.eventprop:
+        raise RunError(
+            f"{run.task} cannot be trained with --gradient eventprop: its loss asks more of "
+            "the model than (x) -> (y, state); leave --gradient out"
+        )
+    x, _ = next(iter(training.batches(run.config, "val", 0)))
     InExactTime(fresh_model(run))(x[:, :1].to(fabric.device))
 
 
-def evaluate(run: Run, device: str = "cpu") -> dict[str, Any]:
+def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
     """Measure the trained model on the test split; write and return ``eval.json``.
 
-    What it holds is for the task to say. A run that EventProp trained is measured in continuous
-    time, as it was trained.
+    A run that EventProp trained is measured in continuous time, as it was trained.
+
+    Returns:
+        The value of each metric by its name; n, split, gradient; the facts that the task adds;
+        notes, tables and pictures where there are any; and direction, unit and format of
+        ``metrics``.
     """
     require_device(device)
-    model = timed(run, trained_model(run).to(device)).eval()
-    result = {**task_of(run).evaluate(run, model), "gradient": run.gradient}
+    model = in_trained_time(run, trained_model(run).to(device)).eval()
+    evaluation = task_of(run).evaluation
+    found = evaluation.evaluate(run, model)
+    require_declared(run, found.values)
+    shown = {
+        "notes": dict(found.notes),
+        "tables": [asdict(table) for table in found.tables],
+        "pictures": [asdict(picture) for picture in found.pictures],
+    }
+    result = {
+        **found.values,
+        "n": found.n,
+        "split": found.split,
+        **found.facts,
+        **{k: v for k, v in shown.items() if v},
+        "metrics": as_json(m for m in evaluation.metrics if m.name in found.values),
+        "gradient": run.gradient,
+    }
     run.write("eval.json", result)
     return result

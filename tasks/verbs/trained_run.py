@@ -1,35 +1,43 @@
-"""What the verbs share: a run's model, its graph, its test stimuli, its answers."""
+"""A trained run: its model, its Graph, its test samples, and what its outputs answer."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from neuro.graph import Graph
 from neuro.io.run_folder import Run, RunError
 from neuro.io.store import load_graph
+from neuro.nn.net import Net
 from neuro.nn.trace import trace
 from neuro.record import Record
 from neuro.seeds import seeded
 from neuro.spikes import Events, to_events, to_raster
 from neuro.training import best_weights_path, load_weights
-from tasks.task import Split, Task, find
-
-ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
-Sample = tuple[dict[str, Events], np.ndarray]  # inputs of a Graph by name, labels
+from tasks.find import task_of
+from tasks.task import Split, Stimulus, Tree
 
 
-def task_of(run: Run) -> Task[Any]:
-    """Return the task that a run belongs to."""
-    return find(run.task)
+class Samples(NamedTuple):
+    """Some samples of a split. inputs: of a Graph, by name. targets: first axis B."""
+
+    inputs: dict[str, Events]
+    targets: Tree
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+        return next(iter(self.inputs.values())).shape[1]
 
 
 def fresh_model(run: Run) -> nn.Module:
     """Return the model of a run, untrained, from the run's seed."""
     with seeded(run.seed):
-        return task_of(run).build(run.config)
+        return task_of(run).training.build(run.config)
 
 
 def trained_model(run: Run) -> nn.Module:
@@ -54,72 +62,97 @@ def graph_of(run: Run) -> Graph:
     weights = best_weights_path(run.folder)
     if path.exists() and weights.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
         return load_graph(path)
-    task, model = task_of(run), trained_model(run)
-    x, _ = next(iter(task.stimuli(run.config, model, "test")))
-    return trace(task.chip(run.config, model), tuple(x.shape[2:]))
+    deployment, model = task_of(run).deployment, trained_model(run)
+    part = deployment.part(run.config, model)
+    if isinstance(part, Net):
+        return trace(part)
+    stimulus = next(iter(deployment.stimuli(run.config, model, "test")))
+    if len(stimulus.inputs) > 1:
+        raise RunError(
+            f"{run.task}: its chip part is a {type(part).__name__}, which has one input, and "
+            f"its stimuli have {', '.join(stimulus.inputs)}; describe the part by a Graph and "
+            "return its Net"
+        )
+    (x,) = stimulus.inputs.values()
+    return trace(part, tuple(x.shape[2:]))
 
 
-def samples(run: Run, graph: Graph, split: Split = "test", most: int = 0) -> Iterator[Sample]:
-    """Yield (stimuli as events, labels) by batch, ``most`` samples in all (0: every one)."""
-    (name,) = graph.inputs
+def samples(run: Run, graph: Graph, split: Split = "test", most: int = 0) -> Iterator[Samples]:
+    """Yield the stimuli of a split by batch, ``most`` samples in all (0: every one)."""
     left = most or np.inf
-    for x, labels in task_of(run).stimuli(run.config, trained_model(run), split):
-        n = int(min(left, len(labels)))
+    for stimulus in task_of(run).deployment.stimuli(run.config, trained_model(run), split):
+        n = int(min(left, _require_sizes(run, graph, stimulus)))
         if n == 0:
             return
         left -= n
-        yield {name: to_events(x[:, :n].flatten(2).numpy())}, labels[:n].numpy()
+        yield Samples(
+            {k: to_events(x[:, :n].flatten(2).numpy()) for k, x in stimulus.inputs.items()},
+            tree_map(itemgetter(slice(n)), stimulus.targets),
+        )
+
+
+def _require_sizes(run: Run, graph: Graph, stimulus: Stimulus) -> int:
+    """Return B of a stimulus; raise unless it has the graph's inputs, all of the same B."""
+    if set(stimulus.inputs) != set(graph.inputs):
+        raise RunError(
+            f"{run.task}: its stimuli drive {', '.join(stimulus.inputs)}, and the inputs of "
+            f"its chip part are {', '.join(graph.inputs)}; name them alike"
+        )
+    sizes = [x.shape[1] for x in stimulus.inputs.values()]
+    sizes += [len(y) for y in tree_leaves(stimulus.targets)]
+    if len(set(sizes)) > 1:
+        names = f"{', '.join(stimulus.inputs)} and the targets"
+        raise RunError(f"{run.task}: {names} hold {sizes} samples; give all the same")
+    return sizes[0]
 
 
 def ticks_of(run: Run, graph: Graph) -> int:
     """Return T, the length of a run."""
-    inputs, _ = next(samples(run, graph, most=1))
+    inputs = next(samples(run, graph, most=1)).inputs
     return next(iter(inputs.values())).shape[0]
 
 
-def output_of(graph: Graph, record: Record) -> np.ndarray:
-    """Return what the network's one output population emitted, axes T B K."""
-    (name,) = graph.outputs
-    return record.values[name] if name in record.values else to_raster(record.spikes[name])
-
-
-def answers(run: Run, output: np.ndarray) -> np.ndarray | None:
-    """Return the class that wins for each sample; None where the task is no classifier."""
-    how = task_of(run).answers
-    if how is None:
-        return None
-    return how.scores(torch.from_numpy(output.astype(np.float64))).argmax(1).numpy()
-
-
-def correct(run: Run, graph: Graph, record: Record, labels: np.ndarray) -> int | None:
-    """Return how many samples of a record are answered right; None where none is answered."""
-    given = answers(run, output_of(graph, record))
-    return None if given is None else int((given == labels).sum())
-
-
-def layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:
-    """Return, for each recorded population, where two records differ: bool, T B N.
-
-    Values differ where they are farther apart than :data:`ROUNDING` of the largest: sums of the
-    same numbers in another order.
-    """
+def outputs_of(graph: Graph, record: Record) -> dict[str, Tensor]:
+    """Return what each output population emitted, by name: float64, T B *N."""
     out = {}
-    for name in graph.populations:
-        if name in one.spikes:
-            out[name] = to_raster(one.spikes[name]) != to_raster(other.spikes[name])
-        elif name in one.values:
-            a, b = one.values[name], other.values[name]
-            near = np.abs(a - b) <= ROUNDING * np.abs(a).max(initial=0)
-            out[name] = ~near  # also what is no number
+    for name in graph.outputs:
+        values = (
+            record.values[name] if name in record.values else to_raster(record.spikes[name])
+        )
+        shape = (*values.shape[:2], *graph.shapes[name])
+        out[name] = torch.from_numpy(values.astype(np.float64)).reshape(shape)
     return out
 
 
-def rounding(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the largest distance of two arrays of values over the largest value."""
-    largest = np.abs(one).max(initial=0)
-    return float(np.abs(one - other).max(initial=0) / largest) if largest else 0.0
+@torch.no_grad()
+def decode(run: Run, model: nn.Module, graph: Graph, record: Record) -> Tree:
+    """Return the answers of a record, first axis B; no leaves where nothing is answered."""
+    return task_of(run).evaluation.decode(run.config, model, outputs_of(graph, record))
 
 
-def spike_counts(record: Record) -> Mapping[str, int]:
-    """Return the number of spikes of every firing node."""
-    return {name: len(e.tick) for name, e in record.spikes.items()}
+def join_batches(trees: Sequence[Tree]) -> Tree:
+    """Return pytrees of tensors joined along their first axes."""
+    return tree_map(lambda *parts: torch.cat(parts), *trees)
+
+
+def measure(run: Run, answers: Tree, targets: Tree) -> Mapping[str, float]:
+    """Return the values of the task's metrics, of all samples together.
+
+    Raises:
+        RunError: one of them is not declared by the task.
+    """
+    evaluation = task_of(run).evaluation
+    values = evaluation.measure(run.config, answers, targets)
+    require_declared(run, values)
+    return values
+
+
+def require_declared(run: Run, values: Mapping[str, Any]) -> None:
+    """Raise unless the task declares a Metric for each value."""
+    declared = [m.name for m in task_of(run).evaluation.metrics]
+    unknown = [name for name in values if name not in declared]
+    if unknown:
+        raise RunError(
+            f"{run.task}: measures {', '.join(unknown)}, which Evaluation.metrics does not "
+            f"declare (it has {', '.join(declared)}); add a Metric of that name"
+        )

@@ -5,7 +5,8 @@ reference and Lava on one LoihiProgram. What lies between the pairs is quantisat
 layer by layer, never asserted away.
 """
 
-from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,20 +22,23 @@ from neuro.io.run_folder import Run
 from neuro.nn import replay
 from neuro.nn.threshold_margin import margins
 from neuro.record import Record
-from neuro.spikes import Events
+from neuro.spikes import Events, to_raster
+from tasks.task import Tree
 from tasks.verbs.trained_run import (
-    correct,
+    decode,
     graph_of,
-    layer_differences,
-    rounding,
+    join_batches,
+    measure,
     samples,
-    spike_counts,
-    task_of,
     ticks_of,
+    trained_model,
 )
 
+EXECUTORS = ("torch", "events", "integers")
+ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
 
-def verify(run: Run, lava_samples: int = 8) -> dict[str, Any]:
+
+def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     """Compare the executors on the whole test split; write and return ``verify.json``.
 
     Returns:
@@ -47,38 +51,54 @@ def verify(run: Run, lava_samples: int = 8) -> dict[str, Any]:
         reference_lava: samples, layers, mismatches (or why it was skipped, or failed).
         quantisation: share of ticks x neurons whose spike differs between events and integers;
             of a read-out, the root mean square of the difference over that of its values.
-        accuracy: of torch, events, integers, where the task is to answer. n: test samples.
+        metrics: of the answers that torch, events and integers give: {metric: {executor:
+            value}}. n: test samples.
     """
-    graph = graph_of(run)
+    graph, model = graph_of(run), trained_model(run)
     program = lower(graph, ticks=ticks_of(run, graph))
     tally = _Tally(graph, program)
-    right: Counter[str] = Counter()
-    n = 0
-    for inputs, labels in samples(run, graph):
-        clock = replay(graph, inputs)
-        events, _ = simulate(graph, inputs)
-        integers = reference.run(program, inputs, clock.ticks)
-        tally.add(inputs, clock, events, integers)
-        for who, record in (("torch", clock), ("events", events), ("integers", integers)):
-            right[who] += correct(run, graph, record, labels) or 0
-        n += len(labels)
+    answers: dict[str, list[Tree]] = {who: [] for who in EXECUTORS}
+    targets, n = [], 0
+    for some in samples(run, graph):
+        clock = replay(graph, some.inputs)
+        events, _ = simulate(graph, some.inputs)
+        integers = reference.run(program, some.inputs, clock.ticks)
+        tally.add(some.inputs, clock, events, integers)
+        records = (clock, events, in_floats(program, integers))
+        for who, record in zip(EXECUTORS, records, strict=True):
+            answers[who].append(decode(run, model, graph, record))
+        targets.append(some.targets)
+        n += some.n
+    known = join_batches(targets)
+    values = {who: measure(run, join_batches(given), known) for who, given in answers.items()}
     result = {
         "torch_events": tally.torch_events(),
-        "reference_lava": parity(run, graph, program, lava_samples),
+        "reference_lava": compare_with_lava(run, graph, program, lava_samples),
         "quantisation": tally.quantisation(),
-        "accuracy": {who: k / n for who, k in right.items()} if task_of(run).answers else {},
+        "metrics": {
+            name: {who: found[name] for who, found in values.items()}
+            for name in values["torch"]
+        },
         "n": n,
     }
     run.write("verify.json", result)
     return result
 
 
-def parity(run: Run, graph: Graph, program: LoihiProgram, most: int) -> dict[str, Any]:
-    """Run ``most`` test samples on the reference and on Lava; tell every difference.
+def in_floats(program: LoihiProgram, record: Record) -> Record:
+    """Return a record of the integers with read-outs in units of the float network."""
+    values = {k: reference.to_float(program, k, v) for k, v in record.values.items()}
+    return replace(record, values=values)
+
+
+def compare_with_lava(
+    run: Run, graph: Graph, program: LoihiProgram, most: int
+) -> dict[str, Any]:
+    """Run ``most`` test samples on the reference and on Lava; return every difference.
 
     Where Lava is not installed ``skipped`` says why; where it failed ``failed`` is True too.
     """
-    inputs, _ = next(samples(run, graph, most=most))
+    inputs = next(samples(run, graph, most=most)).inputs
     ticks, n, _ = next(iter(inputs.values())).shape
     try:
         lava = run_lava(program, inputs, ticks)
@@ -87,6 +107,34 @@ def parity(run: Run, graph: Graph, program: LoihiProgram, most: int) -> dict[str
     except LavaFailed as failure:
         return {"samples": 0, "skipped": f"Lava failed: {failure}", "failed": True}
     return {"samples": n, **compare(reference.run(program, inputs, ticks), lava, program)}
+
+
+def layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:
+    """Return, for each recorded population, where two records differ: bool, T B N.
+
+    Values differ where they are farther apart than :data:`ROUNDING` of the largest: sums of the
+    same numbers in another order.
+    """
+    out = {}
+    for name in graph.populations:
+        if name in one.spikes:
+            out[name] = to_raster(one.spikes[name]) != to_raster(other.spikes[name])
+        elif name in one.values:
+            a, b = one.values[name], other.values[name]
+            near = np.abs(a - b) <= ROUNDING * np.abs(a).max(initial=0)
+            out[name] = ~near  # also what is no number
+    return out
+
+
+def relative_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the largest distance of two arrays of values over the largest value."""
+    largest = np.abs(one).max(initial=0)
+    return float(np.abs(one - other).max(initial=0) / largest) if largest else 0.0
+
+
+def count_spikes(record: Record) -> Mapping[str, int]:
+    """Return the number of spikes of every firing node."""
+    return {name: len(e.tick) for name, e in record.spikes.items()}
 
 
 class _Tally:
@@ -107,7 +155,7 @@ class _Tally:
         self, inputs: dict[str, Events], clock: Record, events: Record, integers: Record
     ) -> None:
         """Compare one batch."""
-        spikes = spike_counts(clock)
+        spikes = count_spikes(clock)
         for name, differ in layer_differences(self.graph, clock, events).items():
             layer = self.layers[name]
             layer["spikes"] += spikes.get(name, 0)
@@ -121,7 +169,7 @@ class _Tally:
             tally["differ"] += int(gap[name].sum())
             tally["of"] += gap[name].size
         for name, sums in self.off.items():
-            apart = rounding(clock.values[name], events.values[name])
+            apart = relative_distance(clock.values[name], events.values[name])
             self.layers[name]["rounding"] = max(self.layers[name]["rounding"], apart)
             value = events.values[name].astype(np.float64)
             found = reference.to_float(self.program, name, integers.values[name])

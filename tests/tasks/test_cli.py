@@ -13,13 +13,15 @@ from tasks.cli import VERBS, main
 
 FLAGS = {
     "tasks": [],
-    "train": ["name", "out", "seed", "device", "devices", "gradient"],
+    "train": ["name", "out", "seed", "device", "devices", "gradient", "logger"],
     "eval": ["run", "device"],
     "simulate": ["run", "clock", "workers", "cluster"],
     "export": ["run"],
     "verify": ["run"],
     "energy": ["run", "chip"],
     "report": ["run"],
+    "compare": ["runs", "out", "markdown"],
+    "new": ["path"],
     "demo": ["out", "seed", "device"],
     "bench": ["name", "out", "repeats", "only", "quick"],
 }
@@ -93,7 +95,7 @@ def test_every_verb_works_on_a_run_folder(
     verify = json.loads((run / "verify.json").read_text())
     assert verify["torch_events"]["mismatches"] == 0
     assert set(verify["torch_events"]["layers"]) == {"alif1", "alif2", "readout"}
-    assert set(verify["accuracy"]) == {"torch", "events", "integers"}
+    assert set(verify["metrics"]["accuracy"]) == {"torch", "events", "integers"}
     assert verify["reference_lava"].get("mismatches", 0) == 0
     energy = json.loads((run / "energy.json").read_text())
     for chip in ("loihi1", "loihi2"):

@@ -5,19 +5,20 @@ import torch
 
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
+from tasks.find import NAMES, find_config, find_task, split_name
 from tasks.image_classification.mnist import Config, batches, demo, digits, tiny
 from tasks.names import UnknownName
-from tasks.task import NAMES, find, find_config, split_name
 
-TINY = [(name, find(name).configs["tiny"]()) for name in NAMES]
+TINY = [(name, find_task(name).configs["tiny"]()) for name in NAMES]
 
 
 @pytest.mark.parametrize(("name", "config"), TINY)
 def test_tiny_builds_and_can_be_trained(name: str, config: object) -> None:
-    task = find(name)
+    task = find_task(name)
     with seeded(0):
-        model = task.build(config)
-        loss = task.loss(config, model, next(iter(task.batches(config, "train", 0))), 0.0)
+        model = task.training.build(config)
+        batch = next(iter(task.training.batches(config, "train", 0)))
+        loss = task.training.loss(config, model, batch, 0.0)
     loss.backward()
     assert torch.isfinite(loss)
     assert any(p.grad is not None and p.grad.any() for p in model.parameters())
@@ -27,36 +28,43 @@ def test_tiny_builds_and_can_be_trained(name: str, config: object) -> None:
 def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(
     name: str, config: object
 ) -> None:
-    task = find(name)
+    task = find_task(name)
     with seeded(0), torch.no_grad():
-        model = task.build(config)
-        for batch in islice(task.batches(config, "train", 0), 8):
-            task.loss(config, model, batch, 0.0)  # norms that saw nothing leave silence
+        model = task.training.build(config)
+        for batch in islice(task.training.batches(config, "train", 0), 8):
+            # Norms that saw nothing leave silence.
+            task.training.loss(config, model, batch, 0.0)
     model.eval()
-    x, labels = next(iter(task.stimuli(config, model, "test")))
+    stimulus = next(iter(task.deployment.stimuli(config, model, "test")))
+    (x,), labels = stimulus.inputs.values(), stimulus.targets
     assert x.shape[1] == len(labels)
     assert set(x.unique().tolist()) <= {0, 1}
-    graph = trace(task.chip(config, model), tuple(x.shape[2:]))
+    part = task.deployment.part(config, model)
+    graph = trace(part, tuple(x.shape[2:]))
     assert graph.shapes["input"] == x.shape[2:]
-    if task.answers:
-        y, _ = task.chip(config, model)(x)
-        assert task.answers.scores(y).shape == (len(labels), len(task.answers.classes))
+    with torch.no_grad():
+        outputs = {graph.outputs[0]: part(x)[0]}
+    answers = task.evaluation.decode(config, model, outputs)
+    values = task.evaluation.measure(config, answers, labels)
+    assert set(values) <= {m.name for m in task.evaluation.metrics}
+    captions = task.evaluation.describe(config, answers, labels)
+    assert len(captions) in (0, len(labels))
 
 
 @pytest.mark.parametrize(("name", "config"), TINY)
 def test_training_batches_depend_on_the_epoch_alone(name: str, config: object) -> None:
-    task = find(name)
-    first, again, other = (next(iter(task.batches(config, "train", e))) for e in (0, 0, 1))
+    training = find_task(name).training
+    first, again, other = (next(iter(training.batches(config, "train", e))) for e in (0, 0, 1))
     assert torch.equal(first[0], again[0])
     assert not torch.equal(first[0], other[0])
-    assert sum(1 for _ in task.batches(config, "train", 0)) == task.steps(config)
+    assert sum(1 for _ in training.batches(config, "train", 0)) == training.steps(config)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_configuration_builds_on_the_meta_device(name: str) -> None:
-    for make in find(name).configs.values():
+    for make in find_task(name).configs.values():
         with torch.device("meta"):
-            model = find(name).build(make())
+            model = find_task(name).training.build(make())
         assert all(p.is_meta for p in model.parameters())
 
 
@@ -81,10 +89,10 @@ def test_spikes_of_the_test_split_are_binary_and_in_order() -> None:
 
 def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(UnknownName, match="no task 'mnits'; did you mean 'mnist'"):
-        find("mnits")
+        find_task("mnits")
     with pytest.raises(UnknownName, match="no configuration 'tny'; did you mean 'tiny'"):
-        find_config(find("mnist"), "tny")
+        find_config(find_task("mnist"), "tny")
     with pytest.raises(UnknownName, match="no task 'zzz'; there are mnist"):
-        find("zzz")
+        find_task("zzz")
     assert split_name("mnist:demo") == ("mnist", "demo")
     assert split_name("mnist") == ("mnist", "tiny")

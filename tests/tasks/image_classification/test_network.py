@@ -10,9 +10,9 @@ from neuro.nn.layers import Spiking, steps_of
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from neuro.spikes import to_events
+from tasks.find import find_task
 from tasks.image_classification import cifar10, mnist
 from tasks.image_classification.network import NetConfig, build, loss, scores, stimulus
-from tasks.task import find
 
 
 def parameters(model: nn.Module, kind: type[nn.Module]) -> int:
@@ -99,17 +99,16 @@ def test_a_direct_code_is_the_image_at_every_tick() -> None:
 def test_behind_the_encoder_of_a_direct_code_the_network_is_the_same() -> None:
     """What the chip makes of the first population's spikes is what the whole network says."""
     config = replace(mnist.tiny(), code="direct", vote=2)
-    task = find("mnist")
+    task = find_task("mnist")
     with seeded(0):
-        model = task.build(config).eval()
+        model = task.training.build(config).eval()
     with torch.no_grad():
         model.get_submodule("conv2").get_parameter("weight").mul_(8)
-    (x, _), (spikes, labels) = (
-        next(iter(batches))
-        for batches in (task.batches(config, "test", 0), task.stimuli(config, model, "test"))
-    )
+    x, _ = next(iter(task.training.batches(config, "test", 0)))
+    inputs, labels = next(iter(task.deployment.stimuli(config, model, "test")))
+    spikes = inputs["input"]
     assert spikes.shape == (4, 100, 4, 24, 24)
-    behind = task.chip(config, model)
+    behind = task.deployment.part(config, model)
     assert next(name for name, _ in steps_of(behind)) == "pool1"
     assert torch.equal(behind(spikes)[0], model(x)[0])
     graph = trace(behind, (4, 24, 24))
@@ -123,24 +122,28 @@ def test_behind_the_encoder_of_a_direct_code_the_network_is_the_same() -> None:
 
 
 def test_only_so_many_samples_are_compared_as_asked() -> None:
-    config, task = replace(mnist.tiny(), compared=130, test=0), find("mnist")
-    sizes = [len(labels) for _, labels in task.stimuli(config, task.build(config), "test")]
+    config, task = replace(mnist.tiny(), compared=130, test=0), find_task("mnist")
+    sizes = [
+        len(stimulus.targets)
+        for stimulus in task.deployment.stimuli(config, task.training.build(config), "test")
+    ]
     assert sizes == [100, 30]
 
 
 def test_a_maximum_behind_the_encoder_is_the_host_s_too() -> None:
-    config, task = replace(mnist.tiny(), code="direct", pool="max"), find("mnist")
-    model = task.build(config).eval()
-    spikes, _ = next(iter(task.stimuli(config, model, "test")))
+    config, task = replace(mnist.tiny(), code="direct", pool="max"), find_task("mnist")
+    model = task.training.build(config).eval()
+    spikes = next(iter(task.deployment.stimuli(config, model, "test"))).inputs["input"]
     assert spikes.shape == (4, 100, 4, 12, 12)
     assert set(spikes.unique().tolist()) <= {0, 1}
-    graph = trace(task.chip(config, model), (4, 12, 12))
+    graph = trace(task.deployment.part(config, model), (4, 12, 12))
     assert set(graph.firing) == {"alif2", "pool2_any"}
 
 
 def test_a_host_does_the_first_convolution_of_a_direct_code_once() -> None:
-    config, task = mnist.tiny(), find("mnist")
+    config, task = mnist.tiny(), find_task("mnist")
     direct = replace(config, code="direct")
-    assert task.host(config, task.build(config)) == {}
+    host, build = task.deployment.host, task.training.build
+    assert host(config, build(config)) == {}
     # 24 x 24 outputs of 4 channels, 5 x 5 inputs each
-    assert task.host(direct, task.build(direct)) == {"conv1": 24 * 24 * 4 * 25}
+    assert host(direct, build(direct)) == {"conv1": 24 * 24 * 4 * 25}

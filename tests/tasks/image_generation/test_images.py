@@ -8,19 +8,20 @@ import torch
 
 from drivers import cifar
 from tasks.image_generation.config import cifar10, tiny
-from tasks.image_generation.images import batches, part, scaled, steps
+from tasks.image_generation.images import batches, part, scale_images, steps
 
 
 def test_pixels_go_from_black_to_white_and_between_them_on_a_line() -> None:
     grey = np.array([0, 51, 255, 102], np.uint8).reshape(1, 1, 2, 2)
-    assert scaled(grey, 2).flatten().tolist() == pytest.approx([-1, -0.6, 1, -0.2], abs=1e-7)
-    row = scaled(np.array([[[[0, 255], [0, 255]]]], np.uint8), 4)[0, 0, 0]
+    pixels = scale_images(grey, 2).flatten().tolist()
+    assert pixels == pytest.approx([-1, -0.6, 1, -0.2], abs=1e-7)
+    row = scale_images(np.array([[[[0, 255], [0, 255]]]], np.uint8), 4)[0, 0, 0]
     assert row.tolist() == [-1, -0.5, 0.5, 1]
 
 
 def test_a_digit_of_28_pixels_becomes_one_of_32_with_the_ink_it_had() -> None:
     digit = part(tiny(), "test").images[:50]
-    x = scaled(digit, 32)
+    x = scale_images(digit, 32)
     assert x.shape == (50, 1, 32, 32)
     assert float(x.mean()) == pytest.approx(digit.mean() / 127.5 - 1, abs=2e-3)
 
@@ -50,11 +51,13 @@ def test_colour_images_are_mirrored_in_training_alone(
     monkeypatch.setitem(os.environ, "NEURO_DATA", str(tmp_path))
     config = replace(cifar10(), held=20, batch=100)
     assert steps(config) == 1
-    known = scaled(part(config, "train").images, 32)
+    known = scale_images(part(config, "train").images, 32)
     x, _ = next(batches(config, "train", 0))
     as_it_is = [bool((known == image).flatten(1).all(1).any()) for image in x[0]]
     turned = [bool((known == image.flip(-1)).flatten(1).all(1).any()) for image in x[0]]
     assert all(a != b for a, b in zip(as_it_is, turned, strict=True))
     assert 30 <= sum(turned) <= 70
     first, _ = next(batches(config, "test", 0))
-    assert torch.equal(first[0], scaled(part(config, "test").images, 32)[: first.shape[1]])
+    assert torch.equal(
+        first[0], scale_images(part(config, "test").images, 32)[: first.shape[1]]
+    )

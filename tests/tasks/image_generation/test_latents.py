@@ -10,14 +10,14 @@ from neuro.seeds import seeded
 from neuro.units import Ticks
 from tasks.image_generation.config import Config
 from tasks.image_generation.latents import (
-    draws,
+    average_copies,
+    delay_by_tick,
+    draw_indices,
     evaluating,
-    heard,
     infer,
-    means,
-    picked,
+    pick_copies,
     sample,
-    shifted,
+    sample_scheduled,
 )
 from tasks.image_generation.layers import bernoulli, silence
 
@@ -52,7 +52,7 @@ def by_prefixes(net: Stack, given: Tensor, index: Tensor) -> Tensor:
 def test_sampling_by_state_is_sampling_by_prefixes(seed: int) -> None:
     with seeded(seed):
         seen = (torch.rand(TICKS, B, BITS) < 0.4).double()
-        index = draws(TICKS, B, BITS, COPIES)
+        index = draw_indices(TICKS, B, BITS, COPIES)
     posterior, prior = stack(2 * BITS, seed), stack(BITS, seed)
     z = sample(posterior, seen, index)
     assert torch.equal(z, by_prefixes(posterior, seen, index))
@@ -64,13 +64,15 @@ def test_sampling_by_state_is_sampling_by_prefixes(seed: int) -> None:
 def test_a_bit_is_one_of_its_copies_and_its_probability_their_mean() -> None:
     copies = torch.tensor([[[1.0, 0, 0, 0, 0, 1]]])  # T B (Z copies): 2 bits of 3 copies
     index = torch.tensor([[[0, 2]]])
-    assert picked(copies, index).tolist() == [[[1, 1]]]
-    assert picked(copies, 1 + 0 * index).tolist() == [[[0, 0]]]
-    torch.testing.assert_close(means(copies, 2), torch.full((1, 1, 2), 1 / 3))
+    assert pick_copies(copies, index).tolist() == [[[1, 1]]]
+    assert pick_copies(copies, 1 + 0 * index).tolist() == [[[0, 0]]]
+    torch.testing.assert_close(average_copies(copies, 2), torch.full((1, 1, 2), 1 / 3))
 
 
 def test_draws_are_uniform_over_the_copies_and_follow_a_generator() -> None:
-    one, other = (draws(200, 10, 5, 4, torch.Generator().manual_seed(3)) for _ in range(2))
+    one, other = (
+        draw_indices(200, 10, 5, 4, torch.Generator().manual_seed(3)) for _ in range(2)
+    )
     assert torch.equal(one, other)
     share = torch.bincount(one.flatten(), minlength=4) / one.numel()
     assert (share - 0.25).abs().max() < 0.02
@@ -78,14 +80,14 @@ def test_draws_are_uniform_over_the_copies_and_follow_a_generator() -> None:
 
 def test_a_shift_is_a_tick_of_silence_first() -> None:
     z = torch.arange(1.0, 4).reshape(3, 1, 1)
-    assert shifted(z).flatten().tolist() == [0, 1, 2]
+    assert delay_by_tick(z).flatten().tolist() == [0, 1, 2]
 
 
 def test_in_evaluation_the_second_pass_of_the_posterior_gives_the_drawn_latents() -> None:
     posterior = stack(2 * BITS)
     with seeded(1):
         seen = (torch.rand(TICKS, B, BITS) < 0.4).double()
-        index = draws(TICKS, B, BITS, COPIES)
+        index = draw_indices(TICKS, B, BITS, COPIES)
     z, q = infer(posterior, seen, index)
     assert torch.equal(z, sample(posterior, seen, index))
     assert set(q.unique().tolist()) <= {0.0, 0.25, 0.5, 0.75, 1.0}
@@ -95,12 +97,12 @@ def test_no_gradient_reaches_the_past_and_the_statistics_move_once() -> None:
     posterior = stack(2 * BITS).train()
     with seeded(1):
         seen = (torch.rand(TICKS, B, BITS) < 0.4).double().requires_grad_()
-        index = draws(TICKS, B, BITS, COPIES)
+        index = draw_indices(TICKS, B, BITS, COPIES)
     before = int(posterior.get_buffer("norm_1.num_batches_tracked"))
     z, _ = infer(posterior, seen, index)
     assert posterior.training
     assert int(posterior.get_buffer("norm_1.num_batches_tracked")) == before + 1
-    past = shifted(sample(posterior, seen, index))
+    past = delay_by_tick(sample(posterior, seen, index))
     assert not past.requires_grad
     (flow,) = torch.autograd.grad(z[-1].sum(), seen)
     assert flow[-1].abs().sum() > 0
@@ -111,15 +113,15 @@ def test_from_the_sixth_latent_on_the_prior_may_hear_its_own(share: float, kept:
     prior = stack(BITS)
     with seeded(2):
         z = (torch.rand(TICKS, B, BITS) < 0.5).double().requires_grad_()
-        past = heard(prior, z, share)
+        past = sample_scheduled(prior, z, share)
     assert not past.requires_grad
-    assert torch.equal(past[:kept], shifted(z.detach())[:kept])
+    assert torch.equal(past[:kept], delay_by_tick(z.detach())[:kept])
     if share:
         state: Any = None
         for t in range(TICKS - 1):
             with torch.no_grad():
                 copies, state = prior(past[t : t + 1], state)
-            p = means(copies, BITS)[0]
+            p = average_copies(copies, BITS)[0]
             if t >= 5:  # where ones and zeros are as many, noise decides
                 sure = p != 0.5
                 assert torch.equal(past[t + 1][sure], (p > 0.5).double()[sure])
@@ -131,7 +133,7 @@ def test_half_of_the_ticks_are_its_own_at_a_share_of_one_half() -> None:
     with seeded(0):
         for _ in range(60):
             z = 0.25 * torch.ones(TICKS, 1, BITS).double()  # which the prior never says
-            own += int((heard(prior, z, 0.5)[6:, 0, 0] != 0.25).sum())
+            own += int((sample_scheduled(prior, z, 0.5)[6:, 0, 0] != 0.25).sum())
     assert 60 <= own <= 120  # of 180
 
 

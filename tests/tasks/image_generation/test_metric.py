@@ -16,7 +16,7 @@ from neuro.seeds import seeded
 from tasks.image_generation import autoencoder, inception
 from tasks.image_generation.autoencoder import Autoencoder, codes, own, published
 from tasks.image_generation.config import tiny
-from tasks.image_generation.images import scaled
+from tasks.image_generation.images import scale_images
 from tasks.image_generation.metric import metric
 
 needs_files = pytest.mark.skipif(
@@ -25,7 +25,7 @@ needs_files = pytest.mark.skipif(
 
 
 def digits(n: int) -> Tensor:
-    return scaled(mnist.default("train", environ={}).images[:n, None], 32)
+    return scale_images(mnist.default("train", environ={}).images[:n, None], 32)
 
 
 def test_the_autoencoder_has_the_published_size() -> None:
@@ -71,7 +71,7 @@ def test_without_the_files_the_figure_is_of_our_own_autoencoder(
     monkeypatch.delitem(os.environ, "NEURO_DATA", raising=False)
     against = metric(replace(tiny(), train=100, test=300))
     assert (against.autoencoder, against.fakes, against.batch) == ("own", 250, 250)
-    real = scaled(mnist.default("test", environ={}).images[:250, None], 32)
+    real = scale_images(mnist.default("test", environ={}).images[:250, None], 32)
     assert against.fad(real) == pytest.approx(0, abs=1e-4)
     noisy = real + 0.3 * torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
     assert against.fad(noisy) > 0.1
@@ -83,7 +83,7 @@ def test_without_the_files_the_figure_is_of_our_own_autoencoder(
 def test_on_the_published_scale_real_digits_blurred_and_noisy_ones_score_as_known() -> None:
     against = metric(replace(tiny(), source="mnist"))
     assert (against.autoencoder, against.fakes, against.batch) == ("published", 5120, 256)
-    test = scaled(mnist.official("test").images[:, None], 32)
+    test = scale_images(mnist.official("test").images[:, None], 32)
     assert against.fad(test[:9984]) == pytest.approx(0.0008, abs=0.0005)
     some = test[:5120]  # the first half of the test part was written by other people
     assert against.fad(some) == pytest.approx(9.302, abs=0.01)
@@ -94,7 +94,7 @@ def test_on_the_published_scale_real_digits_blurred_and_noisy_ones_score_as_know
 
 @needs_files
 def test_the_first_training_digits_score_4_point_6() -> None:
-    train = scaled(mnist.official("train").images[:5120, None], 32)
+    train = scale_images(mnist.official("train").images[:5120, None], 32)
     assert metric(tiny()).fad(train) == pytest.approx(4.588, abs=0.01)
 
 

@@ -1,7 +1,7 @@
 import base64
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,19 @@ from tasks.image_generation import TASK, autoencoder
 from tasks.image_generation.config import Config, ann, tiny
 from tasks.image_generation.task import (
     build,
-    chip,
+    chip_part,
     evaluate,
-    generated,
+    generate_images,
     host,
     loss,
-    quality,
     stimuli,
+    validate,
 )
 from tasks.report.report import write_report
 from tasks.verbs import train as training
-from tasks.verbs.simulate import energy, simulate_run
-from tasks.verbs.train import train
-from tasks.verbs.verify import verify
+from tasks.verbs.energy import estimate_energy
+from tasks.verbs.simulate import simulate_run
+from tasks.verbs.verify import verify_run
 
 SMALL = replace(
     tiny(),
@@ -49,7 +49,7 @@ SMALL = replace(
 
 def trained(folder: Path, config: Config = SMALL, seed: int = 0) -> Run:
     run = Run(folder=folder, task="image_generation", name="tiny", seed=seed, config=config)
-    train(run, Fabric(accelerator="cpu", devices=1))
+    training.train_run(run, Fabric(accelerator="cpu", devices=1))
     return run
 
 
@@ -80,49 +80,51 @@ def test_an_evaluation_tells_of_what_its_figures_are_and_writes_two_sheets(
         model = build(SMALL)
     one, again = (evaluate(run, model) for _ in range(2))
     assert one == again
-    assert (one["autoencoder"], one["fakes"], one["n"], one["split"]) == ("own", 40, 40, "test")
-    assert one["fad"] > 0
-    assert 0 < one["reconstruction_mse"] < 4
-    assert "FID and IS need" in one["missing"]
-    json.dumps(one, allow_nan=False)
-    for sheet in one["sheets"]:
-        assert (tmp_path / sheet["file"]).read_bytes().startswith(b"\x89PNG")
-    assert one["sheets"][0]["caption"] == "The first 32 images generated, none left out."
+    assert (one.n, one.split) == (40, "test")
+    assert (one.facts["autoencoder"], one.facts["fakes"]) == ("own", 40)
+    assert one.values["fad"] > 0
+    assert 0 < one.values["reconstruction_mse"] < 4
+    assert "FID and IS need" in one.facts["missing"]
+    json.dumps(asdict(one), allow_nan=False)
+    for picture in one.pictures:
+        assert (tmp_path / picture.file).read_bytes().startswith(b"\x89PNG")
+    assert one.pictures[0].caption == "The first 32 images generated, none left out."
 
 
-def test_quality_is_minus_the_loss_of_the_validation_split_always_by_the_same_draws() -> None:
+def test_validation_is_the_loss_of_its_split_always_by_the_same_draws() -> None:
     with seeded(0):
         model = build(SMALL)
-    assert quality(SMALL, model) == quality(SMALL, model)
+    assert validate(SMALL, model) == validate(SMALL, model)
     model.eval()
-    (batch,) = TASK.batches(SMALL, "val", 0)
+    (batch,) = TASK.training.batches(SMALL, "val", 0)
     with seeded(0), torch.no_grad():
-        assert quality(SMALL, model) == pytest.approx(-float(loss(SMALL, model, batch, 0.0)))
+        assert validate(SMALL, model) == pytest.approx(float(loss(SMALL, model, batch, 0.0)))
 
 
 def test_new_images_come_in_any_number() -> None:
     with seeded(0):
         model = build(SMALL)
-    images = generated(model, 300, seed=1)
+    images = generate_images(model, 300, seed=1)
     assert images.shape == (300, 1, 16, 16)
-    assert torch.equal(images, generated(model, 300, seed=1))
+    assert torch.equal(images, generate_images(model, 300, seed=1))
 
 
 def test_the_chip_part_is_the_decoder_and_goes_into_a_file(tmp_path: Path) -> None:
     with seeded(0):
         model = build(SMALL).eval()
-    z, labels = next(iter(stimuli(SMALL, model, "test")))
+    first = next(iter(stimuli(SMALL, model, "test")))
+    z, labels = first.inputs["input"], first.targets
     assert z.shape == (3, 30, 6)
     assert labels.tolist() == list(range(10)) * 3
     whole = replace(SMALL, test=300, compared=0)
-    assert [len(known) for _, known in stimuli(whole, model, "test")] == [256, 44]
-    assert torch.equal(z, next(iter(stimuli(SMALL, model, "test")))[0])
-    graph = trace(chip(SMALL, model), (6,))
+    assert [len(s.targets) for s in stimuli(whole, model, "test")] == [256, 44]
+    assert torch.equal(z, next(iter(stimuli(SMALL, model, "test"))).inputs["input"])
+    graph = trace(chip_part(SMALL, model), (6,))
     assert graph.outputs == ("image",)
     save_graph(tmp_path / "graph.npz", graph)
     assert load_graph(tmp_path / "graph.npz").shapes == graph.shapes
     with torch.no_grad():
-        assert torch.equal(chip(SMALL, model)(z)[0], model.decoder(z)[0])  # type: ignore[operator]
+        assert torch.equal(chip_part(SMALL, model)(z)[0], model.decoder(z)[0])  # type: ignore[operator]
 
 
 def test_a_host_draws_latents_and_weighs_currents() -> None:
@@ -138,7 +140,7 @@ def test_a_host_draws_latents_and_weighs_currents() -> None:
 def test_an_ann_has_no_part_for_a_chip() -> None:
     config = ann(SMALL)
     with pytest.raises(RunError, match="an ANN has no spikes and no Graph"):
-        chip(config, build(config))
+        chip_part(config, build(config))
     with pytest.raises(RunError, match="take a run of image_generation:tiny"):
         next(iter(stimuli(config, build(config), "test")))
 
@@ -148,14 +150,14 @@ def test_a_trained_run_goes_through_every_verb(
 ) -> None:
     monkeypatch.setenv("NEURO_LAVA_PYTHON", "no-such-python")
     run = trained(tmp_path, replace(SMALL, epochs=15))
-    measured = training.evaluate(run)
+    measured = training.evaluate_run(run)
     assert measured["fad"] > 0
     assert simulate_run(run)["n"] == 30
-    found = verify(run)
+    found = verify_run(run)
     assert found["torch_events"]["mismatches"] == 0
     assert sum(x["spikes"] for x in found["torch_events"]["layers"].values()) > 1000
     assert "skipped" in found["reference_lava"]
-    assert energy(run)["loihi1"]["chip"]["nominal"] > 0
+    assert estimate_energy(run)["loihi1"]["chip"]["nominal"] > 0
     page = write_report(run).read_text()
     for file in ("samples.png", "reconstructions.png"):
         assert base64.b64encode((tmp_path / file).read_bytes()).decode() in page

@@ -13,6 +13,7 @@ from neuro.io.run_folder import Run, begin_run
 from neuro.io.store import StoreError, save_record
 from neuro.record import Record
 from neuro.spikes import to_events
+from tasks.find import find_task
 from tasks.image_classification.mnist import tiny
 from tasks.report import figures as pictures, tables as show
 from tasks.report.report import write_report
@@ -134,8 +135,8 @@ def finish(run: Run, layer: str = "alif1") -> None:
             "n": 927,
             "per_sample": {layer: counts},
             "milliseconds_per_sample": 6.82,
-            "input_shape": [1, 28, 28],
-            "labels": [5, 1, 2, 3, 4, 5, 6, 7],
+            "input_shapes": {"input": [1, 28, 28]},
+            "captions": ["5 → 3  ✗", "1 → 1", *(f"{k} → {k}" for k in range(2, 8))],
         },
     )
     run.write(
@@ -152,7 +153,7 @@ def finish(run: Run, layer: str = "alif1") -> None:
                 "mismatches": 0,
             },
             "quantisation": {layer: 0.00123},
-            "accuracy": {"torch": 0.9817, "events": 0.9806, "integers": 0.9731},
+            "metrics": {"accuracy": {"torch": 0.9817, "events": 0.9806, "integers": 0.9731}},
             "n": 927,
         },
     )
@@ -257,13 +258,18 @@ class TestAFinishedRun:
         ):
             assert figure in seen, figure
 
-    def test_tells_true_classes_and_answers(self, run: Run) -> None:
+    def test_tells_what_the_task_says_of_each_sample(self, run: Run) -> None:
         finish(run)
-        assert "5 → 3" in words(written(run))  # membrane 3 of sample 0 is the highest
+        seen = words(written(run))
+        assert "5 → 3  ✗" in seen
+        assert "Captions: true class → answer" in seen
         simulation = run.read("simulate.json")
-        del simulation["labels"]
+        del simulation["captions"]
         run.write("simulate.json", simulation)
-        assert "answer 3" in words(written(run))
+        assert "sample 1" in words(written(run))
+
+    def test_tells_the_direction_of_a_metric(self, page: str) -> None:
+        assert "higher is better" in words(page)
 
     def test_needs_nothing_outside_itself(self, page: str) -> None:
         links = re.findall(r'(?:src|href)\s*=\s*["\']([^"\']*)', page)
@@ -329,8 +335,7 @@ class TestPictures:
     def test_a_silent_run_can_be_drawn(self) -> None:
         nothing = to_events(np.zeros((3, 2, 5), np.float32))
         record = Record(executor="events", ticks=3, samples=2, spikes={"x": nothing}, values={})
-        shown = [pictures.Shown(0, "a", "b"), pictures.Shown(1, "", "b")]
-        assert "<svg" in pictures.activity(record, (5,), shown)
+        assert "<svg" in pictures.activity(record, {"x": (5,)}, ["a", "b"])
         assert "0.000" not in pictures.rates({"x": 0.0})
         assert "0 pJ" in pictures.energies([pictures.Bar("chip", "core", 0.0, 0.0, 0.0)])
 
@@ -381,8 +386,14 @@ class TestHostNodes:
 
 
 class TestARunThatAnswersNothing:
-    def test_shows_figures_with_what_they_depend_on_and_pictures(self, run: Run) -> None:
+    def test_shows_figures_with_what_they_depend_on_tables_and_pictures(
+        self, tmp_path: Path
+    ) -> None:
+        config = find_task("image_generation").configs["tiny"]()
+        run = Run(folder=tmp_path, task="image_generation", name="tiny", seed=0, config=config)
+        begin_run(run)
         (run.folder / "new.png").write_bytes(b"\x89PNG")
+        table = {"title": "By digit", "head": ["digit", "n"], "rows": [["one", 1234]]}
         run.write(
             "eval.json",
             {
@@ -390,18 +401,28 @@ class TestARunThatAnswersNothing:
                 "n": 40,
                 "split": "test",
                 "notes": {"fad": "5,120 new images, own autoencoder"},
-                "sheets": [{"file": "new.png", "title": "New", "caption": "All of them."}],
+                "tables": [{**table, "caption": "Counted."}],
+                "pictures": [{"file": "new.png", "title": "New", "caption": "All of them."}],
             },
         )
         text = written(run)
         assert "12.35" in text
+        assert "lower is better" in text
         assert "5,120 new images, own autoencoder" in text
         assert 'src="data:image/png;base64,iVBORw=="' in text
         assert "All of them." in text
-        told = show.evaluation(run.read("eval.json"))
+        assert "1,234" in text
+        assert "Counted." in text
+        assert "confusion" not in words(text).lower()
+        metrics = find_task("image_generation").evaluation.metrics
+        told = show.evaluation(run.read("eval.json"), metrics)
         assert told == "fad 12.35 (5,120 new images, own autoencoder); 40 test samples"
 
-    def test_a_sample_without_an_answer_has_a_number(self) -> None:
-        drawn = pictures.activity(activity(), (1, 28, 28), [pictures.Shown(2, "", "")])
+    def test_every_input_has_its_own_picture(self) -> None:
+        record = activity()
+        spikes = {**record.spikes, "speed": record.spikes["alif1"]}
+        both = replace(record, spikes=spikes)
+        shapes = {"input": (1, 28, 28), "speed": (130,)}
+        drawn = pictures.activity(both, shapes, ["sample 3"])
         assert "sample 3" in drawn
-        assert "answer" not in drawn
+        assert drawn.count("stimulus") == 2

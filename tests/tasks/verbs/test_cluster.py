@@ -10,7 +10,7 @@ from neuro.events import simulate
 from neuro.graph import Graph
 from neuro.io.pytree import digest
 from neuro.spikes import Events
-from tasks.verbs.cluster import workers_of
+from tasks.verbs.cluster import use_cluster
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_a_local_ray_returns_the_same_bits_and_is_gone_afterwards(
 ) -> None:
     ray = pytest.importorskip("ray")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    with workers_of("local"):
+    with use_cluster("local"):
         assert ray.is_initialized()
         assert digest(simulate(*case, workers=2)) == alone
     assert not ray.is_initialized()
@@ -60,7 +60,7 @@ def test_a_local_ray_returns_the_same_bits_and_is_gone_afterwards(
 def test_without_an_address_the_threads_of_this_machine_work(
     case: tuple[Graph, dict[str, Events]], alone: str
 ) -> None:
-    with workers_of(""):
+    with use_cluster(""):
         assert digest(simulate(*case, workers=2)) == alone
 
 
@@ -68,6 +68,6 @@ def test_a_cluster_without_ray_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(RuntimeError, match=r"pip install 'neuro\[cluster\]'"),
-        workers_of("auto"),
+        use_cluster("auto"),
     ):
         pass

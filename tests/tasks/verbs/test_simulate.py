@@ -61,8 +61,8 @@ def test_exact_timing_stands_beside_the_grid_on_the_same_samples(
     ways = [result.pop(name) for name in ("exact", "exact_spread")]
     assert untimed(result) == untimed(alone)
     for way in ways:
-        assert way["points"] == 100 * (way["accuracy"] - result["accuracy"])
-        assert abs(way["points"]) <= 100 * way["answered_differently"] + 1e-9
+        assert way["change"] == {"accuracy": way["accuracy"] - result["accuracy"]}
+        assert abs(way["change"]["accuracy"]) <= way["answered_differently"] + 1e-9
         assert way["per_sample"]["input"] == result["per_sample"]["input"]
         synapses = way["per_sample"]["conv1"]["synaptic_events"]
         assert synapses == result["per_sample"]["conv1"]["synaptic_events"]

@@ -8,21 +8,21 @@ import pytest
 from lava_export import lower, reference
 from lava_export.run import LavaFailed
 from neuro.events import simulate
-from neuro.io.run_folder import Run, open_run
+from neuro.io.run_folder import Run
 from neuro.nn.threshold_margin import margins
 from neuro.record import Record
 from tasks.cli import main
-from tasks.task import find
-from tasks.verbs.export import export
-from tasks.verbs.trained_run import graph_of, layer_differences, samples
-from tasks.verbs.verify import verify
+from tasks.find import open_folder
+from tasks.verbs.export import export_run
+from tasks.verbs.trained_run import graph_of, samples
+from tasks.verbs.verify import layer_differences, verify_run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     main(["train", "mnist:tiny", "--out", str(folder)])
-    return open_run(folder, lambda task: find(task).configs)
+    return open_folder(folder)
 
 
 def without_its_first_spike(record: Record, name: str) -> Record:
@@ -46,7 +46,7 @@ def test_a_spike_that_differs_is_counted_with_its_margin_and_fails_the_verb(
     assert e.value.code == 1
     found = run.read("verify.json")["torch_events"]
     graph = graph_of(run)
-    inputs, _ = next(samples(run, graph))
+    inputs = next(samples(run, graph)).inputs
     first = simulate(graph, inputs)[0].spikes["alif2"]
     expected = margins(graph, inputs, "alif2")[first.tick[0], first.sample[0], first.neuron[0]]
     assert found["mismatches"] == 1
@@ -56,12 +56,13 @@ def test_a_spike_that_differs_is_counted_with_its_margin_and_fails_the_verb(
 
 
 def test_the_gap_between_floats_and_integers_is_measured(run: Run) -> None:
-    result = verify(run, lava_samples=1)
+    result = verify_run(run, lava_samples=1)
     gap = result["quantisation"]
     assert set(gap) == {"alif1", "alif2", "readout"}
     assert all(0 <= share < 0.05 for share in gap.values())
     # The read-out's, written out for the first batch; a batch is all there is.
-    graph, (inputs, _) = graph_of(run), next(samples(run, graph_of(run)))
+    graph = graph_of(run)
+    inputs = next(samples(run, graph)).inputs
     program = lower(graph, ticks=4)
     value = simulate(graph, inputs)[0].values["readout"]
     integers = (
@@ -70,7 +71,8 @@ def test_the_gap_between_floats_and_integers_is_measured(run: Run) -> None:
     error = np.linalg.norm(integers - value) / np.linalg.norm(value)
     assert gap["readout"] == pytest.approx(error, rel=1e-9)
     assert result["n"] == 100
-    assert abs(result["accuracy"]["integers"] - result["accuracy"]["events"]) <= 0.05
+    accuracy = result["metrics"]["accuracy"]
+    assert abs(accuracy["integers"] - accuracy["events"]) <= 0.05
 
 
 def test_values_may_differ_by_rounding_and_by_nothing_more(
@@ -83,7 +85,7 @@ def test_values_may_differ_by_rounding_and_by_nothing_more(
             return replace(record, values=values), state
 
         monkeypatch.setattr("tasks.verbs.verify.simulate", shifted)
-        found: dict[str, Any] = verify(run, lava_samples=1)["torch_events"]
+        found: dict[str, Any] = verify_run(run, lava_samples=1)["torch_events"]
         return found
 
     for share, wrong in ((3e-13, 0), (3e-12, 4 * 100 * 10)):
@@ -94,7 +96,7 @@ def test_values_may_differ_by_rounding_and_by_nothing_more(
 
 def test_a_value_that_is_no_number_is_a_mismatch(run: Run) -> None:
     graph = graph_of(run)
-    record, _ = simulate(graph, next(samples(run, graph, most=2))[0])
+    record, _ = simulate(graph, next(samples(run, graph, most=2)).inputs)
     values = {k: v.copy() for k, v in record.values.items()}
     values["readout"][1, 0, 3] = np.nan
     spoilt = replace(record, values=values)
@@ -112,20 +114,20 @@ def test_a_lava_that_fails_is_written_down_as_failed(
     monkeypatch.setattr("tasks.verbs.verify.run_lava", failing)
     told = "Lava failed: Lava ended with code 1; its last output:\nno room"
     expected = {"samples": 0, "skipped": told, "failed": True}
-    verify(run)
+    verify_run(run)
     assert run.read("verify.json")["reference_lava"] == expected
-    export(run)
+    export_run(run)
     assert run.read("export.json")["reference_lava"] == expected
 
 
 def test_a_run_without_training_says_so(tmp_path: Path, run: Run) -> None:
     (tmp_path / "config.json").write_bytes((run.folder / "config.json").read_bytes())
-    untrained = open_run(tmp_path, lambda task: find(task).configs)
+    untrained = open_folder(tmp_path)
     with pytest.raises(ValueError, match=r"is not trained yet; neuro train mnist:tiny first"):
-        verify(untrained)
+        verify_run(untrained)
 
 
 def test_the_test_split_comes_in_the_order_of_its_labels(run: Run) -> None:
     graph = graph_of(run)
-    labels = np.concatenate([y for _, y in samples(run, graph, most=25)])
+    labels = np.concatenate([some.targets for some in samples(run, graph, most=25)])
     assert labels.tolist() == [*range(10), *range(10), *range(5)]

@@ -9,19 +9,18 @@ from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemaining
 
 from neuro.io.run_folder import Run
 from neuro.training import Progress
-from tasks.report.tables import quality
-from tasks.verbs.train import Tell
-from tasks.verbs.trained_run import task_of
+from tasks.find import task_of
+from tasks.verbs.train import Tell, name_in_history
 
 
 @contextmanager
-def bar(console: Console, run: Run, *, shown: bool) -> Iterator[Tell | None]:
+def show_progress(console: Console, run: Run, *, shown: bool) -> Iterator[Tell | None]:
     """Yield what training tells its progress to; None where nothing is shown."""
     if not shown:
         yield None
         return
-    task = task_of(run)
-    epochs, metric = task.plan(run.config).epochs, task.metric
+    training = task_of(run).training
+    epochs, metric = training.plan(run.config).epochs, training.validation
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()]
     with Bars(*columns, console=console, transient=True) as bars:
         item = bars.add_task("training", total=None)
@@ -30,7 +29,8 @@ def bar(console: Console, run: Run, *, shown: bool) -> Iterator[Tell | None]:
             text = f"epoch {progress.epoch + 1}/{epochs}"
             if progress.history:
                 last = progress.history[-1]
-                value = quality(metric, last[f"val_{metric}"])
+                score = last[f"val_{name_in_history(metric)}"]
+                value = metric.text(score if metric.better == "higher" else -score)
                 text += f"  loss {last['train_loss']:.3f}  val {value}"
             done = progress.epoch * steps + step + 1
             bars.update(item, description=text, completed=done, total=epochs * steps)

@@ -1,0 +1,213 @@
+"""How a task is found: by its name, or in a Python file of a user's own.
+
+A file is one module that defines ``TASK``. A run folder keeps a copy of it, and the digest of
+that copy: verbs on a run read the copy.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from neuro.io.run_folder import Run, RunError, open_run
+from neuro.io.store import read_json, write_bytes
+from tasks.names import one_of
+from tasks.task import Task
+
+TASKS = {
+    "mnist": "tasks.image_classification.mnist",
+    "cifar10": "tasks.image_classification.cifar10",
+    "yinyang": "tasks.yinyang",
+    "image_generation": "tasks.image_generation",
+}
+NAMES = tuple(TASKS)
+
+
+class TaskFileError(ValueError):
+    """A file that defines no task; says why and what to do."""
+
+
+def find_task(name: str) -> Task[Any]:
+    """Return the task of that name, or of a file if the name ends in ".py".
+
+    Raises:
+        UnknownName: there is no such task.
+        TaskFileError: the file cannot be read, or defines no task.
+    """
+    if is_file(name):
+        return load_task(Path(name))
+    task: Task[Any] = importlib.import_module(TASKS[one_of(name, NAMES, "task")]).TASK
+    return task
+
+
+def is_file(name: str) -> bool:
+    """Say whether the name of a task is that of a file."""
+    return name.endswith(".py")
+
+
+def split_name(full: str) -> tuple[str, str]:
+    """Return (task, configuration) of "task:configuration"; without a colon, "tiny".
+
+    >>> split_name("mnist:demo"), split_name("some/my_task.py")
+    (('mnist', 'demo'), ('some/my_task.py', 'tiny'))
+    """
+    of_file = re.fullmatch(r"(.*\.py)(?::(.*))?", full)
+    task, config = of_file.groups() if of_file else full.partition(":")[::2]
+    return task, config or "tiny"
+
+
+def find_config(task: Task[Any], name: str) -> Callable[[], Any]:
+    """Return the configuration function of that name."""
+    return task.configs[one_of(name, tuple(task.configs), "configuration")]
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of a file's contents, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_task(path: Path) -> Task[Any]:
+    """Return the ``TASK`` that a file defines; one content is loaded once in a process.
+
+    Raises:
+        TaskFileError: it cannot be read or run, or defines no task.
+    """
+    if not path.is_file():
+        raise TaskFileError(
+            f"{path}: no such file; neuro new {path} writes a task to start from"
+        )
+    data = path.read_bytes()
+    name = _module_name(digest(data))
+    module = sys.modules.get(name) or _run(path, data, name)
+    task = getattr(module, "TASK", None)
+    if not isinstance(task, Task):
+        raise TaskFileError(
+            f"{path}: defines no task; assign a tasks.task.Task to TASK, as the file does that "
+            "neuro new writes"
+        )
+    return task
+
+
+def _module_name(sha: str) -> str:
+    """Return the name of the module that a task file of this digest becomes."""
+    return f"neuro_task_{sha[:16]}"
+
+
+def _run(path: Path, data: bytes, name: str) -> ModuleType:
+    """Return the module of these contents, which stands in ``sys.modules`` from here on."""
+    module = ModuleType(name)
+    module.__file__ = str(path.resolve())
+    sys.modules[name] = module  # before it runs: dataclasses look their module up
+    try:
+        exec(compile(data, str(path), "exec"), module.__dict__)
+    except Exception as error:
+        del sys.modules[name]
+        raise TaskFileError(
+            f"{path}: cannot be loaded ({type(error).__name__}: {error}); a task is one file, "
+            "which imports installed packages only; NEURO_DEBUG=1 shows the traceback"
+        ) from error
+    return module
+
+
+def new_run(
+    full: str, folder: Path | None = None, seed: int = 0, gradient: str = "surrogate"
+) -> Run:
+    """Return the run of "task:configuration"; nothing is written.
+
+    folder: None is ``runs/TASK-CONFIGURATION``.
+
+    Raises:
+        UnknownName: there is no such task or configuration.
+        RunError: the folder holds a run of another content of the task's file.
+    """
+    name, config = split_name(full)
+    task = find_task(name)
+    make = find_config(task, config)
+    file = Path(name) if is_file(name) else None
+    folder = folder or Path("runs") / f"{file.stem if file else name}-{config}"
+    sha = digest(file.read_bytes()) if file else ""
+    run = Run(
+        folder=folder,
+        task=file.name if file else name,
+        name=config,
+        seed=seed,
+        config=make(),
+        gradient=gradient,
+        digest=sha,
+    )
+    if file:
+        _require_same_file(run)
+    return run
+
+
+def _require_same_file(run: Run) -> None:
+    """Raise unless the folder is new, of another task, or holds a run of the same file."""
+    found = run.read("config.json")
+    if found is None or found["task"] != run.task or found.get("digest") == run.digest:
+        return
+    copy = run.folder / run.task
+    raise RunError(
+        f"{run.task} has changed since the run in {run.folder} began; train it anew with "
+        f"another --out, or go on with the file as it was: neuro train {copy}:{run.name} "
+        f"--out {run.folder}"
+    )
+
+
+def keep_task_file(run: Run) -> None:
+    """Write the file of a run's task into its folder, unless a copy is there.
+
+    Raises:
+        RunError: the file has changed since this process loaded it.
+    """
+    copy = run.folder / run.task
+    if not is_file(run.task) or copy.exists():
+        return
+    data = Path(str(sys.modules[_module_name(run.digest)].__file__)).read_bytes()
+    if digest(data) != run.digest:
+        raise RunError(f"{run.task} changed while the training began; train it again")
+    write_bytes(copy, data)
+
+
+def task_of(run: Run) -> Task[Any]:
+    """Return the task that a run belongs to, as it was when the run began.
+
+    Raises:
+        RunError: the copy of its file has changed, or is gone.
+    """
+    if not is_file(run.task):
+        return find_task(run.task)
+    loaded = sys.modules.get(_module_name(run.digest))
+    return loaded.TASK if loaded else _load_copy(run.folder, run.task, run.digest)
+
+
+def _load_copy(folder: Path, name: str, sha: str) -> Task[Any]:
+    copy = folder / name
+    if not copy.is_file():
+        raise RunError(f"{copy} is gone, which defines the run's task; put a copy back")
+    if digest(copy.read_bytes()) != sha:
+        raise RunError(
+            f"{copy} has changed since the run began, and its results would belong to another "
+            f"task; put the file of digest {sha[:16]} back, or train the new one: "
+            f"neuro train {copy} --out FOLDER"
+        )
+    return load_task(copy)
+
+
+def open_folder(folder: Path) -> Run:
+    """Return the run of a folder.
+
+    Raises:
+        RunError: no run there, or its task or configuration is no longer the same.
+    """
+
+    def configs(name: str) -> Any:
+        if not is_file(name):
+            return find_task(name).configs
+        return _load_copy(folder, name, read_json(folder / "config.json")["digest"]).configs
+
+    return open_run(folder, configs)

@@ -1,0 +1,79 @@
+"""The task that ``neuro new`` writes: a classifier of the embedded digits.
+
+    neuro train my_task.py:tiny      then eval, simulate, export, verify, energy, report RUN
+
+Change what you like. The file defines TASK; a run keeps a copy. Axes: T ticks, B samples.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from drivers import mnist
+from neuro import ALIF, LI, Spiking, Stack
+from neuro.codes import rate
+from neuro.training import Plan
+from neuro.units import Ticks
+from tasks.image_classification.classifier import Answers, classifier
+from tasks.task import Pair, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """What an experiment can vary."""
+
+    ticks: int = 6
+    batch: int = 50
+    epochs: int = 8  # passes over the data
+    lr: float = 5e-3
+    train: int = 3500  # digits; the last 500 of the 4,000 select the weights
+
+
+def tiny() -> Config:
+    """Few digits, for seconds on a CPU."""
+    return Config(train=500, epochs=3)
+
+
+def digits(config: Config, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Return images N 28 28 and labels N; "test" is never trained on."""
+    d = mnist.default("test" if split == "test" else "train", environ={})
+    part = {"train": slice(config.train), "val": slice(3500, None), "test": slice(None)}[split]
+    return d.images[part], d.labels[part]
+
+
+def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
+    """Yield (spikes T B 784, labels B); the order of training depends on the epoch alone."""
+    images, labels = digits(config, split)
+    order = np.arange(len(labels))
+    if split == "train":
+        order = np.random.default_rng(epoch).permutation(order)
+    for i in range(0, len(order), config.batch):
+        some = order[i : i + config.batch]
+        x = torch.from_numpy(images[some].reshape(len(some), -1) / 255)
+        yield rate(x, Ticks(config.ticks)), torch.from_numpy(labels[some])
+
+
+def build(_: Config) -> nn.Module:
+    """Return a fresh network: dense - adaptive LIF - dense - leaky read-out, T B 10."""
+    return Stack(
+        fc1=nn.Linear(784, 64, bias=False),
+        hidden=Spiking(ALIF()),
+        fc2=nn.Linear(64, 10, bias=False),
+        out=Spiking(LI(tau=0.02)),
+    )
+
+
+TASK = classifier(  # for what is no classifier, build a tasks.task.Task from its three parts
+    summary="digits through one hidden layer",
+    configs={"tiny": tiny, "full": Config},  # neuro train FILE:NAME
+    build=build,
+    plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
+    steps=lambda config: config.train // config.batch,
+    batches=batches,
+    loss=lambda _, y, labels: F.cross_entropy(y.mean(0), labels),
+    answers=Answers(classes=tuple("0123456789"), scores=lambda y: y.mean(0)),
+)

@@ -1,0 +1,404 @@
+"""``neuro compare``: runs side by side, read from their result files.
+
+Runs of one configuration are a group, and its seeds the samples. Two groups are compared on the
+seeds that both have, by the exact sign-flip test (Fisher's randomization test): under the null
+hypothesis each paired difference is as likely to have either sign, and the p-value is the share
+of all 2^n choices of signs whose mean lies at least as far from 0 as the one observed. It
+assumes neither a normal distribution, as the t-test does, nor ranks without ties, as Wilcoxon's
+does, and says honestly that n seeds can never give less than 2 / 2^n.
+"""
+
+import glob
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from neuro.io.run_folder import RunError
+from neuro.io.store import read_json, write_json
+from tasks.report.figures import ACCENT, LINE
+from tasks.report.tables import list_chips
+from tasks.task import Metric, from_json
+
+EXACT = 16  # most seeds of which all 2^n choices of signs are tried; of more a random part
+DRAWS = 100_000
+SHOWN = 6  # most seeds whose values have a column each
+TEST = "exact sign-flip test, two-sided"
+
+
+class Value(NamedTuple):
+    """A value of a metric, and what it depends on."""
+
+    metric: Metric
+    value: float
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a run folder says. group: "task:configuration"."""
+
+    folder: Path
+    group: str
+    seed: int
+    header: Mapping[str, Any]
+    evaluated: bool
+    values: Mapping[str, Value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A metric of a group, by seed; sd: of a sample, None of one seed."""
+
+    group: str
+    metric: Metric
+    values: Mapping[int, float]
+    notes: frozenset[str]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the seeds."""
+        return float(np.mean(list(self.values.values())))
+
+    @property
+    def sd(self) -> float | None:
+        """The standard deviation over the seeds."""
+        found = list(self.values.values())
+        return float(np.std(found, ddof=1)) if len(found) > 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A group minus the baseline on the seeds of both. p: None of fewer than two seeds."""
+
+    metric: Metric
+    group: str
+    baseline: str
+    differences: Mapping[int, float]
+
+    @property
+    def p(self) -> float | None:
+        """The p-value of the sign-flip test."""
+        found = list(self.differences.values())
+        return sign_flip_p(found) if len(found) > 1 else None
+
+    @property
+    def better_on(self) -> int:
+        """The number of seeds on which the group is better."""
+        sign = 1 if self.metric.better == "higher" else -1
+        return sum(sign * d > 0 for d in self.differences.values())
+
+
+class Sheet(NamedTuple):
+    """A table to print."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Summaries by metric and group, differences from the first group, and what is left out."""
+
+    summaries: Sequence[Summary]
+    differences: Sequence[Difference]
+    remarks: Sequence[str]
+
+    def sheets(self) -> list[Sheet]:
+        """Return a table a metric, and one of the differences."""
+        out = []
+        for name in dict.fromkeys(s.metric.name for s in self.summaries):
+            of_metric = [s for s in self.summaries if s.metric.name == name]
+            out.append(_summary_sheet(of_metric))
+        if self.differences:
+            first = self.differences[0].baseline
+            head = ["configuration", "metric", "mean ± sd", "better on", "p"]
+            title = f"Paired differences: configuration minus {first}"
+            rows = [_difference_row(d) for d in self.differences]
+            out.append(Sheet(title, head, rows))
+        return out
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all of it as JSON values."""
+        return {
+            "groups": [
+                {
+                    "group": s.group,
+                    **_about(s.metric),
+                    "seeds": {str(seed): value for seed, value in s.values.items()},
+                    "n": len(s.values),
+                    "mean": s.mean,
+                    "sd": s.sd,
+                }
+                for s in self.summaries
+            ],
+            "differences": [
+                {
+                    "group": d.group,
+                    "baseline": d.baseline,
+                    **_about(d.metric),
+                    "seeds": {str(seed): value for seed, value in d.differences.items()},
+                    "mean": float(np.mean(list(d.differences.values()))),
+                    "sd": _sd(list(d.differences.values())),
+                    "better_on": d.better_on,
+                    "p": d.p,
+                    "test": TEST,
+                }
+                for d in self.differences
+            ],
+            "remarks": list(self.remarks),
+        }
+
+
+def compare_runs(paths: Iterable[Path], out: Path) -> Comparison:
+    """Compare runs; write ``compare.json`` and ``compare.png`` into the folder ``out``.
+
+    paths: run folders, or patterns of them. The group of the first is the baseline.
+
+    Raises:
+        RunError: no runs, runs that are not evaluated, or twice the same; lists all.
+    """
+    runs = [_read(folder) for folder in find_runs(paths)]
+    _require_comparable(runs)
+    found = compare(runs)
+    write_json(out / "compare.json", found.as_json())
+    draw(found.summaries, out / "compare.png")
+    return found
+
+
+def find_runs(paths: Iterable[Path]) -> list[Path]:
+    """Return the run folders of paths and patterns, each once; others that match are left out.
+
+    Raises:
+        RunError: a path is no run, or a pattern matches none.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.exists():
+            if not (path / "config.json").exists():
+                raise RunError(f"{path} is no run: it has no config.json")
+            matches = [path]
+        else:
+            every = (Path(match) for match in sorted(glob.glob(str(path))))
+            matches = [match for match in every if (match / "config.json").exists()]
+        if not matches:
+            raise RunError(f"{path}: no run of that name, or that matches")
+        found += [match for match in matches if match not in found]
+    if not found:
+        raise RunError("nothing to compare; name run folders, or a pattern such as 'runs/*'")
+    return found
+
+
+def _read(folder: Path) -> Measured:
+    header = {"gradient": "surrogate", "digest": "", **read_json(folder / "config.json")}
+    group = f"{header['task'].removesuffix('.py')}:{header['name']}"
+    if header["gradient"] != "surrogate":
+        group += f" ({header['gradient']})"
+    return Measured(
+        folder=folder,
+        group=group,
+        seed=header["seed"],
+        header=header,
+        evaluated=bool(_results(folder, "eval").get("metrics")),
+        values={v.metric.name: v for v in _values(folder)},
+    )
+
+
+def _results(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / f"{name}.json"
+    found: dict[str, Any] = read_json(path) if path.exists() else {}
+    return found
+
+
+def _values(folder: Path) -> list[Value]:
+    """Return what eval, verify and energy found, as far as there is."""
+    names = ("eval", "verify", "energy")
+    evaluation, verify, energy = (_results(folder, name) for name in names)
+    metrics = from_json(evaluation.get("metrics", {}))
+    notes = evaluation.get("notes", {})
+    found = [Value(m, evaluation[m.name], notes.get(m.name, "")) for m in metrics]
+    for m in metrics:
+        by_executor = verify.get("metrics", {}).get(m.name, {})
+        for who in ("events", "integers"):
+            if who in by_executor:
+                one = Metric(
+                    name=f"{m.name}, {who}", better=m.better, unit=m.unit, format=m.format
+                )
+                found.append(Value(one, by_executor[who], ""))
+    for chip in list_chips(energy):
+        for tier in ("core", "chip"):
+            joules = Metric(
+                name=f"energy, {chip} {tier}", better="lower", unit="µJ", format=".3g"
+            )
+            found.append(Value(joules, 1e6 * energy[chip][tier]["nominal"], ""))
+    return found
+
+
+def _require_comparable(runs: Sequence[Measured]) -> None:
+    problems = [
+        f"{run.folder}: not evaluated, or by an earlier version; neuro eval {run.folder} first"
+        for run in runs
+        if not run.evaluated
+    ]
+    seen: dict[tuple[str, int], Measured] = {}
+    for run in runs:
+        other = seen.setdefault((run.group, run.seed), run)
+        if other is not run:
+            problems.append(
+                f"{other.folder} and {run.folder}: both are {run.group}, seed {run.seed}; "
+                "leave one out"
+            )
+    first = {run.group: run for run in reversed(runs)}
+    for run in runs:
+        other = first[run.group]
+        differ = [k for k in ("config", "digest") if run.header[k] != other.header[k]]
+        if differ:
+            problems.append(
+                f"{other.folder} and {run.folder}: both are {run.group}, and differ in "
+                f"{' and '.join(differ)}: the task has changed between them; leave one out"
+            )
+    if problems:
+        raise RunError("\n".join(["these runs cannot be compared:", *problems]))
+
+
+def compare(runs: Sequence[Measured]) -> Comparison:
+    """Return means over seeds, and differences from the group of the first run."""
+    groups = list(dict.fromkeys(run.group for run in runs))
+    metrics = dict.fromkeys(v.metric for run in runs for v in run.values.values())
+    summaries: list[Summary] = []
+    differences: list[Difference] = []
+    remarks: list[str] = []
+    for metric in metrics:
+        of_metric = [s for group in groups if (s := _summarize(runs, group, metric)).values]
+        summaries += of_metric
+        baseline, *others = of_metric
+        for other in others if baseline.group == groups[0] else ():
+            common = [seed for seed in other.values if seed in baseline.values]
+            if len(baseline.notes | other.notes) > 1:
+                told = "; ".join(sorted(baseline.notes | other.notes))
+                remarks.append(f"{metric.label}: not compared, for it depends on {told}")
+            elif not common:
+                remarks.append(f"{other.group}, {metric.label}: no seed of {groups[0]}'s")
+            else:
+                found = {seed: other.values[seed] - baseline.values[seed] for seed in common}
+                differences.append(
+                    Difference(
+                        metric=metric, group=other.group, baseline=groups[0], differences=found
+                    )
+                )
+    if any(d.p is not None for d in differences):
+        least = min(2 / 2 ** len(d.differences) for d in differences)
+        remarks.append(f"p: {TEST}; with these seeds it cannot be below {least:.2g}")
+    return Comparison(summaries=summaries, differences=differences, remarks=remarks)
+
+
+def _summarize(runs: Sequence[Measured], group: str, metric: Metric) -> Summary:
+    found = {
+        run.seed: run.values[metric.name]
+        for run in runs
+        if run.group == group and metric.name in run.values
+    }
+    return Summary(
+        group=group,
+        metric=metric,
+        values={seed: found[seed].value for seed in sorted(found)},
+        notes=frozenset(v.note for v in found.values()),
+    )
+
+
+def sign_flip_p(differences: Sequence[float]) -> float:
+    """Return the two-sided p-value of the sign-flip test of paired differences.
+
+    Exact for up to :data:`EXACT` pairs; of more, :data:`DRAWS` choices of signs are drawn and
+    the observed one is counted among them (Phipson and Smyth 2010).
+
+    >>> sign_flip_p([1.0, 2.0, 3.0]), sign_flip_p([1.0, -1.0])
+    (0.25, 1.0)
+    """
+    d = np.asarray(differences, np.float64)
+    n = len(d)
+    if n <= EXACT:
+        signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    else:
+        signs = np.random.default_rng(0).choice((-1.0, 1.0), (DRAWS, n))
+        signs[0] = 1.0
+    least = abs(d.sum()) - 1e-12 * np.abs(d).sum()  # sums in other orders are rounded apart
+    return float((np.abs(signs @ d) >= least).mean())
+
+
+def _sd(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _about(metric: Metric) -> dict[str, str]:
+    return {"metric": metric.name, "better": metric.better, "unit": metric.unit}
+
+
+def _summary_sheet(summaries: Sequence[Summary]) -> Sheet:
+    seeds = sorted({seed for s in summaries for seed in s.values})
+    shown = seeds if len(seeds) <= SHOWN else []
+    metric = summaries[0].metric
+    head = ["configuration", *(f"seed {seed}" for seed in shown), "seeds", "mean ± sd"]
+    rows = [
+        [
+            s.group,
+            *(metric.text(s.values[seed]) if seed in s.values else "" for seed in shown),
+            str(len(s.values)),
+            metric.text(s.mean) + (f" ± {metric.text(s.sd)}" if s.sd is not None else ""),
+        ]
+        for s in summaries
+    ]
+    return Sheet(f"{metric.label} ({metric.better} is better)", head, rows)
+
+
+def _difference_row(d: Difference) -> list[str]:
+    found = list(d.differences.values())
+    sd = _sd(found)
+    spread = "" if sd is None else f" ± {d.metric.difference(sd).removeprefix('+')}"
+    p = "" if d.p is None else f"{d.p:.3g}"
+    mean = f"{d.metric.difference(float(np.mean(found)))}{spread}"
+    return [d.group, d.metric.label, mean, f"{d.better_on} of {len(found)} seeds", p]
+
+
+def as_markdown(found: Comparison) -> str:
+    """Return the tables in Markdown."""
+    parts = []
+    for sheet in found.sheets():
+        lines = [f"{sheet.title}:", ""]
+        lines += [_row(sheet.head), _row(["---"] * len(sheet.head)), *map(_row, sheet.rows)]
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, *found.remarks])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def draw(summaries: Sequence[Summary], path: Path) -> None:
+    """Write a picture: a panel a metric, in it each seed, and mean ± sd of each group."""
+    metrics = list(dict.fromkeys(s.metric for s in summaries))
+    groups = list(dict.fromkeys(s.group for s in summaries))
+    columns = min(3, len(metrics))
+    rows = -(-len(metrics) // columns)
+    size = (4.2 * columns, rows * (1.1 + 0.35 * len(groups)))
+    figure = Figure(size, layout="constrained", dpi=120)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for ax in axes[len(metrics) :]:
+        ax.set_visible(False)
+    for ax, metric in zip(axes, metrics, strict=False):
+        for s in (s for s in summaries if s.metric == metric):
+            y = groups.index(s.group)
+            values = list(s.values.values())
+            ax.plot(values, [y] * len(values), "o", color=ACCENT, alpha=0.4)
+            ax.errorbar([s.mean], [y], xerr=[s.sd or 0.0], fmt="|", color=ACCENT, capsize=4)
+        unit = f" [{metric.unit}]" if metric.unit else ""
+        ax.set_title(f"{metric.label}{unit}, {metric.better} is better", fontsize=9)
+        ax.set_yticks(range(len(groups)), groups)
+        ax.set_ylim(len(groups) - 0.5, -0.5)
+        ax.grid(axis="x", color=LINE, linewidth=0.6)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)

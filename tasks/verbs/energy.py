@@ -1,0 +1,26 @@
+"""``neuro energy``: joules per inference, from the operations of the test split."""
+
+from typing import Any
+
+from neuro.energy import Chip, as_json, estimates, load_chips
+from neuro.events import simulate
+from neuro.io.run_folder import Run
+from neuro.record import concatenate
+from tasks.find import task_of
+from tasks.verbs.trained_run import graph_of, samples, trained_model
+
+
+def estimate_energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
+    """Estimate joules per inference from the test split's spikes; write ``energy.json``.
+
+    What a host computes before or behind the chip is counted in MACs, as the task says.
+
+    chip: one more than those of the folder ``neuro/energy/chips``.
+    """
+    graph = graph_of(run)
+    record = concatenate([simulate(graph, some.inputs)[0] for some in samples(run, graph)])
+    beside = task_of(run).deployment.host(run.config, trained_model(run))
+    chips = {**load_chips(), chip.name: chip} if chip else load_chips()
+    result = as_json(*estimates(graph, record, chips.values()), beside=beside)
+    run.write("energy.json", result)
+    return result

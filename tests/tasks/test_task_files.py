@@ -1,0 +1,160 @@
+"""A user's own task: a file, anywhere, that every verb takes as it takes a task of ours."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tasks import task_template
+from tasks.cli import main
+from tasks.find import find_task, load_task, open_folder, split_name
+
+VERBS = ("eval", "simulate", "export", "verify", "energy", "report")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with my_task.py, as ``neuro new`` writes it, and a run of it."""
+    here = tmp_path_factory.mktemp("elsewhere")
+    main(["new", str(here / "my_task.py")])
+    main(["train", f"{here / 'my_task.py'}:tiny", "--out", str(here / "run")])
+    return here
+
+
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of that folder, to spoil."""
+    shutil.copytree(folder, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as e:
+        main(argv)
+    assert e.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_the_template_is_short() -> None:
+    assert len(Path(task_template.__file__).read_text().splitlines()) < 80
+
+
+def test_every_verb_takes_the_run_when_the_file_is_gone(folder: Path, copied: Path) -> None:
+    (copied / "my_task.py").unlink()
+    run = copied / "run"
+    for verb in VERBS:
+        main([verb, str(run)])
+    found = json.loads((run / "eval.json").read_text())
+    assert found["n"] == 1000
+    assert found["accuracy"] > 0.75
+    verify = json.loads((run / "verify.json").read_text())
+    assert verify["torch_events"]["mismatches"] == 0
+    assert verify["reference_lava"].get("mismatches", 0) == 0
+    assert "my_task.py:tiny" in (run / "report.html").read_text()
+    assert (run / "my_task.py").read_bytes() == (folder / "my_task.py").read_bytes()
+
+
+def test_a_run_goes_to_runs_under_the_name_of_the_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(folder / "my_task.py", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    main(["train", "my_task.py"])
+    assert (tmp_path / "runs/my_task-tiny/my_task.py").exists()
+    first, again = (
+        p / "metrics.jsonl" for p in (tmp_path / "runs/my_task-tiny", folder / "run")
+    )
+    assert first.read_text() == again.read_text()
+
+
+def test_a_changed_file_does_not_go_on_with_the_old_run(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, run = copied / "my_task.py", copied / "run"
+    file.write_text(file.read_text().replace("lr: float = 5e-3", "lr: float = 6e-3"))
+    text = told(["train", str(file), "--out", str(run)], capsys)
+    assert f"my_task.py has changed since the run in {run} began" in text
+    cure = f"neuro train {run / 'my_task.py'}:tiny --out {run}"
+    assert cure in text
+    main(cure.split()[1:])
+    main(["eval", str(run)])
+
+
+def test_a_changed_copy_is_refused(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = copied / "run" / "my_task.py"
+    whole = copy.read_text()
+    copy.write_text(whole + "\n# changed\n")
+    assert f"{copy} has changed since the run began" in told(
+        ["eval", str(copied / "run")], capsys
+    )
+    copy.unlink()
+    assert f"{copy} is gone" in told(["eval", str(copied / "run")], capsys)
+    copy.write_text(whole)
+    assert open_folder(copied / "run").config.batch == 50
+
+
+def test_a_file_that_defines_no_task_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bad.py"
+    assert f"no such file; neuro new {file} writes a task" in told(["train", str(file)], capsys)
+    file.write_text("x = 1\n")
+    assert "defines no task; assign a tasks.task.Task to TASK" in told(
+        ["train", str(file)], capsys
+    )
+    file.write_text("import no_such_module\n")
+    text = told(["train", str(file)], capsys)
+    assert "cannot be loaded (ModuleNotFoundError: No module named 'no_such_module')" in text
+    shutil.copy(task_template.__file__, file)
+    assert "no configuration 'ful'; did you mean 'full'?" in told(
+        ["train", f"{file}:ful"], capsys
+    )
+
+
+def test_neuro_new_overwrites_nothing(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "exists; take another name" in told(["new", str(folder / "my_task.py")], capsys)
+    assert "take" in told(["new", str(tmp_path / "my_task")], capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_content_is_loaded_once_wherever_it_lies(folder: Path) -> None:
+    one, other = (load_task(folder / name) for name in ("my_task.py", "run/my_task.py"))
+    assert one is other is find_task(str(folder / "my_task.py"))
+
+
+def test_names_of_files_and_tasks_are_told_apart() -> None:
+    assert split_name("some/my_task.py:full") == ("some/my_task.py", "full")
+    assert split_name("my_task.py") == ("my_task.py", "tiny")
+    assert split_name("C:\\tasks\\my_task.py:full") == ("C:\\tasks\\my_task.py", "full")
+
+
+def test_curves_go_to_a_csv_file(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    main(["train", str(folder / "my_task.py"), "--out", str(run), "--logger", "csv"])
+    head, *rows = (run / "logs/version_0/metrics.csv").read_text().splitlines()
+    assert {"loss", "train_loss", "val_accuracy", "step"} <= set(head.split(","))
+    assert len(rows) >= 30  # steps
+
+
+def test_curves_go_to_tensorboard_where_it_is_installed(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    run = tmp_path / "run"
+    main(["train", str(folder / "my_task.py"), "--out", str(run), "--logger", "tensorboard"])
+    assert list((run / "logs").glob("events.out.tfevents.*"))
+
+
+def test_without_tensorboard_the_message_names_a_cure(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("_TENSORBOARD_AVAILABLE", "_TENSORBOARDX_AVAILABLE"):
+        monkeypatch.setattr(f"lightning_fabric.loggers.tensorboard.{name}", False)
+    out = str(tmp_path / "run")
+    argv = ["train", str(folder / "my_task.py"), "--out", out, "--logger", "tensorboard"]
+    assert "needs TensorBoard: pip install tensorboard; or take csv" in told(argv, capsys)
+    assert not (tmp_path / "run").exists()

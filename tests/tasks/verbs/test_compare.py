@@ -1,0 +1,164 @@
+"""What `neuro compare` says of runs, from their files alone."""
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.cli import main
+from tasks.verbs.compare import compare_runs, sign_flip_p
+
+ACCURACY = {"better": "higher", "unit": "", "format": ".2%"}
+FAST = {0: 0.9942, 1: 0.9943, 2: 0.9945}
+FIXED = {0: 0.9954, 1: 0.9955, 2: 0.9948}
+
+
+def run(folder: Path, name: str, seed: int, accuracy: float, **header: Any) -> Path:
+    path = folder / f"{name}-{seed}"
+    path.mkdir()
+    known = {"neuro": "0", "task": "mnist", "name": name, "seed": seed, "config": {"lr": 0.1}}
+    (path / "config.json").write_text(json.dumps({**known, **header}))
+    found = {"accuracy": accuracy, "n": 10_000, "metrics": {"accuracy": ACCURACY}}
+    (path / "eval.json").write_text(json.dumps(found))
+    return path
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for name, found in (("fast", FAST), ("fast_fixed", FIXED)):
+        for seed, accuracy in found.items():
+            run(tmp_path, name, seed, accuracy)
+    return tmp_path
+
+
+def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as e:
+        main(argv)
+    assert e.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_means_and_paired_differences_are_those_of_numpy(runs: Path) -> None:
+    out = runs / "out"
+    main(["compare", str(runs / "fast-*"), str(runs / "fast_fixed-*"), "--out", str(out)])
+    found = json.loads((out / "compare.json").read_text())
+    one, other = found["groups"]
+    assert (one["group"], other["group"]) == ("mnist:fast", "mnist:fast_fixed")
+    assert one["seeds"] == {str(k): v for k, v in FAST.items()}
+    assert one["mean"] == pytest.approx(np.mean(list(FAST.values())), rel=1e-15)
+    assert one["sd"] == pytest.approx(np.std(list(FAST.values()), ddof=1), rel=1e-15)
+    (apart,) = found["differences"]
+    d = [FIXED[k] - FAST[k] for k in FAST]
+    assert (apart["group"], apart["baseline"]) == ("mnist:fast_fixed", "mnist:fast")
+    assert apart["mean"] == pytest.approx(np.mean(d), rel=1e-12)
+    assert apart["sd"] == pytest.approx(np.std(d, ddof=1), rel=1e-12)
+    assert (apart["better_on"], apart["p"]) == (3, 0.25)
+    assert (out / "compare.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_markdown_is_a_table_of_results_md(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(runs / "out")
+    main(
+        [
+            "compare",
+            str(runs / "fast-*"),
+            str(runs / "fast_fixed-*"),
+            "--out",
+            out,
+            "--markdown",
+        ]
+    )
+    assert capsys.readouterr().out == (
+        "accuracy (higher is better):\n\n"
+        "| configuration | seed 0 | seed 1 | seed 2 | seeds | mean ± sd |\n"
+        "| --- | --- | --- | --- | --- | --- |\n"
+        "| mnist:fast | 99.42% | 99.43% | 99.45% | 3 | 99.43% ± 0.02% |\n"
+        "| mnist:fast_fixed | 99.54% | 99.55% | 99.48% | 3 | 99.52% ± 0.04% |\n\n"
+        "Paired differences: configuration minus mnist:fast:\n\n"
+        "| configuration | metric | mean ± sd | better on | p |\n"
+        "| --- | --- | --- | --- | --- |\n"
+        "| mnist:fast_fixed | accuracy | +0.09 points ± 0.05 points | 3 of 3 seeds | 0.25 |\n\n"
+        "p: exact sign-flip test, two-sided; with these seeds it cannot be below 0.25\n"
+    )
+
+
+def test_a_lower_error_is_better_and_other_executors_and_joules_stand_beside_it(
+    runs: Path,
+) -> None:
+    error = {"better": "lower", "unit": "m", "format": ".4g"}
+    for name, shift in (("fast", 0.0), ("fast_fixed", 0.5)):
+        for seed in FAST:
+            path = runs / f"{name}-{seed}"
+            evaluation = {"error": 2.0 + shift, "n": 5, "metrics": {"error": error}}
+            (path / "eval.json").write_text(json.dumps(evaluation))
+            by = {"torch": 2.0, "events": 2.0, "integers": 2.5 + shift}
+            (path / "verify.json").write_text(json.dumps({"metrics": {"error": by}}))
+            tier = {"low": 1e-6, "nominal": 2e-6, "high": 3e-6}
+            joules = {
+                "loihi1": {"core": tier, "chip": tier, "layers": {}},
+                "host": [],
+                "conventional45nm": {},
+            }
+            (path / "energy.json").write_text(json.dumps(joules))
+    found = compare_runs([runs / "fast*"], runs / "out")
+    of = {(d.metric.name): d for d in found.differences}
+    assert set(of) == {
+        *("error", "error, events", "error, integers"),
+        *("energy, loihi1 core", "energy, loihi1 chip"),
+    }
+    assert of["error"].better_on == 0
+    assert of["error"].differences == {0: 0.5, 1: 0.5, 2: 0.5}
+    (joules,) = {s.mean for s in found.summaries if s.metric.name == "energy, loihi1 core"}
+    assert joules == pytest.approx(2.0)
+
+
+def test_figures_that_depend_on_other_things_are_not_compared(runs: Path) -> None:
+    for seed in FIXED:
+        path = runs / f"fast_fixed-{seed}" / "eval.json"
+        evaluation = json.loads(path.read_text()) | {"notes": {"accuracy": "another set"}}
+        path.write_text(json.dumps(evaluation))
+    found = compare_runs([runs / "fast*"], runs / "out")
+    assert found.differences == []
+    assert found.remarks == ["accuracy: not compared, for it depends on ; another set"]
+
+
+def test_problems_are_told_together(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs / "fast-0" / "eval.json").unlink()
+    twin = run(runs, "twin", 1, 0.5)
+    header = json.loads((runs / "fast-1" / "config.json").read_text()) | {"config": {"lr": 0.2}}
+    (twin / "config.json").write_text(json.dumps(header))
+    text = told(["compare", str(runs / "fast-*"), str(twin), "--out", str(runs / "o")], capsys)
+    assert f"{runs / 'fast-0'}: not evaluated" in text
+    assert f"{runs / 'fast-1'} and {twin}: both are mnist:fast, seed 1" in text
+    assert "differ in config: the task has changed between them" in text
+    assert not (runs / "o").exists()
+    assert "is no run" in told(["compare", str(runs)], capsys)
+    assert "no run of that name" in told(["compare", str(runs / "nothing*")], capsys)
+    assert "nothing to compare" in told(["compare"], capsys)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 8])
+def test_the_sign_flip_test_counts_all_choices_of_signs(n: int) -> None:
+    d = np.random.default_rng(n).normal(0.3, 1.0, n)
+    counted = sum(
+        abs(np.dot(signs, d)) >= abs(d.sum()) - 1e-12 for signs in product((-1, 1), repeat=n)
+    )
+    assert sign_flip_p(list(d)) == counted / 2**n
+
+
+def test_the_sign_flip_test_is_that_of_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    d = np.random.default_rng(0).normal(0.5, 1.0, 9)
+    found = stats.permutation_test((d,), np.mean, permutation_type="samples")
+    assert sign_flip_p(list(d)) == pytest.approx(found.pvalue)
+
+
+def test_many_seeds_are_drawn_and_no_p_is_zero() -> None:
+    d = np.ones(40)
+    assert sign_flip_p(list(d)) == 1e-5
+    assert sign_flip_p(list(np.tile([1.0, -1.0], 20))) == 1.0
