@@ -87,13 +87,13 @@ class Route:
 
     @property
     def window(self) -> tuple[int, ...]:
-        """Places of the source that a kernel spans along each axis, conv only."""
-        return self.conv.window
+        """Places of the source that a kernel spans along each axis; () but for a conv."""
+        return self.conv.window if self.kind == "conv" else ()
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        """How the target's neurons lie, (C, H, W), conv only."""
-        return shape_behind(self.conv, self.shape)
+        """How the target's neurons lie, (C, H, W); () but for a conv."""
+        return shape_behind(self.conv, self.shape) if self.kind == "conv" else ()
 
     @cached_property
     def most_synapses(self) -> int:
