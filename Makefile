@@ -8,18 +8,26 @@ FIND := for p in python3 python3.12 python3.11 python "$$HOME"/.pyenv/versions/3
 	  "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' \
 	  2>/dev/null && echo "$$p" && break; done
 
-.PHONY: demo test docs setup clean
+# Run a part of a check and say how long it took.
+part = @echo "== $(1)"; s=$$(date +%s); $(2) && echo "== $(1): $$(($$(date +%s) - s)) s"
+# Tests share the cores by processes, so that torch needs one thread in each.
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q
+
+.PHONY: demo test quick docs setup clean
 
 demo: $(VENV)/.run
 	$(BIN)/neuro demo
 
 test: $(VENV)/.test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q -rs
-	$(BIN)/python -m pytest -q -o addopts= --nbmake notebooks
+	$(call part,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports)
+	$(call part,types,$(BIN)/mypy)
+	$(call part,tests,$(PYTEST) -rs -n auto --dist worksteal --durations=20)
+	$(call part,notebooks,$(PYTEST) -n auto -o addopts= --nbmake notebooks)
+
+# The fast part, while developing.
+quick: $(VENV)/.test
+	$(call part,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check .)
+	$(call part,fast tests,$(PYTEST) -n auto --dist worksteal -m "not slow")
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -q -W --keep-going -j 2 -b html docs build/docs

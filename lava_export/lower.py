@@ -15,23 +15,25 @@ import numpy as np
 from jaxtyping import Float
 
 from lava_export.program import (
+    BIAS_EXPONENT_BITS,
+    BIAS_MANTISSA_BITS,
+    LARGEST_WEIGHT,
+    THRESHOLD_BITS,
     Connection,
     Kind,
     LoihiProgram,
     Population,
-    in_one_part,
     integers,
+    list_separate_parts,
 )
-from lava_export.rules import head_room
+from lava_export.rules import compute_head_room
 from neuro.graph import Graph, Hosted, Input
-from neuro.graph.delays import lags, loops_too_tight
-from neuro.graph.paths import Route, bias, routes
-from neuro.graph.requirements import problems_on_a_clock
-from neuro.neurons import ALIF, LIF, Coefficients
+from neuro.graph.delays import assign_lags, find_tight_loops
+from neuro.graph.paths import Route, find_bias, find_routes
+from neuro.graph.requirements import problems_of_neurons, problems_on_a_clock
+from neuro.neurons import Coefficients, has_normal_form
 
-MAX_THRESHOLD = 2**17 - 1
-MANTISSA_BITS = 12  # and a sign
-MAX_EXPONENT = 7
+MAX_THRESHOLD = 2**THRESHOLD_BITS - 1
 
 
 class LowerError(ValueError):
@@ -50,8 +52,8 @@ class Bias(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Floats:
-    """What a population is before rounding; arrays have shape (N,).
+class FloatPopulation:
+    """A population before rounding; arrays have shape (N,).
 
     incoming: the routes that end here. bias: per tick, gain included, from tick
     ``bias_after`` on.
@@ -64,14 +66,16 @@ class Floats:
     bias_after: int
 
 
-class Layer(NamedTuple):
+class LoweredLayer(NamedTuple):
     """A population in integers and the connections that end there."""
 
     population: Population
     incoming: tuple[Connection, ...]
 
 
-def lower(graph: Graph, *, ticks: int | None = None, largest_weight: int = 254) -> LoihiProgram:
+def lower(
+    graph: Graph, *, ticks: int | None = None, largest_weight: int = LARGEST_WEIGHT
+) -> LoihiProgram:
     """Return the program of a graph; the graph stays as it is.
 
     ticks: length of the runs to come, if they all have one: shorter runs need less head-room
@@ -81,64 +85,69 @@ def lower(graph: Graph, *, ticks: int | None = None, largest_weight: int = 254) 
     Raises:
         LowerError: lists everything that cannot go, each with its cure.
     """
-    if not 2 <= largest_weight <= 254 or largest_weight % 2:
-        raise ValueError(f"largest_weight must be even, from 2 to 254, got {largest_weight}")
-    problems = problems_on_a_clock(graph)
+    if not 2 <= largest_weight <= LARGEST_WEIGHT or largest_weight % 2:
+        raise ValueError(
+            f"largest_weight must be even, from 2 to {LARGEST_WEIGHT}, got {largest_weight}"
+        )
+    problems = problems_on_a_clock(graph) + problems_of_neurons(graph, "a chip")
     if problems:
         raise LowerError(problems)
-    problems += _refractory_periods(graph)
-    parts = floats(graph, problems)
+    problems += _list_refractory_periods(graph)
+    parts = collect_populations(graph, problems)
     found = [r for p in parts for r in p.incoming]
-    problems += loops_too_tight(graph, found)
-    problems += [problem for p in parts for problem in _weights_that_vanish(p)]
-    problems += [problem for p in parts for problem in _decays_that_vanish(p)]
-    if not any(
-        isinstance(node, Hosted) for node in graph.nodes.values()
-    ):  # those cut it into parts
-        problems += in_one_part(
+    problems += find_tight_loops(graph, found)
+    problems += [problem for p in parts for problem in _list_vanishing_weights(p)]
+    problems += [problem for p in parts for problem in _list_vanishing_decays(p)]
+    hosted = any(isinstance(node, Hosted) for node in graph.nodes.values())
+    if not hosted:  # those cut it into parts
+        problems += list_separate_parts(
             [*graph.inputs, *graph.populations], [(r.source, r.target) for r in found]
         )
     if problems:
         raise LowerError(problems)
-    lag = lags([*graph.inputs, *graph.populations], found)
+    lag = assign_lags([*graph.inputs, *graph.populations], found)
     sources = [
         Population(name=n, kind="input", shape=node.shape)
         for n, node in graph.nodes.items()
         if isinstance(node, Input)
     ]
-    layers = [_fitted(p, graph.shapes[p.name], lag, largest_weight, ticks) for p in parts]
+    layers = [_fit_scale(p, graph.shapes[p.name], lag, largest_weight, ticks) for p in parts]
     return LoihiProgram(
         populations=(*sources, *(layer.population for layer in layers)),
         connections=tuple(c for layer in layers for c in layer.incoming),
     )
 
 
-def _fitted(
-    p: Floats, shape: tuple[int, ...], lag: dict[str, int], largest: int, ticks: int | None
-) -> Layer:
+def _fit_scale(
+    p: FloatPopulation,
+    shape: tuple[int, ...],
+    lag: dict[str, int],
+    largest: int,
+    ticks: int | None,
+) -> LoweredLayer:
     """Return a population and its synapses at the finest scale whose sums stay below 2^23."""
     while True:
-        scale = _scale(p, largest)
+        scale = _choose_scale(p, largest)
         population = _population(p, shape, lag[p.name], scale)
         incoming = tuple(_connection(r, lag, scale) for r in p.incoming)
-        excess = head_room(population, incoming, ticks)
+        excess = compute_head_room(population, incoming, ticks)
         if excess < 1 or largest == 2:
-            return Layer(population, incoming)
-        largest = max(2, int(scale * _peak(p) / excess * 0.98) // 2 * 2)
+            return LoweredLayer(population, incoming)
+        largest = max(2, int(scale * _find_largest(p) / excess * 0.98) // 2 * 2)
 
 
-def floats(graph: Graph, problems: list[str]) -> list[Floats]:
+def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulation]:
     """Return every population before rounding, sources first; adds to ``problems``."""
-    found = routes(graph, problems)
+    found = find_routes(graph, problems)
     parts = []
     for name in (n for n in graph.populations if not isinstance(graph.nodes[n], Hosted)):
         c = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
         each: dict[str, Any] = {
             field: np.broadcast_to(value, graph.shapes[name]).ravel()
             for field, value in c._asdict().items()
-            if field not in ("hard", "fires", "refractory")
+            if field not in ("reset", "fires", "refractory")
         }
-        total, after = bias(graph, name, problems)
+        total, after = find_bias(graph, name, problems)
         if total.any() and each["decay_syn"].any():
             problems.append(
                 f"{name}: a bias passes its synaptic current in a graph, and goes straight to "
@@ -146,7 +155,7 @@ def floats(graph: Graph, problems: list[str]) -> list[Floats]:
             )
         incoming = [r for r in found if r.target == name]
         parts.append(
-            Floats(
+            FloatPopulation(
                 name=name,
                 c=c._replace(**each),
                 incoming=incoming,
@@ -157,48 +166,53 @@ def floats(graph: Graph, problems: list[str]) -> list[Floats]:
     return parts
 
 
-def to_even(weight: Float[np.ndarray, "..."], scale: float) -> Float[np.ndarray, "..."]:
+def round_to_even_integers(
+    weight: Float[np.ndarray, "..."], scale: float
+) -> Float[np.ndarray, "..."]:
     """Return weight x scale, rounded to even integers."""
     return np.asarray(2 * np.rint(weight * (scale / 2)))
 
 
-def _refractory_periods(graph: Graph) -> Iterator[str]:
+def _list_refractory_periods(graph: Graph) -> Iterator[str]:
     for name, node in graph.nodes.items():
-        if isinstance(node, LIF | ALIF) and node.refractory:
+        wait = node.coefficients(graph.dt).refractory if has_normal_form(node) else 0
+        if wait:
             yield (
-                f"{name}: a refractory period of {node.refractory:g} s, which no neuron of a "
+                f"{name}: a refractory period of {wait * graph.dt:g} s, which no neuron of a "
                 "program here has; use refractory=0"
             )
 
 
-def _ceil(x: np.ndarray) -> np.ndarray:
+def _round_up(x: np.ndarray) -> np.ndarray:
     """Round up, but take what a float error puts just above an integer for that integer."""
     return np.asarray(np.ceil(x - 1e-6))
 
 
-def _peak(p: Floats) -> float:
-    """Return what the scale puts on the largest integer: the largest weight, if any."""
+def _find_largest(p: FloatPopulation) -> float:
+    """Return the float that becomes the largest integer: the largest weight, if any."""
     largest = max((float(np.abs(r.weight).max(initial=0)) for r in p.incoming), default=0.0)
     return largest or (float(p.c.threshold.max()) if p.c.fires else 1.0)
 
 
-def _room_under_threshold(p: Floats) -> int:
-    """Return the largest m for which 2m / peak leaves the threshold in its 17 bits."""
+def _limit_half_weight(p: FloatPopulation) -> int:
+    """Return the largest m, half the largest weight, that leaves the threshold in its bits."""
     if not p.c.fires:
-        return 127
-    return min(127, int(MAX_THRESHOLD / p.c.threshold.max() * _peak(p) / 2))
+        return LARGEST_WEIGHT // 2
+    most = int(MAX_THRESHOLD / p.c.threshold.max() * _find_largest(p) / 2)
+    return min(LARGEST_WEIGHT // 2, most)
 
 
-def _weights_that_vanish(p: Floats) -> Iterator[str]:
-    if _room_under_threshold(p) < 1:
+def _list_vanishing_weights(p: FloatPopulation) -> Iterator[str]:
+    if _limit_half_weight(p) < 1:
+        threshold, weight = p.c.threshold.max(), _find_largest(p)
         yield (
-            f"{p.name}: its threshold {p.c.threshold.max():g} is more than "
-            f"{MAX_THRESHOLD // 2} times its largest weight {_peak(p):g}, so that no weight is "
-            "left in integers; lower the threshold or raise the weights"
+            f"{p.name}: its threshold {threshold:g} is more than {MAX_THRESHOLD // 2} times "
+            f"its largest weight {weight:g}, so that no weight is left in integers; lower the "
+            "threshold or raise the weights"
         )
 
 
-def _decays_that_vanish(p: Floats) -> Iterator[str]:
+def _list_vanishing_decays(p: FloatPopulation) -> Iterator[str]:
     """Yield what 12 bits would turn into no decay or into no memory; exactly none is meant."""
     adapts = p.c.beta > 0
     for state, kept, longest in (
@@ -218,29 +232,33 @@ def _decays_that_vanish(p: Floats) -> Iterator[str]:
                 )
 
 
-def _scale(p: Floats, largest: int) -> float:
+def _choose_scale(p: FloatPopulation, largest: int) -> float:
     """Return S for a population, see the head of this file."""
-    weight = np.concatenate([r.weight.ravel() for r in p.incoming]) / _peak(p)
-    threshold = (p.c.threshold if p.c.fires else np.zeros(1)) / _peak(p)
-    top = min(largest // 2, _room_under_threshold(p))
-    best = min(range(top, (top - 1) // 2, -1), key=lambda m: _error(weight, threshold, 2.0 * m))
-    return 2 * best / _peak(p)
+    weight = np.concatenate([r.weight.ravel() for r in p.incoming]) / _find_largest(p)
+    threshold = (p.c.threshold if p.c.fires else np.zeros(1)) / _find_largest(p)
+    top = min(largest // 2, _limit_half_weight(p))
+    best = min(
+        range(top, (top - 1) // 2, -1), key=lambda m: _measure_error(weight, threshold, 2.0 * m)
+    )
+    return 2 * best / _find_largest(p)
 
 
-def _error(weight: np.ndarray, threshold: np.ndarray, scale: float) -> float:
+def _measure_error(weight: np.ndarray, threshold: np.ndarray, scale: float) -> float:
     """Return the mean squared error of weights and threshold, relative to the largest weight.
 
     Rounded, so that float noise does not prefer a coarser scale to a finer one as exact.
     """
-    of_weight = np.square(to_even(weight, scale) / scale - weight)
-    of_threshold = np.square(_ceil(threshold * scale) / scale - threshold)
+    of_weight = np.square(round_to_even_integers(weight, scale) / scale - weight)
+    of_threshold = np.square(_round_up(threshold * scale) / scale - threshold)
     total = of_weight.mean() if weight.size else 0.0
     return float(np.round(total + of_threshold.mean(), 15))
 
 
-def _population(p: Floats, shape: tuple[int, ...], lag: int, scale: float) -> Population:
+def _population(
+    p: FloatPopulation, shape: tuple[int, ...], lag: int, scale: float
+) -> Population:
     c = p.c
-    threshold = _ceil(c.threshold * scale) - 1 if c.fires else np.zeros(1)
+    threshold = _round_up(c.threshold * scale) - 1 if c.fires else np.zeros(1)
     beta = np.rint(c.beta * scale)
     b = to_bias(p.bias * scale * 64)
     du, dv = _decay(c.decay_syn, offset=1), _decay(c.decay, offset=0)
@@ -281,9 +299,9 @@ def to_bias(value: Float[np.ndarray, " N"]) -> Bias:
     Beyond exponent 7 the mantissa grows out of its 13 bits: :mod:`lava_export.rules` tells.
     """
     exponent = np.zeros(value.shape, np.int64)
-    for _ in range(MAX_EXPONENT):
+    for _ in range(2**BIAS_EXPONENT_BITS - 1):
         mantissa = np.rint(value / 2.0**exponent)
-        fits = (mantissa >= -(2**MANTISSA_BITS)) & (mantissa < 2**MANTISSA_BITS)
+        fits = (mantissa >= -(2**BIAS_MANTISSA_BITS)) & (mantissa < 2**BIAS_MANTISSA_BITS)
         exponent = np.where(fits, exponent, exponent + 1)
     mantissa = np.rint(value / 2.0**exponent)
     limit = 2**30  # keeps absurd values inside int32, where the rule finds them
@@ -291,12 +309,14 @@ def to_bias(value: Float[np.ndarray, " N"]) -> Bias:
 
 
 def _connection(r: Route, lag: dict[str, int], scale: float) -> Connection:
+    """Return a route in integers; a kernel is stored plain, zeros for dilation and groups."""
+    weight = r.conv.plain().weight if r.kind == "conv" else r.weight
     return Connection(
         name=r.name,
         source=r.source,
         target=r.target,
         kind=r.kind,
-        weight=integers(to_even(r.weight, scale)),
+        weight=integers(round_to_even_integers(weight, scale)),
         shape=r.shape,
         stride=r.stride,
         padding=r.padding,

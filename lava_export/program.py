@@ -19,152 +19,39 @@ threshold n, both agree on every v that is a multiple of 64; between two multipl
 fires at most one weight unit early. Hence the n = vth + 1 that a soft reset takes off.
 """
 
-from __future__ import annotations
-
-import math
-from collections.abc import Iterable, Iterator
-from dataclasses import fields
-from typing import TYPE_CHECKING, Literal, get_args
-
-import numpy as np
-
-from neuro.graph.paths import Wiring
-
-if TYPE_CHECKING:
-    pass
 import io
 import json
+import math
 import zipfile
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
+import numpy as np
 from jaxtyping import Bool
 
+from neuro.graph.convolutions import count_windows
+from neuro.graph.paths import RouteKind, count_most_synapses
 from neuro.io.store import write_bytes
 from neuro.spikes import Events
+
+VERSION = 1  # of the files
+STATE_LIMIT = 2**23  # M: u and v have 23 bits and a sign
+LARGEST_WEIGHT = 254  # 8 bits and a sign; even, because Lava keeps no odd ones of mixed signs
+THRESHOLD_BITS = 17
+DECAY_BITS = 12
+BIAS_MANTISSA_BITS = 12  # and a sign
+BIAS_EXPONENT_BITS = 3
+LARGEST = 2**30  # that a parameter may be, in or out of its range
 
 Kind = Literal["input", "lif", "alif", "li"]
 
 
 class ProgramError(ValueError):
     """A program, or a stimulus for one, that does not hold together."""
-
-
-def problems_of(program: LoihiProgram) -> list[str]:
-    """Return what is wrong with names, kinds, sizes and delays."""
-    names = [p.name for p in program.populations]
-    found = [f"{n}: the name is used twice" for n in sorted(set(names)) if names.count(n) > 1]
-    if not any(p.kind == "input" for p in program.populations):
-        found.append("no population has kind input; a run needs one at least")
-    found += [problem for p in program.populations for problem in _of_population(p)]
-    ends = []
-    for c in program.connections:
-        lost = [n for n in (c.source, c.target) if n not in names]
-        if lost:
-            there = ", ".join(names)
-            found.append(f"connection {c.name}: no population {lost[0]!r}; there are {there}")
-            continue
-        ends.append((c.source, c.target))
-        found += [f"connection {c.name}: {problem}" for problem in _of_connection(program, c)]
-    return found + in_one_part(names, ends)
-
-
-def in_one_part(names: Iterable[str], ends: Iterable[tuple[str, str]]) -> list[str]:
-    """Return the one problem of a network that falls apart: Lava would run its first part."""
-    parts = [{n} for n in dict.fromkeys(names)]
-    for pair in ends:
-        joined = set[str]().union(*(part for part in parts if part & set(pair)))
-        parts = [*(part for part in parts if not part & joined), joined]
-    if len(parts) < 2:
-        return []
-    listed = "; ".join(", ".join(sorted(part)) for part in parts)
-    return [f"nothing connects these parts: {listed}; split it into one graph for each part"]
-
-
-def _of_population(p: Population) -> Iterator[str]:
-    if p.kind not in get_args(Kind):
-        yield f"{p.name}: no kind {p.kind!r}; there are {', '.join(get_args(Kind))}"
-    if p.kind == "input" and p.lag:
-        yield f"{p.name}: an input with lag {p.lag}; inputs lead, their lag is 0"
-    for column in fields(p):
-        values = getattr(p, column.name)
-        if not isinstance(values, np.ndarray):
-            continue
-        if values.dtype.kind not in "iu":
-            yield f"{p.name}: {column.name} is {values.dtype}; make it with program.integers"
-        if values.shape not in ((1,), (p.size,)):
-            yield (
-                f"{p.name}: {column.name} has shape {values.shape}; give one number, or one "
-                f"for each of the {p.size} neurons"
-            )
-    if p.kind == "lif" and not _is_stock(p):
-        yield (
-            f"{p.name}: a lif has hard reset, no bias, no adaptation and one du, dv, vth for "
-            "all neurons; make its kind alif"
-        )
-
-
-def _of_connection(program: LoihiProgram, c: Connection) -> Iterator[str]:
-    source, target = program[c.source], program[c.target]
-    if source.kind == "li":
-        yield f"{c.source} is a read-out and never fires; start from a lif or an alif"
-    if target.kind == "input":
-        yield f"{c.target} is an input and listens to nothing; end at a population"
-    if c.weight.dtype.kind not in "iu":
-        yield f"its weights are {c.weight.dtype}; make them with program.integers"
-    if c.extra < 0 or program.delay(c) < 0:
-        yield (
-            f"extra = {c.extra} with lags {source.lag} and {target.lag} reaches into the "
-            "future; raise the lag of the target"
-        )
-    axes = {"dense": 2, "conv": 4, "identity": 1, "sparse": 1}
-    if c.kind not in get_args(Wiring):
-        yield f"no kind {c.kind!r}; there are {', '.join(get_args(Wiring))}"
-    elif c.weight.ndim != axes[c.kind]:
-        yield f"{c.kind} weights have {axes[c.kind]} axes, these have shape {c.weight.shape}"
-    elif c.kind == "sparse" and not _lists_synapses(c):
-        yield (
-            f"places of shape {c.places.shape} are no target and source of each of "
-            f"{c.weight.size} weights within sizes {c.sizes}"
-        )
-    elif c.in_size != source.size or math.prod(c.out_shape) != target.size:
-        yield (
-            f"maps {c.in_size} to {math.prod(c.out_shape)} neurons, but {c.source} has "
-            f"{source.size} and {c.target} has {target.size}"
-        )
-
-
-def _lists_synapses(c: Connection) -> bool:
-    if c.places.shape != (2, c.weight.size) or len(c.sizes) != 2:
-        return False
-    least, most = c.places.min(1, initial=0), c.places.max(1, initial=-1)
-    return bool((least >= 0).all() and (most < np.array(c.sizes)).all())
-
-
-def _is_stock(p: Population) -> bool:
-    one = p.du.size == p.dv.size == p.vth.size == 1
-    return one and p.hard and not p.beta.any() and not p.bias_mant.any()
-
-
-__all__ = [
-    "Connection",
-    "Kind",
-    "LoihiProgram",
-    "Population",
-    "ProgramError",
-    "load_program",
-    "pack",
-    "save_program",
-    "stimulus",
-    "unpack",
-]
-
-VERSION = 1
-STATE_LIMIT = 2**23  # M: u and v have 23 bits and a sign
-LARGEST = 2**30  # that a parameter may be, in or out of its range
 
 
 def integers(value: Any) -> np.ndarray:
@@ -221,7 +108,7 @@ class Connection:
     name: str
     source: str
     target: str
-    kind: Wiring
+    kind: RouteKind
     weight: np.ndarray
     shape: tuple[int, ...] = ()
     stride: tuple[int, int] = (1, 1)
@@ -231,18 +118,19 @@ class Connection:
     extra: int = 0
 
     @property
+    def window(self) -> tuple[int, ...]:
+        """Places of the source that a kernel spans, conv only."""
+        return self.weight.shape[2:]
+
+    @property
     def out_shape(self) -> tuple[int, ...]:
         """How the target's neurons lie."""
         if self.kind == "sparse":
             return self.sizes[:1]
         if self.kind != "conv":
             return (self.weight.shape[0],)
-        size = (
-            (n + 2 * p - k) // s + 1
-            for n, p, k, s in zip(
-                self.shape[1:], self.padding, self.weight.shape[2:], self.stride, strict=True
-            )
-        )
+        kernel = self.weight.shape[2:]
+        size = map(count_windows, self.shape[1:], kernel, self.stride, self.padding)
         return (self.weight.shape[0], *size)
 
     @property
@@ -251,6 +139,11 @@ class Connection:
         if self.kind == "sparse":
             return self.sizes[1]
         return math.prod(self.shape) if self.kind == "conv" else self.weight.shape[-1]
+
+    @cached_property
+    def most_synapses(self) -> int:
+        """Those of the target's neuron that has most, sparse only."""
+        return count_most_synapses(self.places)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -266,7 +159,7 @@ class LoihiProgram:
     connections: tuple[Connection, ...]
 
     def __post_init__(self) -> None:
-        problems = problems_of(self)
+        problems = _list_problems(self)
         if problems:
             raise ProgramError("\n".join(["the program does not hold together:", *problems]))
 
@@ -287,7 +180,109 @@ class LoihiProgram:
         return max(p.lag for p in self.populations)
 
 
-def stimulus(
+def _list_problems(program: LoihiProgram) -> list[str]:
+    """Return what is wrong with names, kinds, sizes and delays."""
+    names = [p.name for p in program.populations]
+    found = [f"{n}: the name is used twice" for n in sorted(set(names)) if names.count(n) > 1]
+    if not any(p.kind == "input" for p in program.populations):
+        found.append("no population has kind input; a run needs one at least")
+    found += [problem for p in program.populations for problem in _check_population(p)]
+    ends = []
+    for c in program.connections:
+        lost = [n for n in (c.source, c.target) if n not in names]
+        if lost:
+            there = ", ".join(names)
+            found.append(f"connection {c.name}: no population {lost[0]!r}; there are {there}")
+            continue
+        ends.append((c.source, c.target))
+        found += [
+            f"connection {c.name}: {problem}" for problem in _check_connection(program, c)
+        ]
+    return found + list_separate_parts(names, ends)
+
+
+def list_separate_parts(names: Iterable[str], ends: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the one problem of a network in separate parts: Lava would run the first only."""
+    parts = [{n} for n in dict.fromkeys(names)]
+    for pair in ends:
+        joined = set[str]().union(*(part for part in parts if part & set(pair)))
+        parts = [*(part for part in parts if not part & joined), joined]
+    if len(parts) < 2:
+        return []
+    listed = "; ".join(", ".join(sorted(part)) for part in parts)
+    return [f"nothing connects these parts: {listed}; split it into one graph for each part"]
+
+
+def _check_population(p: Population) -> Iterator[str]:
+    """Yield what is wrong with the kind, the lag and the parameters of a population."""
+    if p.kind not in get_args(Kind):
+        yield f"{p.name}: no kind {p.kind!r}; there are {', '.join(get_args(Kind))}"
+    if p.kind == "input" and p.lag:
+        yield f"{p.name}: an input with lag {p.lag}; inputs lead, their lag is 0"
+    for column in fields(p):
+        values = getattr(p, column.name)
+        if not isinstance(values, np.ndarray):
+            continue
+        if values.dtype.kind not in "iu":
+            yield f"{p.name}: {column.name} is {values.dtype}; make it with program.integers"
+        if values.shape not in ((1,), (p.size,)):
+            yield (
+                f"{p.name}: {column.name} has shape {values.shape}; give one number, or one "
+                f"for each of the {p.size} neurons"
+            )
+    if p.kind == "lif" and not _fits_lava_lif(p):
+        yield (
+            f"{p.name}: a lif has hard reset, no bias, no adaptation and one du, dv, vth for "
+            "all neurons; make its kind alif"
+        )
+
+
+def _check_connection(program: LoihiProgram, c: Connection) -> Iterator[str]:
+    """Yield what is wrong with the ends, the weights and the delay of a connection."""
+    source, target = program[c.source], program[c.target]
+    if source.kind == "li":
+        yield f"{c.source} is a read-out and never fires; start from a lif or an alif"
+    if target.kind == "input":
+        yield f"{c.target} is an input and listens to nothing; end at a population"
+    if c.weight.dtype.kind not in "iu":
+        yield f"its weights are {c.weight.dtype}; make them with program.integers"
+    if c.extra < 0 or program.delay(c) < 0:
+        yield (
+            f"extra = {c.extra} with lags {source.lag} and {target.lag} reaches into the "
+            "future; raise the lag of the target"
+        )
+    axes = {"dense": 2, "conv": 4, "identity": 1, "sparse": 1}
+    if c.kind not in get_args(RouteKind):
+        yield f"no kind {c.kind!r}; there are {', '.join(get_args(RouteKind))}"
+    elif c.weight.ndim != axes[c.kind]:
+        yield f"{c.kind} weights have {axes[c.kind]} axes, these have shape {c.weight.shape}"
+    elif c.kind == "sparse" and not _lists_synapses(c):
+        yield (
+            f"places of shape {c.places.shape} are no target and source of each of "
+            f"{c.weight.size} weights within sizes {c.sizes}"
+        )
+    elif c.in_size != source.size or math.prod(c.out_shape) != target.size:
+        yield (
+            f"maps {c.in_size} to {math.prod(c.out_shape)} neurons, but {c.source} has "
+            f"{source.size} and {c.target} has {target.size}"
+        )
+
+
+def _lists_synapses(c: Connection) -> bool:
+    """Say whether every weight of a sparse connection has a target and a source."""
+    if c.places.shape != (2, c.weight.size) or len(c.sizes) != 2:
+        return False
+    least, most = c.places.min(1, initial=0), c.places.max(1, initial=-1)
+    return bool((least >= 0).all() and (most < np.array(c.sizes)).all())
+
+
+def _fits_lava_lif(p: Population) -> bool:
+    """Say whether Lava's own LIF can have the parameters of a population."""
+    one = p.du.size == p.dv.size == p.vth.size == 1
+    return one and p.hard and not p.beta.any() and not p.bias_mant.any()
+
+
+def rasterize(
     program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
 ) -> dict[str, Bool[np.ndarray, "T B N"]]:
     """Return the raster of every input, T = ``ticks``; after the train's own T it is silent.

@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lava_export.program import STATE_LIMIT, Connection, LoihiProgram, Population, stimulus
+from lava_export.program import STATE_LIMIT, Connection, LoihiProgram, Population, rasterize
 from neuro.record import Record, concatenate
 from neuro.spikes import Events, to_events
 
 CHUNK = 64  # samples at once: their images stay in the processor's cache
 
-Drive = Callable[[np.ndarray], np.ndarray]
+WeightedSum = Callable[[np.ndarray], np.ndarray]
 
 
 class State(NamedTuple):
@@ -41,9 +41,9 @@ def run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int) -> Reco
     """Return every spike and every read-out's v (int64, units of v) of T = ``ticks`` ticks.
 
     Raises:
-        ProgramError: inputs that do not fit, see :func:`lava_export.program.stimulus`.
+        ProgramError: inputs that do not fit, see :func:`lava_export.program.rasterize`.
     """
-    rasters = stimulus(program, inputs, ticks)
+    rasters = rasterize(program, inputs, ticks)
     samples = next(iter(rasters.values())).shape[1]
     parts = [
         _run_chunk(program, {k: r[:, lo : lo + CHUNK] for k, r in rasters.items()}, ticks)
@@ -81,9 +81,11 @@ def steps(
 ) -> Iterator[Tick]:
     """Yield one :class:`Tick` after the other."""
     samples = next(iter(rasters.values())).shape[1]
-    order = [program[name] for name in feed_forward_order(program)]
+    order = [program[name] for name in order_populations(program)]
     incoming = {
-        p.name: [(c.source, program.delay(c), drive(c)) for c in program.into(p.name)]
+        p.name: [
+            (c.source, program.delay(c), make_weighted_sum(c)) for c in program.into(p.name)
+        ]
         for p in order
     }
     states = {p.name: _rest(samples, p.size) for p in order if p.kind != "input"}
@@ -108,7 +110,7 @@ def _rest(samples: int, size: int) -> State:
     return State(zero, zero, zero)
 
 
-def feed_forward_order(program: LoihiProgram) -> list[str]:
+def order_populations(program: LoihiProgram) -> list[str]:
     """Return the names of the populations, sources first along connections without delay.
 
     There is one: every connection takes a step, so a loop has a delay somewhere.
@@ -149,7 +151,7 @@ def wrap(u: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
     return np.asarray(u + 2 * STATE_LIMIT * turns)
 
 
-def drive(c: Connection) -> Drive:
+def make_weighted_sum(c: Connection) -> WeightedSum:
     """Return the function that maps spikes (B, N_in) to sums of weights (B, N_out), int64.
 
     BLAS is exact here: all sums are integers below 2^24 in float32, or below 2^53 in float64.
@@ -157,7 +159,7 @@ def drive(c: Connection) -> Drive:
     if c.kind == "identity":
         return lambda s: s * c.weight.astype(np.int64)
     if c.kind == "sparse":
-        return lambda s: _listed(c, s)
+        return lambda s: _sum_listed(c, s)
     rows = np.abs(c.weight.reshape(len(c.weight), -1).astype(np.int64)).sum(1)
     weight: Any = c.weight.astype(np.float32 if rows.max(initial=0) < 2**24 else np.float64)
     if c.kind == "dense":
@@ -165,7 +167,7 @@ def drive(c: Connection) -> Drive:
     return lambda s: _convolve(c, weight, s)
 
 
-def _listed(c: Connection, s: np.ndarray) -> np.ndarray:
+def _sum_listed(c: Connection, s: np.ndarray) -> np.ndarray:
     """Add up the weights of listed synapses, one after the other."""
     target, source = c.places
     out = np.zeros((len(s), c.sizes[0]), np.int64)

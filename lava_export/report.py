@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from lava_export.lower import Floats, floats
+from lava_export.lower import FloatPopulation, collect_populations
 from lava_export.program import STATE_LIMIT, LoihiProgram, Population
 from lava_export.reference import State, steps
-from lava_export.rules import head_room
+from lava_export.rules import compute_head_room
 from neuro.graph import Graph
 from neuro.record import Record
 from neuro.spikes import Events, of_sample, to_raster
@@ -24,10 +24,14 @@ def scaling_table(
     largest. ``head_room`` is the worst-case state over 2^23, of runs of so many ticks (None: of
     an endless run): below 1 fits.
     """
-    return [_row(program, part, ticks) for part in floats(graph, [])]
+    return [
+        _measure_population(program, part, ticks) for part in collect_populations(graph, [])
+    ]
 
 
-def _row(program: LoihiProgram, part: Floats, ticks: int | None) -> dict[str, Any]:
+def _measure_population(
+    program: LoihiProgram, part: FloatPopulation, ticks: int | None
+) -> dict[str, Any]:
     p = program[part.name]
     incoming = program.into(p.name)
     errors = [
@@ -45,23 +49,23 @@ def _row(program: LoihiProgram, part: Floats, ticks: int | None) -> dict[str, An
         "weight_max": int(weights.max()),
         "weight_error_max": float(np.abs(error).max()),
         "weight_error_rms": float(np.sqrt(np.square(error).mean())),
-        "threshold_error": _threshold_error(p, part),
-        "decay_error": _decay_error(p, part),
+        "threshold_error": _measure_threshold_error(p, part),
+        "decay_error": _measure_decay_error(p, part),
         "beta_error": float(np.abs(p.beta / p.scale - part.c.beta).max()),
         "bias_error": float(np.abs(bias - part.bias).max()),
         "lag": p.lag,
         "extra": max(c.extra for c in incoming),
-        "head_room": head_room(p, incoming, ticks),
+        "head_room": compute_head_room(p, incoming, ticks),
     }
 
 
-def _threshold_error(p: Population, part: Floats) -> float:
+def _measure_threshold_error(p: Population, part: FloatPopulation) -> float:
     if p.kind == "li":
         return 0.0
     return float(np.abs((p.vth + 1) / p.scale - part.c.threshold).max())
 
 
-def _decay_error(p: Population, part: Floats) -> float:
+def _measure_decay_error(p: Population, part: FloatPopulation) -> float:
     of_v = np.abs((4096 - p.dv) / 4096 - part.c.decay)
     of_u = np.abs((4095 - p.du) / 4096 - part.c.decay_syn)[part.c.decay_syn > 0]
     of_a = np.abs((4096 - p.da) / 4096 - part.c.decay_adapt)[part.c.beta > 0]
@@ -89,7 +93,7 @@ def compare(
             f"records of (ticks, samples) {(reference.ticks, reference.samples)} and "
             f"{(lava.ticks, lava.samples)} cannot be compared; run both on one stimulus"
         )
-    ours, theirs = _dense(reference), _dense(lava)
+    ours, theirs = _to_rasters(reference), _to_rasters(lava)
     layers: dict[str, dict[str, Any]] = {}
     for name, raster in ours.items():
         differ = np.argwhere(raster != theirs[name])
@@ -103,7 +107,7 @@ def compare(
             where = tuple(int(i) for i in differ[0])
             cause = f"reference {raster[where]:g}, lava {theirs[name][where]:g}"
             if program is not None:
-                cause += _state(program, reference, program[name], where)
+                cause += _tell_state(program, reference, program[name], where)
             tick, sample, neuron = where
             place = {"layer": name, "neuron": neuron, "tick": tick, "sample": sample}
             layers[name]["first"] = place | {"cause": cause}
@@ -115,11 +119,11 @@ def compare(
     }
 
 
-def _dense(record: Record) -> dict[str, np.ndarray]:
+def _to_rasters(record: Record) -> dict[str, np.ndarray]:
     return {k: to_raster(e) for k, e in record.spikes.items()} | dict(record.values)
 
 
-def _state(
+def _tell_state(
     program: LoihiProgram, reference: Record, p: Population, where: tuple[int, ...]
 ) -> str:
     """Return what the reference held at (tick, sample, neuron), found by a second run."""
@@ -135,12 +139,12 @@ def _state(
     history = [t.states[p.name] for t in steps(program, rasters, tick + 1)]
     u, v, a = (int(x[0, neuron]) for x in history[-1])
     text = f"; after it u = {u}, v = {v}, a = {a}"
-    if any(_at_the_limit(state, neuron) for state in history):
+    if any(_reached_limit(state, neuron) for state in history):
         text += "; a state wrapped or saturated at 2^23: see lava_export.rules"
     return text
 
 
-def _at_the_limit(state: State, neuron: int) -> bool:
+def _reached_limit(state: State, neuron: int) -> bool:
     """Say whether v or a stands at its end, or u is in the half that only a wrap reaches."""
     u, v, a = (abs(int(x[0, neuron])) for x in state)
     return max(v, a) >= STATE_LIMIT - 1 or u >= STATE_LIMIT // 2

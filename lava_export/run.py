@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lava_export.program import LoihiProgram, pack, stimulus
+from lava_export.program import LoihiProgram, pack, rasterize
 from neuro.record import Record
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds
@@ -30,7 +30,7 @@ class LavaFailed(RuntimeError):
     """The child ended with an error, or did not end in time."""
 
 
-def interpreter() -> str:
+def find_interpreter() -> str:
     """Return the Python that runs Lava: $NEURO_LAVA_PYTHON, else this one."""
     return os.environ.get("NEURO_LAVA_PYTHON") or sys.executable
 
@@ -39,7 +39,9 @@ def available() -> bool:
     """Say whether that interpreter has lava-nc."""
     look = "import importlib.metadata as m; m.version('lava-nc')"
     try:
-        child = subprocess.run([interpreter(), "-c", look], capture_output=True, check=False)
+        child = subprocess.run(
+            [find_interpreter(), "-c", look], capture_output=True, check=False
+        )
     except OSError:
         return False
     return child.returncode == 0
@@ -56,14 +58,14 @@ def run(
     timeout: after so many seconds [s] the child is ended.
 
     Raises:
-        ProgramError: inputs that do not fit, see :func:`lava_export.program.stimulus`.
+        ProgramError: inputs that do not fit, see :func:`lava_export.program.rasterize`.
         LavaMissing: Lava is not installed; the message says how to.
-        LavaFailed: the child failed or hung; the message ends with its last words.
+        LavaFailed: the child failed or hung; the message ends with its last output.
     """
-    rasters = stimulus(program, inputs, ticks)
+    rasters = rasterize(program, inputs, ticks)
     if not available():
         raise LavaMissing(
-            f"{interpreter()} has no lava-nc; install it with `make setup`, or with\n"
+            f"{find_interpreter()} has no lava-nc; install it with `make setup`, or with\n"
             f"  {INSTALL}\n"
             "or let $NEURO_LAVA_PYTHON name an interpreter that has it"
         )
@@ -72,7 +74,7 @@ def run(
         if p.kind == "input":
             job[f"job.p{i}"] = rasters[p.name]
     with tempfile.TemporaryDirectory(prefix="neuro-lava-") as folder:
-        answer = _child(job, Path(folder), timeout)
+        answer = _run_child(job, Path(folder), timeout)
     spikes, values = {}, {}
     for i, p in enumerate(program.populations):
         aligned = answer[f"p{i}"][p.lag : p.lag + ticks]
@@ -84,28 +86,35 @@ def run(
     return Record(executor="lava", ticks=ticks, samples=samples, spikes=spikes, values=values)
 
 
-def _child(job: dict[str, np.ndarray], folder: Path, timeout: float) -> dict[str, np.ndarray]:
+def _run_child(
+    job: dict[str, np.ndarray], folder: Path, timeout: float
+) -> dict[str, np.ndarray]:
     np.savez(folder / "job.npz", **job)
-    command = [interpreter(), str(RUNNER), str(folder / "job.npz"), str(folder / "out.npz")]
-    with (folder / "words").open("w+b") as words:
+    command = [
+        find_interpreter(),
+        str(RUNNER),
+        str(folder / "job.npz"),
+        str(folder / "out.npz"),
+    ]
+    with (folder / "output").open("w+b") as output:
         # A session of its own: Lava's grandchildren must end with the child.
-        child = subprocess.Popen(command, stdout=words, stderr=words, start_new_session=True)
+        child = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         try:
             code = child.wait(timeout)
         except subprocess.TimeoutExpired:
             code = None
         finally:
-            _end(child)
-        words.seek(0)
-        last = "\n".join(words.read().decode(errors="replace").splitlines()[-15:])
+            _end_child(child)
+        output.seek(0)
+        last = "\n".join(output.read().decode(errors="replace").splitlines()[-15:])
     if code == 0:
         with np.load(folder / "out.npz", allow_pickle=False) as npz:
             return dict(npz)
     what = f"did not end within {timeout:g} s" if code is None else f"ended with code {code}"
-    raise LavaFailed(f"Lava {what}; its last words:\n{last}")
+    raise LavaFailed(f"Lava {what}; its last output:\n{last}")
 
 
-def _end(child: "subprocess.Popen[bytes]") -> None:
+def _end_child(child: "subprocess.Popen[bytes]") -> None:
     """End the child and everything that it started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)

@@ -25,8 +25,8 @@ NEURON = ("du", "dv", "da", "vth", "beta", "bias_mant", "bias_exp")
 
 def main(job: str, out: str) -> None:
     """Read the job, run every sample through a network built anew, write the answer."""
-    end_with_parent()
-    prepare()
+    watch_parent()
+    prepare_imports()
     with np.load(job, allow_pickle=False) as npz:
         arrays = dict(npz)
     populations, connections = unpack(arrays)
@@ -46,7 +46,7 @@ def main(job: str, out: str) -> None:
         np.savez(file, **answer)
 
 
-def end_with_parent() -> None:
+def watch_parent() -> None:
     """Watch the parent from a thread; once it is gone, end this process and Lava's forks.
 
     Needs a process group of its own, as the parent gives one: others would be ended too.
@@ -62,7 +62,7 @@ def end_with_parent() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def prepare() -> None:
+def prepare_imports() -> None:
     """Make Lava and our own Processes importable; siblings of this script must not be."""
     sys.path[0] = str(HERE / "processes")
     spec: Any = importlib.util.spec_from_file_location("lava_shim", HERE / "shim.py")
@@ -89,11 +89,11 @@ def run_sample(populations: list, connections: list, rasters: dict, steps: int) 
     from lava.magma.core.run_conditions import RunSteps
     from lava.magma.core.run_configs import Loihi1SimCfg
     from lava.proc.io.sink import RingBuffer as Sink
-    from tape import Tape, unpacked  # type: ignore[import-not-found]
+    from packed_sink import PackedSink, unpack_spikes  # type: ignore[import-not-found]
 
-    ports = {p.name: build(p, rasters, steps) for p in populations}
+    ports = {p.name: build_population(p, rasters, steps) for p in populations}
     for c in connections:
-        connect(c, ports[c.source][1], ports[c.target][0])
+        build_connection(c, ports[c.source][1], ports[c.target][0])
     sinks: dict = {}
     for p in populations:
         out = ports[p.name][1]
@@ -101,7 +101,7 @@ def run_sample(populations: list, connections: list, rasters: dict, steps: int) 
         sinks[p.name] = (
             Sink(shape=out.shape, buffer=steps)
             if analog
-            else Tape(shape=out.shape, steps=steps)
+            else PackedSink(shape=out.shape, steps=steps)
         )
         out.connect(sinks[p.name].a_in)
     first = next(iter(sinks.values()))
@@ -112,14 +112,14 @@ def run_sample(populations: list, connections: list, rasters: dict, steps: int) 
         return {
             p.name: sinks[p.name].data.get().T.astype(np.int32)
             if p.kind == "li"
-            else unpacked(sinks[p.name].words.get(), int(np.prod(p.shape)))
+            else unpack_spikes(sinks[p.name].words.get(), int(np.prod(p.shape)))
             for p in populations
         }
     finally:
         first.stop()
 
 
-def build(p: SimpleNamespace, rasters: dict, steps: int) -> tuple:
+def build_population(p: SimpleNamespace, rasters: dict, steps: int) -> tuple:
     """Return (in port or None, out port) of a new Process for the population."""
     from alif import Alif  # type: ignore[import-not-found]
     from lava.proc.io.source import RingBuffer as Source
@@ -135,16 +135,16 @@ def build(p: SimpleNamespace, rasters: dict, steps: int) -> tuple:
         lif = LIF(shape=(n,), du=int(p.du[0]), dv=int(p.dv[0]), vth=int(p.vth[0]))
         return lif.a_in, lif.s_out
     each = {k: np.broadcast_to(getattr(p, k), (n,)).copy() for k in NEURON}
-    starts = (p.lag, p.lag + p.bias_after)
+    starts = {"rest_steps": p.lag, "bias_after": p.lag + p.bias_after}
     if p.kind == "li":
-        li = Li(shape=(n,), flags=np.array(starts, np.int32), **each)
+        li = Li(shape=(n,), **starts, **each)
         return li.a_in, li.v_out
-    alif = Alif(shape=(n,), flags=np.array((p.hard, *starts), np.int32), **each)
+    alif = Alif(shape=(n,), hard=int(p.hard), **starts, **each)
     return alif.a_in, alif.s_out
 
 
-def connect(c: SimpleNamespace, source: Any, target: Any) -> None:
-    """Wire one connection, through a delay line if a spike waits before it."""
+def build_connection(c: SimpleNamespace, source: Any, target: Any) -> None:
+    """Connect two ports, through a delay line if a spike waits before the synapses."""
     from delay import Delay  # type: ignore[import-not-found]
     from lava.proc.conv.process import Conv
     from lava.proc.dense.process import Dense

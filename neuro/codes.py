@@ -1,7 +1,8 @@
-"""Codes: from numbers to spikes, and back.
+"""Neural codes: encoders from numbers to spikes, decoders from spikes to numbers.
 
-Encoders take intensities 0 <= x <= 1 and return T ticks; spikes are 0 or 1, on the device of
-``x``. Decoders take what a population emitted. Axes: T ticks, B batch, ``*N`` any shape.
+Unless they say otherwise, encoders take intensities 0 <= x <= 1 and return binary spikes over T
+ticks, on the device of ``x``; decoders take the output of a population over T ticks.
+Axes: T ticks, B batch, ``*N`` any shape.
 """
 
 import torch
@@ -12,9 +13,9 @@ from neuro.units import Ticks
 
 
 def rate(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]:
-    """Return evenly spaced spikes, the same every time.
+    """Return evenly spaced spikes at rate ``x`` per tick; deterministic.
 
-    After t ticks there are exactly floor(x t + 1/2) spikes: x t, rounded, half up.
+    After t ticks there are exactly floor(x t + 1/2) spikes: x t, rounded half up.
 
     >>> rate(torch.tensor([0.5]), Ticks(6)).int().flatten().tolist()
     [1, 0, 1, 0, 1, 0]
@@ -32,9 +33,10 @@ def rate(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]:
 def poisson(
     x: Float[Tensor, "B *N"], ticks: Ticks, generator: torch.Generator
 ) -> Float32[Tensor, "T B *N"]:
-    """Return a spike with probability ``x`` at every tick, independently.
+    """Return Bernoulli spikes: one with probability ``x`` at every tick, independently.
 
-    Drawn on the device of ``generator``: one seed gives the same spikes wherever ``x`` is.
+    They are drawn on the device of ``generator``, so that a seed gives the same spikes whatever
+    the device of ``x``.
 
     Raises:
         ValueError: ``x`` leaves [0, 1], or ``ticks`` < 1.
@@ -47,9 +49,9 @@ def poisson(
 
 
 def latency(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]:
-    """Return one spike each, the brighter the earlier: at tick floor((1 - x) T).
+    """Return one spike an input, at tick floor((1 - x) T): the larger ``x``, the earlier.
 
-    x = 1 spikes at tick 0; x = 0 never spikes.
+    x = 1 spikes at tick 0, x just above 0 at tick T - 1, x = 0 never.
 
     >>> first_spike(latency(torch.tensor([1.0, 0.5, 0.0]), Ticks(4))).tolist()
     [0, 2, 4]
@@ -64,7 +66,7 @@ def latency(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]
 
 
 def direct(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float[Tensor, "T B *N"]:
-    """Return ``x`` itself at every tick, as a view: an analog input, of any range.
+    """Return ``x`` itself at every tick, as a view: an analog input current, of any range.
 
     Raises:
         ValueError: ``ticks`` < 1.
@@ -74,11 +76,11 @@ def direct(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float[Tensor, "T B *N"]:
 
 
 def delta(x: Float[Tensor, "T B *N"], threshold: float) -> Float32[Tensor, "T B *N"]:
-    """Return how many thresholds ``x`` rose (> 0) or fell (< 0) since its last event.
+    """Return by how many thresholds ``x`` rose (> 0) or fell (< 0) since its last event.
 
-    One signed channel: -1, 0 or 1 while x moves less than a threshold a tick, a graded count
-    where it moves faster. The reference starts at 0, so that ``threshold * events.cumsum(0)``
-    follows x to within one threshold at every tick.
+    A signed channel: -1, 0 or 1 while x changes by less than a threshold a tick, larger counts
+    (graded spikes) where it changes faster. The reference starts at 0, so that
+    ``threshold * events.cumsum(0)`` follows x to within one threshold at every tick.
 
     Raises:
         ValueError: ``threshold`` is not positive and finite, or ``x`` is not finite.
@@ -97,7 +99,7 @@ def delta(x: Float[Tensor, "T B *N"], threshold: float) -> Float32[Tensor, "T B 
 
 
 def count(spikes: Float[Tensor, "T B *N"]) -> Float[Tensor, "B *N"]:
-    """Return the number of spikes, graded spikes with their value."""
+    """Return the sum of spike values over ticks: the spike count, if they are binary."""
     return spikes.sum(0)
 
 

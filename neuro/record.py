@@ -1,7 +1,7 @@
-"""What every executor returns.
+"""The result of a simulation, the same for every executor.
 
-The torch clock, the event engine, the integer reference and Lava all answer with a Record,
-so that plots, energy, verification and tests are written once.
+The torch clock, the event engine, the integer reference and Lava all return a Record, so that
+plots, energy, verification and tests are written once.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ class Counts:
     """Operations of one node over a whole run, summed over samples and ticks.
 
     spikes: spikes that the node emitted (0 for connections).
-    synaptic_events: (spike, target) pairs served through a weight that is not zero.
+    synaptic_events: (spike, target) pairs with a weight that is not zero.
     synaptic_events_all: the same, weights of zero included.
     updates: neuron updates that were computed (0 for connections).
-    macs: operations that no chip does but a host: those of host nodes and GatedLIs.
+    macs: multiply-accumulates of a host, not of a chip: those of host nodes and GatedLIs.
     """
 
     spikes: int = 0
@@ -35,15 +35,15 @@ class Counts:
 class Record:
     """The activity of one network over T ticks and B samples.
 
-    executor: who computed it: "torch", "events", "integers" or "lava".
+    executor: which executor computed it: "torch", "events", "integers" or "lava".
     spikes: the train of every Input and spiking population, by node name.
     values: the membrane of every read-out (LI or GatedLI), by node name, axes T B N.
-    counts: operations that the executor itself counted; only the event engine does. The same
-        numbers follow from the spikes alone through :func:`neuro.energy.count`.
-    times: the same spikes in continuous time, under the engine's exact clock only. ``spikes``
-        then counts them by tick: its values are numbers of spikes.
-    states: the states of all populations after the ticks asked for, by tick and node name,
-        axes K B N (K rows of the normal form).
+    counts: operations counted by the executor; only the event engine counts them. The same
+        numbers follow from the spikes alone by :func:`neuro.energy.count`.
+    times: the same spikes in continuous time, with the engine's exact clock only; the values in
+        ``spikes`` are then numbers of spikes in a tick.
+    states: the states of all populations after the requested ticks, by tick and node name,
+        axes K B N (K state variables of the neuron's normal form).
     """
 
     executor: str
@@ -59,13 +59,13 @@ class Record:
 
 
 def _kind(record: Record) -> tuple[object, ...]:
-    """Return what records must share to be one."""
+    """Return what records must have in common to be concatenated."""
     parts = (record.spikes, record.values, record.counts, record.times, record.states)
     return (record.executor, record.ticks, *(tuple(part) for part in parts))
 
 
 def concatenate(records: list[Record]) -> Record:
-    """Return records of the same network and T as one, along the sample axis."""
+    """Return records of the same network and T concatenated along the sample axis."""
     first = records[0]
     if len({_kind(r) for r in records}) != 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The only door to torch's global random generator."""
+"""Seeding of torch's global random generator; no other module touches it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Run the block from ``seed``; afterwards the global generator is where it was before."""
+    """Seed torch's global generator for the block, and restore its state afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

@@ -1,7 +1,7 @@
-"""The faces of a spike train and the ways between them.
+"""Representations of spike trains (events, raster, times) and conversions between them.
 
-Events and raster are equal, to the bit. Times are the face of continuous time: tick k covers
-(k dt, (k + 1) dt], so an event of tick k stands at (k + 1) dt.
+Events and raster convert to each other without loss. Times are continuous: tick k covers
+(k dt, (k + 1) dt], so an event of tick k has the time (k + 1) dt.
 Axes: T ticks, B samples, N neurons of a node in C order of its shape, E events.
 """
 
@@ -16,9 +16,9 @@ Train = TypeVar("Train", "Events", "Times")
 
 
 class Events(NamedTuple):
-    """Sparse face: E events sorted by (sample, tick, neuron).
+    """A spike train by tick: E events sorted by (sample, tick, neuron).
 
-    shape: (T, B, N) of the raster it stands for. A binary spike has value 1.
+    shape: (T, B, N) of the equivalent raster. A binary spike has value 1.
     """
 
     sample: Int[np.ndarray, " E"]
@@ -29,7 +29,7 @@ class Events(NamedTuple):
 
 
 class Times(NamedTuple):
-    """Continuous face: E spikes sorted by (sample, time, neuron).
+    """A spike train in continuous time: E spikes sorted by (sample, time, neuron).
 
     time: since the start of the run [s], 0 < time <= T dt. shape: (T, B, N), as of Events.
     """
@@ -42,15 +42,16 @@ class Times(NamedTuple):
 
 
 def to_times(events: Events, dt: Seconds) -> Times:
-    """Return events at the ends of their ticks of ``dt`` [s]."""
+    """Return the times of events: the ends of their ticks of length ``dt`` [s]."""
     time = (events.tick + 1.0) * dt
     return Times(events.sample, time, events.neuron, events.value, events.shape)
 
 
 def to_ticks(times: Times, dt: Seconds) -> Events:
-    """Return spikes by tick of ``dt`` [s]; those of one neuron in one tick add up.
+    """Return spikes by tick of length ``dt`` [s]; values of one neuron in one tick are added.
 
-    A time within 1e-6 ticks of the end of a tick belongs to that tick: rounding moves none.
+    A time within 1e-6 ticks of the end of a tick counts as its end, so that rounding moves no
+    spike to another tick.
     """
     ticks, samples, size = times.shape
     at_end = np.rint(times.time / dt)
@@ -66,7 +67,7 @@ def to_ticks(times: Times, dt: Seconds) -> Events:
 
 
 def to_events(raster: Shaped[np.ndarray, "T B N"]) -> Events:
-    """Return the non-zero entries of ``raster``; booleans become float32, integers float64."""
+    """Return the non-zero entries of a raster; booleans become float32, integers float64."""
     sample, tick, neuron = np.nonzero(raster.transpose(1, 0, 2))
     value = raster[tick, sample, neuron]
     if not np.issubdtype(value.dtype, np.floating):
@@ -77,7 +78,7 @@ def to_events(raster: Shaped[np.ndarray, "T B N"]) -> Events:
 
 
 def to_raster(events: Events) -> Float[np.ndarray, "T B N"]:
-    """Return the dense face; the inverse of :func:`to_events`."""
+    """Return the dense raster; the inverse of :func:`to_events`."""
     raster = np.zeros(events.shape, events.value.dtype)
     raster[events.tick, events.sample, events.neuron] = events.value
     return raster
@@ -94,7 +95,7 @@ def of_sample(events: Train, sample: int) -> Train:
 
 
 def join(trains: list[Train]) -> Train:
-    """Return trains of the same T and N, one after the other along the sample axis.
+    """Return trains of the same T and N concatenated along the sample axis.
 
     Raises:
         ValueError: the trains differ in T or N.

@@ -1,8 +1,8 @@
 """Statistics of spike trains: rates, irregularity, synchrony.
 
-They describe a recurrent network when its spikes themselves are chaotic, and simulators are
-compared by them (van Albada et al. 2018; Gutzen et al. 2018). Each function counts the spikes
-of one sample in ``(start, stop]`` [s].
+They describe recurrent networks whose single spikes are chaotic, and simulators are compared by
+them (van Albada et al. 2018; Gutzen et al. 2018). Each function takes the spikes of one sample
+in ``(start, stop]`` [s].
 Axes: N neurons, E spikes.
 """
 
@@ -16,7 +16,7 @@ from neuro.units import Seconds
 
 
 class Statistics(NamedTuple):
-    """A network in four numbers.
+    """Four statistics of a network.
 
     rate: mean over all neurons [1/s]. cv: mean over the neurons of :func:`cv_isi`.
     correlation: of :func:`mean_correlation`. fano: of :func:`population_fano`.
@@ -36,7 +36,7 @@ def statistics(
     correlation_bin: Seconds = Seconds(2e-3),
     fano_bin: Seconds = Seconds(1e-3),
 ) -> Statistics:
-    """Return the four numbers of a network; those that too few spikes define are NaN."""
+    """Return four statistics of a network; NaN where there are too few spikes for one."""
     cv = cv_isi(times, start, stop)
     return Statistics(
         rate=float(rates(times, start, stop).mean()),
@@ -58,7 +58,7 @@ def cv_isi(
     """Return the irregularity of the M neurons with at least ``least`` (>= 2) spikes.
 
     It is the coefficient of variation of a neuron's interspike intervals, their standard
-    deviation over their mean: 0 for a clock, 1 for a Poisson process.
+    deviation over their mean: 0 for periodic firing, 1 for a Poisson process.
     """
     if least < 2:
         raise ValueError(f"an interval takes two spikes, got least={least}; 5 is usual")
@@ -84,8 +84,8 @@ def mean_correlation(
 ) -> float:
     """Return the mean Pearson correlation of the spike counts of all pairs of neurons.
 
-    Counts are taken in bins of ``bin`` [s]; neurons whose count never changes have no
-    correlation and are left out. NaN with fewer than two neurons left.
+    Spikes are counted in bins of ``bin`` [s]; neurons whose count is the same in every bin have
+    no correlation and are left out. NaN with fewer than two neurons left.
     """
     where, neuron, bins = _binned(times, start, stop, bin)
     cells, count = np.unique(neuron.astype(np.int64) * bins + where, return_counts=True)
@@ -98,7 +98,7 @@ def mean_correlation(
     if n < 2:
         return float("nan")
     # The variance of a sum of N standardised counts is N + N (N - 1) times their mean
-    # correlation: no pair is ever visited.
+    # correlation, so that no loop over pairs is needed.
     scale = np.where(changes, 1 / np.sqrt(np.where(changes, variance, 1)), 0)
     total = np.bincount(where, count * scale[neuron], minlength=bins)
     return float((total.var() - n) / (n * (n - 1)))
@@ -112,8 +112,8 @@ def population_fano(
 ) -> float:
     """Return the variance of the population's spike count over its mean, in bins [s].
 
-    About 1 for independent Poisson neurons, N for N neurons that fire together. NaN without
-    spikes.
+    About 1 for independent Poisson neurons, about N for N neurons that fire together; NaN
+    without spikes.
     """
     where, _, bins = _binned(times, start, stop, bin)
     count = np.bincount(where, minlength=bins)

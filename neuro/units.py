@@ -1,7 +1,7 @@
 """Units of the whole project: seconds, ticks and joules.
 
-Time constants and durations are SI seconds. The simulators count in whole ticks of one
-``dt``; the only way from one to the other is :func:`ticks`.
+Time constants and durations are in seconds. Simulators count whole ticks of length ``dt``;
+:func:`ticks` converts one to the other.
 """
 
 import math

@@ -135,21 +135,22 @@ def verify(run: RunFolder) -> None:
         raise SystemExit(1)
 
 
-def energy(
-    run: RunFolder, chip: Literal["all", "loihi1", "loihi1_sanafe", "loihi2"] = "all"
-) -> None:
+def energy(run: RunFolder, chip: str = "all") -> None:
     """Estimate joules per inference on Loihi, layer by layer.
 
     Args:
         run: a run folder.
-        chip: which chip's layers to show; the file holds all.
+        chip: whose layers to show: a chip by name, or a chip of your own by its file, X.toml,
+            which is then estimated beside the others.
     """
+    from neuro.energy import find_chip
     from tasks.report import tables as show
     from tasks.verbs.simulate import energy
 
-    result = energy(_open(run))
+    asked = None if chip == "all" else find_chip(chip)
+    result = energy(_open(run), asked)
     console.print(show.energy(result))
-    for name in ("loihi1", "loihi2") if chip == "all" else (chip,):
+    for name in show.list_chips(result) if asked is None else [asked.name]:
         console.print(show.layers(name, result[name]))
     console.print(show.in_words(result), markup=False, highlight=False, soft_wrap=True)
 
@@ -186,7 +187,7 @@ def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
         console.print(f"[green]✓[/] {title} [dim]{time.perf_counter() - begun:.1f} s[/]")
     console.print(show.scaling(results["export"]["scaling"]))
     console.print(show.equality(results["verify"]))
-    for chip in ("loihi1", "loihi2"):
+    for chip in show.list_chips(results["energy"]):
         console.print(show.layers(chip, results["energy"][chip]))
     console.print(show.summary(results))
     took = time.perf_counter() - start
@@ -224,7 +225,8 @@ def _train(run: Any, device: str, devices: int) -> None:
     from tasks.verbs.train import fabric, train
     from tasks.verbs.trained_run import task_of
 
-    launched = fabric(device, devices)
+    precision = task_of(run).plan(run.config).precision
+    launched = fabric(device, devices, precision)
     with bar(console, run, shown=launched.is_global_zero) as tell:
         progress = train(run, launched, tell)
     if launched.is_global_zero:

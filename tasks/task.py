@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, TypeVar
 from torch import Tensor, nn
 
 from neuro.io.run_folder import Run
-from neuro.training.loop import Batch, Plan
+from neuro.training import Batch, Plan
 from tasks.names import one_of
 
 C = TypeVar("C")
@@ -51,7 +51,7 @@ class Task(Generic[C]):
     batches: (configuration, split, epoch) -> (x, targets); only "train" depends on epoch.
     loss: (configuration, model, batch, at) -> mean loss; at: share of the training done. What
         it draws from torch's global generator depends on seed, epoch and step alone; what it
-        draws for each sample comes from :func:`neuro.training.distributed.drawn`.
+        draws for each sample comes from :func:`neuro.training.distributed.draw_shard`.
     quality: (configuration, model) -> figure on the validation split, the greater the better.
     metric: what that figure is.
     evaluate: (run, model) -> figures on the test split, for ``eval.json``. It may write

@@ -24,7 +24,7 @@ from drivers.yinyang import CLASSES, Points
 from neuro.codes import latency
 from neuro.neurons import LI, LIF
 from neuro.nn.layers import Spiking, Stack
-from neuro.training.loop import Batch, Plan
+from neuro.training import Batch, Plan
 from neuro.units import Seconds, Ticks
 from tasks.image_classification.classifier import classifier
 from tasks.shuffle import shuffled

@@ -38,10 +38,11 @@ def write(docs: Path) -> None:
 
 def _chips() -> str:
     """Return the constants of every chip, from the values that estimates are made of."""
-    from neuro.energy import CHIPS, constants_table
+    from neuro.energy import load_chips, tabulate_constants
 
     return "\n".join(
-        f"### {chip.title} (`{chip.name}`)\n\n{_table(constants_table(chip))}" for chip in CHIPS
+        f"### {chip.title} (`{chip.name}`)\n\n{_table(tabulate_constants(chip))}"
+        for chip in load_chips().values()
     )
 
 

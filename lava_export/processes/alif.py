@@ -1,7 +1,6 @@
 """An adaptive LIF as a Lava Process: soft or hard reset, bias, parameters for each neuron.
 
-The equation is that of ``lava_export.program``; for the first ``rest`` steps it rests,
-and its bias sets in after ``biased`` steps.
+The equation is that of ``lava_export.program``.
 """
 
 import numpy as np
@@ -19,16 +18,22 @@ LIMIT = 2**23
 
 
 class Alif(AbstractProcess):
-    """Parameters: int arrays of ``shape``; flags: (hard, rest, biased)."""
+    """Adaptive LIF neurons.
 
-    def __init__(self, *, shape, flags, **parameters):  # type: ignore[no-untyped-def]
+    hard: reset to 0, else the threshold is subtracted. rest_steps: steps before its first tick.
+    bias_after: steps before its bias sets in. parameters: int arrays of ``shape``.
+    """
+
+    def __init__(self, *, shape, hard, rest_steps, bias_after, **parameters):  # type: ignore[no-untyped-def]
         super().__init__()
         self.a_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)
         self.u = Var(shape=shape, init=0)
         self.v = Var(shape=shape, init=0)
         self.a = Var(shape=shape, init=0)
-        self.flags = Var(shape=(3,), init=flags)
+        self.hard = Var(shape=(1,), init=hard)
+        self.rest_steps = Var(shape=(1,), init=rest_steps)
+        self.bias_after = Var(shape=(1,), init=bias_after)
         self.du = Var(shape=shape, init=parameters["du"])
         self.dv = Var(shape=shape, init=parameters["dv"])
         self.da = Var(shape=shape, init=parameters["da"])
@@ -49,7 +54,9 @@ class PyAlif(PyLoihiProcessModel):
     u: np.ndarray = LavaPyType(np.ndarray, np.int32)
     v: np.ndarray = LavaPyType(np.ndarray, np.int32)
     a: np.ndarray = LavaPyType(np.ndarray, np.int32)
-    flags: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    hard: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    rest_steps: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    bias_after: np.ndarray = LavaPyType(np.ndarray, np.int32)
     du: np.ndarray = LavaPyType(np.ndarray, np.int32)
     dv: np.ndarray = LavaPyType(np.ndarray, np.int32)
     da: np.ndarray = LavaPyType(np.ndarray, np.int32)
@@ -61,24 +68,23 @@ class PyAlif(PyLoihiProcessModel):
     def run_spk(self) -> None:
         """Advance one step."""
         x = self.a_in.recv().astype(np.int64)
-        hard, rest, biased = self.flags
-        if self.time_step <= rest:
+        if self.time_step <= self.rest_steps[0]:
             self.s_out.send(np.zeros(x.shape, np.int32))
             return
-        u = decayed(self.u, self.du + 1) + (x << 6)
+        u = decay_state(self.u, self.du + 1) + (x << 6)
         u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
-        bias = (self.bias_mant << self.bias_exp) * (self.time_step > biased)
-        v = np.clip(decayed(self.v, self.dv) + u + bias, 1 - LIMIT, LIMIT - 1)
-        a = decayed(self.a, self.da)
+        bias = (self.bias_mant << self.bias_exp) * (self.time_step > self.bias_after)
+        v = np.clip(decay_state(self.v, self.dv) + u + bias, 1 - LIMIT, LIMIT - 1)
+        a = decay_state(self.a, self.da)
         threshold = (self.vth << 6) + a
         s = v > threshold
         self.u[:] = u
-        self.v[:] = np.where(s, 0 if hard else v - threshold - 64, v)
+        self.v[:] = np.where(s, 0 if self.hard[0] else v - threshold - 64, v)
         self.a[:] = np.minimum(a + s * (self.beta << 6), LIMIT - 1)
         self.s_out.send(s.astype(np.int32))
 
 
-def decayed(state: np.ndarray, decay: np.ndarray) -> np.ndarray:
+def decay_state(state: np.ndarray, decay: np.ndarray) -> np.ndarray:
     """Return state (4096 - decay) / 4096, rounded towards zero."""
     product = state.astype(np.int64) * (4096 - decay)
     return np.asarray(np.sign(product) * (np.abs(product) >> 12))

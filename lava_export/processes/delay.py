@@ -13,7 +13,7 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 
 class Delay(AbstractProcess):
-    """shape: (N,) of the spikes; steps: how long they wait, >= 1."""
+    """A delay line. shape: (N,) of the spikes; steps: how long they wait, >= 1."""
 
     def __init__(self, *, shape, steps):  # type: ignore[no-untyped-def]
         super().__init__()

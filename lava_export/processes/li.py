@@ -1,7 +1,6 @@
 """A leaky integrator as a Lava Process: never fires, sends its membrane v every step.
 
-The equation is that of ``lava_export.program``; for the first ``rest`` steps it rests,
-and its bias sets in after ``biased`` steps.
+The equation is that of ``lava_export.program``.
 """
 
 import numpy as np
@@ -19,15 +18,20 @@ LIMIT = 2**23
 
 
 class Li(AbstractProcess):
-    """Parameters: int arrays of ``shape``; flags: (rest, biased)."""
+    """Leaky integrators.
 
-    def __init__(self, *, shape, flags, **parameters):  # type: ignore[no-untyped-def]
+    rest_steps: steps before its first tick. bias_after: steps before its bias sets in.
+    parameters: int arrays of ``shape``.
+    """
+
+    def __init__(self, *, shape, rest_steps, bias_after, **parameters):  # type: ignore[no-untyped-def]
         super().__init__()
         self.a_in = InPort(shape=shape)
         self.v_out = OutPort(shape=shape)
         self.u = Var(shape=shape, init=0)
         self.v = Var(shape=shape, init=0)
-        self.flags = Var(shape=(2,), init=flags)
+        self.rest_steps = Var(shape=(1,), init=rest_steps)
+        self.bias_after = Var(shape=(1,), init=bias_after)
         self.du = Var(shape=shape, init=parameters["du"])
         self.dv = Var(shape=shape, init=parameters["dv"])
         self.bias_mant = Var(shape=shape, init=parameters["bias_mant"])
@@ -44,7 +48,8 @@ class PyLi(PyLoihiProcessModel):
     v_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32)
     u: np.ndarray = LavaPyType(np.ndarray, np.int32)
     v: np.ndarray = LavaPyType(np.ndarray, np.int32)
-    flags: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    rest_steps: np.ndarray = LavaPyType(np.ndarray, np.int32)
+    bias_after: np.ndarray = LavaPyType(np.ndarray, np.int32)
     du: np.ndarray = LavaPyType(np.ndarray, np.int32)
     dv: np.ndarray = LavaPyType(np.ndarray, np.int32)
     bias_mant: np.ndarray = LavaPyType(np.ndarray, np.int32)
@@ -53,17 +58,16 @@ class PyLi(PyLoihiProcessModel):
     def run_spk(self) -> None:
         """Advance one step."""
         x = self.a_in.recv().astype(np.int64)
-        rest, biased = self.flags
-        if self.time_step > rest:
-            u = decayed(self.u, self.du + 1) + (x << 6)
+        if self.time_step > self.rest_steps[0]:
+            u = decay_state(self.u, self.du + 1) + (x << 6)
             u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
-            bias = (self.bias_mant << self.bias_exp) * (self.time_step > biased)
+            bias = (self.bias_mant << self.bias_exp) * (self.time_step > self.bias_after)
             self.u[:] = u
-            self.v[:] = np.clip(decayed(self.v, self.dv) + u + bias, 1 - LIMIT, LIMIT - 1)
+            self.v[:] = np.clip(decay_state(self.v, self.dv) + u + bias, 1 - LIMIT, LIMIT - 1)
         self.v_out.send(self.v.copy())
 
 
-def decayed(state: np.ndarray, decay: np.ndarray) -> np.ndarray:
+def decay_state(state: np.ndarray, decay: np.ndarray) -> np.ndarray:
     """Return state (4096 - decay) / 4096, rounded towards zero."""
     product = state.astype(np.int64) * (4096 - decay)
     return np.asarray(np.sign(product) * (np.abs(product) >> 12))

@@ -1,32 +1,34 @@
-"""What a run costs: counts from spikes, chips as data, mapping, joules per inference."""
+"""The energy of a run: counts from spikes, chips as data, mapping, joules per inference."""
 
-from neuro.energy.chips import CHIPS, Chip, loihi1, loihi1_sanafe, loihi2
+from neuro.energy.chip import Chip
+from neuro.energy.chip_file import ChipError, find_chip, load_chips, read_chip
 from neuro.energy.constants import Constant, Interval
 from neuro.energy.conventions import horowitz45
 from neuro.energy.count import count, macs
 from neuro.energy.estimate import Estimate, estimate, estimates
-from neuro.energy.host import host_macs, on_chip
+from neuro.energy.host import count_host_macs, restrict_to_chip
 from neuro.energy.mapping import Placement, place
-from neuro.energy.report import as_json, constants_table
+from neuro.energy.report import as_json, chip_table, tabulate_constants
 
 __all__ = [
-    "CHIPS",
     "Chip",
+    "ChipError",
     "Constant",
     "Estimate",
     "Interval",
     "Placement",
     "as_json",
-    "constants_table",
+    "chip_table",
     "count",
+    "count_host_macs",
     "estimate",
     "estimates",
+    "find_chip",
     "horowitz45",
-    "host_macs",
-    "loihi1",
-    "loihi1_sanafe",
-    "loihi2",
+    "load_chips",
     "macs",
-    "on_chip",
     "place",
+    "read_chip",
+    "restrict_to_chip",
+    "tabulate_constants",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Literal
 
 Confidence = Literal["measured", "published", "source", "derived", "memory", "assumed"]
@@ -25,19 +25,19 @@ class Interval:
     def __mul__(self, other: Interval | float | int) -> Interval:
         """Return the product, bound by bound; both sides are >= 0."""
         if not isinstance(other, Interval):
-            other = exactly(other)
+            other = Interval.exact(other)
         return Interval(
             self.low * other.low, self.nominal * other.nominal, self.high * other.high
         )
 
+    @staticmethod
+    def exact(x: float | int) -> Interval:
+        """Return a quantity without uncertainty."""
+        return Interval(float(x), float(x), float(x))
 
-def exactly(x: float | int) -> Interval:
-    """Return a quantity without uncertainty."""
-    return Interval(float(x), float(x), float(x))
 
-
-def add_up(parts: list[Interval]) -> Interval:
-    """Return the sum of the parts."""
+def sum_intervals(parts: list[Interval]) -> Interval:
+    """Return the sum of the parts, bound by bound."""
     return sum(parts, Interval())
 
 
@@ -46,7 +46,8 @@ class Constant:
     """One number of a chip, in SI units.
 
     value: nominal. low, high: the range that the sources leave open.
-    unit: "J", "s", "W" or a count. process, condition: for what silicon and voltage it holds.
+    unit: "J", "s", "W" or what is counted. process, condition: the silicon and the conditions,
+        such as the voltage, for which the number holds.
     source: the publication, or what it was derived from and how.
     confidence: "measured" on a chip; "published", text seen; "source", read in public code;
         "derived" from such numbers; "memory", quoted without re-reading the paper; "assumed".
@@ -75,48 +76,3 @@ class Constant:
     def interval(self) -> Interval:
         """The value with its range."""
         return Interval(self.low, self.value, self.high)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """Where constants come from; makes them. spread: relative range where none is given."""
-
-    process: str
-    condition: str
-    source: str
-    confidence: Confidence
-    spread: float = field(default=0.0)
-
-    def pj(self, value: float, low: float | None = None, high: float | None = None) -> Constant:
-        """Return an energy given in picojoules."""
-        return self.si(value, "J", low, high, scale=1e-12)
-
-    def ns(self, value: float, low: float | None = None, high: float | None = None) -> Constant:
-        """Return a time given in nanoseconds."""
-        return self.si(value, "s", low, high, scale=1e-9)
-
-    def si(
-        self,
-        value: float,
-        unit: str,
-        low: float | None = None,
-        high: float | None = None,
-        scale: float = 1.0,
-    ) -> Constant:
-        """Return a number given in ``scale`` units."""
-        return Constant(
-            value=value * scale,
-            low=(value * (1 - self.spread) if low is None else low) * scale,
-            high=(value * (1 + self.spread) if high is None else high) * scale,
-            unit=unit,
-            process=self.process,
-            condition=self.condition,
-            source=self.source,
-            confidence=self.confidence,
-        )
-
-    def but(self, source: str, confidence: Confidence, condition: str) -> Origin:
-        """Return the same silicon with another source, and the condition that it states."""
-        return replace(
-            self, source=source, confidence=confidence, condition=condition, spread=0.0
-        )

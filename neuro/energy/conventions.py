@@ -9,17 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuro.energy.constants import Constant, Origin
+from neuro.energy.constants import Constant
 from neuro.energy.count import Arrivals, macs
 from neuro.graph import (
-    AvgPool2d,
     Concat,
     Connection,
     Exceeds,
     Graph,
     Hosted,
     Reshaping,
-    Upsample,
     Weighted,
 )
 from neuro.record import Record
@@ -27,15 +25,15 @@ from neuro.units import Joules
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arithmetic:
-    """What 32-bit floating-point arithmetic costs. mac: multiply and add. ac: add."""
+class ArithmeticEnergies:
+    """Energy of 32-bit floating-point arithmetic [J]. mac: multiply and add. ac: add."""
 
     mac: Constant
     ac: Constant
 
 
 @dataclass(frozen=True, kw_only=True)
-class Published:
+class PublishedBreakEven:
     """When, according to a paper, a spiking network needs less energy than its ANN."""
 
     statement: str
@@ -46,7 +44,7 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Convention:
+class ConventionalEnergy:
     """Joules per inference by the 45 nm convention.
 
     snn: of the run. ann: one dense pass of the network of the same shape.
@@ -64,15 +62,15 @@ class Convention:
     break_even_rate: float
 
 
-PUBLISHED = (
-    Published(
+PUBLISHED_BREAK_EVENS = (
+    PublishedBreakEven(
         statement="digital hardware with memory and addressing, depending on model and size",
         low=0.15,
         high=1.38,
         unit="spikes per synapse per inference",
         source="Dampfhoffer et al. 2023, IEEE TETCI 7(3)",
     ),
-    Published(
+    PublishedBreakEven(
         statement="against a quantised ANN of log2(T+1) bits, T in 5..10 (v4 of 2026: 0.057)",
         low=0.0,
         high=0.064,
@@ -82,23 +80,30 @@ PUBLISHED = (
 )
 
 
-def horowitz45() -> Arithmetic:
+def horowitz45() -> ArithmeticEnergies:
     """Return the energies of 32-bit floating-point arithmetic at 45 nm."""
-    origin = Origin(
-        process="45 nm",
-        condition="0.9 V, FP32, arithmetic only",
-        source="Horowitz 2014, ISSCC: multiply 3.7 pJ, add 0.9 pJ",
-        confidence="source",
+    mac, ac = (
+        Constant(
+            value=picojoules * 1e-12,
+            low=picojoules * 1e-12,
+            high=picojoules * 1e-12,
+            unit="J",
+            process="45 nm",
+            condition="0.9 V, FP32, arithmetic only",
+            source="Horowitz 2014, ISSCC: multiply 3.7 pJ, add 0.9 pJ",
+            confidence="source",
+        )
+        for picojoules in (3.7 + 0.9, 0.9)
     )
-    return Arithmetic(mac=origin.pj(3.7 + 0.9), ac=origin.pj(0.9))
+    return ArithmeticEnergies(mac=mac, ac=ac)
 
 
-def convention(
+def price_by_convention(
     graph: Graph,
     record: Record,
     arrived: tuple[Arrivals, ...],
-    cost: Arithmetic | None = None,
-) -> Convention:
+    cost: ArithmeticEnergies | None = None,
+) -> ConventionalEnergy:
     """Return the figures of a run whose :func:`neuro.energy.count.arrivals` are at hand.
 
     An event is an accumulate, or a multiply-accumulate in a node with weights whose source
@@ -119,12 +124,12 @@ def convention(
     synapses = sum(x for n, x in dense.items() if n in weighted)
     hosted = sum(x for n, x in dense.items() if isinstance(graph.nodes[n], Hosted))
     host = record.ticks * hosted * cost.mac.value
-    ratio = cost.mac.value / cost.ac.value
-    return Convention(
+    additions, ratio = _count_additions(graph), cost.mac.value / cost.ac.value
+    return ConventionalEnergy(
         snn=Joules(
             (accumulates * cost.ac.value + multiplied * cost.mac.value) / record.samples + host
         ),
-        ann=Joules((synapses + hosted) * cost.mac.value + _additions(graph) * cost.ac.value),
+        ann=Joules((synapses + hosted) * cost.mac.value + additions * cost.ac.value),
         host=Joules(host),
         spikes_per_synapse=weighted_events / (synapses * record.samples) if synapses else 0.0,
         break_even_spikes_per_synapse=ratio,
@@ -141,10 +146,12 @@ def _emits_real_values(graph: Graph, record: Record, name: str) -> bool:
     return isinstance(node, Connection | Hosted) and not isinstance(node, Exceeds)
 
 
-def _additions(graph: Graph) -> int:
+def _count_additions(graph: Graph) -> int:
     """Return the additions of one dense pass: pools, and direct edges into populations."""
     pools = sum(
-        x for n, x in macs(graph).items() if isinstance(graph.nodes[n], AvgPool2d | Upsample)
+        x
+        for n, x in macs(graph).items()
+        if isinstance(graph.nodes[n], Connection) and not isinstance(graph.nodes[n], Weighted)
     )
     direct = sum(
         graph.size(e.source)

@@ -23,27 +23,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from neuro.energy.node_outputs import delayed, outputs, support
-from neuro.graph import (
-    AvgPool2d,
-    Concat,
-    Connection,
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
-    Edge,
-    Graph,
-    Host,
-    Hosted,
-    Reshaping,
-    Sparse,
-    Upsample,
-)
+from neuro.graph import Connection, Edge, Graph, Host, Hosted
+from neuro.graph.connections import FanOut
 from neuro.graph.sparse import unrolled
-from neuro.neurons import Integrator
+from neuro.neurons import is_neuron
 from neuro.record import Counts, Record
 
 
@@ -83,7 +69,7 @@ def arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
     """Return the synaptic events of every edge, in the order of ``graph.edges``."""
     whole, (graph, origin) = graph, unrolled(graph)
     fans = [fan_out(graph, e) for e in graph.edges]
-    sources = {e.source for e, (_, every) in zip(graph.edges, fans, strict=True) if every.any()}
+    sources = {e.source for e, fan in zip(graph.edges, fans, strict=True) if fan.every.any()}
     found = np.zeros((len(graph.edges), 2, record.ticks, record.samples), np.int64)
     for sample, spikes in rasters(graph, record):
         emitted = outputs(graph, sources, spikes)
@@ -135,112 +121,22 @@ def macs(graph: Graph) -> dict[str, int]:
     found = {}
     for name, node in graph.nodes.items():
         if isinstance(node, Connection):
-            found[name] = int(fan_out(graph, graph.into(name)[0])[1].sum())
+            found[name] = int(node.fan_out(graph.given(name)).every.sum())
         elif isinstance(node, Hosted):
-            found[name] = node.macs(graph.shapes[graph.into(name)[0].source])
+            found[name] = node.macs(graph.given(name))
     return found
 
 
-def fan_out(graph: Graph, edge: Edge) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-    """Return, for each value of ``edge.source``, its events at ``edge.target``.
-
-    The first leaves out weights of zero, the second does not.
-    """
+def fan_out(graph: Graph, edge: Edge) -> FanOut:
+    """Return, for each value of ``edge.source``, its events at ``edge.target``."""
     node, shape = graph.nodes[edge.target], graph.shapes[edge.source]
-    if isinstance(node, Dense):
-        return through_matrix(node.weight)
-    if isinstance(node, Sparse):
-        used = np.bincount(node.source, node.weight != 0, node.at.size - 1)
-        return used.astype(np.int64), np.diff(node.at)
-    if isinstance(node, Conv2d):
-        return through_kernel(node.weight, shape, node.stride, node.padding)
-    if isinstance(node, Conv1d):
-        row, stride, padding = (shape[0], 1, shape[1]), (1, node.stride), (0, node.padding)
-        return through_kernel(node.weight[:, :, None], row, stride, padding)
-    if isinstance(node, ConvTranspose2d):
-        return _through_transposed(node, shape, graph.shapes[edge.target])
-    if isinstance(node, AvgPool2d):
-        kernels = np.ones((shape[0], *node.kernel), np.int64)
-        fan = _in_windows(kernels, shape, node.stride, (0, 0))
-        return fan, fan
-    if isinstance(node, Upsample):
-        fan = np.full(graph.size(edge.source), node.scale[0] * node.scale[1])
-        return fan, fan
-    passes_on = isinstance(node, Reshaping | Concat | Host) or isinstance(
-        graph.nodes[edge.source], Connection | Host | Integrator
-    )
+    if isinstance(node, Connection):
+        return node.fan_out(shape)
+    source = graph.nodes[edge.source]
+    values = isinstance(source, Connection | Host) or (is_neuron(source) and not source.fires)
+    passes_on = values or isinstance(node, Host)
     fan = np.full(graph.size(edge.source), 0 if passes_on else 1)
-    return fan, fan
-
-
-def through_matrix(
-    weight: Float[np.ndarray, "out N"],
-) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-    """Return the :func:`fan_out` of a matrix."""
-    n_out, n_in = weight.shape
-    return (weight != 0).sum(0), np.full(n_in, n_out)
-
-
-def through_kernel(
-    weight: Float[np.ndarray, "C_out C_in kH kW"],
-    shape: tuple[int, ...],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-    """Return the :func:`fan_out` of a convolution of images of ``shape`` (C_in, H, W)."""
-    kernels = (weight != 0).sum(0)
-    every = np.full_like(kernels, len(weight))
-    return (
-        _in_windows(kernels, shape, stride, padding),
-        _in_windows(every, shape, stride, padding),
-    )
-
-
-def _through_transposed(
-    node: ConvTranspose2d, shape: tuple[int, ...], out: tuple[int, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the :func:`fan_out` of a transposed convolution from ``shape`` to ``out``."""
-    kernels = (node.weight != 0).sum(1)
-    rows, columns = (
-        _painted(shape[k], kernels.shape[k], out[k], node.stride[k - 1], node.padding[k - 1])
-        for k in (1, 2)
-    )
-    every = np.full_like(kernels, node.weight.shape[1])
-    useful, ranged = (
-        np.einsum("ckl,hk,wl->chw", x, rows, columns).ravel() for x in (kernels, every)
-    )
-    return useful, ranged
-
-
-def _painted(size: int, kernel: int, out: int, stride: int, padding: int) -> np.ndarray:
-    """Return (size, kernel): 1 where input i paints kernel position k inside the output."""
-    place = np.arange(size)[:, None] * stride - padding + np.arange(kernel)
-    return np.asarray((place >= 0) & (place < out), np.int64)
-
-
-def _in_windows(
-    kernels: np.ndarray,
-    shape: tuple[int, ...],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-) -> np.ndarray:
-    """Return, for each input position (C, H, W), ``kernels`` summed over the windows it is in.
-
-    kernels: (C, kH, kW), what one kernel position contributes.
-    """
-    rows, columns = (
-        _meets(shape[1 + a], kernels.shape[1 + a], stride[a], padding[a]) for a in (0, 1)
-    )
-    fan: np.ndarray = np.einsum("ckl,hk,wl->chw", kernels, rows, columns)
-    return fan.ravel()
-
-
-def _meets(size: int, kernel: int, stride: int, padding: int) -> np.ndarray:
-    """Return (size, kernel): 1 where input i meets kernel position k in some window, else 0."""
-    out = (size + 2 * padding - kernel) // stride + 1
-    start = np.arange(size)[:, None] + padding - np.arange(kernel)
-    met = (start >= 0) & (start % stride == 0) & (start // stride < out)
-    return np.asarray(met, np.int64)
+    return FanOut(fan, fan)
 
 
 def rasters(graph: Graph, record: Record) -> Iterator[tuple[int, dict[str, np.ndarray]]]:

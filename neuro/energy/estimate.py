@@ -1,6 +1,6 @@
 """Joules per inference on a chip, in three tiers that nest.
 
-    core    synaptic events, neuron updates, spikes, messages and hops: what the run asked for
+    core    synaptic events, neuron updates, spikes, messages and hops of the run
     chip    core + static power of the chips x time of an inference
     system  chip + power of the host x the same time
 
@@ -12,14 +12,21 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from neuro.energy.chips import CHIPS, Chip
-from neuro.energy.constants import Interval, add_up, exactly
-from neuro.energy.conventions import Convention, convention
+from neuro.energy.chip import Chip
+from neuro.energy.chip_file import load_chips
+from neuro.energy.constants import Interval, sum_intervals
+from neuro.energy.conventions import ConventionalEnergy, price_by_convention
 from neuro.energy.count import arrivals
-from neuro.energy.host import host_macs, on_chip
-from neuro.energy.latency import Latency, latency
+from neuro.energy.host import count_host_macs, restrict_to_chip
+from neuro.energy.latency import Latency, estimate_latency
 from neuro.energy.mapping import Placement, place
-from neuro.energy.operations import Operations, Workload, operations, price, workload
+from neuro.energy.operations import (
+    Operations,
+    Workload,
+    count_operations,
+    count_workload,
+    price_operations,
+)
 from neuro.graph import Graph
 from neuro.record import Record
 from neuro.units import Seconds
@@ -47,7 +54,7 @@ class Estimate:
     operations: Mapping[str, Operations]
     placement: Placement
     latency: Latency
-    convention: Convention
+    convention: ConventionalEnergy
     host_macs: Mapping[str, int]
 
     @property
@@ -62,7 +69,7 @@ class Estimate:
 
     def layer(self, name: str) -> Interval:
         """Return the core tier of one chip layer."""
-        return add_up(list(self.parts[name].values()))
+        return sum_intervals(list(self.parts[name].values()))
 
 
 def estimate(
@@ -84,41 +91,46 @@ def estimate(
 def estimates(
     graph: Graph,
     record: Record,
-    chips: Iterable[Chip] = CHIPS,
+    chips: Iterable[Chip] | None = None,
     run_time: Seconds | None = None,
 ) -> tuple[Estimate, ...]:
-    """Return :func:`estimate` for several chips; the run is counted once."""
+    """Return :func:`estimate` for several chips (None: all there are); counts the run once."""
     if not (record.ticks and record.samples):
         raise ValueError("the record is empty (no tick or no sample); run at least one sample")
     if run_time is not None and not 0 <= run_time < math.inf:
         raise ValueError(f"run_time must be finite and >= 0 s, got {run_time}; measure it anew")
-    part, done = on_chip(graph, record)
-    work = workload(part, done)
-    at_45nm = convention(graph, record, arrivals(graph, record))
-    host = {name: macs * record.ticks for name, macs in host_macs(graph).items() if macs}
+    part, done = restrict_to_chip(graph, record)
+    work = count_workload(part, done)
+    at_45nm = price_by_convention(graph, record, arrivals(graph, record))
+    host = {name: macs * record.ticks for name, macs in count_host_macs(graph).items() if macs}
     return tuple(
-        replace(_estimate(part, work, chip, run_time, at_45nm), host_macs=host)
-        for chip in chips
+        replace(_estimate_chip_part(part, work, chip, run_time, at_45nm), host_macs=host)
+        for chip in (load_chips().values() if chips is None else chips)
     )
 
 
-def _estimate(
-    graph: Graph, work: Workload, chip: Chip, run_time: float | None, at_45nm: Convention
+def _estimate_chip_part(
+    graph: Graph,
+    work: Workload,
+    chip: Chip,
+    run_time: float | None,
+    at_45nm: ConventionalEnergy,
 ) -> Estimate:
     """Return the estimate of a graph that the chip runs as a whole."""
     placement = place(graph, chip, composed=work.composed)
-    ops = operations(graph, work, placement, chip)
+    ops = count_operations(graph, work, placement, chip)
+    priced = {name: price_operations(o, chip.energy) for name, o in ops.items()}
     parts = {
-        name: {part: x * (1 / work.samples) for part, x in price(o, chip.energy).items()}
-        for name, o in ops.items()
+        name: {part: x * (1 / work.samples) for part, x in of_layer.items()}
+        for name, of_layer in priced.items()
     }
-    core = add_up([x for part in parts.values() for x in part.values()])
-    timing = latency(graph, work, placement, chip)
-    seconds = timing.inference if run_time is None else exactly(run_time)
+    core = sum_intervals([x for part in parts.values() for x in part.values()])
+    timing = estimate_latency(graph, work, placement, chip)
+    seconds = timing.inference if run_time is None else Interval.exact(run_time)
     used = placement.cores / chip.limits.cores.value
-    powered = replace(exactly(placement.chips), low=used)
-    static = chip.static.interval * powered * seconds
-    host = chip.host.interval * powered * seconds
+    powered = replace(Interval.exact(placement.chips), low=used)
+    static = chip.power.static.interval * powered * seconds
+    host = chip.power.host.interval * powered * seconds
     return Estimate(
         chip=chip,
         ticks=work.ticks,

@@ -1,4 +1,4 @@
-"""What a run asks of the host beside a chip: its operations, and what it sends there."""
+"""The host beside a chip: its operations in a run, and what it sends to the chip."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from neuro.record import Record
 from neuro.spikes import to_events
 
 
-def host_macs(graph: Graph) -> dict[str, int]:
+def count_host_macs(graph: Graph) -> dict[str, int]:
     """Return the operations of a tick of one sample, by node that a host computes.
 
     Those of a connection that leads to a host node are its :func:`neuro.energy.macs`.
@@ -22,8 +22,8 @@ def host_macs(graph: Graph) -> dict[str, int]:
     return {name: each[name] for name in host_part(graph)}
 
 
-def on_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:
-    """Return what a chip runs of a graph, and what it has done of a run.
+def restrict_to_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:
+    """Return the part of a graph that a chip runs, and the record of that part.
 
     A host sends a value that is not zero as a graded spike, in each tick.
 

@@ -5,11 +5,12 @@ along the mesh runs meanwhile. Axes: T ticks, B samples.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neuro.energy.chips import Chip
+from neuro.energy.chip import Barrier, Chip
 from neuro.energy.constants import Interval
 from neuro.energy.mapping import Placement
 from neuro.energy.operations import Workload
@@ -18,25 +19,25 @@ from neuro.graph import Graph
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Seconds: of one inference, and of its average tick. bottleneck: the slowest layer."""
+    """Time [s] of one inference, and of its average tick. bottleneck: the slowest layer."""
 
     inference: Interval
     tick: Interval
     bottleneck: str
 
 
-def latency(graph: Graph, work: Workload, placement: Placement, chip: Chip) -> Latency:
+def estimate_latency(graph: Graph, work: Workload, placement: Placement, chip: Chip) -> Latency:
     """Return the time of one inference: the sum over its ticks, averaged over samples.
 
     Spikes of the host that arrive late, or results that it fetches late, are not in it: a
     measured run can be far slower (keyword spotting on Loihi 1: 0.3 ms a tick).
     """
     low, nominal, high = (
-        {n: _core(n, work, placement, chip, bound) for n in graph.populations}
+        {n: _time_fullest_core(n, work, placement, chip, bound) for n in graph.populations}
         for bound in ("low", "value", "high")
     )
     tiles = math.ceil(placement.cores / chip.limits.tile_cores.value)
-    sync = replace(chip.time.sync.interval, nominal=_barrier(chip, tiles))
+    sync = replace(chip.time.sync.interval, nominal=_interpolate_barrier(chip.barrier, tiles))
     seconds = Interval(
         *(
             float(np.max(list(layers.values()), axis=0).sum(0).mean())
@@ -47,13 +48,13 @@ def latency(graph: Graph, work: Workload, placement: Placement, chip: Chip) -> L
     return Latency(inference=seconds, tick=seconds * (1 / work.ticks), bottleneck=slowest)
 
 
-def _barrier(chip: Chip, tiles: int) -> float:
-    """Return the nominal seconds of the barrier among the used tiles."""
-    sizes, seconds = np.array(chip.barrier).T
-    return float(np.interp(tiles, sizes, seconds))
+def _interpolate_barrier(barriers: Sequence[Barrier], tiles: int) -> float:
+    """Return the nominal seconds of the barrier among so many tiles."""
+    seconds = [b.time.value for b in barriers]
+    return float(np.interp(tiles, [b.tiles for b in barriers], seconds))
 
 
-def _core(
+def _time_fullest_core(
     name: str, work: Workload, placement: Placement, chip: Chip, bound: str
 ) -> np.ndarray:
     """Return the seconds (T, B) of the fullest core of a population."""

@@ -10,20 +10,48 @@ split in C order, and a spike is sent once to every core that holds one of its t
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
 
-from neuro.energy.chips import Chip, Limits
-from neuro.energy.multicast import cores_reached
+from neuro.energy.chip import Chip, ChipLimits
+from neuro.energy.multicast import count_reached_cores
 from neuro.energy.synapses import compose
 from neuro.graph import Graph
-from neuro.graph.paths import Route
+from neuro.graph.paths import Route, RouteKind
+
+WEIGHT_BITS = 8
+
+
+@runtime_checkable  # tests check types
+class StoredSynapses(Protocol):
+    """What decides the memory of a connection: a Route, or a connection of a LoihiProgram.
+
+    The attributes are those of :class:`neuro.graph.paths.Route`.
+    """
+
+    @property
+    def kind(self) -> RouteKind: ...  # noqa: D102
+    @property
+    def weight(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def stride(self) -> tuple[int, int]: ...  # noqa: D102
+    @property
+    def window(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def out_shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def sizes(self) -> tuple[int, int]: ...  # noqa: D102
+    @property
+    def most_synapses(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layer:
-    """The place of one population, or of an Input, which takes no core.
+class LayerPlacement:
+    """The cores of one population, or of an Input, which takes none.
 
     cores: it lies on the cores first_core, first_core + 1, ...
     per_core: neurons on each of them; the last one may hold fewer.
@@ -59,7 +87,7 @@ class Placement:
     cores: in all. chips: needed for them.
     """
 
-    layers: Mapping[str, Layer]
+    layers: Mapping[str, LayerPlacement]
     destinations: Mapping[str, tuple[str, ...]]
     cores: int
     chips: int
@@ -70,8 +98,18 @@ class Placement:
         return tuple(f"{n}: {x.problem}" for n, x in self.layers.items() if x.problem)
 
 
+class Split(NamedTuple):
+    """The number of cores of a layer, and of neurons on each."""
+
+    cores: int
+    per_core: int
+
+
 def place(
-    graph: Graph, chip: Chip, weight_bits: int = 8, composed: Sequence[Route] | None = None
+    graph: Graph,
+    chip: Chip,
+    weight_bits: int = WEIGHT_BITS,
+    composed: Sequence[Route] | None = None,
 ) -> Placement:
     """Return where the layers of ``graph`` lie, on as many chips as needed.
 
@@ -84,32 +122,40 @@ def place(
         ValueError: lists every chain of linear nodes that is too large to compose, with a cure.
     """
     composed = compose(graph) if composed is None else composed
-    limits, to = chip.limits, destinations(graph, composed)
+    limits = chip.limits
     into = {n: [r for r in composed if r.target == n] for n in graph.populations}
-    most = {n: _most_neurons(r, graph.size(n), limits, weight_bits) for n, r in into.items()}
+    most = {
+        n: _find_most_neurons(r, graph.size(n), limits, weight_bits) for n, r in into.items()
+    }
     _respect_out_axons(graph, composed, most, limits.out_axons.value)
     by_neurons = int(limits.neurons.value)
-    split = {n: _split(graph.size(n), most[n] or by_neurons) for n in graph.populations}
-    layers = {n: Layer(neurons=graph.size(n), use={}) for n in graph.inputs}
+    split = {n: _split_evenly(graph.size(n), most[n] or by_neurons) for n in graph.populations}
+    layers = {n: LayerPlacement(neurons=graph.size(n), use={}) for n in graph.inputs}
     first = 0
     for name, (cores, per_core) in split.items():
         size = graph.size(name)
-        need = demand(into[name], size, per_core, limits, weight_bits)
-        need["out_axons"] = _fullest(_out_axons(graph, name, composed, split), per_core)
-        layers[name] = Layer(
+        need = count_demand(into[name], size, per_core, limits, weight_bits)
+        need["out_axons"] = _sum_fullest_core(
+            _count_out_axons(graph, name, composed, split), per_core
+        )
+        layers[name] = LayerPlacement(
             neurons=size,
             first_core=first,
             cores=cores,
             per_core=per_core,
             use={k: x / getattr(limits, k).value for k, x in need.items()},
-            problem="" if most[name] else _problem(into[name], size, limits, weight_bits),
+            problem="" if most[name] else _explain(into[name], size, limits, weight_bits),
         )
         first += cores
-    chips = max(1, math.ceil(first / limits.cores.value))
-    return Placement(layers=layers, destinations=to, cores=first, chips=chips)
+    return Placement(
+        layers=layers,
+        destinations=find_destinations(graph, composed),
+        cores=first,
+        chips=max(1, math.ceil(first / limits.cores.value)),
+    )
 
 
-def destinations(graph: Graph, composed: Sequence[Route]) -> dict[str, tuple[str, ...]]:
+def find_destinations(graph: Graph, composed: Sequence[Route]) -> dict[str, tuple[str, ...]]:
     """Return the populations that each Input and population feeds."""
     pairs = {(r.source, r.target) for r in composed}
     return {
@@ -118,8 +164,12 @@ def destinations(graph: Graph, composed: Sequence[Route]) -> dict[str, tuple[str
     }
 
 
-def demand(
-    into: Sequence[Route], size: int, neurons: int, limits: Limits, weight_bits: int
+def count_demand(
+    into: Sequence[StoredSynapses],
+    size: int,
+    neurons: int,
+    limits: ChipLimits,
+    weight_bits: int = WEIGHT_BITS,
 ) -> dict[str, int]:
     """Return what a core with ``neurons`` of the ``size`` neurons of a population needs.
 
@@ -135,16 +185,18 @@ def demand(
     share = neurons / size
     return {
         "neurons": neurons,
-        "in_axons": sum(_in_axons(r, neurons) for r in into),
-        "synapse_words": sum(_words(r, share, limits, weight_bits) for r in into),
+        "in_axons": sum(_count_in_axons(s, neurons) for s in into),
+        "synapse_words": sum(_count_words(s, share, limits, weight_bits) for s in into),
     }
 
 
-def _most_neurons(into: Sequence[Route], size: int, limits: Limits, weight_bits: int) -> int:
-    """Return the most neurons that :func:`demand` allows a core, 0 if it allows none."""
+def _find_most_neurons(
+    into: Sequence[Route], size: int, limits: ChipLimits, weight_bits: int
+) -> int:
+    """Return the most neurons that :func:`count_demand` allows a core, 0 if it allows none."""
 
     def fits(n: int) -> bool:
-        need = demand(into, size, n, limits, weight_bits)
+        need = count_demand(into, size, n, limits, weight_bits)
         return all(x <= getattr(limits, k).value for k, x in need.items())
 
     low, high = 0, size
@@ -165,68 +217,67 @@ def _respect_out_axons(
     while not settled:
         settled = True
         for name in (n for n in graph.populations if most[n]):
-            split = {n: _split(graph.size(n), m) for n, m in most.items() if m}
-            axons = _out_axons(graph, name, composed, split)
-            if _fullest(axons, split[name][1]) > limit:
+            split = {n: _split_evenly(graph.size(n), m) for n, m in most.items() if m}
+            axons = _count_out_axons(graph, name, composed, split)
+            if _sum_fullest_core(axons, split[name].per_core) > limit:
                 most[name], settled = int(limit // axons.max()), False
 
 
-def _out_axons(
-    graph: Graph, name: str, composed: Sequence[Route], split: Mapping[str, tuple[int, int]]
+def _count_out_axons(
+    graph: Graph, name: str, composed: Sequence[Route], split: Mapping[str, Split]
 ) -> Int[np.ndarray, " N"]:
     """Return the cores that each neuron leads to, in the layers of ``split``."""
     found = np.zeros(graph.size(name), np.int64)
     for target, (_, per_core) in split.items():
-        ways = [r for r in composed if (r.source, r.target) == (name, target)]
-        if ways:
-            found += cores_reached(ways, len(found), graph.size(target), per_core)
+        between = [r for r in composed if (r.source, r.target) == (name, target)]
+        if between:
+            found += count_reached_cores(between, len(found), graph.size(target), per_core)
     return found
 
 
-def _fullest(per_neuron: Int[np.ndarray, " N"], per_core: int) -> int:
+def _sum_fullest_core(per_neuron: Int[np.ndarray, " N"], per_core: int) -> int:
     """Return the largest sum over the neurons of one core."""
     return int(np.add.reduceat(per_neuron, np.arange(0, len(per_neuron), per_core)).max())
 
 
-def _split(size: int, most: int) -> tuple[int, int]:
-    """Return (cores, neurons a core) of an even split with at most ``most`` a core."""
+def _split_evenly(size: int, most: int) -> Split:
+    """Return an even split with at most ``most`` neurons a core."""
     per_core = math.ceil(size / math.ceil(size / most))
-    return math.ceil(size / per_core), per_core
+    return Split(math.ceil(size / per_core), per_core)
 
 
-def _words(route: Route, share: float, limits: Limits, weight_bits: int) -> int:
-    if route.kind == "sparse":
-        neurons = math.ceil(route.sizes[0] * share)
-        bits = neurons * route.most_synapses * (weight_bits + limits.index_bits.value)
-        return int(math.ceil(bits / 64) + _in_axons(route, neurons))
-    stored = math.ceil(len(route.weight) * share)  # neurons of the core, or channels
-    if route.kind == "identity":
+def _count_words(s: StoredSynapses, share: float, limits: ChipLimits, weight_bits: int) -> int:
+    """Return the words of a core that holds this share of the target's neurons."""
+    if s.kind == "sparse":
+        neurons = math.ceil(s.sizes[0] * share)
+        bits = neurons * s.most_synapses * (weight_bits + limits.index_bits.value)
+        return int(math.ceil(bits / 64) + _count_in_axons(s, neurons))
+    stored = math.ceil(len(s.weight) * share)  # neurons of the core, or channels
+    if s.kind == "identity":
         return stored
-    if route.kind == "conv":
-        return math.prod(route.weight.shape[1:]) * math.ceil(stored * weight_bits / 64)
+    if s.kind == "conv":
+        return math.prod(s.weight.shape[1:]) * math.ceil(stored * weight_bits / 64)
     bits = stored * (weight_bits + limits.index_bits.value)
     bits += math.ceil(stored / 64) * limits.header_bits.value
-    return int(route.weight.shape[1] * math.ceil(bits / 64))
+    return int(s.weight.shape[1] * math.ceil(bits / 64))
 
 
-def _in_axons(route: Route, neurons: int) -> int:
-    if route.kind == "identity":
+def _count_in_axons(s: StoredSynapses, neurons: int) -> int:
+    """Return the axons that reach a core with so many neurons of the target."""
+    if s.kind == "identity":
         return neurons
-    if route.kind == "dense":
-        return int(route.weight.shape[1])
-    if route.kind == "sparse":
-        return min(route.sizes[1], neurons * route.most_synapses)
-    (_, rows, columns), kernel = route.shape, route.weight.shape[2:]
-    height, width = (
-        (n + 2 * p - k) // s + 1
-        for n, p, k, s in zip((rows, columns), route.padding, kernel, route.stride, strict=True)
-    )
+    if s.kind == "dense":
+        return int(s.weight.shape[1])
+    if s.kind == "sparse":
+        return min(s.sizes[1], neurons * s.most_synapses)
+    (_, rows, columns), (_, height, width) = s.shape, s.out_shape
     out_rows = min(height, math.ceil(neurons / width) + 1)
-    return int(min(rows, (out_rows - 1) * route.stride[0] + kernel[0]) * columns)
+    return int(min(rows, (out_rows - 1) * s.stride[0] + s.window[0]) * columns)
 
 
-def _problem(into: Sequence[Route], size: int, limits: Limits, weight_bits: int) -> str:
-    for limit, x in demand(into, size, 1, limits, weight_bits).items():
+def _explain(into: Sequence[Route], size: int, limits: ChipLimits, weight_bits: int) -> str:
+    """Return why a population does not fit however it is split, with the cure."""
+    for limit, x in count_demand(into, size, 1, limits, weight_bits).items():
         most = getattr(limits, limit).value
         if x > most:
             return (

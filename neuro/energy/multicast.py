@@ -1,7 +1,7 @@
 """Which cores of a layer a spike is sent to: those that hold a target of its neuron.
 
 A matrix leads everywhere. Behind a convolution a neuron reaches the windows that contain its
-pixel, the same for all channels of the source; an identity leads to one neuron.
+pixel, the same for all channels of a group of the source; an identity leads to one neuron.
 Axes: N neurons of a source, K cores, C channels, H height, W width.
 """
 
@@ -16,35 +16,35 @@ from neuro.graph.paths import Route
 CHUNK = 256  # cores at a time, so that memory stays small however fine the split is
 
 
-def reached(
-    ways: Sequence[Route], sources: int, size: int, per_core: int
+def iterate_reached_cores(
+    routes: Sequence[Route], sources: int, size: int, per_core: int
 ) -> Iterator[tuple[int, Bool[np.ndarray, "N K"]]]:
     """Yield (first core, which of it and the next K - 1 each source neuron reaches).
 
-    ways: the connections from one source, of ``sources`` neurons, to one target, whose ``size``
-    neurons lie in C order on cores of ``per_core``, counted from 0.
+    routes: the connections from one source, of ``sources`` neurons, to one target, whose
+    ``size`` neurons lie in C order on cores of ``per_core``, counted from 0.
     """
     cores = math.ceil(size / per_core)
     for first in range(0, cores, CHUNK):
         some = range(first, min(first + CHUNK, cores))
         found = np.zeros((sources, len(some)), bool)
-        for route in ways:
-            found |= _reach(route, size, per_core, some)
+        for route in routes:
+            found |= _mark_reached(route, size, per_core, some)
         yield first, found
 
 
-def cores_reached(
-    ways: Sequence[Route], sources: int, size: int, per_core: int
+def count_reached_cores(
+    routes: Sequence[Route], sources: int, size: int, per_core: int
 ) -> Int[np.ndarray, " N"]:
     """Return the number of cores that each source neuron reaches."""
     found = np.zeros(sources, np.int64)
-    for _, some in reached(ways, sources, size, per_core):
+    for _, some in iterate_reached_cores(routes, sources, size, per_core):
         found += some.sum(1)
     return found
 
 
-def _reach(route: Route, size: int, per_core: int, cores: range) -> np.ndarray:
-    """Return the answer for one connection; it broadcasts against (N, K)."""
+def _mark_reached(route: Route, size: int, per_core: int, cores: range) -> np.ndarray:
+    """Return which of the cores each source neuron reaches; it broadcasts against (N, K)."""
     if route.kind == "dense":
         return np.ones((1, 1), bool)
     if route.kind == "sparse":
@@ -56,19 +56,12 @@ def _reach(route: Route, size: int, per_core: int, cores: range) -> np.ndarray:
         return found
     if route.kind == "identity":
         return np.asarray(np.arange(size)[:, None] // per_core == np.array(cores))
-    rows, columns = (_windows(route, axis) for axis in (0, 1))
-    area = rows.shape[1] * columns.shape[1]
+    rows, columns = (route.conv.windows_of(axis, n) for axis, n in enumerate(route.shape[1:]))
+    windows, groups = rows.shape[1:] + columns.shape[1:], route.groups
     neurons = np.arange(cores.start * per_core, min(cores.stop * per_core, size))
-    held = np.zeros((len(cores), area), np.float32)
-    held[neurons // per_core - cores.start, neurons % area] = 1
-    seen = rows @ held.reshape(-1, rows.shape[1], columns.shape[1]) @ columns.T > 0
-    return np.asarray(np.tile(seen.reshape(len(cores), -1).T, (route.shape[0], 1)))
-
-
-def _windows(route: Route, axis: int) -> np.ndarray:
-    """Return 1 where a pixel (first axis) lies in the window of an output, along one axis."""
-    n, k = route.shape[1 + axis], route.weight.shape[2 + axis]
-    stride, padding = route.stride[axis], route.padding[axis]
-    outputs = np.arange((n + 2 * padding - k) // stride + 1)
-    offset = np.arange(n)[:, None] + padding - outputs * stride
-    return ((offset >= 0) & (offset < k)).astype(np.float32)
+    held = np.zeros((groups, len(cores), math.prod(windows)), np.float32)
+    group, place = neurons // (size // groups), neurons % held.shape[2]
+    held[group, neurons // per_core - cores.start, place] = 1
+    seen = rows @ held.reshape(groups, -1, *windows) @ columns.T > 0
+    pixels = seen.reshape(groups, len(cores), -1).swapaxes(1, 2)
+    return np.repeat(pixels, route.shape[0] // groups, 0).reshape(-1, len(cores))

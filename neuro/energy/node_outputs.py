@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 
 from neuro.graph import Concat, Connection, Graph, Host, Node, Weighted
-from neuro.graph.apply import bias_of, through, weight_of
-from neuro.neurons import LI, Integrator, run
+from neuro.graph.connections import bias_of, weight_of
+from neuro.neurons import LI, is_leaky_integrator, is_neuron, run_population
 
 
 def outputs(
@@ -58,12 +58,12 @@ def support(graph: Graph) -> Graph:
 
 
 def _support(node: Node, dt: float) -> Node:
-    if isinstance(node, LI):
+    if is_leaky_integrator(node):
         return LI(tau=dt / 1000)
     if not isinstance(node, Weighted):
         return node
     bias = None if node.bias is None else node.bias != 0
-    return replace(node, weight=node.weight != 0, bias=bias)
+    return node.with_weight(node.weight != 0, bias)
 
 
 @torch.no_grad()
@@ -72,9 +72,9 @@ def _apply(graph: Graph, name: str, x: np.ndarray) -> np.ndarray:
     node, cases = graph.nodes[name], torch.from_numpy(x)
     if isinstance(node, Host):
         return np.asarray(node.run(cases))
-    if isinstance(node, Integrator):
-        return np.asarray(run(node, cases[:, None], graph.dt)[0][:, 0])
+    if is_neuron(node) and not node.fires:
+        return np.asarray(run_population(node, cases[:, None], graph.dt)[0][:, 0])
     if not isinstance(node, Connection):
         raise TypeError(f"{name} spikes: its raster is needed")
     weight, bias = weight_of(node, cases.dtype), bias_of(node, cases.dtype)
-    return np.asarray(through(node, cases, weight, bias))
+    return np.asarray(node.apply(cases, weight, bias))

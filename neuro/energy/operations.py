@@ -1,6 +1,6 @@
 """What a run asks of a chip: operations by chip layer, and their price.
 
-A chip layer is an Input, a population, or the synapses of one way between two of them.
+A chip layer is an Input, a population, or the synapses of one connection between two of them.
 
 Axes: T ticks, B samples, N neurons.
 """
@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from neuro.energy.chips import Chip, Energy
+from neuro.energy.chip import Chip, OperationEnergies
 from neuro.energy.constants import Interval
 from neuro.energy.count import active
 from neuro.energy.mapping import Placement
-from neuro.energy.multicast import reached
+from neuro.energy.multicast import iterate_reached_cores
 from neuro.energy.synapses import Served, by_tick, compose, served
 from neuro.graph import Graph
 from neuro.graph.paths import Route
@@ -43,7 +43,7 @@ class Workload:
 
 
 class Traffic(NamedTuple):
-    """Messages, one for each spike and core it goes to, and their way.
+    """Messages, one for each spike and core it goes to, and their hops.
 
     hops_x, hops_y: of all messages together. crossings: messages times chip borders.
     """
@@ -74,7 +74,7 @@ class Operations:
     sent_most: Traffic = field(default_factory=Traffic)
 
 
-def workload(graph: Graph, record: Record) -> Workload:
+def count_workload(graph: Graph, record: Record) -> Workload:
     """Return what a run asks of any chip.
 
     Raises:
@@ -92,11 +92,11 @@ def workload(graph: Graph, record: Record) -> Workload:
         fired={
             n: by_tick(e, np.ones(graph.size(n), np.int64)) for n, e in record.spikes.items()
         },
-        by_neuron={n: _by_neuron(e) for n, e in record.spikes.items()},
+        by_neuron={n: _sum_by_neuron(e) for n, e in record.spikes.items()},
     )
 
 
-def operations(
+def count_operations(
     graph: Graph, work: Workload, placement: Placement, chip: Chip
 ) -> dict[str, Operations]:
     """Return the operations of every chip layer: Inputs, then synapses before their population.
@@ -113,15 +113,15 @@ def operations(
                     synaptic_events_all=int(s.events_all.sum()),
                     shared_kernel=s.shared_kernel,
                 )
-        found[name] = _of_neurons(graph, name, work, placement, chip)
+        found[name] = _count_of_node(graph, name, work, placement, chip)
     return found
 
 
-def _of_neurons(
+def _count_of_node(
     graph: Graph, name: str, work: Workload, placement: Placement, chip: Chip
 ) -> Operations:
     """Return the operations of an Input, which only sends, or of a population."""
-    sent, most = _traffic(name, work, placement, chip)
+    sent, most = _count_traffic(name, work, placement, chip)
     spikes = int(work.by_neuron[name].sum()) if name in work.by_neuron else 0
     leads = Operations(
         messages_least=spikes if placement.destinations[name] else 0, sent=sent, sent_most=most
@@ -137,7 +137,7 @@ def _of_neurons(
     )
 
 
-def price(ops: Operations, energy: Energy) -> dict[str, Interval]:
+def price_operations(ops: Operations, energy: OperationEnergies) -> dict[str, Interval]:
     """Return the energy [J] of operations, by part.
 
     Low counts weights of zero as free and sends each spike to one core of its own tile; high
@@ -164,22 +164,24 @@ def price(ops: Operations, energy: Energy) -> dict[str, Interval]:
     }
 
 
-def _traffic(
+def _count_traffic(
     name: str, work: Workload, placement: Placement, chip: Chip
 ) -> tuple[Traffic, Traffic]:
     """Return what a node sends: to the cores that it reaches, and if it were to all of them."""
     sent, most = np.zeros(4, np.int64), np.zeros(4, np.int64)
     targets = placement.destinations[name] if name in work.by_neuron else ()
     blocks = placement.layers[name].blocks()
-    here = _positions(list(blocks), chip)
+    here = _locate_cores(list(blocks), chip)
     for target in targets:
         layer, spikes = placement.layers[target], work.by_neuron[name]
-        ways = [r for r in work.composed if (r.source, r.target) == (name, target)]
-        for first, found in reached(ways, len(spikes), layer.neurons, layer.per_core):
+        routes = [r for r in work.composed if (r.source, r.target) == (name, target)]
+        for first, found in iterate_reached_cores(
+            routes, len(spikes), layer.neurons, layer.per_core
+        ):
             start = layer.first_core + first
-            there = _positions(list(range(start, start + found.shape[1])), chip)
-            way = np.abs(here[:, None] - there)
-            each = np.insert(way, 0, 1, axis=2)  # the message itself, then its way
+            there = _locate_cores(list(range(start, start + found.shape[1])), chip)
+            hops = np.abs(here[:, None] - there)
+            each = np.insert(hops, 0, 1, axis=2)  # the message itself, then its hops
             some = np.array([spikes[b] @ found[b] for b in blocks.values()])
             total = np.array([spikes[b].sum() for b in blocks.values()])
             sent += np.einsum("st,stx->x", some, each)
@@ -187,7 +189,7 @@ def _traffic(
     return Traffic(*map(int, sent)), Traffic(*map(int, most))
 
 
-def _positions(cores: list[int], chip: Chip) -> np.ndarray:
+def _locate_cores(cores: list[int], chip: Chip) -> np.ndarray:
     """Return (x of its tile, y of its tile, chip) of every core."""
     core = np.array(cores, np.int64)
     rows = int(chip.limits.tile_rows.value)
@@ -195,5 +197,6 @@ def _positions(cores: list[int], chip: Chip) -> np.ndarray:
     return np.stack([tile // rows, tile % rows, core // int(chip.limits.cores.value)], 1)
 
 
-def _by_neuron(events: Events) -> np.ndarray:
+def _sum_by_neuron(events: Events) -> np.ndarray:
+    """Return the spikes of each neuron, over all ticks and samples."""
     return np.bincount(events.neuron[events.value != 0], minlength=events.shape[2])

@@ -1,12 +1,13 @@
-"""Estimates and constants as plain values: for JSON files and printed tables."""
+"""Estimates and constants as plain values: for JSON files, printed tables and Markdown."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from neuro.energy.chips import Chip
+from neuro.energy.chip import Chip
+from neuro.energy.chip_file import load_chips
 from neuro.energy.constants import Constant, Interval
-from neuro.energy.conventions import PUBLISHED, Convention, horowitz45
+from neuro.energy.conventions import PUBLISHED_BREAK_EVENS, ConventionalEnergy, horowitz45
 from neuro.energy.estimate import Estimate
 from neuro.energy.mapping import Placement
 
@@ -22,6 +23,8 @@ def as_json(*estimates: Estimate, beside: Mapping[str, int] | None = None) -> di
     inference that no chip does, where there are any.
     """
     found: dict[str, Any] = {e.chip.name: _estimate(e) for e in estimates}
+    if found.keys() & {"host", "conventional45nm"}:
+        raise ValueError("a chip is called host or conventional45nm; rename its file")
     if estimates:
         beside = beside or {}
         macs = {**beside, **estimates[0].host_macs}
@@ -34,14 +37,30 @@ def as_json(*estimates: Estimate, beside: Mapping[str, int] | None = None) -> di
     return found
 
 
-def constants_table(chip: Chip) -> list[dict[str, str]]:
+def tabulate_constants(chip: Chip) -> list[dict[str, str]]:
     """Return rows of text for a printed table: one for every constant of a chip."""
-    groups = (("energy", chip.energy), ("time", chip.time), ("limit", chip.limits))
-    named = [(f"{group}.{k}", c) for group, x in groups for k, c in vars(x).items()]
-    return [_row(k, c) for k, c in (*named, ("static", chip.static), ("host", chip.host))]
+    tables = {"energy.": chip.energy, "time.": chip.time, "limit.": chip.limits, "": chip.power}
+    named = {f"{prefix}{k}": c for prefix, x in tables.items() for k, c in vars(x).items()}
+    named |= {f"barrier.{b.tiles} tiles": b.time for b in chip.barrier}
+    return [_constant(name, c) for name, c in named.items()]
 
 
-def _row(name: str, constant: Constant) -> dict[str, str]:
+def chip_table(chips: Iterable[Chip] | None = None) -> str:
+    """Return the constants of chips (None: all there are) with their sources, in Markdown."""
+    text = []
+    for chip in load_chips().values() if chips is None else chips:
+        rows = tabulate_constants(chip)
+        cells = [list(rows[0]), ["---"] * len(rows[0]), *(list(r.values()) for r in rows)]
+        lines = ["| " + " | ".join(x.replace("|", "\\|") for x in row) + " |" for row in cells]
+        neurons = "programmable" if chip.programmable else "a fixed LIF with hard reset"
+        about = f"Neurons: {neurons}. File: `{chip.name}.toml`."
+        text.append(
+            "\n\n".join([f"## {chip.title}", chip.description, about, "\n".join(lines)])
+        )
+    return "\n\n".join(text) + "\n"
+
+
+def _constant(name: str, constant: Constant) -> dict[str, str]:
     scale, unit = {"J": (1e12, "pJ"), "s": (1e9, "ns")}.get(constant.unit, (1.0, constant.unit))
     low, value, high = (
         f"{x * scale:g}" if math.isfinite(x) else "not known"
@@ -113,8 +132,8 @@ def _mapping(placement: Placement) -> dict[str, Any]:
     }
 
 
-def _convention(c: Convention) -> dict[str, Any]:
-    return {**vars(c), "published": [vars(p) for p in PUBLISHED]}
+def _convention(c: ConventionalEnergy) -> dict[str, Any]:
+    return {**vars(c), "published": [vars(p) for p in PUBLISHED_BREAK_EVENS]}
 
 
 def _interval(x: Interval) -> dict[str, float]:

@@ -1,9 +1,8 @@
-"""The synapses that a chip has: one connection for each way between two populations.
+"""The synapses that a chip has: one connection for each path between two populations.
 
 A chip has no pools. A chain of linear nodes is composed into one connection
-(:mod:`neuro.graph.paths`), and every spike of its source pays its fan-out there: two spikes in
-one
-pooling window are two sets of synaptic events, where :func:`neuro.energy.count` sees one value.
+(:mod:`neuro.graph.paths`), and every spike of its source costs its fan-out there: two spikes
+in one pooling window are two sets of synaptic events, one value for :func:`neuro.energy.count`.
 Axes: T ticks, B samples, N neurons of a source.
 """
 
@@ -14,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from neuro.energy.count import through_kernel, through_matrix
 from neuro.graph import Graph, Sparse
-from neuro.graph.paths import Route, routes
+from neuro.graph.connections import FanOut
+from neuro.graph.paths import Route, find_routes
 from neuro.graph.requirements import problems_on_a_clock
 from neuro.record import Record
 from neuro.spikes import Events
@@ -52,7 +51,7 @@ def compose(graph: Graph) -> tuple[Route, ...]:
     ]
     untimely = problems_on_a_clock(graph)
     problems += untimely
-    found = [] if untimely else routes(graph, problems)
+    found = [] if untimely else find_routes(graph, problems)
     if problems:
         raise ValueError(
             "\n".join(["no chip can hold the connections of this graph:", *problems])
@@ -81,20 +80,18 @@ def served(graph: Graph, record: Record, composed: Sequence[Route]) -> tuple[Ser
     return tuple(found)
 
 
-def fan_out(route: Route) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-    """Return the synaptic events that a spike of each source neuron causes.
-
-    The first leaves out weights of zero, the second does not.
-    """
+def fan_out(route: Route) -> FanOut:
+    """Return the synaptic events that a spike of each source neuron causes."""
     if route.kind == "conv":
-        return through_kernel(route.weight, route.shape, route.stride, route.padding)
+        return route.conv.fan_out(route.shape)
     if route.kind == "dense":
-        return through_matrix(route.weight)
+        outputs, inputs = route.weight.shape
+        return FanOut((route.weight != 0).sum(0), np.full(inputs, outputs))
     if route.kind == "sparse":
         each = np.bincount(route.places[1], minlength=route.sizes[1])
-        return each, each
+        return FanOut(each, each)
     one = np.ones(len(route.weight), np.int64)
-    return one, one
+    return FanOut(one, one)
 
 
 def by_tick(

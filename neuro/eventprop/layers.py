@@ -1,6 +1,6 @@
 """A feed-forward Graph as layers that EventProp can differentiate, or the list of why not.
 
-A layer hears spikes over paths, each through one Dense or straight.
+The inputs of a layer are paths from the spikes of another one, each through one Dense or none.
 """
 
 import math
@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from neuro.eventprop.spiking import Cell, lift, peak
-from neuro.graph import Dense, Edge, Graph, Host, Input, Population
-from neuro.neurons import LI, LIF, GatedLI
+from neuro.graph import Dense, Edge, Graph, Host, Input
+from neuro.neurons import Neuron, Reset, has_normal_form, is_neuron
+from neuro.units import Seconds
 
 
 class EventPropError(ValueError):
@@ -32,7 +33,7 @@ class Path(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
-    """A population and what it hears.
+    """A population and its inputs.
 
     cell: parameters of a LIF; None: a read-out, with its leak [1/s] and gain.
     rows: one row of weights for each source neuron of each path, in their order (R N).
@@ -65,9 +66,9 @@ def _problems(graph: Graph) -> list[str]:
         if len(group) > 1 or any(e.source == e.target == group[0] for e in graph.edges)
     ]
     for name, node in graph.nodes.items():
-        if isinstance(node, Population):
-            found += [f"{name}: {why}" for why in _problems_of(node)]
-            if isinstance(node, LI) and graph.out_of(name):
+        if is_neuron(node):
+            found += [f"{name}: {why}" for why in _problems_of(node, graph.dt)]
+            if name in graph.currents:
                 found.append(f"{name}: an LI that feeds others; use LIF(tau_syn=...) instead")
         elif isinstance(node, Host):
             kind = type(node).__name__
@@ -80,27 +81,32 @@ def _problems(graph: Graph) -> list[str]:
     return found
 
 
-def _problems_of(node: Population) -> list[str]:
-    if isinstance(node, LI):
-        single = np.size(node.tau) == np.size(node.gain) == 1
-        return [] if single else ["an LI with one tau and one gain for all is needed"]
-    if isinstance(node, GatedLI):
-        return ["GatedLI has no spike times; use surrogate gradients"]
-    if not isinstance(node, LIF):
-        return [
-            f"{type(node).__name__} has no adjoint here; use LIF(tau_syn=..., reset='hard')"
-        ]
+def _problems_of(node: Neuron, dt: Seconds) -> list[str]:
+    kind = type(node).__name__
+    if not has_normal_form(node):
+        return [f"{kind} has no spike times; use surrogate gradients"]
+    if node.free():  # there are gradients of weights alone
+        return [f"{kind} has no adjoint here; use LIF(tau_syn=..., reset='hard')"]
+    try:
+        k = node.dynamics(dt)
+    except ValueError as error:
+        return [f"{error}"]
+    if not node.fires:
+        single = np.size(k.rate) == np.size(k.gain) == 1 and k.rate_syn is None
+        return [] if single else [f"an {kind} with one tau and one gain for all is needed"]
     found = []
-    if node.tau_syn is None:
+    if k.rate_syn is None:
         found.append(
             "with delta synapses a spike falls on an input spike and has no time of its own to "
             "differentiate; give it tau_syn"
         )
-    if node.reset != "hard":
-        found.append("the soft reset has no adjoint here; use reset='hard'")
-    if node.refractory:
+    if k.reset != Reset.HARD:
+        found.append(f"the {k.reset} reset has no adjoint here; use reset='hard'")
+    if k.beta.any():
+        found.append("an adaptation has no adjoint here; use LIF(tau_syn=..., reset='hard')")
+    if k.refractory:
         found.append("a refractory period has no adjoint here; use refractory=0")
-    if np.size(node.tau) > 1 or (node.tau_syn is not None and np.size(node.tau_syn) > 1):
+    if any(p is not None and p.size > 1 for p in (k.rate, k.rate_syn, k.gain)):
         found.append("one tau and one tau_syn for all its neurons are needed")
     return found
 
@@ -116,8 +122,8 @@ def _problems_of_dense(graph: Graph, name: str, node: Dense) -> list[str]:
 
 def _layer(graph: Graph, name: str) -> Layer:
     node = graph.nodes[name]
-    if not isinstance(node, LIF | LI):
-        raise TypeError(f"{name} is neither LIF nor LI")
+    if not has_normal_form(node):
+        raise TypeError(f"{name} has no normal form")
     paths = tuple(path for edge in graph.into(name) for path in _paths(graph, edge))
     size = graph.size(name)
     blocks = [np.eye(size) if p.dense is None else _weight(graph, p.dense).T for p in paths]

@@ -66,9 +66,11 @@ def simulate(
         Runaway: more spikes than the clock's budget; it carries the Record up to there.
     """
     if isinstance(clock, Exact):
-        from neuro.events.exact.run import Job, simulate_exact
+        from neuro.events.exact.run import simulate_exact
 
-        return simulate_exact(Job(graph, clock, record), inputs, state, workers)
+        return simulate_exact(
+            graph, inputs, clock, state=state, recording=record, workers=workers
+        )
     program = compile_graph(graph, np.dtype(clock.dtype))
     trains, batches = _read_inputs(graph, inputs, program.dtype)
     ticks, samples, _ = next(iter(trains.values())).shape

@@ -22,8 +22,8 @@ from torch import Tensor
 from neuro.events import Clock, EngineState, Grid, Recording, simulate
 from neuro.events.exact.state import ExactState, Pending
 from neuro.graph import Edge, Graph
-from neuro.io.pytree import digest, flatten, rebuild
-from neuro.io.store import StoreError, load, read_json, save, write_json
+from neuro.io.pytree import digest, flatten, unflatten
+from neuro.io.store import StoreError, load_arrays, read_json, save_arrays, write_json
 from neuro.neurons.normal_form import as_array
 from neuro.record import Counts, Record
 from neuro.spikes import Events, Times, Train
@@ -279,12 +279,12 @@ def _read_header(folder: Path) -> dict[str, Any]:
 
 def _write(path: Path, kind: str, value: object) -> None:
     plain, arrays = flatten(value)
-    save(path, kind, arrays, plain)
+    save_arrays(path, kind, arrays, plain)
 
 
 def _read(path: Path, kind: str) -> Any:
-    arrays, plain = load(path, kind)
+    arrays, plain = load_arrays(path, kind)
     try:
-        return rebuild(plain, arrays, _TYPES)
+        return unflatten(plain, arrays, _TYPES)
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path}: does not hold a whole {kind} ({error!r})") from error

@@ -1,12 +1,8 @@
 """The Graph: a spiking network as a value, and what follows from its wiring."""
 
 from neuro.graph.connections import (
-    AvgPool2d,
     Concat,
     Connection,
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
     Dense,
     Flatten,
     Reshaping,
@@ -16,6 +12,7 @@ from neuro.graph.connections import (
     Upsample,
     Weighted,
 )
+from neuro.graph.convolutions import AvgPool2d, Conv1d, Conv2d, ConvTranspose2d
 from neuro.graph.graph import Graph
 from neuro.graph.host_ops import Exceeds, Host, Multiply, Outer, Pointwise, Softmax
 from neuro.graph.nodes import Edge, Input, Node, Population

@@ -1,74 +1,240 @@
-"""Linear nodes as values: what they hold, in the precision that it was given in.
+"""Linear nodes as values: their weights, and how each acts on what reaches it.
+
+Each class answers for itself: the shape that it puts out, its output in torch, its synapses one
+by one, and how many of them a value of its input has. Convolutions and pools are in
+:mod:`neuro.graph.convolutions`.
 
 Weights and biases keep float64 where they are given so, and become float32 otherwise.
-Axes: C channels, H height, W width; images are ``C H W``. L length of a
-sequence, E synapses.
+Axes: K cases, C channels, H height, W width; images are ``C H W``. E synapses, N values of the
+input in C order, ``*given`` its shape.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
+from torch import Tensor
+
+Shape = tuple[int, ...]
 
 
-def _read_only(array: np.ndarray, dtype: type | None = None) -> np.ndarray:
-    """Return a copy that cannot change: of ``dtype``, or float64 if it was, else float32."""
-    given = np.asarray(array)
-    if dtype is None:
-        dtype = np.float64 if given.dtype == np.float64 else np.float32
-    out: np.ndarray = np.array(given, dtype)
-    out.setflags(write=False)
-    return out
+class FanOut(NamedTuple):
+    """Synapses of each value of the input: those whose weight is not zero, and all."""
+
+    nonzero: Int[np.ndarray, " N"]
+    every: Int[np.ndarray, " N"]
 
 
-def _freeze(node: object, **kinds: type | None) -> None:
-    """Replace the arrays of a frozen node by read-only ones of these kinds."""
-    for name, dtype in kinds.items():
-        value = getattr(node, name)
-        if value is not None:
-            object.__setattr__(node, name, _read_only(value, dtype))
+class Synapse(NamedTuple):
+    """One target of a source. delay: on top of the edge's [ticks]."""
+
+    target: int
+    weight: float
+    delay: int = 0
+
+
+SynapseRows = list[list[Synapse]]  # by source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Dense:
+class Connection:
+    """A linear node. A new one overrides ``output_shape`` and ``apply``.
+
+    One with synapses overrides ``fan_out`` and ``synapses``, too.
+    """
+
+    @property
+    def divisor(self) -> int:
+        """What the sums over its synapses are divided by."""
+        return 1
+
+    @property
+    def input_length(self) -> int:
+        """Length of the first axis of the input, 0 if any will do."""
+        return 0
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return the shape of the output, or what is wrong with that of the input."""
+        raise NotImplementedError
+
+    def apply(
+        self,
+        x: Float[Tensor, "K ..."],
+        weight: Any = None,
+        bias: Any = None,
+    ) -> Float[Tensor, "K ..."]:
+        """Return the output for K cases (K, *given).
+
+        weight, bias: tensors in the place of the node's own and in the dtype of ``x``; weight
+            is None for a node that has none. Delays of synapses are left out.
+        """
+        raise NotImplementedError
+
+    def fan_out(self, given: Shape) -> FanOut:
+        """Return the number of synapses of each value of the input.
+
+        What only renames or moves values has none.
+        """
+        none = np.zeros(math.prod(given), np.int64)
+        return FanOut(none, none)
+
+    def synapses(self, given: Shape) -> SynapseRows:
+        """Return the synapses of each value of the input, enumerated from the definition.
+
+        Products with padding are none. Slow: it is what fast code is compared with.
+        """
+        return [[Synapse(j, 1.0)] for j in range(math.prod(given))]
+
+
+class Weighted(Connection):
+    """A connection with weights, and a bias that is added every tick."""
+
+    weight: np.ndarray
+    bias: np.ndarray | None
+
+    def with_weight(self, weight: np.ndarray, bias: np.ndarray | None) -> "Weighted":
+        """Return the same connection with another weight and bias."""
+        return replace(self, weight=weight, bias=bias)  # type: ignore[call-arg]
+
+
+class Reshaping(Connection):
+    """A connection that renames values, and costs nothing."""
+
+
+def freeze(node: object, **kinds: type | None) -> None:
+    """Replace the arrays of a frozen node by read-only copies of these kinds.
+
+    A kind of None is float64 where the array was, else float32.
+    """
+    for name, dtype in kinds.items():
+        value = getattr(node, name)
+        if value is not None:
+            given = np.asarray(value)
+            if dtype is None:
+                dtype = np.float64 if given.dtype == np.float64 else np.float32
+            out: np.ndarray = np.array(given, dtype)
+            out.setflags(write=False)
+            object.__setattr__(node, name, out)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dense(Weighted):
     """All-to-all: y = weight x + bias. weight: (out, in). bias: (out,), added every tick."""
 
     weight: np.ndarray
     bias: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        _freeze(self, weight=None, bias=None)
+        freeze(self, weight=None, bias=None)
+
+    @property
+    def input_length(self) -> int:
+        """Number of inputs."""
+        return int(self.weight.shape[1]) if self.weight.ndim > 1 else 0
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return (out,), or what is wrong."""
+        weight, bias = self.weight, self.bias
+        if weight.ndim != 2:
+            return f"Dense.weight must be (out, in), got shape {weight.shape}"
+        if given != (weight.shape[1],):
+            cure = "put a Flatten before it" if len(given) > 1 else "change its weight"
+            return f"Dense takes {(weight.shape[1],)}, got {given}; {cure}"
+        if bias is not None and bias.shape != weight.shape[:1]:
+            return f"Dense.bias must be {weight.shape[:1]}, got {bias.shape}"
+        return (int(weight.shape[0]),)
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return weight x + bias."""
+        return F.linear(x, weight, bias)
+
+    def fan_out(self, given: Shape) -> FanOut:
+        """Return one synapse an output."""
+        outputs, inputs = self.weight.shape
+        return FanOut((self.weight != 0).sum(0), np.full(inputs, outputs))
+
+    def synapses(self, given: Shape) -> SynapseRows:
+        """Return the columns of the matrix."""
+        return [[Synapse(k, float(w)) for k, w in enumerate(row)] for row in self.weight.T]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Sparse:
+class Sparse(Weighted):
     """Listed synapses: value j of the input reaches those of row j.
 
-    at: (in + 1,) int64; row j is ``at[j]:at[j + 1]``, sorted by (delay, target).
-    target: (E,) int32. weight: (E,). Synapses that are equal in source and target add up.
+    CSR, row j is ``indptr[j]:indptr[j + 1]``, sorted by (delay, target).
+    indptr: (in + 1,) int64. indices: (E,) int32, the target of every synapse. weight: (E,).
+    Synapses that are equal in source and target add up.
     delay: (E,) int32, ticks on top of the delay of the edge; None: none.
     shape: (out,). bias: (out,), added every tick.
 
     :meth:`from_coo` makes one from any order; :mod:`neuro.graph.random` draws some.
     """
 
-    at: np.ndarray
-    target: np.ndarray
+    indptr: np.ndarray
+    indices: np.ndarray
     weight: np.ndarray
     shape: tuple[int, ...]
     delay: np.ndarray | None = None
     bias: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        kinds = {"at": np.int64, "target": np.int32, "delay": np.int32}
-        _freeze(self, weight=None, bias=None, **kinds)
+        kinds = {"indptr": np.int64, "indices": np.int32, "delay": np.int32}
+        freeze(self, weight=None, bias=None, **kinds)
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+
+    @property
+    def input_length(self) -> int:
+        """Number of inputs."""
+        return int(self.indptr.size - 1)
 
     @property
     def source(self) -> Int[np.ndarray, " E"]:
         """The input of every synapse."""
-        return np.repeat(np.arange(self.at.size - 1), np.diff(self.at))
+        return np.repeat(np.arange(self.input_length), np.diff(self.indptr))
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return (out,), or what is wrong."""
+        inputs, shape, bias = self.input_length, self.shape, self.bias
+        if len(shape) != 1 or shape[0] < 1:
+            return f"Sparse.shape must be (out,), got {shape}"
+        if given != (inputs,):
+            flatten = "put a Flatten before it"
+            cure = flatten if len(given) > 1 else "change the length of Sparse.indptr"
+            return f"Sparse takes {(inputs,)}, got {given}; {cure}"
+        if bias is not None and bias.shape != shape:
+            return f"Sparse.bias must be {shape}, got {bias.shape}"
+        return shape
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return the sums over the synapses of each output, delays left out."""
+        places = np.stack([self.indices, self.source])
+        matrix = torch.sparse_coo_tensor(
+            torch.as_tensor(places, device=x.device),
+            weight,
+            (*self.shape, self.input_length),
+            check_invariants=False,  # the Graph has checked them
+        )
+        y: Tensor = torch.sparse.mm(matrix, x.T).T
+        return y if bias is None else y + bias
+
+    def fan_out(self, given: Shape) -> FanOut:
+        """Return the lengths of the rows."""
+        used = np.bincount(self.source, self.weight != 0, self.input_length)
+        return FanOut(used.astype(np.int64), np.diff(self.indptr))
+
+    def synapses(self, given: Shape) -> SynapseRows:
+        """Return the rows."""
+        late = np.zeros(self.indices.size, np.int32) if self.delay is None else self.delay
+        columns = zip(self.indices.tolist(), self.weight.tolist(), late.tolist(), strict=True)
+        every = [Synapse(*row) for row in columns]
+        starts = self.indptr.tolist()
+        return [every[a:b] for a, b in pairwise(starts)]
 
     @classmethod
     def from_coo(
@@ -99,11 +265,11 @@ class Sparse:
             )
         keys = (target, source) if delay is None else (target, delay, source)
         order = np.lexsort(keys)
-        at = np.zeros(inputs + 1, np.int64)
-        np.cumsum(np.bincount(source, minlength=inputs), out=at[1:])
+        indptr = np.zeros(inputs + 1, np.int64)
+        np.cumsum(np.bincount(source, minlength=inputs), out=indptr[1:])
         return cls(
-            at=at,
-            target=target[order],
+            indptr=indptr,
+            indices=target[order],
             weight=weight[order],
             shape=(outputs,),
             delay=None if delay is None else delay[order],
@@ -112,70 +278,55 @@ class Sparse:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Conv2d:
-    """Cross-correlation, as torch's. weight: (C_out, C_in, kH, kW). bias: (C_out,)."""
-
-    weight: np.ndarray
-    bias: np.ndarray | None = None
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-
-    def __post_init__(self) -> None:
-        _freeze(self, weight=None, bias=None)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Conv1d:
-    """Cross-correlation of (C, L), as torch's. weight: (C_out, C_in, k). bias: (C_out,)."""
-
-    weight: np.ndarray
-    bias: np.ndarray | None = None
-    stride: int = 1
-    padding: int = 0
-
-    def __post_init__(self) -> None:
-        _freeze(self, weight=None, bias=None)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ConvTranspose2d:
-    """Every value paints a kernel, as torch's. weight: (C_in, C_out, kH, kW). bias: (C_out,).
-
-    output_padding: rows and columns added at the far end, below stride.
-    """
-
-    weight: np.ndarray
-    bias: np.ndarray | None = None
-    stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
-    output_padding: tuple[int, int] = (0, 0)
-
-    def __post_init__(self) -> None:
-        _freeze(self, weight=None, bias=None)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AvgPool2d:
-    """Mean over windows; what does not fill a window is left out. kernel, stride: (H, W)."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Upsample:
+class Upsample(Connection):
     """Nearest neighbour: every value becomes a block. scale: its (H, W)."""
 
     scale: tuple[int, int]
 
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return (C, H, W), or what is wrong."""
+        if len(given) != 3:
+            return f"Upsample takes (C, H, W), got {given}"
+        if min(self.scale) < 1:
+            return f"Upsample.scale must be >= 1, got {self.scale}"
+        return (given[0], given[1] * self.scale[0], given[2] * self.scale[1])
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return every value as a block."""
+        high, wide = self.scale
+        return x.repeat_interleave(high, -2).repeat_interleave(wide, -1)
+
+    def fan_out(self, given: Shape) -> FanOut:
+        """Return the size of a block."""
+        fan = np.full(math.prod(given), math.prod(self.scale))
+        return FanOut(fan, fan)
+
+    def synapses(self, given: Shape) -> SynapseRows:
+        """Return a weight of 1 to each value of a block."""
+        rows: SynapseRows = [[] for _ in range(math.prod(given))]
+        channels, high, wide = given
+        shape = (channels, high * self.scale[0], wide * self.scale[1])
+        for k, (c, y, x) in enumerate(np.ndindex(shape)):
+            source = (c * high + y // self.scale[0]) * wide + x // self.scale[1]
+            rows[source].append(Synapse(k, 1.0))
+        return rows
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Flatten:
+class Flatten(Reshaping):
     """C order: (C, H, W) to (C H W,)."""
 
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return (N,)."""
+        return (math.prod(given),)
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return the same values, one axis a case."""
+        return x.reshape(len(x), -1)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Unflatten:
+class Unflatten(Reshaping):
     """The inverse of a Flatten, C order: (N,) to ``shape``, whose product is N."""
 
     shape: tuple[int, ...]
@@ -183,13 +334,34 @@ class Unflatten:
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return ``shape``, or what is wrong."""
+        n = math.prod(self.shape)
+        if min(self.shape, default=0) < 1 or given != (n,):
+            cure = "put a Flatten before it" if len(given) > 1 else "change its shape"
+            return f"Unflatten.shape {self.shape} holds ({n},), got {given}; {cure}"
+        return self.shape
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return the same values in ``shape``."""
+        return x.reshape(len(x), *self.shape)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Concat:
+class Concat(Connection):
     """What its edges bring, one after the other along the first axis, in their order.
 
     The other axes must be equal. One source may come several times, with different delays.
+    Its methods take what is joined already; each edge by itself goes through its :class:`Slot`.
     """
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return the shape of what is joined."""
+        return given
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return what is joined."""
+        return x
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +379,40 @@ class Slot:
         """Where it begins among the values of the Concat in C order."""
         return self.first * math.prod(self.shape[1:])
 
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return the shape of the Concat."""
+        return self.shape
 
-Weighted = Dense | Sparse | Conv1d | Conv2d | ConvTranspose2d
-Reshaping = Flatten | Unflatten  # renames values, and costs nothing
-Connection = Weighted | AvgPool2d | Upsample | Reshaping | Concat
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return the values of the edge in their place, zeros elsewhere."""
+        y = x.new_zeros((len(x), *self.shape))
+        y[:, self.first : self.first + x.shape[1]] = x
+        return y
+
+
+def shape_behind(node: Connection | Slot, given: Shape) -> Shape:
+    """Return the shape of the output of a node.
+
+    Raises:
+        ValueError: the input does not fit.
+    """
+    shape = node.output_shape(given)
+    if isinstance(shape, str):
+        raise ValueError(shape)
+    return shape
+
+
+def weight_of(node: Connection | Slot, dtype: torch.dtype) -> Tensor | None:
+    """Return the weight of a node as a tensor, None if it has none."""
+    return torch.tensor(node.weight, dtype=dtype) if isinstance(node, Weighted) else None
+
+
+def bias_of(node: Connection, dtype: torch.dtype) -> Tensor | None:
+    """Return the bias of a node as a tensor, None if it has none."""
+    bias = node.bias if isinstance(node, Weighted) else None
+    return None if bias is None else torch.tensor(bias, dtype=dtype)
+
+
+def apply_connection(node: Connection | Slot, x: Float[Tensor, "K ..."]) -> Tensor:
+    """Return what a linear node makes of K cases in their dtype, its bias left out."""
+    return node.apply(x, weight_of(node, x.dtype))

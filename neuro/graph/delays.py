@@ -1,15 +1,15 @@
-"""When a spike is where it should be: every connection of a chip takes one step of its own."""
+"""Lags of populations on a chip, where every connection takes a step of its own."""
 
 from neuro.graph.graph import Graph
 from neuro.graph.paths import Route
 
 
-def loops_too_tight(graph: Graph, found: list[Route]) -> list[str]:
-    """Return each loop whose delays are fewer than its connections, with its cure."""
+def find_tight_loops(graph: Graph, found: list[Route]) -> list[str]:
+    """Return each loop whose delays add up to less than its connections, with a cure."""
     problems = []
     for group in graph.components:
         inside = [r for r in found if r.source in group and r.target in group]
-        loop = _tight_loop(inside)
+        loop = _find_tight_loop(inside)
         if loop:
             names = " -> ".join([*(r.source for r in loop), loop[-1].target])
             problems.append(
@@ -19,8 +19,8 @@ def loops_too_tight(graph: Graph, found: list[Route]) -> list[str]:
     return problems
 
 
-def _tight_loop(inside: list[Route]) -> list[Route]:
-    """Return the routes of a loop along which the lag would grow without end, if any."""
+def _find_tight_loop(inside: list[Route]) -> list[Route]:
+    """Return the routes of a loop along which lags would grow without end, if any."""
     lag = {r.source: 0 for r in inside}
     came: dict[str, Route] = {}
     for _ in range(len(lag) + 1):
@@ -39,8 +39,11 @@ def _tight_loop(inside: list[Route]) -> list[Route]:
     return loop
 
 
-def lags(names: list[str], found: list[Route]) -> dict[str, int]:
-    """Return the least lag of each population: lag[target] >= lag[source] + 1 - delay, >= 0."""
+def assign_lags(names: list[str], found: list[Route]) -> dict[str, int]:
+    """Return the lag of each population [steps]: its tick t happens at step t + lag.
+
+    It is the least, from 0 on, with lag[target] >= lag[source] + 1 - delay on every route.
+    """
     lag = dict.fromkeys(names, 0)
     for _ in names:
         for r in found:

@@ -3,77 +3,70 @@
 Axes: C channels, H height, W width.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from neuro.graph.connections import AvgPool2d, Connection, Conv2d, Flatten, Slot
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Kernel:
-    """A strided convolution of padded images. weight: C_out C_in kH kW."""
-
-    weight: Tensor
-    stride: tuple[int, int]
-    padding: tuple[int, int]
+from neuro.graph.connections import Connection, Flatten, Slot
+from neuro.graph.convolutions import AvgPool2d, Conv2d, count_windows
 
 
-def one_kernel(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> Kernel | None:
-    """Return the chain as one convolution of images (C, H, W), or None if it is not one."""
-    whole: Kernel | None = None
+def fuse_chain(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> Conv2d | None:
+    """Return the chain as one float64 convolution of images (C, H, W), None if it is none.
+
+    Biases are left out.
+    """
+    whole: Conv2d | None = None
     for node in chain:
         if isinstance(node, Flatten):
             continue
-        if not (
-            isinstance(node, Conv2d | AvgPool2d)
-            or (isinstance(node, Slot) and len(node.shape) == 3)
-        ):
+        this = _as_convolution(node, shape[0] if whole is None else len(whole.weight))
+        if this is None or (whole is not None and not _edges_agree(whole, this, shape[1:])):
             return None
-        this = _kernel(node, shape[0] if whole is None else whole.weight.shape[0])
-        if whole is not None and not _edges_agree(whole, this, shape[1:]):
-            return None
-        whole = this if whole is None else _after(whole, this)
+        whole = this if whole is None else _after(whole.plain(), this.plain())
     return whole
 
 
-def _kernel(node: Conv2d | AvgPool2d | Slot, channels: int) -> Kernel:
+def _as_convolution(node: Connection | Slot, channels: int) -> Conv2d | None:
+    """Return a node that takes images of so many channels as a convolution, if it is one."""
     if isinstance(node, Conv2d):
-        weight = torch.as_tensor(np.array(node.weight, np.float64))
-        return Kernel(weight=weight, stride=node.stride, padding=node.padding)
-    one = torch.eye(channels, dtype=torch.float64)
-    if isinstance(node, Slot):
-        weight = F.pad(one, (0, 0, node.first, node.shape[0] - node.first - channels))
-        return Kernel(weight=weight[:, :, None, None], stride=(1, 1), padding=(0, 0))
-    mean = torch.full(node.kernel, 1 / math.prod(node.kernel), dtype=torch.float64)
-    return Kernel(weight=one[:, :, None, None] * mean, stride=node.stride, padding=(0, 0))
+        return replace(node, weight=node.weight.astype(np.float64), bias=None)
+    one = np.eye(channels)[:, :, None, None]
+    if isinstance(node, Slot) and len(node.shape) == 3:
+        behind = node.shape[0] - node.first - channels
+        return Conv2d(weight=np.pad(one, ((node.first, behind), *[(0, 0)] * 3)))
+    if isinstance(node, AvgPool2d):
+        return Conv2d(weight=one * np.full(node.kernel, 1 / node.divisor), stride=node.stride)
+    return None
 
 
-def _after(first: Kernel, second: Kernel) -> Kernel:
-    """Return second(first(x)) as one kernel: size k1 + s1 (k2 - 1), stride s1 s2."""
+def _after(first: Conv2d, second: Conv2d) -> Conv2d:
+    """Return second(first(x)) as one kernel: size k1 + s1 (k2 - 1), stride s1 s2.
+
+    Both are plain: without dilation and groups.
+    """
     s, p = first.stride, first.padding
-    return Kernel(
-        weight=F.conv_transpose2d(second.weight, first.weight, stride=s),
+    one, two = torch.tensor(first.weight), torch.tensor(second.weight)
+    return Conv2d(
+        weight=F.conv_transpose2d(two, one, stride=s).numpy(),
         stride=(s[0] * second.stride[0], s[1] * second.stride[1]),
         padding=(p[0] + s[0] * second.padding[0], p[1] + s[1] * second.padding[1]),
     )
 
 
-def _edges_agree(first: Kernel, second: Kernel, size: tuple[int, ...]) -> bool:
+def _edges_agree(first: Conv2d, second: Conv2d, size: tuple[int, ...]) -> bool:
     """Say whether what ``second`` pads with zeros is zero in the combined kernel as well.
 
     The combined kernel sees, in the padding, windows of ``first`` beyond its output. They must
     lie outside the image: k1 <= s1 + p1 on the near side, no pixel left over on the far side.
     """
     for axis in (0, 1):
-        n, k = size[axis], first.weight.shape[2 + axis]
+        n, k = size[axis], first.window[axis]
         s, p = first.stride[axis], first.padding[axis]
-        beyond = ((n + 2 * p - k) // s + 1) * s - p
+        beyond = count_windows(n, k, s, p) * s - p
         if second.padding[axis] and (k > s + p or beyond < n):
             return False
     return True

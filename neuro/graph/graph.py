@@ -1,7 +1,7 @@
 """A spiking network as a value: frozen nodes, edges with delays in ticks, one dt.
 
 Edges into one node add up (a residual connection is two edges). Shapes are inferred from the
-inputs. What does not fit is refused with a cure, all problems at once.
+inputs. A GraphError lists all problems at once, each with a cure.
 Axes: C channels, H height, W width; images are ``C H W``.
 """
 
@@ -12,11 +12,11 @@ import numpy as np
 
 from neuro.graph.connections import Concat, Slot
 from neuro.graph.host_ops import Host
-from neuro.graph.nodes import Edge, Node, Population, Topology
+from neuro.graph.nodes import Edge, Node, Topology
 from neuro.graph.order import feed_forward_order, instant_loops, loops
 from neuro.graph.shapes import infer_shapes
 from neuro.graph.validate import GraphError, problems_of_values, problems_of_wiring
-from neuro.neurons import ALIF, LI, LIF, Integrator
+from neuro.neurons import is_leaky_integrator, is_neuron
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,6 +63,12 @@ class Graph(Topology):
         first = sum(self.shapes[e.source][0] for e in before)
         return Slot(shape=self.shapes[edge.target], first=first)
 
+    def given(self, name: str) -> tuple[int, ...]:
+        """Return the shape of what a node takes; a Concat takes what is joined."""
+        if isinstance(self.nodes[name], Concat):
+            return self.shapes[name]
+        return self.shapes[self.into(name)[0].source]
+
     def offset(self, edge: Edge) -> int:
         """Return where the values of an edge begin among those of its target, in C order."""
         slot = self.along(edge)
@@ -71,17 +77,21 @@ class Graph(Topology):
     @property
     def populations(self) -> tuple[str, ...]:
         """Names of the populations, read-outs included, sources first."""
-        return tuple(n for n in self.order if isinstance(self.nodes[n], Population))
+        return tuple(n for n in self.order if is_neuron(self.nodes[n]))
 
     @property
     def firing(self) -> tuple[str, ...]:
         """Names of the populations that spike, sources first."""
-        return tuple(n for n in self.populations if isinstance(self.nodes[n], LIF | ALIF))
+        return tuple(n for n in self.populations if self._fires(n))
 
     @property
     def integrators(self) -> tuple[str, ...]:
         """Names of the populations that put out values, LI and GatedLI, sources first."""
-        return tuple(n for n in self.populations if isinstance(self.nodes[n], Integrator))
+        return tuple(n for n in self.populations if not self._fires(n))
+
+    def _fires(self, name: str) -> bool:
+        node = self.nodes[name]
+        return is_neuron(node) and node.fires
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -96,7 +106,7 @@ class Graph(Topology):
     @property
     def currents(self) -> tuple[str, ...]:
         """Names of the LIs that feed populations or host nodes."""
-        lis = (n for n in self.integrators if isinstance(self.nodes[n], LI))
+        lis = (n for n in self.populations if is_leaky_integrator(self.nodes[n]))
         return tuple(n for n in lis if self.out_of(n))
 
     @property

@@ -9,7 +9,7 @@ from neuro.graph.connections import Sparse
 from neuro.graph.nodes import Edge, Topology
 from neuro.units import Ticks
 
-Group = tuple[str, ...]
+Names = tuple[str, ...]
 
 
 def least_delay(graph: Topology, edge: Edge) -> Ticks:
@@ -20,7 +20,7 @@ def least_delay(graph: Topology, edge: Edge) -> Ticks:
     return edge.delay
 
 
-def feed_forward_order(graph: Topology) -> Group:
+def feed_forward_order(graph: Topology) -> Names:
     """Return the nodes, sources first along zero-delay edges, else in the order given.
 
     The nodes of a zero-delay loop stand together, in the order given.
@@ -33,7 +33,7 @@ def feed_forward_order(graph: Topology) -> Group:
     return tuple(name for group in ordered for name in group)
 
 
-def instant_loops(graph: Topology, order: Group) -> tuple[Group, ...]:
+def instant_loops(graph: Topology, order: Names) -> tuple[Names, ...]:
     """Return the loops along zero-delay edges, each in feed-forward order."""
     instant = _instant(graph)
     with_itself = {e.source for e in instant if e.source == e.target}
@@ -41,7 +41,7 @@ def instant_loops(graph: Topology, order: Group) -> tuple[Group, ...]:
     return tuple(g for g in groups if len(g) > 1 or g[0] in with_itself)
 
 
-def loops(graph: Topology, order: Group) -> tuple[Group, ...]:
+def loops(graph: Topology, order: Names) -> tuple[Names, ...]:
     """Return the strongly connected components, sources first, each in feed-forward order."""
     groups = _strongly_connected(order, graph.edges)
     sorter = graphlib.TopologicalSorter({groups[n]: set() for n in order})
@@ -54,17 +54,17 @@ def _instant(graph: Topology) -> list[Edge]:
     return [e for e in graph.edges if least_delay(graph, e) == 0]
 
 
-def _between(groups: dict[str, Group], edges: Iterable[Edge]) -> list[tuple[Group, Group]]:
+def _between(groups: dict[str, Names], edges: Iterable[Edge]) -> list[tuple[Names, Names]]:
     """Return the edges from one group to another."""
     pairs = ((groups[e.source], groups[e.target]) for e in edges)
     return [(source, target) for source, target in pairs if source != target]
 
 
-def _strongly_connected(names: Iterable[str], edges: Iterable[Edge]) -> dict[str, Group]:
+def _strongly_connected(names: Iterable[str], edges: Iterable[Edge]) -> dict[str, Names]:
     """Return the group of each node, by node; its members in the order of ``names``."""
     position = {name: k for k, name in enumerate(names)}
     directed = _directed(position, ((e.source, e.target) for e in edges))
-    groups: dict[str, Group] = {}
+    groups: dict[str, Names] = {}
     for members in nx.strongly_connected_components(directed):
         group = tuple(sorted(members, key=position.__getitem__))
         groups |= dict.fromkeys(group, group)

@@ -30,11 +30,11 @@ def fixed_probability(
     if not 0 <= p <= 1:
         raise ValueError(f"p must be from 0 to 1, got {p}; it is the chance of a synapse")
     sizes = rng.binomial(outputs, p, inputs)
-    at = np.concatenate([[0], np.cumsum(sizes)])
-    target = np.empty(at[-1], np.int32)
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    indices = np.empty(indptr[-1], np.int32)
     for j, size in enumerate(sizes):
-        target[at[j] : at[j + 1]] = _some(outputs, int(size), rng)
-    return _drawn(at, target, outputs, (weight, delay))
+        indices[indptr[j] : indptr[j + 1]] = _draw_distinct(outputs, int(size), rng)
+    return _draw_parameters(indptr, indices, outputs, weight=weight, delay=delay)
 
 
 def fixed_indegree(
@@ -45,7 +45,7 @@ def fixed_indegree(
     rng: np.random.Generator,
     delay: Delay | None = None,
 ) -> Sparse:
-    """Return synapses such that every output hears ``indegree`` different inputs.
+    """Return synapses such that every output has ``indegree`` different inputs.
 
     Raises:
         ValueError: there are fewer inputs than that.
@@ -54,14 +54,15 @@ def fixed_indegree(
         raise ValueError(f"indegree must be from 0 to the {inputs} inputs, got {indegree}")
     source = np.empty((outputs, indegree), np.int32)
     for row in source:
-        row[:] = _some(inputs, indegree, rng)
+        row[:] = _draw_distinct(inputs, indegree, rng)
     # A stable sort keeps the targets of a source in their order.
-    target = (np.argsort(source, axis=None, kind="stable") // max(indegree, 1)).astype(np.int32)
-    sizes = np.bincount(source.ravel(), minlength=inputs)
-    return _drawn(np.concatenate([[0], np.cumsum(sizes)]), target, outputs, (weight, delay))
+    by_source = np.argsort(source, axis=None, kind="stable")
+    indices = (by_source // max(indegree, 1)).astype(np.int32)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(source.ravel(), minlength=inputs))])
+    return _draw_parameters(indptr, indices, outputs, weight=weight, delay=delay)
 
 
-def beside(*parts: Sparse) -> Sparse:
+def join_inputs(*parts: Sparse) -> Sparse:
     """Return connections into the same outputs as one, their inputs one after the other.
 
     Raises:
@@ -74,32 +75,36 @@ def beside(*parts: Sparse) -> Sparse:
             "parts need the same outputs, delays in all or in none, and no bias; got "
             f"{sorted(kinds)} (outputs, no bias, no delay)"
         )
-    starts = np.cumsum([0, *(p.target.size for p in parts)])
-    ends = [p.at[1:] + start for p, start in zip(parts, starts, strict=False)]
+    starts = np.cumsum([0, *(p.indices.size for p in parts)])
+    ends = [p.indptr[1:] + start for p, start in zip(parts, starts, strict=False)]
     delays = [p.delay for p in parts if p.delay is not None]
     return Sparse(
-        at=np.concatenate([[0], *ends]),
-        target=np.concatenate([p.target for p in parts]),
+        indptr=np.concatenate([[0], *ends]),
+        indices=np.concatenate([p.indices for p in parts]),
         weight=np.concatenate([p.weight for p in parts]),
         delay=np.concatenate(delays) if delays else None,
         shape=first.shape,
     )
 
 
-def _some(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_distinct(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
     """Return ``size`` different numbers below ``n``, sorted."""
     return np.sort(rng.choice(n, size, replace=False, shuffle=False))
 
 
-def _drawn(
-    at: np.ndarray, target: np.ndarray, outputs: int, how: tuple[Weight, Delay | None]
+def _draw_parameters(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    outputs: int,
+    *,
+    weight: Weight,
+    delay: Delay | None,
 ) -> Sparse:
     """Return rows of sorted targets with their weights and delays drawn."""
-    weight, delay = how
-    size = target.size
-    drawn = weight(size) if callable(weight) else np.full(size, weight)
+    size, inputs = indices.size, indptr.size - 1
+    weights = weight(size) if callable(weight) else np.full(size, weight)
     if delay is None:
-        return Sparse(at=at, target=target, weight=drawn, shape=(outputs,))
-    source = np.repeat(np.arange(at.size - 1), np.diff(at))
-    shape = (outputs, at.size - 1)
-    return Sparse.from_coo(source, target, drawn, shape=shape, delay=delay(size))
+        return Sparse(indptr=indptr, indices=indices, weight=weights, shape=(outputs,))
+    source = np.repeat(np.arange(inputs), np.diff(indptr))
+    shape = (outputs, inputs)
+    return Sparse.from_coo(source, indices, weights, shape=shape, delay=delay(size))

@@ -1,10 +1,10 @@
-"""What an executor asks of a Graph: a clock, continuous time, or a chip."""
+"""What an executor asks of a Graph: a clock, a normal form, continuous time, or a chip."""
 
 from neuro.graph.graph import Graph
 from neuro.graph.order import least_delay
 from neuro.graph.validate import GraphError, Hosted, find_cycle, kind
-from neuro.neurons import ALIF, LIF
-from neuro.units import ticks
+from neuro.neurons import Dynamics, has_normal_form, is_neuron
+from neuro.neurons.reset import SOFT_OR_HARD
 
 
 def require_clocked(graph: Graph) -> None:
@@ -17,7 +17,7 @@ def require_clocked(graph: Graph) -> None:
 def problems_on_a_clock(graph: Graph) -> list[str]:
     """Return what cannot run tick by tick.
 
-    These are zero-delay loops, and refractory periods that are no whole number of ticks.
+    These are zero-delay loops, and neurons whose normal form has no ticks of this length.
     """
     found = []
     for loop in graph.instant_loops:
@@ -28,21 +28,74 @@ def problems_on_a_clock(graph: Graph) -> list[str]:
             "tick, or run it with clock=Exact()"
         )
     for name, node in graph.nodes.items():
-        if isinstance(node, LIF | ALIF):
+        if has_normal_form(node):
             try:
-                ticks(node.refractory, graph.dt)
+                node.coefficients(graph.dt)
             except ValueError as error:
-                found.append(f"{name}.refractory: {error}, or run it with clock=Exact()")
+                found.append(f"{name}: {error}, or run it with clock=Exact()")
+    return found
+
+
+def require_normal_form(graph: Graph, executor: str) -> None:
+    """Raise a GraphError with :func:`problems_of_neurons` at ticks, unless there are none."""
+    found = problems_of_neurons(graph, executor)
+    if found:
+        raise GraphError(found, f"{executor} cannot run the graph")
+
+
+def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False) -> list[str]:
+    """Return the populations that an executor of the normal form cannot run, each with a cure.
+
+    Such an executor knows the soft and the hard reset. What a host computes is left out, and
+    at ticks what :func:`problems_on_a_clock` tells.
+
+    Args:
+        graph: the network.
+        executor: how messages name it.
+        continuous: it uses the form in continuous time, and not that at ticks.
+    """
+    cure = "run the graph on torch's clock, neuro.nn.replay"
+    found = []
+    for name, node in graph.nodes.items():
+        if not is_neuron(node) or isinstance(node, Hosted):
+            continue
+        if not has_normal_form(node):
+            found.append(
+                f"{name}: a {kind(node)} has no normal form, by which {executor} runs neurons; "
+                f"{cure}"
+            )
+            continue
+        try:
+            form = node.dynamics(graph.dt) if continuous else node.coefficients(graph.dt)
+        except ValueError as error:
+            found += [f"{name}: {error}"] if continuous else []
+            continue
+        if form.fires and form.reset not in SOFT_OR_HARD:
+            found.append(
+                f"{name}: {executor} does not know the reset {str(form.reset)!r} of this "
+                f"{kind(node)}; use 'soft' or 'hard', or {cure}"
+            )
+        own = form.rate_syn is not None if isinstance(form, Dynamics) else form.decay_syn.any()
+        if not form.fires and (own or form.beta.any() or form.refractory):
+            found.append(
+                f"{name}: this {kind(node)} never fires, but has a current of its own, an "
+                f"adaptation or a refractory period, which {executor} does not know; use LI, "
+                f"or {cure}"
+            )
     return found
 
 
 def require_continuous(graph: Graph) -> None:
-    """Raise a GraphError that lists what has values at ticks only, unless there is none."""
+    """Raise a GraphError that lists what has no continuous time, unless there is none.
+
+    These are nodes that have values at ticks only, and neurons without a continuous form.
+    """
     found = [
         f"{name}: a {kind(node)} has a value a tick, and none between; use clock=Grid()"
         for name, node in graph.nodes.items()
         if isinstance(node, Hosted)
     ]
+    found += problems_of_neurons(graph, "the exact clock", continuous=True)
     if found:
         raise GraphError(found, "the graph cannot run in continuous time")
 

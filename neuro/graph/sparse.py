@@ -6,16 +6,20 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from neuro.graph.apply import through, weight_of
-from neuro.graph.connections import Connection, Dense, Flatten, Sparse, Weighted
+from neuro.graph.connections import (
+    Connection,
+    Dense,
+    Flatten,
+    Sparse,
+    Weighted,
+    shape_behind,
+)
 from neuro.graph.graph import Graph
+from neuro.graph.impulse import list_synapses
 from neuro.graph.nodes import Edge
 from neuro.graph.validate import GraphError
 from neuro.units import Ticks
-
-CASES = 256  # unit impulses at a time: bounds the memory
 
 
 class Unrolled(NamedTuple):
@@ -33,34 +37,20 @@ def to_dense(node: Sparse) -> Dense:
     """
     if node.delay is not None:
         raise ValueError("a Sparse with delays is no matrix; apply unrolled(graph) first")
-    weight = np.zeros((*node.shape, node.at.size - 1), node.weight.dtype)
-    np.add.at(weight, (node.target, node.source), node.weight)
+    weight = np.zeros((*node.shape, node.input_length), node.weight.dtype)
+    np.add.at(weight, (node.indices, node.source), node.weight)
     return Dense(weight=weight, bias=node.bias)
 
 
-def written_out(node: Connection, given: tuple[int, ...]) -> Sparse:
+def write_out_synapses(node: Connection, given: tuple[int, ...]) -> Sparse:
     """Return the synapses of a linear node for inputs of shape ``given``, its bias left out.
 
     Weights of zero are synapses, products with the padding are none. Values are flat, C order.
     """
-    ones = node
-    if isinstance(node, Weighted):
-        ones = replace(node, weight=np.ones_like(node.weight))
-    size = math.prod(given)
-    pieces = []
-    for first in range(0, size, CASES):
-        cases = np.arange(first, min(first + CASES, size))
-        x = torch.zeros((cases.size, size), dtype=torch.float64)
-        x[range(cases.size), cases] = 1
-        x = x.reshape(-1, *given)
-        values, reached = (
-            through(n, x, weight_of(n, torch.float64)).flatten(1).numpy() for n in (node, ones)
-        )
-        case, target = np.nonzero(reached)
-        pieces.append((cases[case], target, values[case, target]))
-    source, target, weight = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    source, target, weight = list_synapses([node], given, zeros=True)
     kept = node.weight.dtype if isinstance(node, Weighted) else np.float32
-    return Sparse.from_coo(source, target, weight.astype(kept), shape=(reached.shape[1], size))
+    shape = (math.prod(shape_behind(node, given)), math.prod(given))
+    return Sparse.from_coo(source, target, weight.astype(kept), shape=shape)
 
 
 def unrolled(graph: Graph) -> Unrolled:
@@ -103,11 +93,11 @@ def _parts(node: Sparse) -> dict[int, Sparse]:
     parts: dict[int, Sparse] = {}
     for k in np.unique(delay) if delay.size else [0]:
         here = delay == k
-        at = np.searchsorted(source[here], np.arange(node.at.size))
+        indptr = np.searchsorted(source[here], np.arange(node.indptr.size))
         parts[int(k)] = replace(
             node,
-            at=at,
-            target=node.target[here],
+            indptr=indptr,
+            indices=node.indices[here],
             weight=node.weight[here],
             delay=None,
             bias=None if parts else node.bias,

@@ -9,7 +9,7 @@ import numpy as np
 from neuro.graph.connections import Concat, Sparse
 from neuro.graph.host_ops import Host
 from neuro.graph.nodes import Edge, Input, Node, Topology
-from neuro.neurons import ALIF, LI, LIF, GatedLI, Neuron
+from neuro.neurons import GatedLI, is_leaky_integrator, is_neuron
 from neuro.neurons.normal_form import as_array
 
 Hosted = Host | GatedLI  # no chip runs them, and they have a value a tick: a host computes them
@@ -32,7 +32,7 @@ def kind(node: Node) -> str:
 
 def is_population(node: Node) -> bool:
     """Say whether a node holds neurons."""
-    return isinstance(node, Neuron)
+    return is_neuron(node)
 
 
 def problems_of_wiring(graph: Topology) -> list[str]:
@@ -82,12 +82,14 @@ def _loose_ends(graph: Topology, name: str) -> list[str]:
         found.append(f"{name}: an Input takes no edge; remove {ins[0].source} -> {name}")
     if not isinstance(node, Input) and not any(e.source != name for e in ins):
         found.append(f"{name}: no edge feeds this {kind(node)}; connect or remove it")
-    if isinstance(node, LI):
+    if is_leaky_integrator(node):
         found += [
-            f"{name}: an LI is a current or a read-out, it feeds populations and host nodes "
-            f"only; use LIF or ALIF before {e.target}, or put {e.target} before {name}"
+            f"{name}: an {kind(node)} is a current or a read-out, it feeds populations and "
+            f"host nodes only; use LIF or ALIF before {e.target}, or put {e.target} before "
+            f"{name}"
             for e in outs
-            if not isinstance(graph.nodes[e.target], Neuron | Host)
+            for target in [graph.nodes[e.target]]
+            if not (is_population(target) or isinstance(target, Host))
         ]
     if not is_population(node) and not outs:
         found.append(f"{name}: nothing follows this {kind(node)}; end with a LI or LIF")
@@ -106,7 +108,7 @@ def _out_of_reach(graph: Topology) -> list[str]:
 
 
 def _loops_that_never_fire(graph: Topology) -> list[str]:
-    passive = {n for n, node in graph.nodes.items() if not isinstance(node, (LIF, ALIF))}
+    passive = {n for n, node in graph.nodes.items() if not (is_neuron(node) and node.fires)}
     cycle = find_cycle(graph, [e for e in graph.edges if {e.source, e.target} <= passive])
     if not cycle:
         return []
@@ -148,21 +150,21 @@ def problems_of_values(graph: Topology) -> list[str]:
 
 
 def _problems_of_synapses(node: Sparse) -> list[str]:
-    columns = {"target": node.target, "weight": node.weight, "delay": node.delay}
+    columns = {"indices": node.indices, "weight": node.weight, "delay": node.delay}
     shapes = {k: c.shape for k, c in columns.items() if c is not None}
-    synapses = node.target.size
+    synapses = node.indices.size
     cure = "make it with Sparse.from_coo"
     if set(shapes.values()) != {(synapses,)}:
         return [f"Sparse needs one entry a synapse in every column, got {shapes}; {cure}"]
-    at = node.at
-    rows = at.ndim == 1 and at.size > 1 and at[0] == 0 and at[-1] == synapses
-    if not rows or (np.diff(at) < 0).any():
-        return [f"Sparse.at must rise from 0 to the {synapses} synapses, (in + 1,); {cure}"]
+    ends = node.indptr
+    rows = ends.ndim == 1 and ends.size > 1 and ends[0] == 0 and ends[-1] == synapses
+    if not rows or (np.diff(ends) < 0).any():
+        return [f"Sparse.indptr must rise from 0 to the {synapses} synapses, (in + 1,); {cure}"]
     found = []
-    outside = (node.target < 0) | (node.target >= np.prod(node.shape))
+    outside = (node.indices < 0) | (node.indices >= np.prod(node.shape))
     if outside.any():
         found.append(
-            f"{int(outside.sum())} targets like {node.target[outside][0]} are not among the "
+            f"{int(outside.sum())} targets like {node.indices[outside][0]} are not among the "
             f"{node.shape} outputs; make Sparse.shape larger"
         )
     if node.delay is not None and (node.delay < 0).any():
@@ -176,10 +178,10 @@ def _problems_of_synapses(node: Sparse) -> list[str]:
 
 def _sorted_rows(node: Sparse) -> bool:
     """Say whether (delay, target) never falls within a row."""
-    falls = node.target[1:] < node.target[:-1]
+    falls = node.indices[1:] < node.indices[:-1]
     if node.delay is not None:
         later, same = node.delay[1:] > node.delay[:-1], node.delay[1:] == node.delay[:-1]
         falls = ~later & (falls | ~same)
-    starts = node.at[(node.at > 0) & (node.at < node.target.size)]
+    starts = node.indptr[(node.indptr > 0) & (node.indptr < node.indices.size)]
     falls[starts - 1] = False
     return not falls.any()

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.graph import Edge, Graph, Hosted, Reshaping, Sparse
-from neuro.graph.paths import bias
+from neuro.graph.paths import find_bias, find_paths
 from neuro.interop.nest_script import NestNetwork, NestPopulation, NestStimulus, NestSynapses
-from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses, ways
-from neuro.neurons import ALIF, LI, LIF, GatedLI
+from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses
+from neuro.neurons import Reset, has_normal_form
 from neuro.spikes import Times
 from neuro.units import ticks
 
@@ -47,12 +47,12 @@ def plan(
         for name, node in graph.nodes.items()
         if isinstance(node, Hosted)
     ]
-    for name in (n for n in graph.populations if not isinstance(graph.nodes[n], GatedLI)):
+    for name in (n for n in graph.populations if not isinstance(graph.nodes[n], Hosted)):
         problems += _of_model(graph, name, precise)
     if problems:
         raise NestError(problems)
-    arriving: dict[str, list[tuple[Port, NestSynapses]]] = {n: [] for n in _lifs(graph)}
-    for way in (w for n in (*graph.inputs, *arriving) for w in ways(graph, n)):
+    arriving: dict[str, list[tuple[Port, NestSynapses]]] = {n: [] for n in graph.firing}
+    for way in (w for n in (*graph.inputs, *arriving) for w in find_paths(graph, n)):
         for port in ports(graph, way[-1].target):
             found = synapses(graph, way, port)
             problems += _of_way(graph, way, found)
@@ -90,32 +90,41 @@ def _of_values(
         if (times.value < 0).any()
     ]
     found += [
-        f"membranes of {name!r}: not a LIF of this graph; have {', '.join(_lifs(graph))}"
+        f"membranes of {name!r}: not a LIF of this graph; have {', '.join(graph.firing)}"
         for name in membranes
-        if name not in _lifs(graph)
+        if name not in graph.firing
     ]
     return found
 
 
 def _of_model(graph: Graph, name: str, precise: bool) -> list[str]:
     node = graph.nodes[name]
-    if isinstance(node, ALIF):
-        return [f"{name}: NEST has no ALIF with an exact solution; use a LIF"]
-    if isinstance(node, LI):
-        return _of_current(graph, name)
-    if not isinstance(node, LIF) or node.reset != "hard":
+    unknown = f"{name}: NEST has no {type(node).__name__} with an exact solution; use a LIF"
+    if not has_normal_form(node):
+        return [unknown]
+    try:
+        k = node.dynamics(graph.dt)
+    except ValueError as error:
+        return [f"{name}: {error}"]
+    if k.beta.any() or (node.fires and (k.gain != 1).any()):
+        return [unknown]
+    if not node.fires:
+        return [unknown] if k.rate_syn is not None else _of_current(graph, name)
+    if k.reset == Reset.SOFT:
         return [f'{name}: NEST resets to a value, never by one; use reset="hard"']
+    if k.reset != Reset.HARD:
+        return [f'{name}: the reset {str(k.reset)!r} is not written for NEST; use reset="hard"']
     found = []
-    if (node.dynamics(graph.dt).rate == 0).any():
+    if (k.rate == 0).any():
         found.append(f"{name}: NEST needs a leak; use a finite tau")
     try:
-        wait = ticks(node.refractory, graph.dt)
+        wait = ticks(k.refractory, graph.dt)
     except ValueError as error:
         return [*found, f"{name}.refractory: {error}"]
     if precise and wait < 1:
         found.append(
             f"{name}: NEST's precise models need refractory >= dt = {graph.dt:g} s, got "
-            f"{node.refractory:g} s; lengthen it or take precise=False"
+            f"{k.refractory:g} s; lengthen it or take precise=False"
         )
     return found
 
@@ -127,10 +136,10 @@ def _of_current(graph: Graph, name: str) -> list[str]:
     found = [
         f"{name}: feeds {target}; in NEST a current feeds a LIF only"
         for target in targets
-        if not isinstance(graph.nodes[target], LIF | ALIF)
+        if target not in graph.firing
     ]
     none: list[str] = []
-    if bias(graph, name, none)[0].any() or none:
+    if find_bias(graph, name, none)[0].any() or none:
         found.append(f"{name}: has a bias; put it on a connection into {', '.join(targets)}")
     if (graph.nodes[name].dynamics(graph.dt).rate == 0).any():  # type: ignore[union-attr]
         found.append(f"{name}: a current of NEST decays; use a finite tau")
@@ -155,10 +164,6 @@ def _of_way(graph: Graph, way: tuple[Edge, ...], found: NestSynapses) -> list[st
     return problems
 
 
-def _lifs(graph: Graph) -> list[str]:
-    return [n for n in graph.populations if isinstance(graph.nodes[n], LIF)]
-
-
 def _cells(
     graph: Graph,
     name: str,
@@ -175,7 +180,7 @@ def _cells(
         "V_th": flat(graph, name, own.threshold),
         "t_ref": np.full(size, ticks(own.refractory, graph.dt) * graph.dt * MS),
     }
-    drive, since = bias(graph, name, problems)
+    drive, since = find_bias(graph, name, problems)
     if own.rate_syn is not None and drive.any():
         problems.append(
             f"{name}: a bias goes through its own current; leave tau_syn out and send its "

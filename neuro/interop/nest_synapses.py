@@ -6,20 +6,18 @@ of 1 pA in NEST, with C = tau [pF, ms], by dv/dt += 1 / tau.
 Axes: N neurons of a node, E synapses.
 """
 
-from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from neuro.graph import Connection, Edge, Graph, Population, Reshaping, Slot, Sparse
-from neuro.graph.paths import links, push
+from neuro.graph import Edge, Graph, Reshaping, Sparse
+from neuro.graph.impulse import list_synapses
+from neuro.graph.paths import list_links
 from neuro.interop.nest_script import NestSynapses
-from neuro.neurons import ALIF, LI, LIF, Dynamics
+from neuro.neurons import Dynamics, has_normal_form
 
 MS = 1e3  # a second in ms
-BLOCK = 256  # unit impulses that go through a chain together
 
 
 class Port(NamedTuple):
@@ -34,17 +32,6 @@ class Port(NamedTuple):
     rate: Float[np.ndarray, " N"] | None
     gain: Float[np.ndarray, " N"]
     delay: int
-
-
-def ways(graph: Graph, source: str) -> Iterator[tuple[Edge, ...]]:
-    """Yield every path of edges from a source of spikes to a population."""
-    waiting: list[tuple[Edge, ...]] = [(e,) for e in graph.out_of(source)]
-    while waiting:
-        way = waiting.pop(0)
-        if isinstance(graph.nodes[way[-1].target], Population):
-            yield way
-        else:
-            waiting += [(*way, e) for e in graph.out_of(way[-1].target)]
 
 
 def ports(graph: Graph, node: str) -> list[Port]:
@@ -91,7 +78,7 @@ def _listed(
     graph: Graph, way: tuple[Edge, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return (source, target, weight, delay on top of the edges' [ticks]), each (E,)."""
-    chain = links(graph, way)
+    chain = list_links(graph, way)
     linear = [node for node in chain if not isinstance(node, Reshaping)]
     size = graph.size(way[0].source)
     if not linear:
@@ -99,34 +86,17 @@ def _listed(
         return all_of_them, all_of_them, np.ones(size), np.zeros(size, np.int32)
     node = linear[0]
     if isinstance(node, Sparse) and len(linear) == 1:
-        source = np.repeat(np.arange(size), np.diff(node.at))
+        source = np.repeat(np.arange(size), np.diff(node.indptr))
         delay = np.zeros(source.size, np.int32) if node.delay is None else node.delay
-        return source, node.target, np.asarray(node.weight, np.float64), delay
-    parts = [_impulses(chain, graph.shapes[way[0].source], i) for i in range(0, size, BLOCK)]
-    pre, post, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return source, node.indices, np.asarray(node.weight, np.float64), delay
+    pre, post, weight = list_synapses(chain, graph.shapes[way[0].source])
     return pre, post, weight, np.zeros(pre.size, np.int32)
-
-
-def _impulses(
-    chain: Sequence[Connection | Slot], shape: tuple[int, ...], first: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (source, target, weight) of BLOCK sources, found by pushing unit impulses."""
-    size = int(np.prod(shape))
-    cases = min(BLOCK, size - first)
-    x = torch.zeros((cases, size), dtype=torch.float64)
-    x[range(cases), range(first, first + cases)] = 1
-    x = x.reshape(-1, *shape)
-    for node in chain:
-        x = push(node, x)
-    matrix = x.flatten(1).numpy()
-    pre, post = np.nonzero(matrix)
-    return pre + first, post, matrix[pre, post]
 
 
 def dynamics(graph: Graph, name: str) -> Dynamics:
     """Return the continuous normal form of a population."""
     node = graph.nodes[name]
-    if not isinstance(node, LIF | ALIF | LI):
+    if not has_normal_form(node):
         raise TypeError(f"{name} is no population with dynamics")
     return node.dynamics(graph.dt)
 

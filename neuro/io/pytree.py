@@ -1,7 +1,7 @@
-"""Nested values as flat arrays and JSON, and back: what a file of them holds.
+"""Conversion of nested values (pytrees) to named arrays and JSON, and back.
 
-A value is built of arrays, numbers, strings, None, tuples, mappings, named tuples and frozen
-dataclasses. Nothing else goes in, so that nothing is ever unpickled.
+A value is built of arrays or tensors, numbers, strings, None, tuples, lists, mappings, named
+tuples and frozen dataclasses. Nothing else is written, so that nothing is ever unpickled.
 """
 
 import hashlib
@@ -11,22 +11,23 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, Any]  # np.ndarray or Tensor
 
 
 def flatten(value: Any) -> tuple[Any, Arrays]:
-    """Return (what JSON can hold, the arrays it refers to by number).
+    """Return (what JSON can hold, the arrays and tensors that it refers to by number).
 
     Raises:
-        TypeError: a part is of a kind that no file should hold.
+        TypeError: a part is of a type that no file should hold.
     """
     arrays: Arrays = {}
     return _plain(value, arrays), arrays
 
 
 def _plain(value: Any, arrays: Arrays) -> Any:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, Tensor)):
         arrays[name := str(len(arrays))] = value
         return {"array": name}
     if isinstance(value, np.generic):
@@ -36,6 +37,8 @@ def _plain(value: Any, arrays: Arrays) -> Any:
     if isinstance(value, Mapping):
         pairs = [[_plain(k, arrays), _plain(v, arrays)] for k, v in value.items()]
         return {"mapping": pairs}
+    if isinstance(value, list):
+        return {"list": [_plain(v, arrays) for v in value]}
     if isinstance(value, tuple):
         if not hasattr(value, "_fields"):
             return {"tuple": [_plain(v, arrays) for v in value]}
@@ -46,10 +49,13 @@ def _plain(value: Any, arrays: Arrays) -> Any:
     raise TypeError(f"a {type(value).__name__} cannot go into a file; give arrays and numbers")
 
 
-def rebuild(plain: Any, arrays: Mapping[str, np.ndarray], types: Sequence[type]) -> Any:
-    """Return the value that :func:`flatten` took apart.
+def unflatten(plain: Any, arrays: Mapping[str, Any], types: Sequence[type] = ()) -> Any:
+    """Return the value that :func:`flatten` was given.
 
-    types: the named tuples and dataclasses that may occur.
+    Args:
+        plain: its JSON part.
+        arrays: its arrays, by number.
+        types: the named tuples and dataclasses that may occur in it.
 
     Raises:
         KeyError: a part is missing, or of another type.
@@ -60,18 +66,20 @@ def rebuild(plain: Any, arrays: Mapping[str, np.ndarray], types: Sequence[type])
         return arrays[plain["array"]]
     if "mapping" in plain:
         pairs = plain["mapping"]
-        return {rebuild(k, arrays, types): rebuild(v, arrays, types) for k, v in pairs}
+        return {unflatten(k, arrays, types): unflatten(v, arrays, types) for k, v in pairs}
+    if "list" in plain:
+        return [unflatten(v, arrays, types) for v in plain["list"]]
     if "tuple" in plain:
-        return tuple(rebuild(v, arrays, types) for v in plain["tuple"])
+        return tuple(unflatten(v, arrays, types) for v in plain["tuple"])
     kind: Any = {t.__name__: t for t in types}[plain["type"]]
-    parts = [rebuild(v, arrays, types) for v in plain["parts"]]
+    parts = [unflatten(v, arrays, types) for v in plain["parts"]]
     if hasattr(kind, "_fields"):
         return kind(*parts)
     return kind(**dict(zip((f.name for f in fields(kind)), parts, strict=True)))
 
 
 def digest(value: Any) -> str:
-    """Return 16 hex digits that change with any bit of ``value``."""
+    """Return 16 hexadecimal digits of the SHA-256 of a value's arrays and JSON part."""
     plain, arrays = flatten(value)
     sha = hashlib.sha256(json.dumps(plain).encode())
     for array in arrays.values():

@@ -1,11 +1,13 @@
-"""A run is a folder: what was asked, on which machine, and every result as a file.
+"""The folder of a run: its configuration, its machine, and every result as a file.
 
-config.json environment.json   what was asked, and of what
-checkpoint.npz weights.npz metrics.jsonl   training: last state, best weights, one line an epoch
-eventprop.json                 spikes EventProp met since training last began, those that grazed
+config.json environment.json   task, configuration and seed; versions and machine
+last.safetensors               weights and state of training at the last checkpoint
+best.safetensors               weights of the best validation
+metrics.jsonl                  one line a validation
+eventprop.json                 spikes that EventProp saw since training last began, by kind
 graph.npz program.npz          the network in floats, and in Loihi's integers
 eval.json simulate.json verify.json export.json energy.json   what each verb measured
-records/*.npz report.html      activity of some samples, and the picture of it all
+records/*.npz report.html      activity of some samples; all results on one page
 """
 
 import importlib.metadata
@@ -23,7 +25,7 @@ _PACKAGES = ("neuro", "torch", "numpy", "numba", "lightning-fabric", "lava-nc")
 
 
 class RunError(ValueError):
-    """A run folder that cannot be used as asked; says why and what to do."""
+    """A run folder that cannot be used as asked; the message says why, and the cure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,24 +44,24 @@ class Run:
     gradient: str = "surrogate"
 
     def write(self, file: str, value: Any) -> None:
-        """Write a result as JSON, in one step."""
+        """Write a result as JSON, atomically."""
         write_json(self.folder / file, value)
 
     def read(self, file: str) -> Any:
-        """Read a result, or None where the run has not got that far."""
+        """Read a JSON result; None if it has not been written yet."""
         path = self.folder / file
         return read_json(path) if path.exists() else None
 
     def write_lines(self, file: str, rows: list[dict[str, float | int]]) -> None:
-        """Write one JSON object a line, in one step."""
+        """Write one JSON object a line, atomically."""
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_bytes(self.folder / file, text.encode())
 
 
-def begin(run: Run, *, write: bool = True) -> None:
-    """Create the folder, or check that it holds the same question.
+def begin_run(run: Run, *, write: bool = True) -> None:
+    """Create the folder of a run, or check that it belongs to the same run.
 
-    write: False in all but one of several processes, which then only check.
+    write: False: only check, as all but one of several processes do.
 
     Raises:
         RunError: the folder belongs to another task, configuration, seed or gradient.
@@ -84,11 +86,11 @@ def begin(run: Run, *, write: bool = True) -> None:
         return
     if write:
         write_json(path, asked)
-        write_json(run.folder / "environment.json", environment())
+        write_json(run.folder / "environment.json", describe_environment())
 
 
 def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
-    """Return the run of a folder.
+    """Return the run in a folder.
 
     Args:
         folder: the run folder.
@@ -118,7 +120,7 @@ def _header(path: Path) -> dict[str, Any]:
     missing = {"neuro", "task", "name", "seed", "config"} - set(found)
     if missing:
         raise RunError(f"{path}: lacks {', '.join(sorted(missing))}; train the run again")
-    return {"gradient": "surrogate", **found}  # what there was before runs said so
+    return {"gradient": "surrogate", **found}  # the only one before runs named it
 
 
 def _rebuild(path: Path, cls: type, found: dict[str, Any]) -> Any:
@@ -138,7 +140,7 @@ def _rebuild(path: Path, cls: type, found: dict[str, Any]) -> Any:
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
 
 
-def environment() -> dict[str, Any]:
+def describe_environment() -> dict[str, Any]:
     """Return the versions and the machine that a result depends on."""
     versions = {}
     for package in _PACKAGES:

@@ -1,31 +1,46 @@
-"""One file per neuron model: its equation, parameters, state, step and jump."""
+"""One file per neuron model (equation, parameters, state, step), and the contract they keep."""
 
 from neuro.neurons.alif import ALIF, ALIFState
-from neuro.neurons.fused import NOTHING, Around
+from neuro.neurons.fused import NO_CONTEXT, FusedContext
 from neuro.neurons.gated import GatedLI, GatedState
 from neuro.neurons.integrate_and_fire import IF
 from neuro.neurons.li import LI, LIState, psc_gain
 from neuro.neurons.lif import LIF, LIFState
+from neuro.neurons.neuron import (
+    FusedNeuron,
+    LinearNeuron,
+    Neuron,
+    has_normal_form,
+    has_tensors,
+    is_leaky_integrator,
+    is_neuron,
+)
 from neuro.neurons.normal_form import Coefficients, Dynamics
-from neuro.neurons.run import Integrator, Neuron, State, run
+from neuro.neurons.population import run_population
+from neuro.neurons.reset import Reset
 
 __all__ = [
     "ALIF",
     "IF",
     "LI",
     "LIF",
-    "NOTHING",
+    "NO_CONTEXT",
     "ALIFState",
-    "Around",
     "Coefficients",
     "Dynamics",
+    "FusedContext",
+    "FusedNeuron",
     "GatedLI",
     "GatedState",
-    "Integrator",
     "LIFState",
     "LIState",
+    "LinearNeuron",
     "Neuron",
-    "State",
+    "Reset",
+    "has_normal_form",
+    "has_tensors",
+    "is_leaky_integrator",
+    "is_neuron",
     "psc_gain",
-    "run",
+    "run_population",
 ]

@@ -6,7 +6,7 @@
     v[t] = v[t] - (threshold + a[t]) s[t]  (reset "soft"),  or 0 where s[t] = 1  (reset "hard")
     a[t] = a[t] + beta s[t]
 
-In the ``refractory / dt`` ticks after that of a spike v stays as it is and s = 0; a goes on.
+In the ``refractory / dt`` ticks after that of a spike v stays as it is and s = 0; a continues.
 ``leak`` (as a sigmoid) and ``threshold`` are trained, as in Qiu et al. 2024 (arXiv 2406.03046).
 ``beta > 0`` adds spike-triggered adaptation (Bellec et al. 2018); with beta = 0 it is off.
 The gradient does not pass through the spikes of the reset and of the adaptation.
@@ -15,14 +15,14 @@ Axes: B batch, ``*N`` the population's shape.
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.lif import Reset, hold, require_refractory, reset_membrane
+from neuro.neurons.lif import hold, refractory_ticks, require_refractory
 from neuro.neurons.normal_form import (
     Coefficients,
     Dynamics,
@@ -32,8 +32,9 @@ from neuro.neurons.normal_form import (
     like,
     require,
 )
+from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
 from neuro.neurons.surrogate import Surrogate, arctan, spike
-from neuro.units import Seconds, Ticks, ticks
+from neuro.units import Seconds, ticks
 
 
 class ALIFState(NamedTuple):
@@ -62,11 +63,13 @@ class ALIF:
     leak and threshold are trained in float32 and therefore kept as float32 values.
     """
 
+    fires: ClassVar[bool] = True
+
     leak: Param = 0.5
     threshold: Param = 0.5
     beta: Param = 0.0
     rho: Param = 0.9
-    reset: Reset = "hard"
+    reset: ResetLike = Reset.HARD
     surrogate: Surrogate = arctan
     refractory: Seconds = Seconds(0.0)
 
@@ -79,8 +82,7 @@ class ALIF:
         )
         require(beta >= 0, "ALIF.beta must be >= 0", beta, "0 switches the adaptation off")
         require((rho >= 0) & (rho <= 1), "ALIF.rho must be in [0, 1]", rho, "0.9 is usual")
-        if self.reset not in ("soft", "hard"):
-            raise ValueError(f"ALIF.reset must be 'soft' or 'hard', got {self.reset!r}")
+        object.__setattr__(self, "reset", as_reset("ALIF.reset", self.reset))
         require_refractory("ALIF", self.refractory)
         for name in ("leak", "threshold"):
             object.__setattr__(self, name, _single(getattr(self, name)))
@@ -105,14 +107,6 @@ class ALIF:
         s, v, wait = hold(s, v, state.v, state.wait, ticks(self.refractory, dt))
         return s, ALIFState(v=v, a=a + like(self.beta, x) * s.detach(), wait=wait)
 
-    def jump(self, v: float, a: float, elapsed: Ticks, wait: int = 0) -> tuple[float, float]:
-        """Return (v, a) after ``elapsed`` ticks without input or spike: ``step``, closed form.
-
-        For scalar parameters. wait: ticks for which v is still held.
-        """
-        free = max(elapsed - wait, 0)
-        return (1 - float(self.leak)) ** free * v, float(self.rho) ** elapsed * a
-
     def coefficients(self, dt: Seconds) -> Coefficients:
         """Return the normal form; leak and rho are per tick already.
 
@@ -126,8 +120,8 @@ class ALIF:
             threshold=as_array(self.threshold),
             beta=as_array(self.beta),
             decay_adapt=as_array(self.rho),
-            hard=self.reset == "hard",
-            refractory=ticks(self.refractory, dt),
+            reset=Reset(self.reset),
+            refractory=refractory_ticks("ALIF", self.refractory, dt),
         )
 
     def tensors(self, x: Tensor, dt: Seconds) -> Tensors:  # noqa: ARG002
@@ -162,7 +156,7 @@ class ALIF:
             threshold=as_array(self.threshold),
             beta=as_array(self.beta),
             rate_adapt=as_array(rate_adapt),
-            hard=self.reset == "hard",
+            reset=Reset(self.reset),
             refractory=self.refractory,
         )
 

@@ -1,10 +1,10 @@
 """A population over time as one operator, forward and backward.
 
-It does what the loop over :meth:`step` does, on the same numbers, and is differentiable in the
-same way. The operator for a CPU stands here; for the way back it keeps its input and nothing
-else. That for a GPU is in :mod:`neuro.neurons.fused_triton`.
+It computes what the loop over :meth:`step` does, on the same numbers, and is differentiable in
+the same way. The operator for a CPU is in this module; it keeps its input for the backward pass
+and nothing else. That for a GPU is in :mod:`neuro.neurons.fused_triton`.
 Axes: T ticks, B batch, ``*N`` the population's shape, M its neurons in the order of memory,
-``*P`` the shape of what comes out: ``*N``, or that of the means of a pool.
+``*P`` the shape of the output: ``*N``, or that of the means of a pool.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,49 +17,80 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons import fused_backward as way_back, fused_kernels as kernels
-from neuro.neurons.alif import ALIF, ALIFState
-from neuro.neurons.fused_backward import Back, Past
-from neuro.neurons.fused_kernels import Blocks, Cells, Form
-from neuro.neurons.lif import LIF, LIFState
-from neuro.neurons.normal_form import Param
+from neuro.neurons import fused_backward as backward_kernels, fused_kernels as kernels
+from neuro.neurons.fused_backward import ForwardArrays, GradientArrays
+from neuro.neurons.fused_kernels import FormArrays, PoolBlocks, StateArrays
+from neuro.neurons.neuron import Neuron, has_tensors
+from neuro.neurons.normal_form import Tensors
+from neuro.neurons.reset import SOFT_OR_HARD, is_hard
 from neuro.neurons.surrogate import Surrogate, arctan, triangle
 from neuro.ops.threads import in_shares, readable
 from neuro.units import Seconds, Ticks
 
-KINDS = {arctan: way_back.ARCTAN, triangle: way_back.TRIANGLE}
-NOT_POOLED = Blocks(0, 0, 0, 0)
+SURROGATES = {arctan: backward_kernels.ARCTAN, triangle: backward_kernels.TRIANGLE}
+NOT_POOLED = PoolBlocks(0, 0, 0, 0)
 
 
-class How(NamedTuple):
-    """What the operator does, beside its numbers. ticks, size: of the output."""
+class FusedForm(NamedTuple):
+    """What the operator computes: the normal form, its reset (soft or hard), its surrogate."""
+
+    tensors: Tensors
+    hard: bool
+    surrogate: Surrogate
+
+
+class FusedOptions(NamedTuple):
+    """What the operator takes beside tensors. ticks, size: of the output."""
 
     hard: bool
     surrogate: Surrogate
-    blocks: Blocks
+    blocks: PoolBlocks
     ticks: int
     size: int
 
 
-def fits(neuron: object, x: Tensor) -> bool:
-    """Say whether :func:`advance` can run a population on ``x``."""
-    return (
-        isinstance(neuron, LIF | ALIF)
-        and not neuron.refractory
-        and not (isinstance(neuron, ALIF) and (_learns(neuron.beta) or _learns(neuron.rho)))
-        and (readable(x) or _on_gpu(x))
-        and x.numel() > 0
-        and not torch.compiler.is_compiling()
-    )
+class FusedContext(NamedTuple):
+    """What is before and behind a population, and costs no pass through memory of its own.
+
+    repeats: the input is one tick, to be repeated so many times; 0: each tick has its own.
+    pool: size of the blocks of an average pool behind the population; None: there is none.
+    """
+
+    repeats: Ticks = Ticks(0)
+    pool: tuple[int, int] | None = None
 
 
-def _on_gpu(x: Tensor) -> bool:
+NO_CONTEXT = FusedContext()
+
+
+def fused_form(neuron: Neuron, x: Tensor, dt: Seconds) -> FusedForm | None:
+    """Return what :func:`run_fused` needs to run a population on ``x``; None: it cannot.
+
+    It has soft and hard resets, no refractory period, and gradients of decay, gain and
+    threshold alone.
+    """
+    if (
+        not has_tensors(neuron)
+        or neuron.refractory
+        or neuron.reset not in SOFT_OR_HARD
+        or not (readable(x) or _runs_in_triton(x))
+        or not x.numel()
+        or torch.compiler.is_compiling()
+    ):
+        return None
+    form = neuron.tensors(x, dt)
+    if any(p.requires_grad for p in (form.decay_syn, form.beta, form.decay_adapt)):
+        return None
+    return FusedForm(form, is_hard(neuron.reset), neuron.surrogate)
+
+
+def _runs_in_triton(x: Tensor) -> bool:
     return x.is_cuda and x.dtype in (torch.float32, torch.float64) and has_triton()
 
 
 @lru_cache(maxsize=1)
 def has_triton() -> bool:
-    """Say whether there is a Triton that hands tuples to kernels: 3.5, as torch 2.9 has it."""
+    """Say whether there is a Triton that passes tuples to kernels: 3.5, as torch 2.9 has it."""
     if find_spec("triton") is None:
         return False
     import triton
@@ -68,62 +99,43 @@ def has_triton() -> bool:
     return (int(major), int(minor)) >= (3, 5)
 
 
-def _learns(p: Param) -> bool:
-    return isinstance(p, Tensor) and p.requires_grad
-
-
-class Around(NamedTuple):
-    """What stands around a population and costs no pass through memory of its own.
-
-    ticks: for so many the first tick of the input stands; 0: each tick has its own.
-    pool: size of the blocks of an average pool behind it; None: there is none.
-    """
-
-    ticks: Ticks = Ticks(0)
-    pool: tuple[int, int] | None = None
-
-
-NOTHING = Around()
-
-
-def advance(
-    neuron: LIF | ALIF,
+def run_fused(
+    form: FusedForm,
     x: Float[Tensor, "T B *N"],
-    dt: Seconds,
-    state: LIFState | ALIFState,
-    around: Around = NOTHING,
+    state: Any,
+    context: FusedContext = NO_CONTEXT,
     operator: type[torch.autograd.Function] | None = None,
-) -> tuple[Float[Tensor, "_ B *P"], LIFState | ALIFState]:
+) -> tuple[Float[Tensor, "_ B *P"], Any]:
     """Return (spikes or means, next state) of T >= 1 ticks, as the loop over ``step`` does.
 
     operator: as :class:`FusedOnCPU`; None: that for the device of ``x``. That of a GPU reads
     each tick and pools nothing.
     """
-    if x.is_cuda and around.ticks:
-        x = x.expand(around.ticks, *x.shape[1:])
+    if x.is_cuda and context.repeats:
+        x = x.expand(context.repeats, *x.shape[1:])
     order = _order(x)
-    form = [_rows_of(p, x.shape[2:], order) for p in neuron.tensors(x, dt)]
+    parameters = [_rows_of(p, x.shape[2:], order) for p in form.tensors]
     cells = [None if c is None else _flat(c, order) for c in _cells_of(state)]
     blocks, shape = NOT_POOLED, x.shape[2:]
-    if around.pool:
-        (channels, high, wide), (down, across) = shape, around.pool
-        blocks = Blocks(down, across, wide, channels)
-        shape = torch.Size((channels, high // down, wide // across))
-    how = How(
-        neuron.reset == "hard", neuron.surrogate, blocks, around.ticks or len(x), shape.numel()
+    if context.pool:
+        (channels, height, width), (rows, columns) = shape, context.pool
+        blocks = PoolBlocks(rows, columns, width, channels)
+        shape = torch.Size((channels, height // rows, width // columns))
+    options = FusedOptions(
+        form.hard, form.surrogate, blocks, context.repeats or len(x), shape.numel()
     )
-    given = (_flat(x, order, 2), *cells, *form, how)
+    arguments = (_flat(x, order, 2), *cells, *parameters, options)
     operator = operator or operator_for(x)
-    bare = operator is FusedOnCPU and not torch.is_grad_enabled()  # less around it
-    apply: Any = _run if bare else operator.apply  # torch annotates it in some versions only
-    out, *after = apply(*given)
+    bare = operator is FusedOnCPU and not torch.is_grad_enabled()  # apply costs time
+    apply: Any = _run_on_cpu if bare else operator.apply  # torch annotates it in some versions
+    out, *after = apply(*arguments)
     y = _shaped(out, torch.Size((*out.shape[:2], *shape)), order)
     cells = [None if c is None else _shaped(c, state.v.shape, order) for c in after]
-    return y, moved(state, cells)
+    return y, replace_cells(state, cells)
 
 
-def pools(x: Float[Tensor, "T B *N"], size: tuple[int, int]) -> bool:
-    """Say whether :func:`advance` can pool what ``x`` leads to: images, channels last."""
+def can_pool(x: Float[Tensor, "T B *N"], size: tuple[int, int]) -> bool:
+    """Say whether :func:`run_fused` can pool the spikes for ``x``: images, channels last."""
     return (
         readable(x)
         and x.dim() == 5
@@ -133,17 +145,17 @@ def pools(x: Float[Tensor, "T B *N"], size: tuple[int, int]) -> bool:
     )
 
 
-def _run(*given: Any, moves: bool = False) -> tuple[Tensor | None, ...]:
-    """Return what :class:`FusedOnCPU` does. moves: adaptations take part in any case."""
-    x, before, form = _arrays(given, moves)
-    how = given[-1]
-    after = Cells(*(c.copy() for c in before))
-    found = np.empty((how.ticks, x.shape[1], how.size), x.dtype)
+def _run_on_cpu(*arguments: Any, adapts: bool = False) -> tuple[Tensor | None, ...]:
+    """Return what :class:`FusedOnCPU` does. adapts: also where no threshold rises now."""
+    x, before, form = _arrays(arguments, adapts)
+    options = arguments[-1]
+    after = StateArrays(*(c.copy() for c in before))
+    found = np.empty((options.ticks, x.shape[1], options.size), x.dtype)
 
-    def advance(low: int, high: int) -> None:
-        kernels.forward(x, after, form, (low, high), how.blocks, found)
+    def run_share(low: int, high: int) -> None:
+        kernels.run_forward(x, after, form, low, high, options.blocks, found)
 
-    in_shares(x.shape[1], how.ticks * x[0].size, advance)
+    in_shares(x.shape[1], options.ticks * x[0].size, run_share)
     return tuple(torch.from_numpy(y) if y.size else None for y in (found, *after))
 
 
@@ -157,95 +169,96 @@ def operator_for(x: Tensor) -> type[torch.autograd.Function]:
 
 
 class FusedOnCPU(torch.autograd.Function):
-    """(x, v, i, a, six parameters, how) -> (spikes or their means, v, i, a).
+    """(x, v, i, a, six parameters, options) -> (spikes or their means, v, i, a).
 
-    Without a current i is None, and so it comes out; a, where no threshold rises.
+    Without a current i is None, in the input and in the output; a, where no threshold rises.
     """
 
     @staticmethod
-    def forward(ctx: Any, *given: Any) -> tuple[Tensor | None, ...]:
-        """Run T >= 1 ticks. x: T B M; cells: B M; parameters: (M), or (1) for all."""
-        out = _run(*given, moves=ctx.needs_input_grad[3])
-        ctx.save_for_backward(*given[:-1])
-        ctx.how, ctx.used = given[-1], tuple(y is not None for y in out[1:])
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor | None, ...]:
+        """Run T >= 1 ticks. x: T B M; v, i, a: B M; parameters: (M), or (1) for all."""
+        out = _run_on_cpu(*arguments, adapts=ctx.needs_input_grad[3])
+        ctx.save_for_backward(*arguments[:-1])
+        ctx.options, ctx.used = arguments[-1], tuple(y is not None for y in out[1:])
         ctx.set_materialize_grads(False)
-        moving = (True, ctx.used[1], ctx.needs_input_grad[3])  # spikes raise a without gradient
-        both = zip(out[1:], moving, strict=True)
-        dull = [y for y, moves in both if y is not None and not moves]
-        ctx.mark_non_differentiable(*dull)
+        # The state has gradients, but for an adaptation that spikes alone have raised.
+        differentiable = (True, ctx.used[1], ctx.needs_input_grad[3])
+        pairs = zip(out[1:], differentiable, strict=True)
+        ctx.mark_non_differentiable(*(y for y, d in pairs if y is not None and not d))
         return out
 
     @staticmethod
-    def backward(ctx: Any, *flowing: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Return what flows to the arguments of :meth:`forward`."""
-        given, how = ctx.saved_tensors, ctx.how
-        x, before, form = _arrays((*given, how), ctx.needs_input_grad[3])
-        past = Past(x, before, how.blocks)
-        kind, derivative = _derivative(past, form, how)
-        shapes = [(how.ticks, x.shape[1], how.size), *(c.shape for c in before)]
-        both = zip(flowing, shapes, strict=True)
-        to_out, *to_cells = (_array(y, shape, x.dtype) for y, shape in both)
-        to_x = (np.zeros_like if len(x) < how.ticks else np.empty_like)(x)
-        cells = Cells(*(y.copy() for y in to_cells))
-        learns = any(ctx.needs_input_grad[4:])
+    def backward(ctx: Any, *d_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Return the gradients of the arguments of :meth:`forward`."""
+        saved, options = ctx.saved_tensors, ctx.options
+        x, before, form = _arrays((*saved, options), ctx.needs_input_grad[3])
+        given = ForwardArrays(x, before, options.blocks)
+        surrogate, derivative = _derivative(given, form, options)
+        shapes = [(options.ticks, x.shape[1], options.size), *(c.shape for c in before)]
+        pairs = zip(d_outputs, shapes, strict=True)
+        d_out, *d_cells = (_array(y, shape, x.dtype) for y, shape in pairs)
+        d_x = (np.zeros_like if len(x) < options.ticks else np.empty_like)(x)
+        d_state = StateArrays(*(y.copy() for y in d_cells))
+        trained = any(ctx.needs_input_grad[4:])
 
-        def back(low: int, high: int) -> np.ndarray:
-            sums = np.zeros((3, x.shape[2] if learns else 0))
-            flow = Back(to_out, kind, derivative, to_x, cells, sums)
-            way_back.backward(past, form, (low, high), flow)
+        def run_share(low: int, high: int) -> np.ndarray:
+            sums = np.zeros((3, x.shape[2] if trained else 0))
+            gradients = GradientArrays(d_out, surrogate, derivative, d_x, d_state, sums)
+            backward_kernels.run_backward(given, form, low, high, gradients)
             return sums
 
-        shares = in_shares(x.shape[1], how.ticks * x[0].size, back)
-        learning = (given[4], given[5], given[7])
-        to_decay, to_gain, to_threshold = _summed(shares, *learning) if learns else [None] * 3
+        shares = in_shares(x.shape[1], options.ticks * x[0].size, run_share)
+        learning = (saved[4], saved[5], saved[7])
+        d_decay, d_gain, d_threshold = _summed(shares, *learning) if trained else [None] * 3
         found = [
             torch.from_numpy(y) if u else None
-            for y, u in zip((to_x, *cells), (True, *ctx.used), strict=True)
+            for y, u in zip((d_x, *d_state), (True, *ctx.used), strict=True)
         ]
-        return (*found, to_decay, to_gain, None, to_threshold, None, None, None)
+        return (*found, d_decay, d_gain, None, d_threshold, None, None, None)
 
 
-def _arrays(given: tuple[Any, ...], adapts: bool) -> tuple[np.ndarray, Cells, Form]:
+def _arrays(
+    arguments: tuple[Any, ...], adapts: bool
+) -> tuple[np.ndarray, StateArrays, FormArrays]:
     """Return what the kernels read of the arguments of the operator.
 
     adapts: also where no threshold rises now.
     """
-    x, *cells, decay, gain, fall, theta, beta, rho, how = given
-    parameters = (decay, gain, fall, theta, beta, rho)
-    return x.detach().contiguous().numpy(), *_read(cells, parameters, how.hard, adapts)
+    x, v, i, a, *parameters, options = arguments
+    state, form = _read_arrays((v, i, a), parameters, options.hard, adapts)
+    return x.detach().contiguous().numpy(), state, form
 
 
-def _read(
+def _read_arrays(
     cells: Iterable[Any], parameters: Sequence[Tensor], hard: bool, adapts: bool
-) -> tuple[Cells, Form]:
+) -> tuple[StateArrays, FormArrays]:
     v: Any
     v, i, a = (c if c is None else c.detach().contiguous().numpy() for c in cells)
-    decay, gain, fall, theta, beta, rho = (p.detach().contiguous().numpy() for p in parameters)
+    decay, gain, decay_syn, threshold, beta, decay_adapt = (
+        p.detach().contiguous().numpy() for p in parameters
+    )
     rises = a is not None and (adapts or bool(a.any() or beta.any()))
     used = (v, i, a if rises else None)
-    return Cells(*(v[:, :0] if c is None else c for c in used)), Form(
-        decay, gain, fall, theta, beta, rho, hard, rises
+    return StateArrays(*(v[:, :0] if c is None else c for c in used)), FormArrays(
+        decay, gain, decay_syn, threshold, beta, decay_adapt, hard, rises
     )
 
 
-def read(neuron: LIF | ALIF, state: LIFState | ALIFState, dt: Seconds) -> tuple[Cells, Form]:
-    """Return what the kernels read of a population whose neurons lie in one axis."""
-    form = [_rows_of(p, state.v.shape[1:], [0]) for p in neuron.tensors(state.v, dt)]
-    return _read(_cells_of(state), form, neuron.reset == "hard", False)
+def read_arrays(form: FusedForm, state: Any) -> tuple[StateArrays, FormArrays]:
+    """Return what the kernels read of a population of one axis."""
+    parameters = [_rows_of(p, state.v.shape[1:], [0]) for p in form.tensors]
+    return _read_arrays(_cells_of(state), parameters, form.hard, False)
 
 
-def _cells_of(state: LIFState | ALIFState) -> tuple[Tensor | None, ...]:
+def _cells_of(state: Any) -> tuple[Tensor | None, ...]:
     """Return membrane, current and adaptation."""
-    i = state.i if isinstance(state, LIFState) else None
-    return state.v, i, state.a if isinstance(state, ALIFState) else None
+    return state.v, getattr(state, "i", None), getattr(state, "a", None)
 
 
-def moved(state: LIFState | ALIFState, cells: Iterable[Tensor | None]) -> Any:
-    """Return the state with other cells; an adaptation that does not move is as it was."""
-    v, i, a = cells
-    if isinstance(state, ALIFState):
-        return ALIFState(v=v, a=state.a if a is None else a)  # type: ignore[arg-type]
-    return LIFState(v=v, i=i)  # type: ignore[arg-type]
+def replace_cells(state: Any, cells: Iterable[Tensor | None]) -> Any:
+    """Return the state with other cells; one that is None is as it was."""
+    pairs = zip(("v", "i", "a"), cells, strict=True)
+    return state._replace(**{name: c for name, c in pairs if c is not None})
 
 
 def _array(values: Tensor | None, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -254,24 +267,27 @@ def _array(values: Tensor | None, shape: tuple[int, ...], dtype: np.dtype) -> np
 
 
 def _summed(shares: list[np.ndarray], *learning: Tensor) -> list[Tensor]:
-    """Return what flows to decay, gain and threshold."""
-    both = zip(torch.from_numpy(np.sum(shares, axis=0)), learning, strict=True)
-    return [row.sum_to_size(p.shape).to(p.dtype) for row, p in both]
+    """Return the gradients of decay, gain and threshold."""
+    pairs = zip(torch.from_numpy(np.sum(shares, axis=0)), learning, strict=True)
+    return [row.sum_to_size(p.shape).to(p.dtype) for row, p in pairs]
 
 
-def _derivative(past: Past, form: Form, how: How) -> tuple[int, np.ndarray]:
-    """Return the kind of a derivative, and its values where no kernel knows it."""
-    if how.surrogate in KINDS:
-        return KINDS[how.surrogate], np.empty((0, 0, 0), past.x.dtype)
-    far = np.empty((how.ticks, *past.x.shape[1:]), past.x.dtype)
-    way_back.distances(past, form, far)
-    return way_back.GIVEN, how.surrogate(torch.from_numpy(far)).contiguous().numpy()
+def _derivative(
+    given: ForwardArrays, form: FormArrays, options: FusedOptions
+) -> tuple[int, np.ndarray]:
+    """Return which derivative a spike has, and its values where no kernel knows it."""
+    if options.surrogate in SURROGATES:
+        return SURROGATES[options.surrogate], np.empty((0, 0, 0), given.x.dtype)
+    distances = np.empty((options.ticks, *given.x.shape[1:]), given.x.dtype)
+    backward_kernels.write_distances(given, form, distances)
+    values = options.surrogate(torch.from_numpy(distances)).contiguous().numpy()
+    return backward_kernels.GIVEN, values
 
 
 def _order(x: Tensor) -> list[int]:
     """Return the axes of a tick of a sample from the longest stride to the shortest.
 
-    Images may lie in memory channels last: nothing is moved for it.
+    Images may be stored channels last: nothing is moved for it.
     """
     return sorted(range(x.dim() - 2), key=lambda axis: -x.stride(axis + 2))
 

@@ -1,8 +1,9 @@
-"""The way back through :mod:`neuro.neurons.fused_kernels`, as compiled loops.
+"""The backward pass of :mod:`neuro.neurons.fused_kernels`, as compiled loops.
 
 Gradients are those of the graph of the plain loop, up to rounding. Membranes are not kept: to
 compute those of a chunk again takes less time than to write and read them.
-Axes: as there.
+Names: ``d_x`` is the derivative of the loss by x; u is a membrane before its reset.
+Axes: as in the forward pass.
 """
 
 import math
@@ -12,280 +13,308 @@ import numpy as np
 
 from neuro.neurons.fused_kernels import (
     DECAY,
-    FALL,
+    DECAY_ADAPT,
+    DECAY_SYN,
     GAIN,
-    RHO,
-    THETA,
-    Blocks,
-    Cells,
-    Form,
-    chunk_of,
-    copy,
-    fire,
-    integrate,
-    lower,
-    parameters,
-    rise,
+    THRESHOLD,
+    FormArrays,
+    PoolBlocks,
+    StateArrays,
+    chunk_parameters,
+    chunk_size,
+    copy_values,
+    decay_adaptation,
+    integrate_input,
+    raise_adaptation,
+    write_spikes,
 )
 from neuro.ops.jit import inlined, kernel
 
-ARCTAN, TRIANGLE, GIVEN = range(3)  # derivatives of the spike
+ARCTAN, TRIANGLE, GIVEN = range(3)  # surrogate derivatives of the spike
 
 
-class Past(NamedTuple):
-    """What the way back needs. x: input, T B M. before: the cells before the run."""
+class ForwardArrays(NamedTuple):
+    """What the forward pass got. x: T B M, or one tick. before: the state before it."""
 
     x: np.ndarray
-    before: Cells
-    blocks: Blocks
+    before: StateArrays
+    blocks: PoolBlocks
 
 
-class Back(NamedTuple):
-    """What flows back. out: to each spike or mean, T B P. x: to the input, T B M; zeros where
-    one tick stands for all.
+class GradientArrays(NamedTuple):
+    """Derivatives of the loss. out: by each spike or mean, T B P. x: by the input, T B M; zeros
+    at the start where one tick is repeated.
 
-    kind: of derivative; derivative: its values where it is GIVEN, T B M. cells: to the cells
-    after the run, and at the end to those before it. sums: to decay, gain and threshold, 3 M in
-    float64, or 3 0 where none learns; that of the gain holds for cells without a current.
+    surrogate: which derivative a spike has; derivative: its values where it is GIVEN, T B M.
+    state: by the state after the run, and at the end by that before it. sums: by decay, gain
+    and threshold, 3 M in float64, or 3 0 where none is trained; that of the gain holds for
+    neurons without a current.
     """
 
     out: np.ndarray
-    kind: int
+    surrogate: int
     derivative: np.ndarray
     x: np.ndarray
-    cells: Cells
+    state: StateArrays
     sums: np.ndarray
 
 
 @kernel
-def distances(past: Past, form: Form, out: np.ndarray) -> None:
+def write_distances(given: ForwardArrays, form: FormArrays, out: np.ndarray) -> None:
     """Write the distances of all membranes from their thresholds, T B M."""
     ticks, samples, n = out.shape
-    many = chunk_of(ticks, past.blocks)
+    many = chunk_size(ticks, given.blocks)
     for first in range(0, n, many):
         last = min(first + many, n)
-        room = parameters(form, first, last - first)
-        again = np.empty((ticks + bars_of(form, ticks), last - first), out.dtype)
+        parameters = chunk_parameters(form, first, last - first)
+        again = np.empty((ticks + threshold_count(form, ticks), last - first), out.dtype)
         for b in range(samples):
-            repeat(past, form, (b, first), room, again)
+            recompute_membranes(given, form, b, first, parameters, again)
             for t in range(ticks):
-                bar = again[ticks + t if form.adapts else ticks]
+                thresholds = again[ticks + t if form.adapts else ticks]
                 for j in range(first, last):
-                    out[t, b, j] = again[t, j - first] - bar[j - first]
+                    out[t, b, j] = again[t, j - first] - thresholds[j - first]
 
 
 @inlined
-def bars_of(form: Form, ticks: int) -> int:
+def threshold_count(form: FormArrays, ticks: int) -> int:
     """Return how many thresholds a neuron has in a run: one a tick, or one."""
     return ticks if form.adapts else 1
 
 
 @kernel
-def repeat(
-    past: Past, form: Form, at: tuple[int, int], room: np.ndarray, again: np.ndarray
+def recompute_membranes(
+    given: ForwardArrays,
+    form: FormArrays,
+    sample: int,
+    first: int,
+    parameters: np.ndarray,
+    again: np.ndarray,
 ) -> None:
     """Write the membranes of a chunk before their reset, T K, and behind them its thresholds.
 
-    at: its sample and first neuron. room: its parameters.
+    first: its first neuron. parameters: of the chunk, 6 K.
     """
-    x, (b, first), size = past.x, at, again.shape[1]
+    x, b, size = given.x, sample, again.shape[1]
     last, ticks = first + size, again.shape[0] // 2 if form.adapts else again.shape[0] - 1
     cells = np.empty((4, size), again.dtype)
     v, i, a, s = cells[0], cells[1], cells[2], cells[3]
-    copy(v, past.before.v[b, first:last])
-    copy(i, past.before.i[b, first:last])
-    copy(a, past.before.a[b, first:last])
-    i = i if past.before.i.size else i[:0]
-    copy(again[ticks], room[THETA])
+    copy_values(v, given.before.v[b, first:last])
+    copy_values(i, given.before.i[b, first:last])
+    copy_values(a, given.before.a[b, first:last])
+    i = i if given.before.i.size else i[:0]
+    copy_values(again[ticks], parameters[THRESHOLD])
     for t in range(ticks):
-        u, bar = again[t], again[ticks + t if form.adapts else ticks]
-        integrate(u, v, i, x[min(t, x.shape[0] - 1), b, first:last], room)
+        u, thresholds = again[t], again[ticks + t if form.adapts else ticks]
+        integrate_input(u, v, i, x[min(t, x.shape[0] - 1), b, first:last], parameters)
         if form.adapts:
-            lower(bar, a, room)
-            fire(s, u, bar)
-            rise(a, s, room)
-        reset_from(v, u, bar, form.hard)
+            decay_adaptation(thresholds, a, parameters)
+            write_spikes(s, u, thresholds)
+            raise_adaptation(a, s, parameters)
+        write_reset(v, u, thresholds, form.hard)
 
 
 @inlined
-def reset_from(v: np.ndarray, u: np.ndarray, bar: np.ndarray, hard: bool) -> None:
+def write_reset(v: np.ndarray, u: np.ndarray, thresholds: np.ndarray, hard: bool) -> None:
     """Write what a reset leaves of membranes u, as ``fire_and_reset`` does in place."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
     if hard:
         for k in range(v.size):
-            v[k] = u[k] * (one - (one if u[k] - bar[k] >= zero else zero))
+            v[k] = u[k] * (one - (one if u[k] - thresholds[k] >= zero else zero))
     else:
         for k in range(v.size):
-            v[k] = u[k] - bar[k] * (one if u[k] - bar[k] >= zero else zero)
+            v[k] = u[k] - thresholds[k] * (one if u[k] - thresholds[k] >= zero else zero)
 
 
 @inlined
-def through_spikes(
-    own: np.ndarray, kind: int, given: np.ndarray, u: np.ndarray, bar: np.ndarray
+def apply_surrogate(
+    d_s: np.ndarray, surrogate: int, given: np.ndarray, u: np.ndarray, thresholds: np.ndarray
 ) -> None:
-    """Multiply what flows by derivatives of spikes; ``given`` holds them where it can."""
-    zero, one = own.dtype.type(0), own.dtype.type(1)
-    pi = own.dtype.type(math.pi)
-    if kind == GIVEN:
-        for k in range(own.size):
-            own[k] *= given[k]
-    elif kind == ARCTAN:
-        for k in range(own.size):
-            far = pi * (u[k] - bar[k])
-            own[k] *= one / (one + far * far)
+    """Multiply d_s by the derivatives of the spikes; ``given`` holds them where it can."""
+    zero, one = d_s.dtype.type(0), d_s.dtype.type(1)
+    pi = d_s.dtype.type(math.pi)
+    if surrogate == GIVEN:
+        for k in range(d_s.size):
+            d_s[k] *= given[k]
+    elif surrogate == ARCTAN:
+        for k in range(d_s.size):
+            far = pi * (u[k] - thresholds[k])
+            d_s[k] *= one / (one + far * far)
     else:
-        for k in range(own.size):
-            own[k] *= max(zero, one - abs(u[k] - bar[k]))
+        for k in range(d_s.size):
+            d_s[k] *= max(zero, one - abs(u[k] - thresholds[k]))
 
 
 @inlined
-def spread(own: np.ndarray, to_means: np.ndarray, blocks: Blocks) -> None:
-    """Write what flows from the means of a row of blocks to its spikes."""
-    down, across, width, channels = blocks
-    area = own.dtype.type(down * across)
+def spread_means(d_s: np.ndarray, d_means: np.ndarray, blocks: PoolBlocks) -> None:
+    """Write the derivatives by the spikes of a row of blocks, from those by its means."""
+    rows, columns, width, channels = blocks
+    area = d_s.dtype.type(rows * columns)
     row = width * channels
     for w in range(width):
-        part = own[w * channels : (w + 1) * channels]
-        given = to_means[w // across * channels : (w // across + 1) * channels]
+        part = d_s[w * channels : (w + 1) * channels]
+        given = d_means[w // columns * channels : (w // columns + 1) * channels]
         if given.size:
             for c in range(channels):
                 part[c] = given[c] / area
         else:  # no whole block
             part[:] = 0
-    for k in range(1, down):
+    for k in range(1, rows):
         for j in range(row):
-            own[k * row + j] = own[j]
+            d_s[k * row + j] = d_s[j]
 
 
 @inlined
-def to_membranes(
-    to_u: np.ndarray,
-    own: np.ndarray,
-    to_v: np.ndarray,
+def write_membrane_gradients(
+    d_u: np.ndarray,
+    d_s: np.ndarray,
+    d_v: np.ndarray,
     u: np.ndarray,
-    bar: np.ndarray,
+    thresholds: np.ndarray,
     hard: bool,
 ) -> None:
-    """Write what flows to membranes before their reset. own: what the spikes hand back."""
-    zero, one = own.dtype.type(0), own.dtype.type(1)
+    """Write the derivatives by membranes before their reset. d_v: by those after it."""
+    zero, one = d_s.dtype.type(0), d_s.dtype.type(1)
     if hard:
-        for k in range(own.size):
-            s = one if u[k] - bar[k] >= zero else zero
-            to_u[k] = own[k] + to_v[k] * (one - s)
+        for k in range(d_s.size):
+            s = one if u[k] - thresholds[k] >= zero else zero
+            d_u[k] = d_s[k] + d_v[k] * (one - s)
     else:
-        for k in range(own.size):
-            to_u[k] = own[k] + to_v[k]
+        for k in range(d_s.size):
+            d_u[k] = d_s[k] + d_v[k]
 
 
 @inlined
-def to_thresholds(
-    to_bar: np.ndarray, own: np.ndarray, to_v: np.ndarray, s: np.ndarray, hard: bool
+def write_threshold_gradients(
+    d_threshold: np.ndarray, d_s: np.ndarray, d_v: np.ndarray, s: np.ndarray, hard: bool
 ) -> None:
-    """Write what flows to thresholds: what goes to the membrane, reversed, and the reset."""
+    """Write the derivatives by thresholds: by the spike, and by a soft reset."""
     if hard:
-        for k in range(own.size):
-            to_bar[k] = -own[k]
+        for k in range(d_s.size):
+            d_threshold[k] = -d_s[k]
     else:
-        for k in range(own.size):
-            to_bar[k] = -own[k] - to_v[k] * s[k]
+        for k in range(d_s.size):
+            d_threshold[k] = -d_s[k] - d_v[k] * s[k]
 
 
 @inlined
 def back_through_leak(
-    flow: np.ndarray, to_v: np.ndarray, to_i: np.ndarray, room: np.ndarray, out: np.ndarray
+    d_u: np.ndarray, d_v: np.ndarray, d_i: np.ndarray, parameters: np.ndarray, d_x: np.ndarray
 ) -> None:
-    """Write what flows to the input, and to membranes and currents a tick before."""
-    decay, gain, fall, to_u = room[DECAY], room[GAIN], room[FALL], flow[0]
-    for k in range(out.size):
-        to_v[k] = decay[k] * to_u[k]
-    if to_i.size:
-        for k in range(out.size):
-            out[k] = gain[k] * to_u[k] + to_i[k]
-        for k in range(out.size):
-            to_i[k] = fall[k] * out[k]
+    """Write the derivatives by the input, and by membranes and currents a tick before."""
+    decay, gain, decay_syn = parameters[DECAY], parameters[GAIN], parameters[DECAY_SYN]
+    for k in range(d_x.size):
+        d_v[k] = decay[k] * d_u[k]
+    if d_i.size:
+        for k in range(d_x.size):
+            d_x[k] = gain[k] * d_u[k] + d_i[k]
+        for k in range(d_x.size):
+            d_i[k] = decay_syn[k] * d_x[k]
     else:
-        for k in range(out.size):
-            out[k] = gain[k] * to_u[k]
+        for k in range(d_x.size):
+            d_x[k] = gain[k] * d_u[k]
 
 
 @inlined
-def back_through_adaptation(to_a: np.ndarray, flow: np.ndarray, room: np.ndarray) -> None:
-    """Turn what flows to adaptations into what flows to those a tick before."""
-    rho, to_bar = room[RHO], flow[1]
-    for k in range(to_a.size):
-        to_a[k] = rho[k] * (to_bar[k] + to_a[k])
+def back_through_adaptation(
+    d_a: np.ndarray, d_threshold: np.ndarray, parameters: np.ndarray
+) -> None:
+    """Turn the derivatives by adaptations into those by adaptations a tick before."""
+    decay_adapt = parameters[DECAY_ADAPT]
+    for k in range(d_a.size):
+        d_a[k] = decay_adapt[k] * (d_threshold[k] + d_a[k])
 
 
 @inlined
-def learn(flow: np.ndarray, x: np.ndarray, v: np.ndarray, sums: np.ndarray) -> None:
-    """Add what flows to decay, gain and threshold (3 K)."""
-    to_u, to_bar = flow[0], flow[1]
-    to_decay, to_gain, to_theta = sums[0], sums[1], sums[2]
+def add_parameter_gradients(
+    d_u: np.ndarray, d_threshold: np.ndarray, x: np.ndarray, v: np.ndarray, sums: np.ndarray
+) -> None:
+    """Add the derivatives by decay, gain and threshold of a tick (3 K)."""
+    by_decay, by_gain, by_threshold = sums[0], sums[1], sums[2]
     for k in range(v.size):
-        to_decay[k] += to_u[k] * v[k]
+        by_decay[k] += d_u[k] * v[k]
     for k in range(v.size):
-        to_gain[k] += to_u[k] * x[k]
+        by_gain[k] += d_u[k] * x[k]
     for k in range(v.size):
-        to_theta[k] += to_bar[k]
+        by_threshold[k] += d_threshold[k]
 
 
 @inlined
-def to_spikes(own: np.ndarray, back: Back, blocks: Blocks, at: tuple[int, int, int]) -> None:
-    """Write what flows to the spikes of a chunk. at: tick, sample, first neuron."""
-    t, b, first = at
-    if not blocks.down:
-        copy(own, back.out[t, b, first : first + own.size])
+def write_spike_gradients(
+    d_s: np.ndarray,
+    gradients: GradientArrays,
+    blocks: PoolBlocks,
+    tick: int,
+    sample: int,
+    first: int,
+) -> None:
+    """Write the derivatives by the spikes of the chunk that begins at neuron ``first``."""
+    if not blocks.rows:
+        copy_values(d_s, gradients.out[tick, sample, first : first + d_s.size])
         return
-    many = blocks.down * blocks.width * blocks.channels
-    means = blocks.width // blocks.across * blocks.channels
+    many = blocks.rows * blocks.width * blocks.channels
+    means = blocks.width // blocks.columns * blocks.channels
     h = first // many
-    if own.size == many:
-        spread(own, back.out[t, b, h * means : (h + 1) * means], blocks)
+    if d_s.size == many:
+        spread_means(d_s, gradients.out[tick, sample, h * means : (h + 1) * means], blocks)
     else:
-        own[:] = 0
+        d_s[:] = 0
 
 
 @kernel
-def backward(past: Past, form: Form, samples: tuple[int, int], back: Back) -> None:
-    """Go back through samples ``samples[0]`` to ``samples[1]``.
+def run_backward(
+    given: ForwardArrays,
+    form: FormArrays,
+    first_sample: int,
+    last_sample: int,
+    gradients: GradientArrays,
+) -> None:
+    """Go back through samples ``first_sample`` to ``last_sample``.
 
-    The derivative of a spike is that of ``back``; the spikes of reset and adaptation have none.
+    The derivative of a spike is the surrogate's; the spikes of reset and adaptation have none.
     """
-    ticks, n = back.out.shape[0], past.x.shape[2]
-    many, each = chunk_of(ticks, past.blocks), past.x.shape[0] == ticks
+    ticks, n = gradients.out.shape[0], given.x.shape[2]
+    many, each = chunk_size(ticks, given.blocks), given.x.shape[0] == ticks
     for first in range(0, n, many):
         last = min(first + many, n)
         size = last - first
-        room = parameters(form, first, size)
-        again = np.empty((ticks + bars_of(form, ticks), size), past.x.dtype)
-        flow, scratch = np.empty((2, size), past.x.dtype), np.empty((3, size), past.x.dtype)
+        parameters = chunk_parameters(form, first, size)
+        again = np.empty((ticks + threshold_count(form, ticks), size), given.x.dtype)
+        flow, scratch = np.empty((2, size), given.x.dtype), np.empty((3, size), given.x.dtype)
+        d_u, d_threshold = flow[0], flow[1]
         own, s, part = scratch[0], scratch[1], scratch[2]
-        for b in range(samples[0], samples[1]):
-            repeat(past, form, (b, first), room, again)
-            to_v, to_i = back.cells.v[b, first:last], back.cells.i[b, first:last]
+        for b in range(first_sample, last_sample):
+            recompute_membranes(given, form, b, first, parameters, again)
+            d_v, d_i = gradients.state.v[b, first:last], gradients.state.i[b, first:last]
             for t in range(ticks - 1, -1, -1):
-                now, u = min(t, past.x.shape[0] - 1), again[t]
-                bar = again[ticks + t if form.adapts else ticks]
-                to_spikes(own, back, past.blocks, (t, b, first))
-                given = back.derivative[t, b, first:last] if back.kind == GIVEN else u
-                through_spikes(own, back.kind, given, u, bar)
-                to_membranes(flow[0], own, to_v, u, bar, form.hard)
-                if form.adapts or back.sums.size:
-                    fire(s, u, bar)
-                    to_thresholds(flow[1], own, to_v, s, form.hard)
-                to_x = back.x[now, b, first:last]
+                now, u = min(t, given.x.shape[0] - 1), again[t]
+                thresholds = again[ticks + t if form.adapts else ticks]
+                write_spike_gradients(own, gradients, given.blocks, t, b, first)
+                known = (
+                    gradients.derivative[t, b, first:last]
+                    if gradients.surrogate == GIVEN
+                    else u
+                )
+                apply_surrogate(own, gradients.surrogate, known, u, thresholds)
+                write_membrane_gradients(d_u, own, d_v, u, thresholds, form.hard)
+                if form.adapts or gradients.sums.size:
+                    write_spikes(s, u, thresholds)
+                    write_threshold_gradients(d_threshold, own, d_v, s, form.hard)
+                d_x = gradients.x[now, b, first:last]
                 if each:
-                    back_through_leak(flow, to_v, to_i, room, to_x)
+                    back_through_leak(d_u, d_v, d_i, parameters, d_x)
                 else:
-                    back_through_leak(flow, to_v, to_i, room, part)
+                    back_through_leak(d_u, d_v, d_i, parameters, part)
                     for k in range(size):
-                        to_x[k] += part[k]
+                        d_x[k] += part[k]
                 if form.adapts:
-                    back_through_adaptation(back.cells.a[b, first:last], flow, room)
-                if back.sums.size:
+                    d_a = gradients.state.a[b, first:last]
+                    back_through_adaptation(d_a, d_threshold, parameters)
+                if gradients.sums.size:
                     if t == 0:
-                        copy(own, past.before.v[b, first:last])
+                        copy_values(own, given.before.v[b, first:last])
                     else:
-                        bar = again[ticks + t - 1 if form.adapts else ticks]
-                        reset_from(own, again[t - 1], bar, form.hard)
-                    learn(flow, past.x[now, b, first:last], own, back.sums[:, first:last])
+                        before = again[ticks + t - 1 if form.adapts else ticks]
+                        write_reset(own, again[t - 1], before, form.hard)
+                    x, sums = given.x[now, b, first:last], gradients.sums[:, first:last]
+                    add_parameter_gradients(d_u, d_threshold, x, own, sums)

@@ -1,10 +1,11 @@
 """The normal form of a population over time, as compiled loops.
 
-Some neurons at a time run through all ticks, so that their state and parameters stay in the
-cache. Nothing is contracted or reordered: spikes and states are those of the plain loop, bit
-for bit. Innermost loops are short, because compilers give up on loops over many arrays.
-Axes: T ticks (of the input: T, or one that stands for all), B samples, M neurons, K neurons of
-a chunk, P means of blocks of neurons, or M.
+Some neurons at a time (a chunk) run through all ticks, so that their state and parameters stay
+in the cache. Nothing is contracted or reordered: spikes and states are those of the plain loop,
+bit for bit. Innermost loops are short, because compilers do not vectorise loops over many
+arrays.
+Axes: T ticks (of the input: T, or one that is repeated), B samples, M neurons, K neurons of a
+chunk, P means of an average pool, or M.
 """
 
 from typing import NamedTuple
@@ -16,18 +17,19 @@ from neuro.ops.jit import bare, inlined, kernel
 
 CHUNK = 1024
 SCRATCH = 2**16  # values of all ticks of a chunk that the cache holds
-DECAY, GAIN, FALL, THETA, BETA, RHO = range(6)  # rows of the parameters of a chunk
+# Rows of the parameters of a chunk.
+DECAY, GAIN, DECAY_SYN, THRESHOLD, BETA, DECAY_ADAPT = range(6)
 
 
-class Cells(NamedTuple):
-    """Membrane, current and adaptation, or what flows back to them; B M, unused ones B 0."""
+class StateArrays(NamedTuple):
+    """Membrane, current and adaptation, or their gradients; B M each, unused ones B 0."""
 
     v: np.ndarray
     i: np.ndarray
     a: np.ndarray
 
 
-class Form(NamedTuple):
+class FormArrays(NamedTuple):
     """Parameters as of :class:`neuro.neurons.normal_form.Coefficients`; (M), or (1) for all.
 
     adapts: some threshold rises.
@@ -43,108 +45,108 @@ class Form(NamedTuple):
     adapts: bool
 
 
-class Blocks(NamedTuple):
-    """How an average pool cuts images that lie channels last.
+class PoolBlocks(NamedTuple):
+    """How an average pool divides images that are stored channels last.
 
-    down, across: rows and columns of a block; 0: nothing is pooled. width, channels: of a row.
+    rows, columns: of pixels in a block; 0: nothing is pooled. width, channels: of an image.
     """
 
-    down: int
-    across: int
+    rows: int
+    columns: int
     width: int
     channels: int
 
 
 class Chunk(NamedTuple):
-    """Neurons from ``first`` on: their parameters, 6 K, and thresholds, K."""
+    """Neurons from ``first`` on: their parameters, 6 K, and thresholds now, K."""
 
     first: int
-    room: np.ndarray
-    bar: np.ndarray
+    parameters: np.ndarray
+    thresholds: np.ndarray
 
 
-class Into(NamedTuple):
-    """The blocks that a chunk is pooled in, and where their ``means`` lie from; 0: nowhere.
+class PoolTarget(NamedTuple):
+    """Where the means of a chunk are written: ``means`` of them (0: none) from ``first`` on.
 
-    inner: room for spikes that are pooled.
+    spikes: of one tick before they are pooled, K.
     """
 
-    blocks: Blocks
-    at: int
+    blocks: PoolBlocks
+    first: int
     means: int
-    inner: np.ndarray
+    spikes: np.ndarray
 
 
 @inlined
-def chunk_of(ticks: int, blocks: Blocks) -> int:
+def chunk_size(ticks: int, blocks: PoolBlocks) -> int:
     """Return how many neurons run through the ticks together: those of a row of blocks."""
-    if blocks.down:
-        return blocks.down * blocks.width * blocks.channels
+    if blocks.rows:
+        return blocks.rows * blocks.width * blocks.channels
     return max(64, min(CHUNK, SCRATCH // ticks))
 
 
 @kernel
-def parameters(form: Form, first: int, size: int) -> np.ndarray:
+def chunk_parameters(form: FormArrays, first: int, size: int) -> np.ndarray:
     """Return the parameters of a chunk that begins at ``first``, 6 K."""
-    room = np.empty((6, size), form.decay.dtype)
+    out = np.empty((6, size), form.decay.dtype)
     for row, values in (
         (DECAY, form.decay),
         (GAIN, form.gain),
-        (FALL, form.decay_syn),
-        (THETA, form.threshold),
+        (DECAY_SYN, form.decay_syn),
+        (THRESHOLD, form.threshold),
         (BETA, form.beta),
-        (RHO, form.decay_adapt),
+        (DECAY_ADAPT, form.decay_adapt),
     ):
         for k in range(size):
-            room[row, k] = values[0] if values.size == 1 else values[first + k]
-    return room
+            out[row, k] = values[0] if values.size == 1 else values[first + k]
+    return out
 
 
 @inlined
-def copy(out: np.ndarray, values: np.ndarray) -> None:
+def copy_values(out: np.ndarray, values: np.ndarray) -> None:
     """Write ``values`` to ``out``: a loop, since assigning slices costs more than copying."""
     for k in range(values.size):
         out[k] = values[k]
 
 
 @kernel
-def chunk_at(form: Form, first: int, size: int) -> Chunk:
-    """Return so many neurons with their thresholds at rest."""
-    room = parameters(form, first, size)
-    return Chunk(first, room, room[THETA].copy())
+def make_chunk(form: FormArrays, first: int, size: int) -> Chunk:
+    """Return a chunk with its thresholds at rest."""
+    parameters = chunk_parameters(form, first, size)
+    return Chunk(first, parameters, parameters[THRESHOLD].copy())
 
 
 @inlined
-def fire(out: np.ndarray, u: np.ndarray, bar: np.ndarray) -> None:
+def write_spikes(out: np.ndarray, u: np.ndarray, thresholds: np.ndarray) -> None:
     """Write 1 where a membrane has reached its threshold, else 0."""
     zero, one = out.dtype.type(0), out.dtype.type(1)
     for k in range(out.size):
-        out[k] = one if u[k] - bar[k] >= zero else zero
+        out[k] = one if u[k] - thresholds[k] >= zero else zero
 
 
 @inlined
-def fire_and_reset(s: np.ndarray, v: np.ndarray, bar: np.ndarray, hard: bool) -> None:
-    """Do as :func:`fire`, and reset the membranes that have fired."""
+def fire_and_reset(s: np.ndarray, v: np.ndarray, thresholds: np.ndarray, hard: bool) -> None:
+    """Do as :func:`write_spikes`, and reset the membranes that have fired."""
     zero, one = v.dtype.type(0), v.dtype.type(1)
     if hard:
         for k in range(v.size):
-            s[k] = one if v[k] - bar[k] >= zero else zero
+            s[k] = one if v[k] - thresholds[k] >= zero else zero
             v[k] *= one - s[k]
     else:
         for k in range(v.size):
-            s[k] = one if v[k] - bar[k] >= zero else zero
-            v[k] -= bar[k] * s[k]
+            s[k] = one if v[k] - thresholds[k] >= zero else zero
+            v[k] -= thresholds[k] * s[k]
 
 
 @inlined
-def integrate(
-    u: np.ndarray, v: np.ndarray, i: np.ndarray, x: np.ndarray, room: np.ndarray
+def integrate_input(
+    u: np.ndarray, v: np.ndarray, i: np.ndarray, x: np.ndarray, parameters: np.ndarray
 ) -> None:
     """Write the membranes after a tick of input, through their currents where there are any."""
-    decay, gain, fall = room[DECAY], room[GAIN], room[FALL]
+    decay, gain, decay_syn = parameters[DECAY], parameters[GAIN], parameters[DECAY_SYN]
     if i.size:
         for k in range(v.size):
-            i[k] = fall[k] * i[k] + x[k]
+            i[k] = decay_syn[k] * i[k] + x[k]
         for k in range(v.size):
             u[k] = decay[k] * v[k] + gain[k] * i[k]
     else:
@@ -153,48 +155,50 @@ def integrate(
 
 
 @inlined
-def lower(bar: np.ndarray, a: np.ndarray, room: np.ndarray) -> None:
+def decay_adaptation(thresholds: np.ndarray, a: np.ndarray, parameters: np.ndarray) -> None:
     """Let the adaptation decay for a tick, and write the thresholds."""
-    theta, rho = room[THETA], room[RHO]
-    for k in range(bar.size):
-        a[k] *= rho[k]
-    for k in range(bar.size):
-        bar[k] = theta[k] + a[k]
+    at_rest, decay_adapt = parameters[THRESHOLD], parameters[DECAY_ADAPT]
+    for k in range(thresholds.size):
+        a[k] *= decay_adapt[k]
+    for k in range(thresholds.size):
+        thresholds[k] = at_rest[k] + a[k]
 
 
 @inlined
-def rise(a: np.ndarray, s: np.ndarray, room: np.ndarray) -> None:
+def raise_adaptation(a: np.ndarray, s: np.ndarray, parameters: np.ndarray) -> None:
     """Let the adaptation rise where a neuron has fired."""
-    beta = room[BETA]
+    beta = parameters[BETA]
     for k in range(a.size):
         a[k] += beta[k] * s[k]
 
 
 @inlined
-def advance(s: np.ndarray, cells: Cells, x: np.ndarray, chunk: Chunk, form: Form) -> None:
-    """Run a chunk of neurons through a tick of input; its cells and thresholds move on."""
-    (v, i, a), room, bar = cells, chunk.room, chunk.bar
-    integrate(v, v, i, x, room)
+def advance_chunk(
+    s: np.ndarray, state: StateArrays, x: np.ndarray, chunk: Chunk, form: FormArrays
+) -> None:
+    """Advance a chunk by a tick of input; its state and thresholds change in place."""
+    (v, i, a), parameters, thresholds = state, chunk.parameters, chunk.thresholds
+    integrate_input(v, v, i, x, parameters)
     if form.adapts:
-        lower(bar, a, room)
-    fire_and_reset(s, v, bar, form.hard)
+        decay_adaptation(thresholds, a, parameters)
+    fire_and_reset(s, v, thresholds, form.hard)
     if form.adapts:
-        rise(a, s, room)
+        raise_adaptation(a, s, parameters)
 
 
 @inlined
-def mean(out: np.ndarray, s: np.ndarray, blocks: Blocks) -> None:
+def average_blocks(out: np.ndarray, s: np.ndarray, blocks: PoolBlocks) -> None:
     """Write the means of a row of blocks; sums of spikes are exact in any order."""
-    down, across, width, channels = blocks
-    area = out.dtype.type(down * across)
+    rows, columns, width, channels = blocks
+    area = out.dtype.type(rows * columns)
     row = width * channels
-    for k in range(1, down):
+    for k in range(1, rows):
         for j in range(row):
             s[j] += s[k * row + j]
     for w in range(out.size // channels):
-        sums, first = out[w * channels : (w + 1) * channels], w * across * channels
-        copy(sums, s[first : first + channels])
-        for k in range(first + channels, first + across * channels, channels):
+        sums, first = out[w * channels : (w + 1) * channels], w * columns * channels
+        copy_values(sums, s[first : first + channels])
+        for k in range(first + channels, first + columns * channels, channels):
             for c in range(channels):
                 sums[c] += s[k + c]
     for j in range(out.size):
@@ -202,80 +206,93 @@ def mean(out: np.ndarray, s: np.ndarray, blocks: Blocks) -> None:
 
 
 @kernel
-def forward(
+def run_forward(  # noqa: PLR0913
     x: np.ndarray,
-    cells: Cells,
-    form: Form,
-    samples: tuple[int, int],
-    blocks: Blocks,
+    state: StateArrays,
+    form: FormArrays,
+    first_sample: int,
+    last_sample: int,
+    blocks: PoolBlocks,
     out: np.ndarray,
 ) -> None:
-    """Run samples ``samples[0]`` to ``samples[1]``; ``cells`` move on.
+    """Run samples ``first_sample`` to ``last_sample``; ``state`` changes in place.
 
-    out: spikes, or their means, T B P.
+    x: T B M, or one tick. out: spikes, or their means, T B P.
     """
-    many = chunk_of(out.shape[0], blocks)
-    means = blocks.width // max(1, blocks.across) * blocks.channels
+    many = chunk_size(out.shape[0], blocks)
+    means = blocks.width // max(1, blocks.columns) * blocks.channels
     for first in range(0, x.shape[2], many):
         size = min(many, x.shape[2] - first)
-        chunk = chunk_at(form, first, size)
-        inner = np.empty(size if blocks.down else 0, x.dtype)
-        into = Into(blocks, first // many * means, means if size == many else 0, inner)
-        run_chunk(x, cells, form, samples, chunk, (out, into))
+        chunk = make_chunk(form, first, size)
+        spikes = np.empty(size if blocks.rows else 0, x.dtype)
+        whole = means if size == many else 0
+        pool = PoolTarget(blocks, first // many * means, whole, spikes)
+        run_chunk(x, state, form, first_sample, last_sample, chunk, pool, out)
 
 
 @bare
-def run_chunk(
+def run_chunk(  # noqa: PLR0913
     x: np.ndarray,
-    cells: Cells,
-    form: Form,
-    samples: tuple[int, int],
+    state: StateArrays,
+    form: FormArrays,
+    first_sample: int,
+    last_sample: int,
     chunk: Chunk,
-    made: tuple[np.ndarray, Into],
+    pool: PoolTarget,
+    out: np.ndarray,
 ) -> None:
-    """Do as :func:`forward` for a chunk."""
-    (first, _, bar), (out, into) = chunk, made
-    last, pooled = first + bar.size, into.blocks.down > 0
-    for b in range(samples[0], samples[1]):
-        v, i, a = cells.v[b, first:last], cells.i[b, first:last], cells.a[b, first:last]
+    """Do as :func:`run_forward` for a chunk."""
+    first = chunk.first
+    last, pooled = first + chunk.thresholds.size, pool.blocks.rows > 0
+    for b in range(first_sample, last_sample):
+        v, i, a = state.v[b, first:last], state.i[b, first:last], state.a[b, first:last]
         for t in range(out.shape[0]):
-            s = into.inner if pooled else out[t, b, first:last]
-            advance(s, Cells(v, i, a), x[min(t, x.shape[0] - 1), b, first:last], chunk, form)
-            if pooled and into.means:
-                mean(out[t, b, into.at : into.at + into.means], s, into.blocks)
+            s = pool.spikes if pooled else out[t, b, first:last]
+            given = x[min(t, x.shape[0] - 1), b, first:last]
+            advance_chunk(s, StateArrays(v, i, a), given, chunk, form)
+            if pooled and pool.means:
+                average_blocks(out[t, b, pool.first : pool.first + pool.means], s, pool.blocks)
 
 
 @kernel
-def feed(
-    train: Train, rows: np.ndarray, bias: np.ndarray, cells: Cells, form: Form, out: np.ndarray
+def run_on_spikes(
+    train: Train,
+    rows: np.ndarray,
+    bias: np.ndarray,
+    state: StateArrays,
+    form: FormArrays,
+    out: np.ndarray,
 ) -> None:
-    """Run all ticks on the rows of weights of their spikes; ``cells`` move on.
+    """Run all ticks on the rows of weights of input spikes; ``state`` changes in place.
 
-    train: of one sample, whose ticks are T times B. rows: blocks, inputs, neurons of a block.
-    bias: (M), or (0). out: spikes, T B M.
+    train: the input, as one sample whose ticks are T times B. rows: of weights: blocks, inputs,
+    neurons of a block. bias: (M), or (0). out: spikes, T B M.
     """
     width, sums = rows.shape[2], np.empty((1, rows.shape[0], rows.shape[2]), out.dtype)
     for own in range(rows.shape[0]):
-        chunk = chunk_at(form, own * width, width)
-        feed_chunk(train, (rows, bias, sums), cells, form, chunk, out)
+        chunk = make_chunk(form, own * width, width)
+        run_chunk_on_spikes(train, rows, bias, sums, state, form, chunk, out)
 
 
 @bare
-def feed_chunk(
+def run_chunk_on_spikes(  # noqa: PLR0913
     train: Train,
-    products: tuple[np.ndarray, np.ndarray, np.ndarray],
-    cells: Cells,
-    form: Form,
+    rows: np.ndarray,
+    bias: np.ndarray,
+    sums: np.ndarray,
+    state: StateArrays,
+    form: FormArrays,
     chunk: Chunk,
     out: np.ndarray,
 ) -> None:
-    """Do as :func:`feed` for a chunk. products: rows, bias, and room for their sums."""
-    (rows, bias, sums), (first, _, bar), (ticks, samples, _) = products, chunk, out.shape
-    last, width = first + bar.size, bar.size
+    """Do as :func:`run_on_spikes` for a chunk. sums: scratch for its input, 1 blocks K."""
+    first, (ticks, samples, _) = chunk.first, out.shape
+    width = chunk.thresholds.size
+    last = first + width
     own = first // width
     x = sums[0, own]
     for b in range(samples):
-        v, i, a = cells.v[b, first:last], cells.i[b, first:last], cells.a[b, first:last]
+        v, i, a = state.v[b, first:last], state.i[b, first:last], state.a[b, first:last]
         for t in range(ticks):
             for k in range(width):
                 x[k] = 0
@@ -283,4 +300,4 @@ def feed_chunk(
             if bias.size:
                 for k in range(width):
                     x[k] += bias[first + k]
-            advance(out[t, b, first:last], Cells(v, i, a), x, chunk, form)
+            advance_chunk(out[t, b, first:last], StateArrays(v, i, a), x, chunk, form)

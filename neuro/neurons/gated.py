@@ -11,14 +11,14 @@ Axes: B batch, ``*N`` the population's shape, ``*X`` that of x, with twice the f
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from neuro.neurons.normal_form import Param, as_array, like, require
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 
 class GatedState(NamedTuple):
@@ -33,6 +33,8 @@ class GatedLI:
 
     floor: the least share of v that a tick keeps, 0 <= floor < 1.
     """
+
+    fires: ClassVar[bool] = False
 
     floor: Param = 0.0
 
@@ -58,17 +60,12 @@ class GatedLI:
         v = keep * state.v + (1 - keep) * candidate
         return v, GatedState(v=v)
 
-    def jump(self, v: float, elapsed: Ticks, dt: Seconds) -> float:  # noqa: ARG002
-        """Return v ``elapsed`` ticks later without input: ``step`` in closed form."""
-        keep = (1 + float(as_array(self.floor))) / 2  # sigmoid(0) = 1/2
-        return keep**elapsed * v
-
     def macs(self, given: tuple[int, ...]) -> int:
         """Return the operations of a tick for an input of shape ``given``.
 
-        These are 3 a neuron: the sigmoid, as on a host node (:mod:`neuro.graph.host_ops`), and
-        two
-        products. With a floor too: then v is c + f (v - c), f = floor + (1 - floor) sigmoid.
+        These are 3 a neuron: the sigmoid, as on a host node (:mod:`neuro.graph.host_ops`),
+        and two products. With a floor too: then v is c + f (v - c), f = floor + (1 - floor)
+        sigmoid.
         """
         return 3 * math.prod(given) // 2
 

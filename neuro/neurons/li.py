@@ -8,7 +8,7 @@ Axes: B batch, ``*N`` the population's shape.
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuro.neurons.normal_form import Coefficients, Dynamics, Param, as_array, like, require
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 
 class LIState(NamedTuple):
@@ -32,6 +32,8 @@ class LI:
     tau: time constant [s]; ``math.inf`` sums its input.
     gain: what one unit of input adds to v; see :func:`psc_gain`.
     """
+
+    fires: ClassVar[bool] = False
 
     tau: Param
     gain: Param = 1.0
@@ -51,17 +53,13 @@ class LI:
         v = like(self.coefficients(dt).decay, x) * state.v + like(self.gain, x) * x
         return v, LIState(v=v)
 
-    def jump(self, v: float, elapsed: Ticks, dt: Seconds) -> float:
-        """Return v ``elapsed`` ticks later without input: ``step`` in closed form."""
-        return float(self.coefficients(dt).decay) ** elapsed * v
-
     def coefficients(self, dt: Seconds) -> Coefficients:
         """Return the normal form at this dt."""
         return Coefficients(
             decay=as_array(np.exp(-dt / as_array(self.tau))),
             gain=as_array(self.gain),
             threshold=as_array(np.inf),
-            hard=False,
+            reset=None,
             fires=False,
         )
 
@@ -71,7 +69,7 @@ class LI:
             rate=as_array(1 / as_array(self.tau)),
             gain=as_array(self.gain),
             threshold=as_array(np.inf),
-            hard=False,
+            reset=None,
             fires=False,
         )
 

@@ -6,13 +6,13 @@
     v[t] = v[t] - threshold s[t]   (reset "soft")
     v[t] = 0 where s[t] = 1        (reset "hard")
 
-In the ``refractory / dt`` ticks after that of a spike v stays as it is and s = 0; i goes on.
+In the ``refractory / dt`` ticks after that of a spike v stays as it is and s = 0; i continues.
 The gradient does not pass through the spike of the reset (Zenke & Vogels 2021).
 Axes: B batch, ``*N`` the population's shape.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -28,10 +28,9 @@ from neuro.neurons.normal_form import (
     like,
     require,
 )
+from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
 from neuro.neurons.surrogate import Surrogate, arctan, spike
 from neuro.units import Seconds, Ticks, ticks
-
-Reset = Literal["soft", "hard"]
 
 
 class LIFState(NamedTuple):
@@ -57,9 +56,11 @@ class LIF:
     refractory: for how long a spike holds the membrane [s]; on a clock, whole ticks.
     """
 
+    fires: ClassVar[bool] = True
+
     tau: Param
     threshold: Param = 1.0
-    reset: Reset = "soft"
+    reset: ResetLike = Reset.SOFT
     tau_syn: Param | None = None
     surrogate: Surrogate = arctan
     refractory: Seconds = Seconds(0.0)
@@ -72,8 +73,7 @@ class LIF:
             tau_syn = as_array(self.tau_syn)
             ok = (tau_syn > 0) & (tau_syn < np.inf)
             require(ok, "LIF.tau_syn must be > 0 s and finite", tau_syn, "None: no current")
-        if self.reset not in ("soft", "hard"):
-            raise ValueError(f"LIF.reset must be 'soft' or 'hard', got {self.reset!r}")
+        object.__setattr__(self, "reset", as_reset("LIF.reset", self.reset))
         require_refractory("LIF", self.refractory)
 
     def initial(self, x: Float[Tensor, "B *N"]) -> LIFState:
@@ -98,22 +98,6 @@ class LIF:
         s, v, wait = hold(s, v, state.v, state.wait, k.refractory)
         return s, LIFState(v=v, i=None if state.i is None else i, wait=wait)
 
-    def jump(
-        self, v: float, i: float, elapsed: Ticks, dt: Seconds, wait: int = 0
-    ) -> tuple[float, float]:
-        """Return (v, i) after ``elapsed`` ticks without input or spike: ``step``, closed form.
-
-        For scalar parameters. With a current, v gains i c (a^n - c^n) / (a - c). wait: ticks
-        for which v is still held.
-        """
-        k = self.coefficients(dt)
-        a, c, n = float(k.decay), float(k.decay_syn), max(elapsed - wait, 0)
-        i *= c ** (elapsed - n)
-        if c == 0:
-            return a**n * v, 0.0
-        gained = n * c**n if a == c else c * (a**n - c**n) / (a - c)
-        return a**n * v + gained * i, c**n * i
-
     def coefficients(self, dt: Seconds) -> Coefficients:
         """Return the normal form at this dt.
 
@@ -125,8 +109,8 @@ class LIF:
             decay=as_array(np.exp(-dt / as_array(self.tau))),
             decay_syn=as_array(syn),
             threshold=as_array(self.threshold),
-            hard=self.reset == "hard",
-            refractory=ticks(self.refractory, dt),
+            reset=Reset(self.reset),
+            refractory=refractory_ticks("LIF", self.refractory, dt),
         )
 
     def tensors(self, x: Tensor, dt: Seconds) -> Tensors:
@@ -147,7 +131,7 @@ class LIF:
             rate=as_array(1 / as_array(self.tau)),
             rate_syn=None if self.tau_syn is None else as_array(1 / as_array(self.tau_syn)),
             threshold=as_array(self.threshold),
-            hard=self.reset == "hard",
+            reset=Reset(self.reset),
             refractory=self.refractory,
         )
 
@@ -158,12 +142,6 @@ class LIF:
     def bind(self, free: dict[str, Tensor]) -> "LIF":  # noqa: ARG002
         """Return this model with its trainable parameters replaced."""
         return self
-
-
-def reset_membrane(v: Tensor, s: Tensor, threshold: Tensor, reset: Reset) -> Tensor:
-    """Return the membrane after the spikes ``s``; no gradient through ``s``."""
-    fired = s.detach()
-    return v - threshold * fired if reset == "soft" else v * (1 - fired)
 
 
 def hold(
@@ -185,3 +163,15 @@ def require_refractory(model: str, refractory: Seconds) -> None:
     """Raise a ValueError unless a refractory period is >= 0 s and finite."""
     ok = np.asarray((refractory >= 0) & (refractory < np.inf))
     require(ok, f"{model}.refractory must be >= 0 s and finite", refractory, "0 is none")
+
+
+def refractory_ticks(model: str, refractory: Seconds, dt: Seconds) -> Ticks:
+    """Return a refractory period in ticks.
+
+    Raises:
+        ValueError: it is not a whole number of them; names ``model``.
+    """
+    try:
+        return ticks(refractory, dt)
+    except ValueError as error:
+        raise ValueError(f"{model}.refractory: {error}") from None

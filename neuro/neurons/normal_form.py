@@ -10,34 +10,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuro.neurons.reset import Reset, is_hard
 from neuro.units import Seconds, Ticks
 
 Param = float | np.ndarray | Tensor
 
 
 class Coefficients(NamedTuple):
-    """The normal form of every neuron here but the GatedLI; one tick is, in this order,
+    """The normal form of a neuron that is linear between its spikes; a tick is, in this order,
 
         i = decay_syn * i + x          v = decay * v + gain * i
         a = decay_adapt * a            s = v >= threshold + a
         v = 0 (hard) or v - (threshold + a) s (soft)          a = a + beta * s
 
     For ``refractory`` ticks after that of a spike v is held where the reset left it, and
-    nothing is tested (s = 0); i and a go on.
+    nothing is tested (s = 0); i and a continue.
 
     All arrays are float64 and broadcast to the population's shape. A read-out has
-    ``fires = False``: its ``v`` is the output and never reset.
+    ``fires = False``: its ``v`` is the output and never reset (reset None).
     """
 
     decay: np.ndarray
     threshold: np.ndarray
-    hard: bool
+    reset: Reset | None
     fires: bool = True
     gain: np.ndarray = np.ones(())
     decay_syn: np.ndarray = np.zeros(())
     beta: np.ndarray = np.zeros(())
     decay_adapt: np.ndarray = np.zeros(())
     refractory: Ticks = Ticks(0)
+
+    @property
+    def hard(self) -> bool:
+        """Say whether the reset is hard, for executors that know the hard and the soft one.
+
+        Raises:
+            ValueError: it is another.
+        """
+        return self.reset is not None and is_hard(self.reset)
 
 
 class Tensors(NamedTuple):
@@ -58,20 +68,25 @@ class Dynamics(NamedTuple):
     gain: jump of v per unit of input, of the current where there is one.
     threshold: at rest. beta: its rise at a spike, which decays with rate_adapt [1/s], infinite
     where it has no effect. refractory: for how long v is held after a spike [s].
-    hard, fires: as in the normal form.
+    reset, fires: as in the sampled form.
 
     All arrays are float64 and broadcast to the population's shape.
     """
 
     rate: np.ndarray
     threshold: np.ndarray
-    hard: bool
+    reset: Reset | None
     fires: bool = True
     gain: np.ndarray = np.ones(())
     rate_syn: np.ndarray | None = None
     beta: np.ndarray = np.zeros(())
     rate_adapt: np.ndarray = np.full((), np.inf)
     refractory: Seconds = Seconds(0.0)
+
+    @property
+    def hard(self) -> bool:
+        """Say whether the reset is hard, as in the sampled form."""
+        return self.reset is not None and is_hard(self.reset)
 
 
 def as_array(p: Param) -> np.ndarray:
@@ -88,7 +103,7 @@ def like(p: Param, x: Tensor) -> Tensor:
     return torch.as_tensor(p, dtype=x.dtype, device=x.device)
 
 
-def frozen(p: Param) -> float | np.ndarray:
+def to_number(p: Param) -> float | np.ndarray:
     """Return a parameter as a float, or as a read-only float32 array."""
     if isinstance(p, Tensor):
         p = p.detach().cpu().numpy()

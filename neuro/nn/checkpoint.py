@@ -1,4 +1,4 @@
-"""Training with less memory: what a module computed inside a chunk of ticks is not kept."""
+"""Training with less memory: a module is computed again, chunk by chunk, for its gradients."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from neuro.nn.binomial_checkpoint import reversible
-from neuro.nn.layers import Temporal
+from neuro.nn.binomial_checkpoint import run_in_chunks
+from neuro.nn.spiking import Temporal
 from neuro.units import Ticks
 
 
 class Checkpointed(Temporal):
-    """``module``, some ticks at a time; what is kept for the way back are states between.
+    """``module``, some ticks at a time; for its gradients the states between them are kept.
 
-    Outputs, states and gradients are those of the module alone. Of T ticks in n chunks, the way
-    back holds the states that are kept and all of the ticks of one chunk. With
+    Outputs, states and gradients are those of the module alone. Of T ticks in n chunks, the
+    backward pass holds the states that are kept and all values of the ticks of one chunk. With
 
         states = None   all n states are kept, and each chunk is computed twice;
         states = S      at most S are kept, whatever T is, and each chunk is computed at most
@@ -24,9 +24,9 @@ class Checkpointed(Temporal):
 
     So 4 states reverse 14 chunks with r = 2, 34 with 3 and 69 with 4. None needs least memory
     for chunks near the square root of T, and then four times the ticks take twice the memory.
-    Input, output and what flows into them are kept whole. Random numbers (dropout) are drawn
-    again as they were. To trace a network, trace the module inside; a gradient of gradients
-    takes states = None.
+    Input, output and their gradients are kept whole. Random numbers (dropout) are drawn again
+    as they were. To trace a network, trace the module inside; a gradient of gradients needs
+    states = None.
 
     module: a Temporal, for example a Stack. ticks: of a chunk, >= 1. states: >= 1, or None.
     Source: Griewank and Walther 2000, Algorithm 799: revolve, ACM TOMS 26, 19-45.
@@ -61,16 +61,16 @@ class Checkpointed(Temporal):
         Raises:
             ValueError: a batch norm is trained. It takes all ticks of a run as one batch, and
                 would count what is computed twice twice. Or, with a number of states, a
-                gradient is wanted of what is not x, nor in the state, nor a parameter.
+                gradient is needed of what is not x, nor in the state, nor a parameter.
         """
-        names = [name for name, m in self.module.named_modules() if _learns_statistics(m)]
+        names = [name for name, m in self.module.named_modules() if _trains_statistics(m)]
         if names:
             raise ValueError(
                 f"Checkpointed cannot train the batch norms {', '.join(names)}: they take all "
                 "ticks of a run as one batch; set them to eval(), or leave Checkpointed out"
             )
         if self.states is not None and torch.is_grad_enabled():
-            return reversible(self.module, self.ticks, self.states, x, state)
+            return run_in_chunks(self.module, self.ticks, self.states, x, state)
         outs = []
         for part in torch.split(x, self.ticks):
             if torch.is_grad_enabled():
@@ -81,5 +81,5 @@ class Checkpointed(Temporal):
         return torch.cat(outs), state
 
 
-def _learns_statistics(module: nn.Module) -> bool:
+def _trains_statistics(module: nn.Module) -> bool:
     return module.training and isinstance(module, nn.modules.batchnorm._NormBase)

@@ -1,17 +1,17 @@
 """Plain torch modules on every tick: T is folded into the batch.
 
-What is the same at every tick is computed once; a linear layer skips silent inputs; images lie
-channels last, which is faster on a CPU. Axes: T ticks, B batch.
+What is the same at every tick is computed once; a linear layer skips inputs that are zero;
+images are stored channels last, which is faster on a CPU. Axes: T ticks, B batch.
 """
 
 import torch
 from torch import Tensor, nn
 
 from neuro.ops.avg_pool import average
-from neuro.ops.sparse_linear import Lay, laid, linear
+from neuro.ops.sparse_linear import ArrangeWeights, arrange_weights, linear
 
-# Modules that make the same of the same input, whatever the tick.
-SAME = (
+# Modules whose output depends on their input alone, whatever the tick.
+TIMELESS = (
     nn.Identity,
     nn.Flatten,
     nn.Unflatten,
@@ -31,34 +31,36 @@ SAME = (
 )
 
 
-def same_every_tick(x: Tensor) -> bool:
-    """Say whether ``x`` is one tick, expanded."""
+def is_one_tick(x: Tensor) -> bool:
+    """Say whether ``x`` is one tick, expanded to several."""
     return len(x) > 1 and x.stride(0) == 0
 
 
-def timeless(module: nn.Module) -> bool:
-    """Say whether a module makes the same of the same input at every tick."""
-    return all(isinstance(m, SAME) for m in module.modules())
+def is_timeless(module: nn.Module) -> bool:
+    """Say whether the output of a module depends on its input alone, whatever the tick."""
+    return all(isinstance(m, TIMELESS) for m in module.modules())
 
 
-def on_ticks(module: nn.Module, x: Tensor, lay: Lay = laid) -> Tensor:
-    """Return what a module makes of each tick.
+def run_on_ticks(
+    module: nn.Module, x: Tensor, arrange: ArrangeWeights = arrange_weights
+) -> Tensor:
+    """Return the outputs of a module for each tick.
 
-    lay: as of :func:`neuro.ops.sparse_linear.linear`.
+    arrange: as of :func:`neuro.ops.sparse_linear.linear`.
 
     A batch norm that is trained sees all ticks of all samples as one batch (tdBN, Zheng et al.
     2021). Over an input that is the same at every tick its mean and variance are those of one,
     and its running variance that of B and not of T B values. Over several processes it sees the
     whole batch, see :mod:`neuro.training.sync_batch`.
     """
-    if same_every_tick(x) and timeless(module):
-        y = on_ticks(module, x[:1])
+    if is_one_tick(x) and is_timeless(module):
+        y = run_on_ticks(module, x[:1])
         return y.expand(len(x), *y.shape[1:])
     folded = x.flatten(0, 1)
-    if hooked(module) or x.device.type != "cpu":
+    if has_hooks(module) or x.device.type != "cpu":
         y = module(folded)
     elif type(module) is nn.Linear and folded.dim() == 2:
-        y = linear(folded, module.weight, module.bias, lay)
+        y = linear(folded, module.weight, module.bias, arrange)
     elif type(module) is nn.AvgPool2d:
         y = average(folded, module)
     elif type(module) in (nn.Conv2d, nn.ConvTranspose2d):
@@ -70,6 +72,6 @@ def on_ticks(module: nn.Module, x: Tensor, lay: Lay = laid) -> Tensor:
     return out
 
 
-def hooked(module: nn.Module) -> bool:
-    """Say whether someone listens to a module, which must be called then."""
+def has_hooks(module: nn.Module) -> bool:
+    """Say whether a module has hooks: it must be called then."""
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)

@@ -23,23 +23,22 @@ from neuro.graph import (
     Sparse,
     Weighted,
 )
-from neuro.graph.apply import through
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_clocked
 from neuro.graph.sparse import unrolled
-from neuro.nn.layers import Spiking
+from neuro.nn.spiking import Spiking
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
 
 
 class NetState(NamedTuple):
-    """What a run hands on: population states by node, the ticks in flight by edge."""
+    """What continues a run: population states by node, the ticks in flight by edge."""
 
     populations: dict[str, Any]
     edges: dict[Edge, Tensor]
 
 
-class _Linear(nn.Module):
+class _ConnectionModule(nn.Module):
     """A Connection with trainable weight and bias, in the precision that its node has."""
 
     weight: Any
@@ -56,17 +55,17 @@ class _Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         # The cast does nothing unless the Graph has another precision than the run.
         weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
-        return through(self.node, x, weight, bias)
+        return self.node.apply(x, weight, bias)
 
     def frozen(self) -> Connection:
         """Return the node with the present weights."""
         if not isinstance(self.node, Weighted):
             return self.node
         bias = None if self.bias is None else self.bias.detach().cpu().numpy()
-        return replace(self.node, weight=self.weight.detach().cpu().numpy(), bias=bias)
+        return self.node.with_weight(self.weight.detach().cpu().numpy(), bias)
 
 
-class _Hosted(nn.Module):
+class _HostModule(nn.Module):
     """A host node."""
 
     def __init__(self, node: Host) -> None:
@@ -97,9 +96,9 @@ class Net(nn.Module):
         self.parts = nn.ModuleDict()
         for name, node in graph.nodes.items():
             if isinstance(node, Connection):
-                self.parts[_key(name)] = _Linear(node)
+                self.parts[_key(name)] = _ConnectionModule(node)
             elif isinstance(node, Host):
-                self.parts[_key(name)] = _Hosted(node)
+                self.parts[_key(name)] = _HostModule(node)
             elif not isinstance(node, Input):
                 self.parts[_key(name)] = Spiking(node, graph.dt)
 
@@ -118,18 +117,18 @@ class Net(nn.Module):
 
         Args:
             inputs: by Input name, axes T B *N.
-            state: of an earlier run, to go on from there; None starts at rest.
+            state: of an earlier run, which this one continues; None starts at rest.
 
         Returns:
             The activity of every node by name (axes T B *N), and the state.
         """
-        run = _Run(self, inputs, state)
+        run = _ForwardPass(self, inputs, state)
         for group in self.wiring.components:
             inner = [e for e in self.wiring.edges if e.source in group and e.target in group]
             if inner:
-                run.loop(group, inner)
+                run.run_loop(group, inner)
             else:
-                run.straight(group[0])
+                run.run_node(group[0])
         return run.out, run.state()
 
 
@@ -149,7 +148,7 @@ def _key(name: str) -> str:
     return f"node_{name}"
 
 
-class _Run:
+class _ForwardPass:
     """One forward pass: activity so far, and the past of each delayed edge."""
 
     def __init__(self, net: Net, inputs: Mapping[str, Tensor], state: NetState | None) -> None:
@@ -171,19 +170,19 @@ class _Run:
             return self.given.edges[e]
         return self.like.new_zeros(e.delay, self.batch, *self.graph.shapes[e.source])
 
-    def straight(self, name: str) -> None:
+    def run_node(self, name: str) -> None:
         """Run a node outside loops over all ticks."""
         if name in self.out:
             return
         arriving = [self._delayed(e) for e in self.graph.into(name)]
-        x = self._together(name, arriving)
+        x = self._combine(name, arriving)
         part = self.net.parts[_key(name)]
         if isinstance(part, Spiking):
             self.out[name], self.populations[name] = part(x, self.populations.get(name))
         else:
             self.out[name] = part(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-    def _together(self, name: str, arriving: list[Tensor]) -> Tensor:
+    def _combine(self, name: str, arriving: list[Tensor]) -> Tensor:
         """Return what the edges into a node bring, each ``... B *N``, as one value."""
         if isinstance(self.graph.nodes[name], Concat):
             return torch.cat(arriving, -len(self.graph.shapes[name]))
@@ -194,24 +193,24 @@ class _Run:
             return self.out[e.source]
         return torch.cat([self.past(e), self.out[e.source]])[: self.ticks]
 
-    def loop(self, group: tuple[str, ...], inner: list[Edge]) -> None:
+    def run_loop(self, group: tuple[str, ...], inner: list[Edge]) -> None:
         """Run the nodes of a loop tick by tick."""
         into = {n: self.graph.into(n) for n in group}
-        heard: dict[Edge, Any] = {
+        arriving: dict[Edge, Any] = {
             e: list(self.past(e)) if e in inner else self._delayed(e)
             for edges in into.values()
             for e in edges
         }
-        made: dict[str, list[Tensor]] = {n: [] for n in group}
+        outputs: dict[str, list[Tensor]] = {n: [] for n in group}
         for t in range(self.ticks):
             for name in group:
-                x = self._together(name, [heard[e][t] for e in into[name]])
+                x = self._combine(name, [arriving[e][t] for e in into[name]])
                 y = self._tick(name, x)
-                made[name].append(y)
+                outputs[name].append(y)
                 for e in inner:
                     if e.source == name:
-                        heard[e].append(y)
-        self.out.update({n: torch.stack(ys) for n, ys in made.items()})
+                        arriving[e].append(y)
+        self.out.update({n: torch.stack(ys) for n, ys in outputs.items()})
 
     def _tick(self, name: str, x: Tensor) -> Tensor:
         part = self.net.parts[_key(name)]
@@ -223,7 +222,7 @@ class _Run:
         return ys[0]
 
     def state(self) -> NetState:
-        """Return what a later run needs to go on."""
+        """Return what a later run needs to continue this one."""
         edges = {
             e: torch.cat([self.past(e), self.out[e.source]])[self.ticks :]
             for e in self.graph.edges

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float64
 
 from neuro.graph import Graph
-from neuro.neurons import ALIF, LIF
+from neuro.neurons import LinearNeuron, has_normal_form
+from neuro.neurons.reset import SOFT_OR_HARD
 from neuro.nn.net import activity_of
 from neuro.spikes import Events
 
@@ -23,12 +24,19 @@ def margins(
     In a refractory period, where nothing makes it fire, it is minus infinity.
 
     Raises:
-        ValueError: ``name`` is no firing population.
+        ValueError: ``name`` is no firing population with a normal form, or has another reset
+            than soft or hard.
     """
     neuron = graph.nodes[name]
-    if not isinstance(neuron, (LIF, ALIF)):
+    if not has_normal_form(neuron) or not neuron.fires:
         raise ValueError(
-            f"{name}: a {type(neuron).__name__} has no threshold; only LIF and ALIF do"
+            f"{name}: a {type(neuron).__name__} has no threshold of a normal form; use the "
+            "name of a LIF or an ALIF"
+        )
+    if (reset := neuron.coefficients(graph.dt).reset) not in SOFT_OR_HARD:
+        raise ValueError(
+            f"{name}: margins are known of soft and hard resets, not of {str(reset)!r}; use "
+            "one of them"
         )
     activity = activity_of(graph, inputs)
     currents = [
@@ -40,7 +48,7 @@ def margins(
     return _distance(neuron, x, graph).reshape(*x.shape[:2], -1)
 
 
-def _distance(neuron: LIF | ALIF, x: np.ndarray, graph: Graph) -> np.ndarray:
+def _distance(neuron: LinearNeuron, x: np.ndarray, graph: Graph) -> np.ndarray:
     """Return v - threshold - a over time, by the normal form of the neuron."""
     k = neuron.coefficients(graph.dt)
     i, v, a, wait = (np.zeros(x.shape[1:]) for _ in range(4))

@@ -1,10 +1,10 @@
-"""From a trained torch module to a Graph, or the full list of what cannot go and why.
+"""A trained torch module as a Graph, or the full list of what no Graph can hold and why.
 
-What goes: Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d, Conv2d,
-ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten, BatchNorm
-(folded into the Conv2d, ConvTranspose2d or Linear before it), Identity and Dropout (nothing, in
-evaluation); as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose Graph is read
-back as it is.
+A Graph can hold Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d,
+Conv2d, ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten,
+BatchNorm (folded into the Conv2d, ConvTranspose2d or Linear before it), Identity and Dropout
+(nothing, in evaluation); as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose
+Graph is read back as it is.
 """
 
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ from neuro.graph import (
     Unflatten,
     Upsample,
 )
-from neuro.neurons import ALIF, LIF
+from neuro.neurons import ALIF, is_neuron
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, steps_of
 from neuro.nn.net import Net
 from neuro.units import Seconds, Ticks
@@ -40,11 +40,12 @@ from neuro.units import Seconds, Ticks
 def convolution(module: Any, weight: np.ndarray, bias: np.ndarray | None) -> Node:
     """Return the node of a convolution with these weights in place of its own."""
     if isinstance(module, nn.Conv1d):
-        (stride,), (padding,) = map(each, (module.stride, module.padding))
-        return Conv1d(weight=weight, bias=bias, stride=stride, padding=padding)
+        steps = {k: each(getattr(module, k))[0] for k in ("stride", "padding", "dilation")}
+        return Conv1d(weight=weight, bias=bias, groups=module.groups, **steps)
     pairs = {"stride": pair(module.stride), "padding": pair(module.padding)}
     if isinstance(module, nn.Conv2d):
-        return Conv2d(weight=weight, bias=bias, **pairs)
+        pairs["dilation"] = pair(module.dilation)
+        return Conv2d(weight=weight, bias=bias, groups=module.groups, **pairs)
     far = pair(module.output_padding)
     return ConvTranspose2d(weight=weight, bias=bias, output_padding=far, **pairs)
 
@@ -94,7 +95,7 @@ def fold(weight: Any, bias: Any, norm: Any, axis: int) -> tuple[np.ndarray, np.n
     return folded.astype(weight.dtype), shift.astype(weight.dtype)
 
 
-Port = tuple[tuple[str, int], ...]  # (node, delay) pairs whose outputs add up
+Sources = tuple[tuple[str, int], ...]  # (node, delay in ticks), whose outputs add up
 _BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
 _FOLDED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)  # a BatchNorm behind them
 _POINTWISE: dict[type[nn.Module], str] = {
@@ -159,70 +160,72 @@ class _Walk:
     dts: set[float] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
-    def add(self, name: str, node: Node, port: Port) -> Port:
-        """Add a node fed by ``port``; return its own port."""
+    def add(self, name: str, node: Node, sources: Sources) -> Sources:
+        """Add a node fed by ``sources``; return what carries its output."""
         if name in self.nodes:
-            return self.refuse(name, "another node is called so; rename the module", port)
+            return self.refuse(name, "another node is called so; rename the module", sources)
         self.nodes[name] = node
-        self.edges += [Edge(source, name, Ticks(delay)) for source, delay in port]
+        self.edges += [Edge(source, name, Ticks(delay)) for source, delay in sources]
         return ((name, 0),)
 
-    def refuse(self, name: str, why: str, port: Port) -> Port:
-        """Note a problem and go on, so that all are told together."""
+    def refuse(self, name: str, why: str, sources: Sources) -> Sources:
+        """Note a problem and continue, so that all are reported together."""
         self.problems.append(f"{name or 'module'}: {why}")
-        return port
+        return sources
 
-    def visit(self, module: nn.Module, name: str, port: Port) -> Port:  # noqa: C901
-        """Add a module fed by ``port``; return the port of its output."""
+    def visit(self, module: nn.Module, name: str, sources: Sources) -> Sources:  # noqa: C901
+        """Add a module fed by ``sources``; return what carries its output."""
         if not _as_it_came(module):
             why = f"{type(module).__name__} has a forward of its own, which no node can hold"
-            return self.refuse(name, f"{why}; build it from the plain layers", port)
+            return self.refuse(name, f"{why}; build it from the plain layers", sources)
         match module:
             case Stack() | nn.Sequential():
-                return self._sequence(steps_of(module), name, port)
+                return self._sequence(steps_of(module), name, sources)
             case Residual():
-                left = self.visit(module.body, _join(name, "body"), port)
-                right = self.visit(module.shortcut, _join(name, "shortcut"), port)
+                left = self.visit(module.body, _join(name, "body"), sources)
+                right = self.visit(module.shortcut, _join(name, "shortcut"), sources)
                 return left + right
             case Recurrent():
-                return self._recurrent(module, name, port)
+                return self._recurrent(module, name, sources)
             case Delay():
-                return tuple((source, delay + module.ticks) for source, delay in port)
+                return tuple((source, delay + module.ticks) for source, delay in sources)
             case Spiking():
                 self.dts.add(float(module.dt))
-                return self.add(name or "spiking", module.frozen(), port)
+                return self.add(name or "spiking", module.frozen(), sources)
             case nn.Conv1d() | nn.Conv2d() | nn.ConvTranspose2d() | nn.Linear():
-                return self._weighted(module, None, name, port)
+                return self._weighted(module, None, name, sources)
             case nn.AvgPool2d() | nn.MaxPool2d():
-                return self._pool(module, name, port)
+                return self._pool(module, name, sources)
             case nn.Upsample():
-                return self._upsample(module, name, port)
+                return self._upsample(module, name, sources)
             case nn.Flatten():
                 if (module.start_dim, module.end_dim) != (1, -1):
                     return self.refuse(
-                        name, "Flatten must keep only the batch: Flatten()", port
+                        name, "Flatten must keep only the batch: Flatten()", sources
                     )
-                return self.add(name, Flatten(), port)
+                return self.add(name, Flatten(), sources)
             case nn.Unflatten():
-                return self._unflatten(module, name, port)
+                return self._unflatten(module, name, sources)
             case nn.Softmax():
-                return self._softmax(module, name, port)
+                return self._softmax(module, name, sources)
             case nn.Sigmoid() | nn.Tanh() | nn.SiLU() | nn.ReLU():
                 function = next(f for cls, f in _POINTWISE.items() if isinstance(module, cls))
-                return self.add(name, Pointwise(function=function), port)
+                return self.add(name, Pointwise(function=function), sources)
             case nn.Identity() | nn.Dropout() | nn.Dropout2d():
-                return port
+                return sources
             case nn.BatchNorm1d() | nn.BatchNorm2d():
                 why = "BatchNorm can only be folded right after a weight of the same Stack"
-                return self.refuse(name, why, port)
-        return self._unknown(module, name, port)
+                return self.refuse(name, why, sources)
+        return self._unknown(module, name, sources)
 
-    def _unknown(self, module: nn.Module, name: str, port: Port) -> Port:
+    def _unknown(self, module: nn.Module, name: str, sources: Sources) -> Sources:
         cure = "build it from Stack, Residual, Recurrent, Delay, Spiking and torch layers"
         why = f"{type(module).__name__} has no node in a Graph; {cure}"
-        return self.refuse(name, why, port)
+        return self.refuse(name, why, sources)
 
-    def _sequence(self, children: list[tuple[str, nn.Module]], name: str, port: Port) -> Port:
+    def _sequence(
+        self, children: list[tuple[str, nn.Module]], name: str, sources: Sources
+    ) -> Sources:
         folded = {
             a
             for (a, m), (_, n) in pairwise(children)
@@ -233,89 +236,95 @@ class _Walk:
         for i, (key, child) in enumerate(children):
             if key in folded:
                 norm: Any = children[i + 1][1]
-                port = self._weighted(child, norm, _join(name, key), port)
+                sources = self._weighted(child, norm, _join(name, key), sources)
             elif previous not in folded:
-                port = self.visit(child, _join(name, key), port)
+                sources = self.visit(child, _join(name, key), sources)
             previous = key
-        return port
+        return sources
 
-    def _recurrent(self, module: Recurrent, name: str, port: Port) -> Port:
+    def _recurrent(self, module: Recurrent, name: str, sources: Sources) -> Sources:
         inner = _join(name, "spiking")
-        out = self.visit(module.spiking, inner, port)
+        out = self.visit(module.spiking, inner, sources)
         back = self.visit(module.feedback, _join(name, "feedback"), ((inner, module.delay),))
         self.edges += [Edge(source, inner, Ticks(delay)) for source, delay in back]
         return out
 
-    def _softmax(self, module: nn.Softmax, name: str, port: Port) -> Port:
+    def _softmax(self, module: nn.Softmax, name: str, sources: Sources) -> Sources:
         if not module.dim:  # 0, or None: torch would guess
             why = f"Softmax(dim={module.dim}) is not over an axis of one sample; use dim=1"
-            return self.refuse(name, why, port)
-        return self.add(name, Softmax(axis=module.dim - (module.dim > 0)), port)
+            return self.refuse(name, why, sources)
+        return self.add(name, Softmax(axis=module.dim - (module.dim > 0)), sources)
 
-    def _unflatten(self, module: nn.Unflatten, name: str, port: Port) -> Port:
+    def _unflatten(self, module: nn.Unflatten, name: str, sources: Sources) -> Sources:
         sizes = module.unflattened_size
         if module.dim != 1 or not all(isinstance(n, int) and n > 0 for n in sizes):
             why = "Unflatten must split the axis behind the batch: Unflatten(1, (C, H, W))"
-            return self.refuse(name, why, port)
-        return self.add(name, Unflatten(shape=tuple(sizes)), port)
+            return self.refuse(name, why, sources)
+        return self.add(name, Unflatten(shape=tuple(sizes)), sources)
 
-    def _pool(self, module: nn.AvgPool2d | nn.MaxPool2d, name: str, port: Port) -> Port:
+    def _pool(
+        self, module: nn.AvgPool2d | nn.MaxPool2d, name: str, sources: Sources
+    ) -> Sources:
         odd = pair(module.padding) != (0, 0) or module.ceil_mode
         if isinstance(module, nn.MaxPool2d):
-            return self._max_pool(module, odd, name, port)
+            return self._max_pool(module, odd, name, sources)
         if odd or module.divisor_override is not None:
             why = "AvgPool2d with padding, ceil_mode or divisor_override; use the plain one"
-            return self.refuse(name, why, port)
+            return self.refuse(name, why, sources)
         node = AvgPool2d(kernel=pair(module.kernel_size), stride=pair(module.stride))
-        return self.add(name, node, port)
+        return self.add(name, node, sources)
 
-    def _max_pool(self, module: nn.MaxPool2d, odd: bool, name: str, port: Port) -> Port:
+    def _max_pool(
+        self, module: nn.MaxPool2d, odd: bool, name: str, sources: Sources
+    ) -> Sources:
         if odd or pair(module.dilation) != (1, 1) or module.return_indices:
             why = "MaxPool2d with padding, ceil_mode, dilation or indices; use the plain one"
-            return self.refuse(name, why, port)
-        ((source, _), *others) = port
-        if others or not isinstance(self.nodes[source], LIF | ALIF):
+            return self.refuse(name, why, sources)
+        ((source, _), *others) = sources
+        node = self.nodes[source]
+        if others or not (is_neuron(node) and node.fires):
             why = (
                 "a maximum is a node only of the spikes of one LIF or ALIF, where it says "
                 "whether any fired; use AvgPool2d"
             )
-            return self.refuse(name, why, port)
+            return self.refuse(name, why, sources)
         mean, cell = any_spike(module)
-        return self.add(_join(name, "any"), cell, self.add(name, mean, port))
+        return self.add(_join(name, "any"), cell, self.add(name, mean, sources))
 
-    def _weighted(self, module: Any, norm: Any, name: str, port: Port) -> Port:
+    def _weighted(self, module: Any, norm: Any, name: str, sources: Sources) -> Sources:
         if module.weight.dtype not in (torch.float32, torch.float64):
             why = (
                 f"weights are {module.weight.dtype}, a Graph holds float32 and float64; call "
                 ".float() first"
             )
-            return self.refuse(name, why, port)
+            return self.refuse(name, why, sources)
         weight, bias = numbers(module.weight), numbers(module.bias)
         if norm is not None:
             if norm.running_mean is None:
                 why = "BatchNorm without running statistics; use track_running_stats=True"
-                return self.refuse(name, why, port)
+                return self.refuse(name, why, sources)
             weight, bias = fold(weight, bias, norm, isinstance(module, nn.ConvTranspose2d))
         if isinstance(module, nn.Linear):
-            return self.add(name, Dense(weight=weight, bias=bias), port)
-        one = all(d == 1 for d in each(module.dilation))
+            return self.add(name, Dense(weight=weight, bias=bias), sources)
         cls = type(module).__name__
-        if module.groups != 1 or not one:
-            return self.refuse(
-                name, f"{cls} with groups or dilation is not supported yet", port
-            )
+        spread = module.groups != 1 or any(d != 1 for d in each(module.dilation))
+        if spread and isinstance(module, nn.ConvTranspose2d):
+            why = f"{cls} with groups or dilation; use Upsample and a Conv2d that has them"
+            return self.refuse(name, why, sources)
         if isinstance(module.padding, str) or module.padding_mode != "zeros":
-            return self.refuse(name, f"{cls} padding must be numbers, filled with zeros", port)
-        return self.add(name, convolution(module, weight, bias), port)
+            return self.refuse(
+                name, f"{cls} padding must be numbers, filled with zeros", sources
+            )
+        return self.add(name, convolution(module, weight, bias), sources)
 
-    def _upsample(self, module: nn.Upsample, name: str, port: Port) -> Port:
+    def _upsample(self, module: nn.Upsample, name: str, sources: Sources) -> Sources:
         scale = module.scale_factor
         whole = scale is not None and all(float(s).is_integer() for s in each(scale))
         if module.mode != "nearest" or not whole:
             why = "Upsample must be nearest, by a whole scale_factor"
-            return self.refuse(name, why, port)
+            return self.refuse(name, why, sources)
         high, wide = each(scale)[0], each(scale)[-1]
-        return self.add(name, Upsample(scale=(int(high), int(wide))), port)
+        return self.add(name, Upsample(scale=(int(high), int(wide))), sources)
 
 
 def _as_it_came(module: nn.Module) -> bool:

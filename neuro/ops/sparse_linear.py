@@ -24,7 +24,7 @@ from neuro.ops.threads import in_shares, readable
 # From this share of zeros on, skipping them is faster than a dense product. With 19 % of the
 # inputs active it gains nothing (RESULTS.md, Speed of training).
 MIN_ZERO_SHARE = 0.8
-Lay = Callable[[Tensor], np.ndarray]
+ArrangeWeights = Callable[[Tensor], np.ndarray]
 Module = TypeVar("Module", bound=nn.Module)
 # With fewer inputs or outputs (R J or R O) a dense product is taken without counting zeros.
 MIN_VALUES = 2**15
@@ -33,11 +33,11 @@ FEW = 64  # with fewer outputs, by_input leaves the weights as they are
 
 
 def by_input(module: Module) -> Module:
-    """Have the weights of each linear layer lie in memory by input, as they are read here.
+    """Store the weights of each linear layer by input, as products that skip zeros read them.
 
     They are the same weights of the same shape, as images are the same channels last. Without
-    it a product that skips zeros makes a copy of them that does. Layers of few outputs are
-    left: their copy is small, and the dense products that most of them make are slower so.
+    it such a product makes a copy in that order. Layers of few outputs are left as they are:
+    their copy is small, and dense products, which most of them use, are slower in that order.
 
     >>> from torch import nn
     >>> by_input(nn.Sequential(nn.Linear(3, 128)))[0].weight.stride()
@@ -49,7 +49,7 @@ def by_input(module: Module) -> Module:
     return module
 
 
-def laid(weight: Float[Tensor, "O J"]) -> np.ndarray:
+def arrange_weights(weight: Float[Tensor, "O J"]) -> np.ndarray:
     """Return weights as a product that skips zeros reads them: blocks, inputs, outputs."""
     if weight.t().is_contiguous():
         return weight.detach().t()[None].numpy()
@@ -60,17 +60,17 @@ def linear(
     x: Float[Tensor, "R J"],
     weight: Float[Tensor, "O J"],
     bias: Float[Tensor, " O"] | None,
-    lay: Lay = laid,
+    arrange: ArrangeWeights = arrange_weights,
 ) -> Float[Tensor, "R O"]:
     """Return x weight^T + bias, skipping zeros of x where that is faster.
 
-    lay: :func:`laid`, or what remembers its results.
+    arrange: :func:`arrange_weights`, or what remembers its results.
     """
     active = active_in(x, weight)
     if active is None:
         return F.linear(x, weight, bias)
     apply: Any = _Linear.apply  # torch annotates it in some versions only
-    y: Tensor = apply(x, weight, active, lay(weight))
+    y: Tensor = apply(x, weight, active, arrange(weight))
     return y if bias is None else y + bias
 
 

@@ -1,13 +1,18 @@
-"""Training on Lightning Fabric: the loop, several processes, what is not finite."""
+"""Training on Lightning Fabric: the loop, its plan, several processes, checkpoints."""
 
-from neuro.training.loop import Batch, Course, Plan, Progress, TrainError, fit, load_weights
+from neuro.training.checkpoint import best_weights_path, load_weights
+from neuro.training.errors import TrainError
+from neuro.training.loop import Batch, Course, Progress, fit
+from neuro.training.plan import Plan, Stage
 
 __all__ = [
     "Batch",
     "Course",
     "Plan",
     "Progress",
+    "Stage",
     "TrainError",
+    "best_weights_path",
     "fit",
     "load_weights",
 ]

@@ -1,40 +1,113 @@
-"""A batch that several processes share (DDP): who holds which samples, and draws for them.
+"""Shards of a batch that several processes train on (DDP), and random draws for them.
 
-Of n processes, process r holds the samples r, r + n, r + 2 n, ... of the whole batch. Rows T B,
-into which ticks and samples are folded, are then shared in the same way.
+Of n processes, process r holds the samples r, r + n, r + 2 n, ... of the whole batch, its
+shard. Where ticks and samples are folded into one axis (rows T B), the shard has the same rows.
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_unflatten
+
+from neuro.training.errors import TrainError
+
+PLAIN = (bool, int, float, str, type(None))  # parts of a batch that every process gets whole
 
 
-def processes() -> tuple[int, int]:
-    """Return (which of the processes that train together this one is, how many they are)."""
+def rank_and_world_size() -> tuple[int, int]:
+    """Return (index of this process, number of processes that train together)."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 
 
-def own() -> slice:
+def shard_slice() -> slice:
     """Return which samples of the whole batch this process holds."""
-    rank, n = processes()
+    rank, n = rank_and_world_size()
     return slice(rank, None, n)
 
 
-def drawn(draw: Callable[[int], Tensor], samples: int, axis: int = 0) -> Tensor:
+def draw_shard(draw: Callable[[int], Tensor], samples: int, axis: int = 0) -> Tensor:
     """Return what is drawn at random for this process's samples of the whole batch.
 
-    Every process draws for all samples, from the same seed, and keeps what is for its own: so N
-    processes draw what one would. For training alone: the batches that a model is evaluated on
-    are not shared.
+    Every process draws for all samples, from the same seed, and keeps what belongs to its
+    shard, so that N processes draw what one would. Only for training: the batches that a model
+    is evaluated on are not sharded.
 
-    draw: number of samples -> tensor. samples: that this process holds. axis: of the samples.
+    Args:
+        draw: number of samples -> tensor.
+        samples: number of samples in this process's shard.
+        axis: of the samples in that tensor.
 
     >>> import torch
-    >>> drawn(lambda samples: torch.zeros(3, samples), 4, axis=1).shape
+    >>> draw_shard(lambda samples: torch.zeros(3, samples), 4, axis=1).shape
     torch.Size([3, 4])
     """
-    whole = draw(samples * processes()[1])
-    return whole[(slice(None),) * axis + (own(),)]
+    whole = draw(samples * rank_and_world_size()[1])
+    return whole[(slice(None),) * axis + (shard_slice(),)]
+
+
+def shard_batch(batch: Any, batch_axis: Any, device: torch.device) -> Any:
+    """Return this process's shard of a whole batch, on a device.
+
+    Args:
+        batch: a pytree of tensors; numbers, strings and None in it are handed on.
+        batch_axis: the axis of the samples in every tensor, as ``in_dims`` of torch.vmap: an
+            integer, or a pytree of integers whose leaves stand for whole subtrees of the batch;
+            None: every process gets the tensors whole.
+        device: where the shard is to be.
+
+    Raises:
+        TrainError: the axes do not fit the batch, its tensors differ in their number of
+            samples, or the samples do not divide into the processes.
+    """
+    leaves, structure = tree_flatten(batch)
+    axes = _broadcast_to_and_flatten(batch_axis, structure)
+    if axes is None:
+        raise TrainError(
+            f"batch_axis {batch_axis} does not fit a batch of structure {structure}; give one "
+            "axis for all tensors, or a structure of axes that is the start of the batch's"
+        )
+    sizes = {_count_samples(leaf, axis) for leaf, axis in zip(leaves, axes, strict=True)}
+    _check_sizes(sorted(n for n in sizes if n is not None), batch_axis)
+    shard = []
+    for leaf, axis in zip(leaves, axes, strict=True):
+        if not isinstance(leaf, Tensor):
+            shard.append(leaf)
+            continue
+        if axis is not None:
+            leaf = leaf[(slice(None),) * (axis % leaf.dim()) + (shard_slice(),)]
+        shard.append(leaf.to(device))
+    return tree_unflatten(shard, structure)
+
+
+def _count_samples(leaf: Any, axis: int | None) -> int | None:
+    if not isinstance(leaf, (Tensor, *PLAIN)):
+        raise TrainError(
+            f"a batch holds a {type(leaf).__name__}; build it of tensors, tuples, lists and "
+            "mappings (arrays: torch.from_numpy), or register the type as a pytree with torch"
+        )
+    if axis is None or not isinstance(leaf, Tensor):
+        return None
+    if not -leaf.dim() <= axis < leaf.dim():
+        raise TrainError(
+            f"batch_axis {axis} does not exist in a tensor of shape {tuple(leaf.shape)}"
+        )
+    return leaf.shape[axis]
+
+
+def _check_sizes(sizes: list[int], batch_axis: Any) -> None:
+    if len(sizes) > 1:
+        raise TrainError(
+            f"the tensors of a batch hold {' and '.join(map(str, sizes))} samples along "
+            f"batch_axis {batch_axis}; name the axis of the samples in each"
+        )
+    n = rank_and_world_size()[1]
+    if sizes and sizes[0] % n:
+        raise TrainError(
+            f"a batch of {sizes[0]} does not divide into {n} processes; choose a batch size "
+            "that is a multiple of --devices, and leave a smaller last batch out"
+        )

@@ -1,97 +1,102 @@
 """One training loop, on Lightning Fabric: one CPU, a GPU, or many processes (DDP).
 
-The order of the data depends on the epoch alone and a finished epoch is on disk, so that a
-killed training resumes to the same end. Every process is given the same whole batch and takes
-its slice, batch norms see the whole batch and dropouts draw for it, so that N processes follow
-the loss curve of one.
+The data and all random draws depend on seed, epoch and step alone, and the position in the data
+is part of each checkpoint: a killed training resumes, also in the middle of an epoch, to the
+same end, bit for bit. Every process is given the same whole batches and takes its shard, batch
+norms see the whole batch and dropouts draw for it, so that N processes follow the loss curve of
+one.
 """
 
+import gc
 import math
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
-from neuro.io.store import load, save
+from neuro.io.pytree import flatten, unflatten
+from neuro.neurons import ALIFState, GatedState, LIFState, LIState
 from neuro.seeds import seeded
-from neuro.training.distributed import own, processes
+from neuro.training.checkpoint import (
+    BEST,
+    LAST,
+    Checkpoint,
+    get_weights,
+    load_checkpoint,
+    put_weights,
+    restore_best,
+    save_checkpoint,
+    save_weights,
+)
+from neuro.training.distributed import rank_and_world_size, shard_batch
+from neuro.training.errors import TrainError
 from neuro.training.malloc import keep_freed_memory
-from neuro.training.nonfinite import first_not_finite
-from neuro.training.sync_batch import share_batch
+from neuro.training.nonfinite import find_nonfinite
+from neuro.training.plan import Plan, Stage
+from neuro.training.sync_batch import synchronize_layers
 
 Batch = tuple[Tensor, Tensor]  # stimulus with axes T B ..., targets with axis B
-
-
-class TrainError(RuntimeError):
-    """Training that cannot go on; the last good checkpoint is kept."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How to train.
-
-    epochs: passes over the data. lr: peak learning rate: it rises along a line in the first
-    ``warm`` share of the training, and falls to 0 along a cosine over all of it.
-    clip: largest norm of the gradient. decay: of weights (AdamW); parameters of less than two
-    axes, biases, norms and those of neurons, are left out.
-    """
-
-    epochs: int
-    lr: float
-    clip: float = 1.0
-    warm: float = 0.0
-    decay: float = 0.0
-
-    def lr_at(self, at: float) -> float:
-        """Return the learning rate when a share ``at`` of the training is done."""
-        rise = min(1.0, at / self.warm) if self.warm else 1.0
-        return self.lr * rise * (1 + math.cos(math.pi * at)) / 2
-
-    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
-        """Return the optimizer of a model's parameters."""
-        wide = [p for p in model.parameters() if p.dim() >= 2]
-        narrow = [p for p in model.parameters() if p.dim() < 2]
-        groups: list[dict[str, Any]] = [
-            {"params": some, "weight_decay": decay}
-            for some, decay in ((wide, self.decay), (narrow, 0.0))
-            if some
-        ]
-        return torch.optim.AdamW(groups, lr=self.lr)
+NEURON_STATES = (LIFState, ALIFState, LIState, GatedState)  # that a loss may carry
+LOSS, DATA, VALIDATION = 0, 1, 2  # what random numbers are drawn for
 
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a training is: finished epochs, their metrics, the best score so far."""
+    """How far a training is.
+
+    epoch: finished epochs. step: finished batches of the next one. best: the best validation
+    score so far. history: one row a validation: epoch (2.5: in the middle of the third),
+    train_loss since the last row, and the score.
+    """
 
     epoch: int = 0
+    step: int = 0
     best: float = -math.inf
     history: list[dict[str, float | int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """What a training is about.
+    """What is trained on: data, loss and validation.
 
-    batches: epoch -> the whole batches of that epoch; ``steps`` of them.
-    loss: (model, batch, at) -> mean loss over the batch; at: share of the training done.
-        What it draws for each sample it draws by :func:`neuro.training.distributed.drawn`.
-    score: model -> quality on the validation split, the same in every process; the best epoch's
-        weights are kept. metric: its name.
-    seed: with epoch and step, of all that ``loss`` draws from torch's global generator.
+    batches: epoch -> the whole batches of that epoch, the same each time it is called; a batch
+        is any pytree of tensors. ``steps`` of them are taken: the iterable may be endless.
+    loss: (model, batch, at) -> mean loss over the batch; at: share of the training done. What
+        it draws for each sample it draws by :func:`neuro.training.distributed.draw_shard`.
+    validate: model -> score on the validation split, the greater the better, the same in every
+        process; the weights with the best score are kept. metric: its name.
+    seed: with epoch and step, of all that these functions draw from torch's global generator.
+    batch_axis: the axis of the samples in each tensor of a batch, as ``in_dims`` of torch.vmap:
+        an integer, or a pytree of them; None for what every process gets whole. By default a
+        batch is (x with axes T B ..., targets with axis B).
+    batches_from: (epoch, step) -> the batches of that epoch from that step on, to resume in the
+        middle of an epoch; None: those before it are made and passed over.
+    carry: for continuing streams: how long the state that a loss returns is handed to the next
+        batch. "epoch" or "training": the loss is called (model, batch, at, state), state None
+        at the start, and returns (mean loss, state), a pytree; gradients do not flow through
+        it. It is part of the checkpoint, for each process that of its shard.
+    carry_types: named tuples and frozen dataclasses in that state, beside those of neurons.
     """
 
-    batches: Callable[[int], Iterable[Batch]]
+    batches: Callable[[int], Iterable[Any]]
     steps: int
-    loss: Callable[[nn.Module, Batch, float], Tensor]
-    score: Callable[[nn.Module], float]
+    loss: Callable[..., Any]
+    validate: Callable[[nn.Module], float]
     metric: str = "score"
     seed: int = 0
+    batch_axis: Any = (1, 0)
+    batches_from: Callable[[int, int], Iterable[Any]] | None = None
+    carry: Literal["no", "epoch", "training"] = "no"
+    carry_types: tuple[type, ...] = ()
 
 
 def fit(
@@ -100,182 +105,361 @@ def fit(
     plan: Plan,
     fabric: Fabric,
     folder: Path,
-    tell: Callable[[Progress, int], None] | None = None,
+    on_step: Callable[[Progress, int], None] | None = None,
 ) -> Progress:
-    """Train ``model`` in place, from where ``folder/checkpoint.npz`` left off if it exists.
+    """Train ``model`` in place, from where ``folder/last.safetensors`` left off if it exists.
 
-    Writes ``checkpoint.npz`` after every epoch and ``weights.npz`` after the best. ``tell`` is
-    called after every step. From here on the process keeps the memory that it frees.
+    Writes ``last.safetensors`` after every epoch and as often as the plan says, and
+    ``best.safetensors`` after the best validation. Logs to Fabric's loggers, if it has any.
+    From here on the process keeps the memory that it frees.
 
-    Of N processes each computes the loss of its slice of a batch. Their curve is that of one
+    Of N processes each computes the loss of its shard of a batch. Their curve is that of one
     process, up to the order of sums, if the loss is a mean over samples and what it draws for
-    each of them comes from :func:`neuro.training.distributed.drawn`. Batch norms and the
+    each of them comes from :func:`neuro.training.distributed.draw_shard`. Batch norms and the
     dropouts of ``torch.nn`` are taken care of, see :mod:`neuro.training.sync_batch`.
 
+    Args:
+        model: the network.
+        course: data, loss and validation.
+        plan: how to train.
+        fabric: launched, of the plan's precision.
+        folder: of the run.
+        on_step: called after every step with the progress before it and its index in its epoch.
+
     Raises:
-        TrainError: the loss or a gradient is no longer finite.
-        StoreError: the checkpoint is damaged.
+        TrainError: the loss or a gradient is no longer finite, or plan, data and processes do
+            not fit together.
+        StoreError: the checkpoint is damaged, or of an earlier version.
     """
     keep_freed_memory()
-    share_batch(model)
-    adam = plan.optimizer(model)
-    found = _read(folder, model)
-    wrapped, optimizer = fabric.setup(model, adam)
-    progress = _resume(found, adam)
-    while progress.epoch < plan.epochs:
-        losses = []
-        for step, batch in enumerate(course.batches(progress.epoch)):
-            at = (progress.epoch + step / course.steps) / plan.epochs
-            for group in optimizer.param_groups:
-                group["lr"] = plan.lr_at(at)
-            share = _share(batch, fabric)
-            with seeded(_seed(course.seed, progress.epoch, step)):
-                loss = course.loss(wrapped, share, at)
-            if not _step(fabric, wrapped, optimizer, loss, plan.clip):
-                raise TrainError(_not_finite(model, partial(course.loss, wrapped, share, at)))
-            losses.append(loss.detach())
-            if tell is not None:
-                tell(progress, step)
-        mean = _mean(fabric, torch.stack(losses).mean())
-        model.eval()
-        score = course.score(model)
-        model.train()
-        progress.epoch += 1
-        progress.history.append(
-            {"epoch": progress.epoch, "train_loss": float(mean), f"val_{course.metric}": score}
-        )
-        if fabric.is_global_zero:
-            _write(folder, model, optimizer, progress, score)
-        progress.best = max(progress.best, score)
-        fabric.barrier()
-    return progress
-
-
-def _share(batch: Batch, fabric: Fabric) -> Batch:
-    """Return this process's slice of a whole batch."""
-    x, y = batch
-    if len(y) % fabric.world_size:
+    precision = fabric.strategy.precision.precision
+    if precision != plan.precision:
         raise TrainError(
-            f"a batch of {len(y)} does not divide into {fabric.world_size} processes; "
-            "choose a batch size that is a multiple of --devices"
+            f"the plan asks for precision {plan.precision}, Fabric was made with {precision}; "
+            "make it with Fabric(precision=plan.precision)"
         )
-    return x[:, own()].to(fabric.device), y[own()].to(fabric.device)
+    synchronize_layers(model)
+    trained = [name for name, p in model.named_parameters() if p.requires_grad]
+    plan.check_stages(trained, course.steps)
+    try:
+        return _Training(model, course, plan, fabric, folder, trained).run(on_step)
+    finally:
+        _freeze(model, trained, None)
 
 
-def _seed(*where: int) -> int:
-    """Return the seed of a step, the same in every process."""
-    return int(np.random.SeedSequence((*where, 0)).generate_state(1)[0])
+def derive_seed(seed: int, epoch: int, step: int, purpose: int) -> int:
+    """Return the seed of a step's random numbers for a purpose, the same in every process."""
+    return int(np.random.SeedSequence((seed, epoch, step, purpose)).generate_state(1)[0])
 
 
-def _mean(fabric: Fabric, value: Tensor) -> Tensor:
-    """Return the mean over all processes."""
-    mean: Any = fabric.all_reduce(value.detach().clone(), reduce_op="mean")
-    out: Tensor = mean
-    return out
+def _freeze(model: nn.Module, trained: list[str], stage: Stage | None) -> None:
+    """Let those of the ``trained`` parameters require a gradient that a stage trains."""
+    for name in trained:
+        parameter = model.get_parameter(name)
+        parameter.requires_grad_(stage is None or not stage.is_frozen(name))
+        if not parameter.requires_grad:
+            parameter.grad = None
 
 
-def _not_finite(model: nn.Module, again: Callable[[], Tensor]) -> str:
-    """Return what to say of a step that cannot be made: where it began, and the cure."""
-    bad = [n for n, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)]
-    what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
-    name = first_not_finite(model, again)
-    here = " in this process" if processes()[1] > 1 else ""
-    where = f"{name} is not finite" if name else f"every layer is finite{here}"
-    return (
-        f"{what} is not finite: {where}; the last good checkpoint is kept; lower the "
-        "learning rate, or look for such numbers in the data, and train again"
-    )
-
-
-def _step(fabric: Fabric, model: Any, optimizer: Any, loss: Tensor, clip: float) -> bool:
-    """Make a step down the gradient; say whether there was one."""
-    optimizer.zero_grad()
-    if not _finite(_mean(fabric, loss)):  # where one process cannot go on, none does
-        return False
-    fabric.backward(loss)
-    if not _finite(nn.utils.clip_grad_norm_(model.parameters(), clip)):
-        return False
-    optimizer.step()
-    return True
-
-
-def _finite(values: Tensor) -> bool:
+def _is_finite(values: Tensor) -> bool:
     return bool(torch.isfinite(values).all())
 
 
-def weights(model: nn.Module) -> dict[str, np.ndarray]:
-    """Return parameters and buffers by name, as arrays."""
-    return {k: v.detach().cpu().numpy() for k, v in model.state_dict().items()}
+class _Training:
+    """A training under way."""
 
+    def __init__(
+        self,
+        model: nn.Module,
+        course: Course,
+        plan: Plan,
+        fabric: Fabric,
+        folder: Path,
+        trained: list[str],
+    ) -> None:
+        self.model, self.course, self.plan = model, course, plan
+        self.fabric, self.folder, self.trained = fabric, folder, trained
+        self.progress = Progress()
+        self.losses: list[Tensor] = []  # since the last validation
+        self.carry: Any = None
+        self._carry_types = (*NEURON_STATES, *course.carry_types)
+        self.best_meta: dict[str, Any] | None = None
+        found = load_checkpoint(folder)
+        if found is not None:
+            self._restore(found)
+        if fabric.is_global_zero:
+            restore_best(folder, found)
+        self.saved_at, self.saved_step = time.monotonic(), self._count_steps()
+        self.stage = plan.find_stage(self._count_steps(), course.steps)
+        _freeze(model, trained, self.stage)
+        self.optimizer = plan.build_optimizer(model)
+        self.wrapped, self.wrapped_optimizer = fabric.setup(model, self.optimizer)
+        self.schedule = plan.build_schedule(self.optimizer, course.steps)
+        if found is not None:  # on the device that the parameters are on by now
+            self._restore_optimizer(found.state)
 
-def load_weights(path: Path, model: nn.Module) -> None:
-    """Read ``weights.npz`` into ``model``.
+    def run(self, on_step: Callable[[Progress, int], None] | None) -> Progress:
+        """Train to the end of the plan."""
+        progress, steps = self.progress, self.course.steps
+        while progress.epoch < self.plan.epochs:
+            if progress.step == 0 and self.course.carry == "epoch":
+                self.carry = None
+            batches = self._open_batches()
+            for step in range(progress.step, steps):
+                self._train_step(self._next_batch(batches, step), step)
+                if on_step is not None:
+                    on_step(progress, step)
+                self._finish_step(step)
+        return progress
 
-    Raises:
-        StoreError: damaged, or of another network (which names differ is said).
-    """
-    arrays, _ = load(path, "weights")
-    _put(path, model, arrays)
+    def _count_steps(self) -> int:
+        """Return the finished steps of the whole training."""
+        return self.progress.epoch * self.course.steps + self.progress.step
 
+    def _seed(self, step: int, purpose: int) -> int:
+        return derive_seed(self.course.seed, self.progress.epoch, step, purpose)
 
-def _put(path: Path, model: nn.Module, arrays: dict[str, np.ndarray]) -> None:
-    own = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-    given = {k: v.shape for k, v in arrays.items()}
-    if own != given:
-        differ = sorted(k for k in own | given if own.get(k) != given.get(k))
+    def _open_batches(self) -> Iterator[Any]:
+        """Return the epoch's batches from the step on that is next."""
+        epoch, first = self.progress.epoch, self.progress.step
+        if first and self.course.batches_from is not None:
+            return iter(self.course.batches_from(epoch, first))
+        batches = iter(self.course.batches(epoch))
+        for step in range(first):
+            self._next_batch(batches, step)
+        return batches
+
+    def _next_batch(self, batches: Iterator[Any], step: int) -> Any:
+        with seeded(self._seed(step, DATA)):
+            for batch in batches:
+                return batch
         raise TrainError(
-            f"{path}: weights of another network; {', '.join(differ)} differ in name or shape; "
-            "use the configuration it was trained with"
+            f"epoch {self.progress.epoch} has {step} batches, Course.steps says "
+            f"{self.course.steps}; they must agree"
         )
-    model.load_state_dict({k: torch.from_numpy(v) for k, v in arrays.items()})
 
+    def _train_step(self, batch: Any, step: int) -> None:
+        """Add the gradient of a batch; after the last of an update, make it."""
+        plan, fabric, steps = self.plan, self.fabric, self.course.steps
+        first = step % plan.accumulate == 0
+        last = (step + 1) % plan.accumulate == 0 or step + 1 == steps
+        if first:
+            self._enter_stage(self.progress.epoch * steps + step)
+            self.wrapped_optimizer.zero_grad()
+        at = (self.progress.epoch + step / steps) / plan.epochs
+        shard = shard_batch(batch, self.course.batch_axis, fabric.device)
+        shared = rank_and_world_size()[1] > 1 and not last
+        with fabric.no_backward_sync(self.wrapped) if shared else nullcontext():
+            with seeded(self._seed(step, LOSS)):
+                loss, carry = self._compute_loss(shard, at)
+            again = partial(self._compute_loss, shard, at)
+            mean = self._average(loss)  # where one process cannot go on, none does
+            if not _is_finite(mean):
+                raise TrainError(self._describe_nonfinite(again))
+            begin = step - step % plan.accumulate
+            fabric.backward(loss / (min(begin + plan.accumulate, steps) - begin))
+        if last and not self._update():
+            raise TrainError(self._describe_nonfinite(again))
+        self.losses.append(loss.detach())
+        self.carry = tree_map_only(Tensor, Tensor.detach, carry)
+        if last and fabric.loggers:
+            lr = max(group["lr"] for group in self.optimizer.param_groups)
+            number = self.progress.epoch * steps + step + 1
+            fabric.log_dict({"loss": float(mean), "lr": lr}, step=number)
+        if last:
+            self.schedule.step()
 
-def _write(
-    folder: Path, model: nn.Module, optimizer: Any, progress: Progress, score: float
-) -> None:
-    """Write the checkpoint, and the weights if they are the best so far."""
-    now = weights(model)
-    if score > progress.best:
-        save(folder / "weights.npz", "weights", now, {"epoch": progress.epoch})
-    best, _ = load(folder / "weights.npz", "weights")
-    arrays = {f"model/{k}": v for k, v in now.items()}
-    arrays |= {f"best/{k}": v for k, v in best.items()}
-    for i, slots in optimizer.state_dict()["state"].items():
-        arrays |= {f"optimizer/{i}/{k}": v.cpu().numpy() for k, v in slots.items()}
-    meta = {
-        "epoch": progress.epoch,
-        "best": max(progress.best, score),
-        "history": progress.history,
-    }
-    save(folder / "checkpoint.npz", "checkpoint", arrays, meta)
+    def _compute_loss(self, shard: Any, at: float) -> tuple[Tensor, Any]:
+        if self.course.carry == "no":
+            return self.course.loss(self.wrapped, shard, at), None
+        loss, carry = self.course.loss(self.wrapped, shard, at, self.carry)
+        return loss, carry
 
+    def _update(self) -> bool:
+        """Make a step down the gradient; return whether the gradient is finite."""
+        if not _is_finite(nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)):
+            return False
+        groups = self.optimizer.param_groups
+        rates = [group["lr"] for group in groups]
+        factor = 1.0 if self.stage is None else self.stage.lr
+        for group in groups:
+            group["lr"] = group["lr"] * factor
+        self.wrapped_optimizer.step()
+        for group, lr in zip(groups, rates, strict=True):
+            group["lr"] = lr
+        return True
 
-def _read(folder: Path, model: nn.Module) -> tuple[dict[str, np.ndarray], Any]:
-    """Read the checkpoint, if any, into the model; bring back best weights that are gone."""
-    path = folder / "checkpoint.npz"
-    if not path.exists():
-        return {}, {}
-    arrays, meta = load(path, "checkpoint")
-    _put(path, model, _part(arrays, "model/"))
-    if not (folder / "weights.npz").exists():
-        save(folder / "weights.npz", "weights", _part(arrays, "best/"), {})
-    return _part(arrays, "optimizer/"), meta
+    def _enter_stage(self, step: int) -> None:
+        """Freeze and thaw parameters where a stage begins."""
+        stage = self.plan.find_stage(step, self.course.steps)
+        if stage is self.stage:
+            return
+        self.stage = stage
+        _freeze(self.model, self.trained, stage)
+        if rank_and_world_size()[1] > 1:  # DDP exchanges the gradients it was made with
+            del self.wrapped
+            gc.collect()
+            self.wrapped = self.fabric.setup_module(self.model)
 
+    def _finish_step(self, step: int) -> None:
+        """Count a step; validate and write a checkpoint where they are due."""
+        progress, plan, steps = self.progress, self.plan, self.course.steps
+        ends = step + 1 == steps
+        progress.step = 0 if ends else step + 1
+        progress.epoch += ends
+        done = self._count_steps()
+        every = plan.validate_every or steps
+        if done % every == 0 or progress.epoch == plan.epochs:
+            self._validate(step)
+        updated = ends or progress.step % plan.accumulate == 0
+        if ends or (updated and self._is_checkpoint_due(done)):
+            self._save()
 
-def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+    def _validate(self, step: int) -> None:
+        """Measure the model, add a row to the history, keep the best weights."""
+        progress, course = self.progress, self.course
+        mean = self._average(torch.stack(self.losses).mean())
+        self.losses = []
+        self.model.eval()
+        with seeded(self._seed(step, VALIDATION)):
+            score = float(course.validate(self.model))
+        self.model.train()
+        if math.isnan(score):
+            raise TrainError(
+                f"the validation {course.metric} is NaN; the last good checkpoint is kept; "
+                "look for samples or outputs that are not finite"
+            )
+        part = progress.step / course.steps
+        epoch = progress.epoch + part if progress.step else progress.epoch
+        row = {"epoch": epoch, "train_loss": float(mean), f"val_{course.metric}": score}
+        progress.history.append(row)
+        if self.fabric.loggers:
+            metrics = {k: v for k, v in row.items() if k != "epoch"}
+            self.fabric.log_dict(metrics, step=self._count_steps())
+            for logger in self.fabric.loggers:
+                logger.save()
+        if score > progress.best:
+            progress.best = score
+            self.best_meta = {"epoch": epoch, "score": score}
+            if self.fabric.is_global_zero:
+                save_weights(self.folder / BEST, get_weights(self.model), self.best_meta)
 
+    def _average(self, value: Tensor) -> Tensor:
+        """Return the mean over all processes."""
+        mean: Any = self.fabric.all_reduce(value.detach().clone(), reduce_op="mean")
+        out: Tensor = mean
+        return out
 
-def _resume(
-    found: tuple[dict[str, np.ndarray], Any], optimizer: torch.optim.Optimizer
-) -> Progress:
-    """Put the optimizer where it was, on the device that its parameters are on by now."""
-    arrays, meta = found
-    if not meta:
-        return Progress()
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in arrays.items():
-        index, slot = key.split("/")
-        state.setdefault(int(index), {})[slot] = torch.from_numpy(value)
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return Progress(epoch=meta["epoch"], best=meta["best"], history=meta["history"])
+    def _describe_nonfinite(self, again: Callable[[], Any]) -> str:
+        """Return where a step stopped being finite, and the cure."""
+        bad = [
+            name
+            for name, p in self.model.named_parameters()
+            if p.grad is not None and not _is_finite(p.grad)
+        ]
+        what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
+        name = find_nonfinite(self.model, again)
+        here = " in this process" if rank_and_world_size()[1] > 1 else ""
+        where = f"{name} is not finite" if name else f"every layer is finite{here}"
+        return (
+            f"{what} is not finite: {where}; the last good checkpoint is kept; lower the "
+            "learning rate, or look for such numbers in the data, and train again"
+        )
+
+    def _is_checkpoint_due(self, done: int) -> bool:
+        """Return whether a checkpoint is due after ``done`` steps; all processes agree."""
+        plan = self.plan
+        due = (
+            plan.checkpoint_every is not None
+            and done - self.saved_step >= plan.checkpoint_every
+        )
+        if plan.checkpoint_minutes is not None:
+            late = time.monotonic() - self.saved_at >= 60 * plan.checkpoint_minutes
+            if rank_and_world_size()[1] > 1:  # their clocks differ
+                late = bool(self._average(torch.tensor(float(late), device=self.fabric.device)))
+            due = due or late
+        return due
+
+    def _save(self) -> None:
+        """Write a checkpoint; each process adds what it alone knows."""
+        plain, tensors = self._flatten_carry()
+        carry = {name: self._gather(tensor) for name, tensor in tensors.items()}
+        losses = self._gather(torch.stack(self.losses)) if self.losses else None
+        if self.fabric.is_global_zero:
+            progress = self.progress
+            state = {
+                "epoch": progress.epoch,
+                "step": progress.step,
+                "steps": self.course.steps,
+                "history": progress.history,
+                "processes": rank_and_world_size()[1],
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "losses": losses,
+                "carry": (plain, carry),
+            }
+            save_checkpoint(self.folder, get_weights(self.model), self.best_meta, state)
+        self.saved_at, self.saved_step = time.monotonic(), self._count_steps()
+        self.fabric.barrier()
+
+    def _flatten_carry(self) -> tuple[Any, dict[str, Tensor]]:
+        """Return the carried state as a file holds it; it must come back from there."""
+        try:
+            plain, tensors = flatten(self.carry)
+            unflatten(plain, tensors, self._carry_types)
+        except (KeyError, TypeError) as error:
+            raise TrainError(
+                f"the state that the loss carries cannot be kept in a checkpoint ({error}); "
+                "build it of tensors, numbers, tuples, lists and mappings, or name its named "
+                "tuples and dataclasses in Course.carry_types"
+            ) from error
+        return plain, tensors
+
+    def _gather(self, tensor: Tensor) -> Tensor:
+        """Return the tensors of all processes, stacked along a first axis."""
+        if rank_and_world_size()[1] == 1:
+            return tensor[None]
+        every: Any = self.fabric.all_gather(tensor.detach().contiguous())
+        out: Tensor = every
+        return out
+
+    def _restore(self, found: Checkpoint) -> None:
+        """Go to where a checkpoint was written."""
+        state, (rank, n) = found.state, rank_and_world_size()
+        path = self.folder / LAST
+        put_weights(path, self.model, found.weights)
+        if state["steps"] != self.course.steps:
+            raise TrainError(
+                f"{path}: written with {state['steps']} batches an epoch, now there are "
+                f"{self.course.steps}; use the configuration it was trained with"
+            )
+        device = self.fabric.device
+        if state["losses"] is not None:
+            same = state["processes"] == n
+            losses = state["losses"][rank] if same else state["losses"].mean(0)
+            self.losses = list(losses.to(device))
+        plain, tensors = state["carry"]
+        if tensors and state["processes"] != n:
+            raise TrainError(
+                f"{path}: holds the state that {state['processes']} processes carry from batch "
+                f"to batch, now there are {n}; go on with --devices {state['processes']}"
+            )
+        own = {k: v[rank].to(device) for k, v in tensors.items()}
+        self.carry = unflatten(plain, own, self._carry_types)
+        self.best_meta = found.best_meta
+        self.progress = Progress(
+            epoch=state["epoch"],
+            step=state["step"],
+            best=-math.inf if found.best_meta is None else found.best_meta["score"],
+            history=state["history"],
+        )
+
+    def _restore_optimizer(self, state: dict[str, Any]) -> None:
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+        except (KeyError, ValueError) as error:
+            raise TrainError(
+                f"{self.folder / LAST}: written with another optimizer or schedule ({error}); "
+                "use the plan it was trained with"
+            ) from error

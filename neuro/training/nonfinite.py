@@ -1,4 +1,4 @@
-"""Where numbers stop being finite: the first layer of a model that makes NaN or infinity."""
+"""Find the first layer of a model whose output holds NaN or infinity."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +9,12 @@ from torch.utils._pytree import tree_leaves
 
 
 @torch.no_grad()
-def first_not_finite(model: nn.Module, run: Callable[[], Any]) -> str:
-    """Return the name of what is first not finite, or "" where all is.
+def find_nonfinite(model: nn.Module, run: Callable[[], Any]) -> str:
+    """Return which parameter or layer is not finite first, or "" if all are finite.
 
     Args:
-        model: whose parameters, and then whose layers in the order in which they finish, are
-            looked at.
+        model: its parameters are checked, then the outputs of its layers in the order in which
+            they are computed.
         run: calls the model once.
     """
     for name, p in model.named_parameters():
@@ -22,14 +22,14 @@ def first_not_finite(model: nn.Module, run: Callable[[], Any]) -> str:
             return f"parameter {name}"
     found: list[str] = []
 
-    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def look(_: nn.Module, given: Any, made: Any) -> None:
-            if not found and not _finite(made):
-                found.append(f"layer {name}" if _finite(given) else f"what {name} is given")
+    def make_hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def check(_: nn.Module, inputs: Any, outputs: Any) -> None:
+            if not found and not _finite(outputs):
+                found.append(f"layer {name}" if _finite(inputs) else f"the input of {name}")
 
-        return look
+        return check
 
-    hooks = [m.register_forward_hook(watch(n)) for n, m in model.named_modules() if n]
+    hooks = [m.register_forward_hook(make_hook(n)) for n, m in model.named_modules() if n]
     try:
         run()
     finally:

@@ -120,7 +120,7 @@ def compiled_bytes(make: Make, dtype: type, _: int) -> Run:
     def run() -> Timing:
         watch = Stopwatch()
         (component,) = compile_exactly(graph, 1).components
-        arrays = component.wiring
+        arrays = component.table
         per_synapse = arrays.target.nbytes + arrays.weight.nbytes
         return watch.timing(per_synapse, arrays.weight.size)
 

@@ -4,7 +4,7 @@ import gc
 from collections.abc import Callable
 from pathlib import Path
 
-from neuro.training.malloc import give_freed_memory_back
+from neuro.training.malloc import return_freed_memory
 
 OWN = Path("/proc/self")
 
@@ -16,7 +16,7 @@ def grown(do: Callable[[], object]) -> int | None:
     None: this system does not tell, or does not let its peak be forgotten.
     """
     gc.collect()
-    give_freed_memory_back()
+    return_freed_memory()
     try:
         (OWN / "clear_refs").write_text("5")  # from now on the peak is that of this moment
     except OSError:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.graph import Edge, Graph, Input, Sparse
-from neuro.graph.paths import bias
+from neuro.graph.paths import find_bias
 from neuro.neurons import LI, LIF
 from neuro.spikes import Events
 from neuro.units import Seconds, ticks
@@ -45,7 +45,7 @@ class Problem:
     @property
     def v_inf(self) -> Float[np.ndarray, " N"]:
         """Where the drive alone leads the membranes [mV]."""
-        drive = bias(self.graph, CELLS, [])[0]
+        drive = find_bias(self.graph, CELLS, [])[0]
         return np.asarray(drive / -np.expm1(-self.graph.dt / self.cell.tau))
 
 
@@ -77,8 +77,8 @@ def kicked(network: Network, inputs: int, weight: float, duration: Seconds) -> P
     """
     graph, n = network.graph, network.graph.size(CELLS)
     one_to_one = Sparse(
-        at=np.arange(n + 1),
-        target=np.arange(n, dtype=np.int32),
+        indptr=np.arange(n + 1),
+        indices=np.arange(n, dtype=np.int32),
         weight=np.full(n, weight),
         shape=(n,),
     )
@@ -107,14 +107,14 @@ def beside_silent(problem: Problem, times: int) -> Problem:
     for name, node in nodes.items():
         if not isinstance(node, Sparse):
             continue
-        at = node.at
+        indptr = node.indptr
         if any(e.source == CELLS for e in graph.into(name)):
-            at = np.concatenate([at, np.full(more, at[-1])])
+            indptr = np.concatenate([indptr, np.full(more, indptr[-1])])
         drive = node.bias
         if drive is not None:
             still = -np.expm1(-graph.dt / problem.cell.tau) * rest
             drive = np.concatenate([drive, np.full(more, still)])
-        nodes[name] = replace(node, at=at, shape=(n + more,), bias=drive)
+        nodes[name] = replace(node, indptr=indptr, shape=(n + more,), bias=drive)
     membranes = {CELLS: np.concatenate([problem.membranes[CELLS], np.full(more, rest)])}
     return replace(problem, graph=replace(graph, nodes=nodes), membranes=membranes)
 
@@ -130,6 +130,6 @@ def projections(problem: Problem) -> Iterator[Projection]:
             for onward in graph.out_of(edge.target):
                 target = graph.nodes[onward.target]
                 tau = float(target.tau) if isinstance(target, LI) else None
-                if node.target.size:
+                if node.indices.size:
                     delay = (edge.delay + onward.delay) * graph.dt
                     yield Projection(edge.target, source, node, tau, delay)

@@ -120,7 +120,7 @@ def _synapses(brian2: Any, p: Projection, source: Any, cells: Any, current: int 
     synapses = brian2.Synapses(
         source, cells, "w : volt", on_pre=effect or f"g{current}_post += w"
     )
-    synapses.connect(i=p.synapses.source, j=p.synapses.target)
+    synapses.connect(i=p.synapses.source, j=p.synapses.indices)
     synapses.w = p.synapses.weight * brian2.mV
     if p.delay:
         synapses.delay = p.delay * brian2.second

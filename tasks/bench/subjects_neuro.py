@@ -58,7 +58,7 @@ def bound(make: Make, _: int) -> Run:
     sums = np.zeros(problem.size)
 
     def once() -> tuple[int, int]:
-        added = scatter(rows.at, rows.target, rows.weight, times.neuron, factor, sums)
+        added = scatter(rows.indptr, rows.indices, rows.weight, times.neuron, factor, sums)
         return times.neuron.size, int(added)
 
     return repeated(once)
@@ -69,7 +69,7 @@ def rows_of(problem: Problem) -> Sparse:
     found = [p.synapses for p in projections(problem) if p.source == CELLS]
     if len(found) == 1:
         return found[0]
-    columns = [(s.source, s.target, s.weight) for s in found]
+    columns = [(s.source, s.indices, s.weight) for s in found]
     source, target, weight = (np.concatenate(c) for c in zip(*columns, strict=True))
     return Sparse.from_coo(source, target, weight, shape=(problem.size, problem.size))
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from drivers import augment, cifar
 from neuro.nn.layers import Stack
-from neuro.training.loop import Batch
+from neuro.training import Batch
 from tasks.image_classification import data as image_data, network as image_net
 from tasks.image_classification.classifier import classifier
 from tasks.image_classification.data import ImageConfig, Labelled, divided, plan

@@ -17,7 +17,7 @@ from neuro.energy import macs
 from neuro.io.run_folder import Run
 from neuro.nn.layers import Spiking, Stack, steps_of
 from neuro.nn.trace import trace
-from neuro.training.loop import Batch
+from neuro.training import Batch
 from tasks.task import Answers, C, Split, Task
 
 Batches = Callable[[C, Split, int], Iterable[Batch]]

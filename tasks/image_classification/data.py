@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
 
-from neuro.training.loop import Batch, Plan
+from neuro.training import Batch, Plan
 from tasks.image_classification.network import NetConfig, stimulus
 from tasks.shuffle import shuffled
 from tasks.task import Split

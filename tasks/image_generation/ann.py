@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuro.training.distributed import drawn
+from neuro.training.distributed import draw_shard
 from tasks.image_generation.config import Config
 from tasks.image_generation.latents import evaluating
 from tasks.image_generation.layers import KERNEL
@@ -66,7 +66,7 @@ class GaussianVAE(nn.Module):
         def draw(many: int) -> Tensor:
             return torch.randn(many, self.config.latent)
 
-        return drawn(draw, samples) if self.training else draw(samples)
+        return draw_shard(draw, samples) if self.training else draw(samples)
 
     def generate(
         self, n: int, generator: torch.Generator | None = None

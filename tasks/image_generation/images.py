@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from drivers import cifar, mnist
-from neuro.training.loop import Batch
+from neuro.training import Batch
 from tasks.image_classification.data import Labelled, divided
 from tasks.image_generation.config import Config
 from tasks.shuffle import shuffled

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from neuro.nn.layers import Stack
-from neuro.training.distributed import drawn
+from neuro.training.distributed import draw_shard
 
 Bits = Float[Tensor, "T B Z"]
 FIRST_OWN = 5  # tick from which on the prior may hear itself in training
@@ -107,6 +107,6 @@ def heard(prior: Stack, z: Bits, share: float) -> Bits:
             copies, state = prior(out[t : t + 1], state)
             if t in own:
                 p = means(copies, z.shape[-1])[0]
-                noise = drawn(lambda samples: torch.randn(samples, z.shape[-1]), len(p))
+                noise = draw_shard(lambda samples: torch.randn(samples, z.shape[-1]), len(p))
                 out[t + 1] = (p + NOISE * noise.to(p) > 0.5).to(p)
     return out

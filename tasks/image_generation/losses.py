@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons import LI, run
+from neuro.neurons import LI, run_population
 from neuro.nn.layers import DT
 from neuro.units import Seconds
 
@@ -28,7 +28,7 @@ SYNAPSE = LI(tau=Seconds(DT / math.log(2)), gain=0.5)
 
 def mmd(q: Float[Tensor, "T B Z"], p: Float[Tensor, "T B Z"]) -> Float[Tensor, ""]:
     """Return the squared distance of the postsynaptic potentials."""
-    return run(SYNAPSE, q - p, DT)[0].square().mean()
+    return run_population(SYNAPSE, q - p, DT)[0].square().mean()
 
 
 def bernoulli_kl(q: Float[Tensor, "T B Z"], p: Float[Tensor, "T B Z"]) -> Float[Tensor, ""]:

@@ -18,11 +18,10 @@ from torch import Tensor, nn
 
 from neuro.io.run_folder import Run, RunError
 from neuro.io.store import write_bytes
-from neuro.neurons import LIF
 from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import Spiking
 from neuro.seeds import seeded
-from neuro.training.loop import Batch, Plan
+from neuro.training import Batch, Plan
 from tasks.image_generation import config as configs, inception
 from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import Config
@@ -140,8 +139,9 @@ def chip(config: Config, model: nn.Module) -> nn.Module:  # noqa: ARG001
     """
     decoder = copy.deepcopy(_spiking(model).decoder)
     for layer in decoder.modules():
-        if isinstance(layer, Spiking) and isinstance(layer.model, LIF):
-            layer.model = replace(layer.model, surrogate=arctan)
+        if isinstance(layer, Spiking) and layer.model.fires:
+            cells: Any = layer.model
+            layer.model = replace(cells, surrogate=arctan)
     return decoder
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuro.training.distributed import drawn
+from neuro.training.distributed import draw_shard
 from tasks.image_generation.config import Config
 from tasks.image_generation.decoding import decoding
 from tasks.image_generation.latents import (
@@ -68,7 +68,7 @@ class SpikingVAE(nn.Module):
         def draw(samples: int) -> Tensor:
             return draws(len(x), samples, c.latent, c.copies, generator)
 
-        index = drawn(draw, x.shape[1], axis=1) if self.training else draw(x.shape[1])
+        index = draw_shard(draw, x.shape[1], axis=1) if self.training else draw(x.shape[1])
         return infer(self.posterior, self.encoder(x)[0], index)
 
     def decode(self, z: Float[Tensor, "T B Z"]) -> Float[Tensor, "B C H W"]:

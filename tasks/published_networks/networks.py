@@ -17,7 +17,7 @@ from numpy.random import Generator
 
 from neuro.events.exact.state import ExactState, exactly_at_rest
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
-from neuro.graph.random import beside, fixed_indegree, fixed_probability
+from neuro.graph.random import fixed_indegree, fixed_probability, join_inputs
 from neuro.neurons import LI, LIF
 from neuro.neurons.li import psc_gain
 from neuro.spikes import Events
@@ -67,10 +67,10 @@ def cuba(seed: int, n: int = 4000, p: float = 0.02) -> Network:
     nodes: dict[str, Node] = {
         **_drive(n, v_inf=11.0, dt=DT),
         "cells": LIF(tau=TAU, threshold=10.0, reset="hard", refractory=Seconds(5 * MS)),
-        "exc": beside(
+        "exc": join_inputs(
             fixed_probability(excitatory, n, p, 1.62, rng), _no_synapses(inhibitory, n)
         ),
-        "inh": beside(
+        "inh": join_inputs(
             _no_synapses(excitatory, n), fixed_probability(inhibitory, n, p, -9.0, rng)
         ),
         "ge": LI(tau=5 * MS, gain=psc_gain(Seconds(5 * MS), TAU, DT)),
@@ -135,7 +135,7 @@ def brunel(regime: Regime, seed: int, n: int = 12_500) -> Network:
     """
     rng = np.random.default_rng(seed)
     excitatory, inhibitory = _kinds(n)
-    recurrent = beside(
+    recurrent = join_inputs(
         fixed_indegree(excitatory, n, 1000, 0.1, rng),
         fixed_indegree(inhibitory, n, 250, -0.1 * regime.g, rng),
     )
@@ -234,8 +234,8 @@ def _kinds(n: int) -> tuple[int, int]:
 
 def _no_synapses(inputs: int, outputs: int) -> Sparse:
     return Sparse(
-        at=np.zeros(inputs + 1, np.int64),
-        target=np.zeros(0, np.int32),
+        indptr=np.zeros(inputs + 1, np.int64),
+        indices=np.zeros(0, np.int32),
         weight=np.zeros(0),
         shape=(outputs,),
     )
@@ -243,7 +243,7 @@ def _no_synapses(inputs: int, outputs: int) -> Sparse:
 
 def _random(n: int, p: float, excite: float, inhibit: float, rng: Generator) -> Sparse:
     excitatory, inhibitory = _kinds(n)
-    return beside(
+    return join_inputs(
         fixed_probability(excitatory, n, p, excite, rng),
         fixed_probability(inhibitory, n, p, inhibit, rng),
     )

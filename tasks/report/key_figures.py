@@ -58,7 +58,7 @@ def _accuracies(verify: Mapping[str, Any]) -> list[Figure]:
 
 
 def _prices(joules: Mapping[str, Any]) -> list[Figure]:
-    chips = {k: joules[k] for k in ("loihi1", "loihi2") if k in joules}
+    chips = {name: joules[name] for name in show.list_chips(joules)}
     out = [
         Figure(
             f"energy, {name} chip",

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemainingColumn
 
 from neuro.io.run_folder import Run
-from neuro.training.loop import Progress
+from neuro.training import Progress
 from tasks.report.tables import quality
 from tasks.verbs.train import Tell
 from tasks.verbs.trained_run import task_of

@@ -1,9 +1,12 @@
 """Results as tables for the terminal."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
 from rich.table import Table
+
+from neuro.energy import load_chips
 
 WORDS = ("about", "tier", "what", "result", "limit", "beside", "unit")  # columns that hold text
 JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
@@ -195,6 +198,13 @@ def energy(result: dict[str, Any]) -> Table:
     return out
 
 
+def list_chips(result: Mapping[str, Any]) -> list[str]:
+    """Return the chips of ``energy.json``, without other constants for the same hardware."""
+    chips = load_chips()
+    estimated = [name for name, found in result.items() if "layers" in found]
+    return [name for name in estimated if name not in chips or not chips[name].base]
+
+
 def layers(name: str, chip: dict[str, Any]) -> Table:
     """Return the layers of one chip of ``energy.json``: core energy, and where they run."""
     out = table(
@@ -267,7 +277,7 @@ def summary(results: dict[str, Any]) -> Table:
         out.add_row(
             "reference ≠ Lava", f"{lava['mismatches']} in {lava['samples']} samples, all layers"
         )
-    for chip in ("loihi1", "loihi2"):
+    for chip in list_chips(energy):
         for tier in ("core", "chip"):
             out.add_row(f"energy per inference, {chip} {tier}", span(energy[chip][tier]))
     convention = energy["conventional45nm"]

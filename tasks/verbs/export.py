@@ -3,12 +3,11 @@
 from typing import Any
 
 from lava_export import LoihiProgram, RuleBreach, check, lower, save_program, scaling_table
+from neuro.energy import Chip, load_chips
 from neuro.io.run_folder import Run
 from neuro.io.store import save_graph
 from tasks.verbs.trained_run import graph_of, ticks_of
 from tasks.verbs.verify import parity
-
-CHIPS = ("loihi1", "loihi2")
 
 
 def export(run: Run, lava_samples: int = 8) -> dict[str, Any]:
@@ -26,9 +25,10 @@ def export(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     save_graph(run.folder / "graph.npz", graph)
     ticks = ticks_of(run, graph)
     program = lower(graph, ticks=ticks)
-    fits = {chip: _breaches(program, chip, ticks) for chip in CHIPS}
+    chips = [chip for chip in load_chips().values() if not chip.base]
+    fits = {chip.name: _breaches(program, chip, ticks) for chip in chips}
     if all(fits.values()):
-        check(program, CHIPS[-1], ticks)  # raises
+        check(program, chips[-1], ticks)  # raises
     save_program(run.folder / "program.npz", program)
     result = {
         "fits": fits,
@@ -39,7 +39,7 @@ def export(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     return result
 
 
-def _breaches(program: LoihiProgram, chip: str, ticks: int) -> list[str]:
+def _breaches(program: LoihiProgram, chip: Chip, ticks: int) -> list[str]:
     try:
         check(program, chip, ticks)
     except RuleBreach as breach:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neuro.energy import as_json, estimates
+from neuro.energy import Chip, as_json, estimates, load_chips
 from neuro.events import Clock, Grid, Recording, simulate
 from neuro.io.run_folder import Run
 from neuro.io.store import save_record
@@ -115,11 +115,15 @@ def spread(
     return out
 
 
-def energy(run: Run) -> dict[str, Any]:
-    """Estimate joules per inference from the test split's spikes; write ``energy.json``."""
+def energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
+    """Estimate joules per inference from the test split's spikes; write ``energy.json``.
+
+    chip: one more than those of the folder ``neuro/energy/chips``.
+    """
     graph = graph_of(run)
     record = concatenate([simulate(graph, x)[0] for x, _ in samples(run, graph)])
     beside = task_of(run).host(run.config, trained_model(run))
-    result = as_json(*estimates(graph, record), beside=beside)
+    chips = {**load_chips(), chip.name: chip} if chip else load_chips()
+    result = as_json(*estimates(graph, record, chips.values()), beside=beside)
     run.write("energy.json", result)
     return result

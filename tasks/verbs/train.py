@@ -9,8 +9,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from neuro.eventprop import Tally, outputs_of
-from neuro.io.run_folder import Run, RunError, begin
-from neuro.training.loop import Batch, Course, Progress, fit
+from neuro.io.run_folder import Run, RunError, begin_run
+from neuro.training import Batch, Course, Progress, fit
 from tasks.verbs.trained_run import fresh_model, task_of, trained_model
 
 Tell = Callable[[Progress, int, int], None]
@@ -22,8 +22,10 @@ def require_device(device: str) -> None:
         raise RunError("--device cuda: torch sees no CUDA device here; use --device cpu")
 
 
-def fabric(device: str, devices: int) -> Fabric:
+def fabric(device: str, devices: int, precision: Any = "32-true") -> Fabric:
     """Return Fabric, launched, on ``devices`` processes of a device; torchrun's where it runs.
+
+    precision: of the plan.
 
     Raises:
         RunError: there is no such device here.
@@ -33,7 +35,7 @@ def fabric(device: str, devices: int) -> Fabric:
         raise RunError(f"--devices must be >= 1, got {devices}")
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
     strategy = "ddp" if devices > 1 else "auto"
-    out = Fabric(accelerator=device, devices=devices, strategy=strategy)
+    out = Fabric(accelerator=device, devices=devices, strategy=strategy, precision=precision)
     out.launch()
     return out
 
@@ -47,7 +49,7 @@ def train(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
     steps = task.steps(config)
     if run.gradient == "eventprop":
         require_exact(run, fabric)
-    begin(run, write=fabric.is_global_zero)
+    begin_run(run, write=fabric.is_global_zero)
     fabric.barrier()
     model, tally = fresh_model(run), Tally()
 
@@ -65,7 +67,7 @@ def train(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         batches=lambda epoch: task.batches(config, "train", epoch),
         steps=steps,
         loss=loss,
-        score=lambda model: task.quality(config, timed(run, model)),
+        validate=lambda model: task.quality(config, timed(run, model)),
         metric=task.metric,
         seed=run.seed,
     )

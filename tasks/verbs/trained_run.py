@@ -14,7 +14,7 @@ from neuro.nn.trace import trace
 from neuro.record import Record
 from neuro.seeds import seeded
 from neuro.spikes import Events, to_events, to_raster
-from neuro.training.loop import load_weights
+from neuro.training import best_weights_path, load_weights
 from tasks.task import Split, Task, find
 
 ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
@@ -38,7 +38,7 @@ def trained_model(run: Run) -> nn.Module:
     Raises:
         RunError: the run has no weights yet.
     """
-    path = run.folder / "weights.npz"
+    path = best_weights_path(run.folder)
     if not path.exists():
         raise RunError(
             f"{run.folder} is not trained yet; neuro train {run.task}:{run.name} first"
@@ -51,7 +51,7 @@ def trained_model(run: Run) -> nn.Module:
 def graph_of(run: Run) -> Graph:
     """Return the Graph of the trained network, tracing it the first time."""
     path = run.folder / "graph.npz"
-    weights = run.folder / "weights.npz"
+    weights = best_weights_path(run.folder)
     if path.exists() and weights.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
         return load_graph(path)
     task, model = task_of(run), trained_model(run)

@@ -13,8 +13,8 @@ from lava_export.program import (
     integers,
     load_program,
     pack,
+    rasterize,
     save_program,
-    stimulus,
     unpack,
 )
 from neuro.spikes import to_events
@@ -145,7 +145,7 @@ def test_the_stock_neuron_takes_no_more_than_it_has() -> None:
 def test_a_stimulus_becomes_rasters_that_are_silent_after_its_end() -> None:
     raster = np.zeros((2, 3, 9), bool)
     raster[1, 2, 4] = True
-    out = stimulus(program(), {"x": to_events(raster)}, 5)
+    out = rasterize(program(), {"x": to_events(raster)}, 5)
     assert out["x"].shape == (5, 3, 9)
     assert np.argwhere(out["x"]).tolist() == [[1, 2, 4]]
 
@@ -153,7 +153,7 @@ def test_a_stimulus_becomes_rasters_that_are_silent_after_its_end() -> None:
 def test_a_stimulus_that_does_not_fit_is_refused_with_every_reason() -> None:
     graded = to_events(np.full((2, 1, 8), 0.5, np.float32))
     with pytest.raises(ProgramError) as e:
-        stimulus(program(), {"x": graded, "y": to_events(np.ones((2, 2, 1), bool))}, 1)
+        rasterize(program(), {"x": graded, "y": to_events(np.ones((2, 2, 1), bool))}, 1)
     text = str(e.value)
     assert "y: not an input; there are x" in text
     assert (
@@ -163,14 +163,14 @@ def test_a_stimulus_that_does_not_fit_is_refused_with_every_reason() -> None:
     assert "neuro.codes.rate" in text
     assert "differ in their number of samples" in text
     with pytest.raises(ProgramError, match="input x: no spikes given"):
-        stimulus(program(), {}, 1)
+        rasterize(program(), {}, 1)
 
 
 def test_a_stimulus_without_samples_or_ticks_is_refused() -> None:
     with pytest.raises(ProgramError, match="input x: holds no samples; give one at least"):
-        stimulus(program(), {"x": to_events(np.zeros((2, 0, 9), bool))}, 2)
+        rasterize(program(), {"x": to_events(np.zeros((2, 0, 9), bool))}, 2)
     with pytest.raises(ProgramError, match="a run of 0 ticks; ask for one at least"):
-        stimulus(program(), {"x": to_events(np.zeros((0, 1, 9), bool))}, 0)
+        rasterize(program(), {"x": to_events(np.zeros((0, 1, 9), bool))}, 0)
 
 
 def test_a_value_beyond_int32_stays_large_and_keeps_its_sign() -> None:

@@ -9,7 +9,14 @@ import torch.nn.functional as F
 from hypothesis import given, strategies as st
 
 from lava_export.program import Connection, LoihiProgram, Population, ProgramError, integers
-from lava_export.reference import State, drive, feed_forward_order, run, step, to_float
+from lava_export.reference import (
+    State,
+    make_weighted_sum,
+    order_populations,
+    run,
+    step,
+    to_float,
+)
 from neuro.record import Record
 from neuro.spikes import to_events, to_raster
 
@@ -127,13 +134,13 @@ def test_synapses_are_torchs_in_every_layout(seed: int) -> None:
         image, torch.as_tensor(weight.astype(np.float64)), stride=c.stride, padding=c.padding
     )
     assert wanted.shape[1:] == c.out_shape
-    assert np.array_equal(drive(c)(x), wanted.flatten(1).numpy())
+    assert np.array_equal(make_weighted_sum(c)(x), wanted.flatten(1).numpy())
     dense = replace(
         c, kind="dense", weight=integers(2 * rng.integers(-128, 128, (4, c.in_size)))
     )
-    assert np.array_equal(drive(dense)(x), x @ dense.weight.T)
+    assert np.array_equal(make_weighted_sum(dense)(x), x @ dense.weight.T)
     identity = replace(c, kind="identity", weight=integers(2 * rng.integers(-9, 9, c.in_size)))
-    assert np.array_equal(drive(identity)(x), x * identity.weight)
+    assert np.array_equal(make_weighted_sum(identity)(x), x * identity.weight)
     places = integers(np.stack(np.nonzero(dense.weight)))
     listed = replace(
         dense,
@@ -144,7 +151,7 @@ def test_synapses_are_torchs_in_every_layout(seed: int) -> None:
     )
     assert listed.out_shape == (4,)
     assert listed.in_size == c.in_size
-    assert np.array_equal(drive(listed)(x), drive(dense)(x))
+    assert np.array_equal(make_weighted_sum(listed)(x), make_weighted_sum(dense)(x))
 
 
 def test_sums_beyond_float32_are_exact_too() -> None:
@@ -152,7 +159,7 @@ def test_sums_beyond_float32_are_exact_too() -> None:
     weight = integers(np.where(np.arange(100_000) % 2, 254, 252)[None])
     c = Connection(name="c", source="x", target="y", kind="dense", weight=weight)
     x = np.ones((1, 100_000), bool)
-    assert drive(c)(x).item() == 25_300_000
+    assert make_weighted_sum(c)(x).item() == 25_300_000
 
 
 def ring(delay: int) -> LoihiProgram:
@@ -198,7 +205,7 @@ def test_sources_come_first_whatever_the_order_they_are_listed_in() -> None:
     turned = LoihiProgram(
         populations=program.populations[::-1], connections=program.connections
     )
-    assert feed_forward_order(turned) == ["x", "n", "out"]
+    assert order_populations(turned) == ["x", "n", "out"]
 
 
 def test_samples_do_not_depend_on_their_company() -> None:

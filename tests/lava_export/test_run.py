@@ -11,7 +11,7 @@ import pytest
 
 from lava_export import reference, run as module
 from lava_export.program import Connection, LoihiProgram, Population, ProgramError, integers
-from lava_export.run import LavaFailed, LavaMissing, available, interpreter, run
+from lava_export.run import LavaFailed, LavaMissing, available, find_interpreter, run
 from neuro.record import Record
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds
@@ -170,9 +170,9 @@ def test_the_interpreter_is_that_of_the_environment_or_this_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("NEURO_LAVA_PYTHON", raising=False)
-    assert interpreter() == sys.executable
+    assert find_interpreter() == sys.executable
     monkeypatch.setenv("NEURO_LAVA_PYTHON", "/no/such/python")
-    assert interpreter() == "/no/such/python"
+    assert find_interpreter() == "/no/such/python"
     assert not available()
 
 
@@ -193,13 +193,13 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     monkeypatch.setattr(module, "available", lambda: True)
 
 
-def test_a_child_that_fails_is_told_with_its_last_words(
+def test_a_child_that_fails_is_told_with_its_last_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child(
         tmp_path, monkeypatch, "print('line\\n' * 50)\nraise SystemExit('no room on the chip')"
     )
-    with pytest.raises(LavaFailed, match="ended with code 1; its last words:") as e:
+    with pytest.raises(LavaFailed, match="ended with code 1; its last output:") as e:
         run(*tiny(), 2)
     assert str(e.value).endswith("no room on the chip")
     assert str(e.value).count("\n") < 20

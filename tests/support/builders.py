@@ -12,7 +12,7 @@ from neuro.graph import Graph
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.seeds import seeded
-from neuro.training.loop import Batch, Course
+from neuro.training import Batch, Course
 from neuro.units import Seconds, Ticks
 
 
@@ -87,7 +87,7 @@ def loss(net: nn.Module, batch: Batch, at: float = 0.0) -> Tensor:  # noqa: ARG0
 
 
 def course(score: float = 0.0) -> Course:
-    return Course(batches=batches, steps=3, loss=loss, score=lambda _: score)
+    return Course(batches=batches, steps=3, loss=loss, validate=lambda _: score)
 
 
 def dyadic(net: Stack) -> Stack:

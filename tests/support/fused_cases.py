@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neuro.neurons import ALIF, LIF
+from neuro.neurons import ALIF, LIF, Neuron
+from neuro.neurons.fused import fused_form, run_fused
 from neuro.units import Seconds
 
 DT = Seconds(1e-3)
@@ -68,6 +69,15 @@ def outcome(
     loss = (y * w).sum() + sum((c * u).sum() for c in cells)
     wanted = [x, threshold, leak, *(c for c in start if c is not None)]
     return [y, *cells], list(torch.autograd.grad(loss, wanted, allow_unused=True))
+
+
+def on_triton(neuron: Neuron, x: Tensor, dt: Seconds, state: Any) -> tuple[Tensor, Any]:
+    """Run a population by the operator for GPUs, as ``step_population`` does."""
+    from neuro.neurons.fused_triton import FusedOnGPU
+
+    form = fused_form(neuron, x, dt)
+    assert form is not None
+    return run_fused(form, x, state, operator=FusedOnGPU)
 
 
 def require_same(fast: Outcome, slow: Outcome, case: Case) -> None:

@@ -8,7 +8,7 @@ from shared_cases import Case
 from torch import nn
 
 from neuro.seeds import seeded
-from neuro.training.loop import Batch, Course
+from neuro.training import Batch, Course
 from neuro.units import Ticks
 from tasks.image_generation.config import Config, ann, tiny
 from tasks.image_generation.images import batches

@@ -65,7 +65,7 @@ def checksum(network: Network) -> int:
     crc = zlib.crc32(network.membranes["cells"].tobytes())
     for node in network.graph.nodes.values():
         if isinstance(node, Sparse):
-            for column in (node.at, node.target, node.weight):
+            for column in (node.indptr, node.indices, node.weight):
                 crc = zlib.crc32(column.tobytes(), crc)
     return crc
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import builders
 import torch
@@ -12,12 +13,12 @@ from neuro.codes import direct
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.seeds import seeded
-from neuro.training.distributed import drawn, processes
-from neuro.training.loop import Batch, Course
+from neuro.training import Batch, Course
+from neuro.training.distributed import draw_shard, rank_and_world_size
 from neuro.units import Ticks
 
 Case = tuple[nn.Module, Course]
-COURSE = Course(batches=builders.batches, steps=3, loss=builders.loss, score=lambda _: 0.0)
+COURSE = Course(batches=builders.batches, steps=3, loss=builders.loss, validate=lambda _: 0.0)
 
 
 def plain() -> Case:
@@ -55,7 +56,7 @@ def nested() -> Case:
 
     def noisy(net: nn.Module, batch: Batch, at: float) -> Tensor:  # noqa: ARG001
         x, labels = batch
-        noise = drawn(lambda samples: torch.randn(len(x), samples, 6), x.shape[1], axis=1)
+        noise = draw_shard(lambda samples: torch.randn(len(x), samples, 6), x.shape[1], axis=1)
         return F.cross_entropy(net(x + noise.double())[0].mean(0), labels)
 
     def inner(bias: bool) -> nn.Sequential:
@@ -72,10 +73,32 @@ def nested() -> Case:
     return net, replace(COURSE, loss=noisy)
 
 
+def staged() -> Case:
+    """Layers that freeze and thaw inside an epoch, updates of two batches (two.PLANS)."""
+    return builders.model(), COURSE
+
+
+def streamed() -> Case:
+    """Named tensors, and states that are handed on from batch to batch and over epochs."""
+
+    def named(epoch: int) -> Iterator[dict[str, Tensor]]:
+        return ({"x": x, "y": y, "scale": torch.ones(1)} for x, y in builders.batches(epoch))
+
+    def stream(net: nn.Module, batch: dict[str, Tensor], at: float, state: Any) -> Any:  # noqa: ARG001
+        y, state = net(batch["x"] * batch["scale"], state)
+        return F.cross_entropy(y.mean(0), batch["y"]), state
+
+    axes = {"x": 1, "y": 0, "scale": None}
+    course = replace(COURSE, batches=named, loss=stream, batch_axis=axes, carry="training")
+    return builders.model(), course
+
+
 def spoilt() -> Case:
     """A loss that is not finite in the second process alone."""
 
     def broken(net: nn.Module, batch: Batch, at: float) -> Tensor:
-        return builders.loss(net, batch, at) * (torch.nan if processes()[0] == 1 else 1)
+        return builders.loss(net, batch, at) * (
+            torch.nan if rank_and_world_size()[0] == 1 else 1
+        )
 
     return builders.model(), replace(COURSE, loss=broken)

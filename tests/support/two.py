@@ -9,25 +9,49 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lightning_fabric import Fabric
 
-from neuro.training.loop import Plan, fit, weights
+from neuro.training import Plan, Progress, Stage, fit
+from neuro.training.checkpoint import get_weights
 
 SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parents[1]
 PLAN = Plan(epochs=3, lr=1e-2)
-Found = tuple[list[dict[str, float]], dict[str, np.ndarray]]  # history, weights at the end
+STAGES = (
+    Stage(name="readout", steps=2, frozen=("a.*", "alif.*")),
+    Stage(name="body", epochs=1, frozen=("b.*",)),
+    Stage(name="all", steps=4),
+)
+PLANS = {  # those of other cases
+    "staged": replace(PLAN, stages=STAGES, accumulate=2, validate_every=2),
+    "streamed": replace(PLAN, checkpoint_every=1),
+}
+STOPS = {"streamed": (1, 1)}  # epoch and step after which a training is stopped and resumed
+Found = tuple[list[dict[str, float]], dict[str, Any]]  # history, weights at the end
+
+
+def stop(epoch: int, step: int, progress: Progress, at: int) -> None:
+    if (progress.epoch, at) == (epoch, step):
+        raise KeyboardInterrupt
 
 
 def trained(module: str, case: str, fabric: Fabric, folder: Path) -> Found:
     """Train a case; Fabric is launched."""
     net, course = getattr(importlib.import_module(module), case)()
-    history: Any = fit(net, course, PLAN, fabric, folder / case).history
-    return history, weights(net)
+    plan = PLANS.get(case, PLAN)
+    if case in STOPS:
+        with suppress(KeyboardInterrupt):
+            fit(net, course, plan, fabric, folder / case, partial(stop, *STOPS[case]))
+        net, course = getattr(importlib.import_module(module), case)()
+    history: Any = fit(net, course, plan, fabric, folder / case).history
+    return history, {k: v.numpy() for k, v in get_weights(net).items()}
 
 
 def alone(module: str, case: str, folder: Path) -> Found:

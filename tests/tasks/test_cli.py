@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from drivers.mnist import fake
+from neuro.energy import chip_file
 from tasks.cli import VERBS, main
 
 FLAGS = {
@@ -74,8 +75,8 @@ def test_every_verb_works_on_a_run_folder(
         "config.json",
         "environment.json",
         "metrics.jsonl",
-        "checkpoint.npz",
-        "weights.npz",
+        "last.safetensors",
+        "best.safetensors",
         "eval.json",
         "simulate.json",
         "graph.npz",
@@ -102,6 +103,27 @@ def test_every_verb_works_on_a_run_folder(
     assert "accuracy 6" in capsys.readouterr().out
 
 
+def test_the_chip_of_a_file_is_estimated_beside_the_others(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (chip_file.FOLDER / "loihi1.toml").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace("nominal = 23.6, low = 23.6", "nominal = 47.2, low = 47.2"))
+    broken = told(["energy", str(run), "--chip", str(path)], capsys)
+    assert "energy.synapse: low 47.2, nominal 47.2 and high 35.5 are not in order" in broken
+    assert "energy.synapse_conv: low 47.2, nominal 47.2 and high 24 are not in order" in broken
+    path.write_text(text)
+    main(["energy", str(run), "--chip", str(path)])
+    assert "mine: core energy per inference, layer by layer" in capsys.readouterr().out
+    energy = json.loads((run / "energy.json").read_text())
+    assert list(energy)[:4] == ["loihi1", "loihi1_sanafe", "loihi2", "mine"]
+    assert energy["mine"] == energy["loihi1"]
+    assert (
+        "no chip 'loihi3'; there are loihi1, loihi1_sanafe, loihi2, or give the path"
+        in told(["energy", str(run), "--chip", "loihi3"], capsys)
+    )
+
+
 def test_a_run_of_another_seed_is_not_overwritten(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,22 +134,22 @@ def test_a_run_of_another_seed_is_not_overwritten(
 def test_weights_cut_short_are_named(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("config.json", "weights.npz"):
+    for name in ("config.json", "best.safetensors"):
         data = (run / name).read_bytes()
         (tmp_path / name).write_bytes(data if name == "config.json" else data[:-200])
-    assert "weights.npz: damaged or cut short" in told(["eval", str(tmp_path)], capsys)
+    assert "best.safetensors: damaged or cut short" in told(["eval", str(tmp_path)], capsys)
 
 
 def test_a_killed_train_goes_on_where_it_was(tmp_path: Path, run: Path) -> None:
     code = f"""
 import os
 import neuro.training.loop as t
-write = t._write
-def die_after_the_first_epoch(folder, model, optimizer, progress, score):
-    if progress.epoch == 2:
+save = t.save_checkpoint
+def die_after_the_first_epoch(folder, weights, best_meta, state):
+    if state["epoch"] == 2:
         os._exit(9)
-    write(folder, model, optimizer, progress, score)
-t._write = die_after_the_first_epoch
+    save(folder, weights, best_meta, state)
+t.save_checkpoint = die_after_the_first_epoch
 from tasks.cli import main
 main(["train", "mnist:tiny", "--out", {str(tmp_path / "killed")!r}])
 """

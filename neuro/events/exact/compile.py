@@ -1,7 +1,9 @@
-"""A Graph in continuous time: its components as cells and wiring.
+"""A Graph, compiled for continuous time: components with their neurons and synapse tables.
 
-An LI that feeds a population becomes one of its currents. Axes: n cells of a component, R
-currents, N a node's size.
+A component is a strongly connected part of the Graph: its populations run together. An LI that
+feeds a population is one of its currents; every LI is also a read-out, which is sampled.
+
+Axes: n neurons of a component, R currents, P blocks of neurons, N neurons of a node.
 """
 
 from collections.abc import Mapping
@@ -12,72 +14,83 @@ from typing import NamedTuple
 import numpy as np
 
 from neuro.events.exact.currents import (
-    Current,
-    bias_of,
-    currents_of,
-    dynamics_of,
-    per_second,
+    InputCurrent,
+    convert_to_slope,
+    find_currents,
+    read_dynamics,
     require_no_current,
+    sum_bias,
 )
-from neuro.events.exact.membrane import CELL, PARAMETERS
+from neuro.events.exact.membrane import NEURON, PARAMETERS
 from neuro.events.exact.scaled_state import DELTA, GENERAL, PSC
-from neuro.events.exact.synapse_table import Labels, Wiring, assemble, chains, piece
+from neuro.events.exact.synapse_table import (
+    ChainSynapses,
+    GroupNodes,
+    SynapseTable,
+    assemble_table,
+    expand_chain,
+    find_chains,
+)
 from neuro.graph import Graph
-from neuro.neurons import LI
 
-CLOSE = 1e-2  # rates nearer to each other than this have modes that cancel
+# The least difference between the rates of membrane and current for scaled modes, in parts of
+# the rate of the membrane. Amplitudes grow as 1 / difference, and cancel: two digits are lost.
+MIN_DIFFERENCE = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Component:
-    """Populations that run together, their cells one after the other.
+    """Populations that run together, their neurons one after the other.
 
-    offsets, sizes: the first cell and the number of cells of each population. currents: of
-    each. sources: first row in the wiring of all that spikes into it, its own populations
-    first. family: of windows.
-    template: parameters (n, CELL). rate_syn: n R. edges: of the blocks of cells.
-    least: least delay inside the component, longest: of all that arrives [s].
-    names: the nodes that the synapses of groups are counted for, and those that they feed.
+    offsets, sizes: the first neuron and the number of neurons of each population.
+    currents: of each population. first_source: by node that spikes into the component, the
+        place of its first neuron among the sources of the table; own populations come first.
+    family: DELTA, PSC or GENERAL, see :mod:`neuro.events.exact.scaled_state`.
+    template: the neurons at rest, n records of type NEURON. rate_syn: n R [1/s].
+    edges: P+1; block p of the neurons is edges[p]:edges[p + 1].
+    table: all synapses. nodes: for which node the synapses of each group are counted, and which
+        they feed.
+    least_delay: inside the component, longest_delay: of all that arrives [s].
     """
 
     offsets: Mapping[str, int]
     sizes: Mapping[str, int]
-    currents: Mapping[str, tuple[Current, ...]]
-    sources: Mapping[str, int]
+    currents: Mapping[str, tuple[InputCurrent, ...]]
+    first_source: Mapping[str, int]
     family: int
     template: np.ndarray
     rate_syn: np.ndarray
     edges: np.ndarray
-    wiring: Wiring
-    names: tuple[Labels, Labels]
-    least: float
-    longest: float
+    table: SynapseTable
+    nodes: GroupNodes
+    least_delay: float
+    longest_delay: float
 
     @property
     def name(self) -> str:
-        """What stands for all its populations: the first of them."""
+        """The name of the component: that of its first population."""
         return next(iter(self.offsets))
 
     @property
     def outside(self) -> tuple[str, ...]:
         """Names of the sources that are not its own populations."""
-        return tuple(name for name in self.sources if name not in self.offsets)
+        return tuple(name for name in self.first_source if name not in self.offsets)
 
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """An LI: sources and wiring as of a Component, rate [1/s] and push by neuron."""
+    """An LI: rate [1/s], drive [v per s] (N); first_source, table, nodes as of a Component."""
 
     name: str
-    sources: Mapping[str, int]
-    wiring: Wiring
-    names: tuple[Labels, Labels]
+    first_source: Mapping[str, int]
+    table: SynapseTable
+    nodes: GroupNodes
     rate: np.ndarray
-    push: np.ndarray
+    drive: np.ndarray
 
 
-class Network(NamedTuple):
-    """A Graph, compiled: components with spikes, sources first, and all its LIs."""
+class CompiledNetwork(NamedTuple):
+    """A Graph, its components with spiking populations, sources first, and all its LIs."""
 
     graph: Graph
     components: tuple[Component, ...]
@@ -85,124 +98,171 @@ class Network(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def compile_exactly(graph: Graph, threads: int) -> Network:
-    """Return what runs a graph; a graph does not change, so the last few are kept."""
-    return Network(graph, tuple(components(graph, threads)), tuple(readouts(graph)))
+def compile_exactly(graph: Graph, threads: int) -> CompiledNetwork:
+    """Return a Graph compiled for so many threads; a graph never changes, so it is kept.
+
+    Raises:
+        GraphError: something in the graph does not run in continuous time.
+    """
+    components, readouts = build_components(graph, threads), build_readouts(graph)
+    return CompiledNetwork(graph, tuple(components), tuple(readouts))
 
 
-def components(graph: Graph, threads: int) -> list[Component]:
+def build_components(graph: Graph, threads: int) -> list[Component]:
     """Return the components with spiking populations, sources first."""
-    firing = [n for n in graph.populations if not isinstance(graph.nodes[n], LI)]
+    firing = graph.firing
     groups = [tuple(n for n in group if n in firing) for group in graph.components]
-    return [_component(graph, group, threads) for group in groups if group]
+    return [_build_component(graph, group, threads) for group in groups if group]
 
 
-def readouts(graph: Graph) -> list[Readout]:
-    """Return all LIs, for what is sampled of them."""
-    found = []
-    for name in graph.populations:
-        if not isinstance(graph.nodes[name], LI):
-            continue
-        require_no_current(graph, name)
-        (_, arrays), size = dynamics_of(graph, name), graph.size(name)
-        sources, pieces, rows = {}, [], 0
-        for chain in chains(graph, name):
-            if chain.source not in sources:
-                sources[chain.source] = rows
-                rows += graph.size(chain.source)
-            place = (sources[chain.source], 0)
-            pieces.append(piece(graph, chain, place, -1, _one_number(arrays["gain"])))
-        wiring, names = assemble(pieces, rows, np.array([0, size]), np.zeros(size, np.int64))
-        steady = arrays["gain"] * bias_of(graph, name)
-        push = steady * per_second(arrays["rate"], np.zeros(()), graph.dt)
-        found.append(Readout(name, sources, wiring, names, arrays["rate"], push))
-    return found
+def build_readouts(graph: Graph) -> list[Readout]:
+    """Return all LIs."""
+    return [_build_readout(graph, name) for name in graph.integrators]
 
 
-def _component(graph: Graph, names: tuple[str, ...], threads: int) -> Component:
-    sizes = [graph.size(n) for n in names]
-    offsets = dict(zip(names, np.cumsum([0, *sizes])[:-1].tolist(), strict=True))
-    n = sum(sizes)
-    currents = {name: currents_of(graph, name) for name in names}
+def _build_readout(graph: Graph, name: str) -> Readout:
+    require_no_current(graph, name)
+    (_, arrays), size = read_dynamics(graph, name), graph.size(name)
+    first_source: dict[str, int] = {}
+    gain = _reduce_equal(arrays["gain"])
+    parts, sources = _expand_chains(
+        graph, name, first_source, 0, first_neuron=0, port=-1, gain=gain
+    )
+    edges, rank = np.array([0, size]), np.zeros(size, np.int64)
+    table, nodes = assemble_table(parts, sources, edges, rank)
+    drive = _convert_bias(graph, name, arrays)
+    return Readout(name, first_source, table, nodes, arrays["rate"], drive)
+
+
+def _build_component(graph: Graph, names: tuple[str, ...], threads: int) -> Component:
+    sizes = {n: graph.size(n) for n in names}
+    offsets = dict(zip(names, np.cumsum([0, *sizes.values()])[:-1].tolist(), strict=True))
+    n = sum(sizes.values())
+    currents = {name: find_currents(graph, name) for name in names}
     rate_syn = np.ones((n, max(len(c) for c in currents.values())))
-    for name, size in zip(names, sizes, strict=True):
+    for name, size in sizes.items():
         for c in currents[name]:
             rate_syn[offsets[name] : offsets[name] + size, c.port] = c.rate
-    sources, pieces, rows = dict(offsets), [], n
+    first_source, sources = dict(offsets), n
+    parts: list[ChainSynapses] = []
     for name in names:
-        for end, port, gain in _ends(graph, name, currents[name]):
-            for chain in chains(graph, end):
-                if chain.source not in sources:
-                    sources[chain.source] = rows
-                    rows += graph.size(chain.source)
-                place = (sources[chain.source], offsets[name])
-                pieces.append(piece(graph, chain, place, port, gain))
-    template = np.concatenate([_cells(graph, name, currents[name]) for name in names])
-    family = _family(template, rate_syn, {p.port for p in pieces if p.source.size})
-    if family == PSC and rate_syn.shape[1] == 1:  # an idle second current
+        for end, port, gain in _find_ends(graph, name, currents[name]):
+            more, sources = _expand_chains(
+                graph,
+                end,
+                first_source,
+                sources,
+                first_neuron=offsets[name],
+                port=port,
+                gain=gain,
+            )
+            parts += more
+    template = np.concatenate([_make_template(graph, name, currents[name]) for name in names])
+    family = _choose_family(template, rate_syn, {p.port for p in parts if p.source.size})
+    if family == PSC and rate_syn.shape[1] == 1:  # the second current is idle
         rate_syn = np.column_stack([rate_syn, 3 * template["rate"]])
     edges = np.linspace(0, n, min(threads, n) + 1).astype(np.int64)
     order = sorted(range(len(names)), key=lambda k: graph.order.index(names[k]))
-    rank = np.repeat(np.argsort(order), sizes)
-    wiring, of_groups = assemble(pieces, rows, edges, rank)
+    rank = np.repeat(np.argsort(order), list(sizes.values()))
+    table, nodes = assemble_table(parts, sources, edges, rank)
+    inside = (p.delay[p.source < n].min(initial=np.inf) for p in parts)
     return Component(
         offsets=offsets,
-        sizes=dict(zip(names, sizes, strict=True)),
+        sizes=sizes,
         currents=currents,
-        sources=sources,
+        first_source=first_source,
         family=family,
         template=template,
         rate_syn=rate_syn,
         edges=edges,
-        wiring=wiring,
-        names=of_groups,
-        least=min((p.delay[p.source < n].min(initial=np.inf) for p in pieces), default=np.inf),
-        longest=max((p.delay.max(initial=0.0) for p in pieces), default=0.0),
+        table=table,
+        nodes=nodes,
+        least_delay=min(inside, default=np.inf),
+        longest_delay=max((p.delay.max(initial=0.0) for p in parts), default=0.0),
     )
 
 
-def _ends(
-    graph: Graph, name: str, currents: tuple[Current, ...]
+def _expand_chains(
+    graph: Graph,
+    end: str,
+    first_source: dict[str, int],
+    sources: int,
+    *,
+    first_neuron: int,
+    port: int,
+    gain: np.ndarray,
+) -> tuple[list[ChainSynapses], int]:
+    """Return the synapses of all chains that end at a node, and the new number of sources.
+
+    first_source: as of a Component; new sources are added to it. sources: their number so far.
+    """
+    parts = []
+    for chain in find_chains(graph, end):
+        if chain.source not in first_source:
+            first_source[chain.source] = sources
+            sources += graph.size(chain.source)
+        part = expand_chain(
+            graph,
+            chain,
+            first_source=first_source[chain.source],
+            first_neuron=first_neuron,
+            port=port,
+            gain=gain,
+        )
+        parts.append(part)
+    return parts, sources
+
+
+def _find_ends(
+    graph: Graph, name: str, currents: tuple[InputCurrent, ...]
 ) -> list[tuple[str, int, np.ndarray]]:
     """Return where chains into a population end: (node, port, gain)."""
-    found = [(c.name, c.port, _one_number(c.gain)) for c in currents]
+    found = [(c.name, c.port, _reduce_equal(c.gain)) for c in currents]
     if all(c.name != name for c in currents):
-        _, arrays = dynamics_of(graph, name)
-        found.append((name, -1, _one_number(arrays["gain"])))
+        _, arrays = read_dynamics(graph, name)
+        found.append((name, -1, _reduce_equal(arrays["gain"])))
     return found
 
 
-def _one_number(values: np.ndarray) -> np.ndarray:
-    """Return equal values as one (0-d)."""
+def _reduce_equal(values: np.ndarray) -> np.ndarray:
+    """Return values that are all equal as one (0-d), others as they are."""
     return np.asarray(values[0]) if values.size and np.all(values == values[0]) else values
 
 
-def _cells(graph: Graph, name: str, currents: tuple[Current, ...]) -> np.ndarray:
-    """Return the cells of a population, at rest."""
-    dynamics, arrays = dynamics_of(graph, name)
-    out = np.zeros(graph.size(name), CELL)
+def _convert_bias(graph: Graph, name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the constant drive of a node that its biases stand for [v per s] (N)."""
+    bias = arrays["gain"] * sum_bias(graph, name)
+    return bias * convert_to_slope(arrays["rate"], np.zeros(()), graph.dt)
+
+
+def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) -> np.ndarray:
+    """Return the neurons of a population at rest (N records of type NEURON)."""
+    dynamics, arrays = read_dynamics(graph, name)
+    out = np.zeros(graph.size(name), NEURON)
     out["rate"], out["threshold"] = arrays["rate"], arrays["threshold"]
     out["hard"], out["refractory"] = dynamics.hard, dynamics.refractory
     lasts = np.isfinite(arrays["rate_adapt"])
     out["beta"] = np.where(lasts, arrays["beta"], 0.0)
     out["rate_adapt"] = np.where(lasts, arrays["rate_adapt"], 0.0)
     if all(c.name != name for c in currents):
-        steady = arrays["gain"] * bias_of(graph, name)
-        out["push"] = steady * per_second(arrays["rate"], np.zeros(()), graph.dt)
+        out["drive"] = _convert_bias(graph, name, arrays)
     for c in currents:
-        out["push"] += c.idle
-    out["free"] = -np.inf
+        out["drive"] += c.idle
+    out["free_at"] = -np.inf
     return out
 
 
-def _family(template: np.ndarray, rate_syn: np.ndarray, ports: set[int]) -> int:
-    """Return the fastest family of windows that can run all these cells."""
+def _choose_family(template: np.ndarray, rate_syn: np.ndarray, ports: set[int]) -> int:
+    """Return the fastest family of windows that can run all these neurons.
+
+    ports: those that any synapse feeds.
+    """
     one, number = template[0], rate_syn.shape[1]
     alike = all(np.all(template[name] == one[name]) for name in (*PARAMETERS, "hard"))
     if not alike or one["beta"] > 0 or np.any(rate_syn != rate_syn[0]):
         return GENERAL
     if number == 0:
-        return DELTA if one["rate"] > 0 or one["push"] == 0 else GENERAL
-    apart = np.abs(rate_syn[0] - one["rate"]) > CLOSE * one["rate"]
+        return DELTA if one["rate"] > 0 or one["drive"] == 0 else GENERAL
+    apart = np.abs(rate_syn[0] - one["rate"]) > MIN_DIFFERENCE * one["rate"]
     fits = number <= 2 and one["rate"] > 0 and apart.all() and -1 not in ports
     return PSC if fits else GENERAL

@@ -1,6 +1,9 @@
-"""What the inputs of a population are in continuous time: its bias, and its currents.
+"""The inputs of a population in continuous time: its constant drive, and its currents.
 
-Axes: N cells of a population.
+A Graph says what is added to v every tick; here it becomes a current, in units of v per s, that
+has the same effect at the ends of ticks. An LI that feeds a population is one of its currents.
+
+Axes: N neurons of a population.
 """
 
 from dataclasses import dataclass
@@ -8,17 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuro.graph import Graph, GraphError
-from neuro.graph.paths import silent
+from neuro.graph.paths import find_silent_output
 from neuro.neurons.normal_form import Dynamics
 
 
 @dataclass(frozen=True, eq=False)
-class Current:
-    """A current of a population: its own, or an LI behind it. Axis: N cells of the population.
+class InputCurrent:
+    """A current of a population: its own, or an LI that feeds it. All arrays: N.
 
-    name: the LI, or the population itself. port: its column. rate: [1/s]. gain: what weights
-    are multiplied by. unit: what one unit of the node's state is in 1/s of v. idle: what it
-    settles at without spikes, in units of the cells.
+    name: the LI, or the population itself. port: its column among the currents. rate [1/s].
+    gain: what weights are multiplied by. unit: one unit of the node's state, in v per s.
+    idle: its steady state without spikes [v per s], due to biases.
     """
 
     name: str
@@ -29,11 +32,11 @@ class Current:
     idle: np.ndarray
 
 
-def per_second(rate: np.ndarray, rate_syn: np.ndarray, dt: float) -> np.ndarray:
-    """Return the slope of v that equals, sampled, adding a current to v every tick [1/s].
+def convert_to_slope(rate: np.ndarray, rate_syn: np.ndarray, dt: float) -> np.ndarray:
+    """Return the current [v per s] that equals, at the ends of ticks, adding 1 to v every tick.
 
     (rate_syn - rate) / (exp(-rate dt) - exp(-rate_syn dt)) for a current that decays with
-    ``rate_syn``; 0 is a constant one.
+    ``rate_syn`` [1/s]; a constant one has 0. dt [s].
     """
     x = np.asarray((rate_syn - rate) * dt, np.float64)
     safe = np.where(x == 0, 1.0, x)
@@ -41,11 +44,15 @@ def per_second(rate: np.ndarray, rate_syn: np.ndarray, dt: float) -> np.ndarray:
     return np.asarray(np.exp(rate * dt) / dt * ratio)
 
 
-def bias_of(graph: Graph, name: str) -> np.ndarray:
-    """Return what connections add to a node every tick (N), gain left out."""
+def sum_bias(graph: Graph, name: str) -> np.ndarray:
+    """Return what connections add to a node every tick without spikes (N), without its gain.
+
+    Raises:
+        GraphError: a bias comes through a delay.
+    """
     total = np.zeros(graph.size(name))
     for edge in graph.into(name):
-        for since, b in silent(graph, edge.source).items():
+        for since, b in find_silent_output(graph, edge.source).items():
             if since + edge.delay and b.any():
                 raise refused(
                     f"{name}: a bias arrives {since + edge.delay} ticks late; put the delays "
@@ -55,7 +62,7 @@ def bias_of(graph: Graph, name: str) -> np.ndarray:
     return total
 
 
-def dynamics_of(graph: Graph, name: str) -> tuple[Dynamics, dict[str, np.ndarray]]:
+def read_dynamics(graph: Graph, name: str) -> tuple[Dynamics, dict[str, np.ndarray]]:
     """Return the dynamics of a population, and its arrays by neuron (N)."""
     d = graph.nodes[name].dynamics(graph.dt)  # type: ignore[union-attr]
     arrays = {
@@ -66,15 +73,19 @@ def dynamics_of(graph: Graph, name: str) -> tuple[Dynamics, dict[str, np.ndarray
     return d, arrays
 
 
-def currents_of(graph: Graph, name: str) -> tuple[Current, ...]:
-    """Return the currents of a population: its own, then one for each edge from an LI."""
-    dynamics, arrays = dynamics_of(graph, name)
+def find_currents(graph: Graph, name: str) -> tuple[InputCurrent, ...]:
+    """Return the currents of a population: its own, then one for each edge from an LI.
+
+    Raises:
+        GraphError: an LI comes late or is fed by another, or a bias never settles.
+    """
+    dynamics, arrays = read_dynamics(graph, name)
     found = []
     if dynamics.rate_syn is not None:
         rate = arrays["rate_syn"]
-        unit = arrays["gain"] * per_second(arrays["rate"], rate, graph.dt)
-        idle = _settles(name, bias_of(graph, name), rate, graph.dt) * unit
-        found.append(Current(name, 0, rate, unit, unit, idle))
+        unit = arrays["gain"] * convert_to_slope(arrays["rate"], rate, graph.dt)
+        idle = _find_steady_state(name, sum_bias(graph, name), rate, graph.dt) * unit
+        found.append(InputCurrent(name, 0, rate, unit, unit, idle))
     for edge in graph.into(name):
         if edge.source in graph.currents:
             require_no_current(graph, edge.source)
@@ -83,12 +94,12 @@ def currents_of(graph: Graph, name: str) -> tuple[Current, ...]:
                     f"edge {edge.source} -> {name}: a current comes {edge.delay} ticks late; "
                     f"put the delay on the edges into {edge.source}"
                 )
-            _, own = dynamics_of(graph, edge.source)
-            unit = arrays["gain"] * per_second(arrays["rate"], own["rate"], graph.dt)
-            steady = own["gain"] * bias_of(graph, edge.source)
-            idle = _settles(edge.source, steady, own["rate"], graph.dt) * unit
+            _, own = read_dynamics(graph, edge.source)
+            unit = arrays["gain"] * convert_to_slope(arrays["rate"], own["rate"], graph.dt)
+            steady = own["gain"] * sum_bias(graph, edge.source)
+            idle = _find_steady_state(edge.source, steady, own["rate"], graph.dt) * unit
             gain = own["gain"] * unit
-            found.append(Current(edge.source, len(found), own["rate"], gain, unit, idle))
+            found.append(InputCurrent(edge.source, len(found), own["rate"], gain, unit, idle))
     return tuple(found)
 
 
@@ -102,8 +113,10 @@ def require_no_current(graph: Graph, name: str) -> None:
             )
 
 
-def _settles(name: str, steady: np.ndarray, rate: np.ndarray, dt: float) -> np.ndarray:
-    """Return where a current goes that gets ``steady`` every tick."""
+def _find_steady_state(
+    name: str, steady: np.ndarray, rate: np.ndarray, dt: float
+) -> np.ndarray:
+    """Return the steady state of a current to which ``steady`` is added every tick (N)."""
     if not steady.any():
         return np.zeros(steady.size)
     if np.any(rate == 0):
@@ -112,5 +125,5 @@ def _settles(name: str, steady: np.ndarray, rate: np.ndarray, dt: float) -> np.n
 
 
 def refused(problem: str) -> GraphError:
-    """Return the error of a Graph that the exact clock cannot run."""
+    """Return the error for a Graph that the exact clock cannot run."""
     return GraphError([problem], "the graph cannot run in continuous time")

@@ -1,305 +1,342 @@
-"""What a run in windows writes: spikes under way, those of this window, and all so far."""
+"""The delay queue of a run in windows: spikes under way, in a ring of look-ahead windows.
+
+What arrives in window w waits in slot w mod (number of slots), unsorted; when the window comes,
+its slot is emptied into a buffer and sorted by (time, group). There are more slots than the
+longest delay has windows, so a slot never holds two windows. (NEST and SpiNNaker keep such ring
+buffers of ticks; here a slot keeps the exact times inside its window.)
+"""
 
 import math
 from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.synapse_table import Arrivals, Wiring
+from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
 from neuro.ops.jit import bare, kernel
 
+CAPACITY = 1024  # entries, and spikes, that a run has room for at first; it doubles as needed
 
-class Desk(NamedTuple):
-    """Room for the entries of one window: time, number (of a group or cell) and value.
 
-    copy_time, copy_number, copy_value: as much again, and place: counters, to sort them.
+class WindowBuffer(NamedTuple):
+    """Room for the entries of one window: time [s], key (group or neuron) and value.
+
+    sorted_time, sorted_key, sorted_value, bucket: work space of :func:`sort_buffer`.
     """
 
     time: np.ndarray
-    number: np.ndarray
+    key: np.ndarray
     value: np.ndarray
-    copy_time: np.ndarray
-    copy_number: np.ndarray
-    copy_value: np.ndarray
-    place: np.ndarray
+    sorted_time: np.ndarray
+    sorted_key: np.ndarray
+    sorted_value: np.ndarray
+    bucket: np.ndarray
 
 
-@kernel
-def desk_of(room: int) -> Desk:
-    """Return room for so many entries."""
-    return Desk(
-        np.empty(room),
-        np.empty(room, np.int64),
-        np.empty(room),
-        np.empty(room),
-        np.empty(room, np.int64),
-        np.empty(room),
-        np.empty(room + 2, np.int64),
-    )
+class WindowPlan(NamedTuple):
+    """A run from 0 to ``stop`` [s] in windows of ``length`` [s].
 
-
-@bare
-def sort(d: Desk, entries: int) -> None:
-    """Sort the first entries of a desk, unless they are in order already.
-
-    As many buckets of time as there are entries leave little to do.
+    longest_delay: of all that arrives [s]. budget: the most spikes.
     """
-    low, high, ordered = np.inf, -np.inf, True
-    for k in range(entries):
-        t = d.time[k]
-        ordered &= k == 0 or not later(d, k - 1, t, d.number[k])
-        low, high = min(low, t), max(high, t)
-    if ordered:
-        return
-    scale = entries / (high - low) if (high - low) * 1e300 > entries else 0.0
-    most, gap = spread(d, entries, low, scale), 1
-    while 9 * gap < most:  # none is further from its place than its bucket is large
-        gap = 3 * gap + 1
-    while gap > 0:
-        insert(d, entries, gap)
-        gap //= 3
-
-
-@bare
-def later(d: Desk, k: int, t: float, number: int) -> bool:
-    """Say whether entry k comes after (t, number)."""
-    return d.time[k] > t or (d.time[k] == t and d.number[k] > number)
-
-
-@bare
-def spread(d: Desk, entries: int, low: float, scale: float) -> int:
-    """Put entries in order of their buckets; return the size of the largest bucket."""
-    place, most = d.place, 0
-    place[: entries + 2] = 0
-    for k in range(entries):
-        d.copy_time[k], d.copy_number[k], d.copy_value[k] = d.time[k], d.number[k], d.value[k]
-        bucket = int((d.time[k] - low) * scale)
-        place[bucket + 1] += 1
-        most = max(most, place[bucket + 1])
-    for k in range(entries):
-        place[k + 1] += place[k]
-    for k in range(entries):
-        bucket = int((d.copy_time[k] - low) * scale)
-        m = place[bucket]
-        place[bucket] += 1
-        d.time[m], d.number[m], d.value[m] = d.copy_time[k], d.copy_number[k], d.copy_value[k]
-    return most
-
-
-@bare
-def insert(d: Desk, entries: int, gap: int) -> None:
-    """Sort by insertion every chain of entries ``gap`` apart: one round of Shell's sort."""
-    for k in range(gap, entries):
-        t, number, value, m = d.time[k], d.number[k], d.value[k], k
-        while m >= gap and later(d, m - gap, t, number):
-            d.time[m], d.number[m] = d.time[m - gap], d.number[m - gap]
-            d.value[m] = d.value[m - gap]
-            m -= gap
-        d.time[m], d.number[m], d.value[m] = t, number, value
-
-
-class Plan(NamedTuple):
-    """A run from 0 to ``stop`` [s] in windows of ``length``; longest delay, most spikes."""
 
     stop: float
     length: float
-    longest: float
+    longest_delay: float
     budget: int
 
 
-class Calendar(NamedTuple):
-    """Entries in chains, one chain a page.
+class DelayQueue(NamedTuple):
+    """A ring of slots, one a window; the entries of a slot are a linked list.
 
-    head: the first entry of each page, -1: none. time, group, value, link: by entry; ``link``
-    is the next entry of the page, or of the chain of unused ones, which starts at free[0].
-    used: one element, the number of entries.
+    head: the first entry of each slot, -1: none. time [s], group, value: by entry.
+    next_entry: the next in the same slot, or in the list of unused entries, which starts at
+    first_free[0]. used: one element, the number of entries in use.
     """
 
     head: np.ndarray
     time: np.ndarray
     group: np.ndarray
     value: np.ndarray
-    link: np.ndarray
-    free: np.ndarray
+    next_entry: np.ndarray
+    first_free: np.ndarray
     used: np.ndarray
 
 
+class WindowRun(NamedTuple):
+    """Where a run in windows stands; all of it is written in place.
+
+    queue: arrivals under way. buffer: of one window, with as much room as the queue.
+    time [s], neuron: all spikes so far. progress: see WINDOW below.
+    """
+
+    queue: DelayQueue
+    buffer: WindowBuffer
+    time: np.ndarray
+    neuron: np.ndarray
+    progress: np.ndarray
+
+
+# Places in ``progress``: the next window; whether that was run and its spikes wait to be sent;
+# how many spikes from outside have been queued; how many spikes the neurons have fired; and
+# whether those are too many.
+WINDOW, WAS_RUN, RECEIVED, FIRED, OVER_BUDGET = range(5)
+
+# Whether there is room for what comes next: enough; too little in the queue or buffer; too
+# little for all spikes of the run.
+ENOUGH, QUEUE_FULL, SPIKES_FULL = range(3)
+
+
+@bare
+def count_windows(plan: WindowPlan) -> int:
+    """Return how many windows a run has."""
+    return max(1, math.ceil(plan.stop / plan.length - 1e-9))
+
+
+@bare
+def find_bounds(plan: WindowPlan, w: int) -> tuple[float, float]:
+    """Return start and stop of a window [s]; the last one ends with the run."""
+    last = w + 1 == count_windows(plan)
+    return w * plan.length, plan.stop if last else (w + 1) * plan.length
+
+
+@bare
+def find_window(t: float, plan: WindowPlan) -> int:
+    """Return the window (start, stop] with time t; the last one may be cut short."""
+    window = math.ceil(t / plan.length) - 1
+    if t > (window + 1) * plan.length:  # by rounding
+        window += 1
+    last = count_windows(plan) - 1
+    return min(window, last) if t <= plan.stop else max(window, last + 1)
+
+
 @kernel
-def calendar(pages: int, room: int) -> Calendar:
-    """Return an empty calendar."""
-    link = np.arange(1, room + 1)
-    link[-1] = -1
-    return Calendar(
-        np.full(pages, -1),
-        np.empty(room),
-        np.empty(room, np.int64),
-        np.empty(room),
-        link,
+def make_queue(slots: int, capacity: int) -> DelayQueue:
+    """Return an empty queue."""
+    next_entry = np.arange(1, capacity + 1)
+    next_entry[-1] = -1
+    return DelayQueue(
+        np.full(slots, -1),
+        np.empty(capacity),
+        np.empty(capacity, np.int64),
+        np.empty(capacity),
+        next_entry,
         np.zeros(1, np.int64),
         np.zeros(1, np.int64),
     )
 
 
 @kernel
-def roomier(old: Calendar) -> Calendar:
+def enlarge_queue(old: DelayQueue) -> DelayQueue:
     """Return the same entries with twice the room."""
-    room = old.time.size
-    new = calendar(old.head.size, 2 * room)
+    capacity = old.time.size
+    new = make_queue(old.head.size, 2 * capacity)
     new.head[:] = old.head
-    new.time[:room], new.group[:room], new.value[:room] = old.time, old.group, old.value
-    new.link[:room] = old.link
-    new.link[-1] = old.free[0]
-    new.free[0], new.used[0] = room, old.used[0]
+    new.time[:capacity] = old.time
+    new.group[:capacity] = old.group
+    new.value[:capacity] = old.value
+    new.next_entry[:capacity] = old.next_entry
+    new.next_entry[-1] = old.first_free[0]
+    new.first_free[0], new.used[0] = capacity, old.used[0]
     return new
 
 
 @bare
-def number_of_windows(plan: Plan) -> int:
-    """Return how many windows a run has."""
-    return max(1, math.ceil(plan.stop / plan.length - 1e-9))
+def push_arrival(
+    queue: DelayQueue, group: int, t: float, value: float, earliest: int, plan: WindowPlan
+) -> None:
+    """Queue one arrival at time t, in the slot of window ``earliest`` or a later one."""
+    e = queue.first_free[0]
+    queue.first_free[0] = queue.next_entry[e]
+    queue.used[0] += 1
+    slot = max(find_window(t, plan), earliest) % queue.head.size
+    queue.time[e], queue.group[e], queue.value[e] = t, group, value
+    queue.next_entry[e] = queue.head[slot]
+    queue.head[slot] = e
 
 
 @bare
-def span_of(plan: Plan, w: int) -> tuple[float, float]:
-    """Return start and stop of a window; the last one ends with the run."""
-    last = w + 1 == number_of_windows(plan)
-    return w * plan.length, plan.stop if last else (w + 1) * plan.length
+def push_spike(
+    queue: DelayQueue,
+    table: SynapseTable,
+    t: float,
+    source: int,
+    value: float,
+    earliest: int,
+    plan: WindowPlan,
+) -> None:
+    """Queue all arrivals of a spike, in the slots of window ``earliest`` or later ones."""
+    for g in range(table.group_indptr[source], table.group_indptr[source + 1]):
+        push_arrival(queue, g, t + table.delay[g], value, earliest, plan)
 
 
 @bare
-def window_of(t: float, plan: Plan) -> int:
-    """Return the window with time t; the last one may be cut short."""
-    window = math.ceil(t / plan.length) - 1
-    if t > (window + 1) * plan.length:  # by rounding
-        window += 1
-    last = number_of_windows(plan) - 1
-    return min(window, last) if t <= plan.stop else max(window, last + 1)
+def has_room(queue: DelayQueue, table: SynapseTable, source: int) -> bool:
+    """Say whether the queue has room for the arrivals of a spike of this source."""
+    arrivals = table.group_indptr[source + 1] - table.group_indptr[source]
+    return queue.used[0] + arrivals <= queue.time.size
 
 
 @bare
-def enter(book: Calendar, group: int, t: float, value: float, least: int, plan: Plan) -> None:
-    """Enter one arrival at time t, into the page of window ``least`` at the earliest."""
-    e = book.free[0]
-    book.free[0] = book.link[e]
-    book.used[0] += 1
-    page = max(window_of(t, plan), least) % book.head.size
-    book.time[e], book.group[e], book.value[e] = t, group, value
-    book.link[e] = book.head[page]
-    book.head[page] = e
+def pop_window(queue: DelayQueue, window: int, buffer: WindowBuffer) -> int:
+    """Move the arrivals of a window to the buffer, in order of (time, group); return how many.
 
-
-@bare
-def turn(book: Calendar, window: int, desk: Desk) -> int:
-    """Lay what arrives in a window on the desk, in order of (time, group); return how much.
-
-    Its page is cleared. The desk has as much room as the calendar.
+    The buffer has as much room as the queue.
     """
-    page = window % book.head.size
-    entries, e = 0, book.head[page]
+    slot = window % queue.head.size
+    entries, e = 0, queue.head[slot]
     while e >= 0:
         entries += 1
-        e = book.link[e]
-    e, k = book.head[page], entries
-    while e >= 0:  # the last entered comes first
+        e = queue.next_entry[e]
+    e, k = queue.head[slot], entries
+    while e >= 0:  # the list has the last pushed first
         k -= 1
-        desk.time[k], desk.number[k], desk.value[k] = book.time[e], book.group[e], book.value[e]
-        following = book.link[e]
-        book.link[e] = book.free[0]
-        book.free[0] = e
+        buffer.time[k], buffer.key[k] = queue.time[e], queue.group[e]
+        buffer.value[k] = queue.value[e]
+        following = queue.next_entry[e]
+        queue.next_entry[e] = queue.first_free[0]
+        queue.first_free[0] = e
         e = following
-    book.head[page] = -1
-    book.used[0] -= entries
-    sort(desk, entries)
+    queue.head[slot] = -1
+    queue.used[0] -= entries
+    sort_buffer(buffer, entries)
     return entries
 
 
 @bare
-def next_page(book: Calendar, first: int, last: int) -> int:
-    """Return the first window from ``first`` on in which anything arrives, at most ``last``."""
-    if book.used[0] > 0:
-        for window in range(first, min(last, first + book.head.size)):
-            if book.head[window % book.head.size] >= 0:
+def find_occupied_window(queue: DelayQueue, first: int, last: int) -> int:
+    """Return the first window from ``first`` on that has an arrival, at most ``last``."""
+    if queue.used[0] > 0:
+        for window in range(first, min(last, first + queue.head.size)):
+            if queue.head[window % queue.head.size] >= 0:
                 return window
     return last
 
 
 @kernel
-def in_order(a: Arrivals) -> Arrivals:
-    """Return arrivals in order of (time, group)."""
-    entries = a.time.size
-    desk = desk_of(entries)
-    desk.time[:], desk.number[:], desk.value[:] = a.time, a.group, a.value
-    sort(desk, entries)
-    return Arrivals(desk.time, desk.number, desk.value)
-
-
-@kernel
-def leftover(book: Calendar) -> Arrivals:
-    """Return all that is still under way."""
-    time, group = np.empty(book.used[0]), np.empty(book.used[0], np.int64)
-    value, k = np.empty(book.used[0]), 0
-    for head in book.head:
+def list_pending(queue: DelayQueue) -> GroupArrivals:
+    """Return all arrivals that are still under way."""
+    time, group = np.empty(queue.used[0]), np.empty(queue.used[0], np.int64)
+    value, k = np.empty(queue.used[0]), 0
+    for head in queue.head:
         e = head
         while e >= 0:
-            time[k], group[k], value[k] = book.time[e], book.group[e], book.value[e]
+            time[k], group[k], value[k] = queue.time[e], queue.group[e], queue.value[e]
             k += 1
-            e = book.link[e]
-    return in_order(Arrivals(time, group, value))
+            e = queue.next_entry[e]
+    return sort_arrivals(GroupArrivals(time, group, value))
 
 
-# Where a run is: its next window; whether that was run, and its spikes wait to be sent; how
-# many spikes from outside are under way; how many the cells have fired, and whether too many.
-WINDOW, RAN, HEARD, FIRED, SPENT = range(5)
-
-# What there is no room for: more entries of the calendar or on the desk; more spikes in all.
-NOTHING, ENTRIES, SPIKES = range(3)
-
-
-class Sent(NamedTuple):
-    """Spikes of sources, in order of time [s]."""
-
-    time: np.ndarray
-    source: np.ndarray
-    value: np.ndarray
+@kernel
+def make_buffer(capacity: int) -> WindowBuffer:
+    """Return a buffer for so many entries."""
+    return WindowBuffer(
+        np.empty(capacity),
+        np.empty(capacity, np.int64),
+        np.empty(capacity),
+        np.empty(capacity),
+        np.empty(capacity, np.int64),
+        np.empty(capacity),
+        np.empty(capacity + 2, np.int64),
+    )
 
 
-class Papers(NamedTuple):
-    """What a run writes.
+@kernel
+def sort_arrivals(a: GroupArrivals) -> GroupArrivals:
+    """Return arrivals in order of (time, group)."""
+    entries = a.time.size
+    buffer = make_buffer(entries)
+    buffer.time[:], buffer.key[:], buffer.value[:] = a.time, a.group, a.value
+    sort_buffer(buffer, entries)
+    return GroupArrivals(buffer.time, buffer.key, buffer.value)
 
-    book: what is under way. desk: as large, for one window. time, cell: all spikes so far. at:
-    see above.
+
+@bare
+def sort_buffer(b: WindowBuffer, entries: int) -> None:
+    """Sort the first entries of a buffer by (time, key).
+
+    First into buckets of equal length in time, as many as entries; then Shell's sort, with gaps
+    that start at the size of the largest bucket, as no entry is further from its place.
     """
+    low, high, ordered = np.inf, -np.inf, True
+    for k in range(entries):
+        t = b.time[k]
+        ordered &= k == 0 or not is_later(b, k - 1, t, b.key[k])
+        low, high = min(low, t), max(high, t)
+    if ordered:
+        return
+    scale = entries / (high - low) if (high - low) * 1e300 > entries else 0.0
+    largest, gap = sort_buckets(b, entries, low, scale), 1
+    while 9 * gap < largest:
+        gap = 3 * gap + 1
+    while gap > 0:
+        insert_entries(b, entries, gap)
+        gap //= 3
 
-    book: Calendar
-    desk: Desk
-    time: np.ndarray
-    cell: np.ndarray
-    at: np.ndarray
+
+@bare
+def is_later(b: WindowBuffer, k: int, t: float, key: int) -> bool:
+    """Say whether entry k comes after (t, key)."""
+    return b.time[k] > t or (b.time[k] == t and b.key[k] > key)
+
+
+@bare
+def sort_buckets(b: WindowBuffer, entries: int, low: float, scale: float) -> int:
+    """Counting sort by bucket, (time - low) * scale; return the size of the largest bucket."""
+    bucket, largest = b.bucket, 0
+    bucket[: entries + 2] = 0
+    for k in range(entries):
+        b.sorted_time[k], b.sorted_key[k] = b.time[k], b.key[k]
+        b.sorted_value[k] = b.value[k]
+        own = int((b.time[k] - low) * scale)
+        bucket[own + 1] += 1
+        largest = max(largest, bucket[own + 1])
+    for k in range(entries):
+        bucket[k + 1] += bucket[k]
+    for k in range(entries):
+        own = int((b.sorted_time[k] - low) * scale)
+        m = bucket[own]
+        bucket[own] += 1
+        b.time[m], b.key[m], b.value[m] = b.sorted_time[k], b.sorted_key[k], b.sorted_value[k]
+    return largest
+
+
+@bare
+def insert_entries(b: WindowBuffer, entries: int, gap: int) -> None:
+    """Sort all entries ``gap`` apart by insertion: one pass of Shell's sort."""
+    for k in range(gap, entries):
+        t, key, value, m = b.time[k], b.key[k], b.value[k], k
+        while m >= gap and is_later(b, m - gap, t, key):
+            b.time[m], b.key[m] = b.time[m - gap], b.key[m - gap]
+            b.value[m] = b.value[m - gap]
+            m -= gap
+        b.time[m], b.key[m], b.value[m] = t, key, value
 
 
 @kernel
-def papers_of(pending: Arrivals, plan: Plan) -> Papers:
-    """Return the papers of a run that begins with ``pending`` under way."""
-    book = calendar(int(plan.longest / plan.length) + 3, 1024)
-    while book.time.size < pending.time.size:
-        book = roomier(book)
+def start_run(pending: GroupArrivals, plan: WindowPlan) -> WindowRun:
+    """Return a run that begins with ``pending`` under way."""
+    queue = make_queue(int(plan.longest_delay / plan.length) + 3, CAPACITY)
+    while queue.time.size < pending.time.size:
+        queue = enlarge_queue(queue)
     for k in range(pending.time.size):
-        enter(book, pending.group[k], pending.time[k], pending.value[k], 0, plan)
-    desk, none = desk_of(book.time.size), np.zeros(5, np.int64)
-    return Papers(book, desk, np.empty(1024), np.empty(1024, np.int64), none)
+        push_arrival(queue, pending.group[k], pending.time[k], pending.value[k], 0, plan)
+    buffer, progress = make_buffer(queue.time.size), np.zeros(5, np.int64)
+    return WindowRun(queue, buffer, np.empty(CAPACITY), np.empty(CAPACITY, np.int64), progress)
 
 
 @kernel
-def more(p: Papers, lacking: int) -> Papers:
-    """Return the papers with twice the room for what is lacking."""
-    if lacking == ENTRIES:
-        book = roomier(p.book)
-        return Papers(book, desk_of(book.time.size), p.time, p.cell, p.at)
-    return Papers(p.book, p.desk, grown(p.time), grown(p.cell), p.at)
+def enlarge_run(run: WindowRun, lacking: int) -> WindowRun:
+    """Return the run with twice the room for what is lacking (QUEUE_FULL or SPIKES_FULL)."""
+    if lacking == QUEUE_FULL:
+        queue = enlarge_queue(run.queue)
+        return WindowRun(
+            queue, make_buffer(queue.time.size), run.time, run.neuron, run.progress
+        )
+    time, neuron = enlarge_array(run.time), enlarge_array(run.neuron)
+    return WindowRun(run.queue, run.buffer, time, neuron, run.progress)
 
 
 @kernel
-def grown(a: np.ndarray) -> np.ndarray:
+def enlarge_array(a: np.ndarray) -> np.ndarray:
     """Return a copy with twice the room."""
     out = np.empty(2 * a.size, a.dtype)
     out[: a.size] = a
@@ -307,76 +344,68 @@ def grown(a: np.ndarray) -> np.ndarray:
 
 
 @bare
-def fits(book: Calendar, wiring: Wiring, source: int) -> bool:
-    """Say whether there is room for what a spike of this source sends."""
-    return book.used[0] + wiring.groups[source + 1] - wiring.groups[source] <= book.time.size
+def receive_spikes(
+    run: WindowRun, table: SynapseTable, outside: SourceSpikes, plan: WindowPlan
+) -> bool:
+    """Queue the spikes from outside up to the end of the next window.
 
-
-@bare
-def post(
-    book: Calendar, wiring: Wiring, spike: tuple[float, int, float], least: int, plan: Plan
-) -> None:
-    """Enter what a spike (time, source, value) sends, in the pages from ``least`` on."""
-    t, source, value = spike
-    for g in range(wiring.groups[source], wiring.groups[source + 1]):
-        enter(book, g, t + wiring.delay[g], value, least, plan)
-
-
-@bare
-def hear(p: Papers, wiring: Wiring, outside: Sent, plan: Plan) -> bool:
-    """Post the spikes from outside of the next window; say whether there was room for them."""
-    _, stop = span_of(plan, p.at[WINDOW])
-    for k in range(p.at[HEARD], outside.time.size):
+    Returns whether there was room; if not, enlarge the run and call again.
+    """
+    _, stop = find_bounds(plan, run.progress[WINDOW])
+    for k in range(run.progress[RECEIVED], outside.time.size):
         if outside.time[k] > stop:
             break
-        if not fits(p.book, wiring, outside.source[k]):
+        if not has_room(run.queue, table, outside.source[k]):
             return False
-        spike = (outside.time[k], outside.source[k], outside.value[k])
-        post(p.book, wiring, spike, p.at[WINDOW], plan)
-        p.at[HEARD] = k + 1
+        t, source, value = outside.time[k], outside.source[k], outside.value[k]
+        push_spike(run.queue, table, t, source, value, run.progress[WINDOW], plan)
+        run.progress[RECEIVED] = k + 1
     return True
 
 
 @bare
-def collect(desk: Desk, first: int, out: np.ndarray) -> int:
-    """Lay the spikes of a block on the desk, from place ``first`` on; return the next place.
+def copy_spikes(buffer: WindowBuffer, first: int, out: np.ndarray) -> int:
+    """Copy the spikes of a block (SPIKE) to the buffer, from place ``first`` on.
 
-    Where there is no room for them they are only counted.
+    Returns the next place. Where the buffer has no room for them they are only counted.
     """
-    stop = first + min(out[0].cell, out.size - 1)
-    if stop <= desk.time.size:
+    stop = first + min(out[0].neuron, out.size - 1)
+    if stop <= buffer.time.size:
         for k in range(first, stop):
             spike = out[k - first + 1]
-            desk.time[k], desk.number[k], desk.value[k] = spike.time, spike.cell, 1.0
+            buffer.time[k], buffer.key[k], buffer.value[k] = spike.time, spike.neuron, 1.0
     return stop
 
 
 @bare
-def send(p: Papers, wiring: Wiring, spikes: int, plan: Plan) -> int:
-    """Post and keep the spikes on the desk; return what there is no room for: none is, then."""
-    book, desk, at = p.book, p.desk, p.at
-    if spikes > desk.time.size:
-        return ENTRIES
-    if at[FIRED] + spikes > p.time.size:
-        return SPIKES
-    entries = book.used[0]
+def send_spikes(run: WindowRun, table: SynapseTable, spikes: int, plan: WindowPlan) -> int:
+    """Queue and keep the first ``spikes`` of the buffer, sorted.
+
+    Returns ENOUGH, or what there is no room for: then nothing was sent.
+    """
+    queue, buffer, progress = run.queue, run.buffer, run.progress
+    if spikes > buffer.time.size:
+        return QUEUE_FULL
+    if progress[FIRED] + spikes > run.time.size:
+        return SPIKES_FULL
+    entries = queue.used[0]
     for k in range(spikes):
-        entries += wiring.groups[desk.number[k] + 1] - wiring.groups[desk.number[k]]
-    if entries > book.time.size:
-        return ENTRIES
-    sort(desk, spikes)
+        entries += table.group_indptr[buffer.key[k] + 1] - table.group_indptr[buffer.key[k]]
+    if entries > queue.time.size:
+        return QUEUE_FULL
+    sort_buffer(buffer, spikes)
     for k in range(spikes):
-        t, j = desk.time[k], desk.number[k]
-        p.time[at[FIRED] + k], p.cell[at[FIRED] + k] = t, j
-        post(book, wiring, (t, j, 1.0), at[WINDOW] + 1, plan)
-    at[FIRED] += spikes
-    return NOTHING
+        t, j = buffer.time[k], buffer.key[k]
+        run.time[progress[FIRED] + k], run.neuron[progress[FIRED] + k] = t, j
+        push_spike(queue, table, t, j, 1.0, progress[WINDOW] + 1, plan)
+    progress[FIRED] += spikes
+    return ENOUGH
 
 
 @bare
-def next_arrival(p: Papers, outside: Sent, plan: Plan) -> int:
+def find_next_arrival(run: WindowRun, outside: SourceSpikes, plan: WindowPlan) -> int:
     """Return the next window in which anything arrives, at most the last of the run."""
-    last = number_of_windows(plan) - 1
-    if p.at[HEARD] < outside.time.size:
-        last = min(last, window_of(outside.time[p.at[HEARD]], plan))
-    return next_page(p.book, p.at[WINDOW] + 1, last)
+    last = count_windows(plan) - 1
+    if run.progress[RECEIVED] < outside.time.size:
+        last = min(last, find_window(outside.time[run.progress[RECEIVED]], plan))
+    return find_occupied_window(run.queue, run.progress[WINDOW] + 1, last)

@@ -1,8 +1,18 @@
-"""The first time at which a membrane without further input reaches its threshold.
+"""One neuron in continuous time: its free course, its next crossing, its spikes.
 
-Closed forms where they exist (drive alone; one current with tau = tau_syn or 2 tau_syn: Brette
-2007, Göltz et al. 2021), else a search that cannot step over a crossing: from where it stands
-it steps by the distance to the threshold over an upper bound of the slope.
+    dv/dt = -rate v + drive + sum_r i_r        di_r/dt = -rate_syn_r i_r
+    da/dt = -rate_adapt a                      spike where v >= threshold + a
+
+At a spike v = 0 (hard reset) or v - (threshold + a) (soft), a rises by beta, and for
+``refractory`` seconds v stands still; currents and a go on.
+
+The next crossing has closed forms for the drive alone, and for one current with
+tau = tau_syn or 2 tau_syn (Brette 2007, Göltz et al. 2021). Else it is found by a search that
+cannot step over a crossing: each step is the distance to the threshold over an upper bound of
+the slope.
+
+Axes: n neurons of a component, R currents. All of one neuron is a record and a row of currents:
+kernels take ``neuron``, ``current``, ``rate_syn`` (see :class:`NeuronTable`) and the place j.
 """
 
 import math
@@ -12,62 +22,80 @@ import numpy as np
 
 from neuro.ops.jit import bare
 
-PARAMETERS = ("rate", "push", "threshold", "beta", "rate_adapt", "refractory")
-VARIABLES = ("v", "adapt", "since", "free", "alarm")
+PARAMETERS = ("rate", "drive", "threshold", "beta", "rate_adapt", "refractory")
+VARIABLES = ("v", "adapt", "time", "free_at", "next_check")
 NUMBERS = [(name, np.float64) for name in PARAMETERS + VARIABLES]
-CELL = np.dtype([*NUMBERS, ("hard", np.bool_)], align=True)
+NEURON = np.dtype([*NUMBERS, ("hard", np.bool_)], align=True)
+
+# Spikes of one block of neurons in one window or instant. Record 0 holds their number under
+# ``neuron``; the spikes start at record 1. Where the array is full that number goes on
+# counting: the caller compares it with the size.
+SPIKE = np.dtype([("time", np.float64), ("neuron", np.int64)])
+
+NEVER = math.inf
+
+# The end of the search, in units of the fastest time constant: the last step is shorter than
+# STEP_TOLERANCE and its slope bound holds for SPAN_TOLERANCE at most, so that what is left to
+# the crossing is less than their product.
+STEP_TOLERANCE, SPAN_TOLERANCE = 1e-9, 1e-6
+
+SERIES_BELOW = 1e-3  # |x| under which exp(-a) - exp(-a - x) has lost digits: a series instead
 
 
-class Cells(NamedTuple):
-    """n cells.
+class NeuronTable(NamedTuple):
+    """n neurons.
 
-    cell: n records of type CELL, as np.recarray: the parameters above (push and threshold with
-        their units, refractory in s, hard reset or soft), and the state: v and adapt at time
-        ``since``, the end of the refractory period ``free``, and the time ``alarm`` before
-        which the cell cannot fire by itself.
-    current, rate_syn: n R.
+    neuron: n records of type NEURON, as np.recarray. Parameters: ``threshold`` and ``v`` in
+        units of v, ``drive`` in units of v per s, rates in 1/s, ``refractory`` in s. State: v
+        and adapt at ``time``, the end ``free_at`` of the refractory period, and ``next_check``,
+        the time before which the neuron cannot fire without input.
+    current, rate_syn: n R, in units of v per s, and 1/s.
     """
 
-    cell: np.ndarray
+    neuron: np.ndarray
     current: np.ndarray
     rate_syn: np.ndarray
 
 
 @bare
-def passed(left: float, other: float, gap: float, h: float) -> float:
-    """Return what a current of 1 adds to v in h seconds: (left - other) / gap.
+def compute_response(decay: float, decay_syn: float, difference: float, h: float) -> float:
+    """Return what a current of 1 adds to v in h seconds: (decay - decay_syn) / difference.
 
-    left, other: what is left of membrane and current, exp(-rate h) and exp(-(rate + gap) h).
+    decay, decay_syn: exp(-rate h) and exp(-rate_syn h). difference: rate_syn - rate [1/s].
     """
-    x = gap * h
-    if abs(x) < 1e-3:  # the difference would have lost digits
-        return left * h * (1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0 * (1.0 - x / 5.0))))
-    return (left - other) / gap
+    x = difference * h
+    if abs(x) < SERIES_BELOW:
+        return decay * h * (1.0 - x / 2.0 * (1.0 - x / 3.0 * (1.0 - x / 4.0 * (1.0 - x / 5.0))))
+    return (decay - decay_syn) / difference
 
 
 @bare
-def flow(cell: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h: float) -> None:
-    """Move cell ``j`` by ``h`` seconds without input or spike, its membrane free."""
-    one = cell[j]
-    left = math.exp(-one.rate * h)
-    v = one.v * left
-    if one.push != 0.0:  # a current that never decays
-        v += one.push * passed(1.0, left, one.rate, h)
+def integrate_free(
+    neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h: float
+) -> None:
+    """Move neuron ``j`` by ``h`` seconds without input or spike, not refractory."""
+    one = neuron[j]
+    decay = math.exp(-one.rate * h)
+    v = one.v * decay
+    if one.drive != 0.0:  # a current that never decays
+        v += one.drive * compute_response(1.0, decay, one.rate, h)
     for r in range(current.shape[1]):
         i = current[j, r]
         if i != 0.0:
-            other = math.exp(-rate_syn[j, r] * h)
-            v += i * passed(left, other, rate_syn[j, r] - one.rate, h)
-            current[j, r] = i * other
+            decay_syn = math.exp(-rate_syn[j, r] * h)
+            v += i * compute_response(decay, decay_syn, rate_syn[j, r] - one.rate, h)
+            current[j, r] = i * decay_syn
     one.v = v
     if one.adapt != 0.0:
         one.adapt *= math.exp(-one.rate_adapt * h)
 
 
 @bare
-def wait(cell: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h: float) -> None:
-    """Move cell ``j`` by ``h`` seconds of its refractory period: its membrane stands still."""
-    one = cell[j]
+def integrate_refractory(
+    neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h: float
+) -> None:
+    """Move neuron ``j`` by ``h`` seconds of its refractory period: v stands still."""
+    one = neuron[j]
     for r in range(current.shape[1]):
         if current[j, r] != 0.0:
             current[j, r] *= math.exp(-rate_syn[j, r] * h)
@@ -75,77 +103,134 @@ def wait(cell: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h:
         one.adapt *= math.exp(-one.rate_adapt * h)
 
 
-NEVER = math.inf
-
-# In time constants: how small the last step of a search is, and how short the span for which
-# the slope of that step holds. What is left then is less than their product.
-NEAR, SHORT = 1e-9, 1e-6
+@bare
+def fire_neuron(neuron: np.ndarray, j: int, t: float, out: np.ndarray) -> None:
+    """Write a spike of neuron ``j`` at time t to ``out`` (SPIKE), and reset the neuron."""
+    one = neuron[j]
+    out[0].neuron += 1
+    k = out[0].neuron
+    if k < out.size:
+        out[k].time, out[k].neuron = t, j
+    one.v = 0.0 if one.hard else one.v - (one.threshold + one.adapt)
+    one.adapt += one.beta
+    one.free_at = t + one.refractory
 
 
 @bare
-def move(
-    cell: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, horizon: float
-) -> tuple[float, bool]:
-    """Move cell ``j`` (free, below threshold) to its first crossing, or by ``horizon`` [s].
+def check_threshold(neuron: np.ndarray, j: int, t: float, out: np.ndarray) -> None:
+    """Let neuron ``j`` fire as often as it must at time t; all input of t has been added."""
+    one = neuron[j]
+    while one.free_at <= t and one.v >= one.threshold + one.adapt:
+        fire_neuron(neuron, j, t, out)
+        if out[0].neuron >= out.size:
+            break
 
-    Returns how far it moved, and whether it now stands at its threshold.
+
+@bare
+def advance_neuron(
+    neuron: np.ndarray,
+    current: np.ndarray,
+    rate_syn: np.ndarray,
+    j: int,
+    t: float,
+    out: np.ndarray,
+) -> None:
+    """Bring neuron ``j`` to time t; it fires where it must before t."""
+    one = neuron[j]
+    while one.time < t:
+        before = one.time
+        if one.free_at > before:
+            one.time = min(one.free_at, t)
+            integrate_refractory(neuron, current, rate_syn, j, one.time - before)
+            if one.time < t:
+                check_threshold(neuron, j, one.time, out)
+            continue
+        moved, fires = integrate_to_crossing(neuron, current, rate_syn, j, t - before)
+        if fires and before + moved < t:
+            one.time = before + moved
+            one.v = one.threshold + one.adapt
+            check_threshold(neuron, j, one.time, out)
+        else:
+            one.time = t
+
+
+@bare
+def add_input(neuron: np.ndarray, current: np.ndarray, j: int, port: int, x: float) -> None:
+    """Add x to a current of neuron ``j``, or (port -1) to v unless the neuron is refractory.
+
+    The neuron stands at the time of the input.
+    """
+    if port >= 0:
+        current[j, port] += x
+    elif neuron[j].free_at <= neuron[j].time:
+        neuron[j].v += x
+
+
+@bare
+def integrate_to_crossing(
+    neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, horizon: float
+) -> tuple[float, bool]:
+    """Move neuron ``j`` to its first crossing, or by ``horizon`` [s].
+
+    The neuron is not refractory, and below its threshold. Returns how far it moved [s], and
+    whether it now stands at its threshold.
     """
     t, number = math.nan, current.shape[1]
-    if cell[j].adapt == 0.0:
+    if neuron[j].adapt == 0.0:
         if number == 0:
-            t = of_drive(cell, j)
-        elif number == 1 and cell[j].push == 0.0:
-            t = of_one_current(cell, current, rate_syn, j)
+            t = solve_drive(neuron, j)
+        elif number == 1 and neuron[j].drive == 0.0:
+            t = solve_one_current(neuron, current, rate_syn, j)
     if math.isnan(t):
-        return search(cell, current, rate_syn, j, horizon)
+        return search_crossing(neuron, current, rate_syn, j, horizon)
     fires = t <= horizon
-    flow(cell, current, rate_syn, j, t if fires else horizon)
+    integrate_free(neuron, current, rate_syn, j, t if fires else horizon)
     return (t, True) if fires else (horizon, False)
 
 
 @bare
-def search(
-    cell: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, horizon: float
+def search_crossing(
+    neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, horizon: float
 ) -> tuple[float, bool]:
-    """Do as :func:`move`, for any number of currents and a decaying threshold."""
-    one, fastest = cell[j], max(cell[j].rate, 1e-300)
+    """Do as :func:`integrate_to_crossing`, for any currents and a decaying threshold."""
+    one, fastest = neuron[j], max(neuron[j].rate, 1e-300)
     for r in range(current.shape[1]):
         fastest = max(fastest, rate_syn[j, r])
     if one.adapt != 0.0:
         fastest = max(fastest, one.rate_adapt)
     done, span = 0.0, horizon
     while True:
-        slope = steepest(cell, current, rate_syn, j, span)
+        slope = bound_slope(neuron, current, rate_syn, j, span)
         gap = one.threshold + one.adapt - one.v
         if gap <= 0.0:
             return done, True
         if slope * span < gap:
-            flow(cell, current, rate_syn, j, span)
+            integrate_free(neuron, current, rate_syn, j, span)
             done += span
             if done >= horizon:
                 return horizon, False
             span = min(4.0 * span, horizon - done)
             continue
         step = gap / slope
-        flow(cell, current, rate_syn, j, step)
+        integrate_free(neuron, current, rate_syn, j, step)
         done += step
-        if step * fastest < NEAR and span * fastest < SHORT:
+        if step * fastest < STEP_TOLERANCE and span * fastest < SPAN_TOLERANCE:
             return done, True
-        span = min(max(2.0 * step, NEAR / fastest), horizon - done)
+        span = min(max(2.0 * step, STEP_TOLERANCE / fastest), horizon - done)
 
 
 @bare
-def steepest(
-    cell: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, span: float
+def bound_slope(
+    neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, span: float
 ) -> float:
-    """Return how fast v can come closer to the threshold in the next ``span`` seconds.
+    """Return an upper bound of d(v - threshold)/dt up to a crossing within ``span`` seconds.
 
-    Up to the first crossing v has last been where it now stands, and is higher since; so its
-    slope is at most push - rate v + each current, at its start if it is positive, at its end if
-    negative, and the threshold falls at most as fast as now.
+    Take the last time before the crossing at which v is where it stands now: from there on v
+    is higher. So the slope is at most drive - rate v + each current, taken at its start if it
+    is positive and at its end if negative; and the threshold falls at most as fast as now.
     """
-    one = cell[j]
-    slope = one.push - one.rate * one.v
+    one = neuron[j]
+    slope = one.drive - one.rate * one.v
     for r in range(current.shape[1]):
         i = current[j, r]
         slope += i if i >= 0.0 else i * math.exp(-rate_syn[j, r] * span)
@@ -155,44 +240,44 @@ def steepest(
 
 
 @bare
-def of_drive(cell: np.ndarray, j: int) -> float:
-    """Return when the drive alone carries v to the threshold: a logarithm."""
-    one = cell[j]
-    if one.push <= one.rate * one.threshold:
+def solve_drive(neuron: np.ndarray, j: int) -> float:
+    """Return in how many seconds the drive alone carries v to the threshold, or NEVER."""
+    one = neuron[j]
+    if one.drive <= one.rate * one.threshold:
         return NEVER
     gap = one.threshold - one.v
     if one.rate == 0.0:
-        return gap / one.push
-    return -math.log1p(-one.rate * gap / (one.push - one.rate * one.v)) / one.rate
+        return gap / one.drive
+    return -math.log1p(-one.rate * gap / (one.drive - one.rate * one.v)) / one.rate
 
 
 @bare
-def of_one_current(
-    cell: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int
+def solve_one_current(
+    neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int
 ) -> float:
-    """Return when a membrane with one current fires, NaN where no closed form exists."""
-    rate, fall = cell[j].rate, rate_syn[j, 0]
+    """Return in how many seconds one current fires a neuron; NaN without a closed form."""
+    rate, own_rate = neuron[j].rate, rate_syn[j, 0]
     if rate == 0.0:
         return math.nan
-    v, i = cell[j].v, current[j, 0] / rate
-    high = cell[j].threshold
-    if fall == rate:
-        return of_equal(v, i, high) / rate
-    if fall == 2.0 * rate:
-        return of_double(v, i, high) / rate
+    v, i = neuron[j].v, current[j, 0] / rate
+    threshold = neuron[j].threshold
+    if own_rate == rate:
+        return solve_equal_rates(v, i, threshold) / rate
+    if own_rate == 2.0 * rate:
+        return solve_double_rate(v, i, threshold) / rate
     return math.nan
 
 
 @bare
-def of_double(v: float, i: float, high: float) -> float:
-    """Return t / tau at which v reaches ``high`` for tau = 2 tau_syn; i = tau current.
+def solve_double_rate(v: float, i: float, threshold: float) -> float:
+    """Return t / tau at which v reaches the threshold for tau = 2 tau_syn; i = tau current.
 
     With x = exp(-t / tau): v(t) = (v + i) x - i x^2, a parabola.
     """
     if i <= 0.0:
         return NEVER
     half = 0.5 * (v + i)
-    root = half * half - i * high
+    root = half * half - i * threshold
     if root < 0.0 or not 0.0 < half < i:
         return NEVER
     x = (half + math.sqrt(root)) / i
@@ -200,15 +285,15 @@ def of_double(v: float, i: float, high: float) -> float:
 
 
 @bare
-def of_equal(v: float, i: float, high: float) -> float:
-    """Return t / tau at which v reaches ``high`` for tau = tau_syn; i = tau current.
+def solve_equal_rates(v: float, i: float, threshold: float) -> float:
+    """Return t / tau at which v reaches the threshold for tau = tau_syn; i = tau current.
 
     v(t) = (v + i t) exp(-t): solved by the principal branch of Lambert's W.
     """
     if i <= 0.0 or v >= i:
         return NEVER
     c = v / i
-    w = lambert_w(-(high / i) * math.exp(-c))
+    w = lambert_w(-(threshold / i) * math.exp(-c))
     return -c - w if w >= -1.0 else NEVER
 
 

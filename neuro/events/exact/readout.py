@@ -1,4 +1,7 @@
-"""Leaky integrators that never fire, sampled at the ends of ticks."""
+"""Spikes as a component takes them, and leaky integrators sampled at the ends of ticks.
+
+Axes: T ticks, N neurons of an LI.
+"""
 
 import math
 from collections.abc import Mapping
@@ -6,13 +9,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.delay_queue import Sent
-from neuro.events.exact.synapse_table import Arrivals, Labels, Wiring
+from neuro.events.exact.delay_queue import sort_arrivals
+from neuro.events.exact.synapse_table import (
+    GroupArrivals,
+    NodeIndex,
+    SourceSpikes,
+    SynapseTable,
+)
 from neuro.ops.jit import kernel
 from neuro.spikes import Times
 
+AT_END = 1e-9  # ticks after the end of a tick at which an arrival still belongs to it: rounding
 
-class Train(NamedTuple):
+
+class SpikeTrain(NamedTuple):
     """Spikes of one node in one sample, in order of time [s]."""
 
     time: np.ndarray
@@ -20,84 +30,106 @@ class Train(NamedTuple):
     value: np.ndarray
 
 
-def train_of(times: Times, b: int) -> Train:
+def select_sample(times: Times, b: int) -> SpikeTrain:
     """Return the spikes of sample b."""
     lo, hi = np.searchsorted(times.sample, np.array([b, b + 1], times.sample.dtype))
-    return Train(times.time[lo:hi], times.neuron[lo:hi], times.value[lo:hi])
+    return SpikeTrain(times.time[lo:hi], times.neuron[lo:hi], times.value[lo:hi])
 
 
-def gather(
-    rows: Mapping[str, int], names: tuple[str, ...], trains: Mapping[str, Train]
-) -> Sent:
-    """Return the spikes of some nodes as those of the rows of a wiring, in order of time."""
-    if len(names) == 1:
-        (name,) = names
-        t = trains[name]
-        source = t.neuron.astype(np.int64) + rows[name]
-        return Sent(t.time, source, t.value.astype(np.float64))
-    nothing = np.zeros(0)
-    time = np.concatenate([nothing, *(trains[n].time for n in names)])
-    source = np.concatenate([nothing, *(trains[n].neuron + rows[n] for n in names)])
-    value = np.concatenate([nothing, *(trains[n].value for n in names)])
-    order = np.argsort(time, kind="stable")
-    return Sent(time[order], source[order].astype(np.int64), value[order])
-
-
-def deliveries(wiring: Wiring, spikes: Sent, before: Arrivals, left: Arrivals) -> np.ndarray:
-    """Return how often the synapses of each group were served in a run.
-
-    spikes: all that was sent. before, left: what was under way when it began and ended.
-    """
-    groups = wiring.delay.size
-    sources = np.bincount(spikes.source, minlength=wiring.groups.size - 1)
-    times = np.repeat(sources, np.diff(wiring.groups))
-    times += np.bincount(before.group, minlength=groups)
-    times -= np.bincount(left.group, minlength=groups)
-    return times
-
-
-def by_name(labels: Labels, numbers: np.ndarray) -> dict[str, int]:
-    """Return the sums of the numbers of groups, by the name of the groups."""
-    return {name: int(numbers[labels.which == k].sum()) for k, name in enumerate(labels.names)}
-
-
-def join_trains(trains: list[Train], shape: tuple[int, int, int]) -> Times:
-    """Return the spikes of samples 0, 1, ... as one."""
+def join_samples(trains: list[SpikeTrain], shape: tuple[int, int, int]) -> Times:
+    """Return the spikes of samples 0, 1, ... as one; shape: (T, B, N)."""
     sample = np.repeat(np.arange(len(trains), dtype=np.int32), [t.time.size for t in trains])
     time, neuron, value = (np.concatenate(c) for c in zip(*trains, strict=True))
     return Times(sample, time, neuron.astype(np.int32), value, shape)
+
+
+def merge_trains(
+    first_source: Mapping[str, int], names: tuple[str, ...], trains: Mapping[str, SpikeTrain]
+) -> SourceSpikes:
+    """Return the spikes of some nodes as those of the sources of a table, in order of time.
+
+    first_source: by node, the place of its first neuron among the sources.
+    """
+    if len(names) == 1:
+        (name,) = names
+        t = trains[name]
+        source = t.neuron.astype(np.int64) + first_source[name]
+        return SourceSpikes(t.time, source, t.value.astype(np.float64))
+    nothing = np.zeros(0)
+    time = np.concatenate([nothing, *(trains[n].time for n in names)])
+    source = np.concatenate([nothing, *(trains[n].neuron + first_source[n] for n in names)])
+    value = np.concatenate([nothing, *(trains[n].value for n in names)])
+    order = np.argsort(time, kind="stable")
+    return SourceSpikes(time[order], source[order].astype(np.int64), value[order])
+
+
+def expand_arrivals(
+    table: SynapseTable, spikes: SourceSpikes, pending: GroupArrivals
+) -> GroupArrivals:
+    """Return what spikes send to groups, and what was under way, in order of time."""
+    first, last = table.group_indptr[spikes.source], table.group_indptr[spikes.source + 1]
+    number = last - first
+    which = np.repeat(np.arange(spikes.time.size), number)
+    group = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number)
+    group += first[which]
+    time = spikes.time[which] + table.delay[group]
+    columns = zip((time, group, spikes.value[which]), pending, strict=True)
+    return sort_arrivals(GroupArrivals(*(np.concatenate(c) for c in columns)))
+
+
+def count_deliveries(
+    table: SynapseTable, spikes: SourceSpikes, before: GroupArrivals, after: GroupArrivals
+) -> np.ndarray:
+    """Return how many spikes were delivered to each group in a run.
+
+    spikes: all that was sent. before, after: what was under way when it began and ended.
+    """
+    groups = table.delay.size
+    per_source = np.bincount(spikes.source, minlength=table.group_indptr.size - 1)
+    deliveries = np.repeat(per_source, np.diff(table.group_indptr))
+    deliveries += np.bincount(before.group, minlength=groups)
+    deliveries -= np.bincount(after.group, minlength=groups)
+    return deliveries
+
+
+def sum_by_node(nodes: NodeIndex, numbers: np.ndarray) -> dict[str, int]:
+    """Return the sums of the numbers of groups, by the node of the groups."""
+    return {name: int(numbers[nodes.place == k].sum()) for k, name in enumerate(nodes.names)}
 
 
 @kernel
 def sample_values(
     state: np.ndarray,
     rate: np.ndarray,
-    push: np.ndarray,
-    wiring: Wiring,
-    arrivals: Arrivals,
-    grid: tuple[int, float],
+    drive: np.ndarray,
+    table: SynapseTable,
+    arrivals: GroupArrivals,
+    ticks: int,
+    dt: float,
 ) -> np.ndarray:
-    """Return v at the ends of ``grid`` = (T, dt [s]) ticks (T N); ``state`` (N) moves."""
-    ticks, dt = grid
+    """Return v of an LI at the ends of ``ticks`` ticks of ``dt`` [s] (T N).
+
+    state: v at the start (N), is moved to the end. rate [1/s], drive [v per s]: N.
+    """
     n, k = state.size, 0
     out = np.empty((ticks, n))
     alike = n > 0 and np.all(rate == rate[0])
     keep, gain = np.exp(-rate * dt), np.empty(n)
     for j in range(n):
-        gain[j] = push[j] * (dt if rate[j] == 0.0 else -math.expm1(-rate[j] * dt) / rate[j])
+        gain[j] = drive[j] * (dt if rate[j] == 0.0 else -math.expm1(-rate[j] * dt) / rate[j])
     for tick in range(ticks):
         stop = (tick + 1.0) * dt
         for j in range(n):
             state[j] = keep[j] * state[j] + gain[j]
-        while k < arrivals.time.size and arrivals.time[k] <= stop + 1e-9 * dt:
+        while k < arrivals.time.size and arrivals.time[k] <= stop + AT_END * dt:
             g, h = arrivals.group[k], max(stop - arrivals.time[k], 0.0)
-            shift = wiring.first[g] - wiring.bounds[g, 0]
-            left = math.exp(-rate[0] * h)
-            for s in range(wiring.bounds[g, 0], wiring.bounds[g, 1]):
-                j = s + shift if wiring.first[g] >= 0 else wiring.target[s]
+            shift = table.first_target[g] - table.synapse_indptr[g, 0]
+            decay = math.exp(-rate[0] * h)
+            for s in range(table.synapse_indptr[g, 0], table.synapse_indptr[g, 1]):
+                j = s + shift if table.first_target[g] >= 0 else table.target[s]
                 if not alike:
-                    left = math.exp(-rate[j] * h)
-                state[j] += wiring.weight[s] * arrivals.value[k] * left
+                    decay = math.exp(-rate[j] * h)
+                state[j] += table.weight[s] * arrivals.value[k] * decay
             k += 1
         out[tick] = state
     return out

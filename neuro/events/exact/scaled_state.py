@@ -1,85 +1,211 @@
-"""Cells into their fast copies at the start of a run, and out of them at its end."""
+"""Scaled state: neurons in coordinates that stand still between events.
+
+Between events the state of a neuron is a sum of exponentials. Its amplitudes, each divided by
+what it has decayed since a common origin, are constant: an arrival is one addition, and no
+neuron is touched while nothing reaches it.
+
+    u_0 = (v - rest - sum_r i_r / (rate - rate_syn_r)) exp(rate (t - origin))
+    u_r = i_r exp(rate_syn_r (t - origin)),  r = 1 ... R          rest = drive / rate
+
+A neuron that is refractory, or may fire by itself in this window, is *unscaled*: its record in
+the :class:`~neuro.events.exact.membrane.NeuronTable` holds, and is integrated event by event.
+
+Axes: n neurons of a component, R currents, P blocks of neurons.
+"""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.membrane import Cells
-from neuro.events.exact.step_general import HELD, HOLDING, HOT, SPARE, Fast, advance
-from neuro.ops.jit import bare, kernel
+from neuro.events.exact.membrane import NeuronTable, advance_neuron, check_threshold
+from neuro.ops.jit import bare, inlined, kernel
 
-DELTA, PSC, GENERAL = range(3)  # families of cells
+# Families of components, by the kernel that runs a window. DELTA: inputs make v jump, neurons
+# all alike. PSC: two currents, neurons all alike. GENERAL: any; nothing is scaled.
+DELTA, PSC, GENERAL = range(3)
 
-REBASE = 50.0  # time constants after which the scale of the fast copies starts again
+# Values of u_0 that mark an unscaled neuron; whatever weight is added, they stay as they are.
+# REFRACTORY: refractory until after this window. UNSCALED: else, so an arrival must advance it.
+UNSCALED, REFRACTORY = 1e300, -1e300
+
+# Rows of ``ScaledState.lists`` (int64, one column a neuron). The first three are lists of
+# neurons; the list of a block begins at the first column of the block: those that are unscaled,
+# those to be tested at the end of this instant, and those that may cross the threshold and are
+# looked at when the window ends. Then, by neuron, whether it is in the second and third list;
+# and, at the first column of each block, the lengths of the first and third list.
+UNSCALED_LIST, TEST_LIST, CANDIDATE_LIST = 0, 1, 2
+IN_TEST_LIST, IN_CANDIDATE_LIST, UNSCALED_COUNT, CANDIDATE_COUNT = 3, 4, 5, 6
+LISTS = 7
+
+# The longest exponent of a scale: after so many of the fastest time constants the origin moves.
+# exp(50) = 5e21 leaves scaled amplitudes far below UNSCALED, and rescaling is rare.
+MAX_EXPONENT = 50.0
+
+MARKS_PER_CHUNK = 16  # marks that are looked at together: one vector register of bytes
+
+SPIKES_PER_NEURON = 16  # room for spikes in one window, on average over the neurons of a block
+SPARE_SPIKES = 2**14  # and in addition a block, so that a few neurons may fire as often
+
+
+class ScaledState(NamedTuple):
+    """Scaled amplitudes of neurons that cannot fire in this window, and lists of the others.
+
+    modes: R+1 n, the amplitudes u_0 ... u_R. For an unscaled neuron modes[0] is UNSCALED or
+        REFRACTORY; for any other its record is out of date.
+    lists: LISTS n, see above.
+    origin: one element, the time when the scale was 1 [s].
+    marks: n, whether a neuron must be looked at; work space.
+    candidates_until: P, the time up to which the candidate list of a block holds [s].
+    """
+
+    modes: np.ndarray
+    lists: np.ndarray
+    origin: np.ndarray
+    marks: np.ndarray
+    candidates_until: np.ndarray
+
+
+class BlockWindow(NamedTuple):
+    """Neurons ``low`` to ``high`` (block ``block``) from time ``start`` to ``stop`` [s].
+
+    origin: when the scale of the scaled state was 1 [s].
+    """
+
+    low: int
+    high: int
+    block: int
+    start: float
+    stop: float
+    origin: float
+
+
+@inlined
+def select_spikes(spikes: np.ndarray, window: BlockWindow) -> np.ndarray:
+    """Return the part of the array for spikes (SPIKE) that belongs to one block."""
+    first = SPIKES_PER_NEURON * window.low + SPARE_SPIKES * window.block
+    return spikes[first : SPIKES_PER_NEURON * window.high + SPARE_SPIKES * (window.block + 1)]
 
 
 @bare
-def resting(cell: np.ndarray) -> float:
-    """Return where v goes without input, of cells that are all alike."""
+def compute_rest(neuron: np.ndarray) -> float:
+    """Return where v goes without input, of neurons that are all alike; 0 without leak."""
     rest = 0.0
-    if cell[0].rate > 0.0:
-        rest = cell[0].push / cell[0].rate
+    if neuron[0].rate > 0.0:
+        rest = neuron[0].drive / neuron[0].rate
     return rest
 
 
 @kernel
-def pack(family: int, cells: Cells, fast: Fast, edges: np.ndarray) -> None:
-    """Fill the fast copies from records that hold for time 0; the refractory are held."""
-    cell, current, rate_syn = cells
-    modes, lists = fast.modes, fast.lists
+def scale_neurons(
+    family: int, neurons: NeuronTable, scaled: ScaledState, edges: np.ndarray
+) -> None:
+    """Fill the scaled state from records that hold for time 0; refractory ones are unscaled.
+
+    edges: P+1; block p is the neurons edges[p]:edges[p + 1].
+    """
+    neuron, current, rate_syn = neurons
+    modes, lists = scaled.modes, scaled.lists
     lists[:] = 0
     if family == GENERAL:
         return
-    rest = resting(cell)
+    rest = compute_rest(neuron)
     for p in range(edges.size - 1):
-        held = 0
+        unscaled = 0
         for j in range(edges[p], edges[p + 1]):
-            a = cell[j].v - rest
+            a = neuron[j].v - rest
             for r in range(current.shape[1]):
-                a -= current[j, r] / (cell[j].rate - rate_syn[j, r])
+                a -= current[j, r] / (neuron[j].rate - rate_syn[j, r])
                 modes[r + 1, j] = current[j, r]
             modes[0, j] = a
-            if cell[j].free > 0.0:
-                modes[0, j] = HOT
-                lists[HELD, edges[p] + held] = j
-                held += 1
+            if neuron[j].free_at > 0.0:
+                modes[0, j] = UNSCALED
+                lists[UNSCALED_LIST, edges[p] + unscaled] = j
+                unscaled += 1
         if edges[p] < edges[p + 1]:
-            lists[HOLDING, edges[p]] = held
+            lists[UNSCALED_COUNT, edges[p]] = unscaled
 
 
 @kernel
-def unpack(family: int, cells: Cells, fast: Fast, stop: float, room: np.ndarray) -> None:
-    """Bring all records to the time ``stop``; no cell fires any more before."""
-    cell, current, rate_syn = cells
-    modes, h = fast.modes, fast.origin[0] - stop
-    out, rest = room[:SPARE], resting(cell)
-    out[0].cell = 0
-    for j in range(cell.size):
+def unscale_neurons(
+    family: int, neurons: NeuronTable, scaled: ScaledState, stop: float, spikes: np.ndarray
+) -> None:
+    """Bring all records to the time ``stop``; no neuron fires any more before."""
+    neuron, current, rate_syn = neurons
+    modes, h = scaled.modes, scaled.origin[0] - stop
+    out, rest = spikes[:SPARE_SPIKES], compute_rest(neuron)
+    out[0].neuron = 0
+    for j in range(neuron.size):
         if family == GENERAL:
-            advance(cell, current, rate_syn, j, stop, out)
+            advance_neuron(neuron, current, rate_syn, j, stop, out)
             continue
         v = 0.0
         for r in range(current.shape[1]):
             current[j, r] = modes[r + 1, j] * math.exp(rate_syn[j, r] * h)
-            v += current[j, r] / (cell[j].rate - rate_syn[j, r])
-        if abs(modes[0, j]) < HOT:
-            cell[j].v = rest + v + modes[0, j] * math.exp(cell[j].rate * h)
-        cell[j].since = stop
+            v += current[j, r] / (neuron[j].rate - rate_syn[j, r])
+        if abs(modes[0, j]) < UNSCALED:
+            neuron[j].v = rest + v + modes[0, j] * math.exp(neuron[j].rate * h)
+        neuron[j].time = stop
 
 
 @bare
-def rebase(family: int, cells: Cells, fast: Fast, start: float, stop: float) -> None:
-    """Have the scale of the fast copies start again where it would grow too far in a window."""
-    modes, rate, rate_syn = fast.modes, cells.cell[0].rate, cells.rate_syn[0]
+def move_origin(
+    family: int, neurons: NeuronTable, scaled: ScaledState, start: float, stop: float
+) -> None:
+    """Move the origin to ``start`` if the scale would grow too far by ``stop`` [s]."""
+    modes, rate, rate_syn = scaled.modes, neurons.neuron[0].rate, neurons.rate_syn[0]
     fastest = rate
     for r in range(rate_syn.size):
         fastest = max(fastest, rate_syn[r])
-    elapsed = start - fast.origin[0]
-    if family == GENERAL or fastest * (elapsed + stop - start) <= REBASE:
+    elapsed = start - scaled.origin[0]
+    if family == GENERAL or fastest * (elapsed + stop - start) <= MAX_EXPONENT:
         return
-    fast.origin[0] = start
-    for j in range(cells.cell.size):
-        if abs(modes[0, j]) < HOT:
+    scaled.origin[0] = start
+    for j in range(neurons.neuron.size):
+        if abs(modes[0, j]) < UNSCALED:
             modes[0, j] *= math.exp(-rate * elapsed)
         for r in range(rate_syn.size):
             modes[r + 1, j] *= math.exp(-rate_syn[r] * elapsed)
+
+
+@bare
+def request_test(lists: np.ndarray, window: BlockWindow, j: int, requested: int) -> int:
+    """Put neuron ``j`` on the test list of this instant; return the length of the list."""
+    if lists[IN_TEST_LIST, j]:
+        return requested
+    lists[IN_TEST_LIST, j] = 1
+    lists[TEST_LIST, window.low + requested] = j
+    return requested + 1
+
+
+@bare
+def run_tests(
+    neuron: np.ndarray,
+    lists: np.ndarray,
+    window: BlockWindow,
+    requested: int,
+    t: float,
+    out: np.ndarray,
+) -> None:
+    """Let all neurons on the test list fire that must at time t; they are unscaled."""
+    for a in range(window.low, window.low + requested):
+        j = lists[TEST_LIST, a]
+        lists[IN_TEST_LIST, j] = 0
+        check_threshold(neuron, j, t, out)
+
+
+@bare
+def find_next_mark(marks: np.ndarray, k: int) -> int:
+    """Return the first place from k on that is marked, or the size."""
+    while k < marks.size:
+        if k % MARKS_PER_CHUNK == 0:
+            any_marked, chunk = False, marks[k : min(k + MARKS_PER_CHUNK, marks.size)]
+            for m in range(chunk.size):
+                any_marked |= chunk[m]
+            if not any_marked:
+                k += MARKS_PER_CHUNK
+                continue
+        if marks[k]:
+            return k
+        k += 1
+    return marks.size

@@ -1,4 +1,4 @@
-"""What a run in continuous time hands to the next."""
+"""The state that a run in continuous time ends with, and the next one starts from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,12 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from neuro.events.exact.synapse_table import Arrivals
+from neuro.events.exact.synapse_table import GroupArrivals
 from neuro.graph import Graph
 
 
 class Pending(NamedTuple):
-    """Spikes on their way, E of them, sorted by sample: time of arrival since the end [s]."""
+    """E arrivals under way, sorted by sample.
+
+    time: of arrival, since the end of the run [s]. group: of synapses, see SynapseTable.
+    """
 
     sample: Int[np.ndarray, " E"]
     time: Float[np.ndarray, " E"]
@@ -24,9 +27,9 @@ class Pending(NamedTuple):
 class ExactState:
     """Where a run in continuous time stopped. Axes: B samples, N neurons of a population.
 
-    neurons: membrane, own synaptic current, adaptation, and for how long a refractory membrane
-        is still held [s], of each population, axes 4 B N.
-    pending: what is under way, by the first population of a loop, or the LI.
+    neurons: membrane, own synaptic current, adaptation, and what is left of the refractory
+        period [s], of each population, axes 4 B N.
+    pending: what is under way, by component (named after its first population) or LI.
     """
 
     neurons: Mapping[str, Float[np.ndarray, "4 B N"]]
@@ -60,16 +63,16 @@ def require_exact_state(graph: Graph, samples: int, state: object) -> ExactState
     return state
 
 
-def of_sample(state: ExactState, name: str, b: int) -> Arrivals:
+def select_pending(state: ExactState, name: str, b: int) -> GroupArrivals:
     """Return what is under way to one component in one sample."""
     if name not in state.pending:
-        return Arrivals(np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
+        return GroupArrivals(np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
     p = state.pending[name]
     lo, hi = np.searchsorted(p.sample, np.array([b, b + 1]))
-    return Arrivals(p.time[lo:hi], p.group[lo:hi], p.value[lo:hi])
+    return GroupArrivals(p.time[lo:hi], p.group[lo:hi], p.value[lo:hi])
 
 
-def of_samples(parts: list[Arrivals]) -> Pending:
+def join_pending(parts: list[GroupArrivals]) -> Pending:
     """Return what is under way in samples 0, 1, ... as one."""
     sample = np.repeat(np.arange(len(parts)), [p.time.size for p in parts])
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]

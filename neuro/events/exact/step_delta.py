@@ -1,8 +1,15 @@
-"""Fast windows for cells whose inputs make the membrane jump, all with the same parameters.
+"""A window of neurons whose inputs make v jump, all with the same parameters (delta synapses).
 
-With rest = push / rate, u = (v - rest) exp(rate t) stands still between events, and it is the
-bar, (threshold - rest) exp(rate t), that moves: a synapse costs one addition and one test.
-A cell found above the bar has crossed it, by itself before or by the arrival now.
+With rest = drive / rate, the scaled membrane u = (v - rest) exp(rate (t - origin)) stands still
+between events, and the threshold moves: in scaled form it is
+
+    (threshold - rest) exp(rate (t - origin))
+
+So a synapse costs one addition and one comparison. A neuron that is found above the scaled
+threshold has crossed it: before now without input, if the threshold came down, or by the
+arrival of now.
+
+Axes: n neurons of a component; u is modes[0] of the scaled state.
 """
 
 import math
@@ -10,165 +17,243 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.membrane import Cells
-from neuro.events.exact.scaled_state import resting
-from neuro.events.exact.step_general import (
-    ASKED,
-    ASKING,
-    COLD,
-    HELD,
-    HOLDING,
-    HOT,
-    WATCHED,
-    WATCHES,
-    WATCHING,
-    Fast,
-    Span,
-    ask,
-    fire,
-    next_mark,
-    settle,
+from neuro.events.exact.membrane import NeuronTable, check_threshold, fire_neuron
+from neuro.events.exact.scaled_state import (
+    CANDIDATE_COUNT,
+    CANDIDATE_LIST,
+    IN_CANDIDATE_LIST,
+    IN_TEST_LIST,
+    REFRACTORY,
+    TEST_LIST,
+    UNSCALED,
+    UNSCALED_COUNT,
+    UNSCALED_LIST,
+    BlockWindow,
+    ScaledState,
+    compute_rest,
+    find_next_mark,
+    request_test,
 )
-from neuro.events.exact.synapse_table import Arrivals, Row, Wiring, row_of, synapse
+from neuro.events.exact.synapse_table import (
+    GroupArrivals,
+    SynapseRange,
+    SynapseTable,
+    read_synapse,
+    select_range,
+)
 from neuro.ops.jit import bare
 
-SOON = 0.05  # in time constants: for how long a list of watched cells is made
+# For how long a list of candidates is made where the threshold comes down, in time constants of
+# the membrane. Longer: more candidates a window; shorter: more scans of all neurons.
+CANDIDATES_FOR = 0.05
+
+# Contiguous targets that are compared with the threshold together, in vector registers, before
+# any is written: 512 bytes of u.
+TARGETS_PER_CHUNK = 64
+
+MARGIN = 1e-14  # of |threshold| + |rest|: how far below the threshold rounding may leave a sum
 
 
-class Frame(NamedTuple):
-    """What a scaled membrane u means: v - rest = u / scale; the bar is at height * scale.
+class DeltaFrame(NamedTuple):
+    """What a scaled membrane u means in a window: v - rest = u / scale.
 
-    margin: how far below the threshold v may be after an arrival, by rounding, where the sum of
-    the weights is the threshold. low: where the bar will be when the list of watched cells
-    ends, if it comes down.
+    height: threshold - rest, so that the scaled threshold is height * scale. margin: how far
+    below the threshold v may be after an arrival, by rounding, where the sum of the weights is
+    the threshold. lowest: the scaled threshold at the end of the list of candidates, if it
+    comes down, else infinite.
     """
 
     rate: float
     rest: float
     height: float
     margin: float
-    low: float
+    lowest: float
+
+
+class Instant(NamedTuple):
+    """A time t [s], with its scale exp(rate (t - origin)) and scaled threshold.
+
+    limit: a neuron with u at or above it fires now or is a candidate.
+    """
+
+    t: float
+    scale: float
+    threshold: float
+    limit: float
 
 
 @bare
-def frame_of(cells: Cells, fast: Fast, span: Span) -> Frame:
-    """Return the frame of a window; start a new list of watched cells if the old one ends."""
-    one, lists, until, p = cells.cell[span.low], fast.lists, fast.until, span.block
-    rest = resting(cells.cell)
-    height, low = one.threshold - rest, math.inf
-    short = height < 0.0 and one.rate * (span.stop - span.start) < SOON
-    new = not short or span.stop > until[p]
+def run_delta_window(
+    neurons: NeuronTable,
+    scaled: ScaledState,
+    table: SynapseTable,
+    arrivals: GroupArrivals,
+    window: BlockWindow,
+    out: np.ndarray,
+) -> None:
+    """Run the neurons of one block through one window; spikes go to ``out`` (SPIKE).
+
+    In an instant in which some of contiguous targets reach the limit, the neurons ``opened`` to
+    ``closed`` are brought to that instant first and tested when it ends; so their input is a
+    plain sum of rows.
+    """
+    f, neuron, u = prepare_frame(neurons, scaled, window), neurons.neuron, scaled.modes[0]
+    target, weight = table.target, table.weight
+    mark_released(neuron, scaled, window)
+    requested, many, opened, closed = 0, arrivals.time.size, 0, 0
+    for k in range(many):
+        t, row = arrivals.time[k], select_range(table, arrivals.group[k], window.block)
+        scale = math.exp(f.rate * (t - window.origin))
+        factor, threshold = arrivals.value[k] * scale, (f.height - f.margin) * scale
+        now = Instant(t, scale, threshold, min(threshold, f.lowest))
+        s = row.start
+        if opened == closed or not row.contiguous:
+            s = add_weights(u, target, weight, row, s, factor, now.limit)
+        if row.contiguous and s < row.stop:
+            first, last = row.start + row.shift, row.stop + row.shift
+            opened, closed = (first, first) if opened == closed else (opened, closed)
+            update_range(neuron, scaled, window, f, first, opened, now, out)
+            update_range(neuron, scaled, window, f, closed, last, now, out)
+            opened, closed = min(opened, first), max(closed, last)
+            add_row(u[s + row.shift : last], weight[s : row.stop], factor)
+            s = row.stop
+        while s < row.stop:
+            j, w = read_synapse(target, weight, row, s)
+            if update_target(neuron, scaled, window, f, j, now, opened <= j < closed, out):
+                u[j] += w * factor
+                requested = list_target(scaled.lists, window, j, requested, u[j] >= threshold)
+            s = add_weights(u, target, weight, row, s + 1, factor, now.limit)
+        if (requested > 0 or opened < closed) and (k + 1 == many or arrivals.time[k + 1] != t):
+            requested = list_range(scaled, window, opened, closed, now, requested)
+            fire_tested(neuron, scaled, window, f, requested, now, out)
+            requested, opened, closed = 0, 0, 0
+    finish_candidates(neuron, scaled, window, f, out)
+
+
+@bare
+def prepare_frame(neurons: NeuronTable, scaled: ScaledState, window: BlockWindow) -> DeltaFrame:
+    """Return the frame of a window; make a new list of candidates if the old one has ended."""
+    one, lists = neurons.neuron[window.low], scaled.lists
+    until, p = scaled.candidates_until, window.block
+    rest = compute_rest(neurons.neuron)
+    height, lowest = one.threshold - rest, math.inf
+    short = height < 0.0 and one.rate * (window.stop - window.start) < CANDIDATES_FOR
+    new = not short or window.stop > until[p]
     if new:
-        for a in range(span.low, span.low + lists[WATCHES, span.low]):
-            lists[WATCHING, lists[WATCHED, a]] = 0
-        lists[WATCHES, span.low] = 0
+        for a in range(window.low, window.low + lists[CANDIDATE_COUNT, window.low]):
+            lists[IN_CANDIDATE_LIST, lists[CANDIDATE_LIST, a]] = 0
+        lists[CANDIDATE_COUNT, window.low] = 0
     if short:
         if new:
-            until[p] = span.start + SOON / one.rate
-        low = height * math.exp(one.rate * (until[p] - span.origin))
+            until[p] = window.start + CANDIDATES_FOR / one.rate
+        lowest = height * math.exp(one.rate * (until[p] - window.origin))
         if new:
-            scan(fast, span, low)
-    return Frame(one.rate, rest, height, 1e-14 * (abs(one.threshold) + abs(rest)), low)
+            add_candidates_above(scaled, window, lowest)
+    margin = MARGIN * (abs(one.threshold) + abs(rest))
+    return DeltaFrame(one.rate, rest, height, margin, lowest)
 
 
 @bare
-def scan(fast: Fast, span: Span, line: float) -> None:
-    """Watch the cells that are above a line."""
-    u, marks = fast.modes[0, span.low : span.high], fast.marks[span.low : span.high]
+def add_candidates_above(scaled: ScaledState, window: BlockWindow, limit: float) -> None:
+    """Add the neurons with u at or above a limit to the list of candidates."""
+    u = scaled.modes[0, window.low : window.high]
+    marks = scaled.marks[window.low : window.high]
     for k in range(u.size):
-        marks[k] = u[k] >= line
-    k = next_mark(marks, 0)
+        marks[k] = u[k] >= limit
+    k = find_next_mark(marks, 0)
     while k < marks.size:
-        watch(fast.lists, span, span.low + k)
-        k = next_mark(marks, k + 1)
+        add_candidate(scaled.lists, window, window.low + k)
+        k = find_next_mark(marks, k + 1)
 
 
 @bare
-def watch(lists: np.ndarray, span: Span, j: int) -> None:
-    """Have cell ``j`` looked at when the window ends, and as long as the list holds."""
-    if not lists[WATCHING, j]:
-        lists[WATCHING, j] = 1
-        lists[WATCHED, span.low + lists[WATCHES, span.low]] = j
-        lists[WATCHES, span.low] += 1
+def add_candidate(lists: np.ndarray, window: BlockWindow, j: int) -> None:
+    """Add neuron ``j`` to those looked at when a window ends, as long as the list holds."""
+    if not lists[IN_CANDIDATE_LIST, j]:
+        lists[IN_CANDIDATE_LIST, j] = 1
+        lists[CANDIDATE_LIST, window.low + lists[CANDIDATE_COUNT, window.low]] = j
+        lists[CANDIDATE_COUNT, window.low] += 1
 
 
 @bare
-def wake(cell: np.ndarray, fast: Fast, span: Span) -> None:
-    """Set apart the held cells that come free in this window."""
-    lists, u = fast.lists, fast.modes[0]
-    a, end = span.low, span.low + lists[HOLDING, span.low]
+def mark_released(neuron: np.ndarray, scaled: ScaledState, window: BlockWindow) -> None:
+    """Mark each unscaled neuron: REFRACTORY, or UNSCALED if it comes free in this window."""
+    lists, u = scaled.lists, scaled.modes[0]
+    a, end = window.low, window.low + lists[UNSCALED_COUNT, window.low]
     while a < end:
-        j = lists[HELD, a]
-        if cell[j].free > span.stop:
-            u[j] = COLD
+        j = lists[UNSCALED_LIST, a]
+        if neuron[j].free_at > window.stop:
+            u[j] = REFRACTORY
             a += 1
         else:
-            u[j] = HOT
-            watch(lists, span, j)
+            u[j] = UNSCALED
+            add_candidate(lists, window, j)
             end -= 1
-            lists[HELD, a] = lists[HELD, end]
-    lists[HOLDING, span.low] = end - span.low
+            lists[UNSCALED_LIST, a] = lists[UNSCALED_LIST, end]
+    lists[UNSCALED_COUNT, window.low] = end - window.low
 
 
 @bare
-def free(cell: np.ndarray, u: np.ndarray, f: Frame, origin: float, j: int) -> None:
-    """Give back cell ``j`` at the end of its refractory period."""
-    u[j] = (cell[j].v - f.rest) * math.exp(f.rate * (cell[j].free - origin))
+def scale_neuron(
+    neuron: np.ndarray, u: np.ndarray, f: DeltaFrame, origin: float, j: int
+) -> None:
+    """Scale neuron ``j`` again at the end of its refractory period."""
+    u[j] = (neuron[j].v - f.rest) * math.exp(f.rate * (neuron[j].free_at - origin))
 
 
 @bare
-def shut(cell: np.ndarray, fast: Fast, span: Span, j: int) -> None:
-    """Hold cell ``j``, which has just fired."""
-    u, lists = fast.modes[0], fast.lists
-    if cell[j].free <= span.stop:
-        u[j] = HOT
-        watch(lists, span, j)
+def mark_refractory(
+    neuron: np.ndarray, scaled: ScaledState, window: BlockWindow, j: int
+) -> None:
+    """Mark neuron ``j``, which has just fired: REFRACTORY, or UNSCALED as above."""
+    u, lists = scaled.modes[0], scaled.lists
+    if neuron[j].free_at <= window.stop:
+        u[j] = UNSCALED
+        add_candidate(lists, window, j)
         return
-    u[j] = COLD
-    lists[HELD, span.low + lists[HOLDING, span.low]] = j
-    lists[HOLDING, span.low] += 1
-
-
-SIDE = 64  # targets side by side that are looked at together
+    u[j] = REFRACTORY
+    lists[UNSCALED_LIST, window.low + lists[UNSCALED_COUNT, window.low]] = j
+    lists[UNSCALED_COUNT, window.low] += 1
 
 
 @bare
-def pour(
+def add_weights(
     u: np.ndarray,
     target: np.ndarray,
     weight: np.ndarray,
-    row: Row,
+    row: SynapseRange,
     s: int,
-    what: tuple[float, float],
+    factor: float,
+    limit: float,
 ) -> int:
-    """Add weights times a factor to the targets of a row from synapse s on.
+    """Add weights times ``factor`` to the targets of a row, from synapse s on.
 
-    what: the factor, and a line. Stops at a target that is above the line or would be; returns
-    its synapse, or the end of the row.
+    Stops before the first target whose u is at or above the limit, or would be; returns its
+    synapse, or the end of the row.
     """
-    factor, line = what
-    if row.beside:
-        return pour_beside(u, weight, (s, row.stop, row.shift), factor, line)
-    if row.common == row.common:  # not NaN
-        return pour_alike(u, target, (s, row.stop), row.common * factor, line)
-    return pour_listed(u, target, weight, (s, row.stop), what)
+    if row.contiguous:
+        return add_contiguous(u, weight, s, row.stop, row.shift, factor, limit)
+    if row.common_weight == row.common_weight:  # not NaN
+        return add_common(u, target, s, row.stop, row.common_weight * factor, limit)
+    return add_listed(u, target, weight, s, row.stop, factor, limit)
 
 
 @bare
-def pour_listed(
+def add_listed(
     u: np.ndarray,
     target: np.ndarray,
     weight: np.ndarray,
-    part: tuple[int, int],
-    what: tuple[float, float],
+    s: int,
+    end: int,
+    factor: float,
+    limit: float,
 ) -> int:
-    """Do as :func:`pour` with synapses ``part`` = (from, to) of any target and weight."""
-    (s, end), (factor, line) = part, what
+    """Do as :func:`add_weights`, for synapses s to ``end`` of any target and weight."""
     while s < end:
         j = target[s]
         old = u[j]
         new = old + weight[s] * factor
-        if max(old, new) >= line:
+        if max(old, new) >= limit:
             break
         u[j] = new
         s += 1
@@ -176,16 +261,15 @@ def pour_listed(
 
 
 @bare
-def pour_alike(
-    u: np.ndarray, target: np.ndarray, part: tuple[int, int], step: float, line: float
+def add_common(
+    u: np.ndarray, target: np.ndarray, s: int, end: int, step: float, limit: float
 ) -> int:
-    """Do as :func:`pour` with one step for all."""
-    s, end = part
+    """Do as :func:`add_weights`, with one step for all: no weights are read."""
     while s < end:
         j = target[s]
         old = u[j]
         new = old + step
-        if max(old, new) >= line:
+        if max(old, new) >= limit:
             break
         u[j] = new
         s += 1
@@ -193,238 +277,214 @@ def pour_alike(
 
 
 @bare
-def pour_beside(
-    u: np.ndarray, weight: np.ndarray, part: tuple[int, int, int], factor: float, line: float
+def add_contiguous(
+    u: np.ndarray, weight: np.ndarray, s: int, end: int, shift: int, factor: float, limit: float
 ) -> int:
-    """Do as :func:`pour` with targets side by side, ``part`` = (from, to, target - synapse)."""
-    s, end, shift = part
+    """Do as :func:`add_weights`, for contiguous targets: that of synapse s is s + shift."""
     while s < end:
-        stop, hits = min(s + SIDE, end), 0
-        row, more = u[s + shift : stop + shift], weight[s:stop]
-        for k in range(row.size):
-            hits += max(row[k], row[k] + more[k] * factor) >= line
+        stop, hits = min(s + TARGETS_PER_CHUNK, end), 0
+        chunk, steps = u[s + shift : stop + shift], weight[s:stop]
+        for k in range(chunk.size):
+            hits += max(chunk[k], chunk[k] + steps[k] * factor) >= limit
         if hits > 0:
             k = 0
-            while max(row[k], row[k] + more[k] * factor) < line:
-                row[k] += more[k] * factor
+            while max(chunk[k], chunk[k] + steps[k] * factor) < limit:
+                chunk[k] += steps[k] * factor
                 k += 1
             return s + k
-        add_beside(row, more, factor)
+        add_row(chunk, steps, factor)
         s = stop
     return end
 
 
 @bare
-def add_beside(row: np.ndarray, weight: np.ndarray, factor: float) -> None:
-    """Add to all targets side by side."""
-    for k in range(row.size):
-        row[k] += weight[k] * factor
-
-
-class Instant(NamedTuple):
-    """Now. bar: of scaled membranes; line: from where on they are to be looked at."""
-
-    t: float
-    scale: float
-    bar: float
-    line: float
+def add_row(u: np.ndarray, weight: np.ndarray, factor: float) -> None:
+    """Add weights times ``factor`` to as many contiguous targets."""
+    for k in range(u.size):
+        u[k] += weight[k] * factor
 
 
 @bare
-def delta_window(
-    cells: Cells, fast: Fast, wiring: Wiring, arrivals: Arrivals, span: Span, out: np.ndarray
-) -> None:
-    """Run the cells of one block through one window.
-
-    In an instant in which some of targets side by side reach the line, the cells ``opened`` to
-    ``closed`` are brought to it at first and looked at when it ends; all else is plain sums.
-    """
-    f, cell, u = frame_of(cells, fast, span), cells.cell, fast.modes[0]
-    target, weight = wiring.target, wiring.weight
-    wake(cell, fast, span)
-    ready, many, opened, closed = 0, arrivals.time.size, 0, 0
-    for k in range(many):
-        t, row = arrivals.time[k], row_of(wiring, arrivals.group[k], span.block)
-        scale = math.exp(f.rate * (t - span.origin))
-        factor, bar = arrivals.value[k] * scale, (f.height - f.margin) * scale
-        now = Instant(t, scale, bar, min(bar, f.low))
-        s, what = row.start, (factor, now.line)
-        if opened == closed or not row.beside:
-            s = pour(u, target, weight, row, s, what)
-        if row.beside and s < row.stop:
-            first, last = row.start + row.shift, row.stop + row.shift
-            opened, closed = (first, first) if opened == closed else (opened, closed)
-            widen(cell, fast, span, f, (first, opened, now), out)
-            widen(cell, fast, span, f, (closed, last, now), out)
-            opened, closed = min(opened, first), max(closed, last)
-            add_beside(u[s + row.shift : last], weight[s : row.stop], factor)
-            s = row.stop
-        while s < row.stop:
-            j, w = synapse(target, weight, row, s)
-            if bring(cell, fast, span, f, (j, now, opened <= j < closed), out):
-                u[j] += w * factor
-                ready = mark(fast.lists, span, (j, ready, u[j] >= bar))
-            s = pour(u, target, weight, row, s + 1, what)
-        if (ready > 0 or opened < closed) and (k + 1 == many or arrivals.time[k + 1] != t):
-            ready = close(fast, span, (opened, closed, now), ready)
-            answer(cell, fast, span, f, (ready, now), out)
-            ready, opened, closed = 0, 0, 0
-    look(cell, fast, span, f, out)
-
-
-@bare
-def bring(
-    cell: np.ndarray,
-    fast: Fast,
-    span: Span,
-    f: Frame,
-    at: tuple[int, Instant, bool],
+def update_target(
+    neuron: np.ndarray,
+    scaled: ScaledState,
+    window: BlockWindow,
+    f: DeltaFrame,
+    j: int,
+    now: Instant,
+    updated: bool,
     out: np.ndarray,
 ) -> bool:
-    """Bring cell j, at = (j, now, done before), to now; say if it hears: it is not held."""
-    (j, now, done), u = at, fast.modes[0]
-    if u[j] >= HOT and cell[j].free > now.t:  # to a refractory cell it is lost
-        return False
-    if u[j] >= HOT and cell[j].v < cell[j].threshold:
-        free(cell, u, f, span.origin, j)
-    if u[j] >= now.bar and not (done or fast.lists[ASKING, j]):
-        catch_up(cell, fast, span, f, (j, now.t), out)
-    return abs(u[j]) < HOT
+    """Bring neuron ``j`` to now, unless it is ``updated``; say whether it takes input.
 
-
-@bare
-def mark(lists: np.ndarray, span: Span, at: tuple[int, int, bool]) -> int:
-    """Have cell j, at = (j, ready, high), tested when the instant ends if it stands high, else
-    watched; return how many will be tested.
+    A refractory neuron takes none.
     """
-    j, ready, high = at
-    if high:
-        return ask(lists, span, j, ready)
-    watch(lists, span, j)
-    return ready
+    u = scaled.modes[0]
+    if u[j] >= UNSCALED and neuron[j].free_at > now.t:
+        return False
+    if u[j] >= UNSCALED and neuron[j].v < neuron[j].threshold:
+        scale_neuron(neuron, u, f, window.origin, j)
+    if u[j] >= now.threshold and not (updated or scaled.lists[IN_TEST_LIST, j]):
+        catch_up_neuron(neuron, scaled, window, f, j, now.t, out)
+    return abs(u[j]) < UNSCALED
 
 
 @bare
-def widen(
-    cell: np.ndarray,
-    fast: Fast,
-    span: Span,
-    f: Frame,
-    over: tuple[int, int, Instant],
+def list_target(
+    lists: np.ndarray, window: BlockWindow, j: int, requested: int, above: bool
+) -> int:
+    """Have neuron ``j`` tested when the instant ends if it is above its threshold.
+
+    Else it becomes a candidate. Returns the length of the test list.
+    """
+    if above:
+        return request_test(lists, window, j, requested)
+    add_candidate(lists, window, j)
+    return requested
+
+
+@bare
+def update_range(
+    neuron: np.ndarray,
+    scaled: ScaledState,
+    window: BlockWindow,
+    f: DeltaFrame,
+    first: int,
+    last: int,
+    now: Instant,
     out: np.ndarray,
 ) -> None:
-    """Bring the cells over = (first, last, now) that have reached the line to now."""
-    (first, last, now), u = over, fast.modes[0]
-    j = next_above(u, first, last, now.line)
+    """Bring those of the neurons ``first`` to ``last`` that have reached the limit to now."""
+    u = scaled.modes[0]
+    j = find_next_above(u, first, last, now.limit)
     while j < last:
-        bring(cell, fast, span, f, (j, now, False), out)
-        j = next_above(u, j + 1, last, now.line)
+        update_target(neuron, scaled, window, f, j, now, False, out)
+        j = find_next_above(u, j + 1, last, now.limit)
 
 
 @bare
-def close(fast: Fast, span: Span, over: tuple[int, int, Instant], ready: int) -> int:
-    """Mark the cells over = (first, last, now) that have reached the line, as :func:`mark`."""
-    (first, last, now), u = over, fast.modes[0]
-    j = next_above(u, first, last, now.line)
+def list_range(
+    scaled: ScaledState,
+    window: BlockWindow,
+    first: int,
+    last: int,
+    now: Instant,
+    requested: int,
+) -> int:
+    """Do as :func:`list_target` with those of ``first`` to ``last`` that reach the limit."""
+    u = scaled.modes[0]
+    j = find_next_above(u, first, last, now.limit)
     while j < last:
-        if u[j] < HOT:
-            ready = mark(fast.lists, span, (j, ready, u[j] >= now.bar))
-        j = next_above(u, j + 1, last, now.line)
-    return ready
+        if u[j] < UNSCALED:
+            requested = list_target(scaled.lists, window, j, requested, u[j] >= now.threshold)
+        j = find_next_above(u, j + 1, last, now.limit)
+    return requested
 
 
 @bare
-def next_above(u: np.ndarray, first: int, last: int, line: float) -> int:
-    """Return the first cell from ``first`` to ``last`` that has reached a line, or ``last``."""
+def find_next_above(u: np.ndarray, first: int, last: int, limit: float) -> int:
+    """Return the first neuron from ``first`` on with u at or above a limit, or ``last``."""
     while first < last:
-        row, hits = u[first : min(first + SIDE, last)], 0
-        for k in range(row.size):
-            hits += row[k] >= line
+        chunk, hits = u[first : min(first + TARGETS_PER_CHUNK, last)], 0
+        for k in range(chunk.size):
+            hits += chunk[k] >= limit
         if hits > 0:
-            while u[first] < line:
+            while u[first] < limit:
                 first += 1
             return first
-        first += row.size
+        first += chunk.size
     return last
 
 
 @bare
-def catch_up(
-    cell: np.ndarray, fast: Fast, span: Span, f: Frame, at: tuple[int, float], out: np.ndarray
+def catch_up_neuron(
+    neuron: np.ndarray,
+    scaled: ScaledState,
+    window: BlockWindow,
+    f: DeltaFrame,
+    j: int,
+    t: float,
+    out: np.ndarray,
 ) -> None:
-    """Bring cell j, at = (j, t), to time t: free it in time, fire where it must before t."""
-    (j, t), u, one = at, fast.modes[0], cell[at[0]]
-    while out[0].cell < out.size:
-        if u[j] >= HOT and one.free < t and one.v >= one.threshold:  # soft reset
-            fire(cell, j, one.free, out)
-            shut(cell, fast, span, j)
+    """Bring neuron ``j`` to time t: end its refractory period, fire where it must before t."""
+    u, one = scaled.modes[0], neuron[j]
+    while out[0].neuron < out.size:
+        if u[j] >= UNSCALED and one.free_at < t and one.v >= one.threshold:  # soft reset
+            fire_neuron(neuron, j, one.free_at, out)
+            mark_refractory(neuron, scaled, window, j)
             continue
-        if u[j] >= HOT and one.free <= t:
-            free(cell, u, f, span.origin, j)
-        if f.height >= 0.0 or abs(u[j]) >= HOT:
+        if u[j] >= UNSCALED and one.free_at <= t:
+            scale_neuron(neuron, u, f, window.origin, j)
+        if f.height >= 0.0 or abs(u[j]) >= UNSCALED:
             return
-        crossing = span.origin + math.log(max(u[j] / f.height, 1.0)) / f.rate
-        crossing = max(crossing, one.free, span.start)
+        crossing = window.origin + math.log(max(u[j] / f.height, 1.0)) / f.rate
+        crossing = max(crossing, one.free_at, window.start)
         if crossing >= t:
             return
         one.v = one.threshold
-        fire(cell, j, crossing, out)
-        shut(cell, fast, span, j)
+        fire_neuron(neuron, j, crossing, out)
+        mark_refractory(neuron, scaled, window, j)
 
 
 @bare
-def answer(
-    cell: np.ndarray,
-    fast: Fast,
-    span: Span,
-    f: Frame,
-    at: tuple[int, Instant],
+def fire_tested(
+    neuron: np.ndarray,
+    scaled: ScaledState,
+    window: BlockWindow,
+    f: DeltaFrame,
+    requested: int,
+    now: Instant,
     out: np.ndarray,
 ) -> None:
-    """Test the cells that were asked, at = (their number, now)."""
-    (ready, now), u, lists = at, fast.modes[0], fast.lists
-    for a in range(span.low, span.low + ready):
-        j = lists[ASKED, a]
-        lists[ASKING, j] = 0
-        if now.bar <= u[j] < HOT:
-            judge(cell, fast, span, f, (j, now.t, now.scale), out)
+    """Let those on the test list fire that are above their threshold now."""
+    u, lists = scaled.modes[0], scaled.lists
+    for a in range(window.low, window.low + requested):
+        j = lists[TEST_LIST, a]
+        lists[IN_TEST_LIST, j] = 0
+        if now.threshold <= u[j] < UNSCALED:
+            fire_scaled(neuron, scaled, window, f, j, now.t, now.scale, out)
 
 
 @bare
-def judge(
-    cell: np.ndarray,
-    fast: Fast,
-    span: Span,
-    f: Frame,
-    at: tuple[int, float, float],
+def fire_scaled(
+    neuron: np.ndarray,
+    scaled: ScaledState,
+    window: BlockWindow,
+    f: DeltaFrame,
+    j: int,
+    t: float,
+    scale: float,
     out: np.ndarray,
 ) -> None:
-    """Have cell j, at = (j, t, scale), fire: it stands at its threshold or above."""
-    (j, t, scale), u, one = at, fast.modes[0], cell[at[0]]
+    """Let neuron ``j`` fire at time t: it is scaled, and at its threshold or above."""
+    u, one = scaled.modes[0], neuron[j]
     v = f.rest + u[j] / scale
-    whole = math.floor((v + f.margin) / one.threshold) * one.threshold  # v, save for rounding
-    one.v, one.free = max(v, whole, one.threshold), t
-    settle(cell, j, t, out)
-    if one.free > t:
-        shut(cell, fast, span, j)
+    # v within the margin below a multiple of the threshold is that multiple
+    whole = math.floor((v + f.margin) / one.threshold) * one.threshold
+    one.v, one.free_at = max(v, whole, one.threshold), t
+    check_threshold(neuron, j, t, out)
+    if one.free_at > t:
+        mark_refractory(neuron, scaled, window, j)
     else:
         u[j] = (one.v - f.rest) * scale
-        watch(fast.lists, span, j)  # the drive may soon make it fire again
+        add_candidate(scaled.lists, window, j)  # the drive may soon make it fire again
 
 
 @bare
-def look(cell: np.ndarray, fast: Fast, span: Span, f: Frame, out: np.ndarray) -> None:
-    """Bring the watched cells to the end of the window: free, or over the threshold."""
-    u, lists = fast.modes[0], fast.lists
-    scale = math.exp(f.rate * (span.stop - span.origin))
-    bar = f.height * scale
-    if f.height < 0.0 and f.low == math.inf:
-        scan(fast, span, bar)
-    for a in range(span.low, span.low + lists[WATCHES, span.low]):
-        j = lists[WATCHED, a]
-        if u[j] >= HOT and cell[j].v < cell[j].threshold:
-            free(cell, u, f, span.origin, j)
-        if u[j] >= bar:
-            catch_up(cell, fast, span, f, (j, span.stop), out)
-            if bar <= u[j] < HOT:
-                judge(cell, fast, span, f, (j, span.stop, scale), out)
+def finish_candidates(
+    neuron: np.ndarray, scaled: ScaledState, window: BlockWindow, f: DeltaFrame, out: np.ndarray
+) -> None:
+    """Bring the candidates to the end of the window: released, or over the threshold."""
+    u, lists = scaled.modes[0], scaled.lists
+    scale = math.exp(f.rate * (window.stop - window.origin))
+    threshold = f.height * scale
+    if f.height < 0.0 and f.lowest == math.inf:
+        add_candidates_above(scaled, window, threshold)
+    for a in range(window.low, window.low + lists[CANDIDATE_COUNT, window.low]):
+        j = lists[CANDIDATE_LIST, a]
+        if u[j] >= UNSCALED and neuron[j].v < neuron[j].threshold:
+            scale_neuron(neuron, u, f, window.origin, j)
+        if u[j] >= threshold:
+            catch_up_neuron(neuron, scaled, window, f, j, window.stop, out)
+            if threshold <= u[j] < UNSCALED:
+                fire_scaled(neuron, scaled, window, f, j, window.stop, scale, out)

@@ -1,9 +1,16 @@
-"""Fast windows for cells with two currents (the second may be idle), all of one kind.
+"""A window of neurons with two currents (the second may be idle), all with the same parameters.
 
-Between events v - rest is a sum of three exponentials, a cell's modes; in scaled form they
-stand still. A cell may fire in the window only if v at its end, plus what the bend of v can
-hide in between (bend / 2 times the window squared), reaches the threshold; only such cells are
-held.
+Between events v - rest is a sum of three exponentials, with amplitudes (modes) a, b, c. In
+scaled form they stand still, and an arrival adds to two of them. A neuron may fire in the
+window only if
+
+    v(end) + (length^2 / 2) max(-v'') >= threshold
+
+for from a maximum inside the window, where v' = 0, v falls until the end by no more than the
+second term. -v'' is bounded mode by mode. Only neurons for which this holds are unscaled and
+integrated from event to event.
+
+Axes: n neurons of a component; a, b, c are modes[0], modes[1], modes[2] of the scaled state.
 """
 
 import math
@@ -11,215 +18,280 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.membrane import Cells
-from neuro.events.exact.scaled_state import resting
-from neuro.events.exact.step_general import (
-    COLD,
-    HELD,
-    HOLDING,
-    HOT,
-    Fast,
-    Span,
-    accept,
-    advance,
-    answer,
-    ask,
-    finish,
-    hold,
-    next_mark,
+from neuro.events.exact.membrane import (
+    NeuronTable,
+    add_input,
+    advance_neuron,
+    check_threshold,
 )
-from neuro.events.exact.synapse_table import Arrivals, Row, Wiring, row_of, synapse
+from neuro.events.exact.scaled_state import (
+    REFRACTORY,
+    UNSCALED,
+    UNSCALED_COUNT,
+    UNSCALED_LIST,
+    BlockWindow,
+    ScaledState,
+    compute_rest,
+    find_next_mark,
+    request_test,
+    run_tests,
+)
+from neuro.events.exact.synapse_table import (
+    GroupArrivals,
+    SynapseRange,
+    SynapseTable,
+    read_synapse,
+    select_range,
+)
 from neuro.ops.jit import bare
 
+MARGIN = (
+    1e-9  # of |threshold| + |rest|: so much below the threshold a neuron may fire, by rounding
+)
 
-class Frame(NamedTuple):
-    """What modes (a, b, c) mean in a window: v - rest = a + kappa_b b + kappa_c c, unscaled.
 
-    high: threshold - rest, less a margin for rounding. end: the share of each mode in v at the
-    end of the window. bend: its share in the bend, at the start and at the end.
+class PscFrame(NamedTuple):
+    """What scaled modes mean in a window; unscaled, v - rest = a + kappa_b b + kappa_c c.
+
+    height: threshold - rest, less the margin. end_a, end_b, end_c: the share of each scaled
+    mode in v at the end of the window. bend_a_start, bend_a_end, ...: its share in
+    -v'' length^2 / 2 at the start and at the end.
     """
 
     rest: float
-    high: float
+    height: float
     kappa_b: float
     kappa_c: float
     end_a: float
     end_b: float
     end_c: float
-    bend_a: tuple[float, float]
-    bend_b: tuple[float, float]
-    bend_c: tuple[float, float]
+    bend_a_start: float
+    bend_a_end: float
+    bend_b_start: float
+    bend_b_end: float
+    bend_c_start: float
+    bend_c_end: float
+
+
+class Decays(NamedTuple):
+    """What each scaled mode is multiplied by to be the mode at some time."""
+
+    a: float
+    b: float
+    c: float
 
 
 @bare
-def frame_of(cells: Cells, span: Span) -> Frame:
+def run_psc_window(
+    neurons: NeuronTable,
+    scaled: ScaledState,
+    table: SynapseTable,
+    arrivals: GroupArrivals,
+    window: BlockWindow,
+    out: np.ndarray,
+) -> None:
+    """Run the neurons of one block through one window; spikes go to ``out`` (SPIKE)."""
+    f, (neuron, current, rates) = make_frame(neurons, window), neurons
+    modes, lists, target, weight = scaled.modes, scaled.lists, table.target, table.weight
+    rate, rate_syn = neuron[window.low].rate, rates[window.low]
+    unscale_candidates(neurons, scaled, window, f)
+    requested, many = 0, arrivals.time.size
+    for k in range(many):
+        t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
+        port, row = table.port[g], select_range(table, g, window.block)
+        excites = table.excites[g] or value < 0.0  # a negative value turns the weights round
+        factor = value * math.exp(rate * (t - window.origin))
+        factor *= -(f.kappa_b if port == 0 else f.kappa_c)
+        factor_syn = value * math.exp(rate_syn[port] * (t - window.origin))
+        mode, s = port + 1, row.start
+        s = add_weights(modes, target, weight, row, s, mode, excites, factor, factor_syn, f)
+        while s < row.stop:
+            j, w = read_synapse(target, weight, row, s)
+            if modes[0, j] >= UNSCALED:
+                advance_neuron(neuron, current, rates, j, t, out)
+                if neuron[j].free_at > window.stop:
+                    modes[0, j] = REFRACTORY
+                else:
+                    add_input(neuron, current, j, port, w * value)
+                    requested = request_test(lists, window, j, requested)
+            elif modes[0, j] > REFRACTORY:
+                unscale_neuron(
+                    neurons, scaled, window, f, j, t, compute_decays(neurons, window, t)
+                )
+                requested = request_test(lists, window, j, requested)
+            s = add_weights(
+                modes, target, weight, row, s + 1, mode, excites, factor, factor_syn, f
+            )
+        if requested > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
+            run_tests(neuron, lists, window, requested, t, out)
+            requested = 0
+    finish_unscaled(neurons, lists, window, out)
+    scale_finished(neurons, scaled, window, f)
+
+
+@bare
+def make_frame(neurons: NeuronTable, window: BlockWindow) -> PscFrame:
     """Return the frame of a window."""
-    one, rate_syn = cells.cell[span.low], cells.rate_syn[span.low]
+    one, rate_syn = neurons.neuron[window.low], neurons.rate_syn[window.low]
     rate, rate_b, rate_c = one.rate, rate_syn[0], rate_syn[1]
-    before, after = span.start - span.origin, span.stop - span.origin
-    half = (span.stop - span.start) ** 2 / 2.0
-    rest = resting(cells.cell)
+    before, after = window.start - window.origin, window.stop - window.origin
+    half = (window.stop - window.start) ** 2 / 2.0
+    rest = compute_rest(neurons.neuron)
     kappa_b, kappa_c = 1.0 / (rate - rate_b), 1.0 / (rate - rate_c)
     start_a, end_a = math.exp(-rate * before), math.exp(-rate * after)
     start_b, end_b = math.exp(-rate_b * before), math.exp(-rate_b * after)
     start_c, end_c = math.exp(-rate_c * before), math.exp(-rate_c * after)
-    bow_a = -half * rate * rate
-    bow_b, bow_c = -half * kappa_b * rate_b**2, -half * kappa_c * rate_c**2
-    high = one.threshold - rest
-    return Frame(
+    bend_a = -half * rate * rate
+    bend_b, bend_c = -half * kappa_b * rate_b**2, -half * kappa_c * rate_c**2
+    height = one.threshold - rest
+    return PscFrame(
         rest,
-        high - 1e-9 * (abs(one.threshold) + abs(rest)),
+        height - MARGIN * (abs(one.threshold) + abs(rest)),
         kappa_b,
         kappa_c,
         end_a,
         kappa_b * end_b,
         kappa_c * end_c,
-        (bow_a * start_a, bow_a * end_a),
-        (bow_b * start_b, bow_b * end_b),
-        (bow_c * start_c, bow_c * end_c),
+        bend_a * start_a,
+        bend_a * end_a,
+        bend_b * start_b,
+        bend_b * end_b,
+        bend_c * start_c,
+        bend_c * end_c,
     )
 
 
 @bare
-def may_fire(f: Frame, a: float, b: float, c: float) -> bool:
-    """Say whether a cell with these modes might fire before the window ends."""
+def may_fire(f: PscFrame, a: float, b: float, c: float) -> bool:
+    """Say whether a neuron with these modes might fire before the window ends."""
     end = f.end_a * a + f.end_b * b + f.end_c * c
-    bend = max(f.bend_a[0] * a, f.bend_a[1] * a)
-    bend += max(f.bend_b[0] * b, f.bend_b[1] * b)
-    bend += max(f.bend_c[0] * c, f.bend_c[1] * c)
-    return end + max(bend, 0.0) >= f.high
+    bend = max(f.bend_a_start * a, f.bend_a_end * a)
+    bend += max(f.bend_b_start * b, f.bend_b_end * b)
+    bend += max(f.bend_c_start * c, f.bend_c_end * c)
+    return end + max(bend, 0.0) >= f.height
 
 
 @bare
-def psc_window(
-    cells: Cells, fast: Fast, wiring: Wiring, arrivals: Arrivals, span: Span, out: np.ndarray
-) -> None:
-    """Run the cells of one block through one window."""
-    f, (cell, current, rates) = frame_of(cells, span), cells
-    modes, lists, synapses = fast.modes, fast.lists, (wiring.target, wiring.weight)
-    rate, rate_syn = cell[span.low].rate, rates[span.low]
-    watch(cells, fast, span, f)
-    ready, many = 0, arrivals.time.size
-    for k in range(many):
-        t, g, value = arrivals.time[k], arrivals.group[k], arrivals.value[k]
-        port, row = wiring.port[g], row_of(wiring, g, span.block)
-        excites = wiring.excites[g] or value < 0.0  # a negative value turns the weights round
-        factor = value * math.exp(rate * (t - span.origin))
-        factor *= -(f.kappa_b if port == 0 else f.kappa_c)
-        factor_syn = value * math.exp(rate_syn[port] * (t - span.origin))
-        what = (port + 1, excites, factor, factor_syn)
-        s = pour(modes, synapses, row, row.start, what, f)
-        while s < row.stop:
-            j, w = synapse(wiring.target, wiring.weight, row, s)
-            if modes[0, j] >= HOT:
-                advance(cell, current, rates, j, t, out)
-                if cell[j].free > span.stop:
-                    modes[0, j] = COLD
-                else:
-                    accept(cell, current, j, port, w * value)
-                    ready = ask(lists, span, j, ready)
-            elif modes[0, j] > COLD:
-                unpack(cells, modes, f, j, left_of(cells, span, t))
-                hold(cell, modes, lists, span, j, t)
-                ready = ask(lists, span, j, ready)
-            s = pour(modes, synapses, row, s + 1, what, f)
-        if ready > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
-            answer(cell, lists, span, ready, t, out)
-            ready = 0
-    finish(cells, lists, span, out)
-    release(cells, fast, span, f)
-
-
-@bare
-def pour(
+def add_weights(
     modes: np.ndarray,
-    synapses: tuple[np.ndarray, np.ndarray],
-    row: Row,
+    target: np.ndarray,
+    weight: np.ndarray,
+    row: SynapseRange,
     s: int,
-    what: tuple[int, bool, float, float],
-    f: Frame,
+    mode: int,
+    excites: bool,
+    factor: float,
+    factor_syn: float,
+    f: PscFrame,
 ) -> int:
-    """Add to the targets of a row from synapse s on; synapses: target and weight of all.
+    """Add to the targets of a row from synapse s on.
 
-    what: the mode of the current, whether any weight makes it grow, and the factors of weights
-    for the first mode and that one. Stops behind a target that is held or might fire; returns
-    its synapse, or the end of the row.
+    mode: that of the current. excites: whether any weight makes it grow. factor, factor_syn:
+    what weights are multiplied by for mode a and for that of the current. Stops after a target
+    that is unscaled or might fire; returns its synapse, or the end of the row.
     """
-    (target, weight), (mode, excites, factor, factor_syn) = synapses, what
-    alike = row.common == row.common  # not NaN
-    step, step_syn = row.common * factor, row.common * factor_syn
+    alike = row.common_weight == row.common_weight  # not NaN
+    step, step_syn = row.common_weight * factor, row.common_weight * factor_syn
     a, b, c, own = modes[0], modes[1], modes[2], modes[mode]
     while s < row.stop:
-        j = s + row.shift if row.beside else target[s]
+        j = s + row.shift if row.contiguous else target[s]
         a[j] += step if alike else weight[s] * factor
         own[j] += step_syn if alike else weight[s] * factor_syn
-        if a[j] >= HOT or (excites and may_fire(f, a[j], b[j], c[j])):
+        if a[j] >= UNSCALED or (excites and may_fire(f, a[j], b[j], c[j])):
             break
         s += 1
     return s
 
 
 @bare
-def watch(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
-    """Hold the cells that might fire by themselves; update held ones that become free."""
-    modes, lists, left = fast.modes, fast.lists, left_of(cells, span, span.start)
-    for k in range(span.low, span.low + lists[HOLDING, span.low]):
-        j = lists[HELD, k]
-        modes[0, j] = HOT
-        if cells.cell[j].free > span.stop:
-            modes[0, j] = COLD  # its currents go on in the fast copy
-        elif cells.cell[j].since <= span.start:
-            cells.cell[j].since = span.start
-            cells.current[j, 0] = modes[1, j] * left[1]
-            cells.current[j, 1] = modes[2, j] * left[2]
-    low, high = span.low, span.high
-    marks, a = fast.marks[low:high], modes[0, low:high]
+def unscale_candidates(
+    neurons: NeuronTable, scaled: ScaledState, window: BlockWindow, f: PscFrame
+) -> None:
+    """Unscale the neurons that might fire without input; update those that come free."""
+    modes, lists = scaled.modes, scaled.lists
+    decays = compute_decays(neurons, window, window.start)
+    for k in range(window.low, window.low + lists[UNSCALED_COUNT, window.low]):
+        j = lists[UNSCALED_LIST, k]
+        modes[0, j] = UNSCALED
+        if neurons.neuron[j].free_at > window.stop:
+            modes[0, j] = REFRACTORY  # its currents go on in scaled form
+        elif neurons.neuron[j].time <= window.start:
+            neurons.neuron[j].time = window.start
+            neurons.current[j, 0] = modes[1, j] * decays.b
+            neurons.current[j, 1] = modes[2, j] * decays.c
+    low, high = window.low, window.high
+    marks, a = scaled.marks[low:high], modes[0, low:high]
     b, c = modes[1, low:high], modes[2, low:high]
     for k in range(a.size):
         marks[k] = may_fire(f, a[k], b[k], c[k])
-    k = next_mark(marks, 0)
+    k = find_next_mark(marks, 0)
     while k < marks.size:
-        if abs(a[k]) < HOT:
-            unpack(cells, modes, f, low + k, left)
-            hold(cells.cell, modes, lists, span, low + k, span.start)
-        k = next_mark(marks, k + 1)
+        if abs(a[k]) < UNSCALED:
+            unscale_neuron(neurons, scaled, window, f, low + k, window.start, decays)
+        k = find_next_mark(marks, k + 1)
 
 
 @bare
-def left_of(cells: Cells, span: Span, t: float) -> tuple[float, float, float]:
-    """Return what is left of each mode at time t."""
-    h, rate_syn = span.origin - t, cells.rate_syn[span.low]
-    rate = cells.cell[span.low].rate
-    return math.exp(rate * h), math.exp(rate_syn[0] * h), math.exp(rate_syn[1] * h)
+def compute_decays(neurons: NeuronTable, window: BlockWindow, t: float) -> Decays:
+    """Return what each mode has decayed by at time t, since the origin."""
+    h, rate_syn = window.origin - t, neurons.rate_syn[window.low]
+    rate = neurons.neuron[window.low].rate
+    return Decays(math.exp(rate * h), math.exp(rate_syn[0] * h), math.exp(rate_syn[1] * h))
 
 
 @bare
-def unpack(
-    cells: Cells, modes: np.ndarray, f: Frame, j: int, left: tuple[float, float, float]
+def unscale_neuron(
+    neurons: NeuronTable,
+    scaled: ScaledState,
+    window: BlockWindow,
+    f: PscFrame,
+    j: int,
+    t: float,
+    decays: Decays,
 ) -> None:
-    """Write membrane and currents into the record of a cell; left: as of left_of."""
-    b, c = modes[1, j] * left[1], modes[2, j] * left[2]
-    cells.current[j, 0], cells.current[j, 1] = b, c
-    cells.cell[j].v = f.rest + modes[0, j] * left[0] + f.kappa_b * b + f.kappa_c * c
+    """Write v and currents at time t to the record of neuron ``j``; list it as unscaled."""
+    modes, lists = scaled.modes, scaled.lists
+    b, c = modes[1, j] * decays.b, modes[2, j] * decays.c
+    neurons.current[j, 0], neurons.current[j, 1] = b, c
+    neurons.neuron[j].v = f.rest + modes[0, j] * decays.a + f.kappa_b * b + f.kappa_c * c
+    neurons.neuron[j].time = t
+    modes[0, j] = UNSCALED
+    lists[UNSCALED_LIST, window.low + lists[UNSCALED_COUNT, window.low]] = j
+    lists[UNSCALED_COUNT, window.low] += 1
 
 
 @bare
-def release(cells: Cells, fast: Fast, span: Span, f: Frame) -> None:
-    """Give back the held cells that stand free at the end of the window."""
-    modes, lists, h = fast.modes, fast.lists, span.stop - span.origin
-    a, end = span.low, span.low + lists[HOLDING, span.low]
-    one, rate_syn = cells.cell[span.low], cells.rate_syn[span.low]
-    grow, grow_b = math.exp(one.rate * h), math.exp(rate_syn[0] * h)
-    grow_c = math.exp(rate_syn[1] * h)
+def finish_unscaled(
+    neurons: NeuronTable, lists: np.ndarray, window: BlockWindow, out: np.ndarray
+) -> None:
+    """Bring the unscaled neurons to the end of the window, save the refractory."""
+    neuron, current, rate_syn = neurons
+    for a in range(window.low, window.low + lists[UNSCALED_COUNT, window.low]):
+        j = lists[UNSCALED_LIST, a]
+        if neuron[j].free_at <= window.stop:
+            advance_neuron(neuron, current, rate_syn, j, window.stop, out)
+            check_threshold(neuron, j, window.stop, out)
+
+
+@bare
+def scale_finished(
+    neurons: NeuronTable, scaled: ScaledState, window: BlockWindow, f: PscFrame
+) -> None:
+    """Scale the unscaled neurons again that are not refractory at the end of the window."""
+    modes, lists, h = scaled.modes, scaled.lists, window.stop - window.origin
+    a, end = window.low, window.low + lists[UNSCALED_COUNT, window.low]
+    one, rate_syn = neurons.neuron[window.low], neurons.rate_syn[window.low]
+    growth, growth_b = math.exp(one.rate * h), math.exp(rate_syn[0] * h)
+    growth_c = math.exp(rate_syn[1] * h)
     while a < end:
-        j = lists[HELD, a]
-        cell = cells.cell[j]
-        if cell.since == span.stop and cell.free <= span.stop:
-            b, c = cells.current[j, 0], cells.current[j, 1]
-            modes[0, j] = (cell.v - f.rest - f.kappa_b * b - f.kappa_c * c) * grow
-            modes[1, j], modes[2, j] = b * grow_b, c * grow_c
+        j = lists[UNSCALED_LIST, a]
+        own = neurons.neuron[j]
+        if own.time == window.stop and own.free_at <= window.stop:
+            b, c = neurons.current[j, 0], neurons.current[j, 1]
+            modes[0, j] = (own.v - f.rest - f.kappa_b * b - f.kappa_c * c) * growth
+            modes[1, j], modes[2, j] = b * growth_b, c * growth_c
             end -= 1
-            lists[HELD, a] = lists[HELD, end]
+            lists[UNSCALED_LIST, a] = lists[UNSCALED_LIST, end]
         else:
             a += 1
-    lists[HOLDING, span.low] = end - span.low
+    lists[UNSCALED_COUNT, window.low] = end - window.low

@@ -1,4 +1,11 @@
-"""The synapses of a Graph in continuous time: a chain of connections is one table of them."""
+"""The synapses of a component in continuous time, in one table by source.
+
+A chain of connections from a source of spikes to a population is linear: it becomes synapses
+(target, weight, delay). All synapses of one source with the same delay and port form a group;
+groups are stored by source (CSR), and synapses by group and block of targets (CSR).
+
+Axes: S sources (the neurons of the component first), G groups, P blocks of targets.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,360 +13,392 @@ from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from neuro.events.exact.currents import refused
-from neuro.graph import Connection, Dense, Edge, Graph, Reshaping, Slot, Sparse
-from neuro.graph.paths import links, push
+from neuro.graph import Dense, Edge, Graph, Reshaping, Slot, Sparse
+from neuro.graph.impulse import list_synapses
+from neuro.graph.paths import find_paths, list_links
 from neuro.ops.jit import bare, kernel
 
+LARGEST = 2**28  # synapses of a chain that is written out: 3 GiB of targets and weights
 
-class Wiring(NamedTuple):
-    """S sources (own cells first), G groups: the synapses of one source, delay and port.
 
-    groups: source s has the groups groups[s] to groups[s + 1]. delay: of a group [s].
-    port: the current that a group feeds, or -1: it makes v jump. excites: has a weight > 0.
-    bounds: G P+1, the synapses of a group by block of targets, P blocks.
-    first: the target of a group's first synapse where targets stand side by side, else -1:
-        then ``target`` has them one by one.
-    nonzero: number of synapses of a group whose weight is not zero.
-    common: the weight that all synapses of a group have, NaN where they differ.
-    rank: by cell, the place of its population among those that pass on within one instant.
+class SynapseTable(NamedTuple):
+    """The synapses of a component.
+
+    group_indptr: S+1; source s has the groups group_indptr[s]:group_indptr[s + 1].
+    delay: G [s]. port: G, the current that a group feeds, or -1: it makes v jump.
+    excites: G, whether any weight is positive.
+    synapse_indptr: G P+1; group g has in block p of the targets the synapses
+        synapse_indptr[g, p]:synapse_indptr[g, p + 1].
+    first_target: G, the target of a group's first synapse where its targets are contiguous,
+        else -1: then ``target`` holds them, one a synapse.
+    target, weight: by synapse.
+    nonzero: G, the number of synapses whose weight is not zero.
+    common_weight: G, the weight that all synapses of a group have, NaN where they differ.
+    rank: by neuron, the place of its population in the order in which populations pass on
+        spikes within one instant.
     """
 
-    groups: np.ndarray
+    group_indptr: np.ndarray
     delay: np.ndarray
     port: np.ndarray
     excites: np.ndarray
-    bounds: np.ndarray
-    first: np.ndarray
+    synapse_indptr: np.ndarray
+    first_target: np.ndarray
     target: np.ndarray
     weight: np.ndarray
     nonzero: np.ndarray
-    common: np.ndarray
+    common_weight: np.ndarray
     rank: np.ndarray
 
 
-class Row(NamedTuple):
-    """What a group has in one block of targets: the synapses from ``start`` to ``stop``.
+class SynapseRange(NamedTuple):
+    """The synapses ``start`` to ``stop`` of a group, those into one block of targets.
 
-    beside: whether targets stand side by side; shift: then a target less its synapse. common:
-    as of the Wiring.
+    contiguous: whether the targets are; then the target of synapse s is s + shift.
+    common_weight: as of the table.
     """
 
     start: int
     stop: int
-    beside: bool
+    contiguous: bool
     shift: int
-    common: float
+    common_weight: float
 
 
-class Arrivals(NamedTuple):
-    """What arrives in one window, in order of time."""
+class SourceSpikes(NamedTuple):
+    """Spikes of the sources of a table, in order of time [s]."""
+
+    time: np.ndarray
+    source: np.ndarray
+    value: np.ndarray
+
+
+class GroupArrivals(NamedTuple):
+    """Spikes that arrive at groups of synapses, in order of time of arrival [s]."""
 
     time: np.ndarray
     group: np.ndarray
     value: np.ndarray
 
 
-class Piece(NamedTuple):
-    """Groups of one connection, before all connections are put together.
+class NodeIndex(NamedTuple):
+    """One node a group: names of nodes, and by group the place of its node among them."""
 
-    names: the node that its synapses are counted for, and the one that they feed.
-    source, delay [s], port, start, stop, first: by group; the synapses of a group are
-    start:stop of ``weight``. target: by synapse, or None where targets stand side by side.
+    names: tuple[str, ...]
+    place: np.ndarray
+
+
+class GroupNodes(NamedTuple):
+    """By group: the node for which its synapses are counted, and the node that they feed."""
+
+    counted: NodeIndex
+    fed: NodeIndex
+
+
+class ChainSynapses(NamedTuple):
+    """The groups of one chain of connections, before those of all chains are put together.
+
+    counted, fed: names of nodes, as of GroupNodes. port: of all groups.
+    source, delay [s], start, stop, first_target: by group; the synapses of a group are
+    start:stop of ``weight``. target: by synapse, or None where targets are contiguous.
     """
 
-    names: tuple[str, str]
+    counted: str
+    fed: str
     source: np.ndarray
     delay: np.ndarray
     port: int
     start: np.ndarray
     stop: np.ndarray
-    first: np.ndarray
+    first_target: np.ndarray
     target: np.ndarray | None
     weight: np.ndarray
 
 
-class Labels(NamedTuple):
-    """Names, and by group the place of its own among them."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Chain:
+    """A path from a source of spikes through connections to a population: its edges."""
 
-    names: tuple[str, ...]
-    which: np.ndarray
+    edges: tuple[Edge, ...]
+
+    @property
+    def source(self) -> str:
+        """The node that spikes."""
+        return self.edges[0].source
+
+    @property
+    def delay(self) -> int:
+        """Of all edges together [ticks]."""
+        return sum(int(e.delay) for e in self.edges)
+
+    @property
+    def fed(self) -> str:
+        """The node that the chain feeds."""
+        return self.edges[-1].target
+
+    @property
+    def counted(self) -> str:
+        """The node for which its synapses are counted: the last connection, if there is one."""
+        last = self.edges[-1]
+        return last.source if len(self.edges) > 1 else last.target
+
+    def __str__(self) -> str:
+        return " -> ".join(e.source for e in self.edges)
 
 
-def assemble(
-    pieces: Sequence[Piece], sources: int, edges: np.ndarray, rank: np.ndarray
-) -> tuple[Wiring, tuple[Labels, Labels]]:
-    """Return pieces as one Wiring; for which node each group is counted, and which it feeds.
+def find_chains(graph: Graph, name: str) -> list[Chain]:
+    """Return every chain that ends at a node; edges from LIs are its currents, not chains."""
+    paths = find_paths(graph, name, backwards=True)
+    return [Chain(edges=path) for path in paths if path[0].source not in graph.currents]
 
-    Block p of the cells is edges[p]:edges[p + 1]. rank: as in the Wiring.
 
-    A single piece is not copied: 12 bytes a synapse with float64 weights, 8 with float32.
+def expand_chain(
+    graph: Graph,
+    chain: Chain,
+    *,
+    first_source: int,
+    first_neuron: int,
+    port: int,
+    gain: np.ndarray,
+) -> ChainSynapses:
+    """Return the synapses of a chain.
+
+    first_source: place of its first source in the table. first_neuron: place of its first
+    target in the component. gain: what weights are multiplied by, one number (0-d) or one a
+    target.
+
+    Raises:
+        GraphError: a Sparse with delays of its own stands inside the chain, or the chain has
+            more than LARGEST synapses.
     """
-    listed = [p for p in pieces if p.target is not None]
-    ordered = [*listed, *(p for p in pieces if p.target is None)]
+    nodes = [n for n in list_links(graph, chain.edges) if not isinstance(n, Reshaping)]
+    slots = list(takewhile(lambda n: isinstance(n, Slot), nodes))
+    offset = sum(s.offset for s in slots if isinstance(s, Slot))
+    linear = nodes[len(slots) :]
+    size = graph.size(chain.source)
+    every = np.arange(size)
+    if len(linear) == 1 and isinstance(linear[0], Dense):
+        weight = _scale_weights(linear[0].weight.T[offset : offset + size], gain)
+        width = weight.shape[1]
+        start, first_target = every * width, np.full(size, first_neuron)
+        weight = np.ascontiguousarray(weight).reshape(-1)
+    elif not linear:
+        width, start, first_target = 1, every, first_neuron + offset + every
+        factor = np.broadcast_to(gain, offset + size)[offset:]
+        weight = np.array(factor, np.float64)
+    else:
+        if len(linear) == 1 and isinstance(linear[0], Sparse):
+            sparse = _select_sources(linear[0], offset, size) if slots else linear[0]
+        else:
+            sparse = _write_out(graph, chain)
+        return _expand_sparse(
+            sparse,
+            chain,
+            dt=graph.dt,
+            first_source=first_source,
+            first_neuron=first_neuron,
+            port=port,
+            gain=gain,
+        )
+    return ChainSynapses(
+        counted=chain.counted,
+        fed=chain.fed,
+        source=first_source + every,
+        delay=np.full(size, chain.delay * graph.dt),
+        port=port,
+        start=start,
+        stop=start + width,
+        first_target=first_target,
+        target=None,
+        weight=weight,
+    )
+
+
+def _scale_weights(weight: np.ndarray, gain: np.ndarray) -> np.ndarray:
+    """Return weights times the gain of their targets (last axis); uncopied where it is 1."""
+    return weight if np.all(gain == 1) else weight * gain
+
+
+def _select_sources(node: Sparse, first: int, size: int) -> Sparse:
+    """Return the synapses of ``size`` inputs, from ``first`` on."""
+    indptr = node.indptr[first : first + size + 1]
+    here = slice(indptr[0], indptr[-1])
+    return replace(
+        node,
+        indptr=indptr - indptr[0],
+        indices=node.indices[here],
+        weight=node.weight[here],
+        delay=None if node.delay is None else node.delay[here],
+    )
+
+
+def _expand_sparse(
+    node: Sparse,
+    chain: Chain,
+    *,
+    dt: float,
+    first_source: int,
+    first_neuron: int,
+    port: int,
+    gain: np.ndarray,
+) -> ChainSynapses:
+    """Return a Sparse as groups of one source and one delay each; arguments as above."""
+    delay = np.zeros(0, np.int32) if node.delay is None else node.delay
+    source = np.repeat(np.arange(node.input_length, dtype=np.int32), np.diff(node.indptr))
+    begins = np.empty(source.size, np.bool_)
+    begins[:1], begins[1:] = True, source[1:] != source[:-1]
+    if node.delay is not None:
+        begins[1:] |= delay[1:] != delay[:-1]
+    start = np.flatnonzero(begins)
+    own = delay[start] if node.delay is not None else np.zeros(start.size, int)
+    return ChainSynapses(
+        counted=chain.counted,
+        fed=chain.fed,
+        source=first_source + source[start],
+        delay=(chain.delay + own) * dt,
+        port=port,
+        start=start,
+        stop=np.append(start[1:], source.size)[: start.size],
+        first_target=np.full(start.size, -1),
+        target=node.indices if first_neuron == 0 else node.indices + np.int32(first_neuron),
+        weight=_scale_weights(node.weight, gain if gain.ndim == 0 else gain[node.indices]),
+    )
+
+
+def _write_out(graph: Graph, chain: Chain) -> Sparse:
+    """Return any chain as a Sparse: its responses to unit impulses."""
+    nodes = list_links(graph, chain.edges)
+    if any(isinstance(node, Sparse) and node.delay is not None for node in nodes):
+        raise refused(
+            f"{chain}: a Sparse with delays of its own "
+            "stands in a chain of connections; put a population between"
+        )
+    found = list_synapses(nodes, graph.shapes[chain.source], limit=LARGEST)
+    if found.weight.size > LARGEST:
+        raise refused(
+            f"{chain}: more than {LARGEST} synapses in continuous time; use smaller "
+            "layers, or clock=Grid()"
+        )
+    return Sparse.from_coo(*found, shape=(graph.size(chain.fed), graph.size(chain.source)))
+
+
+def assemble_table(
+    parts: Sequence[ChainSynapses], sources: int, edges: np.ndarray, rank: np.ndarray
+) -> tuple[SynapseTable, GroupNodes]:
+    """Return the synapses of all chains into a component as one table, and the nodes of groups.
+
+    sources: S. edges: P+1; block p of the neurons is edges[p]:edges[p + 1]. rank: as of the
+    table.
+
+    The weights of a single chain are not copied: a synapse takes 12 bytes with float64 weights
+    and 8 with float32.
+    """
+    listed = [p for p in parts if p.target is not None]
+    ordered = [*listed, *(p for p in parts if p.target is None)]
     shifts = np.cumsum([0] + [p.weight.size for p in ordered])
-    source = _joined([p.source for p in ordered], np.int64)
+    source = _concatenate([p.source for p in ordered], np.int64)
     by_source = np.argsort(source, kind="stable")
 
-    def column(parts: list[np.ndarray], dtype: type) -> np.ndarray:
-        return _joined(parts, dtype)[by_source]
+    def sorted_column(columns: list[np.ndarray], dtype: type) -> np.ndarray:
+        return _concatenate(columns, dtype)[by_source]
 
-    start = column([p.start + s for p, s in zip(ordered, shifts, strict=False)], np.int64)
-    stop = column([p.stop + s for p, s in zip(ordered, shifts, strict=False)], np.int64)
-    first = column([p.first for p in ordered], np.int64)
+    start = sorted_column(
+        [p.start + s for p, s in zip(ordered, shifts, strict=False)], np.int64
+    )
+    stop = sorted_column([p.stop + s for p, s in zip(ordered, shifts, strict=False)], np.int64)
+    first_target = sorted_column([p.first_target for p in ordered], np.int64)
     single = {p.weight.dtype for p in ordered} == {np.dtype(np.float32)}
-    target = _joined([p.target for p in listed if p.target is not None], np.int32)
-    weight = _joined([p.weight for p in ordered], np.float32 if single else np.float64)
-    bounds, excites, nonzero, common = survey(start, stop, first, target, weight, edges)
-    piece = np.repeat(np.arange(len(ordered)), [p.source.size for p in ordered])[by_source]
-    served = _labels([p.names[0] for p in ordered], piece)
-    fed = _labels([p.names[1] for p in ordered], piece)
-    wiring = Wiring(
-        groups=np.searchsorted(source[by_source], np.arange(sources + 1)),
-        delay=column([p.delay for p in ordered], np.float64),
-        port=column([np.full(p.source.size, p.port) for p in ordered], np.int64),
-        excites=excites,
-        bounds=bounds,
-        first=first,
-        target=target.view(np.uint32),  # compiled code looks for negative places in others
+    target = _concatenate([p.target for p in listed if p.target is not None], np.int32)
+    weight = _concatenate([p.weight for p in ordered], np.float32 if single else np.float64)
+    survey = survey_groups(start, stop, first_target, target, weight, edges)
+    part = np.repeat(np.arange(len(ordered)), [p.source.size for p in ordered])[by_source]
+    table = SynapseTable(
+        group_indptr=np.searchsorted(source[by_source], np.arange(sources + 1)),
+        delay=sorted_column([p.delay for p in ordered], np.float64),
+        port=sorted_column([np.full(p.source.size, p.port) for p in ordered], np.int64),
+        excites=survey.excites,
+        synapse_indptr=survey.synapse_indptr,
+        first_target=first_target,
+        target=target.view(np.uint32),  # unsigned: compiled code need not wrap negative indices
         weight=weight,
-        nonzero=nonzero,
-        common=common,
+        nonzero=survey.nonzero,
+        common_weight=survey.common_weight,
         rank=rank,
     )
-    return wiring, (served, fed)
+    counted = _index_nodes([p.counted for p in ordered], part)
+    return table, GroupNodes(counted, _index_nodes([p.fed for p in ordered], part))
 
 
-def _labels(names: list[str], piece: np.ndarray) -> Labels:
-    """Return the labels of groups of these pieces; names without a group are left out."""
-    known = tuple(dict.fromkeys(names[k] for k in np.unique(piece)))
+def _index_nodes(names: list[str], part: np.ndarray) -> NodeIndex:
+    """Return names[part], the nodes of groups, as an index of those that have any."""
+    known = tuple(dict.fromkeys(names[k] for k in np.unique(part)))
     places = [known.index(name) if name in known else -1 for name in names]
-    return Labels(known, np.array(places, np.int64)[piece])
+    return NodeIndex(known, np.array(places, np.int64)[part])
 
 
-def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
-    if len(parts) == 1:
-        return np.ascontiguousarray(parts[0], dtype)
-    return np.concatenate([np.zeros(0, dtype), *parts], dtype=dtype)
+def _concatenate(columns: list[np.ndarray], dtype: type) -> np.ndarray:
+    """Return columns as one of a dtype; a single one is not copied if it has it."""
+    if len(columns) == 1:
+        return np.ascontiguousarray(columns[0], dtype)
+    return np.concatenate([np.zeros(0, dtype), *columns], dtype=dtype)
+
+
+class GroupSurvey(NamedTuple):
+    """What is found by one look at every synapse; fields as of the SynapseTable."""
+
+    synapse_indptr: np.ndarray
+    excites: np.ndarray
+    nonzero: np.ndarray
+    common_weight: np.ndarray
 
 
 @kernel
-def survey(
+def survey_groups(
     start: np.ndarray,
     stop: np.ndarray,
-    first: np.ndarray,
+    first_target: np.ndarray,
     target: np.ndarray,
     weight: np.ndarray,
     edges: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return bounds, excites, nonzero and common of a Wiring."""
-    bounds = np.empty((start.size, edges.size), np.int64)
+) -> GroupSurvey:
+    """Return where the blocks of each group begin, and what its weights have in common."""
+    indptr = np.empty((start.size, edges.size), np.int64)
     excites, nonzero = np.zeros(start.size, np.bool_), np.zeros(start.size, np.int64)
     common = np.full(start.size, np.nan)
     for g in range(start.size):
         s, alike = start[g], start[g] < stop[g]
         for p in range(edges.size):
             while s < stop[g]:
-                j = target[s] if first[g] < 0 else first[g] + s - start[g]
+                j = target[s] if first_target[g] < 0 else first_target[g] + s - start[g]
                 if j >= edges[p]:
                     break
                 excites[g] |= weight[s] > 0
                 nonzero[g] += weight[s] != 0
                 alike &= weight[s] == weight[start[g]]
                 s += 1
-            bounds[g, p] = s
+            indptr[g, p] = s
         if alike:
             common[g] = weight[start[g]]
-    return bounds, excites, nonzero, common
+    return GroupSurvey(indptr, excites, nonzero, common)
 
 
 @bare
-def row_of(wiring: Wiring, g: int, block: int) -> Row:
-    """Return the synapses of a group in one block."""
-    start, stop = wiring.bounds[g, block], wiring.bounds[g, block + 1]
-    first = wiring.first[g]
-    return Row(start, stop, first >= 0, first - wiring.bounds[g, 0], wiring.common[g])
+def select_range(table: SynapseTable, g: int, block: int) -> SynapseRange:
+    """Return the synapses of a group into one block."""
+    start, stop = table.synapse_indptr[g, block], table.synapse_indptr[g, block + 1]
+    first = table.first_target[g]
+    shift = first - table.synapse_indptr[g, 0]
+    return SynapseRange(start, stop, first >= 0, shift, table.common_weight[g])
 
 
 @bare
-def synapse(target: np.ndarray, weight: np.ndarray, row: Row, s: int) -> tuple[int, float]:
+def read_synapse(
+    target: np.ndarray, weight: np.ndarray, row: SynapseRange, s: int
+) -> tuple[int, float]:
     """Return target and weight of one synapse."""
     j = s + row.shift
-    if not row.beside:
+    if not row.contiguous:
         j = target[s]
-    return j, row.common if row.common == row.common else weight[s]  # not NaN
-
-
-LARGEST = 2**28  # synapses of a chain that is written out
-CASES = 256  # unit impulses pushed through a chain at a time
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Chain:
-    """The way from ``source``, which spikes, through connections, edge by edge."""
-
-    way: tuple[Edge, ...]
-
-    @property
-    def source(self) -> str:
-        """Where it starts."""
-        return self.way[0].source
-
-    @property
-    def delay(self) -> int:
-        """Of all its edges together [ticks]."""
-        return sum(int(e.delay) for e in self.way)
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """Node that its synapses are counted for, and node that they feed."""
-        *_, last = self.way
-        return last.source if len(self.way) > 1 else last.target, last.target
-
-    def __str__(self) -> str:
-        return " -> ".join(e.source for e in self.way)
-
-
-def chains(graph: Graph, name: str) -> list[Chain]:
-    """Return every chain that ends at a population; those from LIs are its currents."""
-    done = []
-    open_ways: list[tuple[Edge, ...]] = [(e,) for e in graph.into(name)]
-    while open_ways:
-        way = open_ways.pop(0)
-        source = way[0].source
-        if isinstance(graph.nodes[source], Connection):
-            open_ways += [(e, *way) for e in graph.into(source)]
-        elif source not in graph.currents:
-            done.append(Chain(way=way))
-    return done
-
-
-def piece(
-    graph: Graph, chain: Chain, place: tuple[int, int], port: int, gain: np.ndarray
-) -> Piece:
-    """Return the synapses of a chain.
-
-    place: row of its first source, and cell of its first target. gain: what weights are
-    multiplied by, one number (0-d) or one a target.
-    """
-    row, cell = place
-    nodes = [n for n in links(graph, chain.way) if not isinstance(n, Reshaping)]
-    slots = list(takewhile(lambda n: isinstance(n, Slot), nodes))
-    offset = sum(s.offset for s in slots if isinstance(s, Slot))
-    linear = nodes[len(slots) :]
-    size, dt = graph.size(chain.source), graph.dt
-    every = np.arange(size)
-    if not linear:
-        factor = np.broadcast_to(gain, offset + size)[offset:]
-        return Piece(
-            names=chain.names,
-            source=row + every,
-            delay=np.full(size, chain.delay * dt),
-            port=port,
-            start=every,
-            stop=every + 1,
-            first=cell + offset + every,
-            target=None,
-            weight=np.array(factor, np.float64),
-        )
-    node, *more = linear
-    if isinstance(node, Sparse) and not more:
-        part = _rows(node, offset, size) if slots else node
-        return _listed(part, chain, dt, place, port, gain)
-    if isinstance(node, Dense) and not more:
-        weight = _scaled(node.weight.T[offset : offset + size], gain)
-        return Piece(
-            names=chain.names,
-            source=row + every,
-            delay=np.full(size, chain.delay * dt),
-            port=port,
-            start=every * weight.shape[1],
-            stop=(every + 1) * weight.shape[1],
-            first=np.full(size, cell),
-            target=None,
-            weight=np.ascontiguousarray(weight).reshape(-1),
-        )
-    return _listed(_written_out(graph, chain), chain, dt, place, port, gain)
-
-
-def _scaled(weight: np.ndarray, gain: np.ndarray) -> np.ndarray:
-    """Return weights with the gain of their targets (last axis); as they are where it is 1."""
-    return weight if np.all(gain == 1) else weight * gain
-
-
-def _rows(node: Sparse, first: int, size: int) -> Sparse:
-    """Return the synapses of ``size`` inputs, from ``first`` on."""
-    at = node.at[first : first + size + 1]
-    here = slice(at[0], at[-1])
-    return replace(
-        node,
-        at=at - at[0],
-        target=node.target[here],
-        weight=node.weight[here],
-        delay=None if node.delay is None else node.delay[here],
-    )
-
-
-def _listed(
-    node: Sparse, chain: Chain, dt: float, place: tuple[int, int], port: int, gain: np.ndarray
-) -> Piece:
-    """Return a Sparse as groups of one row and one delay each."""
-    row, cell = place
-    late = np.zeros(0, np.int32) if node.delay is None else node.delay
-    source = np.repeat(np.arange(node.at.size - 1, dtype=np.int32), np.diff(node.at))
-    new = np.empty(source.size, np.bool_)
-    new[:1], new[1:] = True, source[1:] != source[:-1]
-    if node.delay is not None:
-        new[1:] |= late[1:] != late[:-1]
-    start = np.flatnonzero(new)
-    ticks = chain.delay + (late[start] if node.delay is not None else np.zeros(start.size, int))
-    scale = gain if gain.ndim == 0 else gain[node.target]
-    return Piece(
-        names=chain.names,
-        source=row + source[start],
-        delay=ticks * dt,
-        port=port,
-        start=start,
-        stop=np.append(start[1:], source.size)[: start.size],
-        first=np.full(start.size, -1),
-        target=node.target if cell == 0 else node.target + np.int32(cell),
-        weight=_scaled(node.weight, scale),
-    )
-
-
-def _written_out(graph: Graph, chain: Chain) -> Sparse:
-    """Return any chain as listed synapses, found by pushing unit impulses through it."""
-    nodes = links(graph, chain.way)
-    if any(isinstance(node, Sparse) and node.delay is not None for node in nodes):
-        raise refused(
-            f"{chain}: a Sparse with delays of its own "
-            "stands in a chain of connections; put a population between"
-        )
-    shape, size = graph.shapes[chain.source], graph.size(chain.source)
-    source, target, weight, total = [], [], [], 0
-    for low in range(0, size, CASES):
-        cases = np.arange(low, min(low + CASES, size))
-        x = torch.zeros((cases.size, size), dtype=torch.float64)
-        x[np.arange(cases.size), cases] = 1
-        x = x.reshape(-1, *shape)
-        for node in nodes:
-            x = push(node, x)
-        rows = x.flatten(1).numpy()
-        case, place = np.nonzero(rows)
-        total += case.size
-        if total > LARGEST:
-            raise refused(
-                f"{chain}: more than {LARGEST} synapses in continuous time; use smaller "
-                "layers, or clock=Grid()"
-            )
-        source.append(cases[case])
-        target.append(place)
-        weight.append(rows[case, place])
-    return Sparse.from_coo(
-        np.concatenate(source),
-        np.concatenate(target),
-        np.concatenate(weight),
-        shape=(rows.shape[1], size),
-    )
+    return j, row.common_weight if row.common_weight == row.common_weight else weight[s]  # NaN

@@ -1,7 +1,8 @@
-"""The window driver for one large network: blocks of cells side by side, one thread each.
+"""The window driver for one large network: blocks of neurons side by side, one thread each.
 
-Every thread walks all arrivals over the synapses of its own targets, and all wait for each
-other at the end of a window. So every spike is bit for bit the same for any number of threads.
+Every thread goes through all arrivals of a window, over the synapses of its own targets, and
+all wait for each other at the end of the window. So every spike is bit for bit the same for any
+number of threads.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -10,62 +11,71 @@ from functools import partial
 import numpy as np
 
 from neuro.events.exact.delay_queue import (
-    ENTRIES,
+    ENOUGH,
     FIRED,
-    NOTHING,
+    QUEUE_FULL,
     WINDOW,
-    Papers,
-    Plan,
-    Sent,
-    collect,
-    hear,
-    leftover,
-    more,
-    number_of_windows,
-    papers_of,
-    send,
-    turn,
+    WindowPlan,
+    WindowRun,
+    copy_spikes,
+    count_windows,
+    enlarge_run,
+    list_pending,
+    pop_window,
+    receive_spikes,
+    send_spikes,
+    start_run,
 )
-from neuro.events.exact.scaled_state import unpack
-from neuro.events.exact.step_general import Span, room_of
-from neuro.events.exact.synapse_table import Arrivals
-from neuro.events.exact.window_driver import Machine, begin, following, window
+from neuro.events.exact.scaled_state import BlockWindow, select_spikes, unscale_neurons
+from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes
+from neuro.events.exact.window_driver import (
+    Machine,
+    RunResult,
+    begin_window,
+    find_next_window,
+    run_block,
+)
 
 
 def run_blocks(
-    machine: Machine, outside: Sent, pending: Arrivals, plan: Plan
-) -> tuple[Sent, Arrivals, bool]:
+    machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
+) -> RunResult:
     """Do as :func:`~neuro.events.exact.window_driver.run_windows`, one thread per block."""
-    papers, wiring, edges = papers_of(pending, plan), machine.wiring, machine.edges.tolist()
-    blocks, stop, held = range(len(edges) - 1), 0.0, True
+    run, edges = start_run(pending, plan), machine.edges.tolist()
+    blocks, stop, within_budget = range(len(edges) - 1), 0.0, True
     with ThreadPoolExecutor(len(blocks)) as pool:
-        while held and papers.at[WINDOW] < number_of_windows(plan):
-            while not hear(papers, wiring, outside, plan):
-                papers = more(papers, ENTRIES)
-            arrivals = turn(papers.book, papers.at[WINDOW], papers.desk)
-            start, stop, origin = begin(machine, papers.at[WINDOW], plan)
-            spans = [Span(edges[p], edges[p + 1], p, start, stop, origin) for p in blocks]
-            counts = list(pool.map(partial(window, machine, papers.desk, arrivals), spans))
+        while within_budget and run.progress[WINDOW] < count_windows(plan):
+            while not receive_spikes(run, machine.table, outside, plan):
+                run = enlarge_run(run, QUEUE_FULL)
+            arrivals = pop_window(run.queue, run.progress[WINDOW], run.buffer)
+            start, stop, origin = begin_window(machine, run.progress[WINDOW], plan)
+            windows = [
+                BlockWindow(edges[p], edges[p + 1], p, start, stop, origin) for p in blocks
+            ]
+            run_one = partial(run_block, machine, run.buffer, arrivals)
+            counts = list(pool.map(run_one, windows))
             if sum(counts) > 0:
-                outs = [room_of(machine.room, span) for span in spans]
-                papers = _sent(papers, machine, outs, plan)
+                outs = [select_spikes(machine.spikes, window) for window in windows]
+                run = _send_spikes(run, machine, outs, plan)
                 full = any(count >= out.size for count, out in zip(counts, outs, strict=True))
-                held = not full and bool(papers.at[FIRED] <= plan.budget)
-            papers.at[WINDOW] = following(machine, outside, papers, plan)
-    unpack(machine.family, machine.cells, machine.fast, stop, machine.room)
-    fired = papers.at[FIRED]
-    sent = Sent(papers.time[:fired], papers.cell[:fired], np.ones(fired))
-    return sent, leftover(papers.book), held
+                within_budget = not full and bool(run.progress[FIRED] <= plan.budget)
+            run.progress[WINDOW] = find_next_window(machine, outside, run, plan)
+    unscale_neurons(machine.family, machine.neurons, machine.scaled, stop, machine.spikes)
+    fired = run.progress[FIRED]
+    spikes = SourceSpikes(run.time[:fired], run.neuron[:fired], np.ones(fired))
+    return RunResult(spikes, list_pending(run.queue), within_budget)
 
 
-def _sent(papers: Papers, machine: Machine, outs: list[np.ndarray], plan: Plan) -> Papers:
-    """Send the spikes of all blocks; return the papers, with room for them."""
-    lacking = ENTRIES
-    while lacking != NOTHING:
+def _send_spikes(
+    run: WindowRun, machine: Machine, outs: list[np.ndarray], plan: WindowPlan
+) -> WindowRun:
+    """Send the spikes of all blocks; return the run, with room for them."""
+    lacking = QUEUE_FULL
+    while lacking != ENOUGH:
         spikes = 0
         for out in outs:
-            spikes = collect(papers.desk, spikes, out)
-        lacking = send(papers, machine.wiring, spikes, plan)
-        if lacking != NOTHING:
-            papers = more(papers, lacking)
-    return papers
+            spikes = copy_spikes(run.buffer, spikes, out)
+        lacking = send_spikes(run, machine.table, spikes, plan)
+        if lacking != ENOUGH:
+            run = enlarge_run(run, lacking)
+    return run

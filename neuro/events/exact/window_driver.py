@@ -1,9 +1,11 @@
-"""The window driver: what is sent inside a window does not arrive inside it.
+"""The window driver: what is sent inside a look-ahead window does not arrive inside it.
 
-A window is shorter than the least delay inside the component, so that all that arrives in it is
-known when it begins (conservative look-ahead). Cells need no common order inside a window: each
-sees its own arrivals in theirs. Windows in which nothing arrives and no cell can fire by itself
-are passed over.
+A window is shorter than the least delay inside the component, so all that arrives in it is
+known when it begins (conservative look-ahead). Neurons need no common order inside a window:
+each takes its own arrivals in theirs. Windows in which nothing arrives and no neuron can fire
+without input are skipped.
+
+Axes: n neurons of a component, P blocks of neurons.
 """
 
 import math
@@ -12,177 +14,211 @@ from typing import NamedTuple
 import numpy as np
 
 from neuro.events.exact.delay_queue import (
-    ENTRIES,
+    ENOUGH,
     FIRED,
-    NOTHING,
-    RAN,
-    SPENT,
+    OVER_BUDGET,
+    QUEUE_FULL,
+    WAS_RUN,
     WINDOW,
-    Desk,
-    Papers,
-    Plan,
-    Sent,
-    collect,
-    hear,
-    leftover,
-    more,
-    next_arrival,
-    number_of_windows,
-    papers_of,
-    send,
-    span_of,
-    turn,
-    window_of,
+    WindowBuffer,
+    WindowPlan,
+    WindowRun,
+    copy_spikes,
+    count_windows,
+    enlarge_run,
+    find_bounds,
+    find_next_arrival,
+    find_window,
+    list_pending,
+    pop_window,
+    receive_spikes,
+    send_spikes,
+    start_run,
 )
-from neuro.events.exact.membrane import Cells
-from neuro.events.exact.scaled_state import DELTA, GENERAL, PSC, rebase, resting, unpack
-from neuro.events.exact.step_delta import delta_window
-from neuro.events.exact.step_general import HELD, HOLDING, Fast, Span, general_window, room_of
-from neuro.events.exact.step_psc import psc_window
-from neuro.events.exact.synapse_table import Arrivals, Wiring
+from neuro.events.exact.membrane import NeuronTable
+from neuro.events.exact.scaled_state import (
+    DELTA,
+    GENERAL,
+    PSC,
+    UNSCALED_COUNT,
+    UNSCALED_LIST,
+    BlockWindow,
+    ScaledState,
+    compute_rest,
+    move_origin,
+    select_spikes,
+    unscale_neurons,
+)
+from neuro.events.exact.step_delta import run_delta_window
+from neuro.events.exact.step_general import run_general_window
+from neuro.events.exact.step_psc import MARGIN, run_psc_window
+from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
 from neuro.ops.jit import bare, kernel
 
 
-@bare
-def quiet_until(
-    family: int, cells: Cells, fast: Fast, edges: np.ndarray, start: float
-) -> float:
-    """Return a time before which no cell fires if nothing arrives from ``start`` on.
-
-    It is ``start`` where that is not known at once.
-    """
-    cell, lists = cells.cell, fast.lists
-    if family == GENERAL:
-        until = math.inf
-        for j in range(cell.size):
-            until = min(until, cell[j].alarm)
-        return until
-    if cell[0].threshold < resting(cell):
-        return start
-    for p in range(edges.size - 1):
-        for a in range(edges[p], edges[p] + lists[HOLDING, edges[p]]):
-            j = lists[HELD, a]
-            if family == PSC or cell[j].v >= cell[j].threshold:  # it may once it is free
-                return start
-    return math.inf if family == DELTA or decays(cells, fast, start) else start
-
-
-@bare
-def decays(cells: Cells, fast: Fast, start: float) -> bool:
-    """Say whether the parts of v above its rest are, all together, too small for any cell."""
-    modes, one, rate_syn = fast.modes, cells.cell[0], cells.rate_syn[0]
-    h, rest = fast.origin[0] - start, resting(cells.cell)
-    share = math.exp(one.rate * h)
-    share_b = math.exp(rate_syn[0] * h) / (one.rate - rate_syn[0])
-    share_c = math.exp(rate_syn[1] * h) / (one.rate - rate_syn[1])
-    high = one.threshold - rest - 1e-9 * (abs(one.threshold) + abs(rest))
-    hits = 0
-    for j in range(cells.cell.size):
-        above = max(share * modes[0, j], 0.0) + max(share_b * modes[1, j], 0.0)
-        hits += above + max(share_c * modes[2, j], 0.0) >= high
-    return hits == 0
-
-
 class Machine(NamedTuple):
-    """A component, ready to run; a run writes on its cells, fast copies and room.
+    """A component, ready to run; a run writes to neurons, scaled state and spikes.
 
-    family: of windows, see :mod:`neuro.events.exact.scaled_state`. room: for the spikes of a
-    window (np.recarray). edges: block p of the cells is edges[p]:edges[p + 1].
+    family: DELTA, PSC or GENERAL, see :mod:`neuro.events.exact.scaled_state`. spikes: room for
+    those of a window (SPIKE, np.recarray). edges: P+1; block p of the neurons is
+    edges[p]:edges[p + 1].
     """
 
     family: int
-    cells: Cells
-    fast: Fast
-    wiring: Wiring
-    room: np.ndarray
+    neurons: NeuronTable
+    scaled: ScaledState
+    table: SynapseTable
+    spikes: np.ndarray
     edges: np.ndarray
+
+
+class RunResult(NamedTuple):
+    """The spikes of all neurons, what is still under way, and whether the budget sufficed."""
+
+    spikes: SourceSpikes
+    pending: GroupArrivals
+    within_budget: bool
 
 
 @kernel
 def run_windows(
-    machine: Machine, outside: Sent, pending: Arrivals, plan: Plan
-) -> tuple[Sent, Arrivals, bool]:
-    """Run all cells as one block.
+    machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
+) -> RunResult:
+    """Run all neurons as one block, from time 0 to the end of the plan.
 
-    Returns their spikes, what is still under way, and whether the budget held. The records of
-    the cells then hold for the end of the run.
+    outside: spikes of the sources that are no neurons of the component. pending: what is under
+    way at the start. The records of the neurons then hold for the end of the run.
     """
-    papers = papers_of(pending, plan)
-    lacking = go(machine, outside, papers, plan)
-    while lacking != NOTHING:
-        papers = more(papers, lacking)
-        lacking = go(machine, outside, papers, plan)
-    fired, at = papers.at[FIRED], papers.at
-    _, stop = span_of(plan, min(at[WINDOW], number_of_windows(plan) - 1))
-    unpack(machine.family, machine.cells, machine.fast, stop, machine.room)
-    sent = Sent(papers.time[:fired], papers.cell[:fired], np.ones(fired))
-    return sent, leftover(papers.book), bool(at[SPENT] == 0)
+    run = start_run(pending, plan)
+    lacking = continue_run(machine, outside, run, plan)
+    while lacking != ENOUGH:
+        run = enlarge_run(run, lacking)
+        lacking = continue_run(machine, outside, run, plan)
+    fired, progress = run.progress[FIRED], run.progress
+    _, stop = find_bounds(plan, min(progress[WINDOW], count_windows(plan) - 1))
+    unscale_neurons(machine.family, machine.neurons, machine.scaled, stop, machine.spikes)
+    spikes = SourceSpikes(run.time[:fired], run.neuron[:fired], np.ones(fired))
+    return RunResult(spikes, list_pending(run.queue), bool(progress[OVER_BUDGET] == 0))
 
 
 @bare
-def go(machine: Machine, outside: Sent, papers: Papers, plan: Plan) -> int:
-    """Run windows to the end of the plan, or until there is no room for something; say what."""
-    at, windows = papers.at, number_of_windows(plan)
-    whole = Span(0, machine.cells.cell.size, 0, 0.0, 0.0, 0.0)
-    out = room_of(machine.room, whole)
-    while at[WINDOW] < windows:
-        if not at[RAN]:
-            if not hear(papers, machine.wiring, outside, plan):
-                return ENTRIES
-            arrivals = turn(papers.book, at[WINDOW], papers.desk)
-            start, stop, origin = begin(machine, at[WINDOW], plan)
-            window(machine, papers.desk, arrivals, Span(0, whole.high, 0, start, stop, origin))
-            at[RAN] = 1
-        if out[0].cell > 0:
-            lacking = send(papers, machine.wiring, collect(papers.desk, 0, out), plan)
-            if lacking != NOTHING:
+def continue_run(
+    machine: Machine, outside: SourceSpikes, run: WindowRun, plan: WindowPlan
+) -> int:
+    """Run windows to the end of the plan (ENOUGH), or until there is no room: say for what."""
+    progress, windows = run.progress, count_windows(plan)
+    whole = BlockWindow(0, machine.neurons.neuron.size, 0, 0.0, 0.0, 0.0)
+    out = select_spikes(machine.spikes, whole)
+    while progress[WINDOW] < windows:
+        if not progress[WAS_RUN]:
+            if not receive_spikes(run, machine.table, outside, plan):
+                return QUEUE_FULL
+            arrivals = pop_window(run.queue, progress[WINDOW], run.buffer)
+            start, stop, origin = begin_window(machine, progress[WINDOW], plan)
+            window = BlockWindow(0, whole.high, 0, start, stop, origin)
+            run_block(machine, run.buffer, arrivals, window)
+            progress[WAS_RUN] = 1
+        if out[0].neuron > 0:
+            spikes = copy_spikes(run.buffer, 0, out)
+            lacking = send_spikes(run, machine.table, spikes, plan)
+            if lacking != ENOUGH:
                 return lacking
-            if out[0].cell >= out.size or at[FIRED] > plan.budget:
-                at[SPENT] = 1
+            if out[0].neuron >= out.size or progress[FIRED] > plan.budget:
+                progress[OVER_BUDGET] = 1
                 break
-        at[RAN] = 0
-        at[WINDOW] = following(machine, outside, papers, plan)
-    return NOTHING
+        progress[WAS_RUN] = 0
+        progress[WINDOW] = find_next_window(machine, outside, run, plan)
+    return ENOUGH
 
 
 @bare
-def begin(machine: Machine, w: int, plan: Plan) -> tuple[float, float, float]:
-    """Return start and stop of a window, and the origin of the scale in it."""
-    start, stop = span_of(plan, w)
-    rebase(machine.family, machine.cells, machine.fast, start, stop)
-    return start, stop, machine.fast.origin[0]
+def begin_window(machine: Machine, w: int, plan: WindowPlan) -> tuple[float, float, float]:
+    """Return start and stop of a window, and the origin of the scale in it [s]."""
+    start, stop = find_bounds(plan, w)
+    move_origin(machine.family, machine.neurons, machine.scaled, start, stop)
+    return start, stop, machine.scaled.origin[0]
 
 
 @bare
-def window(machine: Machine, desk: Desk, arrivals: int, span: Span) -> int:
-    """Run one block of cells through one window; return how many spikes it had.
+def run_block(
+    machine: Machine, buffer: WindowBuffer, arrivals: int, window: BlockWindow
+) -> int:
+    """Run one block of neurons through one window; return how many spikes it had.
 
-    arrivals: how many lie on the desk.
+    arrivals: how many entries of the buffer arrive.
     """
-    family, cells, fast, wiring, room, _ = machine
-    d = Arrivals(desk.time[:arrivals], desk.number[:arrivals], desk.value[:arrivals])
-    out = room_of(room, span)
-    out[0].cell = 0
+    family, neurons, scaled, table, spikes, _ = machine
+    a = GroupArrivals(buffer.time[:arrivals], buffer.key[:arrivals], buffer.value[:arrivals])
+    out = select_spikes(spikes, window)
+    out[0].neuron = 0
     if family == DELTA:
-        delta_window(cells, fast, wiring, d, span, out)
+        run_delta_window(neurons, scaled, table, a, window, out)
     elif family == PSC:
-        psc_window(cells, fast, wiring, d, span, out)
+        run_psc_window(neurons, scaled, table, a, window, out)
     else:
-        general_window(cells, fast, wiring, d, span, out)
-    return out[0].cell
+        run_general_window(neurons, scaled, table, a, window, out)
+    return out[0].neuron
 
 
 @bare
-def following(machine: Machine, outside: Sent, papers: Papers, plan: Plan) -> int:
+def find_next_window(
+    machine: Machine, outside: SourceSpikes, run: WindowRun, plan: WindowPlan
+) -> int:
     """Return the next window in which anything can happen.
 
-    The last one always is: what cells have to do by the end of the run they do in it.
+    The last one is never skipped: there neurons do what they must by the end of the run.
     """
-    w = papers.at[WINDOW] + 1
-    due = next_arrival(papers, outside, plan)
+    w = run.progress[WINDOW] + 1
+    due = find_next_arrival(run, outside, plan)
     if due > w:
-        start, _ = span_of(plan, w)
-        quiet = quiet_until(machine.family, machine.cells, machine.fast, machine.edges, start)
+        start, _ = find_bounds(plan, w)
+        quiet = bound_first_spike(
+            machine.family, machine.neurons, machine.scaled, machine.edges, start
+        )
         if quiet < plan.stop:
-            due = max(w, min(due, window_of(quiet, plan)))
+            due = max(w, min(due, find_window(quiet, plan)))
     return max(due, w)
+
+
+@bare
+def bound_first_spike(
+    family: int, neurons: NeuronTable, scaled: ScaledState, edges: np.ndarray, start: float
+) -> float:
+    """Return a time before which no neuron fires if nothing arrives from ``start`` on [s].
+
+    It is ``start`` where a bound is not cheap to find.
+    """
+    neuron, lists = neurons.neuron, scaled.lists
+    if family == GENERAL:
+        until = math.inf
+        for j in range(neuron.size):
+            until = min(until, neuron[j].next_check)
+        return until
+    if neuron[0].threshold < compute_rest(neuron):
+        return start
+    for p in range(edges.size - 1):
+        for a in range(edges[p], edges[p] + lists[UNSCALED_COUNT, edges[p]]):
+            j = lists[UNSCALED_LIST, a]
+            # a neuron left above its threshold by a soft reset fires when it comes free
+            if family == PSC or neuron[j].v >= neuron[j].threshold:
+                return start
+    return math.inf if family == DELTA or stays_below(neurons, scaled, start) else start
+
+
+@bare
+def stays_below(neurons: NeuronTable, scaled: ScaledState, start: float) -> bool:
+    """Say whether the positive modes of each neuron add up to less than its threshold.
+
+    They decay, so without input it never fires.
+    """
+    modes, one, rate_syn = scaled.modes, neurons.neuron[0], neurons.rate_syn[0]
+    h, rest = scaled.origin[0] - start, compute_rest(neurons.neuron)
+    decay = math.exp(one.rate * h)
+    decay_b = math.exp(rate_syn[0] * h) / (one.rate - rate_syn[0])
+    decay_c = math.exp(rate_syn[1] * h) / (one.rate - rate_syn[1])
+    height = one.threshold - rest - MARGIN * (abs(one.threshold) + abs(rest))
+    hits = 0
+    for j in range(neurons.neuron.size):
+        above = max(decay * modes[0, j], 0.0) + max(decay_b * modes[1, j], 0.0)
+        hits += above + max(decay_c * modes[2, j], 0.0) >= height
+    return hits == 0

@@ -10,25 +10,20 @@ import numpy as np
 from neuro.events.grid import kernels
 from neuro.events.grid.host_nodes import CompiledHost
 from neuro.events.grid.parameters import Neurons, by_place, neurons
-from neuro.events.grid.scatter import Scatter, into_slot, scatters, uncounted
+from neuro.events.grid.scatter import Scatter, into_slot, is_listed, scatters, uncounted
 from neuro.graph import (
-    AvgPool2d,
     Concat,
     Connection,
-    Conv1d,
     Conv2d,
-    ConvTranspose2d,
     Dense,
     Edge,
     Graph,
     Hosted,
     Reshaping,
     Slot,
-    Sparse,
-    Upsample,
 )
-from neuro.graph.requirements import require_clocked
-from neuro.neurons import LI
+from neuro.graph.requirements import require_clocked, require_normal_form
+from neuro.neurons import is_leaky_integrator
 from neuro.units import Ticks
 
 Layout = tuple[int, int]  # places, channels
@@ -107,9 +102,10 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
     A Graph never changes, so the Programs of the last four are cached.
 
     Raises:
-        GraphError: the graph does not run on a clock.
+        GraphError: the graph does not run on a clock, or has neurons that it cannot run.
     """
     require_clocked(graph)
+    require_normal_form(graph, "the event engine")
     edges = _edges(graph)
     valued = [n for n in graph.order if isinstance(graph.nodes[n], Hosted)]
     cells = [n for n in graph.populations if n not in valued]
@@ -173,7 +169,7 @@ def _natural(graph: Graph, edges: list[Edge], name: str) -> Layout | None:
     node, size = graph.nodes[name], graph.size(name)
     if isinstance(node, Conv2d):
         return size // graph.shapes[name][0], graph.shapes[name][0]
-    if isinstance(node, LI):
+    if is_leaky_integrator(node):
         return _layout(graph, edges, name)
     return (1, size) if isinstance(node, Dense | Hosted) else None
 
@@ -185,7 +181,7 @@ def _layout(graph: Graph, edges: list[Edge], name: str) -> Layout:
     if len(found) == 1:
         return found.pop()
     size = graph.size(name)
-    return (1, size) if found or isinstance(graph.nodes[name], LI) else (size, 1)
+    return (1, size) if found or is_leaky_integrator(graph.nodes[name]) else (size, 1)
 
 
 def _linear(
@@ -196,20 +192,20 @@ def _linear(
     dtype: np.dtype,
 ) -> CompiledConnection:
     node, size = graph.nodes[name], graph.size(name)
+    area = node.divisor if isinstance(node, Connection) else 1
     own = _natural(graph, edges, name) or (size, 1)
     (target, delay), *more = [(e.target, e.delay) for e in edges if e.source == name]
     theirs = layouts.get(target, own)
-    listed = isinstance(node, Sparse | Conv1d | ConvTranspose2d | Upsample)
-    fitting = theirs == own or (listed and theirs[0] in (1, size))
+    fitting = theirs == own or (is_listed(node) and theirs[0] in (1, size))
     alone = target in layouts and delay == 0 and not more
     renames = isinstance(node, Reshaping | Concat)
-    fills = alone and (fitting or renames) and not isinstance(node, AvgPool2d)
+    fills = alone and (fitting or renames) and area == 1
     layout = theirs if fills else own
     return CompiledConnection(
         layout=layout,
         rest=by_place(_bias(graph, name, dtype), (size,), layout[0]),
         fills=target if fills else name,
-        area=node.kernel[0] * node.kernel[1] if isinstance(node, AvgPool2d) else 1,
+        area=area,
     )
 
 

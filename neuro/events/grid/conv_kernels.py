@@ -2,17 +2,23 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from neuro.events.grid.kernels import Buffer, Span, Train, Weights, bare, inlined, touch
 
 
 class Windows(NamedTuple):
-    """How a kernel slides over a plane: (H, W) of input, output, kernel, stride, padding."""
+    """How a kernel slides over a plane: (H, W) of input, output, window, stride, padding.
+
+    taps: along each axis, the kernel position at each place of a window, -1 for none.
+    """
 
     given: tuple[int, int]
     size: tuple[int, int]
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int]
+    taps: tuple[np.ndarray, np.ndarray]
 
 
 @inlined
@@ -29,23 +35,32 @@ def conv(
     (high, wide), (height, width) = windows.given, windows.size
     (step_y, step_x), (pad_y, pad_x) = windows.stride, windows.padding
     rows, values = weights.rows, buffer.values
-    _, tall, broad, channels = rows.shape
+    (tall, broad), (taps_y, taps_x) = windows.kernel, windows.taps
+    channels = rows.shape[3]
+    share = rows.shape[0] * channels // values.shape[3]  # input channels of a group
     served, served_all = 0, 0
     for s in range(buffer.hit.shape[0]):
         for t in range(span.start, span.stop):
             for e in range(train.at[s, t + span.shift], train.at[s, t + span.shift + 1]):
                 value = train.value[e]
                 channel, place = divmod(train.neuron[e], high * wide)
+                first = channel // share * channels
                 y, x = place // wide + pad_y, place % wide + pad_x
                 top, bottom = reached(y, tall, step_y, height)
                 left, right = reached(x, broad, step_x, width)
                 for row in range(top, bottom + 1):
+                    ky = taps_y[y - row * step_y]
+                    if ky < 0:
+                        continue
                     for column in range(left, right + 1):
-                        ky, kx = y - row * step_y, x - column * step_x
+                        kx = taps_x[x - column * step_x]
+                        if kx < 0:
+                            continue
                         target = row * width + column
                         touch(buffer, s, t, target)
+                        out = values[s, t, target, first : first + channels]
                         for c in range(channels):
-                            values[s, t, target, c] += value * rows[channel, ky, kx, c]
+                            out[c] += value * rows[channel, ky, kx, c]
                         served += weights.nonzero[channel, ky, kx]
                         served_all += channels
     return served, served_all

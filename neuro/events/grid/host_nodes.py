@@ -11,7 +11,7 @@ import torch
 from neuro.events.grid.kernels import Buffer
 from neuro.events.grid.updates import Rows, V
 from neuro.graph import Hosted
-from neuro.neurons import GatedLI, GatedState, run
+from neuro.neurons import GatedLI, GatedState, run_population
 from neuro.units import Seconds
 
 
@@ -58,6 +58,6 @@ def _integrate(
     if state is None:
         raise TypeError("a GatedLI needs its state")
     v = torch.from_numpy(state[V].reshape(-1, *shape))
-    y, _ = run(node, x, Seconds(1.0), GatedState(v=v))  # the gate knows ticks alone
+    y, _ = run_population(node, x, Seconds(1.0), GatedState(v=v))  # the gate knows ticks alone
     state[V] = y[-1].flatten(1).numpy()
     return y

@@ -15,13 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from neuro.graph import (
-    AvgPool2d,
     Concat,
     Connection,
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
     Exceeds,
     Graph,
     Host,
@@ -31,9 +26,9 @@ from neuro.graph import (
     Pointwise,
     Reshaping,
     Softmax,
-    Sparse,
-    Upsample,
 )
+from neuro.graph.connections import Synapse, SynapseRows
+from neuro.graph.requirements import require_normal_form
 from neuro.neurons import Coefficients, GatedLI
 from neuro.neurons.normal_form import as_array
 from neuro.record import Counts, Record, concatenate
@@ -111,17 +106,6 @@ class GatedCells:
         return list(self.v)
 
 
-class Synapse(NamedTuple):
-    """One target of a source. delay: on top of the edge's [ticks]."""
-
-    target: int
-    weight: float
-    delay: int = 0
-
-
-Synapses = list[list[Synapse]]
-
-
 def biases(node: Node, size: int) -> list[float]:
     """Return what a connection adds to each of its values every tick."""
     bias = getattr(node, "bias", None)
@@ -130,92 +114,9 @@ def biases(node: Node, size: int) -> list[float]:
     return [float(bias[k * len(bias) // size]) for k in range(size)]
 
 
-def synapses(graph: Graph, name: str) -> Synapses:
+def synapses(graph: Graph, name: str) -> SynapseRows:
     """Return for every source of a connection its synapses; C order."""
-    node, shape = graph.nodes[name], graph.shapes[name]
-    given = graph.shapes[graph.into(name)[0].source]
-    match node:
-        case Dense():
-            columns = node.weight.T
-            return [[Synapse(k, float(w)) for k, w in enumerate(row)] for row in columns]
-        case Sparse():
-            return _listed(node)
-        case Conv1d():
-            kernel = node.weight[:, :, None]
-            row, out = (given[0], 1, given[1]), (shape[0], 1, shape[1])
-            return _convolved(kernel, row, out, (1, node.stride), (0, node.padding))
-        case Conv2d():
-            return _convolved(node.weight, given, shape, node.stride, node.padding)
-        case ConvTranspose2d():
-            return _painted(node, given, shape)
-        case AvgPool2d():
-            return _pooled(node, given, shape)
-        case Upsample():
-            return _repeated(node, given, shape)
-    return [[Synapse(j, 1.0)] for j in range(math.prod(shape))]
-
-
-def _listed(node: Sparse) -> Synapses:
-    found = []
-    for j in range(len(node.at) - 1):
-        row = range(node.at[j], node.at[j + 1])
-        delay = [0 if node.delay is None else int(node.delay[k]) for k in row]
-        found.append(
-            [
-                Synapse(int(node.target[k]), float(node.weight[k]), d)
-                for k, d in zip(row, delay, strict=True)
-            ]
-        )
-    return found
-
-
-def _convolved(
-    weight: np.ndarray, given: Shape, shape: Shape, stride: Shape, padding: Shape
-) -> Synapses:
-    found: Synapses = [[] for _ in range(math.prod(given))]
-    _, _, high, wide = weight.shape
-    for co, row, column, ci, ky, kx in np.ndindex(*shape, given[0], high, wide):
-        y, x = row * stride[0] + ky - padding[0], column * stride[1] + kx - padding[1]
-        if 0 <= y < given[1] and 0 <= x < given[2]:
-            target = _flat((co, row, column), shape)
-            found[_flat((ci, y, x), given)].append(
-                Synapse(target, float(weight[co, ci, ky, kx]))
-            )
-    return found
-
-
-def _painted(node: ConvTranspose2d, given: Shape, shape: Shape) -> Synapses:
-    found: Synapses = [[] for _ in range(math.prod(given))]
-    for ci, y, x, co, ky, kx in np.ndindex(*given, *node.weight.shape[1:]):
-        row = y * node.stride[0] + ky - node.padding[0]
-        column = x * node.stride[1] + kx - node.padding[1]
-        if 0 <= row < shape[1] and 0 <= column < shape[2]:
-            target = _flat((co, row, column), shape)
-            found[_flat((ci, y, x), given)].append(
-                Synapse(target, float(node.weight[ci, co, ky, kx]))
-            )
-    return found
-
-
-def _pooled(node: AvgPool2d, given: Shape, shape: Shape) -> Synapses:
-    """Return weights of 1: the sum over a window is divided in the end."""
-    found: Synapses = [[] for _ in range(math.prod(given))]
-    for c, row, column, ky, kx in np.ndindex(*shape, *node.kernel):
-        place = (c, row * node.stride[0] + ky, column * node.stride[1] + kx)
-        found[_flat(place, given)].append(Synapse(_flat((c, row, column), shape), 1.0))
-    return found
-
-
-def _repeated(node: Upsample, given: Shape, shape: Shape) -> Synapses:
-    found: Synapses = [[] for _ in range(math.prod(given))]
-    for c, row, column in np.ndindex(*shape):
-        place = (c, row // node.scale[0], column // node.scale[1])
-        found[_flat(place, given)].append(Synapse(_flat((c, row, column), shape), 1.0))
-    return found
-
-
-def _flat(place: Shape, shape: Shape) -> int:
-    return int(np.ravel_multi_index(place, shape))
+    return graph.nodes[name].synapses(graph.given(name))  # type: ignore[union-attr]
 
 
 class Delivery(NamedTuple):
@@ -237,6 +138,7 @@ class Delivery(NamedTuple):
 
 def simulate_slowly(graph: Graph, inputs: Mapping[str, Events]) -> Record:
     """Return what :func:`neuro.events.simulate` must return, in float64, from rest."""
+    require_normal_form(graph, "the oracle of the grid")
     samples = next(iter(inputs.values())).shape[1]
     reach = {n: synapses(graph, n) for n in graph.nodes if _is_connection(graph, n)}
     records = []
@@ -254,9 +156,8 @@ class _Neuron:
     """One neuron in the normal form of :class:`neuro.neurons.Coefficients`."""
 
     def __init__(self, k: Coefficients, place: tuple[int, ...], shape: tuple[int, ...]) -> None:
-        self.k = {
-            name: float(np.broadcast_to(p, shape)[place]) for name, p in k._asdict().items()
-        }
+        numbers = {**k._asdict(), "reset": k.hard}
+        self.k = {n: float(np.broadcast_to(p, shape)[place]) for n, p in numbers.items()}
         self.v = self.i = self.adapt = 0.0
         self.wait = 0
 
@@ -274,7 +175,7 @@ class _Neuron:
             return self.v
         if self.v < threshold:
             return 0.0
-        self.v = 0.0 if k["hard"] else self.v - threshold
+        self.v = 0.0 if k["reset"] else self.v - threshold
         self.adapt += k["beta"]
         self.wait = int(k["refractory"])
         return 1.0
@@ -284,7 +185,7 @@ class _Sample:
     """A run of one sample: its neurons, pending deliveries, outputs and counts."""
 
     def __init__(
-        self, graph: Graph, reach: Mapping[str, Synapses], inputs: Mapping[str, Events]
+        self, graph: Graph, reach: Mapping[str, SynapseRows], inputs: Mapping[str, Events]
     ) -> None:
         self.graph, self.synapses, self.inputs = graph, reach, inputs
         self.spiking = {*graph.inputs, *graph.firing}
@@ -359,8 +260,8 @@ class _Sample:
                 sums[synapse.target] += synapse.weight * item.value
                 counts["synaptic_events"] += synapse.weight != 0
                 counts["synaptic_events_all"] += 1
-        if isinstance(node, AvgPool2d):
-            sums = [s / (node.kernel[0] * node.kernel[1]) for s in sums]
+        if node.divisor > 1:  # type: ignore[union-attr]
+            sums = [s / node.divisor for s in sums]  # type: ignore[union-attr]
         if isinstance(node, Reshaping | Concat):
             counts.clear()  # it has no synapses
         bias = biases(node, len(sums))

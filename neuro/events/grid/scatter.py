@@ -10,19 +10,26 @@ from neuro.events.grid.conv_kernels import Windows
 from neuro.events.grid.kernels import Buffer, Span, Synapses, Train, Weights
 from neuro.graph import (
     AvgPool2d,
-    Conv1d,
+    Concat,
+    Connection,
     Conv2d,
-    ConvTranspose2d,
     Dense,
     Graph,
+    Node,
+    Reshaping,
     Slot,
     Sparse,
-    Upsample,
 )
-from neuro.graph.sparse import written_out
+from neuro.graph.sparse import write_out_synapses
 from neuro.ops.gather_rows import width_of
 
 Scatter = Callable[[Buffer, Span, Train], tuple[int, int]]
+
+
+def is_listed(node: Node) -> bool:
+    """Say whether a connection runs as listed synapses, for want of a kernel of its own."""
+    own = Dense | Conv2d | AvgPool2d | Reshaping | Concat
+    return isinstance(node, Connection) and not isinstance(node, own)
 
 
 def scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
@@ -30,19 +37,18 @@ def scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
 
     Each adds spikes to a buffer and returns the synaptic events (non-zero, all).
     """
-    node, shape = graph.nodes[name], graph.shapes[name]
-    given = graph.shapes[graph.into(name)[0].source]
+    node, given, shape = graph.nodes[name], graph.given(name), graph.shapes[name]
     if isinstance(node, Dense):
         return {0: _dense(_in_blocks(_rounded(node.weight, dtype)))}
-    if isinstance(node, Conv1d | ConvTranspose2d | Upsample):
-        node = written_out(node, given)
+    if isinstance(node, Connection) and is_listed(node) and not isinstance(node, Sparse):
+        node = write_out_synapses(node, given)
     if isinstance(node, Sparse):
         weight = _rounded(node.weight, dtype)
         return {delay: _sparse(s) for delay, s in _by_delay(node, weight).items()}
     if isinstance(node, Conv2d):
-        weights = _by_channel(_rounded(node.weight, dtype))
-        kernel = node.weight.shape[2:]
-        return {0: _conv(weights, _windows(given, shape, kernel, node.stride, node.padding))}
+        weights = _by_channel(_rounded(node.by_input(), dtype))
+        pairs = (given, shape, node.window, node.stride, node.padding)
+        return {0: _conv(weights, _windows(*pairs, dilation=node.dilation))}
     if isinstance(node, AvgPool2d):
         return {0: _pool(_windows(given, shape, node.kernel, node.stride, (0, 0)))}
     return {0: uncounted}
@@ -84,8 +90,8 @@ def _in_blocks(weight: np.ndarray) -> Weights:
 
 
 def _by_channel(weight: np.ndarray) -> Weights:
-    """Return the weights of a Conv2d (C_out, C_in, kH, kW)."""
-    return Weights(aligned(weight.transpose(1, 2, 3, 0)), np.count_nonzero(weight, axis=0))
+    """Return the weights of a Conv2d (C_in, outputs of a group, kH, kW)."""
+    return Weights(aligned(weight.transpose(0, 2, 3, 1)), np.count_nonzero(weight, axis=1))
 
 
 def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -99,17 +105,21 @@ def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def _by_delay(node: Sparse, weight: np.ndarray) -> dict[int, Synapses]:
     """Return the part of each row that has one delay; rows are sorted by delay."""
     if node.delay is None:
-        return {0: Synapses(node.at[:-1], node.at[1:], node.target, weight)}
+        return {0: Synapses(node.indptr[:-1], node.indptr[1:], node.indices, weight)}
     late = int(node.delay.max(initial=0)) + 1
     key = node.source * late + node.delay
     found = {}
     for delay in np.unique(node.delay).tolist():
-        own = np.arange(node.at.size - 1) * late + delay
+        own = np.arange(node.input_length) * late + delay
         start, stop = np.searchsorted(key, own), np.searchsorted(key, own, "right")
-        found[delay] = Synapses(start, stop, node.target, weight)
+        found[delay] = Synapses(start, stop, node.indices, weight)
     return found
 
 
-def _windows(*pairs: tuple[int, ...]) -> Windows:
-    """Return the last two numbers of (given, size, kernel, stride, padding)."""
-    return Windows(*((int(p[-2]), int(p[-1])) for p in pairs))
+def _windows(*pairs: tuple[int, ...], dilation: tuple[int, int] = (1, 1)) -> Windows:
+    """Return the last two numbers of (given, size, window, stride, padding), and the taps."""
+    given, size, kernel, stride, padding = ((int(p[-2]), int(p[-1])) for p in pairs)
+    high, wide = (np.arange(k) // d for k, d in zip(kernel, dilation, strict=True))
+    high[np.arange(kernel[0]) % dilation[0] > 0] = -1
+    wide[np.arange(kernel[1]) % dilation[1] > 0] = -1
+    return Windows(given, size, kernel, stride, padding, (high, wide))

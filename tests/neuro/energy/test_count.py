@@ -17,7 +17,7 @@ from neuro.graph import (
     Input,
     Sparse,
 )
-from neuro.graph.sparse import written_out
+from neuro.graph.sparse import write_out_synapses
 from neuro.neurons import LI, LIF
 from neuro.record import Counts, Record
 from neuro.spikes import to_events
@@ -253,16 +253,16 @@ def test_synapses_are_counted_one_by_one_as_their_spikes_arrive(
 def test_a_value_causes_one_event_for_each_of_its_synapses_written_out(seed: int) -> None:
     module, shape = some(seed)
     node, graph = traced(module, shape)
-    listed = written_out(node, shape)
+    listed = write_out_synapses(node, shape)
     useful, every = fan_out(graph, Edge("input", "layer"))
-    assert every.tolist() == np.diff(listed.at).tolist()
+    assert every.tolist() == np.diff(listed.indptr).tolist()
     assert useful.tolist() == every.tolist()  # random weights are not zero
     weight = np.random.default_rng(seed).integers(0, 2, np.shape(getattr(node, "weight", 0)))
     if weight.ndim:
         node = replace(node, weight=weight)  # type: ignore[call-arg]
         graph = replace(graph, nodes={**graph.nodes, "layer": node})
-        listed = written_out(node, shape)
-        by_source = np.bincount(listed.source, listed.weight != 0, listed.at.size - 1)
+        listed = write_out_synapses(node, shape)
+        by_source = np.bincount(listed.source, listed.weight != 0, listed.indptr.size - 1)
         useful, _ = fan_out(graph, Edge("input", "layer"))
         assert useful.tolist() == by_source.tolist()
 

@@ -7,23 +7,22 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from neuro.energy import (
-    CHIPS,
     Chip,
     as_json,
     estimate,
     estimates,
-    loihi1,
-    loihi1_sanafe,
-    loihi2,
+    find_chip,
+    load_chips,
 )
-from neuro.energy.constants import add_up
-from neuro.energy.operations import Operations, Traffic, price
+from neuro.energy.constants import sum_intervals
+from neuro.energy.operations import Operations, Traffic, price_operations
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input
 from neuro.neurons import LI, LIF
 from neuro.record import Record, concatenate
 from neuro.spikes import to_events
 from neuro.units import Seconds, Ticks
 
+CHIPS = [*load_chips().values()]
 DT = Seconds(1e-3)
 
 # PilotNet of lava-dl on Loihi 2 (its benchmark notebook: 158,509 neurons, all driven by their
@@ -77,7 +76,7 @@ def test_the_energy_of_two_small_layers_is_the_one_counted_by_hand() -> None:
     # in: 2 spikes of neuron 0 (3 weights) and 1 of neuron 1 (1 weight that is not zero);
     # hidden: reached 3 + 3 times, and one that fired at tick 2, of 9 updates; both hidden
     # spikes are messages, but only neuron 0 has a weight to the read-out.
-    chip = loihi1()
+    chip = find_chip("loihi1")
     assert picojoules(chip, "in") == {"message": 3 * 1.7}
     assert picojoules(chip, "w1") == {"synapse": round(7 * 23.6, 9)}
     assert picojoules(chip, "hidden") == {
@@ -95,7 +94,7 @@ def test_the_energy_of_two_small_layers_is_the_one_counted_by_hand() -> None:
 
 
 def test_the_time_is_that_of_the_slowest_core_and_the_barrier() -> None:
-    found = estimate(two_layers(), few_spikes(), loihi1())
+    found = estimate(two_layers(), few_spikes(), find_chip("loihi1"))
     # Hidden neurons: 3 active, 3 active, 1 active and 2 inactive; synapses are faster here.
     seconds = ((3 + 3 + 1) * 8.4 + 2 * 5.3 + 3 * 113) * 1e-9
     assert found.latency.inference.nominal == pytest.approx(seconds)
@@ -112,8 +111,8 @@ def test_a_core_serves_the_synapses_of_its_own_neurons_only() -> None:
         "out": LI(tau=0.01),
     }
     graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "out")), dt=DT)
-    two = replace(loihi1().limits.neurons, value=2.0, low=2.0, high=2.0)
-    chip = replace(loihi1(), limits=replace(loihi1().limits, neurons=two))
+    two = replace(find_chip("loihi1").limits.neurons, value=2.0, low=2.0, high=2.0)
+    chip = replace(find_chip("loihi1"), limits=replace(find_chip("loihi1").limits, neurons=two))
     found = estimate(graph, record_of(**{"in": np.ones((1, 1, 5))}), chip)
     # 5 spikes, 2 neurons a core: 10 synaptic events and 5 messages, slower than 2 updates;
     # 10 cores are 3 tiles, for a barrier between that of 1 and that of 32.
@@ -122,13 +121,13 @@ def test_a_core_serves_the_synapses_of_its_own_neurons_only() -> None:
 
 
 def test_a_measured_run_time_replaces_the_estimated_one() -> None:
-    found = estimate(two_layers(), few_spikes(), loihi1(), run_time=Seconds(1e-3))
+    found = estimate(two_layers(), few_spikes(), find_chip("loihi1"), run_time=Seconds(1e-3))
     assert found.static.nominal == pytest.approx(0.029e-3)
     assert found.static_share == pytest.approx(0.029e-3 / (0.029e-3 + 1053.3e-12))
 
 
 def test_the_45_nm_convention_adds_for_spikes_and_multiplies_for_analog_values() -> None:
-    found = estimate(two_layers(), few_spikes(), loihi1()).convention
+    found = estimate(two_layers(), few_spikes(), find_chip("loihi1")).convention
     assert found.snn == pytest.approx(8 * 0.9e-12)
     assert found.ann == pytest.approx(9 * 4.6e-12)
     assert found.spikes_per_synapse == pytest.approx(11 / 9)
@@ -137,7 +136,9 @@ def test_the_45_nm_convention_adds_for_spikes_and_multiplies_for_analog_values()
     analog = record_of(
         **{"in": np.array([[[0.5, 1.0]]]), "hidden": np.zeros((1, 1, 3), np.float32)}
     )
-    assert estimate(two_layers(), analog, loihi1()).convention.snn == pytest.approx(4 * 4.6e-12)
+    assert estimate(two_layers(), analog, find_chip("loihi1")).convention.snn == pytest.approx(
+        4 * 4.6e-12
+    )
 
 
 def test_a_spike_pays_for_each_destination_core_and_its_way_there() -> None:
@@ -148,7 +149,7 @@ def test_a_spike_pays_for_each_destination_core_and_its_way_there() -> None:
         "hidden": LIF(tau=0.01),
     }
     graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "hidden")), dt=DT)
-    chip = loihi1_sanafe()
+    chip = find_chip("loihi1_sanafe")
     one = replace(chip.limits.neurons, value=1.0, low=1.0, high=1.0)
     narrow = replace(chip, limits=replace(chip.limits, neurons=one))
     record = record_of(**{"in": np.ones((1, 1, 1)), "hidden": np.zeros((1, 1, 20), np.float32)})
@@ -166,11 +167,16 @@ def test_a_spike_pays_for_each_destination_core_and_its_way_there() -> None:
 
 
 def core_energy(ops: Operations, chip: Chip) -> float:
-    return add_up(list(price(ops, chip.energy).values())).nominal
+    return sum_intervals(list(price_operations(ops, chip.energy).values())).nominal
 
 
 @pytest.mark.parametrize(
-    ("chip", "ratio"), [(loihi1(), 1.03), (loihi1_sanafe(), 0.95), (loihi2(), 1.0)]
+    ("chip", "ratio"),
+    [
+        (find_chip("loihi1"), 1.03),
+        (find_chip("loihi1_sanafe"), 0.95),
+        (find_chip("loihi2"), 1.0),
+    ],
 )
 def test_the_dynamic_energy_of_pilotnet_on_loihi_2_is_close_to_the_measured(
     chip: Chip, ratio: float
@@ -180,7 +186,9 @@ def test_the_dynamic_energy_of_pilotnet_on_loihi_2_is_close_to_the_measured(
     assert measured_by_estimated == pytest.approx(ratio, abs=0.01)
 
 
-@pytest.mark.parametrize(("chip", "ratio"), [(loihi1(), 0.82), (loihi1_sanafe(), 0.77)])
+@pytest.mark.parametrize(
+    ("chip", "ratio"), [(find_chip("loihi1"), 0.82), (find_chip("loihi1_sanafe"), 0.77)]
+)
 def test_counting_weights_of_zero_would_overestimate_pilotnet(chip: Chip, ratio: float) -> None:
     everything = replace(PILOTNET, synaptic_events=PILOTNET.synaptic_events_all)
     measured_by_estimated = PILOTNET_DYNAMIC / core_energy(everything, chip)
@@ -188,15 +196,15 @@ def test_counting_weights_of_zero_would_overestimate_pilotnet(chip: Chip, ratio:
 
 
 def test_the_whole_chip_of_pilotnet_on_loihi_2_is_close_to_the_measured() -> None:
-    chip = loihi2()
-    total = core_energy(PILOTNET, chip) + chip.static.value * 152.85e-6
+    chip = find_chip("loihi2")
+    total = core_energy(PILOTNET, chip) + chip.power.static.value * 152.85e-6
     assert total == pytest.approx(PILOTNET_TOTAL, rel=0.01)
 
 
 def test_the_step_times_of_pilotnet_follow_its_busiest_core() -> None:
     measured = np.array([201.4, 107.0, 180.9, 125.4]) * 1e-6
     events_of_busiest_core = np.array([585312, 318528, 531552, 373128]) / 3
-    estimated = events_of_busiest_core * loihi2().time.synapse_conv.value
+    estimated = events_of_busiest_core * find_chip("loihi2").time.synapse_conv.value
     np.testing.assert_allclose(estimated, measured, rtol=0.1)
 
 
@@ -232,7 +240,11 @@ def all_bounds(graph: Graph, record: Record, chip: Chip) -> np.ndarray:
     return np.array([[x.low, x.nominal, x.high] for x in tiers])
 
 
-@given(seed=st.integers(0, 999), rate=st.floats(0, 1), which=st.sampled_from(CHIPS))
+@given(
+    seed=st.integers(0, 999),
+    rate=st.floats(0, 1),
+    which=st.sampled_from(CHIPS),
+)
 @settings(max_examples=25, deadline=None)
 def test_more_spikes_never_cost_less(seed: int, rate: float, which: Chip) -> None:
     graph, base, more = image_graph(), spikes_of(seed, rate), spikes_of(seed + 1, 0.2)
@@ -241,7 +253,11 @@ def test_more_spikes_never_cost_less(seed: int, rate: float, which: Chip) -> Non
     assert (many >= few * (1 - 1e-12)).all()
 
 
-@given(seed=st.integers(0, 999), rate=st.floats(0, 1), which=st.sampled_from(CHIPS))
+@given(
+    seed=st.integers(0, 999),
+    rate=st.floats(0, 1),
+    which=st.sampled_from(CHIPS),
+)
 @settings(max_examples=25, deadline=None)
 def test_bounds_are_in_order_and_tiers_nest(seed: int, rate: float, which: Chip) -> None:
     found = all_bounds(image_graph(), record_of(**spikes_of(seed, rate)), which)
@@ -251,8 +267,8 @@ def test_bounds_are_in_order_and_tiers_nest(seed: int, rate: float, which: Chip)
 
 def test_energies_are_per_inference_and_layers_add_up_to_the_core() -> None:
     graph, record = image_graph(), record_of(**spikes_of(3, 0.3))
-    once = estimate(graph, record, loihi2())
-    twice = estimate(graph, concatenate([record, record]), loihi2())
+    once = estimate(graph, record, find_chip("loihi2"))
+    twice = estimate(graph, concatenate([record, record]), find_chip("loihi2"))
     assert twice.core.nominal == pytest.approx(once.core.nominal, rel=1e-12)
     assert twice.system.high == pytest.approx(once.system.high, rel=1e-12)
     assert twice.convention.snn == pytest.approx(once.convention.snn, rel=1e-12)
@@ -279,13 +295,13 @@ def test_the_json_names_chips_tiers_layers_and_the_convention() -> None:
 def test_a_record_without_samples_is_refused() -> None:
     empty = record_of(**spikes_of(0, 0.5, samples=0))
     with pytest.raises(ValueError, match="the record is empty"):
-        estimate(image_graph(), empty, loihi1())
+        estimate(image_graph(), empty, find_chip("loihi1"))
 
 
 @pytest.mark.parametrize("seconds", [-1e-3, float("nan"), float("inf")])
 def test_a_run_time_that_is_no_duration_is_refused(seconds: float) -> None:
     with pytest.raises(ValueError, match="run_time must be finite and >= 0 s"):
-        estimate(two_layers(), few_spikes(), loihi1(), run_time=Seconds(seconds))
+        estimate(two_layers(), few_spikes(), find_chip("loihi1"), run_time=Seconds(seconds))
 
 
 def test_a_spike_goes_to_the_cores_that_see_its_pixel_and_at_worst_to_all() -> None:
@@ -296,7 +312,7 @@ def test_a_spike_goes_to_the_cores_that_see_its_pixel_and_at_worst_to_all() -> N
         "out": LI(tau=0.01),
     }
     graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
-    chip = loihi1()
+    chip = find_chip("loihi1")
     few = replace(chip.limits.neurons, value=32.0, low=32.0, high=32.0)
     spikes = np.zeros((1, 1, 256))
     spikes[0, 0, [0, 7 * 16]] = 1

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from neuro.energy import as_json, estimate, host_macs, loihi1, macs, place
+from neuro.energy import as_json, count_host_macs, estimate, find_chip, macs, place
 from neuro.energy.count import active, arrivals
 from neuro.graph import Dense, Edge, Graph, Input, Softmax
 from neuro.neurons import LI, LIF, GatedLI
@@ -36,9 +36,9 @@ def ran(graph: Graph) -> Record:
 def test_a_softmax_is_host_work_and_sends_its_values_as_spikes() -> None:
     graph = lifted()
     record = ran(graph)
-    found = estimate(graph, record, loihi1())
+    found = estimate(graph, record, find_chip("loihi1"))
     assert macs(graph) == {"w1": 6, "soft": 6, "w2": 3}
-    assert host_macs(graph) == {"w1": 6, "soft": 6}
+    assert count_host_macs(graph) == {"w1": 6, "soft": 6}
     assert found.host_macs == {"w1": 18, "soft": 18}  # in 3 ticks
     # On the chip: 3 values a tick come from the host, of which 2 meet a weight.
     assert set(found.parts) == {"soft", "w2", "cell"}
@@ -54,7 +54,7 @@ def test_a_softmax_is_host_work_and_sends_its_values_as_spikes() -> None:
 
 def test_the_45_nm_convention_prices_an_operation_of_a_host_as_a_mac() -> None:
     graph = lifted()
-    found = estimate(graph, ran(graph), loihi1()).convention
+    found = estimate(graph, ran(graph), find_chip("loihi1")).convention
     # in: 2 spikes of neuron 0 (3 weights), 1 of neuron 1 (1 weight): 7 accumulates; softmax:
     # 6 operations a tick, and 2 real values a tick through weights.
     assert found.host == pytest.approx(18 * 4.6e-12)
@@ -64,7 +64,7 @@ def test_the_45_nm_convention_prices_an_operation_of_a_host_as_a_mac() -> None:
 
 def test_the_report_lists_what_no_chip_does() -> None:
     graph = lifted()
-    found = as_json(estimate(graph, ran(graph), loihi1()))
+    found = as_json(estimate(graph, ran(graph), find_chip("loihi1")))
     assert found["host"] == [{"node": "w1", "macs": 18}, {"node": "soft", "macs": 18}]
     assert found["conventional45nm"]["host"] == pytest.approx(18 * 4.6e-12)
     assert set(found["loihi1"]["layers"]) == {"soft (host)", "w2", "cell"}
@@ -72,7 +72,7 @@ def test_the_report_lists_what_no_chip_does() -> None:
 
 def test_a_whole_graph_has_no_place_on_a_chip() -> None:
     with pytest.raises(ValueError, match="soft: no chip runs a Softmax, its host does; go on"):
-        place(lifted(), loihi1())
+        place(lifted(), find_chip("loihi1"))
 
 
 def test_values_that_never_rest_keep_their_targets_active() -> None:
@@ -114,7 +114,7 @@ def test_a_host_reads_an_integrator_as_it_is() -> None:
 
 def test_what_a_host_does_beside_the_graph_is_listed_and_priced_for_both_networks() -> None:
     graph = lifted()
-    found = estimate(graph, ran(graph), loihi1())
+    found = estimate(graph, ran(graph), find_chip("loihi1"))
     alone, both = as_json(found), as_json(found, beside={"encoder": 1000})
     assert both["host"] == [{"node": "encoder", "macs": 1000}, *alone["host"]]
     for who in ("snn", "ann", "host"):

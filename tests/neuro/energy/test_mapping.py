@@ -4,8 +4,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from neuro.energy import Chip, loihi1, loihi2, place
-from neuro.energy.mapping import demand
+from neuro.energy import Chip, find_chip, place
+from neuro.energy.mapping import count_demand
 from neuro.energy.synapses import compose
 from neuro.graph import AvgPool2d, Conv2d, ConvTranspose2d, Dense, Edge, Flatten, Graph, Input
 from neuro.neurons import LI, LIF
@@ -58,7 +58,7 @@ def demo_like() -> Graph:
 
 def need(graph: Graph, name: str, neurons: int, chip: Chip, weight_bits: int) -> dict[str, int]:
     into = [r for r in compose(graph) if r.target == name]
-    return demand(into, graph.size(name), neurons, chip.limits, weight_bits)
+    return count_demand(into, graph.size(name), neurons, chip.limits, weight_bits)
 
 
 def with_limit(chip: Chip, limit: str, value: float) -> Chip:
@@ -70,8 +70,8 @@ def test_a_dense_layer_is_split_as_in_the_log_of_intels_compiler() -> None:
     # PilotNet's first fully connected layer on Loihi 2: 2560 rows of 24 words, for 100 weights
     # of 3 bits; 12000 words a core, hence 6 cores (which the compiler then doubles).
     graph = dense_graph(2560, 100, 50)
-    assert need(graph, "n1", 100, loihi2(), 3)["synapse_words"] == 24 * 2560
-    layer = place(graph, loihi2(), weight_bits=3).layers["n1"]
+    assert need(graph, "n1", 100, find_chip("loihi2"), 3)["synapse_words"] == 24 * 2560
+    layer = place(graph, find_chip("loihi2"), weight_bits=3).layers["n1"]
     assert (layer.cores, layer.per_core, layer.binds) == (6, 17, "synapse_words")
 
 
@@ -82,7 +82,7 @@ def test_listed_synapses_take_what_they_are_and_a_word_for_each_source_at_most(
     up = ConvTranspose2d(weight=np.ones((2, 1, 3, 3)))
     nodes = {"in": Input(shape=(2, 30, 30)), "up": up, "out": LIF(tau=0.01)}
     graph = Graph(nodes=nodes, edges=(Edge("in", "up"), Edge("up", "out")), dt=DT)
-    chip = loihi1()
+    chip = find_chip("loihi1")
     matrix = need(graph, "out", 16, chip, 8)
     monkeypatch.setattr("neuro.graph.paths.LIMIT", 20_000)
     bits = 16 * 18 * (8 + int(chip.limits.index_bits.value))
@@ -97,17 +97,17 @@ def test_listed_synapses_take_what_they_are_and_a_word_for_each_source_at_most(
 
 def test_a_convolution_stores_the_kernels_of_its_channels_once_a_core() -> None:
     graph = conv_graph(43, 71)
-    assert need(graph, "out", 36 * 21 * 35, loihi2(), 6)["synapse_words"] == 864
+    assert need(graph, "out", 36 * 21 * 35, find_chip("loihi2"), 6)["synapse_words"] == 864
 
 
 def test_a_convolution_needs_an_axon_a_pixel_of_the_rows_that_its_core_sees() -> None:
     graph = conv_graph(101, 101)
-    assert need(graph, "out", 36 * 50 * 50, loihi1(), 8)["in_axons"] == 101 * 101
-    assert need(graph, "out", 500, loihi1(), 8)["in_axons"] == (10 * 2 + 3) * 101
+    assert need(graph, "out", 36 * 50 * 50, find_chip("loihi1"), 8)["in_axons"] == 101 * 101
+    assert need(graph, "out", 500, find_chip("loihi1"), 8)["in_axons"] == (10 * 2 + 3) * 101
 
 
 def test_a_pool_has_no_synapses_of_its_own_but_widens_those_behind_it() -> None:
-    graph, chip = demo_like(), loihi1()
+    graph, chip = demo_like(), find_chip("loihi1")
     # conv1: kernels of 5 x 5, 12 bytes are 2 words. conv2 behind its pool: 12 kernels of 6 x 6
     # for 24 channels, 3 words. fc behind its pool: 24 x 10 x 10 rows of 10 bytes and a header.
     whole = {n: need(graph, n, graph.size(n), chip, 8) for n in graph.populations}
@@ -125,7 +125,10 @@ def test_a_pool_has_no_synapses_of_its_own_but_widens_those_behind_it() -> None:
 
 
 def test_the_network_of_the_demo_lies_on_11_cores_of_loihi_1_and_3_of_loihi_2() -> None:
-    first, second = place(demo_like(), loihi1()), place(demo_like(), loihi2())
+    first, second = (
+        place(demo_like(), find_chip("loihi1")),
+        place(demo_like(), find_chip("loihi2")),
+    )
     assert {n: (x.cores, x.per_core, x.binds) for n, x in first.layers.items()} == {
         "in": (0, 0, ""),
         "a": (7, 988, "neurons"),
@@ -147,11 +150,11 @@ def test_a_convolution_that_ends_in_a_flat_population_still_sees_rows_of_an_imag
     }
     edges = tuple(Edge(x, y) for x, y in pairwise(nodes))
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
-    assert need(graph, "out", 5, loihi1(), 8)["in_axons"] == (1 + 3) * 7
+    assert need(graph, "out", 5, find_chip("loihi1"), 8)["in_axons"] == (1 + 3) * 7
 
 
 def test_cores_take_at_most_1024_neurons_on_loihi_1_and_share_no_layer() -> None:
-    placement = place(dense_graph(4, 2050, 3), loihi1())
+    placement = place(dense_graph(4, 2050, 3), find_chip("loihi1"))
     layer = placement.layers["n1"]
     assert (layer.cores, layer.per_core, layer.binds) == (3, 684, "neurons")
     assert layer.use["neurons"] == 684 / 1024
@@ -160,7 +163,7 @@ def test_cores_take_at_most_1024_neurons_on_loihi_1_and_share_no_layer() -> None
 
 
 def test_neurons_with_many_destination_cores_run_out_of_axons() -> None:
-    chip = with_limit(loihi1(), "out_axons", 100.0)
+    chip = with_limit(find_chip("loihi1"), "out_axons", 100.0)
     placement = place(dense_graph(4, 64, 3000, 2), chip)
     # 3000 neurons that lead to one core: 30 cores; 64 neurons that lead to those: 3 a core.
     assert placement.layers["n2"].cores == 30
@@ -169,11 +172,11 @@ def test_neurons_with_many_destination_cores_run_out_of_axons() -> None:
 
 
 def test_a_network_of_more_cores_than_a_chip_takes_several_chips() -> None:
-    assert place(dense_graph(4, 1024 * 129, 1), loihi1()).chips == 2
+    assert place(dense_graph(4, 1024 * 129, 1), find_chip("loihi1")).chips == 2
 
 
 def test_a_layer_with_too_many_inputs_is_reported_with_its_cure() -> None:
-    placement = place(dense_graph(5000, 10, 2), loihi1())
+    placement = place(dense_graph(5000, 10, 2), find_chip("loihi1"))
     assert placement.problems == (
         "n1: one neuron alone needs 5000 in_axons of the 4096 of a core; "
         "make the layers that feed it smaller, say by a stride (a pool on the way is part of "
@@ -183,7 +186,7 @@ def test_a_layer_with_too_many_inputs_is_reported_with_its_cure() -> None:
 
 
 def test_a_recurrent_layer_that_no_split_can_save_is_reported_with_its_cure() -> None:
-    chip = with_limit(with_limit(loihi1(), "out_axons", 30.0), "neurons", 10.0)
+    chip = with_limit(with_limit(find_chip("loihi1"), "out_axons", 30.0), "neurons", 10.0)
     assert place(dense_graph(4, 20, 2, recurrent=1), chip).problems == ()
     (problem,) = place(dense_graph(4, 40, 2, recurrent=1), chip).problems
     assert problem == (
@@ -194,7 +197,9 @@ def test_a_recurrent_layer_that_no_split_can_save_is_reported_with_its_cure() ->
 
 @pytest.mark.parametrize("size", [1, 7, 1023, 1024, 1025])
 def test_every_neuron_lies_on_exactly_one_core(size: int) -> None:
-    layer = place(dense_graph(4, size, 2), with_limit(loihi1(), "neurons", 10.0)).layers["n1"]
+    layer = place(
+        dense_graph(4, size, 2), with_limit(find_chip("loihi1"), "neurons", 10.0)
+    ).layers["n1"]
     on = {core: len(range(size)[block]) for core, block in layer.blocks().items()}
     assert list(on) == list(range(layer.cores))
     assert sum(on.values()) == size
@@ -211,6 +216,6 @@ def test_a_neuron_before_a_convolution_needs_axons_to_the_cores_of_its_windows_o
     }
     edges = tuple(Edge(x, y) for x, y in pairwise(nodes))
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
-    layer = place(graph, with_limit(loihi1(), "neurons", 32.0)).layers["a"]
+    layer = place(graph, with_limit(find_chip("loihi1"), "neurons", 32.0)).layers["a"]
     # Two rows a core, on 8 cores: three rows of windows see a pixel, on two of the 8.
     assert (layer.cores, layer.use["out_axons"]) == (8, 32 * 2 / 4096)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import given, settings, strategies as st
 
-from neuro.energy.multicast import cores_reached, reached
+from neuro.energy.multicast import count_reached_cores, iterate_reached_cores
 from neuro.energy.synapses import compose, fan_out
 from neuro.graph import Conv2d, Edge, Graph, Input
 from neuro.graph.paths import Route
@@ -55,15 +55,21 @@ def test_a_pixel_reaches_the_cores_whose_windows_contain_it(
     conv = Conv2d(weight=np.ones((3, 2, *kernel)), stride=stride, padding=padding)
     route, neurons = route_through(conv, (2, *size))
     found = np.concatenate(
-        [x for _, x in reached([route], math.prod(route.shape), neurons, per_core)], 1
+        [
+            x
+            for _, x in iterate_reached_cores(
+                [route], math.prod(route.shape), neurons, per_core
+            )
+        ],
+        1,
     )
     np.testing.assert_array_equal(found, by_windows(route, neurons, per_core))
 
 
 def test_a_direct_edge_reaches_the_core_of_its_own_neuron_only() -> None:
     route, size = route_through(None, (1000,))
-    assert (cores_reached([route], 1000, size, 3) == 1).all()
-    first, found = list(reached([route], 1000, size, 3))[1]
+    assert (count_reached_cores([route], 1000, size, 3) == 1).all()
+    first, found = list(iterate_reached_cores([route], 1000, size, 3))[1]
     assert (first, found.shape) == (256, (1000, 78))
     assert found[256 * 3 + 5].nonzero()[0].tolist() == [1]
 
@@ -77,7 +83,7 @@ def test_listed_synapses_reach_the_cores_of_their_targets() -> None:
         route, kind="sparse", places=places, sizes=(1000, 70), weight=np.ones(places.shape[1])
     )
     want = np.stack([here[k : k + 3].any(0) for k in range(0, 1000, 3)], 1)
-    found = np.concatenate([x for _, x in reached([route], 70, 1000, 3)], 1)
+    found = np.concatenate([x for _, x in iterate_reached_cores([route], 70, 1000, 3)], 1)
     np.testing.assert_array_equal(found, want)
     for each in fan_out(route):
         np.testing.assert_array_equal(each, here.sum(0))
@@ -87,6 +93,6 @@ def test_a_3_by_3_kernel_reaches_two_or_three_of_the_16_cores_of_a_channel() -> 
     # 32 x 32 outputs, 64 a core: two rows each. A pixel is seen by three rows (two at the rim).
     conv = Conv2d(weight=np.ones((4, 1, 3, 3)), padding=(1, 1))
     route, size = route_through(conv, (1, 32, 32))
-    count = cores_reached([route], 1024, size, 64).reshape(32, 32)
+    count = count_reached_cores([route], 1024, size, 64).reshape(32, 32)
     assert (count[1:-1] == 4 * 2).all()
     assert (count[[0, -1]] == 4).all()

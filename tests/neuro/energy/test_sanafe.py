@@ -9,10 +9,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from neuro.energy.chips import loihi1_sanafe
-from neuro.energy.constants import add_up
-from neuro.energy.mapping import Layer, place
-from neuro.energy.operations import operations, price, workload
+from neuro.energy import find_chip
+from neuro.energy.constants import sum_intervals
+from neuro.energy.mapping import LayerPlacement, place
+from neuro.energy.operations import count_operations, count_workload, price_operations
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import LIF
 from neuro.record import Record
@@ -71,7 +71,7 @@ def network(rng: np.random.Generator) -> Graph:
     return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
 
 
-def cores_of(layer: Layer) -> list[int]:
+def cores_of(layer: LayerPlacement) -> list[int]:
     on = layer.blocks()
     return [core for core, block in on.items() for _ in range(layer.neurons)[block]]
 
@@ -93,7 +93,7 @@ def test_with_its_count_of_updated_neurons_the_closed_form_equals_a_simulation_o
 ) -> None:  # type: ignore[no-untyped-def]
     pytest.importorskip("sanafe")
     rng = np.random.default_rng(0)
-    graph, chip = network(rng), loihi1_sanafe()
+    graph, chip = network(rng), find_chip("loihi1_sanafe")
     three = replace(chip.limits.neurons, value=3.0, low=3.0, high=3.0)
     chip = replace(chip, limits=replace(chip.limits, neurons=three))
     placement = place(graph, chip)
@@ -126,13 +126,13 @@ def test_with_its_count_of_updated_neurons_the_closed_form_equals_a_simulation_o
         values={},
     )
     # SANA-FE delivers a spike in the tick that sends it, as edges without delay do.
-    ops = operations(graph, workload(graph, record), placement, chip)
+    ops = count_operations(graph, count_workload(graph, record), placement, chip)
     busy = updated(fired, np.array(peer["potentials"]))
     ops |= {
         n: replace(ops[n], active=k, inactive=graph.size(n) * TICKS - k)
         for n, k in busy.items()
     }
-    parts = {n: price(o, chip.energy) for n, o in ops.items()}
+    parts = {n: price_operations(o, chip.energy) for n, o in ops.items()}
     total = {
         part: sum(x[part].nominal for x in parts.values())
         for part in ("synapse", "active", "inactive", "spike", "message", "hop")
@@ -146,5 +146,5 @@ def test_with_its_count_of_updated_neurons_the_closed_form_equals_a_simulation_o
     assert total["message"] + total["hop"] == pytest.approx(energy["network"], rel=1e-9)
     soma = total["active"] + total["inactive"] + total["spike"]
     assert soma == pytest.approx(energy["soma"], rel=1e-9)
-    core = add_up([x for part in parts.values() for x in part.values()])
+    core = sum_intervals([x for part in parts.values() for x in part.values()])
     assert core.nominal == pytest.approx(energy["total"], rel=1e-9)

@@ -6,9 +6,9 @@ import torch
 from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 
-from neuro.energy import count, estimate, loihi1
+from neuro.energy import count, estimate, find_chip
 from neuro.energy.mapping import place
-from neuro.energy.operations import operations, workload
+from neuro.energy.operations import count_operations, count_workload
 from neuro.energy.synapses import compose, fan_out, served
 from neuro.events import simulate
 from neuro.graph import (
@@ -23,7 +23,8 @@ from neuro.graph import (
     Node,
     Sparse,
 )
-from neuro.graph.paths import Route, push
+from neuro.graph.connections import apply_connection
+from neuro.graph.paths import Route
 from neuro.graph.sparse import to_dense
 from neuro.neurons import LI, LIF
 from neuro.record import Record
@@ -65,7 +66,7 @@ def test_two_spikes_in_one_pooling_window_are_one_value_but_cost_a_chip_twice() 
     (layer,) = served(graph, record, compose(graph))
     assert (layer.name, layer.shared_kernel) == ("pool+conv", True)
     assert (layer.events.tolist(), layer.events_all.tolist()) == ([[4]], [[6]])
-    found = estimate(graph, record, loihi1())
+    found = estimate(graph, record, find_chip("loihi1"))
     assert list(found.parts) == ["in", "pool+conv", "out"]
     assert found.parts["pool+conv"]["synapse"].nominal == pytest.approx(4 * 23.6e-12)
     assert found.parts["pool+conv"]["synapse"].high == pytest.approx(6 * 24e-12)
@@ -99,7 +100,7 @@ def test_a_source_that_is_joined_twice_pays_for_each_of_its_places() -> None:
     counts = count(graph, record)
     assert counts["c"].synaptic_events_all == 0
     assert (counts["fc"].synaptic_events, counts["fc"].synaptic_events_all) == (8, 15)
-    found = estimate(graph, record, loihi1())
+    found = estimate(graph, record, find_chip("loihi1"))
     assert found.parts["c+fc"]["synapse"].nominal > 0
 
 
@@ -115,7 +116,7 @@ def impulses(graph: Graph, route: Route, ones: bool) -> np.ndarray:
         elif ones and isinstance(node, Conv2d):
             weight = np.ones_like(node.weight)
             node = Conv2d(weight=weight, stride=node.stride, padding=node.padding)
-        x = push(node, x)
+        x = apply_connection(node, x)
     return np.asarray((x.flatten(1) != 0).sum(1))
 
 
@@ -178,7 +179,8 @@ def test_without_a_chain_the_chip_has_as_many_events_as_the_graph() -> None:
     edges = (Edge("in", "conv", Ticks(1)), Edge("conv", "out"))
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
     record, _ = simulate(graph, stimulus(graph, 0))
-    ops = operations(graph, workload(graph, record), place(graph, loihi1()), loihi1())
+    chip = find_chip("loihi1")
+    ops = count_operations(graph, count_workload(graph, record), place(graph, chip), chip)
     counts = count(graph, record)["conv"]
     assert ops["conv"].synaptic_events == counts.synaptic_events
     assert ops["conv"].synaptic_events_all == counts.synaptic_events_all
@@ -227,12 +229,12 @@ def test_a_graph_that_cannot_be_composed_is_refused_with_every_chain_and_cure(
     )
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
     with pytest.raises(ValueError, match="no chip can hold") as e:
-        estimate(graph, spikes_at(graph, 1, (0, 0)), loihi1())
+        estimate(graph, spikes_at(graph, 1, (0, 0)), find_chip("loihi1"))
     assert "in -> pool1 -> conv1 -> out1: is no single convolution" in str(e.value)
     assert "in -> pool2 -> conv2 -> out2: is no single convolution" in str(e.value)
     assert str(e.value).count("put a population between") == 2
     with pytest.raises(ValueError, match="pool2 -> conv2"):
-        place(graph, loihi1())
+        place(graph, find_chip("loihi1"))
 
 
 def test_what_no_mapping_knows_is_refused_at_once_with_its_cures() -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from neuro.graph.connections import Conv2d, Sparse
+from neuro.graph import Conv2d, Sparse
 from neuro.graph.sparse import to_dense
 
 
@@ -29,21 +29,21 @@ def test_synapses_in_any_order_become_sorted_rows(
     columns, node = coo(seed, synapses=synapses, delays=delays)
     names = ("source", "delay", "target", "weight")
     late = np.zeros(synapses, int) if node.delay is None else node.delay
-    rows = list(zip(node.source, late, node.target, node.weight, strict=True))
+    rows = list(zip(node.source, late, node.indices, node.weight, strict=True))
     assert sorted(rows) == sorted(zip(*(columns[k] for k in names), strict=True))
     assert [row[:3] for row in rows] == sorted(row[:3] for row in rows)
-    assert (node.at[0], node.at[-1], node.at.size) == (0, synapses, 6)
+    assert (node.indptr[0], node.indptr[-1], node.indptr.size) == (0, synapses, 6)
 
 
 def test_the_arrays_are_read_only_and_as_small_as_the_promise() -> None:
     _, node = coo(0, synapses=1000)
-    assert (node.at.dtype, node.target.dtype, node.weight.dtype) == (
+    assert (node.indptr.dtype, node.indices.dtype, node.weight.dtype) == (
         np.int64,
         np.int32,
         np.float64,
     )
-    assert (node.target.nbytes + node.weight.nbytes) / 1000 == 12
-    assert not any(a.flags.writeable for a in (node.at, node.target, node.weight))
+    assert (node.indices.nbytes + node.weight.nbytes) / 1000 == 12
+    assert not any(a.flags.writeable for a in (node.indptr, node.indices, node.weight))
     assert node.delay is None
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from valued_graphs import valued_graph, valued_stimulus
 
-from neuro.energy import on_chip
+from neuro.energy import restrict_to_chip
 from neuro.events import simulate
 from neuro.graph import Dense, Edge, Graph, GraphError, Input
 from neuro.graph.partition import chip_part, host_part
@@ -40,7 +40,7 @@ def test_a_host_computes_its_nodes_and_the_connections_that_lead_to_them() -> No
 def test_the_chip_fires_as_the_whole_does_given_what_its_host_sends(seed: int) -> None:
     graph, x = valued_graph(seed), valued_stimulus(seed)
     whole, _ = simulate(graph, x)
-    part, done = on_chip(graph, whole)
+    part, done = restrict_to_chip(graph, whole)
     again, _ = simulate(part, {n: done.spikes[n] for n in part.inputs})
     assert set(part.firing) == {"voxels", "first", "second"}
     for name in part.firing:

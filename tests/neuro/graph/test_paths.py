@@ -19,8 +19,8 @@ from neuro.graph import (
     Node,
     Sparse,
 )
-from neuro.graph.delays import lags, loops_too_tight
-from neuro.graph.paths import Route, bias, gain, routes
+from neuro.graph.delays import assign_lags, find_tight_loops
+from neuro.graph.paths import Route, find_bias, find_gain, find_routes
 from neuro.graph.random import fixed_probability
 from neuro.graph.sparse import to_dense
 from neuro.neurons import ALIF, LI, LIF
@@ -39,7 +39,7 @@ def through(chain: list[Node], shape: tuple[int, ...], end: Node | None = None) 
 
 def only_route(graph: Graph) -> Route:
     problems: list[str] = []
-    (route,) = routes(graph, problems)
+    (route,) = find_routes(graph, problems)
     assert problems == []
     return route
 
@@ -114,7 +114,7 @@ def test_a_route_does_to_any_image_what_torch_does_layer_by_layer(
     graph = through(chain, shape)
     route = only_route(graph)
     x = torch.tensor(np.random.default_rng(seed).normal(size=(3, *shape)))
-    expected = by_torch(chain, x) * torch.tensor(gain(graph, "out").copy())
+    expected = by_torch(chain, x) * torch.tensor(find_gain(graph, "out").copy())
     torch.testing.assert_close(by_route(route, x), expected, rtol=1e-10, atol=1e-12)
 
 
@@ -147,7 +147,7 @@ def test_each_edge_into_a_concat_is_a_route_of_its_own(
     shapes = [shape, (1, *shape[1:])]
     graph = joined(shapes, *then)
     problems: list[str] = []
-    found = routes(graph, problems)
+    found = find_routes(graph, problems)
     assert problems == []
     assert [(r.source, r.delay, r.kind) for r in found] == [
         ("x0", 0, kind),
@@ -158,7 +158,7 @@ def test_each_edge_into_a_concat_is_a_route_of_its_own(
     x0, again, x1 = (torch.tensor(rng.normal(size=(3, *s))) for s in [shape, *shapes])
     expected = by_torch(then, torch.cat([x0, x1, again], 1))
     made = sum(by_route(r, x) for r, x in zip(found, (x0, again, x1), strict=True))
-    scaled = expected * torch.tensor(gain(graph, "out").copy())
+    scaled = expected * torch.tensor(find_gain(graph, "out").copy())
     torch.testing.assert_close(made, scaled, rtol=1e-10, atol=1e-12)
 
 
@@ -168,15 +168,15 @@ def test_a_bias_before_a_concat_reaches_its_own_place() -> None:
     edges = [e._replace(target="b") if e.source == "x1" else e for e in graph.edges]
     edges.insert(1, Edge("b", "c"))
     problems: list[str] = []
-    found, since = bias(Graph(nodes=nodes, edges=tuple(edges), dt=DT), "out", problems)
-    np.testing.assert_allclose(found / gain(graph, "out"), [1, 1, 5, 1, 1])
+    found, since = find_bias(Graph(nodes=nodes, edges=tuple(edges), dt=DT), "out", problems)
+    np.testing.assert_allclose(found / find_gain(graph, "out"), [1, 1, 5, 1, 1])
     assert (since, problems) == (0, [])
 
 
 def test_listed_synapses_behind_a_flatten_are_one_matrix() -> None:
     node = fixed_probability(8, 3, 0.5, 2.0, np.random.default_rng(0))
     graph = through([Flatten(), node], (2, 2, 2))
-    scale = gain(graph, "out")[:, None]
+    scale = find_gain(graph, "out")[:, None]
     np.testing.assert_allclose(only_route(graph).weight, scale * to_dense(node).weight)
 
 
@@ -202,7 +202,7 @@ def test_a_padded_convolution_behind_a_pool_that_leaves_pixels_over_is_a_matrix(
 def test_a_wide_dense_is_taken_as_it_is() -> None:
     weight = np.random.default_rng(0).normal(size=(2, 100_000)).astype(np.float32)
     route = only_route(through([Flatten(), Dense(weight=weight)], (10, 100, 100)))
-    np.testing.assert_array_equal(route.weight, weight * gain(through([], (1,)), "out"))
+    np.testing.assert_array_equal(route.weight, weight * find_gain(through([], (1,)), "out"))
 
 
 def test_listed_synapses_are_a_matrix_alone_and_in_a_chain() -> None:
@@ -222,7 +222,7 @@ def test_listed_synapses_too_many_for_a_matrix_stay_listed() -> None:
     assert (route.kind, route.sizes) == ("sparse", (5000, 5000))
     matrix = np.zeros(route.sizes)
     np.add.at(matrix, tuple(route.places), route.weight)
-    want = gain(graph, "out")[:, None] * to_dense(listed).weight
+    want = find_gain(graph, "out")[:, None] * to_dense(listed).weight
     np.testing.assert_array_equal(matrix, want)
     assert route.weight.size == np.count_nonzero(want)
 
@@ -236,7 +236,7 @@ def test_more_synapses_than_a_chip_holds_are_reported_with_their_cure(
     assert only_route(through([listed], (60,))).kind == "sparse"
     monkeypatch.setattr("neuro.graph.paths.LIMIT", number - 1)
     problems: list[str] = []
-    assert routes(through([listed], (60,)), problems) == []
+    assert find_routes(through([listed], (60,)), problems) == []
     (said,) = problems
     assert f"has {number} synapses or more, more than a whole chip holds" in said
     assert said.endswith("use smaller populations, or run it on the event engine")
@@ -250,7 +250,7 @@ def test_a_gain_for_each_channel_scales_kernels_and_one_for_each_neuron_makes_a_
     graph = through([layer], (1, 3, 3), ALIF(leak=by_channel))
     route = only_route(graph)
     assert route.kind == "conv"
-    factor = gain(graph, "out").reshape(2, 4)[:, 0]
+    factor = find_gain(graph, "out").reshape(2, 4)[:, 0]
     np.testing.assert_allclose(route.weight, layer.weight * factor[:, None, None, None])
     by_neuron = np.linspace(0.25, 0.5, 8, dtype=np.float32).reshape(2, 2, 2)
     assert only_route(through([layer], (1, 3, 3), ALIF(leak=by_neuron))).kind == "dense"
@@ -264,7 +264,7 @@ def test_a_direct_edge_is_an_identity_and_delays_along_a_way_add_up() -> None:
         Edge("a", "w", Ticks(2)),
         Edge("w", "out", Ticks(3)),
     )
-    first, second = routes(Graph(nodes=nodes, edges=edges, dt=DT), [])
+    first, second = find_routes(Graph(nodes=nodes, edges=edges, dt=DT), [])
     assert (first.name, first.kind, first.delay) == ("in->a", "identity", 1)
     assert first.weight.shape == (2,)
     assert (second.name, second.via, second.delay) == ("w", ("w",), 5)
@@ -277,7 +277,9 @@ def test_a_chain_too_large_for_a_matrix_is_listed(monkeypatch: pytest.MonkeyPatc
     small = through(chain, (1, 7, 6))
     matrix = only_route(small)
     monkeypatch.setattr("neuro.graph.paths.LIMIT", matrix.weight.size - 1)
-    monkeypatch.setattr("neuro.graph.paths.MADE", 5 * matrix.weight.shape[0])  # five at a time
+    monkeypatch.setattr(
+        "neuro.graph.impulse.VALUES", 5 * matrix.weight.shape[0]
+    )  # five at a time
     listed = only_route(small)
     assert (matrix.kind, listed.kind) == ("dense", "sparse")
     found = np.zeros(matrix.weight.shape)
@@ -285,7 +287,7 @@ def test_a_chain_too_large_for_a_matrix_is_listed(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_allclose(found, matrix.weight, rtol=1e-15, atol=0)
     monkeypatch.setattr("neuro.graph.paths.LIMIT", 10)
     problems: list[str] = []
-    assert routes(small, problems) == []
+    assert find_routes(small, problems) == []
     assert problems[0].startswith("in -> n0 -> n1 -> out: is no single convolution, and has ")
     assert problems[0].endswith(
         " synapses or more, more than a whole chip holds; put a population between, make "
@@ -311,14 +313,14 @@ def biased(delay_before: int, delay_after: int) -> Graph:
 def test_biases_go_through_later_nodes_and_wait_for_later_delays() -> None:
     problems: list[str] = []
     graph = biased(0, 2)
-    total, since = bias(graph, "out", problems)
-    np.testing.assert_allclose(total, 3.5 * gain(graph, "out"))
+    total, since = find_bias(graph, "out", problems)
+    np.testing.assert_allclose(total, 3.5 * find_gain(graph, "out"))
     assert (since, problems) == (2, [])
 
 
 def test_biases_that_set_in_at_different_ticks_are_reported_with_their_cure() -> None:
     problems: list[str] = []
-    bias(biased(1, 2), "out", problems)
+    find_bias(biased(1, 2), "out", problems)
     assert problems == [
         "out: biases arrive after [2, 3] ticks, a neuron has one bias; put the delays on the "
         "edges into the biased nodes"
@@ -336,14 +338,14 @@ def looped(delay: int) -> Graph:
 
 def test_every_connection_takes_a_step_that_delays_may_hide() -> None:
     graph = looped(2)
-    found = routes(graph, [])
-    assert loops_too_tight(graph, found) == []
-    assert lags(["in", "a", "b"], found) == {"in": 0, "a": 1, "b": 2}
+    found = find_routes(graph, [])
+    assert find_tight_loops(graph, found) == []
+    assert assign_lags(["in", "a", "b"], found) == {"in": 0, "a": 1, "b": 2}
 
 
 def test_a_loop_of_less_delay_than_connections_is_reported_with_its_cure() -> None:
     graph = looped(1)
-    (problem,) = loops_too_tight(graph, routes(graph, []))
+    (problem,) = find_tight_loops(graph, find_routes(graph, []))
     assert problem.startswith("loop ")
     assert "its delays add up to 1 ticks" in problem
     assert problem.endswith("make them at least 2")
@@ -351,7 +353,7 @@ def test_a_loop_of_less_delay_than_connections_is_reported_with_its_cure() -> No
 
 def test_the_gain_of_an_input_is_refused() -> None:
     with pytest.raises(TypeError, match="in is no population"):
-        gain(looped(2), "in")
+        find_gain(looped(2), "in")
 
 
 def test_several_ways_between_the_same_populations_are_several_routes() -> None:
@@ -371,7 +373,7 @@ def test_several_ways_between_the_same_populations_are_several_routes() -> None:
         ),
         dt=DT,
     )
-    found = {r.name: (r.delay, r.weight.max()) for r in routes(graph, [])}
+    found = {r.name: (r.delay, r.weight.max()) for r in find_routes(graph, [])}
     assert found == {"a": (1, 1.0), "a+b": (3, 2.0), "x->n": (4, 1.0)}
 
 
@@ -383,9 +385,9 @@ def link(source: str, target: str, delay: int) -> Route:
 
 def test_lags_are_the_longest_way_less_its_delays() -> None:
     found = [link("x", "a", 0), link("a", "b", 0), link("x", "b", 0), link("b", "a", 2)]
-    assert lags(["x", "a", "b"], found) == {"x": 0, "a": 1, "b": 2}
+    assert assign_lags(["x", "a", "b"], found) == {"x": 0, "a": 1, "b": 2}
     found = [link("x", "a", 5), link("a", "b", 0)]
-    assert lags(["x", "a", "b"], found) == {"x": 0, "a": 0, "b": 1}
+    assert assign_lags(["x", "a", "b"], found) == {"x": 0, "a": 0, "b": 1}
 
 
 @given(
@@ -396,7 +398,7 @@ def test_lags_leave_every_connection_its_step_and_none_could_be_smaller(
 ) -> None:
     names = [f"p{i}" for i in range(5)]
     found = [link(names[a], names[b], d) for a, b, d in ways if a < b]
-    lag = lags(names, found)
+    lag = assign_lags(names, found)
     for r in found:
         assert lag[r.target] - lag[r.source] + r.delay >= 1
     for name, value in lag.items():

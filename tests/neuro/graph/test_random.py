@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from neuro.graph import Edge, Graph, Input, Sparse
-from neuro.graph.random import beside, fixed_indegree, fixed_probability
+from neuro.graph.random import fixed_indegree, fixed_probability, join_inputs
 from neuro.neurons import LIF
 from neuro.units import Seconds
 
@@ -14,7 +14,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 def holds(node: Sparse) -> Graph:
     """Return a Graph with the node: only good synapses make one."""
-    nodes = {"x": Input(shape=(node.at.size - 1,)), "w": node, "a": LIF(tau=1.0)}
+    nodes = {"x": Input(shape=(node.indptr.size - 1,)), "w": node, "a": LIF(tau=1.0)}
     return Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "a")), dt=Seconds(1e-3))
 
 
@@ -27,17 +27,17 @@ def holds(node: Sparse) -> Graph:
 )
 def test_no_pair_is_drawn_twice(inputs: int, outputs: int, p: float, seed: int) -> None:
     node = fixed_probability(inputs, outputs, p, 0.5, rng(seed))
-    pairs = set(zip(node.source.tolist(), node.target.tolist(), strict=True))
-    assert len(pairs) == node.target.size
+    pairs = set(zip(node.source.tolist(), node.indices.tolist(), strict=True))
+    assert len(pairs) == node.indices.size
     assert holds(node).shapes["a"] == (outputs,)
-    assert {0.0: 0, 1.0: inputs * outputs}.get(p, node.target.size) == node.target.size
+    assert {0.0: 0, 1.0: inputs * outputs}.get(p, node.indices.size) == node.indices.size
 
 
 def test_synapses_are_as_frequent_as_their_probability() -> None:
     node = fixed_probability(1000, 500, 0.1, 1.0, rng())
     sigma = np.sqrt(500_000 * 0.1 * 0.9)
-    assert abs(node.target.size - 50_000) < 4 * sigma
-    by_target = np.bincount(node.target, minlength=500)
+    assert abs(node.indices.size - 50_000) < 4 * sigma
+    by_target = np.bincount(node.indices, minlength=500)
     assert abs(by_target.var() / (1000 * 0.1 * 0.9) - 1) < 0.3
 
 
@@ -48,9 +48,9 @@ def test_every_output_hears_that_many_different_inputs(
 ) -> None:
     indegree = inputs // 2
     node = fixed_indegree(inputs, outputs, indegree, 1.0, rng(seed))
-    pairs = list(zip(node.target.tolist(), node.source.tolist(), strict=True))
+    pairs = list(zip(node.indices.tolist(), node.source.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs) == outputs * indegree
-    assert (np.bincount(node.target, minlength=outputs) == indegree).all()
+    assert (np.bincount(node.indices, minlength=outputs) == indegree).all()
     holds(node)
 
 
@@ -71,16 +71,16 @@ def test_weights_and_delays_are_drawn_and_rows_sorted_by_them() -> None:
 
 def test_the_same_seed_draws_the_same_network() -> None:
     one, other = (fixed_indegree(9, 8, 4, 1.0, rng(5)) for _ in range(2))
-    np.testing.assert_array_equal(one.target, other.target)
+    np.testing.assert_array_equal(one.indices, other.indices)
 
 
 def test_populations_beside_each_other_become_one() -> None:
     excitatory = fixed_probability(4, 10, 0.5, 0.1, rng(0))
     inhibitory = fixed_probability(2, 10, 0.5, -0.5, rng(1))
-    both = beside(excitatory, inhibitory)
-    assert both.at.tolist() == [
-        *excitatory.at,
-        *(inhibitory.at[1:] + excitatory.target.size),
+    both = join_inputs(excitatory, inhibitory)
+    assert both.indptr.tolist() == [
+        *excitatory.indptr,
+        *(inhibitory.indptr[1:] + excitatory.indices.size),
     ]
     assert (both.weight[both.source >= 4] == -0.5).all()
     assert holds(both).size("x") == 6
@@ -92,4 +92,4 @@ def test_what_cannot_be_drawn_or_joined_is_refused() -> None:
     with pytest.raises(ValueError, match=r"indegree must be from 0 to the 2 inputs, got 3"):
         fixed_indegree(2, 2, 3, 1.0, rng())
     with pytest.raises(ValueError, match=r"parts need the same outputs"):
-        beside(*(fixed_indegree(2, n, 1, 1.0, rng()) for n in (2, 3)))
+        join_inputs(*(fixed_indegree(2, n, 1, 1.0, rng()) for n in (2, 3)))

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from neuro.graph import Dense, Edge, Flatten, Graph, GraphError, Input, Node, Sparse
-from neuro.graph.apply import through
 from neuro.graph.sparse import to_dense, unrolled
 from neuro.neurons import LI, LIF
 from neuro.nn import Net, activity_of, replay
@@ -78,7 +77,7 @@ def test_the_parts_of_a_node_add_up_in_its_old_name() -> None:
     assert {e.source for e in graph.into("w")} == {"w@0", "w@1", "w@2"}
     assert {e.delay for e in graph.out_of("x")} == {1, 2, 3}
     assert set(origin.values()) == {Edge("x", "w", Ticks(1))}
-    assert sum(graph.nodes[f"w@{k}"].target.size for k in range(3)) == 9  # type: ignore[union-attr]
+    assert sum(graph.nodes[f"w@{k}"].indices.size for k in range(3)) == 9  # type: ignore[union-attr]
     assert unrolled(graph).graph is graph
 
 
@@ -107,8 +106,8 @@ def test_weights_receive_the_gradient_of_their_synapses() -> None:
     x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     weight = torch.tensor(node.weight, requires_grad=True)
     out = torch.arange(24, dtype=torch.float64).view(6, 4)
-    (through(node, x, weight) * out).sum().backward()
-    by_hand = (x.numpy()[:, node.source] * out.numpy()[:, node.target]).sum(0)
+    (node.apply(x, weight) * out).sum().backward()
+    by_hand = (x.numpy()[:, node.source] * out.numpy()[:, node.indices]).sum(0)
     assert weight.grad is not None
     np.testing.assert_allclose(weight.grad.numpy(), by_hand)
 
@@ -124,7 +123,7 @@ def test_a_net_returns_its_graph_and_trains_in_the_precision_of_its_weights(
     net = Net(graph)
     back = trace(net)
     for name in ("w", "back"):
-        for field in ("at", "target", "weight"):
+        for field in ("indptr", "indices", "weight"):
             one, other = (getattr(g.nodes[name], field) for g in (back, graph))
             assert one.dtype == other.dtype
             np.testing.assert_array_equal(one, other)

@@ -28,7 +28,7 @@ from neuro.graph import (
     Unflatten,
     Weighted,
 )
-from neuro.graph.paths import routes
+from neuro.graph.paths import find_routes
 from neuro.interop.nest_synapses import _listed
 from neuro.io.store import load_graph, save_graph
 from neuro.neurons import LI, LIF
@@ -168,7 +168,7 @@ def test_behind_a_flat_population_a_convolution_stays_one() -> None:
     weight = np.random.default_rng(0).normal(size=(3, 2, 3, 3))
     graph = unflattened(Conv2d(weight=weight, padding=(1, 1)), (2, 4, 5))
     problems: list[str] = []
-    (route,) = routes(graph, problems)
+    (route,) = find_routes(graph, problems)
     assert (problems, route.kind, route.shape) == ([], "conv", (2, 4, 5))
     source, target, weights, _ = _listed(graph, graph.out_of("x") + graph.edges[1:])
     matrix = np.zeros((60, 40))
@@ -185,7 +185,7 @@ def test_a_matrix_goes_on_through_an_unflatten_to_an_image() -> None:
     nodes = {**graph.nodes, "x": Input(shape=(2, 2)), "flat": Flatten()}
     nodes["fc"] = Dense(weight=rng.normal(size=(12, 4)))
     edges = (Edge("x", "flat"), Edge("flat", "fc"), Edge("fc", "shape"), *graph.edges[1:])
-    (route,) = routes(Graph(nodes=nodes, edges=edges, dt=DT), [])
+    (route,) = find_routes(Graph(nodes=nodes, edges=edges, dt=DT), [])
     x = rng.normal(size=4)
     image = torch.tensor(nodes["fc"].weight @ x).reshape(1, 2, 2, 3)
     want = torch.conv2d(image, torch.tensor(conv.weight)).flatten()

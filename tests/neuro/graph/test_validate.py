@@ -139,8 +139,8 @@ class TestNumbers:
 def sparse(**fields: object) -> Sparse:
     """Return 2 inputs, 3 outputs, 4 synapses, with some fields replaced."""
     good = {
-        "at": np.array([0, 3, 4]),
-        "target": np.array([0, 1, 1, 2]),
+        "indptr": np.array([0, 3, 4]),
+        "indices": np.array([0, 1, 1, 2]),
         "weight": np.ones(4),
         "shape": (3,),
     }
@@ -153,25 +153,25 @@ class TestSynapses:
         [
             (
                 {"weight": np.ones(3)},
-                "Sparse needs one entry a synapse in every column, got {'target': (4,), "
+                "Sparse needs one entry a synapse in every column, got {'indices': (4,), "
                 "'weight': (3,)}; make it with Sparse.from_coo",
             ),
             (
-                {"at": np.array([0, 3, 5])},
-                "Sparse.at must rise from 0 to the 4 synapses, (in + 1,); make it with "
+                {"indptr": np.array([0, 3, 5])},
+                "Sparse.indptr must rise from 0 to the 4 synapses, (in + 1,); make it with "
                 "Sparse.from_coo",
             ),
             (
-                {"at": np.array([0, 5, 4])},
-                "Sparse.at must rise from 0 to the 4 synapses, (in + 1,); make it with "
+                {"indptr": np.array([0, 5, 4])},
+                "Sparse.indptr must rise from 0 to the 4 synapses, (in + 1,); make it with "
                 "Sparse.from_coo",
             ),
             (
-                {"target": np.array([-1, 1, 3, 2])},
+                {"indices": np.array([-1, 1, 3, 2])},
                 "2 targets like -1 are not among the (3,) outputs; make Sparse.shape larger",
             ),
             (
-                {"target": np.array([1, 0, 2, 2])},
+                {"indices": np.array([1, 0, 2, 2])},
                 "a row of Sparse is not sorted by (delay, target); make it with "
                 "Sparse.from_coo",
             ),
@@ -193,7 +193,7 @@ class TestSynapses:
         assert problems("x>w w>a", nodes) == [f"w: {said}"]
 
     def test_rows_may_be_empty_and_synapses_parallel(self) -> None:
-        w = sparse(at=np.array([0, 0, 4]), target=np.array([0, 1, 1, 1]))
+        w = sparse(indptr=np.array([0, 0, 4]), indices=np.array([0, 1, 1, 1]))
         assert graph("x>w w>a", {**populations("a"), "w": w}).shapes["a"] == (3,)
 
     def test_weights_that_are_not_finite_are_counted(self) -> None:
@@ -217,7 +217,7 @@ class TestOnAClock:
         assert cure == (
             "give one of its edges a delay of >= 1 tick, or run it with clock=Exact()"
         )
-        assert period.startswith("c.refractory: duration 0.0025 s is not a whole number")
+        assert period.startswith("c: LIF.refractory: duration 0.0025 s is not a whole number")
         assert period.endswith("or run it with clock=Exact()")
 
     def test_a_loop_is_named_along_its_edges(self) -> None:
@@ -255,7 +255,7 @@ def wrong_shapes() -> Iterator[tuple[str, Node, tuple[int, ...], str]]:
         "sparse",
         sparse(),
         (3,),
-        "Sparse takes (2,), got (3,); change the length of Sparse.at",
+        "Sparse takes (2,), got (3,); change the length of Sparse.indptr",
     )
     yield (
         "sparse-image",

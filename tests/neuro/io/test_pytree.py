@@ -4,7 +4,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from neuro.io.pytree import digest, flatten, rebuild
+from neuro.io.pytree import digest, flatten, unflatten
 
 
 class Pair(NamedTuple):
@@ -25,7 +25,7 @@ VALUE = {
 
 
 def test_a_nested_value_comes_back_with_types_and_dtypes() -> None:
-    back = rebuild(*flatten(VALUE), (Pair, Leaf))
+    back = unflatten(*flatten(VALUE), (Pair, Leaf))
     assert list(back) == [Pair("a", 2), "b"]
     leaf = back[Pair("a", 2)]
     assert (type(leaf), leaf.name, leaf.values.dtype) == (Leaf, "x", np.int32)
@@ -41,7 +41,7 @@ def test_what_is_no_plain_value_does_not_go_into_a_file() -> None:
 
 def test_a_type_that_nobody_expects_is_not_made() -> None:
     with pytest.raises(KeyError, match="Leaf"):
-        rebuild(*flatten(VALUE), (Pair,))
+        unflatten(*flatten(VALUE), (Pair,))
 
 
 def test_a_digest_changes_with_a_bit_and_with_a_dtype() -> None:

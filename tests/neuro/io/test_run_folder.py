@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from neuro.io.run_folder import Run, RunError, begin, open_run
+from neuro.io.run_folder import Run, RunError, begin_run, open_run
 from neuro.io.store import StoreError
 
 
@@ -25,7 +25,7 @@ def run(folder: Path, **changes: Any) -> Run:
 
 
 def test_a_run_opens_as_it_was_begun(tmp_path: Path) -> None:
-    begin(run(tmp_path))
+    begin_run(run(tmp_path))
     opened = open_run(tmp_path, configs)
     assert opened == run(tmp_path)
     environment = json.loads((tmp_path / "environment.json").read_text())
@@ -33,24 +33,24 @@ def test_a_run_opens_as_it_was_begun(tmp_path: Path) -> None:
 
 
 def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:
-    begin(run(tmp_path))
-    begin(run(tmp_path))
+    begin_run(run(tmp_path))
+    begin_run(run(tmp_path))
     with pytest.raises(RunError, match=r"seed is 1, asked for 2; choose another --out"):
-        begin(run(tmp_path, seed=2))
+        begin_run(run(tmp_path, seed=2))
     with pytest.raises(RunError, match=r"gradient is surrogate, asked for eventprop"):
-        begin(run(tmp_path, gradient="eventprop"))
+        begin_run(run(tmp_path, gradient="eventprop"))
 
 
 def test_a_run_from_before_gradients_were_recorded_is_one_of_surrogates(
     tmp_path: Path,
 ) -> None:
-    begin(run(tmp_path))
+    begin_run(run(tmp_path))
     path = tmp_path / "config.json"
     found = json.loads(path.read_text())
     del found["gradient"]
     path.write_text(json.dumps(found))
     assert open_run(tmp_path, configs).gradient == "surrogate"
-    begin(run(tmp_path))
+    begin_run(run(tmp_path))
 
 
 def test_a_folder_without_a_run_says_how_to_make_one(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_folder_without_a_run_says_how_to_make_one(tmp_path: Path) -> None:
 
 
 def test_a_configuration_of_another_version_names_its_fields(tmp_path: Path) -> None:
-    begin(run(tmp_path))
+    begin_run(run(tmp_path))
     path = tmp_path / "config.json"
     found = json.loads(path.read_text())
     found["config"] = {"epochs": 3, "width": 7}

@@ -24,13 +24,15 @@ from neuro.graph import (
 )
 from neuro.io.store import (
     StoreError,
-    load,
+    load_arrays,
     load_graph,
     load_record,
+    load_tensors,
     read_json,
-    save,
+    save_arrays,
     save_graph,
     save_record,
+    save_tensors,
     write_json,
 )
 from neuro.neurons import ALIF, LI, LIF
@@ -159,11 +161,11 @@ def test_a_file_cut_short_is_named_and_never_half_read(
     tmp_path_factory: pytest.TempPathFactory, keep: int
 ) -> None:
     path = tmp_path_factory.mktemp("store") / "a.npz"
-    save(path, "weights", {"w": np.arange(9.0)}, {})
+    save_arrays(path, "weights", {"w": np.arange(9.0)}, {})
     data = path.read_bytes()
     path.write_bytes(data[: min(keep, len(data) - 1)])
     with pytest.raises(StoreError, match=r"a.npz: damaged or cut short"):
-        load(path, "weights")
+        load_arrays(path, "weights")
 
 
 def test_another_kind_or_version_or_no_file_is_told(
@@ -171,13 +173,13 @@ def test_another_kind_or_version_or_no_file_is_told(
 ) -> None:
     path = tmp_path / "a.npz"
     with pytest.raises(StoreError, match="no such file"):
-        load(path, "graph")
-    save(path, "weights", {}, {})
+        load_arrays(path, "graph")
+    save_arrays(path, "weights", {}, {})
     with pytest.raises(StoreError, match="holds a weights, expected a graph"):
-        load(path, "graph")
+        load_arrays(path, "graph")
     monkeypatch.setattr("neuro.io.store.VERSION", 2)
     with pytest.raises(StoreError, match="written in format 1, this is format 2"):
-        load(path, "weights")
+        load_arrays(path, "weights")
 
 
 def test_writing_leaves_no_temporary_file_and_replaces_the_old(tmp_path: Path) -> None:
@@ -226,3 +228,62 @@ def test_numbers_of_other_kinds_are_stored_by_value(tmp_path: Path) -> None:
     )
     save_graph(tmp_path / "g.npz", g)
     assert same(load_graph(tmp_path / "g.npz"), g)
+
+
+TENSORS = {
+    "w": torch.arange(6.0).view(2, 3),
+    "n": torch.tensor(3),
+    "half": torch.ones(2, dtype=torch.bfloat16),
+    "none": torch.empty(0, 4),
+    "mask": torch.tensor([True, False]),
+}
+
+
+def test_tensors_come_back_bit_for_bit(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    meta = {"epoch": 3, "score": 0.1, "rows": [1, "a", None]}
+    save_tensors(path, "weights", TENSORS, meta)
+    back, found = load_tensors(path, "weights")
+    assert found == meta
+    assert back.keys() == TENSORS.keys()
+    for name, tensor in TENSORS.items():
+        assert back[name].dtype == tensor.dtype
+        assert torch.equal(back[name], tensor)
+    with pytest.raises(StoreError, match="holds a weights, expected a checkpoint"):
+        load_tensors(path, "checkpoint")
+
+
+def test_tensors_that_share_memory_and_strided_ones_are_stored_by_value(tmp_path: Path) -> None:
+    base = torch.arange(12.0).view(3, 4)
+    shared = {"a": base, "tied": base, "row": base[1], "turned": base.t()}
+    save_tensors(tmp_path / "t.safetensors", "weights", shared, {})
+    back, _ = load_tensors(tmp_path / "t.safetensors", "weights")
+    assert all(torch.equal(back[name], tensor) for name, tensor in shared.items())
+
+
+@given(at=st.integers(0, 10**6), bit=st.integers(0, 7))
+@settings(deadline=None, max_examples=100)
+def test_a_flipped_bit_of_tensors_is_told_or_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, at: int, bit: int
+) -> None:
+    path = tmp_path_factory.mktemp("store") / "t.safetensors"
+    save_tensors(path, "weights", TENSORS, {"epoch": 3})
+    data = bytearray(path.read_bytes())
+    data[at % len(data)] ^= 1 << bit
+    path.write_bytes(bytes(data))
+    with contextlib.suppress(StoreError):
+        back, meta = load_tensors(path, "weights")
+        assert meta == {"epoch": 3}
+        assert back.keys() == TENSORS.keys()
+        assert all(torch.equal(back[name], tensor) for name, tensor in TENSORS.items())
+
+
+def test_a_file_with_the_former_names_of_synapses_is_read(tmp_path: Path) -> None:
+    save_graph(tmp_path / "new.npz", graph())
+    arrays, meta = load_arrays(tmp_path / "new.npz", "graph")
+    former = {"list/indptr": "list/at", "list/indices": "list/target"}
+    save_arrays(
+        tmp_path / "old.npz", "graph", {former.get(k, k): v for k, v in arrays.items()}, meta
+    )
+    assert former.keys() <= arrays.keys()
+    assert same(load_graph(tmp_path / "old.npz"), graph())

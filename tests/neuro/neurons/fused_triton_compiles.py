@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from fused_cases import MODELS, Case, bell, outcome
+from fused_cases import MODELS, Case, bell, on_triton, outcome
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from neuro.neurons.fused import advance
-from neuro.neurons.fused_triton import FusedOnGPU
 from neuro.neurons.surrogate import arctan, triangle
 
 CASES = {
@@ -46,10 +44,6 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(JITFunction, "run", only_compile)
     return found
-
-
-def on_triton(*args: Any) -> Any:
-    return advance(*args, operator=FusedOnGPU)
 
 
 @pytest.mark.parametrize("case", CASES)

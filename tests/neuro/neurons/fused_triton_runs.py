@@ -3,25 +3,21 @@
 On a GPU where torch finds one, else on the CPU in Triton's interpreter ($TRITON_INTERPRET=1).
 """
 
-from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from fused_cases import DT, MODELS, Case, bell, outcome, require_same
+from fused_cases import DT, MODELS, Case, bell, on_triton, outcome, require_same
 from hypothesis import given, settings, strategies as st
 
-from neuro.neurons import ALIF, LIF, run
-from neuro.neurons.fused import advance
-from neuro.neurons.fused_triton import FusedOnGPU
-from neuro.neurons.run import run_slowly
+from neuro.neurons import ALIF, LIF, run_population
+from neuro.neurons.population import step_population
 from neuro.neurons.surrogate import arctan, triangle
 
 # Triton's own, before 3.7.
 pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array:DeprecationWarning")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SHAPES = {"cells": (5, 3, 211), "images": (4, 2, 3, 4, 6), "one": (1, 1, 1), "row": (3, 2, 128)}
-on_triton = partial(advance, operator=FusedOnGPU)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -39,7 +35,7 @@ def test_operator_and_loop_agree(
     last = shape == "images" and seed % 2 == 0
     case = Case(SHAPES[shape], each, dtype, surrogate, last, DEVICE)
     fast, slow = (
-        outcome(execute, MODELS[model], seed, case) for execute in (on_triton, run_slowly)
+        outcome(execute, MODELS[model], seed, case) for execute in (on_triton, step_population)
     )
     require_same(fast, slow, case)
 
@@ -47,7 +43,7 @@ def test_operator_and_loop_agree(
 def test_runs_that_follow_each_other_hand_gradients_back_through_the_state() -> None:
     model = ALIF(beta=0.2)
     grads = []
-    for execute in (on_triton, run_slowly):
+    for execute in (on_triton, step_population):
         g = torch.Generator().manual_seed(3)
         x = torch.randn(6, 2, 5, dtype=torch.float64, generator=g).to(DEVICE).requires_grad_()
         y, state = execute(model, x[:3], DT, model.initial(x[0]))
@@ -69,7 +65,7 @@ def test_inputs_that_repeat_without_memory_and_no_gradient_are_run() -> None:
     x = torch.rand(1, 2, 5, generator=torch.Generator().manual_seed(0)).to(DEVICE)
     model = LIF(tau=0.01)
     y, _ = on_triton(model, x.expand(4, 2, 5), DT, model.initial(x[0]))
-    want, _ = run_slowly(model, x.expand(4, 2, 5), DT, model.initial(x[0]))
+    want, _ = step_population(model, x.expand(4, 2, 5), DT, model.initial(x[0]))
     assert torch.equal(y, want)
     assert int(y.sum()) > 0
 
@@ -84,5 +80,7 @@ def test_sums_over_neurons_are_the_same_each_time() -> None:
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="no GPU here")
 def test_on_a_gpu_a_population_runs_in_triton() -> None:
-    y, _ = run(LIF(tau=0.01), torch.rand(3, 2, 4, device="cuda", requires_grad=True), DT)
+    y, _ = run_population(
+        LIF(tau=0.01), torch.rand(3, 2, 4, device="cuda", requires_grad=True), DT
+    )
     assert type(y.grad_fn.next_functions[0][0]).__name__ == "FusedOnGPUBackward"

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from neuro.neurons import ALIF, ALIFState, run
+from neuro.neurons import ALIF, ALIFState, run_population
 from neuro.neurons.surrogate import triangle
-from neuro.units import Seconds, Ticks
+from neuro.units import Seconds
 
 DT = Seconds(1.0)
 leaks = st.floats(0, 1, width=32, exclude_min=True)
@@ -59,7 +59,7 @@ def test_leak_and_threshold_receive_their_gradients() -> None:
     leak = torch.tensor(0.5, requires_grad=True)
     threshold = torch.tensor(0.5, requires_grad=True)
     neuron = ALIF(leak=leak, threshold=threshold, surrogate=triangle)
-    out, _ = run(neuron, torch.full((1, 1, 1), 0.5), DT)
+    out, _ = run_population(neuron, torch.full((1, 1, 1), 0.5), DT)
     out.sum().backward()
     # v = leak x = 1/4, so that the surrogate is 3/4; dv/dleak = x
     assert leak.grad is not None
@@ -74,7 +74,7 @@ def test_no_gradient_passes_through_the_spikes_of_reset_and_adaptation(
 ) -> None:
     x = torch.tensor([[[1.5]], [[0.0]]], requires_grad=True)
     neuron = ALIF(beta=0.5, reset=reset, surrogate=triangle)  # type: ignore[arg-type]
-    _, end = run(neuron, x, DT)
+    _, end = run_population(neuron, x, DT)
     (end.v + 0 * end.a).sum().backward()
     assert x.grad is not None
     assert x.grad.flatten().tolist() == [through, 0.5]
@@ -103,16 +103,17 @@ def test_trained_values_reach_the_bound_model_with_their_gradient() -> None:
 
 @settings(deadline=None)
 @given(v=st.floats(-0.4, 0.4), a=st.floats(0, 3), n=st.integers(1, 50), leak=leaks)
-def test_a_jump_is_that_many_silent_steps(v: float, a: float, n: int, leak: float) -> None:
+def test_silent_steps_are_powers_of_both_decays(
+    v: float, a: float, n: int, leak: float
+) -> None:
     neuron = ALIF(leak=leak, beta=0.5, rho=0.75)
     at = torch.tensor([[v]], dtype=torch.float64)
     state = ALIFState(v=at, a=torch.full_like(at, a))
     for _ in range(n):
         s, state = neuron.step(torch.zeros_like(at), state, DT)
         assert not s.any()
-    assert neuron.jump(v, a, Ticks(n)) == pytest.approx(
-        (float(state.v), float(state.a)), rel=1e-9, abs=1e-12
-    )
+    assert float(state.v) == pytest.approx((1 - leak) ** n * v, rel=1e-9, abs=1e-12)
+    assert float(state.a) == pytest.approx(0.75**n * a, rel=1e-9, abs=1e-12)
 
 
 def test_a_refractory_period_holds_the_membrane_while_the_threshold_recovers() -> None:
@@ -126,17 +127,15 @@ def test_a_refractory_period_holds_the_membrane_while_the_threshold_recovers() -
 
 
 @pytest.mark.parametrize(("wait", "n"), [(0, 3), (2, 5), (4, 2)])
-def test_a_jump_out_of_the_refractory_period_is_that_many_silent_steps(
-    wait: int, n: int
-) -> None:
+def test_a_refractory_period_takes_powers_from_the_membrane_alone(wait: int, n: int) -> None:
     neuron = ALIF(leak=0.3, beta=0.5, rho=0.75, refractory=4.0)
     at = torch.tensor([[0.25]], dtype=torch.float64)
     state = ALIFState(v=at, a=at, wait=torch.full_like(at, wait))
     for _ in range(n):
         _, state = neuron.step(torch.zeros_like(at), state, DT)
-    assert neuron.jump(0.25, 0.25, Ticks(n), wait=wait) == pytest.approx(
-        (float(state.v), float(state.a)), rel=1e-12
-    )
+    free = max(n - wait, 0)
+    assert float(state.v) == pytest.approx((1 - float(neuron.leak)) ** free * 0.25, rel=1e-12)
+    assert float(state.a) == pytest.approx(0.75**n * 0.25, rel=1e-12)
 
 
 def test_a_time_constant_gives_its_leak() -> None:

@@ -9,8 +9,8 @@ from fused_cases import DT, MODELS, Case, bell, drawn, outcome, require_same
 from hypothesis import given, settings, strategies as st
 
 from neuro.neurons import ALIF, LI, LIF
-from neuro.neurons.fused import Around, fits, pools
-from neuro.neurons.run import run, run_slowly
+from neuro.neurons.fused import FusedContext, can_pool, fused_form
+from neuro.neurons.population import run_population, step_population
 from neuro.neurons.surrogate import arctan, triangle
 from neuro.units import Seconds, Ticks
 
@@ -31,7 +31,10 @@ def test_operator_and_loop_agree(
 ) -> None:
     last = shape == "images" and seed % 2 == 0
     case = Case(SHAPES[shape], each, dtype, surrogate, last)
-    fast, slow = (outcome(execute, MODELS[model], seed, case) for execute in (run, run_slowly))
+    fast, slow = (
+        outcome(execute, MODELS[model], seed, case)
+        for execute in (run_population, step_population)
+    )
     require_same(fast, slow, case)
 
 
@@ -43,18 +46,18 @@ def test_operator_and_loop_agree(
     constant=st.booleans(),
     surrogate=st.sampled_from([arctan, bell]),
 )
-def test_what_stands_around_a_population_is_what_the_loop_has_before_and_behind_it(
+def test_the_context_of_a_population_is_what_the_loop_has_before_and_behind_it(
     model: str, seed: int, size: tuple[int, int] | None, constant: bool, surrogate: Any
 ) -> None:
     found = []
-    around = Around(Ticks(5 if constant else 0), size)
+    context = FusedContext(Ticks(5 if constant else 0), size)
     case = Case((5, 2, 3, 7, 9), True, torch.float64, surrogate)
-    for execute in (run, run_slowly):
+    for execute in (run_population, step_population):
         x, threshold, leak, *_ = drawn(seed, case)
         x = x.flatten(0, 1).to(memory_format=torch.channels_last).unflatten(0, (5, 2))
         x = (x[:1] if constant else x).requires_grad_()
         net = MODELS[model](threshold.requires_grad_(), leak.requires_grad_(), surrogate)
-        y, state = execute(net, x, DT, net.initial(x[0]), around)
+        y, state = execute(net, x, DT, net.initial(x[0]), context)
         w = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
         loss = (y * w).sum() + (state.v**2).sum()
         wanted = [x, threshold, leak]
@@ -68,12 +71,12 @@ def test_what_stands_around_a_population_is_what_the_loop_has_before_and_behind_
 
 def test_images_that_do_not_lie_channels_last_are_left_to_the_loop() -> None:
     x = torch.rand(4, 2, 3, 6, 6)
-    assert not pools(x, (2, 2))
+    assert not can_pool(x, (2, 2))
     last = x.flatten(0, 1).to(memory_format=torch.channels_last).unflatten(0, (4, 2))
-    assert pools(last, (2, 2))
-    assert not pools(last, (7, 1))
-    model, around = LIF(tau=0.005), Around(pool=(2, 2))
-    y, z = (run(model, given, DT, None, around)[0] for given in (x, last))
+    assert can_pool(last, (2, 2))
+    assert not can_pool(last, (7, 1))
+    model, context = LIF(tau=0.005), FusedContext(pool=(2, 2))
+    y, z = (run_population(model, given, DT, None, context)[0] for given in (x, last))
     assert y.shape == (4, 2, 3, 3, 3)
     assert torch.equal(y, z)
 
@@ -81,7 +84,7 @@ def test_images_that_do_not_lie_channels_last_are_left_to_the_loop() -> None:
 def test_runs_that_follow_each_other_hand_gradients_back_through_the_state() -> None:
     model = ALIF(beta=0.2)
     grads = []
-    for execute in (run, run_slowly):
+    for execute in (run_population, step_population):
         g = torch.Generator().manual_seed(3)
         x = torch.randn(6, 2, 5, dtype=torch.float64, generator=g).requires_grad_()
         y, state = execute(model, x[:3], DT, model.initial(x[0]))
@@ -92,7 +95,7 @@ def test_runs_that_follow_each_other_hand_gradients_back_through_the_state() -> 
 
 def test_channels_last_stays_channels_last() -> None:
     x = torch.rand(6, 8, 4, 4).to(memory_format=torch.channels_last).unflatten(0, (2, 3))
-    y, _ = run(LIF(tau=0.01), x, DT)
+    y, _ = run_population(LIF(tau=0.01), x, DT)
     assert y.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
 
 
@@ -103,7 +106,7 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
         given_x = x.clone().requires_grad_()
-        y, _ = run(ALIF(), given_x, DT)
+        y, _ = run_population(ALIF(), given_x, DT)
         found.append((y, torch.autograd.grad((y * x).sum(), given_x)[0]))
     for a, b in zip(*found, strict=True):
         assert torch.equal(a, b)
@@ -111,8 +114,10 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_the_operator_cannot_do_is_left_to_the_loop() -> None:
     x = torch.rand(3, 2, 4)
-    assert fits(LIF(tau=0.01), x)
-    assert not fits(LIF(tau=0.01, refractory=Seconds(2e-3)), x)
-    assert not fits(LI(tau=0.01), x)
-    assert not fits(LIF(tau=0.01), x.to(torch.bfloat16))
-    assert not fits(replace(ALIF(), beta=torch.tensor(0.1, requires_grad=True)), x)
+    assert fused_form(LIF(tau=0.01), x, DT) is not None
+    assert fused_form(LIF(tau=0.01, refractory=Seconds(2e-3)), x, DT) is None
+    assert fused_form(LI(tau=0.01), x, DT) is None
+    assert fused_form(LIF(tau=0.01), x.to(torch.bfloat16), DT) is None
+    learns = torch.tensor(0.1, requires_grad=True)
+    assert fused_form(replace(ALIF(), beta=learns), x, DT) is None
+    assert fused_form(replace(ALIF(), rho=learns), x, DT) is None

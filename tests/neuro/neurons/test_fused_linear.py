@@ -8,10 +8,10 @@ from fused_cases import DT, MODELS
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
-from neuro.neurons import ALIF, LI, LIF, run
-from neuro.neurons.fused_linear import Fed, suits
+from neuro.neurons import ALIF, LI, LIF, run_population
+from neuro.neurons.fused_linear import FusedLinear, fused_linear
 from neuro.neurons.surrogate import arctan
-from neuro.nn import layers
+from neuro.nn import schedule
 from neuro.nn.layers import Spiking, Stack
 from neuro.ops import sparse_linear as products
 from neuro.ops.sparse_linear import by_input, linear
@@ -59,21 +59,24 @@ def test_it_is_the_layer_and_then_the_population_bit_for_bit(
     state: Any = neuron.initial(torch.zeros(samples, outputs, dtype=dtype))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(products, "MIN_VALUES", 0)
-        assert suits(layer, neuron, state)
-        fed = Fed(layer, neuron, state, DT)
-        for k in range(3):  # it goes on from call to call
+        fused = fused_linear(layer, neuron, state, DT)
+        assert fused is not None
+        for k in range(3):  # each call continues the one before
             x = spikes((ticks, samples, inputs), share, k, dtype)
-            heard = linear(x.flatten(0, 1), layer.weight, layer.bias)
-            want, state = run(neuron, heard.view(ticks, samples, -1), DT, state)
-            assert torch.equal(fed(x), want)
-            for found, wanted in zip(fed.state, state, strict=True):
+            currents = linear(x.flatten(0, 1), layer.weight, layer.bias)
+            want, state = run_population(neuron, currents.view(ticks, samples, -1), DT, state)
+            assert torch.equal(fused(x), want)
+            for found, wanted in zip(fused.state, state, strict=True):
                 assert found is wanted is None or torch.equal(found, wanted)
 
 
 @torch.no_grad()
 def test_a_state_that_was_handed_in_does_not_move() -> None:
     state = LIF(tau=0.01).initial(torch.zeros(2, 4))
-    Fed(nn.Linear(3, 4), LIF(tau=0.01), state, DT)(torch.ones(5, 2, 3))
+    fused = fused_linear(nn.Linear(3, 4), LIF(tau=0.01), state, DT)
+    assert fused is not None
+    fused(torch.ones(5, 2, 3))
+    assert fused.state.v.all()
     assert not state.v.any()
 
 
@@ -82,11 +85,11 @@ def test_what_has_no_one_pass_is_left_to_others() -> None:
     for neuron in (LI(tau=0.01), LIF(tau=0.01, refractory=DT), ALIF(beta=torch.ones(()))):
         if isinstance(neuron, ALIF):
             neuron.beta.requires_grad_()  # type: ignore[union-attr]
-        assert not suits(layer, neuron, neuron.initial(some))
+        assert fused_linear(layer, neuron, neuron.initial(some), DT) is None
     neuron = LIF(tau=0.01)
-    assert suits(layer, neuron, neuron.initial(some))
-    assert not suits(layer, neuron, neuron.initial(torch.zeros(2, 5, 4)))
-    assert not suits(layer.half(), neuron, neuron.initial(some))
+    assert fused_linear(layer, neuron, neuron.initial(some), DT) is not None
+    assert fused_linear(layer, neuron, neuron.initial(torch.zeros(2, 5, 4)), DT) is None
+    assert fused_linear(layer.half(), neuron, neuron.initial(some), DT) is None
 
 
 def dense_net() -> Stack:
@@ -106,20 +109,22 @@ def test_a_stack_of_them_in_groups_of_ticks_is_the_stack(
     ordered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(layers, "VALUES", 3 * 7 * 80)  # three ticks
+    monkeypatch.setattr(schedule, "PART_VALUES", 3 * 7 * 80)  # three ticks
     monkeypatch.setattr(products, "MIN_VALUES", 0)
     x, calls = spikes((11, 7, 80), 0.1, 1, torch.float64), []
     net = by_input(dense_net()) if ordered else dense_net()
     want, end = net(x)
-    hear = Fed.__call__
-    monkeypatch.setattr(Fed, "__call__", lambda fed, x: calls.append(len(x)) or hear(fed, x))
+    call = FusedLinear.__call__
+    monkeypatch.setattr(
+        FusedLinear, "__call__", lambda fused, x: calls.append(len(x)) or call(fused, x)
+    )
     with torch.no_grad():
         y, last = net(x)
         parts, state = [], None
         for part in torch.split(x, [1, 6, 4]):
             found, state = net(part, state)
             parts.append(found)
-    # after a first tick, which nothing is made ready for
+    # after the first tick, which is run before layers are fused
     assert calls == [3, 3, 3, 3, 3, 3, 1, 1, 3, 3, 2, 2, 3, 3]
     assert last[1].a.mean() > 0.03
     torch.testing.assert_close(y, want.detach(), rtol=0, atol=1e-12)
@@ -129,7 +134,7 @@ def test_a_stack_of_them_in_groups_of_ticks_is_the_stack(
             torch.testing.assert_close(found[k].v, end[k].v.detach(), rtol=0, atol=1e-12)
 
 
-def test_whom_someone_listens_to_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modules_with_hooks_are_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     net, heard = dense_net(), []
     net.get_submodule("cells").register_forward_hook(lambda *_: heard.append("cells"))
@@ -149,6 +154,6 @@ def test_weights_by_input_are_the_same_weights() -> None:
     assert torch.equal(weight, before)
     assert weight.stride() == (1, 64)
     assert few.stride() == (64, 1)
-    assert products.laid(weight).ctypes.data == weight.data_ptr()  # no copy
+    assert products.arrange_weights(weight).ctypes.data == weight.data_ptr()  # no copy
     weight.sum().backward()
     assert weight.grad is not None

@@ -12,7 +12,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from neuro.neurons import LIF
-from neuro.neurons.fused import FusedOnCPU, fits, has_triton, operator_for
+from neuro.neurons.fused import FusedOnCPU, fused_form, has_triton, operator_for
+from neuro.units import Seconds
 
 HERE = Path(__file__).parent
 needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="needs triton")
@@ -69,9 +70,10 @@ def test_a_tensor_on_a_gpu_goes_to_triton_in_the_precisions_it_has() -> None:
     with FakeTensorMode():  # has the tensors of a GPU without one
         x = torch.empty(3, 2, 4, device="cuda")
         assert operator_for(x).__name__ == "FusedOnGPU"
-        assert fits(LIF(tau=0.01), x)
-        assert fits(LIF(tau=0.01), x.double())
-        assert not fits(LIF(tau=0.01), x.bfloat16())
+        neuron, dt = LIF(tau=0.01), Seconds(1e-3)
+        assert fused_form(neuron, x, dt) is not None
+        assert fused_form(neuron, x.double(), dt) is not None
+        assert fused_form(neuron, x.bfloat16(), dt) is None
 
 
 @pytest.mark.parametrize(("version", "enough"), [("3.4.0", False), ("3.5.1+git", True)])

@@ -5,32 +5,32 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from neuro.neurons import LI, LIState, psc_gain, run
-from neuro.units import Seconds, Ticks
+from neuro.neurons import LI, LIState, psc_gain, run_population
+from neuro.units import Seconds
 
 DT = Seconds(1.0)
 HALF = 1 / math.log(2)
 
 
 def test_the_output_is_the_membrane_which_halves_every_tick() -> None:
-    v, end = run(LI(tau=HALF), torch.tensor([8.0, 0.0, 2.0]).view(3, 1), DT)
+    v, end = run_population(LI(tau=HALF), torch.tensor([8.0, 0.0, 2.0]).view(3, 1), DT)
     assert v.flatten().tolist() == [8, 4, 4]
     assert end.v.item() == 4
 
 
 def test_without_leak_it_sums() -> None:
-    v, _ = run(LI(tau=math.inf), torch.ones(5, 1), DT)
+    v, _ = run_population(LI(tau=math.inf), torch.ones(5, 1), DT)
     assert v.flatten().tolist() == [1, 2, 3, 4, 5]
 
 
 @settings(deadline=None)
 @given(v=st.floats(-9, 9), n=st.integers(1, 60), tau=st.sampled_from([0.5, 3.0, math.inf]))
-def test_a_jump_is_that_many_silent_steps(v: float, n: int, tau: float) -> None:
+def test_silent_steps_are_powers_of_the_decay(v: float, n: int, tau: float) -> None:
     neuron = LI(tau=tau)
     state = LIState(v=torch.tensor([[v]], dtype=torch.float64))
     for _ in range(n):
         _, state = neuron.step(torch.zeros(1, 1, dtype=torch.float64), state, DT)
-    assert neuron.jump(v, Ticks(n), DT) == pytest.approx(float(state.v), rel=1e-9, abs=1e-12)
+    assert float(state.v) == pytest.approx(math.exp(-n / tau) * v, rel=1e-9, abs=1e-12)
 
 
 def test_it_has_no_free_parameters_and_never_fires() -> None:
@@ -41,7 +41,7 @@ def test_it_has_no_free_parameters_and_never_fires() -> None:
 
 
 def test_the_gain_scales_its_input() -> None:
-    v, _ = run(LI(tau=HALF, gain=0.25), torch.tensor([8.0, 0.0, 2.0]).view(3, 1), DT)
+    v, _ = run_population(LI(tau=HALF, gain=0.25), torch.tensor([8.0, 0.0, 2.0]).view(3, 1), DT)
     assert v.flatten().tolist() == [2, 1, 1]
 
 
@@ -52,8 +52,8 @@ def test_the_gain_of_a_physical_current_makes_its_charge_what_it_is(ratio: float
     gain = psc_gain(Seconds(tau / ratio), Seconds(tau), Seconds(dt))
     x = torch.zeros(n, 1, dtype=torch.float64)
     x[0] = 1
-    i, _ = run(LI(tau=tau / ratio, gain=gain), x, Seconds(dt))
-    v, _ = run(LI(tau=tau), i, Seconds(dt))
+    i, _ = run_population(LI(tau=tau / ratio, gain=gain), x, Seconds(dt))
+    v, _ = run_population(LI(tau=tau), i, Seconds(dt))
     t = np.arange(1, n + 1) * dt  # a current acts on the grid in the tick of its arrival
     exact = np.exp(-t / tau) * -np.expm1(-t * (ratio - 1) / tau) / (ratio - 1 or np.nan)
     if ratio == 1:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from neuro.neurons import ALIF, IF, LI, LIF, Coefficients, Neuron, run
+from neuro.neurons import ALIF, IF, LI, LIF, Coefficients, Neuron, run_population
 from neuro.units import Seconds
 
 DT = Seconds(1.0)
@@ -79,7 +79,7 @@ def test_with_dyadic_numbers_a_float32_step_is_the_float64_normal_form(
 ) -> None:
     x = np.random.default_rng(seed).integers(-8, 16, (6, 2, 3)) / 8
     wanted, v = normal_form(neuron.coefficients(DT), x)
-    found, end = run(neuron, torch.tensor(x, dtype=torch.float32), DT)
+    found, end = run_population(neuron, torch.tensor(x, dtype=torch.float32), DT)
     np.testing.assert_array_equal(found.double().numpy(), wanted)
     np.testing.assert_array_equal(end.v.double().numpy(), v)
 
@@ -93,7 +93,7 @@ def test_in_one_precision_a_step_is_the_normal_form_for_any_numbers(
 ) -> None:
     x = np.random.default_rng(seed).normal(0.3, 1, (30, 2, 3)).astype(dtype)
     wanted, v = normal_form(neuron.coefficients(DT), x)
-    found, end = run(neuron, torch.from_numpy(x), DT)
+    found, end = run_population(neuron, torch.from_numpy(x), DT)
     np.testing.assert_array_equal(found.numpy(), wanted)
     np.testing.assert_array_equal(end.v.numpy(), v)
 
@@ -103,9 +103,9 @@ def test_in_one_precision_a_step_is_the_normal_form_for_any_numbers(
 @given(cut=st.integers(1, 19), seed=st.integers(0, 99))
 def test_a_run_in_two_halves_equals_one_run(neuron: Neuron, cut: int, seed: int) -> None:
     x = torch.randn(20, 2, 3, generator=torch.Generator().manual_seed(seed))
-    whole, end = run(neuron, x, DT)
-    head, state = run(neuron, x[:cut], DT)
-    tail, end2 = run(neuron, x[cut:], DT, state)
+    whole, end = run_population(neuron, x, DT)
+    head, state = run_population(neuron, x[:cut], DT)
+    tail, end2 = run_population(neuron, x[cut:], DT, state)
     assert torch.equal(torch.cat([head, tail]), whole)
     for a, b in zip(end, end2, strict=True):
         assert (a is None and b is None) or torch.equal(a, b)

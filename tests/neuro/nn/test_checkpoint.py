@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from neuro.codes import direct
-from neuro.neurons import ALIF, LI, LIF, run
+from neuro.neurons import ALIF, LI, LIF, run_population
 from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import DT, Delay, Recurrent, Residual, Spiking, Stack
 from neuro.seeds import seeded
@@ -121,7 +121,7 @@ def test_dropout_falls_on_the_same_when_it_is_computed_again(states: int | None)
     with seeded(3):
         parts = [drop(torch.ones(2, 4)) for _ in range(4)]
     heard = LI(tau=0.01)
-    falls = run(heard, torch.cat(parts)[:, None], DT)[0].sum((0, 1))
+    falls = run_population(heard, torch.cat(parts)[:, None], DT)[0].sum((0, 1))
     torch.testing.assert_close(fell, falls)
 
 

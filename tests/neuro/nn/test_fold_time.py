@@ -11,8 +11,8 @@ from torch.utils._pytree import tree_leaves
 
 from neuro.codes import direct
 from neuro.neurons import ALIF, LIF
-from neuro.nn import layers
-from neuro.nn.fold_time import on_ticks, same_every_tick
+from neuro.nn import schedule
+from neuro.nn.fold_time import is_one_tick, run_on_ticks
 from neuro.nn.layers import Spiking, Stack
 from neuro.ops import sparse_linear as products
 from neuro.ops.avg_pool import average
@@ -149,7 +149,7 @@ def test_a_stack_in_parts_is_the_stack(
     g = torch.Generator().manual_seed(1)
     images = torch.randint(257, (25, 1, 16, 16), generator=g).double() / 256
     x = direct(images, Ticks(6)) if constant else images.repeat(6, 1, 1, 1, 1) + 0
-    assert same_every_tick(x) == constant
+    assert is_one_tick(x) == constant
     net = digits_net(normalises)
     y, _ = net(x)
     want = slowly(net, x.clone())
@@ -180,9 +180,9 @@ def test_without_gradients_a_stack_runs_a_few_ticks_at_a_time_and_gives_the_same
     values: int, constant: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr(layers, "VALUES", values)
-    monkeypatch.setattr(layers, "RUN", 0)
-    monkeypatch.setattr(layers, "IMAGES", 16)  # 64 without gradients
+    monkeypatch.setattr(schedule, "PART_VALUES", values)
+    monkeypatch.setattr(schedule, "SAMPLE_VALUES", 0)
+    monkeypatch.setattr(schedule, "IMAGES", 16)  # 64 without gradients
     images = dyadic_rand(70, 1, 16, 16)  # more than run together
     x = direct(images, Ticks(8)) if constant else images * dyadic_rand(8, 1, 1, 1, 1)
     net = digits_net()
@@ -224,7 +224,7 @@ def test_a_batch_norm_that_is_trained_sees_all_ticks_also_without_gradients() ->
 
 def test_dropout_is_drawn_for_every_tick() -> None:
     x = direct(torch.ones(1, 50), Ticks(4))
-    y = on_ticks(nn.Dropout(0.5), x)
+    y = run_on_ticks(nn.Dropout(0.5), x)
     assert not torch.equal(y[0], y[1])
 
 
@@ -232,5 +232,5 @@ def test_hooks_of_a_module_are_heard() -> None:
     heard = []
     fc = nn.Linear(300, 300)
     fc.register_forward_hook(lambda *_: heard.append(1))
-    on_ticks(fc, torch.zeros(3, 100, 300))
+    run_on_ticks(fc, torch.zeros(3, 100, 300))
     assert heard == [1]

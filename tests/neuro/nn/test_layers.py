@@ -104,3 +104,11 @@ def test_a_module_used_twice_runs_twice() -> None:
 def test_feedback_that_would_need_a_state_is_refused() -> None:
     with pytest.raises(ValueError, match=r"feedback must keep no state, for example nn.Linear"):
         Recurrent(Spiking(LIF(tau=0.01)), Stack(nn.Linear(2, 2)))
+
+
+def test_a_stack_without_neurons_puts_out_every_tick_of_a_constant_input() -> None:
+    x = torch.ones(1, 2, 3).expand(5, 2, 3)
+    fc = nn.Linear(3, 4)
+    y, _ = Stack(fc, nn.Flatten())(x)
+    assert y.shape == (5, 2, 4)
+    assert torch.equal(y, fc(x[:1]).expand(5, 2, 4))

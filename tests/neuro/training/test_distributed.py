@@ -12,12 +12,23 @@ from two import Found, alone, in_two
 
 from neuro.seeds import seeded
 from neuro.training import distributed as processes, sync_batch as whole_batch
-from neuro.training.distributed import drawn
-from neuro.training.sync_batch import dropped, share_batch
+from neuro.training.distributed import draw_shard, shard_batch
+from neuro.training.errors import TrainError
+from neuro.training.sync_batch import apply_dropout, synchronize_layers
 
 # Largest relative distance of losses: rounding of float32; of float64, but where neurons learn,
 # whose parameters are float32 (measured: 3e-11); and of float64 alone (measured: 2e-16).
-CASES = {"plain": 1e-6, "normed": 1e-6, "dropping": 1e-9, "nested": 1e-12}
+CASES = {
+    "plain": 1e-6,
+    "normed": 1e-6,
+    "dropping": 1e-9,
+    "nested": 1e-12,
+    "staged": 1e-6,
+    "streamed": 1e-6,
+}
+
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +54,7 @@ def test_where_one_process_cannot_go_on_none_does(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError) as told:
         in_two("shared_cases", ["spoilt"], tmp_path)
     for rank in (0, 1):
-        error = f"[rank{rank}]: neuro.training.loop.TrainError: the loss is not finite: "
+        error = f"[rank{rank}]: neuro.training.errors.TrainError: the loss is not finite: "
         assert f"{error}every layer is finite in this process;" in str(told.value)
 
 
@@ -53,7 +64,7 @@ def by_each(n: int, do: Callable[[int], Tensor]) -> list[Tensor]:
     for rank in range(n):
         with pytest.MonkeyPatch.context() as patch, seeded(3):
             for module in (processes, whole_batch):
-                patch.setattr(module, "processes", lambda rank=rank: (rank, n))
+                patch.setattr(module, "rank_and_world_size", lambda rank=rank: (rank, n))
             out.append(do(rank))
     return out
 
@@ -66,7 +77,7 @@ def test_processes_draw_what_one_draws_for_all_samples(n: int, samples: int, axi
 
     with seeded(3):
         whole = draw(n * samples)
-    for rank, part in enumerate(by_each(n, lambda _: drawn(draw, samples, axis))):
+    for rank, part in enumerate(by_each(n, lambda _: draw_shard(draw, samples, axis))):
         which = torch.arange(rank, n * samples, n)
         assert torch.equal(part, whole.index_select(axis, which))
 
@@ -89,7 +100,7 @@ def test_dropouts_of_processes_keep_what_one_keeps(
     (flow,) = torch.autograd.grad(want.square().sum(), x)
 
     def part(rank: int) -> Tensor:
-        return dropped(drop, x[rank::n].contiguous(memory_format=layout))
+        return apply_dropout(drop, x[rank::n].contiguous(memory_format=layout))
 
     for rank, y in enumerate(by_each(n, part)):
         assert torch.equal(y, want[rank::n])
@@ -100,12 +111,46 @@ def test_dropouts_of_processes_keep_what_one_keeps(
 
 def test_one_process_and_evaluation_are_as_they_were() -> None:
     net = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5))
-    share_batch(net)
+    synchronize_layers(net)
     assert all("forward" not in vars(m) for m in net.modules())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(whole_batch, "processes", lambda: (0, 2))
-        share_batch(net)
+        patch.setattr(whole_batch, "rank_and_world_size", lambda: (0, 2))
+        synchronize_layers(net)
         assert all("forward" in vars(m) for m in net)
         x = torch.rand(4, 3)
         want = nn.Sequential(nn.BatchNorm1d(3)).eval()(x)
         assert torch.equal(net.eval()(x), want)
+
+
+def test_a_shard_is_cut_along_the_axis_of_each_tensor() -> None:
+    batch = {
+        "x": [torch.arange(24).view(3, 4, 2), torch.arange(4)],
+        "n": 7,
+        "mask": torch.eye(3),
+    }
+    axes = {"x": [1, -1], "n": None, "mask": None}
+    for rank, part in enumerate(by_each(2, lambda _: shard_batch(batch, axes, CPU))):
+        assert torch.equal(part["x"][0], batch["x"][0][:, rank::2])
+        assert torch.equal(part["x"][1], batch["x"][1][rank::2])
+        assert torch.equal(part["mask"], torch.eye(3))
+        assert part["n"] == 7
+    whole = (torch.ones(4, 2), (torch.ones(4), torch.ones(4)))
+    (first, _) = by_each(2, lambda _: shard_batch(whole, 0, CPU))
+    assert [len(t) for t in (first[0], *first[1])] == [2, 2, 2]
+
+
+def test_batches_that_cannot_be_cut_are_told() -> None:
+    x, y = torch.ones(5, 3, 6), torch.ones(3)
+    for batch, axes, match in (
+        (
+            (x, y),
+            (1, 0),
+            "a batch of 3 does not divide into 2 processes; .* smaller last",
+        ),
+        ((x, y), 0, r"hold 3 and 5 samples along batch_axis 0; name the axis"),
+        ((x, y), (1, 0, 0), r"batch_axis \(1, 0, 0\) does not fit a batch of structure"),
+        ((x, y), (1, 2), r"batch_axis 2 does not exist in a tensor of shape \(3,\)"),
+        ((x.numpy(), y), (1, 0), "a batch holds a ndarray; .* torch.from_numpy"),
+    ):
+        with pytest.raises(TrainError, match=match):
+            by_each(2, lambda _, batch=batch, axes=axes: shard_batch(batch, axes, CPU))

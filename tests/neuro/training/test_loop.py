@@ -1,28 +1,38 @@
-import math
-from collections.abc import Iterator
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from builders import batches, course, loss, model
 from lightning_fabric import Fabric
+from lightning_fabric.loggers import CSVLogger
+from safetensors.torch import load_file
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from neuro.io.store import StoreError
 from neuro.neurons import LI
 from neuro.nn.layers import Spiking, Stack
-from neuro.training.loop import (
+from neuro.training import (
     Batch,
     Course,
     Plan,
     Progress,
     TrainError,
+    best_weights_path,
     fit,
     load_weights,
-    weights,
 )
+from neuro.training.checkpoint import get_weights
 
 
 def cpu() -> Fabric:
@@ -48,17 +58,17 @@ def test_a_killed_training_resumes_to_the_same_end(tmp_path: Path) -> None:
     other = fit(resumed, course(), plan, cpu(), tmp_path / "killed")
     assert other.history == one.history
     assert len(one.history) == 4
-    for k, v in weights(whole).items():
-        assert np.array_equal(v, weights(resumed)[k])
+    for k, v in get_weights(whole).items():
+        assert np.array_equal(v, get_weights(resumed)[k])
 
 
 def test_a_finished_training_is_left_as_it_is(tmp_path: Path) -> None:
     plan = Plan(epochs=2, lr=1e-2)
     first = fit(model(), course(), plan, cpu(), tmp_path)
-    before = (tmp_path / "checkpoint.npz").read_bytes()
+    before = (tmp_path / "last.safetensors").read_bytes()
     again = fit(model(), course(), plan, cpu(), tmp_path)
     assert again.history == first.history
-    assert (tmp_path / "checkpoint.npz").read_bytes() == before
+    assert (tmp_path / "last.safetensors").read_bytes() == before
 
 
 def test_the_weights_kept_are_those_of_the_best_epoch(tmp_path: Path) -> None:
@@ -66,27 +76,27 @@ def test_the_weights_kept_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     scores = iter([0.5, 0.9, 0.7])
 
     def score(net: nn.Module) -> float:
-        kept.append({k: v.copy() for k, v in weights(net).items()})
+        kept.append({k: v.clone() for k, v in get_weights(net).items()})
         return next(scores)
 
-    best = Course(batches=batches, steps=3, loss=loss, score=score)
+    best = Course(batches=batches, steps=3, loss=loss, validate=score)
     assert fit(model(), best, Plan(epochs=3, lr=1e-2), cpu(), tmp_path).best == 0.9
     back = model()
-    load_weights(tmp_path / "weights.npz", back)
-    assert all(np.array_equal(v, kept[1][k]) for k, v in weights(back).items())
+    load_weights(tmp_path / "best.safetensors", back)
+    assert all(np.array_equal(v, kept[1][k]) for k, v in get_weights(back).items())
 
 
 def test_weights_that_are_gone_come_back_from_the_checkpoint(tmp_path: Path) -> None:
     plan = Plan(epochs=2, lr=1e-2)
     fit(model(), course(), plan, cpu(), tmp_path)
-    kept = (tmp_path / "weights.npz").read_bytes()
-    (tmp_path / "weights.npz").unlink()
+    kept = (tmp_path / "best.safetensors").read_bytes()
+    (tmp_path / "best.safetensors").unlink()
     fit(model(), course(), plan, cpu(), tmp_path)
     before, after = model(), model()
-    load_weights(tmp_path / "weights.npz", after)
-    (tmp_path / "weights.npz").write_bytes(kept)
-    load_weights(tmp_path / "weights.npz", before)
-    assert all(np.array_equal(v, weights(after)[k]) for k, v in weights(before).items())
+    load_weights(tmp_path / "best.safetensors", after)
+    (tmp_path / "best.safetensors").write_bytes(kept)
+    load_weights(tmp_path / "best.safetensors", before)
+    assert all(np.array_equal(v, get_weights(after)[k]) for k, v in get_weights(before).items())
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
@@ -94,11 +104,11 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
 ) -> None:
     plan = Plan(epochs=3, lr=1e-2)
     fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
-    before = (tmp_path / "checkpoint.npz").read_bytes()
+    before = (tmp_path / "last.safetensors").read_bytes()
     bad = replace(course(), loss=lambda n, b, at: loss(n, b, at) * torch.nan)
     with pytest.raises(TrainError, match="the loss is not finite: every layer is finite"):
         fit(model(), bad, plan, cpu(), tmp_path)
-    assert (tmp_path / "checkpoint.npz").read_bytes() == before
+    assert (tmp_path / "last.safetensors").read_bytes() == before
 
 
 def test_the_layer_that_is_not_finite_is_named(tmp_path: Path) -> None:
@@ -122,7 +132,7 @@ def test_data_that_are_not_finite_are_told_from_layers(tmp_path: Path) -> None:
             yield x.where(x == 0, torch.nan), labels
 
     bad = replace(course(), batches=spoilt)
-    told = r"the gradient of a\.weight, .* is not finite: what a is given is not finite"
+    told = r"the gradient of a\.weight, .* is not finite: the input of a is not finite"
     with pytest.raises(TrainError, match=told):
         fit(model(), bad, Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
 
@@ -144,32 +154,18 @@ def test_what_a_loss_draws_depends_on_seed_epoch_and_step_alone(tmp_path: Path) 
     assert len({*drawn["one"], *drawn["other"]}) == 12
 
 
-def test_the_learning_rate_rises_along_a_line_and_falls_along_a_cosine() -> None:
-    plan = Plan(epochs=1, lr=2.0, warm=0.2)
-    assert [plan.lr_at(at) for at in (0.0, 0.5, 1.0)] == [0.0, 1.0, 0.0]
-    assert plan.lr_at(0.1) == pytest.approx(0.5 * (1 + math.cos(0.1 * math.pi)))
-    assert Plan(epochs=1, lr=2.0).lr_at(0.0) == 2.0
-
-
-def test_only_weights_decay() -> None:
-    optimizer = Plan(epochs=1, lr=0.1, decay=0.5).optimizer(model())
-    decay = {p: g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
-    assert {(p.dim() >= 2, d) for p, d in decay.items()} == {(True, 0.5), (False, 0.0)}
-    assert len(decay) == len(list(model().parameters()))
-
-
 def test_a_checkpoint_cut_short_is_named(tmp_path: Path) -> None:
     fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
-    path = tmp_path / "checkpoint.npz"
+    path = tmp_path / "last.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(StoreError, match=r"checkpoint.npz: damaged or cut short"):
+    with pytest.raises(StoreError, match=r"last.safetensors: damaged or cut short"):
         fit(model(), course(), Plan(epochs=2, lr=1e-2), cpu(), tmp_path)
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     fit(model(), course(1.0), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
     with pytest.raises(TrainError, match=r"a.bias, a.weight differ in name or shape"):
-        load_weights(tmp_path / "weights.npz", Stack(**dict(_other().named_children())))
+        load_weights(tmp_path / "best.safetensors", Stack(**dict(_other().named_children())))
 
 
 def _other() -> nn.Module:
@@ -177,3 +173,274 @@ def _other() -> nn.Module:
     other.a = nn.Linear(6, 9)
     other.b = nn.Linear(8, 3)
     return other
+
+
+def changed(**changes: Any) -> Plan:
+    return Plan(epochs=2, lr=1e-2, **changes)
+
+
+def killed_at(epoch: int, step: int) -> Callable[[Progress, int], None]:
+    def kill(progress: Progress, at: int) -> None:
+        if (progress.epoch, at) == (epoch, step):
+            raise Killed
+
+    return kill
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+def test_sigkill_at_any_point_between_file_operations_changes_nothing(tmp_path: Path) -> None:
+    """Six steps, a checkpoint each, three validations, a stage that ends inside an epoch."""
+    support = Path(__file__).parents[2] / "support"
+    path = os.pathsep.join([str(support.parents[1]), str(support)])
+    subprocess.run(
+        [sys.executable, str(support / "killed.py"), str(tmp_path)],
+        env={"PYTHONPATH": path, "PATH": "", "OMP_NUM_THREADS": "1"},
+        cwd=tmp_path,
+        timeout=600,
+        check=True,
+    )
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["files"] == ["best.safetensors", "last.safetensors"]
+    assert found["points"] == 27
+    assert found["equal"] == 27
+
+
+@pytest.mark.parametrize("every", [{"checkpoint_every": 2}, {"checkpoint_minutes": 0.0}])
+def test_a_checkpoint_inside_an_epoch_is_where_a_killed_training_goes_on(
+    tmp_path: Path, every: dict[str, Any]
+) -> None:
+    whole = fit(model(), course(), changed(), cpu(), tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit(model(), course(), changed(**every), cpu(), tmp_path / "killed", killed_at(1, 2))
+    steps = []
+    end = fit(
+        model(),
+        course(),
+        changed(),
+        cpu(),
+        tmp_path / "killed",
+        lambda progress, step: steps.append((progress.epoch, step)),
+    )
+    assert steps == [(1, 2)]
+    assert end == whole
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_batches_may_be_asked_to_start_at_a_step(tmp_path: Path) -> None:
+    asked = []
+
+    def batches_from(epoch: int, step: int) -> Iterator[Batch]:
+        asked.append((epoch, step))
+        return islice(batches(epoch), step, None)
+
+    started = replace(course(), batches_from=batches_from)
+    fit(model(), course(), changed(), cpu(), tmp_path / "whole")
+    plan = changed(checkpoint_every=1)
+    with pytest.raises(Killed):
+        fit(model(), started, plan, cpu(), tmp_path / "killed", killed_at(1, 1))
+    assert asked == []
+    fit(model(), started, changed(), cpu(), tmp_path / "killed")
+    assert asked == [(1, 1)]
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_an_epoch_takes_as_many_steps_as_it_says_of_an_endless_stream(tmp_path: Path) -> None:
+    def endless(epoch: int) -> Iterator[Batch]:
+        while True:
+            yield from batches(epoch)
+
+    one = fit(model(), course(), changed(), cpu(), tmp_path / "one")
+    other = fit(
+        model(), replace(course(), batches=endless), changed(), cpu(), tmp_path / "other"
+    )
+    assert other == one
+    short = replace(course(), steps=4)
+    with pytest.raises(TrainError, match=r"epoch 0 has 3 batches, Course\.steps says 4"):
+        fit(model(), short, changed(), cpu(), tmp_path / "short")
+
+
+def test_another_number_of_batches_is_told_on_resume(tmp_path: Path) -> None:
+    fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+    with pytest.raises(TrainError, match="written with 3 batches an epoch, now there are 2"):
+        fit(model(), replace(course(), steps=2), changed(), cpu(), tmp_path)
+
+
+def test_a_plan_with_another_optimizer_is_told_on_resume(tmp_path: Path) -> None:
+    fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+    one_group = changed(
+        optimizer=lambda groups, lr: torch.optim.SGD(groups[0]["params"], lr=lr)
+    )
+    with pytest.raises(TrainError, match="written with another optimizer or schedule"):
+        fit(model(), course(), one_group, cpu(), tmp_path)
+
+
+def test_accumulated_batches_make_the_update_of_their_union(tmp_path: Path) -> None:
+    """Three batches, two an update: the second update of an epoch has one batch."""
+
+    def in_float64(epoch: int) -> Iterator[Batch]:
+        return ((x.double(), y) for x, y in batches(epoch))
+
+    def joined(epoch: int) -> Iterator[Batch]:
+        (x, y), (x1, y1), last = in_float64(epoch)
+        yield torch.cat([x, x1], 1), torch.cat([y, y1])
+        yield last
+
+    def exact() -> nn.Module:
+        return model().double()
+
+    plan = {"schedule": lambda o, _: torch.optim.lr_scheduler.ConstantLR(o, 1.0)}
+    one, other = exact(), exact()
+    three = replace(course(), batches=in_float64)
+    fit(one, three, changed(accumulate=2, **plan), cpu(), tmp_path / "one")
+    two = replace(course(), batches=joined, steps=2)
+    fit(other, two, changed(**plan), cpu(), tmp_path / "other")
+    for name, value in get_weights(one).items():
+        torch.testing.assert_close(value, get_weights(other)[name], rtol=1e-6, atol=1e-7)
+
+
+def test_accumulation_is_resumed_between_updates_alone(tmp_path: Path) -> None:
+    plan = changed(accumulate=2, checkpoint_every=1)
+    fit(model(), course(), plan, cpu(), tmp_path / "whole")
+    with pytest.raises(Killed):
+        fit(model(), course(), plan, cpu(), tmp_path / "killed", killed_at(1, 1))
+    steps = []
+    fit(
+        model(),
+        course(),
+        plan,
+        cpu(),
+        tmp_path / "killed",
+        lambda progress, step: steps.append((progress.epoch, step)),
+    )
+    assert steps == [(1, 0), (1, 1), (1, 2)]
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_validation_every_two_steps_writes_a_row_each(tmp_path: Path) -> None:
+    losses: list[float] = []
+
+    def kept(net: nn.Module, batch: Batch, at: float) -> torch.Tensor:
+        out = loss(net, batch, at)
+        losses.append(out.item())
+        return out
+
+    scores = iter([0.5, 0.9, 0.7, 0.8])
+    often = Course(batches=batches, steps=3, loss=kept, validate=lambda _: next(scores))
+    plan = Plan(epochs=2, lr=1e-2, validate_every=2)
+    history = fit(model(), often, plan, cpu(), tmp_path).history
+    assert [row["epoch"] for row in history] == [2 / 3, 1 + 1 / 3, 2]
+    assert [row["val_score"] for row in history] == [0.5, 0.9, 0.7]
+    means = [sum(losses[k : k + 2]) / 2 for k in (0, 2, 4)]
+    assert [row["train_loss"] for row in history] == pytest.approx(means, rel=1e-6)
+    odd = Plan(epochs=1, lr=1e-2, validate_every=2)
+    rows = fit(model(), replace(often, validate=lambda _: 0.1), odd, cpu(), tmp_path / "odd")
+    assert [row["epoch"] for row in rows.history] == [2 / 3, 1]
+
+
+def test_a_score_that_is_no_number_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="the validation score is NaN"):
+        fit(model(), course(float("nan")), changed(), cpu(), tmp_path)
+
+
+@pytest.mark.parametrize(("carry", "starts"), [("epoch", 2), ("training", 1)])
+def test_a_loss_carries_its_state_from_batch_to_batch(
+    tmp_path: Path, carry: Any, starts: int
+) -> None:
+    """The state of the network is handed on, without its gradient."""
+    given: list[Any] = []
+
+    def stream(net: nn.Module, batch: Batch, at: float, state: Any) -> Any:  # noqa: ARG001
+        given.append(state)
+        y, state = net(batch[0], state)
+        return nn.functional.cross_entropy(y.mean(0), batch[1]), state
+
+    streamed = replace(course(), loss=stream, carry=carry)
+    plan = changed(checkpoint_every=1)
+    fit(model(), streamed, plan, cpu(), tmp_path / "whole")
+    assert [state is None for state in given].count(True) == starts
+    assert given[0] is None
+    assert not any(t.requires_grad for t in tree_leaves(given) if isinstance(t, torch.Tensor))
+    with pytest.raises(Killed):
+        fit(model(), streamed, plan, cpu(), tmp_path / "killed", killed_at(1, 1))
+    fit(model(), streamed, plan, cpu(), tmp_path / "killed")
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_a_batch_is_any_pytree(tmp_path: Path) -> None:
+    def named(epoch: int) -> Iterator[dict[str, Any]]:
+        for x, y in batches(epoch):
+            yield {"inputs": {"spikes": x}, "labels": [y], "name": "digits"}
+
+    def of_names(net: nn.Module, batch: Any, at: float) -> torch.Tensor:
+        assert batch["name"] == "digits"
+        return loss(net, (batch["inputs"]["spikes"], batch["labels"][0]), at)
+
+    axes = {"inputs": 1, "labels": 0, "name": None}
+    other = replace(course(), batches=named, loss=of_names, batch_axis=axes)
+    one = fit(model(), course(), changed(), cpu(), tmp_path / "one")
+    assert fit(model(), other, changed(), cpu(), tmp_path / "other") == one
+
+
+def test_curves_go_to_the_loggers_of_fabric(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path / "curves", name="", flush_logs_every_n_steps=1)
+    fabric = Fabric(accelerator="cpu", devices=1, loggers=logger)
+    end = fit(model(), course(0.5), changed(), fabric, tmp_path / "run")
+    with (tmp_path / "curves/version_0/metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    steps = {row["step"]: row["lr"] for row in rows if row["lr"]}
+    assert list(steps) == ["1", "2", "3", "4", "5", "6"]
+    plan = changed()
+    assert [float(lr) for lr in steps.values()] == [
+        plan.lr_at((epoch + step / 3) / 2) for epoch in (0, 1) for step in range(3)
+    ]
+    losses = {row["step"]: float(row["train_loss"]) for row in rows if row["train_loss"]}
+    assert losses == {"3": end.history[0]["train_loss"], "6": end.history[1]["train_loss"]}
+    assert {row["val_score"] for row in rows} == {"", "0.5"}
+    without = fit(model(), course(0.5), changed(), cpu(), tmp_path / "without")
+    assert without == end
+
+
+def test_a_run_of_an_earlier_version_is_told_with_a_cure(tmp_path: Path) -> None:
+    for name in ("checkpoint.npz", "weights.npz"):
+        (tmp_path / name).write_bytes(b"")
+    told = r"checkpoint.npz and weights.npz are of an earlier version.*another folder \(--out\)"
+    for do in (
+        lambda: fit(model(), course(), changed(), cpu(), tmp_path),
+        lambda: load_weights(best_weights_path(tmp_path), model()),
+        lambda: load_weights(tmp_path / "best.safetensors", model()),
+    ):
+        with pytest.raises(StoreError, match=told):
+            do()
+
+
+def test_weights_are_read_by_any_reader_of_safetensors(tmp_path: Path) -> None:
+    net = model()
+    fit(net, course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+    found = load_file(best_weights_path(tmp_path))
+    assert found.keys() == net.state_dict().keys()
+    last = load_file(tmp_path / "last.safetensors")
+    assert all(torch.equal(last[k], v) for k, v in net.state_dict().items())
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".last.safetensors.123.tmp").write_bytes(b"half")
+    fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+    assert set(contents(tmp_path)) == {"last.safetensors", "best.safetensors"}
+
+
+class Memory(NamedTuple):
+    total: torch.Tensor
+
+
+def test_a_named_tuple_that_no_file_knows_is_told_when_it_is_written(tmp_path: Path) -> None:
+    def stream(net: nn.Module, batch: Batch, at: float, state: Any) -> Any:
+        value = loss(net, batch, at)
+        return value, Memory(value if state is None else value + state.total)
+
+    streamed = replace(course(), loss=stream, carry="training")
+    with pytest.raises(TrainError, match=r"\('Memory'\); build it .* in Course\.carry_types"):
+        fit(model(), streamed, changed(), cpu(), tmp_path / "unknown")
+    fit(model(), replace(streamed, carry_types=(Memory,)), changed(), cpu(), tmp_path)

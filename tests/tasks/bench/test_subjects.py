@@ -93,14 +93,14 @@ def test_the_bound_adds_what_the_network_delivers_in_its_order(
     rows = subjects_neuro.rows_of(problem)
     sums, slowly = np.zeros(problem.size), np.zeros(problem.size)
     ones = np.ones(times.neuron.size)
-    columns = (rows.at, rows.target, rows.weight, times.neuron)
+    columns = (rows.indptr, rows.indices, rows.weight, times.neuron)
     added = subjects_neuro.scatter(*columns, ones, sums)
     for neuron in times.neuron:
-        row = slice(rows.at[neuron], rows.at[neuron + 1])
-        slowly[rows.target[row]] += rows.weight[row]
+        row = slice(rows.indptr[neuron], rows.indptr[neuron + 1])
+        slowly[rows.indices[row]] += rows.weight[row]
     np.testing.assert_allclose(sums, slowly, rtol=1e-12)
     degree = sum(
-        np.diff(p.synapses.at)[times.neuron].sum()
+        np.diff(p.synapses.indptr)[times.neuron].sum()
         for p in projections(problem)
         if p.source == CELLS
     )

@@ -42,7 +42,7 @@ def leads_to(graph: Graph, name: str = "drive") -> float:
 
 
 def sources(node: Sparse) -> np.ndarray:
-    return np.repeat(np.arange(node.at.size - 1), np.diff(node.at))
+    return np.repeat(np.arange(node.indptr.size - 1), np.diff(node.indptr))
 
 
 def test_cuba_has_the_numbers_of_brette_2007() -> None:
@@ -100,7 +100,7 @@ def test_every_cell_of_brunels_network_hears_1000_and_250_others() -> None:
     graph, cell = network.graph, cells(network)
     synapses = sparse(graph, "recurrent")
     for sign, degree in ((1, 1000), (-1, 250)):
-        into = np.bincount(synapses.target[sign * synapses.weight > 0], minlength=1300)
+        into = np.bincount(synapses.indices[sign * synapses.weight > 0], minlength=1300)
         assert set(into) == {degree}
     assert set(np.round(synapses.weight, 12)) == {0.1, -0.45}
     assert (cell.threshold, cell.refractory) == (10, 0.002)

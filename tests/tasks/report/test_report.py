@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from neuro.io.run_folder import Run, begin
+from neuro.io.run_folder import Run, begin_run
 from neuro.io.store import StoreError, save_record
 from neuro.record import Record
 from neuro.spikes import to_events
@@ -40,7 +40,7 @@ class Balance(HTMLParser):
 
 def begun(folder: Path) -> Run:
     run = Run(folder=folder, task="mnist", name="tiny", seed=7, config=tiny())
-    begin(run)
+    begin_run(run)
     return run
 
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from graphs import random_graph, stimulus
 
-from neuro.io.run_folder import Run, begin
-from neuro.io.store import load_record, save
+from neuro.io.run_folder import Run, begin_run
+from neuro.io.store import load_record
 from neuro.spikes import to_ticks
-from neuro.training.loop import weights
+from neuro.training import best_weights_path
+from neuro.training.checkpoint import get_weights, save_weights
 from tasks.cli import main
 from tasks.image_classification.mnist import tiny
 from tasks.verbs.simulate import spread
@@ -22,8 +23,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run as training leaves it, of a network that has learnt nothing."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     made = Run(folder=folder, task="mnist", name="tiny", seed=0, config=tiny())
-    begin(made)
-    save(folder / "weights.npz", "weights", weights(fresh_model(made)), {"epoch": 0})
+    begin_run(made)
+    save_weights(best_weights_path(folder), get_weights(fresh_model(made)), {"epoch": 0})
     return folder
 
 

@@ -107,10 +107,10 @@ def test_a_lava_that_fails_is_written_down_as_failed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: Any) -> Record:
-        raise LavaFailed("Lava ended with code 1; its last words:\nno room")
+        raise LavaFailed("Lava ended with code 1; its last output:\nno room")
 
     monkeypatch.setattr("tasks.verbs.verify.run_lava", failing)
-    told = "Lava failed: Lava ended with code 1; its last words:\nno room"
+    told = "Lava failed: Lava ended with code 1; its last output:\nno room"
     expected = {"samples": 0, "skipped": told, "failed": True}
     verify(run)
     assert run.read("verify.json")["reference_lava"] == expected

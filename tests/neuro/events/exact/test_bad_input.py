@@ -44,7 +44,7 @@ def test_delays_and_targets_that_cannot_be_are_refused() -> None:
     early = replace(back, delay=np.concatenate([[-1], back.delay[1:]]))
     with pytest.raises(GraphError, match="back: 1 delays are < 0 ticks"):
         with_nodes(graph, back=early)
-    astray = replace(back, target=np.concatenate([[5], back.target[1:]]))
+    astray = replace(back, indices=np.concatenate([[5], back.indices[1:]]))
     with pytest.raises(GraphError, match="back: 1 targets like 5 are not among the"):
         with_nodes(graph, back=astray)
     edges = (Edge("x", "fc", Ticks(-1)), *graph.edges[1:])

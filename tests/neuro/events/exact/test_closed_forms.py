@@ -10,8 +10,8 @@ from exact_laws import CLOCK, DT, agree, run
 from hypothesis import Phase, given, settings, strategies as st
 
 from neuro.events import Grid, simulate
-from neuro.events.exact.membrane import CELL, move, search
-from neuro.events.exact.oracle_neuron import Cell, bisect, passed, zeros
+from neuro.events.exact.membrane import NEURON, integrate_to_crossing, search_crossing
+from neuro.events.exact.oracle_neuron import OracleNeuron, bisect, find_zeros, integrate_product
 from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import ALIF, LI, LIF
 from neuro.neurons.li import psc_gain
@@ -70,13 +70,13 @@ def test_one_current_fires_if_its_peak_reaches_the_threshold_and_when(
     rate, fall = mpmath.mpf(1 / tau), mpmath.mpf(1 / tau_syn)
     with mpmath.workdps(40):
         peak = 1 / rate if rate == fall else mpmath.log(fall / rate) / (fall - rate)
-        high = passed(mpmath, rate, fall, peak)
-        unit = 1 / passed(mpmath, rate, fall, mpmath.mpf(DT))
+        high = integrate_product(mpmath, rate, fall, peak)
+        unit = 1 / integrate_product(mpmath, rate, fall, mpmath.mpf(DT))
         weight = float((1 + excess) / (unit * high))
         size = unit * mpmath.mpf(weight)
 
         def distance(h: mpmath.mpf) -> mpmath.mpf:
-            return size * passed(mpmath, rate, fall, h) - 1
+            return size * integrate_product(mpmath, rate, fall, h) - 1
 
         want = [] if excess < 0 else [start + float(bisect(distance, mpmath.mpf(0), peak))]
     model = LIF(tau=tau, tau_syn=tau_syn, reset="hard")
@@ -89,8 +89,8 @@ def test_one_current_fires_if_its_peak_reaches_the_threshold_and_when(
 
 def cells(v: float, currents: list[float], rates: list[float], rate: float) -> tuple:
     """Return one cell for the kernels: threshold 1."""
-    cell = np.zeros(1, CELL).view(np.recarray)
-    cell.v, cell.rate, cell.threshold, cell.free = v, rate, 1.0, -np.inf
+    cell = np.zeros(1, NEURON).view(np.recarray)
+    cell.v, cell.rate, cell.threshold, cell.free_at = v, rate, 1.0, -np.inf
     return cell, np.array([currents]), np.array([rates])
 
 
@@ -105,16 +105,16 @@ def test_closed_forms_and_the_search_find_the_same_crossing(
 ) -> None:
     rate, horizon = 100.0, 0.2
     one, other = (cells(v, [i * rate], [ratio * rate], rate) for _ in range(2))
-    found, fires = move(*one, 0, horizon)
-    searched, also = search(*other, 0, horizon)
+    found, fires = integrate_to_crossing(*one, 0, horizon)
+    searched, also = search_crossing(*other, 0, horizon)
     k = {"rate": rate, "threshold": 1.0, "gain": 1.0}
-    cell = Cell(mpmath, {n: mpmath.mpf(p) for n, p in k.items()}, 0, mpmath.mpf(DT))
+    cell = OracleNeuron(mpmath, {n: mpmath.mpf(p) for n, p in k.items()}, 0, mpmath.mpf(DT))
     cell.v = mpmath.mpf(v)
     with mpmath.workdps(30):
-        pushes = [(mpmath.mpf(ratio * rate), mpmath.mpf(i * rate))]
-        cell.pushes = lambda: pushes  # type: ignore[method-assign]
-        want = float(cell.crossing(mpmath.mpf(horizon)))
-        slope = (pushes[0][1] * mpmath.exp(-pushes[0][0] * want) - rate) / rate
+        drives = [(mpmath.mpf(ratio * rate), mpmath.mpf(i * rate))]
+        cell.list_drives = lambda: drives  # type: ignore[method-assign]
+        want = float(cell.find_crossing(mpmath.mpf(horizon)))
+        slope = (drives[0][1] * mpmath.exp(-drives[0][0] * want) - rate) / rate
     assert fires == also == (want < math.inf) or abs(slope) < 1e-6
     if fires and also and slope > 1e-6:
         room = 1e-13 + 1e-15 / (rate * float(slope))
@@ -141,7 +141,7 @@ def test_a_crossing_within_a_millionth_of_tangency_is_told_from_a_miss(
             if ratio == 2:
                 terms = [(mpmath.mpf(1), [start + i, 0]), (mpmath.mpf(2), [-i, 0])]
             slope = [(r, [p[1] - r * p[0], -r * p[1]]) for r, p in terms]
-            found = zeros(mpmath, slope, mpmath.mpf(20))
+            found = find_zeros(mpmath, slope, mpmath.mpf(20))
             at = found[0] if found else mpmath.mpf(0)
             return sum((p[0] + p[1] * at) * mpmath.exp(-r * at) for r, p in terms)
 
@@ -149,7 +149,7 @@ def test_a_crossing_within_a_millionth_of_tangency_is_told_from_a_miss(
             middle = (low + high) / 2
             low, high = (low, middle) if peak(middle) >= 1 else (middle, high)
         i = float(low) * (1 + (beyond if above else -beyond))
-    for method in (move, search):
+    for method in (integrate_to_crossing, search_crossing):
         _, fires = method(*cells(start, [i * rate], [ratio * rate], rate), 0, 0.2)
         assert fires == above
 

@@ -8,7 +8,7 @@ from exact_laws import CLOCK, DT, run
 from hypothesis import Phase, given, settings, strategies as st
 
 from neuro.events import simulate
-from neuro.events.exact.oracle_neuron import passed
+from neuro.events.exact.oracle_neuron import integrate_product
 from neuro.events.exact.state import exactly_at_rest
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
 from neuro.neurons import LI, LIF
@@ -52,9 +52,10 @@ def analytic(
     v: np.ndarray, fast: np.ndarray, slow: np.ndarray, times: np.ndarray
 ) -> np.ndarray:
     """Return v at ``times`` (K) of cells that never fire, K N."""
-    units = [1 / passed(np, 1 / TAU, 1 / tau, DT) for tau in (RISE, FALL)]
+    units = [1 / integrate_product(np, 1 / TAU, 1 / tau, DT) for tau in (RISE, FALL)]
     gained = [
-        np.array([passed(np, 1 / TAU, 1 / tau, h) for h in times]) for tau in (RISE, FALL)
+        np.array([integrate_product(np, 1 / TAU, 1 / tau, h) for h in times])
+        for tau in (RISE, FALL)
     ]
     out = np.exp(-times / TAU)[:, None] * v
     return out + sum(

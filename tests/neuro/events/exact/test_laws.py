@@ -130,9 +130,9 @@ def reordered(graph: Graph, rng: np.random.Generator) -> Graph:
     nodes = dict(graph.nodes)
     for name, node in graph.nodes.items():
         if isinstance(node, Sparse):
-            order = rng.permutation(node.target.size)
-            columns = (node.source[order], node.target[order], node.weight[order])
-            shape = (node.shape[0], node.at.size - 1)
+            order = rng.permutation(node.indices.size)
+            columns = (node.source[order], node.indices[order], node.weight[order])
+            shape = (node.shape[0], node.indptr.size - 1)
             delay = None if node.delay is None else node.delay[order]
             nodes[name] = Sparse.from_coo(*columns, shape=shape, delay=delay, bias=node.bias)
     edges = [graph.edges[k] for k in rng.permutation(len(graph.edges))]
@@ -268,7 +268,7 @@ def test_fast_windows_agree_with_the_general_ones(kind: str, seed: int) -> None:
     fast = run(graph, train)
     compile_exactly.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiler, "_family", lambda *_: GENERAL)
+        patch.setattr(compiler, "_choose_family", lambda *_: GENERAL)
         slow = run(graph, train)
     compile_exactly.cache_clear()
     agree(fast, slow)

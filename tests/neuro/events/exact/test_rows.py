@@ -10,8 +10,8 @@ from hypothesis import given, settings, strategies as st
 from neuro.events import simulate
 from neuro.events.exact import compile as compiler
 from neuro.events.exact.compile import compile_exactly
-from neuro.events.exact.delay_queue import desk_of, sort
-from neuro.events.exact.synapse_table import Labels, Piece, Wiring
+from neuro.events.exact.delay_queue import make_buffer, sort_buffer
+from neuro.events.exact.synapse_table import ChainSynapses, GroupNodes, SynapseTable
 from neuro.graph import Connection, Dense, Edge, Graph, Input, Sparse
 from neuro.neurons import LIF
 from neuro.record import Record
@@ -84,18 +84,18 @@ def test_weights_that_are_alike_add_up_as_if_they_were_not(
     graph = recurrent(Dense(weight=np.full((40, 4), 0.75 * mild)), loop, tau_syn, drive)
     one = run(graph)
     assert one.counts["cells"].spikes > 50
-    common = compile_exactly(graph, 1).components[0].wiring.common
+    common = compile_exactly(graph, 1).components[0].table.common_weight
     assert len(set(common.tolist())) == 3
     assert not np.isnan(common).any()
-    assemble = compiler.assemble
+    assemble = compiler.assemble_table
 
     def unaware(
-        pieces: list[Piece], sources: int, edges: np.ndarray, rank: np.ndarray
-    ) -> tuple[Wiring, tuple[Labels, Labels]]:
-        wiring, labels = assemble(pieces, sources, edges, rank)
-        return wiring._replace(common=np.full(wiring.common.size, np.nan)), labels
+        parts: list[ChainSynapses], sources: int, edges: np.ndarray, rank: np.ndarray
+    ) -> tuple[SynapseTable, GroupNodes]:
+        table, nodes = assemble(parts, sources, edges, rank)
+        return table._replace(common_weight=np.full(table.common_weight.size, np.nan)), nodes
 
-    monkeypatch.setattr(compiler, "assemble", unaware)
+    monkeypatch.setattr(compiler, "assemble_table", unaware)
     compile_exactly.cache_clear()
     same(one, run(graph))
     compile_exactly.cache_clear()
@@ -107,7 +107,7 @@ def test_a_row_has_a_common_weight_only_if_all_weights_are_the_same() -> None:
         Dense(weight=np.pad(weight, ((0, 0), (0, 1)))), Dense(weight=np.eye(2)), None, 0.0
     )
     component = compile_exactly(graph, 2).components[0]
-    common = component.wiring.common[component.wiring.groups[2] :]
+    common = component.table.common_weight[component.table.group_indptr[2] :]
     np.testing.assert_array_equal(common, [1.0, np.nan, 0.0, 0.0])
 
 
@@ -134,17 +134,17 @@ def test_more_spikes_than_there_was_room_for_are_sent_once_each() -> None:
 @given(seed=st.integers(0, 10**6), size=st.integers(0, 300), ways=st.integers(1, 400))
 def test_a_window_is_sorted_by_time_then_number(seed: int, size: int, ways: int) -> None:
     rng = np.random.default_rng(seed)
-    desk = desk_of(size + seed % 3)
+    buffer = make_buffer(size + seed % 3)
     moments = rng.uniform(0, 10.0 ** rng.integers(-300, 3), ways)  # few of them: crowds
-    desk.time[:size] = rng.choice(moments, size)
-    desk.number[:size] = rng.integers(0, 50, size)
-    desk.value[:size] = np.arange(size)
-    time, number = desk.time[:size].copy(), desk.number[:size].copy()
-    sort(desk, size)
-    order = np.lexsort((number, time))
-    np.testing.assert_array_equal(desk.time[:size], time[order])
-    np.testing.assert_array_equal(desk.number[:size], number[order])
-    place = desk.value[:size].astype(np.int64)
-    np.testing.assert_array_equal(time[place], desk.time[:size])
-    np.testing.assert_array_equal(number[place], desk.number[:size])
+    buffer.time[:size] = rng.choice(moments, size)
+    buffer.key[:size] = rng.integers(0, 50, size)
+    buffer.value[:size] = np.arange(size)
+    time, key = buffer.time[:size].copy(), buffer.key[:size].copy()
+    sort_buffer(buffer, size)
+    order = np.lexsort((key, time))
+    np.testing.assert_array_equal(buffer.time[:size], time[order])
+    np.testing.assert_array_equal(buffer.key[:size], key[order])
+    place = buffer.value[:size].astype(np.int64)
+    np.testing.assert_array_equal(time[place], buffer.time[:size])
+    np.testing.assert_array_equal(key[place], buffer.key[:size])
     assert sorted(place) == list(range(size))

@@ -9,7 +9,13 @@ from exact_laws import CLOCK, DT, KINDS, agree, network, same
 from hypothesis import Phase, assume, given, settings, strategies as st
 
 from neuro.events import Exact, Runaway, simulate
-from neuro.events.exact.delay_queue import Plan, calendar, enter, next_page, window_of
+from neuro.events.exact.delay_queue import (
+    WindowPlan,
+    find_occupied_window,
+    find_window,
+    make_queue,
+    push_arrival,
+)
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.exact.state import ExactState, exactly_at_rest
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
@@ -183,15 +189,15 @@ def test_rare_events_find_all_as_the_oracle_does(
 
 
 def test_the_next_window_with_an_arrival_is_found() -> None:
-    plan = Plan(stop=0.0102, length=0.001, longest=0.005, budget=1)
-    book = calendar(8, 4)
-    assert next_page(book, 3, 10) == 10
-    enter(book, 0, 0.0075, 1.0, 0, plan)
-    assert next_page(book, 3, 10) == 7
-    assert next_page(book, 3, 5) == 5
-    enter(book, 0, 0.0105, 1.0, 0, plan)  # after the end of the run
-    assert next_page(book, 8, 10) == 10
-    assert [window_of(t, plan) for t in (0.0001, 0.001, 0.0011, 0.0101, 0.0103)] == [
+    plan = WindowPlan(stop=0.0102, length=0.001, longest_delay=0.005, budget=1)
+    queue = make_queue(8, 4)
+    assert find_occupied_window(queue, 3, 10) == 10
+    push_arrival(queue, 0, 0.0075, 1.0, 0, plan)
+    assert find_occupied_window(queue, 3, 10) == 7
+    assert find_occupied_window(queue, 3, 5) == 5
+    push_arrival(queue, 0, 0.0105, 1.0, 0, plan)  # after the end of the run
+    assert find_occupied_window(queue, 8, 10) == 10
+    assert [find_window(t, plan) for t in (0.0001, 0.001, 0.0011, 0.0101, 0.0103)] == [
         0,
         0,
         1,

@@ -1,4 +1,4 @@
-"""A sink of spikes as a Lava Process: 16 of them to an integer.
+"""A sink of spikes as a Lava Process, packed: 16 spikes in an integer.
 
 Lava hands a variable out element by element, about 50,000 a second; packed, the spikes of an
 image network come out 16 times faster than from Lava's own RingBuffer.
@@ -16,8 +16,8 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 
-class Tape(AbstractProcess):
-    """shape: (N,) of the spikes; steps: how many are kept."""
+class PackedSink(AbstractProcess):
+    """Keeps the spikes of a run. shape: (N,) of the spikes; steps: length of the run."""
 
     def __init__(self, *, shape, steps):  # type: ignore[no-untyped-def]
         super().__init__()
@@ -25,23 +25,23 @@ class Tape(AbstractProcess):
         self.words = Var(shape=(steps, -(-shape[0] // 16)), init=0)
 
 
-@implements(proc=Tape, protocol=LoihiProtocol)
+@implements(proc=PackedSink, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class PyTape(PyLoihiProcessModel):
+class PyPackedSink(PyLoihiProcessModel):
     """Fixed-point model."""
 
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     words: np.ndarray = LavaPyType(np.ndarray, np.int32)
 
     def run_spk(self) -> None:
-        """Keep the spikes of one step."""
+        """Store the spikes of one step."""
         bits = np.zeros(16 * self.words.shape[1], np.uint8)
         spikes = self.a_in.recv()
         bits[: spikes.size] = spikes
         self.words[self.time_step - 1] = np.packbits(bits).view(np.uint16)
 
 
-def unpacked(words: np.ndarray, n: int) -> np.ndarray:
+def unpack_spikes(words: np.ndarray, n: int) -> np.ndarray:
     """Return the spikes (steps, n), 0 or 1, of what ``words.get()`` returned."""
     return np.unpackbits(words.astype(np.uint16).view(np.uint8), axis=1)[:, :n]

@@ -1,0 +1,376 @@
+"""Connections whose kernels slide over images: convolutions, their transpose, pools.
+
+Axes: C channels, then those of an image: L length, or H height and W width.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from neuro.graph.connections import (
+    Connection,
+    FanOut,
+    Shape,
+    Synapse,
+    SynapseRows,
+    Weighted,
+    freeze,
+    shape_behind,
+)
+
+
+def count_windows(size: int, kernel: int, stride: int, padding: int) -> int:
+    """Return how many windows of ``kernel`` places fit into a padded axis of ``size``."""
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def span(kernel: int, dilation: int) -> int:
+    """Return how many places a window covers whose kernel positions lie ``dilation`` apart."""
+    return (kernel - 1) * dilation + 1
+
+
+def slide(
+    given: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape
+) -> Shape | str:
+    """Return the number of windows along each axis of images (C, *size), or what is wrong."""
+    if min(*kernel, *stride, *dilation) < 1 or min(padding) < 0:
+        wide = "" if max(dilation) == min(dilation) == 1 else f", dilation {tuple(dilation)}"
+        return (
+            f"kernel {tuple(kernel)}{wide} and stride {tuple(stride)} must be >= 1, padding "
+            f"{tuple(padding)} >= 0"
+        )
+    windows = tuple(map(span, kernel, dilation))
+    size = tuple(map(count_windows, given[1:], windows, stride, padding))
+    if min(size) < 1:
+        return f"kernel {windows} does not fit into {given}; use a smaller one or pad"
+    return size
+
+
+def window_at(
+    size: int, kernel: int, stride: int, padding: int, dilation: int = 1
+) -> np.ndarray:
+    """Return (size, kernel): the window in which place i meets kernel position k, or -1."""
+    windows = count_windows(size, span(kernel, dilation), stride, padding)
+    start = np.arange(size)[:, None] + padding - np.arange(kernel) * dilation
+    window = start // stride
+    met = (start % stride == 0) & (window >= 0) & (window < windows)
+    return np.where(met, window, -1)
+
+
+def _fan_in_windows(
+    kernels: np.ndarray, given: Shape, stride: Shape, padding: Shape, dilation: Shape
+) -> np.ndarray:
+    """Return, by place of the input, ``kernels`` summed over the windows that it is in.
+
+    kernels: (C, *kernel), what one kernel position contributes.
+    """
+    fan = kernels
+    for axis, steps in enumerate(zip(stride, padding, dilation, strict=True), 1):
+        meets = window_at(given[axis], kernels.shape[axis], *steps) >= 0
+        fan = np.moveaxis(np.tensordot(meets.astype(np.int64), fan, (1, axis)), 0, axis)
+    return fan.ravel()
+
+
+def _taps(
+    shape: Shape, kernel: Shape, given: Shape, stride: Shape, padding: Shape, dilation: Shape
+) -> Iterator[tuple[Shape, Shape, Shape]]:
+    """Yield (window, kernel position, place of the input) of all pairs that meet."""
+    for window in np.ndindex(*shape):
+        for tap in np.ndindex(*kernel):
+            axes = zip(window, tap, stride, padding, dilation, strict=True)
+            place = tuple(w * s + k * d - p for w, k, s, p, d in axes)
+            if all(0 <= x < n for x, n in zip(place, given, strict=True)):
+                yield window, tap, place
+
+
+def _flat(place: Shape, shape: Shape) -> int:
+    return int(np.ravel_multi_index(place, shape))
+
+
+def _misfit(node: Weighted, given: Shape, axes: str, inputs_axis: int = 1) -> str:
+    """Return what is wrong with a kernel of these axes, of which ``inputs_axis`` is C_in."""
+    weight, bias, kind = node.weight, node.bias, type(node).__name__
+    names = axes.split()
+    if weight.ndim != len(names):
+        return f"{kind}.weight must be ({', '.join(names)}), got shape {weight.shape}"
+    inputs, outputs = node.input_length, weight.shape[1 - inputs_axis]
+    if len(given) != len(names) - 1 or given[0] != inputs:
+        image = "H, W" if len(names) == 4 else "L"
+        return f"{kind} takes ({inputs}, {image}), got {given}; change its weight or input"
+    if bias is not None and bias.shape != (outputs,):
+        return f"{kind}.bias must be {(outputs,)}, got {bias.shape}"
+    return ""
+
+
+class Convolution(Weighted):
+    """What Conv1d and Conv2d have in common; parameters by axis of the image.
+
+    dilation: places from one kernel position to the next. groups: the channels of input and
+        output fall into so many equal groups, and each output reads those of its own.
+    """
+
+    groups: int
+
+    _axes: str  # of the weight
+
+    @property
+    def _steps(self) -> tuple[Shape, Shape, Shape]:
+        """Stride, padding and dilation by axis."""
+        raise NotImplementedError
+
+    @property
+    def input_length(self) -> int:
+        """Number of input channels."""
+        return int(self.weight.shape[1]) * self.groups if self.weight.ndim > 1 else 0
+
+    @property
+    def window(self) -> Shape:
+        """Places of the input that one window spans along each axis."""
+        return tuple(map(span, self.weight.shape[2:], self._steps[2]))
+
+    def windows_of(self, axis: int, size: int) -> Float[np.ndarray, "size windows"]:
+        """Return 1 where a place of an image's axis lies in a window along it, else 0."""
+        stride, padding, dilation = (steps[axis] for steps in self._steps)
+        window = window_at(size, self.weight.shape[2 + axis], stride, padding, dilation)
+        windows = count_windows(size, self.window[axis], stride, padding)
+        found = np.zeros((size, windows), np.float32)
+        place, tap = np.nonzero(window >= 0)
+        found[place, window[place, tap]] = 1
+        return found
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return (C_out, *windows), or what is wrong."""
+        outputs = len(self.weight) if self.weight.ndim else 0
+        if self.groups < 1 or outputs % self.groups:
+            kind = type(self).__name__
+            return f"{kind}.groups {self.groups} must be >= 1 and divide {outputs} outputs"
+        wrong = _misfit(self, given, self._axes)
+        if wrong:
+            return wrong
+        size = slide(given, self.weight.shape[2:], *self._steps)
+        return (int(self.weight.shape[0]), *size) if isinstance(size, tuple) else size
+
+    def fan_out(self, given: Shape) -> FanOut:
+        """Return the products of each value with weights in windows that hold it."""
+        by_input = self.by_input()
+        nonzero = (by_input != 0).sum(1)
+        every = np.full_like(nonzero, by_input.shape[1])
+        return FanOut(*(_fan_in_windows(x, given, *self._steps) for x in (nonzero, every)))
+
+    def by_input(self) -> np.ndarray:
+        """Return the weights as (C_in, outputs of a group, *kernel)."""
+        outputs, inputs, *kernel = self.weight.shape
+        grouped = self.weight.reshape(self.groups, outputs // self.groups, inputs, *kernel)
+        return grouped.swapaxes(1, 2).reshape(self.groups * inputs, -1, *kernel)
+
+    def synapses(self, given: Shape) -> SynapseRows:
+        """Return the products of each value with weights in windows that hold it."""
+        rows: SynapseRows = [[] for _ in range(math.prod(given))]
+        shape = shape_behind(self, given)
+        taps = list(_taps(shape[1:], self.weight.shape[2:], given[1:], *self._steps))
+        for co, own in np.ndindex(self.weight.shape[:2]):
+            group = co // (len(self.weight) // self.groups)
+            ci = group * self.weight.shape[1] + own
+            for window, tap, place in taps:
+                weight = float(self.weight[(co, own, *tap)])
+                target = _flat((co, *window), shape)
+                rows[_flat((ci, *place), given)].append(Synapse(target, weight))
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conv1d(Convolution):
+    """Cross-correlation of (C, L), as torch's.
+
+    weight: (C_out, C_in / groups, k). bias: (C_out,). The rest as of :class:`Convolution`.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray | None = None
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    groups: int = 1
+
+    _axes = "C_out C_in k"
+
+    def __post_init__(self) -> None:
+        freeze(self, weight=None, bias=None)
+
+    @property
+    def _steps(self) -> tuple[Shape, Shape, Shape]:
+        return (self.stride,), (self.padding,), (self.dilation,)
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return (K, C_out, windows)."""
+        return F.conv1d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Conv2d(Convolution):
+    """Cross-correlation of (C, H, W), as torch's.
+
+    weight: (C_out, C_in / groups, kH, kW). bias: (C_out,). The rest as of :class:`Convolution`.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray | None = None
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    _axes = "C_out C_in kH kW"
+
+    def __post_init__(self) -> None:
+        freeze(self, weight=None, bias=None)
+
+    @property
+    def _steps(self) -> tuple[Shape, Shape, Shape]:
+        return self.stride, self.padding, self.dilation
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return (K, C_out, *windows)."""
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def plain(self) -> "Conv2d":
+        """Return the same map without dilation and groups: zeros in a larger kernel."""
+        if self.groups == 1 and self.dilation == (1, 1):
+            return self
+        outputs, inputs = self.weight.shape[:2]
+        share, (down, right) = outputs // self.groups, self.dilation
+        weight = np.zeros((outputs, self.input_length, *self.window), self.weight.dtype)
+        for co in range(outputs):
+            first = co // share * inputs
+            weight[co, first : first + inputs, ::down, ::right] = self.weight[co]
+        return replace(self, weight=weight, dilation=(1, 1), groups=1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ConvTranspose2d(Weighted):
+    """The transpose of a Conv2d, as torch's: every value adds a kernel to the output.
+
+    weight: (C_in, C_out, kH, kW). bias: (C_out,).
+    output_padding: rows and columns added at the far end, below stride.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray | None = None
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    output_padding: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        freeze(self, weight=None, bias=None)
+
+    @property
+    def input_length(self) -> int:
+        """Number of input channels."""
+        return int(self.weight.shape[0]) if self.weight.ndim else 0
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return (C_out, H, W), or what is wrong."""
+        wrong = _misfit(self, given, "C_in C_out kH kW", inputs_axis=0)
+        if wrong:
+            return wrong
+        kernel = self.weight.shape[2:]
+        stride, padding, far = self.stride, self.padding, self.output_padding
+        if min(*kernel, *stride) < 1 or min(*padding, *far) < 0:
+            return (
+                f"kernel {kernel} and stride {stride} must be >= 1, padding {padding} and "
+                f"output_padding {far} >= 0"
+            )
+        if any(f >= s for f, s in zip(far, stride, strict=True)):
+            return f"output_padding {far} must be below stride {stride}"
+        size = tuple(
+            (n - 1) * s - 2 * p + k + f
+            for n, k, s, p, f in zip(given[1:], kernel, stride, padding, far, strict=True)
+        )
+        if min(size) < 1:
+            return f"padding {padding} takes away all that a kernel {kernel} paints; use less"
+        return (int(self.weight.shape[1]), *size)
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return (K, C_out, H, W)."""
+        return F.conv_transpose2d(
+            x, weight, bias, self.stride, self.padding, self.output_padding
+        )
+
+    def fan_out(self, given: Shape) -> FanOut:
+        """Return the kernel positions of each value that lie inside the output."""
+        nonzero = (self.weight != 0).sum(1)
+        every = np.full_like(nonzero, self.weight.shape[1])
+        _, *size = shape_behind(self, given)
+        rows, columns = (self._inside(a, given[1 + a], size[a]) for a in (0, 1))
+        return FanOut(
+            *(np.einsum("ckl,hk,wl->chw", x, rows, columns).ravel() for x in (nonzero, every))
+        )
+
+    def _inside(self, axis: int, size: int, outputs: int) -> np.ndarray:
+        """Return (size, kernel): 1 where input i meets kernel position k inside the output."""
+        taps = np.arange(self.weight.shape[2 + axis])
+        place = np.arange(size)[:, None] * self.stride[axis] - self.padding[axis] + taps
+        return np.asarray((place >= 0) & (place < outputs), np.int64)
+
+    def synapses(self, given: Shape) -> SynapseRows:
+        """Return the kernel positions of each value that lie inside the output."""
+        rows: SynapseRows = [[] for _ in range(math.prod(given))]
+        shape, kernel = shape_behind(self, given), self.weight.shape[2:]
+        # A Conv2d the other way round: what is its window is a place of the input here.
+        taps = list(_taps(given[1:], kernel, shape[1:], self.stride, self.padding, (1, 1)))
+        for ci, co in np.ndindex(self.weight.shape[:2]):
+            for place, tap, reached in taps:
+                target = _flat((co, *reached), shape)
+                weight = float(self.weight[(ci, co, *tap)])
+                rows[_flat((ci, *place), given)].append(Synapse(target, weight))
+        return rows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AvgPool2d(Connection):
+    """Mean over windows; what does not fill a window is left out. kernel, stride: (H, W).
+
+    Its synapses have weights of 1: the sum over a window is divided in the end.
+    """
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+    @property
+    def divisor(self) -> int:
+        """Number of values in a window."""
+        return math.prod(self.kernel)
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return (C, *windows), or what is wrong."""
+        if len(given) != 3:
+            return f"AvgPool2d takes (C, H, W), got {given}"
+        size = slide(given, self.kernel, self.stride, (0, 0), (1, 1))
+        return (given[0], *size) if isinstance(size, tuple) else size
+
+    def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
+        """Return (K, C, *windows)."""
+        return F.avg_pool2d(x, self.kernel, self.stride)
+
+    def fan_out(self, given: Shape) -> FanOut:
+        """Return the windows that hold each value."""
+        ones = np.ones((given[0], *self.kernel), np.int64)
+        fan = _fan_in_windows(ones, given, self.stride, (0, 0), (1, 1))
+        return FanOut(fan, fan)
+
+    def synapses(self, given: Shape) -> SynapseRows:
+        """Return the windows that hold each value."""
+        rows: SynapseRows = [[] for _ in range(math.prod(given))]
+        shape = shape_behind(self, given)
+        taps = list(_taps(shape[1:], self.kernel, given[1:], self.stride, (0, 0), (1, 1)))
+        for c in range(given[0]):
+            for window, _, place in taps:
+                target = _flat((c, *window), shape)
+                rows[_flat((c, *place), given)].append(Synapse(target, 1.0))
+        return rows

@@ -1,0 +1,109 @@
+"""The contract of a neuron model: what the executors ask of it.
+
+Three contracts, each with more to offer: a :class:`Neuron` is trained and replayed on torch's
+clock, tick by tick; a :class:`LinearNeuron` has a normal form, by which the event engine, the
+chips and the exports run it; a :class:`FusedNeuron` is trained by the fused operator too. What
+a model does not offer is refused by the executor that needs it.
+Axes: B batch, ``*N`` the population's shape, ``*X`` that of its input: the same, but for a
+GatedLI.
+"""
+
+from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
+
+from torch import Tensor
+
+from neuro.neurons.normal_form import Coefficients, Dynamics, Tensors
+from neuro.neurons.reset import ResetLike
+from neuro.neurons.surrogate import Surrogate
+from neuro.units import Seconds
+
+
+@runtime_checkable
+class Neuron(Protocol):
+    """A frozen dataclass; its numbers, arrays and tensors are parameters that broadcast to *N.
+
+    fires: its outputs are spikes (0 or 1); else they are its membrane, every tick.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    fires: ClassVar[bool]
+
+    def initial(self, x: Tensor) -> Any:
+        """Return the state at rest for inputs like ``x`` (B *X): a NamedTuple of tensors.
+
+        ``v`` is its membrane. A FusedNeuron may add ``i``, a current, and ``a``, an adaptation
+        (B *N each); None stands for what a model does not use.
+        """
+
+    def step(self, x: Tensor, state: Any, dt: Seconds) -> tuple[Tensor, Any]:
+        """Advance one tick of ``dt`` [s]: (outputs B *N, next state)."""
+
+    def free(self) -> dict[str, Tensor]:
+        """Return the trainable parameters, as they are trained."""
+
+    def bind(self, free: dict[str, Tensor]) -> "Neuron":
+        """Return this model with its trainable parameters replaced."""
+
+
+@runtime_checkable
+class LinearNeuron(Neuron, Protocol):
+    """A neuron that is linear between its spikes, and so has the normal form."""
+
+    def coefficients(self, dt: Seconds) -> Coefficients:
+        """Return the normal form at steps of ``dt`` [s].
+
+        Raises:
+            ValueError: the model has none at this dt; names model and parameter.
+        """
+
+    def dynamics(self, dt: Seconds) -> Dynamics:
+        """Return the continuous normal form of which steps of ``dt`` [s] are the samples.
+
+        Raises:
+            ValueError: the model has none; names model and parameter.
+        """
+
+
+@runtime_checkable
+class FusedNeuron(LinearNeuron, Protocol):
+    """A neuron that fires and whose normal form keeps gradients: the fused operator runs it."""
+
+    @property
+    def reset(self) -> ResetLike:
+        """What a spike does to the membrane."""
+
+    @property
+    def surrogate(self) -> Surrogate:
+        """The derivative of the spike, as a function of v - threshold."""
+
+    @property
+    def refractory(self) -> Seconds:
+        """How long a spike holds the membrane [s]."""
+
+    def tensors(self, x: Tensor, dt: Seconds) -> Tensors:
+        """Return the normal form in the precision of ``x``, with its gradients."""
+
+
+def is_neuron(node: Any) -> TypeGuard[Neuron]:
+    """Say whether an object is a neuron model."""
+    return _has(type(node), "fires", "initial", "step", "free", "bind")
+
+
+def has_normal_form(node: Any) -> TypeGuard[LinearNeuron]:
+    """Say whether an object is a neuron model with a normal form."""
+    return is_neuron(node) and _has(type(node), "coefficients", "dynamics")
+
+
+def is_leaky_integrator(node: Any) -> TypeGuard[LinearNeuron]:
+    """Say whether an object is a neuron model like LI: with a normal form, without spikes."""
+    return has_normal_form(node) and not node.fires
+
+
+def has_tensors(node: Any) -> TypeGuard[FusedNeuron]:
+    """Say whether an object is a neuron model whose normal form keeps gradients."""
+    return has_normal_form(node) and _has(type(node), "tensors")
+
+
+def _has(model: type, *names: str) -> bool:
+    """Say whether a class has all these attributes; isinstance of a Protocol is slower."""
+    return all(hasattr(model, name) for name in names)

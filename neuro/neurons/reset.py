@@ -1,0 +1,56 @@
+"""The kinds of reset: what a spike does to the membrane.
+
+A kind that a model or an executor does not know is refused by it: those that know the soft and
+the hard one ask :func:`as_reset` or :func:`is_hard`, which raise for any other.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+from torch import Tensor
+
+
+class Reset(StrEnum):
+    """SOFT subtracts the threshold that was reached; HARD sets the membrane to 0."""
+
+    SOFT = "soft"
+    HARD = "hard"
+
+
+ResetLike = Reset | Literal["soft", "hard"]  # as users may write it
+SOFT_OR_HARD = (Reset.SOFT, Reset.HARD)
+
+
+def as_reset(field: str, value: str) -> Reset:
+    """Return the soft or the hard reset, given by its name or as a member.
+
+    Raises:
+        ValueError: it is neither; names ``field``.
+    """
+    if value not in SOFT_OR_HARD:
+        raise ValueError(f"{field} must be 'soft' or 'hard', got {str(value)!r}")
+    return Reset(value)
+
+
+def reset_membrane(v: Tensor, s: Tensor, threshold: Tensor, reset: ResetLike) -> Tensor:
+    """Return the membrane after the spikes ``s``; no gradient through ``s``.
+
+    Raises:
+        ValueError: a reset that is neither soft nor hard.
+    """
+    fired = s.detach()
+    return v * (1 - fired) if is_hard(reset) else v - threshold * fired
+
+
+def is_hard(reset: str) -> bool:
+    """Say whether a reset is hard; if not, it is soft.
+
+    Raises:
+        ValueError: it is neither; for executors that have these two.
+    """
+    if reset not in SOFT_OR_HARD:
+        raise ValueError(
+            f"reset {str(reset)!r} is not known here, only 'soft' and 'hard' are; use one of "
+            "them, or run the network on torch's clock, neuro.nn.replay"
+        )
+    return reset == Reset.HARD

@@ -1,0 +1,185 @@
+"""In which order the modules of a Stack run: how many samples and ticks at a time.
+
+The outputs are those of the modules one after the other, each over all samples and ticks. On
+one thread of a CPU parts of them run through all modules, so that what is between two modules
+stays in the cache; more threads would wait for each other at the end of each part, which costs
+more than the cache saves.
+Axes: T ticks, B batch.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from itertools import pairwise
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
+
+from neuro.neurons import FusedContext
+from neuro.neurons.fused_linear import FusedLinear, fused_linear
+from neuro.nn.fold_time import has_hooks, is_one_tick, is_timeless, run_on_ticks
+from neuro.nn.spiking import Spiking, Temporal
+from neuro.ops.avg_pool import blocks
+from neuro.ops.sparse_linear import ArrangeWeights, arrange_weights
+from neuro.units import Ticks
+
+IMAGES = 64  # in a part, with gradients: what is between two modules stays in the cache
+SAMPLE_VALUES = 2**18  # of a sample in all ticks, which stay in the cache from tick to tick
+PART_VALUES = 2**18  # between two modules, in a part without gradients
+# Modules whose training needs, or draws for, all samples at once.
+BATCH_DEPENDENT = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
+
+States = tuple[Any, ...]  # of modules, one each; None for those without
+
+
+class Prepared(NamedTuple):
+    """What is computed once for all parts of a run.
+
+    arrange: arranges weights, and remembers the results. fused: linear layers with the
+    populations behind them, by place in the sequence.
+    """
+
+    arrange: ArrangeWeights = arrange_weights
+    fused: Mapping[int, FusedLinear] = {}
+
+
+NOTHING_PREPARED = Prepared()
+
+
+def run_sequence(
+    modules: list[nn.Module], x: Tensor, states: States, independent: tuple[type, ...]
+) -> tuple[Tensor, States]:
+    """Run modules one after the other over all ticks: (output, states).
+
+    independent: types of temporal modules whose samples do not depend on each other, and whose
+    ticks do so through states of one row a sample alone.
+    """
+    ticks, first = len(x), 0
+    if is_one_tick(x):  # for all samples together, and no gradient is wider than it
+        x = x[:1]
+        while first < len(modules) and is_timeless(modules[first]):
+            x, first = run_on_ticks(modules[first], x), first + 1
+    rest = modules[first:]
+    if not rest:
+        return x.expand(ticks, *x.shape[1:]), states
+    alone = x.device.type == "cpu" and torch.get_num_threads() == 1
+    run = _run_in_parts if alone and _is_divisible(rest, independent) else _run_in_turn
+    y, after = run(rest, x, ticks, states[first:])
+    return y, (*states[:first], *after)
+
+
+def _run_in_parts(
+    modules: list[nn.Module], x: Tensor, ticks: int, states: States
+) -> tuple[Tensor, States]:
+    """Run modules with as many samples and ticks at a time as suit.
+
+    x: all ticks, or one that is repeated ``ticks`` times.
+    """
+    training, images = torch.is_grad_enabled(), x.dim() == 5
+    whole = training or ticks == 1 or (images and ticks * x[0, 0].numel() <= SAMPLE_VALUES)
+    run = _run_in_turn if whole else _run_some_ticks
+    many = IMAGES if training else 4 * IMAGES  # without gradients less is kept
+    some = max(1, many // (ticks if whole else 1)) if images else x.shape[1]
+    if some >= x.shape[1]:
+        return run(modules, x, ticks, states)
+    outs, ends = [], []
+    for k, part in enumerate(torch.split(x, some, 1)):
+        own = tree_map_only(Tensor, itemgetter(slice(k * some, (k + 1) * some)), states)
+        y, after = run(modules, part, ticks, own)
+        outs.append(y)
+        ends.append(after)
+    joined = tree_map(lambda *c: None if c[0] is None else torch.cat(c), *ends)
+    return torch.cat(outs, 1), joined
+
+
+def _run_some_ticks(
+    modules: list[nn.Module], x: Tensor, ticks: int, states: States
+) -> tuple[Tensor, States]:
+    """Do as :func:`_run_in_turn`, some ticks at a time, without gradients.
+
+    The first tick tells how many values there are between two modules.
+    """
+    arrange = cache(arrange_weights)
+    y, states = _run_in_turn(modules, x[:1], 1, states, Prepared(arrange))
+    cells = (c for c in tree_leaves(states) if c is not None)
+    many = max(1, PART_VALUES // max(v.numel() for v in (x[0], y[0], *cells)))
+    prepared = Prepared(arrange, _fuse_linears(modules, states, arrange))
+    out = y.expand(ticks, *y.shape[1:]).clone()
+    for first in range(1, ticks, many):
+        now = slice(first, min(first + many, ticks))
+        part = x[now] if len(x) == ticks else x
+        out[now], states = _run_in_turn(modules, part, now.stop - first, states, prepared)
+    return out, states
+
+
+def _fuse_linears(
+    modules: list[nn.Module], states: States, arrange: ArrangeWeights
+) -> dict[int, FusedLinear]:
+    """Return linear layers with the populations behind them, by place."""
+    found = {}
+    for k, (linear, cells) in enumerate(pairwise(modules)):
+        if type(linear) is nn.Linear and type(cells) is Spiking:
+            if has_hooks(linear) or has_hooks(cells):
+                continue
+            fused = fused_linear(linear, cells.bound(), states[k + 1], cells.dt, arrange)
+            if fused is not None:
+                found[k] = fused
+    return found
+
+
+def _run_in_turn(
+    modules: list[nn.Module],
+    x: Tensor,
+    ticks: int,
+    states: States,
+    prepared: Prepared = NOTHING_PREPARED,
+) -> tuple[Tensor, States]:
+    """Run modules one after the other, a population together with the pool behind it.
+
+    x: all ticks, or one that is repeated ``ticks`` times.
+    """
+    after: list[Any] = []
+    while len(after) < len(modules):
+        (module, *rest), state = modules[len(after) :], states[len(after)]
+        if fused := prepared.fused.get(len(after)):
+            x = fused(x.expand(ticks, *x.shape[1:]))
+            after += [None, fused.state]
+        elif type(module) is Spiking and not has_hooks(module):
+            pool = _pool_size(rest)
+            context = FusedContext(Ticks(ticks if len(x) < ticks else 0), pool)
+            x, state = module.run_in_context(context, x, state)
+            after += [state] if pool is None else [state, None]
+        else:
+            x = x.expand(ticks, *x.shape[1:])
+            x, state = run_module(module, x, state, prepared.arrange)
+            after.append(state)
+    return x, tuple(after)
+
+
+def _pool_size(modules: list[nn.Module]) -> tuple[int, int] | None:
+    """Return the size of the blocks that the first module averages, if it does just this."""
+    pool = modules[0] if modules else None
+    return blocks(pool) if type(pool) is nn.AvgPool2d and not has_hooks(pool) else None
+
+
+def _is_divisible(modules: list[nn.Module], independent: tuple[type, ...]) -> bool:
+    """Say whether samples do not depend on each other, and ticks only through states."""
+    return all(
+        type(m) in independent
+        if isinstance(m, Temporal)
+        else not (m.training and isinstance(m, BATCH_DEPENDENT))
+        for module in modules
+        for m in module.modules()
+    )
+
+
+def run_module(
+    module: nn.Module, x: Tensor, state: Any, arrange: ArrangeWeights = arrange_weights
+) -> tuple[Tensor, Any]:
+    """Run a temporal module over time, or any other module on each tick: (output, state)."""
+    if isinstance(module, Temporal):
+        y, state = module(x, state)
+        return y, state
+    return run_on_ticks(module, x, arrange), None

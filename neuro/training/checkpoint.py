@@ -1,0 +1,155 @@
+"""Files of a training: ``last.safetensors`` and ``best.safetensors``.
+
+``last`` holds the newest weights under their own names and, under names that start with
+``training/``, everything that training needs to go on: optimizer, schedule, position in the
+data, what the loss carries, and a copy of the best weights. ``best`` holds weights alone. No
+state of a random generator is kept: what a step draws follows from seed, epoch and step.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from neuro.io.pytree import flatten, unflatten
+from neuro.io.store import StoreError, load_tensors, remove_temporaries, save_tensors
+from neuro.training.errors import TrainError
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+STATE, BEST_COPY = "training/state/", "training/best/"
+OLD = ("checkpoint.npz", "weights.npz")  # of versions before safetensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """The state of a training between two updates.
+
+    weights: the model's parameters and buffers. best: those of the best validation so far, and
+    best_meta: which that was; None before the first. state: everything else, built of what
+    :func:`neuro.io.pytree.flatten` takes.
+    """
+
+    weights: dict[str, Tensor]
+    best: dict[str, Tensor]
+    best_meta: dict[str, Any] | None
+    state: dict[str, Any]
+
+
+def best_weights_path(folder: Path) -> Path:
+    """Return where a run folder keeps its best weights, whether there are any yet or not.
+
+    Raises:
+        StoreError: the folder holds files of an earlier version.
+    """
+    path = folder / BEST
+    old = [name for name in OLD if (folder / name).exists()]
+    if old and not path.exists() and not (folder / LAST).exists():
+        raise StoreError(
+            f"{folder}: {' and '.join(old)} are of an earlier version, which wrote npz instead "
+            f"of {LAST} and {BEST}; train the run again in another folder (--out), or remove "
+            "them to train it again here"
+        )
+    return path
+
+
+def get_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and buffers by name, detached, on the CPU."""
+    return {k: v.detach().cpu() for k, v in model.state_dict().items()}
+
+
+def save_weights(path: Path, weights: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Write weights; meta: about the validation that they were measured at."""
+    save_tensors(path, "weights", weights, meta)
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Read the weights in ``best.safetensors`` into a model.
+
+    Raises:
+        StoreError: the file is missing, damaged or of an earlier version.
+        TrainError: they are of another network (which names differ is said).
+    """
+    if path.name == BEST:
+        best_weights_path(path.parent)
+    weights, _ = load_tensors(path, "weights")
+    put_weights(path, model, weights)
+
+
+def put_weights(path: Path, model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy weights into a model; path: where they come from, for the message.
+
+    Raises:
+        TrainError: they are of another network.
+    """
+    have = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    given = {k: tuple(v.shape) for k, v in weights.items()}
+    if have != given:
+        differ = sorted(k for k in have | given if have.get(k) != given.get(k))
+        raise TrainError(
+            f"{path}: weights of another network; {', '.join(differ)} differ in name or shape; "
+            "use the configuration it was trained with"
+        )
+    model.load_state_dict(weights)
+
+
+def save_checkpoint(
+    folder: Path,
+    weights: dict[str, Tensor],
+    best_meta: dict[str, Any] | None,
+    state: dict[str, Any],
+) -> None:
+    """Write ``last.safetensors`` in one step.
+
+    Args:
+        folder: of the run.
+        weights: parameters and buffers now.
+        best_meta: meta of the ``best.safetensors`` that lies there; None: there is none yet.
+        state: everything else, as in :class:`Checkpoint`.
+    """
+    plain, tensors = flatten(state)
+    best = {} if best_meta is None else load_tensors(folder / BEST, "weights")[0]
+    everything = {
+        **weights,
+        **{STATE + k: v for k, v in tensors.items()},
+        **{BEST_COPY + k: v for k, v in best.items()},
+    }
+    save_tensors(folder / LAST, "checkpoint", everything, {"state": plain, "best": best_meta})
+
+
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """Read ``last.safetensors``; None where no training has begun.
+
+    Raises:
+        StoreError: it is damaged, or the folder holds a training of an earlier version.
+    """
+    path = folder / LAST
+    if not path.exists():
+        best_weights_path(folder)
+        return None
+    tensors, meta = load_tensors(path, "checkpoint")
+    state = _take(tensors, STATE)
+    best = _take(tensors, BEST_COPY)
+    return Checkpoint(
+        weights=tensors,
+        best=best,
+        best_meta=meta["best"],
+        state=unflatten(meta["state"], state),
+    )
+
+
+def restore_best(folder: Path, checkpoint: Checkpoint | None) -> None:
+    """Make ``best.safetensors`` that of the checkpoint; remove what a killed process left."""
+    for name in (LAST, BEST):
+        remove_temporaries(folder / name)
+    path = folder / BEST
+    if checkpoint is None or checkpoint.best_meta is None:
+        return
+    if not path.exists() or load_tensors(path, "weights")[1] != checkpoint.best_meta:
+        save_weights(path, checkpoint.best, checkpoint.best_meta)
+
+
+def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Remove the tensors whose names start with a prefix; return them without it."""
+    names = [name for name in tensors if name.startswith(prefix)]
+    return {name.removeprefix(prefix): tensors.pop(name) for name in names}

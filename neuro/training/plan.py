@@ -1,0 +1,225 @@
+"""How to train: optimizer, learning rate schedule, stages, precision, what is written when."""
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from neuro.training.errors import TrainError
+
+REFUSED_PRECISIONS = {
+    "16-mixed": "its loss scaling skips steps with infinite gradients, which here are errors; "
+    "use bf16-mixed",
+    "64-true": "only the forward pass would see float64, and verbs load weights as float32; "
+    "call model.double(), yield float64 batches and use 32-true",
+    "16-true": "neurons keep their membranes in float32; use bf16-mixed",
+    "bf16-true": "neurons keep their membranes in float32; use bf16-mixed",
+}
+PRECISIONS = ("32-true", "bf16-mixed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of a training, which trains some of the parameters.
+
+    name: for messages. epochs, steps: its length in epochs or in batches, one of the two.
+    frozen, thawed: patterns (of :mod:`fnmatch`) of parameter names: those that match
+        ``frozen`` and not ``thawed`` stay as they are. Each stage starts from all parameters.
+        Running statistics of batch norms follow the data in any case.
+    lr: factor on the learning rate of the schedule.
+    """
+
+    name: str
+    epochs: int | None = None
+    steps: int | None = None
+    frozen: tuple[str, ...] = ()
+    thawed: tuple[str, ...] = ()
+    lr: float = 1.0
+
+    def __post_init__(self) -> None:
+        lengths = [n for n in (self.epochs, self.steps) if n is not None]
+        if len(lengths) != 1 or lengths[0] < 1:
+            raise ValueError(
+                f"stage {self.name}: give epochs or steps, one of the two and at least 1; got "
+                f"epochs={self.epochs}, steps={self.steps}"
+            )
+
+    def count_steps(self, steps: int) -> int:
+        """Return its length in batches; steps: batches in an epoch."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * steps
+
+    def is_frozen(self, parameter: str) -> bool:
+        """Return whether the parameter of this name stays as it is."""
+        frozen = any(fnmatchcase(parameter, pattern) for pattern in self.frozen)
+        return frozen and not any(fnmatchcase(parameter, p) for p in self.thawed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to train. A step is one batch; an update is one step of the optimizer.
+
+    epochs: passes over the data. lr: peak learning rate.
+    clip: largest norm of the gradient.
+    warm: share of the training in which the learning rate rises along a line; it falls to 0
+        along a cosine over all of the training.
+    decay: weight decay; parameters with fewer than two axes (biases, norms, neurons) have none.
+    optimizer: called with parameter groups, each with its ``weight_decay``, and ``lr=``: a
+        class of torch.optim, or ``partial(torch.optim.SGD, momentum=0.9)``.
+    schedule: (optimizer, updates of the whole training) -> one of torch's schedulers, which
+        steps after every update; None: warm-up and cosine, as above.
+    stages: parts of the training in their order; they must add up to ``epochs``. A stage begins
+        with the first update whose first batch lies in it.
+    accumulate: batches whose mean gradient makes one update; the last update of an epoch may
+        have fewer. Batch norms see one batch at a time.
+    precision: by the names of Lightning Fabric, "32-true" or "bf16-mixed"; Fabric must have
+        been made with the same.
+    validate_every: steps between validations, counted over the whole training; there is one at
+        its end in any case. None: one after each epoch.
+    checkpoint_every, checkpoint_minutes: write a checkpoint after so many steps, or minutes, at
+        the next update; there is one after each epoch in any case. None: no other.
+
+    Raises:
+        ValueError: a number is out of range, or ``warm`` is given beside a schedule.
+    """
+
+    epochs: int
+    lr: float
+    clip: float = 1.0
+    warm: float = 0.0
+    decay: float = 0.0
+    optimizer: Callable[..., Optimizer] = torch.optim.AdamW
+    schedule: Callable[[Optimizer, int], LRScheduler] | None = None
+    stages: tuple[Stage, ...] = ()
+    accumulate: int = 1
+    precision: str = "32-true"
+    validate_every: int | None = None
+    checkpoint_every: int | None = None
+    checkpoint_minutes: float | None = 10.0
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} must be at least 1, got {value}"
+            for name in ("accumulate", "validate_every", "checkpoint_every")
+            if (value := getattr(self, name)) is not None and value < 1
+        ]
+        if self.schedule is not None and self.warm:
+            wrong.append(
+                f"warm={self.warm} belongs to the default schedule and would be ignored; leave "
+                "it out, or warm up in the schedule (torch.optim.lr_scheduler.SequentialLR)"
+            )
+        if self.precision not in PRECISIONS:
+            why = REFUSED_PRECISIONS.get(self.precision, f"use one of {', '.join(PRECISIONS)}")
+            wrong.append(f"precision {self.precision} is not supported: {why}")
+        if wrong:
+            raise ValueError("Plan: " + "; ".join(wrong))
+
+    def lr_at(self, at: float) -> float:
+        """Return the default schedule's learning rate at a share ``at`` of the training."""
+        return scale_lr(self.lr, self.warm, at)
+
+    def count_updates(self, steps: int) -> int:
+        """Return the updates in an epoch of ``steps`` batches."""
+        return -(-steps // self.accumulate)
+
+    def build_optimizer(self, model: nn.Module) -> Optimizer:
+        """Return the optimizer of a model's parameters."""
+        wide = [p for p in model.parameters() if p.dim() >= 2]
+        narrow = [p for p in model.parameters() if p.dim() < 2]
+        groups: list[dict[str, Any]] = [
+            {"params": some, "weight_decay": decay}
+            for some, decay in ((wide, self.decay), (narrow, 0.0))
+            if some
+        ]
+        optimizer = self.optimizer(groups, lr=self.lr)
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise TrainError("LBFGS needs many losses a step; use another optimizer")
+        return optimizer
+
+    def build_schedule(self, optimizer: Optimizer, steps: int) -> LRScheduler:
+        """Return the learning rate schedule; steps: batches in an epoch."""
+        if self.schedule is None:
+            return WarmCosine(optimizer, self, steps)
+        schedule = self.schedule(optimizer, self.epochs * self.count_updates(steps))
+        if isinstance(schedule, ReduceLROnPlateau):
+            raise TrainError(
+                "ReduceLROnPlateau steps on a metric, schedules here on every update; use "
+                "another scheduler of torch.optim.lr_scheduler"
+            )
+        return schedule
+
+    def find_stage(self, step: int, steps: int) -> Stage | None:
+        """Return the stage of a step of the whole training; None where there are no stages."""
+        end = 0
+        for stage in self.stages:
+            end += stage.count_steps(steps)
+            if step < end:
+                return stage
+        return None
+
+    def check_stages(self, trained: Collection[str], steps: int) -> None:
+        """Check the stages against a model and its data.
+
+        Args:
+            trained: names of the model's parameters that require a gradient.
+            steps: batches in an epoch.
+
+        Raises:
+            TrainError: the lengths do not add up, a pattern matches no parameter, or a stage
+                has nothing to train.
+        """
+        if not self.stages:
+            return
+        wrong = []
+        total, have = self.epochs * steps, sum(s.count_steps(steps) for s in self.stages)
+        if have != total:
+            wrong.append(
+                f"stages last {have} steps, {self.epochs} epochs of {steps} last {total}; "
+                "change epochs, or the last stage"
+            )
+        for stage in self.stages:
+            wrong += [
+                f"stage {stage.name}: {pattern!r} matches none of {', '.join(trained)}"
+                for pattern in (*stage.frozen, *stage.thawed)
+                if not any(fnmatchcase(name, pattern) for name in trained)
+            ]
+            if all(stage.is_frozen(name) for name in trained):
+                wrong.append(f"stage {stage.name}: every parameter is frozen; thaw some")
+        if wrong:
+            raise TrainError("; ".join(wrong))
+
+
+def scale_lr(peak: float, warm: float, at: float) -> float:
+    """Return the learning rate of warm-up and cosine at a share ``at`` of the training."""
+    rise = min(1.0, at / warm) if warm else 1.0
+    return peak * rise * (1 + math.cos(math.pi * at)) / 2
+
+
+class WarmCosine(LRScheduler):
+    """The default schedule: :func:`scale_lr` of each group's learning rate, by updates."""
+
+    def __init__(self, optimizer: Optimizer, plan: Plan, steps: int) -> None:
+        self.plan = plan
+        self.steps = steps
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float]:  # type: ignore[override]
+        """Return the learning rate of each group for the next update."""
+        epoch, update = divmod(self.last_epoch, self.plan.count_updates(self.steps))
+        at = (epoch + update * self.plan.accumulate / self.steps) / self.plan.epochs
+        return [scale_lr(float(peak), self.plan.warm, at) for peak in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return how many updates were made: all else follows from the plan."""
+        return {"last_epoch": self.last_epoch, "_step_count": self._step_count}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go to where a schedule was."""
+        super().load_state_dict(state_dict)
+        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = lr

@@ -1,0 +1,92 @@
+from dataclasses import fields
+
+import pytest
+
+from neuro.energy import Chip, Constant, Interval, find_chip, horowitz45, load_chips
+
+CHIPS = [*load_chips().values()]
+every_chip = pytest.mark.parametrize("chip", CHIPS, ids=lambda c: c.name)
+
+
+def constants_of(chip: Chip) -> dict[str, Constant]:
+    tables = {"energy": chip.energy, "time": chip.time, "limits": chip.limits}
+    tables |= {"power": chip.power}
+    return {f"{name}.{k}": c for name, table in tables.items() for k, c in vars(table).items()}
+
+
+@every_chip
+def test_every_constant_has_a_unit_and_says_where_it_comes_from(chip: Chip) -> None:
+    units = {"energy": "J", "time": "s", "power": "W"}
+    for name, c in constants_of(chip).items():
+        assert c.unit == units.get(name.split(".")[0], c.unit)
+        assert all((c.unit, c.process, c.condition, len(c.source) > 8, c.confidence)), name
+        assert 0 <= c.low <= c.value <= c.high, name
+
+
+@every_chip
+def test_an_active_neuron_costs_no_less_than_an_inactive_one_at_any_bound(chip: Chip) -> None:
+    for costs in (chip.energy, chip.time):
+        for bound in ("low", "value", "high"):
+            assert getattr(costs.active, bound) >= getattr(costs.inactive, bound)
+
+
+def test_loihi_1_has_the_constants_of_its_paper() -> None:
+    energy = find_chip("loihi1").energy
+    assert energy.synapse.value == pytest.approx(23.6e-12)
+    assert energy.active.value == pytest.approx(81e-12)
+    assert energy.inactive.value == pytest.approx(52e-12)
+    assert energy.synapse.confidence == "memory"
+    fitted = find_chip("loihi1_sanafe").energy
+    assert fitted.active.value == pytest.approx((51.2 + 21.6) * 1e-12)
+
+
+def test_a_multiply_accumulate_at_45_nm_costs_4_6_pj_and_an_accumulate_0_9() -> None:
+    cost = horowitz45()
+    assert cost.mac.value == pytest.approx(4.6e-12)
+    assert cost.ac.value == pytest.approx(0.9e-12)
+
+
+def test_a_constant_outside_its_range_is_refused() -> None:
+    about = {"unit": "W", "process": "14 nm", "condition": "0.75 V", "source": "a paper"}
+    with pytest.raises(ValueError, match=r"needs 0 <= low <= value <= high.*a paper.*widen"):
+        Constant(value=1.0, low=2.0, high=3.0, confidence="published", **about)  # type: ignore[arg-type]
+
+
+def test_the_condition_of_a_constant_is_that_of_its_own_source() -> None:
+    first, second = find_chip("loihi1"), find_chip("loihi2")
+    assert first.energy.synapse.condition == "0.75 V, SPICE"
+    assert first.power.static.condition == "measured on a board, keyword spotting"
+    assert "own dynamic power is in it" in first.power.host.source
+    assert second.power.static.condition == "on Oheo Gulch"
+    choices = [n for n, c in constants_of(second).items() if "choice" in c.condition]
+    assert choices == ["energy.synapse", "energy.synapse_conv"]
+
+
+def test_the_low_end_of_a_loihi_2_synapse_is_all_power_of_hala_point_on_its_synapses() -> None:
+    assert find_chip("loihi2").energy.synapse.low == pytest.approx(2600 / 380e12, rel=1e-3)
+
+
+@every_chip
+def test_the_barrier_grows_with_the_system_within_its_range(chip: Chip) -> None:
+    tiles, times = [b.tiles for b in chip.barrier], [b.time.value for b in chip.barrier]
+    assert tiles == sorted(tiles)
+    assert times == sorted(times)
+    low = chip.time.sync.low * (1 - 1e-12)
+    assert low <= times[0] <= times[-1] <= chip.time.sync.high
+
+
+def test_the_constants_of_sana_fe_are_of_the_same_hardware() -> None:
+    paper, fitted = find_chip("loihi1"), find_chip("loihi1_sanafe")
+    assert (paper.base, fitted.base) == ("", "loihi1")
+    assert (fitted.limits, fitted.power) == (paper.limits, paper.power)
+    assert fitted.energy.crossing == paper.energy.crossing
+    same = [
+        f.name
+        for f in fields(paper.energy)
+        if getattr(paper.energy, f.name) == getattr(fitted.energy, f.name)
+    ]
+    assert same == ["crossing"]
+    ten = fitted.energy.message.interval
+    assert ten == Interval(
+        111.0 * (1 - 0.12) * 1e-12, 111.0 * 1e-12, 111.0 * (1 + 0.12) * 1e-12
+    )

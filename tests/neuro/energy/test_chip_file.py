@@ -1,0 +1,275 @@
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neuro.energy import (
+    Chip,
+    ChipError,
+    chip_file,
+    chip_table,
+    estimate,
+    estimates,
+    find_chip,
+    load_chips,
+    read_chip,
+    tabulate_constants,
+)
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.neurons import LI, LIF
+from neuro.record import Record
+from neuro.spikes import to_events
+from neuro.units import Seconds
+
+LOIHI1 = (chip_file.FOLDER / "loihi1.toml").read_text()
+
+
+def write(path: Path, *changes: tuple[str, str]) -> Path:
+    """Write the file of Loihi 1 with lines changed."""
+    text = LOIHI1
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    path.write_text(text)
+    return path
+
+
+def problems_of(path: Path) -> list[str]:
+    with pytest.raises(ChipError) as e:
+        read_chip(path)
+    assert str(e.value).startswith(f"{path} describes no chip:\n")
+    return e.value.problems
+
+
+def network() -> tuple[Graph, Record]:
+    nodes = {
+        "in": Input(shape=(3,)),
+        "w1": Dense(weight=np.ones((4, 3))),
+        "hidden": LIF(tau=0.01),
+        "w2": Dense(weight=np.ones((2, 4))),
+        "out": LI(tau=0.01),
+    }
+    graph = Graph(
+        nodes=nodes, edges=tuple(Edge(a, b) for a, b in pairwise(nodes)), dt=Seconds(1e-3)
+    )
+    rng = np.random.default_rng(0)
+    spikes = {
+        n: to_events(rng.random((5, 1, size)) < 0.5) for n, size in (("in", 3), ("hidden", 4))
+    }
+    return graph, Record(executor="events", ticks=5, samples=1, spikes=spikes, values={})
+
+
+def test_a_copy_with_one_constant_doubled_changes_exactly_the_terms_of_that_constant(
+    tmp_path: Path,
+) -> None:
+    synapse = 'synapse = { nominal = 23.6, low = 23.6, high = 35.5, unit = "pJ"'
+    doubled = 'synapse = { nominal = 47.2, low = 47.2, high = 71.0, unit = "pJ"'
+    chip = find_chip(str(write(tmp_path / "mine.toml", (synapse, doubled))))
+    assert (chip.name, chip.title) == ("mine", "Loihi 1 (Davies 2018)")
+    graph, record = network()
+    old, new = estimate(graph, record, find_chip("loihi1")), estimate(graph, record, chip)
+    for layer, parts in old.parts.items():
+        for part, x in parts.items():
+            assert new.parts[layer][part] == (x * 2 if part == "synapse" else x)
+    more = sum(parts["synapse"].nominal for parts in old.parts.values())
+    assert more > 0
+    assert new.core.nominal == pytest.approx(old.core.nominal + more, rel=1e-14)
+    assert (new.static, new.latency, new.placement) == (old.static, old.latency, old.placement)
+
+
+def test_a_file_with_a_base_gives_only_what_differs(tmp_path: Path) -> None:
+    path = tmp_path / "leaky.toml"
+    path.write_text(
+        'base = "loihi2"\ntitle = "Loihi 2, warm"\ndescription = "A guess."\n'
+        '[origins.guess]\nprocess = "Intel 4"\ncondition = "85 C"\nsource = "none, a guess"\n'
+        'confidence = "assumed"\n'
+        '[power]\nstatic = { nominal = 400, spread = 0.5, unit = "mW", origin = "guess" }\n'
+    )
+    chip, base = read_chip(path), find_chip("loihi2")
+    static = chip.power.static
+    assert (static.low, static.value, static.high) == (0.2, 0.4, pytest.approx(0.6))
+    assert (static.unit, static.source, static.confidence) == ("W", "none, a guess", "assumed")
+    assert (
+        replace(
+            chip,
+            name="loihi2",
+            base="",
+            title=base.title,
+            description=base.description,
+            power=replace(chip.power, static=base.power.static),
+        )
+        == base
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of chips that tests may fill, in place of that of the package."""
+    for path in chip_file.FOLDER.glob("*.toml"):
+        (tmp_path / path.name).write_text(path.read_text())
+    monkeypatch.setattr(chip_file, "FOLDER", tmp_path)
+    return tmp_path
+
+
+def test_a_new_chip_is_one_more_file_and_nothing_else(folder: Path) -> None:
+    write(folder / "thirds.toml", ('title = "Loihi 1 (Davies 2018)"', 'title = "Thirds"'))
+    assert list(load_chips()) == ["loihi1", "loihi1_sanafe", "loihi2", "thirds"]
+    graph, record = network()
+    assert [e.chip.title for e in estimates(graph, record)][-1] == "Thirds"
+    assert "## Thirds\n" in chip_table()
+    with pytest.raises(ValueError, match="there are loihi1, loihi1_sanafe, loihi2, thirds, or"):
+        find_chip("fourths")
+
+
+def test_no_source_file_lists_the_chips() -> None:
+    root = Path(chip_file.__file__).parents[2]
+    lists = re.compile(r"loihi1\W+(loihi1_sanafe\W+)?loihi2\b", re.IGNORECASE)
+    for package in ("neuro", "tasks", "lava_export"):
+        for path in (root / package).rglob("*.py"):
+            assert not lists.search(path.read_text()), path
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("[time]", "[times]"), "the file: no key 'times'; there are title, description, hard"),
+        (('title = "Loihi 1 (Davies 2018)"', ""), "title: is missing, or no text; give it in"),
+        (("programmable = false", 'programmable = "no"'), "programmable: is missing, or no tr"),
+        (('condition = "0.75 V, SPICE"\n', ""), "origins.paper.condition: is missing, or no t"),
+        (
+            ('82-99; range: SANA-FE 2.2.9, loihi.yaml"\nconfidence = "memory"',
+             '82-99"\nconfidence = "rumour"'),
+            "origins.paper.confidence: no 'rumour'; there are measured, published, source, der",
+        ),
+        (("hop_x = {", "hop_z = {"), "energy: no key 'hop_z'; there are synapse, synapse_conv"),
+        (("hop_x = {", "hop_z = {"), "energy.hop_x: is missing; give it with its origin"),
+        (("nominal = 71.6", "value = 71.6"), "energy.crossing: nominal is missing; give it"),
+        (("nominal = 71.6", "value = 71.6"), "energy.crossing: no key 'value'; there are nom"),
+        (
+            ("nominal = 71.6, low = 8.0", "nominal = 7.6, low = 8.0"),
+            "energy.crossing: low 8, nominal 7.6 and high 640 are not in order; widen the",
+        ),
+        (("nominal = 71.6", "nominal = -71.6"), "energy.crossing: nominal is -71.6; give a"),
+        (("high = 640.0", "high = inf"), "energy.crossing: high is inf; give a number >= 0"),
+        (("high = 640.0", "high = nan"), "energy.crossing: high is nan; give a number >= 0"),
+        (("high = 640.0", 'high = "640"'), "energy.crossing: high is '640'; give a number"),
+        (
+            ('high = 640.0, unit = "pJ"', 'high = 640.0, unit = "ns"'),
+            "energy.crossing: no unit 'ns'; there are J, mJ, uJ, nJ, pJ, fJ",
+        ),
+        (
+            ('unit = "pJ", origin = "bus"', 'unit = "pJ", origin = "buses"'),
+            "energy.crossing: no origin 'buses'; there are paper, spike, bus, idle, running, c",
+        ),
+        (('{ value = 1024, unit = "neurons", origin = "core" }', "1024"),
+         "limits.neurons: is 1024; give { value, unit, origin }"),
+        (("value = 1024", "value = 1024.5"), "limits.neurons: value is 1024.5; give a whole"),
+        (("value = 1024", "value = inf"), "limits.neurons: value is inf; give a whole number"),
+        (("value = 1024", "value = 0"), "limits.neurons: value is 0; give a whole number >= 1"),
+        (('value = 1024, unit = "neurons"', 'value = 1024, unit = "cells"'),
+         "limits.neurons: no unit 'cells'; there are neurons"),
+        (("tiles = 32, value", "tiles = 0, value"), "barrier 1: tiles is 0; give a whole"),
+        (("tiles = 32, value", "tiles = 1, value"), "barrier: tiles and times do not grow"),
+        (
+            ("value = 465e-9", "value = 465e-8"),
+            "barrier: 1.13e-07 to 4.65e-06 s are not within time.sync, 1.13e-07 to 1.8e-06 s; ",
+        ),
+        (('hardware = "Loihi 1"', 'hardware = "Loihi 1"\nbase = "loihi1_sanafe"'),
+         "base: no chip 'loihi1_sanafe' with constants of its own; there are loihi1, loihi2"),
+        (("[power]\n", "[[power]]\n"), "power: is [{'static': "),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_refused_with_the_place_and_the_cure(
+    tmp_path: Path, change: tuple[str, str], told: str
+) -> None:
+    found = problems_of(write(tmp_path / "mine.toml", change))
+    assert any(problem.startswith(told) for problem in found), found
+
+
+def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "mine.toml",
+        ("programmable = false", "clever = true"),
+        ("nominal = 71.6", "nominal = 7.6"),
+        ('high = 0.081, unit = "W"', 'high = 0.081, unit = "V"'),
+        ("cores = { value = 128", "cores = { value = -128"),
+        ("delay_steps = {", "# delay_steps = {"),
+        ("nominal = 465.0, low = 113.0, ", "nominal = 465.0, "),
+    )
+    assert [problem.split(";")[0] for problem in problems_of(path)] == [
+        "the file: no key 'clever'",
+        "programmable: is missing, or no truth value",
+        "energy.crossing: low 8, nominal 7.6 and high 640 are not in order",
+        "time.sync: low is missing",
+        "power.host: no unit 'V'",
+        "limits.cores: value is -128",
+        "limits.delay_steps: is missing",
+    ]
+
+
+def test_an_empty_file_lacks_every_value(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("")
+    values = sum(len(vars(x)) for x in constants_by_table(find_chip("loihi1")).values())
+    assert len(problems_of(path)) == values + 5  # title, description, hardware, ..., barrier
+
+
+def constants_by_table(chip: Chip) -> Mapping[str, object]:
+    return {name: getattr(chip, name) for name in chip_file.TABLES}
+
+
+def test_what_is_no_toml_is_told_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("title = \n")
+    (told,) = problems_of(path)
+    assert told.startswith("it is not TOML: Invalid value (at line 1, column 9); mend that")
+    path.write_bytes(b"\xff")
+    assert problems_of(path)[0].startswith("it is not TOML: 'utf-8' codec")
+
+
+def test_a_chip_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    for name in ("loihi3", str(tmp_path / "nothing.toml"), str(tmp_path)):
+        with pytest.raises(ValueError, match=r"no chip .*; there are loihi1, .* or give the"):
+            find_chip(name)
+    path = write(tmp_path / "loihi1.toml")
+    with pytest.raises(ValueError, match=r"loihi1\.toml: there is a chip loihi1 already"):
+        find_chip(str(path))
+    assert find_chip(str(chip_file.FOLDER / "loihi1.toml")) == find_chip("loihi1")
+
+
+@pytest.mark.parametrize("chip", load_chips().values(), ids=lambda c: c.name)
+def test_the_printed_table_has_a_row_of_text_for_every_constant(chip: Chip) -> None:
+    rows = tabulate_constants(chip)
+    values = sum(len(vars(x)) for x in constants_by_table(chip).values())
+    assert len(rows) == values + len(chip.barrier)
+    assert all(isinstance(x, str) and x for row in rows for x in row.values())
+    json.dumps(rows, allow_nan=False)
+
+
+def test_the_printed_table_shows_picojoules_and_ranges() -> None:
+    row = tabulate_constants(find_chip("loihi1"))[0]
+    assert (row["name"], row["value"], row["range"], row["unit"]) == (
+        "energy.synapse",
+        "23.6",
+        "23.6 .. 35.5",
+        "pJ",
+    )
+
+
+def test_the_markdown_has_a_table_of_eight_columns_for_each_chip() -> None:
+    text = chip_table()
+    assert [x for x in text.splitlines() if x.startswith("## ")] == [
+        "## Loihi 1 (Davies 2018)",
+        "## Loihi 1 (SANA-FE)",
+        "## Loihi 2 (range)",
+    ]
+    rows = [x for x in text.splitlines() if x.startswith("|")]
+    assert {row.count("|") for row in rows} == {9}
+    constants = sum(len(tabulate_constants(chip)) for chip in load_chips().values())
+    assert len(rows) == constants + 2 * 3
+    assert "| limit.in_axons | not known | not known | axons | Intel 4 | unknown |" in text

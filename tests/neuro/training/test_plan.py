@@ -1,0 +1,220 @@
+import math
+from functools import partial
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from builders import course, model
+from lightning_fabric import Fabric
+from torch import nn
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import ExponentialLR, OneCycleLR, ReduceLROnPlateau
+
+from neuro.training import Plan, Progress, Stage, TrainError, fit
+from neuro.training.checkpoint import get_weights
+
+NAMES = [name for name, _ in model().named_parameters()]
+
+
+def cpu() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
+def rates(plan: Plan, steps: int = 3) -> list[float]:
+    """Return the learning rate of each update of a training without gradients."""
+    optimizer = plan.build_optimizer(model())
+    schedule = plan.build_schedule(optimizer, steps)
+    out = []
+    for _ in range(plan.epochs * plan.count_updates(steps)):
+        out.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return out
+
+
+def test_the_learning_rate_rises_along_a_line_and_falls_along_a_cosine() -> None:
+    plan = Plan(epochs=1, lr=2.0, warm=0.2)
+    assert [plan.lr_at(at) for at in (0.0, 0.5, 1.0)] == [0.0, 1.0, 0.0]
+    assert plan.lr_at(0.1) == pytest.approx(0.5 * (1 + math.cos(0.1 * math.pi)))
+    assert Plan(epochs=1, lr=2.0).lr_at(0.0) == 2.0
+
+
+def test_the_default_schedule_has_that_rate_at_each_update() -> None:
+    plan = Plan(epochs=2, lr=0.3, warm=0.3)
+    shares = [(epoch + step / 3) / 2 for epoch in range(2) for step in range(3)]
+    assert rates(plan) == [plan.lr_at(at) for at in shares]
+    plan = Plan(epochs=2, lr=0.3, accumulate=2)
+    assert rates(plan) == [
+        plan.lr_at((epoch + step / 3) / 2) for epoch in (0, 1) for step in (0, 2)
+    ]
+
+
+def test_only_weights_decay() -> None:
+    optimizer = Plan(epochs=1, lr=0.1, decay=0.5).build_optimizer(model())
+    assert isinstance(optimizer, torch.optim.AdamW)
+    decay = {p: g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    assert {(p.dim() >= 2, d) for p, d in decay.items()} == {(True, 0.5), (False, 0.0)}
+    assert len(decay) == len(NAMES)
+
+
+def test_an_optimizer_of_torch_is_given_groups_and_rate() -> None:
+    plan = Plan(epochs=1, lr=0.1, decay=0.5, optimizer=partial(SGD, momentum=0.9))
+    optimizer = plan.build_optimizer(model())
+    found = [(type(optimizer), g["lr"], g["momentum"]) for g in optimizer.param_groups]
+    assert found == [(SGD, 0.1, 0.9)] * 2
+    assert [g["weight_decay"] for g in optimizer.param_groups] == [0.5, 0.0]
+
+
+def test_a_schedule_of_torch_is_told_the_updates_of_the_whole_training() -> None:
+    told = []
+
+    def schedule(optimizer: Optimizer, updates: int) -> ExponentialLR:
+        told.append(updates)
+        return ExponentialLR(optimizer, 0.5)
+
+    plan = Plan(epochs=2, lr=1.0, accumulate=2, schedule=schedule)
+    assert rates(plan, steps=5) == [1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125]
+    assert told == [6]
+
+
+def test_what_cannot_be_done_is_refused_by_name() -> None:
+    for changes, match in (
+        ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
+        ({"validate_every": 0, "checkpoint_every": -1}, "validate_every .* checkpoint_every"),
+        ({"warm": 0.1, "schedule": ExponentialLR}, "warm=0.1 belongs to the default schedule"),
+        ({"precision": "16-mixed"}, "16-mixed is not supported: its loss scaling"),
+        ({"precision": "64-true"}, r"64-true is not supported: .* call model.double\(\)"),
+        ({"precision": "8-bit"}, "8-bit is not supported: use one of 32-true, bf16-mixed"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            Plan(epochs=1, lr=0.1, **changes)
+    with pytest.raises(TrainError, match="LBFGS needs many losses"):
+        Plan(epochs=1, lr=0.1, optimizer=lambda groups, lr: torch.optim.LBFGS([
+            p for group in groups for p in group["params"]
+        ], lr=lr)).build_optimizer(model())  # fmt: skip
+    plateau = Plan(epochs=1, lr=0.1, schedule=lambda optimizer, _: ReduceLROnPlateau(optimizer))
+    with pytest.raises(TrainError, match="ReduceLROnPlateau steps on a metric"):
+        rates(plateau)
+
+
+def test_precisions_of_plan_and_fabric_must_agree(tmp_path: Path) -> None:
+    plan = Plan(epochs=1, lr=0.1, precision="bf16-mixed")
+    with pytest.raises(TrainError, match=r"asks for precision bf16-mixed, Fabric .* 32-true"):
+        fit(model(), course(), plan, cpu(), tmp_path)
+
+
+def test_membranes_are_float32_in_mixed_precision(tmp_path: Path) -> None:
+    net, found = model(), set()
+
+    def look(module: nn.Module, given: Any, made: Any) -> None:  # noqa: ARG001
+        found.add((given[0].dtype, made[0].dtype, made[1].v.dtype))
+
+    net.alif.register_forward_hook(look)
+    plan = Plan(epochs=1, lr=1e-2, precision="bf16-mixed")
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    mixed = fit(net, course(), plan, fabric, tmp_path / "mixed")
+    assert found == {(torch.bfloat16, torch.float32, torch.float32)}
+    assert [p.dtype for p in net.parameters()] == [p.dtype for p in model().parameters()]
+    full = fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path / "full")
+    losses = [p.history[0]["train_loss"] for p in (mixed, full)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+# What of the network learns in each of six steps, in turn.
+STAGES = (
+    Stage(name="readout", steps=2, frozen=("*",), thawed=("b.*",)),
+    Stage(name="rest", epochs=1, frozen=("b.*",), lr=0.0),
+    Stage(name="all", steps=1),
+)
+
+
+def test_stages_freeze_and_thaw_by_name(tmp_path: Path) -> None:
+    net, seen = model(), [get_weights(model())]
+
+    def look(progress: Progress, step: int) -> None:  # noqa: ARG001
+        seen.append({k: v.clone() for k, v in get_weights(net).items()})
+
+    end = fit(net, course(), Plan(epochs=2, lr=1e-2, stages=STAGES), cpu(), tmp_path, look)
+    assert end.epoch == 2
+    changed = [
+        {name for name in NAMES if not torch.equal(before[name], after[name])}
+        for before, after in pairwise(seen)
+    ]
+    everything = set(NAMES)
+    assert changed[:5] == [{"b.weight", "b.bias"}] * 2 + [set()] * 3
+    assert changed[5] == everything
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_a_stage_scales_the_rate_of_any_schedule(tmp_path: Path) -> None:
+    made: list[Any] = []
+
+    class Recorded(SGD):
+        def step(self, closure: Any = None) -> Any:
+            made.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    stages = (Stage(name="slow", steps=2, lr=0.1), Stage(name="fast", steps=4))
+    plan = Plan(
+        epochs=2,
+        lr=1.0,
+        optimizer=Recorded,
+        schedule=lambda optimizer, _: ExponentialLR(optimizer, 0.5),
+        stages=stages,
+    )
+    fit(model(), course(), plan, cpu(), tmp_path)
+    assert made == [0.1, 0.05, 0.25, 0.125, 0.0625, 0.03125]
+
+
+def test_stages_that_do_not_fit_are_told_together() -> None:
+    stages = (
+        Stage(name="one", epochs=1, frozen=("encoder.*",)),
+        Stage(name="two", steps=2, frozen=("*",)),
+    )
+    with pytest.raises(TrainError) as told:
+        Plan(epochs=2, lr=0.1, stages=stages).check_stages(NAMES, 3)
+    assert "stages last 5 steps, 2 epochs of 3 last 6" in str(told.value)
+    assert "stage one: 'encoder.*' matches none of a.weight, a.bias" in str(told.value)
+    assert "stage two: every parameter is frozen" in str(told.value)
+    with pytest.raises(ValueError, match="stage one: give epochs or steps, one of the two"):
+        Stage(name="one", epochs=1, steps=2)
+
+
+def test_a_stage_begins_with_an_update() -> None:
+    plan = Plan(epochs=1, lr=0.1, stages=STAGES)
+    lengths = [stage.count_steps(3) for stage in STAGES]
+    assert list(accumulate(lengths)) == [2, 5, 6]
+    found = [plan.find_stage(step, 3) for step in range(6)]
+    assert found == [STAGES[0]] * 2 + [STAGES[1]] * 3 + [STAGES[2]]
+    assert Plan(epochs=1, lr=0.1).find_stage(0, 3) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": partial(SGD, momentum=0.9)},
+        {"schedule": lambda o, n: OneCycleLR(o, max_lr=0.1, total_steps=n)},
+        {"schedule": lambda o, _: torch.optim.lr_scheduler.MultiStepLR(o, [2, 4])},
+        {"stages": STAGES, "warm": 0.5},
+    ],
+    ids=["momentum", "one cycle", "multi step", "stages"],
+)
+def test_any_plan_resumes_inside_an_epoch_to_the_same_end(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    plan = Plan(epochs=2, lr=1e-2, checkpoint_every=1, **changes)
+
+    def kill(progress: Progress, step: int) -> None:
+        if (progress.epoch, step) == (1, 1):
+            raise KeyboardInterrupt
+
+    fit(model(), course(), plan, cpu(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        fit(model(), course(), plan, cpu(), tmp_path / "killed", kill)
+    fit(model(), course(), plan, cpu(), tmp_path / "killed")
+    for name in ("last.safetensors", "best.safetensors"):
+        one, other = (tmp_path / k / name for k in ("whole", "killed"))
+        assert one.read_bytes() == other.read_bytes()

@@ -1,0 +1,271 @@
+"""Which executor runs which node: the table of docs/support_matrix.md, made here and held.
+
+An entry that starts to pass, or to be refused, fails. To write the table anew:
+
+    PYTHONPATH=. python tests/test_support_matrix.py
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lava_export import LavaFailed, LowerError, available, lower, reference
+from lava_export.run import run as run_lava
+from neuro import (
+    ALIF,
+    LI,
+    LIF,
+    AvgPool2d,
+    Concat,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Edge,
+    Exceeds,
+    Flatten,
+    GatedLI,
+    Graph,
+    Input,
+    Multiply,
+    Outer,
+    Pointwise,
+    Seconds,
+    Softmax,
+    Sparse,
+    Ticks,
+    Unflatten,
+    Upsample,
+    to_events,
+)
+from neuro.eventprop import EventPropError
+from neuro.eventprop.layers import layers
+from neuro.events import Exact, simulate
+from neuro.graph import GraphError
+from neuro.interop.nest_plan import NestError, plan
+from neuro.nn import replay
+from neuro.spikes import Events, of_sample, to_times
+
+PAGE = Path(__file__).parents[1] / "docs" / "support_matrix.md"
+DT = Seconds(1e-3)
+TICKS = 12
+YES, NO = "yes", "–"
+REFUSALS = (GraphError, LowerError, EventPropError, NestError)
+rng = np.random.default_rng(0)
+
+
+def weights(*shape: int) -> np.ndarray:
+    return rng.integers(-3, 6, shape) / 4.0
+
+
+def lif(**changed: object) -> LIF:
+    return LIF(**{"tau": 0.01, "reset": "hard", **changed})  # type: ignore[arg-type]
+
+
+def through(*nodes: object, shape: tuple[int, ...] = (4,), delay: int = 0) -> Graph:
+    """Return the graph input -> nodes, one after the other; ``delay`` on the last edge."""
+    named = {"input": Input(shape=shape)} | {f"n{k}": node for k, node in enumerate(nodes)}
+    names = list(named)
+    pairs = pairwise(names)
+    edges = [Edge(a, b, Ticks(delay if b == names[-1] else 0)) for a, b in pairs]
+    return Graph(nodes=named, edges=tuple(edges), dt=DT)  # type: ignore[arg-type]
+
+
+def sparse(delay: bool = False) -> Sparse:
+    source, target = np.divmod(np.arange(12), 3)
+    late = np.arange(12) % 3 if delay else None
+    return Sparse.from_coo(source, target, weights(12) + 0.125, shape=(3, 4), delay=late)
+
+
+def looped(neuron: LIF, delay: int) -> Graph:
+    nodes = {"input": Input(shape=(4,)), "w": Dense(weight=weights(3, 4)), "n": neuron}
+    nodes["back"] = Dense(weight=weights(3, 3) / 4)
+    edges = [Edge("input", "w"), Edge("w", "n"), Edge("n", "back")]
+    return Graph(nodes=nodes, edges=(*edges, Edge("back", "n", Ticks(delay))), dt=DT)
+
+
+def residual(neuron: LIF) -> Graph:
+    nodes = {"input": Input(shape=(3,)), "w": Dense(weight=weights(3, 3)), "n": neuron}
+    edges = (Edge("input", "w"), Edge("w", "n"), Edge("input", "n"))
+    return Graph(nodes=nodes, edges=edges, dt=DT)
+
+
+def joined(neuron: LIF) -> Graph:
+    nodes = {
+        "input": Input(shape=(4,)),
+        "a": Dense(weight=weights(2, 4)),
+        "b": Dense(weight=weights(3, 4)),
+        "join": Concat(),
+        "n": neuron,
+    }
+    edges = [("input", "a"), ("input", "b"), ("a", "join"), ("b", "join"), ("join", "n")]
+    return Graph(nodes=nodes, edges=tuple(Edge(*e) for e in edges), dt=DT)
+
+
+MAP = (2, 6, 6)
+CASES: Mapping[str, Callable[[LIF], Graph]] = {
+    "LIF, hard reset": lambda _: through(Dense(weight=weights(3, 4)), lif()),
+    "LIF, soft reset": lambda _: through(Dense(weight=weights(3, 4)), lif(reset="soft")),
+    "LIF, synaptic current": lambda _: through(Dense(weight=weights(3, 4)), lif(tau_syn=0.005)),
+    "LIF, refractory period": lambda _: through(
+        Dense(weight=weights(3, 4)), lif(refractory=Seconds(2e-3))
+    ),
+    "LIF, no leak": lambda _: through(Dense(weight=weights(3, 4)), lif(tau=math.inf)),
+    "ALIF": lambda _: through(Dense(weight=weights(3, 4)), ALIF(leak=0.25)),
+    "ALIF, adaptation": lambda _: through(
+        Dense(weight=weights(3, 4)), ALIF(leak=0.25, beta=0.5)
+    ),
+    "LI, read-out": lambda n: through(
+        Dense(weight=weights(5, 4)), n, Dense(weight=weights(2, 5)), LI(tau=0.02)
+    ),
+    "LI, synaptic current": lambda n: through(Dense(weight=weights(3, 4)), LI(tau=0.005), n),
+    "GatedLI": lambda _: through(Dense(weight=weights(6, 4)), GatedLI()),
+    "Dense with bias": lambda n: through(Dense(weight=weights(3, 4), bias=weights(3)), n),
+    "Sparse": lambda n: through(sparse(), n),
+    "Sparse, delays of synapses": lambda n: through(sparse(delay=True), n),
+    "Conv1d": lambda n: through(Conv1d(weight=weights(3, 2, 3), padding=1), n, shape=(2, 7)),
+    "Conv2d": lambda n: through(
+        Conv2d(weight=weights(3, 2, 3, 3), stride=(2, 2), padding=(1, 1)), n, shape=MAP
+    ),
+    "ConvTranspose2d": lambda n: through(
+        ConvTranspose2d(weight=weights(2, 3, 2, 2), stride=(2, 2)), n, shape=MAP
+    ),
+    "AvgPool2d": lambda n: through(
+        AvgPool2d(kernel=(2, 2), stride=(2, 2)), replace(n, threshold=0.5), shape=MAP
+    ),
+    "Upsample": lambda n: through(Upsample(scale=(2, 2)), n, shape=(2, 3, 3)),
+    "Flatten, Unflatten": lambda n: through(
+        Flatten(), Dense(weight=weights(8, 8)), Unflatten(shape=(2, 2, 2)), n, shape=(2, 2, 2)
+    ),
+    "Concat": joined,
+    "edges that add up (residual)": residual,
+    "edge with a delay": lambda n: through(Dense(weight=weights(3, 4)), n, delay=2),
+    "loop with a delay": lambda n: looped(n, 2),
+    "loop without a delay": lambda n: looped(n, 0),
+    "Softmax": lambda n: through(Softmax(), Dense(weight=weights(3, 4)), n),
+    "Outer": lambda n: through(Outer(first=2), Flatten(), Dense(weight=weights(3, 4)), n),
+    "Multiply": lambda n: through(Multiply(), Dense(weight=weights(3, 2)), n),
+    "Pointwise": lambda n: through(Pointwise(function="silu"), Dense(weight=weights(3, 4)), n),
+    "Exceeds": lambda n: through(Exceeds(), Dense(weight=weights(3, 2)), n),
+}
+
+
+def stimulus(graph: Graph) -> dict[str, Events]:
+    draw = np.random.default_rng(1)
+    shape = (TICKS, 2, graph.size("input"))
+    return {"input": to_events((draw.random(shape) < 0.5).astype(np.float64))}
+
+
+def run_reference(graph: Graph) -> None:
+    reference.run(lower(graph), stimulus(graph), ticks=TICKS)
+
+
+def run_on_lava(graph: Graph) -> None:
+    program = lower(graph)
+    ours = reference.run(program, stimulus(graph), ticks=TICKS)
+    theirs = run_lava(program, stimulus(graph), ticks=TICKS)
+    for name, events in ours.spikes.items():
+        assert all(map(np.array_equal, events, theirs.spikes[name]))
+    for name, values in ours.values.items():
+        assert np.array_equal(values, theirs.values[name])
+
+
+def plan_for_nest(graph: Graph) -> None:
+    (train,) = stimulus(graph).values()
+    plan(graph, {"input": to_times(of_sample(train, 0), graph.dt)}, {})
+
+
+EXECUTORS: Mapping[str, Callable[[Graph], object]] = {
+    "clock (torch)": lambda graph: replay(graph, stimulus(graph)),
+    "events, grid": lambda graph: simulate(graph, stimulus(graph)),
+    "events, exact": lambda graph: simulate(graph, stimulus(graph), Exact()),
+    "EventProp": layers,
+    "chip integers": run_reference,
+    "NEST": plan_for_nest,
+}
+
+
+# What stands around the other nodes; two executors ask for more than a LIF with hard reset.
+NEURONS = {"EventProp": lif(tau_syn=0.005), "NEST": lif(refractory=DT)}
+
+
+def entry(execute: Callable[[Graph], object], graph: Graph) -> str:
+    """Return whether an executor runs a graph, or refuses it as it should."""
+    try:
+        execute(graph)
+    except REFUSALS:
+        return NO
+    return YES
+
+
+def row(case: str) -> list[str]:
+    make = CASES[case]
+    return [
+        entry(execute, make(NEURONS.get(name, lif()))) for name, execute in EXECUTORS.items()
+    ]
+
+
+def table() -> dict[str, list[str]]:
+    """Return the entries of the page, by node."""
+    lines = PAGE.read_text().splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    assert rows[0][1:] == list(EXECUTORS)
+    return {name: entries for name, *entries in rows[1:]}
+
+
+def page() -> str:
+    head = ["node", *EXECUTORS]
+    rows = [[case, *row(case)] for case in CASES]
+    written = ["| " + " | ".join(cells) + " |" for cells in (head, *rows)]
+    rule = "|" + "---|" * len(head)
+    about = (
+        "# Support matrix\n\n"
+        "What each executor runs; whatever it does not run it refuses, naming the node and a "
+        "cure. Lava runs\nall that can be lowered to chip integers, bit for bit. The table is "
+        "made by `tests/test_support_matrix.py`,\nwhich fails when an entry changes.\n\n"
+        "The first rows are neurons behind a Dense; the others stand between spikes and a LIF "
+        "with hard reset,\nfor EventProp with a synaptic current of its own, for NEST with a "
+        "refractory period of a tick, without\nwhich those two refuse every network.\n\n"
+    )
+    return about + "\n".join([written[0], rule, *written[1:]]) + "\n"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_executor_runs_what_the_table_says_and_refuses_the_rest(case: str) -> None:
+    assert row(case) == table()[case]
+
+
+def test_the_table_has_every_node_and_no_other() -> None:
+    assert list(table()) == list(CASES)
+
+
+@pytest.mark.parametrize("case", [c for c, found in table().items() if found[0] == YES])
+def test_what_runs_on_the_clock_has_the_same_spikes_on_the_grid(case: str) -> None:
+    graph = CASES[case](lif())
+    one, (other, _) = replay(graph, stimulus(graph)), simulate(graph, stimulus(graph))
+    for name, events in one.spikes.items():
+        assert all(map(np.array_equal, events[:3], other.spikes[name][:3])), name
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("case", CASES)
+def test_lava_runs_bit_for_bit_what_can_be_lowered(case: str) -> None:
+    if not available():
+        pytest.skip("lava-nc is not installed: make setup")
+    if dict(zip(EXECUTORS, table()[case], strict=True))["chip integers"] == NO:
+        with pytest.raises(REFUSALS):
+            lower(CASES[case](lif()))
+        return
+    try:
+        run_on_lava(CASES[case](lif()))
+    except LavaFailed as failed:
+        pytest.fail(str(failed))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
