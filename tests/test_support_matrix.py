@@ -44,7 +44,7 @@ from neuro import (
     to_events,
 )
 from neuro.eventprop import EventPropError
-from neuro.eventprop.layers import layers
+from neuro.eventprop.layers import build_layers
 from neuro.events import Exact, simulate
 from neuro.graph import GraphError
 from neuro.interop.nest_plan import NestError, plan
@@ -184,7 +184,7 @@ EXECUTORS: Mapping[str, Callable[[Graph], object]] = {
     "clock (torch)": lambda graph: replay(graph, stimulus(graph)),
     "events, grid": lambda graph: simulate(graph, stimulus(graph)),
     "events, exact": lambda graph: simulate(graph, stimulus(graph), Exact()),
-    "EventProp": layers,
+    "EventProp": build_layers,
     "chip integers": run_reference,
     "NEST": plan_for_nest,
 }

@@ -41,25 +41,26 @@ def plan(
     Raises:
         NestError: lists everything that NEST cannot do.
     """
-    problems = _of_values(graph, inputs, membranes)
+    problems = _check_inputs(graph, inputs, membranes)
     problems += [
         f"{name}: NEST has no {type(node).__name__}; end the graph before it"
         for name, node in graph.nodes.items()
         if isinstance(node, Hosted)
     ]
     for name in (n for n in graph.populations if not isinstance(graph.nodes[n], Hosted)):
-        problems += _of_model(graph, name, precise)
+        problems += _check_model(graph, name, precise)
     if problems:
         raise NestError(problems)
     arriving: dict[str, list[tuple[Port, NestSynapses]]] = {n: [] for n in graph.firing}
     for way in (w for n in (*graph.inputs, *arriving) for w in find_paths(graph, n)):
         for port in ports(graph, way[-1].target):
             found = synapses(graph, way, port)
-            problems += _of_way(graph, way, found)
+            problems += _check_path(graph, way, found)
             if found.pre.size:  # a connection may carry a bias alone
                 arriving[port.cell].append((port, found))
     cells = {
-        name: _cells(graph, name, given, precise, problems) for name, given in arriving.items()
+        name: _make_population(graph, name, given, precise, problems)
+        for name, given in arriving.items()
     }
     if problems:
         raise NestError(problems)
@@ -78,9 +79,10 @@ def plan(
     )
 
 
-def _of_values(
+def _check_inputs(
     graph: Graph, inputs: Mapping[str, Times], membranes: Mapping[str, object]
 ) -> list[str]:
+    """Return why NEST cannot take dt, the inputs or the initial membranes."""
     found = []
     if abs(graph.dt * 1e6 - round(graph.dt * 1e6)) > 1e-6:
         found.append(f"dt = {graph.dt:g} s: NEST counts in whole µs; choose such a dt")
@@ -97,7 +99,8 @@ def _of_values(
     return found
 
 
-def _of_model(graph: Graph, name: str, precise: bool) -> list[str]:
+def _check_model(graph: Graph, name: str, precise: bool) -> list[str]:
+    """Return why NEST cannot run this population."""
     node = graph.nodes[name]
     unknown = f"{name}: NEST has no {type(node).__name__} with an exact solution; use a LIF"
     if not has_normal_form(node):
@@ -109,7 +112,7 @@ def _of_model(graph: Graph, name: str, precise: bool) -> list[str]:
     if k.beta.any() or (node.fires and (k.gain != 1).any()):
         return [unknown]
     if not node.fires:
-        return [unknown] if k.rate_syn is not None else _of_current(graph, name)
+        return [unknown] if k.rate_syn is not None else _check_current(graph, name)
     if k.reset == Reset.SOFT:
         return [f'{name}: NEST resets to a value, never by one; use reset="hard"']
     if k.reset != Reset.HARD:
@@ -129,7 +132,8 @@ def _of_model(graph: Graph, name: str, precise: bool) -> list[str]:
     return found
 
 
-def _of_current(graph: Graph, name: str) -> list[str]:
+def _check_current(graph: Graph, name: str) -> list[str]:
+    """Return why an LI cannot be a synaptic current of NEST."""
     targets = [e.target for e in graph.out_of(name)]
     if not targets:
         return [f"{name}: NEST has no read-out; end with the population that feeds {name}"]
@@ -146,7 +150,8 @@ def _of_current(graph: Graph, name: str) -> list[str]:
     return found
 
 
-def _of_way(graph: Graph, way: tuple[Edge, ...], found: NestSynapses) -> list[str]:
+def _check_path(graph: Graph, way: tuple[Edge, ...], found: NestSynapses) -> list[str]:
+    """Return why NEST cannot run the synapses found along a path of edges."""
     path = " -> ".join(dict.fromkeys([*(e.source for e in way), way[-1].target, found.target]))
     via = [graph.nodes[e.target] for e in way[:-1]]
     problems = []
@@ -164,7 +169,7 @@ def _of_way(graph: Graph, way: tuple[Edge, ...], found: NestSynapses) -> list[st
     return problems
 
 
-def _cells(
+def _make_population(
     graph: Graph,
     name: str,
     arriving: list[tuple[Port, NestSynapses]],

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lava_export import lower
 from neuro.energy import CHIPS, count, estimate
-from neuro.eventprop.layers import layers
+from neuro.eventprop.layers import build_layers
 from neuro.events import Exact, Grid, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.grid.oracle import simulate_slowly
@@ -206,7 +206,7 @@ EXECUTORS: dict[str, Callable[[Graph, dict[str, Events]], Any]] = {
     "the oracle of the grid": simulate_slowly,
     "the exact clock": lambda g, x: simulate(g, x, Exact()),
     "the exact oracle": simulate_exactly_slowly,
-    "EventProp": lambda g, _: layers(g),
+    "EventProp": lambda g, _: build_layers(g),
     "NEST": lambda g, x: plan(g, {n: to_times(e, DT) for n, e in x.items()}, {}),
     "Loihi in integers": lambda g, _: lower(g),
     "the energy of a chip": lambda g, x: estimate(g, replay(g, x), CHIPS[0]),
