@@ -49,6 +49,12 @@ def test_a_package_only_re_exports(path: Path) -> None:
     assert sorted(exported) == sorted(imported)
 
 
+def test_no_class_name_stands_twice_in_neuro() -> None:
+    trees = [ast.parse(p.read_text()) for p in MODULES if "neuro" in p.relative_to(ROOT).parts]
+    names = [n.name for tree in trees for n in tree.body if isinstance(n, ast.ClassDef)]
+    assert sorted({n for n in names if names.count(n) > 1}) == []
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_has_modules_to_test(package: str) -> None:
     assert any(package in p.relative_to(ROOT).parts for p in MODULES)

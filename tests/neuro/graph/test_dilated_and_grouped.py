@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from lava_export import lower, reference
 from lava_export.run import available, run
-from neuro.energy import count, loihi1
+from neuro.energy import count, find_chip
 from neuro.energy.mapping import place
-from neuro.energy.multicast import reached
+from neuro.energy.multicast import iterate_reached_cores
 from neuro.energy.synapses import compose, fan_out
 from neuro.events import Exact, Grid, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
@@ -221,7 +221,9 @@ def test_a_spike_goes_to_the_cores_that_hold_its_targets(seed: int, per_core: in
         expected = np.zeros((sources, math.ceil(size / per_core)), bool)
         for j, row in enumerate(rows):
             expected[j, [s.target // per_core for s in row]] = True
-        found = np.concatenate([x for _, x in reached([route], sources, size, per_core)], 1)
+        found = np.concatenate(
+            [x for _, x in iterate_reached_cores([route], sources, size, per_core)], 1
+        )
         np.testing.assert_array_equal(found, expected)
 
 
@@ -232,7 +234,9 @@ def test_a_depthwise_kernel_takes_a_channel_s_share_of_a_core() -> None:
     for name, node in (("deep", deep), ("plain", deep.plain())):
         nodes: dict[str, Node] = {"x": Input(shape=(64, 8, 8)), "w": node, "y": LIF(tau=0.01)}
         edges = (Edge("x", "w"), Edge("w", "y"))
-        found[name] = place(Graph(nodes=nodes, edges=edges, dt=DT), loihi1()).layers["y"]
+        found[name] = place(Graph(nodes=nodes, edges=edges, dt=DT), find_chip("loihi1")).layers[
+            "y"
+        ]
     ratio = [x.use["synapse_words"] / x.per_core for x in (found["deep"], found["plain"])]
     assert ratio[1] / ratio[0] > 64 * 25 / 9 * 0.5
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lava_export import lower
-from neuro.energy import CHIPS, count, estimate
+from neuro.energy import count, estimate, find_chip
 from neuro.eventprop.layers import build_layers
 from neuro.events import Exact, Grid, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
@@ -209,7 +209,7 @@ EXECUTORS: dict[str, Callable[[Graph, dict[str, Events]], Any]] = {
     "EventProp": lambda g, _: build_layers(g),
     "NEST": lambda g, x: plan(g, {n: to_times(e, DT) for n, e in x.items()}, {}),
     "Loihi in integers": lambda g, _: lower(g),
-    "the energy of a chip": lambda g, x: estimate(g, replay(g, x), CHIPS[0]),
+    "the energy of a chip": lambda g, x: estimate(g, replay(g, x), find_chip("loihi1")),
     "margins": lambda g, x: margins(g, x, "cells"),
 }
 
