@@ -23,7 +23,6 @@ extensions = [
     "module_links",
 ]
 packages = PACKAGES
-module_links_strict = False  # True once every module that pages name is where they say
 exclude_patterns = ["_ext", "api/*/modules.rst", "generated/*.inc.md"]
 nitpicky = True  # a reference to what is not there is an error
 nitpick_ignore_regex = [

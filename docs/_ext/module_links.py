@@ -12,16 +12,13 @@ from typing import Any
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.transforms import SphinxTransform
-from sphinx.util.logging import getLogger
 
-log = getLogger(__name__)
 ROOT = Path(__file__).parents[2]
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Add the transform and the look-up."""
     app.add_config_value("packages", (), "env")
-    app.add_config_value("module_links_strict", True, "env")
     app.add_transform(ModuleLinks)
     app.connect("missing-reference", re_exported)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -33,27 +30,19 @@ class ModuleLinks(SphinxTransform):
     default_priority = 500
 
     def apply(self, **kwargs: Any) -> None:
-        """Rewrite one page; those of the API have their own references."""
-        if self.env.docname.startswith("api/"):
+        """Rewrite one page, but for the API with its own references, and names of the past."""
+        if self.env.docname.startswith("api/") or self.env.docname == "changelog":
             return
         named = re.compile(rf"(?:{'|'.join(self.config.packages)})(?:\.\w+)*")
         for node in list(self.document.findall(nodes.literal)):
             name = node.astext()
             if named.fullmatch(name) and not isinstance(node.parent, nodes.reference):
-                if not (self.config.module_links_strict or _exists(name)):
-                    log.info("%s: there is no %s", self.env.docname, name)
-                    continue
                 link = pending_xref(
                     "", refdomain="py", reftype="obj", reftarget=name, refdoc=self.env.docname
                 )
                 link["py:module"] = link["py:class"] = None
                 node.replace_self(link)
                 link += node
-
-
-def _exists(name: str) -> bool:
-    path = ROOT.joinpath(*name.split("."))
-    return path.is_dir() or path.with_suffix(".py").exists() or _value(name) is not None
 
 
 def _value(name: str) -> Any:

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -80,12 +81,12 @@ def curves(history: Sequence[Mapping[str, Any]], shares: Collection[str] = ()) -
 
 @mpl.rc_context(_STYLE)
 def activity(
-    record: Record, shapes: Mapping[str, Sequence[int]], titles: Sequence[str]
+    record: Record, shapes: Mapping[str, Sequence[int]], titles: Sequence[str], file: Path
 ) -> Html:
     """Return one column a sample: stimuli, rasters of every layer, read-outs.
 
     shapes: of one tick of each input, by name; the last two axes are drawn as an image.
-    titles: of the first samples, those that are drawn.
+    titles: of the first samples, those that are drawn. file: the same picture as PNG.
     """
     stimuli = {name: f"stimulus\n{name}" if len(shapes) > 1 else "stimulus" for name in shapes}
     rasters = {name: f"{name}\nneuron" for name in record.spikes}
@@ -115,6 +116,7 @@ def activity(
         low, high = min(a.get_ylim()[0] for a in row), max(a.get_ylim()[1] for a in row)
         for ax in row:
             ax.set_ylim(low, high)
+    figure.savefig(file, dpi=150, facecolor="white")
     return _svg(figure, "activity")
 
 

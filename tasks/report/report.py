@@ -162,7 +162,9 @@ def _samples(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
         told.append("Read-out: one line a neuron; the one that is highest on average is thick.")
     if captions:
         told.append(task_of(run).evaluation.reading)
-    drawn = pictures.activity(record, simulation["input_shapes"], titles)
+    drawn = pictures.activity(
+        record, simulation["input_shapes"], titles, run.folder / "activity.png"
+    )
     return page.section("Activity", page.picture(drawn, " ".join(told).strip()))
 
 

@@ -332,10 +332,12 @@ class TestPictures:
     def test_a_raster_has_at_most_sixty_rows(self, neurons: int, shared: int) -> None:
         assert pictures.neurons_per_row(neurons) == shared
 
-    def test_a_silent_run_can_be_drawn(self) -> None:
+    def test_a_silent_run_can_be_drawn(self, tmp_path: Path) -> None:
         nothing = to_events(np.zeros((3, 2, 5), np.float32))
         record = Record(executor="events", ticks=3, samples=2, spikes={"x": nothing}, values={})
-        assert "<svg" in pictures.activity(record, {"x": (5,)}, ["a", "b"])
+        file = tmp_path / "activity.png"
+        assert "<svg" in pictures.activity(record, {"x": (5,)}, ["a", "b"], file)
+        assert file.read_bytes().startswith(b"\x89PNG")
         assert "0.000" not in pictures.rates({"x": 0.0})
         assert "0 pJ" in pictures.energies([pictures.Bar("chip", "core", 0.0, 0.0, 0.0)])
 
@@ -418,11 +420,11 @@ class TestARunThatAnswersNothing:
         told = show.evaluation(run.read("eval.json"), metrics)
         assert told == "fad 12.35 (5,120 new images, own autoencoder); 40 test samples"
 
-    def test_every_input_has_its_own_picture(self) -> None:
+    def test_every_input_has_its_own_picture(self, tmp_path: Path) -> None:
         record = activity()
         spikes = {**record.spikes, "speed": record.spikes["alif1"]}
         both = replace(record, spikes=spikes)
         shapes = {"input": (1, 28, 28), "speed": (130,)}
-        drawn = pictures.activity(both, shapes, ["sample 3"])
+        drawn = pictures.activity(both, shapes, ["sample 3"], tmp_path / "activity.png")
         assert "sample 3" in drawn
         assert drawn.count("stimulus") == 2
