@@ -51,6 +51,7 @@ class Benchmark:
 NAMES = {
     "engine": "speed beside NEST, Brian2 and torch libraries; cost, memory, first use",
     "training": "a step of training and of inference beside torch libraries",
+    "mechanisms": "each mechanism of speed or memory beside neuro without it",
     "regimes": "rates of Brunel's network beside those he published",
 }
 
@@ -62,7 +63,13 @@ def find(name: str) -> Benchmark:
         UnknownName: there is none of that name.
     """
     one_of(name, tuple(NAMES), "benchmark")
-    return {"engine": _engine, "training": _training, "regimes": _regimes}[name]()
+    found = {
+        "engine": _engine,
+        "training": _training,
+        "mechanisms": _mechanisms,
+        "regimes": _regimes,
+    }
+    return found[name]()
 
 
 def _of_cases(cases: Callable[[bool], list[Any]], asked: Asked) -> Iterator[Row]:
@@ -77,6 +84,13 @@ def _training() -> Benchmark:
 
     parts: dict[str, Part] = {k: partial(_of_cases, c) for k, c in training.CASES.items()}
     return Benchmark(about=NAMES["training"], parts=parts, draw=plot.speed)
+
+
+def _mechanisms() -> Benchmark:
+    from tasks.bench import mechanisms, plot
+
+    parts: dict[str, Part] = {k: partial(_of_cases, c) for k, c in mechanisms.CASES.items()}
+    return Benchmark(about=NAMES["mechanisms"], parts=parts, draw=plot.speed)
 
 
 def _engine() -> Benchmark:
