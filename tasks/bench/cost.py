@@ -31,7 +31,7 @@ def cost(quick: bool) -> list[Case]:
     """Return the same network with fewer spikes, and with more cells that do nothing."""
     if quick:
         return [_fewer_spikes((400, 0.1), 12.0), _more_cells((400, 0.1))]
-    # A cell that has just fired hears no kick, and inhibition grows with the network: so many
+    # A cell that has just fired ignores a kick, and inhibition grows with the network: so many
     # kicks a second give ten times the spikes of one.
     return [
         _fewer_spikes((4000, 1.0), 12.0),

@@ -99,7 +99,7 @@ def kicked(network: Network, inputs: int, weight: float, duration: Seconds) -> P
 def beside_silent(problem: Problem, times: int) -> Problem:
     """Return the same cells, synapses and input among ``times`` as many cells.
 
-    The others hear nobody, and rest where half the threshold is.
+    The others receive no spikes, and rest at half the threshold.
     """
     graph, n, rest = problem.graph, problem.size, 0.5 * float(problem.cell.threshold)
     more = (times - 1) * n

@@ -127,8 +127,8 @@ def brette4(seed: int, n: int = 4000, p: float = 0.02) -> Network:
 def brunel(regime: Regime, seed: int, n: int = 12_500) -> Network:
     """Return the network of Brunel 2000 (model A) in one of its ``REGIMES``.
 
-    Each cell hears 1,000 excitatory and 250 inhibitory ones, also when n is smaller (>= 1,250)
-    than the 12,500 of the paper: the rates stay, the correlations grow. Jumps of J = 0.1 and
+    Each cell receives from 1,000 excitatory and 250 inhibitory ones, also when n is smaller
+    (>= 1,250) than the 12,500 of the paper: the rates stay, the correlations grow. J = 0.1 and
     -g J mV, delay 1.5 ms, refractory 2 ms; rest 0, reset 10, threshold 20 mV, here -10, 0, 10.
     The external Poisson input comes by the Input "external" straight into the cells: feed it
     with :func:`poisson`.
