@@ -1,4 +1,4 @@
-"""Compiled convolutions and average pools of spikes; axes as in :mod:`.kernels`."""
+"""Compiled convolutions and average pools of spikes; axes as in kernels.py."""
 
 from typing import NamedTuple
 
