@@ -26,8 +26,9 @@ def fuse_chain(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> Co
         this = _as_convolution(node, shape[0] if whole is None else len(whole.weight))
         if this is None or (whole is not None and not _edges_agree(whole, this, shape[1:])):
             return None
-        whole = this if whole is None else _after(whole.plain(), this.plain())
-    return whole
+        whole = this if whole is None else _after(whole, this)
+    only_pools = not any(isinstance(node, Conv2d) for node in chain)
+    return whole.plain() if whole is not None and only_pools else whole
 
 
 def _as_convolution(node: Connection | Slot, channels: int) -> Conv2d | None:
@@ -39,22 +40,50 @@ def _as_convolution(node: Connection | Slot, channels: int) -> Conv2d | None:
         behind = node.shape[0] - node.first - channels
         return Conv2d(weight=np.pad(one, ((node.first, behind), *[(0, 0)] * 3)))
     if isinstance(node, AvgPool2d):
-        return Conv2d(weight=one * np.full(node.kernel, 1 / node.divisor), stride=node.stride)
+        mean = np.full((channels, 1, *node.kernel), 1 / node.divisor)
+        return Conv2d(weight=mean, stride=node.stride, groups=channels)
     return None
 
 
 def _after(first: Conv2d, second: Conv2d) -> Conv2d:
     """Return second(first(x)) as one kernel: size k1 + s1 (k2 - 1), stride s1 s2.
 
-    Both are plain: without dilation and groups.
+    The groups of ``second`` are kept where ``first`` treats each channel by itself, as a pool.
     """
     s, p = first.stride, first.padding
-    one, two = torch.tensor(first.weight), torch.tensor(second.weight)
+    each_channel = len(first.weight) == first.groups == first.input_length
+    if each_channel:
+        weight = _after_each_channel(first, second)
+        groups = second.groups
+    else:
+        one, two = torch.tensor(first.plain().weight), torch.tensor(second.plain().weight)
+        weight, groups = F.conv_transpose2d(two, one, stride=s).numpy(), 1
     return Conv2d(
-        weight=F.conv_transpose2d(two, one, stride=s).numpy(),
+        weight=weight,
         stride=(s[0] * second.stride[0], s[1] * second.stride[1]),
         padding=(p[0] + s[0] * second.padding[0], p[1] + s[1] * second.padding[1]),
+        groups=groups,
     )
+
+
+def _after_each_channel(first: Conv2d, second: Conv2d) -> np.ndarray:
+    """Return the kernel of second(first(x)), with the groups of ``second`` left out of it.
+
+    ``first`` has one kernel a channel.
+    """
+    outputs, inputs = second.weight.shape[:2]
+    spread = np.zeros((outputs, inputs, *second.window))
+    spread[..., :: second.dilation[0], :: second.dilation[1]] = second.weight
+    group = np.arange(outputs)[:, None] // (outputs // second.groups)
+    channel = (group * inputs + np.arange(inputs)).ravel()
+    kernels = F.conv_transpose2d(
+        torch.tensor(spread).flatten(0, 1)[None],
+        torch.tensor(first.plain().weight[channel, channel])[:, None],
+        stride=first.stride,
+        groups=len(channel),
+    )
+    out: np.ndarray = kernels[0].numpy()
+    return out.reshape(outputs, inputs, *out.shape[1:])
 
 
 def _edges_agree(first: Conv2d, second: Conv2d, size: tuple[int, ...]) -> bool:

@@ -138,6 +138,10 @@ def fit(
             f"the plan asks for precision {plan.precision}, Fabric was made with {precision}; "
             "make it with Fabric(precision=plan.precision)"
         )
+    if course.steps < 1:
+        raise TrainError(
+            f"an epoch has {course.steps} batches; use a smaller batch, or more samples"
+        )
     synchronize_layers(model)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     plan.check_stages(trained, course.steps)

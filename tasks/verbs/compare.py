@@ -26,7 +26,8 @@ from tasks.task import Metric, from_json
 EXACT = 16  # most seeds of which all 2^n choices of signs are tried; of more a random part
 DRAWS = 100_000
 SHOWN = 6  # most seeds whose values have a column each
-TEST = "exact sign-flip test, two-sided"
+EXACT_TEST = "exact sign-flip test, two-sided"
+DRAWN_TEST = f"sign-flip test by {DRAWS:,} draws, two-sided"
 
 
 class Value(NamedTuple):
@@ -146,7 +147,7 @@ class Comparison:
                     "sd": _sd(list(d.differences.values())),
                     "better_on": d.better_on,
                     "p": d.p,
-                    "test": TEST,
+                    "test": name_test(len(d.differences)),
                 }
                 for d in self.differences
             ],
@@ -291,8 +292,10 @@ def compare(runs: Sequence[Measured]) -> Comparison:
                     )
                 )
     if any(d.p is not None for d in differences):
-        least = min(2 / 2 ** len(d.differences) for d in differences)
-        remarks.append(f"p: {TEST}; with these seeds it cannot be below {least:.2g}")
+        most = max(len(d.differences) for d in differences)
+        least = 2 / 2**most if most <= EXACT else 1 / DRAWS
+        told = f"p: {name_test(most)}; with these seeds it cannot be below {least:.2g}"
+        remarks.append(told)
     return Comparison(summaries=summaries, differences=differences, remarks=remarks)
 
 
@@ -328,6 +331,11 @@ def sign_flip_p(differences: Sequence[float]) -> float:
         signs[0] = 1.0
     least = abs(d.sum()) - 1e-12 * np.abs(d).sum()  # sums in other orders are rounded apart
     return float((np.abs(signs @ d) >= least).mean())
+
+
+def name_test(pairs: int) -> str:
+    """Return what :func:`sign_flip_p` does with so many pairs."""
+    return EXACT_TEST if pairs <= EXACT else DRAWN_TEST
 
 
 def _sd(values: Sequence[float]) -> float | None:

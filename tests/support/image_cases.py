@@ -34,7 +34,7 @@ def case(config: Config) -> Case:
 
     with seeded(0):
         net = build(config).double()
-    course = partial(Course, batches=partial(wide, "train"), steps=3, score=score)
+    course = partial(Course, batches=partial(wide, "train"), steps=3, validate=score)
     return net, course(loss=partial(loss, config))
 
 

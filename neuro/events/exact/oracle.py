@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.events.exact.oracle_neuron import Arithmetic, OracleCurrent, OracleNeuron
-from neuro.events.grid.oracle import biases, synapses
+from neuro.events.grid.oracle import biases, no_type_check, synapses
 from neuro.graph import Connection, Graph
 from neuro.graph.connections import SynapseRows
 from neuro.graph.requirements import require_continuous
@@ -143,6 +143,7 @@ def simulate_exactly_slowly(
     return concatenate(records), {n: np.stack([s[n] for s in states], 1) for n in states[0]}
 
 
+@no_type_check
 class _OracleSample:
     """One sample: its neurons, the heap of what is to come, and the record of what was."""
 

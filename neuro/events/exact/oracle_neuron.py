@@ -12,11 +12,14 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
+from neuro.events.grid.oracle import no_type_check
+
 Arithmetic = Any  # a module with exp and expm1: math or mpmath
 Number = Any  # what it computes with
 Terms = list[tuple[Number, list[Number]]]  # (rate, p): the sum of p(t) exp(-rate t)
 
 
+@no_type_check
 def integrate_product(m: Arithmetic, one: Number, other: Number, h: Number) -> Number:
     """Return the integral over s from 0 to h of exp(-one (h - s)) exp(-other s)."""
     gap = abs(one - other)
@@ -24,11 +27,13 @@ def integrate_product(m: Arithmetic, one: Number, other: Number, h: Number) -> N
     return m.exp(-min(one, other) * h) * ratio
 
 
+@no_type_check
 def convert_to_drive(m: Arithmetic, rate: Number, dt: Number) -> Number:
     """Return the drive [1/s] that equals, at the ends of ticks, an addition of 1 every tick."""
     return rate / -m.expm1(-rate * dt) if rate else 1 / dt
 
 
+@no_type_check
 class OracleCurrent:
     """A synaptic current or an LI: y [weight units] at ``time`` [s]; bias: added every tick."""
 
@@ -50,6 +55,7 @@ class OracleCurrent:
         self.y, self.time = self.compute_y(t) + self.gain * x, t
 
 
+@no_type_check
 class OracleNeuron:
     """One LIF or ALIF at time ``time`` [s].
 
@@ -161,6 +167,7 @@ class OracleNeuron:
         return sorted(found.items())
 
 
+@no_type_check
 def differentiate(terms: Terms) -> Terms:
     """Return the derivative of a sum of exponentials."""
     out = []
@@ -170,6 +177,7 @@ def differentiate(terms: Terms) -> Terms:
     return out
 
 
+@no_type_check
 def find_zeros(m: Arithmetic, terms: Terms, end: Number) -> list[Number]:
     """Return where between 0 and ``end`` a sum of exponentials changes its sign, in order."""
     some = [(rate, p) for rate, p in terms if any(p)]
@@ -193,6 +201,7 @@ def find_zeros(m: Arithmetic, terms: Terms, end: Number) -> list[Number]:
     return found
 
 
+@no_type_check
 def bisect(
     f: Callable[[Number], Number], low: Number, high: Number, *, rises: bool = True
 ) -> Number:

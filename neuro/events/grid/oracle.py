@@ -10,7 +10,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -36,6 +36,18 @@ from neuro.spikes import Events, of_sample, to_events
 
 Shape = tuple[int, ...]
 Values = list[float]
+
+
+C = TypeVar("C")
+
+
+def no_type_check(scalars: C) -> C:
+    """Return a function or class as it is: in tests, jaxtyping passes over what is marked so.
+
+    A check of each call would take most of the time of loops over single numbers. mypy checks
+    them all the same, which it would not with :func:`typing.no_type_check`.
+    """
+    return scalars
 
 
 def hosted(node: Host, x: Values, given: Shape) -> Values:
@@ -152,6 +164,7 @@ def _is_connection(graph: Graph, name: str) -> bool:
     return isinstance(graph.nodes[name], Connection)
 
 
+@no_type_check
 class _Neuron:
     """One neuron in the normal form of :class:`neuro.neurons.Coefficients`."""
 
@@ -181,6 +194,7 @@ class _Neuron:
         return 1.0
 
 
+@no_type_check
 class _Sample:
     """A run of one sample: its neurons, pending deliveries, outputs and counts."""
 

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from neuro.energy.count import active, arrivals, count, fan_out, macs
+from neuro.events import Exact, simulate
 from neuro.graph import (
     AvgPool2d,
     Connection,
@@ -286,3 +287,17 @@ def test_a_record_of_another_graph_is_refused_with_every_difference() -> None:
         count(graph, record)
     assert "in: spikes of shape (3, 1, 2), the graph needs (3, 1, 60) (T, B, N)" in str(e.value)
     assert "b: the record has no spikes of it; record every spiking node" in str(e.value)
+
+
+def test_several_spikes_of_a_neuron_in_one_tick_are_refused_and_not_counted_as_one() -> None:
+    nodes = {
+        "x": Input(shape=(1,)),
+        "w": Dense(weight=np.full((1, 1), 3.5)),
+        "p": LIF(tau=0.01),
+    }
+    graph = Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "p")), dt=Seconds(1e-3))
+    stimulus = {"x": to_events(np.ones((3, 1, 1)))}
+    record, _ = simulate(graph, stimulus, Exact())
+    assert record.spikes["p"].value.max() > 1
+    with pytest.raises(ValueError, match="p: a neuron fires more than once in a tick"):
+        count(graph, record)

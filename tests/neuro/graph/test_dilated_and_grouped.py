@@ -121,10 +121,30 @@ def test_clock_queue_and_oracle_agree_in_spikes_and_counts(seed: int) -> None:
             assert each.synaptic_events_all == record.counts[name].synaptic_events_all, name
 
 
+def without_ties(graph: Graph, seed: int) -> Graph:
+    """Return a graph in which no two spikes on different paths can meet by construction.
+
+    Equal biases and weights of few digits let whole maps fire at one instant, whose rounding
+    depends on the order of sums.
+    """
+    rng = np.random.default_rng(seed)
+
+    def moved(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else values + rng.normal(0, 0.02, values.shape)
+
+    nodes = dict(graph.nodes)
+    for name, node in graph.nodes.items():
+        if isinstance(node, Conv1d | Conv2d):
+            nodes[name] = replace(node, weight=moved(node.weight), bias=moved(node.bias))
+        elif isinstance(node, LIF):
+            nodes[name] = replace(node, reset="soft")
+    return replace(graph, nodes=nodes)
+
+
 @settings(deadline=None, max_examples=8)
 @given(seed=SEEDS)
 def test_continuous_time_agrees_with_its_oracle(seed: int) -> None:
-    graph = drawn(seed)
+    graph = without_ties(drawn(seed), seed)
     x = stimulus(graph, seed, ticks=6, samples=1)
     exact, slow = simulate(graph, x, Exact())[0], simulate_exactly_slowly(graph, x)[0]
     same(slow, exact)
@@ -257,7 +277,9 @@ def test_the_integers_are_those_of_torch_on_the_lowered_weights(seed: int) -> No
         y = F.conv2d(
             images, kernel, None, node.stride, node.padding, node.dilation, node.groups
         )
-        np.testing.assert_array_equal(reference.drive(c)(x.astype(bool)), y.flatten(1))
+        np.testing.assert_array_equal(
+            reference.make_weighted_sum(c)(x.astype(bool)), y.flatten(1)
+        )
 
 
 def _without_bias(graph: Graph) -> Node:

@@ -187,6 +187,19 @@ def test_a_pool_and_a_convolution_are_one_strided_convolution() -> None:
     assert (route.stride, route.padding) == ((2, 2), (2, 2))
 
 
+def test_a_grouped_and_dilated_convolution_behind_a_pool_keeps_its_groups() -> None:
+    rng = np.random.default_rng(0)
+    grouped = Conv2d(weight=rng.normal(size=(6, 2, 3, 2)), groups=2, dilation=(1, 2))
+    graph = through([pool(2, 2), grouped], (4, 12, 10))
+    route = only_route(graph)
+    assert (route.kind, route.groups, route.weight.shape) == ("conv", 2, (6, 2, 6, 6))
+    x = torch.tensor(rng.normal(size=(3, 4, 12, 10)))
+    y = F.conv2d(F.avg_pool2d(x, 2), torch.tensor(grouped.weight), None, 1, 0, (1, 2), 2)
+    y = y.flatten(1) * torch.tensor(find_gain(graph, "out").copy())
+    found = route.conv.apply(x, torch.tensor(route.weight), None)
+    torch.testing.assert_close(found.flatten(1), y, rtol=1e-10, atol=1e-12)
+
+
 def test_a_padded_convolution_behind_an_overlapping_pool_is_a_matrix() -> None:
     # In the padding of the second the composed kernel would see half windows of the first.
     route = only_route(through([pool(3, 1), conv(4, 3, 3, 3, padding=1)], (3, 6, 6)))

@@ -165,7 +165,7 @@ def test_every_part_that_cannot_go_is_told_at_once() -> None:
         pool=nn.MaxPool2d(2),
         act=nn.GELU(),
         over=nn.Softmax(dim=0),
-        conv=nn.Conv2d(2, 2, 3, groups=2),
+        conv=nn.ConvTranspose2d(2, 2, 3, groups=2),
         norm=Residual(nn.BatchNorm2d(2)),
         gru=nn.GRU(3, 3),
         s=Spiking(LIF(tau=0.01)),
@@ -178,7 +178,7 @@ def test_every_part_that_cannot_go_is_told_at_once() -> None:
     assert "pool: a maximum is a node only of the spikes of one LIF or ALIF" in text
     assert "act: GELU has no node in a Graph; build it from" in text
     assert "over: Softmax(dim=0) is not over an axis of one sample; use dim=1" in text
-    assert "conv: Conv2d with groups" in text
+    assert "conv: ConvTranspose2d with groups" in text
     assert "norm_body: BatchNorm can only be folded right after" in text
     assert "gru: GRU" in text
     assert "different dt [0.001, 0.002] s" in text

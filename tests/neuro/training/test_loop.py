@@ -444,3 +444,8 @@ def test_a_named_tuple_that_no_file_knows_is_told_when_it_is_written(tmp_path: P
     with pytest.raises(TrainError, match=r"\('Memory'\); build it .* in Course\.carry_types"):
         fit(model(), streamed, changed(), cpu(), tmp_path / "unknown")
     fit(model(), replace(streamed, carry_types=(Memory,)), changed(), cpu(), tmp_path)
+
+
+def test_an_epoch_without_batches_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="an epoch has 0 batches; use a smaller batch"):
+        fit(model(), replace(course(), steps=0), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)

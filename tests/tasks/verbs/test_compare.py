@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tasks.cli import main
-from tasks.verbs.compare import compare_runs, sign_flip_p
+from tasks.verbs.compare import compare_runs, name_test, sign_flip_p
 
 ACCURACY = {"better": "higher", "unit": "", "format": ".2%"}
 FAST = {0: 0.9942, 1: 0.9943, 2: 0.9945}
@@ -162,3 +162,8 @@ def test_many_seeds_are_drawn_and_no_p_is_zero() -> None:
     d = np.ones(40)
     assert sign_flip_p(list(d)) == 1e-5
     assert sign_flip_p(list(np.tile([1.0, -1.0], 20))) == 1.0
+
+
+def test_the_name_of_the_test_says_whether_it_is_exact() -> None:
+    assert name_test(16) == "exact sign-flip test, two-sided"
+    assert name_test(17) == "sign-flip test by 100,000 draws, two-sided"
