@@ -1,0 +1,62 @@
+"""Which test files `make quick` leaves out: those that take more than some seconds."""
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+SLOW = [
+    "test_executors_agree",
+    "test_readme",
+    "test_support_matrix",
+    "test_valued_nodes_agree",
+    "lava_export/test_run",
+    "neuro/energy/test_sanafe",
+    "neuro/energy/test_synapses",
+    "neuro/eventprop/test_adjoint",
+    "neuro/eventprop/test_engine",
+    "neuro/events/exact/test_closed_forms",
+    "neuro/events/exact/test_laws",
+    "neuro/events/exact/test_loops_and_layers",
+    "neuro/events/exact/test_silence",
+    "neuro/events/exact/test_crossings",
+    "neuro/events/exact/test_rows",
+    "neuro/events/grid/test_kernels",
+    "neuro/events/test_engine",
+    "neuro/events/test_to_disk",
+    "neuro/graph/test_a_new_connection",
+    "neuro/graph/test_dilated_and_grouped",
+    "neuro/graph/test_partition",
+    "neuro/interop/test_nest",
+    "neuro/neurons/test_fused_triton",
+    "neuro/neurons/test_new_model",
+    "neuro/nn/test_binomial_checkpoint",
+    "neuro/nn/test_checkpoint",
+    "neuro/training/test_distributed",
+    "neuro/training/test_loop",
+    "neuro/training/test_malloc",
+    "tasks/bench",
+    "tasks/image_generation",
+    "tasks/published_networks",
+    "tasks/verbs",
+    "tasks/test_cli",
+    "tasks/test_every_task",
+    "tasks/test_task_files",
+    "tasks/test_task_kinds",
+    "tasks/test_yinyang",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not item.path.is_relative_to(TESTS):
+            continue
+        name = item.path.relative_to(TESTS).with_suffix("").as_posix()
+        if any(name == slow or name.startswith(f"{slow}/") for slow in SLOW):
+            item.add_marker("slow")
+
+
+def pytest_sessionstart() -> None:
+    lost = [name for name in SLOW if not list(TESTS.glob(f"{name}*"))]
+    if lost:
+        raise pytest.UsageError(f"tests/conftest.py names files that are gone: {lost}")
