@@ -67,7 +67,7 @@ def _arithmetic() -> str:
 
 def _published() -> str:
     """Return the break-even points that reports quote."""
-    from neuro.energy.conventions import PUBLISHED
+    from neuro.energy.conventions import PUBLISHED_BREAK_EVENS
 
     rows = [
         {
@@ -75,7 +75,7 @@ def _published() -> str:
             "statement": p.statement,
             "source": p.source,
         }
-        for p in PUBLISHED
+        for p in PUBLISHED_BREAK_EVENS
     ]
     return _table(rows)
 
