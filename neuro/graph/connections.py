@@ -366,7 +366,7 @@ class Concat(Connection):
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """The place of one edge in a Concat. It is no node: :meth:`neuro.graph.Graph.along`.
+    """The place of one edge in a Concat. It is no node: :meth:`neuro.graph.graph.Graph.along`.
 
     shape: of the Concat. first: where the edge begins along the first axis.
     """
