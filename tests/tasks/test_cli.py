@@ -78,6 +78,7 @@ def test_every_verb_works_on_a_run_folder(
         "environment.json",
         "metrics.jsonl",
         "last.safetensors",
+        "activity.png",
         "best.safetensors",
         "eval.json",
         "simulate.json",
