@@ -22,7 +22,7 @@ test: $(VENV)/.test
 	$(call part,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports)
 	$(call part,types,$(BIN)/mypy)
 	$(call part,tests,$(PYTEST) -rs -n auto --dist worksteal --durations=20)
-	$(call part,notebooks,$(PYTEST) -n auto -o addopts= --nbmake notebooks)
+	$(call part,notebooks,$(PYTEST) -o addopts= --nbmake notebooks)
 
 # The fast part, while developing.
 quick: $(VENV)/.test
