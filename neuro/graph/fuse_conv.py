@@ -51,10 +51,8 @@ def _after(first: Conv2d, second: Conv2d) -> Conv2d:
     The groups of ``second`` are kept where ``first`` treats each channel by itself, as a pool.
     """
     s, p = first.stride, first.padding
-    each_channel = len(first.weight) == first.groups == first.input_length
-    if each_channel:
-        weight = _after_each_channel(first, second)
-        groups = second.groups
+    if len(first.weight) == first.groups == first.input_length:
+        weight, groups = _after_each_channel(first, second), second.groups
     else:
         one, two = torch.tensor(first.plain().weight), torch.tensor(second.plain().weight)
         weight, groups = F.conv_transpose2d(two, one, stride=s).numpy(), 1
@@ -67,18 +65,17 @@ def _after(first: Conv2d, second: Conv2d) -> Conv2d:
 
 
 def _after_each_channel(first: Conv2d, second: Conv2d) -> np.ndarray:
-    """Return the kernel of second(first(x)), with the groups of ``second`` left out of it.
+    """Return the kernel of second(first(x)), in the groups of ``second``.
 
     ``first`` has one kernel a channel.
     """
-    outputs, inputs = second.weight.shape[:2]
-    spread = np.zeros((outputs, inputs, *second.window))
-    spread[..., :: second.dilation[0], :: second.dilation[1]] = second.weight
+    one, two = (replace(conv, groups=1).plain().weight for conv in (first, second))
+    outputs, inputs = two.shape[:2]
     group = np.arange(outputs)[:, None] // (outputs // second.groups)
     channel = (group * inputs + np.arange(inputs)).ravel()
     kernels = F.conv_transpose2d(
-        torch.tensor(spread).flatten(0, 1)[None],
-        torch.tensor(first.plain().weight[channel, channel])[:, None],
+        torch.tensor(two).flatten(0, 1)[None],
+        torch.tensor(one[channel]),
         stride=first.stride,
         groups=len(channel),
     )
