@@ -1,8 +1,14 @@
-"""Which test files `make quick` leaves out: those that take more than some seconds."""
+"""Seeds of every test, and which test files `make quick` leaves out."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
+import torch
+from hypothesis import register_random
+
+from neuro.seeds import seeded
 
 TESTS = Path(__file__).parent
 SLOW = [
@@ -45,6 +51,25 @@ SLOW = [
     "tasks/test_task_kinds",
     "tasks/test_yinyang",
 ]
+
+
+class TorchRandom:
+    """Torch's global generator, as Hypothesis seeds it before every example."""
+
+    seed = staticmethod(torch.manual_seed)  # noqa: TID251
+    getstate = staticmethod(torch.get_rng_state)
+    setstate = staticmethod(torch.set_rng_state)
+
+
+TORCH_RANDOM = TorchRandom()  # Hypothesis keeps a weak reference
+register_random(TORCH_RANDOM)
+
+
+@pytest.fixture(autouse=True)
+def torch_is_seeded(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test draws depends on its name, not on the tests before it."""
+    with seeded(crc32(request.node.nodeid.encode())):
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,7 @@ import torch
 from exact_laws import agree
 from graphs import joined_graph, random_graph, stimulus
 from hypothesis import given, settings, strategies as st
+from layer_cases import random_layer, trace_layer
 
 from lava_export import lower, reference
 from lava_export.run import available, run
@@ -19,7 +20,6 @@ from neuro.graph import Weighted
 from neuro.neurons import LIF
 from neuro.nn import replay
 from neuro.record import Record
-from tests.neuro.graph.test_apply import some, traced
 
 SEEDS = st.integers(0, 10**6)
 
@@ -56,8 +56,8 @@ def test_torch_and_events_agree_spike_for_spike_with_any_weights(seed: int) -> N
 @settings(deadline=None, max_examples=30)
 @given(seed=SEEDS)
 def test_every_kind_of_linear_node_agrees_in_spikes_and_counts(seed: int) -> None:
-    module, shape = some(seed)
-    node, graph = traced(module, shape)
+    module, shape = random_layer(seed)
+    node, graph = trace_layer(module, shape)
     if isinstance(node, Weighted):
         node = replace(node, weight=np.round(node.weight * 256) / 64, bias=None)
     nodes = {**graph.nodes, "layer": node, "cells": LIF(tau=0.01, threshold=0.5)}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from layer_cases import random_layer, random_synapses, trace_layer
 
 from neuro.energy.count import active, arrivals, count, fan_out, macs
 from neuro.events import Exact, simulate
@@ -23,8 +24,6 @@ from neuro.neurons import LI, LIF
 from neuro.record import Counts, Record
 from neuro.spikes import to_events
 from neuro.units import Seconds, Ticks
-from tests.neuro.graph.test_apply import some, traced
-from tests.neuro.graph.test_connections import coo
 
 DT = Seconds(1e-3)
 
@@ -222,13 +221,13 @@ def test_a_spike_that_would_arrive_after_the_last_tick_is_no_event() -> None:
 def test_synapses_are_counted_one_by_one_as_their_spikes_arrive(
     seed: int, delays: int, edge: int
 ) -> None:
-    columns, w = coo(seed, delays=delays)
+    columns, w = random_synapses(seed, delays=delays)
     nodes = {
         "in": Input(shape=(5,)),
         "w": w,
         "current": LI(tau=0.01),
         "cell": LIF(tau=0.01),
-        "back": coo(seed, inputs=4, delays=2)[1],
+        "back": random_synapses(seed, inputs=4, delays=2)[1],
         "out": LI(tau=0.01),
     }
     ends = [("in", "w", edge), ("w", "current", 0), ("current", "cell", 0)]
@@ -252,8 +251,8 @@ def test_synapses_are_counted_one_by_one_as_their_spikes_arrive(
 @given(seed=st.integers(0, 9999))
 @settings(max_examples=40, deadline=None)
 def test_a_value_causes_one_event_for_each_of_its_synapses_written_out(seed: int) -> None:
-    module, shape = some(seed)
-    node, graph = traced(module, shape)
+    module, shape = random_layer(seed)
+    node, graph = trace_layer(module, shape)
     listed = write_out_synapses(node, shape)
     useful, every = fan_out(graph, Edge("input", "layer"))
     assert every.tolist() == np.diff(listed.indptr).tolist()

@@ -7,11 +7,11 @@ import pytest
 import torch
 from graphs import DT
 from hypothesis import given, settings, strategies as st
+from layer_cases import random_layer, trace_layer
 from torch import Tensor, nn
 
 from neuro.graph import (
     AvgPool2d,
-    Connection,
     Conv1d,
     Conv2d,
     ConvTranspose2d,
@@ -26,47 +26,15 @@ from neuro.graph import (
 from neuro.graph.connections import apply_connection, bias_of, weight_of
 from neuro.graph.sparse import to_dense, write_out_synapses
 from neuro.neurons import LIF
-from neuro.nn.layers import Spiking, Stack
-from neuro.nn.trace import TraceError, trace
-from neuro.seeds import seeded
-
-
-def some(seed: int) -> tuple[nn.Module, tuple[int, ...]]:
-    """Return a random torch layer and the shape that it takes."""
-    rng = np.random.default_rng(seed)
-    kernel, stride = (int(n) for n in rng.integers(1, 4, 2))
-    padding, far = int(rng.integers(0, kernel)), int(rng.integers(0, stride))
-    cut = {"stride": stride, "padding": padding}
-    spread = {"dilation": int(rng.integers(1, 4)), "groups": int(rng.choice([1, 2, 4]))}
-    with seeded(seed):
-        layers = [
-            (nn.Conv1d(2, 3, kernel, **cut), (2, 7)),
-            (nn.ConvTranspose2d(2, 3, kernel, output_padding=far, **cut), (2, 4, 3)),
-            (nn.ConvTranspose2d(2, 3, (kernel, 2), bias=False), (2, 4, 3)),
-            (nn.Upsample(scale_factor=(stride, kernel)), (2, 3, 4)),
-            (nn.Conv2d(2, 3, kernel, **cut), (2, 5, 4)),
-            (nn.AvgPool2d(kernel, stride), (2, 5, 4)),
-            (nn.Linear(5, 4), (5,)),
-            (nn.Conv1d(4, 8, kernel, **cut, **spread), (4, 9)),
-            (nn.Conv2d(4, 8, (kernel, 2), **cut, **spread), (4, 7, 9)),
-        ]
-    module, shape = layers[seed % len(layers)]
-    return module.double(), shape
-
-
-def traced(module: nn.Module, shape: tuple[int, ...]) -> tuple[Connection, Graph]:
-    graph = trace(Stack(layer=module, cells=Spiking(LIF(tau=0.01), DT)), shape)
-    node = graph.nodes["layer"]
-    assert isinstance(node, Connection)
-    return node, graph
+from neuro.nn.trace import TraceError
 
 
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 9999))
 def test_a_traced_layer_has_the_shape_and_the_values_of_torch(seed: int) -> None:
-    module, shape = some(seed)
+    module, shape = random_layer(seed)
     x = torch.rand(3, *shape, dtype=torch.float64)
-    node, graph = traced(module, shape)
+    node, graph = trace_layer(module, shape)
     y: Tensor = module(x)
     assert graph.shapes["layer"] == tuple(y.shape[1:])
     ours = node.apply(x, weight_of(node, x.dtype), bias_of(node, x.dtype))
@@ -76,8 +44,8 @@ def test_a_traced_layer_has_the_shape_and_the_values_of_torch(seed: int) -> None
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 9999))
 def test_written_out_it_is_the_same_map(seed: int) -> None:
-    module, shape = some(seed)
-    node, _ = traced(module, shape)
+    module, shape = random_layer(seed)
+    node, _ = trace_layer(module, shape)
     listed = write_out_synapses(node, shape)
     x = torch.rand(3, *shape, dtype=torch.float64)
     y = apply_connection(node, x).flatten(1)
@@ -120,7 +88,7 @@ def test_a_layer_that_no_node_holds_is_refused(
     module: nn.Module, shape: tuple[int, ...], said: str
 ) -> None:
     with pytest.raises(TraceError, match=f"layer: .*{said}"):
-        traced(module, shape)
+        trace_layer(module, shape)
 
 
 def test_every_kind_runs_on_the_clock() -> None:

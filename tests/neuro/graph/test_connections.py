@@ -1,24 +1,10 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from layer_cases import random_synapses
 
 from neuro.graph import Conv2d, Sparse
 from neuro.graph.sparse import to_dense
-
-
-def coo(
-    seed: int, outputs: int = 4, inputs: int = 5, synapses: int = 9, delays: int = 1
-) -> tuple[dict[str, np.ndarray], Sparse]:
-    """Return random synapses, parallel ones among them, as columns and as a Sparse."""
-    rng = np.random.default_rng(seed)
-    columns = {
-        "source": rng.integers(0, inputs, synapses),
-        "target": rng.integers(0, outputs, synapses),
-        "weight": rng.integers(-8, 8, synapses) / 4,
-        "delay": rng.integers(0, delays, synapses),
-    }
-    given = columns if delays > 1 else {k: v for k, v in columns.items() if k != "delay"}
-    return columns, Sparse.from_coo(**given, shape=(outputs, inputs))
 
 
 @settings(deadline=None)
@@ -26,7 +12,7 @@ def coo(
 def test_synapses_in_any_order_become_sorted_rows(
     seed: int, synapses: int, delays: int
 ) -> None:
-    columns, node = coo(seed, synapses=synapses, delays=delays)
+    columns, node = random_synapses(seed, synapses=synapses, delays=delays)
     names = ("source", "delay", "target", "weight")
     late = np.zeros(synapses, int) if node.delay is None else node.delay
     rows = list(zip(node.source, late, node.indices, node.weight, strict=True))
@@ -36,7 +22,7 @@ def test_synapses_in_any_order_become_sorted_rows(
 
 
 def test_the_arrays_are_read_only_and_as_small_as_the_promise() -> None:
-    _, node = coo(0, synapses=1000)
+    _, node = random_synapses(0, synapses=1000)
     assert (node.indptr.dtype, node.indices.dtype, node.weight.dtype) == (
         np.int64,
         np.int32,
@@ -57,7 +43,7 @@ def test_float32_weights_stay_float32() -> None:
 
 
 def test_a_matrix_has_the_sums_of_parallel_synapses() -> None:
-    columns, node = coo(3)
+    columns, node = random_synapses(3)
     expected = np.zeros((4, 5))
     np.add.at(expected, (columns["target"], columns["source"]), columns["weight"])
     np.testing.assert_array_equal(to_dense(node).weight, expected)

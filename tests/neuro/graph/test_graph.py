@@ -1,10 +1,10 @@
 import cProfile
-import math
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from written_graphs import dense, graph, lif, populations, problems
 
 from neuro.graph import (
     AvgPool2d,
@@ -16,51 +16,13 @@ from neuro.graph import (
     Edge,
     Flatten,
     Graph,
-    GraphError,
     Input,
     Node,
     Slot,
     Sparse,
 )
 from neuro.graph.random import fixed_probability
-from neuro.neurons import ALIF, LI, LIF
-from neuro.units import Seconds, Ticks
-
-DT = Seconds(1e-3)
-
-
-def lif() -> LIF:
-    return LIF(tau=math.inf)
-
-
-def dense(out: int, into: int) -> Dense:
-    return Dense(weight=np.ones((out, into)))
-
-
-def edges(text: str) -> tuple[Edge, ...]:
-    """Read "a>b b>c:2": an edge from a to b, and one from b to c of two ticks."""
-    found = []
-    for word in text.split():
-        ends, _, delay = word.partition(":")
-        source, target = ends.split(">")
-        found.append(Edge(source, target, Ticks(int(delay or 0))))
-    return tuple(found)
-
-
-def graph(text: str, nodes: dict[str, Node], dt: float = DT) -> Graph:
-    return Graph(nodes=nodes, edges=edges(text), dt=Seconds(dt))
-
-
-def problems(text: str, nodes: dict[str, Node], dt: float = DT) -> list[str]:
-    with pytest.raises(GraphError) as error:
-        graph(text, nodes, dt)
-    assert str(error.value).splitlines()[0] == "the graph does not hold together:"
-    assert str(error.value).splitlines()[1:] == error.value.problems
-    return error.value.problems
-
-
-def populations(names: str, size: int = 2) -> dict[str, Node]:
-    return {"x": Input(shape=(size,)), **{name: lif() for name in names}}
+from neuro.neurons import ALIF, LI
 
 
 class TestWhatIsDerived:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from layer_cases import random_synapses
 
 from neuro.graph import Dense, Edge, Flatten, Graph, GraphError, Input, Node, Sparse
 from neuro.graph.sparse import to_dense, unrolled
@@ -14,7 +15,6 @@ from neuro.nn import Net, activity_of, replay
 from neuro.nn.trace import trace
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds, Ticks
-from tests.neuro.graph.test_connections import coo
 
 DT = Seconds(1e-3)
 
@@ -45,7 +45,7 @@ def activity(graph: Graph, seed: int) -> dict[str, np.ndarray]:
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 999))
 def test_synapses_compute_what_their_matrix_computes(seed: int) -> None:
-    (_, w), (_, back) = coo(seed), coo(seed + 1, inputs=4)
+    (_, w), (_, back) = random_synapses(seed), random_synapses(seed + 1, inputs=4)
     w = replace(w, bias=np.arange(4) / 8)
     found = activity(network(w, back), seed)
     wanted = activity(network(to_dense(w), to_dense(back)), seed)
@@ -57,9 +57,9 @@ def test_synapses_compute_what_their_matrix_computes(seed: int) -> None:
 @given(seed=st.integers(0, 999), edge=st.integers(0, 2))
 def test_every_synapse_brings_its_spikes_after_its_own_delay(seed: int, edge: int) -> None:
     """The sum over all synapses, tick by tick, in plain loops."""
-    columns, w = coo(seed, delays=3)
+    columns, w = random_synapses(seed, delays=3)
     w = replace(w, bias=np.arange(4) / 8)
-    graph = network(w, coo(seed, inputs=4)[1], edge)
+    graph = network(w, random_synapses(seed, inputs=4)[1], edge)
     found = activity(graph, seed)
     x = found["x"]
     wanted = np.zeros((12, 2, 4)) + np.arange(4) / 8
@@ -70,8 +70,8 @@ def test_every_synapse_brings_its_spikes_after_its_own_delay(seed: int, edge: in
 
 
 def test_the_parts_of_a_node_add_up_in_its_old_name() -> None:
-    _, w = coo(5, delays=3)
-    whole = network(w, coo(5, inputs=4)[1], delay=1)
+    _, w = random_synapses(5, delays=3)
+    whole = network(w, random_synapses(5, inputs=4)[1], delay=1)
     graph, origin = unrolled(whole)
     assert isinstance(graph.nodes["w"], Flatten)
     assert {e.source for e in graph.into("w")} == {"w@0", "w@1", "w@2"}
@@ -82,7 +82,7 @@ def test_the_parts_of_a_node_add_up_in_its_old_name() -> None:
 
 
 def test_a_node_with_the_name_of_a_part_is_refused() -> None:
-    graph = network(coo(5, delays=3)[1], coo(5, inputs=4)[1])
+    graph = network(random_synapses(5, delays=3)[1], random_synapses(5, inputs=4)[1])
     nodes = {**graph.nodes, "w@1": Dense(weight=np.eye(4))}
     edges = (*graph.edges, Edge("a", "w@1"), Edge("w@1", "out"))
     with pytest.raises(GraphError, match="w@1: is the name of a part of w; rename the node"):
@@ -102,7 +102,7 @@ def test_a_loop_through_a_late_synapse_needs_no_delay_on_its_edges() -> None:
 
 
 def test_weights_receive_the_gradient_of_their_synapses() -> None:
-    _, node = coo(7)
+    _, node = random_synapses(7)
     x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     weight = torch.tensor(node.weight, requires_grad=True)
     out = torch.arange(24, dtype=torch.float64).view(6, 4)
@@ -119,7 +119,7 @@ def test_a_net_returns_its_graph_and_trains_in_the_precision_of_its_weights(
     def cast(node: Sparse) -> Sparse:
         return replace(node, weight=node.weight.astype(dtype))
 
-    graph = network(cast(coo(1)[1]), cast(coo(2, inputs=4)[1]))
+    graph = network(cast(random_synapses(1)[1]), cast(random_synapses(2, inputs=4)[1]))
     net = Net(graph)
     back = trace(net)
     for name in ("w", "back"):
@@ -134,11 +134,11 @@ def test_a_net_returns_its_graph_and_trains_in_the_precision_of_its_weights(
 
 
 def test_a_net_with_delays_of_single_synapses_is_refused_with_the_cure() -> None:
-    graph = network(coo(5, delays=3)[1], coo(5, inputs=4)[1])
+    graph = network(random_synapses(5, delays=3)[1], random_synapses(5, inputs=4)[1])
     with pytest.raises(GraphError, match=r"w: its synapses have delays.*unrolled\(graph\)"):
         Net(graph)
     with pytest.raises(ValueError, match=r"a Sparse with delays is no matrix; apply unrolled"):
-        to_dense(coo(5, delays=3)[1])
+        to_dense(random_synapses(5, delays=3)[1])
 
 
 class TestCurrents:

@@ -5,6 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from graphs import DT
+from written_graphs import dense, graph, lif, populations, problems
 
 from neuro.graph import (
     AvgPool2d,
@@ -27,7 +29,6 @@ from neuro.graph import (
 )
 from neuro.graph.requirements import problems_on_a_clock, require_clocked
 from neuro.neurons import ALIF, LI, LIF, GatedLI
-from tests.neuro.graph.test_graph import DT, dense, graph, lif, populations, problems
 
 
 class TestWiring:

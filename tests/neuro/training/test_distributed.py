@@ -16,18 +16,9 @@ from neuro.training.distributed import draw_shard, shard_batch
 from neuro.training.errors import TrainError
 from neuro.training.sync_batch import apply_dropout, synchronize_layers
 
-# Largest relative distance of losses: rounding of float32; of float64, but where neurons learn,
-# whose parameters are float32 (measured: 3e-11); and of float64 alone (measured: 2e-16).
-CASES = {
-    "plain": 1e-6,
-    "normed": 1e-6,
-    "dropping": 1e-9,
-    "nested": 1e-12,
-    "staged": 1e-6,
-    "streamed": 1e-6,
-}
-
-
+CASES = ["plain", "normed", "dropping", "nested", "staged", "streamed"]
+# Largest relative distance: some roundings of float32, in which neurons learn.
+RTOL = 16 * np.finfo(np.float32).eps
 CPU = torch.device("cpu")
 
 
@@ -44,10 +35,10 @@ def test_two_processes_follow_the_loss_curve_of_one(
     want, last = alone("shared_cases", case, tmp_path)
     losses = [[row["train_loss"] for row in rows] for rows in (history, want)]
     assert losses[1][2] != losses[1][0]
-    np.testing.assert_allclose(*losses, rtol=CASES[case])
+    np.testing.assert_allclose(*losses, rtol=RTOL)
     assert end.keys() == last.keys()
     for name, value in last.items():
-        np.testing.assert_allclose(end[name], value, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(end[name], value, rtol=RTOL, atol=RTOL)
 
 
 def test_where_one_process_cannot_go_on_none_does(tmp_path: Path) -> None:
