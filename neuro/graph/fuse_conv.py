@@ -1,6 +1,7 @@
 """A chain of linear nodes as one convolution, if it is one.
 
-Axes: C channels, H height, W width.
+A sequence (C, L) is an image (C, 1, L) here.
+Axes: C channels, H height, W width, L length.
 """
 
 from collections.abc import Sequence
@@ -11,32 +12,47 @@ import torch
 import torch.nn.functional as F
 
 from neuro.graph.connections import Connection, Flatten, Slot
-from neuro.graph.convolutions import AvgPool2d, Conv2d, count_windows
+from neuro.graph.convolutions import AvgPool2d, Conv1d, Conv2d, count_windows
 
 
 def fuse_chain(chain: Sequence[Connection | Slot], shape: tuple[int, ...]) -> Conv2d | None:
-    """Return the chain as one float64 convolution of images (C, H, W), None if it is none.
+    """Return the chain as one float64 convolution of images, None if it is none.
 
-    Biases are left out.
+    Biases are left out. shape: of the input, (C, H, W) or (C, L).
     """
     whole: Conv2d | None = None
     for node in chain:
         if isinstance(node, Flatten):
             continue
         this = _as_convolution(node, shape[0] if whole is None else len(whole.weight))
-        if this is None or (whole is not None and not _edges_agree(whole, this, shape[1:])):
+        if this is None:
+            return None
+        if whole is not None and not _edges_agree(whole, this, as_image(shape)[1:]):
             return None
         whole = this if whole is None else _after(whole, this)
-    only_pools = not any(isinstance(node, Conv2d) for node in chain)
+    only_pools = not any(isinstance(node, Conv1d | Conv2d) for node in chain)
     return whole.plain() if whole is not None and only_pools else whole
 
 
+def as_image(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape (C, H, W) under which a convolution sees (C, H, W) or (C, L)."""
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
+
+
 def _as_convolution(node: Connection | Slot, channels: int) -> Conv2d | None:
-    """Return a node that takes images of so many channels as a convolution, if it is one."""
+    """Return a node that takes so many channels as a convolution of images, if it is one."""
     if isinstance(node, Conv2d):
         return replace(node, weight=node.weight.astype(np.float64), bias=None)
+    if isinstance(node, Conv1d):
+        return Conv2d(
+            weight=node.weight.astype(np.float64)[:, :, None],
+            stride=(1, node.stride),
+            padding=(0, node.padding),
+            dilation=(1, node.dilation),
+            groups=node.groups,
+        )
     one = np.eye(channels)[:, :, None, None]
-    if isinstance(node, Slot) and len(node.shape) == 3:
+    if isinstance(node, Slot) and len(node.shape) > 1:
         behind = node.shape[0] - node.first - channels
         return Conv2d(weight=np.pad(one, ((node.first, behind), *[(0, 0)] * 3)))
     if isinstance(node, AvgPool2d):

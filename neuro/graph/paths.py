@@ -30,7 +30,7 @@ from neuro.graph.connections import (
     shape_behind,
 )
 from neuro.graph.convolutions import Conv2d
-from neuro.graph.fuse_conv import fuse_chain
+from neuro.graph.fuse_conv import as_image, fuse_chain
 from neuro.graph.graph import Graph
 from neuro.graph.impulse import list_synapses, to_matrix
 from neuro.graph.nodes import Edge
@@ -51,7 +51,8 @@ class Route:
 
     via: the linear nodes on the way. delay: of all its edges together [ticks].
     weight: dense (out, in), conv as of a Conv2d, identity (N,), sparse (E,).
-    shape: of the source (C, H, W), conv only, as are stride, padding, dilation and groups.
+    shape: of the source (C, H, W), conv only, as are stride, padding, dilation and groups; a
+        sequence (C, L) is (C, 1, L).
     places: (2, E), target and source of each weight, and sizes: (out, in), sparse only.
     """
 
@@ -231,7 +232,7 @@ def _compose(graph: Graph, path: EdgePath) -> Route | str:
             delay=sum(e.delay for e in path),
             kind=kind,
             weight=weight,
-            shape=shape if kernel else (),
+            shape=as_image(shape) if kernel else (),
             stride=kernel.stride if kernel else (1, 1),
             padding=kernel.padding if kernel else (0, 0),
             dilation=kernel.dilation if kernel else (1, 1),

@@ -1,6 +1,6 @@
 """Networks that look at, or draw for, a whole batch, each with its course; float64.
 
-In float64 the order of sums moves no membrane across a threshold; what neurons learn is float32.
+In float64 the order of sums moves no membrane across a threshold; neurons learn in float32.
 """
 
 from collections.abc import Iterator
@@ -65,8 +65,8 @@ def nested() -> Case:
 
     def noisy(net: nn.Module, batch: Batch, at: float) -> Tensor:  # noqa: ARG001
         x, labels = batch
-        noise = draw_shard(lambda samples: torch.randn(len(x), samples, 6, dtype=x.dtype), x.shape[1], axis=1)
-        return F.cross_entropy(net(x + noise)[0].mean(0), labels)
+        noise = draw_shard(lambda samples: torch.randn(len(x), samples, 6), x.shape[1], axis=1)
+        return F.cross_entropy(net(x + noise.double())[0].mean(0), labels)
 
     def inner(bias: bool) -> nn.Sequential:
         return nn.Sequential(nn.Linear(8, 8, bias=bias), nn.BatchNorm1d(8), nn.Dropout(0.2))

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from builders import same as same_graph
 from graphs import stimulus
 from hypothesis import given, settings, strategies as st
@@ -189,18 +188,18 @@ def test_a_plain_kernel_is_the_same_map(seed: int) -> None:
     )
 
 
-def chain(seed: int) -> tuple[Graph, Tensor, Tensor]:
+def chain(seed: int, axes: int) -> tuple[Graph, Tensor, Tensor]:
     """Return up to three pools and convolutions in a row, images, and what they become."""
     rng = np.random.default_rng(seed)
-    shape: tuple[int, ...] = (4, 13, 14)
+    shape: tuple[int, ...] = (4, 13, 14)[: 1 + axes]
     nodes: dict[str, Node] = {"x": Input(shape=shape)}
     images = torch.tensor(rng.integers(0, 2, (3, *shape)).astype(np.float64))
     y = images
     for k in range(int(rng.integers(1, 4))):
         node: Connection = AvgPool2d(kernel=(2, 2), stride=(1, 2))
-        if rng.random() < 0.7:
+        if axes == 1 or rng.random() < 0.7:
             groups = int(rng.choice([1, shape[0]]))
-            node = replace(convolution(rng, 2, groups, shape[0]), bias=None)
+            node = replace(convolution(rng, axes, groups, shape[0]), bias=None)
         made = node.output_shape(shape)
         if isinstance(made, str):
             continue
@@ -211,12 +210,14 @@ def chain(seed: int) -> tuple[Graph, Tensor, Tensor]:
 
 
 @settings(deadline=None, max_examples=40)
-@given(seed=SEEDS)
-def test_a_composed_chain_is_the_same_map_and_a_single_node_keeps_its_groups(seed: int) -> None:
-    graph, x, y = chain(seed)
+@given(seed=SEEDS, axes=st.integers(1, 2))
+def test_a_composed_chain_is_the_same_map_and_a_single_node_keeps_its_groups(
+    seed: int, axes: int
+) -> None:
+    graph, x, y = chain(seed, axes)
     (route,) = compose(graph)
     if route.kind == "conv":
-        found = apply_connection(route.conv, x).flatten(1)
+        found = apply_connection(route.conv, x.reshape(3, *route.shape)).flatten(1)
     else:
         weight = torch.tensor(route.weight)
         found = x.flatten(1) * weight if route.kind == "identity" else x.flatten(1) @ weight.T
@@ -224,18 +225,22 @@ def test_a_composed_chain_is_the_same_map_and_a_single_node_keeps_its_groups(see
     torch.testing.assert_close(found, y * factor, rtol=1e-10, atol=1e-12)
     if len(route.via) == 1:
         node = graph.nodes[route.via[0]]
-        if isinstance(node, Conv2d):
-            assert (route.dilation, route.groups) == (node.dilation, node.groups)
+        if isinstance(node, Conv1d | Conv2d):
+            assert (route.dilation, route.groups) in {
+                (node.dilation, node.groups),
+                ((1, node.dilation), node.groups),
+            }
             np.testing.assert_array_equal(
-                np.stack(fan_out(route)), np.stack(node.fan_out(route.shape))
+                np.stack(fan_out(route)), np.stack(node.fan_out(graph.shapes["x"]))
             )
 
 
 @settings(deadline=None, max_examples=30)
 @given(seed=SEEDS, per_core=st.integers(1, 40))
 def test_a_spike_goes_to_the_cores_that_hold_its_targets(seed: int, per_core: int) -> None:
-    graph = drawn(seed, axes=2)
+    graph = drawn(seed)
     for route in compose(graph):
+        assert route.kind == "conv"
         sources, size = math.prod(route.shape), graph.size(route.target)
         rows = route.conv.synapses(route.shape)
         expected = np.zeros((sources, math.ceil(size / per_core)), bool)
@@ -264,19 +269,18 @@ def test_a_depthwise_kernel_takes_a_channel_s_share_of_a_core() -> None:
 @settings(deadline=None, max_examples=10)
 @given(seed=SEEDS)
 def test_the_integers_are_those_of_torch_on_the_lowered_weights(seed: int) -> None:
-    graph = drawn(seed, axes=2)
+    graph = drawn(seed)
     graph = replace(graph, nodes={**graph.nodes, "conv": _without_bias(graph)})
     program = lower(graph)
     for c in program.connections:
         node, name = graph.nodes[c.name.partition("+")[0]], c.target
-        assert isinstance(node, Conv2d)
+        assert isinstance(node, Conv1d | Conv2d)
+        assert c.kind == "conv"
         scale = program[name].scale * find_gain(graph, name)[0]
         x = np.random.default_rng(seed).integers(0, 2, (3, math.prod(c.shape)))
         kernel = torch.tensor(2 * np.rint(node.weight * scale / 2))
-        images = torch.tensor(x.reshape(3, *c.shape).astype(np.float64))
-        y = F.conv2d(
-            images, kernel, None, node.stride, node.padding, node.dilation, node.groups
-        )
+        images = torch.tensor(x.reshape(3, *graph.shapes[c.source]).astype(np.float64))
+        y = node.apply(images, kernel)
         np.testing.assert_array_equal(
             reference.make_weighted_sum(c)(x.astype(bool)), y.flatten(1)
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 from neuro.graph import (
     AvgPool2d,
     Concat,
+    Conv1d,
     Conv2d,
     Dense,
     Edge,
@@ -51,6 +52,8 @@ def by_torch(chain: list[Node], x: Tensor) -> Tensor:
         elif isinstance(node, Conv2d):
             weight = torch.tensor(np.array(node.weight, np.float64))
             x = F.conv2d(x, weight, None, node.stride, node.padding)
+        elif isinstance(node, Conv1d):
+            x = F.conv1d(x, torch.tensor(node.weight), None, node.stride, node.padding)
         elif isinstance(node, Sparse):
             x = F.linear(x, torch.tensor(to_dense(node).weight))
         elif isinstance(node, Dense):
@@ -63,7 +66,8 @@ def by_torch(chain: list[Node], x: Tensor) -> Tensor:
 def by_route(route: Route, x: Tensor) -> Tensor:
     weight = torch.tensor(route.weight)
     if route.kind == "conv":
-        return F.conv2d(x, weight, None, route.stride, route.padding).flatten(1)
+        images = x.reshape(len(x), *route.shape)
+        return F.conv2d(images, weight, None, route.stride, route.padding).flatten(1)
     return x.flatten(1) * weight if route.kind == "identity" else x.flatten(1) @ weight.T
 
 
@@ -139,6 +143,8 @@ def joined(shapes: list[tuple[int, ...]], *then: Node) -> Graph:
         ((2, 5, 4), [], "conv"),
         ((2,), [Dense(weight=np.arange(15.0).reshape(3, 5))], "dense"),
         ((2,), [], "dense"),
+        ((2, 7), [Conv1d(weight=np.arange(60.0).reshape(4, 5, 3), padding=1)], "conv"),
+        ((2, 7), [], "conv"),
     ],
 )
 def test_each_edge_into_a_concat_is_a_route_of_its_own(
@@ -185,6 +191,21 @@ def test_a_pool_and_a_convolution_are_one_strided_convolution() -> None:
     assert (route.name, route.kind, route.shape) == ("n0+n1", "conv", (3, 8, 8))
     assert route.weight.shape == (4, 3, 6, 6)
     assert (route.stride, route.padding) == ((2, 2), (2, 2))
+
+
+def test_two_convolutions_of_a_sequence_are_one_convolution() -> None:
+    rng = np.random.default_rng(0)
+    chain: list[Node] = [
+        Conv1d(weight=rng.normal(size=(4, 3, 2)), stride=2),
+        Conv1d(weight=rng.normal(size=(5, 4, 3)), padding=1),
+        Flatten(),
+    ]
+    route = only_route(through(chain, (3, 8)))
+    assert (route.kind, route.shape, route.out_shape) == ("conv", (3, 1, 8), (5, 1, 4))
+    assert (route.weight.shape, route.stride, route.padding) == ((5, 3, 1, 6), (1, 2), (0, 2))
+    x = torch.tensor(rng.normal(size=(3, 3, 8)))
+    y = by_torch(chain, x) * torch.tensor(find_gain(through(chain, (3, 8)), "out").copy())
+    torch.testing.assert_close(by_route(route, x), y, rtol=1e-10, atol=1e-12)
 
 
 def test_a_grouped_and_dilated_convolution_behind_a_pool_keeps_its_groups() -> None:
