@@ -10,7 +10,7 @@ from lava_export.program import (
     save_program,
 )
 from lava_export.reference import to_float
-from lava_export.report import compare, scaling_table
+from lava_export.report import compare, make_scaling_table
 from lava_export.rules import RuleBreach, check
 from lava_export.run import LavaFailed, LavaMissing, available
 
@@ -28,7 +28,7 @@ __all__ = [
     "compare",
     "load_program",
     "lower",
+    "make_scaling_table",
     "save_program",
-    "scaling_table",
     "to_float",
 ]

@@ -23,7 +23,7 @@ from lava_export.program import (
     Kind,
     LoihiProgram,
     Population,
-    integers,
+    as_int32,
     list_separate_parts,
 )
 from lava_export.rules import compute_head_room
@@ -290,7 +290,7 @@ def _decay(kept: np.ndarray, offset: int) -> np.ndarray:
 
 def _short(values: np.ndarray) -> np.ndarray:
     """Return the values as int32, as one number where all are equal."""
-    return integers(values[:1] if np.ptp(values) == 0 else values)
+    return as_int32(values[:1] if np.ptp(values) == 0 else values)
 
 
 def to_bias(value: Float[np.ndarray, " N"]) -> Bias:
@@ -316,11 +316,11 @@ def _connection(r: Route, lag: dict[str, int], scale: float) -> Connection:
         source=r.source,
         target=r.target,
         kind=r.kind,
-        weight=integers(round_to_even_integers(weight, scale)),
+        weight=as_int32(round_to_even_integers(weight, scale)),
         shape=r.shape,
         stride=r.stride,
         padding=r.padding,
-        places=integers(r.places),
+        places=as_int32(r.places),
         sizes=r.sizes,
         extra=lag[r.target] - lag[r.source] + r.delay - 1,
     )

@@ -54,7 +54,7 @@ class ProgramError(ValueError):
     """A program, or a stimulus for one, that does not hold together."""
 
 
-def integers(value: Any) -> np.ndarray:
+def as_int32(value: Any) -> np.ndarray:
     """Return a read-only int32 array of at least one axis; stops at +-2^30.
 
     No register is as wide: :mod:`lava_export.rules` tells what was too large.
@@ -78,13 +78,13 @@ class Population:
     shape: tuple[int, ...]
     lag: int = 0
     scale: float = 1.0
-    du: np.ndarray = field(default_factory=lambda: integers(4095))
-    dv: np.ndarray = field(default_factory=lambda: integers(0))
-    vth: np.ndarray = field(default_factory=lambda: integers(0))
-    da: np.ndarray = field(default_factory=lambda: integers(0))
-    beta: np.ndarray = field(default_factory=lambda: integers(0))
-    bias_mant: np.ndarray = field(default_factory=lambda: integers(0))
-    bias_exp: np.ndarray = field(default_factory=lambda: integers(0))
+    du: np.ndarray = field(default_factory=lambda: as_int32(4095))
+    dv: np.ndarray = field(default_factory=lambda: as_int32(0))
+    vth: np.ndarray = field(default_factory=lambda: as_int32(0))
+    da: np.ndarray = field(default_factory=lambda: as_int32(0))
+    beta: np.ndarray = field(default_factory=lambda: as_int32(0))
+    bias_mant: np.ndarray = field(default_factory=lambda: as_int32(0))
+    bias_exp: np.ndarray = field(default_factory=lambda: as_int32(0))
     hard: bool = True
     bias_after: int = 0
 
@@ -113,7 +113,7 @@ class Connection:
     shape: tuple[int, ...] = ()
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int] = (0, 0)
-    places: np.ndarray = field(default_factory=lambda: integers(np.empty((2, 0))))
+    places: np.ndarray = field(default_factory=lambda: as_int32(np.empty((2, 0))))
     sizes: tuple[int, int] = (0, 0)
     extra: int = 0
 
@@ -357,7 +357,7 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> LoihiProgram:
             prefix = f"{key[0]}{i}."
             held = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
             plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            parts[key].append(kind(**plain, **{k: integers(v) for k, v in held.items()}))
+            parts[key].append(kind(**plain, **{k: as_int32(v) for k, v in held.items()}))
     return LoihiProgram(
         populations=tuple(parts["populations"]), connections=tuple(parts["connections"])
     )

@@ -62,7 +62,7 @@ def to_float(
 def _run_chunk(
     program: LoihiProgram, rasters: Mapping[str, Bool[np.ndarray, "T B N"]], ticks: int
 ) -> Record:
-    done = list(steps(program, rasters, ticks))
+    done = list(iterate_ticks(program, rasters, ticks))
     out = {p.name: np.stack([tick.out[p.name] for tick in done]) for p in program.populations}
     read_outs = {p.name for p in program.populations if p.kind == "li"}
     return Record(
@@ -76,7 +76,7 @@ def _run_chunk(
     )
 
 
-def steps(
+def iterate_ticks(
     program: LoihiProgram, rasters: Mapping[str, Bool[np.ndarray, "T B N"]], ticks: int
 ) -> Iterator[Tick]:
     """Yield one :class:`Tick` after the other."""

@@ -6,14 +6,14 @@ import numpy as np
 
 from lava_export.lower import FloatPopulation, collect_populations
 from lava_export.program import STATE_LIMIT, LoihiProgram, Population
-from lava_export.reference import State, steps
+from lava_export.reference import State, iterate_ticks
 from lava_export.rules import compute_head_room
 from neuro.graph import Graph
 from neuro.record import Record
 from neuro.spikes import Events, of_sample, to_raster
 
 
-def scaling_table(
+def make_scaling_table(
     graph: Graph, program: LoihiProgram, ticks: int | None = None
 ) -> list[dict[str, Any]]:
     """Return one row a population: what rounding changed and how much room is left.
@@ -136,7 +136,7 @@ def _tell_state(
         if q.kind == "input"
     }
     rasters = {name: to_raster(e) > 0 for name, e in inputs.items()}
-    history = [t.states[p.name] for t in steps(program, rasters, tick + 1)]
+    history = [t.states[p.name] for t in iterate_ticks(program, rasters, tick + 1)]
     u, v, a = (int(x[0, neuron]) for x in history[-1])
     text = f"; after it u = {u}, v = {v}, a = {a}"
     if any(_reached_limit(state, neuron) for state in history):

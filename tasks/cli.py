@@ -24,9 +24,9 @@ console = Console()
 
 def tasks() -> None:
     """List the tasks and their configurations."""
-    from tasks.verbs.list_tasks import tasks_table
+    from tasks.verbs.list_tasks import make_tasks_table
 
-    console.print(tasks_table())
+    console.print(make_tasks_table())
 
 
 def train(  # noqa: PLR0913 - a flag each

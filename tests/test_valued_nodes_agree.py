@@ -31,7 +31,7 @@ from neuro.graph import (
 from neuro.io.store import load_graph, save_graph
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.nn import Net, replay
-from neuro.nn.threshold_margin import margins
+from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
 from neuro.units import Seconds, Ticks
@@ -79,7 +79,9 @@ def test_margins_behind_values_tell_when_a_neuron_fires(seed: int) -> None:
     graph, x = valued_graph(seed), valued_stimulus(seed)
     spikes = replay(graph, x).spikes
     for name in graph.firing:
-        np.testing.assert_array_equal(margins(graph, x, name) >= 0, to_raster(spikes[name]))
+        np.testing.assert_array_equal(
+            compute_margins(graph, x, name) >= 0, to_raster(spikes[name])
+        )
 
 
 @settings(deadline=None, max_examples=10)

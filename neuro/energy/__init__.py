@@ -4,11 +4,11 @@ from neuro.energy.chip import Chip
 from neuro.energy.chip_file import ChipError, find_chip, load_chips, read_chip
 from neuro.energy.constants import Constant, Interval
 from neuro.energy.conventions import horowitz45
-from neuro.energy.count import count, macs
-from neuro.energy.estimate import Estimate, estimate, estimates
+from neuro.energy.count import count, count_macs
+from neuro.energy.estimate import Estimate, estimate, estimate_chips
 from neuro.energy.host import count_host_macs, restrict_to_chip
 from neuro.energy.mapping import Placement, place
-from neuro.energy.report import as_json, chip_table, tabulate_constants
+from neuro.energy.report import as_json, make_chip_table, tabulate_constants
 
 __all__ = [
     "Chip",
@@ -18,15 +18,15 @@ __all__ = [
     "Interval",
     "Placement",
     "as_json",
-    "chip_table",
     "count",
     "count_host_macs",
+    "count_macs",
     "estimate",
-    "estimates",
+    "estimate_chips",
     "find_chip",
     "horowitz45",
     "load_chips",
-    "macs",
+    "make_chip_table",
     "place",
     "read_chip",
     "restrict_to_chip",

@@ -236,7 +236,7 @@ class _Reader:
         self.check_name(f"{where}: no origin", given.get("origin"), self.origins)
         if len(self.problems) > known:
             return None
-        low, value, high = range_of(given)
+        low, value, high = convert_range(given)
         if not low <= value <= high:
             self.problems.append(
                 f"{where}: low {low:g}, nominal {value:g} and high {high:g} are not in order; "
@@ -305,7 +305,7 @@ class _Reader:
         ]
 
 
-def range_of(given: Mapping[str, Any]) -> tuple[float, float, float]:
+def convert_range(given: Mapping[str, Any]) -> tuple[float, float, float]:
     """Return (low, nominal, high) of a constant, in the unit of the file."""
     if "low" in given:
         return float(given["low"]), float(given["nominal"]), float(given["high"])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuro.energy.constants import Constant
-from neuro.energy.count import Arrivals, macs
+from neuro.energy.count import Arrivals, count_macs
 from neuro.graph import (
     Concat,
     Connection,
@@ -104,7 +104,7 @@ def price_by_convention(
     arrived: tuple[Arrivals, ...],
     cost: ArithmeticEnergies | None = None,
 ) -> ConventionalEnergy:
-    """Return the figures of a run whose :func:`neuro.energy.count.arrivals` are at hand.
+    """Return the figures of a run whose :func:`neuro.energy.count.count_arrivals` are at hand.
 
     An event is an accumulate, or a multiply-accumulate in a node with weights whose source
     emits values other than -1, 0 and 1 anywhere in the record (analog input, the output of a
@@ -120,7 +120,7 @@ def price_by_convention(
         else:
             accumulates += int(events.sum())
         weighted_events += int(events_all.sum()) * (edge.target in weighted)
-    dense = macs(graph)
+    dense = count_macs(graph)
     synapses = sum(x for n, x in dense.items() if n in weighted)
     hosted = sum(x for n, x in dense.items() if isinstance(graph.nodes[n], Hosted))
     host = record.ticks * hosted * cost.mac.value
@@ -150,7 +150,7 @@ def _count_additions(graph: Graph) -> int:
     """Return the additions of one dense pass: pools, and direct edges into populations."""
     pools = sum(
         x
-        for n, x in macs(graph).items()
+        for n, x in count_macs(graph).items()
         if isinstance(graph.nodes[n], Connection) and not isinstance(graph.nodes[n], Weighted)
     )
     direct = sum(

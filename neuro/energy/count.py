@@ -25,10 +25,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from neuro.energy.node_outputs import delayed, outputs, support
+from neuro.energy.node_outputs import compute_node_outputs, delay_raster, mark_nonzero_weights
 from neuro.graph import Connection, Edge, Graph, Host, Hosted
 from neuro.graph.connections import FanOut
-from neuro.graph.sparse import unrolled
+from neuro.graph.sparse import unroll_delays
 from neuro.neurons import is_neuron
 from neuro.record import Counts, Record
 
@@ -49,8 +49,8 @@ def count(graph: Graph, record: Record) -> dict[str, Counts]:
     Raises:
         ValueError: the record is not one of this graph.
     """
-    arrived, counts = arrivals(graph, record), {}
-    each, ran = macs(graph), record.ticks * record.samples
+    arrived, counts = count_arrivals(graph, record), {}
+    each, ran = count_macs(graph), record.ticks * record.samples
     for name in graph.nodes:
         into = [a for a in arrived if a.edge.target == name]
         neurons = graph.size(name) if name in graph.populations else 0
@@ -65,17 +65,17 @@ def count(graph: Graph, record: Record) -> dict[str, Counts]:
     return counts
 
 
-def arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
+def count_arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
     """Return the synaptic events of every edge, in the order of ``graph.edges``."""
-    whole, (graph, origin) = graph, unrolled(graph)
-    fans = [fan_out(graph, e) for e in graph.edges]
+    whole, (graph, origin) = graph, unroll_delays(graph)
+    fans = [count_fan_out(graph, e) for e in graph.edges]
     sources = {e.source for e, fan in zip(graph.edges, fans, strict=True) if fan.every.any()}
     found = np.zeros((len(graph.edges), 2, record.ticks, record.samples), np.int64)
-    for sample, spikes in rasters(graph, record):
-        emitted = outputs(graph, sources, spikes)
+    for sample, spikes in iterate_rasters(graph, record):
+        emitted = compute_node_outputs(graph, sources, spikes)
         for k, (e, fan) in enumerate(zip(graph.edges, fans, strict=True)):
             if e.source in emitted:
-                arrived = (delayed(emitted[e.source], e.delay) != 0).astype(np.float64)
+                arrived = (delay_raster(emitted[e.source], e.delay) != 0).astype(np.float64)
                 found[k, :, :, sample] = (arrived @ np.stack(fan, 1)).T
     events = {e: np.zeros(found.shape[1:], np.int64) for e in whole.edges}
     for e, pair in zip(graph.edges, found, strict=True):
@@ -84,15 +84,15 @@ def arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
     return tuple(Arrivals(e, *pair) for e, pair in events.items())
 
 
-def active(graph: Graph, record: Record) -> dict[str, Int[np.ndarray, "T B"]]:
+def count_active(graph: Graph, record: Record) -> dict[str, Int[np.ndarray, "T B"]]:
     """Return how many neurons of each population were active, by tick and sample.
 
     Active: something reached the neuron in that tick, through weights that are not zero or from
     a bias, even where it sums to zero; or the neuron fired. A host node and a GatedLI put out a
     value every tick; a GatedLI is always active.
     """
-    graph = unrolled(graph).graph
-    reach = support(graph)
+    graph = unroll_delays(graph).graph
+    reach = mark_nonzero_weights(graph)
     found = {
         n: np.full((record.ticks, record.samples), graph.size(n)) for n in graph.populations
     }
@@ -101,18 +101,20 @@ def active(graph: Graph, record: Record) -> dict[str, Int[np.ndarray, "T B"]]:
         for n, node in graph.nodes.items()
         if isinstance(node, Hosted)
     }
-    for sample, spikes in rasters(graph, record):
+    for sample, spikes in iterate_rasters(graph, record):
         present = {n: (x != 0).astype(np.float32) for n, x in spikes.items()}
-        emitted = outputs(reach, {e.source for e in graph.edges}, {**always, **present})
+        emitted = compute_node_outputs(
+            reach, {e.source for e in graph.edges}, {**always, **present}
+        )
         for name, counted in found.items():
             if name in always:
                 continue
-            busy = sum(delayed(emitted[e.source], e.delay) for e in graph.into(name))
+            busy = sum(delay_raster(emitted[e.source], e.delay) for e in graph.into(name))
             counted[:, sample] = (busy + present.get(name, 0) > 0).sum(1)
     return found
 
 
-def macs(graph: Graph) -> dict[str, int]:
+def count_macs(graph: Graph) -> dict[str, int]:
     """Return the multiply-accumulates of one dense pass, by connection, host node and GatedLI.
 
     Of a connection, one for every pair of an input value and an output in its range. An
@@ -127,7 +129,7 @@ def macs(graph: Graph) -> dict[str, int]:
     return found
 
 
-def fan_out(graph: Graph, edge: Edge) -> FanOut:
+def count_fan_out(graph: Graph, edge: Edge) -> FanOut:
     """Return, for each value of ``edge.source``, its events at ``edge.target``."""
     node, shape = graph.nodes[edge.target], graph.shapes[edge.source]
     if isinstance(node, Connection):
@@ -139,7 +141,9 @@ def fan_out(graph: Graph, edge: Edge) -> FanOut:
     return FanOut(fan, fan)
 
 
-def rasters(graph: Graph, record: Record) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+def iterate_rasters(
+    graph: Graph, record: Record
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Yield (sample, the float64 rasters of its Inputs and spiking populations), in order.
 
     Raises:

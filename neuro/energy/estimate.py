@@ -16,7 +16,7 @@ from neuro.energy.chip import Chip
 from neuro.energy.chip_file import load_chips
 from neuro.energy.constants import Interval, sum_intervals
 from neuro.energy.conventions import ConventionalEnergy, price_by_convention
-from neuro.energy.count import arrivals
+from neuro.energy.count import count_arrivals
 from neuro.energy.host import count_host_macs, restrict_to_chip
 from neuro.energy.latency import Latency, estimate_latency
 from neuro.energy.mapping import Placement, place
@@ -85,10 +85,10 @@ def estimate(
             negative or not finite; the graph has chains of linear nodes that no chip can hold,
             all listed with a cure; or a host computes all of it.
     """
-    return next(iter(estimates(graph, record, (chip,), run_time)))
+    return next(iter(estimate_chips(graph, record, (chip,), run_time)))
 
 
-def estimates(
+def estimate_chips(
     graph: Graph,
     record: Record,
     chips: Iterable[Chip] | None = None,
@@ -101,7 +101,7 @@ def estimates(
         raise ValueError(f"run_time must be finite and >= 0 s, got {run_time}; measure it anew")
     part, done = restrict_to_chip(graph, record)
     work = count_workload(part, done)
-    at_45nm = price_by_convention(graph, record, arrivals(graph, record))
+    at_45nm = price_by_convention(graph, record, count_arrivals(graph, record))
     host = {name: macs * record.ticks for name, macs in count_host_macs(graph).items() if macs}
     return tuple(
         replace(_estimate_chip_part(part, work, chip, run_time, at_45nm), host_macs=host)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from neuro.energy.count import macs, rasters
-from neuro.energy.node_outputs import outputs
+from neuro.energy.count import count_macs, iterate_rasters
+from neuro.energy.node_outputs import compute_node_outputs
 from neuro.graph import Graph
-from neuro.graph.partition import chip_part, host_part
-from neuro.graph.sparse import unrolled
+from neuro.graph.partition import chip_part, find_host_nodes
+from neuro.graph.sparse import unroll_delays
 from neuro.record import Record
 from neuro.spikes import to_events
 
@@ -16,10 +16,10 @@ from neuro.spikes import to_events
 def count_host_macs(graph: Graph) -> dict[str, int]:
     """Return the operations of a tick of one sample, by node that a host computes.
 
-    Those of a connection that leads to a host node are its :func:`neuro.energy.macs`.
+    Those of a connection that leads to a host node are its :func:`neuro.energy.count_macs`.
     """
-    each = macs(graph)
-    return {name: each[name] for name in host_part(graph)}
+    each = count_macs(graph)
+    return {name: each[name] for name in find_host_nodes(graph)}
 
 
 def restrict_to_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:
@@ -36,9 +36,9 @@ def restrict_to_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:
         n: np.zeros((record.ticks, record.samples, part.size(n)), np.float64) for n in entering
     }
     if entering:
-        whole = unrolled(graph).graph
-        for sample, spikes in rasters(graph, record):
-            emitted = outputs(whole, entering, spikes)
+        whole = unroll_delays(graph).graph
+        for sample, spikes in iterate_rasters(graph, record):
+            emitted = compute_node_outputs(whole, entering, spikes)
             for name, values in sent.items():
                 values[:, sample] = emitted[name]
     kept = {n: e for n, e in record.spikes.items() if n in part.nodes}

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 
 from neuro.graph import Concat, Connection, Graph, Host, Node, Weighted
-from neuro.graph.connections import bias_of, weight_of
+from neuro.graph.connections import get_bias, get_weight
 from neuro.neurons import LI, is_leaky_integrator, is_neuron, run_population
 
 
-def outputs(
+def compute_node_outputs(
     graph: Graph, names: Iterable[str], spikes: Mapping[str, Float[np.ndarray, "T _"]]
 ) -> dict[str, Float[np.ndarray, "T _"]]:
     """Return what each of the nodes ``names`` emits, delays and biases included.
@@ -28,7 +28,7 @@ def outputs(
     def emit(name: str) -> np.ndarray:
         if name not in known:
             into = graph.into(name)
-            arrived = [delayed(emit(e.source), e.delay) for e in into]
+            arrived = [delay_raster(emit(e.source), e.delay) for e in into]
             if isinstance(graph.nodes[name], Concat):
                 known[name] = np.concatenate(arrived, 1)
             else:
@@ -40,14 +40,14 @@ def outputs(
     return {n: emit(n) for n in names}
 
 
-def delayed(x: Float[np.ndarray, "T N"], delay: int) -> Float[np.ndarray, "T N"]:
+def delay_raster(x: Float[np.ndarray, "T N"], delay: int) -> Float[np.ndarray, "T N"]:
     """Return ``x`` shifted by ``delay`` ticks; what would arrive at tick T or later is lost."""
     y = np.zeros_like(x)
     y[delay:] = x[: max(len(x) - delay, 0)]
     return y
 
 
-def support(graph: Graph) -> Graph:
+def mark_nonzero_weights(graph: Graph) -> Graph:
     """Return the same graph with 1 for every weight and bias that is not zero.
 
     Fed with 0 and 1, its linear nodes emit more than 0 exactly where something arrived, and its
@@ -76,5 +76,5 @@ def _apply(graph: Graph, name: str, x: np.ndarray) -> np.ndarray:
         return np.asarray(run_population(node, cases[:, None], graph.dt)[0][:, 0])
     if not isinstance(node, Connection):
         raise TypeError(f"{name} spikes: its raster is needed")
-    weight, bias = weight_of(node, cases.dtype), bias_of(node, cases.dtype)
+    weight, bias = get_weight(node, cases.dtype), get_bias(node, cases.dtype)
     return np.asarray(node.apply(cases, weight, bias))

@@ -14,10 +14,10 @@ from jaxtyping import Int
 
 from neuro.energy.chip import Chip, OperationEnergies
 from neuro.energy.constants import Interval
-from neuro.energy.count import active
+from neuro.energy.count import count_active
 from neuro.energy.mapping import Placement
 from neuro.energy.multicast import iterate_reached_cores
-from neuro.energy.synapses import Served, by_tick, compose, served
+from neuro.energy.synapses import Served, compose, count_synaptic_events, sum_by_tick
 from neuro.graph import Graph
 from neuro.graph.paths import Route
 from neuro.record import Record
@@ -82,15 +82,16 @@ def count_workload(graph: Graph, record: Record) -> Workload:
             large to compose.
     """
     composed = compose(graph)
-    busy = active(graph, record)
+    busy = count_active(graph, record)
     return Workload(
         ticks=record.ticks,
         samples=record.samples,
         composed=composed,
-        served=served(graph, record, composed),
+        served=count_synaptic_events(graph, record, composed),
         active=busy,
         fired={
-            n: by_tick(e, np.ones(graph.size(n), np.int64)) for n, e in record.spikes.items()
+            n: sum_by_tick(e, np.ones(graph.size(n), np.int64))
+            for n, e in record.spikes.items()
         },
         by_neuron={n: _sum_by_neuron(e) for n, e in record.spikes.items()},
     )

@@ -45,7 +45,7 @@ def tabulate_constants(chip: Chip) -> list[dict[str, str]]:
     return [_constant(name, c) for name, c in named.items()]
 
 
-def chip_table(chips: Iterable[Chip] | None = None) -> str:
+def make_chip_table(chips: Iterable[Chip] | None = None) -> str:
     """Return the constants of chips (None: all there are) with their sources, in Markdown."""
     text = []
     for chip in load_chips().values() if chips is None else chips:

@@ -59,7 +59,9 @@ def compose(graph: Graph) -> tuple[Route, ...]:
     return tuple(found)
 
 
-def served(graph: Graph, record: Record, composed: Sequence[Route]) -> tuple[Served, ...]:
+def count_synaptic_events(
+    graph: Graph, record: Record, composed: Sequence[Route]
+) -> tuple[Served, ...]:
     """Return the synaptic events of every layer of synapses, over a whole run.
 
     A layer is named after its linear nodes, with source and target where that leaves two of one
@@ -73,14 +75,16 @@ def served(graph: Graph, record: Record, composed: Sequence[Route]) -> tuple[Ser
     for group in layers.values():
         r = group[0]
         spikes = record.spikes[r.source]
-        each = [[by_tick(spikes, fan, x.delay) for fan in fan_out(x)] for x in group]
+        each = [
+            [sum_by_tick(spikes, fan, x.delay) for fan in count_route_fan_out(x)] for x in group
+        ]
         events, events_all = np.sum(each, 0)
         name = r.name if taken[r.name] == 1 else f"{r.source}->{r.name}->{r.target}"
         found.append(Served(name, r.source, r.target, r.kind == "conv", events, events_all))
     return tuple(found)
 
 
-def fan_out(route: Route) -> FanOut:
+def count_route_fan_out(route: Route) -> FanOut:
     """Return the synaptic events that a spike of each source neuron causes."""
     if route.kind == "conv":
         return route.conv.fan_out(route.shape)
@@ -94,7 +98,7 @@ def fan_out(route: Route) -> FanOut:
     return FanOut(one, one)
 
 
-def by_tick(
+def sum_by_tick(
     spikes: Events, per_neuron: Int[np.ndarray, " N"], delay: int = 0
 ) -> Int[np.ndarray, "T B"]:
     """Return ``per_neuron`` summed over the spikes, ``delay`` ticks later; T ends the run."""

@@ -2,7 +2,13 @@
 
 from neuro.eventprop.adjoint import Activity, Gradients, compute_activity, compute_gradients
 from neuro.eventprop.layers import EventPropError
-from neuro.eventprop.outputs import LEAST, Tally, compute_outputs, find_first_spikes, outputs_of
+from neuro.eventprop.outputs import (
+    LEAST,
+    Tally,
+    compute_module_outputs,
+    compute_outputs,
+    find_first_spikes,
+)
 
 __all__ = [
     "LEAST",
@@ -12,7 +18,7 @@ __all__ = [
     "Tally",
     "compute_activity",
     "compute_gradients",
+    "compute_module_outputs",
     "compute_outputs",
     "find_first_spikes",
-    "outputs_of",
 ]

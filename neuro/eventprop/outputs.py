@@ -70,7 +70,7 @@ def compute_outputs(
     return out
 
 
-def outputs_of(
+def compute_module_outputs(
     module: nn.Module, x: Float[Tensor, "T B *N"], tally: Tally
 ) -> Float[Tensor, "..."]:
     """Return the output of a torch module in continuous time; see :func:`compute_outputs`.

@@ -70,7 +70,7 @@ class SpikeBuffer(NamedTuple):
 
 
 @kernel
-def lift(leak: float, fade: float, s: float) -> float:
+def compute_lift(leak: float, fade: float, s: float) -> float:
     """Return V at ``s`` [s] after an initial J of 1 at V = 0; exact for equal rates too."""
     gap = fade - leak
     if gap > 0:
@@ -81,7 +81,7 @@ def lift(leak: float, fade: float, s: float) -> float:
 
 
 @kernel
-def peak(leak: float, fade: float, v: float, j: float) -> float:
+def find_peak(leak: float, fade: float, v: float, j: float) -> float:
     """Return the time [s] until V, now v below the threshold with J = j > 0, stops rising."""
     if leak == 0:
         return math.inf
@@ -96,7 +96,7 @@ def peak(leak: float, fade: float, v: float, j: float) -> float:
 @kernel
 def advance(cell: Cell, v: float, j: float, s: float) -> tuple[float, float]:
     """Return V and J after ``s`` [s] without arrivals and spikes."""
-    later = v * math.exp(-cell.leak * s) + j * lift(cell.leak, cell.fade, s)
+    later = v * math.exp(-cell.leak * s) + j * compute_lift(cell.leak, cell.fade, s)
     return later, j * math.exp(-cell.fade * s)
 
 
@@ -108,7 +108,7 @@ def find_crossing(cell: Cell, n: int, v: float, j: float, most: float) -> float:
     started at 0, approaches the first crossing from below.
     """
     threshold = cell.threshold[n]
-    high = min(peak(cell.leak, cell.fade, v, j), most)
+    high = min(find_peak(cell.leak, cell.fade, v, j), most)
     if high <= 0 or advance(cell, v, j, high)[0] < threshold:
         return -1.0
     s = 0.0
@@ -164,7 +164,7 @@ def advance_layer(
     """
     span = stop - start
     keep, stay = math.exp(-cell.leak * span), math.exp(-cell.fade * span)
-    add = lift(cell.leak, cell.fade, span)
+    add = compute_lift(cell.leak, cell.fade, span)
     for n in range(v.size):
         if j[n] <= 0 or max(v[n], 0.0) + j[n] * cell.top < cell.threshold[n]:
             v[n] = v[n] * keep + j[n] * add
@@ -252,7 +252,9 @@ def rewind(cell: Cell, adjoint: Adjoint, n: int, then: float) -> None:
     v, j, span = adjoint.v[n], adjoint.j[n], adjoint.since[n] - then
     adjoint.since[n] = then
     if v != 0.0 or j != 0.0:
-        adjoint.j[n] = j * math.exp(-cell.fade * span) + v * lift(cell.leak, cell.fade, span)
+        adjoint.j[n] = j * math.exp(-cell.fade * span) + v * compute_lift(
+            cell.leak, cell.fade, span
+        )
         adjoint.v[n] = v * math.exp(-cell.leak * span)
 
 
@@ -264,7 +266,7 @@ def rewind_all(cell: Cell, adjoint: Adjoint, clock: float, then: float) -> None:
     """
     span = clock - then
     keep, stay = math.exp(-cell.leak * span), math.exp(-cell.fade * span)
-    add = lift(cell.leak, cell.fade, span)
+    add = compute_lift(cell.leak, cell.fade, span)
     for n in range(adjoint.v.size):
         if adjoint.since[n] != clock:
             rewind(cell, adjoint, n, then)

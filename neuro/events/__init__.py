@@ -3,7 +3,7 @@
 from neuro.events.checks import Runaway
 from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.engine import simulate
-from neuro.events.exact.state import ExactState, exactly_at_rest
+from neuro.events.exact.state import ExactState, make_rest_state
 from neuro.events.grid.oracle import simulate_slowly
 from neuro.events.grid.state import EngineState
 from neuro.events.recording import Recording
@@ -16,7 +16,7 @@ __all__ = [
     "Grid",
     "Recording",
     "Runaway",
-    "exactly_at_rest",
+    "make_rest_state",
     "simulate",
     "simulate_slowly",
 ]

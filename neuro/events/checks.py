@@ -41,7 +41,7 @@ def require_state(program: Program, samples: int, state: object) -> EngineState:
 
 
 class Runaway(RuntimeError):
-    """A run that emitted more spikes than its budget; :func:`runaway` makes one.
+    """A run that emitted more spikes than its budget; :func:`make_runaway_error` makes one.
 
     record: the run up to the tick at which it was stopped, of the samples that were running
     together at that time.
@@ -55,7 +55,7 @@ class Runaway(RuntimeError):
         return Runaway, (str(self), self.record)
 
 
-def runaway(graph: Graph, record: Record, budget: int) -> Runaway:
+def make_runaway_error(graph: Graph, record: Record, budget: int) -> Runaway:
     """Return the error of a run with more spikes than its budget, or than its buffers hold."""
     spikes = {n: record.counts[n].spikes for n in graph.populations}
     name = max(spikes, key=lambda n: spikes[n])

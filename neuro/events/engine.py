@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neuro.events.checks import require_state, runaway
+from neuro.events.checks import make_runaway_error, require_state
 from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.exact.state import ExactState
 from neuro.events.grid.batches import Batch, slice_samples, to_batch
@@ -18,7 +18,7 @@ from neuro.events.grid.compile import compile_graph
 from neuro.events.grid.run import GridRun
 from neuro.events.grid.state import EngineState, join_states, slice_state
 from neuro.events.recording import Recording, require_recording
-from neuro.events.workers import over_samples
+from neuro.events.workers import run_over_samples
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs
 from neuro.record import Record, concatenate
@@ -77,13 +77,13 @@ def simulate(
     require_recording(record, graph, ticks)
     start = None if state is None else require_state(program, samples, state)
     job = _GridJob(graph, batches, clock, start, record)
-    parts = over_samples(job.run, samples, workers)
+    parts = run_over_samples(job.run, samples, workers)
     records, states = zip(*(pair for pairs in parts for pair in pairs), strict=True)
     whole = records[0] if len(records) == 1 else concatenate(list(records))
     given = {name: train for name, train in trains.items() if record.keeps_spikes(name)}
     whole = replace(whole, spikes={**given, **whole.spikes})
     if sum(whole.counts[name].spikes for name in graph.populations) > clock.budget:
-        raise runaway(graph, whole, clock.budget)
+        raise make_runaway_error(graph, whole, clock.budget)
     return whole, join_states(list(states))
 
 
@@ -152,7 +152,7 @@ class _GridJob:
             run = GridRun(program, some, given, self.recording)
             for spikes in run.advance(length):
                 if before + spikes > clock.budget:
-                    raise runaway(self.graph, run.partial_record(), clock.budget)
+                    raise make_runaway_error(self.graph, run.partial_record(), clock.budget)
             before += spikes
             done.append((run.record(), run.state()))
         return done

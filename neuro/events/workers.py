@@ -8,7 +8,7 @@ import joblib
 Part = TypeVar("Part")
 
 
-def over_samples(run: Callable[[int, int], Part], samples: int, workers: int) -> list[Part]:
+def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int) -> list[Part]:
     """Return ``run(start, stop)`` for about equal ranges of samples, in order.
 
     Threads by default: compiled kernels release the interpreter's lock, and nothing is copied.

@@ -390,7 +390,7 @@ class Slot:
         return y
 
 
-def shape_behind(node: Connection | Slot, given: Shape) -> Shape:
+def find_output_shape(node: Connection | Slot, given: Shape) -> Shape:
     """Return the shape of the output of a node.
 
     Raises:
@@ -402,12 +402,12 @@ def shape_behind(node: Connection | Slot, given: Shape) -> Shape:
     return shape
 
 
-def weight_of(node: Connection | Slot, dtype: torch.dtype) -> Tensor | None:
+def get_weight(node: Connection | Slot, dtype: torch.dtype) -> Tensor | None:
     """Return the weight of a node as a tensor, None if it has none."""
     return torch.tensor(node.weight, dtype=dtype) if isinstance(node, Weighted) else None
 
 
-def bias_of(node: Connection, dtype: torch.dtype) -> Tensor | None:
+def get_bias(node: Connection, dtype: torch.dtype) -> Tensor | None:
     """Return the bias of a node as a tensor, None if it has none."""
     bias = node.bias if isinstance(node, Weighted) else None
     return None if bias is None else torch.tensor(bias, dtype=dtype)
@@ -415,4 +415,4 @@ def bias_of(node: Connection, dtype: torch.dtype) -> Tensor | None:
 
 def apply_connection(node: Connection | Slot, x: Float[Tensor, "K ..."]) -> Tensor:
     """Return what a linear node makes of K cases in their dtype, its bias left out."""
-    return node.apply(x, weight_of(node, x.dtype))
+    return node.apply(x, get_weight(node, x.dtype))

@@ -20,8 +20,8 @@ from neuro.graph.connections import (
     Synapse,
     SynapseRows,
     Weighted,
+    find_output_shape,
     freeze,
-    shape_behind,
 )
 
 
@@ -30,12 +30,12 @@ def count_windows(size: int, kernel: int, stride: int, padding: int) -> int:
     return (size + 2 * padding - kernel) // stride + 1
 
 
-def span(kernel: int, dilation: int) -> int:
+def count_span(kernel: int, dilation: int) -> int:
     """Return how many places a window covers whose kernel positions lie ``dilation`` apart."""
     return (kernel - 1) * dilation + 1
 
 
-def slide(
+def count_all_windows(
     given: Shape, kernel: Shape, stride: Shape, padding: Shape, dilation: Shape
 ) -> Shape | str:
     """Return the number of windows along each axis of images (C, *size), or what is wrong."""
@@ -45,18 +45,18 @@ def slide(
             f"kernel {tuple(kernel)}{wide} and stride {tuple(stride)} must be >= 1, padding "
             f"{tuple(padding)} >= 0"
         )
-    windows = tuple(map(span, kernel, dilation))
+    windows = tuple(map(count_span, kernel, dilation))
     size = tuple(map(count_windows, given[1:], windows, stride, padding))
     if min(size) < 1:
         return f"kernel {windows} does not fit into {given}; use a smaller one or pad"
     return size
 
 
-def window_at(
+def find_window_at(
     size: int, kernel: int, stride: int, padding: int, dilation: int = 1
 ) -> np.ndarray:
     """Return (size, kernel): the window in which place i meets kernel position k, or -1."""
-    windows = count_windows(size, span(kernel, dilation), stride, padding)
+    windows = count_windows(size, count_span(kernel, dilation), stride, padding)
     start = np.arange(size)[:, None] + padding - np.arange(kernel) * dilation
     window = start // stride
     met = (start % stride == 0) & (window >= 0) & (window < windows)
@@ -72,7 +72,7 @@ def _fan_in_windows(
     """
     fan = kernels
     for axis, steps in enumerate(zip(stride, padding, dilation, strict=True), 1):
-        meets = window_at(given[axis], kernels.shape[axis], *steps) >= 0
+        meets = find_window_at(given[axis], kernels.shape[axis], *steps) >= 0
         fan = np.moveaxis(np.tensordot(meets.astype(np.int64), fan, (1, axis)), 0, axis)
     return fan.ravel()
 
@@ -132,12 +132,12 @@ class Convolution(Weighted):
     @property
     def window(self) -> Shape:
         """Places of the input that one window spans along each axis."""
-        return tuple(map(span, self.weight.shape[2:], self._steps[2]))
+        return tuple(map(count_span, self.weight.shape[2:], self._steps[2]))
 
     def windows_of(self, axis: int, size: int) -> Float[np.ndarray, "size windows"]:
         """Return 1 where a place of an image's axis lies in a window along it, else 0."""
         stride, padding, dilation = (steps[axis] for steps in self._steps)
-        window = window_at(size, self.weight.shape[2 + axis], stride, padding, dilation)
+        window = find_window_at(size, self.weight.shape[2 + axis], stride, padding, dilation)
         windows = count_windows(size, self.window[axis], stride, padding)
         found = np.zeros((size, windows), np.float32)
         place, tap = np.nonzero(window >= 0)
@@ -153,7 +153,7 @@ class Convolution(Weighted):
         wrong = _misfit(self, given, self._axes)
         if wrong:
             return wrong
-        size = slide(given, self.weight.shape[2:], *self._steps)
+        size = count_all_windows(given, self.weight.shape[2:], *self._steps)
         return (int(self.weight.shape[0]), *size) if isinstance(size, tuple) else size
 
     def fan_out(self, given: Shape) -> FanOut:
@@ -172,7 +172,7 @@ class Convolution(Weighted):
     def synapses(self, given: Shape) -> SynapseRows:
         """Return the products of each value with weights in windows that hold it."""
         rows: SynapseRows = [[] for _ in range(math.prod(given))]
-        shape = shape_behind(self, given)
+        shape = find_output_shape(self, given)
         taps = list(_taps(shape[1:], self.weight.shape[2:], given[1:], *self._steps))
         for co, own in np.ndindex(self.weight.shape[:2]):
             group = co // (len(self.weight) // self.groups)
@@ -306,7 +306,7 @@ class ConvTranspose2d(Weighted):
         """Return the kernel positions of each value that lie inside the output."""
         nonzero = (self.weight != 0).sum(1)
         every = np.full_like(nonzero, self.weight.shape[1])
-        _, *size = shape_behind(self, given)
+        _, *size = find_output_shape(self, given)
         rows, columns = (self._inside(a, given[1 + a], size[a]) for a in (0, 1))
         return FanOut(
             *(np.einsum("ckl,hk,wl->chw", x, rows, columns).ravel() for x in (nonzero, every))
@@ -321,7 +321,7 @@ class ConvTranspose2d(Weighted):
     def synapses(self, given: Shape) -> SynapseRows:
         """Return the kernel positions of each value that lie inside the output."""
         rows: SynapseRows = [[] for _ in range(math.prod(given))]
-        shape, kernel = shape_behind(self, given), self.weight.shape[2:]
+        shape, kernel = find_output_shape(self, given), self.weight.shape[2:]
         # A Conv2d the other way round: what is its window is a place of the input here.
         taps = list(_taps(given[1:], kernel, shape[1:], self.stride, self.padding, (1, 1)))
         for ci, co in np.ndindex(self.weight.shape[:2]):
@@ -351,7 +351,7 @@ class AvgPool2d(Connection):
         """Return (C, *windows), or what is wrong."""
         if len(given) != 3:
             return f"AvgPool2d takes (C, H, W), got {given}"
-        size = slide(given, self.kernel, self.stride, (0, 0), (1, 1))
+        size = count_all_windows(given, self.kernel, self.stride, (0, 0), (1, 1))
         return (given[0], *size) if isinstance(size, tuple) else size
 
     def apply(self, x: Tensor, weight: Any = None, bias: Any = None) -> Tensor:
@@ -367,7 +367,7 @@ class AvgPool2d(Connection):
     def synapses(self, given: Shape) -> SynapseRows:
         """Return the windows that hold each value."""
         rows: SynapseRows = [[] for _ in range(math.prod(given))]
-        shape = shape_behind(self, given)
+        shape = find_output_shape(self, given)
         taps = list(_taps(shape[1:], self.kernel, given[1:], self.stride, (0, 0), (1, 1)))
         for c in range(given[0]):
             for window, _, place in taps:

@@ -13,7 +13,7 @@ import numpy as np
 from neuro.graph.connections import Concat, Slot
 from neuro.graph.host_ops import Host
 from neuro.graph.nodes import Edge, Node, Topology
-from neuro.graph.order import feed_forward_order, instant_loops, loops
+from neuro.graph.order import find_instant_loops, find_loops, order_feed_forward
 from neuro.graph.shapes import infer_shapes
 from neuro.graph.validate import GraphError, problems_of_values, problems_of_wiring
 from neuro.neurons import is_leaky_integrator, is_neuron
@@ -47,11 +47,11 @@ class Graph(Topology):
         problems = problems_of_wiring(self) + problems_of_values(self)
         if problems:
             raise GraphError(problems)
-        order = feed_forward_order(self)
+        order = order_feed_forward(self)
         object.__setattr__(self, "order", order)
         object.__setattr__(self, "shapes", infer_shapes(self, order))
-        object.__setattr__(self, "components", loops(self, order))
-        object.__setattr__(self, "instant_loops", instant_loops(self, order))
+        object.__setattr__(self, "components", find_loops(self, order))
+        object.__setattr__(self, "instant_loops", find_instant_loops(self, order))
 
     def along(self, edge: Edge) -> Node | Slot:
         """Return what takes in the values of an edge: its target, or its slot in a Concat."""

@@ -89,7 +89,7 @@ class Multiply:
 
     def output_shape(self, given: Shape) -> Shape | str:
         """Return the shape of the output, or what is wrong with that of the input."""
-        return half("Multiply", given)
+        return halve_shape("Multiply", given)
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
         """Return the output for K cases (K, *given)."""
@@ -135,7 +135,7 @@ class Exceeds:
 
     def output_shape(self, given: Shape) -> Shape | str:
         """Return the shape of the output, or what is wrong with that of the input."""
-        return half("Exceeds", given)
+        return halve_shape("Exceeds", given)
 
     def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
         """Return the output for K cases (K, *given)."""
@@ -150,7 +150,7 @@ class Exceeds:
 Host = Softmax | Outer | Multiply | Pointwise | Exceeds
 
 
-def half(kind: str, given: Shape) -> Shape | str:
+def halve_shape(kind: str, given: Shape) -> Shape | str:
     """Return a shape with half of its first axis, or why this kind of node has none."""
     if not given or given[0] % 2:
         return (

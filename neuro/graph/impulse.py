@@ -20,7 +20,7 @@ from neuro.graph.connections import (
     Slot,
     Weighted,
     apply_connection,
-    shape_behind,
+    find_output_shape,
 )
 
 IMPULSES = 256  # at a time, and
@@ -49,9 +49,9 @@ def list_synapses(
             the sums over the paths through the chain that are not zero.
         limit: of synapses; where there are more, the list ends somewhere above it.
     """
-    ones = impulse_responses(list(map(_with_ones, chain)), given) if zeros else None
+    ones = iterate_impulse_responses(list(map(_with_ones, chain)), given) if zeros else None
     sources, targets, weights, found = [], [], [], 0
-    for first, y in impulse_responses(chain, given):
+    for first, y in iterate_impulse_responses(chain, given):
         source, target = np.nonzero(y if ones is None else next(ones)[1])
         sources.append((source + first).astype(np.int32))
         targets.append(target.astype(np.int32))
@@ -64,20 +64,20 @@ def list_synapses(
 
 def to_matrix(chain: LinearChain, given: Shape) -> Float[np.ndarray, "M N"]:
     """Return a chain as a float64 matrix, biases and delays of synapses left out."""
-    return np.asarray(np.concatenate([y for _, y in impulse_responses(chain, given)]).T)
+    return np.asarray(np.concatenate([y for _, y in iterate_impulse_responses(chain, given)]).T)
 
 
-def impulse_responses(
+def iterate_impulse_responses(
     chain: LinearChain, given: Shape
 ) -> Iterator[tuple[int, Float[np.ndarray, "K M"]]]:
     """Yield (first input, what unit impulses at it and the next ones become)."""
     shape = given
     for node in chain:
-        shape = shape_behind(node, shape)
+        shape = find_output_shape(node, shape)
     together = max(1, min(IMPULSES, VALUES // math.prod(shape)))
     chain = list(chain)
     while chain and isinstance(chain[0], Reshaping):  # an impulse stays one
-        given = shape_behind(chain.pop(0), given)
+        given = find_output_shape(chain.pop(0), given)
     size = math.prod(given)
     for first in range(0, size, together):
         cases = range(first, min(first + together, size))

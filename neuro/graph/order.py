@@ -12,7 +12,7 @@ from neuro.units import Ticks
 Names = tuple[str, ...]
 
 
-def least_delay(graph: Topology, edge: Edge) -> Ticks:
+def find_least_delay(graph: Topology, edge: Edge) -> Ticks:
     """Return the least delay of an edge [ticks], delays of the synapses behind it included."""
     node = graph.nodes[edge.target]
     if isinstance(node, Sparse) and node.delay is not None and node.delay.size:
@@ -20,7 +20,7 @@ def least_delay(graph: Topology, edge: Edge) -> Ticks:
     return edge.delay
 
 
-def feed_forward_order(graph: Topology) -> Names:
+def order_feed_forward(graph: Topology) -> Names:
     """Return the nodes, sources first along zero-delay edges, else in the order given.
 
     The nodes of a zero-delay loop stand together, in the order given.
@@ -33,7 +33,7 @@ def feed_forward_order(graph: Topology) -> Names:
     return tuple(name for group in ordered for name in group)
 
 
-def instant_loops(graph: Topology, order: Names) -> tuple[Names, ...]:
+def find_instant_loops(graph: Topology, order: Names) -> tuple[Names, ...]:
     """Return the loops along zero-delay edges, each in feed-forward order."""
     instant = _instant(graph)
     with_itself = {e.source for e in instant if e.source == e.target}
@@ -41,7 +41,7 @@ def instant_loops(graph: Topology, order: Names) -> tuple[Names, ...]:
     return tuple(g for g in groups if len(g) > 1 or g[0] in with_itself)
 
 
-def loops(graph: Topology, order: Names) -> tuple[Names, ...]:
+def find_loops(graph: Topology, order: Names) -> tuple[Names, ...]:
     """Return the strongly connected components, sources first, each in feed-forward order."""
     groups = _strongly_connected(order, graph.edges)
     sorter = graphlib.TopologicalSorter({groups[n]: set() for n in order})
@@ -51,7 +51,7 @@ def loops(graph: Topology, order: Names) -> tuple[Names, ...]:
 
 
 def _instant(graph: Topology) -> list[Edge]:
-    return [e for e in graph.edges if least_delay(graph, e) == 0]
+    return [e for e in graph.edges if find_least_delay(graph, e) == 0]
 
 
 def _between(groups: dict[str, Names], edges: Iterable[Edge]) -> list[tuple[Names, Names]]:

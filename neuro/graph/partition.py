@@ -12,7 +12,7 @@ from neuro.graph.nodes import Input, Node
 from neuro.graph.validate import GraphError, Hosted
 
 
-def host_part(graph: Graph) -> tuple[str, ...]:
+def find_host_nodes(graph: Graph) -> tuple[str, ...]:
     """Return the names of what a host computes; a connection may be part of the chip, too."""
     found = {n for n, node in graph.nodes.items() if isinstance(node, Hosted)}
     for _ in graph.nodes:  # at most so many connections follow each other

@@ -26,8 +26,8 @@ from neuro.graph.connections import (
     Sparse,
     Unflatten,
     apply_connection,
-    bias_of,
-    shape_behind,
+    find_output_shape,
+    get_bias,
 )
 from neuro.graph.convolutions import Conv2d
 from neuro.graph.fuse_conv import as_image, fuse_chain
@@ -35,7 +35,7 @@ from neuro.graph.graph import Graph
 from neuro.graph.impulse import list_synapses, to_matrix
 from neuro.graph.nodes import Edge
 from neuro.graph.requirements import problems_of_neurons, problems_on_a_chip
-from neuro.graph.sparse import unrolled
+from neuro.graph.sparse import unroll_delays
 from neuro.graph.validate import Hosted
 from neuro.neurons import has_normal_form
 
@@ -94,7 +94,7 @@ class Route:
     @property
     def out_shape(self) -> tuple[int, ...]:
         """How the target's neurons lie, (C, H, W); () but for a conv."""
-        return shape_behind(self.conv, self.shape) if self.kind == "conv" else ()
+        return find_output_shape(self.conv, self.shape) if self.kind == "conv" else ()
 
     @cached_property
     def most_synapses(self) -> int:
@@ -109,7 +109,7 @@ def count_most_synapses(places: Int[np.ndarray, "2 E"]) -> int:
 
 def find_routes(graph: Graph, problems: list[str]) -> list[Route]:
     """Return every route between two populations; what cannot go is added to ``problems``."""
-    graph = unrolled(graph).graph
+    graph = unroll_delays(graph).graph
     unknown = problems_of_neurons(graph, "a chip")
     problems += problems_on_a_chip(graph) + unknown
     if unknown:
@@ -176,7 +176,7 @@ def find_silent_output(graph: Graph, name: str) -> dict[int, Tensor]:
             given = {delay: own.apply(b[None])[0] for delay, b in given.items()}
         _add(parts, given, edge.delay)
     out = {delay: apply_connection(node, b[None])[0] for delay, b in parts.items()}
-    b = bias_of(node, torch.float64)
+    b = get_bias(node, torch.float64)
     if b is not None:
         b = b.reshape(-1, *[1] * (len(graph.shapes[name]) - 1)).expand(graph.shapes[name])
         _add(out, {0: b}, 0)

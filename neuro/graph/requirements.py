@@ -1,8 +1,8 @@
 """What an executor asks of a Graph: a clock, a normal form, continuous time, or a chip."""
 
 from neuro.graph.graph import Graph
-from neuro.graph.order import least_delay
-from neuro.graph.validate import GraphError, Hosted, find_cycle, kind
+from neuro.graph.order import find_least_delay
+from neuro.graph.validate import GraphError, Hosted, find_cycle, get_kind
 from neuro.neurons import Dynamics, has_normal_form, is_neuron
 from neuro.neurons.reset import SOFT_OR_HARD
 
@@ -22,7 +22,7 @@ def problems_on_a_clock(graph: Graph) -> list[str]:
     found = []
     for loop in graph.instant_loops:
         inside = [e for e in graph.edges if e.source in loop and e.target in loop]
-        cycle = find_cycle(graph, [e for e in inside if least_delay(graph, e) == 0])
+        cycle = find_cycle(graph, [e for e in inside if find_least_delay(graph, e) == 0])
         found.append(
             f"zero-delay loop {' -> '.join(cycle)}; give one of its edges a delay of >= 1 "
             "tick, or run it with clock=Exact()"
@@ -61,8 +61,8 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
             continue
         if not has_normal_form(node):
             found.append(
-                f"{name}: a {kind(node)} has no normal form, by which {executor} runs neurons; "
-                f"{cure}"
+                f"{name}: a {get_kind(node)} has no normal form, by which {executor} runs "
+                f"neurons; {cure}"
             )
             continue
         try:
@@ -73,12 +73,12 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
         if form.fires and form.reset not in SOFT_OR_HARD:
             found.append(
                 f"{name}: {executor} does not know the reset {str(form.reset)!r} of this "
-                f"{kind(node)}; use 'soft' or 'hard', or {cure}"
+                f"{get_kind(node)}; use 'soft' or 'hard', or {cure}"
             )
         own = form.rate_syn is not None if isinstance(form, Dynamics) else form.decay_syn.any()
         if not form.fires and (own or form.beta.any() or form.refractory):
             found.append(
-                f"{name}: this {kind(node)} never fires, but has a current of its own, an "
+                f"{name}: this {get_kind(node)} never fires, but has a current of its own, an "
                 f"adaptation or a refractory period, which {executor} does not know; use LI, "
                 f"or {cure}"
             )
@@ -91,7 +91,7 @@ def require_continuous(graph: Graph) -> None:
     These are nodes that have values at ticks only, and neurons without a continuous form.
     """
     found = [
-        f"{name}: a {kind(node)} has a value a tick, and none between; use clock=Grid()"
+        f"{name}: a {get_kind(node)} has a value a tick, and none between; use clock=Grid()"
         for name, node in graph.nodes.items()
         if isinstance(node, Hosted)
     ]
@@ -103,7 +103,7 @@ def require_continuous(graph: Graph) -> None:
 def problems_on_a_chip(graph: Graph) -> list[str]:
     """Return the nodes that no chip runs, each with its cure."""
     return [
-        f"{name}: no chip runs a {kind(node)}, its host does; go on with what is left, "
+        f"{name}: no chip runs a {get_kind(node)}, its host does; go on with what is left, "
         "neuro.graph.partition.chip_part(graph)"
         for name, node in graph.nodes.items()
         if isinstance(node, Hosted)

@@ -7,9 +7,9 @@ from heapq import heappop, heappush
 import numpy as np
 
 from neuro.graph.connections import Concat, Connection, Shape
-from neuro.graph.host_ops import Host, half
+from neuro.graph.host_ops import Host, halve_shape
 from neuro.graph.nodes import Input, Node, Topology
-from neuro.graph.validate import GraphError, kind
+from neuro.graph.validate import GraphError, get_kind
 from neuro.neurons import GatedLI
 
 
@@ -166,7 +166,7 @@ def output_shape(node: Node, given: Shape) -> Shape | str:
 
 def _population_shape(node: Node, given: Shape) -> Shape | str:
     if isinstance(node, GatedLI):
-        own = half("GatedLI", given)
+        own = halve_shape("GatedLI", given)
         if isinstance(own, str):
             return own
         given = own
@@ -178,7 +178,7 @@ def _population_shape(node: Node, given: Shape) -> Shape | str:
             fits = False
         if not fits:
             return (
-                f"{kind(node)}.{field} of shape {np.shape(value)} does not broadcast to "
+                f"{get_kind(node)}.{field} of shape {np.shape(value)} does not broadcast to "
                 f"{given}; use one number, or one a channel as (C, 1, 1)"
             )
     return given

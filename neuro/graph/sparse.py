@@ -13,7 +13,7 @@ from neuro.graph.connections import (
     Flatten,
     Sparse,
     Weighted,
-    shape_behind,
+    find_output_shape,
 )
 from neuro.graph.graph import Graph
 from neuro.graph.impulse import list_synapses
@@ -36,7 +36,7 @@ def to_dense(node: Sparse) -> Dense:
         ValueError: synapses have delays of their own, which a matrix has not.
     """
     if node.delay is not None:
-        raise ValueError("a Sparse with delays is no matrix; apply unrolled(graph) first")
+        raise ValueError("a Sparse with delays is no matrix; apply unroll_delays(graph) first")
     weight = np.zeros((*node.shape, node.input_length), node.weight.dtype)
     np.add.at(weight, (node.indices, node.source), node.weight)
     return Dense(weight=weight, bias=node.bias)
@@ -49,11 +49,11 @@ def write_out_synapses(node: Connection, given: tuple[int, ...]) -> Sparse:
     """
     source, target, weight = list_synapses([node], given, zeros=True)
     kept = node.weight.dtype if isinstance(node, Weighted) else np.float32
-    shape = (math.prod(shape_behind(node, given)), math.prod(given))
+    shape = (math.prod(find_output_shape(node, given)), math.prod(given))
     return Sparse.from_coo(source, target, weight.astype(kept), shape=shape)
 
 
-def unrolled(graph: Graph) -> Unrolled:
+def unroll_delays(graph: Graph) -> Unrolled:
     """Return the same network with one Sparse for each delay, the delay on the edges into it.
 
     What was one node becomes parts "name@delay" that add up in a Flatten of the old name, so

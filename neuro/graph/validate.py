@@ -25,7 +25,7 @@ class GraphError(ValueError):
         self.problems = problems
 
 
-def kind(node: Node) -> str:
+def get_kind(node: Node) -> str:
     """Return the class name of a node, as messages show it."""
     return type(node).__name__
 
@@ -81,10 +81,10 @@ def _loose_ends(graph: Topology, name: str) -> list[str]:
     if isinstance(node, Input) and ins:
         found.append(f"{name}: an Input takes no edge; remove {ins[0].source} -> {name}")
     if not isinstance(node, Input) and not any(e.source != name for e in ins):
-        found.append(f"{name}: no edge feeds this {kind(node)}; connect or remove it")
+        found.append(f"{name}: no edge feeds this {get_kind(node)}; connect or remove it")
     if is_leaky_integrator(node):
         found += [
-            f"{name}: an {kind(node)} is a current or a read-out, it feeds populations and "
+            f"{name}: an {get_kind(node)} is a current or a read-out, it feeds populations and "
             f"host nodes only; use LIF or ALIF before {e.target}, or put {e.target} before "
             f"{name}"
             for e in outs
@@ -92,7 +92,7 @@ def _loose_ends(graph: Topology, name: str) -> list[str]:
             if not (is_population(target) or isinstance(target, Host))
         ]
     if not is_population(node) and not outs:
-        found.append(f"{name}: nothing follows this {kind(node)}; end with a LI or LIF")
+        found.append(f"{name}: nothing follows this {get_kind(node)}; end with a LI or LIF")
     return found
 
 

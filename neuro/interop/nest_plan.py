@@ -13,7 +13,14 @@ from jaxtyping import Float
 from neuro.graph import Edge, Graph, Hosted, Reshaping, Sparse
 from neuro.graph.paths import find_bias, find_paths
 from neuro.interop.nest_script import NestNetwork, NestPopulation, NestStimulus, NestSynapses
-from neuro.interop.nest_synapses import MS, Port, dynamics, flat, ports, synapses
+from neuro.interop.nest_synapses import (
+    MS,
+    Port,
+    find_dynamics,
+    find_ports,
+    find_synapses,
+    spread_parameter,
+)
 from neuro.neurons import Reset, has_normal_form
 from neuro.spikes import Times
 from neuro.units import ticks
@@ -53,8 +60,8 @@ def plan(
         raise NestError(problems)
     arriving: dict[str, list[tuple[Port, NestSynapses]]] = {n: [] for n in graph.firing}
     for way in (w for n in (*graph.inputs, *arriving) for w in find_paths(graph, n)):
-        for port in ports(graph, way[-1].target):
-            found = synapses(graph, way, port)
+        for port in find_ports(graph, way[-1].target):
+            found = find_synapses(graph, way, port)
             problems += _check_path(graph, way, found)
             if found.pre.size:  # a connection may carry a bias alone
                 arriving[port.cell].append((port, found))
@@ -177,12 +184,12 @@ def _make_population(
     problems: list[str],
 ) -> NestPopulation:
     """Return a LIF as a population of NEST; what NEST cannot do is added to ``problems``."""
-    own, size = dynamics(graph, name), graph.size(name)
-    tau = MS / flat(graph, name, own.rate)
+    own, size = find_dynamics(graph, name), graph.size(name)
+    tau = MS / spread_parameter(graph, name, own.rate)
     parameters = {
         "tau_m": tau,
         "C_m": tau,
-        "V_th": flat(graph, name, own.threshold),
+        "V_th": spread_parameter(graph, name, own.threshold),
         "t_ref": np.full(size, ticks(own.refractory, graph.dt) * graph.dt * MS),
     }
     drive, since = find_bias(graph, name, problems)
@@ -197,7 +204,7 @@ def _make_population(
         )
     start = {
         "V_m": np.zeros(size),
-        "I_e": drive / -np.expm1(-flat(graph, name, own.rate) * graph.dt),
+        "I_e": drive / -np.expm1(-spread_parameter(graph, name, own.rate) * graph.dt),
     }
     model = "iaf_psc_delta_ps" if precise else "iaf_psc_delta"
     if any(port.rate is not None for port, _ in arriving):

@@ -34,15 +34,21 @@ class Port(NamedTuple):
     delay: int
 
 
-def ports(graph: Graph, node: str) -> list[Port]:
+def find_ports(graph: Graph, node: str) -> list[Port]:
     """Return everything that a spike that reaches the population ``node`` acts on."""
-    own = dynamics(graph, node)
+    own = find_dynamics(graph, node)
     if own.fires:
         if own.rate_syn is None:
-            return [Port(node, None, flat(graph, node, own.gain), 0)]
-        rate, gain = flat(graph, node, own.rate_syn), flat(graph, node, own.gain)
+            return [Port(node, None, spread_parameter(graph, node, own.gain), 0)]
+        rate, gain = (
+            spread_parameter(graph, node, own.rate_syn),
+            spread_parameter(graph, node, own.gain),
+        )
         return [Port(node, rate, gain * _strength(graph, node, rate), 0)]
-    rate, gain = flat(graph, node, own.rate), flat(graph, node, own.gain)
+    rate, gain = (
+        spread_parameter(graph, node, own.rate),
+        spread_parameter(graph, node, own.gain),
+    )
     return [
         Port(e.target, rate, gain * _strength(graph, e.target, rate), e.delay)
         for e in graph.out_of(node)
@@ -53,14 +59,14 @@ def _strength(
     graph: Graph, cell: str, rate_syn: Float[np.ndarray, " N"]
 ) -> Float[np.ndarray, " N"]:
     """Return a unit current with decay rate ``rate_syn`` [1/s] into ``cell`` in pA (N)."""
-    rate, dt = flat(graph, cell, dynamics(graph, cell).rate), graph.dt
+    rate, dt = spread_parameter(graph, cell, find_dynamics(graph, cell).rate), graph.dt
     gap = (rate_syn - rate) * dt
     # (1 - exp(-gap)) / gap, also where the two decay alike.
     share = np.where(gap == 0, 1, -np.expm1(-gap) / np.where(gap == 0, 1, gap))
     return np.asarray(1 / (rate * dt * np.exp(-rate * dt) * share))
 
 
-def synapses(graph: Graph, way: tuple[Edge, ...], port: Port) -> NestSynapses:
+def find_synapses(graph: Graph, way: tuple[Edge, ...], port: Port) -> NestSynapses:
     """Return the synapses along one path of edges that act through one port."""
     pre, post, weight, extra = _listed(graph, way)
     steps = sum(e.delay for e in way) + port.delay + extra
@@ -93,7 +99,7 @@ def _listed(
     return pre, post, weight, np.zeros(pre.size, np.int32)
 
 
-def dynamics(graph: Graph, name: str) -> Dynamics:
+def find_dynamics(graph: Graph, name: str) -> Dynamics:
     """Return the continuous normal form of a population."""
     node = graph.nodes[name]
     if not has_normal_form(node):
@@ -101,6 +107,6 @@ def dynamics(graph: Graph, name: str) -> Dynamics:
     return node.dynamics(graph.dt)
 
 
-def flat(graph: Graph, name: str, value: np.ndarray) -> Float[np.ndarray, " N"]:
+def spread_parameter(graph: Graph, name: str, value: np.ndarray) -> Float[np.ndarray, " N"]:
     """Return a parameter of a population for each of its neurons."""
     return np.broadcast_to(value, graph.shapes[name]).ravel().astype(np.float64)

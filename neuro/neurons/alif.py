@@ -22,14 +22,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.lif import hold, refractory_ticks, require_refractory
+from neuro.neurons.lif import count_refractory_ticks, hold_refractory, require_refractory
 from neuro.neurons.normal_form import (
     Coefficients,
     Dynamics,
     Param,
     Tensors,
     as_array,
-    like,
+    convert_like,
     require,
 )
 from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
@@ -99,13 +99,13 @@ class ALIF:
         dt: Seconds,
     ) -> tuple[Float[Tensor, "B *N"], ALIFState]:
         """Advance one tick: (spikes, next state)."""
-        v = like(1 - _double(self.leak), x) * state.v + like(self.leak, x) * x
-        a = like(self.rho, x) * state.a
-        threshold = like(self.threshold, x) + a
+        v = convert_like(1 - _double(self.leak), x) * state.v + convert_like(self.leak, x) * x
+        a = convert_like(self.rho, x) * state.a
+        threshold = convert_like(self.threshold, x) + a
         s = spike(v - threshold, self.surrogate)
         v = reset_membrane(v, s, threshold, self.reset)
-        s, v, wait = hold(s, v, state.v, state.wait, ticks(self.refractory, dt))
-        return s, ALIFState(v=v, a=a + like(self.beta, x) * s.detach(), wait=wait)
+        s, v, wait = hold_refractory(s, v, state.v, state.wait, ticks(self.refractory, dt))
+        return s, ALIFState(v=v, a=a + convert_like(self.beta, x) * s.detach(), wait=wait)
 
     def coefficients(self, dt: Seconds) -> Coefficients:
         """Return the normal form; leak and rho are per tick already.
@@ -121,18 +121,18 @@ class ALIF:
             beta=as_array(self.beta),
             decay_adapt=as_array(self.rho),
             reset=Reset(self.reset),
-            refractory=refractory_ticks("ALIF", self.refractory, dt),
+            refractory=count_refractory_ticks("ALIF", self.refractory, dt),
         )
 
     def tensors(self, x: Tensor, dt: Seconds) -> Tensors:  # noqa: ARG002
         """Return the normal form in the precision of ``x``."""
         return Tensors(
-            decay=like(1 - _double(self.leak), x),
-            gain=like(self.leak, x),
-            decay_syn=like(0.0, x),
-            threshold=like(self.threshold, x),
-            beta=like(self.beta, x),
-            decay_adapt=like(self.rho, x),
+            decay=convert_like(1 - _double(self.leak), x),
+            gain=convert_like(self.leak, x),
+            decay_syn=convert_like(0.0, x),
+            threshold=convert_like(self.threshold, x),
+            beta=convert_like(self.beta, x),
+            decay_adapt=convert_like(self.rho, x),
         )
 
     def dynamics(self, dt: Seconds) -> Dynamics:

@@ -24,7 +24,7 @@ from neuro.neurons.neuron import Neuron, has_tensors
 from neuro.neurons.normal_form import Tensors
 from neuro.neurons.reset import SOFT_OR_HARD, is_hard
 from neuro.neurons.surrogate import Surrogate, arctan, triangle
-from neuro.ops.threads import in_shares, readable
+from neuro.ops.threads import can_read, run_in_shares
 from neuro.units import Seconds, Ticks
 
 SURROGATES = {arctan: backward_kernels.ARCTAN, triangle: backward_kernels.TRIANGLE}
@@ -63,7 +63,7 @@ class FusedContext(NamedTuple):
 NO_CONTEXT = FusedContext()
 
 
-def fused_form(neuron: Neuron, x: Tensor, dt: Seconds) -> FusedForm | None:
+def make_fused_form(neuron: Neuron, x: Tensor, dt: Seconds) -> FusedForm | None:
     """Return what :func:`run_fused` needs to run a population on ``x``; None: it cannot.
 
     It has soft and hard resets, no refractory period, and gradients of decay, gain and
@@ -73,7 +73,7 @@ def fused_form(neuron: Neuron, x: Tensor, dt: Seconds) -> FusedForm | None:
         not has_tensors(neuron)
         or neuron.refractory
         or neuron.reset not in SOFT_OR_HARD
-        or not (readable(x) or _runs_in_triton(x))
+        or not (can_read(x) or _runs_in_triton(x))
         or not x.numel()
         or torch.compiler.is_compiling()
     ):
@@ -125,7 +125,7 @@ def run_fused(
         form.hard, form.surrogate, blocks, context.repeats or len(x), shape.numel()
     )
     arguments = (_flat(x, order, 2), *cells, *parameters, options)
-    operator = operator or operator_for(x)
+    operator = operator or choose_operator(x)
     bare = operator is FusedOnCPU and not torch.is_grad_enabled()  # apply costs time
     apply: Any = _run_on_cpu if bare else operator.apply  # torch annotates it in some versions
     out, *after = apply(*arguments)
@@ -137,7 +137,7 @@ def run_fused(
 def can_pool(x: Float[Tensor, "T B *N"], size: tuple[int, int]) -> bool:
     """Say whether :func:`run_fused` can pool the spikes for ``x``: images, channels last."""
     return (
-        readable(x)
+        can_read(x)
         and x.dim() == 5
         and _order(x) == [1, 2, 0]
         and x.shape[3] >= size[0]
@@ -155,11 +155,11 @@ def _run_on_cpu(*arguments: Any, adapts: bool = False) -> tuple[Tensor | None, .
     def run_share(low: int, high: int) -> None:
         kernels.run_forward(x, after, form, low, high, options.blocks, found)
 
-    in_shares(x.shape[1], options.ticks * x[0].size, run_share)
+    run_in_shares(x.shape[1], options.ticks * x[0].size, run_share)
     return tuple(torch.from_numpy(y) if y.size else None for y in (found, *after))
 
 
-def operator_for(x: Tensor) -> type[torch.autograd.Function]:
+def choose_operator(x: Tensor) -> type[torch.autograd.Function]:
     """Return the operator that runs on the device of ``x``."""
     if not x.is_cuda:
         return FusedOnCPU
@@ -207,7 +207,7 @@ class FusedOnCPU(torch.autograd.Function):
             backward_kernels.run_backward(given, form, low, high, gradients)
             return sums
 
-        shares = in_shares(x.shape[1], options.ticks * x[0].size, run_share)
+        shares = run_in_shares(x.shape[1], options.ticks * x[0].size, run_share)
         learning = (saved[4], saved[5], saved[7])
         d_decay, d_gain, d_threshold = _summed(shares, *learning) if trained else [None] * 3
         found = [

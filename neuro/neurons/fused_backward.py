@@ -20,8 +20,8 @@ from neuro.neurons.fused_kernels import (
     FormArrays,
     PoolBlocks,
     StateArrays,
+    choose_chunk_size,
     chunk_parameters,
-    chunk_size,
     copy_values,
     decay_adaptation,
     integrate_input,
@@ -63,11 +63,11 @@ class GradientArrays(NamedTuple):
 def write_distances(given: ForwardArrays, form: FormArrays, out: np.ndarray) -> None:
     """Write the distances of all membranes from their thresholds, T B M."""
     ticks, samples, n = out.shape
-    many = chunk_size(ticks, given.blocks)
+    many = choose_chunk_size(ticks, given.blocks)
     for first in range(0, n, many):
         last = min(first + many, n)
         parameters = chunk_parameters(form, first, last - first)
-        again = np.empty((ticks + threshold_count(form, ticks), last - first), out.dtype)
+        again = np.empty((ticks + count_thresholds(form, ticks), last - first), out.dtype)
         for b in range(samples):
             recompute_membranes(given, form, b, first, parameters, again)
             for t in range(ticks):
@@ -77,7 +77,7 @@ def write_distances(given: ForwardArrays, form: FormArrays, out: np.ndarray) -> 
 
 
 @inlined
-def threshold_count(form: FormArrays, ticks: int) -> int:
+def count_thresholds(form: FormArrays, ticks: int) -> int:
     """Return how many thresholds a neuron has in a run: one a tick, or one."""
     return ticks if form.adapts else 1
 
@@ -274,12 +274,12 @@ def run_backward(
     The derivative of a spike is the surrogate's; the spikes of reset and adaptation have none.
     """
     ticks, n = gradients.out.shape[0], given.x.shape[2]
-    many, each = chunk_size(ticks, given.blocks), given.x.shape[0] == ticks
+    many, each = choose_chunk_size(ticks, given.blocks), given.x.shape[0] == ticks
     for first in range(0, n, many):
         last = min(first + many, n)
         size = last - first
         parameters = chunk_parameters(form, first, size)
-        again = np.empty((ticks + threshold_count(form, ticks), size), given.x.dtype)
+        again = np.empty((ticks + count_thresholds(form, ticks), size), given.x.dtype)
         flow, scratch = np.empty((2, size), given.x.dtype), np.empty((3, size), given.x.dtype)
         d_u, d_threshold = flow[0], flow[1]
         own, s, part = scratch[0], scratch[1], scratch[2]

@@ -78,7 +78,7 @@ class PoolTarget(NamedTuple):
 
 
 @inlined
-def chunk_size(ticks: int, blocks: PoolBlocks) -> int:
+def choose_chunk_size(ticks: int, blocks: PoolBlocks) -> int:
     """Return how many neurons run through the ticks together: those of a row of blocks."""
     if blocks.rows:
         return blocks.rows * blocks.width * blocks.channels
@@ -219,7 +219,7 @@ def run_forward(  # noqa: PLR0913
 
     x: T B M, or one tick. out: spikes, or their means, T B P.
     """
-    many = chunk_size(out.shape[0], blocks)
+    many = choose_chunk_size(out.shape[0], blocks)
     means = blocks.width // max(1, blocks.columns) * blocks.channels
     for first in range(0, x.shape[2], many):
         size = min(many, x.shape[2] - first)

@@ -18,14 +18,14 @@ from neuro.neurons import fused_kernels as kernels
 from neuro.neurons.fused import (
     NOT_POOLED,
     FusedForm,
-    fused_form,
+    make_fused_form,
     read_arrays,
     replace_cells,
 )
 from neuro.neurons.fused_kernels import StateArrays
 from neuro.neurons.neuron import Neuron
-from neuro.ops.sparse_linear import ArrangeWeights, active_in, arrange_weights
-from neuro.ops.threads import readable
+from neuro.ops.sparse_linear import ArrangeWeights, arrange_weights, find_active
+from neuro.ops.threads import can_read
 from neuro.units import Seconds
 
 
@@ -39,12 +39,12 @@ def fused_linear(
     """Return the operator of a layer and a population; None: they cannot run as one.
 
     They can where a population of one axis has a fused operator. state: where it starts, B O.
-    arrange: as of :func:`neuro.ops.sparse_linear.linear`.
+    arrange: as of :func:`neuro.ops.sparse_linear.apply_linear`.
     """
     weight = linear.weight
-    if state.v.dim() != 2 or not readable(weight) or weight.dtype != state.v.dtype:
+    if state.v.dim() != 2 or not can_read(weight) or weight.dtype != state.v.dtype:
         return None
-    form = fused_form(neuron, state.v, dt)
+    form = make_fused_form(neuron, state.v, dt)
     return None if form is None else FusedLinear(linear, form, state, arrange)
 
 
@@ -76,7 +76,7 @@ class FusedLinear:
         if len(self.buffer) < ticks:
             self.buffer = np.empty((ticks, samples, len(weight)), self.buffer.dtype)
         out = self.buffer[:ticks]
-        active = active_in(folded, weight)
+        active = find_active(folded, weight)
         if active is None:
             y = F.linear(folded, weight, self.linear.bias).view(out.shape).numpy()
             kernels.run_forward(y, self.cells, self.form, 0, samples, NOT_POOLED, out)

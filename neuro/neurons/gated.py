@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.normal_form import Param, as_array, like, require
+from neuro.neurons.normal_form import Param, as_array, convert_like, require
 from neuro.units import Seconds
 
 
@@ -55,7 +55,7 @@ class GatedLI:
     ) -> tuple[Float[Tensor, "B *N"], GatedState]:
         """Advance one tick, of whatever length ``dt``: (membrane, next state)."""
         opens, candidate = x.chunk(2, 1)
-        floor = like(self.floor, x)
+        floor = convert_like(self.floor, x)
         keep = floor + (1 - floor) * torch.sigmoid(opens)
         v = keep * state.v + (1 - keep) * candidate
         return v, GatedState(v=v)

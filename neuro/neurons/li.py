@@ -15,7 +15,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.normal_form import Coefficients, Dynamics, Param, as_array, like, require
+from neuro.neurons.normal_form import (
+    Coefficients,
+    Dynamics,
+    Param,
+    as_array,
+    convert_like,
+    require,
+)
 from neuro.units import Seconds
 
 
@@ -50,7 +57,10 @@ class LI:
         self, x: Float[Tensor, "B *N"], state: LIState, dt: Seconds
     ) -> tuple[Float[Tensor, "B *N"], LIState]:
         """Advance one tick: (membrane, next state)."""
-        v = like(self.coefficients(dt).decay, x) * state.v + like(self.gain, x) * x
+        v = (
+            convert_like(self.coefficients(dt).decay, x) * state.v
+            + convert_like(self.gain, x) * x
+        )
         return v, LIState(v=v)
 
     def coefficients(self, dt: Seconds) -> Coefficients:

@@ -25,7 +25,7 @@ from neuro.neurons.normal_form import (
     Param,
     Tensors,
     as_array,
-    like,
+    convert_like,
     require,
 )
 from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
@@ -90,12 +90,12 @@ class LIF:
     ) -> tuple[Float[Tensor, "B *N"], LIFState]:
         """Advance one tick: (spikes, next state)."""
         k = self.coefficients(dt)
-        i = x if state.i is None else like(k.decay_syn, x) * state.i + x
-        v = like(k.decay, x) * state.v + i
-        threshold = like(self.threshold, x)
+        i = x if state.i is None else convert_like(k.decay_syn, x) * state.i + x
+        v = convert_like(k.decay, x) * state.v + i
+        threshold = convert_like(self.threshold, x)
         s = spike(v - threshold, self.surrogate)
         v = reset_membrane(v, s, threshold, self.reset)
-        s, v, wait = hold(s, v, state.v, state.wait, k.refractory)
+        s, v, wait = hold_refractory(s, v, state.v, state.wait, k.refractory)
         return s, LIFState(v=v, i=None if state.i is None else i, wait=wait)
 
     def coefficients(self, dt: Seconds) -> Coefficients:
@@ -110,19 +110,19 @@ class LIF:
             decay_syn=as_array(syn),
             threshold=as_array(self.threshold),
             reset=Reset(self.reset),
-            refractory=refractory_ticks("LIF", self.refractory, dt),
+            refractory=count_refractory_ticks("LIF", self.refractory, dt),
         )
 
     def tensors(self, x: Tensor, dt: Seconds) -> Tensors:
         """Return the normal form in the precision of ``x``."""
         k = self.coefficients(dt)
         return Tensors(
-            decay=like(k.decay, x),
-            gain=like(1.0, x),
-            decay_syn=like(k.decay_syn, x),
-            threshold=like(self.threshold, x),
-            beta=like(0.0, x),
-            decay_adapt=like(0.0, x),
+            decay=convert_like(k.decay, x),
+            gain=convert_like(1.0, x),
+            decay_syn=convert_like(k.decay_syn, x),
+            threshold=convert_like(self.threshold, x),
+            beta=convert_like(0.0, x),
+            decay_adapt=convert_like(0.0, x),
         )
 
     def dynamics(self, dt: Seconds) -> Dynamics:  # noqa: ARG002
@@ -144,7 +144,7 @@ class LIF:
         return self
 
 
-def hold(
+def hold_refractory(
     s: Tensor, v: Tensor, before: Tensor, wait: Tensor | None, refractory: Ticks
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return (spikes, membrane, wait) of a tick, with those that still ``wait`` held.
@@ -165,7 +165,7 @@ def require_refractory(model: str, refractory: Seconds) -> None:
     require(ok, f"{model}.refractory must be >= 0 s and finite", refractory, "0 is none")
 
 
-def refractory_ticks(model: str, refractory: Seconds, dt: Seconds) -> Ticks:
+def count_refractory_ticks(model: str, refractory: Seconds, dt: Seconds) -> Ticks:
     """Return a refractory period in ticks.
 
     Raises:

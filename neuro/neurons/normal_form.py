@@ -96,7 +96,7 @@ def as_array(p: Param) -> np.ndarray:
     return np.asarray(p, np.float64)
 
 
-def like(p: Param, x: Tensor) -> Tensor:
+def convert_like(p: Param, x: Tensor) -> Tensor:
     """Return a parameter with the dtype and device of ``x``; a tensor keeps its gradient."""
     if isinstance(p, Tensor):
         return p.to(dtype=x.dtype, device=x.device)

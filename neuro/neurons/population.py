@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuro.neurons.fused import NO_CONTEXT, FusedContext, can_pool, fused_form, run_fused
+from neuro.neurons.fused import NO_CONTEXT, FusedContext, can_pool, make_fused_form, run_fused
 from neuro.neurons.neuron import Neuron
 from neuro.units import Seconds
 
@@ -28,7 +28,7 @@ def run_population(
     By the fused operator where it has all that the model needs, else tick by tick.
     """
     state = neuron.initial(x[0]) if state is None else state
-    form = fused_form(neuron, x, dt)
+    form = make_fused_form(neuron, x, dt)
     if form is None:
         return step_population(neuron, x, dt, state, context)
     if context.pool and not can_pool(x, context.pool):

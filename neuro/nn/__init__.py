@@ -2,8 +2,8 @@
 
 from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal
-from neuro.nn.net import Net, NetState, activity_of, record, replay
-from neuro.nn.threshold_margin import margins
+from neuro.nn.net import Net, NetState, record, record_activity, replay
+from neuro.nn.threshold_margin import compute_margins
 
 __all__ = [
     "Checkpointed",
@@ -15,8 +15,8 @@ __all__ = [
     "Spiking",
     "Stack",
     "Temporal",
-    "activity_of",
-    "margins",
+    "compute_margins",
     "record",
+    "record_activity",
     "replay",
 ]

@@ -38,7 +38,7 @@ def run_in_chunks(
     return y, tree_unflatten(after, tree)
 
 
-def stride(chunks: int, states: int) -> int:
+def choose_stride(chunks: int, states: int) -> int:
     """Return how many of >= 2 chunks to compute before a state is kept again.
 
     With s states C(s + r, s) chunks can be reversed, and none of them is passed more than r
@@ -105,7 +105,7 @@ class _ChunkedRun:
             if k == stop:
                 if k > first:
                     self.keep(k, parts[k], state)
-                stop += stride(end + 1 - k, self.states + 1 - len(self.kept))
+                stop += choose_stride(end + 1 - k, self.states + 1 - len(self.kept))
             inputs, y, after = self.compute(parts[k], state)
             collect(y.detach())
             state = tree_map_only(Tensor, _leaf, after)

@@ -7,8 +7,8 @@ images are stored channels last, which is faster on a CPU. Axes: T ticks, B batc
 import torch
 from torch import Tensor, nn
 
-from neuro.ops.avg_pool import average
-from neuro.ops.sparse_linear import ArrangeWeights, arrange_weights, linear
+from neuro.ops.avg_pool import apply_avg_pool
+from neuro.ops.sparse_linear import ArrangeWeights, apply_linear, arrange_weights
 
 # Modules whose output depends on their input alone, whatever the tick.
 TIMELESS = (
@@ -46,7 +46,7 @@ def run_on_ticks(
 ) -> Tensor:
     """Return the outputs of a module for each tick.
 
-    arrange: as of :func:`neuro.ops.sparse_linear.linear`.
+    arrange: as of :func:`neuro.ops.sparse_linear.apply_linear`.
 
     A batch norm that is trained sees all ticks of all samples as one batch (tdBN, Zheng et al.
     2021). Over an input that is the same at every tick its mean and variance are those of one,
@@ -60,9 +60,9 @@ def run_on_ticks(
     if has_hooks(module) or x.device.type != "cpu":
         y = module(folded)
     elif type(module) is nn.Linear and folded.dim() == 2:
-        y = linear(folded, module.weight, module.bias, arrange)
+        y = apply_linear(folded, module.weight, module.bias, arrange)
     elif type(module) is nn.AvgPool2d:
-        y = average(folded, module)
+        y = apply_avg_pool(folded, module)
     elif type(module) in (nn.Conv2d, nn.ConvTranspose2d):
         last = torch.channels_last  # asked for twice: from one channel it is not kept
         y = module(folded.contiguous(memory_format=last)).contiguous(memory_format=last)

@@ -15,7 +15,7 @@ from neuro.nn.schedule import run_module, run_sequence
 from neuro.nn.spiking import DT, Spiking, Temporal
 from neuro.units import Ticks
 
-__all__ = ["DT", "Delay", "Recurrent", "Residual", "Spiking", "Stack", "Temporal", "steps_of"]
+__all__ = ["DT", "Delay", "Recurrent", "Residual", "Spiking", "Stack", "Temporal", "list_steps"]
 
 
 class Delay(Temporal):
@@ -102,7 +102,7 @@ class Stack(Temporal):
 
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
         """Return (output of the last module, the state of each)."""
-        modules = [module for _, module in steps_of(self)]
+        modules = [module for _, module in list_steps(self)]
         states = (None,) * len(modules) if state is None else tuple(state)
         return run_sequence(modules, x, states, INDEPENDENT)
 
@@ -112,6 +112,6 @@ class Stack(Temporal):
 INDEPENDENT = (Spiking, Residual, Stack)
 
 
-def steps_of(module: nn.Module) -> list[tuple[str, nn.Module]]:
+def list_steps(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """Return the names and modules of a sequence; unlike children(), twice if used twice."""
     return [(name, child) for name, child in module._modules.items() if child is not None]

@@ -25,7 +25,7 @@ from neuro.graph import (
 )
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_clocked
-from neuro.graph.sparse import unrolled
+from neuro.graph.sparse import unroll_delays
 from neuro.nn.spiking import Spiking
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
@@ -134,7 +134,7 @@ class Net(nn.Module):
 
 def _require_one_delay(graph: Graph) -> None:
     found = [
-        f"{name}: its synapses have delays of their own; train Net(unrolled(graph).graph), see "
+        f"{name}: its synapses have delays of their own; train Net(unroll_delays(graph).graph), see "
         "neuro.graph.sparse, or replay the graph as it is"
         for name, node in graph.nodes.items()
         if isinstance(node, Sparse) and node.delay is not None
@@ -246,11 +246,11 @@ def replay(
         GraphError: the graph does not run on a clock; lists every problem by node.
         ValueError: the inputs do not fit the graph; lists every problem by node.
     """
-    return record(graph, activity_of(graph, inputs, dtype, device))
+    return record(graph, record_activity(graph, inputs, dtype, device))
 
 
 @torch.no_grad()
-def activity_of(
+def record_activity(
     graph: Graph,
     inputs: Mapping[str, Events],
     dtype: torch.dtype = torch.float64,
@@ -261,7 +261,7 @@ def activity_of(
     Arguments and errors as of :func:`replay`.
     """
     require_inputs(graph, inputs)
-    net = Net(unrolled(graph).graph).to(device=device, dtype=dtype)
+    net = Net(unroll_delays(graph).graph).to(device=device, dtype=dtype)
     rasters = {}
     for name, e in inputs.items():
         raster = torch.as_tensor(to_raster(e), dtype=dtype, device=device)

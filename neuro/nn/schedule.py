@@ -21,7 +21,7 @@ from neuro.neurons import FusedContext
 from neuro.neurons.fused_linear import FusedLinear, fused_linear
 from neuro.nn.fold_time import has_hooks, is_one_tick, is_timeless, run_on_ticks
 from neuro.nn.spiking import Spiking, Temporal
-from neuro.ops.avg_pool import blocks
+from neuro.ops.avg_pool import find_blocks
 from neuro.ops.sparse_linear import ArrangeWeights, arrange_weights
 from neuro.units import Ticks
 
@@ -161,7 +161,7 @@ def _run_in_turn(
 def _pool_size(modules: list[nn.Module]) -> tuple[int, int] | None:
     """Return the size of the blocks that the first module averages, if it does just this."""
     pool = modules[0] if modules else None
-    return blocks(pool) if type(pool) is nn.AvgPool2d and not has_hooks(pool) else None
+    return find_blocks(pool) if type(pool) is nn.AvgPool2d and not has_hooks(pool) else None
 
 
 def _is_divisible(modules: list[nn.Module], independent: tuple[type, ...]) -> bool:

@@ -12,11 +12,11 @@ from jaxtyping import Float64
 from neuro.graph import Graph
 from neuro.neurons import LinearNeuron, has_normal_form
 from neuro.neurons.reset import SOFT_OR_HARD
-from neuro.nn.net import activity_of
+from neuro.nn.net import record_activity
 from neuro.spikes import Events
 
 
-def margins(
+def compute_margins(
     graph: Graph, inputs: Mapping[str, Events], name: str
 ) -> Float64[np.ndarray, "T B N"]:
     """Return v - threshold of a firing population at every tick, before its reset (float64).
@@ -38,7 +38,7 @@ def margins(
             f"{name}: margins are known of soft and hard resets, not of {str(reset)!r}; use "
             "one of them"
         )
-    activity = activity_of(graph, inputs)
+    activity = record_activity(graph, inputs)
     currents = [
         torch.cat([torch.zeros_like(y[: e.delay]), y])[: len(y)]
         for e in graph.into(name)

@@ -32,45 +32,45 @@ from neuro.graph import (
     Upsample,
 )
 from neuro.neurons import ALIF, is_neuron
-from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, steps_of
+from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, list_steps
 from neuro.nn.net import Net
 from neuro.units import Seconds, Ticks
 
 
-def convolution(module: Any, weight: np.ndarray, bias: np.ndarray | None) -> Node:
+def convert_convolution(module: Any, weight: np.ndarray, bias: np.ndarray | None) -> Node:
     """Return the node of a convolution with these weights in place of its own."""
     if isinstance(module, nn.Conv1d):
-        steps = {k: each(getattr(module, k))[0] for k in ("stride", "padding", "dilation")}
+        steps = {k: as_axes(getattr(module, k))[0] for k in ("stride", "padding", "dilation")}
         return Conv1d(weight=weight, bias=bias, groups=module.groups, **steps)
-    pairs = {"stride": pair(module.stride), "padding": pair(module.padding)}
+    pairs = {"stride": as_pair(module.stride), "padding": as_pair(module.padding)}
     if isinstance(module, nn.Conv2d):
-        pairs["dilation"] = pair(module.dilation)
+        pairs["dilation"] = as_pair(module.dilation)
         return Conv2d(weight=weight, bias=bias, groups=module.groups, **pairs)
-    far = pair(module.output_padding)
+    far = as_pair(module.output_padding)
     return ConvTranspose2d(weight=weight, bias=bias, output_padding=far, **pairs)
 
 
-def any_spike(module: nn.MaxPool2d) -> tuple[AvgPool2d, ALIF]:
+def make_any_spike_nodes(module: nn.MaxPool2d) -> tuple[AvgPool2d, ALIF]:
     """Return the nodes that make of binary spikes what a maximum makes.
 
     The mean of a window, and a cell without memory that fires if there was any spike.
     """
-    size, stride = pair(module.kernel_size), pair(module.stride)
+    size, stride = as_pair(module.kernel_size), as_pair(module.stride)
     cell = ALIF(leak=1.0, threshold=0.5 / (size[0] * size[1]), reset="hard")
     return AvgPool2d(kernel=size, stride=stride), cell
 
 
-def pair(value: Any) -> tuple[int, int]:
+def as_pair(value: Any) -> tuple[int, int]:
     """Return a size as (height, width)."""
     return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 
-def each(value: Any) -> tuple[Any, ...]:
+def as_axes(value: Any) -> tuple[Any, ...]:
     """Return a size as a tuple, one number an axis where it has several."""
     return value if isinstance(value, tuple) else (value,)
 
 
-def numbers(tensor: torch.Tensor | None) -> Any:
+def as_array(tensor: torch.Tensor | None) -> Any:
     """Return a parameter as an array."""
     return None if tensor is None else tensor.detach().cpu().numpy()
 
@@ -180,7 +180,7 @@ class _Walk:
             return self.refuse(name, f"{why}; build it from the plain layers", sources)
         match module:
             case Stack() | nn.Sequential():
-                return self._sequence(steps_of(module), name, sources)
+                return self._sequence(list_steps(module), name, sources)
             case Residual():
                 left = self.visit(module.body, _join(name, "body"), sources)
                 right = self.visit(module.shortcut, _join(name, "shortcut"), sources)
@@ -265,19 +265,19 @@ class _Walk:
     def _pool(
         self, module: nn.AvgPool2d | nn.MaxPool2d, name: str, sources: Sources
     ) -> Sources:
-        odd = pair(module.padding) != (0, 0) or module.ceil_mode
+        odd = as_pair(module.padding) != (0, 0) or module.ceil_mode
         if isinstance(module, nn.MaxPool2d):
             return self._max_pool(module, odd, name, sources)
         if odd or module.divisor_override is not None:
             why = "AvgPool2d with padding, ceil_mode or divisor_override; use the plain one"
             return self.refuse(name, why, sources)
-        node = AvgPool2d(kernel=pair(module.kernel_size), stride=pair(module.stride))
+        node = AvgPool2d(kernel=as_pair(module.kernel_size), stride=as_pair(module.stride))
         return self.add(name, node, sources)
 
     def _max_pool(
         self, module: nn.MaxPool2d, odd: bool, name: str, sources: Sources
     ) -> Sources:
-        if odd or pair(module.dilation) != (1, 1) or module.return_indices:
+        if odd or as_pair(module.dilation) != (1, 1) or module.return_indices:
             why = "MaxPool2d with padding, ceil_mode, dilation or indices; use the plain one"
             return self.refuse(name, why, sources)
         ((source, _), *others) = sources
@@ -288,7 +288,7 @@ class _Walk:
                 "whether any fired; use AvgPool2d"
             )
             return self.refuse(name, why, sources)
-        mean, cell = any_spike(module)
+        mean, cell = make_any_spike_nodes(module)
         return self.add(_join(name, "any"), cell, self.add(name, mean, sources))
 
     def _weighted(self, module: Any, norm: Any, name: str, sources: Sources) -> Sources:
@@ -298,7 +298,7 @@ class _Walk:
                 ".float() first"
             )
             return self.refuse(name, why, sources)
-        weight, bias = numbers(module.weight), numbers(module.bias)
+        weight, bias = as_array(module.weight), as_array(module.bias)
         if norm is not None:
             if norm.running_mean is None:
                 why = "BatchNorm without running statistics; use track_running_stats=True"
@@ -307,7 +307,7 @@ class _Walk:
         if isinstance(module, nn.Linear):
             return self.add(name, Dense(weight=weight, bias=bias), sources)
         cls = type(module).__name__
-        spread = module.groups != 1 or any(d != 1 for d in each(module.dilation))
+        spread = module.groups != 1 or any(d != 1 for d in as_axes(module.dilation))
         if spread and isinstance(module, nn.ConvTranspose2d):
             why = f"{cls} with groups or dilation; use Upsample and a Conv2d that has them"
             return self.refuse(name, why, sources)
@@ -315,15 +315,15 @@ class _Walk:
             return self.refuse(
                 name, f"{cls} padding must be numbers, filled with zeros", sources
             )
-        return self.add(name, convolution(module, weight, bias), sources)
+        return self.add(name, convert_convolution(module, weight, bias), sources)
 
     def _upsample(self, module: nn.Upsample, name: str, sources: Sources) -> Sources:
         scale = module.scale_factor
-        whole = scale is not None and all(float(s).is_integer() for s in each(scale))
+        whole = scale is not None and all(float(s).is_integer() for s in as_axes(scale))
         if module.mode != "nearest" or not whole:
             why = "Upsample must be nearest, by a whole scale_factor"
             return self.refuse(name, why, sources)
-        high, wide = each(scale)[0], each(scale)[-1]
+        high, wide = as_axes(scale)[0], as_axes(scale)[-1]
         return self.add(name, Upsample(scale=(int(high), int(wide))), sources)
 
 

@@ -11,21 +11,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuro.ops.jit import kernel
-from neuro.ops.threads import readable
+from neuro.ops.threads import can_read
 
 
-def average(x: Float[Tensor, "R C H W"], pool: nn.AvgPool2d) -> Float[Tensor, "R C _ _"]:
+def apply_avg_pool(x: Float[Tensor, "R C H W"], pool: nn.AvgPool2d) -> Float[Tensor, "R C _ _"]:
     """Return ``pool(x)``; rows and columns that do not fill a window are left out."""
-    size = blocks(pool)
+    size = find_blocks(pool)
     fits = size is not None and min(x.shape[2:]) >= max(size)
-    if not (fits and readable(x) and x.is_contiguous(memory_format=torch.channels_last)):
+    if not (fits and can_read(x) and x.is_contiguous(memory_format=torch.channels_last)):
         return pool(x)  # type: ignore[no-any-return]
     apply: Any = _Average.apply  # torch annotates it in some versions only
     y: Tensor = apply(x, size)
     return y
 
 
-def blocks(pool: nn.AvgPool2d) -> tuple[int, int] | None:
+def find_blocks(pool: nn.AvgPool2d) -> tuple[int, int] | None:
     """Return (height, width) of a pool's windows; None: they overlap or are padded."""
     size = _pair(pool.kernel_size)
     plain = size == _pair(pool.stride) and _pair(pool.padding) == (0, 0) and not pool.ceil_mode

@@ -42,7 +42,7 @@ class Block(NamedTuple):
     width: int
 
 
-def width_of(targets: int) -> int:
+def choose_width(targets: int) -> int:
     """Return the width of blocks: WIDTH if it divides ``targets``, else one block of all."""
     return targets if targets % WIDTH else WIDTH
 

@@ -16,10 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuro.ops.gather_rows import WIDTH, Span, Train, add_rows, width_of
+from neuro.ops.gather_rows import WIDTH, Span, Train, add_rows, choose_width
 from neuro.ops.jit import kernel
 from neuro.ops.nonzero import WORD, find_lowest_bit, find_nonzero
-from neuro.ops.threads import in_shares, readable
+from neuro.ops.threads import can_read, run_in_shares
 
 # From this share of zeros on, skipping them is faster than a dense product. With 19 % of the
 # inputs active it gains nothing (RESULTS.md, Speed of training).
@@ -29,10 +29,10 @@ Module = TypeVar("Module", bound=nn.Module)
 # With fewer inputs or outputs (R J or R O) a dense product is taken without counting zeros.
 MIN_VALUES = 2**15
 TILE = 16  # inputs copied together: a cache line of float32, so that each is read once
-FEW = 64  # with fewer outputs, by_input leaves the weights as they are
+FEW = 64  # with fewer outputs, store_by_input leaves the weights as they are
 
 
-def by_input(module: Module) -> Module:
+def store_by_input(module: Module) -> Module:
     """Store the weights of each linear layer by input, as products that skip zeros read them.
 
     They are the same weights of the same shape, as images are the same channels last. Without
@@ -40,7 +40,7 @@ def by_input(module: Module) -> Module:
     their copy is small, and dense products, which most of them use, are slower in that order.
 
     >>> from torch import nn
-    >>> by_input(nn.Sequential(nn.Linear(3, 128)))[0].weight.stride()
+    >>> store_by_input(nn.Sequential(nn.Linear(3, 128)))[0].weight.stride()
     (1, 128)
     """
     for layer in module.modules():
@@ -53,10 +53,10 @@ def arrange_weights(weight: Float[Tensor, "O J"]) -> np.ndarray:
     """Return weights as a product that skips zeros reads them: blocks, inputs, outputs."""
     if weight.t().is_contiguous():
         return weight.detach().t()[None].numpy()
-    return arrange_in_blocks(weight.detach().contiguous().numpy(), width_of(len(weight)))
+    return arrange_in_blocks(weight.detach().contiguous().numpy(), choose_width(len(weight)))
 
 
-def linear(
+def apply_linear(
     x: Float[Tensor, "R J"],
     weight: Float[Tensor, "O J"],
     bias: Float[Tensor, " O"] | None,
@@ -66,7 +66,7 @@ def linear(
 
     arrange: :func:`arrange_weights`, or what remembers its results.
     """
-    active = active_in(x, weight)
+    active = find_active(x, weight)
     if active is None:
         return F.linear(x, weight, bias)
     apply: Any = _Linear.apply  # torch annotates it in some versions only
@@ -74,13 +74,13 @@ def linear(
     return y if bias is None else y + bias
 
 
-def active_in(x: Float[Tensor, "R J"], weight: Float[Tensor, "O J"]) -> Train | None:
+def find_active(x: Float[Tensor, "R J"], weight: Float[Tensor, "O J"]) -> Train | None:
     """Return the entries of x that are not zero, as spikes of one sample with R rows.
 
     None: a dense product is faster, or compiled loops cannot read x.
     """
     small = min(x.numel(), len(x) * len(weight)) < MIN_VALUES
-    if not readable(x) or weight.dtype != x.dtype or small:
+    if not can_read(x) or weight.dtype != x.dtype or small:
         return None
     most = int((1 - MIN_ZERO_SHARE) * x.numel())
     active = list_nonzero(x.detach().contiguous().numpy(), most)
@@ -97,7 +97,7 @@ class _Linear(torch.autograd.Function):
         def add(low: int, high: int) -> None:
             add_rows(out, Span(low, high, 0), active, rows)
 
-        in_shares(len(x), out.size, add)
+        run_in_shares(len(x), out.size, add)
         return torch.from_numpy(out.reshape(len(x), -1))
 
     @staticmethod
@@ -110,7 +110,7 @@ class _Linear(torch.autograd.Function):
         flow = to_y.contiguous().numpy()
         out = np.zeros((ctx.shape[1], len(weight)), flow.dtype)
         add = partial(add_outer, active, flow, out)
-        in_shares(len(weight), flow.size, add)
+        run_in_shares(len(weight), flow.size, add)
         return to_x, torch.from_numpy(out).t(), None, None
 
 

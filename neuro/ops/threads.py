@@ -16,12 +16,12 @@ Part = TypeVar("Part")
 MIN_SHARED_VALUES = 2**16
 
 
-def readable(x: Tensor) -> bool:
+def can_read(x: Tensor) -> bool:
     """Say whether compiled loops can read a tensor: on a CPU, in float32 or float64."""
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
 
 
-def in_shares(many: int, values: int, do: Callable[[int, int], Part]) -> list[Part]:
+def run_in_shares(many: int, values: int, do: Callable[[int, int], Part]) -> list[Part]:
     """Split 0 to ``many`` over torch's threads; return ``do(low, high)`` of each part.
 
     values: how many values are worked on in all, which decides whether threads are worth it.

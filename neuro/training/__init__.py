@@ -1,6 +1,6 @@
 """Training on Lightning Fabric: the loop, its plan, several processes, checkpoints."""
 
-from neuro.training.checkpoint import best_weights_path, load_weights
+from neuro.training.checkpoint import get_best_weights_path, load_weights
 from neuro.training.errors import TrainError
 from neuro.training.loop import Batch, Course, Progress, fit
 from neuro.training.plan import Plan, Stage
@@ -12,7 +12,7 @@ __all__ = [
     "Progress",
     "Stage",
     "TrainError",
-    "best_weights_path",
     "fit",
+    "get_best_weights_path",
     "load_weights",
 ]

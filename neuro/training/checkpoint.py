@@ -36,7 +36,7 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def best_weights_path(folder: Path) -> Path:
+def get_best_weights_path(folder: Path) -> Path:
     """Return where a run folder keeps its best weights, whether there are any yet or not.
 
     Raises:
@@ -71,7 +71,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
         TrainError: they are of another network (which names differ is said).
     """
     if path.name == BEST:
-        best_weights_path(path.parent)
+        get_best_weights_path(path.parent)
     weights, _ = load_tensors(path, "weights")
     put_weights(path, model, weights)
 
@@ -125,7 +125,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     """
     path = folder / LAST
     if not path.exists():
-        best_weights_path(folder)
+        get_best_weights_path(folder)
         return None
     tensors, meta = load_tensors(path, "checkpoint")
     state = _take(tensors, STATE)

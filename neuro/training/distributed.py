@@ -17,7 +17,7 @@ from neuro.training.errors import TrainError
 PLAIN = (bool, int, float, str, type(None))  # parts of a batch that every process gets whole
 
 
-def rank_and_world_size() -> tuple[int, int]:
+def get_rank_and_world_size() -> tuple[int, int]:
     """Return (index of this process, number of processes that train together)."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
@@ -26,7 +26,7 @@ def rank_and_world_size() -> tuple[int, int]:
 
 def shard_slice() -> slice:
     """Return which samples of the whole batch this process holds."""
-    rank, n = rank_and_world_size()
+    rank, n = get_rank_and_world_size()
     return slice(rank, None, n)
 
 
@@ -46,7 +46,7 @@ def draw_shard(draw: Callable[[int], Tensor], samples: int, axis: int = 0) -> Te
     >>> draw_shard(lambda samples: torch.zeros(3, samples), 4, axis=1).shape
     torch.Size([3, 4])
     """
-    whole = draw(samples * rank_and_world_size()[1])
+    whole = draw(samples * get_rank_and_world_size()[1])
     return whole[(slice(None),) * axis + (shard_slice(),)]
 
 
@@ -105,7 +105,7 @@ def _check_sizes(sizes: list[int], batch_axis: Any) -> None:
             f"the tensors of a batch hold {' and '.join(map(str, sizes))} samples along "
             f"batch_axis {batch_axis}; name the axis of the samples in each"
         )
-    n = rank_and_world_size()[1]
+    n = get_rank_and_world_size()[1]
     if sizes and sizes[0] % n:
         raise TrainError(
             f"a batch of {sizes[0]} does not divide into {n} processes; choose a batch size "

@@ -37,7 +37,7 @@ from neuro.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
-from neuro.training.distributed import rank_and_world_size, shard_batch
+from neuro.training.distributed import get_rank_and_world_size, shard_batch
 from neuro.training.errors import TrainError
 from neuro.training.malloc import keep_freed_memory
 from neuro.training.nonfinite import find_nonfinite
@@ -252,7 +252,7 @@ class _Training:
             self.wrapped_optimizer.zero_grad()
         at = (self.progress.epoch + step / steps) / plan.epochs
         shard = shard_batch(batch, self.course.batch_axis, fabric.device)
-        shared = rank_and_world_size()[1] > 1 and not last
+        shared = get_rank_and_world_size()[1] > 1 and not last
         with fabric.no_backward_sync(self.wrapped) if shared else nullcontext():
             with seeded(self._seed(step, LOSS)):
                 loss, carry = self._compute_loss(shard, at)
@@ -300,7 +300,7 @@ class _Training:
             return
         self.stage = stage
         _freeze(self.model, self.trained, stage)
-        if rank_and_world_size()[1] > 1:  # DDP exchanges the gradients it was made with
+        if get_rank_and_world_size()[1] > 1:  # DDP exchanges the gradients it was made with
             del self.wrapped
             gc.collect()
             self.wrapped = self.fabric.setup_module(self.model)
@@ -363,7 +363,7 @@ class _Training:
         ]
         what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
         name = find_nonfinite(self.model, again)
-        here = " in this process" if rank_and_world_size()[1] > 1 else ""
+        here = " in this process" if get_rank_and_world_size()[1] > 1 else ""
         where = f"{name} is not finite" if name else f"every layer is finite{here}"
         return (
             f"{what} is not finite: {where}; the last good checkpoint is kept; lower the "
@@ -379,7 +379,7 @@ class _Training:
         )
         if plan.checkpoint_minutes is not None:
             late = time.monotonic() - self.saved_at >= 60 * plan.checkpoint_minutes
-            if rank_and_world_size()[1] > 1:  # their clocks differ
+            if get_rank_and_world_size()[1] > 1:  # their clocks differ
                 late = bool(self._average(torch.tensor(float(late), device=self.fabric.device)))
             due = due or late
         return due
@@ -396,7 +396,7 @@ class _Training:
                 "step": progress.step,
                 "steps": self.course.steps,
                 "history": progress.history,
-                "processes": rank_and_world_size()[1],
+                "processes": get_rank_and_world_size()[1],
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "losses": losses,
@@ -421,7 +421,7 @@ class _Training:
 
     def _gather(self, tensor: Tensor) -> Tensor:
         """Return the tensors of all processes, stacked along a first axis."""
-        if rank_and_world_size()[1] == 1:
+        if get_rank_and_world_size()[1] == 1:
             return tensor[None]
         every: Any = self.fabric.all_gather(tensor.detach().contiguous())
         out: Tensor = every
@@ -429,7 +429,7 @@ class _Training:
 
     def _restore(self, found: Checkpoint) -> None:
         """Go to where a checkpoint was written."""
-        state, (rank, n) = found.state, rank_and_world_size()
+        state, (rank, n) = found.state, get_rank_and_world_size()
         path = self.folder / LAST
         put_weights(path, self.model, found.weights)
         if state["steps"] != self.course.steps:

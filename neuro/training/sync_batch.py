@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from neuro.training.distributed import rank_and_world_size, shard_slice
+from neuro.training.distributed import get_rank_and_world_size, shard_slice
 
 
 def synchronize_layers(model: nn.Module) -> None:
@@ -22,7 +22,7 @@ def synchronize_layers(model: nn.Module) -> None:
 
     In one process nothing changes. Parameters, buffers and their names stay as they are.
     """
-    if rank_and_world_size()[1] == 1:
+    if get_rank_and_world_size()[1] == 1:
         return
     for module in model.modules():
         for kind, apply in _WHOLE_BATCH.items():
@@ -32,7 +32,7 @@ def synchronize_layers(model: nn.Module) -> None:
 
 
 def _forward(module: Any, apply: Callable[[Any, Tensor], Tensor], x: Tensor) -> Tensor:
-    together = module.training and rank_and_world_size()[1] > 1
+    together = module.training and get_rank_and_world_size()[1] > 1
     out: Tensor = apply(module, x) if together else type(module).forward(module, x)
     return out
 
@@ -44,7 +44,7 @@ def apply_dropout(module: Any, x: Tensor) -> Tensor:
     moment it takes n times the memory. The mask is drawn in memory order, so the whole batch
     has the memory format of ``x``.
     """
-    rows = (len(x) * rank_and_world_size()[1], *x.shape[1:])
+    rows = (len(x) * get_rank_and_world_size()[1], *x.shape[1:])
     order = sorted(range(x.dim()), key=x.stride, reverse=True)
     whole = torch.empty_permuted(rows, order, dtype=x.dtype, device=x.device).zero_()
     whole[shard_slice()] = x
@@ -56,7 +56,7 @@ def apply_batch_norm(module: Any, x: Tensor) -> Tensor:
     """Return the output of a batch norm in training mode for a shard, axes B C ...."""
     axes = [axis for axis in range(x.dim()) if axis != 1]
     rows = [1, -1, *[1] * (x.dim() - 2)]
-    number = x.numel() // x.shape[1] * rank_and_world_size()[1]
+    number = x.numel() // x.shape[1] * get_rank_and_world_size()[1]
     mean = _sum(x.sum(axes)) / number
     centred = x - mean.view(rows)
     variance = _sum(centred.square().sum(axes)) / number

@@ -82,13 +82,13 @@ NO_POOL = Replaced(SCHEDULE, "_pool_size", _none)
 LAYERS: Mapping[str, tuple[tuple[Replaced, ...], tuple[Work, ...]]] = {
     "zeros are skipped in products": (
         (
-            Replaced(SPARSE, "active_in", _none),
-            Replaced("neuro.neurons.fused_linear", "active_in", _none),
+            Replaced(SPARSE, "find_active", _none),
+            Replaced("neuro.neurons.fused_linear", "find_active", _none),
         ),
         (replace(DENSE, trains=True), DENSE),
     ),
     "weights by input": (
-        (Replaced("tasks.bench.subjects_training", "by_input", _unchanged),),
+        (Replaced("tasks.bench.subjects_training", "store_by_input", _unchanged),),
         (replace(DENSE, trains=True), DENSE),
     ),
     "a dense layer and its population in one pass": (
@@ -105,7 +105,7 @@ LAYERS: Mapping[str, tuple[tuple[Replaced, ...], tuple[Work, ...]]] = {
     ),
     "a pool in the operator": ((NO_POOL,), (replace(CONVOLUTIONS, trains=True), CONVOLUTIONS)),
     "no pool of torch": (
-        (NO_POOL, Replaced(FOLD, "average", _torch_pool)),
+        (NO_POOL, Replaced(FOLD, "apply_avg_pool", _torch_pool)),
         (replace(CONVOLUTIONS, trains=True),),
     ),
     "a constant input once": (

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from neuro.neurons import LIF
 from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import Spiking, Stack, Temporal
-from neuro.ops.sparse_linear import by_input
+from neuro.ops.sparse_linear import store_by_input
 from neuro.seeds import seeded
 from neuro.units import Seconds, Ticks
 from tasks.bench.harness import Run
@@ -130,7 +130,7 @@ def neuro(work: Work, threads: int) -> Run:
     """Return our Stack."""
     cells = LIF(tau=Seconds(1e-3 / math.log(TAU)), reset="hard")
     layers = (x if isinstance(x, nn.Module) else Spiking(cells) for x in work.layers())
-    net: Temporal = by_input(Stack(*layers))
+    net: Temporal = store_by_input(Stack(*layers))
     net = Checkpointed(net, Ticks(work.chunk), work.states) if work.chunk else net
     return _timed(work, threads, net, lambda x: net(x)[0])
 

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from neuro.energy import macs
+from neuro.energy import count_macs
 from neuro.io.run_folder import Run
-from neuro.nn.layers import Spiking, Stack, steps_of
+from neuro.nn.layers import Spiking, Stack, list_steps
 from neuro.nn.trace import trace
 from neuro.training import Plan
 from tasks.report import html as page
@@ -107,7 +107,7 @@ class Classifier(Generic[C]):
         if not self.encodes(config):
             return {}
         x, _ = next(iter(self.batches(config, "val", 0)))
-        return macs(trace(_head(model), tuple(x.shape[2:])))
+        return count_macs(trace(_head(model), tuple(x.shape[2:])))
 
     def decode(self, config: C, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG002
         """Return the class that wins for each sample."""
@@ -207,17 +207,17 @@ def _encoded(model: nn.Module, x: Tensor) -> Tensor:
 
 def _head(model: nn.Module) -> Stack:
     """Return a Stack up to its first population, for evaluation."""
-    return Stack(**dict(steps_of(model)[: _encoder(model)])).eval()
+    return Stack(**dict(list_steps(model)[: _encoder(model)])).eval()
 
 
 def _behind(model: nn.Module) -> Stack:
     """Return what comes after the first population of a Stack."""
-    return Stack(**dict(steps_of(model)[_encoder(model) :]))
+    return Stack(**dict(list_steps(model)[_encoder(model) :]))
 
 
 def _encoder(model: nn.Module) -> int:
     """Return how many steps of a Stack it takes to make spikes, and maxima of them."""
-    steps = [module for _, module in steps_of(model)]
+    steps = [module for _, module in list_steps(model)]
     first = next(k for k, module in enumerate(steps) if isinstance(module, Spiking))
     pools = takewhile(lambda module: isinstance(module, nn.MaxPool2d), steps[first + 1 :])
     return first + 1 + len(list(pools))

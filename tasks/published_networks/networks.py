@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from neuro.events.exact.state import ExactState, exactly_at_rest
+from neuro.events.exact.state import ExactState, make_rest_state
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
 from neuro.graph.random import fixed_indegree, fixed_probability, join_inputs
 from neuro.neurons import LI, LIF
@@ -205,7 +205,7 @@ def silence(graph: Graph, duration: Ticks) -> dict[str, Events]:
 
 def start(graph: Graph, membranes: Mapping[str, Float[np.ndarray, " N"]]) -> ExactState:
     """Return the state under ``Exact()`` that starts a network at its membranes."""
-    state = exactly_at_rest(graph, 1)
+    state = make_rest_state(graph, 1)
     for name, v in membranes.items():
         state.neurons[name][0, 0] = v
     return state

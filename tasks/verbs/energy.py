@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from neuro.energy import Chip, as_json, estimates, load_chips
+from neuro.energy import Chip, as_json, estimate_chips, load_chips
 from neuro.events import simulate
 from neuro.io.run_folder import Run
 from neuro.record import concatenate
 from tasks.find import task_of
-from tasks.verbs.trained_run import graph_of, samples, trained_model
+from tasks.verbs.trained_run import iterate_samples, load_run_graph, load_trained_model
 
 
 def estimate_energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
@@ -17,10 +17,12 @@ def estimate_energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
 
     chip: one more than those of the folder ``neuro/energy/chips``.
     """
-    graph = graph_of(run)
-    record = concatenate([simulate(graph, some.inputs)[0] for some in samples(run, graph)])
-    beside = task_of(run).deployment.host(run.config, trained_model(run))
+    graph = load_run_graph(run)
+    record = concatenate(
+        [simulate(graph, some.inputs)[0] for some in iterate_samples(run, graph)]
+    )
+    beside = task_of(run).deployment.host(run.config, load_trained_model(run))
     chips = {**load_chips(), chip.name: chip} if chip else load_chips()
-    result = as_json(*estimates(graph, record, chips.values()), beside=beside)
+    result = as_json(*estimate_chips(graph, record, chips.values()), beside=beside)
     run.write("energy.json", result)
     return result

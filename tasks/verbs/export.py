@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from lava_export import LoihiProgram, RuleBreach, check, lower, save_program, scaling_table
+from lava_export import LoihiProgram, RuleBreach, check, lower, make_scaling_table, save_program
 from neuro.energy import Chip, load_chips
 from neuro.io.run_folder import Run
 from neuro.io.store import save_graph
-from tasks.verbs.trained_run import graph_of, ticks_of
+from tasks.verbs.trained_run import count_ticks, load_run_graph
 from tasks.verbs.verify import compare_with_lava
 
 
@@ -21,9 +21,9 @@ def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
         LowerError: the network has parts that Loihi cannot run.
         RuleBreach: the program fits none of the chips.
     """
-    graph = graph_of(run)
+    graph = load_run_graph(run)
     save_graph(run.folder / "graph.npz", graph)
-    ticks = ticks_of(run, graph)
+    ticks = count_ticks(run, graph)
     program = lower(graph, ticks=ticks)
     chips = [chip for chip in load_chips().values() if not chip.base]
     fits = {chip.name: _breaches(program, chip, ticks) for chip in chips}
@@ -32,7 +32,7 @@ def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     save_program(run.folder / "program.npz", program)
     result = {
         "fits": fits,
-        "scaling": scaling_table(graph, program, ticks),
+        "scaling": make_scaling_table(graph, program, ticks),
         "reference_lava": compare_with_lava(run, graph, program, lava_samples),
     }
     run.write("export.json", result)

@@ -7,7 +7,7 @@ from tasks.find import NAMES, find_task
 from tasks.report.tables import table
 
 
-def tasks_table() -> Table:
+def make_tasks_table() -> Table:
     """Return all tasks and configurations, with the number of parameters of each."""
     out = table("Tasks: neuro train TASK:CONFIGURATION", "name", "parameters", "about")
     for name in NAMES:

@@ -20,11 +20,11 @@ from tasks.find import task_of
 from tasks.task import Tree
 from tasks.verbs.trained_run import (
     decode,
-    graph_of,
+    iterate_samples,
     join_batches,
+    load_run_graph,
+    load_trained_model,
     measure,
-    samples,
-    trained_model,
 )
 
 SHOWN = 20  # test samples whose record is kept for the report
@@ -55,17 +55,17 @@ def simulate_run(
         "exact" and "exact_spread": the same in exact time, the change of each metric, and the
         share of samples that are answered differently.
     """
-    graph, model = graph_of(run), trained_model(run)
+    graph, model = load_run_graph(run), load_trained_model(run)
     timings = {"grid": Timing(Grid(), dict)}
     if not isinstance(clock, Grid):
         rng = np.random.default_rng(run.seed)
         timings["exact"] = Timing(clock, dict)
         timings["exact_spread"] = Timing(clock, partial(spread, dt=graph.dt, rng=rng))
-    some = next(samples(run, graph, most=SHOWN))
+    some = next(iterate_samples(run, graph, most=SHOWN))
     # Also the first use of each clock, which compiles it: the times below are without that.
     first = {k: simulate(graph, t.place(some.inputs), t.clock)[0] for k, t in timings.items()}
     save_record(run.folder / "records" / "events.npz", first["grid"])
-    batches = list(samples(run, graph))
+    batches = list(iterate_samples(run, graph))
     whole = {name: join([b.inputs[name] for b in batches]) for name in graph.inputs}
     targets = join_batches([b.targets for b in batches])
     kept = Recording(spikes=tuple(n for n in graph.outputs if n not in graph.readouts))

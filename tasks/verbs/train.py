@@ -14,12 +14,12 @@ from lightning_fabric.loggers.logger import Logger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import nn
 
-from neuro.eventprop import Tally, outputs_of
+from neuro.eventprop import Tally, compute_module_outputs
 from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.training import Course, Progress, fit
 from tasks.find import keep_task_file, task_of
 from tasks.task import Metric, Tree, as_json
-from tasks.verbs.trained_run import fresh_model, require_declared, trained_model
+from tasks.verbs.trained_run import build_fresh_model, load_trained_model, require_declared
 
 Tell = Callable[[Progress, int, int], None]
 Kind = Literal["none", "csv", "tensorboard"]  # of a logger
@@ -87,7 +87,7 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
     if fabric.is_global_zero:
         keep_task_file(run)
     fabric.barrier()
-    model, tally = fresh_model(run), Tally()
+    model, tally = build_fresh_model(run), Tally()
 
     def watch(progress: Progress, step: int) -> None:
         if tell is not None:
@@ -140,7 +140,7 @@ class InExactTime(nn.Module):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
         """Return (outputs, None): no state is handed on."""
-        return outputs_of(self.model, x, self.tally), None
+        return compute_module_outputs(self.model, x, self.tally), None
 
 
 def in_trained_time(run: Run, model: nn.Module) -> nn.Module:
@@ -159,7 +159,7 @@ def require_exact(run: Run, fabric: Fabric) -> None:
             "the model than (x) -> (y, state); leave --gradient out"
         )
     x, _ = next(iter(training.batches(run.config, "val", 0)))
-    InExactTime(fresh_model(run))(x[:, :1].to(fabric.device))
+    InExactTime(build_fresh_model(run))(x[:, :1].to(fabric.device))
 
 
 def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
@@ -173,7 +173,7 @@ def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
         ``metrics``.
     """
     require_device(device)
-    model = in_trained_time(run, trained_model(run).to(device)).eval()
+    model = in_trained_time(run, load_trained_model(run).to(device)).eval()
     evaluation = task_of(run).evaluation
     found = evaluation.evaluate(run, model)
     require_declared(run, found.values)

@@ -17,7 +17,7 @@ from neuro.nn.trace import trace
 from neuro.record import Record
 from neuro.seeds import seeded
 from neuro.spikes import Events, to_events, to_raster
-from neuro.training import best_weights_path, load_weights
+from neuro.training import get_best_weights_path, load_weights
 from tasks.find import task_of
 from tasks.task import Split, Stimulus, Tree
 
@@ -34,35 +34,35 @@ class Samples(NamedTuple):
         return next(iter(self.inputs.values())).shape[1]
 
 
-def fresh_model(run: Run) -> nn.Module:
+def build_fresh_model(run: Run) -> nn.Module:
     """Return the model of a run, untrained, from the run's seed."""
     with seeded(run.seed):
         return task_of(run).training.build(run.config)
 
 
-def trained_model(run: Run) -> nn.Module:
+def load_trained_model(run: Run) -> nn.Module:
     """Return the model of a run with its best weights, in evaluation mode.
 
     Raises:
         RunError: the run has no weights yet.
     """
-    path = best_weights_path(run.folder)
+    path = get_best_weights_path(run.folder)
     if not path.exists():
         raise RunError(
             f"{run.folder} is not trained yet; neuro train {run.task}:{run.name} first"
         )
-    model = fresh_model(run)
+    model = build_fresh_model(run)
     load_weights(path, model)
     return model.eval()
 
 
-def graph_of(run: Run) -> Graph:
+def load_run_graph(run: Run) -> Graph:
     """Return the Graph of the trained network, tracing it the first time."""
     path = run.folder / "graph.npz"
-    weights = best_weights_path(run.folder)
+    weights = get_best_weights_path(run.folder)
     if path.exists() and weights.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
         return load_graph(path)
-    deployment, model = task_of(run).deployment, trained_model(run)
+    deployment, model = task_of(run).deployment, load_trained_model(run)
     part = deployment.part(run.config, model)
     if isinstance(part, Net):
         return trace(part)
@@ -77,10 +77,12 @@ def graph_of(run: Run) -> Graph:
     return trace(part, tuple(x.shape[2:]))
 
 
-def samples(run: Run, graph: Graph, split: Split = "test", most: int = 0) -> Iterator[Samples]:
+def iterate_samples(
+    run: Run, graph: Graph, split: Split = "test", most: int = 0
+) -> Iterator[Samples]:
     """Yield the stimuli of a split by batch, ``most`` samples in all (0: every one)."""
     left = most or np.inf
-    for stimulus in task_of(run).deployment.stimuli(run.config, trained_model(run), split):
+    for stimulus in task_of(run).deployment.stimuli(run.config, load_trained_model(run), split):
         n = int(min(left, _require_sizes(run, graph, stimulus)))
         if n == 0:
             return
@@ -106,13 +108,13 @@ def _require_sizes(run: Run, graph: Graph, stimulus: Stimulus) -> int:
     return sizes[0]
 
 
-def ticks_of(run: Run, graph: Graph) -> int:
+def count_ticks(run: Run, graph: Graph) -> int:
     """Return T, the length of a run."""
-    inputs = next(samples(run, graph, most=1)).inputs
+    inputs = next(iterate_samples(run, graph, most=1)).inputs
     return next(iter(inputs.values())).shape[0]
 
 
-def outputs_of(graph: Graph, record: Record) -> dict[str, Tensor]:
+def collect_outputs(graph: Graph, record: Record) -> dict[str, Tensor]:
     """Return what each output population emitted, by name: float64, T B *N."""
     out = {}
     for name in graph.outputs:
@@ -127,7 +129,7 @@ def outputs_of(graph: Graph, record: Record) -> dict[str, Tensor]:
 @torch.no_grad()
 def decode(run: Run, model: nn.Module, graph: Graph, record: Record) -> Tree:
     """Return the answers of a record, first axis B; no leaves where nothing is answered."""
-    return task_of(run).evaluation.decode(run.config, model, outputs_of(graph, record))
+    return task_of(run).evaluation.decode(run.config, model, collect_outputs(graph, record))
 
 
 def join_batches(trees: Sequence[Tree]) -> Tree:

@@ -20,18 +20,18 @@ from neuro.events import simulate
 from neuro.graph import Graph
 from neuro.io.run_folder import Run
 from neuro.nn import replay
-from neuro.nn.threshold_margin import margins
+from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
 from tasks.task import Tree
 from tasks.verbs.trained_run import (
+    count_ticks,
     decode,
-    graph_of,
+    iterate_samples,
     join_batches,
+    load_run_graph,
+    load_trained_model,
     measure,
-    samples,
-    ticks_of,
-    trained_model,
 )
 
 EXECUTORS = ("torch", "events", "integers")
@@ -54,17 +54,17 @@ def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
         metrics: of the answers that torch, events and integers give: {metric: {executor:
             value}}. n: test samples.
     """
-    graph, model = graph_of(run), trained_model(run)
-    program = lower(graph, ticks=ticks_of(run, graph))
+    graph, model = load_run_graph(run), load_trained_model(run)
+    program = lower(graph, ticks=count_ticks(run, graph))
     tally = _Tally(graph, program)
     answers: dict[str, list[Tree]] = {who: [] for who in EXECUTORS}
     targets, n = [], 0
-    for some in samples(run, graph):
+    for some in iterate_samples(run, graph):
         clock = replay(graph, some.inputs)
         events, _ = simulate(graph, some.inputs)
         integers = reference.run(program, some.inputs, clock.ticks)
         tally.add(some.inputs, clock, events, integers)
-        records = (clock, events, in_floats(program, integers))
+        records = (clock, events, convert_to_floats(program, integers))
         for who, record in zip(EXECUTORS, records, strict=True):
             answers[who].append(decode(run, model, graph, record))
         targets.append(some.targets)
@@ -85,7 +85,7 @@ def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     return result
 
 
-def in_floats(program: LoihiProgram, record: Record) -> Record:
+def convert_to_floats(program: LoihiProgram, record: Record) -> Record:
     """Return a record of the integers with read-outs in units of the float network."""
     values = {k: reference.to_float(program, k, v) for k, v in record.values.items()}
     return replace(record, values=values)
@@ -98,7 +98,7 @@ def compare_with_lava(
 
     Where Lava is not installed ``skipped`` says why; where it failed ``failed`` is True too.
     """
-    inputs = next(samples(run, graph, most=most)).inputs
+    inputs = next(iterate_samples(run, graph, most=most)).inputs
     ticks, n, _ = next(iter(inputs.values())).shape
     try:
         lava = run_lava(program, inputs, ticks)
@@ -109,7 +109,7 @@ def compare_with_lava(
     return {"samples": n, **compare(reference.run(program, inputs, ticks), lava, program)}
 
 
-def layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:
+def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:
     """Return, for each recorded population, where two records differ: bool, T B N.
 
     Values differ where they are farther apart than :data:`ROUNDING` of the largest: sums of the
@@ -126,7 +126,7 @@ def layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.
     return out
 
 
-def relative_distance(one: np.ndarray, other: np.ndarray) -> float:
+def measure_relative_distance(one: np.ndarray, other: np.ndarray) -> float:
     """Return the largest distance of two arrays of values over the largest value."""
     largest = np.abs(one).max(initial=0)
     return float(np.abs(one - other).max(initial=0) / largest) if largest else 0.0
@@ -156,20 +156,20 @@ class _Tally:
     ) -> None:
         """Compare one batch."""
         spikes = count_spikes(clock)
-        for name, differ in layer_differences(self.graph, clock, events).items():
+        for name, differ in find_layer_differences(self.graph, clock, events).items():
             layer = self.layers[name]
             layer["spikes"] += spikes.get(name, 0)
             layer["mismatches"] += int(differ.sum())
             if differ.any() and name in self.flips:
-                near = np.abs(margins(self.graph, inputs, name)[differ])
+                near = np.abs(compute_margins(self.graph, inputs, name)[differ])
                 layer["margins"] += near.tolist()
         self._float32(inputs, clock)
-        gap = layer_differences(self.graph, events, integers)
+        gap = find_layer_differences(self.graph, events, integers)
         for name, tally in self.quantised.items():
             tally["differ"] += int(gap[name].sum())
             tally["of"] += gap[name].size
         for name, sums in self.off.items():
-            apart = relative_distance(clock.values[name], events.values[name])
+            apart = measure_relative_distance(clock.values[name], events.values[name])
             self.layers[name]["rounding"] = max(self.layers[name]["rounding"], apart)
             value = events.values[name].astype(np.float64)
             found = reference.to_float(self.program, name, integers.values[name])
@@ -178,11 +178,11 @@ class _Tally:
 
     def _float32(self, inputs: dict[str, Events], clock: Record) -> None:
         rounded = replay(self.graph, inputs, torch.float32)
-        changed = layer_differences(self.graph, clock, rounded)
+        changed = find_layer_differences(self.graph, clock, rounded)
         for name, flip in self.flips.items():
             differ = changed[name]
             if differ.any():
-                near = np.abs(margins(self.graph, inputs, name)[differ]).max()
+                near = np.abs(compute_margins(self.graph, inputs, name)[differ]).max()
                 flip["flips"] += int(differ.sum())
                 flip["largest_margin"] = max(flip["largest_margin"], float(near))
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from lava_export import reference
 from lava_export.lower import LowerError, lower, to_bias
-from lava_export.program import LoihiProgram, integers, load_program, save_program
+from lava_export.program import LoihiProgram, as_int32, load_program, save_program
 from lava_export.rules import check, compute_head_room
 from neuro.graph import (
     AvgPool2d,
@@ -346,7 +346,7 @@ def test_a_layer_too_large_for_a_matrix_is_listed_and_computes_what_its_matrix_w
     weight = np.zeros(synapses.sizes, int)
     weight[tuple(synapses.places)] = synapses.weight
     assert synapses.weight.size < weight.size / 5
-    dense = replace(synapses, kind="dense", weight=integers(weight))
+    dense = replace(synapses, kind="dense", weight=as_int32(weight))
     matrix = replace(listed, connections=(dense,))
     want, found = (reference.run(p, stimulus, 12) for p in (matrix, listed))
     assert want.spikes["n"].tick.size > 100

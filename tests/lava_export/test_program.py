@@ -10,7 +10,7 @@ from lava_export.program import (
     LoihiProgram,
     Population,
     ProgramError,
-    integers,
+    as_int32,
     load_program,
     pack,
     rasterize,
@@ -25,7 +25,7 @@ def program() -> LoihiProgram:
         populations=(
             Population(name="x", kind="input", shape=(1, 3, 3)),
             Population(name="conv/1", kind="alif", shape=(2, 2, 2), lag=1, scale=12.5),
-            Population(name="out", kind="li", shape=(2,), lag=2, bias_mant=integers([3, -4])),
+            Population(name="out", kind="li", shape=(2,), lag=2, bias_mant=as_int32([3, -4])),
         ),
         connections=(
             Connection(
@@ -33,7 +33,7 @@ def program() -> LoihiProgram:
                 source="x",
                 target="conv/1",
                 kind="conv",
-                weight=integers(np.arange(8).reshape(2, 1, 2, 2)),
+                weight=as_int32(np.arange(8).reshape(2, 1, 2, 2)),
                 shape=(1, 3, 3),
             ),
             Connection(
@@ -41,7 +41,7 @@ def program() -> LoihiProgram:
                 source="conv/1",
                 target="out",
                 kind="dense",
-                weight=integers(np.ones((2, 8)) * 2),
+                weight=as_int32(np.ones((2, 8)) * 2),
                 extra=3,
             ),
         ),
@@ -136,7 +136,7 @@ def test_all_that_does_not_fit_is_told_at_once() -> None:
 
 def test_the_stock_neuron_takes_no_more_than_it_has() -> None:
     x, *_ = program().populations
-    for change in ({"hard": False}, {"bias_mant": integers(3)}, {"dv": integers([1, 2])}):
+    for change in ({"hard": False}, {"bias_mant": as_int32(3)}, {"dv": as_int32([1, 2])}):
         lif = replace(Population(name="n", kind="lif", shape=(2,)), **change)
         with pytest.raises(ProgramError, match=r"n: a lif has hard reset.*kind alif"):
             LoihiProgram(populations=(x, lif), connections=())
@@ -174,8 +174,8 @@ def test_a_stimulus_without_samples_or_ticks_is_refused() -> None:
 
 
 def test_a_value_beyond_int32_stays_large_and_keeps_its_sign() -> None:
-    assert integers([1e12, -1e12, 3.0]).tolist() == [2**30, -(2**30), 3]
-    assert integers(2**40).tolist() == [2**30]
+    assert as_int32([1e12, -1e12, 3.0]).tolist() == [2**30, -(2**30), 3]
+    assert as_int32(2**40).tolist() == [2**30]
 
 
 def changed(part: Any, change: dict[str, object]) -> Any:
@@ -192,7 +192,7 @@ def changed(part: Any, change: dict[str, object]) -> Any:
         (0, {"kind": "relu"}, "x: no kind 'relu'; there are input, lif, alif, li"),
         (0, {"kind": "lif"}, "no population has kind input; a run needs one at least"),
         (0, {"lag": 1}, "x: an input with lag 1; inputs lead, their lag is 0"),
-        (1, {"dv": integers([1, 2, 3])}, "conv/1: dv has shape (3,); give one number, or one"),
+        (1, {"dv": as_int32([1, 2, 3])}, "conv/1: dv has shape (3,); give one number, or one"),
         (1, {"vth": np.array([0.5])}, "conv/1: vth is float64; make it with program.integers"),
         (1, {"kind": "li"}, "connection fc: conv/1 is a read-out and never fires; start from"),
         (1, {"kind": "input"}, "connection conv: conv/1 is an input and listens to nothing"),
@@ -216,14 +216,14 @@ def test_a_population_that_lava_cannot_run_is_refused(
             "connection fc: no kind 'full'; there are dense, conv, identity, sparse",
         ),
         (
-            {"kind": "sparse", "weight": integers([2, 4]), "sizes": (2, 8)},
+            {"kind": "sparse", "weight": as_int32([2, 4]), "sizes": (2, 8)},
             "fc: places of shape (2, 0) are no target and source of each of 2 weights",
         ),
         (
             {
                 "kind": "sparse",
-                "weight": integers([2, 4]),
-                "places": integers([[0, 2], [7, 7]]),
+                "weight": as_int32([2, 4]),
+                "places": as_int32([[0, 2], [7, 7]]),
                 "sizes": (2, 8),
             },
             "are no target and source of each of 2 weights within sizes (2, 8)",
@@ -231,8 +231,8 @@ def test_a_population_that_lava_cannot_run_is_refused(
         (
             {
                 "kind": "sparse",
-                "weight": integers([2]),
-                "places": integers([[1], [6]]),
+                "weight": as_int32([2]),
+                "places": as_int32([[1], [6]]),
                 "sizes": (2, 7),
             },
             "maps 7 to 2 neurons, but conv/1 has 8 and out has 2",

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, strategies as st
 
-from lava_export.program import Connection, LoihiProgram, Population, ProgramError, integers
+from lava_export.program import Connection, LoihiProgram, Population, ProgramError, as_int32
 from lava_export.reference import (
     State,
     make_weighted_sum,
@@ -69,7 +69,7 @@ def test_the_batched_step_is_the_equation_in_python_integers(
     p: dict[str, int], u: int, v: int, a: int, xs: list[int]
 ) -> None:
     hard = bool(p["hard"])
-    arrays = {k: integers(value) for k, value in p.items() if k != "hard"}
+    arrays = {k: as_int32(value) for k, value in p.items() if k != "hard"}
     population = Population(name="n", kind="alif", shape=(1,), hard=hard, **arrays)
     now = State(*(np.array([[value]], np.int64) for value in (u, v, a)))
     for x in xs:
@@ -83,7 +83,7 @@ def test_the_batched_step_is_the_equation_in_python_integers(
     [(7, 2048, 3), (-7, 2048, -3), (1, 1, 0), (-1, 1, 0), (4096, 4095, 1), (-4097, 4095, -1)],
 )
 def test_decay_rounds_towards_zero_on_both_sides(v: int, dv: int, after: int) -> None:
-    n = Population(name="n", kind="li", shape=(1,), dv=integers(dv))
+    n = Population(name="n", kind="li", shape=(1,), dv=as_int32(dv))
     zero = np.zeros((1, 1), np.int64)
     out, _ = step(n, State(zero, zero + v, zero), zero)
     assert out.item() == after
@@ -106,7 +106,7 @@ def test_a_neuron_at_its_threshold_waits_and_one_above_fires() -> None:
     zero = np.zeros((1, 1), np.int64)
     for bias, fires in ((64, False), (65, True)):
         n = Population(
-            name="n", kind="lif", shape=(1,), vth=integers(1), bias_mant=integers(bias)
+            name="n", kind="lif", shape=(1,), vth=as_int32(1), bias_mant=as_int32(bias)
         )
         s, _ = step(n, State(zero, zero, zero), zero)
         assert s.item() is fires
@@ -117,7 +117,7 @@ def test_synapses_are_torchs_in_every_layout(seed: int) -> None:
     rng = np.random.default_rng(seed)
     k, s, p = rng.integers(1, 4, 2), rng.integers(1, 3, 2), rng.integers(0, 3, 2)
     shape = (2, *(int(n) for n in rng.integers(4, 8, 2)))
-    weight = integers(2 * rng.integers(-128, 128, (3, 2, *k)))
+    weight = as_int32(2 * rng.integers(-128, 128, (3, 2, *k)))
     c = Connection(
         name="c",
         source="x",
@@ -136,12 +136,12 @@ def test_synapses_are_torchs_in_every_layout(seed: int) -> None:
     assert wanted.shape[1:] == c.out_shape
     assert np.array_equal(make_weighted_sum(c)(x), wanted.flatten(1).numpy())
     dense = replace(
-        c, kind="dense", weight=integers(2 * rng.integers(-128, 128, (4, c.in_size)))
+        c, kind="dense", weight=as_int32(2 * rng.integers(-128, 128, (4, c.in_size)))
     )
     assert np.array_equal(make_weighted_sum(dense)(x), x @ dense.weight.T)
-    identity = replace(c, kind="identity", weight=integers(2 * rng.integers(-9, 9, c.in_size)))
+    identity = replace(c, kind="identity", weight=as_int32(2 * rng.integers(-9, 9, c.in_size)))
     assert np.array_equal(make_weighted_sum(identity)(x), x * identity.weight)
-    places = integers(np.stack(np.nonzero(dense.weight)))
+    places = as_int32(np.stack(np.nonzero(dense.weight)))
     listed = replace(
         dense,
         kind="sparse",
@@ -155,8 +155,8 @@ def test_synapses_are_torchs_in_every_layout(seed: int) -> None:
 
 
 def test_sums_beyond_float32_are_exact_too() -> None:
-    weight = integers(np.full((1, 100_000), 254))
-    weight = integers(np.where(np.arange(100_000) % 2, 254, 252)[None])
+    weight = as_int32(np.full((1, 100_000), 254))
+    weight = as_int32(np.where(np.arange(100_000) % 2, 254, 252)[None])
     c = Connection(name="c", source="x", target="y", kind="dense", weight=weight)
     x = np.ones((1, 100_000), bool)
     assert make_weighted_sum(c)(x).item() == 25_300_000
@@ -167,7 +167,7 @@ def ring(delay: int) -> LoihiProgram:
     return LoihiProgram(
         populations=(
             Population(name="x", kind="input", shape=(1,)),
-            Population(name="n", kind="lif", shape=(1,), lag=1, vth=integers(1)),
+            Population(name="n", kind="lif", shape=(1,), lag=1, vth=as_int32(1)),
             Population(name="out", kind="li", shape=(1,), lag=2, scale=2.0),
         ),
         connections=tuple(
@@ -176,7 +176,7 @@ def ring(delay: int) -> LoihiProgram:
                 source=source,
                 target=target,
                 kind="identity",
-                weight=integers(2),
+                weight=as_int32(2),
                 extra=extra,
             )
             for name, source, target, extra in (
@@ -246,8 +246,8 @@ def test_two_hundred_digits_through_two_convolutions_take_few_calls() -> None:
     program = LoihiProgram(
         populations=(
             Population(name="x", kind="input", shape=(1, 28, 28)),
-            Population(name="a", kind="lif", shape=(8, 24, 24), lag=1, vth=integers(300)),
-            Population(name="b", kind="lif", shape=(16, 10, 10), lag=2, vth=integers(900)),
+            Population(name="a", kind="lif", shape=(8, 24, 24), lag=1, vth=as_int32(300)),
+            Population(name="b", kind="lif", shape=(16, 10, 10), lag=2, vth=as_int32(900)),
         ),
         connections=(
             Connection(
@@ -255,7 +255,7 @@ def test_two_hundred_digits_through_two_convolutions_take_few_calls() -> None:
                 source="x",
                 target="a",
                 kind="conv",
-                weight=integers(2 * rng.integers(-60, 100, (8, 1, 5, 5))),
+                weight=as_int32(2 * rng.integers(-60, 100, (8, 1, 5, 5))),
                 shape=(1, 28, 28),
             ),
             Connection(
@@ -263,7 +263,7 @@ def test_two_hundred_digits_through_two_convolutions_take_few_calls() -> None:
                 source="a",
                 target="b",
                 kind="conv",
-                weight=integers(2 * rng.integers(-60, 80, (16, 8, 6, 6))),
+                weight=as_int32(2 * rng.integers(-60, 80, (16, 8, 6, 6))),
                 shape=(8, 24, 24),
                 stride=(2, 2),
             ),

@@ -5,7 +5,7 @@ import pytest
 
 from lava_export import reference
 from lava_export.lower import lower
-from lava_export.report import compare, scaling_table
+from lava_export.report import compare, make_scaling_table
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import to_events, to_raster
@@ -26,7 +26,7 @@ GRAPH = Graph(
 
 def test_the_table_says_what_rounding_changed() -> None:
     program = lower(GRAPH)
-    n, out = scaling_table(GRAPH, program)
+    n, out = make_scaling_table(GRAPH, program)
     assert [n["layer"], out["layer"]] == ["n", "out"]
     assert [n["kind"], out["kind"]] == ["alif", "li"]
     assert (n["lag"], n["extra"], out["lag"], out["extra"]) == (0, 1, 1, 0)
@@ -57,7 +57,7 @@ def test_the_table_holds_the_errors_of_current_adaptation_and_bias() -> None:
         dt=Seconds(1e-3),
     )
     program = lower(graph)
-    n, m = scaling_table(graph, program)
+    n, m = make_scaling_table(graph, program)
     p = program["n"]
     assert n["decay_error"] == pytest.approx(abs(round(409.6) / 4096 - 0.1), rel=1e-3)
     assert n["beta_error"] == pytest.approx(abs(int(p.beta[0]) / p.scale - 0.3), abs=1e-7)

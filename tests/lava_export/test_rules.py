@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from lava_export.program import Connection, LoihiProgram, Population, integers
-from lava_export.reference import steps
+from lava_export.program import Connection, LoihiProgram, Population, as_int32
+from lava_export.reference import iterate_ticks
 from lava_export.rules import RuleBreach, bound_states, check
 from neuro.energy import find_chip
 
 
 def program(weight: Any = ((2, -2),), extra: int = 0, **neuron: Any) -> LoihiProgram:
-    w = integers(weight)
+    w = as_int32(weight)
     kind = neuron.pop("kind", "alif")
     return LoihiProgram(
         populations=(
@@ -35,11 +35,11 @@ def breaches(p: LoihiProgram, chip: str = "loihi1", ticks: int | None = None) ->
 
 def test_the_limits_themselves_are_allowed() -> None:
     p = program(
-        ((-256, 254),), extra=62, vth=integers(131071), du=integers(0), dv=integers(4095),
-        bias_mant=integers(-4096), bias_exp=integers(7),
+        ((-256, 254),), extra=62, vth=as_int32(131071), du=as_int32(0), dv=as_int32(4095),
+        bias_mant=as_int32(-4096), bias_exp=as_int32(7),
     )  # fmt: skip
     assert breaches(p, ticks=5) == []
-    assert breaches(program(bias_mant=integers(4095), da=integers(4095))) == []
+    assert breaches(program(bias_mant=as_int32(4095), da=as_int32(4095))) == []
 
 
 @pytest.mark.parametrize("bad", [255, 256, -258, 3])
@@ -74,12 +74,12 @@ def test_weights_have_8_bits_a_sign_and_are_even(bad: int) -> None:
     ],
 )
 def test_every_register_has_its_width(field: str, value: int, rule: str, allowed: str) -> None:
-    told = [b for b in breaches(program(**{field: integers(value)})) if b.startswith(rule)]
+    told = [b for b in breaches(program(**{field: as_int32(value)})) if b.startswith(rule)]
     assert told[0].startswith(f"{rule}: n: {field} = {value}, allowed is {allowed}; ")
 
 
 def test_a_rise_of_the_threshold_has_17_bits_too() -> None:
-    told = breaches(program(beta=integers(131072), da=integers(4000)), "loihi2")
+    told = breaches(program(beta=as_int32(131072), da=as_int32(4000)), "loihi2")
     assert any("thresholds have 17 bits: n: beta = 131072" in b for b in told)
 
 
@@ -111,8 +111,8 @@ def test_listed_synapses_are_counted_at_the_neuron_that_has_most() -> None:
         source="x",
         target="n",
         kind="sparse",
-        weight=integers(np.full(many + 9, 2)),
-        places=integers([target, source]),
+        weight=as_int32(np.full(many + 9, 2)),
+        places=as_int32([target, source]),
         sizes=(2, many),
     )
     p = LoihiProgram(populations=(x, n), connections=(w,))
@@ -140,7 +140,7 @@ def convolution(channels: int) -> LoihiProgram:
                 source="x",
                 target="n",
                 kind="conv",
-                weight=integers(kernel),
+                weight=as_int32(kernel),
                 shape=(channels, 5, 5),
             ),
         ),
@@ -162,12 +162,12 @@ def test_a_dense_neuron_of_loihi_2_has_a_word_a_source() -> None:
 
 
 def test_only_a_programmable_chip_resets_softly_or_adapts() -> None:
-    p = program(hard=False, beta=integers(3), da=integers(100))
+    p = program(hard=False, beta=as_int32(3), da=as_int32(100))
     soft, adapts = breaches(p)
     assert "n: soft reset, Loihi 1 sets v to 0; train with reset='hard'" in soft
     assert "n: beta > 0 adapts the threshold, Loihi 1 cannot; use beta=0" in adapts
     assert breaches(p, "loihi2") == []
-    assert breaches(program(bias_mant=integers(5))) == []  # hard reset with a bias: it can
+    assert breaches(program(bias_mant=as_int32(5))) == []  # hard reset with a bias: it can
 
 
 def test_sums_that_can_reach_2_to_the_23_are_told_with_neuron_and_cure() -> None:
@@ -185,7 +185,7 @@ def test_sums_that_can_reach_2_to_the_23_are_told_with_neuron_and_cure() -> None
 
 def test_a_leak_sums_up_over_ticks() -> None:
     w = np.full((1, 60), 250)  # 0.96e6 a tick
-    slow = program(w, kind="li", dv=integers(205))
+    slow = program(w, kind="li", dv=as_int32(205))
     assert "v of neuron 0 can reach 1.918e+07" in breaches(slow)[0]
     assert breaches(slow, ticks=9) == []
     assert len(breaches(slow, ticks=20)) == 1
@@ -196,15 +196,15 @@ def test_a_leak_sums_up_over_ticks() -> None:
 
 
 def test_a_reset_bounds_v_upwards_but_not_downwards() -> None:
-    up = program(np.full((1, 60), 250), kind="lif", vth=integers(100))
+    up = program(np.full((1, 60), 250), kind="lif", vth=as_int32(100))
     assert breaches(up, ticks=1000) == []
     assert len(breaches(program(np.full((1, 60), -250), kind="lif"), ticks=1000)) == 1
-    soft = program(np.full((1, 60), 250), hard=False, vth=integers(100))  # falls behind
+    soft = program(np.full((1, 60), 250), hard=False, vth=as_int32(100))  # falls behind
     assert len(breaches(soft, "loihi2", ticks=1000)) == 1
 
 
 def test_every_breach_of_every_rule_is_told_at_once() -> None:
-    p = program(((3, 2),), extra=70, vth=integers(200000), dv=integers(5000))
+    p = program(((3, 2),), extra=70, vth=as_int32(200000), dv=as_int32(5000))
     rules = {b.split(":")[0] for b in breaches(p)}
     assert rules == {
         "weights have 8 bits and a sign",
@@ -226,18 +226,18 @@ def test_no_stimulus_leaves_the_worst_case(seed: int) -> None:
         2 * rng.integers(-100, 100, (4, 6)),
         kind=rng.choice(["alif", "li"]),
         hard=bool(rng.integers(2)),
-        vth=integers(rng.integers(0, 300, 4)),
-        du=integers(rng.choice([200, 2000, 4095])),
-        dv=integers(rng.choice([0, 300, 3000])),
-        da=integers(rng.integers(0, 2000)),
-        beta=integers(rng.integers(0, 200)),
-        bias_mant=integers(rng.integers(-100, 100, 4)),
-        bias_exp=integers(rng.integers(0, 7)),
+        vth=as_int32(rng.integers(0, 300, 4)),
+        du=as_int32(rng.choice([200, 2000, 4095])),
+        dv=as_int32(rng.choice([0, 300, 3000])),
+        da=as_int32(rng.integers(0, 2000)),
+        beta=as_int32(rng.integers(0, 200)),
+        bias_mant=as_int32(rng.integers(-100, 100, 4)),
+        bias_exp=as_int32(rng.integers(0, 7)),
     )
     n, ticks = p["n"], 25
     peak = bound_states(n, p.connections, ticks)
     x = rng.random((ticks, 30, 6)) < rng.random((1, 30, 6))
     x[:, 0], x[:, 1] = p.connections[0].weight[0] > 0, p.connections[0].weight[0] < 0
-    for tick in steps(p, {"x": x}, ticks):
+    for tick in iterate_ticks(p, {"x": x}, ticks):
         for state, bound in zip(tick.states["n"], peak, strict=True):
             assert (np.abs(state) <= bound + 1e-6).all()

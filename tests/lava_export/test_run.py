@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lava_export import reference, run as module
-from lava_export.program import Connection, LoihiProgram, Population, ProgramError, integers
+from lava_export.program import Connection, LoihiProgram, Population, ProgramError, as_int32
 from lava_export.run import LavaFailed, LavaMissing, available, find_interpreter, run
 from neuro.record import Record
 from neuro.spikes import Events, to_events
@@ -28,7 +28,7 @@ def same(one: Record, other: Record) -> None:
 
 
 def even(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    return integers(2 * rng.integers(-128, 128, shape))
+    return as_int32(2 * rng.integers(-128, 128, shape))
 
 
 class Builder:
@@ -55,21 +55,21 @@ class Builder:
     def lif(self) -> dict[str, Any]:
         rng = self.rng
         return {
-            "du": integers(rng.choice([0, 700, 4095])),
-            "dv": integers(rng.choice([0, 300, 4095])),
-            "vth": integers(rng.choice([0, 150, 600])),
+            "du": as_int32(rng.choice([0, 700, 4095])),
+            "dv": as_int32(rng.choice([0, 300, 4095])),
+            "vth": as_int32(rng.choice([0, 150, 600])),
         }
 
     def alif(self, n: int) -> dict[str, Any]:
         rng = self.rng
         return {
-            "du": integers(rng.choice([0, 900, 4095], n)),
-            "dv": integers(rng.integers(0, 4096, n)),
-            "vth": integers(rng.integers(0, 500, n)),
-            "da": integers(rng.integers(0, 4096, n)),
-            "beta": integers(rng.integers(0, 300, n)),
-            "bias_mant": integers(rng.integers(-4096, 4096, n)),
-            "bias_exp": integers(rng.integers(0, 4, n)),
+            "du": as_int32(rng.choice([0, 900, 4095], n)),
+            "dv": as_int32(rng.integers(0, 4096, n)),
+            "vth": as_int32(rng.integers(0, 500, n)),
+            "da": as_int32(rng.integers(0, 4096, n)),
+            "beta": as_int32(rng.integers(0, 300, n)),
+            "bias_mant": as_int32(rng.integers(-4096, 4096, n)),
+            "bias_exp": as_int32(rng.integers(0, 4, n)),
             "hard": bool(rng.integers(2)),
             "bias_after": int(rng.integers(3)),
         }
@@ -100,12 +100,12 @@ def every_topology(seed: int) -> LoihiProgram:
     b.link("fc", "fc", 1, kind="dense", weight=even(rng, 4, 4))
     b.add("back", "lif", (4,), 4, **b.lif())
     b.link("fc", "back", 3, kind="dense", weight=even(rng, 4, 4))
-    b.link("back", "fc", 2, kind="dense", weight=integers(np.full((4, 4), 254)))
-    b.add("out", "li", (3,), 4, du=integers(900), dv=integers([0, 200, 4095]),
-          bias_mant=integers([5, 0, -7]), bias_exp=integers(3), bias_after=2)  # fmt: skip
+    b.link("back", "fc", 2, kind="dense", weight=as_int32(np.full((4, 4), 254)))
+    b.add("out", "li", (3,), 4, du=as_int32(900), dv=as_int32([0, 200, 4095]),
+          bias_mant=as_int32([5, 0, -7]), bias_exp=as_int32(3), bias_after=2)  # fmt: skip
     b.link("fc", "out", kind="dense", weight=even(rng, 3, 4))
     at = rng.choice(4 * 45, 30, replace=False)
-    places = integers(np.stack(np.divmod(at, 45)))
+    places = as_int32(np.stack(np.divmod(at, 45)))
     b.link("same", "fc", 2, kind="sparse", weight=even(rng, 30), places=places, sizes=(4, 45))
     return b.program()
 
@@ -140,13 +140,13 @@ def test_lavas_own_lif_wraps_and_saturates_as_the_equation_says() -> None:
             (4095, 4095, 0, 254), (0, 4095, 0, 2), (2048, 1, 131071, 254), (1, 1, 1000, -256),
         ]
     ):  # fmt: skip
-        values = {"du": integers(du), "dv": integers(dv), "vth": integers(vth)}
-        weight = integers(np.full((2, 700), w))
+        values = {"du": as_int32(du), "dv": as_int32(dv), "vth": as_int32(vth)}
+        weight = as_int32(np.full((2, 700), w))
         for kind in ("lif", "alif"):
             name = f"{kind}{i}"
             b.add(name, kind, (2,), 1, **values)
             b.link("x", name, kind="dense", weight=weight)
-        b.add(f"li{i}", "li", (2,), 1, du=integers(du), dv=integers(dv))
+        b.add(f"li{i}", "li", (2,), 1, du=as_int32(du), dv=as_int32(dv))
         b.link("x", f"li{i}", kind="dense", weight=weight)
     program = b.program()
     rng = np.random.default_rng(1)
@@ -162,7 +162,7 @@ def tiny() -> tuple[LoihiProgram, dict[str, Events]]:
     b = Builder(0)
     b.add("x", "input", (1,), 0)
     b.add("n", "lif", (1,), 1)
-    b.link("x", "n", kind="dense", weight=integers([[2]]))
+    b.link("x", "n", kind="dense", weight=as_int32([[2]]))
     return b.program(), {"x": to_events(np.ones((2, 1, 1), bool))}
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from neuro.neurons import ALIF, LIF, Neuron
-from neuro.neurons.fused import fused_form, run_fused
+from neuro.neurons.fused import make_fused_form, run_fused
 from neuro.units import Seconds
 
 DT = Seconds(1e-3)
@@ -75,7 +75,7 @@ def on_triton(neuron: Neuron, x: Tensor, dt: Seconds, state: Any) -> tuple[Tenso
     """Run a population by the operator for GPUs, as ``step_population`` does."""
     from neuro.neurons.fused_triton import FusedOnGPU
 
-    form = fused_form(neuron, x, dt)
+    form = make_fused_form(neuron, x, dt)
     assert form is not None
     return run_fused(form, x, state, operator=FusedOnGPU)
 

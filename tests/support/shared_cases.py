@@ -17,7 +17,7 @@ from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.seeds import seeded
 from neuro.training import Batch, Course
-from neuro.training.distributed import draw_shard, rank_and_world_size
+from neuro.training.distributed import draw_shard, get_rank_and_world_size
 from neuro.units import Ticks
 
 Case = tuple[nn.Module, Course]
@@ -107,7 +107,7 @@ def spoilt() -> Case:
 
     def broken(net: nn.Module, batch: Batch, at: float) -> Tensor:
         return builders.loss(net, batch, at) * (
-            torch.nan if rank_and_world_size()[0] == 1 else 1
+            torch.nan if get_rank_and_world_size()[0] == 1 else 1
         )
 
     return builders.model().double(), replace(COURSE, loss=broken)

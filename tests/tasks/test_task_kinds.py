@@ -15,7 +15,7 @@ import torch
 
 from tasks.cli import main
 from tasks.find import load_task, open_folder
-from tasks.verbs.trained_run import graph_of, samples
+from tasks.verbs.trained_run import iterate_samples, load_run_graph
 
 SUPPORT = Path(__file__).parents[1] / "support"
 VERBS = ("eval", "simulate", "verify", "export", "energy", "report")
@@ -79,10 +79,10 @@ def test_the_executors_answer_what_the_trained_model_does(runs: Path) -> None:
 
 def test_two_inputs_and_two_outputs_keep_their_names(runs: Path) -> None:
     run = open_folder(runs / "window")
-    graph = graph_of(run)
+    graph = load_run_graph(run)
     assert set(graph.inputs) == {"camera", "speed"}
     assert set(graph.outputs) == {"steering", "brake"}
-    some = next(samples(run, graph, most=7))
+    some = next(iterate_samples(run, graph, most=7))
     assert some.n == 7
     assert {name: e.shape for name, e in some.inputs.items()} == {
         "camera": (5, 7, 16),

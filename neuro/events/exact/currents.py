@@ -54,7 +54,7 @@ def sum_bias(graph: Graph, name: str) -> np.ndarray:
     for edge in graph.into(name):
         for since, b in find_silent_output(graph, edge.source).items():
             if since + edge.delay and b.any():
-                raise refused(
+                raise make_refusal(
                     f"{name}: a bias arrives {since + edge.delay} ticks late; put the delays "
                     "on the edges into the biased nodes"
                 )
@@ -90,7 +90,7 @@ def find_currents(graph: Graph, name: str) -> tuple[InputCurrent, ...]:
         if edge.source in graph.currents:
             require_no_current(graph, edge.source)
             if edge.delay:
-                raise refused(
+                raise make_refusal(
                     f"edge {edge.source} -> {name}: a current comes {edge.delay} ticks late; "
                     f"put the delay on the edges into {edge.source}"
                 )
@@ -107,7 +107,7 @@ def require_no_current(graph: Graph, name: str) -> None:
     """Raise a GraphError if an LI is fed by another."""
     for edge in graph.into(name):
         if edge.source in graph.currents:
-            raise refused(
+            raise make_refusal(
                 f"edge {edge.source} -> {name}: a current feeds a current; feed both from the "
                 "same connections, or use clock=Grid()"
             )
@@ -120,10 +120,12 @@ def _find_steady_state(
     if not steady.any():
         return np.zeros(steady.size)
     if np.any(rate == 0):
-        raise refused(f"{name}: a bias into a current that never decays; give it a finite tau")
+        raise make_refusal(
+            f"{name}: a bias into a current that never decays; give it a finite tau"
+        )
     return np.asarray(steady / -np.expm1(-rate * dt))
 
 
-def refused(problem: str) -> GraphError:
+def make_refusal(problem: str) -> GraphError:
     """Return the error for a Graph that the exact clock cannot run."""
     return GraphError([problem], "the graph cannot run in continuous time")

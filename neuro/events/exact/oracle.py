@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.events.exact.oracle_neuron import Arithmetic, OracleCurrent, OracleNeuron
-from neuro.events.grid.oracle import biases, no_type_check, synapses
+from neuro.events.grid.oracle import find_biases, list_synapses, no_type_check
 from neuro.graph import Connection, Graph
 from neuro.graph.connections import SynapseRows
 from neuro.graph.requirements import require_continuous
@@ -43,7 +43,9 @@ class SynapticPath(NamedTuple):
 def find_paths(graph: Graph) -> dict[Place, list[SynapticPath]]:
     """Return all paths from every source of spikes: an Input, or a population that fires."""
     reach = {
-        n: synapses(graph, n) for n, node in graph.nodes.items() if isinstance(node, Connection)
+        n: list_synapses(graph, n)
+        for n, node in graph.nodes.items()
+        if isinstance(node, Connection)
     }
     return {
         (name, j): list(_extend_path(graph, reach, SynapticPath((name, j), 1.0, 0, "")))
@@ -78,14 +80,14 @@ def _scale_of(graph: Graph, name: str) -> float:
 def sum_bias(graph: Graph, name: str) -> Float[np.ndarray, " N"]:
     """Return what a connection gives, or a population gets, every tick without spikes (N)."""
     node = graph.nodes[name]
-    total = np.array(biases(node, graph.size(name)))
+    total = np.array(find_biases(node, graph.size(name)))
     for edge in graph.into(name):
         if not isinstance(graph.nodes[edge.source], Connection):
             continue
         given = sum_bias(graph, edge.source)
         if isinstance(node, Connection):
             first = graph.offset(edge)
-            rows = synapses(graph, name)[first : first + given.size]
+            rows = list_synapses(graph, name)[first : first + given.size]
             for x, row in zip(given, rows, strict=True):
                 for s in row:
                     total[s.target] += x * s.weight * _scale_of(graph, name)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from neuro.events.checks import runaway
+from neuro.events.checks import make_runaway_error
 from neuro.events.clock import Exact
 from neuro.events.exact.compile import (
     CompiledNetwork,
@@ -43,8 +43,8 @@ from neuro.events.exact.scaled_state import (
 )
 from neuro.events.exact.state import (
     ExactState,
-    exactly_at_rest,
     join_pending,
+    make_rest_state,
     require_exact_state,
     select_pending,
 )
@@ -52,7 +52,7 @@ from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes
 from neuro.events.exact.threaded_driver import run_blocks
 from neuro.events.exact.window_driver import Machine, RunResult, run_windows
 from neuro.events.recording import Recording, require_recording
-from neuro.events.workers import over_samples
+from neuro.events.workers import run_over_samples
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_continuous
@@ -104,7 +104,7 @@ def simulate_exact(
     }
     ticks, samples, _ = next(iter(trains.values())).shape
     require_recording(recording, graph, ticks)
-    before = exactly_at_rest(graph, samples) if state is None else state
+    before = make_rest_state(graph, samples) if state is None else state
     current = require_exact_state(graph, samples, before)
     records: list[Record] = []
     states = {}
@@ -112,12 +112,12 @@ def simulate_exact(
     for start, stop in zip([0, *stops], stops, strict=False):
         part = {n: cut_times(t, start, stop, graph.dt) for n, t in trains.items()}
         run = partial(_run_samples, graph, clock, recording, part, current)
-        done = [one for some in over_samples(run, samples, workers) for one in some]
+        done = [one for some in run_over_samples(run, samples, workers) for one in some]
         new = make_record(graph, part, done, recording)
         records = [append_record(records[0], new, graph.dt) if records else new]
         spikes = sum(records[0].counts[n].spikes for n in graph.populations)
         if spikes > clock.budget or not all(one.within_budget for one in done):
-            raise runaway(graph, records[0], clock.budget)
+            raise make_runaway_error(graph, records[0], clock.budget)
         current = join_states(graph, done)
         if stop - 1 in recording.states:
             states[stop - 1] = current.neurons

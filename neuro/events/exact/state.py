@@ -36,7 +36,7 @@ class ExactState:
     pending: Mapping[str, Pending]
 
 
-def exactly_at_rest(graph: Graph, samples: int) -> ExactState:
+def make_rest_state(graph: Graph, samples: int) -> ExactState:
     """Return the state from which a run starts if it is given none; axes as of ExactState."""
     neurons = {n: np.zeros((4, samples, graph.size(n))) for n in graph.populations}
     return ExactState(neurons=neurons, pending={})

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.currents import refused
+from neuro.events.exact.currents import make_refusal
 from neuro.graph import Dense, Edge, Graph, Reshaping, Slot, Sparse
 from neuro.graph.impulse import list_synapses
 from neuro.graph.paths import find_paths, list_links
@@ -271,13 +271,13 @@ def _write_out(graph: Graph, chain: Chain) -> Sparse:
     """Return any chain as a Sparse: its responses to unit impulses."""
     nodes = list_links(graph, chain.edges)
     if any(isinstance(node, Sparse) and node.delay is not None for node in nodes):
-        raise refused(
+        raise make_refusal(
             f"{chain}: a Sparse with delays of its own "
             "stands in a chain of connections; put a population between"
         )
     found = list_synapses(nodes, graph.shapes[chain.source], limit=LARGEST)
     if found.weight.size > LARGEST:
-        raise refused(
+        raise make_refusal(
             f"{chain}: more than {LARGEST} synapses in continuous time; use smaller "
             "layers, or clock=Grid()"
         )

@@ -23,7 +23,7 @@ def make_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return out
 
 
-def aligned(values: np.ndarray) -> np.ndarray:
+def copy_aligned(values: np.ndarray) -> np.ndarray:
     """Return an aligned copy in C order."""
     out = make_empty(values.shape, values.dtype)
     out[:] = values

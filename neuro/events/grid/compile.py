@@ -9,8 +9,14 @@ import numpy as np
 
 from neuro.events.grid import kernels
 from neuro.events.grid.host_nodes import CompiledHost
-from neuro.events.grid.parameters import Neurons, by_place, neurons
-from neuro.events.grid.scatter import Scatter, into_slot, is_listed, scatters, uncounted
+from neuro.events.grid.parameters import Neurons, arrange_by_place, make_parameters
+from neuro.events.grid.scatter import (
+    Scatter,
+    choose_scatters,
+    is_listed,
+    make_slot_scatter,
+    make_uncounted_scatter,
+)
 from neuro.graph import (
     Concat,
     Connection,
@@ -122,7 +128,7 @@ def compile_graph(graph: Graph, dtype: np.dtype) -> Program:
         make = _valued if name in valued else _cells
         parts[name] = make(graph, name, layouts[name], drive)
     carried = {
-        n: scatters(graph, n, dtype)
+        n: choose_scatters(graph, n, dtype)
         for n, p in parts.items()
         if isinstance(p, CompiledConnection)
     }
@@ -203,7 +209,7 @@ def _linear(
     layout = theirs if fills else own
     return CompiledConnection(
         layout=layout,
-        rest=by_place(_bias(graph, name, dtype), (size,), layout[0]),
+        rest=arrange_by_place(_bias(graph, name, dtype), (size,), layout[0]),
         fills=target if fills else name,
         area=area,
     )
@@ -220,7 +226,7 @@ def _bias(graph: Graph, name: str, dtype: np.dtype) -> np.ndarray:
 
 def _cells(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> CompiledPopulation:
     k = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
-    rest, parameters = neurons(k, drive, graph.shapes[name], layout[0])
+    rest, parameters = make_parameters(k, drive, graph.shapes[name], layout[0])
     return CompiledPopulation(
         layout=layout,
         rest=rest,
@@ -236,7 +242,7 @@ def _valued(graph: Graph, name: str, layout: Layout, drive: np.ndarray) -> Compi
         raise TypeError(f"{name} is no host node")
     return CompiledHost(
         node=node,
-        rest=by_place(drive, drive.shape, layout[0]),
+        rest=arrange_by_place(drive, drive.shape, layout[0]),
         given=given,
         shape=graph.shapes[name],
         macs=node.macs(given),
@@ -253,7 +259,7 @@ def _wires(
     if isinstance(source, CompiledConnection) and source.fills == edge.target:
         return []
     if isinstance(slot := graph.along(edge), Slot):
-        return [Wire(edge=edge, delay=edge.delay, scatter=into_slot(slot))]
+        return [Wire(edge=edge, delay=edge.delay, scatter=make_slot_scatter(slot))]
     if edge.target in carried:
         kernels_of = carried[edge.target].items()
         return [Wire(edge=edge, delay=edge.delay + late, scatter=s) for late, s in kernels_of]
@@ -262,7 +268,13 @@ def _wires(
         return [Wire(edge=edge, delay=0, scatter=None)]
     # Through a Reshaping, or to a host node, a spike is no synaptic event.
     direct = spikes and edge in graph.edges and edge.target not in graph.hosts
-    return [Wire(edge=edge, delay=edge.delay, scatter=kernels.add if direct else uncounted)]
+    return [
+        Wire(
+            edge=edge,
+            delay=edge.delay,
+            scatter=kernels.add if direct else make_uncounted_scatter,
+        )
+    ]
 
 
 def _window(group: tuple[str, ...], wires: list[Wire]) -> int:

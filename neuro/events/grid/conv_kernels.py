@@ -22,16 +22,19 @@ class Windows(NamedTuple):
 
 
 @inlined
-def reached(place: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
+def find_reached_windows(place: int, kernel: int, stride: int, size: int) -> tuple[int, int]:
     """Return the first and the last window that contain a place of the padded axis."""
     return max(0, -((kernel - 1 - place) // stride)), min(size - 1, place // stride)
 
 
 @bare
-def conv(
+def scatter_conv(
     buffer: Buffer, span: Span, train: Train, weights: Weights, windows: Windows
 ) -> tuple[int, int]:
-    """Add the weights of each spike to the places it reaches; return as ``kernels.dense``."""
+    """Add the weights of each spike to the places that it reaches.
+
+    Return the synaptic events as ``kernels.scatter_dense`` does.
+    """
     (high, wide), (height, width) = windows.given, windows.size
     (step_y, step_x), (pad_y, pad_x) = windows.stride, windows.padding
     rows, values = weights.rows, buffer.values
@@ -46,8 +49,8 @@ def conv(
                 channel, place = divmod(train.neuron[e], high * wide)
                 first = channel // share * channels
                 y, x = place // wide + pad_y, place % wide + pad_x
-                top, bottom = reached(y, tall, step_y, height)
-                left, right = reached(x, broad, step_x, width)
+                top, bottom = find_reached_windows(y, tall, step_y, height)
+                left, right = find_reached_windows(x, broad, step_x, width)
                 for row in range(top, bottom + 1):
                     ky = taps_y[y - row * step_y]
                     if ky < 0:
@@ -68,7 +71,7 @@ def conv(
 
 @bare
 def pool(buffer: Buffer, span: Span, train: Train, windows: Windows) -> tuple[int, int]:
-    """Add each spike to the windows that contain it; return as ``kernels.dense``.
+    """Add each spike to the windows that contain it; return as ``kernels.scatter_dense``.
 
     The sums are divided by the area later, once, as in torch.
     """
@@ -79,8 +82,8 @@ def pool(buffer: Buffer, span: Span, train: Train, windows: Windows) -> tuple[in
         for t in range(span.start, span.stop):
             for e in range(train.at[s, t + span.shift], train.at[s, t + span.shift + 1]):
                 channel, place = divmod(train.neuron[e], high * wide)
-                top, bottom = reached(place // wide, tall, step_y, rows)
-                left, right = reached(place % wide, broad, step_x, columns)
+                top, bottom = find_reached_windows(place // wide, tall, step_y, rows)
+                left, right = find_reached_windows(place % wide, broad, step_x, columns)
                 for row in range(top, bottom + 1):
                     for column in range(left, right + 1):
                         target = (channel * rows + row) * columns + column

@@ -64,7 +64,7 @@ def touch(buffer: Buffer, s: int, t: int, place: int) -> None:
 
 @kernel
 def add(buffer: Buffer, span: Span, train: Train, first: int = 0) -> tuple[int, int]:
-    """Add each spike of neuron n to neuron n + ``first``; return as :func:`dense`."""
+    """Add each spike of neuron n to neuron n + ``first``; return as :func:`scatter_dense`."""
     places, served = buffer.hit.shape[2], 0
     for s in range(buffer.hit.shape[0]):
         for t in range(span.start, span.stop):
@@ -78,7 +78,9 @@ def add(buffer: Buffer, span: Span, train: Train, first: int = 0) -> tuple[int, 
 
 
 @kernel
-def dense(buffer: Buffer, span: Span, train: Train, weights: Weights) -> tuple[int, int]:
+def scatter_dense(
+    buffer: Buffer, span: Span, train: Train, weights: Weights
+) -> tuple[int, int]:
     """Add a row of weights for each spike; return the synaptic events.
 
     They are counted twice: over weights that are not zero, and over all weights.
@@ -103,8 +105,10 @@ def dense(buffer: Buffer, span: Span, train: Train, weights: Weights) -> tuple[i
 
 
 @kernel
-def sparse(buffer: Buffer, span: Span, train: Train, synapses: Synapses) -> tuple[int, int]:
-    """Add the synapses of each spike; return as :func:`dense`.
+def scatter_sparse(
+    buffer: Buffer, span: Span, train: Train, synapses: Synapses
+) -> tuple[int, int]:
+    """Add the synapses of each spike; return as :func:`scatter_dense`.
 
     Each target is a place of its own, or a channel of the only place.
     """

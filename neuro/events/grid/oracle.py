@@ -50,7 +50,7 @@ def no_type_check(scalars: C) -> C:
     return scalars
 
 
-def hosted(node: Host, x: Values, given: Shape) -> Values:
+def compute_host_output(node: Host, x: Values, given: Shape) -> Values:
     """Return the output of a host node for values ``x`` of shape ``given``; C order."""
     half = len(x) // 2
     match node:
@@ -118,7 +118,7 @@ class GatedCells:
         return list(self.v)
 
 
-def biases(node: Node, size: int) -> list[float]:
+def find_biases(node: Node, size: int) -> list[float]:
     """Return what a connection adds to each of its values every tick."""
     bias = getattr(node, "bias", None)
     if bias is None:
@@ -126,7 +126,7 @@ def biases(node: Node, size: int) -> list[float]:
     return [float(bias[k * len(bias) // size]) for k in range(size)]
 
 
-def synapses(graph: Graph, name: str) -> SynapseRows:
+def list_synapses(graph: Graph, name: str) -> SynapseRows:
     """Return for every source of a connection its synapses; C order."""
     return graph.nodes[name].synapses(graph.given(name))  # type: ignore[union-attr]
 
@@ -152,7 +152,7 @@ def simulate_slowly(graph: Graph, inputs: Mapping[str, Events]) -> Record:
     """Return what :func:`neuro.events.simulate` must return, in float64, from rest."""
     require_normal_form(graph, "the oracle of the grid")
     samples = next(iter(inputs.values())).shape[1]
-    reach = {n: synapses(graph, n) for n in graph.nodes if _is_connection(graph, n)}
+    reach = {n: list_synapses(graph, n) for n in graph.nodes if _is_connection(graph, n)}
     records = []
     for b in range(samples):
         own = {name: of_sample(events, b) for name, events in inputs.items()}
@@ -278,7 +278,7 @@ class _Sample:
             sums = [s / node.divisor for s in sums]  # type: ignore[union-attr]
         if isinstance(node, Reshaping | Concat):
             counts.clear()  # it has no synapses
-        bias = biases(node, len(sums))
+        bias = find_biases(node, len(sums))
         for index, value in enumerate(s + b for s, b in zip(sums, bias, strict=True)):
             if value != 0:
                 self.send(name, tick, index, value)
@@ -287,7 +287,7 @@ class _Sample:
         """Add up the deliveries and compute the output, also in a tick without deliveries."""
         node, given = self.graph.nodes[name], self.given(name)
         self.counts[name]["macs"] += node.macs(given)  # type: ignore[union-attr]
-        for n, y in enumerate(hosted(node, self.summed(name, due), given)):  # type: ignore[arg-type]
+        for n, y in enumerate(compute_host_output(node, self.summed(name, due), given)):  # type: ignore[arg-type]
             if y:
                 self.send(name, tick, n, y)
 

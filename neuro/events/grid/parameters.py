@@ -41,14 +41,14 @@ class Neurons(NamedTuple):
     plain: bool
 
 
-def by_place(parameter: np.ndarray, shape: tuple[int, ...], places: int) -> np.ndarray:
+def arrange_by_place(parameter: np.ndarray, shape: tuple[int, ...], places: int) -> np.ndarray:
     """Return a parameter of neurons of ``shape`` as K C: channels of each place, or of all."""
     channels = np.broadcast_to(parameter, shape).reshape(-1, places)
     same = bool((channels == channels[:, :1]).all())
     return np.ascontiguousarray((channels[:, :1] if same else channels).T)
 
 
-def neurons(
+def make_parameters(
     k: Coefficients, drive: np.ndarray, shape: tuple[int, ...], places: int
 ) -> tuple[np.ndarray, Neurons]:
     """Return the input of a tick without spikes (K C) and the parameters of a population.
@@ -62,8 +62,8 @@ def neurons(
 
     x, c = drive.reshape(shape), every(k.decay_syn)
     a, g, high, r, b = (every(p) for p in (k.decay, k.gain, k.threshold, k.decay_adapt, k.beta))
-    columns = [by_place(p, shape, places) for p in (x, a, g, c, high, r, b)]
-    columns += [by_place(p, shape, places) for p in _compute_bounds(x, a, g, c, high)]
+    columns = [arrange_by_place(p, shape, places) for p in (x, a, g, c, high, r, b)]
+    columns += [arrange_by_place(p, shape, places) for p in _compute_bounds(x, a, g, c, high)]
     rows = max(len(p) for p in columns)
     rest, *columns = (np.repeat(p, rows // len(p), 0) for p in columns)
     return rest, Neurons(

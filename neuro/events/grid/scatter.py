@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from neuro.events.grid import conv_kernels as planes, kernels
-from neuro.events.grid.aligned import aligned
+from neuro.events.grid.aligned import copy_aligned
 from neuro.events.grid.conv_kernels import Windows
 from neuro.events.grid.kernels import Buffer, Span, Synapses, Train, Weights
 from neuro.graph import (
@@ -21,7 +21,7 @@ from neuro.graph import (
     Sparse,
 )
 from neuro.graph.sparse import write_out_synapses
-from neuro.ops.gather_rows import width_of
+from neuro.ops.gather_rows import choose_width
 
 Scatter = Callable[[Buffer, Span, Train], tuple[int, int]]
 
@@ -32,7 +32,7 @@ def is_listed(node: Node) -> bool:
     return isinstance(node, Connection) and not isinstance(node, own)
 
 
-def scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
+def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
     """Return the kernels of a connection, by delay of its synapses [ticks].
 
     Each adds spikes to a buffer and returns the synaptic events (non-zero, all).
@@ -51,30 +51,34 @@ def scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Scatter]:
         return {0: _conv(weights, _windows(*pairs, dilation=node.dilation))}
     if isinstance(node, AvgPool2d):
         return {0: _pool(_windows(given, shape, node.kernel, node.stride, (0, 0)))}
-    return {0: uncounted}
+    return {0: make_uncounted_scatter}
 
 
-def uncounted(buffer: Buffer, span: Span, train: Train, first: int = 0) -> tuple[int, int]:
+def make_uncounted_scatter(
+    buffer: Buffer, span: Span, train: Train, first: int = 0
+) -> tuple[int, int]:
     """Add each value of neuron n to neuron n + ``first`` without counting synaptic events."""
     kernels.add(buffer, span, train, first)
     return 0, 0
 
 
-def into_slot(slot: Slot) -> Scatter:
+def make_slot_scatter(slot: Slot) -> Scatter:
     """Return the kernel that adds spikes at their offset in a Concat."""
-    return lambda buffer, span, train: uncounted(buffer, span, train, slot.offset)
+    return lambda buffer, span, train: make_uncounted_scatter(buffer, span, train, slot.offset)
 
 
 def _dense(weights: Weights) -> Scatter:
-    return lambda buffer, span, train: kernels.dense(buffer, span, train, weights)
+    return lambda buffer, span, train: kernels.scatter_dense(buffer, span, train, weights)
 
 
 def _sparse(synapses: Synapses) -> Scatter:
-    return lambda buffer, span, train: kernels.sparse(buffer, span, train, synapses)
+    return lambda buffer, span, train: kernels.scatter_sparse(buffer, span, train, synapses)
 
 
 def _conv(weights: Weights, windows: Windows) -> Scatter:
-    return lambda buffer, span, train: planes.conv(buffer, span, train, weights, windows)
+    return lambda buffer, span, train: planes.scatter_conv(
+        buffer, span, train, weights, windows
+    )
 
 
 def _pool(windows: Windows) -> Scatter:
@@ -84,14 +88,14 @@ def _pool(windows: Windows) -> Scatter:
 def _in_blocks(weight: np.ndarray) -> Weights:
     """Return the weights of a Dense (out, in) in blocks of targets."""
     targets, sources = weight.shape
-    rows = weight.reshape(-1, width_of(targets), sources).swapaxes(1, 2)
+    rows = weight.reshape(-1, choose_width(targets), sources).swapaxes(1, 2)
     nonzero = np.count_nonzero(weight, axis=0)
-    return Weights(aligned(rows), nonzero if np.any(nonzero < targets) else nonzero[:0])
+    return Weights(copy_aligned(rows), nonzero if np.any(nonzero < targets) else nonzero[:0])
 
 
 def _by_channel(weight: np.ndarray) -> Weights:
     """Return the weights of a Conv2d (C_in, outputs of a group, kH, kW)."""
-    return Weights(aligned(weight.transpose(0, 2, 3, 1)), np.count_nonzero(weight, axis=1))
+    return Weights(copy_aligned(weight.transpose(0, 2, 3, 1)), np.count_nonzero(weight, axis=1))
 
 
 def _rounded(weight: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -12,11 +12,11 @@ from neuro.energy import (
     Chip,
     ChipError,
     chip_file,
-    chip_table,
     estimate,
-    estimates,
+    estimate_chips,
     find_chip,
     load_chips,
+    make_chip_table,
     read_chip,
     tabulate_constants,
 )
@@ -120,8 +120,8 @@ def test_a_new_chip_is_one_more_file_and_nothing_else(folder: Path) -> None:
     write(folder / "thirds.toml", ('title = "Loihi 1 (Davies 2018)"', 'title = "Thirds"'))
     assert list(load_chips()) == ["loihi1", "loihi1_sanafe", "loihi2", "thirds"]
     graph, record = network()
-    assert [e.chip.title for e in estimates(graph, record)][-1] == "Thirds"
-    assert "## Thirds\n" in chip_table()
+    assert [e.chip.title for e in estimate_chips(graph, record)][-1] == "Thirds"
+    assert "## Thirds\n" in make_chip_table()
     with pytest.raises(ValueError, match="there are loihi1, loihi1_sanafe, loihi2, thirds, or"):
         find_chip("fourths")
 
@@ -262,7 +262,7 @@ def test_the_printed_table_shows_picojoules_and_ranges() -> None:
 
 
 def test_the_markdown_has_a_table_of_eight_columns_for_each_chip() -> None:
-    text = chip_table()
+    text = make_chip_table()
     assert [x for x in text.splitlines() if x.startswith("## ")] == [
         "## Loihi 1 (Davies 2018)",
         "## Loihi 1 (SANA-FE)",

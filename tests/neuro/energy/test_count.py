@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from layer_cases import random_layer, random_synapses, trace_layer
 
-from neuro.energy.count import active, arrivals, count, fan_out, macs
+from neuro.energy.count import count, count_active, count_arrivals, count_fan_out, count_macs
 from neuro.events import Exact, simulate
 from neuro.graph import (
     AvgPool2d,
@@ -176,14 +176,14 @@ def test_counts_and_active_neurons_equal_a_walk_over_single_spikes(
     record = record_of(graph, ticks, rng)
     counts, busy = slowly(graph, record)
     assert count(graph, record) == counts
-    assert {n: int(x.sum()) for n, x in active(graph, record).items()} == busy
+    assert {n: int(x.sum()) for n, x in count_active(graph, record).items()} == busy
 
 
 @given(seed=st.integers(0, 999))
 @settings(max_examples=20, deadline=None)
 def test_macs_are_the_pairs_of_input_and_output_in_range(seed: int) -> None:
     graph = image_graph(np.random.default_rng(seed), 1)
-    for name, pairs in macs(graph).items():
+    for name, pairs in count_macs(graph).items():
         node = graph.nodes[name]
         weight = getattr(node, "weight", None)
         ones = None if weight is None else np.ones_like(weight)
@@ -203,7 +203,7 @@ def test_a_spike_in_the_corner_meets_fewer_kernel_positions_than_one_in_the_midd
     record = Record(
         executor="torch", ticks=2, samples=1, spikes={"in": to_events(raster)}, values={}
     )
-    (over_edge, _) = arrivals(graph, record)
+    (over_edge, _) = count_arrivals(graph, record)
     assert over_edge.events.tolist() == [[5 * 4], [5 * 9]]
 
 
@@ -244,8 +244,8 @@ def test_synapses_are_counted_one_by_one_as_their_spikes_arrive(
     counts = count(graph, record)
     assert (counts["w"].synaptic_events, counts["w"].synaptic_events_all) == (useful, every)
     assert counts["cell"].synaptic_events_all == counts["current"].synaptic_events_all == 0
-    assert [a.edge for a in arrivals(graph, record)] == list(graph.edges)
-    assert macs(graph)["w"] == 9
+    assert [a.edge for a in count_arrivals(graph, record)] == list(graph.edges)
+    assert count_macs(graph)["w"] == 9
 
 
 @given(seed=st.integers(0, 9999))
@@ -254,7 +254,7 @@ def test_a_value_causes_one_event_for_each_of_its_synapses_written_out(seed: int
     module, shape = random_layer(seed)
     node, graph = trace_layer(module, shape)
     listed = write_out_synapses(node, shape)
-    useful, every = fan_out(graph, Edge("input", "layer"))
+    useful, every = count_fan_out(graph, Edge("input", "layer"))
     assert every.tolist() == np.diff(listed.indptr).tolist()
     assert useful.tolist() == every.tolist()  # random weights are not zero
     weight = np.random.default_rng(seed).integers(0, 2, np.shape(getattr(node, "weight", 0)))
@@ -263,7 +263,7 @@ def test_a_value_causes_one_event_for_each_of_its_synapses_written_out(seed: int
         graph = replace(graph, nodes={**graph.nodes, "layer": node})
         listed = write_out_synapses(node, shape)
         by_source = np.bincount(listed.source, listed.weight != 0, listed.indptr.size - 1)
-        useful, _ = fan_out(graph, Edge("input", "layer"))
+        useful, _ = count_fan_out(graph, Edge("input", "layer"))
         assert useful.tolist() == by_source.tolist()
 
 
@@ -275,7 +275,7 @@ def test_a_neuron_is_active_when_a_late_synapse_reaches_it() -> None:
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
     spikes = {"in": to_events(np.eye(4, 1)[:, None]), "a": to_events(np.zeros((4, 1, 2)))}
     record = Record(executor="torch", ticks=4, samples=1, spikes=spikes, values={})
-    assert active(graph, record)["a"].ravel().tolist() == [1, 0, 1, 0]
+    assert count_active(graph, record)["a"].ravel().tolist() == [1, 0, 1, 0]
 
 
 def test_a_record_of_another_graph_is_refused_with_every_difference() -> None:

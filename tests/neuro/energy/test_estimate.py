@@ -10,7 +10,7 @@ from neuro.energy import (
     Chip,
     as_json,
     estimate,
-    estimates,
+    estimate_chips,
     find_chip,
     load_chips,
 )
@@ -278,7 +278,7 @@ def test_energies_are_per_inference_and_layers_add_up_to_the_core() -> None:
 
 def test_the_json_names_chips_tiers_layers_and_the_convention() -> None:
     graph, record = image_graph(), record_of(**spikes_of(3, 0.3))
-    found = json.loads(json.dumps(as_json(*estimates(graph, record)), allow_nan=False))
+    found = json.loads(json.dumps(as_json(*estimate_chips(graph, record)), allow_nan=False))
     assert list(found) == ["loihi1", "loihi1_sanafe", "loihi2", "conventional45nm"]
     for chip in CHIPS:
         for tier in ("core", "chip", "system"):

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from neuro.energy import as_json, count_host_macs, estimate, find_chip, macs, place
-from neuro.energy.count import active, arrivals
+from neuro.energy import as_json, count_host_macs, count_macs, estimate, find_chip, place
+from neuro.energy.count import count_active, count_arrivals
 from neuro.graph import Dense, Edge, Graph, Input, Softmax
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.nn import replay
@@ -37,7 +37,7 @@ def test_a_softmax_is_host_work_and_sends_its_values_as_spikes() -> None:
     graph = lifted()
     record = ran(graph)
     found = estimate(graph, record, find_chip("loihi1"))
-    assert macs(graph) == {"w1": 6, "soft": 6, "w2": 3}
+    assert count_macs(graph) == {"w1": 6, "soft": 6, "w2": 3}
     assert count_host_macs(graph) == {"w1": 6, "soft": 6}
     assert found.host_macs == {"w1": 18, "soft": 18}  # in 3 ticks
     # On the chip: 3 values a tick come from the host, of which 2 meet a weight.
@@ -77,16 +77,16 @@ def test_a_whole_graph_has_no_place_on_a_chip() -> None:
 
 def test_values_that_never_rest_keep_their_targets_active() -> None:
     graph, nodes = lifted(), dict(lifted().nodes)
-    busy = active(graph, ran(graph))
+    busy = count_active(graph, ran(graph))
     assert busy["cell"].tolist() == [[1], [1], [1]]
     nodes |= {"w2": Dense(weight=np.zeros((2, 3))), "cell": GatedLI()}
     silent = Graph(nodes=nodes, edges=graph.edges, dt=graph.dt)
-    assert active(silent, ran(silent))["cell"].tolist() == [[1], [1], [1]]
+    assert count_active(silent, ran(silent))["cell"].tolist() == [[1], [1], [1]]
     cell = LIF(tau=0.01, reset="hard")
     nodes |= {"soft": cell, "w2": Dense(weight=np.ones((1, 3))), "cell": cell}
     spiking = Graph(nodes=nodes, edges=graph.edges, dt=graph.dt)
     record = ran(spiking)
-    assert active(spiking, record)["cell"].tolist() == [[1], [1], [0]]
+    assert count_active(spiking, record)["cell"].tolist() == [[1], [1], [0]]
 
 
 def test_a_host_reads_an_integrator_as_it_is() -> None:
@@ -106,7 +106,7 @@ def test_a_host_reads_an_integrator_as_it_is() -> None:
     edges += [Edge("li", "soft"), Edge("soft", "w"), Edge("w", "cell")]
     graph = Graph(nodes=nodes, edges=tuple(edges), dt=Seconds(1e-3))
     record = ran(graph)
-    events = {a.edge.target: a.events[:, 0].tolist() for a in arrivals(graph, record)}
+    events = {a.edge.target: a.events[:, 0].tolist() for a in count_arrivals(graph, record)}
     assert events["v"] == [0, 1, 1]  # its candidate is neuron 1, which fires at tick 1 alone
     assert events["w"] == [2, 2, 2]
     assert events["li"] == [1, 2, 0]

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 
 from neuro.energy.multicast import count_reached_cores, iterate_reached_cores
-from neuro.energy.synapses import compose, fan_out
+from neuro.energy.synapses import compose, count_route_fan_out
 from neuro.graph import Conv2d, Edge, Graph, Input
 from neuro.graph.paths import Route
 from neuro.neurons import LIF
@@ -85,7 +85,7 @@ def test_listed_synapses_reach_the_cores_of_their_targets() -> None:
     want = np.stack([here[k : k + 3].any(0) for k in range(0, 1000, 3)], 1)
     found = np.concatenate([x for _, x in iterate_reached_cores([route], 70, 1000, 3)], 1)
     np.testing.assert_array_equal(found, want)
-    for each in fan_out(route):
+    for each in count_route_fan_out(route):
         np.testing.assert_array_equal(each, here.sum(0))
 
 

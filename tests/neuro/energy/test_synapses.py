@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from neuro.energy import count, estimate, find_chip
 from neuro.energy.mapping import place
 from neuro.energy.operations import count_operations, count_workload
-from neuro.energy.synapses import compose, fan_out, served
+from neuro.energy.synapses import compose, count_route_fan_out, count_synaptic_events
 from neuro.events import simulate
 from neuro.graph import (
     AvgPool2d,
@@ -63,7 +63,7 @@ def test_two_spikes_in_one_pooling_window_are_one_value_but_cost_a_chip_twice() 
     counts = count(graph, record)
     assert (counts["pool"].synaptic_events, counts["conv"].synaptic_events) == (2, 2)
     assert counts["conv"].synaptic_events_all == 3
-    (layer,) = served(graph, record, compose(graph))
+    (layer,) = count_synaptic_events(graph, record, compose(graph))
     assert (layer.name, layer.shared_kernel) == ("pool+conv", True)
     assert (layer.events.tolist(), layer.events_all.tolist()) == ([[4]], [[6]])
     found = estimate(graph, record, find_chip("loihi1"))
@@ -76,7 +76,7 @@ def test_spikes_in_two_windows_cost_a_chip_what_the_values_cost() -> None:
     graph = pooled()
     record = spikes_at(graph, 2, (0, 0), (1, 2))
     counts = count(graph, record)
-    (layer,) = served(graph, record, compose(graph))
+    (layer,) = count_synaptic_events(graph, record, compose(graph))
     assert layer.events.tolist() == [[2], [3]]
     assert counts["conv"].synaptic_events == 5
 
@@ -93,7 +93,7 @@ def test_a_source_that_is_joined_twice_pays_for_each_of_its_places() -> None:
         dt=DT,
     )
     record = spikes_at(graph, 3, (0, 0), (0, 1), (2, 1))
-    (layer,) = served(graph, record, compose(graph))
+    (layer,) = count_synaptic_events(graph, record, compose(graph))
     assert layer.name == "c+fc"
     assert layer.events.tolist() == [[2 + 1], [1 + 3], [1]]
     assert layer.events_all.tolist() == [[6], [6], [3]]
@@ -125,7 +125,7 @@ def impulses(graph: Graph, route: Route, ones: bool) -> np.ndarray:
 def test_the_fan_out_of_a_composed_connection_is_what_unit_impulses_reach(seed: int) -> None:
     graph = random_graph(seed, for_chip=True)
     for route in compose(graph):
-        events, events_all = fan_out(route)
+        events, events_all = count_route_fan_out(route)
         np.testing.assert_array_equal(events, impulses(graph, route, ones=False), route.name)
         if len(route.via) == 1:  # in a chain, a matrix counts outputs out of reach too
             np.testing.assert_array_equal(events_all, impulses(graph, route, ones=True))
@@ -149,7 +149,7 @@ def test_the_fan_out_behind_any_pool_is_what_unit_impulses_reach(
     edges = tuple(Edge(a, b) for a, b in pairwise(nodes))
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
     (route,) = compose(graph)
-    events, events_all = fan_out(route)
+    events, events_all = count_route_fan_out(route)
     np.testing.assert_array_equal(events, impulses(graph, route, ones=False))
     assert (events_all >= impulses(graph, route, ones=True)).all()
 
@@ -160,7 +160,9 @@ def test_events_of_a_run_are_a_sum_over_its_single_spikes(seed: int) -> None:
     graph = random_graph(seed, for_chip=True)
     record, _ = simulate(graph, stimulus(graph, seed, ticks=6))
     composed = compose(graph)
-    for route, layer in zip(composed, served(graph, record, composed), strict=True):
+    for route, layer in zip(
+        composed, count_synaptic_events(graph, record, composed), strict=True
+    ):
         reach, e = impulses(graph, route, ones=False), record.spikes[route.source]
         expected = np.zeros((6, 2), int)
         for tick, sample, neuron in zip(e.tick, e.sample, e.neuron, strict=True):
@@ -197,7 +199,10 @@ def test_a_node_between_several_populations_is_a_layer_for_each_pair() -> None:
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
     spikes = {"in": to_events(np.ones((1, 1, 2))), "a": to_events(np.ones((1, 1, 2)))}
     record = Record(executor="events", ticks=1, samples=1, spikes=spikes, values={})
-    layers = {s.name: int(s.events.sum()) for s in served(graph, record, compose(graph))}
+    layers = {
+        s.name: int(s.events.sum())
+        for s in count_synaptic_events(graph, record, compose(graph))
+    }
     assert layers == {"in->a": 2, "in->w->out": 6, "a->w->out": 6}
 
 
@@ -205,7 +210,7 @@ def test_edges_that_differ_in_their_delay_alone_are_one_layer() -> None:
     nodes = {"in": Input(shape=(2,)), "w": Dense(weight=np.ones((3, 2))), "out": LI(tau=0.01)}
     edges = (Edge("in", "w"), Edge("in", "w", Ticks(1)), Edge("w", "out"))
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
-    (layer,) = served(graph, spikes_at(graph, 2, (0, 0), (1, 1)), compose(graph))
+    (layer,) = count_synaptic_events(graph, spikes_at(graph, 2, (0, 0), (1, 1)), compose(graph))
     assert layer.name == "w"
     assert layer.events.tolist() == [[3], [6]]
 

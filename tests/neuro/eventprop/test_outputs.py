@@ -13,9 +13,9 @@ from neuro.eventprop import (
     Tally,
     compute_activity,
     compute_gradients,
+    compute_module_outputs,
     compute_outputs,
     find_first_spikes,
-    outputs_of,
 )
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import LI, LIF
@@ -79,7 +79,7 @@ def test_a_loss_on_first_spikes_has_the_gradient_of_central_differences() -> Non
 
 def test_a_module_says_what_its_graph_does_and_gets_its_gradients() -> None:
     net, x, tally = model(), raster(), Tally()
-    y = outputs_of(net, x, tally)
+    y = compute_module_outputs(net, x, tally)
     graph = trace(net, (4,))
     inputs = {"input": to_times(to_events(x.numpy()), DT)}
     done = compute_activity(graph, inputs)
@@ -101,7 +101,7 @@ def test_exact_gradients_train_a_module(readout: bool) -> None:
     adam = torch.optim.Adam(net.parameters(), lr=0.01)
     losses = []
     for _ in range(60):
-        y = outputs_of(net, x, Tally())
+        y = compute_module_outputs(net, x, Tally())
         loss = F.cross_entropy(y.mean(0) if readout else -y / 0.002, labels)
         adam.zero_grad()
         loss.backward()
@@ -112,7 +112,7 @@ def test_exact_gradients_train_a_module(readout: bool) -> None:
 
 def test_another_device_is_refused() -> None:
     with pytest.raises(EventPropError, match="the input is on meta: EventProp runs on the cpu"):
-        outputs_of(model(), raster().to("meta"), Tally())
+        compute_module_outputs(model(), raster().to("meta"), Tally())
 
 
 def test_what_acts_otherwise_in_training_is_refused() -> None:
@@ -120,7 +120,7 @@ def test_what_acts_otherwise_in_training_is_refused() -> None:
         fc=nn.Linear(4, 3, bias=False), drop=nn.Dropout(), out=Spiking(LI(tau=0.01), DT)
     )
     with pytest.raises(EventPropError, match="drop: Dropout computes otherwise in training"):
-        outputs_of(net, raster(), Tally())
+        compute_module_outputs(net, raster(), Tally())
 
 
 def test_one_output_is_needed() -> None:

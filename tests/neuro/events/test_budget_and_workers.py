@@ -8,7 +8,7 @@ from graphs import random_graph, stimulus
 
 from neuro.events import Clock, Exact, Grid, Recording, Runaway, engine, simulate
 from neuro.events.exact.state import ExactState
-from neuro.events.workers import over_samples
+from neuro.events.workers import run_over_samples
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import LIF
 from neuro.record import Record
@@ -112,10 +112,10 @@ def test_joblib_can_be_told_to_use_processes() -> None:
 
 
 def test_samples_are_shared_about_equally_and_stay_in_order() -> None:
-    assert over_samples(lambda a, b: (a, b), 7, 3) == [(0, 2), (2, 4), (4, 7)]
-    assert over_samples(lambda a, b: (a, b), 2, 9) == [(0, 1), (1, 2)]
+    assert run_over_samples(lambda a, b: (a, b), 7, 3) == [(0, 2), (2, 4), (4, 7)]
+    assert run_over_samples(lambda a, b: (a, b), 2, 9) == [(0, 1), (1, 2)]
     with pytest.raises(ValueError, match="workers must be >= 1, got 0"):
-        over_samples(lambda a, b: (a, b), 2, 0)
+        run_over_samples(lambda a, b: (a, b), 2, 0)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from neuro.graph import (
     Sparse,
     Upsample,
 )
-from neuro.graph.connections import apply_connection, bias_of, weight_of
+from neuro.graph.connections import apply_connection, get_bias, get_weight
 from neuro.graph.sparse import to_dense, write_out_synapses
 from neuro.neurons import LIF
 from neuro.nn.trace import TraceError
@@ -37,7 +37,7 @@ def test_a_traced_layer_has_the_shape_and_the_values_of_torch(seed: int) -> None
     node, graph = trace_layer(module, shape)
     y: Tensor = module(x)
     assert graph.shapes["layer"] == tuple(y.shape[1:])
-    ours = node.apply(x, weight_of(node, x.dtype), bias_of(node, x.dtype))
+    ours = node.apply(x, get_weight(node, x.dtype), get_bias(node, x.dtype))
     torch.testing.assert_close(ours, y, rtol=0, atol=0)
 
 

@@ -18,7 +18,7 @@ from lava_export.run import available, run
 from neuro.energy import count, find_chip
 from neuro.energy.mapping import place
 from neuro.energy.multicast import iterate_reached_cores
-from neuro.energy.synapses import compose, fan_out
+from neuro.energy.synapses import compose, count_route_fan_out
 from neuro.events import Exact, Grid, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.grid.oracle import simulate_slowly
@@ -231,7 +231,7 @@ def test_a_composed_chain_is_the_same_map_and_a_single_node_keeps_its_groups(
                 ((1, node.dilation), node.groups),
             }
             np.testing.assert_array_equal(
-                np.stack(fan_out(route)), np.stack(node.fan_out(graph.shapes["x"]))
+                np.stack(count_route_fan_out(route)), np.stack(node.fan_out(graph.shapes["x"]))
             )
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
-from neuro.events.grid.oracle import hosted
+from neuro.events.grid.oracle import compute_host_output
 from neuro.graph.host_ops import Exceeds, Host, Multiply, Outer, Pointwise, Softmax
 
 
@@ -78,7 +78,9 @@ def test_shapes_and_operations_are_these(
 def test_torch_computes_the_definition(node: Host, shape: tuple[int, ...], seed: int) -> None:
     x = np.random.default_rng(seed).normal(0, 3, shape)
     found = node.run(torch.tensor(x)[None])[0].flatten().tolist()
-    np.testing.assert_allclose(found, hosted(node, x.ravel().tolist(), shape), rtol=1e-14)
+    np.testing.assert_allclose(
+        found, compute_host_output(node, x.ravel().tolist(), shape), rtol=1e-14
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

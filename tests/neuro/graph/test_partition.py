@@ -8,7 +8,7 @@ from valued_graphs import valued_graph, valued_stimulus
 from neuro.energy import restrict_to_chip
 from neuro.events import simulate
 from neuro.graph import Dense, Edge, Graph, GraphError, Input
-from neuro.graph.partition import chip_part, host_part
+from neuro.graph.partition import chip_part, find_host_nodes
 from neuro.neurons import GatedLI
 from neuro.units import Seconds
 
@@ -27,7 +27,7 @@ def test_what_enters_the_chip_is_an_input_and_what_leaves_it_an_output() -> None
 
 def test_a_host_computes_its_nodes_and_the_connections_that_lead_to_them() -> None:
     graph = valued_graph(0)
-    assert set(host_part(graph)) == {
+    assert set(find_host_nodes(graph)) == {
         *graph.hosts,
         *("mixer", "readout"),
         *("depth", "features", "both", "mix", "gate", "pair", "probability", "against"),
@@ -51,7 +51,7 @@ def test_the_chip_fires_as_the_whole_does_given_what_its_host_sends(seed: int) -
 def test_a_graph_that_a_chip_runs_as_a_whole_is_its_own_part() -> None:
     graph = chip_part(valued_graph(0))
     assert chip_part(graph) is graph
-    assert host_part(graph) == ()
+    assert find_host_nodes(graph) == ()
 
 
 def test_a_graph_that_a_host_computes_as_a_whole_has_none() -> None:

@@ -9,9 +9,9 @@ from hypothesis import given, settings, strategies as st
 from layer_cases import random_synapses
 
 from neuro.graph import Dense, Edge, Flatten, Graph, GraphError, Input, Node, Sparse
-from neuro.graph.sparse import to_dense, unrolled
+from neuro.graph.sparse import to_dense, unroll_delays
 from neuro.neurons import LI, LIF
-from neuro.nn import Net, activity_of, replay
+from neuro.nn import Net, record_activity, replay
 from neuro.nn.trace import trace
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds, Ticks
@@ -39,7 +39,7 @@ def stimulus(seed: int, size: int = 5) -> dict[str, Events]:
 
 
 def activity(graph: Graph, seed: int) -> dict[str, np.ndarray]:
-    return {k: v.numpy() for k, v in activity_of(graph, stimulus(seed)).items()}
+    return {k: v.numpy() for k, v in record_activity(graph, stimulus(seed)).items()}
 
 
 @settings(deadline=None, max_examples=20)
@@ -72,13 +72,13 @@ def test_every_synapse_brings_its_spikes_after_its_own_delay(seed: int, edge: in
 def test_the_parts_of_a_node_add_up_in_its_old_name() -> None:
     _, w = random_synapses(5, delays=3)
     whole = network(w, random_synapses(5, inputs=4)[1], delay=1)
-    graph, origin = unrolled(whole)
+    graph, origin = unroll_delays(whole)
     assert isinstance(graph.nodes["w"], Flatten)
     assert {e.source for e in graph.into("w")} == {"w@0", "w@1", "w@2"}
     assert {e.delay for e in graph.out_of("x")} == {1, 2, 3}
     assert set(origin.values()) == {Edge("x", "w", Ticks(1))}
     assert sum(graph.nodes[f"w@{k}"].indices.size for k in range(3)) == 9  # type: ignore[union-attr]
-    assert unrolled(graph).graph is graph
+    assert unroll_delays(graph).graph is graph
 
 
 def test_a_node_with_the_name_of_a_part_is_refused() -> None:
@@ -86,7 +86,7 @@ def test_a_node_with_the_name_of_a_part_is_refused() -> None:
     nodes = {**graph.nodes, "w@1": Dense(weight=np.eye(4))}
     edges = (*graph.edges, Edge("a", "w@1"), Edge("w@1", "out"))
     with pytest.raises(GraphError, match="w@1: is the name of a part of w; rename the node"):
-        unrolled(replace(graph, nodes=nodes, edges=edges))
+        unroll_delays(replace(graph, nodes=nodes, edges=edges))
 
 
 def test_a_loop_through_a_late_synapse_needs_no_delay_on_its_edges() -> None:
@@ -135,9 +135,13 @@ def test_a_net_returns_its_graph_and_trains_in_the_precision_of_its_weights(
 
 def test_a_net_with_delays_of_single_synapses_is_refused_with_the_cure() -> None:
     graph = network(random_synapses(5, delays=3)[1], random_synapses(5, inputs=4)[1])
-    with pytest.raises(GraphError, match=r"w: its synapses have delays.*unrolled\(graph\)"):
+    with pytest.raises(
+        GraphError, match=r"w: its synapses have delays.*unroll_delays\(graph\)"
+    ):
         Net(graph)
-    with pytest.raises(ValueError, match=r"a Sparse with delays is no matrix; apply unrolled"):
+    with pytest.raises(
+        ValueError, match=r"a Sparse with delays is no matrix; apply unroll_delays"
+    ):
         to_dense(random_synapses(5, delays=3)[1])
 
 

@@ -9,7 +9,7 @@ from fused_cases import DT, MODELS, Case, bell, drawn, outcome, require_same
 from hypothesis import assume, given, settings, strategies as st
 
 from neuro.neurons import ALIF, LI, LIF
-from neuro.neurons.fused import FusedContext, can_pool, fused_form
+from neuro.neurons.fused import FusedContext, can_pool, make_fused_form
 from neuro.neurons.population import run_population, step_population
 from neuro.neurons.surrogate import arctan, triangle
 from neuro.units import Seconds, Ticks
@@ -114,10 +114,10 @@ def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_the_operator_cannot_do_is_left_to_the_loop() -> None:
     x = torch.rand(3, 2, 4)
-    assert fused_form(LIF(tau=0.01), x, DT) is not None
-    assert fused_form(LIF(tau=0.01, refractory=Seconds(2e-3)), x, DT) is None
-    assert fused_form(LI(tau=0.01), x, DT) is None
-    assert fused_form(LIF(tau=0.01), x.to(torch.bfloat16), DT) is None
+    assert make_fused_form(LIF(tau=0.01), x, DT) is not None
+    assert make_fused_form(LIF(tau=0.01, refractory=Seconds(2e-3)), x, DT) is None
+    assert make_fused_form(LI(tau=0.01), x, DT) is None
+    assert make_fused_form(LIF(tau=0.01), x.to(torch.bfloat16), DT) is None
     learns = torch.tensor(0.1, requires_grad=True)
-    assert fused_form(replace(ALIF(), beta=learns), x, DT) is None
-    assert fused_form(replace(ALIF(), rho=learns), x, DT) is None
+    assert make_fused_form(replace(ALIF(), beta=learns), x, DT) is None
+    assert make_fused_form(replace(ALIF(), rho=learns), x, DT) is None

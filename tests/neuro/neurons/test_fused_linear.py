@@ -14,7 +14,7 @@ from neuro.neurons.surrogate import arctan
 from neuro.nn import schedule
 from neuro.nn.layers import Spiking, Stack
 from neuro.ops import sparse_linear as products
-from neuro.ops.sparse_linear import by_input, linear
+from neuro.ops.sparse_linear import apply_linear, store_by_input
 from neuro.seeds import seeded
 
 Kind = st.sampled_from(sorted(MODELS))
@@ -55,7 +55,7 @@ def test_it_is_the_layer_and_then_the_population_bit_for_bit(
         layer.weight *= 4
         one = (outputs,) if each else ()
         neuron = MODELS[kind](0.2 + torch.rand(one), 0.1 + 0.8 * torch.rand(one), arctan)
-    layer = by_input(layer) if ordered else layer
+    layer = store_by_input(layer) if ordered else layer
     state: Any = neuron.initial(torch.zeros(samples, outputs, dtype=dtype))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(products, "MIN_VALUES", 0)
@@ -63,7 +63,7 @@ def test_it_is_the_layer_and_then_the_population_bit_for_bit(
         assert fused is not None
         for k in range(3):  # each call continues the one before
             x = spikes((ticks, samples, inputs), share, k, dtype)
-            currents = linear(x.flatten(0, 1), layer.weight, layer.bias)
+            currents = apply_linear(x.flatten(0, 1), layer.weight, layer.bias)
             want, state = run_population(neuron, currents.view(ticks, samples, -1), DT, state)
             assert torch.equal(fused(x), want)
             for found, wanted in zip(fused.state, state, strict=True):
@@ -112,7 +112,7 @@ def test_a_stack_of_them_in_groups_of_ticks_is_the_stack(
     monkeypatch.setattr(schedule, "PART_VALUES", 3 * 7 * 80)  # three ticks
     monkeypatch.setattr(products, "MIN_VALUES", 0)
     x, calls = spikes((11, 7, 80), 0.1, 1, torch.float64), []
-    net = by_input(dense_net()) if ordered else dense_net()
+    net = store_by_input(dense_net()) if ordered else dense_net()
     want, end = net(x)
     call = FusedLinear.__call__
     monkeypatch.setattr(
@@ -149,7 +149,7 @@ def test_weights_by_input_are_the_same_weights() -> None:
     net = nn.Sequential(nn.Linear(30, 64), nn.ReLU(), nn.Linear(64, 10))
     weight, few = net[0].weight, net[2].weight
     before = weight.detach().clone()
-    assert by_input(net) is net
+    assert store_by_input(net) is net
     assert net[0].weight is weight  # what an optimizer holds
     assert torch.equal(weight, before)
     assert weight.stride() == (1, 64)

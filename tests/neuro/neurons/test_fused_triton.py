@@ -12,7 +12,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from neuro.neurons import LIF
-from neuro.neurons.fused import FusedOnCPU, fused_form, has_triton, operator_for
+from neuro.neurons.fused import FusedOnCPU, choose_operator, has_triton, make_fused_form
 from neuro.units import Seconds
 
 HERE = Path(__file__).parent
@@ -62,18 +62,18 @@ def test_on_a_gpu_operator_and_loop_agree(tmp_path: Path) -> None:
 
 
 def test_a_tensor_on_a_cpu_goes_to_the_operator_for_cpus() -> None:
-    assert operator_for(torch.zeros(3, 2, 4)) is FusedOnCPU
+    assert choose_operator(torch.zeros(3, 2, 4)) is FusedOnCPU
 
 
 @needs_triton
 def test_a_tensor_on_a_gpu_goes_to_triton_in_the_precisions_it_has() -> None:
     with FakeTensorMode():  # has the tensors of a GPU without one
         x = torch.empty(3, 2, 4, device="cuda")
-        assert operator_for(x).__name__ == "FusedOnGPU"
+        assert choose_operator(x).__name__ == "FusedOnGPU"
         neuron, dt = LIF(tau=0.01), Seconds(1e-3)
-        assert fused_form(neuron, x, dt) is not None
-        assert fused_form(neuron, x.double(), dt) is not None
-        assert fused_form(neuron, x.bfloat16(), dt) is None
+        assert make_fused_form(neuron, x, dt) is not None
+        assert make_fused_form(neuron, x.double(), dt) is not None
+        assert make_fused_form(neuron, x.bfloat16(), dt) is None
 
 
 @pytest.mark.parametrize(("version", "enough"), [("3.4.0", False), ("3.5.1+git", True)])

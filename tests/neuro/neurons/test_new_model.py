@@ -34,13 +34,13 @@ from neuro.neurons import (
     is_neuron,
     run_population,
 )
-from neuro.neurons.fused import fused_form
+from neuro.neurons.fused import make_fused_form
 from neuro.neurons.neuron import FusedNeuron
-from neuro.neurons.normal_form import Tensors, like
+from neuro.neurons.normal_form import Tensors, convert_like
 from neuro.neurons.population import step_population
 from neuro.neurons.reset import as_reset
 from neuro.neurons.surrogate import Surrogate, spike, triangle
-from neuro.nn import Net, Spiking, Stack, margins, replay
+from neuro.nn import Net, Spiking, Stack, compute_margins, replay
 from neuro.nn.trace import trace
 from neuro.spikes import Events, to_events, to_times
 from neuro.units import Seconds
@@ -115,8 +115,10 @@ class Halving:
         )
 
     def tensors(self, x: Tensor, dt: Seconds) -> Tensors:  # noqa: ARG002
-        zero, one = like(0.0, x), like(1.0, x)
-        return Tensors(like(self.decay, x), one, zero, like(self.threshold, x), zero, zero)
+        zero, one = convert_like(0.0, x), convert_like(1.0, x)
+        return Tensors(
+            convert_like(self.decay, x), one, zero, convert_like(self.threshold, x), zero, zero
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -187,7 +189,7 @@ def test_on_the_clock_of_torch_they_run_as_their_equations_say() -> None:
 def test_they_are_trained_tick_by_tick_and_traced(model: str) -> None:
     neuron, _ = MODELS[model]
     x = torch.full((6, 2, 3), 0.8, dtype=torch.float64).requires_grad_()
-    assert fused_form(neuron, x, DT) is None
+    assert make_fused_form(neuron, x, DT) is None
     y, _ = run_population(neuron, x, DT)
     want, _ = step_population(neuron, x, DT, neuron.initial(x[0]))
     assert torch.equal(y, want)
@@ -210,7 +212,7 @@ EXECUTORS: dict[str, Callable[[Graph, dict[str, Events]], Any]] = {
     "NEST": lambda g, x: plan(g, {n: to_times(e, DT) for n, e in x.items()}, {}),
     "Loihi in integers": lambda g, _: lower(g),
     "the energy of a chip": lambda g, x: estimate(g, replay(g, x), find_chip("loihi1")),
-    "margins": lambda g, x: margins(g, x, "cells"),
+    "margins": lambda g, x: compute_margins(g, x, "cells"),
 }
 
 

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from neuro.codes import direct
 from neuro.neurons import ALIF, LI
-from neuro.nn.binomial_checkpoint import stride
+from neuro.nn.binomial_checkpoint import choose_stride
 from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.layers import Delay, Spiking, Stack, Temporal
 from neuro.units import Ticks
@@ -135,7 +135,7 @@ def test_the_best_place_for_a_state_is_found(chunks: int, states: int) -> None:
     def price(first: int, chunks: int, states: int) -> float:
         return first + passed(first, states) + passed(chunks - first, states - 1)
 
-    assert price(stride(chunks, states), chunks, states) == passed(chunks, states)
+    assert price(choose_stride(chunks, states), chunks, states) == passed(chunks, states)
 
 
 def linear() -> Stack:

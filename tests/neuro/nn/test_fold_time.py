@@ -15,8 +15,8 @@ from neuro.nn import schedule
 from neuro.nn.fold_time import is_one_tick, run_on_ticks
 from neuro.nn.layers import Spiking, Stack
 from neuro.ops import sparse_linear as products
-from neuro.ops.avg_pool import average
-from neuro.ops.sparse_linear import linear
+from neuro.ops.avg_pool import apply_avg_pool
+from neuro.ops.sparse_linear import apply_linear
 from neuro.seeds import seeded
 from neuro.units import Ticks
 
@@ -45,7 +45,7 @@ def test_a_product_that_skips_zeros_is_the_dense_product(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(products, "MIN_VALUES", 0)
         patch.setattr(products, "MIN_ZERO_SHARE", 0.0)
-        y = linear(x, weight, bias)
+        y = apply_linear(x, weight, bias)
     assert type(y.grad_fn).__name__ in ("_LinearBackward", "AddBackward0")
     want = F.linear(x, weight, bias)
     torch.testing.assert_close(y, want, rtol=0, atol=1e-12)
@@ -75,7 +75,7 @@ def test_the_number_of_threads_changes_no_bit_of_a_product(
     found = []
     for threads in (1, 3):
         monkeypatch.setattr(torch, "get_num_threads", lambda n=threads: n)
-        y = linear(x, weight, None)
+        y = apply_linear(x, weight, None)
         found.append([y, *gradients(y, weight)])
     for a, b in zip(*found, strict=True):
         assert torch.equal(a, b)
@@ -83,7 +83,7 @@ def test_the_number_of_threads_changes_no_bit_of_a_product(
 
 def test_a_busy_input_takes_the_dense_product() -> None:
     x, weight = torch.rand(300, 300), torch.randn(300, 300, requires_grad=True)
-    assert torch.equal(linear(x, weight, None), F.linear(x, weight))
+    assert torch.equal(apply_linear(x, weight, None), F.linear(x, weight))
 
 
 @settings(deadline=None, max_examples=20)
@@ -101,7 +101,7 @@ def test_average_pooling_is_torchs(
     x = torch.randn(shape, generator=g, dtype=torch.float64)
     x = x.to(memory_format=torch.channels_last).requires_grad_()
     pool = nn.AvgPool2d(size)
-    y, want = average(x, pool), pool(x)
+    y, want = apply_avg_pool(x, pool), pool(x)
     torch.testing.assert_close(y, want, rtol=0, atol=1e-15)
     torch.testing.assert_close(gradients(y, x), gradients(want, x), rtol=0, atol=1e-15)
 
@@ -111,7 +111,7 @@ def test_average_pooling_is_torchs(
 )
 def test_other_pools_are_left_to_torch(pool: nn.AvgPool2d) -> None:
     x = torch.rand(2, 3, 7, 7).to(memory_format=torch.channels_last)
-    assert torch.equal(average(x, pool), pool(x))
+    assert torch.equal(apply_avg_pool(x, pool), pool(x))
 
 
 def digits_net(normalises: bool = False) -> Stack:

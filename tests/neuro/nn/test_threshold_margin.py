@@ -5,7 +5,7 @@ import pytest
 
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import LI, LIF
-from neuro.nn.threshold_margin import margins
+from neuro.nn.threshold_margin import compute_margins
 from neuro.spikes import to_events
 from neuro.units import Seconds, Ticks
 
@@ -24,17 +24,25 @@ GRAPH = Graph(
 
 def test_a_margin_is_the_membrane_before_reset_less_the_threshold() -> None:
     x = {"x": to_events(np.ones((4, 1, 1), np.float32))}
-    assert margins(GRAPH, x, "s").ravel().tolist() == [-1.0, -0.25, 0.5, 0.25]
+    assert compute_margins(GRAPH, x, "s").ravel().tolist() == [-1.0, -0.25, 0.5, 0.25]
 
 
 def test_a_refractory_neuron_is_infinitely_far_from_its_threshold() -> None:
     graph = replace(GRAPH, nodes={**GRAPH.nodes, "s": LIF(tau=float("inf"), refractory=2e-3)})
     x = {"x": to_events(np.ones((7, 1, 1), np.float32))}
     away = -np.inf
-    assert margins(graph, x, "s").ravel().tolist() == [-1, -0.25, 0.5, away, away, 0.25, away]
+    assert compute_margins(graph, x, "s").ravel().tolist() == [
+        -1,
+        -0.25,
+        0.5,
+        away,
+        away,
+        0.25,
+        away,
+    ]
 
 
 def test_a_read_out_has_no_margin() -> None:
     x = {"x": to_events(np.ones((4, 1, 1), np.float32))}
     with pytest.raises(ValueError, match="v: a LI has no threshold"):
-        margins(GRAPH, x, "v")
+        compute_margins(GRAPH, x, "v")

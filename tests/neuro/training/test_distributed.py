@@ -55,7 +55,7 @@ def by_each(n: int, do: Callable[[int], Tensor]) -> list[Tensor]:
     for rank in range(n):
         with pytest.MonkeyPatch.context() as patch, seeded(3):
             for module in (processes, whole_batch):
-                patch.setattr(module, "rank_and_world_size", lambda rank=rank: (rank, n))
+                patch.setattr(module, "get_rank_and_world_size", lambda rank=rank: (rank, n))
             out.append(do(rank))
     return out
 
@@ -105,7 +105,7 @@ def test_one_process_and_evaluation_are_as_they_were() -> None:
     synchronize_layers(net)
     assert all("forward" not in vars(m) for m in net.modules())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(whole_batch, "rank_and_world_size", lambda: (0, 2))
+        patch.setattr(whole_batch, "get_rank_and_world_size", lambda: (0, 2))
         synchronize_layers(net)
         assert all("forward" in vars(m) for m in net)
         x = torch.rand(4, 3)

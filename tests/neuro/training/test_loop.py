@@ -28,8 +28,8 @@ from neuro.training import (
     Plan,
     Progress,
     TrainError,
-    best_weights_path,
     fit,
+    get_best_weights_path,
     load_weights,
 )
 from neuro.training.checkpoint import get_weights
@@ -409,7 +409,7 @@ def test_a_run_of_an_earlier_version_is_told_with_a_cure(tmp_path: Path) -> None
     told = r"checkpoint.npz and weights.npz are of an earlier version.*another folder \(--out\)"
     for do in (
         lambda: fit(model(), course(), changed(), cpu(), tmp_path),
-        lambda: load_weights(best_weights_path(tmp_path), model()),
+        lambda: load_weights(get_best_weights_path(tmp_path), model()),
         lambda: load_weights(tmp_path / "best.safetensors", model()),
     ):
         with pytest.raises(StoreError, match=told):
@@ -419,7 +419,7 @@ def test_a_run_of_an_earlier_version_is_told_with_a_cure(tmp_path: Path) -> None
 def test_weights_are_read_by_any_reader_of_safetensors(tmp_path: Path) -> None:
     net = model()
     fit(net, course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
-    found = load_file(best_weights_path(tmp_path))
+    found = load_file(get_best_weights_path(tmp_path))
     assert found.keys() == net.state_dict().keys()
     last = load_file(tmp_path / "last.safetensors")
     assert all(torch.equal(last[k], v) for k, v in net.state_dict().items())

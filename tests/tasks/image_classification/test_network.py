@@ -6,7 +6,7 @@ from torch import nn
 
 from neuro.events import simulate
 from neuro.nn import replay
-from neuro.nn.layers import Spiking, steps_of
+from neuro.nn.layers import Spiking, list_steps
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from neuro.spikes import to_events
@@ -17,7 +17,7 @@ from tasks.image_classification.network import NetConfig, build, loss, scores, s
 
 def parameters(model: nn.Module, kind: type[nn.Module]) -> int:
     """Count the parameters of one kind of layer."""
-    layers = [m for _, m in steps_of(model) if isinstance(m, kind)]
+    layers = [m for _, m in list_steps(model) if isinstance(m, kind)]
     return sum(p.numel() for layer in layers for p in layer.parameters())
 
 
@@ -32,11 +32,11 @@ def macs(model: nn.Module, image: tuple[int, int, int]) -> dict[str, int]:
 
         return hook
 
-    for name, layer in steps_of(model):
+    for name, layer in list_steps(model):
         if isinstance(layer, nn.Conv2d | nn.Linear):
             layer.register_forward_hook(count(name))
     x = torch.empty(1, 1, *image, device="meta")
-    for _, layer in steps_of(model):
+    for _, layer in list_steps(model):
         x = x if isinstance(layer, Spiking) else layer(x.flatten(0, 1))[None]
     return counted
 
@@ -109,7 +109,7 @@ def test_behind_the_encoder_of_a_direct_code_the_network_is_the_same() -> None:
     spikes = inputs["input"]
     assert spikes.shape == (4, 100, 4, 24, 24)
     behind = task.deployment.part(config, model)
-    assert next(name for name, _ in steps_of(behind)) == "pool1"
+    assert next(name for name, _ in list_steps(behind)) == "pool1"
     assert torch.equal(behind(spikes)[0], model(x)[0])
     graph = trace(behind, (4, 24, 24))
     stimuli = {"input": to_events(spikes[:, :5].flatten(2).numpy())}

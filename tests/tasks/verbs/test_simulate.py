@@ -10,12 +10,12 @@ from graphs import random_graph, stimulus
 from neuro.io.run_folder import Run, begin_run
 from neuro.io.store import load_record
 from neuro.spikes import to_ticks
-from neuro.training import best_weights_path
+from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
 from tasks.cli import main
 from tasks.image_classification.mnist import tiny
 from tasks.verbs.simulate import spread
-from tasks.verbs.trained_run import fresh_model
+from tasks.verbs.trained_run import build_fresh_model
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     made = Run(folder=folder, task="mnist", name="tiny", seed=0, config=tiny())
     begin_run(made)
-    save_weights(best_weights_path(folder), get_weights(fresh_model(made)), {"epoch": 0})
+    save_weights(
+        get_best_weights_path(folder), get_weights(build_fresh_model(made)), {"epoch": 0}
+    )
     return folder
 
 

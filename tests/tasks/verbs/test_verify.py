@@ -9,13 +9,13 @@ from lava_export import lower, reference
 from lava_export.run import LavaFailed
 from neuro.events import simulate
 from neuro.io.run_folder import Run
-from neuro.nn.threshold_margin import margins
+from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from tasks.cli import main
 from tasks.find import open_folder
 from tasks.verbs.export import export_run
-from tasks.verbs.trained_run import graph_of, samples
-from tasks.verbs.verify import layer_differences, verify_run
+from tasks.verbs.trained_run import iterate_samples, load_run_graph
+from tasks.verbs.verify import find_layer_differences, verify_run
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,12 @@ def test_a_spike_that_differs_is_counted_with_its_margin_and_fails_the_verb(
         main(["verify", str(run.folder)])
     assert e.value.code == 1
     found = run.read("verify.json")["torch_events"]
-    graph = graph_of(run)
-    inputs = next(samples(run, graph)).inputs
+    graph = load_run_graph(run)
+    inputs = next(iterate_samples(run, graph)).inputs
     first = simulate(graph, inputs)[0].spikes["alif2"]
-    expected = margins(graph, inputs, "alif2")[first.tick[0], first.sample[0], first.neuron[0]]
+    expected = compute_margins(graph, inputs, "alif2")[
+        first.tick[0], first.sample[0], first.neuron[0]
+    ]
     assert found["mismatches"] == 1
     assert found["layers"]["alif1"]["mismatches"] == 0
     assert found["layers"]["alif2"]["margins"] == [expected]
@@ -61,8 +63,8 @@ def test_the_gap_between_floats_and_integers_is_measured(run: Run) -> None:
     assert set(gap) == {"alif1", "alif2", "readout"}
     assert all(0 <= share < 0.05 for share in gap.values())
     # The read-out's, written out for the first batch; a batch is all there is.
-    graph = graph_of(run)
-    inputs = next(samples(run, graph)).inputs
+    graph = load_run_graph(run)
+    inputs = next(iterate_samples(run, graph)).inputs
     program = lower(graph, ticks=4)
     value = simulate(graph, inputs)[0].values["readout"]
     integers = (
@@ -95,13 +97,13 @@ def test_values_may_differ_by_rounding_and_by_nothing_more(
 
 
 def test_a_value_that_is_no_number_is_a_mismatch(run: Run) -> None:
-    graph = graph_of(run)
-    record, _ = simulate(graph, next(samples(run, graph, most=2)).inputs)
+    graph = load_run_graph(run)
+    record, _ = simulate(graph, next(iterate_samples(run, graph, most=2)).inputs)
     values = {k: v.copy() for k, v in record.values.items()}
     values["readout"][1, 0, 3] = np.nan
     spoilt = replace(record, values=values)
-    assert not layer_differences(graph, record, record)["readout"].any()
-    found = layer_differences(graph, record, spoilt)["readout"]
+    assert not find_layer_differences(graph, record, record)["readout"].any()
+    found = find_layer_differences(graph, record, spoilt)["readout"]
     assert np.argwhere(found).tolist() == [[1, 0, 3]]
 
 
@@ -128,6 +130,6 @@ def test_a_run_without_training_says_so(tmp_path: Path, run: Run) -> None:
 
 
 def test_the_test_split_comes_in_the_order_of_its_labels(run: Run) -> None:
-    graph = graph_of(run)
-    labels = np.concatenate([some.targets for some in samples(run, graph, most=25)])
+    graph = load_run_graph(run)
+    labels = np.concatenate([some.targets for some in iterate_samples(run, graph, most=25)])
     assert labels.tolist() == [*range(10), *range(10), *range(5)]

@@ -9,7 +9,7 @@ from hypothesis import Phase, given, settings, strategies as st
 
 from neuro.events import simulate
 from neuro.events.exact.oracle_neuron import integrate_product
-from neuro.events.exact.state import exactly_at_rest
+from neuro.events.exact.state import make_rest_state
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
 from neuro.neurons import LI, LIF
 from neuro.spikes import Times
@@ -80,7 +80,7 @@ def test_wherever_a_fine_grid_sees_v_above_the_threshold_there_was_a_spike(
         touch = np.maximum((1 + rng.uniform(-1e-4, 1e-4, CELLS)) / np.maximum(peaks, 0.2), 0)
         v, fast, slow = 0 * v, fast * touch, slow * touch
     graph = pushed(np.where(np.arange(CELLS) < 1, 2 * TAU, TAU) if uneven else TAU)
-    rest = exactly_at_rest(graph, 1)
+    rest = make_rest_state(graph, 1)
     rows = {name: r.copy() for name, r in rest.neurons.items()}
     rows["cells"][0, 0], rows["fast"][0, 0], rows["slow"][0, 0] = v, fast, slow
     empty = np.zeros(0, np.int32)

@@ -10,7 +10,7 @@ from hypothesis import Phase, assume, given, settings, strategies as st
 
 from neuro.events import Exact, Runaway, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
-from neuro.events.exact.state import ExactState, exactly_at_rest
+from neuro.events.exact.state import ExactState, make_rest_state
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
 from neuro.neurons import ALIF, LIF
 from neuro.record import Record
@@ -130,7 +130,7 @@ def rare(seed: int, ticks: int) -> Times:
 
 def anywhere(graph: Graph, seed: int) -> ExactState:
     """Return a state with membranes anywhere below their thresholds, no two alike."""
-    rng, state = np.random.default_rng(seed), exactly_at_rest(graph, 1)
+    rng, state = np.random.default_rng(seed), make_rest_state(graph, 1)
     for name in ("cells", "late"):
         high = np.asarray(graph.nodes[name].threshold)  # type: ignore[union-attr]
         state.neurons[name][0, 0] = rng.uniform(-0.5, 0.9, graph.size(name)) * high

@@ -54,7 +54,7 @@ def test_a_compiled_kernel_computes_what_its_text_says(
     seed: int,
     dtype: type,
 ) -> None:
-    assert not isinstance(kernels.dense, Dispatcher)
+    assert not isinstance(kernels.scatter_dense, Dispatcher)
     graph = random_graph(seed)
     have, end = simulate(graph, stimulus(graph, seed, 6), Grid(dtype=dtype))
     want, end_compiled = compiled[seed, dtype]
@@ -114,7 +114,7 @@ def test_buffers_start_at_a_cache_line() -> None:
     for size in (1, 10, 513):
         for array in (
             memory.make_zeros((2, size), np.dtype(np.float32)),
-            memory.aligned(np.ones(3)),
+            memory.copy_aligned(np.ones(3)),
         ):
             assert array.ctypes.data % memory.LINE == 0
             assert array.flags.c_contiguous

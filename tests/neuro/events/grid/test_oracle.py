@@ -1,6 +1,6 @@
 import numpy as np
 
-from neuro.events.grid.oracle import simulate_slowly, synapses
+from neuro.events.grid.oracle import list_synapses, simulate_slowly
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Graph, Input
 from neuro.neurons import LIF
 from neuro.record import Counts
@@ -18,7 +18,7 @@ GRAPH = Graph(nodes=NODES, edges=EDGES, dt=Seconds(1e-3))
 
 
 def pairs(name: str) -> list[list[tuple[int, float]]]:
-    return [[(s.target, s.weight) for s in row] for row in synapses(GRAPH, name)]
+    return [[(s.target, s.weight) for s in row] for row in list_synapses(GRAPH, name)]
 
 
 def test_a_convolution_reaches_the_places_whose_window_holds_the_source() -> None:
