@@ -44,7 +44,7 @@ def choose_stride(chunks: int, states: int) -> int:
     With s states C(s + r, s) chunks can be reversed, and none of them is passed more than r
     times on the way to another. states: s >= 1, with the one before the first chunk.
 
-    >>> stride(10, 3), stride(6, 2)
+    >>> choose_stride(10, 3), choose_stride(6, 2)
     (4, 3)
     """
     r = next(r for r in count(1) if comb(states + r, states) >= chunks)

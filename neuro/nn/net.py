@@ -134,8 +134,8 @@ class Net(nn.Module):
 
 def _require_one_delay(graph: Graph) -> None:
     found = [
-        f"{name}: its synapses have delays of their own; train Net(unroll_delays(graph).graph), see "
-        "neuro.graph.sparse, or replay the graph as it is"
+        f"{name}: its synapses have delays of their own; train "
+        "Net(unroll_delays(graph).graph), see neuro.graph.sparse, or replay the graph as it is"
         for name, node in graph.nodes.items()
         if isinstance(node, Sparse) and node.delay is not None
     ]
