@@ -11,6 +11,8 @@ FIND := for p in python3 python3.12 python3.11 python "$$HOME"/.pyenv/versions/3
 # Run a part of a check and say how long it took.
 part = @echo "== $(1)"; s=$$(date +%s); $(2) && echo "== $(1): $$(($$(date +%s) - s)) s"
 # Tests share the cores by processes, so that torch needs one thread in each.
+# A file runs in one process, so that what its tests share is made once.
+SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q
 
 .PHONY: demo test quick docs setup clean
@@ -21,13 +23,13 @@ demo: $(VENV)/.run
 test: $(VENV)/.test
 	$(call part,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports)
 	$(call part,types,$(BIN)/mypy)
-	$(call part,tests,$(PYTEST) -rs -n auto --dist worksteal --durations=20)
+	$(call part,tests,$(PYTEST) -rs $(SPREAD) --durations=20)
 	$(call part,notebooks,$(PYTEST) -o addopts= --nbmake notebooks)
 
 # The fast part, while developing.
 quick: $(VENV)/.test
 	$(call part,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check .)
-	$(call part,fast tests,$(PYTEST) -n auto --dist worksteal -m "not slow")
+	$(call part,fast tests,$(PYTEST) $(SPREAD) -m "not slow")
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -q -W --keep-going -j 2 -b html docs build/docs

@@ -68,7 +68,8 @@ def in_two(module: str, cases: Sequence[str], folder: Path) -> dict[str, Found]:
     path = os.pathsep.join(map(str, (ROOT, SUPPORT)))
     done = subprocess.run(
         [sys.executable, str(Path(__file__)), str(folder), module, *cases],
-        env={"PYTHONPATH": path, "PATH": "", "OMP_NUM_THREADS": "1"},
+        # The rest as here: what torch draws depends on the instructions that it is told to use.
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         cwd=folder,
         capture_output=True,
         text=True,

@@ -135,13 +135,9 @@ def test_a_net_returns_its_graph_and_trains_in_the_precision_of_its_weights(
 
 def test_a_net_with_delays_of_single_synapses_is_refused_with_the_cure() -> None:
     graph = network(random_synapses(5, delays=3)[1], random_synapses(5, inputs=4)[1])
-    with pytest.raises(
-        GraphError, match=r"w: its synapses have .*unroll_delays\(graph\)"
-    ):
+    with pytest.raises(GraphError, match=r"w: its synapses have .*unroll_delays\(graph\)"):
         Net(graph)
-    with pytest.raises(
-        ValueError, match=r"a Sparse with delays is no .* unroll_delays"
-    ):
+    with pytest.raises(ValueError, match=r"a Sparse with delays is no .* unroll_delays"):
         to_dense(random_synapses(5, delays=3)[1])
 
 

@@ -197,7 +197,7 @@ def test_sigkill_at_any_point_between_file_operations_changes_nothing(tmp_path: 
     path = os.pathsep.join([str(support.parents[1]), str(support)])
     subprocess.run(
         [sys.executable, str(support / "killed.py"), str(tmp_path)],
-        env={"PYTHONPATH": path, "PATH": "", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         cwd=tmp_path,
         timeout=600,
         check=True,
