@@ -1,4 +1,4 @@
-"""Seeds of tests; which test files are slow: they run first, and `make quick` leaves them out."""
+"""Seeds of tests, and the slow files: they run first, and `make quick` leaves them out."""
 
 from collections.abc import Iterator
 from pathlib import Path
