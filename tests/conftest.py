@@ -65,11 +65,15 @@ TORCH_RANDOM = TorchRandom()  # Hypothesis keeps a weak reference
 register_random(TORCH_RANDOM)
 
 
+THREADS = torch.get_num_threads()
+
+
 @pytest.fixture(autouse=True)
-def torch_is_seeded(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a test draws depends on its name, not on the tests before it."""
+def torch_is_as_new(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test draws, and on how many threads, does not depend on the tests before it."""
     with seeded(crc32(request.node.nodeid.encode())):
         yield
+    torch.set_num_threads(THREADS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
