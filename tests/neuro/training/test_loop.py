@@ -17,9 +17,10 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers import CSVLogger
 from safetensors.torch import load_file
 from torch import nn
+from torch.optim.lr_scheduler import ConstantLR
 from torch.utils._pytree import tree_leaves
 
-from neuro.io.store import StoreError
+from neuro.io.store import StoreError, load_tensors
 from neuro.neurons import LI
 from neuro.nn.layers import Spiking, Stack
 from neuro.training import (
@@ -32,7 +33,7 @@ from neuro.training import (
     get_best_weights_path,
     load_weights,
 )
-from neuro.training.checkpoint import get_weights
+from neuro.training.checkpoint import get_weights, load_checkpoint
 
 
 def cpu() -> Fabric:
@@ -84,6 +85,78 @@ def test_the_weights_kept_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     back = model()
     load_weights(tmp_path / "best.safetensors", back)
     assert all(np.array_equal(v, kept[1][k]) for k, v in get_weights(back).items())
+
+
+def test_of_equal_scores_the_first_is_kept(tmp_path: Path) -> None:
+    fit(model(), course(0.5), Plan(epochs=3, lr=1e-2), cpu(), tmp_path)
+    assert load_tensors(tmp_path / "best.safetensors", "weights")[1]["epoch"] == 1
+
+
+def test_a_model_trains_in_training_mode_and_is_validated_in_evaluation_mode(
+    tmp_path: Path,
+) -> None:
+    modes: list[tuple[str, bool]] = []
+
+    def watched(net: nn.Module, batch: Batch, at: float) -> torch.Tensor:
+        modes.append(("train", net.training))
+        return loss(net, batch, at)
+
+    def score(net: nn.Module) -> float:
+        modes.append(("validate", net.training))
+        return 0.0
+
+    watching = replace(course(), loss=watched, validate=score)
+    fit(model(), watching, changed(validate_every=2), cpu(), tmp_path)
+    assert modes.count(("train", True)) == 6
+    assert modes.count(("validate", False)) == 3
+    assert len(modes) == 9
+
+
+def test_a_loss_is_told_which_share_of_the_training_is_done(tmp_path: Path) -> None:
+    told = []
+
+    def watched(net: nn.Module, batch: Batch, at: float) -> torch.Tensor:
+        told.append(at)
+        return loss(net, batch, at)
+
+    fit(model(), replace(course(), loss=watched), Plan(epochs=2, lr=1e-2), cpu(), tmp_path)
+    assert told == pytest.approx([k / 6 for k in range(6)], abs=1e-12)
+
+
+def test_a_gradient_is_clipped_to_its_largest_norm(tmp_path: Path) -> None:
+    def moved(clip: float) -> float:
+        net = model()
+        before = {k: v.clone() for k, v in get_weights(net).items()}
+        plan = Plan(
+            epochs=1,
+            lr=0.5,
+            clip=clip,
+            optimizer=torch.optim.SGD,
+            schedule=lambda o, _: ConstantLR(o, 1.0),
+        )
+        fit(net, replace(course(), steps=1), plan, cpu(), tmp_path / str(clip))
+        after = get_weights(net)
+        return float(sum((after[k] - v).double().square().sum() for k, v in before.items()))
+
+    whole = moved(1e6) ** 0.5 / 0.5
+    assert whole > 0.01
+    assert moved(whole / 4) ** 0.5 / 0.5 == pytest.approx(whole / 4, rel=1e-3)
+
+
+def test_after_a_resume_checkpoints_are_counted_from_there(tmp_path: Path) -> None:
+    plan = changed(checkpoint_every=2, checkpoint_minutes=None)
+    with pytest.raises(Killed):
+        fit(model(), course(), plan, cpu(), tmp_path, killed_at(1, 1))
+    written = []
+
+    def watch(_: Progress, step: int) -> None:
+        meta = load_checkpoint(tmp_path)
+        assert meta is not None
+        written.append((step, meta.state["epoch"], meta.state["step"]))
+
+    # Resumed behind epoch 0: the next is due two steps later, and not after the first.
+    fit(model(), course(), plan, cpu(), tmp_path, watch)
+    assert written == [(0, 1, 0), (1, 1, 0), (2, 1, 2)]
 
 
 def test_weights_that_are_gone_come_back_from_the_checkpoint(tmp_path: Path) -> None:

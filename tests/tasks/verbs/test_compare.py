@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from neuro.io.run_folder import RunError
 from tasks.cli import main
 from tasks.verbs.compare import compare_runs, name_test, sign_flip_p
 
@@ -115,6 +116,21 @@ def test_a_lower_error_is_better_and_other_executors_and_joules_stand_beside_it(
     assert of["error"].differences == {0: 0.5, 1: 0.5, 2: 0.5}
     (joules,) = {s.mean for s in found.summaries if s.metric.name == "energy, loihi1 core"}
     assert joules == pytest.approx(2.0)
+
+
+def test_a_seed_on_which_both_are_equal_is_no_better(tmp_path: Path) -> None:
+    for seed, other in enumerate((0.9, 0.5, 0.2)):
+        run(tmp_path, "one", seed, 0.5)
+        run(tmp_path, "other", seed, other)
+    (found,) = compare_runs([tmp_path / "one*", tmp_path / "other*"], tmp_path).differences
+    assert found.better_on == 1
+
+
+def test_runs_of_another_content_of_a_task_s_file_are_not_one_group(tmp_path: Path) -> None:
+    run(tmp_path, "one", 0, 0.5, task="mine.py", digest="a")
+    run(tmp_path, "one", 1, 0.5, task="mine.py", digest="b")
+    with pytest.raises(RunError, match="differ in digest: the task has changed between them"):
+        compare_runs([tmp_path / "one*"], tmp_path)
 
 
 def test_figures_that_depend_on_other_things_are_not_compared(runs: Path) -> None:
