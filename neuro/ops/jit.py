@@ -93,15 +93,20 @@ def _folder(module: str, given: str) -> Path:
 
 def digest_of_sources(module: str) -> str:
     """Return 16 hex digits that change with any source of a module's compiled functions."""
+    sha = hashlib.sha256()
+    for name in list_sources(module):
+        sha.update(name.encode() + _path(name).read_bytes())
+    return sha.hexdigest()[:16]
+
+
+def list_sources(module: str) -> list[str]:
+    """Return the modules that a module's compiled functions are compiled from, itself too."""
     found, waiting = {module}, [module]
     while waiting:
         new = _sources_used(waiting.pop()) - found
         found |= new
         waiting += new
-    sha = hashlib.sha256()
-    for name in sorted(found):
-        sha.update(name.encode() + _path(name).read_bytes())
-    return sha.hexdigest()[:16]
+    return sorted(found)
 
 
 @cache

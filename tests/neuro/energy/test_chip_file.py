@@ -175,6 +175,7 @@ def test_no_source_file_lists_the_chips() -> None:
          "limits.neurons: no unit 'cells'; there are neurons"),
         (("tiles = 32, value", "tiles = 0, value"), "barrier 1: tiles is 0; give a whole"),
         (("tiles = 32, value", "tiles = 1, value"), "barrier: tiles and times do not grow"),
+        (("value = 113e-9", "value = 466e-9"), "barrier: tiles and times do not grow"),
         (
             ("value = 465e-9", "value = 465e-8"),
             "barrier: 1.13e-07 to 4.65e-06 s are not within time.sync, 1.13e-07 to 1.8e-06 s; ",
@@ -189,6 +190,11 @@ def test_a_damaged_file_is_refused_with_the_place_and_the_cure(
 ) -> None:
     found = problems_of(write(tmp_path / "mine.toml", change))
     assert any(problem.startswith(told) for problem in found), found
+
+
+def test_a_spread_beyond_all_of_a_value_reaches_down_to_nothing() -> None:
+    assert chip_file.convert_range({"nominal": 2.0, "spread": 0.25}) == (1.5, 2.0, 2.5)
+    assert chip_file.convert_range({"nominal": 2.0, "spread": 1.5}) == (0.0, 2.0, 5.0)
 
 
 def test_every_problem_of_a_file_is_told_at_once(tmp_path: Path) -> None:

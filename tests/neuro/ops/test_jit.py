@@ -13,7 +13,7 @@ import pytest
 from numba.core.registry import CPUDispatcher
 
 import neuro
-from neuro.ops.jit import _folder, _sources_used, digest_of_sources
+from neuro.ops.jit import _folder, _sources_used, digest_of_sources, list_sources
 
 MODULES = [
     importlib.import_module(m.name)
@@ -26,16 +26,6 @@ def compiled(module: ModuleType) -> list[Any]:
     """Return the compiled functions that a module defines."""
     found = (f for f in vars(module).values() if isinstance(f, CPUDispatcher))
     return [f for f in found if f.py_func.__module__ == module.__name__]
-
-
-def closure(module: str) -> set[str]:
-    """Return the names of the sources that a module's digest is made of."""
-    found, waiting = {module}, [module]
-    while waiting:
-        new = _sources_used(waiting.pop()) - found
-        found |= new
-        waiting += new
-    return found
 
 
 WITH_KERNELS = [m.__name__ for m in MODULES if compiled(m)]
@@ -52,22 +42,25 @@ def test_the_digest_covers_every_compiled_function_that_is_called(name: str) -> 
             other = function.__globals__.get(used)
             if isinstance(other, CPUDispatcher) and other.py_func.__module__ not in seen:
                 waiting.append(other)
-    assert seen <= closure(name)
+    assert seen <= {*list_sources(name)}
 
 
 @pytest.mark.parametrize("name", WITH_KERNELS)
 def test_no_compiled_function_depends_on_training_files_or_torch_layers(name: str) -> None:
     others = ("neuro.training", "neuro.io", "neuro.nn", "neuro.energy", "neuro.interop")
-    assert not [m for m in closure(name) if m.startswith(others)]
+    assert not [m for m in list_sources(name) if m.startswith(others)]
 
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package of three modules: a kernel, the constant it reads, and a bystander."""
+    """A package: a kernel, the constant it reads, what that is made of, and a bystander."""
     folder = tmp_path / "kernels_for_a_test"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
-    (folder / "constant.py").write_text("TWO = 2\n")
+    (folder / "deeper.py").write_text("ONE = 1\n")
+    (folder / "constant.py").write_text(
+        "from kernels_for_a_test.deeper import ONE\nTWO = 2 * ONE\n"
+    )
     (folder / "bystander.py").write_text("def idle() -> int:\n    return 0\n")
     (folder / "first.py").write_text(
         "from kernels_for_a_test.bystander import idle\n"
@@ -93,8 +86,10 @@ def test_only_a_source_that_is_compiled_changes_the_digest(package: Path) -> Non
     before = digest_of_sources(module.__name__)
     (package / "bystander.py").write_text("def idle() -> int:\n    return 1\n")
     assert digest_of_sources(module.__name__) == before
-    (package / "constant.py").write_text("TWO = 3\n")
-    assert digest_of_sources(module.__name__) != before
+    for changed in ("deeper", "constant"):
+        before = digest_of_sources(module.__name__)
+        (package / f"{changed}.py").write_text("ONE, TWO = 1, 3\n")
+        assert digest_of_sources(module.__name__) != before
 
 
 def test_after_an_update_of_a_constant_elsewhere_no_old_code_runs(package: Path) -> None:
