@@ -98,11 +98,11 @@ def test_a_model_trains_in_training_mode_and_is_validated_in_evaluation_mode(
     modes: list[tuple[str, bool]] = []
 
     def watched(net: nn.Module, batch: Batch, at: float) -> torch.Tensor:
-        modes.append(("train", net.training))
+        modes.append(("train", all(m.training for m in net.modules())))
         return loss(net, batch, at)
 
     def score(net: nn.Module) -> float:
-        modes.append(("validate", net.training))
+        modes.append(("validate", any(m.training for m in net.modules())))
         return 0.0
 
     watching = replace(course(), loss=watched, validate=score)
