@@ -46,11 +46,11 @@ class Component:
     currents: of each population. first_source: by node that spikes into the component, the
         place of its first neuron among the sources of the table; own populations come first.
     family: DELTA, PSC or GENERAL, see :mod:`neuro.events.exact.scaled_state`.
-    template: the neurons at rest, n records of type NEURON. rate_syn: n R [1/s].
+    template: the neurons at rest, n records of type NEURON. rate_syn: n R [1/tick].
     edges: P+1; block p of the neurons is edges[p]:edges[p + 1].
     table: all synapses. nodes: for which node the synapses of each group are counted, and which
         they feed.
-    least_delay: inside the component, longest_delay: of all that arrives [s].
+    least_delay: inside the component, longest_delay: of all that arrives [ticks].
     """
 
     offsets: Mapping[str, int]
@@ -79,7 +79,7 @@ class Component:
 
 @dataclass(frozen=True, eq=False)
 class Readout:
-    """An LI: rate [1/s], drive [v per s] (N); first_source, table, nodes as of a Component."""
+    """An LI. rate [1/tick], drive [v per tick]: N. The rest as of a Component."""
 
     name: str
     first_source: Mapping[str, int]
@@ -230,9 +230,9 @@ def _reduce_equal(values: np.ndarray) -> np.ndarray:
 
 
 def _convert_bias(graph: Graph, name: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the constant drive of a node that its biases stand for [v per s] (N)."""
+    """Return the constant drive of a node that its biases stand for [v per tick] (N)."""
     bias = arrays["gain"] * sum_bias(graph, name)
-    return bias * convert_to_slope(arrays["rate"], np.zeros(()), graph.dt)
+    return bias * convert_to_slope(arrays["rate"], np.zeros(()))
 
 
 def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) -> np.ndarray:
@@ -240,7 +240,7 @@ def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) 
     dynamics, arrays = read_dynamics(graph, name)
     out = np.zeros(graph.size(name), NEURON)
     out["rate"], out["threshold"] = arrays["rate"], arrays["threshold"]
-    out["hard"], out["refractory"] = dynamics.hard, dynamics.refractory
+    out["hard"], out["refractory"] = dynamics.hard, dynamics.refractory / graph.dt
     lasts = np.isfinite(arrays["rate_adapt"])
     out["beta"] = np.where(lasts, arrays["beta"], 0.0)
     out["rate_adapt"] = np.where(lasts, arrays["rate_adapt"], 0.0)

@@ -1,7 +1,8 @@
 """The inputs of a population in continuous time: its constant drive, and its currents.
 
-A Graph says what is added to v every tick; here it becomes a current, in units of v per s, that
-has the same effect at the ends of ticks. An LI that feeds a population is one of its currents.
+A Graph says what is added to v every tick; here it becomes a current, in units of v per tick,
+that has the same effect at the ends of ticks. An LI that feeds a population is one of its
+currents.
 
 Axes: N neurons of a population.
 """
@@ -14,14 +15,16 @@ from neuro.graph import Graph, GraphError
 from neuro.graph.paths import find_silent_output
 from neuro.neurons.normal_form import Dynamics
 
+RATES = {"rate", "rate_syn", "rate_adapt"}  # fields of Dynamics in 1/s
+
 
 @dataclass(frozen=True, eq=False)
 class InputCurrent:
     """A current of a population: its own, or an LI that feeds it. All arrays: N.
 
-    name: the LI, or the population itself. port: its column among the currents. rate [1/s].
-    gain: what weights are multiplied by. unit: one unit of the node's state, in v per s.
-    idle: its steady state without spikes [v per s], due to biases.
+    name: the LI, or the population itself. port: its column among the currents. rate [1/tick].
+    gain: what weights are multiplied by. unit: one unit of the node's state, in v per tick.
+    idle: its steady state without spikes [v per tick], due to biases.
     """
 
     name: str
@@ -32,16 +35,16 @@ class InputCurrent:
     idle: np.ndarray
 
 
-def convert_to_slope(rate: np.ndarray, rate_syn: np.ndarray, dt: float) -> np.ndarray:
-    """Return the current [v per s] that equals, at the ends of ticks, adding 1 to v every tick.
+def convert_to_slope(rate: np.ndarray, rate_syn: np.ndarray) -> np.ndarray:
+    """Return the current [v per tick] that equals, at their ends, adding 1 to v every tick.
 
-    (rate_syn - rate) / (exp(-rate dt) - exp(-rate_syn dt)) for a current that decays with
-    ``rate_syn`` [1/s]; a constant one has 0. dt [s].
+    (rate_syn - rate) / (exp(-rate) - exp(-rate_syn)) for a current that decays with
+    ``rate_syn`` [1/tick]; a constant one has 0.
     """
-    x = np.asarray((rate_syn - rate) * dt, np.float64)
+    x = np.asarray(rate_syn - rate, np.float64)
     safe = np.where(x == 0, 1.0, x)
     ratio = np.where(x == 0, 1.0, safe / -np.expm1(-safe))
-    return np.asarray(np.exp(rate * dt) / dt * ratio)
+    return np.asarray(np.exp(rate) * ratio)
 
 
 def sum_bias(graph: Graph, name: str) -> np.ndarray:
@@ -63,13 +66,15 @@ def sum_bias(graph: Graph, name: str) -> np.ndarray:
 
 
 def read_dynamics(graph: Graph, name: str) -> tuple[Dynamics, dict[str, np.ndarray]]:
-    """Return the dynamics of a population, and its arrays by neuron (N)."""
+    """Return the dynamics of a population, and its arrays by neuron (N), rates in 1/tick."""
     d = graph.nodes[name].dynamics(graph.dt)  # type: ignore[union-attr]
     arrays = {
         key: np.broadcast_to(value, graph.shapes[name]).ravel()
         for key, value in d._asdict().items()
         if isinstance(value, np.ndarray)
     }
+    for key in RATES & arrays.keys():
+        arrays[key] = arrays[key] * graph.dt
     return d, arrays
 
 
@@ -83,8 +88,8 @@ def find_currents(graph: Graph, name: str) -> tuple[InputCurrent, ...]:
     found = []
     if dynamics.rate_syn is not None:
         rate = arrays["rate_syn"]
-        unit = arrays["gain"] * convert_to_slope(arrays["rate"], rate, graph.dt)
-        idle = _find_steady_state(name, sum_bias(graph, name), rate, graph.dt) * unit
+        unit = arrays["gain"] * convert_to_slope(arrays["rate"], rate)
+        idle = _find_steady_state(name, sum_bias(graph, name), rate) * unit
         found.append(InputCurrent(name, 0, rate, unit, unit, idle))
     for edge in graph.into(name):
         if edge.source in graph.currents:
@@ -95,9 +100,9 @@ def find_currents(graph: Graph, name: str) -> tuple[InputCurrent, ...]:
                     f"put the delay on the edges into {edge.source}"
                 )
             _, own = read_dynamics(graph, edge.source)
-            unit = arrays["gain"] * convert_to_slope(arrays["rate"], own["rate"], graph.dt)
+            unit = arrays["gain"] * convert_to_slope(arrays["rate"], own["rate"])
             steady = own["gain"] * sum_bias(graph, edge.source)
-            idle = _find_steady_state(edge.source, steady, own["rate"], graph.dt) * unit
+            idle = _find_steady_state(edge.source, steady, own["rate"]) * unit
             gain = own["gain"] * unit
             found.append(InputCurrent(edge.source, len(found), own["rate"], gain, unit, idle))
     return tuple(found)
@@ -113,9 +118,7 @@ def require_no_current(graph: Graph, name: str) -> None:
             )
 
 
-def _find_steady_state(
-    name: str, steady: np.ndarray, rate: np.ndarray, dt: float
-) -> np.ndarray:
+def _find_steady_state(name: str, steady: np.ndarray, rate: np.ndarray) -> np.ndarray:
     """Return the steady state of a current to which ``steady`` is added every tick (N)."""
     if not steady.any():
         return np.zeros(steady.size)
@@ -123,7 +126,7 @@ def _find_steady_state(
         raise make_refusal(
             f"{name}: a bias into a current that never decays; give it a finite tau"
         )
-    return np.asarray(steady / -np.expm1(-rate * dt))
+    return np.asarray(steady / -np.expm1(-rate))
 
 
 def make_refusal(problem: str) -> GraphError:

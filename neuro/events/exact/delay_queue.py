@@ -18,7 +18,7 @@ CAPACITY = 1024  # entries, and spikes, that a run has room for at first; it dou
 
 
 class WindowBuffer(NamedTuple):
-    """Room for the entries of one window: time [s], key (group or neuron) and value.
+    """Room for the entries of one window: time [ticks], key (group or neuron) and value.
 
     sorted_time, sorted_key, sorted_value, bucket: work space of :func:`sort_buffer`.
     """
@@ -33,21 +33,23 @@ class WindowBuffer(NamedTuple):
 
 
 class WindowPlan(NamedTuple):
-    """A run from 0 to ``stop`` [s] in windows of ``length`` [s].
+    """A run from 0 to ``stop`` [ticks] in windows of ``length`` [ticks].
 
-    longest_delay: of all that arrives [s]. budget: the most spikes.
+    longest_delay: of all that arrives [ticks]. quantum: of instants, also of length and stop,
+    see :mod:`~neuro.events.exact.membrane`. budget: the most spikes.
     """
 
     stop: float
     length: float
     longest_delay: float
+    quantum: float
     budget: int
 
 
 class DelayQueue(NamedTuple):
     """A ring of slots, one a window; the entries of a slot are a linked list.
 
-    head: the first entry of each slot, -1: none. time [s], group, value: by entry.
+    head: the first entry of each slot, -1: none. time [ticks], group, value: by entry.
     next_entry: the next in the same slot, or in the list of unused entries, which starts at
     first_free[0]. used: one element, the number of entries in use.
     """
@@ -65,7 +67,7 @@ class WindowRun(NamedTuple):
     """Where a run in windows stands; all of it is written in place.
 
     queue: arrivals under way. buffer: of one window, with as much room as the queue.
-    time [s], neuron: all spikes so far. progress: see WINDOW below.
+    time [ticks], neuron: all spikes so far. progress: see WINDOW below.
     """
 
     queue: DelayQueue
@@ -88,12 +90,12 @@ ENOUGH, QUEUE_FULL, SPIKES_FULL = range(3)
 @bare
 def count_windows(plan: WindowPlan) -> int:
     """Return how many windows a run has."""
-    return max(1, math.ceil(plan.stop / plan.length - 1e-9))
+    return max(1, math.ceil(plan.stop / plan.length))
 
 
 @bare
 def find_bounds(plan: WindowPlan, w: int) -> tuple[float, float]:
-    """Return start and stop of a window [s]; the last one ends with the run."""
+    """Return start and stop of a window; the last one ends with the run."""
     last = w + 1 == count_windows(plan)
     return w * plan.length, plan.stop if last else (w + 1) * plan.length
 

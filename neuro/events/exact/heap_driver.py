@@ -20,6 +20,7 @@ from neuro.events.exact.membrane import (
     advance_neuron,
     check_threshold,
     integrate_to_crossing,
+    place_crossing,
 )
 from neuro.events.exact.scaled_state import BlockWindow, select_spikes
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
@@ -40,17 +41,19 @@ def run_heap(
     heap = [(math.inf, CHECK, 0.0)]
     push_arrivals(heap, table, outside, pending)
     for j in range(number):
-        push_check(neurons, j, plan.stop, heap)
-    out = select_spikes(machine.spikes, BlockWindow(0, number, 0, 0.0, plan.stop, 0.0))
+        push_check(neurons, j, plan, heap)
+    out = select_spikes(
+        machine.spikes, BlockWindow(0, number, 0, 0.0, plan.stop, 0.0, plan.quantum)
+    )
     to_test, touched = np.zeros(number, np.bool_), np.zeros(number, np.bool_)
     time, source = np.empty(CAPACITY), np.empty(CAPACITY, np.int64)
     fired, within_budget = 0, True
     while within_budget and heap[0][0] <= plan.stop:
         out[0].neuron = 0
-        run_instant(neurons, table, heap, to_test, touched, out)
+        run_instant(machine, heap, to_test, touched, plan.quantum, out)
         for j in np.flatnonzero(touched):
             touched[j] = False
-            push_check(neurons, j, plan.stop, heap)
+            push_check(neurons, j, plan, heap)
         count = min(out[0].neuron, out.size - 1)
         within_budget = out[0].neuron < out.size and fired + count <= plan.budget
         while fired + count > time.size:
@@ -62,7 +65,7 @@ def run_heap(
     neuron, current, rate_syn = neurons
     for j in range(number):
         if within_budget:
-            advance_neuron(neuron, current, rate_syn, j, plan.stop, out)
+            advance_neuron(neuron, current, rate_syn, j, plan.stop, plan.quantum, out)
     spikes = SourceSpikes(time[:fired], source[:fired], np.ones(fired))
     return RunResult(spikes, list_arrivals(heap), within_budget)
 
@@ -81,8 +84,8 @@ def push_arrivals(
 
 
 @kernel
-def push_check(neurons: NeuronTable, j: int, stop: float, heap: list) -> None:
-    """Push when neuron ``j``, without input, fires or comes free, if that is by ``stop``."""
+def push_check(neurons: NeuronTable, j: int, plan: WindowPlan, heap: list) -> None:
+    """Push when neuron ``j``, without input, fires or comes free, if the run lasts as long."""
     neuron, current, rate_syn = neurons
     one = neuron[j]
     one.next_check = math.inf
@@ -90,22 +93,23 @@ def push_check(neurons: NeuronTable, j: int, stop: float, heap: list) -> None:
         one.next_check = one.free_at
     else:
         v, adapt, before = one.v, one.adapt, current[j].copy()
-        moved, fires = integrate_to_crossing(neuron, current, rate_syn, j, stop - one.time)
+        horizon = plan.stop - one.time
+        moved, fires = integrate_to_crossing(neuron, current, rate_syn, j, horizon)
         if fires:
-            one.next_check = one.time + moved
+            one.next_check = place_crossing(one.time, moved, plan.quantum)
         one.v, one.adapt = v, adapt
         current[j] = before
-    if one.next_check <= stop:
+    if one.next_check <= plan.stop:
         heappush(heap, (one.next_check, np.int64(CHECK), float(j)))
 
 
 @kernel
 def run_instant(
-    neurons: NeuronTable,
-    table: SynapseTable,
+    machine: Machine,
     heap: list,
     to_test: np.ndarray,
     touched: np.ndarray,
+    quantum: float,
     out: np.ndarray,
 ) -> None:
     """Run all that happens at the time of the first entry, spikes sent without delay included.
@@ -113,12 +117,13 @@ def run_instant(
     to_test, touched: by neuron, whether it is to be tested in this instant, and whether
     anything reached it.
     """
+    neurons, table = machine.neurons, machine.table
     t, now = heap[0][0], [(DELIVERED, 0.0)]
     while heap[0][0] == t:
         _, g, x = heappop(heap)
         if g != CHECK:
             now.append((g, x))
-        elif run_check(neurons, int(x), t, out):
+        elif run_check(neurons, int(x), t, quantum, out):
             to_test[int(x)] = touched[int(x)] = True
     passed_on, waiting = 0, True
     while waiting:
@@ -127,7 +132,7 @@ def run_instant(
                 g, x = now[k]
                 if g != DELIVERED and find_rank(table, g) == rank:
                     now[k] = (DELIVERED, 0.0)
-                    deliver_arrival(neurons, table, g, x, t, to_test, touched, out)
+                    deliver_arrival(machine, g, x, t, to_test, touched, quantum, out)
             for j in np.flatnonzero(to_test & (table.rank == rank)):
                 to_test[j] = False
                 check_threshold(neurons.neuron, j, t, out)
@@ -136,14 +141,14 @@ def run_instant(
 
 
 @kernel
-def run_check(neurons: NeuronTable, j: int, t: float, out: np.ndarray) -> bool:
+def run_check(neurons: NeuronTable, j: int, t: float, quantum: float, out: np.ndarray) -> bool:
     """Bring neuron ``j`` to time t, if a crossing or release is still predicted for then."""
     neuron, current, rate_syn = neurons
     if neuron[j].next_check != t:
         return False  # something reached it since
     neuron[j].next_check = math.nan  # there may be a second entry
     comes_free, before = neuron[j].free_at > neuron[j].time, out[0].neuron
-    advance_neuron(neuron, current, rate_syn, j, t, out)
+    advance_neuron(neuron, current, rate_syn, j, t, quantum, out)
     if not comes_free and out[0].neuron == before:  # rounding may leave it just below
         neuron[j].v = max(neuron[j].v, neuron[j].threshold + neuron[j].adapt)
     return True
@@ -151,22 +156,22 @@ def run_check(neurons: NeuronTable, j: int, t: float, out: np.ndarray) -> bool:
 
 @kernel
 def deliver_arrival(
-    neurons: NeuronTable,
-    table: SynapseTable,
+    machine: Machine,
     g: int,
     x: float,
     t: float,
     to_test: np.ndarray,
     touched: np.ndarray,
+    quantum: float,
     out: np.ndarray,
 ) -> None:
     """Add an arrival of value x at group g and time t to its targets, and mark them."""
-    neuron, current, rate_syn = neurons
+    (neuron, current, rate_syn), table = machine.neurons, machine.table
     for s in range(table.synapse_indptr[g, 0], table.synapse_indptr[g, -1]):
         j = table.first_target[g] + s - table.synapse_indptr[g, 0]
         if table.first_target[g] < 0:
             j = table.target[s]
-        advance_neuron(neuron, current, rate_syn, j, t, out)
+        advance_neuron(neuron, current, rate_syn, j, t, quantum, out)
         add_input(neuron, current, j, table.port[g], table.weight[s] * x)
         to_test[j] = touched[j] = True
 

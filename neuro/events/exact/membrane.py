@@ -4,7 +4,12 @@
     da/dt = -rate_adapt a                      spike where v >= threshold + a
 
 At a spike v = 0 (hard reset) or v - (threshold + a) (soft), a rises by beta, and for
-``refractory`` seconds v stands still; currents and a go on.
+``refractory`` ticks v stands still; currents and a go on. Time is measured in ticks.
+
+Every instant (an arrival, a spike, the end of a refractory period) is a multiple of a quantum,
+a power of 2 of which float64 holds all multiples in a run; crossings are rounded to it. So sums
+of instants and delays are exact, and equal sums are one instant. The quantum is much longer
+than what rounding moves a crossing, and much shorter than any time that is told.
 
 The next crossing has closed forms for the drive alone, and for one current with
 tau = tau_syn or 2 tau_syn (Brette 2007, Göltz et al. 2021). Else it is found by a search that
@@ -39,6 +44,9 @@ NEVER = math.inf
 # the crossing is less than their product.
 STEP_TOLERANCE, SPAN_TOLERANCE = 1e-9, 1e-6
 
+QUANTUM = 2.0**-40  # of a tick: 1e-12 of it
+PRECISION = 53  # bits of a float64
+
 SERIES_BELOW = 1e-3  # |x| under which exp(-a) - exp(-a - x) has lost digits: a series instead
 
 
@@ -46,10 +54,10 @@ class NeuronTable(NamedTuple):
     """n neurons.
 
     neuron: n records of type NEURON, as np.recarray. Parameters: ``threshold`` and ``v`` in
-        units of v, ``drive`` in units of v per s, rates in 1/s, ``refractory`` in s. State: v
-        and adapt at ``time``, the end ``free_at`` of the refractory period, and ``next_check``,
-        the time before which the neuron cannot fire without input.
-    current, rate_syn: n R, in units of v per s, and 1/s.
+        units of v, ``drive`` in units of v per tick, rates in 1/tick, ``refractory`` in ticks.
+        State: v and adapt at ``time``, the end ``free_at`` of the refractory period, and
+        ``next_check``, the time before which the neuron cannot fire without input.
+    current, rate_syn: n R, in units of v per tick, and 1/tick.
     """
 
     neuron: np.ndarray
@@ -57,11 +65,25 @@ class NeuronTable(NamedTuple):
     rate_syn: np.ndarray
 
 
+def find_quantum(longest: float) -> float:
+    """Return the quantum of a run in which no time exceeds ``longest`` [ticks].
+
+    QUANTUM; more in a run of 8,192 ticks or longer: the resolution of float64 at its end.
+    """
+    return max(QUANTUM, math.ldexp(1.0, math.frexp(longest)[1] - PRECISION))
+
+
+@bare
+def round_instant(t: float, quantum: float) -> float:
+    """Return the multiple of the quantum that is nearest to time t."""
+    return np.rint(t / quantum) * quantum
+
+
 @bare
 def compute_response(decay: float, decay_syn: float, difference: float, h: float) -> float:
-    """Return what a current of 1 adds to v in h seconds: (decay - decay_syn) / difference.
+    """Return what a current of 1 adds to v in h ticks: (decay - decay_syn) / difference.
 
-    decay, decay_syn: exp(-rate h) and exp(-rate_syn h). difference: rate_syn - rate [1/s].
+    decay, decay_syn: exp(-rate h) and exp(-rate_syn h). difference: rate_syn - rate [1/tick].
     """
     x = difference * h
     if abs(x) < SERIES_BELOW:
@@ -73,7 +95,7 @@ def compute_response(decay: float, decay_syn: float, difference: float, h: float
 def integrate_free(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h: float
 ) -> None:
-    """Move neuron ``j`` by ``h`` seconds without input or spike, not refractory."""
+    """Move neuron ``j`` by ``h`` ticks without input or spike, not refractory."""
     one = neuron[j]
     decay = math.exp(-one.rate * h)
     v = one.v * decay
@@ -94,7 +116,7 @@ def integrate_free(
 def integrate_refractory(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, h: float
 ) -> None:
-    """Move neuron ``j`` by ``h`` seconds of its refractory period: v stands still."""
+    """Move neuron ``j`` by ``h`` ticks of its refractory period: v stands still."""
     one = neuron[j]
     for r in range(current.shape[1]):
         if current[j, r] != 0.0:
@@ -133,11 +155,15 @@ def advance_neuron(
     rate_syn: np.ndarray,
     j: int,
     t: float,
+    quantum: float,
     out: np.ndarray,
 ) -> None:
-    """Bring neuron ``j`` to time t; it fires where it must before t."""
+    """Bring neuron ``j`` to time t; it fires where it must before t.
+
+    If it crosses its threshold at t, it stands there. It goes no further once ``out`` is full.
+    """
     one = neuron[j]
-    while one.time < t:
+    while one.time < t and out[0].neuron < out.size:
         before = one.time
         if one.free_at > before:
             one.time = min(one.free_at, t)
@@ -146,12 +172,24 @@ def advance_neuron(
                 check_threshold(neuron, j, one.time, out)
             continue
         moved, fires = integrate_to_crossing(neuron, current, rate_syn, j, t - before)
-        if fires and before + moved < t:
-            one.time = before + moved
-            one.v = one.threshold + one.adapt
-            check_threshold(neuron, j, one.time, out)
-        else:
+        if not fires:
             one.time = t
+            gap = one.threshold + one.adapt - one.v
+            if gap <= 0.5 * quantum * bound_slope(neuron, current, rate_syn, j, 0.0):
+                one.v = one.threshold + one.adapt  # it crosses within half a quantum
+            continue
+        one.time = place_crossing(before, moved, quantum)
+        # v is that of the threshold; the rest moves on to the rounded instant.
+        integrate_refractory(neuron, current, rate_syn, j, one.time - before - moved)
+        one.v = one.threshold + one.adapt
+        if one.time < t:
+            check_threshold(neuron, j, one.time, out)
+
+
+@bare
+def place_crossing(before: float, moved: float, quantum: float) -> float:
+    """Return the instant of a crossing ``moved`` ticks after ``before``; it comes later."""
+    return max(round_instant(before + moved, quantum), before + quantum)
 
 
 @bare
@@ -170,9 +208,9 @@ def add_input(neuron: np.ndarray, current: np.ndarray, j: int, port: int, x: flo
 def integrate_to_crossing(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, horizon: float
 ) -> tuple[float, bool]:
-    """Move neuron ``j`` to its first crossing, or by ``horizon`` [s].
+    """Move neuron ``j`` to its first crossing, or by ``horizon`` [ticks].
 
-    The neuron is not refractory, and below its threshold. Returns how far it moved [s], and
+    The neuron is not refractory, and below its threshold. Returns how far it moved [ticks], and
     whether it now stands at its threshold.
     """
     t, number = math.nan, current.shape[1]
@@ -223,7 +261,7 @@ def search_crossing(
 def bound_slope(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int, span: float
 ) -> float:
-    """Return an upper bound of d(v - threshold)/dt up to a crossing within ``span`` seconds.
+    """Return an upper bound of d(v - threshold)/dt up to a crossing within ``span`` ticks.
 
     Take the last time before the crossing at which v is where it stands now: from there on v
     is higher. So the slope is at most drive - rate v + each current, taken at its start if it
@@ -242,7 +280,7 @@ def bound_slope(
 
 @bare
 def solve_drive(neuron: np.ndarray, j: int) -> float:
-    """Return in how many seconds the drive alone carries v to the threshold, or NEVER."""
+    """Return in how many ticks the drive alone carries v to the threshold, or NEVER."""
     one = neuron[j]
     if one.drive <= one.rate * one.threshold:
         return NEVER
@@ -256,7 +294,7 @@ def solve_drive(neuron: np.ndarray, j: int) -> float:
 def solve_one_current(
     neuron: np.ndarray, current: np.ndarray, rate_syn: np.ndarray, j: int
 ) -> float:
-    """Return in how many seconds one current fires a neuron; NaN without a closed form."""
+    """Return in how many ticks one current fires a neuron; NaN without a closed form."""
     rate, own_rate = neuron[j].rate, rate_syn[j, 0]
     if rate == 0.0:
         return math.nan

@@ -100,7 +100,7 @@ Neurons = Mapping[str, Float[np.ndarray, "4 B N"]]
 
 
 class HeapEntry(NamedTuple):
-    """At ``time`` [s] at a place: an arrival of x over a path, or (path is None) a check."""
+    """At ``time`` [ticks] at a place: an arrival of x over a path, or (no path) a check."""
 
     time: Any
     number: int
@@ -128,16 +128,12 @@ def simulate_exactly_slowly(
         is counted for the last connection on its way; updates are not counted.
     """
     require_continuous(graph)
-    trains = {
-        n: to_times(e, graph.dt) if isinstance(e, Events) else e for n, e in inputs.items()
-    }
-    samples = next(iter(trains.values())).shape[1]
+    samples = next(iter(inputs.values())).shape[1]
     paths = find_paths(graph)
     records, states = [], []
     for b in range(samples):
-        sample = _OracleSample(
-            graph, paths, {n: of_sample(t, b) for n, t in trains.items()}, arithmetic
-        )
+        own: dict[str, Any] = {n: of_sample(e, b) for n, e in inputs.items()}  # type: ignore[type-var]
+        sample = _OracleSample(graph, paths, own, arithmetic)
         if neurons is not None:
             sample.set_state({n: rows[:, b] for n, rows in neurons.items()})
         records.append(sample.run())
@@ -147,28 +143,60 @@ def simulate_exactly_slowly(
 
 @no_type_check
 class _OracleSample:
-    """One sample: its neurons, the heap of what is to come, and the record of what was."""
+    """One sample: its neurons, the heap of what is to come, and the record of what was.
+
+    Time is in ticks. Instants are rounded to multiples of ``quantum``, of which all sums with
+    delays have an exact number: equal sums are equal.
+    """
 
     def __init__(
         self,
         graph: Graph,
         paths: Mapping[Place, list[SynapticPath]],
-        inputs: Mapping[str, Times],
+        inputs: Mapping[str, Events | Times],
         arithmetic: Arithmetic,
     ) -> None:
         self.graph, self.paths, self.inputs, self.m = graph, paths, inputs, arithmetic
         self.number = getattr(arithmetic, "mpf", float)
-        self.dt = self.number(graph.dt)
         self.ticks = next(iter(inputs.values())).shape[0]
-        self.stop = self.ticks * self.dt
+        self.stop = self.number(self.ticks)
+        # Of times and periods that are given as floats, and of crossings.
+        self.given = max(self.number(2) ** -40, self.find_quantum(53))
+        self.quantum = (
+            self.find_quantum(self.m.mp.prec) if hasattr(self.m, "mp") else self.given
+        )
         self.heap: list[HeapEntry] = []
         self.entries = itertools.count()
         self.counts = {n: Counter[str]() for n in graph.nodes}
         lis, self.firing = graph.integrators, graph.firing
         self.fired: dict[str, list[tuple[float, int]]] = {n: [] for n in self.firing}
         self.integrators = {p: c for n in lis for p, c in self._make_integrators(n)}
-        self.history = {p: [(0 * self.dt, c.y)] for p, c in self.integrators.items()}
+        self.history = {p: [(self.number(0), c.y)] for p, c in self.integrators.items()}
         self.neurons = {p: c for n in self.firing for p, c in self._make_neurons(n)}
+
+    def find_quantum(self, bits: int) -> Any:
+        """Return the last digit, at the end of the run, of numbers of so many bits."""
+        late: float = max((p.delay for paths in self.paths.values() for p in paths), default=0)
+        waits = [getattr(node, "refractory", 0.0) for node in self.graph.nodes.values()]
+        late += sum(wait / self.graph.dt for wait in waits if math.isfinite(wait))
+        return self.number(2) ** (math.floor(math.log2(self.ticks + late)) + 1 - bits)
+
+    def round_instant(self, t: Any, quantum: Any) -> Any:
+        """Return the multiple of the quantum next to t."""
+        return self.m.floor(t / quantum + self.number(0.5)) * quantum
+
+    def list_instants(self, train: Events | Times) -> list[Any]:
+        """Return the times of a train [ticks]: whole numbers where that is what they mean."""
+        if isinstance(train, Events):
+            return [self.number(int(tick) + 1) for tick in train.tick]
+        found = []
+        for seconds in train.time.tolist():
+            t = self.number(seconds) / self.number(self.graph.dt)
+            whole = self.m.floor(t + self.number(0.5))
+            found.append(
+                whole if abs(t - whole) <= 1e-15 * t else self.round_instant(t, self.given)
+            )
+        return [self.number(t) for t in found]
 
     def _read_numbers(self, name: str) -> list[tuple[int, dict[str, Any], Any]]:
         """Return (place, dynamics, bias) of the neurons of a population."""
@@ -178,18 +206,23 @@ class _OracleSample:
         whole = {
             k: np.broadcast_to(p, shape).ravel() for k, p in numbers.items() if p is not None
         }
-        return [
-            (j, {k: self.number(float(p[j])) for k, p in whole.items()}, self.number(bias[j]))
-            for j in range(bias.size)
-        ]
+        dt = self.number(self.graph.dt)
+        per_tick = {"rate": dt, "rate_syn": dt, "rate_adapt": dt, "refractory": 1 / dt}
+        rows = []
+        for j in range(bias.size):
+            k = {n: self.number(float(p[j])) * per_tick.get(n, 1) for n, p in whole.items()}
+            if math.isfinite(k["refractory"]):
+                k["refractory"] = self.round_instant(k["refractory"], self.given)
+            rows.append((j, k, self.number(bias[j])))
+        return rows
 
     def _make_integrators(self, name: str) -> Iterator[tuple[Place, OracleCurrent]]:
         for j, k, bias in self._read_numbers(name):
-            yield (name, j), OracleCurrent(self.m, k["rate"], k["gain"], bias, self.dt)
+            yield (name, j), OracleCurrent(self.m, k["rate"], k["gain"], bias)
 
     def _make_neurons(self, name: str) -> Iterator[tuple[Place, OracleNeuron]]:
         for j, k, bias in self._read_numbers(name):
-            neuron = OracleNeuron(self.m, k, bias, self.dt)
+            neuron = OracleNeuron(self.m, k, bias)
             for edge in self.graph.into(name):
                 if (edge.source, j) in self.integrators:
                     neuron.add_current(self.integrators[edge.source, j])
@@ -200,12 +233,12 @@ class _OracleSample:
         for (name, j), neuron in self.neurons.items():
             v, i, adapt, wait = map(self.number, neurons[name][:, j].tolist())
             neuron.v, neuron.adapt = v, adapt
-            neuron.free_at = wait if wait > 0 else -math.inf
+            neuron.free_at = self.round_instant(wait, self.given) if wait > 0 else -math.inf
             if neuron.own is not None:
                 neuron.own.y = i
         for place, current in self.integrators.items():
             current.y = self.number(float(neurons[place[0]][0, place[1]]))
-            self.history[place] = [(0 * self.dt, current.y)]
+            self.history[place] = [(self.number(0), current.y)]
 
     def read_state(self) -> dict[str, np.ndarray]:
         """Return the state at the end, axes 4 N."""
@@ -221,11 +254,10 @@ class _OracleSample:
     def run(self) -> Record:
         """Run to the end, instant by instant, and return the Record."""
         for name, train in self.inputs.items():
-            self.counts[name]["spikes"] = train.time.size
-            for t, j, x in zip(train.time, train.neuron, train.value, strict=True):
-                for entry in self.list_arrivals(
-                    (name, int(j)), self.number(float(t)), float(x)
-                ):
+            instants = self.list_instants(train)
+            self.counts[name]["spikes"] = len(instants)
+            for t, j, x in zip(instants, train.neuron, train.value, strict=True):
+                for entry in self.list_arrivals((name, int(j)), t, float(x)):
                     heapq.heappush(self.heap, entry)
         for place in self.neurons:
             self.push_check(place)
@@ -238,7 +270,7 @@ class _OracleSample:
     def list_arrivals(self, place: Place, t: Any, x: float) -> list[HeapEntry]:
         """Return the arrivals of a spike."""
         return [
-            HeapEntry(t + path.delay * self.dt, next(self.entries), path.target, x, path)
+            HeapEntry(t + path.delay, next(self.entries), path.target, x, path)
             for path in self.paths[place]
         ]
 
@@ -246,6 +278,9 @@ class _OracleSample:
         """Predict the next crossing or release of a neuron, and push a check of it."""
         neuron = self.neurons[place]
         neuron.predict(self.stop)
+        if neuron.crosses and math.isfinite(neuron.next_check):  # a crossing comes after now
+            crossing = self.round_instant(neuron.next_check, self.quantum)
+            neuron.next_check = max(crossing, neuron.time + self.quantum)
         if neuron.next_check <= self.stop:
             heapq.heappush(self.heap, HeapEntry(neuron.next_check, next(self.entries), place))
 
@@ -314,12 +349,15 @@ class _OracleSample:
         """Let a neuron fire as often as it must now; return the arrivals that follow."""
         while self.neurons[place].try_fire():
             self.counts[place[0]]["spikes"] += 1
-            self.fired[place[0]].append((float(t), place[1]))
+            self.fired[place[0]].append((float(t) * self.graph.dt, place[1]))
             yield from self.list_arrivals(place, t, 1.0)
 
     def make_record(self) -> Record:
         """Return the Record of what happened."""
-        times = {**self.inputs}
+        dt = self.graph.dt
+        times = {
+            n: to_times(e, dt) if isinstance(e, Events) else e for n, e in self.inputs.items()
+        }
         for name, spikes in self.fired.items():
             rows = np.array(sorted(spikes)).reshape(-1, 2)
             zero, neuron = np.zeros(len(rows), np.int32), rows[:, 1].astype(np.int32)
@@ -341,10 +379,8 @@ class _OracleSample:
         for j in range(out.shape[2]):
             current = self.integrators[name, j]
             for tick in range(self.ticks):
-                end = (tick + 1) * self.dt
-                before = [
-                    row for row in self.history[name, j] if row[0] <= end + 1e-9 * self.dt
-                ]
+                end = self.number(tick + 1)
+                before = [row for row in self.history[name, j] if row[0] <= end + 1e-9]
                 current.time, current.y = before[-1]
                 out[tick, 0, j] = float(current.compute_y(max(end, current.time)))
         return out

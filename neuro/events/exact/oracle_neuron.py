@@ -28,21 +28,19 @@ def integrate_product(m: Arithmetic, one: Number, other: Number, h: Number) -> N
 
 
 @no_type_check
-def convert_to_drive(m: Arithmetic, rate: Number, dt: Number) -> Number:
-    """Return the drive [1/s] that equals, at the ends of ticks, an addition of 1 every tick."""
-    return rate / -m.expm1(-rate * dt) if rate else 1 / dt
+def convert_to_drive(m: Arithmetic, rate: Number) -> Number:
+    """Return the drive [1/tick] that equals, at the ends of ticks, adding 1 every tick."""
+    return rate / -m.expm1(-rate) if rate else 1 + 0 * rate
 
 
 @no_type_check
 class OracleCurrent:
-    """A synaptic current or an LI: y [weight units] at ``time`` [s]; bias: added every tick."""
+    """A synaptic current or an LI: y [weight units] at ``time``; bias: added every tick."""
 
-    def __init__(
-        self, m: Arithmetic, rate: Number, gain: Number, bias: Number, dt: Number
-    ) -> None:
+    def __init__(self, m: Arithmetic, rate: Number, gain: Number, bias: Number) -> None:
         self.m, self.rate, self.gain = m, rate, gain
-        self.steady = gain * bias * convert_to_drive(m, rate, dt)
-        self.y = self.time = 0 * dt
+        self.steady = gain * bias * convert_to_drive(m, rate)
+        self.y = self.time = 0 * rate
 
     def compute_y(self, t: Number) -> Number:
         """Return y at time t."""
@@ -57,33 +55,33 @@ class OracleCurrent:
 
 @no_type_check
 class OracleNeuron:
-    """One LIF or ALIF at time ``time`` [s].
+    """One LIF or ALIF at time ``time`` [ticks].
 
-    k: its :class:`neuro.neurons.normal_form.Dynamics`, a number a field. free_at: the end of
-    its refractory period. next_check: when it crosses its threshold without input
-    (``crosses``), or comes free.
+    k: its :class:`neuro.neurons.normal_form.Dynamics`, a number a field, rates in 1/tick and
+    the refractory period in ticks. free_at: the end of its refractory period. next_check: when
+    it crosses its threshold without input (``crosses``), or comes free.
     """
 
-    def __init__(
-        self, m: Arithmetic, k: Mapping[str, Number], bias: Number, dt: Number
-    ) -> None:
-        self.m, self.k, self.dt = m, k, dt
-        self.v = self.adapt = self.time = 0 * dt
+    def __init__(self, m: Arithmetic, k: Mapping[str, Number], bias: Number) -> None:
+        self.m, self.k, self.zero = m, k, 0 * k["rate"]
+        self.v = self.adapt = self.time = self.zero
         self.free_at = self.next_check = -math.inf
         self.crosses = False
-        self.drive = 0 * dt
+        self.drive = self.zero
         self.currents: list[tuple[Number, OracleCurrent]] = []
         self.own: OracleCurrent | None = None
         if "rate_syn" in k:
-            self.own = OracleCurrent(m, k["rate_syn"], 1 + 0 * dt, bias, dt)
+            self.own = OracleCurrent(m, k["rate_syn"], 1 + self.zero, bias)
             self.add_current(self.own)
         else:
-            self.drive = k["gain"] * bias * convert_to_drive(m, k["rate"], dt)
+            self.drive = k["gain"] * bias * convert_to_drive(m, k["rate"])
 
     def add_current(self, current: OracleCurrent) -> None:
         """Take a current as input, scaled so that on the grid it adds y to v every tick."""
         rate, other = self.k["rate"], current.rate
-        decayed = integrate_product(self.m, rate, other, self.dt)  # (a - c) / (other - rate)
+        decayed = integrate_product(
+            self.m, rate, other, 1 + self.zero
+        )  # (a - c) / (other - rate)
         self.currents.append((self.k["gain"] / decayed, current))
 
     def advance(self, t: Number) -> None:
@@ -121,25 +119,25 @@ class OracleNeuron:
 
     def list_drives(self) -> list[tuple[Number, Number]]:
         """Return (rate, size now) of all inputs of v; a constant has rate 0."""
-        found = [(0 * self.dt, self.drive)]
+        found = [(self.zero, self.drive)]
         for unit, current in self.currents:
             rest = current.steady / current.rate if current.steady else 0
-            found.append((0 * self.dt, unit * rest))
+            found.append((self.zero, unit * rest))
             found.append((current.rate, unit * (current.compute_y(self.time) - rest)))
         return [(rate, size) for rate, size in found if size]
 
     def compute_v(self, h: Number, drives: list[tuple[Number, Number]]) -> Number:
-        """Return v in h seconds."""
+        """Return v in h ticks."""
         rate, m = self.k["rate"], self.m
         gained = (size * integrate_product(m, rate, other, h) for other, size in drives)
         return self.v * m.exp(-rate * h) + sum(gained)
 
     def compute_adapt(self, h: Number) -> Number:
-        """Return the rise of the threshold in h seconds."""
+        """Return the rise of the threshold in h ticks."""
         return self.adapt * self.m.exp(-self.k["rate_adapt"] * h) if self.adapt else self.adapt
 
     def find_crossing(self, horizon: Number) -> Number:
-        """Return in how many seconds, ``horizon`` at most, v reaches the threshold, or inf."""
+        """Return in how many ticks, ``horizon`` at most, v reaches the threshold, or inf."""
         drives, threshold = self.list_drives(), self.k["threshold"]
 
         def distance(h: Number) -> Number:

@@ -23,7 +23,7 @@ AT_END = 1e-9  # ticks after the end of a tick at which an arrival still belongs
 
 
 class SpikeTrain(NamedTuple):
-    """Spikes of one node in one sample, in order of time [s]."""
+    """Spikes of one node in one sample, in order of time [ticks]."""
 
     time: np.ndarray
     neuron: np.ndarray
@@ -105,23 +105,22 @@ def sample_values(
     table: SynapseTable,
     arrivals: GroupArrivals,
     ticks: int,
-    dt: float,
 ) -> np.ndarray:
-    """Return v of an LI at the ends of ``ticks`` ticks of ``dt`` [s] (T N).
+    """Return v of an LI at the ends of ``ticks`` ticks (T N).
 
-    state: v at the start (N), is moved to the end. rate [1/s], drive [v per s]: N.
+    state: v at the start (N), is moved to the end. rate [1/tick], drive [v per tick]: N.
     """
     n, k = state.size, 0
     out = np.empty((ticks, n))
     alike = n > 0 and np.all(rate == rate[0])
-    keep, gain = np.exp(-rate * dt), np.empty(n)
+    keep, gain = np.exp(-rate), np.empty(n)
     for j in range(n):
-        gain[j] = drive[j] * (dt if rate[j] == 0.0 else -math.expm1(-rate[j] * dt) / rate[j])
+        gain[j] = drive[j] * (1.0 if rate[j] == 0.0 else -math.expm1(-rate[j]) / rate[j])
     for tick in range(ticks):
-        stop = (tick + 1.0) * dt
+        stop = tick + 1.0
         for j in range(n):
             state[j] = keep[j] * state[j] + gain[j]
-        while k < arrivals.time.size and arrivals.time[k] <= stop + AT_END * dt:
+        while k < arrivals.time.size and arrivals.time[k] <= stop + AT_END:
             g, h = arrivals.group[k], max(stop - arrivals.time[k], 0.0)
             shift = table.first_target[g] - table.synapse_indptr[g, 0]
             decay = math.exp(-rate[0] * h)

@@ -21,9 +21,10 @@ from neuro.events.exact.compile import (
     Readout,
     compile_exactly,
 )
+from neuro.events.exact.currents import read_dynamics
 from neuro.events.exact.delay_queue import WindowPlan
 from neuro.events.exact.heap_driver import run_heap
-from neuro.events.exact.membrane import SPIKE, NeuronTable
+from neuro.events.exact.membrane import SPIKE, NeuronTable, find_quantum
 from neuro.events.exact.readout import (
     SpikeTrain,
     count_deliveries,
@@ -53,17 +54,14 @@ from neuro.events.exact.threaded_driver import run_blocks
 from neuro.events.exact.window_driver import Machine, RunResult, run_windows
 from neuro.events.recording import Recording, require_recording
 from neuro.events.workers import run_over_samples
-from neuro.graph import Graph
+from neuro.graph import Graph, Sparse
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_continuous
 from neuro.record import Counts, Record
 from neuro.spikes import Events, Times, to_ticks, to_times
 from neuro.units import Seconds
 
-# How much shorter than the least delay in a loop a window is, in parts of it: more than
-# rounding can move a spike, so that none arrives in the window in which it was sent.
-SHORTER = 1e-6
-
+WHOLE = 1e-15  # relative distance of times of inputs from a whole number of ticks: rounding
 AT_END = 1e-9  # ticks after the end of a run at which an arrival still belongs to it: rounding
 AT_CUT = 1e-6  # the same for a spike where a run is cut, as in neuro.spikes.to_ticks
 
@@ -99,10 +97,9 @@ def simulate_exact(
     """Do as :func:`neuro.events.simulate`, in continuous time."""
     require_continuous(graph)
     require_inputs(graph, inputs)
-    trains = {
-        n: to_times(e, graph.dt) if isinstance(e, Events) else e for n, e in inputs.items()
-    }
-    ticks, samples, _ = next(iter(trains.values())).shape
+    ticks, samples, _ = next(iter(inputs.values())).shape
+    quantum = find_quantum(ticks + _find_longest_wait(graph))
+    trains = {n: _to_instants(e, graph.dt, quantum) for n, e in inputs.items()}
     require_recording(recording, graph, ticks)
     before = make_rest_state(graph, samples) if state is None else state
     current = require_exact_state(graph, samples, before)
@@ -110,18 +107,53 @@ def simulate_exact(
     states = {}
     stops = sorted({*(int(tick) + 1 for tick in recording.states), ticks})
     for start, stop in zip([0, *stops], stops, strict=False):
-        part = {n: cut_times(t, start, stop, graph.dt) for n, t in trains.items()}
-        run = partial(_run_samples, graph, clock, recording, part, current)
+        part = {n: cut_times(t, start, stop) for n, t in trains.items()}
+        run = partial(_run_samples, graph, clock, recording, part, current, quantum)
         done = [one for some in run_over_samples(run, samples, workers) for one in some]
         new = make_record(graph, part, done, recording)
-        records = [append_record(records[0], new, graph.dt) if records else new]
+        records = [append_record(records[0], new) if records else new]
         spikes = sum(records[0].counts[n].spikes for n in graph.populations)
         if spikes > clock.budget or not all(one.within_budget for one in done):
-            raise make_runaway_error(graph, records[0], clock.budget)
+            kept = _in_seconds(records[0], inputs, graph.dt)
+            raise make_runaway_error(graph, kept, clock.budget)
         current = join_states(graph, done)
         if stop - 1 in recording.states:
             states[stop - 1] = current.neurons
-    return replace(records[0], states=states), current
+    return replace(_in_seconds(records[0], inputs, graph.dt), states=states), current
+
+
+def _find_longest_wait(graph: Graph) -> float:
+    """Return how long after the end of a run an instant may lie [ticks]: delays, refractory."""
+    longest = 0.0
+    for edge in graph.edges:
+        longest += edge.delay
+    for name, node in graph.nodes.items():
+        if isinstance(node, Sparse) and node.delay is not None:
+            longest += float(node.delay.max(initial=0))
+        elif name in graph.firing:
+            refractory = read_dynamics(graph, name)[0].refractory / graph.dt
+            longest += refractory if np.isfinite(refractory) else 0.0
+    return longest
+
+
+def _to_instants(train: Events | Times, dt: Seconds, quantum: float) -> Times:
+    """Return a train with its times in ticks, each a multiple of the quantum.
+
+    A time that is a whole number of ticks up to rounding is that number.
+    """
+    if isinstance(train, Events):
+        return to_times(train, Seconds(1.0))
+    time = train.time / dt
+    whole = np.rint(time)
+    near = np.abs(time - whole) <= WHOLE * time
+    return train._replace(time=np.where(near, whole, np.rint(time / quantum) * quantum))
+
+
+def _in_seconds(record: Record, inputs: Mapping[str, Events | Times], dt: Seconds) -> Record:
+    """Return a record whose times are in ticks with times in seconds; inputs as they came."""
+    times = {n: t._replace(time=t.time * dt) for n, t in record.times.items()}
+    given = {n: t for n, t in inputs.items() if n in times and isinstance(t, Times)}
+    return replace(record, times={**times, **given})
 
 
 def _run_samples(
@@ -130,6 +162,7 @@ def _run_samples(
     recording: Recording,
     inputs: Mapping[str, Times],
     state: ExactState,
+    quantum: float,
     start: int,
     stop: int,
 ) -> list[SampleResult]:
@@ -143,7 +176,8 @@ def _run_samples(
         before = {n: rows[:, b] for n, rows in state.neurons.items()}
         pending = {n: select_pending(state, n, b) for n in names}
         trains = {n: select_sample(t, b) for n, t in inputs.items()}
-        done.append(run_sample(network, trains, before, pending, clock, ticks, kept))
+        sample = partial(run_sample, network, trains, before, pending, clock)
+        done.append(sample(ticks=ticks, quantum=quantum, kept=kept))
     return done
 
 
@@ -153,20 +187,22 @@ def run_sample(
     before: Mapping[str, np.ndarray],
     pending: Mapping[str, GroupArrivals],
     clock: Exact,
+    *,
     ticks: int,
+    quantum: float,
     kept: tuple[str, ...],
 ) -> SampleResult:
     """Run one sample.
 
-    before: the state of each population, 4 N. pending: by component or LI. ticks: T. kept: the
-    LIs whose values are kept.
+    before: the state of each population, 4 N. pending: by component or LI. ticks: T. quantum:
+    of instants. kept: the LIs whose values are kept.
     """
-    stop = ticks * network.graph.dt
+    stop = float(ticks)
     result = SampleResult(dict(inputs), {}, {}, {}, {}, {}, {}, True)
     for c in network.components:
-        neurons = _load_neurons(c, before)
+        neurons = _load_neurons(c, before, quantum)
         outside = merge_trains(c.first_source, c.outside, result.trains)
-        plan = _plan_windows(network, c, clock, stop)
+        plan = _plan_windows(network, c, clock, stop, quantum)
         done = _run_component(c, neurons, outside, pending[c.name], plan, clock)
         _store_component(c, neurons, done.spikes, result, stop)
         pairs = zip(outside, done.spikes, strict=True)
@@ -177,19 +213,23 @@ def run_sample(
         if not done.within_budget:
             return result._replace(within_budget=False)
     for r in network.readouts:
-        _run_readout(network, r, before, pending, result, ticks, kept)
+        _run_readout(r, before, pending, result, ticks, kept)
     return result
 
 
-def _load_neurons(c: Component, before: Mapping[str, np.ndarray]) -> NeuronTable:
+def _load_neurons(
+    c: Component, before: Mapping[str, np.ndarray], quantum: float
+) -> NeuronTable:
     """Return the neurons of a component in a state."""
     neuron = c.template.copy().view(np.recarray)
+    neuron.refractory = np.rint(neuron.refractory / quantum) * quantum
     current = np.zeros(c.rate_syn.shape)
     for name, first in c.offsets.items():
         v, i, adapt, refractory = before[name]
         here = slice(first, first + v.size)
         neuron.v[here], neuron.adapt[here] = v, adapt
-        neuron.free_at[here] = np.where(refractory > 0, refractory, -np.inf)
+        waits = np.rint(refractory / quantum) * quantum
+        neuron.free_at[here] = np.where(waits > 0, waits, -np.inf)
         for own in c.currents[name]:
             state = i if own.name == name else before[own.name][0]
             current[here, own.port] = state * own.unit - own.idle
@@ -197,13 +237,14 @@ def _load_neurons(c: Component, before: Mapping[str, np.ndarray]) -> NeuronTable
 
 
 def _plan_windows(
-    network: CompiledNetwork, c: Component, clock: Exact, stop: float
+    network: CompiledNetwork, c: Component, clock: Exact, stop: float, quantum: float
 ) -> WindowPlan:
-    """Return windows a little shorter than the least delay in a loop, else of one tick."""
-    loop = 0 < c.least_delay < np.inf
-    length = c.least_delay * (1 - SHORTER) if loop else network.graph.dt
-    length = min(length, clock.window or np.inf)
-    return WindowPlan(stop, length, max(c.longest_delay, length), clock.budget)
+    """Return windows of the least delay in a loop, else of one tick."""
+    length = c.least_delay if 0 < c.least_delay < np.inf else 1.0
+    if clock.window is not None:
+        window = np.rint(clock.window / network.graph.dt / quantum) * quantum
+        length = min(length, max(float(window), quantum))
+    return WindowPlan(stop, length, max(c.longest_delay, length), quantum, clock.budget)
 
 
 def _run_component(
@@ -269,7 +310,6 @@ def _count_events(
 
 
 def _run_readout(
-    network: CompiledNetwork,
     r: Readout,
     before: Mapping[str, np.ndarray],
     pending: Mapping[str, GroupArrivals],
@@ -278,32 +318,31 @@ def _run_readout(
     kept: tuple[str, ...],
 ) -> None:
     """Store values, end state and pending arrivals of an LI."""
-    dt = network.graph.dt
     sent = merge_trains(r.first_source, tuple(r.first_source), result.trains)
     arrivals = expand_arrivals(r.table, sent, pending[r.name])
-    until = int(np.searchsorted(arrivals.time, (ticks + AT_END) * dt, side="right"))
+    until = int(np.searchsorted(arrivals.time, ticks + AT_END, side="right"))
     left = GroupArrivals(*(column[until:] for column in arrivals))
     _count_events(r, count_deliveries(r.table, sent, pending[r.name], left), result)
-    result.pending[r.name] = left._replace(time=left.time - ticks * dt)
+    result.pending[r.name] = left._replace(time=left.time - ticks)
     if r.name in kept or r.name not in result.neurons:
         state = before[r.name][0].copy()
-        values = sample_values(state, r.rate, r.drive, r.table, arrivals, ticks, dt)
+        values = sample_values(state, r.rate, r.drive, r.table, arrivals, ticks)
         if r.name in kept:
             result.values[r.name] = values
         rest = np.zeros(state.size)
         result.neurons.setdefault(r.name, np.stack([state, rest, rest, rest]))
 
 
-def cut_times(times: Times, start: int, stop: int, dt: Seconds) -> Times:
-    """Return the spikes of ticks ``start`` to ``stop``, their times since ``start``."""
+def cut_times(times: Times, start: int, stop: int) -> Times:
+    """Return the spikes of ticks ``start`` to ``stop``, their times since ``start`` [ticks]."""
     ticks, samples, size = times.shape
     if start == 0 and stop == ticks:
         return times
-    mine = (times.time > (start + AT_CUT) * dt) | (start == 0)
-    mine &= times.time <= (stop + AT_CUT) * dt
+    mine = (times.time > start + AT_CUT) | (start == 0)
+    mine &= times.time <= stop + AT_CUT
     return Times(
         times.sample[mine],
-        times.time[mine] - start * dt,
+        times.time[mine] - start,
         times.neuron[mine],
         times.value[mine],
         (stop - start, samples, size),
@@ -313,7 +352,10 @@ def cut_times(times: Times, start: int, stop: int, dt: Seconds) -> Times:
 def make_record(
     graph: Graph, inputs: Mapping[str, Times], done: list[SampleResult], recording: Recording
 ) -> Record:
-    """Return the Record of some samples: of the nodes that all of them reached."""
+    """Return the Record of some samples: of the nodes that all of them reached.
+
+    All times are in ticks, as those of ``inputs``.
+    """
     ticks, samples, _ = next(iter(inputs.values())).shape
     firing = [n for n in graph.populations if all(n in d.trains for d in done)]
     read = [n for n in done[0].values if all(n in d.values for d in done)]
@@ -326,7 +368,7 @@ def make_record(
         executor="events",
         ticks=ticks,
         samples=samples,
-        spikes={n: to_ticks(t, graph.dt) for n, t in kept.items()},
+        spikes={n: to_ticks(t, Seconds(1.0)) for n, t in kept.items()},
         values={n: np.stack([d.values[n] for d in done], 1) for n in read},
         counts={
             n: Counts(
@@ -341,11 +383,14 @@ def make_record(
     )
 
 
-def append_record(first: Record, second: Record, dt: Seconds) -> Record:
-    """Return two runs, one after the other, as one: of the nodes that both reached."""
+def append_record(first: Record, second: Record) -> Record:
+    """Return two runs, one after the other, as one: of the nodes that both reached.
+
+    All times are in ticks.
+    """
     ticks = first.ticks
     times = {
-        n: _append_times(t, second.times[n], ticks * dt)
+        n: _append_times(t, second.times[n], ticks)
         for n, t in first.times.items()
         if n in second.times
     }
@@ -357,7 +402,7 @@ def append_record(first: Record, second: Record, dt: Seconds) -> Record:
         executor=first.executor,
         ticks=ticks + second.ticks,
         samples=first.samples,
-        spikes={n: to_ticks(t, dt) for n, t in times.items()},
+        spikes={n: to_ticks(t, Seconds(1.0)) for n, t in times.items()},
         values={
             n: np.concatenate([v, second.values[n]])
             for n, v in first.values.items()
@@ -368,8 +413,8 @@ def append_record(first: Record, second: Record, dt: Seconds) -> Record:
     )
 
 
-def _append_times(first: Times, second: Times, shift: float) -> Times:
-    """Return ``second``, which starts ``shift`` [s] later, after ``first``."""
+def _append_times(first: Times, second: Times, shift: int) -> Times:
+    """Return ``second``, which starts ``shift`` ticks later, after ``first``."""
     time = np.concatenate([first.time, second.time + shift])
     sample = np.concatenate([first.sample, second.sample])
     order = np.argsort(sample, kind="stable")

@@ -54,9 +54,9 @@ class ScaledState(NamedTuple):
     modes: R+1 n, the amplitudes u_0 ... u_R. For an unscaled neuron modes[0] is UNSCALED or
         REFRACTORY; for any other its record is out of date.
     lists: LISTS n, see above.
-    origin: one element, the time when the scale was 1 [s].
+    origin: one element, the time when the scale was 1.
     marks: n, whether a neuron must be looked at; work space.
-    candidates_until: P, the time up to which the candidate list of a block holds [s].
+    candidates_until: P, the time up to which the candidate list of a block holds.
     """
 
     modes: np.ndarray
@@ -67,9 +67,10 @@ class ScaledState(NamedTuple):
 
 
 class BlockWindow(NamedTuple):
-    """Neurons ``low`` to ``high`` (block ``block``) from time ``start`` to ``stop`` [s].
+    """Neurons ``low`` to ``high`` (block ``block``) from time ``start`` to ``stop`` [ticks].
 
-    origin: when the scale of the scaled state was 1 [s].
+    origin: when the scale of the scaled state was 1. quantum: of instants, see
+    :mod:`~neuro.events.exact.membrane`.
     """
 
     low: int
@@ -78,6 +79,7 @@ class BlockWindow(NamedTuple):
     start: float
     stop: float
     origin: float
+    quantum: float
 
 
 @inlined
@@ -128,7 +130,12 @@ def scale_neurons(
 
 @kernel
 def unscale_neurons(
-    family: int, neurons: NeuronTable, scaled: ScaledState, stop: float, spikes: np.ndarray
+    family: int,
+    neurons: NeuronTable,
+    scaled: ScaledState,
+    stop: float,
+    quantum: float,
+    spikes: np.ndarray,
 ) -> None:
     """Bring all records to the time ``stop``; no neuron fires any more before."""
     neuron, current, rate_syn = neurons
@@ -137,7 +144,7 @@ def unscale_neurons(
     out[0].neuron = 0
     for j in range(neuron.size):
         if family == GENERAL:
-            advance_neuron(neuron, current, rate_syn, j, stop, out)
+            advance_neuron(neuron, current, rate_syn, j, stop, quantum, out)
             continue
         v = 0.0
         for r in range(current.shape[1]):
@@ -152,7 +159,7 @@ def unscale_neurons(
 def move_origin(
     family: int, neurons: NeuronTable, scaled: ScaledState, start: float, stop: float
 ) -> None:
-    """Move the origin to ``start`` if the scale would grow too far by ``stop`` [s]."""
+    """Move the origin to ``start`` if the scale would grow too far by ``stop``."""
     modes, rate, rate_syn = scaled.modes, neurons.neuron[0].rate, neurons.rate_syn[0]
     fastest = rate
     for r in range(rate_syn.size):

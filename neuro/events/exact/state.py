@@ -14,7 +14,7 @@ from neuro.graph import Graph
 class Pending(NamedTuple):
     """E arrivals under way, sorted by sample.
 
-    time: of arrival, since the end of the run [s]. group: of synapses, see SynapseTable.
+    time: of arrival, since the end of the run [ticks]. group: of synapses, see SynapseTable.
     """
 
     sample: Int[np.ndarray, " E"]
@@ -28,7 +28,7 @@ class ExactState:
     """Where a run in continuous time stopped. Axes: B samples, N neurons of a population.
 
     neurons: membrane, own synaptic current, adaptation, and what is left of the refractory
-        period [s], of each population, axes 4 B N.
+        period [ticks], of each population, axes 4 B N.
     pending: what is under way, by component (named after its first population) or LI.
     """
 

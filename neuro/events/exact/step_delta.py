@@ -17,7 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.membrane import NeuronTable, check_threshold, fire_neuron
+from neuro.events.exact.membrane import (
+    NeuronTable,
+    check_threshold,
+    fire_neuron,
+    round_instant,
+)
 from neuro.events.exact.scaled_state import (
     CANDIDATE_COUNT,
     CANDIDATE_LIST,
@@ -71,7 +76,7 @@ class DeltaFrame(NamedTuple):
 
 
 class Instant(NamedTuple):
-    """A time t [s], with its scale exp(rate (t - origin)) and scaled threshold.
+    """A time t, with its scale exp(rate (t - origin)) and scaled threshold.
 
     limit: a neuron with u at or above it fires now or is a candidate.
     """
@@ -418,7 +423,8 @@ def catch_up_neuron(
         if f.height >= 0.0 or abs(u[j]) >= UNSCALED:
             return
         crossing = window.origin + math.log(max(u[j] / f.height, 1.0)) / f.rate
-        crossing = max(crossing, one.free_at, window.start)
+        crossing = round_instant(max(crossing, one.free_at), window.quantum)
+        crossing = max(crossing, window.start + window.quantum)
         if crossing >= t:
             return
         one.v = one.threshold

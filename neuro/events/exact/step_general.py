@@ -48,7 +48,7 @@ def run_general_window(
         shift = first - table.synapse_indptr[g, 0]
         for s in range(table.synapse_indptr[g, block], table.synapse_indptr[g, block + 1]):
             j = s + shift if first >= 0 else target[s]
-            advance_neuron(neuron, current, rate_syn, j, t, out)
+            advance_neuron(neuron, current, rate_syn, j, t, window.quantum, out)
             add_input(neuron, current, j, port, weight[s] * value)
             requested = request_test(lists, window, j, requested)
         if requested > 0 and (k + 1 == many or arrivals.time[k + 1] != t):
@@ -58,7 +58,7 @@ def run_general_window(
             requested = 0
     for j in range(window.low, window.high):
         if neuron[j].next_check <= window.stop:
-            advance_neuron(neuron, current, rate_syn, j, window.stop, out)
+            advance_neuron(neuron, current, rate_syn, j, window.stop, window.quantum, out)
             check_threshold(neuron, j, window.stop, out)
             schedule_check(neuron, current, j)
 

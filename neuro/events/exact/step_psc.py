@@ -108,7 +108,7 @@ def run_psc_window(
         while s < row.stop:
             j, w = read_synapse(target, weight, row, s)
             if modes[0, j] >= UNSCALED:
-                advance_neuron(neuron, current, rates, j, t, out)
+                advance_neuron(neuron, current, rates, j, t, window.quantum, out)
                 if neuron[j].free_at > window.stop:
                     modes[0, j] = REFRACTORY
                 else:
@@ -269,7 +269,7 @@ def finish_unscaled(
     for a in range(window.low, window.low + lists[UNSCALED_COUNT, window.low]):
         j = lists[UNSCALED_LIST, a]
         if neuron[j].free_at <= window.stop:
-            advance_neuron(neuron, current, rate_syn, j, window.stop, out)
+            advance_neuron(neuron, current, rate_syn, j, window.stop, window.quantum, out)
             check_threshold(neuron, j, window.stop, out)
 
 

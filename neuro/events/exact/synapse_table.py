@@ -27,7 +27,7 @@ class SynapseTable(NamedTuple):
     """The synapses of a component.
 
     group_indptr: S+1; source s has the groups group_indptr[s]:group_indptr[s + 1].
-    delay: G [s]. port: G, the current that a group feeds, or -1: it makes v jump.
+    delay: G [ticks]. port: G, the current that a group feeds, or -1: it makes v jump.
     excites: G, whether any weight is positive.
     synapse_indptr: G P+1; group g has in block p of the targets the synapses
         synapse_indptr[g, p]:synapse_indptr[g, p + 1].
@@ -68,7 +68,7 @@ class SynapseRange(NamedTuple):
 
 
 class SourceSpikes(NamedTuple):
-    """Spikes of the sources of a table, in order of time [s]."""
+    """Spikes of the sources of a table, in order of time [ticks]."""
 
     time: np.ndarray
     source: np.ndarray
@@ -76,7 +76,7 @@ class SourceSpikes(NamedTuple):
 
 
 class GroupArrivals(NamedTuple):
-    """Spikes that arrive at groups of synapses, in order of time of arrival [s]."""
+    """Spikes that arrive at groups of synapses, in order of time of arrival [ticks]."""
 
     time: np.ndarray
     group: np.ndarray
@@ -101,7 +101,7 @@ class ChainSynapses(NamedTuple):
     """The groups of one chain of connections, before those of all chains are put together.
 
     counted, fed: names of nodes, as of GroupNodes. port: of all groups.
-    source, delay [s], start, stop, first_target: by group; the synapses of a group are
+    source, delay [ticks], start, stop, first_target: by group; the synapses of a group are
     start:stop of ``weight``. target: by synapse, or None where targets are contiguous.
     """
 
@@ -196,7 +196,6 @@ def expand_chain(
         return _expand_sparse(
             sparse,
             chain,
-            dt=graph.dt,
             first_source=first_source,
             first_neuron=first_neuron,
             port=port,
@@ -206,7 +205,7 @@ def expand_chain(
         counted=chain.counted,
         fed=chain.fed,
         source=first_source + every,
-        delay=np.full(size, chain.delay * graph.dt),
+        delay=np.full(size, float(chain.delay)),
         port=port,
         start=start,
         stop=start + width,
@@ -238,7 +237,6 @@ def _expand_sparse(
     node: Sparse,
     chain: Chain,
     *,
-    dt: float,
     first_source: int,
     first_neuron: int,
     port: int,
@@ -257,7 +255,7 @@ def _expand_sparse(
         counted=chain.counted,
         fed=chain.fed,
         source=first_source + source[start],
-        delay=(chain.delay + own) * dt,
+        delay=np.asarray(chain.delay + own, np.float64),
         port=port,
         start=start,
         stop=np.append(start[1:], source.size)[: start.size],

@@ -49,7 +49,8 @@ def run_blocks(
             arrivals = pop_window(run.queue, run.progress[WINDOW], run.buffer)
             start, stop, origin = begin_window(machine, run.progress[WINDOW], plan)
             windows = [
-                BlockWindow(edges[p], edges[p + 1], p, start, stop, origin) for p in blocks
+                BlockWindow(edges[p], edges[p + 1], p, start, stop, origin, plan.quantum)
+                for p in blocks
             ]
             run_one = partial(run_block, machine, run.buffer, arrivals)
             counts = list(pool.map(run_one, windows))
@@ -59,7 +60,9 @@ def run_blocks(
                 full = any(count >= out.size for count, out in zip(counts, outs, strict=True))
                 within_budget = not full and bool(run.progress[FIRED] <= plan.budget)
             run.progress[WINDOW] += 1
-    unscale_neurons(machine.family, machine.neurons, machine.scaled, stop, machine.spikes)
+    unscale_neurons(
+        machine.family, machine.neurons, machine.scaled, stop, plan.quantum, machine.spikes
+    )
     fired = run.progress[FIRED]
     spikes = SourceSpikes(run.time[:fired], run.neuron[:fired], np.ones(fired))
     return RunResult(spikes, list_pending(run.queue), within_budget)

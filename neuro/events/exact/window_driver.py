@@ -1,6 +1,6 @@
 """The window driver: what is sent inside a look-ahead window does not arrive inside it.
 
-A window is shorter than the least delay inside the component, so all that arrives in it is
+A window is no longer than the least delay inside the component, so all that arrives in it is
 known when it begins (conservative look-ahead). Neurons need no common order inside a window:
 each takes its own arrivals in theirs.
 
@@ -88,7 +88,9 @@ def run_windows(
         lacking = continue_run(machine, outside, run, plan)
     fired, progress = run.progress[FIRED], run.progress
     _, stop = find_bounds(plan, min(progress[WINDOW], count_windows(plan) - 1))
-    unscale_neurons(machine.family, machine.neurons, machine.scaled, stop, machine.spikes)
+    unscale_neurons(
+        machine.family, machine.neurons, machine.scaled, stop, plan.quantum, machine.spikes
+    )
     spikes = SourceSpikes(run.time[:fired], run.neuron[:fired], np.ones(fired))
     return RunResult(spikes, list_pending(run.queue), bool(progress[OVER_BUDGET] == 0))
 
@@ -99,7 +101,7 @@ def continue_run(
 ) -> int:
     """Run windows to the end of the plan (ENOUGH), or until there is no room: say for what."""
     progress, windows = run.progress, count_windows(plan)
-    whole = BlockWindow(0, machine.neurons.neuron.size, 0, 0.0, 0.0, 0.0)
+    whole = BlockWindow(0, machine.neurons.neuron.size, 0, 0.0, 0.0, 0.0, plan.quantum)
     out = select_spikes(machine.spikes, whole)
     while progress[WINDOW] < windows:
         if not progress[WAS_RUN]:
@@ -107,7 +109,7 @@ def continue_run(
                 return QUEUE_FULL
             arrivals = pop_window(run.queue, progress[WINDOW], run.buffer)
             start, stop, origin = begin_window(machine, progress[WINDOW], plan)
-            window = BlockWindow(0, whole.high, 0, start, stop, origin)
+            window = BlockWindow(0, whole.high, 0, start, stop, origin, plan.quantum)
             run_block(machine, run.buffer, arrivals, window)
             progress[WAS_RUN] = 1
         if out[0].neuron > 0:
@@ -125,7 +127,7 @@ def continue_run(
 
 @bare
 def begin_window(machine: Machine, w: int, plan: WindowPlan) -> tuple[float, float, float]:
-    """Return start and stop of a window, and the origin of the scale in it [s]."""
+    """Return start and stop of a window, and the origin of the scale in it."""
     start, stop = find_bounds(plan, w)
     move_origin(machine.family, machine.neurons, machine.scaled, start, stop)
     return start, stop, machine.scaled.origin[0]

@@ -49,7 +49,7 @@ def test_a_constant_drive_fires_at_the_times_of_its_formula(
 ) -> None:
     bias = 0.3
     model = LIF(tau=tau, reset="hard", refractory=Seconds(refractory))
-    got = run(one(model, 0.0, bias), spikes(ticks=50), clock).times["cells"].time
+    got = run(one(model, 0.0, bias), spikes(ticks=49), clock).times["cells"].time
     if tau == math.inf:
         period = DT / bias
     else:
@@ -57,7 +57,7 @@ def test_a_constant_drive_fires_at_the_times_of_its_formula(
         period = -tau * math.log1p(-1 / settles)
     k = np.arange(got.size)
     np.testing.assert_allclose(got, (k + 1) * period + k * refractory, rtol=0, atol=1e-14)
-    assert got.size == 1 + (50 * DT - period) // (period + refractory)
+    assert got.size == 1 + (49 * DT - period) // (period + refractory)
 
 
 @clocks
@@ -108,7 +108,7 @@ def test_closed_forms_and_the_search_find_the_same_crossing(
     found, fires = integrate_to_crossing(*one, 0, horizon)
     searched, also = search_crossing(*other, 0, horizon)
     k = {"rate": rate, "threshold": 1.0, "gain": 1.0}
-    cell = OracleNeuron(mpmath, {n: mpmath.mpf(p) for n, p in k.items()}, 0, mpmath.mpf(DT))
+    cell = OracleNeuron(mpmath, {n: mpmath.mpf(p) for n, p in k.items()}, 0)
     cell.v = mpmath.mpf(v)
     with mpmath.workdps(30):
         drives = [(mpmath.mpf(ratio * rate), mpmath.mpf(i * rate))]
@@ -165,7 +165,7 @@ def test_li_values_at_the_ends_of_ticks_are_their_closed_form(clock: object) -> 
         edges=(Edge("x", "fc", Ticks(2)), Edge("fc", "out")),
         dt=DT,
     )
-    train = spikes(0.3 * DT, 3 * DT, 4.5 * DT, ticks=12, values=(1.0, -2.0, 0.5))
+    train = spikes(0.3125 * DT, 3 * DT, 4.5 * DT, ticks=12, values=(1.0, -2.0, 0.5))
     got = run(graph, train, clock).values["out"][:, 0]
     ends = (np.arange(12) + 1)[:, None, None] * DT
     tau, since = np.array([0.004, 0.02]), ends - (train.time + 2 * DT)[None, :, None]
@@ -223,8 +223,8 @@ def test_a_physical_current_moves_the_membrane_as_its_equation_says(clock: objec
 @clocks
 def test_soft_reset_fires_at_once_as_often_as_the_threshold_fits(clock: object) -> None:
     graph = one(LIF(tau=math.inf, reset="soft"), 5.5)
-    record, state = simulate(graph, {"x": spikes(0.0015, ticks=4)}, clock)
-    np.testing.assert_array_equal(record.times["cells"].time, [0.0015] * 5)
+    record, state = simulate(graph, {"x": spikes(1.5 * DT, ticks=4)}, clock)
+    np.testing.assert_array_equal(record.times["cells"].time, [1.5 * DT] * 5)
     np.testing.assert_array_equal(record.spikes["cells"].value, [5])
     np.testing.assert_array_equal(state.neurons["cells"][0], [[0.5]])
 
@@ -233,11 +233,12 @@ def test_soft_reset_fires_at_once_as_often_as_the_threshold_fits(clock: object) 
 def test_soft_reset_above_threshold_fires_again_after_each_refractory_period(
     clock: object,
 ) -> None:
-    graph = one(LIF(tau=math.inf, reset="soft", refractory=Seconds(0.001)), 3.5)
-    train = spikes(0.0015, 0.002, 0.0035, ticks=8)  # the second is lost, the third on time
+    graph = one(LIF(tau=math.inf, reset="soft", refractory=DT), 3.5)
+    # The second is lost, the third on time.
+    train = spikes(1.5 * DT, 2.0 * DT, 3.5 * DT, ticks=8)
     record, state = simulate(graph, {"x": train}, clock)
-    times = 0.0015 + 0.001 * np.arange(7)
-    np.testing.assert_allclose(record.times["cells"].time, times, rtol=0, atol=1e-15)
+    times = DT * (1.5 + np.arange(7))
+    np.testing.assert_array_equal(record.times["cells"].time, times)
     np.testing.assert_array_equal(state.neurons["cells"][0], [[0.0]])
 
 

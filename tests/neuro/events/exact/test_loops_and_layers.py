@@ -59,20 +59,20 @@ def ring(*weights: float, reset: str = "hard", refractory: float = 0.0) -> Graph
 
 def one_spike(value: float = 1.0) -> Times:
     zero = np.zeros(1, np.int32)
-    return Times(zero, np.array([0.0015]), zero, np.array([value]), (4, 1, 1))
+    return Times(zero, np.array([1.5 * DT]), zero, np.array([value]), (4, 1, 1))
 
 
 def test_what_comes_back_in_the_same_instant_acts_in_the_next_round() -> None:
     record = run(ring(1.0, 1.0, 0.5), one_spike())
-    assert record.times["a"].time.tolist() == record.times["b"].time.tolist() == [0.0015]
+    assert record.times["a"].time.tolist() == record.times["b"].time.tolist() == [1.5 * DT]
     _, state = simulate(ring(1.0, 1.0, 0.5), {"x": one_spike()}, CLOCK)
-    left = np.exp(-(4 * DT - 0.0015) / 0.01)
+    left = np.exp(-2.5 * DT / 0.01)
     np.testing.assert_allclose(state.neurons["a"][0], 0.5 * left, rtol=1e-14)
 
 
 def test_a_refractory_cell_does_not_hear_what_comes_back() -> None:
     record = run(ring(1.0, 1.0, 9.0, refractory=0.001), one_spike())
-    assert record.times["a"].time.tolist() == [0.0015]
+    assert record.times["a"].time.tolist() == [1.5 * DT]
 
 
 def test_a_loop_without_delay_that_never_calms_down_is_stopped_and_named() -> None:
@@ -86,8 +86,8 @@ def test_layers_without_delay_fire_in_the_same_instant() -> None:
     edges = (Edge("x", "a"), Edge("a", "b"), Edge("b", "c"), Edge("x", "c", Ticks(1)))
     record = run(Graph(nodes=nodes, edges=edges, dt=DT), one_spike())
     for name in ("a", "b"):
-        assert record.times[name].time.tolist() == [0.0015]
-    assert record.times["c"].time.tolist() == [0.0015, 0.0015 + DT]
+        assert record.times[name].time.tolist() == [1.5 * DT]
+    assert record.times["c"].time.tolist() == [1.5 * DT, 2.5 * DT]
 
 
 @pytest.mark.parametrize("seed", [4, 6, 8, 12])
