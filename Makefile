@@ -22,9 +22,7 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(call part,lint,$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports)
-	$(call part,types,$(BIN)/mypy)
-	$(call part,tests,$(PYTEST) -rs $(SPREAD) --durations=20)
-	$(call part,notebooks,$(PYTEST) -o addopts= --nbmake notebooks)
+	$(call part,tests and types and notebooks,$(PYTEST) -rs $(SPREAD) --durations=20)
 
 # The fast part, while developing.
 quick: $(VENV)/.test

@@ -13,8 +13,10 @@ from neuro.seeds import seeded
 TESTS = Path(__file__).parent
 SLOW = [
     "test_executors_agree",
+    "test_notebooks",
     "test_readme",
     "test_support_matrix",
+    "test_types",
     "test_valued_nodes_agree",
     "lava_export/test_run",
     "neuro/energy/test_sanafe",
