@@ -4,8 +4,6 @@ import gc
 from collections.abc import Callable
 from pathlib import Path
 
-from neuro.training.malloc import return_freed_memory
-
 OWN = Path("/proc/self")
 
 
@@ -15,6 +13,8 @@ def grown(do: Callable[[], object]) -> int | None:
     What the process has freed is given back before: else it would take that for nothing.
     None: this system does not tell, or does not let its peak be forgotten.
     """
+    from neuro.training.malloc import return_freed_memory  # late: it brings Fabric along
+
     gc.collect()
     return_freed_memory()
     try:

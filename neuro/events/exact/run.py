@@ -8,7 +8,7 @@ Axes: T ticks, B samples, N neurons of a node.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,6 +122,7 @@ def simulate_exact(
     return replace(_in_seconds(records[0], inputs, graph.dt), states=states), current
 
 
+@lru_cache(maxsize=4)  # as compiled networks are
 def _find_longest_wait(graph: Graph) -> float:
     """Return how long after the end of a run an instant may lie [ticks]: delays, refractory."""
     longest = 0.0
