@@ -8,6 +8,7 @@ Axes: B batch, ``*N`` the population's shape, ``*X`` that of its input: the same
 GatedLI.
 """
 
+from functools import cache
 from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 
 from torch import Tensor
@@ -90,8 +91,11 @@ def is_neuron(node: Any) -> TypeGuard[Neuron]:
 
 
 def has_normal_form(node: Any) -> TypeGuard[LinearNeuron]:
-    """Say whether an object is a neuron model with a normal form."""
-    return is_neuron(node) and _has(type(node), "coefficients", "dynamics")
+    """Say whether an object is a neuron model with a normal form.
+
+    That of a class whose ``step`` is overridden without it is the form of another neuron.
+    """
+    return is_neuron(node) and _defines_with_step(type(node), "coefficients", "dynamics")
 
 
 def is_leaky_integrator(node: Any) -> TypeGuard[LinearNeuron]:
@@ -101,7 +105,18 @@ def is_leaky_integrator(node: Any) -> TypeGuard[LinearNeuron]:
 
 def has_tensors(node: Any) -> TypeGuard[FusedNeuron]:
     """Say whether an object is a neuron model whose normal form keeps gradients."""
-    return has_normal_form(node) and _has(type(node), "tensors")
+    return has_normal_form(node) and _defines_with_step(type(node), "tensors")
+
+
+@cache
+def _defines_with_step(model: type, *names: str) -> bool:
+    """Say whether a class has all these attributes, none older than its ``step``."""
+    order = model.__mro__
+    definers = {
+        name: next((k for k, cls in enumerate(order) if name in vars(cls)), len(order))
+        for name in ("step", *names)
+    }
+    return all(definers[name] <= definers["step"] for name in names)
 
 
 def _has(model: type, *names: str) -> bool:

@@ -10,25 +10,21 @@ from torch import Tensor, nn
 from neuro.ops.avg_pool import apply_avg_pool
 from neuro.ops.sparse_linear import ArrangeWeights, apply_linear, arrange_weights
 
-# Modules whose output depends on their input alone, whatever the tick.
-TIMELESS = (
-    nn.Identity,
-    nn.Flatten,
-    nn.Unflatten,
-    nn.Linear,
-    nn.modules.conv._ConvNd,
-    nn.modules.batchnorm._NormBase,
-    nn.modules.pooling._AvgPoolNd,
-    nn.modules.pooling._MaxPoolNd,
-    nn.modules.pooling._AdaptiveAvgPoolNd,
-    nn.Upsample,
-    nn.ReLU,
-    nn.SiLU,
-    nn.Sigmoid,
-    nn.Softmax,
-    nn.Tanh,
-    nn.Sequential,
+# Modules that make of each sample one output, from its values alone and whatever the tick. A
+# class derived from one of them, or with a hook, may do anything else.
+SAMPLE_WISE = frozenset(
+    {
+        *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Upsample, nn.Sequential, nn.Linear),
+        *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+        *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+        *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+        *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+        *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+        *(nn.ReLU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Softmax),
+    }
 )
+BATCH_NORMS = frozenset({nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d})
+DROPOUTS = frozenset({nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout})
 
 
 def is_one_tick(x: Tensor) -> bool:
@@ -38,7 +34,22 @@ def is_one_tick(x: Tensor) -> bool:
 
 def is_timeless(module: nn.Module) -> bool:
     """Say whether the output of a module depends on its input alone, whatever the tick."""
-    return all(isinstance(m, TIMELESS) for m in module.modules())
+    known = SAMPLE_WISE | BATCH_NORMS
+    return all(type(m) in known and not has_hooks(m) for m in module.modules())
+
+
+def is_sample_wise(module: nn.Module) -> bool:
+    """Say whether a module treats samples one by one, and draws nothing; not its children."""
+    if has_hooks(module):
+        return False
+    if type(module) in BATCH_NORMS:
+        return not module.training and module.running_mean is not None
+    return type(module) in SAMPLE_WISE or (type(module) in DROPOUTS and not module.training)
+
+
+def keep_input(module: nn.Module, x: Tensor) -> Tensor:
+    """Return ``x``, or a copy if the module writes to its input (``inplace=True``)."""
+    return x.clone() if any(getattr(m, "inplace", False) for m in module.modules()) else x
 
 
 def run_on_ticks(
@@ -56,7 +67,7 @@ def run_on_ticks(
     if is_one_tick(x) and is_timeless(module):
         y = run_on_ticks(module, x[:1])
         return y.expand(len(x), *y.shape[1:])
-    folded = x.flatten(0, 1)
+    folded = keep_input(module, x.flatten(0, 1))
     if has_hooks(module) or x.device.type != "cpu":
         y = module(folded)
     elif type(module) is nn.Linear and folded.dim() == 2:
@@ -73,5 +84,16 @@ def run_on_ticks(
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Say whether a module has hooks: it must be called then."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+    """Say whether a module has hooks, or a forward set on it: it must be called then."""
+    hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
+    return bool(hooks) or has_own_forward(module)
+
+
+def has_own_forward(module: nn.Module) -> bool:
+    """Say whether a forward was set on the module itself, beside that of its class.
+
+    What :mod:`neuro.training.sync_batch` sets for several processes does not count: it makes
+    the same of the whole batch.
+    """
+    function = getattr(vars(module).get("forward"), "func", vars(module).get("forward"))
+    return getattr(function, "__module__", None) not in (None, "neuro.training.sync_batch")

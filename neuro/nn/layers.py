@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neuro.nn.fold_time import keep_input
 from neuro.nn.schedule import run_module, run_sequence
 from neuro.nn.spiking import DT, Spiking, Temporal
 from neuro.units import Ticks
@@ -62,7 +63,8 @@ class Recurrent(Temporal):
         inner, past = (None, None) if state is None else state
         spikes = list(x.new_zeros(self.delay, *x.shape[1:]) if past is None else past)
         for t, x_t in enumerate(x):
-            s, inner = self.spiking((x_t + self.feedback(spikes[t]))[None], inner)
+            back = self.feedback(keep_input(self.feedback, spikes[t]))
+            s, inner = self.spiking((x_t + back)[None], inner)
             spikes.append(s[0])
         return torch.stack(spikes[self.delay :]), (inner, torch.stack(spikes[-self.delay :]))
 

@@ -19,7 +19,13 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from neuro.neurons import FusedContext
 from neuro.neurons.fused_linear import FusedLinear, fused_linear
-from neuro.nn.fold_time import has_hooks, is_one_tick, is_timeless, run_on_ticks
+from neuro.nn.fold_time import (
+    has_hooks,
+    is_one_tick,
+    is_sample_wise,
+    is_timeless,
+    run_on_ticks,
+)
 from neuro.nn.spiking import Spiking, Temporal
 from neuro.ops.avg_pool import find_blocks
 from neuro.ops.sparse_linear import ArrangeWeights, arrange_weights
@@ -28,8 +34,6 @@ from neuro.units import Ticks
 IMAGES = 64  # in a part, with gradients: what is between two modules stays in the cache
 SAMPLE_VALUES = 2**18  # of a sample in all ticks, which stay in the cache from tick to tick
 PART_VALUES = 2**18  # between two modules, in a part without gradients
-# Modules whose training needs, or draws for, all samples at once.
-BATCH_DEPENDENT = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
 
 States = tuple[Any, ...]  # of modules, one each; None for those without
 
@@ -165,11 +169,12 @@ def _pool_size(modules: list[nn.Module]) -> tuple[int, int] | None:
 
 
 def _is_divisible(modules: list[nn.Module], independent: tuple[type, ...]) -> bool:
-    """Say whether samples do not depend on each other, and ticks only through states."""
+    """Say whether samples do not depend on each other, and ticks only through states.
+
+    Of a module that is not known to be so it is not assumed.
+    """
     return all(
-        type(m) in independent
-        if isinstance(m, Temporal)
-        else not (m.training and isinstance(m, BATCH_DEPENDENT))
+        (type(m) in independent and not has_hooks(m)) or is_sample_wise(m)
         for module in modules
         for m in module.modules()
     )

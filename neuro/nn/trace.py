@@ -32,6 +32,7 @@ from neuro.graph import (
     Upsample,
 )
 from neuro.neurons import ALIF, is_neuron
+from neuro.nn.fold_time import has_own_forward
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, list_steps
 from neuro.nn.net import Net
 from neuro.units import Seconds, Ticks
@@ -112,6 +113,15 @@ _KNOWN: tuple[type[nn.Module], ...] = (
 )
 
 
+_CALLS = ("__call__", "__getattr__", "__getattribute__")  # that may change what acts
+_HARMLESS = frozenset(
+    {
+        *("extra_repr", "reset_parameters", "train", "eval", "state_dict", "load_state_dict"),
+        *("_get_name", "_apply", "_save_to_state_dict", "_load_from_state_dict"),
+    }
+)
+
+
 class TraceError(ValueError):
     """A module that has no Graph; ``problems`` lists each part with its cure."""
 
@@ -175,9 +185,10 @@ class _Walk:
 
     def visit(self, module: nn.Module, name: str, sources: Sources) -> Sources:  # noqa: C901
         """Add a module fed by ``sources``; return what carries its output."""
-        if not _as_it_came(module):
-            why = f"{type(module).__name__} has a forward of its own, which no node can hold"
-            return self.refuse(name, f"{why}; build it from the plain layers", sources)
+        acts = _list_overrides(module)
+        if acts:
+            why = f"{type(module).__name__} has {', '.join(acts)}, which no node can hold"
+            return self.refuse(name, f"{why}; {_cure(module)}", sources)
         match module:
             case Stack() | nn.Sequential():
                 return self._sequence(list_steps(module), name, sources)
@@ -230,7 +241,7 @@ class _Walk:
             a
             for (a, m), (_, n) in pairwise(children)
             if isinstance(m, _FOLDED) and isinstance(n, _BatchNorm)
-            if _as_it_came(m) and _as_it_came(n)
+            if not _list_overrides(m) and not _list_overrides(n)
         }
         previous = ""
         for i, (key, child) in enumerate(children):
@@ -327,12 +338,39 @@ class _Walk:
         return self.add(name, Upsample(scale=(int(high), int(wide))), sources)
 
 
-def _as_it_came(module: nn.Module) -> bool:
-    """Say whether a module runs the forward of the first known class it descends from."""
-    for known in _KNOWN:
-        if isinstance(module, known):
-            return type(module).forward is known.forward
-    return True
+def _list_overrides(module: nn.Module) -> list[str]:
+    """Return what makes a module of a known kind act otherwise: methods of its own, hooks."""
+    known = next((kind for kind in _KNOWN if isinstance(module, kind)), None)
+    if known is None:
+        return []
+    acts = []
+    for cls in type(module).__mro__[: type(module).__mro__.index(known)]:
+        acts += [
+            f"a {name} of its own"
+            for name in vars(cls)
+            if name in _CALLS or (hasattr(known, name) and not _is_harmless(name))
+        ]
+    hooks = {"forward hooks": module._forward_hooks, "pre-hooks": module._forward_pre_hooks}
+    acts += [kind for kind, found in hooks.items() if found]
+    if has_own_forward(module):
+        acts.append("a forward of its own")
+    return list(dict.fromkeys(acts))
+
+
+def _is_harmless(name: str) -> bool:
+    """Say whether a method has no part in what a module makes of its input."""
+    return name in _HARMLESS or (name.startswith("__") and name.endswith("__"))
+
+
+def _cure(module: nn.Module) -> str:
+    if module._forward_pre_hooks and hasattr(module, "weight"):
+        return (
+            "take them off first (prune.remove, remove_weight_norm, remove_spectral_norm), or "
+            "use torch.nn.utils.parametrizations, which are read as they act"
+        )
+    if module._forward_hooks or module._forward_pre_hooks:
+        return "remove them (the handle that register_forward_hook returned has remove())"
+    return "build it from the plain layers"
 
 
 def _join(name: str, key: str) -> str:

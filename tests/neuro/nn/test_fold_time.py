@@ -130,6 +130,19 @@ def digits_net(normalises: bool = False) -> Stack:
     return dyadic(made)
 
 
+def watch_rows(net: Stack, patch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which each call of the Flatten adds its samples times ticks."""
+    rows, flat, run = [], net.get_submodule("flat"), schedule.run_module
+
+    def watched(module: nn.Module, x: Tensor, *rest: object) -> tuple[Tensor, object]:
+        if module is flat:
+            rows.append(x.shape[0] * x.shape[1])
+        return run(module, x, *rest)
+
+    patch.setattr(schedule, "run_module", watched)
+    return rows
+
+
 def slowly(net: Stack, x: Tensor) -> Tensor:
     """Run a net module by module, all ticks and samples at a time."""
     for module in net.children():
@@ -187,9 +200,7 @@ def test_without_gradients_a_stack_runs_a_few_ticks_at_a_time_and_gives_the_same
     x = direct(images, Ticks(8)) if constant else images * dyadic_rand(8, 1, 1, 1, 1)
     net = digits_net()
     want, end = net(x)
-    ticks = []
-    fc = net.get_submodule("fc")
-    fc.register_forward_hook(lambda _, given, __: ticks.append(len(given[0])))
+    ticks = watch_rows(net, monkeypatch)
     with torch.no_grad():
         y, last = net(x)
     together = 1 if values == 1 else 3
@@ -206,9 +217,9 @@ def test_without_gradients_small_images_run_in_parts_of_samples(
 ) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     x = dyadic_rand(8, 70, 1, 16, 16)
-    net, heard = digits_net(), []
+    net = digits_net()
     want, _ = net(x)
-    net.get_submodule("fc").register_forward_hook(lambda _, at, __: heard.append(len(at[0])))
+    heard = watch_rows(net, monkeypatch)
     with torch.no_grad():
         assert torch.equal(net(x)[0], want)
     assert heard == [8 * 32, 8 * 32, 8 * 6]
