@@ -12,6 +12,8 @@ from jaxtyping import Float, Int, Shaped
 
 from neuro.units import Seconds
 
+NEAR = 1e-6  # ticks: what is as near to the end of a tick lies there
+
 Train = TypeVar("Train", "Events", "Times")
 
 
@@ -52,10 +54,16 @@ def to_ticks(times: Times, dt: Seconds) -> Events:
 
     A time within 1e-6 ticks of the end of a tick counts as its end, so that rounding moves no
     spike to another tick.
+
+    Raises:
+        ValueError: a spike lies outside of the shape, or a number is not finite; lists all.
     """
+    problems = list_problems(times, dt)
+    if problems:
+        raise ValueError("\n".join(["the times are no spike train:", *problems]))
     ticks, samples, size = times.shape
     at_end = np.rint(times.time / dt)
-    exact = np.where(np.abs(at_end - times.time / dt) < 1e-6, at_end, times.time / dt)
+    exact = np.where(np.abs(at_end - times.time / dt) < NEAR, at_end, times.time / dt)
     tick = np.clip(np.ceil(exact) - 1, 0, ticks - 1).astype(np.int64)
     place = (times.sample.astype(np.int64) * ticks + tick) * size + times.neuron
     places, which = np.unique(place, return_inverse=True)
@@ -64,6 +72,47 @@ def to_ticks(times: Times, dt: Seconds) -> Events:
     sample, tick = np.divmod(places // size, ticks)
     index = (sample.astype(np.int32), tick.astype(np.int32), (places % size).astype(np.int32))
     return Events(*index, value, (ticks, samples, size))
+
+
+def list_problems(train: Events | Times, dt: Seconds) -> list[str]:
+    """Return what is wrong with the numbers of a train; their order is not looked at."""
+    columns = train[:4]
+    lengths = [c.size for c in columns]
+    when = "time" if isinstance(train, Times) else "tick"
+    if len(set(lengths)) > 1:
+        return [f"columns of different length: sample, {when}, neuron, value have {lengths}"]
+    ticks, samples, size = train.shape
+    found = _outside("sample", train.sample, samples)
+    if isinstance(train, Times):
+        found += _outside_time(train.time, ticks * dt, dt)
+    else:
+        found += _outside("tick", train.tick, ticks)
+    found += _outside("neuron", train.neuron, size)
+    bad = np.flatnonzero(~np.isfinite(train.value))
+    if bad.size:
+        found.append(f"value {train.value[bad[0]]} of event {bad[0]} is not finite")
+    return found
+
+
+def _outside(what: str, column: np.ndarray, limit: int) -> list[str]:
+    bad = np.flatnonzero((column < 0) | (column >= limit))
+    if not bad.size:
+        return []
+    return [
+        f"{what} {column[bad[0]]} of event {bad[0]} is outside 0 ... {limit - 1} "
+        f"({bad.size} such events); cut the train or enlarge its shape"
+    ]
+
+
+def _outside_time(time: np.ndarray, stop: float, dt: float) -> list[str]:
+    bad = np.flatnonzero(~((time > 0) & (time <= stop + NEAR * dt)))
+    if not bad.size:
+        return []
+    return [
+        f"time {time[bad[0]]} s of event {bad[0]} is not in 0 < time <= {stop:.12g} s "
+        f"({bad.size} such events); a run begins just after 0 and ends with its last tick: "
+        "shift or cut the train, or enlarge its shape"
+    ]
 
 
 def to_events(raster: Shaped[np.ndarray, "T B N"]) -> Events:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from neuro.graph.graph import Graph
-from neuro.spikes import Events, Times
+from neuro.spikes import Events, Times, list_problems
 from neuro.units import Seconds
 
 
@@ -50,48 +50,14 @@ def _problems_of_shapes(inputs: Mapping[str, Events | Times]) -> list[str]:
 
 
 def _problems_of_train(train: Events | Times, dt: Seconds) -> list[str]:
-    columns = train[:4]
-    lengths = [c.size for c in columns]
-    when = "time" if isinstance(train, Times) else "tick"
-    if len(set(lengths)) > 1:
-        return [f"columns of different length: sample, {when}, neuron, value have {lengths}"]
-    ticks, samples, size = train.shape
-    found = _outside("sample", train.sample, samples)
-    if isinstance(train, Times):
-        found += _outside_time(train.time, ticks * dt)
-    else:
-        found += _outside("tick", train.tick, ticks)
-    found += _outside("neuron", train.neuron, size)
-    bad = np.flatnonzero(~np.isfinite(train.value))
-    if bad.size:
-        found.append(f"value {train.value[bad[0]]} of event {bad[0]} is not finite")
+    found = list_problems(train, dt)
     if not found and not _rises(train):
+        when = "time" if isinstance(train, Times) else "tick"
         found.append(
             f"events are not in strictly rising order of (sample, {when}, neuron); sort them "
             "with np.lexsort, and add up those at the same place"
         )
     return found
-
-
-def _outside(what: str, column: np.ndarray, limit: int) -> list[str]:
-    bad = np.flatnonzero((column < 0) | (column >= limit))
-    if not bad.size:
-        return []
-    return [
-        f"{what} {column[bad[0]]} of event {bad[0]} is outside 0 ... {limit - 1} "
-        f"({bad.size} such events); cut the train or enlarge its shape"
-    ]
-
-
-def _outside_time(time: np.ndarray, stop: float) -> list[str]:
-    bad = np.flatnonzero(~((time > 0) & (time <= stop * (1 + 1e-12))))
-    if not bad.size:
-        return []
-    return [
-        f"time {time[bad[0]]} s of event {bad[0]} is not in 0 < time <= {stop:.12g} s "
-        f"({bad.size} such events); a run begins just after 0 and ends with its last tick: "
-        "shift or cut the train, or enlarge its shape"
-    ]
 
 
 def _rises(train: Events | Times) -> bool:

@@ -3,7 +3,17 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
-from neuro.spikes import Events, join, of_sample, to_events, to_raster
+from neuro.spikes import (
+    Events,
+    Times,
+    join,
+    of_sample,
+    to_events,
+    to_raster,
+    to_ticks,
+    to_times,
+)
+from neuro.units import Seconds
 
 sizes = st.integers(1, 5)
 small = st.sampled_from([0.0, 0.0, 1.0, -2.0, 0.5])
@@ -96,3 +106,53 @@ def test_trains_of_other_ticks_or_neurons_are_not_joined() -> None:
     for other in (np.ones((4, 1, 2), np.float32), np.ones((3, 1, 3), np.float32)):
         with pytest.raises(ValueError, match=r"one T and one N .*\(3, 1, 2\)"):
             join([one, to_events(other)])
+
+
+def times(time: float, neuron: int = 0, sample: int = 0, value: float = 1.0) -> Times:
+    """Return one spike of 2 samples, 6 neurons and 10 ticks."""
+    columns = (np.array([k], np.int32) for k in (sample, neuron))
+    which, cell = columns
+    return Times(which, np.array([time]), cell, np.array([value]), (10, 2, 6))
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        (times(0.005, neuron=9), r"neuron 9 of event 0 is outside 0 \.\.\. 5"),
+        (times(0.005, neuron=-1), r"neuron -1 of event 0 is outside"),
+        (times(0.005, sample=2), r"sample 2 of event 0 is outside 0 \.\.\. 1"),
+        (times(-0.001), r"time -0.001 s of event 0 is not in 0 < time <= 0.01 s"),
+        (times(0.0), r"time 0.0 s of event 0 is not in 0 < time"),
+        (times(0.0101), r"time 0.0101 s of event 0 is not in"),
+        (times(np.nan), r"time nan s of event 0 is not in"),
+        (times(np.inf), r"time inf s of event 0 is not in"),
+        (times(0.005, value=np.nan), r"value nan of event 0 is not finite"),
+    ],
+)
+def test_times_outside_of_their_shape_have_no_ticks(train: Times, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        to_ticks(train, Seconds(1e-3))
+
+
+def test_all_that_is_wrong_with_times_is_told_at_once() -> None:
+    with pytest.raises(ValueError, match=r"(?s)^the times are no spike train:.*time.*neuron 7"):
+        to_ticks(times(np.nan, neuron=7), Seconds(1e-3))
+    short = times(0.005)._replace(value=np.ones(2))
+    with pytest.raises(ValueError, match=r"columns of different length: .* \[1, 1, 1, 2\]"):
+        to_ticks(short, Seconds(1e-3))
+
+
+@pytest.mark.parametrize(
+    ("time", "tick"),
+    [(1e-9, 0), (0.001, 0), (0.0010000005, 0), (0.0011, 1), (0.0019999995, 1), (0.01, 9)],
+)
+def test_a_time_near_the_end_of_a_tick_lies_at_it(time: float, tick: int) -> None:
+    assert to_ticks(times(time), Seconds(1e-3)).tick.tolist() == [tick]
+    assert to_ticks(times(0.010000000001), Seconds(1e-3)).tick.tolist() == [9]
+
+
+@settings(deadline=None)
+@given(raster=rasters(), dt=st.sampled_from([1e-3, 1e-4, 0.1, 2**-10]))
+def test_ticks_of_the_times_of_ticks_are_those_ticks(raster: np.ndarray, dt: float) -> None:
+    events = to_events(raster)
+    assert same(to_ticks(to_times(events, Seconds(dt)), Seconds(dt)), events)

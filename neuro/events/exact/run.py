@@ -140,14 +140,16 @@ def _find_longest_wait(graph: Graph) -> float:
 def _to_instants(train: Events | Times, dt: Seconds, quantum: float) -> Times:
     """Return a train with its times in ticks, each a multiple of the quantum.
 
-    A time that is a whole number of ticks up to rounding is that number.
+    A time that is a whole number of ticks up to rounding is that number, and one just behind
+    the end of the run is the end.
     """
     if isinstance(train, Events):
         return to_times(train, Seconds(1.0))
     time = train.time / dt
     whole = np.rint(time)
     near = np.abs(time - whole) <= WHOLE * time
-    return train._replace(time=np.where(near, whole, np.rint(time / quantum) * quantum))
+    instants = np.where(near, whole, np.rint(time / quantum) * quantum)
+    return train._replace(time=np.minimum(instants, train.shape[0]))
 
 
 def _in_seconds(record: Record, inputs: Mapping[str, Events | Times], dt: Seconds) -> Record:
