@@ -36,7 +36,8 @@ class WindowPlan(NamedTuple):
     """A run from 0 to ``stop`` [ticks] in windows of ``length`` [ticks].
 
     longest_delay: of all that arrives [ticks]. quantum: of instants, also of length and stop,
-    see :mod:`~neuro.events.exact.membrane`. budget: the most spikes.
+    see :mod:`~neuro.events.exact.membrane`. budget: the most spikes. pause: after so many
+    neurons and synaptic events a run goes back to Python, which hears Ctrl-C there.
     """
 
     stop: float
@@ -44,6 +45,7 @@ class WindowPlan(NamedTuple):
     longest_delay: float
     quantum: float
     budget: int
+    pause: int
 
 
 class DelayQueue(NamedTuple):
@@ -83,8 +85,8 @@ class WindowRun(NamedTuple):
 WINDOW, WAS_RUN, RECEIVED, FIRED, OVER_BUDGET = range(5)
 
 # Whether there is room for what comes next: enough; too little in the queue or buffer; too
-# little for all spikes of the run.
-ENOUGH, QUEUE_FULL, SPIKES_FULL = range(3)
+# little for all spikes of the run. PAUSED: enough, but it is time to go back to Python.
+ENOUGH, QUEUE_FULL, SPIKES_FULL, PAUSED = range(4)
 
 
 @bare

@@ -13,7 +13,11 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from neuro.events.exact.delay_queue import CAPACITY, WindowPlan, enlarge_array
+from neuro.events.exact.delay_queue import (
+    CAPACITY,
+    WindowPlan,
+    enlarge_array,
+)
 from neuro.events.exact.membrane import (
     NeuronTable,
     add_input,
@@ -22,20 +26,41 @@ from neuro.events.exact.membrane import (
     integrate_to_crossing,
     place_crossing,
 )
-from neuro.events.exact.scaled_state import BlockWindow, select_spikes
+from neuro.events.exact.scaled_state import SPIKES_PER_NEURON, BlockWindow, select_spikes
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
 from neuro.events.exact.window_driver import Machine, RunResult
 from neuro.ops.jit import kernel
 
 CHECK = -1  # in place of the group: a check of a neuron
+WORK_PER_INSTANT = 2**11  # an instant takes as long as so many neurons and synaptic events
 DELIVERED = -2  # in place of the group: an arrival of this instant that has been delivered
 
 
-@kernel
 def run_heap(
     machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
 ) -> RunResult:
     """Do as :func:`~neuro.events.exact.window_driver.run_windows`, for any delays."""
+    result, paused = run_to_pause(machine, outside, pending, plan)
+    parts = [result.spikes]
+    nothing = SourceSpikes(*(column[:0] for column in result.spikes))
+    while paused:
+        left = plan.budget - sum(part.time.size for part in parts)
+        now = plan._replace(budget=left)
+        result, paused = run_to_pause(machine, nothing, result.pending, now)
+        parts.append(result.spikes)
+    spikes = SourceSpikes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return result._replace(spikes=spikes)
+
+
+@kernel
+def run_to_pause(
+    machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
+) -> tuple[RunResult, bool]:
+    """Run instants from where the neurons stand; return what came, and whether more is to come.
+
+    A run is over its budget as well if it fires more in one window than a driver in windows
+    has room for.
+    """
     neurons, table = machine.neurons, machine.table
     number = neurons.neuron.size
     heap = [(math.inf, CHECK, 0.0)]
@@ -47,15 +72,21 @@ def run_heap(
     )
     to_test, touched = np.zeros(number, np.bool_), np.zeros(number, np.bool_)
     time, source = np.empty(CAPACITY), np.empty(CAPACITY, np.int64)
-    fired, within_budget = 0, True
-    while within_budget and heap[0][0] <= plan.stop:
+    fired, within_budget, until, before = 0, True, 0.0, 0
+    first = -SPIKES_PER_NEURON * number * WORK_PER_INSTANT  # at least what a window may take
+    done = first
+    while within_budget and heap[0][0] <= plan.stop and (done == first or done <= plan.pause):
+        done += WORK_PER_INSTANT
+        if heap[0][0] > until:  # a new window
+            until, before = math.ceil(heap[0][0] / plan.length) * plan.length, fired
         out[0].neuron = 0
         run_instant(machine, heap, to_test, touched, plan.quantum, out)
         for j in np.flatnonzero(touched):
             touched[j] = False
             push_check(neurons, j, plan, heap)
         count = min(out[0].neuron, out.size - 1)
-        within_budget = out[0].neuron < out.size and fired + count <= plan.budget
+        room = out[0].neuron < out.size and fired + count - before < out.size
+        within_budget = room and fired + count <= plan.budget
         while fired + count > time.size:
             time, source = enlarge_array(time), enlarge_array(source)
         for k in range(count):
@@ -63,11 +94,12 @@ def run_heap(
         fired += count
     out[0].neuron = 0
     neuron, current, rate_syn = neurons
+    paused = within_budget and heap[0][0] <= plan.stop
     for j in range(number):
-        if within_budget:
+        if within_budget and not paused:
             advance_neuron(neuron, current, rate_syn, j, plan.stop, plan.quantum, out)
     spikes = SourceSpikes(time[:fired], source[:fired], np.ones(fired))
-    return RunResult(spikes, list_arrivals(heap), within_budget)
+    return RunResult(spikes, list_arrivals(heap), within_budget), paused
 
 
 @kernel

@@ -62,6 +62,7 @@ from neuro.spikes import Events, Times, to_ticks, to_times
 from neuro.units import Seconds
 
 WHOLE = 1e-15  # relative distance of times of inputs from a whole number of ticks: rounding
+WORK_PER_PAUSE = 2**28  # neurons and synaptic events in compiled code: about a second of them
 AT_END = 1e-9  # ticks after the end of a run at which an arrival still belongs to it: rounding
 AT_CUT = 1e-6  # the same for a spike where a run is cut, as in neuro.spikes.to_ticks
 
@@ -247,7 +248,9 @@ def _plan_windows(
     if clock.window is not None:
         window = np.rint(clock.window / network.graph.dt / quantum) * quantum
         length = min(length, max(float(window), quantum))
-    return WindowPlan(stop, length, max(c.longest_delay, length), quantum, clock.budget)
+    return WindowPlan(
+        stop, length, max(c.longest_delay, length), quantum, clock.budget, WORK_PER_PAUSE
+    )
 
 
 def _run_component(

@@ -15,6 +15,7 @@ from neuro.events.exact.delay_queue import (
     ENOUGH,
     FIRED,
     OVER_BUDGET,
+    PAUSED,
     QUEUE_FULL,
     WAS_RUN,
     WINDOW,
@@ -72,7 +73,6 @@ class RunResult(NamedTuple):
     within_budget: bool
 
 
-@kernel
 def run_windows(
     machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
 ) -> RunResult:
@@ -81,11 +81,35 @@ def run_windows(
     outside: spikes of the sources that are no neurons of the component. pending: what is under
     way at the start. The records of the neurons then hold for the end of the run.
     """
-    run = start_run(pending, plan)
+    run, lacking = start_windows(machine, outside, pending, plan)
+    while lacking == PAUSED:
+        run, lacking = run_to_pause(machine, outside, run, plan)
+    return finish_windows(machine, run, plan)
+
+
+@kernel
+def start_windows(
+    machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
+) -> tuple[WindowRun, int]:
+    """Start a run, and do as :func:`run_to_pause`."""
+    return run_to_pause(machine, outside, start_run(pending, plan), plan)
+
+
+@kernel
+def run_to_pause(
+    machine: Machine, outside: SourceSpikes, run: WindowRun, plan: WindowPlan
+) -> tuple[WindowRun, int]:
+    """Return the run, and whether it is at its end (ENOUGH) or PAUSED."""
     lacking = continue_run(machine, outside, run, plan)
-    while lacking != ENOUGH:
+    while lacking != ENOUGH and lacking != PAUSED:
         run = enlarge_run(run, lacking)
         lacking = continue_run(machine, outside, run, plan)
+    return run, lacking
+
+
+@kernel
+def finish_windows(machine: Machine, run: WindowRun, plan: WindowPlan) -> RunResult:
+    """Return the result of a run that is at its end; bring all neurons there."""
     fired, progress = run.progress[FIRED], run.progress
     _, stop = find_bounds(plan, min(progress[WINDOW], count_windows(plan) - 1))
     unscale_neurons(
@@ -99,10 +123,13 @@ def run_windows(
 def continue_run(
     machine: Machine, outside: SourceSpikes, run: WindowRun, plan: WindowPlan
 ) -> int:
-    """Run windows to the end of the plan (ENOUGH), or until there is no room: say for what."""
-    progress, windows = run.progress, count_windows(plan)
+    """Run windows to the end of the plan (ENOUGH), or until there is no room: say for what.
+
+    Or until much has been done (PAUSED).
+    """
+    progress, windows, done = run.progress, count_windows(plan), 0
     whole = BlockWindow(0, machine.neurons.neuron.size, 0, 0.0, 0.0, 0.0, plan.quantum)
-    out = select_spikes(machine.spikes, whole)
+    out, table = select_spikes(machine.spikes, whole), machine.table
     while progress[WINDOW] < windows:
         if not progress[WAS_RUN]:
             if not receive_spikes(run, machine.table, outside, plan):
@@ -112,6 +139,10 @@ def continue_run(
             window = BlockWindow(0, whole.high, 0, start, stop, origin, plan.quantum)
             run_block(machine, run.buffer, arrivals, window)
             progress[WAS_RUN] = 1
+            for k in range(arrivals):
+                g = run.buffer.key[k]
+                done += table.synapse_indptr[g, -1] - table.synapse_indptr[g, 0]
+            done += whole.high
         if out[0].neuron > 0:
             spikes = copy_spikes(run.buffer, 0, out)
             lacking = send_spikes(run, machine.table, spikes, plan)
@@ -122,6 +153,8 @@ def continue_run(
                 break
         progress[WAS_RUN] = 0
         progress[WINDOW] += 1
+        if done > plan.pause:
+            return PAUSED
     return ENOUGH
 
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from exact_laws import CLOCK, DT, at_any_time, network, run, with_nodes
+from exact_laws import CLOCK, DT, KINDS, PLAIN, at_any_time, network, run, with_nodes
 
 from neuro.events import Exact, Grid, Recording, Runaway, simulate
+from neuro.events.exact import heap_driver, run as exact_run, window_driver
 from neuro.graph import Dense, Edge, Graph, GraphError, Input, Sparse
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import Times
@@ -71,6 +72,51 @@ def test_clocks_that_cannot_be_are_refused() -> None:
     for field in ("threads", "budget"):
         with pytest.raises(ValueError, match=rf"Exact\.{field} must be >= 1, got 0"):
             Exact(**{field: 0})
+
+
+@pytest.mark.parametrize("driver", ["window", "heap"])
+@pytest.mark.parametrize("kind", PLAIN)
+def test_a_loop_that_explodes_ends_under_the_budget_that_it_comes_with(
+    kind: str, driver: str
+) -> None:
+    graph = network(kind, 1)
+    back = np.full(12, 40.0)
+    graph = with_nodes(
+        graph,
+        fc=replace(graph.nodes["fc"], weight=np.full((5, 3), 40.0)),
+        back=replace(graph.nodes["back"], weight=back),
+    )
+    soft = replace(graph.nodes["cells"], reset="soft")
+    train = TRAIN._replace(shape=(4000, *TRAIN.shape[1:]))
+    with pytest.raises(Runaway, match=r"more than 16 spikes a neuron in one window by tick"):
+        run(with_nodes(graph, cells=soft), train, Exact(driver=driver))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("driver", ["window", "heap"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_goes_back_to_python_now_and_then_is_the_same_run(
+    kind: str, driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, clock = network(kind, 5, refractory=0.0013), Exact(driver=driver)  # type: ignore[arg-type]
+    train = at_any_time(5)
+    whole, end = simulate(graph, {"x": train}, clock)
+    module, calls = (window_driver if driver == "window" else heap_driver), []
+    part = module.run_to_pause
+
+    def counted(*arguments: object) -> object:
+        calls.append(1)
+        return part(*arguments)
+
+    monkeypatch.setattr(exact_run, "WORK_PER_PAUSE", -(10**9))
+    monkeypatch.setattr(module, "run_to_pause", counted)
+    record, state = simulate(graph, {"x": train}, clock)
+    assert len(calls) > 10
+    assert sum(t.time.size for t in whole.times.values()) > train.time.size + 5
+    for name, t in whole.times.items():
+        np.testing.assert_array_equal(record.times[name].time, t.time)
+        np.testing.assert_array_equal(record.times[name].neuron, t.neuron)
+    for name, rows in end.neurons.items():
+        np.testing.assert_array_equal(state.neurons[name], rows)
 
 
 @pytest.mark.parametrize("driver", ["window", "heap"])
