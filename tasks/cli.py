@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from tasks.names import one_of
+from tasks.names import require_one_of
 
 Device = Literal["cpu", "cuda"]
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -49,9 +49,9 @@ def train(  # noqa: PLR0913 - a flag each
         gradient: "surrogate" on the clock, or the exact one in continuous time.
         logger: also writes the curves into the run's logs folder, in this format.
     """
-    from tasks.find import new_run
+    from tasks.find import make_run
 
-    _train(new_run(name, out, seed, gradient), device, devices, logger)
+    _train(make_run(name, out, seed, gradient), device, devices, logger)
 
 
 def evaluate(run: RunFolder, device: Device = "cpu") -> None:
@@ -61,11 +61,13 @@ def evaluate(run: RunFolder, device: Device = "cpu") -> None:
         run: a run folder.
         device: where to compute.
     """
-    from tasks.report.tables import evaluation
+    from tasks.report.tables import describe_evaluation
     from tasks.verbs.train import evaluate_run
 
     opened = _open(run)
-    console.print(evaluation(evaluate_run(opened, device), _metrics(opened)), soft_wrap=True)
+    console.print(
+        describe_evaluation(evaluate_run(opened, device), _metrics(opened)), soft_wrap=True
+    )
 
 
 def simulate(
@@ -84,16 +86,18 @@ def simulate(
         cluster: address of a Ray cluster whose workers to use; "local" starts one here.
     """
     from neuro.events import Exact, Grid
-    from tasks.report.tables import simulation, values
+    from tasks.report.tables import list_values, tabulate_simulation
     from tasks.verbs.cluster import use_cluster
     from tasks.verbs.simulate import simulate_run
 
     opened = _open(run)
     with use_cluster(cluster):
         result = simulate_run(opened, Grid() if clock == "grid" else Exact(), workers)
-    console.print(simulation(result, _metrics(opened)))
+    console.print(tabulate_simulation(result, _metrics(opened)))
     if clock == "grid":
-        told = ", ".join(f"{m.label} {value}" for m, value in values(result, _metrics(opened)))
+        told = ", ".join(
+            f"{m.label} {value}" for m, value in list_values(result, _metrics(opened))
+        )
         took = f"{result['milliseconds_per_sample']:.2f} ms each"
         console.print(f"{told and told + ' on '}{result['n']:,} test samples, {took}")
 
@@ -104,11 +108,11 @@ def export(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
-    from tasks.report.tables import scaling
+    from tasks.report.tables import tabulate_scaling
     from tasks.verbs.export import export_run
 
     result = export_run(_open(run))
-    console.print(scaling(result["scaling"]))
+    console.print(tabulate_scaling(result["scaling"]))
     for chip, breaches in result["fits"].items():
         told = "\n".join(["does not fit:", *breaches]) if breaches else "fits"
         console.print(f"{chip} {told}", markup=False)
@@ -124,13 +128,13 @@ def verify(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
-    from tasks.report.tables import equality, executors
+    from tasks.report.tables import tabulate_equality, tabulate_executors
     from tasks.verbs.verify import verify_run
 
     opened = _open(run)
     result = verify_run(opened)
-    console.print(equality(result))
-    told = [f"{result['n']:,} test samples", *executors(result, _metrics(opened))]
+    console.print(tabulate_equality(result))
+    told = [f"{result['n']:,} test samples", *tabulate_executors(result, _metrics(opened))]
     console.print("; ".join(told), soft_wrap=True)
     _print_parity(result["reference_lava"])
     lava = result["reference_lava"]
@@ -152,10 +156,10 @@ def energy(run: RunFolder, chip: str = "all") -> None:
 
     asked = None if chip == "all" else find_chip(chip)
     result = estimate_energy(_open(run), asked)
-    console.print(show.energy(result))
+    console.print(show.tabulate_energy(result))
     for name in show.list_chips(result) if asked is None else [asked.name]:
-        console.print(show.layers(name, result[name]))
-    console.print(show.in_words(result), markup=False, highlight=False, soft_wrap=True)
+        console.print(show.tabulate_layers(name, result[name]))
+    console.print(show.describe_energy(result), markup=False, highlight=False, soft_wrap=True)
 
 
 def report(run: RunFolder) -> None:
@@ -181,7 +185,7 @@ def compare(
         out: folder for compare.json and compare.png.
         markdown: print Markdown tables.
     """
-    from tasks.report.tables import table
+    from tasks.report.tables import make_table
     from tasks.verbs.compare import as_markdown, compare_runs
 
     found = compare_runs(runs, out)
@@ -189,7 +193,7 @@ def compare(
         console.print(as_markdown(found), markup=False, highlight=False, soft_wrap=True)
         return
     for sheet in found.sheets():
-        shown = table(sheet.title, *sheet.head)
+        shown = make_table(sheet.title, *sheet.head)
         for row in sheet.rows:
             shown.add_row(*row)
         console.print(shown)
@@ -218,11 +222,11 @@ def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
         seed: of the initial weights.
         device: where to train.
     """
-    from tasks.find import new_run
+    from tasks.find import make_run
     from tasks.report import tables as show
     from tasks.verbs.demo import STEPS
 
-    start, run = time.perf_counter(), new_run("mnist:demo", out or Path("runs/demo"), seed)
+    start, run = time.perf_counter(), make_run("mnist:demo", out or Path("runs/demo"), seed)
     _train(run, device, 1)
     results: dict[str, Any] = {}
     for step in STEPS:
@@ -230,11 +234,11 @@ def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
             begun = time.perf_counter()
             results[step.name] = step.apply(run)
         console.print(f"[green]✓[/] {step.done} [dim]{time.perf_counter() - begun:.1f} s[/]")
-    console.print(show.scaling(results["export"]["scaling"]))
-    console.print(show.equality(results["verify"]))
+    console.print(show.tabulate_scaling(results["export"]["scaling"]))
+    console.print(show.tabulate_equality(results["verify"]))
     for chip in show.list_chips(results["energy"]):
-        console.print(show.layers(chip, results["energy"][chip]))
-    console.print(show.summary(results, _metrics(run)))
+        console.print(show.tabulate_layers(chip, results["energy"][chip]))
+    console.print(show.tabulate_summary(results, _metrics(run)))
     took = time.perf_counter() - start
     console.print(f"seed {seed}, {took:.0f} s; open {results['report']}")
 
@@ -265,7 +269,7 @@ def bench(
 
 
 def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
-    from tasks.find import task_of
+    from tasks.find import find_task_of
     from tasks.verbs.progress_bar import show_progress
     from tasks.verbs.train import launch_fabric, train_run
 
@@ -273,7 +277,7 @@ def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
     with show_progress(console, run, shown=fabric.is_global_zero) as tell:
         progress = train_run(run, fabric, tell)
     if fabric.is_global_zero:
-        metric = task_of(run).training.validation
+        metric = find_task_of(run).training.validation
         best = progress.best if metric.better == "higher" else -progress.best
         console.print(
             f"[green]✓[/] trained {progress.epoch} epochs, best validation {metric.label} "
@@ -283,7 +287,7 @@ def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
 
 
 def _print_parity(parity: dict[str, Any]) -> None:
-    from tasks.report.tables import parity as in_words
+    from tasks.report.tables import describe_parity as in_words
 
     console.print(in_words(parity), markup=False, soft_wrap=True)
 
@@ -295,9 +299,9 @@ def _open(folder: Path) -> Any:
 
 
 def _metrics(run: Any) -> Any:
-    from tasks.find import task_of
+    from tasks.find import find_task_of
 
-    return task_of(run).evaluation.metrics
+    return find_task_of(run).evaluation.metrics
 
 
 VERBS: dict[str, Any] = {
@@ -321,7 +325,7 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     try:
         if argv and not argv[0].startswith("-"):
-            one_of(argv[0], tuple(VERBS), "verb")
+            require_one_of(argv[0], tuple(VERBS), "verb")
         tyro.extras.subcommand_cli_from_dict(
             VERBS,
             prog="neuro",

@@ -16,7 +16,7 @@ from typing import Any
 
 from neuro.io.run_folder import Run, RunError, open_run
 from neuro.io.store import read_json, write_bytes
-from tasks.names import one_of
+from tasks.names import require_one_of
 from tasks.task import Task
 
 TASKS = {
@@ -41,7 +41,7 @@ def find_task(name: str) -> Task[Any]:
     """
     if is_file(name):
         return load_task(Path(name))
-    task: Task[Any] = importlib.import_module(TASKS[one_of(name, NAMES, "task")]).TASK
+    task: Task[Any] = importlib.import_module(TASKS[require_one_of(name, NAMES, "task")]).TASK
     return task
 
 
@@ -63,7 +63,7 @@ def split_name(full: str) -> tuple[str, str]:
 
 def find_config(task: Task[Any], name: str) -> Callable[[], Any]:
     """Return the configuration function of that name."""
-    return task.configs[one_of(name, tuple(task.configs), "configuration")]
+    return task.configs[require_one_of(name, tuple(task.configs), "configuration")]
 
 
 def digest(data: bytes) -> str:
@@ -114,7 +114,7 @@ def _run(path: Path, data: bytes, name: str) -> ModuleType:
     return module
 
 
-def new_run(
+def make_run(
     full: str, folder: Path | None = None, seed: int = 0, gradient: str = "surrogate"
 ) -> Run:
     """Return the run of "task:configuration"; nothing is written.
@@ -173,7 +173,7 @@ def keep_task_file(run: Run) -> None:
     write_bytes(copy, data)
 
 
-def task_of(run: Run) -> Task[Any]:
+def find_task_of(run: Run) -> Task[Any]:
     """Return the task that a run belongs to, as it was when the run began.
 
     Raises:

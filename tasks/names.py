@@ -8,7 +8,7 @@ class UnknownName(ValueError):
     """A verb, task or configuration that does not exist; suggests the nearest."""
 
 
-def one_of(name: str, names: Sequence[str], what: str) -> str:
+def require_one_of(name: str, names: Sequence[str], what: str) -> str:
     """Return ``name`` if it is one of ``names``.
 
     Raises:

@@ -18,7 +18,7 @@ from neuro import ALIF, LI, Spiking, Stack
 from neuro.codes import rate
 from neuro.training import Plan
 from neuro.units import Ticks
-from tasks.image_classification.classifier import Answers, classifier
+from tasks.image_classification.classifier import Answers, make_classifier
 from tasks.task import Pair, Split
 
 
@@ -67,13 +67,15 @@ def build(_: Config) -> nn.Module:
     )
 
 
-TASK = classifier(  # for what is no classifier, build a tasks.task.Task from its three parts
-    summary="digits through one hidden layer",
-    configs={"tiny": tiny, "full": Config},  # neuro train FILE:NAME
-    build=build,
-    plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
-    steps=lambda config: config.train // config.batch,
-    batches=batches,
-    loss=lambda _, y, labels: F.cross_entropy(y.mean(0), labels),
-    answers=Answers(classes=tuple("0123456789"), scores=lambda y: y.mean(0)),
+TASK = (
+    make_classifier(  # for what is no classifier, build a tasks.task.Task from its three parts
+        summary="digits through one hidden layer",
+        configs={"tiny": tiny, "full": Config},  # neuro train FILE:NAME
+        build=build,
+        plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
+        steps=lambda config: config.train // config.batch,
+        batches=batches,
+        loss=lambda _, y, labels: F.cross_entropy(y.mean(0), labels),
+        answers=Answers(classes=tuple("0123456789"), scores=lambda y: y.mean(0)),
+    )
 )

@@ -26,7 +26,7 @@ from neuro.neurons import LI, LIF
 from neuro.nn.layers import Spiking, Stack
 from neuro.training import Plan
 from neuro.units import Seconds, Ticks
-from tasks.image_classification.classifier import Answers, classifier
+from tasks.image_classification.classifier import Answers, make_classifier
 from tasks.shuffle import shuffle_batches
 from tasks.task import Pair, Split
 
@@ -133,7 +133,7 @@ def loss(
     return F.cross_entropy(scores(y), labels)
 
 
-TASK = classifier(
+TASK = make_classifier(
     summary="Yin-Yang points as spike times, one hidden layer; --gradient eventprop too",
     configs={"tiny": tiny, "full": full},
     build=build,

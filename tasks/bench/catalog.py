@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.bench.rows import Row
-from tasks.names import one_of
+from tasks.names import require_one_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Benchmark:
         Raises:
             UnknownName: there is no such part.
         """
-        wanted = {one_of(name, tuple(self.parts), "part") for name in names}
+        wanted = {require_one_of(name, tuple(self.parts), "part") for name in names}
         return {k: part for k, part in self.parts.items() if not wanted or k in wanted}
 
 
@@ -62,7 +62,7 @@ def find(name: str) -> Benchmark:
     Raises:
         UnknownName: there is none of that name.
     """
-    one_of(name, tuple(NAMES), "benchmark")
+    require_one_of(name, tuple(NAMES), "benchmark")
     found = {
         "engine": _engine,
         "training": _training,
@@ -73,10 +73,10 @@ def find(name: str) -> Benchmark:
 
 
 def _of_cases(cases: Callable[[bool], list[Any]], asked: Asked) -> Iterator[Row]:
-    from tasks.bench.comparison import compared
+    from tasks.bench.comparison import measure_case
 
     for case in cases(asked.quick):
-        yield from compared(case, asked.repeats)
+        yield from measure_case(case, asked.repeats)
 
 
 def _training() -> Benchmark:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from tasks.bench.harness import Build, Measured, measure
-from tasks.bench.rows import Row, processor, versions
+from tasks.bench.rows import Row, list_versions, name_processor
 
 PACKAGES = {
     "NEST": ("nest-simulator",),
@@ -55,26 +55,26 @@ class Case:
     conditions: Mapping[str, Any] = field(default_factory=dict)
 
 
-def compared(case: Case, repeats: int) -> list[Row]:
+def measure_case(case: Case, repeats: int) -> list[Row]:
     """Measure a case; return a row a pair, also where one of the two could not be measured."""
     found = measure(case.subjects, repeats, case.threads)
     return [_row(case, pair, found, repeats) for pair in case.pairs]
 
 
-def best_of(names: Iterable[str], values: Mapping[str, float | None]) -> str:
+def find_best(names: Iterable[str], values: Mapping[str, float | None]) -> str:
     """Return who has the least value among those that have one, else the first."""
     names = tuple(names)
     known = [(value, name) for name in names if (value := values[name]) is not None]
     return min(known)[1] if known else names[0]
 
 
-def machine(peer: str) -> dict[str, Any]:
+def describe_machine(peer: str) -> dict[str, Any]:
     """Return what a row says about this machine, and of the versions of both sides."""
     packages = PACKAGES.get(peer.split()[0], ())
     return {
-        "processor": processor(),
+        "processor": name_processor(),
         "cores": os.cpu_count(),
-        "versions": versions(*packages),
+        "versions": list_versions(*packages),
     }
 
 
@@ -82,7 +82,7 @@ def _row(case: Case, pair: Pair, found: Mapping[str, Measured], repeats: int) ->
     timed = pair.by == "time"
     value = partial(_seconds, case.clock, case.per) if timed else _megabytes
     values = {name: value(found[name]) for name in (pair.ours, *pair.theirs)}
-    peer = best_of(pair.theirs, values)
+    peer = find_best(pair.theirs, values)
     sides = {"ours": found[pair.ours], "theirs": found[peer]}
     ours, theirs = values[pair.ours], values[peer]
     problems = {name: found[name].problem for name in (pair.ours, peer)}
@@ -106,7 +106,7 @@ def _row(case: Case, pair: Pair, found: Mapping[str, Measured], repeats: int) ->
             **_activity(case, found[pair.ours]),
             **{k: _about(case, m) for k, m in sides.items()},
             **_work(case, found, pair.ours),
-            **machine(peer),
+            **describe_machine(peer),
         },
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from neuro.events import Clock, Exact, Grid, simulate
 from neuro.events.exact.compile import compile_exactly
 from neuro.graph import Sparse
-from tasks.bench.comparison import Case, Pair, machine
+from tasks.bench.comparison import Case, Pair, describe_machine
 from tasks.bench.engine import EXACT, NEST, RTF, SIMULATORS, of_cuba, of_delta, of_kicked
 from tasks.bench.harness import Measured, Run, Timing, measure
 from tasks.bench.problem import CELLS, Problem, beside_silent
@@ -102,7 +102,7 @@ def memory(quick: bool) -> Iterator[Row]:
         theirs=theirs.peak / 1e6 if theirs.runs else None,
         ratio=theirs.peak / ours.peak if ran else None,
         note="; ".join(f"{n}: {found[n].problem}" for n in (EXACT, NEST) if found[n].problem),
-        conditions={"synapses": _events_of(found["float64 weights"]), **machine(NEST)},
+        conditions={"synapses": _events_of(found["float64 weights"]), **describe_machine(NEST)},
     )
 
 
@@ -138,7 +138,7 @@ def _bytes(case: str, measured: Measured) -> Row:
         theirs=BYTES,
         ratio=None if size is None else BYTES / size,
         note=measured.problem,
-        conditions={"target": 1, "synapses": _events_of(measured), **machine("limit")},
+        conditions={"target": 1, "synapses": _events_of(measured), **describe_machine("limit")},
     )
 
 
@@ -195,5 +195,5 @@ def _seconds(
         theirs=theirs,
         ratio=None if ours is None or theirs is None else theirs / ours,
         note=note,
-        conditions={"target": 1, "threads": 1, **machine(peer)},
+        conditions={"target": 1, "threads": 1, **describe_machine(peer)},
     )

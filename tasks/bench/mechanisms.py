@@ -22,7 +22,7 @@ from tasks.bench import engine, subjects_neuro, subjects_training
 from tasks.bench.comparison import Case, Pair
 from tasks.bench.harness import Run
 from tasks.bench.problem import Problem
-from tasks.bench.stopwatch import repeated
+from tasks.bench.stopwatch import repeat
 from tasks.bench.subjects_training import Work
 
 WITH, WITHOUT = "neuro", "neuro without it"
@@ -160,7 +160,7 @@ def of_camera(side: int, threads: int) -> Run:  # noqa: ARG001 - the grid takes 
         record, _ = simulate(graph, stimulus, Grid(dtype=np.float32))
         return sum(record.counts[n].spikes for n in graph.firing), 0
 
-    return repeated(once)
+    return repeat(once)
 
 
 def camera_without(side: int, threads: int) -> Run:

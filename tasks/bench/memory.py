@@ -7,7 +7,7 @@ from pathlib import Path
 OWN = Path("/proc/self")
 
 
-def grown(do: Callable[[], object]) -> int | None:
+def measure_growth(do: Callable[[], object]) -> int | None:
     """Return by how many bytes this process is larger at its peak than before it did this.
 
     What the process has freed is given back before: else it would take that for nothing.

@@ -119,7 +119,7 @@ def beside_silent(problem: Problem, times: int) -> Problem:
     return replace(problem, graph=replace(graph, nodes=nodes), membranes=membranes)
 
 
-def projections(problem: Problem) -> Iterator[Projection]:
+def iterate_projections(problem: Problem) -> Iterator[Projection]:
     """Yield the synapses into the cells, by connection."""
     graph = problem.graph
     for source in (*graph.inputs, CELLS):

@@ -43,7 +43,7 @@ def write(rows: Iterable[Row], path: Path) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def versions(*packages: str) -> dict[str, str]:
+def list_versions(*packages: str) -> dict[str, str]:
     """Return the versions of Python, of ourselves and of some packages."""
     found = {"python": platform.python_version()}
     for package in ("neuro", "numba", *packages):
@@ -54,7 +54,7 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
-def processor() -> str:
+def name_processor() -> str:
     """Return the name of this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

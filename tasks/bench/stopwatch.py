@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from tasks.bench.harness import Run, Timing
-from tasks.bench.memory import grown
+from tasks.bench.memory import measure_growth
 
 LEAST = 0.2  # s that a timed run lasts: what is shorter is repeated until then
 
@@ -26,13 +26,13 @@ class Stopwatch:
         return Timing(cpu, wall, counted, events)
 
 
-def repeated(once: Callable[[], tuple[int, int]]) -> Run:
+def repeat(once: Callable[[], tuple[int, int]]) -> Run:
     """Return a run that lasts long enough to be timed, and tells the mean, and its memory.
 
     once: returns what it counted, and its synaptic events. Runs at once, to compile; what this
     takes of memory counts, so who wants to leave the code itself out has run some of it before.
     """
-    memory = grown(once)
+    memory = measure_growth(once)
     watch = Stopwatch()
     once()
     number = math.ceil(LEAST / watch.timing(0).wall)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.bench.harness import Run, Timing
-from tasks.bench.problem import CELLS, Problem, Projection, projections
+from tasks.bench.problem import CELLS, Problem, Projection, iterate_projections
 from tasks.bench.stopwatch import Stopwatch
 from tasks.bench.subjects_neuro import Make
 
@@ -79,7 +79,7 @@ def _network(brian2: Any, problem: Problem) -> tuple[Any, Any]:
     """Return the network, and the monitor of its cells."""
     mv, second = brian2.mV, brian2.second
     brian2.defaultclock.dt = problem.graph.dt * second
-    found = list(projections(problem))
+    found = list(iterate_projections(problem))
     currents = sorted({p.tau for p in found if p.tau is not None})
     sum_of = " + ".join(f"g{k}" for k in range(len(currents))) or "0*volt"
     equations = [f"dv/dt = (v_inf - v + {sum_of}) / tau : volt (unless refractory)"]

@@ -11,8 +11,8 @@ from neuro.ops.jit import kernel
 from neuro.record import Record
 from neuro.spikes import Times
 from tasks.bench.harness import Run
-from tasks.bench.problem import CELLS, Problem, projections
-from tasks.bench.stopwatch import repeated
+from tasks.bench.problem import CELLS, Problem, iterate_projections
+from tasks.bench.stopwatch import repeat
 from tasks.published_networks.networks import start
 
 Make = Callable[[], Problem]
@@ -28,7 +28,7 @@ def exact(make: Make, threads: int) -> Run:
         record, _ = simulate(graph, problem.inputs, clock, state=state)
         return record.counts[CELLS].spikes, synaptic_events(record)
 
-    return repeated(once)
+    return repeat(once)
 
 
 def exact_alone(make: Make, _: int) -> Run:
@@ -61,12 +61,12 @@ def bound(make: Make, _: int) -> Run:
         added = scatter(rows.indptr, rows.indices, rows.weight, times.neuron, factor, sums)
         return times.neuron.size, int(added)
 
-    return repeated(once)
+    return repeat(once)
 
 
 def rows_of(problem: Problem) -> Sparse:
     """Return all synapses from cells to cells as one connection."""
-    found = [p.synapses for p in projections(problem) if p.source == CELLS]
+    found = [p.synapses for p in iterate_projections(problem) if p.source == CELLS]
     if len(found) == 1:
         return found[0]
     columns = [(s.source, s.indices, s.weight) for s in found]

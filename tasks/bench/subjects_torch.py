@@ -18,7 +18,7 @@ from neuro.events import Clock, Exact, Grid, simulate
 from neuro.graph import Dense
 from neuro.spikes import to_events
 from tasks.bench.harness import Run
-from tasks.bench.stopwatch import repeated
+from tasks.bench.stopwatch import repeat
 from tasks.bench.subjects_neuro import synaptic_events
 from tasks.published_networks.networks import TAU, Network, feed_forward
 
@@ -62,7 +62,7 @@ def _ours(stimulus: Stimulus, clock: Clock, threads: int) -> Run:
         record, _ = simulate(graph, inputs, clock, workers=threads)
         return record.counts["out"].spikes, synaptic_events(record)
 
-    return repeated(once)
+    return repeat(once)
 
 
 def _network(stimulus: Stimulus) -> Network:
@@ -214,4 +214,4 @@ def _forward(stimulus: Stimulus, threads: int, prepare: Forward, forward: Forwar
         with torch.inference_mode():
             return int(forward(x).sum()), 0
 
-    return repeated(once)
+    return repeat(once)

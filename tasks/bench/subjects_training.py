@@ -24,7 +24,7 @@ from neuro.ops.sparse_linear import store_by_input
 from neuro.seeds import seeded
 from neuro.units import Seconds, Ticks
 from tasks.bench.harness import Run
-from tasks.bench.stopwatch import repeated
+from tasks.bench.stopwatch import repeat
 
 CELLS: Final = "cells"  # where a layer of neurons stands among plain modules
 TAU = 2.0  # ticks: a membrane keeps 1 - 1 / TAU
@@ -282,4 +282,4 @@ def _timed(work: Work, threads: int, net: nn.Module, forward: Forward) -> Run:
 
     few = replace(work, batch=2)
     once(few.stimulus(), few.labels())
-    return repeated(partial(once, work.stimulus(), work.labels()))
+    return repeat(partial(once, work.stimulus(), work.labels()))

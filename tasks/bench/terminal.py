@@ -7,12 +7,12 @@ from rich.markup import escape
 
 from tasks.bench.catalog import NAMES, Asked, find
 from tasks.bench.rows import Row, write
-from tasks.report.tables import table
+from tasks.report.tables import make_table
 
 
 def show_names(console: Console) -> None:
     """Print what can be measured."""
-    out = table("Benchmarks: neuro bench NAME", "name", "about")
+    out = make_table("Benchmarks: neuro bench NAME", "name", "about")
     for name, about in NAMES.items():
         out.add_row(name, about)
     console.print(out)
@@ -37,7 +37,7 @@ def show(console: Console, name: str, asked: Asked) -> None:
                 found.append(row)
         rows += found
         write(rows, path)
-        for one in tables(part, found):
+        for one in iterate_tables(part, found):
             console.print(one)
         for note in dict.fromkeys(row.note for row in found if row.note):
             console.print(f"  {escape(note)}", highlight=False, soft_wrap=True)
@@ -47,17 +47,17 @@ def show(console: Console, name: str, asked: Asked) -> None:
     console.print(f"wrote {path} and {path.with_suffix('.png')}")
 
 
-def tables(part: str, rows: list[Row]) -> Iterator[Group]:
+def iterate_tables(part: str, rows: list[Row]) -> Iterator[Group]:
     """Yield the rows of a part: a table a case, or one for all where each case has one row."""
     cases = list(dict.fromkeys(row.case for row in rows))
     if len(cases) == len(rows):
-        yield results(part, rows)
+        yield tabulate_results(part, rows)
         return
     for case in cases:
-        yield results(part, [row for row in rows if row.case == case])
+        yield tabulate_results(part, [row for row in rows if row.case == case])
 
 
-def results(part: str, rows: list[Row]) -> Group:
+def tabulate_results(part: str, rows: list[Row]) -> Group:
     """Return rows as a table; what all have alike stands in a line above it."""
     columns = {
         "case": [row.case for row in rows],
@@ -81,7 +81,7 @@ def results(part: str, rows: list[Row]) -> Group:
     head = " ".join(alike[k] for k in ("what", "ours", "unit") if k in alike)
     work = [f"{alike[k]} {k}" for k in ("M events / s", "% of scatter-add") if alike.get(k)]
     filled = {k: column for k, column in columns.items() if any(column)}
-    out = table("", *filled)
+    out = make_table("", *filled)
     for cells in zip(*filled.values(), strict=True):
         out.add_row(*cells)
     heading = ": ".join(filter(None, (alike.get("case", part), ", ".join([head, *work]))))

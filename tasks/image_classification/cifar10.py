@@ -16,7 +16,7 @@ import numpy as np
 from drivers import augment, cifar
 from neuro.nn.layers import Stack
 from tasks.image_classification import data as image_data, network as image_net
-from tasks.image_classification.classifier import Answers, classifier
+from tasks.image_classification.classifier import Answers, make_classifier
 from tasks.image_classification.data import ImageConfig, Labelled, plan, take_split
 from tasks.task import Pair, Split
 
@@ -116,7 +116,7 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
     return image_data.batches(images(config, split), config, changed, split, epoch)
 
 
-TASK = classifier(
+TASK = make_classifier(
     summary="CIFAR-10, rate code, convolutions of ALIF neurons",
     configs={"tiny": tiny, "fast": fast, "paper": paper},
     build=build,

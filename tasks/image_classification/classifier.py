@@ -75,12 +75,12 @@ class Classifier(Generic[C]):
 
     def validate(self, config: C, model: nn.Module) -> float:
         """Return the accuracy on the validation split."""
-        found = confusion(model, self.batches(config, "val", 0), self.answers)
+        found = count_confusion(model, self.batches(config, "val", 0), self.answers)
         return float(found.trace() / found.sum())
 
     def evaluate(self, run: Run, model: nn.Module) -> Findings:
         """Return the accuracy on the test split, and the confusion matrix."""
-        found = confusion(model, self.batches(run.config, "test", 0), self.answers)
+        found = count_confusion(model, self.batches(run.config, "test", 0), self.answers)
         n, correct = int(found.sum()), int(found.trace())
         classes = list(self.answers.classes)
         facts = {"correct": correct, "classes": classes, "confusion": found.tolist()}
@@ -127,7 +127,7 @@ class Classifier(Generic[C]):
         ]
 
 
-def classifier(  # noqa: PLR0913 - the named parts of a task
+def make_classifier(  # noqa: PLR0913 - the named parts of a task
     *,
     summary: str,
     configs: Mapping[str, Callable[[], C]],
@@ -169,12 +169,12 @@ def classifier(  # noqa: PLR0913 - the named parts of a task
             measure=use.measure,
             describe=use.describe,
             reading="Captions: true class → answer, the class whose output is highest.",
-            sections=confusion_section,
+            sections=show_confusion,
         ),
     )
 
 
-def confusion_section(_run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
+def show_confusion(_run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
     """Return the confusion matrix of ``eval.json`` as a section of the report."""
     told = (
         f"{evaluation['correct']:,} of {evaluation['n']:,} {evaluation['split']} samples "
@@ -185,7 +185,7 @@ def confusion_section(_run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
 
 
 @torch.no_grad()
-def confusion(
+def count_confusion(
     model: nn.Module, batches: Iterable[Pair], answers: Answers
 ) -> Int64[np.ndarray, "K K"]:
     """Return counts of answers: row = true class, column = answer."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from neuro.training.distributed import draw_shard
 from tasks.image_generation.config import Config
-from tasks.image_generation.latents import evaluating
+from tasks.image_generation.latents import evaluate_mode
 from tasks.image_generation.layers import KERNEL
 from tasks.image_generation.losses import gaussian_kl
 from tasks.image_generation.vae import Reconstruction
@@ -73,6 +73,6 @@ class GaussianVAE(nn.Module):
     ) -> Float[Tensor, "n C H W"]:
         """Return new images, in evaluation and without gradient."""
         z = torch.randn(n, self.config.latent, generator=generator)
-        with evaluating(self):
+        with evaluate_mode(self):
             image: Tensor = self.decoder(z.to(self.mean.weight))
             return image

@@ -45,7 +45,7 @@ class Autoencoder(nn.Module):
 
 
 @torch.no_grad()
-def codes(
+def compute_codes(
     model: Autoencoder, images: Float[Tensor, "N C 32 32"], batch: int
 ) -> Float[np.ndarray, "N 64"]:
     """Return the codes of images, the batch norms taking the statistics of each batch.
@@ -68,7 +68,9 @@ def codes(
     return np.concatenate(found)
 
 
-def published(environ: Mapping[str, str] = os.environ) -> tuple[Autoencoder, Gaussian] | None:
+def load_published(
+    environ: Mapping[str, str] = os.environ,
+) -> tuple[Autoencoder, Gaussian] | None:
     """Return the published autoencoder of MNIST and the codes of its test part.
 
     None where ``$NEURO_DATA/fsvae_metrics/`` does not hold mnist_autoencoder_64.npz and
@@ -86,7 +88,7 @@ def published(environ: Mapping[str, str] = os.environ) -> tuple[Autoencoder, Gau
         return model, Gaussian(arrays["mu"].astype(np.float64), arrays["sigma"])
 
 
-def own(images: Float[Tensor, "N C 32 32"]) -> Autoencoder:
+def train_own(images: Float[Tensor, "N C 32 32"]) -> Autoencoder:
     """Return an autoencoder trained on these images, always the same."""
     with seeded(0):
         model = Autoencoder(images.shape[1])

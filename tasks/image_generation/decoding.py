@@ -64,7 +64,7 @@ class DrawnAttention(nn.Module):
         return torch.tanh((self.weights(currents)[..., None, None, None] * currents).sum(0))
 
 
-def decoding(config: Config) -> nn.Module:
+def make_decoding(config: Config) -> nn.Module:
     """Return what makes images of the currents that the decoder of this model puts out."""
     if config.model == "membrane":
         return Membrane()

@@ -19,13 +19,13 @@ class Gaussian(NamedTuple):
     covariance: Float[np.ndarray, "D D"]
 
 
-def gaussian(features: Float[np.ndarray, "N D"]) -> Gaussian:
+def fit_gaussian(features: Float[np.ndarray, "N D"]) -> Gaussian:
     """Return mean and unbiased covariance of N > 1 samples."""
     x = features.astype(np.float64)
     return Gaussian(x.mean(0), np.atleast_2d(np.cov(x, rowvar=False)))
 
 
-def distance(one: Gaussian, other: Gaussian) -> float:
+def compute_distance(one: Gaussian, other: Gaussian) -> float:
     """Return the Frechet distance."""
     root = _root(one.covariance)
     inner = root @ other.covariance @ root

@@ -37,7 +37,7 @@ class _Pixels(Dataset):
         return self.pixels[at]
 
 
-def scores(
+def compute_scores(
     fakes: Float[Tensor, "N C H W"],
     real: Float[Tensor, "M C H W"],
     environ: Mapping[str, str] = os.environ,

@@ -53,7 +53,7 @@ def delay_by_tick(z: Bits) -> Bits:
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def evaluate_mode(module: nn.Module) -> Iterator[None]:
     """Run the block without gradient and with the running statistics of batch norms."""
     training = module.training
     module.eval()
@@ -69,7 +69,7 @@ def sample(stack: Stack, given: Float[Tensor, "T B G"], index: Int64[Tensor, "T 
     z = given.new_zeros(index.shape[1:])
     state: Any = None
     out = []
-    with evaluating(stack):
+    with evaluate_mode(stack):
         for seen, which in zip(given, index, strict=True):
             copies, state = stack(torch.cat([seen, z], -1)[None], state)
             z = pick_copies(copies, which[None])[0]
@@ -103,7 +103,7 @@ def sample_scheduled(prior: Stack, z: Bits, share: float) -> Bits:
     ]
     out = delay_by_tick(z.detach())
     state: Any = None
-    with evaluating(prior):
+    with evaluate_mode(prior):
         for t in range(min(max(own, default=-1) + 1, len(z) - 1)):  # none but those that count
             copies, state = prior(out[t : t + 1], state)
             if t in own:

@@ -34,24 +34,24 @@ def window(distance: Tensor) -> Tensor:
     return (distance + THRESHOLD).abs_().lt_(0.5)  # in place: no copies of large maps
 
 
-def neurons() -> Spiking:
+def make_neurons() -> Spiking:
     """Return LIF neurons that keep a quarter of their membrane from tick to tick."""
     tau = Seconds(DT / math.log(4))
     return Spiking(LIF(tau=tau, threshold=THRESHOLD, reset="hard", surrogate=window))
 
 
-def encoder(config: Config) -> Stack:
+def make_encoder(config: Config) -> Stack:
     """Return images T B C H W -> spikes T B Z."""
     layers: dict[str, nn.Module] = {}
     for k, (given, made) in enumerate(pairwise((config.colours, *config.channels)), 1):
         layers[f"conv{k}"] = nn.Conv2d(given, made, bias=False, **KERNEL)
         layers[f"norm{k}"] = _norm(nn.BatchNorm2d(made))
-        layers[f"lif{k}"] = neurons()
+        layers[f"lif{k}"] = make_neurons()
     layers["flat"] = nn.Flatten()
     return Stack(**layers, **_dense("out", 4 * config.channels[-1], config.latent))
 
 
-def bernoulli(inputs: int, config: Config) -> Stack:
+def make_bernoulli(inputs: int, config: Config) -> Stack:
     """Return inputs T B * -> ``copies`` draws of each bit of the latent, T B (Z copies)."""
     sizes = (inputs, 2 * config.latent, 4 * config.latent, config.copies * config.latent)
     layers: dict[str, nn.Module] = {}
@@ -60,7 +60,7 @@ def bernoulli(inputs: int, config: Config) -> Stack:
     return Stack(**layers)
 
 
-def decoder(config: Config) -> Stack:
+def make_decoder(config: Config) -> Stack:
     """Return spikes T B Z -> what the last convolution brings each pixel, T B C H W.
 
     It ends in leaky integrators, read out by :mod:`tasks.image_generation.decoding`: of decay
@@ -74,7 +74,7 @@ def decoder(config: Config) -> Stack:
         up = nn.ConvTranspose2d(given, made, output_padding=1, bias=False, **KERNEL)
         layers[f"up{k}"] = up
         layers[f"norm{k}"] = _norm(nn.BatchNorm2d(made))
-        layers[f"lif{k}"] = neurons()
+        layers[f"lif{k}"] = make_neurons()
     # Published as a transposed convolution, which at stride 1 is one with its kernel turned.
     layers["head"] = nn.Conv2d(config.channels[0], config.colours, 3, padding=1)
     # exp(-1000) is 0 in every precision.
@@ -87,7 +87,7 @@ def _dense(name: str, inputs: int, outputs: int, alpha: float = 1.0) -> dict[str
     return {
         f"fc_{name}": nn.Linear(inputs, outputs, bias=False),
         f"norm_{name}": _norm(nn.BatchNorm1d(outputs), alpha),
-        f"lif_{name}": neurons(),
+        f"lif_{name}": make_neurons(),
     }
 
 
@@ -96,6 +96,6 @@ def _norm(norm: nn.Module, alpha: float = 1.0) -> nn.Module:
     return norm
 
 
-def silence(ticks: int, samples: int, like: Tensor) -> Tensor:
+def make_silence(ticks: int, samples: int, like: Tensor) -> Tensor:
     """Return no input at all, T B 0."""
     return torch.zeros(ticks, samples, 0, dtype=like.dtype, device=like.device)

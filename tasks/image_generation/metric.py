@@ -16,9 +16,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from tasks.image_generation.autoencoder import Autoencoder, codes, own, published
+from tasks.image_generation.autoencoder import (
+    Autoencoder,
+    compute_codes,
+    load_published,
+    train_own,
+)
 from tasks.image_generation.config import Config
-from tasks.image_generation.frechet import Gaussian, distance, gaussian
+from tasks.image_generation.frechet import Gaussian, compute_distance, fit_gaussian
 from tasks.image_generation.images import part, scale_images
 
 SIDE = 32  # pixels that the autoencoder sees
@@ -44,14 +49,14 @@ class Metric:
         Raises:
             ValueError: they are no whole number of batches.
         """
-        return distance(
-            gaussian(codes(self.model, _fitted(images), self.batch)), self.reference
+        return compute_distance(
+            fit_gaussian(compute_codes(self.model, _fitted(images), self.batch)), self.reference
         )
 
 
 def metric(config: Config) -> Metric:
     """Return the published metric of this data set, where it is at hand, else our own."""
-    found = published() if config.source in ("embedded", "mnist") else None
+    found = load_published() if config.source in ("embedded", "mnist") else None
     if found is not None:
         model, reference = found
         return Metric(
@@ -60,8 +65,8 @@ def metric(config: Config) -> Metric:
     train, test = (part(config, split).images for split in ("train", "test"))
     batch = min(250, len(test))
     n = len(test) // batch * batch
-    model = own(_real(train))
-    reference = gaussian(codes(model, _real(test[:n]), batch))
+    model = train_own(_real(train))
+    reference = fit_gaussian(compute_codes(model, _real(test[:n]), batch))
     return Metric(autoencoder="own", model=model, reference=reference, fakes=n, batch=batch)
 
 

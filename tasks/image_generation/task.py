@@ -26,7 +26,7 @@ from tasks.image_generation import config as configs, inception
 from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import Config
 from tasks.image_generation.images import WHOLE, batches, part, scale_images, steps
-from tasks.image_generation.latents import evaluating
+from tasks.image_generation.latents import evaluate_mode
 from tasks.image_generation.metric import metric
 from tasks.image_generation.sheet import draw_sheet, interleave
 from tasks.image_generation.vae import Reconstruction, SpikingVAE
@@ -81,7 +81,7 @@ def _held_out(config: Config, model: nn.Module, split: Split) -> tuple[float, fl
     """Return (squared error, distance of the prior) on a split, always by the same draws."""
     device = next(model.parameters()).device
     total, n = torch.zeros(2, dtype=torch.float64), 0
-    with evaluating(model), seeded(0):
+    with evaluate_mode(model), seeded(0):
         for x, labels in batches(config, split, 0):
             made = model(x.to(device))
             error = F.mse_loss(made.image, x[0].to(device))
@@ -111,7 +111,7 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     against = metric(config)
     fakes = generate_images(model, against.fakes, run.seed)
     real = scale_images(part(config, "test").images, config.side)
-    scores = inception.scores(fakes, real)
+    scores = inception.compute_scores(fakes, real)
     names = {m.name for m in METRICS}
     return Findings(
         values={
@@ -135,7 +135,7 @@ def _sheets(run: Run, model: nn.Module, fakes: Tensor) -> tuple[Picture, Picture
     x, _ = next(batches(run.config, "test", 0))
     n = min(len(fakes), ROWS * COLUMNS) // COLUMNS * COLUMNS
     x = x[:, : n // 2]
-    with evaluating(model), seeded(0):
+    with evaluate_mode(model), seeded(0):
         made = model(x.to(next(model.parameters()).device)).image.cpu()
     write_bytes(run.folder / "samples.png", draw_sheet(fakes[:n], COLUMNS))
     write_bytes(run.folder / "reconstructions.png", draw_sheet(interleave(x[0], made), COLUMNS))
@@ -176,7 +176,7 @@ def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus
     left = config.compared or sys.maxsize
     for x, labels in batches(config, split, 0):
         some = x[:, :left].to(device)
-        with evaluating(model):
+        with evaluate_mode(model):
             z, _ = spiking.latents(some, rng)
         yield Stimulus({"input": z.cpu()}, labels[:left])
         left -= some.shape[1]

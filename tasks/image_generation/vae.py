@@ -13,17 +13,22 @@ from torch import Tensor, nn
 
 from neuro.training.distributed import draw_shard
 from tasks.image_generation.config import Config
-from tasks.image_generation.decoding import decoding
+from tasks.image_generation.decoding import make_decoding
 from tasks.image_generation.latents import (
     average_copies,
     delay_by_tick,
     draw_indices,
-    evaluating,
+    evaluate_mode,
     infer,
     sample,
     sample_scheduled,
 )
-from tasks.image_generation.layers import bernoulli, decoder, encoder, silence
+from tasks.image_generation.layers import (
+    make_bernoulli,
+    make_decoder,
+    make_encoder,
+    make_silence,
+)
 from tasks.image_generation.losses import DISTANCES
 
 
@@ -43,11 +48,13 @@ class SpikingVAE(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.encoder = encoder(config)
-        self.posterior = bernoulli(2 * config.latent, config)
-        self.prior = bernoulli(config.latent, config)
-        self.decoder = decoder(config)
-        self.decoding = decoding(config)  # last: the others start the same, whichever it is
+        self.encoder = make_encoder(config)
+        self.posterior = make_bernoulli(2 * config.latent, config)
+        self.prior = make_bernoulli(config.latent, config)
+        self.decoder = make_decoder(config)
+        self.decoding = make_decoding(
+            config
+        )  # last: the others start the same, whichever it is
 
     def forward(self, x: Float[Tensor, "T B C H W"], at: float = 0.0) -> Reconstruction:
         """Return the reconstruction; draws come from torch's global generator.
@@ -89,5 +96,5 @@ class SpikingVAE(nn.Module):
         """
         c, some = self.config, next(self.parameters())
         index = draw_indices(c.ticks, n, c.latent, c.copies, generator)
-        with evaluating(self):
-            return self.decode(sample(self.prior, silence(c.ticks, n, some), index))
+        with evaluate_mode(self):
+            return self.decode(sample(self.prior, make_silence(c.ticks, n, some), index))

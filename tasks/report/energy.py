@@ -13,7 +13,7 @@ TIERS = ("core", "chip", "system")
 Json = Mapping[str, Any]
 
 
-def energy(found: Json) -> Html:
+def show_energy(found: Json) -> Html:
     """Return ``energy.json`` as pictures and tables."""
     chips = _chips(found)
     convention = found["conventional45nm"]
@@ -21,19 +21,19 @@ def energy(found: Json) -> Html:
     return page.section(
         "Energy per inference",
         page.picture(
-            pictures.energies(_bars(found)),
+            pictures.draw_energies(_bars(found)),
             "Bars: low to high; mark and number: nominal. Core: synaptic events, neuron "
             "updates, spikes and messages. Chip: core and static power. System: chip and host. "
             "The 45 nm convention counts arithmetic alone, without memory, neurons, messages "
             "and leakage: it compares the two networks with each other, not with a chip.",
         ),
-        page.terminal_table(show.energy(dict(found))),
-        *(page.paragraph(show.on_host(host)) for host in [found.get("host")] if host),
+        page.terminal_table(show.tabulate_energy(dict(found))),
+        *(page.paragraph(show.describe_host(host)) for host in [found.get("host")] if host),
         page.paragraph(_break_even(convention), "caption"),
         *(page.paragraph(_published(p), "caption") for p in convention.get("published", ())),
         page.subheading("By layer, core tier"),
         page.picture(
-            pictures.layer_energies(layers),
+            pictures.draw_layer_energies(layers),
             "Nominal energy of each layer by what is paid for; the thin line goes from low to "
             "high.",
         ),
@@ -81,12 +81,13 @@ def _published(p: Json) -> str:
 def _layers(chips: Mapping[str, Json]) -> Html:
     names = next(iter(chips.values()))["layers"]
     rows = [
-        [name, *(show.span(chip["layers"][name]) for chip in chips.values())] for name in names
+        [name, *(show.format_range(chip["layers"][name]) for chip in chips.values())]
+        for name in names
     ]
     return page.table(["layer", *chips], rows)
 
 
-def mapping(found: Json) -> Html:
+def show_mapping(found: Json) -> Html:
     """Return on which cores the layers lie, what binds, and how long an inference takes."""
     chips = _chips(found)
     rows, limits = [], list(dict.fromkeys(k for c in chips.values() for k in _limits(c)))

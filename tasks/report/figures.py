@@ -21,7 +21,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 from neuro.record import Record
 from neuro.spikes import of_sample, to_raster
 from tasks.report.html import Html
-from tasks.report.tables import joules
+from tasks.report.tables import format_joules
 
 INK, MUTED, LINE, ACCENT = "#1f2328", "#656d76", "#d8dee4", "#0b6fa4"
 _ON_THE_PAGE = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
@@ -59,7 +59,7 @@ class Bar(NamedTuple):
 
 
 @mpl.rc_context(_STYLE)
-def curves(history: Sequence[Mapping[str, Any]], shares: Collection[str] = ()) -> Html:
+def draw_curves(history: Sequence[Mapping[str, Any]], shares: Collection[str] = ()) -> Html:
     """Return one panel a quantity of ``metrics.jsonl``, over epochs.
 
     shares: names of those that are drawn in percent.
@@ -80,7 +80,7 @@ def curves(history: Sequence[Mapping[str, Any]], shares: Collection[str] = ()) -
 
 
 @mpl.rc_context(_STYLE)
-def activity(
+def draw_activity(
     record: Record, shapes: Mapping[str, Sequence[int]], titles: Sequence[str], file: Path
 ) -> Html:
     """Return one column a sample: stimuli, rasters of every layer, read-outs.
@@ -134,22 +134,22 @@ def _stimulus(ax: Axes, raster: Float[np.ndarray, "T N"], shape: Sequence[int]) 
 
 def _raster(ax: Axes, raster: Float[np.ndarray, "T N"]) -> None:
     ticks, n = raster.shape
-    share = pooled(np.abs(raster), _ROWS)
+    share = pool_neurons(np.abs(raster), _ROWS)
     extent = (-0.5, ticks - 0.5, float(n), 0.0)
     ax.imshow(_shade(share.T), aspect="auto", interpolation="none", extent=extent)
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     ax.set_yticks([0, n])
 
 
-def pooled(raster: Float[np.ndarray, "T N"], rows: int) -> Float[np.ndarray, "T R"]:
+def pool_neurons(raster: Float[np.ndarray, "T N"], rows: int) -> Float[np.ndarray, "T R"]:
     """Return the mean of neighbouring neurons, so that at most ``rows`` remain."""
     n = raster.shape[1]
-    starts = np.arange(0, n, neurons_per_row(n, rows))
+    starts = np.arange(0, n, count_neurons_per_row(n, rows))
     sizes = np.diff([*starts, n])
     return np.asarray(np.add.reduceat(raster.astype(float), starts, axis=1) / sizes)
 
 
-def neurons_per_row(neurons: int, rows: int = _ROWS) -> int:
+def count_neurons_per_row(neurons: int, rows: int = _ROWS) -> int:
     """Return how many neurons of a layer share a row of its raster."""
     return -(-neurons // rows)
 
@@ -175,7 +175,7 @@ def _read_out(ax: Axes, values: Shaped[np.ndarray, "T K"]) -> None:
 
 
 @mpl.rc_context(_STYLE)
-def rates(by_layer: Mapping[str, float]) -> Html:
+def draw_rates(by_layer: Mapping[str, float]) -> Html:
     """Return one bar a layer: spikes per neuron and tick."""
     figure = Figure((6.2, 0.5 + 0.3 * len(by_layer)), layout="constrained")
     ax = figure.subplots()
@@ -189,7 +189,7 @@ def rates(by_layer: Mapping[str, float]) -> Html:
 
 
 @mpl.rc_context(_STYLE)
-def energies(bars: Sequence[Bar]) -> Html:
+def draw_energies(bars: Sequence[Bar]) -> Html:
     """Return energies on one logarithmic axis: a bar from low to high, a mark at nominal."""
     places: list[float] = []
     labels: list[str] = []
@@ -214,7 +214,7 @@ def energies(bars: Sequence[Bar]) -> Html:
         ax.barh(y, high - low, left=low, height=0.56, color=(ACCENT, 0.3))
         ax.plot([bar.nominal], [y], marker="|", markersize=11, markeredgewidth=3, color=ACCENT)
         ax.annotate(
-            joules(bar.nominal),
+            format_joules(bar.nominal),
             (high, y),
             (8, 0),
             textcoords="offset points",
@@ -235,7 +235,7 @@ def energies(bars: Sequence[Bar]) -> Html:
 
 
 @mpl.rc_context(_STYLE)
-def layer_energies(chips: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Html:
+def draw_layer_energies(chips: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Html:
     """Return one panel a chip: core energy of each layer by part, low to high as a line.
 
     chips: heading -> layer -> {low, nominal, high, parts: {name: joules}}.

@@ -5,21 +5,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neuro.io.run_folder import Run
-from tasks.find import task_of
+from tasks.find import find_task_of
 from tasks.report import tables as show
 from tasks.report.html import Figure
 from tasks.task import Metric
 
 
-def command(run: Run, verb: str) -> str:
+def name_command(run: Run, verb: str) -> str:
     """Return what to type for a verb to do its work on a run."""
     return f"neuro {verb} {shlex.quote(str(run.folder))}"
 
 
-def key_figures(run: Run, found: Mapping[str, Any]) -> list[Figure]:
+def list_key_figures(run: Run, found: Mapping[str, Any]) -> list[Figure]:
     """Return what eval, verify and energy found, or the verb that finds it."""
     evaluation, verify, joules = found["eval"], found["verify"], found["energy"]
-    metrics = task_of(run).evaluation.metrics
+    metrics = find_task_of(run).evaluation.metrics
     out = (
         _evaluated(evaluation, metrics)
         if evaluation
@@ -39,12 +39,12 @@ def _evaluated(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> list
     notes = evaluation.get("notes", {})
     return [
         Figure(f"{m.label}, torch", value, notes.get(m.name, n))
-        for m, value in show.values(dict(evaluation), metrics)
+        for m, value in show.list_values(dict(evaluation), metrics)
     ]
 
 
 def _unknown(run: Run, label: str, verb: str) -> Figure:
-    return Figure(label, "–", f"not measured yet: {command(run, verb)}")
+    return Figure(label, "–", f"not measured yet: {name_command(run, verb)}")
 
 
 def _agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Figure]:
@@ -82,11 +82,11 @@ def _prices(joules: Mapping[str, Any]) -> list[Figure]:
     out = [
         Figure(
             f"energy, {name} chip",
-            show.joules(chip["chip"]["nominal"]),
-            f"{show.joules(chip['chip']['low'])} – {show.joules(chip['chip']['high'])} "
-            "per inference",
+            show.format_joules(chip["chip"]["nominal"]),
+            " – ".join(show.format_joules(chip["chip"][end]) for end in ("low", "high"))
+            + " per inference",
         )
         for name, chip in chips.items()
     ]
-    ann = show.joules(joules["conventional45nm"]["ann"])
+    ann = show.format_joules(joules["conventional45nm"]["ann"])
     return [*out, Figure("same-shape ANN", ann, "45 nm convention, arithmetic only")]

@@ -13,11 +13,11 @@ from typing import Any
 from neuro.io.run_folder import Run
 from neuro.io.store import load_record, write_bytes
 from neuro.record import Record
-from tasks.find import task_of
+from tasks.find import find_task_of
 from tasks.report import figures as pictures, html as page, tables as show
-from tasks.report.energy import energy, mapping
+from tasks.report.energy import show_energy, show_mapping
 from tasks.report.html import Html
-from tasks.report.key_figures import command, key_figures
+from tasks.report.key_figures import list_key_figures, name_command
 from tasks.verbs.train import name_in_history
 
 SHOWN = 6  # samples whose activity is drawn
@@ -34,14 +34,14 @@ def write_report(run: Run) -> Path:
     found = {k: run.read(f"{k}.json") for k in ("eval", "simulate", "verify", "energy")}
     body = (
         _head(run),
-        page.tiles(key_figures(run, found)),
+        page.tiles(list_key_figures(run, found)),
         _training(run),
         *_on_test(run, found["eval"]),
         *_activity(run, found["simulate"]),
         _parity(run, found["verify"]),
         _scaling(run),
-        energy(found["energy"]) if found["energy"] else _not_yet(run, "Energy", "energy"),
-        mapping(found["energy"]) if found["energy"] else Html(""),
+        show_energy(found["energy"]) if found["energy"] else _not_yet(run, "Energy", "energy"),
+        show_mapping(found["energy"]) if found["energy"] else Html(""),
         _origin(run),
     )
     path = run.folder / "report.html"
@@ -51,11 +51,11 @@ def write_report(run: Run) -> Path:
 
 
 def _not_yet(run: Run, title: str, verb: str, *parts: Html) -> Html:
-    return page.section(title, page.missing(command(run, verb)), *parts)
+    return page.section(title, page.missing(name_command(run, verb)), *parts)
 
 
 def _head(run: Run) -> Html:
-    summary = task_of(run).summary
+    summary = find_task_of(run).summary
     return page.join(
         (
             page.heading(f"{run.task}:{run.name}"),
@@ -69,7 +69,7 @@ def _training(run: Run) -> Html:
     if not history:
         command = f"neuro train {run.task}:{run.name} --out {shlex.quote(str(run.folder))}"
         return page.section("Training", page.missing(command))
-    metric = task_of(run).training.validation
+    metric = find_task_of(run).training.validation
     caption = (
         f"Loss on the training part and {metric.label} on samples held out of it for model "
         "selection, after each epoch. The weights kept are those of the best validation "
@@ -79,7 +79,7 @@ def _training(run: Run) -> Html:
     rows = [[_number(x) for x in row.values()] for row in history]
     return page.section(
         "Training",
-        page.picture(pictures.curves(history, shares), caption),
+        page.picture(pictures.draw_curves(history, shares), caption),
         page.details("the same in numbers", page.table(list(history[0]), rows)),
     )
 
@@ -99,11 +99,11 @@ def _on_test(run: Run, evaluation: Mapping[str, Any] | None) -> list[Html]:
     title = "On held-out samples"
     if evaluation is None:
         return [_not_yet(run, title, "eval")]
-    of_task = task_of(run).evaluation
+    of_task = find_task_of(run).evaluation
     notes = evaluation.get("notes", {})
     rows = [
         [m.label, value, f"{m.better} is better", notes.get(m.name, "")]
-        for m, value in show.values(dict(evaluation), of_task.metrics)
+        for m, value in show.list_values(dict(evaluation), of_task.metrics)
     ]
     measured = page.section(
         title,
@@ -129,7 +129,7 @@ def _cell(value: Any) -> str:
 def _picture(run: Run, picture: Mapping[str, str]) -> Html:
     path = run.folder / picture["file"]
     if not path.exists():
-        return page.missing(command(run, "eval"))
+        return page.missing(name_command(run, "eval"))
     return page.join(
         (page.subheading(picture["title"]), page.photo(path.read_bytes(), picture["caption"]))
     )
@@ -150,7 +150,8 @@ def _samples(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
     n = min(SHOWN, record.samples)
     titles = [captions[i] if captions else f"sample {i + 1}" for i in range(n)]
     shared = ", ".join(
-        f"{pictures.neurons_per_row(e.shape[2])} of {name}" for name, e in record.spikes.items()
+        f"{pictures.count_neurons_per_row(e.shape[2])} of {name}"
+        for name, e in record.spikes.items()
     )
     told = [
         f"The first {n} test samples on the event engine.",
@@ -161,8 +162,8 @@ def _samples(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
     if any(v.shape[2] <= pictures.LINES for v in record.values.values()):
         told.append("Read-out: one line a neuron; the one that is highest on average is thick.")
     if captions:
-        told.append(task_of(run).evaluation.reading)
-    drawn = pictures.activity(
+        told.append(find_task_of(run).evaluation.reading)
+    drawn = pictures.draw_activity(
         record, simulation["input_shapes"], titles, run.folder / "activity.png"
     )
     return page.section("Activity", page.picture(drawn, " ".join(told).strip()))
@@ -175,14 +176,14 @@ def _rates(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
     }
     sizes = {name: f"{e.shape[2]:,}" for name, e in record.spikes.items()}
     sizes |= {name: f"{v.shape[2]:,}" for name, v in record.values.items()}
-    (first, *counted), found = show.per_sample(dict(simulation))
+    (first, *counted), found = show.list_counts_per_sample(dict(simulation))
     names = simulation["per_sample"]
     rows = [
         [node, sizes.get(name, ""), *counts]
         for name, (node, *counts) in zip(names, found, strict=True)
     ]
     caption = f"Mean over the {record.samples} recorded test samples."
-    measured = show.values(dict(simulation), task_of(run).evaluation.metrics)
+    measured = show.list_values(dict(simulation), find_task_of(run).evaluation.metrics)
     values = ", ".join(f"{m.label} {value}" for m, value in measured)
     told = (
         f"Per sample, mean over {simulation['n']:,} test samples on the event engine "
@@ -192,7 +193,7 @@ def _rates(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
     )
     return page.section(
         "Firing rates",
-        page.picture(pictures.rates(rates), caption),
+        page.picture(pictures.draw_rates(rates), caption),
         page.table([first, "neurons", *counted], rows),
         page.paragraph(told, "caption"),
     )
@@ -224,7 +225,7 @@ def _parity(run: Run, verify: Mapping[str, Any] | None) -> Html:
     ]
     return page.section(
         title,
-        page.terminal_table(show.equality(dict(verify))),
+        page.terminal_table(show.tabulate_equality(dict(verify))),
         *(page.paragraph(t, "caption") for t in told),
         *_lava(verify["reference_lava"]),
     )
@@ -258,7 +259,7 @@ def _scaling(run: Run) -> Html:
     )
     return page.section(
         title,
-        page.terminal_table(show.scaling(export["scaling"])),
+        page.terminal_table(show.tabulate_scaling(export["scaling"])),
         page.paragraph(told, "caption"),
     )
 

@@ -14,7 +14,7 @@ WORDS = ("about", "tier", "what", "result", "limit", "beside", "unit", "metric")
 JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 
 
-def table(title: str, *columns: str) -> Table:
+def make_table(title: str, *columns: str) -> Table:
     """Return an empty table; the first column and those of words are left, the others right."""
     out = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     out.padding = (0, 1, 0, 0)
@@ -23,7 +23,7 @@ def table(title: str, *columns: str) -> Table:
     return out
 
 
-def joules(value: float) -> str:
+def format_joules(value: float) -> str:
     """Return an energy with three digits and its prefix.
 
     >>> joules(2.36e-11)
@@ -35,15 +35,15 @@ def joules(value: float) -> str:
     return f"{value / 1e-12:.3g} pJ"
 
 
-def span(tier: dict[str, float]) -> str:
+def format_range(tier: dict[str, float]) -> str:
     """Return "nominal (low – high)" of an energy."""
-    low, nominal, high = (joules(tier[k]) for k in ("low", "nominal", "high"))
+    low, nominal, high = (format_joules(tier[k]) for k in ("low", "nominal", "high"))
     return f"{nominal} ({low} – {high})"
 
 
-def equality(verify: dict[str, Any]) -> Table:
+def tabulate_equality(verify: dict[str, Any]) -> Table:
     """Return the layers of ``verify.json``: who equals whom."""
-    out = table(
+    out = make_table(
         "Layer by layer",
         "layer",
         "spikes",
@@ -75,7 +75,7 @@ def _mismatches(layer: dict[str, Any]) -> str:
     return f"{layer['mismatches']}{closeness}"
 
 
-def parity(found: dict[str, Any]) -> str:
+def describe_parity(found: dict[str, Any]) -> str:
     """Return in a line how the reference and Lava agree, or why that is not known."""
     if "skipped" in found:
         return f"no parity with Lava: {found['skipped']}"
@@ -85,11 +85,11 @@ def parity(found: dict[str, Any]) -> str:
     )
 
 
-def scaling(rows: list[dict[str, Any]]) -> Table:
+def tabulate_scaling(rows: list[dict[str, Any]]) -> Table:
     """Return the rows of a scaling table; ``export.json`` holds them in full."""
     errors = ("weight\nerror", "threshold\nerror", "decay\nerror")
     columns = ("layer", "kind", "scale", "weights", *errors, "lag", "worst\n/ 2^23")
-    out = table("From floats to integers", *columns)
+    out = make_table("From floats to integers", *columns)
     for row in rows:
         out.add_row(
             row["layer"],
@@ -103,19 +103,21 @@ def scaling(rows: list[dict[str, Any]]) -> Table:
     return out
 
 
-def evaluation(result: dict[str, Any], metrics: Sequence[Metric]) -> str:
+def describe_evaluation(result: dict[str, Any], metrics: Sequence[Metric]) -> str:
     """Return ``eval.json`` in a line."""
     notes = {k: f" ({note})" for k, note in result.get("notes", {}).items()}
-    told = [f"{m.label} {value}{notes.get(m.name, '')}" for m, value in values(result, metrics)]
+    told = [
+        f"{m.label} {value}{notes.get(m.name, '')}" for m, value in list_values(result, metrics)
+    ]
     return f"{', '.join(told)}; {result['n']:,} {result['split']} samples"
 
 
-def values(result: dict[str, Any], metrics: Sequence[Metric]) -> list[tuple[Metric, str]]:
+def list_values(result: dict[str, Any], metrics: Sequence[Metric]) -> list[tuple[Metric, str]]:
     """Return the metrics that a result holds, each with its value in words."""
     return [(m, m.text(result[m.name])) for m in metrics if m.name in result]
 
 
-def executors(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
+def tabulate_executors(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
     """Return a line for each metric of ``verify.json``: its value by every executor."""
     return [
         f"{m.label}: {', '.join(f'{who} {m.text(x)}' for who, x in found.items())}"
@@ -124,18 +126,18 @@ def executors(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
     ]
 
 
-def simulation(result: dict[str, Any], metrics: Sequence[Metric]) -> Table:
+def tabulate_simulation(result: dict[str, Any], metrics: Sequence[Metric]) -> Table:
     """Return ``simulate.json``: what each node did, or the clocks side by side."""
     if "exact" in result:
         return _clocks(result, metrics)
-    head, rows = per_sample(result)
-    out = table("Per sample", *head)
+    head, rows = list_counts_per_sample(result)
+    out = make_table("Per sample", *head)
     for row in rows:
         out.add_row(*row)
     return out
 
 
-def per_sample(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+def list_counts_per_sample(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return the names of counts, and their rows; what a host computes is called so."""
     nodes = result["per_sample"]
     hosted = any(node.get("macs") for node in nodes.values())
@@ -155,8 +157,10 @@ def _clocks(grid: dict[str, Any], metrics: Sequence[Metric]) -> Table:
         "exact time,\nstimulus at\nends of ticks",
         "exact time,\nstimulus\nspread",
     )
-    out = table(f"The same {grid['n']:,} samples under both clocks", "per sample", *columns)
-    for m, value in values(grid, metrics):
+    out = make_table(
+        f"The same {grid['n']:,} samples under both clocks", "per sample", *columns
+    )
+    for m, value in list_values(grid, metrics):
         out.add_row(m.label, value, *(m.text(way[m.name]) for way in others))
         changes = (m.difference(way["change"][m.name]) for way in others)
         out.add_row("  against the grid", "", *changes)
@@ -172,20 +176,22 @@ def _clocks(grid: dict[str, Any], metrics: Sequence[Metric]) -> Table:
     return out
 
 
-def energy(result: dict[str, Any]) -> Table:
+def tabulate_energy(result: dict[str, Any]) -> Table:
     """Return ``energy.json`` as one row a chip and tier."""
-    out = table("Energy per inference", "chip", "tier", "nominal (low – high)")
+    out = make_table("Energy per inference", "chip", "tier", "nominal (low – high)")
     for chip, tiers in result.items():
         for tier in ("core", "chip", "system"):
             if tier in tiers:
-                out.add_row(chip, tier, span(tiers[tier]))
+                out.add_row(chip, tier, format_range(tiers[tier]))
     for part in result.get("host", ()):
         out.add_row("host, no chip", part["node"], f"{part['macs']:,} MACs")
     convention = result["conventional45nm"]
-    out.add_row("45 nm convention", "spiking, AC", joules(convention["snn"]))
+    out.add_row("45 nm convention", "spiking, AC", format_joules(convention["snn"]))
     if convention.get("host"):
-        out.add_row("45 nm convention", "of it on a host, MAC", joules(convention["host"]))
-    out.add_row("45 nm convention", "same-shape ANN, MAC", joules(convention["ann"]))
+        out.add_row(
+            "45 nm convention", "of it on a host, MAC", format_joules(convention["host"])
+        )
+    out.add_row("45 nm convention", "same-shape ANN, MAC", format_joules(convention["ann"]))
     return out
 
 
@@ -196,9 +202,9 @@ def list_chips(result: Mapping[str, Any]) -> list[str]:
     return [name for name in estimated if name not in chips or not chips[name].base]
 
 
-def layers(name: str, chip: dict[str, Any]) -> Table:
+def tabulate_layers(name: str, chip: dict[str, Any]) -> Table:
     """Return the layers of one chip of ``energy.json``: core energy, and where they run."""
-    out = table(
+    out = make_table(
         f"{name}: core energy per inference, layer by layer",
         *("layer", "synaptic\nevents", "nominal (low – high)", "cores", "limit"),
     )
@@ -210,11 +216,11 @@ def layers(name: str, chip: dict[str, Any]) -> Table:
         short = binds.removesuffix("_words").replace("_", " ")
         limit = f"{short} {where['use'][binds]:.0%}" if binds else ""
         counted = f"{events:,.0f}" if events else ""
-        out.add_row(layer, counted, span(part), str(where["cores"]), limit)
+        out.add_row(layer, counted, format_range(part), str(where["cores"]), limit)
     return out
 
 
-def in_words(result: dict[str, Any]) -> str:
+def describe_energy(result: dict[str, Any]) -> str:
     """Return what ``energy.json`` says beside its tables."""
     told = []
     for chip, found in result.items():
@@ -228,7 +234,7 @@ def in_words(result: dict[str, Any]) -> str:
             )
             told += found["mapping"]["problems"]
     if result.get("host"):
-        told.append(on_host(result["host"]))
+        told.append(describe_host(result["host"]))
     convention = result["conventional45nm"]
     told.append(
         f"45 nm: {convention['spikes_per_synapse']:.3g} spikes per synapse and inference; with "
@@ -239,7 +245,7 @@ def in_words(result: dict[str, Any]) -> str:
     return "\n".join(told)
 
 
-def on_host(parts: list[dict[str, Any]]) -> str:
+def describe_host(parts: list[dict[str, Any]]) -> str:
     """Return what ``energy.json`` says about nodes that no chip runs."""
     names, total = ", ".join(part["node"] for part in parts), sum(x["macs"] for x in parts)
     return (
@@ -248,13 +254,13 @@ def on_host(parts: list[dict[str, Any]]) -> str:
     )
 
 
-def summary(results: dict[str, Any], metrics: Sequence[Metric]) -> Table:
+def tabulate_summary(results: dict[str, Any], metrics: Sequence[Metric]) -> Table:
     """Return the one table that a demo ends with."""
     evaluation, verify, energy = (results[k] for k in ("eval", "verify", "energy"))
-    out = table("neuro demo", "what", "result")
+    out = make_table("neuro demo", "what", "result")
     lava = verify["reference_lava"]
     out.add_row("held-out digits, never seen in training", f"{evaluation['n']:,}")
-    for m, value in values(evaluation, metrics):
+    for m, value in list_values(evaluation, metrics):
         out.add_row(f"{m.label}, torch", value)
         found = verify["metrics"][m.name]
         out.add_row(f"{m.label}, event engine", m.text(found["events"]))
@@ -272,8 +278,10 @@ def summary(results: dict[str, Any], metrics: Sequence[Metric]) -> Table:
         )
     for chip in list_chips(energy):
         for tier in ("core", "chip"):
-            out.add_row(f"energy per inference, {chip} {tier}", span(energy[chip][tier]))
+            out.add_row(
+                f"energy per inference, {chip} {tier}", format_range(energy[chip][tier])
+            )
     convention = energy["conventional45nm"]
-    out.add_row("45 nm convention, spiking", joules(convention["snn"]))
-    out.add_row("45 nm convention, same-shape ANN", joules(convention["ann"]))
+    out.add_row("45 nm convention, spiking", format_joules(convention["snn"]))
+    out.add_row("45 nm convention, same-shape ANN", format_joules(convention["ann"]))
     return out

@@ -84,7 +84,7 @@ class Difference:
     def p(self) -> float | None:
         """The p-value of the sign-flip test."""
         found = list(self.differences.values())
-        return sign_flip_p(found) if len(found) > 1 else None
+        return compute_sign_flip_p(found) if len(found) > 1 else None
 
     @property
     def better_on(self) -> int:
@@ -313,7 +313,7 @@ def _summarize(runs: Sequence[Measured], group: str, metric: Metric) -> Summary:
     )
 
 
-def sign_flip_p(differences: Sequence[float]) -> float:
+def compute_sign_flip_p(differences: Sequence[float]) -> float:
     """Return the two-sided p-value of the sign-flip test of paired differences.
 
     Exact for up to :data:`EXACT` pairs; of more, :data:`DRAWS` choices of signs are drawn and

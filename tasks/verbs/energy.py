@@ -6,7 +6,7 @@ from neuro.energy import Chip, as_json, estimate_chips, load_chips
 from neuro.events import simulate
 from neuro.io.run_folder import Run
 from neuro.record import concatenate
-from tasks.find import task_of
+from tasks.find import find_task_of
 from tasks.verbs.trained_run import iterate_samples, load_run_graph, load_trained_model
 
 
@@ -21,7 +21,7 @@ def estimate_energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
     record = concatenate(
         [simulate(graph, some.inputs)[0] for some in iterate_samples(run, graph)]
     )
-    beside = task_of(run).deployment.host(run.config, load_trained_model(run))
+    beside = find_task_of(run).deployment.host(run.config, load_trained_model(run))
     chips = {**load_chips(), chip.name: chip} if chip else load_chips()
     result = as_json(*estimate_chips(graph, record, chips.values()), beside=beside)
     run.write("energy.json", result)

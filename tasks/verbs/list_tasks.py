@@ -4,12 +4,12 @@ import torch
 from rich.table import Table
 
 from tasks.find import NAMES, find_task
-from tasks.report.tables import table
+from tasks.report.tables import make_table
 
 
 def make_tasks_table() -> Table:
     """Return all tasks and configurations, with the number of parameters of each."""
-    out = table("Tasks: neuro train TASK:CONFIGURATION", "name", "parameters", "about")
+    out = make_table("Tasks: neuro train TASK:CONFIGURATION", "name", "parameters", "about")
     for name in NAMES:
         task = find_task(name)
         for config, make in task.configs.items():

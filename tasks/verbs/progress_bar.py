@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemaining
 
 from neuro.io.run_folder import Run
 from neuro.training import Progress
-from tasks.find import task_of
+from tasks.find import find_task_of
 from tasks.verbs.train import Tell, name_in_history
 
 
@@ -19,7 +19,7 @@ def show_progress(console: Console, run: Run, *, shown: bool) -> Iterator[Tell |
     if not shown:
         yield None
         return
-    training = task_of(run).training
+    training = find_task_of(run).training
     epochs, metric = training.plan(run.config).epochs, training.validation
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()]
     with Bars(*columns, console=console, transient=True) as bars:

@@ -16,7 +16,7 @@ from neuro.io.store import save_record
 from neuro.record import Record
 from neuro.spikes import Events, Times, join
 from neuro.units import Seconds
-from tasks.find import task_of
+from tasks.find import find_task_of
 from tasks.task import Tree
 from tasks.verbs.trained_run import (
     decode,
@@ -83,7 +83,7 @@ def simulate_run(
         other["change"] = {k: other[k] - grid[k] for k in values}
         if tree_leaves(answers["grid"]):
             other["answered_differently"] = share_different(answers[name], answers["grid"])
-    describe = task_of(run).evaluation.describe
+    describe = find_task_of(run).evaluation.describe
     result = {
         "clock": "grid",
         "workers": workers,

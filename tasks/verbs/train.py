@@ -17,7 +17,7 @@ from torch import nn
 from neuro.eventprop import Tally, compute_module_outputs
 from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.training import Course, Progress, fit
-from tasks.find import keep_task_file, task_of
+from tasks.find import find_task_of, keep_task_file
 from tasks.task import Metric, Tree, as_json
 from tasks.verbs.trained_run import build_fresh_model, load_trained_model, require_declared
 
@@ -41,7 +41,7 @@ def launch_fabric(run: Run, device: str, devices: int, logger: Kind = "none") ->
     if devices < 1:
         raise RunError(f"--devices must be >= 1, got {devices}")
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
-    plan = task_of(run).training.plan(run.config)
+    plan = find_task_of(run).training.plan(run.config)
     precision: Any = plan.precision
     out = Fabric(
         accelerator=device,
@@ -79,7 +79,7 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
 
     tell: called after every step with (progress, step, steps in an epoch).
     """
-    training, config = task_of(run).training, run.config
+    training, config = find_task_of(run).training, run.config
     steps = training.steps(config)
     if run.gradient == "eventprop":
         require_exact(run, fabric)
@@ -111,7 +111,9 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         loss=loss,
         carry=training.carry,
         carry_types=training.carry_types,
-        validate=lambda model: sign * training.validate(config, in_trained_time(run, model)),
+        validate=lambda model: (
+            sign * training.validate(config, place_in_trained_time(run, model))
+        ),
         metric=name_in_history(training.validation),
         seed=run.seed,
     )
@@ -143,7 +145,7 @@ class InExactTime(nn.Module):
         return compute_module_outputs(self.model, x, self.tally), None
 
 
-def in_trained_time(run: Run, model: nn.Module) -> nn.Module:
+def place_in_trained_time(run: Run, model: nn.Module) -> nn.Module:
     """Return a run's model on the clock, or where EventProp trains it, in continuous time."""
     return InExactTime(model) if run.gradient == "eventprop" else model
 
@@ -152,7 +154,7 @@ def require_exact(run: Run, fabric: Fabric) -> None:
     """Raise unless EventProp can train a run's network where Fabric is to run it."""
     if fabric.world_size > 1:
         raise RunError("--gradient eventprop runs in one process; leave --devices out")
-    training = task_of(run).training
+    training = find_task_of(run).training
     if not training.eventprop:
         raise RunError(
             f"{run.task} cannot be trained with --gradient eventprop: its loss asks more of "
@@ -173,8 +175,8 @@ def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
         ``metrics``.
     """
     require_device(device)
-    model = in_trained_time(run, load_trained_model(run).to(device)).eval()
-    evaluation = task_of(run).evaluation
+    model = place_in_trained_time(run, load_trained_model(run).to(device)).eval()
+    evaluation = find_task_of(run).evaluation
     found = evaluation.evaluate(run, model)
     require_declared(run, found.values)
     shown = {

@@ -18,7 +18,7 @@ from neuro.record import Record
 from neuro.seeds import seeded
 from neuro.spikes import Events, to_events, to_raster
 from neuro.training import get_best_weights_path, load_weights
-from tasks.find import task_of
+from tasks.find import find_task_of
 from tasks.task import Split, Stimulus, Tree
 
 
@@ -37,7 +37,7 @@ class Samples(NamedTuple):
 def build_fresh_model(run: Run) -> nn.Module:
     """Return the model of a run, untrained, from the run's seed."""
     with seeded(run.seed):
-        return task_of(run).training.build(run.config)
+        return find_task_of(run).training.build(run.config)
 
 
 def load_trained_model(run: Run) -> nn.Module:
@@ -62,7 +62,7 @@ def load_run_graph(run: Run) -> Graph:
     weights = get_best_weights_path(run.folder)
     if path.exists() and weights.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
         return load_graph(path)
-    deployment, model = task_of(run).deployment, load_trained_model(run)
+    deployment, model = find_task_of(run).deployment, load_trained_model(run)
     part = deployment.part(run.config, model)
     if isinstance(part, Net):
         return trace(part)
@@ -82,7 +82,9 @@ def iterate_samples(
 ) -> Iterator[Samples]:
     """Yield the stimuli of a split by batch, ``most`` samples in all (0: every one)."""
     left = most or np.inf
-    for stimulus in task_of(run).deployment.stimuli(run.config, load_trained_model(run), split):
+    for stimulus in find_task_of(run).deployment.stimuli(
+        run.config, load_trained_model(run), split
+    ):
         n = int(min(left, _require_sizes(run, graph, stimulus)))
         if n == 0:
             return
@@ -129,7 +131,9 @@ def collect_outputs(graph: Graph, record: Record) -> dict[str, Tensor]:
 @torch.no_grad()
 def decode(run: Run, model: nn.Module, graph: Graph, record: Record) -> Tree:
     """Return the answers of a record, first axis B; no leaves where nothing is answered."""
-    return task_of(run).evaluation.decode(run.config, model, collect_outputs(graph, record))
+    return find_task_of(run).evaluation.decode(
+        run.config, model, collect_outputs(graph, record)
+    )
 
 
 def join_batches(trees: Sequence[Tree]) -> Tree:
@@ -143,7 +147,7 @@ def measure(run: Run, answers: Tree, targets: Tree) -> Mapping[str, float]:
     Raises:
         RunError: one of them is not declared by the task.
     """
-    evaluation = task_of(run).evaluation
+    evaluation = find_task_of(run).evaluation
     values = evaluation.measure(run.config, answers, targets)
     require_declared(run, values)
     return values
@@ -151,7 +155,7 @@ def measure(run: Run, answers: Tree, targets: Tree) -> Mapping[str, float]:
 
 def require_declared(run: Run, values: Mapping[str, Any]) -> None:
     """Raise unless the task declares a Metric for each value."""
-    declared = [m.name for m in task_of(run).evaluation.metrics]
+    declared = [m.name for m in find_task_of(run).evaluation.metrics]
     unknown = [name for name in values if name not in declared]
     if unknown:
         raise RunError(

@@ -12,7 +12,7 @@ from neuro.training import Batch, Course
 from neuro.units import Ticks
 from tasks.image_generation.config import Config, ann, tiny
 from tasks.image_generation.images import batches
-from tasks.image_generation.latents import evaluating
+from tasks.image_generation.latents import evaluate_mode
 from tasks.image_generation.task import build, loss
 from tasks.task import Split
 
@@ -29,7 +29,7 @@ def case(config: Config) -> Case:
 
     def score(net: nn.Module) -> float:
         (batch,) = wide("val", 0)
-        with evaluating(net), seeded(0):
+        with evaluate_mode(net), seeded(0):
             return -float(loss(config, net, batch, 0.0))
 
     with seeded(0):

@@ -7,8 +7,8 @@ from pathlib import Path
 import bench_subjects
 import pytest
 
-from tasks.bench.comparison import Case, Pair, compared
-from tasks.bench.rows import Row, versions, write
+from tasks.bench.comparison import Case, Pair, measure_case
+from tasks.bench.rows import Row, list_versions, write
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def rows() -> list[Row]:
         cell_seconds=20.0,
         conditions={"cells": 5},
     )
-    return compared(case, 2)
+    return measure_case(case, 2)
 
 
 def test_a_ratio_is_their_time_over_ours_and_times_are_divided(rows: list[Row]) -> None:
@@ -89,7 +89,7 @@ def test_the_peer_that_needs_least_memory_need_not_be_the_fastest() -> None:
         unit="ms",
         per=1e-3,
     )
-    time, memory, unknown = compared(case, 1)
+    time, memory, unknown = measure_case(case, 1)
     assert (time.peer, time.unit, time.ratio) == ("fast", "ms", 1.5)
     assert (memory.case, memory.peer, memory.unit) == ("a case, peak memory", "small", "MB")
     assert (memory.ours, memory.theirs, memory.ratio, memory.reached) == (4, 2, 0.5, False)
@@ -99,7 +99,7 @@ def test_the_peer_that_needs_least_memory_need_not_be_the_fastest() -> None:
 
 
 def test_a_package_that_is_not_there_has_no_version() -> None:
-    assert versions("no-such-simulator")["no-such-simulator"] == "missing"
+    assert list_versions("no-such-simulator")["no-such-simulator"] == "missing"
 
 
 def test_rows_are_a_list_in_json(rows: list[Row], tmp_path: Path) -> None:

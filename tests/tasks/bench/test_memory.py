@@ -38,4 +38,4 @@ def test_a_system_that_does_not_tell_says_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(memory, "OWN", tmp_path / "no such folder")
-    assert memory.grown(lambda: None) is None
+    assert memory.measure_growth(lambda: None) is None

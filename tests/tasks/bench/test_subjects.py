@@ -12,7 +12,7 @@ from neuro.graph import Sparse
 from tasks.bench import subjects_neuro, subjects_torch
 from tasks.bench.engine import CLASSIFIERS, EXACT, SIMULATORS
 from tasks.bench.harness import Measured, measure
-from tasks.bench.problem import CELLS, Problem, beside_silent, projections
+from tasks.bench.problem import CELLS, Problem, beside_silent, iterate_projections
 from tasks.bench.subjects_torch import Stimulus
 from tasks.published_networks.networks import start
 
@@ -101,7 +101,7 @@ def test_the_bound_adds_what_the_network_delivers_in_its_order(
     np.testing.assert_allclose(sums, slowly, rtol=1e-12)
     degree = sum(
         np.diff(p.synapses.indptr)[times.neuron].sum()
-        for p in projections(problem)
+        for p in iterate_projections(problem)
         if p.source == CELLS
     )
     assert added == degree
@@ -131,17 +131,17 @@ def test_silent_cells_change_neither_spikes_nor_synapses() -> None:
     alone, together = (subjects_neuro.spikes_of(p) for p in (problem, among))
     np.testing.assert_array_equal(alone.time, together.time)
     np.testing.assert_array_equal(alone.neuron, together.neuron)
-    for p, q in zip(projections(problem), projections(among), strict=True):
+    for p, q in zip(iterate_projections(problem), iterate_projections(among), strict=True):
         np.testing.assert_array_equal(p.synapses.weight, q.synapses.weight)
 
 
 def test_projections_say_how_spikes_act() -> None:
-    found = {p.name: p for p in projections(bench_problems.cuba())}
+    found = {p.name: p for p in iterate_projections(bench_problems.cuba())}
     assert {k: (p.source, p.tau, p.delay) for k, p in found.items()} == {
         "exc": (CELLS, 0.005, 0.0015),
         "inh": (CELLS, 0.01, 0.0015),
     }
-    kicks = {p.name: p for p in projections(bench_problems.kicked())}
+    kicks = {p.name: p for p in iterate_projections(bench_problems.kicked())}
     assert kicks["kick"].tau is None
     assert isinstance(kicks["kick"].synapses, Sparse)
     assert set(kicks["kick"].synapses.weight) == {15.0}

@@ -10,7 +10,7 @@ from rich.console import Console
 from tasks.bench.catalog import Asked, find
 from tasks.bench.plot import points, speed
 from tasks.bench.rows import Row
-from tasks.bench.terminal import results, show, show_names, tables
+from tasks.bench.terminal import iterate_tables, show, show_names, tabulate_results
 from tasks.names import UnknownName
 
 PNG = b"\x89PNG"
@@ -37,7 +37,7 @@ def row(case: str, peer: str, ratio: float | None, **conditions: object) -> Row:
 
 def printed(rows: list[Row]) -> list[list[str]]:
     console, file = terminal()
-    console.print(results("part", rows))
+    console.print(tabulate_results("part", rows))
     return [line.split() for line in file.getvalue().splitlines() if line.strip()]
 
 
@@ -73,10 +73,10 @@ def test_rates_and_work_are_shown_where_they_are_known() -> None:
 
 
 def test_cases_of_one_row_share_a_table() -> None:
-    assert len(list(tables("part", [row("a", "p", 1.0), row("b", "p", 2.0)]))) == 1
-    assert len(list(tables("part", [row("a", "p", 1.0), row("a", "q", 2.0)]))) == 1
+    assert len(list(iterate_tables("part", [row("a", "p", 1.0), row("b", "p", 2.0)]))) == 1
+    assert len(list(iterate_tables("part", [row("a", "p", 1.0), row("a", "q", 2.0)]))) == 1
     three = [row("a", "p", 1.0), row("a", "q", 2.0), row("b", "p", 1.0)]
-    assert len(list(tables("part", three))) == 2
+    assert len(list(iterate_tables("part", three))) == 2
 
 
 def test_a_part_is_measured_printed_written_and_drawn(tmp_path: Path) -> None:

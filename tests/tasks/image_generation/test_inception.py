@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from neuro.seeds import seeded
-from tasks.image_generation.frechet import distance, gaussian
-from tasks.image_generation.inception import FOLDER, SPLITS, WEIGHTS, scores
+from tasks.image_generation.frechet import compute_distance, fit_gaussian
+from tasks.image_generation.inception import FOLDER, SPLITS, WEIGHTS, compute_scores
 
 pytest.importorskip("torch_fidelity", reason="torch-fidelity is not installed; make setup")
 
@@ -79,10 +79,10 @@ def test_fid_is_our_frechet_distance_of_the_same_features(
     from torch_fidelity.metric_isc import isc_features_to_metric
 
     fakes, real = images(n, colours, 0, 0.2), images(10, colours, 1, 0.1)
-    found = scores(fakes, real, {"NEURO_DATA": str(network.data)})
+    found = compute_scores(fakes, real, {"NEURO_DATA": str(network.data)})
     (of_fakes, logits), (of_real, _) = seen(network, fakes), seen(network, real)
-    one, other = (gaussian(np.asarray(x)) for x in (of_fakes, of_real))
-    ours = distance(one, other)
+    one, other = (fit_gaussian(np.asarray(x)) for x in (of_fakes, of_real))
+    ours = compute_distance(one, other)
     # Eigenvalues of S R are right to 3 eps |S| |R| k^(1/2), k the condition (Bauer and Fike),
     # and none is below |S| |R| / k^2: each root is right to 3 eps k^(3/2) (|S| |R|)^(1/2) / 2.
     covariances = (one.covariance, other.covariance)

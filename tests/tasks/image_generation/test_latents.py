@@ -13,13 +13,13 @@ from tasks.image_generation.latents import (
     average_copies,
     delay_by_tick,
     draw_indices,
-    evaluating,
+    evaluate_mode,
     infer,
     pick_copies,
     sample,
     sample_scheduled,
 )
-from tasks.image_generation.layers import bernoulli, silence
+from tasks.image_generation.layers import make_bernoulli, make_silence
 
 TICKS, B, BITS, COPIES = 9, 6, 5, 4
 CONFIG = Config(channels=(4, 8), latent=BITS, copies=COPIES, ticks=Ticks(TICKS))
@@ -28,7 +28,7 @@ CONFIG = Config(channels=(4, 8), latent=BITS, copies=COPIES, ticks=Ticks(TICKS))
 def stack(inputs: int, seed: int = 0) -> Stack:
     """A stack whose norms have seen some batches, so that evaluation is not training."""
     with seeded(seed):
-        made = bernoulli(inputs, CONFIG).double()
+        made = make_bernoulli(inputs, CONFIG).double()
         for _ in range(20):
             made((torch.rand(TICKS, B, inputs) < 0.5).double())
     return made.eval()
@@ -57,7 +57,7 @@ def test_sampling_by_state_is_sampling_by_prefixes(seed: int) -> None:
     z = sample(posterior, seen, index)
     assert torch.equal(z, by_prefixes(posterior, seen, index))
     assert 0.02 < z.mean() < 0.98
-    nothing = silence(TICKS, B, seen)
+    nothing = make_silence(TICKS, B, seen)
     assert torch.equal(sample(prior, nothing, index), by_prefixes(prior, nothing, index))
 
 
@@ -139,11 +139,11 @@ def test_half_of_the_ticks_are_its_own_at_a_share_of_one_half() -> None:
 
 def test_evaluating_gives_the_mode_back_also_after_an_error() -> None:
     net = stack(BITS).train()
-    with evaluating(net):
+    with evaluate_mode(net):
         assert not net.training
         assert not torch.is_grad_enabled()
     assert net.training
-    with pytest.raises(AttributeError, match="nothing"), evaluating(net):
+    with pytest.raises(AttributeError, match="nothing"), evaluate_mode(net):
         net.get_submodule("nothing")
     assert net.training
     assert torch.is_grad_enabled()

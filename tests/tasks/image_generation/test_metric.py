@@ -14,13 +14,18 @@ from torch import Tensor
 from drivers import mnist
 from neuro.seeds import seeded
 from tasks.image_generation import autoencoder, inception
-from tasks.image_generation.autoencoder import Autoencoder, codes, own, published
+from tasks.image_generation.autoencoder import (
+    Autoencoder,
+    compute_codes,
+    load_published,
+    train_own,
+)
 from tasks.image_generation.config import tiny
 from tasks.image_generation.images import scale_images
 from tasks.image_generation.metric import metric
 
 needs_files = pytest.mark.skipif(
-    published() is None, reason="$NEURO_DATA/fsvae_metrics/ holds no published autoencoder"
+    load_published() is None, reason="$NEURO_DATA/fsvae_metrics/ holds no published autoencoder"
 )
 
 
@@ -39,16 +44,16 @@ def test_codes_are_those_of_training_mode_batch_by_batch_and_nothing_moves() -> 
         model = Autoencoder()
     x = digits(60)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    found = codes(model, x, 20)
+    found = compute_codes(model, x, 20)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-    again = codes(model, x[20:40], 20)
+    again = compute_codes(model, x[20:40], 20)
     assert np.array_equal(found[20:40], again)
-    assert not np.allclose(found[20:30], codes(model, x[20:30], 10), atol=1e-3)
+    assert not np.allclose(found[20:30], compute_codes(model, x[20:30], 10), atol=1e-3)
 
 
 def test_a_part_batch_is_refused() -> None:
     with pytest.raises(ValueError, match="61 images are no whole number of batches of 20"):
-        codes(Autoencoder(), digits(61), 20)
+        compute_codes(Autoencoder(), digits(61), 20)
 
 
 def test_our_own_autoencoder_learns_and_is_always_the_same(
@@ -56,7 +61,7 @@ def test_our_own_autoencoder_learns_and_is_always_the_same(
 ) -> None:
     monkeypatch.setattr(autoencoder, "STEPS", 8)
     x = digits(100)
-    one, other = own(x), own(x)
+    one, other = train_own(x), train_own(x)
     pairs = zip(one.parameters(), other.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     with seeded(0):
@@ -103,11 +108,11 @@ def test_without_torch_fidelity_or_its_weights_the_cure_is_said(
 ) -> None:
     x = torch.zeros(2, 1, 4, 4)
     monkeypatch.setattr(inception, "find_spec", lambda _: None)
-    assert inception.scores(x, x, {}) == {
+    assert inception.compute_scores(x, x, {}) == {
         "missing": "FID and IS need torch-fidelity: pip install torch-fidelity"
     }
     monkeypatch.setattr(inception, "find_spec", lambda _: object())
-    assert inception.scores(x, x, {"NEURO_DATA": str(tmp_path)}) == {
+    assert inception.compute_scores(x, x, {"NEURO_DATA": str(tmp_path)}) == {
         "missing": f"FID and IS need {inception.WEIGHTS} in $NEURO_DATA/inception/"
     }
 
@@ -129,7 +134,7 @@ def test_torch_fidelity_is_given_grey_images_as_three_colours_and_the_file(
     file.parent.mkdir()
     file.touch()
     fakes = torch.tensor([-1.0, 0.0, 1.0]).reshape(3, 1, 1, 1).expand(3, 1, 2, 2)
-    found = inception.scores(fakes, -fakes, {"NEURO_DATA": str(tmp_path)})
+    found = inception.compute_scores(fakes, -fakes, {"NEURO_DATA": str(tmp_path)})
     assert found == {"fid": 7.0, "inception_score": 3.0, "inception_score_sd": 0.1}
     assert given["feature_extractor_weights_path"] == str(file)
     assert (given["isc_splits"], given["save_cpu_ram"]) == (3, True)

@@ -21,7 +21,7 @@ from neuro.spikes import to_events
 from neuro.units import Ticks
 from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import Config, ann, cifar10, full
-from tasks.image_generation.layers import THRESHOLD, neurons, window
+from tasks.image_generation.layers import THRESHOLD, make_neurons, window
 from tasks.image_generation.vae import SpikingVAE
 
 SMALL = Config(channels=(4, 6), latent=5, copies=3, ticks=Ticks(6))
@@ -198,7 +198,7 @@ def test_norms_start_at_alpha_times_the_threshold() -> None:
 
 
 def test_a_neuron_is_the_published_one() -> None:
-    lif = neurons()
+    lif = make_neurons()
     x = torch.tensor([0.1, 0.16, 0.19, 0.0, 0.3]).reshape(5, 1, 1).double()
     u, want = 0.0, []
     for current in x.flatten().tolist():

@@ -325,25 +325,25 @@ class TestPictures:
     def test_neighbours_that_share_a_row_are_averaged(self) -> None:
         raster = np.array([[1.0, 0, 1, 1, 1], [0, 0, 0, 1, 0]])
         expected = np.array([[0.5, 1, 1], [0, 0.5, 0]])
-        np.testing.assert_array_equal(pictures.pooled(raster, 3), expected)
-        np.testing.assert_array_equal(pictures.pooled(raster, 5), raster)
+        np.testing.assert_array_equal(pictures.pool_neurons(raster, 3), expected)
+        np.testing.assert_array_equal(pictures.pool_neurons(raster, 5), raster)
 
     @pytest.mark.parametrize(("neurons", "shared"), [(1, 1), (60, 1), (61, 2), (784, 14)])
     def test_a_raster_has_at_most_sixty_rows(self, neurons: int, shared: int) -> None:
-        assert pictures.neurons_per_row(neurons) == shared
+        assert pictures.count_neurons_per_row(neurons) == shared
 
     def test_a_silent_run_can_be_drawn(self, tmp_path: Path) -> None:
         nothing = to_events(np.zeros((3, 2, 5), np.float32))
         record = Record(executor="events", ticks=3, samples=2, spikes={"x": nothing}, values={})
         file = tmp_path / "activity.png"
-        assert "<svg" in pictures.activity(record, {"x": (5,)}, ["a", "b"], file)
+        assert "<svg" in pictures.draw_activity(record, {"x": (5,)}, ["a", "b"], file)
         assert file.read_bytes().startswith(b"\x89PNG")
-        assert "0.000" not in pictures.rates({"x": 0.0})
-        assert "0 pJ" in pictures.energies([pictures.Bar("chip", "core", 0.0, 0.0, 0.0)])
+        assert "0.000" not in pictures.draw_rates({"x": 0.0})
+        assert "0 pJ" in pictures.draw_energies([pictures.Bar("chip", "core", 0.0, 0.0, 0.0)])
 
     def test_drawing_changes_no_setting_of_matplotlib(self) -> None:
         before = dict(mpl.rcParams)
-        pictures.rates({"x": 0.5})
+        pictures.draw_rates({"x": 0.5})
         assert dict(mpl.rcParams) == before
 
 
@@ -379,7 +379,7 @@ class TestHostNodes:
             "x": {"spikes": 2.0, "synaptic_events": 0.0, "updates": 0.0, "macs": 0.0},
             "soft": {"spikes": 0.0, "synaptic_events": 0.0, "updates": 0.0, "macs": 12.0},
         }
-        head, rows = show.per_sample({"per_sample": nodes})
+        head, rows = show.list_counts_per_sample({"per_sample": nodes})
         assert head == ["node", "spikes", "synaptic events", "updates", "MACs on host"]
         assert rows == [
             ["x", "2.0", "0.0", "0.0", "0.0"],
@@ -417,7 +417,7 @@ class TestARunThatAnswersNothing:
         assert "Counted." in text
         assert "confusion" not in words(text).lower()
         metrics = find_task("image_generation").evaluation.metrics
-        told = show.evaluation(run.read("eval.json"), metrics)
+        told = show.describe_evaluation(run.read("eval.json"), metrics)
         assert told == "fad 12.35 (5,120 new images, own autoencoder); 40 test samples"
 
     def test_every_input_has_its_own_picture(self, tmp_path: Path) -> None:
@@ -425,6 +425,6 @@ class TestARunThatAnswersNothing:
         spikes = {**record.spikes, "speed": record.spikes["alif1"]}
         both = replace(record, spikes=spikes)
         shapes = {"input": (1, 28, 28), "speed": (130,)}
-        drawn = pictures.activity(both, shapes, ["sample 3"], tmp_path / "activity.png")
+        drawn = pictures.draw_activity(both, shapes, ["sample 3"], tmp_path / "activity.png")
         assert "sample 3" in drawn
         assert drawn.count("stimulus") == 2

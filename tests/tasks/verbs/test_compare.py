@@ -10,7 +10,7 @@ import pytest
 
 from neuro.io.run_folder import RunError
 from tasks.cli import main
-from tasks.verbs.compare import compare_runs, name_test, sign_flip_p
+from tasks.verbs.compare import compare_runs, compute_sign_flip_p, name_test
 
 ACCURACY = {"better": "higher", "unit": "", "format": ".2%"}
 FAST = {0: 0.9942, 1: 0.9943, 2: 0.9945}
@@ -164,20 +164,20 @@ def test_the_sign_flip_test_counts_all_choices_of_signs(n: int) -> None:
     counted = sum(
         abs(np.dot(signs, d)) >= abs(d.sum()) - 1e-12 for signs in product((-1, 1), repeat=n)
     )
-    assert sign_flip_p(list(d)) == counted / 2**n
+    assert compute_sign_flip_p(list(d)) == counted / 2**n
 
 
 def test_the_sign_flip_test_is_that_of_scipy() -> None:
     stats = pytest.importorskip("scipy.stats")
     d = np.random.default_rng(0).normal(0.5, 1.0, 9)
     found = stats.permutation_test((d,), np.mean, permutation_type="samples")
-    assert sign_flip_p(list(d)) == pytest.approx(found.pvalue)
+    assert compute_sign_flip_p(list(d)) == pytest.approx(found.pvalue)
 
 
 def test_many_seeds_are_drawn_and_no_p_is_zero() -> None:
     d = np.ones(40)
-    assert sign_flip_p(list(d)) == 1e-5
-    assert sign_flip_p(list(np.tile([1.0, -1.0], 20))) == 1.0
+    assert compute_sign_flip_p(list(d)) == 1e-5
+    assert compute_sign_flip_p(list(np.tile([1.0, -1.0], 20))) == 1.0
 
 
 def test_the_name_of_the_test_says_whether_it_is_exact() -> None:

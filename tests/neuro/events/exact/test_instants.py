@@ -169,15 +169,65 @@ def test_excitation_and_inhibition_of_one_instant_meet_on_all_ways(
 
 
 @pytest.mark.parametrize("driver", ["window", "heap"])
+def test_spikes_between_ticks_meet_on_all_ways_too(driver: str) -> None:
+    """Cells that their drive fires in the first tick, where a float64 has bits to lose.
+
+    (t + 1) + 3 excites, t + 4 inhibits.
+    """
+    size, dt = 500, Seconds(1e-3)
+    eye = np.eye(size)
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(size,)),
+        "drive": Dense(weight=0 * eye, bias=np.linspace(1.1, 3, size)),
+        "odd": LIF(tau=9 * dt, reset="hard", refractory=Seconds(1.0)),
+        "on": Dense(weight=eye),
+        "relay": LIF(tau=dt, reset="hard"),
+        "late": Dense(weight=1.5 * eye),
+        "against": Dense(weight=-5 * eye),
+        "cells": LIF(tau=dt, reset="hard"),
+    }
+    edges = (
+        *(Edge("x", "drive"), Edge("drive", "odd"), Edge("odd", "on", Ticks(1))),
+        Edge("on", "relay"),
+        *(Edge("relay", "late", Ticks(3)), Edge("late", "cells")),
+        *(Edge("odd", "against", Ticks(4)), Edge("against", "cells")),
+    )
+    none = to_events(np.zeros((8, 1, size)))
+    graph = Graph(nodes=nodes, edges=edges, dt=dt)
+    record, _ = simulate(graph, {"x": none}, Exact(driver=driver))
+    assert record.times["odd"].time.size == record.times["relay"].time.size == size
+    assert record.times["odd"].time.max() < dt
+    assert record.times["cells"].time.size == 0
+
+
+@pytest.mark.parametrize("driver", ["window", "heap"])
 def test_an_arrival_at_the_end_of_a_refractory_period_is_taken(driver: str) -> None:
-    """0.003 / 0.001 is 3.0000000000000004 in float64, and three ticks here."""
-    cell = LIF(tau=0.01, reset="hard", refractory=Seconds(0.003))
+    """3 * 0.1 / 0.1 is 3.0000000000000004 in float64, and three ticks here."""
+    cell = LIF(tau=1.0, reset="hard", refractory=Seconds(3 * 0.1))
     nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((1, 1))), "cells": cell}
     edges = (Edge("x", "w"), Edge("w", "cells"))
-    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(0.1))
     x = to_events(np.ones((13, 1, 1)))
     record, _ = simulate(graph, {"x": x}, Exact(driver=driver))
     assert record.spikes["cells"].tick.tolist() == [0, 3, 6, 9, 12]
+
+
+@pytest.mark.parametrize("driver", ["window", "heap"])
+@pytest.mark.parametrize("tau", [0.004, 0.01, 0.0173])
+@pytest.mark.parametrize("tau_syn", [0.0011, 0.0025, 0.0037])
+def test_a_current_that_reaches_the_threshold_as_inhibition_arrives_fires(
+    driver: str, tau: float, tau_syn: float
+) -> None:
+    """A current of weight 1 lifts v by 1 in its first tick: to the threshold."""
+    cell = LIF(tau=tau, tau_syn=tau_syn, reset="hard")
+    weight = np.array([[1.0, -1.0]])
+    nodes = {"x": Input(shape=(2,)), "w": Dense(weight=weight), "cells": cell}
+    edges = (Edge("x", "w"), Edge("w", "cells"))
+    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    raster = np.zeros((12, 1, 2))
+    raster[2, 0, 0] = raster[3, 0, 1] = 1
+    record, _ = simulate(graph, {"x": to_events(raster)}, Exact(driver=driver))
+    assert record.times["cells"].time.tolist() == [4 * 1e-3]
 
 
 def test_a_quantum_is_a_power_of_two_that_leaves_all_instants_of_a_run_exact() -> None:
@@ -195,7 +245,7 @@ def test_times_that_mean_whole_ticks_are_whole_ticks_in_a_long_run() -> None:
     graph = Graph(
         nodes=nodes, edges=(Edge("x", "w"), Edge("w", "cells", Ticks(1))), dt=Seconds(1e-4)
     )
-    ticks = np.array([1, 3, 70, 9999, 123_457])
+    ticks = np.arange(1, 199_999, 37)
     train = spike_at(*(ticks * 1e-4), ticks=200_000)
     record, _ = simulate(graph, {"x": train}, Exact())
     assert record.times["cells"].time.tolist() == ((ticks + 1) * 1e-4).tolist()
