@@ -26,7 +26,7 @@ def make_table(title: str, *columns: str) -> Table:
 def format_joules(value: float) -> str:
     """Return an energy with three digits and its prefix.
 
-    >>> joules(2.36e-11)
+    >>> format_joules(2.36e-11)
     '23.6 pJ'
     """
     for unit, size in JOULES:

@@ -319,7 +319,7 @@ def compute_sign_flip_p(differences: Sequence[float]) -> float:
     Exact for up to :data:`EXACT` pairs; of more, :data:`DRAWS` choices of signs are drawn and
     the observed one is counted among them (Phipson and Smyth 2010).
 
-    >>> sign_flip_p([1.0, 2.0, 3.0]), sign_flip_p([1.0, -1.0])
+    >>> compute_sign_flip_p([1.0, 2.0, 3.0]), compute_sign_flip_p([1.0, -1.0])
     (0.25, 1.0)
     """
     d = np.asarray(differences, np.float64)
@@ -334,7 +334,7 @@ def compute_sign_flip_p(differences: Sequence[float]) -> float:
 
 
 def name_test(pairs: int) -> str:
-    """Return what :func:`sign_flip_p` does with so many pairs."""
+    """Return what :func:`compute_sign_flip_p` does with so many pairs."""
     return EXACT_TEST if pairs <= EXACT else DRAWN_TEST
 
 
