@@ -67,15 +67,13 @@ def build(_: Config) -> nn.Module:
     )
 
 
-TASK = (
-    make_classifier(  # for what is no classifier, build a tasks.task.Task from its three parts
-        summary="digits through one hidden layer",
-        configs={"tiny": tiny, "full": Config},  # neuro train FILE:NAME
-        build=build,
-        plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
-        steps=lambda config: config.train // config.batch,
-        batches=batches,
-        loss=lambda _, y, labels: F.cross_entropy(y.mean(0), labels),
-        answers=Answers(classes=tuple("0123456789"), scores=lambda y: y.mean(0)),
-    )
+TASK = make_classifier(  # for another kind, build a tasks.task.Task from its three parts
+    summary="digits through one hidden layer",
+    configs={"tiny": tiny, "full": Config},  # neuro train FILE:NAME
+    build=build,
+    plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
+    steps=lambda config: config.train // config.batch,
+    batches=batches,
+    loss=lambda _, y, labels: F.cross_entropy(y.mean(0), labels),
+    answers=Answers(classes=tuple("0123456789"), scores=lambda y: y.mean(0)),
 )

@@ -27,7 +27,7 @@ def leave_out(changes: tuple[Replaced, ...], monkeypatch: pytest.MonkeyPatch) ->
 def test_layers_count_the_same_spikes(
     name: str, work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subjects_training, "repeated", lambda once: once)
+    monkeypatch.setattr(subjects_training, "repeat", lambda once: once)
     monkeypatch.setattr("torch.get_num_threads", lambda: 1)
     want = subjects_training.neuro(work, 1)()
     leave_out(LAYERS[name][0], monkeypatch)
@@ -38,7 +38,7 @@ def test_layers_count_the_same_spikes(
 def test_the_general_family_of_windows_finds_the_same_spikes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(subjects_neuro, "repeated", lambda once: once)
+    monkeypatch.setattr(subjects_neuro, "repeat", lambda once: once)
     want = subjects_neuro.exact(lambda: engine.of_delta(*engine.SMALL), 1)()
     general = Replaced("neuro.events.exact.compile", "_choose_family", mechanisms._general)
     leave_out((general,), monkeypatch)
@@ -49,7 +49,7 @@ def test_the_general_family_of_windows_finds_the_same_spikes(
 
 
 def test_neurons_that_are_skipped_would_not_have_fired(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mechanisms, "repeated", lambda once: once)
+    monkeypatch.setattr(mechanisms, "repeat", lambda once: once)
     want = mechanisms.of_camera(24, 1)()
     bounds = "neuro.events.grid.parameters", "_compute_bounds", mechanisms._always_may_fire
     leave_out((Replaced(*bounds),), monkeypatch)
