@@ -23,7 +23,7 @@ def twice():
 np.ones(200_000_000, np.uint8)  # an earlier peak is forgotten
 held = [np.ones(100_000, np.uint8) for _ in range(1000)]  # what is freed is given back
 del held
-print(memory.grown(twice))
+print(memory.measure_growth(twice))
 """
 
 
