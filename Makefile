@@ -10,9 +10,9 @@ FIND := for p in python3 python3.12 python3.11 python "$$HOME"/.pyenv/versions/3
 
 # Run a part of a check and say how long it took.
 part = @echo "== $(1)"; s=$$(date +%s); $(2) && echo "== $(1): $$(($$(date +%s) - s)) s"
-# Tests share the cores by processes, so that torch needs one thread in each.
-# A file runs in one process, so that what its tests share is made once.
+# A test file runs in one process, so that what its tests share is made once.
 SPREAD := -n auto --dist loadfile --no-loadscope-reorder
+# Tests share the cores by processes, so that torch needs one thread in each.
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q
 
 .PHONY: demo test quick docs setup clean

@@ -3,10 +3,10 @@
 python tests/try_mutants.py FILE.toml, from the project's root. The file lists mutants:
 
     [[mutant]]
-    file = "neuro/training/plan.py"
-    old = "weight_decay\": decay"      # stands in the file once
-    new = "weight_decay\": 0.0"
-    tests = ["tests/neuro/training/test_plan.py"]
+    file = "neuro/training/loop.py"
+    old = "if score > progress.best:"  # stands in the file once
+    new = "if score >= progress.best:"
+    tests = ["tests/neuro/training/test_loop.py"]
 
 The tests run on a copy of the project, so that the working tree stays as it is. Changes to
 compiled kernels are tried faster with NUMBA_DISABLE_JIT=1 set. Exits with 1 if one survives.

@@ -95,5 +95,7 @@ def has_own_forward(module: nn.Module) -> bool:
     What :mod:`neuro.training.sync_batch` sets for several processes does not count: it makes
     the same of the whole batch.
     """
-    function = getattr(vars(module).get("forward"), "func", vars(module).get("forward"))
-    return getattr(function, "__module__", None) not in (None, "neuro.training.sync_batch")
+    own = vars(module).get("forward")
+    function = getattr(own, "func", own)
+    ours = getattr(function, "__module__", None) == "neuro.training.sync_batch"
+    return own is not None and not ours

@@ -13,11 +13,7 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from neuro.events.exact.delay_queue import (
-    CAPACITY,
-    WindowPlan,
-    enlarge_array,
-)
+from neuro.events.exact.delay_queue import CAPACITY, WindowPlan, enlarge_array
 from neuro.events.exact.membrane import (
     NeuronTable,
     add_input,
@@ -32,8 +28,9 @@ from neuro.events.exact.window_driver import Machine, RunResult
 from neuro.ops.jit import kernel
 
 CHECK = -1  # in place of the group: a check of a neuron
-WORK_PER_INSTANT = 2**11  # an instant takes as long as so many neurons and synaptic events
 DELIVERED = -2  # in place of the group: an arrival of this instant that has been delivered
+
+WORK_PER_INSTANT = 2**11  # an instant takes as long as so many neurons and synaptic events
 
 
 def run_heap(

@@ -58,13 +58,12 @@ from neuro.graph import Graph, Sparse
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_continuous
 from neuro.record import Counts, Record
-from neuro.spikes import Events, Times, to_ticks, to_times
+from neuro.spikes import NEAR, Events, Times, to_ticks, to_times
 from neuro.units import Seconds
 
 WHOLE = 1e-15  # relative distance of times of inputs from a whole number of ticks: rounding
 WORK_PER_PAUSE = 2**28  # neurons and synaptic events in compiled code: about a second of them
 AT_END = 1e-9  # ticks after the end of a run at which an arrival still belongs to it: rounding
-AT_CUT = 1e-6  # the same for a spike where a run is cut, as in neuro.spikes.to_ticks
 
 
 class SampleResult(NamedTuple):
@@ -344,8 +343,8 @@ def cut_times(times: Times, start: int, stop: int) -> Times:
     ticks, samples, size = times.shape
     if start == 0 and stop == ticks:
         return times
-    mine = (times.time > start + AT_CUT) | (start == 0)
-    mine &= times.time <= stop + AT_CUT
+    mine = (times.time > start + NEAR) | (start == 0)
+    mine &= times.time <= stop + NEAR
     return Times(
         times.sample[mine],
         times.time[mine] - start,

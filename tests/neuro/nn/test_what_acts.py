@@ -129,9 +129,10 @@ def test_what_is_overridden_below_forward_is_refused(
     assert said in told(module, shape)
 
 
-def test_a_forward_that_was_set_on_a_layer_is_refused() -> None:
+@pytest.mark.parametrize("forward", [lambda x: torch.zeros(len(x), 4), torch.relu])
+def test_a_forward_that_was_set_on_a_layer_is_refused(forward: Any) -> None:
     layer: Any = nn.Linear(6, 4)
-    layer.forward = lambda x: torch.zeros(len(x), 4)
+    layer.forward = forward  # torch.relu belongs to no module
     assert "fc: Linear has a forward of its own" in told(net(layer))
 
 
