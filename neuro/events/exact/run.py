@@ -148,8 +148,13 @@ def _to_instants(train: Events | Times, dt: Seconds, quantum: float) -> Times:
     time = train.time / dt
     whole = np.rint(time)
     near = np.abs(time - whole) <= WHOLE * time
-    instants = np.where(near, whole, np.rint(time / quantum) * quantum)
+    instants = np.where(near, whole, _round(time, quantum))
     return train._replace(time=np.minimum(instants, train.shape[0]))
+
+
+def _round(times: np.ndarray, quantum: float) -> np.ndarray:
+    """Return the multiples of the quantum that are nearest to times or periods [ticks]."""
+    return np.asarray(np.rint(times / quantum) * quantum)
 
 
 def _in_seconds(record: Record, inputs: Mapping[str, Events | Times], dt: Seconds) -> Record:
@@ -225,13 +230,13 @@ def _load_neurons(
 ) -> NeuronTable:
     """Return the neurons of a component in a state."""
     neuron = c.template.copy().view(np.recarray)
-    neuron.refractory = np.rint(neuron.refractory / quantum) * quantum
+    neuron.refractory = _round(neuron.refractory, quantum)
     current = np.zeros(c.rate_syn.shape)
     for name, first in c.offsets.items():
         v, i, adapt, refractory = before[name]
         here = slice(first, first + v.size)
         neuron.v[here], neuron.adapt[here] = v, adapt
-        waits = np.rint(refractory / quantum) * quantum
+        waits = _round(refractory, quantum)
         neuron.free_at[here] = np.where(waits > 0, waits, -np.inf)
         for own in c.currents[name]:
             state = i if own.name == name else before[own.name][0]
@@ -245,7 +250,7 @@ def _plan_windows(
     """Return windows of the least delay in a loop, else of one tick."""
     length = c.least_delay if 0 < c.least_delay < np.inf else 1.0
     if clock.window is not None:
-        window = np.rint(clock.window / network.graph.dt / quantum) * quantum
+        window = _round(np.asarray(clock.window / network.graph.dt), quantum)
         length = min(length, max(float(window), quantum))
     return WindowPlan(
         stop, length, max(c.longest_delay, length), quantum, clock.budget, WORK_PER_PAUSE
