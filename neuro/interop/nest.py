@@ -1,4 +1,4 @@
-"""Run a Graph in NEST: in this process, or exported to a machine with MPI.
+"""Run a Graph in NEST: on this machine, or exported to one with MPI.
 
 NEST simulates networks that are too large for one machine (extra ``peers``; its wheel runs
 threads, no MPI). Where NEST has a model with precise spike times for the Graph's model, spike
@@ -17,8 +17,12 @@ iaf_psc_delta and iaf_psc_exp. Everything else is refused with a list of all rea
 Axes: T ticks, B samples, N neurons of a node, E synapses or spikes.
 """
 
+import subprocess
+import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from jaxtyping import Float
@@ -42,7 +46,9 @@ def run(
     precise: bool = True,
     threads: int = 1,
 ) -> Record:
-    """Run a network in NEST, in this process, one sample after the other.
+    """Run a network in NEST, one sample after the other, each in a process of its own.
+
+    NEST shares OpenMP with torch: in one process, a change of torch's threads makes NEST crash.
 
     Args:
         graph: the network.
@@ -56,6 +62,7 @@ def run(
 
     Raises:
         NestError: NEST cannot run this graph; lists every reason with its cure.
+        RuntimeError: NEST failed; says what NEST said.
         ImportError: NEST is not installed.
     """
     _require_nest()
@@ -65,7 +72,7 @@ def run(
     for sample in samples:
         given = {name: of_sample(times, sample) for name, times in stimuli.items()}
         network = plan(graph, given, membranes or {}, precise=precise)
-        records.append(_record(graph, given, network, nest_script.simulate(network, threads)))
+        records.append(_record(graph, given, network, _simulate(network, threads)))
     return concatenate(records)
 
 
@@ -90,20 +97,38 @@ def export(
     """
     network = plan(graph, _convert_inputs(graph, inputs), membranes or {}, precise=precise)
     folder.mkdir(parents=True, exist_ok=True)
+    return _write(network, folder)
+
+
+def _require_nest() -> None:
+    if find_spec("nest") is None:
+        raise ImportError(
+            "NEST is not installed; pip install 'neuro[peers]' brings nest-simulator, or "
+            "export the network and run it elsewhere"
+        )
+
+
+def _write(network: nest_script.NestNetwork, folder: Path) -> Path:
+    """Write a network and the script that runs it; return the script."""
     nest_script.save(network, folder / "network.npz")
     script = folder / "run_nest.py"
     script.write_text(Path(nest_script.__file__).read_text())
     return script
 
 
-def _require_nest() -> None:
-    try:
-        import nest  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "NEST is not installed; pip install 'neuro[peers]' brings nest-simulator, or "
-            "export the network and run it elsewhere"
-        ) from error
+def _simulate(
+    network: nest_script.NestNetwork, threads: int
+) -> dict[str, nest_script.NestSpikes]:
+    """Run a network in a process of its own; return the spikes of each population."""
+    with TemporaryDirectory(prefix="neuro-nest-") as folder:
+        script = _write(network, Path(folder))
+        command = [sys.executable, str(script), "--threads", str(threads)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(
+                f"NEST stopped with status {done.returncode}: {done.stderr[-2000:]}"
+            )
+        return nest_script.load_spikes(Path(folder), 0)
 
 
 def _convert_inputs(graph: Graph, inputs: Inputs) -> dict[str, Times]:

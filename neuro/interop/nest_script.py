@@ -75,7 +75,7 @@ class Recorded(NamedTuple):
 def simulate(network: NestNetwork, threads: int = 1) -> dict[str, NestSpikes]:
     """Run a network; return the spikes of each population on this rank.
 
-    NEST holds one network a process: a network that it held before is deleted.
+    NEST holds one network a process, and may crash where other code in it uses OpenMP.
     """
     nest, recorders = build(network, threads)
     nest.Simulate(network.ticks * network.dt)
@@ -150,7 +150,7 @@ def _make_generators(nest: Any, stimulus: NestStimulus, *, precise: bool) -> Any
 
 
 def save(network: NestNetwork, path: Path) -> None:
-    """Write a network as a compressed npz file of plain arrays."""
+    """Write a network as an npz file of plain arrays."""
     arrays: dict[str, Any] = {
         "dt": network.dt,
         "ticks": network.ticks,
@@ -167,7 +167,7 @@ def save(network: NestNetwork, path: Path) -> None:
     for i, synapses in enumerate(network.synapses):
         for key, value in synapses._asdict().items():
             arrays[f"synapses/{i}/{key}"] = value
-    np.savez_compressed(path, **arrays)
+    np.savez(path, **arrays)
 
 
 def load(path: Path) -> NestNetwork:
@@ -190,6 +190,21 @@ def load(path: Path) -> NestNetwork:
     )
 
 
+def save_spikes(spikes: dict[str, NestSpikes], folder: Path, rank: int) -> None:
+    """Write the spikes of each population on a rank."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, (time, neuron) in spikes.items():
+        arrays |= {f"{name}/time": time, f"{name}/neuron": neuron}
+    np.savez(folder / f"spikes-{rank}.npz", **arrays)
+
+
+def load_spikes(folder: Path, rank: int) -> dict[str, NestSpikes]:
+    """Return what :func:`save_spikes` wrote."""
+    with np.load(folder / f"spikes-{rank}.npz") as arrays:
+        names = dict.fromkeys(key.rpartition("/")[0] for key in arrays.files)
+        return {n: NestSpikes(arrays[f"{n}/time"], arrays[f"{n}/neuron"]) for n in names}
+
+
 def main() -> None:
     """Run network.npz in the folder of this file."""
     parser = argparse.ArgumentParser()
@@ -198,10 +213,7 @@ def main() -> None:
     found = simulate(load(here / "network.npz"), parser.parse_args().threads)
     import nest
 
-    arrays: dict[str, np.ndarray] = {}
-    for name, (time, neuron) in found.items():
-        arrays |= {f"{name}/time": time, f"{name}/neuron": neuron}
-    np.savez_compressed(here / f"spikes-{nest.Rank()}.npz", **arrays)
+    save_spikes(found, here, nest.Rank())
 
 
 if __name__ == "__main__":

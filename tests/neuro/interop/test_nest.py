@@ -9,6 +9,7 @@ from itertools import pairwise
 import nest_reference
 import numpy as np
 import pytest
+import torch
 
 from neuro.events import Exact, Grid, simulate
 from neuro.graph import (
@@ -243,6 +244,26 @@ def test_nest_still_fires_as_it_was_kept(name: str) -> None:
     found = nest_reference.of_nest(case)
     kept = Times(np.zeros(time.size, np.int32), time, neuron, np.ones(time.size), found.shape)
     require_same(found, kept, within_ms=case.within)
+
+
+@pytest.mark.usefixtures("nest")
+def test_nest_runs_whatever_torch_does_with_its_threads() -> None:
+    # In one process this crashed NEST: both use OpenMP, and NEST believes its count stands.
+    graph = currents(0)
+    inputs = scattered(graph, 0)
+    found = []
+    for threads in (1, 2, 4, 1):
+        torch.set_num_threads(threads)
+        found.append(run(graph, inputs).times["a"].time)
+    assert len(found[0])
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+@pytest.mark.usefixtures("nest")
+def test_what_nest_says_when_it_fails_is_told() -> None:
+    with pytest.raises(RuntimeError, match="NEST stopped with status"):
+        run(alone(cell()), at(0.1), threads=0)
 
 
 @pytest.mark.usefixtures("nest")
