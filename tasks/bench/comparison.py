@@ -16,6 +16,7 @@ PACKAGES = {
     "Norse": ("norse", "torch"),
     "snnTorch": ("snntorch", "torch"),
     "torch": ("torch",),
+    "torch.compile": ("torch",),
 }  # by the first word of a subject: what its speed depends on
 BOUND = "scatter-add"
 
@@ -70,7 +71,7 @@ def find_best(names: Iterable[str], values: Mapping[str, float | None]) -> str:
 
 def describe_machine(peer: str) -> dict[str, Any]:
     """Return what a row says about this machine, and of the versions of both sides."""
-    packages = PACKAGES.get(peer.split()[0], ())
+    packages = PACKAGES.get(peer.split()[0].rstrip(","), ())
     return {
         "processor": name_processor(),
         "cores": os.cpu_count(),

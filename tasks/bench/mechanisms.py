@@ -178,6 +178,30 @@ def layers(quick: bool) -> list[Case]:
     ]
 
 
+def kept(quick: bool) -> list[Case]:
+    """Return training that keeps the memory it frees, as ``neuro train`` does, and not."""
+    return [
+        replace(
+            _layer_case("freed memory is kept", (), work),
+            subjects={
+                WITH: partial(keeping_freed_memory, work),
+                WITHOUT: partial(subjects_training.neuro, work),
+            },
+        )
+        for one in (CONVOLUTIONS, DENSE)
+        for work in (replace(SMALL[one.name] if quick else one, trains=True),)
+    ]
+
+
+def keeping_freed_memory(work: Work, threads: int) -> Run:
+    """Return a step of our Stack in a process that keeps the memory it frees."""
+    from neuro.training.malloc import keep_freed_memory
+
+    if not keep_freed_memory():
+        raise RuntimeError("the C library has no mallopt: it cannot keep freed memory")
+    return subjects_training.neuro(work, threads)
+
+
 def _layer_case(name: str, changes: tuple[Replaced, ...], work: Work) -> Case:
     what = "training" if work.trains else "inference"
     return Case(
@@ -234,6 +258,7 @@ def skipped(quick: bool) -> list[Case]:
 
 CASES: Mapping[str, Callable[[bool], list[Case]]] = {
     "layers": layers,
+    "kept": kept,
     "families": families,
     "skipped": skipped,
 }

@@ -132,13 +132,13 @@ def neuro(work: Work, threads: int) -> Run:
     layers = (x if isinstance(x, nn.Module) else Spiking(cells) for x in work.layers())
     net: Temporal = store_by_input(Stack(*layers))
     net = Checkpointed(net, Ticks(work.chunk), work.states) if work.chunk else net
-    return _timed(work, threads, net, lambda x: net(x)[0])
+    return timed(work, threads, net, lambda x: net(x)[0])
 
 
 def floor(work: Work, threads: int) -> Run:
     """Return all that is not neurons, densely, with all ticks in one batch."""
     net = nn.Sequential(*(x for x in work.layers() if isinstance(x, nn.Module)))
-    return _timed(work, threads, net, lambda x: net(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+    return timed(work, threads, net, lambda x: net(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
 
 
 def spikingjelly_multi(work: Work, threads: int) -> Run:
@@ -149,7 +149,7 @@ def spikingjelly_multi(work: Work, threads: int) -> Run:
     net = nn.Sequential(
         *(_jelly("m") if x == CELLS else layer.SeqToANNContainer(x) for x in layers)
     )
-    once = _once(work, layers)
+    once = count_constant_layers(work, layers)
 
     def forward(x: Tensor) -> Tensor:
         functional.reset_net(net)
@@ -159,7 +159,7 @@ def spikingjelly_multi(work: Work, threads: int) -> Run:
         y: Tensor = net[once:](x)
         return y
 
-    return _timed(work, threads, net, forward)
+    return timed(work, threads, net, forward)
 
 
 def spikingjelly_step(work: Work, threads: int) -> Run:
@@ -249,23 +249,28 @@ def _by_ticks(
     work: Work, threads: int, parts: Sequence[nn.Module], reset: Callable[[], None]
 ) -> Run:
     net = nn.Sequential(*parts)
-    once = _once(work, work.layers())
+    once = count_constant_layers(work, work.layers())
 
     def forward(x: Tensor) -> Tensor:
         reset()
         inputs = [net[:once](x[0])] * len(x) if once else list(x)
         return torch.stack([net[once:](now) for now in inputs])
 
-    return _timed(work, threads, net, forward)
+    return timed(work, threads, net, forward)
 
 
-def _once(work: Work, layers: list[Layer]) -> int:
+def count_constant_layers(work: Work, layers: list[Layer]) -> int:
     """Return how many layers see the same at every tick."""
     return 0 if work.share else layers.index(CELLS)
 
 
-def _timed(work: Work, threads: int, net: nn.Module, forward: Forward) -> Run:
-    """Return a run of a step of training, or of inference, which counts output spikes."""
+def timed(
+    work: Work, threads: int, net: nn.Module, forward: Forward, *, before: int = 2
+) -> Run:
+    """Return a run of a step of training, or of inference, which counts output spikes.
+
+    before: samples of the step that is made first, so that code does not count as memory.
+    """
     torch.set_num_threads(threads)
     net.train(work.trains)
     adam = torch.optim.Adam(net.parameters(), lr=1e-4)
@@ -280,6 +285,6 @@ def _timed(work: Work, threads: int, net: nn.Module, forward: Forward) -> Run:
         adam.step()
         return int(y.detach().sum()), 0
 
-    few = replace(work, batch=2)
+    few = replace(work, batch=before)
     once(few.stimulus(), few.labels())
     return repeat(partial(once, work.stimulus(), work.labels()))

@@ -4,18 +4,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from tasks.bench import subjects_training as subjects
+from tasks.bench import subjects_tick, subjects_training as subjects
 from tasks.bench.comparison import Case, Pair
 from tasks.bench.harness import Run
 from tasks.bench.subjects_training import Work
 
 NEURO, FLOOR = "neuro", "torch, dense layers alone"
-PEERS: Mapping[str, Callable[[Work, int], Run]] = {
+LIBRARIES: Mapping[str, Callable[[Work, int], Run]] = {
     "SpikingJelly step": subjects.spikingjelly_step,
     "SpikingJelly multi-step": subjects.spikingjelly_multi,
     "Norse box": subjects.norse_box,
     "Norse LIF": subjects.norse_lif,
     "snnTorch": subjects.snntorch,
+}
+PEERS: Mapping[str, Callable[[Work, int], Run]] = {
+    **LIBRARIES,
+    "torch by ticks": subjects_tick.plain,
+    "torch.compile by ticks": subjects_tick.compiled,
 }
 ALL: Mapping[str, Callable[[Work, int], Run]] = {
     NEURO: subjects.neuro,
@@ -28,16 +33,17 @@ SMALL = Work(name="tiny", ticks=3, batch=4)
 
 
 def case(title: str, work: Work, targets: tuple[float, float]) -> list[Case]:
-    """Return training and inference of a network; targets: over the best peer in each.
+    """Return training and inference of a network; targets: over the best library in each.
 
-    Memory may be as much as that of the peer that needs least.
+    No peer may be faster, a loop over ticks in torch included, and none may need less memory.
     """
     return [
         Case(
             name=f"{title}, {what}",
             subjects={name: partial(make, one) for name, make in ALL.items()},
             pairs=(
-                Pair(NEURO, SAME, target),
+                Pair(NEURO, SAME, 1.0),
+                Pair(NEURO, tuple(n for n in SAME if n in LIBRARIES), target),
                 *(Pair(NEURO, (name,)) for name in (*PEERS, FLOOR)),
                 Pair(NEURO, SAME, 1.0, by="memory"),
             ),

@@ -6,7 +6,17 @@ import pytest
 
 from tasks.bench import memory
 from tasks.bench.harness import Measured, measure
-from tasks.bench.training import ALL, ALONE, FLOOR, NEURO, PEERED, PEERS, SMALL, checkpointed
+from tasks.bench.training import (
+    ALL,
+    ALONE,
+    FLOOR,
+    LIBRARIES,
+    NEURO,
+    PEERED,
+    PEERS,
+    SMALL,
+    checkpointed,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +40,11 @@ def test_the_floor_has_no_neurons(spikes: dict[str, Measured]) -> None:
 def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
     for cases in PEERED.values():
         for case in cases(True):
-            first, *rest, last = case.pairs
+            first, libraries, *rest, last = case.pairs
             assert set(first.theirs) == set(last.theirs) == set(PEERS) - set(ALONE)
-            assert first.target is not None
+            assert set(libraries.theirs) == set(LIBRARIES) - set(ALONE)
+            assert first.target == 1
+            assert libraries.target >= 1
             assert [pair.target for pair in rest] == [None] * len(rest)
             assert [pair.by for pair in rest] == ["time"] * len(rest)
             assert (last.by, last.target) == ("memory", 1)
