@@ -93,7 +93,7 @@ def show_mapping(found: Json) -> Html:
     rows, limits = [], list(dict.fromkeys(k for c in chips.values() for k in _limits(c)))
     for name, chip in chips.items():
         for layer, x in chip["mapping"]["layers"].items():
-            use = [f"{x['use'][k]:.1%}" if k in x["use"] else "" for k in limits]
+            use = [f"{x['use'][k]:.1%}" if x["use"].get(k) else "" for k in limits]
             cells = (f"{x[k]:,}" for k in ("neurons", "cores", "neurons_per_core"))
             rows.append([name, layer, *cells, *use, x["binds"].replace("_", " ")])
     head = ["chip", "layer", "neurons", "cores", "per core"]
@@ -101,7 +101,7 @@ def show_mapping(found: Json) -> Html:
         "Cores and time",
         page.table([*head, *(f"{k.replace('_', ' ')} used" for k in limits), "binds"], rows),
         page.paragraph(
-            "Used: share of what one core offers (0.0% also where no limit is published). "
+            "Used: share of what one core offers; empty: nothing, or no limit is published. "
             "Binds: the limit that is nearest.",
             "caption",
         ),
@@ -115,7 +115,9 @@ def show_mapping(found: Json) -> Html:
 
 
 def _limits(chip: Json) -> list[str]:
-    return [k for layer in chip["mapping"]["layers"].values() for k in layer["use"]]
+    """Return the limits of which a layer uses something."""
+    layers = chip["mapping"]["layers"].values()
+    return [k for layer in layers for k, used in layer["use"].items() if used]
 
 
 def _times(chips: Mapping[str, Json]) -> Html:

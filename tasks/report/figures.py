@@ -28,6 +28,7 @@ _ON_THE_PAGE = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accen
 _SHADE = "#1b82ba"  # of images, whose pixels cannot follow the page: fit for light and dark
 _PARTS = ((ACCENT, 1.0), (ACCENT, 0.3), (ACCENT, 0.6), (INK, 1.0), (INK, 0.55), (INK, 0.25))
 _ROWS = 60  # most rows of a raster; larger populations share rows
+_READABLE = 0.7  # of the width at which text has its size: less is too small to read
 LINES = 60  # most read-outs drawn as a line each; more are drawn as a raster
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -76,7 +77,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], shares: Collection[str] = 
         ax.grid(axis="y", color=LINE, linewidth=0.6)
         if name in shares:
             ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    return _svg(figure, "curves")
+    return _svg(figure, "curves", f"{', '.join(names)} over epochs".replace("_", " "))
 
 
 @mpl.rc_context(_STYLE)
@@ -117,7 +118,7 @@ def draw_activity(
         for ax in row:
             ax.set_ylim(low, high)
     figure.savefig(file, dpi=150, facecolor="white")
-    return _svg(figure, "activity")
+    return _svg(figure, "activity", f"activity of {len(titles)} samples over ticks")
 
 
 def _sample_raster(record: Record, name: str, sample: int) -> Float[np.ndarray, "T N"]:
@@ -185,7 +186,7 @@ def draw_rates(by_layer: Mapping[str, float]) -> Html:
     ax.margins(x=0.12)
     ax.set_xlabel("spikes per neuron and tick")
     _plain_names(ax)
-    return _svg(figure, "rates")
+    return _svg(figure, "rates", "firing rate of each layer")
 
 
 @mpl.rc_context(_STYLE)
@@ -231,7 +232,7 @@ def draw_energies(bars: Sequence[Bar]) -> Html:
     ax.set_axisbelow(True)
     ax.set_xlabel("energy per inference (logarithmic)")
     _plain_names(ax)
-    return _svg(figure, "energies")
+    return _svg(figure, "energies", "energy per inference of each chip and tier")
 
 
 @mpl.rc_context(_STYLE)
@@ -254,7 +255,7 @@ def draw_layer_energies(chips: Mapping[str, Mapping[str, Mapping[str, Any]]]) ->
     panels[0].invert_yaxis()
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    return _svg(figure, "layer_energies")
+    return _svg(figure, "layer_energies", "core energy of each layer by what is paid for")
 
 
 def _stacked(ax: Axes, layers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -274,13 +275,19 @@ def _plain_names(ax: Axes) -> None:
     ax.spines["left"].set_visible(False)
 
 
-def _svg(figure: Figure, name: str) -> Html:
-    """Return the figure as SVG; ``name`` keeps its references apart from other figures'."""
+def _svg(figure: Figure, name: str, title: str) -> Html:
+    """Return the figure as SVG, which shrinks with the page as far as it can be read.
+
+    name: keeps its references apart from other figures'. title: what screen readers say.
+    """
     file = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+        metadata = {"Date": None, "Title": title}
+        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
     text = file.getvalue()
-    text = text[text.index("<svg") :]
+    least = _READABLE * 96 * figure.get_figwidth()
+    opening = f'<svg role="img" style="min-width:{least:.0f}px"'
+    text = opening + text[text.index("<svg") + len("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)
     for colour, variable in _ON_THE_PAGE.items():

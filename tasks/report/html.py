@@ -35,7 +35,14 @@ code { font: 13px/1.4 ui-monospace, "SFMono-Regular", Menlo, Consolas, monospace
 .muted, .caption, figcaption, .tiles dt, .tiles .note { color: var(--muted); }
 figure { margin: 12px 0; }
 .caption, figcaption { font-size: 13px; max-width: 90ch; margin: 4px 0; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; background-repeat: no-repeat; /* shade where more is to be scrolled */
+  background-image: linear-gradient(to right, var(--paper) 50%, transparent),
+    linear-gradient(to left, var(--paper) 50%, transparent),
+    linear-gradient(to right, var(--muted), transparent),
+    linear-gradient(to left, var(--muted), transparent);
+  background-attachment: local, local, scroll, scroll;
+  background-position: 0, 100%, 0, 100%;
+  background-size: 40px 100%, 40px 100%, 10px 100%, 10px 100%; }
 .pixels { image-rendering: pixelated; max-width: 100%; }
 svg { display: block; height: auto; max-width: 100%; }
 svg text { font-family: system-ui, -apple-system, "Segoe UI", sans-serif !important; }
@@ -56,6 +63,8 @@ td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .matrix th, .matrix td { padding: 0; width: 44px; height: 34px; text-align: center;
   border: 1px solid var(--paper); }
 .matrix th { font-weight: 400; color: var(--muted); vertical-align: middle; }
+.matrix .across { text-align: left; padding-left: 14px; }
+.matrix .down { width: 24px; writing-mode: vertical-rl; }
 .matrix td { background: color-mix(in srgb, var(--accent) calc(var(--share) * 100%),
   var(--soft)); }
 .matrix td.none { color: var(--muted); }
@@ -63,7 +72,7 @@ td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .missing { background: var(--soft); border-left: 3px solid var(--line); padding: 8px 14px;
   color: var(--muted); }
 summary { cursor: pointer; color: var(--muted); font-size: 13px; }
-@media (max-width: 600px) { .wide svg { max-width: none; }
+@media (max-width: 600px) { .matrix th, .matrix td { width: 36px; }
   body { padding: 20px 14px 40px; } .tiles { grid-template-columns: 1fr 1fr; }
   .tiles dd { font-size: 20px; } }
 """
@@ -105,7 +114,7 @@ def section(title: str, *parts: Html) -> Html:
 
 
 def picture(svg: Html, caption: str) -> Html:
-    """Return a picture with what is to be seen on it; narrow screens scroll it."""
+    """Return a picture with what is to be seen on it; where it cannot shrink it scrolls."""
     return Html(
         f'<figure><div class="wide">{svg}</div>'
         f"<figcaption>{text(caption)}</figcaption></figure>"
@@ -162,13 +171,18 @@ def pairs(values: Iterable[tuple[str, object]]) -> Html:
 
 def matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Html:
     """Return a confusion matrix: true classes down, answers across, shaded by share of row."""
-    top = "".join(f"<th>{text(name)}</th>" for name in names)
-    body = "\n".join(
-        f"<tr><th>{text(name)}</th>{_shaded(row)}</tr>"
+    n = len(names)
+    top = "".join(f'<th scope="col">{text(name)}</th>' for name in names)
+    rows = [
+        f'<th scope="row">{text(name)}</th>{_shaded(row)}</tr>'
         for name, row in zip(names, counts, strict=True)
-    )
+    ]
+    down = f'<th class="down" scope="rowgroup" rowspan="{n}">true class →</th>'
+    body = f"<tr>{down}" + "\n<tr>".join(rows)
     return Html(
-        f'<div class="wide"><table class="matrix"><thead><tr><th></th>{top}</tr></thead>\n'
+        '<div class="wide"><table class="matrix"><thead>'
+        f'<tr><td colspan="2"></td><th class="across" scope="colgroup" colspan="{n}">answer →'
+        f'</th></tr>\n<tr><td colspan="2"></td>{top}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"
     )
 

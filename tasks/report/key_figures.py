@@ -88,5 +88,9 @@ def _prices(joules: Mapping[str, Any]) -> list[Figure]:
         )
         for name, chip in chips.items()
     ]
-    ann = show.format_joules(joules["conventional45nm"]["ann"])
-    return [*out, Figure("same-shape ANN", ann, "45 nm convention, arithmetic only")]
+    convention = joules["conventional45nm"]
+    snn, ann = (show.format_joules(convention[key]) for key in ("snn", "ann"))
+    # A ratio, and no energy: one of arithmetic alone cannot be compared with that of a chip.
+    ratio = f"{convention['snn'] / convention['ann']:.3g}×" if convention["ann"] else "–"
+    note = f"{snn} : {ann} by the 45 nm convention, arithmetic only"
+    return [*out, Figure("spiking : same-shape ANN", ratio, note)]

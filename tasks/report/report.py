@@ -190,6 +190,7 @@ def _rates(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
         f"({simulation['clock']} clock), which took "
         f"{simulation['milliseconds_per_sample']:.2f} ms each"
         + (f": {values}." if values else ".")
+        + " An empty cell is 0."
     )
     return page.section(
         "Firing rates",

@@ -134,16 +134,23 @@ def tabulate_simulation(result: dict[str, Any], metrics: Sequence[Metric]) -> Ta
     out = make_table("Per sample", *head)
     for row in rows:
         out.add_row(*row)
+    out.caption = "an empty cell is 0"
     return out
 
 
 def list_counts_per_sample(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return the names of counts, and their rows; what a host computes is called so."""
+    """Return the names of counts, and their rows; what a host computes is called so.
+
+    A cell that is 0 is empty: most nodes have one kind of count.
+    """
     nodes = result["per_sample"]
     hosted = any(node.get("macs") for node in nodes.values())
     keys = ["spikes", "synaptic_events", "updates", *["macs"] * hosted]
     rows = [
-        [f"{name} (host)" if node.get("macs") else name, *(f"{node[k]:,.1f}" for k in keys)]
+        [
+            f"{name} (host)" if node.get("macs") else name,
+            *(f"{node[k]:,.1f}" if node[k] else "" for k in keys),
+        ]
         for name, node in nodes.items()
     ]
     head = ["node", "spikes", "synaptic events", "updates", *["MACs on host"] * hosted]

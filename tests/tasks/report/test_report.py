@@ -15,7 +15,7 @@ from neuro.record import Record
 from neuro.spikes import to_events
 from tasks.find import find_task
 from tasks.image_classification.mnist import tiny
-from tasks.report import figures as pictures, tables as show
+from tasks.report import figures as pictures, html, tables as show
 from tasks.report.report import write_report
 
 VOID = {"meta", "br", "img", "hr"}
@@ -79,7 +79,7 @@ def span(nominal: float) -> dict[str, float]:
 
 
 def chip(title: str, layer: str, nominal: float) -> dict[str, Any]:
-    use = {"neurons": 0.127, "synapse_words": 0.031}
+    use = {"neurons": 0.127, "synapse_words": 0.031, "in_axons": 0.0}
     parts = {"synapse": 0.75 * nominal, "active": 0.25 * nominal}
     placed = {"neurons": 1300, "cores": 2, "neurons_per_core": 650, "use": use}
     return {
@@ -321,6 +321,82 @@ class TestAFinishedRun:
         assert written(run) == page
 
 
+class TestLayout:
+    def test_every_picture_is_an_image_with_a_title_of_its_own(self, page: str) -> None:
+        opened = re.findall(r"<svg ([^>]*)>\s*<title>([^<]+)</title>", page)
+        assert len(opened) == page.count("<svg") == 5
+        assert all('role="img"' in attributes for attributes, _ in opened)
+        assert len({title for _, title in opened}) == 5
+
+    def test_a_picture_shrinks_to_what_can_be_read_and_no_further(self, page: str) -> None:
+        assert "max-width: none" not in page
+        assert "svg { display: block; height: auto; max-width: 100%; }" in page
+        sizes = re.findall(r'style="min-width:(\d+)px"[^>]* width="([\d.]+)pt"', page)
+        assert len(sizes) == 5
+        for least, points in sizes:
+            assert int(least) == pytest.approx(0.7 * float(points) * 96 / 72, abs=0.6)
+
+    def test_what_scrolls_is_shaded_at_its_ends(self, page: str) -> None:
+        (style,) = re.findall(r"\.wide \{([^}]*)\}", page)
+        assert "overflow-x: auto" in style
+        # Covers move with what is scrolled, the shades behind them stay.
+        assert "background-attachment: local, local, scroll, scroll" in style
+        assert style.count("linear-gradient") == 4
+
+    def test_the_axes_of_a_confusion_matrix_have_names(self) -> None:
+        made = html.matrix(["cat", "dog"], [[5, 1], [0, 7]])
+        cells = [
+            re.findall(r"<t[hd][^>]*>([^<]*)", row)
+            for row in re.findall(r"<tr>(.*?)</tr>", made)
+        ]
+        assert cells == [
+            ["", "answer →"],
+            ["", "cat", "dog"],
+            ["true class →", "cat", "5", "1"],
+            ["dog", "·", "7"],
+        ]
+        assert '<th class="down" scope="rowgroup" rowspan="2">' in made
+        assert '<th class="across" scope="colgroup" colspan="2">' in made
+
+    def test_no_column_is_of_zeros(self, run: Run) -> None:
+        finish(run)
+        simulation = run.read("simulate.json")
+        connection = {"spikes": 0.0, "synaptic_events": 41416.4, "updates": 0.0}
+        simulation["per_sample"] = {"conv1": connection, **simulation["per_sample"]}
+        run.write("simulate.json", simulation)
+        cells = re.findall(r"<td[^>]*>([^<]*)</td>", written(run))
+        row = cells.index("conv1")
+        assert cells[row : row + 5] == ["conv1", "", "", "41,416.4", ""]
+        assert "An empty cell is 0." in words(written(run))
+        assert "0.0%" not in cells
+        assert "in axons used" not in words(written(run))
+
+    def test_a_limit_that_one_chip_does_not_publish_is_empty_there(self, run: Run) -> None:
+        finish(run)
+        joules = run.read("energy.json")
+        joules["loihi1"]["mapping"]["layers"]["alif1"]["use"]["in_axons"] = 0.042
+        run.write("energy.json", joules)
+        cells = re.findall(r"<td[^>]*>([^<]*)</td>", written(run))
+        start = [i for i, cell in enumerate(cells) if cell == "650"]
+        used = [cells[i + 1 : i + 4] for i in start]
+        assert used == [["12.7%", "3.1%", "4.2%"], ["12.7%", "3.1%", ""]]
+
+    def test_no_tile_sets_arithmetic_beside_a_chip(self, page: str) -> None:
+        tiles = dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", page))
+        joules = {label for label, value in tiles.items() if value.endswith("J")}
+        assert joules == {"energy, loihi1 chip", "energy, loihi2 chip"}
+        assert tiles["spiking : same-shape ANN"] == "0.43×"
+        assert "176 nJ : 409 nJ by the 45 nm convention, arithmetic only" in words(page)
+
+    def test_a_network_whose_twin_computes_nothing_has_no_ratio(self, run: Run) -> None:
+        finish(run)
+        joules = run.read("energy.json")
+        joules["conventional45nm"]["ann"] = 0.0
+        run.write("energy.json", joules)
+        tiles = dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", written(run)))
+        assert tiles["spiking : same-shape ANN"] == "–"
+
+
 class TestPictures:
     def test_neighbours_that_share_a_row_are_averaged(self) -> None:
         raster = np.array([[1.0, 0, 1, 1, 1], [0, 0, 0, 1, 0]])
@@ -382,8 +458,8 @@ class TestHostNodes:
         head, rows = show.list_counts_per_sample({"per_sample": nodes})
         assert head == ["node", "spikes", "synaptic events", "updates", "MACs on host"]
         assert rows == [
-            ["x", "2.0", "0.0", "0.0", "0.0"],
-            ["soft (host)", "0.0", "0.0", "0.0", "12.0"],
+            ["x", "2.0", "", "", ""],
+            ["soft (host)", "", "", "", "12.0"],
         ]
 
 
