@@ -18,6 +18,7 @@ SLOW = [
     "test_support_matrix",
     "test_types",
     "test_valued_nodes_agree",
+    "docs/test_recipes",
     "lava_export/test_run",
     "neuro/energy/test_sanafe",
     "neuro/energy/test_synapses",

@@ -1,0 +1,300 @@
+"""The code of the recipes runs, and what they say of other libraries is so.
+
+Peers are compared in float64 on random input, where no membrane lies on a threshold.
+Axes: T ticks, B samples, N neurons.
+"""
+
+import json
+import math
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from neuro import ALIF, IF, LI, LIF, Recurrent, Spiking, Stack
+from neuro.neurons.surrogate import arctan
+from neuro.nn.layers import DT
+from neuro.nn.trace import TraceError, trace
+from tasks.cli import main
+
+RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
+N = 40
+BETA = 0.875  # exact in float32, in which snnTorch keeps it
+
+
+def blocks(page: str) -> list[str]:
+    """Return the Python of a page."""
+    return re.findall(r"```python\n(.*?)```", (RECIPES / f"{page}.md").read_text(), re.DOTALL)
+
+
+def run_page(page: str) -> SimpleNamespace:
+    got: dict[str, Any] = {}
+    for code in blocks(page):
+        exec(code, got)
+    return SimpleNamespace(**got)
+
+
+def as_raster(record: Any, name: str, like: Tensor) -> Tensor:
+    """Return the spikes of a population in a Record as those of a tensor T B N."""
+    out, events = torch.zeros_like(like), record.spikes[name]
+    out[events.tick, events.sample, events.neuron] = 1
+    return out
+
+
+def current(scale: float = 1.0) -> Tensor:
+    """Return random input, T B N."""
+    return scale * torch.randn(60, 5, N, dtype=torch.float64)
+
+
+def step_through(cell: Any, x: Tensor, *states: Any) -> Tensor:
+    """Return the first output of a cell (x, *states) -> (y, *states) at each tick."""
+    out = []
+    for x_t in x:
+        y, *states = cell(x_t, *states)  # type: ignore[assignment]
+        out.append(y)
+    return torch.stack(out).to(x)
+
+
+def detached(cell: Any, x: Tensor) -> Tensor:
+    """Return the same from rest, without gradient."""
+    return step_through(cell, x, None).detach()
+
+
+def require_equal_spikes(ours: nn.Module, x: Tensor, expected: Tensor) -> None:
+    y, _ = ours(x)
+    assert 0.02 < expected.mean() < 0.8
+    assert torch.equal(y, expected)
+
+
+def tau(decay: float) -> float:
+    return -DT / math.log(decay)
+
+
+class TestAWholeTask:
+    def test_goes_from_nothing_through_every_verb(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "speed.py").write_text("\n\n".join(blocks("whole_task")))
+        monkeypatch.chdir(tmp_path)
+        commands = re.findall(r"(?m)^neuro (.*)$", (RECIPES / "whole_task.md").read_text())
+        assert [c.split()[0] for c in commands] == [
+            *("train", "eval", "simulate", "verify", "export", "energy", "report")
+        ]
+        for command in commands:
+            main(command.split())
+        run = tmp_path / "runs/speed"
+        found = json.loads((run / "eval.json").read_text())
+        assert found["speed_error"] < 0.1  # of 0.25 that a constant has
+        verify = json.loads((run / "verify.json").read_text())
+        assert verify["torch_events"]["mismatches"] == 0
+        assert verify["reference_lava"].get("mismatches", 0) == 0
+        assert verify["metrics"]["speed_error"]["integers"] < 0.1
+        assert "not measured yet" not in (run / "report.html").read_text()
+        assert (run / "speed.py").exists()
+
+
+class TestSnnTorch:
+    @pytest.fixture(autouse=True)
+    def snn(self) -> Any:
+        return pytest.importorskip("snntorch")
+
+    def test_the_page_gives_the_same_spikes(self) -> None:
+        page = run_page("from_snntorch")
+        assert page.expected.sum() > 100
+        assert torch.equal(page.spikes, page.expected)
+        assert torch.equal(as_raster(page.record, "lif2_spiking", page.spikes), page.spikes)
+        with pytest.raises(TraceError, match="Theirs has no node in a Graph"):
+            trace(page.theirs, (16,))
+
+    @pytest.mark.parametrize("reset_delay", [True, False])
+    def test_zero_is_a_hard_reset_with_the_same_gradient(
+        self, snn: Any, reset_delay: bool
+    ) -> None:
+        cell = snn.Leaky(
+            beta=BETA, threshold=0.75, reset_mechanism="zero", reset_delay=reset_delay
+        )
+        model = Spiking(LIF(tau=tau(BETA), threshold=0.75, reset="hard"))
+        x, weight = current(), torch.randn(60, 5, N, dtype=torch.float64)
+        expected = step_through(cell.double(), x, cell.reset_mem())
+        require_equal_spikes(model, x, expected)
+        found = []
+        for run in (lambda x: step_through(cell, x, cell.reset_mem()), lambda x: model(x)[0]):
+            given = x.clone().requires_grad_()
+            (weight * run(given)).sum().backward()
+            found.append(given.grad)
+        if reset_delay:  # without, snnTorch's reset is a part of the gradient
+            torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-6)  # float32
+
+    def test_subtract_without_delay_is_a_soft_reset_below_twice_the_threshold(
+        self, snn: Any
+    ) -> None:
+        model = Spiking(LIF(tau=tau(BETA)))
+        for scale, equal in ((0.3, True), (3.0, False)):
+            cell, x = snn.Leaky(beta=BETA, reset_delay=False).double(), current(scale)
+            expected = step_through(cell, x, cell.reset_mem())
+            assert torch.equal(model(x)[0], expected) == equal
+            assert float(expected.sum()) > 100
+
+    def test_without_leak_subtract_is_a_soft_reset(self, snn: Any) -> None:
+        cell, x = snn.Leaky(beta=1.0).double(), current()
+        require_equal_spikes(Spiking(IF()), x, step_through(cell, x, cell.reset_mem()))
+
+    def test_a_learned_beta_is_the_leak_of_an_alif(self, snn: Any) -> None:
+        cell = snn.Leaky(beta=BETA, threshold=0.75, reset_mechanism="zero").double()
+        x = current()
+        leak = 1 - BETA
+        ours = Spiking(ALIF(leak=leak, threshold=leak * 0.75, reset="hard"))
+        require_equal_spikes(ours, x, step_through(cell, x, cell.reset_mem()))
+
+    def test_none_is_a_leaky_integrator(self, snn: Any) -> None:
+        cell, x = snn.Leaky(beta=BETA, reset_mechanism="none").double(), current()
+        mem, found = cell.reset_mem(), []
+        for x_t in x:
+            _, mem = cell(x_t, mem)
+            found.append(mem)
+        y, _ = Spiking(LI(tau=tau(BETA)))(x)
+        torch.testing.assert_close(y, torch.stack(found), rtol=1e-12, atol=1e-12)
+
+    @torch.no_grad()
+    def test_a_recurrent_one_has_the_reset_on_its_diagonal(self, snn: Any) -> None:
+        cell = snn.RLeaky(beta=BETA, linear_features=N).double()
+        back = nn.Linear(N, N).double()
+        back.weight.copy_(cell.recurrent.weight - (1 - BETA) * torch.eye(N))
+        back.bias.copy_(cell.recurrent.bias)
+        spikes, mem = cell.reset_mem()
+        x, expected = current(), []
+        for x_t in x:
+            spikes, mem = cell(x_t, spikes.double(), mem)  # their spikes are float32
+            expected.append(spikes.double())
+        ours = Recurrent(Spiking(LIF(tau=tau(BETA))), back)
+        require_equal_spikes(ours, x, torch.stack(expected))
+
+    def test_surrogates_have_the_derivatives_that_the_page_gives(self, snn: Any) -> None:
+        z = torch.linspace(-2, 2, 41, dtype=torch.float64)
+        for theirs, ours in (
+            (snn.surrogate.atan(), arctan),
+            (snn.surrogate.fast_sigmoid(slope=25), lambda z: 1 / (1 + 25 * z.abs()) ** 2),
+        ):
+            given = z.clone().requires_grad_()
+            theirs(given).sum().backward()
+            torch.testing.assert_close(given.grad, ours(z), rtol=1e-12, atol=0)
+
+
+class TestSpikingJelly:
+    @pytest.fixture(autouse=True)
+    def neuron(self) -> Any:
+        return pytest.importorskip("spikingjelly.activation_based.neuron")
+
+    def test_the_page_gives_the_same_spikes_and_gradients(self) -> None:
+        page = run_page("from_spikingjelly")
+        assert page.expected.sum() > 100
+        assert torch.equal(page.spikes, page.expected)
+        found = as_raster(page.record, page.graph.outputs[0], page.spikes)
+        assert torch.equal(found, page.spikes)
+        weight = torch.randn_like(page.expected)
+        for y in (page.expected, page.spikes):
+            (weight * y).sum().backward()
+        for name in ("0.weight", "1.weight", "5.weight", "5.bias"):
+            ours, theirs = (m.get_parameter(name).grad for m in (page.net, page.theirs.layers))
+            assert theirs.abs().max() > 0
+            torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
+        with pytest.raises(TraceError, match="Theirs has no node in a Graph"):
+            trace(page.theirs, (1, 8, 8))
+
+    @pytest.mark.parametrize("v_reset", [0.0, -0.25, None])
+    @pytest.mark.parametrize("decay_input", [True, False])
+    def test_a_lif_with_every_reset(
+        self, neuron: Any, v_reset: float | None, decay_input: bool
+    ) -> None:
+        kind = {"decay_input": decay_input, "v_reset": v_reset, "v_threshold": 0.75}
+        cell, x = neuron.LIFNode(tau=4.0, step_mode="m", **kind), current()
+        reset = "soft" if v_reset is None else "hard"
+        threshold = 0.75 - (v_reset or 0.0)
+        decaying = ALIF(leak=1 / 4, threshold=threshold, reset=reset)
+        adding = LIF(tau=tau(1 - 1 / 4), threshold=threshold, reset=reset)
+        x = 3 * x if decay_input else x
+        require_equal_spikes(Spiking(decaying if decay_input else adding), x, cell(x))
+
+    @pytest.mark.parametrize("v_reset", [0.0, -0.25, None])
+    def test_an_integrate_and_fire(self, neuron: Any, v_reset: float | None) -> None:
+        cell = neuron.IFNode(v_threshold=0.75, v_reset=v_reset, step_mode="m")
+        reset = "soft" if v_reset is None else "hard"
+        ours, x = IF(threshold=0.75 - (v_reset or 0.0), reset=reset), current()
+        require_equal_spikes(Spiking(ours), x, cell(x))
+
+    def test_a_parametric_lif_trains_the_same_leak(self, neuron: Any) -> None:
+        surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")
+        how = {"detach_reset": True, "surrogate_function": surrogate.ATan()}
+        cell = neuron.ParametricLIFNode(init_tau=4.0, step_mode="m", **how).double()
+        ours, x = Spiking(ALIF(leak=1 / 4, threshold=1.0, reset="hard")), current(5.0)
+        require_equal_spikes(ours, x, cell(x).detach())
+        cell.reset()
+        for y in (cell(x), ours(x)[0]):
+            y.sum().backward()  # their w is the logit of the leak, as ours
+        found = ours.get_parameter("logit_leak").grad
+        assert found is not None
+        assert float(found) == pytest.approx(float(cell.w.grad), rel=1e-6)
+
+    def test_the_derivative_of_their_default(self) -> None:
+        surrogate = pytest.importorskip("spikingjelly.activation_based.surrogate")
+        z = torch.linspace(-2, 2, 41, dtype=torch.float64).requires_grad_()
+        surrogate.Sigmoid()(z).sum().backward()
+        ours = 4 * torch.sigmoid(4 * z) * torch.sigmoid(-4 * z)
+        torch.testing.assert_close(z.grad, ours.detach(), rtol=1e-9, atol=1e-12)
+
+
+class TestNorse:
+    @pytest.fixture(autouse=True)
+    def norse(self) -> Any:
+        return pytest.importorskip("norse.torch")
+
+    def test_the_page_gives_the_same_spikes_and_voltages(self) -> None:
+        page = run_page("from_norse")
+        assert page.expected.abs().max() > 0.01
+        torch.testing.assert_close(page.voltages, page.expected, rtol=1e-5, atol=1e-7)
+        expected = detached(page.theirs.lif, page.theirs.fc1(page.x))
+        assert expected.mean() > 0.02
+        assert torch.equal(as_raster(page.record, "lif", expected), expected)
+        with pytest.raises(TraceError, match="Theirs has no node in a Graph"):
+            trace(page.theirs, (16,))
+
+    def test_a_shifted_lif_has_its_threshold_shifted(self, norse: Any) -> None:
+        both = torch.tensor(-0.2, dtype=torch.float64)
+        cell = norse.LIFCell(norse.LIFParameters(v_leak=both, v_reset=both, v_th=0.1))
+        model = LIF(tau=tau(0.9), tau_syn=tau(0.8), threshold=0.3 / 0.1, reset="hard")
+        x = current()
+        require_equal_spikes(Spiking(model), x, detached(cell, x))
+
+    def test_a_recurrent_lif(self, norse: Any) -> None:
+        p = norse.LIFParameters(v_th=0.1)
+        cell = norse.LIFRecurrentCell(N, 30, p).double()
+        assert not cell.recurrent_weights.diagonal().any()
+        back, into = nn.Linear(30, 30, bias=False), nn.Linear(N, 30, bias=False)
+        model = LIF(tau=tau(0.9), tau_syn=tau(0.8), threshold=0.1 / 0.1, reset="hard")
+        ours = Stack(into, Recurrent(Spiking(model), back)).double()
+        into.weight, back.weight = cell.input_weights, cell.recurrent_weights
+        x = (current() > 0).double()
+        require_equal_spikes(ours, x, detached(cell, x))
+
+    def test_models_without_a_current(self, norse: Any) -> None:
+        x = current()
+        box = norse.LIFBoxCell(norse.LIFBoxParameters(tau_mem_inv=250.0, v_th=0.375))
+        ours = ALIF(leak=0.25, threshold=0.375, reset="hard")
+        require_equal_spikes(Spiking(ours), x, detached(box, x))
+        iaf = norse.IAFCell()
+        require_equal_spikes(Spiking(IF(reset="hard")), x, detached(iaf, x))
+        li = norse.LIBoxCell(norse.LIBoxParameters(tau_mem_inv=250.0))
+        y, _ = Spiking(LI(tau=tau(0.75), gain=0.25))(x)
+        torch.testing.assert_close(y, detached(li, x), rtol=1e-6, atol=1e-7)
+
+    def test_the_surrogate_ignores_its_alpha(self, norse: Any) -> None:
+        z = torch.linspace(-2, 2, 41, dtype=torch.float64).requires_grad_()
+        threshold = norse.functional.threshold.threshold
+        threshold(z, "super", 100.0).sum().backward()
+        ours = 1 / (1 + z.detach().abs()) ** 2
+        np.testing.assert_allclose(z.grad, ours, rtol=1e-12)
