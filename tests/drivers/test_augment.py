@@ -40,24 +40,42 @@ def test_a_warp_of_nothing_changes_nothing() -> None:
     assert np.array_equal(warped(given, rng, degrees=0.0, shift=0.0, scale=(1.0, 1.0)), given)
 
 
+class Largest(np.random.Generator):
+    """Draws the upper bound."""
+
+    def uniform(self, low: Any, high: Any, size: Any) -> Any:  # noqa: ARG002
+        return np.full(size, high)
+
+
+STILL: dict[str, Any] = {"degrees": 0.0, "shift": 0.0, "scale": (1.0, 1.0)}
+
+
 def test_a_warp_turns_moves_and_scales_by_what_is_asked() -> None:
     image = np.zeros((1, 1, 21, 21), np.uint8)
     image[0, 0, 4, 10] = 255  # above the centre, at (10, 10)
 
-    class Largest(np.random.Generator):
-        """Draws the upper bound."""
-
-        def uniform(self, low: Any, high: Any, size: Any) -> Any:  # noqa: ARG002
-            return np.full(size, high)
-
     def where(**how: Any) -> tuple[int, ...]:
-        still = {"degrees": 0.0, "shift": 0.0, "scale": (1.0, 1.0)}
-        made = warped(image, Largest(np.random.PCG64(0)), **{**still, **how})
+        made = warped(image, Largest(np.random.PCG64(0)), **{**STILL, **how})
         return tuple(int(i) for i in np.unravel_index(made[0, 0].argmax(), (21, 21)))
 
     assert where(degrees=90.0) in {(10, 16), (10, 4)}
     assert where(shift=2 / 21) == (6, 12)
     assert where(scale=(1.0, 0.5)) == (7, 10)
+
+
+def test_a_turn_keeps_distances_where_images_are_not_square() -> None:
+    image = np.zeros((1, 1, 21, 41), np.uint8)
+    image[0, 0, 4, 20] = 255  # six pixels above the centre, at (10, 20)
+    made = warped(image, Largest(np.random.PCG64(0)), **{**STILL, "degrees": 90.0})
+    assert np.argwhere(made[0, 0] > 200).tolist() in ([[10, 14]], [[10, 26]])
+
+
+def test_values_between_pixels_are_rounded() -> None:
+    image = np.zeros((1, 1, 20, 20), np.uint8)
+    image[..., 8] = 255
+    quarter = {**STILL, "shift": 0.25 / 20}  # of a pixel
+    made = warped(image, Largest(np.random.PCG64(0)), **quarter)
+    assert made[0, 0, 10, 7:11].tolist() == [0, 191, 64, 0]  # of 191.25 and 63.75
 
 
 def test_equal_generators_make_equal_images() -> None:

@@ -87,14 +87,15 @@ def test_another_file_is_no_program(tmp_path: Path) -> None:
         load_program(tmp_path / "nothing.npz")
 
 
-def test_another_version_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [0, 7])
+def test_another_version_is_told(tmp_path: Path, version: int) -> None:
     arrays = pack(program())
-    meta = str(arrays["meta"]).replace('"version": 1', '"version": 7')
-    with pytest.raises(ProgramError, match="has version 7, this neuro reads 1; lower"):
+    meta = str(arrays["meta"]).replace('"version": 1', f'"version": {version}')
+    with pytest.raises(ProgramError, match=f"has version {version}, this neuro reads 1; lower"):
         unpack({**arrays, "meta": np.array(meta)})
     path = tmp_path / "program.npz"
     np.savez(path, **{**arrays, "meta": np.array(meta)})
-    with pytest.raises(ProgramError, match="version 7"):
+    with pytest.raises(ProgramError, match=f"version {version}"):
         load_program(path)
 
 
@@ -132,6 +133,14 @@ def test_all_that_does_not_fit_is_told_at_once() -> None:
     )
     assert any("no population 'ou'; there are x, conv/1, out, x" in t for t in told)
     assert any("connection early: extra = -1" in t and "into the future" in t for t in told)
+
+
+def test_a_spike_waits_no_negative_time_where_the_lags_hide_it() -> None:
+    populations, (one, two) = program().populations, program().connections
+    early = replace(one, extra=-1)  # a delay of 0: both ends keep time with each other
+    kept = (populations[0], replace(populations[1], lag=0), populations[2])
+    with pytest.raises(ProgramError, match="connection conv: extra = -1 with lags 0 and 0"):
+        LoihiProgram(populations=kept, connections=(early, two))
 
 
 def test_the_stock_neuron_takes_no_more_than_it_has() -> None:
@@ -193,6 +202,7 @@ def changed(part: Any, change: dict[str, object]) -> Any:
         (0, {"kind": "lif"}, "no population has kind input; a run needs one at least"),
         (0, {"lag": 1}, "x: an input with lag 1; inputs lead, their lag is 0"),
         (1, {"dv": as_int32([1, 2, 3])}, "conv/1: dv has shape (3,); give one number, or one"),
+        (1, {"dv": as_int32(np.ones((2, 4)))}, "conv/1: dv has shape (2, 4); give one number"),
         (1, {"vth": np.array([0.5])}, "conv/1: vth is float64; make it with program.integers"),
         (1, {"kind": "li"}, "connection fc: conv/1 is a read-out and never fires; start from"),
         (1, {"kind": "input"}, "connection conv: conv/1 is an input and listens to nothing"),
@@ -224,6 +234,15 @@ def test_a_population_that_lava_cannot_run_is_refused(
                 "kind": "sparse",
                 "weight": as_int32([2, 4]),
                 "places": as_int32([[0, 2], [7, 7]]),
+                "sizes": (2, 8),
+            },
+            "are no target and source of each of 2 weights within sizes (2, 8)",
+        ),
+        (
+            {
+                "kind": "sparse",
+                "weight": as_int32([2, 4]),
+                "places": as_int32([[0, -1], [7, 7]]),
                 "sizes": (2, 8),
             },
             "are no target and source of each of 2 weights within sizes (2, 8)",

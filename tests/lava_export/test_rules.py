@@ -170,6 +170,17 @@ def test_only_a_programmable_chip_resets_softly_or_adapts() -> None:
     assert breaches(program(bias_mant=as_int32(5))) == []  # hard reset with a bias: it can
 
 
+def test_what_never_fires_needs_no_reset() -> None:
+    assert breaches(program(kind="li", hard=False, beta=as_int32(3))) == []
+
+
+def test_a_sum_of_2_to_the_23_itself_is_too_large() -> None:
+    w = np.full((1, 512), -256)  # 512 x 256 x 64 = 2^23
+    assert "u of neuron 0 can reach 8.389e+06, which is 1 times 2^23" in breaches(program(w))[0]
+    w[0, 0] = -254
+    assert breaches(program(w)) == []
+
+
 def test_sums_that_can_reach_2_to_the_23_are_told_with_neuron_and_cure() -> None:
     w = np.full((3, 600), 2)
     w[2] = 250  # 600 x 250 x 64 = 9.6e6

@@ -65,6 +65,43 @@ def test_the_paper_s_network_for_cifar10_has_its_size() -> None:
     assert 13.5e9 < once + 8 * sum(at_every_tick) < 13.7e9  # "13.6 GMAC an image"
 
 
+def test_kernels_keep_the_size_of_padded_maps() -> None:
+    """The first convolution has kernels of its own size, the others of 3 x 3."""
+    config = NetConfig(blocks=(2, 0, 4), first=5)
+    model = build(config, (3, 16, 12), 10)
+    first, other = model.get_submodule("conv1"), model.get_submodule("conv2")
+    assert first.get_parameter("weight").shape == (2, 3, 5, 5)
+    assert other.get_parameter("weight").shape == (4, 2, 3, 3)
+    assert model.get_submodule("fc").get_parameter("weight").shape == (10, 4 * 8 * 6)
+    y, _ = model(torch.zeros(2, 1, 3, 16, 12))
+    assert y.shape == (2, 1, 10)
+    unpadded = build(replace(config, padded=False), (3, 16, 12), 10)
+    fc = unpadded.get_submodule("fc").get_parameter("weight")
+    assert fc.shape == (10, 4 * (6 - 2) * (4 - 2))
+
+
+def test_without_norms_a_weight_is_drawn_for_the_inputs_that_it_has() -> None:
+    with seeded(0):
+        model = build(NetConfig(blocks=(16, 64), norm=False), (1, 8, 8), 10)
+    weight = model.get_submodule("conv2").get_parameter("weight").detach()
+    assert float(weight.std()) == pytest.approx((4 / (16 * 9)) ** 0.5, rel=0.03)
+    assert float(weight.mean()) == pytest.approx(0, abs=0.01)
+
+
+def test_dropouts_stand_before_dense_layers_and_the_last_before_the_answer() -> None:
+    config = NetConfig(blocks=(2, 0), hidden=(8, 6), dropout=(0.3, 0.2, 0.1), beta=0.25)
+    model = build(config, (1, 8, 8), 10)
+    steps = list_steps(model)
+    names = [name for name, _ in steps]
+    assert names[names.index("flat") + 1 :] == [
+        *("drop1", "fc1", "dense1", "drop2", "fc2", "dense2", "drop", "fc", "readout")
+    ]
+    assert [m.p for _, m in steps if isinstance(m, nn.Dropout)] == [0.3, 0.2, 0.1]
+    cells = model.get_submodule("dense2")
+    assert isinstance(cells, Spiking)
+    assert cells.frozen().coefficients(cells.dt).beta == 0.25
+
+
 def test_votes_are_averaged_over_ticks_and_voters() -> None:
     y = torch.zeros(2, 1, 6)
     y[0, 0, 2], y[1, 0, 3], y[0, 0, 4] = 1, 1, 1

@@ -1,0 +1,54 @@
+"""What a classifier answers, and how answers are counted."""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from tasks.find import find_task
+from tasks.image_classification import mnist
+from tasks.image_classification.classifier import Answers, count_confusion
+
+ANSWERS = Answers(classes=("cat", "dog", "owl"), scores=lambda y: y.mean(0))
+
+
+class Echo(nn.Module):
+    """A model whose output is its input; it has a parameter, as every model has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return x * self.scale, None
+
+
+def test_a_confusion_matrix_has_a_row_for_each_true_class() -> None:
+    answers = torch.tensor([0, 2, 2, 1])  # of cat, cat, dog, owl
+    x = nn.functional.one_hot(answers, 3).float().expand(4, 4, 3)
+    labels = torch.tensor([0, 0, 1, 2])
+    halves = [(x[:, :3], labels[:3]), (x[:, 3:], labels[3:])]
+    found = count_confusion(Echo(), halves, ANSWERS)
+    assert found.tolist() == [[1, 0, 1], [0, 0, 1], [0, 1, 0]]
+
+
+def test_a_wrong_answer_is_marked() -> None:
+    evaluation = find_task("mnist").evaluation
+    given, labels = torch.tensor([3, 5, 5, 0]), torch.tensor([3, 5, 2, 1])
+    assert list(evaluation.describe(None, given, labels)) == [
+        "3 → 3", "5 → 5", "2 → 5  ✗", "1 → 0  ✗"
+    ]  # fmt: skip
+    assert evaluation.measure(None, given, labels) == {"accuracy": 0.5}
+
+
+def test_an_encoder_encodes_in_evaluation_whatever_mode_the_model_is_in() -> None:
+    config = replace(mnist.tiny(), code="direct", norm=True)
+    task = find_task("mnist")
+    model = task.training.build(config)
+    statistics = model.get_submodule("norm1").get_buffer("running_mean").clone()
+    found = [
+        next(iter(task.deployment.stimuli(config, model.train(mode), "test"))).inputs["input"]
+        for mode in (True, False)
+    ]
+    assert torch.equal(*found)
+    assert torch.equal(model.get_submodule("norm1").get_buffer("running_mean"), statistics)
