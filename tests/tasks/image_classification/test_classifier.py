@@ -1,13 +1,16 @@
 """What a classifier answers, and how answers are counted."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from neuro.io.run_folder import Run
 from tasks.find import find_task
-from tasks.image_classification import mnist
-from tasks.image_classification.classifier import Answers, count_confusion
+from tasks.image_classification import data, mnist
+from tasks.image_classification.classifier import Answers, count_confusion, make_classifier
+from tasks.task import Pair, Split
 
 ANSWERS = Answers(classes=("cat", "dog", "owl"), scores=lambda y: y.mean(0))
 
@@ -30,6 +33,34 @@ def test_a_confusion_matrix_has_a_row_for_each_true_class() -> None:
     halves = [(x[:, :3], labels[:3]), (x[:, 3:], labels[3:])]
     found = count_confusion(Echo(), halves, ANSWERS)
     assert found.tolist() == [[1, 0, 1], [0, 0, 1], [0, 1, 0]]
+
+
+def test_weights_are_selected_on_the_validation_split_and_measured_on_the_test_split(
+    tmp_path: Path,
+) -> None:
+    """Of two samples in "val" one is right, of four in "test" three."""
+    labels = {"val": torch.tensor([0, 1]), "test": torch.tensor([0, 0, 0, 1])}
+
+    def batches(_: object, split: Split, __: int) -> list[Pair]:
+        x = torch.zeros(3, len(labels[split]), 3)
+        x[..., 0] = 1
+        return [(x, labels[split])]
+
+    task = make_classifier(
+        summary="echo",
+        configs={"tiny": mnist.tiny},
+        build=lambda _: Echo(),
+        plan=data.plan,
+        steps=lambda _: 1,
+        batches=batches,
+        loss=lambda _, y, __: y.sum(),
+        answers=ANSWERS,
+    )
+    assert task.training.validate(mnist.tiny(), Echo()) == 0.5
+    run = Run(folder=tmp_path, task="echo", name="tiny", seed=0, config=mnist.tiny())
+    found = task.evaluation.evaluate(run, Echo())
+    assert (found.values, found.n, found.split) == ({"accuracy": 0.75}, 4, "test")
+    assert found.facts["confusion"] == [[3, 0, 0], [1, 0, 0], [0, 0, 0]]
 
 
 def test_a_wrong_answer_is_marked() -> None:
