@@ -1,5 +1,6 @@
 """What the engine costs by itself: memory of a synapse, first uses, a cache that is used."""
 
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 
 from tasks.bench import cost
-from tasks.bench.engine import EXACT, of_delta
-from tasks.bench.harness import Measured, measure
+from tasks.bench.engine import EXACT, NEST, of_delta
+from tasks.bench.harness import Measured, Timing, measure
 from tasks.bench.subjects_neuro import exact
 
 
@@ -66,6 +67,20 @@ def test_rows_of_memory_tell_bytes_and_the_peak_of_both() -> None:
     assert peak.ours is not None
     assert 100 < peak.ours < 4000  # MB, most of it Python with its libraries
     assert peak.conditions["synapses"] == pytest.approx(0.02 * 400**2, rel=0.05)
+
+
+def test_the_row_of_memory_sets_the_peak_of_one_beside_that_of_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def measured(subjects: Any, repeats: int) -> dict[str, Measured]:  # noqa: ARG001
+        ran = {name: Measured(runs=(Timing(1.0, 1.0, 480, 40),)) for name in subjects}
+        peaks = {EXACT: 200_000_000, NEST: 500_000_000}
+        return {**ran, **{k: replace(ran[k], peak=peak) for k, peak in peaks.items()}}
+
+    monkeypatch.setattr(cost, "measure", measured)
+    *sizes, peak = cost.memory(quick=True)
+    assert [(row.ours, row.ratio) for row in sizes] == [(12.0, 1.0)] * 2
+    assert (peak.ours, peak.theirs, peak.ratio) == (200.0, 500.0, 2.5)
 
 
 def test_a_failure_leaves_rows_with_reasons() -> None:

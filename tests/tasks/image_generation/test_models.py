@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -19,9 +20,12 @@ from neuro.record import Record
 from neuro.seeds import seeded
 from neuro.spikes import to_events
 from neuro.units import Ticks
+from tasks.image_generation import vae
 from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import Config, ann, cifar10, full
+from tasks.image_generation.latents import average_copies, delay_by_tick
 from tasks.image_generation.layers import THRESHOLD, make_neurons, window
+from tasks.image_generation.losses import mmd
 from tasks.image_generation.vae import SpikingVAE
 
 SMALL = Config(channels=(4, 6), latent=5, copies=3, ticks=Ticks(6))
@@ -185,6 +189,50 @@ def test_the_prior_teaches_the_posterior_but_its_past_passes_no_gradient() -> No
         flow = [p.grad for n, p in made.named_parameters() if n.startswith(part)]
         assert sum(float(g.abs().sum()) for g in flow if g is not None) > 0
     assert all(p.grad is None for n, p in made.named_parameters() if n.startswith("deco"))
+
+
+def test_the_prior_s_past_is_a_tick_old_in_evaluation_too() -> None:
+    made = experienced("attention")
+    x = images(7, 6)
+    with torch.no_grad():
+        with seeded(1):
+            found = made(x).distance
+        with seeded(1):
+            z, q = made.latents(x)
+        p = average_copies(made.prior(delay_by_tick(z))[0], SMALL.latent)
+    assert z.any()
+    assert torch.equal(found, mmd(q, p))
+
+
+def test_the_prior_hears_its_own_bits_more_often_as_training_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = []
+
+    def sample(_: nn.Module, z: Tensor, share: float) -> Tensor:
+        told.append(share)
+        return z
+
+    monkeypatch.setattr(vae, "sample_scheduled", sample)
+    made = model("attention").train()
+    for at in (0.0, 0.5, 1.0):
+        made(images(7, 6), at)
+    assert told == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_the_twin_s_latents_have_the_variance_that_its_distance_counts() -> None:
+    made = model("ann")
+    assert isinstance(made, GaussianVAE)
+    with torch.no_grad():
+        for p in (*made.mean.parameters(), *made.log_variance.parameters()):
+            p.zero_()
+        made.mean.bias.fill_(3.0)
+        made.log_variance.bias.fill_(math.log(4))
+        made.decoder = nn.Identity()
+        z, distance = made(images(2000, 1))
+    assert float(z.mean()) == pytest.approx(3, abs=0.06)
+    assert float(z.var()) == pytest.approx(4, rel=0.05)
+    assert float(distance) == pytest.approx(SMALL.latent * (9 + 4 - math.log(4) - 1) / 2)
 
 
 def test_norms_start_at_alpha_times_the_threshold() -> None:
