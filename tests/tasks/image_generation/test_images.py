@@ -34,6 +34,15 @@ def test_an_image_is_the_same_at_every_tick_and_stands_in_memory_once() -> None:
     assert len(labels) == c.batch
 
 
+def test_the_order_of_training_depends_on_epoch_and_seed_of_the_data() -> None:
+    def order(epoch: int, seed: int) -> tuple[int, ...]:
+        config = replace(tiny(), seed_of_data=seed)
+        return tuple(next(batches(config, "train", epoch))[1].tolist())
+
+    assert order(1, 0) == order(1, 0)
+    assert len({order(epoch, seed) for epoch in (0, 1) for seed in (0, 1)}) == 4
+
+
 def test_the_splits_of_tiny_share_no_digit() -> None:
     images = {s: part(tiny(), s).images for s in ("train", "val", "test")}  # type: ignore[arg-type]
     assert {s: len(found) for s, found in images.items()} == {
