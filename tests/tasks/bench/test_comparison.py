@@ -55,6 +55,24 @@ def test_a_peer_that_is_missing_leaves_the_row_without_a_ratio(rows: list[Row]) 
     assert row.conditions["theirs"] == {}
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_share_of_the_bound_which_has_one_thread_is_told_of_one_thread(threads: int) -> None:
+    case = Case(
+        name="a case",
+        subjects={
+            "neuro exact": partial(bench_subjects.takes, 2.0, 100),
+            "scatter-add": partial(bench_subjects.takes, 0.5, 100),
+        },
+        pairs=(Pair("neuro exact", ("scatter-add",)),),
+        unit="s",
+        per=1.0,
+        threads=threads,
+    )
+    (row,) = measure_case(case, 1)
+    assert row.conditions["synaptic_events_per_second"] > 0
+    assert ("share_of_bound" in row.conditions) == (threads == 1)
+
+
 def test_conditions_say_activity_threads_work_and_versions(rows: list[Row]) -> None:
     c = rows[0].conditions
     assert (c["cells"], c["threads"], c["target"]) == (5, 1, 5)
