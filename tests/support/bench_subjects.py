@@ -41,6 +41,12 @@ def fails_to_run(_: int) -> Run:
     return run
 
 
+def fails_the_second_time(_: int) -> Run:
+    """Run once, then fail."""
+    left = [Timing(1.0, 1.0, 1)]
+    return left.pop
+
+
 def dies(_: int) -> Run:
     """Take the process along."""
     os.write(2, b"first words\nlast words\n")

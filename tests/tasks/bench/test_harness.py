@@ -26,6 +26,7 @@ def test_one_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
         {
             "unbuilt": bench_subjects.cannot_build,
             "hot": bench_subjects.fails_to_run,
+            "worn": bench_subjects.fails_the_second_time,
             "dead": bench_subjects.dies,
             "loud": bench_subjects.prints,
             "poor": bench_subjects.lacks_a_package,
@@ -36,6 +37,7 @@ def test_one_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
     assert {name: m.problem for name, m in found.items()} == {
         "unbuilt": "ValueError: no such network",
         "hot": "ValueError: too hot",
+        "worn": "IndexError: pop from empty list",
         "dead": "its process died with exit status 7: last words",
         "loud": "",
         "poor": "no_such_simulator is not installed; pip install -e '.[peers]' brings it",
@@ -44,6 +46,7 @@ def test_one_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
     assert {name: len(m.runs) for name, m in found.items()} == {
         "unbuilt": 0,
         "hot": 0,
+        "worn": 0,
         "dead": 0,
         "loud": 2,
         "poor": 0,
@@ -74,6 +77,12 @@ def test_libraries_see_the_number_of_threads_before_they_are_imported(prefix: st
 def test_a_child_sees_what_is_added_to_the_environment() -> None:
     subject = {"s": partial(bench_subjects.reads_environment, "SOME")}
     assert measure(subject, 1, environment={"SOME": "17"})["s"].runs[0].counted == 17
+
+
+def test_the_memory_of_a_subject_is_the_most_that_a_run_needed() -> None:
+    runs = tuple(Timing(1.0, 1.0, 1, grown=grown) for grown in (3, None, 5, 4))
+    assert Measured(runs=runs).grown == 5
+    assert Measured(runs=runs[1:2]).grown is None
 
 
 def test_best_and_median_are_of_the_clock_asked_for() -> None:
