@@ -64,10 +64,12 @@ def test_a_warp_turns_moves_and_scales_by_what_is_asked() -> None:
 
 
 def test_a_turn_keeps_distances_where_images_are_not_square() -> None:
-    image = np.zeros((1, 1, 21, 41), np.uint8)
-    image[0, 0, 4, 20] = 255  # six pixels above the centre, at (10, 20)
+    image = np.zeros((2, 1, 21, 41), np.uint8)
+    image[0, 0, 4, 20] = image[1, 0, 10, 26] = 255  # six pixels above and beside (10, 20)
     made = warped(image, Largest(np.random.PCG64(0)), **{**STILL, "degrees": 90.0})
-    assert np.argwhere(made[0, 0] > 200).tolist() in ([[10, 14]], [[10, 26]])
+    above, beside = (np.argwhere(one[0] > 200).tolist() for one in made)
+    assert above in ([[10, 14]], [[10, 26]])
+    assert beside in ([[4, 20]], [[16, 20]])
 
 
 def test_values_between_pixels_are_rounded() -> None:
