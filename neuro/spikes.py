@@ -5,6 +5,7 @@ Events and raster convert to each other without loss. Times are continuous: tick
 Axes: T ticks, B samples, N neurons of a node in C order of its shape, E events.
 """
 
+import math
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -13,6 +14,9 @@ from jaxtyping import Float, Int, Shaped
 from neuro.units import Seconds
 
 NEAR = 1e-6  # ticks: what is as near to the end of a tick lies there
+WHOLE = 1e-15  # relative distance of times from a whole number of ticks: rounding
+QUANTUM = 2.0**-40  # of a tick: 1e-12 of it
+PRECISION = 53  # bits of a float64
 
 Train = TypeVar("Train", "Events", "Times")
 
@@ -47,6 +51,34 @@ def to_times(events: Events, dt: Seconds) -> Times:
     """Return the times of events: the ends of their ticks of length ``dt`` [s]."""
     time = (events.tick + 1.0) * dt
     return Times(events.sample, time, events.neuron, events.value, events.shape)
+
+
+def find_quantum(longest: float) -> float:
+    """Return the quantum of instants in a run in which no time exceeds ``longest`` [ticks].
+
+    QUANTUM; more in a run of 8,192 ticks or longer: the resolution of float64 at its end.
+    """
+    return max(QUANTUM, math.ldexp(1.0, math.frexp(longest)[1] - PRECISION))
+
+
+def round_times(times: Float[np.ndarray, "..."], quantum: float) -> Float[np.ndarray, "..."]:
+    """Return the multiples of the quantum that are nearest to times or periods [ticks]."""
+    return np.asarray(np.rint(times / quantum) * quantum)
+
+
+def to_instants(train: Events | Times, dt: Seconds, quantum: float) -> Times:
+    """Return a train with its times in ticks, each a multiple of the quantum.
+
+    A time that is a whole number of ticks up to rounding is that number, and one just behind
+    the end of the run is the end.
+    """
+    if isinstance(train, Events):
+        return to_times(train, Seconds(1.0))
+    time = train.time / dt
+    whole = np.rint(time)
+    near = np.abs(time - whole) <= WHOLE * time
+    instants = np.where(near, whole, round_times(time, quantum))
+    return train._replace(time=np.minimum(instants, train.shape[0]))
 
 
 def to_ticks(times: Times, dt: Seconds) -> Events:

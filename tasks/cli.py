@@ -138,7 +138,16 @@ def verify(run: RunFolder) -> None:
     console.print("; ".join(told), soft_wrap=True)
     _print_parity(result["reference_lava"])
     lava = result["reference_lava"]
-    if result["torch_events"]["mismatches"] or lava.get("mismatches") or lava.get("failed"):
+    both = result["torch_events"]
+    if both["unexplained"]:
+        told = (
+            "{pair}, sample {sample}, tick {tick}, {name} neuron {neuron}, {margin:.2g} from "
+            "its threshold, rounding at most {bound:.2g}".format(**both["unexplained"][0])
+        )
+        number = len(both["unexplained"])
+        console.print(f"{number} differences that rounding does not explain; first: {told}")
+    wrong = both["mismatches"] or both["unexplained"]
+    if wrong or lava.get("mismatches") or lava.get("failed"):
         raise SystemExit(1)
 
 

@@ -10,10 +10,14 @@ times agree with the exact clock:
 
 iaf_psc_exp_ps tests the membrane at the ends of ticks: it misses one that crosses the threshold
 and falls back within a tick (Krishnan et al. 2018); the exact clock does not.
+iaf_psc_exp_ps_lossless (of NEST 3.10) lets a refractory membrane fire where the current would
+lift it from rest to the threshold within a tick: a run in which that happens is refused.
 
 A synaptic current is the LIF's own (tau_syn) or an LI that feeds it. A neuron of NEST has two,
 one for each sign of the weight. ``precise=False`` takes the models with spikes at ticks,
 iaf_psc_delta and iaf_psc_exp. Everything else is refused with a list of all reasons.
+Refractory periods end as ours do: the precise models hear an arrival at the very end, as the
+exact clock; those at ticks hear the tick after it, as the grid.
 Axes: T ticks, B samples, N neurons of a node, E synapses or spikes.
 """
 
@@ -62,7 +66,7 @@ def run(
 
     Raises:
         NestError: NEST cannot run this graph; lists every reason with its cure.
-        RuntimeError: NEST failed; says what NEST said.
+        RuntimeError: NEST failed, or let a neuron fire in its refractory period; says what.
         ImportError: NEST is not installed.
     """
     _require_nest()

@@ -22,8 +22,8 @@ from neuro.interop.nest_synapses import (
     spread_parameter,
 )
 from neuro.neurons import Reset, has_normal_form
-from neuro.spikes import Times
-from neuro.units import ticks
+from neuro.spikes import Times, find_quantum, to_instants
+from neuro.units import Seconds, ticks
 
 
 class NestError(ValueError):
@@ -79,11 +79,16 @@ def plan(
         precise=precise,
         populations=cells,
         stimuli={
-            n: NestStimulus(t.shape[2], t.neuron, t.time * MS, t.value)
+            n: NestStimulus(t.shape[2], t.neuron, _to_ms(t, graph.dt), t.value)
             for n, t in inputs.items()
         },
         synapses=tuple(s for given in arriving.values() for _, s in given),
     )
+
+
+def _to_ms(times: Times, dt: Seconds) -> Float[np.ndarray, " E"]:
+    """Return the instants of the exact clock [ms]: equal sums then are equal in NEST too."""
+    return to_instants(times, dt, find_quantum(float(times.shape[0]))).time * (dt * MS)
 
 
 def _check_inputs(

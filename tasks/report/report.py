@@ -219,6 +219,15 @@ def _parity(run: Run, verify: Mapping[str, Any] | None) -> Html:
             f"The farthest float32 flip lay {far:.2g} from its threshold: a flip moves the "
             "neurons that it feeds."
         )
+    near = [f["near"] for f in flips if f["near"] is not None]
+    if near:
+        between = sum(f["executors"] for f in flips)
+        told.append(
+            f"{sum(near):,} membranes came so near to their threshold that rounding to float32 "
+            f"decides; torch and the events, both in float32, differ in {between:,} spikes. "
+            f"First differences of a sample that rounding does not explain: "
+            f"{len(both['unexplained'])}."
+        )
     told += [
         f"{name}: differing spikes lay up to {max(layer['margins']):.2g} from the threshold."
         for name, layer in both["layers"].items()

@@ -16,10 +16,16 @@ from lava_export import lower, reference
 from lava_export.program import LoihiProgram
 from lava_export.report import compare
 from lava_export.run import LavaFailed, LavaMissing, run as run_lava
-from neuro.events import simulate
+from neuro.events import Grid, simulate
 from neuro.graph import Graph
 from neuro.io.run_folder import Run
 from neuro.nn import replay
+from neuro.nn.rounding import (
+    bound_rounding,
+    count_near,
+    find_first_differences,
+    find_unbounded,
+)
 from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
@@ -46,8 +52,11 @@ def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
             mismatches, both sides in float64; margins: how far from its threshold each was.
             Values of a read-out may differ by the rounding of sums in different orders;
             rounding: the largest such distance, over the largest value.
-            ``float32_flips``: spikes that float32 rounding alone changes, by layer, and the
-            largest margin among them.
+            ``float32_flips``: by layer, spikes that float32 rounding alone changes in torch
+            (flips) and the largest margin among them; spikes that differ between torch and the
+            engine, both in float32 (executors); and membranes of the float64 run so near to
+            their threshold that float32 decides (near), None where that is not known.
+            ``unexplained``: first differences of a sample that rounding cannot bring about.
         reference_lava: samples, layers, mismatches (or why it was skipped, or failed).
         quantisation: share of ticks x neurons whose spike differs between events and integers;
             of a read-out, the root mean square of the difference over that of its values.
@@ -147,7 +156,17 @@ class _Tally:
             for name in graph.populations
             if name in graph.firing or name in graph.readouts
         }
-        self.flips = {name: {"flips": 0, "largest_margin": 0.0} for name in graph.firing}
+        self.bounded, self.samples = not find_unbounded(graph), 0
+        self.flips: dict[str, dict[str, Any]] = {
+            name: {
+                "flips": 0,
+                "largest_margin": 0.0,
+                "executors": 0,
+                "near": 0 if self.bounded else None,
+            }
+            for name in graph.firing
+        }
+        self.unexplained: list[dict[str, Any]] = []
         self.quantised = {name: {"differ": 0, "of": 0} for name in graph.firing}
         self.off = {name: {"error": 0.0, "of": 0.0} for name in graph.readouts}
 
@@ -163,7 +182,7 @@ class _Tally:
             if differ.any() and name in self.flips:
                 near = np.abs(compute_margins(self.graph, inputs, name)[differ])
                 layer["margins"] += near.tolist()
-        self._float32(inputs, clock)
+        self._float32(inputs, clock, events)
         gap = find_layer_differences(self.graph, events, integers)
         for name, tally in self.quantised.items():
             tally["differ"] += int(gap[name].sum())
@@ -176,20 +195,44 @@ class _Tally:
             sums["error"] += float(np.square(found - value).sum())
             sums["of"] += float(np.square(value).sum())
 
-    def _float32(self, inputs: dict[str, Events], clock: Record) -> None:
+    def _float32(self, inputs: dict[str, Events], clock: Record, events: Record) -> None:
         rounded = replay(self.graph, inputs, torch.float32)
+        engine, _ = simulate(self.graph, inputs, Grid(dtype=np.float32))
+        self._explain("torch, events", clock, events, np.float64)
+        self._explain("torch, torch in float32", clock, rounded, np.float32)
+        self._explain("torch, events in float32", rounded, engine, np.float32)
+        self.samples += clock.samples
+        near = count_near(bound_rounding(self.graph, clock)) if self.bounded else {}
         changed = find_layer_differences(self.graph, clock, rounded)
+        apart = find_layer_differences(self.graph, rounded, engine)
         for name, flip in self.flips.items():
+            flip["executors"] += int(apart[name].sum())
+            if self.bounded:
+                flip["near"] += near[name]
             differ = changed[name]
             if differ.any():
                 near = np.abs(compute_margins(self.graph, inputs, name)[differ]).max()
                 flip["flips"] += int(differ.sum())
                 flip["largest_margin"] = max(flip["largest_margin"], float(near))
 
+    def _explain(self, pair: str, one: Record, other: Record, dtype: type) -> None:
+        """Keep the first differences that rounding to ``dtype`` does not explain."""
+        if not self.bounded:
+            return
+        for found in find_first_differences(self.graph, one, other, dtype):
+            if not found.is_rounding:
+                where = found._replace(sample=found.sample + self.samples)
+                self.unexplained.append({"pair": pair, **where._asdict()})
+
     def torch_events(self) -> dict[str, Any]:
         """Return the part of verify.json that holds torch against the event engine."""
         total = sum(layer["mismatches"] for layer in self.layers.values())
-        return {"layers": self.layers, "mismatches": total, "float32_flips": self.flips}
+        return {
+            "layers": self.layers,
+            "mismatches": total,
+            "float32_flips": self.flips,
+            "unexplained": self.unexplained,
+        }
 
     def quantisation(self) -> dict[str, float]:
         """Return the share of differing spikes by layer, and the errors of read-outs."""

@@ -6,6 +6,7 @@ from hypothesis.extra.numpy import arrays
 from neuro.spikes import (
     Events,
     Times,
+    find_quantum,
     join,
     of_sample,
     to_events,
@@ -156,3 +157,12 @@ def test_a_time_near_the_end_of_a_tick_lies_at_it(time: float, tick: int) -> Non
 def test_ticks_of_the_times_of_ticks_are_those_ticks(raster: np.ndarray, dt: float) -> None:
     events = to_events(raster)
     assert same(to_ticks(to_times(events, Seconds(dt)), Seconds(dt)), events)
+
+
+def test_a_quantum_is_a_power_of_two_that_leaves_all_instants_of_a_run_exact() -> None:
+    assert find_quantum(100.0) == 2**-40
+    assert find_quantum(8191.0) == 2**-40
+    assert find_quantum(8192.0) == 2**-39
+    long = find_quantum(1e7)
+    assert 1e7 + long > 1e7
+    assert (1e7 + long) - 1e7 == long

@@ -29,10 +29,10 @@ SAME = 1e-9  # ticks: what two ways may differ by, a thousand quanta
 SHARES = {
     "delta": 0.25,
     "no leak": 0.2,
-    "adaptive": 0.15,
+    "adaptive": 0.2,
     "drive": 0.15,
-    "per neuron": 0.15,
-    "current": 0.05,
+    "per neuron": 0.13,
+    "current": 0.02,
     "currents": 0.05,
 }
 

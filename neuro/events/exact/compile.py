@@ -21,7 +21,7 @@ from neuro.events.exact.currents import (
     require_no_current,
     sum_bias,
 )
-from neuro.events.exact.membrane import NEURON, PARAMETERS
+from neuro.events.exact.membrane import MARGIN, NEURON, PARAMETERS
 from neuro.events.exact.scaled_state import DELTA, GENERAL, PSC
 from neuro.events.exact.synapse_table import (
     ChainSynapses,
@@ -248,6 +248,9 @@ def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) 
         out["drive"] = _convert_bias(graph, name, arrays)
     for c in currents:
         out["drive"] += c.idle
+    leaks = out["rate"] > 0
+    rest = np.divide(out["drive"], out["rate"], out=np.zeros(out.size), where=leaks)
+    out["margin"] = MARGIN * (out["threshold"] + abs(rest))
     out["free_at"] = -np.inf
     return out
 

@@ -21,6 +21,7 @@ from neuro.events.exact.membrane import (
     check_threshold,
     integrate_to_crossing,
     place_crossing,
+    settle_sum,
 )
 from neuro.events.exact.scaled_state import SPIKES_PER_NEURON, BlockWindow, select_spikes
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
@@ -164,6 +165,7 @@ def run_instant(
                     deliver_arrival(machine, g, x, t, to_test, touched, quantum, out)
             for j in np.flatnonzero(to_test & (table.rank == rank)):
                 to_test[j] = False
+                settle_sum(neurons.neuron, j)
                 check_threshold(neurons.neuron, j, t, out)
             passed_on = pass_on_spikes(table, heap, now, passed_on, out)
         waiting = out[0].neuron < out.size and has_undelivered(now)

@@ -27,7 +27,7 @@ import numpy as np
 
 from neuro.ops.jit import bare
 
-PARAMETERS = ("rate", "drive", "threshold", "beta", "rate_adapt", "refractory")
+PARAMETERS = ("rate", "drive", "threshold", "margin", "beta", "rate_adapt", "refractory")
 VARIABLES = ("v", "adapt", "time", "free_at", "next_check")
 NUMBERS = [(name, np.float64) for name in PARAMETERS + VARIABLES]
 NEURON = np.dtype([*NUMBERS, ("hard", np.bool_)], align=True)
@@ -44,8 +44,7 @@ NEVER = math.inf
 # the crossing is less than their product.
 STEP_TOLERANCE, SPAN_TOLERANCE = 1e-9, 1e-6
 
-QUANTUM = 2.0**-40  # of a tick: 1e-12 of it
-PRECISION = 53  # bits of a float64
+MARGIN = 1e-14  # of |threshold| + |rest|: how far below the threshold rounding may leave a sum
 
 SERIES_BELOW = 1e-3  # |x| under which exp(-a) - exp(-a - x) has lost digits: a series instead
 
@@ -54,7 +53,8 @@ class NeuronTable(NamedTuple):
     """n neurons.
 
     neuron: n records of type NEURON, as np.recarray. Parameters: ``threshold`` and ``v`` in
-        units of v, ``drive`` in units of v per tick, rates in 1/tick, ``refractory`` in ticks.
+        units of v, ``drive`` in units of v per tick, rates in 1/tick, ``refractory`` in ticks,
+        ``margin``, see :func:`settle_sum`.
         State: v and adapt at ``time``, the end ``free_at`` of the refractory period, and
         ``next_check``, the time before which the neuron cannot fire without input.
     current, rate_syn: n R, in units of v per tick, and 1/tick.
@@ -63,14 +63,6 @@ class NeuronTable(NamedTuple):
     neuron: np.ndarray
     current: np.ndarray
     rate_syn: np.ndarray
-
-
-def find_quantum(longest: float) -> float:
-    """Return the quantum of a run in which no time exceeds ``longest`` [ticks].
-
-    QUANTUM; more in a run of 8,192 ticks or longer: the resolution of float64 at its end.
-    """
-    return max(QUANTUM, math.ldexp(1.0, math.frexp(longest)[1] - PRECISION))
 
 
 @bare
@@ -136,6 +128,17 @@ def fire_neuron(neuron: np.ndarray, j: int, t: float, out: np.ndarray) -> None:
     one.v = 0.0 if one.hard else one.v - (one.threshold + one.adapt)
     one.adapt += one.beta
     one.free_at = t + one.refractory
+    if not one.hard:  # v may have been a multiple of the threshold
+        settle_sum(neuron, j)
+
+
+@bare
+def settle_sum(neuron: np.ndarray, j: int) -> None:
+    """Put v at the threshold if it is a sum that only rounding has left below."""
+    one = neuron[j]
+    high = one.threshold + one.adapt
+    if high - one.margin <= one.v < high:
+        one.v = high
 
 
 @bare

@@ -14,6 +14,8 @@ from typing import Any
 
 from neuro.events.grid.oracle import no_type_check
 
+MARGIN = 1e-14  # a sum of weights as near below the threshold is the threshold
+
 Arithmetic = Any  # a module with exp and expm1: math or mpmath
 Number = Any  # what it computes with
 Terms = list[tuple[Number, list[Number]]]  # (rate, p): the sum of p(t) exp(-rate t)
@@ -102,13 +104,19 @@ class OracleNeuron:
     def try_fire(self) -> bool:
         """Fire if that is due now, and say so."""
         threshold = self.k["threshold"] + self.adapt
-        if self.free_at > self.time or self.v < threshold:
+        if self.free_at > self.time or self.v < threshold - self.compute_margin():
             return False
         self.v = 0 * threshold if self.k["reset"] else self.v - threshold
         if math.isfinite(self.k["rate_adapt"]):
             self.adapt += self.k["beta"]
         self.free_at = self.time + self.k["refractory"]
         return True
+
+    def compute_margin(self) -> Number:
+        """Return how far below its threshold a membrane may be left by rounded parameters."""
+        drive = sum(size for rate, size in self.list_drives() if rate == 0)
+        rest = drive / self.k["rate"] if self.k["rate"] else 0
+        return MARGIN * (self.k["threshold"] + abs(rest))
 
     def predict(self, stop: Number) -> None:
         """Set next_check: the end of the refractory period, or the first crossing."""

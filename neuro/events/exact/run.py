@@ -24,7 +24,7 @@ from neuro.events.exact.compile import (
 from neuro.events.exact.currents import read_dynamics
 from neuro.events.exact.delay_queue import WindowPlan
 from neuro.events.exact.heap_driver import run_heap
-from neuro.events.exact.membrane import SPIKE, NeuronTable, find_quantum
+from neuro.events.exact.membrane import SPIKE, NeuronTable
 from neuro.events.exact.readout import (
     SpikeTrain,
     count_deliveries,
@@ -58,10 +58,17 @@ from neuro.graph import Graph, Sparse
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_continuous
 from neuro.record import Counts, Record
-from neuro.spikes import NEAR, Events, Times, to_ticks, to_times
+from neuro.spikes import (
+    NEAR,
+    Events,
+    Times,
+    find_quantum,
+    round_times,
+    to_instants,
+    to_ticks,
+)
 from neuro.units import Seconds
 
-WHOLE = 1e-15  # relative distance of times of inputs from a whole number of ticks: rounding
 WORK_PER_PAUSE = 2**28  # neurons and synaptic events in compiled code: about a second of them
 AT_END = 1e-9  # ticks after the end of a run at which an arrival still belongs to it: rounding
 
@@ -99,7 +106,7 @@ def simulate_exact(
     require_inputs(graph, inputs)
     ticks, samples, _ = next(iter(inputs.values())).shape
     quantum = find_quantum(ticks + _find_longest_wait(graph))
-    trains = {n: _to_instants(e, graph.dt, quantum) for n, e in inputs.items()}
+    trains = {n: to_instants(e, graph.dt, quantum) for n, e in inputs.items()}
     require_recording(recording, graph, ticks)
     before = make_rest_state(graph, samples) if state is None else state
     current = require_exact_state(graph, samples, before)
@@ -135,26 +142,6 @@ def _find_longest_wait(graph: Graph) -> float:
             refractory = read_dynamics(graph, name)[0].refractory / graph.dt
             longest += refractory if np.isfinite(refractory) else 0.0
     return longest
-
-
-def _to_instants(train: Events | Times, dt: Seconds, quantum: float) -> Times:
-    """Return a train with its times in ticks, each a multiple of the quantum.
-
-    A time that is a whole number of ticks up to rounding is that number, and one just behind
-    the end of the run is the end.
-    """
-    if isinstance(train, Events):
-        return to_times(train, Seconds(1.0))
-    time = train.time / dt
-    whole = np.rint(time)
-    near = np.abs(time - whole) <= WHOLE * time
-    instants = np.where(near, whole, _round(time, quantum))
-    return train._replace(time=np.minimum(instants, train.shape[0]))
-
-
-def _round(times: np.ndarray, quantum: float) -> np.ndarray:
-    """Return the multiples of the quantum that are nearest to times or periods [ticks]."""
-    return np.asarray(np.rint(times / quantum) * quantum)
 
 
 def _in_seconds(record: Record, inputs: Mapping[str, Events | Times], dt: Seconds) -> Record:
@@ -230,13 +217,13 @@ def _load_neurons(
 ) -> NeuronTable:
     """Return the neurons of a component in a state."""
     neuron = c.template.copy().view(np.recarray)
-    neuron.refractory = _round(neuron.refractory, quantum)
+    neuron.refractory = round_times(neuron.refractory, quantum)
     current = np.zeros(c.rate_syn.shape)
     for name, first in c.offsets.items():
         v, i, adapt, refractory = before[name]
         here = slice(first, first + v.size)
         neuron.v[here], neuron.adapt[here] = v, adapt
-        waits = _round(refractory, quantum)
+        waits = round_times(refractory, quantum)
         neuron.free_at[here] = np.where(waits > 0, waits, -np.inf)
         for own in c.currents[name]:
             state = i if own.name == name else before[own.name][0]
@@ -250,7 +237,7 @@ def _plan_windows(
     """Return windows of the least delay in a loop, else of one tick."""
     length = c.least_delay if 0 < c.least_delay < np.inf else 1.0
     if clock.window is not None:
-        window = _round(np.asarray(clock.window / network.graph.dt), quantum)
+        window = round_times(np.asarray(clock.window / network.graph.dt), quantum)
         length = min(length, max(float(window), quantum))
     return WindowPlan(
         stop, length, max(c.longest_delay, length), quantum, clock.budget, WORK_PER_PAUSE

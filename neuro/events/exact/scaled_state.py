@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from neuro.events.exact.membrane import NeuronTable, advance_neuron, check_threshold
+from neuro.events.exact.membrane import NeuronTable, advance_neuron, check_threshold, settle_sum
 from neuro.ops.jit import bare, inlined, kernel
 
 # Families of components, by the kernel that runs a window. DELTA: inputs make v jump, neurons
@@ -198,6 +198,7 @@ def run_tests(
     for a in range(window.low, window.low + requested):
         j = lists[TEST_LIST, a]
         lists[IN_TEST_LIST, j] = 0
+        settle_sum(neuron, j)
         check_threshold(neuron, j, t, out)
 
 

@@ -56,8 +56,6 @@ CANDIDATES_FOR = 0.05
 # any is written: 512 bytes of u.
 TARGETS_PER_CHUNK = 64
 
-MARGIN = 1e-14  # of |threshold| + |rest|: how far below the threshold rounding may leave a sum
-
 
 class DeltaFrame(NamedTuple):
     """What a scaled membrane u means in a window: v - rest = u / scale.
@@ -154,8 +152,7 @@ def prepare_frame(neurons: NeuronTable, scaled: ScaledState, window: BlockWindow
         lowest = height * math.exp(one.rate * (until[p] - window.origin))
         if new:
             add_candidates_above(scaled, window, lowest)
-    margin = MARGIN * (abs(one.threshold) + abs(rest))
-    return DeltaFrame(one.rate, rest, height, margin, lowest)
+    return DeltaFrame(one.rate, rest, height, one.margin, lowest)
 
 
 @bare
@@ -464,10 +461,7 @@ def fire_scaled(
 ) -> None:
     """Let neuron ``j`` fire at time t: it is scaled, and at its threshold or above."""
     u, one = scaled.modes[0], neuron[j]
-    v = f.rest + u[j] / scale
-    # v within the margin below a multiple of the threshold is that multiple
-    whole = math.floor((v + f.margin) / one.threshold) * one.threshold
-    one.v, one.free_at = max(v, whole, one.threshold), t
+    one.v, one.free_at = max(f.rest + u[j] / scale, one.threshold), t
     check_threshold(neuron, j, t, out)
     if one.free_at > t:
         mark_refractory(neuron, scaled, window, j)

@@ -27,8 +27,9 @@ from neuro.graph import (
 )
 from neuro.interop.nest import NestError, export, run
 from neuro.interop.nest_plan import plan
+from neuro.interop.nest_script import NestPopulation, NestSpikes, find_early_spike
 from neuro.neurons import ALIF, LI, LIF, GatedLI, psc_gain
-from neuro.spikes import Events, Times, to_times
+from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
 from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
@@ -224,6 +225,74 @@ def test_nest_on_the_grid_and_the_grid_clock_agree_on_every_tick_of_every_sample
         assert len(theirs.spikes[name].tick) > 20
         for one, other in zip(ours.spikes[name][:3], theirs.spikes[name][:3], strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.usefixtures("nest")
+@pytest.mark.parametrize("wait", [1, 2, 3])
+@pytest.mark.parametrize("phase", [0.25, 0.3, 1.0])
+def test_nest_hears_what_arrives_at_the_very_end_of_a_refractory_period(
+    wait: int, phase: float
+) -> None:
+    """Each arrival that is heard fires the cell; so does the exact clock."""
+    graph = alone(LIF(tau=0.01, reset="hard", refractory=Seconds(wait * MS)), weight=2.0)
+    given = at(*((np.arange(13) + phase) * MS), ticks=14)
+    for record in (run(graph, given), simulate(graph, given, Exact())[0]):
+        heard = np.arange(0, 13, wait) + phase
+        np.testing.assert_allclose(record.times["cell"].time / MS, heard, rtol=0, atol=1e-11)
+
+
+@pytest.mark.usefixtures("nest")
+@pytest.mark.parametrize("wait", [0, 1, 2, 3])
+def test_nest_on_the_grid_hears_the_tick_after_a_refractory_period(wait: int) -> None:
+    graph = alone(LIF(tau=0.01, reset="hard", refractory=Seconds(wait * MS)), weight=2.0)
+    given = at(*(np.arange(1, 14) * MS), ticks=14)
+    on_ticks = {"x": to_ticks(given["x"], DT)}
+    records = run(graph, given, precise=False), simulate(graph, on_ticks, Grid())[0]
+    for record in records:
+        assert record.spikes["cell"].tick.tolist() == list(range(0, 13, wait + 1))
+
+
+@pytest.mark.usefixtures("nest")
+@pytest.mark.parametrize("build", [images, joined])
+def test_nest_and_the_exact_clock_agree_where_arrivals_meet_ends_of_refractory_periods(
+    build: Callable[[int], Graph],
+) -> None:
+    graph = build(0)
+    inputs = on_grid(graph, 0)
+    theirs, (ours, _) = run(graph, inputs), simulate(graph, inputs, Exact())
+    for name in ("a", "b"):
+        spikes = np.rint(theirs.times[name].time / MS)
+        assert np.isin(spikes + 2, spikes).sum() > 15  # of any neuron: all act at ticks
+        for sample in range(2):
+            pair = of_sample(ours.times[name], sample), of_sample(theirs.times[name], sample)
+            require_same(*pair, within_ms=1e-10)
+
+
+def test_the_first_spike_in_a_refractory_period_is_found_neuron_by_neuron() -> None:
+    none = np.zeros(2)
+    cells = NestPopulation("m", {"t_ref": np.array([2.0, 3.0])}, {"V_m": none, "I_e": none})
+
+    def told(*spikes: tuple[float, int]) -> str:
+        time, neuron = np.array(spikes).T
+        return find_early_spike("cells", cells, NestSpikes(time, neuron.astype(int)))
+
+    assert told((1.3, 0), (3.3, 0), (2.0, 1), (5.0, 1), (5.4, 0)) == ""
+    found = told((6.0, 1), (9.0, 1), (4.0, 0), (11.9, 1), (6.0, 0))
+    assert found.startswith(
+        "cells: neuron 1 fires at 9 and 11.9 ms, its refractory period is 3"
+    )
+
+
+@pytest.mark.usefixtures("nest")
+def test_a_neuron_that_nest_lets_fire_in_its_refractory_period_is_told() -> None:
+    """Its current lifts it from rest to its threshold within 0.05 ms."""
+    graph = alone(cell(tau_syn=0.05), weight=20.0)
+    with pytest.raises(RuntimeError, match=r"wrong:\ncell: neuron 0 fires at 2\.0.* its refr"):
+        run(graph, at(0.002, ticks=14))
+    calm = run(alone(cell(tau_syn=0.05), weight=0.8), at(0.002, ticks=40))
+    ours, _ = simulate(alone(cell(tau_syn=0.05), weight=0.8), at(0.002, ticks=40), Exact())
+    require_same(ours.times["cell"], calm.times["cell"], within_ms=1e-10)
+    assert calm.times["cell"].time.size > 3
 
 
 @pytest.mark.parametrize("name", nest_reference.NAMES)

@@ -4,13 +4,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from lava_export import lower, reference
 from lava_export.run import LavaFailed
-from neuro.events import simulate
+from neuro.events import Grid, simulate
 from neuro.io.run_folder import Run
+from neuro.nn import replay
+from neuro.nn.rounding import bound_rounding, count_near
 from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
+from neuro.spikes import to_raster
 from tasks.cli import main
 from tasks.find import open_folder
 from tasks.verbs.export import export_run
@@ -55,6 +59,29 @@ def test_a_spike_that_differs_is_counted_with_its_margin_and_fails_the_verb(
     assert found["layers"]["alif1"]["mismatches"] == 0
     assert found["layers"]["alif2"]["margins"] == [expected]
     assert expected >= 0
+    pairs = [told["pair"] for told in found["unexplained"]]
+    assert pairs == ["torch, events", "torch, events in float32"]
+    for told in found["unexplained"]:
+        place = [told[key] for key in ("name", "tick", "sample", "neuron")]
+        assert place == ["alif2", first.tick[0], first.sample[0], first.neuron[0]]
+        assert told["margin"] == pytest.approx(expected, rel=1e-4)
+        assert told["margin"] > told["bound"] > 0
+
+
+def test_what_float32_decides_is_counted(run: Run) -> None:
+    found = verify_run(run, lava_samples=1)["torch_events"]
+    graph = load_run_graph(run)
+    inputs = next(iterate_samples(run, graph)).inputs
+    near = count_near(bound_rounding(graph, replay(graph, inputs)))
+    assert {n: flip["near"] for n, flip in found["float32_flips"].items()} == near
+    single, (engine, _) = (
+        replay(graph, inputs, torch.float32),
+        simulate(graph, inputs, Grid(dtype=np.float32)),
+    )
+    for name, flip in found["float32_flips"].items():
+        apart = to_raster(single.spikes[name]) != to_raster(engine.spikes[name])
+        assert flip["executors"] == apart.sum()
+    assert found["unexplained"] == []
 
 
 def test_the_gap_between_floats_and_integers_is_measured(run: Run) -> None:

@@ -8,7 +8,6 @@ from hypothesis import given, settings, strategies as st
 from tiny_networks import TICKS, count_meetings, find_differences, make_network, run_engine
 
 from neuro.events import Exact, Runaway, simulate
-from neuro.events.exact.membrane import find_quantum
 from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import LIF
 from neuro.spikes import Times, to_events
@@ -131,15 +130,6 @@ def test_a_current_that_reaches_the_threshold_as_inhibition_arrives_fires(
     raster[2, 0, 0] = raster[3, 0, 1] = 1
     record, _ = simulate(graph, {"x": to_events(raster)}, Exact(driver=driver))
     assert record.times["cells"].time.tolist() == [4 * 1e-3]
-
-
-def test_a_quantum_is_a_power_of_two_that_leaves_all_instants_of_a_run_exact() -> None:
-    assert find_quantum(100.0) == 2**-40
-    assert find_quantum(8191.0) == 2**-40
-    assert find_quantum(8192.0) == 2**-39
-    long = find_quantum(1e7)
-    assert 1e7 + long > 1e7
-    assert (1e7 + long) - 1e7 == long
 
 
 def test_times_that_mean_whole_ticks_are_whole_ticks_in_a_long_run() -> None:
