@@ -69,8 +69,8 @@ def round_times(times: Float[np.ndarray, "..."], quantum: float) -> Float[np.nda
 def to_instants(train: Events | Times, dt: Seconds, quantum: float) -> Times:
     """Return a train with its times in ticks, each a multiple of the quantum.
 
-    A time that is a whole number of ticks up to rounding is that number, and one just behind
-    the end of the run is the end.
+    A time that is a whole number of ticks up to rounding is that number; one just behind the
+    end of the run is the end, and one just behind its start the first instant.
     """
     if isinstance(train, Events):
         return to_times(train, Seconds(1.0))
@@ -78,7 +78,7 @@ def to_instants(train: Events | Times, dt: Seconds, quantum: float) -> Times:
     whole = np.rint(time)
     near = np.abs(time - whole) <= WHOLE * time
     instants = np.where(near, whole, round_times(time, quantum))
-    return train._replace(time=np.minimum(instants, train.shape[0]))
+    return train._replace(time=np.clip(instants, quantum, train.shape[0]))
 
 
 def to_ticks(times: Times, dt: Seconds) -> Events:

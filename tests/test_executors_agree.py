@@ -7,7 +7,7 @@ import pytest
 import torch
 from exact_laws import agree
 from graphs import joined_graph, random_graph, stimulus
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from layer_cases import random_layer, trace_layer
 
 from lava_export import lower, reference
@@ -101,7 +101,7 @@ def test_what_is_joined_agrees_on_the_clock_the_queue_and_the_oracle(seed: int) 
 
 
 @pytest.mark.parametrize("driver", ["auto", "heap"])
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=25)
 @given(seed=SEEDS)
 def test_what_is_joined_agrees_in_continuous_time(driver: str, seed: int) -> None:
     graph = joined_graph(seed, steady=False)
@@ -118,10 +118,11 @@ def test_what_is_joined_agrees_in_continuous_time(driver: str, seed: int) -> Non
         assert counts.synaptic_events == slow.counts[name].synaptic_events, name
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=25)
 @given(seed=SEEDS)
+@example(seed=718527)  # two spikes of which rounding once decided who comes first
 def test_a_joined_bias_reaches_its_place_in_continuous_time(seed: int) -> None:
-    graph = joined_graph(seed, dyadic=False)  # no ties: rounding decides those
+    graph = joined_graph(seed, dyadic=False)  # biases act between ticks
     x = stimulus(graph, seed, ticks=10)
     agree(simulate(graph, x, Exact())[0], simulate_exactly_slowly(graph, x)[0])
 

@@ -104,12 +104,13 @@ def find_bounds(plan: WindowPlan, w: int) -> tuple[float, float]:
 
 @bare
 def find_window(t: float, plan: WindowPlan) -> int:
-    """Return the window (start, stop] with time t; the last one may be cut short."""
+    """Return the window (start, stop] with time t; the last one may be cut short.
+
+    Times and the length are multiples of a quantum, so that t / length is rounded to a whole
+    number only if it is one.
+    """
     window = math.ceil(t / plan.length) - 1
-    if t > (window + 1) * plan.length:  # by rounding
-        window += 1
-    last = count_windows(plan) - 1
-    return min(window, last) if t <= plan.stop else max(window, last + 1)
+    return window if t <= plan.stop else max(window, count_windows(plan))
 
 
 @kernel

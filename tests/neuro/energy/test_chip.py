@@ -5,6 +5,18 @@ import pytest
 from neuro.energy import Chip, Constant, Interval, find_chip, horowitz45, load_chips
 
 CHIPS = [*load_chips().values()]
+LIMITS = {
+    "neurons": "neurons",
+    "in_axons": "axons",
+    "out_axons": "axons",
+    "synapse_words": "words",
+    "index_bits": "bits",
+    "header_bits": "bits",
+    "cores": "cores",
+    "tile_cores": "cores",
+    "tile_rows": "tiles",
+    "delay_steps": "steps",
+}
 every_chip = pytest.mark.parametrize("chip", CHIPS, ids=lambda c: c.name)
 
 
@@ -18,7 +30,8 @@ def constants_of(chip: Chip) -> dict[str, Constant]:
 def test_every_constant_has_a_unit_and_says_where_it_comes_from(chip: Chip) -> None:
     units = {"energy": "J", "time": "s", "power": "W"}
     for name, c in constants_of(chip).items():
-        assert c.unit == units.get(name.split(".")[0], c.unit)
+        table, key = name.split(".")
+        assert c.unit == (LIMITS[key] if table == "limits" else units[table]), name
         assert all((c.unit, c.process, c.condition, len(c.source) > 8, c.confidence)), name
         assert 0 <= c.low <= c.value <= c.high, name
 

@@ -140,7 +140,7 @@ def without_ties(graph: Graph, seed: int) -> Graph:
     return replace(graph, nodes=nodes)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(deadline=None, max_examples=25)
 @given(seed=SEEDS)
 def test_continuous_time_agrees_with_its_oracle(seed: int) -> None:
     graph = without_ties(drawn(seed), seed)

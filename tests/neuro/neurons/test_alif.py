@@ -156,9 +156,18 @@ def test_a_time_constant_gives_its_leak() -> None:
         ),
         ({"beta": -0.5}, r"ALIF\.beta must be >= 0, got -0\.5; 0 switches the adaptation off"),
         ({"rho": 1.5}, r"ALIF\.rho must be in \[0, 1\], got 1\.5; 0\.9 is usual"),
-        ({"reset": "zero"}, r"reset"),
+        (
+            {"refractory": Seconds(-1.0)},
+            r"ALIF\.refractory must be >= 0 s and finite, got -1\.0; 0 is none",
+        ),
+        ({"refractory": Seconds(math.inf)}, r"ALIF\.refractory must be >= 0 s and finite"),
     ],
 )
 def test_a_wrong_parameter_is_named_with_its_cure(wrong: dict[str, object], said: str) -> None:
-    with pytest.raises(Exception, match=said):
+    with pytest.raises(ValueError, match=said):
         ALIF(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_refractory_period_between_ticks_is_named_with_its_model() -> None:
+    with pytest.raises(ValueError, match=r"ALIF\.refractory: "):
+        ALIF(refractory=Seconds(1.5)).coefficients(DT)

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from neuro.neurons import IF, LIF, LIFState, run_population
+from neuro.neurons.reset import Reset, as_reset
 from neuro.neurons.surrogate import triangle
 from neuro.units import Seconds
 
@@ -201,7 +202,6 @@ def test_free_parameters_there_are_none() -> None:
             {"tau_syn": math.inf},
             r"LIF\.tau_syn must be > 0 s and finite, got inf; None: no current",
         ),
-        ({"reset": "zero"}, r"reset"),
         (
             {"refractory": -1.0},
             r"LIF\.refractory must be >= 0 s and finite, got -1\.0; 0 is none",
@@ -210,5 +210,12 @@ def test_free_parameters_there_are_none() -> None:
     ],
 )
 def test_a_wrong_parameter_is_named_with_its_cure(wrong: dict[str, object], said: str) -> None:
-    with pytest.raises(Exception, match=said):
+    with pytest.raises(ValueError, match=said):
         LIF(**{"tau": 1.0, **wrong})  # type: ignore[arg-type]
+
+
+def test_a_reset_of_another_name_is_told() -> None:
+    with pytest.raises(ValueError, match=r"LIF\.reset must be 'soft' or 'hard', got 'zero'"):
+        as_reset("LIF.reset", "zero")
+    for name in ("soft", "hard"):
+        assert LIF(tau=1.0, reset=name).reset is Reset(name)

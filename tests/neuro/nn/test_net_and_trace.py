@@ -325,3 +325,31 @@ def test_a_stimulus_that_does_not_fit_is_refused_by_the_clock_too() -> None:
     graph = trace(Stack(nn.Linear(4, 2), Spiking(LIF(tau=0.01))), (4,))
     with pytest.raises(ValueError, match="input: events of 5 neurons for an Input of 4"):
         replay(graph, {"input": to_events(np.ones((2, 1, 5), np.float32))})
+
+
+def test_delays_in_a_row_add_up() -> None:
+    with seeded(3):
+        module = Stack(
+            a=nn.Linear(4, 5),
+            s=Spiking(LIF(tau=0.01, threshold=0.1)),
+            late=Delay(Ticks(2)),
+            later=Delay(Ticks(3)),
+            b=nn.Linear(5, 3),
+            out=Spiking(LI(tau=0.01)),
+        )
+    x = spikes(12, 2, 4, p=0.6)
+    graph = trace(module, (4,))
+    assert [tuple(edge) for edge in graph.into("b")] == [("s", "b", 5)]
+    record = replay(graph, {"input": to_events(x.numpy())}, torch.float32)
+    assert np.array_equal(record.values["out"], module(x)[0].detach().numpy())
+    assert len(record.spikes["s"].tick) > 20
+
+
+def test_a_batch_norm_of_a_channel_that_hardly_varies_is_folded_with_its_eps() -> None:
+    """1 / sqrt(var + eps) is 100 here, and would be 1,000 without eps."""
+    norm = nn.BatchNorm1d(3, eps=9.9e-5)
+    norm.running_var.fill_(1e-6)
+    linear = nn.Linear(4, 3, bias=False).requires_grad_(False)
+    linear.weight.fill_(0.5)
+    graph = trace(Stack(fc=linear, norm=norm, s=Spiking(LI(tau=0.01))).eval(), (4,))
+    np.testing.assert_allclose(graph.nodes["fc"].weight, 50.0, rtol=1e-6)

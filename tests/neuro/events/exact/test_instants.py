@@ -1,15 +1,18 @@
 """Equal sums of spike times, delays and refractory periods are one instant."""
 
+import math
 from contextlib import suppress
 
 import numpy as np
 import pytest
+from exact_laws import by_neuron
 from hypothesis import given, settings, strategies as st
 from tiny_networks import TICKS, count_meetings, find_differences, make_network, run_engine
 
 from neuro.events import Exact, Runaway, simulate
+from neuro.events.exact.state import make_rest_state
 from neuro.graph import Dense, Edge, Graph, Input, Node
-from neuro.neurons import LIF
+from neuro.neurons import LI, LIF
 from neuro.spikes import Times, to_events
 from neuro.units import Seconds, Ticks
 
@@ -142,3 +145,90 @@ def test_times_that_mean_whole_ticks_are_whole_ticks_in_a_long_run() -> None:
     train = spike_at(*(ticks * 1e-4), ticks=200_000)
     record, _ = simulate(graph, {"x": train}, Exact())
     assert record.times["cells"].time.tolist() == ((ticks + 1) * 1e-4).tolist()
+
+
+@pytest.mark.parametrize("driver", ["window", "heap"])
+@pytest.mark.parametrize("tau", [4.0, math.inf])
+def test_a_crossing_comes_after_the_arrival_that_it_follows(driver: str, tau: float) -> None:
+    """The arrival leaves v below its threshold by what the drive adds in a quarter quantum."""
+    q = 2.0**-40
+    at_end = 0.75  # that is what a bias adds in a tick, with and without leak
+    rises = 0.75 if tau == math.inf else (at_end / -math.expm1(-1 / tau) - 1) / tau  # [1/tick]
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(1,)),
+        "w": Dense(weight=np.array([[1 - at_end - q * rises / 4]]), bias=np.array([at_end])),
+        "cell": LIF(tau=tau, reset="hard", refractory=Seconds(100.0)),
+    }
+    edges = (Edge("x", "w"), Edge("w", "cell"))
+    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1.0))
+    record, _ = simulate(graph, {"x": spike_at(1.0, ticks=9)}, Exact(driver=driver))
+    assert record.times["cell"].time.tolist() == [1 + q]
+
+
+@pytest.mark.parametrize("driver", ["window", "heap"])
+def test_what_comes_at_once_is_not_lost(driver: str) -> None:
+    """A time below half a quantum is the first instant after 0, where a run begins."""
+    nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((1, 1))), "cell": LIF(tau=0.01)}
+    edges = (Edge("x", "w"), Edge("w", "cell"))
+    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    record, _ = simulate(graph, {"x": spike_at(1e-17, 2e-3)}, Exact(driver=driver))
+    assert record.times["cell"].time.tolist() == [2.0**-40 * 1e-3, 2e-3]
+
+
+@pytest.mark.parametrize("driver", ["window", "heap"])
+def test_a_refractory_period_of_a_state_ends_at_an_instant(driver: str) -> None:
+    cell = LIF(tau=0.01, reset="hard", refractory=Seconds(5e-3))
+    nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((1, 1))), "cell": cell}
+    edges = (Edge("x", "w"), Edge("w", "cell"))
+    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    state = make_rest_state(graph, 1)
+    state.neurons["cell"][3] = 0.1 + 0.2 + 2.7  # 3.0000000000000004 ticks
+    x = spike_at(3e-3)
+    record, _ = simulate(graph, {"x": x}, Exact(driver=driver), state=state)
+    assert record.times["cell"].time.tolist() == [3e-3]
+
+
+def test_a_crossing_is_found_once_however_it_is_predicted() -> None:
+    """Rounding may place the crossing that the heap predicts one quantum off."""
+    size, dt = 4000, Seconds(1e-3)
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(1,)),
+        "up": Dense(weight=np.linspace(1.3, 4, size).reshape(-1, 1)),
+        "down": Dense(weight=-np.linspace(0.1, 0.4, size).reshape(-1, 1)),
+        "fast": LI(tau=0.003),
+        "slow": LI(tau=0.02),
+        "cells": LIF(tau=0.01, reset="hard", refractory=Seconds(1.3e-3)),
+    }
+    edges = (
+        *(Edge("x", "up"), Edge("up", "fast"), Edge("fast", "cells")),
+        *(Edge("x", "down", Ticks(1)), Edge("down", "slow"), Edge("slow", "cells")),
+    )
+    graph = Graph(nodes=nodes, edges=edges, dt=dt)
+    x = {"x": spike_at(0.4e-3, 5.3e-3, ticks=16)}
+    one, _ = simulate(graph, x, Exact())
+    other, _ = simulate(graph, x, Exact(driver="heap"))
+    a, b = by_neuron(one.times["cells"]), by_neuron(other.times["cells"])
+    assert a.time.size > 2 * size
+    np.testing.assert_array_equal(a.neuron, b.neuron)
+    np.testing.assert_allclose(a.time, b.time, rtol=0, atol=1e-11 * dt)
+
+
+@pytest.mark.parametrize("driver", ["window", "heap"])
+@pytest.mark.parametrize("tau", [0.01, math.inf])
+@pytest.mark.parametrize(
+    ("refractory", "ticks"), [(0.0, [30, 30, 30]), (1e-3, [30, 31, 32]), (2e-3, [30, 32, 34])]
+)
+def test_a_sum_of_decimal_weights_is_the_multiple_of_the_threshold_that_it_means(
+    driver: str, tau: float, refractory: float, ticks: list[int]
+) -> None:
+    """0.6 + 0.7 + 0.8 is 2.0999999999999996 in float64, and three thresholds here."""
+    weights = np.array([[0.6, 0.7, 0.8]])
+    assert weights.sum() - 0.7 - 0.7 < 0.7
+    cell = LIF(tau=tau, threshold=0.7, refractory=Seconds(refractory))
+    nodes = {"x": Input(shape=(3,)), "w": Dense(weight=weights), "cell": cell}
+    edges = (Edge("x", "w"), Edge("w", "cell"))
+    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    raster = np.zeros((40, 1, 3))
+    raster[30] = 1
+    record, _ = simulate(graph, {"x": to_events(raster)}, Exact(driver=driver))
+    assert np.rint(record.times["cell"].time / 1e-3).tolist() == [t + 1 for t in ticks]

@@ -138,7 +138,7 @@ def anywhere(graph: Graph, seed: int) -> ExactState:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=3, phases=(Phase.explicit, Phase.generate))
+@settings(deadline=None, max_examples=8, phases=(Phase.explicit, Phase.generate))
 @given(
     seed=st.integers(0, 10**6),
     drive=st.sampled_from([0.0, 0.05, 0.12]),

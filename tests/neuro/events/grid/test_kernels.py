@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 from numba.core.dispatcher import Dispatcher
@@ -17,8 +18,9 @@ from neuro.events.grid import (
     threshold as crossed,
     updates,
 )
-from neuro.graph import Dense, Edge, Graph, Input
-from neuro.neurons import LI
+from neuro.graph import Conv1d, Dense, Edge, Graph, Input, Sparse
+from neuro.neurons import LI, LIF
+from neuro.nn import replay
 from neuro.ops import gather_rows as rows
 from neuro.spikes import to_events
 from neuro.units import Seconds
@@ -118,3 +120,45 @@ def test_buffers_start_at_a_cache_line() -> None:
         ):
             assert array.ctypes.data % memory.LINE == 0
             assert array.flags.c_contiguous
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "conv"])
+def test_float64_weights_are_rounded_before_they_are_added_in_float32(kind: str) -> None:
+    """A sum of two does not depend on their order: both executors agree to the last bit."""
+    rng = np.random.default_rng(0)
+    weight = rng.normal(0, 1, (40, 1, 2))
+    node = {
+        "dense": lambda: Dense(weight=weight[:, 0]),
+        "sparse": lambda: Sparse.from_coo(
+            *np.divmod(np.arange(80), 40), weight[:, 0].T.ravel(), shape=(40, 2)
+        ),
+        "conv": lambda: Conv1d(weight=weight),
+    }[kind]()
+    given = (1, 2) if kind == "conv" else (2,)
+    graph = Graph(
+        nodes={"x": Input(shape=given), "w": node, "v": LI(tau=np.inf)},
+        edges=(Edge("x", "w"), Edge("w", "v")),
+        dt=Seconds(1e-3),
+    )
+    x = {"x": to_events(np.ones((3, 1, 2), np.float32))}
+    have = simulate(graph, x, Grid(dtype=np.float32))[0].values["v"]
+    want = replay(graph, x, torch.float32).values["v"]
+    np.testing.assert_array_equal(have, want)
+    pair = weight[:, 0].astype(np.float32)
+    np.testing.assert_array_equal(have[0, 0], pair[:, 0] + pair[:, 1])
+    assert (have[0, 0] != weight[:, 0].sum(1).astype(np.float32)).any()
+
+
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+def test_a_refractory_period_passes_while_a_lone_neuron_is_skipped(reset: str) -> None:
+    """Nothing reaches it from tick 1 to 9, and at 0 all but its waiting stands still."""
+    cell = LIF(tau=0.01, threshold=1.0, reset=reset, refractory=Seconds(3e-3))
+    graph = Graph(
+        nodes={"x": Input(shape=(1,)), "w": Dense(weight=np.ones((1, 1))), "cell": cell},
+        edges=(Edge("x", "w"), Edge("w", "cell")),
+        dt=Seconds(1e-3),
+    )
+    raster = np.zeros((20, 1, 1))
+    raster[[0, 9, 12, 14]] = 1
+    record, _ = simulate(graph, {"x": to_events(raster)})
+    assert record.spikes["cell"].tick.tolist() == [0, 9, 14]
