@@ -1,5 +1,6 @@
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 from graphs import random_graph, stimulus
 
 from neuro.events import Clock, Exact, Grid, Recording, Runaway, engine, simulate
+from neuro.events.exact import heap_driver, run as exact_run
+from neuro.events.exact.heap_driver import run_to_pause
 from neuro.events.exact.state import ExactState
 from neuro.events.workers import run_over_samples
 from neuro.graph import Dense, Edge, Graph, Input
@@ -140,3 +143,26 @@ def test_a_state_of_the_other_clock_is_refused() -> None:
 def test_a_program_is_compiled_once_a_graph() -> None:
     kind = np.dtype(np.float64)
     assert engine.compile_graph(LOOP, kind) is engine.compile_graph(LOOP, kind)
+
+
+def test_the_budget_of_the_heap_is_that_of_all_stretches_between_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raster = np.zeros((300, 1, 2), np.float32)
+    raster[0] = 1
+    x = {"x": to_events(raster)}
+    pauses = []
+
+    def counted(*args: object) -> object:
+        result, paused = run_to_pause(*args)
+        pauses.append(paused)
+        return result, paused
+
+    monkeypatch.setattr(exact_run, "WORK_PER_PAUSE", 1)
+    monkeypatch.setattr(heap_driver, "run_to_pause", counted)
+    once = replace(LOOP, nodes={**NODES, "back": Dense(weight=np.eye(2))})
+    record, _ = simulate(once, x, Exact(driver="heap", budget=600))
+    assert record.counts["wild"].spikes == 600
+    assert sum(pauses) > 3
+    with pytest.raises(Runaway, match="more than 599 spikes"):
+        simulate(once, x, Exact(driver="heap", budget=599))

@@ -7,13 +7,13 @@ import pytest
 from exact_laws import CLOCK, DT, run
 from hypothesis import Phase, given, settings, strategies as st
 
-from neuro.events import simulate
+from neuro.events import Exact, simulate
 from neuro.events.exact.oracle_neuron import integrate_product
 from neuro.events.exact.state import make_rest_state
 from neuro.graph import Dense, Edge, Graph, Input, Node, Sparse
 from neuro.neurons import LI, LIF
-from neuro.spikes import Times
-from neuro.units import Seconds
+from neuro.spikes import Events, Times
+from neuro.units import Seconds, Ticks
 
 HEAP = replace(CLOCK, driver="heap")
 CELLS, FINE = 600, 400
@@ -163,3 +163,35 @@ def test_excitation_never_delays_the_first_spike(
         after = run(graph, spikes(few + [(t, 0) for t in more]), clock).times["cells"].time
         if before.size:
             assert after[0] <= before[0] + 1e-14
+
+
+@pytest.mark.parametrize("order", [("fast", "slow"), ("slow", "fast")])
+def test_either_current_may_lift_a_neuron_over_its_threshold_inside_a_long_window(
+    order: tuple[str, str],
+) -> None:
+    """v is above its threshold in the middle of a window of 20 ticks, at its ends below."""
+    dt = Seconds(1e-3)
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(1,)),
+        "up": Dense(weight=np.array([[1.2]])),
+        "fast": LI(tau=2 * dt),
+        "none": Dense(weight=np.zeros((1, 1))),
+        "slow": LI(tau=9 * dt),
+        "cells": LIF(tau=5 * dt, reset="hard", refractory=Seconds(15 * dt)),
+        "back": Dense(weight=np.zeros((1, 1))),
+    }
+    edges = (
+        *(Edge("x", "up"), Edge("up", "fast"), Edge("x", "none"), Edge("none", "slow")),
+        *(Edge(current, "cells") for current in order),
+        *(Edge("cells", "back", Ticks(20)), Edge("back", "slow")),
+    )
+    graph = Graph(nodes=nodes, edges=edges, dt=dt)
+    x = {"x": Events(*(np.array([k]) for k in (0, 2, 0)), np.ones(1), (60, 1, 1))}
+    record, _ = simulate(graph, x, Exact())
+    (time,) = record.times["cells"].time
+    assert 3 * dt < time < 8 * dt
+    heap, _ = simulate(graph, x, Exact(driver="heap"))
+    np.testing.assert_allclose(heap.times["cells"].time, [time], rtol=0, atol=1e-12 * dt)
+    late = replace(graph, nodes={**nodes, "cells": LIF(tau=5 * dt, threshold=1e3)})
+    _, state = simulate(late, {"x": x["x"]._replace(shape=(20, 1, 1))}, Exact())
+    assert state.neurons["cells"][0, 0, 0] < 1  # below the threshold as the window ends
