@@ -140,12 +140,12 @@ def verify(run: RunFolder) -> None:
     lava = result["reference_lava"]
     both = result["torch_events"]
     if both["unexplained"]:
-        told = (
+        first = (
             "{pair}, sample {sample}, tick {tick}, {name} neuron {neuron}, {margin:.2g} from "
             "its threshold, rounding at most {bound:.2g}".format(**both["unexplained"][0])
         )
         number = len(both["unexplained"])
-        console.print(f"{number} differences that rounding does not explain; first: {told}")
+        console.print(f"{number} differences that rounding does not explain; first: {first}")
     wrong = both["mismatches"] or both["unexplained"]
     if wrong or lava.get("mismatches") or lava.get("failed"):
         raise SystemExit(1)

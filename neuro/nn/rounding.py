@@ -13,7 +13,7 @@ are there already go through the same operations, with weights taken absolutely.
 Axes: T ticks, B samples, ``*N`` a node's shape.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +68,11 @@ class _Values(NamedTuple):
     magnitude: Tensor
     error: Tensor
     terms: int
+
+    @property
+    def columns(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return all but ``terms``."""
+        return self.value, self.magnitude, self.error
 
 
 def bound_rounding(
@@ -134,7 +139,8 @@ class _Bounds:
 
     def __init__(self, graph: Graph, record: Record, dtype: type) -> None:
         self.graph, self.record = graph, record
-        self.unit = (np.finfo(dtype).eps + np.finfo(np.float64).eps) / 2  # ours are rounded too
+        rounded = np.finfo(dtype).eps + np.finfo(np.float64).eps  # the margins are rounded too
+        self.unit = float(rounded) / 2
         self.known: dict[str, _Values] = {}
 
     @torch.no_grad()
@@ -161,24 +167,25 @@ class _Bounds:
         """Return what the edges into a node bring."""
         edges = self.graph.into(name)
         given = [_delay(self._find_output(e.source), e.delay) for e in edges]
-        columns = zip(*(g[:3] for g in given), strict=True)
+        columns = zip(*(g.columns for g in given), strict=True)
         if isinstance(self.graph.nodes[name], Concat):
             axis = -len(self.graph.shapes[name])
-            joined = [torch.cat(column, axis) for column in columns]
-            return _Values(*joined, max(g.terms for g in given))
-        added = [torch.stack(column).sum(0) for column in columns]
-        return _Values(*added, sum(g.terms for g in given))
+            joined = (torch.cat(column, axis) for column in columns)
+            return _make_values(joined, max(g.terms for g in given))
+        added = (torch.stack(column).sum(0) for column in columns)
+        return _make_values(added, sum(g.terms for g in given))
 
     def _apply(self, node: Connection, x: _Values) -> _Values:
         weight, bias = get_weight(node, torch.float64), get_bias(node, torch.float64)
         large, base = (None if p is None else p.abs() for p in (weight, bias))
         ones = None if weight is None else torch.ones_like(weight)
         fan_in = node.divisor * node.apply(torch.ones_like(x.value[0, :1]), ones).max()
-        shape, flat = x.value.shape[:2], [column.flatten(0, 1) for column in x[:3]]
+        flat = [column.flatten(0, 1) for column in x.columns]
         value = node.apply(flat[0], weight, bias)
         magnitude, error = node.apply(flat[1], large, base), node.apply(flat[2], large)
-        made = [column.unflatten(0, shape) for column in (value, magnitude, error)]
-        return _Values(*made, x.terms + int(fan_in) + OPERATIONS)
+        shape = (*x.value.shape[:2], *value.shape[1:])
+        made = (column.reshape(shape) for column in (value, magnitude, error))
+        return _make_values(made, x.terms + int(fan_in) + OPERATIONS)
 
     def _follow_membrane(self, name: str) -> tuple[MembraneBound, _Values]:
         """Return the bounds of a population, and what an LI puts out."""
@@ -225,8 +232,13 @@ class _Bounds:
 
 def _delay(x: _Values, ticks: int) -> _Values:
     """Return what arrives so many ticks later."""
-    late = [torch.cat([torch.zeros_like(c[:ticks]), c])[: len(c)] for c in x[:3]]
-    return _Values(*late, x.terms)
+    late = (torch.cat([torch.zeros_like(c[:ticks]), c])[: len(c)] for c in x.columns)
+    return _make_values(late, x.terms)
+
+
+def _make_values(columns: Iterable[Tensor], terms: int) -> _Values:
+    value, magnitude, error = columns
+    return _Values(value, magnitude, error, terms)
 
 
 def count_near(bounds: Mapping[str, MembraneBound]) -> dict[str, int]:
