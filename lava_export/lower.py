@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from lava_export.checks import list_wide_integers
 from lava_export.program import (
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
@@ -26,7 +27,7 @@ from lava_export.program import (
     as_int32,
     list_separate_parts,
 )
-from lava_export.rules import compute_head_room
+from lava_export.rules import compute_head_room, list_overflows
 from neuro.graph import Graph, Hosted, Input
 from neuro.graph.delays import assign_lags, find_tight_loops
 from neuro.graph.paths import Route, find_bias, find_routes
@@ -78,8 +79,8 @@ def lower(
 ) -> LoihiProgram:
     """Return the program of a graph; the graph stays as it is.
 
-    ticks: length of the runs to come, if they all have one: shorter runs need less head-room
-        for sums, which leaves finer weights. None: room for an endless run.
+    ticks: of the longest run to come: shorter runs need less head-room for sums, which leaves
+        finer weights. None: runs of any length, which a state without leak cannot have.
     largest_weight: the largest integer weight to use, even, <= 254.
 
     Raises:
@@ -89,6 +90,8 @@ def lower(
         raise ValueError(
             f"largest_weight must be even, from 2 to {LARGEST_WEIGHT}, got {largest_weight}"
         )
+    if ticks is not None and ticks < 1:
+        raise ValueError(f"ticks must be >= 1, or None for runs of any length, got {ticks}")
     problems = problems_on_a_clock(graph) + problems_of_neurons(graph, "a chip")
     if problems:
         raise LowerError(problems)
@@ -112,10 +115,15 @@ def lower(
         if isinstance(node, Input)
     ]
     layers = [_fit_scale(p, graph.shapes[p.name], lag, largest_weight, ticks) for p in parts]
-    return LoihiProgram(
+    program = LoihiProgram(
         populations=(*sources, *(layer.population for layer in layers)),
         connections=tuple(c for layer in layers for c in layer.incoming),
+        ticks=None if ticks is None else int(ticks),
     )
+    problems = list_wide_integers(program) or list_overflows(program)
+    if problems:
+        raise LowerError(problems)
+    return program
 
 
 def _fit_scale(

@@ -31,14 +31,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool
 
 from neuro.graph.convolutions import count_windows
 from neuro.graph.paths import RouteKind, count_most_synapses
 from neuro.io.store import write_bytes
-from neuro.spikes import Events
 
-VERSION = 1  # of the files
+VERSION = 2  # of the files
 STATE_LIMIT = 2**23  # M: u and v have 23 bits and a sign
 LARGEST_WEIGHT = 254  # 8 bits and a sign; even, because Lava keeps no odd ones of mixed signs
 THRESHOLD_BITS = 17
@@ -51,7 +49,7 @@ Kind = Literal["input", "lif", "alif", "li"]
 
 
 class ProgramError(ValueError):
-    """A program, or a stimulus for one, that does not hold together."""
+    """A program that does not hold together, or a run of one that cannot start."""
 
 
 def as_int32(value: Any) -> np.ndarray:
@@ -150,6 +148,8 @@ class Connection:
 class LoihiProgram:
     """Populations and the connections between them.
 
+    ticks: of the longest run for which its sums have room; None: of any length.
+
     Raises:
         ProgramError: lists every name, kind, size or delay that does not fit, and the parts
             of a program that falls apart.
@@ -157,6 +157,7 @@ class LoihiProgram:
 
     populations: tuple[Population, ...]
     connections: tuple[Connection, ...]
+    ticks: int | None = None
 
     def __post_init__(self) -> None:
         problems = _list_problems(self)
@@ -183,7 +184,10 @@ class LoihiProgram:
 def _list_problems(program: LoihiProgram) -> list[str]:
     """Return what is wrong with names, kinds, sizes and delays."""
     names = [p.name for p in program.populations]
-    found = [f"{n}: the name is used twice" for n in sorted(set(names)) if names.count(n) > 1]
+    found = []
+    if program.ticks is not None and program.ticks < 1:
+        found.append(f"ticks is {program.ticks}; give one at least, or None for any number")
+    found += [f"{n}: the name is used twice" for n in sorted(set(names)) if names.count(n) > 1]
     if not any(p.kind == "input" for p in program.populations):
         found.append("no population has kind input; a run needs one at least")
     found += [problem for p in program.populations for problem in _check_population(p)]
@@ -261,6 +265,9 @@ def _check_connection(program: LoihiProgram, c: Connection) -> Iterator[str]:
             f"places of shape {c.places.shape} are no target and source of each of "
             f"{c.weight.size} weights within sizes {c.sizes}"
         )
+    elif c.kind == "sparse" and len(np.unique(c.places, axis=1).T) < c.weight.size:
+        twice = c.weight.size - len(np.unique(c.places, axis=1).T)
+        yield f"{twice} of its places are listed before; add up the weights of each place"
     elif c.in_size != source.size or math.prod(c.out_shape) != target.size:
         yield (
             f"maps {c.in_size} to {math.prod(c.out_shape)} neurons, but {c.source} has "
@@ -282,57 +289,13 @@ def _fits_lava_lif(p: Population) -> bool:
     return one and p.hard and not p.beta.any() and not p.bias_mant.any()
 
 
-def rasterize(
-    program: LoihiProgram, inputs: Mapping[str, Events], ticks: int
-) -> dict[str, Bool[np.ndarray, "T B N"]]:
-    """Return the raster of every input, T = ``ticks``; after the train's own T it is silent.
-
-    Raises:
-        ProgramError: missing, unknown, empty or misshapen inputs, spikes that are not 0 or 1.
-    """
-    names = [p.name for p in program.populations if p.kind == "input"]
-    problems = [f"input {n}: no spikes given" for n in names if n not in inputs]
-    problems += [
-        f"{n}: not an input; there are {', '.join(names)}" for n in inputs.keys() - names
-    ]
-    if ticks < 1:
-        problems.append(f"a run of {ticks} ticks; ask for one at least")
-    problems += [
-        f"input {n}: holds no samples; give one at least"
-        for n, e in inputs.items()
-        if e.shape[1] < 1
-    ]
-    if len({e.shape[1] for e in inputs.values()}) > 1:
-        problems.append("the inputs differ in their number of samples")
-    for name in [n for n in names if n in inputs]:
-        events = inputs[name]
-        if events.shape[0] > ticks or events.shape[2] != program[name].size:
-            problems.append(
-                f"input {name}: spikes of (ticks, samples, neurons) {events.shape} do not fit "
-                f"{ticks} ticks of {program[name].size} neurons"
-            )
-        graded = events.value[events.value != 1]
-        if graded.size:
-            problems.append(
-                f"input {name}: {graded.size} spikes are not 1 (first {graded[0]}); Loihi "
-                "takes binary spikes: encode the values, e.g. with neuro.codes.rate"
-            )
-    if problems:
-        raise ProgramError("\n".join(["the stimulus does not fit the program:", *problems]))
-    out = {}
-    for name in names:
-        e = inputs[name]
-        out[name] = np.zeros((ticks, *e.shape[1:]), bool)
-        out[name][e.tick, e.sample, e.neuron] = True
-    return out
-
-
 def pack(program: LoihiProgram) -> dict[str, np.ndarray]:
     """Return the program as arrays: "meta" is json, the others are named p0.du, c0.weight..."""
     arrays: dict[str, np.ndarray] = {}
-    meta: dict[str, Any] = {"version": VERSION, "populations": [], "connections": []}
+    meta: dict[str, Any] = {"version": VERSION, "ticks": program.ticks}
     for key in ("populations", "connections"):
         held_by: tuple[Any, ...] = getattr(program, key)
+        meta[key] = []
         for i, part in enumerate(held_by):
             values = {f.name: getattr(part, f.name) for f in fields(part)}
             held = {k: v for k, v in values.items() if isinstance(v, np.ndarray)}
@@ -359,7 +322,9 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> LoihiProgram:
             plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
             parts[key].append(kind(**plain, **{k: as_int32(v) for k, v in held.items()}))
     return LoihiProgram(
-        populations=tuple(parts["populations"]), connections=tuple(parts["connections"])
+        populations=tuple(parts["populations"]),
+        connections=tuple(parts["connections"]),
+        ticks=meta["ticks"],
     )
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lava_export.program import STATE_LIMIT, Connection, LoihiProgram, Population, rasterize
+from lava_export.checks import rasterize
+from lava_export.program import STATE_LIMIT, Connection, LoihiProgram, Population
 from neuro.record import Record, concatenate
 from neuro.spikes import Events, to_events
 
@@ -41,7 +42,7 @@ def run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int) -> Reco
     """Return every spike and every read-out's v (int64, units of v) of T = ``ticks`` ticks.
 
     Raises:
-        ProgramError: inputs that do not fit, see :func:`lava_export.program.rasterize`.
+        ProgramError: the run cannot start, see :func:`lava_export.checks.require_run`.
     """
     rasters = rasterize(program, inputs, ticks)
     samples = next(iter(rasters.values())).shape[1]

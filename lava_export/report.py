@@ -13,25 +13,19 @@ from neuro.record import Record
 from neuro.spikes import Events, of_sample, to_raster
 
 
-def make_scaling_table(
-    graph: Graph, program: LoihiProgram, ticks: int | None = None
-) -> list[dict[str, Any]]:
+def make_scaling_table(graph: Graph, program: LoihiProgram) -> list[dict[str, Any]]:
     """Return one row a population: what rounding changed and how much room is left.
 
     Errors are in units of the float network: of weights the largest and the root of the mean
     square, of thresholds (fires at 64 multiples: see :mod:`lava_export.program`), their rises
     (beta), biases and decays (of v, of the current and of the rise, where there are) the
-    largest. ``head_room`` is the worst-case state over 2^23, of runs of so many ticks (None: of
-    an endless run): below 1 fits.
+    largest. ``head_room`` is the worst-case state over 2^23 in the longest run that the program
+    is for: below 1 fits.
     """
-    return [
-        _measure_population(program, part, ticks) for part in collect_populations(graph, [])
-    ]
+    return [_measure_population(program, part) for part in collect_populations(graph, [])]
 
 
-def _measure_population(
-    program: LoihiProgram, part: FloatPopulation, ticks: int | None
-) -> dict[str, Any]:
+def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[str, Any]:
     p = program[part.name]
     incoming = program.into(p.name)
     errors = [
@@ -55,7 +49,7 @@ def _measure_population(
         "bias_error": float(np.abs(bias - part.bias).max()),
         "lag": p.lag,
         "extra": max(c.extra for c in incoming),
-        "head_room": compute_head_room(p, incoming, ticks),
+        "head_room": compute_head_room(p, incoming, program.ticks),
     }
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lava_export.program import LoihiProgram, pack, rasterize
+from lava_export.checks import rasterize
+from lava_export.program import LoihiProgram, pack
 from neuro.record import Record
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds
@@ -58,7 +59,7 @@ def run(
     timeout: after so many seconds [s] the child is ended.
 
     Raises:
-        ProgramError: inputs that do not fit, see :func:`lava_export.program.rasterize`.
+        ProgramError: the run cannot start, see :func:`lava_export.checks.require_run`.
         LavaMissing: Lava is not installed; the message says how to.
         LavaFailed: the child failed or hung; the message ends with its last output.
     """

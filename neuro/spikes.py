@@ -108,13 +108,16 @@ def to_ticks(times: Times, dt: Seconds) -> Events:
 
 def list_problems(train: Events | Times, dt: Seconds) -> list[str]:
     """Return what is wrong with the numbers of a train; their order is not looked at."""
+    found = list_problems_of_types(train)
+    if found:
+        return found
     columns = train[:4]
     lengths = [c.size for c in columns]
     when = "time" if isinstance(train, Times) else "tick"
     if len(set(lengths)) > 1:
         return [f"columns of different length: sample, {when}, neuron, value have {lengths}"]
     ticks, samples, size = train.shape
-    found = _outside("sample", train.sample, samples)
+    found += _outside("sample", train.sample, samples)
     if isinstance(train, Times):
         found += _outside_time(train.time, ticks * dt, dt)
     else:
@@ -123,6 +126,26 @@ def list_problems(train: Events | Times, dt: Seconds) -> list[str]:
     bad = np.flatnonzero(~np.isfinite(train.value))
     if bad.size:
         found.append(f"value {train.value[bad[0]]} of event {bad[0]} is not finite")
+    return found
+
+
+def list_problems_of_types(train: Events | Times) -> list[str]:
+    """Return which columns are no arrays of the right kind, and a shape that is none."""
+    when = ("time", "floats") if isinstance(train, Times) else ("tick", "integers")
+    wanted = {"sample": "integers", **dict([when]), "neuron": "integers", "value": "floats"}
+    found = []
+    for (name, kind), column in zip(wanted.items(), train[:4], strict=True):
+        letters = "f" if kind == "floats" else "iu"
+        if not isinstance(column, np.ndarray):
+            found.append(f"{name} is a {type(column).__name__}; give a NumPy array of {kind}")
+        elif column.ndim != 1 or column.dtype.kind not in letters:
+            found.append(
+                f"{name} is {column.dtype} of shape {column.shape}; give one axis of {kind}"
+            )
+    shape = train.shape
+    sized = isinstance(shape, tuple) and len(shape) == 3
+    if not sized or not all(isinstance(n, int | np.integer) for n in shape):
+        found.append(f"shape {shape} is none; give (ticks, samples, neurons)")
     return found
 
 

@@ -22,7 +22,7 @@ from neuro.events.workers import run_over_samples
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs
 from neuro.record import Record, concatenate
-from neuro.spikes import Events, Times, to_ticks
+from neuro.spikes import Events, Times, list_problems_of_types, to_ticks
 
 State = EngineState | ExactState
 
@@ -95,13 +95,15 @@ def _read_inputs(
     Raises:
         ValueError: they do not fit the graph; lists every problem.
     """
+    if not all(isinstance(train, Events) for train in inputs.values()):
+        require_inputs(graph, inputs)
     trains = {
         name: to_ticks(train, graph.dt) if isinstance(train, Times) else train
         for name, train in inputs.items()
     }
-    alike = len({train.shape[:2] for train in trains.values()}) == 1
     known = trains.keys() == set(graph.inputs)
-    if alike and known and all(_fits(graph, name, train) for name, train in trains.items()):
+    fits = known and all(_fits(graph, name, train) for name, train in trains.items())
+    if fits and len({train.shape[:2] for train in trains.values()}) == 1:
         pairs = {name: to_batch(train, 0, dtype) for name, train in trains.items()}
         if all(valid for _, valid in pairs.values()):
             return trains, {name: batch for name, (batch, _) in pairs.items()}
@@ -115,12 +117,11 @@ def _read_inputs(
 
 def _fits(graph: Graph, name: str, train: Events) -> bool:
     """Return whether size and types of the columns are those of spikes of an Input."""
-    columns = train[:4]
     return (
-        train.shape[2] == math.prod(graph.shapes[name])
+        not list_problems_of_types(train)
+        and train.shape[2] == math.prod(graph.shapes[name])
         and min(train.shape) > 0
-        and len({column.shape for column in columns}) == 1
-        and all(column.dtype.kind in "iu" for column in columns[:3])
+        and len({column.size for column in train[:4]}) == 1
     )
 
 

@@ -21,7 +21,7 @@ def find_tight_loops(graph: Graph, found: list[Route]) -> list[str]:
 
 def _find_tight_loop(inside: list[Route]) -> list[Route]:
     """Return the routes of a loop along which lags would grow without end, if any."""
-    lag = {r.source: 0 for r in inside}
+    lag = {name: 0 for r in inside for name in (r.source, r.target)}
     came: dict[str, Route] = {}
     for _ in range(len(lag) + 1):
         last = ""

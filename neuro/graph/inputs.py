@@ -5,36 +5,55 @@ from collections.abc import Mapping
 import numpy as np
 
 from neuro.graph.graph import Graph
-from neuro.spikes import Events, Times, list_problems
+from neuro.spikes import Events, Times, list_problems, list_problems_of_types
 from neuro.units import Seconds
 
+CANNOT_START = "the run cannot start:"
 
-def require_inputs(graph: Graph, inputs: Mapping[str, Events | Times]) -> None:
-    """Raise one ValueError that lists all that is wrong with the stimulus, by node."""
-    problems = _problems_of_names(graph, inputs)
-    for name in graph.inputs:
-        if name in inputs:
-            problems += [f"{name}: {p}" for p in _problems_of_train(inputs[name], graph.dt)]
-            size = inputs[name].shape[2]
-            if size != graph.size(name):
-                problems.append(
-                    f"{name}: events of {size} neurons for an Input of {graph.size(name)}; "
-                    "flatten its shape in C order"
-                )
-    problems += _problems_of_shapes(inputs)
+
+def require_inputs(
+    graph: Graph, inputs: Mapping[str, Events | Times], *, in_ticks: bool = False
+) -> None:
+    """Raise one ValueError that lists all that is wrong with the stimulus, by node.
+
+    in_ticks: the executor takes Events only.
+    """
+    sizes = {name: graph.size(name) for name in graph.inputs}
+    problems = list_problems_of_inputs(sizes, inputs, None if in_ticks else graph.dt)
     if problems:
-        raise ValueError("\n".join(["the run cannot start:", *problems]))
+        raise ValueError("\n".join([CANNOT_START, *problems]))
 
 
-def _problems_of_names(graph: Graph, inputs: Mapping[str, Events | Times]) -> list[str]:
-    known = ", ".join(graph.inputs)
-    missing = [f"{n}: no events for this Input" for n in graph.inputs if n not in inputs]
-    unknown = [
-        f"{n}: not an Input of the graph; it has {known}"
-        for n in inputs
-        if n not in graph.inputs
-    ]
-    return missing + unknown
+def list_problems_of_inputs(
+    sizes: Mapping[str, int], inputs: Mapping[str, Events | Times], dt: Seconds | None
+) -> list[str]:
+    """Return all that is wrong with a stimulus, the same for every executor.
+
+    sizes: neurons of each Input. dt: length of a tick [s]; None: Times are refused.
+    """
+    known = ", ".join(sizes)
+    problems = [f"{n}: no events for this Input" for n in sizes if n not in inputs]
+    problems += [f"{n}: not an Input; there are {known}" for n in inputs if n not in sizes]
+    whole = {}  # trains whose types and shape can be looked into
+    for name in (n for n in sizes if n in inputs):
+        train = inputs[name]
+        if dt is None and isinstance(train, Times):
+            problems.append(
+                f"{name}: Times, and this executor runs in ticks; convert them with "
+                "neuro.spikes.to_ticks(times, dt)"
+            )
+            continue
+        found = _problems_of_train(train, dt or Seconds(1.0))
+        problems += [f"{name}: {p}" for p in found]
+        if list_problems_of_types(train):
+            continue
+        whole[name] = train
+        if train.shape[2] != sizes[name]:
+            problems.append(
+                f"{name}: events of {train.shape[2]} neurons for an Input of {sizes[name]}; "
+                "flatten its shape in C order"
+            )
+    return problems + _problems_of_shapes(whole)
 
 
 def _problems_of_shapes(inputs: Mapping[str, Events | Times]) -> list[str]:

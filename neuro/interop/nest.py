@@ -32,6 +32,7 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro.graph import Graph
+from neuro.graph.inputs import require_inputs
 from neuro.interop import nest_script
 from neuro.interop.nest_plan import NestError, plan
 from neuro.interop.nest_synapses import MS
@@ -66,6 +67,7 @@ def run(
 
     Raises:
         NestError: NEST cannot run this graph; lists every reason with its cure.
+        ValueError: the inputs do not fit the graph; lists every problem by node.
         RuntimeError: NEST failed, or let a neuron fire in its refractory period; says what.
         ImportError: NEST is not installed.
     """
@@ -97,7 +99,7 @@ def export(
         The script.
 
     Raises:
-        NestError: as :func:`run`.
+        NestError, ValueError: as :func:`run`.
     """
     network = plan(graph, _convert_inputs(graph, inputs), membranes or {}, precise=precise)
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +138,8 @@ def _simulate(
 
 
 def _convert_inputs(graph: Graph, inputs: Inputs) -> dict[str, Times]:
-    """Return inputs in continuous time [s]."""
+    """Return inputs in continuous time [s]; raise if they do not fit the graph."""
+    require_inputs(graph, inputs)
     return {
         name: e if isinstance(e, Times) else to_times(e, graph.dt) for name, e in inputs.items()
     }

@@ -260,7 +260,7 @@ def record_activity(
 
     Arguments and errors as of :func:`replay`.
     """
-    require_inputs(graph, inputs)
+    require_inputs(graph, inputs, in_ticks=True)
     net = Net(unroll_delays(graph).graph).to(device=device, dtype=dtype)
     rasters = {}
     for name, e in inputs.items():

@@ -33,7 +33,7 @@ from neuro.graph import (
 )
 from neuro.neurons import ALIF, is_neuron
 from neuro.nn.fold_time import has_own_forward
-from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, list_steps
+from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal, list_steps
 from neuro.nn.net import Net
 from neuro.units import Seconds, Ticks
 
@@ -191,6 +191,9 @@ class _Walk:
             return self.refuse(name, f"{why}; {_cure(module)}", sources)
         match module:
             case Stack() | nn.Sequential():
+                if isinstance(module, nn.Sequential) and _keeps_state(module):
+                    why = "a Sequential hands on neither ticks nor state; make it a Stack"
+                    self.refuse(name, why, sources)
                 return self._sequence(list_steps(module), name, sources)
             case Residual():
                 left = self.visit(module.body, _join(name, "body"), sources)
@@ -314,7 +317,15 @@ class _Walk:
             if norm.running_mean is None:
                 why = "BatchNorm without running statistics; use track_running_stats=True"
                 return self.refuse(name, why, sources)
-            weight, bias = fold(weight, bias, norm, isinstance(module, nn.ConvTranspose2d))
+            axis = int(isinstance(module, nn.ConvTranspose2d))
+            if norm.num_features != weight.shape[axis]:
+                why = (
+                    f"puts out {weight.shape[axis]} features, and the BatchNorm behind it "
+                    f"normalises {norm.num_features} along another axis; put a Flatten before "
+                    "a Linear, and give the norm as many"
+                )
+                return self.refuse(name, why, sources)
+            weight, bias = fold(weight, bias, norm, axis)
         if isinstance(module, nn.Linear):
             return self.add(name, Dense(weight=weight, bias=bias), sources)
         cls = type(module).__name__
@@ -336,6 +347,10 @@ class _Walk:
             return self.refuse(name, why, sources)
         high, wide = as_axes(scale)[0], as_axes(scale)[-1]
         return self.add(name, Upsample(scale=(int(high), int(wide))), sources)
+
+
+def _keeps_state(module: nn.Module) -> bool:
+    return any(isinstance(part, Temporal) for part in module.modules())
 
 
 def _list_overrides(module: nn.Module) -> list[str]:

@@ -23,25 +23,24 @@ def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     """
     graph = load_run_graph(run)
     save_graph(run.folder / "graph.npz", graph)
-    ticks = count_ticks(run, graph)
-    program = lower(graph, ticks=ticks)
+    program = lower(graph, ticks=count_ticks(run, graph))
     chips = [chip for chip in load_chips().values() if not chip.base]
-    fits = {chip.name: _breaches(program, chip, ticks) for chip in chips}
+    fits = {chip.name: _breaches(program, chip) for chip in chips}
     if all(fits.values()):
-        check(program, chips[-1], ticks)  # raises
+        check(program, chips[-1])  # raises
     save_program(run.folder / "program.npz", program)
     result = {
         "fits": fits,
-        "scaling": make_scaling_table(graph, program, ticks),
+        "scaling": make_scaling_table(graph, program),
         "reference_lava": compare_with_lava(run, graph, program, lava_samples),
     }
     run.write("export.json", result)
     return result
 
 
-def _breaches(program: LoihiProgram, chip: Chip, ticks: int) -> list[str]:
+def _breaches(program: LoihiProgram, chip: Chip) -> list[str]:
     try:
-        check(program, chip, ticks)
+        check(program, chip)
     except RuleBreach as breach:
         return breach.breaches
     return []

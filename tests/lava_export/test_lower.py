@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from lava_export import reference
 from lava_export.lower import LowerError, lower, to_bias
-from lava_export.program import LoihiProgram, as_int32, load_program, save_program
+from lava_export.program import LoihiProgram, ProgramError, as_int32, load_program, save_program
 from lava_export.rules import check, compute_head_room
 from neuro.graph import (
     AvgPool2d,
@@ -56,7 +56,7 @@ def test_the_largest_weight_lands_on_an_even_integer_of_8_bits() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         w = rng.normal(size=(5, 7)) * 10 ** rng.uniform(-3, 3)
-        program = lower(one(IF(threshold=float(np.abs(w).max())), w))
+        program = lower(one(IF(threshold=float(np.abs(w).max())), w), ticks=9)
         q, scale = weights(program), program["n"].scale
         assert not (q % 2).any()
         assert 128 <= np.abs(q).max() <= 254
@@ -64,7 +64,7 @@ def test_the_largest_weight_lands_on_an_even_integer_of_8_bits() -> None:
 
 
 def test_what_can_be_exact_is_exact() -> None:
-    program = lower(one(IF(threshold=0.75), np.array([[1.0, 0.125, -0.625]])))
+    program = lower(one(IF(threshold=0.75), np.array([[1.0, 0.125, -0.625]])), ticks=9)
     scale = program["n"].scale
     assert (weights(program) / scale).tolist() == [[1.0, 0.125, -0.625]]
     assert (program["n"].vth + 1).item() / scale == 0.75
@@ -91,7 +91,7 @@ def test_a_concat_is_one_connection_for_each_edge_into_it() -> None:
         ),
         dt=DT,
     )
-    program = lower(graph)
+    program = lower(graph, ticks=12)
     x = {n: to_events(rng.random((12, 2, graph.size(n))) < 0.4) for n in "xy"}
     found, want = reference.run(program, x, 12), replay(graph, x)
     assert want.spikes["n"].tick.size > 15
@@ -130,7 +130,7 @@ def test_decays_become_12_bits() -> None:
     assert n.dv.tolist() == [round(4096 * (1 - math.exp(-1 / 5)))]
     assert n.du.tolist() == [round(4096 * (1 - math.exp(-1 / 2))) - 1]
     assert lower(one(LIF(tau=tau), np.eye(2)))["n"].du.tolist() == [4095]
-    edge = lower(one(ALIF(leak=1.0, rho=1.0, beta=0.5), np.eye(2)))["n"]
+    edge = lower(one(ALIF(leak=1.0, rho=1.0, beta=0.5), np.eye(2)), ticks=9)["n"]
     assert (edge.dv.tolist(), edge.da.tolist()) == ([4095], [0])
 
 
@@ -172,10 +172,9 @@ def test_a_graph_that_falls_apart_is_refused() -> None:
         lower(graph)
 
 
-def test_an_absurd_adaptation_is_left_for_the_rule_to_tell() -> None:
-    program = lower(one(ALIF(leak=0.5, rho=0.9, beta=1e9), np.eye(2)))
-    with pytest.raises(ValueError, match=r"n: beta = 1073741824, allowed is 0\.\.131071"):
-        check(program, "loihi2")
+def test_an_absurd_adaptation_is_refused() -> None:
+    with pytest.raises(LowerError, match=r"n: beta = 1073741824, allowed is 0\.\.131071"):
+        lower(one(ALIF(leak=0.5, rho=0.9, beta=1e9), np.eye(2)))
 
 
 @pytest.mark.parametrize(
@@ -206,9 +205,9 @@ def test_a_bias_is_held_to_half_a_unit_of_its_exponent(value: float) -> None:
     assert e == 0 or abs(value) > 2047 * 2 ** (e - 1)  # the least exponent that fits
 
 
-def test_a_bias_beyond_both_fields_is_left_for_the_rule_to_tell() -> None:
-    with pytest.raises(ValueError, match="bias_mant"):
-        check(lower(one(IF(threshold=1.0), np.array([[0.01]]), np.array([1000.0]))))
+def test_a_bias_beyond_both_fields_is_refused() -> None:
+    with pytest.raises(LowerError, match="bias_mant"):
+        lower(one(IF(threshold=1.0), np.array([[0.01]]), np.array([1000.0])))
 
 
 def test_sums_are_given_room_below_2_to_the_23() -> None:
@@ -217,12 +216,86 @@ def test_sums_are_given_room_below_2_to_the_23() -> None:
     endless, short = lower(graph), lower(graph, ticks=5)
     for program, ticks in ((endless, None), (short, 5)):
         assert 0.5 < compute_head_room(program["n"], program.connections, ticks) < 1
-        check(program, ticks=ticks)
+        assert program.ticks == ticks
+        check(program)
     assert weights(endless).max() < weights(short).max() < 254
     coarse = lower(graph, largest_weight=2)
     assert weights(coarse).max() == 2
     with pytest.raises(ValueError, match="largest_weight must be even, from 2 to 254, got 255"):
         lower(graph, largest_weight=255)
+
+
+def read_out_of_one_spike_a_tick(tau: float) -> Graph:
+    nodes = {
+        "x": Input(shape=(1,)),
+        "a": LIF(tau=HALF, threshold=0.5),
+        "w": Dense(weight=np.ones((1, 1))),
+        "out": LI(tau=tau),
+    }
+    edges = (Edge("x", "a"), Edge("a", "w"), Edge("w", "out"))
+    return Graph(nodes=nodes, edges=edges, dt=DT)
+
+
+def test_a_read_out_without_leak_needs_a_number_of_ticks() -> None:
+    graph = read_out_of_one_spike_a_tick(math.inf)
+    with pytest.raises(LowerError) as refused:
+        lower(graph)
+    assert refused.value.problems == [
+        "worst case sums stay below 2^23: out: v of neuron 0 has no leak and can grow without "
+        "end; give the length of the runs, lower(graph, ticks=...), or use a finite time "
+        "constant"
+    ]
+    x = {"x": to_events(np.ones((1200, 1, 1), bool))}
+    program = lower(graph, ticks=1200)
+    v = reference.run(program, x, 1200).values["out"]
+    wanted = replay(graph, x).values["out"][:, 0, 0]
+    assert reference.to_float(program, "out", v)[:, 0, 0].tolist() == wanted.tolist()
+    assert wanted[-1] == 1200  # with weights of 254 it would have stopped at 515
+
+
+@pytest.mark.parametrize(
+    ("neuron", "weight", "state"),
+    [
+        (IF(threshold=1.0, reset="hard"), -1.0, "v"),  # down there is no reset
+        (IF(threshold=0.5, reset="soft"), 1.0, "v"),  # falls behind its input
+        (ALIF(leak=0.5, rho=1.0, beta=0.25), 1.0, "a"),
+    ],
+)
+def test_what_never_leaks_has_no_endless_run(neuron: Node, weight: float, state: str) -> None:
+    graph = one(neuron, np.array([[weight, 0.25]]))
+    with pytest.raises(LowerError, match=f"n: {state} of neuron 0 has no leak and can grow"):
+        lower(graph)
+    assert lower(graph, ticks=30).ticks == 30
+
+
+def test_a_reset_bounds_a_neuron_without_leak_and_inhibition() -> None:
+    assert lower(one(IF(threshold=1.0, reset="hard"), np.ones((1, 2)))).ticks is None
+    assert lower(one(IF(threshold=4.0, reset="soft"), np.ones((1, 2)))).ticks is None
+
+
+@pytest.mark.parametrize("ticks", [0, -3])
+def test_a_run_to_lower_for_has_a_tick_at_least(ticks: int) -> None:
+    with pytest.raises(ValueError, match=f"ticks must be >= 1, or None .* got {ticks}"):
+        lower(one(LI(tau=5.0), np.ones((1, 2))), ticks=ticks)
+
+
+def test_a_program_runs_no_longer_than_it_was_lowered_for(tmp_path: Path) -> None:
+    graph = one(LI(tau=5.0), np.ones((1, 2)))
+    program = lower(graph, ticks=8)
+    x = {"x": to_events(np.ones((8, 1, 2), bool))}
+    save_program(tmp_path / "p.npz", program)
+    for short in (program, load_program(tmp_path / "p.npz")):
+        assert reference.run(short, x, 8).ticks == 8
+        with pytest.raises(
+            ProgramError, match="run of 9 ticks, and the program was lowered for 8"
+        ):
+            reference.run(short, x, 9)
+    assert reference.run(lower(graph), x, 500).ticks == 500
+
+
+def test_sums_too_large_for_any_scale_are_refused() -> None:
+    with pytest.raises(LowerError, match=r"n: u of neuron 0 can reach 1\.28e\+07"):
+        lower(one(LI(tau=5.0), np.ones((1, 100_000))))
 
 
 def residual(delay: int) -> Graph:
@@ -356,7 +429,7 @@ def test_a_layer_too_large_for_a_matrix_is_listed_and_computes_what_its_matrix_w
     (again,) = load_program(tmp_path / "p.npz").connections
     assert np.array_equal(again.places, synapses.places)
     assert again.sizes == synapses.sizes
-    check(listed, "loihi2", ticks=12)
+    check(listed, "loihi2")
 
 
 def test_what_has_no_counterpart_is_refused_at_once_with_its_cures() -> None:
@@ -381,6 +454,29 @@ def test_what_has_no_counterpart_is_refused_at_once_with_its_cures() -> None:
         lower(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
     assert [p.split(" ")[0] for p in e.value.problems] == ["zero-delay", "a:"]
     assert e.value.problems[1].startswith("a: LIF.refractory: duration 2.5 s is not a whole")
+
+
+def test_a_current_in_a_loop_is_refused_by_name() -> None:
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2,)),
+        "w": Dense(weight=np.eye(2)),
+        "i": LI(tau=5.0),
+        "a": LIF(tau=20.0),
+        "back": Dense(weight=np.eye(2)),
+    }
+    edges = (
+        Edge("x", "w"),
+        Edge("w", "i"),
+        Edge("i", "a"),
+        Edge("a", "back", Ticks(2)),
+        Edge("back", "i"),
+    )
+    with pytest.raises(LowerError) as e:
+        lower(Graph(nodes=nodes, edges=edges, dt=DT))
+    assert e.value.problems == [
+        "i: is a current into a, which a chip keeps in the neuron itself; leave it out and "
+        "give a tau_syn=5.0"
+    ]
 
 
 def in_floats(graph: Graph, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -458,7 +554,7 @@ def test_a_network_that_integers_can_hold_fires_exactly_as_in_floats(seed: int) 
     ticks = 7  # so many halvings of a weight unit leave the read-out integers
     x = rng.random((ticks, 3, 5)) < 0.5
     wanted = in_floats(graph, x)
-    program = lower(graph)
+    program = lower(graph, ticks=ticks)
     record = reference.run(program, {"x": to_events(x)}, ticks)
     for name in ("a", "b"):
         assert np.array_equal(to_raster(record.spikes[name]), wanted[name]), name
@@ -506,7 +602,7 @@ def test_a_delayed_bias_sets_in_late() -> None:
         edges=(Edge("x", "w"), Edge("w", "n", Ticks(2))),
         dt=DT,
     )
-    program = lower(graph)
+    program = lower(graph, ticks=6)
     v = reference.run(program, silent(graph), 6).values["n"]
     assert reference.to_float(program, "n", v)[:, 0, 0].tolist() == [0, 0, 1, 2, 3, 4]
 

@@ -13,11 +13,9 @@ from lava_export.program import (
     as_int32,
     load_program,
     pack,
-    rasterize,
     save_program,
     unpack,
 )
-from neuro.spikes import to_events
 
 
 def program() -> LoihiProgram:
@@ -65,6 +63,9 @@ def test_a_program_comes_back_from_a_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "program.npz"
     save_program(path, program())
     assert same(load_program(path), program())
+    assert load_program(path).ticks is None
+    save_program(path, replace(program(), ticks=12))
+    assert load_program(path).ticks == 12
     assert [p.name for p in tmp_path.iterdir()] == ["program.npz"]  # nothing temporary stays
 
 
@@ -90,8 +91,8 @@ def test_another_file_is_no_program(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", [0, 7])
 def test_another_version_is_told(tmp_path: Path, version: int) -> None:
     arrays = pack(program())
-    meta = str(arrays["meta"]).replace('"version": 1', f'"version": {version}')
-    with pytest.raises(ProgramError, match=f"has version {version}, this neuro reads 1; lower"):
+    meta = str(arrays["meta"]).replace('"version": 2', f'"version": {version}')
+    with pytest.raises(ProgramError, match=f"has version {version}, this neuro reads 2; lower"):
         unpack({**arrays, "meta": np.array(meta)})
     path = tmp_path / "program.npz"
     np.savez(path, **{**arrays, "meta": np.array(meta)})
@@ -149,37 +150,6 @@ def test_the_stock_neuron_takes_no_more_than_it_has() -> None:
         lif = replace(Population(name="n", kind="lif", shape=(2,)), **change)
         with pytest.raises(ProgramError, match=r"n: a lif has hard reset.*kind alif"):
             LoihiProgram(populations=(x, lif), connections=())
-
-
-def test_a_stimulus_becomes_rasters_that_are_silent_after_its_end() -> None:
-    raster = np.zeros((2, 3, 9), bool)
-    raster[1, 2, 4] = True
-    out = rasterize(program(), {"x": to_events(raster)}, 5)
-    assert out["x"].shape == (5, 3, 9)
-    assert np.argwhere(out["x"]).tolist() == [[1, 2, 4]]
-
-
-def test_a_stimulus_that_does_not_fit_is_refused_with_every_reason() -> None:
-    graded = to_events(np.full((2, 1, 8), 0.5, np.float32))
-    with pytest.raises(ProgramError) as e:
-        rasterize(program(), {"x": graded, "y": to_events(np.ones((2, 2, 1), bool))}, 1)
-    text = str(e.value)
-    assert "y: not an input; there are x" in text
-    assert (
-        "spikes of (ticks, samples, neurons) (2, 1, 8) do not fit 1 ticks of 9 neurons" in text
-    )
-    assert "16 spikes are not 1 (first 0.5)" in text
-    assert "neuro.codes.rate" in text
-    assert "differ in their number of samples" in text
-    with pytest.raises(ProgramError, match="input x: no spikes given"):
-        rasterize(program(), {}, 1)
-
-
-def test_a_stimulus_without_samples_or_ticks_is_refused() -> None:
-    with pytest.raises(ProgramError, match="input x: holds no samples; give one at least"):
-        rasterize(program(), {"x": to_events(np.zeros((2, 0, 9), bool))}, 2)
-    with pytest.raises(ProgramError, match="a run of 0 ticks; ask for one at least"):
-        rasterize(program(), {"x": to_events(np.zeros((0, 1, 9), bool))}, 0)
 
 
 def test_a_value_beyond_int32_stays_large_and_keeps_its_sign() -> None:
@@ -250,6 +220,15 @@ def test_a_population_that_lava_cannot_run_is_refused(
         (
             {
                 "kind": "sparse",
+                "weight": as_int32([2, 4, 6, 8]),
+                "places": as_int32([[0, 1, 0, 0], [7, 7, 7, 7]]),
+                "sizes": (2, 8),
+            },
+            "fc: 2 of its places are listed before; add up the weights of each place",
+        ),
+        (
+            {
+                "kind": "sparse",
                 "weight": as_int32([2]),
                 "places": as_int32([[1], [6]]),
                 "sizes": (2, 7),
@@ -270,6 +249,11 @@ def test_a_connection_that_lava_cannot_run_is_refused(
             connections=(one, changed(two, change)),
         )
     assert told in str(e.value)
+
+
+def test_a_program_is_for_a_tick_at_least() -> None:
+    with pytest.raises(ProgramError, match="ticks is 0; give one at least, or None"):
+        replace(program(), ticks=0)
 
 
 def test_a_program_that_falls_apart_is_refused() -> None:

@@ -220,7 +220,7 @@ def test_samples_do_not_depend_on_their_company() -> None:
 
 
 def test_a_wrong_stimulus_is_refused() -> None:
-    with pytest.raises(ProgramError, match="no spikes given"):
+    with pytest.raises(ProgramError, match="x: no events for this Input"):
         run(ring(2), {}, 3)
 
 

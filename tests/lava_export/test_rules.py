@@ -25,9 +25,9 @@ def program(weight: Any = ((2, -2),), extra: int = 0, **neuron: Any) -> LoihiPro
     )
 
 
-def breaches(p: LoihiProgram, chip: str = "loihi1", ticks: int | None = None) -> list[str]:
+def breaches(p: LoihiProgram, chip: str = "loihi1", ticks: int | None = 1) -> list[str]:
     try:
-        check(p, chip, ticks)
+        check(replace(p, ticks=ticks), chip)
     except RuleBreach as breach:
         return breach.breaches
     return []
@@ -197,12 +197,15 @@ def test_sums_that_can_reach_2_to_the_23_are_told_with_neuron_and_cure() -> None
 def test_a_leak_sums_up_over_ticks() -> None:
     w = np.full((1, 60), 250)  # 0.96e6 a tick
     slow = program(w, kind="li", dv=as_int32(205))
-    assert "v of neuron 0 can reach 1.918e+07" in breaches(slow)[0]
+    assert "v of neuron 0 can reach 1.918e+07" in breaches(slow, ticks=None)[0]
     assert breaches(slow, ticks=9) == []
     assert len(breaches(slow, ticks=20)) == 1
-    keeps = program(w, kind="li")  # no leak: a single tick is judged, or the ticks given
-    assert breaches(keeps) == []
+    keeps = program(w, kind="li")  # no leak
+    (told,) = breaches(keeps, ticks=None)
+    assert "n: v of neuron 0 has no leak and can grow without end; give the length" in told
     assert breaches(keeps, ticks=8) == []
+    silent = program(np.zeros((1, 60), int), kind="li")
+    assert breaches(silent, ticks=None) == []  # nothing that could grow
     assert "v of neuron 0 can reach 8.64e+06" in breaches(keeps, ticks=9)[0]
 
 

@@ -229,7 +229,7 @@ def test_a_child_ends_with_its_parent() -> None:
     folder = str(module.RUNNER.parent)
     orphan = (
         f"import sys, time; sys.path.insert(0, {folder!r}); import runner; "
-        "runner.end_with_parent(); print('watching', flush=True); time.sleep(86400)"
+        "runner.watch_parent(); print('watching', flush=True); time.sleep(86400)"
     )
     parent = (
         "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', "
@@ -251,7 +251,7 @@ def test_a_child_ends_with_its_parent() -> None:
 def test_a_stimulus_that_does_not_fit_starts_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEURO_LAVA_PYTHON", "/no/such/python")
     program, _ = tiny()
-    with pytest.raises(ProgramError, match="no spikes given"):
+    with pytest.raises(ProgramError, match="x: no events for this Input"):
         run(program, {}, 2)
 
 

@@ -42,7 +42,7 @@ def test_a_bad_event_is_named_with_its_node(bad: Events, message: str) -> None:
 def test_missing_and_unknown_inputs_are_reported_together() -> None:
     with pytest.raises(ValueError, match="x: no events for this Input") as error:
         simulate(GRAPH, {"y": events([], [], [])})
-    assert "y: not an Input of the graph; it has x" in str(error.value)
+    assert "y: not an Input; there are x" in str(error.value)
 
 
 def test_the_number_of_neurons_must_be_that_of_the_input() -> None:

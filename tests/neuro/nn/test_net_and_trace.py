@@ -290,6 +290,44 @@ def test_a_subclass_with_its_own_forward_is_refused() -> None:
         trace(Halved(nn.Linear(4, 4), Spiking(LIF(tau=0.01))), (4,))
 
 
+@pytest.mark.parametrize(
+    ("module", "where"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 2, 3), Spiking(LIF(tau=0.01))), "module"),
+        (Stack(body=nn.Sequential(nn.Conv2d(1, 2, 3), Spiking(LIF(tau=0.01)))), "body"),
+        (Residual(nn.Sequential(Spiking(LIF(tau=0.01)))), "body"),
+    ],
+)
+def test_a_sequential_of_populations_is_refused_as_torch_cannot_run_it(
+    module: nn.Module, where: str
+) -> None:
+    with pytest.raises(TraceError) as error:
+        trace(module, (1, 5, 5))
+    told = f"{where}: a Sequential hands on neither ticks nor state; make it a Stack"
+    assert error.value.problems[0] == told
+    with pytest.raises((RuntimeError, AttributeError, TypeError)):
+        module(torch.zeros(2, 3, 1, 5, 5))
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "told"),
+    [
+        (
+            (nn.Linear(5, 4), nn.BatchNorm1d(3)),
+            (3, 5),
+            "puts out 4 features, and the BatchNorm",
+        ),
+        ((nn.Conv2d(1, 2, 1), nn.BatchNorm2d(4)), (1, 5, 5), "puts out 2 features"),
+        ((nn.ConvTranspose2d(2, 3, 1), nn.BatchNorm2d(2)), (2, 5, 5), "puts out 3 features"),
+    ],
+)
+def test_a_batch_norm_along_another_axis_is_refused_by_name(
+    layers: tuple[nn.Module, ...], shape: tuple[int, ...], told: str
+) -> None:
+    with pytest.raises(TraceError, match=f"0: {told}"):
+        trace(Stack(*layers, Spiking(LIF(tau=0.01))), shape)
+
+
 def test_an_end_that_no_node_holds_is_refused() -> None:
     for end in (Delay(Ticks(2)), Residual(Stack(nn.Linear(4, 4), Spiking(LIF(tau=0.01))))):
         with pytest.raises(TraceError, match="ends in a Delay or a Residual"):
