@@ -162,11 +162,11 @@ def stimulus(graph: Graph) -> dict[str, Events]:
 
 
 def run_reference(graph: Graph) -> None:
-    reference.run(lower(graph), stimulus(graph), ticks=TICKS)
+    reference.run(lower(graph, ticks=TICKS), stimulus(graph), ticks=TICKS)
 
 
 def run_on_lava(graph: Graph) -> None:
-    program = lower(graph)
+    program = lower(graph, ticks=TICKS)
     ours = reference.run(program, stimulus(graph), ticks=TICKS)
     theirs = run_lava(program, stimulus(graph), ticks=TICKS)
     for name, events in ours.spikes.items():
@@ -265,7 +265,7 @@ def test_lava_runs_bit_for_bit_what_can_be_lowered(case: str) -> None:
         pytest.skip("lava-nc is not installed: make setup")
     if dict(zip(EXECUTORS, table()[case], strict=True))["chip integers"] == NO:
         with pytest.raises(REFUSALS):
-            lower(CASES[case](lif()))
+            lower(CASES[case](lif()), ticks=TICKS)
         return
     try:
         run_on_lava(CASES[case](lif()))
