@@ -40,7 +40,7 @@ class OperationEnergies:
     """Energy of one operation [J].
 
     synapse, synapse_conv: one synaptic event through a stored weight, or a shared kernel.
-    inactive, active: one neuron for one tick, without and with input (active: in full).
+    inactive, active: one neuron for one tick, at rest and active (active: in full).
     spike: on top of that for a neuron that fires.
     message: one spike to one destination core. hop_x, hop_y: one tile further along the mesh.
     crossing: one message from chip to chip.
@@ -114,6 +114,8 @@ class Chip:
     name: of its file. title, description: of the set of constants. hardware: what messages call
         the chip. base: name of the chip whose hardware this is, with other constants; else "".
     programmable: neurons follow a program, not only a fixed LIF with hard reset.
+    charged_is_active: a neuron whose membrane is not zero is active, too, not only one that
+        something reached (:mod:`neuro.energy.active`).
     barrier: by growing numbers of tiles; between them the nominal ``time.sync`` of a system is
         interpolated.
     """
@@ -123,6 +125,7 @@ class Chip:
     description: str
     hardware: str
     programmable: bool
+    charged_is_active: bool
     base: str
     energy: OperationEnergies
     time: OperationTimes

@@ -6,6 +6,7 @@ A chip is a TOML file, and its name without ``.toml`` is the name of the chip::
     description = "..."               # how the constants were chosen
     hardware = "Loihi 1"              # what messages call the chip
     programmable = false              # neurons follow a program, not only a fixed LIF
+    charged_is_active = false         # a neuron with a membrane other than zero is active, too
     base = "loihi1"                   # optional: a chip of the folder, see below
     barrier = [{ tiles = 1, value = 113e-9, unit = "s", origin = "paper" }]  # and more tiles
 
@@ -54,7 +55,8 @@ TABLES: Mapping[str, type] = {
     "power": ChipPower,
     "limits": ChipLimits,
 }
-KEYS = ("title", "description", "hardware", "programmable", "base", "barrier", "origins")
+TRUTHS = ("programmable", "charged_is_active")
+KEYS = ("title", "description", "hardware", *TRUTHS, "base", "barrier", "origins")
 ORIGIN = ("process", "condition", "source", "confidence")
 PREFIXES = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15}
 
@@ -135,7 +137,7 @@ class _Reader:
             "title": self.read_text("title", self.given),
             "description": self.read_text("description", self.given),
             "hardware": self.inherited("hardware") or self.read_text("hardware", self.given),
-            "programmable": self.read_programmable(),
+            **{key: self.read_truth(key) for key in TRUTHS},
             "barrier": self.inherited("barrier") or self.read_barriers(),
         }
         values |= {name: self.read_table(name, kind) for name, kind in TABLES.items()}
@@ -174,12 +176,12 @@ class _Reader:
         self.problems.append(f"{where}{key}: is missing, or no text; give it in quotes")
         return None
 
-    def read_programmable(self) -> bool | None:
-        """Return the one value that is true or false."""
-        value = self.given.get("programmable", self.inherited("programmable"))
+    def read_truth(self, key: str) -> bool | None:
+        """Return a value that is true or false."""
+        value = self.given.get(key, self.inherited(key))
         if isinstance(value, bool):
             return value
-        self.problems.append("programmable: is missing, or no truth value; give true or false")
+        self.problems.append(f"{key}: is missing, or no truth value; give true or false")
         return None
 
     def table(self, key: str) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from neuro.energy.node_outputs import compute_node_outputs, delay_raster, mark_nonzero_weights
+from neuro.energy.node_outputs import compute_node_outputs, delay_raster
 from neuro.graph import Connection, Edge, Graph, Host, Hosted
 from neuro.graph.connections import FanOut
 from neuro.graph.sparse import unroll_delays
@@ -82,36 +82,6 @@ def count_arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
         if origin.get(e, e) in events:  # not one from a part of a Sparse to the whole
             events[origin.get(e, e)] += pair
     return tuple(Arrivals(e, *pair) for e, pair in events.items())
-
-
-def count_active(graph: Graph, record: Record) -> dict[str, Int[np.ndarray, "T B"]]:
-    """Return how many neurons of each population were active, by tick and sample.
-
-    Active: something reached the neuron in that tick, through weights that are not zero or from
-    a bias, even where it sums to zero; or the neuron fired. A host node and a GatedLI put out a
-    value every tick; a GatedLI is always active.
-    """
-    graph = unroll_delays(graph).graph
-    reach = mark_nonzero_weights(graph)
-    found = {
-        n: np.full((record.ticks, record.samples), graph.size(n)) for n in graph.populations
-    }
-    always = {
-        n: np.ones((record.ticks, graph.size(n)), np.float32)
-        for n, node in graph.nodes.items()
-        if isinstance(node, Hosted)
-    }
-    for sample, spikes in iterate_rasters(graph, record):
-        present = {n: (x != 0).astype(np.float32) for n, x in spikes.items()}
-        emitted = compute_node_outputs(
-            reach, {e.source for e in graph.edges}, {**always, **present}
-        )
-        for name, counted in found.items():
-            if name in always:
-                continue
-            busy = sum(delay_raster(emitted[e.source], e.delay) for e in graph.into(name))
-            counted[:, sample] = (busy + present.get(name, 0) > 0).sum(1)
-    return found
 
 
 def count_macs(graph: Graph) -> dict[str, int]:

@@ -99,13 +99,14 @@ def estimate_chips(
         raise ValueError("the record is empty (no tick or no sample); run at least one sample")
     if run_time is not None and not 0 <= run_time < math.inf:
         raise ValueError(f"run_time must be finite and >= 0 s, got {run_time}; measure it anew")
+    asked = tuple(load_chips().values() if chips is None else chips)
     part, done = restrict_to_chip(graph, record)
-    work = count_workload(part, done)
+    work = count_workload(part, done, asked)
     at_45nm = price_by_convention(graph, record, count_arrivals(graph, record))
     host = {name: macs * record.ticks for name, macs in count_host_macs(graph).items() if macs}
     return tuple(
         replace(_estimate_chip_part(part, work, chip, run_time, at_45nm), host_macs=host)
-        for chip in (load_chips().values() if chips is None else chips)
+        for chip in asked
     )
 
 

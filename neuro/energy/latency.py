@@ -60,7 +60,8 @@ def _time_fullest_core(
     """Return the seconds (T, B) of the fullest core of a population."""
     cost = {k: getattr(v, bound) for k, v in vars(chip.time).items()}
     layer, into = placement.layers[name], [s for s in work.served if s.target == name]
-    busy, fired = work.active[name], work.fired.get(name, 0)
+    active, fired = work.active(chip)[name], work.fired.get(name, 0)
+    busy = {"low": active.least, "value": active.neurons, "high": active.most}[bound]
     update = busy * cost["active"] + (layer.neurons - busy) * cost["inactive"]
     served = sum(
         (s.events_all if bound == "high" else s.events)

@@ -57,6 +57,17 @@ def mark_nonzero_weights(graph: Graph) -> Graph:
     return replace(graph, nodes=nodes)
 
 
+def mark_all_weights(graph: Graph) -> Graph:
+    """Return the same with 1 for weights of zero too."""
+    nodes = {
+        n: node.with_weight(np.ones_like(node.weight), node.bias)
+        if isinstance(node, Weighted)
+        else node
+        for n, node in graph.nodes.items()
+    }
+    return mark_nonzero_weights(replace(graph, nodes=nodes))
+
+
 def _support(node: Node, dt: float) -> Node:
     if is_leaky_integrator(node):
         return LI(tau=dt / 1000)

@@ -5,16 +5,17 @@ A chip layer is an Input, a population, or the synapses of one connection betwee
 Axes: T ticks, B samples, N neurons.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
+from neuro.energy.active import Active, count_charged, count_reached
 from neuro.energy.chip import Chip, OperationEnergies
 from neuro.energy.constants import Interval
-from neuro.energy.count import count_active
 from neuro.energy.mapping import Placement
 from neuro.energy.multicast import iterate_reached_cores
 from neuro.energy.synapses import Served, compose, count_synaptic_events, sum_by_tick
@@ -28,18 +29,24 @@ from neuro.spikes import Events
 class Workload:
     """A run as any chip sees it.
 
-    composed: the connections of the chip. served: their synaptic events. active: active
-    neurons, by population. fired: spikes in T B, and by_neuron: spikes in all, by Input and
-    spiking population.
+    composed: the connections of the chip. served: their synaptic events. reached, charged:
+    neurons that are active by either rule (:mod:`neuro.energy.active`), by population; charged
+    is empty where no chip asks. fired: spikes in T B, and by_neuron: spikes in all, by Input
+    and spiking population.
     """
 
     ticks: int
     samples: int
     composed: tuple[Route, ...]
     served: tuple[Served, ...]
-    active: Mapping[str, Int[np.ndarray, "T B"]]
+    reached: Mapping[str, Active]
+    charged: Mapping[str, Active]
     fired: Mapping[str, Int[np.ndarray, "T B"]]
     by_neuron: Mapping[str, Int[np.ndarray, " _"]]
+
+    def active(self, chip: Chip) -> Mapping[str, Active]:
+        """Return the active neurons by the rule of a chip."""
+        return self.charged if chip.charged_is_active else self.reached
 
 
 class Traffic(NamedTuple):
@@ -59,6 +66,7 @@ class Operations:
     """Operations of one chip layer in a whole run.
 
     shared_kernel: its synaptic events go through a convolution.
+    active_least, active_most: bounds of active (:class:`neuro.energy.active.Active`).
     messages_least: if each spike went to one core only.
     sent: to the cores that hold its targets. sent_most: to every core of their layers.
     """
@@ -68,27 +76,30 @@ class Operations:
     shared_kernel: bool = False
     inactive: int = 0
     active: int = 0
+    active_least: int = 0
+    active_most: int = 0
     spikes: int = 0
     messages_least: int = 0
     sent: Traffic = field(default_factory=Traffic)
     sent_most: Traffic = field(default_factory=Traffic)
 
 
-def count_workload(graph: Graph, record: Record) -> Workload:
-    """Return what a run asks of any chip.
+def count_workload(graph: Graph, record: Record, chips: Sequence[Chip] = ()) -> Workload:
+    """Return what a run asks of any chip, and of ``chips`` with rules of their own.
 
     Raises:
         ValueError: the record is not one of this graph, or a chain of its linear nodes is too
             large to compose.
     """
     composed = compose(graph)
-    busy = count_active(graph, record)
+    charges = any(chip.charged_is_active for chip in chips)
     return Workload(
         ticks=record.ticks,
         samples=record.samples,
         composed=composed,
         served=count_synaptic_events(graph, record, composed),
-        active=busy,
+        reached=count_reached(graph, record),
+        charged=count_charged(graph, record, composed) if charges else {},
         fired={
             n: sum_by_tick(e, np.ones(graph.size(n), np.int64))
             for n, e in record.spikes.items()
@@ -127,12 +138,15 @@ def _count_of_node(
     leads = Operations(
         messages_least=spikes if placement.destinations[name] else 0, sent=sent, sent_most=most
     )
-    if name not in work.active:
+    active = work.active(chip)
+    if name not in active:
         return leads
-    busy = int(work.active[name].sum())
+    busy = int(active[name].neurons.sum())
     return replace(
         leads,
         active=busy,
+        active_least=int(active[name].least.sum()),
+        active_most=int(active[name].most.sum()),
         inactive=graph.size(name) * work.ticks * work.samples - busy,
         spikes=int(work.fired[name].sum()) if name in work.fired else 0,
     )
@@ -144,6 +158,10 @@ def price_operations(ops: Operations, energy: OperationEnergies) -> dict[str, In
     Low counts weights of zero as free and sends each spike to one core of its own tile; high
     counts them in full, and sends each spike to every core of the layers it leads to.
     """
+    roused = Interval(  # what the bounds of active neurons change
+        low=(ops.active_least - ops.active) * (energy.active.low - energy.inactive.low),
+        high=(ops.active_most - ops.active) * (energy.active.high - energy.inactive.high),
+    )
     each = energy.synapse_conv if ops.shared_kernel else energy.synapse
     events = Interval(
         float(ops.synaptic_events), float(ops.synaptic_events), float(ops.synaptic_events_all)
@@ -156,7 +174,7 @@ def price_operations(ops: Operations, energy: OperationEnergies) -> dict[str, In
     return {
         "synapse": events * each.interval,
         "inactive": energy.inactive.interval * ops.inactive,
-        "active": energy.active.interval * ops.active,
+        "active": energy.active.interval * ops.active + roused,
         "spike": energy.spike.interval * ops.spikes,
         "message": messages * energy.message.interval,
         "hop": energy.hop_x.interval * hops_x
@@ -191,11 +209,16 @@ def _count_traffic(
 
 
 def _locate_cores(cores: list[int], chip: Chip) -> np.ndarray:
-    """Return (x of its tile, y of its tile, chip) of every core."""
-    core = np.array(cores, np.int64)
-    rows = int(chip.limits.tile_rows.value)
-    tile = core // int(chip.limits.tile_cores.value)
-    return np.stack([tile // rows, tile % rows, core // int(chip.limits.cores.value)], 1)
+    """Return (x of its tile, y of its tile, chip) of every core.
+
+    A chip begins a column of its own, also behind one whose last column is not full.
+    """
+    limits = chip.limits
+    rows, per_chip = int(limits.tile_rows.value), int(limits.cores.value)
+    columns = math.ceil(per_chip / (int(limits.tile_cores.value) * rows))
+    which, core = np.divmod(np.array(cores, np.int64), per_chip)
+    tile = core // int(limits.tile_cores.value)
+    return np.stack([which * columns + tile // rows, tile % rows, which], 1)
 
 
 def _sum_by_neuron(events: Events) -> np.ndarray:

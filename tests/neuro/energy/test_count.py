@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 from layer_cases import random_layer, random_synapses, trace_layer
 
-from neuro.energy.count import count, count_active, count_arrivals, count_fan_out, count_macs
+from neuro.energy.active import count_reached
+from neuro.energy.count import count, count_arrivals, count_fan_out, count_macs
 from neuro.events import Exact, simulate
 from neuro.graph import (
     AvgPool2d,
@@ -176,7 +177,7 @@ def test_counts_and_active_neurons_equal_a_walk_over_single_spikes(
     record = record_of(graph, ticks, rng)
     counts, busy = slowly(graph, record)
     assert count(graph, record) == counts
-    assert {n: int(x.sum()) for n, x in count_active(graph, record).items()} == busy
+    assert {n: x.neurons.sum() for n, x in count_reached(graph, record).items()} == busy
 
 
 @given(seed=st.integers(0, 999))
@@ -275,7 +276,7 @@ def test_a_neuron_is_active_when_a_late_synapse_reaches_it() -> None:
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
     spikes = {"in": to_events(np.eye(4, 1)[:, None]), "a": to_events(np.zeros((4, 1, 2)))}
     record = Record(executor="torch", ticks=4, samples=1, spikes=spikes, values={})
-    assert count_active(graph, record)["a"].ravel().tolist() == [1, 0, 1, 0]
+    assert count_reached(graph, record)["a"].neurons.ravel().tolist() == [1, 0, 1, 0]
 
 
 def test_a_record_of_another_graph_is_refused_with_every_difference() -> None:

@@ -33,6 +33,8 @@ PILOTNET = Operations(
     synaptic_events_all=2_970_000,
     shared_kernel=True,
     active=158_509,
+    active_least=158_509,
+    active_most=158_509,
     spikes=34_607,
     messages_least=34_607,
     sent=Traffic(messages=34_607),
@@ -161,9 +163,39 @@ def test_a_spike_pays_for_each_destination_core_and_its_way_there() -> None:
     two_chips = replace(one, value=10.0, low=10.0, high=10.0)
     split = replace(narrow, limits=replace(narrow.limits, cores=two_chips))
     found = estimate(graph, record, split)
-    crossing = found.parts["in"]["hop"].nominal - parts["hop"].nominal
-    assert crossing == pytest.approx(10 * chip.energy.crossing.value)
+    # Each chip is a column of tiles with 4, 4 and 2 cores.
+    hops = (16 * 4.2 + 10 * 3.0) * 1e-12 + 10 * chip.energy.crossing.value
+    assert found.parts["in"]["hop"].nominal == pytest.approx(hops)
     assert found.placement.chips == 2
+
+
+def hops_of_one_spike(chip: Chip, cores: int) -> Traffic:
+    """Return the traffic of one spike to so many cores of one neuron each."""
+    nodes = {
+        "in": Input(shape=(1,)),
+        "w": Dense(weight=np.ones((cores, 1))),
+        "out": LIF(tau=0.01),
+    }
+    graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "out")), dt=DT)
+    one = replace(chip.limits.neurons, value=1.0, low=1.0, high=1.0)
+    narrow = replace(chip, limits=replace(chip.limits, neurons=one))
+    silent = np.zeros((1, 1, cores), np.float32)
+    record = record_of(**{"in": np.ones((1, 1, 1)), "out": silent})
+    return estimate(graph, record, narrow).operations["in"].sent
+
+
+def test_a_second_chip_begins_a_column_of_its_own() -> None:
+    # 120 cores are 30 tiles, 7 columns of 4 and one of 2; the 121st core is at x = 8, y = 0.
+    loihi2 = find_chip("loihi2")
+    whole, more = hops_of_one_spike(loihi2, 120), hops_of_one_spike(loihi2, 121)
+    assert whole.hops_x == 4 * 4 * sum(range(7)) + 4 * 2 * 7
+    assert whole.hops_y == 4 * 7 * (0 + 1 + 2 + 3) + 4 * (0 + 1)
+    assert (more.hops_x - whole.hops_x, more.hops_y - whole.hops_y) == (8, 0)
+    assert more.crossings == 1
+    # Loihi 1 fills its mesh: 128 cores, 8 columns.
+    one = find_chip("loihi1")
+    whole, more = hops_of_one_spike(one, 128), hops_of_one_spike(one, 129)
+    assert (more.hops_x - whole.hops_x, more.hops_y - whole.hops_y) == (8, 0)
 
 
 def core_energy(ops: Operations, chip: Chip) -> float:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from neuro.energy import as_json, count_host_macs, count_macs, estimate, find_chip, place
-from neuro.energy.count import count_active, count_arrivals
+from neuro.energy.active import count_reached
+from neuro.energy.count import count_arrivals
 from neuro.graph import Dense, Edge, Graph, Input, Softmax
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.nn import replay
@@ -77,16 +78,16 @@ def test_a_whole_graph_has_no_place_on_a_chip() -> None:
 
 def test_values_that_never_rest_keep_their_targets_active() -> None:
     graph, nodes = lifted(), dict(lifted().nodes)
-    busy = count_active(graph, ran(graph))
-    assert busy["cell"].tolist() == [[1], [1], [1]]
+    busy = count_reached(graph, ran(graph))
+    assert busy["cell"].neurons.tolist() == [[1], [1], [1]]
     nodes |= {"w2": Dense(weight=np.zeros((2, 3))), "cell": GatedLI()}
     silent = Graph(nodes=nodes, edges=graph.edges, dt=graph.dt)
-    assert count_active(silent, ran(silent))["cell"].tolist() == [[1], [1], [1]]
+    assert count_reached(silent, ran(silent))["cell"].neurons.tolist() == [[1], [1], [1]]
     cell = LIF(tau=0.01, reset="hard")
     nodes |= {"soft": cell, "w2": Dense(weight=np.ones((1, 3))), "cell": cell}
     spiking = Graph(nodes=nodes, edges=graph.edges, dt=graph.dt)
     record = ran(spiking)
-    assert count_active(spiking, record)["cell"].tolist() == [[1], [1], [0]]
+    assert count_reached(spiking, record)["cell"].neurons.tolist() == [[1], [1], [0]]
 
 
 def test_a_host_reads_an_integrator_as_it_is() -> None:

@@ -1,0 +1,174 @@
+"""Which neurons are active in a tick; an active one costs a chip more than one at rest.
+
+**Reached**: something arrived at the neuron in that tick, through weights that are not zero or
+from a bias, even where it sums to zero; or the neuron fired. A host node and a GatedLI put out
+a value every tick; a GatedLI is always active.
+
+**Charged**: its membrane was not zero before the tick. A chip keeps membranes in 1/64 of a unit
+of its integer weights, and drops what the leak leaves below that; how a network is scaled to
+integers decides when a charge is gone. The largest weight of a population is between 1 unit
+(its weights put on a chip as they are) and 254 (as :mod:`lava_export.lower` scales them).
+
+Axes: T ticks, B samples, N neurons, S scales.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from neuro.energy.count import iterate_rasters
+from neuro.energy.node_outputs import (
+    compute_node_outputs,
+    delay_raster,
+    mark_all_weights,
+    mark_nonzero_weights,
+)
+from neuro.graph import Graph, Hosted
+from neuro.graph.paths import Route
+from neuro.graph.sparse import unroll_delays
+from neuro.neurons import Coefficients, has_normal_form
+from neuro.record import Record
+
+Rasters = Mapping[str, np.ndarray]
+
+
+LARGEST_WEIGHTS = (1, 254)  # that of a population [units]: the range, nominal last
+FRACTIONS = 64  # of a unit, in which a membrane is kept
+NOISE = 1e-6  # fractions: what rounding of floats leaves of a charge
+
+
+class Active(NamedTuple):
+    """How many neurons of a population were active, with the bounds that scales leave.
+
+    most: what arrives through a weight of zero counts too.
+    """
+
+    least: Int[np.ndarray, "T B"]
+    neurons: Int[np.ndarray, "T B"]
+    most: Int[np.ndarray, "T B"]
+
+
+def count_reached(graph: Graph, record: Record) -> dict[str, Active]:
+    """Return how many neurons of each population were reached; the bounds are the same."""
+    graph = unroll_delays(graph).graph
+    marked = mark_nonzero_weights(graph)
+    found = _make_counts(graph, record)
+    for sample, spikes in iterate_rasters(graph, record):
+        for name, reached in _mark_reached(graph, marked, spikes).items():
+            found[name].neurons[:, sample] = reached.sum(1)
+    return {name: Active(x.neurons, x.neurons, x.neurons) for name, x in found.items()}
+
+
+def count_charged(graph: Graph, record: Record, composed: Sequence[Route]) -> dict[str, Active]:
+    """Return how many neurons of each population were reached or charged.
+
+    Membranes are those of the normal form, from rest, reset where the record has a spike.
+
+    composed: :func:`neuro.energy.synapses.compose` of the graph.
+    """
+    largest = {
+        name: max(np.abs(r.weight).max(initial=0.0) for r in composed if r.target == name)
+        for name in {r.target for r in composed}
+    }
+    graph = unroll_delays(graph).graph
+    marked, fully = mark_nonzero_weights(graph), mark_all_weights(graph)
+    found = _make_counts(graph, record)
+    for sample, spikes in iterate_rasters(graph, record):
+        charged = _mark_charged(graph, spikes, largest)
+        reached, most = (_mark_reached(graph, each, spikes) for each in (marked, fully))
+        for name, (coarse, fine) in charged.items():
+            for by, active in enumerate(
+                (coarse | reached[name], fine | reached[name], fine | most[name])
+            ):
+                found[name][by][:, sample] = active.sum(1)
+    return found
+
+
+def _make_counts(graph: Graph, record: Record) -> dict[str, Active]:
+    """Return counts in which all neurons are active."""
+    size = (record.ticks, record.samples)
+    return {
+        n: Active(*(np.full(size, graph.size(n)) for _ in Active._fields))
+        for n in graph.populations
+    }
+
+
+def _mark_reached(
+    graph: Graph, marked: Graph, spikes: Rasters
+) -> dict[str, Bool[np.ndarray, "T _"]]:
+    """Return which neurons were reached, of all populations but those of a host.
+
+    marked: the graph with 1 for each weight that counts, and 0 for the others.
+    """
+    ticks = len(next(iter(spikes.values())))
+    present = {
+        n: np.ones((ticks, graph.size(n)), np.float32)
+        for n, node in graph.nodes.items()
+        if isinstance(node, Hosted)
+    }
+    present |= {n: (x != 0).astype(np.float32) for n, x in spikes.items()}
+    emitted = compute_node_outputs(marked, {e.source for e in graph.edges}, present)
+    found = {}
+    for name in graph.populations:
+        if not isinstance(graph.nodes[name], Hosted):
+            busy = sum(delay_raster(emitted[e.source], e.delay) for e in graph.into(name))
+            found[name] = busy + present.get(name, 0) > 0
+    return found
+
+
+def _mark_charged(
+    graph: Graph, spikes: Rasters, largest: Mapping[str, float]
+) -> dict[str, Bool[np.ndarray, "S T _"]]:
+    """Return which neurons were charged, of all populations with a normal form.
+
+    largest: the largest weight of each, for :data:`LARGEST_WEIGHTS`.
+    """
+    found, into = {}, [e for n in graph.populations for e in graph.into(n)]
+    emitted = compute_node_outputs(graph, {e.source for e in into}, spikes)
+    for name in graph.populations:
+        neuron = graph.nodes[name]
+        if has_normal_form(neuron):
+            arrived = [delay_raster(emitted[e.source], e.delay) for e in graph.into(name)]
+            k = neuron.coefficients(graph.dt)
+            flat = {
+                field: np.broadcast_to(getattr(k, field), graph.shapes[name]).ravel()
+                for field in ("decay", "threshold", "gain", "decay_syn", "beta", "decay_adapt")
+            }
+            scale = FRACTIONS * np.array(LARGEST_WEIGHTS) / (largest.get(name) or 1.0)
+            found[name] = _follow_membranes(
+                k._replace(**flat), np.sum(arrived, 0), spikes.get(name), scale
+            )
+    return found
+
+
+def _follow_membranes(
+    k: Coefficients,
+    drive: Float[np.ndarray, "T N"],
+    fired: Float[np.ndarray, "T N"] | None,
+    scale: Float[np.ndarray, " S"],
+) -> Bool[np.ndarray, "S T N"]:
+    """Return where v was not zero before a tick.
+
+    fired: None for neurons that never do. scale: fractions of a unit that v = 1 is.
+    """
+    unit = scale[:, None]
+    charged = np.zeros((len(scale), *drive.shape), bool)
+    v = np.zeros((len(scale), drive.shape[1]))
+    i, a, wait = (np.zeros(drive.shape[1]) for _ in range(3))
+    for t, x in enumerate(drive):
+        charged[:, t] = np.abs(v) * unit > NOISE
+        i = k.decay_syn * i + x
+        left = k.decay * v * unit
+        kept = np.where(k.decay < 1, np.trunc(left + np.copysign(NOISE, left)), left) / unit
+        v = np.where(wait > 0, v, kept + k.gain * i)
+        wait = np.maximum(wait - 1, 0)
+        if fired is None:
+            continue
+        a = k.decay_adapt * a
+        s = fired[t] != 0
+        v = np.where(s, 0 if k.hard else v - k.threshold - a, v)
+        a = a + k.beta * s
+        wait = np.where(s, k.refractory, wait)
+    return charged
