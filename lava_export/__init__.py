@@ -11,7 +11,7 @@ from lava_export.program import (
 )
 from lava_export.reference import to_float
 from lava_export.report import compare, make_scaling_table
-from lava_export.rules import RuleBreach, check
+from lava_export.rules import RuleBreach, check, list_breaches
 from lava_export.run import LavaFailed, LavaMissing, available
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "available",
     "check",
     "compare",
+    "list_breaches",
     "load_program",
     "lower",
     "make_scaling_table",

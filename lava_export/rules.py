@@ -41,15 +41,19 @@ def check(program: LoihiProgram, chip: str | Chip = "loihi1") -> None:
     chip: itself, or what :func:`neuro.energy.find_chip` takes.
     """
     chip = find_chip(chip) if isinstance(chip, str) else chip
-    breaches = list_wide_integers(program)
-    breaches += [
+    breaches = list_breaches(program, chip)
+    if breaches:
+        raise RuleBreach(chip, breaches)
+
+
+def list_breaches(program: LoihiProgram, chip: Chip) -> list[str]:
+    """Return every breach of every rule, by name; none if the program fits the chip."""
+    of_chip = [
         f"{rule.__name__.replace('_', ' ')}: {breach}"
         for rule in RULES
         for breach in rule(program, chip)
     ]
-    breaches += list_overflows(program)
-    if breaches:
-        raise RuleBreach(chip, breaches)
+    return list_wide_integers(program) + of_chip + list_overflows(program)
 
 
 def a_spike_waits_no_longer_than_the_chip_allows(

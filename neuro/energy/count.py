@@ -144,12 +144,14 @@ def _check(graph: Graph, record: Record, spiking: list[str]) -> None:
             found.append(
                 f"{name}: spikes of shape {shape}, the graph needs {expected} (T, B, N)"
             )
-        elif (
-            name in {*record.times} - {*graph.inputs} and (record.spikes[name].value > 1).any()
-        ):
-            found.append(
-                f"{name}: a neuron fires more than once in a tick (exact clock), and "
-                "operations are counted by tick; record with clock=Grid(), or a smaller dt"
-            )
     if found:
         raise ValueError("\n".join(["the record does not belong to this graph:", *found]))
+    found = [
+        f"{name}: a neuron fires more than once in a tick; record with clock=Grid(), or a "
+        "smaller dt"
+        for name in spiking
+        if name in {*record.times} - {*graph.inputs} and (record.spikes[name].value > 1).any()
+    ]
+    if found:
+        head = "operations are counted by tick, and those of this record (exact clock) are not:"
+        raise ValueError("\n".join([head, *found]))

@@ -17,7 +17,7 @@ def show_energy(found: Json) -> Html:
     """Return ``energy.json`` as pictures and tables."""
     chips = _chips(found)
     convention = found["conventional45nm"]
-    layers = {chip["title"]: chip["layers"] for chip in chips.values()}
+    layers = {show.name_chip(x["title"], x): x["layers"] for x in chips.values()}
     return page.section(
         "Energy per inference",
         page.picture(
@@ -28,6 +28,7 @@ def show_energy(found: Json) -> Html:
             "and leakage: it compares the two networks with each other, not with a chip.",
         ),
         page.terminal_table(show.tabulate_energy(dict(found))),
+        *(page.paragraph(told) for told in show.describe_misfits(found)),
         *(page.paragraph(show.describe_host(host)) for host in [found.get("host")] if host),
         page.paragraph(_break_even(convention), "caption"),
         *(page.paragraph(_published(p), "caption") for p in convention.get("published", ())),
@@ -47,7 +48,7 @@ def _chips(found: Json) -> dict[str, Json]:
 
 def _bars(found: Json) -> list[Bar]:
     bars = [
-        Bar(chip["title"], tier, **chip[tier])
+        Bar(show.name_chip(chip["title"], chip), tier, **chip[tier])
         for chip in _chips(found).values()
         for tier in TIERS
         if tier in chip

@@ -81,7 +81,7 @@ def _prices(joules: Mapping[str, Any]) -> list[Figure]:
     chips = {name: joules[name] for name in show.list_chips(joules)}
     out = [
         Figure(
-            f"energy, {name} chip",
+            f"energy, {show.name_chip(name, chip)} chip",
             show.format_joules(chip["chip"]["nominal"]),
             " – ".join(show.format_joules(chip["chip"][end]) for end in ("low", "high"))
             + " per inference",

@@ -189,7 +189,7 @@ def tabulate_energy(result: dict[str, Any]) -> Table:
     for chip, tiers in result.items():
         for tier in ("core", "chip", "system"):
             if tier in tiers:
-                out.add_row(chip, tier, format_range(tiers[tier]))
+                out.add_row(name_chip(chip, tiers), tier, format_range(tiers[tier]))
     for part in result.get("host", ()):
         out.add_row("host, no chip", part["node"], f"{part['macs']:,} MACs")
     convention = result["conventional45nm"]
@@ -202,6 +202,21 @@ def tabulate_energy(result: dict[str, Any]) -> Table:
     return out
 
 
+def name_chip(name: str, found: Mapping[str, Any]) -> str:
+    """Return what to call a chip of ``energy.json``: it says if the network does not fit."""
+    return f"{name} (does not fit)" if found.get("misfits") else name
+
+
+def describe_misfits(result: Mapping[str, Any]) -> list[str]:
+    """Return why the network does not fit chips of ``energy.json``, one line a reason."""
+    return [
+        f"{chip}: the network does not fit, the figures are of one that did; {reason}"
+        for chip, found in result.items()
+        if "latency" in found
+        for reason in found.get("misfits", ())
+    ]
+
+
 def list_chips(result: Mapping[str, Any]) -> list[str]:
     """Return the chips of ``energy.json``, without other constants for the same hardware."""
     chips = load_chips()
@@ -212,7 +227,7 @@ def list_chips(result: Mapping[str, Any]) -> list[str]:
 def tabulate_layers(name: str, chip: dict[str, Any]) -> Table:
     """Return the layers of one chip of ``energy.json``: core energy, and where they run."""
     out = make_table(
-        f"{name}: core energy per inference, layer by layer",
+        f"{name_chip(name, chip)}: core energy per inference, layer by layer",
         *("layer", "synaptic\nevents", "nominal (low – high)", "cores", "limit"),
     )
     mapped = chip["mapping"]["layers"]
@@ -240,6 +255,7 @@ def describe_energy(result: dict[str, Any]) -> str:
                 f"{found['static_share']:.0%} of the chip tier"
             )
             told += found["mapping"]["problems"]
+    told += describe_misfits(result)
     if result.get("host"):
         told.append(describe_host(result["host"]))
     convention = result["conventional45nm"]
@@ -286,7 +302,8 @@ def tabulate_summary(results: dict[str, Any], metrics: Sequence[Metric]) -> Tabl
     for chip in list_chips(energy):
         for tier in ("core", "chip"):
             out.add_row(
-                f"energy per inference, {chip} {tier}", format_range(energy[chip][tier])
+                f"energy per inference, {name_chip(chip, energy[chip])} {tier}",
+                format_range(energy[chip][tier]),
             )
     convention = energy["conventional45nm"]
     out.add_row("45 nm convention, spiking", format_joules(convention["snn"]))

@@ -1,9 +1,13 @@
 """``neuro energy``: joules per inference, from the operations of the test split."""
 
+from collections.abc import Iterable
 from typing import Any
 
+from lava_export import LowerError, list_breaches, lower
 from neuro.energy import Chip, as_json, estimate_chips, load_chips
 from neuro.events import simulate
+from neuro.graph import Graph
+from neuro.graph.partition import chip_part
 from neuro.io.run_folder import Run
 from neuro.record import concatenate
 from tasks.find import find_task_of
@@ -13,7 +17,8 @@ from tasks.verbs.trained_run import iterate_samples, load_run_graph, load_traine
 def estimate_energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
     """Estimate joules per inference from the test split's spikes; write ``energy.json``.
 
-    What a host computes before or behind the chip is counted in MACs, as the task says.
+    What a host computes before or behind the chip is counted in MACs, as the task says. What
+    keeps the network off a chip is told beside its figures, as ``misfits``.
 
     chip: one more than those of the folder ``neuro/energy/chips``.
     """
@@ -24,5 +29,16 @@ def estimate_energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
     beside = find_task_of(run).deployment.host(run.config, load_trained_model(run))
     chips = {**load_chips(), chip.name: chip} if chip else load_chips()
     result = as_json(*estimate_chips(graph, record, chips.values()), beside=beside)
+    for name, misfits in list_misfits(graph, record.ticks, chips.values()).items():
+        result[name]["misfits"] = misfits
     run.write("energy.json", result)
     return result
+
+
+def list_misfits(graph: Graph, ticks: int, chips: Iterable[Chip]) -> dict[str, list[str]]:
+    """Return, by chip, why it cannot run its part of a graph for so many ticks."""
+    try:
+        program = lower(chip_part(graph), ticks=ticks)
+    except LowerError as error:
+        return {chip.name: error.problems for chip in chips}
+    return {chip.name: list_breaches(program, chip) for chip in chips}

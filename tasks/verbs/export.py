@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from lava_export import LoihiProgram, RuleBreach, check, lower, make_scaling_table, save_program
-from neuro.energy import Chip, load_chips
+from lava_export import check, list_breaches, lower, make_scaling_table, save_program
+from neuro.energy import load_chips
 from neuro.io.run_folder import Run
 from neuro.io.store import save_graph
 from tasks.verbs.trained_run import count_ticks, load_run_graph
@@ -25,7 +25,7 @@ def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     save_graph(run.folder / "graph.npz", graph)
     program = lower(graph, ticks=count_ticks(run, graph))
     chips = [chip for chip in load_chips().values() if not chip.base]
-    fits = {chip.name: _breaches(program, chip) for chip in chips}
+    fits = {chip.name: list_breaches(program, chip) for chip in chips}
     if all(fits.values()):
         check(program, chips[-1])  # raises
     save_program(run.folder / "program.npz", program)
@@ -36,11 +36,3 @@ def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     }
     run.write("export.json", result)
     return result
-
-
-def _breaches(program: LoihiProgram, chip: Chip) -> list[str]:
-    try:
-        check(program, chip)
-    except RuleBreach as breach:
-        return breach.breaches
-    return []

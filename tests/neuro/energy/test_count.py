@@ -299,5 +299,6 @@ def test_several_spikes_of_a_neuron_in_one_tick_are_refused_and_not_counted_as_o
     stimulus = {"x": to_events(np.ones((3, 1, 1)))}
     record, _ = simulate(graph, stimulus, Exact())
     assert record.spikes["p"].value.max() > 1
-    with pytest.raises(ValueError, match="p: a neuron fires more than once in a tick"):
+    with pytest.raises(ValueError, match="p: a neuron fires more than once in a tick") as e:
         count(graph, record)
+    assert str(e.value).startswith("operations are counted by tick, and those of this record")
