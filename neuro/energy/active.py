@@ -13,7 +13,7 @@ Axes: T ticks, B samples, N neurons, S scales.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -113,8 +113,10 @@ def _mark_reached(
     found = {}
     for name in graph.populations:
         if not isinstance(graph.nodes[name], Hosted):
-            busy = sum(delay_raster(emitted[e.source], e.delay) for e in graph.into(name))
-            found[name] = busy + present.get(name, 0) > 0
+            arrived = [delay_raster(emitted[e.source], e.delay) for e in graph.into(name)]
+            found[name] = (
+                np.sum([*arrived, present.get(name, np.zeros_like(arrived[0]))], 0) > 0
+            )
     return found
 
 
@@ -132,7 +134,7 @@ def _mark_charged(
         if has_normal_form(neuron):
             arrived = [delay_raster(emitted[e.source], e.delay) for e in graph.into(name)]
             k = neuron.coefficients(graph.dt)
-            flat = {
+            flat: dict[str, Any] = {
                 field: np.broadcast_to(getattr(k, field), graph.shapes[name]).ravel()
                 for field in ("decay", "threshold", "gain", "decay_syn", "beta", "decay_adapt")
             }

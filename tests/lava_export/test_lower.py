@@ -629,3 +629,21 @@ def test_what_only_a_host_does_is_refused_together_with_the_rest() -> None:
     nodes["n"] = LIF(tau=5.0)
     left = chip_part(Graph(nodes=nodes, edges=edges, dt=DT))
     assert [p.name for p in lower(left).populations] == ["s", "n"]
+
+
+@pytest.mark.parametrize(
+    ("above", "n"),
+    [
+        (0.0, 200),
+        (4e-7, 200),  # what a float error leaves above an integer is that integer
+        (4e-6, 201),
+        (-4e-7, 200),
+        (-1e-3, 200),
+        (1e-3, 201),
+    ],
+)
+def test_thresholds_are_rounded_up_but_for_what_floats_err(above: float, n: int) -> None:
+    neuron = LIF(tau=5.0, reset="hard", threshold=(200 + above) / 2)
+    program = lower(one(neuron, np.ones((1, 2))), largest_weight=2)
+    assert program["n"].scale == 2
+    assert program["n"].vth.item() + 1 == n

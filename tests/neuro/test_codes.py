@@ -151,3 +151,15 @@ def test_what_the_delta_code_cannot_follow_is_refused() -> None:
         codes.delta(torch.zeros(2, 1), threshold=0.0)
     with pytest.raises(ValueError, match="x holds NaN or infinity"):
         codes.delta(torch.tensor([[math.nan]]), threshold=1.0)
+
+
+def test_falling_signals_give_negative_events_of_whole_thresholds() -> None:
+    x = torch.tensor([-0.6, -1.2, -0.2]).view(3, 1)  # rounded down: -2, -1, 2
+    assert codes.delta(x, threshold=0.5).flatten().tolist() == [-1.0, -1.0, 1.0]
+
+
+def test_negative_graded_spikes_are_spikes() -> None:
+    spikes = torch.tensor([[0, 0], [-3, 0], [2, -1]], dtype=torch.float32)
+    assert codes.first_spike(spikes).tolist() == [1, 2]
+    assert codes.count(spikes).tolist() == [-1.0, -1.0]
+    assert codes.last(spikes).tolist() == [2.0, -1.0]

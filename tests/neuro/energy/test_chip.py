@@ -103,3 +103,41 @@ def test_the_constants_of_sana_fe_are_of_the_same_hardware() -> None:
     assert ten == Interval(
         111.0 * (1 - 0.12) * 1e-12, 111.0 * 1e-12, 111.0 * (1 + 0.12) * 1e-12
     )
+
+
+SANA_FE = {  # of its loihi.yaml, 2.2.9; access and update of a neuron are "active" together
+    "energy": {
+        **{"synapse": 35.5, "synapse_conv": 24.0, "inactive": 51.2, "active": 51.2 + 21.6},
+        **{"spike": 69.3, "message": 111.0, "hop_x": 3.0, "hop_y": 4.2},
+    },
+    "time": {
+        **{"synapse": 3.8, "synapse_conv": 3.1, "inactive": 6.0, "active": 6.0 + 3.7},
+        **{"spike": 30.0, "message": 16.0},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("table", "scale", "spread"), [("energy", 1e-12, 0.12), ("time", 1e-9, 0.25)]
+)
+def test_the_constants_of_sana_fe_are_those_of_its_file(
+    table: str, scale: float, spread: float
+) -> None:
+    fitted = getattr(find_chip("loihi1_sanafe"), table)
+    for name, value in SANA_FE[table].items():
+        c = getattr(fitted, name)
+        assert c.value == pytest.approx(value * scale, rel=1e-12), name
+        assert c.low == pytest.approx(value * scale * (1 - spread), rel=1e-12), name
+        assert c.high == pytest.approx(value * scale * (1 + spread), rel=1e-12), name
+
+
+def test_where_the_paper_has_no_time_of_a_spike_the_range_goes_up_to_that_of_sana_fe() -> None:
+    for name in ("loihi1", "loihi2"):
+        chip = find_chip(name)
+        assert (chip.time.spike.low, chip.time.spike.value) == (0, 0)
+        assert chip.time.spike.high == pytest.approx(30e-9, rel=1e-12)
+        assert chip.energy.spike.high == pytest.approx(69.3e-12, rel=1e-12)
+
+
+def test_only_sana_fe_counts_a_charged_neuron_as_active() -> None:
+    assert [c.name for c in CHIPS if c.charged_is_active] == ["loihi1_sanafe"]

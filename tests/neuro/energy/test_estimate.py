@@ -356,3 +356,33 @@ def test_a_spike_goes_to_the_cores_that_see_its_pixel_and_at_worst_to_all() -> N
     assert found.operations["in"].sent.hops_y == 1
     assert found.parts["in"]["message"].nominal == pytest.approx(3 * 1.7e-12)
     assert found.parts["in"]["message"].high == pytest.approx(16 * 111e-12)
+
+
+def test_the_low_end_of_static_power_is_that_of_the_used_cores() -> None:
+    chip = find_chip("loihi2")
+    found = estimate(two_layers(), few_spikes(), chip, run_time=Seconds(1.0))
+    assert (found.placement.cores, found.placement.chips) == (2, 1)
+    power = chip.power
+    assert found.static.low == pytest.approx(power.static.low * 2 / 120, rel=1e-12)
+    assert found.static.nominal == pytest.approx(power.static.value, rel=1e-12)
+    assert found.static.high == pytest.approx(power.static.high, rel=1e-12)
+    host = found.system.high - found.whole_chip.high
+    assert host == pytest.approx(power.host.high, rel=1e-9)
+    warm = replace(power.host, low=power.host.high, value=power.host.high)
+    hosted = replace(chip, power=replace(power, host=warm))
+    found = estimate(two_layers(), few_spikes(), hosted, run_time=Seconds(1.0))
+    host = found.system.low - found.whole_chip.low
+    assert host == pytest.approx(power.host.high * 2 / 120, rel=1e-9)
+
+
+def test_zeros_of_a_matrix_cost_at_the_high_end_only_what_they_add() -> None:
+    chip = replace(find_chip("loihi1"), charged_is_active=True)
+    silent = np.zeros((3, 1, 3), np.float32)
+    given = np.array([[0, 1], [0, 0], [0, 0]])[:, None]  # neuron 1: one weight of three
+    found = estimate(two_layers(), record_of(**{"in": given, "hidden": silent}), chip)
+    ops, parts = found.operations["hidden"], found.parts["hidden"]
+    # Reached at tick 0; charged at 1 and 2, in both scales: a tenth of its leak is left each.
+    assert (ops.active_least, ops.active, ops.active_most) == (3, 3, 5)
+    assert parts["active"].nominal == pytest.approx(3 * 81e-12)
+    assert parts["active"].high == pytest.approx((3 * 81 + 2 * (81 - 52)) * 1e-12)
+    assert parts["inactive"].high == pytest.approx(6 * 52e-12)

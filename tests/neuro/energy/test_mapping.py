@@ -3,7 +3,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
+from lava_export import lower
 from neuro.energy import Chip, find_chip, place
 from neuro.energy.mapping import count_demand
 from neuro.energy.synapses import compose
@@ -219,3 +221,52 @@ def test_a_neuron_before_a_convolution_needs_axons_to_the_cores_of_its_windows_o
     layer = place(graph, with_limit(find_chip("loihi1"), "neurons", 32.0)).layers["a"]
     # Two rows a core, on 8 cores: three rows of windows see a pixel, on two of the 8.
     assert (layer.cores, layer.use["out_axons"]) == (8, 32 * 2 / 4096)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        (6, 1),  # 6 x 8 + 10 bits of a header
+        (7, 2),  # 66 bits: the header asks for a second word
+        (64, 9),
+        (69, 9),  # 552 bits and two headers: 572 of 576
+        (70, 10),  # 580: the second header asks for a tenth
+    ],
+)
+def test_sixty_four_weights_of_a_row_share_a_header(outputs: int, words: int) -> None:
+    graph = dense_graph(3, outputs, 1)
+    found = need(graph, "n1", outputs, find_chip("loihi1"), 8)
+    assert found["synapse_words"] == 3 * words
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 10**6))
+def test_a_program_needs_what_the_mapping_of_its_graph_says(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    kernel, stride, dilation, padding = (
+        tuple(int(n) for n in rng.integers(low, high, 2))
+        for low, high in ((1, 4), (1, 4), (1, 3), (0, 3))
+    )
+    groups = int(rng.integers(1, 3))
+    shape = (2 * groups, *(int(n) for n in rng.integers(7, 12, 2)))
+    conv = Conv2d(
+        weight=rng.normal(size=(2 * groups, 2, *kernel)),
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        groups=groups,
+    )
+    nodes = {"in": Input(shape=shape), "conv": conv, "out": LIF(tau=0.01)}
+    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    (route,) = compose(graph)
+    (connection,) = lower(graph).connections
+    plain = route if groups == 1 and dilation == (1, 1) else None
+    assert (connection.window, connection.out_shape) == (route.window, route.out_shape)
+    for chip in ("loihi1", "loihi2"):
+        limits, size = find_chip(chip).limits, graph.size("out")
+        for neurons in {1, 2, *rng.integers(1, size + 1, 5).tolist()}:
+            of_graph = count_demand([route], size, neurons, limits)
+            of_program = count_demand([connection], size, neurons, limits)
+            assert of_program["in_axons"] == of_graph["in_axons"]
+            if plain is not None:  # others are stored with zeros between
+                assert of_program == of_graph
