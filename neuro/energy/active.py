@@ -25,7 +25,7 @@ from neuro.energy.node_outputs import (
     mark_all_weights,
     mark_nonzero_weights,
 )
-from neuro.graph import Graph, Hosted
+from neuro.graph import Graph, Hosted, Weighted
 from neuro.graph.paths import Route
 from neuro.graph.sparse import unroll_delays
 from neuro.neurons import Coefficients, has_normal_form
@@ -74,10 +74,12 @@ def count_charged(graph: Graph, record: Record, composed: Sequence[Route]) -> di
     }
     graph = unroll_delays(graph).graph
     marked, fully = mark_nonzero_weights(graph), mark_all_weights(graph)
+    full = all(x.weight.all() for x in graph.nodes.values() if isinstance(x, Weighted))
     found = _make_counts(graph, record)
     for sample, spikes in iterate_rasters(graph, record):
         charged = _mark_charged(graph, spikes, largest)
-        reached, most = (_mark_reached(graph, each, spikes) for each in (marked, fully))
+        reached = _mark_reached(graph, marked, spikes)
+        most = reached if full else _mark_reached(graph, fully, spikes)
         for name, (coarse, fine) in charged.items():
             for by, active in enumerate(
                 (coarse | reached[name], fine | reached[name], fine | most[name])
