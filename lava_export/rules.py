@@ -183,9 +183,7 @@ def _sum_weights(p: Population, incoming: tuple[Connection, ...], sign: int) -> 
 def _sum_ticks(each: np.ndarray, keep: np.ndarray, ticks: int | None) -> np.ndarray:
     """Return each (1 + keep + keep^2 + ...) over ``ticks`` terms (None: endless)."""
     leaky = np.minimum(keep, 1 - 2.0**-13)
-    endless = np.inf if ticks is None else float(ticks)
     series = (1 if ticks is None else 1 - leaky**ticks) / (1 - leaky)
-    powers = np.broadcast_to(
-        np.where(keep < 1, series, endless), np.broadcast(each, keep).shape
-    )
-    return np.multiply(each, powers, where=each > 0, out=np.zeros(powers.shape))
+    powers = np.where(keep < 1, series, np.inf if ticks is None else float(ticks))
+    zero = np.zeros(np.broadcast(each, keep).shape)
+    return np.multiply(each, powers, where=each > 0, out=zero)

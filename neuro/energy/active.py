@@ -116,9 +116,8 @@ def _mark_reached(
     for name in graph.populations:
         if not isinstance(graph.nodes[name], Hosted):
             arrived = [delay_raster(emitted[e.source], e.delay) for e in graph.into(name)]
-            found[name] = (
-                np.sum([*arrived, present.get(name, np.zeros_like(arrived[0]))], 0) > 0
-            )
+            own = present.get(name, np.zeros_like(arrived[0]))
+            found[name] = np.sum([*arrived, own], 0) > 0
     return found
 
 
