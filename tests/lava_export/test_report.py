@@ -6,6 +6,7 @@ import pytest
 from lava_export import reference
 from lava_export.lower import lower
 from lava_export.report import compare, make_scaling_table
+from lava_export.rules import compute_head_room
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import to_events, to_raster
@@ -136,3 +137,15 @@ def test_records_of_different_runs_are_not_compared() -> None:
     record, other = records()
     with pytest.raises(ValueError, match=r"\(12, 3\) and \(11, 3\) cannot be compared"):
         compare(record, replace(other, ticks=11))
+
+
+def test_the_head_room_is_that_of_the_runs_the_program_is_for() -> None:
+    short, endless = (lower(GRAPH, ticks=ticks) for ticks in (2, None))
+    for row, other in zip(
+        *(make_scaling_table(GRAPH, p) for p in (short, endless)), strict=True
+    ):
+        assert row["head_room"] < other["head_room"]
+    for program in (short, endless):
+        (n, _) = make_scaling_table(GRAPH, program)
+        into = program.into("n")
+        assert n["head_room"] == compute_head_room(program["n"], into, program.ticks)
