@@ -182,7 +182,7 @@ def test_a_refractory_period_of_a_state_ends_at_an_instant(driver: str) -> None:
     edges = (Edge("x", "w"), Edge("w", "cell"))
     graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
     state = make_rest_state(graph, 1)
-    state.neurons["cell"][3] = 0.1 + 0.2 + 2.7  # 3.0000000000000004 ticks
+    state.neurons["cell"][3] = np.nextafter(3.0, 4.0)
     x = spike_at(3e-3)
     record, _ = simulate(graph, {"x": x}, Exact(driver=driver), state=state)
     assert record.times["cell"].time.tolist() == [3e-3]
@@ -232,3 +232,21 @@ def test_a_sum_of_decimal_weights_is_the_multiple_of_the_threshold_that_it_means
     raster[30] = 1
     record, _ = simulate(graph, {"x": to_events(raster)}, Exact(driver=driver))
     assert np.rint(record.times["cell"].time / 1e-3).tolist() == [t + 1 for t in ticks]
+
+
+@pytest.mark.parametrize("driver", ["window", "heap"])
+@pytest.mark.parametrize("taus", [(0.01, 0.01), (0.01, 0.02)])
+def test_a_sum_of_decimal_weights_that_means_the_threshold_reaches_it(
+    driver: str, taus: tuple[float, float]
+) -> None:
+    """0.2 + 0.7 is 0.8999999999999999 in float64; neurons alike and of any kind."""
+    cells = LIF(tau=np.array(taus), threshold=0.9)
+    weight = np.array([[0.2, 0.7], [0.2, 0.7]])
+    assert weight[0].sum() < 0.9
+    nodes = {"x": Input(shape=(2,)), "w": Dense(weight=weight), "cells": cells}
+    edges = (Edge("x", "w"), Edge("w", "cells"))
+    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    raster = np.zeros((9, 1, 2))
+    raster[4] = 1
+    record, _ = simulate(graph, {"x": to_events(raster)}, Exact(driver=driver))
+    assert record.spikes["cells"].tick.tolist() == [4, 4]
