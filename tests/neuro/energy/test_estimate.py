@@ -386,3 +386,38 @@ def test_zeros_of_a_matrix_cost_at_the_high_end_only_what_they_add() -> None:
     assert parts["active"].nominal == pytest.approx(3 * 81e-12)
     assert parts["active"].high == pytest.approx((3 * 81 + 2 * (81 - 52)) * 1e-12)
     assert parts["inactive"].high == pytest.approx(6 * 52e-12)
+
+
+def test_the_time_counts_active_neurons_with_their_bounds() -> None:
+    # One spike at tick 0; its charge halves: 7 ticks in 64 fractions, 14 in 254 times as many.
+    nodes = {
+        "in": Input(shape=(1,)),
+        "w": Dense(weight=np.ones((1, 1))),
+        "out": LI(tau=1 / np.log(2)),
+    }
+    edges = (Edge("in", "w"), Edge("w", "out"))
+    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1.0))
+    spike = np.zeros((30, 1, 1))
+    spike[0] = 1
+    chip = replace(find_chip("loihi1"), charged_is_active=True)
+    found = estimate(graph, record_of(**{"in": spike}), chip)
+    assert found.operations["out"].active_least == 1 + 7
+    assert found.operations["out"].active == 1 + 14
+    time = found.latency.inference
+    assert time.low == pytest.approx((8 * 8.4 + 22 * 5.3 + 30 * 113) * 1e-9)
+    assert time.nominal == pytest.approx((15 * 8.4 + 15 * 5.3 + 30 * 113) * 1e-9)
+    late = 4.7 + 16.0  # a synapse and its message take longer than the neuron
+    assert time.high == pytest.approx((late + 14 * 9.7 + 15 * 6.0 + 30 * 1800) * 1e-9)
+    parts = found.parts["out"]
+    assert parts["active"].low == pytest.approx((15 * 72.8 - 7 * (72.8 - 51.2)) * 1e-12)
+
+
+def test_a_neuron_that_weights_of_zero_reach_takes_its_time_at_the_high_end() -> None:
+    chip = replace(find_chip("loihi1"), charged_is_active=True)
+    free = replace(chip.time.message, value=0.0, low=0.0, high=0.0)
+    chip = replace(chip, time=replace(chip.time, message=free))
+    silent = np.zeros((3, 1, 3), np.float32)
+    given = np.array([[0, 1], [0, 0], [0, 0]])[:, None]
+    found = estimate(two_layers(), record_of(**{"in": given, "hidden": silent}), chip)
+    high = 3 * 9.7 + 2 * (9.7 + 2 * 6.0) + 3 * 1800
+    assert found.latency.inference.high == pytest.approx(high * 1e-9)
