@@ -130,6 +130,11 @@ class _Outputs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise ValueError(
+                "EventProp has no gradients of gradients; differentiate without create_graph, "
+                "or train with surrogate gradients"
+            )
         request, times = ctx.request, ctx.times
         (name,) = request.graph.outputs
         if name in times:

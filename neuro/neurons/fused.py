@@ -1,8 +1,9 @@
 """A population over time as one operator, forward and backward.
 
 It computes what the loop over :meth:`step` does, on the same numbers, and is differentiable in
-the same way. The operator for a CPU is in this module; it keeps its input for the backward pass
-and nothing else. That for a GPU is in :mod:`neuro.neurons.fused_triton`.
+the same way; a gradient of gradients is computed tick by tick in plain torch. The operator for
+a CPU is in this module; it keeps its input for the backward pass and nothing else. That for a
+GPU is in :mod:`neuro.neurons.fused_triton`.
 Axes: T ticks, B batch, ``*N`` the population's shape, M its neurons in the order of memory,
 ``*P`` the shape of the output: ``*N``, or that of the means of a pool.
 """
@@ -20,6 +21,7 @@ from torch import Tensor
 from neuro.neurons import fused_backward as backward_kernels, fused_kernels as kernels
 from neuro.neurons.fused_backward import ForwardArrays, GradientArrays
 from neuro.neurons.fused_kernels import FormArrays, PoolBlocks, StateArrays
+from neuro.neurons.fused_plain import differentiate_plainly
 from neuro.neurons.neuron import Neuron, has_tensors
 from neuro.neurons.normal_form import Tensors
 from neuro.neurons.reset import SOFT_OR_HARD, is_hard
@@ -191,6 +193,8 @@ class FusedOnCPU(torch.autograd.Function):
     def backward(ctx: Any, *d_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of the arguments of :meth:`forward`."""
         saved, options = ctx.saved_tensors, ctx.options
+        if torch.is_grad_enabled():  # a gradient of these gradients may follow
+            return differentiate_plainly((*saved, options), d_outputs)
         x, before, form = _arrays((*saved, options), ctx.needs_input_grad[3])
         given = ForwardArrays(x, before, options.blocks)
         surrogate, derivative = _derivative(given, form, options)

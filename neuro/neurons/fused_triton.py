@@ -14,6 +14,7 @@ import triton
 from torch import Tensor
 
 from neuro.neurons import fused_triton_kernels as kernels
+from neuro.neurons.fused_plain import differentiate_plainly
 from neuro.neurons.fused_triton_kernels import (
     ForwardTensors,
     GradientTensors,
@@ -39,12 +40,13 @@ class FusedOnGPU(torch.autograd.Function):
         """Run T >= 1 ticks. x: T B M; v, i, a: B M; parameters: (M), or (1) for all."""
         x, *cells = (_packed(c, arguments[0]) for c in arguments[:4])
         form, (hard, ctx.surrogate, *_) = arguments[4:-1], arguments[-1]
+        ctx.asked = arguments[-1]
         keeps, has_current = any(ctx.needs_input_grad), arguments[2] is not None
         ctx.options = KernelSpec(hard, has_current, _adapts(ctx, arguments), keeps)
         run = ForwardTensors(x, torch.empty_like(x), _empty(x, keeps))
         after = StateTensors(*(c.clone() for c in cells))
         _launch(kernels.forward, (run, after), x, form, ctx.options)
-        ctx.save_for_backward(x, run.kept, *cells, *form)
+        ctx.save_for_backward(run.kept, *arguments[:-1])
         ctx.set_materialize_grads(False)
         if arguments[3] is not None and not ctx.needs_input_grad[3]:
             ctx.mark_non_differentiable(after.a)  # spikes raise a without gradient
@@ -54,7 +56,11 @@ class FusedOnGPU(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *d_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of the arguments of :meth:`forward`."""
-        x, kept, v, i, a, *form = ctx.saved_tensors
+        kept, *given = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a gradient of these gradients may follow
+            return differentiate_plainly((*given, ctx.asked), d_outputs)
+        x, v, i, a = (_packed(c, given[0]) for c in given[:4])
+        form = given[4:]
         kind, learns = SURROGATES.get(ctx.surrogate, "given"), any(ctx.needs_input_grad[4:])
         options = ctx.options._replace(kind=kind, learns=learns)
         saved = SavedTensors(x, kept, _empty(x, options.adapts), v, a)

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map_only, tree_unflatten
 from torch.utils.checkpoint import get_device_states, set_device_states
 
@@ -143,9 +142,13 @@ class _ChunkedFunction(torch.autograd.Function):
         return torch.cat(outs), tree, *leaves
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, d_y: Tensor | None, _: None, *d_state: Any) -> tuple[Any, ...]:
         """Return the gradients, chunk by chunk. The random generators stay as they are."""
+        if torch.is_grad_enabled():
+            raise ValueError(
+                "Checkpointed with a number of states has no gradients of gradients; leave "
+                "states out, Checkpointed(module, ticks), or create_graph"
+            )
         run, (x, *trained) = ctx.run, ctx.saved_tensors
         parts = torch.split(x, run.ticks)
         d_parts = [None] * len(parts) if d_y is None else torch.split(d_y, run.ticks)

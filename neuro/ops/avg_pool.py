@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from neuro.ops.jit import kernel
 from neuro.ops.threads import can_read
@@ -45,6 +46,10 @@ class _Average(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, to_y: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():  # a gradient of these gradients may follow
+            x = to_y.new_zeros(ctx.shape, requires_grad=True)
+            y = F.avg_pool2d(x, ctx.size)
+            return torch.autograd.grad(y, x, to_y, create_graph=True)[0], None
         to_mean = to_y.permute(0, 2, 3, 1).contiguous().numpy()
         rows, channels, height, width = ctx.shape
         out = np.empty((rows, height, width, channels), to_mean.dtype)

@@ -70,7 +70,9 @@ def apply_linear(
     if active is None:
         return F.linear(x, weight, bias)
     apply: Any = _Linear.apply  # torch annotates it in some versions only
-    y: Tensor = apply(x, weight, active, arrange(weight))
+    make_link: Any = _Link.apply
+    trained = x.requires_grad and weight.requires_grad and torch.is_grad_enabled()
+    y: Tensor = apply(x, weight, active, arrange(weight), make_link(x) if trained else None)
     return y if bias is None else y + bias
 
 
@@ -87,10 +89,25 @@ def find_active(x: Float[Tensor, "R J"], weight: Float[Tensor, "O J"]) -> Train 
     return active if active.at.size else None
 
 
+class _Link(torch.autograd.Function):
+    """x -> zeros of its shape that keep no values: a place for the gradient of a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.set_materialize_grads(False)
+        return x.new_zeros(()).expand(x.shape)
+
+    @staticmethod
+    def backward(ctx: Any, to_x: Tensor | None) -> Tensor | None:  # noqa: ARG004
+        return to_x
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, active: Train, rows: np.ndarray) -> Tensor:
-        ctx.save_for_backward(weight, *(torch.from_numpy(column) for column in active))
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, active: Train, rows: np.ndarray, link: Any
+    ) -> Tensor:
+        ctx.save_for_backward(weight, link, *(torch.from_numpy(column) for column in active))
         ctx.shape = x.shape
         out = np.zeros((len(x), rows.shape[0], rows.shape[2]), active.value.dtype)
 
@@ -101,17 +118,27 @@ class _Linear(torch.autograd.Function):
         return torch.from_numpy(out.reshape(len(x), -1))
 
     @staticmethod
-    def backward(ctx: Any, to_y: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        weight, *columns = ctx.saved_tensors
+    def backward(ctx: Any, to_y: Tensor) -> tuple[Tensor | None, ...]:
+        weight, link, *columns = ctx.saved_tensors
         active = Train(*(column.numpy() for column in columns))
         to_x = to_y @ weight if ctx.needs_input_grad[0] else None
         if not ctx.needs_input_grad[1]:
-            return to_x, None, None, None
+            return to_x, None, None, None, None
+        if torch.is_grad_enabled():  # a gradient of these gradients may follow
+            x = _spread_out(active, ctx.shape)
+            return to_x, to_y.t() @ (x if link is None else link + x), None, None, None
         flow = to_y.contiguous().numpy()
         out = np.zeros((ctx.shape[1], len(weight)), flow.dtype)
         add = partial(add_outer, active, flow, out)
         run_in_shares(len(weight), flow.size, add)
-        return to_x, torch.from_numpy(out).t(), None, None
+        return to_x, torch.from_numpy(out).t(), None, None, None
+
+
+def _spread_out(active: Train, shape: torch.Size) -> Tensor:
+    """Return the dense tensor (R J) whose entries that are not zero are these."""
+    x = np.zeros(tuple(shape), active.value.dtype)
+    x[np.repeat(np.arange(len(x)), np.diff(active.at[0])), active.neuron] = active.value
+    return torch.from_numpy(x)
 
 
 @kernel

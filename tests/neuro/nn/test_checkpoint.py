@@ -69,6 +69,34 @@ def test_outputs_states_and_gradients_are_those_of_the_module(
         torch.testing.assert_close(a, b, rtol=bound, atol=bound)
 
 
+def test_gradients_of_gradients_are_those_of_the_module_tick_by_tick() -> None:
+    """Tick by tick in plain torch: a module whose forward calls a layer is run as it is."""
+    image, module = dyadic_rand(3, 1, 8, 8), net()
+    wanted = [p for p in module.parameters() if p.dim()]
+
+    def find(run: nn.Module) -> list[Tensor]:
+        y, _ = run(direct(image, Ticks(6)))
+        first = torch.autograd.grad(y.square().sum(), wanted, create_graph=True)
+        norm = sum(g.square().sum() for g in first)
+        return list(torch.autograd.grad(norm, wanted, allow_unused=True))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neuro.neurons.population.make_fused_form", lambda *_: None)
+        want = find(module)
+    assert sum(bool(g.any()) for g in want) >= 6
+    for run in (module, Checkpointed(module, Ticks(4))):
+        for a, b in zip(find(run), want, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
+
+
+def test_with_a_number_of_states_they_are_refused_with_the_cure() -> None:
+    module = Checkpointed(net(), Ticks(2), states=2)
+    y, _ = module(dyadic_rand(5, 1, 1, 8, 8))
+    wanted = list(module.parameters())
+    with pytest.raises(ValueError, match=r"no gradients of gradients; leave states out"):
+        torch.autograd.grad(y.sum(), wanted, create_graph=True)
+
+
 @pytest.mark.parametrize("states", [1, 2, 5])
 def test_fewer_states_change_no_bit(states: int) -> None:
     image, module = dyadic_rand(3, 1, 8, 8), net()

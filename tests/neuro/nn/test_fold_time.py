@@ -26,6 +26,35 @@ def gradients(y: Tensor, *wanted: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad((y * weights).sum(), wanted))
 
 
+def curvature(y: Tensor, *wanted: Tensor) -> list[Tensor]:
+    """Return the gradients of the squared norm of all gradients, whose outputs are squared."""
+    first = torch.autograd.grad(y.square().sum(), wanted, create_graph=True)
+    return list(torch.autograd.grad(sum(g.square().sum() for g in first), wanted))
+
+
+def test_a_product_that_skips_zeros_has_gradients_of_gradients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(products, "MIN_VALUES", 0)
+    monkeypatch.setattr(products, "MIN_ZERO_SHARE", 0.0)
+    x = torch.randn(9, 6, dtype=torch.float64) * (torch.rand(9, 6) < 0.4)
+    weight = torch.randn(5, 6, dtype=torch.float64).requires_grad_()
+    for given_x in (x.clone().requires_grad_(), x):
+        wanted = [weight, *[given_x] * given_x.requires_grad]
+        y = apply_linear(given_x, weight, None)
+        assert type(y.grad_fn).__name__ == "_LinearBackward"
+        found = curvature(y, *wanted)
+        torch.testing.assert_close(found, curvature(F.linear(given_x, weight), *wanted))
+
+
+def test_means_have_gradients_of_gradients() -> None:
+    x = torch.randn(3, 5, 4, 7, dtype=torch.float64)
+    x = x.to(memory_format=torch.channels_last).requires_grad_()
+    y = apply_avg_pool(x, nn.AvgPool2d((2, 3)))
+    assert type(y.grad_fn).__name__ == "_AverageBackward"
+    torch.testing.assert_close(curvature(y, x), curvature(F.avg_pool2d(x, (2, 3)), x))
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     seed=st.integers(0, 10**6),
