@@ -1,15 +1,5 @@
-"""LIF with a learnable leak and a learnable, adaptive threshold.
+"""LIF with a trained leak and a trained, adaptive threshold: :class:`ALIF`.
 
-    v[t] = v[t-1] + leak (x[t] - v[t-1])
-    a[t] = rho a[t-1]
-    s[t] = 1 if v[t] >= threshold + a[t] else 0
-    v[t] = v[t] - (threshold + a[t]) s[t]  (reset "soft"),  or 0 where s[t] = 1  (reset "hard")
-    a[t] = a[t] + beta s[t]
-
-In the ``refractory / dt`` ticks after that of a spike v stays as it is and s = 0; a continues.
-``leak`` (as a sigmoid) and ``threshold`` are trained, as in Qiu et al. 2024 (arXiv 2406.03046).
-``beta > 0`` adds spike-triggered adaptation (Bellec et al. 2018); with beta = 0 it is off.
-The gradient does not pass through the spikes of the reset and of the adaptation.
 Axes: B batch, ``*N`` the population's shape.
 """
 
@@ -32,6 +22,7 @@ from neuro.neurons.normal_form import (
     convert_like,
     require,
 )
+from neuro.neurons.parameter_names import explain_parameters
 from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
 from neuro.neurons.surrogate import Surrogate, arctan, spike
 from neuro.units import Seconds, ticks
@@ -48,9 +39,25 @@ class ALIFState(NamedTuple):
     wait: Float[Tensor, "B *N"] | None = None
 
 
+@explain_parameters
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ALIF:
-    """Parameters of an ALIF population.
+    """LIF with a trained leak and threshold; with ``beta = 0``, the default, it does not adapt.
+
+        v[t] = v[t-1] + leak (x[t] - v[t-1])
+        a[t] = rho a[t-1]
+        s[t] = 1 if v[t] >= threshold + a[t] else 0
+        v[t] = 0 where s[t] = 1                (reset "hard", the default)
+        v[t] = v[t] - (threshold + a[t]) s[t]  (reset "soft")
+        a[t] = a[t] + beta s[t]
+
+    In the ``refractory / dt`` ticks after that of a spike v stays as it is and s = 0; a goes
+    on. The gradient does not pass through the spikes of the reset and of the adaptation.
+
+    Unlike a LIF: leak and rho are per tick, whatever dt, for a leak is trained as a sigmoid
+    between 0 and 1 (Qiu et al. 2024, arXiv 2406.03046); input is scaled by the leak; the reset
+    is hard, as there. :meth:`with_tau` takes seconds. ``beta > 0`` adds spike-triggered
+    adaptation (Bellec et al. 2018).
 
     leak: part of the distance to the input that v covers in a tick, 0 < leak <= 1.
     threshold: firing threshold at rest [weight units], > 0.

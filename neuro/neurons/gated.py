@@ -1,11 +1,5 @@
-"""Gated leaky integrator: its input decides how much it keeps; it never fires.
+"""Gated leaky integrator: :class:`GatedLI`.
 
-    f = floor + (1 - floor) sigmoid(x_f)    v[t] = f v[t-1] + (1 - f) x_c
-
-x = [x_f, x_c], two halves along the first axis: what opens the gate, and the candidate. Its
-output is v itself, every tick. With a SiLU before x_c it is the token mixer of the MatMul-free
-language model (MLGRU; Zhu et al. 2024, arXiv 2406.02528); the floor is that of HGRN (Qin et
-al. 2023, arXiv 2311.04823).
 Axes: B batch, ``*N`` the population's shape, ``*X`` that of x, with twice the first axis.
 """
 
@@ -18,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuro.neurons.normal_form import Param, as_array, convert_like, require
+from neuro.neurons.parameter_names import explain_parameters
 from neuro.units import Seconds
 
 
@@ -27,9 +22,17 @@ class GatedState(NamedTuple):
     v: Float[Tensor, "B *N"]
 
 
+@explain_parameters
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GatedLI:
-    """Parameters of a gated leaky integrator.
+    """Gated leaky integrator: its input decides how much v keeps; it never fires or resets.
+
+        f = floor + (1 - floor) sigmoid(x_f)    v[t] = f v[t-1] + (1 - f) x_c
+
+    x = [x_f, x_c], two halves along the first axis: what opens the gate, and the candidate. Its
+    output is v itself, every tick. With a SiLU before x_c it is the token mixer of the
+    MatMul-free language model (MLGRU; Zhu et al. 2024, arXiv 2406.02528); the floor is that of
+    HGRN (Qin et al. 2023, arXiv 2311.04823).
 
     floor: the least share of v that a tick keeps, 0 <= floor < 1.
     """

@@ -1,8 +1,5 @@
-"""Leaky integrator: a read-out, or a synaptic current; it never fires.
+"""Leaky integrator, a read-out or a synaptic current: :class:`LI`.
 
-    v[t] = a v[t-1] + gain x[t]    a = exp(-dt / tau)
-
-Its output is v itself. Feeding a population, it is one of its synaptic currents.
 Axes: B batch, ``*N`` the population's shape.
 """
 
@@ -23,6 +20,7 @@ from neuro.neurons.normal_form import (
     convert_like,
     require,
 )
+from neuro.neurons.parameter_names import explain_parameters
 from neuro.units import Seconds
 
 
@@ -32,9 +30,15 @@ class LIState(NamedTuple):
     v: Float[Tensor, "B *N"]
 
 
+@explain_parameters
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LI:
-    """Parameters of a leaky integrator.
+    """Leaky integrator: v decays with tau, input is added times gain; it never fires or resets.
+
+        v[t] = a v[t-1] + gain x[t]    a = exp(-dt / tau)
+
+    Its output is v itself, every tick: a read-out. Feeding a population, it is one of its
+    synaptic currents.
 
     tau: time constant [s]; ``math.inf`` sums its input.
     gain: what one unit of input adds to v; see :func:`psc_gain`.

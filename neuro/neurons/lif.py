@@ -1,13 +1,5 @@
-"""Leaky integrate-and-fire, with an optional synaptic current.
+"""Leaky integrate-and-fire, with an optional synaptic current: :class:`LIF`.
 
-    i[t] = c i[t-1] + x[t]         c = exp(-dt / tau_syn); without tau_syn, i[t] = x[t]
-    v[t] = a v[t-1] + i[t]         a = exp(-dt / tau)
-    s[t] = 1 if v[t] >= threshold else 0
-    v[t] = v[t] - threshold s[t]   (reset "soft")
-    v[t] = 0 where s[t] = 1        (reset "hard")
-
-In the ``refractory / dt`` ticks after that of a spike v stays as it is and s = 0; i continues.
-The gradient does not pass through the spike of the reset (Zenke & Vogels 2021).
 Axes: B batch, ``*N`` the population's shape.
 """
 
@@ -28,6 +20,7 @@ from neuro.neurons.normal_form import (
     convert_like,
     require,
 )
+from neuro.neurons.parameter_names import explain_parameters
 from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
 from neuro.neurons.surrogate import Surrogate, arctan, spike
 from neuro.units import Seconds, Ticks, ticks
@@ -44,9 +37,22 @@ class LIFState(NamedTuple):
     wait: Float[Tensor, "B *N"] | None = None
 
 
+@explain_parameters
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LIF:
-    """Parameters of a LIF population.
+    """Leaky integrate-and-fire: v decays with tau, input is added in full.
+
+        i[t] = c i[t-1] + x[t]         c = exp(-dt / tau_syn); without tau_syn, i[t] = x[t]
+        v[t] = a v[t-1] + i[t]         a = exp(-dt / tau)
+        s[t] = 1 if v[t] >= threshold else 0
+        v[t] = v[t] - threshold s[t]   (reset "soft", the default)
+        v[t] = 0 where s[t] = 1        (reset "hard")
+
+    In the ``refractory / dt`` ticks after that of a spike v stays as it is and s = 0; i goes
+    on. The gradient does not pass through the spike of the reset (Zenke & Vogels 2021).
+
+    Unlike an ALIF: time constants are in seconds, input is not scaled by the leak, the reset is
+    soft, nothing is trained. snnTorch's beta is a: tau = -dt / log(beta).
 
     tau: membrane time constant [s]; ``math.inf`` for no leak.
     threshold: firing threshold [weight units], > 0.

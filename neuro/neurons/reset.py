@@ -28,7 +28,10 @@ def as_reset(field: str, value: str) -> Reset:
         ValueError: it is neither; names ``field``.
     """
     if value not in SOFT_OR_HARD:
-        raise ValueError(f"{field} must be 'soft' or 'hard', got {str(value)!r}")
+        raise ValueError(
+            f"{field} must be 'soft' or 'hard', got {str(value)!r}; soft subtracts the "
+            "threshold, hard sets the membrane to 0"
+        )
     return Reset(value)
 
 

@@ -1,0 +1,54 @@
+"""Arguments of the wrong kind: errors that say what was given, what is asked for, the cure."""
+
+import math
+from numbers import Integral, Real
+
+
+def describe(value: object) -> str:
+    """Return in a few words what was given, for a message.
+
+    >>> describe(float), describe("1 ms"), describe(0.9), describe([1, 2])
+    ('the class float', "'1 ms'", '0.9', 'a list')
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if value is None or isinstance(value, str | Real):
+        return repr(value)
+    kind = type(value).__name__.replace("ndarray", "NumPy array")
+    text = f"{'an' if kind[0] in 'AEIOaeio' else 'a'} {kind}"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):  # an array or a tensor
+        text += f" of shape {tuple(value.shape)}, {value.dtype}"
+    return text
+
+
+def make_type_error(what: str, wanted: str, value: object, cure: str) -> TypeError:
+    """Return the error of an argument ``what`` that must be ``wanted`` and is not."""
+    return TypeError(f"{what} must be {wanted}, got {describe(value)}; {cure}")
+
+
+def require_dt(what: str, value: object) -> None:
+    """Raise unless a value is a length of time in seconds, > 0 and finite.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is out of range.
+    """
+    if not isinstance(value, Real):
+        cure = "1 ms is 1e-3"
+        raise make_type_error(what, "a number of seconds", value, cure)
+    if not 0 < float(value) < math.inf:
+        raise ValueError(f"{what} must be > 0 s and finite, got {value}; 1e-3 is usual")
+
+
+def require_ticks(what: str, value: object, cure: str) -> None:
+    """Raise unless a value is a whole number of ticks >= 1.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is < 1; says the ``cure``.
+    """
+    if not isinstance(value, Integral):
+        convert = "neuro.units.ticks(seconds, dt) converts seconds"
+        raise make_type_error(what, "a whole number of ticks", value, convert)
+    if value < 1:
+        raise ValueError(f"{what} must be >= 1, got {value}; {cure}")
