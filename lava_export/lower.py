@@ -31,7 +31,11 @@ from lava_export.rules import compute_head_room, list_overflows
 from neuro.graph import Graph, Hosted, Input
 from neuro.graph.delays import assign_lags, find_tight_loops
 from neuro.graph.paths import Route, find_bias, find_routes
-from neuro.graph.requirements import problems_of_neurons, problems_on_a_clock
+from neuro.graph.requirements import (
+    problems_of_neurons,
+    problems_on_a_clock,
+    require_graph,
+)
 from neuro.neurons import Coefficients, has_normal_form
 
 MAX_THRESHOLD = 2**THRESHOLD_BITS - 1
@@ -92,6 +96,7 @@ def lower(
         )
     if ticks is not None and ticks < 1:
         raise ValueError(f"ticks must be >= 1, or None for runs of any length, got {ticks}")
+    require_graph(graph)
     problems = problems_on_a_clock(graph) + problems_of_neurons(graph, "a chip")
     if problems:
         raise LowerError(problems)

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
+from neuro.arguments import make_type_error
 from neuro.units import Ticks
 
 
@@ -121,6 +122,8 @@ def mean(values: Float[Tensor, "T B *N"]) -> Float[Tensor, "B *N"]:
 
 def _check(x: Tensor, ticks: Ticks) -> None:
     _check_ticks(ticks)
+    if not isinstance(x, Tensor):
+        raise make_type_error("intensities", "a tensor", x, "torch.from_numpy(x)")
     inside = (x >= 0) & (x <= 1)  # false for NaN
     if not bool(inside.all()):
         raise ValueError(

@@ -9,8 +9,11 @@ import math
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int, Shaped
+from torch import Tensor
 
+from neuro.arguments import make_type_error
 from neuro.units import Seconds
 
 NEAR = 1e-6  # ticks: what is as near to the end of a tick lies there
@@ -170,8 +173,16 @@ def _outside_time(time: np.ndarray, stop: float, dt: float) -> list[str]:
     ]
 
 
-def to_events(raster: Shaped[np.ndarray, "T B N"]) -> Events:
-    """Return the non-zero entries of a raster; booleans become float32, integers float64."""
+def to_events(raster: Shaped[np.ndarray, "T B *N"] | Shaped[Tensor, "T B *N"]) -> Events:
+    """Return the non-zero entries of a raster; booleans become float32, integers float64.
+
+    An array or a tensor, on any device; the axes *N are taken as one, in C order.
+
+    Raises:
+        TypeError: it is neither, or does not hold real numbers.
+        ValueError: it lacks the axis of ticks or that of samples.
+    """
+    raster = _as_raster(raster)
     sample, tick, neuron = np.nonzero(raster.transpose(1, 0, 2))
     value = raster[tick, sample, neuron]
     if not np.issubdtype(value.dtype, np.floating):
@@ -179,6 +190,22 @@ def to_events(raster: Shaped[np.ndarray, "T B N"]) -> Events:
     t, b, n = raster.shape
     index = (sample.astype(np.int32), tick.astype(np.int32), neuron.astype(np.int32))
     return Events(*index, value, (t, b, n))
+
+
+def _as_raster(raster: Any) -> Shaped[np.ndarray, "T B N"]:
+    if isinstance(raster, Tensor):
+        raster = raster.detach().cpu()
+        # NumPy has no bfloat16.
+        raster = (raster.float() if raster.dtype == torch.bfloat16 else raster).numpy()
+    if not isinstance(raster, np.ndarray) or raster.dtype.kind not in "fiub":
+        cure = "make it with np.array or neuro.codes.rate"
+        raise make_type_error("a raster", "an array or tensor of numbers", raster, cure)
+    if raster.ndim < 3:
+        raise ValueError(
+            f"a raster has axes (ticks, samples, *neurons), got shape {raster.shape}; one of "
+            "a single sample is raster[:, None]"
+        )
+    return raster.reshape(*raster.shape[:2], math.prod(raster.shape[2:]))
 
 
 def to_raster(events: Events) -> Float[np.ndarray, "T B N"]:

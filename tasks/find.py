@@ -123,8 +123,11 @@ def make_run(
 
     Raises:
         UnknownName: there is no such task or configuration.
-        RunError: the folder holds a run of another content of the task's file.
+        RunError: the seed is negative, or the folder holds a run of another content of the
+            task's file.
     """
+    if seed < 0:
+        raise RunError(f"--seed must be >= 0, got {seed}; use 0, 1, 2, ...")
     name, config = split_name(full)
     task = find_task(name)
     make = find_config(task, config)

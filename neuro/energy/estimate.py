@@ -12,8 +12,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from neuro.arguments import make_type_error
 from neuro.energy.chip import Chip
-from neuro.energy.chip_file import load_chips
+from neuro.energy.chip_file import find_chip, load_chips
 from neuro.energy.constants import Interval, sum_intervals
 from neuro.energy.conventions import ConventionalEnergy, price_by_convention
 from neuro.energy.count import count_arrivals
@@ -28,6 +29,7 @@ from neuro.energy.operations import (
     price_operations,
 )
 from neuro.graph import Graph
+from neuro.graph.requirements import require_graph
 from neuro.record import Record
 from neuro.units import Seconds
 
@@ -73,17 +75,19 @@ class Estimate:
 
 
 def estimate(
-    graph: Graph, record: Record, chip: Chip, run_time: Seconds | None = None
+    graph: Graph, record: Record, chip: Chip | str, run_time: Seconds | None = None
 ) -> Estimate:
     """Return what the run in ``record`` costs on ``chip``.
 
+    chip: as it is, or by the name or file that :func:`neuro.energy.find_chip` takes.
     run_time: measured time of one inference [s], instead of the estimated one; a host that
         feeds spikes slowly stretches it, and static power with it.
 
     Raises:
-        ValueError: the record is not one of this graph, or holds no tick or sample; run_time is
-            negative or not finite; the graph has chains of linear nodes that no chip can hold,
-            all listed with a cure; or a host computes all of it.
+        TypeError: an argument is of another kind.
+        ValueError: there is no such chip; the record is not one of this graph, or holds no tick
+            or sample; run_time is negative or not finite; the graph has chains of linear nodes
+            that no chip can hold, all listed with a cure; or a host computes all of it.
     """
     return next(iter(estimate_chips(graph, record, (chip,), run_time)))
 
@@ -91,15 +95,19 @@ def estimate(
 def estimate_chips(
     graph: Graph,
     record: Record,
-    chips: Iterable[Chip] | None = None,
+    chips: Iterable[Chip | str] | None = None,
     run_time: Seconds | None = None,
 ) -> tuple[Estimate, ...]:
     """Return :func:`estimate` for several chips (None: all there are); counts the run once."""
+    require_graph(graph)
+    if not isinstance(record, Record):
+        cure = "simulate returns (record, state)"
+        raise make_type_error("record", "a Record", record, cure)
     if not (record.ticks and record.samples):
         raise ValueError("the record is empty (no tick or no sample); run at least one sample")
     if run_time is not None and not 0 <= run_time < math.inf:
         raise ValueError(f"run_time must be finite and >= 0 s, got {run_time}; measure it anew")
-    asked = tuple(load_chips().values() if chips is None else chips)
+    asked = tuple(load_chips().values() if chips is None else map(_as_chip, chips))
     part, done = restrict_to_chip(graph, record)
     work = count_workload(part, done, asked)
     at_45nm = price_by_convention(graph, record, count_arrivals(graph, record))
@@ -108,6 +116,12 @@ def estimate_chips(
         replace(_estimate_chip_part(part, work, chip, run_time, at_45nm), host_macs=host)
         for chip in asked
     )
+
+
+def _as_chip(chip: Chip | str) -> Chip:
+    if isinstance(chip, Chip | str):
+        return find_chip(chip) if isinstance(chip, str) else chip
+    raise make_type_error("a chip", "a Chip or its name", chip, 'for example "loihi1"')
 
 
 def _estimate_chip_part(

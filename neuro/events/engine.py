@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from neuro.arguments import make_type_error
 from neuro.events.checks import make_runaway_error, require_state
 from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.exact.state import ExactState
@@ -20,7 +21,8 @@ from neuro.events.grid.state import EngineState, join_states, slice_state
 from neuro.events.recording import Recording, require_recording
 from neuro.events.workers import run_over_samples
 from neuro.graph import Graph
-from neuro.graph.inputs import require_inputs
+from neuro.graph.inputs import require_inputs, require_trains
+from neuro.graph.requirements import require_graph
 from neuro.record import Record, concatenate
 from neuro.spikes import Events, Times, list_problems_of_types, to_ticks
 
@@ -61,10 +63,16 @@ def simulate(
         ExactState for ``Exact()``.
 
     Raises:
+        TypeError: an argument is of another kind, such as a raster in place of Events.
         ValueError: inputs, state or record do not fit the graph; lists every problem by node.
         GraphError: the graph does not run on this clock.
         Runaway: more spikes than the clock's budget; it carries the Record up to there.
     """
+    require_graph(graph)
+    require_trains(inputs)
+    if not isinstance(clock, Grid | Exact):
+        cure = "write Exact() or Grid(), with brackets"
+        raise make_type_error("clock", "Grid() or Exact()", clock, cure)
     if isinstance(clock, Exact):
         from neuro.events.exact.run import simulate_exact
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from neuro.arguments import make_type_error
 from neuro.graph import Graph
 from neuro.units import Ticks
 
@@ -33,6 +34,11 @@ def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
     """Raise one ValueError that lists all that a run of ``ticks`` ticks cannot record."""
     if recording == Recording():
         return
+    for field in ("spikes", "values"):
+        names = getattr(recording, field)
+        if isinstance(names, str):
+            cure = f"write {field}=({names!r},)"
+            raise make_type_error(f"Recording.{field}", "a tuple of names", names, cure)
     firing = [*graph.inputs, *graph.firing]
     problems = _unknown("spikes", recording.spikes or (), firing)
     problems += _unknown("values", recording.values or (), list(graph.integrators))

@@ -10,8 +10,10 @@ input in C order, ``*given`` its shape.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from neuro.arguments import make_type_error
 
 Shape = tuple[int, ...]
 
@@ -106,6 +110,27 @@ class Reshaping(Connection):
     """A connection that renames values, and costs nothing."""
 
 
+def as_pair(value: Any, what: str = "a size") -> tuple[int, int]:
+    """Return a size as (height, width); a number stands for both.
+
+    Raises:
+        TypeError: it is neither a whole number nor two of them; names ``what``.
+    """
+    pair = (value, value) if isinstance(value, Integral) else value
+    if not isinstance(pair, Iterable) or [isinstance(n, Integral) for n in pair] != [True] * 2:
+        cure = "for example (1, 1)"
+        raise make_type_error(what, "a whole number, or two: (height, width)", value, cure)
+    height, width = pair
+    return int(height), int(width)
+
+
+def pair_up(node: object, *names: str) -> None:
+    """Replace sizes of a frozen node by their pairs, see :func:`as_pair`."""
+    for name in names:
+        pair = as_pair(getattr(node, name), f"{type(node).__name__}.{name}")
+        object.__setattr__(node, name, pair)
+
+
 def freeze(node: object, **kinds: type | None) -> None:
     """Replace the arrays of a frozen node by read-only copies of these kinds.
 
@@ -114,6 +139,7 @@ def freeze(node: object, **kinds: type | None) -> None:
     for name, dtype in kinds.items():
         value = getattr(node, name)
         if value is not None:
+            value = value.detach().cpu() if isinstance(value, Tensor) else value
             given = np.asarray(value)
             if dtype is None:
                 dtype = np.float64 if given.dtype == np.float64 else np.float32
@@ -282,6 +308,9 @@ class Upsample(Connection):
     """Nearest neighbour: every value becomes a block. scale: its (H, W)."""
 
     scale: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        pair_up(self, "scale")
 
     def output_shape(self, given: Shape) -> Shape | str:
         """Return (C, H, W), or what is wrong."""

@@ -22,6 +22,7 @@ from neuro.graph.connections import (
     Weighted,
     find_output_shape,
     freeze,
+    pair_up,
 )
 
 
@@ -230,6 +231,7 @@ class Conv2d(Convolution):
 
     def __post_init__(self) -> None:
         freeze(self, weight=None, bias=None)
+        pair_up(self, "stride", "padding", "dilation")
 
     @property
     def _steps(self) -> tuple[Shape, Shape, Shape]:
@@ -268,6 +270,7 @@ class ConvTranspose2d(Weighted):
 
     def __post_init__(self) -> None:
         freeze(self, weight=None, bias=None)
+        pair_up(self, "stride", "padding", "output_padding")
 
     @property
     def input_length(self) -> int:
@@ -341,6 +344,9 @@ class AvgPool2d(Connection):
 
     kernel: tuple[int, int]
     stride: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        pair_up(self, "kernel", "stride")
 
     @property
     def divisor(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from neuro.arguments import make_type_error
 from neuro.graph.graph import Graph
 from neuro.spikes import Events, Times, list_problems, list_problems_of_types
 from neuro.units import Seconds
@@ -24,13 +25,33 @@ def require_inputs(
         raise ValueError("\n".join([CANNOT_START, *problems]))
 
 
+def require_trains(inputs: Mapping[str, Events | Times]) -> None:
+    """Raise a TypeError unless the stimulus is spike trains by the name of their Input."""
+    wanted = "Events or Times"
+    if not isinstance(inputs, Mapping):
+        cure = 'for example {"input": neuro.to_events(raster)}'
+        raise make_type_error("inputs", f"{wanted} by the name of their Input", inputs, cure)
+    cure = "neuro.to_events(raster) makes Events, of axes (ticks, samples, *neurons)"
+    problems = [
+        str(make_type_error(name, wanted, train, cure))
+        for name, train in inputs.items()
+        if not isinstance(train, Events | Times)
+    ]
+    if problems:
+        raise TypeError("\n".join([CANNOT_START, *problems]))
+
+
 def list_problems_of_inputs(
     sizes: Mapping[str, int], inputs: Mapping[str, Events | Times], dt: Seconds | None
 ) -> list[str]:
     """Return all that is wrong with a stimulus, the same for every executor.
 
     sizes: neurons of each Input. dt: length of a tick [s]; None: Times are refused.
+
+    Raises:
+        TypeError: as :func:`require_trains`.
     """
+    require_trains(inputs)
     known = ", ".join(sizes)
     problems = [f"{n}: no events for this Input" for n in sizes if n not in inputs]
     problems += [f"{n}: not an Input; there are {known}" for n in inputs if n not in sizes]

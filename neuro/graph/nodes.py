@@ -1,14 +1,16 @@
 """What a Graph is made of: inputs, nodes, edges with delays, and who is connected to whom."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from neuro.arguments import make_type_error
 from neuro.graph.connections import Connection
 from neuro.graph.host_ops import Host
-from neuro.neurons import Neuron
+from neuro.neurons import Neuron, is_neuron
 from neuro.units import Seconds, Ticks
 
 
@@ -19,7 +21,11 @@ class Input:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        shape: Any = (self.shape,) if isinstance(self.shape, Integral) else self.shape
+        if not isinstance(shape, Iterable) or not all(isinstance(n, Integral) for n in shape):
+            cure = "for example (1, 28, 28)"
+            raise make_type_error("Input.shape", "whole numbers, one an axis", shape, cure)
+        object.__setattr__(self, "shape", tuple(int(n) for n in shape))
 
 
 Population = Neuron
@@ -49,6 +55,11 @@ class Topology:
     _out_of: Mapping[str, tuple[Edge, ...]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.edges, Iterable) and not isinstance(self.edges, Edge):
+            object.__setattr__(self, "edges", tuple(self.edges))
+        problems = _problems_of_kinds(self)
+        if problems:
+            raise TypeError("\n".join(["the graph cannot be made:", *problems]))
         object.__setattr__(self, "nodes", dict(self.nodes))
         object.__setattr__(self, "edges", tuple(_with_plain_delay(e) for e in self.edges))
         into: dict[str, list[Edge]] = {}
@@ -73,8 +84,39 @@ class Topology:
         return tuple(n for n, node in self.nodes.items() if isinstance(node, Input))
 
 
-def _with_plain_delay(edge: Edge) -> Edge:
+def _problems_of_kinds(graph: Topology) -> list[str]:
+    """Return what is no node, no edge or no time, each with its cure."""
+    found: list[TypeError] = []
+    if isinstance(graph.nodes, Mapping):
+        cure = (
+            "a class needs brackets, as LIF(tau=0.02); of torch modules "
+            "neuro.nn.trace.trace(net, input_shape) makes a Graph"
+        )
+        found += [
+            make_type_error(f"node {name!r}", "a node of neuro.graph or a neuron", node, cure)
+            for name, node in graph.nodes.items()
+            if not (isinstance(node, Input | Connection | Host) or is_neuron(node))
+        ]
+    else:
+        cure = 'for example {"input": Input(shape=(3,)), ...}'
+        found.append(make_type_error("nodes", "nodes by name", graph.nodes, cure))
+    cure = 'for example (Edge("input", "fc"), Edge("fc", "cells", delay=1))'
+    if isinstance(graph.edges, tuple) and not isinstance(graph.edges, Edge):
+        found += [
+            make_type_error("an edge", "Edge(source, target, delay)", edge, cure)
+            for edge in graph.edges
+            if not isinstance(edge, tuple) or len(edge) not in (2, 3)
+        ]
+    else:
+        found.append(make_type_error("edges", "a tuple of Edges", graph.edges, cure))
+    if not isinstance(graph.dt, Real):
+        found.append(make_type_error("dt", "a number of seconds", graph.dt, "1 ms is 1e-3"))
+    return [str(error) for error in found]
+
+
+def _with_plain_delay(edge: tuple[Any, ...]) -> Edge:
     """Return an edge with its delay as an int; one that is no integer is left to be refused."""
+    edge = Edge(*edge)
     if type(edge.delay) is not int and isinstance(edge.delay, int | np.integer):
         return edge._replace(delay=Ticks(int(edge.delay)))
     return edge

@@ -1,10 +1,20 @@
 """What an executor asks of a Graph: a clock, a normal form, continuous time, or a chip."""
 
+from neuro.arguments import make_type_error
 from neuro.graph.graph import Graph
 from neuro.graph.order import find_least_delay
 from neuro.graph.validate import GraphError, Hosted, find_cycle, get_kind
 from neuro.neurons import Dynamics, has_normal_form, is_neuron
 from neuro.neurons.reset import SOFT_OR_HARD
+
+
+def require_graph(graph: object, what: str = "graph") -> None:
+    """Raise a TypeError unless a value is a Graph."""
+    if not isinstance(graph, Graph):
+        cure = (
+            "neuro.nn.trace.trace(net, input_shape) makes one of a Stack, net.graph() of a Net"
+        )
+        raise make_type_error(what, "a Graph", graph, cure)
 
 
 def require_clocked(graph: Graph) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from neuro.nn.binomial_checkpoint import run_in_chunks
-from neuro.nn.spiking import Temporal
+from neuro.nn.spiking import Temporal, require_module, require_stimulus
 from neuro.units import Ticks
 
 
@@ -41,6 +41,7 @@ class Checkpointed(Temporal):
 
     def __init__(self, module: Temporal, ticks: Ticks, states: int | None = None) -> None:
         super().__init__()
+        require_module("Checkpointed.module", module)
         wrong = []
         if ticks < 1:
             wrong.append(
@@ -63,6 +64,7 @@ class Checkpointed(Temporal):
                 would count what is computed twice twice. Or, with a number of states, a
                 gradient is needed of what is not x, nor in the state, nor a parameter.
         """
+        require_stimulus(self, x)
         names = [name for name, m in self.module.named_modules() if _trains_statistics(m)]
         if names:
             raise ValueError(

@@ -7,16 +7,21 @@ images are stored channels last, which is faster on a CPU. Axes: T ticks, B batc
 import torch
 from torch import Tensor, nn
 
+from neuro.nn.spiking import LayerError
 from neuro.ops.avg_pool import apply_avg_pool
 from neuro.ops.sparse_linear import ArrangeWeights, apply_linear, arrange_weights
 
 # Modules that make of each sample one output, from its values alone and whatever the tick. A
 # class derived from one of them, or with a hook, may do anything else.
-SAMPLE_WISE = frozenset(
+WITH_WEIGHTS = frozenset(
     {
-        *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Upsample, nn.Sequential, nn.Linear),
-        *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+        *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d),
         *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+    }
+)
+SAMPLE_WISE = WITH_WEIGHTS | frozenset(
+    {
+        *(nn.Identity, nn.Flatten, nn.Unflatten, nn.Upsample, nn.Sequential),
         *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
         *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
         *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
@@ -64,6 +69,7 @@ def run_on_ticks(
     and its running variance that of B and not of T B values. Over several processes it sees the
     whole batch, see :mod:`neuro.training.sync_batch`.
     """
+    _require_precision(module, x)
     if is_one_tick(x) and is_timeless(module):
         y = run_on_ticks(module, x[:1])
         return y.expand(len(x), *y.shape[1:])
@@ -81,6 +87,16 @@ def run_on_ticks(
         y = module(folded)
     out: Tensor = y.reshape(*x.shape[:2], *y.shape[1:])
     return out
+
+
+def _require_precision(module: nn.Module, x: Tensor) -> None:
+    """Raise a LayerError if a known layer has weights of another precision than its input."""
+    weight = module.weight if type(module) in WITH_WEIGHTS else None
+    if not isinstance(weight, Tensor) or x.dtype == weight.dtype or has_hooks(module):
+        return
+    if not torch.is_autocast_enabled(x.device.type):
+        cure = f"x.to({weight.dtype}), or net.double() for float64"
+        raise LayerError(module, f"its weights are {weight.dtype}, x is {x.dtype}; {cure}")
 
 
 def has_hooks(module: nn.Module) -> bool:

@@ -5,15 +5,26 @@ Inside a Stack, any other torch module (Conv2d, Linear, BatchNorm2d, ...) acts o
 is folded into the batch, so a batch norm normalises over ticks too (tdBN, Zheng et al. 2021).
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuro.nn.fold_time import keep_input
+from neuro.arguments import make_type_error, require_ticks
+from neuro.neurons import NO_CONTEXT
+from neuro.nn.fold_time import has_hooks, keep_input
 from neuro.nn.schedule import run_module, run_sequence
-from neuro.nn.spiking import DT, Spiking, Temporal
+from neuro.nn.spiking import (
+    DT,
+    LayerError,
+    Spiking,
+    Temporal,
+    require_module,
+    require_number,
+    require_stimulus,
+)
 from neuro.units import Ticks
 
 __all__ = ["DT", "Delay", "Recurrent", "Residual", "Spiking", "Stack", "Temporal", "list_steps"]
@@ -24,10 +35,7 @@ class Delay(Temporal):
 
     def __init__(self, ticks: Ticks) -> None:
         super().__init__()
-        if ticks < 1:
-            raise ValueError(
-                f"Delay.ticks must be >= 1, got {ticks}; leave the layer out for 0"
-            )
+        require_ticks("Delay.ticks", ticks, "leave the layer out for 0")
         self.ticks = ticks
 
     def forward(
@@ -47,8 +55,11 @@ class Recurrent(Temporal):
 
     def __init__(self, spiking: Spiking, feedback: nn.Module, delay: Ticks = Ticks(1)) -> None:
         super().__init__()
-        if delay < 1:
-            raise ValueError(f"Recurrent.delay must be >= 1 tick, got {delay}")
+        if not isinstance(spiking, Spiking):
+            cure = "Spiking(LIF(tau=0.02)) makes one of a neuron"
+            raise make_type_error("Recurrent.spiking", "a Spiking", spiking, cure)
+        require_module("Recurrent.feedback", feedback)
+        require_ticks("Recurrent.delay", delay, "1 is what acts in the next tick")
         if any(isinstance(m, Temporal) for m in feedback.modules()):
             raise ValueError(
                 "Recurrent.feedback must keep no state, for example nn.Linear(n, n); for a "
@@ -60,12 +71,16 @@ class Recurrent(Temporal):
 
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
         """Return (spikes, (population state, the last ``delay`` ticks of spikes))."""
+        require_stimulus(self, x)
         inner, past = (None, None) if state is None else state
         spikes = list(x.new_zeros(self.delay, *x.shape[1:]) if past is None else past)
+        plain = type(self.spiking) is Spiking and not has_hooks(self.spiking)
+        run = partial(self.spiking.run_in_context, NO_CONTEXT) if plain else self.spiking
         for t, x_t in enumerate(x):
             back = self.feedback(keep_input(self.feedback, spikes[t]))
-            s, inner = self.spiking((x_t + back)[None], inner)
+            s, inner = run((x_t + back)[None], inner)
             spikes.append(s[0])
+        require_number(self.spiking, inner)
         return torch.stack(spikes[self.delay :]), (inner, torch.stack(spikes[-self.delay :]))
 
 
@@ -74,6 +89,9 @@ class Residual(Temporal):
 
     def __init__(self, body: nn.Module, shortcut: nn.Module | None = None) -> None:
         super().__init__()
+        require_module("Residual.body", body)
+        if shortcut is not None:
+            require_module("Residual.shortcut", shortcut)
         self.body = body
         self.shortcut = nn.Identity() if shortcut is None else shortcut
 
@@ -97,16 +115,30 @@ class Stack(Temporal):
 
     def __init__(self, *modules: nn.Module, **named: nn.Module) -> None:
         super().__init__()
-        for i, module in enumerate(modules):
-            self.add_module(str(i), module)
-        for name, module in named.items():
+        for name, module in [*((str(i), m) for i, m in enumerate(modules)), *named.items()]:
+            require_module(f"{name} of a Stack", module)
             self.add_module(name, module)
 
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
-        """Return (output of the last module, the state of each)."""
+        """Return (output of the last module, the state of each).
+
+        Raises:
+            TypeError: ``x`` is no tensor.
+            LayerError: a layer cannot run on what comes in: no tick, another precision than
+                that of its weights, NaN.
+        """
         modules = [module for _, module in list_steps(self)]
         states = (None,) * len(modules) if state is None else tuple(state)
-        return run_sequence(modules, x, states, INDEPENDENT)
+        try:
+            require_stimulus(self, x)
+            y, after = run_sequence(modules, x, states, INDEPENDENT)
+            for module, cells in zip(modules, after, strict=True):
+                if isinstance(module, Spiking):
+                    require_number(module, cells)
+        except LayerError as error:
+            error.find_name(self.named_modules())
+            raise
+        return y, after
 
 
 # Their samples do not depend on each other, and their ticks only through states of one row a

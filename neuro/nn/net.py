@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neuro.arguments import make_type_error
 from neuro.graph import (
     Concat,
     Connection,
@@ -24,9 +25,9 @@ from neuro.graph import (
     Weighted,
 )
 from neuro.graph.inputs import require_inputs
-from neuro.graph.requirements import require_clocked
+from neuro.graph.requirements import require_clocked, require_graph
 from neuro.graph.sparse import unroll_delays
-from neuro.nn.spiking import Spiking
+from neuro.nn.spiking import LayerError, Spiking, require_stimulus
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
 
@@ -90,6 +91,7 @@ class Net(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
+        require_graph(graph)
         require_clocked(graph)
         _require_one_delay(graph)
         self.wiring = graph
@@ -123,12 +125,18 @@ class Net(nn.Module):
             The activity of every node by name (axes T B *N), and the state.
         """
         run = _ForwardPass(self, inputs, state)
-        for group in self.wiring.components:
-            inner = [e for e in self.wiring.edges if e.source in group and e.target in group]
-            if inner:
-                run.run_loop(group, inner)
-            else:
-                run.run_node(group[0])
+        try:
+            for group in self.wiring.components:
+                edges = self.wiring.edges
+                inner = [e for e in edges if e.source in group and e.target in group]
+                if inner:
+                    run.run_loop(group, inner)
+                else:
+                    run.run_node(group[0])
+        except LayerError as error:
+            names = [n for n in self.wiring.nodes if n not in self.wiring.inputs]
+            error.find_name((name, self.parts[_key(name)]) for name in names)
+            raise
         return run.out, run.state()
 
 
@@ -153,6 +161,11 @@ class _ForwardPass:
 
     def __init__(self, net: Net, inputs: Mapping[str, Tensor], state: NetState | None) -> None:
         graph = net.wiring
+        if not isinstance(inputs, Mapping):
+            cure = f"for example {{{graph.inputs[0]!r}: x}}"
+            raise make_type_error("inputs of a Net", "tensors by name", inputs, cure)
+        for x in inputs.values():
+            require_stimulus(net, x)
         if set(inputs) != set(graph.inputs):
             raise ValueError(
                 f"inputs are {sorted(inputs)}, the graph has {sorted(graph.inputs)}"
@@ -243,6 +256,7 @@ def replay(
     depends on their order.
 
     Raises:
+        TypeError: not a Graph, or inputs that are no Events.
         GraphError: the graph does not run on a clock; lists every problem by node.
         ValueError: the inputs do not fit the graph; lists every problem by node.
     """
@@ -260,6 +274,7 @@ def record_activity(
 
     Arguments and errors as of :func:`replay`.
     """
+    require_graph(graph)
     require_inputs(graph, inputs, in_ticks=True)
     net = Net(unroll_delays(graph).graph).to(device=device, dtype=dtype)
     rasters = {}

@@ -4,14 +4,18 @@ Axes: T ticks, B batch, ``*N`` the population's shape, ``*X`` that of its input,
 the output: ``*N``, or that of the means of a pool.
 """
 
+import math
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuro.neurons import NO_CONTEXT, FusedContext, Neuron, run_population
+from neuro.arguments import make_type_error, require_dt
+from neuro.neurons import NO_CONTEXT, FusedContext, Neuron, is_neuron, run_population
 from neuro.neurons.normal_form import to_number
 from neuro.units import Seconds
 
@@ -22,6 +26,78 @@ class Temporal(nn.Module):
     """A module whose forward is ``(x, state) -> (y, state)``."""
 
 
+class LayerError(ValueError):
+    """What a layer cannot run on. name: of the layer in the outermost module that ran it."""
+
+    def __init__(self, layer: nn.Module, problem: str) -> None:
+        super().__init__(problem)
+        self.layer = layer
+        self.name = ""
+
+    def find_name(self, modules: Iterable[tuple[str, nn.Module]]) -> None:
+        """Take the name that the layer has among these, if it is one of them."""
+        self.name = next((n for n, m in modules if m is self.layer and n), self.name)
+
+    def __str__(self) -> str:
+        return f"{self.name or type(self.layer).__name__}: {self.args[0]}"
+
+
+class NotANumber(LayerError, FloatingPointError):
+    """A membrane is NaN."""
+
+
+def require_module(what: str, module: object) -> None:
+    """Raise a TypeError unless a value is a torch module."""
+    if not isinstance(module, nn.Module):
+        cure = "Spiking(LIF(tau=0.02)) makes one of a neuron"
+        raise make_type_error(what, "a torch module", module, cure)
+
+
+def require_stimulus(layer: nn.Module, x: Any) -> None:
+    """Raise unless ``x`` is a tensor with axes T B ... and at least one tick.
+
+    Raises:
+        TypeError: it is none.
+        LayerError: it has no tick, or no axis of samples.
+    """
+    if not isinstance(x, Tensor):
+        cure = "torch.from_numpy(array).float(); of Events, array = neuro.to_raster(events)"
+        raise make_type_error(f"x of {type(layer).__name__}", "a tensor", x, cure)
+    if x.dim() < 2 or not len(x):
+        raise LayerError(
+            layer,
+            f"x has axes (ticks, samples, ...) and at least one tick, got shape "
+            f"{tuple(x.shape)}",
+        )
+
+
+def require_number(layer: nn.Module, state: Any) -> None:
+    """Raise a NotANumber if a membrane or a current is none; ``state``: after a run.
+
+    NaN in any tick stays there, and reaches no threshold: without this the population would
+    only be silent. What a refractory period keeps out of the membrane is not seen.
+    Of several processes one that raised alone would leave the others waiting; there
+    :func:`neuro.training.fit` looks at the gradients of all.
+    """
+    if torch.compiler.is_compiling() or state.v.device.type == "meta":
+        return
+    cells = [c.detach() for c in (state.v, getattr(state, "i", None)) if c is not None]
+    # One sum a run, not a tick: next to nothing.
+    if all(math.isfinite(c.sum().item()) for c in cells) or _trains_with_others():
+        return
+    if not any(bool(c.isnan().any()) for c in cells):
+        return
+    raise NotANumber(
+        layer,
+        "its membrane is NaN, so NaN or infinity came in by its input, its state or its "
+        "parameters; look for them in the data and weights, or lower the learning rate",
+    )
+
+
+def _trains_with_others() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
 class Spiking(Temporal):
     """A population over time; its model's free parameters are trained.
 
@@ -30,6 +106,10 @@ class Spiking(Temporal):
 
     def __init__(self, model: Neuron, dt: Seconds = DT) -> None:
         super().__init__()
+        if not is_neuron(model):
+            cure = "write it with brackets, as LIF(tau=0.02)"
+            raise make_type_error("Spiking.model", "a neuron", model, cure)
+        require_dt("Spiking.dt", dt)
         self.model = model
         self.dt = dt
         for name, value in model.free().items():
@@ -38,13 +118,28 @@ class Spiking(Temporal):
     def forward(
         self, x: Float[Tensor, "T B *X"], state: Any = None
     ) -> tuple[Float[Tensor, "T B *N"], Any]:
-        """Return (spikes, or the membrane of a LI or GatedLI; next state)."""
-        return self.run_in_context(NO_CONTEXT, x, state)
+        """Return (spikes, or the membrane of a LI or GatedLI; next state).
+
+        Raises:
+            TypeError: ``x`` is no tensor.
+            LayerError: ``x`` has no tick, or no floating-point numbers, or NaN.
+        """
+        require_stimulus(self, x)
+        y, after = self.run_in_context(NO_CONTEXT, x, state)
+        require_number(self, after)
+        return y, after
 
     def run_in_context(
         self, context: FusedContext, x: Float[Tensor, "T B *X"], state: Any = None
     ) -> tuple[Float[Tensor, "_ B *P"], Any]:
-        """Return the same with what is before and behind the population; calls no hook."""
+        """Return the same with what is before and behind the population; calls no hook.
+
+        The membrane after it is not looked at.
+        """
+        if not x.is_floating_point():
+            raise LayerError(
+                self, f"x must hold floating-point numbers, got {x.dtype}; x.float()"
+            )
         if x.dtype in (torch.float16, torch.bfloat16):  # from autocast; membranes are float32
             x = x.float()
         return run_population(self.bound(), x, self.dt, state, context)

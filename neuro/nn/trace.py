@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from neuro.arguments import make_type_error
 from neuro.graph import (
     AvgPool2d,
     Conv1d,
@@ -31,6 +32,7 @@ from neuro.graph import (
     Unflatten,
     Upsample,
 )
+from neuro.graph.connections import as_pair
 from neuro.neurons import ALIF, is_neuron
 from neuro.nn.fold_time import has_own_forward
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal, list_steps
@@ -59,11 +61,6 @@ def make_any_spike_nodes(module: nn.MaxPool2d) -> tuple[AvgPool2d, ALIF]:
     size, stride = as_pair(module.kernel_size), as_pair(module.stride)
     cell = ALIF(leak=1.0, threshold=0.5 / (size[0] * size[1]), reset="hard")
     return AvgPool2d(kernel=size, stride=stride), cell
-
-
-def as_pair(value: Any) -> tuple[int, int]:
-    """Return a size as (height, width)."""
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 
 def as_axes(value: Any) -> tuple[Any, ...]:
@@ -143,9 +140,12 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
     """
     if isinstance(module, Net) and type(module).forward is Net.forward:
         return module.graph()
+    if not isinstance(module, nn.Module):
+        cure = "Stack(..., Spiking(model)) makes one"
+        raise make_type_error("what is traced", "a torch module", module, cure)
     if input_shape is None:
         raise ValueError("trace needs input_shape, the shape of one tick, e.g. (1, 28, 28)")
-    walk = _Walk(nodes={"input": Input(shape=tuple(input_shape))})
+    walk = _Walk(nodes={"input": Input(shape=input_shape)})
     end = walk.visit(module, "", (("input", 0),))
     if len(end) > 1 or any(delay for _, delay in end):
         walk.problems.append(

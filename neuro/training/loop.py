@@ -254,9 +254,12 @@ class _Training:
         shard = shard_batch(batch, self.course.batch_axis, fabric.device)
         shared = get_rank_and_world_size()[1] > 1 and not last
         with fabric.no_backward_sync(self.wrapped) if shared else nullcontext():
-            with seeded(self._seed(step, LOSS)):
-                loss, carry = self._compute_loss(shard, at)
             again = partial(self._compute_loss, shard, at)
+            try:
+                with seeded(self._seed(step, LOSS)):
+                    loss, carry = again()
+            except FloatingPointError as error:  # of a layer that looks itself
+                raise TrainError(self._describe_nonfinite(again, "a membrane")) from error
             mean = self._average(loss)  # where one process cannot go on, none does
             if not _is_finite(mean):
                 raise TrainError(self._describe_nonfinite(again))
@@ -354,14 +357,17 @@ class _Training:
         out: Tensor = mean
         return out
 
-    def _describe_nonfinite(self, again: Callable[[], Any]) -> str:
-        """Return where a step stopped being finite, and the cure."""
+    def _describe_nonfinite(self, again: Callable[[], Any], what: str = "") -> str:
+        """Return where a step stopped being finite, and the cure.
+
+        what: is not finite; "": the gradient or the loss.
+        """
         bad = [
             name
             for name, p in self.model.named_parameters()
             if p.grad is not None and not _is_finite(p.grad)
         ]
-        what = f"the gradient of {', '.join(bad)}" if bad else "the loss"
+        what = what or (f"the gradient of {', '.join(bad)}" if bad else "the loss")
         name = find_nonfinite(self.model, again)
         here = " in this process" if get_rank_and_world_size()[1] > 1 else ""
         where = f"{name} is not finite" if name else f"every layer is finite{here}"

@@ -116,9 +116,19 @@ def count_ticks(run: Run, graph: Graph) -> int:
     return next(iter(inputs.values())).shape[0]
 
 
-def collect_outputs(graph: Graph, record: Record) -> dict[str, Tensor]:
+class Outputs(dict[str, Tensor]):
+    """What each output of a Graph emitted, by name."""
+
+    def __missing__(self, name: str) -> Tensor:
+        raise RunError(
+            f"the graph has no output {name!r}; it has {', '.join(self)}: ask for one of them "
+            "where the task decodes, Evaluation.decode"
+        )
+
+
+def collect_outputs(graph: Graph, record: Record) -> Outputs:
     """Return what each output population emitted, by name: float64, T B *N."""
-    out = {}
+    out = Outputs()
     for name in graph.outputs:
         values = (
             record.values[name] if name in record.values else to_raster(record.spikes[name])

@@ -134,6 +134,13 @@ def test_a_run_of_another_seed_is_not_overwritten(
     assert "holds another run: seed is 0, asked for 1; choose another --out" in text
 
 
+def test_a_seed_is_not_negative(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in (["train", "mnist:tiny"], ["demo"]):
+        text = told([*verb, "--out", str(tmp_path / "run"), "--seed", "-1"], capsys)
+        assert "--seed must be >= 0, got -1; use 0, 1, 2" in text
+    assert not (tmp_path / "run").exists()
+
+
 def test_weights_cut_short_are_named(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,19 @@
+import pytest
+import torch
+from torch import nn
+
+from neuro.io.run_folder import RunError
+from neuro.neurons import LI
+from neuro.nn import Spiking, Stack
+from neuro.nn.net import replay
+from neuro.nn.trace import trace
+from neuro.spikes import to_events
+from tasks.verbs.trained_run import collect_outputs
+
+
+def test_an_output_that_the_graph_does_not_have_is_told_with_those_it_has() -> None:
+    graph = trace(Stack(fc=nn.Linear(3, 2), readout=Spiking(LI(tau=0.02))), (3,))
+    outputs = collect_outputs(graph, replay(graph, {"input": to_events(torch.ones(4, 1, 3))}))
+    assert outputs["readout"].shape == (4, 1, 2)
+    with pytest.raises(RunError, match=r"no output 'out'; it has readout: ask for one of them"):
+        outputs["out"]

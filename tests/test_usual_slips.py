@@ -1,0 +1,404 @@
+"""What a new user is likely to write: an error that says what was given and the cure, or it
+simply works where its meaning is plain.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lava_export import lower
+from neuro import (
+    ALIF,
+    IF,
+    LI,
+    LIF,
+    AvgPool2d,
+    Checkpointed,
+    Conv2d,
+    ConvTranspose2d,
+    Delay,
+    Dense,
+    Edge,
+    Graph,
+    Input,
+    Recurrent,
+    Residual,
+    Spiking,
+    Stack,
+    Upsample,
+    to_events,
+    to_raster,
+    to_times,
+)
+from neuro.codes import rate
+from neuro.energy import estimate, find_chip
+from neuro.events import Exact, Grid, Recording, simulate
+from neuro.nn import Net, replay
+from neuro.nn.spiking import LayerError, NotANumber
+from neuro.nn.trace import trace
+from neuro.units import Seconds, Ticks
+
+DT = Seconds(1e-3)
+RASTER = np.ones((4, 2, 3), np.float32)
+X = torch.ones(4, 2, 3)
+GRAPH = Graph(
+    nodes={
+        "input": Input(shape=(3,)),
+        "fc": Dense(weight=np.ones((2, 3))),
+        "out": LIF(tau=0.02),
+    },
+    edges=(Edge("input", "fc"), Edge("fc", "out")),
+    dt=DT,
+)
+STIMULUS = {"input": to_events(RASTER)}
+RECORD, STATE = simulate(GRAPH, STIMULUS)
+CELLS = Spiking(LIF(tau=0.02))
+
+
+def net() -> Any:
+    return Stack(fc=nn.Linear(3, 2), cells=Spiking(LIF(tau=0.02)))
+
+
+def graph(**changes: Any) -> Graph:
+    given: Any = {"nodes": GRAPH.nodes, "edges": GRAPH.edges, "dt": DT, **changes}
+    return Graph(**given)
+
+
+def call(function: Any, *given: Any, **named: Any) -> Callable[[], Any]:
+    return lambda: function(*given, **named)
+
+
+# What is written: (what raises, its error, what was given, the cure)
+SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
+    # A raster that is none.
+    "to_events(list)": (call(to_events, [[[1]]]), TypeError, "got a list", "np.array"),
+    "to_events(T N)": (
+        call(to_events, np.ones((4, 3))),
+        ValueError,
+        "(4, 3)",
+        "raster[:, None]",
+    ),
+    "to_events(words)": (
+        call(to_events, np.full((1, 1, 1), "a")),
+        TypeError,
+        "got a NumPy array of shape (1, 1, 1), <U1",
+        "an array or tensor of numbers",
+    ),
+    "rate(NumPy)": (call(rate, RASTER, 4), TypeError, "a NumPy array", "torch.from_numpy(x)"),
+    # Something else in place of Events, a Graph, a clock, a record, a chip.
+    "simulate(raster)": (
+        call(simulate, GRAPH, {"input": RASTER}),
+        TypeError,
+        "input must be Events or Times, got a NumPy array of shape (4, 2, 3), float32",
+        "neuro.to_events(raster)",
+    ),
+    "simulate(tensor)": (
+        call(simulate, GRAPH, {"input": X}, Exact()),
+        TypeError,
+        "got a Tensor of shape (4, 2, 3), torch.float32",
+        "neuro.to_events(raster)",
+    ),
+    "simulate(Events)": (
+        call(simulate, GRAPH, STIMULUS["input"]),
+        TypeError,
+        "got an Events",
+        '{"input": neuro.to_events(raster)}',
+    ),
+    "simulate(net)": (call(simulate, net(), STIMULUS), TypeError, "got a Stack", "trace(net, "),
+    "replay(raster)": (
+        call(replay, GRAPH, {"input": X}),
+        TypeError,
+        "input must be Events, got a Tensor",
+        "neuro.to_events(raster)",
+    ),
+    "replay(Times)": (
+        call(replay, GRAPH, {"input": to_times(STIMULUS["input"], DT)}),
+        TypeError,
+        "got a Times",
+        "neuro.to_ticks(times, graph.dt)",
+    ),
+    "replay(net)": (call(replay, net(), STIMULUS), TypeError, "got a Stack", "trace(net, "),
+    "lower(net)": (call(lower, net()), TypeError, "got a Stack", "trace(net, input_shape)"),
+    "lower(Net)": (call(lower, Net(GRAPH)), TypeError, "got a Net", "net.graph() of a Net"),
+    "Net(net)": (call(Net, net()), TypeError, "got a Stack", "trace(net, input_shape)"),
+    "trace(LIF)": (call(trace, LIF(tau=0.02)), TypeError, "got a LIF", "Spiking(model)"),
+    "trace(net)": (call(trace, net()), ValueError, "needs input_shape", "e.g. (1, 28, 28)"),
+    "Exact": (call(simulate, GRAPH, STIMULUS, Exact), TypeError, "the class Exact", "Exact()"),
+    "Grid": (call(simulate, GRAPH, STIMULUS, Grid), TypeError, "the class Grid", "Grid()"),
+    "'exact'": (call(simulate, GRAPH, STIMULUS, "exact"), TypeError, "got 'exact'", "Exact()"),
+    "Recording(name)": (
+        lambda: simulate(GRAPH, STIMULUS, record=Recording(spikes="out")),  # type: ignore[arg-type]
+        TypeError,
+        "got 'out'",
+        "spikes=('out',)",
+    ),
+    "estimate(pair)": (
+        call(estimate, GRAPH, (RECORD, STATE), "loihi1"),
+        TypeError,
+        "record must be a Record, got a tuple",
+        "simulate returns (record, state)",
+    ),
+    "estimate(net)": (call(estimate, net(), RECORD, "loihi1"), TypeError, "a Stack", "trace("),
+    "estimate(typo)": (
+        call(estimate, GRAPH, RECORD, "loihi"),
+        ValueError,
+        "no chip 'loihi'",
+        "there are loihi1,",
+    ),
+    "estimate(None)": (call(estimate, GRAPH, RECORD, None), TypeError, "got None", '"loihi1"'),
+    # Neurons.
+    "LIF()": (call(LIF), TypeError, "LIF needs tau", "LIF(tau=...)"),
+    "LIF(0.02)": (call(LIF, 0.02), TypeError, "by name, got 0.02", "LIF(tau=...)"),
+    "LIF(tau='20ms')": (call(LIF, tau="20ms"), TypeError, "got '20ms'", "20 ms is 0.02"),
+    "LIF(beta=.9)": (
+        call(LIF, beta=0.9),
+        TypeError,
+        "LIF has no parameter beta, got beta=0.9",
+        "tau = -dt / math.log(beta) [s]",
+    ),
+    "LI(beta=.9)": (
+        call(LI, beta=0.9),
+        TypeError,
+        "beta=0.9",
+        "tau = -dt / math.log(beta) [s]",
+    ),
+    "LIF(leak=.1)": (
+        call(LIF, leak=0.1),
+        TypeError,
+        "leak=0.1",
+        "tau = -dt / math.log1p(-leak) [s]",
+    ),
+    "ALIF(tau=.02)": (call(ALIF, tau=0.02), TypeError, "tau=0.02", "ALIF.with_tau(tau, dt)"),
+    "IF(v_threshold=1)": (call(IF, v_threshold=1), TypeError, "v_threshold=1", "threshold"),
+    "LIF(treshold=1)": (
+        call(LIF, tau=0.02, treshold=1),
+        TypeError,
+        "no parameter treshold",
+        "did you mean threshold?",
+    ),
+    "LI(reset='hard')": (
+        call(LI, tau=0.02, reset="hard"),
+        TypeError,
+        "reset='hard'",
+        "it has tau, gain",
+    ),
+    "LIF(reset='zero')": (
+        call(LIF, tau=0.02, reset="zero"),
+        ValueError,
+        "got 'zero'",
+        "hard sets the membrane to 0",
+    ),
+    # Layers.
+    "Spiking(LIF)": (call(Spiking, LIF), TypeError, "got the class LIF", "LIF(tau=0.02)"),
+    "Spiking(ReLU())": (call(Spiking, nn.ReLU()), TypeError, "got a ReLU", "LIF(tau=0.02)"),
+    "Spiking(dt='1ms')": (
+        call(Spiking, LIF(tau=0.02), dt="1ms"),
+        TypeError,
+        "Spiking.dt must be a number of seconds, got '1ms'",
+        "1 ms is 1e-3",
+    ),
+    "Spiking(dt=0)": (call(Spiking, LIF(tau=0.02), dt=0), ValueError, "got 0", "1e-3 is usual"),
+    "Stack(LIF())": (
+        call(Stack, nn.Linear(3, 2), LIF(tau=0.02)),
+        TypeError,
+        "1 of a Stack must be a torch module, got a LIF",
+        "Spiking(LIF(tau=0.02))",
+    ),
+    "Recurrent(LIF())": (
+        call(Recurrent, LIF(tau=0.02), nn.Linear(2, 2)),
+        TypeError,
+        "got a LIF",
+        "Spiking(LIF(tau=0.02))",
+    ),
+    "Residual(LIF())": (
+        call(Residual, LIF(tau=0.02)),
+        TypeError,
+        "got a LIF",
+        "Spiking(LIF(tau=0.02))",
+    ),
+    "Checkpointed(LIF())": (
+        call(Checkpointed, LIF(tau=0.02), 4),
+        TypeError,
+        "got a LIF",
+        "Spiking(LIF(tau=0.02))",
+    ),
+    "Delay(seconds)": (
+        call(Delay, 0.005),
+        TypeError,
+        "Delay.ticks must be a whole number of ticks, got 0.005",
+        "neuro.units.ticks(seconds, dt)",
+    ),
+    "Recurrent(delay=0)": (
+        call(Recurrent, CELLS, nn.Linear(3, 3), 0),
+        ValueError,
+        "Recurrent.delay must be >= 1, got 0",
+        "the next tick",
+    ),
+    # What goes into a net.
+    "net(NumPy)": (
+        call(net(), RASTER),
+        TypeError,
+        "x of Stack must be a tensor, got a NumPy array",
+        "torch.from_numpy(array).float()",
+    ),
+    "net(Events)": (call(net(), STIMULUS["input"]), TypeError, "an Events", "neuro.to_raster("),
+    "net(float64)": (
+        call(net(), X.double()),
+        LayerError,
+        "fc: its weights are torch.float32, x is torch.float64",
+        "x.to(torch.float32), or net.double()",
+    ),
+    "net(bool)": (call(net(), X.bool()), LayerError, "fc: ", "x.to(torch.float32)"),
+    "cells(bool)": (
+        call(CELLS, X.bool()),
+        LayerError,
+        "Spiking: x must hold floating-point numbers, got torch.bool",
+        "x.float()",
+    ),
+    "cells(int)": (call(CELLS, X.long()), LayerError, "got torch.int64", "x.float()"),
+    "cells(N)": (call(CELLS, X[0, 0]), LayerError, "got shape (3,)", "(ticks, samples, ...)"),
+    "net(T = 0)": (call(net(), X[:0]), LayerError, "(0, 2, 3)", "at least one tick"),
+    "cells(T = 0)": (call(CELLS, X[:0]), LayerError, "(0, 2, 3)", "at least one tick"),
+    "Recurrent(T = 0)": (
+        call(Recurrent(CELLS, nn.Linear(3, 3)), X[:0]),
+        LayerError,
+        "Recurrent: x has axes",
+        "at least one tick",
+    ),
+    "Checkpointed(T = 0)": (
+        call(Checkpointed(net(), Ticks(2)), X[:0]),
+        LayerError,
+        "(0, 2, 3)",
+        "at least one tick",
+    ),
+    "Net(T = 0)": (call(Net(GRAPH), {"input": X[:0]}), LayerError, "(0, 2, 3)", "one tick"),
+    "Net(tensor)": (call(Net(GRAPH), X), TypeError, "a Tensor of shape", "{'input': x}"),
+    "cells(NaN)": (
+        call(CELLS, X * math.nan),
+        NotANumber,
+        "Spiking: its membrane is NaN",
+        "data",
+    ),
+    # Graphs.
+    "Graph(dt='1 ms')": (call(graph, dt="1 ms"), TypeError, "got '1 ms'", "1 ms is 1e-3"),
+    "node nn.Linear": (
+        call(graph, nodes={**GRAPH.nodes, "fc": nn.Linear(3, 2)}),
+        TypeError,
+        "node 'fc' must be a node of neuro.graph or a neuron, got a Linear",
+        "trace(net, input_shape) makes a Graph",
+    ),
+    "node LIF": (
+        call(graph, nodes={**GRAPH.nodes, "out": LIF}),
+        TypeError,
+        "got the class LIF",
+        "LIF(tau=0.02)",
+    ),
+    "nodes a list": (call(graph, nodes=[Input(shape=(3,))]), TypeError, "a list", '{"input": '),
+    "edge a word": (
+        call(graph, edges=("input -> fc",)),
+        TypeError,
+        "got 'input -> fc'",
+        'Edge("input", "fc")',
+    ),
+    "one Edge": (
+        call(graph, edges=Edge("input", "fc")),
+        TypeError,
+        "edges must be a tuple of Edges, got an Edge",
+        '(Edge("input", "fc"), ',
+    ),
+    "Input(shape=2.5)": (call(Input, shape=2.5), TypeError, "got 2.5", "(1, 28, 28)"),
+    "Conv2d(stride='2')": (
+        call(Conv2d, weight=np.ones((1, 1, 2, 2)), stride="2"),
+        TypeError,
+        "Conv2d.stride must be a whole number, or two: (height, width), got '2'",
+        "(1, 1)",
+    ),
+    "AvgPool2d(three)": (
+        call(AvgPool2d, kernel=(1, 2, 2), stride=2),
+        TypeError,
+        "AvgPool2d.kernel",
+        "(height, width)",
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def types_are_checked_by_the_code_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As users run it: in tests beartype would be there first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_is_told_with_what_was_given_and_the_cure(slip: str) -> None:
+    write, error, given, cure = SLIPS[slip]
+    with pytest.raises(error) as told:
+        write()
+    assert given in str(told.value)
+    assert cure in str(told.value)
+
+
+def test_all_that_is_wrong_is_told_together() -> None:
+    with pytest.raises(TypeError) as told:
+        LIF(beta=0.9, v_th=1.0, refractory="2 ms")  # type: ignore[call-arg, arg-type]
+    assert len(str(told.value).splitlines()) == 3
+    with pytest.raises(TypeError) as told:
+        graph(nodes={"input": Input, "fc": nn.Linear(3, 2)}, edges=(1,), dt="1 ms")
+    assert len(str(told.value).splitlines()) == 5
+
+
+@pytest.mark.parametrize("kind", ["tensor", "trained", "bfloat16", "T B H W", "5-D tensor"])
+def test_what_is_plainly_a_raster_becomes_events(kind: str) -> None:
+    raster = (np.arange(48).reshape(2, 2, 1, 3, 4) % 3).astype(np.float32)
+    x = torch.from_numpy(raster).flatten(2)
+    given: Any = {
+        "tensor": x,
+        "trained": x.clone().requires_grad_(),
+        "bfloat16": x.bfloat16(),
+        "T B H W": raster[:, :, 0],
+        "5-D tensor": torch.from_numpy(raster),
+    }[kind]
+    events = to_events(given)
+    assert events.shape == (2, 2, 12)
+    assert np.array_equal(to_raster(events), raster.reshape(2, 2, 12))
+    assert events.value.dtype == np.float32
+
+
+def test_tuples_are_edges_and_numbers_are_sizes() -> None:
+    edges: Any = (("input", "fc"), ["fc", "out", 1])
+    with pytest.raises(TypeError, match="got a list"):
+        graph(edges=edges)
+    assert graph(edges=(edges[0], ("fc", "out", np.int64(1)))).edges == (
+        Edge("input", "fc"),
+        Edge("fc", "out", Ticks(1)),
+    )
+    for made in (
+        Conv2d(weight=np.ones((1, 1, 2, 2)), stride=2, padding=2, dilation=2),  # type: ignore[arg-type]
+        ConvTranspose2d(weight=np.ones((1, 1, 2, 2)), stride=2, padding=2, output_padding=2),  # type: ignore[arg-type]
+        AvgPool2d(kernel=2, stride=2),  # type: ignore[arg-type]
+        Upsample(scale=2),  # type: ignore[arg-type]
+    ):
+        sizes = {k: v for k, v in vars(made).items() if k not in ("weight", "bias", "groups")}
+        assert set(sizes.values()) == {(2, 2)}
+    assert Input(shape=3).shape == (3,)  # type: ignore[arg-type]
+    assert trace(net(), 3).shapes["input"] == (3,)  # type: ignore[arg-type]
+    weight = nn.Linear(3, 2).weight
+    assert np.array_equal(Dense(weight=weight).weight, weight.detach().numpy())  # type: ignore[arg-type]
+
+
+def test_a_chip_goes_by_its_name() -> None:
+    want = estimate(GRAPH, RECORD, find_chip("loihi2"))
+    assert estimate(GRAPH, RECORD, "loihi2").core == want.core
+
+
+def test_snntorchs_beta_is_the_tau_that_the_message_gives() -> None:
+    tau = -DT / math.log(0.9)
+    assert LIF(tau=tau).coefficients(DT).decay == pytest.approx(0.9, rel=1e-15)
+    leak = -math.expm1(-DT / tau)
+    assert leak == pytest.approx(0.1, rel=1e-13)
+    assert -DT / math.log1p(-leak) == pytest.approx(tau, rel=1e-13)
