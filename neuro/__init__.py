@@ -28,6 +28,8 @@ from neuro.record import Counts, Record
 from neuro.spikes import Events, Times, to_events, to_raster, to_ticks, to_times
 from neuro.units import Joules, Seconds, Ticks
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ALIF",
     "IF",
@@ -66,6 +68,7 @@ __all__ = [
     "Times",
     "Unflatten",
     "Upsample",
+    "__version__",
     "to_events",
     "to_raster",
     "to_ticks",

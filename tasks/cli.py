@@ -41,7 +41,8 @@ def train(  # noqa: PLR0913 - a flag each
     """Train a task, or go on with a run that was interrupted.
 
     Args:
-        name: task and configuration, for example mnist:tiny or path/to/my_task.py:tiny.
+        name: task and configuration, for example mnist:full or path/to/my_task.py:tiny;
+            without a configuration, tiny.
         out: run folder (default: runs/TASK-CONFIGURATION).
         seed: of the initial weights.
         device: where to train.
@@ -49,9 +50,14 @@ def train(  # noqa: PLR0913 - a flag each
         gradient: "surrogate" on the clock, or the exact one in continuous time.
         logger: also writes the curves into the run's logs folder, in this format.
     """
-    from tasks.find import make_run
+    from tasks.find import make_run, split_name
 
-    _train(make_run(name, out, seed, gradient), device, devices, logger)
+    run = make_run(name, out, seed, gradient)
+    full = ":".join(split_name(name))
+    if full != name and _is_first_process():
+        said = f"{name} names no configuration: this is {full}; neuro tasks lists the others"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
+    _train(run, device, devices, logger)
 
 
 def evaluate(run: RunFolder, device: Device = "cpu") -> None:
@@ -301,6 +307,11 @@ def _print_parity(parity: dict[str, Any]) -> None:
     console.print(in_words(parity), markup=False, soft_wrap=True)
 
 
+def _is_first_process() -> bool:
+    """Say whether this process is the one of several that tells."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def _open(folder: Path) -> Any:
     from tasks.find import open_folder
 
@@ -332,13 +343,17 @@ VERBS: dict[str, Any] = {
 def main(argv: list[str] | None = None) -> None:
     """Run one verb; a mistake is told in one message, with exit status 2."""
     argv = sys.argv[1:] if argv is None else argv
+    if argv == ["--version"]:
+        from neuro import __version__
+
+        return console.print(f"neuro {__version__}", highlight=False)
     try:
         if argv and not argv[0].startswith("-"):
             require_one_of(argv[0], tuple(VERBS), "verb")
         tyro.extras.subcommand_cli_from_dict(
             VERBS,
             prog="neuro",
-            description="Spiking networks from training to chip.",
+            description="Spiking networks from training to chip; --version tells which neuro.",
             args=argv,
         )
     except KeyboardInterrupt:
@@ -347,7 +362,7 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, RuntimeError, OSError) as error:
         if os.environ.get("NEURO_DEBUG"):
             raise
-        if os.environ.get("LOCAL_RANK", "0") != "0":  # the first of several processes tells
+        if not _is_first_process():
             sys.exit(2)
         text = f"[red]neuro:[/] {escape(str(error))}"
         Console(stderr=True).print(text, highlight=False, soft_wrap=True)

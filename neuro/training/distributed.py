@@ -5,11 +5,12 @@ shard. Where ticks and samples are folded into one axis (rows T B), the shard ha
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_unflatten
 
 from neuro.training.errors import TrainError
@@ -48,6 +49,25 @@ def draw_shard(draw: Callable[[int], Tensor], samples: int, axis: int = 0) -> Te
     """
     whole = draw(samples * get_rank_and_world_size()[1])
     return whole[(slice(None),) * axis + (shard_slice(),)]
+
+
+def keep_strides_of_gradients(model: nn.Module) -> None:
+    """Give gradients the strides of their parameters, where several processes train.
+
+    Along an axis of length 1 a stride means nothing, and a convolution of images channels last
+    returns another one than its weight has: of that DDP would warn.
+    """
+    if get_rank_and_world_size()[1] == 1:
+        return
+    for p in model.parameters():
+        if p.requires_grad and 1 in p.shape:
+            p.register_hook(partial(_replace_strides, p.stride()))
+
+
+def _replace_strides(strides: tuple[int, ...], gradient: Tensor) -> Tensor:
+    """Return a gradient with these strides along the axes of length 1."""
+    axes = zip(gradient.shape, strides, gradient.stride(), strict=True)
+    return gradient.as_strided(gradient.shape, [a if n == 1 else b for n, a, b in axes])
 
 
 def shard_batch(batch: Any, batch_axis: Any, device: torch.device) -> Any:

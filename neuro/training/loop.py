@@ -37,7 +37,11 @@ from neuro.training.checkpoint import (
     save_checkpoint,
     save_weights,
 )
-from neuro.training.distributed import get_rank_and_world_size, shard_batch
+from neuro.training.distributed import (
+    get_rank_and_world_size,
+    keep_strides_of_gradients,
+    shard_batch,
+)
 from neuro.training.errors import TrainError
 from neuro.training.malloc import keep_freed_memory
 from neuro.training.nonfinite import find_nonfinite
@@ -143,6 +147,7 @@ def fit(
             f"an epoch has {course.steps} batches; use a smaller batch, or more samples"
         )
     synchronize_layers(model)
+    keep_strides_of_gradients(model)
     trained = [name for name, p in model.named_parameters() if p.requires_grad]
     plan.check_stages(trained, course.steps)
     try:

@@ -1,4 +1,4 @@
-"""The progress bar of a training."""
+"""What a training tells while it runs: a progress bar, or where nobody sees one, lines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,10 @@ from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemaining
 from neuro.io.run_folder import Run
 from neuro.training import Progress
 from tasks.find import find_task_of
+from tasks.task import Metric
 from tasks.verbs.train import Tell, name_in_history
+
+Row = dict[str, float | int]  # of a history
 
 
 @contextmanager
@@ -21,6 +24,10 @@ def show_progress(console: Console, run: Run, *, shown: bool) -> Iterator[Tell |
         return
     training = find_task_of(run).training
     epochs, metric = training.plan(run.config).epochs, training.validation
+    if not console.is_terminal:
+        with _print_lines(console, epochs, metric) as tell_lines:
+            yield tell_lines
+        return
     columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()]
     with Bars(*columns, console=console, transient=True) as bars:
         item = bars.add_task("training", total=None)
@@ -28,11 +35,38 @@ def show_progress(console: Console, run: Run, *, shown: bool) -> Iterator[Tell |
         def tell(progress: Progress, step: int, steps: int) -> None:
             text = f"epoch {progress.epoch + 1}/{epochs}"
             if progress.history:
-                last = progress.history[-1]
-                score = last[f"val_{name_in_history(metric)}"]
-                value = metric.text(score if metric.better == "higher" else -score)
-                text += f"  loss {last['train_loss']:.3f}  val {value}"
+                text += f"  {_describe(progress.history[-1], metric)}"
             done = progress.epoch * steps + step + 1
             bars.update(item, description=text, completed=done, total=epochs * steps)
 
         yield tell
+
+
+@contextmanager
+def _print_lines(console: Console, epochs: int, metric: Metric) -> Iterator[Tell]:
+    """Yield a teller that prints a line a validation: those of this process, not before it."""
+    told: list[Row] = []  # the history, which grows, and how much of it has been printed
+    done = 0
+
+    def print_new() -> None:
+        nonlocal done
+        for row in told[done:]:
+            line = f"epoch {row['epoch']:g}/{epochs}  {_describe(row, metric)}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        done = len(told)
+
+    def tell(progress: Progress, step: int, steps: int) -> None:  # noqa: ARG001
+        nonlocal told, done
+        if told is not progress.history:
+            told, done = progress.history, len(progress.history)
+        print_new()
+
+    yield tell
+    print_new()
+
+
+def _describe(row: Row, metric: Metric) -> str:
+    """Return loss and validation of a row of the history."""
+    score = row[f"val_{name_in_history(metric)}"]
+    value = metric.text(score if metric.better == "higher" else -score)
+    return f"loss {row['train_loss']:.3f}  val {value}"

@@ -63,7 +63,7 @@ def in_two(module: str, cases: Sequence[str], folder: Path) -> dict[str, Found]:
     """Train cases in two processes of one thread each.
 
     Raises:
-        RuntimeError: one fails; holds what they said.
+        RuntimeError: one fails or warns; holds what they said.
     """
     path = os.pathsep.join(map(str, (ROOT, SUPPORT)))
     done = subprocess.run(
@@ -76,7 +76,7 @@ def in_two(module: str, cases: Sequence[str], folder: Path) -> dict[str, Found]:
         timeout=240,
         check=False,
     )
-    if done.returncode:
+    if done.returncode or "Warning" in done.stderr:
         raise RuntimeError(done.stderr)
     out = {}
     for case in cases:

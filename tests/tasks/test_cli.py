@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import neuro
 from drivers.mnist import fake
 from neuro.energy import chip_file
 from tasks.cli import VERBS, main
@@ -30,6 +31,13 @@ FLAGS = {
 def test_the_command_line_does_not_grow() -> None:
     """A new knob is a field of a configuration, not a flag."""
     assert {k: list(inspect.signature(v).parameters) for k, v in VERBS.items()} == FLAGS
+
+
+def test_the_version_is_told_in_one_word(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--version"])
+    assert capsys.readouterr().out == f"neuro {neuro.__version__}\n"
+    cited = (Path(__file__).parents[2] / "CITATION.cff").read_text()
+    assert f"\nversion: {neuro.__version__}\n" in cited
 
 
 def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
