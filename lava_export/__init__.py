@@ -12,7 +12,7 @@ from lava_export.program import (
 from lava_export.reference import to_float
 from lava_export.report import compare, make_scaling_table
 from lava_export.rules import RuleBreach, check, list_breaches
-from lava_export.run import LavaFailed, LavaMissing, available
+from lava_export.run import LavaFailed, LavaMissing, available, run
 
 __all__ = [
     "Connection",
@@ -30,6 +30,7 @@ __all__ = [
     "load_program",
     "lower",
     "make_scaling_table",
+    "run",
     "save_program",
     "to_float",
 ]

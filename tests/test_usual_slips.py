@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from lava_export import lower
+from lava_export import lower, reference
 from neuro import (
     ALIF,
     IF,
@@ -114,16 +114,22 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
     "replay(raster)": (
         call(replay, GRAPH, {"input": X}),
         TypeError,
-        "input must be Events, got a Tensor",
+        "input must be Events or Times, got a Tensor",
         "neuro.to_events(raster)",
     ),
     "replay(Times)": (
         call(replay, GRAPH, {"input": to_times(STIMULUS["input"], DT)}),
-        TypeError,
-        "got a Times",
-        "neuro.to_ticks(times, graph.dt)",
+        ValueError,
+        "input: Times, and this executor runs in ticks",
+        "neuro.spikes.to_ticks(times, dt)",
     ),
     "replay(net)": (call(replay, net(), STIMULUS), TypeError, "got a Stack", "trace(net, "),
+    "reference.run(raster)": (
+        call(reference.run, lower(GRAPH, ticks=4), {"input": RASTER}, 4),
+        TypeError,
+        "input must be Events or Times, got a NumPy array",
+        "neuro.to_events(raster)",
+    ),
     "lower(net)": (call(lower, net()), TypeError, "got a Stack", "trace(net, input_shape)"),
     "lower(Net)": (call(lower, Net(GRAPH)), TypeError, "got a Net", "net.graph() of a Net"),
     "Net(net)": (call(Net, net()), TypeError, "got a Stack", "trace(net, input_shape)"),

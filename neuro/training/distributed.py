@@ -61,7 +61,7 @@ def keep_strides_of_gradients(model: nn.Module) -> None:
         return
     for p in model.parameters():
         if p.requires_grad and 1 in p.shape:
-            p.register_hook(partial(_replace_strides, p.stride()))
+            p.register_hook(partial(_replace_strides, p.stride()))  # type: ignore[no-untyped-call]
 
 
 def _replace_strides(strides: tuple[int, ...], gradient: Tensor) -> Tensor:

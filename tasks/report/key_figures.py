@@ -26,11 +26,11 @@ def list_key_figures(run: Run, found: Mapping[str, Any]) -> list[Figure]:
         else [_unknown(run, "on test samples", "eval")]
     )
     out += (
-        _agreement(verify, metrics)
+        list_agreement(verify, metrics)
         if verify
         else [_unknown(run, "do executors agree?", "verify")]
     )
-    out += _prices(joules) if joules else [_unknown(run, "energy per inference", "energy")]
+    out += list_prices(joules) if joules else [_unknown(run, "energy per inference", "energy")]
     return out
 
 
@@ -47,7 +47,8 @@ def _unknown(run: Run, label: str, verb: str) -> Figure:
     return Figure(label, "–", f"not measured yet: {name_command(run, verb)}")
 
 
-def _agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Figure]:
+def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Figure]:
+    """Return what ``verify.json`` says."""
     both, lava = verify["torch_events"], verify["reference_lava"]
     spikes = sum(layer["spikes"] for layer in both["layers"].values())
     out = [figure for m in metrics for figure in _by_executor(verify, m)]
@@ -77,7 +78,8 @@ def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[Figure]:
     ]
 
 
-def _prices(joules: Mapping[str, Any]) -> list[Figure]:
+def list_prices(joules: Mapping[str, Any]) -> list[Figure]:
+    """Return what ``energy.json`` says."""
     chips = {name: joules[name] for name in show.list_chips(joules)}
     out = [
         Figure(

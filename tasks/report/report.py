@@ -5,7 +5,7 @@ What is not there yet is named with the verb that makes it; nothing is computed 
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tasks.report.key_figures import list_key_figures, name_command
 from tasks.verbs.train import name_in_history
 
 SHOWN = 6  # samples whose activity is drawn
+PARITY = "Do the executors agree?"
 
 
 def write_report(run: Run) -> Path:
@@ -146,7 +147,24 @@ def _activity(run: Run, simulation: Mapping[str, Any] | None) -> tuple[Html, Htm
 
 
 def _samples(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
-    captions = simulation.get("captions", [])
+    captions, reading = simulation.get("captions", []), find_task_of(run).evaluation.reading
+    told = [reading] if captions else []
+    file = run.folder / "activity.png"
+    return show_activity(record, simulation["input_shapes"], captions, file, told)
+
+
+def show_activity(
+    record: Record,
+    shapes: Mapping[str, Sequence[int]],
+    captions: Sequence[str],
+    file: Path,
+    remarks: Sequence[str] = (),
+) -> Html:
+    """Return a section with stimuli, spikes and read-outs of the first samples of a record.
+
+    shapes: of one tick of each input, by name. captions: of the samples, or none. file: where
+    the picture is written as PNG, too. remarks: said below it.
+    """
     n = min(SHOWN, record.samples)
     titles = [captions[i] if captions else f"sample {i + 1}" for i in range(n)]
     shared = ", ".join(
@@ -161,12 +179,8 @@ def _samples(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
     ]
     if any(v.shape[2] <= pictures.LINES for v in record.values.values()):
         told.append("Read-out: one line a neuron; the one that is highest on average is thick.")
-    if captions:
-        told.append(find_task_of(run).evaluation.reading)
-    drawn = pictures.draw_activity(
-        record, simulation["input_shapes"], titles, run.folder / "activity.png"
-    )
-    return page.section("Activity", page.picture(drawn, " ".join(told).strip()))
+    drawn = pictures.draw_activity(record, shapes, titles, file)
+    return page.section("Activity", page.picture(drawn, " ".join([*told, *remarks]).strip()))
 
 
 def _rates(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
@@ -201,9 +215,11 @@ def _rates(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
 
 
 def _parity(run: Run, verify: Mapping[str, Any] | None) -> Html:
-    title = "Do the executors agree?"
-    if verify is None:
-        return _not_yet(run, title, "verify")
+    return show_parity(verify) if verify else _not_yet(run, PARITY, "verify")
+
+
+def show_parity(verify: Mapping[str, Any]) -> Html:
+    """Return ``verify.json`` as a section."""
     both = verify["torch_events"]
     told = [
         f"All {verify['n']:,} test samples; Lava {verify['reference_lava']['samples']} of "
@@ -234,7 +250,7 @@ def _parity(run: Run, verify: Mapping[str, Any] | None) -> Html:
         if layer["margins"]
     ]
     return page.section(
-        title,
+        PARITY,
         page.terminal_table(show.tabulate_equality(dict(verify))),
         *(page.paragraph(t, "caption") for t in told),
         *_lava(verify["reference_lava"]),

@@ -1,17 +1,22 @@
 """``neuro energy``: joules per inference, from the operations of the test split."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lava_export import LowerError, list_breaches, lower
-from neuro.energy import Chip, as_json, estimate_chips, load_chips
+from neuro.energy import Chip, as_json, estimate_chips, find_chip, load_chips
 from neuro.events import simulate
 from neuro.graph import Graph
 from neuro.graph.partition import chip_part
 from neuro.io.run_folder import Run
 from neuro.record import concatenate
 from tasks.find import find_task_of
-from tasks.verbs.trained_run import iterate_samples, load_run_graph, load_trained_model
+from tasks.verbs.trained_run import (
+    Samples,
+    iterate_samples,
+    load_run_graph,
+    load_trained_model,
+)
 
 
 def estimate_energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
@@ -23,15 +28,34 @@ def estimate_energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
     chip: one more than those of the folder ``neuro/energy/chips``.
     """
     graph = load_run_graph(run)
-    record = concatenate(
-        [simulate(graph, some.inputs)[0] for some in iterate_samples(run, graph)]
-    )
     beside = find_task_of(run).deployment.host(run.config, load_trained_model(run))
     chips = {**load_chips(), chip.name: chip} if chip else load_chips()
-    result = as_json(*estimate_chips(graph, record, chips.values()), beside=beside)
-    for name, misfits in list_misfits(graph, record.ticks, chips.values()).items():
-        result[name]["misfits"] = misfits
+    result = estimate_samples(graph, iterate_samples(run, graph), chips.values(), beside)
     run.write("energy.json", result)
+    return result
+
+
+def estimate_samples(
+    graph: Graph,
+    batches: Iterable[Samples],
+    chips: Iterable[Chip | str] | None = None,
+    beside: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """Estimate joules per inference from the spikes of samples on the event engine.
+
+    chips: as they are, or by name; None: all there are. beside: multiply-accumulates per
+    inference that a host does before or behind the graph, by name.
+
+    Returns:
+        Plain values, see :func:`neuro.energy.as_json`; misfits: why a chip cannot run it.
+    """
+    record = concatenate([simulate(graph, some.inputs)[0] for some in batches])
+    asked = [
+        find_chip(chip) if isinstance(chip, str) else chip for chip in chips or load_chips()
+    ]
+    result = as_json(*estimate_chips(graph, record, asked), beside=beside)
+    for name, misfits in list_misfits(graph, record.ticks, asked).items():
+        result[name]["misfits"] = misfits
     return result
 
 

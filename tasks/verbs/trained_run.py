@@ -1,6 +1,7 @@
 """A trained run: its model, its Graph, its test samples, and what its outputs answer."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from neuro.nn.net import Net
 from neuro.nn.trace import trace
 from neuro.record import Record
 from neuro.seeds import seeded
-from neuro.spikes import Events, to_events, to_raster
+from neuro.spikes import Events, join, of_sample, to_events, to_raster
 from neuro.training import get_best_weights_path, load_weights
 from tasks.find import find_task_of
 from tasks.task import Split, Stimulus, Tree
@@ -32,6 +33,53 @@ class Samples(NamedTuple):
     def n(self) -> int:
         """The number of samples."""
         return next(iter(self.inputs.values())).shape[1]
+
+    @property
+    def ticks(self) -> int:
+        """The length of a run."""
+        return next(iter(self.inputs.values())).shape[0]
+
+    def take(self, most: int) -> "Samples":
+        """Return the first samples, ``most`` at most."""
+        few = range(min(most, self.n))
+        inputs = {k: join([of_sample(e, i) for i in few]) for k, e in self.inputs.items()}
+        return Samples(inputs, tree_map(itemgetter(slice(len(few))), self.targets))
+
+
+class Judge(NamedTuple):
+    """How answers are read off outputs, and what they are worth.
+
+    decode: what each output of the Graph emitted, by name (float64, T B *N) -> answers, any
+    pytree of tensors whose first axis is B. measure: (answers, targets) of all samples -> the
+    value of each metric by its name.
+    """
+
+    decode: Callable[[Mapping[str, Tensor]], Tree]
+    measure: Callable[[Tree, Tree], Mapping[str, float]]
+
+
+def _pick_highest_mean(outputs: Mapping[str, Tensor]) -> Tensor:
+    if len(outputs) > 1:
+        raise ValueError(
+            f"the graph has several outputs, {', '.join(outputs)}; say how they answer: "
+            "Judge(decode, measure)"
+        )
+    (y,) = outputs.values()
+    return y.mean(0).flatten(1).argmax(1)
+
+
+def _measure_accuracy(answers: Tensor, labels: Tensor) -> dict[str, float]:
+    return {"accuracy": int((answers == labels).sum()) / len(labels)}
+
+
+# The class whose output is highest on average; the share of right ones, "accuracy".
+CLASSIFIER = Judge(_pick_highest_mean, _measure_accuracy)
+
+
+def make_judge(run: Run, model: nn.Module) -> Judge:
+    """Return how the task of a run judges what its trained model answers."""
+    evaluation = find_task_of(run).evaluation
+    return Judge(partial(evaluation.decode, run.config, model), partial(measure, run))
 
 
 def build_fresh_model(run: Run) -> nn.Module:
@@ -112,8 +160,7 @@ def _require_sizes(run: Run, graph: Graph, stimulus: Stimulus) -> int:
 
 def count_ticks(run: Run, graph: Graph) -> int:
     """Return T, the length of a run."""
-    inputs = next(iterate_samples(run, graph, most=1)).inputs
-    return next(iter(inputs.values())).shape[0]
+    return next(iterate_samples(run, graph, most=1)).ticks
 
 
 class Outputs(dict[str, Tensor]):

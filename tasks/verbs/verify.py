@@ -5,12 +5,14 @@ reference and Lava on one LoihiProgram. What lies between the pairs is quantisat
 layer by layer, never asserted away.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_map
 
 from lava_export import lower, reference
 from lava_export.program import LoihiProgram
@@ -31,13 +33,15 @@ from neuro.record import Record
 from neuro.spikes import Events, to_raster
 from tasks.task import Tree
 from tasks.verbs.trained_run import (
-    count_ticks,
-    decode,
+    CLASSIFIER,
+    Judge,
+    Samples,
+    collect_outputs,
     iterate_samples,
     join_batches,
     load_run_graph,
     load_trained_model,
-    measure,
+    make_judge,
 )
 
 EXECUTORS = ("torch", "events", "integers")
@@ -46,6 +50,27 @@ ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
 
 def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     """Compare the executors on the whole test split; write and return ``verify.json``.
+
+    That is what :func:`verify_samples` returns.
+    """
+    graph, model = load_run_graph(run), load_trained_model(run)
+    batches = iterate_samples(run, graph)
+    result = verify_samples(graph, batches, make_judge(run, model), lava_samples)
+    run.write("verify.json", result)
+    return result
+
+
+@torch.no_grad()
+def verify_samples(
+    graph: Graph, batches: Iterable[Samples], judge: Judge = CLASSIFIER, lava_samples: int = 8
+) -> dict[str, Any]:
+    """Compare torch, the event engine, the integers and Lava on samples.
+
+    Args:
+        graph: the network, which must fit Loihi.
+        batches: the samples, all of as many ticks.
+        judge: how outputs are judged against the targets.
+        lava_samples: how many of the first batch run on Lava, too, at most.
 
     Returns:
         torch_events: ``layers`` {name: {spikes, mismatches, margins, rounding}} and the sum of
@@ -63,26 +88,29 @@ def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
         metrics: of the answers that torch, events and integers give: {metric: {executor:
             value}}. n: test samples.
     """
-    graph, model = load_run_graph(run), load_trained_model(run)
-    program = lower(graph, ticks=count_ticks(run, graph))
+    batches = iter(batches)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError("no samples; give at least one batch: [Samples(stimulus, labels)]")
+    program = lower(graph, ticks=first.ticks)
     tally = _Tally(graph, program)
     answers: dict[str, list[Tree]] = {who: [] for who in EXECUTORS}
     targets, n = [], 0
-    for some in iterate_samples(run, graph):
+    for some in chain([first], batches):
         clock = replay(graph, some.inputs)
         events, _ = simulate(graph, some.inputs)
         integers = reference.run(program, some.inputs, clock.ticks)
         tally.add(some.inputs, clock, events, integers)
         records = (clock, events, convert_to_floats(program, integers))
         for who, record in zip(EXECUTORS, records, strict=True):
-            answers[who].append(decode(run, model, graph, record))
-        targets.append(some.targets)
+            answers[who].append(judge.decode(collect_outputs(graph, record)))
+        targets.append(tree_map(torch.as_tensor, some.targets))
         n += some.n
     known = join_batches(targets)
-    values = {who: measure(run, join_batches(given), known) for who, given in answers.items()}
-    result = {
+    values = {who: judge.measure(join_batches(given), known) for who, given in answers.items()}
+    return {
         "torch_events": tally.torch_events(),
-        "reference_lava": compare_with_lava(run, graph, program, lava_samples),
+        "reference_lava": compare_on_lava(program, first.take(lava_samples)),
         "quantisation": tally.quantisation(),
         "metrics": {
             name: {who: found[name] for who, found in values.items()}
@@ -90,8 +118,6 @@ def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
         },
         "n": n,
     }
-    run.write("verify.json", result)
-    return result
 
 
 def convert_to_floats(program: LoihiProgram, record: Record) -> Record:
@@ -103,12 +129,16 @@ def convert_to_floats(program: LoihiProgram, record: Record) -> Record:
 def compare_with_lava(
     run: Run, graph: Graph, program: LoihiProgram, most: int
 ) -> dict[str, Any]:
-    """Run ``most`` test samples on the reference and on Lava; return every difference.
+    """Run ``most`` test samples as :func:`compare_on_lava` does."""
+    return compare_on_lava(program, next(iterate_samples(run, graph, most=most)))
+
+
+def compare_on_lava(program: LoihiProgram, some: Samples) -> dict[str, Any]:
+    """Run samples on the reference and on Lava; return every difference.
 
     Where Lava is not installed ``skipped`` says why; where it failed ``failed`` is True too.
     """
-    inputs = next(iterate_samples(run, graph, most=most)).inputs
-    ticks, n, _ = next(iter(inputs.values())).shape
+    inputs, ticks, n = some.inputs, some.ticks, some.n
     try:
         lava = run_lava(program, inputs, ticks)
     except LavaMissing as missing:

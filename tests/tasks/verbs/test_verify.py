@@ -19,7 +19,7 @@ from tasks.cli import main
 from tasks.find import open_folder
 from tasks.verbs.export import export_run
 from tasks.verbs.trained_run import iterate_samples, load_run_graph
-from tasks.verbs.verify import find_layer_differences, verify_run
+from tasks.verbs.verify import find_layer_differences, verify_run, verify_samples
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     main(["train", "mnist:tiny", "--out", str(folder)])
     return open_folder(folder)
+
+
+def test_labels_may_be_an_array_and_no_samples_are_refused(run: Run) -> None:
+    graph = load_run_graph(run)
+    some = next(iterate_samples(run, graph, most=3))
+    assert some.targets.shape == (3,)
+    arrays = some._replace(targets=some.targets.numpy())
+    want, got = (verify_samples(graph, [x], lava_samples=1) for x in (some, arrays))
+    assert got == want
+    parts = [some.take(2), some]
+    assert verify_samples(graph, parts, lava_samples=1)["n"] == 5
+    with pytest.raises(ValueError, match=r"no samples; .* \[Samples\(stimulus, labels\)\]"):
+        verify_samples(graph, [])
 
 
 def without_its_first_spike(record: Record, name: str) -> Record:
