@@ -182,6 +182,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
     ),
     "ALIF(tau=.02)": (call(ALIF, tau=0.02), TypeError, "tau=0.02", "ALIF.with_tau(tau, dt)"),
     "IF(v_threshold=1)": (call(IF, v_threshold=1), TypeError, "v_threshold=1", "threshold"),
+    "IF(2.0)": (call(IF, 2.0), TypeError, "by name, got 2.0", "IF(threshold=...)"),
     "LIF(treshold=1)": (
         call(LIF, tau=0.02, treshold=1),
         TypeError,

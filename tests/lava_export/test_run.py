@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lava_export import reference, run as module
+import lava_export
+from lava_export import reference
 from lava_export.program import Connection, LoihiProgram, Population, ProgramError, as_int32
-from lava_export.run import LavaFailed, LavaMissing, available, find_interpreter, run
+from lava_export.run import RUNNER, LavaFailed, LavaMissing, available, find_interpreter, run
 from neuro.record import Record
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds
@@ -189,8 +190,8 @@ def test_without_lava_the_message_says_which_command_installs_it(
 def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     script = tmp_path / "runner.py"
     script.write_text(source)
-    monkeypatch.setattr(module, "RUNNER", script)
-    monkeypatch.setattr(module, "available", lambda: True)
+    monkeypatch.setattr(sys.modules["lava_export.run"], "RUNNER", script)
+    monkeypatch.setattr(sys.modules["lava_export.run"], "available", lambda: True)
 
 
 def test_a_child_that_fails_is_told_with_its_last_output(
@@ -226,7 +227,7 @@ def test_a_child_that_hangs_is_ended_with_all_it_started(
 
 
 def test_a_child_ends_with_its_parent() -> None:
-    folder = str(module.RUNNER.parent)
+    folder = str(RUNNER.parent)
     orphan = (
         f"import sys, time; sys.path.insert(0, {folder!r}); import runner; "
         "runner.watch_parent(); print('watching', flush=True); time.sleep(86400)"
@@ -253,6 +254,11 @@ def test_a_stimulus_that_does_not_fit_starts_no_child(monkeypatch: pytest.Monkey
     program, _ = tiny()
     with pytest.raises(ProgramError, match="x: no events for this Input"):
         run(program, {}, 2)
+
+
+def test_the_package_runs_lava_by_its_function() -> None:
+    assert lava_export.run is run
+    assert lava_export.run.__module__ == "lava_export.run"
 
 
 def test_this_process_never_imports_lava() -> None:

@@ -204,7 +204,7 @@ class GridRun:
         advance_integrator(inputs, rows, self.neurons[name], part.neurons, outputs)
         here = slice(rows.start, rows.stop)
         computed = np.count_nonzero(inputs.hit[:, here]) * part.layout[1]
-        self.counts[name]["updates"] += computed
+        self.counts[name]["updates"] += int(computed)
         self._record_and_send(name, rows)
 
     def _run_host(self, name: str, part: CompiledHost, rows: Rows) -> None:

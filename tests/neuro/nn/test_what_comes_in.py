@@ -135,6 +135,9 @@ def test_weights_of_another_precision_are_named_but_those_under_autocast_are_not
     with torch.autocast("cpu", torch.bfloat16):
         y, _ = in_a_stack(Spiking(LIF(tau=0.01)))(torch.rand(3, 2, 3))
     assert y.dtype == torch.float32
+    fc = nn.Linear(3, 2)
+    fc.register_forward_pre_hook(lambda _, given: (given[0].float(),))
+    assert Stack(fc)(torch.rand(3, 2, 3).double())[0].dtype == torch.float32
 
 
 def test_a_module_of_the_users_own_may_take_what_it_likes(
