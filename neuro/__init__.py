@@ -27,8 +27,7 @@ from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.record import Counts, Record
 from neuro.spikes import Events, Times, to_events, to_raster, to_ticks, to_times
 from neuro.units import Joules, Seconds, Ticks
-
-__version__ = "0.1.0"
+from neuro.version import __version__
 
 __all__ = [
     "ALIF",

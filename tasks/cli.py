@@ -344,7 +344,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run one verb; a mistake is told in one message, with exit status 2."""
     argv = sys.argv[1:] if argv is None else argv
     if argv == ["--version"]:
-        from neuro import __version__
+        from neuro.version import __version__
 
         return console.print(f"neuro {__version__}", highlight=False)
     try:

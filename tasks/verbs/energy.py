@@ -13,6 +13,7 @@ from neuro.record import concatenate
 from tasks.find import find_task_of
 from tasks.verbs.trained_run import (
     Samples,
+    iterate_batches,
     iterate_samples,
     load_run_graph,
     load_trained_model,
@@ -37,7 +38,7 @@ def estimate_energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
 
 def estimate_samples(
     graph: Graph,
-    batches: Iterable[Samples],
+    samples: Samples | Iterable[Samples],
     chips: Iterable[Chip | str] | None = None,
     beside: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def estimate_samples(
     Returns:
         Plain values, see :func:`neuro.energy.as_json`; misfits: why a chip cannot run it.
     """
-    record = concatenate([simulate(graph, some.inputs)[0] for some in batches])
+    record = concatenate([simulate(graph, some.inputs)[0] for some in iterate_batches(samples)])
     asked = [
         find_chip(chip) if isinstance(chip, str) else chip for chip in chips or load_chips()
     ]

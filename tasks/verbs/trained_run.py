@@ -1,7 +1,8 @@
 """A trained run: its model, its Graph, its test samples, and what its outputs answer."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -44,6 +45,19 @@ class Samples(NamedTuple):
         few = range(min(most, self.n))
         inputs = {k: join([of_sample(e, i) for i in few]) for k, e in self.inputs.items()}
         return Samples(inputs, tree_map(itemgetter(slice(len(few))), self.targets))
+
+
+def iterate_batches(samples: Samples | Iterable[Samples]) -> Iterator[Samples]:
+    """Yield the batches of samples; some alone are one batch.
+
+    Raises:
+        ValueError: there is none.
+    """
+    batches = iter([samples] if isinstance(samples, Samples) else samples)
+    first = next(batches, None)
+    if first is None:
+        raise ValueError("no samples; give at least one batch, Samples(stimulus, labels)")
+    return chain([first], batches)
 
 
 class Judge(NamedTuple):

@@ -37,6 +37,7 @@ from tasks.verbs.trained_run import (
     Judge,
     Samples,
     collect_outputs,
+    iterate_batches,
     iterate_samples,
     join_batches,
     load_run_graph,
@@ -54,21 +55,24 @@ def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     That is what :func:`verify_samples` returns.
     """
     graph, model = load_run_graph(run), load_trained_model(run)
-    batches = iterate_samples(run, graph)
-    result = verify_samples(graph, batches, make_judge(run, model), lava_samples)
+    samples = iterate_samples(run, graph)
+    result = verify_samples(graph, samples, make_judge(run, model), lava_samples)
     run.write("verify.json", result)
     return result
 
 
 @torch.no_grad()
 def verify_samples(
-    graph: Graph, batches: Iterable[Samples], judge: Judge = CLASSIFIER, lava_samples: int = 8
+    graph: Graph,
+    samples: Samples | Iterable[Samples],
+    judge: Judge = CLASSIFIER,
+    lava_samples: int = 8,
 ) -> dict[str, Any]:
     """Compare torch, the event engine, the integers and Lava on samples.
 
     Args:
         graph: the network, which must fit Loihi.
-        batches: the samples, all of as many ticks.
+        samples: all of as many ticks; several batches need less memory than one.
         judge: how outputs are judged against the targets.
         lava_samples: how many of the first batch run on Lava, too, at most.
 
@@ -88,10 +92,8 @@ def verify_samples(
         metrics: of the answers that torch, events and integers give: {metric: {executor:
             value}}. n: test samples.
     """
-    batches = iter(batches)
-    first = next(batches, None)
-    if first is None:
-        raise ValueError("no samples; give at least one batch: [Samples(stimulus, labels)]")
+    batches = iterate_batches(samples)
+    first = next(batches)
     program = lower(graph, ticks=first.ticks)
     tally = _Tally(graph, program)
     answers: dict[str, list[Tree]] = {who: [] for who in EXECUTORS}

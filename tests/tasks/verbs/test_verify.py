@@ -39,7 +39,7 @@ def test_labels_may_be_an_array_and_no_samples_are_refused(run: Run) -> None:
     assert want["reference_lava"]["samples"] in (0, 1)  # 0: without Lava
     parts = [some.take(2), some]
     assert verify_samples(graph, parts, lava_samples=1)["n"] == 5
-    with pytest.raises(ValueError, match=r"no samples; .* \[Samples\(stimulus, labels\)\]"):
+    with pytest.raises(ValueError, match=r"no samples; .* Samples\(stimulus, labels\)"):
         verify_samples(graph, [])
 
 
