@@ -8,13 +8,13 @@ from neuro.neurons import Dynamics, has_normal_form, is_neuron
 from neuro.neurons.reset import SOFT_OR_HARD
 
 
-def require_graph(graph: object, what: str = "graph") -> None:
+def require_graph(graph: object) -> None:
     """Raise a TypeError unless a value is a Graph."""
     if not isinstance(graph, Graph):
         cure = (
             "neuro.nn.trace.trace(net, input_shape) makes one of a Stack, net.graph() of a Net"
         )
-        raise make_type_error(what, "a Graph", graph, cure)
+        raise make_type_error("graph", "a Graph", graph, cure)
 
 
 def require_clocked(graph: Graph) -> None:
