@@ -285,6 +285,18 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
         "at least one tick",
     ),
     "Net(T = 0)": (call(Net(GRAPH), {"input": X[:0]}), LayerError, "(0, 2, 3)", "one tick"),
+    "Net(int)": (
+        call(Net(GRAPH), {"input": X.long()}),
+        LayerError,
+        "Net: x must hold floating-point numbers, got torch.int64",
+        "x.float()",
+    ),
+    "Net(NumPy)": (
+        call(Net(GRAPH), {"input": RASTER}),
+        TypeError,
+        "a NumPy array",
+        "torch.from_numpy(array).float()",
+    ),
     "Net(tensor)": (call(Net(GRAPH), X), TypeError, "a Tensor of shape", "{'input': x}"),
     "cells(NaN)": (
         call(CELLS, X * math.nan),

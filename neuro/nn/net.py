@@ -27,7 +27,7 @@ from neuro.graph import (
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_clocked, require_graph
 from neuro.graph.sparse import unroll_delays
-from neuro.nn.spiking import LayerError, Spiking, require_stimulus
+from neuro.nn.spiking import LayerError, Spiking, require_floats, require_stimulus
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
 
@@ -166,6 +166,7 @@ class _ForwardPass:
             raise make_type_error("inputs of a Net", "tensors by name", inputs, cure)
         for x in inputs.values():
             require_stimulus(net, x)
+            require_floats(net, x)
         if set(inputs) != set(graph.inputs):
             raise ValueError(
                 f"inputs are {sorted(inputs)}, the graph has {sorted(graph.inputs)}"

@@ -71,6 +71,15 @@ def require_stimulus(layer: nn.Module, x: Any) -> None:
         )
 
 
+def require_floats(layer: nn.Module, x: Tensor) -> None:
+    """Raise a LayerError unless ``x`` holds floating-point numbers.
+
+    In integers a decay would be 0 or 1.
+    """
+    if not x.is_floating_point():
+        raise LayerError(layer, f"x must hold floating-point numbers, got {x.dtype}; x.float()")
+
+
 def require_number(layer: nn.Module, state: Any) -> None:
     """Raise a NotANumber if a membrane or a current is none; ``state``: after a run.
 
@@ -136,10 +145,7 @@ class Spiking(Temporal):
 
         The membrane after it is not looked at.
         """
-        if not x.is_floating_point():
-            raise LayerError(
-                self, f"x must hold floating-point numbers, got {x.dtype}; x.float()"
-            )
+        require_floats(self, x)
         if x.dtype in (torch.float16, torch.bfloat16):  # from autocast; membranes are float32
             x = x.float()
         return run_population(self.bound(), x, self.dt, state, context)
