@@ -36,7 +36,7 @@ class LayerError(ValueError):
 
     def find_name(self, modules: Iterable[tuple[str, nn.Module]]) -> None:
         """Take the name that the layer has among these, if it is one of them."""
-        self.name = next((n for n, m in modules if m is self.layer and n), self.name)
+        self.name = next((n for n, m in modules if m is self.layer), self.name)
 
     def __str__(self) -> str:
         return f"{self.name or type(self.layer).__name__}: {self.args[0]}"

@@ -50,6 +50,12 @@ def test_a_nan_anywhere_in_the_input_is_refused(
             Stack(first=nn.Identity(), last=cells)(x)
 
 
+def test_a_nan_that_waits_in_the_current_of_a_held_cell_is_seen() -> None:
+    x = torch.tensor([5.0, math.nan]).view(2, 1, 1)  # fires at once, and is held for 2 ticks
+    with pytest.raises(NotANumber):
+        Spiking(MODELS["refractory"])(x)
+
+
 def test_membranes_whose_sum_overflows_are_numbers() -> None:
     x = torch.full((2, 1, 4), 3e38)
     y, _ = Spiking(LI(tau=0.0001))(x)

@@ -34,7 +34,7 @@ def test_labels_may_be_an_array_and_no_samples_are_refused(run: Run) -> None:
     some = next(iterate_samples(run, graph, most=3))
     assert some.targets.shape == (3,)
     arrays = some._replace(targets=some.targets.numpy())
-    want, got = (verify_samples(graph, [x], lava_samples=1) for x in (some, arrays))
+    want, got = (verify_samples(graph, x, lava_samples=1) for x in (some, arrays))
     assert got == want
     assert want["reference_lava"]["samples"] in (0, 1)  # 0: without Lava
     parts = [some.take(2), some]
