@@ -139,7 +139,7 @@ def test_weights_of_another_precision_are_named_but_those_under_autocast_are_not
     with pytest.raises(LayerError, match=r"^first\.conv: its weights are torch\.float32"):
         net(x.double())
     with torch.autocast("cpu", torch.bfloat16):
-        y, _ = in_a_stack(Spiking(LIF(tau=0.01)))(torch.rand(3, 2, 3))
+        y, _ = Stack(nn.Linear(3, 3), in_a_stack(Spiking(LIF(tau=0.01))))(torch.rand(3, 2, 3))
     assert y.dtype == torch.float32
     fc = nn.Linear(3, 2)
     fc.register_forward_pre_hook(lambda _, given: (given[0].float(),))

@@ -12,7 +12,7 @@ from two import Found, alone, in_two
 
 from neuro.seeds import seeded
 from neuro.training import distributed as processes, sync_batch as whole_batch
-from neuro.training.distributed import draw_shard, shard_batch
+from neuro.training.distributed import draw_shard, keep_strides_of_gradients, shard_batch
 from neuro.training.errors import TrainError
 from neuro.training.sync_batch import apply_dropout, synchronize_layers
 
@@ -98,6 +98,22 @@ def test_dropouts_of_processes_keep_what_one_keeps(
         (own,) = torch.autograd.grad(y.square().sum(), x)
         assert torch.equal(own[rank::n], flow[rank::n])
         assert own.count_nonzero() == flow[rank::n].count_nonzero()
+
+
+@pytest.mark.parametrize("many", [1, 2])
+def test_of_several_processes_gradients_have_the_strides_of_their_parameters(
+    many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DDP warns where they differ, also along an axis of length 1."""
+    monkeypatch.setattr(processes, "get_rank_and_world_size", lambda: (0, many))
+    net = nn.Conv2d(1, 4, 5)
+    keep_strides_of_gradients(net)
+    seen: list[Tensor] = []
+    net.weight.register_hook(seen.append)
+    gradient = torch.randn(100).as_strided((4, 1, 5, 5), (25, 1, 5, 1))
+    net.weight.view_as(net.weight).backward(gradient)
+    assert seen[0].stride() == (25, 25 if many == 2 else 1, 5, 1)
+    assert torch.equal(seen[0], gradient)
 
 
 def test_one_process_and_evaluation_are_as_they_were() -> None:
