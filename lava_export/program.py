@@ -19,24 +19,17 @@ threshold n, both agree on every v that is a multiple of 64; between two multipl
 fires at most one weight unit early. Hence the n = vth + 1 that a soft reset takes off.
 """
 
-import io
-import json
 import math
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from neuro.graph.convolutions import count_windows
 from neuro.graph.paths import RouteKind, count_most_synapses
-from neuro.io.store import write_bytes
 
-VERSION = 2  # of the files
 STATE_LIMIT = 2**23  # M: u and v have 23 bits and a sign
 LARGEST_WEIGHT = 254  # 8 bits and a sign; even, because Lava keeps no odd ones of mixed signs
 THRESHOLD_BITS = 17
@@ -221,6 +214,12 @@ def _check_population(p: Population) -> Iterator[str]:
     """Yield what is wrong with the kind, the lag and the parameters of a population."""
     if p.kind not in get_args(Kind):
         yield f"{p.name}: no kind {p.kind!r}; there are {', '.join(get_args(Kind))}"
+    sizes = min(p.shape, default=1) > 0 and min(p.lag, p.bias_after) >= 0
+    if not sizes or not 0 < p.scale < math.inf:
+        yield (
+            f"{p.name}: shape {p.shape} must be >= 1, lag {p.lag} and bias_after "
+            f"{p.bias_after} >= 0, scale {p.scale} > 0 and finite; lower the graph again"
+        )
     if p.kind == "input" and p.lag:
         yield f"{p.name}: an input with lag {p.lag}; inputs lead, their lag is 0"
     for column in fields(p):
@@ -260,6 +259,11 @@ def _check_connection(program: LoihiProgram, c: Connection) -> Iterator[str]:
         yield f"no kind {c.kind!r}; there are {', '.join(get_args(RouteKind))}"
     elif c.weight.ndim != axes[c.kind]:
         yield f"{c.kind} weights have {axes[c.kind]} axes, these have shape {c.weight.shape}"
+    elif c.kind == "conv" and not _fits_kernel(c):
+        yield (
+            f"no kernel of shape {c.weight.shape} goes over images {c.shape} with stride "
+            f"{c.stride} and padding {c.padding}; lower the graph again"
+        )
     elif c.kind == "sparse" and not _lists_synapses(c):
         yield (
             f"places of shape {c.places.shape} are no target and source of each of "
@@ -273,6 +277,12 @@ def _check_connection(program: LoihiProgram, c: Connection) -> Iterator[str]:
             f"maps {c.in_size} to {math.prod(c.out_shape)} neurons, but {c.source} has "
             f"{source.size} and {c.target} has {target.size}"
         )
+
+
+def _fits_kernel(c: Connection) -> bool:
+    """Say whether the places of a convolution can be counted."""
+    sizes = (*c.weight.shape, *c.shape, *c.stride)
+    return len(c.shape) == 3 and min(sizes) > 0 and min(c.padding) >= 0
 
 
 def _lists_synapses(c: Connection) -> bool:
@@ -289,67 +299,16 @@ def _fits_lava_lif(p: Population) -> bool:
     return one and p.hard and not p.beta.any() and not p.bias_mant.any()
 
 
-def pack(program: LoihiProgram) -> dict[str, np.ndarray]:
-    """Return the program as arrays: "meta" is json, the others are named p0.du, c0.weight..."""
+def take_apart(program: LoihiProgram) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the program as arrays, named p0.du, c0.weight..., and the rest as JSON values."""
     arrays: dict[str, np.ndarray] = {}
-    meta: dict[str, Any] = {"version": VERSION, "ticks": program.ticks}
+    rest: dict[str, Any] = {"ticks": program.ticks}
     for key in ("populations", "connections"):
         held_by: tuple[Any, ...] = getattr(program, key)
-        meta[key] = []
+        rest[key] = []
         for i, part in enumerate(held_by):
             values = {f.name: getattr(part, f.name) for f in fields(part)}
             held = {k: v for k, v in values.items() if isinstance(v, np.ndarray)}
             arrays |= {f"{key[0]}{i}.{k}": v for k, v in held.items()}
-            meta[key].append({k: v for k, v in values.items() if k not in held})
-    return {"meta": np.array(json.dumps(meta)), **arrays}
-
-
-def unpack(arrays: Mapping[str, np.ndarray]) -> LoihiProgram:
-    """Return the program that :func:`pack` took apart."""
-    meta = json.loads(str(arrays["meta"]))
-    if meta["version"] != VERSION:
-        raise ProgramError(
-            f"the program has version {meta['version']}, this neuro reads {VERSION}; "
-            "lower the graph again"
-        )
-    parts: dict[str, list[Any]] = {}
-    kinds: dict[str, Any] = {"populations": Population, "connections": Connection}
-    for key, kind in kinds.items():
-        parts[key] = []
-        for i, values in enumerate(meta[key]):
-            prefix = f"{key[0]}{i}."
-            held = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
-            plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            parts[key].append(kind(**plain, **{k: as_int32(v) for k, v in held.items()}))
-    return LoihiProgram(
-        populations=tuple(parts["populations"]),
-        connections=tuple(parts["connections"]),
-        ticks=meta["ticks"],
-    )
-
-
-def save_program(path: Path, program: LoihiProgram) -> None:
-    """Write one .npz, in one step."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **pack(program))
-    write_bytes(path, buffer.getvalue())
-
-
-def load_program(path: Path) -> LoihiProgram:
-    """Read what :func:`save_program` wrote.
-
-    Raises:
-        ProgramError: the file is cut short, is no program, or has another version.
-    """
-    broken = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, TypeError)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as npz:
-            arrays = dict(npz)
-            return unpack(arrays)
-    except (FileNotFoundError, ProgramError):
-        raise
-    except (*broken, ValueError, AttributeError) as error:
-        raise ProgramError(
-            f"{path}: cut short, or not a LoihiProgram ({type(error).__name__}); "
-            "write it again with `neuro export`"
-        ) from error
+            rest[key].append({k: v for k, v in values.items() if k not in held})
+    return arrays, rest

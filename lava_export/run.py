@@ -1,6 +1,7 @@
 """Runs a LoihiProgram on real Lava, in a child process: this process never imports lava."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lava_export.checks import rasterize
-from lava_export.program import LoihiProgram, pack
+from lava_export.program import LoihiProgram, take_apart
 from neuro.record import Record
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds
@@ -70,7 +71,8 @@ def run(
             f"  {INSTALL}\n"
             "or let $NEURO_LAVA_PYTHON name an interpreter that has it"
         )
-    job = pack(program) | {"job.ticks": np.array(ticks)}
+    arrays, rest = take_apart(program)
+    job = {**arrays, "meta": np.array(json.dumps(rest)), "job.ticks": np.array(ticks)}
     for i, p in enumerate(program.populations):
         if p.kind == "input":
             job[f"job.p{i}"] = rasters[p.name]

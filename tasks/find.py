@@ -14,9 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from neuro.io.run_folder import Run, RunError, open_run
-from neuro.io.store import read_json, write_bytes
-from tasks.names import require_one_of
+from neuro.io.run_folder import Run, RunError, open_run, read_header
+from neuro.io.store import write_bytes
+from tasks.names import UnknownName, require_one_of
 from tasks.task import Task
 
 TASKS = {
@@ -150,8 +150,10 @@ def make_run(
 
 def _require_same_file(run: Run) -> None:
     """Raise unless the folder is new, of another task, or holds a run of the same file."""
-    found = run.read("config.json")
-    if found is None or found["task"] != run.task or found.get("digest") == run.digest:
+    if not (run.folder / "config.json").exists():
+        return
+    found = read_header(run.folder)
+    if found["task"] != run.task or found["digest"] == run.digest:
         return
     copy = run.folder / run.task
     raise RunError(
@@ -209,8 +211,11 @@ def open_folder(folder: Path) -> Run:
     """
 
     def configs(name: str) -> Any:
-        if not is_file(name):
+        if is_file(name):
+            return _load_copy(folder, name, read_header(folder)["digest"]).configs
+        try:
             return find_task(name).configs
-        return _load_copy(folder, name, read_json(folder / "config.json")["digest"]).configs
+        except UnknownName as error:
+            raise RunError(f"{folder / 'config.json'}: {error}") from error
 
     return open_run(folder, configs)

@@ -28,7 +28,7 @@ from neuro.graph import (
     Pointwise,
     Softmax,
 )
-from neuro.io.store import load_graph, save_graph
+from neuro.io.graph_file import load_graph, save_graph
 from neuro.neurons import LI, LIF, GatedLI
 from neuro.nn import Net, replay
 from neuro.nn.threshold_margin import compute_margins

@@ -11,7 +11,7 @@ Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -23,7 +23,15 @@ from neuro.events import Clock, EngineState, Grid, Recording, simulate
 from neuro.events.exact.state import ExactState, Pending
 from neuro.graph import Edge, Graph
 from neuro.io.pytree import digest, flatten, unflatten
-from neuro.io.store import StoreError, load_arrays, read_json, save_arrays, write_json
+from neuro.io.schema import SchemaError, convert
+from neuro.io.store import (
+    Arrays,
+    StoreError,
+    load_value,
+    read_json,
+    save_arrays,
+    write_json,
+)
 from neuro.neurons.normal_form import as_array
 from neuro.record import Counts, Record
 from neuro.spikes import Events, Times, Train
@@ -50,8 +58,18 @@ class _Progress(NamedTuple):
     state: State | None
 
 
+@dataclass(frozen=True)
+class _Header:
+    """What stream.json holds. dt: [s]. The others: digests, or names, of what it depends on."""
+
+    dt: float
+    graph: str
+    clock: str
+    record: str
+    state: str
+
+
 _TYPES = (Record, Counts, Events, Times, Edge, EngineState, ExactState, Pending, _Progress)
-_HEADER_KEYS = {"dt", "graph", "clock", "record", "state"}
 
 
 @dataclass(frozen=True)
@@ -71,7 +89,7 @@ class Stream:
 
     def __iter__(self) -> Iterator[Record]:
         for path in self._paths():
-            yield cast(Record, _read(path, "chunk"))
+            yield cast(Record, _read(path, "chunk", Record))
 
     def spikes(self, name: str) -> Events:
         """Return the spikes of one node in the whole run."""
@@ -162,7 +180,7 @@ def simulate_to_disk(
 
 def read_state(folder: Path) -> State | None:
     """Return the state after the last complete chunk of a stream."""
-    return cast(_Progress, _read(folder / "state.npz", "state")).state
+    return cast(_Progress, _read(folder / "state.npz", "state", _Progress)).state
 
 
 def cut(inputs: Piece, chunk: Ticks, dt: Seconds) -> Iterator[Piece]:
@@ -264,27 +282,30 @@ def _read_progress(folder: Path, header: dict[str, Any]) -> _Progress | None:
         raise StreamError(
             f"{folder}: holds a stream of another {', '.join(differ)}; choose another folder"
         )
-    return cast(_Progress, _read(folder / "state.npz", "state"))
+    return cast(_Progress, _read(folder / "state.npz", "state", _Progress))
 
 
 def _read_header(folder: Path) -> dict[str, Any]:
     path = folder / "stream.json"
-    found = read_json(path)
-    if not isinstance(found, dict) or not _HEADER_KEYS.issubset(found):
+    try:
+        return asdict(convert(read_json(path), _Header))
+    except SchemaError as error:
         raise StoreError(
-            f"{path}: is no header of a stream; simulate it again in another folder"
-        )
-    return found
+            f"{path}: is no header of a stream ({error}); simulate it again in another folder"
+        ) from error
 
 
 def _write(path: Path, kind: str, value: object) -> None:
+    save_arrays(path, kind, *_encode(value))
+
+
+def _read(path: Path, kind: str, cls: Any) -> Any:
+    def decode(arrays: Arrays, plain: Any) -> Any:
+        return convert(unflatten(plain, arrays, _TYPES), cls)
+
+    return load_value(path, kind, decode, _encode)
+
+
+def _encode(value: object) -> tuple[Arrays, Any]:
     plain, arrays = flatten(value)
-    save_arrays(path, kind, arrays, plain)
-
-
-def _read(path: Path, kind: str) -> Any:
-    arrays, plain = load_arrays(path, kind)
-    try:
-        return unflatten(plain, arrays, _TYPES)
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{path}: does not hold a whole {kind} ({error!r})") from error
+    return arrays, plain

@@ -6,12 +6,14 @@ tuples and frozen dataclasses. Nothing else is written, so that nothing is ever 
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from torch import Tensor
+
+from neuro.io.schema import SchemaError, convert
 
 Arrays = dict[str, Any]  # np.ndarray or Tensor
 
@@ -55,27 +57,42 @@ def unflatten(plain: Any, arrays: Mapping[str, Any], types: Sequence[type] = ())
     Args:
         plain: its JSON part.
         arrays: its arrays, by number.
-        types: the named tuples and dataclasses that may occur in it.
+        types: the named tuples and dataclasses that may occur in it; their parts must be of the
+            types that they are annotated with.
 
     Raises:
-        KeyError: a part is missing, or of another type.
+        KeyError: an array, or a type, is missing.
+        SchemaError: a part is of another type.
     """
     if not isinstance(plain, dict):
         return plain
+
+    def items(name: str) -> list[Any]:
+        return [unflatten(v, arrays, types) for v in convert(plain[name], list[Any], name)]
+
     if "array" in plain:
-        return arrays[plain["array"]]
+        return arrays[convert(plain["array"], str, "array")]
     if "mapping" in plain:
-        pairs = plain["mapping"]
-        return {unflatten(k, arrays, types): unflatten(v, arrays, types) for k, v in pairs}
+        pairs = convert(plain["mapping"], list[tuple[Any, Any]], "mapping")
+        both = [(unflatten(k, arrays, types), unflatten(v, arrays, types)) for k, v in pairs]
+        odd = [k for k, _ in both if not isinstance(k, Hashable)]
+        if odd:
+            raise SchemaError(f"mapping: {odd[0]!r} is no key")
+        return dict(both)
     if "list" in plain:
-        return [unflatten(v, arrays, types) for v in plain["list"]]
+        return items("list")
     if "tuple" in plain:
-        return tuple(unflatten(v, arrays, types) for v in plain["tuple"])
-    kind: Any = {t.__name__: t for t in types}[plain["type"]]
-    parts = [unflatten(v, arrays, types) for v in plain["parts"]]
-    if hasattr(kind, "_fields"):
-        return kind(*parts)
-    return kind(**dict(zip((f.name for f in fields(kind)), parts, strict=True)))
+        return tuple(items("tuple"))
+    kind: Any = {t.__name__: t for t in types}[convert(plain.get("type"), str, "type")]
+    parts, hints = items("parts"), get_type_hints(kind)
+    names = getattr(kind, "_fields", None) or [f.name for f in fields(kind)]
+    if len(parts) != len(names):
+        raise SchemaError(f"{kind.__name__}: has {len(parts)} parts, expected {len(names)}")
+    whole = {
+        name: convert(part, hints[name], f"{kind.__name__}.{name}")
+        for name, part in zip(names, parts, strict=True)
+    }
+    return kind(**whole)
 
 
 def digest(value: Any) -> str:

@@ -16,11 +16,12 @@ import json
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
-from neuro.io.store import read_json, write_bytes, write_json
+from neuro.io.schema import SchemaError, convert
+from neuro.io.store import StoreError, read_json, require_writable, write_bytes, write_json
 
 _PACKAGES = ("neuro", "torch", "numpy", "numba", "lightning-fabric", "lava-nc")
 
@@ -47,8 +48,16 @@ class Run:
     digest: str = ""
 
     def write(self, file: str, value: Any) -> None:
-        """Write a result as JSON, atomically."""
-        write_json(self.folder / file, value)
+        """Write a result as JSON, atomically.
+
+        Raises:
+            RunError: it cannot be written; the message holds the result, which took long.
+        """
+        try:
+            write_json(self.folder / file, value)
+        except StoreError as error:
+            told = json.dumps(value, allow_nan=False)
+            raise RunError(f"{error}; what it should hold: {told}") from error
 
     def read(self, file: str) -> Any:
         """Read a JSON result; None if it has not been written yet."""
@@ -61,6 +70,18 @@ class Run:
         write_bytes(self.folder / file, text.encode())
 
 
+class RunHeader(TypedDict):
+    """What ``config.json`` holds; what each is says :class:`Run`. neuro: its version."""
+
+    neuro: str
+    task: str
+    name: str
+    seed: int
+    config: dict[str, Any]
+    gradient: Literal["surrogate", "eventprop"]
+    digest: str
+
+
 def begin_run(run: Run, *, write: bool = True) -> None:
     """Create the folder of a run, or check that it belongs to the same run.
 
@@ -68,7 +89,10 @@ def begin_run(run: Run, *, write: bool = True) -> None:
 
     Raises:
         RunError: the folder belongs to another task, configuration, seed or gradient.
+        StoreError: it is a file, or cannot be written.
     """
+    if write:
+        require_writable(run.folder)
     path = run.folder / "config.json"
     asked = {
         "neuro": importlib.metadata.version("neuro"),
@@ -80,7 +104,7 @@ def begin_run(run: Run, *, write: bool = True) -> None:
         "digest": run.digest,
     }
     if path.exists():
-        found = _header(path)
+        found = read_header(run.folder)
         differ = [
             k
             for k in ("task", "name", "seed", "config", "gradient", "digest")
@@ -108,43 +132,41 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
     path = folder / "config.json"
     if not path.exists():
         raise RunError(f"{folder} is no run: it has no config.json; make one with neuro train")
-    found = _header(path)
+    found = read_header(folder)
     make = configs(found["task"]).get(found["name"])
     if make is None:
         raise RunError(
             f"{path}: task {found['task']} has no configuration {found['name']!r} now"
         )
     config = _rebuild(path, type(make()), found)
-    asked = {k: found[k] for k in ("task", "name", "seed", "gradient", "digest")}
+    asked: Any = {k: found[k] for k in ("task", "name", "seed", "gradient", "digest")}
     return Run(folder=folder, config=config, **asked)
 
 
-def _header(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise RunError(f"{path}: holds no configuration; train the run again")
-    missing = {"neuro", "task", "name", "seed", "config"} - set(found)
-    if missing:
-        raise RunError(f"{path}: lacks {', '.join(sorted(missing))}; train the run again")
-    # Files of earlier versions lack these two.
-    return {"gradient": "surrogate", "digest": "", **found}
+def read_header(folder: Path) -> dict[str, Any]:
+    """Return what ``config.json`` of a run folder says, its configuration as JSON.
+
+    Raises:
+        StoreError: it is damaged.
+        RunError: it lacks a part, or one is of another type.
+    """
+    path = folder / "config.json"
+    try:
+        return dict(convert(read_json(path), RunHeader))
+    except SchemaError as error:
+        raise RunError(f"{path}: {error}; train the run again") from error
 
 
 def _rebuild(path: Path, cls: type, found: dict[str, Any]) -> Any:
     if not is_dataclass(cls):
         raise TypeError(f"a configuration must be a dataclass, got {cls.__name__}")
-    given, known = found["config"], {f.name for f in fields(cls)}
-    unknown, missing = sorted(set(given) - known), sorted(known - set(given))
-    if unknown or missing:
-        parts = (
-            [f"has {', '.join(unknown)} which this version does not know"] if unknown else []
-        )
-        parts += [f"lacks {', '.join(missing)}"] if missing else []
+    try:
+        return convert(found["config"], cls)
+    except SchemaError as error:
         raise RunError(
-            f"{path}: written by neuro {found['neuro']} for another version of "
-            f"{cls.__name__}: {' and '.join(parts)}; install that version or train again"
-        )
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+            f"{path}: written by neuro {found['neuro']}, perhaps for another version of "
+            f"{cls.__name__}: {error}; install that version or train again"
+        ) from error
 
 
 def describe_environment() -> dict[str, Any]:

@@ -1,119 +1,227 @@
 """Files without pickle: arrays in npz, tensors in safetensors, all else as JSON inside them.
 
 A file is written under a temporary name and renamed, so that a killed process leaves the old
-file or the new one, and never a part of one.
+file or the new one, and never a part of one. It holds exactly what its kind and version say: a
+later version that adds a field raises the version of its kind of file.
 """
 
-import io
 import json
-import os
+import math
+import struct
+import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from neuro.graph import (
-    AvgPool2d,
-    Concat,
-    Conv1d,
-    Conv2d,
-    ConvTranspose2d,
-    Dense,
-    Edge,
-    Exceeds,
-    Flatten,
-    Graph,
-    Input,
-    Multiply,
-    Node,
-    Outer,
-    Pointwise,
-    Softmax,
-    Sparse,
-    Unflatten,
-    Upsample,
-)
-from neuro.neurons import ALIF, LI, LIF, GatedLI
-from neuro.neurons.surrogate import arctan, triangle
-from neuro.record import Counts, Record
-from neuro.spikes import Events, Times
-from neuro.units import Seconds
+from neuro.io import npz
+from neuro.io.temporary import name_own, remove_stale
 
-VERSION = 1
-_WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
-_LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Unflatten, Concat)
-_HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds)
-_NODES = {c.__name__: c for c in (Input, *_LINEAR, *_HOSTS, LIF, ALIF, LI, GatedLI)}
-_FORMER = {"indptr": "at", "indices": "target"}  # names of fields in files until 2026-11
-_SURROGATES = {f.__name__: f for f in (arctan, triangle)}
+VERSION = 2  # of npz files
+TENSORS_VERSION = 1  # of safetensors files
+READERS = {
+    "graph": "neuro.io.graph_file.load_graph",
+    "record": "neuro.io.record_file.load_record",
+    "program": "lava_export.load_program",
+    "chunk": "neuro.events.to_disk.open_stream",
+    "state": "neuro.events.to_disk.read_state",
+    "weights": "neuro.training.load_weights",
+    "checkpoint": "neuro.training.checkpoint.load_checkpoint",
+}
+UNKNOWN = "file of NumPy's or of an earlier version"  # an npz without our header
+# What zipfile, zlib and NumPy raise for bytes that are no archive of arrays.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    NotImplementedError,  # a compression that no file of ours has
+    RuntimeError,  # a password
+    SafetensorError,
+    OSError,
+)
+Arrays = dict[str, np.ndarray]
+T = TypeVar("T")
 
 
 class StoreError(ValueError):
-    """A file that cannot be read as what it should be; the message says the cure."""
+    """A file that cannot be read as what it should be, or written; says the cure."""
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` atomically: temporary name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically: temporary name, then rename.
+
+    Raises:
+        StoreError: it cannot be written; the file that was there stays as it is.
+    """
+    path = Path(path)
+    temporary = path.with_name(name_own(path.name))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_stale_once(path.parent.resolve())
         temporary.write_bytes(data)
         temporary.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
-def remove_temporaries(path: Path) -> None:
-    """Remove the temporary files that killed processes left of ``path``."""
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        left.unlink(missing_ok=True)
+@cache
+def _remove_stale_once(folder: Path) -> None:
+    """Remove what killed processes left in a folder, the first time that one writes there."""
+    remove_stale(folder)
 
 
-def write_json(path: Path, value: object) -> None:
+def require_writable(folder: str | Path) -> None:
+    """Make a folder, if there is none, and raise a StoreError unless files can be written."""
+    folder = Path(folder)
+    probe = folder / name_own("probe")
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder}: is a file, where a folder is asked for; name another one")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{path}: cannot be written ({error.strerror or error}); make room or give yourself "
+        "the right to write there, or choose another folder"
+    )
+
+
+def write_json(path: str | Path, value: object) -> None:
     """Write ``value`` as indented JSON, atomically; NaN and infinity raise a ValueError."""
     write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file, or raise a StoreError that names it."""
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file, or raise a StoreError that names it; NaN and infinity are damage."""
+    return parse_json(path, read_text(Path(path)))
+
+
+def parse_json(path: str | Path, text: str) -> Any:
+    """Return the value of a text; path: where it comes from, for the message."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_finite)
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path}: cannot be read as JSON ({error})") from error
 
 
-def save_arrays(path: Path, kind: str, arrays: Mapping[str, np.ndarray], meta: Any) -> None:
-    """Write named arrays and ``meta``, which JSON can hold, as an npz file of this ``kind``."""
-    header = json.dumps({"kind": kind, "version": VERSION, "meta": meta}).encode()
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{"": np.frombuffer(header, np.uint8)}, **dict(arrays))
-    write_bytes(path, buffer.getvalue())
+def read_text(path: Path) -> str:
+    """Return the text of a file, or raise a StoreError that names it."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path}: cannot be read as JSON ({error})") from error
 
 
-def load_arrays(path: Path, kind: str) -> tuple[dict[str, np.ndarray], Any]:
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _parse_finite(text: str) -> float:
+    if math.isinf(number := float(text)):
+        raise ValueError(f"{text} is too large")
+    return number
+
+
+def save_arrays(
+    path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], meta: Any
+) -> None:
+    """Write named arrays and ``meta``, which JSON can hold, as an npz file of this ``kind``.
+
+    Raises:
+        StoreError: an array of complex numbers, text or objects; or it cannot be written.
+    """
+    try:
+        data = npz.pack({"kind": kind, "version": VERSION, "meta": meta}, arrays)
+    except ValueError as error:
+        raise StoreError(f"{path}: {error}") from error
+    write_bytes(path, data)
+
+
+def load_arrays(path: str | Path, kind: str) -> tuple[Arrays, Any]:
     """Read what :func:`save_arrays` wrote: (arrays, meta).
 
     Raises:
         StoreError: missing, cut short, damaged, of another kind or another version.
     """
-    with _reading(path):
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        header = json.loads(arrays.pop("").tobytes())
-        found, version, meta = header["kind"], header["version"], header["meta"]
-    _check_kind(path, kind, found, version)
-    return arrays, meta
+    path = Path(path)
+
+    def check(header: dict[str, Any]) -> None:
+        _check_header(path, kind, VERSION, header)
+
+    with _reading(path, kind), path.open("rb") as file:
+        header, arrays = npz.unpack(file, check)
+    return arrays, header["meta"]
 
 
-def save_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], meta: Any) -> None:
+def load_value(
+    path: str | Path,
+    kind: str,
+    decode: Callable[[Arrays, Any], T],
+    encode: Callable[[T], tuple[Mapping[str, np.ndarray], Any]],
+) -> T:
+    """Read a value that :func:`save_arrays` wrote, and require that it is all the file holds.
+
+    Args:
+        path: the file.
+        kind: as of :func:`save_arrays`.
+        decode: (arrays, meta) -> value; a ValueError says what is wrong in them, a KeyError
+            which array is missing.
+        encode: value -> (arrays, meta), as they were written.
+
+    Raises:
+        StoreError: as :func:`load_arrays`; or a field is missing, unknown, or would be written
+            otherwise: in another dtype, say.
+    """
+    arrays, meta = load_arrays(path, kind)
+    try:
+        value = decode(arrays, meta)
+        again, plain = encode(value)
+    except KeyError as error:
+        raise StoreError(f"{path}: no whole {kind}: it lacks {error}") from error
+    except ValueError as error:
+        raise StoreError(f"{path}: no whole {kind}: {error}") from error
+    problems = _compare(arrays, again, meta, json.loads(json.dumps(plain)))
+    if problems:
+        raise StoreError(f"{path}: is not as a {kind} is written: {'; '.join(problems)}")
+    return value
+
+
+def _compare(
+    found: Mapping[str, np.ndarray], again: Mapping[str, np.ndarray], meta: Any, plain: Any
+) -> list[str]:
+    """Return how a file differs from what its value would be written as."""
+    problems = [f"{name} has no meaning" for name in found if name not in again]
+    problems += [f"{name} is missing" for name in again if name not in found]
+    for name in found.keys() & again.keys():
+        a, b = found[name], np.asarray(again[name])
+        if (a.dtype, a.shape) != (b.dtype, b.shape):
+            problems.append(f"{name} is {a.dtype} {a.shape}, and not {b.dtype} {b.shape}")
+        elif a.tobytes() != b.tobytes():
+            problems.append(f"{name} has other values")
+    return problems or ([] if meta == plain else ["its header"])
+
+
+def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], meta: Any) -> None:
     """Write named tensors and ``meta``, which JSON can hold, as a safetensors file.
 
     Any reader of safetensors can open it; ``meta`` and a checksum stand in its metadata.
@@ -125,28 +233,27 @@ def save_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], meta: Any
         storage = tensor.untyped_storage().data_ptr()  # tied weights: the format wants copies
         whole[name] = tensor.clone() if storage in storages else tensor
         storages.add(storage)
-    header = {"kind": kind, "version": VERSION, "meta": meta}
+    header = {"kind": kind, "version": TENSORS_VERSION, "meta": meta}
     header["checksum"] = _checksum(whole, header)
     # One key, as their order is random: equal tensors make equal files.
     write_bytes(path, save(whole, {"neuro": json.dumps(header)}))
 
 
-def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], Any]:
+def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Any]:
     """Read what :func:`save_tensors` wrote: (tensors on the CPU, meta).
 
     Raises:
         StoreError: missing, cut short, damaged, of another kind or another version.
     """
-    with _reading(path):
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            header = json.loads(file.metadata()["neuro"])
-        found, version, meta = header["kind"], header["version"], header["meta"]
+    path = Path(path)
+    with _reading(path, kind), safe_open(path, "pt") as file:
+        header = json.loads((file.metadata() or {})["neuro"])
+        _check_header(path, kind, TENSORS_VERSION, header)
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checksum = header.pop("checksum")
         if checksum != _checksum(tensors, header):
             raise ValueError("its checksum is another")
-    _check_kind(path, kind, found, version)
-    return tensors, meta
+    return tensors, header["meta"]
 
 
 def _checksum(tensors: Mapping[str, Tensor], header: Any) -> int:
@@ -159,156 +266,53 @@ def _checksum(tensors: Mapping[str, Tensor], header: Any) -> int:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Raise a StoreError for a missing file, and for any error in reading it."""
+def _reading(path: Path, kind: str) -> Iterator[None]:
+    """Raise a StoreError for a missing file, and for one that is no file of this kind."""
     if not path.is_file():
-        raise StoreError(f"{path}: no such file; this run has not got that far")
+        what = "is a folder" if path.is_dir() else "no such file; this run has not got that far"
+        raise StoreError(f"{path}: {what}")
     try:
         yield
-    except Exception as error:
+    except StoreError:
+        raise
+    except DAMAGE as error:
+        other = _recognize(path)
+        if other:
+            raise StoreError(_say_other_kind(path, kind, other)) from error
         raise StoreError(
             f"{path}: damaged or cut short ({path.stat().st_size} bytes: {error}); "
             "restore it from a copy, or delete it and run the verb that made it again"
         ) from error
 
 
-def _check_kind(path: Path, kind: str, found: str, version: int) -> None:
-    if found != kind:
-        raise StoreError(f"{path}: holds a {found}, expected a {kind}")
-    if version != VERSION:
-        raise StoreError(
-            f"{path}: written in format {version}, this is format {VERSION}; "
-            "run the verb that made it again"
-        )
-
-
-@contextmanager
-def _whole(path: Path, kind: str) -> Iterator[None]:
-    """Raise a StoreError for a part that is missing or of a wrong type."""
+def _recognize(path: Path) -> str | None:
+    """Return what a file is that was read in vain: a kind of ours, or another format."""
     try:
-        yield
-    except (KeyError, TypeError, IndexError) as error:
-        raise StoreError(f"{path}: does not hold a whole {kind} ({error!r})") from error
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                names = file.namelist()
+                if npz.HEADER not in names:
+                    return UNKNOWN
+                return str(npz.read_header(file)["kind"])
+        with safe_open(path, "pt") as tensors:
+            found = (tensors.metadata() or {}).get("neuro")
+            return str(json.loads(found)["kind"]) if found else "file of safetensors"
+    except DAMAGE:
+        return None
 
 
-def save_graph(path: Path, graph: Graph) -> None:
-    """Write a Graph; :func:`load_graph` returns it bit for bit.
-
-    Raises:
-        StoreError: a node or a surrogate that no file can hold.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    nodes = {}
-    for name, node in graph.nodes.items():
-        if _NODES.get(type(node).__name__) is not type(node):
-            raise StoreError(
-                f"{name}: a file cannot hold a {type(node).__name__}; add its class to the "
-                "nodes of neuro.io.store, or replace it by one of them"
-            )
-        plain: dict[str, Any] = {}
-        for f in fields(node):
-            value = getattr(node, f.name)
-            if f.name == "surrogate":
-                plain[f.name] = _surrogate_name(name, value)
-            elif isinstance(value, (float, np.ndarray, np.number, Tensor)):
-                number = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-                arrays[f"{name}/{f.name}"] = np.asarray(number)
-            else:
-                plain[f.name] = value
-        nodes[name] = {"type": type(node).__name__, **plain}
-    save_arrays(path, "graph", arrays, {"nodes": nodes, "edges": graph.edges, "dt": graph.dt})
-
-
-def _surrogate_name(name: str, surrogate: Any) -> str:
-    key = str(getattr(surrogate, "__name__", surrogate))
-    if _SURROGATES.get(key) is not surrogate:
+def _check_header(path: Path, kind: str, version: int, header: dict[str, Any]) -> None:
+    found = header["kind"]
+    if found != kind:
+        raise StoreError(_say_other_kind(path, kind, found))
+    if header["version"] != version:
         raise StoreError(
-            f"{name}: surrogate {key} has no name that a file can keep; it only matters "
-            f"in training: replace it by one of neuro.neurons.surrogate: "
-            f"{', '.join(_SURROGATES)}"
+            f"{path}: written in format {header['version']}, this is format {version}; "
+            "delete it and run the verb that made it again"
         )
-    return key
 
 
-def load_graph(path: Path) -> Graph:
-    """Read a Graph.
-
-    Raises:
-        StoreError: the file is damaged or lacks a part.
-    """
-    with _whole(path, "graph"):
-        return _graph(*load_arrays(path, "graph"))
-
-
-def _graph(arrays: dict[str, np.ndarray], meta: Any) -> Graph:
-    nodes: dict[str, Node] = {}
-    for name, plain in meta["nodes"].items():
-        given: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()
-        }
-        cls: Any = _NODES[given.pop("type")]
-        if "surrogate" in given:
-            given["surrogate"] = _SURROGATES[given["surrogate"]]
-        for f in fields(cls):
-            array = arrays.get(f"{name}/{f.name}", arrays.get(f"{name}/{_FORMER.get(f.name)}"))
-            if array is not None:
-                given[f.name] = array if array.ndim else float(array)
-        nodes[name] = cls(**given)
-    edges = tuple(Edge(*e) for e in meta["edges"])
-    return Graph(nodes=nodes, edges=edges, dt=Seconds(meta["dt"]))
-
-
-def save_record(path: Path, record: Record) -> None:
-    """Write a Record; :func:`load_record` returns it bit for bit."""
-    arrays = {f"values/{k}": v for k, v in record.values.items()}
-    for kind, trains in (("spikes", record.spikes), ("times", record.times)):
-        for name, train in trains.items():
-            columns = zip(train._fields[:4], train[:4], strict=True)
-            arrays |= {f"{kind}/{name}/{part}": column for part, column in columns}
-    for tick, states in record.states.items():
-        arrays |= {f"states/{tick}/{name}": state for name, state in states.items()}
-    meta = {
-        "executor": record.executor,
-        "ticks": record.ticks,
-        "samples": record.samples,
-        "shapes": {k: e.shape for k, e in record.spikes.items()},
-        "times": {k: e.shape for k, e in record.times.items()},
-        "values": list(record.values),
-        "states": {str(tick): list(states) for tick, states in record.states.items()},
-        "counts": {k: asdict(c) for k, c in record.counts.items()},
-    }
-    save_arrays(path, "record", arrays, meta)
-
-
-def load_record(path: Path) -> Record:
-    """Read a Record.
-
-    Raises:
-        StoreError: the file is damaged or lacks a part.
-    """
-    with _whole(path, "record"):
-        return _record(*load_arrays(path, "record"))
-
-
-def _record(arrays: dict[str, np.ndarray], meta: Any) -> Record:
-    def train(cls: Any, kind: str, name: str, shape: list[int]) -> Any:
-        columns = (arrays[f"{kind}/{name}/{part}"] for part in cls._fields[:4])
-        return cls(*columns, tuple(shape))
-
-    meta = {"times": {}, "states": {}} | meta  # files from before the exact clock have none
-    return Record(
-        executor=meta["executor"],
-        ticks=meta["ticks"],
-        samples=meta["samples"],
-        spikes={k: train(Events, "spikes", k, shape) for k, shape in meta["shapes"].items()},
-        # Files from before the exact clock hold no times and no states.
-        times={
-            k: train(Times, "times", k, shape) for k, shape in meta.get("times", {}).items()
-        },
-        values={k: arrays[f"values/{k}"] for k in meta["values"]},
-        states={
-            int(tick): {k: arrays[f"states/{tick}/{k}"] for k in names}
-            for tick, names in meta["states"].items()
-        },
-        counts={k: Counts(**c) for k, c in meta["counts"].items()},
-    )
+def _say_other_kind(path: Path, kind: str, found: str) -> str:
+    reader = READERS.get(found)
+    cure = f"; read it with {reader}" if reader else ""
+    return f"{path}: holds a {found}, expected a {kind}{cure}"

@@ -8,12 +8,14 @@ state of a random generator is kept: what a step draws follows from seed, epoch 
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import Tensor, nn
 
 from neuro.io.pytree import flatten, unflatten
-from neuro.io.store import StoreError, load_tensors, remove_temporaries, save_tensors
+from neuro.io.schema import SchemaError, convert
+from neuro.io.store import StoreError, load_tensors, save_tensors
+from neuro.io.temporary import remove_stale
 from neuro.training.errors import TrainError
 
 LAST, BEST = "last.safetensors", "best.safetensors"
@@ -34,6 +36,35 @@ class Checkpoint:
     best: dict[str, Tensor]
     best_meta: dict[str, Any] | None
     state: dict[str, Any]
+
+
+class State(TypedDict):
+    """What ``training/state`` holds: see :class:`neuro.training.loop.Progress` and its users.
+
+    steps: batches in an epoch. processes: of the training that wrote it. losses: since the
+    last validation. carry: (plain, arrays) of the state that the loss carries.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    history: list[dict[str, int | float]]
+    processes: int
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    losses: Tensor | None
+    carry: tuple[Any, dict[str, Tensor]]
+
+
+class _Best(TypedDict):
+    epoch: int | float
+    score: float
+
+
+@dataclass(frozen=True)
+class _Meta:
+    state: Any
+    best: _Best | None
 
 
 def get_best_weights_path(folder: Path) -> Path:
@@ -128,20 +159,24 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         get_best_weights_path(folder)
         return None
     tensors, meta = load_tensors(path, "checkpoint")
-    state = _take(tensors, STATE)
-    best = _take(tensors, BEST_COPY)
-    return Checkpoint(
-        weights=tensors,
-        best=best,
-        best_meta=meta["best"],
-        state=unflatten(meta["state"], state),
-    )
+    state, best = _take(tensors, STATE), _take(tensors, BEST_COPY)
+    try:
+        found: _Meta = convert(meta, _Meta)
+        told: Any = convert(unflatten(found.state, state), State, "state")
+        best_meta: Any = found.best
+        if not 0 <= told["step"] < told["steps"] or told["epoch"] < 0:
+            raise SchemaError(f"state: no step {told['step']} of {told['steps']}")
+    except (SchemaError, KeyError) as error:
+        raise StoreError(
+            f"{path}: no whole checkpoint ({error!r}); restore it from a copy, or train the run "
+            "again in another folder (--out)"
+        ) from error
+    return Checkpoint(weights=tensors, best=best, best_meta=best_meta, state=told)
 
 
 def restore_best(folder: Path, checkpoint: Checkpoint | None) -> None:
     """Make ``best.safetensors`` that of the checkpoint; remove what a killed process left."""
-    for name in (LAST, BEST):
-        remove_temporaries(folder / name)
+    remove_stale(folder)
     path = folder / BEST
     if checkpoint is None or checkpoint.best_meta is None:
         return

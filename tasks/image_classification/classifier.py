@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Generic
+from typing import Any, Generic, TypedDict
 
 import numpy as np
 import torch
@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from neuro.energy import count_macs
 from neuro.io.run_folder import Run
+from neuro.io.store import StoreError
 from neuro.nn.layers import Spiking, Stack, list_steps
 from neuro.nn.trace import trace
 from neuro.training import Plan
 from tasks.report import html as page
 from tasks.report.html import Html
+from tasks.results import check_facts
 from tasks.task import (
     C,
     Deployment,
@@ -174,8 +176,27 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     )
 
 
-def show_confusion(_run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
-    """Return the confusion matrix of ``eval.json`` as a section of the report."""
+class Confused(TypedDict):
+    """What ``eval.json`` of a classifier holds more. confusion: rows are true classes."""
+
+    correct: int
+    classes: list[str]
+    confusion: list[list[int]]
+
+
+def show_confusion(run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
+    """Return the confusion matrix of ``eval.json`` as a section of the report.
+
+    Raises:
+        StoreError: it is none.
+    """
+    check_facts(run.folder, evaluation, Confused)
+    k = len(evaluation["classes"])
+    if [len(row) for row in evaluation["confusion"]] != [k] * k:
+        raise StoreError(
+            f"{run.folder / 'eval.json'}: its confusion matrix is not {k} x {k}; neuro eval "
+            "writes it again"
+        )
     told = (
         f"{evaluation['correct']:,} of {evaluation['n']:,} {evaluation['split']} samples "
         "right. Rows: true class. Columns: answer. Shade: share of the row."

@@ -3,7 +3,7 @@
 What is not there yet is named with the verb that makes it; nothing is computed anew.
 """
 
-import json
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from neuro.io.run_folder import Run
-from neuro.io.store import load_record, write_bytes
+from neuro.io.record_file import load_record
+from neuro.io.store import StoreError, write_bytes
 from neuro.record import Record
 from tasks.find import find_task_of
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.html import Html
 from tasks.report.key_figures import list_key_figures, name_command
+from tasks.results import read_environment, read_history, read_result
 from tasks.verbs.train import name_in_history
 
+RESULTS = ("eval", "simulate", "verify", "export", "energy")
 SHOWN = 6  # samples whose activity is drawn
 PARITY = "Do the executors agree?"
 
@@ -32,7 +35,8 @@ def write_report(run: Run) -> Path:
     Raises:
         StoreError: a result is damaged; says which verb to run again.
     """
-    found = {k: run.read(f"{k}.json") for k in ("eval", "simulate", "verify", "energy")}
+    metrics = find_task_of(run).evaluation.metrics
+    found = {k: read_result(run.folder, k, metrics) for k in RESULTS}
     body = (
         _head(run),
         page.tiles(list_key_figures(run, found)),
@@ -40,7 +44,7 @@ def write_report(run: Run) -> Path:
         *_on_test(run, found["eval"]),
         *_activity(run, found["simulate"]),
         _parity(run, found["verify"]),
-        _scaling(run),
+        _scaling(run, found["export"]),
         show_energy(found["energy"]) if found["energy"] else _not_yet(run, "Energy", "energy"),
         show_mapping(found["energy"]) if found["energy"] else Html(""),
         _origin(run),
@@ -66,7 +70,7 @@ def _head(run: Run) -> Html:
 
 
 def _training(run: Run) -> Html:
-    history = _history(run)
+    history = read_history(run.folder)
     if not history:
         command = f"neuro train {run.task}:{run.name} --out {shlex.quote(str(run.folder))}"
         return page.section("Training", page.missing(command))
@@ -83,12 +87,6 @@ def _training(run: Run) -> Html:
         page.picture(pictures.draw_curves(history, shares), caption),
         page.details("the same in numbers", page.table(list(history[0]), rows)),
     )
-
-
-def _history(run: Run) -> list[dict[str, Any]]:
-    path = run.folder / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
 
 
 def _number(value: Any) -> str:
@@ -129,7 +127,7 @@ def _cell(value: Any) -> str:
 
 def _picture(run: Run, picture: Mapping[str, str]) -> Html:
     path = run.folder / picture["file"]
-    if not path.exists():
+    if not path.is_file():
         return page.missing(name_command(run, "eval"))
     return page.join(
         (page.subheading(picture["title"]), page.photo(path.read_bytes(), picture["caption"]))
@@ -143,7 +141,20 @@ def _activity(run: Run, simulation: Mapping[str, Any] | None) -> tuple[Html, Htm
         first, second = (_not_yet(run, title, "simulate") for title in titles)
         return first, second
     record = load_record(path)
+    _require_same_network(run, simulation, record)
     return _samples(run, simulation, record), _rates(run, simulation, record)
+
+
+def _require_same_network(run: Run, simulation: Mapping[str, Any], record: Record) -> None:
+    """Raise unless the record is of the stimuli that ``simulate.json`` tells of."""
+    shapes, captions = simulation["input_shapes"], simulation.get("captions", ())
+    sizes = {k: e.shape[2] for k, e in record.spikes.items()}
+    fit = all(sizes.get(k) == math.prod(shape) for k, shape in shapes.items())
+    if not fit or (captions and len(captions) < min(SHOWN, record.samples)) or not shapes:
+        raise StoreError(
+            f"{run.folder / 'simulate.json'}: and records/events.npz are of two networks; "
+            f"{name_command(run, 'simulate')} writes both again"
+        )
 
 
 def _samples(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
@@ -272,9 +283,8 @@ def _lava(lava: Mapping[str, Any]) -> list[Html]:
     ]
 
 
-def _scaling(run: Run) -> Html:
+def _scaling(run: Run, export: Mapping[str, Any] | None) -> Html:
     title = "From floats to integers"
-    export = run.read("export.json")
     if export is None:
         return _not_yet(run, title, "export")
     if not export["scaling"]:
@@ -292,7 +302,7 @@ def _scaling(run: Run) -> Html:
 
 def _origin(run: Run) -> Html:
     """Return what the results depend on: configuration, versions, machine."""
-    environment = run.read("environment.json") or {}
+    environment = read_environment(run.folder)
     packages = environment.pop("packages", {})
     asked = {"task": run.task, "configuration": run.name, "seed": run.seed}
     return page.section(

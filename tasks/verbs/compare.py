@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from neuro.io.run_folder import RunError
-from neuro.io.store import read_json, write_json
+from neuro.io.run_folder import RunError, read_header
+from neuro.io.store import require_writable, write_json
 from tasks.report.figures import ACCENT, LINE
 from tasks.report.tables import list_chips
+from tasks.results import FIGURES, read_result
 from tasks.task import Metric, from_json
 
 EXACT = 16  # most seeds of which all 2^n choices of signs are tried; of more a random part
@@ -165,6 +166,7 @@ def compare_runs(paths: Iterable[Path], out: Path) -> Comparison:
     """
     runs = [_read(folder) for folder in find_runs(paths)]
     _require_comparable(runs)
+    require_writable(out)
     found = compare(runs)
     write_json(out / "compare.json", found.as_json())
     draw(found.summaries, out / "compare.png")
@@ -195,7 +197,7 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
 
 
 def _read(folder: Path) -> Measured:
-    header = {"gradient": "surrogate", "digest": "", **read_json(folder / "config.json")}
+    header = read_header(folder)
     group = f"{header['task'].removesuffix('.py')}:{header['name']}"
     if header["gradient"] != "surrogate":
         group += f" ({header['gradient']})"
@@ -210,9 +212,7 @@ def _read(folder: Path) -> Measured:
 
 
 def _results(folder: Path, name: str) -> dict[str, Any]:
-    path = folder / f"{name}.json"
-    found: dict[str, Any] = read_json(path) if path.exists() else {}
-    return found
+    return read_result(folder, name, kinds=FIGURES) or {}
 
 
 def _values(folder: Path) -> list[Value]:

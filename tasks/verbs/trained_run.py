@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from neuro.graph import Graph
 from neuro.io.run_folder import Run, RunError
-from neuro.io.store import load_graph
+from neuro.io.graph_file import load_graph
 from neuro.nn.net import Net
 from neuro.nn.trace import trace
 from neuro.record import Record

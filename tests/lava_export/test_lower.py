@@ -10,7 +10,8 @@ from hypothesis import given, settings, strategies as st
 
 from lava_export import reference
 from lava_export.lower import LowerError, lower, to_bias
-from lava_export.program import LoihiProgram, ProgramError, as_int32, load_program, save_program
+from lava_export.program import LoihiProgram, ProgramError, as_int32
+from lava_export.program_file import load_program, save_program
 from lava_export.rules import check, compute_head_room
 from neuro.graph import (
     AvgPool2d,

@@ -1,103 +1,16 @@
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from programs import program
 
 from lava_export.program import (
-    Connection,
     LoihiProgram,
     Population,
     ProgramError,
     as_int32,
-    load_program,
-    pack,
-    save_program,
-    unpack,
 )
-
-
-def program() -> LoihiProgram:
-    return LoihiProgram(
-        populations=(
-            Population(name="x", kind="input", shape=(1, 3, 3)),
-            Population(name="conv/1", kind="alif", shape=(2, 2, 2), lag=1, scale=12.5),
-            Population(name="out", kind="li", shape=(2,), lag=2, bias_mant=as_int32([3, -4])),
-        ),
-        connections=(
-            Connection(
-                name="conv",
-                source="x",
-                target="conv/1",
-                kind="conv",
-                weight=as_int32(np.arange(8).reshape(2, 1, 2, 2)),
-                shape=(1, 3, 3),
-            ),
-            Connection(
-                name="fc",
-                source="conv/1",
-                target="out",
-                kind="dense",
-                weight=as_int32(np.ones((2, 8)) * 2),
-                extra=3,
-            ),
-        ),
-    )
-
-
-def same(one: LoihiProgram, other: LoihiProgram) -> bool:
-    pairs = [
-        *zip(one.populations, other.populations, strict=True),
-        *zip(one.connections, other.connections, strict=True),
-    ]
-    return all(
-        np.array_equal(getattr(a, f.name), getattr(b, f.name))
-        and type(getattr(a, f.name)) is type(getattr(b, f.name))
-        for a, b in pairs
-        for f in fields(a)
-    )
-
-
-def test_a_program_comes_back_from_a_file_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "program.npz"
-    save_program(path, program())
-    assert same(load_program(path), program())
-    assert load_program(path).ticks is None
-    save_program(path, replace(program(), ticks=12))
-    assert load_program(path).ticks == 12
-    assert [p.name for p in tmp_path.iterdir()] == ["program.npz"]  # nothing temporary stays
-
-
-@pytest.mark.parametrize("kept", [0, 10, 300, 0.5, 0.99])
-def test_a_file_cut_short_is_named_with_the_cure(tmp_path: Path, kept: float) -> None:
-    path = tmp_path / "program.npz"
-    save_program(path, program())
-    whole = path.read_bytes()
-    path.write_bytes(whole[: int(kept if kept > 1 else kept * len(whole))])
-    with pytest.raises(ProgramError, match=r"program\.npz: cut short.*neuro export"):
-        load_program(path)
-
-
-def test_another_file_is_no_program(tmp_path: Path) -> None:
-    path = tmp_path / "other.npz"
-    np.savez(path, weights=np.zeros(3))
-    with pytest.raises(ProgramError, match="not a LoihiProgram"):
-        load_program(path)
-    with pytest.raises(FileNotFoundError):
-        load_program(tmp_path / "nothing.npz")
-
-
-@pytest.mark.parametrize("version", [0, 7])
-def test_another_version_is_told(tmp_path: Path, version: int) -> None:
-    arrays = pack(program())
-    meta = str(arrays["meta"]).replace('"version": 2', f'"version": {version}')
-    with pytest.raises(ProgramError, match=f"has version {version}, this neuro reads 2; lower"):
-        unpack({**arrays, "meta": np.array(meta)})
-    path = tmp_path / "program.npz"
-    np.savez(path, **{**arrays, "meta": np.array(meta)})
-    with pytest.raises(ProgramError, match=f"version {version}"):
-        load_program(path)
 
 
 def test_the_arrays_of_a_program_cannot_be_changed() -> None:

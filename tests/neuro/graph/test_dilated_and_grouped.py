@@ -36,7 +36,7 @@ from neuro.graph import (
 )
 from neuro.graph.connections import apply_connection
 from neuro.graph.paths import find_gain
-from neuro.io.store import load_graph, save_graph
+from neuro.io.graph_file import load_graph, save_graph
 from neuro.neurons import LIF
 from neuro.nn import replay
 from neuro.nn.layers import Spiking, Stack

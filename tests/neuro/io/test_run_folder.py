@@ -41,16 +41,57 @@ def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         begin_run(run(tmp_path, gradient="eventprop"))
 
 
-def test_a_run_from_before_gradients_were_recorded_is_one_of_surrogates(
-    tmp_path: Path,
+@pytest.mark.parametrize("key", ["gradient", "digest", "seed", "config"])
+def test_a_missing_key_is_no_default(tmp_path: Path, key: str) -> None:
+    begin_run(run(tmp_path))
+    path = tmp_path / "config.json"
+    found = json.loads(path.read_text())
+    del found[key]
+    path.write_text(json.dumps(found))
+    for use in (lambda: open_run(tmp_path, configs), lambda: begin_run(run(tmp_path))):
+        with pytest.raises(RunError, match=rf"config.json: {key}: is missing; train"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "told"),
+    [
+        ("seed", "1", "seed: is '1', expected a whole number"),
+        ("gradient", "none", "gradient: is 'none', expected one of 'surrogate', 'eventprop'"),
+        ("config", [], r"config: is \[\], expected an object"),
+        ("config.epochs", [], r"epochs: is \[\], expected a whole number"),
+        ("config.epochs", True, "epochs: is True, expected a whole number"),
+        ("config.channels", [1], r"channels: is \[1\], expected a list of 2"),
+        ("config.channels", [1, "2"], r"channels\[1\]: is '2', expected a whole number"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(
+    tmp_path: Path, where: str, value: object, told: str
 ) -> None:
     begin_run(run(tmp_path))
     path = tmp_path / "config.json"
     found = json.loads(path.read_text())
-    del found["gradient"]
+    *inside, last = where.split(".")
+    (found[inside[0]] if inside else found)[last] = value
     path.write_text(json.dumps(found))
-    assert open_run(tmp_path, configs).gradient == "surrogate"
-    begin_run(run(tmp_path))
+    with pytest.raises(RunError, match=rf"config.json: .*{told}"):
+        open_run(tmp_path, configs)
+
+
+def test_a_run_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(StoreError, match=r"out: is a file, where a folder is asked for"):
+        begin_run(run(tmp_path / "out"))
+    with pytest.raises(StoreError, match=r"below: cannot be written"):
+        begin_run(run(tmp_path / "out" / "below"))
+
+
+def test_a_result_that_cannot_be_written_is_told_whole(tmp_path: Path) -> None:
+    (tmp_path / "eval.json").mkdir()
+    with pytest.raises(
+        RunError, match=r'eval.json: cannot be .*should hold: {"accuracy": 0.5}'
+    ):
+        run(tmp_path).write("eval.json", {"accuracy": 0.5})
 
 
 def test_a_folder_without_a_run_says_how_to_make_one(tmp_path: Path) -> None:
@@ -68,7 +109,7 @@ def test_a_configuration_of_another_version_names_its_fields(tmp_path: Path) -> 
     with pytest.raises(RunError) as e:
         open_run(tmp_path, configs)
     assert "written by neuro 0.0.9" in str(e.value)
-    assert "has width which this version does not know and lacks channels" in str(e.value)
+    assert "width: there is no such field; channels: is missing" in str(e.value)
 
 
 def test_a_damaged_config_is_named(tmp_path: Path) -> None:
@@ -76,10 +117,12 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"config.json: cannot be read as JSON"):
         open_run(tmp_path, configs)
     (tmp_path / "config.json").write_text('{"task": "digits"}')
-    with pytest.raises(RunError, match="lacks config, name, neuro, seed"):
+    with pytest.raises(
+        RunError, match="neuro: is missing; name: is missing; seed: is missing; config"
+    ):
         open_run(tmp_path, configs)
     (tmp_path / "config.json").write_text("null")
-    with pytest.raises(RunError, match="holds no configuration"):
+    with pytest.raises(RunError, match="the file: is None, expected an object"):
         open_run(tmp_path, configs)
 
 

@@ -22,16 +22,14 @@ from neuro.graph import (
     Sparse,
     Upsample,
 )
+from neuro.io.graph_file import load_graph, save_graph
+from neuro.io.record_file import load_record, save_record
 from neuro.io.store import (
     StoreError,
     load_arrays,
-    load_graph,
-    load_record,
     load_tensors,
     read_json,
     save_arrays,
-    save_graph,
-    save_record,
     save_tensors,
     write_json,
 )
@@ -177,8 +175,8 @@ def test_another_kind_or_version_or_no_file_is_told(
     save_arrays(path, "weights", {}, {})
     with pytest.raises(StoreError, match="holds a weights, expected a graph"):
         load_arrays(path, "graph")
-    monkeypatch.setattr("neuro.io.store.VERSION", 2)
-    with pytest.raises(StoreError, match="written in format 1, this is format 2"):
+    monkeypatch.setattr("neuro.io.store.VERSION", 3)
+    with pytest.raises(StoreError, match="written in format 2, this is format 3"):
         load_arrays(path, "weights")
 
 
@@ -276,14 +274,3 @@ def test_a_flipped_bit_of_tensors_is_told_or_changes_nothing(
         assert meta == {"epoch": 3}
         assert back.keys() == TENSORS.keys()
         assert all(torch.equal(back[name], tensor) for name, tensor in TENSORS.items())
-
-
-def test_a_file_with_the_former_names_of_synapses_is_read(tmp_path: Path) -> None:
-    save_graph(tmp_path / "new.npz", graph())
-    arrays, meta = load_arrays(tmp_path / "new.npz", "graph")
-    former = {"list/indptr": "list/at", "list/indices": "list/target"}
-    save_arrays(
-        tmp_path / "old.npz", "graph", {former.get(k, k): v for k, v in arrays.items()}, meta
-    )
-    assert former.keys() <= arrays.keys()
-    assert same(load_graph(tmp_path / "old.npz"), graph())

@@ -21,7 +21,8 @@ from neuro.events.exact.oracle import simulate_exactly_slowly
 from neuro.events.grid.oracle import simulate_slowly
 from neuro.graph import Dense, Edge, Graph, Input, Population
 from neuro.interop.nest_plan import plan
-from neuro.io.store import StoreError, save_graph
+from neuro.io.graph_file import save_graph
+from neuro.io.store import StoreError
 from neuro.neurons import (
     ALIF,
     LI,

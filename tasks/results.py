@@ -1,0 +1,357 @@
+"""What the verbs write into a run folder, and how it is read back: checked, or refused by name.
+
+A results file holds at least these keys; what a task or a later version adds is left alone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict
+
+from neuro.io.schema import SchemaError, convert
+from neuro.io.store import StoreError, parse_json, read_json, read_text
+from tasks.task import Metric
+
+Number = int | float
+Cell = str | int | float | bool
+
+
+class Interval(TypedDict):
+    """A range of joules or seconds."""
+
+    low: float
+    nominal: float
+    high: float
+
+
+class _Metric(TypedDict):
+    better: Literal["higher", "lower"]
+    unit: str
+    format: str
+
+
+class _Table(TypedDict):
+    title: str
+    head: list[str]
+    rows: list[list[Cell]]
+    caption: str
+
+
+class _Picture(TypedDict):
+    file: str
+    title: str
+    caption: str
+
+
+class Measured(TypedDict):
+    """The figures of ``eval.json``, beside the values of its metrics."""
+
+    n: int
+    metrics: NotRequired[dict[str, _Metric]]
+    notes: NotRequired[dict[str, str]]
+
+
+class Evaluated(Measured):
+    """``eval.json``, beside the values of its metrics and the facts of a task."""
+
+    split: str
+    tables: NotRequired[list[_Table]]
+    pictures: NotRequired[list[_Picture]]
+
+
+class _Counted(TypedDict):
+    spikes: float
+    synaptic_events: float
+    updates: float
+    macs: NotRequired[float]
+
+
+class Simulated(TypedDict):
+    """``simulate.json``, beside the values of its metrics."""
+
+    n: int
+    clock: str
+    per_sample: dict[str, _Counted]
+    milliseconds_per_sample: float
+    input_shapes: dict[str, list[int]]
+    captions: NotRequired[list[str]]
+
+
+class _Layer(TypedDict):
+    spikes: int
+    mismatches: int
+    margins: list[float]
+    rounding: NotRequired[float]
+
+
+class _Flips(TypedDict):
+    flips: int
+    largest_margin: float
+
+
+class _Compared(TypedDict):
+    layers: dict[str, _Layer]
+    mismatches: int
+    float32_flips: dict[str, _Flips]
+
+
+class _Skipped(TypedDict):
+    samples: int
+    skipped: str
+
+
+class _First(TypedDict):
+    tick: int
+    sample: int
+    neuron: int
+    cause: str
+
+
+class _LavaLayer(TypedDict):
+    mismatches: int
+    first: NotRequired[_First | None]
+
+
+class _Ran(TypedDict):
+    samples: int
+    mismatches: int
+    layers: dict[str, _LavaLayer]
+
+
+class _Executors(TypedDict):
+    torch: float
+    events: float
+    integers: float
+
+
+class Agreed(TypedDict):
+    """The figures of ``verify.json``."""
+
+    metrics: dict[str, _Executors]
+
+
+class Verified(Agreed):
+    """``verify.json``."""
+
+    torch_events: _Compared
+    reference_lava: _Skipped | _Ran
+    quantisation: dict[str, float]
+    n: int
+
+
+class _Scaled(TypedDict):
+    layer: str
+    kind: str
+    scale: float
+    weight_min: int
+    weight_max: int
+    weight_error_max: float
+    threshold_error: float
+    decay_error: float
+    lag: int
+    head_room: float
+
+
+class Exported(TypedDict):
+    """``export.json``."""
+
+    scaling: list[_Scaled]
+
+
+class _LayerEnergy(Interval):
+    parts: dict[str, float]
+    synaptic_events: NotRequired[float]
+
+
+class _Placed(TypedDict):
+    neurons: int
+    cores: int
+    neurons_per_core: int
+    use: dict[str, float]
+    binds: str
+
+
+class _Mapped(TypedDict):
+    cores: int
+    chips: int
+    layers: dict[str, _Placed]
+    problems: list[str]
+
+
+class _Latency(TypedDict):
+    inference: Interval
+    tick: Interval
+    bottleneck: str
+
+
+class _Tiers(TypedDict):
+    core: Interval
+    chip: Interval
+
+
+class _ChipEnergy(_Tiers):
+    title: str
+    system: NotRequired[Interval]
+    static_share: float
+    layers: dict[str, _LayerEnergy]
+    mapping: _Mapped
+    latency: _Latency
+
+
+class _Published(TypedDict):
+    low: float
+    high: float
+    unit: str
+    statement: str
+    source: str
+
+
+class _Convention(TypedDict):
+    snn: float
+    ann: float
+    host: NotRequired[float]
+    spikes_per_synapse: float
+    break_even_spikes_per_synapse: float
+    break_even_rate: float
+    published: NotRequired[list[_Published]]
+
+
+class _Hosted(TypedDict):
+    node: str
+    macs: int
+
+
+class Priced(TypedDict):
+    """``energy.json``, beside what each chip costs, by its name."""
+
+    conventional45nm: _Convention
+    host: NotRequired[list[_Hosted]]
+
+
+KINDS: Mapping[str, Any] = {
+    "eval": Evaluated,
+    "simulate": Simulated,
+    "verify": Verified,
+    "export": Exported,
+    "energy": Priced,
+}
+FIGURES: Mapping[str, Any] = {"eval": Measured, "verify": Agreed, "energy": dict[str, Any]}
+
+
+def read_result(
+    folder: Path, verb: str, metrics: Sequence[Metric] = (), kinds: Mapping[str, Any] = KINDS
+) -> dict[str, Any] | None:
+    """Return what a verb wrote; None if it has not run yet.
+
+    metrics: those whose values the result may hold beside its other keys. kinds: what each verb
+    wrote, as far as it is asked for.
+
+    Raises:
+        StoreError: the file is damaged or of another shape; lists all that is wrong.
+    """
+    path = folder / f"{verb}.json"
+    if not path.exists():
+        return None
+
+    def check(value: Any) -> dict[str, Any]:
+        found: dict[str, Any] = convert(value, kinds[verb])
+        for name in (m.name for m in metrics if m.name in found):
+            convert(found[name], Number, name)
+        if verb == "eval":
+            _check_evaluated(found)
+        if verb == "energy":
+            _check_priced(found, _ChipEnergy if kinds is KINDS else _Tiers)
+        return found
+
+    return _checked(path, verb, read_json(path), check)
+
+
+def read_history(folder: Path) -> list[dict[str, Number]]:
+    """Return the rows of ``metrics.jsonl``; none if nothing was validated yet.
+
+    Raises:
+        StoreError: a line is no row of numbers, or has other columns than the first.
+    """
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+
+    def check(rows: Any) -> list[dict[str, Number]]:
+        found: list[dict[str, Number]] = convert(rows, list[dict[str, Number]], "line")
+        for i, row in enumerate(found):
+            if list(row) != list(found[0]) or "epoch" not in row:
+                raise SchemaError(f"line[{i}]: has the columns {', '.join(row)}")
+        return found
+
+    rows = [parse_json(path, line) for line in read_text(path).splitlines()]
+    return _checked(path, "train", rows, check)
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """Return versions and machine of a run; nothing if they were not written down.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
+    path = folder / "environment.json"
+    if not path.exists():
+        return {}
+    return _checked(path, "train", read_json(path), lambda x: convert(x, _Environment))
+
+
+def check_facts(folder: Path, found: Mapping[str, Any], hint: Any) -> Any:
+    """Return the facts that a task adds to ``eval.json``, checked against a TypedDict.
+
+    Raises:
+        StoreError: they are of another shape.
+    """
+    return _checked(folder / "eval.json", "eval", dict(found), lambda x: convert(x, hint))
+
+
+class _Environment(TypedDict):
+    packages: NotRequired[dict[str, str]]
+
+
+def _checked(path: Path, verb: str, value: Any, check: Callable[[Any], Any]) -> Any:
+    try:
+        return check(value)
+    except SchemaError as error:
+        raise StoreError(
+            f"{path}: is not as this version writes it: {error}; neuro {verb} writes it again"
+        ) from error
+
+
+def _check_evaluated(found: Mapping[str, Any]) -> None:
+    for name, about in found.get("metrics", {}).items():
+        convert(found.get(name), Number, name)
+        try:
+            format(0.5, about["format"])
+        except ValueError as error:
+            raise SchemaError(f"metrics.{name}.format: {error}") from error
+    for i, table in enumerate(found.get("tables", ())):
+        if any(len(row) != len(table["head"]) for row in table["rows"]):
+            raise SchemaError(f"tables[{i}]: its rows and its head differ in length")
+
+
+def _check_priced(found: Mapping[str, Any], kind: Any) -> None:
+    chips = {}
+    for name, part in found.items():
+        if name != "host" and "layers" in convert(part, dict[str, Any], name):
+            chips[name] = convert(part, kind, name)
+    if not chips:
+        raise SchemaError("no chip is in it")
+    if kind is _ChipEnergy:
+        for name, chip in chips.items():
+            _check_chip(name, chip, list(next(iter(chips.values()))["layers"]))
+
+
+def _check_chip(name: str, chip: Mapping[str, Any], layers: Sequence[str]) -> None:
+    """Raise unless a chip has these layers, all of the same parts, and limits that bind."""
+    if list(chip["layers"]) != layers or not layers:
+        raise SchemaError(f"{name}.layers: are {', '.join(chip['layers']) or 'none'}")
+    parts = list(chip["layers"][layers[0]]["parts"])
+    for layer, energy in chip["layers"].items():
+        if list(energy["parts"]) != parts:
+            raise SchemaError(f"{name}.layers.{layer}.parts: differ from the first layer's")
+    for layer, place in chip["mapping"]["layers"].items():
+        if place["binds"] and place["binds"] not in place["use"]:
+            raise SchemaError(f"{name}.mapping.layers.{layer}.binds: has no use")

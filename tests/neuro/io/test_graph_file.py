@@ -1,0 +1,173 @@
+"""A graph's file holds exactly its fields: all else is refused, by name."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from builders import same
+
+from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input
+from neuro.io.graph_file import load_graph, save_graph
+from neuro.io.store import StoreError, load_arrays, save_arrays
+from neuro.neurons import ALIF, LI, LIF
+from neuro.units import Seconds, Ticks
+
+
+def graph() -> Graph:
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(2, 1, 2, 2)).astype(np.float32)
+    nodes = {
+        "x": Input(shape=(1, 3, 3)),
+        "conv": Conv2d(weight=weight),
+        "alif": ALIF(leak=rng.uniform(0.1, 1, (2, 1, 1)), threshold=0.7, beta=0.1),
+        "flat": Flatten(),
+        "fc": Dense(weight=rng.normal(size=(3, 8)).astype(np.float32)),
+        "out": LI(tau=0.02),
+    }
+    names = list(nodes)
+    edges = tuple(
+        Edge(a, b, Ticks(k)) for k, (a, b) in enumerate(zip(names, names[1:], strict=False))
+    )
+    return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+
+
+def changed(path: Path, change: Callable[[dict[str, np.ndarray], Any], object]) -> Path:
+    """Write a graph whose content was changed before: its checksum is right."""
+    save_graph(path, graph())
+    arrays, meta = load_arrays(path, "graph")
+    change(arrays, meta)
+    save_arrays(path, "graph", arrays, meta)
+    return path
+
+
+def put(name: str, value: Callable[[np.ndarray], Any]) -> Callable[..., None]:
+    def change(arrays: dict[str, np.ndarray], _: Any) -> None:
+        arrays[name] = np.asarray(value(arrays[name]))
+
+    return change
+
+
+def put_meta(*where: Any, value: Any) -> Callable[..., None]:
+    def change(_: Any, meta: Any) -> None:
+        for step in where[:-1]:
+            meta = meta[step]
+        meta[where[-1]] = value
+
+    return change
+
+
+CHANGES: dict[str, tuple[Callable[..., object], str]] = {
+    "no threshold": (lambda a, _: a.pop("alif/threshold"), "alif/threshold is missing"),
+    "no weight": (lambda a, _: a.pop("fc/weight"), "fc/weight is missing"),
+    "no reset": (lambda _, m: m["nodes"]["alif"].pop("reset"), "alif/reset is missing"),
+    "no stride": (lambda _, m: m["nodes"]["conv"].pop("stride"), "conv/stride is missing"),
+    "no edges": (lambda _, m: m.pop("edges"), "edges: is None, expected a list"),
+    "no dt": (lambda _, m: m.pop("dt"), "dt: is None, expected a number"),
+    "array without a field": (
+        lambda a, _: a.update({"alif/tau": np.ones(())}),
+        "alif/tau has no meaning",
+    ),
+    "array without a node": (
+        lambda a, _: a.update({"lif/tau": np.ones(())}),
+        "lif/tau has no meaning",
+    ),
+    "unknown field": (put_meta("nodes", "alif", "tau", value=3), "alif/tau has no meaning"),
+    "unknown key": (put_meta("note", value=3), "its header"),
+    "unknown type": (
+        put_meta("nodes", "alif", "type", value="IF"),
+        "alif: no type of node 'IF'",
+    ),
+    "no type": (put_meta("nodes", "alif", "type", value=[]), "alif: no type of node \\[\\]"),
+    "int weights": (put("fc/weight", lambda a: a.astype(np.int64)), "fc/weight is int64"),
+    "int leak": (put("alif/leak", lambda a: np.ones_like(a, int)), "alif/leak is int64"),
+    "doubled weights": (put("fc/weight", lambda a: a.astype(">f4")), "fc/weight is >f4"),
+    "infinite leak": (put("alif/leak", lambda a: a * np.inf), "alif: ALIF.leak must be in"),
+    "leak above 1": (put("alif/leak", lambda a: a + 1), "alif: ALIF.leak must be in"),
+    "NaN weight": (
+        put("fc/weight", lambda a: a * np.nan),
+        "fc.weight: 24 of 24 values are NaN",
+    ),
+    "threshold of two": (put("alif/threshold", lambda _: [1.0, 2.0]), "alif"),
+    "text stride": (
+        put_meta("nodes", "conv", "stride", value="x"),
+        "conv/stride: is 'x', expected a list",
+    ),
+    "ragged stride": (
+        put_meta("nodes", "conv", "stride", value=[1]),
+        "conv/stride: is \\[1\\], expected a list of 2",
+    ),
+    "groups of 1.0": (
+        put_meta("nodes", "conv", "groups", value=1.0),
+        "conv/groups: is 1.0, expected a whole number",
+    ),
+    "reset": (put_meta("nodes", "alif", "reset", value=0), "alif/reset: is 0"),
+    "surrogate": (
+        put_meta("nodes", "alif", "surrogate", value="sine"),
+        "alif/surrogate: is 'sine', expected one of arctan, triangle",
+    ),
+    "negative delay": (put_meta("edges", 1, 2, value=-1), "delay -1 is not a whole number"),
+    "half a delay": (
+        put_meta("edges", 1, 2, value=0.5),
+        "edges\\[1\\]\\[2\\]: is 0.5, expected a whole number",
+    ),
+    "ragged edge": (
+        put_meta("edges", 1, value=["conv", "alif"]),
+        "edges\\[1\\]: is \\['conv', 'alif'\\], expected a list of 3",
+    ),
+    "edge to nowhere": (put_meta("edges", 1, 1, value="lif"), "no node 'lif'"),
+    "no length of a tick": (put_meta("dt", value="1 ms"), "dt: is '1 ms', expected a number"),
+    "a tick of no length": (put_meta("dt", value=0.0), "dt must be > 0 s"),
+    "nodes are a list": (put_meta("nodes", value=[]), "nodes: is \\[\\], expected an object"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_file_holds_exactly_its_fields(tmp_path: Path, name: str) -> None:
+    change, told = CHANGES[name]
+    with pytest.raises(StoreError, match=rf"(?s)graph.npz: .*{told}") as e:
+        load_graph(changed(tmp_path / "graph.npz", change))
+    assert "graph.npz" in str(e.value).splitlines()[0]
+
+
+def test_what_is_no_object_is_no_graph(tmp_path: Path) -> None:
+    save_arrays(tmp_path / "graph.npz", "graph", {}, [])
+    with pytest.raises(StoreError, match=r"graph.npz: no whole graph: .*expected an object"):
+        load_graph(tmp_path / "graph.npz")
+
+
+def test_every_problem_of_a_node_is_told_at_once(tmp_path: Path) -> None:
+    def change(arrays: dict[str, np.ndarray], meta: Any) -> None:
+        del arrays["alif/threshold"], meta["nodes"]["alif"]["reset"]
+
+    with pytest.raises(StoreError, match=r"alif/threshold is missing; alif/reset is missing"):
+        load_graph(changed(tmp_path / "graph.npz", change))
+
+
+def test_a_path_may_be_text(tmp_path: Path) -> None:
+    save_graph(f"{tmp_path}/new/graph.npz", graph())
+    assert same(load_graph(f"{tmp_path}/new/graph.npz"), graph())
+
+
+def test_numpy_reads_the_arrays_of_a_graph(tmp_path: Path) -> None:
+    save_graph(tmp_path / "graph.npz", graph())
+    with np.load(tmp_path / "graph.npz", allow_pickle=False) as arrays:
+        assert arrays["fc/weight"].shape == (3, 8)
+        assert json.loads(arrays["header.json"])["kind"] == "graph"
+
+
+def test_equal_graphs_make_equal_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_graph(tmp_path / name, graph())
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_threshold_in_whole_numbers_is_kept_as_floats(tmp_path: Path) -> None:
+    nodes = {"x": Input(shape=(2,)), "s": LIF(tau=0.02, threshold=np.array([1, 2]))}
+    g = Graph(nodes=nodes, edges=(Edge("x", "s"),), dt=Seconds(1e-3))
+    save_graph(tmp_path / "graph.npz", g)
+    back: Any = load_graph(tmp_path / "graph.npz").nodes["s"]
+    assert back.threshold.dtype == np.float64
+    assert back.threshold.tolist() == [1.0, 2.0]
