@@ -10,6 +10,9 @@ import math
 import os
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from jaxtyping import UInt8
 
 UNSIGNED_BYTE = 8
 GZIP_MAGIC = b"\x1f\x8b"
+PIECE = 2**20  # bytes that are unpacked at once
 CURE = "fetch the file again"
 
 
@@ -28,29 +32,33 @@ def read(path: Path, axes: int) -> UInt8[np.ndarray, "..."]:
         ValueError: the gzip stream is damaged, the magic number is another, or bytes are
             missing or left over.
     """
-    data = _content(path)
-    expected = struct.pack(">HBB", 0, UNSIGNED_BYTE, axes)
-    if data[:4] != expected:
-        raise ValueError(
-            f"{path}: wrong magic at offset 0: found 0x{data[:4].hex()}, expected "
-            f"0x{expected.hex()} (IDX, unsigned bytes, {axes} axes); {CURE}, or check that "
-            "images and labels are not exchanged"
-        )
     start = 4 + 4 * axes
-    if len(data) < start:
-        raise ValueError(
-            f"{path}: truncated header: found {len(data)} bytes, expected {start}; {CURE}"
-        )
-    shape = struct.unpack(f">{axes}I", data[4:start])
-    found, wanted = len(data) - start, math.prod(shape)
-    if found != wanted:
-        what = "truncated" if found < wanted else f"{found - wanted} trailing bytes"
+    with _open(path) as file:
+        header = _take(path, file, start)
+        expected = struct.pack(">HBB", 0, UNSIGNED_BYTE, axes)
+        if header[:4] != expected:
+            raise ValueError(
+                f"{path}: wrong magic at offset 0: found 0x{header[:4].hex()}, expected "
+                f"0x{expected.hex()} (IDX, unsigned bytes, {axes} axes); {CURE}, or check that "
+                "images and labels are not exchanged"
+            )
+        if len(header) < start:
+            raise ValueError(
+                f"{path}: truncated header: found {len(header)} bytes, expected {start}; {CURE}"
+            )
+        shape = struct.unpack(f">{axes}I", header[4:])
+        wanted = math.prod(shape)
+        data = _take(path, file, wanted + 1)
+    if len(data) != wanted:
+        what, found = "truncated", str(len(data))
+        if len(data) > wanted:  # how many more is not known: what follows may be endless
+            what, found = "trailing bytes", f"more than {wanted}"
         raise ValueError(
             f"{path}: {what}: found {found} bytes after the header, expected {wanted} for "
             f"shape {shape}; {CURE}"
         )
-    # A copy, since torch takes only memory that may be written.
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()
+    # Not of the bytes themselves, since torch takes only memory that may be written.
+    return np.frombuffer(data, np.uint8).reshape(shape)
 
 
 def write(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
@@ -67,13 +75,27 @@ def write(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
     os.replace(temporary, path)
 
 
-def _content(path: Path) -> bytes:
-    data = path.read_bytes()
-    if not data.startswith(GZIP_MAGIC):
-        return data
+@contextmanager
+def _open(path: Path) -> Iterator[BufferedIOBase]:
+    """Open a file for its content; gzip is told by its first bytes."""
+    with path.open("rb") as file:
+        packed = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        file.seek(0)
+        if not packed:
+            yield file
+            return
+        with gzip.open(file) as content:
+            yield content
+
+
+def _take(path: Path, file: BufferedIOBase, size: int) -> bytearray:
+    """Return the next bytes, ``size`` of them if there are so many, and unpack no more."""
+    data = bytearray()
     try:
-        return gzip.decompress(data)
+        while len(data) < size and (piece := file.read(min(PIECE, size - len(data)))):
+            data += piece
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(
-            f"{path}: unreadable gzip of {len(data)} bytes ({error}); {CURE}"
+            f"{path}: unreadable gzip of {path.stat().st_size} bytes ({error}); {CURE}"
         ) from error
+    return data

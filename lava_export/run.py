@@ -14,11 +14,13 @@ import numpy as np
 
 from lava_export.checks import rasterize
 from lava_export.program import LoihiProgram, take_apart
+from neuro.io.temporary import name_own, remove_stale
 from neuro.record import Record
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds
 
 RUNNER = Path(__file__).with_name("runner.py")
+FOLDER = "neuro-lava"  # in the temporary directory
 INSTALL = (
     "pip install -e '.[lava]' && pip install --no-deps --ignore-requires-python lava-nc==0.10.0"
 )
@@ -76,7 +78,8 @@ def run(
     for i, p in enumerate(program.populations):
         if p.kind == "input":
             job[f"job.p{i}"] = rasters[p.name]
-    with tempfile.TemporaryDirectory(prefix="neuro-lava-") as folder:
+    remove_stale(Path(tempfile.gettempdir()), FOLDER)  # of runs that were killed
+    with tempfile.TemporaryDirectory(prefix=name_own(FOLDER)) as folder:
         answer = _run_child(job, Path(folder), timeout)
     spikes, values = {}, {}
     for i, p in enumerate(program.populations):

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from tasks.names import require_one_of
+from tasks.terminal import DONE, make_console
 
 Device = Literal["cpu", "cuda"]
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK:CONFIGURATION")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
-console = Console()
+console = make_console()
 
 
 def tasks() -> None:
@@ -121,7 +121,7 @@ def export(run: RunFolder) -> None:
     console.print(tabulate_scaling(result["scaling"]))
     for chip, breaches in result["fits"].items():
         told = "\n".join(["does not fit:", *breaches]) if breaches else "fits"
-        console.print(f"{chip} {told}", markup=False)
+        console.print(f"{chip} {told}")
     _print_parity(result["reference_lava"])
     console.print(f"wrote {run / 'graph.npz'} and {run / 'program.npz'}")
     if result["reference_lava"].get("failed"):
@@ -174,7 +174,7 @@ def energy(run: RunFolder, chip: str = "all") -> None:
     console.print(show.tabulate_energy(result))
     for name in show.list_chips(result) if asked is None else [asked.name]:
         console.print(show.tabulate_layers(name, result[name]))
-    console.print(show.describe_energy(result), markup=False, highlight=False, soft_wrap=True)
+    console.print(show.describe_energy(result), highlight=False, soft_wrap=True)
 
 
 def report(run: RunFolder) -> None:
@@ -205,7 +205,7 @@ def compare(
 
     found = compare_runs(runs, out)
     if markdown:
-        console.print(as_markdown(found), markup=False, highlight=False, soft_wrap=True)
+        console.print(as_markdown(found), highlight=False, soft_wrap=True)
         return
     for sheet in found.sheets():
         shown = make_table(sheet.title, *sheet.head)
@@ -213,7 +213,7 @@ def compare(
             shown.add_row(*row)
         console.print(shown)
     for remark in found.remarks:
-        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+        console.print(remark, highlight=False, soft_wrap=True)
     console.print(f"wrote {out / 'compare.json'} and {out / 'compare.png'}")
 
 
@@ -248,7 +248,8 @@ def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
         with console.status(step.done):
             begun = time.perf_counter()
             results[step.name] = step.apply(run)
-        console.print(f"[green]✓[/] {step.done} [dim]{time.perf_counter() - begun:.1f} s[/]")
+        took = Text(f"{time.perf_counter() - begun:.1f} s", "dim")
+        console.print(DONE, step.done, took)
     console.print(show.tabulate_scaling(results["export"]["scaling"]))
     console.print(show.tabulate_equality(results["verify"]))
     for chip in show.list_chips(results["energy"]):
@@ -295,7 +296,8 @@ def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
         metric = find_task_of(run).training.validation
         best = progress.best if metric.better == "higher" else -progress.best
         console.print(
-            f"[green]✓[/] trained {progress.epoch} epochs, best validation {metric.label} "
+            DONE,
+            f"trained {progress.epoch} epochs, best validation {metric.label} "
             f"{metric.text(best)}, in {run.folder}",
             soft_wrap=True,
         )
@@ -304,7 +306,7 @@ def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
 def _print_parity(parity: dict[str, Any]) -> None:
     from tasks.report.tables import describe_parity as in_words
 
-    console.print(in_words(parity), markup=False, soft_wrap=True)
+    console.print(in_words(parity), soft_wrap=True)
 
 
 def _is_first_process() -> bool:
@@ -313,9 +315,13 @@ def _is_first_process() -> bool:
 
 
 def _open(folder: Path) -> Any:
+    """Return the run of a folder into which a verb can write what it finds."""
+    from neuro.io.store import require_writable
     from tasks.find import open_folder
 
-    return open_folder(folder)
+    run = open_folder(folder)
+    require_writable(folder)
+    return run
 
 
 def _metrics(run: Any) -> Any:
@@ -364,8 +370,8 @@ def main(argv: list[str] | None = None) -> None:
             raise
         if not _is_first_process():
             sys.exit(2)
-        text = f"[red]neuro:[/] {escape(str(error))}"
-        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+        told = make_console(stderr=True)
+        told.print(Text("neuro:", "red"), str(error), highlight=False, soft_wrap=True)
         sys.exit(2)
 
 

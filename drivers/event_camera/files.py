@@ -27,6 +27,9 @@ from drivers.event_camera import Clip
 # Cameras deliver some events a little late; these stay where they are. By more than this, the
 # time of the event, or of one before it, is damaged.
 LATE = 10_000  # us
+# The pixels of a camera fire now and then also in the dark. Where none does for longer, the
+# time of an event is damaged, or the number of overflows before it.
+SILENCE = 60_000_000  # us
 OVERFLOW_ROW = 240
 OVERFLOW = 2**13  # us
 SIGNALS = 0x8000_8000
@@ -83,8 +86,9 @@ def read_records(path: Path, side: int) -> Columns:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: no whole number of records, no event, an event outside the sensor, or a
-            time that runs back by more than 10 ms; says at which byte.
+        ValueError: no whole number of records, no event, an event outside the sensor, a
+            negative time, or one that runs back by more than 10 ms or on by more than a minute;
+            says at which byte.
     """
     data = path.read_bytes()
     if len(data) % 5:
@@ -143,15 +147,15 @@ def read_aedat3(path: Path, side: int, span: tuple[int, int] | None = None) -> C
     packets = [p for p in _packets(data, end + len(AEDAT3_END), path) if _meets(data, p, span)]
     at, number, overflow = np.array(packets, np.int64).reshape(-1, 3).T
     words = [np.frombuffer(data, "<u4", 2 * p.number, p.at) for p in packets]
-    address, stamp = (
-        np.concatenate([*words, np.zeros(0, np.uint32)]).reshape(-1, 2).T.astype(np.int64)
-    )
+    every = np.concatenate([*words, np.zeros(0, np.uint32)]).reshape(-1, 2)
+    address, stamp = every[:, 0].astype(np.int64), every[:, 1].astype(np.int32)  # signed
     before = np.cumsum(number) - number
     columns = Columns(
         x=address >> 17,
         y=(address >> 2) & 0x7FFF,
         polarity=(address >> 1) & 1,
-        time=stamp + np.repeat(overflow << 31, number),
+        # A time below 0 stays so, whatever the overflows say.
+        time=stamp + np.where(stamp < 0, 0, np.repeat(overflow << 31, number)),
         offset=np.repeat(at - EVENT * before, number) + EVENT * np.arange(len(address)),
     )
     nothing = span is not None and not packets
@@ -210,6 +214,21 @@ def _checked(columns: Columns, path: Path, side: int) -> Columns:
         problems.append(
             f"time runs back from {latest[i]} to {columns.time[i]} us at offset "
             f"{columns.offset[i]} ({late.size} such events; up to {LATE} us are taken)"
+        )
+    below = np.flatnonzero(columns.time < 0)
+    if below.size:
+        i = below[0]
+        problems.append(
+            f"time {columns.time[i]} us at offset {columns.offset[i]} is negative "
+            f"({below.size} such events)"
+        )
+    silent = np.flatnonzero(np.diff(latest) > SILENCE)
+    if silent.size:
+        i = silent[0] + 1
+        problems.append(
+            f"time runs on from {latest[i - 1]} to {latest[i]} us at offset "
+            f"{columns.offset[i]} without an event ({silent.size} such gaps; up to {SILENCE} "
+            "us are taken)"
         )
     if problems:
         raise ValueError(f"{path}: {'; '.join(problems)}; {CURE}")

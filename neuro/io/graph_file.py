@@ -86,7 +86,7 @@ def _encode(graph: Graph) -> tuple[Arrays, Any]:
 
 
 def _as_floats(node: Node, array: np.ndarray) -> np.ndarray:
-    """Return a parameter as a file holds it: single numbers, and those of neurons, as floats."""
+    """Return a parameter as a file holds it: one number, and those of neurons, as floats."""
     whole = is_neuron(node) and array.dtype.kind in "biu"
     return array.astype(np.float64) if whole or array.ndim == 0 else array
 

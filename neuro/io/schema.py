@@ -1,9 +1,8 @@
 """Values of JSON held against Python types, so that a file means what it says or is refused.
 
-A dataclass takes exactly its fields, a NamedTuple exactly its parts; a TypedDict takes at least
-its keys, and leaves others alone. A list becomes a tuple where the type says so. ``float`` takes
-whole numbers, and nothing takes a bool but ``bool``. Pydantic and msgspec do more than this, and
-neither knows files whose arrays lie beside their JSON.
+A dataclass takes exactly its fields, a NamedTuple exactly its parts; a TypedDict takes at
+least its keys, and leaves others alone. A list becomes a tuple where the type says so.
+``float`` takes whole numbers, and nothing takes a bool but ``bool``.
 """
 
 import types
@@ -78,7 +77,7 @@ def _is_made(value: Any, hint: Any) -> bool:
     return (named or is_dataclass(hint)) and isinstance(value, hint)
 
 
-def _convert_single(  # noqa: PLR0913 - the value and its type
+def _convert_single(
     value: Any, hint: Any, origin: Any, args: Any, where: str, problems: list[str]
 ) -> Any:
     if origin is Literal:

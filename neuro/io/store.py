@@ -277,7 +277,7 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
         raise
     except DAMAGE as error:
         other = _recognize(path)
-        if other:
+        if other and other != kind:
             raise StoreError(_say_other_kind(path, kind, other)) from error
         raise StoreError(
             f"{path}: damaged or cut short ({path.stat().st_size} bytes: {error}); "

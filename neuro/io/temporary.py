@@ -19,15 +19,15 @@ def name_own(name: str) -> str:
     return f".{name}.{host}-{os.getpid()}.tmp"
 
 
-def remove_stale(folder: Path) -> None:
+def remove_stale(folder: Path, name: str = "") -> None:
     """Remove the temporary files and folders in ``folder`` whose processes are no more.
 
-    Those of other machines, which may share the folder, and of living processes stay; so does
-    what this user may not remove.
+    name: only those made for this name; "": all. Those of other machines, which may share the
+    folder, and of living processes stay; so does what this user may not remove.
     """
     own = PATTERN.fullmatch(name_own(""))
     with suppress(OSError):  # a folder that cannot be read
-        for path in folder.glob(".*.tmp*"):
+        for path in folder.glob(f".{name}*.tmp*"):
             found = PATTERN.fullmatch(path.name)
             if found and own and found["host"] == own["host"] and _is_dead(int(found["pid"])):
                 _remove(path)

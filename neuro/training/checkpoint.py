@@ -168,8 +168,8 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
             raise SchemaError(f"state: no step {told['step']} of {told['steps']}")
     except (SchemaError, KeyError) as error:
         raise StoreError(
-            f"{path}: no whole checkpoint ({error!r}); restore it from a copy, or train the run "
-            "again in another folder (--out)"
+            f"{path}: no whole checkpoint ({error!r}); restore it from a copy, or train the "
+            "run again in another folder (--out)"
         ) from error
     return Checkpoint(weights=tensors, best=best, best_meta=best_meta, state=told)
 

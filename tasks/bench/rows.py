@@ -37,10 +37,11 @@ class Row:
 
 
 def write(rows: Iterable[Row], path: Path) -> None:
-    """Write rows as a list in JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write rows as a list in JSON, atomically."""
+    from neuro.io.store import write_bytes  # brings torch: not to processes that measure
+
     text = json.dumps([asdict(row) for row in rows], indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_bytes(path, f"{text}\n".encode())
 
 
 def list_versions(*packages: str) -> dict[str, str]:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 
 from rich.console import Console, Group
-from rich.markup import escape
+from rich.text import Text
 
 from tasks.bench.catalog import NAMES, Asked, find
 from tasks.bench.rows import Row, write
 from tasks.report.tables import make_table
+from tasks.terminal import DONE, FAILED
 
 
 def show_names(console: Console) -> None:
@@ -26,8 +27,11 @@ def show(console: Console, name: str, asked: Asked) -> None:
     Raises:
         UnknownName: there is no such benchmark, or no such part.
     """
+    from neuro.io.store import require_writable
+
     benchmark = find(name)
     parts = benchmark.chosen(asked.parts)
+    require_writable(asked.out)
     path = asked.out / f"{name}.json"
     rows: list[Row] = []
     for part, measured in parts.items():
@@ -36,11 +40,11 @@ def show(console: Console, name: str, asked: Asked) -> None:
             for row in measured(asked):
                 found.append(row)
         rows += found
-        write(rows, path)
         for one in iterate_tables(part, found):
             console.print(one)
         for note in dict.fromkeys(row.note for row in found if row.note):
-            console.print(f"  {escape(note)}", highlight=False, soft_wrap=True)
+            console.print(f"  {note}", highlight=False, soft_wrap=True)
+        write(rows, path)
     benchmark.draw(rows, path.with_suffix(".png"))
     if any("target" in row.conditions for row in rows):
         console.print(_summary(rows), highlight=False)
@@ -85,7 +89,7 @@ def tabulate_results(part: str, rows: list[Row]) -> Group:
     for cells in zip(*filled.values(), strict=True):
         out.add_row(*cells)
     heading = ": ".join(filter(None, (alike.get("case", part), ", ".join([head, *work]))))
-    return Group(f"[bold]{heading}[/]", out)
+    return Group(Text(heading, "bold"), out)
 
 
 def _number(value: float | None) -> str:
@@ -94,12 +98,12 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def _target(row: Row) -> str:
+def _target(row: Row) -> str | Text:
     target = row.conditions.get("target")
     if target is None:
         return ""
-    mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "?"}[row.reached]
-    return f">= {target:.3g} {mark}"
+    mark = {True: DONE, False: FAILED, None: "?"}[row.reached]
+    return Text.assemble(f">= {target:.3g} ", mark)
 
 
 def _rates(row: Row) -> str:

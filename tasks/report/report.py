@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from neuro.io.run_folder import Run
 from neuro.io.record_file import load_record
+from neuro.io.run_folder import Run
 from neuro.io.store import StoreError, write_bytes
 from neuro.record import Record
 from tasks.find import find_task_of

@@ -4,8 +4,8 @@ from typing import Any
 
 from lava_export import check, list_breaches, lower, make_scaling_table, save_program
 from neuro.energy import load_chips
-from neuro.io.run_folder import Run
 from neuro.io.graph_file import save_graph
+from neuro.io.run_folder import Run
 from tasks.verbs.trained_run import count_ticks, load_run_graph
 from tasks.verbs.verify import compare_with_lava
 

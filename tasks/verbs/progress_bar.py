@@ -28,7 +28,8 @@ def show_progress(console: Console, run: Run, *, shown: bool) -> Iterator[Tell |
         with _print_lines(console, epochs, metric) as tell_lines:
             yield tell_lines
         return
-    columns: list[Any] = [TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()]
+    words = TextColumn("{task.description}", markup=False)
+    columns: list[Any] = [words, BarColumn(), TimeRemainingColumn()]
     with Bars(*columns, console=console, transient=True) as bars:
         item = bars.add_task("training", total=None)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from neuro.events import Clock, Grid, Recording, simulate
-from neuro.io.run_folder import Run
 from neuro.io.record_file import save_record
+from neuro.io.run_folder import Run
 from neuro.record import Record
 from neuro.spikes import Events, Times, join
 from neuro.units import Seconds

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from neuro.graph import Graph
-from neuro.io.run_folder import Run, RunError
 from neuro.io.graph_file import load_graph
+from neuro.io.run_folder import Run, RunError
 from neuro.nn.net import Net
 from neuro.nn.trace import trace
 from neuro.record import Record

@@ -80,14 +80,14 @@ class TestLayouts:
 
     def test_an_aedat_3_event_is_x_y_and_polarity_little_endian(self, tmp_path: Path) -> None:
         data = aedat3(
-            (packet(1), events3(9 << 17 | 5 << 2 | 1 << 1 | 1, 1000)),
+            (packet(1, overflow=3), events3(9 << 17 | 5 << 2 | 1 << 1 | 1, 1)),
             (packet(2, overflow=3), events3(127 << 17, 7, 127 << 2, 8)),
         )
         found = read_aedat3(file(tmp_path, data), 128)
         assert found.x.tolist() == [9, 127, 0]
         assert found.y.tolist() == [5, 0, 127]
         assert found.polarity.tolist() == [1, 0, 0]
-        assert found.time.tolist() == [1000, 3 * 2**31 + 7, 3 * 2**31 + 8]
+        assert found.time.tolist() == [3 * 2**31 + k for k in (1, 7, 8)]
         at = len(HEAD3) + 28
         assert found.offset.tolist() == [at, at + 36, at + 44]
 
@@ -191,6 +191,41 @@ def test_time_may_step_back_by_10_ms_and_no_more(
     said = f"time runs back from 50000 to 38000 us at offset {last + 5} "
     with pytest.raises(ValueError, match=said if read is read_records else "to 38000 us at"):
         read(path, 4)
+
+
+@pytest.mark.parametrize(("read", "write"), FORMATS[1:])
+def test_time_may_run_on_by_a_minute_and_no_more(
+    read: Read, write: Write, tmp_path: Path
+) -> None:
+    path = tmp_path / "file"
+    write(path, clip_of((0, 0, 0, 5), (1, 0, 0, 60_000_005)))
+    assert read(path, 4).time.tolist() == [5, 60_000_005]
+    write(path, clip_of((0, 0, 0, 5), (1, 0, 0, 60_000_006), (1, 0, 0, 60_000_007)))
+    said = (
+        rf"time runs on from 5 to 60000006 us at offset {path.stat().st_size - 16} .*\(1 such"
+    )
+    with pytest.raises(ValueError, match=said):
+        read(path, 4)
+
+
+def test_too_many_overflows_in_the_last_packet_are_damage(tmp_path: Path) -> None:
+    """60 events in three packets, the last 50,000 overflows on: a span of 10^14 us."""
+    packets = [events3(*(n for k in range(20) for n in (1 << 17, 100 * k))) for _ in range(3)]
+    headers = (packet(20), packet(20), packet(20, overflow=50_000))
+    path = file(tmp_path, aedat3(*zip(headers, packets, strict=True)))
+    with pytest.raises(ValueError, match=r"time runs on from 1900 to 107374182400000 us at"):
+        read_aedat3(path, 128)
+
+
+@pytest.mark.parametrize("overflow", [0, 1])
+def test_negative_times_are_damage(tmp_path: Path, overflow: int) -> None:
+    two = file(tmp_path, HEAD2 + np.array([0, -5, 0, 1], ">i4").tobytes())
+    with pytest.raises(ValueError, match=rf"time -5 us at offset {len(HEAD2)} is negative \(1"):
+        read_aedat2(two, 128)
+    at = len(HEAD3) + 28
+    three = file(tmp_path, aedat3((packet(2, overflow), events3(0, 2**32 - 5, 0, 1))))
+    with pytest.raises(ValueError, match=rf"time -5 us at offset {at} is negative \(1 such"):
+        read_aedat3(three, 128)
 
 
 def test_two_kinds_of_damage_are_told_together(tmp_path: Path) -> None:

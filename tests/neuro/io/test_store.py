@@ -1,9 +1,15 @@
 import contextlib
+import errno
+import io
 import math
+import tracemalloc
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from builders import same
 from hypothesis import given, settings, strategies as st
@@ -29,6 +35,7 @@ from neuro.io.store import (
     load_arrays,
     load_tensors,
     read_json,
+    require_writable,
     save_arrays,
     save_tensors,
     write_json,
@@ -274,3 +281,154 @@ def test_a_flipped_bit_of_tensors_is_told_or_changes_nothing(
         assert meta == {"epoch": 3}
         assert back.keys() == TENSORS.keys()
         assert all(torch.equal(back[name], tensor) for name, tensor in TENSORS.items())
+
+
+def test_a_full_disk_names_the_file_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_json(tmp_path / "a.json", 1)
+    write = Path.write_bytes
+
+    def fill(path: Path, data: bytes) -> int:
+        write(path, data[:1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(StoreError, match=r"a.json: cannot be written \(No space left"):
+        write_json(tmp_path / "a.json", 2)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    assert read_json(tmp_path / "a.json") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_writable(tmp_path / "new" / "one")
+    assert [*(tmp_path / "new").rglob("*")] == [tmp_path / "new" / "one"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"file: is a file, where a folder is asked for"):
+        require_writable(tmp_path / "file")
+    with pytest.raises(StoreError, match=r"below: cannot be written \(Not a directory"):
+        require_writable(tmp_path / "file" / "below")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(StoreError, match=r"cannot be written \(Permission denied\); make room"):
+        require_writable(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", "-Infinity", "1e999", "[" * 10**5])
+def test_what_is_never_written_as_json_is_damage(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(StoreError, match=r"a.json: cannot be read as JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_file_of_another_kind_says_its_kind_and_its_reader(tmp_path: Path) -> None:
+    save_graph(tmp_path / "g.npz", graph())
+    save_tensors(tmp_path / "w.safetensors", "weights", TENSORS, {})
+    np.savez(tmp_path / "numpy.npz", w=np.zeros(3))
+    safetensors.torch.save_file({"w": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(StoreError, match=r"holds a graph, expected a record; read it with"):
+        load_record(tmp_path / "g.npz")
+    with pytest.raises(StoreError, match=r"holds a weights, expected a graph; read it with"):
+        load_graph(tmp_path / "w.safetensors")
+    with pytest.raises(StoreError, match=r"holds a graph, expected a weights; read it with"):
+        load_tensors(tmp_path / "g.npz", "weights")
+    with pytest.raises(StoreError, match="holds a file of NumPy's or of an earlier version"):
+        load_graph(tmp_path / "numpy.npz")
+    with pytest.raises(StoreError, match="holds a file of safetensors, expected a weights"):
+        load_tensors(tmp_path / "other.safetensors", "weights")
+    with pytest.raises(StoreError, match=r": is a folder"):
+        load_graph(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (np.zeros(2, complex), r"w \(complex128\)"),
+        (np.array(["a"]), r"w \(<U1\)"),
+        (np.array([None]), r"w \(object\)"),
+    ],
+)
+def test_only_numbers_are_written(tmp_path: Path, array: np.ndarray, told: str) -> None:
+    with pytest.raises(StoreError, match=rf"a.npz: {told}: only numbers and truth values"):
+        save_arrays(tmp_path / "a.npz", "weights", {"w": array}, {})
+
+
+def repacked(path: Path, change: Callable[[dict[str, bytes]], object]) -> None:
+    """Write the members of an npz file anew, with right sums of each, after a change."""
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in members.items():
+            stored = zipfile.ZIP_STORED if name == "header.json" else zipfile.ZIP_DEFLATED
+            file.writestr(name, data, stored)
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+REPACKED: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
+    "other values": (lambda m: m.update({"w.npy": npy(np.arange(1, 10.0))}), "checksum"),
+    "a member more": (lambda m: m.update({"v.npy": npy(np.zeros(1))}), "differ in v.npy"),
+    "a member less": (lambda m: m.pop("w.npy"), "differ in w.npy"),
+    "fewer values": (lambda m: m.update({"w.npy": npy(np.arange(8.0))}), "72 bytes of <f8"),
+    "no array": (lambda m: m.update({"w.npy": b"text" * 99}), "w: does not hold the 72 bytes"),
+    "other meta": (
+        lambda m: m.update({"header.json": m["header.json"].replace(b'"a": 1', b'"a": 2')}),
+        "checksum is another",
+    ),
+    "shape": (
+        lambda m: m.update({"header.json": m["header.json"].replace(b"[9]", b"[3, 3]")}),
+        "checksum is another",
+    ),
+    "dtype": (
+        lambda m: m.update({"header.json": m["header.json"].replace(b"<f8", b"<c8")}),
+        "no array of dtype <c8",
+    ),
+    "negative shape": (
+        lambda m: m.update({"header.json": m["header.json"].replace(b"[9]", b"[-9]")}),
+        r"shape \(-9,\) is written",
+    ),
+    "terabytes": (
+        lambda m: m.update(
+            {"header.json": m["header.json"].replace(b"[9]", b"[1000000000000]")}
+        ),
+        "bytes cannot hold 8000000000000",
+    ),
+    "header of text": (lambda m: m.update({"header.json": b'"text"'}), "lists no arrays"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REPACKED)
+def test_an_archive_that_was_packed_anew_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.npz"
+    save_arrays(path, "weights", {"w": np.arange(9.0)}, {"a": 1})
+    change, told = REPACKED[name]
+    repacked(path, change)
+    with pytest.raises(StoreError, match=rf"a.npz: damaged or cut short .*{told}"):
+        load_arrays(path, "weights")
+
+
+def test_no_more_is_unpacked_than_the_header_declares(tmp_path: Path) -> None:
+    """300 MB of zeros in the place of 72 bytes, and in a member that nobody declares."""
+    zeros = npy(np.zeros(300 * 2**17))
+    for name in ("w.npy", "more.npy"):
+        path = tmp_path / f"{name}.npz"
+        save_arrays(path, "weights", {"w": np.arange(9.0)}, {})
+        repacked(path, lambda m, name=name: m.update({name: zeros}))  # type: ignore[misc]
+        tracemalloc.start()
+        try:
+            with pytest.raises(StoreError, match="damaged"):
+                load_arrays(path, "weights")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 4 * 2**20

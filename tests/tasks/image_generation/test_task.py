@@ -9,8 +9,8 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from neuro.io.run_folder import Run, RunError
 from neuro.io.graph_file import load_graph, save_graph
+from neuro.io.run_folder import Run, RunError
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from neuro.units import Ticks

@@ -9,8 +9,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from neuro.io.run_folder import Run, begin_run
 from neuro.io.record_file import save_record
+from neuro.io.run_folder import Run, begin_run
 from neuro.io.store import StoreError
 from neuro.record import Record
 from neuro.spikes import to_events

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from graphs import random_graph, stimulus
 
-from neuro.io.run_folder import Run, begin_run
 from neuro.io.record_file import load_record
+from neuro.io.run_folder import Run, begin_run
 from neuro.spikes import to_ticks
 from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
