@@ -59,3 +59,17 @@ def by_class(root: Path, classes: Sequence[str], suffix: str, cure: str) -> list
             f"{len(classes)} classes {', '.join(classes)}; {cure}"
         )
     return [(path, label) for label, name in enumerate(classes) for path in files[name]]
+
+
+def read_text(path: Path, cure: str) -> str:
+    """Return the text of a file.
+
+    Raises:
+        ValueError: it is no text; says at which byte.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: no text: {error.reason} at offset {error.start}; {cure}"
+        ) from error

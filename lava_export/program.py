@@ -254,6 +254,12 @@ def _check_connection(program: LoihiProgram, c: Connection) -> Iterator[str]:
             f"extra = {c.extra} with lags {source.lag} and {target.lag} reaches into the "
             "future; raise the lag of the target"
         )
+    yield from _check_weights(program, c)
+
+
+def _check_weights(program: LoihiProgram, c: Connection) -> Iterator[str]:
+    """Yield what is wrong with the kind, the axes and the places of the weights."""
+    source, target = program[c.source], program[c.target]
     axes = {"dense": 2, "conv": 4, "identity": 1, "sparse": 1}
     if c.kind not in get_args(RouteKind):
         yield f"no kind {c.kind!r}; there are {', '.join(get_args(RouteKind))}"

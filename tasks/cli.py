@@ -248,8 +248,8 @@ def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
         with console.status(step.done):
             begun = time.perf_counter()
             results[step.name] = step.apply(run)
-        took = Text(f"{time.perf_counter() - begun:.1f} s", "dim")
-        console.print(DONE, step.done, took)
+        lasted = f"{time.perf_counter() - begun:.1f} s"
+        console.print(DONE, step.done, Text(lasted, "dim"))
     console.print(show.tabulate_scaling(results["export"]["scaling"]))
     console.print(show.tabulate_equality(results["verify"]))
     for chip in show.list_chips(results["energy"]):

@@ -262,7 +262,8 @@ def read_result(
             _check_priced(found, _ChipEnergy if kinds is KINDS else _Tiers)
         return found
 
-    return _checked(path, verb, read_json(path), check)
+    result: dict[str, Any] = _checked(path, verb, read_json(path), check)
+    return result
 
 
 def read_history(folder: Path) -> list[dict[str, Number]]:
@@ -283,7 +284,8 @@ def read_history(folder: Path) -> list[dict[str, Number]]:
         return found
 
     rows = [parse_json(path, line) for line in read_text(path).splitlines()]
-    return _checked(path, "train", rows, check)
+    history: list[dict[str, Number]] = _checked(path, "train", rows, check)
+    return history
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
@@ -295,7 +297,10 @@ def read_environment(folder: Path) -> dict[str, Any]:
     path = folder / "environment.json"
     if not path.exists():
         return {}
-    return _checked(path, "train", read_json(path), lambda x: convert(x, _Environment))
+    found: dict[str, Any] = _checked(
+        path, "train", read_json(path), lambda x: convert(x, _Environment)
+    )
+    return found
 
 
 def check_facts(folder: Path, found: Mapping[str, Any], hint: Any) -> Any:

@@ -20,7 +20,7 @@ import numpy as np
 from drivers.event_camera import Clip, Clips, moving_bars
 from drivers.event_camera.files import cut, read_aedat3, write_aedat3
 from drivers.event_camera.moving_bars import Part
-from drivers.folders import found_in, in_neuro_data
+from drivers.folders import found_in, in_neuro_data, read_text
 
 CLASSES = (
     "hand clapping", "right hand wave", "left hand wave", "right arm clockwise",
@@ -58,7 +58,7 @@ def load(folder: Path, part: Part = "train") -> Clips:
     listed = root / TRIALS[part]
     if not listed.is_file():
         raise FileNotFoundError(f"{root}: no {listed.name}; found {found_in(root)}; {CURE}")
-    recordings = [root / name for name in listed.read_text().split()]
+    recordings = [root / name for name in read_text(listed, CURE).split()]
     tables = [_table(p) for p in recordings]
     missing = [p.name for p in (*recordings, *tables) if not p.is_file()]
     if missing:
@@ -119,7 +119,7 @@ def _clip(gestures: list[Gesture], number: int) -> Clip:
 
 def _gestures(recording: Path, table: Path) -> list[Gesture]:
     """Return the rows of a table, or raise with all that is wrong in it."""
-    title, *rows = table.read_text().splitlines() or [""]
+    title, *rows = read_text(table, f"{CURE} again").splitlines() or [""]
     if title.strip() != TITLE:
         raise ValueError(
             f"{table}: begins with {title[:40]!r}, expected {TITLE!r}; {CURE} again"

@@ -45,7 +45,8 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
             info = zipfile.ZipInfo(f"{name}.npy", DATE)
             info.compress_type = zipfile.ZIP_DEFLATED
             with file.open(info, "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, version=(1, 0))
+                write: Any = np.lib.format.write_array
+                write(member, array, version=(1, 0))
     return buffer.getvalue()
 
 
@@ -119,5 +120,5 @@ def compute_checksum(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     """Return the CRC-32 of a header, which lists dtypes and shapes, and of all arrays."""
     total = zlib.crc32(json.dumps(header).encode())
     for name in arrays:
-        total = zlib.crc32(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8), total)
+        total = zlib.crc32(arrays[name].reshape(-1).view(np.uint8).data, total)
     return total

@@ -64,9 +64,8 @@ def _convert(value: Any, hint: Any, where: str, problems: list[str]) -> Any:
     if is_typeddict(hint) or is_dataclass(hint):
         return _convert_fields(value, hint, where, problems)
     if isinstance(hint, type) and issubclass(hint, tuple):  # a NamedTuple
-        parts = tuple[tuple(get_type_hints(hint).values())]  # type: ignore[misc]
-        before = len(problems)
-        items = _convert(value, parts, where, problems)
+        parts, before = tuple(get_type_hints(hint).values()), len(problems)
+        items = _convert_items(value, tuple, parts, where, problems)
         return items if len(problems) > before else hint(*items)
     return _convert_single(value, hint, origin, args, where, problems)
 

@@ -1,6 +1,7 @@
 """Benchmarks in the terminal: what there is, progress, and the tables."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console, Group
 from rich.text import Text
@@ -43,7 +44,7 @@ def show(console: Console, name: str, asked: Asked) -> None:
         for one in iterate_tables(part, found):
             console.print(one)
         for note in dict.fromkeys(row.note for row in found if row.note):
-            console.print(f"  {note}", highlight=False, soft_wrap=True)
+            console.print(Text(f"  {note}"), soft_wrap=True)
         write(rows, path)
     benchmark.draw(rows, path.with_suffix(".png"))
     if any("target" in row.conditions for row in rows):
@@ -63,7 +64,7 @@ def iterate_tables(part: str, rows: list[Row]) -> Iterator[Group]:
 
 def tabulate_results(part: str, rows: list[Row]) -> Group:
     """Return rows as a table; what all have alike stands in a line above it."""
-    columns = {
+    columns: dict[str, list[Any]] = {
         "case": [row.case for row in rows],
         "beside": [row.peer for row in rows],
         "what": [row.subject for row in rows],
@@ -102,7 +103,7 @@ def _target(row: Row) -> str | Text:
     target = row.conditions.get("target")
     if target is None:
         return ""
-    mark = {True: DONE, False: FAILED, None: "?"}[row.reached]
+    mark = Text("?") if row.reached is None else DONE if row.reached else FAILED
     return Text.assemble(f">= {target:.3g} ", mark)
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers.folders import by_class, found_in, in_neuro_data
+from drivers.folders import by_class, found_in, in_neuro_data, read_text
 
 
 def test_the_first_of_the_names_is_taken(tmp_path: Path) -> None:
@@ -49,3 +49,11 @@ def test_all_that_is_wrong_with_the_classes_is_told_at_once(tmp_path: Path) -> N
     )
     with pytest.raises(FileNotFoundError, match=r"gone is no folder; found cow, dog beside"):
         by_class(tmp_path / "gone", ("dog",), ".bin", "unpack it")
+
+
+def test_bytes_that_are_no_text_are_told_with_their_place(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"class,\xff")
+    with pytest.raises(
+        ValueError, match=r"a.csv: no text: invalid start byte at offset 6; get"
+    ):
+        read_text(tmp_path / "a.csv", "get it")
