@@ -116,19 +116,20 @@ class Stream:
         return sorted(self.folder.glob("chunk-*.npz"))
 
 
-def open_stream(folder: Path) -> Stream:
+def open_stream(folder: str | Path) -> Stream:
     """Return the stream of a folder.
 
     Raises:
         StoreError: there is none, or stream.json is damaged.
     """
+    folder = Path(folder)
     return Stream(folder, Seconds(_read_header(folder)["dt"]))
 
 
 def simulate_to_disk(
     graph: Graph,
     pieces: Iterable[Piece],
-    folder: Path,
+    folder: str | Path,
     clock: Clock = Grid(),  # noqa: B008
     *,
     state: State | None = None,
@@ -154,7 +155,7 @@ def simulate_to_disk(
         ValueError: a piece does not fit the graph.
         Runaway: too many spikes in one chunk; the chunks before it are on disk.
     """
-    header = _make_header(graph, clock, record, state)
+    folder, header = Path(folder), _make_header(graph, clock, record, state)
     progress = _read_progress(folder, header) or _Progress(0, 0, "", state)
     done = progress.chunks
     chunk = -1
@@ -178,9 +179,9 @@ def simulate_to_disk(
     return Stream(folder, graph.dt)
 
 
-def read_state(folder: Path) -> State | None:
+def read_state(folder: str | Path) -> State | None:
     """Return the state after the last complete chunk of a stream."""
-    return cast(_Progress, _read(folder / "state.npz", "state", _Progress)).state
+    return cast(_Progress, _read(Path(folder) / "state.npz", "state", _Progress)).state
 
 
 def cut(inputs: Piece, chunk: Ticks, dt: Seconds) -> Iterator[Piece]:

@@ -89,18 +89,19 @@ def get_weights(model: nn.Module) -> dict[str, Tensor]:
     return {k: v.detach().cpu() for k, v in model.state_dict().items()}
 
 
-def save_weights(path: Path, weights: dict[str, Tensor], meta: dict[str, Any]) -> None:
+def save_weights(path: str | Path, weights: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Write weights; meta: about the validation that they were measured at."""
     save_tensors(path, "weights", weights, meta)
 
 
-def load_weights(path: Path, model: nn.Module) -> None:
+def load_weights(path: str | Path, model: nn.Module) -> None:
     """Read the weights in ``best.safetensors`` into a model.
 
     Raises:
         StoreError: the file is missing, damaged or of an earlier version.
         TrainError: they are of another network (which names differ is said).
     """
+    path = Path(path)
     if path.name == BEST:
         get_best_weights_path(path.parent)
     weights, _ = load_tensors(path, "weights")

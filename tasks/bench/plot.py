@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tasks.bench.rows import Row
-from tasks.report.figures import ACCENT, INK, LINE, MUTED
+from tasks.report.figures import ACCENT, INK, LINE, MUTED, save_png
 
 _STYLE: Any = {
     "font.size": 9,
@@ -42,7 +42,7 @@ def speed(rows: list[Row], path: Path) -> None:
     if found:
         _against_rate(panels[0], found)
     _ratios(panels[-1], ratios)
-    figure.savefig(path)
+    save_png(figure, path)
 
 
 def points(rows: list[Row]) -> Iterator[tuple[str, float, float]]:
@@ -110,4 +110,4 @@ def rates(rows: list[Row], path: Path) -> None:
     ax.set_xticks(range(len(cases)), cases)
     ax.set(yscale="log", ylabel="spikes a cell and second")
     ax.legend()
-    figure.savefig(path)
+    save_png(figure, path)

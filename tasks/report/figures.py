@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
+from neuro.io.store import write_bytes
 from neuro.record import Record
 from neuro.spikes import of_sample, to_raster
 from tasks.report.html import Html
@@ -117,7 +118,7 @@ def draw_activity(
         low, high = min(a.get_ylim()[0] for a in row), max(a.get_ylim()[1] for a in row)
         for ax in row:
             ax.set_ylim(low, high)
-    figure.savefig(file, dpi=150, facecolor="white")
+    save_png(figure, file, dpi=150, facecolor="white")
     return _svg(figure, "activity", f"activity of {len(titles)} samples over ticks")
 
 
@@ -273,6 +274,13 @@ def _stacked(ax: Axes, layers: Mapping[str, Mapping[str, Any]]) -> None:
 def _plain_names(ax: Axes) -> None:
     ax.tick_params(axis="y", length=0, labelcolor=INK)
     ax.spines["left"].set_visible(False)
+
+
+def save_png(figure: Figure, path: Path, **style: Any) -> None:
+    """Write a figure as PNG, atomically."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", **style)
+    write_bytes(path, file.getvalue())
 
 
 def _svg(figure: Figure, name: str, title: str) -> Html:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from neuro.io.run_folder import RunError, read_header
 from neuro.io.store import require_writable, write_json
-from tasks.report.figures import ACCENT, LINE
+from tasks.report.figures import ACCENT, LINE, save_png
 from tasks.report.tables import list_chips
 from tasks.results import FIGURES, read_result
 from tasks.task import Metric, from_json
@@ -409,4 +409,4 @@ def draw(summaries: Sequence[Summary], path: Path) -> None:
         ax.set_ylim(len(groups) - 0.5, -0.5)
         ax.grid(axis="x", color=LINE, linewidth=0.6)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save_png(figure, path)

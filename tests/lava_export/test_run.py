@@ -1,5 +1,6 @@
 """The integer reference against real Lava, bit for bit, and Lava that is missing or fails."""
 
+import os
 import subprocess
 import sys
 import time
@@ -265,3 +266,29 @@ def test_this_process_never_imports_lava() -> None:
     source = "import sys, lava_export, lava_export.runner; sys.exit('lava' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", source], cwd=root, check=False).returncode == 0
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while the child runs; the next run finds its folder, and leaves none itself."""
+    code = """
+import os, sys, tempfile
+import numpy as np
+from programs import program
+from lava_export import run
+from neuro.spikes import to_events
+
+tempfile.tempdir, run.available = sys.argv[1], lambda: True
+run._run_child = lambda job, folder, timeout: os._exit(9) if sys.argv[2] == "die" else {}
+try:
+    run.run(program(), {"x": to_events(np.ones((2, 1, 9), bool))}, 2)
+except KeyError:  # the child that did not run has no answer
+    pass
+"""
+    path = [str(Path(__file__).parents[1] / "support"), *sys.path]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    for end in ("die", "live"):
+        subprocess.run([sys.executable, "-c", code, str(tmp_path), end], check=end == "live")
+        left = [p.name for p in tmp_path.iterdir()]
+        assert [name.startswith(".neuro-lava.") for name in left] == [True] * (end == "die")
