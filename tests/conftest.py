@@ -13,6 +13,7 @@ from neuro.seeds import seeded
 TESTS = Path(__file__).parent
 SLOW = [
     "test_executors_agree",
+    "test_mutate_inputs",
     "test_notebooks",
     "test_readme",
     "test_support_matrix",
@@ -52,6 +53,7 @@ SLOW = [
     "tasks/test_every_task",
     "tasks/test_task_files",
     "tasks/test_task_kinds",
+    "tasks/test_terminal",
     "tasks/test_yinyang",
 ]
 

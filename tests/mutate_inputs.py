@@ -64,7 +64,7 @@ def try_case(
     except Hang:
         return "hang", f"no end within {LIMIT:g} s"
     except Exception as error:
-        return _judge(error, str(path) if subject.names_file else "")
+        return _judge(error, str(path.parent) if subject.names_file else "")
     if found == whole:
         return "equal", ""
     return ("silent", "another value without a word") if checked else ("different", "")
