@@ -258,6 +258,8 @@ def read_result(
             convert(found[name], Number, name)
         if verb == "eval":
             _check_evaluated(found)
+        if verb == "simulate" and len({"macs" in n for n in found["per_sample"].values()}) > 1:
+            raise SchemaError("per_sample: macs are missing of some nodes")
         if verb == "energy":
             _check_priced(found, _ChipEnergy if kinds is KINDS else _Tiers)
         return found

@@ -35,6 +35,7 @@ CONVENTION = {
     "break_even_spikes_per_synapse": 5.0,
     "break_even_rate": 1.0,
 }
+COUNTS = {"spikes": 1.5, "synaptic_events": 2, "updates": 3}
 WHOLE: dict[str, Any] = {
     "eval": {
         "n": 3,
@@ -47,7 +48,7 @@ WHOLE: dict[str, Any] = {
     "simulate": {
         "n": 3,
         "clock": "grid",
-        "per_sample": {"a": {"spikes": 1.5, "synaptic_events": 2, "updates": 3}},
+        "per_sample": {"a": COUNTS},
         "milliseconds_per_sample": 1.0,
         "input_shapes": {"x": [1, 2]},
         "accuracy": 0.5,
@@ -91,6 +92,8 @@ CHANGES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("eval", ("tables", 0, "rows", 0), ["a"], r"tables\[0\]: its rows and its head differ"),
     ("eval", ("tables", 0, "rows", 0, 1), None, r"tables\[0\].rows\[0\]\[1\]: is None"),
     ("simulate", ("per_sample", "a"), [], r"per_sample.a: is \[\], expected an object"),
+    ("simulate", ("per_sample", "b"), {**COUNTS, "macs": 4},
+     "per_sample: macs are missing of some nodes"),
     ("simulate", ("input_shapes", "x"), 3, "input_shapes.x: is 3, expected a list"),
     ("simulate", ("accuracy",), [0.5], r"accuracy: is \[0.5\]"),
     ("verify", ("torch_events", "layers", "a", "margins"), {}, "margins: is {}, expected a"),
