@@ -6,7 +6,7 @@ tuples and frozen dataclasses. Nothing else is written, so that nothing is ever 
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
@@ -75,10 +75,10 @@ def unflatten(plain: Any, arrays: Mapping[str, Any], types: Sequence[type] = ())
     if "mapping" in plain:
         pairs = convert(plain["mapping"], list[tuple[Any, Any]], "mapping")
         both = [(unflatten(k, arrays, types), unflatten(v, arrays, types)) for k, v in pairs]
-        odd = [k for k, _ in both if not isinstance(k, Hashable)]
-        if odd:
-            raise SchemaError(f"mapping: {odd[0]!r} is no key")
-        return dict(both)
+        try:
+            return dict(both)
+        except TypeError as error:  # a key that holds a list, say
+            raise SchemaError(f"mapping: {error}") from error
     if "list" in plain:
         return items("list")
     if "tuple" in plain:

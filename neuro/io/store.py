@@ -314,5 +314,6 @@ def _check_header(path: Path, kind: str, version: int, header: dict[str, Any]) -
 
 def _say_other_kind(path: Path, kind: str, found: str) -> str:
     reader = READERS.get(found)
-    cure = f"; read it with {reader}" if reader else ""
-    return f"{path}: holds a {found}, expected a {kind}{cure}"
+    again = "take another file, or delete it and run the verb that made it again"
+    cure = f"read it with {reader}" if reader else again
+    return f"{path}: holds a {found}, expected a {kind}; {cure}"

@@ -1,10 +1,11 @@
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from neuro.io.pytree import digest, flatten, unflatten
+from neuro.io.schema import SchemaError
 
 
 class Pair(NamedTuple):
@@ -42,6 +43,26 @@ def test_what_is_no_plain_value_does_not_go_into_a_file() -> None:
 def test_a_type_that_nobody_expects_is_not_made() -> None:
     with pytest.raises(KeyError, match="Leaf"):
         unflatten(*flatten(VALUE), (Pair,))
+
+
+MISSHAPEN: list[tuple[Any, str]] = [
+    ({"mapping": 3}, "mapping: is 3, expected a list"),
+    ({"mapping": [["a"]]}, r"mapping\[0\]: is \['a'\], expected a list of 2"),
+    ({"mapping": [[{"list": []}, 1]]}, "mapping: unhashable type: 'list'"),
+    ({"mapping": [[{"tuple": [{"list": []}]}, 1]]}, "mapping: unhashable type: 'list'"),
+    ({"list": "ab"}, "list: is 'ab', expected a list"),
+    ({"array": 0}, "array: is 0, expected text"),
+    ({"type": None}, "type: is None, expected text"),
+    ({"type": "Pair", "parts": ["a"]}, "Pair: has 1 parts, expected 2"),
+    ({"type": "Leaf", "parts": ["a", "b"]}, "Leaf.values: is 'a', expected ndarray"),
+    ({"type": "Leaf", "parts": [{"array": "0"}, 3]}, "Leaf.name: is 3, expected text"),
+]
+
+
+@pytest.mark.parametrize(("plain", "told"), MISSHAPEN)
+def test_what_is_not_as_it_was_flattened_is_told(plain: Any, told: str) -> None:
+    with pytest.raises(SchemaError, match=told):
+        unflatten(plain, {"0": np.zeros(3)}, (Pair, Leaf))
 
 
 def test_a_digest_changes_with_a_bit_and_with_a_dtype() -> None:
