@@ -243,7 +243,7 @@ def test_energy_counts_of_their_spikes_are_those_of_any_neuron() -> None:
 
 def test_a_file_refuses_a_model_that_it_could_not_read_again(tmp_path: Path) -> None:
     with pytest.raises(
-        StoreError, match=r"cells: a file cannot hold a Halving; .*neuro\.io\.store"
+        StoreError, match=r"cells: a file cannot hold a Halving; .*neuro\.io\.graph_file"
     ):
         save_graph(tmp_path / "graph.npz", network(Halving()))
     assert not (tmp_path / "graph.npz").exists()
