@@ -5,6 +5,7 @@ from typing import Any
 from neuro.events.grid.compile import Program
 from neuro.events.grid.state import EngineState
 from neuro.graph import Graph
+from neuro.io.graph_digest import list_foreign
 from neuro.record import Record
 
 
@@ -29,7 +30,7 @@ def require_state(program: Program, samples: int, state: object) -> EngineState:
         shape = (wire.delay, samples, graph.size(wire.edge.source))
         want[f"pending {wire.edge}"] = shape
     have |= {f"pending {edge}": events.shape for edge, events in state.pending.items()}
-    problems = [
+    problems = list_foreign(graph, state.digest) + [
         f"{name}: the state has {have.get(name)}, the run needs {want.get(name)}"
         for name in sorted(want.keys() | have.keys())
         if want.get(name) != have.get(name)

@@ -11,17 +11,17 @@ Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Shaped
-from torch import Tensor
 
 from neuro.events import Clock, EngineState, Grid, Recording, simulate
 from neuro.events.exact.state import ExactState, Pending
 from neuro.graph import Edge, Graph
+from neuro.io.graph_digest import digest_graph
 from neuro.io.pytree import digest, flatten, unflatten
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import (
@@ -32,7 +32,6 @@ from neuro.io.store import (
     save_arrays,
     write_json,
 )
-from neuro.neurons.normal_form import as_array
 from neuro.record import Counts, Record
 from neuro.spikes import Events, Times, Train
 from neuro.units import Seconds, Ticks
@@ -244,29 +243,11 @@ def _make_header(
     precision = np.dtype(clock.dtype).name if isinstance(clock, Grid) else "float64"
     return {
         "dt": graph.dt,
-        "graph": digest((_read_parameters(graph), graph.edges, graph.dt)),
+        "graph": digest_graph(graph),
         "clock": f"{type(clock).__name__} {precision}",
         "record": repr(record),
         "state": digest(state),
     }
-
-
-def _read_parameters(graph: Graph) -> dict[str, Any]:
-    """Return the parameters of all nodes, without surrogates, which only training uses."""
-    return {
-        name: (
-            type(node).__name__,
-            {f.name: _to_plain(getattr(node, f.name)) for f in fields(node)},
-        )
-        for name, node in graph.nodes.items()
-    }
-
-
-def _to_plain(value: Any) -> Any:
-    """Return a tensor as an array, a function as None, else the value."""
-    if isinstance(value, Tensor):
-        return as_array(value)
-    return None if callable(value) else value
 
 
 def _read_progress(folder: Path, header: dict[str, Any]) -> _Progress | None:

@@ -57,6 +57,7 @@ from neuro.events.workers import run_over_samples
 from neuro.graph import Graph, Sparse
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_continuous
+from neuro.io.graph_digest import digest_graph
 from neuro.record import Counts, Record
 from neuro.spikes import (
     NEAR,
@@ -430,4 +431,5 @@ def join_states(graph: Graph, done: list[SampleResult]) -> ExactState:
             if n in done[0].neurons
         },
         pending={n: join_pending([d.pending[n] for d in done]) for n in done[0].pending},
+        digest=digest_graph(graph),
     )

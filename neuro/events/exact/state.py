@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from neuro.events.exact.synapse_table import GroupArrivals
 from neuro.graph import Graph
+from neuro.io.graph_digest import digest_graph, list_foreign
 
 
 class Pending(NamedTuple):
@@ -30,16 +31,18 @@ class ExactState:
     neurons: membrane, own synaptic current, adaptation, and what is left of the refractory
         period [ticks], of each population, axes 4 B N.
     pending: what is under way, by component (named after its first population) or LI.
+    digest: of the Graph it belongs to, see :func:`neuro.io.graph_digest.digest_graph`.
     """
 
     neurons: Mapping[str, Float[np.ndarray, "4 B N"]]
     pending: Mapping[str, Pending]
+    digest: str
 
 
 def make_rest_state(graph: Graph, samples: int) -> ExactState:
     """Return the state from which a run starts if it is given none; axes as of ExactState."""
     neurons = {n: np.zeros((4, samples, graph.size(n))) for n in graph.populations}
-    return ExactState(neurons=neurons, pending={})
+    return ExactState(neurons=neurons, pending={}, digest=digest_graph(graph))
 
 
 def require_exact_state(graph: Graph, samples: int, state: object) -> ExactState:
@@ -49,7 +52,7 @@ def require_exact_state(graph: Graph, samples: int, state: object) -> ExactState
             f"Exact() goes on from an ExactState, got {type(state).__name__}; start from rest "
             "(state=None), or run both parts under one clock"
         )
-    problems = []
+    problems = list_foreign(graph, state.digest)
     for name in sorted({*graph.populations, *state.neurons}):
         want = (4, samples, graph.size(name)) if name in graph.populations else None
         have = state.neurons[name].shape if name in state.neurons else None

@@ -39,6 +39,7 @@ from neuro.events.grid.updates import (
     catch_up_all,
 )
 from neuro.events.recording import Recording
+from neuro.io.graph_digest import digest_graph
 from neuro.record import Counts, Record
 
 
@@ -286,7 +287,7 @@ class GridRun:
                 shape = self._shape(wire.edge.source, wire.delay)
                 first, dtype = self.ticks - wire.delay, self.program.dtype
                 pending[wire.edge] = to_events(self.queues[wire], first, shape, dtype)
-        return EngineState(self._read_states(), pending)
+        return EngineState(self._read_states(), pending, digest_graph(self.graph))
 
     def _read_states(self) -> dict[str, np.ndarray]:
         """Return the states of all populations after ``now`` ticks, 4 S N."""

@@ -19,10 +19,12 @@ class EngineState:
     pending: by edge, the spikes that have not arrived everywhere yet, because of the delays of
         the edge and of single synapses behind it. A train has as many ticks as the longest of
         these delays; with that delay its spikes of tick k arrive at tick k of the next run.
+    digest: of the Graph it belongs to, see :func:`neuro.io.graph_digest.digest_graph`.
     """
 
     neurons: Mapping[str, Float[np.ndarray, "4 B N"]]
     pending: Mapping[Edge, Events]
+    digest: str
 
 
 def slice_events(events: Events, start: int, stop: int) -> Events:
@@ -39,6 +41,7 @@ def slice_state(state: EngineState, start: int, stop: int) -> EngineState:
     return EngineState(
         neurons={k: v[:, start:stop] for k, v in state.neurons.items()},
         pending={k: slice_events(e, start, stop) for k, e in state.pending.items()},
+        digest=state.digest,
     )
 
 
@@ -50,4 +53,5 @@ def join_states(states: list[EngineState]) -> EngineState:
     return EngineState(
         neurons={k: np.concatenate([s.neurons[k] for s in states], 1) for k in first.neurons},
         pending={k: join([s.pending[k] for s in states]) for k in first.pending},
+        digest=first.digest,
     )

@@ -135,7 +135,7 @@ def test_a_clock_that_cannot_be_is_refused(make: Callable[[], Clock], message: s
 
 
 def test_a_state_of_the_other_clock_is_refused() -> None:
-    state = ExactState(neurons={}, pending={})
+    state = ExactState(neurons={}, pending={}, digest="")
     with pytest.raises(ValueError, match=r"Grid\(\) goes on from an EngineState"):
         simulate(LOOP, spark(), state=state)
 

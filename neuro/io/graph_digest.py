@@ -1,0 +1,49 @@
+"""The digest of a Graph: what a state, a stream or a result belongs to."""
+
+from dataclasses import fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from neuro.graph import Graph
+from neuro.io.pytree import digest
+
+
+@lru_cache(maxsize=4)  # as compiled networks are
+def digest_graph(graph: Graph) -> str:
+    """Return 16 hexadecimal digits of the SHA-256 of nodes, edges and dt.
+
+    Surrogates are left out, which only training uses. A graph that was written to a file and
+    read again has the same digest.
+    """
+    nodes = {
+        name: (
+            type(node).__name__,
+            {f.name: _to_plain(getattr(node, f.name)) for f in fields(node)},
+        )
+        for name, node in graph.nodes.items()
+    }
+    return digest((nodes, graph.edges, graph.dt))
+
+
+def list_foreign(graph: Graph, found: str) -> list[str]:
+    """Return that a state of the digest ``found`` belongs to another graph; none if not."""
+    mine = digest_graph(graph)
+    if found == mine:
+        return []
+    return [
+        f"it belongs to another network: its digest is {found}, that of this graph {mine}; if "
+        "weights were changed on purpose, give replace(state, digest=digest_graph(graph)), see "
+        "neuro.io.graph_digest"
+    ]
+
+
+def _to_plain(value: Any) -> Any:
+    """Return a tensor as an array, a single number as such, a function as None."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return value.item()
+    return None if callable(value) else value

@@ -1,0 +1,63 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.io.graph_digest import digest_graph
+from neuro.io.store import load_graph, save_graph
+from neuro.neurons import LI, LIF
+from neuro.neurons.surrogate import triangle
+from neuro.units import Seconds, Ticks
+
+WEIGHT = np.array([[0.5, 0.25], [1.0, -0.5]], np.float32)
+
+
+def network(**changes: Any) -> Graph:
+    nodes = {
+        "x": Input(shape=(2,)),
+        "fc": Dense(weight=WEIGHT),
+        "cells": LIF(tau=0.01, threshold=0.5, reset="hard"),
+        "out": LI(tau=0.02),
+    }
+    edges = (Edge("x", "fc"), Edge("fc", "cells", Ticks(2)), Edge("cells", "out"))
+    given = {"nodes": nodes, "edges": edges, "dt": Seconds(1e-3), **changes}
+    return Graph(**given)
+
+
+def with_node(name: str, **changes: Any) -> Graph:
+    graph = network()
+    return network(nodes={**graph.nodes, name: replace(graph.nodes[name], **changes)})
+
+
+def test_equal_networks_have_one_digest_and_it_survives_a_file(tmp_path: Path) -> None:
+    save_graph(tmp_path / "graph.npz", network())
+    back = load_graph(tmp_path / "graph.npz")
+    assert digest_graph(network()) == digest_graph(network()) == digest_graph(back)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        with_node("fc", weight=np.nextafter(WEIGHT, 2, dtype=np.float32)),
+        with_node("fc", weight=WEIGHT.astype(np.float64)),
+        with_node("fc", bias=np.zeros(2, np.float32)),
+        with_node("cells", threshold=0.6),
+        with_node("cells", reset="soft"),
+        with_node("cells", refractory=Seconds(1e-3)),
+        network(dt=Seconds(2e-3)),
+        network(edges=(Edge("x", "fc"), Edge("fc", "cells"), Edge("cells", "out"))),
+    ],
+)
+def test_whatever_acts_changes_the_digest(other: Graph) -> None:
+    assert digest_graph(other) != digest_graph(network())
+
+
+def test_a_surrogate_and_the_kind_of_a_number_do_not() -> None:
+    mine = digest_graph(network())
+    assert digest_graph(with_node("cells", surrogate=triangle)) == mine
+    assert digest_graph(with_node("cells", threshold=torch.tensor(0.5))) == mine
+    assert digest_graph(with_node("cells", threshold=np.float64(0.5))) == mine
