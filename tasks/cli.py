@@ -286,6 +286,7 @@ def bench(
 
 def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
     from tasks.find import find_task_of
+    from tasks.report.tables import describe_raised_slopes
     from tasks.verbs.progress_bar import show_progress
     from tasks.verbs.train import launch_fabric, train_run
 
@@ -294,13 +295,14 @@ def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
         progress = train_run(run, fabric, tell)
     if fabric.is_global_zero:
         metric = find_task_of(run).training.validation
-        best = progress.best if metric.better == "higher" else -progress.best
         console.print(
             DONE,
             f"trained {progress.epoch} epochs, best validation {metric.label} "
-            f"{metric.text(best)}, in {run.folder}",
+            f"{metric.text(progress.best)}, in {run.folder}",
             soft_wrap=True,
         )
+        if slopes := describe_raised_slopes(progress.history):
+            console.print(slopes)
 
 
 def _print_parity(parity: dict[str, Any]) -> None:

@@ -135,7 +135,7 @@ class Training(Generic[C]):
     build: configuration -> a fresh model.
     plan: configuration -> epochs, optimizer, schedule and stages, see
         :class:`neuro.training.Plan`.
-    steps: configuration -> batches in an epoch of training.
+    steps: configuration -> batches in an epoch of training, all of them.
     batches: (configuration, split, epoch) -> batches; only "train" depends on epoch. A batch is
         any pytree of tensors.
     batch_axis: the axis of the samples in each tensor of a batch, as in
@@ -152,8 +152,13 @@ class Training(Generic[C]):
         resume within an epoch; None: those before it are made and passed over.
     validation: the metric whose best value decides which weights are kept.
     validate: (configuration, model) -> its value on the validation split.
-    eventprop: whether EventProp can take the place of the clock: a batch is (x T B ...,
-        targets) and the loss calls the model as ``y, _ = model(x)``, once.
+    eventprop: where EventProp can take the place of the clock: a batch is (x T B ..., targets)
+        and the loss calls the model as ``y, _ = model(x)``, once. Configuration -> the smallest
+        slope of V at a spike, ``least`` of :func:`neuro.eventprop.compute_outputs`: smaller
+        ones are raised to it, which makes their gradients too small. 0: all are exact.
+
+    Raises:
+        TypeError: ``validation`` is no Metric, or ``eventprop`` no function.
     """
 
     build: Callable[[C], nn.Module]
@@ -167,7 +172,22 @@ class Training(Generic[C]):
     batches_from: Callable[[C, int, int], Iterable[Tree]] | None = None
     validation: Metric
     validate: Callable[[C, nn.Module], float]
-    eventprop: bool = False
+    eventprop: Callable[[C], float] | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not isinstance(self.validation, Metric):
+            problems.append(
+                f"validation must be a Metric, got {self.validation!r}; write "
+                'Metric(name="mae", better="lower"), with its name and direction'
+            )
+        if self.eventprop is not None and not callable(self.eventprop):
+            problems.append(
+                f"eventprop must be a function of the configuration or None, got "
+                f"{self.eventprop!r}; write lambda config: 0.1, the least slope at a spike"
+            )
+        if problems:
+            raise TypeError("Training: " + "; ".join(problems))
 
 
 def no_macs(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001

@@ -72,7 +72,7 @@ TASK = make_classifier(  # for another kind, build a tasks.task.Task from its th
     configs={"tiny": tiny, "full": Config},  # neuro train FILE:NAME
     build=build,
     plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
-    steps=lambda config: config.train // config.batch,
+    steps=lambda config: -(-config.train // config.batch),  # the last may be smaller
     batches=batches,
     loss=lambda _, y, labels: F.cross_entropy(y.mean(0), labels),
     answers=Answers(classes=tuple("0123456789"), scores=lambda y: y.mean(0)),

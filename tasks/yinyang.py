@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from drivers import yinyang
 from drivers.yinyang import CLASSES, Points
 from neuro.codes import latency
+from neuro.eventprop import LEAST
 from neuro.neurons import LI, LIF
 from neuro.nn.layers import Spiking, Stack
 from neuro.training import Plan
@@ -38,6 +39,8 @@ class Config:
     ticks: length of a run, of dt [s] each. coded: ticks in which the coordinates spike.
     hidden: neurons. tau, tau_syn: of the membrane and of the current [s].
     train, test: at most so many points (0: all). seed_of_data: of the points and their order.
+    least_slope: with --gradient eventprop, the bound to which slopes at spikes are raised, see
+    :class:`tasks.task.Training`; 0: none is.
     """
 
     ticks: int = 100
@@ -52,6 +55,7 @@ class Config:
     epochs: int = 40
     lr: float = 3e-3
     seed_of_data: int = 0
+    least_slope: float = LEAST
 
 
 def full() -> Config:
@@ -142,4 +146,5 @@ TASK = make_classifier(
     batches=batches,
     loss=loss,
     answers=Answers(classes=CLASSES, scores=scores),
+    eventprop=lambda config: config.least_slope,
 )

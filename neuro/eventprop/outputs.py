@@ -1,11 +1,12 @@
 """The output of a network as a torch tensor that is differentiable by its weights.
 
-The gradient is exact, except at spikes where V only touches the threshold: there ``LEAST``
-bounds it. Without the bound a few such spikes change weights so much that neurons may never
-fire again.
+The gradient is exact, except at spikes where V only touches the threshold: there the bound
+``least`` makes it smaller, and a Tally counts it. Without the bound a few such spikes change
+weights so much that neurons may never fire again.
 Axes: T ticks, B samples, N neurons of the network's one output.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,7 @@ from neuro.graph import Dense, Graph
 from neuro.nn.trace import trace
 from neuro.spikes import Times, to_events, to_times
 
-# Smallest slope of V at a spike, see ``least`` of neuro.eventprop.compute_gradients. Chosen by
-# hand; results say how many slopes were raised.
+# Usual ``least``, chosen by hand; trainings say how many slopes it raised.
 LEAST = 0.1
 _CHANGES_IN_TRAINING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d)
 
@@ -37,16 +37,32 @@ class Tally:
 
 @dataclass(frozen=True)
 class _Request:
-    """The arguments of :func:`compute_outputs`; names: of the weights, in their order."""
+    """The arguments of :func:`compute_outputs`; names: of the weights, in their order.
+
+    Raises:
+        ValueError: ``least`` is negative or no number.
+    """
 
     graph: Graph
     inputs: Mapping[str, Times]
     names: tuple[str, ...]
     tally: Tally
+    least: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least < math.inf:
+            raise ValueError(
+                f"least must be >= 0 and finite, got {self.least}; {LEAST} is usual, 0 leaves "
+                "every gradient exact"
+            )
 
 
 def compute_outputs(
-    graph: Graph, inputs: Mapping[str, Times], weights: Mapping[str, Tensor], tally: Tally
+    graph: Graph,
+    inputs: Mapping[str, Times],
+    weights: Mapping[str, Tensor],
+    tally: Tally,
+    least: float = LEAST,
 ) -> Float[Tensor, "..."]:
     """Return the values of the network's one output, in float64.
 
@@ -55,23 +71,30 @@ def compute_outputs(
         inputs: spikes of every Input.
         weights: the torch parameters that its Dense nodes were made of, by name.
         tally: each backward pass adds its counts to it.
+        least: slopes of V at spikes are raised to it [threshold * (1 / tau + 1 / tau_syn)]. The
+            derivatives of such a spike's time, and of what it leads to, are too small then, by
+            the factor slope / bound: single derivatives were found up to 45 % off. With 0 all
+            are exact, and a V that only touches its threshold makes them as large as you like.
 
     Returns:
         Of an LI: its membrane averaged over each tick (T B N). Of a LIF: the time of each
         neuron's first spike [s] (B N), or the end of the run if it has none.
 
     Raises:
+        ValueError: ``least`` is negative or no number.
         EventPropError: the network has parts without exact gradients, or not one output.
     """
     if len(graph.outputs) != 1:
         raise EventPropError([f"one output is needed, there are {', '.join(graph.outputs)}"])
     apply: Any = _Outputs.apply  # torch annotates it in some versions only
-    out: Tensor = apply(_Request(graph, inputs, tuple(weights), tally), *weights.values())
+    out: Tensor = apply(
+        _Request(graph, inputs, tuple(weights), tally, least), *weights.values()
+    )
     return out
 
 
 def compute_module_outputs(
-    module: nn.Module, x: Float[Tensor, "T B *N"], tally: Tally
+    module: nn.Module, x: Float[Tensor, "T B *N"], tally: Tally, least: float = LEAST
 ) -> Float[Tensor, "..."]:
     """Return the output of a torch module in continuous time; see :func:`compute_outputs`.
 
@@ -99,7 +122,7 @@ def compute_module_outputs(
     }
     (name,) = graph.inputs
     times = to_times(to_events(x.flatten(2).numpy()), graph.dt)
-    return compute_outputs(graph, {name: times}, weights, tally)
+    return compute_outputs(graph, {name: times}, weights, tally, least)
 
 
 def find_first_spikes(
@@ -141,11 +164,11 @@ class _Outputs(torch.autograd.Function):
             by_time = np.zeros(times[name].time.size)
             by_time[ctx.index[ctx.index >= 0]] = grad.numpy()[ctx.index >= 0]
             found = compute_gradients(
-                request.graph, times, by_time={name: by_time}, least=LEAST
+                request.graph, times, by_time={name: by_time}, least=request.least
             )
         else:
             found = compute_gradients(
-                request.graph, times, by_mean={name: grad.numpy()}, least=LEAST
+                request.graph, times, by_mean={name: grad.numpy()}, least=request.least
             )
         request.tally.spikes += found.spikes
         request.tally.raised += found.raised

@@ -4,7 +4,6 @@ config.json environment.json   task, configuration and seed; versions and machin
 last.safetensors               weights and state of training at the last checkpoint
 best.safetensors               weights of the best validation
 metrics.jsonl                  one line a validation
-eventprop.json                 spikes that EventProp saw since training last began, by kind
 graph.npz program.npz          the network in floats, and in Loihi's integers
 NAME.py                        the task, where it is a user's own file
 eval.json simulate.json verify.json export.json energy.json   what each verb measured

@@ -10,7 +10,7 @@ one.
 import gc
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,8 +58,8 @@ class Progress:
     """How far a training is.
 
     epoch: finished epochs. step: finished batches of the next one. best: the best validation
-    score so far. history: one row a validation: epoch (2.5: in the middle of the third),
-    train_loss since the last row, and the score.
+    score so far, infinitely bad before the first. history: one row a validation: epoch (2.5: in
+    the middle of the third), train_loss since the last row, the score, and what was counted.
     """
 
     epoch: int = 0
@@ -76,8 +76,8 @@ class Course:
         is any pytree of tensors. ``steps`` of them are taken: the iterable may be endless.
     loss: (model, batch, at) -> mean loss over the batch; at: share of the training done. What
         it draws for each sample it draws by :func:`neuro.training.distributed.draw_shard`.
-    validate: model -> score on the validation split, the greater the better, the same in every
-        process; the weights with the best score are kept. metric: its name.
+    validate: model -> score on the validation split, the same in every process; the weights
+        with the best score are kept. metric: its name. better: which scores are.
     seed: with epoch and step, of all that these functions draw from torch's global generator.
     batch_axis: the axis of the samples in each tensor of a batch, as ``in_dims`` of torch.vmap:
         an integer, or a pytree of them; None for what every process gets whole. By default a
@@ -89,6 +89,8 @@ class Course:
         at the start, and returns (mean loss, state), a pytree; gradients do not flow through
         it. It is part of the checkpoint, for each process that of its shard.
     carry_types: named tuples and frozen dataclasses in that state, beside those of neurons.
+    tally: counters that the loss adds to. Each row of the history holds what was counted since
+        the last one, by the first process where there are several.
     """
 
     batches: Callable[[int], Iterable[Any]]
@@ -96,11 +98,22 @@ class Course:
     loss: Callable[..., Any]
     validate: Callable[[nn.Module], float]
     metric: str = "score"
+    better: Literal["higher", "lower"] = "higher"
     seed: int = 0
     batch_axis: Any = (1, 0)
     batches_from: Callable[[int, int], Iterable[Any]] | None = None
     carry: Literal["no", "epoch", "training"] = "no"
     carry_types: tuple[type, ...] = ()
+    tally: MutableMapping[str, int] = field(default_factory=dict)
+
+    @property
+    def worst(self) -> float:
+        """The score that every other is better than."""
+        return -math.inf if self.better == "higher" else math.inf
+
+    def is_better(self, score: float, other: float) -> bool:
+        """Return whether a score is better than another one."""
+        return score > other if self.better == "higher" else score < other
 
 
 def fit(
@@ -188,7 +201,8 @@ class _Training:
     ) -> None:
         self.model, self.course, self.plan = model, course, plan
         self.fabric, self.folder, self.trained = fabric, folder, trained
-        self.progress = Progress()
+        self.progress = Progress(best=course.worst)
+        self._count({})
         self.losses: list[Tensor] = []  # since the last validation
         self.carry: Any = None
         self._carry_types = (*NEURON_STATES, *course.carry_types)
@@ -344,17 +358,24 @@ class _Training:
         part = progress.step / course.steps
         epoch = progress.epoch + part if progress.step else progress.epoch
         row = {"epoch": epoch, "train_loss": float(mean), f"val_{course.metric}": score}
+        row |= course.tally
+        self._count({})
         progress.history.append(row)
         if self.fabric.loggers:
             metrics = {k: v for k, v in row.items() if k != "epoch"}
             self.fabric.log_dict(metrics, step=self._count_steps())
             for logger in self.fabric.loggers:
                 logger.save()
-        if score > progress.best:
+        if course.is_better(score, progress.best):
             progress.best = score
             self.best_meta = {"epoch": epoch, "score": score}
             if self.fabric.is_global_zero:
                 save_weights(self.folder / BEST, get_weights(self.model), self.best_meta)
+
+    def _count(self, counted: Mapping[str, int]) -> None:
+        """Set the counters to what was counted since the last validation."""
+        for name in self.course.tally:
+            self.course.tally[name] = counted.get(name, 0)
 
     def _average(self, value: Tensor) -> Tensor:
         """Return the mean over all processes."""
@@ -411,6 +432,7 @@ class _Training:
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
                 "losses": losses,
+                "tally": dict(self.course.tally),
                 "carry": (plain, carry),
             }
             save_checkpoint(self.folder, get_weights(self.model), self.best_meta, state)
@@ -448,6 +470,12 @@ class _Training:
                 f"{path}: written with {state['steps']} batches an epoch, now there are "
                 f"{self.course.steps}; use the configuration it was trained with"
             )
+        score = f"val_{self.course.metric}"
+        if any(score not in row for row in state["history"]):
+            raise TrainError(
+                f"{path}: holds no {score} of its validations: it was written with another "
+                "metric, or by an earlier version; train again in another folder (--out)"
+            )
         device = self.fabric.device
         if state["losses"] is not None:
             same = state["processes"] == n
@@ -461,11 +489,12 @@ class _Training:
             )
         own = {k: v[rank].to(device) for k, v in tensors.items()}
         self.carry = unflatten(plain, own, self._carry_types)
+        self._count(state.get("tally", {}))  # files from before there was one
         self.best_meta = found.best_meta
         self.progress = Progress(
             epoch=state["epoch"],
             step=state["step"],
-            best=-math.inf if found.best_meta is None else found.best_meta["score"],
+            best=self.course.worst if found.best_meta is None else found.best_meta["score"],
             history=state["history"],
         )
 

@@ -72,7 +72,8 @@ class Plan:
     optimizer: called with parameter groups, each with its ``weight_decay``, and ``lr=``: a
         class of torch.optim, or ``partial(torch.optim.SGD, momentum=0.9)``.
     schedule: (optimizer, updates of the whole training) -> one of torch's schedulers, which
-        steps after every update; None: warm-up and cosine, as above.
+        steps after every update; None: warm-up and cosine, as above. A function: the second
+        argument of most scheduler classes is another one.
     stages: parts of the training in their order; they must add up to ``epochs``. A stage begins
         with the first update whose first batch lies in it.
     accumulate: batches whose mean gradient makes one update; the last update of an epoch may
@@ -85,7 +86,8 @@ class Plan:
         the next update; there is one after each epoch in any case. None: no other.
 
     Raises:
-        ValueError: a number is out of range, or ``warm`` is given beside a schedule.
+        ValueError: a number is out of range, the schedule is a class, or ``warm`` is given
+            beside it.
     """
 
     epochs: int
@@ -112,6 +114,12 @@ class Plan:
             wrong.append(
                 f"warm={self.warm} belongs to the default schedule and would be ignored; leave "
                 "it out, or warm up in the schedule (torch.optim.lr_scheduler.SequentialLR)"
+            )
+        if isinstance(self.schedule, type):
+            wrong.append(
+                f"schedule must be a function, got the class {self.schedule.__name__}, which "
+                "would take the number of updates for another argument; write "
+                f"lambda optimizer, updates: {self.schedule.__name__}(optimizer, ...)"
             )
         if self.precision not in PRECISIONS:
             why = REFUSED_PRECISIONS.get(self.precision, f"use one of {', '.join(PRECISIONS)}")
@@ -145,7 +153,15 @@ class Plan:
         """Return the learning rate schedule; steps: batches in an epoch."""
         if self.schedule is None:
             return WarmCosine(optimizer, self, steps)
-        schedule = self.schedule(optimizer, self.epochs * self.count_updates(steps))
+        updates = self.epochs * self.count_updates(steps)
+        try:
+            schedule = self.schedule(optimizer, updates)
+        except (TypeError, ValueError) as error:
+            raise TrainError(
+                f"Plan.schedule cannot be called with (optimizer, {updates}), the updates of "
+                f"the whole training: {error}; give it as lambda optimizer, updates: "
+                "OneCycleLR(optimizer, max_lr=0.01, total_steps=updates)"
+            ) from error
         if isinstance(schedule, ReduceLROnPlateau):
             raise TrainError(
                 "ReduceLROnPlateau steps on a metric, schedules here on every update; use "

@@ -15,6 +15,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from neuro.energy import count_macs
+from neuro.eventprop import LEAST
 from neuro.io.run_folder import Run
 from neuro.io.store import StoreError
 from neuro.nn.layers import Spiking, Stack, list_steps
@@ -141,11 +142,12 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     answers: Answers,
     encodes: Callable[[C], bool] = lambda _: False,
     compared: Callable[[C], int] = lambda _: 0,
+    eventprop: Callable[[C], float] = lambda _: LEAST,
 ) -> Task[C]:
     """Return the task of a classifier.
 
-    summary, configs: as of a Task. build, plan, steps: as of a Training. The rest: as of a
-    :class:`Classifier`.
+    summary, configs: as of a Task. build, plan, steps, eventprop: as of a Training. The rest:
+    as of a :class:`Classifier`.
     """
     use = Classifier(
         batches=batches, loss=loss, answers=answers, encodes=encodes, compared=compared
@@ -161,7 +163,7 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
             loss=use.batch_loss,
             validation=ACCURACY,
             validate=use.validate,
-            eventprop=True,
+            eventprop=eventprop,
         ),
         deployment=Deployment(part=use.chip_part, stimuli=use.stimuli, host=use.host),
         evaluation=Evaluation(

@@ -20,11 +20,11 @@ from tasks.report.energy import show_energy, show_mapping
 from tasks.report.html import Html
 from tasks.report.key_figures import list_key_figures, name_command
 from tasks.results import read_environment, read_history, read_result
-from tasks.verbs.train import name_in_history
 
 RESULTS = ("eval", "simulate", "verify", "export", "energy")
 SHOWN = 6  # samples whose activity is drawn
 PARITY = "Do the executors agree?"
+COUNTED = ("spikes", "raised")  # in rows of metrics.jsonl, by EventProp
 
 
 def write_report(run: Run) -> Path:
@@ -80,11 +80,15 @@ def _training(run: Run) -> Html:
         "selection, after each epoch. The weights kept are those of the best validation "
         f"{metric.label}."
     )
-    shares = [f"val_{name_in_history(metric)}"] if metric.percent else []
+    score = f"val_{metric.name}"
+    curves = [{k: x for k, x in row.items() if k not in COUNTED} for row in history]
+    shares = [score] if metric.percent else []
     rows = [[_number(x) for x in row.values()] for row in history]
+    slopes = show.describe_raised_slopes(history)
     return page.section(
         "Training",
-        page.picture(pictures.draw_curves(history, shares), caption),
+        page.picture(pictures.draw_curves(curves, shares), caption),
+        *([page.paragraph(slopes + ".")] if slopes else []),
         page.details("the same in numbers", page.table(list(history[0]), rows)),
     )
 

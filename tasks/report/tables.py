@@ -112,6 +112,21 @@ def describe_evaluation(result: dict[str, Any], metrics: Sequence[Metric]) -> st
     return f"{', '.join(told)}; {result['n']:,} {result['split']} samples"
 
 
+def describe_raised_slopes(history: Sequence[Mapping[str, Any]]) -> str:
+    """Return how many slopes at spikes EventProp raised in some rows of ``metrics.jsonl``.
+
+    "" where it did not train.
+    """
+    rows = [row for row in history if "raised" in row]
+    spikes, raised = (sum(row[k] for row in rows) for k in ("spikes", "raised"))
+    if not spikes:
+        return ""
+    return (
+        f"EventProp raised the slopes of {raised:,} of {spikes:,} spikes "
+        f"({raised / spikes:.2%}) to its bound: their gradients are too small"
+    )
+
+
 def list_values(result: dict[str, Any], metrics: Sequence[Metric]) -> list[tuple[Metric, str]]:
     """Return the metrics that a result holds, each with its value in words."""
     return [(m, m.text(result[m.name])) for m in metrics if m.name in result]

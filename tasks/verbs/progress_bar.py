@@ -10,8 +10,9 @@ from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemaining
 from neuro.io.run_folder import Run
 from neuro.training import Progress
 from tasks.find import find_task_of
+from tasks.report.tables import describe_raised_slopes
 from tasks.task import Metric
-from tasks.verbs.train import Tell, name_in_history
+from tasks.verbs.train import Tell
 
 Row = dict[str, float | int]  # of a history
 
@@ -32,9 +33,15 @@ def show_progress(console: Console, run: Run, *, shown: bool) -> Iterator[Tell |
     columns: list[Any] = [words, BarColumn(), TimeRemainingColumn()]
     with Bars(*columns, console=console, transient=True) as bars:
         item = bars.add_task("training", total=None)
+        told: int | None = None  # rows of the history; those of an earlier process were
 
         def tell(progress: Progress, step: int, steps: int) -> None:
             text = f"epoch {progress.epoch + 1}/{epochs}"
+            nonlocal told
+            rows = progress.history[told:] if told is not None else []
+            told = len(progress.history)
+            for row in rows:
+                _print_slopes(console, row)
             if progress.history:
                 text += f"  {_describe(progress.history[-1], metric)}"
             done = progress.epoch * steps + step + 1
@@ -54,6 +61,7 @@ def _print_lines(console: Console, epochs: int, metric: Metric) -> Iterator[Tell
         for row in told[done:]:
             line = f"epoch {row['epoch']:g}/{epochs}  {_describe(row, metric)}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+            _print_slopes(console, row)
         done = len(told)
 
     def tell(progress: Progress, step: int, steps: int) -> None:  # noqa: ARG001
@@ -66,8 +74,13 @@ def _print_lines(console: Console, epochs: int, metric: Metric) -> Iterator[Tell
     print_new()
 
 
+def _print_slopes(console: Console, row: Row) -> None:
+    """Print what EventProp raised in a row of the history, if it did."""
+    if slopes := describe_raised_slopes([row]):
+        console.print(f"epoch {row['epoch']:g}: {slopes}", soft_wrap=True)
+
+
 def _describe(row: Row, metric: Metric) -> str:
     """Return loss and validation of a row of the history."""
-    score = row[f"val_{name_in_history(metric)}"]
-    value = metric.text(score if metric.better == "higher" else -score)
+    value = metric.text(row[f"val_{metric.name}"])
     return f"loss {row['train_loss']:.3f}  val {value}"

@@ -1,7 +1,7 @@
 """``neuro train`` and ``neuro eval``."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,11 @@ from lightning_fabric.loggers.logger import Logger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import nn
 
-from neuro.eventprop import Tally, compute_module_outputs
+from neuro.eventprop import LEAST, Tally, compute_module_outputs
 from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.training import Course, Progress, fit
 from tasks.find import find_task_of, keep_task_file
-from tasks.task import Metric, Tree, as_json
+from tasks.task import Tree, as_json
 from tasks.verbs.trained_run import build_fresh_model, load_trained_model, require_declared
 
 Tell = Callable[[Progress, int, int], None]
@@ -81,8 +81,8 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
     """
     training, config = find_task_of(run).training, run.config
     steps = training.steps(config)
-    if run.gradient == "eventprop":
-        require_exact(run, fabric)
+    exact = run.gradient == "eventprop"
+    least = require_exact(run, fabric) if exact else LEAST
     begin_run(run, write=fabric.is_global_zero)
     if fabric.is_global_zero:
         keep_task_file(run)
@@ -95,54 +95,71 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         if step == 0 and progress.history and fabric.is_global_zero:
             run.write_lines("metrics.jsonl", progress.history)
 
-    def loss(wrapped: nn.Module, batch: Tree, at: float, *state: Any) -> Any:
-        exact = run.gradient == "eventprop"
-        return training.loss(
-            config, InExactTime(model, tally) if exact else wrapped, batch, at, *state
-        )
+    def batches(epoch: int) -> Iterable[Tree]:
+        found = training.batches(config, "train", epoch)
+        return found if epoch else require_all_counted(found, steps)
 
-    sign = 1 if training.validation.better == "higher" else -1
+    def loss(wrapped: nn.Module, batch: Tree, at: float, *state: Any) -> Any:
+        used = InExactTime(model, tally, least) if exact else wrapped
+        return training.loss(config, used, batch, at, *state)
+
     resume = training.batches_from
     course = Course(
-        batches=lambda epoch: training.batches(config, "train", epoch),
+        batches=batches,
         batches_from=None if resume is None else partial(resume, config),
         batch_axis=training.batch_axis,
         steps=steps,
         loss=loss,
         carry=training.carry,
         carry_types=training.carry_types,
-        validate=lambda model: (
-            sign * training.validate(config, place_in_trained_time(run, model))
-        ),
-        metric=name_in_history(training.validation),
+        validate=lambda model: training.validate(config, place_in_trained_time(run, model)),
+        metric=training.validation.name,
+        better=training.validation.better,
         seed=run.seed,
+        tally=vars(tally) if exact else {},
     )
     progress = fit(model, course, training.plan(config), fabric, run.folder, watch)
     for logger in fabric.loggers:
         logger.finalize("success")
     if fabric.is_global_zero:
         run.write_lines("metrics.jsonl", progress.history)
-        if tally.spikes:
-            run.write("eventprop.json", vars(tally))
     return progress
 
 
-def name_in_history(metric: Metric) -> str:
-    """Return the name of a validation metric in ``metrics.jsonl``, where greater is better."""
-    return metric.name if metric.better == "higher" else f"minus {metric.name}"
+def require_all_counted(batches: Iterable[Tree], steps: int) -> Iterator[Tree]:
+    """Yield batches; raise before the last of ``steps`` if there are more.
+
+    Raises:
+        RunError: every epoch would leave some out.
+    """
+    rest = iter(batches)
+    for step, batch in enumerate(rest, 1):
+        if step == steps and next(rest, None) is not None:
+            raise RunError(
+                f"an epoch has more than the {steps} batches that Training.steps says: the "
+                "others would never be trained on; count them all (-(-samples // batch) where "
+                "the last may be smaller), or end the batches there (itertools.islice)"
+            )
+        yield batch
 
 
 class InExactTime(nn.Module):
-    """A model in the continuous time of EventProp; maps (x) to (y, None)."""
+    """A model in the continuous time of EventProp; maps (x) to (y, None).
 
-    def __init__(self, model: nn.Module, tally: Tally | None = None) -> None:
+    tally, least: as of :func:`neuro.eventprop.compute_outputs`.
+    """
+
+    def __init__(
+        self, model: nn.Module, tally: Tally | None = None, least: float = LEAST
+    ) -> None:
         super().__init__()
         self.model = model
         self.tally = tally or Tally()
+        self.least = least
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
         """Return (outputs, None): no state is handed on."""
-        return compute_module_outputs(self.model, x, self.tally), None
+        return compute_module_outputs(self.model, x, self.tally, self.least), None
 
 
 def place_in_trained_time(run: Run, model: nn.Module) -> nn.Module:
@@ -150,18 +167,21 @@ def place_in_trained_time(run: Run, model: nn.Module) -> nn.Module:
     return InExactTime(model) if run.gradient == "eventprop" else model
 
 
-def require_exact(run: Run, fabric: Fabric) -> None:
-    """Raise unless EventProp can train a run's network where Fabric is to run it."""
+def require_exact(run: Run, fabric: Fabric) -> float:
+    """Return the least slope; raise unless EventProp can train a run where Fabric runs it."""
     if fabric.world_size > 1:
         raise RunError("--gradient eventprop runs in one process; leave --devices out")
     training = find_task_of(run).training
-    if not training.eventprop:
+    if training.eventprop is None:
         raise RunError(
-            f"{run.task} cannot be trained with --gradient eventprop: its loss asks more of "
-            "the model than (x) -> (y, state); leave --gradient out"
+            f"{run.task} cannot be trained with --gradient eventprop: its Training.eventprop "
+            "is None; leave --gradient out, or, if its loss calls the model as y, _ = model(x) "
+            "once, give eventprop=lambda config: 0.1 (the least slope at a spike)"
         )
+    least = training.eventprop(run.config)
     x, _ = next(iter(training.batches(run.config, "val", 0)))
-    InExactTime(build_fresh_model(run))(x[:, :1].to(fabric.device))
+    InExactTime(build_fresh_model(run), least=least)(x[:, :1].to(fabric.device))
+    return least
 
 
 def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:

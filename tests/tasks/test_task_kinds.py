@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from neuro.io.store import load_tensors
 from tasks.cli import main
 from tasks.find import load_task, open_folder
 from tasks.verbs.trained_run import iterate_samples, load_run_graph
@@ -46,6 +47,17 @@ def read(runs: Path, kind: str, verb: str) -> Any:
 def test_training_lowers_the_loss(runs: Path, kind: str) -> None:
     rows = [json.loads(x) for x in (runs / kind / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+
+
+def test_a_score_stands_by_its_own_name_and_value(runs: Path) -> None:
+    rows = [
+        json.loads(x) for x in (runs / "forecast" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert all(0 < row["val_rmse"] < 100 for row in rows)
+    assert all(set(row) == {"epoch", "train_loss", "val_rmse"} for row in rows)
+    best = load_tensors(runs / "forecast" / "best.safetensors", "weights")[1]
+    assert best["score"] == min(row["val_rmse"] for row in rows)
+    assert "minus" not in (runs / "forecast" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("kind", METRICS)

@@ -1,13 +1,18 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from drivers.yinyang import generate
+from neuro.eventprop import LEAST, Tally, compute_module_outputs
+from neuro.io.run_folder import Run
 from tasks.cli import main
+from tasks.verbs.train import launch_fabric, train_run
 from tasks.yinyang import batches, build, full, points, tiny
 
 
@@ -42,6 +47,26 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_the_bound_of_slopes_is_one_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def watched(module: nn.Module, x: torch.Tensor, tally: Tally, least: float) -> torch.Tensor:
+        asked.append(least)
+        return compute_module_outputs(module, x, tally, least)
+
+    monkeypatch.setattr("tasks.verbs.train.compute_module_outputs", watched)
+    small = replace(tiny(), train=50, test=20, epochs=1, least_slope=0.25)
+    run = Run(
+        folder=tmp_path, task="yinyang", name="x", seed=0, config=small, gradient="eventprop"
+    )
+    train_run(run, launch_fabric(run, "cpu", 1))
+    assert asked[0] == 0.25  # before anything is written
+    assert asked[1] == 0.25  # the one batch
+    assert set(asked[2:]) == {LEAST}  # validation has no gradient
+
+
 def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as e:
         main(argv)
@@ -52,10 +77,14 @@ def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_eventprop_trains_the_task_and_says_how_many_spikes_grazed(run: Path) -> None:
     history = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert history[-1]["train_loss"] < 0.6 * history[0]["train_loss"]
-    tally = json.loads((run / "eventprop.json").read_text())
-    assert tally["spikes"] > 10_000
-    assert 0 <= tally["raised"] < 0.05 * tally["spikes"]
+    spikes, raised = (sum(row[k] for row in history) for k in ("spikes", "raised"))
+    assert spikes > 10_000
+    assert 0 < raised < 0.05 * spikes
+    assert all(row["spikes"] > 2_500 for row in history)  # counted by epoch
     assert json.loads((run / "config.json").read_text())["gradient"] == "eventprop"
+    main(["report", str(run)])
+    page = (run / "report.html").read_text()
+    assert f"EventProp raised the slopes of {raised:,} of {spikes:,} spikes" in page
 
 
 def test_a_run_of_eventprop_is_measured_in_continuous_time(run: Path) -> None:

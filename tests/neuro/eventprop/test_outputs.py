@@ -43,6 +43,18 @@ def raster(samples: int = 6) -> torch.Tensor:
     return (torch.rand(T, samples, 4, generator=torch.Generator().manual_seed(0)) < 0.1).float()
 
 
+def grazing() -> Graph:
+    """Return a neuron whose V lies but 0.02 % above its threshold at its highest."""
+    tau = 0.01
+    top = 0.25 / (math.exp(-DT / tau) - math.exp(-2 * DT / tau))
+    nodes = {
+        "input": Input(shape=(1,)),
+        "fc": Dense(weight=np.full((1, 1), 1.0002 / top)),
+        "out": LIF(tau=tau, tau_syn=tau / 2, reset="hard", threshold=1.0),
+    }
+    return Graph(nodes=nodes, edges=(Edge("input", "fc"), Edge("fc", "out")), dt=DT)
+
+
 def test_first_spikes_and_their_places() -> None:
     time, place = find_first_spikes(times([(0.003, 1), (0.005, 1)], [(0.002, 0)], size=2), 0.04)
     assert time.tolist() == [[0.04, 0.003], [0.002, 0.04]]
@@ -93,6 +105,31 @@ def test_a_module_says_what_its_graph_does_and_gets_its_gradients() -> None:
         np.testing.assert_array_equal(weight.grad.numpy(), by.weights[name].astype(np.float32))
     assert (tally.spikes, tally.raised) == (by.spikes, by.raised)
     assert tally.spikes > 20
+
+
+def test_the_bound_of_slopes_is_the_caller_s_choice() -> None:
+    """The bound makes derivatives too small, and counts where; without it they are exact."""
+    graph, x = grazing(), {"input": times([(0.002, 0)], size=1)}
+    by = {}
+    for least in (0.0, 0.05, 0.1):
+        weight, tally = torch.tensor(graph.nodes["fc"].weight, requires_grad=True), Tally()  # type: ignore[union-attr]
+        compute_outputs(graph, x, {"fc": weight}, tally, least).sum().backward()
+        by[least] = weight.grad.item()
+        assert (tally.spikes, tally.raised) == (1, least > 0)
+    done = compute_activity(graph, x)
+    exact = compute_gradients(graph, done.times, by_time={"out": np.ones(1)})
+    assert by[0.0] == exact.weights["fc"].item()
+    assert by[0.05] == pytest.approx(2 * by[0.1], rel=1e-12)
+    assert abs(by[0.05]) < 0.6 * abs(by[0.0])
+    weight = torch.tensor(graph.nodes["fc"].weight, requires_grad=True)  # type: ignore[union-attr]
+    compute_outputs(graph, x, {"fc": weight}, Tally()).sum().backward()
+    assert weight.grad.item() == by[LEAST]
+
+
+@pytest.mark.parametrize("least", [-0.1, math.nan, math.inf])
+def test_a_bound_that_cannot_be_is_refused(least: float) -> None:
+    with pytest.raises(ValueError, match="least must be >= 0 and finite"):
+        compute_module_outputs(model(), raster(), Tally(), least)
 
 
 @pytest.mark.parametrize("readout", [True, False])

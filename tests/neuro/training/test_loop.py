@@ -87,6 +87,46 @@ def test_the_weights_kept_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     assert all(np.array_equal(v, kept[1][k]) for k, v in get_weights(back).items())
 
 
+def test_a_score_that_is_better_when_lower_stands_as_it_is(tmp_path: Path) -> None:
+    scores = iter([0.9, 0.5, 0.7, 0.6])
+    low = replace(course(), validate=lambda _: next(scores), metric="rmse", better="lower")
+    with pytest.raises(Killed):
+        fit(model(), low, Plan(epochs=4, lr=1e-2), cpu(), tmp_path, killed_at(3, 0))
+    kept = load_tensors(tmp_path / "best.safetensors", "weights")[1]
+    assert kept == {"epoch": 2, "score": 0.5}
+    end = fit(model(), low, Plan(epochs=4, lr=1e-2), cpu(), tmp_path)
+    assert end.best == 0.5
+    assert [row["val_rmse"] for row in end.history] == [0.9, 0.5, 0.7, 0.6]
+    assert load_tensors(tmp_path / "best.safetensors", "weights")[1] == kept
+
+
+def test_a_checkpoint_of_another_metric_is_refused(tmp_path: Path) -> None:
+    fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+    other = replace(course(), metric="rmse", better="lower")
+    with pytest.raises(TrainError, match="holds no val_rmse of its validations"):
+        fit(model(), other, Plan(epochs=2, lr=1e-2), cpu(), tmp_path)
+
+
+def test_what_a_loss_counts_stands_in_the_row_it_belongs_to(tmp_path: Path) -> None:
+    def counting() -> Course:
+        tally = {"batches": 5, "samples": 0}  # what was there before is not counted
+
+        def counted(net: nn.Module, batch: Batch, at: float) -> torch.Tensor:
+            tally["batches"] += 1
+            tally["samples"] += len(batch[1])
+            return loss(net, batch, at)
+
+        return replace(course(), loss=counted, tally=tally)
+
+    plan = changed(checkpoint_every=1)
+    whole = fit(model(), counting(), plan, cpu(), tmp_path / "whole")
+    found = [(row["batches"], row["samples"]) for row in whole.history]
+    assert found == [(3, 24), (3, 24)]
+    with pytest.raises(Killed):
+        fit(model(), counting(), plan, cpu(), tmp_path / "killed", killed_at(1, 2))
+    assert fit(model(), counting(), plan, cpu(), tmp_path / "killed").history == whole.history
+
+
 def test_of_equal_scores_the_first_is_kept(tmp_path: Path) -> None:
     fit(model(), course(0.5), Plan(epochs=3, lr=1e-2), cpu(), tmp_path)
     assert load_tensors(tmp_path / "best.safetensors", "weights")[1]["epoch"] == 1

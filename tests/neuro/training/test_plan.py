@@ -84,6 +84,7 @@ def test_what_cannot_be_done_is_refused_by_name() -> None:
         ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
         ({"validate_every": 0, "checkpoint_every": -1}, "validate_every .* checkpoint_every"),
         ({"warm": 0.1, "schedule": ExponentialLR}, "warm=0.1 belongs to the default schedule"),
+        ({"schedule": OneCycleLR}, "got the class OneCycleLR, which would take .* updates"),
         ({"precision": "16-mixed"}, "16-mixed is not supported: its loss scaling"),
         ({"precision": "64-true"}, r"64-true is not supported: .* call model.double\(\)"),
         ({"precision": "8-bit"}, "8-bit is not supported: use one of 32-true, bf16-mixed"),
@@ -97,6 +98,12 @@ def test_what_cannot_be_done_is_refused_by_name() -> None:
     plateau = Plan(epochs=1, lr=0.1, schedule=lambda optimizer, _: ReduceLROnPlateau(optimizer))
     with pytest.raises(TrainError, match="ReduceLROnPlateau steps on a metric"):
         rates(plateau)
+
+
+def test_a_schedule_that_cannot_be_called_is_told_how_it_is_called() -> None:
+    plan = Plan(epochs=2, lr=0.1, schedule=partial(OneCycleLR, max_lr=0.1))
+    with pytest.raises(TrainError, match=r"called with \(optimizer, 6\).* total_steps=updates"):
+        rates(plan)
 
 
 def test_precisions_of_plan_and_fabric_must_agree(tmp_path: Path) -> None:
