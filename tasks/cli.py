@@ -74,6 +74,7 @@ def evaluate(run: RunFolder, device: Device = "cpu") -> None:
     console.print(
         describe_evaluation(evaluate_run(opened, device), _metrics(opened)), soft_wrap=True
     )
+    _tell_out_of_date(opened, "eval")
 
 
 def simulate(
@@ -106,6 +107,7 @@ def simulate(
         )
         took = f"{result['milliseconds_per_sample']:.2f} ms each"
         console.print(f"{told and told + ' on '}{result['n']:,} test samples, {took}")
+    _tell_out_of_date(opened, "simulate")
 
 
 def export(run: RunFolder) -> None:
@@ -117,13 +119,15 @@ def export(run: RunFolder) -> None:
     from tasks.report.tables import tabulate_scaling
     from tasks.verbs.export import export_run
 
-    result = export_run(_open(run))
+    opened = _open(run)
+    result = export_run(opened)
     console.print(tabulate_scaling(result["scaling"]))
     for chip, breaches in result["fits"].items():
         told = "\n".join(["does not fit:", *breaches]) if breaches else "fits"
         console.print(f"{chip} {told}")
     _print_parity(result["reference_lava"])
     console.print(f"wrote {run / 'graph.npz'} and {run / 'program.npz'}")
+    _tell_out_of_date(opened, "export")
     if result["reference_lava"].get("failed"):
         raise SystemExit(1)
 
@@ -143,6 +147,7 @@ def verify(run: RunFolder) -> None:
     told = [f"{result['n']:,} test samples", *tabulate_executors(result, _metrics(opened))]
     console.print("; ".join(told), soft_wrap=True)
     _print_parity(result["reference_lava"])
+    _tell_out_of_date(opened, "verify")
     lava = result["reference_lava"]
     both = result["torch_events"]
     if both["unexplained"]:
@@ -170,11 +175,13 @@ def energy(run: RunFolder, chip: str = "all") -> None:
     from tasks.verbs.energy import estimate_energy
 
     asked = None if chip == "all" else find_chip(chip)
-    result = estimate_energy(_open(run), asked)
+    opened = _open(run)
+    result = estimate_energy(opened, asked)
     console.print(show.tabulate_energy(result))
     for name in show.list_chips(result) if asked is None else [asked.name]:
         console.print(show.tabulate_layers(name, result[name]))
     console.print(show.describe_energy(result), highlight=False, soft_wrap=True)
+    _tell_out_of_date(opened, "energy")
 
 
 def report(run: RunFolder) -> None:
@@ -303,6 +310,7 @@ def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
         )
         if slopes := describe_raised_slopes(progress.history):
             console.print(slopes)
+        _tell_out_of_date(run)
 
 
 def _print_parity(parity: dict[str, Any]) -> None:
@@ -314,6 +322,20 @@ def _print_parity(parity: dict[str, Any]) -> None:
 def _is_first_process() -> bool:
     """Say whether this process is the one of several that tells."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def _tell_out_of_date(run: Any, verb: str = "") -> None:
+    """Say which results in a run folder are out of date.
+
+    verb: whose results are of now; "": none, as behind a training.
+    """
+    from tasks.provenance import KEY, describe_trained, list_out_of_date
+    from tasks.report.key_figures import name_command
+
+    now = run.read(f"{verb}.json")[KEY] if verb else describe_trained(run.folder)
+    for old, why in list_out_of_date(run.folder, now).items():
+        told = f"{old}.json is {why}; measure again: {name_command(run, old)}"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 def _open(folder: Path) -> Any:

@@ -8,8 +8,10 @@ import hashlib
 import importlib
 import importlib.util
 import re
+import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -155,11 +157,10 @@ def _require_same_file(run: Run) -> None:
     found = read_header(run.folder)
     if found["task"] != run.task or found["digest"] == run.digest:
         return
-    copy = run.folder / run.task
+    begun = replace(run, **{k: found[k] for k in ("name", "seed", "gradient") if k in found})
     raise RunError(
         f"{run.task} has changed since the run in {run.folder} began; train it anew with "
-        f"another --out, or go on with the file as it was: neuro train {copy}:{run.name} "
-        f"--out {run.folder}"
+        f"another --out, or go on with the file as it was: {name_train_command(begun)}"
     )
 
 
@@ -201,6 +202,17 @@ def _load_copy(folder: Path, name: str, sha: str) -> Task[Any]:
             f"neuro train {copy} --out FOLDER"
         )
     return load_task(copy)
+
+
+def name_train_command(run: Run) -> str:
+    """Return what to type to train a run in its folder, from its start or to its end."""
+    copy = run.folder / run.task
+    task = str(copy) if is_file(run.task) and copy.is_file() else run.task
+    flags = {"--out": str(run.folder), "--seed": str(run.seed), "--gradient": run.gradient}
+    if run.gradient == "surrogate":
+        del flags["--gradient"]
+    words = [f"{task}:{run.name}", *(word for flag in flags.items() for word in flag)]
+    return f"neuro train {shlex.join(words)}"
 
 
 def open_folder(folder: Path) -> Run:

@@ -175,7 +175,7 @@ class Training(Generic[C]):
     eventprop: Callable[[C], float] | None = None
 
     def __post_init__(self) -> None:
-        problems = []
+        problems: list[str] = []
         if not isinstance(self.validation, Metric):
             problems.append(
                 f"validation must be a Metric, got {self.validation!r}; write "

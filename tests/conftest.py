@@ -51,6 +51,8 @@ SLOW = [
     "tasks/verbs",
     "tasks/test_cli",
     "tasks/test_every_task",
+    "tasks/test_provenance",
+    "tasks/test_task",
     "tasks/test_task_files",
     "tasks/test_task_kinds",
     "tasks/test_terminal",

@@ -71,6 +71,7 @@ td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .matrix td.strong { color: var(--paper); }
 .missing { background: var(--soft); border-left: 3px solid var(--line); padding: 8px 14px;
   color: var(--muted); }
+.warning { background: var(--soft); border-left: 3px solid var(--accent); padding: 8px 14px; }
 summary { cursor: pointer; color: var(--muted); font-size: 13px; }
 @media (max-width: 600px) { .matrix th, .matrix td { width: 36px; }
   body { padding: 20px 14px 40px; } .tiles { grid-template-columns: 1fr 1fr; }
@@ -106,6 +107,11 @@ def paragraph(words: str, kind: str = "") -> Html:
 def missing(command: str) -> Html:
     """Return the place of something not measured, and the command that measures it."""
     return Html(f'<p class="missing">not measured yet: <code>{text(command)}</code></p>')
+
+
+def warning(words: str, command: str) -> Html:
+    """Return that what follows is not of now, and the command that measures it again."""
+    return Html(f'<p class="warning">{text(words)}: <code>{text(command)}</code></p>')
 
 
 def section(title: str, *parts: Html) -> Html:

@@ -16,21 +16,35 @@ def name_command(run: Run, verb: str) -> str:
     return f"neuro {verb} {shlex.quote(str(run.folder))}"
 
 
-def list_key_figures(run: Run, found: Mapping[str, Any]) -> list[Figure]:
-    """Return what eval, verify and energy found, or the verb that finds it."""
+def list_key_figures(
+    run: Run, found: Mapping[str, Any], out_of_date: Mapping[str, str]
+) -> list[Figure]:
+    """Return what eval, verify and energy found, or the verb that finds it.
+
+    out_of_date: verb -> "of earlier weights", say, where that is so.
+    """
+
+    def dated(verb: str, figures: list[Figure]) -> list[Figure]:
+        why = out_of_date.get(verb)
+        return [f._replace(note=f"{why}; {f.note}") if why else f for f in figures]
+
     evaluation, verify, joules = found["eval"], found["verify"], found["energy"]
     metrics = find_task_of(run).evaluation.metrics
     out = (
-        _evaluated(evaluation, metrics)
+        dated("eval", _evaluated(evaluation, metrics))
         if evaluation
         else [_unknown(run, "on test samples", "eval")]
     )
     out += (
-        list_agreement(verify, metrics)
+        dated("verify", list_agreement(verify, metrics))
         if verify
         else [_unknown(run, "do executors agree?", "verify")]
     )
-    out += list_prices(joules) if joules else [_unknown(run, "energy per inference", "energy")]
+    out += (
+        dated("energy", list_prices(joules))
+        if joules
+        else [_unknown(run, "energy per inference", "energy")]
+    )
     return out
 
 

@@ -4,7 +4,6 @@ What is not there yet is named with the verb that makes it; nothing is computed 
 """
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,13 @@ from neuro.io.record_file import load_record
 from neuro.io.run_folder import Run
 from neuro.io.store import StoreError, write_bytes
 from neuro.record import Record
-from tasks.find import find_task_of
+from tasks.find import find_task_of, name_train_command
+from tasks.provenance import (
+    OUT_OF_DATE,
+    describe_provenance,
+    describe_trained,
+    list_out_of_date,
+)
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.html import Html
@@ -30,29 +35,50 @@ COUNTED = ("spikes", "raised")  # in rows of metrics.jsonl, by EventProp
 def write_report(run: Run) -> Path:
     """Write ``report.html`` into the run folder and return its path.
 
-    The page refers to nothing outside itself.
+    The page refers to nothing outside itself. Above each result that was measured on other
+    weights, configuration, data or code than those of now it says so.
 
     Raises:
         StoreError: a result is damaged; says which verb to run again.
     """
     metrics = find_task_of(run).evaluation.metrics
     found = {k: read_result(run.folder, k, metrics) for k in RESULTS}
+    now = _describe_now(run)
+    old = list_out_of_date(run.folder, now)
+
+    def warned(verb: str) -> list[Html]:
+        told = f"What {verb} measured here is {old.get(verb)}"
+        return [page.warning(told, name_command(run, verb))] if verb in old else []
+
     body = (
         _head(run),
-        page.tiles(list_key_figures(run, found)),
+        page.tiles(list_key_figures(run, found, old)),
         _training(run),
+        *warned("eval"),
         *_on_test(run, found["eval"]),
+        *warned("simulate"),
         *_activity(run, found["simulate"]),
+        *warned("verify"),
         _parity(run, found["verify"]),
+        *warned("export"),
         _scaling(run, found["export"]),
+        *warned("energy"),
         show_energy(found["energy"]) if found["energy"] else _not_yet(run, "Energy", "energy"),
         show_mapping(found["energy"]) if found["energy"] else Html(""),
-        _origin(run),
+        _origin(run, now),
     )
     path = run.folder / "report.html"
     title = f"{run.task}:{run.name}, seed {run.seed}"
     write_bytes(path, page.page(title, *body).encode())
     return path
+
+
+def _describe_now(run: Run) -> dict[str, str]:
+    """Return the digests of now; without that of data which are not here."""
+    try:
+        return describe_provenance(run)
+    except (OSError, ValueError):
+        return describe_trained(run.folder)
 
 
 def _not_yet(run: Run, title: str, verb: str, *parts: Html) -> Html:
@@ -72,8 +98,7 @@ def _head(run: Run) -> Html:
 def _training(run: Run) -> Html:
     history = read_history(run.folder)
     if not history:
-        command = f"neuro train {run.task}:{run.name} --out {shlex.quote(str(run.folder))}"
-        return page.section("Training", page.missing(command))
+        return page.section("Training", page.missing(name_train_command(run)))
     metric = find_task_of(run).training.validation
     caption = (
         f"Loss on the training part and {metric.label} on samples held out of it for model "
@@ -304,8 +329,8 @@ def _scaling(run: Run, export: Mapping[str, Any] | None) -> Html:
     )
 
 
-def _origin(run: Run) -> Html:
-    """Return what the results depend on: configuration, versions, machine."""
+def _origin(run: Run, now: Mapping[str, str]) -> Html:
+    """Return what the results depend on: configuration, versions, machine, digests."""
     environment = read_environment(run.folder)
     packages = environment.pop("packages", {})
     asked = {"task": run.task, "configuration": run.name, "seed": run.seed}
@@ -313,4 +338,5 @@ def _origin(run: Run) -> Html:
         "Configuration and environment",
         page.pairs([*asked.items(), *asdict(run.config).items()]),
         page.pairs([*environment.items(), *packages.items()]),
+        page.pairs([(f"digest of {k}", now.get(k, "not here")) for k in OUT_OF_DATE]),
     )

@@ -189,6 +189,9 @@ def _clocks(grid: dict[str, Any], metrics: Sequence[Metric]) -> Table:
     if all("answered_differently" in way for way in others):
         different = (f"{way['answered_differently']:.2%}" for way in others)
         out.add_row("answered differently", "", *different)
+    if all("answers_apart" in way for way in others):
+        apart = (f"{way['answers_apart']:.2%}" for way in others)
+        out.add_row("answers apart (root mean square)", "", *apart)
     for name, node in grid["per_sample"].items():
         if node["spikes"]:
             spikes = (way["per_sample"][name]["spikes"] for way in (grid, *others))

@@ -19,11 +19,13 @@ from matplotlib.figure import Figure
 
 from neuro.io.run_folder import RunError, read_header
 from neuro.io.store import require_writable, write_json
+from tasks.provenance import KEY, describe_trained, list_out_of_date
 from tasks.report.figures import ACCENT, LINE, save_png
 from tasks.report.tables import list_chips
 from tasks.results import FIGURES, read_result
 from tasks.task import Metric, from_json
 
+COMPARED = ("eval", "verify", "energy")  # whose results are
 EXACT = 16  # most seeds of which all 2^n choices of signs are tried; of more a random part
 DRAWS = 100_000
 SHOWN = 6  # most seeds whose values have a column each
@@ -41,7 +43,10 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a run folder says. group: "task:configuration"."""
+    """What a run folder says. group: "task:configuration".
+
+    out_of_date, measured_on: of its results files, see :mod:`tasks.provenance`.
+    """
 
     folder: Path
     group: str
@@ -49,6 +54,8 @@ class Measured:
     header: Mapping[str, Any]
     evaluated: bool
     values: Mapping[str, Value]
+    out_of_date: Mapping[str, str]
+    measured_on: Sequence[Mapping[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,13 +208,18 @@ def _read(folder: Path) -> Measured:
     group = f"{header['task'].removesuffix('.py')}:{header['name']}"
     if header["gradient"] != "surrogate":
         group += f" ({header['gradient']})"
+    now = describe_trained(folder)
+    del now["code"]
+    results = [_results(folder, name) for name in COMPARED]
     return Measured(
         folder=folder,
         group=group,
         seed=header["seed"],
         header=header,
-        evaluated=bool(_results(folder, "eval").get("metrics")),
+        evaluated=bool(results[0].get("metrics")),
         values={v.metric.name: v for v in _values(folder)},
+        out_of_date={k: v for k, v in list_out_of_date(folder, now).items() if k in COMPARED},
+        measured_on=[result[KEY] for result in results if isinstance(result.get(KEY), dict)],
     )
 
 
@@ -217,8 +229,7 @@ def _results(folder: Path, name: str) -> dict[str, Any]:
 
 def _values(folder: Path) -> list[Value]:
     """Return what eval, verify and energy found, as far as there is."""
-    names = ("eval", "verify", "energy")
-    evaluation, verify, energy = (_results(folder, name) for name in names)
+    evaluation, verify, energy = (_results(folder, name) for name in COMPARED)
     metrics = from_json(evaluation.get("metrics", {}))
     notes = evaluation.get("notes", {})
     found = [Value(m, evaluation[m.name], notes.get(m.name, "")) for m in metrics]
@@ -245,6 +256,11 @@ def _require_comparable(runs: Sequence[Measured]) -> None:
         for run in runs
         if not run.evaluated
     ]
+    problems += [
+        f"{run.folder}: {verb}.json is {why}; neuro {verb} {run.folder} first"
+        for run in runs
+        for verb, why in run.out_of_date.items()
+    ]
     seen: dict[tuple[str, int], Measured] = {}
     for run in runs:
         other = seen.setdefault((run.group, run.seed), run)
@@ -261,6 +277,11 @@ def _require_comparable(runs: Sequence[Measured]) -> None:
             problems.append(
                 f"{other.folder} and {run.folder}: both are {run.group}, and differ in "
                 f"{' and '.join(differ)}: the task has changed between them; leave one out"
+            )
+        elif len({m.get("data") for m in (*other.measured_on, *run.measured_on)}) > 1:
+            problems.append(
+                f"{other.folder} and {run.folder}: measured on different test data; measure "
+                "both again"
             )
     if problems:
         raise RunError("\n".join(["these runs cannot be compared:", *problems]))
@@ -291,6 +312,8 @@ def compare(runs: Sequence[Measured]) -> Comparison:
                         metric=metric, group=other.group, baseline=groups[0], differences=found
                     )
                 )
+    if len({m.get("code") for run in runs for m in run.measured_on}) > 1:
+        remarks.append("measured by different versions of the code; measure again to be sure")
     if any(d.p is not None for d in differences):
         most = max(len(d.differences) for d in differences)
         least = 2 / 2**most if most <= EXACT else 1 / DRAWS

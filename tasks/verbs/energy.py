@@ -11,6 +11,7 @@ from neuro.graph.partition import chip_part
 from neuro.io.run_folder import Run
 from neuro.record import concatenate
 from tasks.find import find_task_of
+from tasks.provenance import describe_provenance, write_result
 from tasks.verbs.trained_run import (
     Samples,
     iterate_batches,
@@ -28,11 +29,12 @@ def estimate_energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
 
     chip: one more than those of the folder ``neuro/energy/chips``.
     """
+    measured_on = describe_provenance(run)
     graph = load_run_graph(run)
     beside = find_task_of(run).deployment.host(run.config, load_trained_model(run))
     chips = {**load_chips(), chip.name: chip} if chip else load_chips()
     result = estimate_samples(graph, iterate_samples(run, graph), chips.values(), beside)
-    run.write("energy.json", result)
+    write_result(run, "energy", result, measured_on)
     return result
 
 

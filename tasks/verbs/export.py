@@ -6,6 +6,7 @@ from lava_export import check, list_breaches, lower, make_scaling_table, save_pr
 from neuro.energy import load_chips
 from neuro.io.graph_file import save_graph
 from neuro.io.run_folder import Run
+from tasks.provenance import describe_provenance, write_result
 from tasks.verbs.trained_run import count_ticks, load_run_graph
 from tasks.verbs.verify import compare_with_lava
 
@@ -21,6 +22,7 @@ def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
         LowerError: the network has parts that Loihi cannot run.
         RuleBreach: the program fits none of the chips.
     """
+    measured_on = describe_provenance(run)
     graph = load_run_graph(run)
     save_graph(run.folder / "graph.npz", graph)
     program = lower(graph, ticks=count_ticks(run, graph))
@@ -34,5 +36,5 @@ def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
         "scaling": make_scaling_table(graph, program),
         "reference_lava": compare_with_lava(run, graph, program, lava_samples),
     }
-    run.write("export.json", result)
+    write_result(run, "export", result, measured_on)
     return result

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from neuro.events import Clock, Grid, Recording, simulate
@@ -17,6 +16,7 @@ from neuro.record import Record
 from neuro.spikes import Events, Times, join
 from neuro.units import Seconds
 from tasks.find import find_task_of
+from tasks.provenance import describe_provenance, write_result
 from tasks.task import Tree
 from tasks.verbs.trained_run import (
     decode,
@@ -52,9 +52,10 @@ def simulate_run(
         Of the grid: the task's metrics by name, n; spikes, synaptic_events and updates by node,
         a sample; milliseconds of wall time a sample, in which only the spikes of outputs are
         kept; captions of the samples in the record, and the shape of a tick of each input.
-        "exact" and "exact_spread": the same in exact time, the change of each metric, and the
-        share of samples that are answered differently.
+        "exact" and "exact_spread": the same in exact time, the change of each metric, and how
+        far the answers are from those of the grid, see :func:`compare_answers`.
     """
+    measured_on = describe_provenance(run)
     graph, model = load_run_graph(run), load_trained_model(run)
     timings = {"grid": Timing(Grid(), dict)}
     if not isinstance(clock, Grid):
@@ -81,8 +82,7 @@ def simulate_run(
     grid = found.pop("grid")
     for name, other in found.items():
         other["change"] = {k: other[k] - grid[k] for k in values}
-        if tree_leaves(answers["grid"]):
-            other["answered_differently"] = share_different(answers[name], answers["grid"])
+        other |= compare_answers(answers[name], answers["grid"])
     describe = find_task_of(run).evaluation.describe
     result = {
         "clock": "grid",
@@ -94,23 +94,33 @@ def simulate_run(
         **grid,
         **found,
     }
-    run.write("simulate.json", result)
+    write_result(run, "simulate", result, measured_on)
     return result
 
 
-def share_different(one: Tree, other: Tree) -> float:
-    """Return the share of samples whose answers differ by more than rounding.
+def compare_answers(one: Tree, other: Tree) -> dict[str, float]:
+    """Return how far answers are from ``other`` ones; pytrees whose first axis is B.
 
-    one, other: pytrees whose first axis is B.
+    answered_differently: of answers that are chosen (integers, such as classes), the share of
+    samples where one differs. answers_apart: of answers that are values (floats), the root mean
+    square of the difference over that of ``other``, of the part where it is largest. Only what
+    there is of the two.
     """
-    pairs = zip(tree_leaves(one), tree_leaves(other), strict=True)
-    different = torch.stack([_differ(a.double(), b.double()) for a, b in pairs]).any(0)
-    return int(different.sum()) / len(different)
-
-
-def _differ(a: Tensor, b: Tensor) -> Tensor:
-    """Return for each sample whether values lie apart by more than 1e-9 of the largest."""
-    return ~((a - b).abs() <= 1e-9 * a.abs().max()).reshape(len(a), -1).all(1)
+    pairs = list(zip(tree_leaves(one), tree_leaves(other), strict=True))
+    chosen = [
+        (a != b).reshape(len(a), -1).any(1) for a, b in pairs if not a.is_floating_point()
+    ]
+    apart = [
+        float((a - b).double().norm() / b.double().norm())
+        for a, b in pairs
+        if a.is_floating_point() and b.any()
+    ]
+    out = {}
+    if chosen:
+        out["answered_differently"] = float(torch.stack(chosen).any(0).double().mean())
+    if apart:
+        out["answers_apart"] = float(np.max(apart))  # NaN is the largest
+    return out
 
 
 def _per_sample(record: Record, seconds: float) -> dict[str, Any]:

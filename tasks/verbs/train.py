@@ -18,6 +18,7 @@ from neuro.eventprop import LEAST, Tally, compute_module_outputs
 from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.training import Course, Progress, fit
 from tasks.find import find_task_of, keep_task_file
+from tasks.provenance import describe_provenance, write_result
 from tasks.task import Tree, as_json
 from tasks.verbs.trained_run import build_fresh_model, load_trained_model, require_declared
 
@@ -195,6 +196,7 @@ def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
         ``metrics``.
     """
     require_device(device)
+    measured_on = describe_provenance(run)
     model = place_in_trained_time(run, load_trained_model(run).to(device)).eval()
     evaluation = find_task_of(run).evaluation
     found = evaluation.evaluate(run, model)
@@ -213,5 +215,5 @@ def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
         "metrics": as_json(m for m in evaluation.metrics if m.name in found.values),
         "gradient": run.gradient,
     }
-    run.write("eval.json", result)
+    write_result(run, "eval", result, measured_on)
     return result

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from neuro.graph import Graph
-from neuro.io.graph_file import load_graph
 from neuro.io.run_folder import Run, RunError
 from neuro.nn.net import Net
 from neuro.nn.trace import trace
@@ -20,7 +19,7 @@ from neuro.record import Record
 from neuro.seeds import seeded
 from neuro.spikes import Events, join, of_sample, to_events, to_raster
 from neuro.training import get_best_weights_path, load_weights
-from tasks.find import find_task_of
+from tasks.find import find_task_of, name_train_command
 from tasks.task import Split, Stimulus, Tree
 
 
@@ -110,20 +109,14 @@ def load_trained_model(run: Run) -> nn.Module:
     """
     path = get_best_weights_path(run.folder)
     if not path.exists():
-        raise RunError(
-            f"{run.folder} is not trained yet; neuro train {run.task}:{run.name} first"
-        )
+        raise RunError(f"{run.folder} is not trained yet; {name_train_command(run)} first")
     model = build_fresh_model(run)
     load_weights(path, model)
     return model.eval()
 
 
 def load_run_graph(run: Run) -> Graph:
-    """Return the Graph of the trained network, tracing it the first time."""
-    path = run.folder / "graph.npz"
-    weights = get_best_weights_path(run.folder)
-    if path.exists() and weights.exists() and path.stat().st_mtime >= weights.stat().st_mtime:
-        return load_graph(path)
+    """Return the Graph of the trained network, traced anew."""
     deployment, model = find_task_of(run).deployment, load_trained_model(run)
     part = deployment.part(run.config, model)
     if isinstance(part, Net):

@@ -31,6 +31,7 @@ from neuro.nn.rounding import (
 from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
+from tasks.provenance import describe_provenance, write_result
 from tasks.task import Tree
 from tasks.verbs.trained_run import (
     CLASSIFIER,
@@ -54,10 +55,11 @@ def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
 
     That is what :func:`verify_samples` returns.
     """
+    measured_on = describe_provenance(run)
     graph, model = load_run_graph(run), load_trained_model(run)
     samples = iterate_samples(run, graph)
     result = verify_samples(graph, samples, make_judge(run, model), lava_samples)
-    run.write("verify.json", result)
+    write_result(run, "verify", result, measured_on)
     return result
 
 

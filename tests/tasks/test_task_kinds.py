@@ -89,6 +89,23 @@ def test_the_executors_answer_what_the_trained_model_does(runs: Path) -> None:
             assert replayed[name] == pytest.approx(found[name], rel=1e-4)
 
 
+def test_values_are_not_answered_differently_but_lie_apart(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = {
+        "forecast": {"answers_apart"},
+        "window": {"answers_apart", "answered_differently"},
+    }
+    for kind, names in expected.items():
+        main(["simulate", str(runs / kind), "--clock", "exact"])
+        told = capsys.readouterr().out
+        way = read(runs, kind, "simulate")["exact_spread"]
+        assert names == {"answers_apart", "answered_differently"} & way.keys()
+        assert way["answers_apart"] > 0
+        assert f"{way['answers_apart']:.2%}" in told
+        assert ("answered differently" in told) == ("answered_differently" in names)
+
+
 def test_two_inputs_and_two_outputs_keep_their_names(runs: Path) -> None:
     run = open_folder(runs / "window")
     graph = load_run_graph(run)

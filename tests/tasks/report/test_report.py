@@ -16,6 +16,7 @@ from neuro.record import Record
 from neuro.spikes import to_events
 from tasks.find import find_task
 from tasks.image_classification.mnist import tiny
+from tasks.provenance import describe_provenance
 from tasks.report import figures as pictures, html, tables as show
 from tasks.report.report import write_report
 
@@ -106,6 +107,7 @@ def chip(title: str, layer: str, nominal: float) -> dict[str, Any]:
 
 def finish(run: Run, layer: str = "alif1") -> None:
     """Fill a run with what the verbs leave behind."""
+    now = {"measured_on": describe_provenance(run)}
     run.write_lines(
         "metrics.jsonl",
         [
@@ -118,6 +120,7 @@ def finish(run: Run, layer: str = "alif1") -> None:
     run.write(
         "eval.json",
         {
+            **now,
             "accuracy": 0.9817,
             "n": 927,
             "correct": 910,
@@ -131,6 +134,7 @@ def finish(run: Run, layer: str = "alif1") -> None:
     run.write(
         "simulate.json",
         {
+            **now,
             "clock": "grid",
             "accuracy": 0.9806,
             "n": 927,
@@ -143,6 +147,7 @@ def finish(run: Run, layer: str = "alif1") -> None:
     run.write(
         "verify.json",
         {
+            **now,
             "torch_events": {
                 "layers": {layer: {"spikes": 113639, "mismatches": 3, "margins": [2.5e-16]}},
                 "mismatches": 3,
@@ -173,10 +178,11 @@ def finish(run: Run, layer: str = "alif1") -> None:
         "lag": 4,
         "head_room": 0.125,
     }
-    run.write("export.json", {"scaling": [scaled]})
+    run.write("export.json", {**now, "scaling": [scaled]})
     run.write(
         "energy.json",
         {
+            **now,
             "loihi1": chip("Loihi 1", layer, 2.6e-6),
             "loihi2": chip("Loihi 2", layer, 4.4e-7),
             "conventional45nm": {
@@ -206,7 +212,7 @@ class TestAPartialRun:
         folder = f"'{run.folder}'"  # quoted for the shell: it has a space
         for verb in ("eval", "simulate", "verify", "export", "energy"):
             assert f"neuro {verb} {folder}" in seen
-        assert f"neuro train mnist:tiny --out {folder}" in seen
+        assert f"neuro train mnist:tiny --out {folder} --seed 7" in seen
 
     @pytest.mark.parametrize(
         ("file", "verb"),

@@ -10,6 +10,7 @@ import pytest
 
 from neuro.io.run_folder import RunError
 from tasks.cli import main
+from tasks.provenance import describe_trained
 from tasks.verbs.compare import compare_runs, compute_sign_flip_p, name_test
 
 ACCURACY = {"better": "higher", "unit": "", "format": ".2%"}
@@ -24,8 +25,14 @@ def run(folder: Path, name: str, seed: int, accuracy: float, **header: Any) -> P
     known |= {"gradient": "surrogate", "digest": ""}
     (path / "config.json").write_text(json.dumps({**known, **header}))
     found = {"accuracy": accuracy, "n": 10_000, "metrics": {"accuracy": ACCURACY}}
-    (path / "eval.json").write_text(json.dumps(found))
+    write(path, "eval", found)
     return path
+
+
+def write(path: Path, verb: str, found: dict[str, Any], **measured_on: str) -> None:
+    """Write results as a verb does that measures now."""
+    now = {**describe_trained(path), "data": "d", **measured_on}
+    (path / f"{verb}.json").write_text(json.dumps({**found, "measured_on": now}))
 
 
 @pytest.fixture
@@ -97,16 +104,16 @@ def test_a_lower_error_is_better_and_other_executors_and_joules_stand_beside_it(
         for seed in FAST:
             path = runs / f"{name}-{seed}"
             evaluation = {"error": 2.0 + shift, "n": 5, "metrics": {"error": error}}
-            (path / "eval.json").write_text(json.dumps(evaluation))
+            write(path, "eval", evaluation)
             by = {"torch": 2.0, "events": 2.0, "integers": 2.5 + shift}
-            (path / "verify.json").write_text(json.dumps({"metrics": {"error": by}}))
+            write(path, "verify", {"metrics": {"error": by}})
             tier = {"low": 1e-6, "nominal": 2e-6, "high": 3e-6}
             joules = {
                 "loihi1": {"core": tier, "chip": tier, "layers": {}},
                 "host": [],
                 "conventional45nm": {},
             }
-            (path / "energy.json").write_text(json.dumps(joules))
+            write(path, "energy", joules)
     found = compare_runs([runs / "fast*"], runs / "out")
     of = {(d.metric.name): d for d in found.differences}
     assert set(of) == {
@@ -157,6 +164,38 @@ def test_problems_are_told_together(runs: Path, capsys: pytest.CaptureFixture[st
     assert "is no run" in told(["compare", str(runs)], capsys)
     assert "no run of that name" in told(["compare", str(runs / "nothing*")], capsys)
     assert "nothing to compare" in told(["compare"], capsys)
+
+
+def test_results_of_other_weights_or_configurations_are_not_compared(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other, old = runs / "fast-0", runs / "fast-1", runs / "fast-2"
+    (one / "best.safetensors").write_bytes(b"trained on")
+    write(other, "verify", {"metrics": {}}, configuration="c")
+    (old / "eval.json").write_text(
+        json.dumps({"accuracy": 0.5, "n": 1, "metrics": {"accuracy": ACCURACY}})
+    )
+    text = told(["compare", str(runs / "fast-*"), "--out", str(runs / "o")], capsys)
+    assert f"{one}: eval.json is of earlier weights; neuro eval {one} first" in text
+    assert f"{other}: verify.json is of another configuration; neuro verify {other}" in text
+    assert f"{old}: eval.json is of unknown weights, measured by an earlier version" in text
+
+
+def test_seeds_measured_on_different_test_data_are_not_compared(runs: Path) -> None:
+    path = runs / "fast-1"
+    write(path, "eval", json.loads((path / "eval.json").read_text()), data="other")
+    with pytest.raises(RunError, match=f"fast-0 and {path}: measured on different test data"):
+        compare_runs([runs / "fast-*"], runs / "out")
+
+
+def test_results_of_different_versions_of_the_code_are_compared_with_a_remark(
+    runs: Path,
+) -> None:
+    assert not any("code" in r for r in compare_runs([runs / "fast-*"], runs / "o").remarks)
+    path = runs / "fast-1"
+    write(path, "eval", json.loads((path / "eval.json").read_text()), code="other")
+    remarks = compare_runs([runs / "fast-*"], runs / "out").remarks
+    assert "measured by different versions of the code; measure again to be sure" in remarks
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 8])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from graphs import random_graph, stimulus
 
 from neuro.io.record_file import load_record
@@ -14,7 +15,7 @@ from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
 from tasks.cli import main
 from tasks.image_classification.mnist import tiny
-from tasks.verbs.simulate import spread
+from tasks.verbs.simulate import compare_answers, spread
 from tasks.verbs.trained_run import build_fresh_model
 
 
@@ -83,6 +84,23 @@ def test_voltage_jumps_at_ends_of_ticks_are_the_grid_and_spread_ones_are_not(
     assert at_ends["answered_differently"] == 0
     spikes = [way["per_sample"]["alif1"]["spikes"] for way in (result, at_ends, spread)]
     assert spikes[0] == spikes[1] < spikes[2]
+
+
+def test_chosen_answers_are_counted_and_values_are_measured() -> None:
+    chosen, other = torch.tensor([1, 2, 3, 4]), torch.tensor([1, 0, 3, 5])
+    values = torch.tensor([[3.0, 4.0], [0.0, 0.0], [0.0, 12.0], [0.0, 0.0]])
+    moved = values + torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [1.3, 0.0]])
+    assert compare_answers(chosen, other) == {"answered_differently": 0.5}
+    assert compare_answers(moved, values) == {"answers_apart": pytest.approx(0.1, rel=1e-6)}
+    both = compare_answers({"a": chosen, "b": values}, {"a": other, "b": values})
+    assert both == {"answered_differently": 0.5, "answers_apart": 0.0}
+    two = compare_answers((values, moved), (values, values))
+    assert two == {"answers_apart": pytest.approx(0.1, rel=1e-6)}  # the larger of both
+    nan = (torch.full_like(values, torch.nan), moved)
+    assert np.isnan(compare_answers(nan[::-1], (values, values))["answers_apart"])
+    assert compare_answers((), ()) == {}
+    one = compare_answers((chosen, other), (chosen, chosen))  # a sample counts once
+    assert one == {"answered_differently": 0.5}
 
 
 def test_a_spread_stimulus_is_the_same_on_the_grid() -> None:

@@ -166,7 +166,8 @@ def test_a_lava_that_fails_is_written_down_as_failed(
 def test_a_run_without_training_says_so(tmp_path: Path, run: Run) -> None:
     (tmp_path / "config.json").write_bytes((run.folder / "config.json").read_bytes())
     untrained = open_folder(tmp_path)
-    with pytest.raises(ValueError, match=r"is not trained yet; neuro train mnist:tiny first"):
+    command = f"neuro train mnist:tiny --out {tmp_path} --seed 0"
+    with pytest.raises(ValueError, match=f"is not trained yet; {command} first"):
         verify_run(untrained)
 
 

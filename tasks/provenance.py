@@ -1,0 +1,120 @@
+"""What results were measured on: digests of weights, configuration, test data and code.
+
+Each results file of a run folder carries them as ``measured_on``. A result whose digests are
+not those of now is out of date, and whoever shows it says so.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils._pytree import tree_leaves
+
+import drivers
+import lava_export
+import neuro
+import tasks
+from neuro.io.pytree import digest
+from neuro.io.run_folder import Run, RunError
+from neuro.io.store import read_json
+from neuro.seeds import seeded
+from neuro.training import get_best_weights_path
+from tasks.find import find_task_of
+
+KEY = "measured_on"  # in results files
+RESULTS = ("eval", "simulate", "verify", "export", "energy")  # verbs with a results file
+OUT_OF_DATE = {
+    "weights": "earlier weights",
+    "configuration": "another configuration",
+    "data": "other test data",
+    "code": "another version of the code",
+}
+_CONFIGURATION = ("task", "name", "seed", "config", "gradient", "digest")  # of config.json
+_SOURCES = ("*.py", "*.toml")  # code, and the chips that it reads
+
+
+def describe_provenance(run: Run) -> dict[str, str]:
+    """Return the digests of all that a result of a run depends on, by :data:`OUT_OF_DATE`."""
+    return {**describe_trained(run.folder), "data": digest_test_data(run)}
+
+
+def describe_trained(folder: Path) -> dict[str, str]:
+    """Return those digests that need no data: what a run folder and the code say of now."""
+    header = read_json(folder / "config.json")
+    path = get_best_weights_path(folder)
+    data = path.read_bytes() if path.exists() else b""
+    return {
+        "weights": digest(np.frombuffer(data, np.uint8)),
+        "configuration": digest({k: header.get(k) for k in _CONFIGURATION}),
+        "code": digest_code(),
+    }
+
+
+def digest_test_data(run: Run) -> str:
+    """Return the digest of the batches of the test split, as the task makes them."""
+    with seeded(0):  # whatever the batches draw: the same each time
+        batches = find_task_of(run).training.batches(run.config, "test", 0)
+        return digest([digest(tree_leaves(batch)) for batch in batches])
+
+
+@cache
+def digest_code() -> str:
+    """Return the digest of the sources of this package."""
+    folders = [
+        Path(str(package.__file__)).parent for package in (neuro, drivers, lava_export, tasks)
+    ]
+    files = [
+        (folder.name, path.relative_to(folder).as_posix(), path.read_text())
+        for folder in folders
+        for pattern in _SOURCES
+        for path in sorted(folder.rglob(pattern))
+    ]
+    return digest(files)
+
+
+def write_result(
+    run: Run, verb: str, result: Mapping[str, Any], measured_on: Mapping[str, str]
+) -> None:
+    """Write the results file of a verb.
+
+    measured_on: :func:`describe_provenance` before anything was measured.
+
+    Raises:
+        RunError: a training has replaced the weights since then.
+    """
+    now = describe_trained(run.folder)
+    if why := explain_difference(measured_on, now):
+        raise RunError(
+            f"{run.folder}: what {verb} measured is {why} by now, and was not written; measure "
+            "again when the training has ended"
+        )
+    run.write(f"{verb}.json", {**result, KEY: dict(measured_on)})
+
+
+def explain_difference(found: Any, now: Mapping[str, str]) -> str:
+    """Return "of earlier weights and other test data", or "" where nothing known differs.
+
+    found: what a results file holds of them; None: nothing. now: digests that are known.
+    """
+    if not isinstance(found, dict):
+        return "of unknown weights, measured by an earlier version"
+    differ = [
+        told
+        for key, told in OUT_OF_DATE.items()
+        if found.get(key) != now.get(key, found.get(key))
+    ]
+    return f"of {' and '.join(differ)}" if differ else ""
+
+
+def list_out_of_date(folder: Path, now: Mapping[str, str]) -> dict[str, str]:
+    """Return why results files of a run folder are out of date, by verb: those that are."""
+    paths = {verb: folder / f"{verb}.json" for verb in RESULTS}
+    found = {verb: read_json(path) for verb, path in paths.items() if path.exists()}
+    why = {
+        verb: explain_difference(result.get(KEY), now)
+        for verb, result in found.items()
+        if isinstance(result, dict)
+    }
+    return {verb: told for verb, told in why.items() if told}

@@ -1,0 +1,256 @@
+"""Results of earlier weights, other configurations, data or code are never shown as of now."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from neuro.io.graph_digest import digest_graph
+from neuro.io.run_folder import Run, RunError
+from neuro.io.store import load_graph
+from tasks import provenance
+from tasks.cli import main
+from tasks.find import find_task_of, open_folder
+from tasks.provenance import (
+    OUT_OF_DATE,
+    RESULTS,
+    describe_provenance,
+    describe_trained,
+    digest_code,
+    explain_difference,
+    list_out_of_date,
+    write_result,
+)
+from tasks.verbs.trained_run import load_run_graph
+from tasks.verbs.verify import verify_run
+
+SUPPORT = Path(__file__).parents[1] / "support"
+TASK = str(SUPPORT / "forecast_task.py")
+DIES_IN_EPOCH_2 = """
+import os
+import neuro.training.loop as t
+save = t.save_checkpoint
+def die(folder, weights, best_meta, state):
+    if state["epoch"] == 2:
+        os._exit(9)
+    save(folder, weights, best_meta, state)
+t.save_checkpoint = die
+from tasks.cli import main
+main({argv!r})
+"""
+
+
+@pytest.fixture(autouse=True)
+def without_lava(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", "no-such-python")  # it takes long
+
+
+def read(folder: Path, verb: str) -> Any:
+    return json.loads((folder / f"{verb}.json").read_text())
+
+
+def words(folder: Path) -> str:
+    main(["report", str(folder)])
+    return unescape(re.sub(r"<[^>]*>", " ", (folder / "report.html").read_text()))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run where every verb has been."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    main(["train", TASK, "--out", str(folder)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEURO_LAVA_PYTHON", "no-such-python")
+        for verb in RESULTS:
+            main([verb, str(folder)])
+    return folder
+
+
+def test_results_measured_before_a_training_went_on_are_told_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    argv = ["train", TASK, "--out", str(folder)]
+    code = DIES_IN_EPOCH_2.format(argv=argv)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    # The best weights are those of epoch 1 again: a checkpoint of epoch 2 was never written.
+    main(["export", str(folder)])
+    main(["eval", str(folder)])
+    main(["energy", str(folder)])
+    early = read(folder, "eval")["rmse"]
+    assert "of earlier weights" not in capsys.readouterr().out
+    before = read(folder, "eval")["measured_on"]
+    main(argv)
+    told = capsys.readouterr().out
+    for verb in ("eval", "energy", "export"):
+        assert f"{verb}.json is of earlier weights; measure again: neuro {verb}" in told
+    main(["verify", str(folder)])
+    told = capsys.readouterr().out
+    assert "eval.json is of earlier weights" in told
+    assert "verify.json is" not in told
+    late = read(folder, "verify")["metrics"]["rmse"]["torch"]
+    assert late != pytest.approx(early, rel=1e-3)
+    # The graph is that of the weights of now, not the one that was exported before.
+    exported = load_graph(folder / "graph.npz")
+    assert digest_graph(load_run_graph(open_folder(folder))) != digest_graph(exported)
+    now = read(folder, "verify")["measured_on"]
+    assert {k for k in OUT_OF_DATE if now[k] != before[k]} == {"weights"}
+    page = words(folder)
+    assert page.count("of earlier weights; ") >= 2  # key figures of eval and energy
+    for verb in ("eval", "export", "energy"):
+        assert f"What {verb} measured here is of earlier weights:  neuro {verb} " in page
+    assert "What verify measured" not in page
+    for verb in ("eval", "energy", "export"):
+        main([verb, str(folder)])
+    assert "of earlier weights" not in words(folder)
+    assert read(folder, "eval")["rmse"] == pytest.approx(late, rel=1e-4)
+
+
+def test_every_results_file_carries_what_it_was_measured_on(run: Path) -> None:
+    now = describe_provenance(open_folder(run))
+    assert set(now) == {"weights", "configuration", "data", "code"}
+    assert all(re.fullmatch("[0-9a-f]{16}", digest) for digest in now.values())
+    assert len(set(now.values())) == 4
+    for verb in RESULTS:
+        assert read(run, verb)["measured_on"] == now
+    assert list_out_of_date(run, now) == {}
+    page = words(run)
+    assert "measured here is of" not in page
+    assert now["data"] in page
+
+
+def test_a_touched_file_and_an_old_graph_change_nothing(run: Path) -> None:
+    opened = open_folder(run)
+    before, graph = describe_provenance(opened), digest_graph(load_run_graph(opened))
+    (run / "graph.npz").write_bytes(b"of another network")
+    for name in ("best.safetensors", "config.json", "eval.json"):
+        os.utime(run / name, (2e9, 2e9))
+        assert describe_provenance(opened) == before
+        assert digest_graph(load_run_graph(opened)) == graph
+        os.utime(run / name, (1e9, 1e9))
+    assert describe_provenance(opened) == before
+    assert digest_graph(load_run_graph(opened)) == graph
+
+
+def test_a_changed_configuration_is_told(run: Path, tmp_path: Path) -> None:
+    for file in run.rglob("*"):
+        if file.is_file():
+            (tmp_path / file.relative_to(run)).parent.mkdir(exist_ok=True)
+            (tmp_path / file.relative_to(run)).write_bytes(file.read_bytes())
+    header = json.loads((tmp_path / "config.json").read_text())
+    header["config"]["epochs"] += 1
+    (tmp_path / "config.json").write_text(json.dumps(header))
+    why = list_out_of_date(tmp_path, describe_trained(tmp_path))
+    assert why == dict.fromkeys(RESULTS, "of another configuration")
+    assert "What simulate measured here is of another configuration" in words(tmp_path)
+    header["neuro"] = "of another version"  # which the code's digest tells of
+    (tmp_path / "config.json").write_text(json.dumps(header))
+    assert list_out_of_date(tmp_path, describe_trained(tmp_path)) == why
+
+
+def with_other_data(run: Run, monkeypatch: pytest.MonkeyPatch, sample: int) -> None:
+    task = find_task_of(run)
+    given = task.training.batches
+
+    def changed(config: Any, split: Any, epoch: int) -> Iterator[Any]:
+        first = 0
+        for x, targets in given(config, split, epoch):
+            if split == "test" and first <= sample < first + len(targets):
+                x = x.clone()
+                x[-1, sample - first].view(-1)[-1] += 1
+            first += len(targets)
+            yield x, targets
+
+    other = replace(task, training=replace(task.training, batches=changed))
+    monkeypatch.setattr("tasks.provenance.find_task_of", lambda _: other)
+
+
+@pytest.mark.parametrize("sample", [0, 59])
+def test_changed_test_data_are_told(
+    run: Path, monkeypatch: pytest.MonkeyPatch, sample: int
+) -> None:
+    with_other_data(open_folder(run), monkeypatch, sample)
+    why = list_out_of_date(run, describe_provenance(open_folder(run)))
+    assert why == dict.fromkeys(RESULTS, "of other test data")
+    assert "What verify measured here is of other test data" in words(run)
+
+
+def test_data_that_are_not_here_are_not_compared(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_: Run) -> str:
+        raise FileNotFoundError("the data are gone")
+
+    monkeypatch.setattr("tasks.provenance.digest_test_data", gone)
+    page = words(run)
+    assert "measured here is" not in page
+    assert re.search(r"digest of data\s+not here", page)
+
+
+def test_draws_of_a_test_split_are_the_same_each_time(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_folder(run)
+    task = find_task_of(opened)
+
+    def drawn(config: Any, split: Any, epoch: int) -> Iterator[Any]:  # noqa: ARG001
+        yield torch.rand(2, 3), torch.zeros(3)
+
+    other = replace(task, training=replace(task.training, batches=drawn))
+    monkeypatch.setattr("tasks.provenance.find_task_of", lambda _: other)
+    assert describe_provenance(opened) == describe_provenance(opened)
+
+
+def test_another_version_of_the_code_is_told(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "__init__.py").write_text("x = 1\n")
+    monkeypatch.setattr(provenance.lava_export, "__file__", str(tmp_path / "__init__.py"))
+    digests = []
+    for name, text in (("chip.toml", "a = 1"), ("chip.toml", "a = 2"), ("notes.md", "x")):
+        (tmp_path / name).write_text(text)
+        digest_code.cache_clear()
+        digests.append(digest_code())
+    assert digests[0] != digests[1] == digests[2]
+    why = list_out_of_date(run, describe_trained(run))
+    assert why == dict.fromkeys(RESULTS, "of another version of the code")
+    digest_code.cache_clear()
+
+
+def test_weights_that_training_replaces_meanwhile_are_refused(run: Path) -> None:
+    opened = open_folder(run)
+    measured_on = describe_provenance(opened)
+    before = (run / "eval.json").read_bytes()
+    path = run / "best.safetensors"
+    kept = path.read_bytes()
+    path.write_bytes(kept + b" ")
+    with pytest.raises(RunError, match="what eval measured is of earlier weights by now"):
+        write_result(opened, "eval", {"rmse": 0.0}, measured_on)
+    path.write_bytes(kept)
+    assert (run / "eval.json").read_bytes() == before
+
+
+def test_what_differs_is_told_together() -> None:
+    now = dict.fromkeys(OUT_OF_DATE, "a")
+    assert explain_difference(now, now) == ""
+    assert explain_difference({**now, "weights": "b", "code": "b"}, now) == (
+        "of earlier weights and another version of the code"
+    )
+    assert explain_difference({**now, "data": "b"}, {"weights": "a"}) == ""
+    assert explain_difference(None, now).startswith("of unknown weights")
+    assert explain_difference("x", now).startswith("of unknown weights")
+
+
+def test_a_verb_measures_anew_whatever_lies_there(run: Path) -> None:
+    expected = read(run, "verify")["metrics"]
+    (run / "graph.npz").write_bytes(b"of another network")
+    assert verify_run(open_folder(run))["metrics"] == expected
