@@ -83,13 +83,18 @@ def find_chip(name: str) -> Chip:
     """Return a chip by its name in the folder ``chips/``, or by the path of another file.
 
     Raises:
-        ValueError: there is no such chip, or the file has the name of one in the folder.
+        ValueError: there is no such chip or file, or it has the name of one in the folder.
         ChipError: see :func:`read_chip`.
     """
     chips, path = load_chips(), Path(name)
     if name in chips:
         return chips[name]
-    if path.suffix != ".toml" or not path.is_file():
+    if path.suffix == ".toml" and not path.is_file():
+        raise ValueError(
+            f"{path}: no such file; give the path of a chip file, or one of the chips "
+            f"{', '.join(chips)}; a copy of {FOLDER / 'loihi1.toml'} is a start"
+        )
+    if path.suffix != ".toml":
         raise ValueError(
             f"no chip {name!r}; there are {', '.join(chips)}, or give the path of a chip file "
             "that ends in .toml"

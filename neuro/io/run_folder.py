@@ -150,10 +150,13 @@ def read_header(folder: Path) -> dict[str, Any]:
         RunError: it lacks a part, or one is of another type.
     """
     path = folder / "config.json"
+    cure = "restore it from a copy, or train the run again in another folder (--out)"
     try:
         return dict(convert(read_json(path), RunHeader))
+    except StoreError as error:
+        raise StoreError(f"{error}; {cure}") from error
     except SchemaError as error:
-        raise RunError(f"{path}: {error}; train the run again") from error
+        raise RunError(f"{path}: {error}; {cure}") from error
 
 
 def _rebuild(path: Path, cls: type, found: dict[str, Any]) -> Any:

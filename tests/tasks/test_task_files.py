@@ -2,13 +2,21 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tasks import task_template
 from tasks.cli import main
-from tasks.find import find_task, load_task, open_folder, split_name
+from tasks.find import (
+    find_task,
+    load_task,
+    make_run,
+    name_train_command,
+    open_folder,
+    split_name,
+)
 
 VERBS = ("eval", "simulate", "export", "verify", "energy", "report")
 
@@ -75,6 +83,7 @@ def test_a_changed_file_does_not_go_on_with_the_old_run(
     file.write_text(file.read_text().replace("lr: float = 5e-3", "lr: float = 6e-3"))
     text = told(["train", str(file), "--out", str(run)], capsys)
     assert f"my_task.py has changed since the run in {run} began" in text
+    assert f"neuro train {run / 'my_task.py'}:tiny --out {run} --seed 0" in text
     cure = f"neuro train {run / 'my_task.py'}:tiny --out {run}"
     assert cure in text
     main(cure.split()[1:])
@@ -158,3 +167,20 @@ def test_without_tensorboard_the_message_names_a_cure(
     argv = ["train", str(folder / "my_task.py"), "--out", out, "--logger", "tensorboard"]
     assert "needs TensorBoard: pip install tensorboard; or take csv" in told(argv, capsys)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_header_without_the_digest_of_its_file_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = {"neuro": "0", "task": "mine.py", "name": "tiny", "seed": 0, "config": {}}
+    (tmp_path / "config.json").write_text(json.dumps(known))
+    (tmp_path / "mine.py").write_text("TASK = None")
+    assert "digest: is missing; restore it from a copy" in told(["eval", str(tmp_path)], capsys)
+
+
+def test_the_command_to_train_a_run_names_folder_seed_and_gradient(tmp_path: Path) -> None:
+    run = make_run("yinyang:tiny", tmp_path / "a run", seed=3, gradient="eventprop")
+    out = f"--out '{tmp_path}/a run' --seed 3"
+    assert name_train_command(run) == f"neuro train yinyang:tiny {out} --gradient eventprop"
+    surrogate = replace(run, gradient="surrogate")
+    assert name_train_command(surrogate) == f"neuro train yinyang:tiny {out}"

@@ -49,7 +49,7 @@ def test_a_missing_key_is_no_default(tmp_path: Path, key: str) -> None:
     del found[key]
     path.write_text(json.dumps(found))
     for use in (lambda: open_run(tmp_path, configs), lambda: begin_run(run(tmp_path))):
-        with pytest.raises(RunError, match=rf"config.json: {key}: is missing; train"):
+        with pytest.raises(RunError, match=rf"config.json: {key}: is missing; restore"):
             use()
 
 
@@ -114,7 +114,7 @@ def test_a_configuration_of_another_version_names_its_fields(tmp_path: Path) -> 
 
 def test_a_damaged_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"task": "dig')
-    with pytest.raises(StoreError, match=r"config.json: cannot be read as JSON"):
+    with pytest.raises(StoreError, match=r"config.json: cannot be read as JSON.*; restore it"):
         open_run(tmp_path, configs)
     (tmp_path / "config.json").write_text('{"task": "digits"}')
     with pytest.raises(
@@ -124,6 +124,28 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("null")
     with pytest.raises(RunError, match="the file: is None, expected an object"):
         open_run(tmp_path, configs)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("task", 5, "task: is 5"),
+        ("seed", "0", "seed: is '0'"),
+        ("seed", True, "seed: is True"),
+        ("config", [3], r"config: is \[3\]"),
+        ("gradient", None, "gradient: is None"),
+        ("digest", {}, "digest: is "),
+    ],
+)
+def test_a_part_of_the_wrong_type_is_named_with_a_cure(
+    tmp_path: Path, key: str, value: Any, told: str
+) -> None:
+    begin_run(run(tmp_path))
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    for use in (lambda: open_run(tmp_path, configs), lambda: begin_run(run(tmp_path))):
+        with pytest.raises(RunError, match=f"{told}.*; restore it from a copy, or train"):
+            use()
 
 
 def test_a_result_that_is_not_there_yet_is_none(tmp_path: Path) -> None:
