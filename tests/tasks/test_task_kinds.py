@@ -75,6 +75,8 @@ def test_executors_agree_and_are_measured_by_the_task(runs: Path, kind: str) -> 
     assert found["torch_events"]["mismatches"] == 0
     assert found["reference_lava"].get("mismatches", 0) == 0
     assert set(found["metrics"]) == set(METRICS[kind])
+    config = open_folder(runs / kind).config
+    assert found["n"] == replayed["n"] == getattr(config, "windows", found["n"])  # 3 batches
     for name, by in found["metrics"].items():
         assert by["torch"] == pytest.approx(by["events"], rel=1e-9)
         assert by["events"] == pytest.approx(replayed[name], rel=1e-12)

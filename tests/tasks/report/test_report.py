@@ -18,6 +18,7 @@ from tasks.find import find_task
 from tasks.image_classification.mnist import tiny
 from tasks.provenance import describe_provenance
 from tasks.report import figures as pictures, html, tables as show
+from tasks.report.html import Html
 from tasks.report.report import write_report
 
 VOID = {"meta", "br", "img", "hr"}
@@ -280,6 +281,26 @@ class TestAFinishedRun:
 
     def test_tells_the_direction_of_a_metric(self, page: str) -> None:
         assert "higher is better" in words(page)
+
+    def test_firing_rates_are_spikes_per_neuron_and_tick_of_a_sample(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        finish(run)
+        drawn: list[dict[str, float]] = []
+
+        def keep(rates: dict[str, float]) -> Html:
+            drawn.append(rates)
+            return Html("")
+
+        monkeypatch.setattr(pictures, "draw_rates", keep)
+        written(run)
+        spikes = {name: len(e.tick) for name, e in activity().spikes.items()}
+        (rates,) = drawn
+        assert rates == {
+            "input": spikes["input"] / (4 * 8 * 784),
+            "alif1": spikes["alif1"] / (4 * 8 * 130),
+        }
+        assert rates["alif1"] == pytest.approx(0.1, rel=0.05)
 
     def test_needs_nothing_outside_itself(self, page: str) -> None:
         links = re.findall(r'(?:src|href)\s*=\s*["\']([^"\']*)', page)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -6,20 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from lava_export import lower, reference
+from lava_export import LoihiProgram, lower, reference
 from lava_export.run import LavaFailed
 from neuro.events import Grid, simulate
+from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.io.run_folder import Run
+from neuro.neurons import LI, LIF
 from neuro.nn import replay
 from neuro.nn.rounding import bound_rounding, count_near
 from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
-from neuro.spikes import to_raster
+from neuro.spikes import to_events, to_raster
+from neuro.units import Seconds
 from tasks.cli import main
 from tasks.find import open_folder
 from tasks.verbs.export import export_run
 from tasks.verbs.trained_run import iterate_samples, load_run_graph
-from tasks.verbs.verify import find_layer_differences, verify_run, verify_samples
+from tasks.verbs.verify import _Tally, find_layer_differences, verify_run, verify_samples
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +31,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     main(["train", "mnist:tiny", "--out", str(folder)])
     return open_folder(folder)
+
+
+SUMS = {"spikes", "mismatches", "flips", "differ", "of", "error"}  # in a tally
 
 
 def test_labels_may_be_an_array_and_no_samples_are_refused(run: Run) -> None:
@@ -146,6 +153,102 @@ def test_a_value_that_is_no_number_is_a_mismatch(run: Run) -> None:
     assert not find_layer_differences(graph, record, record)["readout"].any()
     found = find_layer_differences(graph, record, spoilt)["readout"]
     assert np.argwhere(found).tolist() == [[1, 0, 3]]
+
+
+class TestSeveralBatches:
+    """Differences are added up, and the farthest is kept, whatever the order of batches."""
+
+    @pytest.fixture
+    def parts(self) -> tuple[Graph, LoihiProgram, list[tuple[Any, ...]]]:
+        """Return a network, its program, and two batches that differ in every figure."""
+        rng = np.random.default_rng(0)
+        nodes: dict[str, Node] = {
+            "x": Input(shape=(6,)),
+            "a": Dense(weight=rng.normal(0.2, 0.3, (8, 6))),
+            "cells": LIF(tau=0.01, threshold=0.5),
+            "b": Dense(weight=rng.normal(0.0, 0.5, (3, 8))),
+            "read": LI(tau=0.02),
+        }
+        names = list(nodes)
+        edges = tuple(Edge(*pair) for pair in pairwise(names))
+        graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+        program = lower(graph, ticks=7)
+        batches = []
+        for samples, lost, share in ((5, 3, 2e-13), (2, 1, 6e-13)):
+            x = {"x": to_events((rng.random((7, samples, 6)) < 0.6).astype(np.float32))}
+            clock = replay(graph, x)
+            fewer = clock
+            for _ in range(lost):
+                fewer = without_its_first_spike(fewer, "cells")
+            off = {k: v + share * np.abs(v).max() for k, v in clock.values.items()}
+            batches.append((x, clock, replace(fewer, values=off), reference.run(program, x, 7)))
+        return graph, program, batches
+
+    @pytest.fixture
+    def tallies(
+        self,
+        parts: tuple[Graph, LoihiProgram, list[tuple[Any, ...]]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> dict[tuple[int, ...], _Tally]:
+        """Return the tallies of either batch, and of both in either order."""
+        graph, program, batches = parts
+
+        def rounded(graph: Graph, x: Any, *dtype: Any) -> Record:
+            record = replay(graph, x, *dtype)
+            for _ in range(x["x"].shape[1]):  # as many flips as samples
+                record = without_its_first_spike(record, "cells")
+            return record
+
+        monkeypatch.setattr("tasks.verbs.verify.replay", rounded)
+        out = {}
+        for order in ((0,), (1,), (0, 1), (1, 0)):
+            out[order] = _Tally(graph, program)
+            for k in order:
+                out[order].add(*batches[k])
+        return out
+
+    def test_counts_are_sums(self, tallies: dict[tuple[int, ...], _Tally]) -> None:
+        one, other = tallies[0,], tallies[1,]
+        assert [t.layers["cells"]["mismatches"] for t in (one, other)] == [3, 1]
+        assert [t.flips["cells"]["flips"] for t in (one, other)] == [5, 2]
+        assert [t.quantised["cells"]["of"] for t in (one, other)] == [7 * 5 * 8, 7 * 2 * 8]
+        for order in ((0, 1), (1, 0)):
+            both = tallies[order]
+            for table in ("layers", "flips", "quantised", "off"):
+                mine, first, second = (getattr(t, table) for t in (both, one, other))
+                for name, figures in mine.items():
+                    for key in SUMS & figures.keys():
+                        total = first[name][key] + second[name][key]
+                        assert figures[key] == pytest.approx(total, rel=1e-12), (name, key)
+            margins = both.layers["cells"]["margins"]
+            assert len(margins) == 4
+            assert sorted(margins) == sorted(
+                one.layers["cells"]["margins"] + other.layers["cells"]["margins"]
+            )
+            assert both.torch_events()["mismatches"] == 4
+
+    def test_the_farthest_is_kept(self, tallies: dict[tuple[int, ...], _Tally]) -> None:
+        one, other = tallies[0,], tallies[1,]
+        far = [t.flips["cells"]["largest_margin"] for t in (one, other)]
+        apart = [t.layers["read"]["rounding"] for t in (one, other)]
+        assert apart == pytest.approx([2e-13, 6e-13], rel=0.01)
+        assert far[0] != far[1]
+        for order in ((0, 1), (1, 0)):
+            both = tallies[order]
+            assert both.flips["cells"]["largest_margin"] == max(far)
+            assert both.layers["read"]["rounding"] == max(apart)
+
+    def test_quantisation_is_a_share_of_all_batches(
+        self, tallies: dict[tuple[int, ...], _Tally]
+    ) -> None:
+        both = tallies[0, 1]
+        one, other = (tallies[k,].quantisation() for k in (0, 1))
+        assert min(one["cells"], other["cells"]) < max(one["cells"], other["cells"])
+        share = (5 * one["cells"] + 2 * other["cells"]) / 7
+        assert both.quantisation()["cells"] == pytest.approx(share, rel=1e-12)
+        parts = [tallies[k,].off["read"] for k in (0, 1)]
+        error = sum(p["error"] for p in parts) / sum(p["of"] for p in parts)
+        assert both.quantisation()["read"] == pytest.approx(error**0.5, rel=1e-12)
 
 
 def test_a_lava_that_fails_is_written_down_as_failed(
