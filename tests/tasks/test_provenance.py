@@ -105,7 +105,9 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
     now = read(folder, "verify")["measured_on"]
     assert {k for k in OUT_OF_DATE if now[k] != before[k]} == {"weights"}
     page = words(folder)
-    assert page.count("of earlier weights; ") >= 2  # key figures of eval and energy
+    for figure in ("rmse, torch", "energy, loihi1 chip"):
+        assert re.search(rf"{figure}\s+[\d.]+ \w+\s+of earlier weights; ", page), figure
+    assert re.search(r"rmse, events\s+[\d.]+ kW\s+60 samples", page)
     for verb in ("eval", "export", "energy"):
         assert f"What {verb} measured here is of earlier weights:  neuro {verb} " in page
     assert "What verify measured" not in page
@@ -151,7 +153,10 @@ def test_a_changed_configuration_is_told(run: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(header))
     why = list_out_of_date(tmp_path, describe_trained(tmp_path))
     assert why == dict.fromkeys(RESULTS, "of another configuration")
-    assert "What simulate measured here is of another configuration" in words(tmp_path)
+    page = words(tmp_path)
+    for verb in RESULTS:
+        assert f"What {verb} measured here is of another configuration" in page
+    assert re.search(r"rmse, events\s+[\d.]+ kW\s+of another configuration; ", page)
     header["neuro"] = "of another version"  # which the code's digest tells of
     (tmp_path / "config.json").write_text(json.dumps(header))
     assert list_out_of_date(tmp_path, describe_trained(tmp_path)) == why

@@ -116,6 +116,18 @@ def test_the_bound_of_slopes_is_the_caller_s_choice() -> None:
         compute_outputs(graph, x, {"fc": weight}, tally, least).sum().backward()
         by[least] = weight.grad.item()
         assert (tally.spikes, tally.raised) == (1, least > 0)
+    net, spikes = model(), raster()
+    fired = compute_activity(
+        trace(net, (4,)), {"input": to_times(to_events(spikes.numpy()), DT)}
+    )
+    y = compute_module_outputs(net, spikes, Tally(), 0.5)  # of a read-out
+    y.sum().backward()
+    bounded = compute_gradients(
+        trace(net, (4,)), fired.times, by_mean={"out": np.ones(y.shape)}, least=0.5
+    )
+    found = net.fc1.weight.grad.numpy()
+    np.testing.assert_array_equal(found, bounded.weights["fc1"].astype(np.float32))
+    assert bounded.raised > 0
     done = compute_activity(graph, x)
     exact = compute_gradients(graph, done.times, by_time={"out": np.ones(1)})
     assert by[0.0] == exact.weights["fc"].item()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Edge, Exceeds, Graph, Input, Multiply, Node
 from neuro.io.graph_digest import digest_graph
 from neuro.io.store import load_graph, save_graph
 from neuro.neurons import LI, LIF
@@ -61,3 +61,11 @@ def test_a_surrogate_and_the_kind_of_a_number_do_not() -> None:
     assert digest_graph(with_node("cells", surrogate=triangle)) == mine
     assert digest_graph(with_node("cells", threshold=torch.tensor(0.5))) == mine
     assert digest_graph(with_node("cells", threshold=np.float64(0.5))) == mine
+
+
+def test_nodes_of_other_kinds_without_parameters_have_other_digests() -> None:
+    def halved(host: Node) -> Graph:
+        nodes = {"x": Input(shape=(4,)), "half": host, "out": LI(tau=0.02)}
+        return network(nodes=nodes, edges=(Edge("x", "half"), Edge("half", "out")))
+
+    assert digest_graph(halved(Multiply())) != digest_graph(halved(Exceeds()))
