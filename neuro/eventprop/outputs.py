@@ -72,9 +72,10 @@ def compute_outputs(
         weights: the torch parameters that its Dense nodes were made of, by name.
         tally: each backward pass adds its counts to it.
         least: slopes of V at spikes are raised to it [threshold * (1 / tau + 1 / tau_syn)]. The
-            derivatives of such a spike's time, and of what it leads to, are too small then, by
-            the factor slope / bound: single derivatives were found up to 45 % off. With 0 all
-            are exact, and a V that only touches its threshold makes them as large as you like.
+            gradient through the time of such a spike is too small then, by the factor slope /
+            bound: derivatives that it is part of are off by tens of percent, by more where
+            their terms cancel. With 0 all are exact, and there is no limit to how large a V
+            that only touches its threshold makes them.
 
     Returns:
         Of an LI: its membrane averaged over each tick (T B N). Of a LIF: the time of each

@@ -82,7 +82,7 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
     argv = ["train", TASK, "--out", str(folder)]
     code = DIES_IN_EPOCH_2.format(argv=argv)
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
-    # The best weights are those of epoch 1 again: a checkpoint of epoch 2 was never written.
+    # What lies there are the best weights of two epochs out of three.
     main(["export", str(folder)])
     main(["eval", str(folder)])
     main(["energy", str(folder)])
