@@ -137,7 +137,7 @@ class Training(Generic[C]):
         :class:`neuro.training.Plan`.
     steps: configuration -> batches in an epoch of training, all of them.
     batches: (configuration, split, epoch) -> batches; only "train" depends on epoch. A batch is
-        any pytree of tensors.
+        any pytree of tensors. The digest of those of "test" stands in every results file.
     batch_axis: the axis of the samples in each tensor of a batch, as in
         :class:`neuro.training.Course`: an integer, or a pytree of integers that has the upper
         levels of a batch.
