@@ -36,6 +36,7 @@ def test_a_state_carries_the_digest_of_its_network(clock: Clock) -> None:
     _, state = simulate(graph, stimulus(), clock)
     _, next_one = simulate(graph, stimulus(), clock, state=state)
     assert state.digest == next_one.digest == digest_graph(graph)
+    assert simulate(graph, stimulus(), clock, workers=2)[1].digest == digest_graph(graph)
     assert make_rest_state(graph, 1).digest == digest_graph(graph)
 
 
