@@ -245,9 +245,9 @@ class _Tally:
                 flip["near"] += near[name]
             differ = changed[name]
             if differ.any():
-                near = np.abs(compute_margins(self.graph, inputs, name)[differ]).max()
+                margin = np.abs(compute_margins(self.graph, inputs, name)[differ]).max()
                 flip["flips"] += int(differ.sum())
-                flip["largest_margin"] = max(flip["largest_margin"], float(near))
+                flip["largest_margin"] = max(flip["largest_margin"], float(margin))
 
     def _explain(self, pair: str, one: Record, other: Record, dtype: type) -> None:
         """Keep the first differences that rounding to ``dtype`` does not explain."""

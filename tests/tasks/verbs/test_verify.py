@@ -33,7 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return open_folder(folder)
 
 
-SUMS = {"spikes", "mismatches", "flips", "differ", "of", "error"}  # in a tally
+SUMS = {"spikes", "mismatches", "flips", "executors", "near", "differ", "of", "error"}
 
 
 def test_labels_may_be_an_array_and_no_samples_are_refused(run: Run) -> None:
@@ -166,7 +166,9 @@ class TestSeveralBatches:
             "x": Input(shape=(6,)),
             "a": Dense(weight=rng.normal(0.2, 0.3, (8, 6))),
             "cells": LIF(tau=0.01, threshold=0.5),
-            "b": Dense(weight=rng.normal(0.0, 0.5, (3, 8))),
+            "on": Dense(weight=rng.normal(0.2, 0.3, (4, 8))),
+            "more": LIF(tau=0.01, threshold=0.5),
+            "b": Dense(weight=rng.normal(0.0, 0.5, (3, 4))),
             "read": LI(tau=0.02),
         }
         names = list(nodes)
@@ -196,7 +198,8 @@ class TestSeveralBatches:
         def rounded(graph: Graph, x: Any, *dtype: Any) -> Record:
             record = replay(graph, x, *dtype)
             for _ in range(x["x"].shape[1]):  # as many flips as samples
-                record = without_its_first_spike(record, "cells")
+                for name in ("cells", "more"):
+                    record = without_its_first_spike(record, name)
             return record
 
         monkeypatch.setattr("tasks.verbs.verify.replay", rounded)
@@ -210,7 +213,8 @@ class TestSeveralBatches:
     def test_counts_are_sums(self, tallies: dict[tuple[int, ...], _Tally]) -> None:
         one, other = tallies[0,], tallies[1,]
         assert [t.layers["cells"]["mismatches"] for t in (one, other)] == [3, 1]
-        assert [t.flips["cells"]["flips"] for t in (one, other)] == [5, 2]
+        for name in ("cells", "more"):
+            assert [t.flips[name]["flips"] for t in (one, other)] == [5, 2]
         assert [t.quantised["cells"]["of"] for t in (one, other)] == [7 * 5 * 8, 7 * 2 * 8]
         for order in ((0, 1), (1, 0)):
             both = tallies[order]
