@@ -335,7 +335,7 @@ def _tell_out_of_date(run: Any, verb: str = "") -> None:
     now = run.read(f"{verb}.json")[KEY] if verb else describe_trained(run.folder)
     for old, why in list_out_of_date(run.folder, now).items():
         told = f"{old}.json is {why}; measure again: {name_command(run, old)}"
-        console.print(told, markup=False, highlight=False, soft_wrap=True)
+        console.print(told, highlight=False, soft_wrap=True)
 
 
 def _open(folder: Path) -> Any:

@@ -157,7 +157,7 @@ def _require_same_file(run: Run) -> None:
     found = read_header(run.folder)
     if found["task"] != run.task or found["digest"] == run.digest:
         return
-    begun = replace(run, **{k: found[k] for k in ("name", "seed", "gradient") if k in found})
+    begun = replace(run, **{k: found[k] for k in ("name", "seed", "gradient")})
     raise RunError(
         f"{run.task} has changed since the run in {run.folder} began; train it anew with "
         f"another --out, or go on with the file as it was: {name_train_command(begun)}"

@@ -86,12 +86,15 @@ class _Layer(TypedDict):
 class _Flips(TypedDict):
     flips: int
     largest_margin: float
+    executors: int
+    near: int | None
 
 
 class _Compared(TypedDict):
     layers: dict[str, _Layer]
     mismatches: int
     float32_flips: dict[str, _Flips]
+    unexplained: list[Any]
 
 
 class _Skipped(TypedDict):

@@ -16,6 +16,7 @@ from neuro.record import Record
 from tasks.find import find_task_of, name_train_command
 from tasks.provenance import (
     OUT_OF_DATE,
+    RESULTS,
     describe_provenance,
     describe_trained,
     list_out_of_date,
@@ -26,7 +27,6 @@ from tasks.report.html import Html
 from tasks.report.key_figures import list_key_figures, name_command
 from tasks.results import read_environment, read_history, read_result
 
-RESULTS = ("eval", "simulate", "verify", "export", "energy")
 SHOWN = 6  # samples whose activity is drawn
 PARITY = "Do the executors agree?"
 COUNTED = ("spikes", "raised")  # in rows of metrics.jsonl, by EventProp

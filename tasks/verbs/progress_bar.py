@@ -33,15 +33,9 @@ def show_progress(console: Console, run: Run, *, shown: bool) -> Iterator[Tell |
     columns: list[Any] = [words, BarColumn(), TimeRemainingColumn()]
     with Bars(*columns, console=console, transient=True) as bars:
         item = bars.add_task("training", total=None)
-        told: int | None = None  # rows of the history; those of an earlier process were
 
         def tell(progress: Progress, step: int, steps: int) -> None:
             text = f"epoch {progress.epoch + 1}/{epochs}"
-            nonlocal told
-            rows = progress.history[told:] if told is not None else []
-            told = len(progress.history)
-            for row in rows:
-                _print_slopes(console, row)
             if progress.history:
                 text += f"  {_describe(progress.history[-1], metric)}"
             done = progress.epoch * steps + step + 1
@@ -61,7 +55,6 @@ def _print_lines(console: Console, epochs: int, metric: Metric) -> Iterator[Tell
         for row in told[done:]:
             line = f"epoch {row['epoch']:g}/{epochs}  {_describe(row, metric)}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-            _print_slopes(console, row)
         done = len(told)
 
     def tell(progress: Progress, step: int, steps: int) -> None:  # noqa: ARG001
@@ -74,13 +67,8 @@ def _print_lines(console: Console, epochs: int, metric: Metric) -> Iterator[Tell
     print_new()
 
 
-def _print_slopes(console: Console, row: Row) -> None:
-    """Print what EventProp raised in a row of the history, if it did."""
-    if slopes := describe_raised_slopes([row]):
-        console.print(f"epoch {row['epoch']:g}: {slopes}", soft_wrap=True)
-
-
 def _describe(row: Row, metric: Metric) -> str:
-    """Return loss and validation of a row of the history."""
+    """Return loss and validation of a row of the history, and the slopes that were raised."""
     value = metric.text(row[f"val_{metric.name}"])
-    return f"loss {row['train_loss']:.3f}  val {value}"
+    slopes = describe_raised_slopes([row])
+    return f"loss {row['train_loss']:.3f}  val {value}" + (f"  {slopes}" if slopes else "")

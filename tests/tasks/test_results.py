@@ -57,7 +57,10 @@ WHOLE: dict[str, Any] = {
         "torch_events": {
             "layers": {"a": {"spikes": 1, "mismatches": 0, "margins": []}},
             "mismatches": 0,
-            "float32_flips": {"a": {"flips": 0, "largest_margin": 0.0}},
+            "unexplained": [],
+            "float32_flips": {
+                "a": {"flips": 0, "largest_margin": 0.0, "executors": 0, "near": None}
+            },
         },
         "reference_lava": {"samples": 0, "skipped": "no lava here"},
         "quantisation": {"a": 0.5},

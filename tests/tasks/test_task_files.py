@@ -175,7 +175,7 @@ def test_a_header_without_the_digest_of_its_file_is_told(
     known = {"neuro": "0", "task": "mine.py", "name": "tiny", "seed": 0, "config": {}}
     (tmp_path / "config.json").write_text(json.dumps(known))
     (tmp_path / "mine.py").write_text("TASK = None")
-    assert "digest: is missing; restore it from a copy" in told(["eval", str(tmp_path)], capsys)
+    assert "gradient: is missing" in told(["eval", str(tmp_path)], capsys)
 
 
 def test_the_command_to_train_a_run_names_folder_seed_and_gradient(tmp_path: Path) -> None:

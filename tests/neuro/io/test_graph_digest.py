@@ -8,7 +8,7 @@ import torch
 
 from neuro.graph import Dense, Edge, Exceeds, Graph, Input, Multiply, Node
 from neuro.io.graph_digest import digest_graph
-from neuro.io.store import load_graph, save_graph
+from neuro.io.graph_file import load_graph, save_graph
 from neuro.neurons import LI, LIF
 from neuro.neurons.surrogate import triangle
 from neuro.units import Seconds, Ticks

@@ -134,7 +134,7 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
         ("seed", True, "seed: is True"),
         ("config", [3], r"config: is \[3\]"),
         ("gradient", None, "gradient: is None"),
-        ("digest", {}, "digest: is "),
+        ("digest", {}, "digest: is {}"),
     ],
 )
 def test_a_part_of_the_wrong_type_is_named_with_a_cure(

@@ -23,7 +23,12 @@ from tasks.cli import main
 from tasks.find import open_folder
 from tasks.verbs.export import export_run
 from tasks.verbs.trained_run import iterate_samples, load_run_graph
-from tasks.verbs.verify import _Tally, find_layer_differences, verify_run, verify_samples
+from tasks.verbs.verify import (
+    _Tally,
+    find_layer_differences,
+    verify_run,
+    verify_samples,
+)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 from numba.core.dispatcher import Dispatcher
 
-from neuro.events import Grid, engine, simulate
+from neuro.events import Grid, Recording, engine, simulate
 from neuro.events.grid import (
     aligned as memory,
     batches,
@@ -160,5 +160,10 @@ def test_a_refractory_period_passes_while_a_lone_neuron_is_skipped(reset: str) -
     )
     raster = np.zeros((20, 1, 1))
     raster[[0, 9, 12, 14]] = 1
-    record, _ = simulate(graph, {"x": to_events(raster)})
-    assert record.spikes["cell"].tick.tolist() == [0, 9, 14]
+    x = {"x": to_events(raster)}
+    for states in (
+        (),
+        (1,),
+    ):  # a state is brought up to its tick: then only the waiting is left
+        record, _ = simulate(graph, x, record=Recording(states=states))
+        assert record.spikes["cell"].tick.tolist() == [0, 9, 14]

@@ -1,0 +1,58 @@
+"""What training tells where nobody watches a progress bar."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from neuro.training import Progress
+from tasks.cli import main
+from tasks.find import make_run
+from tasks.verbs.progress_bar import show_progress
+
+
+def test_piped_training_prints_a_line_an_epoch_and_which_configuration_it_took(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["train", "mnist", "--out", str(tmp_path / "run")])
+    first, *epochs, last = capsys.readouterr().out.splitlines()
+    assert first == (
+        "mnist names no configuration: this is mnist:tiny; neuro tasks lists the others"
+    )
+    assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
+    assert all("  loss " in line and "  val " in line and line.endswith("%") for line in epochs)
+    assert last.startswith("✓ trained 2 epochs")
+    main(["train", "mnist:tiny", "--out", str(tmp_path / "run")])
+    assert len(capsys.readouterr().out.splitlines()) == 1  # it was done
+
+
+def row(epoch: float, loss: float, score: float) -> dict[str, Any]:
+    return {"epoch": epoch, "train_loss": loss, "val_accuracy": score}
+
+
+def test_a_training_that_goes_on_prints_its_own_lines_alone(tmp_path: Path) -> None:
+    run = make_run("mnist:tiny", tmp_path)
+    out = io.StringIO()
+    progress = Progress(epoch=1, history=[row(1, 2.0, 0.25)])
+    with show_progress(Console(file=out), run, shown=True) as tell:
+        assert tell is not None
+        tell(progress, 0, 2)
+        progress.history.append(row(1.5, 1.0, 0.5))
+        tell(progress, 1, 2)
+        assert out.getvalue() == "epoch 1.5/2  loss 1.000  val 50.00%\n"
+        tell(progress, 1, 2)
+        progress.history.append(row(2, 0.5, 1.0))
+    assert out.getvalue().splitlines()[1:] == ["epoch 2/2  loss 0.500  val 100.00%"]
+
+
+def test_a_terminal_shows_a_bar_and_other_processes_nothing(tmp_path: Path) -> None:
+    run = make_run("mnist:tiny", tmp_path)
+    out = io.StringIO()
+    with show_progress(Console(file=out, force_terminal=True), run, shown=True) as tell:
+        assert tell is not None
+        tell(Progress(history=[row(1, 2.0, 0.25)]), 0, 2)
+    assert "epoch 1/2  loss 2.000  val 25.00%" in out.getvalue()
+    with show_progress(Console(file=out), run, shown=False) as tell:
+        assert tell is None
