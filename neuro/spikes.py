@@ -146,14 +146,19 @@ def list_problems(train: Events | Times, dt: Seconds) -> list[str]:
 
 def list_problems_of_types(train: Events | Times) -> list[str]:
     """Return which columns are no arrays of the right kind, and a shape that is none."""
-    when = ("time", "floats") if isinstance(train, Times) else ("tick", "integers")
-    wanted = {"sample": "integers", **dict([when]), "neuron": "integers", "value": "floats"}
+    integers, floats = "integers", "float32 or float64"
+    letters = {integers: np.typecodes["AllInteger"], floats: "fd"}
+    when = ("time", floats) if isinstance(train, Times) else ("tick", integers)
+    wanted = {"sample": integers, **dict([when]), "neuron": integers, "value": floats}
     found = []
     for (name, kind), column in zip(wanted.items(), train[:4], strict=True):
-        letters = "f" if kind == "floats" else "iu"
         if not isinstance(column, np.ndarray):
             found.append(f"{name} is a {type(column).__name__}; give a NumPy array of {kind}")
-        elif column.ndim != 1 or column.dtype.kind not in letters:
+        elif (
+            column.ndim != 1
+            or not column.dtype.isnative
+            or column.dtype.char not in letters[kind]
+        ):
             found.append(
                 f"{name} is {column.dtype} of shape {column.shape}; give one axis of {kind}"
             )

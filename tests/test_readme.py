@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import lava_export
 from tasks.cli import VERBS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -29,6 +30,9 @@ def test_the_python_of_the_readme_runs_and_says_what_is_true() -> None:
     assert torch.equal(again, got["net"](got["spikes"])[0])
     answer = got["integers"].values["out"].mean(0).argmax(1)
     assert (answer == got["labels"][:20].numpy()).mean() >= 0.9
+    if lava_export.available():
+        integers, lava = got["integers"].values["out"], got["on_lava"].values["out"]
+        assert np.array_equal(integers, lava)
 
 
 def test_every_verb_stands_in_the_readme() -> None:

@@ -120,8 +120,8 @@ def of_wrong_type(draw: st.DrawFn, train: Events) -> Case:
 
 
 def of_wrong_values(draw: st.DrawFn, train: Events) -> Case:
-    kind = draw(st.sampled_from([np.bool_, np.int64, object]))
-    return train._replace(value=train.value.astype(kind)), "give one axis of floats"
+    kind = draw(st.sampled_from([np.bool_, np.int64, object, np.float16, ">f8"]))
+    return train._replace(value=train.value.astype(kind)), "give one axis of float32 or float64"
 
 
 def too_short(draw: st.DrawFn, train: Events) -> Case:
