@@ -29,7 +29,7 @@ from neuro.eventprop.spiking import (
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs
 from neuro.neurons import LI
-from neuro.spikes import Times
+from neuro.spikes import Events, Times, to_times
 
 SPIKES_AT_FIRST = 4  # a neuron and sample: the buffer before their number is known
 MAX_SPIKES = 10**8  # of one layer in one run: 1.2 GB of times and neurons
@@ -62,7 +62,7 @@ class Gradients:
     raised: int
 
 
-def compute_activity(graph: Graph, inputs: Mapping[str, Times]) -> Activity:
+def compute_activity(graph: Graph, inputs: Mapping[str, Events | Times]) -> Activity:
     """Run a network for training; it finds the same spikes as the engine's ``Exact()`` clock.
 
     Args:
@@ -75,7 +75,11 @@ def compute_activity(graph: Graph, inputs: Mapping[str, Times]) -> Activity:
             runs away.
     """
     require_inputs(graph, inputs)
-    times, read = dict(inputs), {}
+    times = {
+        name: train if isinstance(train, Times) else to_times(train, graph.dt)
+        for name, train in inputs.items()
+    }
+    read = {}
     ticks, samples, _ = next(iter(inputs.values())).shape
     end = ticks * graph.dt
     for layer in build_layers(graph):

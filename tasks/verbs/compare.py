@@ -45,7 +45,8 @@ class Value(NamedTuple):
 class Measured:
     """What a run folder says. group: "task:configuration".
 
-    out_of_date, measured_on: of its results files, see :mod:`tasks.provenance`.
+    out_of_date, measured_on: of its results files, see :mod:`tasks.provenance`. too_small:
+    chips that it does not fit.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Measured:
     values: Mapping[str, Value]
     out_of_date: Mapping[str, str]
     measured_on: Sequence[Mapping[str, str]]
+    too_small: Sequence[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +222,7 @@ def _read(folder: Path) -> Measured:
         values={v.metric.name: v for v in _values(folder)},
         out_of_date={k: v for k, v in list_out_of_date(folder, now).items() if k in COMPARED},
         measured_on=[result[KEY] for result in results if isinstance(result.get(KEY), dict)],
+        too_small=[c for c in list_chips(results[2]) if results[2][c].get("misfits")],
     )
 
 
@@ -312,6 +315,12 @@ def compare(runs: Sequence[Measured]) -> Comparison:
                         metric=metric, group=other.group, baseline=groups[0], differences=found
                     )
                 )
+    too_small = dict.fromkeys((run.group, chip) for run in runs for chip in run.too_small)
+    remarks += [
+        f"{group} does not fit {chip}: its energy there is that of one that did; neuro energy "
+        "says why"
+        for group, chip in too_small
+    ]
     if len({m.get("code") for run in runs for m in run.measured_on}) > 1:
         remarks.append("measured by different versions of the code; measure again to be sure")
     if any(d.p is not None for d in differences):

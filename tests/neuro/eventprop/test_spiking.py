@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from neuro.eventprop import EventPropError, adjoint, compute_activity
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.neurons import LIF
+from neuro.spikes import to_events, to_times
 
 END = T * DT
 
@@ -88,6 +89,19 @@ def test_without_leak_and_with_equal_synapses_neurons_fire_together_in_order() -
     s = -0.004 * math.log(1 - (1 - math.exp(-DT / 0.004)) / 0.5)
     np.testing.assert_allclose(out.time[:3], 0.001 + s, rtol=0, atol=1e-15)
     assert out.neuron[:3].tolist() == [0, 1, 2]
+
+
+def test_events_stand_for_their_times() -> None:
+    graph = network(5)
+    raster = (np.random.default_rng(5).random((T, 2, 3)) < 0.5).astype(np.float64)
+    events = to_events(raster)
+    some = compute_activity(graph, {"input": events})
+    other = compute_activity(graph, {"input": to_times(events, graph.dt)})
+    assert some.times["hidden"].time.size > 5
+    for name in some.times:
+        for one, same in zip(some.times[name], other.times[name], strict=True):
+            np.testing.assert_array_equal(one, same)
+    np.testing.assert_array_equal(some.means["read"], other.means["read"])
 
 
 def test_the_read_out_is_the_mean_of_each_tick() -> None:

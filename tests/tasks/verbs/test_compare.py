@@ -223,3 +223,18 @@ def test_many_seeds_are_drawn_and_no_p_is_zero() -> None:
 def test_the_name_of_the_test_says_whether_it_is_exact() -> None:
     assert name_test(16) == "exact sign-flip test, two-sided"
     assert name_test(17) == "sign-flip test by 100,000 draws, two-sided"
+
+
+def test_energy_of_a_chip_that_does_not_fit_comes_with_a_remark(runs: Path) -> None:
+    joules = {"low": 1e-6, "nominal": 2e-6, "high": 3e-6}
+    chip = {"layers": {}, "core": joules, "chip": joules}
+    for seed in FAST:
+        write(
+            runs / f"fast-{seed}",
+            "energy",
+            {"loihi1": {**chip, "misfits": ["soft reset"]}, "loihi2": chip},
+        )
+    assert compare_runs([runs / "fast-*"], runs / "out").remarks == [
+        "mnist:fast does not fit loihi1: its energy there is that of one that did; "
+        "neuro energy says why"
+    ]
