@@ -273,12 +273,12 @@ def test_what_a_killed_run_left_is_removed_by_the_next(
 ) -> None:
     """Killed while the child runs; the next run finds its folder, and leaves none itself."""
     code = """
-import os, sys, tempfile
+import importlib, os, sys, tempfile
 import numpy as np
 from programs import program
-from lava_export import run
 from neuro.spikes import to_events
 
+run = importlib.import_module("lava_export.run")
 tempfile.tempdir, run.available = sys.argv[1], lambda: True
 run._run_child = lambda job, folder, timeout: os._exit(9) if sys.argv[2] == "die" else {}
 try:

@@ -20,7 +20,7 @@ def program() -> LoihiProgram:
                 source="x",
                 target="conv/1",
                 kind="conv",
-                weight=as_int32(np.arange(8).reshape(2, 1, 2, 2)),
+                weight=as_int32(2 * np.arange(8).reshape(2, 1, 2, 2)),
                 shape=(1, 3, 3),
             ),
             Connection(

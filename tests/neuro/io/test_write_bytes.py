@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from neuro.io.store import write_bytes
+from neuro.io.store import StoreError, write_bytes
 
 
 def fail(*_: Any, **__: Any) -> None:
@@ -25,7 +25,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     path = tmp_path / "file.bin"
     write_bytes(path, b"old")
     monkeypatch.setattr(Path, step, failing)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(StoreError, match=r"file.bin: cannot be written \(no space left"):
         write_bytes(path, b"newer")
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
