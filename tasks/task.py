@@ -41,6 +41,12 @@ class Metric:
     unit: str = ""
     format: str = ".4g"
 
+    def __post_init__(self) -> None:
+        if self.better not in ("higher", "lower"):
+            raise ValueError(
+                f'Metric {self.name}: better must be "higher" or "lower", got {self.better!r}'
+            )
+
     @property
     def label(self) -> str:
         """The name in words."""

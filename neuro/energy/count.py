@@ -120,7 +120,7 @@ def iterate_rasters(
         ValueError: the record is not one of this graph.
     """
     spiking = [*graph.inputs, *graph.firing]
-    _check(graph, record, spiking)
+    require_record(graph, record)
     # One search for all samples: a search each would walk over all events each time.
     edges = np.arange(record.samples + 1, dtype=np.int32)
     bounds = {n: np.searchsorted(record.spikes[n].sample, edges) for n in spiking}
@@ -133,8 +133,9 @@ def iterate_rasters(
         yield s, found
 
 
-def _check(graph: Graph, record: Record, spiking: list[str]) -> None:
-    found = []
+def require_record(graph: Graph, record: Record) -> None:
+    """Raise one ValueError that lists why a record is not one of this graph."""
+    spiking, found = [*graph.inputs, *graph.firing], []
     for name in spiking:
         expected = (record.ticks, record.samples, graph.size(name))
         if name not in record.spikes:

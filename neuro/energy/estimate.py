@@ -17,7 +17,7 @@ from neuro.energy.chip import Chip
 from neuro.energy.chip_file import find_chip, load_chips
 from neuro.energy.constants import Interval, sum_intervals
 from neuro.energy.conventions import ConventionalEnergy, price_by_convention
-from neuro.energy.count import count_arrivals
+from neuro.energy.count import count_arrivals, require_record
 from neuro.energy.host import count_host_macs, restrict_to_chip
 from neuro.energy.latency import Latency, estimate_latency
 from neuro.energy.mapping import Placement, place
@@ -108,6 +108,13 @@ def estimate_chips(
     if run_time is not None and not 0 <= run_time < math.inf:
         raise ValueError(f"run_time must be finite and >= 0 s, got {run_time}; measure it anew")
     asked = tuple(load_chips().values() if chips is None else map(_as_chip, chips))
+    require_record(graph, record)
+    foreign = [name for name in record.spikes if name not in graph.nodes]
+    if foreign:
+        raise ValueError(
+            f"the record does not belong to this graph: it has no {', '.join(foreign)}; run "
+            "this graph"
+        )
     part, done = restrict_to_chip(graph, record)
     work = count_workload(part, done, asked)
     at_45nm = price_by_convention(graph, record, count_arrivals(graph, record))

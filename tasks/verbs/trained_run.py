@@ -82,6 +82,11 @@ def _pick_highest_mean(outputs: Mapping[str, Tensor]) -> Tensor:
 
 
 def _measure_accuracy(answers: Tensor, labels: Tensor) -> dict[str, float]:
+    if labels.shape != answers.shape or labels.is_floating_point() or labels.is_complex():
+        raise ValueError(
+            f"labels must be whole numbers, one a sample: {tuple(answers.shape)}; got "
+            f"{tuple(labels.shape)} of {labels.dtype}; other targets need a Judge"
+        )
     return {"accuracy": int((answers == labels).sum()) / len(labels)}
 
 

@@ -19,3 +19,11 @@ def test_what_is_no_metric_or_function_is_refused_with_what_to_write(tmp_path: P
     told = " ".join(done.stderr.split())
     assert "validation must be a Metric, got 'mae'; write Metric(name=\"mae\"," in told
     assert "eventprop must be a function of the configuration or None, got True" in told
+
+
+def test_a_direction_of_a_metric_that_is_none_is_refused() -> None:
+    """Taken as "lower" it would keep the worst weights. In a process of its own, too."""
+    code = "from tasks.task import Metric; Metric(name='accuracy', better='max')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'accuracy: better must be "higher" or "lower", got \'max\'' in done.stderr

@@ -324,6 +324,17 @@ def test_the_json_names_chips_tiers_layers_and_the_convention() -> None:
     assert found["conventional45nm"]["published"][0]["high"] == 1.38
 
 
+def test_a_record_that_lacks_spikes_or_has_others_is_refused() -> None:
+    graph, record = two_layers(), few_spikes()
+    inputs = graph.inputs[0]
+    some = {name: e for name, e in record.spikes.items() if name != inputs}
+    with pytest.raises(ValueError, match=rf"{inputs}: the record has no spikes of it"):
+        estimate(graph, replace(record, spikes=some), "loihi1")
+    more = {**record.spikes, "other": record.spikes[inputs]}
+    with pytest.raises(ValueError, match="does not belong to this graph: it has no other"):
+        estimate(graph, replace(record, spikes=more), "loihi1")
+
+
 def test_a_record_without_samples_is_refused() -> None:
     empty = record_of(**spikes_of(0, 0.5, samples=0))
     with pytest.raises(ValueError, match="the record is empty"):

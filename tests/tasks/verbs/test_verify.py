@@ -22,7 +22,7 @@ from neuro.units import Seconds
 from tasks.cli import main
 from tasks.find import open_folder
 from tasks.verbs.export import export_run
-from tasks.verbs.trained_run import iterate_samples, load_run_graph
+from tasks.verbs.trained_run import CLASSIFIER, iterate_samples, load_run_graph
 from tasks.verbs.verify import (
     _Tally,
     find_layer_differences,
@@ -53,6 +53,16 @@ def test_labels_may_be_an_array_and_no_samples_are_refused(run: Run) -> None:
     assert verify_samples(graph, parts, lava_samples=1)["n"] == 5
     with pytest.raises(ValueError, match=r"no samples; .* Samples\(stimulus, labels\)"):
         verify_samples(graph, [])
+
+
+@pytest.mark.parametrize(
+    "labels", [torch.zeros(3, 1, dtype=torch.int64), torch.zeros(1, dtype=int), torch.zeros(3)]
+)
+def test_labels_of_another_shape_or_type_have_no_accuracy(labels: torch.Tensor) -> None:
+    answers = torch.tensor([0, 1, 0])
+    assert CLASSIFIER.measure(answers, torch.tensor([0, 1, 2])) == {"accuracy": 2 / 3}
+    with pytest.raises(ValueError, match=r"labels must be whole numbers, one a sample: \(3,\)"):
+        CLASSIFIER.measure(answers, labels)
 
 
 def without_its_first_spike(record: Record, name: str) -> Record:
