@@ -119,18 +119,6 @@ def list_problems(train: Events | Times, dt: Seconds) -> list[str]:
     when = "time" if isinstance(train, Times) else "tick"
     if len(set(lengths)) > 1:
         return [f"columns of different length: sample, {when}, neuron, value have {lengths}"]
-    odd = [
-        f"{name} is {c.dtype} {c.shape}"
-        for name, c, kinds in zip(
-            train._fields, columns, ("iu", "iuf", "iu", "biuf"), strict=False
-        )
-        if c.ndim != 1
-        or c.dtype.kind not in kinds
-        or c.dtype.newbyteorder("=") != c.dtype
-        or c.dtype == np.float16
-    ]
-    if odd:
-        return [f"{', '.join(odd)}; give one axis of whole numbers, and of float32 or float64"]
     ticks, samples, size = train.shape
     found += _outside("sample", train.sample, samples)
     if isinstance(train, Times):
@@ -147,8 +135,8 @@ def list_problems(train: Events | Times, dt: Seconds) -> list[str]:
 def list_problems_of_types(train: Events | Times) -> list[str]:
     """Return which columns are no arrays of the right kind, and a shape that is none."""
     integers, floats = "integers", "float32 or float64"
-    letters = {integers: np.typecodes["AllInteger"], floats: "fd"}
-    when = ("time", floats) if isinstance(train, Times) else ("tick", integers)
+    letters = {integers: np.typecodes["AllInteger"], floats: "fd", "float64": "d"}
+    when = ("time", "float64") if isinstance(train, Times) else ("tick", integers)
     wanted = {"sample": integers, **dict([when]), "neuron": integers, "value": floats}
     found = []
     for (name, kind), column in zip(wanted.items(), train[:4], strict=True):

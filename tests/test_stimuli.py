@@ -183,6 +183,14 @@ def test_every_executor_of_times_names_one_outside_the_run(time: float) -> None:
     assert f"x: time {time} s of event 0 is not in 0 < time" in told
 
 
+def test_times_in_float32_are_refused() -> None:
+    # They are off by more than the rounding that whole numbers of ticks allow for.
+    times = to_times(sound(0), GRAPH.dt)
+    (told,) = refusals({"x": times._replace(time=times.time.astype(np.float32))}, IN_TIMES)
+    assert "x: time is float32 of shape" in told
+    assert "give one axis of float64" in told
+
+
 @pytest.mark.parametrize(
     ("inputs", "line"),
     [

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from neuro.events.grid.compile import Program
 from neuro.events.grid.state import EngineState
 from neuro.graph import Graph
@@ -35,6 +37,16 @@ def require_state(program: Program, samples: int, state: object) -> EngineState:
         for name in sorted(want.keys() | have.keys())
         if want.get(name) != have.get(name)
     ]
+    for name, values in state.neurons.items():
+        if want.get(name) != have[name]:
+            continue
+        wait = values[3]
+        if not np.isfinite(values).all():
+            problems.append(f"{name}: the state is not finite")
+        elif ((wait < 0) | (wait != np.floor(wait))).any():
+            problems.append(
+                f"{name}: what is left of refractory periods is not whole ticks >= 0"
+            )
     if problems:
         cure = "go on with the same graph, samples and dtype, or start from rest"
         raise ValueError("\n".join([f"the state does not fit; {cure}:", *problems]))

@@ -65,3 +65,23 @@ def test_what_else_does_not_fit_is_told_too(clock: Clock) -> None:
     with pytest.raises(ValueError, match="another network") as told:
         simulate(network(0.2), stimulus(samples=1), clock, state=state)
     assert "cells: the state has" in str(told.value)
+
+
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_state_that_is_not_finite_is_refused(clock: Clock, value: float) -> None:
+    # A membrane that is NaN would be silent for ever.
+    _, state = simulate(network(), stimulus(), clock)
+    odd: Any = replace(state, neurons={"cells": np.full_like(state.neurons["cells"], value)})
+    with pytest.raises(ValueError, match="cells: the state is not finite"):
+        simulate(network(), stimulus(), clock, state=odd)
+
+
+@pytest.mark.parametrize("wait", [-1, 0.5])
+def test_a_wait_that_is_no_number_of_ticks_is_refused(wait: float) -> None:
+    _, state = simulate(network(), stimulus())
+    neurons = state.neurons["cells"].copy()
+    neurons[3, 1, 2] = wait
+    odd: Any = replace(state, neurons={"cells": neurons})
+    with pytest.raises(ValueError, match="cells: what is left of refractory periods"):
+        simulate(network(), stimulus(), state=odd)
