@@ -25,7 +25,7 @@ def test_the_default_judge_reads_one_output_and_counts_right_answers() -> None:
     y[3, 0, 1] = y[0, 2, 1] = 1.0
     answers = CLASSIFIER.decode({"out": y})
     assert answers.tolist() == [1, 0, 1]
-    assert CLASSIFIER.measure(answers, torch.ones(3)) == {"accuracy": 2 / 3}
+    assert CLASSIFIER.measure(answers, torch.ones(3, dtype=torch.int64)) == {"accuracy": 2 / 3}
     with pytest.raises(ValueError, match=r"several outputs, a, b; .* Judge\(decode, measure\)"):
         CLASSIFIER.decode({"a": y, "b": y})
 
