@@ -56,7 +56,7 @@ def train(  # noqa: PLR0913 - a flag each
     full = ":".join(split_name(name))
     if full != name and _is_first_process():
         said = f"{name} names no configuration: this is {full}; neuro tasks lists the others"
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
+        console.print(said, highlight=False, soft_wrap=True)
     _train(run, device, devices, logger)
 
 

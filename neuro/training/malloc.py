@@ -1,8 +1,8 @@
 """Settings of glibc's allocator: whether freed memory stays with the process.
 
 The C library of Linux (glibc) returns arrays of 32 MB and more to the system when they are
-freed. A training step allocates and frees many of them, and spends a third of its time on pages
-that the system has to clear and map again.
+freed. A training step may allocate and free many of them, and then spends time on pages that
+the system has to clear and map again: ``neuro bench mechanisms --only kept`` measures how much.
 """
 
 import ctypes
