@@ -1,0 +1,57 @@
+"""A road map: what of a nuScenes HD map (expansion 1.3) drivers, labels and scores use.
+
+Read from files by :mod:`drivers.nuscenes.hd_map`, made by :mod:`drivers.nuscenes.world.roads`.
+All coordinates are global, [m].
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from shapely.geometry import LineString, Polygon
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lane:
+    """A lane or a way through an intersection.
+
+    token: its name. polygon: its area. centreline: points (x, y, yaw) in driving direction.
+    incoming, outgoing: tokens of the lanes before and after it. connector: whether it lies
+    inside an intersection. left, right: the dividers beside it, in driving direction; None where
+    none is painted. speed_limit: [m/s]; nuScenes has none, so files give NaN. stop_line: the
+    distance [m] along the centreline at which a driver waits (a light, a crossing); NaN:
+    nowhere.
+    """
+
+    token: str
+    polygon: Polygon
+    centreline: Float64[np.ndarray, "P 3"]
+    incoming: tuple[str, ...] = ()
+    outgoing: tuple[str, ...] = ()
+    connector: bool = False
+    left: LineString | None = None
+    right: LineString | None = None
+    speed_limit: float = float("nan")
+    stop_line: float = float("nan")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RoadMap:
+    """The roads of one place.
+
+    location: one of nuScenes' four names, such as "boston-seaport". size: width and height
+    [m]. drivable: areas for cars, intersections included, possibly with holes. lane_dividers:
+    painted lines between lanes of one direction; road_dividers: between directions.
+    """
+
+    location: str
+    size: tuple[float, float]
+    drivable: Sequence[Polygon]
+    lanes: Mapping[str, Lane]
+    lane_dividers: Sequence[LineString]
+    road_dividers: Sequence[LineString]
+    crossings: Sequence[Polygon]
+    walkways: Sequence[Polygon]
+    stop_lines: Sequence[Polygon]
+    intersections: Sequence[Polygon] = ()
