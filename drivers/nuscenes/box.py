@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """An upright box around a road user, in a flat frame: global or ego, as said where it is used.
+    """An upright box around a road user, in a flat frame: global or ego, as its user says.
 
     instance: the same for one road user in all frames. category: nuScenes' name, such as
     "vehicle.car" or "human.pedestrian.adult". x, y, z: the middle [m]. yaw: heading [rad].

@@ -11,7 +11,7 @@ class Grid:
     """Square cells of the ground around the car.
 
     x, y: first and last edge [m] in the ego frame, forward and to the left. step: edge of a
-    cell [m]. Axis 0 counts cells from x[0] (behind) forward, axis 1 from y[0] (right) to the left.
+    cell [m]. Axis 0 counts cells from x[0] (behind) forward, axis 1 from y[0] (right) leftward.
 
     Raises:
         ValueError: an extent that is not positive or no whole number of cells.

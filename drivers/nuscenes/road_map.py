@@ -18,10 +18,10 @@ class Lane:
 
     token: its name. polygon: its area. centreline: points (x, y, yaw) in driving direction.
     incoming, outgoing: tokens of the lanes before and after it. connector: whether it lies
-    inside an intersection. left, right: the dividers beside it, in driving direction; None where
-    none is painted. speed_limit: [m/s]; nuScenes has none, so files give NaN. stop_line: the
-    distance [m] along the centreline at which a driver waits (a light, a crossing); NaN:
-    nowhere.
+    inside an intersection. left, right: the dividers beside it, in driving direction; None
+    where none is painted. speed_limit: [m/s]; nuScenes has none, so files give NaN.
+    stop_line: the distance [m] along the centreline at which a driver waits (a light, a
+    crossing); NaN: nowhere.
     """
 
     token: str
