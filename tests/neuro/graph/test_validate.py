@@ -383,6 +383,13 @@ def wrong_shapes() -> Iterator[tuple[str, Node, tuple[int, ...], str]]:
         "ALIF.leak of shape (2, 1, 1) does not broadcast to (3, 4, 4); use one number, or one "
         "a channel as (C, 1, 1)",
     )
+    yield (
+        "samples",
+        ALIF(leak=np.full((2, 3), 0.5)),
+        (3,),
+        "ALIF.leak of shape (2, 3) does not broadcast to (3,); use one number, or one a "
+        "channel as (C, 1, 1)",
+    )
 
 
 class TestShapes:

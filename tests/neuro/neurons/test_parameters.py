@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from neuro.graph import Edge, Graph, Input
 from neuro.neurons import ALIF, IF, LI, LIF, GatedLI
 from neuro.nn.layers import Spiking
 from neuro.units import Seconds
@@ -106,6 +107,12 @@ def test_a_time_that_may_be_in_milliseconds_is_warned_of(cells: Any, said: str) 
 )
 def test_long_times_of_few_ticks_and_no_leak_are_not(cells: Any, dt: float) -> None:
     Spiking(cells, Seconds(dt))
+
+
+def test_a_graph_warns_too() -> None:
+    nodes = {"x": Input(shape=(2,)), "cells": LIF(tau=20.0)}
+    with pytest.warns(UserWarning, match=r"^LIF\.tau is 20 s, 20,000 ticks"):
+        Graph(nodes=nodes, edges=(Edge("x", "cells"),), dt=Seconds(1e-3))
 
 
 def test_a_time_constant_of_an_alif_is_looked_at_too() -> None:

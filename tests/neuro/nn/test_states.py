@@ -176,6 +176,14 @@ def test_with_parts_of_a_batch_the_samples_of_a_state_are_counted_before() -> No
     assert str(told.value).startswith("cells: its state ")
 
 
+def test_inputs_of_one_net_are_of_the_same_ticks_and_samples() -> None:
+    nodes: dict[str, Any] = {"x": Input(shape=(3,)), "y": Input(shape=(3,)), "a": PLAIN}
+    net = Net(Graph(nodes=nodes, edges=(Edge("x", "a"), Edge("y", "a")), dt=Seconds(1e-3)))
+    for other in (x(1), x(2, ticks=1)):
+        with pytest.raises(LayerError, match=r"^Net: inputs differ in \(ticks, samples\)"):
+            net({"x": x(), "y": other})
+
+
 def test_parameters_of_another_shape_are_refused_before_they_broadcast_over_samples() -> None:
     cells = Spiking(LIF(tau=0.02, threshold=[1.0, 2.0, 3.0, 4.0]))  # type: ignore[arg-type]
     said = r"^Spiking: LIF\.threshold of shape \(4,\) does not broadcast to \(1,\)"
