@@ -159,7 +159,7 @@ def output_shape(node: Node, given: Shape) -> Shape | str:
     """Return the output shape of a node for an input shape, or what is wrong with it."""
     if isinstance(node, Connection | Host):
         return node.output_shape(given)
-    return _population_shape(node, given)  # type: ignore[arg-type] - no Input takes anything
+    return _population_shape(node, given)  # type: ignore[arg-type]
 
 
 def _population_shape(node: Population, given: Shape) -> Shape | str:
