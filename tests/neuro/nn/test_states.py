@@ -135,6 +135,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: loop("a", "b")({"input": x()}, state_of(loop("a", "c"))),
         "Net: its state is that of other populations or edges",
     ),
+    "no populations": (
+        lambda: loop("a")({"input": x()}, NetState({}, state_of(loop("a")).edges)),
+        "Net: its state is that of other populations or edges",
+    ),
     "a shorter loop": (
         lambda: loop("a", "b", delay=2)({"input": x()}, state_of(loop("a", "b"))),
         "Net: its state is that of other populations or edges",
