@@ -28,6 +28,7 @@ from lava_export.program import (
     list_separate_parts,
 )
 from lava_export.rules import compute_head_room, list_overflows
+from neuro.arguments import require_whole_ticks
 from neuro.graph import Graph, Hosted, Input
 from neuro.graph.delays import assign_lags, find_tight_loops
 from neuro.graph.paths import Route, find_bias, find_routes
@@ -88,15 +89,19 @@ def lower(
     largest_weight: the largest integer weight to use, even, <= 254.
 
     Raises:
+        TypeError: an argument is of another kind.
+        ValueError: ``ticks`` or ``largest_weight`` is out of range.
         LowerError: lists everything that cannot go, each with its cure.
     """
+    require_graph(graph)
+    if ticks is not None:
+        require_whole_ticks("ticks", ticks)
     if not 2 <= largest_weight <= LARGEST_WEIGHT or largest_weight % 2:
         raise ValueError(
             f"largest_weight must be even, from 2 to {LARGEST_WEIGHT}, got {largest_weight}"
         )
     if ticks is not None and ticks < 1:
         raise ValueError(f"ticks must be >= 1, or None for runs of any length, got {ticks}")
-    require_graph(graph)
     problems = problems_on_a_clock(graph) + problems_of_neurons(graph, "a chip")
     if problems:
         raise LowerError(problems)

@@ -6,7 +6,14 @@ from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
-from lava_export.program import Connection, LoihiProgram, Population, as_int32, take_apart
+from lava_export.program import (
+    Connection,
+    LoihiProgram,
+    Population,
+    as_int32,
+    require_program,
+    take_apart,
+)
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, load_value, save_arrays
 
@@ -26,8 +33,10 @@ def save_program(path: str | Path, program: LoihiProgram) -> None:
     """Write a program; :func:`load_program` returns it bit for bit.
 
     Raises:
+        TypeError: it is no LoihiProgram.
         StoreError: the file cannot be written.
     """
+    require_program(program)
     save_arrays(path, "program", *_encode(program))
 
 

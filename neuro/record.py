@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from jaxtyping import Shaped
 
+from neuro.arguments import make_type_error
 from neuro.spikes import Events, Times, join
 
 
@@ -57,6 +58,29 @@ class Record:
         default_factory=dict
     )
 
+    def __post_init__(self) -> None:
+        held = (
+            ("spikes", Events, "Events", "neuro.to_events(raster) makes them"),
+            ("times", Times, "Times", "neuro.to_times(events, dt) makes them"),
+            ("values", np.ndarray, "a NumPy array", "its axes are T B N"),
+        )
+        problems = [
+            str(make_type_error(f"{part} of {name}", wanted, value, cure))
+            for part, kind, wanted, cure in held
+            for name, value in getattr(self, part).items()
+            if not isinstance(value, kind)
+        ]
+        if problems:
+            raise TypeError("\n".join(problems))
+
+
+def require_records(**records: object) -> None:
+    """Raise a TypeError, with the name of the argument, unless all are Records."""
+    for name, record in records.items():
+        if not isinstance(record, Record):
+            cure = "simulate returns (record, state)"
+            raise make_type_error(name, "a Record", record, cure)
+
 
 def _kind(record: Record) -> tuple[object, ...]:
     """Return what records must have in common to be concatenated."""
@@ -65,7 +89,15 @@ def _kind(record: Record) -> tuple[object, ...]:
 
 
 def concatenate(records: list[Record]) -> Record:
-    """Return records of the same network and T concatenated along the sample axis."""
+    """Return records of the same network and T concatenated along the sample axis.
+
+    Raises:
+        TypeError: one of them is no Record.
+        ValueError: there is none, or they are of different networks.
+    """
+    if not records:
+        raise ValueError("no records to join; give one at least")
+    require_records(**{f"record {i}": r for i, r in enumerate(records)})
     first = records[0]
     if len({_kind(r) for r in records}) != 1:
         raise ValueError(

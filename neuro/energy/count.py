@@ -28,9 +28,10 @@ from jaxtyping import Int
 from neuro.energy.node_outputs import compute_node_outputs, delay_raster
 from neuro.graph import Connection, Edge, Graph, Host, Hosted
 from neuro.graph.connections import FanOut
+from neuro.graph.requirements import require_graph
 from neuro.graph.sparse import unroll_delays
 from neuro.neurons import is_neuron
-from neuro.record import Counts, Record
+from neuro.record import Counts, Record, require_records
 
 
 class Arrivals(NamedTuple):
@@ -49,6 +50,7 @@ def count(graph: Graph, record: Record) -> dict[str, Counts]:
     Raises:
         ValueError: the record is not one of this graph.
     """
+    require_record(graph, record)
     arrived, counts = count_arrivals(graph, record), {}
     each, ran = count_macs(graph), record.ticks * record.samples
     for name in graph.nodes:
@@ -134,7 +136,14 @@ def iterate_rasters(
 
 
 def require_record(graph: Graph, record: Record) -> None:
-    """Raise one ValueError that lists why a record is not one of this graph."""
+    """Raise unless a record is one of this graph.
+
+    Raises:
+        TypeError: they are no Graph and no Record.
+        ValueError: lists every difference.
+    """
+    require_graph(graph)
+    require_records(record=record)
     spiking, found = [*graph.inputs, *graph.firing], []
     for name in spiking:
         expected = (record.ticks, record.samples, graph.size(name))

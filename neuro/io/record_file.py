@@ -8,7 +8,7 @@ import numpy as np
 
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, load_value, save_arrays
-from neuro.record import Counts, Record
+from neuro.record import Counts, Record, require_records
 from neuro.spikes import Events, Times, list_problems
 from neuro.units import Seconds
 
@@ -35,8 +35,10 @@ def save_record(path: str | Path, record: Record) -> None:
     """Write a Record; :func:`load_record` returns it bit for bit.
 
     Raises:
+        TypeError: it is no Record.
         StoreError: the file cannot be written.
     """
+    require_records(record=record)
     save_arrays(path, "record", *_encode(record))
 
 

@@ -169,7 +169,8 @@ class _ForwardPass:
             require_floats(net, x)
         if set(inputs) != set(graph.inputs):
             raise ValueError(
-                f"inputs are {sorted(inputs)}, the graph has {sorted(graph.inputs)}"
+                f"inputs are {sorted(inputs)}, the graph has {sorted(graph.inputs)}; give a "
+                "tensor for each, by these names"
             )
         self.net, self.graph, self.given = net, graph, state
         self.out: dict[str, Tensor] = dict(inputs)
@@ -276,6 +277,8 @@ def record_activity(
     Arguments and errors as of :func:`replay`.
     """
     require_graph(graph)
+    if not isinstance(dtype, torch.dtype):
+        raise make_type_error("dtype", "a precision of torch", dtype, "torch.float32 is one")
     require_inputs(graph, inputs, in_ticks=True)
     net = Net(unroll_delays(graph).graph).to(device=device, dtype=dtype)
     rasters = {}

@@ -143,6 +143,35 @@ def test_the_45_nm_convention_adds_for_spikes_and_multiplies_for_analog_values()
     )
 
 
+def test_an_ann_along_a_sequence_takes_a_pass_a_step() -> None:
+    once = estimate(two_layers(), few_spikes(), "loihi1").convention
+    assert once.ann_passes == 1
+    twice = estimate(two_layers(), few_spikes(), "loihi1", ann_passes=2).convention
+    assert twice == replace(
+        once,
+        ann=2 * once.ann,
+        ann_passes=2,
+        break_even_spikes_per_synapse=2 * once.break_even_spikes_per_synapse,
+        break_even_rate=2 * once.break_even_rate,
+    )
+    with pytest.raises(ValueError, match=r"ann_passes must be >= 1, got 0; 1 is one pass"):
+        estimate(two_layers(), few_spikes(), "loihi1", ann_passes=0)
+
+
+def test_an_ann_with_a_loop_takes_a_pass_a_tick_unless_told() -> None:
+    graph = two_layers()
+    around = replace(graph, edges=(*graph.edges, Edge("hidden", "hidden", Ticks(1))))
+    found = estimate(around, few_spikes(), "loihi1").convention
+    dense, back = 9 * 4.6e-12, 3 * 0.9e-12
+    assert found.ann_passes == 3  # ticks
+    assert found.ann == pytest.approx(3 * (dense + back), rel=1e-12)
+    assert found.break_even_rate == pytest.approx(4.6 / 0.9, rel=1e-12)
+    one = estimate(around, few_spikes(), "loihi1", ann_passes=1).convention
+    assert one.ann == pytest.approx(dense + back, rel=1e-12)
+    late = replace(graph, edges=(Edge("in", "w1", Ticks(2)), *graph.edges[1:]))
+    assert estimate(late, few_spikes(), "loihi1").convention.ann_passes == 1
+
+
 def test_a_spike_pays_for_each_destination_core_and_its_way_there() -> None:
     # One input and one hidden neuron a core: 20 cores on 5 tiles, the first four in a column.
     nodes = {
