@@ -147,6 +147,8 @@ def verify(run: RunFolder) -> None:
     told = [f"{result['n']:,} test samples", *tabulate_executors(result, _metrics(opened))]
     console.print("; ".join(told), soft_wrap=True)
     _print_parity(result["reference_lava"])
+    for misfit in result.get("misfits", ()):
+        console.print(misfit, soft_wrap=True)
     _tell_out_of_date(opened, "verify")
     lava = result["reference_lava"]
     both = result["torch_events"]

@@ -123,7 +123,7 @@ class _Ran(TypedDict):
 class _Executors(TypedDict):
     torch: float
     events: float
-    integers: float
+    integers: NotRequired[float]
 
 
 class Agreed(TypedDict):
@@ -139,6 +139,7 @@ class Verified(Agreed):
     reference_lava: _Skipped | _Ran
     quantisation: dict[str, float]
     n: int
+    misfits: NotRequired[list[str]]
 
 
 class _Scaled(TypedDict):
@@ -211,6 +212,7 @@ class _Published(TypedDict):
 class _Convention(TypedDict):
     snn: float
     ann: float
+    ann_passes: NotRequired[int]
     host: NotRequired[float]
     spikes_per_synapse: float
     break_even_spikes_per_synapse: float

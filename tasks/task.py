@@ -211,11 +211,15 @@ class Deployment(Generic[C]):
         computes in front of it, such as features of images.
     host: (configuration, model) -> multiply-accumulates per inference that a host does before
         or behind that part, by name.
+    ann_passes: configuration -> how often an ANN of the same shape computes its layers for an
+        inference, for the 45 nm convention: as often as a sequence has steps. None: once, as
+        for an image; once a tick where the part has a loop.
     """
 
     part: Callable[[C, nn.Module], nn.Module]
     stimuli: Callable[[C, nn.Module, Split], Iterable[Stimulus]]
     host: Callable[[C, nn.Module], Mapping[str, int]] = no_macs
+    ann_passes: Callable[[C], int] | None = None
 
 
 def no_answers(config: Any, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tree:  # noqa: ARG001

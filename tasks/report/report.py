@@ -294,6 +294,7 @@ def show_parity(verify: Mapping[str, Any]) -> Html:
         page.terminal_table(show.tabulate_equality(dict(verify))),
         *(page.paragraph(t, "caption") for t in told),
         *_lava(verify["reference_lava"]),
+        *(page.paragraph(f"No integers: {p}") for p in verify.get("misfits", ())),
     )
 
 
