@@ -408,6 +408,12 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
         "1 of a Stack must be a torch module, got a LIF",
         "Spiking(LIF(tau=0.02))",
     ),
+    "Stack([...])": (
+        call(Stack, [nn.Linear(3, 2), CELLS]),
+        TypeError,
+        "0 of a Stack must be a torch module, got a list",
+        "Stack(*modules)",
+    ),
     "Recurrent(LIF())": (
         call(Recurrent, LIF(tau=0.02), nn.Linear(2, 2)),
         TypeError,

@@ -121,6 +121,9 @@ class Stack(Temporal):
     def __init__(self, *modules: nn.Module, **named: nn.Module) -> None:
         super().__init__()
         for name, module in [*((str(i), m) for i, m in enumerate(modules)), *named.items()]:
+            if isinstance(module, list | tuple):
+                cure = "modules of a list are Stack(*modules)"
+                raise make_type_error(f"{name} of a Stack", "a torch module", module, cure)
             require_module(f"{name} of a Stack", module)
             self.add_module(name, module)
 
