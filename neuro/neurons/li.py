@@ -18,6 +18,7 @@ from neuro.neurons.normal_form import (
     Param,
     as_array,
     convert_like,
+    freeze_parameters,
     require,
 )
 from neuro.neurons.parameter_names import explain_parameters
@@ -50,6 +51,7 @@ class LI:
     gain: Param = 1.0
 
     def __post_init__(self) -> None:
+        freeze_parameters(self, "tau", "gain", trained=("gain",))
         tau = as_array(self.tau)
         require(tau > 0, "LI.tau must be > 0 s", tau, "for no leak use tau=math.inf")
 

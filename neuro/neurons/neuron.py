@@ -8,9 +8,11 @@ Axes: B batch, ``*N`` the population's shape, ``*X`` that of its input: the same
 GatedLI.
 """
 
+from dataclasses import fields
 from functools import cache
 from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 
+import numpy as np
 from torch import Tensor
 
 from neuro.neurons.normal_form import Coefficients, Dynamics, Tensors
@@ -106,6 +108,22 @@ def is_leaky_integrator(node: Any) -> TypeGuard[LinearNeuron]:
 def has_tensors(node: Any) -> TypeGuard[FusedNeuron]:
     """Say whether an object is a neuron model whose normal form keeps gradients."""
     return has_normal_form(node) and _defines_with_step(type(node), "tensors")
+
+
+def find_misfit(model: Neuron, shape: tuple[int, ...]) -> str:
+    """Return which parameter of a model does not fit a population of this shape, or ""."""
+    for name in (f.name for f in fields(model)):
+        own = np.shape(getattr(model, name))
+        try:
+            fits = np.broadcast_shapes(own, shape) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            return (
+                f"{type(model).__name__}.{name} of shape {tuple(own)} does not broadcast to "
+                f"{shape}; use one number, or one a channel as (C, 1, 1)"
+            )
+    return ""
 
 
 @cache

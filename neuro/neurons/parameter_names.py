@@ -6,6 +6,8 @@ from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, TypeVar
 
+import numpy as np
+
 from neuro.arguments import describe
 
 M = TypeVar("M", bound=Callable[..., Any])
@@ -34,6 +36,8 @@ ELSEWHERE = {
     ),
     "t_ref": ("refractory", "it is called refractory [s]"),
 }
+
+NO_NUMBERS = ("reset", "surrogate")
 
 
 def explain_parameters(model: M) -> M:
@@ -79,7 +83,7 @@ def _list_problems(
             found.append(
                 f"{model} has no parameter {name}, got {name}={describe(value)}; {cure}"
             )
-        elif isinstance(value, str) and not isinstance(known[name].default, str):
+        elif isinstance(value, str | bool | np.bool_) and name not in NO_NUMBERS:
             found.append(
                 f"{model}.{name} must be a number, got {value!r}; times are in seconds, 20 ms "
                 "is 0.02"
