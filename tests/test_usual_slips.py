@@ -45,6 +45,8 @@ from neuro import (
 from neuro.codes import rate
 from neuro.energy import estimate, find_chip
 from neuro.events import Exact, Grid, Recording, simulate
+from neuro.graph.random import fixed_indegree, fixed_probability
+from neuro.neurons import LIFState, psc_gain, run_population
 from neuro.nn import Net, replay
 from neuro.nn.spiking import LayerError, NotANumber
 from neuro.nn.trace import trace
@@ -217,7 +219,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
         call(LIF, tau=0.02, threshold=True),
         TypeError,
         "LIF.threshold must be a number, got True",
-        "20 ms is 0.02",
+        "give a float",
     ),
     "ALIF(refractory=True)": (call(ALIF, refractory=True), TypeError, "got True", "a number"),
     "LIF(threshold=mask)": (
@@ -263,7 +265,62 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
         call(ALIF.with_tau, 0.0, DT),
         ValueError,
         "ALIF.with_tau: tau must be > 0 s and finite, got 0.0",
-        "IF() has no leak",
+        "",
+    ),
+    "ALIF.with_tau('20ms')": (
+        call(ALIF.with_tau, "20ms", DT),
+        TypeError,
+        "ALIF.with_tau: tau must be a number of seconds, got '20ms'",
+        "1 ms is 1e-3",
+    ),
+    "psc_gain('20ms')": (
+        call(psc_gain, "20ms", 0.02, DT),
+        TypeError,
+        "psc_gain: tau_syn",
+        "ms",
+    ),
+    "LI(gain='1')": (call(LI, tau=0.02, gain="1"), TypeError, "a number, got '1'", "a float"),
+    "fixed_indegree(1.5)": (
+        call(fixed_indegree, 3, 3, 1.5, 1.0, np.random.default_rng(0)),
+        TypeError,
+        "indegree must be a whole number, got 1.5",
+        "number of inputs",
+    ),
+    "fixed_probability(3.5)": (
+        call(fixed_probability, 3, 3.5, 0.5, 1.0, np.random.default_rng(0)),
+        TypeError,
+        "outputs must be a whole number, got 3.5",
+        "neurons",
+    ),
+    "from_coo(2-D)": (
+        call(Sparse.from_coo, [[0]], [[0]], [[1.0]], shape=(1, 1)),
+        ValueError,
+        "one entry a synapse in every column, got shapes {'source': (1, 1)",
+        "",
+    ),
+    "from_coo(shape=1)": (
+        call(Sparse.from_coo, [0], [0], [1.0], shape=1),
+        ValueError,
+        "shape must be (out, in), got (1,)",
+        "",
+    ),
+    "Dense(0 outputs)": (
+        call(graph, nodes={**GRAPH.nodes, "fc": Dense(weight=np.ones((0, 3)))}),
+        GraphError,
+        "fc: its output must be >= 1, got (0,)",
+        "",
+    ),
+    "run_population(state of one sample)": (
+        call(run_population, LIF(tau=0.02), X, DT, LIFState(v=X[0, :1], i=None)),
+        ValueError,
+        "the state is of shape (1, 3), a tick of x of (2, 3)",
+        "state=None",
+    ),
+    "BatchNorm1d(4)": (
+        call(Stack(norm=nn.BatchNorm1d(4), cells=CELLS), X),
+        LayerError,
+        "norm: takes (ticks, samples, 4, ...), got (4, 2, 3)",
+        "change it",
     ),
     "ALIF.with_tau(dt=-1)": (call(ALIF.with_tau, 0.02, -1), ValueError, "dt must", "got -1"),
     # Layers.

@@ -330,10 +330,13 @@ class Sparse(Weighted):
         if delay is not None:
             delay = as_kind("Sparse.from_coo: delay", delay, np.int32)
         columns = {"source": source, "target": target, "weight": weight, "delay": delay}
-        lengths = {name: len(c) for name, c in columns.items() if c is not None}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"one entry a synapse in every column, got lengths {lengths}")
-        outputs, inputs = shape
+        shapes = {name: c.shape for name, c in columns.items() if c is not None}
+        if len(set(shapes.values())) > 1 or source.ndim != 1:
+            raise ValueError(f"one entry a synapse in every column, got shapes {shapes}")
+        both = as_shape("Sparse.from_coo: shape", shape)
+        if len(both) != 2:
+            raise ValueError(f"Sparse.from_coo: shape must be (out, in), got {both}")
+        outputs, inputs = both
         outside = (source < 0) | (source >= inputs)
         if outside.any():
             raise ValueError(

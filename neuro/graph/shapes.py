@@ -25,8 +25,9 @@ def infer_shapes(graph: Topology, order: Sequence[str]) -> dict[str, Shape]:
             continue
         shapes[name] = out
         pending.add_targets(name)
-        if isinstance(graph.nodes[name], Input) and min(out, default=1) < 1:
-            problems.append(f"{name}: Input.shape must be >= 1, got {out}")
+        if min(out, default=1) < 1:
+            what = "its output" if graph.into(name) else "Input.shape"
+            problems.append(f"{name}: {what} must be >= 1, got {out}")
     if problems:
         raise GraphError(problems)
     problems = _disagreements(graph, shapes)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuro.arguments import require_dt
 from neuro.neurons.lif import count_refractory_ticks, hold_refractory, require_refractory
 from neuro.neurons.long_times import warn_of_long_time
 from neuro.neurons.normal_form import (
@@ -197,12 +198,11 @@ class ALIF:
         """Return the ALIF whose membrane decays with ``tau`` [s] at ``dt`` [s].
 
         Raises:
+            TypeError: one of them is no number.
             ValueError: one of them is not > 0 s and finite.
         """
-        cure = "20 ms is 0.02; IF() has no leak"
-        for name, value in (("tau", tau), ("dt", dt)):
-            ok = np.asarray(0 < value < math.inf)
-            require(ok, f"ALIF.with_tau: {name} must be > 0 s and finite", value, cure)
+        require_dt("ALIF.with_tau: tau", tau)
+        require_dt("ALIF.with_tau: dt", dt)
         warn_of_long_time("ALIF.with_tau: tau", tau, dt, level=2)
         return cls(leak=-math.expm1(-dt / tau), threshold=threshold)
 

@@ -5,12 +5,11 @@ import warnings
 import numpy as np
 
 from neuro.neurons.normal_form import Param, as_array
+from neuro.neurons.parameter_names import TIMES
 from neuro.units import Seconds
 
 LONG = Seconds(1.0)
 MANY_TICKS = 1000  # who takes ticks of 1 s has long times, too
-
-TIMES = ("tau", "tau_syn", "refractory")
 
 
 def warn_of_long_times(model: object, dt: Seconds, level: int) -> None:

@@ -12,7 +12,6 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 
-import numpy as np
 from torch import Tensor
 
 from neuro.neurons.normal_form import Coefficients, Dynamics, Tensors
@@ -113,14 +112,11 @@ def has_tensors(node: Any) -> TypeGuard[FusedNeuron]:
 def find_misfit(model: Neuron, shape: tuple[int, ...]) -> str:
     """Return which parameter of a model does not fit a population of this shape, or ""."""
     for name in (f.name for f in fields(model)):
-        own = np.shape(getattr(model, name))
-        try:
-            fits = np.broadcast_shapes(own, shape) == shape
-        except ValueError:
-            fits = False
-        if not fits:
+        own = tuple(getattr(getattr(model, name), "shape", ()))
+        pairs = zip(own[::-1], shape[::-1], strict=False)
+        if len(own) > len(shape) or any(n not in (1, m) for n, m in pairs):
             return (
-                f"{type(model).__name__}.{name} of shape {tuple(own)} does not broadcast to "
+                f"{type(model).__name__}.{name} of shape {own} does not broadcast to "
                 f"{shape}; use one number, or one a channel as (C, 1, 1)"
             )
     return ""

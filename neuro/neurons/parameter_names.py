@@ -38,6 +38,7 @@ ELSEWHERE = {
 }
 
 NO_NUMBERS = ("reset", "surrogate")
+TIMES = ("tau", "tau_syn", "refractory")
 
 
 def explain_parameters(model: M) -> M:
@@ -84,10 +85,8 @@ def _list_problems(
                 f"{model} has no parameter {name}, got {name}={describe(value)}; {cure}"
             )
         elif isinstance(value, str | bool | np.bool_) and name not in NO_NUMBERS:
-            found.append(
-                f"{model}.{name} must be a number, got {value!r}; times are in seconds, 20 ms "
-                "is 0.02"
-            )
+            cure = "times are in seconds, 20 ms is 0.02" if name in TIMES else "give a float"
+            found.append(f"{model}.{name} must be a number, got {value!r}; {cure}")
     missing = [n for n, p in known.items() if p.default is p.empty and n not in named]
     if missing and not found:
         found.append(f"{model} needs {', '.join(missing)}; write {model}({missing[0]}=...)")

@@ -105,12 +105,14 @@ def _require_precision(module: nn.Module, x: Tensor) -> None:
 
 
 def require_fit(module: nn.Module, x: Tensor) -> None:
-    """Raise a LayerError if a known layer with weights does not take the shape of ``x``."""
-    if type(module) not in WITH_WEIGHTS or has_hooks(module) or _fits(module, x.shape):
+    """Raise a LayerError if a known layer with parameters does not take the shape of ``x``."""
+    known: Any = module if type(module) in WITH_WEIGHTS | BATCH_NORMS else None
+    if known is None or has_hooks(module) or _fits(module, x.shape):
         return
-    known: Any = module
     if type(module) is nn.Linear:
         need = f"(ticks, samples, ..., {known.in_features})"
+    elif type(module) in BATCH_NORMS:
+        need = f"(ticks, samples, {known.num_features}, ...)"
     else:
         need = f"(ticks, samples, {known.in_channels}, {_SIZES[known.weight.dim()]})"
     alone = _fits(module, (*x.shape[:1], 1, *x.shape[1:]))
@@ -121,6 +123,8 @@ def require_fit(module: nn.Module, x: Tensor) -> None:
 def _fits(module: Any, shape: Sequence[int]) -> bool:
     if type(module) is nn.Linear:
         return len(shape) > 2 and bool(shape[-1] == module.in_features)
+    if type(module) in BATCH_NORMS:
+        return len(shape) > 2 and bool(shape[2] == module.num_features)
     axes: int = module.weight.dim()
     return len(shape) == 1 + axes and bool(shape[2] == module.in_channels)
 
