@@ -2,6 +2,11 @@
 
 import math
 from numbers import Integral, Real
+from typing import Any, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor
 
 
 def describe(value: object) -> str:
@@ -26,6 +31,43 @@ def make_type_error(what: str, wanted: str, value: object, cure: str) -> TypeErr
     return TypeError(f"{what} must be {wanted}, got {describe(value)}; {cure}")
 
 
+def is_real(value: object) -> TypeGuard[Real]:
+    """Say whether a value is a real number; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Say whether a value is an integer, of Python or of NumPy; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def require_whole(what: str, value: object, cure: str) -> None:
+    """Raise a TypeError unless a value is an integer."""
+    if not is_whole(value):
+        raise make_type_error(what, "a whole number", value, cure)
+
+
+def as_numbers(what: str, value: Any) -> np.ndarray:
+    """Return a number, numbers, an array or a tensor as an array of real numbers.
+
+    Raises:
+        TypeError: it is none; names ``what``.
+    """
+    found = value
+    if isinstance(value, Tensor):
+        found = value.detach().cpu()
+        # NumPy has no bfloat16.
+        found = (found.float() if found.dtype == torch.bfloat16 else found).numpy()
+    try:
+        found = np.asarray(found)
+    except ValueError:  # rows of different length
+        found = np.asarray(None)
+    if found.dtype.kind not in "fiub":
+        cure = "give a number, or an array or tensor of floats"
+        raise make_type_error(what, "real numbers", value, cure)
+    return np.asarray(found)
+
+
 def require_dt(what: str, value: object) -> None:
     """Raise unless a value is a length of time in seconds, > 0 and finite.
 
@@ -33,7 +75,7 @@ def require_dt(what: str, value: object) -> None:
         TypeError: it is no number.
         ValueError: it is out of range.
     """
-    if not isinstance(value, Real):
+    if not is_real(value):
         cure = "1 ms is 1e-3"
         raise make_type_error(what, "a number of seconds", value, cure)
     if not 0 < float(value) < math.inf:
@@ -57,7 +99,7 @@ def require_whole_ticks(what: str, value: object) -> int:
     Raises:
         TypeError: it is none.
     """
-    if not isinstance(value, Integral):
+    if not is_whole(value):
         convert = "neuro.units.ticks(seconds, dt) converts seconds"
         raise make_type_error(what, "a whole number of ticks", value, convert)
     return int(value)

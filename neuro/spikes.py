@@ -204,7 +204,8 @@ def to_events(raster: Shaped[np.ndarray, "T B *N"] | Shaped[Tensor, "T B *N"]) -
 
     Raises:
         TypeError: it is neither, or does not hold real numbers.
-        ValueError: it lacks the axis of ticks or that of samples.
+        ValueError: it lacks the axis of ticks or that of samples; or it holds uint8, as images
+            do, of which some are > 1.
     """
     raster = _as_raster(raster)
     sample, tick, neuron = np.nonzero(raster.transpose(1, 0, 2))
@@ -228,6 +229,12 @@ def _as_raster(raster: Any) -> Shaped[np.ndarray, "T B N"]:
         raise ValueError(
             f"a raster has axes (ticks, samples, *neurons), got shape {raster.shape}; one of "
             "a single sample is raster[:, None]"
+        )
+    if raster.dtype == np.uint8 and raster.max(initial=0) > 1:
+        raise ValueError(
+            f"a raster of uint8 with values up to {raster.max()} may be an image; spikes of "
+            "value 1 are raster > 0, those of these values raster.astype(np.float32), those of "
+            "intensities neuro.codes.rate(x / 255, ticks)"
         )
     return raster.reshape(*raster.shape[:2], math.prod(raster.shape[2:]))
 

@@ -22,17 +22,23 @@ from neuro import (
     LIF,
     AvgPool2d,
     Checkpointed,
+    Conv1d,
     Conv2d,
     ConvTranspose2d,
     Delay,
     Dense,
     Edge,
     Graph,
+    GraphError,
     Input,
+    Outer,
     Recurrent,
     Residual,
+    Softmax,
+    Sparse,
     Spiking,
     Stack,
+    Unflatten,
     Upsample,
     to_events,
     to_raster,
@@ -42,8 +48,10 @@ from neuro import (
 from neuro.codes import rate
 from neuro.energy import count, estimate, estimate_chips, find_chip
 from neuro.events import Exact, Grid, Recording, simulate
+from neuro.graph.random import fixed_indegree, fixed_probability
 from neuro.io.graph_file import save_graph
 from neuro.io.record_file import save_record
+from neuro.neurons import LIFState, psc_gain, run_population
 from neuro.nn import Net, replay
 from neuro.nn.spiking import LayerError, NotANumber
 from neuro.nn.trace import trace
@@ -96,6 +104,12 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
         TypeError,
         "got a NumPy array of shape (1, 1, 1), <U1",
         "an array or tensor of numbers",
+    ),
+    "to_events(uint8)": (
+        call(to_events, np.full((4, 2, 3), 255, np.uint8)),
+        ValueError,
+        "a raster of uint8 with values up to 255 may be an image",
+        "spikes of value 1 are raster > 0",
     ),
     "rate(NumPy)": (call(rate, RASTER, 4), TypeError, "a NumPy array", "torch.from_numpy(x)"),
     # Something else in place of Events, a Graph, a clock, a record, a chip.
@@ -392,9 +406,130 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
         "got 'zero'",
         "hard sets the membrane to 0",
     ),
+    "LIF(threshold=True)": (
+        call(LIF, tau=0.02, threshold=True),
+        TypeError,
+        "LIF.threshold must be a number, got True",
+        "give a float",
+    ),
+    "ALIF(refractory=True)": (call(ALIF, refractory=True), TypeError, "got True", "a number"),
+    "LIF(threshold=mask)": (
+        call(LIF, tau=0.02, threshold=np.array([True, False])),
+        TypeError,
+        "LIF.threshold must be numbers, got a NumPy array of shape (2,), bool",
+        "True and False are none",
+    ),
+    "LIF(threshold=complex)": (
+        call(LIF, tau=0.02, threshold=np.ones(2) * 1j),
+        TypeError,
+        "LIF.threshold must be real numbers, got a NumPy array of shape (2,), complex128",
+        "array or tensor of floats",
+    ),
+    "LI(gain=None)": (call(LI, tau=0.02, gain=None), TypeError, "LI.gain", "got None"),
+    "LIF(tau=ragged)": (call(LIF, tau=[[1], [1, 2]]), TypeError, "got a list", "array"),
+    "LIF(surrogate='arctan')": (
+        call(LIF, tau=0.02, surrogate="arctan"),
+        TypeError,
+        "LIF.surrogate must be a function of v - threshold, got 'arctan'",
+        "neuro.neurons.surrogate.triangle",
+    ),
+    "ALIF(surrogate=1)": (call(ALIF, surrogate=1), TypeError, "ALIF.surrogate", "triangle"),
+    "LIF(two periods)": (
+        call(LIF, tau=0.02, refractory=np.array([0.001, 0.002])),
+        TypeError,
+        "LIF.refractory must be one number, got a NumPy array of shape (2,)",
+        "another population",
+    ),
+    "LIF(trained tau)": (
+        call(LIF, tau=torch.tensor(0.02, requires_grad=True)),
+        ValueError,
+        "LIF.tau passes no gradient",
+        "tensor.detach()",
+    ),
+    "ALIF(tiny threshold)": (
+        call(ALIF, threshold=1e-50),
+        ValueError,
+        "ALIF.threshold must be > 0, got 0.0",
+        "scale the weights",
+    ),
+    "ALIF.with_tau(0)": (
+        call(ALIF.with_tau, 0.0, DT),
+        ValueError,
+        "ALIF.with_tau: tau must be > 0 s and finite, got 0.0",
+        "",
+    ),
+    "ALIF.with_tau('20ms')": (
+        call(ALIF.with_tau, "20ms", DT),
+        TypeError,
+        "ALIF.with_tau: tau must be a number of seconds, got '20ms'",
+        "1 ms is 1e-3",
+    ),
+    "psc_gain('20ms')": (
+        call(psc_gain, "20ms", 0.02, DT),
+        TypeError,
+        "psc_gain: tau_syn",
+        "ms",
+    ),
+    "LI(gain='1')": (call(LI, tau=0.02, gain="1"), TypeError, "a number, got '1'", "a float"),
+    "fixed_indegree(1.5)": (
+        call(fixed_indegree, 3, 3, 1.5, 1.0, np.random.default_rng(0)),
+        TypeError,
+        "indegree must be a whole number, got 1.5",
+        "number of inputs",
+    ),
+    "fixed_probability(3.5)": (
+        call(fixed_probability, 3, 3.5, 0.5, 1.0, np.random.default_rng(0)),
+        TypeError,
+        "outputs must be a whole number, got 3.5",
+        "neurons",
+    ),
+    "from_coo(2-D)": (
+        call(Sparse.from_coo, [[0]], [[0]], [[1.0]], shape=(1, 1)),
+        ValueError,
+        "one entry a synapse in every column, got shapes {'source': (1, 1)",
+        "",
+    ),
+    "from_coo(shape=1)": (
+        call(Sparse.from_coo, [0], [0], [1.0], shape=1),
+        ValueError,
+        "shape must be (out, in), got (1,)",
+        "",
+    ),
+    "Dense(0 outputs)": (
+        call(graph, nodes={**GRAPH.nodes, "fc": Dense(weight=np.ones((0, 3)))}),
+        GraphError,
+        "fc: its output must be >= 1, got (0,)",
+        "",
+    ),
+    "run_population(state of one sample)": (
+        call(run_population, LIF(tau=0.02), X, DT, LIFState(v=X[0, :1], i=None)),
+        ValueError,
+        "the state is of shape (1, 3), a tick of x of (2, 3)",
+        "state=None",
+    ),
+    "BatchNorm1d(4)": (
+        call(Stack(norm=nn.BatchNorm1d(4), cells=CELLS), X),
+        LayerError,
+        "norm: takes (ticks, samples, 4, ...), got (4, 2, 3)",
+        "change it",
+    ),
+    "ALIF.with_tau(dt=-1)": (call(ALIF.with_tau, 0.02, -1), ValueError, "dt must", "got -1"),
     # Layers.
     "Spiking(LIF)": (call(Spiking, LIF), TypeError, "got the class LIF", "LIF(tau=0.02)"),
-    "Spiking(ReLU())": (call(Spiking, nn.ReLU()), TypeError, "got a ReLU", "LIF(tau=0.02)"),
+    "Spiking(ReLU())": (
+        call(Spiking, nn.ReLU()),
+        TypeError,
+        "Spiking.model must be a neuron, got a ReLU",
+        "Stack(layer, Spiking(LIF(tau=0.02)))",
+    ),
+    "Spiking(nn.Linear)": (
+        call(Spiking, nn.Linear),
+        TypeError,
+        "got the class Linear",
+        "a layer of torch stands before it: Stack(layer, ",
+    ),
+    "Spiking(dt=True)": (call(Spiking, LIF(tau=0.02), True), TypeError, "True", "1 ms is 1e-3"),
+    "Delay(True)": (call(Delay, True), TypeError, "a whole number of ticks, got True", "units"),
     "Spiking(dt='1ms')": (
         call(Spiking, LIF(tau=0.02), dt="1ms"),
         TypeError,
@@ -467,6 +602,42 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
     ),
     "cells(int)": (call(CELLS, X.long()), LayerError, "got torch.int64", "x.float()"),
     "cells(N)": (call(CELLS, X[0, 0]), LayerError, "got shape (3,)", "(ticks, samples, ...)"),
+    "net(T N)": (
+        call(net(), X[:, 0]),
+        LayerError,
+        "fc: takes (ticks, samples, ..., 3), got (4, 3)",
+        "of one sample give x[:, None]",
+    ),
+    "net(T B 5)": (
+        call(net(), torch.ones(4, 2, 5)),
+        LayerError,
+        "fc: takes (ticks, samples, ..., 3), got (4, 2, 5)",
+        "change it, or what comes before it",
+    ),
+    "net(T C H W)": (
+        call(Stack(conv=nn.Conv2d(1, 2, 3), cells=CELLS), torch.ones(4, 1, 5, 5)),
+        LayerError,
+        "conv: takes (ticks, samples, 1, H, W), got (4, 1, 5, 5)",
+        "of one sample give x[:, None]",
+    ),
+    "Recurrent(T B 4)": (
+        call(Recurrent(CELLS, nn.Linear(3, 3)), torch.ones(4, 2, 4)),
+        LayerError,
+        "Linear: takes (ticks, samples, ..., 3), got (4, 2, 4)",
+        "change it",
+    ),
+    "Net(T N)": (
+        call(Net(GRAPH), {"input": X[:, 0]}),
+        LayerError,
+        "input takes (ticks, samples, 3), got (4, 3)",
+        "of one sample give x[:, None]",
+    ),
+    "Net(T B 4)": (
+        call(Net(GRAPH), {"input": torch.ones(4, 2, 4)}),
+        LayerError,
+        "input takes (ticks, samples, 3), got (4, 2, 4)",
+        "see Input.shape",
+    ),
     "net(T = 0)": (call(net(), X[:0]), LayerError, "(0, 2, 3)", "at least one tick"),
     "cells(T = 0)": (call(CELLS, X[:0]), LayerError, "(0, 2, 3)", "at least one tick"),
     "Recurrent(T = 0)": (
@@ -502,6 +673,140 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
         "data",
     ),
     # Graphs.
+    "Graph(trained)": (
+        call(
+            graph,
+            nodes={
+                **GRAPH.nodes,
+                "out": LIF(tau=0.02, threshold=torch.ones(2, requires_grad=True)),
+            },
+        ),
+        GraphError,
+        "out.threshold: is a tensor that is trained, and a Graph never changes",
+        "tensor.detach()",
+    ),
+    "Graph(dt=True)": (call(graph, dt=True), TypeError, "got True", "1 ms is 1e-3"),
+    "Edge(delay=True)": (
+        call(graph, edges=(Edge("input", "fc"), Edge("fc", "out", True))),
+        GraphError,
+        "delay True is not a whole number of ticks",
+        "neuro.units.ticks",
+    ),
+    "node 1": (
+        call(graph, nodes={**GRAPH.nodes, 1: LIF(tau=0.02)}),
+        TypeError,
+        "the name of a node must be a word, got 1",
+        '"cells"',
+    ),
+    "edge of numbers": (call(graph, edges=((0, 1),)), TypeError, "got a tuple", 'Edge("input"'),
+    "Dense(complex)": (
+        call(Dense, weight=np.ones((2, 3)) * 1j),
+        TypeError,
+        "Dense.weight must be real numbers, got a NumPy array of shape (2, 3), complex128",
+        "floats",
+    ),
+    "Dense(complex bias)": (
+        call(Dense, weight=np.ones((2, 3)), bias=torch.ones(2) * 1j),
+        TypeError,
+        "Dense.bias must be real numbers",
+        "floats",
+    ),
+    "Conv2d(words)": (
+        call(Conv2d, weight=np.full((1, 1, 1, 1), "1")),
+        TypeError,
+        "Conv2d.weight must be real numbers",
+        "floats",
+    ),
+    "Dense(None)": (call(Dense, weight=None), TypeError, "Dense.weight", "got None"),
+    "Dense(2^24 + 1)": (
+        call(Dense, weight=np.array([[1, 2**24 + 1]])),
+        ValueError,
+        "Dense.weight: 16777217 is no float32",
+        "give float64",
+    ),
+    "Dense(in, out)": (
+        call(graph, nodes={**GRAPH.nodes, "fc": Dense(weight=np.ones((3, 2)))}),
+        GraphError,
+        "fc: Dense takes (2,), got (3,); its weight is (out, in)",
+        "give weight.T",
+    ),
+    "Conv2d(in, out)": (
+        call(
+            graph,
+            nodes={
+                **GRAPH.nodes,
+                "input": Input(shape=(3, 5, 5)),
+                "fc": Conv2d(weight=np.ones((3, 2, 1, 1))),
+            },
+        ),
+        GraphError,
+        "Conv2d takes (2, H, W), got (3, 5, 5); its weight is (C_out, C_in, kH, kW)",
+        "weight.swapaxes(0, 1)",
+    ),
+    "Sparse(indices=0.5)": (
+        call(
+            Sparse,
+            indptr=[0, 1],
+            indices=np.array([0.5]),
+            weight=np.ones(1),
+            shape=(1,),
+        ),
+        ValueError,
+        "Sparse.indices: 0.5 is no int32",
+        "whole numbers",
+    ),
+    "Sparse(delay=NaN)": (
+        call(
+            Sparse.from_coo,
+            np.zeros(1),
+            np.zeros(1, int),
+            np.ones(1),
+            shape=(1, 1),
+            delay=np.array([math.nan]),
+        ),
+        ValueError,
+        "Sparse.from_coo: delay: nan is no int32",
+        "whole numbers",
+    ),
+    "Sparse(2^31)": (
+        call(Sparse, indptr=[0, 1], indices=[2**31], weight=[1.0], shape=1),
+        ValueError,
+        "Sparse.indices: 2147483648 is no int32",
+        "of its range",
+    ),
+    "Sparse(shape=2.5)": (
+        call(Sparse, indptr=[0, 0], indices=[], weight=[], shape=2.5),
+        TypeError,
+        "Sparse.shape must be whole numbers, one an axis, got 2.5",
+        "(1, 28, 28)",
+    ),
+    "Unflatten(2.5)": (
+        call(Unflatten, shape=(2.5, 2)),
+        TypeError,
+        "Unflatten.shape must be whole numbers",
+        "(1, 28, 28)",
+    ),
+    "Conv1d(stride=2.0)": (
+        call(Conv1d, weight=np.ones((1, 1, 2)), stride=2.0),
+        TypeError,
+        "Conv1d.stride must be a whole number, got 2.0",
+        "1 is usual",
+    ),
+    "Conv2d(groups=True)": (
+        call(Conv2d, weight=np.ones((1, 1, 2, 2)), groups=True),
+        TypeError,
+        "Conv2d.groups",
+        "got True",
+    ),
+    "Conv2d(stride=True)": (
+        call(Conv2d, weight=np.ones((1, 1, 2, 2)), stride=True),
+        TypeError,
+        "Conv2d.stride must be a whole number, or two",
+        "got True",
+    ),
+    "Input(shape=True)": (call(Input, shape=(True, 2)), TypeError, "Input.shape", "a tuple"),
+    "Softmax(axis=0.5)": (call(Softmax, axis=0.5), TypeError, "got 0.5", "0 is the first"),
+    "Outer(first=1.5)": (call(Outer, first=1.5), TypeError, "got 1.5", "one factor"),
     "Graph(dt='1 ms')": (call(graph, dt="1 ms"), TypeError, "got '1 ms'", "1 ms is 1e-3"),
     "node nn.Linear": (
         call(graph, nodes={**GRAPH.nodes, "fc": nn.Linear(3, 2)}),
@@ -566,6 +871,12 @@ def test_all_that_is_wrong_is_told_together() -> None:
     with pytest.raises(TypeError) as told:
         graph(nodes={"input": Input, "fc": nn.Linear(3, 2)}, edges=(1,), dt="1 ms")
     assert len(str(told.value).splitlines()) == 5
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, bool])
+def test_zeros_and_ones_are_spikes_whatever_their_dtype(dtype: type) -> None:
+    events = to_events(np.ones((1, 2, 3), dtype))
+    assert events.value.tolist() == [1.0] * 6
 
 
 @pytest.mark.parametrize("kind", ["tensor", "trained", "bfloat16", "T B H W", "5-D tensor"])

@@ -13,7 +13,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from neuro.arguments import make_type_error
+from neuro.arguments import as_numbers, is_whole, make_type_error, require_whole
 
 Shape = tuple[int, ...]
 
@@ -116,12 +115,31 @@ def as_pair(value: Any, what: str = "a size") -> tuple[int, int]:
     Raises:
         TypeError: it is neither a whole number nor two of them; names ``what``.
     """
-    pair = (value, value) if isinstance(value, Integral) else value
-    if not isinstance(pair, Iterable) or [isinstance(n, Integral) for n in pair] != [True] * 2:
+    pair = (value, value) if is_whole(value) else value
+    if not isinstance(pair, Iterable) or [is_whole(n) for n in pair] != [True] * 2:
         cure = "for example (1, 1)"
         raise make_type_error(what, "a whole number, or two: (height, width)", value, cure)
     height, width = pair
     return int(height), int(width)
+
+
+def as_shape(what: str, value: Any) -> Shape:
+    """Return a shape as a tuple; a number stands for one axis.
+
+    Raises:
+        TypeError: it holds what is no whole number; names ``what``.
+    """
+    shape = (value,) if is_whole(value) else value
+    if not isinstance(shape, Iterable) or not all(map(is_whole, shape)):
+        cure = "for example (1, 28, 28)"
+        raise make_type_error(what, "whole numbers, one an axis", value, cure)
+    return tuple(int(n) for n in shape)
+
+
+def require_whole_fields(node: object, *names: str) -> None:
+    """Raise a TypeError unless these fields are whole numbers."""
+    for name in names:
+        require_whole(f"{type(node).__name__}.{name}", getattr(node, name), "1 is usual")
 
 
 def pair_up(node: object, *names: str) -> None:
@@ -134,18 +152,43 @@ def pair_up(node: object, *names: str) -> None:
 def freeze(node: object, **kinds: type | None) -> None:
     """Replace the arrays of a frozen node by read-only copies of these kinds.
 
-    A kind of None is float64 where the array was, else float32.
+    A kind of None is float64 where the array was, else float32. Only a bias and delays may be
+    None.
+
+    Raises:
+        TypeError: one does not hold real numbers.
+        ValueError: a value is none of its kind.
     """
     for name, dtype in kinds.items():
         value = getattr(node, name)
-        if value is not None:
-            value = value.detach().cpu() if isinstance(value, Tensor) else value
-            given = np.asarray(value)
-            if dtype is None:
-                dtype = np.float64 if given.dtype == np.float64 else np.float32
-            out: np.ndarray = np.array(given, dtype)
+        if value is not None or name not in ("bias", "delay"):
+            out = as_kind(f"{type(node).__name__}.{name}", value, dtype)
             out.setflags(write=False)
             object.__setattr__(node, name, out)
+
+
+def as_kind(what: str, value: Any, dtype: Any) -> np.ndarray:
+    """Return a copy of numbers as an array.
+
+    dtype: of it; None: float64 where they are, else float32.
+
+    Raises:
+        TypeError: they are no real numbers; names ``what``.
+        ValueError: the dtype is of integers, or they are, and it does not hold them.
+    """
+    given = as_numbers(what, value)
+    if dtype is None:
+        wide = given.dtype.kind == "f" and given.dtype.itemsize >= 8
+        dtype = np.float64 if wide else np.float32
+    with np.errstate(invalid="ignore"):  # NaN is no integer
+        out: np.ndarray = np.array(given, dtype)
+    floats = given.dtype.kind == out.dtype.kind == "f"  # which may be rounded
+    if not floats and not np.can_cast(given.dtype, out.dtype):
+        lost = given[out != given]
+        if lost.size:
+            cure = "float64" if out.dtype.kind == "f" else "whole numbers of its range"
+            raise ValueError(f"{what}: {lost[0]} is no {out.dtype}; give {cure}")
+    return out
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -170,6 +213,8 @@ class Dense(Weighted):
             return f"Dense.weight must be (out, in), got shape {weight.shape}"
         if given != (weight.shape[1],):
             cure = "put a Flatten before it" if len(given) > 1 else "change its weight"
+            if given == weight.shape[:1]:
+                cure = "its weight is (out, in): give weight.T"
             return f"Dense takes {(weight.shape[1],)}, got {given}; {cure}"
         if bias is not None and bias.shape != weight.shape[:1]:
             return f"Dense.bias must be {weight.shape[:1]}, got {bias.shape}"
@@ -212,7 +257,7 @@ class Sparse(Weighted):
     def __post_init__(self) -> None:
         kinds = {"indptr": np.int64, "indices": np.int32, "delay": np.int32}
         freeze(self, weight=None, bias=None, **kinds)
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        object.__setattr__(self, "shape", as_shape("Sparse.shape", self.shape))
 
     @property
     def input_length(self) -> int:
@@ -276,13 +321,22 @@ class Sparse(Weighted):
         """Return E synapses given one by one, in any order. shape: (out, in).
 
         Raises:
+            TypeError: a column does not hold real numbers.
             ValueError: the columns differ in length, or a source is not one of the inputs.
         """
+        source = as_kind("Sparse.from_coo: source", source, np.int64)
+        target = as_kind("Sparse.from_coo: target", target, np.int64)
+        weight = as_kind("Sparse.from_coo: weight", weight, None)
+        if delay is not None:
+            delay = as_kind("Sparse.from_coo: delay", delay, np.int32)
         columns = {"source": source, "target": target, "weight": weight, "delay": delay}
-        lengths = {name: len(c) for name, c in columns.items() if c is not None}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(f"one entry a synapse in every column, got lengths {lengths}")
-        outputs, inputs = shape
+        shapes = {name: c.shape for name, c in columns.items() if c is not None}
+        if len(set(shapes.values())) > 1 or source.ndim != 1:
+            raise ValueError(f"one entry a synapse in every column, got shapes {shapes}")
+        both = as_shape("Sparse.from_coo: shape", shape)
+        if len(both) != 2:
+            raise ValueError(f"Sparse.from_coo: shape must be (out, in), got {both}")
+        outputs, inputs = both
         outside = (source < 0) | (source >= inputs)
         if outside.any():
             raise ValueError(
@@ -361,7 +415,7 @@ class Unflatten(Reshaping):
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        object.__setattr__(self, "shape", as_shape("Unflatten.shape", self.shape))
 
     def output_shape(self, given: Shape) -> Shape | str:
         """Return ``shape``, or what is wrong."""

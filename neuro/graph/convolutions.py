@@ -23,6 +23,7 @@ from neuro.graph.connections import (
     find_output_shape,
     freeze,
     pair_up,
+    require_whole_fields,
 )
 
 
@@ -103,7 +104,10 @@ def _misfit(node: Weighted, given: Shape, axes: str, inputs_axis: int = 1) -> st
     inputs, outputs = node.input_length, weight.shape[1 - inputs_axis]
     if len(given) != len(names) - 1 or given[0] != inputs:
         image = "H, W" if len(names) == 4 else "L"
-        return f"{kind} takes ({inputs}, {image}), got {given}; change its weight or input"
+        cure = "change its weight or input"
+        if len(given) == len(names) - 1 and given[0] == outputs:
+            cure = f"its weight is ({', '.join(names)}): give weight.swapaxes(0, 1)"
+        return f"{kind} takes ({inputs}, {image}), got {given}; {cure}"
     if bias is not None and bias.shape != (outputs,):
         return f"{kind}.bias must be {(outputs,)}, got {bias.shape}"
     return ""
@@ -203,6 +207,7 @@ class Conv1d(Convolution):
 
     def __post_init__(self) -> None:
         freeze(self, weight=None, bias=None)
+        require_whole_fields(self, "stride", "padding", "dilation", "groups")
 
     @property
     def _steps(self) -> tuple[Shape, Shape, Shape]:
@@ -232,6 +237,7 @@ class Conv2d(Convolution):
     def __post_init__(self) -> None:
         freeze(self, weight=None, bias=None)
         pair_up(self, "stride", "padding", "dilation")
+        require_whole_fields(self, "groups")
 
     @property
     def _steps(self) -> tuple[Shape, Shape, Shape]:

@@ -17,6 +17,7 @@ from neuro.graph.order import find_instant_loops, find_loops, order_feed_forward
 from neuro.graph.shapes import infer_shapes
 from neuro.graph.validate import GraphError, problems_of_values, problems_of_wiring
 from neuro.neurons import is_leaky_integrator, is_neuron
+from neuro.neurons.long_times import warn_of_long_times
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +53,8 @@ class Graph(Topology):
         object.__setattr__(self, "shapes", infer_shapes(self, order))
         object.__setattr__(self, "components", find_loops(self, order))
         object.__setattr__(self, "instant_loops", find_instant_loops(self, order))
+        for name in self.populations:
+            warn_of_long_times(self.nodes[name], self.dt, level=3)
 
     def along(self, edge: Edge) -> Node | Slot:
         """Return what takes in the values of an edge: its target, or its slot in a Concat."""

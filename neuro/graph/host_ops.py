@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from neuro.arguments import require_whole
+
 Shape = tuple[int, ...]
 
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -32,6 +34,9 @@ class Softmax:
     """
 
     axis: int = 0
+
+    def __post_init__(self) -> None:
+        require_whole("Softmax.axis", self.axis, "0 is the first")
 
     def output_shape(self, given: Shape) -> Shape | str:
         """Return the shape of the output, or what is wrong with that of the input."""
@@ -60,6 +65,7 @@ class Outer:
     first: int
 
     def __post_init__(self) -> None:
+        require_whole("Outer.first", self.first, "it is the length of one factor")
         if self.first < 1:
             raise ValueError(
                 f"Outer.first must be >= 1, got {self.first}; it is the length of one factor"

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from neuro.arguments import make_type_error
-from neuro.graph.connections import Connection
+from neuro.arguments import is_real, is_whole, make_type_error
+from neuro.graph.connections import Connection, as_shape
 from neuro.graph.host_ops import Host
 from neuro.neurons import Neuron, is_neuron
 from neuro.units import Seconds, Ticks
@@ -21,11 +18,7 @@ class Input:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        shape: Any = (self.shape,) if isinstance(self.shape, Integral) else self.shape
-        if not isinstance(shape, Iterable) or not all(isinstance(n, Integral) for n in shape):
-            cure = "for example (1, 28, 28)"
-            raise make_type_error("Input.shape", "whole numbers, one an axis", shape, cure)
-        object.__setattr__(self, "shape", tuple(int(n) for n in shape))
+        object.__setattr__(self, "shape", as_shape("Input.shape", self.shape))
 
 
 Population = Neuron
@@ -60,6 +53,7 @@ class Topology:
         problems = _problems_of_kinds(self)
         if problems:
             raise TypeError("\n".join(["the graph cannot be made:", *problems]))
+        object.__setattr__(self, "dt", Seconds(float(self.dt)))
         object.__setattr__(self, "nodes", dict(self.nodes))
         object.__setattr__(self, "edges", tuple(_with_plain_delay(e) for e in self.edges))
         into: dict[str, list[Edge]] = {}
@@ -97,6 +91,12 @@ def _problems_of_kinds(graph: Topology) -> list[str]:
             for name, node in graph.nodes.items()
             if not (isinstance(node, Input | Connection | Host) or is_neuron(node))
         ]
+        cure = 'for example "cells"'
+        found += [
+            make_type_error("the name of a node", "a word", name, cure)
+            for name in graph.nodes
+            if not isinstance(name, str)
+        ]
     else:
         cure = 'for example {"input": Input(shape=(3,)), ...}'
         found.append(make_type_error("nodes", "nodes by name", graph.nodes, cure))
@@ -105,11 +105,13 @@ def _problems_of_kinds(graph: Topology) -> list[str]:
         found += [
             make_type_error("an edge", "Edge(source, target, delay)", edge, cure)
             for edge in graph.edges
-            if not isinstance(edge, tuple) or len(edge) not in (2, 3)
+            if not isinstance(edge, tuple)
+            or len(edge) not in (2, 3)
+            or not all(isinstance(name, str) for name in edge[:2])
         ]
     else:
         found.append(make_type_error("edges", "a tuple of Edges", graph.edges, cure))
-    if not isinstance(graph.dt, Real):
+    if not is_real(graph.dt):
         found.append(make_type_error("dt", "a number of seconds", graph.dt, "1 ms is 1e-3"))
     return [str(error) for error in found]
 
@@ -117,6 +119,6 @@ def _problems_of_kinds(graph: Topology) -> list[str]:
 def _with_plain_delay(edge: tuple[Any, ...]) -> Edge:
     """Return an edge with its delay as an int; one that is no integer is left to be refused."""
     edge = Edge(*edge)
-    if type(edge.delay) is not int and isinstance(edge.delay, int | np.integer):
+    if type(edge.delay) is not int and is_whole(edge.delay):
         return edge._replace(delay=Ticks(int(edge.delay)))
     return edge

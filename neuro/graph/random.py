@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from neuro.arguments import require_whole
 from neuro.graph.connections import Sparse
 
 Weight = float | np.floating | Callable[[int], np.ndarray]
-Delay = Callable[[int], np.ndarray]
+Delay = int | Callable[[int], np.ndarray]
 
 
 def fixed_probability(
@@ -25,8 +26,10 @@ def fixed_probability(
     """Return synapses of which each possible one exists with probability ``p``.
 
     Raises:
+        TypeError: a number of neurons is no whole number.
         ValueError: p is no probability.
     """
+    _require_sizes(inputs, outputs)
     if not 0 <= p <= 1:
         raise ValueError(f"p must be from 0 to 1, got {p}; it is the chance of a synapse")
     sizes = rng.binomial(outputs, p, inputs)
@@ -48,8 +51,11 @@ def fixed_indegree(
     """Return synapses such that every output has ``indegree`` different inputs.
 
     Raises:
+        TypeError: a number of neurons or synapses is no whole number.
         ValueError: there are fewer inputs than that.
     """
+    _require_sizes(inputs, outputs)
+    require_whole("indegree", indegree, "it is the number of inputs of an output")
     if not 0 <= indegree <= inputs:
         raise ValueError(f"indegree must be from 0 to the {inputs} inputs, got {indegree}")
     source = np.empty((outputs, indegree), np.int32)
@@ -87,6 +93,11 @@ def join_inputs(*parts: Sparse) -> Sparse:
     )
 
 
+def _require_sizes(inputs: int, outputs: int) -> None:
+    require_whole("inputs", inputs, "they are so many neurons")
+    require_whole("outputs", outputs, "they are so many neurons")
+
+
 def _draw_distinct(n: int, size: int, rng: np.random.Generator) -> np.ndarray:
     """Return ``size`` different numbers below ``n``, sorted."""
     return np.sort(rng.choice(n, size, replace=False, shuffle=False))
@@ -107,4 +118,5 @@ def _draw_parameters(
         return Sparse(indptr=indptr, indices=indices, weight=weights, shape=(outputs,))
     source = np.repeat(np.arange(inputs), np.diff(indptr))
     shape = (outputs, inputs)
-    return Sparse.from_coo(source, indices, weights, shape=shape, delay=delay(size))
+    delays = delay(size) if callable(delay) else np.full(size, delay)
+    return Sparse.from_coo(source, indices, weights, shape=shape, delay=delays)

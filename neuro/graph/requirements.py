@@ -1,5 +1,7 @@
 """What an executor asks of a Graph: a clock, a normal form, continuous time, or a chip."""
 
+import numpy as np
+
 from neuro.arguments import make_type_error
 from neuro.graph.graph import Graph
 from neuro.graph.order import find_least_delay
@@ -84,6 +86,12 @@ def problems_of_neurons(graph: Graph, executor: str, *, continuous: bool = False
             found.append(
                 f"{name}: {executor} does not know the reset {str(form.reset)!r} of this "
                 f"{get_kind(node)}; use 'soft' or 'hard', or {cure}"
+            )
+        if isinstance(form, Dynamics) and (np.isinf(form.rate_adapt) & (form.beta > 0)).any():
+            found.append(
+                f"{name}: a spike raises the threshold of this {get_kind(node)} (beta > 0) for "
+                "no time at all (rho = 0), which is nothing on a clock, and has no meaning "
+                "between its ticks; use beta=0"
             )
         own = form.rate_syn is not None if isinstance(form, Dynamics) else form.decay_syn.any()
         if not form.fires and (own or form.beta.any() or form.refractory):

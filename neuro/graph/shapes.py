@@ -1,16 +1,13 @@
 """The shape of every node of a Graph, inferred from its inputs."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from heapq import heappop, heappush
-
-import numpy as np
 
 from neuro.graph.connections import Concat, Connection, Shape
 from neuro.graph.host_ops import Host, halve_shape
-from neuro.graph.nodes import Input, Node, Topology
-from neuro.graph.validate import GraphError, get_kind
-from neuro.neurons import GatedLI
+from neuro.graph.nodes import Input, Node, Population, Topology
+from neuro.graph.validate import GraphError
+from neuro.neurons import GatedLI, find_misfit
 
 
 def infer_shapes(graph: Topology, order: Sequence[str]) -> dict[str, Shape]:
@@ -28,8 +25,9 @@ def infer_shapes(graph: Topology, order: Sequence[str]) -> dict[str, Shape]:
             continue
         shapes[name] = out
         pending.add_targets(name)
-        if isinstance(graph.nodes[name], Input) and min(out, default=1) < 1:
-            problems.append(f"{name}: Input.shape must be >= 1, got {out}")
+        if min(out, default=1) < 1:
+            what = "its output" if graph.into(name) else "Input.shape"
+            problems.append(f"{name}: {what} must be >= 1, got {out}")
     if problems:
         raise GraphError(problems)
     problems = _disagreements(graph, shapes)
@@ -161,24 +159,13 @@ def output_shape(node: Node, given: Shape) -> Shape | str:
     """Return the output shape of a node for an input shape, or what is wrong with it."""
     if isinstance(node, Connection | Host):
         return node.output_shape(given)
-    return _population_shape(node, given)
+    return _population_shape(node, given)  # type: ignore[arg-type] - no Input takes anything
 
 
-def _population_shape(node: Node, given: Shape) -> Shape | str:
+def _population_shape(node: Population, given: Shape) -> Shape | str:
     if isinstance(node, GatedLI):
         own = halve_shape("GatedLI", given)
         if isinstance(own, str):
             return own
         given = own
-    for field in (f.name for f in fields(node)):
-        value = getattr(node, field)
-        try:
-            fits = np.broadcast_shapes(np.shape(value), given) == given
-        except ValueError:
-            fits = False
-        if not fits:
-            return (
-                f"{get_kind(node)}.{field} of shape {np.shape(value)} does not broadcast to "
-                f"{given}; use one number, or one a channel as (C, 1, 1)"
-            )
-    return given
+    return find_misfit(node, given) or given

@@ -3,9 +3,12 @@
 import graphlib
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import fields
 
 import numpy as np
+from torch import Tensor
 
+from neuro.arguments import is_whole
 from neuro.graph.connections import Concat, Sparse
 from neuro.graph.host_ops import Host
 from neuro.graph.nodes import Edge, Input, Node, Topology
@@ -67,7 +70,7 @@ def _edges_that_lead_nowhere(graph: Topology) -> list[str]:
             if name not in graph.nodes:
                 known = ", ".join(graph.nodes)
                 found.append(f"edge {e.source} -> {e.target}: no node {name!r}; have {known}")
-        if not isinstance(e.delay, (int, np.integer)) or e.delay < 0:
+        if not is_whole(e.delay) or e.delay < 0:
             found.append(
                 f"edge {e.source} -> {e.target}: delay {e.delay!r} is not a whole number of "
                 "ticks >= 0; convert seconds with neuro.units.ticks"
@@ -128,9 +131,15 @@ def find_cycle(graph: Topology, edges: Iterable[Edge]) -> list[str]:
 
 
 def problems_of_values(graph: Topology) -> list[str]:
-    """Return the parameters that are not finite numbers, and synapses that are no rows."""
+    """Return parameters that may change or are not finite, and synapses that are no rows."""
     found = []
     for name, node in graph.nodes.items():
+        found += [
+            f"{name}.{field}: is a tensor that is trained, and a Graph never changes; give its "
+            "values, tensor.detach(), or trace a Stack with Spiking(model)"
+            for field in (f.name for f in fields(node))
+            if isinstance(value := getattr(node, field), Tensor) and value.requires_grad
+        ]
         for field in ("weight", "bias", "threshold", "leak", "beta", "rho", "gain", "floor"):
             value = getattr(node, field, None)
             if value is None:
@@ -142,7 +151,8 @@ def problems_of_values(graph: Topology) -> list[str]:
                 )
                 found.append(
                     f"{name}.{field}: {int(bad.sum())} of {bad.size} values are NaN or infinite"
-                    f"{where}; train with a lower learning rate or clip the gradient"
+                    f"{where}; look at what they were computed from; where they were trained, "
+                    "lower the learning rate or clip the gradient"
                 )
         if isinstance(node, Sparse):
             found += [f"{name}: {problem}" for problem in _problems_of_synapses(node)]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neuro.graph import Graph
 from neuro.io.pytree import digest
+from neuro.neurons import is_neuron
 
 
 @lru_cache(maxsize=4)  # as compiled networks are
@@ -21,7 +22,7 @@ def digest_graph(graph: Graph) -> str:
     nodes = {
         name: (
             type(node).__name__,
-            {f.name: _to_plain(getattr(node, f.name)) for f in fields(node)},
+            {f.name: _to_plain(getattr(node, f.name), is_neuron(node)) for f in fields(node)},
         )
         for name, node in graph.nodes.items()
     }
@@ -40,10 +41,15 @@ def list_foreign(graph: Graph, found: str) -> list[str]:
     ]
 
 
-def _to_plain(value: Any) -> Any:
-    """Return a tensor as an array, a single number as such, a function as None."""
+def _to_plain(value: Any, broadcasts: bool) -> Any:
+    """Return a tensor as an array, a single number as such, a function as None.
+
+    broadcasts: an array of one value everywhere means what that value means.
+    """
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        return value.item()
+    if isinstance(value, np.ndarray) and value.size:
+        first = value.flat[0]
+        if value.ndim == 0 or (broadcasts and (value == first).all()):
+            return first.item()
     return None if callable(value) else value

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
-from torch import Tensor
 
 from neuro.graph import (
     AvgPool2d,
@@ -32,7 +31,7 @@ from neuro.graph import (
 from neuro.graph.requirements import require_graph
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, StoreError, load_value, save_arrays
-from neuro.neurons import ALIF, LI, LIF, GatedLI, is_neuron
+from neuro.neurons import ALIF, LI, LIF, GatedLI
 from neuro.neurons.surrogate import arctan, triangle
 from neuro.units import Seconds
 
@@ -79,19 +78,12 @@ def _encode(graph: Graph) -> tuple[Arrays, Any]:
             value = getattr(node, f.name)
             if f.name == "surrogate":
                 plain[f.name] = _name_surrogate(name, value)
-            elif isinstance(value, (float, np.ndarray, np.number, Tensor)):
-                number = value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-                arrays[f"{name}/{f.name}"] = _as_floats(node, np.asarray(number))
+            elif isinstance(value, float | np.ndarray):
+                arrays[f"{name}/{f.name}"] = np.asarray(value)
             else:
                 plain[f.name] = value
         nodes[name] = {"type": type(node).__name__, **plain}
     return arrays, {"nodes": nodes, "edges": graph.edges, "dt": graph.dt}
-
-
-def _as_floats(node: Node, array: np.ndarray) -> np.ndarray:
-    """Return a parameter as a file holds it: one number, and those of neurons, as floats."""
-    whole = is_neuron(node) and array.dtype.kind in "biu"
-    return array.astype(np.float64) if whole or array.ndim == 0 else array
 
 
 def _name_surrogate(name: str, surrogate: Any) -> str:
@@ -146,7 +138,7 @@ def _decode_node(name: str, plain: Mapping[str, Any], arrays: Arrays) -> Node:
         raise SchemaError("; ".join(problems))
     try:
         node: Node = cls(**given)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise SchemaError(f"{name}: {error}") from error
     return node
 

@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuro.arguments import require_dt
 from neuro.neurons.lif import count_refractory_ticks, hold_refractory, require_refractory
+from neuro.neurons.long_times import warn_of_long_time
 from neuro.neurons.normal_form import (
     Coefficients,
     Dynamics,
@@ -20,11 +22,12 @@ from neuro.neurons.normal_form import (
     Tensors,
     as_array,
     convert_like,
+    freeze_parameters,
     require,
 )
 from neuro.neurons.parameter_names import explain_parameters
 from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
-from neuro.neurons.surrogate import Surrogate, arctan, spike
+from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
 from neuro.units import Seconds, ticks
 
 
@@ -62,7 +65,8 @@ class ALIF:
     leak: part of the distance to the input that v covers in a tick, 0 < leak <= 1.
     threshold: firing threshold at rest [weight units], > 0.
     beta: rise of the threshold at a spike [weight units], >= 0.
-    rho: decay of that rise in a tick, 0 <= rho <= 1.
+    rho: decay of that rise in a tick, 0 <= rho <= 1; at 0 it is gone before the next test, as
+        with beta = 0, and the exact clock refuses beta > 0.
     reset: "soft" subtracts the threshold, "hard" sets the membrane to 0.
     surrogate: derivative of the spike, as a function of v - threshold - a.
     refractory: for how long a spike holds the membrane [s]; on a clock, whole ticks.
@@ -81,18 +85,23 @@ class ALIF:
     refractory: Seconds = Seconds(0.0)
 
     def __post_init__(self) -> None:
+        single, double = ("leak", "threshold"), ("beta", "rho")
+        freeze_parameters(self, *single, trained=single, dtype=np.float32)
+        freeze_parameters(self, *double, "refractory", trained=double)
         leak, threshold = as_array(self.leak), as_array(self.threshold)
         beta, rho = as_array(self.beta), as_array(self.rho)
         require((leak > 0) & (leak <= 1), "ALIF.leak must be in (0, 1]", leak, "0.5 is usual")
         require(
-            threshold > 0, "ALIF.threshold must be > 0", threshold, "lower the learning rate"
+            threshold > 0,
+            "ALIF.threshold must be > 0",
+            threshold,
+            "scale the weights; where it was trained, lower the learning rate",
         )
         require(beta >= 0, "ALIF.beta must be >= 0", beta, "0 switches the adaptation off")
         require((rho >= 0) & (rho <= 1), "ALIF.rho must be in [0, 1]", rho, "0.9 is usual")
         object.__setattr__(self, "reset", as_reset("ALIF.reset", self.reset))
         require_refractory("ALIF", self.refractory)
-        for name in ("leak", "threshold"):
-            object.__setattr__(self, name, _single(getattr(self, name)))
+        require_surrogate("ALIF.surrogate", self.surrogate)
 
     def initial(self, x: Float[Tensor, "B *N"]) -> ALIFState:
         """Return the state at rest for inputs like ``x``."""
@@ -186,15 +195,16 @@ class ALIF:
 
     @classmethod
     def with_tau(cls, tau: Seconds, dt: Seconds, threshold: Param = 0.5) -> "ALIF":
-        """Return the ALIF whose membrane decays with ``tau`` [s] at ``dt`` [s]."""
+        """Return the ALIF whose membrane decays with ``tau`` [s] at ``dt`` [s].
+
+        Raises:
+            TypeError: one of them is no number.
+            ValueError: one of them is not > 0 s and finite.
+        """
+        require_dt("ALIF.with_tau: tau", tau)
+        require_dt("ALIF.with_tau: dt", dt)
+        warn_of_long_time("ALIF.with_tau: tau", tau, dt, level=2)
         return cls(leak=-math.expm1(-dt / tau), threshold=threshold)
-
-
-def _single(p: Param) -> Param:
-    """Return a parameter rounded to a float32 value; tensors as they are."""
-    if isinstance(p, Tensor):
-        return p
-    return p.astype(np.float32) if isinstance(p, np.ndarray) else float(np.float32(p))
 
 
 def _double(p: Param) -> Param:

@@ -112,7 +112,15 @@ def run_fused(
 
     operator: as :class:`FusedOnCPU`; None: that for the device of ``x``. That of a GPU reads
     each tick and pools nothing.
+
+    Raises:
+        ValueError: the state is one of other samples or neurons.
     """
+    for cell in _cells_of(state):  # kernels do not look where they write
+        if cell is not None and cell.shape != x.shape[1:]:
+            have, need = tuple(cell.shape), tuple(x.shape[1:])
+            cure = "go on with the same samples, or start at rest: state=None"
+            raise ValueError(f"the state is of shape {have}, a tick of x of {need}; {cure}")
     if x.is_cuda and context.repeats:
         x = x.expand(context.repeats, *x.shape[1:])
     order = _order(x)

@@ -11,7 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.neurons.normal_form import Param, as_array, convert_like, require
+from neuro.neurons.normal_form import (
+    Param,
+    as_array,
+    convert_like,
+    freeze_parameters,
+    require,
+)
 from neuro.neurons.parameter_names import explain_parameters
 from neuro.units import Seconds
 
@@ -42,6 +48,7 @@ class GatedLI:
     floor: Param = 0.0
 
     def __post_init__(self) -> None:
+        freeze_parameters(self, "floor", trained=("floor",))
         floor = as_array(self.floor)
         ok = (floor >= 0) & (floor < 1)
         require(ok, "GatedLI.floor must be >= 0 and < 1", floor, "0 leaves the gate free")

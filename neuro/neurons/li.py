@@ -12,12 +12,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuro.arguments import require_dt
 from neuro.neurons.normal_form import (
     Coefficients,
     Dynamics,
     Param,
     as_array,
     convert_like,
+    freeze_parameters,
     require,
 )
 from neuro.neurons.parameter_names import explain_parameters
@@ -50,6 +52,7 @@ class LI:
     gain: Param = 1.0
 
     def __post_init__(self) -> None:
+        freeze_parameters(self, "tau", "gain", trained=("gain",))
         tau = as_array(self.tau)
         require(tau > 0, "LI.tau must be > 0 s", tau, "for no leak use tau=math.inf")
 
@@ -103,11 +106,11 @@ def psc_gain(tau_syn: Seconds, tau: Seconds, dt: Seconds) -> float:
     tau_syn [s]: (a - c) / (tau / tau_syn - 1), a = exp(-dt / tau), c = exp(-dt / tau_syn).
 
     Raises:
-        ValueError: a time constant or dt is not > 0 s and finite.
+        TypeError: a time constant or dt is no number.
+        ValueError: one is not > 0 s and finite.
     """
     for name, value in (("tau_syn", tau_syn), ("tau", tau), ("dt", dt)):
-        if not 0 < value < math.inf:
-            raise ValueError(f"psc_gain: {name} must be > 0 s and finite, got {value}")
+        require_dt(f"psc_gain: {name}", value)
     slower = tau / tau_syn - 1
     x = slower * dt / tau
     a = math.exp(-dt / tau)

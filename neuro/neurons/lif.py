@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from neuro.arguments import make_type_error
 from neuro.neurons.normal_form import (
     Coefficients,
     Dynamics,
@@ -18,11 +19,12 @@ from neuro.neurons.normal_form import (
     Tensors,
     as_array,
     convert_like,
+    freeze_parameters,
     require,
 )
 from neuro.neurons.parameter_names import explain_parameters
 from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
-from neuro.neurons.surrogate import Surrogate, arctan, spike
+from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
 from neuro.units import Seconds, Ticks, ticks
 
 
@@ -54,6 +56,8 @@ class LIF:
     Unlike an ALIF: time constants are in seconds, input is not scaled by the leak, the reset is
     soft, nothing is trained. snnTorch's beta is a: tau = -dt / log(beta).
 
+    A time longer than 1 s and than 1,000 ticks is warned of: milliseconds may have been meant.
+
     tau: membrane time constant [s]; ``math.inf`` for no leak.
     threshold: firing threshold [weight units], > 0.
     reset: "soft" subtracts the threshold, "hard" sets the membrane to 0.
@@ -72,15 +76,19 @@ class LIF:
     refractory: Seconds = Seconds(0.0)
 
     def __post_init__(self) -> None:
+        own = ("tau", "threshold", "refractory")
+        freeze_parameters(self, *own, trained=("threshold",))
         tau, threshold = as_array(self.tau), as_array(self.threshold)
         require(tau > 0, "LIF.tau must be > 0 s", tau, "for no leak use tau=math.inf")
         require(threshold > 0, "LIF.threshold must be > 0", threshold, "scale the weights")
         if self.tau_syn is not None:
+            freeze_parameters(self, "tau_syn")
             tau_syn = as_array(self.tau_syn)
             ok = (tau_syn > 0) & (tau_syn < np.inf)
             require(ok, "LIF.tau_syn must be > 0 s and finite", tau_syn, "None: no current")
         object.__setattr__(self, "reset", as_reset("LIF.reset", self.reset))
         require_refractory("LIF", self.refractory)
+        require_surrogate("LIF.surrogate", self.surrogate)
 
     def initial(self, x: Float[Tensor, "B *N"]) -> LIFState:
         """Return the state at rest for inputs like ``x``."""
@@ -166,7 +174,15 @@ def hold_refractory(
 
 
 def require_refractory(model: str, refractory: Seconds) -> None:
-    """Raise a ValueError unless a refractory period is >= 0 s and finite."""
+    """Raise unless a refractory period is one number, >= 0 s and finite.
+
+    Raises:
+        TypeError: it is not one number.
+        ValueError: it is out of range.
+    """
+    if not isinstance(refractory, float):
+        cure = "neurons with other periods are another population"
+        raise make_type_error(f"{model}.refractory", "one number", refractory, cure)
     ok = np.asarray((refractory >= 0) & (refractory < np.inf))
     require(ok, f"{model}.refractory must be >= 0 s and finite", refractory, "0 is none")
 

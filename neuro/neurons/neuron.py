@@ -8,6 +8,7 @@ Axes: B batch, ``*N`` the population's shape, ``*X`` that of its input: the same
 GatedLI.
 """
 
+from dataclasses import fields
 from functools import cache
 from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 
@@ -106,6 +107,19 @@ def is_leaky_integrator(node: Any) -> TypeGuard[LinearNeuron]:
 def has_tensors(node: Any) -> TypeGuard[FusedNeuron]:
     """Say whether an object is a neuron model whose normal form keeps gradients."""
     return has_normal_form(node) and _defines_with_step(type(node), "tensors")
+
+
+def find_misfit(model: Neuron, shape: tuple[int, ...]) -> str:
+    """Return which parameter of a model does not fit a population of this shape, or ""."""
+    for name in (f.name for f in fields(model)):
+        own = tuple(getattr(getattr(model, name), "shape", ()))
+        pairs = zip(own[::-1], shape[::-1], strict=False)
+        if len(own) > len(shape) or any(n not in (1, m) for n, m in pairs):
+            return (
+                f"{type(model).__name__}.{name} of shape {own} does not broadcast to "
+                f"{shape}; use one number, or one a channel as (C, 1, 1)"
+            )
+    return ""
 
 
 @cache

@@ -4,12 +4,13 @@ Axes: B batch, ``*N`` the shape of the population. A parameter is one number, or
 broadcasts to ``*N`` (for example ``C 1 1``: one value a channel).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from neuro.arguments import as_numbers, make_type_error
 from neuro.neurons.reset import Reset, is_hard
 from neuro.units import Seconds, Ticks
 
@@ -92,7 +93,7 @@ class Dynamics(NamedTuple):
 def as_array(p: Param) -> np.ndarray:
     """Return a parameter as float64."""
     if isinstance(p, Tensor):
-        p = p.detach().cpu().numpy()
+        p = p.detach().cpu().double().numpy()
     return np.asarray(p, np.float64)
 
 
@@ -100,20 +101,55 @@ def convert_like(p: Param, x: Tensor) -> Tensor:
     """Return a parameter with the dtype and device of ``x``; a tensor keeps its gradient."""
     if isinstance(p, Tensor):
         return p.to(dtype=x.dtype, device=x.device)
-    return torch.as_tensor(p, dtype=x.dtype, device=x.device)
+    return torch.tensor(p, dtype=x.dtype, device=x.device)
 
 
-def to_number(p: Param) -> float | np.ndarray:
-    """Return a parameter as a float, or as a read-only float32 array."""
-    if isinstance(p, Tensor):
-        p = p.detach().cpu().numpy()
-    if isinstance(p, np.ndarray):
-        if p.ndim == 0:
-            return float(p)
-        p = p.astype(np.float32)
-        p.setflags(write=False)
-        return p
-    return float(p)
+def to_number(what: str, p: Any, dtype: type[np.floating] = np.float64) -> float | np.ndarray:
+    """Return a parameter as a float, or as a read-only copy; rounded to the dtype.
+
+    A single value becomes a float however it was given: what is equal is written alike.
+
+    Raises:
+        TypeError: it does not hold real numbers; names ``what``.
+    """
+    given = as_numbers(what, p)
+    if given.dtype == np.bool_:
+        raise make_type_error(what, "numbers", p, "True and False are none")
+    with np.errstate(over="ignore"):  # infinite: refused where it may not be
+        own = np.array(given, dtype)
+    if own.size == 1:
+        return float(own.item())
+    own.setflags(write=False)
+    return own
+
+
+def freeze_parameters(
+    model: object, *names: str, trained: tuple[str, ...] = (), dtype: type = np.float64
+) -> None:
+    """Replace parameters of a model that is being made by values that nobody else can change.
+
+    A tensor that is trained stays, for its gradient.
+
+    Args:
+        model: a frozen dataclass.
+        names: of the parameters.
+        trained: those of them that pass a gradient.
+        dtype: in which they are kept, see :func:`to_number`.
+
+    Raises:
+        TypeError: a parameter does not hold real numbers.
+        ValueError: a parameter is to be trained, and passes no gradient.
+    """
+    for name in names:
+        value, what = getattr(model, name), f"{type(model).__name__}.{name}"
+        if isinstance(value, Tensor) and value.requires_grad:
+            if name in trained:
+                continue
+            raise ValueError(
+                f"{what} passes no gradient, got a tensor that requires one; give "
+                "tensor.detach(), and train an ALIF, whose leak and threshold are"
+            )
+        object.__setattr__(model, name, to_number(what, value, dtype))
 
 
 def require(ok: np.bool_ | np.ndarray, what: str, value: Param, cure: str) -> None:

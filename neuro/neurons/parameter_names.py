@@ -6,6 +6,8 @@ from functools import wraps
 from inspect import Parameter, signature
 from typing import Any, TypeVar
 
+import numpy as np
+
 from neuro.arguments import describe
 
 M = TypeVar("M", bound=Callable[..., Any])
@@ -34,6 +36,9 @@ ELSEWHERE = {
     ),
     "t_ref": ("refractory", "it is called refractory [s]"),
 }
+
+NO_NUMBERS = ("reset", "surrogate")
+TIMES = ("tau", "tau_syn", "refractory")
 
 
 def explain_parameters(model: M) -> M:
@@ -79,11 +84,9 @@ def _list_problems(
             found.append(
                 f"{model} has no parameter {name}, got {name}={describe(value)}; {cure}"
             )
-        elif isinstance(value, str) and not isinstance(known[name].default, str):
-            found.append(
-                f"{model}.{name} must be a number, got {value!r}; times are in seconds, 20 ms "
-                "is 0.02"
-            )
+        elif isinstance(value, str | bool | np.bool_) and name not in NO_NUMBERS:
+            cure = "times are in seconds, 20 ms is 0.02" if name in TIMES else "give a float"
+            found.append(f"{model}.{name} must be a number, got {value!r}; {cure}")
     missing = [n for n, p in known.items() if p.default is p.empty and n not in named]
     if missing and not found:
         found.append(f"{model} needs {', '.join(missing)}; write {model}({missing[0]}=...)")

@@ -10,7 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuro.arguments import make_type_error
+
 Surrogate = Callable[[Tensor], Tensor]
+
+
+def require_surrogate(what: str, surrogate: object) -> None:
+    """Raise a TypeError unless a value is a function."""
+    if not callable(surrogate):
+        cure = "such as neuro.neurons.surrogate.triangle"
+        raise make_type_error(what, "a function of v - threshold", surrogate, cure)
 
 
 def triangle(x: Tensor) -> Tensor:

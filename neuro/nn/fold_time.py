@@ -4,6 +4,9 @@ What is the same at every tick is computed once; a linear layer skips inputs tha
 images are stored channels last, which is faster on a CPU. Axes: T ticks, B batch.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +32,7 @@ SAMPLE_WISE = WITH_WEIGHTS | frozenset(
     }
 )
 BATCH_NORMS = frozenset({nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d})
+_SIZES = {3: "L", 4: "H, W", 5: "D, H, W"}  # of images, by the axes of a weight
 DROPOUTS = frozenset({nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout})
 
 
@@ -70,6 +74,7 @@ def run_on_ticks(
     whole batch, see :mod:`neuro.training.sync_batch`.
     """
     _require_precision(module, x)
+    require_fit(module, x)
     if is_one_tick(x) and is_timeless(module):
         y = run_on_ticks(module, x[:1])
         return y.expand(len(x), *y.shape[1:])
@@ -97,6 +102,31 @@ def _require_precision(module: nn.Module, x: Tensor) -> None:
     if not torch.is_autocast_enabled(x.device.type):
         cure = f"x.to({weight.dtype}), or net.double() for float64"
         raise LayerError(module, f"its weights are {weight.dtype}, x is {x.dtype}; {cure}")
+
+
+def require_fit(module: nn.Module, x: Tensor) -> None:
+    """Raise a LayerError if a known layer with parameters does not take the shape of ``x``."""
+    known: Any = module if type(module) in WITH_WEIGHTS | BATCH_NORMS else None
+    if known is None or has_hooks(module) or _fits(module, x.shape):
+        return
+    if type(module) is nn.Linear:
+        need = f"(ticks, samples, ..., {known.in_features})"
+    elif type(module) in BATCH_NORMS:
+        need = f"(ticks, samples, {known.num_features}, ...)"
+    else:
+        need = f"(ticks, samples, {known.in_channels}, {_SIZES[known.weight.dim()]})"
+    alone = _fits(module, (*x.shape[:1], 1, *x.shape[1:]))
+    cure = "of one sample give x[:, None]" if alone else "change it, or what comes before it"
+    raise LayerError(module, f"takes {need}, got {tuple(x.shape)}; {cure}")
+
+
+def _fits(module: Any, shape: Sequence[int]) -> bool:
+    if type(module) is nn.Linear:
+        return len(shape) > 2 and bool(shape[-1] == module.in_features)
+    if type(module) in BATCH_NORMS:
+        return len(shape) > 2 and bool(shape[2] == module.num_features)
+    axes: int = module.weight.dim()
+    return len(shape) == 1 + axes and bool(shape[2] == module.in_channels)
 
 
 def has_hooks(module: nn.Module) -> bool:

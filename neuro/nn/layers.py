@@ -12,18 +12,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuro.arguments import make_type_error, require_ticks
+from neuro.arguments import describe, make_type_error, require_ticks
 from neuro.neurons import NO_CONTEXT
-from neuro.nn.fold_time import has_hooks, keep_input
+from neuro.nn.fold_time import has_hooks, keep_input, require_fit
 from neuro.nn.schedule import run_module, run_sequence
 from neuro.nn.spiking import (
+    ANEW,
     DT,
     LayerError,
     Spiking,
     Temporal,
+    require_cells,
     require_module,
     require_number,
     require_stimulus,
+    split_state,
 )
 from neuro.units import Ticks
 
@@ -42,7 +45,10 @@ class Delay(Temporal):
         self, x: Float[Tensor, "T B *N"], state: Float[Tensor, "D B *N"] | None = None
     ) -> tuple[Float[Tensor, "T B *N"], Float[Tensor, "D B *N"]]:
         """Return (delayed x, the last ``ticks`` ticks)."""
-        past = x.new_zeros(self.ticks, *x.shape[1:]) if state is None else state
+        need = (self.ticks, *x.shape[1:])
+        if state is not None:
+            require_cells(self, {"past": state}, {"past": need})
+        past = x.new_zeros(need) if state is None else state
         both = torch.cat([past, x])
         return both[: len(x)], both[len(x) :]
 
@@ -77,8 +83,13 @@ class Recurrent(Temporal):
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
         """Return (spikes, (population state, the last ``delay`` ticks of spikes))."""
         require_stimulus(self, x)
-        inner, past = (None, None) if state is None else state
-        spikes = list(x.new_zeros(self.delay, *x.shape[1:]) if past is None else past)
+        require_fit(self.feedback, x)
+        inner, past = split_state(self, state, 2)
+        need = (self.delay, *x.shape[1:])
+        if state is not None:
+            require_cells(self, {"past": past}, {"past": need})
+        self.spiking.require_state(x, inner)
+        spikes = list(x.new_zeros(need) if past is None else past)
         plain = type(self.spiking) is Spiking and not has_hooks(self.spiking)
         run = partial(self.spiking.run_in_context, NO_CONTEXT) if plain else self.spiking
         for t, x_t in enumerate(x):
@@ -102,7 +113,7 @@ class Residual(Temporal):
 
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
         """Return (sum, states of both branches)."""
-        left, right = (None, None) if state is None else state
+        left, right = split_state(self, state, 2)
         y, left = run_module(self.body, x, left)
         z, right = run_module(self.shortcut, x, right)
         return y + z, (left, right)
@@ -132,13 +143,17 @@ class Stack(Temporal):
 
         Raises:
             TypeError: ``x`` is no tensor.
-            LayerError: a layer cannot run on what comes in: no tick, another precision than
-                that of its weights, NaN.
+            LayerError: a layer cannot run on what comes in: no tick, another shape or
+                precision than that of its weights, NaN; or the state is not one of it.
         """
         modules = [module for _, module in list_steps(self)]
-        states = (None,) * len(modules) if state is None else tuple(state)
         try:
             require_stimulus(self, x)
+            states = split_state(self, state, len(modules))
+            for module, own in zip(modules, states, strict=True):
+                if own is not None and not isinstance(module, Temporal):
+                    what = f"keeps no state, got {describe(own)}"
+                    raise LayerError(module, f"{what}; {ANEW}")
             y, after = run_sequence(modules, x, states, INDEPENDENT)
             for module, cells in zip(modules, after, strict=True):
                 if isinstance(module, Spiking):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neuro.arguments import make_type_error
+from neuro.arguments import describe, make_type_error
 from neuro.graph import (
     Concat,
     Connection,
@@ -27,7 +27,14 @@ from neuro.graph import (
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_clocked, require_graph
 from neuro.graph.sparse import unroll_delays
-from neuro.nn.spiking import LayerError, Spiking, require_floats, require_stimulus
+from neuro.nn.spiking import (
+    ANEW,
+    LayerError,
+    Spiking,
+    require_cells,
+    require_floats,
+    require_stimulus,
+)
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
 
@@ -151,6 +158,38 @@ def _require_one_delay(graph: Graph) -> None:
         raise GraphError(found, "the graph is no module")
 
 
+def _list_misfits(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Return which inputs do not have the shapes (T, B, *N) of the graph, or differ in T, B."""
+    found = []
+    for name, shape in shapes.items():
+        own = graph.shapes[name]
+        if shape[2:] != own:
+            alone = shape[1:] == own
+            cure = "of one sample give x[:, None]" if alone else "see Input.shape"
+            need = f"(ticks, samples{''.join(f', {n}' for n in own)})"
+            found.append(f"{name} takes {need}, got {shape}; {cure}")
+    if not found and len({shape[:2] for shape in shapes.values()}) > 1:
+        found.append(f"inputs differ in (ticks, samples): {dict(shapes)}; give all the same")
+    return found
+
+
+def _require_state(net: "Net", state: Any, samples: int) -> None:
+    """Raise a LayerError unless a state is one of this net, for so many samples.
+
+    What is in its populations they look at themselves.
+    """
+    graph = net.wiring
+    if not isinstance(state, NetState):
+        what = f"takes a state of type NetState, got {describe(state)}"
+        raise LayerError(net, f"{what}; {ANEW}")
+    delayed = {e: (e.delay, samples, *graph.shapes[e.source]) for e in graph.edges if e.delay}
+    if set(state.populations) != set(graph.populations) or set(state.edges) != set(delayed):
+        raise LayerError(net, f"its state is that of other populations or edges; {ANEW}")
+    names = {e: f"{e.source} -> {e.target} ({e.delay} ticks)" for e in delayed}
+    cells = {name: state.edges[e] for e, name in names.items()}
+    require_cells(net, cells, {name: delayed[e] for e, name in names.items()})
+
+
 def _key(name: str) -> str:
     """Return the name of a node's module: no node may be called as an attribute of modules."""
     return f"node_{name}"
@@ -172,6 +211,11 @@ class _ForwardPass:
                 f"inputs are {sorted(inputs)}, the graph has {sorted(graph.inputs)}; give a "
                 "tensor for each, by these names"
             )
+        problems = _list_misfits(graph, {name: tuple(x.shape) for name, x in inputs.items()})
+        if problems:
+            raise LayerError(net, "; ".join(problems))
+        if state is not None:
+            _require_state(net, state, next(iter(inputs.values())).shape[1])
         self.net, self.graph, self.given = net, graph, state
         self.out: dict[str, Tensor] = dict(inputs)
         self.populations: dict[str, Any] = dict(state.populations) if state else {}

@@ -26,7 +26,7 @@ from neuro.nn.fold_time import (
     is_timeless,
     run_on_ticks,
 )
-from neuro.nn.spiking import Spiking, Temporal
+from neuro.nn.spiking import ANEW, LayerError, Spiking, Temporal
 from neuro.ops.avg_pool import find_blocks
 from neuro.ops.sparse_linear import ArrangeWeights, arrange_weights
 from neuro.units import Ticks
@@ -88,6 +88,9 @@ def _run_in_parts(
     some = max(1, many // (ticks if whole else 1)) if images else x.shape[1]
     if some >= x.shape[1]:
         return run(modules, x, ticks, states)
+    for module, state in zip(modules, states, strict=True):
+        if {len(c) for c in tree_leaves(state) if c is not None} - {x.shape[1]}:
+            raise LayerError(module, f"its state is not of {x.shape[1]} samples, as x; {ANEW}")
     outs, ends = [], []
     for k, part in enumerate(torch.split(x, some, 1)):
         own = tree_map_only(Tensor, itemgetter(slice(k * some, (k + 1) * some)), states)
@@ -153,6 +156,7 @@ def _run_in_turn(
         elif type(module) is Spiking and not has_hooks(module):
             pool = _pool_size(rest)
             context = FusedContext(Ticks(ticks if len(x) < ticks else 0), pool)
+            module.require_state(x, state)
             x, state = module.run_in_context(context, x, state)
             after += [state] if pool is None else [state, None]
         else:

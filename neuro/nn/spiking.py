@@ -5,21 +5,31 @@ the output: ``*N``, or that of the means of a pool.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neuro.arguments import make_type_error, require_dt
-from neuro.neurons import NO_CONTEXT, FusedContext, Neuron, is_neuron, run_population
+from neuro.arguments import describe, make_type_error, require_dt
+from neuro.neurons import (
+    NO_CONTEXT,
+    FusedContext,
+    Neuron,
+    find_misfit,
+    is_neuron,
+    run_population,
+)
+from neuro.neurons.long_times import warn_of_long_times
 from neuro.neurons.normal_form import to_number
 from neuro.units import Seconds
 
 DT = Seconds(1e-3)
+ANEW = "go on with the samples and the model of the run before, or start at rest: state=None"
 
 
 class Temporal(nn.Module):
@@ -80,6 +90,29 @@ def require_floats(layer: nn.Module, x: Tensor) -> None:
         raise LayerError(layer, f"x must hold floating-point numbers, got {x.dtype}; x.float()")
 
 
+def split_state(layer: nn.Module, state: Any, parts: int) -> tuple[Any, ...]:
+    """Return the parts of a state, all None at rest.
+
+    Raises:
+        LayerError: it is no tuple of so many.
+    """
+    if state is None:
+        return (None,) * parts
+    if type(state) not in (tuple, list) or len(state) != parts:
+        given = f"{len(state)}" if type(state) is tuple else describe(state)
+        raise LayerError(layer, f"its state is a tuple of {parts}, got {given}; {ANEW}")
+    return tuple(state)
+
+
+def require_cells(layer: nn.Module, state: Mapping[str, Any], need: Mapping[str, Any]) -> None:
+    """Raise a LayerError unless the tensors of a state have these shapes; None: no tensor."""
+    for name, shape in need.items():
+        have = None if state[name] is None else tuple(getattr(state[name], "shape", ()))
+        if have != shape:
+            what = f"its state has {name} of shape {have}, and x asks for {shape}"
+            raise LayerError(layer, f"{what}; {ANEW}")
+
+
 def require_number(layer: nn.Module, state: Any) -> None:
     """Raise a NotANumber if a membrane or a current is none; ``state``: after a run.
 
@@ -117,10 +150,14 @@ class Spiking(Temporal):
         super().__init__()
         if not is_neuron(model):
             cure = "write it with brackets, as LIF(tau=0.02)"
+            if not isinstance(model, type) or issubclass(model, nn.Module):
+                cure = "a layer of torch stands before it: Stack(layer, Spiking(LIF(tau=0.02)))"
             raise make_type_error("Spiking.model", "a neuron", model, cure)
         require_dt("Spiking.dt", dt)
+        warn_of_long_times(model, dt, level=2)
         self.model = model
         self.dt = dt
+        self.varied = any(np.ndim(getattr(model, f.name)) for f in fields(model))
         for name, value in model.free().items():
             self.register_parameter(name, nn.Parameter(value))
 
@@ -131,19 +168,40 @@ class Spiking(Temporal):
 
         Raises:
             TypeError: ``x`` is no tensor.
-            LayerError: ``x`` has no tick, or no floating-point numbers, or NaN.
+            LayerError: ``x`` has no tick, or no floating-point numbers, or NaN; or the state
+                is another's, or of other samples.
         """
         require_stimulus(self, x)
+        self.require_state(x, state)
         y, after = self.run_in_context(NO_CONTEXT, x, state)
         require_number(self, after)
         return y, after
+
+    def require_state(self, x: Float[Tensor, "T B *X"], state: Any) -> None:
+        """Raise a LayerError unless the population can go on with ``x``; None is rest."""
+        if state is None and not self.varied:
+            return
+        rest: Any = self.model.initial(x[0, :0])
+        misfit = find_misfit(self.model, tuple(rest.v.shape[1:])) if self.varied else ""
+        if misfit:
+            raise LayerError(self, misfit)
+        if state is None:
+            return
+        if type(state) is not type(rest):
+            what = f"takes a state of type {type(rest).__name__}, got {describe(state)}"
+            raise LayerError(self, f"{what}; {ANEW}")
+        need = {
+            name: None if own is None else (x.shape[1], *own.shape[1:])
+            for name, own in rest._asdict().items()
+        }
+        require_cells(self, state._asdict(), need)
 
     def run_in_context(
         self, context: FusedContext, x: Float[Tensor, "T B *X"], state: Any = None
     ) -> tuple[Float[Tensor, "_ B *P"], Any]:
         """Return the same with what is before and behind the population; calls no hook.
 
-        The membrane after it is not looked at.
+        Neither the state before it nor the membrane after it is looked at.
         """
         require_floats(self, x)
         if x.dtype in (torch.float16, torch.bfloat16):  # from autocast; membranes are float32
@@ -154,7 +212,7 @@ class Spiking(Temporal):
         """Return the model with the present values of its parameters, as numbers."""
         model: Any = self.bound()
         numbers = {
-            f.name: to_number(value)
+            f.name: to_number(f.name, value)
             for f in fields(model)
             if isinstance(value := getattr(model, f.name), Tensor)
         }

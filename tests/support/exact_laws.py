@@ -25,7 +25,8 @@ def model(kind: str, rng: np.random.Generator, size: int, **common: object) -> L
     if kind.startswith("adaptive"):
         rho = float(rng.choice([0.0, 0.5, 0.97, 1.0]))
         leak = float(rng.choice([0.02, 0.3]))
-        return ALIF(leak=leak, threshold=leak, beta=0.25 * leak, rho=rho, **common)
+        beta = 0.25 * leak if rho else 0.0
+        return ALIF(leak=leak, threshold=leak, beta=beta, rho=rho, **common)
     tau = rng.choice([0.003, 0.02], size) if kind == "per neuron" else 0.01
     tau = math.inf if kind == "no leak" else tau
     ratio = {"one current": 0.4, "equal currents": 1.0, "per neuron": 0.5}.get(kind)

@@ -241,8 +241,8 @@ def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) 
     out = np.zeros(graph.size(name), NEURON)
     out["rate"], out["threshold"] = arrays["rate"], arrays["threshold"]
     out["hard"], out["refractory"] = dynamics.hard, dynamics.refractory / graph.dt
-    lasts = np.isfinite(arrays["rate_adapt"])
-    out["beta"] = np.where(lasts, arrays["beta"], 0.0)
+    out["beta"] = arrays["beta"]
+    lasts = np.isfinite(arrays["rate_adapt"])  # where it does not, beta is 0
     out["rate_adapt"] = np.where(lasts, arrays["rate_adapt"], 0.0)
     if all(c.name != name for c in currents):
         out["drive"] = _convert_bias(graph, name, arrays)

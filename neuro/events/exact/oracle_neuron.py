@@ -107,8 +107,7 @@ class OracleNeuron:
         if self.free_at > self.time or self.v < threshold - self.compute_margin():
             return False
         self.v = 0 * threshold if self.k["reset"] else self.v - threshold
-        if math.isfinite(self.k["rate_adapt"]):
-            self.adapt += self.k["beta"]
+        self.adapt += self.k["beta"]
         self.free_at = self.time + self.k["refractory"]
         return True
 

@@ -1,9 +1,20 @@
+from collections.abc import Callable
+
+import jaxtyping
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings, strategies as st
 from layer_cases import random_synapses
 
-from neuro.graph import Conv2d, Sparse
+from neuro.graph import (
+    Connection,
+    Conv1d,
+    Conv2d,
+    ConvTranspose2d,
+    Dense,
+    Sparse,
+)
 from neuro.graph.sparse import to_dense
 
 
@@ -51,7 +62,85 @@ def test_a_matrix_has_the_sums_of_parallel_synapses() -> None:
 
 def test_columns_of_different_length_and_sources_out_of_range_are_refused() -> None:
     two, three = np.array([0, 1]), np.ones(3)
-    with pytest.raises(ValueError, match=r"one entry a synapse.*'source': 2.*'weight': 3"):
+    with pytest.raises(ValueError, match=r"one entry a synapse .* \(2,\), .* \(3,\)"):
         Sparse.from_coo(two, two, three, shape=(2, 2))
     with pytest.raises(ValueError, match=r"1 sources like 1 are not among the 1 inputs"):
         Sparse.from_coo(two, two, np.ones(2), shape=(2, 1))
+
+
+@pytest.fixture
+def as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types are checked by the code alone."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+WEIGHTED: dict[str, tuple[Callable[..., Connection], int]] = {
+    "Dense": (Dense, 2),
+    "Conv1d": (Conv1d, 3),
+    "Conv2d": (Conv2d, 4),
+    "ConvTranspose2d": (ConvTranspose2d, 4),
+}
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+@pytest.mark.parametrize("kind", WEIGHTED)
+@pytest.mark.parametrize("make", [np.ones, torch.ones], ids=["array", "tensor"])
+def test_a_change_in_place_reaches_no_connection(
+    kind: str, make: Callable[..., object]
+) -> None:
+    build, axes = WEIGHTED[kind]
+    weight, bias = make((1,) * axes), make((1,))
+    node = build(weight=weight, bias=bias)
+    for changed in (weight, bias):
+        changed[:] = 2  # type: ignore[index]
+    assert node.weight.ravel().tolist() == node.bias.tolist() == [1]  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="read-only"):
+        node.weight[:] = 2  # type: ignore[attr-defined]
+
+
+def test_a_change_in_place_reaches_no_synapse() -> None:
+    columns = {
+        "indptr": np.array([0, 1], np.int64),
+        "indices": np.array([0], np.int32),
+        "weight": np.ones(1),
+        "delay": np.zeros(1, np.int32),
+        "bias": np.ones(1),
+    }
+    node = Sparse(**columns, shape=(1,))
+    for changed in columns.values():
+        changed[:] = 7
+    found = [getattr(node, name).tolist() for name in columns]
+    assert found == [[0, 1], [0], [1], [0], [1]]
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_numbers_of_any_kind_become_weights_unless_they_would_be_rounded() -> None:
+    kinds: dict[object, type] = {
+        bool: np.float32,
+        np.int64: np.float32,
+        np.float16: np.float32,
+        np.float32: np.float32,
+        np.float64: np.float64,
+        np.longdouble: np.float64,
+    }
+    for written, kept in kinds.items():
+        node = Dense(weight=np.ones((2, 3), written))  # type: ignore[call-overload]
+        assert node.weight.dtype == kept
+        assert node.weight.sum() == 6
+    half = Dense(weight=torch.full((1, 1), 0.5, dtype=torch.bfloat16))  # type: ignore[arg-type]
+    assert (half.weight.dtype, half.weight.item()) == (np.float32, 0.5)
+    large = np.array([[2.0**24 + 1]])
+    assert Dense(weight=large).weight.item() == 2**24 + 1
+    with pytest.raises(
+        ValueError, match=r"Dense\.weight: 16777217 is no float32; give float64"
+    ):
+        Dense(weight=large.astype(np.int64))
+
+
+@pytest.mark.usefixtures("as_users_run_it")
+def test_columns_may_be_lists_and_whole_floats() -> None:
+    one: dict[str, object] = {"source": [0, 1.0], "target": np.zeros(2), "delay": [1, 0.0]}
+    node = Sparse.from_coo(**one, weight=[1, 0.5], shape=(1, 2))  # type: ignore[arg-type]
+    assert (node.indptr.tolist(), node.indices.tolist()) == ([0, 1, 2], [0, 0])
+    assert node.delay is not None
+    assert (node.weight.tolist(), node.delay.tolist()) == ([1, 0.5], [1, 0])

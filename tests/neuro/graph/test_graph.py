@@ -238,9 +238,12 @@ class TestValues:
         nodes["b"] = lif()
         assert list(g.nodes) == ["x", "a"]
 
-    def test_a_trainable_parameter_may_be_looked_at(self) -> None:
+    def test_a_parameter_that_training_would_change_in_place_is_refused(self) -> None:
         leak = torch.tensor(0.5, requires_grad=True)
-        assert graph("x>a", {**populations(""), "a": ALIF(leak=leak)}).shapes["a"] == (2,)
+        assert problems("x>a", {**populations(""), "a": ALIF(leak=leak)}) == [
+            "a.leak: is a tensor that is trained, and a Graph never changes; give its values, "
+            "tensor.detach(), or trace a Stack with Spiking(model)"
+        ]
 
 
 def test_a_graph_of_many_nodes_takes_steps_in_proportion_to_them() -> None:

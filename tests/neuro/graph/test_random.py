@@ -93,3 +93,9 @@ def test_what_cannot_be_drawn_or_joined_is_refused() -> None:
         fixed_indegree(2, 2, 3, 1.0, rng())
     with pytest.raises(ValueError, match=r"parts need the same outputs"):
         join_inputs(*(fixed_indegree(2, n, 1, 1.0, rng()) for n in (2, 3)))
+
+
+def test_a_delay_may_be_one_number() -> None:
+    node = fixed_probability(5, 4, 1.0, 0.5, rng(0), delay=3)
+    assert node.delay is not None
+    assert set(node.delay.tolist()) == {3}

@@ -115,8 +115,9 @@ class TestNumbers:
         weight[1, 0], weight[1, 2] = math.nan, math.inf
         nodes = {**populations("a", 3), "w": Dense(weight=weight)}
         assert problems("x>w w>a", nodes) == [
-            "w.weight: 2 of 6 values are NaN or infinite (first at (1, 0)); train with a lower "
-            "learning rate or clip the gradient"
+            "w.weight: 2 of 6 values are NaN or infinite (first at (1, 0)); look at what they "
+            "were computed from; where they were trained, lower the learning rate or clip the "
+            "gradient"
         ]
 
     def test_biases_and_thresholds_are_looked_at_too(self) -> None:
@@ -127,7 +128,7 @@ class TestNumbers:
         }
         found = problems("x>w w>a", nodes)
         assert [p.split(":")[0] for p in found] == ["w.bias", "a.threshold"]
-        assert found[1].startswith("a.threshold: 1 of 1 values are NaN or infinite; train")
+        assert found[1].startswith("a.threshold: 1 of 1 values are NaN or infinite; look")
 
     def test_the_gain_of_a_current_is_looked_at(self) -> None:
         nodes = {**populations(""), "out": LI(tau=1.0, gain=math.nan)}
@@ -323,7 +324,8 @@ def wrong_shapes() -> Iterator[tuple[str, Node, tuple[int, ...], str]]:
         "transposed",
         ConvTranspose2d(weight=ones((3, 8, 2, 2))),
         (8, 4, 4),
-        "ConvTranspose2d takes (3, H, W), got (8, 4, 4); change its weight or input",
+        "ConvTranspose2d takes (3, H, W), got (8, 4, 4); its weight is (C_in, C_out, kH, kW): "
+        "give weight.swapaxes(0, 1)",
     )
     yield (
         "transposed-bias",

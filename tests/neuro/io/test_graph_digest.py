@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -61,6 +62,26 @@ def test_a_surrogate_and_the_kind_of_a_number_do_not() -> None:
     assert digest_graph(with_node("cells", surrogate=triangle)) == mine
     assert digest_graph(with_node("cells", threshold=torch.tensor(0.5))) == mine
     assert digest_graph(with_node("cells", threshold=np.float64(0.5))) == mine
+    # One value for all, however it is written, is one value.
+    for same in (np.full(2, 0.5), np.full(2, 0.5, np.float32), np.array([0.5]), [0.5, 0.5]):
+        assert digest_graph(with_node("cells", threshold=same)) == mine
+    for one in (1, 1.0, True + 0, np.int64(1), np.array([1]), torch.ones(2, dtype=torch.int32)):
+        found = digest_graph(with_node("cells", threshold=one))
+        assert found == digest_graph(with_node("cells", threshold=1.0))
+    assert digest_graph(with_node("cells", refractory=0)) == mine
+    assert digest_graph(network(dt=np.float64(1e-3))) == mine
+    two = np.array([0.5, 0.25])
+    assert digest_graph(with_node("cells", threshold=two)) != mine
+    assert digest_graph(with_node("cells", threshold=two)) == digest_graph(
+        with_node("cells", threshold=torch.from_numpy(two).float())
+    )
+
+
+def test_the_length_of_a_tick_is_a_number_whatever_its_type(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as users run it
+    assert digest_graph(network(dt=1)) == digest_graph(network(dt=Seconds(1.0)))
 
 
 def test_nodes_of_other_kinds_without_parameters_have_other_digests() -> None:

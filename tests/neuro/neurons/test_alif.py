@@ -50,6 +50,16 @@ def test_a_spike_raises_the_threshold_which_then_decays() -> None:
     ]
 
 
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+def test_a_rise_that_is_gone_by_the_next_tick_is_none_on_a_clock(reset: str) -> None:
+    x = torch.randn(30, 2, 3, generator=torch.Generator().manual_seed(0)) + 0.5
+    adapts, plain = (ALIF(rho=0.0, beta=beta, reset=reset) for beta in (0.75, 0.0))  # type: ignore[arg-type]
+    (s, state), (wanted, end) = (run_population(n, x, DT) for n in (adapts, plain))
+    assert torch.equal(s, wanted)
+    assert torch.equal(state.v, end.v)
+    assert wanted.sum() > 20
+
+
 def test_soft_reset_subtracts_the_raised_threshold() -> None:
     neuron = ALIF(leak=1.0, threshold=1.0, beta=1.0, rho=0.5, reset="soft")
     assert traces(neuron, 1, 2)[1] == (1, 0.5, 1.5)
@@ -152,7 +162,8 @@ def test_a_time_constant_gives_its_leak() -> None:
         ({"leak": math.nan}, r"ALIF\.leak must be in \(0, 1\], got nan"),
         (
             {"threshold": -1.0},
-            r"ALIF\.threshold must be > 0, got -1\.0; lower the learning rate",
+            r"ALIF\.threshold must be > 0, got -1\.0; scale the weights; where it was trained, "
+            "lower the learning rate",
         ),
         ({"beta": -0.5}, r"ALIF\.beta must be >= 0, got -0\.5; 0 switches the adaptation off"),
         ({"rho": 1.5}, r"ALIF\.rho must be in \[0, 1\], got 1\.5; 0\.9 is usual"),

@@ -82,9 +82,8 @@ def test_a_state_that_was_handed_in_does_not_move() -> None:
 
 def test_what_has_no_one_pass_is_left_to_others() -> None:
     layer, some = nn.Linear(3, 4), torch.zeros(2, 4)
-    for neuron in (LI(tau=0.01), LIF(tau=0.01, refractory=DT), ALIF(beta=torch.ones(()))):
-        if isinstance(neuron, ALIF):
-            neuron.beta.requires_grad_()  # type: ignore[union-attr]
+    trained = ALIF(beta=torch.ones((), requires_grad=True))
+    for neuron in (LI(tau=0.01), LIF(tau=0.01, refractory=DT), trained):
         assert fused_linear(layer, neuron, neuron.initial(some), DT) is None
     neuron = LIF(tau=0.01)
     assert fused_linear(layer, neuron, neuron.initial(some), DT) is not None

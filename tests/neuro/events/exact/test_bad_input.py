@@ -204,3 +204,11 @@ def test_what_has_no_counterpart_in_continuous_time_is_refused_by_name() -> None
     direct = (Edge("x", "fc"), Edge("fc", "cells"))
     with pytest.raises(ValueError, match="an ALIF in continuous time needs leak < 1"):
         run(two(ALIF(leak=1.0), fc, *direct), train)
+    for reset in ("hard", "soft"):
+        at_once = ALIF(rho=np.array([0.0]), beta=0.5, reset=reset)
+        with pytest.raises(
+            GraphError, match=r"cells: .* \(beta > 0\) for no time .* use beta=0"
+        ):
+            run(two(at_once, fc, *direct), train)
+    run(two(ALIF(rho=0.0, beta=0.0), fc, *direct), train)
+    run(two(ALIF(rho=1e-9, beta=0.5), fc, *direct), train)

@@ -1,0 +1,113 @@
+"""Parameters belong to the model: what they were made from may change afterwards."""
+
+import math
+import warnings
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+
+from neuro.neurons import ALIF, IF, LI, LIF, GatedLI
+from neuro.nn.layers import Spiking
+from neuro.units import Seconds
+
+MODELS: dict[str, Any] = {
+    "LIF.tau": lambda p: LIF(tau=p),
+    "LIF.threshold": lambda p: LIF(tau=0.02, threshold=p),
+    "LIF.tau_syn": lambda p: LIF(tau=0.02, tau_syn=p),
+    "IF.threshold": lambda p: IF(threshold=p),
+    "ALIF.leak": lambda p: ALIF(leak=p),
+    "ALIF.threshold": lambda p: ALIF(threshold=p),
+    "ALIF.beta": lambda p: ALIF(beta=p),
+    "ALIF.rho": lambda p: ALIF(rho=p),
+    "LI.tau": lambda p: LI(tau=p),
+    "LI.gain": lambda p: LI(tau=0.02, gain=p),
+    "GatedLI.floor": lambda p: GatedLI(floor=p),
+}
+SINGLE = ("ALIF.leak", "ALIF.threshold")
+
+
+@pytest.fixture(autouse=True)
+def types_are_checked_by_the_code_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.parametrize("field", MODELS)
+@pytest.mark.parametrize("make", [np.asarray, torch.as_tensor], ids=["array", "tensor"])
+def test_a_change_in_place_reaches_no_model(field: str, make: Any) -> None:
+    given = make([0.5, 0.25])
+    found = getattr(MODELS[field](given), field.split(".")[1])
+    given[:] = 0.125
+    assert found.tolist() == [0.5, 0.25]
+    assert found.dtype == (np.float32 if field in SINGLE else np.float64)
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 1
+
+
+@pytest.mark.parametrize("field", MODELS)
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(0.5, np.float32(0.5), np.array(0.5), np.array([0.5]), np.full((1, 1, 1), 0.5)),
+        *(torch.tensor(0.5), torch.tensor([0.5], dtype=torch.bfloat16)),
+    ],
+    ids=lambda p: f"{type(p).__name__} {tuple(np.shape(p))}",
+)
+def test_one_value_is_a_float_however_it_is_given(field: str, given: Any) -> None:
+    found = getattr(MODELS[field](given), field.split(".")[1])
+    assert (type(found), found) == (float, 0.5)
+
+
+def test_whole_numbers_and_periods_are_floats_too() -> None:
+    cells: Any = LIF(tau=np.array([1, 2]), threshold=2, refractory=0)  # type: ignore[arg-type]
+    assert (cells.tau.dtype, cells.tau.tolist()) == (np.float64, [1, 2])
+    assert (type(cells.threshold), type(cells.refractory)) == (float, float)
+
+
+def test_a_trained_tensor_stays_for_its_gradient_and_is_frozen_as_numbers() -> None:
+    floor = torch.tensor([0.1, 0.2], dtype=torch.float64, requires_grad=True)
+    cells = Spiking(GatedLI(floor=floor))
+    assert cells.bound().floor is floor  # type: ignore[attr-defined]
+    frozen: Any = cells.frozen()
+    assert frozen.floor.tolist() == [0.1, 0.2]  # not rounded to float32
+    with torch.no_grad():
+        floor += 0.5
+    assert frozen.floor.tolist() == [0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (
+            LIF(tau=20.0),
+            r"LIF\.tau is 20 s, 20,000 ticks; times are in seconds, 20 ms is 0\.02",
+        ),
+        (LIF(tau=np.array([0.02, math.inf, 2.0])), r"LIF\.tau is 2 s, 2,000 ticks"),
+        (LIF(tau=0.02, tau_syn=5.0), r"LIF\.tau_syn is 5 s, .* 5 ms is 0\.005"),
+        (ALIF(refractory=Seconds(2.0)), r"ALIF\.refractory is 2 s"),
+        (LI(tau=20.0), r"LI\.tau is 20 s"),
+    ],
+)
+def test_a_time_that_may_be_in_milliseconds_is_warned_of(cells: Any, said: str) -> None:
+    with pytest.warns(UserWarning, match=f"^{said}") as told:
+        Spiking(cells)
+    assert len(told) == 1
+    message = str(told[0].message)
+    with warnings.catch_warnings():
+        exec(message.split("meant: ")[1])
+        Spiking(cells)
+
+
+@pytest.mark.parametrize(
+    ("cells", "dt"),
+    [(LIF(tau=1.0), 1e-3), (LIF(tau=math.inf), 1e-3), (LIF(tau=20.0), 1.0), (LI(tau=5.0), 0.1)],
+)
+def test_long_times_of_few_ticks_and_no_leak_are_not(cells: Any, dt: float) -> None:
+    Spiking(cells, Seconds(dt))
+
+
+def test_a_time_constant_of_an_alif_is_looked_at_too() -> None:
+    with pytest.warns(UserWarning, match=r"^ALIF\.with_tau: tau is 20 s"):
+        ALIF.with_tau(Seconds(20.0), Seconds(1e-3))

@@ -1,0 +1,185 @@
+"""A state of other samples, of another model or of another length is refused by the layer."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import jaxtyping
+import pytest
+import torch
+from torch import nn
+
+from neuro.graph import Edge, Graph, Input
+from neuro.neurons import ALIF, LIF, LIFState
+from neuro.nn import Net
+from neuro.nn.checkpoint import Checkpointed
+from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
+from neuro.nn.net import NetState
+from neuro.nn.spiking import LayerError
+from neuro.units import Seconds, Ticks
+
+PLAIN, CURRENT = LIF(tau=0.02), LIF(tau=0.02, tau_syn=0.01)
+HELD = LIF(tau=0.02, refractory=Seconds(2e-3))
+CURE = "go on with the samples and the model of the run before, or start at rest: state=None"
+
+
+def x(samples: int = 2, ticks: int = 4) -> torch.Tensor:
+    return torch.ones(ticks, samples, 3)
+
+
+def state_of(module: Any, samples: int = 2) -> Any:
+    given = {"input": x(samples)} if isinstance(module, Net) else x(samples)
+    return module(given)[1]
+
+
+def linear() -> nn.Module:
+    return nn.Linear(3, 3)
+
+
+def loop(*names: str, delay: int = 1) -> Net:
+    """Return input -> a -> b -> ..., the last fed back to the first."""
+    nodes: dict[str, Any] = {"input": Input(shape=(3,)), **dict.fromkeys(names, PLAIN)}
+    ends = (("input", names[0]), *pairwise(names))
+    back = Edge(names[-1], names[0], Ticks(delay))
+    edges = (*(Edge(*pair) for pair in ends), back)
+    return Net(Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3)))
+
+
+# What goes on from which state: (a run, what is said)
+WRONG: dict[str, tuple[Callable[[], Any], str]] = {
+    "more samples": (
+        lambda: Spiking(PLAIN)(x(3), state_of(Spiking(PLAIN))),
+        "Spiking: its state has v of shape (2, 3), and x asks for (3, 3)",
+    ),
+    "one sample": (
+        lambda: Spiking(PLAIN)(x(3), state_of(Spiking(PLAIN), 1)),
+        "Spiking: its state has v of shape (1, 3), and x asks for (3, 3)",
+    ),
+    "no current": (
+        lambda: Spiking(CURRENT)(x(), state_of(Spiking(PLAIN))),
+        "Spiking: its state has i of shape None, and x asks for (2, 3)",
+    ),
+    "a current too many": (
+        lambda: Spiking(PLAIN)(x(), state_of(Spiking(CURRENT))),
+        "Spiking: its state has i of shape (2, 3), and x asks for None",
+    ),
+    "no period": (
+        lambda: Spiking(HELD)(x(), state_of(Spiking(PLAIN))),
+        "Spiking: its state has wait of shape None, and x asks for (2, 3)",
+    ),
+    "another model": (
+        lambda: Spiking(ALIF())(x(), state_of(Spiking(PLAIN))),
+        "Spiking: takes a state of type ALIFState, got a LIFState",
+    ),
+    "no state": (
+        lambda: Spiking(PLAIN)(x(), [x()]),
+        "Spiking: takes a state of type LIFState, got a list",
+    ),
+    "no tensor": (
+        lambda: Spiking(PLAIN)(x(), LIFState(v=0.0, i=None)),  # type: ignore[arg-type]
+        "Spiking: its state has v of shape (), and x asks for (2, 3)",
+    ),
+    "a part of a Stack": (
+        lambda: Stack(fc=linear(), cells=Spiking(PLAIN))(
+            x(3), (None, state_of(Spiking(PLAIN)))
+        ),
+        "cells: its state has v of shape (2, 3), and x asks for (3, 3)",
+    ),
+    "another Stack": (
+        lambda: Stack(linear(), Spiking(PLAIN))(x(), (None,)),
+        "Stack: its state is a tuple of 2, got 1",
+    ),
+    "of cells for a Stack": (
+        lambda: Stack(Spiking(PLAIN))(x(), state_of(Spiking(PLAIN))),
+        "Stack: its state is a tuple of 1, got a LIFState",
+    ),
+    "for a Linear": (
+        lambda: Stack(fc=linear(), cells=Spiking(PLAIN))(x(), (x(), None)),
+        "fc: keeps no state, got a Tensor of shape (4, 2, 3), torch.float32",
+    ),
+    "a shorter Delay": (
+        lambda: Delay(Ticks(3))(x(), x(ticks=2)),
+        "Delay: its state has past of shape (2, 2, 3), and x asks for (3, 2, 3)",
+    ),
+    "a Delay of other samples": (
+        lambda: Stack(late=Delay(Ticks(3)))(x(), (x(1, ticks=3),)),
+        "late: its state has past of shape (3, 1, 3), and x asks for (3, 2, 3)",
+    ),
+    "a shorter Recurrent": (
+        lambda: Recurrent(Spiking(PLAIN), linear(), Ticks(2))(
+            x(), state_of(Recurrent(Spiking(PLAIN), linear()))
+        ),
+        "Recurrent: its state has past of shape (1, 2, 3), and x asks for (2, 2, 3)",
+    ),
+    "cells of a Recurrent": (
+        lambda: Recurrent(Spiking(PLAIN), linear())(
+            x(), (state_of(Spiking(PLAIN), 3), x(ticks=1))
+        ),
+        "Spiking: its state has v of shape (3, 3), and x asks for (2, 3)",
+    ),
+    "of a Recurrent for a Residual": (
+        lambda: Residual(Spiking(PLAIN))(x(), (None,) * 3),
+        "Residual: its state is a tuple of 2, got 3",
+    ),
+    "inside Checkpointed": (
+        lambda: Checkpointed(Stack(cells=Spiking(PLAIN)), Ticks(2))(
+            x(3), (state_of(Spiking(PLAIN)),)
+        ),
+        "cells: its state has v of shape (2, 3), and x asks for (3, 3)",
+    ),
+    "a Net's samples": (
+        lambda: loop("a", "b")({"input": x(3)}, state_of(loop("a", "b"))),
+        "Net: its state has b -> a (1 ticks) of shape (1, 2, 3), and x asks for (1, 3, 3)",
+    ),
+    "another Net": (
+        lambda: loop("a", "b")({"input": x()}, state_of(loop("a", "c"))),
+        "Net: its state is that of other populations or edges",
+    ),
+    "a shorter loop": (
+        lambda: loop("a", "b", delay=2)({"input": x()}, state_of(loop("a", "b"))),
+        "Net: its state is that of other populations or edges",
+    ),
+    "of cells for a Net": (
+        lambda: loop("a")({"input": x()}, state_of(Spiking(PLAIN))),
+        "Net: takes a state of type NetState, got a LIFState",
+    ),
+    "cells of a Net": (
+        lambda: loop("a")(
+            {"input": x()},
+            NetState({"a": state_of(Spiking(CURRENT))}, state_of(loop("a")).edges),
+        ),
+        "a: its state has i of shape (2, 3), and x asks for None",
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def types_are_checked_by_the_code_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_state_that_does_not_fit_is_told_with_both_shapes(case: str) -> None:
+    run, said = WRONG[case]
+    with pytest.raises(LayerError) as told:
+        run()
+    assert str(told.value) == f"{said}; {CURE}"
+
+
+def test_with_parts_of_a_batch_the_samples_of_a_state_are_counted_before() -> None:
+    torch.set_num_threads(1)
+    net = Stack(nn.Flatten(), nn.Unflatten(1, (3, 1, 1)), cells=Spiking(PLAIN))
+    ticks, samples = 1, 300
+    state = net(x(samples + 1, ticks))[1]
+    with torch.no_grad(), pytest.raises(LayerError) as told:
+        net(x(samples, ticks), state)
+    assert str(told.value).startswith("cells: its state ")
+
+
+def test_parameters_of_another_shape_are_refused_before_they_broadcast_over_samples() -> None:
+    cells = Spiking(LIF(tau=0.02, threshold=[1.0, 2.0, 3.0, 4.0]))  # type: ignore[arg-type]
+    said = r"^Spiking: LIF\.threshold of shape \(4,\) does not broadcast to \(1,\)"
+    with pytest.raises(LayerError, match=said):
+        cells(torch.ones(2, 4, 1))
+    with pytest.raises(LayerError, match=r"^1: LIF\.threshold of shape \(4,\) does not"):
+        Stack(nn.Identity(), cells)(x())
