@@ -17,7 +17,7 @@ import lava_export
 import neuro
 import tasks
 from neuro.io.pytree import digest
-from neuro.io.run_folder import Run, RunError
+from neuro.io.run_folder import Run, RunError, digest_configuration
 from neuro.io.store import read_json
 from neuro.seeds import seeded
 from neuro.training import get_best_weights_path
@@ -31,7 +31,6 @@ OUT_OF_DATE = {
     "data": "other test data",
     "code": "another version of the code",
 }
-_CONFIGURATION = ("task", "name", "seed", "config", "gradient", "digest")  # of config.json
 _SOURCES = ("*.py", "*.toml")  # code, and the chips that it reads
 
 
@@ -47,7 +46,7 @@ def describe_trained(folder: Path) -> dict[str, str]:
     data = path.read_bytes() if path.exists() else b""
     return {
         "weights": digest(np.frombuffer(data, np.uint8)),
-        "configuration": digest({k: header.get(k) for k in _CONFIGURATION}),
+        "configuration": digest_configuration(header),
         "code": digest_code(),
     }
 

@@ -29,6 +29,7 @@ from neuro.energy.node_outputs import compute_node_outputs, delay_raster
 from neuro.graph import Connection, Edge, Graph, Host, Hosted
 from neuro.graph.connections import FanOut
 from neuro.graph.sparse import unroll_delays
+from neuro.io.graph_digest import list_foreign
 from neuro.neurons import is_neuron
 from neuro.record import Counts, Record
 
@@ -145,6 +146,8 @@ def require_record(graph: Graph, record: Record) -> None:
             found.append(
                 f"{name}: spikes of shape {shape}, the graph needs {expected} (T, B, N)"
             )
+    if record.digest and not found:
+        found = list_foreign(graph, record.digest, "record")
     if found:
         raise ValueError("\n".join(["the record does not belong to this graph:", *found]))
     found = [

@@ -26,6 +26,7 @@ from neuro.io import npz
 from neuro.io.temporary import name_own, remove_stale
 
 VERSION = 2  # of npz files
+VERSIONS = {"record": 3, "chunk": 3}  # of kinds that have changed since; 3: digest of the graph
 TENSORS_VERSION = 1  # of safetensors files
 READERS = {
     "graph": "neuro.io.graph_file.load_graph",
@@ -151,7 +152,7 @@ def save_arrays(
         StoreError: an array of complex numbers, text or objects; or it cannot be written.
     """
     try:
-        data = npz.pack({"kind": kind, "version": VERSION, "meta": meta}, arrays)
+        data = npz.pack({"kind": kind, "version": _find_version(kind), "meta": meta}, arrays)
     except ValueError as error:
         raise StoreError(f"{path}: {error}") from error
     write_bytes(path, data)
@@ -166,7 +167,7 @@ def load_arrays(path: str | Path, kind: str) -> tuple[Arrays, Any]:
     path = Path(path)
 
     def check(header: dict[str, Any]) -> None:
-        _check_header(path, kind, VERSION, header)
+        _check_header(path, kind, _find_version(kind), header)
 
     with _reading(path, kind), path.open("rb") as file:
         header, arrays = npz.unpack(file, check)
@@ -299,6 +300,11 @@ def _recognize(path: Path) -> str | None:
             return str(json.loads(found)["kind"]) if found else "file of safetensors"
     except DAMAGE:
         return None
+
+
+def _find_version(kind: str) -> int:
+    """Return the version of npz files of a kind."""
+    return VERSIONS.get(kind, VERSION)
 
 
 def _check_header(path: Path, kind: str, version: int, header: dict[str, Any]) -> None:

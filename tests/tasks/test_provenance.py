@@ -143,7 +143,9 @@ def test_a_touched_file_and_an_old_graph_change_nothing(run: Path) -> None:
     assert digest_graph(load_run_graph(opened)) == graph
 
 
-def test_a_changed_configuration_is_told(run: Path, tmp_path: Path) -> None:
+def test_a_changed_configuration_is_told_and_measured_by_no_verb(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for file in run.rglob("*"):
         if file.is_file():
             (tmp_path / file.relative_to(run)).parent.mkdir(exist_ok=True)
@@ -153,13 +155,26 @@ def test_a_changed_configuration_is_told(run: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(header))
     why = list_out_of_date(tmp_path, describe_trained(tmp_path))
     assert why == dict.fromkeys(RESULTS, "of another configuration")
-    page = words(tmp_path)
-    for verb in RESULTS:
-        assert f"What {verb} measured here is of another configuration" in page
-    assert re.search(r"rmse, events\s+[\d.]+ kW\s+of another configuration; ", page)
+    # The weights are not of it either: no verb measures them as if they were.
+    for verb in (*RESULTS, "report"):
+        with pytest.raises(SystemExit):
+            main([verb, str(tmp_path)])
+        told = capsys.readouterr().err
+        assert "config.json: was edited after the training began" in told, verb
+        assert "(epochs is 4, forecast_task.py:tiny has 3)" in told
+    assert "was edited after the training began" in train_again(tmp_path, capsys)
+    header["config"]["epochs"] -= 1
     header["neuro"] = "of another version"  # which the code's digest tells of
-    (tmp_path / "config.json").write_text(json.dumps(header))
-    assert list_out_of_date(tmp_path, describe_trained(tmp_path)) == why
+    backwards = dict(reversed(header.items()))
+    (tmp_path / "config.json").write_text(json.dumps(backwards))
+    assert list_out_of_date(tmp_path, describe_trained(tmp_path)) == {}
+    main(["report", str(tmp_path)])
+
+
+def train_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit):
+        main(["train", TASK, "--out", str(folder)])
+    return capsys.readouterr().err
 
 
 def with_other_data(run: Run, monkeypatch: pytest.MonkeyPatch, sample: int) -> None:
