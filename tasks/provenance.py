@@ -4,7 +4,7 @@ Each results file of a run folder carries them as ``measured_on``. A result whos
 not those of now is out of date, and whoever shows it says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ import drivers
 import lava_export
 import neuro
 import tasks
+from neuro.graph import Graph
+from neuro.io.graph_digest import digest_graph
 from neuro.io.pytree import digest
 from neuro.io.run_folder import Run, RunError, digest_configuration
 from neuro.io.store import read_json
 from neuro.seeds import seeded
+from neuro.spikes import Events, of_sample
 from neuro.training import get_best_weights_path
 from tasks.find import find_task_of
 
@@ -56,6 +59,36 @@ def digest_test_data(run: Run) -> str:
     with seeded(0):  # whatever the batches draw: the same each time
         batches = find_task_of(run).training.batches(run.config, "test", 0)
         return digest([digest(tree_leaves(batch)) for batch in batches])
+
+
+def digest_stimuli(inputs: Mapping[str, Events]) -> list[str]:
+    """Return the digest of the stimulus of each sample, the same in whatever batch it comes."""
+    samples = range(next(iter(inputs.values())).shape[1])
+    return [
+        digest({n: _to_columns(of_sample(e, i)) for n, e in sorted(inputs.items())})
+        for i in samples
+    ]
+
+
+def _to_columns(train: Events) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """Return T and the columns of a sample, in the same types whoever made it."""
+    ticks, neurons = (np.asarray(column, np.int64) for column in (train.tick, train.neuron))
+    return int(train.shape[0]), ticks, neurons, np.asarray(train.value, np.float64)
+
+
+def describe_samples(graph: Graph, stimuli: Sequence[str]) -> dict[str, str]:
+    """Return what a result without a run was measured on.
+
+    stimuli: of :func:`digest_stimuli`, of all samples in their order.
+
+    Returns:
+        Digests of the graph, of all the samples, and of the first of them.
+    """
+    return {
+        "graph": digest_graph(graph),
+        "samples": digest(list(stimuli)),
+        "first": next(iter(stimuli), ""),
+    }
 
 
 @cache

@@ -43,5 +43,5 @@ def restrict_to_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:
             for name, values in sent.items():
                 values[:, sample] = emitted[name]
     kept = {n: e for n, e in record.spikes.items() if n in part.nodes}
-    spikes = {**kept, **{n: to_events(v) for n, v in sent.items()}}
-    return part, replace(record, spikes=spikes, digest=digest_graph(part))
+    driven = kept | {n: to_events(v) for n, v in sent.items()}
+    return part, replace(record, spikes=driven, digest=digest_graph(part))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neuro.graph import Graph
 from neuro.io.pytree import digest
+from neuro.record import Record
 
 
 @lru_cache(maxsize=4)  # as compiled networks are
@@ -38,6 +39,11 @@ def list_foreign(graph: Graph, found: str, what: str = "state") -> list[str]:
         "take one that this graph made, or, if weights were changed on purpose, give "
         f"replace({what}, digest=digest_graph(graph)), see neuro.io.graph_digest"
     ]
+
+
+def list_foreign_record(graph: Graph, record: Record) -> list[str]:
+    """Return that a record is of another graph; none if not, or if it does not say of which."""
+    return list_foreign(graph, record.digest, "record") if record.digest else []
 
 
 def _to_plain(value: Any) -> Any:

@@ -117,12 +117,19 @@ def read_json(path: str | Path) -> Any:
     return parse_json(path, read_text(Path(path)))
 
 
-def parse_json(path: str | Path, text: str) -> Any:
-    """Return the value of a text; path: where it comes from, for the message."""
+def parse_json(path: str | Path, text: str, line: int = 0) -> Any:
+    """Return the value of a text; path: where it comes from, for the message.
+
+    line: which one of the file it is; 0: the text is all of it.
+    """
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_finite)
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path}: cannot be read as JSON ({error})") from error
+        told = str(error)
+        if line and isinstance(error, json.JSONDecodeError):
+            told = f"{error.msg}: column {error.colno}"
+        where = f"line {line}: " if line else ""
+        raise StoreError(f"{path}: {where}cannot be read as JSON ({told})") from error
 
 
 def read_text(path: Path) -> str:

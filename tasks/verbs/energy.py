@@ -11,7 +11,13 @@ from neuro.graph.partition import chip_part
 from neuro.io.run_folder import Run
 from neuro.record import concatenate
 from tasks.find import find_task_of
-from tasks.provenance import describe_provenance, write_result
+from tasks.provenance import (
+    KEY,
+    describe_provenance,
+    describe_samples,
+    digest_stimuli,
+    write_result,
+)
 from tasks.verbs.trained_run import (
     Samples,
     iterate_batches,
@@ -50,7 +56,8 @@ def estimate_samples(
     inference that a host does before or behind the graph, by name.
 
     Returns:
-        Plain values, see :func:`neuro.energy.as_json`; misfits: why a chip cannot run it.
+        Plain values, see :func:`neuro.energy.as_json`; misfits: why a chip cannot run it;
+        measured_on: of :func:`describe_samples`.
     """
     record = concatenate([simulate(graph, some.inputs)[0] for some in iterate_batches(samples)])
     asked = [
@@ -59,7 +66,8 @@ def estimate_samples(
     result = as_json(*estimate_chips(graph, record, asked), beside=beside)
     for name, misfits in list_misfits(graph, record.ticks, asked).items():
         result[name]["misfits"] = misfits
-    return result
+    stimuli = digest_stimuli({name: record.spikes[name] for name in graph.inputs})
+    return {**result, KEY: describe_samples(graph, stimuli)}
 
 
 def list_misfits(graph: Graph, ticks: int, chips: Iterable[Chip]) -> dict[str, list[str]]:

@@ -31,7 +31,13 @@ from neuro.nn.rounding import (
 from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
-from tasks.provenance import describe_provenance, write_result
+from tasks.provenance import (
+    KEY,
+    describe_provenance,
+    describe_samples,
+    digest_stimuli,
+    write_result,
+)
 from tasks.task import Tree
 from tasks.verbs.trained_run import (
     CLASSIFIER,
@@ -92,14 +98,14 @@ def verify_samples(
         quantisation: share of ticks x neurons whose spike differs between events and integers;
             of a read-out, the root mean square of the difference over that of its values.
         metrics: of the answers that torch, events and integers give: {metric: {executor:
-            value}}. n: test samples.
+            value}}. n: test samples. measured_on: of :func:`describe_samples`.
     """
     batches = iterate_batches(samples)
     first = next(batches)
     program = lower(graph, ticks=first.ticks)
     tally = _Tally(graph, program)
     answers: dict[str, list[Tree]] = {who: [] for who in EXECUTORS}
-    targets, n = [], 0
+    targets, stimuli, n = [], list[str](), 0
     for some in chain([first], batches):
         clock = replay(graph, some.inputs)
         events, _ = simulate(graph, some.inputs)
@@ -109,6 +115,7 @@ def verify_samples(
         for who, record in zip(EXECUTORS, records, strict=True):
             answers[who].append(judge.decode(collect_outputs(graph, record)))
         targets.append(tree_map(torch.as_tensor, some.targets))
+        stimuli += digest_stimuli(some.inputs)
         n += some.n
     known = join_batches(targets)
     values = {who: judge.measure(join_batches(given), known) for who, given in answers.items()}
@@ -121,6 +128,7 @@ def verify_samples(
             for name in values["torch"]
         },
         "n": n,
+        KEY: describe_samples(graph, stimuli),
     }
 
 
