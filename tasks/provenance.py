@@ -16,11 +16,13 @@ import drivers
 import lava_export
 import neuro
 import tasks
+from neuro.energy import Chip, find_chip
 from neuro.graph import Graph
 from neuro.io.graph_digest import digest_graph
 from neuro.io.pytree import digest
 from neuro.io.run_folder import Run, RunError, digest_configuration
-from neuro.io.store import read_json
+from neuro.io.schema import SchemaError, convert
+from neuro.io.store import StoreError, read_json
 from neuro.seeds import seeded
 from neuro.spikes import Events, of_sample
 from neuro.training import get_best_weights_path
@@ -33,7 +35,9 @@ OUT_OF_DATE = {
     "configuration": "another configuration",
     "data": "other test data",
     "code": "another version of the code",
+    "chip_file": "another content of its chip file",  # energy alone, where --chip named a file
 }
+OF_EVERY_RESULT = tuple(part for part in OUT_OF_DATE if part != "chip_file")
 _SOURCES = ("*.py", "*.toml")  # code, and the chips that it reads
 
 
@@ -91,6 +95,22 @@ def describe_samples(graph: Graph, stimuli: Sequence[str]) -> dict[str, str]:
     }
 
 
+def describe_chip(chip: Chip) -> str:
+    """Return name and digest of a chip of a user's own, which the code does not hold."""
+    return f"{chip.name} {digest(repr(chip))}"
+
+
+def _describe_chip_file(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the chip that the file of ``energy.json`` holds now; nothing if it is no more."""
+    asked = result.get("chip_file")
+    if not isinstance(asked, dict):
+        return {}
+    try:
+        return {"chip_file": describe_chip(find_chip(str(asked.get("path"))))}
+    except (OSError, ValueError):
+        return {}
+
+
 @cache
 def digest_code() -> str:
     """Return the digest of the sources of this package."""
@@ -142,11 +162,18 @@ def explain_difference(found: Any, now: Mapping[str, str]) -> str:
 
 def list_out_of_date(folder: Path, now: Mapping[str, str]) -> dict[str, str]:
     """Return why results files of a run folder are out of date, by verb: those that are."""
-    paths = {verb: folder / f"{verb}.json" for verb in RESULTS}
-    found = {verb: read_json(path) for verb, path in paths.items() if path.exists()}
     why = {
-        verb: explain_difference(result.get(KEY), now)
-        for verb, result in found.items()
-        if isinstance(result, dict)
+        verb: _explain_file(path, now)
+        for verb in RESULTS
+        if (path := folder / f"{verb}.json").exists()
     }
     return {verb: told for verb, told in why.items() if told}
+
+
+def _explain_file(path: Path, now: Mapping[str, str]) -> str:
+    try:
+        result = convert(read_json(path), dict[str, Any])
+    except (StoreError, SchemaError):
+        return "damaged"
+    known = {part: now[part] for part in OF_EVERY_RESULT if part in now}
+    return explain_difference(result.get(KEY), known | _describe_chip_file(result))

@@ -1,6 +1,7 @@
 """``neuro energy``: joules per inference, from the operations of the test split."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from lava_export import LowerError, list_breaches, lower
@@ -13,6 +14,7 @@ from neuro.record import concatenate
 from tasks.find import find_task_of
 from tasks.provenance import (
     KEY,
+    describe_chip,
     describe_provenance,
     describe_samples,
     digest_stimuli,
@@ -27,19 +29,23 @@ from tasks.verbs.trained_run import (
 )
 
 
-def estimate_energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
+def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
     """Estimate joules per inference from the test split's spikes; write ``energy.json``.
 
     What a host computes before or behind the chip is counted in MACs, as the task says. What
     keeps the network off a chip is told beside its figures, as ``misfits``.
 
-    chip: one more than those of the folder ``neuro/energy/chips``.
+    chip: the file of one more than those of the folder ``neuro/energy/chips``, or the name of
+        one of them. The result says of which constants in that file it is.
     """
-    measured_on = describe_provenance(run)
+    chips, measured_on, asked = dict(load_chips()), describe_provenance(run), {}
+    if chip is not None and (own := find_chip(chip)).name not in chips:
+        chips[own.name], measured_on["chip_file"] = own, describe_chip(own)
+        asked = {"chip_file": {"path": str(Path(chip).resolve())}}
     graph = load_run_graph(run)
     beside = find_task_of(run).deployment.host(run.config, load_trained_model(run))
-    chips = {**load_chips(), chip.name: chip} if chip else load_chips()
     result = estimate_samples(graph, iterate_samples(run, graph), chips.values(), beside)
+    result |= asked
     write_result(run, "energy", result, measured_on)
     return result
 
