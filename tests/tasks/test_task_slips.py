@@ -72,7 +72,7 @@ SLIPS = {
         "torch.from_numpy(labels[some])\n",
         "torch.from_numpy(labels[some])[:, None]\n",
         "batches of 'train': the labels of a stimulus T B ... must be one whole number a "
-        "sample, (50,) of torch.int64; got a Tensor of shape (50, 1), torch.int64; labels.flatten()",
+        "sample, (50,) of torch.int64; got a Tensor of shape (50, 1), torch.int64; labels",
     ),
     "labels that are floats": (
         "torch.from_numpy(labels[some])\n",
