@@ -45,7 +45,7 @@ class Record:
     states: the states of all populations after the requested ticks, by tick and node name,
         axes K B N (K state variables of the neuron's normal form).
     digest: of the Graph that ran (:func:`neuro.io.graph_digest.digest_graph`), to which whoever
-        takes both holds it; "": nobody said, as of a LoihiProgram or of spikes made by hand.
+        takes both holds it; "": nobody said, as of spikes made by hand.
     """
 
     executor: str

@@ -26,7 +26,7 @@ from neuro.io import npz
 from neuro.io.temporary import name_own, remove_stale
 
 VERSION = 2  # of npz files
-VERSIONS = {"record": 3, "chunk": 3}  # of kinds that have changed since; 3: digest of the graph
+VERSIONS = {"record": 3, "chunk": 3, "program": 3}  # since they hold the graph's digest
 TENSORS_VERSION = 1  # of safetensors files
 READERS = {
     "graph": "neuro.io.graph_file.load_graph",
