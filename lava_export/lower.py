@@ -37,6 +37,7 @@ from neuro.graph.requirements import (
     problems_on_a_clock,
     require_graph,
 )
+from neuro.io.graph_digest import digest_graph
 from neuro.neurons import Coefficients, has_normal_form
 
 MAX_THRESHOLD = 2**THRESHOLD_BITS - 1
@@ -129,6 +130,7 @@ def lower(
         populations=(*sources, *(layer.population for layer in layers)),
         connections=tuple(c for layer in layers for c in layer.incoming),
         ticks=None if ticks is None else int(ticks),
+        digest=digest_graph(graph),
     )
     problems = list_wide_integers(program) or list_overflows(program)
     if problems:

@@ -142,7 +142,9 @@ class Connection:
 class LoihiProgram:
     """Populations and the connections between them.
 
-    ticks: of the longest run for which its sums have room; None: of any length.
+    ticks: of the longest run for which its sums have room; None: of any length. digest: of the
+        Graph that it was lowered from (:func:`neuro.io.graph_digest.digest_graph`), which
+        records of its runs carry; "": of none.
 
     Raises:
         ProgramError: lists every name, kind, size or delay that does not fit, and the parts
@@ -152,6 +154,7 @@ class LoihiProgram:
     populations: tuple[Population, ...]
     connections: tuple[Connection, ...]
     ticks: int | None = None
+    digest: str = ""
 
     def __post_init__(self) -> None:
         problems = _list_problems(self)
@@ -320,7 +323,7 @@ def _fits_lava_lif(p: Population) -> bool:
 def take_apart(program: LoihiProgram) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the program as arrays, named p0.du, c0.weight..., and the rest as JSON values."""
     arrays: dict[str, np.ndarray] = {}
-    rest: dict[str, Any] = {"ticks": program.ticks}
+    rest: dict[str, Any] = {"ticks": program.ticks, "digest": program.digest}
     for key in ("populations", "connections"):
         held_by: tuple[Any, ...] = getattr(program, key)
         rest[key] = []

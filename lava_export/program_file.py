@@ -22,9 +22,10 @@ Part = TypeVar("Part", Population, Connection)
 
 @dataclass(frozen=True)
 class Meta:
-    """What a file says of a program in JSON: ticks, and what of each part is no array."""
+    """What a file says of a program in JSON: of all, and what of each part is no array."""
 
     ticks: int | None
+    digest: str
     populations: list[dict[str, Any]]
     connections: list[dict[str, Any]]
 
@@ -59,6 +60,7 @@ def _decode(arrays: Arrays, plain: Any) -> LoihiProgram:
     meta: Meta = convert(plain, Meta)
     return LoihiProgram(
         ticks=meta.ticks,
+        digest=meta.digest,
         populations=tuple(
             _decode_part(Population, f"p{i}", given, arrays)
             for i, given in enumerate(meta.populations)

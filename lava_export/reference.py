@@ -75,6 +75,7 @@ def _run_chunk(
             name: to_events(raster) for name, raster in out.items() if name not in read_outs
         },
         values={name: out[name] for name in read_outs},
+        digest=program.digest,
     )
 
 

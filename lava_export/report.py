@@ -10,6 +10,7 @@ from lava_export.reference import State, iterate_ticks
 from lava_export.rules import compute_head_room
 from neuro.graph import Graph
 from neuro.graph.requirements import require_graph
+from neuro.io.graph_digest import list_foreign
 from neuro.record import Record, require_records
 from neuro.spikes import Events, of_sample, to_raster
 
@@ -25,9 +26,12 @@ def make_scaling_table(graph: Graph, program: LoihiProgram) -> list[dict[str, An
 
     Raises:
         TypeError: they are no Graph and no LoihiProgram.
+        ValueError: the program was lowered from another graph.
     """
     require_graph(graph)
     require_program(program)
+    if program.digest and (foreign := list_foreign(graph, program.digest, "program")):
+        raise ValueError(f"the program is not of this graph: {foreign[0]}")
     return [_measure_population(program, part) for part in collect_populations(graph, [])]
 
 
@@ -95,6 +99,8 @@ def compare(
             f"records of (ticks, samples) {(reference.ticks, reference.samples)} and "
             f"{(lava.ticks, lava.samples)} cannot be compared; run both on one stimulus"
         )
+    if "" not in (reference.digest, lava.digest) and reference.digest != lava.digest:
+        raise ValueError("records of two networks cannot be compared; run one program on both")
     ours, theirs = _to_rasters(reference), _to_rasters(lava)
     if ours.keys() != theirs.keys():
         raise ValueError(

@@ -90,7 +90,14 @@ def run(
         else:
             spikes[p.name] = to_events(aligned)
     samples = next(iter(rasters.values())).shape[1]
-    return Record(executor="lava", ticks=ticks, samples=samples, spikes=spikes, values=values)
+    return Record(
+        executor="lava",
+        ticks=ticks,
+        samples=samples,
+        spikes=spikes,
+        values=values,
+        digest=program.digest,
+    )
 
 
 def _run_child(

@@ -178,7 +178,7 @@ def energy(run: RunFolder, chip: str = "all") -> None:
 
     asked = None if chip == "all" else find_chip(chip)
     opened = _open(run)
-    result = estimate_energy(opened, asked)
+    result = estimate_energy(opened, None if asked is None else chip)
     console.print(show.tabulate_energy(result))
     for name in show.list_chips(result) if asked is None else [asked.name]:
         console.print(show.tabulate_layers(name, result[name]))

@@ -18,7 +18,7 @@ class Meta:
     """What a file says of a Record in JSON.
 
     shapes, times: of the spike trains (T, B, N), by node. values: nodes. states: nodes, by
-    tick.
+    tick. digest: of the Graph that ran.
     """
 
     executor: str
@@ -29,6 +29,7 @@ class Meta:
     values: list[str]
     states: dict[str, list[str]]
     counts: dict[str, Counts]
+    digest: str
 
 
 def save_record(path: str | Path, record: Record) -> None:
@@ -69,6 +70,7 @@ def _encode(record: Record) -> tuple[Arrays, Any]:
         values=list(record.values),
         states={str(tick): list(states) for tick, states in record.states.items()},
         counts=dict(record.counts),
+        digest=record.digest,
     )
     return arrays, asdict(meta)
 
@@ -111,6 +113,7 @@ def _decode(arrays: Arrays, plain: Any) -> Record:
         counts=meta.counts,
         times=times,
         states=states,
+        digest=meta.digest,
     )
 
 

@@ -27,6 +27,7 @@ from neuro.graph import (
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_clocked, require_graph
 from neuro.graph.sparse import unroll_delays
+from neuro.io.graph_digest import digest_graph
 from neuro.nn.spiking import (
     ANEW,
     LayerError,
@@ -345,4 +346,5 @@ def record(graph: Graph, activity: Mapping[str, Tensor]) -> Record:
         samples=some.shape[1],
         spikes={n: to_events(flat[n]) for n in firing},
         values={n: flat[n] for n in graph.readouts},
+        digest=digest_graph(graph),
     )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from neuro.arguments import describe
 from neuro.graph import Graph
 from neuro.io.run_folder import Run, RunError
 from neuro.nn.net import Net
@@ -30,9 +31,19 @@ def make_judge(run: Run, model: nn.Module) -> Judge:
 
 
 def build_fresh_model(run: Run) -> nn.Module:
-    """Return the model of a run, untrained, from the run's seed."""
+    """Return the model of a run, untrained, from the run's seed.
+
+    Raises:
+        RunError: what the task builds is no model.
+    """
     with seeded(run.seed):
-        return find_task_of(run).training.build(run.config)
+        model = find_task_of(run).training.build(run.config)
+    if not isinstance(model, nn.Module):
+        raise RunError(
+            f"{run.task}: Training.build must return a model, got {describe(model)}; return an "
+            "nn.Module, such as Stack(...)"
+        )
+    return model
 
 
 def load_trained_model(run: Run) -> nn.Module:

@@ -32,7 +32,13 @@ from neuro.nn.rounding import (
 from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
-from tasks.provenance import describe_provenance, write_result
+from tasks.provenance import (
+    KEY,
+    describe_provenance,
+    describe_samples,
+    digest_stimuli,
+    write_result,
+)
 from tasks.task import Tree
 from tasks.verbs.samples import (
     CLASSIFIER,
@@ -102,7 +108,7 @@ def verify_samples(
         quantisation: share of ticks x neurons whose spike differs between events and integers;
             of a read-out, the root mean square of the difference over that of its values.
         metrics: of the answers that torch, events and integers give: {metric: {executor:
-            value}}. n: test samples.
+            value}}. n: test samples. measured_on: of :func:`describe_samples`.
         misfits: why there are no integers, where there are none.
 
     Raises:
@@ -119,7 +125,7 @@ def verify_samples(
     program, misfits = _try_to_lower(graph, first)
     tally = _Tally(graph, program)
     answers: dict[str, list[Tree]] = {who: [] for who in EXECUTORS[: 3 if program else 2]}
-    targets, n = [], 0
+    targets, stimuli, n = [], list[str](), 0
     for some in chain([first], batches):
         targets.append(as_rows("targets", some.targets, some.n, "torch.tensor(labels)"))
         records = {"torch": replay(graph, some.inputs)}
@@ -133,6 +139,7 @@ def verify_samples(
             given = judge.decode(collect_outputs(graph, record))
             cure = "torch.stack(answers)"
             answers[who].append(as_rows("what Judge.decode returns", given, some.n, cure))
+        stimuli += digest_stimuli(some.inputs)
         n += some.n
     known = join_batches(targets)
     values = {
@@ -153,6 +160,7 @@ def verify_samples(
         },
         "n": n,
         **({"misfits": misfits} if misfits else {}),
+        KEY: describe_samples(graph, stimuli),
     }
 
 

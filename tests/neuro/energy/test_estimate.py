@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from neuro.energy import (
     Chip,
     as_json,
+    count,
     estimate,
     estimate_chips,
     find_chip,
@@ -17,6 +19,7 @@ from neuro.energy import (
 from neuro.energy.constants import sum_intervals
 from neuro.energy.operations import Operations, Traffic, price_operations
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input
+from neuro.io.graph_digest import digest_graph
 from neuro.neurons import LI, LIF
 from neuro.record import Record, concatenate
 from neuro.spikes import to_events
@@ -362,6 +365,18 @@ def test_a_record_that_lacks_spikes_or_has_others_is_refused() -> None:
     more = {**record.spikes, "other": record.spikes[inputs]}
     with pytest.raises(ValueError, match="does not belong to this graph: it has no other"):
         estimate(graph, replace(record, spikes=more), "loihi1")
+
+
+def test_a_record_of_another_network_of_the_same_shapes_is_refused() -> None:
+    graph, record = two_layers(), few_spikes()
+    weight = graph.nodes["w1"].weight * 2  # type: ignore[union-attr]
+    other = replace(graph, nodes={**graph.nodes, "w1": Dense(weight=weight)})
+    mine = replace(record, digest=digest_graph(graph))
+    assert estimate(graph, mine, "loihi1") == estimate(graph, record, "loihi1")
+    for use in (partial(estimate, other, mine, "loihi1"), partial(count, other, mine)):
+        with pytest.raises(ValueError, match=r":\nit belongs to another network: .* take one"):
+            use()
+    estimate(other, replace(mine, digest=digest_graph(other)), "loihi1")
 
 
 def test_a_record_without_samples_is_refused() -> None:
