@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lava_export import LowerError, list_breaches, lower
-from neuro.energy import Chip, as_json, estimate_chips, find_chips, load_chips
+from neuro.energy import Chip, as_json, estimate_chips, find_chip, find_chips, load_chips
 from neuro.events import simulate
 from neuro.graph import Graph
 from neuro.graph.partition import chip_part

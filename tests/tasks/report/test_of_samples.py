@@ -17,7 +17,7 @@ from neuro.spikes import Events, join, of_sample, to_events
 from neuro.units import Seconds
 from tasks.report.of_samples import _require_fit, write_samples_report
 from tasks.verbs.energy import estimate_samples
-from tasks.verbs.trained_run import Samples
+from tasks.verbs.samples import Samples
 from tasks.verbs.verify import verify_samples
 
 WEIGHT = np.random.default_rng(0).random((4, 3))
