@@ -19,13 +19,22 @@ from lava_export.program import (
     LoihiProgram,
     Population,
     ProgramError,
+    require_program,
 )
+from neuro.arguments import require_whole_ticks
 from neuro.graph.inputs import CANNOT_START, list_problems_of_inputs
 from neuro.spikes import Events
 
 
 def require_run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int) -> None:
-    """Raise one ProgramError that lists all that keeps a run from starting."""
+    """Raise unless a run can start.
+
+    Raises:
+        TypeError: an argument is of another kind.
+        ProgramError: lists all that keeps the run from starting.
+    """
+    require_program(program)
+    require_whole_ticks("ticks", ticks)
     problems = list_wide_integers(program)
     if ticks < 1:
         problems.append(f"a run of {ticks} ticks; ask for one at least")
@@ -64,7 +73,7 @@ def rasterize(
     """Return the raster of every input, T = ``ticks``; after the train's own T it is silent.
 
     Raises:
-        ProgramError: the run cannot start, see :func:`require_run`.
+        TypeError, ProgramError: the run cannot start, see :func:`require_run`.
     """
     require_run(program, inputs, ticks)
     out = {}

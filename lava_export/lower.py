@@ -28,6 +28,7 @@ from lava_export.program import (
     list_separate_parts,
 )
 from lava_export.rules import compute_head_room, list_overflows
+from neuro.arguments import require_whole_ticks
 from neuro.graph import Graph, Hosted, Input
 from neuro.graph.delays import assign_lags, find_tight_loops
 from neuro.graph.paths import Route, find_bias, find_routes
@@ -36,6 +37,7 @@ from neuro.graph.requirements import (
     problems_on_a_clock,
     require_graph,
 )
+from neuro.io.graph_digest import digest_graph
 from neuro.neurons import Coefficients, has_normal_form
 
 MAX_THRESHOLD = 2**THRESHOLD_BITS - 1
@@ -88,15 +90,19 @@ def lower(
     largest_weight: the largest integer weight to use, even, <= 254.
 
     Raises:
+        TypeError: an argument is of another kind.
+        ValueError: ``ticks`` or ``largest_weight`` is out of range.
         LowerError: lists everything that cannot go, each with its cure.
     """
+    require_graph(graph)
+    if ticks is not None:
+        require_whole_ticks("ticks", ticks)
     if not 2 <= largest_weight <= LARGEST_WEIGHT or largest_weight % 2:
         raise ValueError(
             f"largest_weight must be even, from 2 to {LARGEST_WEIGHT}, got {largest_weight}"
         )
     if ticks is not None and ticks < 1:
         raise ValueError(f"ticks must be >= 1, or None for runs of any length, got {ticks}")
-    require_graph(graph)
     problems = problems_on_a_clock(graph) + problems_of_neurons(graph, "a chip")
     if problems:
         raise LowerError(problems)
@@ -124,6 +130,7 @@ def lower(
         populations=(*sources, *(layer.population for layer in layers)),
         connections=tuple(c for layer in layers for c in layer.incoming),
         ticks=None if ticks is None else int(ticks),
+        digest=digest_graph(graph),
     )
     problems = list_wide_integers(program) or list_overflows(program)
     if problems:

@@ -27,6 +27,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from neuro.arguments import make_type_error
 from neuro.graph.convolutions import count_windows
 from neuro.graph.paths import RouteKind, count_most_synapses
 
@@ -141,7 +142,9 @@ class Connection:
 class LoihiProgram:
     """Populations and the connections between them.
 
-    ticks: of the longest run for which its sums have room; None: of any length.
+    ticks: of the longest run for which its sums have room; None: of any length. digest: of the
+        Graph that it was lowered from (:func:`neuro.io.graph_digest.digest_graph`), which
+        records of its runs carry; "": of none.
 
     Raises:
         ProgramError: lists every name, kind, size or delay that does not fit, and the parts
@@ -151,6 +154,7 @@ class LoihiProgram:
     populations: tuple[Population, ...]
     connections: tuple[Connection, ...]
     ticks: int | None = None
+    digest: str = ""
 
     def __post_init__(self) -> None:
         problems = _list_problems(self)
@@ -158,7 +162,11 @@ class LoihiProgram:
             raise ProgramError("\n".join(["the program does not hold together:", *problems]))
 
     def __getitem__(self, name: str) -> Population:
-        return next(p for p in self.populations if p.name == name)
+        for p in self.populations:
+            if p.name == name:
+                return p
+        there = ", ".join(p.name for p in self.populations)
+        raise ProgramError(f"the program has no population {name!r}; there are {there}")
 
     def into(self, name: str) -> tuple[Connection, ...]:
         """Return the connections that end at ``name``."""
@@ -172,6 +180,13 @@ class LoihiProgram:
     def latency(self) -> int:
         """Steps between the input's last tick and the last tick of the slowest population."""
         return max(p.lag for p in self.populations)
+
+
+def require_program(program: object) -> None:
+    """Raise a TypeError unless a value is a LoihiProgram."""
+    if not isinstance(program, LoihiProgram):
+        cure = "lava_export.lower(graph, ticks=...) makes one of a Graph"
+        raise make_type_error("program", "a LoihiProgram", program, cure)
 
 
 def _list_problems(program: LoihiProgram) -> list[str]:
@@ -227,7 +242,7 @@ def _check_population(p: Population) -> Iterator[str]:
         if not isinstance(values, np.ndarray):
             continue
         if values.dtype.kind not in "iu":
-            yield f"{p.name}: {column.name} is {values.dtype}; make it with program.integers"
+            yield f"{p.name}: {column.name} is {values.dtype}; make it with program.as_int32"
         if values.shape not in ((1,), (p.size,)):
             yield (
                 f"{p.name}: {column.name} has shape {values.shape}; give one number, or one "
@@ -248,7 +263,7 @@ def _check_connection(program: LoihiProgram, c: Connection) -> Iterator[str]:
     if target.kind == "input":
         yield f"{c.target} is an input and listens to nothing; end at a population"
     if c.weight.dtype.kind not in "iu":
-        yield f"its weights are {c.weight.dtype}; make them with program.integers"
+        yield f"its weights are {c.weight.dtype}; make them with program.as_int32"
     if c.extra < 0 or program.delay(c) < 0:
         yield (
             f"extra = {c.extra} with lags {source.lag} and {target.lag} reaches into the "
@@ -308,7 +323,7 @@ def _fits_lava_lif(p: Population) -> bool:
 def take_apart(program: LoihiProgram) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the program as arrays, named p0.du, c0.weight..., and the rest as JSON values."""
     arrays: dict[str, np.ndarray] = {}
-    rest: dict[str, Any] = {"ticks": program.ticks}
+    rest: dict[str, Any] = {"ticks": program.ticks, "digest": program.digest}
     for key in ("populations", "connections"):
         held_by: tuple[Any, ...] = getattr(program, key)
         rest[key] = []

@@ -6,7 +6,14 @@ from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
-from lava_export.program import Connection, LoihiProgram, Population, as_int32, take_apart
+from lava_export.program import (
+    Connection,
+    LoihiProgram,
+    Population,
+    as_int32,
+    require_program,
+    take_apart,
+)
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, load_value, save_arrays
 
@@ -15,9 +22,10 @@ Part = TypeVar("Part", Population, Connection)
 
 @dataclass(frozen=True)
 class Meta:
-    """What a file says of a program in JSON: ticks, and what of each part is no array."""
+    """What a file says of a program in JSON: of all, and what of each part is no array."""
 
     ticks: int | None
+    digest: str
     populations: list[dict[str, Any]]
     connections: list[dict[str, Any]]
 
@@ -26,8 +34,10 @@ def save_program(path: str | Path, program: LoihiProgram) -> None:
     """Write a program; :func:`load_program` returns it bit for bit.
 
     Raises:
+        TypeError: it is no LoihiProgram.
         StoreError: the file cannot be written.
     """
+    require_program(program)
     save_arrays(path, "program", *_encode(program))
 
 
@@ -50,6 +60,7 @@ def _decode(arrays: Arrays, plain: Any) -> LoihiProgram:
     meta: Meta = convert(plain, Meta)
     return LoihiProgram(
         ticks=meta.ticks,
+        digest=meta.digest,
         populations=tuple(
             _decode_part(Population, f"p{i}", given, arrays)
             for i, given in enumerate(meta.populations)

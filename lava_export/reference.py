@@ -42,7 +42,8 @@ def run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int) -> Reco
     """Return every spike and every read-out's v (int64, units of v) of T = ``ticks`` ticks.
 
     Raises:
-        ProgramError: the run cannot start, see :func:`lava_export.checks.require_run`.
+        TypeError, ProgramError: the run cannot start, see
+            :func:`lava_export.checks.require_run`.
     """
     rasters = rasterize(program, inputs, ticks)
     samples = next(iter(rasters.values())).shape[1]
@@ -74,6 +75,7 @@ def _run_chunk(
             name: to_events(raster) for name, raster in out.items() if name not in read_outs
         },
         values={name: out[name] for name in read_outs},
+        digest=program.digest,
     )
 
 

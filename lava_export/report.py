@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 
 from lava_export.lower import FloatPopulation, collect_populations
-from lava_export.program import STATE_LIMIT, LoihiProgram, Population
+from lava_export.program import STATE_LIMIT, LoihiProgram, Population, require_program
 from lava_export.reference import State, iterate_ticks
 from lava_export.rules import compute_head_room
 from neuro.graph import Graph
-from neuro.record import Record
+from neuro.graph.requirements import require_graph
+from neuro.io.graph_digest import list_foreign
+from neuro.record import Record, require_records
 from neuro.spikes import Events, of_sample, to_raster
 
 
@@ -21,7 +23,15 @@ def make_scaling_table(graph: Graph, program: LoihiProgram) -> list[dict[str, An
     (beta), biases and decays (of v, of the current and of the rise, where there are) the
     largest. ``head_room`` is the worst-case state over 2^23 in the longest run that the program
     is for: below 1 fits.
+
+    Raises:
+        TypeError: they are no Graph and no LoihiProgram.
+        ValueError: the program was lowered from another graph.
     """
+    require_graph(graph)
+    require_program(program)
+    if program.digest and (foreign := list_foreign(graph, program.digest, "program")):
+        raise ValueError(f"the program is not of this graph: {foreign[0]}")
     return [_measure_population(program, part) for part in collect_populations(graph, [])]
 
 
@@ -80,14 +90,23 @@ def compare(
         mismatches: the sum. first: the earliest of all layers; later ones may follow from it.
 
     Raises:
+        TypeError: one of them is no Record.
         ValueError: the records are of different runs.
     """
+    require_records(reference=reference, lava=lava)
     if (reference.ticks, reference.samples) != (lava.ticks, lava.samples):
         raise ValueError(
             f"records of (ticks, samples) {(reference.ticks, reference.samples)} and "
             f"{(lava.ticks, lava.samples)} cannot be compared; run both on one stimulus"
         )
+    if "" not in (reference.digest, lava.digest) and reference.digest != lava.digest:
+        raise ValueError("records of two networks cannot be compared; run one program on both")
     ours, theirs = _to_rasters(reference), _to_rasters(lava)
+    if ours.keys() != theirs.keys():
+        raise ValueError(
+            f"records of {', '.join(ours)} and of {', '.join(theirs)} cannot be compared; run "
+            "one program on both"
+        )
     layers: dict[str, dict[str, Any]] = {}
     for name, raster in ours.items():
         differ = np.argwhere(raster != theirs[name])

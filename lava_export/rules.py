@@ -13,9 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from lava_export.checks import list_neurons, list_wide_integers
-from lava_export.program import STATE_LIMIT, Connection, LoihiProgram, Population
+from lava_export.program import (
+    STATE_LIMIT,
+    Connection,
+    LoihiProgram,
+    Population,
+    require_program,
+)
 from lava_export.reference import make_weighted_sum
-from neuro.energy import Chip, find_chip
+from neuro.energy import Chip, find_chips
 from neuro.energy.mapping import count_demand
 
 
@@ -40,14 +46,19 @@ def check(program: LoihiProgram, chip: str | Chip = "loihi1") -> None:
 
     chip: itself, or what :func:`neuro.energy.find_chip` takes.
     """
-    chip = find_chip(chip) if isinstance(chip, str) else chip
+    (chip,) = find_chips([chip])
     breaches = list_breaches(program, chip)
     if breaches:
         raise RuleBreach(chip, breaches)
 
 
-def list_breaches(program: LoihiProgram, chip: Chip) -> list[str]:
-    """Return every breach of every rule, by name; none if the program fits the chip."""
+def list_breaches(program: LoihiProgram, chip: str | Chip) -> list[str]:
+    """Return every breach of every rule, by name; none if the program fits the chip.
+
+    chip: itself, or what :func:`neuro.energy.find_chip` takes.
+    """
+    require_program(program)
+    (chip,) = find_chips([chip])
     of_chip = [
         f"{rule.__name__.replace('_', ' ')}: {breach}"
         for rule in RULES

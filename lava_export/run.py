@@ -62,7 +62,8 @@ def run(
     timeout: after so many seconds [s] the child is ended.
 
     Raises:
-        ProgramError: the run cannot start, see :func:`lava_export.checks.require_run`.
+        TypeError, ProgramError: the run cannot start, see
+            :func:`lava_export.checks.require_run`.
         LavaMissing: Lava is not installed; the message says how to.
         LavaFailed: the child failed or hung; the message ends with its last output.
     """
@@ -89,7 +90,14 @@ def run(
         else:
             spikes[p.name] = to_events(aligned)
     samples = next(iter(rasters.values())).shape[1]
-    return Record(executor="lava", ticks=ticks, samples=samples, spikes=spikes, values=values)
+    return Record(
+        executor="lava",
+        ticks=ticks,
+        samples=samples,
+        spikes=spikes,
+        values=values,
+        digest=program.digest,
+    )
 
 
 def _run_child(

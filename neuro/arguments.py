@@ -89,8 +89,17 @@ def require_ticks(what: str, value: object, cure: str) -> None:
         TypeError: it is no whole number.
         ValueError: it is < 1; says the ``cure``.
     """
+    if require_whole_ticks(what, value) < 1:
+        raise ValueError(f"{what} must be >= 1, got {value}; {cure}")
+
+
+def require_whole_ticks(what: str, value: object) -> int:
+    """Return a value that is a whole number of ticks.
+
+    Raises:
+        TypeError: it is none.
+    """
     if not is_whole(value):
         convert = "neuro.units.ticks(seconds, dt) converts seconds"
         raise make_type_error(what, "a whole number of ticks", value, convert)
-    if value < 1:
-        raise ValueError(f"{what} must be >= 1, got {value}; {cure}")
+    return int(value)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
-from neuro.arguments import make_type_error
+from neuro.arguments import make_type_error, require_whole_ticks
 from neuro.units import Ticks
 
 
@@ -22,6 +22,7 @@ def rate(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]:
     [1, 0, 1, 0, 1, 0]
 
     Raises:
+        TypeError: ``x`` is no tensor, or ``ticks`` no whole number.
         ValueError: ``x`` leaves [0, 1], or ``ticks`` < 1.
     """
     _check(x, ticks)
@@ -40,6 +41,7 @@ def poisson(
     the device of ``x``.
 
     Raises:
+        TypeError: ``x`` is no tensor, or ``ticks`` no whole number.
         ValueError: ``x`` leaves [0, 1], or ``ticks`` < 1.
     """
     _check(x, ticks)
@@ -58,6 +60,7 @@ def latency(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]
     [0, 2, 4]
 
     Raises:
+        TypeError: ``x`` is no tensor, or ``ticks`` no whole number.
         ValueError: ``x`` leaves [0, 1], or ``ticks`` < 1.
     """
     _check(x, ticks)
@@ -70,6 +73,7 @@ def direct(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float[Tensor, "T B *N"]:
     """Return ``x`` itself at every tick, as a view: an analog input current, of any range.
 
     Raises:
+        TypeError: ``ticks`` is no whole number.
         ValueError: ``ticks`` < 1.
     """
     _check_ticks(ticks)
@@ -133,5 +137,5 @@ def _check(x: Tensor, ticks: Ticks) -> None:
 
 
 def _check_ticks(ticks: Ticks) -> None:
-    if ticks < 1:
+    if require_whole_ticks("ticks", ticks) < 1:
         raise ValueError(f"a code needs at least 1 tick, got {ticks}")

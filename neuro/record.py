@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from jaxtyping import Shaped
 
+from neuro.arguments import make_type_error
 from neuro.spikes import Events, Times, join
 
 
@@ -44,6 +45,8 @@ class Record:
         ``spikes`` are then numbers of spikes in a tick.
     states: the states of all populations after the requested ticks, by tick and node name,
         axes K B N (K state variables of the neuron's normal form).
+    digest: of the Graph that ran (:func:`neuro.io.graph_digest.digest_graph`), to which whoever
+        takes both holds it; "": nobody said, as of spikes made by hand.
     """
 
     executor: str
@@ -56,21 +59,52 @@ class Record:
     states: Mapping[int, Mapping[str, Shaped[np.ndarray, "K B _"]]] = field(
         default_factory=dict
     )
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        held = (
+            ("spikes", Events, "Events", "neuro.to_events(raster) makes them"),
+            ("times", Times, "Times", "neuro.to_times(events, dt) makes them"),
+            ("values", np.ndarray, "a NumPy array", "its axes are T B N"),
+        )
+        problems = [
+            str(make_type_error(f"{part} of {name}", wanted, value, cure))
+            for part, kind, wanted, cure in held
+            for name, value in getattr(self, part).items()
+            if not isinstance(value, kind)
+        ]
+        if problems:
+            raise TypeError("\n".join(problems))
 
 
-def _kind(record: Record) -> tuple[object, ...]:
-    """Return what records must have in common to be concatenated."""
-    parts = (record.spikes, record.values, record.counts, record.times, record.states)
-    return (record.executor, record.ticks, *(tuple(part) for part in parts))
+def require_records(**records: object) -> None:
+    """Raise a TypeError, with the name of the argument, unless all are Records."""
+    for name, record in records.items():
+        if not isinstance(record, Record):
+            cure = "simulate returns (record, state)"
+            raise make_type_error(name, "a Record", record, cure)
 
 
 def concatenate(records: list[Record]) -> Record:
-    """Return records of the same network and T concatenated along the sample axis."""
+    """Return records of the same network and T concatenated along the sample axis.
+
+    Raises:
+        TypeError: one of them is no Record.
+        ValueError: there is none; they are of several executors, networks or T, or hold
+            different parts; says how each of those differs from the first.
+    """
+    if not records:
+        raise ValueError("no records to join; give one at least")
+    require_records(**{f"record {i}": r for i, r in enumerate(records)})
     first = records[0]
-    if len({_kind(r) for r in records}) != 1:
-        raise ValueError(
-            "only records of one executor, network and number of ticks can be joined"
-        )
+    found = [
+        f"record {i}: {told}"
+        for i, other in enumerate(records[1:], 1)
+        for told in _list_differences(first, other)
+    ]
+    if found:
+        head = "records that are joined must be of one executor, network and number of ticks:"
+        raise ValueError("\n".join([head, *found]))
     counts: dict[str, Counts] = {}
     for name in first.counts:
         parts = [r.counts[name] for r in records]
@@ -88,4 +122,24 @@ def concatenate(records: list[Record]) -> Record:
             tick: {k: np.concatenate([r.states[tick][k] for r in records], 1) for k in state}
             for tick, state in first.states.items()
         },
+        digest=first.digest,
     )
+
+
+def _list_differences(first: Record, other: Record) -> list[str]:
+    """Return why a record cannot be joined to the first one, each with its cure."""
+    found = []
+    if other.executor != first.executor:
+        found.append(f"is of {other.executor}, the first of {first.executor}; keep them apart")
+    if other.ticks != first.ticks:
+        found.append(
+            f"has {other.ticks} ticks, the first {first.ticks}; run all for as long, a shorter "
+            "stimulus with ticks of silence behind it"
+        )
+    if other.digest != first.digest:
+        found.append("is of another network; keep them apart, or run all on one Graph")
+    for part in ("spikes", "values", "counts", "times", "states"):
+        mine, its = list(getattr(first, part)), list(getattr(other, part))
+        if mine != its:
+            found.append(f"has {part} of {its}, the first of {mine}; record the same of all")
+    return found

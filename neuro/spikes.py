@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from neuro.arguments import make_type_error
+from neuro.arguments import make_type_error, require_dt
 from neuro.units import Seconds
 
 NEAR = 1e-6  # ticks: what is as near to the end of a tick lies there
@@ -50,8 +50,24 @@ class Times(NamedTuple):
     shape: tuple[int, int, int]
 
 
+def require_train(what: str, train: object, kind: type[Events | Times]) -> None:
+    """Raise a TypeError unless a value is a spike train of that kind."""
+    if not isinstance(train, kind):
+        cure = (
+            'those of a run are record.spikes["hidden"], and record.times["hidden"] in seconds'
+        )
+        raise make_type_error(what, kind.__name__, train, cure)
+
+
 def to_times(events: Events, dt: Seconds) -> Times:
-    """Return the times of events: the ends of their ticks of length ``dt`` [s]."""
+    """Return the times of events: the ends of their ticks of length ``dt`` [s].
+
+    Raises:
+        TypeError: they are no Events, or ``dt`` is no number.
+        ValueError: ``dt`` is not > 0 and finite.
+    """
+    require_train("events", events, Events)
+    require_dt("dt", dt)
     time = (events.tick + 1.0) * dt
     return Times(events.sample, time, events.neuron, events.value, events.shape)
 
@@ -91,8 +107,11 @@ def to_ticks(times: Times, dt: Seconds) -> Events:
     spike to another tick.
 
     Raises:
+        TypeError: they are no Times, or ``dt`` is no number.
         ValueError: a spike lies outside of the shape, or a number is not finite; lists all.
     """
+    require_train("times", times, Times)
+    require_dt("dt", dt)
     problems = list_problems(times, dt)
     if problems:
         raise ValueError("\n".join(["the times are no spike train:", *problems]))
@@ -221,7 +240,12 @@ def _as_raster(raster: Any) -> Shaped[np.ndarray, "T B N"]:
 
 
 def to_raster(events: Events) -> Float[np.ndarray, "T B N"]:
-    """Return the dense raster; the inverse of :func:`to_events`."""
+    """Return the dense raster; the inverse of :func:`to_events`.
+
+    Raises:
+        TypeError: they are no Events.
+    """
+    require_train("events", events, Events)
     raster = np.zeros(events.shape, events.value.dtype)
     raster[events.tick, events.sample, events.neuron] = events.value
     return raster

@@ -5,7 +5,10 @@ Time constants and durations are in seconds. Simulators count whole ticks of len
 """
 
 import math
+from numbers import Real
 from typing import NewType
+
+from neuro.arguments import make_type_error
 
 Seconds = NewType("Seconds", float)
 Ticks = NewType("Ticks", int)
@@ -19,9 +22,13 @@ def ticks(duration: Seconds, dt: Seconds) -> Ticks:
     100
 
     Raises:
+        TypeError: one of them is no number.
         ValueError: ``duration`` is negative or not a whole number of steps, or ``dt`` is no
             positive number.
     """
+    for name, value in (("duration", duration), ("dt", dt)):
+        if not isinstance(value, Real):
+            raise make_type_error(name, "a number of seconds", value, "1 ms is 1e-3")
     if not 0 < dt < math.inf:
         raise ValueError(f"dt must be > 0 s and finite, got {dt}")
     if not 0 <= duration < math.inf:

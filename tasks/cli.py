@@ -147,6 +147,8 @@ def verify(run: RunFolder) -> None:
     told = [f"{result['n']:,} test samples", *tabulate_executors(result, _metrics(opened))]
     console.print("; ".join(told), soft_wrap=True)
     _print_parity(result["reference_lava"])
+    for misfit in result.get("misfits", ()):
+        console.print(misfit, soft_wrap=True)
     _tell_out_of_date(opened, "verify")
     lava = result["reference_lava"]
     both = result["torch_events"]
@@ -176,7 +178,7 @@ def energy(run: RunFolder, chip: str = "all") -> None:
 
     asked = None if chip == "all" else find_chip(chip)
     opened = _open(run)
-    result = estimate_energy(opened, asked)
+    result = estimate_energy(opened, None if asked is None else chip)
     console.print(show.tabulate_energy(result))
     for name in show.list_chips(result) if asked is None else [asked.name]:
         console.print(show.tabulate_layers(name, result[name]))

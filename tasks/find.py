@@ -11,11 +11,12 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from neuro.arguments import describe
 from neuro.io.run_folder import Run, RunError, open_run, read_header
 from neuro.io.store import write_bytes
 from tasks.names import UnknownName, require_one_of
@@ -43,6 +44,8 @@ def find_task(name: str) -> Task[Any]:
     """
     if is_file(name):
         return load_task(Path(name))
+    if name not in NAMES and Path(f"{name}.py").is_file():
+        raise UnknownName(f"no task {name!r}; did you mean the file {name}.py?")
     task: Task[Any] = importlib.import_module(TASKS[require_one_of(name, NAMES, "task")]).TASK
     return task
 
@@ -109,9 +112,11 @@ def _run(path: Path, data: bytes, name: str) -> ModuleType:
         exec(compile(data, str(path), "exec"), module.__dict__)
     except Exception as error:
         del sys.modules[name]
+        cure = "NEURO_DEBUG=1 shows the traceback"
+        if isinstance(error, ImportError):
+            cure = f"a task is one file, which imports installed packages only; {cure}"
         raise TaskFileError(
-            f"{path}: cannot be loaded ({type(error).__name__}: {error}); a task is one file, "
-            "which imports installed packages only; NEURO_DEBUG=1 shows the traceback"
+            f"{path}: cannot be loaded ({type(error).__name__}: {error}); {cure}"
         ) from error
     return module
 
@@ -125,8 +130,8 @@ def make_run(
 
     Raises:
         UnknownName: there is no such task or configuration.
-        RunError: the seed is negative, or the folder holds a run of another content of the
-            task's file.
+        RunError: the seed is negative, the configuration is none, or the folder holds a run of
+            another content of the task's file.
     """
     if seed < 0:
         raise RunError(f"--seed must be >= 0, got {seed}; use 0, 1, 2, ...")
@@ -135,13 +140,18 @@ def make_run(
     make = find_config(task, config)
     file = Path(name) if is_file(name) else None
     folder = folder or Path("runs") / f"{file.stem if file else name}-{config}"
-    sha = digest(file.read_bytes()) if file else ""
+    sha, made = digest(file.read_bytes()) if file else "", make()
+    if not is_dataclass(made) or isinstance(made, type):
+        raise RunError(
+            f"{name}: its configuration {config} returns {describe(made)}, not a value of a "
+            "frozen dataclass; return one, as the file does that neuro new writes"
+        )
     run = Run(
         folder=folder,
         task=file.name if file else name,
         name=config,
         seed=seed,
-        config=make(),
+        config=made,
         gradient=gradient,
         digest=sha,
     )

@@ -4,7 +4,7 @@ Each results file of a run folder carries them as ``measured_on``. A result whos
 not those of now is out of date, and whoever shows it says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,15 @@ import drivers
 import lava_export
 import neuro
 import tasks
+from neuro.energy import Chip, find_chip
+from neuro.graph import Graph
+from neuro.io.graph_digest import digest_graph
 from neuro.io.pytree import digest
-from neuro.io.run_folder import Run, RunError
-from neuro.io.store import read_json
+from neuro.io.run_folder import Run, RunError, digest_configuration
+from neuro.io.schema import SchemaError, convert
+from neuro.io.store import StoreError, read_json
 from neuro.seeds import seeded
+from neuro.spikes import Events, of_sample
 from neuro.training import get_best_weights_path
 from tasks.find import find_task_of
 
@@ -30,8 +35,9 @@ OUT_OF_DATE = {
     "configuration": "another configuration",
     "data": "other test data",
     "code": "another version of the code",
+    "chip_file": "another content of its chip file",  # energy alone, where --chip named a file
 }
-_CONFIGURATION = ("task", "name", "seed", "config", "gradient", "digest")  # of config.json
+OF_EVERY_RESULT = tuple(part for part in OUT_OF_DATE if part != "chip_file")
 _SOURCES = ("*.py", "*.toml")  # code, and the chips that it reads
 
 
@@ -47,7 +53,7 @@ def describe_trained(folder: Path) -> dict[str, str]:
     data = path.read_bytes() if path.exists() else b""
     return {
         "weights": digest(np.frombuffer(data, np.uint8)),
-        "configuration": digest({k: header.get(k) for k in _CONFIGURATION}),
+        "configuration": digest_configuration(header),
         "code": digest_code(),
     }
 
@@ -57,6 +63,52 @@ def digest_test_data(run: Run) -> str:
     with seeded(0):  # whatever the batches draw: the same each time
         batches = find_task_of(run).training.batches(run.config, "test", 0)
         return digest([digest(tree_leaves(batch)) for batch in batches])
+
+
+def digest_stimuli(inputs: Mapping[str, Events]) -> list[str]:
+    """Return the digest of the stimulus of each sample, the same in whatever batch it comes."""
+    samples = range(next(iter(inputs.values())).shape[1])
+    return [
+        digest({n: _to_columns(of_sample(e, i)) for n, e in sorted(inputs.items())})
+        for i in samples
+    ]
+
+
+def _to_columns(train: Events) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """Return T and the columns of a sample, in the same types whoever made it."""
+    ticks, neurons = (np.asarray(column, np.int64) for column in (train.tick, train.neuron))
+    return int(train.shape[0]), ticks, neurons, np.asarray(train.value, np.float64)
+
+
+def describe_samples(graph: Graph, stimuli: Sequence[str]) -> dict[str, str]:
+    """Return what a result without a run was measured on.
+
+    stimuli: of :func:`digest_stimuli`, of all samples in their order.
+
+    Returns:
+        Digests of the graph, of all the samples, and of the first of them.
+    """
+    return {
+        "graph": digest_graph(graph),
+        "samples": digest(list(stimuli)),
+        "first": next(iter(stimuli), ""),
+    }
+
+
+def describe_chip(chip: Chip) -> str:
+    """Return name and digest of a chip of a user's own, which the code does not hold."""
+    return f"{chip.name} {digest(repr(chip))}"
+
+
+def _describe_chip_file(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the chip that the file of ``energy.json`` holds now; nothing if it is no more."""
+    asked = result.get("chip_file")
+    if not isinstance(asked, dict):
+        return {}
+    try:
+        return {"chip_file": describe_chip(find_chip(str(asked.get("path"))))}
+    except (OSError, ValueError):
+        return {}
 
 
 @cache
@@ -110,11 +162,18 @@ def explain_difference(found: Any, now: Mapping[str, str]) -> str:
 
 def list_out_of_date(folder: Path, now: Mapping[str, str]) -> dict[str, str]:
     """Return why results files of a run folder are out of date, by verb: those that are."""
-    paths = {verb: folder / f"{verb}.json" for verb in RESULTS}
-    found = {verb: read_json(path) for verb, path in paths.items() if path.exists()}
     why = {
-        verb: explain_difference(result.get(KEY), now)
-        for verb, result in found.items()
-        if isinstance(result, dict)
+        verb: _explain_file(path, now)
+        for verb in RESULTS
+        if (path := folder / f"{verb}.json").exists()
     }
     return {verb: told for verb, told in why.items() if told}
+
+
+def _explain_file(path: Path, now: Mapping[str, str]) -> str:
+    try:
+        result = convert(read_json(path), dict[str, Any])
+    except (StoreError, SchemaError):
+        return "damaged"
+    known = {part: now[part] for part in OF_EVERY_RESULT if part in now}
+    return explain_difference(result.get(KEY), known | _describe_chip_file(result))

@@ -3,7 +3,8 @@
 A results file holds at least these keys; what a task or a later version adds is left alone.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -123,7 +124,7 @@ class _Ran(TypedDict):
 class _Executors(TypedDict):
     torch: float
     events: float
-    integers: float
+    integers: NotRequired[float]
 
 
 class Agreed(TypedDict):
@@ -139,6 +140,7 @@ class Verified(Agreed):
     reference_lava: _Skipped | _Ran
     quantisation: dict[str, float]
     n: int
+    misfits: NotRequired[list[str]]
 
 
 class _Scaled(TypedDict):
@@ -211,6 +213,7 @@ class _Published(TypedDict):
 class _Convention(TypedDict):
     snn: float
     ann: float
+    ann_passes: NotRequired[int]
     host: NotRequired[float]
     spikes_per_synapse: float
     break_even_spikes_per_synapse: float
@@ -254,21 +257,28 @@ def read_result(
     path = folder / f"{verb}.json"
     if not path.exists():
         return None
+    with _naming(path, verb):
+        return check_result(read_json(path), verb, metrics, kinds)
 
-    def check(value: Any) -> dict[str, Any]:
-        found: dict[str, Any] = convert(value, kinds[verb])
-        for name in (m.name for m in metrics if m.name in found):
-            convert(found[name], Number, name)
-        if verb == "eval":
-            _check_evaluated(found)
-        if verb == "simulate" and len({"macs" in n for n in found["per_sample"].values()}) > 1:
-            raise SchemaError("per_sample: macs are missing of some nodes")
-        if verb == "energy":
-            _check_priced(found, _ChipEnergy if kinds is KINDS else _Tiers)
-        return found
 
-    result: dict[str, Any] = _checked(path, verb, read_json(path), check)
-    return result
+def check_result(
+    value: Any, verb: str, metrics: Sequence[Metric] = (), kinds: Mapping[str, Any] = KINDS
+) -> dict[str, Any]:
+    """Return the result of a verb, checked as :func:`read_result` does.
+
+    Raises:
+        SchemaError: it is of another shape; lists all that is wrong.
+    """
+    found: dict[str, Any] = convert(value, kinds[verb])
+    for name in (m.name for m in metrics if m.name in found):
+        convert(found[name], Number, name)
+    if verb == "eval":
+        _check_evaluated(found)
+    if verb == "simulate" and len({"macs" in n for n in found["per_sample"].values()}) > 1:
+        raise SchemaError("per_sample: macs are missing of some nodes")
+    if verb == "energy":
+        _check_priced(found, _ChipEnergy if kinds is KINDS else _Tiers)
+    return found
 
 
 def read_history(folder: Path) -> list[dict[str, Number]]:
@@ -280,17 +290,15 @@ def read_history(folder: Path) -> list[dict[str, Number]]:
     path = folder / "metrics.jsonl"
     if not path.exists():
         return []
-
-    def check(rows: Any) -> list[dict[str, Number]]:
-        found: list[dict[str, Number]] = convert(rows, list[dict[str, Number]], "line")
-        for i, row in enumerate(found):
-            if list(row) != list(found[0]) or "epoch" not in row:
-                raise SchemaError(f"line[{i}]: has the columns {', '.join(row)}")
-        return found
-
-    rows = [parse_json(path, line) for line in read_text(path).splitlines()]
-    history: list[dict[str, Number]] = _checked(path, "train", rows, check)
-    return history
+    rows: list[dict[str, Number]] = []
+    with _naming(path, "train"):
+        for i, line in enumerate(read_text(path).splitlines(), 1):
+            value = parse_json(path, line, i)
+            row: dict[str, Number] = convert(value, dict[str, Number], f"line {i}")
+            rows.append(row)
+            if list(row) != list(rows[0]) or "epoch" not in row:
+                raise SchemaError(f"line {i}: has the columns {', '.join(row)}")
+    return rows
 
 
 def read_environment(folder: Path) -> dict[str, Any]:
@@ -302,9 +310,8 @@ def read_environment(folder: Path) -> dict[str, Any]:
     path = folder / "environment.json"
     if not path.exists():
         return {}
-    found: dict[str, Any] = _checked(
-        path, "train", read_json(path), lambda x: convert(x, _Environment)
-    )
+    with _naming(path, "train in another folder"):
+        found: dict[str, Any] = convert(read_json(path), _Environment)
     return found
 
 
@@ -314,19 +321,25 @@ def check_facts(folder: Path, found: Mapping[str, Any], hint: Any) -> Any:
     Raises:
         StoreError: they are of another shape.
     """
-    return _checked(folder / "eval.json", "eval", dict(found), lambda x: convert(x, hint))
+    with _naming(folder / "eval.json", "eval"):
+        return convert(dict(found), hint)
 
 
 class _Environment(TypedDict):
     packages: NotRequired[dict[str, str]]
 
 
-def _checked(path: Path, verb: str, value: Any, check: Callable[[Any], Any]) -> Any:
+@contextmanager
+def _naming(path: Path, verb: str) -> Iterator[None]:
+    """Name the file, and the verb that writes it again, in what is wrong in it."""
+    cure = f"neuro {verb} writes it again"
     try:
-        return check(value)
+        yield
+    except StoreError as error:
+        raise StoreError(f"{error}; {cure}") from error
     except SchemaError as error:
         raise StoreError(
-            f"{path}: is not as this version writes it: {error}; neuro {verb} writes it again"
+            f"{path}: is not as this version writes it: {error}; {cure}"
         ) from error
 
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
+from neuro.arguments import describe
 from neuro.io.run_folder import Run
 from neuro.training import Plan
 from tasks.report.html import Html
@@ -164,7 +165,7 @@ class Training(Generic[C]):
         ones are raised to it, which makes their gradients too small. 0: all are exact.
 
     Raises:
-        TypeError: ``validation`` is no Metric, or ``eventprop`` no function.
+        TypeError: ``validation`` is no Metric, or what should be a function is none.
     """
 
     build: Callable[[C], nn.Module]
@@ -181,7 +182,8 @@ class Training(Generic[C]):
     eventprop: Callable[[C], float] | None = None
 
     def __post_init__(self) -> None:
-        problems: list[str] = []
+        names = ("build", "plan", "steps", "batches", "loss", "validate")
+        problems = list_no_functions(self, names)
         if not isinstance(self.validation, Metric):
             problems.append(
                 f"validation must be a Metric, got {self.validation!r}; write "
@@ -194,6 +196,16 @@ class Training(Generic[C]):
             )
         if problems:
             raise TypeError("Training: " + "; ".join(problems))
+
+
+def list_no_functions(part: object, names: Iterable[str]) -> list[str]:
+    """Return which attributes are no functions, such as what a function should return."""
+    return [
+        f"{name} must be a function, got {describe(value)}; write it as a def or a lambda, "
+        "which the verbs call when they need it"
+        for name in names
+        if isinstance(value := getattr(part, name), nn.Module) or not callable(value)
+    ]
 
 
 def no_macs(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
@@ -211,11 +223,19 @@ class Deployment(Generic[C]):
         computes in front of it, such as features of images.
     host: (configuration, model) -> multiply-accumulates per inference that a host does before
         or behind that part, by name.
+    ann_passes: configuration -> how often an ANN of the same shape computes its layers for an
+        inference, for the 45 nm convention: as often as a sequence has steps. None: once, as
+        for an image; once a tick where the part has a loop.
     """
 
     part: Callable[[C, nn.Module], nn.Module]
     stimuli: Callable[[C, nn.Module, Split], Iterable[Stimulus]]
     host: Callable[[C, nn.Module], Mapping[str, int]] = no_macs
+    ann_passes: Callable[[C], int] | None = None
+
+    def __post_init__(self) -> None:
+        if problems := list_no_functions(self, ("part", "stimuli", "host")):
+            raise TypeError("Deployment: " + "; ".join(problems))
 
 
 def no_answers(config: Any, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tree:  # noqa: ARG001
@@ -263,6 +283,11 @@ class Evaluation(Generic[C]):
     reading: str = ""
     sections: Callable[[Run, Mapping[str, Any]], Sequence[Html]] = no_sections
 
+    def __post_init__(self) -> None:
+        names = ("evaluate", "decode", "measure", "describe", "sections")
+        if problems := list_no_functions(self, names):
+            raise TypeError("Evaluation: " + "; ".join(problems))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Generic[C]):
@@ -271,6 +296,9 @@ class Task(Generic[C]):
     summary: one line for ``neuro tasks``.
     configs: functions that return complete configurations (frozen dataclasses), by name; "tiny"
         runs in seconds on a CPU, offline.
+
+    Raises:
+        TypeError: a configuration is given where its function should be.
     """
 
     summary: str
@@ -278,3 +306,12 @@ class Task(Generic[C]):
     training: Training[C]
     deployment: Deployment[C]
     evaluation: Evaluation[C]
+
+    def __post_init__(self) -> None:
+        wrong = [name for name, make in self.configs.items() if not callable(make)]
+        if wrong:
+            raise TypeError(
+                f"Task: the configurations {', '.join(wrong)} must be functions that return "
+                f"one, got {describe(self.configs[wrong[0]])}; give the function itself, "
+                f'without brackets: configs={{"{wrong[0]}": {wrong[0]}}}'
+            )

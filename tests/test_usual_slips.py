@@ -4,6 +4,7 @@ simply works where its meaning is plain.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jaxtyping
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+import lava_export
 from lava_export import lower, reference
 from neuro import (
     ALIF,
@@ -40,17 +42,21 @@ from neuro import (
     Upsample,
     to_events,
     to_raster,
+    to_ticks,
     to_times,
 )
 from neuro.codes import rate
-from neuro.energy import estimate, find_chip
+from neuro.energy import count, estimate, estimate_chips, find_chip
 from neuro.events import Exact, Grid, Recording, simulate
 from neuro.graph.random import fixed_indegree, fixed_probability
+from neuro.io.graph_file import save_graph
+from neuro.io.record_file import save_record
 from neuro.neurons import LIFState, psc_gain, run_population
 from neuro.nn import Net, replay
 from neuro.nn.spiking import LayerError, NotANumber
 from neuro.nn.trace import trace
-from neuro.units import Seconds, Ticks
+from neuro.record import concatenate
+from neuro.units import Seconds, Ticks, ticks
 
 DT = Seconds(1e-3)
 RASTER = np.ones((4, 2, 3), np.float32)
@@ -66,6 +72,7 @@ GRAPH = Graph(
 )
 STIMULUS = {"input": to_events(RASTER)}
 RECORD, STATE = simulate(GRAPH, STIMULUS)
+PROGRAM = lower(GRAPH, ticks=4)
 CELLS = Spiking(LIF(tau=0.02))
 
 
@@ -143,6 +150,190 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
         TypeError,
         "input must be Events or Times, got a NumPy array",
         "neuro.to_events(raster)",
+    ),
+    "reference.run(Graph)": (
+        call(reference.run, GRAPH, STIMULUS, 4),
+        TypeError,
+        "program must be a LoihiProgram, got a Graph",
+        "lava_export.lower(graph, ticks=...)",
+    ),
+    "reference.run(ticks=4.)": (
+        call(reference.run, PROGRAM, STIMULUS, ticks=4.0),
+        TypeError,
+        "ticks must be a whole number of ticks, got 4.0",
+        "neuro.units.ticks(seconds, dt)",
+    ),
+    "lava_export.run(Graph)": (
+        call(lava_export.run, GRAPH, STIMULUS, 4),
+        TypeError,
+        "got a Graph",
+        "lava_export.lower(graph, ticks=...)",
+    ),
+    "lower(ticks=30.)": (
+        call(lower, GRAPH, ticks=30.0),
+        TypeError,
+        "ticks must be a whole number of ticks, got 30.0",
+        "neuro.units.ticks(seconds, dt)",
+    ),
+    "check(Graph)": (call(lava_export.check, GRAPH), TypeError, "got a Graph", "lower(graph"),
+    "list_breaches(2)": (
+        call(lava_export.list_breaches, PROGRAM, 2),
+        TypeError,
+        "a chip must be a Chip or its name, got 2",
+        '"loihi1"',
+    ),
+    "make_scaling_table(swapped)": (
+        call(lava_export.make_scaling_table, PROGRAM, GRAPH),
+        TypeError,
+        "got a LoihiProgram",
+        "trace(net, ",
+    ),
+    "make_scaling_table(twice)": (
+        call(lava_export.make_scaling_table, GRAPH, GRAPH),
+        TypeError,
+        "got a Graph",
+        "lower(graph",
+    ),
+    "compare(program)": (
+        call(lava_export.compare, RECORD, PROGRAM),
+        TypeError,
+        "lava must be a Record, got a LoihiProgram",
+        "simulate returns (record, state)",
+    ),
+    "compare(others)": (
+        call(lava_export.compare, RECORD, replace(RECORD, spikes={})),
+        ValueError,
+        "records of input, out and of  cannot be compared",
+        "one program on both",
+    ),
+    "to_float(other)": (
+        call(lava_export.to_float, PROGRAM, "readout", np.zeros(1, np.int64)),
+        ValueError,
+        "no population 'readout'",
+        "there are input, out",
+    ),
+    "concatenate(pairs)": (
+        call(concatenate, [(RECORD, STATE)]),
+        TypeError,
+        "record 0 must be a Record, got a tuple",
+        "simulate returns (record, state)",
+    ),
+    "concatenate()": (call(concatenate, []), ValueError, "no records", "one at least"),
+    "Record(raster)": (
+        call(replace, RECORD, spikes={"input": RASTER}, values={"out": X}),
+        TypeError,
+        "spikes of input must be Events, got a NumPy array",
+        "values of out must be a NumPy array, got a Tensor",
+    ),
+    "to_raster(Record)": (
+        call(to_raster, RECORD),
+        TypeError,
+        "events must be Events, got a Record",
+        'record.spikes["hidden"]',
+    ),
+    "to_times('1ms')": (
+        call(to_times, STIMULUS["input"], "1ms"),
+        TypeError,
+        "dt must be a number of seconds, got '1ms'",
+        "1 ms is 1e-3",
+    ),
+    "to_ticks(Events)": (
+        call(to_ticks, STIMULUS["input"], DT),
+        TypeError,
+        "times must be Times, got an Events",
+        "record.times",
+    ),
+    "to_times(spikes)": (
+        call(to_times, RECORD.spikes, DT),
+        TypeError,
+        "events must be Events",
+        'record.spikes["hidden"]',
+    ),
+    "ticks('5ms')": (
+        call(ticks, "5ms", DT),
+        TypeError,
+        "duration must be a number of seconds, got '5ms'",
+        "1 ms is 1e-3",
+    ),
+    "ticks(dt='1ms')": (call(ticks, 0.005, "1ms"), TypeError, "dt must be", "1 ms is 1e-3"),
+    "rate(ticks=8.5)": (
+        call(rate, X[0], 8.5),
+        TypeError,
+        "ticks must be a whole number of ticks, got 8.5",
+        "neuro.units.ticks(seconds, dt)",
+    ),
+    "simulate(record=names)": (
+        call(simulate, GRAPH, STIMULUS, record=("out",)),
+        TypeError,
+        "record must be a Recording, got a tuple",
+        'Recording(spikes=("hidden",))',
+    ),
+    "simulate(record=Recording)": (
+        call(simulate, GRAPH, STIMULUS, Exact(), record=Recording),
+        TypeError,
+        "got the class Recording",
+        'Recording(spikes=("hidden",))',
+    ),
+    "simulate(workers=2.)": (
+        call(simulate, GRAPH, STIMULUS, workers=2.0),
+        TypeError,
+        "workers must be a whole number, got 2.0",
+        "2 splits the samples",
+    ),
+    "replay(np.float32)": (
+        call(replay, GRAPH, STIMULUS, np.float32),
+        TypeError,
+        "dtype must be a precision of torch, got the class float32",
+        "torch.float32",
+    ),
+    "Net(other inputs)": (
+        call(Net(GRAPH), {"x": X}),
+        ValueError,
+        "inputs are ['x'], the graph has ['input']",
+        "by these names",
+    ),
+    "save_graph(swapped)": (
+        call(save_graph, GRAPH, "net.npz"),
+        TypeError,
+        "graph must be a Graph, got 'net.npz'",
+        "trace(net, ",
+    ),
+    "save_record(pair)": (
+        call(save_record, "record.npz", (RECORD, STATE)),
+        TypeError,
+        "record must be a Record, got a tuple",
+        "simulate returns (record, state)",
+    ),
+    "save_program(Graph)": (
+        call(lava_export.save_program, "program.npz", GRAPH),
+        TypeError,
+        "program must be a LoihiProgram, got a Graph",
+        "lower(graph",
+    ),
+    "find_chip(Chip)": (
+        call(find_chip, find_chip("loihi1")),
+        TypeError,
+        "a chip must be a name or a file, got a Chip",
+        '"loihi1"',
+    ),
+    "estimate(run_time='1ms')": (
+        call(estimate, GRAPH, RECORD, "loihi1", run_time="1ms"),
+        TypeError,
+        "run_time must be a number of seconds, got '1ms'",
+        "1 ms is 1e-3",
+    ),
+    "count(swapped)": (call(count, RECORD, GRAPH), TypeError, "got a Record", "trace(net, "),
+    "count(pair)": (
+        call(count, GRAPH, (RECORD, STATE)),
+        TypeError,
+        "record must be a Record, got a tuple",
+        "simulate returns (record, state)",
+    ),
+    "estimate_chips(name)": (
+        call(estimate_chips, GRAPH, RECORD, "loihi1"),
+        TypeError,
+        "chips must be several chips, or their names, got 'loihi1'",
+        '["loihi1"]',
     ),
     "lower(net)": (call(lower, net()), TypeError, "got a Stack", "trace(net, input_shape)"),
     "lower(Net)": (call(lower, Net(GRAPH)), TypeError, "got a Net", "net.graph() of a Net"),
@@ -351,6 +542,12 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
         TypeError,
         "1 of a Stack must be a torch module, got a LIF",
         "Spiking(LIF(tau=0.02))",
+    ),
+    "Stack([...])": (
+        call(Stack, [nn.Linear(3, 2), CELLS]),
+        TypeError,
+        "0 of a Stack must be a torch module, got a list",
+        "Stack(*modules)",
     ),
     "Recurrent(LIF())": (
         call(Recurrent, LIF(tau=0.02), nn.Linear(2, 2)),

@@ -4,8 +4,8 @@ from neuro.energy.chip import Chip
 from neuro.energy.chip_file import ChipError, find_chip, load_chips, read_chip
 from neuro.energy.constants import Constant, Interval
 from neuro.energy.conventions import horowitz45
-from neuro.energy.count import count, count_macs
-from neuro.energy.estimate import Estimate, estimate, estimate_chips
+from neuro.energy.count import count, count_macs, require_record_of
+from neuro.energy.estimate import Estimate, estimate, estimate_chips, find_chips
 from neuro.energy.host import count_host_macs, restrict_to_chip
 from neuro.energy.mapping import Placement, place
 from neuro.energy.report import as_json, make_chip_table, tabulate_constants
@@ -24,11 +24,13 @@ __all__ = [
     "estimate",
     "estimate_chips",
     "find_chip",
+    "find_chips",
     "horowitz45",
     "load_chips",
     "make_chip_table",
     "place",
     "read_chip",
+    "require_record_of",
     "restrict_to_chip",
     "tabulate_constants",
 ]

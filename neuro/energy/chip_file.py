@@ -37,6 +37,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args, get_type_hints
 
+from neuro.arguments import make_type_error
 from neuro.energy.chip import (
     Allowed,
     Barrier,
@@ -83,9 +84,12 @@ def find_chip(name: str) -> Chip:
     """Return a chip by its name in the folder ``chips/``, or by the path of another file.
 
     Raises:
+        TypeError: it is no name.
         ValueError: there is no such chip or file, or it has the name of one in the folder.
         ChipError: see :func:`read_chip`.
     """
+    if not isinstance(name, str | Path):
+        raise make_type_error("a chip", "a name or a file", name, 'for example "loihi1"')
     chips, path = load_chips(), Path(name)
     if name in chips:
         return chips[name]

@@ -47,8 +47,8 @@ class PublishedBreakEven:
 class ConventionalEnergy:
     """Joules per inference by the 45 nm convention.
 
-    snn: of the run. ann: one dense pass of the network of the same shape.
-    host: the part of snn that host nodes and GatedLIs take; one pass of them is in ann.
+    snn: of the run. ann: dense passes of the network of the same shape, ``ann_passes`` of them.
+    host: the part of snn that host nodes and GatedLIs take; they are in each pass of ann, too.
     spikes_per_synapse: events through weights, zeros included, by synapse and inference.
     break_even_spikes_per_synapse: where accumulates cost as much as the ANN's
     multiply-accumulates; break_even_rate: the same, a tick.
@@ -56,6 +56,7 @@ class ConventionalEnergy:
 
     snn: Joules
     ann: Joules
+    ann_passes: int
     host: Joules
     spikes_per_synapse: float
     break_even_spikes_per_synapse: float
@@ -103,13 +104,20 @@ def price_by_convention(
     record: Record,
     arrived: tuple[Arrivals, ...],
     cost: ArithmeticEnergies | None = None,
+    ann_passes: int | None = None,
 ) -> ConventionalEnergy:
     """Return the figures of a run whose :func:`neuro.energy.count.count_arrivals` are at hand.
 
     An event is an accumulate, or a multiply-accumulate in a node with weights whose source
     emits values other than -1, 0 and 1 anywhere in the record (analog input, the output of a
     pool or of a host node). An operation of a host is a multiply-accumulate.
+
+    ann_passes: how often the ANN computes its layers for an inference. None: once, as for an
+    image that is shown for all ticks; where the graph has a loop, once a tick, as a recurrent
+    ANN does along a sequence.
     """
+    if ann_passes is None:
+        ann_passes = record.ticks if _has_loop(graph) else 1
     cost = horowitz45() if cost is None else cost
     real = {n for n in graph.nodes if _emits_real_values(graph, record, n)}
     weighted = {n for n, x in graph.nodes.items() if isinstance(x, Weighted)}
@@ -129,12 +137,20 @@ def price_by_convention(
         snn=Joules(
             (accumulates * cost.ac.value + multiplied * cost.mac.value) / record.samples + host
         ),
-        ann=Joules((synapses + hosted) * cost.mac.value + additions * cost.ac.value),
+        ann=Joules(
+            ann_passes * ((synapses + hosted) * cost.mac.value + additions * cost.ac.value)
+        ),
+        ann_passes=ann_passes,
         host=Joules(host),
         spikes_per_synapse=weighted_events / (synapses * record.samples) if synapses else 0.0,
-        break_even_spikes_per_synapse=ratio,
-        break_even_rate=ratio / record.ticks,
+        break_even_spikes_per_synapse=ratio * ann_passes,
+        break_even_rate=ratio * ann_passes / record.ticks,
     )
+
+
+def _has_loop(graph: Graph) -> bool:
+    group = {name: members for members in graph.components for name in members}
+    return any(group[e.source] == group[e.target] for e in graph.edges)
 
 
 def _emits_real_values(graph: Graph, record: Record, name: str) -> bool:

@@ -28,9 +28,11 @@ from jaxtyping import Int
 from neuro.energy.node_outputs import compute_node_outputs, delay_raster
 from neuro.graph import Connection, Edge, Graph, Host, Hosted
 from neuro.graph.connections import FanOut
+from neuro.graph.requirements import require_graph
 from neuro.graph.sparse import unroll_delays
+from neuro.io.graph_digest import list_foreign_record
 from neuro.neurons import is_neuron
-from neuro.record import Counts, Record
+from neuro.record import Counts, Record, require_records
 
 
 class Arrivals(NamedTuple):
@@ -49,6 +51,7 @@ def count(graph: Graph, record: Record) -> dict[str, Counts]:
     Raises:
         ValueError: the record is not one of this graph.
     """
+    require_record(graph, record)
     arrived, counts = count_arrivals(graph, record), {}
     each, ran = count_macs(graph), record.ticks * record.samples
     for name in graph.nodes:
@@ -134,9 +137,30 @@ def iterate_rasters(
 
 
 def require_record(graph: Graph, record: Record) -> None:
-    """Raise one ValueError that lists why a record is not one of this graph."""
-    spiking, found = [*graph.inputs, *graph.firing], []
-    for name in spiking:
+    """Raise one ValueError that lists why the operations of a record cannot be counted."""
+    require_record_of(graph, record)
+    found = [
+        f"{name}: a neuron fires more than once in a tick; record with clock=Grid(), or a "
+        "smaller dt"
+        for name in (*graph.inputs, *graph.firing)
+        if name in {*record.times} - {*graph.inputs} and (record.spikes[name].value > 1).any()
+    ]
+    if found:
+        head = "operations are counted by tick, and those of this record (exact clock) are not:"
+        raise ValueError("\n".join([head, *found]))
+
+
+def require_record_of(graph: Graph, record: Record) -> None:
+    """Raise unless a record is one of this graph.
+
+    Raises:
+        TypeError: they are no Graph and no Record.
+        ValueError: lists every difference.
+    """
+    require_graph(graph)
+    require_records(record=record)
+    found = []
+    for name in (*graph.inputs, *graph.firing):
         expected = (record.ticks, record.samples, graph.size(name))
         if name not in record.spikes:
             found.append(f"{name}: the record has no spikes of it; record every spiking node")
@@ -145,14 +169,5 @@ def require_record(graph: Graph, record: Record) -> None:
             found.append(
                 f"{name}: spikes of shape {shape}, the graph needs {expected} (T, B, N)"
             )
-    if found:
+    if found := found or list_foreign_record(graph, record):
         raise ValueError("\n".join(["the record does not belong to this graph:", *found]))
-    found = [
-        f"{name}: a neuron fires more than once in a tick; record with clock=Grid(), or a "
-        "smaller dt"
-        for name in spiking
-        if name in {*record.times} - {*graph.inputs} and (record.spikes[name].value > 1).any()
-    ]
-    if found:
-        head = "operations are counted by tick, and those of this record (exact clock) are not:"
-        raise ValueError("\n".join([head, *found]))

@@ -11,8 +11,9 @@ cores only; nominal and high count whole chips.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 
-from neuro.arguments import make_type_error
+from neuro.arguments import make_type_error, require_ticks
 from neuro.energy.chip import Chip
 from neuro.energy.chip_file import find_chip, load_chips
 from neuro.energy.constants import Interval, sum_intervals
@@ -30,7 +31,7 @@ from neuro.energy.operations import (
 )
 from neuro.graph import Graph
 from neuro.graph.requirements import require_graph
-from neuro.record import Record
+from neuro.record import Record, require_records
 from neuro.units import Seconds
 
 
@@ -75,21 +76,33 @@ class Estimate:
 
 
 def estimate(
-    graph: Graph, record: Record, chip: Chip | str, run_time: Seconds | None = None
+    graph: Graph,
+    record: Record,
+    chip: Chip | str,
+    run_time: Seconds | None = None,
+    ann_passes: int | None = None,
 ) -> Estimate:
     """Return what the run in ``record`` costs on ``chip``.
 
+    record: with the spikes of every Input and population that fires. That of the torch clock
+        and that of the event engine under ``Grid()`` give the same estimate; one of the
+        integers gives that of the lowered network. One of the exact clock does where no neuron
+        fires twice in a tick.
     chip: as it is, or by the name or file that :func:`neuro.energy.find_chip` takes.
     run_time: measured time of one inference [s], instead of the estimated one; a host that
         feeds spikes slowly stretches it, and static power with it.
+    ann_passes: how often the ANN of the same shape, beside which the 45 nm convention sets the
+        run, computes its layers for an inference: as often as a sequence has steps. None: once,
+        or once a tick where the graph has a loop.
 
     Raises:
         TypeError: an argument is of another kind.
         ValueError: there is no such chip; the record is not one of this graph, or holds no tick
-            or sample; run_time is negative or not finite; the graph has chains of linear nodes
-            that no chip can hold, all listed with a cure; or a host computes all of it.
+            or sample; run_time is negative or not finite; ann_passes < 1; the graph has chains
+            of linear nodes that no chip can hold, all listed with a cure; or a host computes
+            all of it.
     """
-    return next(iter(estimate_chips(graph, record, (chip,), run_time)))
+    return next(iter(estimate_chips(graph, record, (chip,), run_time, ann_passes)))
 
 
 def estimate_chips(
@@ -97,17 +110,20 @@ def estimate_chips(
     record: Record,
     chips: Iterable[Chip | str] | None = None,
     run_time: Seconds | None = None,
+    ann_passes: int | None = None,
 ) -> tuple[Estimate, ...]:
     """Return :func:`estimate` for several chips (None: all there are); counts the run once."""
     require_graph(graph)
-    if not isinstance(record, Record):
-        cure = "simulate returns (record, state)"
-        raise make_type_error("record", "a Record", record, cure)
+    require_records(record=record)
     if not (record.ticks and record.samples):
         raise ValueError("the record is empty (no tick or no sample); run at least one sample")
+    if run_time is not None and not isinstance(run_time, Real):
+        raise make_type_error("run_time", "a number of seconds", run_time, "1 ms is 1e-3")
     if run_time is not None and not 0 <= run_time < math.inf:
         raise ValueError(f"run_time must be finite and >= 0 s, got {run_time}; measure it anew")
-    asked = tuple(load_chips().values() if chips is None else map(_as_chip, chips))
+    if ann_passes is not None:
+        require_ticks("ann_passes", ann_passes, "1 is one pass for an inference")
+    asked = find_chips(chips)
     require_record(graph, record)
     foreign = [name for name in record.spikes if name not in graph.nodes]
     if foreign:
@@ -117,12 +133,31 @@ def estimate_chips(
         )
     part, done = restrict_to_chip(graph, record)
     work = count_workload(part, done, asked)
-    at_45nm = price_by_convention(graph, record, count_arrivals(graph, record))
+    arrived = count_arrivals(graph, record)
+    at_45nm = price_by_convention(graph, record, arrived, ann_passes=ann_passes)
     host = {name: macs * record.ticks for name, macs in count_host_macs(graph).items() if macs}
     return tuple(
         replace(_estimate_chip_part(part, work, chip, run_time, at_45nm), host_macs=host)
         for chip in asked
     )
+
+
+def find_chips(chips: Iterable[Chip | str] | None = None) -> tuple[Chip, ...]:
+    """Return chips as they are, or by the name or file that ``find_chip`` takes; None: all.
+
+    Raises:
+        TypeError: there are no chips in it, or it is a chip itself.
+        ValueError: there is no such chip, or it is empty.
+    """
+    if chips is None:
+        return tuple(load_chips().values())
+    if isinstance(chips, str) or not isinstance(chips, Iterable):
+        cure = 'for example ["loihi1"], or None for all there are'
+        raise make_type_error("chips", "several chips, or their names", chips, cure)
+    found = tuple(map(_as_chip, chips))
+    if not found:
+        raise ValueError("no chips; name one at least, or give None for all there are")
+    return found
 
 
 def _as_chip(chip: Chip | str) -> Chip:

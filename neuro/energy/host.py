@@ -9,6 +9,7 @@ from neuro.energy.node_outputs import compute_node_outputs
 from neuro.graph import Graph
 from neuro.graph.partition import chip_part, find_host_nodes
 from neuro.graph.sparse import unroll_delays
+from neuro.io.graph_digest import digest_graph
 from neuro.record import Record
 from neuro.spikes import to_events
 
@@ -42,4 +43,5 @@ def restrict_to_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:
             for name, values in sent.items():
                 values[:, sample] = emitted[name]
     kept = {n: e for n, e in record.spikes.items() if n in part.nodes}
-    return part, replace(record, spikes={**kept, **{n: to_events(v) for n, v in sent.items()}})
+    driven = kept | {n: to_events(v) for n, v in sent.items()}
+    return part, replace(record, spikes=driven, digest=digest_graph(part))

@@ -31,7 +31,15 @@ class Recording:
 
 
 def require_recording(recording: Recording, graph: Graph, ticks: int) -> None:
-    """Raise one ValueError that lists all that a run of ``ticks`` ticks cannot record."""
+    """Raise unless a run of ``ticks`` ticks can be recorded like this.
+
+    Raises:
+        TypeError: it is no Recording, or one of a name where names are asked for.
+        ValueError: lists all that cannot be recorded.
+    """
+    if not isinstance(recording, Recording):
+        cure = 'for example Recording(spikes=("hidden",))'
+        raise make_type_error("record", "a Recording", recording, cure)
     if recording == Recording():
         return
     for field in ("spikes", "values"):

@@ -1,9 +1,12 @@
 """Split samples over workers: threads, or what joblib is configured to use."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import TypeVar
 
 import joblib
+
+from neuro.arguments import make_type_error
 
 Part = TypeVar("Part")
 
@@ -16,8 +19,12 @@ def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int
     ("ray").
 
     Raises:
+        TypeError: ``workers`` is no whole number.
         ValueError: ``workers`` < 1.
     """
+    if not isinstance(workers, Integral):
+        cure = "2 splits the samples over two threads"
+        raise make_type_error("workers", "a whole number", workers, cure)
     if workers < 1:
         raise ValueError(f"workers must be >= 1, got {workers}; 1 runs in this thread")
     shares = min(workers, samples)

@@ -36,6 +36,7 @@ from neuro.graph.inputs import require_inputs
 from neuro.interop import nest_script
 from neuro.interop.nest_plan import NestError, plan
 from neuro.interop.nest_synapses import MS
+from neuro.io.graph_digest import digest_graph
 from neuro.record import Record, concatenate
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
 
@@ -162,6 +163,7 @@ def _record(
         spikes={name: to_ticks(t, graph.dt) for name, t in times.items()},
         values={},
         times=times,
+        digest=digest_graph(graph),
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from neuro.graph import Graph
 from neuro.io.pytree import digest
 from neuro.neurons import is_neuron
+from neuro.record import Record
 
 
 @lru_cache(maxsize=4)  # as compiled networks are
@@ -29,16 +30,21 @@ def digest_graph(graph: Graph) -> str:
     return digest((nodes, graph.edges, graph.dt))
 
 
-def list_foreign(graph: Graph, found: str) -> list[str]:
-    """Return that a state of the digest ``found`` belongs to another graph; none if not."""
+def list_foreign(graph: Graph, found: str, what: str = "state") -> list[str]:
+    """Return that what has the digest ``found`` belongs to another graph; none if not."""
     mine = digest_graph(graph)
     if found == mine:
         return []
     return [
-        f"it belongs to another network: its digest is {found}, that of this graph {mine}; if "
-        "weights were changed on purpose, give replace(state, digest=digest_graph(graph)), see "
-        "neuro.io.graph_digest"
+        f"it belongs to another network: its digest is {found}, that of this graph {mine}; "
+        "take one that this graph made, or, if weights were changed on purpose, give "
+        f"replace({what}, digest=digest_graph(graph)), see neuro.io.graph_digest"
     ]
+
+
+def list_foreign_record(graph: Graph, record: Record) -> list[str]:
+    """Return that a record is of another graph; none if not, or if it does not say of which."""
+    return list_foreign(graph, record.digest, "record") if record.digest else []
 
 
 def _to_plain(value: Any, broadcasts: bool) -> Any:

@@ -28,6 +28,7 @@ from neuro.graph import (
     Unflatten,
     Upsample,
 )
+from neuro.graph.requirements import require_graph
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, StoreError, load_value, save_arrays
 from neuro.neurons import ALIF, LI, LIF, GatedLI
@@ -45,9 +46,11 @@ def save_graph(path: str | Path, graph: Graph) -> None:
     """Write a Graph; :func:`load_graph` returns it bit for bit.
 
     Raises:
+        TypeError: it is no Graph.
         StoreError: a node, a surrogate or a parameter that no file can hold; or the file
             cannot be written.
     """
+    require_graph(graph)
     save_arrays(path, "graph", *_encode(graph))
 
 

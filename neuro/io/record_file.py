@@ -8,7 +8,7 @@ import numpy as np
 
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import Arrays, load_value, save_arrays
-from neuro.record import Counts, Record
+from neuro.record import Counts, Record, require_records
 from neuro.spikes import Events, Times, list_problems
 from neuro.units import Seconds
 
@@ -18,7 +18,7 @@ class Meta:
     """What a file says of a Record in JSON.
 
     shapes, times: of the spike trains (T, B, N), by node. values: nodes. states: nodes, by
-    tick.
+    tick. digest: of the Graph that ran.
     """
 
     executor: str
@@ -29,14 +29,17 @@ class Meta:
     values: list[str]
     states: dict[str, list[str]]
     counts: dict[str, Counts]
+    digest: str
 
 
 def save_record(path: str | Path, record: Record) -> None:
     """Write a Record; :func:`load_record` returns it bit for bit.
 
     Raises:
+        TypeError: it is no Record.
         StoreError: the file cannot be written.
     """
+    require_records(record=record)
     save_arrays(path, "record", *_encode(record))
 
 
@@ -67,6 +70,7 @@ def _encode(record: Record) -> tuple[Arrays, Any]:
         values=list(record.values),
         states={str(tick): list(states) for tick, states in record.states.items()},
         counts=dict(record.counts),
+        digest=record.digest,
     )
     return arrays, asdict(meta)
 
@@ -109,6 +113,7 @@ def _decode(arrays: Arrays, plain: Any) -> Record:
         counts=meta.counts,
         times=times,
         states=states,
+        digest=meta.digest,
     )
 
 

@@ -14,14 +14,16 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
+from neuro.io.pytree import digest
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import StoreError, read_json, require_writable, write_bytes, write_json
 
+CONFIGURED = ("task", "name", "seed", "config", "gradient", "digest")  # of config.json
 _PACKAGES = ("neuro", "torch", "numpy", "numba", "lightning-fabric", "lava-nc")
 
 
@@ -70,9 +72,13 @@ class Run:
 
 
 class RunHeader(TypedDict):
-    """What ``config.json`` holds; what each is says :class:`Run`. neuro: its version."""
+    """What ``config.json`` holds; what each is says :class:`Run`.
+
+    neuro: its version. trained: :func:`digest_configuration` of the rest when training began.
+    """
 
     neuro: str
+    trained: NotRequired[str]
     task: str
     name: str
     seed: int
@@ -93,22 +99,20 @@ def begin_run(run: Run, *, write: bool = True) -> None:
     if write:
         require_writable(run.folder)
     path = run.folder / "config.json"
-    asked = {
+    asked: dict[str, Any] = {
         "neuro": importlib.metadata.version("neuro"),
         "task": run.task,
         "name": run.name,
         "seed": run.seed,
-        "config": json.loads(json.dumps(asdict(run.config))),
+        "config": _to_json(run.config),
         "gradient": run.gradient,
         "digest": run.digest,
     }
+    asked["trained"] = digest_configuration(asked)
     if path.exists():
         found = read_header(run.folder)
-        differ = [
-            k
-            for k in ("task", "name", "seed", "config", "gradient", "digest")
-            if found[k] != asked[k]
-        ]
+        _require_as_trained(path, found, asked["config"])
+        differ = [k for k in CONFIGURED if found[k] != asked[k]]
         if differ:
             told = "; ".join(f"{k} is {found[k]}, asked for {asked[k]}" for k in differ)
             raise RunError(f"{run.folder} holds another run: {told}; choose another --out")
@@ -126,7 +130,8 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
         configs: task name -> its configuration functions by name.
 
     Raises:
-        RunError: no run there, or one of another version of its configuration.
+        RunError: no run there, one of another version of its configuration, or one whose
+            ``config.json`` was edited after its training began.
     """
     path = folder / "config.json"
     if not path.exists():
@@ -137,9 +142,48 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
         raise RunError(
             f"{path}: task {found['task']} has no configuration {found['name']!r} now"
         )
-    config = _rebuild(path, type(make()), found)
+    made = make()
+    _require_as_trained(path, found, _to_json(made))
+    config = _rebuild(path, type(made), found)
     asked: Any = {k: found[k] for k in ("task", "name", "seed", "gradient", "digest")}
     return Run(folder=folder, config=config, **asked)
+
+
+def digest_configuration(header: Mapping[str, Any]) -> str:
+    """Return the digest of what ``config.json`` says of a training, however it is ordered."""
+    return digest(json.dumps({k: header.get(k) for k in CONFIGURED}, sort_keys=True))
+
+
+def _to_json(config: Any) -> Any:
+    """Return a configuration as ``config.json`` holds it."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def _require_as_trained(path: Path, found: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+    """Raise unless a header is as the training wrote it.
+
+    made: the configuration of its name as the task makes it now. A header without "trained", of
+    an earlier version, must hold that one.
+    """
+    as_made = digest_configuration({**found, "config": made})
+    if digest_configuration(found) == found.get("trained", as_made):
+        return
+    config, name = found["config"], f"{found['task']}:{found['name']}"
+    told = [
+        f"{key} is {config.get(key, 'missing')}, {name} has {made.get(key, 'no such field')}"
+        for key in {**made, **config}
+        if key not in made or key not in config or config[key] != made[key]
+    ]
+    what = (
+        "was edited after the training began, and the weights are not of what it says"
+        if "trained" in found
+        else f"is of an earlier version, and not {name} as it is now"
+    )
+    raise RunError(
+        f"{path}: {what} ({'; '.join(told) or 'its task, name, seed, gradient or digest'}); "
+        "put it back as it was, or make a configuration of your own and train that in another "
+        "folder (--out)"
+    )
 
 
 def read_header(folder: Path) -> dict[str, Any]:
@@ -166,8 +210,8 @@ def _rebuild(path: Path, cls: type, found: dict[str, Any]) -> Any:
         return convert(found["config"], cls)
     except SchemaError as error:
         raise RunError(
-            f"{path}: written by neuro {found['neuro']}, perhaps for another version of "
-            f"{cls.__name__}: {error}; install that version or train again"
+            f"{path}: written by neuro {found['neuro']} for another version of {cls.__name__}: "
+            f"{error}; go back to that version of it or train again"
         ) from error
 
 

@@ -26,6 +26,7 @@ from neuro.io import npz
 from neuro.io.temporary import name_own, remove_stale
 
 VERSION = 2  # of npz files
+VERSIONS = {"record": 3, "chunk": 3, "program": 3}  # since they hold the graph's digest
 TENSORS_VERSION = 1  # of safetensors files
 READERS = {
     "graph": "neuro.io.graph_file.load_graph",
@@ -116,12 +117,19 @@ def read_json(path: str | Path) -> Any:
     return parse_json(path, read_text(Path(path)))
 
 
-def parse_json(path: str | Path, text: str) -> Any:
-    """Return the value of a text; path: where it comes from, for the message."""
+def parse_json(path: str | Path, text: str, line: int = 0) -> Any:
+    """Return the value of a text; path: where it comes from, for the message.
+
+    line: which one of the file it is; 0: the text is all of it.
+    """
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_finite)
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path}: cannot be read as JSON ({error})") from error
+        told = str(error)
+        if line and isinstance(error, json.JSONDecodeError):
+            told = f"{error.msg}: column {error.colno}"
+        where = f"line {line}: " if line else ""
+        raise StoreError(f"{path}: {where}cannot be read as JSON ({told})") from error
 
 
 def read_text(path: Path) -> str:
@@ -151,7 +159,7 @@ def save_arrays(
         StoreError: an array of complex numbers, text or objects; or it cannot be written.
     """
     try:
-        data = npz.pack({"kind": kind, "version": VERSION, "meta": meta}, arrays)
+        data = npz.pack({"kind": kind, "version": _find_version(kind), "meta": meta}, arrays)
     except ValueError as error:
         raise StoreError(f"{path}: {error}") from error
     write_bytes(path, data)
@@ -166,7 +174,7 @@ def load_arrays(path: str | Path, kind: str) -> tuple[Arrays, Any]:
     path = Path(path)
 
     def check(header: dict[str, Any]) -> None:
-        _check_header(path, kind, VERSION, header)
+        _check_header(path, kind, _find_version(kind), header)
 
     with _reading(path, kind), path.open("rb") as file:
         header, arrays = npz.unpack(file, check)
@@ -299,6 +307,11 @@ def _recognize(path: Path) -> str | None:
             return str(json.loads(found)["kind"]) if found else "file of safetensors"
     except DAMAGE:
         return None
+
+
+def _find_version(kind: str) -> int:
+    """Return the version of npz files of a kind."""
+    return VERSIONS.get(kind, VERSION)
 
 
 def _check_header(path: Path, kind: str, version: int, header: dict[str, Any]) -> None:

@@ -56,7 +56,12 @@ class Delay(Temporal):
 class Recurrent(Temporal):
     """A population whose spikes are fed back ``delay`` ticks later, through ``feedback``.
 
-    feedback: a torch module that keeps the shape, for example ``nn.Linear(n, n)``.
+    In a Graph, :func:`neuro.nn.trace.trace` calls the population NAME_spiking and the feedback
+    NAME_feedback, after the name of this layer.
+
+    spiking: the population. feedback: a torch module that keeps the shape, for example
+    ``nn.Linear(n, n)``; its bias acts in every tick. delay: in ticks; by default 1, the next
+    tick.
     """
 
     def __init__(self, spiking: Spiking, feedback: nn.Module, delay: Ticks = Ticks(1)) -> None:
@@ -127,6 +132,9 @@ class Stack(Temporal):
     def __init__(self, *modules: nn.Module, **named: nn.Module) -> None:
         super().__init__()
         for name, module in [*((str(i), m) for i, m in enumerate(modules)), *named.items()]:
+            if isinstance(module, list | tuple):
+                cure = "modules of a list are Stack(*modules)"
+                raise make_type_error(f"{name} of a Stack", "a torch module", module, cure)
             require_module(f"{name} of a Stack", module)
             self.add_module(name, module)
 

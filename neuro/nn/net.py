@@ -27,6 +27,7 @@ from neuro.graph import (
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_clocked, require_graph
 from neuro.graph.sparse import unroll_delays
+from neuro.io.graph_digest import digest_graph
 from neuro.nn.spiking import (
     ANEW,
     LayerError,
@@ -208,7 +209,8 @@ class _ForwardPass:
             require_floats(net, x)
         if set(inputs) != set(graph.inputs):
             raise ValueError(
-                f"inputs are {sorted(inputs)}, the graph has {sorted(graph.inputs)}"
+                f"inputs are {sorted(inputs)}, the graph has {sorted(graph.inputs)}; give a "
+                "tensor for each, by these names"
             )
         problems = _list_misfits(graph, {name: tuple(x.shape) for name, x in inputs.items()})
         if problems:
@@ -320,6 +322,8 @@ def record_activity(
     Arguments and errors as of :func:`replay`.
     """
     require_graph(graph)
+    if not isinstance(dtype, torch.dtype):
+        raise make_type_error("dtype", "a precision of torch", dtype, "torch.float32 is one")
     require_inputs(graph, inputs, in_ticks=True)
     net = Net(unroll_delays(graph).graph).to(device=device, dtype=dtype)
     rasters = {}
@@ -342,4 +346,5 @@ def record(graph: Graph, activity: Mapping[str, Tensor]) -> Record:
         samples=some.shape[1],
         spikes={n: to_events(flat[n]) for n in firing},
         values={n: flat[n] for n in graph.readouts},
+        digest=digest_graph(graph),
     )

@@ -24,6 +24,7 @@ from torch import Tensor
 from neuro.graph import Concat, Connection, Graph, Input
 from neuro.graph.connections import get_bias, get_weight
 from neuro.graph.sparse import unroll_delays
+from neuro.io.graph_digest import list_foreign_record
 from neuro.neurons import LinearNeuron, has_normal_form
 from neuro.neurons.reset import SOFT_OR_HARD
 from neuro.record import Record
@@ -82,8 +83,10 @@ def bound_rounding(
 
     Raises:
         ValueError: a node is no connection, LI, or LIF or ALIF with soft or hard reset; lists
-            all of them.
+            all of them. Or the record is of another graph.
     """
+    if foreign := list_foreign_record(graph, record):
+        raise ValueError(f"the record does not belong to this graph: {foreign[0]}")
     wrong = find_unbounded(graph)
     if wrong:
         raise ValueError(

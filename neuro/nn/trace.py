@@ -4,7 +4,9 @@ A Graph can hold Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear,
 Conv2d, ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten,
 BatchNorm (folded into the Conv2d, ConvTranspose2d or Linear before it), Identity and Dropout
 (nothing, in evaluation); as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose
-Graph is read back as it is.
+Graph is read back as it is. Nodes are called as the layers are, the names of layers inside
+others joined by "_": rec_spiking, rec_feedback of a Recurrent, res_body, res_shortcut of a
+Residual.
 """
 
 from dataclasses import dataclass, field

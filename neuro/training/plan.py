@@ -1,9 +1,10 @@
 """How to train: optimizer, learning rate schedule, stages, precision, what is written when."""
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from neuro.arguments import describe
 from neuro.training.errors import TrainError
 
 REFUSED_PRECISIONS = {
@@ -22,6 +24,14 @@ REFUSED_PRECISIONS = {
     "bf16-true": "neurons keep their membranes in float32; use bf16-mixed",
 }
 PRECISIONS = ("32-true", "bf16-mixed")
+# Of a Plan: which values each may have, and in words.
+NUMBERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "lr": (lambda x: 0 < x < math.inf, "a finite number > 0"),
+    "clip": (lambda x: x > 0, "a number > 0 (math.inf clips nothing)"),
+    "warm": (lambda x: 0 <= x <= 1, "a share of the training, 0 to 1"),
+    "decay": (lambda x: 0 <= x < math.inf, "a finite number >= 0"),
+    "checkpoint_minutes": (lambda x: x >= 0, "a number >= 0, or None"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +54,10 @@ class Stage:
 
     def __post_init__(self) -> None:
         lengths = [n for n in (self.epochs, self.steps) if n is not None]
-        if len(lengths) != 1 or lengths[0] < 1:
+        if len(lengths) != 1 or not _is_count(lengths[0]):
             raise ValueError(
-                f"stage {self.name}: give epochs or steps, one of the two and at least 1; got "
-                f"epochs={self.epochs}, steps={self.steps}"
+                f"stage {self.name}: give epochs or steps, one of the two, a whole number "
+                f">= 1; got epochs={self.epochs!r}, steps={self.steps!r}"
             )
 
     def count_steps(self, steps: int) -> int:
@@ -86,8 +96,8 @@ class Plan:
         the next update; there is one after each epoch in any case. None: no other.
 
     Raises:
-        ValueError: a number is out of range, the schedule is a class, or ``warm`` is given
-            beside it.
+        ValueError: a number is none or out of range, the schedule is a class, or ``warm`` is
+            given beside it.
     """
 
     epochs: int
@@ -105,11 +115,7 @@ class Plan:
     checkpoint_minutes: float | None = 10.0
 
     def __post_init__(self) -> None:
-        wrong = [
-            f"{name} must be at least 1, got {value}"
-            for name in ("accumulate", "validate_every", "checkpoint_every")
-            if (value := getattr(self, name)) is not None and value < 1
-        ]
+        wrong = list(_list_wrong_numbers(self))
         if self.schedule is not None and self.warm:
             wrong.append(
                 f"warm={self.warm} belongs to the default schedule and would be ignored; leave "
@@ -208,6 +214,24 @@ class Plan:
                 wrong.append(f"stage {stage.name}: every parameter is frozen; thaw some")
         if wrong:
             raise TrainError("; ".join(wrong))
+
+
+def _list_wrong_numbers(plan: Plan) -> Iterator[str]:
+    """Yield which numbers of a plan are none, or out of range."""
+    for name in ("epochs", "accumulate", "validate_every", "checkpoint_every"):
+        value = getattr(plan, name)
+        if not (_is_count(value) or (value is None and name.endswith("every"))):
+            yield f"{name} must be a whole number >= 1, got {describe(value)}"
+    for name, (fits, wanted) in NUMBERS.items():
+        value = getattr(plan, name)
+        known = isinstance(value, Real) and not isinstance(value, bool)
+        if not (fits(value) if known else value is None and name == "checkpoint_minutes"):
+            yield f"{name} must be {wanted}, got {describe(value)}"
+
+
+def _is_count(value: object) -> bool:
+    """Say whether a value is a whole number of something, at least 1."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 def scale_lr(peak: float, warm: float, at: float) -> float:

@@ -6,6 +6,7 @@ Axes: T ticks, B batch, K classes.
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import Any, Generic, TypedDict
 
@@ -14,9 +15,10 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
+from neuro.arguments import describe
 from neuro.energy import count_macs
 from neuro.eventprop import LEAST
-from neuro.io.run_folder import Run
+from neuro.io.run_folder import Run, RunError
 from neuro.io.store import StoreError
 from neuro.nn.layers import Spiking, Stack, list_steps
 from neuro.nn.trace import trace
@@ -149,6 +151,7 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     summary, configs: as of a Task. build, plan, steps, eventprop: as of a Training. The rest:
     as of a :class:`Classifier`.
     """
+    batches = partial(_check_batches, batches, len(answers.classes))
     use = Classifier(
         batches=batches, loss=loss, answers=answers, encodes=encodes, compared=compared
     )
@@ -176,6 +179,35 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
             sections=show_confusion,
         ),
     )
+
+
+def _check_batches(
+    batches: Callable[[C, Split, int], Iterable[Pair]],
+    classes: int,
+    config: C,
+    split: Split,
+    epoch: int,
+) -> Iterator[Pair]:
+    """Yield the batches of a classifier.
+
+    Raises:
+        RunError: the labels are not one whole number a sample, or name no class.
+    """
+    for x, labels in batches(config, split, epoch):
+        if labels.shape != x.shape[1:2] or labels.dtype != torch.int64:
+            raise RunError(
+                f"batches of {split!r}: the labels of a stimulus T B ... must be one whole "
+                f"number a sample, ({x.shape[1]},) of torch.int64; got {describe(labels)}; "
+                "labels.flatten().long() makes them of a column, labels.argmax(1) of one-hot "
+                "rows"
+            )
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise RunError(
+                f"batches of {split!r}: there are {classes} classes, and labels from "
+                f"{int(labels.min())} to {int(labels.max())}; count them from 0, and name all "
+                "in Answers.classes"
+            )
+        yield x, labels
 
 
 class Confused(TypedDict):

@@ -54,8 +54,10 @@ def _bars(found: Json) -> list[Bar]:
         if tier in chip
     ]
     group = "45 nm convention"
-    for key, label in (("snn", "spiking network"), ("ann", "same-shape ANN")):
-        joules = found["conventional45nm"][key]
+    convention = found["conventional45nm"]
+    ann = f"same-shape ANN, {show.count_passes(convention)}"
+    for key, label in (("snn", "spiking network"), ("ann", ann)):
+        joules = convention[key]
         bars.append(Bar(group, label, joules, joules, joules))
     return bars
 
@@ -63,7 +65,9 @@ def _bars(found: Json) -> list[Bar]:
 def _break_even(convention: Json) -> str:
     """Return where accumulates cost as much as the ANN, beside what was seen."""
     return (
-        "If every event were an accumulate, spiking would break even with the ANN at "
+        f"The same-shape ANN takes {show.count_passes(convention)} over its layers for an "
+        "inference: one for an image, one a step for a sequence. "
+        "If every event were an accumulate, spiking would break even with it at "
         f"{convention['break_even_spikes_per_synapse']:.3g} spikes per synapse and inference "
         f"({convention['break_even_rate']:.3g} a tick); this run has "
         f"{convention['spikes_per_synapse']:.3g}. Events that carry other values than ±1, as "

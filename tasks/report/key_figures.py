@@ -77,13 +77,14 @@ def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[Figure]:
     found = verify["metrics"].get(metric.name)
     if found is None:
         return []
+    events = Figure(
+        f"{metric.label}, events", metric.text(found["events"]), f"{verify['n']:,} samples"
+    )
+    if "integers" not in found:
+        return [events, Figure(f"{metric.label}, integers", "–", "does not fit Loihi")]
     lost = metric.difference(metric.loss(found["integers"], found["events"]))
     return [
-        Figure(
-            f"{metric.label}, events",
-            metric.text(found["events"]),
-            f"{verify['n']:,} samples",
-        ),
+        events,
         Figure(
             f"{metric.label}, integers",
             metric.text(found["integers"]),
@@ -108,5 +109,6 @@ def list_prices(joules: Mapping[str, Any]) -> list[Figure]:
     snn, ann = (show.format_joules(convention[key]) for key in ("snn", "ann"))
     # A ratio, and no energy: one of arithmetic alone cannot be compared with that of a chip.
     ratio = f"{convention['snn'] / convention['ann']:.3g}×" if convention["ann"] else "–"
-    note = f"{snn} : {ann} by the 45 nm convention, arithmetic only"
+    passes = show.count_passes(convention)
+    note = f"{snn} : {ann} ({passes}) by the 45 nm convention, arithmetic only"
     return [*out, Figure("spiking : same-shape ANN", ratio, note)]

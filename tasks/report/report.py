@@ -15,7 +15,7 @@ from neuro.io.store import StoreError, write_bytes
 from neuro.record import Record
 from tasks.find import find_task_of, name_train_command
 from tasks.provenance import (
-    OUT_OF_DATE,
+    OF_EVERY_RESULT,
     RESULTS,
     describe_provenance,
     describe_trained,
@@ -294,6 +294,7 @@ def show_parity(verify: Mapping[str, Any]) -> Html:
         page.terminal_table(show.tabulate_equality(dict(verify))),
         *(page.paragraph(t, "caption") for t in told),
         *_lava(verify["reference_lava"]),
+        *(page.paragraph(f"No integers: {p}") for p in verify.get("misfits", ())),
     )
 
 
@@ -338,5 +339,5 @@ def _origin(run: Run, now: Mapping[str, str]) -> Html:
         "Configuration and environment",
         page.pairs([*asked.items(), *asdict(run.config).items()]),
         page.pairs([*environment.items(), *packages.items()]),
-        page.pairs([(f"digest of {k}", now.get(k, "not here")) for k in OUT_OF_DATE]),
+        page.pairs([(f"digest of {k}", now.get(k, "not here")) for k in OF_EVERY_RESULT]),
     )

@@ -53,6 +53,7 @@ def tabulate_equality(verify: dict[str, Any]) -> Table:
         "integers ≠ floats",
     )
     lava = verify["reference_lava"].get("layers", {})
+    misfit = "does not fit" if verify.get("misfits") else ""
     for name, layer in verify["torch_events"]["layers"].items():
         flips = verify["torch_events"]["float32_flips"].get(name)
         gap = verify["quantisation"].get(name)
@@ -62,7 +63,7 @@ def tabulate_equality(verify: dict[str, Any]) -> Table:
             _mismatches(layer),
             str(lava[name]["mismatches"]) if name in lava else "not run",
             str(flips["flips"]) if flips else "",
-            f"{gap:.3%}" if gap is not None else "",
+            f"{gap:.3%}" if gap is not None else misfit,
         )
     return out
 
@@ -216,8 +217,15 @@ def tabulate_energy(result: dict[str, Any]) -> Table:
         out.add_row(
             "45 nm convention", "of it on a host, MAC", format_joules(convention["host"])
         )
-    out.add_row("45 nm convention", "same-shape ANN, MAC", format_joules(convention["ann"]))
+    told = f"same-shape ANN, MAC, {count_passes(convention)}"
+    out.add_row("45 nm convention", told, format_joules(convention["ann"]))
     return out
+
+
+def count_passes(convention: Mapping[str, Any]) -> str:
+    """Return how often the same-shape ANN computes its layers for an inference."""
+    passes = convention.get("ann_passes", 1)
+    return "one pass" if passes == 1 else f"{passes:,} passes"
 
 
 def name_chip(name: str, found: Mapping[str, Any]) -> str:

@@ -286,6 +286,12 @@ def _require_comparable(runs: Sequence[Measured]) -> None:
                 f"{other.folder} and {run.folder}: measured on different test data; measure "
                 "both again"
             )
+    own = {str(m["chip_file"]) for run in runs for m in run.measured_on if "chip_file" in m}
+    if len({chip.split()[0] for chip in own}) < len(own):
+        problems.append(
+            "their energy is of chip files of one name and different content; neuro energy RUN "
+            "--chip FILE of all with the same"
+        )
     if problems:
         raise RunError("\n".join(["these runs cannot be compared:", *problems]))
 

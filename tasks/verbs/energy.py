@@ -1,39 +1,49 @@
 """``neuro energy``: joules per inference, from the operations of the test split."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from lava_export import LowerError, list_breaches, lower
-from neuro.energy import Chip, as_json, estimate_chips, find_chip, load_chips
+from neuro.energy import Chip, as_json, estimate_chips, find_chip, find_chips, load_chips
 from neuro.events import simulate
 from neuro.graph import Graph
 from neuro.graph.partition import chip_part
 from neuro.io.run_folder import Run
 from neuro.record import concatenate
 from tasks.find import find_task_of
-from tasks.provenance import describe_provenance, write_result
-from tasks.verbs.trained_run import (
-    Samples,
-    iterate_batches,
-    iterate_samples,
-    load_run_graph,
-    load_trained_model,
+from tasks.provenance import (
+    KEY,
+    describe_chip,
+    describe_provenance,
+    describe_samples,
+    digest_stimuli,
+    write_result,
 )
+from tasks.verbs.samples import Samples, iterate_batches
+from tasks.verbs.trained_run import iterate_samples, load_run_graph, load_trained_model
 
 
-def estimate_energy(run: Run, chip: Chip | None = None) -> dict[str, Any]:
+def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
     """Estimate joules per inference from the test split's spikes; write ``energy.json``.
 
     What a host computes before or behind the chip is counted in MACs, as the task says. What
     keeps the network off a chip is told beside its figures, as ``misfits``.
 
-    chip: one more than those of the folder ``neuro/energy/chips``.
+    chip: the file of one more than those of the folder ``neuro/energy/chips``, or the name of
+        one of them. The result says of which constants in that file it is.
     """
-    measured_on = describe_provenance(run)
+    chips, measured_on, asked = dict(load_chips()), describe_provenance(run), {}
+    if chip is not None and (own := find_chip(chip)).name not in chips:
+        chips[own.name], measured_on["chip_file"] = own, describe_chip(own)
+        asked = {"chip_file": {"path": str(Path(chip).resolve())}}
     graph = load_run_graph(run)
-    beside = find_task_of(run).deployment.host(run.config, load_trained_model(run))
-    chips = {**load_chips(), chip.name: chip} if chip else load_chips()
-    result = estimate_samples(graph, iterate_samples(run, graph), chips.values(), beside)
+    deployment = find_task_of(run).deployment
+    beside = deployment.host(run.config, load_trained_model(run))
+    passes = deployment.ann_passes and deployment.ann_passes(run.config)
+    samples = iterate_samples(run, graph)
+    result = estimate_samples(graph, samples, chips.values(), beside, passes)
+    result |= asked
     write_result(run, "energy", result, measured_on)
     return result
 
@@ -43,23 +53,30 @@ def estimate_samples(
     samples: Samples | Iterable[Samples],
     chips: Iterable[Chip | str] | None = None,
     beside: Mapping[str, int] | None = None,
+    ann_passes: int | None = None,
 ) -> dict[str, Any]:
     """Estimate joules per inference from the spikes of samples on the event engine.
 
     chips: as they are, or by name; None: all there are. beside: multiply-accumulates per
-    inference that a host does before or behind the graph, by name.
+    inference that a host does before or behind the graph, by name. ann_passes: as of
+    :func:`neuro.energy.estimate`; for a sequence give its steps.
 
     Returns:
-        Plain values, see :func:`neuro.energy.as_json`; misfits: why a chip cannot run it.
+        Plain values, see :func:`neuro.energy.as_json`; misfits: why a chip cannot run it;
+        measured_on: of :func:`describe_samples`.
+
+    Raises:
+        TypeError, ValueError: samples or chips are none, or do not fit the graph; says the
+            cure.
     """
-    record = concatenate([simulate(graph, some.inputs)[0] for some in iterate_batches(samples)])
-    asked = [
-        find_chip(chip) if isinstance(chip, str) else chip for chip in chips or load_chips()
-    ]
-    result = as_json(*estimate_chips(graph, record, asked), beside=beside)
+    asked, batches = find_chips(chips), iterate_batches(graph, samples)
+    record = concatenate([simulate(graph, some.inputs)[0] for some in batches])
+    estimates = estimate_chips(graph, record, asked, ann_passes=ann_passes)
+    result = as_json(*estimates, beside=beside)
     for name, misfits in list_misfits(graph, record.ticks, asked).items():
         result[name]["misfits"] = misfits
-    return result
+    stimuli = digest_stimuli({name: record.spikes[name] for name in graph.inputs})
+    return {**result, KEY: describe_samples(graph, stimuli)}
 
 
 def list_misfits(graph: Graph, ticks: int, chips: Iterable[Chip]) -> dict[str, list[str]]:

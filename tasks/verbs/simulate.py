@@ -18,10 +18,10 @@ from neuro.units import Seconds
 from tasks.find import find_task_of
 from tasks.provenance import describe_provenance, write_result
 from tasks.task import Tree
+from tasks.verbs.samples import join_batches
 from tasks.verbs.trained_run import (
     decode,
     iterate_samples,
-    join_batches,
     load_run_graph,
     load_trained_model,
     measure,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +15,10 @@ from lightning_fabric.loggers.logger import Logger
 from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import nn
 
+from neuro.arguments import describe
 from neuro.eventprop import LEAST, Tally, compute_module_outputs
 from neuro.io.run_folder import Run, RunError, begin_run
-from neuro.training import Course, Progress, fit
+from neuro.training import Course, Plan, Progress, fit
 from tasks.find import find_task_of, keep_task_file
 from tasks.provenance import describe_provenance, write_result
 from tasks.task import Tree, as_json
@@ -42,7 +44,7 @@ def launch_fabric(run: Run, device: str, devices: int, logger: Kind = "none") ->
     if devices < 1:
         raise RunError(f"--devices must be >= 1, got {devices}")
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
-    plan = find_task_of(run).training.plan(run.config)
+    plan = make_plan(run)
     precision: Any = plan.precision
     out = Fabric(
         accelerator=device,
@@ -53,6 +55,37 @@ def launch_fabric(run: Run, device: str, devices: int, logger: Kind = "none") ->
     )
     out.launch()
     return out
+
+
+def make_plan(run: Run) -> Plan:
+    """Return how a run is trained.
+
+    Raises:
+        RunError: what the task returns is no Plan.
+        ValueError: its numbers are out of range.
+    """
+    plan = find_task_of(run).training.plan(run.config)
+    if not isinstance(plan, Plan):
+        raise RunError(
+            f"{run.task}: Training.plan must return a Plan, got {describe(plan)}; return "
+            "Plan(epochs=3, lr=5e-3)"
+        )
+    return plan
+
+
+def count_steps(run: Run) -> int:
+    """Return the batches in an epoch of training.
+
+    Raises:
+        RunError: what the task returns is no whole number, or none at all.
+    """
+    steps = find_task_of(run).training.steps(run.config)
+    if not isinstance(steps, Integral) or steps < 1:
+        raise RunError(
+            f"{run.task}: Training.steps must be a whole number of batches >= 1, got "
+            f"{describe(steps)}; -(-samples // batch) counts a smaller last one, too"
+        )
+    return int(steps)
 
 
 def make_loggers(kind: Kind, folder: Path) -> list[Logger]:
@@ -81,7 +114,7 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
     tell: called after every step with (progress, step, steps in an epoch).
     """
     training, config = find_task_of(run).training, run.config
-    steps = training.steps(config)
+    steps = count_steps(run)
     exact = run.gradient == "eventprop"
     least = require_exact(run, fabric) if exact else LEAST
     begin_run(run, write=fabric.is_global_zero)
@@ -119,7 +152,7 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         seed=run.seed,
         tally=vars(tally) if exact else {},
     )
-    progress = fit(model, course, training.plan(config), fabric, run.folder, watch)
+    progress = fit(model, course, make_plan(run), fabric, run.folder, watch)
     for logger in fabric.loggers:
         logger.finalize("success")
     if fabric.is_global_zero:

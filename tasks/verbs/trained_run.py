@@ -1,97 +1,27 @@
 """A trained run: its model, its Graph, its test samples, and what its outputs answer."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import chain
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from neuro.arguments import describe
 from neuro.graph import Graph
 from neuro.io.run_folder import Run, RunError
 from neuro.nn.net import Net
 from neuro.nn.trace import trace
 from neuro.record import Record
 from neuro.seeds import seeded
-from neuro.spikes import Events, join, of_sample, to_events, to_raster
+from neuro.spikes import to_events, to_raster
 from neuro.training import get_best_weights_path, load_weights
 from tasks.find import find_task_of, name_train_command
 from tasks.task import Split, Stimulus, Tree
-
-
-class Samples(NamedTuple):
-    """Some samples of a split. inputs: of a Graph, by name. targets: first axis B."""
-
-    inputs: dict[str, Events]
-    targets: Tree
-
-    @property
-    def n(self) -> int:
-        """The number of samples."""
-        return next(iter(self.inputs.values())).shape[1]
-
-    @property
-    def ticks(self) -> int:
-        """The length of a run."""
-        return next(iter(self.inputs.values())).shape[0]
-
-    def take(self, most: int) -> "Samples":
-        """Return the first samples, ``most`` at most."""
-        few = range(min(most, self.n))
-        inputs = {k: join([of_sample(e, i) for i in few]) for k, e in self.inputs.items()}
-        return Samples(inputs, tree_map(itemgetter(slice(len(few))), self.targets))
-
-
-def iterate_batches(samples: Samples | Iterable[Samples]) -> Iterator[Samples]:
-    """Yield the batches of samples; some alone are one batch.
-
-    Raises:
-        ValueError: there is none.
-    """
-    batches = iter([samples] if isinstance(samples, Samples) else samples)
-    first = next(batches, None)
-    if first is None:
-        raise ValueError("no samples; give at least one batch, Samples(stimulus, labels)")
-    return chain([first], batches)
-
-
-class Judge(NamedTuple):
-    """How answers are read off outputs, and what they are worth.
-
-    decode: what each output of the Graph emitted, by name (float64, T B *N) -> answers, any
-    pytree of tensors whose first axis is B. measure: (answers, targets) of all samples -> the
-    value of each metric by its name.
-    """
-
-    decode: Callable[[Mapping[str, Tensor]], Tree]
-    measure: Callable[[Tree, Tree], Mapping[str, float]]
-
-
-def _pick_highest_mean(outputs: Mapping[str, Tensor]) -> Tensor:
-    if len(outputs) > 1:
-        raise ValueError(
-            f"the graph has several outputs, {', '.join(outputs)}; say how they answer: "
-            "Judge(decode, measure)"
-        )
-    (y,) = outputs.values()
-    return y.mean(0).flatten(1).argmax(1)
-
-
-def _measure_accuracy(answers: Tensor, labels: Tensor) -> dict[str, float]:
-    if labels.shape != answers.shape or labels.is_floating_point() or labels.is_complex():
-        raise ValueError(
-            f"labels must be whole numbers, one a sample: {tuple(answers.shape)}; got "
-            f"{tuple(labels.shape)} of {labels.dtype}; other targets need a Judge"
-        )
-    return {"accuracy": int((answers == labels).sum()) / len(labels)}
-
-
-# The class whose output is highest on average; the share of right ones, "accuracy".
-CLASSIFIER = Judge(_pick_highest_mean, _measure_accuracy)
+from tasks.verbs.samples import Judge, Samples
 
 
 def make_judge(run: Run, model: nn.Module) -> Judge:
@@ -101,9 +31,19 @@ def make_judge(run: Run, model: nn.Module) -> Judge:
 
 
 def build_fresh_model(run: Run) -> nn.Module:
-    """Return the model of a run, untrained, from the run's seed."""
+    """Return the model of a run, untrained, from the run's seed.
+
+    Raises:
+        RunError: what the task builds is no model.
+    """
     with seeded(run.seed):
-        return find_task_of(run).training.build(run.config)
+        model = find_task_of(run).training.build(run.config)
+    if not isinstance(model, nn.Module):
+        raise RunError(
+            f"{run.task}: Training.build must return a model, got {describe(model)}; return an "
+            "nn.Module, such as Stack(...)"
+        )
+    return model
 
 
 def load_trained_model(run: Run) -> nn.Module:
@@ -203,11 +143,6 @@ def decode(run: Run, model: nn.Module, graph: Graph, record: Record) -> Tree:
     return find_task_of(run).evaluation.decode(
         run.config, model, collect_outputs(graph, record)
     )
-
-
-def join_batches(trees: Sequence[Tree]) -> Tree:
-    """Return pytrees of tensors joined along their first axes."""
-    return tree_map(lambda *parts: torch.cat(parts), *trees)
 
 
 def measure(run: Run, answers: Tree, targets: Tree) -> Mapping[str, float]:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_map
 
-from lava_export import lower, reference
+from lava_export import LowerError, ProgramError, lower, reference
+from lava_export.checks import require_run
 from lava_export.program import LoihiProgram
 from lava_export.report import compare
 from lava_export.run import LavaFailed, LavaMissing, run as run_lava
+from neuro.arguments import make_type_error
 from neuro.events import Grid, simulate
 from neuro.graph import Graph
 from neuro.io.run_folder import Run
@@ -31,22 +32,34 @@ from neuro.nn.rounding import (
 from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
-from tasks.provenance import describe_provenance, write_result
+from tasks.provenance import (
+    KEY,
+    describe_provenance,
+    describe_samples,
+    digest_stimuli,
+    write_result,
+)
 from tasks.task import Tree
-from tasks.verbs.trained_run import (
+from tasks.verbs.samples import (
     CLASSIFIER,
     Judge,
     Samples,
-    collect_outputs,
+    as_rows,
     iterate_batches,
-    iterate_samples,
     join_batches,
+    measure_answers,
+    require_judge,
+)
+from tasks.verbs.trained_run import (
+    collect_outputs,
+    iterate_samples,
     load_run_graph,
     load_trained_model,
     make_judge,
 )
 
 EXECUTORS = ("torch", "events", "integers")
+DOES_NOT_FIT = "the network, or its stimulus, does not fit Loihi's integers"
 ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
 
 
@@ -72,11 +85,14 @@ def verify_samples(
 ) -> dict[str, Any]:
     """Compare torch, the event engine, the integers and Lava on samples.
 
+    What does not fit Loihi, the network or graded spikes of its stimulus, is compared on torch
+    and the event engine alone.
+
     Args:
-        graph: the network, which must fit Loihi.
+        graph: the network.
         samples: all of as many ticks; several batches need less memory than one.
         judge: how outputs are judged against the targets.
-        lava_samples: how many of the first batch run on Lava, too, at most.
+        lava_samples: how many of the first batch run on Lava, too, at most; 0: none.
 
     Returns:
         torch_events: ``layers`` {name: {spikes, mismatches, margins, rounding}} and the sum of
@@ -92,36 +108,72 @@ def verify_samples(
         quantisation: share of ticks x neurons whose spike differs between events and integers;
             of a read-out, the root mean square of the difference over that of its values.
         metrics: of the answers that torch, events and integers give: {metric: {executor:
-            value}}. n: test samples.
+            value}}. n: test samples. measured_on: of :func:`describe_samples`.
+        misfits: why there are no integers, where there are none.
+
+    Raises:
+        TypeError, ValueError: samples or judge are none, do not fit the graph, or do not fit
+            each other; says the cure.
+        GraphError: the graph does not run on a clock.
     """
-    batches = iterate_batches(samples)
+    require_judge(judge)
+    if not isinstance(lava_samples, int) or lava_samples < 0:
+        cure = "0 leaves Lava out"
+        raise make_type_error("lava_samples", "a whole number >= 0", lava_samples, cure)
+    batches = iterate_batches(graph, samples)
     first = next(batches)
-    program = lower(graph, ticks=first.ticks)
+    program, misfits = _try_to_lower(graph, first)
     tally = _Tally(graph, program)
-    answers: dict[str, list[Tree]] = {who: [] for who in EXECUTORS}
-    targets, n = [], 0
+    answers: dict[str, list[Tree]] = {who: [] for who in EXECUTORS[: 3 if program else 2]}
+    targets, stimuli, n = [], list[str](), 0
     for some in chain([first], batches):
-        clock = replay(graph, some.inputs)
-        events, _ = simulate(graph, some.inputs)
-        integers = reference.run(program, some.inputs, clock.ticks)
-        tally.add(some.inputs, clock, events, integers)
-        records = (clock, events, convert_to_floats(program, integers))
-        for who, record in zip(EXECUTORS, records, strict=True):
-            answers[who].append(judge.decode(collect_outputs(graph, record)))
-        targets.append(tree_map(torch.as_tensor, some.targets))
+        targets.append(as_rows("targets", some.targets, some.n, "torch.tensor(labels)"))
+        records = {"torch": replay(graph, some.inputs)}
+        records["events"], _ = simulate(graph, some.inputs)
+        integers = None
+        if program is not None:
+            integers = reference.run(program, some.inputs, some.ticks)
+            records["integers"] = convert_to_floats(program, integers)
+        tally.add(some.inputs, records["torch"], records["events"], integers)
+        for who, record in records.items():
+            given = judge.decode(collect_outputs(graph, record))
+            cure = "torch.stack(answers)"
+            answers[who].append(as_rows("what Judge.decode returns", given, some.n, cure))
+        stimuli += digest_stimuli(some.inputs)
         n += some.n
     known = join_batches(targets)
-    values = {who: judge.measure(join_batches(given), known) for who, given in answers.items()}
+    values = {
+        who: measure_answers(judge, join_batches(given), known)
+        for who, given in answers.items()
+    }
     return {
         "torch_events": tally.torch_events(),
-        "reference_lava": compare_on_lava(program, first.take(lava_samples)),
+        "reference_lava": (
+            compare_on_lava(program, first.take(lava_samples))
+            if program and lava_samples
+            else {"samples": 0, "skipped": DOES_NOT_FIT if misfits else "no samples asked for"}
+        ),
         "quantisation": tally.quantisation(),
         "metrics": {
             name: {who: found[name] for who, found in values.items()}
             for name in values["torch"]
         },
         "n": n,
+        **({"misfits": misfits} if misfits else {}),
+        KEY: describe_samples(graph, stimuli),
     }
+
+
+def _try_to_lower(graph: Graph, some: Samples) -> tuple[LoihiProgram | None, list[str]]:
+    """Return the program, or why there is none for such samples."""
+    try:
+        program = lower(graph, ticks=some.ticks)
+        require_run(program, some.inputs, some.ticks)
+    except LowerError as error:
+        return None, error.problems
+    except ProgramError as error:
+        return None, str(error).splitlines()[1:]
+    return program, []
 
 
 def convert_to_floats(program: LoihiProgram, record: Record) -> Record:
@@ -183,7 +235,7 @@ def count_spikes(record: Record) -> Mapping[str, int]:
 class _Tally:
     """Differences between executors, summed over batches."""
 
-    def __init__(self, graph: Graph, program: LoihiProgram) -> None:
+    def __init__(self, graph: Graph, program: LoihiProgram | None) -> None:
         self.graph, self.program = graph, program
         self.layers: dict[str, dict[str, Any]] = {
             name: {"spikes": 0, "mismatches": 0, "margins": [], "rounding": 0.0}
@@ -205,9 +257,9 @@ class _Tally:
         self.off = {name: {"error": 0.0, "of": 0.0} for name in graph.readouts}
 
     def add(
-        self, inputs: dict[str, Events], clock: Record, events: Record, integers: Record
+        self, inputs: dict[str, Events], clock: Record, events: Record, integers: Record | None
     ) -> None:
-        """Compare one batch."""
+        """Compare one batch; integers: of the program, where there is one."""
         spikes = count_spikes(clock)
         for name, differ in find_layer_differences(self.graph, clock, events).items():
             layer = self.layers[name]
@@ -217,15 +269,20 @@ class _Tally:
                 near = np.abs(compute_margins(self.graph, inputs, name)[differ])
                 layer["margins"] += near.tolist()
         self._float32(inputs, clock, events)
+        for name in self.off:
+            apart = measure_relative_distance(clock.values[name], events.values[name])
+            self.layers[name]["rounding"] = max(self.layers[name]["rounding"], apart)
+        if self.program and integers:
+            self._quantised(self.program, events, integers)
+
+    def _quantised(self, program: LoihiProgram, events: Record, integers: Record) -> None:
         gap = find_layer_differences(self.graph, events, integers)
         for name, tally in self.quantised.items():
             tally["differ"] += int(gap[name].sum())
             tally["of"] += gap[name].size
         for name, sums in self.off.items():
-            apart = measure_relative_distance(clock.values[name], events.values[name])
-            self.layers[name]["rounding"] = max(self.layers[name]["rounding"], apart)
             value = events.values[name].astype(np.float64)
-            found = reference.to_float(self.program, name, integers.values[name])
+            found = reference.to_float(program, name, integers.values[name])
             sums["error"] += float(np.square(found - value).sum())
             sums["of"] += float(np.square(value).sum())
 
@@ -270,7 +327,7 @@ class _Tally:
 
     def quantisation(self) -> dict[str, float]:
         """Return the share of differing spikes by layer, and the errors of read-outs."""
-        spikes = {name: t["differ"] / t["of"] for name, t in self.quantised.items()}
+        spikes = {n: t["differ"] / t["of"] for n, t in self.quantised.items() if t["of"]}
         values = {
             n: np.sqrt(s["error"] / s["of"]).item() for n, s in self.off.items() if s["of"]
         }

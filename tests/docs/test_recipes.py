@@ -11,11 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from neuro import ALIF, IF, LI, LIF, Recurrent, Spiking, Stack
+from neuro.energy import estimate
 from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import DT
 from neuro.nn.trace import TraceError, trace
@@ -93,8 +95,33 @@ class TestAWholeTask:
         assert verify["torch_events"]["mismatches"] == 0
         assert verify["reference_lava"].get("mismatches", 0) == 0
         assert verify["metrics"]["speed_error"]["integers"] < 0.1
+        energy = json.loads((run / "energy.json").read_text())
+        assert energy["conventional45nm"]["ann_passes"] == 12
+        assert "same-shape ANN takes 12 passes" in (run / "report.html").read_text()
         assert "not measured yet" not in (run / "report.html").read_text()
         assert (run / "speed.py").exists()
+
+
+def test_a_graph_by_hand_runs_everywhere_and_says_what_is_true() -> None:
+    page = run_page("own_graph")
+    assert (page.graph.shapes["w_in"], page.graph.outputs) == ((8,), ("out",))
+    cells = page.events.spikes["cells"]
+    assert len(cells.tick) > 100
+    assert all(map(np.array_equal, page.clock.spikes["cells"], cells))
+    assert len(page.exact.times["cells"].time) > 100
+    assert len(page.integers.spikes["cells"].tick) > 100
+    assert page.more.ticks == 50
+    assert page.joules.convention.ann_passes == 50
+    assert 0 < page.joules.core.low < page.joules.core.high
+    assert estimate(page.graph, page.clock, "loihi2").core == page.joules.core
+    assert estimate(page.graph, page.integers, "loihi2").core != page.joules.core
+    before, after = (g.nodes["back"].weight for g in (page.graph, page.trained))
+    assert np.abs(after - before).max() > 0.01
+    assert page.traced.dt == 0.5e-3
+    delays = {(e.source, e.target): e.delay for e in page.traced.edges}
+    assert delays["fc1", "cells_spiking"] == 4
+    assert delays["cells_spiking", "cells_feedback"] == 1
+    assert page.traced.nodes["adapting"].leak == pytest.approx(1 - math.exp(-0.5 / 20))
 
 
 class TestSnnTorch:
@@ -107,6 +134,8 @@ class TestSnnTorch:
         assert page.expected.sum() > 100
         assert torch.equal(page.spikes, page.expected)
         assert torch.equal(as_raster(page.record, "lif2_spiking", page.spikes), page.spikes)
+        assert page.expected_recurrent.sum() > 100
+        assert torch.equal(page.spikes_recurrent, page.expected_recurrent)
         with pytest.raises(TraceError, match="Theirs has no node in a Graph"):
             trace(page.theirs, (16,))
 

@@ -86,7 +86,7 @@ def changed(part: Any, change: dict[str, object]) -> Any:
         (0, {"lag": 1}, "x: an input with lag 1; inputs lead, their lag is 0"),
         (1, {"dv": as_int32([1, 2, 3])}, "conv/1: dv has shape (3,); give one number, or one"),
         (1, {"dv": as_int32(np.ones((2, 4)))}, "conv/1: dv has shape (2, 4); give one number"),
-        (1, {"vth": np.array([0.5])}, "conv/1: vth is float64; make it with program.integers"),
+        (1, {"vth": np.array([0.5])}, "conv/1: vth is float64; make it with program.as_int32"),
         (1, {"kind": "li"}, "connection fc: conv/1 is a read-out and never fires; start from"),
         (1, {"kind": "input"}, "connection conv: conv/1 is an input and listens to nothing"),
     ],

@@ -7,7 +7,9 @@ from lava_export import reference
 from lava_export.lower import lower
 from lava_export.report import compare, make_scaling_table
 from lava_export.rules import compute_head_room
+from neuro.energy import estimate
 from neuro.graph import Dense, Edge, Graph, Input
+from neuro.io.graph_digest import digest_graph
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import to_events, to_raster
 from neuro.units import Seconds, Ticks
@@ -149,3 +151,22 @@ def test_the_head_room_is_that_of_the_runs_the_program_is_for() -> None:
         (n, _) = make_scaling_table(GRAPH, program)
         into = program.into("n")
         assert n["head_room"] == compute_head_room(program["n"], into, program.ticks)
+
+
+def test_a_program_and_its_records_say_which_graph_they_are_of() -> None:
+    weight = GRAPH.nodes["w"].weight * 2  # type: ignore[union-attr]
+    other = replace(GRAPH, nodes={**GRAPH.nodes, "w": Dense(weight=weight)})
+    program, twin = lower(GRAPH), lower(other)
+    assert program.digest == digest_graph(GRAPH) != twin.digest
+    record, foreign = (
+        reference.run(p, {"x": to_events(np.ones((4, 1, 2), bool))}, 4) for p in (program, twin)
+    )
+    assert record.digest == program.digest
+    with pytest.raises(ValueError, match="two networks cannot be compared; run one program"):
+        compare(record, foreign)
+    assert compare(record, replace(record, digest=""))["mismatches"] == 0
+    with pytest.raises(ValueError, match=r"program is not of this graph: .* replace\(program,"):
+        make_scaling_table(other, program)
+    with pytest.raises(ValueError, match="the record does not belong to this graph"):
+        estimate(other, record, "loihi2")
+    assert estimate(GRAPH, record, "loihi2").core.nominal > 0

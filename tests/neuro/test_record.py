@@ -1,11 +1,20 @@
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from neuro.events import Exact, simulate
+from neuro.events.exact.oracle import simulate_exactly_slowly
+from neuro.events.grid.oracle import simulate_slowly
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.io.graph_digest import digest_graph
+from neuro.neurons import LIF
+from neuro.nn import replay
 from neuro.record import Counts, Record, concatenate
 from neuro.spikes import to_events, to_raster
+from neuro.units import Seconds
 
 
 def record(raster: np.ndarray, executor: str = "torch", **counts: Counts) -> Record:
@@ -46,9 +55,48 @@ def test_counts_are_zero_unless_an_executor_counted() -> None:
     assert record(np.zeros((1, 1, 1), np.float32)).counts == {}
 
 
-def test_records_of_two_executors_or_lengths_are_not_joined() -> None:
-    raster = np.zeros((3, 1, 2), np.float32)
-    silent = replace(record(raster), spikes={})
-    for other in (record(raster, executor="events"), record(raster[:2]), silent):
-        with pytest.raises(ValueError, match="one executor, network and number of ticks"):
-            concatenate([record(raster), other])
+RASTER = np.zeros((3, 1, 2), np.float32)
+FIRST = record(RASTER)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (record(RASTER, executor="events"), "is of events, the first of torch; keep them"),
+        (record(RASTER[:2]), "has 2 ticks, the first 3; run all for as long, .* of silence"),
+        (
+            replace(FIRST, spikes={}),
+            r"has spikes of \[\], the first of \['a'\]; record the same",
+        ),
+        (replace(FIRST, digest="0"), "is of another network; .* run all on one Graph"),
+    ],
+)
+def test_records_that_cannot_be_joined_are_told_with_the_cure(other: Record, told: str) -> None:
+    with pytest.raises(ValueError, match="one executor, network and number of ticks:") as e:
+        concatenate([FIRST, FIRST, other])
+    _head, *found = str(e.value).splitlines()
+    assert len(found) == 1
+    assert re.match(f"record 2: {told}", found[0])
+
+
+def test_every_executor_says_which_graph_it_ran() -> None:
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(2,)),
+            "fc": Dense(weight=np.full((3, 2), 0.7)),
+            "out": LIF(tau=0.02, reset="soft"),
+        },
+        edges=(Edge("x", "fc"), Edge("fc", "out")),
+        dt=Seconds(1e-3),
+    )
+    inputs = {"x": to_events(np.ones((4, 2, 2), np.float32))}
+    records = [
+        replay(graph, inputs),
+        simulate(graph, inputs)[0],
+        simulate(graph, inputs, Exact())[0],
+        simulate(graph, inputs, Exact(), state=simulate(graph, inputs, Exact())[1])[0],
+        simulate_slowly(graph, inputs),
+        simulate_exactly_slowly(graph, inputs)[0],
+    ]
+    assert {r.digest for r in records} == {digest_graph(graph)}
+    assert concatenate(records[1:2] * 3).digest == digest_graph(graph)

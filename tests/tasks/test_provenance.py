@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from neuro.energy import chip_file
 from neuro.io.graph_digest import digest_graph
 from neuro.io.graph_file import load_graph
 from neuro.io.run_folder import Run, RunError
@@ -21,6 +23,7 @@ from tasks import provenance
 from tasks.cli import main
 from tasks.find import find_task_of, open_folder
 from tasks.provenance import (
+    OF_EVERY_RESULT,
     OUT_OF_DATE,
     RESULTS,
     describe_provenance,
@@ -103,7 +106,7 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
     exported = load_graph(folder / "graph.npz")
     assert digest_graph(load_run_graph(open_folder(folder))) != digest_graph(exported)
     now = read(folder, "verify")["measured_on"]
-    assert {k for k in OUT_OF_DATE if now[k] != before[k]} == {"weights"}
+    assert {k for k in OF_EVERY_RESULT if now[k] != before[k]} == {"weights"}
     page = words(folder)
     for figure in ("rmse, torch", "energy, loihi1.*chip"):
         assert re.search(rf"{figure}\s+[\d.]+ \w+\s+of earlier weights; ", page), figure
@@ -143,23 +146,70 @@ def test_a_touched_file_and_an_old_graph_change_nothing(run: Path) -> None:
     assert digest_graph(load_run_graph(opened)) == graph
 
 
-def test_a_changed_configuration_is_told(run: Path, tmp_path: Path) -> None:
-    for file in run.rglob("*"):
-        if file.is_file():
-            (tmp_path / file.relative_to(run)).parent.mkdir(exist_ok=True)
-            (tmp_path / file.relative_to(run)).write_bytes(file.read_bytes())
+def test_a_changed_configuration_is_told_and_measured_by_no_verb(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path, dirs_exist_ok=True)
     header = json.loads((tmp_path / "config.json").read_text())
     header["config"]["epochs"] += 1
     (tmp_path / "config.json").write_text(json.dumps(header))
     why = list_out_of_date(tmp_path, describe_trained(tmp_path))
     assert why == dict.fromkeys(RESULTS, "of another configuration")
-    page = words(tmp_path)
-    for verb in RESULTS:
-        assert f"What {verb} measured here is of another configuration" in page
-    assert re.search(r"rmse, events\s+[\d.]+ kW\s+of another configuration; ", page)
+    # The weights are not of it either: no verb measures them as if they were.
+    for verb in (*RESULTS, "report"):
+        with pytest.raises(SystemExit):
+            main([verb, str(tmp_path)])
+        told = capsys.readouterr().err
+        assert "config.json: was edited after the training began" in told, verb
+        assert "(epochs is 4, forecast_task.py:tiny has 3)" in told
+    assert "was edited after the training began" in train_again(tmp_path, capsys)
+    header["config"]["epochs"] -= 1
     header["neuro"] = "of another version"  # which the code's digest tells of
-    (tmp_path / "config.json").write_text(json.dumps(header))
-    assert list_out_of_date(tmp_path, describe_trained(tmp_path)) == why
+    backwards = dict(reversed(header.items()))
+    (tmp_path / "config.json").write_text(json.dumps(backwards))
+    assert list_out_of_date(tmp_path, describe_trained(tmp_path)) == {}
+    assert open_folder(tmp_path).config.epochs == 3
+
+
+def train_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit):
+        main(["train", TASK, "--out", str(folder)])
+    return capsys.readouterr().err
+
+
+def test_a_damaged_result_is_told_with_the_verb(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "simulate.json").write_text("[1, 2]")
+    (tmp_path / "export.json").write_text('{"scaling": [')
+    main(["eval", str(tmp_path)])
+    told = capsys.readouterr().out
+    for verb in ("simulate", "export"):
+        assert f"{verb}.json is damaged; measure again: neuro {verb} {tmp_path}" in told
+
+
+def test_the_chip_file_of_an_estimate_belongs_to_what_it_was_measured_on(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, chip = tmp_path / "run", tmp_path / "mine.toml"
+    shutil.copytree(run, folder)
+    chip.write_text((chip_file.FOLDER / "loihi1.toml").read_text())
+    main(["energy", str(folder), "--chip", str(chip)])
+    assert ".json is" not in capsys.readouterr().out
+    now = describe_trained(folder)
+    found = read(folder, "energy")
+    assert re.fullmatch("mine [0-9a-f]{16}", found["measured_on"]["chip_file"])
+    assert found["chip_file"] == {"path": str(chip)}
+    assert list_out_of_date(folder, now) == {}
+    chip.write_text(chip.read_text() + "\n# a remark\n")
+    assert list_out_of_date(folder, now) == {}
+    chip.write_text(chip.read_text().replace("low = 23.6", "low = 23.5"))
+    assert list_out_of_date(folder, now) == {"energy": "of another content of its chip file"}
+    chip.unlink()  # then nobody knows
+    assert list_out_of_date(folder, now) == {}
+    main(["energy", str(folder), "--chip", "loihi2"])
+    assert "chip_file" not in read(folder, "energy")["measured_on"]
 
 
 def with_other_data(run: Run, monkeypatch: pytest.MonkeyPatch, sample: int) -> None:

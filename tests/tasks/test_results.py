@@ -135,6 +135,17 @@ def test_another_shape_is_refused_with_its_place(
         read_result(tmp_path, verb, (ACCURACY,))
 
 
+@pytest.mark.parametrize("verb", WHOLE)
+def test_a_file_cut_short_names_the_verb_that_writes_it_again(
+    tmp_path: Path, verb: str
+) -> None:
+    whole = write(tmp_path, verb, WHOLE[verb]) / f"{verb}.json"
+    whole.write_text(whole.read_text()[:-1])
+    told = rf"{verb}.json: cannot be read as JSON .*; neuro {verb} writes it again"
+    with pytest.raises(StoreError, match=told):
+        read_result(tmp_path, verb)
+
+
 def test_layers_have_the_same_parts(tmp_path: Path) -> None:
     chip = copy.deepcopy(CHIP)
     chip["layers"] = {"a": {**SPAN, "parts": {"x": 1.0}}, "b": {**SPAN, "parts": {}}}
@@ -162,11 +173,15 @@ def test_figures_are_less_than_a_report_needs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[]", r"line\[0\]: is \[\], expected an object"),
-        ('{"epoch": "1"}', r"line\[0\].epoch: is '1', expected int or float"),
-        ('{"loss": 1}', r"line\[0\]: has the columns loss"),
-        ('{"epoch": 1}\n{"epoch": 2, "loss": 1}', r"line\[1\]: has the columns epoch, loss"),
-        ('{"epoch": 1', "cannot be read as JSON"),
+        ("[]", r"line 1: is \[\], expected an object"),
+        ('{"epoch": "1"}', r"line 1.epoch: is '1', expected int or float"),
+        ('{"loss": 1}', r"line 1: has the columns loss"),
+        ('{"epoch": 1}\n{"epoch": 2, "loss": 1}', r"line 2: has the columns epoch, loss"),
+        ('{"epoch": 1', r"line 1: cannot be read as JSON \(.*: column 12\)"),
+        (
+            '{"epoch": 1}\n{"epoch": 2}\n{"ep',
+            r"line 3: cannot .* \(Unterminated .*: column 2",
+        ),
         ('{"epoch": NaN}', "cannot be read as JSON"),
     ],
 )
@@ -175,7 +190,8 @@ def test_a_history_that_is_no_table_is_refused(tmp_path: Path, text: str, told: 
     (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "loss": 0.5}\n')
     assert read_history(tmp_path) == [{"epoch": 1, "loss": 0.5}]
     (tmp_path / "metrics.jsonl").write_text(text)
-    with pytest.raises(StoreError, match=rf"metrics.jsonl: .*{told}"):
+    cure = "neuro train writes it again"
+    with pytest.raises(StoreError, match=rf"metrics.jsonl: .*{told}.*; {cure}$"):
         read_history(tmp_path)
 
 

@@ -20,6 +20,7 @@ from neuro.events.grid.oracle import find_biases, list_synapses, no_type_check
 from neuro.graph import Connection, Graph
 from neuro.graph.connections import SynapseRows
 from neuro.graph.requirements import require_continuous
+from neuro.io.graph_digest import digest_graph
 from neuro.neurons import is_leaky_integrator
 from neuro.record import Counts, Record, concatenate
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
@@ -371,6 +372,7 @@ class _OracleSample:
             values={n: self.sample_values(n) for n in self.graph.readouts},
             counts={n: Counts(**c) for n, c in self.counts.items()},
             times=times,
+            digest=digest_graph(self.graph),
         )
 
     def sample_values(self, name: str) -> np.ndarray:

@@ -378,6 +378,7 @@ def make_record(
             for n in graph.nodes
         },
         times=kept,
+        digest=digest_graph(graph),
     )
 
 
@@ -408,6 +409,7 @@ def append_record(first: Record, second: Record) -> Record:
         },
         counts=counts,
         times=times,
+        digest=first.digest,
     )
 
 

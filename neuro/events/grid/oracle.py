@@ -29,6 +29,7 @@ from neuro.graph import (
 )
 from neuro.graph.connections import Synapse, SynapseRows
 from neuro.graph.requirements import require_normal_form
+from neuro.io.graph_digest import digest_graph
 from neuro.neurons import Coefficients, GatedLI
 from neuro.neurons.normal_form import as_array
 from neuro.record import Counts, Record, concatenate
@@ -330,4 +331,5 @@ class _Sample:
             spikes={**self.inputs, **fired},
             values={n: self.out[n] for n in self.graph.readouts},
             counts={n: Counts(**c) for n, c in self.counts.items()},
+            digest=digest_graph(self.graph),
         )

@@ -264,6 +264,7 @@ class GridRun:
             values={name: values[: self.now] for name, values in self.values.items()},
             counts={name: Counts(**counts) for name, counts in self.counts.items()},
             states=self.states,
+            digest=digest_graph(self.graph),
         )
 
     def partial_record(self) -> Record:

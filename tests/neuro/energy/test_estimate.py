@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from neuro.energy import (
     Chip,
     as_json,
+    count,
     estimate,
     estimate_chips,
     find_chip,
@@ -17,6 +19,7 @@ from neuro.energy import (
 from neuro.energy.constants import sum_intervals
 from neuro.energy.operations import Operations, Traffic, price_operations
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input
+from neuro.io.graph_digest import digest_graph
 from neuro.neurons import LI, LIF
 from neuro.record import Record, concatenate
 from neuro.spikes import to_events
@@ -141,6 +144,35 @@ def test_the_45_nm_convention_adds_for_spikes_and_multiplies_for_analog_values()
     assert estimate(two_layers(), analog, find_chip("loihi1")).convention.snn == pytest.approx(
         4 * 4.6e-12
     )
+
+
+def test_an_ann_along_a_sequence_takes_a_pass_a_step() -> None:
+    once = estimate(two_layers(), few_spikes(), "loihi1").convention
+    assert once.ann_passes == 1
+    twice = estimate(two_layers(), few_spikes(), "loihi1", ann_passes=2).convention
+    assert twice == replace(
+        once,
+        ann=2 * once.ann,
+        ann_passes=2,
+        break_even_spikes_per_synapse=2 * once.break_even_spikes_per_synapse,
+        break_even_rate=2 * once.break_even_rate,
+    )
+    with pytest.raises(ValueError, match=r"ann_passes must be >= 1, got 0; 1 is one pass"):
+        estimate(two_layers(), few_spikes(), "loihi1", ann_passes=0)
+
+
+def test_an_ann_with_a_loop_takes_a_pass_a_tick_unless_told() -> None:
+    graph = two_layers()
+    around = replace(graph, edges=(*graph.edges, Edge("hidden", "hidden", Ticks(1))))
+    found = estimate(around, few_spikes(), "loihi1").convention
+    dense, back = 9 * 4.6e-12, 3 * 0.9e-12
+    assert found.ann_passes == 3  # ticks
+    assert found.ann == pytest.approx(3 * (dense + back), rel=1e-12)
+    assert found.break_even_rate == pytest.approx(4.6 / 0.9, rel=1e-12)
+    one = estimate(around, few_spikes(), "loihi1", ann_passes=1).convention
+    assert one.ann == pytest.approx(dense + back, rel=1e-12)
+    late = replace(graph, edges=(Edge("in", "w1", Ticks(2)), *graph.edges[1:]))
+    assert estimate(late, few_spikes(), "loihi1").convention.ann_passes == 1
 
 
 def test_a_spike_pays_for_each_destination_core_and_its_way_there() -> None:
@@ -333,6 +365,18 @@ def test_a_record_that_lacks_spikes_or_has_others_is_refused() -> None:
     more = {**record.spikes, "other": record.spikes[inputs]}
     with pytest.raises(ValueError, match="does not belong to this graph: it has no other"):
         estimate(graph, replace(record, spikes=more), "loihi1")
+
+
+def test_a_record_of_another_network_of_the_same_shapes_is_refused() -> None:
+    graph, record = two_layers(), few_spikes()
+    weight = graph.nodes["w1"].weight * 2  # type: ignore[union-attr]
+    other = replace(graph, nodes={**graph.nodes, "w1": Dense(weight=weight)})
+    mine = replace(record, digest=digest_graph(graph))
+    assert estimate(graph, mine, "loihi1") == estimate(graph, record, "loihi1")
+    for use in (partial(estimate, other, mine, "loihi1"), partial(count, other, mine)):
+        with pytest.raises(ValueError, match=r":\nit belongs to another network: .* take one"):
+            use()
+    estimate(other, replace(mine, digest=digest_graph(other)), "loihi1")
 
 
 def test_a_record_without_samples_is_refused() -> None:

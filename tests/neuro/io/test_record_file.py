@@ -26,6 +26,7 @@ def record() -> Record:
         times={"a": to_times(spikes, Seconds(1e-3))},
         states={3: {"a": rng.normal(size=(4, 2, 3))}},
         counts={"a": Counts(spikes=3)},
+        digest="0123456789abcdef",
     )
 
 
@@ -49,6 +50,7 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
     "no values": (drop("values/out"), "it lacks 'values/out'"),
     "no state": (drop("states/3/a"), "it lacks 'states/3/a'"),
     "no times": (lambda _, m: m.pop("times"), "times: is missing"),
+    "no digest": (lambda _, m: m.pop("digest"), "digest: is missing"),
     "no states": (lambda _, m: m.pop("states"), "states: is missing"),
     "unknown key": (put_meta("dt", 1e-3), "dt: there is no such field"),
     "unknown array": (
@@ -94,6 +96,17 @@ def test_a_file_holds_exactly_its_fields(tmp_path: Path, name: str) -> None:
     change(arrays, meta)
     save_arrays(path, "record", arrays, meta)
     with pytest.raises(StoreError, match=rf"(?s)r.npz: .*{told}"):
+        load_record(path)
+
+
+def test_a_record_of_before_the_digest_is_refused_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / "r.npz"
+    save_record(path, record())
+    assert load_record(path).digest == "0123456789abcdef"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neuro.io.store.VERSIONS", {})
+        save_record(path, record())
+    with pytest.raises(StoreError, match="written in format 2, this is format 3; delete it"):
         load_record(path)
 
 

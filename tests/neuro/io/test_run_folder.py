@@ -1,11 +1,12 @@
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from neuro.io.run_folder import Run, RunError, begin_run, open_run
+from neuro.io.run_folder import Run, RunError, begin_run, digest_configuration, open_run
 from neuro.io.store import StoreError
 
 
@@ -22,6 +23,21 @@ def configs(task: str) -> Any:  # noqa: ARG001
 def run(folder: Path, **changes: Any) -> Run:
     asked = {"task": "digits", "name": "small", "seed": 1, "config": Config(), **changes}
     return Run(folder=folder, **asked)
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    """Write another config.json, as a training of that would have written it."""
+    path = folder / "config.json"
+    header = {**json.loads(path.read_text()), **changes}
+    header["trained"] = digest_configuration(header)
+    path.write_text(json.dumps(header))
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    """Change config.json by hand; None takes a key away."""
+    path = folder / "config.json"
+    header = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({k: v for k, v in header.items() if v is not None}))
 
 
 def test_a_run_opens_as_it_was_begun(tmp_path: Path) -> None:
@@ -69,11 +85,10 @@ def test_a_value_of_another_type_is_refused(
     tmp_path: Path, where: str, value: object, told: str
 ) -> None:
     begin_run(run(tmp_path))
-    path = tmp_path / "config.json"
-    found = json.loads(path.read_text())
+    found = json.loads((tmp_path / "config.json").read_text())
     *inside, last = where.split(".")
     (found[inside[0]] if inside else found)[last] = value
-    path.write_text(json.dumps(found))
+    rewrite(tmp_path, **found)
     with pytest.raises(RunError, match=rf"config.json: .*{told}"):
         open_run(tmp_path, configs)
 
@@ -101,15 +116,63 @@ def test_a_folder_without_a_run_says_how_to_make_one(tmp_path: Path) -> None:
 
 def test_a_configuration_of_another_version_names_its_fields(tmp_path: Path) -> None:
     begin_run(run(tmp_path))
-    path = tmp_path / "config.json"
-    found = json.loads(path.read_text())
-    found["config"] = {"epochs": 3, "width": 7}
-    found["neuro"] = "0.0.9"
-    path.write_text(json.dumps(found))
+    rewrite(tmp_path, config={"epochs": 3, "width": 7}, neuro="0.0.9")
     with pytest.raises(RunError) as e:
         open_run(tmp_path, configs)
     assert "written by neuro 0.0.9" in str(e.value)
     assert "width: there is no such field; channels: is missing" in str(e.value)
+
+
+def test_a_configuration_that_was_edited_is_told_as_such(tmp_path: Path) -> None:
+    for config, told in (
+        ({"epochs": 30, "channels": [1, 2]}, r"\(epochs is 30, digits:small has 3\)"),
+        ({"epochs": "3", "channels": [1, 2]}, r"\(epochs is 3, digits:small has 3\)"),
+        ({"epochs": 3}, r"\(channels is missing, digits:small has \[1, 2\]\)"),
+        ({"epochs": 3, "channels": [1, 2], "tau": 1}, r"tau is 1, digits:small has no such"),
+    ):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        begin_run(run(folder))
+        edit(folder, config=config)
+        for use in (partial(open_run, folder, configs), partial(begin_run, run(folder))):
+            with pytest.raises(RunError, match=f"config.json: was edited after .*{told}"):
+                use()
+
+
+@pytest.mark.parametrize("key", ["seed", "trained"])
+def test_any_part_that_was_edited_is_told(tmp_path: Path, key: str) -> None:
+    begin_run(run(tmp_path))
+    edit(tmp_path, **{"seed": {"seed": 2}, "trained": {"trained": "0" * 16}}[key])
+    with pytest.raises(RunError, match=r"was edited .*\(its task, name, seed, gradient or"):
+        open_run(tmp_path, configs)
+
+
+def test_the_order_of_keys_means_nothing(tmp_path: Path) -> None:
+    begin_run(run(tmp_path))
+    path = tmp_path / "config.json"
+    header = json.loads(path.read_text())
+    turned = dict(reversed(header.items())) | {
+        "config": dict(reversed(header["config"].items()))
+    }
+    assert list(turned["config"]) == ["channels", "epochs"]
+    path.write_text(json.dumps(turned))
+    assert digest_configuration(turned) == digest_configuration(header)
+    assert open_run(tmp_path, configs) == run(tmp_path)
+    begin_run(run(tmp_path))
+
+
+def test_a_run_of_an_earlier_version_is_read_if_it_is_as_the_task_makes_it(
+    tmp_path: Path,
+) -> None:
+    """It does not say what was trained."""
+    begin_run(run(tmp_path))
+    edit(tmp_path, trained=None)
+    assert "trained" not in json.loads((tmp_path / "config.json").read_text())
+    assert open_run(tmp_path, configs) == run(tmp_path)
+    edit(tmp_path, config={"epochs": 4, "channels": [1, 2]})
+    with pytest.raises(
+        RunError, match=r"earlier version, .* \(epochs is 4, digits:small has 3\)"
+    ):
+        open_run(tmp_path, configs)
 
 
 def test_a_damaged_config_is_named(tmp_path: Path) -> None:

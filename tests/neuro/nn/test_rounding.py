@@ -160,6 +160,12 @@ def test_margins_follow_the_spikes_that_are_given() -> None:
     assert not found.is_rounding
 
 
+def test_a_record_of_another_network_has_no_bounds() -> None:
+    one, other = (alone(LIF(tau=math.inf, threshold=x), 0.3) for x in (0.5, 0.6))
+    with pytest.raises(ValueError, match=r"record does not belong .* another network"):
+        bound_rounding(other, replay(one, ones(3, 1)))
+
+
 @settings(deadline=None, max_examples=20)
 @given(seed=SEEDS)
 def test_margins_along_the_spikes_of_float64_are_those_of_the_clock(seed: int) -> None:

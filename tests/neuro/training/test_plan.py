@@ -1,9 +1,11 @@
 import math
+import re
 from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from builders import course, model
@@ -81,7 +83,7 @@ def test_a_schedule_of_torch_is_told_the_updates_of_the_whole_training() -> None
 
 def test_what_cannot_be_done_is_refused_by_name() -> None:
     for changes, match in (
-        ({"accumulate": 0}, "accumulate must be at least 1, got 0"),
+        ({"accumulate": 0}, "accumulate must be a whole number >= 1, got 0"),
         ({"validate_every": 0, "checkpoint_every": -1}, "validate_every .* checkpoint_every"),
         ({"warm": 0.1, "schedule": ExponentialLR}, "warm=0.1 belongs to the default schedule"),
         ({"schedule": OneCycleLR}, "got the class OneCycleLR, which would take .* updates"),
@@ -225,3 +227,37 @@ def test_any_plan_resumes_inside_an_epoch_to_the_same_end(
     for name in ("last.safetensors", "best.safetensors"):
         one, other = (tmp_path / k / name for k in ("whole", "killed"))
         assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"epochs": 0}, "epochs must be a whole number >= 1, got 0"),
+        ({"epochs": 3.0}, "epochs must be a whole number >= 1, got 3.0"),
+        ({"epochs": True}, "epochs must be a whole number >= 1, got True"),
+        ({"epochs": None}, "epochs must be a whole number >= 1, got None"),
+        ({"accumulate": None}, "accumulate must be a whole number >= 1, got None"),
+        ({"validate_every": 0.5}, "validate_every must be a whole number >= 1, got 0.5"),
+        ({"lr": "0.1"}, "lr must be a finite number > 0, got '0.1'"),
+        ({"lr": 0.0}, "lr must be a finite number > 0, got 0.0"),
+        ({"lr": math.nan}, "lr must be a finite number > 0, got nan"),
+        ({"lr": None}, "lr must be a finite number > 0, got None"),
+        ({"clip": 0}, "clip must be a number > 0 (math.inf clips nothing), got 0"),
+        ({"warm": 5}, "warm must be a share of the training, 0 to 1, got 5"),
+        ({"warm": -0.1}, "warm must be a share of the training, 0 to 1, got -0.1"),
+        ({"decay": -1e-4}, "decay must be a finite number >= 0, got -0.0001"),
+        ({"checkpoint_minutes": "10"}, "checkpoint_minutes must be a number >= 0, or None"),
+        ({"epochs": 0, "lr": -1}, "; lr must be"),
+    ],
+)
+def test_numbers_that_are_none_or_out_of_range_are_told(
+    changes: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As users run it: in tests beartype would be there first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(ValueError, match=re.escape(told)):
+        Plan(**{"epochs": 1, "lr": 0.1, **changes})
+    least = {"clip": math.inf, "warm": 1.0, "decay": 0.0, "checkpoint_minutes": 0}
+    Plan(epochs=1, lr=1, validate_every=None, checkpoint_every=1, **least)
+    with pytest.raises(ValueError, match=r"stage a: give epochs or steps, .* got epochs='1'"):
+        Stage(name="a", epochs="1")  # type: ignore[arg-type]

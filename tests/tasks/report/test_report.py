@@ -417,7 +417,9 @@ class TestLayout:
         joules = {label for label, value in tiles.items() if value.endswith("J")}
         assert joules == {"energy, loihi1 chip", "energy, loihi2 chip"}
         assert tiles["spiking : same-shape ANN"] == "0.43×"
-        assert "176 nJ : 409 nJ by the 45 nm convention, arithmetic only" in words(page)
+        assert "176 nJ : 409 nJ (one pass) by the 45 nm convention, arithmetic only" in words(
+            page
+        )
 
     def test_a_network_whose_twin_computes_nothing_has_no_ratio(self, run: Run) -> None:
         finish(run)

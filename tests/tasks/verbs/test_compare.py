@@ -151,6 +151,19 @@ def test_figures_that_depend_on_other_things_are_not_compared(runs: Path) -> Non
     assert found.remarks == ["accuracy: not compared, for it depends on ; another set"]
 
 
+def test_chip_files_of_one_name_and_other_content_are_not_compared(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tier = {"low": 1e-6, "nominal": 2e-6, "high": 3e-6}
+    priced = {"mine": {"core": tier, "chip": tier, "layers": {}}, "conventional45nm": {}}
+    for seed, chip in enumerate(("mine 1", "mine 1", "other 3")):
+        write(runs / f"fast-{seed}", "energy", priced, chip_file=chip)
+    compare_runs([runs / "fast-*"], runs / "out")
+    write(runs / "fast-0", "energy", priced, chip_file="mine 2")
+    text = told(["compare", str(runs / "fast-*"), "--out", str(runs / "o")], capsys)
+    assert "their energy is of chip files of one name and different content" in text
+
+
 def test_problems_are_told_together(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (runs / "fast-0" / "eval.json").unlink()
     twin = run(runs, "twin", 1, 0.5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lava_export import LoihiProgram, lower, reference
+from lava_export import LoihiProgram, LowerError, lower, reference
 from lava_export.run import LavaFailed
 from neuro.events import Grid, simulate
 from neuro.graph import Dense, Edge, Graph, Input, Node
@@ -21,9 +21,15 @@ from neuro.spikes import to_events, to_raster
 from neuro.units import Seconds
 from tasks.cli import main
 from tasks.find import open_folder
+from tasks.image_classification.classifier import ACCURACY
+from tasks.report.key_figures import list_agreement
+from tasks.report.report import show_parity
+from tasks.results import read_result
 from tasks.verbs.export import export_run
-from tasks.verbs.trained_run import CLASSIFIER, iterate_samples, load_run_graph
+from tasks.verbs.samples import Samples
+from tasks.verbs.trained_run import iterate_samples, load_run_graph
 from tasks.verbs.verify import (
+    DOES_NOT_FIT,
     _Tally,
     find_layer_differences,
     verify_run,
@@ -53,16 +59,6 @@ def test_labels_may_be_an_array_and_no_samples_are_refused(run: Run) -> None:
     assert verify_samples(graph, parts, lava_samples=1)["n"] == 5
     with pytest.raises(ValueError, match=r"no samples; .* Samples\(stimulus, labels\)"):
         verify_samples(graph, [])
-
-
-@pytest.mark.parametrize(
-    "labels", [torch.zeros(3, 1, dtype=torch.int64), torch.zeros(1, dtype=int), torch.zeros(3)]
-)
-def test_labels_of_another_shape_or_type_have_no_accuracy(labels: torch.Tensor) -> None:
-    answers = torch.tensor([0, 1, 0])
-    assert CLASSIFIER.measure(answers, torch.tensor([0, 1, 2])) == {"accuracy": 2 / 3}
-    with pytest.raises(ValueError, match=r"labels must be whole numbers, one a sample: \(3,\)"):
-        CLASSIFIER.measure(answers, labels)
 
 
 def without_its_first_spike(record: Record, name: str) -> Record:
@@ -268,6 +264,71 @@ class TestSeveralBatches:
         parts = [tallies[k,].off["read"] for k in (0, 1)]
         error = sum(p["error"] for p in parts) / sum(p["of"] for p in parts)
         assert both.quantisation()["read"] == pytest.approx(error**0.5, rel=1e-12)
+
+
+class TestANetworkThatDoesNotFit:
+    """It is compared on torch and the event engine, and said not to fit."""
+
+    def test_the_float_executors_are_compared(self) -> None:
+        nodes: dict[str, Node] = {
+            "x": Input(shape=(3,)),
+            "w": Dense(weight=np.eye(3)),
+            "cells": LIF(tau=0.02, threshold=1.5, refractory=2e-3),
+            "b": Dense(weight=np.array([[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]])),
+            "read": LI(tau=0.02),
+        }
+        edges = tuple(Edge(*pair) for pair in pairwise(nodes))
+        graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+        x = {"x": to_events(np.ones((12, 2, 3), np.float32))}
+        with pytest.raises(LowerError) as told:
+            lower(graph, ticks=12)
+        assert len(told.value.problems) == 1
+        found = verify_samples(graph, [Samples(x, np.array([0, 1]))] * 2)
+        assert found["misfits"] == told.value.problems
+        assert found["reference_lava"]["samples"] == 0
+        assert found["reference_lava"]["skipped"] == DOES_NOT_FIT
+        assert found["quantisation"] == {}
+        assert found["metrics"] == {"accuracy": {"torch": 0.5, "events": 0.5}}
+        spikes = replay(graph, x).spikes["cells"].tick.size
+        assert spikes > 6
+        cells = found["torch_events"]["layers"]["cells"]
+        assert (cells["spikes"], cells["mismatches"]) == (2 * spikes, 0)
+        page = show_parity(found)
+        assert "does not fit" in page
+        assert f"No integers: {told.value.problems[0]}" in page
+        events, integers, *_ = list_agreement(found, (ACCURACY,))
+        assert (events.value, integers.value) == ("50.00%", "–")
+        assert integers.note == "does not fit Loihi"
+
+    def test_so_is_one_whose_stimulus_is_graded(self) -> None:
+        nodes: dict[str, Node] = {
+            "x": Input(shape=(2,)),
+            "w": Dense(weight=np.eye(2)),
+            "cells": LIF(tau=0.02),
+        }
+        edges = tuple(Edge(*pair) for pair in pairwise(nodes))
+        graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+        x = {"x": to_events(np.full((9, 2, 2), [0.5, 0.25]))}
+        found = verify_samples(graph, Samples(x, np.array([0, 1])))
+        (misfit,) = found["misfits"]
+        assert misfit.startswith("x: 36 spikes are not 1 (first 0.5); Loihi takes binary")
+        assert found["metrics"] == {"accuracy": {"torch": 0.5, "events": 0.5}}
+
+    def test_the_verb_says_why_and_ends_well(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def refuse(*_: Any, **__: Any) -> LoihiProgram:
+            raise LowerError(["alif1: too fine; make it coarser"])
+
+        monkeypatch.setattr("tasks.verbs.verify.lower", refuse)
+        main(["verify", str(run.folder)])
+        told = capsys.readouterr().out
+        assert f"no parity with Lava: {DOES_NOT_FIT}" in told
+        assert "alif1: too fine; make it coarser" in told
+        written = read_result(run.folder, "verify")
+        assert written is not None
+        assert written["misfits"] == ["alif1: too fine; make it coarser"]
+        assert set(written["metrics"]["accuracy"]) == {"torch", "events"}
 
 
 def test_a_lava_that_fails_is_written_down_as_failed(
