@@ -380,7 +380,8 @@ def make_config(folder: Path) -> Path:
 
 
 def read_config(path: Path) -> str:
-    return repr(open_run(path.parent, lambda _: {"small": Config}))
+    run = open_run(path.parent, lambda _: {"small": Config})
+    return repr(replace(run, folder=Path()))  # which is another for each case
 
 
 def make_events(folder: Path, write: Any) -> Path:

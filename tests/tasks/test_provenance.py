@@ -12,6 +12,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from neuro.energy import chip_file
 from neuro.io.graph_digest import digest_graph
 from neuro.io.graph_file import load_graph
 from neuro.io.run_folder import Run, RunError
+from neuro.spikes import to_events
 from tasks import provenance
 from tasks.cli import main
 from tasks.find import find_task_of, open_folder
@@ -29,6 +31,7 @@ from tasks.provenance import (
     describe_provenance,
     describe_trained,
     digest_code,
+    digest_stimuli,
     explain_difference,
     list_out_of_date,
     write_result,
@@ -210,6 +213,20 @@ def test_the_chip_file_of_an_estimate_belongs_to_what_it_was_measured_on(
     assert list_out_of_date(folder, now) == {}
     main(["energy", str(folder), "--chip", "loihi2"])
     assert "chip_file" not in read(folder, "energy")["measured_on"]
+
+
+def test_the_digest_of_a_stimulus_is_of_its_meaning() -> None:
+    raster = np.zeros((4, 2, 3), np.float32)
+    raster[1, 0, 2] = raster[3, 1, 0] = 1
+    e = to_events(raster)
+    found = digest_stimuli({"x": e})
+    assert len(set(found)) == 2
+    wide = e._replace(tick=e.tick.astype(np.int64), value=e.value.astype(np.float64))
+    assert digest_stimuli({"x": wide}) == found
+    longer = to_events(np.concatenate([raster, raster[:1]]))  # a silent tick behind
+    for other in (longer, e._replace(value=2 * e.value), e._replace(tick=e.tick - 1)):
+        assert not set(found) & set(digest_stimuli({"x": other}))
+    assert digest_stimuli({"y": e}) != found
 
 
 def with_other_data(run: Run, monkeypatch: pytest.MonkeyPatch, sample: int) -> None:

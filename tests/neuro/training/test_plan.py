@@ -242,6 +242,7 @@ def test_any_plan_resumes_inside_an_epoch_to_the_same_end(
         ({"lr": 0.0}, "lr must be a finite number > 0, got 0.0"),
         ({"lr": math.nan}, "lr must be a finite number > 0, got nan"),
         ({"lr": None}, "lr must be a finite number > 0, got None"),
+        ({"lr": True}, "lr must be a finite number > 0, got True"),
         ({"clip": 0}, "clip must be a number > 0 (math.inf clips nothing), got 0"),
         ({"warm": 5}, "warm must be a share of the training, 0 to 1, got 5"),
         ({"warm": -0.1}, "warm must be a share of the training, 0 to 1, got -0.1"),
