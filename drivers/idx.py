@@ -7,7 +7,6 @@ Source: the description that LeCun et al. published with MNIST.
 
 import gzip
 import math
-import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+
+from neuro.io.store import write_bytes
 
 UNSIGNED_BYTE = 8
 GZIP_MAGIC = b"\x1f\x8b"
@@ -65,14 +66,15 @@ def write(path: Path, array: UInt8[np.ndarray, "..."]) -> None:
     """Write an array as an IDX file, with gzip if the name ends in ``.gz``.
 
     The file appears whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
     """
     header = struct.pack(f">HBB{array.ndim}I", 0, UNSIGNED_BYTE, array.ndim, *array.shape)
     data = header + array.tobytes()
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)  # equal arrays make equal files
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    write_bytes(path, data)
 
 
 @contextmanager

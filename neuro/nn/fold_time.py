@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.modules.module as _torch
 from torch import Tensor, nn
 
 from neuro.nn.spiking import LayerError
@@ -44,16 +45,24 @@ def is_one_tick(x: Tensor) -> bool:
 def is_timeless(module: nn.Module) -> bool:
     """Say whether the output of a module depends on its input alone, whatever the tick."""
     known = SAMPLE_WISE | BATCH_NORMS
-    return all(type(m) in known and not has_hooks(m) for m in module.modules())
+    return all(
+        type(m) in known and not has_hooks(m) and not _mixes_samples(m)
+        for m in module.modules()
+    )
 
 
 def is_sample_wise(module: nn.Module) -> bool:
     """Say whether a module treats samples one by one, and draws nothing; not its children."""
-    if has_hooks(module):
+    if has_hooks(module) or _mixes_samples(module):
         return False
     if type(module) in BATCH_NORMS:
         return not module.training and module.running_mean is not None
     return type(module) in SAMPLE_WISE or (type(module) in DROPOUTS and not module.training)
+
+
+def _mixes_samples(module: nn.Module) -> bool:
+    """Say whether a softmax may go over ticks and samples, which are its axis 0."""
+    return type(module) is nn.Softmax and not (module.dim == -1 or (module.dim or 0) > 0)
 
 
 def keep_input(module: nn.Module, x: Tensor) -> Tensor:
@@ -132,7 +141,12 @@ def _fits(module: Any, shape: Sequence[int]) -> bool:
 def has_hooks(module: nn.Module) -> bool:
     """Say whether a module has hooks, or a forward set on it: it must be called then."""
     hooks = module._forward_hooks or module._forward_pre_hooks or module._backward_hooks
-    return bool(hooks) or has_own_forward(module)
+    return bool(hooks) or has_own_forward(module) or has_global_hooks()
+
+
+def has_global_hooks() -> bool:
+    """Say whether hooks were registered for all modules of this process."""
+    return bool(_torch._global_forward_hooks or _torch._global_forward_pre_hooks)
 
 
 def has_own_forward(module: nn.Module) -> bool:

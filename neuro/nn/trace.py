@@ -36,7 +36,7 @@ from neuro.graph import (
 )
 from neuro.graph.connections import as_pair
 from neuro.neurons import ALIF, is_neuron
-from neuro.nn.fold_time import has_own_forward
+from neuro.nn.fold_time import has_global_hooks, has_own_forward
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal, list_steps
 from neuro.nn.net import Net
 from neuro.units import Seconds, Ticks
@@ -148,6 +148,11 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
     if input_shape is None:
         raise ValueError("trace needs input_shape, the shape of one tick, e.g. (1, 28, 28)")
     walk = _Walk(nodes={"input": Input(shape=input_shape)})
+    if has_global_hooks():
+        walk.problems.append(
+            "hooks of all modules (torch.nn.modules.module.register_module_forward_hook) may "
+            "act on any; remove them (the handle has remove())"
+        )
     end = walk.visit(module, "", (("input", 0),))
     if len(end) > 1 or any(delay for _, delay in end):
         walk.problems.append(

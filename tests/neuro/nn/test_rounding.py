@@ -10,7 +10,7 @@ from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 
 from neuro.events import Grid, simulate
-from neuro.graph import Concat, Dense, Edge, Graph, Input, Node, Softmax
+from neuro.graph import AvgPool2d, Concat, Dense, Edge, Graph, Input, Node, Softmax
 from neuro.neurons import ALIF, LI, LIF
 from neuro.nn import replay
 from neuro.nn.rounding import (
@@ -132,6 +132,65 @@ def test_a_bound_counts_the_roundings_of_a_sum_and_of_the_membrane() -> None:
     np.testing.assert_allclose(found.bound.ravel(), want, rtol=1e-12)
     double = bound_rounding(graph, replay(graph, ones(2, 3)), np.float64)["s"]
     np.testing.assert_allclose(double.bound, found.bound * 2.0**-52 / UNIT, rtol=1e-6)
+
+
+def bound_after(terms: int, magnitude: float, threshold: float) -> float:
+    """Return the bound of a first tick without a leak: of the sum, current, v and threshold."""
+    arrives = terms * UNIT / (1 - terms * UNIT) * magnitude
+    return arrives + 4 * UNIT * (magnitude + magnitude + threshold)
+
+
+def test_roundings_of_pools_joins_and_of_edges_that_add_up_are_counted() -> None:
+    """Each begins with the one of its input; a chain adds its fan-ins, and 4 a connection."""
+    one = Dense(weight=np.ones((2, 2)))
+    cell = LIF(tau=math.inf, threshold=9.0)
+    pool = {"x": Input(shape=(1, 2, 2)), "w": AvgPool2d(kernel=(2, 2), stride=(2, 2))}
+    sums = {"x": Input(shape=(2,)), "w": one, "v": one}
+    join = {"x": Input(shape=(2,)), "w": one, "c": Concat(), "v": Dense(weight=np.ones((1, 4)))}
+    cases = [
+        (pool, [("x", "w"), ("w", "s")], 1 + (4 + 4), 1.0),
+        (sums, [("x", "w"), ("x", "v"), ("w", "s"), ("v", "s")], 2 * (1 + (2 + 4)), 4.0),
+        (
+            join,
+            [("x", "c"), ("x", "w"), ("w", "c"), ("c", "v"), ("v", "s")],
+            1 + (2 + 4) + (1 + 4) + (4 + 4),
+            6.0,
+        ),
+    ]
+    for nodes, edges, terms, magnitude in cases:
+        ends = tuple(Edge(*ends) for ends in edges)
+        graph = Graph(nodes={**nodes, "s": cell}, edges=ends, dt=DT)
+        found = bound_rounding(graph, replay(graph, ones(1, graph.size("x"))))["s"]
+        want = bound_after(terms, magnitude, 9.0)
+        np.testing.assert_allclose(found.bound[0, 0], want, rtol=1e-9)
+
+
+def test_a_bound_follows_the_synaptic_current() -> None:
+    tau_syn = Seconds(float(DT / math.log(2)))
+    graph = alone(LIF(tau=math.inf, tau_syn=tau_syn, threshold=4.0), 0.5)
+    found = bound_rounding(graph, replay(graph, ones(2, 1)))["s"]
+    arrives, r = 6 * UNIT / (1 - 6 * UNIT) * 0.5, 4 * UNIT
+    current = arrives + r * 0.5
+    one = current + r * 0.5
+    two = one + (0.5 * current + arrives + r * (0.25 + 0.5)) + r * (0.5 + 0.75)
+    np.testing.assert_allclose(found.margin.ravel(), [0.5 - 4, 1.25 - 4], rtol=1e-12)
+    np.testing.assert_allclose(found.bound.ravel(), [one + r * 4, two + r * 4], rtol=1e-9)
+
+
+def test_a_bound_follows_the_adaptation_and_what_a_soft_reset_hands_on() -> None:
+    """In parts of e, by which the current is off, and r, four roundings; by hand."""
+    cell = ALIF(leak=0.5, threshold=0.25, beta=0.5, rho=0.5, reset="soft")
+    graph = alone(cell, 0.5)
+    found = bound_rounding(graph, replay(graph, ones(4, 1)))["s"]
+    np.testing.assert_allclose(found.margin.ravel(), [0, -0.25, 0, -0.3125], atol=1e-15)
+    e, r = 6 * UNIT / (1 - 6 * UNIT) * 0.5 + 4 * UNIT * 0.5, 4 * UNIT
+    want = [
+        0.5 * e + (0.25 + 0.25) * r,
+        0.75 * e + (0.625 + 0.5 + 0.5) * r,
+        0.875 * e + (0.6875 + 0.375 + 0.375) * r,
+        0.9375 * e + (1.15625 + 0.8125 + 0.5625) * r,
+    ]
+    np.testing.assert_allclose(found.bound.ravel(), want, rtol=1e-9)
 
 
 def test_a_hard_reset_leaves_no_error_and_a_soft_one_keeps_it() -> None:

@@ -7,10 +7,14 @@ import pytest
 import torch
 from builders import dyadic, spikes
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
 from neuro.events import simulate
-from neuro.neurons import LIF, has_normal_form
+from neuro.neurons import LI, LIF, has_normal_form
 from neuro.nn import Checkpointed, replay
 from neuro.nn.layers import Recurrent, Residual, Spiking, Stack
 from neuro.nn.trace import TraceError, trace
@@ -76,6 +80,32 @@ def test_forward_hooks_are_refused_by_name_on_layers_and_on_what_holds_them() ->
     cells = net(nn.Linear(6, 4))
     cells.cells.register_forward_pre_hook(lambda _m, x: x)  # type: ignore[union-attr]
     assert "cells: Spiking has pre-hooks" in told(cells)
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda: register_module_forward_hook(lambda *_: None),
+        lambda: register_module_forward_pre_hook(lambda *_: None),
+    ],
+)
+def test_hooks_of_all_modules_are_refused_and_heard_by_every_layer(
+    register: Callable[[], Any],
+) -> None:
+    module, x = net(nn.Linear(6, 4)), spikes(20, 2, 6)
+    called: list[type] = []
+    handle = register_module_forward_hook(lambda m, _x, _y: called.append(type(m)))
+    try:
+        module(x)
+    finally:
+        handle.remove()
+    assert called == [nn.Linear, Spiking, Stack]
+    handle = register()
+    try:
+        assert "hooks of all modules" in told(module)
+    finally:
+        handle.remove()
+    trace(module, (6,))
 
 
 class Called(nn.Linear):
@@ -251,6 +281,20 @@ def test_the_number_of_threads_changes_no_spike(
     assert found[0].sum() > 100
     assert all(torch.equal(y, found[0]) for y in found)
     assert set(calls) <= {1}
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+@pytest.mark.parametrize("constant", [False, True])
+def test_a_softmax_goes_over_its_axis_whatever_the_threads(
+    dim: int, constant: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Axis 0 is that of all ticks and samples, see :mod:`neuro.nn.fold_time`."""
+    x = torch.rand(1 if constant else 30, 8, 2, 3, 3).expand(30, 8, 2, 3, 3)
+    net = Stack(soft=nn.Softmax(dim), more=nn.Identity(), cells=Spiking(LI(tau=0.01)))
+    want, _ = Spiking(LI(tau=0.01))(torch.softmax(x.flatten(0, 1), dim).view(x.shape))
+    for threads in (1, 2):
+        monkeypatch.setattr("torch.get_num_threads", lambda n=threads: n)
+        torch.testing.assert_close(net(x)[0], want)
 
 
 def test_noise_in_a_layer_of_one_s_own_is_drawn_for_every_tick() -> None:

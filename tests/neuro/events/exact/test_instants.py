@@ -250,3 +250,20 @@ def test_a_sum_of_decimal_weights_that_means_the_threshold_reaches_it(
     raster[4] = 1
     record, _ = simulate(graph, {"x": to_events(raster)}, Exact(driver=driver))
     assert record.spikes["cells"].tick.tolist() == [4, 4]
+
+
+@pytest.mark.parametrize(("late", "tick"), [(5e-10, 3), (2e-9, 4)])
+def test_what_rounding_brings_just_after_the_end_of_a_tick_is_read_out_there_and_once(
+    late: float, tick: int
+) -> None:
+    """It leaves at 3 and arrives at 4, where the run may be split, and so much later."""
+    dt = Seconds(1e-3)
+    nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((1, 1))), "out": LI(tau=0.005)}
+    graph = Graph(nodes=nodes, edges=(Edge("x", "w", Ticks(1)), Edge("w", "out")), dt=dt)
+    time = (3 + late) * dt
+    whole = simulate(graph, {"x": spike_at(time, ticks=8)}, Exact())[0].values["out"]
+    assert np.flatnonzero(whole)[0] == tick
+    a, half = simulate(graph, {"x": spike_at(time, ticks=4)}, Exact())
+    b, _ = simulate(graph, {"x": spike_at(ticks=4)}, Exact(), state=half)
+    parts = np.concatenate([a.values["out"], b.values["out"]])
+    np.testing.assert_allclose(parts, whole, rtol=1e-12)
