@@ -191,6 +191,7 @@ class _Latency(TypedDict):
 class _Tiers(TypedDict):
     core: Interval
     chip: Interval
+    misfits: NotRequired[list[str]]
 
 
 class _ChipEnergy(_Tiers):
@@ -296,9 +297,14 @@ def read_history(folder: Path) -> list[dict[str, Number]]:
             value = parse_json(path, line, i)
             row: dict[str, Number] = convert(value, dict[str, Number], f"line {i}")
             rows.append(row)
-            if list(row) != list(rows[0]) or "epoch" not in row:
+            if list(row) != list(rows[0]) or not _is_row(row):
                 raise SchemaError(f"line {i}: has the columns {', '.join(row)}")
     return rows
+
+
+def _is_row(row: Mapping[str, Number]) -> bool:
+    """Say whether a row of a history has what every training writes, and EventProp whole."""
+    return {"epoch", "train_loss"} <= row.keys() and ("spikes" in row) == ("raised" in row)
 
 
 def read_environment(folder: Path) -> dict[str, Any]:

@@ -109,6 +109,7 @@ CHANGES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("energy", ("other", "layers"), {"b": CHIP["layers"]["a"]}, "other.layers: are b"),  # type: ignore[index]
     ("energy", ("other", "layers", "a", "parts"), {}, ""),
     ("energy", ("other", "mapping", "layers", "a", "binds"), "cores", "a.binds: has no use"),
+    ("energy", ("other", "misfits"), "too large", "other.misfits: is 'too large', expected a"),
     ("energy", ("conventional45nm",), {}, "conventional45nm.snn: is missing"),
 ]  # fmt: skip
 
@@ -175,11 +176,16 @@ def test_figures_are_less_than_a_report_needs(tmp_path: Path) -> None:
     [
         ("[]", r"line 1: is \[\], expected an object"),
         ('{"epoch": "1"}', r"line 1.epoch: is '1', expected int or float"),
-        ('{"loss": 1}', r"line 1: has the columns loss"),
-        ('{"epoch": 1}\n{"epoch": 2, "loss": 1}', r"line 2: has the columns epoch, loss"),
+        ('{"train_loss": 1}', r"line 1: has the columns train_loss"),
+        ('{"epoch": 1}', r"line 1: has the columns epoch"),
+        (
+            '{"epoch": 1, "train_loss": 1}\n{"epoch": 2, "train_loss": 1, "x": 1}',
+            r"line 2: has the columns epoch, train_loss, x",
+        ),
+        ('{"epoch": 1, "train_loss": 1, "raised": 0}', r"the columns epoch, .*, raised"),
         ('{"epoch": 1', r"line 1: cannot be read as JSON \(.*: column 12\)"),
         (
-            '{"epoch": 1}\n{"epoch": 2}\n{"ep',
+            '{"epoch": 1, "train_loss": 1}\n{"epoch": 2, "train_loss": 1}\n{"ep',
             r"line 3: cannot .* \(Unterminated .*: column 2",
         ),
         ('{"epoch": NaN}', "cannot be read as JSON"),
@@ -187,8 +193,8 @@ def test_figures_are_less_than_a_report_needs(tmp_path: Path) -> None:
 )
 def test_a_history_that_is_no_table_is_refused(tmp_path: Path, text: str, told: str) -> None:
     assert read_history(tmp_path) == []
-    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "loss": 0.5}\n')
-    assert read_history(tmp_path) == [{"epoch": 1, "loss": 0.5}]
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "train_loss": 0.5}\n')
+    assert read_history(tmp_path) == [{"epoch": 1, "train_loss": 0.5}]
     (tmp_path / "metrics.jsonl").write_text(text)
     cure = "neuro train writes it again"
     with pytest.raises(StoreError, match=rf"metrics.jsonl: .*{told}.*; {cure}$"):
