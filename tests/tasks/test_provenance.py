@@ -229,7 +229,9 @@ def test_the_digest_of_a_stimulus_is_of_its_meaning() -> None:
     assert digest_stimuli({"y": e}) != found
 
 
-def with_other_data(run: Run, monkeypatch: pytest.MonkeyPatch, sample: int) -> None:
+def with_other_data(
+    run: Run, monkeypatch: pytest.MonkeyPatch, sample: int, *, target: bool = False
+) -> None:
     task = find_task_of(run)
     given = task.training.batches
 
@@ -237,8 +239,9 @@ def with_other_data(run: Run, monkeypatch: pytest.MonkeyPatch, sample: int) -> N
         first = 0
         for x, targets in given(config, split, epoch):
             if split == "test" and first <= sample < first + len(targets):
-                x = x.clone()
-                x[-1, sample - first].view(-1)[-1] += 1
+                x, targets = x.clone(), targets.clone()
+                changed = targets[sample - first] if target else x[-1, sample - first]
+                changed.view(-1)[-1] += 1
             first += len(targets)
             yield x, targets
 
@@ -246,11 +249,11 @@ def with_other_data(run: Run, monkeypatch: pytest.MonkeyPatch, sample: int) -> N
     monkeypatch.setattr("tasks.provenance.find_task_of", lambda _: other)
 
 
-@pytest.mark.parametrize("sample", [0, 59])
+@pytest.mark.parametrize(("sample", "target"), [(0, False), (59, False), (59, True)])
 def test_changed_test_data_are_told(
-    run: Path, monkeypatch: pytest.MonkeyPatch, sample: int
+    run: Path, monkeypatch: pytest.MonkeyPatch, sample: int, target: bool
 ) -> None:
-    with_other_data(open_folder(run), monkeypatch, sample)
+    with_other_data(open_folder(run), monkeypatch, sample, target=target)
     why = list_out_of_date(run, describe_provenance(open_folder(run)))
     assert why == dict.fromkeys(RESULTS, "of other test data")
     assert "What verify measured here is of other test data" in words(run)

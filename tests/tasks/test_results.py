@@ -109,6 +109,7 @@ CHANGES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("energy", ("other", "layers"), {"b": CHIP["layers"]["a"]}, "other.layers: are b"),  # type: ignore[index]
     ("energy", ("other", "layers", "a", "parts"), {}, ""),
     ("energy", ("other", "mapping", "layers", "a", "binds"), "cores", "a.binds: has no use"),
+    ("energy", ("other", "mapping", "layers", "a", "binds"), "", ""),
     ("energy", ("other", "misfits"), "too large", "other.misfits: is 'too large', expected a"),
     ("energy", ("conventional45nm",), {}, "conventional45nm.snn: is missing"),
 ]  # fmt: skip

@@ -2,14 +2,22 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 from neuro.io.run_folder import Run
+from neuro.io.store import StoreError
 from tasks.find import find_task
 from tasks.image_classification import data, mnist
-from tasks.image_classification.classifier import Answers, count_confusion, make_classifier
+from tasks.image_classification.classifier import (
+    Answers,
+    count_confusion,
+    make_classifier,
+    show_confusion,
+)
 from tasks.task import Pair, Split
 
 ANSWERS = Answers(classes=("cat", "dog", "owl"), scores=lambda y: y.mean(0))
@@ -83,3 +91,42 @@ def test_an_encoder_encodes_in_evaluation_whatever_mode_the_model_is_in() -> Non
     ]
     assert torch.equal(*found)
     assert torch.equal(model.get_submodule("norm1").get_buffer("running_mean"), statistics)
+
+
+def test_an_output_answers_by_its_mean_over_all_ticks() -> None:
+    y = torch.zeros(3, 1, 10)
+    y[0, 0, 0], y[1, 0, 1], y[2, 0, 1] = 3.0, 2.0, 2.0
+    given = find_task("mnist").evaluation.decode(None, Echo(), {"readout": y})
+    assert given.tolist() == [1]
+
+
+CONFUSED: dict[str, Any] = {
+    "n": 3,
+    "split": "test",
+    "correct": 2,
+    "classes": ["cat", "dog"],
+    "confusion": [[1, 0], [1, 1]],
+}
+
+
+def test_a_confusion_is_shown_with_how_many_were_right(tmp_path: Path) -> None:
+    run = Run(folder=tmp_path, task="mnist", name="tiny", seed=0, config=mnist.tiny())
+    (page,) = show_confusion(run, CONFUSED)
+    assert "2 of 3 test samples right. Rows: true class. Columns: answer." in page
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"correct": "2"}, "correct: is '2', expected a whole number"),
+        ({"classes": "cd"}, "classes: is 'cd', expected a list"),
+        ({"confusion": [[1, 0], [1]]}, "its confusion matrix is not 2 x 2; neuro eval writes"),
+        ({"confusion": [[1, 0]]}, "its confusion matrix is not 2 x 2; neuro eval writes"),
+    ],
+)
+def test_facts_that_are_no_confusion_are_refused_by_name(
+    tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    run = Run(folder=tmp_path, task="mnist", name="tiny", seed=0, config=mnist.tiny())
+    with pytest.raises(StoreError, match=rf"eval.json: .*{told}"):
+        show_confusion(run, {**CONFUSED, **change})

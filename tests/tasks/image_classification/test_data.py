@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from drivers import mnist as drivers_mnist
 from tasks.image_classification import cifar10, mnist
 from tasks.image_classification.data import (
     ImageConfig,
@@ -104,6 +105,36 @@ def test_digits_are_warped_as_much_as_asked() -> None:
 
     assert 0 < moved(0.1) < 0.5 * moved(1.0)
     assert moved(0.0) == 0
+
+
+def test_images_are_shifted_in_training_alone() -> None:
+    for task, config in ((mnist, mnist.tiny()), (cifar10, cifar10.tiny())):
+        config = replace(config, code="direct", ticks=1)
+        for split, moves in (("train", True), ("val", False)):
+            still, shifted = (
+                next(task.batches(replace(config, shift=by), split, 0))[0] for by in (0, 2)
+            )
+            assert torch.equal(still, shifted) != moves
+
+
+@pytest.mark.parametrize("batch", [20, 64])
+def test_an_epoch_has_as_many_steps_as_whole_batches(batch: int) -> None:
+    for task, config in ((mnist, mnist.tiny()), (cifar10, cifar10.tiny())):
+        config = replace(config, batch=batch, ticks=1)
+        assert task.steps(config) == len(list(task.batches(config, "train", 0)))
+
+
+def test_each_source_is_read_from_its_own_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def read(part: str, name: str) -> drivers_mnist.Digits:
+        asked.append((part, name))
+        return drivers_mnist.default("test", environ={})
+
+    monkeypatch.setattr(drivers_mnist, "official", read)
+    for source in ("mnist", "fashion"):
+        mnist._part.__wrapped__(source, "train")
+    assert asked == [("train", "mnist"), ("train", "fashion")]
 
 
 def test_colour_images_are_mirrored_in_training() -> None:

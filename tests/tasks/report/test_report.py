@@ -17,9 +17,9 @@ from neuro.spikes import to_events
 from tasks.find import find_task
 from tasks.image_classification.mnist import tiny
 from tasks.provenance import describe_provenance
-from tasks.report import figures as pictures, html, tables as show
+from tasks.report import figures as pictures, html, report, tables as show
 from tasks.report.html import Html
-from tasks.report.report import write_report
+from tasks.report.report import show_parity, write_report
 
 VOID = {"meta", "br", "img", "hr"}
 HOSTILE = "<script src='http://x'>&\"$a_b$"
@@ -253,7 +253,63 @@ class TestAPartialRun:
         assert told in words(written(run))
 
 
+class TestParity:
+    def test_tells_the_farthest_flip_and_sums_over_layers(self) -> None:
+        flips = {"flips": 9, "largest_margin": 1e-9, "executors": 2, "near": 3}
+        more = {"flips": 1, "largest_margin": 4e-8, "executors": 5, "near": 4}
+        layer = {"spikes": 10, "mismatches": 2, "margins": [1e-16, 3e-16]}
+        verify = {
+            "n": 7,
+            "torch_events": {
+                "layers": {"a": layer, "b": {**layer, "margins": []}},
+                "mismatches": 4,
+                "float32_flips": {"a": flips, "b": more},
+                "unexplained": [{}],
+            },
+            "reference_lava": {"samples": 3, "layers": {}, "mismatches": 0},
+            "quantisation": {},
+        }
+        seen = words(show_parity(verify))
+        for told in (
+            "All 7 test samples; Lava 3 of them.",
+            "The farthest float32 flip lay 4e-08 from its threshold",
+            "7 membranes came so near",
+            "both in float32, differ in 7 spikes",
+            "that rounding does not explain: 1.",
+            "a: differing spikes lay up to 3e-16 from the threshold.",
+        ):
+            assert told in seen, told
+        assert "b: differing spikes" not in seen
+
+
 class TestAFinishedRun:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"input_shapes": {"input": [1, 28, 27]}},
+            {"input_shapes": {"image": [1, 28, 28]}},
+            {"input_shapes": {}},
+            {"captions": ["5 → 3"]},
+        ],
+    )
+    def test_does_not_draw_the_record_of_another_network(
+        self, run: Run, change: dict[str, Any]
+    ) -> None:
+        finish(run)
+        run.write("simulate.json", {**run.read("simulate.json"), **change})
+        with pytest.raises(StoreError, match=r"simulate.json: and records/events.npz are of"):
+            report._activity(run, run.read("simulate.json"))
+
+    def test_draws_no_curve_of_counters(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        drawn: list[Any] = []
+        monkeypatch.setattr(pictures, "draw_curves", lambda *given: drawn.append(given) or "")
+        row = {"epoch": 1, "train_loss": 2.0, "val_accuracy": 0.5}
+        run.write_lines("metrics.jsonl", [{**row, "spikes": 9, "raised": 3}])
+        assert "raised the slopes of 3 of 9 spikes" in report._training(run)
+        assert drawn == [([row], ["val_accuracy"])]
+
     def test_shows_every_figure(self, page: str) -> None:
         assert "not measured yet" not in page
         seen = words(page)

@@ -1,0 +1,73 @@
+"""Tables and sentences of results: each figure is the one that its words say."""
+
+from typing import Any
+
+from rich.table import Table
+
+from tasks.report import tables as show
+
+
+def rows(table: Table) -> list[list[str]]:
+    """Return the cells of a table, row by row."""
+    columns = zip(*(column.cells for column in table.columns), strict=True)
+    return [[str(cell) for cell in row] for row in columns]
+
+
+def flips(number: int) -> dict[str, Any]:
+    return {"flips": number, "largest_margin": 0.0, "executors": 0, "near": None}
+
+
+VERIFY: dict[str, Any] = {
+    "torch_events": {
+        "layers": {
+            "a": {"spikes": 1234, "mismatches": 2, "margins": [1e-9, 3e-8], "rounding": 0.0},
+            "out": {"spikes": 0, "mismatches": 0, "margins": [], "rounding": 2e-16},
+        },
+        "float32_flips": {"a": flips(7)},
+    },
+    "reference_lava": {"layers": {"a": {"mismatches": 5}}},
+    "quantisation": {"a": 0.125},
+}
+
+
+def test_a_layer_has_its_farthest_margin_and_a_read_out_its_rounding() -> None:
+    assert rows(show.tabulate_equality(VERIFY)) == [
+        ["a", "1,234", "2 (margin <= 3.0e-08)", "5", "7", "12.500%"],
+        ["out", "read-out", "0 (rounding 2e-16)", "not run", "", ""],
+    ]
+
+
+def test_times_are_told_in_milliseconds_and_problems_behind_their_chip() -> None:
+    chip = {
+        "latency": {
+            "inference": {"low": 1e-3, "nominal": 2e-3, "high": 0.25},
+            "bottleneck": "a",
+        },
+        "static_share": 0.25,
+        "mapping": {"problems": ["a: too large"]},
+        "misfits": ["weights: too many"],
+    }
+    convention = {"spikes_per_synapse": 0.5, "break_even_spikes_per_synapse": 5.1}
+    told = show.describe_energy({"loihi1": chip, "conventional45nm": convention}).splitlines()
+    assert told[0] == (
+        "loihi1: 2 ms per inference (1 – 250), slowest layer a; static power is 25% of the "
+        "chip tier"
+    )
+    assert told[1] == "a: too large"
+    assert told[2].startswith("loihi1: the network does not fit, ")
+    assert told[2].endswith("; weights: too many")
+    assert told[3].startswith("45 nm: 0.5 spikes per synapse and inference; ")
+    assert "breaks even with the ANN at 5.1 " in told[3]
+
+
+def test_a_host_is_told_with_the_sum_of_its_operations() -> None:
+    parts = [{"node": "lift", "macs": 1200}, {"node": "soft", "macs": 34}]
+    told = show.describe_host(parts)
+    assert told.startswith("host: lift, soft run on a host, 1,234 MACs per inference")
+
+
+def test_joules_have_three_digits_of_the_prefix_that_fits() -> None:
+    joules = (0.0, 1e-12, 9.996e-13, 1e-9, 2.5e-6, -3e-3, 12.0)
+    assert [show.format_joules(x) for x in joules] == [
+        "0 pJ", "1 pJ", "1 pJ", "1 nJ", "2.5 µJ", "-3 mJ", "12 J"
+    ]  # fmt: skip
