@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -458,11 +459,23 @@ def _load_report_tests() -> Any:
 
 
 def make_results(folder: Path, name: str) -> Path:
-    tests = _load_report_tests()
-    run = tests.begun(fresh(folder))
-    tests.finish(run)
-    add_what_some_runs_have(run)
+    fresh(folder)
+    for path, data in _finish_run().items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(data)
     return folder / name
+
+
+@cache
+def _finish_run() -> dict[str, bytes]:
+    """Return the files of a run where every verb has been, by their paths in its folder."""
+    tests = _load_report_tests()
+    with TemporaryDirectory() as folder:
+        run = tests.begun(Path(folder) / "run")
+        tests.finish(run)
+        add_what_some_runs_have(run)
+        files = [path for path in run.folder.rglob("*") if path.is_file()]
+        return {str(path.relative_to(run.folder)): path.read_bytes() for path in files}
 
 
 def add_what_some_runs_have(run: Run) -> None:

@@ -173,6 +173,36 @@ def test_a_file_cut_short_is_named_and_never_half_read(
         load_arrays(path, "weights")
 
 
+@pytest.mark.parametrize(
+    ("more", "packing", "told"),
+    [
+        (b"x", zipfile.ZIP_STORED, r"w: does not hold the 72 bytes of <f8 \(9,\)"),
+        (b"", zipfile.ZIP_DEFLATED, "it holds no header.json as this version writes it"),
+    ],
+)
+def test_bytes_behind_an_array_and_a_packed_header_are_refused(
+    tmp_path: Path, more: bytes, packing: int, told: str
+) -> None:
+    path = tmp_path / "a.npz"
+    save_arrays(path, "weights", {"w": np.arange(9.0)}, {})
+    with zipfile.ZipFile(path) as file:
+        header, array = (file.read(name) for name in ("header.json", "w.npy"))
+    with zipfile.ZipFile(path, "w", packing) as file:
+        file.writestr("header.json", header)
+        file.writestr("w.npy", array + more)
+    with pytest.raises(StoreError, match=rf"a.npz: damaged or cut short \(.*: {told}"):
+        load_arrays(path, "weights")
+
+
+def test_an_array_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    save_arrays(path, "weights", {"w": np.arange(9.0)}, {})
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+        file.writestr("w.npy", file.read("w.npy"))
+    with pytest.raises(StoreError, match="its header and its members differ in a name twice"):
+        load_arrays(path, "weights")
+
+
 def test_another_kind_or_version_or_no_file_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +311,21 @@ def test_a_flipped_bit_of_tensors_is_told_or_changes_nothing(
         assert meta == {"epoch": 3}
         assert back.keys() == TENSORS.keys()
         assert all(torch.equal(back[name], tensor) for name, tensor in TENSORS.items())
+
+
+@pytest.mark.parametrize(
+    "changed", [{"v": TENSORS["w"]}, {"w": TENSORS["w"].view(3, 2)}], ids=["name", "shape"]
+)
+def test_tensors_of_another_name_or_shape_are_refused(
+    tmp_path: Path, changed: dict[str, torch.Tensor]
+) -> None:
+    path = tmp_path / "t.safetensors"
+    save_tensors(path, "weights", {"w": TENSORS["w"]}, {})
+    with safetensors.safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    path.write_bytes(safetensors.torch.save(changed, metadata))
+    with pytest.raises(StoreError, match="its checksum is another"):
+        load_tensors(path, "weights")
 
 
 def test_a_full_disk_names_the_file_and_leaves_nothing_behind(
