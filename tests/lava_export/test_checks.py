@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,13 @@ def test_a_run_has_a_tick_and_a_sample_at_least() -> None:
     for ticks in (0, -2):
         with pytest.raises(ProgramError, match=f"a run of {ticks} ticks; ask for one at least"):
             rasterize(program(), silence(), ticks)
+
+
+def test_a_program_runs_as_long_as_it_was_lowered_for_and_no_longer() -> None:
+    some = replace(program(), ticks=3)
+    assert rasterize(some, silence(), 3)["x"].shape == (3, 1, 9)
+    with pytest.raises(ProgramError, match="a run of 4 ticks, and the program was lowered for"):
+        rasterize(some, silence(), 4)
 
 
 @pytest.mark.parametrize("run", [reference.run, run_lava])

@@ -110,6 +110,14 @@ def test_what_cancels_without_a_leak_leaves_no_charge() -> None:
     assert [c[:, 0].tolist() for c in found] == [[0, 1, 1, 1, 0, 0]] * 3
 
 
+def test_negative_values_reach_as_others_do() -> None:
+    graph = one(LI(tau=1.2), np.ones((2, 2)))
+    x = np.zeros((4, 1, 2))
+    x[0, 0], x[1, 0, 0] = [1, -1], -2
+    found = count_reached(graph, record_of(graph, x))["n"]
+    assert found.neurons[:, 0].tolist() == [0, 2, 2, 0]
+
+
 @pytest.mark.parametrize("reset", ["hard", "soft"])
 def test_a_neuron_that_fires_exactly_is_empty_again(reset: Any) -> None:
     graph = one(IF(threshold=2.0, reset=reset), np.ones((1, 1)))

@@ -74,6 +74,7 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
         "lif/tau has no meaning",
     ),
     "unknown field": (put_meta("nodes", "alif", "tau", value=3), "alif/tau has no meaning"),
+    "a field twice": (put_meta("nodes", "alif", "leak", value=0.5), "alif/leak is there twice"),
     "unknown key": (put_meta("note", value=3), "its header"),
     "unknown type": (
         put_meta("nodes", "alif", "type", value="IF"),

@@ -68,6 +68,10 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
     "values that are no number": (put("spikes/a/value", lambda a: a * np.nan), "not finite"),
     "values of fewer ticks": (put("values/out", lambda a: a[:3]), r"out: is \(3, 2, 5\)"),
     "values of one axis": (put("values/out", lambda a: a.ravel()), r"values/out: is \(40,\)"),
+    "values of four axes": (
+        put("values/out", lambda a: a[..., None]),
+        r"values/out: is \(4, 2, 5, 1\)",
+    ),
     "states of more samples": (
         put("states/3/a", lambda a: np.concatenate([a, a], 1)),
         r"states/3/a: is \(4, 4, 3\), not of 2 samples",
