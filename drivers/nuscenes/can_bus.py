@@ -69,7 +69,8 @@ class CanBus:
     ) -> None:
         after = np.searchsorted(known, time).clip(1, max(len(known) - 1, 1))
         near = np.minimum(
-            np.abs(known[after - 1] - time), np.abs(known[after.clip(max=len(known) - 1)] - time)
+            np.abs(known[after - 1] - time),
+            np.abs(known[after.clip(max=len(known) - 1)] - time),
         )
         worst = int(near.argmax())
         if near[worst] > GAP:
@@ -105,7 +106,7 @@ def read_can_bus(root: Path, scene: str) -> CanBus:
 def _read(
     root: Path, scene: str, message: str, fields: dict[str, int]
 ) -> dict[str, np.ndarray]:
-    """Return the columns of some messages; fields: by name how many numbers, 0 for a plain one."""
+    """Return columns of some messages; fields: how many numbers by name, 0 for a plain one."""
     try:
         rows = json.loads((root / can_bus_file(scene, message)).read_bytes())
     except FileNotFoundError:
@@ -144,8 +145,6 @@ def _are_numbers(values: Any, n: int) -> bool:
     )
 
 
-def _problem(
-    scene: str, message: str, what: str, field: str = "", cure: str = CURE
-) -> Problem:
+def _problem(scene: str, message: str, what: str, field: str = "", cure: str = CURE) -> Problem:
     name = str(can_bus_file(scene, message))
     return Problem(table=name, token=scene, field=field, what=what, cure=cure)

@@ -9,7 +9,7 @@ Source: nuScenes, "Map expansion" (docs/schema_nuscenes.md and map_api.py of the
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,11 @@ POLYGON_LAYERS = (
 LINE_LAYERS = ("road_divider", "lane_divider", "traffic_light")
 LAYERS = ("node", "line", "polygon", *POLYGON_LAYERS, *LINE_LAYERS)
 SHAPES = ("LRL", "RLR", "LSL", "LSR", "RSL", "RSR")  # of the parts of a lane's middle: L, R, S
-CUES = {
-    "PED_CROSSING": "ped_crossing", "TURN_STOP": "ped_crossing", "TRAFFIC_LIGHT": "traffic_light",
-}  # fmt: skip
+CUES = {  # of a stop line, by its type
+    "PED_CROSSING": "ped_crossing",
+    "TURN_STOP": "ped_crossing",
+    "TRAFFIC_LIGHT": "traffic_light",
+}
 
 Expansion = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -71,7 +73,9 @@ def find_problems(name: Path, expansion: object) -> Iterator[Problem]:
     for layer in LAYERS:
         rows = expansion[layer]
         if len(tokens[layer]) < len(rows):
-            yield _problem(name, f"{len(rows) - len(tokens[layer])} tokens stand twice", CURE, layer)
+            yield _problem(
+                name, f"{len(rows) - len(tokens[layer])} tokens stand twice", CURE, layer
+            )
     yield from _find_bad_nodes(name, expansion)
     yield from _find_bad_links(name, expansion, tokens)
     yield from _find_bad_paths(name, expansion)
@@ -83,7 +87,9 @@ def _find_missing(name: Path, expansion: dict[str, Any]) -> Iterator[Problem]:
         yield _problem(name, f"is of version {version}, expected {VERSION}", CURE, "version")
     edge = expansion.get("canvas_edge")
     if not _are_numbers(edge, 2):
-        yield _problem(name, f"canvas_edge is {edge}, expected width, height", CURE, "canvas_edge")
+        yield _problem(
+            name, f"canvas_edge is {edge}, expected width, height", CURE, "canvas_edge"
+        )
     for layer in LAYERS:
         rows = expansion.get(layer)
         if not isinstance(rows, list):
@@ -126,12 +132,7 @@ def _list_links(layer: str, row: Row) -> Iterator[tuple[str, str, int, Any]]:
         yield "node_tokens", "node", 2, row.get("node_tokens")
     elif layer == "polygon":
         yield "exterior_node_tokens", "node", 3, row.get("exterior_node_tokens")
-        holes = row.get("holes")
-        if not isinstance(holes, list) or not all(isinstance(hole, dict) for hole in holes):
-            yield "holes", "node", 0, None
-            return
-        for hole in holes:
-            nodes = hole.get("node_tokens")
+        for nodes in _parts_of(row, "holes", "node_tokens"):
             yield "holes", "node", 3 if nodes else 0, nodes
     elif layer == "drivable_area":
         yield "polygon_tokens", "polygon", 0, row.get("polygon_tokens")
@@ -139,14 +140,26 @@ def _list_links(layer: str, row: Row) -> Iterator[tuple[str, str, int, Any]]:
         yield "polygon_token", "polygon", 1, [row.get("polygon_token")]
     elif layer in LINE_LAYERS:
         yield "line_token", "line", 1, [row.get("line_token")]
+    yield from _list_further_links(layer, row)
+
+
+def _list_further_links(layer: str, row: Row) -> Iterator[tuple[str, str, int, Any]]:
+    """Yield the same of what lies beside a lane, or makes a stop line."""
     if layer == "lane":
         for field in ("left_lane_divider_segments", "right_lane_divider_segments"):
-            parts = row.get(field)
-            sound = isinstance(parts, list) and all(isinstance(part, dict) for part in parts)
-            yield field, "node", 0, [part.get("node_token") for part in parts] if sound else None
+            for token in _parts_of(row, field, "node_token"):
+                yield field, "node", 1, [token]
     if layer == "stop_line" and row.get("stop_line_type") in CUES:
         cue = CUES[row["stop_line_type"]]
         yield f"{cue}_tokens", cue, 0, row.get(f"{cue}_tokens")
+
+
+def _parts_of(row: Row, field: str, key: str) -> list[Any]:
+    """Return what each part in a list says of ``key``; [None] where there is no such list."""
+    parts = row.get(field)
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        return [None]
+    return [part.get(key) for part in parts]
 
 
 def _find_bad_paths(name: Path, expansion: Expansion) -> Iterator[Problem]:
@@ -155,7 +168,11 @@ def _find_bad_paths(name: Path, expansion: Expansion) -> Iterator[Problem]:
             what = "is no list of start_pose, shape, radius and segment_length"
             yield _problem(name, what, CURE, "arcline_path_3", token)
     for token, ends in expansion["connectivity"].items():
-        both = [ends.get(key) for key in ("incoming", "outgoing")] if isinstance(ends, dict) else []
+        both = (
+            [ends.get(key) for key in ("incoming", "outgoing")]
+            if isinstance(ends, dict)
+            else []
+        )
         if not both or not all(
             isinstance(end, list) and all(isinstance(k, str) for k in end) for end in both
         ):
@@ -166,7 +183,8 @@ def _find_bad_paths(name: Path, expansion: Expansion) -> Iterator[Problem]:
 def _is_path(path: object) -> bool:
     if not isinstance(path, dict):
         return False
-    radius, lengths = path.get("radius"), path.get("segment_length")
+    radius: Any = path.get("radius")
+    lengths: Any = path.get("segment_length")
     return (
         _are_numbers(path.get("start_pose"), 3)
         and path.get("shape") in SHAPES
@@ -195,10 +213,3 @@ def _problem(name: Path, what: str, cure: str, field: str = "", token: str = "")
 def list_nodes(expansion: Expansion) -> Mapping[str, tuple[float, float]]:
     """Return the place (x, y) [m] of every node by its token."""
     return {row["token"]: (float(row["x"]), float(row["y"])) for row in expansion["node"]}
-
-
-def find_nodes(
-    nodes: Mapping[str, tuple[float, float]], tokens: Sequence[str]
-) -> list[tuple[float, float]]:
-    """Return the places of some nodes."""
-    return [nodes[token] for token in tokens]

@@ -17,7 +17,9 @@ from drivers.nuscenes.box import Box
 UNIT = 1e-3  # by how much the length of a quaternion may differ from 1
 
 
-def rotation_matrix(quaternion: Sequence[float] | Float[np.ndarray, "4"]) -> Float64[np.ndarray, "3 3"]:
+def rotation_matrix(
+    quaternion: Sequence[float] | Float[np.ndarray, "4"],
+) -> Float64[np.ndarray, "3 3"]:
     """Return the matrix of a quaternion (w, x, y, z).
 
     Raises:
@@ -38,7 +40,7 @@ def make_transform(
     translation: Sequence[float] | Float[np.ndarray, "3"],
     quaternion: Sequence[float] | Float[np.ndarray, "4"],
 ) -> Float64[np.ndarray, "4 4"]:
-    """Return the transform from a frame at ``translation`` [m], turned by a quaternion, outward.
+    """Return the transform outward from a frame at ``translation`` [m], so turned.
 
     Raises:
         ValueError: the quaternion is not of length 1.
@@ -111,7 +113,7 @@ def leave_frame(
 
 
 def box_into_frame(box: Box, frame: Float[np.ndarray, "3"]) -> Box:
-    """Return a box of outside as it is in a flat ``frame``, with its velocity turned; z stays."""
+    """Return a box of outside as it is in a flat ``frame``, its velocity turned; z stays."""
     x, y, yaw = enter_frame(np.array([box.x, box.y, box.yaw]), frame)
     vx, vy = np.array([box.vx, box.vy]) @ turn(float(frame[2]))
     return replace(box, x=float(x), y=float(y), yaw=float(yaw), vx=float(vx), vy=float(vy))
@@ -120,9 +122,7 @@ def box_into_frame(box: Box, frame: Float[np.ndarray, "3"]) -> Box:
 def box_footprint(box: Box) -> Float64[np.ndarray, "4 2"]:
     """Return the corners of a box on the ground [m], counter-clockwise from the front left."""
     ahead, beside = box.length / 2, box.width / 2
-    corners = np.array(
-        [[ahead, beside], [-ahead, beside], [-ahead, -beside], [ahead, -beside]]
-    )
+    corners = np.array([[ahead, beside], [-ahead, beside], [-ahead, -beside], [ahead, -beside]])
     footprint: Float64[np.ndarray, "4 2"] = corners @ turn(box.yaw).T + [box.x, box.y]
     return footprint
 

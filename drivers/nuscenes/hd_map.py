@@ -28,9 +28,9 @@ Nodes = Mapping[str, tuple[float, float]]
 def load_road_map(root: Path, location: str) -> RoadMap:
     """Return the road map of a location of the data set in ``root``.
 
-    A polygon whose outline crosses itself, at which the devkit stumbles or which it leaves out, is
-    cut into its sound parts, and a link to a lane that does not exist is left out, each with a
-    warning that names it.
+    A polygon whose outline crosses itself, at which the devkit stumbles or which it leaves out,
+    is cut into its sound parts, and a link to a lane that does not exist is left out, each with
+    a warning that names it.
 
     Raises:
         NuScenesError: the file is missing or damaged; says all that is wrong in it.
@@ -71,11 +71,11 @@ def rasterise(
     """Return masks of some ``layers`` of a road map around an ego at a flat ``pose``.
 
     layers: names of fields of :class:`RoadMap`, of :data:`AREAS` and :data:`LINES`.
-    The masks are those of the devkit's ``get_map_mask`` for the same ground, transposed to the
-    axes of the grid: corners of areas are rounded to cells, which adds up to a cell at their far
-    sides, and lines are two cells thick. Where the devkit fails or errs, they are as they
-    should be: a line that leaves the ground and comes back (MultiLineString) is drawn in all its
-    parts, and a hole of one area does not cut into another.
+    The masks are those of the devkit's ``get_map_mask`` for the same ground, with the axes of
+    the grid: corners of areas are rounded to cells, which adds up to a cell at their far sides,
+    and lines are two cells thick. Where the devkit fails or errs, they are as they should be: a
+    line that leaves the ground and comes back (MultiLineString) is drawn in all its parts, and
+    a hole of one area does not cut into another.
 
     Raises:
         ValueError: a layer that is none.
@@ -101,9 +101,9 @@ def _fill(
         outlines = [_round(part.exterior.coords) for part in parts]
         holes = [_round(hole.coords) for part in parts for hole in part.interiors]
         one = mask if not holes else np.zeros_like(mask)
-        cv2.fillPoly(one, outlines, 1)
+        cv2.fillPoly(one, outlines, (1,))
         if holes:
-            cv2.fillPoly(one, holes, 0)
+            cv2.fillPoly(one, holes, (0,))
             mask |= one
     return np.ascontiguousarray(mask.T).astype(bool)
 
@@ -115,7 +115,7 @@ def _draw(
     for line in _cut(lines, grid, pose):
         for part in _parts(line):
             cells = np.asarray(part.coords, np.int32).reshape(-1, 2)
-            cv2.polylines(mask, [cells], isClosed=False, color=1, thickness=THICK)
+            cv2.polylines(mask, [cells], isClosed=False, color=(1,), thickness=THICK)
     return np.ascontiguousarray(mask.T).astype(bool)
 
 
@@ -145,7 +145,11 @@ def _cut(shapes: Sequence[Any], grid: Grid, pose: Float[np.ndarray, "3"]) -> lis
 
 def _parts(shape: Any) -> list[Any]:
     """Return the simple shapes of which a shape consists, however nested."""
-    return [p for part in shape.geoms for p in _parts(part)] if hasattr(shape, "geoms") else [shape]
+    return (
+        [p for part in shape.geoms for p in _parts(part)]
+        if hasattr(shape, "geoms")
+        else [shape]
+    )
 
 
 def _round(coordinates: Any) -> np.ndarray:
@@ -166,7 +170,9 @@ class _Areas:
         """Return a polygon, or the parts of one that crosses itself, the largest first."""
         row = self.rows[token]
         holes = [hole["node_tokens"] for hole in row["holes"] if hole["node_tokens"]]
-        rings = [[self.nodes[k] for k in ring] for ring in (row["exterior_node_tokens"], *holes)]
+        rings = [
+            [self.nodes[k] for k in ring] for ring in (row["exterior_node_tokens"], *holes)
+        ]
         polygon = Polygon(rings[0], rings[1:])
         if polygon.is_valid:
             return [polygon]
@@ -196,14 +202,18 @@ class _Areas:
 def _read_lanes(
     expansion: Expansion, areas: _Areas, stop_lines: Sequence[Polygon]
 ) -> dict[str, Lane]:
-    rows = {row["token"]: row for layer in ("lane", "lane_connector") for row in expansion[layer]}
+    rows = {
+        row["token"]: row for layer in ("lane", "lane_connector") for row in expansion[layer]
+    }
     connectors = {row["token"] for row in expansion["lane_connector"]}
     stops = shapely.STRtree(stop_lines)
     lanes = {}
     for token, row in rows.items():
         centreline = _read_centreline(expansion["arcline_path_3"].get(token, []))
         links = expansion["connectivity"].get(token, {"incoming": [], "outgoing": []})
-        areas.lost += [k for way in ("incoming", "outgoing") for k in links[way] if k not in rows]
+        areas.lost += [
+            k for way in ("incoming", "outgoing") for k in links[way] if k not in rows
+        ]
         parts = areas.parts(row["polygon_token"])
         lanes[token] = Lane(
             token=token,
@@ -225,7 +235,9 @@ def _read_centreline(paths: Sequence[dict[str, Any]]) -> Float64[np.ndarray, "P 
 
     points = np.array(discretize_lane(paths, STEP), np.float64).reshape(-1, 3)
     apart = np.linalg.norm(np.diff(points[:, :2], axis=0), axis=1) > 1e-6
-    return points[np.concatenate([np.full(min(len(points), 1), True), apart])]
+    first = np.full(min(len(points), 1), True)
+    kept: Float64[np.ndarray, "P 3"] = points[np.concatenate([first, apart])]
+    return kept
 
 
 def _read_divider(segments: Sequence[Mapping[str, str]], nodes: Nodes) -> LineString | None:

@@ -39,7 +39,11 @@ def shrink_image(image: Image.Image, size: ImageSize, path: Path) -> UInt8[np.nd
         NuScenesError: it does not become one of ``size``.
     """
     width, height = scaled_size(size, image.width, image.height, path)
-    small = image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
+    small = (
+        image
+        if image.size == (width, height)
+        else image.resize((width, height), Image.Resampling.BILINEAR)
+    )
     rows = np.asarray(small)[size.crop :]
     return np.ascontiguousarray(rows.transpose(2, 0, 1))
 
@@ -53,8 +57,8 @@ def scaled_size(size: ImageSize, width: int, height: int, path: Path) -> tuple[i
     scaled = round(width * size.scale), round(height * size.scale)
     if scaled != (size.width, size.height + size.crop):
         what = (
-            f"{width} x {height} pixels, scaled by {size.scale} and cut by {size.crop} rows, are "
-            f"{scaled[0]} x {scaled[1] - size.crop}, asked for {size.width} x {size.height}"
+            f"{width} x {height} pixels, scaled by {size.scale} and cut by {size.crop} rows, "
+            f"are {scaled[0]} x {scaled[1] - size.crop}, asked for {size.width} x {size.height}"
         )
         cure = "change scale, crop, width and height of ImageSize so that they fit"
         raise NuScenesError([_problem(path, what, cure)])
@@ -92,9 +96,14 @@ def read_lidar(path: Path) -> Float32[np.ndarray, "P 5"]:
         raise NuScenesError([_problem(path, what)])
     points = np.frombuffer(data, "<f4").reshape(-1, COLUMNS)
     ring = points[:, 4]
-    if not np.isfinite(points).all() or not ((ring >= 0) & (ring < RINGS) & (ring % 1 == 0)).all():
+    if (
+        not np.isfinite(points).all()
+        or not ((ring >= 0) & (ring < RINGS) & (ring % 1 == 0)).all()
+    ):
         what = f"holds points that are none: a ring is a whole number below {RINGS}"
-        raise NuScenesError([_problem(path, what, "write x, y, z, intensity, ring of each point")])
+        raise NuScenesError(
+            [_problem(path, what, "write x, y, z, intensity, ring of each point")]
+        )
     return points.astype(np.float32)
 
 
@@ -113,7 +122,7 @@ def measure_depth(
     depth = np.full((size.height // stride, size.width // stride), np.inf, np.float32)
     seen = move_points(invert_transform(camera), points)
     seen = seen[seen[:, 2] > NEAR]
-    u, v, z = (intrinsic @ seen.T)
+    u, v, z = intrinsic @ seen.T
     column, row = np.floor(u / z / stride).astype(int), np.floor(v / z / stride).astype(int)
     inside = (column >= 0) & (column < depth.shape[1]) & (row >= 0) & (row < depth.shape[0])
     np.minimum.at(depth, (row[inside], column[inside]), z[inside].astype(np.float32))

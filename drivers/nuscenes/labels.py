@@ -63,11 +63,11 @@ def draw_labels(
             if box.is_vehicle and (t < seen or box.instance in numbers):
                 number = numbers.setdefault(box.instance, len(numbers) + 1)
                 cells = _outline(box, present, grid)
-                cv2.fillPoly(vehicle[t], [cells], 1)
-                cv2.fillPoly(instance[t], [cells], number)
+                cv2.fillPoly(vehicle[t], [cells], (1,))
+                cv2.fillPoly(instance[t], [cells], (number,))
             elif box.is_pedestrian and (t < seen or box.instance in walkers):
                 walkers.add(box.instance)
-                cv2.fillPoly(pedestrian[t], [_outline(box, present, grid)], 1)
+                cv2.fillPoly(pedestrian[t], [_outline(box, present, grid)], (1,))
     return Labels(vehicle=vehicle > 0, pedestrian=pedestrian > 0, instance=instance)
 
 

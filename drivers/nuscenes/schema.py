@@ -1,10 +1,10 @@
 """The thirteen tables of nuScenes: fields, types and links, for whoever writes or checks them.
 
-A table is a JSON list of flat records in ``<root>/<version>/<table>.json``. Each is declared here
-as a dataclass: :func:`make_record` makes it a record, :func:`list_fields` says what it holds.
-Times are [us] since 1970, lengths [m], rotations quaternions (w, x, y, z). A pose or calibration
-leads from its own frame outward: sensor to ego, ego to global. ``prev`` and ``next`` are "" at
-the ends of a chain.
+A table is a JSON list of flat records in ``<root>/<version>/<table>.json``. Each is declared
+here as a dataclass: :func:`make_record` makes it a record, :func:`list_fields` says what it
+holds. Times are [us] since 1970, lengths [m], rotations quaternions (w, x, y, z). A pose or
+calibration leads from its own frame outward: sensor to ego, ego to global. ``prev`` and
+``next`` are "" at the ends of a chain.
 
 Source: nuScenes, "Schema" (docs/schema_nuscenes.md of the nuscenes-devkit).
 """

@@ -70,6 +70,10 @@ class Tables:
         row = self.nuscenes.get("scene", self.scenes[scene])
         return str(self.nuscenes.get("log", row["log_token"])["location"])
 
+    def count_keyframes(self, scene: str) -> int:
+        """Return how many samples a scene says it has."""
+        return int(self.nuscenes.get("scene", self.scenes[scene])["nbr_samples"])
+
     def list_keyframes(self, scene: str) -> tuple[str, ...]:
         """Return the tokens of the samples of a scene, in order of time.
 
@@ -87,7 +91,9 @@ class Tables:
             tokens.append(token)
             token, last = sample["next"], sample["timestamp"]
         if len(tokens) != row["nbr_samples"] or tokens[-1] != row["last_sample_token"]:
-            what = f"the chain of samples of {scene} has {len(tokens)}, not {row['nbr_samples']}"
+            what = (
+                f"the chain of samples of {scene} has {len(tokens)}, not {row['nbr_samples']}"
+            )
             raise NuScenesError([_problem("scene", row["token"], "nbr_samples", what)])
         return tuple(tokens)
 
@@ -143,7 +149,9 @@ class Tables:
             raise NuScenesError([_problem("sample_annotation", token, "size", what)])
         (x, y, z), (width, length, height) = row["translation"], row["size"]
         vx, vy, _ = self.nuscenes.box_velocity(token)
-        attributes = [self.nuscenes.get("attribute", k)["name"] for k in row["attribute_tokens"]]
+        attributes = [
+            self.nuscenes.get("attribute", k)["name"] for k in row["attribute_tokens"]
+        ]
         return Box(
             instance=row["instance_token"],
             category=row["category_name"],
@@ -228,9 +236,13 @@ def list_split(tables: Tables, split: str | Sequence[str] = "") -> tuple[str, ..
     if isinstance(split, str) and split in official:
         names = [name for name in official[split] if name in tables.scenes]
         if not names:
-            raise ValueError(f"{tables.root}: holds no scene of split {split!r}; {_there(tables)}")
+            raise ValueError(
+                f"{tables.root}: holds no scene of split {split!r}; {_there(tables)}"
+            )
         return tuple(names)
-    names = _read_split(tables, split, sorted(official)) if isinstance(split, str) else list(split)
+    names = (
+        _read_split(tables, split, sorted(official)) if isinstance(split, str) else list(split)
+    )
     lost = [name for name in names if name not in tables.scenes]
     if lost or not names:
         what = f"no scene {lost[0]!r} ({len(lost)} such)" if lost else "the split is empty"
@@ -250,7 +262,7 @@ def _read_split(tables: Tables, split: str, official: Sequence[str]) -> list[str
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         listed = ", ".join([*official, *(own if isinstance(own, dict) else ())])
         raise ValueError(
-            f"{path}: no split {split!r} with a list of scenes; there are {listed}; add it there"
+            f"{path}: no split {split!r} with a list of scenes; there are {listed}; add it"
         )
     return names
 

@@ -20,6 +20,7 @@ from drivers.nuscenes.schema import (
     CATEGORIES,
     LEVELS,
     LIDAR,
+    TABLES,
     Attribute,
     CalibratedSensor,
     Category,
@@ -101,11 +102,19 @@ def make_tables(
     keyframes: int = 10, scenes: Sequence[str] = tuple(DRIVES)
 ) -> dict[str, list[dict[str, Any]]]:
     rows = _Rows()
-    rows.add(*(Attribute(token=f"a{k}", name=n, description="") for k, n in enumerate(ATTRIBUTES)))
+    rows.add(
+        *(Attribute(token=f"a{k}", name=n, description="") for k, n in enumerate(ATTRIBUTES))
+    )
     rows.add(*(Category(token=n, name=n, description="") for n in CATEGORIES[1:24]))
     rows.add(*(Visibility(token=k, level=level, description="") for k, level in LEVELS.items()))
     rows.add(
-        Log(token="log", logfile="n0", vehicle="n", date_captured="2018-07-24", location=LOCATION)
+        Log(
+            token="log",
+            logfile="n0",
+            vehicle="n",
+            date_captured="2018-07-24",
+            location=LOCATION,
+        )
     )
     rows.add(
         Map(token="map", log_tokens=["log"], category="semantic_prior", filename="maps/map.png")
@@ -138,13 +147,7 @@ def _calibrate(channel: str) -> CalibratedSensor:
 
 class _Rows:
     def __init__(self) -> None:
-        self.tables: dict[str, list[dict[str, Any]]] = {
-            name: []
-            for name in (
-                "attribute", "category", "visibility", "sensor", "calibrated_sensor", "ego_pose",
-                "log", "scene", "sample", "sample_data", "instance", "sample_annotation", "map",
-            )
-        }  # fmt: skip
+        self.tables: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
 
     def add(self, *rows: Record) -> None:
         for row in rows:
@@ -325,7 +328,11 @@ class MapRows:
     def area(self, layer: str, outline: Any, holes: Sequence[Any] = (), **more: Any) -> str:
         token = f"{layer}{len(self.rows[layer])}"
         polygon = self.polygon(outline, holes)
-        key = {"polygon_tokens": [polygon]} if layer == "drivable_area" else {"polygon_token": polygon}
+        key = (
+            {"polygon_tokens": [polygon]}
+            if layer == "drivable_area"
+            else {"polygon_token": polygon}
+        )
         self.rows[layer].append({"token": token, **key, **more})
         return token
 
@@ -351,8 +358,15 @@ def make_map() -> dict[str, Any]:
     rows = MapRows()
     rows.area("drivable_area", rectangle(-150, 150, -8, 8))
     rows.area("drivable_area", rectangle(-40, 40, -60, -9), [rectangle(-5, 5, -50, -40)])
-    rows.area("road_segment", rectangle(50, 70, -8, 8), is_intersection=True, drivable_area_token="")
-    rows.area("road_segment", rectangle(-150, 50, -8, 8), is_intersection=False, drivable_area_token="")
+    rows.area(
+        "road_segment", rectangle(50, 70, -8, 8), is_intersection=True, drivable_area_token=""
+    )
+    rows.area(
+        "road_segment",
+        rectangle(-150, 50, -8, 8),
+        is_intersection=False,
+        drivable_area_token="",
+    )
     rows.area("walkway", rectangle(-150, 150, 8, 10))
     crossing = rows.area("ped_crossing", rectangle(44, 48, -8, 8), road_segment_token="")
     rows.area(

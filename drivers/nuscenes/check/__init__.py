@@ -1,4 +1,4 @@
-"""A validator of nuScenes data sets: mistakes of schema and meaning, most silent in the devkit."""
+"""A validator of nuScenes data sets: mistakes of schema and of meaning."""
 
 from drivers.nuscenes.check.data_set import check_nuscenes, check_tables
 

@@ -58,7 +58,7 @@ def _find_wrong_sizes(content: Content, names: dict[str, str]) -> Iterator[Probl
     for row in content.rows("sample_annotation", "size", "instance_token"):
         width, length, _ = row["size"]
         name = names.get(row["instance_token"], "")
-        if not 0 < min(row["size"]) or max(row["size"]) > LARGEST:
+        if min(row["size"]) <= 0 or max(row["size"]) > LARGEST:
             yield _problem(row, "size", f"{row['size']} m is the size of nothing", SIZE)
         elif name in LONG and width > length:
             what = f"a {name} is {width} m wide and {length} m long"
@@ -68,7 +68,9 @@ def _find_wrong_sizes(content: Content, names: dict[str, str]) -> Iterator[Probl
 def _find_wrong_motion(content: Content, names: dict[str, str]) -> Iterator[Problem]:
     samples = content.by_token("sample", "timestamp")
     tracks = defaultdict(list)
-    for row in unit_rows(content, "sample_annotation", "translation", "sample_token", "instance_token"):
+    for row in unit_rows(
+        content, "sample_annotation", "translation", "sample_token", "instance_token"
+    ):
         sample = samples.get(row["sample_token"])
         if sample and names.get(row["instance_token"], "").startswith("vehicle."):
             yaw = float(heading(rotation_matrix(row["rotation"])))
@@ -80,11 +82,15 @@ def _find_wrong_motion(content: Content, names: dict[str, str]) -> Iterator[Prob
         steps, speed = measure_motion([(time, pose) for time, pose, _ in track])
         for k in np.flatnonzero(speed > FASTEST):
             what = f"the box moves at {speed[k]:.0f} m/s to the next one"
-            yield _problem(track[k][2], "translation", what, "write x, y, z [m] in the global frame")
+            yield _problem(
+                track[k][2], "translation", what, "write x, y, z [m] in the global frame"
+            )
         turns = np.abs(wrap_angle(np.diff([pose[2] for _, pose, _ in track])))
         for k in np.flatnonzero(turns > TURN):
             what = f"a vehicle turns by {np.degrees(turns[k]):.0f} deg from the box before"
-            yield _problem(track[k + 1][2], "rotation", what, "write (w, x, y, z) of its heading")
+            yield _problem(
+                track[k + 1][2], "rotation", what, "write (w, x, y, z) of its heading"
+            )
         aside.append(find_aside(steps))
     every = np.concatenate(aside) if aside else np.zeros(0)
     if every.size and every.mean() > 0.5:

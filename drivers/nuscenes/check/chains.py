@@ -110,7 +110,9 @@ def _find_missing_keyframes(content: Content) -> Iterator[Problem]:
     """Yield samples without exactly one keyframe of each camera and the lidar."""
     channels = name_channels(content)
     found: dict[tuple[str, str], int] = defaultdict(int)
-    rows = content.rows("sample_data", "sample_token", "calibrated_sensor_token", "is_key_frame")
+    rows = content.rows(
+        "sample_data", "sample_token", "calibrated_sensor_token", "is_key_frame"
+    )
     for row in rows:
         if row["is_key_frame"]:
             channel = channels.get(row["calibrated_sensor_token"], "")

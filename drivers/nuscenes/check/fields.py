@@ -1,4 +1,4 @@
-"""Tables as they are in files: every field is there, is of its type, and its links lead somewhere."""
+"""Tables as files hold them: each field is there, of its type, and links lead somewhere."""
 
 import json
 import math
@@ -19,6 +19,8 @@ CURES = {
     "timestamp": "write whole microseconds since 1970",
     "visibility_token": 'write the strings "1" to "4"',
 }
+
+KINDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ def read_tables(folder: Path) -> tuple[dict[str, list[Row]], list[Problem]]:
 
 def find_field_problems(tables: Mapping[str, list[Row]]) -> list[Problem]:
     """Return the fields that are missing or of a wrong type, and tokens that stand twice."""
-    problems = []
+    problems: list[Problem] = []
     for table, rows in tables.items():
         fields = list_fields(table)
         counts = Counter(_token(row) for row in rows)
@@ -108,7 +110,9 @@ def find_link_problems(content: Content) -> Iterator[Problem]:
     for row in content.rows("sample_annotation", "attribute_tokens"):
         if len(row["attribute_tokens"]) > 1:
             what = f"holds {len(row['attribute_tokens'])} attributes"
-            yield _problem("sample_annotation", row, "attribute_tokens", what, "give at most one")
+            yield _problem(
+                "sample_annotation", row, "attribute_tokens", what, "give at most one"
+            )
 
 
 def _find_bad_fields(
@@ -132,16 +136,14 @@ def _find_bad_fields(
 def _describe_fault(value: Any, field: Field) -> str:
     """Return what is wrong with a value, "" if nothing."""
     if isinstance(field.rule, Numbers):
-        if field.rule.optional and value == []:
+        if _has_shape(value, field.rule.shape) or (field.rule.optional and value == []):
             return ""
-        if not _has_shape(value, field.rule.shape):
-            size = " x ".join(map(str, field.rule.shape))
-            return f"is {_shorten(value)}, expected {size} finite numbers"
-        return ""
+        size = " x ".join(map(str, field.rule.shape))
+        return f"is {_shorten(value)}, expected {size} finite numbers"
     # bool is an int to Python, and not to nuScenes
     if not isinstance(value, field.kind) or (field.kind is int and isinstance(value, bool)):
-        return f"is {_shorten(value)}, expected {_name(field.kind)}"
-    if field.kind is list and not all(isinstance(part, str) for part in value):
+        return f"is {_shorten(value)}, expected {KINDS[field.kind]}"
+    if isinstance(value, list) and not all(isinstance(part, str) for part in value):
         return f"is {_shorten(value)}, expected a list of tokens"
     if isinstance(field.rule, OneOf) and value not in field.rule.names:
         return f"is {_shorten(value)}, which nuScenes does not know"
@@ -158,11 +160,6 @@ def _has_shape(value: Any, shape: tuple[int, ...]) -> bool:
         and len(value) == shape[0]
         and all(_has_shape(part, shape[1:]) for part in value)
     )
-
-
-def _name(kind: type) -> str:
-    names = {str: "a string", int: "a whole number", bool: "true or false", list: "a list"}
-    return names[kind]
 
 
 def _shorten(value: Any) -> str:

@@ -33,7 +33,9 @@ def find_file_problems(content: Content, root: Path) -> Iterator[Problem]:
             what = f"{row['filename']} {error.problems[0].what}"
         if what:
             field = "width" if what.startswith("the image") else "filename"
-            cure = "write width and height of the image" if field == "width" else "fetch it again"
+            cure = (
+                "write width and height of the image" if field == "width" else "fetch it again"
+            )
             yield Problem(
                 table="sample_data", token=row["token"], field=field, what=what, cure=cure
             )

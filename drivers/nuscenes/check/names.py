@@ -23,7 +23,9 @@ def find_name_problems(content: Content, root: Path, version: str) -> Iterator[P
         if listed[row["token"]] != 1:
             what = f"{listed[row['token']]} maps list it in log_tokens"
             yield _problem("log", row, "token", what, "list each log in exactly one map")
-    point_labels = [k for k in ("lidarseg", "panoptic") if (root / version / f"{k}.json").exists()]
+    point_labels = [
+        k for k in ("lidarseg", "panoptic") if (root / version / f"{k}.json").exists()
+    ]
     for row in content.rows("category", "name"):
         index, wanted = row.get("index"), CATEGORIES.index(row["name"])
         if index is None and point_labels:

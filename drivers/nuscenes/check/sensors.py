@@ -33,9 +33,9 @@ QUATERNION = "write the quaternion as (w, x, y, z) of a rotation, of length 1"
 def find_sensor_problems(content: Content) -> Iterator[Problem]:
     """Yield what is wrong in times, calibrations and poses of the car."""
     yield from _find_wrong_times(content)
-    for table in ("calibrated_sensor", "ego_pose", "sample_annotation"):
-        yield from _find_bad_rotations(content, table)
-    yield from _find_wrong_calibrations(content)
+    yield from find_calibration_problems(content)
+    yield from _find_bad_rotations(content, "ego_pose")
+    yield from _find_bad_rotations(content, "sample_annotation")
     yield from _find_wrong_motion(content)
 
 
@@ -58,10 +58,13 @@ def _find_wrong_times(content: Content) -> Iterator[Problem]:
     needed = ("timestamp", "sample_token", "ego_pose_token", "is_key_frame")
     for row in content.rows("sample_data", *needed):
         pose, sample = poses.get(row["ego_pose_token"]), samples.get(row["sample_token"])
-        for what, other in (("its sample", row["is_key_frame"] and sample), ("its pose", pose)):
+        keyframe = sample if row["is_key_frame"] else None
+        for what, other in (("its sample", keyframe), ("its pose", pose)):
             if other and abs(other["timestamp"] - row["timestamp"]) > APART:
                 said = f"is {row['timestamp']} us, {what} is at {other['timestamp']} us"
-                yield _problem("sample_data", row, "timestamp", said, "write when it was measured")
+                yield _problem(
+                    "sample_data", row, "timestamp", said, "write when it was measured"
+                )
     for row in content.rows("sample", "timestamp", "next"):
         after = samples.get(row["next"])
         if after and not 0 < after["timestamp"] - row["timestamp"] <= LATE:
@@ -87,7 +90,9 @@ def _find_bad_rotations(content: Content, table: str) -> Iterator[Problem]:
         yield _problem(table, rows[k], "rotation", what, QUATERNION)
 
 
-def _find_wrong_calibrations(content: Content) -> Iterator[Problem]:
+def find_calibration_problems(content: Content) -> Iterator[Problem]:
+    """Yield sensors that sit or look elsewhere than their names say."""
+    yield from _find_bad_rotations(content, "calibrated_sensor")
     channels = name_channels(content)
     modalities = {"CAM": "camera", "LID": "lidar", "RAD": "radar"}
     for row in content.rows("sensor", "channel", "modality"):
@@ -117,8 +122,8 @@ def _find_wrong_camera(
     if tilted or _apart(yaw, LOOKS[channel]) > SKEW:
         what = f"{channel} looks to {yaw:.0f} deg" + (", tilted" if tilted else "")
         cure = (
-            f"turn it from x right, y down, z forward to the ego frame ({LOOKS[channel]:.0f} deg "
-            "to the left), as (w, x, y, z)"
+            "turn it from x right, y down, z forward to the ego frame, "
+            f"{LOOKS[channel]:.0f} deg to the left, as (w, x, y, z)"
         )
         yield _problem("calibrated_sensor", row, "rotation", what, cure)
     matrix = np.array(row["camera_intrinsic"], np.float64)
@@ -143,7 +148,7 @@ def _find_wrong_lidar(row: Row, rotation: Float64[np.ndarray, "3 3"]) -> Iterato
 
 
 def list_ego_poses(content: Content) -> dict[str, list[tuple[int, Float64[np.ndarray, "3"]]]]:
-    """Return (time [us], flat pose) of the car at the lidar's keyframes, by token of the scene."""
+    """Return (time [us], flat pose) of the car at the lidar's keyframes, by scene's token."""
     channels = name_channels(content)
     samples = content.by_token("sample", "timestamp", "scene_token")
     poses = {row["token"]: row for row in unit_rows(content, "ego_pose", "translation")}
@@ -182,15 +187,17 @@ def measure_motion(
         (b[0] - a[0], b[1] - a[1], a[2], max(t1 - t0, 1) / 1e6)
         for (t0, a), (t1, b) in pairwise(poses)
     ]
-    columns = np.array(steps, np.float64).reshape(-1, 4)
-    return columns[:, :3], np.linalg.norm(columns[:, :2], axis=1) / columns[:, 3]
+    columns: Float64[np.ndarray, "P 4"] = np.array(steps, np.float64).reshape(-1, 4)
+    speed: Float64[np.ndarray, " P"] = np.linalg.norm(columns[:, :2], axis=1) / columns[:, 3]
+    return columns[:, :3], speed
 
 
 def find_aside(steps: Float64[np.ndarray, "P 3"]) -> Float64[np.ndarray, " K"]:
-    """Return of each step over a metre whether (1) it leads away from the heading, or not (0)."""
+    """Return of each step over a metre whether it leads away from the heading: 1, or 0."""
     long = steps[np.linalg.norm(steps[:, :2], axis=1) > STEP]
     away = np.abs(wrap_angle(np.arctan2(long[:, 1], long[:, 0]) - long[:, 2]))
-    return (away > np.pi / 4).astype(np.float64)
+    aside: Float64[np.ndarray, " K"] = (away > np.pi / 4).astype(np.float64)
+    return aside
 
 
 def _apart(a: float, b: float) -> float:
