@@ -72,8 +72,7 @@ class CanBus:
             np.abs(known[after - 1] - time),
             np.abs(known[after.clip(max=len(known) - 1)] - time),
         )
-        worst = int(near.argmax())
-        if near[worst] > GAP:
+        for worst in np.flatnonzero(near > GAP)[:1]:
             what = f"no message within {GAP / 1e6} s of {time[worst]} us"
             raise NuScenesError([_problem(self.scene, message, what, field="utime")])
 

@@ -18,7 +18,7 @@ UNIT = 1e-3  # by how much the length of a quaternion may differ from 1
 
 
 def rotation_matrix(
-    quaternion: Sequence[float] | Float[np.ndarray, "4"],
+    quaternion: Sequence[float | int] | Float[np.ndarray, "4"],
 ) -> Float64[np.ndarray, "3 3"]:
     """Return the matrix of a quaternion (w, x, y, z).
 
@@ -37,8 +37,8 @@ def rotation_matrix(
 
 
 def make_transform(
-    translation: Sequence[float] | Float[np.ndarray, "3"],
-    quaternion: Sequence[float] | Float[np.ndarray, "4"],
+    translation: Sequence[float | int] | Float[np.ndarray, "3"],
+    quaternion: Sequence[float | int] | Float[np.ndarray, "4"],
 ) -> Float64[np.ndarray, "4 4"]:
     """Return the transform outward from a frame at ``translation`` [m], so turned.
 
@@ -67,9 +67,9 @@ def move_points(
     return moved
 
 
-def heading(rotation: Float64[np.ndarray, "*P 3 3"]) -> Float64[np.ndarray, "*P"]:
+def heading(rotation: Float64[np.ndarray, "3 3"]) -> float:
     """Return where the x axis of a frame points on the ground [rad], in [-pi, pi]."""
-    return np.arctan2(rotation[..., 1, 0], rotation[..., 0, 0])
+    return float(np.arctan2(rotation[1, 0], rotation[0, 0]))
 
 
 def flatten(transform: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, "3"]:
@@ -102,14 +102,18 @@ def enter_frame(
     poses: Float[np.ndarray, "*P 3"], frame: Float[np.ndarray, "3"]
 ) -> Float64[np.ndarray, "*P 3"]:
     """Return flat poses of outside as they are in a flat ``frame``."""
-    return _join((poses[..., :2] - frame[:2]) @ turn(float(frame[2])), poses[..., 2] - frame[2])
+    return _join(
+        (poses[..., :2] - frame[:2]) @ turn(float(frame[2])), poses[..., 2:] - frame[2]
+    )
 
 
 def leave_frame(
     poses: Float[np.ndarray, "*P 3"], frame: Float[np.ndarray, "3"]
 ) -> Float64[np.ndarray, "*P 3"]:
     """Return flat poses of a flat ``frame`` as they are outside."""
-    return _join(poses[..., :2] @ turn(float(frame[2])).T + frame[:2], poses[..., 2] + frame[2])
+    return _join(
+        poses[..., :2] @ turn(float(frame[2])).T + frame[:2], poses[..., 2:] + frame[2]
+    )
 
 
 def box_into_frame(box: Box, frame: Float[np.ndarray, "3"]) -> Box:
@@ -136,6 +140,6 @@ def box_corners(box: Box) -> Float64[np.ndarray, "8 3"]:
 
 
 def _join(
-    position: Float64[np.ndarray, "*P 2"], yaw: Float64[np.ndarray, "*P"]
+    position: Float64[np.ndarray, "*P 2"], yaw: Float64[np.ndarray, "*P 1"]
 ) -> Float64[np.ndarray, "*P 3"]:
-    return np.concatenate([position, wrap_angle(yaw)[..., None]], axis=-1)
+    return np.concatenate([position, wrap_angle(yaw)], axis=-1)

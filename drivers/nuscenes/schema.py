@@ -11,6 +11,7 @@ Source: nuScenes, "Schema" (docs/schema_nuscenes.md of the nuscenes-devkit).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from drivers.nuscenes.rig import CAMERAS
@@ -81,8 +82,8 @@ class Field:
     required: bool
 
 
-Vector = Annotated[Sequence[float], Numbers((3,))]
-Rotation = Annotated[Sequence[float], Numbers((4,))]
+Vector = Annotated[Sequence[float | int], Numbers((3,))]
+Rotation = Annotated[Sequence[float | int], Numbers((4,))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +131,7 @@ class CalibratedSensor:
     sensor_token: Annotated[str, Link("sensor")]
     translation: Vector
     rotation: Rotation
-    camera_intrinsic: Annotated[Sequence[Sequence[float]], Numbers((3, 3), optional=True)]
+    camera_intrinsic: Annotated[Sequence[Sequence[float | int]], Numbers((3, 3), optional=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +265,7 @@ def make_record(row: Record) -> dict[str, Any]:
     return {name: value for name, value in asdict(row).items() if value is not None}
 
 
+@cache
 def list_fields(table: str) -> tuple[Field, ...]:
     """Return what each field of a table of :data:`TABLES` must be.
 

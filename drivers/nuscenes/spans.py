@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from drivers.nuscenes.can_bus import read_can_bus
-from drivers.nuscenes.check.fields import collect, find_field_problems
 from drivers.nuscenes.check.sensors import (
     FASTEST,
     LEAN,
@@ -15,6 +14,7 @@ from drivers.nuscenes.check.sensors import (
     find_calibration_problems,
     measure_motion,
 )
+from drivers.nuscenes.fields import collect, find_field_problems
 from drivers.nuscenes.geometry import flatten
 from drivers.nuscenes.images import read_image, read_lidar, scaled_size
 from drivers.nuscenes.problem import NuScenesError, Problem
@@ -29,7 +29,7 @@ SKIP = "mend it, or leave it out (skip_bad)"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Span:
-    """A window: S+F keyframes of one scene, by the tokens of their samples.
+    """A window: T = S+F keyframes of one scene, by the tokens of their samples.
 
     time: [us]. poses: flat pose of the ego at each, in the global frame. speed: [m/s].
     yaw_rate: [rad/s].
@@ -38,10 +38,10 @@ class Span:
     scene: str
     location: str
     tokens: tuple[str, ...]
-    time: Int64[np.ndarray, " S+F"]
-    poses: Float64[np.ndarray, "S+F 3"]
-    speed: Float64[np.ndarray, " S+F"]
-    yaw_rate: Float64[np.ndarray, " S+F"]
+    time: Int64[np.ndarray, " T"]
+    poses: Float64[np.ndarray, "T 3"]
+    speed: Float64[np.ndarray, " T"]
+    yaw_rate: Float64[np.ndarray, " T"]
 
 
 def require_calibrations(tables: Tables) -> None:

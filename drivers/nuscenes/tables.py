@@ -16,6 +16,13 @@ from jaxtyping import Float64
 
 from drivers.folders import found_in
 from drivers.nuscenes.box import Box
+from drivers.nuscenes.fields import (
+    collect,
+    find_bad_fields,
+    find_field_problems,
+    find_link_problems,
+    read_tables,
+)
 from drivers.nuscenes.geometry import heading, make_transform
 from drivers.nuscenes.problem import NuScenesError, Problem
 
@@ -63,16 +70,36 @@ class Tables:
     @cached_property
     def scenes(self) -> Mapping[str, str]:
         """The tokens of all scenes by name, in the order of the table."""
-        return {row["name"]: row["token"] for row in self.nuscenes.scene}
+        rows = [self.get("scene", row["token"]) for row in self.nuscenes.scene]
+        return {row["name"]: row["token"] for row in rows}
+
+    def get(self, table: str, token: str) -> dict[str, Any]:
+        """Return a record of a table.
+
+        Raises:
+            NuScenesError: there is none, or a field of it is missing or of a wrong type.
+        """
+        try:
+            row: dict[str, Any] = self.nuscenes.get(table, token)
+        except KeyError:
+            raise NuScenesError([_problem(table, token, "token", "no such record")]) from None
+        problems = list(find_bad_fields(table, row))
+        if problems:
+            raise NuScenesError(problems)
+        return row
 
     def location(self, scene: str) -> str:
-        """Return where a scene was recorded, one of nuScenes' four names."""
-        row = self.nuscenes.get("scene", self.scenes[scene])
-        return str(self.nuscenes.get("log", row["log_token"])["location"])
+        """Return where a scene was recorded, one of nuScenes' four names.
+
+        Raises:
+            NuScenesError: its log is missing or of another place.
+        """
+        row = self.get("scene", self.scenes[scene])
+        return str(self.get("log", row["log_token"])["location"])
 
     def count_keyframes(self, scene: str) -> int:
         """Return how many samples a scene says it has."""
-        return int(self.nuscenes.get("scene", self.scenes[scene])["nbr_samples"])
+        return int(self.get("scene", self.scenes[scene])["nbr_samples"])
 
     def list_keyframes(self, scene: str) -> tuple[str, ...]:
         """Return the tokens of the samples of a scene, in order of time.
@@ -80,11 +107,11 @@ class Tables:
         Raises:
             NuScenesError: their chain is broken, or time does not run on along it.
         """
-        row = self.nuscenes.get("scene", self.scenes[scene])
+        row = self.get("scene", self.scenes[scene])
         tokens: list[str] = []
         token, last = row["first_sample_token"], -1
         while token:
-            sample = self.nuscenes.get("sample", token)
+            sample = self.get("sample", token)
             if sample["scene_token"] != row["token"] or sample["timestamp"] <= last:
                 what = f"leads out of {scene} or back in time"
                 raise NuScenesError([_problem("sample", token, "next", what)])
@@ -103,22 +130,22 @@ class Tables:
         Raises:
             NuScenesError: a sensor is missing in it, or has no sound pose.
         """
-        row = self.nuscenes.get("sample", token)
+        row = self.get("sample", token)
         missing = [channel for channel in channels if channel not in row["data"]]
         if missing:
             what = f"no sample_data with is_key_frame of {', '.join(missing)}"
             raise NuScenesError([_problem("sample", token, "", what)])
         return Keyframe(
             token=token,
-            scene=self.nuscenes.get("scene", row["scene_token"])["name"],
+            scene=self.get("scene", row["scene_token"])["name"],
             timestamp=row["timestamp"],
             shots={channel: self._shot(row["data"][channel]) for channel in channels},
         )
 
     def _shot(self, token: str) -> Shot:
-        row = self.nuscenes.get("sample_data", token)
-        sensor = self.nuscenes.get("calibrated_sensor", row["calibrated_sensor_token"])
-        ego = self.nuscenes.get("ego_pose", row["ego_pose_token"])
+        row = self.get("sample_data", token)
+        sensor = self.get("calibrated_sensor", row["calibrated_sensor_token"])
+        ego = self.get("ego_pose", row["ego_pose_token"])
         intrinsic = sensor["camera_intrinsic"]
         return Shot(
             channel=row["channel"],
@@ -137,28 +164,28 @@ class Tables:
         Velocities are the devkit's: between the boxes of the same instance before and after.
 
         Raises:
-            NuScenesError: a box is no box: NaN, a size that is none, a rotation that is none.
+            NuScenesError: a box is none: no numbers, no size, no rotation.
         """
-        return tuple(map(self._box, self.nuscenes.get("sample", token)["anns"]))
+        return tuple(map(self._box, self.get("sample", token)["anns"]))
 
     def _box(self, token: str) -> Box:
-        row = self.nuscenes.get("sample_annotation", token)
-        numbers = [*row["translation"], *row["size"]]
-        if len(numbers) != 6 or not np.isfinite(numbers).all() or min(row["size"]) <= 0:
-            what = f"the middle is {row['translation']}, the size {row['size']}"
-            raise NuScenesError([_problem("sample_annotation", token, "size", what)])
+        row = self.get("sample_annotation", token)
+        for neighbour in (row["prev"], row["next"]):
+            if neighbour:
+                self.get("sample_annotation", neighbour)  # sound, for the velocity
         (x, y, z), (width, length, height) = row["translation"], row["size"]
+        if min(row["size"]) <= 0:
+            what = f"{row['size']} is the size of nothing"
+            raise NuScenesError([_problem("sample_annotation", token, "size", what)])
         vx, vy, _ = self.nuscenes.box_velocity(token)
-        attributes = [
-            self.nuscenes.get("attribute", k)["name"] for k in row["attribute_tokens"]
-        ]
+        attributes = [self.get("attribute", k)["name"] for k in row["attribute_tokens"]]
         return Box(
             instance=row["instance_token"],
             category=row["category_name"],
             x=float(x),
             y=float(y),
             z=float(z),
-            yaw=float(heading(_transform("sample_annotation", row)[:3, :3])),
+            yaw=heading(_transform("sample_annotation", row)[:3, :3]),
             width=float(width),
             length=float(length),
             height=float(height),
@@ -210,11 +237,9 @@ def open_tables(root: Path, version: str = "") -> Tables:
 
 def _explain(folder: Path, error: Exception) -> list[Problem]:
     """Return why the devkit cannot load the tables in a folder."""
-    from drivers.nuscenes.check import check_tables  # which needs this module
-    from drivers.nuscenes.check.fields import read_tables
-
     tables, problems = read_tables(folder)
-    problems += check_tables(tables)[1]
+    found = find_field_problems(tables)
+    problems += [*found, *find_link_problems(collect(tables, found))]
     what = f"the devkit cannot load it: {type(error).__name__}: {error}"
     return problems or [Problem(table=folder.name, what=what, cure=CHECK)]
 

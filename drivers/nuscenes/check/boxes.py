@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from drivers.nuscenes.check.fields import Content, Row
 from drivers.nuscenes.check.sensors import (
     FASTEST,
     find_aside,
@@ -13,6 +12,7 @@ from drivers.nuscenes.check.sensors import (
     measure_motion,
     unit_rows,
 )
+from drivers.nuscenes.fields import Content, Row
 from drivers.nuscenes.geometry import heading, rotation_matrix, wrap_angle
 from drivers.nuscenes.problem import Problem
 
@@ -73,7 +73,7 @@ def _find_wrong_motion(content: Content, names: dict[str, str]) -> Iterator[Prob
     ):
         sample = samples.get(row["sample_token"])
         if sample and names.get(row["instance_token"], "").startswith("vehicle."):
-            yaw = float(heading(rotation_matrix(row["rotation"])))
+            yaw = heading(rotation_matrix(row["rotation"]))
             pose = np.array([*row["translation"][:2], yaw])
             tracks[row["instance_token"]].append((sample["timestamp"], pose, row))
     aside = []

@@ -7,8 +7,8 @@ import numpy as np
 from scipy.integrate import trapezoid
 
 from drivers.nuscenes.can_bus import UNRECORDED, can_bus_file, read_can_bus
-from drivers.nuscenes.check.fields import Content
 from drivers.nuscenes.check.sensors import list_ego_poses, measure_motion
+from drivers.nuscenes.fields import Content
 from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.tables import is_scene_name
@@ -53,7 +53,7 @@ def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
         inside = (bus.time >= time[0]) & (bus.time <= time[-1])
         turned = trapezoid(bus.yaw_rate[inside], bus.time[inside] / 1e6)
         heading = np.unwrap([pose[2] for _, pose in track])
-        apart = float(wrap_angle(np.array(turned - (heading[-1] - heading[0]))))
+        apart = float(wrap_angle(np.array([turned - (heading[-1] - heading[0])]))[0])
         if abs(apart) > TURNED:
             what = f"rotation_rate[2] and the poses are {np.degrees(apart):.0f} deg apart"
             yield _problem(name, "pose", "rotation_rate", what, "write rad/s, to the left")

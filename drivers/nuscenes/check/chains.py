@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator
 
-from drivers.nuscenes.check.fields import Content, Row
+from drivers.nuscenes.fields import Content, Row
 from drivers.nuscenes.problem import Problem
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.schema import LIDAR

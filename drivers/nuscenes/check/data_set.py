@@ -5,17 +5,17 @@ from pathlib import Path
 from drivers.nuscenes.check.boxes import find_box_problems
 from drivers.nuscenes.check.can import find_can_problems
 from drivers.nuscenes.check.chains import find_chain_problems
-from drivers.nuscenes.check.fields import (
+from drivers.nuscenes.check.files import find_file_problems
+from drivers.nuscenes.check.maps import find_map_problems
+from drivers.nuscenes.check.names import find_name_problems
+from drivers.nuscenes.check.sensors import find_sensor_problems
+from drivers.nuscenes.fields import (
     Content,
     collect,
     find_field_problems,
     find_link_problems,
     read_tables,
 )
-from drivers.nuscenes.check.files import find_file_problems
-from drivers.nuscenes.check.maps import find_map_problems
-from drivers.nuscenes.check.names import find_name_problems
-from drivers.nuscenes.check.sensors import find_sensor_problems
 from drivers.nuscenes.problem import Problem
 from drivers.nuscenes.tables import find_version
 

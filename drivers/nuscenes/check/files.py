@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from drivers.nuscenes.check.chains import name_channels
-from drivers.nuscenes.check.fields import Content
+from drivers.nuscenes.fields import Content
 from drivers.nuscenes.images import read_image, read_lidar
 from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.schema import LIDAR

@@ -9,9 +9,9 @@ import numpy as np
 import shapely
 from jaxtyping import Float64
 
-from drivers.nuscenes.check.fields import Content, Row
 from drivers.nuscenes.check.sensors import list_ego_poses
 from drivers.nuscenes.expansion import expansion_file
+from drivers.nuscenes.fields import Content, Row
 from drivers.nuscenes.hd_map import load_road_map
 from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.road_map import RoadMap

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from drivers.nuscenes.check.fields import Content, Row
+from drivers.nuscenes.fields import Content, Row
 from drivers.nuscenes.problem import Problem
 from drivers.nuscenes.schema import CATEGORIES, LEVELS
 from drivers.nuscenes.tables import is_scene_name

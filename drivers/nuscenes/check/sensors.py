@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from drivers.nuscenes.check.chains import name_channels
-from drivers.nuscenes.check.fields import Content, Row
+from drivers.nuscenes.fields import Content, Row
 from drivers.nuscenes.geometry import UNIT, heading, make_transform, wrap_angle
 from drivers.nuscenes.problem import Problem
 from drivers.nuscenes.schema import LIDAR

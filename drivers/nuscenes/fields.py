@@ -71,11 +71,9 @@ def find_field_problems(tables: Mapping[str, list[Row]]) -> list[Problem]:
     """Return the fields that are missing or of a wrong type, and tokens that stand twice."""
     problems: list[Problem] = []
     for table, rows in tables.items():
-        fields = list_fields(table)
         counts = Counter(_token(row) for row in rows)
         for row in rows:
-            token = _token(row)
-            problems += _find_bad_fields(table, token, row, fields)
+            problems += find_bad_fields(table, row)
         for token, count in counts.items():
             if count > 1 and token:
                 what, cure = f"stands {count} times", "give each record a token of its own"
@@ -115,10 +113,9 @@ def find_link_problems(content: Content) -> Iterator[Problem]:
             )
 
 
-def _find_bad_fields(
-    table: str, token: str, row: Row, fields: tuple[Field, ...]
-) -> Iterator[Problem]:
-    for field in fields:
+def find_bad_fields(table: str, row: Row) -> Iterator[Problem]:
+    """Yield the fields of a record that are missing or of a wrong type."""
+    for field in list_fields(table):
         if field.name not in row:
             what = "is missing" if field.required else ""
         else:
@@ -126,7 +123,7 @@ def _find_bad_fields(
         if what:
             yield Problem(
                 table=table,
-                token=token,
+                token=_token(row),
                 field=field.name,
                 what=what,
                 cure=CURES.get(field.name, "write it as the schema of nuScenes says"),
