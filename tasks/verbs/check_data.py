@@ -42,4 +42,4 @@ def shorten_problems(problems: Sequence["Problem"]) -> Iterator[str]:
         if len(some) > ALIKE:
             yield f"{table} {field}: {len(some) - ALIKE} more like these"
     if problems:
-        yield f"{len(problems)} problems"
+        yield f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
