@@ -5,6 +5,7 @@ from pathlib import Path
 from drivers.nuscenes.check.boxes import find_box_problems
 from drivers.nuscenes.check.can import find_can_problems
 from drivers.nuscenes.check.chains import find_chain_problems
+from drivers.nuscenes.check.challenges import find_challenge_problems
 from drivers.nuscenes.check.files import find_file_problems
 from drivers.nuscenes.check.maps import find_map_problems
 from drivers.nuscenes.check.names import find_name_problems
@@ -25,7 +26,7 @@ def check_nuscenes(root: Path, version: str = "") -> tuple[Problem, ...]:
 
     version: such as "v1.0-mini"; "" for the only one there. Tables, links, chains, times,
     calibrations, poses, boxes, splits, maps, CAN bus, and the images and lidar points of all
-    keyframes, each of which is decoded.
+    keyframes, each of which is decoded; labels of points and questions of prediction, if any.
 
     Raises:
         FileNotFoundError: no such folder or version.
@@ -38,6 +39,7 @@ def check_nuscenes(root: Path, version: str = "") -> tuple[Problem, ...]:
     problems += find_map_problems(content, root)
     problems += find_can_problems(content, root)
     problems += find_file_problems(content, root)
+    problems += find_challenge_problems(content, root, version)
     return tuple(problems)
 
 
