@@ -24,6 +24,7 @@ POLYGON_LAYERS = (
 LINE_LAYERS = ("road_divider", "lane_divider", "traffic_light")
 LAYERS = ("node", "line", "polygon", *POLYGON_LAYERS, *LINE_LAYERS)
 SHAPES = ("LRL", "RLR", "LSL", "LSR", "RSL", "RSR")  # of the parts of a lane's middle: L, R, S
+SHORT = 1e-3  # [m]: a part of a path of no length may be a little negative
 CUES = {  # of a stop line, by its type
     "PED_CROSSING": "ped_crossing",
     "TURN_STOP": "ped_crossing",
@@ -191,7 +192,7 @@ def _is_path(path: object) -> bool:
         and _are_numbers([radius], 1)
         and radius > 0
         and _are_numbers(lengths, 3)
-        and min(lengths) >= 0
+        and min(lengths) > -SHORT
     )
 
 

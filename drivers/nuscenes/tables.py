@@ -70,7 +70,11 @@ class Tables:
     @cached_property
     def scenes(self) -> Mapping[str, str]:
         """The tokens of all scenes by name, in the order of the table."""
-        rows = [self.get("scene", row["token"]) for row in self.nuscenes.scene]
+        rows = self.nuscenes.scene
+        # Whatever else is wrong with a scene is told when it is read.
+        nameless = [p for r in rows for p in find_bad_fields("scene", r) if p.field == "name"]
+        if nameless:
+            raise NuScenesError(nameless)
         return {row["name"]: row["token"] for row in rows}
 
     def get(self, table: str, token: str) -> dict[str, Any]:

@@ -134,31 +134,40 @@ def open_windows(
     """
     tables = open_tables(root, version)
     require_calibrations(tables)
-    maps: dict[str, RoadMap] = {}
-    bad_maps: dict[str, list[Problem]] = {}
+    maps: dict[str, RoadMap | NuScenesError] = {}
     spans: list[Span] = []
     skipped: list[Skipped] = []
     length = settings.past + settings.future
     for scene in list_split(tables, split):
-        location = tables.location(scene)
-        if location not in maps and location not in bad_maps:
-            try:
-                maps[location] = load_road_map(root, location)
-            except NuScenesError as error:
-                bad_maps[location] = list(error.problems)
+        try:
+            location, count = tables.location(scene), tables.count_keyframes(scene)
+        except NuScenesError as error:
+            skipped.append(Skipped(scene=scene, windows=0, problems=error.problems))
+            continue
+        if location not in maps:
+            maps[location] = _load_map(root, location)
+        road_map = maps[location]
         found, problems = find_spans(tables, scene, length, settings.image, decode=skip_bad)
-        if location in bad_maps:
-            found, problems = [], [*bad_maps[location], *problems]
-        lost = max(tables.count_keyframes(scene) - length + 1, 0) - len(found)
+        if isinstance(road_map, NuScenesError):
+            found, problems = [], [*road_map.problems, *problems]
         if problems:
+            lost = max(count - length + 1, 0) - len(found)
             skipped.append(Skipped(scene=scene, windows=lost, problems=tuple(problems)))
         spans += found
     if skipped and not (skip_bad and spans):
         # A map that is missing is told once, not for each scene.
         raise NuScenesError(tuple(dict.fromkeys(p for one in skipped for p in one.problems)))
+    sound = {name: found for name, found in maps.items() if isinstance(found, RoadMap)}
     return Windows(
-        tables=tables, settings=settings, maps=maps, spans=tuple(spans), skipped=tuple(skipped)
+        tables=tables, settings=settings, maps=sound, spans=tuple(spans), skipped=tuple(skipped)
     )
+
+
+def _load_map(root: Path, location: str) -> RoadMap | NuScenesError:
+    try:
+        return load_road_map(root, location)
+    except NuScenesError as error:
+        return error
 
 
 def name_command(path: Float[np.ndarray, "F 3"]) -> Command:

@@ -223,6 +223,24 @@ def shorten(root: Path) -> None:
     path.write_text(json.dumps(rows))
 
 
+def empty(root: Path) -> None:
+    """Add a scene without a sample; it has no windows that could be lost."""
+    path = root / "v1.0-mini" / "scene.json"
+    rows = json.loads(path.read_text())
+    nothing = {"nbr_samples": 0, "first_sample_token": "", "last_sample_token": ""}
+    rows.append({**rows[0], "token": "empty", "name": "scene-0757", **nothing})
+    path.write_text(json.dumps(rows))
+
+
+def move_to_paris(root: Path) -> None:
+    change(root, "map", log_tokens=["log", "paris"])
+    path = root / "v1.0-mini" / "log.json"
+    rows = json.loads(path.read_text())
+    rows.append({**rows[0], "token": "paris", "location": "paris"})
+    path.write_text(json.dumps(rows))
+    change(root, "scene", log_token="paris")
+
+
 def lean(root: Path) -> None:
     change(root, "ego_pose", rotation=[0.0, 0.0, 0.6, 0.8])
 
@@ -261,6 +279,24 @@ def test_what_is_bad_is_named_and_skipped_only_when_asked(
     assert (skipped.scene, skipped.windows) == ("scene-0061", lost)
     assert told in str(skipped.problems[0])
     assert kept[-1].scene == TURNING
+
+
+def test_empty_scenes_and_unknown_places_are_named_and_skipped(copied: Path) -> None:
+    empty(copied)
+    move_to_paris(copied)
+    with pytest.raises(NuScenesError) as error:
+        open_windows(copied, FOUR)
+    assert [f"{p.table} {p.field} {p.what}" for p in error.value.problems] == [
+        "log location is 'paris', which nuScenes does not know",
+        "scene first_sample_token is empty",
+        "scene last_sample_token is empty",
+    ]
+    kept = open_windows(copied, FOUR, skip_bad=True)
+    assert [(one.scene, one.windows) for one in kept.skipped] == [
+        ("scene-0061", 0),
+        ("scene-0757", 0),
+    ]
+    assert len(kept) == 2
 
 
 @pytest.mark.parametrize("channel", ["CAM_FRONT", "LIDAR_TOP"])
