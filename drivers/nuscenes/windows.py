@@ -132,7 +132,17 @@ def open_windows(
         NuScenesError: the tables or calibrations are damaged; or, without ``skip_bad``,
             anything else is; or no window is left. Says all that is wrong.
     """
-    tables = open_tables(root, version)
+    return find_windows(open_tables(root, version), settings, split=split, skip_bad=skip_bad)
+
+
+def find_windows(
+    tables: Tables,
+    settings: WindowSettings,
+    *,
+    split: str | Sequence[str] = "",
+    skip_bad: bool = False,
+) -> Windows:
+    """Find the windows of a split of a data set that is open; as :func:`open_windows`."""
     require_calibrations(tables)
     maps: dict[str, RoadMap | NuScenesError] = {}
     spans: list[Span] = []
@@ -145,7 +155,7 @@ def open_windows(
             skipped.append(Skipped(scene=scene, windows=0, problems=error.problems))
             continue
         if location not in maps:
-            maps[location] = _load_map(root, location)
+            maps[location] = _load_map(tables.root, location)
         road_map = maps[location]
         found, problems = find_spans(tables, scene, length, settings.image, decode=skip_bad)
         if isinstance(road_map, NuScenesError):
