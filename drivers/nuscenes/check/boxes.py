@@ -23,7 +23,9 @@ LONG = (
 )  # fmt: skip
 LARGEST = 60.0  # [m], of anything with a box
 FAR = 300.0  # [m] from the car
-TURN = np.radians(120)  # of a vehicle from one keyframe to the next
+TURN = np.radians(120)  # of a vehicle from one keyframe to the next, at most
+SOON = 1_000_000  # [us] from one box to the next, up to which turns are compared
+TURNABLE = ("vehicle.bicycle", "vehicle.motorcycle")  # a rider may lift it around
 SIZE = "write width, length, height [m]: length along the heading"
 
 
@@ -77,20 +79,19 @@ def _find_wrong_motion(content: Content, names: dict[str, str]) -> Iterator[Prob
             pose = np.array([*row["translation"][:2], yaw])
             tracks[row["instance_token"]].append((sample["timestamp"], pose, row))
     aside = []
-    for track in tracks.values():
+    for instance, track in tracks.items():
         track.sort(key=lambda point: point[0])
         steps, speed = measure_motion([(time, pose) for time, pose, _ in track])
         for k in np.flatnonzero(speed > FASTEST):
             what = f"the box moves at {speed[k]:.0f} m/s to the next one"
-            yield _problem(
-                track[k][2], "translation", what, "write x, y, z [m] in the global frame"
-            )
+            cure = "write x, y, z [m] in the global frame"
+            yield _problem(track[k][2], "translation", what, cure)
         turns = np.abs(wrap_angle(np.diff([pose[2] for _, pose, _ in track])))
-        for k in np.flatnonzero(turns > TURN):
+        soon = np.diff([time for time, _, _ in track]) <= SOON
+        for k in np.flatnonzero((turns > TURN) & soon & (names[instance] not in TURNABLE)):
             what = f"a vehicle turns by {np.degrees(turns[k]):.0f} deg from the box before"
-            yield _problem(
-                track[k + 1][2], "rotation", what, "write (w, x, y, z) of its heading"
-            )
+            cure = "write (w, x, y, z) of its heading"
+            yield _problem(track[k + 1][2], "rotation", what, cure)
         aside.append(find_aside(steps))
     every = np.concatenate(aside) if aside else np.zeros(0)
     if every.size and every.mean() > 0.5:

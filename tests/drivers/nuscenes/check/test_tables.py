@@ -178,6 +178,16 @@ def test_boxes_that_move_sideways_are_named() -> None:
     assert "vehicles move sideways or backwards in 100% of their steps" in problem.what
 
 
+def test_a_rider_may_turn_a_cycle_around() -> None:
+    tables: Tables = json.loads(TABLES)
+    tables["sample_annotation"][5]["rotation"] = [-0.29, 0, 0, 0.957]
+    assert len(check_tables(tables)[1]) == 2  # there and back
+    for row in tables["instance"]:
+        if row["token"].endswith("parked"):
+            row["category_token"] = "vehicle.bicycle"
+    assert check_tables(tables)[1] == []
+
+
 @pytest.mark.parametrize(
     ("place", "change"),
     [
