@@ -23,7 +23,6 @@ from PIL import Image
 
 from drivers.nuscenes.geometry import enter_frame
 from drivers.nuscenes.grid import Grid
-from drivers.nuscenes.images import measure_depth
 from drivers.nuscenes.problem import NuScenesError
 from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import ImageSize, Window
@@ -148,14 +147,6 @@ def test_depth_is_that_of_the_lidar_along_the_axis_of_the_camera(window: Window)
             slow[row, column] = np.nanmin([slow[row, column], z])
     assert 20 < np.isfinite(slow).sum() < 100
     np.testing.assert_allclose(window.depth[2, n], slow, atol=1e-3)
-
-
-def test_the_nearest_point_of_a_patch_counts_and_none_behind_the_camera() -> None:
-    size = ImageSize(height=16, width=16, scale=1.0, crop=0)
-    intrinsic = np.array([[8.0, 0, 8], [0, 8, 8], [0, 0, 1]])
-    points = np.array([[0.1, 0.1, 5.0], [0.1, 0.1, 3.0], [0.1, 0.1, -2.0], [0.0, 0.0, 0.9]])
-    depth = measure_depth(points, np.eye(4), intrinsic, size, 8)
-    np.testing.assert_array_equal(depth, np.float32([[np.nan, np.nan], [np.nan, 3]]))
 
 
 def test_vehicles_and_pedestrians_lie_where_they_are(window: Window) -> None:
