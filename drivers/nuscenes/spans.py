@@ -12,6 +12,7 @@ from drivers.nuscenes.check.sensors import (
     LEAN,
     MICROSECONDS,
     find_calibration_problems,
+    is_paced,
     measure_motion,
 )
 from drivers.nuscenes.fields import collect, find_field_problems
@@ -78,15 +79,23 @@ def find_spans(
     except NuScenesError as error:
         return [], list(error.problems)
     location = tables.location(scene)
-    spans = [
-        Span(
-            scene=scene, location=location, tokens=tokens[first : first + length],
-            time=time[k : k + length], poses=poses[k : k + length],
-            speed=speed[k : k + length], yaw_rate=yaw_rate[k : k + length],
-        )
-        for k, first in enumerate(known)
-        if known[k : k + length] == list(range(first, first + length))
-    ]  # fmt: skip
+    follows = []  # whether the next of the sound keyframes comes half a second later
+    for first, after, step in zip(known, known[1:], np.diff(time).tolist(), strict=False):
+        follows.append(after == first + 1 and is_paced(step))
+        if after == first + 1 and not is_paced(step):
+            what = f"the next keyframe is {step / 1e6} s later"
+            problems.append(_problem("sample", tokens[first], "timestamp", what))
+    spans = []
+    for k in range(len(known) - length + 1):
+        if all(follows[k : k + length - 1]):
+            part = slice(k, k + length)
+            names = tuple(tokens[i] for i in known[part])
+            spans.append(
+                Span(
+                    scene=scene, location=location, tokens=names, time=time[part],
+                    poses=poses[part], speed=speed[part], yaw_rate=yaw_rate[part],
+                )
+            )  # fmt: skip
     return spans, problems
 
 

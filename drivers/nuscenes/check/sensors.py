@@ -15,7 +15,7 @@ from drivers.nuscenes.schema import LIDAR
 
 MICROSECONDS = (10**15, 10**16)  # times of 2001 to 2286
 APART = 500_000  # [us] between a keyframe of a sensor and its sample, at most
-LATE = 2_000_000  # [us] between two samples of a scene, at most; usual are 500,000
+PACE = (250_000, 1_000_000)  # [us] from one keyframe to the next: 500,000 are usual
 LEAN = np.radians(15)  # of the car, of a box
 LOOKS = {
     "CAM_FRONT": 0.0, "CAM_FRONT_LEFT": 55.0, "CAM_FRONT_RIGHT": -55.0, "CAM_BACK": 180.0,
@@ -67,9 +67,14 @@ def _find_wrong_times(content: Content) -> Iterator[Problem]:
                 )
     for row in content.rows("sample", "timestamp", "next"):
         after = samples.get(row["next"])
-        if after and not 0 < after["timestamp"] - row["timestamp"] <= LATE:
+        if after and not is_paced(after["timestamp"] - row["timestamp"]):
             what = f"the next sample is {(after['timestamp'] - row['timestamp']) / 1e6} s later"
             yield _problem("sample", row, "timestamp", what, "keyframes are 0.5 s apart")
+
+
+def is_paced(step: int) -> bool:
+    """Say whether a time [us] may be that from one keyframe to the next."""
+    return PACE[0] <= step <= PACE[1]
 
 
 def _find_bad_rotations(content: Content, table: str) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from nuscenes_files import (
     MIDDLE,
     RADIUS,
     ROAD,
+    START,
     USERS,
     colour_of,
     make_points,
@@ -244,6 +245,11 @@ def lean(root: Path) -> None:
         (lean, 1, "the car leans by"),
         (lambda root: first_file(root, "CAM_BACK").unlink(), 1, ".jpg: is missing"),
         (lambda root: change(root, "ego_pose", translation=[0, 0, 0]), 2, "the car drives at"),
+        (
+            lambda root: change(root, "sample_data", timestamp=START + 300_000),
+            1,
+            "sample scene-0061-s0 timestamp: the next keyframe is 0.2 s later",
+        ),
         (lambda root: change(root, "sample", scene_token="x"), 2, "leads out of scene-0061"),
         (
             lambda root: change(root, "sample_data", is_key_frame=False),
@@ -270,6 +276,14 @@ def test_what_is_bad_is_named_and_skipped_only_when_asked(
     assert (skipped.scene, skipped.windows) == ("scene-0061", lost)
     assert told in str(skipped.problems[0])
     assert kept[-1].scene == TURNING
+
+
+def test_a_scene_of_which_few_keyframes_are_left_has_no_window(copied: Path) -> None:
+    for path in sorted((copied / "samples" / "CAM_BACK").glob("scene-0061*"))[1:3]:
+        path.unlink()
+    kept = open_windows(copied, replace(FOUR, future=3), skip_bad=True)
+    assert [span.tokens[0] for span in kept.spans] == ["scene-0553-s0"]
+    assert [one.windows for one in kept.skipped] == [1]
 
 
 def test_empty_scenes_and_unknown_places_are_named_and_skipped(copied: Path) -> None:
