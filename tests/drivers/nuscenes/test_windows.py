@@ -22,7 +22,7 @@ from nuscenes_files import (
 )
 from PIL import Image
 
-from drivers.nuscenes.geometry import enter_frame
+from drivers.nuscenes.geometry import enter_frame, leave_frame
 from drivers.nuscenes.grid import Grid
 from drivers.nuscenes.problem import NuScenesError
 from drivers.nuscenes.rig import CAMERAS
@@ -181,6 +181,18 @@ def test_the_map_lies_around_the_present_frame(windows: Windows) -> None:
     assert (np.abs(y - lines[0]) <= 2).sum() > 90
 
 
+def test_the_map_turns_with_the_car(window: Window) -> None:
+    centres = SETTINGS.grid.centres().reshape(-1, 2)
+    present = np.array(DRIVE.pose(1.5))
+    places = leave_frame(np.column_stack([centres, np.zeros(len(centres))]), present)[:, :2]
+    c, s = np.cos(ROAD), np.sin(ROAD)
+    across = ((places - MIDDLE) @ [-s, c]).reshape(SETTINGS.grid.shape)  # to the left
+    assert window.drivable[np.abs(across) < 7].all()
+    assert not window.drivable[across > 9].any()
+    assert 100 < (across > 9).sum() < 7000
+    assert window.lane[np.abs(across - 4) < 0.2].all()
+
+
 def test_a_window_does_not_depend_on_those_read_before(data_set: Path, window: Window) -> None:
     again = open_windows(data_set, SETTINGS, split=[TURNING])[1]
     for name, value in vars(window).items():
@@ -200,6 +212,10 @@ def test_settings_that_fit_nothing_are_refused() -> None:
 def first_file(root: Path, channel: str) -> Path:
     """Return the file of a sensor at the first keyframe of the scene that drives straight."""
     return sorted((root / "samples" / channel).glob("scene-0061*"))[0]
+
+
+def remove_middle_image(root: Path) -> None:
+    sorted((root / "samples" / "CAM_BACK").glob("scene-0061*"))[2].unlink()
 
 
 def remove_scene_bus(root: Path) -> None:
@@ -243,6 +259,7 @@ def lean(root: Path) -> None:
         (remove_scene_bus, 2, "scene-0061_pose.json scene-0061: is missing"),
         (shorten, 0, "scene-0061 has 3 keyframes, a window needs 4"),
         (lean, 1, "the car leans by"),
+        (remove_middle_image, 2, ".jpg: is missing"),
         (lambda root: first_file(root, "CAM_BACK").unlink(), 1, ".jpg: is missing"),
         (lambda root: change(root, "ego_pose", translation=[0, 0, 0]), 2, "the car drives at"),
         (

@@ -125,6 +125,7 @@ BOXES = [
     ("sample_annotation.rotation", at(5, [-0.29, 0, 0, 0.957]), "a vehicle turns by"),
     ("sample_annotation.size", every(to_length_width), "a vehicle.car is 4.6 m wide and 1.9 m"),
     ("sample_annotation.size", at(0, [4.6, 1.9, 1.6]), "a vehicle.car is 4.6 m wide"),
+    ("sample_annotation.size", at(0, [2.0, 1.9, 1.6]), "a vehicle.car is 2.0 m wide and 1.9"),
     ("sample_annotation.size", at(0, [0, 4, 1]), "is the size of nothing"),
     ("sample_annotation.size", at(0, [1.9, 460, 1]), "is the size of nothing"),
     ("sample_annotation.translation", at(4, [300, 190, 1]), "the box moves at"),
@@ -165,6 +166,22 @@ def test_a_sample_has_one_keyframe_of_each_sensor() -> None:
     assert "has 2 sample_data of CAM_FRONT_LEFT with is_key_frame" in told
 
 
+def test_sweeps_and_radars_are_no_mistake() -> None:
+    tables: Tables = json.loads(TABLES)
+    lidar = [row for row in tables["sample_data"] if "LIDAR" in row["token"]]
+    between = {"timestamp": START + FRAME // 2, "is_key_frame": False}
+    ends = {"prev": lidar[0]["token"], "next": lidar[1]["token"]}
+    tables["sample_data"].append({**lidar[0], **between, **ends, "token": "sweep"})
+    lidar[0]["next"] = lidar[1]["prev"] = "sweep"
+    radar = {"token": "radar", "channel": "RADAR_FRONT", "modality": "radar"}
+    tables["sensor"].append(radar)
+    mount = {**tables["calibrated_sensor"][6], "token": "mount", "sensor_token": "radar"}
+    tables["calibrated_sensor"].append({**mount, "rotation": [1, 0, 0, 0]})
+    alone = {"prev": "", "next": "", "calibrated_sensor_token": "mount", "token": "echo"}
+    tables["sample_data"].append({**lidar[0], **alone})
+    assert check_tables(tables)[1] == []
+
+
 def test_a_pose_of_another_time_is_named() -> None:
     (problem,) = check("ego_pose", at(1, START + 10**7), "timestamp")
     assert (problem.table, problem.field) == ("sample_data", "timestamp")
@@ -176,6 +193,21 @@ def test_boxes_that_move_sideways_are_named() -> None:
     across = [float(np.cos(turned)), 0.0, 0.0, float(np.sin(turned))]
     (problem,) = check("sample_annotation", every(lambda _: across), "rotation")
     assert "vehicles move sideways or backwards in 100% of their steps" in problem.what
+
+
+def test_a_vehicle_that_was_out_of_sight_may_have_turned() -> None:
+    tables: Tables = json.loads(TABLES)
+    first, last = (f"scene-0061-parked{k}" for k in (0, 3))
+    unseen = {f"scene-0061-parked{k}" for k in (1, 2)}
+    rows = [row for row in tables["sample_annotation"] if row["token"] not in unseen]
+    for row in rows:
+        if row["token"] == first:
+            row["next"] = last
+        if row["token"] == last:
+            row |= {"prev": first, "rotation": [-0.29, 0, 0, 0.957]}
+    tables["sample_annotation"] = rows
+    tables["instance"][1]["nbr_annotations"] = 2
+    assert check_tables(tables)[1] == []
 
 
 def test_a_rider_may_turn_a_cycle_around() -> None:
