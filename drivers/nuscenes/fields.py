@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,15 @@ class Content:
     tables: Mapping[str, list[Row]]
     bad: Collection[tuple[str, str, str]]
 
+    @cached_property
+    def damaged(self) -> frozenset[str]:
+        """The tables with a field that is not sound."""
+        return frozenset(table for table, _, _ in self.bad)
+
     def rows(self, table: str, *needed: str) -> list[Row]:
         """Return the records of a table whose token and ``needed`` fields are sound."""
+        if table not in self.damaged:
+            return self.tables[table]
         fields = ("token", *needed)
         return [
             row
