@@ -214,6 +214,15 @@ def first_file(root: Path, channel: str) -> Path:
     return sorted((root / "samples" / channel).glob("scene-0061*"))[0]
 
 
+def hasten_last(root: Path) -> None:
+    """Let the lidar measure the last keyframe of the first scene 0.3 s too early."""
+    path = root / "v1.0-mini" / "sample_data.json"
+    rows = json.loads(path.read_text())
+    (last,) = (row for row in rows if row["token"] == "scene-0061-LIDAR_TOP4")
+    last["timestamp"] -= 300_000
+    path.write_text(json.dumps(rows))
+
+
 def remove_middle_image(root: Path) -> None:
     sorted((root / "samples" / "CAM_BACK").glob("scene-0061*"))[2].unlink()
 
@@ -259,6 +268,7 @@ def lean(root: Path) -> None:
         (remove_scene_bus, 2, "scene-0061_pose.json scene-0061: is missing"),
         (shorten, 0, "scene-0061 has 3 keyframes, a window needs 4"),
         (lean, 1, "the car leans by"),
+        (hasten_last, 1, "sample scene-0061-s3 timestamp: the next keyframe is 0.2 s later"),
         (remove_middle_image, 2, ".jpg: is missing"),
         (lambda root: first_file(root, "CAM_BACK").unlink(), 1, ".jpg: is missing"),
         (lambda root: change(root, "ego_pose", translation=[0, 0, 0]), 2, "the car drives at"),
