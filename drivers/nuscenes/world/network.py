@@ -14,12 +14,13 @@ from jaxtyping import Float64
 from scipy.ndimage import gaussian_filter1d
 
 SIDE = 3  # nodes along each side of the grid
-SPACING = (85.0, 115.0)  # [m] between nodes
-JITTER = 9.0  # [m], of a node, and of the middle of a road
-SMOOTH = 16.0  # [m], spread of the rounding of bends: a right angle gets a radius of 26 m
+SPACING = (95.0, 120.0)  # [m] between nodes
+JITTER = 7.0  # [m], of a node, and of the middle of a road
+SMOOTH = 36.0  # [m], spread of the rounding of bends; their radius is 17 m or more
 STEP = 0.5  # [m] between points of a line
 
 Node = tuple[int, int]
+Line = Float64[np.ndarray, "_ 3"]  # points (x, y, yaw); each line has a number of its own
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +34,7 @@ class Road:
 
     start: int
     end: int
-    line: Float64[np.ndarray, "P 3"]
+    line: Line
     lanes: tuple[int, int]
     width: float
     median: float
@@ -132,10 +133,14 @@ def _bend(
     return smooth[margin:-margin]
 
 
-def resample(
-    points: Float64[np.ndarray, "M 2"], step: float = STEP
-) -> Float64[np.ndarray, "P 3"]:
-    """Return the line as (x, y, yaw), points evenly spaced by about ``step``, both ends kept."""
+def reverse(line: Line) -> Line:
+    """Return the line driven the other way."""
+    turned: Line = line[::-1] + np.array([0, 0, np.pi])
+    return turned
+
+
+def resample(points: Float64[np.ndarray, "M 2"], step: float = STEP) -> Line:
+    """Return the line as (x, y, yaw) of points evenly spaced, its two ends among them."""
     along = np.concatenate([[0], np.linalg.norm(np.diff(points, axis=0), axis=1).cumsum()])
     at = np.linspace(0, along[-1], max(2, round(along[-1] / step) + 1))
     dx, dy = np.gradient(points, along, axis=0).T
@@ -143,7 +148,7 @@ def resample(
     return np.stack([np.interp(at, along, values) for values in (*points.T, yaw)], 1)
 
 
-def shift(line: Float64[np.ndarray, "P 3"], left: float) -> Float64[np.ndarray, "P 2"]:
+def shift(line: Line, left: float) -> Float64[np.ndarray, "P 2"]:
     """Return the points of a line moved to its left by so many metres."""
     x, y, yaw = line.T
     return np.stack([x - left * np.sin(yaw), y + left * np.cos(yaw)], 1)
