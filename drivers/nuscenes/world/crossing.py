@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float64
 
-from drivers.nuscenes.world.poses import list_rectangles
+from drivers.nuscenes.world.poses import list_rectangles, place_people
 from drivers.nuscenes.world.state import State, World
 
 STEP = 0.1  # [s]
 BRAKING = 3.0  # [m/s^2] that people expect of drivers who see them
 REACTION = 0.6  # [s]
+ARM, WIDE = 1.2, 0.5  # [m]: people stop before a vehicle so near ahead
 
 
 def step_people(world: World, state: State) -> State:
@@ -18,6 +20,7 @@ def step_people(world: World, state: State) -> State:
     strolled, facing = state.strolled.copy(), state.facing.copy()
     walking = state.walking.copy()
     vehicles = list_rectangles(world, state)[: len(cast.names)]
+    people = place_people(world, state)
     for i, number in enumerate(cast.walk):
         walk = world.roads.walks[number]
         kerb = walk.enter if facing[i] > 0 else walk.leave
@@ -27,11 +30,26 @@ def step_people(world: World, state: State) -> State:
             walking[i] = _may_cross(world, state, number, vehicles)
             if not walking[i]:
                 continue
+        walking[i] = not _stands_before(vehicles, people[i])
+        if not walking[i]:
+            continue
         strolled[i] += facing[i] * far
         end = world.walk_lengths[number][-1]
         if not 0 < strolled[i] < end:
             strolled[i], facing[i] = np.clip(strolled[i], 0, end), -facing[i]
     return replace(state, strolled=strolled, facing=facing, walking=walking)
+
+
+def _stands_before(
+    vehicles: Float64[np.ndarray, "V 7"], person: Float64[np.ndarray, "3"]
+) -> bool:
+    """Whether a vehicle is within an arm's length of where somebody walks."""
+    x, y = person[0] + np.cos(person[2]) * ARM, person[1] + np.sin(person[2]) * ARM
+    dx, dy = x - vehicles[:, 0], y - vehicles[:, 1]
+    cosine, sine = np.cos(vehicles[:, 2]), np.sin(vehicles[:, 2])
+    ahead, aside = np.abs(cosine * dx + sine * dy), np.abs(cosine * dy - sine * dx)
+    inside = (ahead < vehicles[:, 3] + WIDE) & (aside < vehicles[:, 4] + WIDE)
+    return bool(inside.any())
 
 
 def _may_cross(world: World, state: State, number: int, vehicles: np.ndarray) -> bool:
@@ -47,7 +65,7 @@ def _may_cross(world: World, state: State, number: int, vehicles: np.ndarray) ->
         np.array([np.interp(at, lengths, axis) for axis in walk.points.T])
         for at in (walk.enter, walk.leave)
     )
-    x, y, yaw, half, _, speed = vehicles.T
+    x, y, yaw, half, _, speed, _ = vehicles.T
     along = b - a
     share = np.clip(((x - a[0]) * along[0] + (y - a[1]) * along[1]) / (along @ along), 0, 1)
     dx, dy = a[0] + share * along[0] - x, a[1] + share * along[1] - y

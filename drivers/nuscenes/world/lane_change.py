@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64
 from drivers.nuscenes.world.driver import follow
 from drivers.nuscenes.world.lane_table import NONE, LaneTable
 from drivers.nuscenes.world.right_of_way import list_fronts
-from drivers.nuscenes.world.sight import View, look_ahead
+from drivers.nuscenes.world.sight import CHANGING, View, look_ahead
 from drivers.nuscenes.world.state import EGO, ROUTE, State, World
 
 GAIN = 0.4  # [m/s^2] that make a change worthwhile
@@ -49,7 +49,7 @@ def change_lanes(
     world: World,
     state: State,
     view: View,
-    rectangles: Float64[np.ndarray, "M 6"],
+    rectangles: Float64[np.ndarray, "M 7"],
     rng: np.random.Generator,
     ego_obeys: bool,
 ) -> State:
@@ -78,7 +78,7 @@ def change_lanes(
         if split[i] and (not goal or remaining < LOST):
             route[i] = find_route(table, rng, int(lane[i]))
             continue
-        if patience[i] > 0 or abs(aside[i] - cast.home[i]) > 0.6 or cast.home[i] != 0:
+        if patience[i] > 0 or abs(aside[i] - cast.home[i]) > CHANGING or cast.home[i] != 0:
             continue
         sides = [int(n) for n in (table.left[lane[i]], table.right[lane[i]]) if n != NONE]
         bonus = 0.0
@@ -106,7 +106,7 @@ def change_lanes(
 def _move_over(
     world: World,
     state: State,
-    rectangles: Float64[np.ndarray, "M 6"],
+    rectangles: Float64[np.ndarray, "M 7"],
     move: tuple[int, int],
     front: Float64[np.ndarray, " V"],
 ) -> tuple[float, float, float] | None:

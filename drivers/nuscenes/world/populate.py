@@ -64,6 +64,7 @@ class _Person:
     strolled: float
     facing: int
     pace: float
+    to_left: float
 
 
 def populate(roads: Roads, seed: int) -> tuple[World, State]:
@@ -97,6 +98,7 @@ def populate(roads: Roads, seed: int) -> tuple[World, State]:
         people_size=np.array([p.size for p in people]),
         walk=np.array([p.walk for p in people]),
         pace=np.array([p.pace for p in people]),
+        to_left=np.array([p.to_left for p in people]),
     )
     along = np.array([v.along for v in vehicles])
     x, y, yaw = (float(value) for value in table.pose(ego.route[0], ego.along))
@@ -244,23 +246,24 @@ def _fill_lane(
 
 
 def _walk(rng: np.random.Generator, roads: Roads, number: int) -> list[_Person]:
-    """Return the people on a walk, most of them on their way to the road."""
+    """Return the people on a walk: side by side, most of them on their way to the road."""
     walk = roads.walks[number]
-    people = []
-    for _ in range(int(rng.integers(1, 4))):
-        category = str(rng.choice(list(PEOPLE), p=[share for _, share in PEOPLE.values()]))
-        cycle = category == "vehicle.bicycle"
-        before = rng.random() < 0.5
-        end = float(np.hypot(*np.diff(walk.points, axis=0).T).sum())
-        low, high = (0.0, walk.enter - 0.8) if before else (walk.leave + 0.8, end)
-        people.append(
-            _Person(
-                category=category,
-                size=PEOPLE[category][0],
-                walk=number,
-                strolled=float(rng.uniform(low, high)),
-                facing=(1 if before else -1) * (1 if rng.random() < 0.75 else -1),
-                pace=float(rng.uniform(2.5, 4.0) if cycle else rng.uniform(1.0, 1.8)),
-            )
+    length = float(np.hypot(*np.diff(walk.points, axis=0).T).sum())
+    before, turned = rng.random() < 0.5, rng.random() < 0.25
+    low, high = (0.0, walk.enter - 0.8) if before else (walk.leave + 0.8, length)
+    strolled = float(rng.uniform(low, high))
+    kinds = rng.choice(list(PEOPLE), rng.integers(1, 4), p=[c for _, c in PEOPLE.values()])
+    cycling = "vehicle.bicycle" in kinds
+    pace = float(rng.uniform(2.5, 4.0) if cycling else rng.uniform(1.0, 1.8))
+    return [
+        _Person(
+            category=str(kind),
+            size=PEOPLE[str(kind)][0],
+            walk=number,
+            strolled=strolled,
+            facing=1 if before != turned else -1,
+            pace=pace,
+            to_left=0.0 if cycling else 0.9 * i - 0.45 * (len(kinds) - 1),
         )
-    return people
+        for i, kind in enumerate(["vehicle.bicycle"] if cycling else kinds)
+    ]

@@ -1,6 +1,6 @@
 """Where everybody is: poses, rectangles and boxes of a state."""
 
-from math import atan2, cos, sin
+from math import atan2, cos, hypot, sin
 
 import numpy as np
 from jaxtyping import Float64
@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.world.instant import Instant
 from drivers.nuscenes.world.lane_table import LaneTable
-from drivers.nuscenes.world.state import EGO, State, World
+from drivers.nuscenes.world.state import EGO, TAIL, State, World
 
 FORESIGHT = 1.8  # [s] for which drivers foresee where people walk
 
@@ -46,17 +46,17 @@ def place_people(world: World, state: State) -> Float64[np.ndarray, "W 3"]:
         k = min(max(int(np.searchsorted(line, at, "right")) - 1, 0), len(line) - 2)
         dx, dy = points[k + 1] - points[k]
         share = (at - line[k]) / (line[k + 1] - line[k])
-        turn = state.facing[i]
+        turn, left = state.facing[i], world.cast.to_left[i] / hypot(dx, dy)
         poses[i] = (
-            points[k, 0] + share * dx,
-            points[k, 1] + share * dy,
+            points[k, 0] + share * dx - left * dy,
+            points[k, 1] + share * dy + left * dx,
             atan2(turn * dy, turn * dx),
         )
     return poses
 
 
-def list_rectangles(world: World, state: State) -> Float64[np.ndarray, "M 6"]:
-    """Return x, y, yaw, half length, half width and speed: vehicles, things, then people.
+def list_rectangles(world: World, state: State) -> Float64[np.ndarray, "M 7"]:
+    """Return the rectangles that drivers see: vehicles, things, then people.
 
     Those of walking people reach to where they will be: nobody is to drive into their way.
     """
@@ -64,11 +64,12 @@ def list_rectangles(world: World, state: State) -> Float64[np.ndarray, "M 6"]:
     x, y, yaw = place_vehicles(world, state).T
     middle = cast.middle
     vehicles = [x + middle * np.cos(yaw), y + middle * np.sin(yaw), yaw]
-    vehicles += [cast.size[:, 0] / 2, cast.size[:, 1] / 2, state.speed]
+    vehicles += [cast.size[:, 0] / 2, cast.size[:, 1] / 2, state.speed, TAIL * cast.parked]
     px, py, heading = place_people(world, state).T
     ahead = np.where(state.walking, cast.pace, 0.0) * FORESIGHT / 2
     people = [px + ahead * np.cos(heading), py + ahead * np.sin(heading), heading]
-    people += [cast.people_size[:, 0] / 2 + ahead, cast.people_size[:, 1] / 2, 0 * ahead]
+    people += [cast.people_size[:, 0] / 2 + ahead, cast.people_size[:, 1] / 2]
+    people += [np.zeros(len(ahead))] * 2
     return np.concatenate([np.stack(vehicles, 1), world.things, np.stack(people, 1)])
 
 

@@ -1,8 +1,9 @@
-"""Who may enter a junction: lights decide, then who is there first; no two on ways that cross."""
+"""Who may enter a junction: lights decide, then who comes first; never two on crossing ways."""
 
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Bool, Float64
 
 from drivers.nuscenes.world.state import EGO, State, World
 
@@ -11,9 +12,10 @@ CREEP = 2.0  # [m/s]: what is slower blocks the lane behind a junction
 ROOM = 3.0  # [m] that stay free there
 
 
-def list_fronts(world: World) -> np.ndarray:
+def list_fronts(world: World) -> Float64[np.ndarray, " V"]:
     """Return how far before its reference point the front of each vehicle is [m]."""
-    return world.cast.middle + world.cast.size[:, 0] / 2
+    fronts: Float64[np.ndarray, " V"] = world.cast.middle + world.cast.size[:, 0] / 2
+    return fronts
 
 
 def admit(world: World, state: State, ego_obeys: bool) -> State:
@@ -24,43 +26,54 @@ def admit(world: World, state: State, ego_obeys: bool) -> State:
     table, cast = world.table, world.cast
     lane, after = state.route[:, 0], state.route[:, 1]
     ahead = table.stop[lane] - state.along - list_fronts(world)
-    at_junction = table.way[np.maximum(after, 0)] & (after >= 0) & ~table.way[lane]
-    at_junction &= ~cast.parked
+    at_junction = table.way[after] & ~table.way[lane] & ~cast.parked
     colour = {s.lanes[0]: s.colour_at(state.time) for s in world.roads.signals}
-    admitted = state.admitted & at_junction
-    held: dict[int, set[int]] = {}  # by which vehicles each way is taken
-    rear = state.along + cast.middle - cast.size[:, 0] / 2
-    for i in np.flatnonzero(table.way[lane]):
-        held.setdefault(int(lane[i]), set()).add(int(i))
-    for i in np.flatnonzero(~table.way[lane] & (rear < 1.0)):
-        for way in table.incoming[lane[i]]:
-            held.setdefault(way, set()).add(int(i))
+    green = np.array([colour.get(table.tokens[n], "green") == "green" for n in lane])
+    can_stop = ahead > state.speed**2 / (2 * GENTLE) + 0.5
+    admitted = state.admitted & at_junction & (green | ~can_stop)
+    asks = at_junction & ~admitted & green & (ahead > -1.5)
+    asks &= ahead < 8 + 2 * state.speed + state.speed**2 / 5
     if not ego_obeys:
         soon = ahead[EGO] < 2.0 * state.speed[EGO] + 3.0
-        admitted[EGO] = at_junction[EGO] and soon and state.speed[EGO] > 0.3
-    for i in np.flatnonzero(admitted):
-        if ego_obeys or i != EGO:
-            red = colour.get(table.tokens[lane[i]], "green") != "green"
-            if red and ahead[i] > state.speed[i] ** 2 / (2 * GENTLE) + 0.5:
-                admitted[i] = False
-                continue
-        held.setdefault(int(after[i]), set()).add(int(i))
-    near = at_junction & ~admitted & (ahead < 8 + 2 * state.speed + state.speed**2 / 5)
-    for i in sorted(np.flatnonzero(near), key=lambda k: ahead[k]):
-        if i == EGO and not ego_obeys:
-            continue
-        if colour.get(table.tokens[lane[i]], "green") != "green" or ahead[i] < -1.5:
-            continue
+        admitted[EGO] = at_junction[EGO] & soon & (state.speed[EGO] > 0.3)
+        asks[EGO] = False
+    holders = _list_holders(world, state, admitted)
+    full: set[int] = set()  # lanes on which somebody waits
+    for i in sorted(np.flatnonzero(asks), key=lambda k: float(ahead[k])):
         way = int(after[i])
-        taken = any(held.get(other, set()) - {int(i)} for other in table.conflicts[way])
-        if not taken and _is_free_behind(world, state, int(i), rear):
-            admitted[i] = True
-            held.setdefault(way, set()).add(int(i))
+        taken = any(holders.get(other, set()) - {int(i)} for other in table.conflicts[way])
+        if taken or int(lane[i]) in full or not _is_free_behind(world, state, int(i)):
+            full.add(int(lane[i]))
+            continue
+        admitted[i] = True
+        holders.setdefault(way, set()).add(int(i))
     return replace(state, admitted=admitted)
 
 
-def _is_free_behind(world: World, state: State, i: int, rear: np.ndarray) -> bool:
+def _list_holders(
+    world: World, state: State, admitted: Bool[np.ndarray, " V"]
+) -> dict[int, set[int]]:
+    """Return which vehicles each way is taken by: on it, about to enter it, or still leaving."""
+    table = world.table
+    lane, after = state.route[:, 0], state.route[:, 1]
+    holders: dict[int, set[int]] = {}
+    leaving = ~table.way[lane] & (_list_rears(world, state) < 1.0)
+    for i in range(len(lane)):
+        ways = [int(lane[i])] if table.way[lane[i]] else []
+        ways += [int(after[i])] if admitted[i] else []
+        ways += [n for n in table.incoming[lane[i]] if table.way[n]] if leaving[i] else []
+        for way in ways:
+            holders.setdefault(way, set()).add(i)
+    return holders
+
+
+def _list_rears(world: World, state: State) -> Float64[np.ndarray, " V"]:
+    """Return where on its lane the rear of each vehicle is [m]."""
+    return state.along + world.cast.middle - world.cast.size[:, 0] / 2
+
+
+def _is_free_behind(world: World, state: State, i: int) -> bool:
     """Whether the lane behind the junction has room, so that nobody stops inside."""
     on = (state.route[:, 0] == state.route[i, 2]) & (state.speed < CREEP)
     room = world.cast.size[i, 0] + ROOM
-    return not bool((on & (rear < room)).any())
+    return not bool((on & (_list_rears(world, state) < room)).any())

@@ -168,8 +168,14 @@ def _lay_walks(rng: np.random.Generator, laid: _Laid, shown: set[str]) -> list[W
     length = measure(laid.body)
     right, left = laid.road.half_widths
     walks = []
-    for at in (*laid.crossings, length * float(rng.uniform(0.2, 0.8))):
-        ends = at + rng.uniform(*STROLL, 2) * rng.choice([-1, 1], 2)
+    places = list(laid.crossings)
+    elsewhere = length * float(rng.uniform(0.2, 0.8))
+    if all(abs(elsewhere - at) > 2 * STROLL[0] for at in places):
+        places.append(elsewhere)
+    for at in places:
+        # No walk reaches another one: half of the way to it at most.
+        room = min([abs(other - at) / 2 - 1 for other in places if other != at], default=99.0)
+        ends = at + rng.uniform(*np.minimum(STROLL, room), 2) * rng.choice([-1, 1], 2)
         first, here, last = (
             round(float(np.clip(a, 0, length)) / STEP) for a in (ends[0], at, ends[1])
         )

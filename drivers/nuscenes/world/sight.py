@@ -1,7 +1,8 @@
 """What drivers see: the free way ahead of each, and which rectangles overlap (compiled).
 
-A rectangle is a row of x, y, yaw, half length, half width, speed along its yaw [m, rad, m/s].
-Axes: V vehicles, R lanes of a route, P points of lanes, L lanes, M rectangles, K pairs.
+A rectangle is a row of x, y, yaw, half length, half width, speed along its yaw, and tail: room
+that others leave behind it, so that they can pull out [m, rad, m/s]; 6 columns do without.
+Axes: V vehicles, R lanes of a route, P points of lanes, L lanes, M rectangles, K pairs, C columns.
 """
 
 from math import cos, exp, hypot, inf, sin, sqrt
@@ -14,6 +15,7 @@ from neuro.ops.jit import kernel
 
 MARGIN = 0.35  # [m] that drivers keep free on each side
 EASE = 1.3  # [m/s^2], by which drivers slow down before bends
+CHANGING = 0.6  # [m] from where it likes to drive: a vehicle changes lanes
 RANGE = 80.0  # [m] that drivers look ahead at most
 
 
@@ -37,7 +39,7 @@ def look_ahead(
     route: Int64[np.ndarray, "V R"],
     place: Float64[np.ndarray, "V 6"],
     own: Int64[np.ndarray, " V"],
-    things: Float64[np.ndarray, "M 6"],
+    things: Float64[np.ndarray, "M 7"],
 ) -> View:
     """Walk along the route of each vehicle until something stands in the way.
 
@@ -73,13 +75,16 @@ def look_ahead(
             p = first[lane] + int(at / spacing[lane] + 0.5)
             paces[i] = min(paces[i], sqrt(pace[p] * pace[p] + 2 * EASE * step))
             x, y, yaw = points[p]
-            side = home + (aside - home) * exp(-(front + step) / (4.0 + 1.5 * speed))
+            late = (front + step) / (3.0 + speed)  # [s], of moving over: critically damped
+            side = home + (aside - home) * (1 + late) * exp(-late)
             x, y = x - sin(yaw) * side, y + cos(yaw) * side
             for k in range(close):
                 j = near[k]
                 dx, dy = x - things[j, 0], y - things[j, 1]
                 c, s = cos(things[j, 2]), sin(things[j, 2])
-                beyond = max(0.0, abs(c * dx + s * dy) - things[j, 3])
+                ahead = c * dx + s * dy
+                tail = things[j, 6] * (ahead < 0 and abs(aside - home) < CHANGING)
+                beyond = max(0.0, abs(ahead) - things[j, 3] - tail)
                 beside = max(0.0, abs(c * dy - s * dx) - things[j, 4])
                 away = hypot(beyond, beside)
                 if away < half + MARGIN and step + away < gaps[i]:
@@ -91,7 +96,7 @@ def look_ahead(
 
 
 @kernel
-def find_overlaps(things: Float64[np.ndarray, "M 6"]) -> Int64[np.ndarray, "K 2"]:
+def find_overlaps(things: Float64[np.ndarray, "M C"]) -> Int64[np.ndarray, "K 2"]:
     """Return the pairs of rectangles that overlap (no axis of either separates them)."""
     found = np.empty((len(things) * 4, 2), np.int64)
     n = 0

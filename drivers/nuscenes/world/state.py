@@ -12,6 +12,7 @@ from drivers.nuscenes.world.lane_table import LaneTable
 from drivers.nuscenes.world.roads import Roads
 
 EGO = 0  # the number of the ego among the vehicles
+TAIL = 6.0  # [m] that drivers leave behind what stands in a lane, to pull out
 ROUTE = 16  # lanes that a driver knows ahead
 
 
@@ -23,7 +24,8 @@ class Cast:
     point, which follows the lane, to the middle of the box [m]. mood: the share of the speed
     limit at which the driver likes to go. parked: stands, without a driver. home: where in its
     lane it drives [m to the left]. things: cones and barriers, which nobody moves.
-    walk: number of each person's walk; walkers and cyclists who cross.
+    walk: number of each person's walk, on which they walk or cycle at their pace [m/s], so far
+    to its left [m]: those of one walk side by side.
     """
 
     names: tuple[str, ...]
@@ -38,7 +40,8 @@ class Cast:
     people_categories: tuple[str, ...]
     people_size: Float64[np.ndarray, "W 3"]
     walk: Int64[np.ndarray, " W"]
-    pace: Float64[np.ndarray, " W"]  # [m/s]
+    pace: Float64[np.ndarray, " W"]
+    to_left: Float64[np.ndarray, " W"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,18 +55,18 @@ class World:
     roads: Roads
     table: LaneTable
     cast: Cast
-    things: Float64[np.ndarray, "M 6"]
+    things: Float64[np.ndarray, "M 7"]
     walk_lengths: Sequence[Float64[np.ndarray, " _"]]
 
 
 def make_world(roads: Roads, table: LaneTable, cast: Cast) -> World:
     """Return a place with its cast."""
-    things = [(b.x, b.y, b.yaw, b.length / 2, b.width / 2, 0.0) for b in cast.things]
+    things = [(b.x, b.y, b.yaw, b.length / 2, b.width / 2, 0.0, TAIL) for b in cast.things]
     return World(
         roads=roads,
         table=table,
         cast=cast,
-        things=np.array(things).reshape(-1, 6),
+        things=np.array(things).reshape(-1, 7),
         walk_lengths=[
             np.append(0.0, np.hypot(*np.diff(walk.points, axis=0).T).cumsum())
             for walk in roads.walks

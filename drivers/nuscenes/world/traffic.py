@@ -18,7 +18,8 @@ from drivers.nuscenes.world.state import EGO, State, World
 SUDDEN = 0.01  # chance a second that a driver slows down for no reason that others know
 SWAY = 1.0  # [1/s], how fast drivers return to where in their lane they like to be
 SIDEWAYS = 1.5  # [m/s^2], of moving over
-STEEP = 0.25  # metres aside a metre ahead
+STEEP = 0.35  # metres aside a metre ahead, at most
+TIGHTEST = 0.15  # [1/m], of moving over
 
 
 def step_traffic(world: World, state: State, ego: Ego | None = None) -> State:
@@ -27,7 +28,7 @@ def step_traffic(world: World, state: State, ego: Ego | None = None) -> State:
     ego: where the ego is then; None: it follows the same rules as all others.
     """
     rng = np.random.default_rng([state.seed, state.steps])
-    cast, table = world.cast, world.table
+    cast = world.cast
     things = list_rectangles(world, state)
     view = look(world, state, things)
     state = change_lanes(world, state, view, things, rng, ego is None)
@@ -41,7 +42,8 @@ def step_traffic(world: World, state: State, ego: Ego | None = None) -> State:
     speed = np.where(cast.parked, 0.0, np.maximum(0, state.speed + acceleration * STEP))
     way = (state.speed + speed) / 2 * STEP
     pull = -(SWAY**2) * (state.aside - cast.home) - 2 * SWAY * state.drift
-    drift = state.drift + np.clip(pull, -SIDEWAYS, SIDEWAYS) * STEP
+    hardest = np.minimum(SIDEWAYS, TIGHTEST * speed**2)
+    drift = state.drift + np.clip(pull, -hardest, hardest) * STEP
     drift = np.clip(drift, -STEEP * speed, STEEP * speed)
     after = replace(
         state,
