@@ -43,12 +43,14 @@ def step_people(world: World, state: State) -> State:
 def _stands_before(
     vehicles: Float64[np.ndarray, "V 7"], person: Float64[np.ndarray, "3"]
 ) -> bool:
-    """Whether a vehicle is within an arm's length of where somebody walks."""
-    x, y = person[0] + np.cos(person[2]) * ARM, person[1] + np.sin(person[2]) * ARM
-    dx, dy = x - vehicles[:, 0], y - vehicles[:, 1]
+    """Whether a vehicle is where somebody walks to; from moving ones people keep away."""
+    moving = vehicles[:, 5] > 0.5
+    reach, wide = np.where(moving, ARM, ARM / 2), np.where(moving, WIDE, WIDE / 2)
+    dx = person[0] + np.cos(person[2]) * reach - vehicles[:, 0]
+    dy = person[1] + np.sin(person[2]) * reach - vehicles[:, 1]
     cosine, sine = np.cos(vehicles[:, 2]), np.sin(vehicles[:, 2])
     ahead, aside = np.abs(cosine * dx + sine * dy), np.abs(cosine * dy - sine * dx)
-    inside = (ahead < vehicles[:, 3] + WIDE) & (aside < vehicles[:, 4] + WIDE)
+    inside = (ahead < vehicles[:, 3] + wide) & (aside < vehicles[:, 4] + wide)
     return bool(inside.any())
 
 

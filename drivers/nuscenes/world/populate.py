@@ -114,6 +114,7 @@ def populate(roads: Roads, seed: int) -> tuple[World, State]:
         speed=np.array([v.speed for v in vehicles]),
         acceleration=nothing,
         admitted=np.zeros(len(vehicles), bool),
+        waited=nothing,
         slow=nothing,
         patience=nothing,
         strolled=np.array([p.strolled for p in people]),
@@ -151,13 +152,13 @@ def _block_lane(
     if (
         table.way[lane]
         or not beside
-        or length < 60
+        or length < 80
         or any(n in taken and n != ego.route[0] for n in beside)
     ):
         return [], []
     if rng.random() > (BLOCKED_AHEAD if near else BLOCKED) / (1 + len(beside)):
         return [], []
-    along = length * float(rng.uniform(0.3, 0.6))
+    along = float(rng.uniform(0.45, 0.6)) * length
     if lane == ego.route[0]:
         along = max(along, ego.along + 32)
     if along > length - 28:

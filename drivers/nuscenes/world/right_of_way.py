@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from drivers.nuscenes.world.instant import STEP
 from drivers.nuscenes.world.state import EGO, State, World
 
 GENTLE = 3.0  # [m/s^2], by which drivers still stop when a light turns yellow
 CREEP = 2.0  # [m/s]: what is slower blocks the lane behind a junction
+FAIR = 3.0  # [s] of waiting, after which it is a driver's turn
 ROOM = 3.0  # [m] that stay free there
 
 
@@ -37,17 +39,22 @@ def admit(world: World, state: State, ego_obeys: bool) -> State:
         soon = ahead[EGO] < 2.0 * state.speed[EGO] + 3.0
         admitted[EGO] = at_junction[EGO] & soon & (state.speed[EGO] > 0.3)
         asks[EGO] = False
+    waited = np.where(asks & (state.speed < 0.5), state.waited + STEP, 0.0)
     holders = _list_holders(world, state, admitted)
     full: set[int] = set()  # lanes on which somebody waits
-    for i in sorted(np.flatnonzero(asks), key=lambda k: float(ahead[k])):
+    for i in sorted(np.flatnonzero(asks), key=lambda k: (-float(waited[k]), float(ahead[k]))):
         way = int(after[i])
         taken = any(holders.get(other, set()) - {int(i)} for other in table.conflicts[way])
-        if taken or int(lane[i]) in full or not _is_free_behind(world, state, int(i)):
+        if int(lane[i]) in full or not _is_free_behind(world, state, int(i)):
             full.add(int(lane[i]))
-            continue
-        admitted[i] = True
-        holders.setdefault(way, set()).add(int(i))
-    return replace(state, admitted=admitted)
+        elif not taken:
+            admitted[i] = True
+            holders.setdefault(way, set()).add(int(i))
+        else:
+            full.add(int(lane[i]))
+            if waited[i] > FAIR:  # from now on those who cross its way let it pass
+                holders.setdefault(way, set()).add(int(i))
+    return replace(state, admitted=admitted, waited=waited)
 
 
 def _list_holders(

@@ -80,7 +80,8 @@ class State:
 
     steps: of 0.1 s since the start. seed: of all that happens by chance. along: of the
     reference point on the first lane of the route [m]. aside: to its left [m]; drift: how fast
-    that grows [m/s]. admitted: may enter the junction ahead. slow: seconds for which a driver
+    that grows [m/s]. admitted: may enter the junction ahead; waited:
+    so many seconds for that, while its light was green. slow: seconds for which a driver
     still goes slowly for no reason that others know. patience: seconds to the next lane change.
     strolled: of each person along its walk [m]. facing: 1 along it, -1 back. walking: or
     waiting.
@@ -96,6 +97,7 @@ class State:
     speed: Float64[np.ndarray, " V"]
     acceleration: Float64[np.ndarray, " V"]
     admitted: Bool[np.ndarray, " V"]
+    waited: Float64[np.ndarray, " V"]
     slow: Float64[np.ndarray, " V"]
     patience: Float64[np.ndarray, " V"]
     strolled: Float64[np.ndarray, " W"]
