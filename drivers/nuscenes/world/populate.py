@@ -33,7 +33,8 @@ PEOPLE = {
 }
 CONE = (0.4, 0.4, 0.8)
 BARRIER = (0.5, 2.2, 1.0)
-GAP = 45.0  # [m] between vehicles of a lane, on average
+GAP = 65.0  # [m] between vehicles of a lane, on average
+LEAD = 0.8  # of scenes, in which a car drives before the ego
 BLOCKED = 0.35  # of roads with several lanes of one direction
 BLOCKED_AHEAD = 0.7  # of those that the ego comes to
 CYCLIST = -0.9  # [m]: cyclists keep to the right of their lane
@@ -76,7 +77,7 @@ def populate(roads: Roads, seed: int) -> tuple[World, State]:
     table = tabulate_lanes(roads)
     ego = _place_ego(rng, table)
     taken = {ego.route[0]: [(ego.along - 12.0, ego.along + 16.0)]}
-    vehicles, things = [ego], []
+    vehicles, things = [ego, *_lead(rng, table, ego, taken)], []
     for lane in range(len(table.tokens)):
         vehicle, around = _block_lane(rng, table, lane, ego, taken)
         vehicles += vehicle
@@ -136,6 +137,31 @@ def _place_ego(rng: np.random.Generator, table: LaneTable) -> _Vehicle:
         along=along,
         speed=float(rng.uniform(0.6, 0.9) * table.pace[table.first[lane] + int(along / 0.5)]),
     )
+
+
+def _lead(
+    rng: np.random.Generator,
+    table: LaneTable,
+    ego: _Vehicle,
+    taken: dict[int, list[tuple[float, float]]],
+) -> list[_Vehicle]:
+    """Return a car before the ego, mostly, whose driver is in less of a hurry."""
+    along = ego.along + float(rng.uniform(14, 24))
+    if rng.random() > LEAD or along > table.length[ego.route[0]] - 6:
+        return []
+    taken[ego.route[0]].append((ego.along, along + 10))
+    size, _ = KINDS["vehicle.car"]
+    return [
+        _Vehicle(
+            category="vehicle.car",
+            size=size,
+            middle=0.3 * size[0],
+            route=ego.route,
+            along=along,
+            mood=float(rng.uniform(0.6, 0.9)),
+            speed=ego.speed,
+        )
+    ]
 
 
 def _block_lane(

@@ -15,7 +15,7 @@ from drivers.nuscenes.world.right_of_way import admit, list_fronts
 from drivers.nuscenes.world.sight import View, look_ahead
 from drivers.nuscenes.world.state import EGO, State, World
 
-SUDDEN = 0.01  # chance a second that a driver slows down for no reason that others know
+SUDDEN = 0.04  # chance a second that a driver slows down for no reason that others know
 SWAY = 1.0  # [1/s], how fast drivers return to where in their lane they like to be
 SIDEWAYS = 1.5  # [m/s^2], of moving over
 STEEP = 0.35  # metres aside a metre ahead, at most
