@@ -1,14 +1,14 @@
 """Where everybody is: poses, rectangles and boxes of a state."""
 
-from math import atan2, cos, hypot, sin
+from math import cos, sin
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.world.instant import Instant
 from drivers.nuscenes.world.lane_table import LaneTable
-from drivers.nuscenes.world.state import EGO, TAIL, State, World
+from drivers.nuscenes.world.state import APART, EGO, TAIL, State, World
 
 FORESIGHT = 1.8  # [s] for which drivers foresee where people walk
 
@@ -36,23 +36,25 @@ def place_vehicles(world: World, state: State) -> Float64[np.ndarray, "V 3"]:
     return poses
 
 
+def place_on_walks(
+    world: World, walk: Int64[np.ndarray, " W"], along: Float64[np.ndarray, " W"]
+) -> Float64[np.ndarray, "W 3"]:
+    """Return (x, y, yaw of the walk) so far along walks, of which the numbers are given."""
+    at = walk * APART + along
+    i = np.searchsorted(world.walk_keys, at, "right") - 1
+    i = np.clip(i, world.walk_first[walk], world.walk_first[walk + 1] - 2)
+    step = world.walk_points[i + 1] - world.walk_points[i]
+    share = (at - world.walk_keys[i]) / (world.walk_keys[i + 1] - world.walk_keys[i])
+    where = world.walk_points[i] + share[:, None] * step
+    return np.column_stack([where, np.arctan2(step[:, 1], step[:, 0])])
+
+
 def place_people(world: World, state: State) -> Float64[np.ndarray, "W 3"]:
     """Return (x, y, heading) of people on their walks."""
-    poses = np.empty((len(world.cast.walk), 3))
-    for i, number in enumerate(world.cast.walk):
-        points = world.roads.walks[number].points
-        line = world.walk_lengths[number]
-        at = state.strolled[i]
-        k = min(max(int(np.searchsorted(line, at, "right")) - 1, 0), len(line) - 2)
-        dx, dy = points[k + 1] - points[k]
-        share = (at - line[k]) / (line[k + 1] - line[k])
-        turn, left = state.facing[i], world.cast.to_left[i] / hypot(dx, dy)
-        poses[i] = (
-            points[k, 0] + share * dx - left * dy,
-            points[k, 1] + share * dy + left * dx,
-            atan2(turn * dy, turn * dx),
-        )
-    return poses
+    x, y, yaw = place_on_walks(world, world.cast.walk, state.strolled).T
+    left = world.cast.to_left
+    heading = yaw + np.where(state.facing > 0, 0, np.pi)
+    return np.stack([x - left * np.sin(yaw), y + left * np.cos(yaw), heading], 1)
 
 
 def list_rectangles(world: World, state: State) -> Float64[np.ndarray, "M 7"]:

@@ -11,8 +11,8 @@ from shapely.geometry import Polygon
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.world.instant import Instant, Scene
-from drivers.nuscenes.world.poses import show
 from drivers.nuscenes.world.populate import populate
+from drivers.nuscenes.world.poses import show
 from drivers.nuscenes.world.roads import make_roads
 from drivers.nuscenes.world.sight import find_overlaps
 from drivers.nuscenes.world.traffic import step_traffic

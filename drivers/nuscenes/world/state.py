@@ -13,6 +13,7 @@ from drivers.nuscenes.world.roads import Roads
 
 EGO = 0  # the number of the ego among the vehicles
 TAIL = 6.0  # [m] that drivers leave behind what stands in a lane, to pull out
+APART = 1000.0  # [m] between the arc lengths of two walks in one table
 ROUTE = 16  # lanes that a driver knows ahead
 
 
@@ -49,28 +50,36 @@ class World:
     """A place and who takes part there.
 
     things: rectangles of those of the cast, as :mod:`~drivers.nuscenes.world.sight` has them.
-    walk_lengths: arc lengths of the points of each walk [m].
+    walk_points: (x, y), one walk after the other, from number walk_first on; walk_keys: their
+    arc lengths [m], plus 1 km for each walk before; walk_ends: lengths of the walks [m].
     """
 
     roads: Roads
     table: LaneTable
     cast: Cast
     things: Float64[np.ndarray, "M 7"]
-    walk_lengths: Sequence[Float64[np.ndarray, " _"]]
+    walk_points: Float64[np.ndarray, "Q 2"]
+    walk_keys: Float64[np.ndarray, " Q"]
+    walk_first: Int64[np.ndarray, " _"]
+    walk_ends: Float64[np.ndarray, " K"]
 
 
 def make_world(roads: Roads, table: LaneTable, cast: Cast) -> World:
     """Return a place with its cast."""
     things = [(b.x, b.y, b.yaw, b.length / 2, b.width / 2, 0.0, TAIL) for b in cast.things]
+    lengths = [
+        np.append(0.0, np.hypot(*np.diff(walk.points, axis=0).T).cumsum())
+        for walk in roads.walks
+    ]
     return World(
         roads=roads,
         table=table,
         cast=cast,
         things=np.array(things).reshape(-1, 7),
-        walk_lengths=[
-            np.append(0.0, np.hypot(*np.diff(walk.points, axis=0).T).cumsum())
-            for walk in roads.walks
-        ],
+        walk_points=np.concatenate([walk.points for walk in roads.walks]),
+        walk_keys=np.concatenate([k * APART + along for k, along in enumerate(lengths)]),
+        walk_first=np.append(0, np.cumsum([len(along) for along in lengths])),
+        walk_ends=np.array([along[-1] for along in lengths]),
     )
 
 

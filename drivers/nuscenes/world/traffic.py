@@ -55,7 +55,7 @@ def step_traffic(world: World, state: State, ego: Ego | None = None) -> State:
         slow=np.maximum(0, slow),
     )
     after = _enter_lanes(world, after, rng)
-    after = replace(step_people(world, after), steps=state.steps + 1)
+    after = replace(step_people(world, after, things[: len(cast.names)]), steps=state.steps + 1)
     return (
         _carry_ego(world, state, after) if ego is None else find_ego(world, state, after, ego)
     )
