@@ -1,4 +1,4 @@
-"""How far one gets in scenes without seeing anything: what makes a data set worth driving on."""
+"""How badly forecasts do that see nothing: whether scenes are worth driving through."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

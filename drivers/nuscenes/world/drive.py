@@ -19,7 +19,9 @@ from drivers.nuscenes.window import FRAME, Command
 from drivers.nuscenes.world.instant import STEP, Ego
 from drivers.nuscenes.world.lane_table import NONE, LaneTable
 from drivers.nuscenes.world.populate import populate
+from drivers.nuscenes.world.poses import list_rectangles
 from drivers.nuscenes.world.roads import make_roads
+from drivers.nuscenes.world.sight import find_overlaps
 from drivers.nuscenes.world.simulate import WARM_UP
 from drivers.nuscenes.world.state import EGO, State, World
 from drivers.nuscenes.world.tracker import follow_trajectory, make_trajectory
@@ -29,19 +31,23 @@ STEPS = round(FRAME / STEP)  # of a plan that are driven before the next one
 ASIDE = 2.0  # [m] to the side in 3 s: a turn, as in ST-P3
 FORESIGHT, LEAST = 3.0, 8.0  # [s], [m] that the navigation looks ahead
 BLOCKED = 45.0  # [m] ahead, where it knows of blocked lanes
+SLOWEST = 3.0  # [m/s], mean speed at which the rules drive a course
+TRIES = 50
 ARRIVED = 3.0  # [m] from the end of the route
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Course:
     """A drive to do. state: at its start. route: tokens of the lanes on the way, and of those
-    beside them. line: from the start to the goal, on the middle of lanes.
+    beside them. line: from the start to the goal, on the middle of lanes. seconds: that the
+    rules take.
     """
 
     world: World
     state: State
     route: frozenset[str]
     line: LineString
+    seconds: float
 
     def has_arrived(self, state: State) -> bool:
         """Whether the ego is at the end of the line."""
@@ -53,24 +59,49 @@ class Course:
 def start(seed: int | Sequence[int], distance: float = 150.0) -> Course:
     """Return a drive of so many metres through traffic, on roads of its own.
 
+    The rules drive it without a collision, at 3 m/s or more on average.
+
     Raises:
         ValueError: a distance that is not positive.
+        RuntimeError: there is no such drive in 50 tries.
     """
     if not distance > 0:
         raise ValueError(f"start: the distance must be positive, got {distance} m")
+    numbers = [seed] if isinstance(seed, int) else list(seed)
+    for attempt in range(TRIES):
+        course = _try_course([*numbers, attempt], distance)
+        if course is not None:
+            return course
+    raise RuntimeError(f"start: no drive of {distance} m of seed {seed} in {TRIES} tries")
+
+
+def _try_course(seed: Sequence[int], distance: float) -> Course | None:
+    """Return the drive of a seed, None if the rules do not get there."""
     roads = make_roads(seed)
     world, state = populate(roads, int(np.random.default_rng(seed).integers(2**31)))
     for _ in range(WARM_UP):
         state = step_traffic(world, state)
-    state = replace(state, ego=replace(state.ego))
     lanes, line = trace_route(world.table, state, distance)
     beside = [n for lane in lanes for n in world.table.beside(lane)]
-    return Course(
+    course = Course(
         world=world,
         state=state,
         route=frozenset(world.table.tokens[n] for n in beside),
         line=LineString(line),
+        seconds=0.0,
     )
+    for step in range(round(distance / SLOWEST / STEP)):
+        if course.has_arrived(state):
+            return replace(course, seconds=step / 10)
+        if (find_overlaps(list_rectangles(world, _at_rest(state))) == EGO).any():
+            return None
+        state = step_traffic(world, state)
+    return None
+
+
+def _at_rest(state: State) -> State:
+    """Return the state with people whose rectangles do not reach ahead."""
+    return replace(state, walking=np.zeros_like(state.walking))
 
 
 def trace_route(

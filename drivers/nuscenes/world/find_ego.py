@@ -67,7 +67,7 @@ def measure_distance(table: LaneTable, lane: int, ego: Ego) -> float:
     away = np.hypot(points[:, 0] - ego.x, points[:, 1] - ego.y)
     i = int(away.argmin())
     turned = (ego.yaw - points[i, 2] + pi) % (2 * pi) - pi
-    return float(away[i]) + TURNED * abs(turned)
+    return float(away[i] + TURNED * abs(turned))
 
 
 def _points(table: LaneTable, lane: int) -> Float64[np.ndarray, "P 3"]:

@@ -59,7 +59,7 @@ def change_lanes(
     move over.
     """
     table, cast = world.table, world.cast
-    front = list_fronts(world)
+    front, before = list_fronts(world), state.route
     route, along, aside = state.route.copy(), state.along.copy(), state.aside.copy()
     patience = np.maximum(0, state.patience - 0.1)
     wanted = cast.mood * view.pace
@@ -74,7 +74,7 @@ def change_lanes(
         if i == EGO and not ego_obeys:
             continue
         remaining = table.length[lane[i]] - along[i] - front[i]
-        goal = [n for n in table.beside(lane[i]) if after[i] in table.outgoing[n]]
+        goal = [n for n in table.beside(int(lane[i])) if after[i] in table.outgoing[n]]
         if split[i] and (not goal or remaining < LOST):
             route[i] = find_route(table, rng, int(lane[i]))
             continue
@@ -83,7 +83,7 @@ def change_lanes(
         sides = [int(n) for n in (table.left[lane[i]], table.right[lane[i]]) if n != NONE]
         bonus = 0.0
         if split[i]:
-            row = table.beside(lane[i])
+            row = table.beside(int(lane[i]))
             toward = row.index(goal[0]) - row.index(lane[i])
             sides = [row[row.index(lane[i]) + int(np.sign(toward))]]
             bonus = 3.0
@@ -100,7 +100,11 @@ def change_lanes(
                 route[i] = find_route(table, rng, other, bool(cast.size[i, 0] > LONG))
             state = replace(state, route=route, along=along, aside=aside)
             break
-    return replace(state, route=route, along=along, aside=aside, patience=patience)
+    # Who may enter a junction may do so on the way for which it asked.
+    admitted = state.admitted & (before[:, 0] == lane) & (before[:, 1] == after)
+    return replace(
+        state, route=route, along=along, aside=aside, patience=patience, admitted=admitted
+    )
 
 
 def _move_over(

@@ -1,4 +1,4 @@
-"""Who is in a place at the start: traffic around the ego, what blocks lanes, people who walk."""
+"""Who is in a place at the start: traffic, what blocks lanes, and people who walk."""
 
 from dataclasses import dataclass
 
@@ -239,7 +239,7 @@ def _fill_lane(
     taken: dict[int, list[tuple[float, float]]],
 ) -> list[_Vehicle]:
     """Return the vehicles that drive on a lane, from its start on."""
-    vehicles = []
+    vehicles: list[_Vehicle] = []
     along = float(rng.uniform(0, GAP))
     while True:
         outer = table.right[lane] == NONE

@@ -31,9 +31,10 @@ def admit(world: World, state: State, ego_obeys: bool) -> State:
     at_junction = table.way[after] & ~table.way[lane] & ~cast.parked
     colour = {s.lanes[0]: s.colour_at(state.time) for s in world.roads.signals}
     green = np.array([colour.get(table.tokens[n], "green") == "green" for n in lane])
-    can_stop = ahead > state.speed**2 / (2 * GENTLE) + 0.5
+    can_stop = ahead > state.speed**2 / (2 * GENTLE) - 0.5
     admitted = state.admitted & at_junction & (green | ~can_stop)
-    asks = at_junction & ~admitted & green & (ahead > -1.5)
+    outside = state.along + list_fronts(world) < table.length[lane]
+    asks = at_junction & ~admitted & green & outside
     asks &= ahead < 8 + 2 * state.speed + state.speed**2 / 5
     if not ego_obeys:
         soon = ahead[EGO] < 2.0 * state.speed[EGO] + 3.0
@@ -60,7 +61,7 @@ def admit(world: World, state: State, ego_obeys: bool) -> State:
 def _list_holders(
     world: World, state: State, admitted: Bool[np.ndarray, " V"]
 ) -> dict[int, set[int]]:
-    """Return which vehicles each way is taken by: on it, about to enter it, or still leaving."""
+    """Return who takes each way: is on it, about to enter it, or still leaving it."""
     table = world.table
     lane, after = state.route[:, 0], state.route[:, 1]
     holders: dict[int, set[int]] = {}
@@ -76,7 +77,10 @@ def _list_holders(
 
 def _list_rears(world: World, state: State) -> Float64[np.ndarray, " V"]:
     """Return where on its lane the rear of each vehicle is [m]."""
-    return state.along + world.cast.middle - world.cast.size[:, 0] / 2
+    rears: Float64[np.ndarray, " V"] = (
+        state.along + world.cast.middle - world.cast.size[:, 0] / 2
+    )
+    return rears
 
 
 def _is_free_behind(world: World, state: State, i: int) -> bool:

@@ -175,7 +175,8 @@ def _lay_walks(rng: np.random.Generator, laid: _Laid, shown: set[str]) -> list[W
     for at in places:
         # No walk reaches another one: half of the way to it at most.
         room = min([abs(other - at) / 2 - 1 for other in places if other != at], default=99.0)
-        ends = at + rng.uniform(*np.minimum(STROLL, room), 2) * rng.choice([-1, 1], 2)
+        low, high = (min(reach, room) for reach in STROLL)
+        ends = at + rng.uniform(low, high, 2) * rng.choice([-1, 1], 2)
         first, here, last = (
             round(float(np.clip(a, 0, length)) / STEP) for a in (ends[0], at, ends[1])
         )

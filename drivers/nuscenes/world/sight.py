@@ -1,8 +1,10 @@
 """What drivers see: the free way ahead of each, and which rectangles overlap (compiled).
 
-A rectangle is a row of x, y, yaw, half length, half width, speed along its yaw, and tail: room
-that others leave behind it, so that they can pull out [m, rad, m/s]; 6 columns do without.
-Axes: V vehicles, R lanes of a route, P points of lanes, L lanes, M rectangles, K pairs, C columns.
+A rectangle is a row of x, y, yaw, half length, half width [m, rad]; drivers need two columns
+more: its speed along its yaw [m/s], and its tail, the room that they leave behind it, so that
+they can pull out [m].
+Axes: V vehicles, R lanes of a route, P points of lanes, L lanes, M rectangles, K pairs,
+C columns.
 """
 
 from math import cos, exp, hypot, inf, sin, sqrt
@@ -30,7 +32,7 @@ class View(NamedTuple):
 
 
 @kernel
-def look_ahead(
+def look_ahead(  # noqa: C901, PLR0913 - compiled: one loop, arguments with names
     points: Float64[np.ndarray, "P 3"],
     pace: Float64[np.ndarray, " P"],
     first: Int64[np.ndarray, " L"],
@@ -110,11 +112,11 @@ def find_overlaps(things: Float64[np.ndarray, "M C"]) -> Int64[np.ndarray, "K 2"
             c, s = abs(cos(turn)), abs(sin(turn))
             apart = False
             for own, other in ((i, j), (j, i)):
-                yaw, l, w = things[own, 2], things[other, 3], things[other, 4]
+                yaw, long, wide = things[own, 2], things[other, 3], things[other, 4]
                 ahead = abs(dx * cos(yaw) + dy * sin(yaw))
                 aside = abs(dy * cos(yaw) - dx * sin(yaw))
-                apart |= ahead > things[own, 3] + c * l + s * w
-                apart |= aside > things[own, 4] + s * l + c * w
+                apart |= ahead > things[own, 3] + c * long + s * wide
+                apart |= aside > things[own, 4] + s * long + c * wide
             if not apart and n < len(found):
                 found[n] = j, i
                 n += 1

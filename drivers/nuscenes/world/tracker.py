@@ -1,11 +1,11 @@
 """A car that follows a path: linear-quadratic regulators before a kinematic bicycle.
 
-Errors from a reference, e metres to the left and p radians turned, change with the way driven by
+Errors from a reference, e metres to the left and p radians turned, change with the way by
     de/ds = p,  dp/ds = k - k_ref.
 The curvature k that minimises the integral of e^2 / D^4 + (k - k_ref)^2 is
     k = k_ref - e / D^2 - sqrt(2) p / D,
-and likewise in time the acceleration for errors of distance and speed. The bicycle stands on the
-middle of its rear axle: x' = v cos yaw, y' = v sin yaw, yaw' = v k.
+and likewise in time the acceleration for errors of distance and speed. The bicycle is where its
+rear axle is: x' = v cos yaw, y' = v sin yaw, yaw' = v k.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def make_trajectory(ego: Ego, path: Float64[np.ndarray, "F 3"]) -> Trajectory:
     points = np.concatenate([[[ego.x, ego.y]], np.stack([x, y], 1)])
     times = FRAME * np.arange(len(points))
     velocity = np.array([ego.speed * c, ego.speed * s])
-    spline = CubicSpline(times, points, bc_type=((1, velocity), (2, np.zeros(2))))
+    spline = CubicSpline(times, points, bc_type=((1, velocity), "not-a-knot"))
     return Trajectory(start=ego, spline=spline, last=float(times[-1]))
 
 
@@ -66,12 +66,14 @@ def follow_trajectory(ego: Ego, trajectory: Trajectory, since: float) -> Ego:
     time = min(since + STEP / 2, trajectory.last)
     (x, y), (vx, vy), (ax, ay) = (trajectory.spline(time, n) for n in range(3))
     pace = hypot(vx, vy) if since < trajectory.last else 0.0
+    if vx * cos(ego.yaw) + vy * sin(ego.yaw) < 0:
+        pace = 0.0  # a car does not reverse
     if pace > SLOW:
         c, s = vx / pace, vy / pace
         bend, push = (vx * ay - vy * ax) / pace**3, (vx * ax + vy * ay) / pace
     else:  # where it stands still, a path keeps the direction of the car
         c, s, bend, push = cos(ego.yaw), sin(ego.yaw), 0.0, 0.0
-    dx, dy = ego.x + STEP / 2 * ego.speed * cos(ego.yaw) - x, 0.0
+    dx = ego.x + STEP / 2 * ego.speed * cos(ego.yaw) - x
     dy = ego.y + STEP / 2 * ego.speed * sin(ego.yaw) - y
     ahead, aside = dx * c + dy * s, dy * c - dx * s
     turned = (ego.yaw - np.arctan2(s, c) + pi) % (2 * pi) - pi

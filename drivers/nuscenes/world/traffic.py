@@ -84,7 +84,8 @@ def _stop_at_lines(world: World, state: State, wanted: np.ndarray) -> np.ndarray
     table = world.table
     lane, after = state.route[:, 0], state.route[:, 1]
     ahead = table.stop[lane] - state.along - list_fronts(world)
-    held = ~table.way[lane] & table.way[after] & ~state.admitted & (ahead > -1.5)
+    outside = state.along + list_fronts(world) < table.length[lane]
+    held = ~table.way[lane] & table.way[after] & ~state.admitted & outside
     gap = np.where(held, ahead + S0 - 0.2, np.inf)
     return follow(state.speed, wanted, gap, np.zeros_like(gap))
 
