@@ -84,7 +84,10 @@ def test_a_scene_of_one_keyframe_is_refused() -> None:
 
 
 def test_scenes_cannot_be_driven_through_blindly(scenes: list[Scene]) -> None:
-    """The bounds of a data set that is worth planning on, here of two scenes that meet them alone; sets of 20 or more do on average."""
+    """The bounds of a data set that is worth planning on.
+
+    These two scenes meet them alone; sets of 20 or more meet them on average.
+    """
     found = measure_difficulty(scenes)
     assert found.distance > 1.7
     assert found.met > 0.1
