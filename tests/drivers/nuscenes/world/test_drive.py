@@ -132,3 +132,11 @@ def test_arriving_needs_the_end_of_the_line_not_its_height() -> None:
     assert course.has_arrived(state)
     assert not course.has_arrived(replace(state, ego=replace(state.ego, x=27.0)))
     assert not course.has_arrived(replace(state, ego=replace(state.ego, y=9.0)))
+
+
+def test_on_bends_a_pose_is_found_where_it_was_put(course: Course) -> None:
+    table = course.world.table
+    for lane in range(0, len(table.tokens), 5):
+        x, y, yaw = table.pose(lane, 7.3).tolist()
+        ego = Ego(x=x - 0.6 * np.sin(yaw), y=y + 0.6 * np.cos(yaw), yaw=yaw + 0.1, speed=3.0)
+        assert project(table, lane, ego) == pytest.approx((7.3, 0.6, 0.1), abs=0.08)
