@@ -1,0 +1,110 @@
+"""How badly forecasts do that see nothing: whether scenes are worth driving through."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.world.instant import Ego, Instant, Scene
+from drivers.nuscenes.world.sight import find_overlaps
+from drivers.nuscenes.world.simulate import A_FRAME, stack_boxes
+
+GRID = Grid(x=(-24.0, 24.0), y=(-24.0, 24.0), step=1.0)
+HORIZON = 6  # frames of 0.5 s that are foreseen
+STATIC = 4  # frames after which a copy of the present is compared
+MOVING = 0.5  # [m/s]
+AROUND = 50.0  # [m] from the ego
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difficulty:
+    """Of trivial forecasts, over all keyframes with 3 s after them.
+
+    distance: between the ego and one of constant velocity, averaged over 3 s (ST-P3's L2), [m].
+    collisions: share of its positions in 3 s that touch somebody. met: share of its drives that
+    do. static: intersection over union of the vehicles around the ego (48 x 48 m, cells of
+    1 m) now and 2 s later. moving: share of road users within 50 m that move; things that
+    nobody drives do not count.
+    """
+
+    distance: float
+    collisions: float
+    met: float
+    static: float
+    moving: float
+
+
+def measure_difficulty(scenes: Sequence[Scene]) -> Difficulty:
+    """Return how badly trivial forecasts do.
+
+    Raises:
+        ValueError: no keyframe has 3 s after it.
+    """
+    away, hits, common, union, moving = [], [], 0, 0, []
+    for scene in scenes:
+        frames = scene.instants[::A_FRAME]
+        for now in range(len(frames) - HORIZON):
+            ego = frames[now].ego
+            after = frames[now + 1 : now + 1 + HORIZON]
+            guesses = [_keep_velocity(ego, (k + 1) / 2) for k in range(HORIZON)]
+            pairs = list(zip(guesses, after, strict=True))
+            away.append(np.mean([np.hypot(g.x - f.ego.x, g.y - f.ego.y) for g, f in pairs]))
+            hits.append([_touches(g, f) for g, f in pairs])
+            here, there = (_draw(ego, frames[now + k]) for k in (0, STATIC))
+            common += int((here & there).sum())
+            union += int((here | there).sum())
+        moving += [speed > MOVING for frame in frames for speed in _speeds(frame)]
+    if not away:
+        raise ValueError(
+            f"measure_difficulty: no keyframe has {HORIZON} others after it; give longer scenes"
+        )
+    return Difficulty(
+        distance=float(np.mean(away)),
+        collisions=float(np.mean(hits)),
+        met=float(np.any(hits, 1).mean()),
+        static=common / max(union, 1),
+        moving=float(np.mean(moving)),
+    )
+
+
+def _keep_velocity(ego: Ego, time: float) -> Ego:
+    way = ego.speed * time
+    return Ego(
+        x=ego.x + way * np.cos(ego.yaw),
+        y=ego.y + way * np.sin(ego.yaw),
+        yaw=ego.yaw,
+        speed=ego.speed,
+    )
+
+
+def _touches(ego: Ego, instant: Instant) -> bool:
+    pairs = find_overlaps(stack_boxes([ego.box, *instant.boxes]))
+    return bool((pairs == 0).any())
+
+
+def _draw(ego: Ego, instant: Instant) -> Bool[np.ndarray, "X Y"]:
+    """Return which cells around a pose vehicles cover."""
+    c, s = np.cos(ego.yaw), np.sin(ego.yaw)
+    centres = GRID.centres()
+    x = ego.x + c * centres[..., 0] - s * centres[..., 1]
+    y = ego.y + s * centres[..., 0] + c * centres[..., 1]
+    mask = np.zeros(GRID.shape, bool)
+    for box in instant.boxes:
+        if box.is_vehicle and np.hypot(box.x - ego.x, box.y - ego.y) < AROUND:
+            dx, dy, c, s = x - box.x, y - box.y, np.cos(box.yaw), np.sin(box.yaw)
+            ahead, aside = np.abs(c * dx + s * dy), np.abs(c * dy - s * dx)
+            mask |= (ahead < box.length / 2) & (aside < box.width / 2)
+    return mask
+
+
+def _speeds(instant: Instant) -> list[float]:
+    """Return the speeds of the road users around the ego."""
+    ego = instant.ego
+    return [
+        float(np.hypot(box.vx, box.vy))
+        for box in instant.boxes
+        if (box.is_vehicle or box.is_pedestrian)
+        and np.hypot(box.x - ego.x, box.y - ego.y) < AROUND
+    ]

@@ -1,0 +1,214 @@
+"""Driving in closed loop: a planner's paths are driven, and all others react.
+
+course = start(seed)
+state = course.state
+while not course.has_arrived(state):
+    path = planner(show(course.world, state), navigate(course.world, state))
+    state = drive(course.world, state, path)[-1]
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import cos, sin
+
+import numpy as np
+from jaxtyping import Float64
+from shapely.geometry import LineString, Point
+
+from drivers.nuscenes.window import FRAME, Command
+from drivers.nuscenes.world.instant import STEP, Ego
+from drivers.nuscenes.world.lane_table import NONE, LaneTable
+from drivers.nuscenes.world.populate import populate
+from drivers.nuscenes.world.poses import list_rectangles
+from drivers.nuscenes.world.roads import make_roads
+from drivers.nuscenes.world.sight import find_overlaps
+from drivers.nuscenes.world.simulate import WARM_UP
+from drivers.nuscenes.world.state import EGO, State, World
+from drivers.nuscenes.world.tracker import follow_trajectory, make_trajectory
+from drivers.nuscenes.world.traffic import step_traffic
+
+STEPS = round(FRAME / STEP)  # of a plan that are driven before the next one
+ASIDE = 2.0  # [m] to the side in 3 s: a turn, as in ST-P3
+FORESIGHT, LEAST = 3.0, 8.0  # [s], [m] that the navigation looks ahead
+BLOCKED = 45.0  # [m] ahead, where it knows of blocked lanes
+SLOWEST = 3.0  # [m/s], mean speed at which the rules drive a course
+TRIES = 50
+ARRIVED = 3.0  # [m] from the end of the route
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Course:
+    """A drive to do. state: at its start. route: tokens of the lanes on the way, and of those
+    beside them. line: from the start to the goal, on the middle of lanes. seconds: that the
+    rules take.
+    """
+
+    world: World
+    state: State
+    route: frozenset[str]
+    line: LineString
+    seconds: float
+
+    def has_arrived(self, state: State) -> bool:
+        """Whether the ego is at the end of the line."""
+        here = Point(state.ego.x, state.ego.y)
+        left: float = self.line.length - self.line.project(here)
+        return left < ARRIVED and self.line.distance(here) < 2 * ARRIVED
+
+
+def start(seed: int | Sequence[int], distance: float = 150.0) -> Course:
+    """Return a drive of so many metres through traffic, on roads of its own.
+
+    The rules drive it without a collision, at 3 m/s or more on average.
+
+    Raises:
+        ValueError: a distance that is not positive.
+        RuntimeError: there is no such drive in 50 tries.
+    """
+    if not distance > 0:
+        raise ValueError(f"start: the distance must be positive, got {distance} m")
+    numbers = [seed] if isinstance(seed, int) else list(seed)
+    for attempt in range(TRIES):
+        course = _try_course([*numbers, attempt], distance)
+        if course is not None:
+            return course
+    raise RuntimeError(f"start: no drive of {distance} m of seed {seed} in {TRIES} tries")
+
+
+def _try_course(seed: Sequence[int], distance: float) -> Course | None:
+    """Return the drive of a seed, None if the rules do not get there."""
+    roads = make_roads(seed)
+    world, state = populate(roads, int(np.random.default_rng(seed).integers(2**31)))
+    for _ in range(WARM_UP):
+        state = step_traffic(world, state)
+    lanes, line = trace_route(world.table, state, distance)
+    beside = [n for lane in lanes for n in world.table.beside(lane)]
+    course = Course(
+        world=world,
+        state=state,
+        route=frozenset(world.table.tokens[n] for n in beside),
+        line=LineString(line),
+        seconds=0.0,
+    )
+    for step in range(round(distance / SLOWEST / STEP)):
+        if course.has_arrived(state):
+            return replace(course, seconds=step / 10)
+        if (find_overlaps(list_rectangles(world, _at_rest(state))) == EGO).any():
+            return None
+        state = step_traffic(world, state)
+    return None
+
+
+def _at_rest(state: State) -> State:
+    """Return the state with people whose rectangles do not reach ahead."""
+    return replace(state, walking=np.zeros_like(state.walking))
+
+
+def trace_route(
+    table: LaneTable, state: State, distance: float
+) -> tuple[list[int], Float64[np.ndarray, "P 2"]]:
+    """Return the lanes of the ego's route over a distance [m], and the points on their middle.
+
+    Where the route goes on from the lane beside, the line changes over there.
+    """
+    lanes, points, done = [], [], 0.0
+    along = float(state.along[EGO])
+    for lane in (int(n) for n in state.route[EGO]):
+        at = np.arange(along, table.length[lane], 1.0)
+        at = at[: max(1, int(np.ceil(distance - done)) + 1)]
+        lanes.append(lane)
+        points += [table.pose(lane, float(a))[:2] for a in at]
+        done += table.length[lane] - along
+        along = 0.0
+        if done >= distance:
+            break
+    return lanes, np.array(points)
+
+
+def drive(world: World, state: State, path: Float64[np.ndarray, "F 3"]) -> list[State]:
+    """Return the next five states, 0.1 s apart, in which the ego follows a path.
+
+    path: (x, y, yaw) in the present ego frame, 0.5 s apart, the first after 0.5 s.
+
+    Raises:
+        ValueError: no points, or some that are not finite.
+    """
+    trajectory = make_trajectory(state.ego, path)
+    states: list[State] = []
+    for step in range(STEPS):
+        ego = follow_trajectory(state.ego, trajectory, step * STEP)
+        state = step_traffic(world, state, ego)
+        states.append(state)
+    return states
+
+
+def plan_by_rules(world: World, state: State, frames: int = 6) -> Float64[np.ndarray, "F 3"]:
+    """Return where a driver goes that knows the state: the path of the rules, in the ego frame.
+
+    It foresees the others by the rules they follow, except what happens by chance.
+    """
+    ego = state.ego
+    state = replace(state, seed=state.seed + 1)  # other chances than those to come
+    poses = []
+    for step in range(1, frames * STEPS + 1):
+        state = step_traffic(world, state)
+        if step % STEPS == 0:
+            poses.append(to_ego_frame(ego, state.ego))
+    return np.array(poses)
+
+
+def to_ego_frame(ego: Ego, other: Ego) -> tuple[float, float, float]:
+    """Return (x, y, yaw) of a pose in the frame of the ego."""
+    dx, dy, c, s = other.x - ego.x, other.y - ego.y, cos(ego.yaw), sin(ego.yaw)
+    turned = (other.yaw - ego.yaw + np.pi) % (2 * np.pi) - np.pi
+    return dx * c + dy * s, dy * c - dx * s, float(turned)
+
+
+def navigate(world: World, state: State) -> Command:
+    """Return what the navigation says: whether the way goes 2 m or more aside in 3 s.
+
+    It knows the route, and which lanes are blocked within 45 m: it says early to change.
+    """
+    table, route = world.table, state.route[EGO].tolist()
+    ahead = max(FORESIGHT * state.ego.speed, LEAST)
+    route[0] = _advise_lane(world, state)
+    at = float(state.along[EGO]) * table.length[route[0]] / table.length[state.route[EGO, 0]]
+    at += ahead
+    lane = 0
+    while at > table.length[route[lane]] and lane + 1 < len(route):
+        at -= table.length[route[lane]]
+        lane += 1
+    x, y, _ = table.pose(route[lane], at)
+    ego = state.ego
+    aside = (y - ego.y) * cos(ego.yaw) - (x - ego.x) * sin(ego.yaw)
+    if abs(aside) < ASIDE:
+        return "forward"
+    return "left" if aside > 0 else "right"
+
+
+def _advise_lane(world: World, state: State) -> int:
+    """Return the lane to drive on now: one that is free ahead, and leads on if it can."""
+    table, (here, after) = world.table, state.route[EGO, :2].tolist()
+    blocked = _list_blocked(world, state)
+    if here in blocked:
+        for side in (table.left[here], table.right[here]):
+            if side != NONE and int(side) not in blocked:
+                return int(side)
+        return int(here)
+    if table.way[here] or after in table.outgoing[here]:
+        return int(here)
+    goal = [n for n in table.beside(here) if after in table.outgoing[n] and n not in blocked]
+    return goal[0] if goal else int(here)
+
+
+def _list_blocked(world: World, state: State) -> set[int]:
+    """Return the lanes on which a parked vehicle stands a little ahead of the ego."""
+    here, cast = int(state.route[EGO, 0]), world.cast
+    lanes = world.table.beside(here)
+    share = state.along[EGO] / world.table.length[here]
+    return {
+        int(state.route[i, 0])
+        for i in np.flatnonzero(cast.parked)
+        if state.route[i, 0] in lanes
+        and 0 < state.along[i] - share * world.table.length[state.route[i, 0]] < BLOCKED
+    }

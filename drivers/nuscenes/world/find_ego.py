@@ -1,0 +1,74 @@
+"""An ego that somebody else drives: on which lane it is, and where its route goes on."""
+
+from dataclasses import replace
+from math import cos, pi, sin
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from drivers.nuscenes.world.instant import Ego
+from drivers.nuscenes.world.lane_change import choose_next
+from drivers.nuscenes.world.lane_table import LaneTable
+from drivers.nuscenes.world.state import EGO, ROUTE, State, World
+
+AHEAD = 3  # lanes of the route among which it is sought, with those beside them
+TURNED = 3.0  # [m] that a radian between the car and a lane counts
+KEPT = 0.8  # [m] by which another lane must be nearer
+ASTRAY = 6.0  # [m]: who is farther from all of those is sought everywhere
+
+
+def find_ego(world: World, before: State, state: State, ego: Ego) -> State:
+    """Return the state with the ego at a pose, on the nearest lane of its route.
+
+    before: the state of the last step, which says where the ego was. Lanes beside those of the
+    route count, too; who leaves the route for good gets a new one, straight on.
+    """
+    table, old = world.table, before.route[EGO]
+    near = {n: k for k in reversed(range(AHEAD)) for n in table.beside(int(old[k]))}
+    away, lane = min((measure_distance(table, n, ego) - KEPT * (n == old[0]), n) for n in near)
+    if away > ASTRAY:
+        lane = min(range(len(table.tokens)), key=lambda n: measure_distance(table, n, ego))
+    along, aside, turned = project(table, lane, ego)
+    route = list(old[near[lane] + 1 :]) if lane in near else []
+    route.insert(0, lane)
+    straight = np.random.default_rng(0)  # never drawn from
+    while len(route) < ROUTE:
+        route.append(choose_next(table, straight, int(route[-1]), True))
+    here: dict[str, float | Int64[np.ndarray, " R"]] = {
+        "route": np.array(route),
+        "along": along,
+        "aside": aside,
+        "drift": ego.speed * sin(turned),
+        "speed": ego.speed,
+        "acceleration": ego.acceleration,
+    }
+    changed = {}
+    for name, value in here.items():
+        changed[name] = getattr(state, name).copy()
+        changed[name][EGO] = value
+    return replace(state, ego=ego, **changed)
+
+
+def project(table: LaneTable, lane: int, ego: Ego) -> tuple[float, float, float]:
+    """Return how far along a lane the ego is and to its left [m], and its turn to it [rad]."""
+    points = _points(table, lane)
+    i = int(np.hypot(points[:, 0] - ego.x, points[:, 1] - ego.y).argmin())
+    x, y, yaw = points[i]
+    dx, dy = ego.x - x, ego.y - y
+    ahead = dx * cos(yaw) + dy * sin(yaw)
+    turned = (ego.yaw - yaw + pi) % (2 * pi) - pi
+    along = min(max(i * table.spacing[lane] + ahead, 0.0), table.length[lane])
+    return float(along), float(dy * cos(yaw) - dx * sin(yaw)), float(turned)
+
+
+def measure_distance(table: LaneTable, lane: int, ego: Ego) -> float:
+    """Return how far a lane is from the ego [m], more if it points elsewhere."""
+    points = _points(table, lane)
+    away = np.hypot(points[:, 0] - ego.x, points[:, 1] - ego.y)
+    i = int(away.argmin())
+    turned = (ego.yaw - points[i, 2] + pi) % (2 * pi) - pi
+    return float(away[i] + TURNED * abs(turned))
+
+
+def _points(table: LaneTable, lane: int) -> Float64[np.ndarray, "P 3"]:
+    return table.points[table.first[lane] : table.first[lane] + table.count[lane]]

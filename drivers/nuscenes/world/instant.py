@@ -1,0 +1,77 @@
+"""The world at one instant: what a camera of the ego car could see, and where the car is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import cos, sin
+
+from drivers.nuscenes.box import Box
+from drivers.nuscenes.road_map import RoadMap
+from drivers.nuscenes.world.light import Light
+
+STEP = 0.1  # [s] between instants
+# The car that recorded nuScenes, a Renault Zoe [m]; ST-P3 and SAD judge the same rectangle.
+EGO_LENGTH, EGO_WIDTH, EGO_HEIGHT = 4.084, 1.85, 1.56
+WHEELBASE = 2.588
+EGO_MIDDLE = 1.44  # from the rear axle to the middle: 0.94 m to LIDAR_TOP, 0.5 m to the middle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ego:
+    """The ego car. x, y, yaw: of its flat frame (middle of the rear axle), global [m, rad].
+
+    speed: forward [m/s]. acceleration: forward [m/s^2]. curvature: of the way of the rear axle
+    [1/m], positive to the left; the front wheels stand at atan(WHEELBASE * curvature).
+    """
+
+    x: float
+    y: float
+    yaw: float
+    speed: float
+    acceleration: float = 0.0
+    curvature: float = 0.0
+
+    @property
+    def yaw_rate(self) -> float:
+        """[rad/s]."""
+        return self.speed * self.curvature
+
+    @property
+    def box(self) -> Box:
+        """The car as others see it, in the global frame."""
+        return Box(
+            instance="ego",
+            category="vehicle.car",
+            x=self.x + EGO_MIDDLE * cos(self.yaw),
+            y=self.y + EGO_MIDDLE * sin(self.yaw),
+            z=EGO_HEIGHT / 2,
+            yaw=self.yaw,
+            width=EGO_WIDTH,
+            length=EGO_LENGTH,
+            height=EGO_HEIGHT,
+            vx=self.speed * cos(self.yaw),
+            vy=self.speed * sin(self.yaw),
+            attribute="vehicle.moving" if self.speed > 0.2 else "vehicle.stopped",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Instant:
+    """One instant. time: [s] since the start. boxes: all others, in the global frame.
+
+    braking: instances whose brake lights shine. lights: what each traffic light shows.
+    """
+
+    time: float
+    ego: Ego
+    boxes: Sequence[Box]
+    braking: frozenset[str]
+    lights: Sequence[Light]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """A drive: instants :data:`STEP` apart on one map; every fifth is a keyframe (2 Hz)."""
+
+    road_map: RoadMap
+    instants: Sequence[Instant]
+    description: str

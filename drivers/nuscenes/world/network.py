@@ -1,0 +1,154 @@
+"""The plan of a place: where its junctions are and how roads run between them.
+
+Nine crossroads of a grid, shifted, turned and joined by curved roads; a few roads are left out.
+Where only two roads meet, one curved road goes on. All coordinates in [m].
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import networkx as nx
+import numpy as np
+from jaxtyping import Float64
+from scipy.ndimage import gaussian_filter1d
+
+SIDE = 3  # nodes along each side of the grid
+SPACING = (95.0, 120.0)  # [m] between nodes
+JITTER = 7.0  # [m], of a node, and of the middle of a road
+SMOOTH = 36.0  # [m], spread of the rounding of bends; their radius is 17 m or more
+STEP = 0.5  # [m] between points of a line
+
+Node = tuple[int, int]
+Line = Float64[np.ndarray, "_ 3"]  # points (x, y, yaw); each line has a number of its own
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Road:
+    """A road from one junction to another, with traffic in both directions, on the right.
+
+    start, end: numbers of its junctions. line: its middle, (x, y, yaw) every 0.5 m, from node
+    to node. lanes: number of lanes along the line and against it. width: of a lane. median:
+    between directions, 0 where only a line divides them. speed: limit [m/s].
+    """
+
+    start: int
+    end: int
+    line: Line
+    lanes: tuple[int, int]
+    width: float
+    median: float
+    speed: float
+
+    @property
+    def half_widths(self) -> tuple[float, float]:
+        """From the middle to the edge on the right, and on the left."""
+        along, against = self.lanes
+        return self.median / 2 + along * self.width, self.median / 2 + against * self.width
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Network:
+    """junctions: their positions. roads: between them."""
+
+    junctions: Float64[np.ndarray, "J 2"]
+    roads: Sequence[Road]
+
+
+def make_network(rng: np.random.Generator) -> Network:
+    """Return a network around (0, 0)."""
+    graph, at = _thin_out(rng), _place_nodes(rng)
+    junctions = sorted(node for node, degree in graph.degree if degree > 2)
+    number = {node: i for i, node in enumerate(junctions)}
+    roads = []
+    for chain in _chains(graph, junctions):
+        line = resample(_bend(rng, np.stack([at[node] for node in chain])))
+        lanes = rng.choice([1, 2, 3], p=[0.3, 0.5, 0.2])
+        roads.append(
+            Road(
+                start=number[chain[0]],
+                end=number[chain[-1]],
+                line=line,
+                lanes=(int(lanes), int(lanes if rng.random() < 0.7 else rng.integers(1, 3))),
+                width=float(rng.uniform(3.3, 3.7)),
+                median=float(rng.uniform(1.5, 3.0)) if rng.random() < 0.3 else 0.0,
+                speed=float(rng.uniform(9.0, 14.0)),
+            )
+        )
+    return Network(junctions=np.stack([at[node] for node in junctions]), roads=roads)
+
+
+def _thin_out(rng: np.random.Generator) -> nx.Graph:
+    """Return the grid without up to two roads at its middle; no node loses its second road."""
+    graph = nx.grid_2d_graph(SIDE, SIDE)
+    edges = sorted(graph.edges)
+    for k in rng.permutation(len(edges))[: rng.integers(0, 4)]:
+        if all(graph.degree[node] > 2 for node in edges[k]):
+            graph.remove_edge(*edges[k])
+    return graph
+
+
+def _place_nodes(rng: np.random.Generator) -> dict[Node, Float64[np.ndarray, "2"]]:
+    spacing = rng.uniform(*SPACING, 2)
+    angle = rng.uniform(-np.pi, np.pi)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    middle = (SIDE - 1) / 2
+    return {
+        (i, j): ((np.array([i, j]) - middle) * spacing + rng.uniform(-JITTER, JITTER, 2)) @ turn
+        for i in range(SIDE)
+        for j in range(SIDE)
+    }
+
+
+def _chains(graph: nx.Graph, junctions: Sequence[Node]) -> list[list[Node]]:
+    """Return the nodes of each road from junction to junction, over those of two roads."""
+    chains, used = [], set()
+    for start in junctions:
+        for after in sorted(graph[start]):
+            if frozenset((start, after)) in used:
+                continue
+            chain = [start, after]
+            while chain[-1] not in junctions:
+                chain += [n for n in sorted(graph[chain[-1]]) if n != chain[-2]]
+            used |= {frozenset(pair) for pair in pairwise(chain)}
+            chains.append(chain)
+    return chains
+
+
+def _bend(
+    rng: np.random.Generator, nodes: Float64[np.ndarray, "N 2"]
+) -> Float64[np.ndarray, "M 2"]:
+    """Return a smooth line over the nodes, with a shifted point in the middle of each part."""
+    parts = np.diff(nodes, axis=0)
+    length = np.linalg.norm(parts, axis=1, keepdims=True)
+    across = np.stack([-parts[:, 1], parts[:, 0]], 1) / length
+    middle = nodes[:-1] + parts / 2 + across * rng.uniform(-JITTER, JITTER, (len(parts), 1))
+    points = np.empty((2 * len(nodes) - 1, 2))
+    points[::2], points[1::2] = nodes, middle
+    fine = resample(points)[:, :2]
+    # Beyond its ends the line goes on as its mirror image, so that both ends stay.
+    margin = min(round(4 * SMOOTH / STEP), len(fine) - 1)
+    padded = np.pad(fine, ((margin, margin), (0, 0)), "reflect", reflect_type="odd")
+    smooth = gaussian_filter1d(padded, SMOOTH / STEP, axis=0)
+    return smooth[margin:-margin]
+
+
+def reverse(line: Line) -> Line:
+    """Return the line driven the other way."""
+    turned: Line = line[::-1] + np.array([0, 0, np.pi])
+    return turned
+
+
+def resample(points: Float64[np.ndarray, "M 2"], step: float = STEP) -> Line:
+    """Return the line as (x, y, yaw) of points evenly spaced, its two ends among them."""
+    along = np.concatenate([[0], np.linalg.norm(np.diff(points, axis=0), axis=1).cumsum()])
+    at = np.linspace(0, along[-1], max(2, round(along[-1] / step) + 1))
+    dx, dy = np.gradient(points, along, axis=0).T
+    yaw = np.unwrap(np.arctan2(dy, dx))
+    return np.stack([np.interp(at, along, values) for values in (*points.T, yaw)], 1)
+
+
+def shift(line: Line, left: float) -> Float64[np.ndarray, "P 2"]:
+    """Return the points of a line moved to its left by so many metres."""
+    x, y, yaw = line.T
+    return np.stack([x - left * np.sin(yaw), y + left * np.cos(yaw)], 1)

@@ -1,0 +1,90 @@
+"""Who may enter a junction: lights decide, then who comes first; never two on crossing ways."""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from drivers.nuscenes.world.instant import STEP
+from drivers.nuscenes.world.state import EGO, State, World
+
+GENTLE = 3.0  # [m/s^2], by which drivers still stop when a light turns yellow
+CREEP = 2.0  # [m/s]: what is slower blocks the lane behind a junction
+FAIR = 3.0  # [s] of waiting, after which it is a driver's turn
+ROOM = 3.0  # [m] that stay free there
+
+
+def list_fronts(world: World) -> Float64[np.ndarray, " V"]:
+    """Return how far before its reference point the front of each vehicle is [m]."""
+    fronts: Float64[np.ndarray, " V"] = world.cast.middle + world.cast.size[:, 0] / 2
+    return fronts
+
+
+def admit(world: World, state: State, ego_obeys: bool) -> State:
+    """Return the state with the drivers admitted who may enter the junction ahead now.
+
+    An ego that does not obey the rules is never held up, and all others give way to it.
+    """
+    table, cast = world.table, world.cast
+    lane, after = state.route[:, 0], state.route[:, 1]
+    ahead = table.stop[lane] - state.along - list_fronts(world)
+    at_junction = table.way[after] & ~table.way[lane] & ~cast.parked
+    colour = {s.lanes[0]: s.colour_at(state.time) for s in world.roads.signals}
+    green = np.array([colour.get(table.tokens[n], "green") == "green" for n in lane])
+    can_stop = ahead > state.speed**2 / (2 * GENTLE) - 0.5
+    admitted = state.admitted & at_junction & (green | ~can_stop)
+    outside = state.along + list_fronts(world) < table.length[lane]
+    asks = at_junction & ~admitted & green & outside
+    asks &= ahead < 8 + 2 * state.speed + state.speed**2 / 5
+    if not ego_obeys:
+        soon = ahead[EGO] < 2.0 * state.speed[EGO] + 3.0
+        admitted[EGO] = at_junction[EGO] & soon & (state.speed[EGO] > 0.3)
+        asks[EGO] = False
+    waited = np.where(asks & (state.speed < 0.5), state.waited + STEP, 0.0)
+    holders = _list_holders(world, state, admitted)
+    full: set[int] = set()  # lanes on which somebody waits
+    for i in sorted(np.flatnonzero(asks), key=lambda k: (-float(waited[k]), float(ahead[k]))):
+        way = int(after[i])
+        taken = any(holders.get(other, set()) - {int(i)} for other in table.conflicts[way])
+        if int(lane[i]) in full or not _is_free_behind(world, state, int(i)):
+            full.add(int(lane[i]))
+        elif not taken:
+            admitted[i] = True
+            holders.setdefault(way, set()).add(int(i))
+        else:
+            full.add(int(lane[i]))
+            if waited[i] > FAIR:  # from now on those who cross its way let it pass
+                holders.setdefault(way, set()).add(int(i))
+    return replace(state, admitted=admitted, waited=waited)
+
+
+def _list_holders(
+    world: World, state: State, admitted: Bool[np.ndarray, " V"]
+) -> dict[int, set[int]]:
+    """Return who takes each way: is on it, about to enter it, or still leaving it."""
+    table = world.table
+    lane, after = state.route[:, 0], state.route[:, 1]
+    holders: dict[int, set[int]] = {}
+    leaving = ~table.way[lane] & (_list_rears(world, state) < 1.0)
+    for i in range(len(lane)):
+        ways = [int(lane[i])] if table.way[lane[i]] else []
+        ways += [int(after[i])] if admitted[i] else []
+        ways += [n for n in table.incoming[lane[i]] if table.way[n]] if leaving[i] else []
+        for way in ways:
+            holders.setdefault(way, set()).add(i)
+    return holders
+
+
+def _list_rears(world: World, state: State) -> Float64[np.ndarray, " V"]:
+    """Return where on its lane the rear of each vehicle is [m]."""
+    rears: Float64[np.ndarray, " V"] = (
+        state.along + world.cast.middle - world.cast.size[:, 0] / 2
+    )
+    return rears
+
+
+def _is_free_behind(world: World, state: State, i: int) -> bool:
+    """Whether the lane behind the junction has room, so that nobody stops inside."""
+    on = (state.route[:, 0] == state.route[i, 2]) & (state.speed < CREEP)
+    room = world.cast.size[i, 0] + ROOM
+    return not bool((on & (_list_rears(world, state) < room)).any())

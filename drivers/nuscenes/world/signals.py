@@ -1,0 +1,87 @@
+"""Traffic lights that change by the clock: what each shows is a function of time alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from math import cos, pi, sin
+
+import numpy as np
+
+from drivers.nuscenes.road_map import Lane
+from drivers.nuscenes.world.light import Colour, Light
+
+YELLOW = 2.5  # [s]
+ALL_RED = 1.5  # [s], in which a junction empties
+GREEN = (7.0, 11.0)  # [s]
+BEHIND, ABOVE = 8.0, 4.6  # [m]: lamps hang so far behind the end of their lane, and so high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signal:
+    """A light and its plan. x, y, z, yaw, lanes: as of a :class:`Light`.
+
+    period: of the plan [s]. start: when its green begins, counted from the start of a period.
+    green: how long it lasts; then come 2.5 s of yellow, and red.
+    """
+
+    x: float
+    y: float
+    z: float
+    yaw: float
+    lanes: tuple[str, ...]
+    period: float
+    start: float
+    green: float
+
+    def colour_at(self, time: float) -> Colour:
+        """Return what is shown at a time [s]."""
+        since = (time - self.start) % self.period
+        if since < self.green:
+            return "green"
+        return "yellow" if since < self.green + YELLOW else "red"
+
+    def light_at(self, time: float) -> Light:
+        """Return the light as it is at a time [s]."""
+        return Light(
+            x=self.x,
+            y=self.y,
+            z=self.z,
+            yaw=self.yaw,
+            colour=self.colour_at(time),
+            lanes=self.lanes,
+        )
+
+
+def plan_signals(
+    rng: np.random.Generator, angles: Sequence[float], entering: Sequence[Sequence[Lane]]
+) -> list[Signal]:
+    """Return the lights of a junction: one a lane; opposite arms have green together.
+
+    angles: of the arms, counter-clockwise [rad]. entering: lanes of each that lead here.
+    """
+    n = len(angles)
+    first = min(
+        combinations(range(n), 2),
+        key=lambda p: abs((angles[p[1]] - angles[p[0]]) % (2 * pi) - pi),
+    )
+    greens = rng.uniform(*GREEN, 2)
+    lengths = greens + YELLOW + ALL_RED
+    shift = float(rng.uniform(0, lengths.sum()))
+    signals = []
+    for arm, lanes in enumerate(entering):
+        group = int(arm not in first)
+        for lane in lanes:
+            x, y, yaw = (float(value) for value in lane.centreline[-1])
+            signals.append(
+                Signal(
+                    x=x + BEHIND * cos(yaw),
+                    y=y + BEHIND * sin(yaw),
+                    z=ABOVE,
+                    yaw=yaw + pi,
+                    lanes=(lane.token,),
+                    period=float(lengths.sum()),
+                    start=shift + group * float(lengths[0]),
+                    green=float(greens[group]),
+                )
+            )
+    return signals

@@ -1,0 +1,96 @@
+"""Recorded scenes: the rule-driven ego in traffic, on roads of its own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import shapely
+from jaxtyping import Float64
+from shapely import unary_union
+from shapely.geometry import Polygon
+
+from drivers.nuscenes.box import Box
+from drivers.nuscenes.world.instant import Instant, Scene
+from drivers.nuscenes.world.populate import populate
+from drivers.nuscenes.world.poses import show
+from drivers.nuscenes.world.roads import make_roads
+from drivers.nuscenes.world.sight import find_overlaps
+from drivers.nuscenes.world.traffic import step_traffic
+
+A_FRAME = 5  # instants from one keyframe to the next
+WARM_UP = 20  # steps before the first instant
+TRIES = 50
+NEAR = 80.0  # [m] around the ego within which nobody may overlap
+SHORTEST = 25.0  # [m] that the ego drives in 10 s
+
+
+def simulate_scene(seed: int | Sequence[int], keyframes: int = 20) -> Scene:
+    """Return a scene that is sound: no boxes overlap, the ego stays on the road and gets on.
+
+    seed: the same one gives the same scene. keyframes: 0.5 s apart.
+
+    Raises:
+        ValueError: fewer than two keyframes.
+        RuntimeError: no sound scene in 50 tries.
+    """
+    if keyframes < 2:
+        raise ValueError(f"simulate_scene: a scene has 2 keyframes or more, got {keyframes}")
+    numbers = [seed] if isinstance(seed, int) else list(seed)
+    for attempt in range(TRIES):
+        scene = _simulate([*numbers, attempt], A_FRAME * (keyframes - 1) + 1)
+        if scene is not None:
+            return scene
+    raise RuntimeError(f"simulate_scene: no sound scene of seed {seed} in {TRIES} tries")
+
+
+def _simulate(seed: Sequence[int], count: int) -> Scene | None:
+    """Return the scene of a seed, None as soon as it is not sound."""
+    roads = make_roads(seed)
+    world, state = populate(roads, int(np.random.default_rng(seed).integers(2**31)))
+    drivable = unary_union(roads.map.drivable).buffer(0.05)
+    shapely.prepare(drivable)
+    instants: list[Instant] = []
+    for step in range(WARM_UP + count):
+        if step >= WARM_UP:
+            instant = replace(show(world, state), time=len(instants) / 10)
+            if not is_sound(instant, drivable):
+                return None
+            instants.append(instant)
+        state = step_traffic(world, state)
+    way = sum(i.ego.speed for i in instants) / 10
+    if way < SHORTEST * count / 100:
+        return None
+    return Scene(
+        road_map=roads.map,
+        instants=instants,
+        description=f"{len(instants[0].boxes)} others, {way:.0f} m, seed {list(seed)}",
+    )
+
+
+def is_sound(instant: Instant, drivable: shapely.Geometry) -> bool:
+    """Return whether the ego is on the road and no two boxes near it overlap."""
+    ego = instant.ego.box
+    near = [b for b in instant.boxes if np.hypot(b.x - ego.x, b.y - ego.y) < NEAR]
+    if len(find_overlaps(stack_boxes([ego, *near]))):
+        return False
+    return bool(drivable.contains(outline_box(ego)))
+
+
+def stack_boxes(boxes: Sequence[Box]) -> Float64[np.ndarray, "M 5"]:
+    """Return the rectangles of boxes: x, y, yaw, half length, half width."""
+    return np.array([(b.x, b.y, b.yaw, b.length / 2, b.width / 2) for b in boxes])
+
+
+def outline_box(box: Box) -> Polygon:
+    """Return the ground under a box."""
+    c, s = np.cos(box.yaw), np.sin(box.yaw)
+    ahead, aside = np.array([c, s]) * box.length / 2, np.array([-s, c]) * box.width / 2
+    middle = np.array([box.x, box.y])
+    return Polygon(
+        [
+            middle + ahead + aside,
+            middle - ahead + aside,
+            middle - ahead - aside,
+            middle + ahead - aside,
+        ]
+    )

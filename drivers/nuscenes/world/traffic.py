@@ -1,0 +1,122 @@
+"""One step of the traffic: state in, state out, 0.1 s later."""
+
+from dataclasses import replace
+from math import pi
+
+import numpy as np
+
+from drivers.nuscenes.world.crossing import step_people
+from drivers.nuscenes.world.driver import S0, follow
+from drivers.nuscenes.world.find_ego import find_ego
+from drivers.nuscenes.world.instant import STEP, Ego
+from drivers.nuscenes.world.lane_change import LONG, change_lanes, choose_next
+from drivers.nuscenes.world.poses import list_rectangles, place_on_lanes
+from drivers.nuscenes.world.right_of_way import admit, list_fronts
+from drivers.nuscenes.world.sight import View, look_ahead
+from drivers.nuscenes.world.state import EGO, State, World
+
+SUDDEN = 0.04  # chance a second that a driver slows down for no reason that others know
+SWAY = 1.0  # [1/s], how fast drivers return to where in their lane they like to be
+SIDEWAYS = 1.5  # [m/s^2], of moving over
+STEEP = 0.35  # metres aside a metre ahead, at most
+TIGHTEST = 0.15  # [1/m], of moving over
+
+
+def step_traffic(world: World, state: State, ego: Ego | None = None) -> State:
+    """Return the state 0.1 s later.
+
+    ego: where the ego is then; None: it follows the same rules as all others.
+    """
+    rng = np.random.default_rng([state.seed, state.steps])
+    cast = world.cast
+    things = list_rectangles(world, state)
+    view = look(world, state, things)
+    state = change_lanes(world, state, view, things, rng, ego is None)
+    state = admit(world, state, ego is None)
+    starts = rng.random(len(cast.names)) < SUDDEN * STEP
+    slow = np.where(starts, rng.uniform(1.5, 3.5, len(cast.names)), state.slow - STEP)
+    wanted = cast.mood * view.pace * np.where(slow > 0, 0.3, 1.0)
+    acceleration = np.minimum(
+        follow(state.speed, wanted, view.gap, view.lead), _stop_at_lines(world, state, wanted)
+    )
+    speed = np.where(cast.parked, 0.0, np.maximum(0, state.speed + acceleration * STEP))
+    way = (state.speed + speed) / 2 * STEP
+    pull = -(SWAY**2) * (state.aside - cast.home) - 2 * SWAY * state.drift
+    hardest = np.minimum(SIDEWAYS, TIGHTEST * speed**2)
+    drift = state.drift + np.clip(pull, -hardest, hardest) * STEP
+    drift = np.clip(drift, -STEEP * speed, STEEP * speed)
+    after = replace(
+        state,
+        along=state.along + way,
+        aside=state.aside + drift * STEP,
+        drift=drift,
+        speed=speed,
+        acceleration=(speed - state.speed) / STEP,
+        slow=np.maximum(0, slow),
+    )
+    after = _enter_lanes(world, after, rng)
+    after = replace(step_people(world, after, things[: len(cast.names)]), steps=state.steps + 1)
+    return (
+        _carry_ego(world, state, after) if ego is None else find_ego(world, state, after, ego)
+    )
+
+
+def look(world: World, state: State, things: np.ndarray) -> View:
+    """Return what each driver sees."""
+    cast, table = world.cast, world.table
+    place = [state.along, state.aside, cast.home, list_fronts(world)]
+    place += [cast.size[:, 1] / 2, state.speed]
+    return look_ahead(
+        table.points,
+        table.pace,
+        table.first,
+        table.spacing,
+        table.length,
+        state.route,
+        np.stack(place, 1),
+        np.arange(len(cast.names)),
+        things,
+    )
+
+
+def _stop_at_lines(world: World, state: State, wanted: np.ndarray) -> np.ndarray:
+    """Return the acceleration of those who are not admitted to the junction ahead."""
+    table = world.table
+    lane, after = state.route[:, 0], state.route[:, 1]
+    ahead = table.stop[lane] - state.along - list_fronts(world)
+    outside = state.along + list_fronts(world) < table.length[lane]
+    held = ~table.way[lane] & table.way[after] & ~state.admitted & outside
+    gap = np.where(held, ahead + S0 - 0.2, np.inf)
+    return follow(state.speed, wanted, gap, np.zeros_like(gap))
+
+
+def _enter_lanes(world: World, state: State, rng: np.random.Generator) -> State:
+    """Return the state with those who passed the end of their lane on the next one."""
+    table = world.table
+    route, along = state.route.copy(), state.along.copy()
+    admitted = state.admitted.copy()
+    for i in np.flatnonzero(along > table.length[route[:, 0]]):
+        along[i] -= table.length[route[i, 0]]
+        straight = bool(world.cast.size[i, 0] > LONG)
+        route[i] = [*route[i, 1:], choose_next(table, rng, int(route[i, -1]), straight)]
+        admitted[i] &= not table.way[route[i, 0]]
+    return replace(state, route=route, along=along, admitted=admitted)
+
+
+def _carry_ego(world: World, before: State, state: State) -> State:
+    """Return the state with the ego where its driver took it."""
+    x, y, yaw = place_on_lanes(
+        world.table, state.route[:1, 0], state.along[:1], state.aside[:1]
+    )[0]
+    yaw += np.arctan2(state.drift[EGO], max(state.speed[EGO], 1.0))
+    turned = (yaw - before.ego.yaw + pi) % (2 * pi) - pi
+    way = float(before.speed[EGO] + state.speed[EGO]) / 2 * STEP
+    ego = Ego(
+        x=float(x),
+        y=float(y),
+        yaw=float(before.ego.yaw + turned),
+        speed=float(state.speed[EGO]),
+        acceleration=float(state.acceleration[EGO]),
+        curvature=float(turned / way) if way > 0.05 else before.ego.curvature,
+    )
+    return replace(state, ego=ego)

@@ -1,0 +1,142 @@
+"""Closed loop: paths are driven, others react, the rules arrive."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from shapely.geometry import LineString, Point
+from small_world import LEFT, RIGHT, WIDTH, Car, make_small_world
+
+from drivers.nuscenes.world.drive import (
+    Course,
+    drive,
+    navigate,
+    plan_by_rules,
+    start,
+    to_ego_frame,
+)
+from drivers.nuscenes.world.find_ego import project
+from drivers.nuscenes.world.instant import Ego
+from drivers.nuscenes.world.poses import show
+from drivers.nuscenes.world.sight import find_overlaps
+from drivers.nuscenes.world.simulate import stack_boxes
+from drivers.nuscenes.world.state import EGO
+from drivers.nuscenes.world.traffic import step_traffic
+
+
+@pytest.fixture(scope="module")
+def course() -> Course:
+    return start([0, 1], 50.0)
+
+
+def test_a_course_leads_along_its_route_to_its_goal(course: Course) -> None:
+    ego, lanes = course.state.ego, course.world.roads.map.lanes
+    assert course.line.length == pytest.approx(50, abs=4)
+    assert course.line.distance(Point(ego.x, ego.y)) < 1
+    assert course.line.project(Point(ego.x, ego.y)) < 1
+    assert course.route <= set(lanes)
+    area = [lanes[token].polygon.buffer(0.1) for token in course.route]
+    assert all(any(a.contains(Point(p)) for a in area) for p in course.line.coords)
+    assert 5 < course.seconds < 50 / 3
+    assert not course.has_arrived(course.state)
+    x, y = course.line.coords[-1]
+    there = replace(course.state, ego=replace(ego, x=x, y=y))
+    assert course.has_arrived(there)
+
+
+def test_the_rules_drive_it_without_a_touch_and_are_followed_closely(course: Course) -> None:
+    state = course.state
+    for _ in range(4):
+        path = plan_by_rules(course.world, state)
+        states = drive(course.world, state, path)
+        for s in states:
+            boxes = [s.ego.box, *show(course.world, s).boxes]
+            assert not (find_overlaps(stack_boxes(boxes)) == 0).any()
+        x, y, yaw = to_ego_frame(state.ego, states[-1].ego)
+        np.testing.assert_allclose([x, y, yaw], path[0], atol=0.3)
+        state = states[-1]
+    assert course.line.project(Point(state.ego.x, state.ego.y)) > 4
+    assert [s.steps for s in states] == list(range(states[0].steps, states[0].steps + 5))
+
+
+def test_a_plan_of_the_rules_is_where_the_rules_go_on_a_free_road() -> None:
+    world, state = make_small_world([Car(RIGHT, 20.0, 10.0)])
+    path = plan_by_rules(world, replace(state, seed=5), frames=4)
+    np.testing.assert_allclose(path, [[5, 0, 0], [10, 0, 0], [15, 0, 0], [20, 0, 0]], atol=1e-6)
+    assert plan_by_rules(world, state).shape == (6, 3)
+
+
+def test_others_brake_for_an_ego_that_stops() -> None:
+    world, state = make_small_world([Car(RIGHT, 60.0, 5.0), Car(RIGHT, 40.0, 9.0)])
+    for _ in range(10):
+        state = drive(world, state, np.zeros((6, 3)))[-1]
+    assert state.ego.speed < 0.01
+    assert abs(state.ego.y) < 0.01
+    boxes = [state.ego.box, *show(world, state).boxes]
+    assert not len(find_overlaps(stack_boxes(boxes)))
+
+
+def test_the_navigation_announces_turns_and_blocked_lanes() -> None:
+    world, state = make_small_world([Car(RIGHT, 20.0, 8.0)])
+    assert navigate(world, state) == "forward"
+    cars = [Car(RIGHT, 20.0, 8.0), Car(RIGHT, 60.0, parked=True)]
+    world, state = make_small_world(cars)
+    assert navigate(world, state) == "left"
+    world, state = make_small_world([Car(RIGHT, 20.0, 8.0), Car(RIGHT, 70.0, parked=True)])
+    assert navigate(world, state) == "forward"  # more than 45 m ahead
+    world, state = make_small_world([Car(RIGHT, 62.0, 8.0), Car(RIGHT, 60.0, parked=True)])
+    assert navigate(world, state) == "forward"  # passed
+    world, state = make_small_world([Car(LEFT, 20.0, 8.0), Car(LEFT, 60.0, parked=True)])
+    assert navigate(world, state) == "right"
+    cars = [*cars, Car(LEFT, 50.0, parked=True)]
+    world, state = make_small_world(cars)
+    assert navigate(world, state) == "forward"  # no lane is free
+
+
+def test_an_ego_is_found_on_the_lane_it_drives_on() -> None:
+    world, state = make_small_world([Car(RIGHT, 20.0, 8.0)])
+    ego = Ego(x=23.2, y=0.7, yaw=0.1, speed=7.0)
+    assert project(world.table, RIGHT, ego) == pytest.approx((23.2, 0.7, 0.1))
+    assert project(world.table, LEFT, ego) == pytest.approx((23.2, 0.7 - WIDTH, 0.1))
+    after = step_traffic(world, state, ego)
+    assert after.ego == ego
+    assert after.route[EGO, 0] == RIGHT
+    assert after.along[EGO] == pytest.approx(23.2)
+    assert after.aside[EGO] == pytest.approx(0.7)
+    assert after.drift[EGO] == pytest.approx(7 * np.sin(0.1))
+    assert after.speed[EGO] == 7.0
+    middle = replace(ego, y=WIDTH / 2 + 0.3)  # hardly over the line: still its lane
+    assert step_traffic(world, state, middle).route[EGO, 0] == RIGHT
+    over = replace(ego, y=WIDTH / 2 + 0.9)
+    assert step_traffic(world, state, over).route[EGO, 0] == LEFT
+
+
+def test_a_turned_pose_is_told_in_the_ego_frame() -> None:
+    ego = Ego(x=1.0, y=2.0, yaw=np.pi / 2, speed=0.0)
+    other = Ego(x=-1.0, y=5.0, yaw=-np.pi, speed=0.0)
+    assert to_ego_frame(ego, other) == pytest.approx((3, 2, np.pi / 2))
+
+
+@pytest.mark.parametrize("distance", [0.0, -1.0, float("nan")])
+def test_a_course_of_no_length_is_refused(distance: float) -> None:
+    with pytest.raises(ValueError, match="must be positive"):
+        start(0, distance)
+
+
+def test_arriving_needs_the_end_of_the_line_not_its_height() -> None:
+    world, state = make_small_world([Car(RIGHT, 30.0)])
+    line = LineString([(0, 0), (31, 0)])
+    course = Course(
+        world=world, state=state, route=frozenset({"right"}), line=line, seconds=3.0
+    )
+    assert course.has_arrived(state)
+    assert not course.has_arrived(replace(state, ego=replace(state.ego, x=27.0)))
+    assert not course.has_arrived(replace(state, ego=replace(state.ego, y=9.0)))
+
+
+def test_on_bends_a_pose_is_found_where_it_was_put(course: Course) -> None:
+    table = course.world.table
+    for lane in range(0, len(table.tokens), 5):
+        x, y, yaw = table.pose(lane, 7.3).tolist()
+        ego = Ego(x=x - 0.6 * np.sin(yaw), y=y + 0.6 * np.cos(yaw), yaw=yaw + 0.1, speed=3.0)
+        assert project(table, lane, ego) == pytest.approx((7.3, 0.6, 0.1), abs=0.08)
