@@ -293,6 +293,34 @@ def bench(
     return terminal.show(console, name, Asked(out, repeats, parts, quick))
 
 
+def data() -> None:
+    """Check a data set; neuro data lists the verbs."""
+    main(["data", "--help"])
+
+
+def check_data(
+    kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="KIND")],
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")],
+    version: str = "",
+) -> None:
+    """Name all that is wrong in a data set; exit status 1 where anything is.
+
+    Args:
+        kind: of data set: nuscenes.
+        path: its folder.
+        version: which of its versions, such as v1.0-mini; may be left out where there is one.
+    """
+    from tasks.verbs.check_data import check_data_set, shorten_problems
+
+    with console.status(f"checking {path}"):
+        problems = check_data_set(kind, path, version)
+    for line in shorten_problems(problems):
+        console.print(line, highlight=False, soft_wrap=True)
+    if problems:
+        raise SystemExit(1)
+    console.print(DONE, f"{path} is sound", soft_wrap=True)
+
+
 def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
     from tasks.find import find_task_of
     from tasks.report.tables import describe_raised_slopes
@@ -369,7 +397,9 @@ VERBS: dict[str, Any] = {
     "new": new,
     "demo": demo,
     "bench": bench,
+    "data": data,
 }
+DATA_VERBS: dict[str, Any] = {"check": check_data}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -379,12 +409,15 @@ def main(argv: list[str] | None = None) -> None:
         from neuro.version import __version__
 
         return console.print(f"neuro {__version__}", highlight=False)
+    verbs, prog = VERBS, "neuro"
+    if argv[:1] == ["data"] and len(argv) > 1:
+        verbs, prog, argv = DATA_VERBS, "neuro data", argv[1:]
     try:
         if argv and not argv[0].startswith("-"):
-            require_one_of(argv[0], tuple(VERBS), "verb")
+            require_one_of(argv[0], tuple(verbs), "verb")
         tyro.extras.subcommand_cli_from_dict(
-            VERBS,
-            prog="neuro",
+            verbs,
+            prog=prog,
             description="Spiking networks from training to chip; --version tells which neuro.",
             args=argv,
         )

@@ -15,7 +15,7 @@ class Window:
     """What a model sees of a drive, and the truth about it.
 
     The present frame is number S - 1. "present" is the flat ego frame of that instant (of
-    LIDAR_TOP's timestamp).
+    LIDAR_TOP's timestamp). T: all S+F frames.
 
     Seen:
       images: RGB, resized and cropped. intrinsic: of the resized and cropped image.
@@ -40,9 +40,9 @@ class Window:
     speed: Float32[np.ndarray, " S"]
     yaw_rate: Float32[np.ndarray, " S"]
     command: Command
-    vehicle: Bool[np.ndarray, "S+F X Y"]
-    pedestrian: Bool[np.ndarray, "S+F X Y"]
-    instance: Int32[np.ndarray, "S+F X Y"]
+    vehicle: Bool[np.ndarray, "T X Y"]
+    pedestrian: Bool[np.ndarray, "T X Y"]
+    instance: Int32[np.ndarray, "T X Y"]
     drivable: Bool[np.ndarray, "X Y"]
     lane: Bool[np.ndarray, "X Y"]
     depth: Float32[np.ndarray, "S N h w"]

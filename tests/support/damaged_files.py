@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import shutil
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from clips import random_clip
+from nuscenes_files import LOCATION, write_data_set
 from programs import program
 
 from drivers import cifar, idx, mnist
@@ -438,6 +440,32 @@ def read_gestures(path: Path) -> list[int]:
     return labels
 
 
+def make_nuscenes(folder: Path, name: str) -> Path:
+    return write_data_set(fresh(folder), 3, ["scene-0061"]) / name
+
+
+def of_table(path: Path, rng: Rng) -> bool:
+    """Damage one of the tables in a folder."""
+    tables = sorted(path.iterdir())
+    return of_json(tables[rng.integers(len(tables))], rng)
+
+
+def read_nuscenes(path: Path) -> str:
+    from drivers.nuscenes.windows import Grid, ImageSize, WindowSettings, open_windows
+
+    root = next(folder for folder in path.parents if (folder / "v1.0-mini").exists())
+    settings = WindowSettings(
+        grid=Grid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=1.0),
+        image=ImageSize(height=64, width=160, scale=1.0, crop=26),
+        past=1,
+        future=2,
+    )
+    with warnings.catch_warnings():
+        # A map that is no whole one is mended with a warning.
+        warnings.filterwarnings("ignore", "maps/expansion/.*", UserWarning)
+        return digest(vars(open_windows(root, settings)[0]))
+
+
 def make_chip(folder: Path) -> Path:
     text = (chip_file.FOLDER / "loihi1.toml").read_text()
     (fresh(folder) / "mine.toml").write_text(text)
@@ -605,6 +633,20 @@ SUBJECTS: dict[str, Subject] = {
     "stimulus": Subject(
         make=make_stimulus, damage=of_stimulus, read=run_stimulus, names_file=False
     ),
+    **{
+        name: Subject(
+            make=partial(make_nuscenes, name=name),
+            damage=damage,
+            read=read_nuscenes,
+            slow=10,
+            names_file=False,  # but the record of a table
+        )
+        for name, damage in {
+            "v1.0-mini": of_table,
+            f"maps/expansion/{LOCATION}.json": of_json,
+            "can_bus/scene-0061_pose.json": of_json,
+        }.items()
+    },
     "config": Subject(make=make_config, damage=of_json, read=read_config),
     "chip": Subject(make=make_chip, damage=of_lines, read=read_chip),
     **{

@@ -10,7 +10,7 @@ import torch
 import neuro
 from drivers.mnist import fake
 from neuro.energy import chip_file
-from tasks.cli import VERBS, main
+from tasks.cli import DATA_VERBS, VERBS, main
 
 FLAGS = {
     "tasks": [],
@@ -25,12 +25,15 @@ FLAGS = {
     "new": ["path"],
     "demo": ["out", "seed", "device"],
     "bench": ["name", "out", "repeats", "only", "quick"],
+    "data": [],
+    "data check": ["kind", "path", "version"],
 }
 
 
 def test_the_command_line_does_not_grow() -> None:
     """A new knob is a field of a configuration, not a flag."""
-    assert {k: list(inspect.signature(v).parameters) for k, v in VERBS.items()} == FLAGS
+    verbs = VERBS | {f"data {name}": verb for name, verb in DATA_VERBS.items()}
+    assert {k: list(inspect.signature(v).parameters) for k, v in verbs.items()} == FLAGS
 
 
 def test_the_version_is_told_in_one_word(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,6 +57,7 @@ def test_mistakes_suggest_what_was_meant(capsys: pytest.CaptureFixture[str]) -> 
     assert "did you mean 'engine'?" in told(["bench", "engin"], capsys)
     assert "did you mean 'delta'?" in told(["bench", "engine", "--only", "cuba,dleta"], capsys)
     assert "--repeats must be >= 1" in told(["bench", "engine", "--repeats", "0"], capsys)
+    assert "no verb 'chek'; did you mean 'check'?" in told(["data", "chek"], capsys)
 
 
 def test_a_folder_without_a_run_is_told_for_every_verb(

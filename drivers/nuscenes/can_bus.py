@@ -1,0 +1,149 @@
+"""The CAN bus of a scene: how fast the car drove and turned, and how the wheel stood.
+
+``can_bus/<scene>_pose.json`` (50 Hz) and ``<scene>_steeranglefeedback.json`` (100 Hz), lists of
+messages; utime is [us] since 1970, as the timestamps of the tables.
+
+Source: nuScenes, "CAN bus expansion" (python-sdk/nuscenes/can_bus/README.md of the devkit).
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from drivers.nuscenes.problem import NuScenesError, Problem
+
+# Scenes without a CAN bus: can_blacklist of the devkit's NuScenesCanBus, which refuses them.
+UNRECORDED = frozenset(
+    f"scene-{n:04}" for n in (*range(161, 169), *range(170, 177), *range(309, 315))
+)
+GAP = 250_000  # [us] from a time to the nearest message, at most; 12 messages of the pose
+CURE = "fetch the CAN bus expansion again, or leave the scene out (skip_bad)"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CanBus:
+    """What the car said of its motion in one scene; M messages of the pose, K of the wheel.
+
+    time: [us]. speed: forward [m/s]. acceleration: forward [m/s^2]. yaw_rate: [rad/s].
+    position: (x, y) in the global frame [m]. steering_time: [us]. steering: angle of the
+    steering wheel, not of the road wheels [rad].
+    """
+
+    scene: str
+    time: Int64[np.ndarray, " M"]
+    speed: Float64[np.ndarray, " M"]
+    acceleration: Float64[np.ndarray, " M"]
+    yaw_rate: Float64[np.ndarray, " M"]
+    position: Float64[np.ndarray, "M 2"]
+    steering_time: Int64[np.ndarray, " K"]
+    steering: Float64[np.ndarray, " K"]
+
+    def motion_at(
+        self, time: Int64[np.ndarray, " S"]
+    ) -> tuple[Float64[np.ndarray, " S"], Float64[np.ndarray, " S"]]:
+        """Return speed [m/s] and yaw rate [rad/s] at each time [us], between messages linear.
+
+        Raises:
+            NuScenesError: no message of the pose within a quarter of a second.
+        """
+        self._require_near("pose", self.time, time)
+        return np.interp(time, self.time, self.speed), np.interp(time, self.time, self.yaw_rate)
+
+    def steering_at(self, time: Int64[np.ndarray, " S"]) -> Float64[np.ndarray, " S"]:
+        """Return the angle of the steering wheel [rad] at each time [us].
+
+        Raises:
+            NuScenesError: no message of the wheel within a quarter of a second.
+        """
+        self._require_near("steeranglefeedback", self.steering_time, time)
+        return np.interp(time, self.steering_time, self.steering)
+
+    def _require_near(
+        self, message: str, known: Int64[np.ndarray, " M"], time: Int64[np.ndarray, " S"]
+    ) -> None:
+        after = np.searchsorted(known, time).clip(1, max(len(known) - 1, 1))
+        near = np.minimum(
+            np.abs(known[after - 1] - time),
+            np.abs(known[after.clip(max=len(known) - 1)] - time),
+        )
+        for worst in np.flatnonzero(near > GAP)[:1]:
+            what = f"no message within {GAP / 1e6} s of {time[worst]} us"
+            raise NuScenesError([_problem(self.scene, message, what, field="utime")])
+
+
+def can_bus_file(scene: str, message: str) -> Path:
+    """Return where the messages of a scene lie, from the root of the data set."""
+    return Path("can_bus") / f"{scene}_{message}.json"
+
+
+def read_can_bus(root: Path, scene: str) -> CanBus:
+    """Return the CAN bus of a scene of the data set in ``root``.
+
+    Raises:
+        NuScenesError: a file is missing or damaged.
+    """
+    pose = _read(root, scene, "pose", {"vel": 3, "accel": 3, "rotation_rate": 3, "pos": 3})
+    wheel = _read(root, scene, "steeranglefeedback", {"value": 0})
+    return CanBus(
+        scene=scene,
+        time=pose["utime"],
+        speed=pose["vel"][:, 0],
+        acceleration=pose["accel"][:, 0],
+        yaw_rate=pose["rotation_rate"][:, 2],
+        position=pose["pos"][:, :2],
+        steering_time=wheel["utime"],
+        steering=wheel["value"],
+    )
+
+
+def _read(
+    root: Path, scene: str, message: str, fields: dict[str, int]
+) -> dict[str, np.ndarray]:
+    """Return columns of some messages; fields: how many numbers by name, 0 for a plain one."""
+    try:
+        rows = json.loads((root / can_bus_file(scene, message)).read_bytes())
+    except FileNotFoundError:
+        known = ": nuScenes recorded none" if scene in UNRECORDED else ""
+        cure = "unpack the CAN bus expansion into can_bus/, or leave the scene out (skip_bad)"
+        what = f"is missing{known}"
+        raise NuScenesError([_problem(scene, message, what, cure=cure)]) from None
+    except (ValueError, OSError) as error:
+        raise NuScenesError([_problem(scene, message, f"is no JSON: {error}")]) from None
+    if not isinstance(rows, list) or not rows:
+        raise NuScenesError([_problem(scene, message, "holds no list of messages")])
+    for k, row in enumerate(rows):
+        for field, n in {"utime": 0, **fields}.items():
+            value = row.get(field) if isinstance(row, dict) else None
+            if not _are_numbers([value] if n == 0 else value, max(n, 1)):
+                what = f"message {k} has {value!r}, expected {n or 'a number'}"
+                what += " numbers" if n else ""
+                raise NuScenesError([_problem(scene, message, what, field=field)])
+    columns = {field: np.array([row[field] for row in rows], np.float64) for field in fields}
+    time = np.array([int(row["utime"]) for row in rows], np.int64)
+    if (np.diff(time) < 0).any():
+        k = int((np.diff(time) < 0).argmax()) + 1
+        what = f"message {k} is older than the one before it"
+        raise NuScenesError([_problem(scene, message, what, field="utime")])
+    return {"utime": time, **columns}
+
+
+def _are_numbers(values: Any, n: int) -> bool:
+    return (
+        isinstance(values, Sequence)
+        and len(values) == n
+        and all(
+            isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
+            for v in values
+        )
+    )
+
+
+def _problem(scene: str, message: str, what: str, field: str = "", cure: str = CURE) -> Problem:
+    name = str(can_bus_file(scene, message))
+    return Problem(table=name, token=scene, field=field, what=what, cure=cure)

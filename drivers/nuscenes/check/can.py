@@ -1,0 +1,64 @@
+"""The CAN bus beside the tables: it covers each scene and tells the same drive as the poses."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy.integrate import trapezoid
+
+from drivers.nuscenes.can_bus import UNRECORDED, can_bus_file, read_can_bus
+from drivers.nuscenes.check.sensors import list_ego_poses, measure_motion
+from drivers.nuscenes.fields import Content
+from drivers.nuscenes.geometry import wrap_angle
+from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.tables import is_scene_name
+
+MOVING = 2.0  # [m/s], from which speeds are compared
+RATIO = 1.5  # of two speeds that should be the same, at most
+TURNED = np.radians(30)  # between two headings that should be the same, at most
+
+
+def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
+    """Yield scenes whose CAN bus is missing, damaged, or of another drive."""
+    if not (root / "can_bus").is_dir():
+        what, cure = "is missing", "unpack the CAN bus expansion there; windows need it"
+        yield Problem(table="can_bus", what=what, cure=cure)
+        return
+    poses = list_ego_poses(content)
+    for row in content.rows("scene", "name"):
+        name = row["name"]
+        if not is_scene_name(name):
+            continue
+        if name in UNRECORDED and (root / can_bus_file(name, "pose")).exists():
+            what = "the devkit refuses it: nuScenes recorded no CAN bus of this scene"
+            yield _problem(name, "pose", "", what, "give the scene another name")
+        try:
+            bus = read_can_bus(root, name)
+            track = poses.get(row["token"], [])
+            time = np.array([t for t, _ in track], np.int64)
+            if not time.size:
+                continue
+            speed, _ = bus.motion_at(time)
+            bus.steering_at(time)
+        except NuScenesError as error:
+            yield from error.problems
+            continue
+        _, driven = measure_motion(track)
+        mean = (speed[1:] + speed[:-1]) / 2
+        fast = driven > MOVING
+        ratio = float(np.median(mean[fast] / driven[fast])) if fast.any() else 1.0
+        if not 1 / RATIO < ratio < RATIO:
+            what = f"vel[0] is {ratio:.2g} times the speed of the poses"
+            yield _problem(name, "pose", "vel", what, "write m/s, forward first")
+        inside = (bus.time >= time[0]) & (bus.time <= time[-1])
+        turned = trapezoid(bus.yaw_rate[inside], bus.time[inside] / 1e6)
+        heading = np.unwrap([pose[2] for _, pose in track])
+        apart = float(wrap_angle(np.array([turned - (heading[-1] - heading[0])]))[0])
+        if abs(apart) > TURNED:
+            what = f"rotation_rate[2] and the poses are {np.degrees(apart):.0f} deg apart"
+            yield _problem(name, "pose", "rotation_rate", what, "write rad/s, to the left")
+
+
+def _problem(scene: str, message: str, field: str, what: str, cure: str) -> Problem:
+    name = str(can_bus_file(scene, message))
+    return Problem(table=name, token=scene, field=field, what=what, cure=cure)

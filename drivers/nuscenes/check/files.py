@@ -1,0 +1,47 @@
+"""Files of keyframes: images and lidar points are there, can be decoded, and are as described.
+
+Sweeps between keyframes are not read here: windows do not need them.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from drivers.nuscenes.check.chains import name_channels
+from drivers.nuscenes.fields import Content
+from drivers.nuscenes.images import read_image, read_lidar
+from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.schema import LIDAR
+
+
+def find_file_problems(content: Content, root: Path) -> Iterator[Problem]:
+    """Yield files that are missing, damaged, or of another size than their table says."""
+    channels = name_channels(content)
+    needed = ("filename", "width", "height", "calibrated_sensor_token", "is_key_frame")
+    for row in content.rows("sample_data", *needed):
+        channel = channels.get(row["calibrated_sensor_token"], "")
+        if not row["is_key_frame"] or channel.startswith("RADAR"):
+            continue
+        path, what = root / row["filename"], ""
+        try:
+            if channel == LIDAR:
+                read_lidar(path)
+            else:
+                size = read_image(path).size
+                if size != (row["width"], row["height"]):
+                    what = f"the image is {size[0]} x {size[1]} pixels"
+        except NuScenesError as error:
+            what = f"{row['filename']} {error.problems[0].what}"
+        if what:
+            field = "width" if what.startswith("the image") else "filename"
+            cure = (
+                "write width and height of the image" if field == "width" else "fetch it again"
+            )
+            yield Problem(
+                table="sample_data", token=row["token"], field=field, what=what, cure=cure
+            )
+        if f"/{channel}/" not in f"/{row['filename']}":
+            said = f"{row['filename']} is not in a folder {channel}"
+            yield Problem(
+                table="sample_data", token=row["token"], field="filename", what=said,
+                cure=f"write samples/{channel}/...",
+            )  # fmt: skip

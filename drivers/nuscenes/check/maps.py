@@ -1,0 +1,79 @@
+"""Maps: their images, their expansions, and whether the car drives on their roads."""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import shapely
+from jaxtyping import Float64
+
+from drivers.nuscenes.check.sensors import list_ego_poses
+from drivers.nuscenes.expansion import expansion_file
+from drivers.nuscenes.fields import Content, Row
+from drivers.nuscenes.hd_map import load_road_map
+from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.road_map import RoadMap
+
+PNG = b"\x89PNG\r\n\x1a\n"
+ON_ROAD = 0.5  # share of samples at which a car must be on the road
+
+
+def find_map_problems(content: Content, root: Path) -> Iterator[Problem]:
+    """Yield what is wrong in the maps of the locations that have scenes."""
+    yield from _find_bad_images(content, root)
+    logs = content.by_token("log", "location")
+    scenes = defaultdict(list)
+    for row in content.rows("scene", "log_token", "name"):
+        if row["log_token"] in logs:
+            scenes[logs[row["log_token"]]["location"]].append(row)
+    poses = list_ego_poses(content)
+    for location, rows in scenes.items():
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            try:
+                road_map = load_road_map(root, location)
+            except NuScenesError as error:
+                yield from error.problems
+                continue
+        for warning in told:
+            name, _, what = str(warning.message).partition(": ")
+            cure = "mend these records, or expect their loss"
+            yield Problem(table=name, what=what, cure=cure)
+        yield from _find_pathless_lanes(road_map)
+        for row in rows:
+            yield from _find_off_road(road_map, row, poses.get(row["token"], []))
+
+
+def _find_bad_images(content: Content, root: Path) -> Iterator[Problem]:
+    for row in content.rows("map", "filename"):
+        path = root / row["filename"]
+        if not path.is_file() or path.read_bytes()[: len(PNG)] != PNG:
+            what = f"{row['filename']} is {'no PNG image' if path.is_file() else 'missing'}"
+            yield _problem("map", row["token"], "filename", what, "unpack the maps again")
+
+
+def _find_pathless_lanes(road_map: RoadMap) -> Iterator[Problem]:
+    lost = [token for token, lane in road_map.lanes.items() if len(lane.centreline) < 2]
+    if lost:
+        what, name = f"{len(lost)} lanes have no path", str(expansion_file(road_map.location))
+        yield _problem(name, lost[0], "arcline_path_3", what, "give each lane its path")
+
+
+def _find_off_road(
+    road_map: RoadMap, scene: Row, poses: Sequence[tuple[int, Float64[np.ndarray, "3"]]]
+) -> Iterator[Problem]:
+    places = shapely.points([pose[:2] for _, pose in poses])
+    roads = shapely.STRtree(road_map.drivable)
+    # Areas may overlap: which places are in any.
+    found = np.unique(roads.query(places, predicate="within")[0]) if len(poses) else []
+    if len(found) < ON_ROAD * len(poses):
+        share = len(found) / len(poses)
+        what = f"the car of {scene['name']} is on the road in {share:.0%} of its samples"
+        cure = f"check the location of its log, {road_map.location}, and its poses"
+        yield _problem("scene", scene["token"], "log_token", what, cure)
+
+
+def _problem(table: str, token: str, field: str, what: str, cure: str) -> Problem:
+    return Problem(table=table, token=token, field=field, what=what, cure=cure)

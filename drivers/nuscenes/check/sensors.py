@@ -1,0 +1,213 @@
+"""Sensors and the car: when they measured, where they sit and look, how the car moves."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Float64
+
+from drivers.nuscenes.check.chains import name_channels
+from drivers.nuscenes.fields import Content, Row
+from drivers.nuscenes.geometry import UNIT, heading, make_transform, wrap_angle
+from drivers.nuscenes.problem import Problem
+from drivers.nuscenes.schema import LIDAR
+
+MICROSECONDS = (10**15, 10**16)  # times of 2001 to 2286
+APART = 500_000  # [us] between a keyframe of a sensor and its sample, at most
+PACE = (250_000, 1_000_000)  # [us] from one keyframe to the next: 500,000 are usual
+LEAN = np.radians(15)  # of the car, of a box
+LOOKS = {
+    "CAM_FRONT": 0.0, "CAM_FRONT_LEFT": 55.0, "CAM_FRONT_RIGHT": -55.0, "CAM_BACK": 180.0,
+    "CAM_BACK_LEFT": 110.0, "CAM_BACK_RIGHT": -110.0,
+}  # fmt: skip
+SKEW = 30.0  # [deg] by which a sensor may look elsewhere
+LIDAR_YAW = -90.0  # [deg]: x of LIDAR_TOP points to the right, y ahead
+REACH = 10.0  # [m] from the ego frame to a sensor, at most
+FASTEST = 70.0  # [m/s], of the car and of others
+STEP = 1.0  # [m] from sample to sample, from which a car must move where it heads
+
+QUATERNION = "write the quaternion as (w, x, y, z) of a rotation, of length 1"
+
+
+def find_sensor_problems(content: Content) -> Iterator[Problem]:
+    """Yield what is wrong in times, calibrations and poses of the car."""
+    yield from _find_wrong_times(content)
+    yield from find_calibration_problems(content)
+    yield from _find_bad_rotations(content, "ego_pose")
+    yield from _find_bad_rotations(content, "sample_annotation")
+    yield from _find_wrong_motion(content)
+
+
+def unit_rows(content: Content, table: str, *needed: str) -> list[Row]:
+    """Return the records of a table with a quaternion of length 1."""
+    rows = content.rows(table, "rotation", *needed)
+    return [row for row in rows if abs(np.linalg.norm(row["rotation"]) - 1) <= UNIT]
+
+
+def _find_wrong_times(content: Content) -> Iterator[Problem]:
+    low, high = MICROSECONDS
+    cure = "write whole microseconds since 1970, such as 1532402927647951"
+    for table in ("sample", "sample_data", "ego_pose"):
+        for row in content.rows(table, "timestamp"):
+            if not low <= row["timestamp"] < high:
+                what = f"{row['timestamp']} us is no time of 2001 to 2286"
+                yield _problem(table, row, "timestamp", what, cure)
+    samples = content.by_token("sample", "timestamp")
+    poses = content.by_token("ego_pose", "timestamp")
+    needed = ("timestamp", "sample_token", "ego_pose_token", "is_key_frame")
+    for row in content.rows("sample_data", *needed):
+        pose, sample = poses.get(row["ego_pose_token"]), samples.get(row["sample_token"])
+        keyframe = sample if row["is_key_frame"] else None
+        for what, other in (("its sample", keyframe), ("its pose", pose)):
+            if other and abs(other["timestamp"] - row["timestamp"]) > APART:
+                said = f"is {row['timestamp']} us, {what} is at {other['timestamp']} us"
+                yield _problem(
+                    "sample_data", row, "timestamp", said, "write when it was measured"
+                )
+    for row in content.rows("sample", "timestamp", "next"):
+        after = samples.get(row["next"])
+        if after and not is_paced(after["timestamp"] - row["timestamp"]):
+            what = f"the next sample is {(after['timestamp'] - row['timestamp']) / 1e6} s later"
+            yield _problem("sample", row, "timestamp", what, "keyframes are 0.5 s apart")
+
+
+def is_paced(step: int) -> bool:
+    """Say whether a time [us] may be that from one keyframe to the next."""
+    return PACE[0] <= step <= PACE[1]
+
+
+def _find_bad_rotations(content: Content, table: str) -> Iterator[Problem]:
+    rows = content.rows(table, "rotation")
+    if not rows:
+        return
+    quaternions = np.array([row["rotation"] for row in rows], np.float64)
+    lengths = np.linalg.norm(quaternions, axis=1)
+    # The z axis of what stands upright points up.
+    up = 1 - 2 * (quaternions[:, 1] ** 2 + quaternions[:, 2] ** 2)
+    for k in np.flatnonzero(np.abs(lengths - 1) > UNIT):
+        what = f"{rows[k]['rotation']} is of length {lengths[k]:.4g}"
+        yield _problem(table, rows[k], "rotation", what, QUATERNION)
+    if table == "calibrated_sensor":
+        return
+    for k in np.flatnonzero((np.abs(lengths - 1) <= UNIT) & (up < np.cos(LEAN))):
+        what = f"leans by {np.degrees(np.arccos(np.clip(up[k], -1, 1))):.0f} deg"
+        yield _problem(table, rows[k], "rotation", what, QUATERNION)
+
+
+def find_calibration_problems(content: Content) -> Iterator[Problem]:
+    """Yield sensors that sit or look elsewhere than their names say."""
+    yield from _find_bad_rotations(content, "calibrated_sensor")
+    channels = name_channels(content)
+    modalities = {"CAM": "camera", "LID": "lidar", "RAD": "radar"}
+    for row in content.rows("sensor", "channel", "modality"):
+        wanted = modalities[row["channel"][:3]]
+        if row["modality"] != wanted:
+            what = f"{row['channel']} is no {row['modality']}"
+            yield _problem("sensor", row, "modality", what, f"write {wanted}")
+    for row in unit_rows(content, "calibrated_sensor", "translation", "camera_intrinsic"):
+        channel = channels.get(row["token"], "")
+        if np.linalg.norm(row["translation"]) > REACH:
+            what = f"sits {np.linalg.norm(row['translation']):.0f} m from the ego frame"
+            cure = "write where the sensor is in the ego frame, not in the global one"
+            yield _problem("calibrated_sensor", row, "translation", what, cure)
+        rotation = make_transform(row["translation"], row["rotation"])[:3, :3]
+        if channel in LOOKS:
+            yield from _find_wrong_camera(row, channel, rotation)
+        elif channel == LIDAR:
+            yield from _find_wrong_lidar(row, rotation)
+
+
+def _find_wrong_camera(
+    row: Row, channel: str, rotation: Float64[np.ndarray, "3 3"]
+) -> Iterator[Problem]:
+    ahead, down = rotation[:, 2], rotation[:, 1]
+    yaw = float(np.degrees(np.arctan2(ahead[1], ahead[0])))
+    tilted = abs(ahead[2]) > np.sin(np.radians(SKEW)) or down[2] > -np.cos(np.radians(SKEW))
+    if tilted or _apart(yaw, LOOKS[channel]) > SKEW:
+        what = f"{channel} looks to {yaw:.0f} deg" + (", tilted" if tilted else "")
+        cure = (
+            "turn it from x right, y down, z forward to the ego frame, "
+            f"{LOOKS[channel]:.0f} deg to the left, as (w, x, y, z)"
+        )
+        yield _problem("calibrated_sensor", row, "rotation", what, cure)
+    matrix = np.array(row["camera_intrinsic"], np.float64)
+    if matrix.shape != (3, 3):
+        what, cure = f"{channel} has none", "write the matrix 3 x 3"
+        yield _problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
+    elif not (matrix[0, 0] > 0 < matrix[1, 1] and (matrix[2] == [0, 0, 1]).all()):
+        what = f"{matrix.tolist()} is no pinhole camera"
+        cure = "write [[f, 0, cx], [0, f, cy], [0, 0, 1]] in pixels"
+        yield _problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
+
+
+def _find_wrong_lidar(row: Row, rotation: Float64[np.ndarray, "3 3"]) -> Iterator[Problem]:
+    yaw = float(np.degrees(heading(rotation)))
+    if _apart(yaw, LIDAR_YAW) > SKEW or rotation[2, 2] < np.cos(np.radians(SKEW)):
+        what = f"the x axis of {LIDAR} points to {yaw:.0f} deg, expected {LIDAR_YAW:.0f}"
+        cure = "its x axis points to the right: about (0.707, 0, 0, -0.707)"
+        yield _problem("calibrated_sensor", row, "rotation", what, cure)
+    if row["camera_intrinsic"] != []:
+        what, cure = f"{LIDAR} is no camera", "write []"
+        yield _problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
+
+
+def list_ego_poses(content: Content) -> dict[str, list[tuple[int, Float64[np.ndarray, "3"]]]]:
+    """Return (time [us], flat pose) of the car at the lidar's keyframes, by scene's token."""
+    channels = name_channels(content)
+    samples = content.by_token("sample", "timestamp", "scene_token")
+    poses = {row["token"]: row for row in unit_rows(content, "ego_pose", "translation")}
+    found = defaultdict(list)
+    needed = ("sample_token", "ego_pose_token", "calibrated_sensor_token", "is_key_frame")
+    for row in content.rows("sample_data", *needed):
+        sample, pose = samples.get(row["sample_token"]), poses.get(row["ego_pose_token"])
+        is_lidar = channels.get(row["calibrated_sensor_token"]) == LIDAR
+        if row["is_key_frame"] and is_lidar and sample and pose:
+            transform = make_transform(pose["translation"], pose["rotation"])
+            flat = np.array([*transform[:2, 3], heading(transform[:3, :3])])
+            found[sample["scene_token"]].append((sample["timestamp"], flat))
+    return {scene: sorted(many, key=lambda pair: pair[0]) for scene, many in found.items()}
+
+
+def _find_wrong_motion(content: Content) -> Iterator[Problem]:
+    scenes = content.by_token("scene")
+    for scene, poses in list_ego_poses(content).items():
+        if scene not in scenes:
+            continue
+        steps, speed = measure_motion(poses)
+        if speed.size and speed.max() > FASTEST:
+            what = f"the car drives at {speed.max():.0f} m/s"
+            yield _problem("ego_pose", scenes[scene], "translation", what, "write x, y, z [m]")
+        aside = find_aside(steps)
+        if aside.size and aside.mean() > 0.5:
+            what = f"the car moves sideways or backwards in {aside.mean():.0%} of its steps"
+            yield _problem("ego_pose", scenes[scene], "rotation", what, QUATERNION)
+
+
+def measure_motion(
+    poses: Sequence[tuple[int, Float64[np.ndarray, "3"]]],
+) -> tuple[Float64[np.ndarray, "P 3"], Float64[np.ndarray, " P"]]:
+    """Return the step from each pose to the next as (x, y, heading), and the speed [m/s]."""
+    steps = [
+        (b[0] - a[0], b[1] - a[1], a[2], max(t1 - t0, 1) / 1e6)
+        for (t0, a), (t1, b) in pairwise(poses)
+    ]
+    columns: Float64[np.ndarray, "P 4"] = np.array(steps, np.float64).reshape(-1, 4)
+    speed: Float64[np.ndarray, " P"] = np.linalg.norm(columns[:, :2], axis=1) / columns[:, 3]
+    return columns[:, :3], speed
+
+
+def find_aside(steps: Float64[np.ndarray, "P 3"]) -> Float64[np.ndarray, " K"]:
+    """Return of each step over a metre whether it leads away from the heading: 1, or 0."""
+    long = steps[np.linalg.norm(steps[:, :2], axis=1) > STEP]
+    away = np.abs(wrap_angle(np.arctan2(long[:, 1], long[:, 0]) - long[:, 2]))
+    aside: Float64[np.ndarray, " K"] = (away > np.pi / 4).astype(np.float64)
+    return aside
+
+
+def _apart(a: float, b: float) -> float:
+    return abs((a - b + 180) % 360 - 180)
+
+
+def _problem(table: str, row: Row, field: str, what: str, cure: str) -> Problem:
+    return Problem(table=table, token=row["token"], field=field, what=what, cure=cure)

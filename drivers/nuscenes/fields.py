@@ -1,0 +1,181 @@
+"""Tables as files hold them: each field is there, of its type, and links lead somewhere."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from drivers.nuscenes.problem import Problem
+from drivers.nuscenes.schema import TABLES, Field, Link, Numbers, OneOf, list_fields
+
+Row = dict[str, Any]
+CURES = {
+    "rotation": "write the quaternion as (w, x, y, z)",
+    "size": "write width, length, height [m]",
+    "translation": "write x, y, z [m]",
+    "timestamp": "write whole microseconds since 1970",
+    "visibility_token": 'write the strings "1" to "4"',
+}
+
+KINDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """The records of all tables. bad: (table, token, field) of each field that is not sound."""
+
+    tables: Mapping[str, list[Row]]
+    bad: Collection[tuple[str, str, str]]
+
+    @cached_property
+    def damaged(self) -> frozenset[str]:
+        """The tables with a field that is not sound."""
+        return frozenset(table for table, _, _ in self.bad)
+
+    def rows(self, table: str, *needed: str) -> list[Row]:
+        """Return the records of a table whose token and ``needed`` fields are sound."""
+        if table not in self.damaged:
+            return self.tables[table]
+        fields = ("token", *needed)
+        return [
+            row
+            for row in self.tables[table]
+            if not any((table, _token(row), field) in self.bad for field in fields)
+        ]
+
+    def by_token(self, table: str, *needed: str) -> dict[str, Row]:
+        """Return the same by token."""
+        return {row["token"]: row for row in self.rows(table, *needed)}
+
+
+def read_tables(folder: Path) -> tuple[dict[str, list[Row]], list[Problem]]:
+    """Return the tables in a folder such as v1.0-mini, and what keeps one from being read."""
+    tables: dict[str, list[Row]] = {}
+    problems = []
+    for table in TABLES:
+        path = folder / f"{table}.json"
+        what = ""
+        try:
+            rows = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            rows, what = [], f"{folder.name}/{path.name} is missing"
+        except (ValueError, OSError) as error:
+            rows, what = [], f"{folder.name}/{path.name} is no JSON: {error}"
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            rows, what = [], f"{folder.name}/{path.name} is no list of records"
+        elif not rows and not what and table not in ("sample_annotation", "instance"):
+            what = "holds no record"
+        if what:
+            problems.append(Problem(table=table, what=what, cure="fetch the metadata again"))
+        tables[table] = rows
+    return tables, problems
+
+
+def find_field_problems(tables: Mapping[str, list[Row]]) -> list[Problem]:
+    """Return the fields that are missing or of a wrong type, and tokens that stand twice."""
+    problems: list[Problem] = []
+    for table, rows in tables.items():
+        counts = Counter(_token(row) for row in rows)
+        for row in rows:
+            problems += find_bad_fields(table, row)
+        for token, count in counts.items():
+            if count > 1 and token:
+                what, cure = f"stands {count} times", "give each record a token of its own"
+                problems.append(
+                    Problem(table=table, token=token, field="token", what=what, cure=cure)
+                )
+    return problems
+
+
+def collect(tables: Mapping[str, list[Row]], problems: list[Problem]) -> Content:
+    """Return the content of tables in which some ``problems`` of fields were found."""
+    return Content(tables=tables, bad={(p.table, p.token, p.field) for p in problems})
+
+
+def find_link_problems(content: Content) -> Iterator[Problem]:
+    """Yield the links that lead to no record, and what is named where one may be at most."""
+    tokens = {table: {_token(row) for row in rows} for table, rows in content.tables.items()}
+    for table in content.tables:
+        for field in list_fields(table):
+            if not isinstance(field.rule, Link):
+                continue
+            known = tokens[field.rule.table]
+            for row in content.rows(table, field.name):
+                value = row[field.name]
+                linked = value if field.kind is list else [value] if value else []
+                for token in linked:
+                    if token not in known:
+                        yield _problem(
+                            table, row, field.name, f"{token!r} is no {field.rule.table}",
+                            f"write the token of a {field.rule.table}",
+                        )  # fmt: skip
+    for row in content.rows("sample_annotation", "attribute_tokens"):
+        if len(row["attribute_tokens"]) > 1:
+            what = f"holds {len(row['attribute_tokens'])} attributes"
+            yield _problem(
+                "sample_annotation", row, "attribute_tokens", what, "give at most one"
+            )
+
+
+def find_bad_fields(table: str, row: Row) -> Iterator[Problem]:
+    """Yield the fields of a record that are missing or of a wrong type."""
+    for field in list_fields(table):
+        if field.name not in row:
+            what = "is missing" if field.required else ""
+        else:
+            what = _describe_fault(row[field.name], field)
+        if what:
+            yield Problem(
+                table=table,
+                token=_token(row),
+                field=field.name,
+                what=what,
+                cure=CURES.get(field.name, "write it as the schema of nuScenes says"),
+            )
+
+
+def _describe_fault(value: Any, field: Field) -> str:
+    """Return what is wrong with a value, "" if nothing."""
+    if isinstance(field.rule, Numbers):
+        if _has_shape(value, field.rule.shape) or (field.rule.optional and value == []):
+            return ""
+        size = " x ".join(map(str, field.rule.shape))
+        return f"is {_shorten(value)}, expected {size} finite numbers"
+    # bool is an int to Python, and not to nuScenes
+    if not isinstance(value, field.kind) or (field.kind is int and isinstance(value, bool)):
+        return f"is {_shorten(value)}, expected {KINDS[field.kind]}"
+    if isinstance(value, list) and not all(isinstance(part, str) for part in value):
+        return f"is {_shorten(value)}, expected a list of tokens"
+    if isinstance(field.rule, OneOf) and value not in field.rule.names:
+        return f"is {_shorten(value)}, which nuScenes does not know"
+    empty = field.name == "token" or (isinstance(field.rule, Link) and not field.rule.optional)
+    return "is empty" if value == "" and empty else ""
+
+
+def _has_shape(value: Any, shape: tuple[int, ...]) -> bool:
+    if not shape:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value)
+    return (
+        isinstance(value, list)
+        and len(value) == shape[0]
+        and all(_has_shape(part, shape[1:]) for part in value)
+    )
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else f"{text[:57]}..."
+
+
+def _token(row: Row) -> str:
+    token = row.get("token")
+    return token if isinstance(token, str) else ""
+
+
+def _problem(table: str, row: Row, field: str, what: str, cure: str) -> Problem:
+    return Problem(table=table, token=row["token"], field=field, what=what, cure=cure)

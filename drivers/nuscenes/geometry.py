@@ -1,0 +1,145 @@
+"""Rotations, poses and boxes: from frame to frame.
+
+A *flat pose* is (x, y, yaw) [m, m, rad] of a frame that lies on the ground: a point p of it is
+R(yaw) p + (x, y) outside. A *transform* is a matrix 4 x 4 from its frame outward. A quaternion
+is (w, x, y, z), of length 1. Axes: P poses or points.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, Float64
+from scipy.spatial.transform import Rotation
+
+from drivers.nuscenes.box import Box
+
+UNIT = 1e-3  # by how much the length of a quaternion may differ from 1
+
+
+def rotation_matrix(
+    quaternion: Sequence[float | int] | Float[np.ndarray, "4"],
+) -> Float64[np.ndarray, "3 3"]:
+    """Return the matrix of a quaternion (w, x, y, z).
+
+    Raises:
+        ValueError: it is not of length 1.
+    """
+    w, x, y, z = (float(v) for v in quaternion)
+    length = float(np.linalg.norm([w, x, y, z]))
+    if not abs(length - 1) <= UNIT:
+        raise ValueError(
+            f"quaternion {[w, x, y, z]} is of length {length:.4g}, expected 1; "
+            "write it as (w, x, y, z) of a rotation"
+        )
+    matrix: Float64[np.ndarray, "3 3"] = Rotation.from_quat([x, y, z, w]).as_matrix()
+    return matrix
+
+
+def make_transform(
+    translation: Sequence[float | int] | Float[np.ndarray, "3"],
+    quaternion: Sequence[float | int] | Float[np.ndarray, "4"],
+) -> Float64[np.ndarray, "4 4"]:
+    """Return the transform outward from a frame at ``translation`` [m], so turned.
+
+    Raises:
+        ValueError: the quaternion is not of length 1.
+    """
+    transform = np.eye(4)
+    transform[:3, :3] = rotation_matrix(quaternion)
+    transform[:3, 3] = translation
+    return transform
+
+
+def invert_transform(transform: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, "4 4"]:
+    """Return the transform from outside into the frame."""
+    inverse = np.eye(4)
+    inverse[:3, :3] = transform[:3, :3].T
+    inverse[:3, 3] = -transform[:3, :3].T @ transform[:3, 3]
+    return inverse
+
+
+def move_points(
+    transform: Float64[np.ndarray, "4 4"], points: Float[np.ndarray, "*P 3"]
+) -> Float64[np.ndarray, "*P 3"]:
+    """Return points (x, y, z) of a frame, outside of it."""
+    moved: Float64[np.ndarray, "*P 3"] = points @ transform[:3, :3].T + transform[:3, 3]
+    return moved
+
+
+def heading(rotation: Float64[np.ndarray, "3 3"]) -> float:
+    """Return where the x axis of a frame points on the ground [rad], in [-pi, pi]."""
+    return float(np.arctan2(rotation[1, 0], rotation[0, 0]))
+
+
+def flatten(transform: Float64[np.ndarray, "4 4"]) -> Float64[np.ndarray, "3"]:
+    """Return the flat pose below a frame: its position and its heading."""
+    x, y = transform[:2, 3]
+    return np.array([x, y, heading(transform[:3, :3])])
+
+
+def lift(pose: Float[np.ndarray, "3"], z: float = 0.0) -> Float64[np.ndarray, "4 4"]:
+    """Return the transform of a flat pose whose ground lies at ``z`` [m]."""
+    x, y, yaw = (float(v) for v in pose)
+    transform = np.eye(4)
+    transform[:2, :2] = turn(yaw)
+    transform[:3, 3] = x, y, z
+    return transform
+
+
+def turn(yaw: float) -> Float64[np.ndarray, "2 2"]:
+    """Return the matrix of a turn on the ground, counter-clockwise [rad]."""
+    return np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
+
+
+def wrap_angle(angle: Float[np.ndarray, "*P"]) -> Float64[np.ndarray, "*P"]:
+    """Return angles [rad] in [-pi, pi)."""
+    wrapped: Float64[np.ndarray, "*P"] = (angle + np.pi) % (2 * np.pi) - np.pi
+    return wrapped
+
+
+def enter_frame(
+    poses: Float[np.ndarray, "*P 3"], frame: Float[np.ndarray, "3"]
+) -> Float64[np.ndarray, "*P 3"]:
+    """Return flat poses of outside as they are in a flat ``frame``."""
+    return _join(
+        (poses[..., :2] - frame[:2]) @ turn(float(frame[2])), poses[..., 2:] - frame[2]
+    )
+
+
+def leave_frame(
+    poses: Float[np.ndarray, "*P 3"], frame: Float[np.ndarray, "3"]
+) -> Float64[np.ndarray, "*P 3"]:
+    """Return flat poses of a flat ``frame`` as they are outside."""
+    return _join(
+        poses[..., :2] @ turn(float(frame[2])).T + frame[:2], poses[..., 2:] + frame[2]
+    )
+
+
+def box_into_frame(box: Box, frame: Float[np.ndarray, "3"]) -> Box:
+    """Return a box of outside as it is in a flat ``frame``, its velocity turned; z stays."""
+    x, y, yaw = enter_frame(np.array([box.x, box.y, box.yaw]), frame)
+    vx, vy = np.array([box.vx, box.vy]) @ turn(float(frame[2]))
+    return replace(box, x=float(x), y=float(y), yaw=float(yaw), vx=float(vx), vy=float(vy))
+
+
+def box_footprint(box: Box) -> Float64[np.ndarray, "4 2"]:
+    """Return the corners of a box on the ground [m], counter-clockwise from the front left."""
+    ahead, beside = box.length / 2, box.width / 2
+    corners = np.array([[ahead, beside], [-ahead, beside], [-ahead, -beside], [ahead, -beside]])
+    footprint: Float64[np.ndarray, "4 2"] = corners @ turn(box.yaw).T + [box.x, box.y]
+    return footprint
+
+
+def box_corners(box: Box) -> Float64[np.ndarray, "8 3"]:
+    """Return the corners of a box [m]: of its footprint at the bottom, then at the top."""
+    footprint = box_footprint(box)
+    bottom, top = box.z - box.height / 2, box.z + box.height / 2
+    levels = [np.column_stack([footprint, np.full(4, z)]) for z in (bottom, top)]
+    return np.concatenate(levels)
+
+
+def _join(
+    position: Float64[np.ndarray, "*P 2"], yaw: Float64[np.ndarray, "*P 1"]
+) -> Float64[np.ndarray, "*P 3"]:
+    return np.concatenate([position, wrap_angle(yaw)], axis=-1)

@@ -1,0 +1,134 @@
+"""Images and lidar points of files, as a model takes them."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, UInt8
+from PIL import Image
+
+from drivers.nuscenes.geometry import invert_transform, move_points
+from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.tables import Shot
+from drivers.nuscenes.window import ImageSize
+
+COLUMNS = 5  # of a lidar point: x, y, z [m], intensity (0..255), ring (0..31)
+RINGS = 32
+NEAR = 1.0  # [m], from which a point of the lidar has a depth, as in the devkit
+CURE = "fetch the file again, or leave its sample out (skip_bad)"
+
+
+def read_image(path: Path) -> Image.Image:
+    """Return an image of a camera, decoded, RGB.
+
+    Raises:
+        NuScenesError: it is missing or damaged.
+    """
+    try:
+        with Image.open(path) as opened:
+            return opened.convert("RGB")
+    except FileNotFoundError:
+        raise NuScenesError([_problem(path, "is missing")]) from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise NuScenesError([_problem(path, f"is no image: {error}")]) from None
+
+
+def shrink_image(image: Image.Image, size: ImageSize, path: Path) -> UInt8[np.ndarray, "3 H W"]:
+    """Return an image as a model takes it: scaled, bilinear, and cut at the top.
+
+    Raises:
+        NuScenesError: it does not become one of ``size``.
+    """
+    width, height = scaled_size(size, image.width, image.height, path)
+    small = (
+        image
+        if image.size == (width, height)
+        else image.resize((width, height), Image.Resampling.BILINEAR)
+    )
+    rows = np.asarray(small)[size.crop :]
+    return np.ascontiguousarray(rows.transpose(2, 0, 1))
+
+
+def scaled_size(size: ImageSize, width: int, height: int, path: Path) -> tuple[int, int]:
+    """Return width and height [pixels] of a scaled image, before it is cut.
+
+    Raises:
+        NuScenesError: cut, it is not of the ``size`` asked for.
+    """
+    scaled = round(width * size.scale), round(height * size.scale)
+    if scaled != (size.width, size.height + size.crop):
+        what = (
+            f"{width} x {height} pixels, scaled by {size.scale} and cut by {size.crop} rows, "
+            f"are {scaled[0]} x {scaled[1] - size.crop}, asked for {size.width} x {size.height}"
+        )
+        cure = "change scale, crop, width and height of ImageSize so that they fit"
+        raise NuScenesError([_problem(path, what, cure)])
+    return scaled
+
+
+def shrink_intrinsic(shot: Shot, size: ImageSize) -> Float64[np.ndarray, "3 3"]:
+    """Return the intrinsics of a scaled and cut image; pixel k covers k to k + 1.
+
+    Raises:
+        NuScenesError: the shot is no camera's, or does not become an image of ``size``.
+    """
+    if shot.intrinsic is None or shot.intrinsic.shape != (3, 3):
+        cure = "neuro data check nuscenes lists all mistakes"
+        raise NuScenesError([_problem(shot.path, f"{shot.channel} has no intrinsics", cure)])
+    width, height = scaled_size(size, shot.width, shot.height, shot.path)
+    scale = np.diag([width / shot.width, height / shot.height, 1.0])
+    shrunk: Float64[np.ndarray, "3 3"] = scale @ shot.intrinsic
+    shrunk[1, 2] -= size.crop
+    return shrunk
+
+
+def read_lidar(path: Path) -> Float32[np.ndarray, "P 5"]:
+    """Return the points of a lidar: x, y, z in the sensor's frame [m], intensity, ring.
+
+    Raises:
+        NuScenesError: it is missing or damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise NuScenesError([_problem(path, "is missing")]) from None
+    if not data or len(data) % (4 * COLUMNS):
+        what = f"{len(data)} bytes are no points of {COLUMNS} float32"
+        raise NuScenesError([_problem(path, what)])
+    points = np.frombuffer(data, "<f4").reshape(-1, COLUMNS)
+    ring = points[:, 4]
+    if (
+        not np.isfinite(points).all()
+        or not ((ring >= 0) & (ring < RINGS) & (ring % 1 == 0)).all()
+    ):
+        what = f"holds points that are none: a ring is a whole number below {RINGS}"
+        raise NuScenesError(
+            [_problem(path, what, "write x, y, z, intensity, ring of each point")]
+        )
+    return points.astype(np.float32)
+
+
+def measure_depth(
+    points: Float[np.ndarray, "P 3"],
+    camera: Float64[np.ndarray, "4 4"],
+    intrinsic: Float64[np.ndarray, "3 3"],
+    size: ImageSize,
+    stride: int,
+) -> Float32[np.ndarray, "h w"]:
+    """Return the depth [m] of the nearest point in each patch of an image, NaN where none is.
+
+    points: in the frame of which ``camera`` is the transform from the camera's. Depth is along
+    the camera's axis. A patch is ``stride`` pixels wide and high.
+    """
+    depth = np.full((size.height // stride, size.width // stride), np.inf, np.float32)
+    seen = move_points(invert_transform(camera), points)
+    seen = seen[seen[:, 2] > NEAR]
+    u, v, z = intrinsic @ seen.T
+    column, row = np.floor(u / z / stride).astype(int), np.floor(v / z / stride).astype(int)
+    inside = (column >= 0) & (column < depth.shape[1]) & (row >= 0) & (row < depth.shape[0])
+    np.minimum.at(depth, (row[inside], column[inside]), z[inside].astype(np.float32))
+    depth[np.isinf(depth)] = np.nan
+    return depth
+
+
+def _problem(path: Path, what: str, cure: str = CURE) -> Problem:
+    return Problem(table=str(path), what=what, cure=cure)

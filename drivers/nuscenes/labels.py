@@ -1,0 +1,102 @@
+"""Bird's-eye labels: which cells vehicles and pedestrians cover, and where each vehicle goes.
+
+As in SAD and ST-P3, whose labels are FIERY's: past and present frames hold what is seen (not
+visibility 1), future frames only what was seen before. All frames are drawn in the present ego
+frame from the boxes themselves; SAD draws in each ego frame and warps the pixels, and its
+corners round half a cell too far ahead and to the left. Axes: T = S+F frames.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int32
+
+from drivers.nuscenes.box import Box
+from drivers.nuscenes.geometry import box_footprint, box_into_frame
+from drivers.nuscenes.grid import Grid
+
+HIDDEN = 1  # visibility of a box of which 0-40 % are seen
+SIGMA = 3.0  # cells, of the heat map around the middle of a vehicle
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Labels:
+    """Masks of each frame; instance: number of the vehicle at each cell, 0 none."""
+
+    vehicle: Bool[np.ndarray, "T X Y"]
+    pedestrian: Bool[np.ndarray, "T X Y"]
+    instance: Int32[np.ndarray, "T X Y"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InstanceTargets:
+    """Where the vehicles are, as a network learns it; NaN where there is nothing to learn.
+
+    centre: exp(-d^2 / sigma^2) at d cells from the nearest middle of a vehicle. offset: from a
+    cell of a vehicle to its middle [cells]. flow: from the middle of the vehicle of a cell to
+    where it is one frame later [cells]; the ego's motion is not in it.
+    """
+
+    centre: Float32[np.ndarray, "T X Y"]
+    offset: Float32[np.ndarray, "T 2 X Y"]
+    flow: Float32[np.ndarray, "T 2 X Y"]
+
+
+def draw_labels(
+    frames: Sequence[Sequence[Box]], seen: int, present: Float[np.ndarray, "3"], grid: Grid
+) -> Labels:
+    """Return the labels of some ``frames`` of boxes of the global frame.
+
+    seen: how many of the frames are past or present. present: flat pose of the ego.
+    A box covers the cells that hold its corners, and what lies between them.
+    """
+    masks = np.zeros((3, len(frames), *grid.shape), np.int32)
+    vehicle, pedestrian, instance = masks
+    numbers: dict[str, int] = {}
+    walkers: set[str] = set()
+    for t, boxes in enumerate(frames):
+        for box in boxes:
+            if t < seen and box.visibility == HIDDEN:
+                continue
+            if box.is_vehicle and (t < seen or box.instance in numbers):
+                number = numbers.setdefault(box.instance, len(numbers) + 1)
+                cells = _outline(box, present, grid)
+                cv2.fillPoly(vehicle[t], [cells], (1,))
+                cv2.fillPoly(instance[t], [cells], (number,))
+            elif box.is_pedestrian and (t < seen or box.instance in walkers):
+                walkers.add(box.instance)
+                cv2.fillPoly(pedestrian[t], [_outline(box, present, grid)], (1,))
+    return Labels(vehicle=vehicle > 0, pedestrian=pedestrian > 0, instance=instance)
+
+
+def make_instance_targets(instance: Int32[np.ndarray, "T X Y"]) -> InstanceTargets:
+    """Return what a network learns of the vehicles in masks of the present ego frame.
+
+    The middle of a vehicle is the mean of its cells, rounded to a cell.
+    """
+    shape = instance.shape
+    centre = np.zeros(shape, np.float32)
+    offset, flow = np.full((2, shape[0], 2, *shape[1:]), np.nan, np.float32)
+    cells = np.stack(np.meshgrid(*map(np.arange, shape[1:]), indexing="ij")).astype(np.float32)
+    for number in np.unique(instance[instance > 0]):
+        before = None  # the frame before, if it holds the vehicle: its mask, its middle
+        for t, mask in enumerate(instance == number):
+            if not mask.any():
+                before = None
+                continue
+            middle = cells[:, mask].mean(axis=1).round()
+            away = middle[:, None, None] - cells
+            centre[t] = np.maximum(centre[t], np.exp(-(away**2).sum(axis=0) / SIGMA**2))
+            offset[t][:, mask] = away[:, mask]
+            if before is not None:
+                flow[t - 1][:, before[0]] = (middle - before[1])[:, None]
+            before = mask, middle
+    return InstanceTargets(centre=centre, offset=offset, flow=flow)
+
+
+def _outline(box: Box, present: Float[np.ndarray, "3"], grid: Grid) -> Int32[np.ndarray, "4 2"]:
+    """Return the cells of a box's corners, axis 1 of the grid first, as OpenCV wants them."""
+    corners = box_footprint(box_into_frame(box, present))
+    return grid.cells(corners)[:, ::-1].astype(np.int32)

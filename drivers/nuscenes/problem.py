@@ -1,0 +1,39 @@
+"""What is wrong in a data set: where, what, and the cure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SHOWN = 8  # problems in one message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A mistake in a data set.
+
+    table: the table, or the file from the root of the data set. token: of the record, "" where
+    it is about all. field: of the record. what: is wrong. cure: what to do about it.
+    """
+
+    table: str
+    token: str = ""
+    field: str = ""
+    what: str
+    cure: str
+
+    def __str__(self) -> str:
+        where = " ".join(part for part in (self.table, self.token, self.field) if part)
+        return f"{where}: {self.what}; {self.cure}"
+
+
+class NuScenesError(ValueError):
+    """A data set that cannot be used as it is; ``problems`` says why."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        told = [str(problem) for problem in self.problems[:SHOWN]]
+        if len(self.problems) > SHOWN:
+            told.append(f"and {len(self.problems) - SHOWN} problems more")
+        super().__init__("\n".join(told))
+
+    def __reduce__(self) -> tuple[type["NuScenesError"], tuple[tuple[Problem, ...]]]:
+        return NuScenesError, (self.problems,)  # so that a process can send it to another

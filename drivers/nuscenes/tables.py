@@ -1,0 +1,317 @@
+"""A nuScenes data set, opened: its scenes, keyframes and boxes, each read when it is asked for.
+
+The devkit's NuScenes loads the tables; what comes out of here has types, units and frames.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from drivers.folders import found_in
+from drivers.nuscenes.box import Box
+from drivers.nuscenes.fields import (
+    collect,
+    find_bad_fields,
+    find_field_problems,
+    find_link_problems,
+    read_tables,
+)
+from drivers.nuscenes.geometry import heading, make_transform
+from drivers.nuscenes.problem import NuScenesError, Problem
+
+CHECK = "neuro data check nuscenes lists all mistakes"
+CURE = "fetch the metadata again"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shot:
+    """What one sensor measured at one time.
+
+    path: its file. timestamp: [us]. to_ego: from the sensor to the ego frame. ego: from the ego
+    frame to the global frame, at this time. intrinsic: pixels of a point of a camera's frame,
+    None for a lidar. width, height: of the image [pixels], 0 for a lidar.
+    """
+
+    channel: str
+    path: Path
+    timestamp: int
+    to_ego: Float64[np.ndarray, "4 4"]
+    ego: Float64[np.ndarray, "4 4"]
+    intrinsic: Float64[np.ndarray, "3 3"] | None
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keyframe:
+    """All sensors at one time; shots: by channel. timestamp: [us]."""
+
+    token: str
+    scene: str
+    timestamp: int
+    shots: Mapping[str, Shot]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Tables:
+    """An open data set. root: its folder. nuscenes: the devkit's own, for its metrics."""
+
+    root: Path
+    version: str
+    nuscenes: Any
+
+    @cached_property
+    def scenes(self) -> Mapping[str, str]:
+        """The tokens of all scenes by name, in the order of the table."""
+        rows = self.nuscenes.scene
+        # Whatever else is wrong with a scene is told when it is read.
+        nameless = [p for r in rows for p in find_bad_fields("scene", r) if p.field == "name"]
+        if nameless:
+            raise NuScenesError(nameless)
+        return {row["name"]: row["token"] for row in rows}
+
+    def get(self, table: str, token: str) -> dict[str, Any]:
+        """Return a record of a table.
+
+        Raises:
+            NuScenesError: there is none, or a field of it is missing or of a wrong type.
+        """
+        try:
+            row: dict[str, Any] = self.nuscenes.get(table, token)
+        except KeyError:
+            raise NuScenesError([_problem(table, token, "token", "no such record")]) from None
+        problems = list(find_bad_fields(table, row))
+        if problems:
+            raise NuScenesError(problems)
+        return row
+
+    def location(self, scene: str) -> str:
+        """Return where a scene was recorded, one of nuScenes' four names.
+
+        Raises:
+            NuScenesError: its log is missing or of another place.
+        """
+        row = self.get("scene", self.scenes[scene])
+        return str(self.get("log", row["log_token"])["location"])
+
+    def count_keyframes(self, scene: str) -> int:
+        """Return how many samples a scene says it has."""
+        return int(self.get("scene", self.scenes[scene])["nbr_samples"])
+
+    def list_keyframes(self, scene: str) -> tuple[str, ...]:
+        """Return the tokens of the samples of a scene, in order of time.
+
+        Raises:
+            NuScenesError: their chain is broken, or time does not run on along it.
+        """
+        row = self.get("scene", self.scenes[scene])
+        tokens: list[str] = []
+        token, last = row["first_sample_token"], -1
+        while token:
+            sample = self.get("sample", token)
+            if sample["scene_token"] != row["token"] or sample["timestamp"] <= last:
+                what = f"leads out of {scene} or back in time"
+                raise NuScenesError([_problem("sample", token, "next", what)])
+            tokens.append(token)
+            token, last = sample["next"], sample["timestamp"]
+        if len(tokens) != row["nbr_samples"] or tokens[-1] != row["last_sample_token"]:
+            what = (
+                f"the chain of samples of {scene} has {len(tokens)}, not {row['nbr_samples']}"
+            )
+            raise NuScenesError([_problem("scene", row["token"], "nbr_samples", what)])
+        return tuple(tokens)
+
+    def read_keyframe(self, token: str, channels: Sequence[str]) -> Keyframe:
+        """Return a keyframe with some of its sensors.
+
+        Raises:
+            NuScenesError: a sensor is missing in it, or has no sound pose.
+        """
+        row = self.get("sample", token)
+        missing = [channel for channel in channels if channel not in row["data"]]
+        if missing:
+            what = f"no sample_data with is_key_frame of {', '.join(missing)}"
+            raise NuScenesError([_problem("sample", token, "", what)])
+        return Keyframe(
+            token=token,
+            scene=self.get("scene", row["scene_token"])["name"],
+            timestamp=row["timestamp"],
+            shots={channel: self._shot(row["data"][channel]) for channel in channels},
+        )
+
+    def _shot(self, token: str) -> Shot:
+        row = self.get("sample_data", token)
+        sensor = self.get("calibrated_sensor", row["calibrated_sensor_token"])
+        ego = self.get("ego_pose", row["ego_pose_token"])
+        intrinsic = sensor["camera_intrinsic"]
+        return Shot(
+            channel=row["channel"],
+            path=self.root / row["filename"],
+            timestamp=row["timestamp"],
+            to_ego=_transform("calibrated_sensor", sensor),
+            ego=_transform("ego_pose", ego),
+            intrinsic=np.array(intrinsic, np.float64) if len(intrinsic) else None,
+            width=row["width"],
+            height=row["height"],
+        )
+
+    def read_boxes(self, token: str) -> tuple[Box, ...]:
+        """Return the boxes of a keyframe, in the global frame.
+
+        Velocities are the devkit's: between the boxes of the same instance before and after.
+
+        Raises:
+            NuScenesError: a box is none: no numbers, no size, no rotation.
+        """
+        return tuple(map(self._box, self.get("sample", token)["anns"]))
+
+    def _box(self, token: str) -> Box:
+        row = self.get("sample_annotation", token)
+        for neighbour in (row["prev"], row["next"]):
+            if neighbour:
+                self.get("sample_annotation", neighbour)  # sound, for the velocity
+        (x, y, z), (width, length, height) = row["translation"], row["size"]
+        if min(row["size"]) <= 0:
+            what = f"{row['size']} is the size of nothing"
+            raise NuScenesError([_problem("sample_annotation", token, "size", what)])
+        vx, vy, _ = self.nuscenes.box_velocity(token)
+        attributes = [self.get("attribute", k)["name"] for k in row["attribute_tokens"]]
+        return Box(
+            instance=row["instance_token"],
+            category=row["category_name"],
+            x=float(x),
+            y=float(y),
+            z=float(z),
+            yaw=heading(_transform("sample_annotation", row)[:3, :3]),
+            width=float(width),
+            length=float(length),
+            height=float(height),
+            vx=float(vx),
+            vy=float(vy),
+            visibility=int(row["visibility_token"]),
+            attribute=attributes[0] if attributes else "",
+            lidar_points=row["num_lidar_pts"],
+        )
+
+
+def find_version(root: Path, version: str = "") -> str:
+    """Return the version of the data set in ``root``: the one given, or the only one there.
+
+    Raises:
+        FileNotFoundError: there is none, or several and none is given.
+    """
+    there = sorted(p.name for p in root.glob("v*.*-*") if p.is_dir())
+    if version:
+        there = [name for name in there if name == version]
+    if len(there) != 1:
+        found = f"found {', '.join(there) if len(there) > 1 else found_in(root)}"
+        wanted = version or "one folder of tables such as v1.0-mini"
+        raise FileNotFoundError(f"{root}: expected {wanted}, {found}; give the version")
+    return there[0]
+
+
+def open_tables(root: Path, version: str = "") -> Tables:
+    """Open the data set in ``root``, of a version such as "v1.0-mini" or the only one there.
+
+    Raises:
+        FileNotFoundError: no such folder or version.
+        NuScenesError: a table is missing or damaged; says what is wrong in it.
+        RuntimeError: the devkit is not installed.
+    """
+    version = find_version(root, version)
+    try:
+        from nuscenes.nuscenes import NuScenes
+    except ImportError as error:
+        raise RuntimeError(
+            f"nuScenes needs its devkit ({error}); pip install 'neuro[driving]' brings it"
+        ) from None
+    try:
+        opened = NuScenes(version, str(root), verbose=False)
+    except Exception as error:  # asserts, KeyError, whatever the devkit stumbles over
+        raise NuScenesError(_explain(root / version, error)) from error
+    return Tables(root=root, version=version, nuscenes=opened)
+
+
+def _explain(folder: Path, error: Exception) -> list[Problem]:
+    """Return why the devkit cannot load the tables in a folder."""
+    tables, problems = read_tables(folder)
+    found = find_field_problems(tables)
+    problems += [*found, *find_link_problems(collect(tables, found))]
+    what = f"the devkit cannot load it: {type(error).__name__}: {error}"
+    return problems or [Problem(table=folder.name, what=what, cure=CHECK)]
+
+
+def list_split(tables: Tables, split: str | Sequence[str] = "") -> tuple[str, ...]:
+    """Return the names of the scenes of a split, in its order.
+
+    split: names of scenes; or an official split ("train", "val", "mini_train", ...), of which a
+    data set may hold a part; or one of ``<version>/splits.json``; "" for all scenes.
+
+    Raises:
+        ValueError: no such split, a scene that the data set does not hold, or no scene at all.
+    """
+    from nuscenes.utils.splits import create_splits_scenes
+
+    if not split:
+        return tuple(tables.scenes)
+    official = create_splits_scenes()
+    if isinstance(split, str) and split in official:
+        names = [name for name in official[split] if name in tables.scenes]
+        if not names:
+            raise ValueError(
+                f"{tables.root}: holds no scene of split {split!r}; {_there(tables)}"
+            )
+        return tuple(names)
+    names = (
+        _read_split(tables, split, sorted(official)) if isinstance(split, str) else list(split)
+    )
+    lost = [name for name in names if name not in tables.scenes]
+    if lost or not names:
+        what = f"no scene {lost[0]!r} ({len(lost)} such)" if lost else "the split is empty"
+        raise ValueError(f"{tables.root}: {what}; {_there(tables)}")
+    return tuple(names)
+
+
+def _read_split(tables: Tables, split: str, official: Sequence[str]) -> list[str]:
+    path = tables.root / tables.version / "splits.json"
+    own: Any = {}
+    if path.is_file():
+        try:
+            own = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{path}: is no JSON: {error}; write it again") from None
+    names = own.get(split) if isinstance(own, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        listed = ", ".join([*official, *(own if isinstance(own, dict) else ())])
+        raise ValueError(
+            f"{path}: no split {split!r} with a list of scenes; there are {listed}; add it"
+        )
+    return names
+
+
+def _there(tables: Tables) -> str:
+    names = list(tables.scenes)
+    return f"there are {len(names)} scenes: {', '.join(names[:8])}"
+
+
+def is_scene_name(name: str) -> bool:
+    """Say whether a name is of the form scene-0000, as the CAN bus and the splits need."""
+    return re.fullmatch(r"scene-\d{4}", name) is not None
+
+
+def _transform(table: str, row: Mapping[str, Any]) -> Float64[np.ndarray, "4 4"]:
+    try:
+        return make_transform(row["translation"], row["rotation"])
+    except ValueError as error:
+        raise NuScenesError([_problem(table, row["token"], "rotation", str(error))]) from None
+
+
+def _problem(table: str, token: str, field: str, what: str) -> Problem:
+    return Problem(table=table, token=token, field=field, what=what, cure=CHECK)

@@ -1,0 +1,241 @@
+"""Windows of nuScenes drives: S past and present and F future keyframes, read when asked for.
+
+As in SAD: every S+F keyframes in a row inside a scene are a window. Images are scaled and cut
+(:class:`ImageSize`), labels are drawn from the boxes in the present ego frame, depth is that
+of the lidar, speed and yaw rate are those of the CAN bus. The command is taken from the true
+future, as in SAD and ST-P3: "left" or "right" where the car ends 2 m or more aside of its
+present heading, else "forward".
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from drivers.nuscenes.geometry import (
+    enter_frame,
+    flatten,
+    invert_transform,
+    lift,
+    move_points,
+)
+from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.hd_map import load_road_map, rasterise
+from drivers.nuscenes.images import (
+    measure_depth,
+    read_image,
+    read_lidar,
+    shrink_image,
+    shrink_intrinsic,
+)
+from drivers.nuscenes.labels import draw_labels
+from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.rig import CAMERAS
+from drivers.nuscenes.road_map import RoadMap
+from drivers.nuscenes.schema import LIDAR
+from drivers.nuscenes.spans import CHANNELS, Span, find_spans, require_calibrations
+from drivers.nuscenes.tables import Keyframe, Tables, list_split, open_tables
+from drivers.nuscenes.window import Command, ImageSize, Window
+
+ASIDE = 2.0  # [m] to the left or right at the last future frame, from which it is a turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowSettings:
+    """What a window holds.
+
+    grid: of the bird's-eye masks. image: how images are scaled and cut. past: S, past and
+    present frames. future: F. stride: pixels of a patch of the depth, as that of features.
+
+    Raises:
+        ValueError: a number below 1, or an image that is no whole number of strides.
+    """
+
+    grid: Grid
+    image: ImageSize
+    past: int = 3
+    future: int = 6
+    stride: int = 8
+
+    def __post_init__(self) -> None:
+        for name in ("past", "future", "stride"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"WindowSettings: {name} must be >= 1, got {getattr(self, name)}"
+                )
+        if self.image.height % self.stride or self.image.width % self.stride:
+            raise ValueError(
+                f"WindowSettings: an image of {self.image.height} x {self.image.width} is no "
+                f"whole number of strides of {self.stride} pixels; change image or stride"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """How many windows of a scene were left out, and why."""
+
+    scene: str
+    windows: int
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Windows:
+    """A sequence of windows, each read when it is asked for.
+
+    spans: where each window lies. maps: road maps by location. skipped: what was left out.
+    """
+
+    tables: Tables
+    settings: WindowSettings
+    maps: Mapping[str, RoadMap]
+    spans: tuple[Span, ...]
+    skipped: tuple[Skipped, ...]
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    def __getitem__(self, number: int) -> Window:
+        """Read a window.
+
+        Raises:
+            IndexError: there is no such window.
+            NuScenesError: a file or a box is damaged.
+        """
+        span = self.spans[number]
+        return _read_window(self.tables, self.maps[span.location], span, self.settings)
+
+    def __iter__(self) -> Iterator[Window]:
+        return (self[number] for number in range(len(self)))
+
+
+def open_windows(
+    root: Path,
+    settings: WindowSettings,
+    *,
+    split: str | Sequence[str] = "",
+    version: str = "",
+    skip_bad: bool = False,
+) -> Windows:
+    """Open the windows of a ``split`` of the data set in ``root``, by scene, then by time.
+
+    split: as in :func:`drivers.nuscenes.tables.list_split`. version: such as "v1.0-mini"; ""
+    for the only one there. skip_bad: leave out scenes without a CAN bus, a map or enough
+    keyframes, and windows with missing or damaged files, and count them; every file is then
+    read once at the start. Without it files are decoded when a window is read.
+
+    Raises:
+        FileNotFoundError: no such folder or version.
+        ValueError: no such split.
+        NuScenesError: the tables or calibrations are damaged; or, without ``skip_bad``,
+            anything else is; or no window is left. Says all that is wrong.
+    """
+    return find_windows(open_tables(root, version), settings, split=split, skip_bad=skip_bad)
+
+
+def find_windows(
+    tables: Tables,
+    settings: WindowSettings,
+    *,
+    split: str | Sequence[str] = "",
+    skip_bad: bool = False,
+) -> Windows:
+    """Find the windows of a split of a data set that is open; as :func:`open_windows`."""
+    require_calibrations(tables)
+    maps: dict[str, RoadMap | NuScenesError] = {}
+    spans: list[Span] = []
+    skipped: list[Skipped] = []
+    length = settings.past + settings.future
+    for scene in list_split(tables, split):
+        try:
+            location, count = tables.location(scene), tables.count_keyframes(scene)
+        except NuScenesError as error:
+            skipped.append(Skipped(scene=scene, windows=0, problems=error.problems))
+            continue
+        if location not in maps:
+            maps[location] = _load_map(tables.root, location)
+        road_map = maps[location]
+        found, problems = find_spans(tables, scene, length, settings.image, decode=skip_bad)
+        if isinstance(road_map, NuScenesError):
+            found, problems = [], [*road_map.problems, *problems]
+        if problems:
+            lost = max(count - length + 1, 0) - len(found)
+            skipped.append(Skipped(scene=scene, windows=lost, problems=tuple(problems)))
+        spans += found
+    if skipped and not (skip_bad and spans):
+        # A map that is missing is told once, not for each scene.
+        raise NuScenesError(tuple(dict.fromkeys(p for one in skipped for p in one.problems)))
+    sound = {name: found for name, found in maps.items() if isinstance(found, RoadMap)}
+    return Windows(
+        tables=tables, settings=settings, maps=sound, spans=tuple(spans), skipped=tuple(skipped)
+    )
+
+
+def _load_map(root: Path, location: str) -> RoadMap | NuScenesError:
+    try:
+        return load_road_map(root, location)
+    except NuScenesError as error:
+        return error
+
+
+def name_command(path: Float[np.ndarray, "F 3"]) -> Command:
+    """Return what the navigation would say of a path in the present ego frame."""
+    aside = path[-1, 1]
+    return "left" if aside >= ASIDE else "right" if aside <= -ASIDE else "forward"
+
+
+def _read_window(
+    tables: Tables, road_map: RoadMap, span: Span, settings: WindowSettings
+) -> Window:
+    past, grid = settings.past, settings.grid
+    present = span.poses[past - 1]
+    poses = enter_frame(span.poses, present).astype(np.float32)
+    boxes = [tables.read_boxes(token) for token in span.tokens]
+    labels = draw_labels(boxes, past, present, grid)
+    masks = rasterise(road_map, grid, present)
+    frames = [tables.read_keyframe(token, CHANNELS) for token in span.tokens[:past]]
+    seen = [_see(frame, settings) for frame in frames]
+    images, intrinsic, to_ego, depth = (np.stack(part) for part in zip(*seen, strict=True))
+    to_present = [lift(pose) for pose in poses[:past]]
+    return Window(
+        token=span.tokens[past - 1],
+        scene=span.scene,
+        images=images,
+        intrinsic=intrinsic.astype(np.float32),
+        to_ego=to_ego.astype(np.float32),
+        to_present=np.array(to_present, np.float32),
+        speed=span.speed[:past].astype(np.float32),
+        yaw_rate=span.yaw_rate[:past].astype(np.float32),
+        command=name_command(poses[past:]),
+        vehicle=labels.vehicle,
+        pedestrian=labels.pedestrian,
+        instance=labels.instance,
+        drivable=masks["drivable"],
+        lane=masks["lane_dividers"],
+        depth=depth,
+        path=poses[past:],
+        past=poses[:past],
+    )
+
+
+def _see(
+    frame: Keyframe, settings: WindowSettings
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return images (N 3 H W), intrinsics, camera to ego, and depth (N h w) of a keyframe."""
+    lidar = frame.shots[LIDAR]
+    # From the global frame to the flat ego frame at the lidar's time.
+    ego = flatten(lidar.ego)
+    enter = invert_transform(lift(ego, float(lidar.ego[2, 3])))
+    points = move_points(enter @ lidar.ego @ lidar.to_ego, read_lidar(lidar.path)[:, :3])
+    images, intrinsics, to_ego, depths = [], [], [], []
+    for channel in CAMERAS:
+        shot = frame.shots[channel]
+        camera = enter @ shot.ego @ shot.to_ego
+        intrinsic = shrink_intrinsic(shot, settings.image)
+        images.append(shrink_image(read_image(shot.path), settings.image, shot.path))
+        intrinsics.append(intrinsic)
+        to_ego.append(camera)
+        depths.append(measure_depth(points, camera, intrinsic, settings.image, settings.stride))
+    return np.stack(images), np.stack(intrinsics), np.stack(to_ego), np.stack(depths)

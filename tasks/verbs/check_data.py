@@ -1,0 +1,45 @@
+"""Check a data set, and tell what is wrong in few lines."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tasks.names import require_one_of
+
+if TYPE_CHECKING:
+    from drivers.nuscenes.problem import Problem
+
+KINDS = ("nuscenes",)  # of data sets
+ALIKE = 5  # problems of one table, field and cure that are told one by one
+
+
+def check_data_set(kind: str, path: Path, version: str = "") -> tuple["Problem", ...]:
+    """Return all that is wrong in a data set of a ``kind``.
+
+    Raises:
+        UnknownName: there is no such kind.
+        FileNotFoundError: there is none at ``path``.
+        RuntimeError: what reads it is not installed.
+    """
+    require_one_of(kind, KINDS, "kind of data set")
+    try:
+        from drivers.nuscenes.check import check_nuscenes
+    except ImportError as error:
+        raise RuntimeError(
+            f"nuScenes needs its devkit ({error}); pip install 'neuro[driving]' brings it"
+        ) from None
+    return check_nuscenes(path, version)
+
+
+def shorten_problems(problems: Sequence["Problem"]) -> Iterator[str]:
+    """Yield lines that tell some ``problems``; of those that are alike the first few."""
+    alike = defaultdict(list)
+    for problem in problems:
+        alike[problem.table, problem.field, problem.cure].append(problem)
+    for (table, field, _), some in alike.items():
+        yield from map(str, some[:ALIKE])
+        if len(some) > ALIKE:
+            yield f"{table} {field}: {len(some) - ALIKE} more like these"
+    if problems:
+        yield f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"

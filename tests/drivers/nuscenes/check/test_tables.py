@@ -1,0 +1,250 @@
+"""Mistakes in tables, most of which the devkit passes without a word, are named one by one."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from nuscenes_files import FRAME, START, make_tables
+
+from drivers.nuscenes.check import check_tables
+from drivers.nuscenes.problem import Problem
+
+Tables = dict[str, list[dict[str, Any]]]
+Change = Callable[[list[dict[str, Any]], str], None]  # of the rows of a table, in a field
+TABLES = json.dumps(make_tables(4, ["scene-0061"]))
+VALUES = (None, 1, "x", [], {}, -0.5, [[]], True)
+
+
+def check(table: str, change: Change, field: str) -> list[Problem]:
+    tables: Tables = json.loads(TABLES)
+    change(tables[table], field)
+    return check_tables(tables)[1]
+
+
+def at(row: int, value: Any) -> Change:
+    return lambda rows, field: rows[row].update({field: value})
+
+
+def gone(row: int) -> Change:
+    return lambda rows, field: rows[row].pop(field)
+
+
+def every(change: Callable[[Any], Any]) -> Change:
+    def apply(rows: list[dict[str, Any]], field: str) -> None:
+        for row in rows:
+            row[field] = change(row[field])
+
+    return apply
+
+
+def to_xyzw(rotation: list[float]) -> list[float]:
+    return [*rotation[1:], rotation[0]]
+
+
+def to_length_width(size: list[float]) -> list[float]:
+    return [size[1], size[0], size[2]]
+
+
+def to_seconds(time: int) -> int:
+    return time // 10**6
+
+
+def to_frame_of_the_car(place: list[float]) -> list[float]:
+    return [place[0] - 1180.0, place[1] - 185.0, place[2]]
+
+
+FIELDS = [
+    ("sample_data.width", gone(1), "is missing"),
+    ("map.log_tokens", gone(0), "is missing"),
+    ("sample.timestamp", at(0, 1.5), "is 1.5, expected a whole number"),
+    ("sample.timestamp", at(0, True), "is True, expected a whole number"),
+    ("sample_annotation.size", at(0, [1, 2]), "is [1, 2], expected 3 finite numbers"),
+    ("ego_pose.translation", at(0, [float("nan"), 0, 0]), "is [nan, 0, 0], expected 3 finite"),
+    ("sample_annotation.num_lidar_pts", at(0, 3.0), "is 3.0, expected a whole number"),
+    ("sample_annotation.visibility_token", at(0, 4), "is 4, expected a string"),
+    ("sample_annotation.attribute_tokens", at(0, [1]), "is [1], expected a list of tokens"),
+    ("sample_data.is_key_frame", at(0, 1), "is 1, expected true or false"),
+    ("category.name", at(0, "vehicle.van"), "'vehicle.van', which nuScenes does not know"),
+    ("attribute.name", at(0, "parked"), "'parked', which nuScenes does not know"),
+    ("sensor.channel", at(0, "CAM_TOP"), "'CAM_TOP', which nuScenes does not know"),
+    ("log.location", at(0, "paris"), "'paris', which nuScenes does not know"),
+    ("scene.log_token", at(0, ""), "is empty"),
+    ("sample.token", at(0, ""), "is empty"),
+]
+LINKS = [
+    ("ego_pose.token", at(1, "scene-0061-LIDAR_TOP0"), "stands 2 times"),
+    ("sample_annotation.sample_token", at(0, "lost"), "'lost' is no sample"),
+    ("sample_data.ego_pose_token", at(0, "lost"), "'lost' is no ego_pose"),
+    ("instance.category_token", at(0, "lost"), "'lost' is no category"),
+    ("sample_annotation.attribute_tokens", at(0, ["a0", "a1"]), "holds 2 attributes"),
+    ("sample_annotation.attribute_tokens", at(0, ["lost"]), "'lost' is no attribute"),
+]
+CHAINS = [
+    ("sample.next", at(1, ""), "is '', but in time 'scene-0061-s2' is next"),
+    ("sample.prev", at(1, "scene-0061-s2"), "but in time 'scene-0061-s0' is prev"),
+    ("sample_data.prev", every(lambda _: ""), "is '', but in time"),
+    ("sample_annotation.next", every(lambda _: ""), "is '', but in time"),
+    ("sample.timestamp", at(1, START), "us, as scene-0061-s"),
+    ("scene.nbr_samples", at(0, 5), "is 5, but its records say 4"),
+    ("scene.last_sample_token", at(0, "scene-0061-s2"), "its records say 'scene-0061-s3'"),
+    ("instance.nbr_annotations", at(0, 3), "is 3, but its records say 4"),
+    ("instance.first_annotation_token", at(0, "scene-0061-ahead1"), "say 'scene-0061-ahead0'"),
+]
+TIMES = [
+    ("sample.timestamp", every(to_seconds), "us is no time of 2001 to 2286"),
+    ("sample_data.timestamp", every(to_seconds), "us is no time of 2001 to 2286"),
+    ("ego_pose.timestamp", every(to_seconds), "us is no time of 2001 to 2286"),
+    ("sample_data.timestamp", at(1, START + 600_000), "us, its sample is at"),
+    ("sample.timestamp", at(3, START + 20 * FRAME), "the next sample is 9.0 s later"),
+]
+HALF = float(np.sqrt(0.5))
+SENSORS = [
+    ("calibrated_sensor.rotation", at(6, [1.0, 0, 0, 0]), "points to 0 deg, expected -90"),
+    ("calibrated_sensor.rotation", at(6, [HALF, 0, 0, HALF]), "points to 90 deg, expected -90"),
+    ("calibrated_sensor.rotation", every(to_xyzw), "CAM_BACK_LEFT looks to"),
+    ("calibrated_sensor.rotation", at(1, [1.0, 0, 0, 0]), "deg, tilted"),
+    ("calibrated_sensor.rotation", at(1, [0, 0, 0, 0]), "[0, 0, 0, 0] is of length 0"),
+    ("calibrated_sensor.translation", at(0, [600, 1600, 1]), "m from the ego frame"),
+    ("calibrated_sensor.camera_intrinsic", at(1, []), "CAM_FRONT has none"),
+    ("calibrated_sensor.camera_intrinsic", at(1, [[1, 0, 0], [0, 1, 0], [0, 0, 2]]), "pinhole"),
+    ("calibrated_sensor.camera_intrinsic", at(1, [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]), "pinhol"),
+    ("calibrated_sensor.camera_intrinsic", at(6, [[1, 0, 0], [0, 1, 0], [0, 0, 1]]), "no cam"),
+    ("sensor.modality", at(6, "camera"), "LIDAR_TOP is no camera"),
+]
+CAR = [
+    ("ego_pose.rotation", at(0, [0.9, 0, 0, 0]), "is of length 0.9"),
+    ("ego_pose.rotation", every(to_xyzw), "leans by 29 deg"),
+    ("ego_pose.rotation", every(lambda _: [0, 0, 0, 1]), "moves sideways or backwards in 100%"),
+    ("ego_pose.translation", at(7, [900, 185, 0]), "the car drives at"),
+]
+BOXES = [
+    ("sample_annotation.rotation", at(0, [0, 0, 0, 0]), "is of length 0"),
+    ("sample_annotation.rotation", every(to_xyzw), "leans by 29 deg"),
+    ("sample_annotation.rotation", at(5, [-0.29, 0, 0, 0.957]), "a vehicle turns by"),
+    ("sample_annotation.size", every(to_length_width), "a vehicle.car is 4.6 m wide and 1.9 m"),
+    ("sample_annotation.size", at(0, [4.6, 1.9, 1.6]), "a vehicle.car is 4.6 m wide"),
+    ("sample_annotation.size", at(0, [2.0, 1.9, 1.6]), "a vehicle.car is 2.0 m wide and 1.9"),
+    ("sample_annotation.size", at(0, [0, 4, 1]), "is the size of nothing"),
+    ("sample_annotation.size", at(0, [1.9, 460, 1]), "is the size of nothing"),
+    ("sample_annotation.translation", at(4, [300, 190, 1]), "the box moves at"),
+    ("sample_annotation.translation", every(to_frame_of_the_car), "m from the car"),
+    ("sample_annotation.num_radar_pts", at(0, -1), "is -1"),
+    (
+        "sample_annotation.num_lidar_pts",
+        every(lambda _: 0),
+        "evaluations leave out all of them",
+    ),
+]
+
+
+def test_sound_tables_have_no_problem() -> None:
+    assert check_tables(json.loads(TABLES))[1] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "told"),
+    [*FIELDS, *LINKS, *CHAINS, *TIMES, *SENSORS, *CAR, *BOXES],
+)
+def test_a_mistake_is_named(place: str, change: Change, told: str) -> None:
+    table, field = place.split(".")
+    problems = check(table, change, field)
+    assert any(
+        (p.table, p.field) == (table, field) and told in p.what and p.cure for p in problems
+    ), "\n".join(map(str, problems))
+
+
+def test_a_sample_has_one_keyframe_of_each_sensor() -> None:
+    (problem,) = check("sample_data", at(2, False), "is_key_frame")
+    assert problem.what == "has 0 sample_data of CAM_FRONT with is_key_frame"
+
+    def repeat(rows: list[dict[str, Any]], field: str) -> None:
+        rows.append({**rows[1], field: "twin"})
+
+    told = [p.what for p in check("sample_data", repeat, "token")]
+    assert "has 2 sample_data of CAM_FRONT_LEFT with is_key_frame" in told
+
+
+def test_sweeps_and_radars_are_no_mistake() -> None:
+    tables: Tables = json.loads(TABLES)
+    lidar = [row for row in tables["sample_data"] if "LIDAR" in row["token"]]
+    between = {"timestamp": START + FRAME // 2, "is_key_frame": False}
+    ends = {"prev": lidar[0]["token"], "next": lidar[1]["token"]}
+    tables["sample_data"].append({**lidar[0], **between, **ends, "token": "sweep"})
+    lidar[0]["next"] = lidar[1]["prev"] = "sweep"
+    radar = {"token": "radar", "channel": "RADAR_FRONT", "modality": "radar"}
+    tables["sensor"].append(radar)
+    mount = {**tables["calibrated_sensor"][6], "token": "mount", "sensor_token": "radar"}
+    tables["calibrated_sensor"].append({**mount, "rotation": [1, 0, 0, 0]})
+    alone = {"prev": "", "next": "", "calibrated_sensor_token": "mount", "token": "echo"}
+    tables["sample_data"].append({**lidar[0], **alone})
+    assert check_tables(tables)[1] == []
+
+
+def test_a_pose_of_another_time_is_named() -> None:
+    (problem,) = check("ego_pose", at(1, START + 10**7), "timestamp")
+    assert (problem.table, problem.field) == ("sample_data", "timestamp")
+    assert "us, its pose is at" in problem.what
+
+
+def test_boxes_that_move_sideways_are_named() -> None:
+    turned = 1.035  # half of 0.5 rad and of a quarter turn
+    across = [float(np.cos(turned)), 0.0, 0.0, float(np.sin(turned))]
+    (problem,) = check("sample_annotation", every(lambda _: across), "rotation")
+    assert "vehicles move sideways or backwards in 100% of their steps" in problem.what
+
+
+def test_a_vehicle_that_was_out_of_sight_may_have_turned() -> None:
+    tables: Tables = json.loads(TABLES)
+    first, last = (f"scene-0061-parked{k}" for k in (0, 3))
+    unseen = {f"scene-0061-parked{k}" for k in (1, 2)}
+    rows = [row for row in tables["sample_annotation"] if row["token"] not in unseen]
+    for row in rows:
+        if row["token"] == first:
+            row["next"] = last
+        if row["token"] == last:
+            row |= {"prev": first, "rotation": [-0.29, 0, 0, 0.957]}
+    tables["sample_annotation"] = rows
+    tables["instance"][1]["nbr_annotations"] = 2
+    assert check_tables(tables)[1] == []
+
+
+def test_a_rider_may_turn_a_cycle_around() -> None:
+    tables: Tables = json.loads(TABLES)
+    tables["sample_annotation"][5]["rotation"] = [-0.29, 0, 0, 0.957]
+    assert len(check_tables(tables)[1]) == 2  # there and back
+    for row in tables["instance"]:
+        if row["token"].endswith("parked"):
+            row["category_token"] = "vehicle.bicycle"
+    assert check_tables(tables)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "change"),
+    [
+        ("category.name", at(16, "vehicle.van")),
+        ("sample_annotation.num_lidar_pts", at(0, 1.5)),
+        ("calibrated_sensor.rotation", at(3, [0, 0, 0, 0])),
+        ("sample_annotation.attribute_tokens", at(0, ["a0", "a1"])),
+        ("sample_annotation.translation", at(0, [1, 2])),
+    ],
+)
+def test_one_mistake_is_told_once(place: str, change: Change) -> None:
+    assert len(check(place.split(".")[0], change, place.split(".")[1])) == 1
+
+
+def test_a_problem_says_table_token_field_what_and_cure() -> None:
+    (problem,) = check("sample_annotation", at(0, [4.6, 1.9, 1.6]), "size")
+    assert str(problem) == (
+        "sample_annotation scene-0061-ahead0 size: a vehicle.car is 4.6 m wide and 1.9 m long; "
+        "write width, length, height [m]: length along the heading"
+    )
+
+
+@pytest.mark.parametrize("table", json.loads(TABLES))
+def test_no_value_in_any_field_makes_the_check_itself_fail(table: str) -> None:
+    fields = json.loads(TABLES)[table][0]
+    for k, field in enumerate(fields):
+        for value in VALUES[k % 4 :: 4]:
+            assert all(isinstance(p, Problem) for p in check(table, at(0, value), field))

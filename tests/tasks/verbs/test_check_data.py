@@ -1,0 +1,73 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nuscenes_files import write_data_set
+
+from drivers.nuscenes.problem import Problem
+from tasks.cli import main
+from tasks.verbs.check_data import shorten_problems
+
+
+def test_a_data_set_is_checked_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_data_set(tmp_path, 3, ["scene-0061"])
+    main(["data", "check", "nuscenes", str(tmp_path)])
+    assert capsys.readouterr().out == f"✓ {tmp_path} is sound\n"
+    path = tmp_path / "v1.0-mini" / "sample_annotation.json"
+    rows = json.loads(path.read_text())
+    rows[0]["size"] = [4.6, 1.9, 1.6]
+    path.write_text(json.dumps(rows))
+    with pytest.raises(SystemExit) as e:
+        main(["data", "check", "nuscenes", str(tmp_path), "--version", "v1.0-mini"])
+    assert e.value.code == 1
+    assert capsys.readouterr().out == (
+        "sample_annotation scene-0061-ahead0 size: a vehicle.car is 4.6 m wide and 1.9 m long; "
+        "write width, length, height [m]: length along the heading\n1 problem\n"
+    )
+
+
+def test_what_cannot_be_checked_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for argv, told in (
+        (["nuscnes", str(tmp_path)], "no kind of data set 'nuscnes'; did you mean 'nuscenes'?"),
+        (["nuscenes", str(tmp_path)], "expected one folder of tables such as v1.0-mini"),
+    ):
+        with pytest.raises(SystemExit) as e:
+            main(["data", "check", *argv])
+        assert e.value.code == 2
+        assert told in capsys.readouterr().err
+
+
+def test_the_verbs_of_data_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as e:
+        main(["data"])
+    assert e.value.code == 0
+    assert "usage: neuro data" in capsys.readouterr().out
+
+
+def test_problems_that_are_alike_are_counted() -> None:
+    def of(token: int, field: str = "size") -> Problem:
+        return Problem(table="t", token=str(token), field=field, what="bad", cure="mend it")
+
+    told = list(shorten_problems([*map(of, range(7)), of(1, "prev")]))
+    assert told[:5] == [f"t {k} size: bad; mend it" for k in range(5)]
+    assert told[5:] == ["t size: 2 more like these", "t 1 prev: bad; mend it", "8 problems"]
+    assert list(shorten_problems([])) == []
+
+
+def test_without_the_devkit_the_extra_is_named(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['shapely'] = None\n"
+        "from tasks.cli import main\n"
+        f"main(['data', 'check', 'nuscenes', {str(tmp_path)!r}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "pip install 'neuro[driving]' brings it" in " ".join(done.stderr.split())
