@@ -1,0 +1,79 @@
+"""Camera images and depth of a place at an instant, from any pose of the ego."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+
+from drivers.nuscenes.rig import Camera
+from drivers.nuscenes.world.instant import Ego, Instant
+from drivers.nuscenes.world.render import kernels
+from drivers.nuscenes.world.render.faces import Faces, join_faces, light_faces
+from drivers.nuscenes.world.render.figures import draw_boxes, draw_lights
+from drivers.nuscenes.world.render.ground import TEXEL
+from drivers.nuscenes.world.render.scenery import Scenery, draw_trees
+from drivers.nuscenes.world.rig import flat_to_global
+
+SAMPLES = 2  # along each side of a pixel
+SIGHT = 180.0  # [m]; houses and trees farther away are not drawn
+
+
+def render_cameras(
+    scenery: Scenery, rig: Sequence[Camera], instant: Instant
+) -> UInt8[np.ndarray, "N H W 3"]:
+    """Return what the cameras of a rig see, RGB; all have images of one size.
+
+    Raises:
+        ValueError: a box of a category that nuScenes does not have.
+    """
+    faces = draw_instant(scenery, instant)
+    return np.stack([render_image(scenery, faces, c, instant.ego) for c in rig])
+
+
+def draw_instant(scenery: Scenery, instant: Instant) -> Faces:
+    """Return all faces around the ego, in their light and in the global frame."""
+    style, eye = scenery.style, np.array([instant.ego.x, instant.ego.y])
+    near = np.hypot(*(scenery.solid.corner[:, :2] - eye).T) < SIGHT
+    moving = join_faces([draw_boxes(instant.boxes, instant.braking), draw_lights(instant.lights)])
+    lit = light_faces(moving, style.sun, style.ambient, style.direct)
+    return join_faces([lit, scenery.solid.pick(near), draw_trees(scenery, eye, SIGHT)])
+
+
+def render_image(
+    scenery: Scenery, faces: Faces, camera: Camera, ego: Ego
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Return what one camera sees of these faces and the ground, RGB."""
+    colour, depth = _paint(scenery, faces, camera, ego, SAMPLES)
+    image = np.empty((camera.height, camera.width, 3), np.uint8)
+    kernels.develop(colour, depth, scenery.style.horizon, scenery.style.reach, image)
+    return image
+
+
+def render_depth(
+    scenery: Scenery, faces: Faces, camera: Camera, ego: Ego
+) -> Float32[np.ndarray, "H W"]:
+    """Return the depth at the middle of each pixel, along the camera's axis [m]; sky: inf."""
+    _, depth = _paint(scenery, faces, camera, ego, 1)
+    depth[depth >= kernels.FAR] = np.inf
+    return depth.astype(np.float32)
+
+
+def _paint(
+    scenery: Scenery, faces: Faces, camera: Camera, ego: Ego, samples: int
+) -> tuple[Float64[np.ndarray, "h w 3"], Float64[np.ndarray, "h w"]]:
+    k = camera.intrinsic
+    lens = np.array([k[0, 0], k[1, 1], k[0, 2], k[1, 2]]) * samples
+    to_global = flat_to_global(ego.x, ego.y, ego.yaw) @ camera.to_ego
+    eye, turn = to_global[:3, 3].copy(), to_global[:3, :3].copy()
+    size = camera.height * samples, camera.width * samples
+    colour, depth = np.empty((*size, 3)), np.empty(size)
+    ground = scenery.ground
+    sky = np.stack([scenery.style.zenith, scenery.style.horizon])
+    kernels.paint_ground(
+        eye, turn, lens, ground.origin, TEXEL, ground.levels, sky, colour, depth
+    )
+    kernels.paint_faces(
+        eye, turn, lens, faces.corner, faces.u, faces.v, faces.colour, faces.look, faces.cells,
+        colour, depth,
+    )  # fmt: skip
+    return colour, depth
