@@ -1,0 +1,57 @@
+"""Names in a written data set: tokens, scenes of the official splits, files of maps."""
+
+from hashlib import md5
+
+from nuscenes.utils.splits import create_splits_scenes
+
+# Names of the images of the four maps, as the devkit expects them.
+MAP_FILES = {
+    "boston-seaport": "36092f0b03a857c6a3403e25b4b7aab3",
+    "singapore-hollandvillage": "37819e65e09e5547b8a3ceaefba56bb2",
+    "singapore-onenorth": "53992ee3023e5494b90c316c183be829",
+    "singapore-queenstown": "93406b464a165eaba6d9de76ca09f5da",
+}
+# The devkit knows these as scenes without CAN bus; SAD leaves out 419.
+WITHOUT_CAN_BUS = {*range(161, 169), *range(170, 177), *range(309, 315), 419}
+# Scenes whose route the devkit calls misaligned: it warns when it reads them.
+MISALIGNED = {
+    *(71, 73, 74, 75, 76, 85, 100, 101, 302, 303, 304, 305, 306, 334, 388, 389, 390, 436, 276),
+    *range(106, 120), *range(261, 265), *range(499, 519), *range(547, 552), *range(556, 566),
+    *range(730, 739), 778, *range(780, 785), 904, 905, 1073, 1074,
+}  # fmt: skip
+
+
+def make_token(*parts: str | int) -> str:
+    """Return the token of what these parts name: 32 hex digits, as in nuScenes.
+
+    >>> make_token("scene", 3) == make_token("scene", 3) != make_token("scene", 4)
+    True
+    """
+    return md5("/".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()
+
+
+def name_scenes(number: int) -> list[str]:
+    """Return names for so many scenes: four of five of the split "train", one of "val".
+
+    Every fifth is of val, so that any five scenes in a row hold both. Scenes without CAN bus or
+    with a misaligned route are left out.
+
+    Raises:
+        ValueError: more scenes than there are names.
+
+    >>> name_scenes(5)
+    ['scene-0001', 'scene-0002', 'scene-0004', 'scene-0005', 'scene-0003']
+    """
+    bad = WITHOUT_CAN_BUS | MISALIGNED
+    splits = create_splits_scenes()
+    names = {
+        part: [name for name in sorted(splits[part]) if int(name[-4:]) not in bad]
+        for part in ("train", "val")
+    }
+    of_val = number // 5
+    if not 0 < number or number - of_val > len(names["train"]) or of_val > len(names["val"]):
+        most = min(len(names["val"]) * 5 + 4, len(names["train"]) * 5 // 4)
+        raise ValueError(f"{number} scenes; the official splits have names for 1 to {most}")
+    parts = ["val" if k % 5 == 4 else "train" for k in range(number)]
+    taken = {part: iter(names[part]) for part in names}
+    return [next(taken[part]) for part in parts]
