@@ -17,7 +17,9 @@ LENGTH, LANE = 200.0, 3.5  # [m]
 def make_straight_road() -> RoadMap:
     """Return a road along x, its middle at y = 100, from x = 0 to 200, driven on the right."""
     lanes = {}
-    for k, (y, yaw) in enumerate(((94.75, 0.0), (98.25, 0.0), (101.75, np.pi), (105.25, np.pi))):
+    for k, (y, yaw) in enumerate(
+        ((94.75, 0.0), (98.25, 0.0), (101.75, np.pi), (105.25, np.pi))
+    ):
         x = np.linspace(0, LENGTH, 101)
         xs = x if yaw == 0 else x[::-1]
         for half, (first, last) in enumerate(((0, 51), (50, 101))):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, UInt8
 
 from drivers.nuscenes.rig import Camera
 from drivers.nuscenes.world.instant import Ego, Instant
@@ -34,7 +34,9 @@ def draw_instant(scenery: Scenery, instant: Instant) -> Faces:
     """Return all faces around the ego, in their light and in the global frame."""
     style, eye = scenery.style, np.array([instant.ego.x, instant.ego.y])
     near = np.hypot(*(scenery.solid.corner[:, :2] - eye).T) < SIGHT
-    moving = join_faces([draw_boxes(instant.boxes, instant.braking), draw_lights(instant.lights)])
+    moving = join_faces(
+        [draw_boxes(instant.boxes, instant.braking), draw_lights(instant.lights)]
+    )
     lit = light_faces(moving, style.sun, style.ambient, style.direct)
     return join_faces([lit, scenery.solid.pick(near), draw_trees(scenery, eye, SIGHT)])
 
@@ -43,9 +45,9 @@ def render_image(
     scenery: Scenery, faces: Faces, camera: Camera, ego: Ego
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Return what one camera sees of these faces and the ground, RGB."""
-    colour, depth = _paint(scenery, faces, camera, ego, SAMPLES)
+    picture = _paint(scenery, faces, camera, ego, SAMPLES)
     image = np.empty((camera.height, camera.width, 3), np.uint8)
-    kernels.develop(colour, depth, scenery.style.horizon, scenery.style.reach, image)
+    kernels.develop(picture, scenery.style.horizon, scenery.style.reach, image)
     return image
 
 
@@ -53,27 +55,25 @@ def render_depth(
     scenery: Scenery, faces: Faces, camera: Camera, ego: Ego
 ) -> Float32[np.ndarray, "H W"]:
     """Return the depth at the middle of each pixel, along the camera's axis [m]; sky: inf."""
-    _, depth = _paint(scenery, faces, camera, ego, 1)
+    depth = _paint(scenery, faces, camera, ego, 1).depth
     depth[depth >= kernels.FAR] = np.inf
-    return depth.astype(np.float32)
+    found: Float32[np.ndarray, "H W"] = depth.astype(np.float32)
+    return found
 
 
 def _paint(
     scenery: Scenery, faces: Faces, camera: Camera, ego: Ego, samples: int
-) -> tuple[Float64[np.ndarray, "h w 3"], Float64[np.ndarray, "h w"]]:
+) -> kernels.Picture:
     k = camera.intrinsic
     lens = np.array([k[0, 0], k[1, 1], k[0, 2], k[1, 2]]) * samples
     to_global = flat_to_global(ego.x, ego.y, ego.yaw) @ camera.to_ego
-    eye, turn = to_global[:3, 3].copy(), to_global[:3, :3].copy()
+    view = kernels.View(to_global[:3, 3].copy(), to_global[:3, :3].copy(), lens)
     size = camera.height * samples, camera.width * samples
-    colour, depth = np.empty((*size, 3)), np.empty(size)
-    ground = scenery.ground
+    picture = kernels.Picture(np.empty((*size, 3)), np.empty(size))
     sky = np.stack([scenery.style.zenith, scenery.style.horizon])
+    ground = scenery.ground
     kernels.paint_ground(
-        eye, turn, lens, ground.origin, TEXEL, ground.levels, sky, colour, depth
+        view, kernels.Texture(ground.origin, TEXEL, ground.levels, sky), picture
     )
-    kernels.paint_faces(
-        eye, turn, lens, faces.corner, faces.u, faces.v, faces.colour, faces.look, faces.cells,
-        colour, depth,
-    )  # fmt: skip
-    return colour, depth
+    kernels.paint_faces(view, faces.solids, picture)
+    return picture

@@ -2,21 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from enum import IntEnum
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-
-class Look(IntEnum):
-    """How the surface of a face looks. DISC and LEAVES leave out what is outside the ellipse."""
-
-    PLAIN = 0
-    DISC = 1
-    LEAVES = 2
-    WINDOWS = 3
-    GLOW = 4  # a disc that shines by itself
-    SHADOW = 5  # darkens the ground, hides nothing
+from drivers.nuscenes.world.render.kernels import Solids
+from drivers.nuscenes.world.render.look import Look
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,6 +40,11 @@ class Faces:
             across, axis=1, keepdims=True
         )
         return normal
+
+    @property
+    def solids(self) -> Solids:
+        """The arrays that compiled functions take."""
+        return Solids(self.corner, self.u, self.v, self.colour, self.look, self.cells)
 
     def pick(self, which: Bool[np.ndarray, " P"]) -> "Faces":
         """Return some of the faces."""
@@ -88,9 +84,7 @@ def no_faces() -> Faces:
     return make_faces(np.zeros((0, 3, 3)), np.zeros((0, 3)), none, none)
 
 
-def make_sides(
-    low: Sequence[float], high: Sequence[float]
-) -> Float64[np.ndarray, "6 3 3"]:
+def make_sides(low: Sequence[float], high: Sequence[float]) -> Float64[np.ndarray, "6 3 3"]:
     """Return corner, u and v of front (+x), back, left (+y), right, top and bottom of a block.
 
     u of the four upright sides is level and v goes up.

@@ -9,16 +9,16 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from drivers.nuscenes.box import Box
+from drivers.nuscenes.schema import CATEGORIES
 from drivers.nuscenes.world.light import Colour, Light
 from drivers.nuscenes.world.render.faces import (
     Faces,
-    Look,
     join_faces,
     make_faces,
     make_sides,
     no_faces,
 )
-from drivers.nuscenes.schema import CATEGORIES
+from drivers.nuscenes.world.render.look import Look
 
 PAINTS = np.array(
     [
@@ -28,12 +28,16 @@ PAINTS = np.array(
     dtype=np.float64,
 )  # fmt: skip
 CLOTHES = np.array(
-    [[190, 40, 40], [40, 70, 160], [230, 230, 225], [235, 190, 50], [50, 120, 70], [60, 55, 60]],
+    [
+        [190, 40, 40], [40, 70, 160], [230, 230, 225], [235, 190, 50], [50, 120, 70],
+        [60, 55, 60],
+    ],
     dtype=np.float64,
-)
+)  # fmt: skip
 GLASS, TYRE, RUBBER = (38.0, 46.0, 58.0), (24.0, 24.0, 26.0), (48.0, 48.0, 52.0)
 SKIN, STEEL, ORANGE = (206.0, 160.0, 130.0), (92.0, 96.0, 100.0), (240.0, 110.0, 20.0)
 WHITE, TAIL, BRAKE = (250.0, 246.0, 225.0), (150.0, 16.0, 20.0), (255.0, 40.0, 40.0)
+UNLIT = (62.0, 62.0, 60.0)
 LAMP = 0.5  # [m] across: larger than life, so that it is seen in few pixels
 LAMPS: dict[Colour, tuple[float, tuple[float, float, float]]] = {
     "red": (0.55, (255.0, 30.0, 20.0)),
@@ -67,9 +71,7 @@ class _Sketch:
         self.colours.append(colour)
         self.looks.append(look)
 
-    def block(
-        self, low: Rgb, high: Rgb, colour: Rgb, sides: Rgb | None = None
-    ) -> "_Sketch":
+    def block(self, low: Rgb, high: Rgb, colour: Rgb, sides: Rgb | None = None) -> "_Sketch":
         """Add a block; sides: colour of its four upright faces, where it is another."""
         for k, shape in enumerate(make_sides(low, high)):
             self.add(shape, (sides or colour) if k < 4 else colour)
@@ -256,10 +258,11 @@ def _draw_light(light: Light) -> Faces:
     sketch = _Sketch().block(board, (0.0, 0.4, 0.95), (26.0, 28.0, 28.0))
     sketch.block(pole, (-0.02, 0.07, -0.95), STEEL)
     for name, (z, colour) in LAMPS.items():
-        shines = name == light.colour
         disc = [[0.01, -LAMP / 2, z - LAMP / 2], [0, LAMP, 0], [0, 0, LAMP]]
-        dark = (62.0, 62.0, 60.0)
-        sketch.add(np.array(disc), colour if shines else dark, Look.GLOW if shines else Look.DISC)
+        if name == light.colour:
+            sketch.add(np.array(disc), colour, Look.GLOW)
+        else:
+            sketch.add(np.array(disc), UNLIT, Look.DISC)
     template = sketch.done()
     shape = turn(template.shape, light.yaw)
     shape[:, 0] += [light.x, light.y, light.z]

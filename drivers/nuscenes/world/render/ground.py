@@ -62,7 +62,7 @@ def paint_map(road_map: RoadMap, style: Style, rng: np.random.Generator) -> Grou
         (road_map.walkways, "flat.sidewalk"),
         (road_map.drivable, "flat.driveable_surface"),
     ):
-        _fill(labels, areas, origin, CATEGORIES.index(name))
+        _fill(labels, areas, origin, (float(CATEGORIES.index(name)),))
     colours = np.zeros((labels.max() + 1, 3), np.float32)
     colours[CATEGORIES.index("flat.terrain")] = style.soil
     colours[CATEGORIES.index("flat.sidewalk")] = style.walkway
@@ -86,9 +86,7 @@ def paint_map(road_map: RoadMap, style: Style, rng: np.random.Generator) -> Grou
     return Ground(origin=origin, levels=tuple(levels), labels=labels)
 
 
-def _make_grain(
-    shape: tuple[int, int], rng: np.random.Generator
-) -> Float32[np.ndarray, "Y X"]:
+def _make_grain(shape: tuple[int, int], rng: np.random.Generator) -> Float32[np.ndarray, "Y X"]:
     """Return brightness around 1: fine grain, and patches of some metres."""
     grain = 1 + 0.05 * rng.standard_normal(shape, np.float32)
     for size, strength in ((8, 0.05), (60, 0.09)):
@@ -114,10 +112,8 @@ def _make_stripes(crossing: Polygon) -> list[Polygon]:
     length = np.hypot(*way)
     starts = np.arange(STRIPE / 4, length - STRIPE / 2, STRIPE)
     ahead = way / length
-    return [
-        Polygon([low, low + ahead * STRIPE / 2, low + ahead * STRIPE / 2 + across, low + across])
-        for low in (corners[0] + ahead * start for start in starts)
-    ]
+    ends = [(corners[0] + ahead * s, corners[0] + ahead * (s + STRIPE / 2)) for s in starts]
+    return [Polygon([low, high, high + across, low + across]) for low, high in ends]
 
 
 def _to_texels(
@@ -125,14 +121,15 @@ def _to_texels(
 ) -> np.ndarray:
     """Return points as OpenCV counts them: the middle of the first texel is 0."""
     places = (np.array(points)[:, :2] - origin) / TEXEL - 0.5
-    return np.round(places * 2**FRACTION).astype(np.int32)
+    found: np.ndarray = np.round(places * 2**FRACTION).astype(np.int32)
+    return found
 
 
 def _fill(
     picture: np.ndarray,
     areas: Iterable[Polygon],
     origin: Float64[np.ndarray, "2"],
-    colour: float | tuple[float, ...],
+    colour: tuple[float, ...],
 ) -> None:
     for area in areas:
         rings = [_to_texels(ring.coords, origin) for ring in _rings(area)]

@@ -40,10 +40,7 @@ def scan_around(scenery: Scenery, faces: Faces, ego: Ego) -> Scan:
     eye = to_global[:3, 3]
     near = faces.pick(_find_near(faces, eye))
     depth, hit = np.empty(len(rays)), np.empty(len(rays), np.int64)
-    kernels.cast_rays(
-        eye.copy(), rays @ to_global[:3, :3].T, near.corner, near.u, near.v, near.look,
-        depth, hit,
-    )  # fmt: skip
+    kernels.cast_rays(eye.copy(), rays @ to_global[:3, :3].T, near.solids, depth, hit)
     seen = depth < RANGE
     depth, hit, rays, ring = depth[seen], hit[seen], rays[seen], ring[seen]
     points = rays * depth[:, None]

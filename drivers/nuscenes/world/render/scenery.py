@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from drivers.nuscenes.road_map import RoadMap
+from drivers.nuscenes.schema import CATEGORIES
 from drivers.nuscenes.world.render.faces import (
     Faces,
-    Look,
     join_faces,
     light_faces,
     make_faces,
@@ -18,12 +18,12 @@ from drivers.nuscenes.world.render.faces import (
 )
 from drivers.nuscenes.world.render.figures import turn
 from drivers.nuscenes.world.render.ground import TEXEL, Ground, paint_map
-from drivers.nuscenes.schema import CATEGORIES
+from drivers.nuscenes.world.render.look import Look
 from drivers.nuscenes.world.render.style import Style, make_style
 
 CELL = 1.0  # [m], of the plan on which things find a place
 TREE_GAP, POST_GAP = 8.0, 26.0  # [m] from one to the next
-CHANCE = 0.02  # that a cell gets a tree: they stand in no row
+HOUSES, TREES = 0.04, 0.02  # share of the cells that are tried
 REACH = 45.0  # [m] from the road; nothing stands farther away
 STEEL, BARK = (92.0, 96.0, 100.0), (92.0, 72.0, 54.0)
 
@@ -63,9 +63,7 @@ def make_scenery(road_map: RoadMap, seed: int) -> Scenery:
     return Scenery(style=style, ground=ground, solid=solid, trees=trees)
 
 
-def draw_trees(
-    scenery: Scenery, eye: Float64[np.ndarray, "2"], reach: float
-) -> Faces:
+def draw_trees(scenery: Scenery, eye: Float64[np.ndarray, "2"], reach: float) -> Faces:
     """Return the trees within reach [m] of an eye, their crowns turned towards it."""
     away = scenery.trees[:, :2] - eye
     near = np.hypot(*away.T) < reach
@@ -101,18 +99,18 @@ class _Plan:
         self.origin = ground.origin
 
     def claim(self, row: int, column: int, radius: float) -> bool:
-        """Take a disc of this radius [m], if all of it is free."""
+        """Take the square of this half side [m], if all of it is free."""
         r = int(np.ceil(radius / CELL))
-        window = (slice(max(0, row - r), row + r + 1), slice(max(0, column - r), column + r + 1))
-        if not self.free[window].all():
+        window = self.free[max(0, row - r) : row + r + 1, max(0, column - r) : column + r + 1]
+        if not window.all():
             return False
-        self.free[window] = False
+        window[:] = False
         return True
 
     def locate(self, row: int, column: int) -> Float64[np.ndarray, "2"]:
         """Return the middle of a cell in the global frame."""
-        place: Float64[np.ndarray, "2"] = self.origin + CELL * (np.array([column, row]) + 0.5)
-        return place
+        x, y = self.origin
+        return np.array([x + CELL * (column + 0.5), y + CELL * (row + 0.5)])
 
 
 def _measure_distance(ground: Ground) -> Float32[np.ndarray, "Y X"]:
@@ -126,12 +124,16 @@ def _measure_distance(ground: Ground) -> Float32[np.ndarray, "Y X"]:
 
 
 def _pick_cells(
-    distance: Float32[np.ndarray, "Y X"], low: float, high: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Return the cells (row, column) this far from the roads [m], in random order."""
-    cells = np.argwhere((distance > low) & (distance < high))
-    rng.shuffle(cells)
-    return cells
+    distance: Float32[np.ndarray, "Y X"],
+    between: tuple[float, float],
+    share: float,
+    rng: np.random.Generator,
+) -> list[list[int]]:
+    """Return a share of the cells (row, column) this far from the roads, in random order."""
+    cells = np.argwhere((distance > between[0]) & (distance < between[1]))
+    order = rng.permutation(len(cells))[: int(share * len(cells))]
+    picked: list[list[int]] = cells[order].tolist()
+    return picked
 
 
 def _build_houses(
@@ -141,14 +143,15 @@ def _build_houses(
     smooth = cv2.GaussianBlur(distance, (0, 0), 4)
     down, right = cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
     houses = []
-    for row, column in _pick_cells(distance, 8.0, REACH, rng):
+    for row, column in _pick_cells(distance, (8.0, REACH), HOUSES, rng):
         depth, width = rng.uniform(8, 14), rng.uniform(9, 22)
         radius = np.hypot(depth, width) / 2
         if distance[row, column] < radius + 2 or not free.claim(row, column, 0.8 * radius):
             continue
         yaw = float(np.arctan2(down[row, column], right[row, column]))
         height = float(rng.choice([6, 9, 12, 18, 27], p=[0.25, 0.3, 0.2, 0.15, 0.1]))
-        shape = turn(make_sides((-depth / 2, -width / 2, 0), (depth / 2, width / 2, height)), yaw)
+        low, high = (-depth / 2, -width / 2, 0.0), (depth / 2, width / 2, height)
+        shape = turn(make_sides(low, high), yaw)
         shape[:, 0, :2] += free.locate(row, column)
         wall = style.walls[rng.integers(len(style.walls))]
         faces = _make_solid(shape, wall, "static.manmade")
@@ -168,8 +171,8 @@ def _plant_trees(
     """Trees stand between these distances from the road, at least TREE_GAP apart."""
     trees = [
         [*free.locate(row, column), height, height * rng.uniform(0.45, 0.75)]
-        for row, column in _pick_cells(distance, *between, rng)
-        if rng.random() < CHANCE and free.claim(row, column, TREE_GAP / 2)
+        for row, column in _pick_cells(distance, between, TREES, rng)
+        if free.claim(row, column, TREE_GAP / 2)
         for height in [rng.uniform(3.5, 9.0)]
     ]
     return np.array(trees, np.float64).reshape(-1, 4)
@@ -180,12 +183,12 @@ def _set_posts(
 ) -> list[Faces]:
     """Lamp posts stand close to the roads."""
     posts, placed = [], np.zeros((0, 2))
-    for row, column in _pick_cells(distance, 0.5, 2.0, rng):
+    for row, column in _pick_cells(distance, (0.5, 2.0), 1.0, rng):
         place = free.locate(row, column)
         if len(placed) and np.hypot(*(placed - place).T).min() < POST_GAP:
             continue
         placed = np.concatenate([placed, place[None]])
-        shape = make_sides((-0.08, -0.08, 0), (0.08, 0.08, 7.0))
+        shape = make_sides((-0.08, -0.08, 0.0), (0.08, 0.08, 7.0))
         shape[:, 0, :2] += place
         posts.append(_make_solid(shape, np.array(STEEL), "static.manmade"))
     return posts

@@ -1,4 +1,4 @@
-"""Light and colours of a place, drawn from a seed: noon, evening, overcast; asphalt, soil, walls."""
+"""Light and colours of a place, drawn from a seed: noon or evening, clear or overcast."""
 
 from dataclasses import dataclass
 from math import cos, sin

@@ -41,13 +41,14 @@ def measure_visibility(
             z = points[inside, 2]
             asked[k] += inside.sum()
             seen[k] += (depth[row, column] > z * 0.97 - SLACK).sum()
-    return seen / np.maximum(asked, 1)
+    fraction: Float64[np.ndarray, " K"] = seen / np.maximum(asked, 1)
+    return fraction
 
 
 def _spread_points(box: Box, eye: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "P 3"]:
     """Return points on the sides of a box that face the eye."""
     half = np.array([box.length, box.width, box.height]) / 2
-    sides = turn(make_sides(-half, half), box.yaw)
+    sides = turn(make_sides((-half).tolist(), half.tolist()), box.yaw)
     sides[:, 0] += [box.x, box.y, box.z]
     corner, u, v = sides.swapaxes(0, 1)
     facing = ((eye - corner) * np.cross(u, v)).sum(axis=1) > 0

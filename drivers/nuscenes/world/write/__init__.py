@@ -1,6 +1,6 @@
 """Writing: scenes of the world as a data set of nuScenes."""
 
 from drivers.nuscenes.world.write.dataset import write_nuscenes
-from drivers.nuscenes.world.write.recording import VERSION
+from drivers.nuscenes.world.write.names import Version
 
-__all__ = ["VERSION", "write_nuscenes"]
+__all__ = ["Version", "write_nuscenes"]

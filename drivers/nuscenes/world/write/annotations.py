@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import cos, hypot, sin
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -79,7 +80,7 @@ def annotate(
     return Annotated(instances=instances, annotations=annotations, questions=questions)
 
 
-def _describe_box(seen: Seen, offset: Float64[np.ndarray, "2"]) -> dict[str, object]:
+def _describe_box(seen: Seen, offset: Float64[np.ndarray, "2"]) -> dict[str, Any]:
     box = seen.box
     attribute = box.attribute or find_attribute(box)
     return {

@@ -37,7 +37,9 @@ def fit_arcs(line: Float64[np.ndarray, "P 3"]) -> list[Arc]:
     return arcs
 
 
-def _bend(start: Float64[np.ndarray, "3"], end: Float64[np.ndarray, "3"]) -> tuple[float, float]:
+def _bend(
+    start: Float64[np.ndarray, "3"], end: Float64[np.ndarray, "3"]
+) -> tuple[float, float]:
     """Return curvature and length of the arc from a pose to a point."""
     away = end[:2] - start[:2]
     chord = float(np.hypot(*away))
@@ -67,11 +69,11 @@ def _follows(line: Float64[np.ndarray, "P 3"]) -> bool:
 def _make_arc(start: Float64[np.ndarray, "3"], end: Float64[np.ndarray, "3"]) -> Arc:
     curvature, length = _bend(start, end)
     straight = curvature == 0
-    turn = curvature * length
+    turn, long = curvature * length, round(length, 4)
     return {
         "start_pose": [round(float(v), 4) for v in start],
         "end_pose": [*(round(float(v), 4) for v in end[:2]), round(float(start[2] + turn), 4)],
         "shape": "RSR" if curvature < 0 else "LSL",
         "radius": RADIUS if straight else round(1 / abs(curvature), 4),
-        "segment_length": [0.0, round(length, 4), 0.0] if straight else [round(length, 4), 0.0, 0.0],
+        "segment_length": [0.0, long, 0.0] if straight else [long, 0.0, 0.0],
     }

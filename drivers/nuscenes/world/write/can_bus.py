@@ -47,7 +47,9 @@ class _Track:
         self.acceleration = np.array([e.acceleration for e in egos])
         self.curvature = np.array([e.curvature for e in egos])
 
-    def sample(self, hertz: int) -> tuple[Float64[np.ndarray, " P"], Float64[np.ndarray, "P 6"]]:
+    def sample(
+        self, hertz: int
+    ) -> tuple[Float64[np.ndarray, " P"], Float64[np.ndarray, "P 6"]]:
         """Return times and (x, y, yaw, speed, acceleration, curvature) at a rate."""
         times = np.arange(int(self.at[-1] * hertz + 1e-6) + 1) / hertz
         rows = (self.x, self.y, self.yaw, self.speed, self.acceleration, self.curvature)
@@ -57,11 +59,11 @@ class _Track:
         return [
             {
                 "accel": _round(acceleration, speed * speed * curvature, GRAVITY),
-                "orientation": _round(np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)),
-                "pos": _round(x, y, 0),
-                "rotation_rate": _round(0, 0, speed * curvature),
+                "orientation": _round(np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)),
+                "pos": _round(x, y, 0.0),
+                "rotation_rate": _round(0.0, 0.0, speed * curvature),
                 "utime": start + round(time * 1e6),
-                "vel": _round(speed, 0, 0),
+                "vel": _round(speed, 0.0, 0.0),
             }
             for time, (x, y, yaw, speed, acceleration, curvature) in self._rows(POSE_HZ)
         ]
@@ -99,9 +101,8 @@ class _Track:
         """Return the way that was driven, a point about every metre."""
         along = np.concatenate([[0], np.hypot(np.diff(self.x), np.diff(self.y)).cumsum()])
         at = np.arange(0, along[-1] + ROUTE_STEP, ROUTE_STEP)
-        return [
-            _round(np.interp(s, along, self.x), np.interp(s, along, self.y)) for s in at
-        ]
+        x, y = np.interp(at, along, self.x), np.interp(at, along, self.y)
+        return [_round(*point) for point in zip(x.tolist(), y.tolist(), strict=True)]
 
     def _rows(self, hertz: int) -> Any:
         times, rows = self.sample(hertz)
@@ -117,7 +118,7 @@ def _round(*values: float) -> list[float]:
 
 
 def _summarise(messages: Mapping[str, Sequence[Message]]) -> dict[str, Any]:
-    """Return how many messages of each kind there are, how often, and the range of each value."""
+    """Return how many messages of each kind there are, how often, and their values' range."""
     found = {}
     for name, rows in messages.items():
         times = [row["utime"] for row in rows]

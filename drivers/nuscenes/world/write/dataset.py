@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from joblib import Parallel, delayed
 from jaxtyping import UInt8
+from joblib import Parallel, delayed
 from pyquaternion import Quaternion
 
 from drivers.nuscenes import schema
@@ -16,9 +15,9 @@ from drivers.nuscenes.world.instant import Scene
 from drivers.nuscenes.world.rig import LIDAR, lidar_to_ego, make_rig
 from drivers.nuscenes.world.write.expansion import describe_maps
 from drivers.nuscenes.world.write.files import write_json, write_mask
-from drivers.nuscenes.world.write.names import MAP_FILES, make_token, name_scenes
+from drivers.nuscenes.world.write.names import MAP_FILES, Version, make_token, name_scenes
 from drivers.nuscenes.world.write.place import Place, lay_out
-from drivers.nuscenes.world.write.recording import VERSION, Recording, Take, record_scene
+from drivers.nuscenes.world.write.recording import Recording, Take, record_scene
 
 TEXEL = 0.1  # [m], of the images of maps, as the devkit takes for granted
 VEHICLE = "n015"
@@ -26,18 +25,23 @@ LOCATIONS = tuple(MAP_FILES)
 
 
 def write_nuscenes(
-    root: Path, scenes: Sequence[Scene], rig: Sequence[Camera] | None = None, workers: int = 1
+    root: Path,
+    scenes: Sequence[Scene],
+    *,
+    version: Version = "v1.0-trainval",
+    rig: Sequence[Camera] | None = None,
+    workers: int = 1,
 ) -> None:
-    """Write scenes as a data set of nuScenes, version v1.0-trainval, into a new folder.
+    """Write scenes as a data set of nuScenes into a new folder.
 
     Scene k lies in location k modulo 4, each on a patch of its own, and gets a name of the
-    official splits: every fifth is one of "val". The same scenes give the same bytes.
+    official splits: every fifth is one of validation. The same scenes give the same bytes.
 
     Raises:
         ValueError: no scenes, or more than there are names; a scene that cannot be written.
     """
     rig = rig or make_rig()
-    takes, maps = _place_scenes(scenes)
+    takes, maps = _place_scenes(scenes, version)
     for location, (places, size) in maps.items():
         _write_map(root, location, places, size)
     recordings: list[Recording] = Parallel(n_jobs=workers)(
@@ -45,19 +49,19 @@ def write_nuscenes(
     )
     tables = _collect(recordings, rig, list(maps))
     for table, rows in tables.items():
-        write_json(root / VERSION / f"{table}.json", [schema.make_record(row) for row in rows])
+        write_json(root / version / f"{table}.json", [schema.make_record(row) for row in rows])
     for kind in ("lidarseg", "panoptic"):
-        rows = [row for recording in recordings for row in recording.labels[kind]]
-        write_json(root / VERSION / f"{kind}.json", rows)
+        labels = [row for recording in recordings for row in recording.labels[kind]]
+        write_json(root / version / f"{kind}.json", labels)
     questions = {r.scene.name: list(r.boxes.questions) for r in recordings}
     write_json(root / "maps" / "prediction" / "prediction_scenes.json", questions)
 
 
 def _place_scenes(
-    scenes: Sequence[Scene],
+    scenes: Sequence[Scene], version: Version
 ) -> tuple[list[Take], Mapping[str, tuple[list[Place], tuple[float, float]]]]:
     """Return the scenes with names and places, and the maps of the locations in use."""
-    names = name_scenes(len(scenes))
+    names = name_scenes(len(scenes), version)
     takes: list[Take] = []
     maps = {}
     for number, location in enumerate(LOCATIONS[: len(scenes)]):
@@ -78,6 +82,7 @@ def _place_scenes(
                 Take(
                     scene=scene,
                     name=names[k],
+                    version=version,
                     log=f"{VEHICLE}-{location}",
                     offset=offset,
                     number=k,
@@ -101,7 +106,7 @@ def _write_map(
                 np.round(np.array(ring.coords)[:, :2] / TEXEL).astype(np.int32)
                 for ring in (moved.exterior, *moved.interiors)
             ]
-            cv2.fillPoly(mask, rings, 255)
+            cv2.fillPoly(mask, rings, (255.0,))
     write_mask(root / "maps" / f"{MAP_FILES[location]}.png", mask[::-1])
     write_json(root / "maps" / "expansion" / f"{location}.json", describe_maps(places, size))
 
@@ -168,7 +173,7 @@ def _describe_sensor(channel: str, modality: str) -> schema.Sensor:
 def _describe_mount(
     channel: str, to_ego: np.ndarray, intrinsic: list[list[float]]
 ) -> schema.CalibratedSensor:
-    rotation: Any = Quaternion(matrix=to_ego, atol=1e-6)
+    rotation = Quaternion(matrix=to_ego, atol=1e-6)
     return schema.CalibratedSensor(
         token=make_token("calibrated_sensor", channel),
         sensor_token=make_token("sensor", channel),

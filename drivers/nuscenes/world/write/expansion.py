@@ -8,7 +8,7 @@ import numpy as np
 from shapely.geometry import LineString, Polygon
 from shapely.ops import unary_union
 
-from drivers.nuscenes.road_map import Lane, RoadMap
+from drivers.nuscenes.road_map import Lane
 from drivers.nuscenes.world.light import Light
 from drivers.nuscenes.world.write.arcs import fit_arcs
 from drivers.nuscenes.world.write.names import make_token
@@ -25,9 +25,7 @@ LAYERS = (
 Row = dict[str, Any]
 
 
-def describe_maps(
-    places: Iterable[Place], size: tuple[float, float]
-) -> dict[str, Any]:
+def describe_maps(places: Iterable[Place], size: tuple[float, float]) -> dict[str, Any]:
     """Return the content of the file that holds the road maps of all places of one location.
 
     size: width and height of the whole [m].

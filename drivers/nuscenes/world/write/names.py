@@ -1,9 +1,16 @@
 """Names in a written data set: tokens, scenes of the official splits, files of maps."""
 
+from collections.abc import Mapping
 from hashlib import md5
+from typing import Literal
 
 from nuscenes.utils.splits import create_splits_scenes
 
+Version = Literal["v1.0-trainval", "v1.0-mini"]
+SPLITS: Mapping[Version, tuple[str, str]] = {
+    "v1.0-trainval": ("train", "val"),
+    "v1.0-mini": ("mini_train", "mini_val"),
+}
 # Names of the images of the four maps, as the devkit expects them.
 MAP_FILES = {
     "boston-seaport": "36092f0b03a857c6a3403e25b4b7aab3",
@@ -30,28 +37,27 @@ def make_token(*parts: str | int) -> str:
     return md5("/".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()
 
 
-def name_scenes(number: int) -> list[str]:
-    """Return names for so many scenes: four of five of the split "train", one of "val".
+def name_scenes(number: int, version: Version) -> list[str]:
+    """Return names for so many scenes: four of five of the training split, one of validation.
 
-    Every fifth is of val, so that any five scenes in a row hold both. Scenes without CAN bus or
-    with a misaligned route are left out.
+    Every fifth is of validation, so that any five scenes in a row hold both. Scenes without CAN
+    bus or with a misaligned route are left out.
 
     Raises:
-        ValueError: more scenes than there are names.
+        ValueError: more scenes than the version has names for.
 
-    >>> name_scenes(5)
+    >>> name_scenes(5, "v1.0-trainval")
     ['scene-0001', 'scene-0002', 'scene-0004', 'scene-0005', 'scene-0003']
     """
     bad = WITHOUT_CAN_BUS | MISALIGNED
     splits = create_splits_scenes()
-    names = {
-        part: [name for name in sorted(splits[part]) if int(name[-4:]) not in bad]
-        for part in ("train", "val")
-    }
+    train, val = (
+        [name for name in sorted(splits[part]) if int(name[-4:]) not in bad]
+        for part in SPLITS[version]
+    )
     of_val = number // 5
-    if not 0 < number or number - of_val > len(names["train"]) or of_val > len(names["val"]):
-        most = min(len(names["val"]) * 5 + 4, len(names["train"]) * 5 // 4)
-        raise ValueError(f"{number} scenes; the official splits have names for 1 to {most}")
-    parts = ["val" if k % 5 == 4 else "train" for k in range(number)]
-    taken = {part: iter(names[part]) for part in names}
-    return [next(taken[part]) for part in parts]
+    if not 0 < number or number - of_val > len(train) or of_val > len(val):
+        most = min(5 * len(val) + 4, 5 * len(train) // 4)
+        raise ValueError(f"{number} scenes; {version} has names for 1 to {most}")
+    train_left, val_left = iter(train), iter(val)
+    return [next(val_left if k % 5 == 4 else train_left) for k in range(number)]

@@ -45,7 +45,7 @@ def find_bounds(road_map: RoadMap) -> tuple[Float64[np.ndarray, "2"], Float64[np
 def lay_out(
     road_maps: Sequence[RoadMap],
 ) -> tuple[list[Float64[np.ndarray, "2"]], tuple[float, float]]:
-    """Return by how much each road map is shifted so that none overlap, and the size of all [m].
+    """Return by how much each road map is shifted, so that none overlap, and the size [m].
 
     They lie in rows, in their order, from (0, 0) on; shifts are whole metres.
     """

@@ -6,14 +6,13 @@ from math import hypot
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float64, UInt16
+from jaxtyping import Float64, Int64, UInt16
 
 from drivers.nuscenes.rig import Camera
 from drivers.nuscenes.schema import EgoPose, Sample, SampleData, Scene as SceneRow
 from drivers.nuscenes.world.instant import Ego, Instant, Scene
 from drivers.nuscenes.world.render import (
     Scan,
-    Scenery,
     draw_instant,
     make_scenery,
     measure_visibility,
@@ -32,9 +31,8 @@ from drivers.nuscenes.world.write.annotations import (
     to_quaternion,
 )
 from drivers.nuscenes.world.write.can_bus import describe_drive
-from drivers.nuscenes.world.write.names import make_token
+from drivers.nuscenes.world.write.names import Version, make_token
 
-VERSION = "v1.0-trainval"
 KEYFRAME = 5  # instants from one to the next
 PERIOD = 500_000  # [us] from one to the next
 EPOCH = 1_532_402_927_000_000  # [us], of the first scene
@@ -46,12 +44,13 @@ INSTANCES = 999  # of a scene; panoptic labels have no room for more
 class Take:
     """A scene to be written: under which name, where on the map, as which of all.
 
-    log: name of the log that holds it. offset: from the frame of the scene to that of the map
+    version: of the data set. log: name of the log that holds it. offset: from the frame of the scene to that of the map
     [m]. seed: of the light, and of what stands beside the roads.
     """
 
     scene: Scene
     name: str
+    version: Version
     log: str
     offset: Float64[np.ndarray, "2"]
     number: int
@@ -65,7 +64,7 @@ class Take:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
-    """The records that a scene adds to the tables. labels: those of lidarseg and of panoptic."""
+    """The records that a scene adds to the tables; labels: to lidarseg and to panoptic."""
 
     scene: SceneRow
     samples: Sequence[Sample]
@@ -89,13 +88,17 @@ def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> Recording:
         )
     names = list(dict.fromkeys(box.instance for i in keyframes for box in i.boxes))
     if len(names) > INSTANCES:
-        raise ValueError(f"{take.name}: {len(names)} road users; at most {INSTANCES} have labels")
+        raise ValueError(
+            f"{take.name}: {len(names)} road users, of which only {INSTANCES} can have labels; "
+            "make a shorter scene or fewer of them"
+        )
     scenery = make_scenery(take.scene.road_map, take.seed)
     samples = [make_token("sample", take.name, k) for k in range(len(keyframes))]
     seen, data, poses = [], [], []
     labels: dict[str, list[dict[str, str]]] = {"lidarseg": [], "panoptic": []}
     for k, instant in enumerate(keyframes):
         faces = draw_instant(scenery, instant)
+        number = np.array([*(names.index(box.instance) + 1 for box in instant.boxes), 0])
         depths = [render_depth(scenery, faces, camera, instant.ego) for camera in rig]
         scan = scan_around(scenery, faces, instant.ego)
         rows = [_describe_data(take, k, len(keyframes), camera) for camera in (*rig, None)]
@@ -103,9 +106,10 @@ def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> Recording:
             image = render_image(scenery, faces, camera, instant.ego)
             files.write_image(root / row.filename, image)
         files.write_points(root / rows[-1].filename, scan.points)
-        for kind, found in _write_labels(root, rows[-1].token, scan, instant, names).items():
+        for kind, found in _write_labels(root, rows[-1], take, scan, number).items():
             labels[kind].append(found)
-        seen.append(_look(instant, scan, measure_visibility(instant.boxes, rig, instant.ego, depths)))
+        visible = measure_visibility(instant.boxes, rig, instant.ego, depths)
+        seen.append(_look(instant, scan, visible))
         data += rows
         poses += [_describe_pose(take, row, instant.ego) for row in rows]
     egos = [instant.ego for instant in take.scene.instants]
@@ -139,9 +143,7 @@ def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> Recording:
     )
 
 
-def _look(
-    instant: Instant, scan: Scan, visible: Float64[np.ndarray, " K"]
-) -> list[Seen]:
+def _look(instant: Instant, scan: Scan, visible: Float64[np.ndarray, " K"]) -> list[Seen]:
     """Return the boxes within RANGE of the ego, with how much of each was seen."""
     ego = instant.ego
     points = np.bincount(scan.owner[scan.owner >= 0], minlength=len(instant.boxes))
@@ -153,19 +155,19 @@ def _look(
 
 
 def _write_labels(
-    root: Path, token: str, scan: Scan, instant: Instant, names: Sequence[str]
+    root: Path, row: SampleData, take: Take, scan: Scan, number: Int64[np.ndarray, " L"]
 ) -> dict[str, dict[str, str]]:
     """Write the labels of a scan; return the record of each kind.
 
-    names: of all instances of the scene; a panoptic label holds the place in it, from 1 on.
+    number: of the instance of each box; at the end 0, for points of no box (owner -1).
     """
-    number = np.array([names.index(box.instance) + 1 for box in instant.boxes] + [0])
+    token, version = row.token, take.version
     panoptic: UInt16[np.ndarray, " P"] = (
-        scan.labels.astype(np.uint16) * 1000 + number[scan.owner].astype(np.uint16)
-    )  # an owner of -1 takes the last number, 0
+        scan.labels.astype(np.int64) * 1000 + number[scan.owner]
+    ).astype(np.uint16)
     names_of_files = {
-        "lidarseg": f"lidarseg/{VERSION}/{token}_lidarseg.bin",
-        "panoptic": f"panoptic/{VERSION}/{token}_panoptic.npz",
+        "lidarseg": f"lidarseg/{version}/{token}_lidarseg.bin",
+        "panoptic": f"panoptic/{version}/{token}_panoptic.npz",
     }
     files.write_lidarseg(root / names_of_files["lidarseg"], scan.labels)
     files.write_panoptic(root / names_of_files["panoptic"], panoptic)
@@ -179,7 +181,8 @@ def _describe_data(take: Take, k: int, number: int, camera: Camera | None) -> Sa
     """Return the record of what a camera, or the lidar (None), measured in keyframe k."""
     channel = camera.channel if camera else LIDAR
     time = take.start + k * PERIOD
-    token, before, after = (make_token("data", take.name, channel, i) for i in (k, k - 1, k + 1))
+    own = "data", take.name, channel
+    token, before, after = (make_token(*own, i) for i in (k, k - 1, k + 1))
     form = "jpg" if camera else "pcd.bin"
     return SampleData(
         token=token,
