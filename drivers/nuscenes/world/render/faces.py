@@ -16,8 +16,8 @@ class Faces:
 
     A point of a face is corner + s u + t v with s and t in 0..1 [m]. colour: RGB in 0..255,
     before light falls on it. look: a :class:`Look`. cells: windows along u and along v
-    (WINDOWS). label: its class of nuScenes-lidarseg. owner: which of the boxes it belongs to,
-    -1: none.
+    (WINDOWS), or what tells one crown from the next (LEAVES). label: its class of
+    nuScenes-lidarseg. owner: which of the boxes it belongs to, -1: none.
     """
 
     corner: Float64[np.ndarray, "P 3"]

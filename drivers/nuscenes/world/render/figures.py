@@ -37,7 +37,7 @@ CLOTHES = np.array(
 GLASS, TYRE, RUBBER = (38.0, 46.0, 58.0), (24.0, 24.0, 26.0), (48.0, 48.0, 52.0)
 SKIN, STEEL, ORANGE = (206.0, 160.0, 130.0), (92.0, 96.0, 100.0), (240.0, 110.0, 20.0)
 WHITE, TAIL, BRAKE = (250.0, 246.0, 225.0), (150.0, 16.0, 20.0), (255.0, 40.0, 40.0)
-UNLIT = (62.0, 62.0, 60.0)
+BOARD, UNLIT = (26.0, 28.0, 28.0), (62.0, 62.0, 60.0)
 LAMP = 0.5  # [m] across: larger than life, so that it is seen in few pixels
 LAMPS: dict[Colour, tuple[float, tuple[float, float, float]]] = {
     "red": (0.55, (255.0, 30.0, 20.0)),
@@ -81,8 +81,8 @@ class _Sketch:
         """Add discs on the left and on the right, at these places along the box."""
         long, high = size
         for x in places:
-            left = [[x + long / 2, y, 0], [-long, 0, 0], [0, 0, high]]
-            right = [[x - long / 2, -y, 0], [long, 0, 0], [0, 0, high]]
+            left = [[x + long / 2, y, 0.01], [-long, 0, 0], [0, 0, high]]
+            right = [[x - long / 2, -y, 0.01], [long, 0, 0], [0, 0, high]]
             self.add(np.array(left), TYRE, Look.DISC)
             self.add(np.array(right), TYRE, Look.DISC)
         return self
@@ -248,15 +248,14 @@ def turn(vectors: Float64[np.ndarray, "... 3"], yaw: float) -> Float64[np.ndarra
 
 
 def draw_lights(lights: Sequence[Light]) -> Faces:
-    """Return the faces of traffic lights: pole, board, three lamps of which one shines."""
+    """Return the faces of traffic lights: a board with three lamps of which one shines."""
     return join_faces([no_faces(), *(_draw_light(light) for light in lights)])
 
 
 def _draw_light(light: Light) -> Faces:
-    """The lamps stand 1 cm before the board, so that it does not hide them."""
-    board, pole = (-0.12, -0.4, -0.95), (-0.14, -0.07, -light.z)
-    sketch = _Sketch().block(board, (0.0, 0.4, 0.95), (26.0, 28.0, 28.0))
-    sketch.block(pole, (-0.02, 0.07, -0.95), STEEL)
+    """The board hangs from a rod; the lamps stand 1 cm before it, so that it hides none."""
+    sketch = _Sketch().block((-0.12, -0.4, -0.95), (0.0, 0.4, 0.95), BOARD)
+    sketch.block((-0.1, -0.05, 0.95), (-0.02, 0.05, 3.0), STEEL)
     for name, (z, colour) in LAMPS.items():
         disc = [[0.01, -LAMP / 2, z - LAMP / 2], [0, LAMP, 0], [0, 0, LAMP]]
         if name == light.colour:

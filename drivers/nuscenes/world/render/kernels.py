@@ -22,7 +22,7 @@ Vector = tuple[float, float, float]
 
 
 class View(NamedTuple):
-    """From where, and how. eye: [m]. turn: the camera's axes in columns. lens: fx, fy, cx, cy."""
+    """From where. eye: [m]. turn: the axes of the camera, in columns. lens: fx, fy, cx, cy."""
 
     eye: np.ndarray
     turn: np.ndarray
@@ -95,35 +95,35 @@ def take(rows: np.ndarray, k: int) -> Vector:
 
 
 @inlined
-def scramble(i: int, j: int, p: int) -> float:
+def scramble(i: int, j: int, k: int) -> float:
     """Return a number in 0..1 that looks random but is the same for the same three."""
-    mixed = (i * 374761393 + j * 668265263 + p * 2246822519) & 0x7FFFFFFF
+    mixed = (i * 374761393 + j * 668265263 + k * 2246822519) & 0x7FFFFFFF
     mixed = ((mixed ^ (mixed >> 13)) * 1274126177) & 0x7FFFFFFF
     return (mixed ^ (mixed >> 16)) / 2147483648.0
 
 
 @inlined
-def is_hole(look: int, s: float, t: float, p: int) -> bool:
+def is_hole(look: int, s: float, t: float, cells: np.ndarray) -> bool:
     """Say whether nothing is at this place of a face: outside an ellipse, between leaves."""
     if look in (PLAIN, WINDOWS, SHADOW):
         return False
     radius = 4 * ((s - 0.5) ** 2 + (t - 0.5) ** 2)
     if look == LEAVES:
-        return radius > 0.55 + 0.45 * scramble(int(s * 9), int(t * 9), p)
+        return radius > 0.55 + 0.45 * scramble(int(s * 9), int(t * 9), int(cells[0]))
     return radius > 1
 
 
 @inlined
-def find_shade(look: int, s: float, t: float, cells: np.ndarray, p: int) -> float:
+def find_shade(look: int, s: float, t: float, cells: np.ndarray) -> float:
     """Return how bright a place of a face is: dark panes of windows, light and dark leaves."""
     if look == WINDOWS:
         x, y = s * cells[0], t * cells[1]
         across, up = x - np.floor(x), y - np.floor(y)
         if 0.2 < across < 0.8 and 0.25 < up < 0.8:
-            return 0.35 + 0.3 * scramble(int(x), int(y), p)
+            return 0.35 + 0.3 * scramble(int(x), int(y), int(cells[0]))
         return 1.0
     if look == LEAVES:
-        return 0.65 + 0.5 * scramble(int(s * 9), int(t * 9), p)
+        return 0.65 + 0.5 * scramble(int(s * 9), int(t * 9), int(cells[0]))
     return 1.0
 
 
@@ -241,7 +241,7 @@ def paint_face(
     square, distance = dot(n, n), dot(n, c)
     along_u, along_v = divide(cross(v, n), square), divide(cross(n, u), square)
     off_u, off_v = dot(along_u, c), dot(along_v, c)
-    look = solids.look[p]
+    look, cells = solids.look[p], solids.cells[p]
     slack = 0.05 if look == SHADOW else 0.0  # a shadow lies on the ground, not before it
     for row in range(above, below + 1):
         b = (row + 0.5 - cy) / fy
@@ -254,14 +254,14 @@ def paint_face(
             if t < NEAR or t > depth[row, column] + slack:
                 continue
             s1, s2 = t * dot(along_u, ray) - off_u, t * dot(along_v, ray) - off_v
-            if s1 < 0 or s1 > 1 or s2 < 0 or s2 > 1 or is_hole(look, s1, s2, p):
+            if s1 < 0 or s1 > 1 or s2 < 0 or s2 > 1 or is_hole(look, s1, s2, cells):
                 continue
             if look == SHADOW:
                 for k in range(3):
                     colour[row, column, k] *= DARK
                 continue
             depth[row, column] = t
-            shade = find_shade(look, s1, s2, solids.cells[p], p)
+            shade = find_shade(look, s1, s2, cells)
             for k in range(3):
                 colour[row, column, k] = solids.colour[p, k] * shade
 
@@ -282,7 +282,7 @@ def cast_rays(
         c = (corner[0] - eye[0], corner[1] - eye[1], corner[2] - eye[2])
         n = cross(u, v)
         distance = dot(n, c)
-        look = solids.look[p]
+        look, cells = solids.look[p], solids.cells[p]
         if distance >= 0 or look == SHADOW:
             continue
         square = dot(n, n)
@@ -295,7 +295,7 @@ def cast_rays(
                 continue
             t = distance / slope
             s1, s2 = t * dot(along_u, ray) - off_u, t * dot(along_v, ray) - off_v
-            if 0 <= s1 <= 1 and 0 <= s2 <= 1 and not is_hole(look, s1, s2, p):
+            if 0 <= s1 <= 1 and 0 <= s2 <= 1 and not is_hole(look, s1, s2, cells):
                 depth[r], hit[r] = t, p
 
 

@@ -81,12 +81,14 @@ def draw_trees(scenery: Scenery, eye: Float64[np.ndarray, "2"], reach: float) ->
     number, style = int(near.sum()), scenery.style
     tint = 0.75 + 0.5 * np.modf(x * 0.37 + y * 0.71)[0].clip(-0.5, 1)[:, None]
     light = style.ambient + 0.5 * style.direct
-    return make_faces(
+    faces = make_faces(
         np.concatenate(shapes),
         light * np.concatenate([np.tile(BARK, (number, 1)), style.leaves * tint]),
         np.repeat([int(Look.PLAIN), int(Look.LEAVES)], number),
         np.full(2 * number, CATEGORIES.index("static.vegetation")),
     )
+    which = np.tile(near.nonzero()[0], 2)
+    return replace(faces, cells=np.stack([which, which], 1).astype(np.float64))
 
 
 class _Plan:

@@ -56,7 +56,7 @@ def name_scenes(number: int, version: Version) -> list[str]:
         for part in SPLITS[version]
     )
     of_val = number // 5
-    if not 0 < number or number - of_val > len(train) or of_val > len(val):
+    if number < 1 or number - of_val > len(train) or of_val > len(val):
         most = min(5 * len(val) + 4, 5 * len(train) // 4)
         raise ValueError(f"{number} scenes; {version} has names for 1 to {most}")
     train_left, val_left = iter(train), iter(val)

@@ -44,8 +44,8 @@ INSTANCES = 999  # of a scene; panoptic labels have no room for more
 class Take:
     """A scene to be written: under which name, where on the map, as which of all.
 
-    version: of the data set. log: name of the log that holds it. offset: from the frame of the scene to that of the map
-    [m]. seed: of the light, and of what stands beside the roads.
+    version: of the data set. log: name of the log that holds it. offset: from the frame of the
+    scene to that of the map [m]. seed: of the light, and of what stands beside the roads.
     """
 
     scene: Scene

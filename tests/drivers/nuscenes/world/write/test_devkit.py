@@ -126,7 +126,7 @@ def test_the_map_has_all_layers_where_the_road_is(root: Path, devkit: NuScenes) 
     pose = devkit.get("ego_pose", devkit.sample_data[6]["ego_pose_token"])
     x, y, _ = pose["translation"]
     layers = api.layers_on_point(x, y)
-    assert layers["drivable_area"] and layers["lane"] and layers["road_segment"]
+    assert all(layers[name] for name in ("drivable_area", "lane", "road_segment"))
     lane = api.get_closest_lane(x, y, radius=2)
     assert layers["lane"] == lane
     line = np.array(api.discretize_lanes([lane], 0.5)[lane])
