@@ -34,8 +34,10 @@ def write_nuscenes(
 ) -> None:
     """Write scenes as a data set of nuScenes into a new folder.
 
-    Scene k lies in location k modulo 4, each on a patch of its own, and gets a name of the
-    official splits: every fifth is one of validation. The same scenes give the same bytes.
+    Scenes get names of the official splits: every fifth is one of validation. Those that share
+    a road map (the same object) lie in one place; road map k, in the order in which scenes
+    use them, lies in location k modulo 4, apart from all others. The same scenes give the same
+    bytes.
 
     Raises:
         ValueError: no scenes, or more than there are names; a scene that cannot be written.
@@ -62,25 +64,20 @@ def _place_scenes(
 ) -> tuple[list[Take], Mapping[str, tuple[list[Place], tuple[float, float]]]]:
     """Return the scenes with names and places, and the maps of the locations in use."""
     names = name_scenes(len(scenes), version)
-    takes: list[Take] = []
-    maps = {}
-    for number, location in enumerate(LOCATIONS[: len(scenes)]):
-        own = range(number, len(scenes), len(LOCATIONS))
-        offsets, size = lay_out([scenes[k].road_map for k in own])
+    road_maps = list({id(scene.road_map): scene.road_map for scene in scenes}.values())
+    maps, takes = {}, []
+    for number, location in enumerate(LOCATIONS[: len(road_maps)]):
+        own = road_maps[number :: len(LOCATIONS)]
+        offsets, size = lay_out(own)
         places = []
-        for k, offset in zip(own, offsets, strict=True):
-            scene = scenes[k]
-            places.append(
-                Place(
-                    key=names[k],
-                    road_map=scene.road_map,
-                    lights=scene.instants[0].lights,
-                    offset=offset,
-                )
-            )
-            takes.append(
+        for road_map, offset in zip(own, offsets, strict=True):
+            here = [k for k, scene in enumerate(scenes) if scene.road_map is road_map]
+            lights = scenes[here[0]].instants[0].lights
+            key = names[here[0]]
+            places.append(Place(key=key, road_map=road_map, lights=lights, offset=offset))
+            takes += [
                 Take(
-                    scene=scene,
+                    scene=scenes[k],
                     name=names[k],
                     version=version,
                     log=f"{VEHICLE}-{location}",
@@ -88,7 +85,8 @@ def _place_scenes(
                     number=k,
                     seed=k,
                 )
-            )
+                for k in here
+            ]
         maps[location] = places, size
     return sorted(takes, key=lambda take: take.number), maps
 

@@ -15,7 +15,7 @@ from drivers.nuscenes.world.write.names import make_token
 from drivers.nuscenes.world.write.place import Place
 
 VERSION = "1.3"
-TOLERANCE = 0.03  # [m] by which outlines may be simplified
+TOLERANCE = 0.05  # [m] by which outlines may be simplified
 LAYERS = (
     "polygon", "line", "node", "drivable_area", "road_segment", "road_block", "lane",
     "lane_connector", "ped_crossing", "walkway", "stop_line", "carpark_area", "road_divider",
@@ -60,7 +60,9 @@ class _Sheet:
     def node(self, x: float, y: float) -> str:
         at = (round(x, 3), round(y, 3))
         if at not in self._nodes:
-            self._nodes[at] = self.add("node", f"{at[0]}/{at[1]}", x=at[0], y=at[1])
+            token = f"n{len(self._nodes):x}"  # short: most of a map is tokens of nodes
+            self.layers["node"].append({"token": token, "x": at[0], "y": at[1]})
+            self._nodes[at] = token
         return self._nodes[at]
 
     def line(self, key: str, points: Iterable[Sequence[float]]) -> str:
