@@ -15,7 +15,7 @@ from drivers.nuscenes.world.render.scenery import Scenery, draw_trees
 from drivers.nuscenes.world.rig import flat_to_global
 
 SAMPLES = 2  # along each side of a pixel
-SIGHT = 180.0  # [m]; houses and trees farther away are not drawn
+SIGHT = 150.0  # [m]; what is farther away is not drawn
 
 
 def render_cameras(
@@ -33,12 +33,13 @@ def render_cameras(
 def draw_instant(scenery: Scenery, instant: Instant) -> Faces:
     """Return all faces around the ego, in their light and in the global frame."""
     style, eye = scenery.style, np.array([instant.ego.x, instant.ego.y])
-    near = np.hypot(*(scenery.solid.corner[:, :2] - eye).T) < SIGHT
     moving = join_faces(
         [draw_boxes(instant.boxes, instant.braking), draw_lights(instant.lights)]
     )
     lit = light_faces(moving, style.sun, style.ambient, style.direct)
-    return join_faces([lit, scenery.solid.pick(near), draw_trees(scenery, eye, SIGHT)])
+    standing = join_faces([lit, scenery.solid])
+    near = np.hypot(*(standing.corner[:, :2] - eye).T) < SIGHT
+    return join_faces([standing.pick(near), draw_trees(scenery, eye, SIGHT)])
 
 
 def render_image(

@@ -44,37 +44,45 @@ LAMPS: dict[Colour, tuple[float, tuple[float, float, float]]] = {
     "yellow": (0.0, (255.0, 200.0, 30.0)),
     "green": (-0.55, (40.0, 255.0, 110.0)),
 }  # height above the middle lamp [m], colour
-# What a colour of a template stands for, where each box has its own:
-PAINT, CLOTH, STOP = (-1.0, 0.0, 0.0), (-2.0, 0.0, 0.0), (-3.0, 0.0, 0.0)
+PAINT, CLOTH, STOP = 0, 1, 2  # parts that have a colour of their own in each box
 Rgb = tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Template:
-    """Faces in a box of size 1: x from -0.5 (back) to 0.5, y to the left, z from 0 up."""
+    """Faces in a box of size 1: x from -0.5 (back) to 0.5, y to the left, z from 0 up.
+
+    part: PAINT, CLOTH or STOP, whose colour depends on the box; -1: colour tells it.
+    """
 
     shape: Float64[np.ndarray, "K 3 3"]
     colour: Float64[np.ndarray, "K 3"]
     look: Int64[np.ndarray, " K"]
+    part: Int64[np.ndarray, " K"]
 
 
 class _Sketch:
     """Collects the faces of a template."""
 
-    def __init__(self) -> None:
+    def __init__(self, shadow: bool = True) -> None:
         self.shapes: list[np.ndarray] = []
-        self.colours: list[Rgb] = []
+        self.colours: list[Rgb | int] = []
         self.looks: list[Look] = []
+        if shadow:
+            ground = [[-0.55, -0.55, 0.0], [1.1, 0.0, 0.0], [0.0, 1.1, 0.0]]
+            self.add(np.array(ground), (0.0, 0.0, 0.0), Look.SHADOW)
 
-    def add(self, shape: np.ndarray, colour: Rgb, look: Look = Look.PLAIN) -> None:
+    def add(self, shape: np.ndarray, colour: Rgb | int, look: Look = Look.PLAIN) -> None:
         self.shapes.append(shape)
         self.colours.append(colour)
         self.looks.append(look)
 
-    def block(self, low: Rgb, high: Rgb, colour: Rgb, sides: Rgb | None = None) -> "_Sketch":
+    def block(
+        self, low: Rgb, high: Rgb, colour: Rgb | int, sides: Rgb | int | None = None
+    ) -> "_Sketch":
         """Add a block; sides: colour of its four upright faces, where it is another."""
         for k, shape in enumerate(make_sides(low, high)):
-            self.add(shape, (sides or colour) if k < 4 else colour)
+            self.add(shape, colour if sides is None or k > 3 else sides)
         return self
 
     def wheels(self, places: Iterable[float], size: tuple[float, float], y: float) -> "_Sketch":
@@ -98,10 +106,13 @@ class _Sketch:
         return self
 
     def done(self) -> Template:
+        parts = [c if isinstance(c, int) else -1 for c in self.colours]
+        colours = [(0.0, 0.0, 0.0) if isinstance(c, int) else c for c in self.colours]
         return Template(
             shape=np.array(self.shapes, np.float64),
-            colour=np.array(self.colours, np.float64),
+            colour=np.array(colours, np.float64),
             look=np.array(self.looks, np.int64),
+            part=np.array(parts, np.int64),
         )
 
 
@@ -194,48 +205,61 @@ def draw_boxes(boxes: Sequence[Box], braking: frozenset[str]) -> Faces:
     Raises:
         ValueError: a box of a category that nuScenes does not have.
     """
-    return join_faces(
-        [no_faces(), *(_draw_box(k, box, braking) for k, box in enumerate(boxes))]
-    )
+    alike: dict[str, list[int]] = {}
+    for number, box in enumerate(boxes):
+        alike.setdefault(_find_template(box), []).append(number)
+    drawn = [
+        _draw_alike(TEMPLATES[name], np.array(numbers), [boxes[k] for k in numbers], braking)
+        for name, numbers in alike.items()
+    ]
+    return join_faces([no_faces(), *drawn])
 
 
-def _draw_box(number: int, box: Box, braking: frozenset[str]) -> Faces:
+def _find_template(box: Box) -> str:
+    """Return the longest beginning of its category for which there is a template."""
     known = [name for name in TEMPLATES if box.category.startswith(name)]
     if box.category not in CATEGORIES or not known:
         raise ValueError(
             f"box {box.instance}: category {box.category!r} is none that can be drawn; "
             f"take one that starts with {', '.join(TEMPLATES)} and is of nuScenes"
         )
-    template = TEMPLATES[max(known, key=len)]
-    look = template.look.copy()
-    colour = _dress(template.colour, box.instance)
-    stop = template.colour[:, 0] == STOP[0]
-    colour[stop] = BRAKE if box.instance in braking else TAIL
-    look[stop & (box.instance in braking)] = Look.GLOW
-    shadow = np.array([[[-0.55, -0.55, 0.0], [1.1, 0, 0], [0, 1.1, 0]]])
-    shape = np.concatenate([shadow, template.shape])
+    return max(known, key=len)
+
+
+def _draw_alike(
+    template: Template,
+    numbers: Int64[np.ndarray, " B"],
+    boxes: Sequence[Box],
+    braking: frozenset[str],
+) -> Faces:
+    """Return the faces of B boxes of one template; numbers: of the boxes among all."""
+    number, count = len(boxes), len(template.shape)
+    size = np.array([(b.length, b.width, b.height) for b in boxes])
+    placed = template.shape * size[:, None, None]
+    c, s = np.cos([b.yaw for b in boxes]), np.sin([b.yaw for b in boxes])
+    zero, one = np.zeros(number), np.ones(number)
+    turns = np.array([[c, s, zero], [-s, c, zero], [zero, zero, one]]).transpose(2, 0, 1)
+    placed = placed @ turns[:, None]
+    placed[:, :, 0] += np.array([(b.x, b.y, b.z - b.height / 2) for b in boxes])[:, None]
+    brakes = np.array([b.instance in braking for b in boxes])
+    own = np.stack([_dress(b.instance) for b in boxes])
+    own[:, STOP] = np.where(brakes[:, None], BRAKE, TAIL)
+    colour = np.where(template.part[:, None] >= 0, own[:, template.part], template.colour)
+    shines = brakes[:, None] & (template.part == STOP)
     faces = make_faces(
-        _place(shape, box),
-        np.concatenate([np.zeros((1, 3)), colour]),
-        np.concatenate([[int(Look.SHADOW)], look]),
-        np.full(len(shape), CATEGORIES.index(box.category)),
+        placed.reshape(-1, 3, 3),
+        colour.reshape(-1, 3),
+        np.where(shines, int(Look.GLOW), template.look).ravel(),
+        np.repeat([CATEGORIES.index(b.category) for b in boxes], count),
     )
-    return replace(faces, owner=np.full(len(shape), number))
+    return replace(faces, owner=np.repeat(numbers, count))
 
 
-def _dress(colours: Float64[np.ndarray, "K 3"], instance: str) -> Float64[np.ndarray, "K 3"]:
-    """Return the colours with those of this instance in place of PAINT and CLOTH."""
-    hue, own = crc32(instance.encode()), colours.copy()
-    own[colours[:, 0] == PAINT[0]] = PAINTS[hue % len(PAINTS)] * (0.85 + 0.3 * (hue % 97) / 97)
-    own[colours[:, 0] == CLOTH[0]] = CLOTHES[hue % len(CLOTHES)]
-    return own
-
-
-def _place(shape: Float64[np.ndarray, "K 3 3"], box: Box) -> Float64[np.ndarray, "K 3 3"]:
-    """Return a template's faces stretched, turned and moved into a box."""
-    placed = turn(shape * [box.length, box.width, box.height], box.yaw)
-    placed[:, 0] += [box.x, box.y, box.z - box.height / 2]
-    return placed
+def _dress(instance: str) -> Float64[np.ndarray, "3 3"]:
+    """Return the colours of an instance: PAINT, CLOTH, and room for STOP."""
+    hue = crc32(instance.encode())
+    paint = PAINTS[hue % len(PAINTS)] * (0.85 + 0.3 * (hue % 97) / 97)
+    return np.stack([paint, CLOTHES[hue % len(CLOTHES)], np.zeros(3)])
 
 
 def turn(vectors: Float64[np.ndarray, "... 3"], yaw: float) -> Float64[np.ndarray, "... 3"]:
@@ -254,7 +278,7 @@ def draw_lights(lights: Sequence[Light]) -> Faces:
 
 def _draw_light(light: Light) -> Faces:
     """The board hangs from a rod; the lamps stand 1 cm before it, so that it hides none."""
-    sketch = _Sketch().block((-0.12, -0.4, -0.95), (0.0, 0.4, 0.95), BOARD)
+    sketch = _Sketch(shadow=False).block((-0.12, -0.4, -0.95), (0.0, 0.4, 0.95), BOARD)
     sketch.block((-0.1, -0.05, 0.95), (-0.02, 0.05, 3.0), STEEL)
     for name, (z, colour) in LAMPS.items():
         disc = [[0.01, -LAMP / 2, z - LAMP / 2], [0, LAMP, 0], [0, 0, LAMP]]

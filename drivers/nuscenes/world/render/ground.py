@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import shapely
 from jaxtyping import Float32, Float64, UInt8
-from shapely import unary_union
 from shapely.geometry import LineString, Polygon
-from shapely.ops import substring
 
 from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.schema import CATEGORIES
@@ -54,7 +53,7 @@ def paint_map(road_map: RoadMap, style: Style, rng: np.random.Generator) -> Grou
     """
     if not road_map.drivable:
         raise ValueError(f"the road map of {road_map.location} has no drivable area to render")
-    x0, y0, x1, y1 = unary_union(list(road_map.drivable)).bounds
+    x0, y0, x1, y1 = shapely.total_bounds(list(road_map.drivable))
     origin = np.array([x0 - MARGIN, y0 - MARGIN])
     shape = (int((y1 - y0 + 2 * MARGIN) / TEXEL), int((x1 - x0 + 2 * MARGIN) / TEXEL))
     labels = np.full(shape, CATEGORIES.index("flat.terrain"), np.uint8)
@@ -100,8 +99,12 @@ def _rings(area: Polygon) -> Sequence[LineString]:
 
 
 def _cut_dashes(line: LineString) -> list[LineString]:
+    """Return the painted parts of a line, each of three points."""
     starts = np.arange(0.0, line.length, DASH + GAP)
-    return [substring(line, start, min(start + DASH, line.length)) for start in starts]
+    at = starts[:, None] + [0, DASH / 2, DASH]  # past its end shapely gives its last point
+    points = shapely.get_coordinates(shapely.line_interpolate_point(line, at))
+    dashes: list[LineString] = list(shapely.linestrings(points.reshape(-1, 3, 2)))
+    return dashes
 
 
 def _make_stripes(crossing: Polygon) -> list[Polygon]:
@@ -143,8 +146,5 @@ def _draw(
     colour: tuple[float, ...],
     width: float,
 ) -> None:
-    for line in lines:
-        shape = line.buffer(width / 2, cap_style="flat")
-        if not shape.is_empty:
-            parts = [shape] if isinstance(shape, Polygon) else list(shape.geoms)
-            _fill(picture, parts, origin, colour)
+    strips = shapely.buffer(list(lines), width / 2, cap_style="flat")
+    _fill(picture, shapely.get_parts(strips), origin, colour)

@@ -12,10 +12,8 @@ from drivers.nuscenes.world.render.scenery import Scenery
 from drivers.nuscenes.world.rig import flat_to_global, lidar_to_ego
 
 # Elevation of each ring; closer to one another where they reach far.
-RINGS = np.radians(
-    [-20, -14, -10, -7.5, -6, -4.8, -3.8, -3, -2.3, -1.7, -1.1, -0.5, 0.2, 1.2, 2.5, 4]
-)
-COLUMNS = 60  # beams of a ring; each ring starts a little after the one below
+RINGS = np.radians([-18, -10, -7, -5.2, -4, -3.1, -2.4, -1.8, -1.2, -0.6, 0, 0.8, 1.8, 3.5])
+COLUMNS = 56  # beams of a ring; each ring starts a little after the one below
 RANGE = 55.0  # [m]
 
 

@@ -12,6 +12,7 @@ from drivers.nuscenes.world.render.faces import make_sides
 from drivers.nuscenes.world.render.figures import turn
 from drivers.nuscenes.world.rig import flat_to_global
 
+NEAR = 0.2  # [m] along the axis of a camera
 GRID = (np.arange(6) + 0.5) / 6  # places of the test points along each side of a face
 SLACK = 0.15  # [m + 3 % of the depth]: bodies stand back from their boxes
 
@@ -28,30 +29,33 @@ def measure_visibility(
     in an image count, those that nothing hides are seen. A box in no image: 0.
     """
     asked, seen = np.zeros(len(boxes)), np.zeros(len(boxes))
+    sides = np.stack([_place_sides(box) for box in boxes]) if boxes else np.zeros((0, 6, 3, 3))
+    corner, u, v = sides[:, :, 0], sides[:, :, 1], sides[:, :, 2]
+    s, t = (a.ravel()[:, None] for a in np.meshgrid(GRID, GRID))
+    points = corner[:, :, None] + s * u[:, :, None] + t * v[:, :, None]
+    normal = np.cross(u, v)
     for camera, depth in zip(rig, depths, strict=True):
         to_global = flat_to_global(ego.x, ego.y, ego.yaw) @ camera.to_ego
-        eye, axes = to_global[:3, 3], to_global[:3, :3]
-        for k, box in enumerate(boxes):
-            points = (_spread_points(box, eye) - eye) @ axes
-            points = points[points[:, 2] > 0.2]
-            places = points @ camera.intrinsic.T
-            pixels = np.floor(places[:, :2] / places[:, 2:]).astype(np.int64)
-            inside = ((pixels >= 0) & (pixels < [camera.width, camera.height])).all(axis=1)
-            column, row = pixels[inside].T
-            z = points[inside, 2]
-            asked[k] += inside.sum()
-            seen[k] += (depth[row, column] > z * 0.97 - SLACK).sum()
+        eye = to_global[:3, 3]
+        box, side = np.nonzero(((eye - corner) * normal).sum(axis=2) > 0)
+        places = (points[box, side] - eye) @ (to_global[:3, :3] @ camera.intrinsic.T)
+        z = places[..., 2]
+        ahead = np.maximum(z, NEAR)
+        column = np.floor(places[..., 0] / ahead).astype(np.int64)
+        row = np.floor(places[..., 1] / ahead).astype(np.int64)
+        inside = (z > NEAR) & (column >= 0) & (column < camera.width)
+        inside &= (row >= 0) & (row < camera.height)
+        free = np.zeros_like(inside)
+        free[inside] = depth[row[inside], column[inside]] > z[inside] * 0.97 - SLACK
+        asked += np.bincount(box, inside.sum(axis=1), len(boxes))
+        seen += np.bincount(box, free.sum(axis=1), len(boxes))
     fraction: Float64[np.ndarray, " K"] = seen / np.maximum(asked, 1)
     return fraction
 
 
-def _spread_points(box: Box, eye: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "P 3"]:
-    """Return points on the sides of a box that face the eye."""
+def _place_sides(box: Box) -> Float64[np.ndarray, "6 3 3"]:
+    """Return corner, u and v of the sides of a box, in the global frame."""
     half = np.array([box.length, box.width, box.height]) / 2
     sides = turn(make_sides((-half).tolist(), half.tolist()), box.yaw)
     sides[:, 0] += [box.x, box.y, box.z]
-    corner, u, v = sides.swapaxes(0, 1)
-    facing = ((eye - corner) * np.cross(u, v)).sum(axis=1) > 0
-    s, t = (a.ravel()[:, None, None] for a in np.meshgrid(GRID, GRID))
-    spread: Float64[np.ndarray, "P 3"] = (corner + s * u + t * v)[:, facing].reshape(-1, 3)
-    return spread
+    return sides

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, hypot, sin
+from math import hypot
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from jaxtyping import Float64
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.schema import Instance, SampleAnnotation
 from drivers.nuscenes.world.write.names import make_token
+from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
 
-RANGE = 75.0  # [m]; what is farther from the ego is not annotated
+RANGE = 65.0  # [m]; what is farther from the ego is not annotated
 LEVELS = (0.4, 0.6, 0.8)  # visibility 1 up to the first, then 2, 3, and 4
 MOVING = 0.5  # [m/s]
 AHEAD = 12  # keyframes that a predictor is asked for: 6 s
@@ -119,13 +120,3 @@ def _find_questions(track: Mapping[int, Seen]) -> list[int]:
             if hypot(end.x - seen.box.x, end.y - seen.box.y) > MOVING * AHEAD / 2:
                 found.append(k)
     return found
-
-
-def to_quaternion(yaw: float) -> list[float]:
-    """Return (w, x, y, z) of a turn about the z axis."""
-    return [round(cos(yaw / 2), 6), 0.0, 0.0, round(sin(yaw / 2), 6)]
-
-
-def round_metres(*values: float) -> list[float]:
-    """Return lengths to the millimetre."""
-    return [round(float(v), 3) for v in values]

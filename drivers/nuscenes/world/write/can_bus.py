@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from drivers.nuscenes.world.instant import STEP, WHEELBASE, Ego
+from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
 
 STEERING_RATIO = 15.0  # turns of the steering wheel for one of the front wheels
 POSE_HZ, STEERING_HZ, MONITOR_HZ = 50, 100, 2
@@ -58,12 +59,12 @@ class _Track:
     def tell_poses(self, start: int) -> list[Message]:
         return [
             {
-                "accel": _round(acceleration, speed * speed * curvature, GRAVITY),
-                "orientation": _round(np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)),
-                "pos": _round(x, y, 0.0),
-                "rotation_rate": _round(0.0, 0.0, speed * curvature),
+                "accel": round_metres(acceleration, speed * speed * curvature, GRAVITY),
+                "orientation": to_quaternion(yaw),
+                "pos": round_metres(x, y, 0.0),
+                "rotation_rate": [0.0, 0.0, round(speed * curvature, 5)],
                 "utime": start + round(time * 1e6),
-                "vel": _round(speed, 0.0, 0.0),
+                "vel": round_metres(speed, 0.0, 0.0),
             }
             for time, (x, y, yaw, speed, acceleration, curvature) in self._rows(POSE_HZ)
         ]
@@ -102,7 +103,7 @@ class _Track:
         along = np.concatenate([[0], np.hypot(np.diff(self.x), np.diff(self.y)).cumsum()])
         at = np.arange(0, along[-1] + ROUTE_STEP, ROUTE_STEP)
         x, y = np.interp(at, along, self.x), np.interp(at, along, self.y)
-        return [_round(*point) for point in zip(x.tolist(), y.tolist(), strict=True)]
+        return [round_metres(*point) for point in zip(x.tolist(), y.tolist(), strict=True)]
 
     def _rows(self, hertz: int) -> Any:
         times, rows = self.sample(hertz)
@@ -111,10 +112,6 @@ class _Track:
 
 def _steer(curvature: float) -> float:
     return round(STEERING_RATIO * float(np.arctan(WHEELBASE * curvature)), 4)
-
-
-def _round(*values: float) -> list[float]:
-    return [round(float(v), 4) for v in values]
 
 
 def _summarise(messages: Mapping[str, Sequence[Message]]) -> dict[str, Any]:

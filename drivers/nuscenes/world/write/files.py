@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
-QUALITY = 65  # of the JPEG files
+QUALITY = 60  # of the JPEG files
 
 
 def write_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:

@@ -27,11 +27,10 @@ from drivers.nuscenes.world.write.annotations import (
     Annotated,
     Seen,
     annotate,
-    round_metres,
-    to_quaternion,
 )
 from drivers.nuscenes.world.write.can_bus import describe_drive
 from drivers.nuscenes.world.write.names import Version, make_token
+from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
 
 KEYFRAME = 5  # instants from one to the next
 PERIOD = 500_000  # [us] from one to the next
