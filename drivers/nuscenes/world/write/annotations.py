@@ -13,7 +13,7 @@ from drivers.nuscenes.schema import Instance, SampleAnnotation
 from drivers.nuscenes.world.write.names import make_token
 from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
 
-RANGE = 65.0  # [m]; what is farther from the ego is not annotated
+RANGE = 60.0  # [m]; what is farther from the ego is not annotated
 LEVELS = (0.4, 0.6, 0.8)  # visibility 1 up to the first, then 2, 3, and 4
 MOVING = 0.5  # [m/s]
 AHEAD = 12  # keyframes that a predictor is asked for: 6 s

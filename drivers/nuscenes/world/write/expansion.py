@@ -15,7 +15,7 @@ from drivers.nuscenes.world.write.names import make_token
 from drivers.nuscenes.world.write.place import Place
 
 VERSION = "1.3"
-TOLERANCE = 0.05  # [m] by which outlines may be simplified
+TOLERANCE = 0.08  # [m] by which outlines may be simplified
 LAYERS = (
     "polygon", "line", "node", "drivable_area", "road_segment", "road_block", "lane",
     "lane_connector", "ped_crossing", "walkway", "stop_line", "carpark_area", "road_divider",

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
-QUALITY = 60  # of the JPEG files
+QUALITY = 60  # of the JPEG files, with Huffman tables of their own: smaller
 
 
 def write_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
@@ -17,7 +17,7 @@ def write_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     done, data = cv2.imencode(".jpg", image[..., ::-1], options)
     if not done:
         raise OSError(f"{path}: OpenCV cannot encode an image of shape {image.shape}")
