@@ -4,12 +4,13 @@ from dataclasses import replace
 from math import cos, sin
 
 import numpy as np
-from shapely.geometry import LineString, Polygon, box as rectangle
+from shapely.geometry import LineString, box as rectangle
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.road_map import Lane, RoadMap
 from drivers.nuscenes.world.instant import Ego, Instant, Scene
 from drivers.nuscenes.world.light import Light
+from drivers.nuscenes.world.roads import Roads
 
 LENGTH, LANE = 200.0, 3.5  # [m]
 
@@ -117,8 +118,8 @@ def make_scene(keyframes: int = 2) -> Scene:
     return Scene(road_map=make_straight_road(), instants=instants, description="straight on")
 
 
-def outline(box: Box) -> Polygon:
-    """Return the ground that a box covers."""
-    c, s = cos(box.yaw), sin(box.yaw)
-    x, y = np.array([1, -1, -1, 1]) * box.length / 2, np.array([1, 1, -1, -1]) * box.width / 2
-    return Polygon(np.stack([box.x + c * x - s * y, box.y + s * x + c * y], 1))
+def pretend_to_simulate(_: object, keyframes: int, roads: Roads) -> Scene:
+    """Return a drive that takes no simulation, on a map that has nothing to do with it."""
+    scene = make_scene(keyframes)
+    dark = [replace(instant, lights=[]) for instant in scene.instants]
+    return replace(scene, road_map=roads.map, instants=dark)

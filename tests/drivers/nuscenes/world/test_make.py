@@ -1,42 +1,34 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from straight_road import make_scene
+from straight_road import pretend_to_simulate
 
 pytest.importorskip("nuscenes")
 
 from drivers.nuscenes.check import check_nuscenes
 from drivers.nuscenes.world import make
-from drivers.nuscenes.world.instant import Scene
 from drivers.nuscenes.world.make import find_cached_nuscenes, make_nuscenes
-from drivers.nuscenes.world.roads import Roads
-
-
-def pretend(_: object, keyframes: int, roads: Roads) -> Scene:
-    """Return a scene that takes no simulation."""
-    scene = make_scene(keyframes)
-    dark = [replace(instant, lights=[]) for instant in scene.instants]
-    return replace(scene, road_map=roads.map, instants=dark)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("made") / "data"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(make, "simulate_scene", pretend)
-        return make_nuscenes(path, scenes=6, keyframes=2)
+        patch.setattr(make, "simulate_scene", pretend_to_simulate)
+        return make_nuscenes(path, scenes=5, keyframes=2)
 
 
 def read_table(root: Path, name: str) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = json.loads((root / "v1.0-trainval" / f"{name}.json").read_text())
+    rows: list[dict[str, object]] = json.loads(
+        (root / "v1.0-trainval" / f"{name}.json").read_text()
+    )
     return rows
 
 
 def test_scenes_have_as_many_keyframes_as_asked_for(made: Path) -> None:
-    assert len(read_table(made, "scene")) == 6
-    assert len(read_table(made, "sample")) == 12
+    assert len(read_table(made, "scene")) == 5
+    assert len(read_table(made, "sample")) == 10
 
 
 def test_a_generated_data_set_is_sound(tmp_path: Path) -> None:
@@ -55,21 +47,21 @@ def test_scenes_of_validation_lie_on_roads_of_their_own(made: Path) -> None:
 
 def test_it_is_made_once(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(make, "write_nuscenes", None)
-    assert make_nuscenes(made, scenes=6, keyframes=2) == made
+    assert make_nuscenes(made, scenes=5, keyframes=2) == made
     assert [path.name for path in made.parent.iterdir()] == ["data"]
 
 
 def test_other_settings_do_not_overwrite_it(made: Path) -> None:
-    with pytest.raises(FileExistsError, match=r"other settings .*\(scenes 6, keyframes 2, seed 0"):
-        make_nuscenes(made, scenes=6, keyframes=2, seed=1)
+    with pytest.raises(FileExistsError, match=r"other settings .*\(scenes 5, keyframes 2"):
+        make_nuscenes(made, scenes=5, keyframes=2, seed=1)
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(FileExistsError, match="holds something else; name a folder that is not"):
+    with pytest.raises(FileExistsError, match="holds something else; name a folder that"):
         make_nuscenes(tmp_path, scenes=6)
     (tmp_path / "generated.json").write_text("{")
-    with pytest.raises(FileExistsError, match="its generated.json is damaged"):
+    with pytest.raises(FileExistsError, match=r"its generated\.json is damaged"):
         make_nuscenes(tmp_path, scenes=6)
 
 
@@ -94,7 +86,7 @@ def test_another_process_may_be_faster(
 
     monkeypatch.setattr(make, "write_nuscenes", write)
     monkeypatch.setattr(make, "_simulate_all", lambda *_: [])
-    assert make_nuscenes(path, scenes=6, keyframes=2) == path
+    assert make_nuscenes(path, scenes=5, keyframes=2) == path
     assert (path / "theirs").exists()
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
 
