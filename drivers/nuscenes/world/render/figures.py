@@ -45,7 +45,7 @@ LAMPS: dict[Colour, tuple[float, tuple[float, float, float]]] = {
     "green": (-0.55, (40.0, 255.0, 110.0)),
 }  # height above the middle lamp [m], colour
 PAINT, CLOTH, STOP = 0, 1, 2  # parts that have a colour of their own in each box
-Rgb = tuple[float, float, float]
+Triple = tuple[float, float, float]  # a colour, or a point
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,19 +66,19 @@ class _Sketch:
 
     def __init__(self, shadow: bool = True) -> None:
         self.shapes: list[np.ndarray] = []
-        self.colours: list[Rgb | int] = []
+        self.colours: list[Triple | int] = []
         self.looks: list[Look] = []
         if shadow:
             ground = [[-0.55, -0.55, 0.0], [1.1, 0.0, 0.0], [0.0, 1.1, 0.0]]
             self.add(np.array(ground), (0.0, 0.0, 0.0), Look.SHADOW)
 
-    def add(self, shape: np.ndarray, colour: Rgb | int, look: Look = Look.PLAIN) -> None:
+    def add(self, shape: np.ndarray, colour: Triple | int, look: Look = Look.PLAIN) -> None:
         self.shapes.append(shape)
         self.colours.append(colour)
         self.looks.append(look)
 
     def block(
-        self, low: Rgb, high: Rgb, colour: Rgb | int, sides: Rgb | int | None = None
+        self, low: Triple, high: Triple, colour: Triple | int, sides: Triple | int | None = None
     ) -> "_Sketch":
         """Add a block; sides: colour of its four upright faces, where it is another."""
         for k, shape in enumerate(make_sides(low, high)):

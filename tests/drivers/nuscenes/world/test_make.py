@@ -118,3 +118,16 @@ def test_the_digest_changes_with_every_setting() -> None:
     digests = {make.Made(**(base | change)).digest for change in changes}
     assert len(digests) == 5
     assert all(len(digest) == 16 for digest in digests)
+
+
+def test_the_digest_changes_with_the_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make, "__file__", str(tmp_path / "make.py"))
+    made = make.Made(scenes=6, keyframes=20, seed=0, version="v1.0-trainval")
+    digests = set()
+    for name, content in (("a.py", "x = 1"), ("a.py", "x = 2"), ("deep/b.py", "")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+        digests.add(made.digest)
+    assert len(digests) == 3

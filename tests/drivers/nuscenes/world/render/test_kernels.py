@@ -51,7 +51,7 @@ def find_first(
 def draw_faces(seed: int, number: int) -> Faces:
     """Return faces of all sizes around the eye, some behind it, some through it."""
     rng = np.random.default_rng(seed)
-    shape = rng.normal(size=(number, 3, 3)) * 3
+    shape = rng.normal(size=(number, 3, 3)) * rng.choice([3.0, 0.4], (number, 1, 1))
     shape[:, 0] += [1.0, 2.0, 1.5]
     return make_faces(
         shape,
@@ -154,3 +154,12 @@ def test_samples_are_averaged_and_fade_into_the_haze() -> None:
         round(half),
         round(half + 50 * (1 - np.exp(-1))),
     ]
+
+
+def test_an_outline_is_cut_where_it_comes_too_near() -> None:
+    """A wall to the right, from 0.1 m to 1 m ahead: its near end counts from 0.2 m on."""
+    wall = (0.2, 0.1, 0.1), (0.0, 0.0, 0.9), (0.0, 1.0, 0.0)
+    extent = kernels.find_extent(*wall, LENS)
+    assert extent == pytest.approx((8 * 0.2 + 6, 8 * 1 + 6, 7 * 0.1 + 4, 7 * 1.1 / 0.2 + 4))
+    behind = (0.2, 0.1, -3.0), (0.0, 0.0, 0.9), (0.0, 1.0, 0.0)
+    assert kernels.find_extent(*behind, LENS) == (np.inf, -np.inf, np.inf, -np.inf)
