@@ -1,5 +1,7 @@
 """The compiled pictures against a slow twin: every ray with every face, in NumPy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -75,7 +77,7 @@ def paint(view: kernels.View, faces: Faces) -> kernels.Picture:
 def test_each_pixel_shows_the_nearest_face_on_its_ray(
     seed: int, yaw: float, pitch: float
 ) -> None:
-    view, faces = make_view(yaw, pitch), draw_faces(seed, 5)
+    view, faces = make_view(yaw, pitch), draw_faces(seed, 20)
     picture = paint(view, faces)
     depth, hit = find_first(view.eye, list_rays(view), faces, kernels.NEAR)
     assert picture.depth.ravel() == pytest.approx(depth, rel=1e-6)
@@ -86,9 +88,9 @@ def test_each_pixel_shows_the_nearest_face_on_its_ray(
 @given(st.integers(0, 10**6))
 @settings(max_examples=10, deadline=None)
 def test_each_beam_meets_the_nearest_face_on_its_way(seed: int) -> None:
-    faces, eye = draw_faces(seed, 5), np.array([1.0, 2.0, 1.5])
-    rays = np.random.default_rng([seed, 1]).normal(size=(60, 3))
-    depth, hit = np.empty(60), np.empty(60, np.int64)
+    faces, eye = draw_faces(seed, 20), np.array([1.0, 2.0, 1.5])
+    rays = np.random.default_rng([seed, 1]).normal(size=(300, 3))
+    depth, hit = np.empty(300), np.empty(300, np.int64)
     kernels.cast_rays(eye, rays, faces.solids, depth, hit)
     expected, first = find_first(eye, rays, faces, 0.0)
     assert depth == pytest.approx(expected, rel=1e-6)
@@ -105,6 +107,11 @@ def test_a_shadow_darkens_the_ground_and_hides_nothing() -> None:
     assert np.array_equal(bare.depth, shaded.depth)
     ratio = shaded.colour / bare.colour
     assert set(np.unique(ratio.round(9))) == {kernels.DARK, 1.0}
+    above = replace(shadow, corner=shadow.corner + [0, 0, 0.5])
+    hit = np.empty(1, np.int64)
+    ray = np.array([[2.0, 0.0, -0.5]])
+    kernels.cast_rays(view.eye, ray, above.solids, np.empty(1), hit)
+    assert hit.tolist() == [kernels.GROUND]
     wall = make_faces(
         np.array([[[2.5, 15.0, 0.0], [0, -20, 0], [0, 0, 9]]]),
         np.full((1, 3), 50.0),
