@@ -96,6 +96,7 @@ START = (
     head(make_box("walker", "human.pedestrian.adult", 61.0, 95.0), 1.3, np.pi / 2),
     head(make_box("stander", "human.pedestrian.adult", 38.0, 91.0), 0.0, 0.0),
     make_box("cone", "movable_object.trafficcone", 40.0, 97.0),
+    make_box("far", "vehicle.car", 195.0, 94.75),
 )
 
 

@@ -107,7 +107,7 @@ def test_a_shadow_darkens_the_ground_and_hides_nothing() -> None:
     assert np.array_equal(bare.depth, shaded.depth)
     ratio = shaded.colour / bare.colour
     assert set(np.unique(ratio.round(9))) == {kernels.DARK, 1.0}
-    above = replace(shadow, corner=shadow.corner + [0, 0, 0.5])
+    above = replace(shadow, corner=shadow.corner + np.array([0, 0, 0.5]))
     hit = np.empty(1, np.int64)
     ray = np.array([[2.0, 0.0, -0.5]])
     kernels.cast_rays(view.eye, ray, above.solids, np.empty(1), hit)

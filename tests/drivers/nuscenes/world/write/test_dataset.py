@@ -1,9 +1,10 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from straight_road import make_box, make_scene
+from straight_road import START, make_box, make_scene
 
 pytest.importorskip("nuscenes")
 
@@ -33,6 +34,12 @@ def test_the_validator_finds_nothing_wrong(root: Path) -> None:
 def test_the_same_scenes_give_the_same_bytes(root: Path, tmp_path: Path) -> None:
     write_nuscenes(tmp_path, [make_scene(3), make_scene(2)], rig=RIG)
     assert list_files(tmp_path) == list_files(root)
+
+
+def test_what_is_far_away_is_not_annotated(root: Path) -> None:
+    instances = json.loads((root / "v1.0-trainval" / "instance.json").read_text())
+    assert len(instances) == 2 * (len(START) - 1)
+    assert {row["nbr_annotations"] for row in instances} == {2, 3}
 
 
 def test_labels_of_points_agree_with_one_another(root: Path) -> None:
