@@ -146,6 +146,8 @@ def _build_houses(
     down, right = cv2.Sobel(smooth, cv2.CV_32F, 0, 1), cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
     houses = []
     for row, column in _pick_cells(distance, (8.0, REACH), HOUSES, rng):
+        if not free.free[row, column]:
+            continue
         depth, width = rng.uniform(8, 14), rng.uniform(9, 22)
         radius = np.hypot(depth, width) / 2
         if distance[row, column] < radius + 2 or not free.claim(row, column, 0.8 * radius):

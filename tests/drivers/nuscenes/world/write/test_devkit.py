@@ -33,6 +33,7 @@ from nuscenes.utils.data_classes import LidarPointCloud
 from nuscenes.utils.geometry_utils import points_in_box, view_points
 from nuscenes.utils.splits import create_splits_scenes
 
+from drivers.nuscenes.world.render import ground
 from drivers.nuscenes.world.rig import make_rig
 from drivers.nuscenes.world.write import Version, write_nuscenes
 
@@ -49,7 +50,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scenes = [
         replace(make_scene(15 if k == 4 else 2), road_map=places[k % 4]) for k in range(10)
     ]
-    write_nuscenes(root, scenes, version=VERSION, rig=make_rig(32, 18))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ground, "MARGIN", 25.0)  # less to paint
+        write_nuscenes(root, scenes, version=VERSION, rig=make_rig(32, 18))
     return root
 
 
