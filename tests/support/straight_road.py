@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import cos, sin
+from types import SimpleNamespace
 
 import numpy as np
 from shapely.geometry import LineString, box as rectangle
@@ -10,7 +11,6 @@ from drivers.nuscenes.box import Box
 from drivers.nuscenes.road_map import Lane, RoadMap
 from drivers.nuscenes.world.instant import Ego, Instant, Scene
 from drivers.nuscenes.world.light import Light
-from drivers.nuscenes.world.roads import Roads
 
 LENGTH, LANE = 200.0, 3.5  # [m]
 
@@ -119,8 +119,11 @@ def make_scene(keyframes: int = 2) -> Scene:
     return Scene(road_map=make_straight_road(), instants=instants, description="straight on")
 
 
-def pretend_to_simulate(_: object, keyframes: int, roads: Roads) -> Scene:
-    """Return a drive that takes no simulation, on a map that has nothing to do with it."""
-    scene = make_scene(keyframes)
-    dark = [replace(instant, lights=[]) for instant in scene.instants]
-    return replace(scene, road_map=roads.map, instants=dark)
+def pretend_to_make_roads(_: object) -> SimpleNamespace:
+    """Return roads of which only the map is there: the straight one, anew each time."""
+    return SimpleNamespace(map=make_straight_road())
+
+
+def pretend_to_simulate(_: object, keyframes: int, roads: SimpleNamespace) -> Scene:
+    """Return a drive that takes no simulation."""
+    return replace(make_scene(keyframes), road_map=roads.map)

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from straight_road import pretend_to_simulate
+from straight_road import pretend_to_make_roads, pretend_to_simulate
 
 pytest.importorskip("nuscenes")
 
@@ -14,7 +14,10 @@ from tasks.cli import main
 def test_a_data_set_is_made_from_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(make, "simulate_scene", pretend_to_simulate)
+    monkeypatch.setattr(make, "make_roads", pretend_to_make_roads)
+    monkeypatch.setattr(
+        make, "simulate_scene", lambda seed, _, roads: pretend_to_simulate(seed, 2, roads)
+    )
     path = tmp_path / "data"
     argv = ["data", "make", "nuscenes", str(path), "--scenes", "1", "--seed", "7"]
     main(argv)
