@@ -294,8 +294,31 @@ def bench(
 
 
 def data() -> None:
-    """Check a data set; neuro data lists the verbs."""
+    """Make or check a data set; neuro data lists the verbs."""
     main(["data", "--help"])
+
+
+def make_data(
+    kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="KIND")],
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")],
+    scenes: int = 60,
+    seed: int = 0,
+    workers: int = 1,
+) -> None:
+    """Generate a small data set in its real formats, in a new folder.
+
+    Args:
+        kind: of data set: nuscenes.
+        path: the folder; one that holds the same data set stays as it is.
+        scenes: how many; every fifth is of the validation split.
+        seed: of everything that is drawn by chance.
+        workers: processes that share the work.
+    """
+    from tasks.verbs.make_data import make_data_set
+
+    with console.status(f"making {scenes} scenes in {path}"):
+        told = make_data_set(kind, path, scenes, seed, workers)
+    console.print(DONE, told, soft_wrap=True)
 
 
 def check_data(
@@ -399,7 +422,7 @@ VERBS: dict[str, Any] = {
     "bench": bench,
     "data": data,
 }
-DATA_VERBS: dict[str, Any] = {"check": check_data}
+DATA_VERBS: dict[str, Any] = {"make": make_data, "check": check_data}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -10,7 +10,7 @@ Source: nuScenes, "Schema" (docs/schema_nuscenes.md of the nuscenes-devkit).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -262,7 +262,7 @@ TABLES: Mapping[str, type[Record]] = {
 
 def make_record(row: Record) -> dict[str, Any]:
     """Return a row as a table's file holds it."""
-    return {name: value for name, value in asdict(row).items() if value is not None}
+    return {name: value for name, value in vars(row).items() if value is not None}
 
 
 @cache

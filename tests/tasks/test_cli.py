@@ -27,6 +27,7 @@ FLAGS = {
     "bench": ["name", "out", "repeats", "only", "quick"],
     "data": [],
     "data check": ["kind", "path", "version"],
+    "data make": ["kind", "path", "scenes", "seed", "workers"],
 }
 
 

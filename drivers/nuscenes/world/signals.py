@@ -13,7 +13,9 @@ from drivers.nuscenes.world.light import Colour, Light
 YELLOW = 2.5  # [s]
 ALL_RED = 1.5  # [s], in which a junction empties
 GREEN = (7.0, 11.0)  # [s]
-BEHIND, ABOVE = 8.0, 4.6  # [m]: lamps hang so far behind the end of their lane, and so high
+# [m]: lamps hang so far behind the end of their lane, and so high; who waits for them still has
+# them in the images that models see, whose upper parts are cut off.
+BEHIND, ABOVE = 12.0, 3.4
 
 
 @dataclass(frozen=True, kw_only=True)

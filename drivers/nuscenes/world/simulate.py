@@ -13,7 +13,7 @@ from drivers.nuscenes.box import Box
 from drivers.nuscenes.world.instant import Instant, Scene
 from drivers.nuscenes.world.populate import populate
 from drivers.nuscenes.world.poses import show
-from drivers.nuscenes.world.roads import make_roads
+from drivers.nuscenes.world.roads import Roads, make_roads
 from drivers.nuscenes.world.sight import find_overlaps
 from drivers.nuscenes.world.traffic import step_traffic
 
@@ -24,10 +24,13 @@ NEAR = 80.0  # [m] around the ego within which nobody may overlap
 SHORTEST = 25.0  # [m] that the ego drives in 10 s
 
 
-def simulate_scene(seed: int | Sequence[int], keyframes: int = 20) -> Scene:
+def simulate_scene(
+    seed: int | Sequence[int], keyframes: int = 20, roads: Roads | None = None
+) -> Scene:
     """Return a scene that is sound: no boxes overlap, the ego stays on the road and gets on.
 
-    seed: the same one gives the same scene. keyframes: 0.5 s apart.
+    seed: the same one gives the same scene. keyframes: 0.5 s apart. roads: the place; None:
+    one of its own, of the same seed.
 
     Raises:
         ValueError: fewer than two keyframes.
@@ -37,15 +40,15 @@ def simulate_scene(seed: int | Sequence[int], keyframes: int = 20) -> Scene:
         raise ValueError(f"simulate_scene: a scene has 2 keyframes or more, got {keyframes}")
     numbers = [seed] if isinstance(seed, int) else list(seed)
     for attempt in range(TRIES):
-        scene = _simulate([*numbers, attempt], A_FRAME * (keyframes - 1) + 1)
+        scene = _simulate([*numbers, attempt], A_FRAME * (keyframes - 1) + 1, roads)
         if scene is not None:
             return scene
     raise RuntimeError(f"simulate_scene: no sound scene of seed {seed} in {TRIES} tries")
 
 
-def _simulate(seed: Sequence[int], count: int) -> Scene | None:
+def _simulate(seed: Sequence[int], count: int, roads: Roads | None) -> Scene | None:
     """Return the scene of a seed, None as soon as it is not sound."""
-    roads = make_roads(seed)
+    roads = roads or make_roads(seed)
     world, state = populate(roads, int(np.random.default_rng(seed).integers(2**31)))
     drivable = unary_union(roads.map.drivable).buffer(0.05)
     shapely.prepare(drivable)

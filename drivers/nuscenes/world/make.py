@@ -1,0 +1,150 @@
+"""Generated data sets of nuScenes: made once, found again by what they were made from."""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from joblib import Parallel, delayed
+
+from drivers.nuscenes.world.instant import Scene
+from drivers.nuscenes.world.roads import make_roads
+from drivers.nuscenes.world.simulate import simulate_scene
+from drivers.nuscenes.world.write import Version, write_nuscenes
+from neuro.io.temporary import name_own, remove_stale
+
+SHARE = 3  # scenes in one place
+NOTE = "generated.json"  # in the data set: from what it was made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What decides the bytes of a generated data set, beside the code.
+
+    scenes: how many. keyframes: of each, 0.5 s apart.
+    """
+
+    scenes: int
+    keyframes: int
+    seed: int
+    version: Version
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that change with these settings and with the code of the world."""
+        sha = sha256(json.dumps(asdict(self), sort_keys=True).encode())
+        world = Path(__file__).parent
+        for path in sorted(world.rglob("*.py")):
+            sha.update(path.relative_to(world).as_posix().encode() + path.read_bytes())
+        return sha.hexdigest()[:16]
+
+
+def make_nuscenes(
+    path: Path,
+    scenes: int = 60,
+    seed: int = 0,
+    keyframes: int = 20,
+    version: Version = "v1.0-trainval",
+    workers: int = 1,
+) -> Path:
+    """Return the folder of a generated data set, which is made unless it is there.
+
+    Every fifth scene is of the split "val", or "mini_val" of "v1.0-mini", on roads of which
+    the others see nothing. The bytes do not depend on ``workers``.
+
+    Args:
+        path: a folder that is empty, or not there, or holds the same data set.
+        scenes: how many.
+        seed: of roads, traffic, light.
+        keyframes: of each scene, 0.5 s apart; two or more.
+        version: whose names the scenes get; "v1.0-mini" has ten.
+        workers: processes that share the work.
+
+    Raises:
+        FileExistsError: there is something else at ``path``.
+        ValueError: more scenes than the version has names for, fewer than two keyframes.
+    """
+    made = Made(scenes=scenes, keyframes=keyframes, seed=seed, version=version)
+    if not _is_empty(path):
+        _require_made(path, made)
+        return path
+    with _rename_when_whole(path) as part:
+        write_nuscenes(part, _simulate_all(made, workers), version=version, workers=workers)
+        note = asdict(made) | {"digest": made.digest}
+        (part / NOTE).write_text(json.dumps(note, indent=1))
+    _require_made(path, made)  # another process may have been faster, with other settings
+    return path
+
+
+def _simulate_all(made: Made, workers: int) -> list[Scene]:
+    """Return the scenes; three of one split share a place, so that the maps stay small."""
+    of_val = [k % 5 == 4 for k in range(made.scenes)]
+    places: dict[tuple[int, bool, int], list[int]] = {}
+    for k, val in enumerate(of_val):
+        places.setdefault((made.seed, val, of_val[:k].count(val) // SHARE), []).append(k)
+    found = Parallel(n_jobs=workers)(
+        delayed(_simulate_place)(place, made, numbers) for place, numbers in places.items()
+    )
+    by_number = {k: s for some in found for k, s in some.items()}
+    return [by_number[k] for k in range(made.scenes)]
+
+
+def _simulate_place(
+    place: Sequence[int], made: Made, numbers: Sequence[int]
+) -> dict[int, Scene]:
+    roads = make_roads(place)
+    return {k: simulate_scene([made.seed, k], made.keyframes, roads) for k in numbers}
+
+
+def find_cached_nuscenes(scenes: int = 60, seed: int = 0, workers: int = 1) -> Path:
+    """Return the folder of a generated data set in the cache of the user, made if need be.
+
+    It lies in ~/.cache/neuro, under a name that changes with the settings and with the code.
+
+    Raises:
+        ValueError: more scenes than there are names for.
+    """
+    made = Made(scenes=scenes, keyframes=20, seed=seed, version="v1.0-trainval")
+    folder = Path.home() / ".cache" / "neuro" / f"nuscenes-{made.digest}"
+    return make_nuscenes(folder, scenes, seed, workers=workers)
+
+
+def _is_empty(path: Path) -> bool:
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def _require_made(path: Path, made: Made) -> None:
+    """Refuse a folder that does not hold what the settings make."""
+    note = path / NOTE
+    if not note.is_file():
+        raise FileExistsError(f"{path} holds something else; name a folder that is not there")
+    try:
+        found = json.loads(note.read_bytes())
+    except ValueError:
+        found = {}
+    if found != asdict(made) | {"digest": made.digest}:
+        told = (
+            ", ".join(f"{k} {v}" for k, v in found.items()) if isinstance(found, dict) else ""
+        )
+        raise FileExistsError(
+            f"{path} holds a data set of other settings or of another version of neuro "
+            f"({told or 'its generated.json is damaged'}); remove it, or name another folder"
+        )
+
+
+@contextmanager
+def _rename_when_whole(path: Path) -> Iterator[Path]:
+    """Give a folder beside a path that gets its name at the end, if the path is still free."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(path.parent, path.name)
+    part = path.with_name(name_own(path.name))
+    try:
+        yield part
+        if _is_empty(path):
+            shutil.rmtree(path, ignore_errors=True)
+            part.rename(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

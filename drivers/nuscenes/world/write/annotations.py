@@ -1,0 +1,122 @@
+"""The boxes of a scene as annotations, and which of them make good questions for predictors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import hypot
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from drivers.nuscenes.box import Box
+from drivers.nuscenes.schema import Instance, SampleAnnotation
+from drivers.nuscenes.world.write.names import make_token
+from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
+
+RANGE = 60.0  # [m]; what is farther from the ego is not annotated
+LEVELS = (0.4, 0.6, 0.8)  # visibility 1 up to the first, then 2, 3, and 4
+MOVING = 0.5  # [m/s]
+AHEAD = 12  # keyframes that a predictor is asked for: 6 s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A box of a keyframe. points: of the lidar. visible: fraction seen by the cameras."""
+
+    box: Box
+    points: int
+    visible: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Annotated:
+    """The records of a scene. questions: instance and sample, joined by "_"."""
+
+    instances: Sequence[Instance]
+    annotations: Sequence[SampleAnnotation]
+    questions: Sequence[str]
+
+
+def annotate(
+    scene: str,
+    samples: Sequence[str],
+    keyframes: Sequence[Sequence[Seen]],
+    offset: Float64[np.ndarray, "2"],
+) -> Annotated:
+    """Return the records of the boxes of a scene, linked over its keyframes.
+
+    scene: its name. samples: token of each keyframe. keyframes: the boxes of each. offset: from
+    the frame of the boxes to that of the map [m].
+    """
+    tracks: dict[str, dict[int, Seen]] = {}
+    for k, boxes in enumerate(keyframes):
+        for seen in boxes:
+            tracks.setdefault(seen.box.instance, {})[k] = seen
+    instances, annotations, questions = [], [], []
+    for name, track in tracks.items():
+        token = make_token("instance", scene, name)
+        tokens = {k: make_token("annotation", scene, name, k) for k in track}
+        order = list(track)
+        instances.append(
+            Instance(
+                token=token,
+                category_token=make_token("category", track[order[0]].box.category),
+                nbr_annotations=len(order),
+                first_annotation_token=tokens[order[0]],
+                last_annotation_token=tokens[order[-1]],
+            )
+        )
+        for i, k in enumerate(order):
+            annotations.append(
+                SampleAnnotation(
+                    token=tokens[k],
+                    sample_token=samples[k],
+                    instance_token=token,
+                    prev=tokens[order[i - 1]] if i else "",
+                    next=tokens[order[i + 1]] if i + 1 < len(order) else "",
+                    **_describe_box(track[k], offset),
+                )
+            )
+        questions += [f"{token}_{samples[k]}" for k in _find_questions(track)]
+    return Annotated(instances=instances, annotations=annotations, questions=questions)
+
+
+def _describe_box(seen: Seen, offset: Float64[np.ndarray, "2"]) -> dict[str, Any]:
+    box = seen.box
+    attribute = box.attribute or find_attribute(box)
+    return {
+        "visibility_token": str(1 + sum(seen.visible > level for level in LEVELS)),
+        "attribute_tokens": [make_token("attribute", attribute)] if attribute else [],
+        "translation": round_metres(box.x + offset[0], box.y + offset[1], box.z),
+        "size": round_metres(box.width, box.length, box.height),
+        "rotation": to_quaternion(box.yaw),
+        "num_lidar_pts": seen.points,
+        "num_radar_pts": 0,
+    }
+
+
+def find_attribute(box: Box) -> str:
+    """Return what a box does as nuScenes says it, "" for things.
+
+    A box without a velocity counts as moving.
+    """
+    moves = not hypot(box.vx, box.vy) < MOVING
+    if box.category in ("vehicle.bicycle", "vehicle.motorcycle"):
+        return "cycle.with_rider"
+    if box.is_vehicle:
+        return "vehicle.moving" if moves else "vehicle.stopped"
+    if box.is_pedestrian:
+        return "pedestrian.moving" if moves else "pedestrian.standing"
+    return ""
+
+
+def _find_questions(track: Mapping[int, Seen]) -> list[int]:
+    """Return the keyframes with a second before and six after in which a vehicle moves."""
+    found = []
+    for k, seen in track.items():
+        needed = range(k - 2, k + AHEAD + 1)
+        if seen.box.is_vehicle and all(i in track for i in needed):
+            end = track[k + AHEAD].box
+            if hypot(end.x - seen.box.x, end.y - seen.box.y) > MOVING * AHEAD / 2:
+                found.append(k)
+    return found

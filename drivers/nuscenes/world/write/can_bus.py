@@ -1,0 +1,141 @@
+"""What the car's own sensors tell, as files of the CAN bus expansion."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from drivers.nuscenes.world.instant import STEP, WHEELBASE, Ego
+from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
+
+STEERING_RATIO = 15.0  # turns of the steering wheel for one of the front wheels
+POSE_HZ, STEERING_HZ, MONITOR_HZ = 50, 100, 2
+GRAVITY = 9.81  # [m/s^2]
+WHEEL = 1.95  # [m] around a wheel
+ROUTE_STEP = 1.0  # [m] between points of the route
+
+Message = dict[str, Any]
+
+
+def describe_drive(
+    egos: Sequence[Ego], start: int, offset: Float64[np.ndarray, "2"]
+) -> Mapping[str, Any]:
+    """Return the content of each file of a scene by the name of its message.
+
+    egos: every 0.1 s. start: time of the first [us]. offset: from the frame of the egos to
+    that of the map [m]. "steeranglefeedback" is the angle of the steering wheel, left positive
+    [rad]: :data:`STEERING_RATIO` times that of the front wheels.
+    """
+    track = _Track(egos, offset)
+    found: dict[str, Any] = {
+        "pose": track.tell_poses(start),
+        "steeranglefeedback": track.tell_steering(start),
+        "vehicle_monitor": track.tell_monitor(start),
+    }
+    return {**found, "route": track.tell_route(), "meta": _summarise(found)}
+
+
+class _Track:
+    """The drive, interpolated between its instants."""
+
+    def __init__(self, egos: Sequence[Ego], offset: Float64[np.ndarray, "2"]) -> None:
+        self.at = STEP * np.arange(len(egos))
+        self.x = np.array([e.x for e in egos]) + offset[0]
+        self.y = np.array([e.y for e in egos]) + offset[1]
+        self.yaw = np.unwrap([e.yaw for e in egos])
+        self.speed = np.array([e.speed for e in egos])
+        self.acceleration = np.array([e.acceleration for e in egos])
+        self.curvature = np.array([e.curvature for e in egos])
+
+    def sample(
+        self, hertz: int
+    ) -> tuple[Float64[np.ndarray, " P"], Float64[np.ndarray, "P 6"]]:
+        """Return times and (x, y, yaw, speed, acceleration, curvature) at a rate."""
+        times = np.arange(int(self.at[-1] * hertz + 1e-6) + 1) / hertz
+        rows = (self.x, self.y, self.yaw, self.speed, self.acceleration, self.curvature)
+        return times, np.stack([np.interp(times, self.at, row) for row in rows], 1)
+
+    def tell_poses(self, start: int) -> list[Message]:
+        return [
+            {
+                "accel": round_metres(acceleration, speed * speed * curvature, GRAVITY),
+                "orientation": to_quaternion(yaw),
+                "pos": round_metres(x, y, 0.0),
+                "rotation_rate": [0.0, 0.0, round(speed * curvature, 5)],
+                "utime": start + round(time * 1e6),
+                "vel": round_metres(speed, 0.0, 0.0),
+            }
+            for time, (x, y, yaw, speed, acceleration, curvature) in self._rows(POSE_HZ)
+        ]
+
+    def tell_steering(self, start: int) -> list[Message]:
+        return [
+            {"utime": start + round(time * 1e6), "value": _steer(row[5])}
+            for time, row in self._rows(STEERING_HZ)
+        ]
+
+    def tell_monitor(self, start: int) -> list[Message]:
+        """Speed in km/h and yaw rate in deg/s, as nuScenes has them here."""
+        return [
+            {
+                "available_distance": 100,
+                "battery_level": 80,
+                "brake": int(max(0.0, -acceleration) * 20),
+                "brake_switch": 2 if acceleration < -0.3 else 1,
+                "gear_position": 7,
+                "left_signal": int(curvature > 0.03),
+                "rear_left_rpm": round(speed / WHEEL * 60, 2),
+                "rear_right_rpm": round(speed / WHEEL * 60, 2),
+                "right_signal": int(curvature < -0.03),
+                "steering": round(float(np.degrees(_steer(curvature))), 2),
+                "steering_speed": 0.0,
+                "throttle": int(max(0.0, acceleration) * 100),
+                "utime": start + round(time * 1e6),
+                "vehicle_speed": round(speed * 3.6, 3),
+                "yaw_rate": round(float(np.degrees(speed * curvature)), 3),
+            }
+            for time, (_, _, _, speed, acceleration, curvature) in self._rows(MONITOR_HZ)
+        ]
+
+    def tell_route(self) -> list[list[float]]:
+        """Return the way that was driven, a point about every metre."""
+        along = np.concatenate([[0], np.hypot(np.diff(self.x), np.diff(self.y)).cumsum()])
+        at = np.arange(0, along[-1] + ROUTE_STEP, ROUTE_STEP)
+        x, y = np.interp(at, along, self.x), np.interp(at, along, self.y)
+        return [round_metres(*point) for point in zip(x.tolist(), y.tolist(), strict=True)]
+
+    def _rows(self, hertz: int) -> Any:
+        times, rows = self.sample(hertz)
+        return zip(times.tolist(), rows.tolist(), strict=True)
+
+
+def _steer(curvature: float) -> float:
+    return round(STEERING_RATIO * float(np.arctan(WHEELBASE * curvature)), 4)
+
+
+def _summarise(messages: Mapping[str, Sequence[Message]]) -> dict[str, Any]:
+    """Return how many messages of each kind there are, how often, and their values' range."""
+    found = {}
+    for name, rows in messages.items():
+        times = [row["utime"] for row in rows]
+        span = (times[-1] - times[0]) / 1e6
+        found[name] = {
+            "message_count": len(rows),
+            "message_freq": round((len(rows) - 1) / span, 3) if span else 0.0,
+            "timespan": span,
+            "var_stats": {
+                key: _describe_values(np.array([row[key] for row in rows], np.float64))
+                for key in rows[0]
+                if key != "utime"
+            },
+        }
+    return found
+
+
+def _describe_values(values: Float64[np.ndarray, "P *K"]) -> dict[str, Any]:
+    """Return max, mean, min and sd over time, of each entry where there are several."""
+    return {
+        name: np.round(of(values, axis=0), 4).tolist()
+        for name, of in (("max", np.max), ("mean", np.mean), ("min", np.min), ("std", np.std))
+    }

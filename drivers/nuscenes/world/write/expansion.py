@@ -1,0 +1,257 @@
+"""Road maps as a file of the map expansion 1.3."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import cos, sin
+from typing import Any
+
+import numpy as np
+from shapely.geometry import LineString, Polygon
+from shapely.ops import unary_union
+
+from drivers.nuscenes.road_map import Lane
+from drivers.nuscenes.world.light import Light
+from drivers.nuscenes.world.write.arcs import fit_arcs
+from drivers.nuscenes.world.write.names import make_token
+from drivers.nuscenes.world.write.place import Place
+
+VERSION = "1.3"
+TOLERANCE = 0.08  # [m] by which outlines may be simplified
+LAYERS = (
+    "polygon", "line", "node", "drivable_area", "road_segment", "road_block", "lane",
+    "lane_connector", "ped_crossing", "walkway", "stop_line", "carpark_area", "road_divider",
+    "lane_divider", "traffic_light",
+)  # fmt: skip
+
+Row = dict[str, Any]
+
+
+def describe_maps(places: Iterable[Place], size: tuple[float, float]) -> dict[str, Any]:
+    """Return the content of the file that holds the road maps of all places of one location.
+
+    size: width and height of the whole [m].
+
+    Raises:
+        ValueError: a light names a lane that is not on the road map.
+    """
+    sheet = _Sheet()
+    for place in places:
+        _describe_place(sheet, place)
+    return {
+        "version": VERSION,
+        "canvas_edge": list(size),
+        **sheet.layers,
+        "arcline_path_3": sheet.paths,
+        "connectivity": sheet.links,
+    }
+
+
+class _Sheet:
+    """Collects the records of all layers; a node is shared by all that pass through it."""
+
+    def __init__(self) -> None:
+        self.layers: dict[str, list[Row]] = {layer: [] for layer in LAYERS}
+        self.paths: dict[str, list[Row]] = {}
+        self.links: dict[str, Mapping[str, Sequence[str]]] = {}
+        self._nodes: dict[tuple[float, float], str] = {}
+
+    def add(self, layer: str, key: str, **fields: Any) -> str:
+        """Add a record; return its token."""
+        token = make_token(layer, key)
+        self.layers[layer].append({"token": token, **fields})
+        return token
+
+    def node(self, x: float, y: float) -> str:
+        at = (round(x, 3), round(y, 3))
+        if at not in self._nodes:
+            token = f"n{len(self._nodes):x}"  # short: most of a map is tokens of nodes
+            self.layers["node"].append({"token": token, "x": at[0], "y": at[1]})
+            self._nodes[at] = token
+        return self._nodes[at]
+
+    def line(self, key: str, points: Iterable[Sequence[float]]) -> str:
+        return self.add("line", key, node_tokens=[self.node(p[0], p[1]) for p in points])
+
+    def polygon(self, key: str, shape: Polygon) -> str:
+        """Add an outline with its holes, without the last point, which is the first again."""
+        rings = [
+            [self.node(x, y) for x, y, *_ in list(ring.coords)[:-1]]
+            for ring in (shape.exterior, *shape.interiors)
+        ]
+        return self.add(
+            "polygon",
+            key,
+            exterior_node_tokens=rings[0],
+            holes=[{"node_tokens": ring} for ring in rings[1:]],
+        )
+
+
+def _describe_place(sheet: _Sheet, place: Place) -> None:
+    road_map, key = place.road_map, place.key
+
+    def outline(kind: str, number: int | str, shape: Polygon) -> str:
+        return sheet.polygon(f"{key}/{kind}/{number}", place.shift(shape.simplify(TOLERANCE)))
+
+    area = sheet.add(
+        "drivable_area",
+        key,
+        polygon_tokens=[outline("drivable", k, p) for k, p in enumerate(road_map.drivable)],
+    )
+    _describe_segments(sheet, place, area)
+    for lane in road_map.lanes.values():
+        _describe_lane(sheet, place, lane)
+    for k, shape in enumerate(road_map.crossings):
+        sheet.add(
+            "ped_crossing",
+            f"{key}/{k}",
+            polygon_token=outline("crossing", k, shape),
+            road_segment_token="",
+        )
+    for k, shape in enumerate(road_map.walkways):
+        sheet.add("walkway", f"{key}/{k}", polygon_token=outline("walkway", k, shape))
+    lost = [n for light in place.lights for n in light.lanes if n not in road_map.lanes]
+    if lost:
+        raise ValueError(
+            f"{key}: a light names lane {lost[0]!r}, which is not on its road map; give the "
+            "scene the map of its lights"
+        )
+    lights = [_describe_light(sheet, place, k, light) for k, light in enumerate(place.lights)]
+    for k, shape in enumerate(road_map.stop_lines):
+        sheet.add(
+            "stop_line",
+            f"{key}/{k}",
+            polygon_token=outline("stop_line", k, shape),
+            stop_line_type="TRAFFIC_LIGHT",
+            ped_crossing_tokens=[],
+            traffic_light_tokens=[
+                token
+                for token, light in zip(lights, place.lights, strict=True)
+                if any(_touches(road_map.lanes[lane], shape) for lane in light.lanes)
+            ],
+            road_block_token="",
+        )
+    _describe_dividers(sheet, place)
+
+
+def _describe_segments(sheet: _Sheet, place: Place, area: str) -> None:
+    """Intersections, and the roads between them."""
+    crossed = list(place.road_map.intersections)
+    between = unary_union(list(place.road_map.drivable)).difference(unary_union(crossed))
+    parts = [between] if isinstance(between, Polygon) else list(between.geoms)
+    for inside, shapes in ((True, crossed), (False, parts)):
+        for k, shape in enumerate(shapes):
+            key = f"{place.key}/{'intersection' if inside else 'road'}/{k}"
+            sheet.add(
+                "road_segment",
+                key,
+                polygon_token=sheet.polygon(key, place.shift(shape.simplify(TOLERANCE))),
+                is_intersection=inside,
+                drivable_area_token=area,
+            )
+
+
+def _describe_lane(sheet: _Sheet, place: Place, lane: Lane) -> None:
+    layer = "lane_connector" if lane.connector else "lane"
+    key = f"{place.key}/{lane.token}"
+    polygon = sheet.polygon(key, place.shift(lane.polygon.simplify(TOLERANCE)))
+    if lane.connector:
+        token = sheet.add(layer, key, polygon_token=polygon)
+    else:
+        ends = _cut_ends(place, lane)
+        edges = {
+            f"{end}_edge_line_token": sheet.line(f"{key}/{end}", points)
+            for end, points in zip(("from", "to"), ends, strict=True)
+        }
+        sheet.add("road_block", key, polygon_token=polygon, road_segment_token="", **edges)
+        token = sheet.add(
+            layer,
+            key,
+            polygon_token=polygon,
+            lane_type="CAR",
+            left_lane_divider_segments=_describe_side(sheet, place, lane.left),
+            right_lane_divider_segments=_describe_side(sheet, place, lane.right),
+            **edges,
+        )
+    line = lane.centreline.copy()
+    line[:, :2] += place.offset
+    sheet.paths[token] = fit_arcs(line)
+    lanes = place.road_map.lanes
+
+    def tokens(names: Iterable[str]) -> list[str]:
+        kinds = ((n, "lane_connector" if lanes[n].connector else "lane") for n in names)
+        return [make_token(kind, f"{place.key}/{name}") for name, kind in kinds]
+
+    sheet.links[token] = {"incoming": tokens(lane.incoming), "outgoing": tokens(lane.outgoing)}
+
+
+def _cut_ends(place: Place, lane: Lane) -> list[list[tuple[float, float]]]:
+    """Return the lines across a lane at its first and its last point."""
+    length = np.hypot(*np.diff(lane.centreline[:, :2], axis=0).T).sum()
+    half = lane.polygon.area / length / 2
+    ends = []
+    for x, y, yaw in lane.centreline[[0, -1]] + [*place.offset, 0.0]:
+        across_x, across_y = -half * sin(yaw), half * cos(yaw)
+        ends.append([(x - across_x, y - across_y), (x + across_x, y + across_y)])
+    return ends
+
+
+def _describe_side(sheet: _Sheet, place: Place, line: LineString | None) -> list[Row]:
+    if line is None:
+        return []
+    points = place.shift(line.simplify(TOLERANCE)).coords
+    return [
+        {"node_token": sheet.node(p[0], p[1]), "segment_type": "DOUBLE_DASHED_WHITE"}
+        for p in points
+    ]
+
+
+def _describe_dividers(sheet: _Sheet, place: Place) -> None:
+    for layer, lines, kind in (
+        ("lane_divider", place.road_map.lane_dividers, "DOUBLE_DASHED_WHITE"),
+        ("road_divider", place.road_map.road_dividers, ""),
+    ):
+        for k, line in enumerate(lines):
+            key = f"{place.key}/{layer}/{k}"
+            points = place.shift(line.simplify(TOLERANCE)).coords
+            token = sheet.line(key, points)
+            if kind:
+                nodes = [sheet.node(p[0], p[1]) for p in points]
+                segments = [{"node_token": n, "segment_type": kind} for n in nodes]
+                sheet.add(layer, key, line_token=token, lane_divider_segments=segments)
+            else:
+                sheet.add(layer, key, line_token=token, road_segment_token="")
+
+
+def _touches(lane: Lane, stop_line: Polygon) -> bool:
+    """Say whether a stop line lies in a lane, and not only at its border."""
+    return bool(lane.polygon.buffer(-0.2).intersects(stop_line))
+
+
+def _describe_light(sheet: _Sheet, place: Place, number: int, light: Light) -> str:
+    """The line of a traffic light shows where it stands and, from there, where it shines."""
+    key, (x, y) = f"{place.key}/light/{number}", np.array([light.x, light.y]) + place.offset
+    points = [(x, y), (x + cos(light.yaw), y + sin(light.yaw))]
+    lamps = [("RED", 0.55), ("YELLOW", 0.0), ("GREEN", -0.55)]
+    return sheet.add(
+        "traffic_light",
+        key,
+        line_token=sheet.line(key, points),
+        traffic_light_type="VERTICAL",
+        from_road_block_token="",
+        items=[
+            {
+                "color": name,
+                "shape": "CIRCLE",
+                "rel_pos": {"tx": 0.0, "ty": 0.0, "tz": z, "rx": 0.0, "ry": 0.0, "rz": 0.0},
+                "to_road_block_tokens": [],
+            }
+            for name, z in lamps
+        ],
+        pose={
+            "tx": round(float(x), 3),
+            "ty": round(float(y), 3),
+            "tz": light.z,
+            "rx": 0.0,
+            "ry": 0.0,
+            "rz": round(light.yaw, 4),
+        },
+    )

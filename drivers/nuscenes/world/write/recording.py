@@ -1,0 +1,208 @@
+"""One scene as files and records: images, lidar and its labels, boxes, CAN bus."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import hypot
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float64, Int64, UInt16
+
+from drivers.nuscenes.rig import Camera
+from drivers.nuscenes.schema import EgoPose, Sample, SampleData, Scene as SceneRow
+from drivers.nuscenes.world.instant import Ego, Instant, Scene
+from drivers.nuscenes.world.render import (
+    Scan,
+    draw_instant,
+    make_scenery,
+    measure_visibility,
+    render_depth,
+    render_image,
+    scan_around,
+)
+from drivers.nuscenes.world.rig import LIDAR
+from drivers.nuscenes.world.write import files
+from drivers.nuscenes.world.write.annotations import (
+    RANGE,
+    Annotated,
+    Seen,
+    annotate,
+)
+from drivers.nuscenes.world.write.can_bus import describe_drive
+from drivers.nuscenes.world.write.names import Version, make_token
+from drivers.nuscenes.world.write.numbers import round_metres, to_quaternion
+
+KEYFRAME = 5  # instants from one to the next
+PERIOD = 500_000  # [us] from one to the next
+EPOCH = 1_532_402_927_000_000  # [us], of the first scene
+BETWEEN = 600_000_000  # [us] from scene to scene
+INSTANCES = 999  # of a scene; panoptic labels have no room for more
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Take:
+    """A scene to be written: under which name, where on the map, as which of all.
+
+    version: of the data set. log: name of the log that holds it. offset: from the frame of the
+    scene to that of the map [m]. seed: of the light, and of what stands beside the roads.
+    """
+
+    scene: Scene
+    name: str
+    version: Version
+    log: str
+    offset: Float64[np.ndarray, "2"]
+    number: int
+    seed: int
+
+    @property
+    def start(self) -> int:
+        """Time of the first instant [us]."""
+        return EPOCH + self.number * BETWEEN
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recording:
+    """The records that a scene adds to the tables; labels: to lidarseg and to panoptic."""
+
+    scene: SceneRow
+    samples: Sequence[Sample]
+    data: Sequence[SampleData]
+    poses: Sequence[EgoPose]
+    boxes: Annotated
+    labels: dict[str, list[dict[str, str]]]
+
+
+def record_scene(take: Take, rig: Sequence[Camera], root: Path) -> Recording:
+    """Write the files of a scene into a data set; return its records.
+
+    Raises:
+        ValueError: fewer than two keyframes, too many road users, a box that cannot be drawn.
+    """
+    keyframes = take.scene.instants[::KEYFRAME]
+    if len(keyframes) < 2:
+        raise ValueError(
+            f"{take.name}: {len(take.scene.instants)} instants hold one keyframe; "
+            f"give {KEYFRAME + 1} or more"
+        )
+    names = list(dict.fromkeys(box.instance for i in keyframes for box in i.boxes))
+    if len(names) > INSTANCES:
+        raise ValueError(
+            f"{take.name}: {len(names)} road users, of which only {INSTANCES} can have labels; "
+            "make a shorter scene or fewer of them"
+        )
+    scenery = make_scenery(take.scene.road_map, take.seed)
+    samples = [make_token("sample", take.name, k) for k in range(len(keyframes))]
+    seen, data, poses = [], [], []
+    labels: dict[str, list[dict[str, str]]] = {"lidarseg": [], "panoptic": []}
+    for k, instant in enumerate(keyframes):
+        faces = draw_instant(scenery, instant)
+        number = np.array([*(names.index(box.instance) + 1 for box in instant.boxes), 0])
+        depths = [render_depth(scenery, faces, camera, instant.ego) for camera in rig]
+        scan = scan_around(scenery, faces, instant.ego)
+        rows = [_describe_data(take, k, len(keyframes), camera) for camera in (*rig, None)]
+        for camera, row in zip(rig, rows, strict=False):
+            image = render_image(scenery, faces, camera, instant.ego)
+            files.write_image(root / row.filename, image)
+        files.write_points(root / rows[-1].filename, scan.points)
+        for kind, found in _write_labels(root, rows[-1], take, scan, number).items():
+            labels[kind].append(found)
+        visible = measure_visibility(instant.boxes, rig, instant.ego, depths)
+        seen.append(_look(instant, scan, visible))
+        data += rows
+        poses += [_describe_pose(take, row, instant.ego) for row in rows]
+    egos = [instant.ego for instant in take.scene.instants]
+    for name, content in describe_drive(egos, take.start, take.offset).items():
+        files.write_json(root / "can_bus" / f"{take.name}_{name}.json", content)
+    token = make_token("scene", take.name)
+    return Recording(
+        scene=SceneRow(
+            token=token,
+            name=take.name,
+            description=take.scene.description,
+            log_token=make_token("log", take.log),
+            nbr_samples=len(samples),
+            first_sample_token=samples[0],
+            last_sample_token=samples[-1],
+        ),
+        samples=[
+            Sample(
+                token=sample,
+                timestamp=take.start + k * PERIOD,
+                scene_token=token,
+                prev=samples[k - 1] if k else "",
+                next=samples[k + 1] if k + 1 < len(samples) else "",
+            )
+            for k, sample in enumerate(samples)
+        ],
+        data=data,
+        poses=poses,
+        boxes=annotate(take.name, samples, seen, take.offset),
+        labels=labels,
+    )
+
+
+def _look(instant: Instant, scan: Scan, visible: Float64[np.ndarray, " K"]) -> list[Seen]:
+    """Return the boxes within RANGE of the ego, with how much of each was seen."""
+    ego = instant.ego
+    points = np.bincount(scan.owner[scan.owner >= 0], minlength=len(instant.boxes))
+    return [
+        Seen(box=box, points=int(points[k]), visible=float(visible[k]))
+        for k, box in enumerate(instant.boxes)
+        if hypot(box.x - ego.x, box.y - ego.y) < RANGE
+    ]
+
+
+def _write_labels(
+    root: Path, row: SampleData, take: Take, scan: Scan, number: Int64[np.ndarray, " L"]
+) -> dict[str, dict[str, str]]:
+    """Write the labels of a scan; return the record of each kind.
+
+    number: of the instance of each box; at the end 0, for points of no box (owner -1).
+    """
+    token, version = row.token, take.version
+    panoptic: UInt16[np.ndarray, " P"] = (
+        scan.labels.astype(np.int64) * 1000 + number[scan.owner]
+    ).astype(np.uint16)
+    names_of_files = {
+        "lidarseg": f"lidarseg/{version}/{token}_lidarseg.bin",
+        "panoptic": f"panoptic/{version}/{token}_panoptic.npz",
+    }
+    files.write_lidarseg(root / names_of_files["lidarseg"], scan.labels)
+    files.write_panoptic(root / names_of_files["panoptic"], panoptic)
+    return {
+        kind: {"token": token, "sample_data_token": token, "filename": name}
+        for kind, name in names_of_files.items()
+    }
+
+
+def _describe_data(take: Take, k: int, number: int, camera: Camera | None) -> SampleData:
+    """Return the record of what a camera, or the lidar (None), measured in keyframe k."""
+    channel = camera.channel if camera else LIDAR
+    time = take.start + k * PERIOD
+    own = "data", take.name, channel
+    token, before, after = (make_token(*own, i) for i in (k, k - 1, k + 1))
+    form = "jpg" if camera else "pcd.bin"
+    return SampleData(
+        token=token,
+        sample_token=make_token("sample", take.name, k),
+        ego_pose_token=token,
+        calibrated_sensor_token=make_token("calibrated_sensor", channel),
+        filename=f"samples/{channel}/{take.log}__{channel}__{time}.{form}",
+        fileformat="jpg" if camera else "pcd",
+        width=camera.width if camera else 0,
+        height=camera.height if camera else 0,
+        timestamp=time,
+        is_key_frame=True,
+        prev=before if k else "",
+        next=after if k + 1 < number else "",
+    )
+
+
+def _describe_pose(take: Take, row: SampleData, ego: Ego) -> EgoPose:
+    return EgoPose(
+        token=row.ego_pose_token,
+        translation=round_metres(ego.x + take.offset[0], ego.y + take.offset[1], 0.0),
+        rotation=to_quaternion(ego.yaw),
+        timestamp=row.timestamp,
+    )

@@ -1,0 +1,28 @@
+"""Make a generated data set, and tell how large it is."""
+
+from pathlib import Path
+
+from tasks.names import require_one_of
+from tasks.verbs.check_data import KINDS
+
+
+def make_data_set(kind: str, path: Path, scenes: int, seed: int, workers: int = 1) -> str:
+    """Make a data set of a ``kind`` unless it is there; return in words what there is.
+
+    Raises:
+        UnknownName: there is no such kind.
+        FileExistsError: there is something else at ``path``.
+        ValueError: a number of scenes for which there are no names.
+        RuntimeError: what makes it is not installed.
+    """
+    require_one_of(kind, KINDS, "kind of data set")
+    try:
+        from drivers.nuscenes.world.make import make_nuscenes
+    except ImportError as error:
+        raise RuntimeError(
+            f"nuScenes needs its devkit ({error}); pip install 'neuro[driving]' brings it"
+        ) from None
+    make_nuscenes(path, scenes, seed, workers=workers)
+    files = [file for file in path.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files) / 1e6
+    return f"{scenes} scenes, {len(files):,} files, {size:.1f} MB, in {path}"

@@ -1,0 +1,126 @@
+"""A written map is read again, and is the same to a few centimetres."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from straight_road import make_scene, make_straight_road
+
+pytest.importorskip("nuscenes")
+
+from drivers.nuscenes.hd_map import load_road_map
+from drivers.nuscenes.road_map import Lane, RoadMap
+from drivers.nuscenes.world.roads import make_roads
+from drivers.nuscenes.world.write.expansion import TOLERANCE, describe_maps
+from drivers.nuscenes.world.write.names import make_token
+from drivers.nuscenes.world.write.place import Place, find_bounds, lay_out
+
+ROADS = make_roads(5)
+
+
+@pytest.fixture(scope="module")
+def place() -> Place:
+    lights = [signal.light_at(0.0) for signal in ROADS.signals]
+    (offset,), _ = lay_out([ROADS.map])
+    return Place(key="a", road_map=ROADS.map, lights=lights, offset=offset)
+
+
+@pytest.fixture(scope="module")
+def root(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("map")
+    path = root / "maps" / "expansion" / "boston-seaport.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(describe_maps([place], (400.0, 300.0))))
+    return root
+
+
+@pytest.fixture(scope="module")
+def found(root: Path) -> RoadMap:
+    return load_road_map(root, "boston-seaport")
+
+
+@pytest.mark.parametrize(
+    "layer", ["drivable", "crossings", "walkways", "stop_lines", "intersections"]
+)
+def test_areas_are_the_same(found: RoadMap, place: Place, layer: str) -> None:
+    told, read = getattr(ROADS.map, layer), getattr(found, layer)
+    assert len(told) == len(read)
+    for one, other in zip(told, read, strict=True):
+        assert place.shift(one).hausdorff_distance(other) < TOLERANCE + 0.005
+        assert other.area == pytest.approx(one.area, rel=0.02)
+
+
+@pytest.mark.parametrize("layer", ["lane_dividers", "road_dividers"])
+def test_lines_are_the_same(found: RoadMap, place: Place, layer: str) -> None:
+    told, read = getattr(ROADS.map, layer), getattr(found, layer)
+    assert len(told) == len(read)
+    for one, other in zip(told, read, strict=True):
+        assert place.shift(one).hausdorff_distance(other) < TOLERANCE + 0.005
+
+
+def find_token(lane: Lane) -> str:
+    return make_token("lane_connector" if lane.connector else "lane", f"a/{lane.token}")
+
+
+def test_lanes_lead_where_they_led(found: RoadMap, place: Place) -> None:
+    assert len(found.lanes) == len(ROADS.map.lanes)
+    for lane in ROADS.map.lanes.values():
+        read = found.lanes[find_token(lane)]
+        assert read.connector == lane.connector
+        followers = {find_token(ROADS.map.lanes[token]) for token in lane.outgoing}
+        assert set(read.outgoing) == followers
+        assert read.polygon.area == pytest.approx(lane.polygon.area, rel=0.03)
+        line = lane.centreline + np.array([*place.offset, 0.0])
+        gaps = np.linalg.norm(read.centreline[:, None, :2] - line[None, :, :2], axis=2)
+        assert gaps.min(axis=1).max() < 0.3  # points half a metre apart
+        turned = read.centreline[:, 2] - line[gaps.argmin(axis=1), 2]
+        assert np.abs(np.angle(np.exp(1j * turned))).max() < 0.05
+
+
+def test_a_stop_line_names_the_light_of_its_lane(root: Path) -> None:
+    content = json.loads((root / "maps" / "expansion" / "boston-seaport.json").read_text())
+    assert len(content["traffic_light"]) == len(ROADS.signals)
+    named = [row["traffic_light_tokens"] for row in content["stop_line"]]
+    assert {token for tokens in named for token in tokens} == {
+        row["token"] for row in content["traffic_light"]
+    }
+
+
+def test_nodes_are_shared_and_all_are_used(root: Path) -> None:
+    content = json.loads((root / "maps" / "expansion" / "boston-seaport.json").read_text())
+    at = {(row["x"], row["y"]) for row in content["node"]}
+    assert len(at) == len(content["node"])
+    assert min(min(point) for point in at) >= 0
+
+
+def test_maps_of_one_location_do_not_touch() -> None:
+    maps = [make_straight_road(), ROADS.map, make_straight_road(), make_straight_road()]
+    offsets, (width, height) = lay_out(maps)
+    squares = []
+    for road_map, offset in zip(maps, offsets, strict=True):
+        assert (offset == np.round(offset)).all()
+        low, high = find_bounds(road_map)
+        assert (low + offset >= 0).all()
+        assert (high + offset <= [width, height]).all()
+        squares.append((*(low + offset), *(high + offset)))
+    for i, (x0, y0, x1, y1) in enumerate(squares):
+        for u0, v0, u1, v1 in squares[:i]:
+            assert x1 < u0 or u1 < x0 or y1 < v0 or v1 < y0
+
+
+def test_a_light_of_another_map_is_refused() -> None:
+    lights = make_scene(2).instants[0].lights
+    place = Place(key="c", road_map=ROADS.map, lights=lights, offset=np.zeros(2))
+    with pytest.raises(
+        ValueError, match="c: a light names lane 'lane-0-0', which is not on its"
+    ):
+        describe_maps([place], (400.0, 400.0))
+
+
+def test_a_scene_may_have_no_lights() -> None:
+    scene = make_scene(2)
+    place = Place(key="b", road_map=scene.road_map, lights=[], offset=np.zeros(2))
+    content = describe_maps([place], (200.0, 200.0))
+    assert content["traffic_light"] == []
+    assert content["stop_line"][0]["traffic_light_tokens"] == []

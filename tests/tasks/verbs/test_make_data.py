@@ -1,0 +1,59 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from straight_road import pretend_to_make_roads, pretend_to_simulate
+
+pytest.importorskip("nuscenes")
+
+from drivers.nuscenes.world import make
+from tasks.cli import main
+
+
+def test_a_data_set_is_made_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make, "make_roads", pretend_to_make_roads)
+    monkeypatch.setattr(
+        make, "simulate_scene", lambda seed, _, roads: pretend_to_simulate(seed, 2, roads)
+    )
+    path = tmp_path / "data"
+    argv = ["data", "make", "nuscenes", str(path), "--scenes", "1", "--seed", "7"]
+    main(argv)
+    told = capsys.readouterr().out
+    assert told.startswith("✓ 1 scenes, ")
+    assert told.endswith(f" MB, in {path}\n")
+    before = sorted(path.rglob("*"))
+    main(argv)  # it is there already
+    assert sorted(path.rglob("*")) == before
+    with pytest.raises(SystemExit) as e:
+        main([*argv[:-1], "8"])
+    assert e.value.code == 2
+    assert "other settings" in capsys.readouterr().err
+
+
+def test_what_cannot_be_made_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for argv, told in (
+        (["nuscnes", str(tmp_path / "a")], "no kind of data set 'nuscnes'; did you mean"),
+        (["nuscenes", str(tmp_path / "a"), "--scenes", "0"], "0 scenes; v1.0-trainval has"),
+    ):
+        with pytest.raises(SystemExit) as e:
+            main(["data", "make", *argv])
+        assert e.value.code == 2
+        assert told in capsys.readouterr().err
+
+
+def test_without_the_devkit_the_extra_is_named(tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['shapely'] = None\n"
+        "from tasks.cli import main\n"
+        f"main(['data', 'make', 'nuscenes', {str(tmp_path)!r}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "pip install 'neuro[driving]'" in done.stderr
