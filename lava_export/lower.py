@@ -235,15 +235,16 @@ def _list_vanishing_weights(p: FloatPopulation) -> Iterator[str]:
 def _list_vanishing_decays(p: FloatPopulation) -> Iterator[str]:
     """Yield what 12 bits would turn into no decay or into no memory; exactly none is meant."""
     adapts = p.c.beta > 0
-    for state, kept, longest in (
-        ("v", p.c.decay, 1.0),
-        ("the synaptic current", p.c.decay_syn, np.inf),  # its du = 0 still decays
-        ("the threshold", p.c.decay_adapt[adapts], 1.0),
+    # 12 bits hold 4095, which leaves 1/4096 of a state; a current has one more: nothing left.
+    for state, kept, longest, shortest in (
+        ("v", p.c.decay, 1.0, np.inf),
+        ("the synaptic current", p.c.decay_syn, np.inf, 0.0),  # its du = 0 still decays
+        ("the threshold", p.c.decay_adapt[adapts], 1.0, np.inf),
     ):
         steps = np.rint(4096 * (1 - kept))
         for bad, cure in (
             ((steps < 1) & (kept != longest), "use a shorter time constant, below 8192 dt"),
-            ((steps > 4095) & (kept != 0), "use a longer time constant, or none (decay 0)"),
+            ((steps > 4095) & (kept != shortest), "use a longer time constant"),
         ):
             if bad.any():
                 yield (

@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from neuro.spikes import Times
 from neuro.units import Seconds
 
+EDGE = 1e-6  # of a bin: what rounding may have moved
+
 
 class Statistics(NamedTuple):
     """Four statistics of a network.
@@ -149,5 +151,9 @@ def _binned(
             "choose a bin that divides it"
         )
     time, neuron = _within(times, start, stop)
-    where = np.ceil((time - start) / bin).astype(np.int64) - 1
+    place = (time - start) / bin
+    # A spike at the end of a tick lies on the edge of a bin, whichever way it was rounded.
+    edge = np.rint(place)
+    place = np.where(np.abs(place - edge) < EDGE, edge, place)
+    where = np.ceil(place).astype(np.int64) - 1
     return np.clip(where, 0, bins - 1), neuron, bins

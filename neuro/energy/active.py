@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from neuro.energy.count import iterate_rasters
+from neuro.energy.count import iterate_rasters, require_record
 from neuro.energy.node_outputs import (
     compute_node_outputs,
     delay_raster,
@@ -51,7 +51,12 @@ class Active(NamedTuple):
 
 
 def count_reached(graph: Graph, record: Record) -> dict[str, Active]:
-    """Return how many neurons of each population were reached; the bounds are the same."""
+    """Return how many neurons of each population were reached; the bounds are the same.
+
+    Raises:
+        ValueError: the record is not one of this graph.
+    """
+    require_record(graph, record)
     graph = unroll_delays(graph).graph
     marked = mark_nonzero_weights(graph)
     found = _make_counts(graph, record)
@@ -67,7 +72,11 @@ def count_charged(graph: Graph, record: Record, composed: Sequence[Route]) -> di
     Membranes are those of the normal form, from rest, reset where the record has a spike.
 
     composed: :func:`neuro.energy.synapses.compose` of the graph.
+
+    Raises:
+        ValueError: the record is not one of this graph.
     """
+    require_record(graph, record)
     largest = {
         name: max(np.abs(r.weight).max(initial=0.0) for r in composed if r.target == name)
         for name in {r.target for r in composed}

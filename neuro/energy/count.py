@@ -69,7 +69,12 @@ def count(graph: Graph, record: Record) -> dict[str, Counts]:
 
 
 def count_arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
-    """Return the synaptic events of every edge, in the order of ``graph.edges``."""
+    """Return the synaptic events of every edge, in the order of ``graph.edges``.
+
+    Raises:
+        ValueError: the record is not one of this graph.
+    """
+    require_record(graph, record)
     whole, (graph, origin) = graph, unroll_delays(graph)
     fans = [count_fan_out(graph, e) for e in graph.edges]
     sources = {e.source for e, fan in zip(graph.edges, fans, strict=True) if fan.every.any()}
@@ -119,11 +124,9 @@ def iterate_rasters(
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Yield (sample, the float64 rasters of its Inputs and spiking populations), in order.
 
-    Raises:
-        ValueError: the record is not one of this graph.
+    The graph may have been unrolled since; :func:`require_record` is asked before.
     """
     spiking = [*graph.inputs, *graph.firing]
-    require_record(graph, record)
     # One search for all samples: a search each would walk over all events each time.
     edges = np.arange(record.samples + 1, dtype=np.int32)
     bounds = {n: np.searchsorted(record.spikes[n].sample, edges) for n in spiking}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from neuro.energy.count import count_macs, iterate_rasters
+from neuro.energy.count import count_macs, iterate_rasters, require_record
 from neuro.energy.node_outputs import compute_node_outputs
 from neuro.graph import Graph
 from neuro.graph.partition import chip_part, find_host_nodes
@@ -31,6 +31,7 @@ def restrict_to_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:
     Raises:
         ValueError: the record is not one of this graph, or nothing runs on a chip.
     """
+    require_record(graph, record)
     part = chip_part(graph)
     entering = [n for n in part.inputs if n not in graph.inputs]
     sent = {

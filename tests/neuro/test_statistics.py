@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from neuro.spikes import Times
+from neuro.spikes import Times, to_events, to_times
 from neuro.statistics import cv_isi, mean_correlation, population_fano, rates, statistics
+from neuro.units import Seconds
 
 
 def train(*spikes: tuple[float, int], neurons: int = 3, samples: int = 1) -> Times:
@@ -97,3 +98,15 @@ def test_a_stretch_that_is_empty_or_no_whole_number_of_bins_is_refused() -> None
         population_fano(times, 0.0, 1.0, 0.3)
     with pytest.raises(ValueError, match="an interval takes two spikes, got least=1"):
         cv_isi(times, 0.0, 1.0, least=1)
+
+
+@pytest.mark.parametrize(("start", "dt"), [(0.0, 1e-3), (0.2, 1e-3), (0.0, 1e-4), (0.02, 1e-4)])
+def test_a_spike_at_the_end_of_a_tick_stays_in_the_bin_that_ends_there(
+    start: float, dt: float
+) -> None:
+    """The bins of a raster are its ticks; 0.203 - 0.2 is a little more than 3 ms in float64."""
+    raster = np.random.default_rng(0).random((1000, 1, 20)) < 0.02
+    times = to_times(to_events(raster.astype(np.float32)), Seconds(dt))
+    count = raster[round(start / dt) :, 0].sum(1)
+    found = population_fano(times, Seconds(start), Seconds(1000 * dt), Seconds(dt))
+    assert found == pytest.approx(count.var() / count.mean(), rel=1e-12)

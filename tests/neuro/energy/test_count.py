@@ -279,6 +279,22 @@ def test_a_neuron_is_active_when_a_late_synapse_reaches_it() -> None:
     assert count_reached(graph, record)["a"].neurons.ravel().tolist() == [1, 0, 1, 0]
 
 
+def test_a_record_of_a_network_with_late_synapses_is_counted_as_the_engine_counted() -> None:
+    one = np.array([0, 0])
+    w = Sparse.from_coo(one, np.array([0, 1]), np.ones(2), shape=(2, 1), delay=np.array([0, 2]))
+    nodes = {"in": Input(shape=(1,)), "w": w, "a": LIF(tau=0.01)}
+    graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "a")), dt=DT)
+    record, _ = simulate(graph, {"in": to_events(np.eye(4, 1)[:, None])})
+    assert record.digest
+    found = count(graph, record)
+    assert found["w"].synaptic_events == record.counts["w"].synaptic_events == 2
+    assert count_reached(graph, record)["a"].neurons.ravel().tolist() == [1, 0, 1, 0]
+    foreign = replace(record, digest="0" * len(record.digest))
+    for refuse in (count, count_reached):
+        with pytest.raises(ValueError, match="belongs to another network"):
+            refuse(graph, foreign)
+
+
 def test_a_record_of_another_graph_is_refused_with_every_difference() -> None:
     graph = image_graph(np.random.default_rng(0), 0)
     spikes = {"in": to_events(np.ones((3, 1, 2)))}
