@@ -27,6 +27,7 @@ TASKS = {
     "cifar10": "tasks.image_classification.cifar10",
     "yinyang": "tasks.yinyang",
     "image_generation": "tasks.image_generation",
+    "driving": "tasks.driving",
 }
 NAMES = tuple(TASKS)
 

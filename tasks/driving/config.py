@@ -1,0 +1,361 @@
+"""What drives, on which data, and how it is trained: one configuration for every size.
+
+Axes: S past and present frames, F future frames, D bins of depth, X and Y cells of the grid.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.window import ImageSize
+from neuro.units import Ticks
+
+StageName = Literal["perception", "prediction", "planning"]
+Fusion = Literal["add", "multiply", "gate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """The neurons: v[t] = decay v[t-1] + x[t], a spike where v reaches the threshold.
+
+    kind: "lif"; or "relu", the twin without spikes, which then sees each image once.
+    decay: of the membrane in a tick, SAD's 1 - 1 / tau. threshold: 1; SAD's code halves the
+    input of its neurons, which is a threshold of 2 here. surrogate: derivative of the spike;
+    "sigmoid" is that of SAD's backbones (slope 4), "arctan" that of all its other neurons.
+    """
+
+    kind: Literal["lif", "relu"] = "lif"
+    decay: float = 0.5
+    threshold: float = 1.0
+    reset: Literal["hard", "soft"] = "hard"
+    surrogate: Literal["arctan", "sigmoid"] = "arctan"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.decay < 1:
+            raise ValueError(
+                f"Cells.decay must be in (0, 1), got {self.decay}; SAD's tau of 2 is 0.5"
+            )
+        if not self.threshold > 0:
+            raise ValueError(f"Cells.threshold must be > 0, got {self.threshold}; 1 is usual")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """Of images, by a factor of 8 (and 16) smaller.
+
+    ticks: T, for which an image is repeated. channels: of the levels, each half the size of the
+    one before. stem: stride of the first convolution. blocks: membrane-shortcut blocks a level.
+    expansion: of a block's middle. far: channels of the branch at 1 / 16. aspp: channels of a
+    branch of the spatial pyramid; dilations: of its convolutions. dropout: behind the pyramid.
+    """
+
+    ticks: Ticks
+    channels: tuple[int, ...]
+    stem: int
+    blocks: tuple[int, ...]
+    expansion: int
+    far: int
+    aspp: int
+    dilations: tuple[int, ...]
+    dropout: float
+
+    def __post_init__(self) -> None:
+        shrunk = self.stem * 2 ** (len(self.channels) - 1)
+        if shrunk != STRIDE:
+            raise ValueError(
+                f"Encoder: features must be 1 / {STRIDE} of an image, stem {self.stem} and "
+                f"{len(self.channels)} levels make them 1 / {shrunk}; change stem or channels"
+            )
+        if len(self.blocks) != len(self.channels) or min(self.blocks) < 1:
+            raise ValueError(
+                f"Encoder.blocks must name one block or more for each of "
+                f"{len(self.channels)} levels, got {self.blocks}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Depth:
+    """Bins of depth along a camera's axis: first, last edge and width [m]."""
+
+    first: float
+    last: float
+    step: float
+
+    @property
+    def bins(self) -> int:
+        """Number of bins."""
+        return round((self.last - self.first) / self.step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoder:
+    """Of the bird's-eye map, over frames.
+
+    channels: of the levels; blocks: in each. carries: whether membranes go on from frame to
+    frame; without, each frame starts from rest, which shows what spiking time adds.
+    """
+
+    channels: tuple[int, ...]
+    blocks: int
+    carries: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Of future frames.
+
+    hidden: channels of both pathways. kernel: of their convolutions. latent: numbers of the
+    uncertainty that is drawn; 0: none. refine: hidden channels of the residual blocks behind
+    them, one entry a stage of two blocks. fusion: of the pathways.
+    """
+
+    hidden: int
+    kernel: int
+    latent: int
+    refine: tuple[int, ...]
+    fusion: Fusion = "add"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planner:
+    """Of the path.
+
+    candidates: M. sampler: "anchored" at the measured speed, or SAD's "clothoid" from speeds
+    drawn anew. weights: of the parts of the cost: "learned" (the paper), or "constant" (the
+    released code). hidden: neurons of the refinement.
+    """
+
+    candidates: int
+    hidden: int
+    sampler: Literal["anchored", "clothoid"] = "anchored"
+    weights: Literal["learned", "constant"] = "learned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """What a cell of a class weighs in its loss, a cell without it 1; published by default."""
+
+    vehicle: float = 2.0
+    pedestrian: float = 10.0
+    lane: float = 5.0
+    drivable: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stage of training.
+
+    futures: frames that are predicted. lr: peak of its learning rate, which rises over the
+    first tenth and falls along a cosine. frozen: parts of the model that stay as they are, and
+    run as in evaluation; parts that a stage has no use for stay too.
+    """
+
+    name: StageName
+    futures: int
+    epochs: int
+    lr: float
+    frozen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where windows come from.
+
+    data: the "generated" world, or "nuscenes", the real one in $NEURO_DATA/nuscenes. version:
+    of its tables. scenes, seed: of the generated one. held: scenes of the training part that
+    are kept to pick weights. train, test: at most so many windows (0: all). skip_bad: leave bad
+    windows out, and count them, instead of refusing the data.
+    """
+
+    data: Literal["generated", "nuscenes"] = "generated"
+    version: str = "v1.0-trainval"
+    scenes: int = 60
+    seed: int = 0
+    held: int = 4
+    train: int = 0
+    test: int = 0
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One experiment.
+
+    past, future: S and F of a window. grid: of the bird's-eye map. channels: of its features.
+    discount: of the frame before in the fusion over time. heads: channels of a head's middle.
+    depth_loss: whether measured depth is trained on; not as published. clip: of the gradient's
+    norm. optimizer: "adamw", or "adam" as published; decay: of weights.
+    """
+
+    image: ImageSize
+    encoder: Encoder
+    depth: Depth
+    decoder: Decoder
+    prediction: Prediction
+    planner: Planner
+    grid: Grid
+    channels: int
+    heads: int
+    phases: tuple[Phase, ...]
+    batch: int
+    depth_loss: bool
+    past: int = 3
+    future: int = 6
+    discount: float = 0.5
+    cells: Cells = field(default_factory=Cells)
+    weights: Weights = field(default_factory=Weights)
+    source: Source = field(default_factory=Source)
+    clip: float = 5.0
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if self.image.height % (2 * STRIDE) or self.image.width % (2 * STRIDE):
+            wrong.append(
+                f"image {self.image.height} x {self.image.width} must be whole multiples of "
+                f"{2 * STRIDE} pixels; change its crop"
+            )
+        shrunk = 2 ** len(self.decoder.channels)
+        if any(n % shrunk for n in self.grid.shape):
+            wrong.append(
+                f"grid of {self.grid.shape} cells must be whole multiples of {shrunk}, by "
+                "which the decoder shrinks it; change its extent"
+            )
+        if max((p.futures for p in self.phases), default=0) > self.future:
+            wrong.append(f"no phase may predict more than future={self.future} frames")
+        wrong += [
+            f"phase planning plans all of future={self.future} frames, got futures={p.futures}"
+            for p in self.phases
+            if p.name == "planning" and p.futures != self.future
+        ]
+        if self.past < 1 or self.batch < 1:
+            wrong.append(f"past and batch must be >= 1, got {self.past} and {self.batch}")
+        if wrong:
+            raise ValueError("\n".join(["driving cannot use this:", *wrong]))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases."""
+        return sum(p.epochs for p in self.phases)
+
+    @property
+    def state_channels(self) -> int:
+        """Channels of a bird's-eye state: features, and the ego's motion of six numbers."""
+        return self.channels + MOTION
+
+    @property
+    def feature_size(self) -> tuple[int, int]:
+        """Height and width of features."""
+        return self.image.height // STRIDE, self.image.width // STRIDE
+
+
+STRIDE = 8  # pixels of an image in a feature, along each axis
+MOTION = 6  # translation and rotation of the ego since the frame before
+
+
+def paper() -> Config:
+    """The paper's size, for real nuScenes on GPUs."""
+    return Config(
+        image=ImageSize(height=224, width=480, scale=0.3, crop=46),
+        encoder=Encoder(
+            ticks=Ticks(4),
+            channels=(48, 96, 192),
+            stem=2,
+            blocks=(1, 1, 2),
+            expansion=4,
+            far=384,
+            aspp=64,
+            dilations=(12, 24, 36),
+            dropout=0.5,
+        ),
+        depth=Depth(first=2.0, last=50.0, step=1.0),
+        decoder=Decoder(channels=(64, 128, 256), blocks=2),
+        prediction=Prediction(hidden=70, kernel=3, latent=32, refine=(70, 384, 384)),
+        planner=Planner(candidates=1800, hidden=256),
+        grid=Grid(x=(-50.0, 50.0), y=(-50.0, 50.0), step=0.5),
+        channels=64,
+        heads=70,
+        phases=(
+            Phase(name="perception", futures=0, epochs=20, lr=1e-3),
+            Phase(name="prediction", futures=4, epochs=10, lr=2e-4),
+            Phase(name="planning", futures=6, epochs=20, lr=2e-4),
+        ),
+        batch=4,
+        source=Source(data="nuscenes", held=50),
+        depth_loss=False,
+        optimizer="adam",
+        decay=1e-7,
+    )
+
+
+def tiny() -> Config:
+    """The generated world, six small cameras: half an hour on two cores."""
+    return Config(
+        image=ImageSize(height=64, width=160, scale=1.0, crop=26),
+        encoder=Encoder(
+            ticks=Ticks(2),
+            channels=(24, 48),
+            stem=4,
+            blocks=(1, 2),
+            expansion=1,
+            far=64,
+            aspp=24,
+            dilations=(2, 4),
+            dropout=0.0,
+        ),
+        depth=Depth(first=2.0, last=34.0, step=2.0),
+        decoder=Decoder(channels=(32, 64), blocks=1),
+        prediction=Prediction(hidden=24, kernel=5, latent=8, refine=(24,)),
+        planner=Planner(candidates=300, hidden=64),
+        grid=Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
+        channels=24,
+        heads=16,
+        phases=(
+            Phase(name="perception", futures=0, epochs=6, lr=3e-3),
+            Phase(name="prediction", futures=6, epochs=4, lr=2e-3, frozen=("encoder",)),
+            Phase(
+                name="planning",
+                futures=6,
+                epochs=4,
+                lr=1e-3,
+                frozen=("encoder", "prediction"),
+            ),
+        ),
+        batch=4,
+        # One cell in a hundred is of a vehicle, one in a thousand of a pedestrian.
+        weights=Weights(vehicle=4.0, pedestrian=20.0, lane=3.0),
+        depth_loss=True,
+    )
+
+
+def without_spikes(config: Config) -> Config:
+    """Return the ANN twin: ReLU for neurons, and each image seen once."""
+    return replace(
+        config,
+        cells=replace(config.cells, kind="relu"),
+        encoder=replace(config.encoder, ticks=Ticks(1)),
+    )
+
+
+def tiny_ann() -> Config:
+    """The same network without spikes."""
+    return without_spikes(tiny())
+
+
+def tiny_reset() -> Config:
+    """Every frame decoded from rest: what does spiking time add?"""
+    config = tiny()
+    return replace(config, decoder=replace(config.decoder, carries=False))
+
+
+def tiny_multiply() -> Config:
+    """Pathways multiplied, as in SAD's released code."""
+    config = tiny()
+    return replace(config, prediction=replace(config.prediction, fusion="multiply"))
+
+
+def tiny_gate() -> Config:
+    """Pathways weighed by gates."""
+    config = tiny()
+    return replace(config, prediction=replace(config.prediction, fusion="gate"))

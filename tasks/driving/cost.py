@@ -1,0 +1,224 @@
+"""What a path costs: seven parts, weighed.
+
+    safety    occupancy under the car's box, and v / (10 m/s) times that under one 1 m larger
+    headway   occupancy on the road under the box, 10 m ahead
+    lane      (1 - d)^2 where d < 1 m is the distance to the nearest divider
+    rule      road missing under the box
+    learned   the cost volume at the car's middle
+    comfort   (|a_lat| - 3)+^2 + (|a_lon| - 3)+^2 + (|jerk| - 1)+^2, the largest of the path
+    progress  - way driven [m]
+
+Under a box counts the most that one of its points meets: 0 to 1, whatever the size of cells.
+(SAD sums up cells, enlarges the box by 1 m / cell [m], and measures progress along x, which a
+turn makes none of.) Maps are taken as they are at the nearest cell; beyond the grid nothing is
+occupied or painted, and there is road where there is at its edge.
+Axes: B windows, M paths, F frames, P points of a box, X and Y cells.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.window import FRAME
+from tasks.driving.config import Config
+
+# [m] the car, and its middle before its rear axle, as of drivers.nuscenes.world.instant, which
+# needs the extra "driving".
+LENGTH, WIDTH, AHEAD = 4.084, 1.85, 1.44
+MARGIN = 1.0  # [m] by which the larger box is larger, on each side
+GAP = 10.0  # [m] headway that is looked at
+NEAR = 1.0  # [m] to a divider that is too near
+FAST = 10.0  # [m/s] at which the larger box counts as much as the car's
+LIMITS = (3.0, 3.0, 1.0)  # comfortable: lateral, longitudinal [m/s^2], jerk [m/s^3]
+
+FACTORS: Mapping[str, float] = {
+    "safety": 10.0,
+    "headway": 1.0,
+    "lane": 1.0,
+    "rule": 5.0,
+    "learned": 1.0,
+    "comfort": 0.1,
+    "progress": 0.5,
+}
+PER_FRAME = ("safety", "headway", "lane", "rule", "learned")
+MOST = 100.0  # of each part of a frame, weighed
+
+
+class Surroundings(NamedTuple):
+    """What paths are judged by, in the present ego frame; all but ``learned`` from 0 to 1.
+
+    occupied: by vehicles and pedestrians in each future frame. lane: painted dividers.
+    learned: the cost volume.
+    """
+
+    occupied: Float[Tensor, "B F X Y"]
+    drivable: Float[Tensor, "B X Y"]
+    lane: Float[Tensor, "B X Y"]
+    learned: Float[Tensor, "B F X Y"]
+
+
+def place_box(
+    path: Float[Tensor, "*B 3"],
+    step: float,
+    margin: float = 0.0,
+    ahead: float = 0.0,
+) -> Float[Tensor, "*B P 2"]:
+    """Return points no more than a step apart that fill the car's box on a path [m].
+
+    margin: by which the box is larger on each side. ahead: by how much it lies further on.
+    """
+    along, across = LENGTH / 2 + margin, WIDTH / 2 + margin
+    forward, left = (
+        torch.linspace(-half, half, int(2 * half / step) + 2).to(path)
+        for half in (along, across)
+    )
+    u, v = torch.meshgrid(forward + AHEAD + ahead, left, indexing="ij")
+    u, v = u.flatten(), v.flatten()
+    x, y, yaw = (path[..., k, None] for k in range(3))
+    return torch.stack(
+        [x + u * yaw.cos() - v * yaw.sin(), y + u * yaw.sin() + v * yaw.cos()], -1
+    )
+
+
+def look_up(
+    maps: Float[Tensor, "B _ X Y"],
+    points: Float[Tensor, "B M F P 2"],
+    grid: Grid,
+    beyond: float | None = 0.0,
+) -> Float[Tensor, "B M F P"]:
+    """Return the values of maps, one a frame or one for all, at the cells of points.
+
+    beyond: the value outside the grid; None: that of the nearest cell.
+    """
+    nx, ny = grid.shape
+    i = ((points[..., 0] - grid.x[0]) / grid.step).floor()
+    j = ((points[..., 1] - grid.y[0]) / grid.step).floor()
+    inside = (i >= 0) & (i < nx) & (j >= 0) & (j < ny)
+    cell = (i.clamp(0, nx - 1) * ny + j.clamp(0, ny - 1)).long()
+    b, m, f, p = cell.shape
+    flat = maps.flatten(2).expand(-1, f, -1)
+    index = cell.transpose(1, 2).flatten(2)
+    found = flat.gather(2, index).view(b, f, m, p).transpose(1, 2)
+    return found if beyond is None else torch.where(inside, found, beyond)
+
+
+def measure_distance(
+    mask: Float[Tensor, "B X Y"], step: float, reach: float
+) -> Float[Tensor, "B X Y"]:
+    """Return how far each cell's middle is from that of the nearest one > 0.5 [m].
+
+    ``reach``, where it is as far as that or farther.
+    """
+    r = int(reach / step)
+    marked = F.pad((mask > 0.5).to(mask), (r, r, r, r))
+    nx, ny = mask.shape[-2:]
+    nearest = torch.full_like(mask, reach)
+    for dx in range(-r, r + 1):
+        for dy in range(-r, r + 1):
+            away = step * (dx**2 + dy**2) ** 0.5
+            if away < reach:
+                there = marked[:, r + dx : r + dx + nx, r + dy : r + dy + ny] > 0
+                nearest = torch.where(there, nearest.clamp(max=away), nearest)
+    return nearest
+
+
+class Motion(NamedTuple):
+    """How a path is driven; a_lat, a_lon [m/s^2], jerk [m/s^3] between its frames."""
+
+    speed: Float[Tensor, "B M F"]
+    lateral: Float[Tensor, "B M F"]
+    longitudinal: Float[Tensor, "B M F"]
+    jerk: Float[Tensor, "B M F-1"]
+    way: Float[Tensor, "B M"]
+
+
+def derive_motion(path: Float[Tensor, "B M F 3"], speed: Float[Tensor, " B"]) -> Motion:
+    """Return how paths are driven that start at the origin, at this speed."""
+    before = torch.cat([torch.zeros_like(path[:, :, :1]), path[:, :, :-1]], 2)
+    moved = path - before
+    steps = moved[..., :2].norm(dim=-1)
+    v = steps / FRAME
+    start = speed[:, None, None].expand_as(v[..., :1])
+    longitudinal = torch.diff(v, dim=-1, prepend=start) / FRAME
+    lateral = v * moved[..., 2] / FRAME
+    return Motion(v, lateral, longitudinal, longitudinal.diff(dim=-1) / FRAME, steps.sum(-1))
+
+
+def compute_parts(
+    path: Float[Tensor, "B M F 3"],
+    around: Surroundings,
+    speed: Float[Tensor, " B"],
+    grid: Grid,
+) -> dict[str, Float[Tensor, "B M ..."]]:
+    """Return the parts of the cost of paths, by name; those PER_FRAME are B M F, others B M."""
+    motion = derive_motion(path, speed)
+    road = around.drivable[:, None]
+
+    def under(
+        maps: Tensor, beyond: float | None, margin: float = 0.0, ahead: float = 0.0
+    ) -> Tensor:
+        box = place_box(path, grid.step, margin, ahead)
+        return look_up(maps, box, grid, beyond).amax(-1)
+
+    middle = place_middle(path)[..., None, :]
+    distance = measure_distance(around.lane, grid.step, NEAR)[:, None]
+    d = look_up(distance, middle, grid, NEAR)[..., 0]
+    larger = under(around.occupied, 0.0, margin=MARGIN)
+    lateral, longitudinal, jerk = LIMITS
+    return {
+        "safety": under(around.occupied, 0.0) + motion.speed * larger / FAST,
+        "headway": under(around.occupied * road, 0.0, ahead=GAP),
+        "lane": (1 - d / NEAR).square(),
+        "rule": under(1 - road, None),
+        "learned": look_up(around.learned, middle, grid, None)[..., 0],
+        "comfort": F.relu(motion.lateral.abs().amax(-1) - lateral).square()
+        + F.relu(motion.longitudinal.abs().amax(-1) - longitudinal).square()
+        + F.relu(motion.jerk.abs().amax(-1) - jerk).square(),
+        "progress": -motion.way,
+    }
+
+
+def place_middle(path: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 2"]:
+    """Return where the middle of the car is on a path [m]."""
+    x, y, yaw = path.unbind(-1)
+    return torch.stack([x + AHEAD * yaw.cos(), y + AHEAD * yaw.sin()], -1)
+
+
+class Costs(NamedTuple):
+    """The weighed cost of paths: of each frame, and of the whole."""
+
+    frames: Float[Tensor, "B M F"]
+    whole: Float[Tensor, "B M"]
+
+    @property
+    def total(self) -> Float[Tensor, "B M"]:
+        """Their sum."""
+        return self.frames.sum(-1) + self.whole
+
+
+class Cost(nn.Module):
+    """Weighs the parts: weights are trained as their logarithms, or stay as published."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.grid = config.grid
+        start = torch.tensor(list(FACTORS.values())).log()
+        self.log_weight = nn.Parameter(start, config.planner.weights == "learned")
+
+    def forward(
+        self,
+        path: Float[Tensor, "B M F 3"],
+        around: Surroundings,
+        speed: Float[Tensor, " B"],
+    ) -> Costs:
+        """Return the costs of paths."""
+        parts = compute_parts(path, around, speed, self.grid)
+        weights = dict(zip(FACTORS, self.log_weight.exp(), strict=True))
+        frames = sum(weights[k] * parts[k].clamp(max=MOST) for k in PER_FRAME)
+        whole = sum(weights[k] * parts[k] for k in FACTORS if k not in PER_FRAME)
+        return Costs(torch.as_tensor(frames), torch.as_tensor(whole))

@@ -1,0 +1,116 @@
+"""Windows of nuScenes as batches: real ones, or those of the generated world.
+
+Training and validation take scenes of the official training split, the last of them for
+validation; the test split is the official validation split. The driver is imported where it is
+called: the devkit behind it takes seconds, and is an extra.
+"""
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from drivers.folders import in_neuro_data
+from tasks.driving.batch import Batch, make_batch
+from tasks.driving.config import STRIDE, Config, Source
+from tasks.shuffle import shuffle_batches
+from tasks.task import Split
+
+if TYPE_CHECKING:
+    from drivers.nuscenes.windows import Windows
+
+OFFICIAL = {"v1.0-mini": ("mini_train", "mini_val")}  # others: ("train", "val")
+
+
+def find_data(source: Source) -> Path:
+    """Return the folder of the data set; the generated one is made where it is missing.
+
+    Raises:
+        FileNotFoundError: the real one is asked for, and is not in $NEURO_DATA.
+    """
+    if source.data == "nuscenes":
+        found = in_neuro_data(("nuscenes",), os.environ)
+        if found is None:
+            raise FileNotFoundError(
+                "nuScenes must be in $NEURO_DATA/nuscenes, with its maps (expansion 1.3) and "
+                "can_bus; set NEURO_DATA, or take driving:tiny, which generates its data"
+            )
+        return found
+    from drivers.nuscenes.world.make import find_cached_nuscenes
+
+    return find_cached_nuscenes(source.scenes, source.seed)
+
+
+def list_scenes(source: Source, split: Split) -> tuple[str, ...]:
+    """Return the names of a split's scenes.
+
+    Raises:
+        ValueError: the training split has no more scenes than are held back.
+    """
+    from drivers.nuscenes.tables import list_split, open_tables
+
+    tables = open_tables(find_data(source), source.version)
+    train, val = OFFICIAL.get(source.version, ("train", "val"))
+    if split == "test":
+        return list_split(tables, val)
+    names = list_split(tables, train)
+    if len(names) <= source.held:
+        raise ValueError(
+            f"{tables.root}: the training split has {len(names)} scenes, held={source.held} of "
+            "them are kept for validation; hold fewer, or take more scenes"
+        )
+    cut = len(names) - source.held
+    return names[:cut] if split == "train" else names[cut:]
+
+
+def open_split(config: Config, split: Split) -> "Windows":
+    """Return the windows of a split, lazily read."""
+    # All that windows depend on, and nothing else: other configurations share them.
+    geometry = config.image, config.grid, config.past, config.future
+    return _open_split(config.source, geometry, split)
+
+
+@lru_cache(maxsize=6)
+def _open_split(source: Source, geometry: tuple, split: Split) -> "Windows":
+    from drivers.nuscenes.windows import WindowSettings, open_windows
+
+    image, grid, past, future = geometry
+    settings = WindowSettings(grid=grid, image=image, past=past, future=future, stride=STRIDE)
+    return open_windows(
+        find_data(source),
+        settings,
+        split=list_scenes(source, split),
+        version=source.version,
+        skip_bad=source.skip_bad,
+    )
+
+
+def count_windows(config: Config, split: Split) -> int:
+    """Return the windows of a split that are used."""
+    most = {"train": config.source.train, "val": 0, "test": config.source.test}[split]
+    found = len(open_split(config, split))
+    return min(found, most) if most else found
+
+
+def count_steps(config: Config) -> int:
+    """Return the batches of an epoch of training; a last part batch is left out."""
+    return count_windows(config, "train") // config.batch
+
+
+def read_batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
+    """Yield the batches of a split; in training their order depends on the epoch."""
+    return read_batches_from(config, split, epoch, 0)
+
+
+def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> Iterator[Batch]:
+    """Yield the batches from a step on."""
+    windows, n = open_split(config, split), count_windows(config, split)
+    if split == "train":
+        orders = list(shuffle_batches(n, config.batch, np.random.default_rng([1, epoch])))
+    else:
+        orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
+    for order in orders[step:]:
+        yield make_batch([windows[int(k)] for k in order])

@@ -1,0 +1,136 @@
+"""What a chip runs of the driver, what drives it there, and what is left to its host.
+
+The chip runs the bird's-eye decoder, spikes in and spikes out, a tick for each frame; the host
+computes what is before and behind it. Axes: T frames (ticks), B windows, C channels, X and Y
+cells.
+"""
+
+from collections.abc import Iterator, Mapping
+from math import prod
+from operator import itemgetter, methodcaller
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+from torch.utils.flop_counter import FlopCounterMode
+
+from drivers.nuscenes.rig import CAMERAS
+from neuro.io.run_folder import RunError
+from neuro.nn import Stack
+from tasks.driving.batch import Seen
+from tasks.driving.config import Config
+from tasks.driving.data import read_batches
+from tasks.driving.metrics import Overlap, count_overlap
+from tasks.driving.model import Driver, Outputs
+from tasks.driving.sampler import Ego
+from tasks.task import Split, Stimulus
+
+CLASSES = ("vehicle", "lane", "drivable")  # that are decoded, of the present frame
+COMPARED = 8  # windows that all executors run
+
+
+def chip_part(config: Config, model: nn.Module) -> Stack:
+    """Return the decoder.
+
+    Raises:
+        RunError: the twin without spikes, which has none; or the one whose frames each start
+            from rest, as no Graph does.
+    """
+    if not config.decoder.carries:
+        raise RunError(
+            "the decoder of driving:tiny_reset starts each frame from rest, the membranes of a "
+            "Graph go on; take a run of driving:tiny"
+        )
+    if config.cells.kind != "lif":
+        raise RunError(
+            "the twin without spikes has no Graph; take a run of driving:tiny, which has"
+        )
+    return _driver(model).decoder.body
+
+
+def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus]:
+    """Yield spikes of the states of windows, T B C X Y, and true masks of CLASSES, B 3 X Y."""
+    driver, done = _driver(model), 0
+    device = next(model.parameters()).device
+    for batch in read_batches(config, split, 0):
+        seen, truth = tree_map_only(Tensor, itemgetter(slice(COMPARED - done)), batch)
+        with torch.no_grad():
+            seen = tree_map_only(Tensor, methodcaller("to", device), seen)
+            states = driver.prediction(driver.perceive(seen).states, config.future)
+            spikes, _ = driver.decoder.see(states)
+        masks = torch.stack([truth.vehicle[:, 0], truth.lane, truth.drivable], 1)
+        yield Stimulus({"input": spikes.cpu()}, masks)
+        done += len(masks)
+        if done >= COMPARED:
+            return
+
+
+def decode(config: Config, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:
+    """Return masks of CLASSES, B 3 X Y, from the decoder's spikes."""
+    driver = _driver(model)
+    (spikes,) = outputs.values()
+    now = spikes[config.past - 1 : config.past].to(next(driver.heads.parameters()))
+    with torch.no_grad():
+        maps = driver.read_maps(now, CLASSES)
+    return torch.stack([maps[name][:, 0] > 0 for name in CLASSES], 1).cpu()
+
+
+def measure(config: Config, answers: Tensor, targets: Tensor) -> dict[str, float]:  # noqa: ARG001
+    """Return the IoU of each class."""
+    pairs = zip(answers.unbind(1), targets.unbind(1), strict=True)
+    found: list[Overlap] = [count_overlap(a.numpy(), t.numpy()) for a, t in pairs]
+    return {f"iou_{name}": o.iou for name, o in zip(CLASSES, found, strict=True)}
+
+
+def host(config: Config, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
+    """Return the multiply-accumulates of a window that the host does, by part."""
+    return {k: n for k, n in count_macs(config).items() if k != "decoder"}
+
+
+def count_macs(config: Config) -> dict[str, int]:
+    """Return the multiply-accumulates of a window by part, zeros counted too.
+
+    A stem is computed once an image, however often it is repeated. Of lifting: the products of
+    features and depth. Of the planner: its layers alone.
+    """
+    with torch.device("meta"):
+        model = Driver(config).eval()
+    return run_counted(model, make_blank(config, "meta"))[1]
+
+
+def run_counted(model: Driver, seen: Seen) -> tuple[Outputs, dict[str, int]]:
+    """Return the outputs for some windows, and the multiply-accumulates by part."""
+    config = model.config
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        outputs = model(seen)
+    names = ("encoder", "prediction", "decoder", "heads", "planner")
+    found = counter.get_flop_counts()
+    macs = {k: sum(found.get(f"Driver.{k}", {}).values()) // 2 for k in names}
+    lifted = seen.images.shape[:3].numel() * config.depth.bins * config.channels
+    return outputs, macs | {"lift": lifted * prod(config.feature_size)}
+
+
+def make_blank(config: Config, device: str = "cpu") -> Seen:
+    """Return a window of black images, standing still."""
+    frames, cameras = config.past, len(CAMERAS)
+    eye = torch.eye(4, device=device)
+    size = config.image
+    return Seen(
+        images=torch.zeros(
+            *(1, frames, cameras, 3, size.height, size.width), dtype=torch.uint8, device=device
+        ),
+        intrinsic=eye[:3, :3].expand(1, frames, cameras, 3, 3),
+        to_ego=eye.expand(1, frames, cameras, 4, 4),
+        to_present=eye.expand(1, frames, 4, 4),
+        ego=Ego(
+            speed=torch.zeros(1, device=device),
+            yaw_rate=torch.zeros(1, device=device),
+            command=torch.ones(1, dtype=torch.int64, device=device),
+        ),
+    )
+
+
+def _driver(model: nn.Module) -> Driver:
+    if not isinstance(model, Driver):
+        raise TypeError(f"expected the driver that build makes, got {type(model).__name__}")
+    return model

@@ -1,0 +1,149 @@
+"""The spiking encoder: images to features and depth, at an eighth of their size.
+
+    image -> stem -> blocks ... -> near (1/8)  ------------------\\
+                               \\-> far (1/16) -> pyramid, mean over T, upsampled -> head
+
+An image is repeated for T ticks (sequence repetition); behind the means over T everything is
+real-valued and a host's work, as in SAD. Feature and depth head are alike and share no weight.
+Between the two convolutions of a head's end stands a ReLU; SAD has none there, so that its two
+convolutions are one.
+Axes: T ticks, K images, C channels, D bins of depth, H and W of images, h and w of features.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuro.nn import Residual, Stack
+from tasks.driving.cells import convolve, make_block, make_cells
+from tasks.driving.config import Config
+
+
+class Features(NamedTuple):
+    """What images show: features, and logits of their depth."""
+
+    features: Float[Tensor, "K C h w"]
+    depth: Float[Tensor, "K D h w"]
+
+
+def make_encoder_block(config: Config, channels: int) -> Stack:
+    """Return the encoder's block: three convolutions, the last two around a wider middle."""
+    cells, middle = config.cells, config.encoder.expansion * channels
+    return Stack(
+        mix=Residual(Stack(**convolve(cells, channels, channels))),
+        widen=make_block(cells, channels, channels, middle),
+    )
+
+
+def make_stem(config: Config) -> Stack:
+    """Return what makes currents of images; it has no neuron before it."""
+    c = config.encoder
+    conv = nn.Conv2d(3, c.channels[0], 7, c.stem, padding=3, bias=False)
+    return Stack(conv=conv, norm=nn.BatchNorm2d(c.channels[0]))
+
+
+def make_trunk(config: Config) -> Stack:
+    """Return the trunk behind the stem but for the last block, to currents T K C h w."""
+    c = config.encoder
+    layers: dict[str, nn.Module] = {}
+    for level, (channels, blocks) in enumerate(zip(c.channels, c.blocks, strict=True)):
+        if level:
+            given = c.channels[level - 1]
+            layers[f"down{level}"] = Stack(**convolve(config.cells, given, channels, stride=2))
+        last = level == len(c.channels) - 1
+        for k in range(blocks - last):
+            layers[f"block{level}_{k}"] = make_encoder_block(config, channels)
+    return Stack(**layers)
+
+
+class Pyramid(nn.Module):
+    """Spatial pyramid of spikes (ASPP): branches of several dilations, and one of the mean."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c, cells = config.encoder, config.cells
+        self.branches = nn.ModuleList(
+            Stack(**_without_cells(convolve(cells, c.far, c.aspp, kernel, dilation=dilation)))
+            for kernel, dilation in [(1, 1), *((3, d) for d in c.dilations)]
+        )
+        self.mean = nn.Conv2d(c.far, c.aspp, 1)
+        joined = (len(self.branches) + 1) * c.aspp
+        self.end = Stack(
+            join=make_cells(cells),
+            project=nn.Conv2d(joined, c.aspp, 1, bias=False),
+            project_norm=nn.BatchNorm2d(c.aspp),
+            project_cells=make_cells(cells),
+            dropout=nn.Dropout(c.dropout),
+            conv=nn.Conv2d(c.aspp, c.aspp, 3, padding=1, bias=False),
+            conv_norm=nn.BatchNorm2d(c.aspp),
+            conv_cells=make_cells(cells),
+            widen=nn.Conv2d(c.aspp, c.far, 1),
+        )
+
+    def forward(self, x: Float[Tensor, "T K C h2 w2"]) -> Float[Tensor, "T K C h2 w2"]:
+        """Return currents for spikes."""
+        found = [branch(x)[0] for branch in self.branches]
+        whole = self.mean(x.mean((3, 4), keepdim=True).flatten(0, 1))
+        found.append(whole.unflatten(0, x.shape[:2]).expand_as(found[0]))
+        y: Tensor = self.end(torch.cat(found, 2))[0]
+        return y
+
+
+def _without_cells(layers: dict[str, nn.Module]) -> dict[str, nn.Module]:
+    """Return layers that take the spikes of neurons which several of them share."""
+    return {name: layer for name, layer in layers.items() if name != "cells"}
+
+
+class Head(nn.Module):
+    """From the spikes of both branches to ``made`` channels."""
+
+    def __init__(self, config: Config, made: int) -> None:
+        super().__init__()
+        near, far = config.encoder.channels[-1], config.encoder.far
+        self.pyramid = Pyramid(config)
+        self.end = nn.Sequential(
+            nn.Conv2d(near + far, made, 3, padding=1, bias=False),
+            nn.BatchNorm2d(made),
+            nn.ReLU(),
+            nn.Conv2d(made, made, 3, padding=1, bias=False),
+            nn.BatchNorm2d(made),
+        )
+
+    def forward(
+        self, near: Float[Tensor, "T K C h w"], far: Float[Tensor, "T K C2 h2 w2"]
+    ) -> Float[Tensor, "K C3 h w"]:
+        """Return the channels at the size of ``near``."""
+        wide = self.pyramid(far).mean(0)
+        wide = F.interpolate(wide, scale_factor=2.0, mode="bilinear", align_corners=False)
+        y: Tensor = self.end(torch.cat([wide, near.mean(0)], 1))
+        return y
+
+
+class Encoder(nn.Module):
+    """Trunk and branches are Stacks, whose first neurons sit behind the stem."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = config.encoder
+        self.ticks = c.ticks
+        self.stem = make_stem(config)
+        self.trunk = make_trunk(config)
+        self.near = Stack(
+            block=make_encoder_block(config, c.channels[-1]), spikes=make_cells(config.cells)
+        )
+        self.far = Stack(
+            **convolve(config.cells, c.channels[-1], c.far, stride=2),
+            spikes=make_cells(config.cells),
+        )
+        self.features = Head(config, config.channels)
+        self.depth = Head(config, config.depth.bins)
+
+    def forward(self, images: Float[Tensor, "K 3 H W"]) -> Features:
+        """Return features and depth of images, each by itself."""
+        seen = self.stem(images[None])[0]  # once: it is the same at every tick
+        x, _ = self.trunk(seen.expand(self.ticks, *seen.shape[1:]))
+        near, far = self.near(x)[0], self.far(x)[0]
+        return Features(self.features(near, far), self.depth(near, far))

@@ -1,0 +1,211 @@
+"""What a trained driver is worth on a split: maps, their future, paths; beside plain baselines.
+
+Baselines: "static": the own present vehicles stay where they are; "static truth": the true
+ones do; "constant velocity": the car drives on as it does. Others are measured by
+``neuro bench driving``. Axes: B windows, T = 1 + F frames, X and Y cells.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from drivers.nuscenes.window import FRAME
+from neuro.io.run_folder import Run
+from tasks.driving.batch import Batch, Truth
+from tasks.driving.config import Config
+from tasks.driving.data import read_batches
+from tasks.driving.instances import InstanceMaps, decode_instances
+from tasks.driving.metrics import (
+    Overlap,
+    Panoptic,
+    PathErrors,
+    add_counts,
+    count_overlap,
+    count_segments,
+    find_still,
+    join_errors,
+    measure_paths,
+    summarise_paths,
+)
+from tasks.driving.model import Outputs
+from tasks.driving.sampler import Ego
+from tasks.task import Findings, Metric, Split, Table
+
+SHORT = 4  # future frames of the prediction figures: 2 s, as published
+SCORE = Metric(name="score", format=".4f")
+METRICS = (
+    SCORE,
+    *(
+        Metric(name=name, format=".2%")
+        for name in (
+            *("iou_vehicle", "iou_pedestrian", "iou_lane", "iou_drivable"),
+            *("future_iou", "future_iou_moving", "pq", "sq", "rq", "pq_moving"),
+        )
+    ),
+    *(
+        Metric(name=f"l2_{kind}_{s}s", better="lower", unit="m", format=".3f")
+        for kind in ("mean", "at")
+        for s in (1, 2, 3)
+    ),
+    *(
+        Metric(name=f"collision_{kind}_{s}s", better="lower", format=".2%")
+        for kind in ("mean", "at")
+        for s in (1, 2, 3)
+    ),
+)
+
+
+class Counts(NamedTuple):
+    """What was counted, by name of the metric, a list of parts each."""
+
+    overlaps: defaultdict[str, list[Overlap]]
+    segments: defaultdict[str, list[Panoptic]]
+
+
+CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
+
+
+def count_maps(
+    config: Config, maps: Mapping[str, Tensor], truth: Truth, counts: Counts
+) -> None:
+    """Add what is counted of the maps of one batch."""
+    made = {k: y.cpu().numpy() > 0 for k, y in maps.items() if k in CLASSES}
+    true = {k: getattr(truth, k).cpu().numpy() for k in CLASSES}
+    for name in CLASSES:
+        own = true[name] if name in ("lane", "drivable") else true[name][:, 0]
+        counts.overlaps[f"iou_{name}"].append(count_overlap(made[name][:, 0], own))
+    frames = min(SHORT + 1, made["vehicle"].shape[1])
+    numbers = truth.instance.cpu().numpy()[:, :frames]
+    instances = _decode(maps, frames)
+    for b, number in enumerate(numbers):
+        still = find_still(number, config.grid)
+        aside = np.isin(number, list(still))
+        ways = {"": made["vehicle"][b, :frames]}
+        ways["_static"] = np.repeat(ways[""][:1], frames, 0)
+        ways["_static_truth"] = np.repeat(true["vehicle"][b, :1], frames, 0)
+        for way, mask in ways.items():
+            now, then = mask[1:], true["vehicle"][b, 1:frames]
+            counts.overlaps[f"future_iou{way}"].append(count_overlap(now, then))
+            moving = count_overlap(now, then, aside[1:])
+            counts.overlaps[f"future_iou_moving{way}"].append(moving)
+        if instances is not None:
+            counts.segments["pq"].append(count_segments(instances[b], number))
+            counts.segments["pq_moving"].append(count_segments(instances[b], number, still))
+
+
+def _decode(maps: Mapping[str, Tensor], frames: int) -> list[np.ndarray] | None:
+    """Return the instances of each window, if there are maps of them."""
+    if "centre" not in maps:
+        return None
+    heat = maps["centre"].sigmoid()
+    parts = (maps["vehicle"] > 0, heat, maps["offset"], maps["flow"])
+    arrays = [part[:, :frames].cpu().numpy() for part in parts]
+    return [decode_instances(InstanceMaps(*one)) for one in zip(*arrays, strict=True)]
+
+
+def summarise_counts(counts: Counts) -> dict[str, float]:
+    """Return the metrics that counts give, by name."""
+    values: dict[str, float] = {}
+    for name, parts in counts.overlaps.items():
+        values[name] = add_counts(parts).iou
+    for name, segments in counts.segments.items():
+        end = name.removeprefix("pq")
+        names = (f"pq{end}", f"sq{end}", f"rq{end}")
+        values |= zip(names, add_counts(segments).quality, strict=True)
+    return values
+
+
+def drive_on(ego: Ego, frames: int) -> Tensor:
+    """Return the path (B F 3) of keeping speed and heading."""
+    times = FRAME * torch.arange(1, frames + 1, device=ego.speed.device)
+    x = ego.speed[:, None] * times
+    return torch.stack([x, torch.zeros_like(x), torch.zeros_like(x)], -1)
+
+
+def measure_plan(config: Config, path: Tensor, truth: Truth) -> PathErrors:
+    """Return the errors of paths."""
+    moving = truth.vehicle[:, 1:], truth.pedestrian[:, 1:]
+    return measure_paths(path, truth.path, *moving, config.grid)
+
+
+@torch.no_grad()
+def measure_model(
+    config: Config, model: nn.Module, batches: Iterable[Batch]
+) -> tuple[dict[str, float], int]:
+    """Return (values by name, those of baselines too; windows). The model is in evaluation."""
+    counts = Counts(defaultdict(list), defaultdict(list))
+    paths: defaultdict[str, list[PathErrors]] = defaultdict(list)
+    device, n = next(model.parameters()).device, 0
+    for batch in batches:
+        seen, truth = tree_map_only(Tensor, lambda x: x.to(device), batch)
+        outputs: Outputs = model(seen)
+        count_maps(config, outputs.maps, truth, counts)
+        if outputs.plan is not None:
+            paths[""].append(measure_plan(config, outputs.plan.path, truth))
+        still = drive_on(seen.ego, config.future)
+        paths["_constant_velocity"].append(measure_plan(config, still, truth))
+        n += len(truth.path)
+    values = summarise_counts(counts)
+    for way, errors in paths.items():
+        found = summarise_paths(join_errors(errors))
+        values |= {f"{name}{way}": value for name, value in found.items()}
+    values["score"] = score(values)
+    return values, n
+
+
+def score(values: Mapping[str, float]) -> float:
+    """Return the figure that picks the weights, from 0 to 1.
+
+    The mean of the IoU of vehicles, lanes, road and future vehicles, and of 1 / (1 + mean
+    distance to the true path over 3 s [m]).
+    """
+    names = ("iou_vehicle", "iou_lane", "iou_drivable", "future_iou")
+    last = max(s for s in (1, 2, 3) if f"l2_mean_{s}s" in values)
+    parts = [values[name] for name in names] + [1 / (1 + values[f"l2_mean_{last}s"])]
+    return float(np.mean(np.nan_to_num(parts)))
+
+
+def validate(config: Config, model: nn.Module) -> float:
+    """Return the score on the validation split."""
+    return measure_model(config, model, read_batches(config, "val", 0))[0]["score"]
+
+
+def evaluate(run: Run, model: nn.Module, split: Split = "test") -> Findings:
+    """Return the figures of the test split."""
+    config: Config = run.config
+    values, n = measure_model(config, model, read_batches(config, split, 0))
+    names = {m.name for m in METRICS}
+    return Findings(
+        values={k: v for k, v in values.items() if k in names},
+        n=n,
+        split=split,
+        facts={"baselines": {k: v for k, v in values.items() if k not in names}},
+        tables=(_tell_future(values), _tell_paths(values)),
+    )
+
+
+def _tell_future(values: Mapping[str, float]) -> Table:
+    ways = {"ours": "", "own present, static": "_static", "true present": "_static_truth"}
+    names = ("future_iou", "future_iou_moving")
+    return Table(
+        title=f"Vehicles in the next {SHORT * FRAME:.0f} s",
+        head=("from", "IoU", "IoU of what moves"),
+        rows=[[k, *(f"{values[n + way]:.1%}" for n in names)] for k, way in ways.items()],
+        caption="Static: vehicles stay where they are; true present: where they truly are.",
+    )
+
+
+def _tell_paths(values: Mapping[str, float]) -> Table:
+    ways = {"ours": "", "constant velocity": "_constant_velocity"}
+    kinds = [(f"l2_mean_{s}s", f"L2 {s} s [m]", ".2f") for s in (1, 2, 3)]
+    kinds += [(f"collision_mean_{s}s", f"collisions {s} s", ".1%") for s in (1, 2, 3)]
+    kinds = [kind for kind in kinds if kind[0] in values]
+    rows = [[k, *(f"{values[n + way]:{f}}" for n, _, f in kinds)] for k, way in ways.items()]
+    head = ("path", *(title for _, title, _ in kinds))
+    caption = "Open loop, means over all frames up to a time (ST-P3, SAD)."
+    return Table(title="Paths", head=head, rows=rows, caption=caption)

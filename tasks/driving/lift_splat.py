@@ -1,0 +1,113 @@
+"""From images to the ground: features are lifted by their depth and summed up in cells.
+
+    point (s, n, d, i, j) of the ego frame of frame s = to_ego[s, n] (z_d K[s, n]^-1 (u, v, 1))
+    pooled[s, cell] = sum over points that fall into the cell of p[d] feature
+    bev[s] = discount bev[s - 1] + pooled[s]
+
+p: soft-max of the depth's logits. All points, those of past frames too, are moved into the
+present ego frame first; points outside the grid, or not between its heights, are left out
+(Philion & Fidler 2020, Hu et al. 2022: ST-P3). Everything here is real-valued.
+Axes: B windows, S frames, N cameras, D bins of depth, h and w of features, X and Y cells.
+"""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from drivers.nuscenes.grid import Grid
+from tasks.driving.config import STRIDE, Depth
+
+HEIGHTS = (-10.0, 10.0)  # [m] over the ground, of points that count
+
+
+def lift_points(
+    intrinsic: Float[Tensor, "B S N 3 3"],
+    to_ego: Float[Tensor, "B S N 4 4"],
+    to_present: Float[Tensor, "B S 4 4"],
+    depth: Depth,
+    size: tuple[int, int],
+) -> Float[Tensor, "B S N D h w 3"]:
+    """Return where in the present ego frame features at each depth lie [m].
+
+    A feature stands for the middle of its block of pixels, a bin for its middle; pixel (0, 0)
+    is the middle of the first pixel. size: h and w.
+    """
+    height, width = size
+    u, v, z = (_list_middles(n, intrinsic) for n in (width, height, depth.bins))
+    u, v, z = STRIDE * u - 0.5, STRIDE * v - 0.5, depth.first + depth.step * z
+    pixels = torch.stack([*torch.meshgrid(u, v, indexing="xy"), u.new_ones(height, width)], -1)
+    rays = torch.einsum("bsnij,hwj->bsnhwi", _invert_intrinsic(intrinsic), pixels)
+    seen = rays[:, :, :, None] * z[:, None, None, None]
+    pose = to_present[:, :, None] @ to_ego
+    turned = torch.einsum("bsnij,bsndhwj->bsndhwi", pose[..., :3, :3], seen)
+    points: Tensor = turned + pose[..., None, None, None, :3, 3]
+    return points
+
+
+def _list_middles(number: int, like: Tensor) -> Float[Tensor, " number"]:
+    return torch.arange(number, device=like.device, dtype=like.dtype) + 0.5
+
+
+def _invert_intrinsic(k: Float[Tensor, "*B 3 3"]) -> Float[Tensor, "*B 3 3"]:
+    """Return the inverse of a pinhole camera's matrix, in closed form: it has no skew."""
+    fx, fy, cx, cy = k[..., 0, 0], k[..., 1, 1], k[..., 0, 2], k[..., 1, 2]
+    zero, one = torch.zeros_like(fx), torch.ones_like(fx)
+    rows = (1 / fx, zero, -cx / fx, zero, 1 / fy, -cy / fy, zero, zero, one)
+    return torch.stack(rows, -1).reshape(*k.shape)
+
+
+def find_cells(points: Float[Tensor, "... 3"], grid: Grid) -> Int64[Tensor, "..."]:
+    """Return the index of each point's cell in C order; X Y where it lies in none."""
+    nx, ny = grid.shape
+    x = ((points[..., 0] - grid.x[0]) / grid.step).floor()
+    y = ((points[..., 1] - grid.y[0]) / grid.step).floor()
+    inside = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
+    inside &= (points[..., 2] >= HEIGHTS[0]) & (points[..., 2] < HEIGHTS[1])
+    return torch.where(inside, x * ny + y, nx * ny).long()
+
+
+def pool_features(
+    features: Float[Tensor, "B S N C h w"],
+    depth: Float[Tensor, "B S N D h w"],
+    cells: Int64[Tensor, "B S N D h w"],
+    grid: Grid,
+) -> Float[Tensor, "B S C X Y"]:
+    """Return the sums of features in cells, weighted by the probability of their depth.
+
+    depth: logits.
+    """
+    b, s = features.shape[:2]
+    nx, ny = grid.shape
+    size = nx * ny + 1  # the last one takes what lies outside
+    p = depth.softmax(3)
+    lifted = p[..., None] * features.permute(0, 1, 2, 4, 5, 3)[:, :, :, None]
+    frame = torch.arange(b * s, device=cells.device).view(b, s, 1, 1, 1, 1)
+    index = (frame * size + cells).flatten()
+    pooled = lifted.new_zeros(b * s * size, features.shape[3])
+    pooled = pooled.index_add(0, index, lifted.flatten(0, -2))
+    kept = pooled.view(b, s, size, -1)[:, :, :-1]
+    return kept.transpose(2, 3).reshape(b, s, -1, nx, ny)
+
+
+def fuse_frames(
+    pooled: Float[Tensor, "B S C X Y"], discount: float
+) -> Float[Tensor, "B S C X Y"]:
+    """Return each frame's map with those before it, discounted frame by frame."""
+    fused = [pooled[:, 0]]
+    for frame in pooled[:, 1:].unbind(1):
+        fused.append(discount * fused[-1] + frame)
+    return torch.stack(fused, 1)
+
+
+def compute_motion(to_present: Float[Tensor, "B S 4 4"]) -> Float[Tensor, "B S 6"]:
+    """Return how the ego moved since the frame before: x, y, z [m] and roll, pitch, yaw [rad].
+
+    Of the first frame nothing is known: zeros.
+    """
+    moved = torch.linalg.solve(to_present[:, :-1], to_present[:, 1:])
+    turn = moved[..., :3, :3]
+    roll = torch.atan2(turn[..., 2, 1], turn[..., 2, 2])
+    pitch = torch.asin((-turn[..., 2, 0]).clamp(-1, 1))
+    yaw = torch.atan2(turn[..., 1, 0], turn[..., 0, 0])
+    motion = torch.cat([moved[..., :3, 3], torch.stack([roll, pitch, yaw], -1)], -1)
+    return torch.cat([motion.new_zeros(len(motion), 1, 6), motion], 1)

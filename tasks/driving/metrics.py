@@ -1,0 +1,203 @@
+"""How good maps, their future and paths are.
+
+Counts are summed over all cells, frames and windows before anything is divided. Paths are
+measured in both usual conventions: "mean" over all frames up to a time (ST-P3, SAD), and "at"
+that time (UniAD). Axes: B windows, T or F frames, X and Y cells.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.window import FRAME
+from tasks.driving.cost import look_up, place_box
+
+MATCH = 0.5  # intersection over union above which two segments are the same
+SECONDS = (1, 2, 3)
+MOVING = 1.0  # [m] between the first and the last frame of an instance that moves
+
+
+C = TypeVar("C", "Overlap", "Panoptic")
+
+
+class Overlap(NamedTuple):
+    """Cells that are rightly, wrongly and not predicted."""
+
+    hits: int
+    false: int
+    missed: int
+
+    @property
+    def iou(self) -> float:
+        """Intersection over union; NaN where there is nothing, and nothing predicted."""
+        union = sum(self)
+        return self.hits / union if union else float("nan")
+
+
+def count_overlap(
+    made: Bool[np.ndarray, "*S"],
+    truth: Bool[np.ndarray, "*S"],
+    ignored: Bool[np.ndarray, "*S"] | None = None,
+) -> Overlap:
+    """Return how masks overlap; ``ignored`` cells are left out."""
+    counted = np.ones_like(truth) if ignored is None else ~ignored
+    parts = made & truth, made & ~truth, ~made & truth
+    return Overlap(*(int((part & counted).sum()) for part in parts))
+
+
+class Panoptic(NamedTuple):
+    """Sums over matched segments and segments without a match, over frames."""
+
+    iou: float
+    hits: int
+    false: int
+    missed: int
+
+    @property
+    def quality(self) -> tuple[float, float, float]:
+        """PQ, SQ and RQ: panoptic, segmentation and recognition quality."""
+        weighed = self.hits + self.false / 2 + self.missed / 2
+        if not weighed:
+            return (float("nan"),) * 3
+        segment = self.iou / self.hits if self.hits else 0.0
+        return self.iou / weighed, segment, self.hits / weighed
+
+
+def count_segments(
+    made: Int[np.ndarray, "T X Y"],
+    truth: Int[np.ndarray, "T X Y"],
+    ignored: frozenset[int] = frozenset(),
+) -> Panoptic:
+    """Return how instances of one window match over its frames.
+
+    In each frame a pair of segments matches where their IoU is above 1/2. A match whose
+    predicted number differs from the one that the true instance had before counts as one
+    false and one missed. Numbers 0 are no instance. What matches an ``ignored`` true instance,
+    or lies on such ones by more than half, does not count.
+    """
+    iou, hits, false, missed = 0.0, 0, 0, 0
+    known: dict[int, int] = {}  # true instance -> predicted one
+    for now, true in zip(made, truth, strict=True):
+        pairs = _match_segments(now, true)
+        own = {int(n) for n in np.unique(true) if n}
+        aside = {p for p in _list(now) if _lies_on(now == p, true, ignored)}
+        for t, (p, overlap) in pairs.items():
+            if t in ignored:
+                aside.add(p)
+            elif known.setdefault(t, p) == p:
+                iou, hits = iou + overlap, hits + 1
+            else:
+                false, missed = false + 1, missed + 1
+                known[t] = p
+        matched = {p for p, _ in pairs.values()}
+        false += len(set(_list(now)) - matched - aside)
+        missed += len(own - set(pairs) - ignored)
+    return Panoptic(iou, hits, false, missed)
+
+
+def _list(segments: np.ndarray) -> list[int]:
+    return [int(n) for n in np.unique(segments) if n]
+
+
+def _lies_on(segment: np.ndarray, truth: np.ndarray, numbers: frozenset[int]) -> bool:
+    """Return whether more than half of a segment lies on instances of these numbers."""
+    below = truth[segment]
+    return bool(numbers) and 2 * int(np.isin(below, list(numbers)).sum()) > len(below)
+
+
+def _match_segments(made: np.ndarray, truth: np.ndarray) -> dict[int, tuple[int, float]]:
+    """Return the predicted number of each true instance that has a match, and their IoU."""
+    found = {}
+    for t in _list(truth):
+        mask = truth == t
+        for p in _list(made[mask]):
+            other = made == p
+            overlap = float((mask & other).sum() / (mask | other).sum())
+            if overlap > MATCH:
+                found[t] = p, overlap
+    return found
+
+
+def find_still(truth: Int[np.ndarray, "T X Y"], grid: Grid) -> frozenset[int]:
+    """Return the instances whose middle moves less than 1 m from their first to last frame."""
+    still = set()
+    for number in _list(truth):
+        middles = [np.argwhere(m).mean(0) for m in truth == number if m.any()]
+        if np.linalg.norm(middles[-1] - middles[0]) * grid.step < MOVING:
+            still.add(number)
+    return frozenset(still)
+
+
+def add_counts(counts: Sequence[C]) -> C:
+    """Return the sums of counts of one kind, field by field."""
+    kind: Any = type(counts[0])
+    summed: C = kind(*map(sum, zip(*counts, strict=True)))
+    return summed
+
+
+class PathErrors(NamedTuple):
+    """Of each frame. counted: where the true box hits nothing, and collisions count.
+
+    hits: the box of a path touches a vehicle or a pedestrian; vehicle_hits: a vehicle.
+    """
+
+    distance: Float[Tensor, "B F"]
+    hits: Bool[Tensor, "B F"]
+    vehicle_hits: Bool[Tensor, "B F"]
+    counted: Bool[Tensor, "B F"]
+
+
+def measure_paths(
+    path: Float[Tensor, "B F 3"],
+    truth: Float[Tensor, "B F 3"],
+    vehicle: Bool[Tensor, "B F X Y"],
+    pedestrian: Bool[Tensor, "B F X Y"],
+    grid: Grid,
+) -> PathErrors:
+    """Return how far paths are from the truth [m], and where they collide."""
+    both = vehicle | pedestrian
+    return PathErrors(
+        (path - truth)[..., :2].norm(dim=-1),
+        find_hits(path, both, grid),
+        find_hits(path, vehicle, grid),
+        ~find_hits(truth, both, grid),
+    )
+
+
+def find_hits(
+    path: Float[Tensor, "B F 3"], occupied: Bool[Tensor, "B F X Y"], grid: Grid
+) -> Bool[Tensor, "B F"]:
+    """Return where the car's box touches an occupied cell."""
+    box = place_box(path[:, None], grid.step / 2)
+    return look_up(occupied.to(path), box, grid).amax(-1)[:, 0] > 0.5
+
+
+def summarise_paths(errors: PathErrors) -> dict[str, float]:
+    """Return distance [m] and share of collisions by time, in both conventions.
+
+    Collisions "mean": of all frames up to a time, those where a hit counts, whatever is hit;
+    "at": of windows, those with a counted hit of a vehicle in the frame at that time.
+    """
+    found = {}
+    hits = (errors.hits & errors.counted).double()
+    vehicle_hits = (errors.vehicle_hits & errors.counted).double()
+    for second in SECONDS:
+        last = round(second / FRAME)
+        if last > errors.distance.shape[1]:
+            break
+        distance = errors.distance[:, :last].double()
+        found[f"l2_mean_{second}s"] = float(distance.mean())
+        found[f"l2_at_{second}s"] = float(distance[:, -1].mean())
+        found[f"collision_mean_{second}s"] = float(hits[:, :last].mean())
+        found[f"collision_at_{second}s"] = float(vehicle_hits[:, last - 1].mean())
+    return found
+
+
+def join_errors(parts: Iterable[PathErrors]) -> PathErrors:
+    """Return the errors of all windows."""
+    return PathErrors(*(torch.cat(field) for field in zip(*parts, strict=True)))

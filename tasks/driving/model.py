@@ -1,0 +1,212 @@
+"""All of it: from images of six cameras to bird's-eye maps, their future, and a path.
+
+    images -> encoder -> lift, splat, fuse -> prediction -> decoder -> heads -> cost -> path
+
+State is explicit: every spiking part starts from rest for each window, ticks of the encoder are
+repetitions of an image, ticks behind it are frames. The axis of ticks comes first, that of
+windows second, and they are swapped where one is needed for the other, never reshaped: no
+window sees another one. Axes: B windows, S past and present frames, F future frames, T = 1 + F
+present and future frames, N cameras, C channels, M candidates, X and Y cells.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+
+from drivers.nuscenes.rig import CAMERAS
+from tasks.driving.batch import Seen, Truth
+from tasks.driving.config import Config, StageName
+from tasks.driving.cost import Cost, Costs, Surroundings
+from tasks.driving.decoder import Decoder
+from tasks.driving.encoder import Encoder
+from tasks.driving.heads import CHANNELS, Heads
+from tasks.driving.lift_splat import (
+    compute_motion,
+    find_cells,
+    fuse_frames,
+    lift_points,
+    pool_features,
+)
+from tasks.driving.prediction import Prediction
+from tasks.driving.refine import Refinement
+from tasks.driving.sampler import Ego, Sampler
+
+FRONT = CAMERAS.index("CAM_FRONT")
+MEAN, SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels
+HEADS: Mapping[StageName, tuple[str, ...]] = {
+    "perception": ("vehicle", "pedestrian", "lane", "drivable"),
+    "prediction": ("vehicle", "pedestrian", "lane", "drivable", "centre", "offset", "flow"),
+    "planning": tuple(CHANNELS),
+}
+TASKS = (*HEADS["prediction"], "depth", "margin", "path")  # that have a loss
+
+
+class Perceived(NamedTuple):
+    """What images say. states: bird's-eye states. front: features of the front camera, now."""
+
+    states: Float[Tensor, "S B C X Y"]
+    depth: Float[Tensor, "B S N D h w"]
+    front: Float[Tensor, "B C h w"]
+
+
+class Planned(NamedTuple):
+    """A plan. chosen: number of the cheapest candidate. path: that one, refined.
+
+    truth: cost of the true path, where it was given.
+    """
+
+    candidates: Float[Tensor, "B M F 3"]
+    costs: Costs
+    chosen: Int64[Tensor, " B"]
+    path: Float[Tensor, "B F 3"]
+    truth: Costs | None
+
+
+class Outputs(NamedTuple):
+    """What the model says.
+
+    maps: B T X Y (offset, flow: B T 2 X Y), as of its heads. balance: s of each task's loss.
+    """
+
+    depth: Float[Tensor, "B S N D h w"]
+    maps: dict[str, Tensor]
+    plan: Planned | None
+    balance: dict[str, Float[Tensor, ""]]
+
+
+class Driver(nn.Module):
+    """The whole network."""
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.prediction = Prediction(config)
+        self.decoder = Decoder(config)
+        self.heads = Heads(config)
+        self.planner = Planner(config)
+        self.balance = nn.ParameterDict({task: torch.zeros(()) for task in TASKS})
+        for name, values in (("mean", MEAN), ("spread", SPREAD)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+
+    def forward(
+        self,
+        seen: Seen,
+        stage: StageName = "planning",
+        futures: int | None = None,
+        truth: Truth | None = None,
+        frozen: tuple[str, ...] = (),
+    ) -> Outputs:
+        """Return what is to be said in a stage.
+
+        Args:
+            seen: of the windows.
+            stage: which decides on heads and on whether a path is planned.
+            futures: frames to be predicted; None: all of them. A plan needs all.
+            truth: by which candidates are judged instead of by the predicted maps, as in
+                training; what is learned is used in any case.
+            frozen: parts that run as in evaluation, and get no gradient.
+        """
+        futures = self.config.future if futures is None else futures
+        with self._as_evaluated(frozen):
+            perceived = self.perceive(seen)
+            states = perceived.states
+            if futures:
+                states = self.prediction(states, futures)
+            spikes = self.decoder(states)
+            maps = self.read_maps(spikes[len(perceived.states) - 1 :], HEADS[stage])
+            plan = None
+            if stage == "planning":
+                around = find_surroundings(maps, truth)
+                path = None if truth is None else truth.path
+                plan = self.planner(seen.ego, around, perceived.front, path)
+        return Outputs(perceived.depth, maps, plan, dict(self.balance))
+
+    def perceive(self, seen: Seen) -> Perceived:
+        """Return bird's-eye states of past and present frames, in the present ego frame."""
+        c, windows = self.config, seen.images.shape[:3]
+        found = self.encoder(self.normalise(seen.images.flatten(0, 2)))
+        features = found.features.unflatten(0, windows)
+        depth = found.depth.unflatten(0, windows)
+        pose = seen.intrinsic, seen.to_ego, seen.to_present
+        cells = find_cells(lift_points(*pose, c.depth, c.feature_size), c.grid)
+        fused = fuse_frames(pool_features(features, depth, cells, c.grid), c.discount)
+        motion = compute_motion(seen.to_present)[..., None, None]
+        states = torch.cat([fused, motion.expand(-1, -1, -1, *c.grid.shape)], 2)
+        return Perceived(states.transpose(0, 1), depth, features[:, -1, FRONT])
+
+    def normalise(self, images: UInt8[Tensor, "K 3 H W"]) -> Float[Tensor, "K 3 H W"]:
+        """Return images as numbers around zero."""
+        return (images / 255 - self.mean) / self.spread
+
+    def read_maps(
+        self, spikes: Float[Tensor, "T B C X Y"], names: tuple[str, ...]
+    ) -> dict[str, Tensor]:
+        """Return maps by name, windows first; those of one channel lose its axis."""
+        maps = self.heads(spikes, names)
+        return {
+            k: (y[:, :, 0] if y.shape[2] == 1 else y).transpose(0, 1) for k, y in maps.items()
+        }
+
+    @contextmanager
+    def _as_evaluated(self, parts: tuple[str, ...]) -> Iterator[None]:
+        """Run the block with some parts in evaluation mode."""
+        modules = [self.get_submodule(name) for name in parts]
+        modes = [module.training for module in modules]
+        try:
+            for module in modules:
+                module.eval()
+            yield
+        finally:
+            for module, mode in zip(modules, modes, strict=True):
+                module.train(mode)
+
+
+class Planner(nn.Module):
+    """Candidates, their cost, and the refinement of the cheapest one."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.sampler = Sampler(config)
+        self.cost = Cost(config)
+        self.refinement = Refinement(config)
+
+    def forward(
+        self,
+        ego: Ego,
+        around: Surroundings,
+        front: Float[Tensor, "B C h w"],
+        truth: Float[Tensor, "B F 3"] | None = None,
+    ) -> Planned:
+        """Return the plan; truth: the true path, to be judged too."""
+        candidates = self.sampler(ego)
+        costs = self.cost(candidates, around, ego.speed)
+        chosen = costs.total.detach().argmin(1)
+        selected = candidates[torch.arange(len(chosen), device=chosen.device), chosen]
+        judged = None if truth is None else self.cost(truth[:, None], around, ego.speed)
+        path = self.refinement(selected, front, ego)
+        return Planned(candidates, costs, chosen, path, judged)
+
+
+def find_surroundings(maps: Mapping[str, Tensor], truth: Truth | None = None) -> Surroundings:
+    """Return what candidates are judged by: the truth if there is one, else what was predicted.
+
+    Predicted classes are taken where they are more probable than not. The cost volume is
+    predicted in any case, and is not negative.
+    """
+    learned = F.softplus(maps["cost"][:, 1:])
+    if truth is not None:
+        occupied = (truth.vehicle | truth.pedestrian)[:, 1:]
+        drivable, lane = truth.drivable, truth.lane
+    else:
+        occupied = (maps["vehicle"][:, 1:] > 0) | (maps["pedestrian"][:, 1:] > 0)
+        drivable, lane = (maps[name][:, 0] > 0 for name in ("drivable", "lane"))
+    return Surroundings(occupied.to(learned), drivable.to(learned), lane.to(learned), learned)

@@ -1,0 +1,198 @@
+"""What comes next: two spiking pathways that run on by themselves where frames end.
+
+    a[t] = LIF(W_a s[t] + V_a c[t-1] + U z)            c = a + b ("add"), a b ("multiply"),
+    h[t] = LIF(W_h s[t] + V_h c[t-1] + R h[t-1])           or g_a a + g_b b ("gate")
+    b[t] = LIF(W_b h[t])
+    state[S - 1 + k] = state[S - 1] + norm(W c[S - 1 + k])   for k = 1 ... F
+
+s: spikes of the states of past and present frames, then nothing; z: numbers that are drawn of
+the uncertainty of the present state. One tick is one frame. As published, pathway a carries the
+uncertainty, pathway b a memory h of its own; the published sum ("add") is all spikes, the
+product of the released code and the gates are host nodes. There is no norm inside the loop,
+where one with running statistics goes silent in evaluation, and futures start from the present.
+Behind them come residual blocks over all frames.
+Axes: T = S + F frames (ticks), B windows, C channels of a state, Q of the pathways, Z numbers.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuro.graph import Concat, Conv2d, Edge, Graph, Input, Multiply, Node, Pointwise, Upsample
+from neuro.nn import Net, Stack
+from neuro.nn.layers import DT
+from neuro.training.distributed import draw_shard
+from neuro.units import Ticks
+from tasks.driving.cells import convolve, draw_weights, make_block, make_cells, make_neuron
+from tasks.driving.config import Config
+
+NEXT = Ticks(1)
+CURRENT = 0.5  # of first weights: with 1, a few other spikes soon make all of them others
+SPREAD = -2.0  # logarithm of the first spread of what is drawn
+
+
+def make_pathways(config: Config, size: tuple[int, int]) -> Net:
+    """Return the loop of both pathways. Inputs: "frames" T B C X Y and "latent" T B Z 1 1.
+
+    Outputs: the activity of all its nodes; the fused map are nodes "a" and "b" together.
+    """
+    c, state = config.prediction, config.state_channels
+    nodes: dict[str, Node] = {
+        "frames": Input(shape=(state, *size)),
+        "a_frames": _convolution(state, c.hidden, c.kernel),
+        "h_frames": _convolution(state, c.hidden, c.kernel),
+        "a_fused": _convolution(c.hidden, c.hidden, c.kernel),
+        "h_fused": _convolution(c.hidden, c.hidden, c.kernel),
+        "h_self": _convolution(c.hidden, c.hidden, c.kernel),
+        "b_h": _convolution(c.hidden, c.hidden, c.kernel),
+        **{name: make_neuron(config.cells) for name in "ahb"},
+    }
+    edges = [Edge("frames", "a_frames"), Edge("frames", "h_frames")]
+    edges += [Edge("a_frames", "a"), Edge("a_fused", "a"), Edge("h_frames", "h")]
+    edges += [Edge("h_fused", "h"), Edge("h", "h_self", NEXT), Edge("h_self", "h")]
+    edges += [Edge("h", "b_h"), Edge("b_h", "b")]
+    if c.latent:
+        nodes["latent"] = Input(shape=(c.latent, 1, 1))
+        nodes["a_latent"] = _convolution(c.latent, c.hidden, 1)
+        nodes["a_spread"] = Upsample(scale=size)
+        edges += [Edge("latent", "a_latent"), Edge("a_latent", "a_spread")]
+        edges += [Edge("a_spread", "a")]
+    fused, more_nodes, more_edges = _FUSIONS[c.fusion](c.hidden)
+    nodes |= more_nodes
+    edges += more_edges
+    edges += [Edge(end, f"{way}_fused", NEXT) for way in "ah" for end in fused]
+    net = Net(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
+    for part in net.parts.values():
+        weight = getattr(part, "weight", None)
+        if isinstance(weight, Tensor):
+            draw_weights(weight, CURRENT)
+    return net
+
+
+def _convolution(given: int, made: int, kernel: int) -> Conv2d:
+    weight = np.zeros((made, given, kernel, kernel), np.float32)
+    bias = np.zeros(made, np.float32)
+    return Conv2d(weight=weight, bias=bias, padding=(kernel // 2, kernel // 2))
+
+
+Parts = tuple[tuple[str, ...], dict[str, Node], list[Edge]]  # what is fused, nodes, edges
+
+
+def _add(hidden: int) -> Parts:  # noqa: ARG001
+    """Return that both pathways together are the fused map: what they bring adds up."""
+    return ("a", "b"), {}, []
+
+
+def _multiply(hidden: int) -> Parts:  # noqa: ARG001
+    nodes: dict[str, Node] = {"both": Concat(), "fused": Multiply()}
+    edges = [Edge("a", "both"), Edge("b", "both"), Edge("both", "fused")]
+    return ("fused",), nodes, edges
+
+
+def _gate(hidden: int) -> Parts:
+    nodes: dict[str, Node] = {"both": Concat()}
+    edges = [Edge("a", "both"), Edge("b", "both")]
+    for way in "ab":
+        nodes |= {
+            f"{way}_weigh": _convolution(2 * hidden, hidden, 1),
+            f"{way}_gate": Pointwise(function="sigmoid"),
+            f"{way}_and_gate": Concat(),
+            f"{way}_gated": Multiply(),
+        }
+        edges += [Edge("both", f"{way}_weigh"), Edge(f"{way}_weigh", f"{way}_gate")]
+        edges += [Edge(f"{way}_gate", f"{way}_and_gate"), Edge(way, f"{way}_and_gate")]
+        edges += [Edge(f"{way}_and_gate", f"{way}_gated")]
+    return ("a_gated", "b_gated"), nodes, edges
+
+
+_FUSIONS = {"add": _add, "multiply": _multiply, "gate": _gate}
+
+
+class Uncertainty(nn.Module):
+    """Mean and spread of the numbers that are drawn, from the present state.
+
+    Four spiking convolutions, each of stride 2, their mean over the map, and a linear layer. In
+    evaluation the mean is taken. As in SAD nothing but the task's own loss trains them.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        half, latent = config.state_channels // 2, config.prediction.latent
+        layers: dict[str, nn.Module] = {}
+        for k in range(4):
+            given = half if k else config.state_channels
+            made = convolve(config.cells, given, half, stride=2)
+            layers |= {f"{name}{k}": module for name, module in made.items()}
+        self.shrink = Stack(**layers, spikes=make_cells(config.cells))
+        self.end = nn.Linear(half, 2 * latent)
+        nn.init.constant_(self.end.bias[latent:], SPREAD)
+
+    def forward(self, present: Float[Tensor, "B C X Y"]) -> Float[Tensor, "B Z"]:
+        """Return the numbers; draws come from torch's global generator."""
+        seen, _ = self.shrink(present[None])
+        y: Tensor = self.end(seen[0].mean((2, 3)))
+        mean, spread = y.chunk(2, 1)
+        if not self.training:
+            return mean
+
+        def draw(samples: int) -> Tensor:
+            return torch.randn(samples, mean.shape[1])
+
+        noise = draw_shard(draw, len(mean)).to(mean)
+        return mean + spread.clamp(-5, 5).exp() * noise
+
+
+class Prediction(nn.Module):
+    """States of past and present to states of past, present and future."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c, state = config.prediction, config.state_channels
+        self.config = config
+        self.see = Stack(norm=nn.BatchNorm2d(state), spikes=make_cells(config.cells))
+        self.uncertainty = Uncertainty(config) if c.latent else None
+        self.pathways = make_pathways(config, config.grid.shape)
+        self.fused = _FUSIONS[c.fusion](c.hidden)[0]
+        self.project = nn.Sequential(
+            nn.Conv2d(c.hidden, state, 1, bias=False), nn.BatchNorm2d(state)
+        )
+        blocks = {
+            f"block{k}_{i}": make_block(config.cells, state, state, middle)
+            for k, middle in enumerate(c.refine)
+            for i in range(2)
+        }
+        self.refine = Stack(**blocks)
+        # It starts as what is true of most of the world: all stays where it is.
+        last = [block.get_parameter("body.norm2.weight") for block in blocks.values()]
+        for gain in (self.project[1].get_parameter("weight"), *last):
+            nn.init.zeros_(gain)
+
+    def forward(
+        self, states: Float[Tensor, "S B C X Y"], futures: int
+    ) -> Float[Tensor, "T B C X Y"]:
+        """Return states with ``futures`` more, refined; from rest."""
+        past = len(states)
+        fused = self.run_pathways(states, futures)[past:]
+        change = self.project(fused.flatten(0, 1)).unflatten(0, fused.shape[:2])
+        both = torch.cat([states, states[-1] + change])
+        y: Tensor = self.refine(both)[0]
+        return y
+
+    def run_pathways(
+        self, states: Float[Tensor, "S B C X Y"], futures: int
+    ) -> Float[Tensor, "T B Q X Y"]:
+        """Return the fused map of each frame."""
+        out, _ = self.pathways(self.make_inputs(states, futures))
+        return torch.stack([out[name] for name in self.fused]).sum(0)
+
+    def make_inputs(
+        self, states: Float[Tensor, "S B C X Y"], futures: int
+    ) -> dict[str, Tensor]:
+        """Return what drives the pathways, by name, T B ..."""
+        seen, _ = self.see(states)
+        inputs = {"frames": torch.cat([seen, seen.new_zeros(futures, *seen.shape[1:])])}
+        if self.uncertainty is not None:
+            z = self.uncertainty(states[-1])[..., None, None]
+            inputs["latent"] = z.expand(len(states) + futures, *z.shape)
+        return inputs

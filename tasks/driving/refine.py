@@ -1,0 +1,156 @@
+"""Refinement of the cheapest path by a spiking GRU that sees the front camera.
+
+    r = H(W_r x + U_r h), z = H(W_z x + U_z h), n = H(W_n x + U_n (r and h))
+    h' = (z and h) or (n and not z)                     path[k] += sum over j <= k of W h'[j]
+
+H fires where its argument is not negative. Every value is a spike, so that the products of a
+GRU are gates of neurons without memory and weights of one, and the whole cell is a Graph of
+spikes; SAD multiplies, and keeps a state of real numbers. x: the selected path, speed, yaw rate
+and command; h starts as spikes of the front camera's features. One tick is one future frame.
+The twin without spikes has a GRU.
+Axes: T = F frames (ticks), B windows, C channels, h and w of features, Q neurons.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from drivers.nuscenes.window import FRAME
+from neuro.graph import Conv2d, Edge, Graph, Input, Node
+from neuro.neurons import LIF
+from neuro.nn import Net, Stack
+from neuro.nn.layers import DT
+from neuro.units import Seconds, Ticks
+from tasks.driving.cells import SURROGATES, convolve, draw_weights, make_cells
+from tasks.driving.config import Cells, Config
+from tasks.driving.sampler import COMMANDS, Ego
+
+NEXT = Ticks(1)
+INPUTS = 6 + len(COMMANDS)  # place and move of a frame, speed, yaw rate; the command
+SIZES = (20.0, 5.0, 5.0, 1.0, 10.0, 0.5)  # by which the first six are divided
+FORGETFUL = Seconds(DT / 1000)  # exp(-1000) is 0 in every precision
+
+
+def make_spiking_gru(cells: Cells, hidden: int) -> Net:
+    """Return the cell as a Net over T frames. Inputs: "x" T B I 1 1 and "start" T B Q 1 1.
+
+    start: spikes that are the state before the first tick, then nothing. Outputs: "keep" and
+    "new", which never fire together and are the state h'.
+    """
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(INPUTS, 1, 1)),
+        "start": Input(shape=(hidden, 1, 1)),
+        "not_z": _link(hidden, -1.0),
+    }
+    state = ("start", Ticks(0)), ("keep", NEXT), ("new", NEXT)
+    edges = []
+    for gate in "rzn":
+        nodes[f"{gate}_x"] = _dense(INPUTS, hidden, bias=1.0)
+        nodes[f"{gate}_h"] = _dense(hidden, hidden)
+        nodes[gate] = _neurons(cells, 1.0)
+        edges += [Edge("x", f"{gate}_x"), Edge(f"{gate}_x", gate), Edge(f"{gate}_h", gate)]
+    for name in ("r_and_h", "keep", "new"):
+        nodes[name] = _neurons(cells, 0.5 if name == "new" else 1.5)
+    edges += [Edge(h, f"{gate}_h", delay) for gate in "rz" for h, delay in state]
+    edges += [Edge(h, "r_and_h", delay) for h, delay in state] + [Edge("r", "r_and_h")]
+    edges += [Edge("r_and_h", "n_h")]
+    edges += [Edge(h, "keep", delay) for h, delay in state] + [Edge("z", "keep")]
+    edges += [Edge("n", "new"), Edge("z", "not_z"), Edge("not_z", "new")]
+    net = Net(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
+    for name, part in net.parts.items():
+        if name == "node_not_z":
+            part.requires_grad_(False)
+        elif isinstance(weight := getattr(part, "weight", None), Tensor):
+            nn.init.normal_(weight, std=weight[0].numel() ** -0.5)
+    return net
+
+
+def _neurons(cells: Cells, threshold: float) -> LIF:
+    surrogate = SURROGATES[cells.surrogate]
+    return LIF(tau=FORGETFUL, threshold=threshold, reset="hard", surrogate=surrogate)
+
+
+def _dense(given: int, made: int, bias: float | None = None) -> Conv2d:
+    """Return a dense layer of values (C, 1, 1), its weights still to be drawn."""
+    weight = np.zeros((made, given, 1, 1), np.float32)
+    offset = None if bias is None else np.full(made, bias, np.float32)
+    return Conv2d(weight=weight, bias=offset)
+
+
+def _link(size: int, weight: float) -> Conv2d:
+    """Return one weight from each value to its own neuron."""
+    return Conv2d(weight=np.full((size, 1, 1, 1), weight, np.float32), groups=size)
+
+
+class Refinement(nn.Module):
+    """Corrects a path."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        hidden, (height, width) = config.planner.hidden, config.feature_size
+        self.spiking = config.cells.kind == "lif"
+        middle = max(8, config.channels // 4)
+        layers: dict[str, nn.Module] = {}
+        for k, given in enumerate((config.channels, middle, middle)):
+            made = convolve(config.cells, given, middle, stride=2)
+            layers |= {f"{name}{k}": module for name, module in made.items()}
+            height, width = (height + 1) // 2, (width + 1) // 2
+        layers |= {
+            "cells": make_cells(config.cells),
+            "flat": nn.Flatten(),
+            "dense": nn.Linear(middle * height * width, hidden),
+            "start": make_cells(config.cells),
+        }
+        self.start = Stack(**layers)
+        draw_weights(self.start.get_parameter("dense.weight"))
+        self.gru: nn.Module = (
+            make_spiking_gru(config.cells, hidden) if self.spiking else nn.GRU(INPUTS, hidden)
+        )
+        self.end = nn.Linear(hidden, 2)
+        nn.init.zeros_(self.end.weight)
+        nn.init.zeros_(self.end.bias)
+
+    def forward(
+        self, path: Float[Tensor, "B F 3"], front: Float[Tensor, "B C h w"], ego: Ego
+    ) -> Float[Tensor, "B F 3"]:
+        """Return the path, corrected; yaw is along its steps."""
+        states = self.run_gru(make_inputs(path, ego), self.start(front[None])[0])
+        change = FRAME * self.end(states).cumsum(0).transpose(0, 1)
+        return add_heading(path[..., :2] + change, path[..., 2])
+
+    def run_gru(
+        self, x: Float[Tensor, "T B I"], start: Float[Tensor, "1 B Q"]
+    ) -> Float[Tensor, "T B Q"]:
+        """Return the state of the GRU after each tick."""
+        if not self.spiking:
+            states: Tensor = self.gru(x, start)[0]
+            return states
+        given = torch.cat([start, start.new_zeros(len(x) - 1, *start.shape[1:])])
+        out, _ = self.gru({"x": x[..., None, None], "start": given[..., None, None]})
+        state: Tensor = out["keep"] + out["new"]
+        return state[..., 0, 0]
+
+
+def make_inputs(path: Float[Tensor, "B F 3"], ego: Ego) -> Float[Tensor, "F B I"]:
+    """Return what the GRU is told of each frame."""
+    frames = path.shape[1]
+    xy = path[..., :2]
+    moves = xy.diff(dim=1, prepend=torch.zeros_like(xy[:, :1]))
+    own = torch.stack([ego.speed, ego.yaw_rate], -1)[:, None].expand(-1, frames, -1)
+    order = torch.cat([xy, moves, own], -1)
+    sizes = torch.tensor(SIZES, device=path.device)
+    command = F.one_hot(ego.command, len(COMMANDS)).to(path)
+    told = torch.cat([order / sizes, command[:, None].expand(-1, frames, -1)], -1)
+    return told.transpose(0, 1)
+
+
+def add_heading(
+    xy: Float[Tensor, "B F 2"], yaw: Float[Tensor, "B F"]
+) -> Float[Tensor, "B F 3"]:
+    """Return a path whose yaw is along its steps; ``yaw`` where one is shorter than 0.5 m."""
+    step = xy.diff(dim=1, prepend=torch.zeros_like(xy[:, :1]))
+    long = step.norm(dim=-1) > 0.5
+    along = torch.atan2(torch.where(long, step[..., 1], 0), torch.where(long, step[..., 0], 1))
+    return torch.cat([xy, torch.where(long, along, yaw)[..., None]], -1)

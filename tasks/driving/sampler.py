@@ -1,0 +1,178 @@
+"""Candidate paths: where the car could be in the next frames.
+
+    x' = v cos(yaw), y' = v sin(yaw), yaw' = v k        v = max(0, v0 + a t)
+
+"anchored": v0 is the measured speed; a from -4 to 2 m/s^2; the curvature k moves from the
+measured one (yaw rate by speed) to another within 1.5 s, and the path shifts sideways by up to
+a lane, both by the command. "clothoid": as SAD, v0 is the measured speed with p = 0.2, else
+from 0 to 15 m/s, a from -3 to 7 m/s^2; a circle of the measured curvature with p = 0.2, else a
+clothoid k = k0 + s / A^2 with A from 6 to 80 m, 40 % to the left and to the right each, 20 %
+straight; of all, sorted by where they end, the command takes a third, three times.
+
+What is random is drawn once, from the seed of the sampler: equal inputs have equal candidates,
+whatever else is in the batch. Axes: B windows, M candidates, F frames, K small steps.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from drivers.nuscenes.window import FRAME
+from tasks.driving.config import Config
+
+COMMANDS = ("left", "forward", "right")
+STEPS = 5  # small steps in a frame
+LANE = 4.0  # [m] by which a path may shift, a little more than a lane
+SHARPEST = 0.25  # [1 / m] curvature of a turn at a crossing
+GENTLE = 0.03  # [1 / m] curvature of a road ahead
+SLOW = 1.0  # [m/s] below which a yaw rate tells no curvature
+
+
+class Ego(NamedTuple):
+    """What the car knows of itself: speed [m/s], yaw rate [rad/s], number of the command."""
+
+    speed: Float[Tensor, " B"]
+    yaw_rate: Float[Tensor, " B"]
+    command: Int64[Tensor, " B"]
+
+    @property
+    def curvature(self) -> Float[Tensor, " B"]:
+        """How it turns now [1 / m]."""
+        return (self.yaw_rate / self.speed.clamp(min=SLOW)).clamp(-SHARPEST, SHARPEST)
+
+
+class Sampler(nn.Module):
+    """Draws candidates; it has nothing to train."""
+
+    draws: Tensor
+
+    def __init__(self, config: Config, seed: int = 0) -> None:
+        super().__init__()
+        self.kind = config.planner.sampler
+        self.frames = config.future
+        draws = spread_points(config.planner.candidates, 4, seed)
+        self.register_buffer("draws", torch.tensor(draws, dtype=torch.float32), False)
+
+    def forward(self, ego: Ego) -> Float[Tensor, "B M F 3"]:
+        """Return candidates (x, y, yaw) in the ego frame [m, rad]."""
+        if self.kind == "anchored":
+            return sample_anchored(ego, self.draws, self.frames)
+        return sample_clothoids(ego, self.draws, self.frames)
+
+
+def spread_points(number: int, axes: int, seed: int) -> Float[np.ndarray, "number axes"]:
+    """Return points that fill the unit cube evenly: an additive recurrence from a random start.
+
+    Source: Roberts 2018, "The unreasonable effectiveness of quasirandom sequences".
+    """
+    root = 2.0
+    for _ in range(60):  # the root of x^(axes + 1) = x + 1
+        root = (1 + root) ** (1 / (axes + 1))
+    start = np.random.default_rng(seed).random(axes)
+    steps = root ** -np.arange(1.0, axes + 1)
+    return np.asarray((start + np.outer(np.arange(number), steps)) % 1.0)
+
+
+def drive_along(
+    speed: Float[Tensor, "B M K"], curvature: Float[Tensor, "B M K"], dt: float
+) -> Float[Tensor, "B M K 3"]:
+    """Return (x, y, yaw) after each small step from the origin; speed: in each step."""
+    turn = speed * curvature * dt
+    yaw = turn.cumsum(-1)
+    middle = yaw - turn / 2
+    x = (speed * middle.cos()).cumsum(-1) * dt
+    y = (speed * middle.sin()).cumsum(-1) * dt
+    return torch.stack([x, y, yaw], -1)
+
+
+def _make_speeds(
+    start: Float[Tensor, "B M"], acceleration: Float[Tensor, "B M"], times: Float[Tensor, " K"]
+) -> Float[Tensor, "B M K"]:
+    """Return the speed in the middle of each small step, from the times at their ends [s]."""
+    middle = times - times[0] / 2
+    return (start[..., None] + acceleration[..., None] * middle).clamp(min=0)
+
+
+def _make_times(frames: int, like: Tensor) -> Float[Tensor, " K"]:
+    dt = FRAME / STEPS
+    return dt * torch.arange(1, STEPS * frames + 1, device=like.device, dtype=like.dtype)
+
+
+def sample_anchored(
+    ego: Ego, draws: Float[Tensor, "M 4"], frames: int
+) -> Float[Tensor, "B M F 3"]:
+    """Return candidates that start at the measured speed and curvature.
+
+    The first of them keeps both.
+    """
+    times = _make_times(frames, ego.speed)
+    first = torch.arange(len(draws), device=draws.device) == 0
+    a = torch.where(first, 0.0, 6 * draws[:, 0] - 4).expand(len(ego.speed), -1)
+    speed = _make_speeds(ego.speed[:, None].expand_as(a), a, times)
+    now = ego.curvature[:, None]
+    side = (1 - ego.command)[:, None].to(a)  # 1 left, 0 forward, -1 right
+    ahead = GENTLE * (2 * draws[:, 1] - 1)
+    turning = side * (SHARPEST * draws[:, 1].square() - GENTLE * (1 - draws[:, 1]))
+    aim = torch.where(side == 0, now + ahead, turning)
+    swing = 2 * draws[:, 2] - 1
+    either = LANE * swing * swing.abs().sqrt()
+    shift = torch.where(side == 0, either, side * LANE * (1.25 * draws[:, 2] - 0.25))
+    aim, shift = torch.where(first, now, aim), torch.where(first, 0.0, shift)
+    share = (times / 1.5).clamp(max=1)
+    curvature = now[..., None] + (aim - now)[..., None] * share
+    path = drive_along(speed, curvature, FRAME / STEPS)
+    way = speed.cumsum(-1) * (FRAME / STEPS)
+    moved = shift_aside(path, way, shift, ego.speed)
+    return moved[..., STEPS - 1 :: STEPS, :]
+
+
+def shift_aside(
+    path: Float[Tensor, "B M K 3"],
+    way: Float[Tensor, "B M K"],
+    shift: Float[Tensor, "B M"],
+    speed: Float[Tensor, " B"],
+) -> Float[Tensor, "B M K 3"]:
+    """Return paths that move to the left by ``shift`` [m], smoothly over the way of 3 s.
+
+    The change ends with the heading it began with. way: driven so far [m].
+    """
+    length = (3 * speed).clamp(min=15.0)[:, None, None]
+    u = (way / length).clamp(max=1)
+    aside = shift[..., None] * u**3 * (10 - 15 * u + 6 * u**2)
+    slope = shift[..., None] * 30 * u**2 * (1 - u) ** 2 / length
+    x, y, yaw = path.unbind(-1)
+    moved = (x - aside * yaw.sin(), y + aside * yaw.cos(), yaw + slope.atan())
+    return torch.stack(moved, -1)
+
+
+def sample_clothoids(
+    ego: Ego, draws: Float[Tensor, "M 4"], frames: int
+) -> Float[Tensor, "B M F 3"]:
+    """Return the candidates of SAD and ST-P3, but for the curvature.
+
+    Theirs takes the angle of the steering wheel for that of the wheels.
+    """
+    times = _make_times(frames, ego.speed)
+    many, batch = len(draws), len(ego.speed)
+    keeps = draws[:, 3] < 0.2
+    start = torch.where(keeps, ego.speed[:, None], 15 * (draws[:, 3] - 0.2) / 0.8)
+    speed = _make_speeds(start, (10 * draws[:, 0] - 3).expand(batch, -1), times)
+    way = speed.cumsum(-1) * (FRAME / STEPS)
+    number = torch.arange(many, device=draws.device)
+    left, right = number < 0.4 * many, number >= 0.6 * many
+    side = left.to(speed) - right.to(speed)
+    circle = draws[:, 1] < 0.2
+    now = torch.where(left | right, ego.curvature[:, None], 0.0)
+    scale = 6 + 74 * draws[:, 2]
+    rate = torch.where(circle, 0.0, side / scale.square())
+    curvature = now[..., None] + rate[:, None] * way
+    path = drive_along(speed, curvature, FRAME / STEPS)[..., STEPS - 1 :: STEPS, :]
+    order = path[:, :, -1, 1].argsort(1, descending=True)
+    third = math.ceil(many / 3)
+    place = (ego.command * third).clamp(max=many - third)[:, None]
+    chosen = order.gather(1, place + number % third)
+    return path.gather(1, chosen[..., None, None].expand(-1, -1, *path.shape[2:]))

@@ -1,0 +1,41 @@
+"""The task: a car drives by six cameras, as SAD does (Zhu et al. 2024), on nuScenes."""
+
+from tasks.driving import config as configs, deployment
+from tasks.driving.data import count_steps, read_batches, read_batches_from
+from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
+from tasks.driving.training import build, compute_loss, plan
+from tasks.task import Deployment, Evaluation, Task, Training
+
+TASK = Task(
+    summary="driving by six cameras: perception, prediction, planning (SAD)",
+    configs={
+        "tiny": configs.tiny,
+        "tiny_ann": configs.tiny_ann,
+        "tiny_reset": configs.tiny_reset,
+        "tiny_multiply": configs.tiny_multiply,
+        "tiny_gate": configs.tiny_gate,
+        "paper": configs.paper,
+    },
+    training=Training(
+        build=build,
+        plan=plan,
+        steps=count_steps,
+        batches=read_batches,
+        batches_from=lambda config, epoch, step: read_batches_from(
+            config, "train", epoch, step
+        ),
+        batch_axis=0,
+        loss=compute_loss,
+        validation=SCORE,
+        validate=validate,
+    ),
+    deployment=Deployment(
+        part=deployment.chip_part, stimuli=deployment.stimuli, host=deployment.host
+    ),
+    evaluation=Evaluation(
+        metrics=METRICS,
+        evaluate=evaluate,
+        decode=deployment.decode,
+        measure=deployment.measure,
+    ),
+)

@@ -1,0 +1,91 @@
+"""How it is trained: stages, what each of them trains, learning rates, the loss of a batch."""
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from neuro.training import Plan
+from neuro.training.plan import Stage, scale_lr
+from tasks.driving.batch import Batch
+from tasks.driving.config import Config, Phase
+from tasks.driving.heads import CHANNELS
+from tasks.driving.losses import compute_losses, weigh_losses
+from tasks.driving.model import HEADS, TASKS, Driver
+
+WARM = 0.1  # share of a phase in which its learning rate rises
+
+
+def build(config: Config) -> Driver:
+    """Return a fresh network. :class:`tasks.driving.batch.Seen` to Outputs."""
+    return Driver(config)
+
+
+def plan(config: Config) -> Plan:
+    """Return how it is trained: each phase has its own rise and fall of the learning rate."""
+    optimizer = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[config.optimizer]
+    return Plan(
+        epochs=config.epochs,
+        lr=max(p.lr for p in config.phases),
+        clip=config.clip,
+        decay=config.decay,
+        optimizer=optimizer,
+        schedule=lambda optimizer, updates: make_schedule(config, optimizer, updates),
+        stages=tuple(
+            Stage(name=p.name, epochs=p.epochs, frozen=list_frozen(config, p))
+            for p in config.phases
+        ),
+    )
+
+
+def make_schedule(config: Config, optimizer: Optimizer, updates: int) -> LRScheduler:
+    """Return the learning rates of all updates of the training."""
+    peak = max(p.lr for p in config.phases)
+
+    def factor(update: int) -> float:
+        phase, at = find_phase(config, min(update / updates, 1.0))
+        return scale_lr(phase.lr / peak, WARM, at)
+
+    return LambdaLR(optimizer, factor)
+
+
+def find_phase(config: Config, at: float) -> tuple[Phase, float]:
+    """Return the phase at a share of the training, and the share of it that is done."""
+    # Shares are quotients of whole numbers of steps: a boundary is met up to rounding.
+    epoch, begin = at * config.epochs + 1e-9, 0
+    for phase in config.phases:
+        if epoch < begin + phase.epochs:
+            break
+        begin += phase.epochs
+    else:
+        begin -= phase.epochs
+    return phase, min(max((epoch - begin) / phase.epochs, 0.0), 1.0)
+
+
+def list_tasks(config: Config, phase: Phase) -> tuple[str, ...]:
+    """Return the tasks whose losses count in a phase."""
+    trains_depth = config.depth_loss and "encoder" not in phase.frozen
+    tasks = [name for name in HEADS[phase.name] if name in TASKS]
+    tasks += ["depth"] if trains_depth else []
+    return (*tasks, *(("margin", "path") if phase.name == "planning" else ()))
+
+
+def list_frozen(config: Config, phase: Phase) -> tuple[str, ...]:
+    """Return patterns of the parameters that stay as they are: those that get no gradient."""
+    parts = [f"{part}.*" for part in phase.frozen]
+    if not phase.futures and "prediction" not in phase.frozen:
+        parts.append("prediction.*")
+    if phase.name != "planning":
+        parts.append("planner.*")
+    heads = [f"heads.parts.{name}.*" for name in CHANNELS if name not in HEADS[phase.name]]
+    tasks = [f"balance.{name}" for name in TASKS if name not in list_tasks(config, phase)]
+    return (*parts, *heads, *tasks)
+
+
+def compute_loss(config: Config, model: nn.Module, batch: Batch, at: float) -> Tensor:
+    """Return the loss of a batch; at: share of the training done, which says the phase."""
+    phase, _ = find_phase(config, at)
+    seen, truth = batch
+    outputs = model(seen, phase.name, phase.futures, truth, phase.frozen)
+    losses = compute_losses(config, outputs, truth, list_tasks(config, phase))
+    return weigh_losses(losses, outputs.balance)

@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import pytest
+
+from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.window import ImageSize
+from neuro.units import Ticks
+from tasks.driving.config import (
+    Cells,
+    Depth,
+    Encoder,
+    paper,
+    tiny,
+    tiny_ann,
+    tiny_gate,
+    tiny_multiply,
+    tiny_reset,
+)
+
+
+def test_sizes_are_those_of_the_reference() -> None:
+    full, small = paper(), tiny()
+    assert full.depth.bins == 48
+    assert full.grid.shape == (200, 200)
+    assert full.feature_size == (28, 60)
+    assert full.state_channels == 70
+    assert full.epochs == 50
+    assert small.depth.bins == 16
+    assert small.grid.shape == (48, 48)
+    assert small.feature_size == (8, 20)
+    assert Depth(first=2.0, last=3.0, step=0.1).bins == 10
+
+
+def test_variants_differ_in_what_they_are_named_for_alone() -> None:
+    assert tiny_ann().cells.kind == "relu"
+    assert tiny_ann().encoder.ticks == 1
+    same = replace(tiny_ann(), cells=tiny().cells, encoder=tiny().encoder)
+    assert same == tiny()
+    assert not tiny_reset().decoder.carries
+    assert replace(tiny_reset(), decoder=tiny().decoder) == tiny()
+    for variant, fusion in ((tiny_multiply(), "multiply"), (tiny_gate(), "gate")):
+        assert variant.prediction.fusion == fusion
+        assert replace(variant, prediction=tiny().prediction) == tiny()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"image": ImageSize(height=60, width=160, scale=1.0, crop=30)},
+            "multiples of 16 pixels",
+        ),
+        ({"grid": Grid(x=(0.0, 30.0), y=(0.0, 48.0), step=1.0)}, "multiples of 4, by which"),
+        ({"future": 4}, "no phase may predict more than future=4 frames"),
+        ({"future": 8}, "plans all of future=8 frames, got futures=6"),
+        ({"batch": 0}, "past and batch must be >= 1, got 3 and 0"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(tiny(), **change)
+
+
+def test_several_problems_are_told_together() -> None:
+    with pytest.raises(ValueError, match=r"(?s)multiples of 16.*past and batch"):
+        replace(tiny(), image=ImageSize(height=8, width=160, scale=1.0, crop=0), past=0)
+
+
+def test_an_encoder_makes_features_of_an_eighth() -> None:
+    fields = {"ticks": Ticks(2), "expansion": 1, "far": 4, "aspp": 4}
+    fields |= {"dilations": (2,), "dropout": 0.0}
+    with pytest.raises(ValueError, match="2 levels make them 1 / 4; change stem or channels"):
+        Encoder(channels=(4, 8), stem=2, blocks=(1, 1), **fields)
+    with pytest.raises(
+        ValueError, match=r"one block or more for each of 2 levels, got \(1, 0\)"
+    ):
+        Encoder(channels=(4, 8), stem=4, blocks=(1, 0), **fields)
+
+
+def test_neurons_need_a_decay_and_a_threshold() -> None:
+    with pytest.raises(ValueError, match=r"Cells.decay must be in \(0, 1\), got 1.0"):
+        Cells(decay=1.0)
+    with pytest.raises(ValueError, match=r"Cells.threshold must be > 0, got 0.0"):
+        Cells(threshold=0.0)

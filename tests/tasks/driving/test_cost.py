@@ -1,0 +1,207 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import distance_transform_edt
+
+from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_MIDDLE, EGO_WIDTH
+from tasks.driving.config import tiny
+from tasks.driving.cost import (
+    AHEAD,
+    FACTORS,
+    LENGTH,
+    WIDTH,
+    Cost,
+    Surroundings,
+    compute_parts,
+    derive_motion,
+    look_up,
+    measure_distance,
+    place_box,
+    place_middle,
+)
+
+GRID = Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0)
+
+
+def straight(speed: float, y: float = 0.0, frames: int = 6) -> torch.Tensor:
+    x = speed * 0.5 * torch.arange(1.0, frames + 1)
+    return torch.stack([x, torch.full_like(x, y), torch.zeros_like(x)], -1)[None, None]
+
+
+def empty(frames: int = 6) -> Surroundings:
+    nx, ny = GRID.shape
+    maps = torch.zeros(1, frames, nx, ny)
+    return Surroundings(maps.clone(), torch.ones(1, nx, ny), torch.zeros(1, nx, ny), maps)
+
+
+def cell(x: float, y: float) -> tuple[int, int]:
+    i, j = GRID.cells(np.array([x, y]))
+    return int(i), int(j)
+
+
+def parts(path: torch.Tensor, around: Surroundings, speed: float) -> dict[str, torch.Tensor]:
+    return compute_parts(path, around, torch.tensor([speed]), GRID)
+
+
+def test_an_empty_road_costs_nothing_but_is_driven_along() -> None:
+    found = parts(straight(8.0), empty(), 8.0)
+    for name in ("safety", "headway", "lane", "rule", "learned", "comfort"):
+        assert not found[name].any(), name
+    assert found["progress"].item() == -24.0
+
+
+def test_the_car_is_that_of_the_world() -> None:
+    assert (LENGTH, WIDTH, AHEAD) == (EGO_LENGTH, EGO_WIDTH, EGO_MIDDLE)
+
+
+def test_the_box_is_the_car_before_its_rear_axle() -> None:
+    box = place_box(torch.tensor([2.0, 1.0, 0.0]), 1.0)
+    low, high = box.amin(0), box.amax(0)
+    torch.testing.assert_close(low, torch.tensor([2 + 1.44 - 2.042, 1 - 0.925]))
+    torch.testing.assert_close(high, torch.tensor([2 + 1.44 + 2.042, 1 + 0.925]))
+    turned = place_box(torch.tensor([2.0, 1.0, np.pi / 2]), 1.0)
+    low, high = turned.amin(0), turned.amax(0)
+    torch.testing.assert_close(low, torch.tensor([2 - 0.925, 1 + 1.44 - 2.042]))
+    torch.testing.assert_close(high, torch.tensor([2 + 0.925, 1 + 1.44 + 2.042]))
+    larger = place_box(torch.tensor([2.0, 1.0, 0.0]), 1.0, margin=1.0, ahead=10.0)
+    torch.testing.assert_close(larger.amin(0), torch.tensor([12 + 1.44 - 3.042, 1 - 1.925]))
+    middle = place_middle(torch.tensor([2.0, 1.0, np.pi / 2]))
+    torch.testing.assert_close(middle, torch.tensor([2.0, 2.44]))
+
+
+@pytest.mark.parametrize("step", [0.5, 1.0, 2.0])
+def test_no_cell_under_the_box_is_missed(step: float) -> None:
+    box = place_box(torch.tensor([0.3, 0.2, 0.4]), step)
+    u = (box - torch.tensor([0.3, 0.2])) @ torch.tensor(
+        [[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]], dtype=torch.float32
+    )
+    for axis in (0, 1):
+        places = u[:, axis].sort().values
+        assert places.diff().max() <= step
+
+
+def test_what_stands_in_the_way_costs_in_its_frame_alone() -> None:
+    around = empty()
+    around.occupied[0, 2][cell(12.5 + 1.0, 0.5)] = 1
+    safety = parts(straight(8.0), around, 8.0)["safety"][0, 0]
+    # At 8 m/s the larger box counts 0.8 of the car's.
+    torch.testing.assert_close(safety, torch.tensor([0.0, 0.0, 1.8, 0.0, 0.0, 0.0]))
+    beside = empty()
+    beside.occupied[0, 2][cell(13.5, 2.5)] = 1  # from 2 to 3 m aside: in the margin of 1.925 m
+    assert not parts(straight(8.0), beside, 8.0)["safety"].any()
+    beside.occupied[0, 2][cell(13.5, 1.5)] = 1
+    safety = parts(straight(8.0), beside, 8.0)["safety"][0, 0]
+    torch.testing.assert_close(safety, torch.tensor([0.0, 0.0, 0.8, 0.0, 0.0, 0.0]))
+
+
+def test_headway_looks_10_m_ahead_and_at_the_road_alone() -> None:
+    around = empty()
+    around.occupied[0, 0][cell(4 + 10.5 + 1.44, 0.5)] = 1
+    assert parts(straight(8.0), around, 8.0)["headway"][0, 0].tolist() == [1, 0, 0, 0, 0, 0]
+    around.drivable[0][cell(4 + 10.5 + 1.44, 0.5)] = 0
+    assert not parts(straight(8.0), around, 8.0)["headway"].any()
+
+
+def test_missing_road_costs_and_beyond_the_grid_its_edge_goes_on() -> None:
+    around = empty()
+    around.drivable[:, :, : cell(0.0, -2.0)[1]] = 0  # all that is more than 2 m to the right
+    assert parts(straight(14.0, y=-1.5), around, 14.0)["rule"][0, 0].tolist() == [1.0] * 6
+    assert not parts(straight(14.0), around, 14.0)["rule"].any()
+
+
+def test_a_divider_costs_by_how_near_it_is() -> None:
+    around = empty()
+    around.lane[:, :, cell(0, 0.5)[1]] = 1
+    on, beside = (parts(straight(8.0, y), around, 8.0)["lane"] for y in (0.5, 1.5))
+    assert on[0, 0, :5].tolist() == [1.0] * 5
+    assert beside[0, 0, :5].tolist() == [0.0] * 5
+
+
+def test_the_cost_volume_counts_at_the_middle_of_the_car() -> None:
+    around = empty()
+    learned = around.learned.clone()
+    learned[0, 1][cell(8 + 1.44, 0.5)] = 3
+    found = parts(straight(8.0), around._replace(learned=learned), 8.0)["learned"]
+    assert found[0, 0].tolist() == [0, 3, 0, 0, 0, 0]
+
+
+def test_the_cost_volume_gets_a_gradient_where_a_path_goes() -> None:
+    around = empty()
+    learned = around.learned.clone().requires_grad_()
+    parts(straight(8.0), around._replace(learned=learned), 8.0)["learned"].sum().backward()
+    assert learned.grad is not None
+    assert int(learned.grad.sum()) == 6
+    assert float(learned.grad[0, 0][cell(5.44, 0.5)]) == 1
+
+
+def test_comfort_is_what_exceeds_its_limits_squared() -> None:
+    assert not parts(straight(8.0), empty(), 8.0)["comfort"].any()
+    # From 10 to 8 m/s in half a second: -4 m/s^2, then 0: a jerk of 8 m/s^3.
+    found = parts(straight(8.0), empty(), 10.0)["comfort"]
+    torch.testing.assert_close(found, torch.tensor([[1.0**2 + 7.0**2]]))
+
+
+def test_lateral_acceleration_is_speed_by_yaw_rate() -> None:
+    path = straight(8.0)
+    path[..., 2] = 0.25 * torch.arange(1.0, 7.0)  # 0.5 rad/s
+    motion = derive_motion(path, torch.tensor([8.0]))
+    torch.testing.assert_close(motion.lateral, torch.full((1, 1, 6), 4.0))
+    found = parts(path, empty(), 8.0)["comfort"]
+    torch.testing.assert_close(found, torch.tensor([[1.0]]))
+
+
+def test_motion_is_that_of_differences() -> None:
+    path = straight(0.0)
+    path[0, 0, :, 0] = torch.tensor([1.0, 3.0, 6.0, 10.0, 15.0, 21.0])
+    motion = derive_motion(path, torch.tensor([1.0]))
+    assert motion.speed[0, 0].tolist() == [2, 4, 6, 8, 10, 12]
+    assert motion.longitudinal[0, 0].tolist() == [2, 4, 4, 4, 4, 4]
+    assert motion.jerk[0, 0].tolist() == [4, 0, 0, 0, 0]
+    assert motion.way.item() == 21
+
+
+def test_distances_are_those_of_scipy_up_to_their_reach() -> None:
+    rng = np.random.default_rng(0)
+    mask = rng.random((2, 20, 17)) < 0.05
+    for reach in (1.0, 2.0, 3.5):
+        found = measure_distance(torch.from_numpy(mask).float(), 0.5, reach)
+        true = np.stack([0.5 * distance_transform_edt(~m) for m in mask])
+        np.testing.assert_allclose(found.numpy(), np.minimum(true, reach), atol=1e-6)
+
+
+def test_values_are_looked_up_in_the_frame_and_window_of_the_point() -> None:
+    nx, ny = GRID.shape
+    maps = torch.arange(2 * 3 * nx * ny).float().view(2, 3, nx, ny)
+    points = torch.tensor([[0.5, 0.5], [100.0, 0.5]]).expand(2, 4, 3, 2, 2)
+    found = look_up(maps, points, GRID, -1.0)
+    i, j = cell(0.5, 0.5)
+    for b in range(2):
+        for f in range(3):
+            assert found[b, :, f, 0].unique().tolist() == [float(maps[b, f, i, j])]
+    assert found[..., 1].unique().tolist() == [-1.0]
+    nearest = look_up(maps, points, GRID, None)
+    assert float(nearest[1, 0, 2, 1]) == float(maps[1, 2, nx - 1, j])
+
+
+def test_weights_are_the_published_ones_at_first_and_learned_or_not() -> None:
+    around, path = empty(), straight(8.0)
+    around.occupied[0, 2][cell(13.5, 0.5)] = 1
+    costs = Cost(tiny())(path, around, torch.tensor([8.0]))
+    found = parts(path, around, 8.0)
+    frames = sum(FACTORS[k] * found[k] for k in ("safety", "headway", "lane", "rule"))
+    torch.testing.assert_close(costs.frames, torch.as_tensor(frames))
+    torch.testing.assert_close(costs.whole, torch.tensor([[-12.0]]))
+    torch.testing.assert_close(costs.total, costs.frames.sum(-1) - 12)
+    constant = replace(tiny(), planner=replace(tiny().planner, weights="constant"))
+    assert Cost(tiny()).log_weight.requires_grad
+    assert not Cost(constant).log_weight.requires_grad
+
+
+def test_no_part_of_a_frame_costs_more_than_100() -> None:
+    around = empty()
+    learned = torch.full_like(around.learned, 1e6)
+    costs = Cost(tiny())(straight(8.0), around._replace(learned=learned), torch.tensor([8.0]))
+    assert costs.frames[0, 0].tolist() == pytest.approx([100.0] * 6)

@@ -1,0 +1,127 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from tasks.driving.config import paper, tiny
+from tasks.driving.sampler import COMMANDS, Ego, Sampler, drive_along, spread_points
+
+
+def ego(speed: float, yaw_rate: float = 0.0, command: str = "forward") -> Ego:
+    number = torch.tensor([COMMANDS.index(command)])
+    return Ego(torch.tensor([speed]), torch.tensor([yaw_rate]), number)
+
+
+ANCHORED = Sampler(tiny())
+CLOTHOIDS = Sampler(replace(tiny(), planner=replace(tiny().planner, sampler="clothoid")))
+
+
+def test_the_first_candidate_keeps_speed_and_curvature() -> None:
+    straight = ANCHORED(ego(8.0))[0, 0]
+    torch.testing.assert_close(straight[:, 0], 4.0 * torch.arange(1.0, 7.0))
+    assert not straight[:, 1:].any()
+    turning = ANCHORED(ego(8.0, yaw_rate=0.4))[0, 0]
+    torch.testing.assert_close(turning[:, 2], 0.2 * torch.arange(1.0, 7.0))
+    radius = 8.0 / 0.4
+    end = torch.tensor([torch.sin(turning[-1, 2]), 1 - torch.cos(turning[-1, 2])]) * radius
+    torch.testing.assert_close(turning[-1, :2], end, atol=2e-3, rtol=1e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0, 20), st.floats(-0.5, 0.5), st.sampled_from(COMMANDS))
+def test_anchored_candidates_change_speed_by_what_a_car_can(
+    speed: float, yaw_rate: float, command: str
+) -> None:
+    path = ANCHORED(ego(speed, yaw_rate, command))[0]
+    before = torch.cat([torch.zeros(len(path), 1, 2), path[:, :-1, :2]], 1)
+    first = (path[:, 0, :2] - before[:, 0]).norm(dim=-1) / 0.5
+    # -4 m/s^2 is 1 m/s in the mean over 0.5 s; what shifts inside a turn goes a shorter way.
+    assert first.min() >= 0.97 * max(0, speed - 1.0) - 0.01
+    assert first.max() <= 1.05 * (speed + 0.5) + 0.05
+    assert path.isfinite().all()
+
+
+@pytest.mark.parametrize("sampler", [ANCHORED, CLOTHOIDS])
+def test_left_is_right_in_the_mirror_and_forward_goes_both_ways(sampler: Sampler) -> None:
+    left, forward, right = (sampler(ego(8.0, command=c))[0, :, -1, 1] for c in COMMANDS)
+    assert left.mean() > 2
+    assert right.mean() < -2
+    assert abs(float(forward.mean())) < 0.5
+
+
+def test_left_mirrors_right_exactly_when_anchored() -> None:
+    left, right = (ANCHORED(ego(9.0, command=c)) for c in ("left", "right"))
+    mirror = torch.tensor([1.0, -1.0, -1.0])
+    torch.testing.assert_close(left, right * mirror)
+
+
+def test_anchored_candidates_hold_a_stop_a_lane_change_and_a_turn() -> None:
+    forward = ANCHORED(ego(5.0))[0]
+    assert forward[:, -1, 0].min() < 4  # from 5 m/s: 5^2 / (2 * 4) m is the shortest way
+    far = forward[:, -1, 0] > 12
+    assert forward[far, -1, 1].max() > 3
+    assert forward[far, -1, 1].min() < -3
+    assert ANCHORED(ego(5.0, command="left"))[0, :, -1, 2].max() > 1.2
+
+
+def test_a_shifted_path_ends_in_its_lane_along_the_road() -> None:
+    sampler = ANCHORED(ego(8.0))[0]
+    steps = sampler[:, 1:] - sampler[:, :-1]
+    along = torch.atan2(steps[..., 1], steps[..., 0])
+    middle = (sampler[:, 1:, 2] + sampler[:, :-1, 2]) / 2
+    fast = steps[..., :2].norm(dim=-1) > 1
+    assert (along - middle)[fast].abs().max() < 0.05
+
+
+def test_standing_still_is_a_candidate_at_rest() -> None:
+    path = ANCHORED(ego(0.0))[0]
+    assert (path[:, -1].abs().sum(-1) == 0).any()
+    assert path[..., 0].max() > 5
+
+
+def test_clothoids_take_the_third_of_the_command_three_times() -> None:
+    path = CLOTHOIDS(ego(8.0, command="left"))[0]
+    assert torch.equal(path[:100], path[100:200])
+    assert torch.equal(path[:100], path[200:])
+    ends = [CLOTHOIDS(ego(8.0, command=c))[0, :, -1, 1] for c in COMMANDS]
+    assert ends[0].min() >= ends[1].max() - 1e-6
+    assert ends[1].min() >= ends[2].max() - 1e-6
+
+
+def test_candidates_depend_on_their_own_window_alone() -> None:
+    for sampler in (ANCHORED, CLOTHOIDS):
+        one, other = ego(8.0, 0.1, "left"), ego(3.0, -0.1, "right")
+        both = Ego(*(torch.cat(pair) for pair in zip(one, other, strict=True)))
+        assert torch.equal(sampler(both)[0], sampler(one)[0])
+        assert torch.equal(sampler(both)[1], sampler(other)[0])
+
+
+def test_another_seed_draws_others_and_the_same_the_same() -> None:
+    first, again, other = (Sampler(tiny(), seed).draws for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_points_fill_the_cube_more_evenly_than_chance() -> None:
+    points = spread_points(1000, 4, 0)
+    assert points.shape == (1000, 4)
+    for axis in points.T:
+        counts = torch.tensor(axis).mul(20).floor().long().bincount(minlength=20)
+        assert counts.min() >= 45
+        assert counts.max() <= 60
+    quadrants = (points[:, 0] > 0.5) * 2 + (points[:, 1] > 0.5)
+    assert torch.tensor(quadrants).long().bincount().min() >= 240
+
+
+def test_a_circle_closes() -> None:
+    steps = 1000
+    speed = torch.full((1, 1, steps), 2 * torch.pi)
+    end = drive_along(speed, torch.ones(1, 1, steps), 1 / steps)[0, 0, -1]
+    torch.testing.assert_close(
+        end, torch.tensor([0.0, 0.0, 2 * torch.pi]), atol=1e-3, rtol=1e-4
+    )
+
+
+def test_the_paper_has_1800_candidates_of_six_frames() -> None:
+    assert Sampler(paper())(ego(8.0)).shape == (1, 1800, 6, 3)

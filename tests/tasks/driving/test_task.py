@@ -1,0 +1,196 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from driving_windows import make_window, small_config
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from neuro.io.run_folder import Run, RunError
+from neuro.nn.trace import trace
+from neuro.seeds import seeded
+from tasks.driving import TASK, data, deployment, evaluate
+from tasks.driving.batch import Seen, make_batch
+from tasks.driving.config import Config, Source, paper, tiny, without_spikes
+from tasks.driving.cost import Costs
+from tasks.driving.model import Driver, Outputs, Planned
+from tasks.driving.sampler import Ego
+from tasks.driving.targets import make_instance_targets
+from tasks.driving.training import build
+from tasks.task import Split
+
+SMALL = small_config()
+
+
+@pytest.fixture(autouse=True)
+def windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put windows of noise in the place of data sets."""
+
+    def open_split(config: Config, split: Split) -> list:
+        many = {"train": 5, "val": 3, "test": 3}[split]
+        return [make_window(config, 10 * len(split) + k) for k in range(many)]
+
+    monkeypatch.setattr(data, "open_split", open_split)
+
+
+@pytest.fixture(scope="module")
+def model() -> Driver:
+    with seeded(0):
+        return build(SMALL)
+
+
+def test_an_epoch_has_whole_batches_in_an_order_of_its_own() -> None:
+    assert TASK.training.steps(SMALL) == 2
+    first, again, other = (list(TASK.training.batches(SMALL, "train", e)) for e in (0, 0, 1))
+    assert len(first) == len(other) == 2
+    assert all(map(torch.equal, tree_leaves(first), tree_leaves(again)))
+    assert not all(map(torch.equal, tree_leaves(first), tree_leaves(other)))
+    assert TASK.training.batches_from is not None
+    rest = list(TASK.training.batches_from(SMALL, 0, 1))
+    assert all(map(torch.equal, tree_leaves(rest), tree_leaves(first[1:])))
+    assert len(rest) == 1
+
+
+def test_other_splits_are_read_in_order_and_whole() -> None:
+    found = list(TASK.training.batches(SMALL, "val", 5))
+    assert [len(b.truth.path) for b in found] == [2, 1]
+    few = replace(SMALL, source=Source(test=1, train=3))
+    assert [len(b.truth.path) for b in TASK.training.batches(few, "test", 0)] == [1]
+    assert TASK.training.steps(few) == 1
+
+
+def test_a_batch_holds_the_present_and_the_future_of_its_windows() -> None:
+    windows = [make_window(SMALL, k) for k in (0, 1)]
+    seen, truth = make_batch(windows)
+    for b, w in enumerate(windows):
+        assert np.array_equal(seen.images[b].numpy(), w.images)
+        assert np.array_equal(truth.vehicle[b].numpy(), w.vehicle[2:])
+        assert np.array_equal(truth.instance[b].numpy(), w.instance[2:])
+        assert np.array_equal(truth.path[b].numpy(), w.path)
+        assert seen.ego.speed[b] == w.speed[-1]
+    assert seen.ego.command.tolist() == [1, 1]
+    leaves = tree_leaves((seen, truth))
+    assert all(len(x) == 2 for x in leaves)
+
+
+def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(model: Driver) -> None:
+    with torch.no_grad(), seeded(0):
+        for _ in range(3):  # norms that saw nothing leave silence
+            model(make_batch([make_window(SMALL, k) for k in range(2)]).seen)
+    model.eval()
+    stimuli = list(TASK.deployment.stimuli(SMALL, model, "test"))
+    assert [len(s.targets) for s in stimuli] == [2, 1]
+    (x,), targets = stimuli[0].inputs.values(), stimuli[0].targets
+    assert x.shape == (7, 2, 12, 16, 16)
+    assert set(x.unique().tolist()) == {0, 1}
+    part = TASK.deployment.part(SMALL, model)
+    graph = trace(part, tuple(x.shape[2:]))
+    with torch.no_grad():
+        outputs = {graph.outputs[0]: part(x)[0]}
+        whole = model(next(data.read_batches(SMALL, "test", 0)).seen)
+    answers = TASK.evaluation.decode(SMALL, model, outputs)
+    for k, name in enumerate(deployment.CLASSES):
+        assert torch.equal(answers[:, k], whole.maps[name][:, 0] > 0)
+    values = TASK.evaluation.measure(SMALL, answers, targets)
+    assert set(values) == {"iou_vehicle", "iou_lane", "iou_drivable"}
+    assert set(values) <= {m.name for m in TASK.evaluation.metrics}
+    assert set(TASK.evaluation.measure(SMALL, targets, targets).values()) == {1.0}
+
+
+def test_no_more_windows_are_compared_than_are_asked_for(
+    model: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployment, "COMPARED", 1)
+    assert [len(s.targets) for s in deployment.stimuli(SMALL, model.eval(), "test")] == [1]
+
+
+def test_the_host_computes_all_but_the_decoder(model: Driver) -> None:
+    host = TASK.deployment.host(SMALL, model)
+    assert set(host) == {"encoder", "prediction", "heads", "planner", "lift"}
+    assert host["lift"] == 3 * 6 * 6 * 6 * 4 * 8  # frames, cameras, bins, channels, h, w
+    shared = 5 * (16 * 16) * (12 * 4 * 9)  # heads: five frames, 3 x 3
+    alone = 1 * (16 * 16) * (12 * 4 * 9)
+    ends = (16 * 16) * 4 * (5 * (1 + 1 + 1 + 2 + 2 + 1) + 1 + 1)
+    assert host["heads"] == 6 * shared + 2 * alone + ends
+
+
+def test_twins_have_no_part_for_a_chip() -> None:
+    twin = without_spikes(SMALL)
+    with pytest.raises(RunError, match="take a run of driving:tiny"):
+        deployment.chip_part(twin, nn.Identity())
+    reset = replace(SMALL, decoder=replace(SMALL.decoder, carries=False))
+    with pytest.raises(RunError, match="starts each frame from rest"):
+        deployment.chip_part(reset, nn.Identity())
+
+
+def test_an_evaluation_has_all_metrics_and_baselines(model: Driver, tmp_path: Path) -> None:
+    run = Run(folder=tmp_path, task="driving", name="tiny", seed=0, config=SMALL)
+    findings = TASK.evaluation.evaluate(run, model.eval())
+    names = {m.name for m in TASK.evaluation.metrics}
+    three = {f"{k}_{how}_3s" for k in ("l2", "collision") for how in ("mean", "at")}
+    assert set(findings.values) == names - three  # windows of tests have four frames, 2 s
+    assert findings.n == 3
+    baselines = findings.facts["baselines"]
+    assert baselines["future_iou_static_truth"] == pytest.approx(1 / 3, abs=0.15)
+    assert baselines["l2_mean_2s_constant_velocity"] < 1e-5  # windows drive straight on
+    assert [t.title for t in findings.tables] == ["Vehicles in the next 2 s", "Paths"]
+
+
+class Oracle(nn.Module):
+    """Says what is true of the windows of a split, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.some = nn.Parameter(torch.zeros(1))
+        self.batches = data.read_batches(SMALL, "val", 0)
+
+    def forward(self, seen: Seen) -> Outputs:
+        truth = next(self.batches).truth
+        aims = make_instance_targets(truth.instance)
+        maps = {
+            "vehicle": truth.vehicle.float() - 0.5,
+            "pedestrian": truth.pedestrian.float() - 0.5,
+            "lane": truth.lane[:, None].float() - 0.5,
+            "drivable": truth.drivable[:, None].float() - 0.5,
+            "centre": aims.centre.clamp(1e-6, 1 - 1e-6).logit(),
+            "offset": aims.offset.nan_to_num(),
+            "flow": aims.flow.nan_to_num(),
+        }
+        path, none = truth.path, torch.zeros(len(truth.path), 1)
+        costs = Costs(none[..., None], none)
+        plan = Planned(path[:, None], costs, seen.ego.command, path, None)
+        return Outputs(none.view(-1, 1, 1, 1, 1, 1), maps, plan, {})
+
+
+def test_the_truth_scores_one() -> None:
+    values, n = evaluate.measure_model(SMALL, Oracle(), data.read_batches(SMALL, "val", 0))
+    assert n == 3
+    for name in ("iou_vehicle", "iou_lane", "iou_drivable", "future_iou", "pq", "sq", "rq"):
+        assert values[name] == 1.0, name
+    assert values["pq_moving"] == values["future_iou_moving"] == 1.0
+    assert values["l2_mean_2s"] == 0
+    assert values["score"] == 1.0
+
+
+def test_constant_velocity_drives_straight_on() -> None:
+    ego = Ego(torch.tensor([8.0]), torch.tensor([0.3]), torch.tensor([0]))
+    assert evaluate.drive_on(ego, 2).tolist() == [[[4, 0, 0], [8, 0, 0]]]
+
+
+def test_real_data_must_be_in_neuro_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("NEURO_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="set NEURO_DATA, or take driving:tiny"):
+        data.find_data(paper().source)
+    (tmp_path / "nuscenes").mkdir()
+    monkeypatch.setenv("NEURO_DATA", str(tmp_path))
+    assert data.find_data(paper().source) == tmp_path / "nuscenes"
+
+
+def test_configurations_are_complete() -> None:
+    variants = {f"tiny_{name}" for name in ("ann", "reset", "multiply", "gate")}
+    assert set(TASK.configs) == {"tiny", "paper"} | variants
+    assert TASK.configs["tiny"]() == tiny()
