@@ -17,11 +17,20 @@ def write_image(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
     Raises:
         OSError: the file cannot be written.
     """
+    _write(path, encode_image(image))
+
+
+def encode_image(image: UInt8[np.ndarray, "H W 3"]) -> bytes:
+    """Return an RGB image as JPEG.
+
+    Raises:
+        OSError: OpenCV cannot encode it.
+    """
     options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
     done, data = cv2.imencode(".jpg", image[..., ::-1], options)
     if not done:
-        raise OSError(f"{path}: OpenCV cannot encode an image of shape {image.shape}")
-    _write(path, data.tobytes())
+        raise OSError(f"OpenCV cannot encode an image of shape {image.shape}")
+    return bytes(data.tobytes())
 
 
 def write_points(path: Path, points: Float32[np.ndarray, "P 5"]) -> None:

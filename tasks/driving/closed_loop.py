@@ -1,0 +1,239 @@
+"""Planners drive through the generated world: what they plan is driven, and the others react.
+
+A course ends where it is completed, with a collision at fault, off the road, or after so much
+time. Its first second is driven by the rules, so that there is a past to look at. Then, every
+half second, the planner sees six rendered cameras, its speed, its turn and the command; what it
+plans is driven until the next plan. Axes: S past and present frames, N cameras, F frames.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float64, UInt8
+from PIL import Image
+
+from drivers.nuscenes.geometry import enter_frame, lift
+from drivers.nuscenes.images import shrink_image
+from drivers.nuscenes.rig import Camera
+from drivers.nuscenes.window import Command, ImageSize
+from drivers.nuscenes.world.drive import STEPS, Course, drive, navigate, plan_by_rules, start
+from drivers.nuscenes.world.instant import STEP, Instant
+from drivers.nuscenes.world.poses import show
+from drivers.nuscenes.world.render import Scenery, make_scenery, render_cameras
+from drivers.nuscenes.world.rig import make_rig
+from drivers.nuscenes.world.state import State
+from drivers.nuscenes.world.write.files import encode_image
+from tasks.driving.batch import Seen
+from tasks.driving.planners import Planner
+from tasks.driving.sampler import COMMANDS, Ego
+from tasks.driving.score import (
+    Drive,
+    Score,
+    find_collisions,
+    mean_score,
+    measure_progress,
+    score_drive,
+)
+
+SEGMENT = 40  # steps, 4 s, that are scored together
+LIMIT = 90.0  # [s] for a course
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a course went.
+
+    end: "completed", "collision" (at fault), "off road" or "time". share: of the route that was
+    driven. seconds: driven. collisions: at fault or not. score: mean of segments of 4 s, beside
+    what the rules would have driven from the start of each.
+    """
+
+    seed: int
+    end: str
+    share: float
+    seconds: float
+    collisions: int
+    score: Score
+
+    @property
+    def driving_score(self) -> float:
+        """The score of the segments, times the share of the route that was driven."""
+        return self.share * self.score.driving_score
+
+    def as_json(self) -> dict[str, object]:
+        """Return all figures by name."""
+        return asdict(self) | {"driving_score": self.driving_score}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Eyes:
+    """The cameras of a car as training saw them: rendered, as JPEG, scaled and cut."""
+
+    scenery: Scenery
+    rig: Sequence[Camera]
+    size: ImageSize
+
+    def take(self, instant: Instant) -> UInt8[np.ndarray, "N 3 H W"]:
+        """Return what all cameras see."""
+        seen = zip(self.rig, render_cameras(self.scenery, self.rig, instant), strict=True)
+        return np.stack([self._develop(camera.channel, image) for camera, image in seen])
+
+    def _develop(
+        self, channel: str, image: UInt8[np.ndarray, "H W 3"]
+    ) -> UInt8[np.ndarray, "3 h w"]:
+        with Image.open(io.BytesIO(encode_image(image))) as opened:
+            return shrink_image(opened.convert("RGB"), self.size, Path(channel))
+
+    def intrinsic(self) -> Float64[np.ndarray, "N 3 3"]:
+        """Return the intrinsics of the scaled and cut images."""
+        scale = np.diag([self.size.scale, self.size.scale, 1.0])
+        found = np.stack([scale @ camera.intrinsic for camera in self.rig])
+        found[:, 1, 2] -= self.size.crop
+        return np.asarray(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What is tried on a course.
+
+    planner: None: the rules, which know everything. size: of its images; None: it sees black
+    ones, which need not be rendered. past: S.
+    """
+
+    planner: Planner | None
+    size: ImageSize | None
+    past: int = 3
+
+
+def run_course(
+    trial: Trial, seed: int, distance: float = 150.0, limit: float = LIMIT
+) -> Outcome:
+    """Return how a planner does on the course of a seed, so long [m], in that time [s]."""
+    course = start(seed, distance)
+    states = [course.state]
+    end = "time"
+    for state in _drive_on(trial, course, seed, limit):
+        states.append(state)
+        if (len(states) - 1) % STEPS:
+            continue
+        end = _find_end(course, states) or end
+        if end != "time":
+            break
+    return judge(course, states, seed, end)
+
+
+def _drive_on(trial: Trial, course: Course, seed: int, limit: float) -> Iterator[State]:
+    """Yield one state after the other, until the time is over."""
+    world, state = course.world, course.state
+    eyes = None
+    if trial.size is not None:
+        width, height = _source_size(trial.size)
+        scenery = make_scenery(course.world.roads.map, seed)
+        eyes = Eyes(scenery=scenery, rig=make_rig(width, height), size=trial.size)
+    seen: list[tuple[Instant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
+    for frame in range(round(limit / STEP / STEPS)):
+        instant = show(world, state)
+        image = eyes.take(instant) if eyes else None
+        seen = [*seen, (instant, image)][-trial.past :]
+        if trial.planner is None or frame < trial.past - 1:
+            path = plan_by_rules(world, state)
+        else:
+            view = make_view(seen, eyes, navigate(world, state))
+            with torch.no_grad():
+                path = trial.planner(view)[0].double().cpu().numpy()
+        driven = drive(world, state, path)
+        yield from driven
+        state = driven[-1]
+
+
+def _source_size(size: ImageSize) -> tuple[int, int]:
+    """Return width and height of images that become those of a size."""
+    return round(size.width / size.scale), round((size.height + size.crop) / size.scale)
+
+
+def make_view(
+    frames: Sequence[tuple[Instant, UInt8[np.ndarray, "N 3 H W"] | None]],
+    eyes: Eyes | None,
+    command: Command,
+) -> Seen:
+    """Return what a planner knows: S instants, the present one last, and images of each."""
+    ego = frames[-1][0].ego
+    poses = np.array([[i.ego.x, i.ego.y, i.ego.yaw] for i, _ in frames])
+    to_present = np.stack([lift(p) for p in enter_frame(poses, poses[-1])])
+    if eyes is None:
+        images = torch.zeros(1, len(frames), 6, 3, 1, 1, dtype=torch.uint8)
+        intrinsic = to_ego = torch.zeros(1, len(frames), 6, 4, 4)
+        intrinsic = intrinsic[..., :3, :3]
+    else:
+        images = torch.from_numpy(np.array([image for _, image in frames]))[None]
+        intrinsic = _repeat(eyes.intrinsic(), len(frames))
+        to_ego = _repeat(np.stack([camera.to_ego for camera in eyes.rig]), len(frames))
+    return Seen(
+        images=images,
+        intrinsic=intrinsic,
+        to_ego=to_ego,
+        to_present=torch.from_numpy(to_present).float()[None],
+        ego=Ego(
+            speed=torch.tensor([ego.speed]),
+            yaw_rate=torch.tensor([ego.yaw_rate]),
+            command=torch.tensor([COMMANDS.index(command)]),
+        ),
+    )
+
+
+def _repeat(values: Float64[np.ndarray, "N K K"], frames: int) -> torch.Tensor:
+    return torch.from_numpy(values).float().expand(1, frames, *values.shape)
+
+
+def _find_end(course: Course, states: Sequence[State]) -> str:
+    """Return why a course is over by its last frame, "" where it is not."""
+    drive = make_drive(course, states[-STEPS - 1 :])
+    if any(c.at_fault for c in find_collisions(drive)):
+        return "collision"
+    if drive.off_road[1:].any():
+        return "off road"
+    return "completed" if course.has_arrived(states[-1]) else ""
+
+
+def judge(course: Course, states: Sequence[State], seed: int, end: str) -> Outcome:
+    """Return how it went, by all states from the start."""
+    whole = make_drive(course, states)
+    scores = []
+    for first in range(0, len(states) - 1, SEGMENT):
+        some = states[first : first + SEGMENT + 1]
+        part = make_drive(course, some)
+        scores.append(score_drive(part, measure_progress(_drive_by_rules(course, some))))
+    share = measure_progress(whole) / course.line.length
+    return Outcome(
+        seed=seed,
+        end=end,
+        share=1.0 if end == "completed" else min(1.0, share),
+        seconds=(len(states) - 1) * STEP,
+        collisions=len(find_collisions(whole)),
+        score=mean_score(scores),
+    )
+
+
+def make_drive(course: Course, states: Sequence[State]) -> Drive:
+    """Return what was driven, to be scored."""
+    instants = [show(course.world, state) for state in states]
+    return Drive(
+        ego=[i.ego for i in instants],
+        boxes=[i.boxes for i in instants],
+        road_map=course.world.roads.map,
+        route=course.route,
+        line=course.line,
+    )
+
+
+def _drive_by_rules(course: Course, states: Sequence[State]) -> Drive:
+    """Return what the rules drive from the first of these states, as long."""
+    state, driven = states[0], [states[0]]
+    while len(driven) < len(states):
+        driven += drive(course.world, state, plan_by_rules(course.world, state))
+        state = driven[-1]
+    return make_drive(course, driven[: len(states)])

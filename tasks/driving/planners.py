@@ -1,0 +1,135 @@
+"""Planners without cameras, beside which one with cameras has to stand.
+
+A planner is a function of what a car knows (:class:`tasks.driving.batch.Seen`) that returns
+where it will be: (x, y, yaw) in the present ego frame at the next frames [m, rad].
+Axes: B windows, S past and present frames, F future frames.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from drivers.nuscenes.window import FRAME
+from tasks.driving.batch import Seen
+from tasks.driving.sampler import COMMANDS
+
+Planner = Callable[[Seen], Float[Tensor, "B F 3"]]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Stays where it is."""
+
+    frames: int
+
+    def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
+        """Return the path."""
+        return torch.zeros(len(seen.ego.speed), self.frames, 3, device=seen.ego.speed.device)
+
+
+@dataclass(frozen=True)
+class KeepVelocity:
+    """Goes on straight ahead, as fast as now."""
+
+    frames: int
+
+    def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
+        """Return the path."""
+        times = _times(self.frames, seen)
+        return _straight(seen.ego.speed[:, None] * times)
+
+
+@dataclass(frozen=True)
+class KeepAcceleration:
+    """Goes on straight ahead, gains or loses speed as in the last frame, and does not reverse.
+
+    The speed a frame ago is that of the way since then.
+    """
+
+    frames: int
+
+    def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
+        """Return the path."""
+        speed = seen.ego.speed[:, None]
+        way = seen.to_present[:, -2, :2, 3].norm(dim=-1)[:, None]  # since the last frame
+        gain = 2 * (speed * FRAME - way) / FRAME**2
+        times = _times(self.frames, seen)
+        until = torch.where(gain < 0, speed / gain.abs().clamp(min=1e-6), torch.inf)
+        driven = torch.minimum(times, until)
+        return _straight(speed * driven + gain * driven**2 / 2)
+
+
+class EgoMlp(nn.Module):
+    """A perceptron of what the car knows of itself: no camera, no map (AD-MLP, 2305.10430).
+
+    Input: where it was, its speed and yaw rate now, and the command.
+    """
+
+    def __init__(self, past: int, frames: int, hidden: int = 128) -> None:
+        super().__init__()
+        inputs = 3 * (past - 1) + 2 + len(COMMANDS)
+        self.frames = frames
+        self.body = nn.Sequential(
+            nn.Linear(inputs, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 3 * frames),
+        )
+
+    def forward(self, seen: Seen) -> Float[Tensor, "B F 3"]:
+        """Return the path: that of constant velocity, and what the layers add to it."""
+        ego, pose = seen.ego, seen.to_present[:, :-1]
+        yaw = torch.atan2(pose[..., 1, 0], pose[..., 0, 0])
+        past = torch.stack([pose[..., 0, 3], pose[..., 1, 3], yaw], -1)
+        known = torch.stack([ego.speed, ego.yaw_rate], -1)
+        command = F.one_hot(ego.command, len(COMMANDS)).to(known)
+        # Metres, metres a second and radians are brought to a size of about 1.
+        size = known.new_tensor([10.0, 0.5])
+        inputs = torch.cat([past.flatten(1) / 10, known / size, command], 1)
+        change: Tensor = self.body(inputs).unflatten(1, (self.frames, 3))
+        return KeepVelocity(self.frames)(seen) + change
+
+
+def train_ego_mlp(
+    model: EgoMlp, batches: Iterable[tuple[Seen, Float[Tensor, "B F 3"]]], lr: float = 3e-3
+) -> float:
+    """Train in place on (what is seen, true path), a step a batch; return the last loss [m].
+
+    Loss: smooth L1 of x and y [m] and of yaw [rad]. The rate falls to zero along a cosine.
+    """
+    steps = list(batches)
+    optimizer = torch.optim.AdamW(model.parameters(), lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, len(steps)))
+    last = float("nan")
+    for seen, path in steps:
+        loss = F.smooth_l1_loss(model(seen), path)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        last = float(loss.detach())
+    return last
+
+
+@dataclass(frozen=True)
+class Blanked:
+    """A planner that is shown black images."""
+
+    planner: Planner
+
+    def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
+        """Return its path."""
+        return self.planner(seen._replace(images=torch.zeros_like(seen.images)))
+
+
+def _times(frames: int, seen: Seen) -> Float[Tensor, " F"]:
+    return FRAME * torch.arange(1, frames + 1, device=seen.ego.speed.device)
+
+
+def _straight(way: Float[Tensor, "B F"]) -> Float[Tensor, "B F 3"]:
+    return F.pad(way[..., None], (0, 2))

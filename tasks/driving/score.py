@@ -1,0 +1,356 @@
+"""How well a car was driven: the sub-scores of the predictive driver model score (PDMS).
+
+The rules are those of NAVSIM (Dauner et al. 2024, arXiv 2406.15349, and its published scorer),
+which takes them from nuPlan; lane keeping, and direction as a factor, are of its second version
+(Cao et al. 2025, arXiv 2506.04218). NAVSIM judges 4 s; comfort is smoothed for that length.
+Not judged: traffic lights (nuScenes does not know them) and comfort across two plans.
+Axes: T instants, 0.1 s apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from math import atan2, cos, hypot, pi, sin
+from typing import Literal
+
+import numpy as np
+import shapely
+from jaxtyping import Bool, Float64
+from scipy.signal import savgol_filter
+from shapely.geometry import LineString, Point, Polygon
+
+from drivers.nuscenes.box import Box
+from drivers.nuscenes.road_map import RoadMap
+from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_WIDTH, STEP, Ego
+
+Kind = Literal["stopped_ego", "stopped_track", "rear", "front", "lateral"]
+STOPPED = 0.05  # [m/s] at or below which a car stands
+AHEAD, BEHIND = pi / 6, 5 * pi / 6  # angle to what is ahead, and to what is behind
+FORESIGHT = (0, 3, 6, 9)  # instants for which the time to a collision is foreseen
+HORIZON = 10  # instants over which a way against the direction adds up
+AGAINST = (2.0, 6.0)  # [m] of it: half the score is lost, and all of it
+ASIDE, LONG_ASIDE = 0.5, 20  # [m] from the middle of a lane, for so many instants: not kept
+WINDOW = 41  # instants of 4 s
+SHORT = 5.0  # [m] of the reference's progress, up to which progress is not judged
+WEIGHTS = {"time_to_collision": 5, "progress": 5, "lane_keeping": 2, "comfort": 2}
+FIXED = ("static_object.", "movable_object.")  # categories that are no road users
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drive:
+    """What was driven. ego, boxes: the car, and all others in the global frame, by instant.
+
+    route: tokens of the lanes that lead where the car should go, and of those beside them of
+    the same direction. line: along which progress is measured, in the global frame.
+
+    Raises:
+        ValueError: fewer than two instants, not as many of boxes as of the ego, or a lane of
+            the route that the map does not have.
+    """
+
+    ego: Sequence[Ego]
+    boxes: Sequence[Sequence[Box]]
+    road_map: RoadMap
+    route: frozenset[str]
+    line: LineString
+
+    def __post_init__(self) -> None:
+        if len(self.ego) != len(self.boxes) or len(self.ego) < 2:
+            raise ValueError(
+                f"Drive: {len(self.ego)} instants of the ego, {len(self.boxes)} of the others; "
+                f"give both for the same instants, {STEP} s apart, two at least"
+            )
+        unknown = sorted(self.route - set(self.road_map.lanes))
+        if unknown:
+            raise ValueError(
+                f"Drive: the map of {self.road_map.location} has no lanes "
+                f"{', '.join(unknown[:5])} of the route; take both from one data set"
+            )
+
+    @cached_property
+    def outlines(self) -> Sequence[Polygon]:
+        """The car's rectangle at each instant."""
+        return [outline(e.box) for e in self.ego]
+
+    @cached_property
+    def corners(self) -> Float64[np.ndarray, "T 4 2"]:
+        """Front left, rear left, rear right and front right corner of the car [m]."""
+        return np.array([find_corners(e.box) for e in self.ego])
+
+    @cached_property
+    def middles(self) -> Float64[np.ndarray, "T 2"]:
+        """The middle of the car [m]."""
+        return np.asarray(self.corners.mean(1))
+
+    @cached_property
+    def off_road(self) -> Bool[np.ndarray, " T"]:
+        """Whether a corner of the car lies on no drivable area."""
+        return np.asarray(~_contain(self.road_map.drivable, self.corners).any(0).all(-1))
+
+    @cached_property
+    def between_lanes(self) -> Bool[np.ndarray, " T"]:
+        """Whether corners lie in several lanes, and no lane holds all four."""
+        inside = _contain([lane.polygon for lane in self.road_map.lanes.values()], self.corners)
+        held = inside.sum(-1)
+        return np.asarray(((held > 0).sum(0) > 1) & ~(held == 4).any(0))
+
+
+@dataclass(frozen=True)
+class Collision:
+    """A contact. instant: of its begin. kind: who ran into whom, by nuPlan's names.
+
+    at_fault: whether the car is to blame. fixed: with a thing, not a road user.
+    """
+
+    instant: int
+    instance: str
+    kind: Kind
+    at_fault: bool
+    fixed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Sub-scores, each from 0 (bad) to 1.
+
+    no_collision: no collision at fault (1/2: with a thing). drivable: never off the road.
+    direction: (nearly) never away from lanes of the route. progress: of the reference's.
+    """
+
+    no_collision: float
+    drivable: float
+    direction: float
+    time_to_collision: float
+    progress: float
+    lane_keeping: float
+    comfort: float
+
+    @property
+    def pdms(self) -> float:
+        """NAVSIM's first score: NC * DAC * (5 TTC + 5 EP + 2 C) / 12."""
+        weighed = 5 * self.time_to_collision + 5 * self.progress + 2 * self.comfort
+        return self.no_collision * self.drivable * weighed / 12
+
+    @property
+    def driving_score(self) -> float:
+        """Collisions, area and direction as factors of the weighed mean of the rest."""
+        factor = self.no_collision * self.drivable * self.direction
+        weighed: float = sum(w * getattr(self, name) for name, w in WEIGHTS.items())
+        return factor * weighed / sum(WEIGHTS.values())
+
+
+def score_drive(drive: Drive, reference: float) -> Score:
+    """Return the scores of a drive.
+
+    Args:
+        drive: what was driven.
+        reference: progress [m] that a good driver makes there, such as
+            :func:`measure_progress` of the recorded drive.
+    """
+    found = [c for c in find_collisions(drive) if c.at_fault]
+    no_collision = min((0.5 if c.fixed else 0.0 for c in found), default=1.0)
+    drivable = float(not drive.off_road.any())
+    return Score(
+        no_collision=no_collision,
+        drivable=drivable,
+        direction=score_direction(drive),
+        time_to_collision=float(find_short_time(drive) is None),
+        progress=score_progress(drive, reference, no_collision * drivable),
+        lane_keeping=score_lane_keeping(drive),
+        comfort=float(all(list_comfort(drive.ego).values())),
+    )
+
+
+def mean_score(scores: Sequence[Score]) -> Score:
+    """Return the mean of each sub-score."""
+    return Score(
+        **dict(
+            zip(
+                Score.__dataclass_fields__,
+                np.mean([astuple(s) for s in scores], 0),
+                strict=True,
+            )
+        )
+    )
+
+
+def find_collisions(drive: Drive) -> list[Collision]:
+    """Return the first contact with each other box; one at the first instant is not counted."""
+    found: dict[str, Collision] = {}
+    touched = {b.instance for b in _touching(drive.outlines[0], drive.boxes[0])}
+    for t, (ego, boxes) in enumerate(zip(drive.ego, drive.boxes, strict=True)):
+        for box in _touching(drive.outlines[t], boxes):
+            if box.instance not in touched | set(found):
+                found[box.instance] = _judge(drive, t, ego, box)
+    return list(found.values())
+
+
+def _judge(drive: Drive, t: int, ego: Ego, box: Box) -> Collision:
+    kind: Kind
+    front = LineString(drive.corners[t][[0, 3]])
+    if abs(ego.speed) <= STOPPED:
+        kind = "stopped_ego"
+    elif not hypot(box.vx, box.vy) > STOPPED:  # one that is not known counts as standing
+        kind = "stopped_track"
+    elif find_angle(ego, box) > BEHIND:
+        kind = "rear"
+    elif front.intersects(outline(box)):
+        kind = "front"
+    else:
+        kind = "lateral"
+    astray = bool(drive.off_road[t] or drive.between_lanes[t])
+    at_fault = kind in ("stopped_track", "front") or (kind == "lateral" and astray)
+    return Collision(t, box.instance, kind, at_fault, box.category.startswith(FIXED))
+
+
+def find_short_time(drive: Drive) -> int | None:
+    """Return the first instant at which a collision within 0.9 s is to be foreseen, or None.
+
+    The car is moved on with its speed in its direction, the others as they went. What lies
+    beside counts where the car is between lanes, off the road or in an intersection; what lies
+    behind never does. What the drive's last instants would show after its end is not known.
+    """
+    aside = drive.off_road | drive.between_lanes
+    axle = np.array([[e.x, e.y] for e in drive.ego])
+    aside = aside | _contain(drive.road_map.intersections, axle[:, None])[..., 0].any(0)
+    ignored = {b.instance for b in _touching(drive.outlines[0], drive.boxes[0])}
+    for t, ego in enumerate(drive.ego):
+        if abs(ego.speed) < 0.005:
+            continue
+        for later in FORESIGHT:
+            if t + later >= len(drive.ego):
+                break
+            way = ego.speed * later * STEP * np.array([cos(ego.yaw), sin(ego.yaw)])
+            moved = Polygon(drive.corners[t] + way)
+            for box in _touching(moved, drive.boxes[t + later]):
+                angle = find_angle(ego, box)
+                if box.instance in ignored:
+                    continue
+                if angle < AHEAD or (aside[t] and angle <= BEHIND):
+                    return t
+                ignored.add(box.instance)
+    return None
+
+
+def score_direction(drive: Drive) -> float:
+    """Return 1, 1/2 or 0 by the way within a second on which no lane of the route is below."""
+    lanes = [drive.road_map.lanes[token].polygon for token in sorted(drive.route)]
+    on_route = _contain(lanes, drive.middles[:, None])[..., 0].any(0)
+    way = np.zeros(len(drive.ego))
+    way[1:] = np.linalg.norm(np.diff(drive.middles, axis=0), axis=1)
+    way[on_route] = 0
+    total = np.concatenate([[0], np.cumsum(way)])
+    longest = max(total[t + 1] - total[max(0, t - HORIZON)] for t in range(len(way)))
+    return 1.0 if longest < AGAINST[0] else 0.5 if longest < AGAINST[1] else 0.0
+
+
+def measure_progress(drive: Drive) -> float:
+    """Return by how much the car has come forward along the line of the route [m]."""
+    first, last = (drive.line.project(Point(drive.middles[t])) for t in (0, -1))
+    return max(0.0, float(last - first))
+
+
+def score_progress(drive: Drive, reference: float, factor: float) -> float:
+    """Return the share of the better of the car's progress and the reference's.
+
+    ``factor``: of the other sub-scores; what they forbid is no progress. Where neither comes
+    further than 5 m, progress is not judged.
+    """
+    own = factor * measure_progress(drive)
+    best = max(own, reference)
+    if best <= SHORT:
+        return float(factor > 0)
+    return own / best
+
+
+def score_lane_keeping(drive: Drive) -> float:
+    """Return 0 where the car was beside the middle of every lane for 2 s, else 1.
+
+    Only lanes of the route count, and nothing inside an intersection.
+    """
+    lanes = [drive.road_map.lanes[token] for token in sorted(drive.route)]
+    points = shapely.points(drive.middles)
+    lines = [LineString(lane.centreline[:, :2]) for lane in lanes if not lane.connector]
+    distance = np.min([shapely.distance(line, points) for line in lines], 0, initial=np.inf)
+    inside = _contain(drive.road_map.intersections, drive.middles[:, None])[..., 0].any(0)
+    run = 0
+    for aside in (distance > ASIDE) & ~inside:
+        run = run + 1 if aside else 0
+        if run > LONG_ASIDE:
+            return 0.0
+    return 1.0
+
+
+def list_comfort(ego: Sequence[Ego]) -> dict[str, bool]:
+    """Return whether each quantity of the ride stays within nuPlan's bounds.
+
+    Smoothed by polynomials as published (Savitzky-Golay over all of the 4 s, in longer drives
+    over as long a window).
+    """
+    window = min(len(ego), WINDOW)
+    along = np.array([e.acceleration for e in ego])
+    across = np.array([e.speed**2 * e.curvature for e in ego])
+    yaw = np.unwrap([e.yaw for e in ego])
+    short = min(8, window)
+    jerks = [
+        _smooth(_smooth(values, short), window, slope=1)
+        for values in (along, np.hypot(along, across))
+    ]
+    bounds = {
+        "acceleration": (_smooth(along, window), -4.05, 2.40),  # [m/s^2]
+        "lateral_acceleration": (_smooth(across, window), -4.89, 4.89),
+        "longitudinal_jerk": (jerks[0], -4.13, 4.13),  # [m/s^3]
+        "jerk": (jerks[1], -8.37, 8.37),
+        "yaw_rate": (_smooth(yaw, window, slope=1), -0.95, 0.95),  # [rad/s]
+        "yaw_acceleration": (_smooth(yaw, window, slope=2), -1.93, 1.93),  # [rad/s^2]
+    }
+    return {k: bool(((v > low) & (v < high)).all()) for k, (v, low, high) in bounds.items()}
+
+
+def _smooth(
+    values: Float64[np.ndarray, " T"], window: int, slope: int = 0
+) -> Float64[np.ndarray, " T"]:
+    """Return values, or their first or second derivative by time, smoothed."""
+    degree = min(3 if slope == 2 else 2, window - 1)
+    if slope > degree:
+        return np.zeros_like(values)
+    return np.asarray(savgol_filter(values, window, degree, deriv=slope, delta=STEP))
+
+
+def find_corners(box: Box) -> Float64[np.ndarray, "4 2"]:
+    """Return the front left, rear left, rear right and front right corner [m]."""
+    along = np.array([cos(box.yaw), sin(box.yaw)]) * box.length / 2
+    left = np.array([-sin(box.yaw), cos(box.yaw)]) * box.width / 2
+    ways = np.stack([along + left, left - along, -along - left, along - left])
+    return np.add(ways, [box.x, box.y])
+
+
+def outline(box: Box) -> Polygon:
+    """Return the ground below a box."""
+    return Polygon(find_corners(box))
+
+
+def find_angle(ego: Ego, box: Box) -> float:
+    """Return the angle between the car's direction and the way from its axle to a box."""
+    way = atan2(box.y - ego.y, box.x - ego.x) - ego.yaw
+    return abs((way + pi) % (2 * pi) - pi)
+
+
+def _touching(area: Polygon, boxes: Sequence[Box]) -> list[Box]:
+    x, y = area.centroid.coords[0]
+    reach = (EGO_LENGTH + EGO_WIDTH) / 2
+    near = [b for b in boxes if hypot(b.x - x, b.y - y) < reach + (b.length + b.width) / 2]
+    return [b for b in near if area.intersects(outline(b))]
+
+
+def _contain(
+    areas: Sequence[Polygon], points: Float64[np.ndarray, "T P 2"]
+) -> Bool[np.ndarray, "A T P"]:
+    """Return which areas contain which points."""
+    found = np.zeros((len(areas), *points.shape[:2]), bool)
+    for i, area in enumerate(areas):
+        x0, y0, x1, y1 = area.bounds
+        x, y = points[..., 0], points[..., 1]
+        near = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
+        found[i][near] = shapely.intersects_xy(area, x[near], y[near])
+    return found

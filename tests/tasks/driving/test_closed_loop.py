@@ -1,0 +1,75 @@
+"""A planner's paths are driven in the world, and it sees what training showed."""
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from drivers.nuscenes.rig import CAMERAS
+from tasks.driving.batch import Seen
+from tasks.driving.closed_loop import Outcome, Trial, run_course
+from tasks.driving.config import tiny
+from tasks.driving.planners import KeepVelocity, Stop
+
+RULES = Trial(planner=None, size=None)
+SEED = 102
+
+
+@pytest.fixture(scope="module")
+def by_rules() -> Outcome:
+    return run_course(RULES, SEED, distance=25.0)
+
+
+def test_the_rules_complete_a_course(by_rules: Outcome) -> None:
+    assert (by_rules.end, by_rules.share, by_rules.collisions) == ("completed", 1.0, 0)
+    assert by_rules.score.no_collision == by_rules.score.drivable == 1.0
+    assert by_rules.driving_score > 0.8
+    # They are the reference of progress; chance is another one than they foresee.
+    assert by_rules.score.progress > 0.9
+
+
+def test_a_course_is_the_same_each_time(by_rules: Outcome) -> None:
+    assert run_course(RULES, SEED, distance=25.0) == by_rules
+
+
+def test_who_stops_stays_where_the_rules_left_off() -> None:
+    found = run_course(Trial(planner=Stop(6), size=None), SEED, limit=8.0)
+    assert (found.end, found.seconds) == ("time", pytest.approx(8.0))
+    assert 0 < found.share < 0.2
+    assert found.driving_score < found.share
+
+
+class Watch:
+    """Goes straight on, and keeps what it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+
+    def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
+        self.seen.append(seen)
+        return KeepVelocity(6)(seen)
+
+
+def test_a_planner_sees_its_past_in_the_present_frame() -> None:
+    watch = Watch()
+    run_course(Trial(planner=watch, size=tiny().image), SEED, limit=2.0)
+    assert len(watch.seen) == 2  # the rules made the first two of four plans
+    for seen in watch.seen:
+        assert seen.images.shape == (
+            1,
+            3,
+            len(CAMERAS),
+            3,
+            tiny().image.height,
+            tiny().image.width,
+        )
+        assert torch.equal(seen.to_present[0, -1], torch.eye(4))
+        x = seen.to_present[0, :, 0, 3]
+        assert x[0] < x[1] < 0
+        assert float(-x[1]) == pytest.approx(float(seen.ego.speed) * 0.5, rel=0.2)
+    first, second = watch.seen
+    # Frames move up by one.
+    assert torch.equal(first.images[0, 1:], second.images[0, :-1])
+    assert not torch.equal(first.images[0, 0], first.images[0, 1])
+    assert float(np.std(first.images.numpy())) > 20
