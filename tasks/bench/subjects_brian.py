@@ -5,6 +5,7 @@ ticks. The compiler gets what makes it fastest (``-O3 -ffast-math -march=native`
 """
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tasks.bench.problem import CELLS, Problem, Projection, iterate_projections
 from tasks.bench.stopwatch import Stopwatch
 from tasks.bench.subjects_neuro import Make
 
-FLAGS = ["-w", "-O3", "-ffast-math", "-march=native", "-std=c++11"]
+FLAGS = ("-w", "-O3", "-ffast-math", "-march=native", "-std=c++11")
 CPU_TIME = "results/cpu_time"  # of the loop, in the folder of a program [s]
 
 
@@ -22,7 +23,7 @@ def cython(make: Make, _: int) -> Run:
     import brian2
 
     brian2.prefs.codegen.target = "cython"
-    brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = FLAGS
+    brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = list(FLAGS)
     problem = make()
     network, monitor = _network(brian2, problem)
     network.store()
@@ -49,13 +50,13 @@ def cython(make: Make, _: int) -> Run:
     return run
 
 
-def cpp(make: Make, _: int) -> Run:
-    """Return a run of a program in C++ on one thread."""
+def cpp(make: Make, _: int, flags: Sequence[str] = FLAGS) -> Run:
+    """Return a run of a program in C++ on one thread. flags: of the compiler."""
     import brian2
 
     folder = tempfile.TemporaryDirectory(prefix="neuro-bench-")  # goes with the process
     brian2.set_device("cpp_standalone", build_on_run=False, directory=folder.name)
-    brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = FLAGS
+    brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = list(flags)
     problem, device = make(), brian2.get_device()
     network, monitor = _network(brian2, problem)
     device.insert_code("main", "const std::clock_t _begun = std::clock();")

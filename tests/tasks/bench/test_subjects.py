@@ -6,16 +6,18 @@ from functools import partial
 import bench_problems
 import numpy as np
 import pytest
+from one_process import measure_together
 
 from neuro.events import Exact, simulate
 from neuro.graph import Sparse
-from tasks.bench import subjects_neuro, subjects_torch
+from tasks.bench import subjects_brian, subjects_neuro, subjects_torch
 from tasks.bench.engine import CLASSIFIERS, EXACT, SIMULATORS
 from tasks.bench.harness import Measured, measure
 from tasks.bench.problem import CELLS, Problem, beside_silent, iterate_projections
 from tasks.bench.subjects_torch import Stimulus
 from tasks.published_networks.networks import start
 
+UNOPTIMISED = ("-w", "-O0", "-std=c++11")  # the compiler then takes a third of the time
 STIMULUS = Stimulus(batch=3, ticks=40, layers=(200, 100, 10))
 
 
@@ -34,12 +36,13 @@ def ran(found: dict[str, Measured], name: str) -> int:
 def spikes() -> dict[str, dict[str, Measured]]:
     """Return, by network, what simulators did; C++ takes long to build, so it has one."""
     makes = {"cuba": bench_problems.cuba, "kicked": bench_problems.kicked}
+    simulators = {**SIMULATORS, "Brian2 C++": partial(subjects_brian.cpp, flags=UNOPTIMISED)}
     names = {
         "cuba": (EXACT, "scatter-add", "NEST precise", "NEST grid", "Brian2 cython"),
         "kicked": (EXACT, "NEST precise", "Brian2 C++"),
     }
     return {
-        network: measure({k: partial(SIMULATORS[k], make) for k in names[network]}, 1)
+        network: measure({k: partial(simulators[k], make) for k in names[network]}, 1)
         for network, make in makes.items()
     }
 
@@ -65,7 +68,7 @@ def test_simulators_find_as_many_spikes(
 
 @pytest.fixture(scope="module")
 def outputs() -> dict[str, Measured]:
-    return measure({name: partial(s, STIMULUS) for name, s in CLASSIFIERS.items()}, 1)
+    return measure_together({name: partial(s, STIMULUS) for name, s in CLASSIFIERS.items()})
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

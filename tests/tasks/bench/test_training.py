@@ -3,6 +3,7 @@
 from functools import partial
 
 import pytest
+from one_process import measure_together
 
 from tasks.bench import memory
 from tasks.bench.harness import Measured, measure
@@ -21,7 +22,7 @@ from tasks.bench.training import (
 
 @pytest.fixture(scope="module")
 def spikes() -> dict[str, Measured]:
-    return measure({name: partial(make, SMALL) for name, make in ALL.items()}, 1)
+    return measure_together({name: partial(make, SMALL) for name, make in ALL.items()})
 
 
 @pytest.mark.parametrize("name", PEERS)
