@@ -357,8 +357,8 @@ def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
         metric = find_task_of(run).training.validation
         console.print(
             DONE,
-            f"trained {progress.epoch} epochs, best validation {metric.label} "
-            f"{metric.text(progress.best)}, in {run.folder}",
+            f"trained {progress.epoch} epoch{'s' * (progress.epoch != 1)}, best validation "
+            f"{metric.label} {metric.text(progress.best)}, in {run.folder}",
             soft_wrap=True,
         )
         if slopes := describe_raised_slopes(progress.history):
@@ -447,14 +447,28 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         console.print("interrupted; every file is whole, and the same command goes on training")
         sys.exit(130)
-    except (ValueError, RuntimeError, OSError) as error:
-        if os.environ.get("NEURO_DEBUG"):
+    except Exception as error:
+        expected = isinstance(error, ValueError | RuntimeError | OSError)
+        # What the code of a task file raises is the user's to mend: its line says where.
+        place = _find_task_line(error)
+        if os.environ.get("NEURO_DEBUG") or not (expected or place):
             raise
         if not _is_first_process():
             sys.exit(2)
-        told = make_console(stderr=True)
-        told.print(Text("neuro:", "red"), str(error), highlight=False, soft_wrap=True)
+        told = str(error) if expected else f"{type(error).__name__}: {error}"
+        if place:
+            told = f"{place}: {told}; NEURO_DEBUG=1 shows the traceback"
+        made = make_console(stderr=True)
+        made.print(Text("neuro:", "red"), told, highlight=False, soft_wrap=True)
         sys.exit(2)
+
+
+def _find_task_line(error: Exception) -> str | None:
+    if "tasks.find" not in sys.modules:
+        return None  # no task file has been read
+    from tasks.find import find_task_line
+
+    return find_task_line(error)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import importlib.util
 import re
 import shlex
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import is_dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from neuro.arguments import describe
-from neuro.io.run_folder import Run, RunError, open_run, read_header
+from neuro.io.run_folder import Run, RunError, has_begun, open_run, read_header
 from neuro.io.store import write_bytes
 from tasks.names import UnknownName, require_one_of
 from tasks.task import Task
@@ -30,6 +31,7 @@ TASKS = {
     "driving": "tasks.driving",
 }
 NAMES = tuple(TASKS)
+MODULE = "neuro_task_"  # with which the names of modules of task files begin
 
 
 class TaskFileError(ValueError):
@@ -99,9 +101,20 @@ def load_task(path: Path) -> Task[Any]:
     return task
 
 
+def find_task_line(error: BaseException) -> str | None:
+    """Return the file and line of a task file in which an error arose; None where in none."""
+    files = {m.__file__ for n, m in sys.modules.items() if n.startswith(MODULE) and m.__file__}
+    found = [
+        f"{frame.filename} line {frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if str(Path(frame.filename).resolve()) in files
+    ]
+    return found[-1] if found else None
+
+
 def _module_name(sha: str) -> str:
     """Return the name of the module that a task file of this digest becomes."""
-    return f"neuro_task_{sha[:16]}"
+    return f"{MODULE}{sha[:16]}"
 
 
 def _run(path: Path, data: bytes, name: str) -> ModuleType:
@@ -163,7 +176,7 @@ def make_run(
 
 def _require_same_file(run: Run) -> None:
     """Raise unless the folder is new, of another task, or holds a run of the same file."""
-    if not (run.folder / "config.json").exists():
+    if not (run.folder / "config.json").exists() or not has_begun(run.folder):
         return
     found = read_header(run.folder)
     if found["task"] != run.task or found["digest"] == run.digest:
@@ -176,13 +189,13 @@ def _require_same_file(run: Run) -> None:
 
 
 def keep_task_file(run: Run) -> None:
-    """Write the file of a run's task into its folder, unless a copy is there.
+    """Write the file of a run's task into its folder, unless its training has begun there.
 
     Raises:
         RunError: the file has changed since this process loaded it.
     """
     copy = run.folder / run.task
-    if not is_file(run.task) or copy.exists():
+    if not is_file(run.task) or (copy.exists() and has_begun(run.folder)):
         return
     data = Path(str(sys.modules[_module_name(run.digest)].__file__)).read_bytes()
     if digest(data) != run.digest:

@@ -90,6 +90,31 @@ def test_a_changed_file_does_not_go_on_with_the_old_run(
     main(["eval", str(run)])
 
 
+def write_task(path: Path, old: str, new: str) -> None:
+    """Write the template with a slip, and little to train."""
+    text = Path(task_template.__file__).read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_slip_in_the_file_is_told_with_its_line_and_may_be_mended_in_the_same_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, run = tmp_path / "a.py", tmp_path / "run"
+    write_task(file, "bias=False", "bias=Flase")
+    line = 1 + next(k for k, row in enumerate(file.read_text().splitlines()) if "Flase" in row)
+    err = told(["train", f"{file}:tiny", "--out", str(run)], capsys)
+    assert f"a.py line {line}: NameError: name 'Flase' is not defined" in err
+    assert "NEURO_DEBUG=1 shows the traceback" in err
+    write_task(file, "bias=False", "bias=True")
+    main(["train", f"{file}:tiny", "--out", str(run)])
+    assert (run / "a.py").read_text() == file.read_text()
+    write_task(file, "bias=False", "bias=False or False")
+    assert "a.py has changed since the run" in told(
+        ["train", f"{file}:tiny", "--out", str(run)], capsys
+    )
+
+
 def test_a_changed_copy_is_refused(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = copied / "run" / "my_task.py"
     whole = copy.read_text()
