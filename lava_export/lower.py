@@ -235,11 +235,11 @@ def _list_vanishing_weights(p: FloatPopulation) -> Iterator[str]:
 def _list_vanishing_decays(p: FloatPopulation) -> Iterator[str]:
     """Yield what 12 bits would turn into no decay or into no memory; exactly none is meant."""
     adapts = p.c.beta > 0
-    # 12 bits hold 4095, which leaves 1/4096 of a state; a current has one more: nothing left.
+    # Of v, 12 bits leave 1/4096 where nothing is meant: see docs/lowering.md.
     for state, kept, longest, shortest in (
-        ("v", p.c.decay, 1.0, np.inf),
+        ("v", p.c.decay, 1.0, 0.0),
         ("the synaptic current", p.c.decay_syn, np.inf, 0.0),  # its du = 0 still decays
-        ("the threshold", p.c.decay_adapt[adapts], 1.0, np.inf),
+        ("the threshold", p.c.decay_adapt[adapts], 1.0, np.inf),  # 12 bits would leave 1/4096
     ):
         steps = np.rint(4096 * (1 - kept))
         for bad, cure in (

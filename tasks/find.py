@@ -175,11 +175,18 @@ def make_run(
 
 
 def _require_same_file(run: Run) -> None:
-    """Raise unless the folder is new, of another task, or holds a run of the same file."""
-    if not (run.folder / "config.json").exists() or not has_begun(run.folder):
+    """Raise unless the folder is new, of another task, or holds a run of the same file.
+
+    The configuration of a run of which no checkpoint was written is removed.
+    """
+    header = run.folder / "config.json"
+    if not header.exists():
         return
     found = read_header(run.folder)
     if found["task"] != run.task or found["digest"] == run.digest:
+        return
+    if not has_begun(run.folder):  # the file has been mended before a first checkpoint
+        header.unlink()
         return
     begun = replace(run, **{k: found[k] for k in ("name", "seed", "gradient")})
     raise RunError(

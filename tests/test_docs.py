@@ -23,7 +23,7 @@ def test_a_network_of_ones_own_is_verified_priced_and_reported_without_a_run(
     assert equality["n"] == 40
     assert equality["reference_lava"].get("mismatches", 0) == 0
     assert set(equality["metrics"]["accuracy"]) == {"torch", "events", "integers"}
-    assert list(energy) == ["loihi1", "loihi2", "conventional45nm"]
+    assert list(energy) == ["loihi1", "loihi2", "conventional45nm", "measured_on"]
     assert 0 < energy["loihi1"]["core"]["low"] <= energy["loihi1"]["core"]["high"]
     page = (tmp_path / "report.html").read_text()
     for section in ("Activity", "Do the executors agree?", "Energy per inference"):

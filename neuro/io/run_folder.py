@@ -88,19 +88,13 @@ class RunHeader(TypedDict):
 
 
 def has_begun(folder: Path) -> bool:
-    """Return whether a folder holds what a training made: weights, or its curve.
-
-    A training that fails before its first checkpoint leaves its configuration alone; the next
-    one replaces that.
-    """
+    """Return whether a folder holds what a training made: weights, or its curve."""
     made = ("*.safetensors", "*.npz", "metrics.jsonl")
     return any(next(folder.glob(pattern), None) is not None for pattern in made)
 
 
 def begin_run(run: Run, *, write: bool = True) -> None:
     """Create the folder of a run, or check that it belongs to the same run.
-
-    A folder in which no training has begun becomes that of this run.
 
     write: False: only check, as all but one of several processes do.
 
@@ -121,7 +115,7 @@ def begin_run(run: Run, *, write: bool = True) -> None:
         "digest": run.digest,
     }
     asked["trained"] = digest_configuration(asked)
-    if path.exists() and has_begun(run.folder):
+    if path.exists():
         found = read_header(run.folder)
         _require_as_trained(path, found, asked["config"])
         differ = [k for k in CONFIGURED if found[k] != asked[k]]

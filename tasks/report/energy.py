@@ -48,7 +48,11 @@ def _chips(found: Json) -> dict[str, Json]:
 
 def _bars(found: Json) -> list[Bar]:
     bars = [
-        Bar(show.name_chip(chip["title"], chip), tier, **chip[tier])
+        Bar(
+            show.name_chip(chip["title"], chip),
+            tier,
+            *(chip[tier][k] for k in ("low", "nominal", "high")),
+        )
         for chip in _chips(found).values()
         for tier in TIERS
         if tier in chip

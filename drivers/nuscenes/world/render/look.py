@@ -1,4 +1,4 @@
-"""Kinds of surface."""
+"""Kinds of surface, by which the kernels choose a texture."""
 
 from enum import IntEnum
 

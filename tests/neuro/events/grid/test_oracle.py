@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from neuro.events.grid.oracle import list_synapses, simulate_slowly
 from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Graph, Input
@@ -36,6 +37,7 @@ def test_a_pool_reaches_each_window_once() -> None:
     assert pairs("pool") == [[(0, 1.0)]] * 4
 
 
+@pytest.mark.filterwarnings("ignore:LIF.tau")  # no leak to speak of is meant
 def test_a_loop_by_hand() -> None:
     nodes = {
         "x": Input(shape=(1,)),
