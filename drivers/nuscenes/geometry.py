@@ -7,13 +7,16 @@ is (w, x, y, z), of length 1. Axes: P poses or points.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Float64
 from scipy.spatial.transform import Rotation
+from shapely.geometry import Polygon
 
 from drivers.nuscenes.box import Box
 
+Angle = TypeVar("Angle", float, np.ndarray)
 UNIT = 1e-3  # by how much the length of a quaternion may differ from 1
 
 
@@ -92,10 +95,9 @@ def turn(yaw: float) -> Float64[np.ndarray, "2 2"]:
     return np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
 
 
-def wrap_angle(angle: Float[np.ndarray, "*P"]) -> Float64[np.ndarray, "*P"]:
-    """Return angles [rad] in [-pi, pi)."""
-    wrapped: Float64[np.ndarray, "*P"] = (angle + np.pi) % (2 * np.pi) - np.pi
-    return wrapped
+def wrap_angle(angle: Angle) -> Angle:
+    """Return an angle, or angles of any shape, in [-pi, pi) [rad]."""
+    return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def enter_frame(
@@ -129,6 +131,11 @@ def box_footprint(box: Box) -> Float64[np.ndarray, "4 2"]:
     corners = np.array([[ahead, beside], [-ahead, beside], [-ahead, -beside], [ahead, -beside]])
     footprint: Float64[np.ndarray, "4 2"] = corners @ turn(box.yaw).T + [box.x, box.y]
     return footprint
+
+
+def outline_box(box: Box) -> Polygon:
+    """Return the ground under a box."""
+    return Polygon(box_footprint(box))
 
 
 def box_corners(box: Box) -> Float64[np.ndarray, "8 3"]:

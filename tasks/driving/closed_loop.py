@@ -115,15 +115,17 @@ def run_course(
     """Return how a planner does on the course of a seed, so long [m], in that time [s]."""
     course = start(seed, distance)
     states = [course.state]
+    instants = [show(course.world, course.state)]
     end = "time"
     for state in _drive_on(trial, course, seed, limit):
         states.append(state)
+        instants.append(show(course.world, state))
         if (len(states) - 1) % STEPS:
             continue
-        end = _find_end(course, states) or end
+        end = _find_end(course, state, instants[-STEPS - 1 :]) or end
         if end != "time":
             break
-    return judge(course, states, seed, end)
+    return judge(course, states, instants, seed=seed, end=end)
 
 
 def _drive_on(trial: Trial, course: Course, seed: int, limit: float) -> Iterator[State]:
@@ -189,24 +191,26 @@ def _repeat(values: Float64[np.ndarray, "N K K"], frames: int) -> torch.Tensor:
     return torch.from_numpy(values).float().expand(1, frames, *values.shape)
 
 
-def _find_end(course: Course, states: Sequence[State]) -> str:
+def _find_end(course: Course, state: State, instants: Sequence[Instant]) -> str:
     """Return why a course is over by its last frame, "" where it is not."""
-    drive = make_drive(course, states[-STEPS - 1 :])
+    drive = make_drive(course, instants)
     if any(c.at_fault for c in find_collisions(drive)):
         return "collision"
     if drive.off_road[1:].any():
         return "off road"
-    return "completed" if course.has_arrived(states[-1]) else ""
+    return "completed" if course.has_arrived(state) else ""
 
 
-def judge(course: Course, states: Sequence[State], seed: int, end: str) -> Outcome:
-    """Return how it went, by all states from the start."""
-    whole = make_drive(course, states)
+def judge(
+    course: Course, states: Sequence[State], instants: Sequence[Instant], *, seed: int, end: str
+) -> Outcome:
+    """Return how it went, by all states from the start and the instants that they are."""
+    whole = make_drive(course, instants)
     scores = []
     for first in range(0, len(states) - 1, SEGMENT):
-        some = states[first : first + SEGMENT + 1]
-        part = make_drive(course, some)
-        scores.append(score_drive(part, measure_progress(_drive_by_rules(course, some))))
+        part = make_drive(course, instants[first : first + SEGMENT + 1])
+        rules = _drive_by_rules(course, states[first], len(part.ego) - 1)
+        scores.append(score_drive(part, measure_progress(rules)))
     share = measure_progress(whole) / course.line.length
     return Outcome(
         seed=seed,
@@ -218,9 +222,8 @@ def judge(course: Course, states: Sequence[State], seed: int, end: str) -> Outco
     )
 
 
-def make_drive(course: Course, states: Sequence[State]) -> Drive:
+def make_drive(course: Course, instants: Sequence[Instant]) -> Drive:
     """Return what was driven, to be scored."""
-    instants = [show(course.world, state) for state in states]
     return Drive(
         ego=[i.ego for i in instants],
         boxes=[i.boxes for i in instants],
@@ -230,10 +233,9 @@ def make_drive(course: Course, states: Sequence[State]) -> Drive:
     )
 
 
-def _drive_by_rules(course: Course, states: Sequence[State]) -> Drive:
-    """Return what the rules drive from the first of these states, as long."""
-    state, driven = states[0], [states[0]]
-    while len(driven) < len(states):
-        driven += drive(course.world, state, plan_by_rules(course.world, state))
-        state = driven[-1]
-    return make_drive(course, driven[: len(states)])
+def _drive_by_rules(course: Course, state: State, steps: int) -> Drive:
+    """Return where the rules begin and where they end after so many steps."""
+    driven = [state]
+    while len(driven) <= steps:
+        driven += drive(course.world, driven[-1], plan_by_rules(course.world, driven[-1]))
+    return make_drive(course, [show(course.world, s) for s in (state, driven[steps])])

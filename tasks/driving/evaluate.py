@@ -33,7 +33,7 @@ from tasks.driving.metrics import (
     summarise_paths,
 )
 from tasks.driving.model import Outputs
-from tasks.driving.sampler import Ego
+from tasks.driving.planners import KeepVelocity
 from tasks.task import Findings, Metric, Split, Table
 
 SHORT = 4  # future frames of the prediction figures: 2 s, as published
@@ -120,13 +120,6 @@ def summarise_counts(counts: Counts) -> dict[str, float]:
     return values
 
 
-def drive_on(ego: Ego, frames: int) -> Tensor:
-    """Return the path (B F 3) of keeping speed and heading."""
-    times = FRAME * torch.arange(1, frames + 1, device=ego.speed.device)
-    x = ego.speed[:, None] * times
-    return torch.stack([x, torch.zeros_like(x), torch.zeros_like(x)], -1)
-
-
 def measure_plan(config: Config, path: Tensor, truth: Truth) -> PathErrors:
     """Return the errors of paths."""
     moving = truth.vehicle[:, 1:], truth.pedestrian[:, 1:]
@@ -147,8 +140,8 @@ def measure_model(
         count_maps(config, outputs.maps, truth, counts)
         if outputs.plan is not None:
             paths[""].append(measure_plan(config, outputs.plan.path, truth))
-        still = drive_on(seen.ego, config.future)
-        paths["_constant_velocity"].append(measure_plan(config, still, truth))
+        straight = KeepVelocity(config.future)(seen)
+        paths["_constant_velocity"].append(measure_plan(config, straight, truth))
         n += len(truth.path)
     values = summarise_counts(counts)
     for way, errors in paths.items():

@@ -20,6 +20,7 @@ from scipy.signal import savgol_filter
 from shapely.geometry import LineString, Point, Polygon
 
 from drivers.nuscenes.box import Box
+from drivers.nuscenes.geometry import box_footprint, outline_box, wrap_angle
 from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_WIDTH, STEP, Ego
 
@@ -70,12 +71,12 @@ class Drive:
     @cached_property
     def outlines(self) -> Sequence[Polygon]:
         """The car's rectangle at each instant."""
-        return [outline(e.box) for e in self.ego]
+        return [outline_box(e.box) for e in self.ego]
 
     @cached_property
     def corners(self) -> Float64[np.ndarray, "T 4 2"]:
         """Front left, rear left, rear right and front right corner of the car [m]."""
-        return np.array([find_corners(e.box) for e in self.ego])
+        return np.array([box_footprint(e.box) for e in self.ego])
 
     @cached_property
     def middles(self) -> Float64[np.ndarray, "T 2"]:
@@ -194,7 +195,7 @@ def _judge(drive: Drive, t: int, ego: Ego, box: Box) -> Collision:
         kind = "stopped_track"
     elif find_angle(ego, box) > BEHIND:
         kind = "rear"
-    elif front.intersects(outline(box)):
+    elif front.intersects(outline_box(box)):
         kind = "front"
     else:
         kind = "lateral"
@@ -317,30 +318,17 @@ def _smooth(
     return np.asarray(savgol_filter(values, window, degree, deriv=slope, delta=STEP))
 
 
-def find_corners(box: Box) -> Float64[np.ndarray, "4 2"]:
-    """Return the front left, rear left, rear right and front right corner [m]."""
-    along = np.array([cos(box.yaw), sin(box.yaw)]) * box.length / 2
-    left = np.array([-sin(box.yaw), cos(box.yaw)]) * box.width / 2
-    ways = np.stack([along + left, left - along, -along - left, along - left])
-    return np.add(ways, [box.x, box.y])
-
-
-def outline(box: Box) -> Polygon:
-    """Return the ground below a box."""
-    return Polygon(find_corners(box))
-
-
 def find_angle(ego: Ego, box: Box) -> float:
     """Return the angle between the car's direction and the way from its axle to a box."""
     way = atan2(box.y - ego.y, box.x - ego.x) - ego.yaw
-    return abs((way + pi) % (2 * pi) - pi)
+    return abs(wrap_angle(way))
 
 
 def _touching(area: Polygon, boxes: Sequence[Box]) -> list[Box]:
     x, y = area.centroid.coords[0]
     reach = (EGO_LENGTH + EGO_WIDTH) / 2
     near = [b for b in boxes if hypot(b.x - x, b.y - y) < reach + (b.length + b.width) / 2]
-    return [b for b in near if area.intersects(outline(b))]
+    return [b for b in near if area.intersects(outline_box(b))]
 
 
 def _contain(

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.names import require_one_of
+from tasks.verbs.data_kinds import require_kind
 
 if TYPE_CHECKING:
     from drivers.nuscenes.problem import Problem
 
-KINDS = ("nuscenes",)  # of data sets
 ALIKE = 5  # problems of one table, field and cure that are told one by one
 
 
@@ -22,13 +21,8 @@ def check_data_set(kind: str, path: Path, version: str = "") -> tuple["Problem",
         FileNotFoundError: there is none at ``path``.
         RuntimeError: what reads it is not installed.
     """
-    require_one_of(kind, KINDS, "kind of data set")
-    try:
+    with require_kind(kind):
         from drivers.nuscenes.check import check_nuscenes
-    except ImportError as error:
-        raise RuntimeError(
-            f"nuScenes needs its devkit ({error}); pip install 'neuro[driving]' brings it"
-        ) from None
     return check_nuscenes(path, version)
 
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from tasks.names import require_one_of
-from tasks.verbs.check_data import KINDS
+from tasks.verbs.data_kinds import require_kind
 
 
 def make_data_set(kind: str, path: Path, scenes: int, seed: int, workers: int = 1) -> str:
@@ -15,13 +14,8 @@ def make_data_set(kind: str, path: Path, scenes: int, seed: int, workers: int = 
         ValueError: a number of scenes for which there are no names.
         RuntimeError: what makes it is not installed.
     """
-    require_one_of(kind, KINDS, "kind of data set")
-    try:
+    with require_kind(kind):
         from drivers.nuscenes.world.make import make_nuscenes
-    except ImportError as error:
-        raise RuntimeError(
-            f"nuScenes needs its devkit ({error}); pip install 'neuro[driving]' brings it"
-        ) from None
     make_nuscenes(path, scenes, seed, workers=workers)
     files = [file for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files) / 1e6

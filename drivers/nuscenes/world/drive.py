@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 from shapely.geometry import LineString, Point
 
+from drivers.nuscenes.geometry import enter_frame
 from drivers.nuscenes.window import FRAME, Command
 from drivers.nuscenes.world.instant import STEP, Ego
 from drivers.nuscenes.world.lane_table import NONE, LaneTable
@@ -159,9 +160,9 @@ def plan_by_rules(world: World, state: State, frames: int = 6) -> Float64[np.nda
 
 def to_ego_frame(ego: Ego, other: Ego) -> tuple[float, float, float]:
     """Return (x, y, yaw) of a pose in the frame of the ego."""
-    dx, dy, c, s = other.x - ego.x, other.y - ego.y, cos(ego.yaw), sin(ego.yaw)
-    turned = (other.yaw - ego.yaw + np.pi) % (2 * np.pi) - np.pi
-    return dx * c + dy * s, dy * c - dx * s, float(turned)
+    frame, pose = (np.array([e.x, e.y, e.yaw]) for e in (ego, other))
+    x, y, yaw = enter_frame(pose, frame).tolist()
+    return x, y, yaw
 
 
 def navigate(world: World, state: State) -> Command:

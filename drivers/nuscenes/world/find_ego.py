@@ -1,11 +1,12 @@
 """An ego that somebody else drives: on which lane it is, and where its route goes on."""
 
 from dataclasses import replace
-from math import cos, pi, sin
+from math import cos, sin
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.world.instant import Ego
 from drivers.nuscenes.world.lane_change import choose_next
 from drivers.nuscenes.world.lane_table import LaneTable
@@ -56,7 +57,7 @@ def project(table: LaneTable, lane: int, ego: Ego) -> tuple[float, float, float]
     x, y, yaw = points[i]
     dx, dy = ego.x - x, ego.y - y
     ahead = dx * cos(yaw) + dy * sin(yaw)
-    turned = (ego.yaw - yaw + pi) % (2 * pi) - pi
+    turned = wrap_angle(ego.yaw - yaw)
     along = min(max(i * table.spacing[lane] + ahead, 0.0), table.length[lane])
     return float(along), float(dy * cos(yaw) - dx * sin(yaw)), float(turned)
 
@@ -66,7 +67,7 @@ def measure_distance(table: LaneTable, lane: int, ego: Ego) -> float:
     points = _points(table, lane)
     away = np.hypot(points[:, 0] - ego.x, points[:, 1] - ego.y)
     i = int(away.argmin())
-    turned = (ego.yaw - points[i, 2] + pi) % (2 * pi) - pi
+    turned = wrap_angle(ego.yaw - points[i, 2])
     return float(away[i] + TURNED * abs(turned))
 
 

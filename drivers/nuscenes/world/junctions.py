@@ -8,6 +8,7 @@ import numpy as np
 from shapely import unary_union
 from shapely.geometry import LineString, MultiPoint, Polygon
 
+from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.road_map import Lane
 from drivers.nuscenes.world.lanes import Section, make_strip
 from drivers.nuscenes.world.network import STEP, Line, Network, resample, shift
@@ -127,7 +128,7 @@ def _make_way(origin: Lane, target: Lane, token: str) -> Lane:
 
 def turn_between(arm: Arm, other: Arm) -> Turn:
     """Return how a car turns that comes in on one arm and goes out on another."""
-    angle = (other.angle - arm.angle - np.pi + np.pi) % (2 * np.pi) - np.pi
+    angle = wrap_angle(other.angle - arm.angle - np.pi)
     if abs(angle) < STRAIGHT:
         return "straight"
     return "left" if angle > 0 else "right"

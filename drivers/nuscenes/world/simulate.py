@@ -7,9 +7,9 @@ import numpy as np
 import shapely
 from jaxtyping import Float64
 from shapely import unary_union
-from shapely.geometry import Polygon
 
 from drivers.nuscenes.box import Box
+from drivers.nuscenes.geometry import outline_box
 from drivers.nuscenes.world.instant import Instant, Scene
 from drivers.nuscenes.world.populate import populate
 from drivers.nuscenes.world.poses import show
@@ -82,18 +82,3 @@ def is_sound(instant: Instant, drivable: shapely.Geometry) -> bool:
 def stack_boxes(boxes: Sequence[Box]) -> Float64[np.ndarray, "M 5"]:
     """Return the rectangles of boxes: x, y, yaw, half length, half width."""
     return np.array([(b.x, b.y, b.yaw, b.length / 2, b.width / 2) for b in boxes])
-
-
-def outline_box(box: Box) -> Polygon:
-    """Return the ground under a box."""
-    c, s = np.cos(box.yaw), np.sin(box.yaw)
-    ahead, aside = np.array([c, s]) * box.length / 2, np.array([-s, c]) * box.width / 2
-    middle = np.array([box.x, box.y])
-    return Polygon(
-        [
-            middle + ahead + aside,
-            middle - ahead + aside,
-            middle - ahead - aside,
-            middle + ahead - aside,
-        ]
-    )

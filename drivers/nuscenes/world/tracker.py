@@ -9,12 +9,13 @@ rear axle is: x' = v cos yaw, y' = v sin yaw, yaw' = v k.
 """
 
 from dataclasses import dataclass
-from math import cos, hypot, pi, sin, sqrt
+from math import cos, hypot, sin, sqrt
 
 import numpy as np
 from jaxtyping import Float64
 from scipy.interpolate import CubicSpline
 
+from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.window import FRAME
 from drivers.nuscenes.world.instant import STEP, Ego
 
@@ -76,7 +77,7 @@ def follow_trajectory(ego: Ego, trajectory: Trajectory, since: float) -> Ego:
     dx = ego.x + STEP / 2 * ego.speed * cos(ego.yaw) - x
     dy = ego.y + STEP / 2 * ego.speed * sin(ego.yaw) - y
     ahead, aside = dx * c + dy * s, dy * c - dx * s
-    turned = (ego.yaw - np.arctan2(s, c) + pi) % (2 * pi) - pi
+    turned = wrap_angle(ego.yaw - np.arctan2(s, c))
     reach = REACH[0] + REACH[1] * ego.speed
     wanted = bend - aside / reach**2 - sqrt(2) * turned / reach
     change = float(np.clip(wanted, -TIGHTEST, TIGHTEST)) - ego.curvature

@@ -1,10 +1,10 @@
 """One step of the traffic: state in, state out, 0.1 s later."""
 
 from dataclasses import replace
-from math import pi
 
 import numpy as np
 
+from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.world.crossing import step_people
 from drivers.nuscenes.world.driver import S0, follow
 from drivers.nuscenes.world.find_ego import find_ego
@@ -109,7 +109,7 @@ def _carry_ego(world: World, before: State, state: State) -> State:
         world.table, state.route[:1, 0], state.along[:1], state.aside[:1]
     )[0]
     yaw += np.arctan2(state.drift[EGO], max(state.speed[EGO], 1.0))
-    turned = (yaw - before.ego.yaw + pi) % (2 * pi) - pi
+    turned = wrap_angle(yaw - before.ego.yaw)
     way = float(before.speed[EGO] + state.speed[EGO]) / 2 * STEP
     ego = Ego(
         x=float(x),

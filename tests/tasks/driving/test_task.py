@@ -16,6 +16,7 @@ from tasks.driving.batch import Seen, make_batch
 from tasks.driving.config import Config, Source, paper, tiny, without_spikes
 from tasks.driving.cost import Costs
 from tasks.driving.model import Driver, Outputs, Planned
+from tasks.driving.planners import KeepVelocity
 from tasks.driving.sampler import Ego
 from tasks.driving.targets import make_instance_targets
 from tasks.driving.training import build
@@ -176,7 +177,8 @@ def test_the_truth_scores_one() -> None:
 
 def test_constant_velocity_drives_straight_on() -> None:
     ego = Ego(torch.tensor([8.0]), torch.tensor([0.3]), torch.tensor([0]))
-    assert evaluate.drive_on(ego, 2).tolist() == [[[4, 0, 0], [8, 0, 0]]]
+    seen = deployment.make_blank(SMALL)._replace(ego=ego)
+    assert KeepVelocity(2)(seen).tolist() == [[[4, 0, 0], [8, 0, 0]]]
 
 
 def test_real_data_must_be_in_neuro_data(

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from drivers.nuscenes.geometry import wrap_angle
+
 TOLERANCE, TURN = 0.05, 0.02  # [m], [rad] by which an arc may miss the line
 STRAIGHT = 1e-4  # [1/m]; less curvature than this is none
 RADIUS = 1e4  # [m], written with straight parts, where it has no meaning
@@ -43,8 +45,7 @@ def _bend(
     """Return curvature and length of the arc from a pose to a point."""
     away = end[:2] - start[:2]
     chord = float(np.hypot(*away))
-    half = float(np.arctan2(away[1], away[0]) - start[2])
-    half = (half + np.pi) % (2 * np.pi) - np.pi  # half of the turn
+    half = wrap_angle(float(np.arctan2(away[1], away[0]) - start[2]))  # of the turn
     curvature = 2 * np.sin(half) / chord
     if abs(curvature) < STRAIGHT:
         return 0.0, chord
@@ -56,7 +57,7 @@ def _follows(line: Float64[np.ndarray, "P 3"]) -> bool:
     curvature, length = _bend(line[0], line[-1])
     x, y, yaw = line[0]
     turned = yaw + curvature * length - line[-1, 2]
-    if abs((turned + np.pi) % (2 * np.pi) - np.pi) > TURN or length <= 0:
+    if abs(wrap_angle(turned)) > TURN or length <= 0:
         return False
     points, left = line[:, :2] - [x, y], np.array([-np.sin(yaw), np.cos(yaw)])
     if curvature == 0:

@@ -9,10 +9,11 @@ import shapely
 from shapely import unary_union
 from small_world import LEFT, RIGHT, Car, make_small_world
 
+from drivers.nuscenes.geometry import outline_box
 from drivers.nuscenes.world.difficulty import Difficulty, measure_difficulty
 from drivers.nuscenes.world.instant import Ego, Scene
 from drivers.nuscenes.world.poses import show
-from drivers.nuscenes.world.simulate import is_sound, outline_box, simulate_scene
+from drivers.nuscenes.world.simulate import is_sound, simulate_scene
 from drivers.nuscenes.world.traffic import step_traffic
 
 

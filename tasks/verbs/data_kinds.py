@@ -1,0 +1,25 @@
+"""Kinds of data sets that can be made and checked, and what has to be installed for them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tasks.names import require_one_of
+
+KINDS = ("nuscenes",)
+
+
+@contextmanager
+def require_kind(kind: str) -> Iterator[None]:
+    """Run a block that imports what a ``kind`` of data set needs.
+
+    Raises:
+        UnknownName: there is no such kind.
+        RuntimeError: what it needs is not installed.
+    """
+    require_one_of(kind, KINDS, "kind of data set")
+    try:
+        yield
+    except ImportError as error:
+        raise RuntimeError(
+            f"nuScenes needs its devkit ({error}); pip install 'neuro[driving]' brings it"
+        ) from None
