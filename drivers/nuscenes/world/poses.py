@@ -82,43 +82,13 @@ def show(world: World, state: State) -> Instant:
     for i, (x, y, yaw) in enumerate(place_vehicles(world, state).tolist()):
         if i == EGO:
             continue
-        speed = float(state.speed[i])
-        length, width, height = cast.size[i].tolist()
-        boxes.append(
-            Box(
-                instance=cast.names[i],
-                category=cast.categories[i],
-                x=x + cast.middle[i] * cos(yaw),
-                y=y + cast.middle[i] * sin(yaw),
-                z=height / 2,
-                yaw=yaw,
-                width=width,
-                length=length,
-                height=height,
-                vx=speed * cos(yaw),
-                vy=speed * sin(yaw),
-                attribute=_attribute(cast.categories[i], speed, bool(cast.parked[i])),
-            )
-        )
-    for i, (x, y, yaw) in enumerate(place_people(world, state).tolist()):
+        middle = x + cast.middle[i] * cos(yaw), y + cast.middle[i] * sin(yaw), yaw
+        who, size, speed = (cast.names[i], cast.categories[i]), cast.size[i], state.speed[i]
+        boxes.append(_make_box(who, middle, size, float(speed), bool(cast.parked[i])))
+    for i, pose in enumerate(place_people(world, state).tolist()):
+        who, size = (cast.people[i], cast.people_categories[i]), cast.people_size[i]
         speed = float(cast.pace[i]) * bool(state.walking[i])
-        length, width, height = cast.people_size[i].tolist()
-        boxes.append(
-            Box(
-                instance=cast.people[i],
-                category=cast.people_categories[i],
-                x=x,
-                y=y,
-                z=height / 2,
-                yaw=yaw,
-                width=width,
-                length=length,
-                height=height,
-                vx=speed * cos(yaw),
-                vy=speed * sin(yaw),
-                attribute=_attribute(cast.people_categories[i], speed, False),
-            )
-        )
+        boxes.append(_make_box(who, tuple(pose), size, speed))
     slowing = (state.acceleration < -0.6) | ((state.speed < 0.1) & ~cast.parked)
     return Instant(
         time=state.time,
@@ -137,3 +107,30 @@ def _attribute(category: str, speed: float, parked: bool) -> str:
     if parked:
         return "vehicle.parked"
     return "vehicle.moving" if speed > 0.2 else "vehicle.stopped"
+
+
+def _make_box(
+    who: tuple[str, str],
+    pose: tuple[float, float, float],
+    size: Float64[np.ndarray, "3"],
+    speed: float,
+    parked: bool = False,
+) -> Box:
+    """Return the box of an instance and its category, on the ground, going ahead."""
+    instance, category = who
+    x, y, yaw = pose
+    length, width, height = size.tolist()
+    return Box(
+        instance=instance,
+        category=category,
+        x=x,
+        y=y,
+        z=height / 2,
+        yaw=yaw,
+        width=width,
+        length=length,
+        height=height,
+        vx=speed * cos(yaw),
+        vy=speed * sin(yaw),
+        attribute=_attribute(category, speed, parked),
+    )
