@@ -16,13 +16,22 @@ from drivers.nuscenes.window import Window
 from tasks.driving.sampler import COMMANDS, Ego
 
 
+MOVING = ("vehicle", "pedestrian")
+MAPS = (*MOVING, "drivable", "lane")
+
+
 class Seen(NamedTuple):
-    """What a car can know; fields as of :class:`drivers.nuscenes.window.Window`."""
+    """What a car can know; fields as of :class:`drivers.nuscenes.window.Window`.
+
+    maps: true masks of MAPS (the map is the present one at all frames), where they are to be
+    seen; else K = 0.
+    """
 
     images: UInt8[Tensor, "B S N 3 H W"]
     intrinsic: Float[Tensor, "B S N 3 3"]
     to_ego: Float[Tensor, "B S N 4 4"]
     to_present: Float[Tensor, "B S 4 4"]
+    maps: Bool[Tensor, "B S K X Y"]
     ego: Ego
 
 
@@ -45,13 +54,14 @@ class Batch(NamedTuple):
     truth: Truth
 
 
-def make_seen(windows: Sequence[Window]) -> Seen:
-    """Return what windows show."""
+def make_seen(windows: Sequence[Window], maps: bool = False) -> Seen:
+    """Return what windows show; maps: whether the true ones are seen."""
     return Seen(
         **{
             name: _stack([getattr(w, name) for w in windows])
             for name in ("images", "intrinsic", "to_ego", "to_present")
         },
+        maps=_stack([_see_maps(w, MAPS if maps else ()) for w in windows]),
         ego=Ego(
             speed=_stack([w.speed[-1] for w in windows]),
             yaw_rate=_stack([w.yaw_rate[-1] for w in windows]),
@@ -60,14 +70,23 @@ def make_seen(windows: Sequence[Window]) -> Seen:
     )
 
 
-def make_batch(windows: Sequence[Window]) -> Batch:
-    """Return a batch of windows."""
+def _see_maps(window: Window, names: tuple[str, ...]) -> np.ndarray:
+    """Return masks by name of past and present frames, S K X Y."""
+    frames, size = len(window.images), window.drivable.shape
+    masks = [getattr(window, name)[:frames] for name in names if name in MOVING]
+    still = [getattr(window, name) for name in names if name not in MOVING]
+    masks += [np.broadcast_to(mask, (frames, *size)) for mask in still]
+    return np.stack(masks, 1) if masks else np.zeros((frames, 0, *size), np.bool_)
+
+
+def make_batch(windows: Sequence[Window], maps: bool = False) -> Batch:
+    """Return a batch of windows; maps: whether the true ones are seen."""
     present = windows[0].images.shape[0] - 1
-    moving = ("vehicle", "pedestrian", "instance")
+    moving = (*MOVING, "instance")
     still = ("drivable", "lane", "depth", "path")
     truth = {n: _stack([getattr(w, n)[present:] for w in windows]) for n in moving}
     truth |= {n: _stack([getattr(w, n) for w in windows]) for n in still}
-    return Batch(make_seen(windows), Truth(**truth))
+    return Batch(make_seen(windows, maps), Truth(**truth))
 
 
 def _stack(arrays: Sequence[np.ndarray | np.generic]) -> Tensor:

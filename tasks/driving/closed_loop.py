@@ -179,6 +179,7 @@ def make_view(
         intrinsic=intrinsic,
         to_ego=to_ego,
         to_present=torch.from_numpy(to_present).float()[None],
+        maps=torch.zeros(1, len(frames), 0, 0, 0, dtype=torch.bool),
         ego=Ego(
             speed=torch.tensor([ego.speed]),
             yaw_rate=torch.tensor([ego.yaw_rate]),

@@ -181,8 +181,12 @@ class Source:
 class Config:
     """One experiment.
 
-    past, future: S and F of a window. grid: of the bird's-eye map. channels: of its features.
+    past, future: S and F of a window. sees: what states are made of, "cameras"; or the true
+    "maps" of past and present frames, which tells how good prediction is by itself.
+    grid: of the bird's-eye map. channels: of its features.
     discount: of the frame before in the fusion over time. heads: channels of a head's middle.
+    hardest: share of the cells of a frame, those of the greatest loss, that train its classes;
+    a quarter as published, where a class of more cells than that learns slowly.
     depth_loss: whether measured depth is trained on; not as published. clip: of the gradient's
     norm. optimizer: "adamw", or "adam" as published; decay: of weights.
     """
@@ -198,7 +202,9 @@ class Config:
     heads: int
     phases: tuple[Phase, ...]
     batch: int
+    hardest: float
     depth_loss: bool
+    sees: Literal["cameras", "maps"] = "cameras"
     past: int = 3
     future: int = 6
     discount: float = 0.5
@@ -229,6 +235,15 @@ class Config:
             for p in self.phases
             if p.name == "planning" and p.futures != self.future
         ]
+        if not 0 < self.hardest <= 1:
+            wrong.append(f"hardest must be in (0, 1], got {self.hardest}; 1 takes all cells")
+        if self.sees == "maps" and any(p.name != "prediction" for p in self.phases):
+            wrong.append(
+                'of the true maps (sees="maps") only prediction can be trained: perception has '
+                "nothing to see, and the planner needs the front camera; take other phases out"
+            )
+        if self.sees == "maps" and self.depth_loss:
+            wrong.append('true maps (sees="maps") have no depth: set depth_loss=False')
         if self.past < 1 or self.batch < 1:
             wrong.append(f"past and batch must be >= 1, got {self.past} and {self.batch}")
         if wrong:
@@ -238,6 +253,11 @@ class Config:
     def epochs(self) -> int:
         """Epochs of all phases."""
         return sum(p.epochs for p in self.phases)
+
+    @property
+    def last(self) -> Phase:
+        """The phase whose outputs a trained network has."""
+        return self.phases[-1]
 
     @property
     def state_channels(self) -> int:
@@ -283,6 +303,7 @@ def paper() -> Config:
         ),
         batch=4,
         source=Source(data="nuscenes", held=50),
+        hardest=0.25,
         depth_loss=False,
         optimizer="adam",
         decay=1e-7,
@@ -325,6 +346,7 @@ def tiny() -> Config:
         batch=4,
         # One cell in a hundred is of a vehicle, one in a thousand of a pedestrian.
         weights=Weights(vehicle=4.0, pedestrian=20.0, lane=3.0),
+        hardest=1.0,
         depth_loss=True,
     )
 
@@ -347,6 +369,16 @@ def tiny_reset() -> Config:
     """Every frame decoded from rest: what does spiking time add?"""
     config = tiny()
     return replace(config, decoder=replace(config.decoder, carries=False))
+
+
+def tiny_maps() -> Config:
+    """Prediction by itself: the future of the true maps."""
+    return replace(
+        tiny(),
+        sees="maps",
+        depth_loss=False,
+        phases=(Phase(name="prediction", futures=6, epochs=6, lr=2e-3),),
+    )
 
 
 def tiny_multiply() -> Config:

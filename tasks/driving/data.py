@@ -113,4 +113,4 @@ def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> It
     else:
         orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
     for order in orders[step:]:
-        yield make_batch([windows[int(k)] for k in order])
+        yield make_batch([windows[int(k)] for k in order], config.sees == "maps")

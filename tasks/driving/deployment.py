@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from drivers.nuscenes.rig import CAMERAS
 from neuro.io.run_folder import RunError
 from neuro.nn import Stack
-from tasks.driving.batch import Seen
+from tasks.driving.batch import MAPS, Seen
 from tasks.driving.config import Config
 from tasks.driving.data import read_batches
 from tasks.driving.metrics import Overlap, count_overlap
@@ -114,7 +114,7 @@ def make_blank(config: Config, device: str = "cpu") -> Seen:
     """Return a window of black images, standing still."""
     frames, cameras = config.past, len(CAMERAS)
     eye = torch.eye(4, device=device)
-    size = config.image
+    size, maps = config.image, len(MAPS) if config.sees == "maps" else 0
     return Seen(
         images=torch.zeros(
             *(1, frames, cameras, 3, size.height, size.width), dtype=torch.uint8, device=device
@@ -122,6 +122,7 @@ def make_blank(config: Config, device: str = "cpu") -> Seen:
         intrinsic=eye[:3, :3].expand(1, frames, cameras, 3, 3),
         to_ego=eye.expand(1, frames, cameras, 4, 4),
         to_present=eye.expand(1, frames, 4, 4),
+        maps=torch.zeros(1, frames, maps, *config.grid.shape, dtype=torch.bool, device=device),
         ego=Ego(
             speed=torch.zeros(1, device=device),
             yaw_rate=torch.zeros(1, device=device),

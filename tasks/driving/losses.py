@@ -2,8 +2,8 @@
 
     total = sum over tasks of loss exp(-s) / 2 + s / 2          s: trained, one a task
 
-(Kendall et al. 2018). Segmentation: cross-entropy of the hardest quarter of cells in a frame,
-of the road that of all; centre: squared error; offset and flow: absolute error where there is
+(Kendall et al. 2018). Segmentation: cross-entropy of the hardest cells in a frame, of the
+road that of all; centre: squared error; offset and flow: absolute error where there is
 an instance; all of future frames discounted by 0.95 a frame. Depth: cross-entropy where it was
 measured. Path: the greatest violation of a margin by a candidate, and the error of the refined
 path.
@@ -23,7 +23,6 @@ from tasks.driving.cost import Costs
 from tasks.driving.model import Outputs
 from tasks.driving.targets import make_instance_targets
 
-HARDEST = 0.25  # share of cells that count
 DISCOUNT = 0.95  # of each frame further in the future
 LATERAL = 10.0  # weight of errors to the side, SAD's
 
@@ -40,7 +39,7 @@ def segmentation_loss(
     logits: Float[Tensor, "B T X Y"],
     truth: Bool[Tensor, "B T X Y"],
     weight: float,
-    hardest: float = HARDEST,
+    hardest: float,
 ) -> Float[Tensor, ""]:
     """Return the cross-entropy of a class, of its hardest cells in each frame.
 
@@ -123,7 +122,7 @@ def compute_losses(
     found = {
         k: segmentation_loss(
             *(maps[k], masks[k], getattr(config.weights, k)),
-            1.0 if k == "drivable" else HARDEST,
+            1.0 if k == "drivable" else config.hardest,
         )
         for k in masks
         if k in tasks
@@ -133,7 +132,7 @@ def compute_losses(
         found["centre"] = centre_loss(maps["centre"], aims.centre[:, :frames])
         for name, aim in (("offset", aims.offset), ("flow", aims.flow)):
             found[name] = displacement_loss(maps[name], aim[:, :frames])
-    if "depth" in tasks:
+    if "depth" in tasks and outputs.depth is not None:
         found["depth"] = depth_loss(outputs.depth, truth.depth, config.depth)
     if plan is not None and plan.truth is not None:
         away = (plan.candidates - truth.path[:, None])[..., :2].norm(dim=-1).mean(-1)

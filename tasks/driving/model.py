@@ -19,7 +19,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from drivers.nuscenes.rig import CAMERAS
-from tasks.driving.batch import Seen, Truth
+from tasks.driving.batch import MAPS, Seen, Truth
 from tasks.driving.config import Config, StageName
 from tasks.driving.cost import Cost, Costs, Surroundings
 from tasks.driving.decoder import Decoder
@@ -47,11 +47,14 @@ TASKS = (*HEADS["prediction"], "depth", "margin", "path")  # that have a loss
 
 
 class Perceived(NamedTuple):
-    """What images say. states: bird's-eye states. front: features of the front camera, now."""
+    """What was seen. states: bird's-eye states. front: features of the front camera, now.
+
+    depth and front: of cameras; None where true maps are seen.
+    """
 
     states: Float[Tensor, "S B C X Y"]
-    depth: Float[Tensor, "B S N D h w"]
-    front: Float[Tensor, "B C h w"]
+    depth: Float[Tensor, "B S N D h w"] | None
+    front: Float[Tensor, "B C h w"] | None
 
 
 class Planned(NamedTuple):
@@ -73,7 +76,7 @@ class Outputs(NamedTuple):
     maps: B T X Y (offset, flow: B T 2 X Y), as of its heads. balance: s of each task's loss.
     """
 
-    depth: Float[Tensor, "B S N D h w"]
+    depth: Float[Tensor, "B S N D h w"] | None
     maps: dict[str, Tensor]
     plan: Planned | None
     balance: dict[str, Float[Tensor, ""]]
@@ -88,7 +91,10 @@ class Driver(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
+        if config.sees == "cameras":
+            self.encoder = Encoder(config)
+        else:
+            self.embed = nn.Conv2d(len(MAPS), config.channels, 1)
         self.prediction = Prediction(config)
         self.decoder = Decoder(config)
         self.heads = Heads(config)
@@ -100,7 +106,7 @@ class Driver(nn.Module):
     def forward(
         self,
         seen: Seen,
-        stage: StageName = "planning",
+        stage: StageName | None = None,
         futures: int | None = None,
         truth: Truth | None = None,
         frozen: tuple[str, ...] = (),
@@ -109,13 +115,15 @@ class Driver(nn.Module):
 
         Args:
             seen: of the windows.
-            stage: which decides on heads and on whether a path is planned.
-            futures: frames to be predicted; None: all of them. A plan needs all.
+            stage: which decides on heads and on whether a path is planned; None: that of
+                the last phase.
+            futures: frames to be predicted; None: those of the last phase. A plan needs all.
             truth: by which candidates are judged instead of by the predicted maps, as in
                 training; what is learned is used in any case.
             frozen: parts that run as in evaluation, and get no gradient.
         """
-        futures = self.config.future if futures is None else futures
+        futures = self.config.last.futures if futures is None else futures
+        stage = self.config.last.name if stage is None else stage
         with self._as_evaluated(frozen):
             perceived = self.perceive(seen)
             states = perceived.states
@@ -124,7 +132,7 @@ class Driver(nn.Module):
             spikes = self.decoder(states)
             maps = self.read_maps(spikes[len(perceived.states) - 1 :], HEADS[stage])
             plan = None
-            if stage == "planning":
+            if stage == "planning" and perceived.front is not None:
                 around = find_surroundings(maps, truth)
                 path = None if truth is None else truth.path
                 plan = self.planner(seen.ego, around, perceived.front, path)
@@ -133,14 +141,18 @@ class Driver(nn.Module):
     def perceive(self, seen: Seen) -> Perceived:
         """Return bird's-eye states of past and present frames, in the present ego frame."""
         c, windows = self.config, seen.images.shape[:3]
+        motion = compute_motion(seen.to_present)[..., None, None]
+        motion = motion.expand(-1, -1, -1, *c.grid.shape)
+        if c.sees == "maps":
+            embedded = self.embed(seen.maps.flatten(0, 1).to(motion)).unflatten(0, windows[:2])
+            return Perceived(torch.cat([embedded, motion], 2).transpose(0, 1), None, None)
         found = self.encoder(self.normalise(seen.images.flatten(0, 2)))
         features = found.features.unflatten(0, windows)
         depth = found.depth.unflatten(0, windows)
         pose = seen.intrinsic, seen.to_ego, seen.to_present
         cells = find_cells(lift_points(*pose, c.depth, c.feature_size), c.grid)
         fused = fuse_frames(pool_features(features, depth, cells, c.grid), c.discount)
-        motion = compute_motion(seen.to_present)[..., None, None]
-        states = torch.cat([fused, motion.expand(-1, -1, -1, *c.grid.shape)], 2)
+        states = torch.cat([fused, motion], 2)
         return Perceived(states.transpose(0, 1), depth, features[:, -1, FRONT])
 
     def normalise(self, images: UInt8[Tensor, "K 3 H W"]) -> Float[Tensor, "K 3 H W"]:

@@ -12,6 +12,7 @@ TASK = Task(
         "tiny": configs.tiny,
         "tiny_ann": configs.tiny_ann,
         "tiny_reset": configs.tiny_reset,
+        "tiny_maps": configs.tiny_maps,
         "tiny_multiply": configs.tiny_multiply,
         "tiny_gate": configs.tiny_gate,
         "paper": configs.paper,

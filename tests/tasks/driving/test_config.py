@@ -13,6 +13,7 @@ from tasks.driving.config import (
     tiny,
     tiny_ann,
     tiny_gate,
+    tiny_maps,
     tiny_multiply,
     tiny_reset,
 )
@@ -38,6 +39,9 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
     assert same == tiny()
     assert not tiny_reset().decoder.carries
     assert replace(tiny_reset(), decoder=tiny().decoder) == tiny()
+    given = {"sees": "cameras", "depth_loss": True, "phases": tiny().phases}
+    assert tiny_maps().sees == "maps"
+    assert replace(tiny_maps(), **given) == tiny()
     for variant, fusion in ((tiny_multiply(), "multiply"), (tiny_gate(), "gate")):
         assert variant.prediction.fusion == fusion
         assert replace(variant, prediction=tiny().prediction) == tiny()
@@ -53,6 +57,9 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
         ({"grid": Grid(x=(0.0, 30.0), y=(0.0, 48.0), step=1.0)}, "multiples of 4, by which"),
         ({"future": 4}, "no phase may predict more than future=4 frames"),
         ({"future": 8}, "plans all of future=8 frames, got futures=6"),
+        ({"hardest": 0.0}, r"hardest must be in \(0, 1\], got 0.0"),
+        ({"sees": "maps", "depth_loss": False}, "of the true maps .* take other phases out"),
+        ({"sees": "maps", "phases": ()}, "have no depth: set depth_loss=False"),
         ({"batch": 0}, "past and batch must be >= 1, got 3 and 0"),
     ],
 )

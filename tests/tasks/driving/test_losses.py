@@ -29,13 +29,13 @@ def test_later_frames_count_less() -> None:
     assert discount_frames(losses).item() == pytest.approx((1 + 0.95**2) / whole / 2)
 
 
-def test_segmentation_is_the_cross_entropy_of_the_hardest_quarter() -> None:
+def test_segmentation_is_the_cross_entropy_of_the_hardest_cells() -> None:
     logits = torch.full((1, 1, 4, 4), -20.0)
     truth = torch.zeros(1, 1, 4, 4, dtype=torch.bool)
-    assert segmentation_loss(logits, truth, 2.0).item() == pytest.approx(0, abs=1e-6)
+    assert segmentation_loss(logits, truth, 2.0, 0.25).item() == pytest.approx(0, abs=1e-6)
     truth[0, 0, 0, 0] = True  # costs 20 by the weight of 2, one of four cells that count
-    assert segmentation_loss(logits, truth, 2.0).item() == pytest.approx(2 * 20 / 4)
-    assert segmentation_loss(logits, truth, 10.0).item() == pytest.approx(10 * 20 / 4)
+    assert segmentation_loss(logits, truth, 2.0, 0.25).item() == pytest.approx(2 * 20 / 4)
+    assert segmentation_loss(logits, truth, 10.0, 0.25).item() == pytest.approx(10 * 20 / 4)
     assert segmentation_loss(logits, truth, 1.0, 1.0).item() == pytest.approx(20 / 16)
 
 
@@ -109,9 +109,8 @@ def test_tasks_are_weighed_by_their_uncertainty() -> None:
 
 
 def test_each_class_has_its_own_weight_mask_and_share_of_cells() -> None:
-    config = replace(
-        small_config(), weights=Weights(vehicle=2.0, pedestrian=3.0, lane=5.0, drivable=7.0)
-    )
+    weights = Weights(vehicle=2.0, pedestrian=3.0, lane=5.0, drivable=7.0)
+    config = replace(small_config(), weights=weights, hardest=0.25)
     truth = make_batch([make_window(config)]).truth
     rng = torch.Generator().manual_seed(0)
     maps = {k: torch.randn(1, 1, 16, 16, generator=rng) for k in asdict(config.weights)}

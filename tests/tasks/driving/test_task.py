@@ -19,7 +19,7 @@ from tasks.driving.model import Driver, Outputs, Planned
 from tasks.driving.planners import KeepVelocity
 from tasks.driving.sampler import Ego
 from tasks.driving.targets import make_instance_targets
-from tasks.driving.training import build
+from tasks.driving.training import build, compute_loss
 from tasks.task import Split
 
 SMALL = small_config()
@@ -74,6 +74,38 @@ def test_a_batch_holds_the_present_and_the_future_of_its_windows() -> None:
     assert seen.ego.command.tolist() == [1, 1]
     leaves = tree_leaves((seen, truth))
     assert all(len(x) == 2 for x in leaves)
+
+
+def test_prediction_can_be_given_the_true_maps() -> None:
+    phases = (replace(SMALL.phases[1], frozen=()),)
+    config = replace(SMALL, sees="maps", depth_loss=False, phases=phases)
+    windows = [make_window(config, k) for k in (0, 1)]
+    batch = make_batch(windows, maps=True)
+    for b, w in enumerate(windows):
+        for k, mask in enumerate((w.vehicle[:3], w.pedestrian[:3], w.drivable, w.lane)):
+            assert np.array_equal(
+                batch.seen.maps[b, :, k].numpy(), np.broadcast_to(mask, (3, 16, 16))
+            )
+    assert make_batch(windows).seen.maps.shape == (2, 3, 0, 16, 16)
+    assert next(data.read_batches(config, "val", 0)).seen.maps.shape[2] == 4
+    with seeded(0):
+        model = build(config)
+        assert compute_loss(config, model, batch, 0.0).isfinite()
+    with torch.no_grad():
+        model.eval()
+        outputs = model(batch.seen)
+        states = model.perceive(batch.seen).states
+        other = model.perceive(batch.seen._replace(images=255 - batch.seen.images)).states
+        moved = model.perceive(batch.seen._replace(maps=batch.seen.maps.flip(1))).states
+    assert outputs.plan is None
+    assert outputs.maps["vehicle"].shape == (2, 5, 16, 16)
+    assert torch.equal(states, other)
+    torch.testing.assert_close(states[:, :, :-6].flip(0), moved[:, :, :-6])
+    assert not torch.equal(states, moved)
+    values, n = evaluate.measure_model(config, model, [batch])
+    parts = [values[k] for k in ("iou_vehicle", "iou_lane", "iou_drivable", "future_iou")]
+    assert n == 2
+    assert values["score"] == pytest.approx(np.mean(parts))
 
 
 def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(model: Driver) -> None:
@@ -193,6 +225,6 @@ def test_real_data_must_be_in_neuro_data(
 
 
 def test_configurations_are_complete() -> None:
-    variants = {f"tiny_{name}" for name in ("ann", "reset", "multiply", "gate")}
+    variants = {f"tiny_{name}" for name in ("ann", "reset", "maps", "multiply", "gate")}
     assert set(TASK.configs) == {"tiny", "paper"} | variants
     assert TASK.configs["tiny"]() == tiny()
