@@ -15,7 +15,6 @@ from torch import Tensor
 from drivers.nuscenes.window import Window
 from tasks.driving.sampler import COMMANDS, Ego
 
-
 MOVING = ("vehicle", "pedestrian")
 MAPS = (*MOVING, "drivable", "lane")
 
