@@ -88,5 +88,13 @@ def make_batch(windows: Sequence[Window], maps: bool = False) -> Batch:
     return Batch(make_seen(windows, maps), Truth(**truth))
 
 
+def keep_frames(batch: Batch, past: int) -> Batch:
+    """Return a batch that sees the last ``past`` of its S frames, the present one included."""
+    seen, truth = batch
+    framed = ("images", "intrinsic", "to_ego", "to_present", "maps")
+    kept = {name: getattr(seen, name)[:, -past:] for name in framed}
+    return Batch(seen._replace(**kept), truth._replace(depth=truth.depth[:, -past:]))
+
+
 def _stack(arrays: Sequence[np.ndarray | np.generic]) -> Tensor:
     return torch.from_numpy(np.stack(arrays))

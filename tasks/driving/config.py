@@ -147,7 +147,9 @@ class Phase:
 
     futures: frames that are predicted. lr: peak of its learning rate, which rises over the
     first tenth and falls along a cosine. frozen: parts of the model that stay as they are, and
-    run as in evaluation; parts that a stage has no use for stay too.
+    run as in evaluation; parts that a stage has no use for stay too. past: frames that are
+    seen, the present one the last of them; None: all. Windows overlap: with one frame, an epoch
+    shows each image once.
     """
 
     name: StageName
@@ -155,6 +157,7 @@ class Phase:
     epochs: int
     lr: float
     frozen: tuple[str, ...] = ()
+    past: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +237,11 @@ class Config:
             f"phase planning plans all of future={self.future} frames, got futures={p.futures}"
             for p in self.phases
             if p.name == "planning" and p.futures != self.future
+        ]
+        wrong += [
+            f"phase {p.name} sees past={p.past} frames, of {self.past} that a window has"
+            for p in self.phases
+            if p.past is not None and not 1 <= p.past <= self.past
         ]
         if not 0 < self.hardest <= 1:
             wrong.append(f"hardest must be in (0, 1], got {self.hardest}; 1 takes all cells")

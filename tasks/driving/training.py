@@ -7,7 +7,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from neuro.training import Plan
 from neuro.training.plan import Stage, scale_lr
-from tasks.driving.batch import Batch
+from tasks.driving.batch import Batch, keep_frames
 from tasks.driving.config import Config, Phase
 from tasks.driving.heads import CHANNELS
 from tasks.driving.losses import compute_losses, weigh_losses
@@ -85,7 +85,7 @@ def list_frozen(config: Config, phase: Phase) -> tuple[str, ...]:
 def compute_loss(config: Config, model: nn.Module, batch: Batch, at: float) -> Tensor:
     """Return the loss of a batch; at: share of the training done, which says the phase."""
     phase, _ = find_phase(config, at)
-    seen, truth = batch
+    seen, truth = batch if phase.past is None else keep_frames(batch, phase.past)
     outputs = model(seen, phase.name, phase.futures, truth, phase.frozen)
     losses = compute_losses(config, outputs, truth, list_tasks(config, phase))
     return weigh_losses(losses, outputs.balance)

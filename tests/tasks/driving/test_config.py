@@ -57,6 +57,10 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
         ({"grid": Grid(x=(0.0, 30.0), y=(0.0, 48.0), step=1.0)}, "multiples of 4, by which"),
         ({"future": 4}, "no phase may predict more than future=4 frames"),
         ({"future": 8}, "plans all of future=8 frames, got futures=6"),
+        (
+            {"phases": (replace(tiny().phases[0], past=4),)},
+            "phase perception sees past=4 frames, of 3 that a window has",
+        ),
         ({"hardest": 0.0}, r"hardest must be in \(0, 1\], got 0.0"),
         ({"sees": "maps", "depth_loss": False}, "of the true maps .* take other phases out"),
         ({"sees": "maps", "phases": ()}, "have no depth: set depth_loss=False"),

@@ -12,14 +12,15 @@ from neuro.io.run_folder import Run, RunError
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from tasks.driving import TASK, data, deployment, evaluate
-from tasks.driving.batch import Seen, make_batch
+from tasks.driving.batch import Seen, keep_frames, make_batch
 from tasks.driving.config import Config, Source, paper, tiny, without_spikes
 from tasks.driving.cost import Costs
+from tasks.driving.losses import compute_losses, weigh_losses
 from tasks.driving.model import Driver, Outputs, Planned
 from tasks.driving.planners import KeepVelocity
 from tasks.driving.sampler import Ego
 from tasks.driving.targets import make_instance_targets
-from tasks.driving.training import build, compute_loss
+from tasks.driving.training import build, compute_loss, list_tasks
 from tasks.task import Split
 
 SMALL = small_config()
@@ -106,6 +107,25 @@ def test_prediction_can_be_given_the_true_maps() -> None:
     parts = [values[k] for k in ("iou_vehicle", "iou_lane", "iou_drivable", "future_iou")]
     assert n == 2
     assert values["score"] == pytest.approx(np.mean(parts))
+
+
+def test_a_phase_may_see_the_last_frames_alone() -> None:
+    batch = make_batch([make_window(SMALL, k) for k in (0, 1)], maps=True)
+    kept = keep_frames(batch, 2)
+    for name in ("images", "intrinsic", "to_ego", "to_present", "maps"):
+        assert torch.equal(getattr(kept.seen, name), getattr(batch.seen, name)[:, 1:])
+    assert torch.equal(kept.truth.depth.nan_to_num(), batch.truth.depth[:, 1:].nan_to_num())
+    assert all(map(torch.equal, kept.truth[:5], batch.truth[:5]))
+    config = replace(SMALL, phases=(replace(SMALL.phases[0], past=1),))
+    with seeded(0):
+        model = build(config)
+        loss = compute_loss(config, model, batch, 0.5)
+        outputs = model(keep_frames(batch, 1).seen, "perception", 0)
+    assert outputs.depth.shape[:2] == (2, 1)
+    losses = compute_losses(
+        config, outputs, keep_frames(batch, 1).truth, list_tasks(config, config.last)
+    )
+    assert loss == weigh_losses(losses, outputs.balance)
 
 
 def test_the_part_for_the_chip_can_be_traced_and_takes_the_stimuli(model: Driver) -> None:
