@@ -104,9 +104,10 @@ class Decoder:
 class Prediction:
     """Of future frames.
 
-    hidden: channels of both pathways. kernel: of their convolutions. latent: numbers of the
-    uncertainty that is drawn; 0: none. refine: hidden channels of the residual blocks behind
-    them, one entry a stage of two blocks. fusion: of the pathways.
+    hidden: channels of both pathways. kernel: of their convolutions. stride: cells along an
+    axis that are one of theirs, so that what moves fast stays within a kernel. latent: numbers
+    of the uncertainty that is drawn; 0: none. refine: hidden channels of the residual blocks
+    behind them, one entry a stage of two blocks. fusion: of the pathways.
     """
 
     hidden: int
@@ -114,6 +115,7 @@ class Prediction:
     latent: int
     refine: tuple[int, ...]
     fusion: Fusion = "add"
+    stride: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +233,11 @@ class Config:
                 f"grid of {self.grid.shape} cells must be whole multiples of {shrunk}, by "
                 "which the decoder shrinks it; change its extent"
             )
+        if any(n % self.prediction.stride for n in self.grid.shape):
+            wrong.append(
+                f"grid of {self.grid.shape} cells must be whole multiples of "
+                f"prediction.stride={self.prediction.stride}; change one of them"
+            )
         if max((p.futures for p in self.phases), default=0) > self.future:
             wrong.append(f"no phase may predict more than future={self.future} frames")
         wrong += [
@@ -335,13 +342,14 @@ def tiny() -> Config:
         ),
         depth=Depth(first=2.0, last=34.0, step=2.0),
         decoder=Decoder(channels=(32, 64), blocks=1),
-        prediction=Prediction(hidden=24, kernel=5, latent=8, refine=(24,)),
+        prediction=Prediction(hidden=32, kernel=5, latent=8, refine=(16,), stride=2),
         planner=Planner(candidates=300, hidden=64),
         grid=Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
         channels=24,
         heads=16,
         phases=(
-            Phase(name="perception", futures=0, epochs=6, lr=3e-3),
+            Phase(name="perception", futures=0, epochs=8, lr=3e-3, past=1),
+            Phase(name="perception", futures=0, epochs=5, lr=3e-3),
             Phase(name="prediction", futures=6, epochs=4, lr=2e-3, frozen=("encoder",)),
             Phase(
                 name="planning",
@@ -353,7 +361,7 @@ def tiny() -> Config:
         ),
         batch=4,
         # One cell in a hundred is of a vehicle, one in a thousand of a pedestrian.
-        weights=Weights(vehicle=4.0, pedestrian=20.0, lane=3.0),
+        weights=Weights(vehicle=3.0, pedestrian=10.0, lane=1.5),
         hardest=1.0,
         depth_loss=True,
     )

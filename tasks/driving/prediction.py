@@ -10,8 +10,10 @@ the uncertainty of the present state. One tick is one frame. As published, pathw
 uncertainty, pathway b a memory h of its own; the published sum ("add") is all spikes, the
 product of the released code and the gates are host nodes. There is no norm inside the loop,
 where one with running statistics goes silent in evaluation, and futures start from the present.
-Behind them come residual blocks over all frames.
-Axes: T = S + F frames (ticks), B windows, C channels of a state, Q of the pathways, Z numbers.
+Where cells of the pathways are larger than those of the states (stride), W makes all of the
+smaller ones. Behind them come residual blocks over all frames.
+Axes: T = S + F frames (ticks), B windows, C channels of a state, Q of the pathways, Z numbers,
+X and Y cells of a state, X2 and Y2 of the pathways.
 """
 
 import numpy as np
@@ -32,16 +34,16 @@ CURRENT = 0.5  # of first weights: with 1, a few other spikes soon make all of t
 SPREAD = -2.0  # logarithm of the first spread of what is drawn
 
 
-def make_pathways(config: Config, size: tuple[int, int]) -> Net:
+def make_pathways(config: Config) -> Net:
     """Return the loop of both pathways. Inputs: "frames" T B C X Y and "latent" T B Z 1 1.
 
     Outputs: the activity of all its nodes; the fused map are nodes "a" and "b" together.
     """
-    c, state = config.prediction, config.state_channels
+    c, state, shape = config.prediction, config.state_channels, config.grid.shape
     nodes: dict[str, Node] = {
-        "frames": Input(shape=(state, *size)),
-        "a_frames": _convolution(state, c.hidden, c.kernel),
-        "h_frames": _convolution(state, c.hidden, c.kernel),
+        "frames": Input(shape=(state, *shape)),
+        "a_frames": _convolution(state, c.hidden, c.kernel, c.stride),
+        "h_frames": _convolution(state, c.hidden, c.kernel, c.stride),
         "a_fused": _convolution(c.hidden, c.hidden, c.kernel),
         "h_fused": _convolution(c.hidden, c.hidden, c.kernel),
         "h_self": _convolution(c.hidden, c.hidden, c.kernel),
@@ -55,7 +57,7 @@ def make_pathways(config: Config, size: tuple[int, int]) -> Net:
     if c.latent:
         nodes["latent"] = Input(shape=(c.latent, 1, 1))
         nodes["a_latent"] = _convolution(c.latent, c.hidden, 1)
-        nodes["a_spread"] = Upsample(scale=size)
+        nodes["a_spread"] = Upsample(scale=(shape[0] // c.stride, shape[1] // c.stride))
         edges += [Edge("latent", "a_latent"), Edge("a_latent", "a_spread")]
         edges += [Edge("a_spread", "a")]
     fused, more_nodes, more_edges = _FUSIONS[c.fusion](c.hidden)
@@ -70,10 +72,11 @@ def make_pathways(config: Config, size: tuple[int, int]) -> Net:
     return net
 
 
-def _convolution(given: int, made: int, kernel: int) -> Conv2d:
+def _convolution(given: int, made: int, kernel: int, stride: int = 1) -> Conv2d:
     weight = np.zeros((made, given, kernel, kernel), np.float32)
     bias = np.zeros(made, np.float32)
-    return Conv2d(weight=weight, bias=bias, padding=(kernel // 2, kernel // 2))
+    padding = (kernel // 2, kernel // 2)
+    return Conv2d(weight=weight, bias=bias, padding=padding, stride=(stride, stride))
 
 
 Parts = tuple[tuple[str, ...], dict[str, Node], list[Edge]]  # what is fused, nodes, edges
@@ -152,10 +155,13 @@ class Prediction(nn.Module):
         self.config = config
         self.see = Stack(norm=nn.BatchNorm2d(state), spikes=make_cells(config.cells))
         self.uncertainty = Uncertainty(config) if c.latent else None
-        self.pathways = make_pathways(config, config.grid.shape)
+        self.pathways = make_pathways(config)
         self.fused = _FUSIONS[c.fusion](c.hidden)[0]
+        finer = state * c.stride**2
         self.project = nn.Sequential(
-            nn.Conv2d(c.hidden, state, 1, bias=False), nn.BatchNorm2d(state)
+            nn.Conv2d(c.hidden, finer, 1, bias=False),
+            nn.BatchNorm2d(finer),
+            nn.PixelShuffle(c.stride),
         )
         blocks = {
             f"block{k}_{i}": make_block(config.cells, state, state, middle)
@@ -181,7 +187,7 @@ class Prediction(nn.Module):
 
     def run_pathways(
         self, states: Float[Tensor, "S B C X Y"], futures: int
-    ) -> Float[Tensor, "T B Q X Y"]:
+    ) -> Float[Tensor, "T B Q X2 Y2"]:
         """Return the fused map of each frame."""
         out, _ = self.pathways(self.make_inputs(states, futures))
         return torch.stack([out[name] for name in self.fused]).sum(0)

@@ -61,6 +61,10 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
             {"phases": (replace(tiny().phases[0], past=4),)},
             "phase perception sees past=4 frames, of 3 that a window has",
         ),
+        (
+            {"prediction": replace(tiny().prediction, stride=5)},
+            r"grid of \(48, 48\) cells must be whole multiples of prediction.stride=5",
+        ),
         ({"hardest": 0.0}, r"hardest must be in \(0, 1\], got 0.0"),
         ({"sees": "maps", "depth_loss": False}, "of the true maps .* take other phases out"),
         ({"sees": "maps", "phases": ()}, "have no depth: set depth_loss=False"),

@@ -6,6 +6,7 @@ import torch
 from driving_windows import small_config
 from torch import nn
 
+from drivers.nuscenes.grid import Grid
 from neuro.events import simulate
 from neuro.graph import Host
 from neuro.neurons import LIF
@@ -67,12 +68,13 @@ def write_out(prediction: Prediction, states: torch.Tensor, futures: int) -> tor
         return torch.where(s > 0, 0, v), s
 
     inputs = prediction.make_inputs(states, futures)
-    zero = torch.zeros(states.shape[1], 6, 16, 16)
+    size = 16 // prediction.config.prediction.stride
+    zero = torch.zeros(states.shape[1], 6, size, size)
     a = b = h = va = vb = vh = zero
     out = []
     for seen, z in zip(inputs["frames"], inputs["latent"], strict=True):
         c = a + b
-        spread = parts["node_a_latent"](z).expand(-1, -1, 16, 16)
+        spread = parts["node_a_latent"](z).expand(-1, -1, size, size)
         x = parts["node_a_frames"](seen) + parts["node_a_fused"](c) + spread
         own = parts["node_h_frames"](seen) + parts["node_h_fused"](c) + parts["node_h_self"](h)
         va, a = lif(va, x)
@@ -82,7 +84,11 @@ def write_out(prediction: Prediction, states: torch.Tensor, futures: int) -> tor
     return torch.stack(out)
 
 
-def test_the_pathways_are_their_equations_written_out(prediction: Prediction) -> None:
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_pathways_are_their_equations_written_out(stride: int) -> None:
+    prediction = make_prediction(
+        replace(SMALL, prediction=replace(SMALL.prediction, stride=stride))
+    ).eval()
     states = make_states()
     with torch.no_grad():
         made = prediction.run_pathways(states, 4)
@@ -111,20 +117,24 @@ def test_other_fusions_are_what_their_names_say(fusion: Fusion) -> None:
 
 def test_added_pathways_are_all_spikes_and_others_need_a_host() -> None:
     def hosts(fusion: Fusion) -> int:
-        nodes = make_pathways(with_fusion(fusion), (16, 16)).graph().nodes.values()
+        nodes = make_pathways(with_fusion(fusion)).graph().nodes.values()
         return sum(isinstance(node, Host) for node in nodes)
 
     assert [hosts(f) for f in ("add", "multiply", "gate")] == [0, 1, 4]
 
 
 def test_the_event_engine_spikes_as_the_pathways_do() -> None:
-    config = replace(SMALL, prediction=replace(SMALL.prediction, hidden=3, latent=0))
+    config = replace(
+        SMALL,
+        prediction=replace(SMALL.prediction, hidden=3, latent=0, stride=2),
+        grid=Grid(x=(0.0, 24.0), y=(-8.0, 8.0), step=2.0),
+    )
     with seeded(0):
-        net = make_pathways(config, (6, 5))
+        net = make_pathways(config)
         for part in net.parts.values():  # dyadic weights: sums are exact
             if hasattr(part, "weight") and part.weight is not None:
                 part.weight.data = (part.weight.data * 64).round() / 64
-    frames = torch.zeros(6, 2, SMALL.state_channels, 6, 5)
+    frames = torch.zeros(6, 2, SMALL.state_channels, 12, 8)
     frames[:3] = torch.rand(frames[:3].shape, generator=torch.Generator().manual_seed(0)) < 0.3
     with torch.no_grad():
         out, _ = net({"frames": frames})
@@ -152,6 +162,19 @@ def test_the_present_goes_on_where_pathways_are_silent() -> None:
     for future in out[3:]:
         torch.testing.assert_close(future, states[2] + shift[:, None, None])
     assert torch.equal(out[:3], states)
+
+
+def test_larger_cells_of_pathways_are_filled_by_smaller_ones() -> None:
+    config = replace(SMALL, prediction=replace(SMALL.prediction, refine=(), stride=2))
+    prediction, states = make_prediction(config).eval(), make_states()
+    nn.init.ones_(prediction.project[1].weight)
+    with torch.no_grad():
+        fused = prediction.run_pathways(states, 2)
+        change = prediction(states, 2)[3:] - states[2]
+        assert fused.shape == (5, 2, 6, 8, 8)
+        made = prediction.project[:2](fused[3]).view(2, 12, 2, 2, 8, 8)
+    for dx, dy in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        torch.testing.assert_close(change[0, :, :, dx::2, dy::2], made[:, :, dx, dy])
 
 
 def test_at_first_all_stays_where_it_is() -> None:
