@@ -107,7 +107,8 @@ class Prediction:
     hidden: channels of both pathways. kernel: of their convolutions. stride: cells along an
     axis that are one of theirs, so that what moves fast stays within a kernel. latent: numbers
     of the uncertainty that is drawn; 0: none. refine: hidden channels of the residual blocks
-    behind them, one entry a stage of two blocks. fusion: of the pathways.
+    behind them, one entry a stage of two blocks. fusion: of the pathways. moves: whether
+    futures start from the present moved on, instead of from the present as it is.
     """
 
     hidden: int
@@ -116,6 +117,7 @@ class Prediction:
     refine: tuple[int, ...]
     fusion: Fusion = "add"
     stride: int = 1
+    moves: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -342,7 +344,9 @@ def tiny() -> Config:
         ),
         depth=Depth(first=2.0, last=34.0, step=2.0),
         decoder=Decoder(channels=(32, 64), blocks=1),
-        prediction=Prediction(hidden=32, kernel=5, latent=8, refine=(16,), stride=2),
+        prediction=Prediction(
+            hidden=32, kernel=5, latent=8, refine=(16,), stride=2, moves=True
+        ),
         planner=Planner(candidates=300, hidden=64),
         grid=Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
         channels=24,

@@ -56,7 +56,7 @@ def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus
         seen, truth = tree_map_only(Tensor, itemgetter(slice(COMPARED - done)), batch)
         with torch.no_grad():
             seen = tree_map_only(Tensor, methodcaller("to", device), seen)
-            states = driver.prediction(driver.perceive(seen).states, config.future)
+            states, _ = driver.prediction(driver.perceive(seen).states, config.future)
             spikes, _ = driver.decoder.see(states)
         masks = torch.stack([truth.vehicle[:, 0], truth.lane, truth.drivable], 1)
         yield Stimulus({"input": spikes.cpu()}, masks)

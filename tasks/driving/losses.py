@@ -4,7 +4,8 @@
 
 (Kendall et al. 2018). Segmentation: cross-entropy of the hardest cells in a frame, of the
 road that of all; centre: squared error; offset and flow: absolute error where there is
-an instance; all of future frames discounted by 0.95 a frame. Depth: cross-entropy where it was
+an instance; all of future frames discounted by 0.95 a frame. Motion: absolute error, in
+vehicles and outside. Depth: cross-entropy where it was
 measured. Path: the greatest violation of a margin by a candidate, and the error of the refined
 path.
 Axes: B windows, T present and future frames, F future frames, M candidates, X and Y cells.
@@ -67,6 +68,21 @@ def displacement_loss(
     known = ~truth.isnan()
     error = (made - truth.nan_to_num()).abs() * known
     return discount_frames(error.sum((2, 3, 4)) / known.sum((2, 3, 4)).clamp(min=1))
+
+
+def motion_loss(
+    made: Float[Tensor, "B 2 X Y"],
+    flow: Float[Tensor, "B 2 X Y"],
+    inside: Bool[Tensor, "B X Y"],
+) -> Float[Tensor, ""]:
+    """Return the absolute error [cells] in vehicles, plus that outside, which stays.
+
+    Vehicles that leave have no flow (NaN), and do not count.
+    """
+    known = inside & ~flow.isnan().any(1)
+    moving = (made - flow.nan_to_num()).abs().sum(1) * known
+    still = made.abs().sum(1) * ~inside
+    return moving.sum() / known.sum().clamp(min=1) + still.sum() / (~inside).sum().clamp(min=1)
 
 
 def depth_loss(
@@ -132,6 +148,9 @@ def compute_losses(
         found["centre"] = centre_loss(maps["centre"], aims.centre[:, :frames])
         for name, aim in (("offset", aims.offset), ("flow", aims.flow)):
             found[name] = displacement_loss(maps[name], aim[:, :frames])
+    if "motion" in tasks and outputs.motion is not None:
+        flow = make_instance_targets(truth.instance[:, :2]).flow[:, 0]
+        found["motion"] = motion_loss(outputs.motion, flow, truth.instance[:, 0] > 0)
     if "depth" in tasks and outputs.depth is not None:
         found["depth"] = depth_loss(outputs.depth, truth.depth, config.depth)
     if plan is not None and plan.truth is not None:

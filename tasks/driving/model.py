@@ -43,7 +43,7 @@ HEADS: Mapping[StageName, tuple[str, ...]] = {
     "prediction": ("vehicle", "pedestrian", "lane", "drivable", "centre", "offset", "flow"),
     "planning": tuple(CHANNELS),
 }
-TASKS = (*HEADS["prediction"], "depth", "margin", "path")  # that have a loss
+TASKS = (*HEADS["prediction"], "motion", "depth", "margin", "path")  # that have a loss
 
 
 class Perceived(NamedTuple):
@@ -73,11 +73,13 @@ class Planned(NamedTuple):
 class Outputs(NamedTuple):
     """What the model says.
 
-    maps: B T X Y (offset, flow: B T 2 X Y), as of its heads. balance: s of each task's loss.
+    maps: B T X Y (offset, flow: B T 2 X Y), as of its heads. motion: of the present frame's
+    cells [cells a frame], where the prediction moves them. balance: s of each task's loss.
     """
 
     depth: Float[Tensor, "B S N D h w"] | None
     maps: dict[str, Tensor]
+    motion: Float[Tensor, "B 2 X Y"] | None
     plan: Planned | None
     balance: dict[str, Float[Tensor, ""]]
 
@@ -127,8 +129,9 @@ class Driver(nn.Module):
         with self._as_evaluated(frozen):
             perceived = self.perceive(seen)
             states = perceived.states
+            motion = None
             if futures:
-                states = self.prediction(states, futures)
+                states, motion = self.prediction(states, futures)
             spikes = self.decoder(states)
             maps = self.read_maps(spikes[len(perceived.states) - 1 :], HEADS[stage])
             plan = None
@@ -136,7 +139,7 @@ class Driver(nn.Module):
                 around = find_surroundings(maps, truth)
                 path = None if truth is None else truth.path
                 plan = self.planner(seen.ego, around, perceived.front, path)
-        return Outputs(perceived.depth, maps, plan, dict(self.balance))
+        return Outputs(perceived.depth, maps, motion, plan, dict(self.balance))
 
     def perceive(self, seen: Seen) -> Perceived:
         """Return bird's-eye states of past and present frames, in the present ego frame."""

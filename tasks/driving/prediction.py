@@ -3,18 +3,23 @@
     a[t] = LIF(W_a s[t] + V_a c[t-1] + U z)            c = a + b ("add"), a b ("multiply"),
     h[t] = LIF(W_h s[t] + V_h c[t-1] + R h[t-1])           or g_a a + g_b b ("gate")
     b[t] = LIF(W_b h[t])
-    state[S - 1 + k] = state[S - 1] + norm(W c[S - 1 + k])   for k = 1 ... F
+    state[S - 1 + k] = move(state[S - 1], k u) + norm(W c[S - 1 + k])   for k = 1 ... F
+    u = W_u c[S - 1]
 
 s: spikes of the states of past and present frames, then nothing; z: numbers that are drawn of
 the uncertainty of the present state. One tick is one frame. As published, pathway a carries the
 uncertainty, pathway b a memory h of its own; the published sum ("add") is all spikes, the
 product of the released code and the gates are host nodes. There is no norm inside the loop,
-where one with running statistics goes silent in evaluation, and futures start from the present.
+where one with running statistics goes silent in evaluation. Futures start from the present, of
+which the features of each cell move on by its u [cells a frame], trained as the flow of
+vehicles (published is neither; without ``moves`` u is 0). The ego's motion in a state stays.
 Where cells of the pathways are larger than those of the states (stride), W makes all of the
 smaller ones. Behind them come residual blocks over all frames.
 Axes: T = S + F frames (ticks), B windows, C channels of a state, Q of the pathways, Z numbers,
 X and Y cells of a state, X2 and Y2 of the pathways.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +32,7 @@ from neuro.nn.layers import DT
 from neuro.training.distributed import draw_shard
 from neuro.units import Ticks
 from tasks.driving.cells import convolve, draw_weights, make_block, make_cells, make_neuron
-from tasks.driving.config import Config
+from tasks.driving.config import MOTION, Config
 
 NEXT = Ticks(1)
 CURRENT = 0.5  # of first weights: with 1, a few other spikes soon make all of them others
@@ -146,6 +151,43 @@ class Uncertainty(nn.Module):
         return mean + spread.clamp(-5, 5).exp() * noise
 
 
+class Predicted(NamedTuple):
+    """States of past, present and future frames; u, in cells a frame, if states move."""
+
+    states: Float[Tensor, "T B C X Y"]
+    motion: Float[Tensor, "B 2 X Y"] | None
+
+
+def move_cells(
+    features: Float[Tensor, "B C X Y"], motion: Float[Tensor, "B 2 X Y"], frames: int
+) -> Float[Tensor, "F B C X Y"]:
+    """Return what cells hold after 1 to ``frames`` frames, in which each moves on steadily.
+
+    What moves is divided among the four nearest cells (bilinear weights); it adds up where it
+    meets, and is lost beyond the edge. motion: along X and Y [cells a frame].
+    """
+    b, c, nx, ny = features.shape
+    axes = [torch.arange(n, device=features.device) for n in (nx, ny)]
+    start = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).to(motion)
+    steps = torch.arange(1, frames + 1, device=features.device).to(motion)
+    end = start + steps.view(-1, 1, 1, 1, 1) * motion.movedim(1, -1)  # F B X Y 2
+    corner = end.detach().floor()
+    share = end - corner
+    row = torch.arange(frames * b, device=features.device).view(frames, b, 1, 1)
+    given = features.movedim(1, -1)  # B X Y C
+    out = given.new_zeros(frames * b * nx * ny, c)
+    for dx in (0, 1):
+        for dy in (0, 1):
+            i, j = (corner + corner.new_tensor((dx, dy))).long().unbind(-1)
+            inside = (i >= 0) & (i < nx) & (j >= 0) & (j < ny)
+            x, y = share.unbind(-1)
+            weight = (x if dx else 1 - x) * (y if dy else 1 - y) * inside
+            place = (row * nx + i.clamp(0, nx - 1)) * ny + j.clamp(0, ny - 1)
+            part = weight[..., None] * given
+            out = out.index_add(0, place.flatten(), part.flatten(0, -2))
+    return out.view(frames, b, nx, ny, c).movedim(-1, 2)
+
+
 class Prediction(nn.Module):
     """States of past and present to states of past, present and future."""
 
@@ -163,6 +205,12 @@ class Prediction(nn.Module):
             nn.BatchNorm2d(finer),
             nn.PixelShuffle(c.stride),
         )
+        self.motion: nn.Module | None = None
+        if c.moves:
+            flow = nn.Conv2d(c.hidden, 2 * c.stride**2, 3, padding=1)
+            nn.init.zeros_(flow.weight)
+            nn.init.zeros_(flow.bias)  # type: ignore[arg-type]
+            self.motion = nn.Sequential(flow, nn.PixelShuffle(c.stride))
         blocks = {
             f"block{k}_{i}": make_block(config.cells, state, state, middle)
             for k, middle in enumerate(c.refine)
@@ -174,16 +222,18 @@ class Prediction(nn.Module):
         for gain in (self.project[1].get_parameter("weight"), *last):
             nn.init.zeros_(gain)
 
-    def forward(
-        self, states: Float[Tensor, "S B C X Y"], futures: int
-    ) -> Float[Tensor, "T B C X Y"]:
+    def forward(self, states: Float[Tensor, "S B C X Y"], futures: int) -> Predicted:
         """Return states with ``futures`` more, refined; from rest."""
-        past = len(states)
-        fused = self.run_pathways(states, futures)[past:]
-        change = self.project(fused.flatten(0, 1)).unflatten(0, fused.shape[:2])
-        both = torch.cat([states, states[-1] + change])
-        y: Tensor = self.refine(both)[0]
-        return y
+        past, present = len(states), states[-1]
+        fused = self.run_pathways(states, futures)
+        change = self.project(fused[past:].flatten(0, 1)).unflatten(0, (futures, -1))
+        moved, motion = present.expand_as(change), None
+        if self.motion is not None:
+            motion = self.motion(fused[past - 1])
+            features, own = present[:, :-MOTION], moved[:, :, -MOTION:]
+            moved = torch.cat([move_cells(features, motion, futures), own], 2)
+        y: Tensor = self.refine(torch.cat([states, moved + change]))[0]
+        return Predicted(y, motion)
 
     def run_pathways(
         self, states: Float[Tensor, "S B C X Y"], futures: int

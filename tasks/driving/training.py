@@ -67,6 +67,8 @@ def list_tasks(config: Config, phase: Phase) -> tuple[str, ...]:
     trains_depth = config.depth_loss and "encoder" not in phase.frozen
     tasks = [name for name in HEADS[phase.name] if name in TASKS]
     tasks += ["depth"] if trains_depth else []
+    moves = config.prediction.moves and phase.futures and "prediction" not in phase.frozen
+    tasks += ["motion"] if moves else []
     return (*tasks, *(("margin", "path") if phase.name == "planning" else ()))
 
 

@@ -16,6 +16,7 @@ from tasks.driving.losses import (
     discount_frames,
     displacement_loss,
     margin_loss,
+    motion_loss,
     path_loss,
     segmentation_loss,
     weigh_losses,
@@ -67,6 +68,16 @@ def test_displacements_count_in_instances_alone() -> None:
     assert displacement_loss(made, none).item() == 0
 
 
+def test_motion_is_that_of_vehicles_and_none_outside() -> None:
+    inside = torch.tensor([[[True, True], [False, True]]])
+    flow = torch.tensor([[1.0, torch.nan], [torch.nan, -2.0]]).expand(1, 2, 2, 2)
+    made = torch.tensor([[0.5, 7.0], [0.25, 0.0]]).expand(1, 2, 2, 2)
+    expected = (2 * 0.5 + 2 * 2.0) / 2 + 2 * 0.25 / 1
+    assert motion_loss(made, flow, inside).item() == pytest.approx(expected)
+    none, nobody = torch.full_like(flow, torch.nan), torch.zeros_like(inside)
+    assert motion_loss(made, none, nobody).item() == pytest.approx(2 * (0.5 + 7 + 0.25) / 4)
+
+
 def test_depth_counts_where_it_was_measured_within_the_bins() -> None:
     depth = Depth(first=2.0, last=10.0, step=2.0)
     logits = torch.zeros(1, 4, 1, 5)
@@ -114,7 +125,7 @@ def test_each_class_has_its_own_weight_mask_and_share_of_cells() -> None:
     truth = make_batch([make_window(config)]).truth
     rng = torch.Generator().manual_seed(0)
     maps = {k: torch.randn(1, 1, 16, 16, generator=rng) for k in asdict(config.weights)}
-    outputs = Outputs(torch.zeros(1, 1, 1, 1, 1, 1), maps, None, {})
+    outputs = Outputs(torch.zeros(1, 1, 1, 1, 1, 1), maps, None, None, {})
     found = compute_losses(config, outputs, truth, tuple(maps))
     masks = {
         "vehicle": (truth.vehicle[:, :1], 2.0, 0.25),

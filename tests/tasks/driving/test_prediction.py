@@ -13,13 +13,17 @@ from neuro.neurons import LIF
 from neuro.seeds import seeded
 from neuro.spikes import to_events, to_raster
 from tasks.driving.config import Config, Fusion, without_spikes
-from tasks.driving.prediction import Prediction, Uncertainty, make_pathways
+from tasks.driving.prediction import Prediction, Uncertainty, make_pathways, move_cells
 
 SMALL = small_config()
 
 
 def with_fusion(fusion: Fusion) -> Config:
     return replace(SMALL, prediction=replace(SMALL.prediction, fusion=fusion))
+
+
+def with_moves(moves: bool) -> Config:
+    return replace(SMALL, prediction=replace(SMALL.prediction, moves=moves))
 
 
 def make_states(seed: int = 0, windows: int = 2) -> torch.Tensor:
@@ -41,21 +45,21 @@ def test_futures_are_added_behind_past_and_present(prediction: Prediction) -> No
     with torch.no_grad():
         states = make_states()
         for futures in (1, 4):
-            assert prediction(states, futures).shape == (3 + futures, 2, 12, 16, 16)
+            assert prediction(states, futures).states.shape == (3 + futures, 2, 12, 16, 16)
 
 
 def test_an_earlier_frame_does_not_see_a_later_one(prediction: Prediction) -> None:
     states = make_states()
     with torch.no_grad():
-        whole, part = prediction(states, 4), prediction(states, 2)
+        whole, part = prediction(states, 4).states, prediction(states, 2).states
     torch.testing.assert_close(whole[:5], part)
 
 
 def test_nothing_is_kept_from_one_call_to_the_next(prediction: Prediction) -> None:
     with torch.no_grad():
-        first = prediction(make_states(), 3)
+        first = prediction(make_states(), 3).states
         prediction(make_states(1), 3)
-        assert torch.equal(prediction(make_states(), 3), first)
+        assert torch.equal(prediction(make_states(), 3).states, first)
 
 
 def write_out(prediction: Prediction, states: torch.Tensor, futures: int) -> torch.Tensor:
@@ -156,7 +160,7 @@ def test_the_present_goes_on_where_pathways_are_silent() -> None:
             p.data.zero_()
     states = make_states()
     with torch.no_grad():
-        out = prediction(states, 2)
+        out = prediction(states, 2).states
     norm = prediction.project[1]
     shift = norm.bias - norm.running_mean * norm.weight / (norm.running_var + norm.eps).sqrt()
     for future in out[3:]:
@@ -170,18 +174,65 @@ def test_larger_cells_of_pathways_are_filled_by_smaller_ones() -> None:
     nn.init.ones_(prediction.project[1].weight)
     with torch.no_grad():
         fused = prediction.run_pathways(states, 2)
-        change = prediction(states, 2)[3:] - states[2]
+        change = prediction(states, 2).states[3:] - states[2]
         assert fused.shape == (5, 2, 6, 8, 8)
         made = prediction.project[:2](fused[3]).view(2, 12, 2, 2, 8, 8)
     for dx, dy in ((0, 0), (0, 1), (1, 0), (1, 1)):
         torch.testing.assert_close(change[0, :, :, dx::2, dy::2], made[:, :, dx, dy])
 
 
-def test_at_first_all_stays_where_it_is() -> None:
-    prediction, states = make_prediction(SMALL), make_states()
+@pytest.mark.parametrize("moves", [False, True])
+def test_at_first_all_stays_where_it_is(moves: bool) -> None:
+    prediction, states = make_prediction(with_moves(moves)), make_states()
     with torch.no_grad():
-        for out in (prediction(states, 2), prediction.eval()(states, 2)):
+        for out, motion in (prediction(states, 2), prediction.eval()(states, 2)):
             assert torch.equal(out, torch.cat([states, states[-1:], states[-1:]]))
+            assert (motion is not None) == moves
+
+
+def test_cells_move_on_steadily_and_share_what_lies_between() -> None:
+    features = torch.zeros(1, 2, 5, 4)
+    features[0, :, 1, 2] = torch.tensor([1.0, -2.0])
+    features[0, 0, 4, 3] = 5.0  # leaves the map
+    motion = torch.zeros(1, 2, 5, 4)
+    motion[0, :, 1, 2] = torch.tensor([1.0, -0.25])
+    motion[0, :, 4, 3] = torch.tensor([1.0, 0.0])
+    first, second = move_cells(features, motion, 2)
+    assert first[0].nonzero().tolist() == [[0, 2, 1], [0, 2, 2], [1, 2, 1], [1, 2, 2]]
+    assert first[0, :, 2, 1].tolist() == [0.25, -0.5]
+    assert first[0, :, 2, 2].tolist() == [0.75, -1.5]
+    assert second[0, :, 3, 1].tolist() == [0.5, -1.0]
+    assert second[0, :, 3, 2].tolist() == [0.5, -1.0]
+    crowd = torch.zeros(2, 1, 3, 3)
+    crowd[1] = 1.0
+    places = torch.meshgrid(torch.arange(3.0), torch.arange(3.0), indexing="ij")
+    made = move_cells(crowd, (1 - torch.stack(places)).expand(2, -1, -1, -1), 1)[0]
+    assert made[1, 0, 1, 1] == 9  # all meet in the middle, of their own window
+    assert made.sum() == 9
+
+
+def test_cells_that_move_have_the_derivatives_of_differences() -> None:
+    rng = torch.Generator().manual_seed(0)
+    features = torch.randn(1, 2, 4, 3, generator=rng, dtype=torch.float64).requires_grad_()
+    motion = torch.randn(1, 2, 4, 3, generator=rng, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda f, m: move_cells(f, m, 2), (features, motion))
+
+
+def test_futures_start_from_what_moved_but_for_the_motion_of_the_ego() -> None:
+    config = with_moves(True)
+    prediction = make_prediction(
+        replace(config, prediction=replace(config.prediction, refine=()))
+    ).eval()
+    flow = prediction.motion[0]
+    nn.init.normal_(flow.weight)
+    states = make_states()
+    with torch.no_grad():
+        out, motion = prediction(states, 2)
+        fused = prediction.run_pathways(states, 2)[2]
+    torch.testing.assert_close(motion, flow(fused))
+    assert motion.abs().max() > 1
+    assert torch.equal(out[3:, :, :-6], move_cells(states[2, :, :-6], motion, 2))
+    assert torch.equal(out[3:, :, -6:], states[2, :, -6:].expand(2, -1, -1, -1, -1))
 
 
 def test_training_and_evaluation_agree_in_the_loop() -> None:
@@ -216,4 +267,4 @@ def test_the_twin_has_no_neuron() -> None:
     nodes = twin.pathways.graph().nodes.values()
     assert not any(isinstance(node, LIF) for node in nodes)
     with torch.no_grad():
-        assert twin(make_states(), 2).shape == (5, 2, 12, 16, 16)
+        assert twin(make_states(), 2).states.shape == (5, 2, 12, 16, 16)

@@ -72,21 +72,23 @@ def test_each_phase_trains_all_that_is_not_frozen_and_nothing_else(
 
 
 def test_tasks_of_a_phase() -> None:
-    first, second, third = tiny().phases
+    single, first, second, third = tiny().phases
+    assert single.past == 1
+    assert list_tasks(tiny(), single) == list_tasks(tiny(), first)
     assert list_tasks(tiny(), first) == ("vehicle", "pedestrian", "lane", "drivable", "depth")
-    assert list_tasks(tiny(), second) == TASKS[:7]  # the encoder stays, and depth with it
+    assert list_tasks(tiny(), second) == TASKS[:8]  # the encoder stays, and depth with it
     assert list_tasks(tiny(), third) == (*TASKS[:7], "margin", "path")
     assert "depth" not in list_tasks(replace(tiny(), depth_loss=False), first)
     assert list_tasks(paper(), paper().phases[1]) == TASKS[:7]
 
 
 def test_frozen_are_the_parts_named_and_those_without_use() -> None:
-    first, second, third = (set(list_frozen(tiny(), p)) for p in tiny().phases)
+    first, second, third = (set(list_frozen(tiny(), p)) for p in tiny().phases[1:])
     assert {"prediction.*", "planner.*", "heads.parts.cost.*", "balance.flow"} <= first
     assert not {"encoder.*", "heads.parts.lane.*"} & first
     assert {"encoder.*", "planner.*", "heads.parts.cost.*", "balance.depth"} <= second
     assert "prediction.*" not in second
-    assert third == {"encoder.*", "prediction.*", "balance.depth"}
+    assert third == {"encoder.*", "prediction.*", "balance.depth", "balance.motion"}
 
 
 def test_the_learning_rate_rises_and_falls_in_each_phase() -> None:
