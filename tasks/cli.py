@@ -426,8 +426,9 @@ VERBS: dict[str, Any] = {
 DATA_VERBS: dict[str, Any] = {"make": make_data, "check": check_data}
 ABOUT = "Spiking networks from training to chip; --version tells which neuro."
 TRAINED = (
-    "all else that a training depends on (epochs, batch, learning rate) is a field of its "
-    "configuration: neuro new my_task.py writes a task with some that you can change"
+    "the same command goes on with a run that was interrupted; all else that a training "
+    "depends on (epochs, batch, learning rate) is a field of its configuration: neuro new "
+    "my_task.py writes a task with some that you can change"
 )
 
 

@@ -54,6 +54,7 @@ def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_mistakes_suggest_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     assert told(["trian"], capsys) == "neuro: no verb 'trian'; did you mean 'train'?"
     assert "did you mean 'mnist'?" in told(["train", "mnits"], capsys)
+    assert "did you mean 'mnist'?" in told(["train", "MNIST"], capsys)
     assert "did you mean 'tiny'?" in told(["train", "mnist:tiyn"], capsys)
     assert "did you mean 'engine'?" in told(["bench", "engin"], capsys)
     assert "did you mean 'delta'?" in told(["bench", "engine", "--only", "cuba,dleta"], capsys)
@@ -67,9 +68,10 @@ def test_words_that_a_verb_does_not_take_are_told_with_what_it_takes(
     text = told(["train", "mnist:tiny", "--epochs", "1"], capsys)
     assert text == (
         "neuro: neuro train has no flag --epochs; it takes TASK:CONFIGURATION, --out, --seed, "
-        "--device, --devices, --gradient, --logger; all else that a training depends on "
-        "(epochs, batch, learning rate) is a field of its configuration: neuro new my_task.py "
-        "writes a task with some that you can change"
+        "--device, --devices, --gradient, --logger; the same command goes on with a run that "
+        "was interrupted; all else that a training depends on (epochs, batch, learning rate) "
+        "is a field of its configuration: neuro new my_task.py writes a task with some that "
+        "you can change"
     )
     assert told(["train", "mnist", "tiny"], capsys) == (
         "neuro: neuro train takes TASK:CONFIGURATION, --out, --seed, --device, --devices, "
