@@ -14,6 +14,7 @@ import numpy as np
 
 from lava_export.checks import rasterize
 from lava_export.program import LoihiProgram, take_apart
+from neuro.extras import name_install_command
 from neuro.io.temporary import name_own, remove_stale
 from neuro.record import Record
 from neuro.spikes import Events, to_events
@@ -22,7 +23,8 @@ from neuro.units import Seconds
 RUNNER = Path(__file__).with_name("runner.py")
 FOLDER = "neuro-lava"  # in the temporary directory
 INSTALL = (
-    "pip install -e '.[lava]' && pip install --no-deps --ignore-requires-python lava-nc==0.10.0"
+    f"{name_install_command('lava')} && "
+    "pip install --no-deps --ignore-requires-python lava-nc==0.10.0"
 )
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from tasks.names import require_one_of
 from tasks.terminal import DONE, make_console
+from tasks.words import Whole, require_words
 
 Device = Literal["cpu", "cuda"]
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -32,9 +33,9 @@ def tasks() -> None:
 def train(  # noqa: PLR0913 - a flag each
     name: Name,
     out: Folder = None,
-    seed: int = 0,
+    seed: Whole = 0,
     device: Device = "cpu",
-    devices: int = 1,
+    devices: Whole = 1,
     gradient: Literal["surrogate", "eventprop"] = "surrogate",
     logger: Literal["none", "csv", "tensorboard"] = "none",
 ) -> None:
@@ -80,7 +81,7 @@ def evaluate(run: RunFolder, device: Device = "cpu") -> None:
 def simulate(
     run: RunFolder,
     clock: Literal["grid", "exact"] = "grid",
-    workers: int = 1,
+    workers: Whole = 1,
     cluster: str = "",
 ) -> None:
     """Replay the test split on the event engine.
@@ -238,7 +239,7 @@ def new(path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE"
     console.print(f"wrote {path}; train it with neuro train {path}:tiny", soft_wrap=True)
 
 
-def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
+def demo(out: Folder = None, seed: Whole = 0, device: Device = "cpu") -> None:
     """Train, replay, export, price and report one network on handwritten digits.
 
     Args:
@@ -271,7 +272,7 @@ def demo(out: Folder = None, seed: int = 0, device: Device = "cpu") -> None:
 def bench(
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = "",
     out: Path = Path("bench"),
-    repeats: int = 3,
+    repeats: Whole = 3,
     only: str = "",
     quick: bool = False,
 ) -> None:
@@ -301,9 +302,9 @@ def data() -> None:
 def make_data(
     kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="KIND")],
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")],
-    scenes: int = 60,
-    seed: int = 0,
-    workers: int = 1,
+    scenes: Whole = 60,
+    seed: Whole = 0,
+    workers: Whole = 1,
 ) -> None:
     """Generate a small data set in its real formats, in a new folder.
 
@@ -423,6 +424,12 @@ VERBS: dict[str, Any] = {
     "data": data,
 }
 DATA_VERBS: dict[str, Any] = {"make": make_data, "check": check_data}
+ABOUT = "Spiking networks from training to chip; --version tells which neuro."
+TRAINED = (
+    "the same command goes on with a run that was interrupted; all else that a training "
+    "depends on (epochs, batch, learning rate) is a field of its configuration: neuro new "
+    "my_task.py writes a task with some that you can change"
+)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -436,14 +443,18 @@ def main(argv: list[str] | None = None) -> None:
     if argv[:1] == ["data"] and len(argv) > 1:
         verbs, prog, argv = DATA_VERBS, "neuro data", argv[1:]
     try:
-        if argv and not argv[0].startswith("-"):
-            require_one_of(argv[0], tuple(verbs), "verb")
-        tyro.extras.subcommand_cli_from_dict(
-            verbs,
-            prog=prog,
-            description="Spiking networks from training to chip; --version tells which neuro.",
-            args=argv,
-        )
+        if not argv or argv[0].startswith("-"):
+            tyro.extras.subcommand_cli_from_dict(
+                verbs,
+                prog=prog,
+                description=ABOUT,
+                args=argv,
+            )
+        else:
+            verb = verbs[require_one_of(argv[0], tuple(verbs), "verb")]
+            command = f"{prog} {argv[0]}"
+            require_words(command, verb, argv[1:], TRAINED if verb in (train, demo) else "")
+            tyro.cli(verb, prog=command, args=argv[1:])
     except KeyboardInterrupt:
         console.print("interrupted; every file is whole, and the same command goes on training")
         sys.exit(130)

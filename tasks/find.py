@@ -144,16 +144,17 @@ def make_run(
 
     Raises:
         UnknownName: there is no such task or configuration.
-        RunError: the seed is negative, the configuration is none, or the folder holds a run of
-            another content of the task's file.
+        RunError: the seed is negative, the name is that of a run folder, the configuration is
+            none, or the folder holds a run of another content of the task's file.
     """
     if seed < 0:
         raise RunError(f"--seed must be >= 0, got {seed}; use 0, 1, 2, ...")
     name, config = split_name(full)
+    _require_no_run(Path(name))
     task = find_task(name)
     make = find_config(task, config)
     file = Path(name) if is_file(name) else None
-    folder = folder or Path("runs") / f"{file.stem if file else name}-{config}"
+    folder = folder or _name_folder(full)
     sha, made = digest(file.read_bytes()) if file else "", make()
     if not is_dataclass(made) or isinstance(made, type):
         raise RunError(
@@ -172,6 +173,21 @@ def make_run(
     if file:
         _require_same_file(run)
     return run
+
+
+def _name_folder(full: str) -> Path:
+    """Return the folder of the run of "task:configuration", where none is given."""
+    name, config = split_name(full)
+    return Path("runs") / f"{Path(name).stem if is_file(name) else name}-{config}"
+
+
+def _require_no_run(folder: Path) -> None:
+    """Raise where a run folder is named instead of a task."""
+    if (folder / "config.json").is_file():
+        raise RunError(
+            f"{folder} is the folder of a run, not a task; to go on with its training: "
+            f"{name_train_command(open_folder(folder))}"
+        )
 
 
 def _require_same_file(run: Run) -> None:
@@ -252,6 +268,9 @@ def open_folder(folder: Path) -> Run:
     Raises:
         RunError: no run there, or its task or configuration is no longer the same.
     """
+    meant = folder.parent if folder.is_file() else _name_folder(str(folder))
+    if not folder.is_dir() and (meant / "config.json").is_file():
+        raise RunError(f"{folder} is no run folder; did you mean {meant}?")
 
     def configs(name: str) -> Any:
         if is_file(name):

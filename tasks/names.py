@@ -16,6 +16,6 @@ def require_one_of(name: str, names: Sequence[str], what: str) -> str:
     """
     if name in names:
         return name
-    near = get_close_matches(name, names, 1)
+    near = get_close_matches(name, names, 1) or get_close_matches(name.lower(), names, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
     raise UnknownName(f"no {what} {name!r}; {hint}")

@@ -16,6 +16,7 @@ from jaxtyping import Float64
 
 from drivers.folders import found_in
 from drivers.nuscenes.box import Box
+from drivers.nuscenes.devkit import require_devkit
 from drivers.nuscenes.fields import (
     collect,
     find_bad_fields,
@@ -226,12 +227,8 @@ def open_tables(root: Path, version: str = "") -> Tables:
         RuntimeError: the devkit is not installed.
     """
     version = find_version(root, version)
-    try:
+    with require_devkit():
         from nuscenes.nuscenes import NuScenes
-    except ImportError as error:
-        raise RuntimeError(
-            f"nuScenes needs its devkit ({error}); pip install 'neuro[driving]' brings it"
-        ) from None
     try:
         opened = NuScenes(version, str(root), verbose=False)
     except Exception as error:  # asserts, KeyError, whatever the devkit stumbles over

@@ -121,8 +121,9 @@ def require_continuous(graph: Graph) -> None:
 def problems_on_a_chip(graph: Graph) -> list[str]:
     """Return the nodes that no chip runs, each with its cure."""
     return [
-        f"{name}: no chip runs a {get_kind(node)}, its host does; go on with what is left, "
-        "neuro.graph.partition.chip_part(graph)"
+        f"{name}: no chip runs a {get_kind(node)}, its host does; leave it out of what is "
+        "lowered: Deployment.part of a task returns the module without it, "
+        "neuro.graph.partition.chip_part(graph) the Graph"
         for name, node in graph.nodes.items()
         if isinstance(node, Hosted)
     ]

@@ -31,6 +31,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from jaxtyping import Float
 
+from neuro.extras import describe_cure
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs
 from neuro.interop import nest_script
@@ -110,8 +111,8 @@ def export(
 def _require_nest() -> None:
     if find_spec("nest") is None:
         raise ImportError(
-            "NEST is not installed; pip install 'neuro[peers]' brings nest-simulator, or "
-            "export the network and run it elsewhere"
+            f"NEST is not installed; {describe_cure('peers')}, or export the network and run "
+            "it elsewhere"
         )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from drivers.folders import in_neuro_data
+from drivers.nuscenes.devkit import require_devkit
 from tasks.driving.batch import Batch, make_batch
 from tasks.driving.config import STRIDE, Config, Source
 from tasks.shuffle import shuffle_batches
@@ -30,6 +31,7 @@ def find_data(source: Source) -> Path:
 
     Raises:
         FileNotFoundError: the real one is asked for, and is not in $NEURO_DATA.
+        RuntimeError: what makes the generated one is not installed.
     """
     if source.data == "nuscenes":
         found = in_neuro_data(("nuscenes",), os.environ)
@@ -39,8 +41,8 @@ def find_data(source: Source) -> Path:
                 "can_bus; set NEURO_DATA, or take driving:tiny, which generates its data"
             )
         return found
-    from drivers.nuscenes.world.make import find_cached_nuscenes
-
+    with require_devkit():
+        from drivers.nuscenes.world.make import find_cached_nuscenes
     return find_cached_nuscenes(source.scenes, source.seed)
 
 
@@ -50,8 +52,8 @@ def list_scenes(source: Source, split: Split) -> tuple[str, ...]:
     Raises:
         ValueError: the training split has no more scenes than are held back.
     """
-    from drivers.nuscenes.tables import list_split, open_tables
-
+    with require_devkit():
+        from drivers.nuscenes.tables import list_split, open_tables
     tables = open_tables(find_data(source), source.version)
     train, val = OFFICIAL.get(source.version, ("train", "val"))
     if split == "test":
@@ -75,8 +77,8 @@ def open_split(config: Config, split: Split) -> "Windows":
 
 @lru_cache(maxsize=6)
 def _open_split(source: Source, geometry: tuple, split: Split) -> "Windows":
-    from drivers.nuscenes.windows import WindowSettings, open_windows
-
+    with require_devkit():
+        from drivers.nuscenes.windows import WindowSettings, open_windows
     image, grid, past, future = geometry
     settings = WindowSettings(grid=grid, image=image, past=past, future=future, stride=STRIDE)
     return open_windows(

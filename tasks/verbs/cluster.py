@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import joblib
 
+from neuro.extras import require_extra
+
 
 @contextmanager
 def use_cluster(address: str) -> Iterator[None]:
@@ -20,13 +22,9 @@ def use_cluster(address: str) -> Iterator[None]:
     if not address:
         yield
         return
-    try:
+    with require_extra("cluster", f"--cluster {address} needs Ray on every machine"):
         import ray
         from ray.util.joblib import register_ray
-    except ImportError as error:
-        raise RuntimeError(
-            f"--cluster {address} needs Ray: pip install 'neuro[cluster]', on every machine"
-        ) from error
     ray.init(
         address=None if address == "local" else address,
         include_dashboard=False,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from drivers.nuscenes.devkit import require_devkit
 from tasks.names import require_one_of
 
 KINDS = ("nuscenes",)
@@ -17,9 +18,5 @@ def require_kind(kind: str) -> Iterator[None]:
         RuntimeError: what it needs is not installed.
     """
     require_one_of(kind, KINDS, "kind of data set")
-    try:
+    with require_devkit():
         yield
-    except ImportError as error:
-        raise RuntimeError(
-            f"nuScenes needs its devkit ({error}); pip install 'neuro[driving]' brings it"
-        ) from None

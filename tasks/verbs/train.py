@@ -1,7 +1,9 @@
 """``neuro train`` and ``neuro eval``."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from numbers import Integral
@@ -28,10 +30,15 @@ Tell = Callable[[Progress, int, int], None]
 Kind = Literal["none", "csv", "tensorboard"]  # of a logger
 
 
-def require_device(device: str) -> None:
-    """Raise a RunError unless torch can compute on ``device`` here."""
+def require_device(device: str, devices: int = 1) -> None:
+    """Raise a RunError unless torch can compute on so many of a ``device`` here."""
     if device == "cuda" and not torch.cuda.is_available():
         raise RunError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    if devices < 1:
+        raise RunError(f"--devices must be >= 1, got {devices}")
+    there = torch.cuda.device_count()
+    if device == "cuda" and devices > there:
+        raise RunError(f"--devices {devices}: torch sees {there} CUDA devices here; use fewer")
 
 
 def launch_fabric(run: Run, device: str, devices: int, logger: Kind = "none") -> Fabric:
@@ -40,9 +47,7 @@ def launch_fabric(run: Run, device: str, devices: int, logger: Kind = "none") ->
     Raises:
         RunError: there is no such device here, or the logger is not installed.
     """
-    require_device(device)
-    if devices < 1:
-        raise RunError(f"--devices must be >= 1, got {devices}")
+    require_device(device, devices)
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
     plan = make_plan(run)
     precision: Any = plan.precision
@@ -53,8 +58,21 @@ def launch_fabric(run: Run, device: str, devices: int, logger: Kind = "none") ->
         precision=precision,
         loggers=make_loggers(logger, run.folder),
     )
-    out.launch()
+    with _keep_quiet():
+        out.launch()
     return out
+
+
+@contextmanager
+def _keep_quiet() -> Iterator[None]:
+    """Run a block in which Fabric says nothing but warnings: it greets every launch."""
+    log = logging.getLogger("lightning_fabric")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def make_plan(run: Run) -> Plan:

@@ -7,9 +7,10 @@ Axes: T ticks, B samples, N neurons.
 import json
 import math
 import re
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -17,11 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from neuro import ALIF, IF, LI, LIF, Recurrent, Spiking, Stack
-from neuro.energy import estimate
+from neuro.energy import chip_file, estimate, find_chip
+from neuro.energy.chip import ChipLimits
+from neuro.energy.constants import Confidence
 from neuro.neurons.surrogate import arctan
 from neuro.nn.layers import DT
 from neuro.nn.trace import TraceError, trace
+from neuro.training import Plan
 from tasks.cli import main
+from tasks.task import Deployment, Evaluation, Findings, Stimulus, Training
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 N = 40
@@ -100,6 +105,69 @@ class TestAWholeTask:
         assert "same-shape ANN takes 12 passes" in (run / "report.html").read_text()
         assert "not measured yet" not in (run / "report.html").read_text()
         assert (run / "speed.py").exists()
+
+    def test_names_all_that_the_parts_of_a_task_may_hold(self) -> None:
+        page = (RECIPES / "whole_task.md").read_text()
+        for part in (Training, Deployment, Evaluation, Findings, Plan, Stimulus):
+            names = part._fields if part is Stimulus else [f.name for f in fields(part)]  # type: ignore[attr-defined, arg-type]
+            for name in names:
+                assert re.search(rf"`{name}`|[(,] ?{name}[,)]", page), f"{part.__name__}.{name}"
+
+
+class TestAChip:
+    PAGE = (RECIPES / "chip.md").read_text()
+
+    def test_the_file_of_the_page_is_the_base_but_for_what_it_gives(
+        self, tmp_path: Path
+    ) -> None:
+        (code,) = re.findall(r"```toml\n(.*?)```", self.PAGE, re.DOTALL)
+        path = tmp_path / "my_chip.toml"
+        path.write_text(code)
+        chip, base = find_chip(str(path)), find_chip("loihi1")
+        assert (chip.name, chip.title, chip.base) == (
+            "my_chip",
+            "Loihi 1 (our board)",
+            "loihi1",
+        )
+        mine, shared = chip.energy.synapse, chip.energy.synapse_conv
+        assert (mine.low, mine.value, mine.high) == pytest.approx((25.5e-12, 27e-12, 28.5e-12))
+        assert (shared.low, shared.high) == pytest.approx((21.6e-12, 26.4e-12))
+        assert (mine.confidence, mine.source) == ("measured", "our laboratory, protocol 12")
+        as_there = replace(
+            chip.energy, synapse=base.energy.synapse, synapse_conv=base.energy.synapse_conv
+        )
+        assert as_there == base.energy
+        for name in ("time", "power", "limits", "barrier", "hardware", "programmable"):
+            assert getattr(chip, name) == getattr(base, name)
+
+    def test_every_key_of_a_chip_file_stands_on_the_page(self) -> None:
+        for name in (*chip_file.KEYS, *chip_file.ORIGIN, *get_args(Confidence)):
+            assert f"`{name}`" in self.PAGE or f"[{name}." in self.PAGE or name == "base", name
+        assert 'base = "loihi1"' in self.PAGE
+        for table, kind in chip_file.TABLES.items():
+            assert f"`[{table}]`" in self.PAGE
+            for f in fields(kind):
+                assert f"`{f.name}`" in self.PAGE, f"{table}.{f.name}"
+        limits = get_type_hints(ChipLimits, include_extras=True)
+        unit = {name: hint.__metadata__[0].unit for name, hint in limits.items()}
+        told = re.findall(
+            r"(?m)^\| (`[a-z_`, ]+`) \| (\w+) \|", self.PAGE.split("`[limits]`")[1]
+        )
+        assert {n: u for names, u in told for n in re.findall("[a-z_]+", names)} == unit
+
+
+def test_a_recurrent_network_learns_what_it_has_to_keep() -> None:
+    page = run_page("sequence")
+    assert page.neuron.leak == pytest.approx(-math.expm1(-0.1), rel=1e-6)
+    assert len(page.losses) == 40
+    assert page.losses[0] > 0.5
+    assert np.mean(page.losses[-5:]) < 0.4
+    assert page.accuracy > 0.9
+    assert torch.equal(torch.cat([page.first, page.rest]), page.y)
+    assert page.graph.dt == 2e-3
+    found = page.record.values["out"]
+    assert found.shape == (30, 200, 2)
+    assert (found[-5:].mean(0).argmax(1) == page.y[-5:].mean(0).argmax(1).numpy()).mean() > 0.98
 
 
 def test_a_graph_by_hand_runs_everywhere_and_says_what_is_true() -> None:

@@ -623,7 +623,10 @@ def test_what_only_a_host_does_is_refused_together_with_the_rest() -> None:
     graph = Graph(nodes=nodes, edges=edges, dt=DT)
     with pytest.raises(LowerError) as refused:
         lower(graph)
-    cure = "its host does; go on with what is left, neuro.graph.partition.chip_part(graph)"
+    cure = (
+        "its host does; leave it out of what is lowered: Deployment.part of a task returns the "
+        "module without it, neuro.graph.partition.chip_part(graph) the Graph"
+    )
     assert refused.value.problems == [
         "n: a refractory period of 2 s, which no neuron of a program here has; use "
         "refractory=0",

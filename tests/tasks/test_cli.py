@@ -54,11 +54,41 @@ def told(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 def test_mistakes_suggest_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
     assert told(["trian"], capsys) == "neuro: no verb 'trian'; did you mean 'train'?"
     assert "did you mean 'mnist'?" in told(["train", "mnits"], capsys)
+    assert "did you mean 'mnist'?" in told(["train", "MNIST"], capsys)
     assert "did you mean 'tiny'?" in told(["train", "mnist:tiyn"], capsys)
     assert "did you mean 'engine'?" in told(["bench", "engin"], capsys)
     assert "did you mean 'delta'?" in told(["bench", "engine", "--only", "cuba,dleta"], capsys)
     assert "--repeats must be >= 1" in told(["bench", "engine", "--repeats", "0"], capsys)
     assert "no verb 'chek'; did you mean 'check'?" in told(["data", "chek"], capsys)
+
+
+def test_words_that_a_verb_does_not_take_are_told_with_what_it_takes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = told(["train", "mnist:tiny", "--epochs", "1"], capsys)
+    assert text == (
+        "neuro: neuro train has no flag --epochs; it takes TASK:CONFIGURATION, --out, --seed, "
+        "--device, --devices, --gradient, --logger; the same command goes on with a run that "
+        "was interrupted; all else that a training depends on (epochs, batch, learning rate) "
+        "is a field of its configuration: neuro new my_task.py writes a task with some that "
+        "you can change"
+    )
+    assert told(["train", "mnist", "tiny"], capsys) == (
+        "neuro: neuro train takes TASK:CONFIGURATION, --out, --seed, --device, --devices, "
+        "--gradient, --logger; 'tiny' is one word more"
+    )
+    assert told(["export", "runs/a", "--chip", "loihi2"], capsys) == (
+        "neuro: neuro export has no flag --chip; it takes RUN"
+    )
+    for argv in (["demo", "--batch", "9"], ["train", "mnist", "--lr", "1"]):
+        assert "a field of its configuration" in told(argv, capsys)
+    assert told(["data", "make", "nuscenes", "a", "--scene", "2"], capsys) == (
+        "neuro: neuro data make has no flag --scene; did you mean --scenes?"
+    )
+    assert "'abc' is no whole number; write 0, 1, 2, ..." in told(
+        ["train", "mnist", "--seed", "abc"], capsys
+    )
+    assert "neuro train --help" in told(["train"], capsys)
 
 
 def test_a_folder_without_a_run_is_told_for_every_verb(
@@ -147,6 +177,28 @@ def test_a_run_of_another_seed_is_not_overwritten(
     assert "holds another run: seed is 0, asked for 1; choose another --out" in text
 
 
+def test_a_run_folder_is_no_task_and_a_task_no_run_folder(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert told(["train", str(run)], capsys) == (
+        f"neuro: {run} is the folder of a run, not a task; to go on with its training: neuro "
+        f"train mnist:tiny --out {run} --seed 0"
+    )
+    monkeypatch.chdir(run)
+    for name in (run / "best.safetensors", Path("metrics.jsonl")):
+        assert told(["eval", str(name)], capsys) == (
+            f"neuro: {name} is no run folder; did you mean {name.parent}?"
+        )
+    Path("runs").mkdir()
+    Path("runs/mnist-tiny").symlink_to(run)
+    for name in ("mnist", "mnist:tiny"):
+        text = told(["energy", name], capsys)
+        assert text == f"neuro: {name} is no run folder; did you mean runs/mnist-tiny?"
+    Path("runs/mnist-tiny").unlink()
+    Path("runs").rmdir()
+    assert "mnist is no run: it has no config.json" in told(["energy", "mnist"], capsys)
+
+
 def test_a_seed_is_not_negative(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in (["train", "mnist:tiny"], ["demo"]):
         text = told([*verb, "--out", str(tmp_path / "run"), "--seed", "-1"], capsys)
@@ -209,10 +261,18 @@ def test_the_full_set_is_never_replaced_by_the_embedded_digits(
     assert "too few for 5000 held" in told(["train", "mnist:full", "--out", out], capsys)
 
 
-def test_devices_are_checked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_devices_are_checked(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "--devices must be >= 1" in told(["train", "mnist", "--devices", "0"], capsys)
     if not torch.cuda.is_available():
         assert "sees no CUDA device" in told(["eval", str(run), "--device", "cuda"], capsys)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    argv = ["train", "mnist", "--device", "cuda", "--devices", "3"]
+    assert told(argv, capsys) == (
+        "neuro: --devices 3: torch sees 2 CUDA devices here; use fewer"
+    )
 
 
 def test_an_interruption_is_told_in_a_line(
@@ -221,7 +281,7 @@ def test_an_interruption_is_told_in_a_line(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tyro.extras.subcommand_cli_from_dict", interrupted)
+    monkeypatch.setattr("tyro.cli", interrupted)
     with pytest.raises(SystemExit) as e:
         main(["tasks"])
     assert e.value.code == 130

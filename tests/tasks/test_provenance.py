@@ -17,10 +17,13 @@ import pytest
 import torch
 
 from neuro.energy import chip_file
+from neuro.graph import Edge, Graph, Input
 from neuro.io.graph_digest import digest_graph
 from neuro.io.graph_file import load_graph
 from neuro.io.run_folder import Run, RunError
+from neuro.neurons import LIF
 from neuro.spikes import to_events
+from neuro.units import Seconds
 from tasks import provenance
 from tasks.cli import main
 from tasks.find import find_task_of, open_folder
@@ -29,6 +32,7 @@ from tasks.provenance import (
     OUT_OF_DATE,
     RESULTS,
     describe_provenance,
+    describe_samples,
     describe_trained,
     digest_code,
     digest_stimuli,
@@ -227,6 +231,29 @@ def test_the_digest_of_a_stimulus_is_of_its_meaning() -> None:
     for other in (longer, e._replace(value=2 * e.value), e._replace(tick=e.tick - 1)):
         assert not set(found) & set(digest_stimuli({"x": other}))
     assert digest_stimuli({"y": e}) != found
+
+
+def test_what_is_measured_without_a_run_names_the_graph_and_all_samples_in_their_order() -> (
+    None
+):
+    node = LIF(tau=0.02)
+    graph = Graph(
+        nodes={"x": Input(shape=(3,)), "y": Input(shape=(3,)), "cells": node},
+        edges=(Edge("x", "cells"), Edge("y", "cells")),
+        dt=Seconds(1e-3),
+    )
+    raster = np.zeros((4, 2, 3), np.float32)
+    raster[1, 0, 2] = raster[3, 1, 0] = 1
+    x, y = to_events(raster), to_events(raster[::-1].copy())
+    stimuli = digest_stimuli({"x": x, "y": y})
+    assert digest_stimuli({"y": y, "x": x}) == stimuli
+    assert digest_stimuli({"x": y, "y": x}) != stimuli
+    found = describe_samples(graph, stimuli)
+    assert found["graph"] == digest_graph(graph)
+    assert found["first"] == stimuli[0]
+    assert describe_samples(graph, stimuli[::-1])["samples"] != found["samples"]
+    assert describe_samples(graph, tuple(stimuli)) == found
+    assert describe_samples(graph, [])["first"] == ""
 
 
 def with_other_data(

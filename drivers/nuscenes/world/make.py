@@ -65,8 +65,11 @@ def make_nuscenes(
 
     Raises:
         FileExistsError: there is something else at ``path``.
-        ValueError: more scenes than the version has names for, fewer than two keyframes.
+        ValueError: more scenes than the version has names for, fewer than two keyframes, no
+            worker.
     """
+    if workers < 1:
+        raise ValueError(f"workers must be >= 1, got {workers}; 1 makes one after the other")
     made = Made(scenes=scenes, keyframes=keyframes, seed=seed, version=version)
     if not _is_empty(path):
         _require_made(path, made)

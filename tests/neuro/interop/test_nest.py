@@ -379,6 +379,57 @@ def test_the_model_follows_from_the_currents() -> None:
     assert model(cell(tau_syn=0.005), precise=False) == "iaf_psc_exp"
 
 
+def test_a_delay_behind_a_current_counts_and_one_sign_gives_both_time_constants() -> None:
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(1,)),
+        "w": Dense(weight=np.array([[-1.0]])),
+        "i": LI(tau=0.005),
+        "a": cell(),
+    }
+    edges = (Edge("x", "w", Ticks(1)), Edge("w", "i"), Edge("i", "a", Ticks(2)))
+    network = plan(Graph(nodes=nodes, edges=edges, dt=DT), at(0.1), {})
+    (synapses,) = network.synapses
+    assert (synapses.source, synapses.target, synapses.delay.tolist()) == ("x", "a", [3.0])
+    assert synapses.weight[0] < 0
+    found = network.populations["a"]
+    assert found.model == "iaf_psc_exp_ps_lossless"
+    for name in ("tau_syn_ex", "tau_syn_in"):
+        np.testing.assert_allclose(found.parameters[name], 5.0, rtol=1e-12)
+
+
+def test_a_current_that_decays_as_its_cell_has_the_weight_of_those_that_nearly_do() -> None:
+    def weight(tau_syn: float) -> float:
+        return float(plan(alone(cell(tau_syn=tau_syn)), at(0.1), {}).synapses[0].weight[0])
+
+    rate = 1 / 20  # of the cell, in a tick
+    assert weight(0.02) == pytest.approx(1 / (rate * math.exp(-rate)), rel=1e-12)
+    assert weight(0.02 * (1 + 1e-7)) == pytest.approx(weight(0.02), rel=1e-6)
+    share = (math.exp(-rate) - math.exp(-4 * rate)) / (3 * rate)  # of tau_syn = tau / 4
+    assert weight(0.005) == pytest.approx(1 / (rate * share), rel=1e-12)
+
+
+def test_a_bias_becomes_the_current_that_adds_it_in_a_tick() -> None:
+    network = plan(alone(cell(), bias=0.1), at(0.1), {"cell": np.array([0.25])})
+    start, parameters = (
+        network.populations["cell"].start,
+        network.populations["cell"].parameters,
+    )
+    assert float(start["I_e"][0]) == pytest.approx(0.1 / -math.expm1(-1 / 20), rel=1e-12)
+    assert start["V_m"].tolist() == [0.25]
+    assert {k: float(v[0]) for k, v in parameters.items()} == pytest.approx(
+        {"tau_m": 20.0, "C_m": 20.0, "V_th": 1.0, "t_ref": 2.0}, rel=1e-12
+    )
+
+
+def test_a_current_without_a_leak_and_a_leak_of_everything_are_refused() -> None:
+    nodes: dict[str, Node] = {"x": Input(shape=(1,)), "i": LI(tau=math.inf), "a": cell()}
+    edges = (Edge("x", "i"), Edge("i", "a"))
+    with pytest.raises(NestError, match="i: a current of NEST decays; use a finite tau"):
+        plan(Graph(nodes=nodes, edges=edges, dt=DT), at(0.1), {})
+    with pytest.raises(NestError, match="cell: an ALIF in continuous time needs leak < 1"):
+        plan(alone(ALIF(leak=1.0)), at(0.1), {})
+
+
 def test_export_needs_no_nest_and_run_says_which_extra_brings_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:  # type: ignore[no-untyped-def]
@@ -386,8 +437,12 @@ def test_export_needs_no_nest_and_run_says_which_extra_brings_it(
     script = export(alone(cell()), at(0.1), tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"network.npz", "run_nest.py"}
     assert "mpirun" in script.read_text()
-    with pytest.raises(ImportError, match=r"neuro\[peers\]"):
+    with pytest.raises(ImportError, match="NEST is not installed") as e:
         run(alone(cell()), at(0.1))
+    assert str(e.value).endswith(
+        "; pip install -e '.[peers]' in a clone of neuro brings it, or export the network and "
+        "run it elsewhere"
+    )
 
 
 def test_what_nest_cannot_do_is_refused_all_at_once_with_cures() -> None:

@@ -34,6 +34,7 @@ from neuro.io.store import (
     StoreError,
     load_arrays,
     load_tensors,
+    load_value,
     read_json,
     require_writable,
     save_arrays,
@@ -462,6 +463,23 @@ def test_an_archive_that_was_packed_anew_is_refused(tmp_path: Path, name: str) -
     repacked(path, change)
     with pytest.raises(StoreError, match=rf"a.npz: damaged or cut short .*{told}"):
         load_arrays(path, "weights")
+
+
+def test_a_value_that_would_be_written_with_other_numbers_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    arrays = {"w": np.array([2.0, -0.0, math.nan]), "kept": np.array([1.0])}
+    save_arrays(path, "weights", arrays, {"a": 1})
+    keep, _ = load_value(path, "weights", lambda a, m: (a, m), lambda value: value)
+    assert keep["w"].tobytes() == arrays["w"].tobytes()
+    for change in (np.sort, lambda w: w + 0.0):  # -0.0 becomes 0.0
+        with pytest.raises(StoreError) as e:
+            load_value(
+                path,
+                "weights",
+                lambda a, m, change=change: ({n: change(w) for n, w in a.items()}, m),
+                lambda value: value,
+            )
+        assert str(e.value) == f"{path}: is not as a weights is written: w has other values"
 
 
 def test_no_more_is_unpacked_than_the_header_declares(tmp_path: Path) -> None:

@@ -35,6 +35,42 @@ def types_are_checked_by_the_code_alone(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
+BOUNDS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    # field: (what just passes, what just does not)
+    "LIF.tau": ((1e-9, math.inf), (0.0, -1e-9)),
+    "LIF.threshold": ((1e-9,), (0.0, -1e-9)),
+    "LIF.tau_syn": ((1e-9, 1e9), (0.0, -1e-9, math.inf)),
+    "LIF.refractory": ((0.0, 1e9), (-1e-9, math.inf)),
+    "IF.threshold": ((1e-9,), (0.0, -1e-9)),
+    "ALIF.leak": ((1e-9, 1.0), (0.0, -1e-9, 1.001)),
+    "ALIF.threshold": ((1e-9,), (0.0, -1e-9)),
+    "ALIF.beta": ((0.0,), (-1e-9,)),
+    "ALIF.rho": ((0.0, 1.0), (-1e-9, 1 + 1e-9)),
+    "ALIF.refractory": ((0.0, 1e9), (-1e-9, math.inf)),
+    "LI.tau": ((1e-9, math.inf), (0.0, -1e-9)),
+    "GatedLI.floor": ((0.0, 1 - 1e-9), (-1e-9, 1.0)),
+}
+
+
+@pytest.mark.parametrize("field", BOUNDS)
+def test_the_least_and_the_largest_value_pass_and_none_beyond(field: str) -> None:
+    periods: dict[str, Any] = {
+        "LIF.refractory": lambda p: LIF(tau=0.02, refractory=p),
+        "ALIF.refractory": lambda p: ALIF(refractory=p),
+    }
+    make, (right, wrong) = {**MODELS, **periods}[field], BOUNDS[field]
+    model, name = field.split(".")
+    named = rf"^{'LIF' if model == 'IF' else model}\.{name} must be .*, got "
+    for value in right:
+        make(value)
+    for value in (*wrong, math.nan):
+        with pytest.raises(ValueError, match=named):
+            make(value)
+        if field not in periods:  # one of several
+            with pytest.raises(ValueError, match=named):
+                make(np.array([right[0], value]))
+
+
 @pytest.mark.parametrize("field", MODELS)
 @pytest.mark.parametrize("make", [np.asarray, torch.as_tensor], ids=["array", "tensor"])
 def test_a_change_in_place_reaches_no_model(field: str, make: Any) -> None:

@@ -177,6 +177,20 @@ def test_a_bound_follows_the_synaptic_current() -> None:
     np.testing.assert_allclose(found.bound.ravel(), [one + r * 4, two + r * 4], rtol=1e-9)
 
 
+def test_what_a_current_is_off_by_goes_on_into_the_population_behind_it() -> None:
+    graph = alone(LIF(tau=math.inf, threshold=4.0), 0.5)
+    nodes = {**graph.nodes, "i": LI(tau=math.inf, gain=2.0)}
+    edges = (Edge("x", "w"), Edge("w", "i"), Edge("i", "s"))
+    graph = Graph(nodes=nodes, edges=edges, dt=DT)
+    found = bound_rounding(graph, replay(graph, ones(1, 1)))["s"]
+    r, six, one = 4 * UNIT, 6 * UNIT / (1 - 6 * UNIT), UNIT / (1 - UNIT)
+    error = 2 * (six * 0.5 + r * 0.5) + r * 1.0  # of the current, which is 1
+    arrives = error * (1 + one) + one * 1.0
+    assert found.margin.item() == -3
+    want = arrives + r * (1.0 + 1.0 + 4.0)
+    np.testing.assert_allclose(found.bound.item(), want, rtol=1e-12)
+
+
 def test_a_bound_follows_the_adaptation_and_what_a_soft_reset_hands_on() -> None:
     """In parts of e, by which the current is off, and r, four roundings; by hand."""
     cell = ALIF(leak=0.5, threshold=0.25, beta=0.5, rho=0.5, reset="soft")

@@ -50,7 +50,8 @@ def test_a_peer_that_is_missing_leaves_the_row_without_a_ratio(rows: list[Row]) 
     row = rows[2]
     assert (row.ours, row.theirs, row.ratio, row.reached) == (0.5, None, None, None)
     assert row.note == (
-        "NEST precise: no_such_simulator is not installed; pip install -e '.[peers]' brings it"
+        "NEST precise: no_such_simulator is not installed; "
+        "pip install -e '.[peers]' in a clone of neuro brings it"
     )
     assert row.conditions["theirs"] == {}
 

@@ -40,7 +40,10 @@ def test_one_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
         "worn": "IndexError: pop from empty list",
         "dead": "its process died with exit status 7: last words",
         "loud": "",
-        "poor": "no_such_simulator is not installed; pip install -e '.[peers]' brings it",
+        "poor": (
+            "no_such_simulator is not installed; "
+            "pip install -e '.[peers]' in a clone of neuro brings it"
+        ),
         "well": "",
     }
     assert {name: len(m.runs) for name, m in found.items()} == {

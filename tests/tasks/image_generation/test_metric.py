@@ -84,6 +84,24 @@ def test_without_the_files_the_figure_is_of_our_own_autoencoder(
     assert against.fad(half) > 0.005
 
 
+def test_all_whole_batches_of_the_test_part_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module, seen = "tasks.image_generation.metric", []
+
+    def compute(_: Autoencoder, images: Tensor, batch: int) -> np.ndarray:
+        seen.append((len(images), batch))
+        return np.eye(3)
+
+    images = SimpleNamespace(images=np.zeros((510, 1, 4, 4), np.uint8))
+    monkeypatch.setattr(f"{module}.load_published", lambda: None)
+    monkeypatch.setattr(f"{module}.part", lambda *_: images)
+    monkeypatch.setattr(f"{module}.train_own", lambda _: Autoencoder())
+    monkeypatch.setattr(f"{module}.compute_codes", compute)
+    against = metric(tiny())
+    assert (against.fakes, against.batch, seen) == (500, 250, [(500, 250)])
+
+
 @needs_files
 def test_on_the_published_scale_real_digits_blurred_and_noisy_ones_score_as_known() -> None:
     against = metric(replace(tiny(), source="mnist"))

@@ -1,4 +1,3 @@
-import subprocess
 import sys
 from pathlib import Path
 
@@ -39,6 +38,7 @@ def test_what_cannot_be_made_is_told(
     for argv, told in (
         (["nuscnes", str(tmp_path / "a")], "no kind of data set 'nuscnes'; did you mean"),
         (["nuscenes", str(tmp_path / "a"), "--scenes", "0"], "0 scenes; v1.0-trainval has"),
+        (["nuscenes", str(tmp_path / "a"), "--workers", "0"], "workers must be >= 1, got 0; 1"),
     ):
         with pytest.raises(SystemExit) as e:
             main(["data", "make", *argv])
@@ -46,14 +46,14 @@ def test_what_cannot_be_made_is_told(
         assert told in capsys.readouterr().err
 
 
-def test_without_the_devkit_the_extra_is_named(tmp_path: Path) -> None:
-    code = (
-        "import sys; sys.modules['shapely'] = None\n"
-        "from tasks.cli import main\n"
-        f"main(['data', 'make', 'nuscenes', {str(tmp_path)!r}])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "pip install 'neuro[driving]'" in done.stderr
+def test_without_the_devkit_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, make.__name__, None)
+    with pytest.raises(SystemExit) as e:
+        main(["data", "make", "nuscenes", str(tmp_path / "new")])
+    assert e.value.code == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.startswith("neuro: nuScenes needs its devkit (")
+    assert "; pip install -e '.[driving]' in a clone of neuro brings it" in told
+    assert not (tmp_path / "new").exists()

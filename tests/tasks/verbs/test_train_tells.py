@@ -1,10 +1,12 @@
 """What training asks of a task, and what it tells while it goes on."""
 
 import io
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning_fabric import Fabric
 from rich.console import Console
 
 from neuro.io.run_folder import Run, RunError
@@ -13,7 +15,7 @@ from tasks.cli import main
 from tasks.image_classification.mnist import tiny
 from tasks.report.tables import describe_raised_slopes
 from tasks.verbs.progress_bar import show_progress
-from tasks.verbs.train import require_all_counted
+from tasks.verbs.train import launch_fabric, require_all_counted
 
 SUPPORT = Path(__file__).parents[2] / "support"
 
@@ -41,6 +43,26 @@ def test_a_task_that_counts_too_few_steps_is_told_in_its_first_epoch(
     told = " ".join(capsys.readouterr().err.split())
     assert "an epoch has more than the 2 batches that Training.steps says" in told
     assert not (tmp_path / "run" / "last.safetensors").exists()
+
+
+def test_fabric_does_not_greet_before_what_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, heard = logging.getLogger("lightning_fabric.utilities.distributed"), list[str]()
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: heard.append(record.getMessage()))
+    monkeypatch.setattr(log, "handlers", [handler])
+
+    def launch(_: Fabric) -> None:
+        log.info("All distributed processes registered.")
+        log.warning("a warning")
+
+    monkeypatch.setattr(Fabric, "launch", launch)
+    run = Run(folder=tmp_path, task="mnist", name="tiny", seed=0, config=tiny())
+    log.info("before")
+    launch_fabric(run, "cpu", 1)
+    log.info("after")
+    assert heard == ["before", "a warning", "after"]
 
 
 def test_raised_slopes_are_added_up_over_rows() -> None:

@@ -1,0 +1,78 @@
+"""The words of a command line: those that a verb does not take are told, with the cure."""
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import tyro
+
+from tasks.names import UnknownName
+
+NEAR = 0.7  # likeness of flags: --lr is none of --logger
+
+
+def _read_whole(words: list[str]) -> int:
+    try:
+        return int(words[0])
+    except ValueError:
+        raise ValueError(f"{words[0]!r} is no whole number; write 0, 1, 2, ...") from None
+
+
+Whole = Annotated[
+    int,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT",
+        instance_from_str=_read_whole,
+        is_instance=lambda value: isinstance(value, int),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+
+
+def require_words(
+    command: str, verb: Callable[..., Any], words: Sequence[str], cure: str = ""
+) -> None:
+    """Raise unless ``verb`` takes the words behind its name.
+
+    command: how the verb is called, "neuro train". cure: what to do where a flag is unknown and
+    like none of the verb. Whether each word has a meaning there is for the verb to say.
+
+    Raises:
+        UnknownName: a flag that it does not have, or one word more than it takes.
+    """
+    if {"-h", "--help"} & set(words):
+        return
+    hints = get_type_hints(verb, include_extras=True)
+    hints.pop("return", None)
+    places = {n: h for n, h in hints.items() if tyro.conf.Positional in get_args(h)}
+    flags = {f"--{name}": hint for name, hint in hints.items() if name not in places}
+    switches = {flag for flag, hint in flags.items() if hint is bool}
+    switches |= {f"--no-{flag[2:]}" for flag in switches}
+    takes = ", ".join([*map(_name_place, places.values()), *flags]) or "nothing"
+    given, value_follows = [], False
+    for word in words:
+        if value_follows and not word.startswith("--"):
+            value_follows = False
+            continue
+        flag, equals, _ = word.partition("=")
+        value_follows = flag in flags and flag not in switches and not equals
+        if not word.startswith("-"):
+            given.append(word)
+        elif flag not in flags and flag not in switches:
+            near = get_close_matches(flag, flags, 1, NEAR)
+            hint = (
+                f"did you mean {near[0]}?" if near else f"it takes {takes}{cure and '; '}{cure}"
+            )
+            raise UnknownName(f"{command} has no flag {flag}; {hint}")
+    if len(given) > len(places) and not any(map(_is_variadic, places.values())):
+        raise UnknownName(f"{command} takes {takes}; {given[len(places)]!r} is one word more")
+
+
+def _name_place(hint: Any) -> str:
+    """Return what help calls a word without a flag."""
+    return next(m.metavar for m in get_args(hint) if getattr(m, "metavar", None))
+
+
+def _is_variadic(hint: Any) -> bool:
+    return get_origin(get_args(hint)[0]) is tuple

@@ -1,0 +1,97 @@
+"""Which words a verb takes; the values behind its flags are words of their own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import tyro
+
+from tasks.names import UnknownName
+from tasks.words import Whole, require_words
+
+Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+Places = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
+
+
+def verb(file: Place, out: str = "", number: Whole = 1, markdown: bool = False) -> None:
+    """Take a file."""
+
+
+def many(files: Places, out: str = "") -> None:
+    """Take files."""
+
+
+def nothing() -> None:
+    """Take nothing."""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "a",
+        "a --out b",
+        "--out b a",
+        "--out=b a",
+        "a --number -1",
+        "--markdown a",
+        "a --no-markdown --out b",
+        "a --out",
+        "--anything b c --help",
+        "-h",
+    ],
+)
+def test_words_that_a_verb_takes_pass(words: str) -> None:
+    require_words("neuro verb", verb, words.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("a --oout b", "has no flag --oout; did you mean --out?"),
+        ("a --epochs=3", "has no flag --epochs; it takes FILE, --out, --number, --markdown"),
+        ("a -o b", "has no flag -o; it takes FILE, --out, --number, --markdown"),
+        ("a --no-out", "has no flag --no-out; did you mean --out?"),
+        ("a b", "takes FILE, --out, --number, --markdown; 'b' is one word more"),
+        ("a --out b c", "takes FILE, --out, --number, --markdown; 'c' is one word more"),
+        ("a --out=b c", "takes FILE, --out, --number, --markdown; 'c' is one word more"),
+        ("a --markdown c", "takes FILE, --out, --number, --markdown; 'c' is one word more"),
+        ("a --out --lr", "has no flag --lr; it takes"),
+    ],
+)
+def test_others_are_told(words: str, told: str) -> None:
+    with pytest.raises(UnknownName) as e:
+        require_words("neuro verb", verb, words.split())
+    assert str(e.value).startswith(f"neuro verb {told}")
+
+
+def test_the_cure_stands_where_no_flag_is_meant() -> None:
+    with pytest.raises(UnknownName, match=r"--markdown; write it into a file$"):
+        require_words("neuro verb", verb, ["--epochs"], "write it into a file")
+    with pytest.raises(UnknownName, match=r"did you mean --out\?$"):
+        require_words("neuro verb", verb, ["--oout"], "write it into a file")
+
+
+def test_some_verbs_take_any_number_of_words_and_some_none() -> None:
+    require_words("neuro many", many, ["a", "b", "c", "--out", "d"])
+    with pytest.raises(UnknownName, match="neuro nothing takes nothing; 'a' is one word more"):
+        require_words("neuro nothing", nothing, ["a"])
+
+
+@pytest.mark.parametrize("text", ["abc", "1.5", "", "two"])
+def test_a_whole_number_is_asked_for(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tyro.cli(verb, prog="neuro verb", args=["a", "--number", text])
+    err = " ".join(capsys.readouterr().err.split())
+    assert f"Error parsing --number: {text!r} is no whole number; write 0, 1, 2, ..." in err
+
+
+def test_whole_numbers_are_read() -> None:
+    got: list[int] = []
+
+    def keep(number: Whole = 3) -> None:
+        got.append(number)
+
+    tyro.cli(keep, args=[])
+    tyro.cli(keep, args=["--number", "-2"])
+    assert got == [3, -2]
