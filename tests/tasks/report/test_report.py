@@ -338,7 +338,6 @@ class TestAFinishedRun:
         ):
             assert figure in seen, figure
 
-    @pytest.mark.usefixtures("unpainted")
     def test_tells_what_the_task_says_of_each_sample(self, run: Run) -> None:
         finish(run)
         seen = words(written(run))
