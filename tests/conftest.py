@@ -1,43 +1,59 @@
-"""Seeds of tests, and the slow files: they run first, and `make quick` leaves them out."""
+"""Seeds and checks of tests, and slow files: they run first; `make quick` leaves them out."""
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
 import pytest
+import quick_checks
 import torch
 from hypothesis import register_random
 
-from neuro.seeds import seeded
+quick_checks.install()  # before what is checked is imported
+
+from neuro.seeds import seeded  # noqa: E402
+
+# Two processes collect all modules, and children import them: bytecode is kept for all.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TESTS = Path(__file__).parent
-SLOW = [
-    "test_executors_agree",
-    "test_mutate_inputs",
-    "test_notebooks",
-    "test_readme",
-    "test_support_matrix",
+SLOW = [  # the longest first
     "test_types",
+    "test_executors_agree",
+    "tasks/bench/test_subjects",
+    "neuro/events/test_to_disk",
+    "tasks/bench/test_training",
+    "tasks/test_task_kinds",
+    "test_support_matrix",
     "test_valued_nodes_agree",
+    "test_notebooks",
+    "tasks/bench/test_cost",
+    "test_mutate_inputs",
+    "neuro/events/exact/test_laws",
+    "neuro/events/exact/test_closed_forms",
+    "neuro/interop/test_nest",
+    "tasks/image_generation/test_models",
+    "tasks/test_task_files",
+    "tasks/test_cli",
+    "test_readme",
     "docs/test_recipes",
     "lava_export/test_run",
     "neuro/energy/test_sanafe",
     "neuro/energy/test_synapses",
     "neuro/eventprop/test_adjoint",
     "neuro/eventprop/test_engine",
-    "neuro/events/exact/test_closed_forms",
-    "neuro/events/exact/test_laws",
     "neuro/events/exact/test_loops_and_layers",
     "neuro/events/exact/test_silence",
     "neuro/events/exact/test_crossings",
     "neuro/events/exact/test_rows",
     "neuro/events/grid/test_kernels",
     "neuro/events/test_engine",
-    "neuro/events/test_to_disk",
     "neuro/graph/test_a_new_connection",
     "neuro/graph/test_dilated_and_grouped",
     "neuro/graph/test_partition",
-    "neuro/interop/test_nest",
     "neuro/neurons/test_fused_triton",
     "neuro/neurons/test_new_model",
     "neuro/nn/test_binomial_checkpoint",
@@ -53,12 +69,9 @@ SLOW = [
     "tasks/image_generation",
     "tasks/published_networks",
     "tasks/verbs",
-    "tasks/test_cli",
     "tasks/test_every_task",
     "tasks/test_provenance",
     "tasks/test_task",
-    "tasks/test_task_files",
-    "tasks/test_task_kinds",
     "tasks/test_terminal",
     "tasks/test_yinyang",
 ]
@@ -88,14 +101,21 @@ def torch_is_as_new(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {path: find_place(path) for path in {item.path for item in items}}
     for item in items:
-        if not item.path.is_relative_to(TESTS):
-            continue
-        name = item.path.relative_to(TESTS).with_suffix("").as_posix()
-        if any(name == slow or name.startswith(f"{slow}/") for slow in SLOW):
+        if places[item.path] < len(SLOW):
             item.add_marker("slow")
     # Processes take one file after the other: the short ones last, so that all end together.
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: places[item.path])
+
+
+def find_place(path: Path) -> int:
+    """Return where a file, or its folder, stands among the slow ones; else their number."""
+    if not path.is_relative_to(TESTS):
+        return len(SLOW)
+    name = path.relative_to(TESTS).with_suffix("").as_posix()
+    found = (k for k, x in enumerate(SLOW) if name == x or name.startswith(f"{x}/"))
+    return next(found, len(SLOW))
 
 
 def pytest_sessionstart() -> None:

@@ -155,9 +155,9 @@ CASES: Mapping[str, Callable[[LIF], Graph]] = {
 }
 
 
-def stimulus(graph: Graph) -> dict[str, Events]:
+def stimulus(graph: Graph, ticks: int = TICKS, samples: int = 2) -> dict[str, Events]:
     draw = np.random.default_rng(1)
-    shape = (TICKS, 2, graph.size("input"))
+    shape = (ticks, samples, graph.size("input"))
     return {"input": to_events((draw.random(shape) < 0.5).astype(np.float64))}
 
 
@@ -166,9 +166,10 @@ def run_reference(graph: Graph) -> None:
 
 
 def run_on_lava(graph: Graph) -> None:
-    program = lower(graph, ticks=TICKS)
-    ours = reference.run(program, stimulus(graph), ticks=TICKS)
-    theirs = run_lava(program, stimulus(graph), ticks=TICKS)
+    ticks = 2 * TICKS  # of one sample: Lava builds a network for each
+    program, x = lower(graph, ticks=ticks), stimulus(graph, ticks, samples=1)
+    ours = reference.run(program, x, ticks=ticks)
+    theirs = run_lava(program, x, ticks=ticks)
     for name, events in ours.spikes.items():
         assert all(map(np.array_equal, events, theirs.spikes[name]))
     for name, values in ours.values.items():

@@ -6,7 +6,7 @@ import pytest
 from one_process import measure_together
 
 from tasks.bench import memory
-from tasks.bench.harness import Measured, measure
+from tasks.bench.harness import Measured
 from tasks.bench.training import (
     ALL,
     ALONE,
@@ -51,9 +51,20 @@ def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
             assert (last.by, last.target) == ("memory", 1)
 
 
+@pytest.fixture(scope="module")
+def chunked() -> dict[str, Measured]:
+    """Return, by the place of a case and subject, training beside that in chunks."""
+    builds = {
+        f"{which} {name}": case.subjects[name]
+        for which, case in enumerate(checkpointed(True))
+        for name in (NEURO, case.pairs[0].ours)
+    }
+    return measure_together(builds)
+
+
 @pytest.mark.parametrize(("which", "ticks", "target"), [(0, 8, 0.5), (1, 32, 0.9)])
 def test_four_times_the_ticks_may_take_twice_the_memory_or_no_more(
-    which: int, ticks: int, target: float
+    chunked: dict[str, Measured], which: int, ticks: int, target: float
 ) -> None:
     case = checkpointed(True)[which]
     assert case.conditions["ticks"] == ticks
@@ -61,11 +72,10 @@ def test_four_times_the_ticks_may_take_twice_the_memory_or_no_more(
         *(("time", None), ("memory", None)),  # beside one chunk
         *(("time", None), ("memory", target)),  # beside a quarter of the ticks
     ]
-    some = case.pairs[0].ours
-    found = measure({name: case.subjects[name] for name in (NEURO, some)}, 1)
-    assert [found[name].problem for name in (some, NEURO)] == ["", ""]
+    found = [chunked[f"{which} {name}"] for name in (case.pairs[0].ours, NEURO)]
+    assert [one.problem for one in found] == ["", ""]
     # Not the same number: each has been trained by as many steps as it made in a time.
-    assert all(found[name].runs[0].counted > 0 for name in (some, NEURO))
+    assert all(one.runs[0].counted > 0 for one in found)
 
 
 def test_memory_of_a_step_is_known_where_the_system_tells(spikes: dict[str, Measured]) -> None:

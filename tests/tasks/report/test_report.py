@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from neuro.io.record_file import save_record
 from neuro.io.run_folder import Run, begin_run
@@ -52,6 +53,17 @@ def begun(folder: Path) -> Run:
 def run(tmp_path: Path) -> Run:
     """A run that has just begun."""
     return begun(tmp_path / "a run")
+
+
+@pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are made, but not written: ``page`` has them, and tests of pictures."""
+
+    def name_alone(figure: Figure, name: str, title: str) -> Html:  # noqa: ARG001
+        return Html(f"<svg><title>{title}</title></svg>")
+
+    monkeypatch.setattr(pictures, "_svg", name_alone)
+    monkeypatch.setattr(pictures, "save_png", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +219,7 @@ def words(page: str) -> str:
     return unescape(re.sub(r"<[^>]*>", " ", body))
 
 
+@pytest.mark.usefixtures("unpainted")
 class TestAPartialRun:
     def test_names_the_verb_that_makes_what_is_missing(self, run: Run) -> None:
         seen = words(written(run))
@@ -338,6 +351,7 @@ class TestAFinishedRun:
     def test_tells_the_direction_of_a_metric(self, page: str) -> None:
         assert "higher is better" in words(page)
 
+    @pytest.mark.usefixtures("unpainted")
     def test_firing_rates_are_spikes_per_neuron_and_tick_of_a_sample(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -390,6 +404,7 @@ class TestAFinishedRun:
         assert parser.open == []
         assert words(page).count(HOSTILE) > 10
 
+    @pytest.mark.usefixtures("unpainted")
     def test_keeps_the_old_page_when_it_cannot_be_drawn(self, run: Run) -> None:
         finish(run)
         before = written(run)
@@ -445,6 +460,7 @@ class TestLayout:
         assert '<th class="down" scope="rowgroup" rowspan="2">' in made
         assert '<th class="across" scope="colgroup" colspan="2">' in made
 
+    @pytest.mark.usefixtures("unpainted")
     def test_no_column_is_of_zeros(self, run: Run) -> None:
         finish(run)
         simulation = run.read("simulate.json")
@@ -458,6 +474,7 @@ class TestLayout:
         assert "0.0%" not in cells
         assert "in axons used" not in words(written(run))
 
+    @pytest.mark.usefixtures("unpainted")
     def test_a_limit_that_one_chip_does_not_publish_is_empty_there(self, run: Run) -> None:
         finish(run)
         joules = run.read("energy.json")
@@ -477,6 +494,7 @@ class TestLayout:
             page
         )
 
+    @pytest.mark.usefixtures("unpainted")
     def test_a_network_whose_twin_computes_nothing_has_no_ratio(self, run: Run) -> None:
         finish(run)
         joules = run.read("energy.json")
