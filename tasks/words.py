@@ -71,7 +71,7 @@ def require_words(
 
 def _name_place(hint: Any) -> str:
     """Return what help calls a word without a flag."""
-    return next(m.metavar for m in get_args(hint) if getattr(m, "metavar", None))
+    return next(str(m.metavar) for m in get_args(hint) if getattr(m, "metavar", None))
 
 
 def _is_variadic(hint: Any) -> bool:
