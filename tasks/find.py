@@ -160,6 +160,12 @@ def make_run(
             f"{name}: its configuration {config} returns {describe(made)}, not a value of a "
             "frozen dataclass; return one, as the file does that neuro new writes"
         )
+    if not type(made).__dataclass_params__.frozen:
+        raise RunError(
+            f"{name}: its configuration {config} is a {type(made).__name__}, a dataclass that "
+            "can be changed, also after the run began; write @dataclass(frozen=True) above it, "
+            "and dataclasses.replace where it is varied"
+        )
     run = Run(
         folder=folder,
         task=file.name if file else name,
