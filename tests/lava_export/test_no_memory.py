@@ -86,10 +86,7 @@ def test_what_memory_could_decide_goes_to_a_process_that_keeps_nothing() -> None
     assert len(reference.run(kept, x, 2).spikes["n"].tick) == 0  # as it was
     (told,) = list_breaches(program, "loihi1")
     assert "n: its membrane keeps nothing, Loihi 1 keeps 1/4096 of it, which would" in told
-    assert (
-        "lower(graph, largest_weight=...), until threshold and inhibition are below 4096"
-        in told
-    )
+    assert "largest_weight=...) until threshold and inhibition are below 4096" in told
     assert list_breaches(program, "loihi2") == []
     coarse = lower(graph, largest_weight=240)
     assert coarse["n"].kind == "lif"
@@ -98,15 +95,21 @@ def test_what_memory_could_decide_goes_to_a_process_that_keeps_nothing() -> None
 
 @pytest.mark.parametrize(
     ("inhibition", "threshold", "kind"),
-    [(16, 254.0, "lif"), (17, 254.0, "alif"), (0, 16 * 254.0, "lif"), (0, 17 * 254.0, "alif")],
+    [
+        ([254] * 16 + [30], 254, "lif"),  # 4094 weight units, 64 more of older ticks
+        ([254] * 16 + [32], 254, "alif"),
+        ([2], 4096, "lif"),
+        ([2], 4097, "alif"),
+    ],
 )
 def test_lavas_own_lif_is_used_where_memory_is_harmless(
-    inhibition: int, threshold: float, kind: str
+    inhibition: list[int], threshold: float, kind: str
 ) -> None:
-    weight = np.array([[254.0] + [-254.0] * inhibition])
-    n = lower(one(weight, threshold=threshold, reset="hard"))["n"]
-    assert n.kind == kind
-    assert n.vth.item() % 2 == 1
+    weight = -np.array([[-254.0, *inhibition]])
+    program = lower(one(weight, threshold=threshold, reset="hard"))
+    n = program["n"]
+    assert (n.kind, n.scale) == (kind, 1.0)
+    assert n.vth.item() == 2 * -(-threshold // 2) - 1
 
 
 def test_other_membranes_without_memory_keep_nothing_either() -> None:
