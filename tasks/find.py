@@ -160,7 +160,7 @@ def make_run(
             f"{name}: its configuration {config} returns {describe(made)}, not a value of a "
             "frozen dataclass; return one, as the file does that neuro new writes"
         )
-    if not type(made).__dataclass_params__.frozen:
+    if not _is_frozen(made):
         raise RunError(
             f"{name}: its configuration {config} is a {type(made).__name__}, a dataclass that "
             "can be changed, also after the run began; write @dataclass(frozen=True) above it, "
@@ -178,6 +178,11 @@ def make_run(
     if file:
         _require_same_file(run)
     return run
+
+
+def _is_frozen(config: Any) -> bool:
+    """Say whether a value of a dataclass stays as it is."""
+    return bool(config.__dataclass_params__.frozen)
 
 
 def _require_same_file(run: Run) -> None:

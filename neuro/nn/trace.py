@@ -150,7 +150,8 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
         raise make_type_error("what is traced", "a torch module", module, cure)
     if input_shape is None:
         raise ValueError("trace needs input_shape, the shape of one tick, e.g. (1, 28, 28)")
-    walk = _Walk(nodes={"input": Input(shape=input_shape)})
+    entry = Input(shape=input_shape)
+    walk = _Walk(nodes={"input": entry})
     if has_global_hooks():
         walk.problems.append(
             "hooks of all modules (torch.nn.modules.module.register_module_forward_hook) may "
@@ -163,14 +164,15 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
     try:
         return Graph(nodes=walk.nodes, edges=edges, dt=dt)
     except GraphError as error:
-        if told := _explain_shape(walk.nodes, edges, dt):
+        if told := _explain_shape(entry.shape, walk.nodes, edges, dt):
             raise GraphError([*error.problems, told]) from error
         raise
 
 
-def _explain_shape(nodes: dict[str, Node], edges: tuple[Edge, ...], dt: Seconds) -> str:
+def _explain_shape(
+    shape: tuple[int, ...], nodes: dict[str, Node], edges: tuple[Edge, ...], dt: Seconds
+) -> str:
     """Return what to tell where the input's shape has the axes T B of x before its own."""
-    shape: tuple[int, ...] = nodes["input"].shape  # type: ignore[union-attr]
     if len(shape) < 3:
         return ""
     try:
