@@ -15,6 +15,7 @@ from lava_export.program import (
     BIAS_MANTISSA_BITS,
     DECAY_BITS,
     LARGEST_WEIGHT,
+    NO_MEMORY,
     THRESHOLD_BITS,
     LoihiProgram,
     Population,
@@ -117,7 +118,9 @@ def decays_have_12_bits(program: LoihiProgram) -> Iterator[str]:
     for p in list_neurons(program):
         for field in ("du", "dv", "da"):
             cure = "use a time constant between 1/4 and 4096 dt"
-            yield from _list_outside(p, field, 0, 2**DECAY_BITS - 1, cure)
+            forgets = field == "dv" and p.kind == "alif"
+            most = NO_MEMORY if forgets else 2**DECAY_BITS - 1
+            yield from _list_outside(p, field, 0, most, cure)
 
 
 def biases_have_a_13_bit_mantissa_and_a_3_bit_exponent(

@@ -8,7 +8,7 @@ could reach 2^23 otherwise. Weights are even: Lava keeps no odd ones where signs
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from lava_export.program import (
     BIAS_EXPONENT_BITS,
     BIAS_MANTISSA_BITS,
     LARGEST_WEIGHT,
+    NO_MEMORY,
     THRESHOLD_BITS,
     Connection,
     Kind,
@@ -27,7 +28,7 @@ from lava_export.program import (
     as_int32,
     list_separate_parts,
 )
-from lava_export.rules import compute_head_room, list_overflows
+from lava_export.rules import compute_head_room, keeps_no_memory, list_overflows
 from neuro.arguments import require_whole_ticks
 from neuro.graph import Graph, Hosted, Input
 from neuro.graph.delays import assign_lags, find_tight_loops
@@ -103,10 +104,12 @@ def lower(
         )
     if ticks is not None and ticks < 1:
         raise ValueError(f"ticks must be >= 1, or None for runs of any length, got {ticks}")
-    problems = problems_on_a_clock(graph) + problems_of_neurons(graph, "a chip")
-    if problems:
-        raise LowerError(problems)
-    problems += _list_refractory_periods(graph)
+    waits = _find_refractory_periods(graph)
+    problems = problems_of_neurons(graph, "a chip")
+    if problems or problems_on_a_clock(graph):
+        problems = problems_on_a_clock(graph, without=waits) + problems
+        raise LowerError([*problems, *waits.values()])
+    problems = list(waits.values())
     parts = collect_populations(graph, problems)
     found = [r for p in parts for r in p.incoming]
     problems += find_tight_loops(graph, found)
@@ -150,6 +153,9 @@ def _fit_scale(
         scale = _choose_scale(p, largest)
         population = _population(p, shape, lag[p.name], scale)
         incoming = tuple(_connection(r, lag, scale) for r in p.incoming)
+        forgets = population.kind == "lif" and not p.c.decay.any()
+        if forgets and not keeps_no_memory(population, incoming, ticks):
+            population = replace(population, kind="alif", dv=as_int32(NO_MEMORY))
         excess = compute_head_room(population, incoming, ticks)
         if excess < 1 or largest == 2:
             return LoweredLayer(population, incoming)
@@ -193,14 +199,22 @@ def round_to_even_integers(
     return np.asarray(2 * np.rint(weight * (scale / 2)))
 
 
-def _list_refractory_periods(graph: Graph) -> Iterator[str]:
+def _find_refractory_periods(graph: Graph) -> dict[str, str]:
+    """Return what to tell of refractory periods, whole ticks or not, by population."""
+    found = {}
     for name, node in graph.nodes.items():
-        wait = node.coefficients(graph.dt).refractory if has_normal_form(node) else 0
+        if not has_normal_form(node):
+            continue
+        try:
+            wait = node.coefficients(graph.dt).refractory * graph.dt
+        except ValueError:  # no whole ticks, or another problem on a clock
+            wait = getattr(node, "refractory", 0.0)
         if wait:
-            yield (
-                f"{name}: a refractory period of {wait * graph.dt:g} s, which no neuron of a "
-                "program here has; use refractory=0"
+            found[name] = (
+                f"{name}: a refractory period of {wait:g} s, which no neuron of a program here "
+                "has; use refractory=0"
             )
+    return found
 
 
 def _round_up(x: np.ndarray) -> np.ndarray:
@@ -235,7 +249,7 @@ def _list_vanishing_weights(p: FloatPopulation) -> Iterator[str]:
 def _list_vanishing_decays(p: FloatPopulation) -> Iterator[str]:
     """Yield what 12 bits would turn into no decay or into no memory; exactly none is meant."""
     adapts = p.c.beta > 0
-    # Of v, 12 bits leave 1/4096 where nothing is meant: see docs/lowering.md.
+    # Where nothing of v is meant to be kept, there is a way: see keeps_no_memory.
     for state, kept, longest, shortest in (
         ("v", p.c.decay, 1.0, 0.0),
         ("the synaptic current", p.c.decay_syn, np.inf, 0.0),  # its du = 0 still decays
@@ -279,13 +293,17 @@ def _population(
     p: FloatPopulation, shape: tuple[int, ...], lag: int, scale: float
 ) -> Population:
     c = p.c
-    threshold = _round_up(c.threshold * scale) - 1 if c.fires else np.zeros(1)
+    n = _round_up(c.threshold * scale) if c.fires else np.ones(1)
     beta = np.rint(c.beta * scale)
     b = to_bias(p.bias * scale * 64)
     du, dv = _decay(c.decay_syn, offset=1), _decay(c.decay, offset=0)
-    one = all(np.ptp(x) == 0 for x in (du, dv, threshold))
+    one = all(np.ptp(x) == 0 for x in (du, dv, n))
     stock = one and c.hard and not beta.any() and not b.mantissa.any()
     kind: Kind = "li" if not c.fires else "lif" if stock else "alif"
+    if kind == "alif":
+        dv = np.where(c.decay == 0, NO_MEMORY, dv)
+    elif kind == "lif" and not c.decay.any():
+        n += n % 2  # sums are even: the same spikes, and the threshold is between two of them
     return Population(
         name=p.name,
         kind=kind,
@@ -294,7 +312,7 @@ def _population(
         scale=scale,
         du=_short(du),
         dv=_short(dv),
-        vth=_short(threshold),
+        vth=_short(n - 1),
         da=_short(_decay(c.decay_adapt, offset=0)),
         beta=_short(beta),
         bias_mant=_short(b.mantissa),

@@ -17,6 +17,9 @@ A weight unit is 64 units of v; one unit of the float network is ``scale`` weigh
 The float neuron fires at v >= threshold, Lava at v > 64 vth. With vth one below the integer
 threshold n, both agree on every v that is a multiple of 64; between two multiples the chip
 fires at most one weight unit early. Hence the n = vth + 1 that a soft reset takes off.
+
+The registers end at dv = 4095, which keeps 1/4096 of v. An "alif" may have dv = 4096: its
+process keeps nothing of v.
 """
 
 import math
@@ -35,6 +38,7 @@ STATE_LIMIT = 2**23  # M: u and v have 23 bits and a sign
 LARGEST_WEIGHT = 254  # 8 bits and a sign; even, because Lava keeps no odd ones of mixed signs
 THRESHOLD_BITS = 17
 DECAY_BITS = 12
+NO_MEMORY = 2**DECAY_BITS  # the dv of an alif that keeps nothing of v
 BIAS_MANTISSA_BITS = 12  # and a sign
 BIAS_EXPONENT_BITS = 3
 LARGEST = 2**30  # that a parameter may be, in or out of its range

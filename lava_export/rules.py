@@ -14,6 +14,7 @@ import numpy as np
 
 from lava_export.checks import list_neurons, list_wide_integers
 from lava_export.program import (
+    NO_MEMORY,
     STATE_LIMIT,
     Connection,
     LoihiProgram,
@@ -23,6 +24,9 @@ from lava_export.program import (
 from lava_export.reference import make_weighted_sum
 from neuro.energy import Chip, find_chips
 from neuro.energy.mapping import count_demand
+
+# A membrane below it leaves less than 64 of 1/4096 of itself.
+HARMLESS = 64 * 4096
 
 
 class RuleBreach(ValueError):
@@ -104,7 +108,7 @@ def the_synapses_of_a_neuron_fit_one_core(program: LoihiProgram, chip: Chip) -> 
             )
 
 
-def only_a_programmable_chip_resets_softly_or_adapts(
+def only_a_programmable_chip_resets_softly_or_adapts_or_forgets(
     program: LoihiProgram, chip: Chip
 ) -> Iterator[str]:
     """Yield each population that a fixed LIF with hard reset does not do."""
@@ -115,13 +119,20 @@ def only_a_programmable_chip_resets_softly_or_adapts(
             yield f"{p.name}: soft reset, {chip.hardware} sets v to 0; train with reset='hard'"
         if p.beta.any():
             yield f"{p.name}: beta > 0 adapts the threshold, {chip.hardware} cannot; use beta=0"
+        if (p.dv == NO_MEMORY).any():
+            yield (
+                f"{p.name}: its membrane keeps nothing, {chip.hardware} keeps 1/4096 of it, "
+                "which would change spikes; leave out its biases and currents, use one "
+                "threshold, and lower(graph, largest_weight=...) until threshold and "
+                f"inhibition are below {HARMLESS // 64} weight units each"
+            )
 
 
 RULES: tuple[Callable[[LoihiProgram, Chip], Iterator[str]], ...] = (
     a_spike_waits_no_longer_than_the_chip_allows,
     the_axons_of_a_neuron_fit_one_core,
     the_synapses_of_a_neuron_fit_one_core,
-    only_a_programmable_chip_resets_softly_or_adapts,
+    only_a_programmable_chip_resets_softly_or_adapts_or_forgets,
 )
 
 
@@ -180,6 +191,19 @@ def bound_states(
         highest = np.where(returns, np.minimum(held, highest), highest)
     lowest = _sum_ticks(out_of_v, keep_v, ticks)
     return StateBounds(u=np.maximum(up, down), v=np.maximum(highest, lowest), a=a)
+
+
+def keeps_no_memory(p: Population, incoming: tuple[Connection, ...], ticks: int | None) -> bool:
+    """Say whether what Lava's LIF keeps of v at dv = 4095 can never decide about a spike.
+
+    Sums of even weights are multiples of 128 units of v, and an odd vth puts the threshold in
+    the middle between two, 64 from either. What is kept of v, 1/4096, must stay below that: of
+    a membrane under threshold (one that fired is 0), and of one that inhibition drove down.
+    """
+    if (p.du != 4095).any() or (p.vth % 2 == 0).any():
+        return False
+    inhibition = _sum_ticks(64 * _sum_weights(p, incoming, -1), (4096 - p.dv) / 4096, ticks)
+    return bool(max(64 * p.vth.max(), inhibition.max()) < HARMLESS)
 
 
 def _sum_weights(p: Population, incoming: tuple[Connection, ...], sign: int) -> np.ndarray:

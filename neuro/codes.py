@@ -41,10 +41,13 @@ def poisson(
     the device of ``x``.
 
     Raises:
-        TypeError: ``x`` is no tensor, or ``ticks`` no whole number.
+        TypeError: ``x`` is no tensor, ``ticks`` no whole number, or ``generator`` is none.
         ValueError: ``x`` leaves [0, 1], or ``ticks`` < 1.
     """
     _check(x, ticks)
+    if not isinstance(generator, torch.Generator):
+        cure = "of a seed torch.Generator().manual_seed(0) makes one"
+        raise make_type_error("generator", "a torch.Generator", generator, cure)
     u = torch.rand(
         (ticks, *x.shape), dtype=x.dtype, generator=generator, device=generator.device
     )

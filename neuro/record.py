@@ -6,6 +6,7 @@ plots, energy, verification and tests are written once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn
 
 import numpy as np
 from jaxtyping import Shaped
@@ -75,6 +76,49 @@ class Record:
         ]
         if problems:
             raise TypeError("\n".join(problems))
+        for part in ("spikes", "values", "times"):
+            object.__setattr__(self, part, _ByName(part, getattr(self, part)))
+
+    def __getitem__(self, name: object) -> NoReturn:
+        """Raise a TypeError: a record holds several things of a node."""
+        raise TypeError(
+            f"a record holds several things of {name!r}; write record.spikes[{name!r}] of what "
+            f"fires, record.values[{name!r}] of a read-out"
+        )
+
+
+class _ByName(dict[str, Any]):
+    """What a record holds of nodes, by name; a name that is not there is told with the others.
+
+    part: of the record, "spikes", say.
+    """
+
+    def __init__(self, part: str, held: Mapping[str, Any]) -> None:
+        super().__init__(held)
+        self.part = part
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ByName, (self.part, dict(self))
+
+    def __missing__(self, name: object) -> NoReturn:
+        there = ", ".join(self) or "none"
+        raise NoSuchNode(
+            f"the record has no {self.part} of {name!r}, but of: {there}; {_CURES[self.part]}"
+        )
+
+
+class NoSuchNode(KeyError):
+    """A record holds nothing of a node of that name; says of which it does."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+_CURES = {
+    "spikes": "the membrane of a read-out is in record.values, and Recording says what is kept",
+    "values": "what fires is in record.spikes, and Recording says what is kept",
+    "times": "they are kept under clock=Exact(), of what fires",
+}
 
 
 def require_records(**records: object) -> None:

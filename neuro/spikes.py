@@ -205,11 +205,18 @@ def to_events(raster: Shaped[np.ndarray, "T B *N"] | Shaped[Tensor, "T B *N"]) -
     Raises:
         TypeError: it is neither, or does not hold real numbers.
         ValueError: it lacks the axis of ticks or that of samples; or it holds uint8, as images
-            do, of which some are > 1.
+            do, of which some are > 1; or NaN or infinity.
     """
     raster = _as_raster(raster)
     sample, tick, neuron = np.nonzero(raster.transpose(1, 0, 2))
     value = raster[tick, sample, neuron]
+    bad = np.flatnonzero(~np.isfinite(value))
+    if bad.size:
+        k = bad[0]
+        raise ValueError(
+            f"a raster must be finite, got {bad.size} values like {value[k]} (tick {tick[k]}, "
+            f"sample {sample[k]}, neuron {neuron[k]}); look at what it was computed from"
+        )
     if not np.issubdtype(value.dtype, np.floating):
         value = value.astype(np.float32 if value.dtype == np.bool_ else np.float64)
     t, b, n = raster.shape

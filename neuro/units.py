@@ -33,6 +33,11 @@ def ticks(duration: Seconds, dt: Seconds) -> Ticks:
         raise ValueError(f"dt must be > 0 s and finite, got {dt}")
     if not 0 <= duration < math.inf:
         raise ValueError(f"a duration must be >= 0 s and finite, got {duration}")
+    if 0 < duration < dt * (1 - 1e-6):
+        raise ValueError(
+            f"duration {duration} s is shorter than a step of dt = {dt} s; the order is "
+            "ticks(duration, dt); a shorter dt holds so short a duration"
+        )
     n = round(duration / dt)
     if abs(n * dt - duration) > 1e-6 * dt:
         raise ValueError(

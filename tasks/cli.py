@@ -13,7 +13,7 @@ import tyro
 from rich.text import Text
 
 from tasks.names import require_one_of
-from tasks.terminal import DONE, make_console
+from tasks.terminal import DONE, FAILED, make_console
 from tasks.words import Whole, require_words
 
 Device = Literal["cpu", "cuda"]
@@ -139,7 +139,12 @@ def verify(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
-    from tasks.report.tables import tabulate_equality, tabulate_executors
+    from tasks.report.tables import (
+        describe_silence,
+        list_silent,
+        tabulate_equality,
+        tabulate_executors,
+    )
     from tasks.verbs.verify import verify_run
 
     opened = _open(run)
@@ -148,6 +153,8 @@ def verify(run: RunFolder) -> None:
     told = [f"{result['n']:,} test samples", *tabulate_executors(result, _metrics(opened))]
     console.print("; ".join(told), soft_wrap=True)
     _print_parity(result["reference_lava"])
+    for told_of in describe_silence(list_silent(result)):
+        console.print(told_of, soft_wrap=True)
     for misfit in result.get("misfits", ()):
         console.print(misfit, soft_wrap=True)
     _tell_out_of_date(opened, "verify")
@@ -357,11 +364,19 @@ def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
     if fabric.is_global_zero:
         metric = find_task_of(run).training.validation
         console.print(
-            DONE,
+            FAILED if progress.has_diverged else DONE,
             f"trained {progress.epoch} epoch{'s' * (progress.epoch != 1)}, best validation "
             f"{metric.label} {metric.text(progress.best)}, in {run.folder}",
             soft_wrap=True,
         )
+        if progress.has_diverged:
+            last = progress.history[-1]["train_loss"]
+            console.print(
+                f"the loss rose from {progress.first_loss:.4g} to {last:.4g}: the training has "
+                "diverged; lower the learning rate, or look at the loss, and train again in "
+                "another folder (--out)",
+                soft_wrap=True,
+            )
         if slopes := describe_raised_slopes(progress.history):
             console.print(slopes)
         _tell_out_of_date(run)

@@ -161,6 +161,12 @@ def make_run(
             f"{name}: its configuration {config} returns {describe(made)}, not a value of a "
             "frozen dataclass; return one, as the file does that neuro new writes"
         )
+    if not _is_frozen(made):
+        raise RunError(
+            f"{name}: its configuration {config} is a {type(made).__name__}, a dataclass that "
+            "can be changed, also after the run began; write @dataclass(frozen=True) above it, "
+            "and dataclasses.replace where it is varied"
+        )
     run = Run(
         folder=folder,
         task=file.name if file else name,
@@ -188,6 +194,11 @@ def _require_no_run(folder: Path) -> None:
             f"{folder} is the folder of a run, not a task; to go on with its training: "
             f"{name_train_command(open_folder(folder))}"
         )
+
+
+def _is_frozen(config: Any) -> bool:
+    """Say whether a value of a dataclass stays as it is."""
+    return bool(config.__dataclass_params__.frozen)
 
 
 def _require_same_file(run: Run) -> None:

@@ -227,9 +227,14 @@ class _Hosted(TypedDict):
     macs: int
 
 
+class _Silent(TypedDict):
+    nodes: list[str]
+
+
 class Priced(TypedDict):
     """``energy.json``, beside what each chip costs, by its name."""
 
+    silent: NotRequired[_Silent]
     conventional45nm: _Convention
     host: NotRequired[list[_Hosted]]
 
@@ -350,6 +355,12 @@ def _naming(path: Path, verb: str) -> Iterator[None]:
 
 
 def _check_evaluated(found: Mapping[str, Any]) -> None:
+    if {"accuracy", "correct", "confusion"} <= found.keys():  # of a classifier
+        accuracy, correct = (convert(found[k], Number, k) for k in ("accuracy", "correct"))
+        if round(accuracy * found["n"]) != correct:
+            raise SchemaError(
+                f"accuracy is {accuracy}, and {correct} of {found['n']} samples are right"
+            )
     for name, about in found.get("metrics", {}).items():
         convert(found.get(name), Number, name)
         try:

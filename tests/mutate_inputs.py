@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
 
 import numpy as np  # noqa: E402
-from damaged_files import SUBJECTS, Subject  # noqa: E402
+from damage import SUBJECTS, Subject  # noqa: E402
 
 LIMIT = 20.0  # seconds of computing: those of waiting depend on the machine
 OURS = [str(ROOT / package) for package in ("neuro", "drivers", "tasks", "lava_export")]

@@ -1,7 +1,7 @@
 """A sample of the damage that tests/mutate_inputs.py does: it finds nothing."""
 
 import pytest
-from damaged_files import SUBJECTS
+from damage import SUBJECTS
 from mutate_inputs import run
 
 

@@ -45,6 +45,8 @@ class Estimate:
     static: the part of the chip tier that leaks. convention: 45 nm, whatever the chip.
     host_macs: operations of an inference that no chip does but its host (see
         :mod:`neuro.graph.partition`), by node. Their energy is in no tier.
+    silent: Inputs and populations of which no spike is in the record: what they feed costs
+        nothing here.
     """
 
     chip: Chip
@@ -59,6 +61,7 @@ class Estimate:
     latency: Latency
     convention: ConventionalEnergy
     host_macs: Mapping[str, int]
+    silent: tuple[str, ...] = ()
 
     @property
     def whole_chip(self) -> Interval:
@@ -136,8 +139,14 @@ def estimate_chips(
     arrived = count_arrivals(graph, record)
     at_45nm = price_by_convention(graph, record, arrived, ann_passes=ann_passes)
     host = {name: macs * record.ticks for name, macs in count_host_macs(graph).items() if macs}
+    nodes = (*graph.inputs, *graph.firing)
+    silent = tuple(name for name in nodes if not record.spikes[name].value.any())
     return tuple(
-        replace(_estimate_chip_part(part, work, chip, run_time, at_45nm), host_macs=host)
+        replace(
+            _estimate_chip_part(part, work, chip, run_time, at_45nm),
+            host_macs=host,
+            silent=silent,
+        )
         for chip in asked
     )
 

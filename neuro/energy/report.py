@@ -19,17 +19,20 @@ def as_json(*estimates: Estimate, beside: Mapping[str, int] | None = None) -> di
     name.
 
     ``{chip: {core, chip, system: {low, nominal, high}, layers, mapping, latency, ...},
-    host: [{node, macs}, ...], conventional45nm: {snn, ann, ...}}``; host: operations per
-    inference that no chip does, where there are any.
+    host: [{node, macs}, ...], silent: {nodes: [...]}, conventional45nm: {snn, ann, ...}}``;
+    host: operations per inference that no chip does, and silent: of which nodes there is no
+    spike, where there are any.
     """
     found: dict[str, Any] = {e.chip.name: _estimate(e) for e in estimates}
-    if found.keys() & {"host", "conventional45nm"}:
-        raise ValueError("a chip is called host or conventional45nm; rename its file")
+    if found.keys() & {"host", "silent", "conventional45nm"}:
+        raise ValueError("a chip is called host, silent or conventional45nm; rename its file")
     if estimates:
         beside = beside or {}
         macs = {**beside, **estimates[0].host_macs}
         host = [{"node": name, "macs": n} for name, n in macs.items()]
         found |= {"host": host} if host else {}
+        silent = list(estimates[0].silent)
+        found |= {"silent": {"nodes": silent}} if silent else {}
         found["conventional45nm"] = _convention(estimates[0].convention)
         extra = sum(beside.values()) * horowitz45().mac.value
         for who in ("snn", "ann", "host"):

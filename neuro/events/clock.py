@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from neuro.arguments import is_real, make_type_error, require_whole
 from neuro.units import Seconds
 
 
@@ -49,6 +50,9 @@ class Exact:
     budget: int = 10**8
 
     def __post_init__(self) -> None:
+        if self.window is not None and not is_real(self.window):
+            cure = "1 ms is 1e-3; None: the least delay"
+            raise make_type_error("Exact.window", "a number of seconds", self.window, cure)
         if self.window is not None and not 0 < self.window < np.inf:
             raise ValueError(
                 f"Exact.window must be > 0 s and finite, got {self.window}; None: the least "
@@ -66,5 +70,6 @@ Clock = Grid | Exact
 
 
 def _require_at_least_one(clock: str, field: str, value: int, cure: str) -> None:
+    require_whole(f"{clock}.{field}", value, f"at least 1 {cure}")
     if value < 1:
         raise ValueError(f"{clock}.{field} must be >= 1, got {value} {cure}")

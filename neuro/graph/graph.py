@@ -17,7 +17,7 @@ from neuro.graph.order import find_instant_loops, find_loops, order_feed_forward
 from neuro.graph.shapes import infer_shapes
 from neuro.graph.validate import GraphError, problems_of_values, problems_of_wiring
 from neuro.neurons import is_leaky_integrator, is_neuron
-from neuro.neurons.long_times import warn_of_long_times
+from neuro.neurons.long_times import describe_other_dt, warn_of_long_times
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +46,11 @@ class Graph(Topology):
     def __post_init__(self) -> None:
         super().__post_init__()
         problems = problems_of_wiring(self) + problems_of_values(self)
+        problems += [
+            f"{name}: dt of the graph is {self.dt:g} s, and {told}"
+            for name, node in self.nodes.items()
+            if (told := describe_other_dt(node, self.dt))
+        ]
         if problems:
             raise GraphError(problems)
         order = order_feed_forward(self)

@@ -105,9 +105,14 @@ def _problems_of_kinds(graph: Topology) -> list[str]:
         found += [
             make_type_error("an edge", "Edge(source, target, delay)", edge, cure)
             for edge in graph.edges
-            if not isinstance(edge, tuple)
-            or len(edge) not in (2, 3)
-            or not all(isinstance(name, str) for name in edge[:2])
+            if not isinstance(edge, tuple) or len(edge) not in (2, 3)
+        ]
+        found += [
+            make_type_error("an end of an edge", "the name of a node, a word", name, cure)
+            for edge in graph.edges
+            if isinstance(edge, tuple) and len(edge) in (2, 3)
+            for name in edge[:2]
+            if not isinstance(name, str)
         ]
     else:
         found.append(make_type_error("edges", "a tuple of Edges", graph.edges, cure))

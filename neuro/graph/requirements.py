@@ -1,5 +1,7 @@
 """What an executor asks of a Graph: a clock, a normal form, continuous time, or a chip."""
 
+from collections.abc import Container
+
 import numpy as np
 
 from neuro.arguments import make_type_error
@@ -26,10 +28,12 @@ def require_clocked(graph: Graph) -> None:
         raise GraphError(found, "the graph cannot run on a clock")
 
 
-def problems_on_a_clock(graph: Graph) -> list[str]:
+def problems_on_a_clock(graph: Graph, without: Container[str] = ()) -> list[str]:
     """Return what cannot run tick by tick.
 
     These are zero-delay loops, and neurons whose normal form has no ticks of this length.
+
+    without: neurons that are not looked at, as they are refused for another reason.
     """
     found = []
     for loop in graph.instant_loops:
@@ -40,7 +44,7 @@ def problems_on_a_clock(graph: Graph) -> list[str]:
             "tick, or run it with clock=Exact()"
         )
     for name, node in graph.nodes.items():
-        if has_normal_form(node):
+        if has_normal_form(node) and name not in without:
             try:
                 node.coefficients(graph.dt)
             except ValueError as error:

@@ -37,6 +37,11 @@ READERS = {
     "weights": "neuro.training.load_weights",
     "checkpoint": "neuro.training.checkpoint.load_checkpoint",
 }
+WRITERS = {  # of kinds that may lie anywhere; the others are parts of a run, or of a stream
+    "graph": "neuro.io.graph_file.save_graph",
+    "record": "neuro.io.record_file.save_record",
+    "program": "lava_export.save_program",
+}
 UNKNOWN = "file of NumPy's or of an earlier version"  # an npz without our header
 # What zipfile, zlib and NumPy raise for bytes that are no archive of arrays.
 DAMAGE = (
@@ -277,8 +282,10 @@ def _checksum(tensors: Mapping[str, Tensor], header: Any) -> int:
 def _reading(path: Path, kind: str) -> Iterator[None]:
     """Raise a StoreError for a missing file, and for one that is no file of this kind."""
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "no such file; this run has not got that far"
-        raise StoreError(f"{path}: {what}")
+        what = "is a folder" if path.is_dir() else "no such file"
+        made = WRITERS.get(kind)
+        cure = f"{made} writes one" if made else "this run has not got that far"
+        raise StoreError(f"{path}: {what}; {cure}")
     try:
         yield
     except StoreError:

@@ -5,7 +5,7 @@ Axes: B batch, ``*N`` the population's shape.
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuro.arguments import require_dt
 from neuro.neurons.lif import count_refractory_ticks, hold_refractory, require_refractory
-from neuro.neurons.long_times import warn_of_long_time
+from neuro.neurons.long_times import MADE_FOR, warn_of_long_tick, warn_of_long_time
 from neuro.neurons.normal_form import (
     Coefficients,
     Dynamics,
@@ -194,17 +194,52 @@ class ALIF:
         return replace(self, leak=leak, threshold=free["threshold"])
 
     @classmethod
-    def with_tau(cls, tau: Seconds, dt: Seconds, threshold: Param = 0.5) -> "ALIF":
+    def with_tau(
+        cls,
+        tau: Seconds,
+        dt: Seconds,
+        threshold: Param = 0.5,
+        *,
+        tau_adapt: Seconds | None = None,
+        **others: Any,
+    ) -> "ALIF":
         """Return the ALIF whose membrane decays with ``tau`` [s] at ``dt`` [s].
 
+        A Spiking and a Graph of another dt refuse it; changed by ``replace``, it is one of
+        ticks of any length.
+
+        tau_adapt: with which the rise of the threshold decays [s]; beta > 0 needs it.
+        others: further parameters of an ALIF: beta, reset, surrogate, refractory.
+
         Raises:
-            TypeError: one of them is no number.
-            ValueError: one of them is not > 0 s and finite.
+            TypeError: one of them is no number, or a parameter that follows from the times.
+            ValueError: a time is not > 0 s and finite, or beta > 0 comes without tau_adapt.
         """
-        require_dt("ALIF.with_tau: tau", tau)
-        require_dt("ALIF.with_tau: dt", dt)
-        warn_of_long_time("ALIF.with_tau: tau", tau, dt, level=2)
-        return cls(leak=-math.expm1(-dt / tau), threshold=threshold)
+        times = {"tau": tau, "dt": dt}
+        if tau_adapt is not None:
+            times["tau_adapt"] = tau_adapt
+        for name, value in times.items():
+            require_dt(f"ALIF.with_tau: {name}", value)
+        for name, source in (("leak", "tau"), ("rho", "tau_adapt")):
+            if name in others:
+                raise TypeError(
+                    f"ALIF.with_tau takes no {name}, which follows from {source}; give "
+                    f"{source} [s], or write ALIF(leak=..., rho=...), which are parts a tick"
+                )
+        for name in ("tau", "tau_adapt"):
+            if name in times:
+                warn_of_long_time(f"ALIF.with_tau: {name}", times[name], dt, level=2)
+        warn_of_long_tick("ALIF.with_tau: tau", tau, dt, level=2)
+        if tau_adapt is not None:
+            others["rho"] = math.exp(-dt / tau_adapt)
+        made = cls(leak=-math.expm1(-dt / tau), threshold=threshold, **others)
+        if tau_adapt is None and (as_array(made.beta) > 0).any():
+            raise ValueError(
+                "ALIF.with_tau: beta > 0 raises the threshold at a spike; give the time "
+                "constant with which that rise decays, such as tau_adapt=0.2 [s]"
+            )
+        object.__setattr__(made, MADE_FOR, dt)
+        return made
 
 
 def _double(p: Param) -> Param:

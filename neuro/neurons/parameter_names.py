@@ -23,6 +23,10 @@ ELSEWHERE = {
     "tau_syn_inv": ("tau_syn", "Norse's is an inverse: tau_syn = 1 / tau_syn_inv [s]"),
     "leak": ("tau", "that of an ALIF is tau = -dt / math.log1p(-leak) [s], weights times leak"),
     "tau": ("leak", "leak = -math.expm1(-dt / tau), or ALIF.with_tau(tau, dt)"),
+    "tau_adapt": (
+        "rho",
+        "rho = math.exp(-dt / tau_adapt), or ALIF.with_tau(..., tau_adapt=...)",
+    ),
     "tau_m": ("tau", "it is called tau [s]"),
     "v_th": ("threshold", "it is called threshold"),
     "V_th": ("threshold", "it is called threshold"),

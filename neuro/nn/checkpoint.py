@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from neuro.arguments import make_type_error, require_whole, require_whole_ticks
 from neuro.nn.binomial_checkpoint import run_in_chunks
 from neuro.nn.spiking import Temporal, require_module, require_stimulus
 from neuro.units import Ticks
@@ -25,8 +26,7 @@ class Checkpointed(Temporal):
     So 4 states reverse 14 chunks with r = 2, 34 with 3 and 69 with 4. None needs least memory
     for chunks near the square root of T, and then four times the ticks take twice the memory.
     Input, output and their gradients are kept whole. Random numbers (dropout) are drawn again
-    as they were. To trace a network, trace the module inside; a gradient of gradients needs
-    states = None.
+    as they were. Traced, it is the module inside; a gradient of gradients needs states = None.
 
     module: a Temporal, for example a Stack. ticks: of a chunk, >= 1. states: >= 1, or None.
     Source: Griewank and Walther 2000, Algorithm 799: revolve, ACM TOMS 26, 19-45.
@@ -42,6 +42,14 @@ class Checkpointed(Temporal):
     def __init__(self, module: Temporal, ticks: Ticks, states: int | None = None) -> None:
         super().__init__()
         require_module("Checkpointed.module", module)
+        if not isinstance(module, Temporal):
+            cure = "Stack(module) makes one, whose states go from tick to tick"
+            raise make_type_error(
+                "Checkpointed.module", "a Stack, or another Temporal", module, cure
+            )
+        require_whole_ticks("Checkpointed.ticks", ticks)
+        if states is not None:
+            require_whole("Checkpointed.states", states, "None keeps one for each chunk")
         wrong = []
         if ticks < 1:
             wrong.append(

@@ -25,6 +25,7 @@ from neuro.nn.spiking import (
     require_cells,
     require_module,
     require_number,
+    require_one_dt,
     require_stimulus,
     split_state,
 )
@@ -110,6 +111,7 @@ class Residual(Temporal):
             require_module("Residual.shortcut", shortcut)
         self.body = body
         self.shortcut = nn.Identity() if shortcut is None else shortcut
+        require_one_dt(self)
 
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
         """Return (sum, states of both branches)."""
@@ -136,7 +138,16 @@ class Stack(Temporal):
                 cure = "modules of a list are Stack(*modules)"
                 raise make_type_error(f"{name} of a Stack", "a torch module", module, cure)
             require_module(f"{name} of a Stack", module)
+            if name in self._modules:
+                raise ValueError(f"{name} names two modules of a Stack; call one otherwise")
+            if "." in name or hasattr(self, name):
+                what = "holds a dot" if "." in name else "is an attribute of torch's modules"
+                raise ValueError(
+                    f"no module of a Stack can be called {name!r}, which {what}; call it "
+                    f"otherwise, e.g. {name.replace('.', '_')}{'' if '.' in name else '_layer'}"
+                )
             self.add_module(name, module)
+        require_one_dt(self)
 
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
         """Return (output of the last module, the state of each).

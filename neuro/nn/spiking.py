@@ -24,7 +24,7 @@ from neuro.neurons import (
     is_neuron,
     run_population,
 )
-from neuro.neurons.long_times import warn_of_long_times
+from neuro.neurons.long_times import describe_other_dt, warn_of_long_times
 from neuro.neurons.normal_form import to_number
 from neuro.units import Seconds
 
@@ -88,6 +88,17 @@ def require_floats(layer: nn.Module, x: Tensor) -> None:
     """
     if not x.is_floating_point():
         raise LayerError(layer, f"x must hold floating-point numbers, got {x.dtype}; x.float()")
+
+
+def require_one_dt(layer: nn.Module) -> None:
+    """Raise a ValueError if populations inside a layer have ticks of different length."""
+    dts = {float(m.dt): n for n, m in layer.named_modules() if isinstance(m, Spiking)}
+    if len(dts) > 1:
+        told = ", ".join(f"{name} has {dt:g} s" for dt, name in dts.items())
+        raise ValueError(
+            f"the layers of a {type(layer).__name__} have different dt: {told}; a tick of one "
+            "is one of all, give all the same"
+        )
 
 
 def split_state(layer: nn.Module, state: Any, parts: int) -> tuple[Any, ...]:
@@ -154,6 +165,8 @@ class Spiking(Temporal):
                 cure = "a layer of torch stands before it: Stack(layer, Spiking(LIF(tau=0.02)))"
             raise make_type_error("Spiking.model", "a neuron", model, cure)
         require_dt("Spiking.dt", dt)
+        if told := describe_other_dt(model, dt):
+            raise ValueError(f"Spiking.dt is {dt:g} s, and {told}")
         warn_of_long_times(model, dt, level=2)
         self.model = model
         self.dt = dt

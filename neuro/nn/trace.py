@@ -1,7 +1,7 @@
 """A trained torch module as a Graph, or the full list of what no Graph can hold and why.
 
-A Graph can hold Stack, Sequential, Residual, Recurrent, Delay, Spiking; Linear, Conv1d,
-Conv2d, ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten,
+A Graph can hold Stack, Checkpointed, Sequential, Residual, Recurrent, Delay, Spiking; Linear,
+Conv1d, Conv2d, ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten,
 BatchNorm (folded into the Conv2d, ConvTranspose2d or Linear before it), Identity and Dropout
 (nothing, in evaluation); as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose
 Graph is read back as it is. Nodes are called as the layers are, the names of layers inside
@@ -27,6 +27,7 @@ from neuro.graph import (
     Edge,
     Flatten,
     Graph,
+    GraphError,
     Input,
     Node,
     Pointwise,
@@ -36,6 +37,7 @@ from neuro.graph import (
 )
 from neuro.graph.connections import as_pair
 from neuro.neurons import ALIF, is_neuron
+from neuro.nn.checkpoint import Checkpointed
 from neuro.nn.fold_time import has_global_hooks, has_own_forward
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal, list_steps
 from neuro.nn.net import Net
@@ -105,7 +107,7 @@ _POINTWISE: dict[type[nn.Module], str] = {
     nn.ReLU: "relu",
 }
 _KNOWN: tuple[type[nn.Module], ...] = (
-    *(Stack, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear),
+    *(Stack, Checkpointed, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear),
     *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.MaxPool2d, nn.Upsample),
     *(nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout2d),
     *(*_BatchNorm, nn.Softmax, *_POINTWISE),
@@ -134,7 +136,8 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
 
     Args:
         module: what to trace.
-        input_shape: of one tick of one sample; not needed for a Net.
+        input_shape: of one tick of one sample, of x with axes T B ... tuple(x.shape[2:]); not
+            needed for a Net.
 
     Raises:
         TraceError: parts that no Graph can hold, all of them.
@@ -147,27 +150,39 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
         raise make_type_error("what is traced", "a torch module", module, cure)
     if input_shape is None:
         raise ValueError("trace needs input_shape, the shape of one tick, e.g. (1, 28, 28)")
-    walk = _Walk(nodes={"input": Input(shape=input_shape)})
+    entry = Input(shape=input_shape)
+    walk = _Walk(nodes={"input": entry})
     if has_global_hooks():
         walk.problems.append(
             "hooks of all modules (torch.nn.modules.module.register_module_forward_hook) may "
             "act on any; remove them (the handle has remove())"
         )
-    end = walk.visit(module, "", (("input", 0),))
-    if len(end) > 1 or any(delay for _, delay in end):
-        walk.problems.append(
-            "the module ends in a Delay or a Residual, whose output no node holds; put a "
-            "Spiking(...) behind it"
-        )
-    if len(walk.dts) > 1:
-        walk.problems.append(
-            f"layers have different dt {sorted(walk.dts)} s; give all the same"
-        )
-    if not walk.dts:
-        walk.problems.append("no Spiking layer: nothing here has neurons")
+    walk.end(walk.visit(module, "", (("input", 0),)))
     if walk.problems:
         raise TraceError(walk.problems)
-    return Graph(nodes=walk.nodes, edges=tuple(walk.edges), dt=Seconds(walk.dts.pop()))
+    edges, dt = tuple(walk.edges), Seconds(walk.dts.pop())
+    try:
+        return Graph(nodes=walk.nodes, edges=edges, dt=dt)
+    except GraphError as error:
+        if told := _explain_shape(entry.shape, walk.nodes, edges, dt):
+            raise GraphError([*error.problems, told]) from error
+        raise
+
+
+def _explain_shape(
+    shape: tuple[int, ...], nodes: dict[str, Node], edges: tuple[Edge, ...], dt: Seconds
+) -> str:
+    """Return what to tell where the input's shape has the axes T B of x before its own."""
+    if len(shape) < 3:
+        return ""
+    try:
+        Graph(nodes={**nodes, "input": Input(shape=shape[2:])}, edges=edges, dt=dt)
+    except (GraphError, TypeError, ValueError):
+        return ""
+    return (
+        f"input_shape is that of one tick of one sample, and {shape} seems to be that of x, "
+        "T B ...; give tuple(x.shape[2:])"
+    )
 
 
 @dataclass
@@ -185,6 +200,20 @@ class _Walk:
         self.edges += [Edge(source, name, Ticks(delay)) for source, delay in sources]
         return ((name, 0),)
 
+    def end(self, sources: Sources) -> None:
+        """Note what is wrong with the whole, which ends in ``sources``."""
+        if len(sources) > 1 or any(delay for _, delay in sources):
+            self.problems.append(
+                "the module ends in a Delay or a Residual, whose output no node holds; put a "
+                "Spiking(...) behind it"
+            )
+        if len(self.dts) > 1:
+            self.problems.append(
+                f"layers have different dt {sorted(self.dts)} s; give all the same"
+            )
+        if not self.dts:
+            self.problems.append("no Spiking layer: nothing here has neurons")
+
     def refuse(self, name: str, why: str, sources: Sources) -> Sources:
         """Note a problem and continue, so that all are reported together."""
         self.problems.append(f"{name or 'module'}: {why}")
@@ -197,6 +226,8 @@ class _Walk:
             why = f"{type(module).__name__} has {', '.join(acts)}, which no node can hold"
             return self.refuse(name, f"{why}; {_cure(module)}", sources)
         match module:
+            case Checkpointed():
+                return self.visit(module.module, name, sources)
             case Stack() | nn.Sequential():
                 if isinstance(module, nn.Sequential) and _keeps_state(module):
                     why = "a Sequential hands on neither ticks nor state; make it a Stack"

@@ -23,6 +23,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from neuro.arguments import describe
 from neuro.io.pytree import flatten, unflatten
 from neuro.neurons import ALIFState, GatedState, LIFState, LIState
 from neuro.seeds import seeded
@@ -60,12 +61,21 @@ class Progress:
     epoch: finished epochs. step: finished batches of the next one. best: the best validation
     score so far, infinitely bad before the first. history: one row a validation: epoch (2.5: in
     the middle of the third), train_loss since the last row, the score, and what was counted.
+    first_loss: of the first batch; None: not known, of checkpoints that do not hold it.
     """
 
     epoch: int = 0
     step: int = 0
     best: float = -math.inf
     history: list[dict[str, float | int]] = field(default_factory=list)
+    first_loss: float | None = None
+
+    @property
+    def has_diverged(self) -> bool:
+        """Whether the last loss lies above the first by more than the first one's size."""
+        if self.first_loss is None or not self.history:
+            return False
+        return self.history[-1]["train_loss"] - self.first_loss > abs(self.first_loss)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +292,13 @@ class _Training:
             mean = self._average(loss)  # where one process cannot go on, none does
             if not _is_finite(mean):
                 raise TrainError(self._describe_nonfinite(again))
+            if not loss.requires_grad:
+                raise TrainError(
+                    "the loss depends on no parameter that is trained; compute it from what "
+                    "the model returns, without detach(), .item() or torch.no_grad()"
+                )
+            if self._count_steps() == 0:
+                self.progress.first_loss = float(mean)
             begin = step - step % plan.accumulate
             fabric.backward(loss / (min(begin + plan.accumulate, steps) - begin))
         if last and not self._update():
@@ -297,9 +314,23 @@ class _Training:
 
     def _compute_loss(self, shard: Any, at: float) -> tuple[Tensor, Any]:
         if self.course.carry == "no":
-            return self.course.loss(self.wrapped, shard, at), None
-        loss, carry = self.course.loss(self.wrapped, shard, at, self.carry)
-        return loss, carry
+            loss, carry = self.course.loss(self.wrapped, shard, at), None
+        else:
+            both = self.course.loss(self.wrapped, shard, at, self.carry)
+            if not isinstance(both, tuple | list) or len(both) != 2:
+                raise TrainError(
+                    f"a loss that carries a state must return (mean loss, state), got "
+                    f"{describe(both)}; or set carry to 'no'"
+                )
+            loss, carry = both
+        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+            many = isinstance(loss, Tensor) and loss.numel() > 1
+            cure = "its mean, loss.mean()" if many else "torch.nn.functional.cross_entropy, say"
+            raise TrainError(
+                "a loss must return one number, a tensor without axes, got "
+                f"{describe(loss)}; return {cure}"
+            )
+        return loss.squeeze(), carry
 
     def _update(self) -> bool:
         """Make a step down the gradient; return whether the gradient is finite."""
@@ -346,13 +377,19 @@ class _Training:
         progress, course = self.progress, self.course
         mean = self._average(torch.stack(self.losses).mean())
         self.losses = []
+        bad = [n for n, p in self.model.named_parameters() if not _is_finite(p.detach())]
+        if bad:
+            raise TrainError(
+                f"{', '.join(bad)}: not finite after an update; the last good checkpoint is "
+                "kept; lower the learning rate, and train again"
+            )
         self.model.eval()
         with seeded(self._seed(step, VALIDATION)):
             score = float(course.validate(self.model))
         self.model.train()
-        if math.isnan(score):
+        if not math.isfinite(score):
             raise TrainError(
-                f"the validation {course.metric} is NaN; the last good checkpoint is kept; "
+                f"the validation {course.metric} is {score}; the last good checkpoint is kept; "
                 "look for samples or outputs that are not finite"
             )
         part = progress.step / course.steps
@@ -428,6 +465,7 @@ class _Training:
                 "step": progress.step,
                 "steps": self.course.steps,
                 "history": progress.history,
+                "first_loss": progress.first_loss,
                 "processes": get_rank_and_world_size()[1],
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": self.schedule.state_dict(),
@@ -496,6 +534,7 @@ class _Training:
             step=state["step"],
             best=self.course.worst if found.best_meta is None else found.best_meta["score"],
             history=state["history"],
+            first_loss=state.get("first_loss"),  # files from before there was one
         )
 
     def _restore_optimizer(self, state: dict[str, Any]) -> None:

@@ -73,10 +73,17 @@ class Classifier(Generic[C]):
     encodes: Callable[[C], bool]
     compared: Callable[[C], int]
 
-    def batch_loss(self, config: C, model: nn.Module, batch: Pair, at: float) -> Tensor:  # noqa: ARG002
-        """Return the mean loss of a batch."""
+    def batch_loss(self, config: C, model: nn.Module, batch: Pair, at: float) -> Tensor:
+        """Return the mean loss of a batch.
+
+        Raises:
+            RunError: the model does not answer with a score for each class.
+        """
         x, labels = batch
-        return self.loss(config, model(x)[0], labels)
+        y = model(x)[0]
+        if at == 0:
+            require_scores(self.answers, self.answers.scores(y))
+        return self.loss(config, y, labels)
 
     def validate(self, config: C, model: nn.Module) -> float:
         """Return the accuracy on the validation split."""
@@ -239,6 +246,17 @@ def show_confusion(run: Run, evaluation: Mapping[str, Any]) -> list[Html]:
     return [page.section("Confusion matrix", matrix, page.paragraph(told, "caption"))]
 
 
+def require_scores(answers: Answers, scores: Tensor) -> None:
+    """Raise a RunError unless there is one score a class, axes B K."""
+    k = len(answers.classes)
+    if scores.dim() != 2 or scores.shape[1] != k:
+        raise RunError(
+            f"there are {k} classes, and the scores of a batch have shape "
+            f"{tuple(scores.shape)}, which must be (samples, {k}); make the last layer as "
+            f"wide, nn.Linear(..., {k}), or name in Answers.classes what there is"
+        )
+
+
 @torch.no_grad()
 def count_confusion(
     model: nn.Module, batches: Iterable[Pair], answers: Answers
@@ -249,7 +267,9 @@ def count_confusion(
     device = next(model.parameters()).device
     for x, labels in batches:
         y, _ = model(x.to(device))
-        np.add.at(counts, (labels.numpy(), answers.scores(y).argmax(1).cpu().numpy()), 1)
+        scores = answers.scores(y)
+        require_scores(answers, scores)
+        np.add.at(counts, (labels.numpy(), scores.argmax(1).cpu().numpy()), 1)
     return counts
 
 

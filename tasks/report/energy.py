@@ -29,6 +29,10 @@ def show_energy(found: Json) -> Html:
         ),
         page.terminal_table(show.tabulate_energy(dict(found))),
         *(page.paragraph(told) for told in show.describe_misfits(found)),
+        *(
+            page.paragraph(told, "warning")
+            for told in show.describe_silence(found.get("silent", {}).get("nodes", ()))
+        ),
         *(page.paragraph(show.describe_host(host)) for host in [found.get("host")] if host),
         page.paragraph(_break_even(convention), "caption"),
         *(page.paragraph(_published(p), "caption") for p in convention.get("published", ())),

@@ -66,7 +66,8 @@ def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list
     both, lava = verify["torch_events"], verify["reference_lava"]
     spikes = sum(layer["spikes"] for layer in both["layers"].values())
     out = [figure for m in metrics for figure in _by_executor(verify, m)]
-    out += [Figure("torch ≠ events", f"{both['mismatches']:,}", f"of {spikes:,} spikes")]
+    of = f"of {spikes:,} spikes" if spikes else "of no spike: nothing fired"
+    out += [Figure("torch ≠ events", f"{both['mismatches']:,}", of)]
     if "skipped" in lava:
         return [*out, Figure("reference ≠ Lava", "not run", lava["skipped"])]
     note = f"in {lava['samples']} samples, all layers"

@@ -29,6 +29,12 @@ from tasks.results import read_environment, read_history, read_result
 
 SHOWN = 6  # samples whose activity is drawn
 PARITY = "Do the executors agree?"
+RAN_ON = {  # executor of a record -> what to call it
+    "torch": "torch's clock",
+    "events": "the event engine",
+    "integers": "the integers of Loihi",
+    "lava": "Lava",
+}
 COUNTED = ("spikes", "raised")  # in rows of metrics.jsonl, by EventProp
 
 
@@ -212,11 +218,16 @@ def show_activity(
         for name, e in record.spikes.items()
     )
     told = [
-        f"The first {n} test samples on the event engine.",
+        f"The first {n} test samples on {RAN_ON.get(record.executor, record.executor)}.",
         "Stimulus: input spikes per pixel, summed over the ticks.",
         "Rasters: one column a tick; neurons that share a row: "
         f"{shared}; the darker, the more of them spike.",
     ]
+    if record.times:
+        told.append(
+            "The run is of the exact clock, in continuous time: a spike is drawn in the tick "
+            "that it falls into, and those of a run on a grid may lie elsewhere."
+        )
     if any(v.shape[2] <= pictures.LINES for v in record.values.values()):
         told.append("Read-out: one line a neuron; the one that is highest on average is thick.")
     drawn = pictures.draw_activity(record, shapes, titles, file)
@@ -292,6 +303,10 @@ def show_parity(verify: Mapping[str, Any]) -> Html:
     return page.section(
         PARITY,
         page.terminal_table(show.tabulate_equality(dict(verify))),
+        *(
+            page.paragraph(t, "warning")
+            for t in show.describe_silence(show.list_silent(verify))
+        ),
         *(page.paragraph(t, "caption") for t in told),
         *_lava(verify["reference_lava"]),
         *(page.paragraph(f"No integers: {p}") for p in verify.get("misfits", ())),

@@ -76,6 +76,26 @@ def _mismatches(layer: dict[str, Any]) -> str:
     return f"{layer['mismatches']}{closeness}"
 
 
+def list_silent(verify: Mapping[str, Any]) -> list[str]:
+    """Return the populations that never fired in ``verify.json``."""
+    both = verify["torch_events"]
+    return [
+        name
+        for name, layer in both["layers"].items()
+        if name in both["float32_flips"] and not layer["spikes"]
+    ]
+
+
+def describe_silence(names: Sequence[str]) -> list[str]:
+    """Return in a line that nodes never fired, and what that means; none where all did."""
+    if not names:
+        return []
+    return [
+        f"no spike of {', '.join(names)} in all samples: nothing is compared, and nothing is "
+        "priced, of what never happens; raise weights or input, or lower thresholds"
+    ]
+
+
 def describe_parity(found: dict[str, Any]) -> str:
     """Return in a line how the reference and Lava agree, or why that is not known."""
     if "skipped" in found:
@@ -282,6 +302,7 @@ def describe_energy(result: dict[str, Any]) -> str:
             )
             told += found["mapping"]["problems"]
     told += describe_misfits(result)
+    told += describe_silence(result.get("silent", {}).get("nodes", ()))
     if result.get("host"):
         told.append(describe_host(result["host"]))
     convention = result["conventional45nm"]

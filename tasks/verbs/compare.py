@@ -186,9 +186,13 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     """Return the run folders of paths and patterns, each once; others that match are left out.
 
     Raises:
-        RunError: a path is no run, or a pattern matches none.
+        RunError: a path is no run, or named twice, or a pattern matches none.
     """
     found: list[Path] = []
+    paths = list(paths)
+    twice = [str(path) for path in dict.fromkeys(paths) if paths.count(path) > 1]
+    if twice:
+        raise RunError(f"{', '.join(twice)}: named twice; a run is compared with others, once")
     for path in paths:
         if path.exists():
             if not (path / "config.json").exists():

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from neuro.arguments import describe
 from neuro.graph import Graph
 from neuro.io.run_folder import Run, RunError
+from neuro.nn.layers import Temporal
 from neuro.nn.net import Net
 from neuro.nn.trace import trace
 from neuro.record import Record
@@ -43,6 +44,12 @@ def build_fresh_model(run: Run) -> nn.Module:
             f"{run.task}: Training.build must return a model, got {describe(model)}; return an "
             "nn.Module, such as Stack(...)"
         )
+    for name, part in model.named_modules():
+        if isinstance(part, nn.Sequential) and any(isinstance(m, Temporal) for m in part):
+            raise RunError(
+                f"{run.task}: {name or 'the model'} is a Sequential, which hands on neither "
+                "ticks nor states; make it a Stack, neuro.Stack(...) of the same layers"
+            )
     return model
 
 

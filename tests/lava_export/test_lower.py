@@ -132,10 +132,10 @@ def test_decays_become_12_bits() -> None:
     assert n.du.tolist() == [round(4096 * (1 - math.exp(-1 / 2))) - 1]
     assert lower(one(LIF(tau=tau), np.eye(2)))["n"].du.tolist() == [4095]
     edge = lower(one(ALIF(leak=1.0, rho=1.0, beta=0.5), np.eye(2)), ticks=9)["n"]
-    assert (edge.dv.tolist(), edge.da.tolist()) == ([4095], [0])
+    assert (edge.dv.tolist(), edge.da.tolist()) == ([4096], [0])
 
 
-@pytest.mark.filterwarnings("ignore:LIF.tau")  # so long a time is meant
+@pytest.mark.filterwarnings("ignore:LIF.tau", "ignore:a tick of dt")  # so long ones are meant
 @pytest.mark.parametrize(
     ("neuron", "told"),
     [
@@ -456,8 +456,18 @@ def test_what_has_no_counterpart_is_refused_at_once_with_its_cures() -> None:
     edges.append(Edge("b", "a"))
     with pytest.raises(LowerError) as e:
         lower(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
-    assert [p.split(" ")[0] for p in e.value.problems] == ["zero-delay", "a:"]
-    assert e.value.problems[1].startswith("a: LIF.refractory: duration 2.5 s is not a whole")
+    # The period goes, so that it need not be whole ticks.
+    assert [p.split(" ")[0] for p in e.value.problems] == ["zero-delay", "a:", "b:"]
+    assert e.value.problems[1] == (
+        "a: a refractory period of 2.5 s, which no neuron of a program here has; use "
+        "refractory=0"
+    )
+    with pytest.raises(LowerError) as e:
+        lower(Graph(nodes=nodes, edges=tuple(edges[:-1]), dt=DT))
+    assert [p[:30] for p in e.value.problems] == [
+        "a: a refractory period of 2.5 ",
+        "b: a refractory period of 1 s,",
+    ]
 
 
 def test_a_current_in_a_loop_is_refused_by_name() -> None:

@@ -47,7 +47,7 @@ def slow_step(p: dict[str, int], u: int, v: int, a: int, x: int) -> tuple[int, i
 parameters = st.fixed_dictionaries(
     {
         "du": st.sampled_from([0, 1, 2048, 4094, 4095]) | st.integers(0, 4095),
-        "dv": st.sampled_from([0, 1, 2048, 4095]) | st.integers(0, 4095),
+        "dv": st.sampled_from([0, 1, 2048, 4095, 4096]) | st.integers(0, 4096),
         "da": st.sampled_from([0, 4095]) | st.integers(0, 4095),
         "vth": st.sampled_from([0, 1, 131071]) | st.integers(0, 131071),
         "beta": st.sampled_from([0, 1, 131071]) | st.integers(0, 2000),

@@ -55,7 +55,7 @@ def test_weights_have_8_bits_a_sign_and_are_even(bad: int) -> None:
         ("vth", 131072, "thresholds have 17 bits", "0..131071"),
         ("vth", -1, "thresholds have 17 bits", "0..131071"),
         ("du", -1, "decays have 12 bits", "0..4095"),
-        ("dv", 4096, "decays have 12 bits", "0..4095"),
+        ("dv", 4097, "decays have 12 bits", "0..4096"),
         ("da", 4096, "decays have 12 bits", "0..4095"),
         (
             "bias_mant",
@@ -76,6 +76,16 @@ def test_weights_have_8_bits_a_sign_and_are_even(bad: int) -> None:
 def test_every_register_has_its_width(field: str, value: int, rule: str, allowed: str) -> None:
     told = [b for b in breaches(program(**{field: as_int32(value)})) if b.startswith(rule)]
     assert told[0].startswith(f"{rule}: n: {field} = {value}, allowed is {allowed}; ")
+
+
+def test_only_a_process_of_ours_keeps_nothing_of_v() -> None:
+    nothing = as_int32(4096)
+    for kind in ("lif", "li"):
+        (told,) = breaches(program(kind=kind, dv=nothing), "loihi2")
+        assert told.startswith("decays have 12 bits: n: dv = 4096, allowed is 0..4095; ")
+    assert breaches(program(dv=nothing), "loihi2") == []
+    (told,) = breaches(program(dv=nothing))
+    assert "n: its membrane keeps nothing, Loihi 1 keeps 1/4096 of it" in told
 
 
 def test_a_rise_of_the_threshold_has_17_bits_too() -> None:
@@ -161,7 +171,7 @@ def test_a_dense_neuron_of_loihi_2_has_a_word_a_source() -> None:
     assert breaches(program(weight[:, 1:], kind="lif"), "loihi2") == []
 
 
-def test_only_a_programmable_chip_resets_softly_or_adapts() -> None:
+def test_only_a_programmable_chip_resets_softly_or_adapts_or_forgets() -> None:
     p = program(hard=False, beta=as_int32(3), da=as_int32(100))
     soft, adapts = breaches(p)
     assert "n: soft reset, Loihi 1 sets v to 0; train with reset='hard'" in soft

@@ -66,7 +66,7 @@ class Builder:
         rng = self.rng
         return {
             "du": as_int32(rng.choice([0, 900, 4095], n)),
-            "dv": as_int32(rng.integers(0, 4096, n)),
+            "dv": as_int32(np.append(rng.integers(0, 4096, n - 1), 4096)),
             "vth": as_int32(rng.integers(0, 500, n)),
             "da": as_int32(rng.integers(0, 4096, n)),
             "beta": as_int32(rng.integers(0, 300, n)),

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from neuro.io.store import StoreError
-from tasks.results import FIGURES, check_facts, read_environment, read_history, read_result
+from tasks.results import (
+    FIGURES,
+    KINDS,
+    check_facts,
+    read_environment,
+    read_history,
+    read_result,
+)
 from tasks.task import Metric
 
 SPAN = {"low": 1.0, "nominal": 2.0, "high": 3.0}
@@ -210,3 +217,18 @@ def test_an_environment_and_facts_are_checked(tmp_path: Path) -> None:
         read_environment(tmp_path)
     with pytest.raises(StoreError, match=r"eval.json: .*a: is 'b', expected a whole number"):
         check_facts(tmp_path, {"a": "b"}, hint)
+
+
+@pytest.mark.parametrize("kinds", [KINDS, FIGURES])
+def test_an_accuracy_that_its_own_counts_contradict_is_refused(
+    kinds: Any, tmp_path: Path
+) -> None:
+    counted = {"correct": 2, "confusion": [[1, 0], [1, 1]]}
+    whole = {**WHOLE["eval"], **counted, "accuracy": 0.6667}  # 2 of 3, rounded
+    path = tmp_path / "eval.json"
+    path.write_text(json.dumps(whole))
+    assert read_result(tmp_path, "eval", kinds=kinds) == whole
+    path.write_text(json.dumps({**whole, "accuracy": 0.9}))
+    told = "accuracy is 0.9, and 2 of 3 samples are right; neuro eval writes it again"
+    with pytest.raises(StoreError, match=told):
+        read_result(tmp_path, "eval", kinds=kinds)

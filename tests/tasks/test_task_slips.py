@@ -89,6 +89,34 @@ SLIPS = {
         "torch.from_numpy(labels[some]) - 1\n",
         "there are 10 classes, and labels from -1 to 8; count them from 0",
     ),
+    "a configuration that can be changed": (
+        "@dataclass(frozen=True, kw_only=True)",
+        "@dataclass(kw_only=True)",
+        "its configuration tiny is a Config, a dataclass that can be changed, also after the "
+        "run began; write @dataclass(frozen=True) above it",
+    ),
+    "a Sequential": (
+        "from neuro import ALIF, LI, Spiking, Stack\n",
+        "from collections import OrderedDict\n\nfrom neuro import ALIF, LI, Spiking\n\n"
+        "Stack = lambda **layers: nn.Sequential(OrderedDict(layers))\n",
+        "the model is a Sequential, which hands on neither ticks nor states; make it a Stack",
+    ),
+    "too few answers": (
+        "fc2=nn.Linear(64, 10, bias=False)",
+        "fc2=nn.Linear(64, 8, bias=False)",
+        "there are 10 classes, and the scores of a batch have shape (50, 8), which must be "
+        "(samples, 10); make the last layer as wide, nn.Linear(..., 10), or name in Answers",
+    ),
+    "a loss that returns nothing": (
+        "lambda _, y, labels: F.cross_entropy(y.mean(0), labels)",
+        "lambda _, y, labels: None",
+        "a loss must return one number, a tensor without axes, got None; return torch.nn",
+    ),
+    "a loss of each sample": (
+        "F.cross_entropy(y.mean(0), labels)",
+        'F.cross_entropy(y.mean(0), labels, reduction="none")',
+        "got a Tensor of shape (50,), torch.float32; return its mean, loss.mean()",
+    ),
     "a module that is not installed": (
         "import numpy as np\n",
         "import numpy as np, my_helpers\n",
@@ -135,3 +163,26 @@ def test_a_file_named_without_its_suffix_is_asked_for(
     assert "no task 'orders'; there are mnist, cifar10" in told(["train", "orders"], capsys)
     Path("mnist.py").write_text("TASK = None")
     assert "no configuration 'x'" in told(["train", "mnist:x"], capsys)
+
+
+def test_a_training_that_diverged_ends_without_a_check_mark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "mine.py", str(tmp_path / "run")
+    text = TEMPLATE.replace("Config(train=500, epochs=3)", "Config(train=100, epochs=1)")
+    diverges = text.replace(
+        "Plan(epochs=config.epochs, lr=config.lr)", "Plan(epochs=1, lr=1e3)"
+    )
+    assert diverges != text != TEMPLATE
+    file.write_text(diverges)
+    main(["train", str(file), "--out", out])
+    found = " ".join(capsys.readouterr().out.split())
+    assert "✗ trained 1 epoch, best validation accuracy" in found
+    assert "the loss rose from 2." in found
+    assert ": the training has diverged; lower the learning rate" in found
+    assert "✓" not in found
+    file.write_text(text)
+    main(["train", str(file), "--out", f"{out}2"])
+    found = " ".join(capsys.readouterr().out.split())
+    assert "✓ trained 1 epoch" in found
+    assert "the loss rose" not in found

@@ -154,3 +154,42 @@ def test_a_graph_warns_too() -> None:
 def test_a_time_constant_of_an_alif_is_looked_at_too() -> None:
     with pytest.warns(UserWarning, match=r"^ALIF\.with_tau: tau is 20 s"):
         ALIF.with_tau(Seconds(20.0), Seconds(1e-3))
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (
+            lambda: Spiking(LIF(tau=0.02), Seconds(1)),
+            r"a tick of dt = 1 s .* LIF\.tau = 0\.02 s",
+        ),
+        (lambda: network(LI(tau=0.02), 0.5), r"a tick of dt = 0\.5 s .* 0\.5 ms is 0\.0005; "),
+        (lambda: ALIF.with_tau(Seconds(0.02), Seconds(1)), "ALIF.with_tau: tau = 0.02 s"),
+    ],
+)
+def test_a_tick_that_is_longer_than_all_memory_is_warned_of(write: Any, said: str) -> None:
+    with pytest.warns(UserWarning, match=said) as told:
+        write()
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        exec(str(told[0].message).split("meant: ")[1])
+        write()
+
+
+def network(cells: Any, dt: float) -> Graph:
+    nodes = {"x": Input(shape=(2,)), "cells": cells}
+    return Graph(nodes=nodes, edges=(Edge("x", "cells"),), dt=Seconds(dt))
+
+
+@pytest.mark.parametrize(
+    ("cells", "dt"),
+    [
+        (LIF(tau=0.02), 0.05),  # a coarse clock: frames of a camera
+        (LIF(tau=0.5), 0.5),
+        (LIF(tau=math.inf), 1.0),
+        (ALIF(), 1.0),
+        (LIF(tau=np.array([0.02, 2.0])), 1.0),
+    ],
+)
+def test_ticks_that_leave_a_memory_or_have_none_to_leave_are_not(cells: Any, dt: float) -> None:
+    network(cells, dt)

@@ -454,7 +454,7 @@ def test_validation_every_two_steps_writes_a_row_each(tmp_path: Path) -> None:
 
 
 def test_a_score_that_is_no_number_is_told(tmp_path: Path) -> None:
-    with pytest.raises(TrainError, match="the validation score is NaN"):
+    with pytest.raises(TrainError, match="the validation score is nan"):
         fit(model(), course(float("nan")), changed(), cpu(), tmp_path)
 
 

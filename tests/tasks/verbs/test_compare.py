@@ -251,3 +251,13 @@ def test_energy_of_a_chip_that_does_not_fit_comes_with_a_remark(runs: Path) -> N
         "mnist:fast does not fit loihi1: its energy there is that of one that did; "
         "neuro energy says why"
     ]
+
+
+def test_a_run_that_is_named_twice_is_refused_but_a_pattern_may_hold_it(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = str(runs / "fast-0")
+    text = told(["compare", one, one, "--out", str(runs / "out")], capsys)
+    assert f"{one}: named twice; a run is compared with others, once" in text
+    found = compare_runs([Path(one), runs / "fast-*"], runs / "out")
+    assert list(found.summaries[0].values) == [0, 1, 2]

@@ -21,7 +21,10 @@ from tasks.verbs.energy import list_misfits
 from tasks.verbs.trained_run import build_fresh_model
 
 CHIPS = (find_chip("loihi1"), find_chip("loihi1_sanafe"), find_chip("loihi2"))
-SOFT = "only a programmable chip resets softly or adapts: n: soft reset, Loihi 1 sets v to 0"
+SOFT = (
+    "only a programmable chip resets softly or adapts or forgets: n: soft reset, Loihi 1 sets "
+    "v to 0"
+)
 
 
 @pytest.fixture(scope="module")

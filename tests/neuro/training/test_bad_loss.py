@@ -1,0 +1,95 @@
+"""What is no loss is refused with what it should be, and a training that diverges is told."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from builders import course, loss, model
+from lightning_fabric import Fabric
+
+from neuro.training import Plan, Progress, TrainError, fit
+
+
+def cpu() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (
+            lambda _: None,
+            "must return one number, a tensor without axes, got None; return",
+        ),
+        (lambda _: 0.5, "got 0.5; return torch.nn.functional.cross_entropy, say"),
+        (
+            lambda y: y.mean(0),
+            r"got a Tensor of shape \(.*\), torch.float32; return its mean",
+        ),
+        (lambda y: y.mean().long(), r"got a Tensor of shape \(\), torch.int64"),
+        (
+            lambda y: y.mean().detach(),
+            "the loss depends on no parameter that is trained; compute",
+        ),
+    ],
+)
+def test_what_is_no_loss_is_refused_with_what_it_should_be(
+    found: Callable[[Any], Any], told: str, tmp_path: Path
+) -> None:
+    bad = replace(course(), loss=lambda net, batch, _: found(net(batch[0])[0]))
+    with pytest.raises(TrainError, match=told):
+        fit(model(), bad, Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+
+
+def test_a_loss_that_carries_a_state_returns_two_things(tmp_path: Path) -> None:
+    bad = replace(course(), carry="epoch", loss=lambda net, batch, at, _: loss(net, batch, at))
+    with pytest.raises(TrainError, match=r"must return \(mean loss, state\), got a Tensor of"):
+        fit(model(), bad, Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+
+
+def test_weights_that_the_last_update_left_infinite_are_refused(tmp_path: Path) -> None:
+    class Breaks(torch.optim.SGD):
+        def step(self, *_: Any) -> None:  # type: ignore[override]
+            self.param_groups[0]["params"][0].data.fill_(torch.inf)
+
+    steps = course().steps
+    bad = Plan(epochs=1, lr=1e-2, accumulate=steps, optimizer=Breaks)
+    with pytest.raises(TrainError, match="not finite after an update; the last good"):
+        fit(model(), course(), bad, cpu(), tmp_path)
+    assert not (tmp_path / "best.safetensors").exists()
+
+
+def test_a_score_that_is_infinite_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="the validation score is inf"):
+        fit(model(), course(float("inf")), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "diverged"),
+    [
+        (2.0, 4.0, False),
+        (2.0, 4.1, True),
+        (-2.0, -0.1, False),
+        (-2.0, 0.1, True),
+        (None, 9.0, False),
+    ],
+)
+def test_a_training_has_diverged_if_its_loss_rose_by_more_than_its_size(
+    first: float | None, last: float, diverged: bool
+) -> None:
+    rows: list[dict[str, float | int]] = [{"train_loss": 9.9}, {"train_loss": last}]
+    assert Progress(first_loss=first, history=rows).has_diverged == diverged
+    assert not Progress(first_loss=first).has_diverged
+
+
+def test_the_first_loss_is_that_of_the_first_batch_also_in_a_later_process(
+    tmp_path: Path,
+) -> None:
+    (batch, *_) = course().batches(0)
+    wanted = loss(model(), batch).item()
+    fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+    again = fit(model(), course(), Plan(epochs=2, lr=1e-2), cpu(), tmp_path)
+    assert again.first_loss == pytest.approx(wanted, rel=1e-6)

@@ -1,0 +1,296 @@
+"""Layers, nets and what goes into them, as a new user may write them by mistake."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from written_slips import (
+    CELLS,
+    GRAPH,
+    RASTER,
+    STIMULUS,
+    Slip,
+    X,
+    call,
+    net,
+    require_told,
+)
+
+from neuro import (
+    ALIF,
+    LIF,
+    Checkpointed,
+    Delay,
+    GraphError,
+    Recurrent,
+    Residual,
+    Spiking,
+    Stack,
+)
+from neuro.io.graph_digest import digest_graph
+from neuro.nn import Net
+from neuro.nn.spiking import LayerError, NotANumber
+from neuro.nn.trace import trace
+from neuro.units import Seconds, Ticks
+
+HALF = Seconds(5e-4)
+
+SLIPS: dict[str, Slip] = {
+    "Net(other inputs)": Slip(
+        call(Net(GRAPH), {"x": X}),
+        ValueError,
+        "inputs are ['x'], the graph has ['input']",
+        "by these names",
+    ),
+    "Net(net)": Slip(call(Net, net()), TypeError, "got a Stack", "trace(net, input_shape)"),
+    "trace(LIF)": Slip(call(trace, LIF(tau=0.02)), TypeError, "got a LIF", "Spiking(model)"),
+    "trace(net)": Slip(call(trace, net()), ValueError, "needs input_shape", "e.g. (1, 28, 28)"),
+    "BatchNorm1d(4)": Slip(
+        call(Stack(norm=nn.BatchNorm1d(4), cells=CELLS), X),
+        LayerError,
+        "norm: takes (ticks, samples, 4, ...), got (4, 2, 3)",
+        "change it",
+    ),
+    "Spiking(LIF)": Slip(call(Spiking, LIF), TypeError, "got the class LIF", "LIF(tau=0.02)"),
+    "Spiking(ReLU())": Slip(
+        call(Spiking, nn.ReLU()),
+        TypeError,
+        "Spiking.model must be a neuron, got a ReLU",
+        "Stack(layer, Spiking(LIF(tau=0.02)))",
+    ),
+    "Spiking(nn.Linear)": Slip(
+        call(Spiking, nn.Linear),
+        TypeError,
+        "got the class Linear",
+        "a layer of torch stands before it: Stack(layer, ",
+    ),
+    "Spiking(dt=True)": Slip(
+        call(Spiking, LIF(tau=0.02), True), TypeError, "True", "1 ms is 1e-3"
+    ),
+    "Delay(True)": Slip(
+        call(Delay, True), TypeError, "a whole number of ticks, got True", "units"
+    ),
+    "Spiking(dt='1ms')": Slip(
+        call(Spiking, LIF(tau=0.02), dt="1ms"),
+        TypeError,
+        "Spiking.dt must be a number of seconds, got '1ms'",
+        "1 ms is 1e-3",
+    ),
+    "Spiking(dt=0)": Slip(
+        call(Spiking, LIF(tau=0.02), dt=0), ValueError, "got 0", "1e-3 is usual"
+    ),
+    "Stack(LIF())": Slip(
+        call(Stack, nn.Linear(3, 2), LIF(tau=0.02)),
+        TypeError,
+        "1 of a Stack must be a torch module, got a LIF",
+        "Spiking(LIF(tau=0.02))",
+    ),
+    "Stack([...])": Slip(
+        call(Stack, [nn.Linear(3, 2), CELLS]),
+        TypeError,
+        "0 of a Stack must be a torch module, got a list",
+        "Stack(*modules)",
+    ),
+    "Recurrent(LIF())": Slip(
+        call(Recurrent, LIF(tau=0.02), nn.Linear(2, 2)),
+        TypeError,
+        "got a LIF",
+        "Spiking(LIF(tau=0.02))",
+    ),
+    "Residual(LIF())": Slip(
+        call(Residual, LIF(tau=0.02)),
+        TypeError,
+        "got a LIF",
+        "Spiking(LIF(tau=0.02))",
+    ),
+    "Checkpointed(LIF())": Slip(
+        call(Checkpointed, LIF(tau=0.02), 4),
+        TypeError,
+        "got a LIF",
+        "Spiking(LIF(tau=0.02))",
+    ),
+    "Delay(seconds)": Slip(
+        call(Delay, 0.005),
+        TypeError,
+        "Delay.ticks must be a whole number of ticks, got 0.005",
+        "neuro.units.ticks(seconds, dt)",
+    ),
+    "Recurrent(delay=0)": Slip(
+        call(Recurrent, CELLS, nn.Linear(3, 3), 0),
+        ValueError,
+        "Recurrent.delay must be >= 1, got 0",
+        "the next tick",
+    ),
+    "net(NumPy)": Slip(
+        call(net(), RASTER),
+        TypeError,
+        "x of Stack must be a tensor, got a NumPy array",
+        "torch.from_numpy(array).float()",
+    ),
+    "net(Events)": Slip(
+        call(net(), STIMULUS["input"]), TypeError, "an Events", "neuro.to_raster("
+    ),
+    "net(float64)": Slip(
+        call(net(), X.double()),
+        LayerError,
+        "fc: its weights are torch.float32, x is torch.float64",
+        "x.to(torch.float32), or net.double()",
+    ),
+    "net(bool)": Slip(call(net(), X.bool()), LayerError, "fc: ", "x.to(torch.float32)"),
+    "cells(bool)": Slip(
+        call(CELLS, X.bool()),
+        LayerError,
+        "Spiking: x must hold floating-point numbers, got torch.bool",
+        "x.float()",
+    ),
+    "cells(int)": Slip(call(CELLS, X.long()), LayerError, "got torch.int64", "x.float()"),
+    "cells(N)": Slip(
+        call(CELLS, X[0, 0]), LayerError, "got shape (3,)", "(ticks, samples, ...)"
+    ),
+    "net(T N)": Slip(
+        call(net(), X[:, 0]),
+        LayerError,
+        "fc: takes (ticks, samples, ..., 3), got (4, 3)",
+        "of one sample give x[:, None]",
+    ),
+    "net(T B 5)": Slip(
+        call(net(), torch.ones(4, 2, 5)),
+        LayerError,
+        "fc: takes (ticks, samples, ..., 3), got (4, 2, 5)",
+        "change it, or what comes before it",
+    ),
+    "net(T C H W)": Slip(
+        call(Stack(conv=nn.Conv2d(1, 2, 3), cells=CELLS), torch.ones(4, 1, 5, 5)),
+        LayerError,
+        "conv: takes (ticks, samples, 1, H, W), got (4, 1, 5, 5)",
+        "of one sample give x[:, None]",
+    ),
+    "Recurrent(T B 4)": Slip(
+        call(Recurrent(CELLS, nn.Linear(3, 3)), torch.ones(4, 2, 4)),
+        LayerError,
+        "Linear: takes (ticks, samples, ..., 3), got (4, 2, 4)",
+        "change it",
+    ),
+    "Net(T N)": Slip(
+        call(Net(GRAPH), {"input": X[:, 0]}),
+        LayerError,
+        "input takes (ticks, samples, 3), got (4, 3)",
+        "of one sample give x[:, None]",
+    ),
+    "Net(T B 4)": Slip(
+        call(Net(GRAPH), {"input": torch.ones(4, 2, 4)}),
+        LayerError,
+        "input takes (ticks, samples, 3), got (4, 2, 4)",
+        "see Input.shape",
+    ),
+    "net(T = 0)": Slip(call(net(), X[:0]), LayerError, "(0, 2, 3)", "at least one tick"),
+    "cells(T = 0)": Slip(call(CELLS, X[:0]), LayerError, "(0, 2, 3)", "at least one tick"),
+    "Recurrent(T = 0)": Slip(
+        call(Recurrent(CELLS, nn.Linear(3, 3)), X[:0]),
+        LayerError,
+        "Recurrent: x has axes",
+        "at least one tick",
+    ),
+    "Checkpointed(T = 0)": Slip(
+        call(Checkpointed(net(), Ticks(2)), X[:0]),
+        LayerError,
+        "(0, 2, 3)",
+        "at least one tick",
+    ),
+    "Net(T = 0)": Slip(call(Net(GRAPH), {"input": X[:0]}), LayerError, "(0, 2, 3)", "one tick"),
+    "Net(int)": Slip(
+        call(Net(GRAPH), {"input": X.long()}),
+        LayerError,
+        "Net: x must hold floating-point numbers, got torch.int64",
+        "x.float()",
+    ),
+    "Net(NumPy)": Slip(
+        call(Net(GRAPH), {"input": RASTER}),
+        TypeError,
+        "a NumPy array",
+        "torch.from_numpy(array).float()",
+    ),
+    "Net(tensor)": Slip(call(Net(GRAPH), X), TypeError, "a Tensor of shape", "{'input': x}"),
+    "cells(NaN)": Slip(
+        call(CELLS, X * math.nan),
+        NotANumber,
+        "Spiking: its membrane is NaN",
+        "data",
+    ),
+    "Spiking(dt of another ALIF)": Slip(
+        call(Spiking, ALIF.with_tau(Seconds(0.02), Seconds(5e-4))),
+        ValueError,
+        "Spiking.dt is 0.001 s, and ALIF.with_tau made this ALIF for ticks of 0.0005 s",
+        "give both the same dt",
+    ),
+    "Stack(two dt)": Slip(
+        call(Stack, CELLS, Recurrent(Spiking(LIF(tau=0.02), HALF), nn.Linear(2, 2))),
+        ValueError,
+        "the layers of a Stack have different dt: 0 has 0.001 s, 1.spiking has 0.0005 s",
+        "give all the same",
+    ),
+    "Residual(two dt)": Slip(
+        call(Residual, CELLS, Stack(out=Spiking(LIF(tau=0.02), HALF))),
+        ValueError,
+        "the layers of a Residual have different dt: body has 0.001 s, shortcut.out has 0.0005",
+        "give all the same",
+    ),
+    "Stack(train=...)": Slip(
+        call(Stack, train=nn.Linear(3, 2)),
+        ValueError,
+        "no module of a Stack can be called 'train', which is an attribute of torch's modules",
+        "e.g. train_layer",
+    ),
+    "Stack('a.b')": Slip(
+        call(Stack, **{"a.b": nn.Linear(3, 2)}), ValueError, "'a.b', which holds a dot", "a_b"
+    ),
+    "Stack(0 twice)": Slip(
+        call(Stack, CELLS, **{"0": CELLS}), ValueError, "0 names two modules", "otherwise"
+    ),
+    "Checkpointed(nn.Linear)": Slip(
+        call(Checkpointed, nn.Linear(3, 2), 4),
+        TypeError,
+        "Checkpointed.module must be a Stack, or another Temporal, got a Linear",
+        "Stack(module) makes one",
+    ),
+    "Checkpointed(seconds)": Slip(
+        call(Checkpointed, net(), 0.01),
+        TypeError,
+        "Checkpointed.ticks must be a whole number of ticks, got 0.01",
+        "neuro.units.ticks(seconds, dt)",
+    ),
+    "Checkpointed(states=2.5)": Slip(
+        call(Checkpointed, net(), 4, 2.5),
+        TypeError,
+        "Checkpointed.states must be a whole number, got 2.5",
+        "None keeps one for each chunk",
+    ),
+    "trace(x.shape)": Slip(
+        call(trace, net(), X.shape),
+        GraphError,
+        "(4, 2, 3) seems to be that of x, T B ...",
+        "give tuple(x.shape[2:])",
+    ),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_is_told_with_what_was_given_and_the_cure(slip: str) -> None:
+    require_told(SLIPS[slip])
+
+
+def test_a_shape_that_is_only_wrong_is_not_taken_for_that_of_x() -> None:
+    for shape in ((5,), (4, 2, 5)):
+        with pytest.raises(GraphError) as told:
+            trace(net(), shape)
+        assert "x.shape" not in str(told.value)
+
+
+def test_what_is_checkpointed_is_traced_as_the_module_inside() -> None:
+    inside = net()
+    plain = trace(inside, (3,))
+    whole = trace(Checkpointed(inside, Ticks(2)), (3,))
+    part = trace(Stack(part=Checkpointed(inside, Ticks(2), states=1)), (3,))
+    assert digest_graph(whole) == digest_graph(plain)
+    assert list(part.nodes) == ["input", "part_fc", "part_cells"]

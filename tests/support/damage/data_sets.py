@@ -1,0 +1,150 @@
+"""Files of data sets, and how each is read."""
+
+import warnings
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from clips import random_clip
+from nuscenes_files import LOCATION, write_data_set
+
+from damage.ways import (
+    Rng,
+    Subject,
+    fresh,
+    of_bytes,
+    of_json,
+    of_lines,
+)
+from drivers import cifar, idx, mnist
+from drivers.event_camera import dvs_gesture
+from drivers.event_camera.files import (
+    read_aedat2,
+    read_aedat3,
+    read_records,
+    write_aedat2,
+    write_aedat3,
+    write_records,
+)
+from neuro.io.pytree import digest
+
+
+def make_events(folder: Path, write: Any) -> Path:
+    path, clip = fresh(folder) / "events", random_clip(3, 60)
+    write(path, replace(clip, time=np.sort(clip.time) - clip.start, start=0, stop=5000))
+    return path
+
+
+def read_events(path: Path, read: Any) -> str:
+    return digest(tuple(read(path, 6)))
+
+
+def make_idx(folder: Path, suffix: str) -> Path:
+    path = fresh(folder) / f"images{suffix}"
+    idx.write(path, np.random.default_rng(0).integers(0, 256, (3, 5, 5), np.uint8))
+    return path
+
+
+def read_idx(path: Path) -> str:
+    return digest(idx.read(path, axes=3))
+
+
+def make_mnist(folder: Path) -> Path:
+    mnist.fake(fresh(folder), 3)
+    return folder / "t10k-labels-idx1-ubyte.gz"
+
+
+def read_mnist(path: Path) -> str:
+    return digest(mnist.load(path.parent, "test").labels)
+
+
+def make_cifar(folder: Path) -> Path:
+    cifar.fake(fresh(folder), "cifar10", 2)
+    return folder / "test_batch.bin"
+
+
+def read_cifar(path: Path) -> str:
+    found = cifar.load(path.parent, "test")
+    return digest((found.images, found.labels))
+
+
+def make_gestures(folder: Path) -> Path:
+    path = fresh(folder) / "user00_test_labels.csv"
+    rows = [f"{k},{1000 * k},{1000 * k + 500}" for k in range(1, 12)]
+    path.write_text("\n".join([dvs_gesture.TITLE, *rows]) + "\n")
+    (folder / "user00_test.aedat").write_bytes(b"")
+    (folder / "trials_to_test.txt").write_text("user00_test.aedat\n")
+    return path
+
+
+def read_gestures(path: Path) -> list[int]:
+    labels: list[int] = dvs_gesture.load(path.parent, "test").labels.tolist()
+    return labels
+
+
+def make_nuscenes(folder: Path, name: str) -> Path:
+    return write_data_set(fresh(folder), 3, ["scene-0061"]) / name
+
+
+def of_table(path: Path, rng: Rng) -> bool:
+    """Damage one of the tables in a folder."""
+    tables = sorted(path.iterdir())
+    return of_json(tables[rng.integers(len(tables))], rng)
+
+
+def read_nuscenes(path: Path) -> str:
+    from drivers.nuscenes.windows import Grid, ImageSize, WindowSettings, open_windows
+
+    root = next(folder for folder in path.parents if (folder / "v1.0-mini").exists())
+    settings = WindowSettings(
+        grid=Grid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=1.0),
+        image=ImageSize(height=64, width=160, scale=1.0, crop=26),
+        past=1,
+        future=2,
+    )
+    with warnings.catch_warnings():
+        # A map that is no whole one is mended with a warning.
+        warnings.filterwarnings("ignore", "maps/expansion/.*", UserWarning)
+        return digest(vars(open_windows(root, settings)[0]))
+
+
+SUBJECTS: dict[str, Subject] = {
+    "records": Subject(
+        make=partial(make_events, write=write_records),
+        damage=of_bytes(),
+        read=partial(read_events, read=read_records),
+    ),
+    "aedat2": Subject(
+        make=partial(make_events, write=write_aedat2),
+        damage=of_bytes(),
+        read=partial(read_events, read=read_aedat2),
+    ),
+    "aedat3": Subject(
+        make=partial(make_events, write=partial(write_aedat3, packet=20)),
+        damage=of_bytes(),
+        read=partial(read_events, read=read_aedat3),
+    ),
+    "gestures": Subject(make=make_gestures, damage=of_lines, read=read_gestures),
+    "idx": Subject(make=partial(make_idx, suffix=""), damage=of_bytes(), read=read_idx),
+    "idx.gz": Subject(
+        make=partial(make_idx, suffix=".gz"), damage=of_bytes(checked=True), read=read_idx
+    ),
+    "mnist": Subject(make=make_mnist, damage=of_bytes(checked=True), read=read_mnist),
+    "cifar": Subject(make=make_cifar, damage=of_bytes(), read=read_cifar),
+    **{
+        name: Subject(
+            make=partial(make_nuscenes, name=name),
+            damage=damage,
+            read=read_nuscenes,
+            slow=10,
+            names_file=False,  # but the record of a table
+        )
+        for name, damage in {
+            "v1.0-mini": of_table,
+            f"maps/expansion/{LOCATION}.json": of_json,
+            "can_bus/scene-0061_pose.json": of_json,
+        }.items()
+    },
+}

@@ -1,0 +1,176 @@
+"""Files of networks, what they did and how they were trained, and how each is read."""
+
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from programs import program
+
+from damage.ways import Rng, Subject, damage_arrays, fresh, of_json, of_npz, of_tensors
+from lava_export.program_file import load_program, save_program
+from neuro.events import simulate
+from neuro.events.to_disk import cut, open_stream, read_state, simulate_to_disk
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.io.graph_file import load_graph, save_graph
+from neuro.io.pytree import digest
+from neuro.io.record_file import load_record, save_record
+from neuro.io.store import load_tensors
+from neuro.neurons import ALIF, LI, LIF
+from neuro.spikes import Events, to_events
+from neuro.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from neuro.units import Seconds, Ticks
+
+
+@cache
+def graph() -> Graph:
+    rng = np.random.default_rng(0)
+    nodes = {
+        "x": Input(shape=(6,)),
+        "fc": Dense(weight=rng.normal(size=(5, 6)), bias=rng.normal(size=5)),
+        "alif": ALIF(leak=rng.uniform(0.1, 1, 5), beta=0.1),
+        "rec": Dense(weight=rng.normal(size=(5, 5))),
+        "lif": LIF(tau=0.02, tau_syn=0.005),
+        "out": LI(tau=0.02),
+    }
+    edges = (
+        Edge("x", "fc"), Edge("fc", "alif"), Edge("alif", "rec", Ticks(2)), Edge("rec", "alif"),
+        Edge("alif", "lif"), Edge("lif", "out"),
+    )  # fmt: skip
+    return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+
+
+@cache
+def stimulus() -> Events:
+    return to_events(np.random.default_rng(0).random((8, 2, 6)) < 0.4)
+
+
+def make_graph(folder: Path) -> Path:
+    save_graph(fresh(folder) / "graph.npz", graph())
+    return folder / "graph.npz"
+
+
+def read_graph(path: Path) -> bytes:
+    again = path.with_name("again.npz")
+    save_graph(again, load_graph(path))
+    return again.read_bytes()
+
+
+def make_record(folder: Path) -> Path:
+    record, _ = simulate(graph(), {"x": stimulus()})
+    save_record(fresh(folder) / "record.npz", record)
+    return folder / "record.npz"
+
+
+def read_record(path: Path) -> bytes:
+    again = path.with_name("again.npz")
+    save_record(again, load_record(path))
+    return again.read_bytes()
+
+
+def make_program(folder: Path) -> Path:
+    save_program(fresh(folder) / "program.npz", program())
+    return folder / "program.npz"
+
+
+def read_program(path: Path) -> bytes:
+    again = path.with_name("again.npz")
+    save_program(again, load_program(path))
+    return again.read_bytes()
+
+
+def make_stream(folder: Path, name: str) -> Path:
+    simulate_to_disk(graph(), cut({"x": stimulus()}, Ticks(4), graph().dt), fresh(folder))
+    return folder / name
+
+
+def read_chunks(path: Path) -> list[str]:
+    return [digest(record) for record in open_stream(path.parent)]
+
+
+def make_checkpoint(folder: Path) -> Path:
+    import torch
+
+    weights, best = {"w": torch.arange(6.0), "n": torch.tensor(3)}, {"epoch": 1, "score": 0.5}
+    save_weights(fresh(folder) / "best.safetensors", weights, best)
+    state: dict[str, Any] = {
+        "epoch": 1,
+        "step": 2,
+        "steps": 3,
+        "history": [{"epoch": 1, "train_loss": 0.5, "val_score": 0.5}],
+        "processes": 1,
+        "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1}]},
+        "schedule": {"last_epoch": 3},
+        "losses": torch.zeros(1, 2),
+        "carry": ({"tuple": []}, {}),
+    }
+    save_checkpoint(folder, weights, best, state)
+    return folder / "last.safetensors"
+
+
+def read_checkpoint(path: Path) -> str:
+    found = load_checkpoint(path.parent)
+    return digest(vars(found)) if found else "none"
+
+
+def read_weights(path: Path) -> str:
+    return digest(load_tensors(path, "weights"))
+
+
+def make_stimulus(folder: Path) -> Path:
+    path = fresh(folder) / "stimulus.npz"
+    np.savez(path, **dict(zip(Events._fields[:4], stimulus()[:4], strict=True)))
+    return path
+
+
+def of_stimulus(path: Path, rng: Rng) -> bool:
+    with np.load(path) as file:
+        arrays = dict(file)
+    damage_arrays(arrays, rng)
+    np.savez(path, **(dict(zip(Events._fields, stimulus(), strict=True)) | arrays))
+    return False
+
+
+def run_stimulus(path: Path) -> str:
+    """Return what a network does with spikes, whatever the arrays that claim to be some."""
+    with np.load(path) as file:
+        columns = {k: file[k] for k in Events._fields[:4]}
+    record, _ = simulate(graph(), {"x": Events(**columns, shape=stimulus().shape)})
+    return digest(record.values)
+
+
+SUBJECTS: dict[str, Subject] = {
+    "graph": Subject(make=make_graph, damage=partial(of_npz, kind="graph"), read=read_graph),
+    "record": Subject(
+        make=make_record, damage=partial(of_npz, kind="record"), read=read_record
+    ),
+    "program": Subject(
+        make=make_program, damage=partial(of_npz, kind="program"), read=read_program
+    ),
+    "chunk": Subject(
+        make=partial(make_stream, name="chunk-000001.npz"),
+        damage=partial(of_npz, kind="chunk"),
+        read=read_chunks,
+    ),
+    "state": Subject(
+        make=partial(make_stream, name="state.npz"),
+        damage=partial(of_npz, kind="state"),
+        read=lambda path: digest(read_state(path.parent)),
+    ),
+    "stream": Subject(
+        make=partial(make_stream, name="stream.json"), damage=of_json, read=read_chunks
+    ),
+    "weights": Subject(
+        make=lambda folder: make_checkpoint(folder).with_name("best.safetensors"),
+        damage=partial(of_tensors, kind="weights"),
+        read=read_weights,
+    ),
+    "checkpoint": Subject(
+        make=make_checkpoint,
+        damage=partial(of_tensors, kind="checkpoint"),
+        read=read_checkpoint,
+    ),
+    "stimulus": Subject(
+        make=make_stimulus, damage=of_stimulus, read=run_stimulus, names_file=False
+    ),
+}
