@@ -110,7 +110,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A PNG file in the run folder that the evaluation has written."""
+    """A PNG or an animated GIF in the run folder that the evaluation has written."""
 
     file: str
     title: str
@@ -163,6 +163,8 @@ class Training(Generic[C]):
         and the loss calls the model as ``y, _ = model(x)``, once. Configuration -> the smallest
         slope of V at a spike, ``least`` of :func:`neuro.eventprop.compute_outputs`: smaller
         ones are raised to it, which makes their gradients too small. 0: all are exact.
+    skip_bad: where data are read from files that may be damaged: configuration -> one by which
+        bad samples are left out, and counted, instead of refused.
 
     Raises:
         TypeError: ``validation`` is no Metric, or what should be a function is none.
@@ -180,6 +182,7 @@ class Training(Generic[C]):
     validation: Metric
     validate: Callable[[C, nn.Module], float]
     eventprop: Callable[[C], float] | None = None
+    skip_bad: Callable[[C], C] | None = None
 
     def __post_init__(self) -> None:
         names = ("build", "plan", "steps", "batches", "loss", "validate")

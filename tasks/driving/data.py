@@ -7,6 +7,7 @@ called: the devkit behind it takes seconds, and is an extra.
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from tasks.shuffle import shuffle_batches
 from tasks.task import Split
 
 if TYPE_CHECKING:
-    from drivers.nuscenes.windows import Windows
+    from drivers.nuscenes.windows import Skipped, Windows
 
 OFFICIAL = {"v1.0-mini": ("mini_train", "mini_val")}  # others: ("train", "val")
 
@@ -86,6 +87,17 @@ def _open_split(source: Source, geometry: tuple, split: Split) -> "Windows":
         version=source.version,
         skip_bad=source.skip_bad,
     )
+
+
+def skip_bad(config: Config) -> Config:
+    """Return the configuration that leaves bad windows out, and counts them."""
+    return replace(config, source=replace(config.source, skip_bad=True))
+
+
+def list_skipped(config: Config) -> list[tuple[str, "Skipped"]]:
+    """Return what was left out of each split: (split, scene with windows and problems)."""
+    splits: tuple[Split, ...] = ("train", "val", "test")
+    return [(split, one) for split in splits for one in open_split(config, split).skipped]
 
 
 def count_windows(config: Config, split: Split) -> int:

@@ -6,8 +6,8 @@ ones do; "constant velocity": the car drives on as it does. Others are measured 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from drivers.nuscenes.window import FRAME
 from neuro.io.run_folder import Run
 from tasks.driving.batch import Batch, Truth
 from tasks.driving.config import Config
-from tasks.driving.data import read_batches
+from tasks.driving.data import list_skipped, open_split, read_batches
 from tasks.driving.instances import InstanceMaps, decode_instances
 from tasks.driving.metrics import (
     Overlap,
@@ -34,7 +34,13 @@ from tasks.driving.metrics import (
 )
 from tasks.driving.model import Outputs
 from tasks.driving.planners import KeepVelocity
-from tasks.task import Findings, Metric, Split, Table
+from tasks.task import Findings, Metric, Picture, Split, Table
+
+if TYPE_CHECKING:
+    from drivers.nuscenes.windows import Skipped
+
+DRAWN = 8  # windows of a scene
+FILMED = 20.0  # [s] of a drive
 
 SHORT = 4  # future frames of the prediction figures: 2 s, as published
 SCORE = Metric(name="score", format=".4f")
@@ -173,13 +179,74 @@ def evaluate(run: Run, model: nn.Module, split: Split = "test") -> Findings:
     config: Config = run.config
     values, n = measure_model(config, model, read_batches(config, split, 0))
     names = {m.name for m in METRICS}
+    skipped = list_skipped(config) if config.source.skip_bad else []
     return Findings(
         values={k: v for k, v in values.items() if k in names},
         n=n,
         split=split,
-        facts={"baselines": {k: v for k, v in values.items() if k not in names}},
-        tables=(_tell_future(values), _tell_paths(values)),
+        facts={
+            "baselines": {k: v for k, v in values.items() if k not in names},
+            "skipped": sum(one.windows for _, one in skipped),
+        },
+        tables=(
+            _tell_future(values),
+            _tell_paths(values),
+            *([_tell_skipped(skipped)] if config.source.skip_bad else []),
+        ),
+        pictures=draw_pictures(run, model, split),
     )
+
+
+def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
+    """Write scene.png, scene.gif and, in the generated world, drive.gif; return them."""
+    from tasks.driving.film import SEED, write_film
+    from tasks.driving.pictures import write_scene
+
+    config: Config = run.config
+    shown = write_scene(run.folder, config, model, open_split(config, split), DRAWN)
+    out = [
+        Picture(
+            file="scene.png",
+            title="What it sees, believes and plans",
+            caption="Cameras with the true boxes and the plan; the true and the predicted map; "
+            "all candidates. Left is left.",
+        ),
+        Picture(
+            file="scene.gif",
+            title="The same, over time",
+            caption=f"{shown} windows of the first scene of the {split} split, half a second "
+            "apart.",
+        ),
+    ]
+    if config.source.data == "generated":
+        outcome = write_film(run.folder, config, model, FILMED)
+        told = (
+            f"Course {SEED}, roads and traffic of its own: {outcome.end} after "
+            f"{outcome.seconds:.1f} s, {outcome.share:.0%} of the route"
+            f"{f' (filmed for {FILMED:g} s)' if outcome.end == 'time' else ''}. Others are "
+            "drawn where they truly are, and react. Its first second is driven by the rules."
+        )
+        out.append(Picture(file="drive.gif", title="A drive in closed loop", caption=told))
+    return out
+
+
+def _tell_skipped(skipped: Sequence[tuple[Split, "Skipped"]]) -> Table:
+    """Return what --skip-bad left out."""
+    rows = [
+        [split, one.scene, one.windows, f"{one.problems[0]}{_count_more(one.problems)}"]
+        for split, one in skipped
+    ]
+    lost = sum(one.windows for _, one in skipped)
+    return Table(
+        title="Left out as damaged",
+        head=("split", "scene", "windows", "why"),
+        rows=rows,
+        caption=f"{lost} windows of {len(rows)} scenes (--skip-bad).",
+    )
+
+
+def _count_more(problems: Sequence[object]) -> str:
+    return f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
 
 
 def _tell_future(values: Mapping[str, float]) -> Table:

@@ -1,7 +1,7 @@
 """The task: a car drives by six cameras, as SAD does (Zhu et al. 2024), on nuScenes."""
 
 from tasks.driving import config as configs, deployment
-from tasks.driving.data import count_steps, read_batches, read_batches_from
+from tasks.driving.data import count_steps, read_batches, read_batches_from, skip_bad
 from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
 from tasks.driving.training import build, compute_loss, plan
 from tasks.task import Deployment, Evaluation, Task, Training
@@ -28,6 +28,7 @@ TASK = Task(
         loss=compute_loss,
         validation=SCORE,
         validate=validate,
+        skip_bad=skip_bad,
     ),
     deployment=Deployment(
         part=deployment.chip_part, stimuli=deployment.stimuli, host=deployment.host
