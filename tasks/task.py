@@ -217,6 +217,26 @@ def no_macs(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """One more network that a chip runs for an inference.
+
+    module: as ``Deployment.part`` returns. stimuli: split -> what drives it; its targets are
+    not read. runs: how often it runs for an inference, such as once a camera. ann_passes: of an
+    ANN of its shape for each of these, as in :class:`Deployment`.
+    """
+
+    module: nn.Module
+    stimuli: Callable[[Split], Iterable[Stimulus]]
+    runs: int = 1
+    ann_passes: int | None = None
+
+
+def no_parts(config: Any, model: nn.Module) -> dict[str, Part]:  # noqa: ARG001
+    """Return that a chip runs nothing else."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deployment(Generic[C]):
     """What a chip runs.
 
@@ -229,15 +249,18 @@ class Deployment(Generic[C]):
     ann_passes: configuration -> how often an ANN of the same shape computes its layers for an
         inference, for the 45 nm convention: as often as a sequence has steps. None: once, as
         for an image; once a tick where the part has a loop.
+    others: (configuration, model) -> further networks that the chip runs for an inference, by
+        name: those with another number of ticks or samples. They answer nothing.
     """
 
     part: Callable[[C, nn.Module], nn.Module]
     stimuli: Callable[[C, nn.Module, Split], Iterable[Stimulus]]
     host: Callable[[C, nn.Module], Mapping[str, int]] = no_macs
     ann_passes: Callable[[C], int] | None = None
+    others: Callable[[C, nn.Module], Mapping[str, Part]] = no_parts
 
     def __post_init__(self) -> None:
-        if problems := list_no_functions(self, ("part", "stimuli", "host")):
+        if problems := list_no_functions(self, ("part", "stimuli", "host", "others")):
             raise TypeError("Deployment: " + "; ".join(problems))
 
 

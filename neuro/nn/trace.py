@@ -147,7 +147,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
         raise make_type_error("what is traced", "a torch module", module, cure)
     if input_shape is None:
         raise ValueError("trace needs input_shape, the shape of one tick, e.g. (1, 28, 28)")
-    walk = _Walk(nodes={"input": Input(shape=input_shape)})
+    walk = Walk(nodes={"input": Input(shape=input_shape)})
     if has_global_hooks():
         walk.problems.append(
             "hooks of all modules (torch.nn.modules.module.register_module_forward_hook) may "
@@ -159,23 +159,38 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
             "the module ends in a Delay or a Residual, whose output no node holds; put a "
             "Spiking(...) behind it"
         )
-    if len(walk.dts) > 1:
-        walk.problems.append(
-            f"layers have different dt {sorted(walk.dts)} s; give all the same"
-        )
-    if not walk.dts:
-        walk.problems.append("no Spiking layer: nothing here has neurons")
-    if walk.problems:
-        raise TraceError(walk.problems)
-    return Graph(nodes=walk.nodes, edges=tuple(walk.edges), dt=Seconds(walk.dts.pop()))
+    return walk.graph()
 
 
 @dataclass
-class _Walk:
+class Walk:
+    """A Graph that grows module by module, for networks that meet where no module says so.
+
+    nodes: at first its inputs. What a module takes and gives are sources: names of nodes, each
+    with a delay in ticks, that add up. Modules act as in evaluation.
+    """
+
     nodes: dict[str, Node]
     edges: list[Edge] = field(default_factory=list)
     dts: set[float] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
+
+    def graph(self) -> Graph:
+        """Return what has grown.
+
+        Raises:
+            TraceError: parts that no Graph can hold, all of them.
+            GraphError: the parts do not fit together, or hold NaN.
+        """
+        problems = list(self.problems)
+        if len(self.dts) > 1:
+            problems.append(f"layers have different dt {sorted(self.dts)} s; give all the same")
+        if not self.dts:
+            problems.append("no Spiking layer: nothing here has neurons")
+        if problems:
+            raise TraceError(problems)
+        dt = Seconds(next(iter(self.dts)))
+        return Graph(nodes=self.nodes, edges=tuple(self.edges), dt=dt)
 
     def add(self, name: str, node: Node, sources: Sources) -> Sources:
         """Add a node fed by ``sources``; return what carries its output."""

@@ -1,6 +1,7 @@
 """The task: a car drives by six cameras, as SAD does (Zhu et al. 2024), on nuScenes."""
 
 from tasks.driving import config as configs, deployment
+from tasks.driving.chip import make_parts
 from tasks.driving.data import count_steps, read_batches, read_batches_from, skip_bad
 from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
 from tasks.driving.training import build, compute_loss, plan
@@ -31,7 +32,11 @@ TASK = Task(
         skip_bad=skip_bad,
     ),
     deployment=Deployment(
-        part=deployment.chip_part, stimuli=deployment.stimuli, host=deployment.host
+        part=deployment.chip_part,
+        stimuli=deployment.stimuli,
+        host=deployment.host,
+        ann_passes=lambda config: config.past + config.future,
+        others=make_parts,
     ),
     evaluation=Evaluation(
         metrics=METRICS,

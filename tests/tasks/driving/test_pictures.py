@@ -8,7 +8,7 @@ import pytest
 import torch
 from driving_windows import YAWS, make_camera, make_window, small_config
 from matplotlib.colors import to_rgb
-from PIL import Image
+from PIL import Image, ImageOps
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.rig import CAMERAS
@@ -144,7 +144,9 @@ def test_a_window_is_drawn_and_some_make_a_film() -> None:
     pictures = list(draw_windows(SMALL, model, Few([make_window(SMALL)]), [0]))
     (image,) = (Image.open(io.BytesIO(png)) for png in pictures)
     assert (image.format, image.width) == ("PNG", 920)
-    film = Image.open(io.BytesIO(join_as_gif([*pictures, *pictures], 0.5)))
+    file = io.BytesIO()
+    ImageOps.invert(image.convert("RGB")).save(file, "PNG")
+    film = Image.open(io.BytesIO(join_as_gif([*pictures, file.getvalue()], 0.5)))
     assert (film.format, film.size, film.info["duration"]) == ("GIF", image.size, 500)
     with pytest.raises(ValueError, match="no pictures; draw one at least"):
         join_as_gif([])
