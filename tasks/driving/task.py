@@ -4,6 +4,7 @@ from tasks.driving import config as configs, deployment
 from tasks.driving.chip import make_parts
 from tasks.driving.data import count_steps, read_batches, read_batches_from, skip_bad
 from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
+from tasks.driving.joules import show_joules
 from tasks.driving.training import build, compute_loss, plan
 from tasks.task import Deployment, Evaluation, Task, Training
 
@@ -43,5 +44,6 @@ TASK = Task(
         evaluate=evaluate,
         decode=deployment.decode,
         measure=deployment.measure,
+        sections=show_joules,
     ),
 )

@@ -110,7 +110,10 @@ def join_energies(parts: Mapping[str, Priced], chips: Iterable[Chip]) -> Json:
     out["parts"] = {
         part or "first": {
             "runs": priced.runs,
-            **{chip: {"core": found["core"]} for chip, found in _chips(priced.found).items()},
+            **{
+                chip: {"core": found["core"], "seconds": found["latency"]["inference"]}
+                for chip, found in _chips(priced.found).items()
+            },
         }
         for part, priced in parts.items()
     }

@@ -89,7 +89,8 @@ def loop(reset: str = "hard") -> Graph:
     one = np.full((1, 1, 1, 1), 0.7, np.float32)
     cell = LIF(tau=0.002, threshold=1.0, reset=reset)  # type: ignore[arg-type]
     nodes = {
-        "in": Input(shape=(1, 1, 1)), "w": Conv2d(weight=one, bias=np.full(1, 0.25, np.float32)),
+        "in": Input(shape=(1, 1, 1)),
+        "w": Conv2d(weight=one, bias=np.full(1, 0.25, np.float32)),
         "a": cell, "ab": Conv2d(weight=2 * one), "b": cell, "ba": Conv2d(weight=one),
     }  # fmt: skip
     pairs = [("in", "w"), ("w", "a"), ("a", "ab"), ("ab", "b"), ("ba", "a")]
@@ -117,7 +118,7 @@ def test_a_stretched_graph_does_the_same_at_the_first_tick_of_each_frame() -> No
 
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    def open_split(config: Config, split: Split) -> list:
+    def open_split(config: Config, split: Split) -> list:  # noqa: ARG001
         return [make_window(config, k) for k in range(2)]
 
     monkeypatch.setattr(data, "open_split", open_split)
