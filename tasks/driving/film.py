@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import box_footprint, box_into_frame, enter_frame
@@ -143,7 +144,8 @@ class Driving:
     @torch.no_grad()
     def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
         """Return the path."""
-        path: Tensor = self.model(seen).plan.path
+        device = next(self.model.parameters()).device
+        path: Tensor = self.model(tree_map_only(Tensor, lambda x: x.to(device), seen)).plan.path
         return path
 
 
