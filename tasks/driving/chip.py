@@ -98,7 +98,7 @@ def stretch(graph: Graph, ticks: int) -> Graph:
     if ticks == 1:
         return graph
     nodes: dict[str, Node] = {CLOCK: Input(shape=(1, 1, 1))}
-    edges = [replace(e, delay=Ticks(ticks * e.delay)) for e in graph.edges]
+    edges = [e._replace(delay=Ticks(ticks * e.delay)) for e in graph.edges]
     for name, node in graph.nodes.items():
         nodes[name] = node
         if name in graph.populations:

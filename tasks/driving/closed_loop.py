@@ -179,8 +179,16 @@ def _drive_on(
             with torch.no_grad():
                 path = trial.planner(view)[0].double().cpu().numpy()
         if watch is not None:
-            told = {"course": course, "instant": instant, "eyes": eyes, "images": image}
-            watch(Plan(**told, path=path, command=command, by_rules=by_rules))
+            plan = Plan(
+                course=course,
+                instant=instant,
+                eyes=eyes,
+                images=image,
+                path=path,
+                command=command,
+                by_rules=by_rules,
+            )
+            watch(plan)
         driven = drive(world, state, path)
         yield from driven
         state = driven[-1]

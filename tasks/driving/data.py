@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from tasks.shuffle import shuffle_batches
 from tasks.task import Split
 
 if TYPE_CHECKING:
-    from drivers.nuscenes.windows import Skipped, Windows
+    from drivers.nuscenes.windows import Windows
 
 OFFICIAL = {"v1.0-mini": ("mini_train", "mini_val")}  # others: ("train", "val")
 
@@ -94,10 +94,23 @@ def skip_bad(config: Config) -> Config:
     return replace(config, source=replace(config.source, skip_bad=True))
 
 
-def list_skipped(config: Config) -> list[tuple[str, "Skipped"]]:
-    """Return what was left out of each split: (split, scene with windows and problems)."""
+class Lost(NamedTuple):
+    """What was left out of a scene of a split: how many windows, and why."""
+
+    split: Split
+    scene: str
+    windows: int
+    why: tuple[str, ...]
+
+
+def list_lost(config: Config) -> list[Lost]:
+    """Return what was left out of all splits as damaged."""
     splits: tuple[Split, ...] = ("train", "val", "test")
-    return [(split, one) for split in splits for one in open_split(config, split).skipped]
+    return [
+        Lost(split, one.scene, one.windows, tuple(map(str, one.problems)))
+        for split in splits
+        for one in open_split(config, split).skipped
+    ]
 
 
 def count_windows(config: Config, split: Split) -> int:

@@ -7,7 +7,7 @@ ones do; "constant velocity": the car drives on as it does. Others are measured 
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from drivers.nuscenes.window import FRAME
 from neuro.io.run_folder import Run
 from tasks.driving.batch import Batch, Truth
 from tasks.driving.config import Config
-from tasks.driving.data import list_skipped, open_split, read_batches
+from tasks.driving.data import Lost, list_lost, open_split, read_batches
 from tasks.driving.instances import InstanceMaps, decode_instances
 from tasks.driving.metrics import (
     Overlap,
@@ -35,9 +35,6 @@ from tasks.driving.metrics import (
 from tasks.driving.model import Outputs
 from tasks.driving.planners import KeepVelocity
 from tasks.task import Findings, Metric, Picture, Split, Table
-
-if TYPE_CHECKING:
-    from drivers.nuscenes.windows import Skipped
 
 DRAWN = 8  # windows of a scene
 FILMED = 20.0  # [s] of a drive
@@ -179,19 +176,19 @@ def evaluate(run: Run, model: nn.Module, split: Split = "test") -> Findings:
     config: Config = run.config
     values, n = measure_model(config, model, read_batches(config, split, 0))
     names = {m.name for m in METRICS}
-    skipped = list_skipped(config) if config.source.skip_bad else []
+    lost = list_lost(config) if config.source.skip_bad else []
     return Findings(
         values={k: v for k, v in values.items() if k in names},
         n=n,
         split=split,
         facts={
             "baselines": {k: v for k, v in values.items() if k not in names},
-            "skipped": sum(one.windows for _, one in skipped),
+            "skipped": sum(one.windows for one in lost),
         },
         tables=(
             _tell_future(values),
             _tell_paths(values),
-            *([_tell_skipped(skipped)] if config.source.skip_bad else []),
+            *([tell_lost(lost)] if config.source.skip_bad else []),
         ),
         pictures=draw_pictures(run, model, split),
     )
@@ -230,23 +227,20 @@ def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
     return out
 
 
-def _tell_skipped(skipped: Sequence[tuple[Split, "Skipped"]]) -> Table:
+def tell_lost(lost: Sequence[Lost]) -> Table:
     """Return what --skip-bad left out."""
-    rows = [
-        [split, one.scene, one.windows, f"{one.problems[0]}{_count_more(one.problems)}"]
-        for split, one in skipped
-    ]
-    lost = sum(one.windows for _, one in skipped)
+    rows = [[one.split, one.scene, one.windows, _tell_why(one.why)] for one in lost]
+    windows = sum(one.windows for one in lost)
     return Table(
         title="Left out as damaged",
         head=("split", "scene", "windows", "why"),
         rows=rows,
-        caption=f"{lost} windows of {len(rows)} scenes (--skip-bad).",
+        caption=f"{windows} windows of {len(rows)} scenes (--skip-bad).",
     )
 
 
-def _count_more(problems: Sequence[object]) -> str:
-    return f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+def _tell_why(why: Sequence[str]) -> str:
+    return f"{why[0]} (and {len(why) - 1} more)" if len(why) > 1 else why[0]
 
 
 def _tell_future(values: Mapping[str, float]) -> Table:

@@ -6,6 +6,7 @@ road users are drawn as they truly are.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -49,7 +50,7 @@ FRONT = (0, 1, 2)  # front left, front, front right
 STEP = 0.5  # [m] of a cell of the map that is drawn
 SEED = 4242  # of the course; training sees none
 LONGEST = 20.0  # [s]
-_STYLE = {"font.size": 8, "axes.titlesize": 8.5, "axes.titlepad": 3.0}
+_STYLE: Any = {"font.size": 8, "axes.titlesize": 8.5, "axes.titlepad": 3.0}
 LEGEND = (
     Patch(color=ROAD, label="drivable"),
     Patch(color=DIVIDER, label="lane divider"),
@@ -111,10 +112,12 @@ def draw_plan(plan: Plan, grid: Grid, title: str) -> bytes:
     )
     figure = Figure((9.2, 4.3), dpi=DPI, layout="constrained")
     figure.suptitle(title, fontsize=10)
-    left, right = figure.subfigures(1, 2, width_ratios=(5.0, 4.2))
-    front, sides = left.subfigures(2, 1, height_ratios=(2.2, 1.2))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(5.0, 4.2)).flat
+    front, sides = left.subfigures(2, 1, squeeze=False, height_ratios=(2.2, 1.2)).flat
     draw_camera(front.subplots(), view, FRONT[1])
-    for number, ax in zip((FRONT[0], FRONT[2]), sides.subplots(1, 2), strict=True):
+    for number, ax in zip(
+        (FRONT[0], FRONT[2]), sides.subplots(1, 2, squeeze=False).flat, strict=True
+    ):
         draw_camera(ax, view, number)
     ax = right.subplots()
     draw_ground(ax, grid, paint_maps(view.maps))

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
@@ -200,7 +199,7 @@ def draw_path(ax: Axes, path: Float[np.ndarray, "F 3"], colour: str, style: str 
 
 def draw_candidates(
     ax: Axes, paths: Float[np.ndarray, "M F 3"], cost: Float[np.ndarray, " M"]
-) -> ScalarMappable:
+) -> LineCollection:
     """Draw candidates, the cheap ones on top; return what the colours mean.
 
     The colours end where nine of ten candidates are cheaper.
@@ -243,11 +242,11 @@ def draw_window(
     if plan is None:
         raise ValueError("draw_window: these outputs hold no plan; ask for stage 'planning'")
     figure = Figure((9.2, 6.3), dpi=DPI, layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(2.5, 3.8))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.5, 3.8)).flat
     figure.suptitle(title, fontsize=10)
-    for number, ax in enumerate(above.subplots(2, 3).flat):
+    for number, ax in enumerate(above.subplots(2, 3, squeeze=False).flat):
         draw_camera(ax, view, number)
-    left, middle, right = below.subplots(1, 3, sharey=True)
+    left, middle, right = below.subplots(1, 3, sharey=True, squeeze=False).flat
     true_path = truth.path[0].cpu().numpy()
     draw_ground(left, config.grid, paint_maps(take_true_maps(truth)))
     draw_path(left, true_path, TRUE_PATH, "--")

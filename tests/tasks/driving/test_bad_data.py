@@ -11,9 +11,8 @@ pytest.importorskip("nuscenes")
 
 from nuscenes_files import write_data_set
 
-from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.problem import NuScenesError
 from drivers.nuscenes.window import ImageSize
-from drivers.nuscenes.windows import Skipped
 from neuro.io.run_folder import RunError, begin_run
 from tasks.cli import main
 from tasks.driving import data, evaluate
@@ -63,13 +62,13 @@ def test_what_is_left_out_is_counted_by_split_and_scene(config: Config) -> None:
     kept = data.skip_bad(config)
     assert kept == replace(config, source=replace(config.source, skip_bad=True))
     assert len(data.open_split(kept, "train")) == 1  # of two windows of scene-0553
-    skipped = data.list_skipped(kept)
-    assert [(split, one.scene, one.windows) for split, one in skipped] == [
-        (split, scene, lost)
+    lost = data.list_lost(kept)
+    assert [(one.split, one.scene, one.windows) for one in lost] == [
+        (split, scene, windows)
         for split in ("train", "val", "test")
-        for scene, lost in zip(SCENES, (2, 1), strict=True)
+        for scene, windows in zip(SCENES, (2, 1), strict=True)
     ]
-    table = evaluate._tell_skipped(skipped[:2])
+    table = evaluate.tell_lost(lost[:2])
     assert [row[:3] for row in table.rows] == [
         ["train", "scene-0061", 2],
         ["train", SCENES[1], 1],
@@ -80,10 +79,9 @@ def test_what_is_left_out_is_counted_by_split_and_scene(config: Config) -> None:
 
 
 def test_more_than_one_reason_is_told() -> None:
-    problem = Problem(table="sample", what="is missing", cure="mend it")
-    some = Skipped(scene="a", windows=4, problems=(problem, problem, problem))
-    (row,) = evaluate._tell_skipped([("test", some)]).rows
-    assert row[3] == "sample: is missing; mend it (and 2 more)"
+    some = data.Lost("test", "a", 4, ("is missing; mend it", "is gone", "is late"))
+    (row,) = evaluate.tell_lost([some]).rows
+    assert row[3] == "is missing; mend it (and 2 more)"
 
 
 def test_a_run_keeps_to_it(tmp_path: Path) -> None:

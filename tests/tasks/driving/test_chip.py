@@ -58,7 +58,7 @@ def test_bits_say_the_value_to_a_thirty_second() -> None:
     bits = split_bits(x)
     assert bits.shape == (1, 1, 128, 1, 1)
     assert set(bits.unique().tolist()) == {0, 1}
-    found = join_bits(8).apply(bits[0], torch.from_numpy(join_bits(8).weight))
+    found = join_bits(8).apply(bits[0], torch.tensor(join_bits(8).weight))
     expected = [0, 1 / 32, -1.5, 2.75, 3.96875, -3.96875, 3.96875, 0.5]
     assert found.flatten().tolist() == expected
     assert float(split_bits(x[:, :, 1:2]).sum()) == 1
@@ -72,7 +72,7 @@ def test_the_encoder_is_one_graph_of_trunk_branches_and_pyramids(model: Driver) 
     seen = make_batch([make_window(SMALL, 3)]).seen
     with torch.no_grad():
         stem = encoder.stem(model.normalise(seen.images[0, -1])[None])[0]
-        x = stem.expand(2, *stem.shape)
+        x = stem.expand(2, *stem.shape[1:])
         out, _ = Net(graph)({"stem": x})
         trunk, _ = encoder.trunk(x)
         near, far = encoder.near(trunk)[0], encoder.far(trunk)[0]
