@@ -202,9 +202,7 @@ def make_parts(config: Config, model: nn.Module) -> dict[str, Part]:
             front = model.perceive(seen).front[None]
             yield Stimulus({"input": fire(refinement.start, front).cpu()}, ())
 
-    out["start of the path"] = Part(
-        module=tail(refinement.start), stimuli=_without_gradient(give_front)
-    )
+    out["start"] = Part(module=tail(refinement.start), stimuli=_without_gradient(give_front))
     out["GRU"] = _make_gru_part(config, model)
     return out
 

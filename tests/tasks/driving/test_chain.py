@@ -22,7 +22,7 @@ from tasks.verbs.train import evaluate_run, launch_fabric, train_run
 from tasks.verbs.verify import verify_run
 
 SMALL = small_config()
-PARTS = ("encoder", "uncertainty", "pathways", "start of the path", "GRU")
+PARTS = ("encoder", "uncertainty", "pathways", "start", "GRU")
 
 
 class Few(list):

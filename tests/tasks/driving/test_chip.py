@@ -143,9 +143,7 @@ def test_pathways_and_gru_do_the_same_in_their_stretched_ticks(model: Driver) ->
 
 
 @pytest.mark.usefixtures("windows")
-@pytest.mark.parametrize(
-    "name", ["encoder", "uncertainty", "pathways", "start of the path", "GRU"]
-)
+@pytest.mark.parametrize("name", ["encoder", "uncertainty", "pathways", "start", "GRU"])
 def test_each_part_runs_on_events_as_in_torch_and_lowers_to_integers(
     name: str, model: Driver
 ) -> None:
