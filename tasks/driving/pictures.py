@@ -39,6 +39,7 @@ from tasks.driving.sampler import COMMANDS
 GROUND, ROAD, DIVIDER = "#f4f5f6", "#d3d8de", "#e69f00"
 VEHICLE, PEDESTRIAN, OTHER, EGO = "#0072b2", "#d55e00", "#56606b", "#111418"
 PLAN, TRUE_PATH = "#00a878", "#cc2f8f"
+COLOURS = (GROUND, ROAD, DIVIDER, VEHICLE, PEDESTRIAN, OTHER, EGO, PLAN, TRUE_PATH, "white")
 FAINT, FAINTEST = 0.45, 0.12  # how strongly the first and the last future frame are painted
 NEAR = 0.3  # [m] before a camera, from which on something is drawn
 FAR = 45.0  # [m] within which boxes are drawn
@@ -337,16 +338,23 @@ def join_as_gif(pictures: Sequence[bytes], seconds: float = FRAME) -> bytes:
     """
     if not pictures:
         raise ValueError("join_as_gif: no pictures; draw one at least")
-    frames = [
-        Image.open(io.BytesIO(png)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
-        for png in pictures
-    ]
+    frames = [_reduce_colours(Image.open(io.BytesIO(png)).convert("RGB")) for png in pictures]
     milliseconds = [round(1000 * seconds)] * (len(frames) - 1) + [round(1000 * seconds) + 1000]
     file = io.BytesIO()
     frames[0].save(
         file, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0
     )
     return file.getvalue()
+
+
+def _reduce_colours(image: Image.Image) -> Image.Image:
+    """Return an image of 256 colours, :data:`COLOURS` among them: rare ones would be lost."""
+    fixed = [round(255 * part) for colour in COLOURS for part in to_rgb(colour)]
+    free = 256 - len(COLOURS)
+    palette = (image.quantize(free).getpalette() or [])[: 3 * free]
+    colours = Image.new("P", (1, 1))
+    colours.putpalette([*fixed, *palette])
+    return image.quantize(palette=colours, dither=Image.Dither.NONE)
 
 
 def write_scene(folder: Path, config: Config, model: nn.Module, windows: Any, most: int) -> int:

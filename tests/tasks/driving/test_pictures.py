@@ -16,6 +16,8 @@ from neuro.seeds import seeded
 from tasks.driving.batch import make_batch
 from tasks.driving.model import Driver, Outputs
 from tasks.driving.pictures import (
+    DIVIDER,
+    EGO,
     FAINT,
     FAR,
     GROUND,
@@ -148,6 +150,10 @@ def test_a_window_is_drawn_and_some_make_a_film() -> None:
     ImageOps.invert(image.convert("RGB")).save(file, "PNG")
     film = Image.open(io.BytesIO(join_as_gif([*pictures, file.getvalue()], 0.5)))
     assert (film.format, film.size, film.info["duration"]) == ("GIF", image.size, 500)
+    frame = np.asarray(film.convert("RGB"))
+    for colour in (ROAD, DIVIDER, VEHICLE, PEDESTRIAN, EGO):  # of the legend, some are rare
+        rgb = np.round(255 * np.array(to_rgb(colour)))
+        assert (frame == rgb).all(-1).any(), colour
     with pytest.raises(ValueError, match="no pictures; draw one at least"):
         join_as_gif([])
     batch = make_batch([make_window(SMALL)])
