@@ -1,5 +1,6 @@
 """What an export prints: the scaling of every layer, and the parity of reference and Lava."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from lava_export.program import STATE_LIMIT, LoihiProgram, Population, require_p
 from lava_export.reference import State, iterate_ticks
 from lava_export.rules import compute_head_room
 from neuro.graph import Graph
+from neuro.graph.paths import Route
 from neuro.graph.requirements import require_graph
 from neuro.io.graph_digest import list_foreign
 from neuro.record import Record, require_records
@@ -39,7 +41,7 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
     p = program[part.name]
     incoming = program.into(p.name)
     errors = [
-        (c.weight / p.scale - r.weight).ravel()
+        (_take_weights(c.weight, r) / p.scale - r.weight).ravel()
         for c, r in zip(incoming, part.incoming, strict=True)
     ]
     error = np.concatenate(errors)
@@ -61,6 +63,19 @@ def _measure_population(program: LoihiProgram, part: FloatPopulation) -> dict[st
         "extra": max(c.extra for c in incoming),
         "head_room": compute_head_room(p, incoming, program.ticks),
     }
+
+
+def _take_weights(stored: np.ndarray, route: Route) -> np.ndarray:
+    """Return the weights of a route among those that a program stores.
+
+    A kernel with dilation or groups is stored plain, with zeros between and beside its weights.
+    """
+    if route.kind != "conv" or stored.shape == route.weight.shape:
+        return stored
+    number = np.arange(1, route.weight.size + 1).reshape(route.weight.shape)
+    places = replace(route, weight=number.astype(np.float64)).conv.plain().weight
+    order = np.argsort(places[places > 0])
+    return np.asarray(stored[places > 0][order].reshape(route.weight.shape))
 
 
 def _measure_threshold_error(p: Population, part: FloatPopulation) -> float:

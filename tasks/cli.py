@@ -38,6 +38,7 @@ def train(  # noqa: PLR0913 - a flag each
     devices: Whole = 1,
     gradient: Literal["surrogate", "eventprop"] = "surrogate",
     logger: Literal["none", "csv", "tensorboard"] = "none",
+    skip_bad: bool = False,
 ) -> None:
     """Train a task, or go on with a run that was interrupted.
 
@@ -50,10 +51,12 @@ def train(  # noqa: PLR0913 - a flag each
         devices: number of processes (DDP); also runs under torchrun.
         gradient: "surrogate" on the clock, or the exact one in continuous time.
         logger: also writes the curves into the run's logs folder, in this format.
+        skip_bad: leave out what is damaged in the data, and count it in the report, instead of
+            refusing the data; the run keeps to it in every verb.
     """
     from tasks.find import make_run, split_name
 
-    run = make_run(name, out, seed, gradient)
+    run = make_run(name, out, seed, gradient, skip_bad)
     full = ":".join(split_name(name))
     if full != name and _is_first_process():
         said = f"{name} names no configuration: this is {full}; neuro tasks lists the others"

@@ -136,16 +136,21 @@ def _run(path: Path, data: bytes, name: str) -> ModuleType:
 
 
 def make_run(
-    full: str, folder: Path | None = None, seed: int = 0, gradient: str = "surrogate"
+    full: str,
+    folder: Path | None = None,
+    seed: int = 0,
+    gradient: str = "surrogate",
+    skip_bad: bool = False,
 ) -> Run:
     """Return the run of "task:configuration"; nothing is written.
 
-    folder: None is ``runs/TASK-CONFIGURATION``.
+    folder: None is ``runs/TASK-CONFIGURATION``. skip_bad: bad samples are left out.
 
     Raises:
         UnknownName: there is no such task or configuration.
         RunError: the seed is negative, the name is that of a run folder, the configuration is
-            none, or the folder holds a run of another content of the task's file.
+            none, the task cannot leave out bad samples, or the folder holds a run of another
+            content of the task's file.
     """
     if seed < 0:
         raise RunError(f"--seed must be >= 0, got {seed}; use 0, 1, 2, ...")
@@ -167,6 +172,8 @@ def make_run(
             "can be changed, also after the run began; write @dataclass(frozen=True) above it, "
             "and dataclasses.replace where it is varied"
         )
+    if skip_bad:
+        made = _skip_bad(task, name, made)
     run = Run(
         folder=folder,
         task=file.name if file else name,
@@ -199,6 +206,24 @@ def _require_no_run(folder: Path) -> None:
 def _is_frozen(config: Any) -> bool:
     """Say whether a value of a dataclass stays as it is."""
     return bool(config.__dataclass_params__.frozen)
+
+
+def _skip_bad(task: Task[Any], name: str, config: Any) -> Any:
+    """Return the configuration by which bad samples are left out."""
+    if task.training.skip_bad is None:
+        raise RunError(
+            f"{name} cannot leave out bad samples: its Training.skip_bad is None; leave "
+            "--skip-bad out"
+        )
+    return task.training.skip_bad(config)
+
+
+def _skips_bad(run: Run) -> bool:
+    """Say whether a run was made with ``--skip-bad``, as far as its task is at hand."""
+    module = sys.modules.get(_module_name(run.digest)) if is_file(run.task) else None
+    task = module.TASK if module else None if is_file(run.task) else find_task(run.task)
+    skip = task and task.training.skip_bad
+    return bool(skip and skip(run.config) == run.config)
 
 
 def _require_same_file(run: Run) -> None:
@@ -270,6 +295,7 @@ def name_train_command(run: Run) -> str:
     if run.gradient == "surrogate":
         del flags["--gradient"]
     words = [f"{task}:{run.name}", *(word for flag in flags.items() for word in flag)]
+    words += ["--skip-bad"] * _skips_bad(run)
     return f"neuro train {shlex.join(words)}"
 
 

@@ -66,6 +66,11 @@ class _Counted(TypedDict):
     macs: NotRequired[float]
 
 
+class _Rate(TypedDict):
+    rate: float
+    neurons: int
+
+
 class Simulated(TypedDict):
     """``simulate.json``, beside the values of its metrics."""
 
@@ -75,6 +80,7 @@ class Simulated(TypedDict):
     milliseconds_per_sample: float
     input_shapes: dict[str, list[int]]
     captions: NotRequired[list[str]]
+    others: NotRequired[dict[str, _Rate]]
 
 
 class _Layer(TypedDict):

@@ -110,7 +110,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A PNG file in the run folder that the evaluation has written."""
+    """A PNG or an animated GIF in the run folder that the evaluation has written."""
 
     file: str
     title: str
@@ -163,6 +163,8 @@ class Training(Generic[C]):
         and the loss calls the model as ``y, _ = model(x)``, once. Configuration -> the smallest
         slope of V at a spike, ``least`` of :func:`neuro.eventprop.compute_outputs`: smaller
         ones are raised to it, which makes their gradients too small. 0: all are exact.
+    skip_bad: where data are read from files that may be damaged: configuration -> one by which
+        bad samples are left out, and counted, instead of refused.
 
     Raises:
         TypeError: ``validation`` is no Metric, or what should be a function is none.
@@ -180,6 +182,7 @@ class Training(Generic[C]):
     validation: Metric
     validate: Callable[[C, nn.Module], float]
     eventprop: Callable[[C], float] | None = None
+    skip_bad: Callable[[C], C] | None = None
 
     def __post_init__(self) -> None:
         names = ("build", "plan", "steps", "batches", "loss", "validate")
@@ -214,6 +217,26 @@ def no_macs(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """One more network that a chip runs for an inference.
+
+    module: as ``Deployment.part`` returns. stimuli: split -> what drives it; its targets are
+    not read. runs: how often it runs for an inference, such as once a camera. ann_passes: of an
+    ANN of its shape for each of these, as in :class:`Deployment`.
+    """
+
+    module: nn.Module
+    stimuli: Callable[[Split], Iterable[Stimulus]]
+    runs: int = 1
+    ann_passes: int | None = None
+
+
+def no_parts(config: Any, model: nn.Module) -> dict[str, Part]:  # noqa: ARG001
+    """Return that a chip runs nothing else."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deployment(Generic[C]):
     """What a chip runs.
 
@@ -226,15 +249,18 @@ class Deployment(Generic[C]):
     ann_passes: configuration -> how often an ANN of the same shape computes its layers for an
         inference, for the 45 nm convention: as often as a sequence has steps. None: once, as
         for an image; once a tick where the part has a loop.
+    others: (configuration, model) -> further networks that the chip runs for an inference, by
+        name: those with another number of ticks or samples. They answer nothing.
     """
 
     part: Callable[[C, nn.Module], nn.Module]
     stimuli: Callable[[C, nn.Module, Split], Iterable[Stimulus]]
     host: Callable[[C, nn.Module], Mapping[str, int]] = no_macs
     ann_passes: Callable[[C], int] | None = None
+    others: Callable[[C, nn.Module], Mapping[str, Part]] = no_parts
 
     def __post_init__(self) -> None:
-        if problems := list_no_functions(self, ("part", "stimuli", "host")):
+        if problems := list_no_functions(self, ("part", "stimuli", "host", "others")):
             raise TypeError("Deployment: " + "; ".join(problems))
 
 

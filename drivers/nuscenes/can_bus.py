@@ -23,7 +23,7 @@ UNRECORDED = frozenset(
     f"scene-{n:04}" for n in (*range(161, 169), *range(170, 177), *range(309, 315))
 )
 GAP = 250_000  # [us] from a time to the nearest message, at most; 12 messages of the pose
-CURE = "fetch the CAN bus expansion again, or leave the scene out (skip_bad)"
+CURE = "fetch the CAN bus expansion again, or leave the scene out (neuro train --skip-bad)"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,7 +110,10 @@ def _read(
         rows = json.loads((root / can_bus_file(scene, message)).read_bytes())
     except FileNotFoundError:
         known = ": nuScenes recorded none" if scene in UNRECORDED else ""
-        cure = "unpack the CAN bus expansion into can_bus/, or leave the scene out (skip_bad)"
+        cure = (
+            "unpack the CAN bus expansion into can_bus/, or leave the scene out "
+            "(neuro train --skip-bad)"
+        )
         what = f"is missing{known}"
         raise NuScenesError([_problem(scene, message, what, cure=cure)]) from None
     except (ValueError, OSError) as error:

@@ -14,7 +14,7 @@ from drivers.nuscenes.window import ImageSize
 COLUMNS = 5  # of a lidar point: x, y, z [m], intensity (0..255), ring (0..31)
 RINGS = 32
 NEAR = 1.0  # [m], from which a point of the lidar has a depth, as in the devkit
-CURE = "fetch the file again, or leave its sample out (skip_bad)"
+CURE = "fetch the file again, or leave its sample out (neuro train --skip-bad)"
 
 
 def read_image(path: Path) -> Image.Image:

@@ -25,7 +25,7 @@ from drivers.nuscenes.tables import Keyframe, Shot, Tables
 from drivers.nuscenes.window import ImageSize
 
 CHANNELS = (*CAMERAS, LIDAR)
-SKIP = "mend it, or leave it out (skip_bad)"
+SKIP = "mend it, or leave it out (neuro train --skip-bad)"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

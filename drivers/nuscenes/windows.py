@@ -8,13 +8,15 @@ present heading, else "forward".
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import (
+    box_into_frame,
     enter_frame,
     flatten,
     invert_transform,
@@ -109,6 +111,21 @@ class Windows:
 
     def __iter__(self) -> Iterator[Window]:
         return (self[number] for number in range(len(self)))
+
+    def read_boxes(self, number: int) -> tuple[Box, ...]:
+        """Return the boxes of the present frame, in its flat ego frame; z over the ground.
+
+        Raises:
+            IndexError: there is no such window.
+            NuScenesError: a box is damaged.
+        """
+        span, now = self.spans[number], self.settings.past - 1
+        ground = self.tables.read_keyframe(span.tokens[now], (LIDAR,)).shots[LIDAR].ego[2, 3]
+        boxes = self.tables.read_boxes(span.tokens[now])
+        return tuple(
+            replace(box_into_frame(box, span.poses[now]), z=box.z - float(ground))
+            for box in boxes
+        )
 
 
 def open_windows(

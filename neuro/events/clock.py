@@ -53,7 +53,7 @@ class Exact:
         if self.window is not None and not is_real(self.window):
             cure = "1 ms is 1e-3; None: the least delay"
             raise make_type_error("Exact.window", "a number of seconds", self.window, cure)
-        if self.window is not None and not 0 < self.window < np.inf:
+        if self.window is not None and not 0 < float(self.window) < np.inf:
             raise ValueError(
                 f"Exact.window must be > 0 s and finite, got {self.window}; None: the least "
                 "delay"

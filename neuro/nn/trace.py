@@ -9,7 +9,7 @@ others joined by "_": rec_spiking, rec_feedback of a Recurrent, res_body, res_sh
 Residual.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -151,32 +151,32 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
     if input_shape is None:
         raise ValueError("trace needs input_shape, the shape of one tick, e.g. (1, 28, 28)")
     entry = Input(shape=input_shape)
-    walk = _Walk(nodes={"input": entry})
+    walk = Walk(nodes={"input": entry})
     if has_global_hooks():
         walk.problems.append(
             "hooks of all modules (torch.nn.modules.module.register_module_forward_hook) may "
             "act on any; remove them (the handle has remove())"
         )
-    walk.end(walk.visit(module, "", (("input", 0),)))
-    if walk.problems:
-        raise TraceError(walk.problems)
-    edges, dt = tuple(walk.edges), Seconds(walk.dts.pop())
+    end = walk.visit(module, "", (("input", 0),))
+    if len(end) > 1 or any(delay for _, delay in end):
+        walk.problems.append(
+            "the module ends in a Delay or a Residual, whose output no node holds; put a "
+            "Spiking(...) behind it"
+        )
     try:
-        return Graph(nodes=walk.nodes, edges=edges, dt=dt)
+        return walk.graph()
     except GraphError as error:
-        if told := _explain_shape(entry.shape, walk.nodes, edges, dt):
+        if told := _explain_shape(entry.shape, walk):
             raise GraphError([*error.problems, told]) from error
         raise
 
 
-def _explain_shape(
-    shape: tuple[int, ...], nodes: dict[str, Node], edges: tuple[Edge, ...], dt: Seconds
-) -> str:
+def _explain_shape(shape: tuple[int, ...], walk: "Walk") -> str:
     """Return what to tell where the input's shape has the axes T B of x before its own."""
     if len(shape) < 3:
         return ""
     try:
-        Graph(nodes={**nodes, "input": Input(shape=shape[2:])}, edges=edges, dt=dt)
+        replace(walk, nodes={**walk.nodes, "input": Input(shape=shape[2:])}).graph()
     except (GraphError, TypeError, ValueError):
         return ""
     return (
@@ -186,11 +186,34 @@ def _explain_shape(
 
 
 @dataclass
-class _Walk:
+class Walk:
+    """A Graph that grows module by module, for networks that meet where no module says so.
+
+    nodes: at first its inputs. What a module takes and gives are sources: names of nodes, each
+    with a delay in ticks, that add up. Modules act as in evaluation.
+    """
+
     nodes: dict[str, Node]
     edges: list[Edge] = field(default_factory=list)
     dts: set[float] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
+
+    def graph(self) -> Graph:
+        """Return what has grown.
+
+        Raises:
+            TraceError: parts that no Graph can hold, all of them.
+            GraphError: the parts do not fit together, or hold NaN.
+        """
+        problems = list(self.problems)
+        if len(self.dts) > 1:
+            problems.append(f"layers have different dt {sorted(self.dts)} s; give all the same")
+        if not self.dts:
+            problems.append("no Spiking layer: nothing here has neurons")
+        if problems:
+            raise TraceError(problems)
+        dt = Seconds(next(iter(self.dts)))
+        return Graph(nodes=self.nodes, edges=tuple(self.edges), dt=dt)
 
     def add(self, name: str, node: Node, sources: Sources) -> Sources:
         """Add a node fed by ``sources``; return what carries its output."""
@@ -199,20 +222,6 @@ class _Walk:
         self.nodes[name] = node
         self.edges += [Edge(source, name, Ticks(delay)) for source, delay in sources]
         return ((name, 0),)
-
-    def end(self, sources: Sources) -> None:
-        """Note what is wrong with the whole, which ends in ``sources``."""
-        if len(sources) > 1 or any(delay for _, delay in sources):
-            self.problems.append(
-                "the module ends in a Delay or a Residual, whose output no node holds; put a "
-                "Spiking(...) behind it"
-            )
-        if len(self.dts) > 1:
-            self.problems.append(
-                f"layers have different dt {sorted(self.dts)} s; give all the same"
-            )
-        if not self.dts:
-            self.problems.append("no Spiking layer: nothing here has neurons")
 
     def refuse(self, name: str, why: str, sources: Sources) -> Sources:
         """Note a problem and continue, so that all are reported together."""

@@ -7,7 +7,7 @@ plans is driven until the next plan. Axes: S past and present frames, N cameras,
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -96,6 +96,22 @@ class Eyes:
         return np.asarray(found)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """A plan as it is made, for who films a course. images: None where nothing was rendered.
+
+    path: (x, y, yaw) in the present ego frame. by_rules: in the first second.
+    """
+
+    course: Course
+    instant: Instant
+    eyes: Eyes | None
+    images: UInt8[np.ndarray, "N 3 H W"] | None
+    path: Float64[np.ndarray, "F 3"]
+    command: Command
+    by_rules: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """What is tried on a course.
@@ -110,14 +126,21 @@ class Trial:
 
 
 def run_course(
-    trial: Trial, seed: int, distance: float = 150.0, limit: float = LIMIT
+    trial: Trial,
+    seed: int,
+    distance: float = 150.0,
+    limit: float = LIMIT,
+    watch: Callable[[Plan], None] | None = None,
 ) -> Outcome:
-    """Return how a planner does on the course of a seed, so long [m], in that time [s]."""
+    """Return how a planner does on the course of a seed, so long [m], in that time [s].
+
+    watch: is told of each plan.
+    """
     course = start(seed, distance)
     states = [course.state]
     instants = [show(course.world, course.state)]
     end = "time"
-    for state in _drive_on(trial, course, seed, limit):
+    for state in _drive_on(trial, course, seed, limit, watch):
         states.append(state)
         instants.append(show(course.world, state))
         if (len(states) - 1) % STEPS:
@@ -128,7 +151,13 @@ def run_course(
     return judge(course, states, instants, seed=seed, end=end)
 
 
-def _drive_on(trial: Trial, course: Course, seed: int, limit: float) -> Iterator[State]:
+def _drive_on(
+    trial: Trial,
+    course: Course,
+    seed: int,
+    limit: float,
+    watch: Callable[[Plan], None] | None = None,
+) -> Iterator[State]:
     """Yield one state after the other, until the time is over."""
     world, state = course.world, course.state
     eyes = None
@@ -141,12 +170,25 @@ def _drive_on(trial: Trial, course: Course, seed: int, limit: float) -> Iterator
         instant = show(world, state)
         image = eyes.take(instant) if eyes else None
         seen = [*seen, (instant, image)][-trial.past :]
-        if trial.planner is None or frame < trial.past - 1:
+        command = navigate(world, state)
+        by_rules = trial.planner is None or frame < trial.past - 1
+        if trial.planner is None or by_rules:
             path = plan_by_rules(world, state)
         else:
-            view = make_view(seen, eyes, navigate(world, state))
+            view = make_view(seen, eyes, command)
             with torch.no_grad():
                 path = trial.planner(view)[0].double().cpu().numpy()
+        if watch is not None:
+            plan = Plan(
+                course=course,
+                instant=instant,
+                eyes=eyes,
+                images=image,
+                path=path,
+                command=command,
+                by_rules=by_rules,
+            )
+            watch(plan)
         driven = drive(world, state, path)
         yield from driven
         state = driven[-1]

@@ -7,9 +7,10 @@ called: the devkit behind it takes seconds, and is an extra.
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -88,6 +89,30 @@ def _open_split(source: Source, geometry: tuple, split: Split) -> "Windows":
         version=source.version,
         skip_bad=source.skip_bad,
     )
+
+
+def skip_bad(config: Config) -> Config:
+    """Return the configuration that leaves bad windows out, and counts them."""
+    return replace(config, source=replace(config.source, skip_bad=True))
+
+
+class Lost(NamedTuple):
+    """What was left out of a scene of a split: how many windows, and why."""
+
+    split: Split
+    scene: str
+    windows: int
+    why: tuple[str, ...]
+
+
+def list_lost(config: Config) -> list[Lost]:
+    """Return what was left out of all splits as damaged."""
+    splits: tuple[Split, ...] = ("train", "val", "test")
+    return [
+        Lost(split, one.scene, one.windows, tuple(map(str, one.problems)))
+        for split in splits
+        for one in open_split(config, split).skipped
+    ]
 
 
 def count_windows(config: Config, split: Split) -> int:

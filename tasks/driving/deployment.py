@@ -1,7 +1,8 @@
 """What a chip runs of the driver, what drives it there, and what is left to its host.
 
-The chip runs the bird's-eye decoder, spikes in and spikes out, a tick for each frame; the host
-computes what is before and behind it. Axes: T frames (ticks), B windows, C channels, X and Y
+The chip runs the bird's-eye decoder, spikes in and spikes out, a tick for each frame, and the
+spiking parts of :mod:`tasks.driving.chip`; the host computes what is before, between and behind
+them. Axes: T frames (ticks), B windows, C channels, X and Y
 cells.
 """
 
@@ -33,9 +34,14 @@ def chip_part(config: Config, model: nn.Module) -> Stack:
     """Return the decoder.
 
     Raises:
-        RunError: the twin without spikes, which has none; or the one whose frames each start
-            from rest, as no Graph does.
+        RunError: the twin without spikes, which has none; the one whose frames each start from
+            rest, as no Graph does; or the one that sees true maps.
     """
+    if config.sees == "maps":
+        raise RunError(
+            "driving:tiny_maps sees true maps, as no car does, and is for neuro eval alone; take "
+            "a run of driving:tiny"
+        )
     if not config.decoder.carries:
         raise RunError(
             "the decoder of driving:tiny_reset starts each frame from rest, the membranes of a "
@@ -82,9 +88,43 @@ def measure(config: Config, answers: Tensor, targets: Tensor) -> dict[str, float
     return {f"iou_{name}": o.iou for name, o in zip(CLASSES, found, strict=True)}
 
 
+HOST: Mapping[str, tuple[str, ...]] = {
+    "stem": ("encoder.stem",),
+    "ends of features and depth": tuple(
+        f"encoder.{head}.{end}"
+        for head in ("features", "depth")
+        for end in ("pyramid.end.widen", "end")
+    ),
+    "uncertainty": ("prediction.uncertainty.end",),
+    "refinement of states": ("prediction.project", "prediction.refine"),
+    "motion of cells": ("prediction.motion",),
+    "heads": ("heads",),
+    "path": ("planner.refinement.end",),
+}  # modules that the host computes; those of refinement take and give real values
+OPTIONAL = {"uncertainty": "uncertainty", "motion of cells": "motion"}  # of the prediction
+
+
 def host(config: Config, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
-    """Return the multiply-accumulates of a window that the host does, by part."""
-    return {k: n for k, n in count_macs(config).items() if k != "decoder"}
+    """Return the multiply-accumulates of a window that the host does, by part.
+
+    Beside modules these are lifting, the products of features and depth. Soft-max, sampling,
+    the shares of moved cells and the sums of the cost are not counted.
+
+    Raises:
+        RuntimeError: the model has no such module any more.
+    """
+    with torch.device("meta"):
+        made = Driver(config).eval()
+    _, macs, found = _count(made, make_blank(config, "meta"))
+    out = {}
+    for name, paths in HOST.items():
+        if getattr(made.prediction, OPTIONAL.get(name, "pathways")) is None:
+            continue
+        lost = [path for path in paths if path not in found]
+        if lost:
+            raise RuntimeError(f"host: the driver ran no {', '.join(lost)}; mend HOST")
+        out[name] = sum(found[path] for path in paths)
+    return out | {"lift": macs["lift"]}
 
 
 def count_macs(config: Config) -> dict[str, int]:
@@ -100,14 +140,23 @@ def count_macs(config: Config) -> dict[str, int]:
 
 def run_counted(model: Driver, seen: Seen) -> tuple[Outputs, dict[str, int]]:
     """Return the outputs for some windows, and the multiply-accumulates by part."""
+    outputs, macs, _ = _count(model, seen)
+    return outputs, macs
+
+
+def _count(model: Driver, seen: Seen) -> tuple[Outputs, dict[str, int], dict[str, int]]:
+    """Return outputs, and multiply-accumulates by part and by the path of every module."""
     config = model.config
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         outputs = model(seen)
     names = ("encoder", "prediction", "decoder", "heads", "planner")
-    found = counter.get_flop_counts()
-    macs = {k: sum(found.get(f"Driver.{k}", {}).values()) // 2 for k in names}
+    found = {
+        path.removeprefix("Driver."): sum(counts.values()) // 2
+        for path, counts in counter.get_flop_counts().items()
+    }
+    macs = {k: found.get(k, 0) for k in names}
     lifted = seen.images.shape[:3].numel() * config.depth.bins * config.channels
-    return outputs, macs | {"lift": lifted * prod(config.feature_size)}
+    return outputs, macs | {"lift": lifted * prod(config.feature_size)}, found
 
 
 def make_blank(config: Config, device: str = "cpu") -> Seen:

@@ -6,7 +6,7 @@ ones do; "constant velocity": the car drives on as it does. Others are measured 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from drivers.nuscenes.window import FRAME
 from neuro.io.run_folder import Run
 from tasks.driving.batch import Batch, Truth
 from tasks.driving.config import Config
-from tasks.driving.data import read_batches
+from tasks.driving.data import Lost, list_lost, open_split, read_batches
 from tasks.driving.instances import InstanceMaps, decode_instances
 from tasks.driving.metrics import (
     Overlap,
@@ -34,7 +34,10 @@ from tasks.driving.metrics import (
 )
 from tasks.driving.model import Outputs
 from tasks.driving.planners import KeepVelocity
-from tasks.task import Findings, Metric, Split, Table
+from tasks.task import Findings, Metric, Picture, Split, Table
+
+DRAWN = 8  # windows of a scene
+FILMED = 20.0  # [s] of a drive
 
 SHORT = 4  # future frames of the prediction figures: 2 s, as published
 SCORE = Metric(name="score", format=".4f")
@@ -174,13 +177,71 @@ def evaluate(run: Run, model: nn.Module, split: Split = "test") -> Findings:
     config: Config = run.config
     values, n = measure_model(config, model, read_batches(config, split, 0))
     names = {m.name for m in METRICS}
+    lost = list_lost(config) if config.source.skip_bad else []
     return Findings(
         values={k: v for k, v in values.items() if k in names},
         n=n,
         split=split,
-        facts={"baselines": {k: v for k, v in values.items() if k not in names}},
-        tables=(_tell_future(values), _tell_paths(values)),
+        facts={
+            "baselines": {k: v for k, v in values.items() if k not in names},
+            "skipped": sum(one.windows for one in lost),
+        },
+        tables=(
+            _tell_future(values),
+            _tell_paths(values),
+            *([tell_lost(lost)] if config.source.skip_bad else []),
+        ),
+        pictures=draw_pictures(run, model, split),
     )
+
+
+def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
+    """Write scene.png, scene.gif and, in the generated world, drive.gif; return them."""
+    from tasks.driving.film import SEED, write_film
+    from tasks.driving.pictures import write_scene
+
+    config: Config = run.config
+    shown = write_scene(run.folder, config, model, open_split(config, split), DRAWN)
+    out = [
+        Picture(
+            file="scene.png",
+            title="What it sees, believes and plans",
+            caption="Cameras with the true boxes and the plan; the true and the predicted map; "
+            "all candidates. Left is left.",
+        ),
+        Picture(
+            file="scene.gif",
+            title="The same, over time",
+            caption=f"{shown} windows of the first scene of the {split} split, half a second "
+            "apart.",
+        ),
+    ]
+    if config.source.data == "generated":
+        outcome = write_film(run.folder, config, model, FILMED)
+        told = (
+            f"Course {SEED}, roads and traffic of its own: {outcome.end} after "
+            f"{outcome.seconds:.1f} s, {outcome.share:.0%} of the route"
+            f"{f' (filmed for {FILMED:g} s)' if outcome.end == 'time' else ''}. Others are "
+            "drawn where they truly are, and react. Its first second is driven by the rules."
+        )
+        out.append(Picture(file="drive.gif", title="A drive in closed loop", caption=told))
+    return out
+
+
+def tell_lost(lost: Sequence[Lost]) -> Table:
+    """Return what --skip-bad left out."""
+    rows = [[one.split, one.scene, one.windows, _tell_why(one.why)] for one in lost]
+    windows = sum(one.windows for one in lost)
+    return Table(
+        title="Left out as damaged",
+        head=("split", "scene", "windows", "why"),
+        rows=rows,
+        caption=f"{windows} windows of {len(rows)} scenes (--skip-bad).",
+    )
+
+
+def _tell_why(why: Sequence[str]) -> str:
+    return f"{why[0]} (and {len(why) - 1} more)" if len(why) > 1 else why[0]
 
 
 def _tell_future(values: Mapping[str, float]) -> Table:

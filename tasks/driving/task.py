@@ -1,8 +1,10 @@
 """The task: a car drives by six cameras, as SAD does (Zhu et al. 2024), on nuScenes."""
 
 from tasks.driving import config as configs, deployment
-from tasks.driving.data import count_steps, read_batches, read_batches_from
+from tasks.driving.chip import make_parts
+from tasks.driving.data import count_steps, read_batches, read_batches_from, skip_bad
 from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
+from tasks.driving.joules import show_joules
 from tasks.driving.training import build, compute_loss, plan
 from tasks.task import Deployment, Evaluation, Task, Training
 
@@ -29,14 +31,20 @@ TASK = Task(
         loss=compute_loss,
         validation=SCORE,
         validate=validate,
+        skip_bad=skip_bad,
     ),
     deployment=Deployment(
-        part=deployment.chip_part, stimuli=deployment.stimuli, host=deployment.host
+        part=deployment.chip_part,
+        stimuli=deployment.stimuli,
+        host=deployment.host,
+        ann_passes=lambda config: config.past + config.future,
+        others=make_parts,
     ),
     evaluation=Evaluation(
         metrics=METRICS,
         evaluate=evaluate,
         decode=deployment.decode,
         measure=deployment.measure,
+        sections=show_joules,
     ),
 )

@@ -127,12 +127,13 @@ def picture(svg: Html, caption: str) -> Html:
     )
 
 
-def photo(png: bytes, caption: str) -> Html:
-    """Return a picture of pixels with what is to be seen on it."""
-    data = base64.b64encode(png).decode()
+def photo(image: bytes, caption: str) -> Html:
+    """Return a picture of pixels, PNG or animated GIF, with what is to be seen on it."""
+    data = base64.b64encode(image).decode()
+    kind = "gif" if image.startswith(b"GIF8") else "png"
     return Html(
         f'<figure><div class="wide"><img class="pixels" alt="{text(caption)}" '
-        f'src="data:image/png;base64,{data}"></div>'
+        f'src="data:image/{kind};base64,{data}"></div>'
         f"<figcaption>{text(caption)}</figcaption></figure>"
     )
 

@@ -241,6 +241,9 @@ def _rates(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
     }
     sizes = {name: f"{e.shape[2]:,}" for name, e in record.spikes.items()}
     sizes |= {name: f"{v.shape[2]:,}" for name, v in record.values.items()}
+    others = simulation.get("others", {})
+    rates |= {name: layer["rate"] for name, layer in others.items()}
+    sizes |= {name: f"{layer['neurons']:,}" for name, layer in others.items()}
     (first, *counted), found = show.list_counts_per_sample(dict(simulation))
     names = simulation["per_sample"]
     rows = [

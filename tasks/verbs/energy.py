@@ -5,9 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from lava_export import LowerError, list_breaches, lower
-from neuro.energy import Chip, as_json, estimate_chips, find_chip, find_chips, load_chips
+from neuro.energy import (
+    Chip,
+    as_json,
+    count_macs,
+    estimate_chips,
+    find_chip,
+    find_chips,
+    load_chips,
+)
 from neuro.events import simulate
-from neuro.graph import Graph
+from neuro.graph import Graph, Weighted
 from neuro.graph.partition import chip_part
 from neuro.io.run_folder import Run
 from neuro.record import concatenate
@@ -20,8 +28,14 @@ from tasks.provenance import (
     digest_stimuli,
     write_result,
 )
+from tasks.verbs.join_parts import Priced, join_energies
 from tasks.verbs.samples import Samples, iterate_batches
-from tasks.verbs.trained_run import iterate_samples, load_run_graph, load_trained_model
+from tasks.verbs.trained_run import (
+    iterate_samples,
+    load_other_networks,
+    load_run_graph,
+    load_trained_model,
+)
 
 
 def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
@@ -39,13 +53,27 @@ def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
         asked = {"chip_file": {"path": str(Path(chip).resolve())}}
     graph = load_run_graph(run)
     deployment = find_task_of(run).deployment
-    beside = deployment.host(run.config, load_trained_model(run))
+    model = load_trained_model(run)
+    beside = deployment.host(run.config, model)
     passes = deployment.ann_passes and deployment.ann_passes(run.config)
     samples = iterate_samples(run, graph)
-    result = estimate_samples(graph, samples, chips.values(), beside, passes)
+    found = estimate_samples(graph, samples, chips.values(), beside, passes)
+    parts = {"": Priced(found, 1, count_synapses(graph))}
+    for name, other in load_other_networks(run, model).items():
+        samples = iterate_samples(run, other.graph, stimuli=other.stimuli)
+        found = estimate_samples(other.graph, samples, chips.values(), None, other.ann_passes)
+        parts[name] = Priced(found, other.runs, count_synapses(other.graph))
+    result = join_energies(parts, chips.values()) if len(parts) > 1 else parts[""].found
     result |= asked
     write_result(run, "energy", result, measured_on)
     return result
+
+
+def count_synapses(graph: Graph) -> int:
+    """Return the synapses of all nodes with weights, as the 45 nm convention counts them."""
+    return sum(
+        n for name, n in count_macs(graph).items() if isinstance(graph.nodes[name], Weighted)
+    )
 
 
 def estimate_samples(

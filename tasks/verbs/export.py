@@ -2,17 +2,34 @@
 
 from typing import Any
 
-from lava_export import check, list_breaches, lower, make_scaling_table, save_program
+from lava_export import (
+    LowerError,
+    check,
+    list_breaches,
+    lower,
+    make_scaling_table,
+    save_program,
+)
 from neuro.energy import load_chips
+from neuro.graph import Graph
 from neuro.io.graph_file import save_graph
 from neuro.io.run_folder import Run
 from tasks.provenance import describe_provenance, write_result
-from tasks.verbs.trained_run import count_ticks, load_run_graph
-from tasks.verbs.verify import compare_with_lava
+from tasks.verbs.join_parts import join_exported, name_layer
+from tasks.verbs.trained_run import (
+    Stimuli,
+    iterate_samples,
+    load_other_networks,
+    load_run_graph,
+    load_trained_model,
+)
+from tasks.verbs.verify import compare_on_lava
 
 
 def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     """Write ``graph.npz``, ``program.npz`` and ``export.json``; return the latter.
+
+    Further networks of the chip stand in files of their own, ``graph-NAME.npz``.
 
     Returns:
         fits: by chip, the rules that the program breaks; none where it fits. scaling: one row a
@@ -23,18 +40,40 @@ def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
         RuleBreach: the program fits none of the chips.
     """
     measured_on = describe_provenance(run)
-    graph = load_run_graph(run)
-    save_graph(run.folder / "graph.npz", graph)
-    program = lower(graph, ticks=count_ticks(run, graph))
-    chips = [chip for chip in load_chips().values() if not chip.base]
-    fits = {chip.name: list_breaches(program, chip) for chip in chips}
-    if all(fits.values()):
-        check(program, chips[-1])  # raises
-    save_program(run.folder / "program.npz", program)
-    result = {
-        "fits": fits,
-        "scaling": make_scaling_table(graph, program),
-        "reference_lava": compare_with_lava(run, graph, program, lava_samples),
+    networks: dict[str, tuple[Graph, Stimuli | None]] = {"": (load_run_graph(run), None)}
+    others = load_other_networks(run, load_trained_model(run))
+    networks |= {name: (other.graph, other.stimuli) for name, other in others.items()}
+    first = {
+        name: next(iterate_samples(run, graph, most=lava_samples or 1, stimuli=stimuli))
+        for name, (graph, stimuli) in networks.items()
     }
+    programs, problems = {}, []
+    for name, (graph, _) in networks.items():
+        save_graph(run.folder / name_file("graph", name), graph)
+        try:
+            programs[name] = lower(graph, ticks=first[name].ticks)
+        except LowerError as error:
+            problems += [name_layer(name, problem) for problem in error.problems]
+    if problems:
+        raise LowerError(problems)
+    parts: dict[str, Any] = {}
+    chips = [chip for chip in load_chips().values() if not chip.base]
+    for name, (graph, _) in networks.items():
+        program = programs[name]
+        fits = {chip.name: list_breaches(program, chip) for chip in chips}
+        if all(fits.values()):
+            check(program, chips[-1])  # raises
+        save_program(run.folder / name_file("program", name), program)
+        parts[name] = {
+            "fits": fits,
+            "scaling": make_scaling_table(graph, program),
+            "reference_lava": compare_on_lava(program, first[name]),
+        }
+    result = join_exported(parts) if len(parts) > 1 else parts[""]
     write_result(run, "export", result, measured_on)
     return result
+
+
+def name_file(kind: str, part: str) -> str:
+    """Return the file of a part's graph or program; the first part adds nothing."""
+    return f"{kind}-{part}.npz" if part else f"{kind}.npz"

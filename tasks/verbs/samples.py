@@ -196,5 +196,7 @@ def _measure_accuracy(scores: Tensor, labels: Tensor) -> dict[str, float]:
     return {"accuracy": int((scores.argmax(1) == labels).sum()) / n}
 
 
+# Of networks that answer nothing by themselves.
+NO_ANSWERS = Judge(lambda outputs: (), lambda answers, targets: {})  # noqa: ARG005
 # The class whose output is highest on average; the share of right ones, "accuracy".
 CLASSIFIER = Judge(_read_scores, _measure_accuracy)

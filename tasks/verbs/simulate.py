@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from neuro.events import Clock, Grid, Recording, simulate
@@ -18,10 +19,12 @@ from neuro.units import Seconds
 from tasks.find import find_task_of
 from tasks.provenance import describe_provenance, write_result
 from tasks.task import Tree
+from tasks.verbs.join_parts import name_layer
 from tasks.verbs.samples import join_batches
 from tasks.verbs.trained_run import (
     decode,
     iterate_samples,
+    load_other_networks,
     load_run_graph,
     load_trained_model,
     measure,
@@ -52,6 +55,8 @@ def simulate_run(
         Of the grid: the task's metrics by name, n; spikes, synaptic_events and updates by node,
         a sample; milliseconds of wall time a sample, in which only the spikes of outputs are
         kept; captions of the samples in the record, and the shape of a tick of each input.
+        others: rate and number of neurons of the layers of further networks of the chip, whose
+        counts are in per_sample.
         "exact" and "exact_spread": the same in exact time, the change of each metric, and how
         far the answers are from those of the grid, see :func:`compare_answers`.
     """
@@ -83,6 +88,8 @@ def simulate_run(
     for name, other in found.items():
         other["change"] = {k: other[k] - grid[k] for k in values}
         other |= compare_answers(answers[name], answers["grid"])
+    if not found:  # the further networks keep their ticks
+        grid |= _run_others(run, model, grid)
     describe = find_task_of(run).evaluation.describe
     result = {
         "clock": "grid",
@@ -96,6 +103,33 @@ def simulate_run(
     }
     write_result(run, "simulate", result, measured_on)
     return result
+
+
+def _run_others(run: Run, model: nn.Module, first: Mapping[str, Any]) -> dict[str, Any]:
+    """Return counts and time with those of further networks, and the rates of their layers."""
+    per_sample, milliseconds = dict(first["per_sample"]), first["milliseconds_per_sample"]
+    layers: dict[str, dict[str, float]] = {}
+    for name, other in load_other_networks(run, model).items():
+        some = list(iterate_samples(run, other.graph, stimuli=other.stimuli))
+        inputs = {k: join([b.inputs[k] for b in some]) for k in other.graph.inputs}
+        start = time.perf_counter()
+        record, _ = simulate(other.graph, inputs)
+        counted = _per_sample(record, time.perf_counter() - start)
+        milliseconds += other.runs * counted["milliseconds_per_sample"]
+        for node, counts in counted["per_sample"].items():
+            key = name_layer(name, node)
+            per_sample[key] = {k: other.runs * n for k, n in counts.items()}
+        for node, e in record.spikes.items():
+            ticks, samples, neurons = e.shape
+            rate = len(e.tick) / max(1, ticks * samples * neurons)
+            layers[name_layer(name, node)] = {"rate": rate, "neurons": neurons}
+    if not layers:
+        return {}
+    return {
+        "per_sample": per_sample,
+        "milliseconds_per_sample": milliseconds,
+        "others": layers,
+    }
 
 
 def compare_answers(one: Tree, other: Tree) -> dict[str, float]:

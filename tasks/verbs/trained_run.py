@@ -1,9 +1,9 @@
 """A trained run: its model, its Graph, its test samples, and what its outputs answer."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -71,9 +71,42 @@ def load_run_graph(run: Run) -> Graph:
     """Return the Graph of the trained network, traced anew."""
     deployment, model = find_task_of(run).deployment, load_trained_model(run)
     part = deployment.part(run.config, model)
+    return _trace_part(run, part, lambda s: deployment.stimuli(run.config, model, s))
+
+
+Stimuli = Callable[[Split], Iterable[Stimulus]]
+
+
+class Network(NamedTuple):
+    """A network that a chip runs beside the first one.
+
+    runs, ann_passes: as of :class:`tasks.task.Part`.
+    """
+
+    graph: Graph
+    stimuli: Stimuli
+    runs: int
+    ann_passes: int | None
+
+
+def load_other_networks(run: Run, model: nn.Module) -> dict[str, Network]:
+    """Return the further networks that a chip runs for an inference, by name."""
+    others = find_task_of(run).deployment.others(run.config, model)
+    return {
+        name: Network(
+            _trace_part(run, part.module, part.stimuli),
+            part.stimuli,
+            part.runs,
+            part.ann_passes,
+        )
+        for name, part in others.items()
+    }
+
+
+def _trace_part(run: Run, part: nn.Module, stimuli: Stimuli) -> Graph:
     if isinstance(part, Net):
         return trace(part)
-    stimulus = next(iter(deployment.stimuli(run.config, model, "test")))
+    stimulus = next(iter(stimuli("test")))
     if len(stimulus.inputs) > 1:
         raise RunError(
             f"{run.task}: its chip part is a {type(part).__name__}, which has one input, and "
@@ -85,13 +118,23 @@ def load_run_graph(run: Run) -> Graph:
 
 
 def iterate_samples(
-    run: Run, graph: Graph, split: Split = "test", most: int = 0
+    run: Run,
+    graph: Graph,
+    split: Split = "test",
+    most: int = 0,
+    stimuli: Stimuli | None = None,
 ) -> Iterator[Samples]:
-    """Yield the stimuli of a split by batch, ``most`` samples in all (0: every one)."""
+    """Yield the stimuli of a split by batch, ``most`` samples in all (0: every one).
+
+    stimuli: of another network than the first.
+    """
     left = most or np.inf
-    for stimulus in find_task_of(run).deployment.stimuli(
-        run.config, load_trained_model(run), split
-    ):
+    if stimuli is None:
+        model = load_trained_model(run)
+        found = find_task_of(run).deployment.stimuli(run.config, model, split)
+    else:
+        found = stimuli(split)
+    for stimulus in found:
         n = int(min(left, _require_sizes(run, graph, stimulus)))
         if n == 0:
             return
@@ -115,11 +158,6 @@ def _require_sizes(run: Run, graph: Graph, stimulus: Stimulus) -> int:
         names = f"{', '.join(stimulus.inputs)} and the targets"
         raise RunError(f"{run.task}: {names} hold {sizes} samples; give all the same")
     return sizes[0]
-
-
-def count_ticks(run: Run, graph: Graph) -> int:
-    """Return T, the length of a run."""
-    return next(iterate_samples(run, graph, most=1)).ticks
 
 
 class Outputs(dict[str, Tensor]):

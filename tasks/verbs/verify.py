@@ -40,8 +40,10 @@ from tasks.provenance import (
     write_result,
 )
 from tasks.task import Tree
+from tasks.verbs.join_parts import join_verified
 from tasks.verbs.samples import (
     CLASSIFIER,
+    NO_ANSWERS,
     Judge,
     Samples,
     as_rows,
@@ -53,6 +55,7 @@ from tasks.verbs.samples import (
 from tasks.verbs.trained_run import (
     collect_outputs,
     iterate_samples,
+    load_other_networks,
     load_run_graph,
     load_trained_model,
     make_judge,
@@ -66,12 +69,16 @@ ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
 def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     """Compare the executors on the whole test split; write and return ``verify.json``.
 
-    That is what :func:`verify_samples` returns.
+    That is what :func:`verify_samples` returns, of all networks that the chip runs.
     """
     measured_on = describe_provenance(run)
     graph, model = load_run_graph(run), load_trained_model(run)
     samples = iterate_samples(run, graph)
-    result = verify_samples(graph, samples, make_judge(run, model), lava_samples)
+    parts = {"": verify_samples(graph, samples, make_judge(run, model), lava_samples)}
+    for name, other in load_other_networks(run, model).items():
+        samples = iterate_samples(run, other.graph, stimuli=other.stimuli)
+        parts[name] = verify_samples(other.graph, samples, NO_ANSWERS, lava_samples)
+    result = join_verified(parts) if len(parts) > 1 else parts[""]
     write_result(run, "verify", result, measured_on)
     return result
 
@@ -180,13 +187,6 @@ def convert_to_floats(program: LoihiProgram, record: Record) -> Record:
     """Return a record of the integers with read-outs in units of the float network."""
     values = {k: reference.to_float(program, k, v) for k, v in record.values.items()}
     return replace(record, values=values)
-
-
-def compare_with_lava(
-    run: Run, graph: Graph, program: LoihiProgram, most: int
-) -> dict[str, Any]:
-    """Run ``most`` test samples as :func:`compare_on_lava` does."""
-    return compare_on_lava(program, next(iterate_samples(run, graph, most=most)))
 
 
 def compare_on_lava(program: LoihiProgram, some: Samples) -> dict[str, Any]:

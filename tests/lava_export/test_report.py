@@ -8,7 +8,7 @@ from lava_export.lower import lower
 from lava_export.report import compare, make_scaling_table
 from lava_export.rules import compute_head_room
 from neuro.energy import estimate
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Conv2d, Dense, Edge, Graph, Input
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import to_events, to_raster
@@ -45,6 +45,20 @@ def test_the_table_says_what_rounding_changed() -> None:
         program.connections[0].weight.min(),
         program.connections[0].weight.max(),
     )
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_table_takes_the_weights_of_dilated_and_grouped_kernels(size: int) -> None:
+    weight = np.random.default_rng(size).normal(size=(4, 2, size, size))
+    conv = Conv2d(weight=weight, groups=2, dilation=(2, 1), padding=(size - 1, size // 2))
+    nodes = {"in": Input(shape=(4, 6, 6)), "conv": conv, "n": LIF(tau=0.01, reset="hard")}
+    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "n")), dt=Seconds(1e-3))
+    program = lower(graph)
+    (row,) = make_scaling_table(graph, program)
+    scale = program["n"].scale
+    error = 2 * np.rint(weight * scale / 2) / scale - weight
+    assert row["weight_error_max"] == pytest.approx(np.abs(error).max())
+    assert row["weight_error_rms"] == pytest.approx(np.sqrt(np.square(error).mean()))
 
 
 def test_the_table_holds_the_errors_of_current_adaptation_and_bias() -> None:

@@ -14,7 +14,7 @@ from tasks.cli import DATA_VERBS, VERBS, main
 
 FLAGS = {
     "tasks": [],
-    "train": ["name", "out", "seed", "device", "devices", "gradient", "logger"],
+    "train": ["name", "out", "seed", "device", "devices", "gradient", "logger", "skip_bad"],
     "eval": ["run", "device"],
     "simulate": ["run", "clock", "workers", "cluster"],
     "export": ["run"],

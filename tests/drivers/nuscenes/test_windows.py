@@ -374,3 +374,11 @@ def test_a_camera_that_looks_elsewhere_is_refused(copied: Path) -> None:
     change(copied, "calibrated_sensor", rotation=[-0.5, 0.5, -0.5, 0.5])
     with pytest.raises(NuScenesError, match="CAM_FRONT_LEFT looks to 0 deg; turn it from"):
         open_windows(copied, FOUR)
+
+
+def test_boxes_of_the_present_stand_in_the_ego_frame(windows: Windows) -> None:
+    boxes = {box.instance: box for box in windows.read_boxes(0)}  # a second of scene-0061
+    (ahead,) = (b for b in boxes.values() if b.category == "vehicle.car" and b.visibility == 4)
+    assert [ahead.x, ahead.y, ahead.yaw] == pytest.approx([12 + 9 - 8, 0.0, 0.0], abs=1e-6)
+    assert ahead.z == pytest.approx(1.6 / 2)
+    assert [ahead.vx, ahead.vy] == pytest.approx([9.0, 0.0], abs=1e-6)

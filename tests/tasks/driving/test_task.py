@@ -159,9 +159,14 @@ def test_no_more_windows_are_compared_than_are_asked_for(
     assert [len(s.targets) for s in deployment.stimuli(SMALL, model.eval(), "test")] == [1]
 
 
-def test_the_host_computes_all_but_the_decoder(model: Driver) -> None:
+def test_the_host_computes_what_takes_and_gives_real_values(model: Driver) -> None:
     host = TASK.deployment.host(SMALL, model)
-    assert set(host) == {"encoder", "prediction", "heads", "planner", "lift"}
+    assert set(host) == {*deployment.HOST, "lift"}
+    assert host["stem"] == 3 * 6 * (8 * 16) * (4 * 3 * 49)
+    assert host["path"] == 4 * 8 * 2
+    assert host["uncertainty"] == 6 * 4
+    # Two blocks of 12 -> 6 -> 12 channels, 3 x 3, on seven frames; of four futures 6 -> 12.
+    assert host["refinement of states"] == (16 * 16) * (7 * 2 * 2 * 12 * 6 * 9 + 4 * 6 * 12)
     assert host["lift"] == 3 * 6 * 6 * 6 * 4 * 8  # frames, cameras, bins, channels, h, w
     shared = 5 * (16 * 16) * (12 * 4 * 9)  # heads: five frames, 3 x 3
     alone = 1 * (16 * 16) * (12 * 4 * 9)
@@ -178,7 +183,10 @@ def test_twins_have_no_part_for_a_chip() -> None:
         deployment.chip_part(reset, nn.Identity())
 
 
-def test_an_evaluation_has_all_metrics_and_baselines(model: Driver, tmp_path: Path) -> None:
+def test_an_evaluation_has_all_metrics_and_baselines(
+    model: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "draw_pictures", lambda *_: [])
     run = Run(folder=tmp_path, task="driving", name="tiny", seed=0, config=SMALL)
     findings = TASK.evaluation.evaluate(run, model.eval())
     names = {m.name for m in TASK.evaluation.metrics}

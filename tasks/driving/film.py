@@ -1,0 +1,184 @@
+"""A film of a drive in closed loop: the front cameras, and the car, the others and its plan.
+
+Each picture is what the planner sees when it plans, half a second after the one before. Other
+road users are drawn as they truly are.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Polygon
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from drivers.nuscenes.box import Box
+from drivers.nuscenes.geometry import box_footprint, box_into_frame, enter_frame
+from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.hd_map import rasterise
+from neuro.io.store import write_bytes
+from tasks.driving.batch import Seen
+from tasks.driving.closed_loop import Outcome, Plan, Trial, run_course
+from tasks.driving.config import Config
+from tasks.driving.pictures import (
+    DIVIDER,
+    DPI,
+    EGO,
+    OTHER,
+    PEDESTRIAN,
+    PLAN,
+    ROAD,
+    VEHICLE,
+    View,
+    as_png,
+    draw_camera,
+    draw_ground,
+    draw_path,
+    join_as_gif,
+    name_colour,
+    paint_maps,
+)
+
+FRONT = (0, 1, 2)  # front left, front, front right
+STEP = 0.5  # [m] of a cell of the map that is drawn
+SEED = 4242  # of the course; training sees none
+LONGEST = 20.0  # [s]
+_STYLE: Any = {"font.size": 8, "axes.titlesize": 8.5, "axes.titlepad": 3.0}
+LEGEND = (
+    Patch(color=ROAD, label="drivable"),
+    Patch(color=DIVIDER, label="lane divider"),
+    Patch(color=VEHICLE, label="vehicle"),
+    Patch(color=PEDESTRIAN, label="pedestrian"),
+    Patch(color=OTHER, label="thing"),
+    Patch(color=EGO, label="this car"),
+    Line2D([], [], color=PLAN, marker="o", markersize=3, label="plan"),
+    Line2D([], [], color=OTHER, linestyle=":", label="route"),
+)
+
+
+def place_boxes(plan: Plan) -> list[Box]:
+    """Return all others in the ego frame."""
+    ego = plan.instant.ego
+    frame = np.array([ego.x, ego.y, ego.yaw])
+    return [box_into_frame(box, frame) for box in plan.instant.boxes]
+
+
+def place_route(plan: Plan) -> Float[np.ndarray, "P 2"]:
+    """Return the line of the course in the ego frame."""
+    ego = plan.instant.ego
+    line = np.asarray(plan.course.line.coords)[:, :2]
+    poses = np.concatenate([line, np.zeros((len(line), 1))], 1)
+    return np.asarray(enter_frame(poses, np.array([ego.x, ego.y, ego.yaw]))[:, :2])
+
+
+def draw_others(ax: Axes, boxes: Sequence[Box]) -> None:
+    """Draw the footprints of boxes; a short line shows where each is heading."""
+    for box in boxes:
+        corners = box_footprint(box)
+        ax.add_patch(Polygon(corners[:, ::-1], color=name_colour(box), linewidth=0, zorder=4))
+        if box.is_vehicle:
+            tip = (corners[0] + corners[3]) / 2
+            ax.plot([box.y, tip[1]], [box.x, tip[0]], color="white", linewidth=0.8, zorder=4.5)
+
+
+@mpl.rc_context(_STYLE)
+def draw_plan(plan: Plan, grid: Grid, title: str) -> bytes:
+    """Return a PNG of a plan as it is made: three cameras, and the ground around.
+
+    Raises:
+        ValueError: the course was driven without cameras.
+    """
+    if plan.images is None or plan.eyes is None:
+        raise ValueError("draw_plan: nothing was rendered; give Trial the size of images")
+    boxes = place_boxes(plan)
+    ego = plan.instant.ego
+    road = rasterise(plan.course.world.roads.map, grid, np.array([ego.x, ego.y, ego.yaw]))
+    empty = np.zeros((1, *grid.shape), bool)
+    maps = {"drivable": road["drivable"], "lane": road["lane_dividers"]}
+    view = View(
+        images=plan.images,
+        intrinsic=plan.eyes.intrinsic(),
+        to_ego=np.stack([camera.to_ego for camera in plan.eyes.rig]),
+        boxes=(),
+        maps=maps | {"vehicle": empty, "pedestrian": empty},
+        path=plan.path,
+    )
+    figure = Figure((9.2, 4.3), dpi=DPI, layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(5.0, 4.2)).flat
+    front, sides = left.subfigures(2, 1, squeeze=False, height_ratios=(2.2, 1.2)).flat
+    draw_camera(front.subplots(), view, FRONT[1])
+    for number, ax in zip(
+        (FRONT[0], FRONT[2]), sides.subplots(1, 2, squeeze=False).flat, strict=True
+    ):
+        draw_camera(ax, view, number)
+    ax = right.subplots()
+    draw_ground(ax, grid, paint_maps(view.maps))
+    route = place_route(plan)
+    ax.plot(route[:, 1], route[:, 0], ":", color=OTHER, linewidth=1.2, zorder=3)
+    draw_others(ax, boxes)
+    draw_path(ax, plan.path, PLAN)
+    ax.set(xlabel="left [m]", ylabel="ahead [m]")
+    figure.legend(
+        handles=LEGEND, loc="outside lower center", ncols=len(LEGEND), frameon=False,
+        fontsize=7, columnspacing=1.0, handlelength=1.4,
+    )  # fmt: skip
+    return as_png(figure)
+
+
+def make_planner(model: nn.Module) -> "Driving":
+    """Return a trained model as a planner: its refined path."""
+    return Driving(model)
+
+
+class Driving:
+    """A model that plans."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    @torch.no_grad()
+    def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
+        """Return the path."""
+        device = next(self.model.parameters()).device
+        path: Tensor = self.model(tree_map_only(Tensor, lambda x: x.to(device), seen)).plan.path
+        return path
+
+
+def film_course(
+    trial: Trial, grid: Grid, seed: int = SEED, limit: float = LONGEST
+) -> tuple[bytes, Outcome]:
+    """Return a GIF of a course, a picture a plan, and how it went.
+
+    trial: with the size of its images. grid: of the ground that is drawn.
+    """
+    plans: list[Plan] = []
+    outcome = run_course(trial, seed, limit=limit, watch=plans.append)
+    fine = Grid(x=grid.x, y=grid.y, step=STEP)
+    pictures = []
+    for plan in plans:
+        who = "by the rules" if plan.by_rules else "by the planner"
+        ego = plan.instant.ego
+        title = (
+            f"{plan.instant.time - plans[0].instant.time:.1f} s, {ego.speed:.1f} m/s, "
+            f"command: {plan.command}, driven {who}"
+        )
+        pictures.append(draw_plan(plan, fine, title))
+    return join_as_gif(pictures), outcome
+
+
+def write_film(
+    folder: Path, config: Config, model: nn.Module, limit: float = LONGEST
+) -> Outcome:
+    """Write drive.gif, a film of how a model drives the course of :data:`SEED`."""
+    trial = Trial(planner=make_planner(model), size=config.image, past=config.past)
+    film, outcome = film_course(trial, config.grid, limit=limit)
+    write_bytes(folder / "drive.gif", film)
+    return outcome

@@ -1,0 +1,369 @@
+"""Pictures of what a driver sees, believes and plans: a window as PNG, a scene as GIF.
+
+Maps are drawn as seen from above, ahead is up and left is left. Colours mean the same in all
+panels. Drawn on matplotlib's Figure objects, without pyplot.
+Axes: N cameras, X and Y cells, M candidates, F frames.
+"""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Shaped, UInt8
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import Normalize, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Polygon
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from drivers.nuscenes.box import Box
+from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.rig import CAMERAS
+from drivers.nuscenes.window import FRAME
+from neuro.io.store import write_bytes
+from tasks.driving.batch import Seen, Truth, make_batch
+from tasks.driving.config import Config
+from tasks.driving.cost import AHEAD, LENGTH, WIDTH
+from tasks.driving.model import Outputs
+from tasks.driving.sampler import COMMANDS
+
+GROUND, ROAD, DIVIDER = "#f4f5f6", "#d3d8de", "#e69f00"
+VEHICLE, PEDESTRIAN, OTHER, EGO = "#0072b2", "#d55e00", "#56606b", "#111418"
+PLAN, TRUE_PATH = "#00a878", "#cc2f8f"
+COLOURS = (GROUND, ROAD, DIVIDER, VEHICLE, PEDESTRIAN, OTHER, EGO, PLAN, TRUE_PATH, "white")
+FAINT, FAINTEST = 0.45, 0.12  # how strongly the first and the last future frame are painted
+NEAR = 0.3  # [m] before a camera, from which on something is drawn
+FAR = 45.0  # [m] within which boxes are drawn
+DPI = 100
+_STYLE: Any = {"font.size": 8, "axes.titlesize": 8.5, "axes.titlepad": 3.0}
+EDGES = [(k, (k + 1) % 4) for k in range(4)]
+EDGES = [*EDGES, *((a + 4, b + 4) for a, b in EDGES), *((k, k + 4) for k in range(4))]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """What is drawn of an instant, all in the present ego frame.
+
+    images, intrinsic, to_ego: of the present frame. boxes: true ones, z over the ground. maps:
+    by name ("drivable", "lane", "vehicle", "pedestrian"): of the present, and of vehicles the
+    future, too. path: where the car is to be, (x, y, yaw).
+    """
+
+    images: UInt8[np.ndarray, "N 3 H W"]
+    intrinsic: Float[np.ndarray, "N 3 3"]
+    to_ego: Float[np.ndarray, "N 4 4"]
+    boxes: Sequence[Box]
+    maps: Mapping[str, np.ndarray]
+    path: Float[np.ndarray, "F 3"]
+
+
+def project(
+    points: Float[np.ndarray, "*P 3"],
+    intrinsic: Float[np.ndarray, "3 3"],
+    to_ego: Float[np.ndarray, "4 4"],
+) -> tuple[Float[np.ndarray, "*P 2"], Float[np.ndarray, "*P"]]:
+    """Return (pixels u, v; depth [m]) of points of the ego frame; depth > 0 lies ahead.
+
+    Pixel (0, 0) is the middle of the first one; u runs to the right, v down.
+    """
+    turn, place = to_ego[:3, :3], to_ego[:3, 3]
+    seen = (np.asarray(points, np.float64) - place) @ turn
+    depth = seen[..., 2]
+    safe = np.where(depth > 0, depth, np.nan)
+    return (seen @ intrinsic.T)[..., :2] / safe[..., None], depth
+
+
+def list_lines(
+    box: Box, intrinsic: Float[np.ndarray, "3 3"], to_ego: Float[np.ndarray, "4 4"]
+) -> Float[np.ndarray, "L 2 2"]:
+    """Return the edges of a box in an image, (from, to) in pixels, as far as they lie ahead."""
+    from drivers.nuscenes.geometry import box_corners
+
+    corners = box_corners(box)
+    ends = np.array([(corners[a], corners[b]) for a, b in EDGES])
+    ahead = (ends - to_ego[:3, 3]) @ to_ego[:3, 2]
+    # What begins behind the camera is cut where it comes to lie ahead.
+    step = ahead[:, 1] - ahead[:, 0]
+    share = (NEAR - ahead[:, 0]) / np.where(step == 0, 1.0, step)
+    cut = ends[:, 0] + share[:, None] * (ends[:, 1] - ends[:, 0])
+    ends[:, 0][ahead[:, 0] < NEAR] = cut[ahead[:, 0] < NEAR]
+    ends[:, 1][ahead[:, 1] < NEAR] = cut[ahead[:, 1] < NEAR]
+    pixels, _ = project(ends[(ahead >= NEAR).any(1)], intrinsic, to_ego)
+    return np.asarray(pixels)
+
+
+def spread_path(path: Float[np.ndarray, "F 3"]) -> Float[np.ndarray, "K 2 2"]:
+    """Return the ground (left, right) that the car will cover, from its front on."""
+    whole = np.concatenate([np.zeros((1, 3)), path])
+    fine = np.linspace(0, len(path), 8 * len(path) + 1)
+    x, y = (np.interp(fine, np.arange(len(whole)), whole[:, k]) for k in (0, 1))
+    yaw = np.interp(fine, np.arange(len(whole)), np.unwrap(whole[:, 2]))
+    ahead = AHEAD + LENGTH / 2
+    x, y = x + ahead * np.cos(yaw), y + ahead * np.sin(yaw)
+    aside = WIDTH / 2 * np.stack([-np.sin(yaw), np.cos(yaw)], -1)
+    middle = np.stack([x, y], -1)
+    return np.stack([middle + aside, middle - aside], 1)
+
+
+def draw_camera(ax: Axes, view: View, number: int) -> None:
+    """Draw what a camera sees, the boxes and the path."""
+    image = view.images[number]
+    intrinsic, to_ego = view.intrinsic[number], view.to_ego[number]
+    height, width = image.shape[1:]
+    ax.imshow(image.transpose(1, 2, 0), interpolation="bilinear")
+    sides = spread_path(view.path)
+    ground = np.concatenate([sides, np.zeros((*sides.shape[:2], 1))], -1)
+    pixels, depth = project(ground, intrinsic, to_ego)
+    quads = [
+        np.array([pixels[k, 0], pixels[k, 1], pixels[k + 1, 1], pixels[k + 1, 0]])
+        for k in range(len(pixels) - 1)
+        if (depth[k : k + 2] > NEAR).all()
+    ]
+    ax.add_collection(PolyCollection(quads, facecolor=PLAN, alpha=0.45, linewidth=0))
+    for box in view.boxes:
+        if np.hypot(box.x, box.y) < FAR:
+            lines = list_lines(box, intrinsic, to_ego)
+            ax.add_collection(
+                LineCollection(list(lines), colors=name_colour(box), linewidths=0.9)
+            )
+    ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5), xticks=[], yticks=[])
+    ax.set_title(CAMERAS[number].removeprefix("CAM_").replace("_", " ").lower())
+
+
+def name_colour(box: Box) -> str:
+    """Return the colour of a box by its kind."""
+    return VEHICLE if box.is_vehicle else PEDESTRIAN if box.is_pedestrian else OTHER
+
+
+def as_seen_from_above(cells: Shaped[np.ndarray, "X Y *C"]) -> Shaped[np.ndarray, "X Y *C"]:
+    """Return cells as an image: what lies ahead above, what lies left at the left."""
+    return cells[::-1, ::-1]
+
+
+def paint_maps(maps: Mapping[str, np.ndarray]) -> Float[np.ndarray, "X Y 3"]:
+    """Return maps as an image of colours; future vehicles are the fainter the later."""
+    road, now = maps["drivable"], maps["vehicle"]
+    out = np.tile(np.array(to_rgb(GROUND)), (*road.shape, 1))
+
+    def paint(mask: Bool[np.ndarray, "X Y"], colour: str, share: float = 1.0) -> None:
+        out[mask] = (1 - share) * out[mask] + share * np.array(to_rgb(colour))
+
+    paint(road, ROAD)
+    paint(maps["lane"], DIVIDER)
+    free = np.ones_like(road)
+    shares = np.linspace(FAINT, FAINTEST, max(1, len(now) - 1))
+    for mask, share in zip(now[1:], shares, strict=False):
+        paint(mask & free & ~now[0], VEHICLE, float(share))
+        free &= ~mask
+    paint(now[0], VEHICLE)
+    paint(maps["pedestrian"][0], PEDESTRIAN)
+    return as_seen_from_above(out)
+
+
+def draw_ground(ax: Axes, grid: Grid, image: Float[np.ndarray, "X Y 3"]) -> None:
+    """Draw an image of cells and the car, in metres: y to the left, x up."""
+    extent = (grid.y[1], grid.y[0], grid.x[0], grid.x[1])
+    ax.imshow(image, extent=extent, interpolation="nearest", aspect="equal")
+    x0, x1, half = AHEAD - LENGTH / 2, AHEAD + LENGTH / 2, WIDTH / 2
+    ax.add_patch(
+        Polygon([(half, x0), (half, x1), (-half, x1), (-half, x0)], color=EGO, zorder=5)
+    )
+    ax.add_patch(
+        Polygon(
+            [(0.6 * half, x1 - 1.6), (0, x1 - 0.4), (-0.6 * half, x1 - 1.6)],
+            color="white",
+            zorder=6,
+        )
+    )
+    ax.set(xlim=(grid.y[1], grid.y[0]), ylim=grid.x)
+    ax.tick_params(length=2, labelsize=7, color=OTHER, labelcolor=OTHER)
+    for side in ax.spines.values():
+        side.set_visible(False)
+
+
+def draw_path(ax: Axes, path: Float[np.ndarray, "F 3"], colour: str, style: str = "-") -> None:
+    """Draw where the middle of the car will be, a mark a frame."""
+    whole = np.concatenate([np.zeros((1, 3)), path])
+    x = whole[:, 0] + AHEAD * np.cos(whole[:, 2])
+    y = whole[:, 1] + AHEAD * np.sin(whole[:, 2])
+    ax.plot(y, x, style, color=colour, linewidth=1.6, marker="o", markersize=2.5, zorder=7)
+
+
+def draw_candidates(
+    ax: Axes, paths: Float[np.ndarray, "M F 3"], cost: Float[np.ndarray, " M"]
+) -> LineCollection:
+    """Draw candidates, the cheap ones on top; return what the colours mean.
+
+    The colours end where nine of ten candidates are cheaper.
+    """
+    norm = Normalize(float(cost.min()), float(np.quantile(cost, 0.9)))
+    order = np.argsort(-cost, kind="stable")
+    start = np.zeros((len(paths), 1, 3))
+    whole = np.concatenate([start, paths], 1)[order]
+    x = whole[..., 0] + AHEAD * np.cos(whole[..., 2])
+    y = whole[..., 1] + AHEAD * np.sin(whole[..., 2])
+    lines = LineCollection(
+        list(np.stack([y, x], -1)), array=cost[order], norm=norm, cmap="viridis_r",
+        linewidths=0.8,
+    )  # fmt: skip
+    ax.add_collection(lines)
+    return lines
+
+
+LEGEND = (
+    Patch(color=ROAD, label="drivable"),
+    Patch(color=DIVIDER, label="lane divider"),
+    Patch(color=VEHICLE, label="vehicle"),
+    Patch(color=VEHICLE, alpha=FAINT, label="vehicle, later"),
+    Patch(color=PEDESTRIAN, label="pedestrian"),
+    Patch(color=EGO, label="this car"),
+    Line2D([], [], color=PLAN, marker="o", markersize=3, label="plan"),
+    Line2D([], [], color=TRUE_PATH, linestyle="--", label="path truly driven"),
+)
+
+
+@mpl.rc_context(_STYLE)
+def draw_window(
+    config: Config, view: View, truth: Truth, outputs: Outputs, title: str
+) -> bytes:
+    """Return a PNG: six cameras with boxes and plan; maps true and predicted; candidates.
+
+    truth, outputs: of one window (B = 1), with a plan.
+    """
+    plan = outputs.plan
+    if plan is None:
+        raise ValueError("draw_window: these outputs hold no plan; ask for stage 'planning'")
+    figure = Figure((9.2, 6.3), dpi=DPI, layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.5, 3.8)).flat
+    figure.suptitle(title, fontsize=10)
+    for number, ax in enumerate(above.subplots(2, 3, squeeze=False).flat):
+        draw_camera(ax, view, number)
+    left, middle, right = below.subplots(1, 3, sharey=True, squeeze=False).flat
+    true_path = truth.path[0].cpu().numpy()
+    draw_ground(left, config.grid, paint_maps(take_true_maps(truth)))
+    draw_path(left, true_path, TRUE_PATH, "--")
+    left.set(title="true", ylabel="ahead [m]", xlabel="left [m]")
+    draw_ground(middle, config.grid, paint_maps(view.maps))
+    draw_path(middle, true_path, TRUE_PATH, "--")
+    draw_path(middle, view.path, PLAN)
+    middle.set(title="predicted, and the plan", xlabel="left [m]")
+    cost = plan.costs.total[0].detach().cpu().numpy()
+    draw_ground(
+        right, config.grid, paint_maps({k: v & (k == "drivable") for k, v in view.maps.items()})
+    )
+    shown = draw_candidates(right, plan.candidates[0].detach().cpu().numpy(), cost)
+    draw_path(right, view.path, PLAN)
+    right.set(title=f"{len(cost)} candidates by their cost", xlabel="left [m]")
+    below.colorbar(shown, ax=right, label="cost", shrink=0.75, extend="max")
+    below.legend(
+        handles=LEGEND, loc="outside lower center", ncols=len(LEGEND), frameon=False,
+        fontsize=7, columnspacing=1.0, handlelength=1.4,
+    )  # fmt: skip
+    return as_png(figure)
+
+
+def as_png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", facecolor="white")
+    return file.getvalue()
+
+
+def take_true_maps(truth: Truth) -> dict[str, np.ndarray]:
+    """Return the true maps of the first window, as :class:`View` holds maps."""
+    return {
+        name: getattr(truth, name)[0].cpu().numpy()
+        for name in ("drivable", "lane", "vehicle", "pedestrian")
+    }
+
+
+def take_predicted_maps(maps: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Return the maps of the first window that are more probable than not."""
+    found = {k: maps[k][0].detach().cpu().numpy() > 0 for k in ("drivable", "lane")}
+    found = {k: y[0] for k, y in found.items()}
+    moving = ("vehicle", "pedestrian")
+    return found | {k: maps[k][0].detach().cpu().numpy() > 0 for k in moving}
+
+
+def make_view(seen: Seen, outputs: Outputs, boxes: Sequence[Box]) -> View:
+    """Return what is drawn of the present frame of the first window."""
+    if outputs.plan is None:
+        raise ValueError("make_view: these outputs hold no plan; ask for stage 'planning'")
+    return View(
+        images=seen.images[0, -1].cpu().numpy(),
+        intrinsic=seen.intrinsic[0, -1].cpu().numpy().astype(np.float64),
+        to_ego=seen.to_ego[0, -1].cpu().numpy().astype(np.float64),
+        boxes=boxes,
+        maps=take_predicted_maps(outputs.maps),
+        path=outputs.plan.path[0].detach().cpu().numpy().astype(np.float64),
+    )
+
+
+@torch.no_grad()
+def draw_windows(
+    config: Config, model: nn.Module, windows: Any, numbers: Sequence[int]
+) -> Iterator[bytes]:
+    """Yield a PNG of each of some windows of :func:`tasks.driving.data.open_split`."""
+    device = next(model.parameters()).device
+    for number in numbers:
+        window = windows[number]
+        batch = make_batch([window])
+        seen, truth = tree_map_only(Tensor, lambda x: x.to(device), batch)
+        outputs: Outputs = model(seen)
+        view = make_view(seen, outputs, windows.read_boxes(number))
+        speed, command = float(seen.ego.speed[0]), COMMANDS[int(seen.ego.command[0])]
+        title = f"{window.scene}, {speed:.1f} m/s, command: {command}"
+        yield draw_window(config, view, truth, outputs, title)
+
+
+def choose_scene(scenes: Sequence[str]) -> list[int]:
+    """Return the numbers of the windows of the first scene, by the scene of each window."""
+    return [number for number, scene in enumerate(scenes) if scene == scenes[0]]
+
+
+def join_as_gif(pictures: Sequence[bytes], seconds: float = FRAME) -> bytes:
+    """Return PNG files as an animated GIF that begins anew at its end; the last stays longer.
+
+    Raises:
+        ValueError: there is no picture.
+    """
+    if not pictures:
+        raise ValueError("join_as_gif: no pictures; draw one at least")
+    frames = [_reduce_colours(Image.open(io.BytesIO(png)).convert("RGB")) for png in pictures]
+    milliseconds = [round(1000 * seconds)] * (len(frames) - 1) + [round(1000 * seconds) + 1000]
+    file = io.BytesIO()
+    frames[0].save(
+        file, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0
+    )
+    return file.getvalue()
+
+
+def _reduce_colours(image: Image.Image) -> Image.Image:
+    """Return an image of 256 colours, :data:`COLOURS` among them: rare ones would be lost."""
+    fixed = [round(255 * part) for colour in COLOURS for part in to_rgb(colour)]
+    free = 256 - len(COLOURS)
+    palette = (image.quantize(free).getpalette() or [])[: 3 * free]
+    colours = Image.new("P", (1, 1))
+    colours.putpalette([*fixed, *palette])
+    return image.quantize(palette=colours, dither=Image.Dither.NONE)
+
+
+def write_scene(folder: Path, config: Config, model: nn.Module, windows: Any, most: int) -> int:
+    """Write scene.png and scene.gif of the first scene of a split; return the windows drawn.
+
+    scene.png: the window in the middle. most: windows in the GIF, from the first on.
+    """
+    numbers = choose_scene([span.scene for span in windows.spans])[:most]
+    drawn = list(draw_windows(config, model, windows, numbers))
+    write_bytes(folder / "scene.png", drawn[len(drawn) // 2])
+    write_bytes(folder / "scene.gif", join_as_gif(drawn))
+    return len(drawn)

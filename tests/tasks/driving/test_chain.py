@@ -1,0 +1,114 @@
+"""A driving run goes through every verb: it is measured, replayed, lowered, priced, shown."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from driving_windows import make_window, small_config
+
+from drivers.nuscenes.box import Box
+from neuro.io.run_folder import Run
+from tasks.driving import data, evaluate
+from tasks.driving.config import Config
+from tasks.driving.deployment import HOST
+from tasks.report.report import write_report
+from tasks.task import Split
+from tasks.verbs import export
+from tasks.verbs.energy import estimate_energy
+from tasks.verbs.export import export_run
+from tasks.verbs.simulate import simulate_run
+from tasks.verbs.train import evaluate_run, launch_fabric, train_run
+from tasks.verbs.verify import verify_run
+
+SMALL = small_config()
+PARTS = ("encoder", "uncertainty", "pathways", "start", "GRU")
+
+
+class Few(list):
+    """Windows of one scene, with nothing around."""
+
+    spans = ()
+    skipped = ()
+
+    def read_boxes(self, number: int) -> tuple[Box, ...]:  # noqa: ARG002
+        return ()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Return a run that every verb has been at; Lava and the film take too long here."""
+
+    def open_split(config: Config, split: Split) -> Few:
+        many = {"train": 2, "val": 1, "test": 1}[split]
+        return Few(make_window(config, 10 * len(split) + k) for k in range(many))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "open_split", open_split)
+        patch.setattr(evaluate, "draw_pictures", lambda *_: [])
+        skipped = {"samples": 0, "skipped": "not here"}
+        patch.setattr(export, "compare_on_lava", lambda *_: skipped)
+        folder = tmp_path_factory.mktemp("run") / "run"
+        run = Run(folder=folder, task="driving", name="tiny", seed=0, config=SMALL)
+        train_run(run, launch_fabric(run, "cpu", 1))
+        evaluate_run(run)
+        simulate_run(run)
+        verify_run(run, lava_samples=0)
+        export_run(run)
+        estimate_energy(run)
+        write_report(run)
+        yield run
+
+
+def read(run: Run, verb: str) -> Any:
+    return json.loads((run.folder / f"{verb}.json").read_text())
+
+
+def test_all_spiking_parts_are_the_same_on_events_and_lower_to_integers(run: Run) -> None:
+    found = read(run, "verify")
+    assert found["torch_events"]["mismatches"] == 0
+    assert not found["torch_events"]["unexplained"]
+    assert "misfits" not in found
+    layers = found["torch_events"]["layers"]
+    assert {name.split(": ")[0] for name in layers if ": " in name} == set(PARTS)
+    assert set(found["metrics"]) == {"iou_vehicle", "iou_lane", "iou_drivable"}
+    assert found["n"] == 1
+
+
+def test_all_parts_are_exported(run: Run) -> None:
+    files = {path.name for path in run.folder.glob("*.npz")}
+    assert files >= {f"{kind}-{part}.npz" for kind in ("graph", "program") for part in PARTS}
+    layers = [row["layer"] for row in read(run, "export")["scaling"]]
+    assert {name.split(": ")[0] for name in layers if ": " in name} == set(PARTS)
+
+
+def test_energy_is_of_all_parts_and_the_host_is_listed(run: Run) -> None:
+    found = read(run, "energy")
+    assert {name: part["runs"] for name, part in found["parts"].items()} == {
+        "first": 1,
+        "encoder": 18,
+    } | dict.fromkeys(PARTS[1:], 1)
+    layers = found["loihi2"]["layers"]
+    assert sum(x["nominal"] for x in layers.values()) == pytest.approx(
+        found["loihi2"]["core"]["nominal"]
+    )
+    assert {part["node"] for part in found["host"]} == {*HOST, "lift"}
+
+
+def test_every_layer_has_a_rate(run: Run) -> None:
+    found = read(run, "simulate")
+    rates = found["others"]
+    assert {name.split(": ")[0] for name in rates} == set(PARTS)
+    name = "encoder: near_spikes"
+    assert 0 <= rates[name]["rate"] < 1
+    assert rates[name]["neurons"] == 6 * 4 * 8
+    ticks = SMALL.encoder.ticks
+    spikes = 18 * rates[name]["rate"] * rates[name]["neurons"] * ticks
+    assert found["per_sample"][name]["spikes"] == pytest.approx(spikes)
+
+
+def test_the_report_shows_it(run: Run) -> None:
+    text = (run.folder / "report.html").read_text()
+    for part in ("Joules a planned second", "streaming, 6 images", "encoder: near_spikes"):
+        assert part in text
+    assert "not measured yet" not in text
