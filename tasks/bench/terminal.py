@@ -41,7 +41,7 @@ def show(console: Console, name: str, asked: Asked) -> None:
             for row in measured(asked):
                 found.append(row)
         rows += found
-        for one in iterate_tables(part, found):
+        for one in (benchmark.tabulate or iterate_tables)(part, found):
             console.print(one)
         for note in dict.fromkeys(row.note for row in found if row.note):
             console.print(Text(f"  {note}"), soft_wrap=True)
