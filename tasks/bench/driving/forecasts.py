@@ -23,6 +23,7 @@ from tasks.driving.metrics import (
     count_segments,
     find_still,
 )
+from tasks.results import Number
 
 
 class Forecast(NamedTuple):
@@ -103,7 +104,7 @@ def make_counts() -> Counts:
     return Counts(defaultdict(list), defaultdict(list))
 
 
-def as_json(counts: Counts) -> dict[str, dict[str, list[float]]]:
+def as_json(counts: Counts) -> dict[str, dict[str, list[Number]]]:
     """Return the sums of counts."""
     return {
         kind: {name: list(add_counts(parts)) for name, parts in found.items()}

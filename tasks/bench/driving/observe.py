@@ -38,6 +38,7 @@ from tasks.driving.instances import InstanceMaps, decode_instances
 from tasks.driving.metrics import PathErrors, count_overlap
 from tasks.driving.model import Driver, Outputs
 from tasks.driving.planners import Blanked, Planner
+from tasks.results import Number
 
 FILE = "driving-windows.jsonl"  # beside the figures
 OF_INSTANCES = ("vehicle", "centre", "offset", "flow")  # maps that instances are read off
@@ -45,7 +46,7 @@ OWN = ""
 OWN_COPY, OWN_WARP = "own present, copied", "own present, warped"
 EMPTY, PRIOR = "empty", "prior map"
 TRUE_COPY, TRUE_WARP = "true present, copied", "true present, warped"
-AS_JSON = dict[str, dict[str, list[float]]]  # sums of counts
+AS_JSON = dict[str, dict[str, list[Number]]]  # sums of counts
 
 
 @dataclass(frozen=True, kw_only=True)
