@@ -40,12 +40,14 @@ class Benchmark:
     """Parts by name; each yields its rows. draw: writes them as a picture.
 
     tabulate: makes tables of the rows of a part for the terminal; None: the usual ones.
+    of_runs: whether it measures trained runs.
     """
 
     about: str
     parts: Mapping[str, Part]
     draw: Callable[[list[Row], Path], None]
     tabulate: Callable[[str, list[Row]], Iterator[Any]] | None = None
+    of_runs: bool = False
 
     def chosen(self, names: tuple[str, ...]) -> dict[str, Part]:
         """Return the parts of these names, in their own order; of none, all.

@@ -9,8 +9,8 @@ from driving_windows import make_window, small_config
 from drivers.nuscenes.window import Window
 from neuro.io.run_folder import Run, begin_run
 from neuro.seeds import seeded
-from neuro.training.checkpoint import get_weights, save_weights
 from neuro.training import get_best_weights_path
+from neuro.training.checkpoint import get_weights, save_weights
 from tasks.driving import TASK, data
 from tasks.driving.config import Config, without_spikes
 from tasks.driving.training import build

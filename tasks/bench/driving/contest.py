@@ -214,7 +214,7 @@ class Trained:
         return path
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)  # courses are dealt out in turns of all runs
 def load_planner(folder: Path, own: str) -> Trained:
     """Return the planner of a run; own: digest of weights and configuration that it must have.
 

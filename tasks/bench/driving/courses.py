@@ -58,11 +58,8 @@ def drive_all(
     courses: Courses,
     folder: Path,
     workers: int,
-    told: Callable[[int, int], None] = lambda done, all_: None,  # noqa: ARG005
 ) -> Outcomes:
     """Return how each planner did on each course; what is in the folder is not driven again.
-
-    told: is called with how many of all are done.
 
     Raises:
         StoreError: a result in the folder's file is damaged.
@@ -75,10 +72,9 @@ def drive_all(
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
     drive = delayed(drive_course)
     run = parallel(drive(k, jobs[k][0], courses, jobs[k][1]) for k in missing)
-    for done, (k, outcome) in enumerate(run, len(jobs) - len(missing) + 1):
+    for k, outcome in run:
         known[keys[k]] = asdict(outcome)
         append_result(path, keys[k], jobs[k][2], known[keys[k]])
-        told(done, len(jobs))
     found: Outcomes = {}
     for (entrant, _, _), key in zip(jobs, keys, strict=True):
         by_seed = found.setdefault(entrant.name, {})

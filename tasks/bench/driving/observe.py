@@ -199,7 +199,10 @@ def find_driver(planner: Planner) -> Driver:
 
 @torch.no_grad()
 def look(driver: Driver, seen: Seen) -> tuple[Outputs, dict[str, Tensor]]:
-    """Return what a network says, and its maps of instances in the frame before the present."""
+    """Return what a network says, and its maps of instances in the frame before the present.
+
+    Heads are trained from the present frame on: the frame before is read by the same weights.
+    """
     spikes: list[Tensor] = []
     hook = driver.decoder.register_forward_hook(lambda *given: spikes.append(given[2]))
     try:

@@ -158,3 +158,7 @@ def test_mistakes_suggest_what_was_meant() -> None:
         find("engine").chosen(("cubba",))
     with pytest.raises(ValueError, match="--repeats must be >= 1, got 0; 3 is usual"):
         Asked(repeats=0)
+    with pytest.raises(ValueError, match="--workers must be >= 1, got 0"):
+        Asked(workers=0)
+    with pytest.raises(ValueError, match="engine measures no trained runs; leave --runs out"):
+        show(terminal()[0], "engine", Asked(runs=(Path("runs/a"),)))

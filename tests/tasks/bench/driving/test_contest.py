@@ -58,7 +58,7 @@ def test_runs_are_grouped_by_configuration_and_the_first_is_the_subject(tmp_path
 
 
 def test_without_runs_it_is_told_how_to_make_some() -> None:
-    with pytest.raises(RunError, match="--runs RUN .*neuro train driving:tiny --seed 1"):
+    with pytest.raises(RunError, match=r"--runs RUN .*neuro train driving:tiny --seed 1"):
         open_contest(())
 
 

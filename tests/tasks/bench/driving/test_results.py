@@ -49,5 +49,5 @@ def test_a_key_changes_with_all_that_is_told_and_with_the_code(
 
 
 def test_a_value_of_another_shape_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="as no version writes it .*remove the file"):
+    with pytest.raises(StoreError, match=r"as no version writes it .*remove the file"):
         read_value(tmp_path / "a.jsonl", {"end": "time"}, Outcome)
