@@ -73,8 +73,7 @@ def drive_all(
     drive = delayed(drive_course)
     run = parallel(drive(k, jobs[k][0], courses, jobs[k][1]) for k in missing)
     for k, outcome in run:
-        known[keys[k]] = asdict(outcome)
-        append_result(path, keys[k], jobs[k][2], known[keys[k]])
+        known[keys[k]] = append_result(path, keys[k], jobs[k][2], asdict(outcome))
     found: Outcomes = {}
     for (entrant, _, _), key in zip(jobs, keys, strict=True):
         by_seed = found.setdefault(entrant.name, {})

@@ -97,8 +97,7 @@ def observe_all(
     with use_one_thread():
         for entrant, found in _observe(missing, config):
             who = entrant.name, entrant.seed
-            known[keys[who]] = asdict(found)
-            append_result(path, keys[who], about[who], known[keys[who]])
+            known[keys[who]] = append_result(path, keys[who], about[who], asdict(found))
     found_all: dict[str, dict[int, Observed]] = {}
     for name, seed in keys:
         value = known[keys[name, seed]]

@@ -48,12 +48,16 @@ def read_results(path: Path) -> dict[str, Any]:
     return found
 
 
-def append_result(path: Path, key: str, about: Mapping[str, Any], value: object) -> None:
-    """Write a result behind the others; about: what people would like to know of it."""
+def append_result(path: Path, key: str, about: Mapping[str, Any], value: object) -> Any:
+    """Write a result behind the others, and return its value as it will be read.
+
+    about: what people would like to know of it.
+    """
     require_writable(path.parent)
     line = json.dumps({"key": key, **about, "value": value}, allow_nan=False)
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
+    return json.loads(line)["value"]
 
 
 def read_value(path: Path, value: Any, kind: Any) -> Any:

@@ -61,8 +61,7 @@ def score_all(
             for one in missing:
                 own = None if one[0] == RECORDED else observed[one[0]][one[1]]
                 values = [asdict(_score(r, own, place)) for r in recordings]
-                known[keys[one]] = values
-                append_result(path, keys[one], about[one], values)
+                known[keys[one]] = append_result(path, keys[one], about[one], values)
         scenes += [scene] * len(numbers)
         for name, seed in about:
             found = read_value(path, known[keys[name, seed]], list[Score])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from driving_runs import make_run, put_small
 from rich.console import Console
-from test_recorded import make_recording
+from straight_recording import make_recording
 
 from tasks.bench.catalog import Asked
 from tasks.bench.driving import contest, courses, scored

@@ -4,15 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from shapely.geometry import LineString, Point
-from straight_road import head, make_box, make_straight_road
+from shapely.geometry import Point
+from straight_recording import LANE, ROAD, make_path, make_recording
+from straight_road import head, make_box
 
-from drivers.nuscenes.box import Box
 from drivers.nuscenes.spans import Span
-from drivers.nuscenes.world.instant import EGO_MIDDLE, Ego
+from drivers.nuscenes.world.instant import Ego
 from tasks.bench.driving.recorded import (
-    FRAMES,
-    Recording,
     cut_map,
     drive_path,
     extend_path,
@@ -21,29 +19,6 @@ from tasks.bench.driving.recorded import (
     interpolate_boxes,
     score_path,
 )
-
-ROAD = make_straight_road()
-LANE = 98.25  # y of the inner lane along x; the outer one lies 3.5 m to the right of it
-
-
-def make_path(speed: float, frames: int = FRAMES, aside: float = 0.0) -> np.ndarray:
-    x = 0.5 * speed * np.arange(1, frames + 1)
-    return np.stack([x, np.full(frames, aside), 0 * x], 1)
-
-
-def make_recording(boxes: list[list[Box]], speed: float = 8.0) -> Recording:
-    ego = Ego(x=20.0, y=LANE, yaw=0.0, speed=speed)
-    poses = np.array([[20 + 0.5 * speed * k, LANE, 0] for k in range(FRAMES + 1)])
-    return Recording(
-        token="t",
-        scene="s",
-        ego=ego,
-        path=make_path(speed),
-        boxes=interpolate_boxes(boxes),
-        road_map=ROAD,
-        route=find_route(ROAD, poses),
-        line=LineString(poses[:, :2] + [EGO_MIDDLE, 0]),
-    )
 
 
 def test_the_recorded_drive_is_perfect_on_a_free_road() -> None:

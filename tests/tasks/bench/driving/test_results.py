@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from neuro.io.store import StoreError
@@ -11,7 +12,8 @@ from tasks.driving.closed_loop import Outcome
 def test_results_are_found_by_their_key(tmp_path: Path) -> None:
     path = tmp_path / "out" / "a.jsonl"
     assert read_results(path) == {}
-    append_result(path, "k1", {"planner": "p"}, [1.5])
+    value = append_result(path, "k1", {"planner": "p"}, [np.float64(1.5)])
+    assert type(value[0]) is float  # as it is read
     append_result(path, "k2", {"planner": "q"}, {"end": "time"})
     assert read_results(path) == {"k1": [1.5], "k2": {"end": "time"}}
 
