@@ -139,4 +139,6 @@ def _driving() -> Benchmark:
     from tasks.bench.driving.parts import PARTS
     from tasks.bench.driving.tables import tabulate
 
-    return Benchmark(about=NAMES["driving"], parts=PARTS, draw=plot.planners, tabulate=tabulate)
+    return Benchmark(
+        about=NAMES["driving"], parts=PARTS, draw=plot.planners, tabulate=tabulate, of_runs=True
+    )

@@ -1,5 +1,6 @@
 """What planners make of test windows: paths, maps, forecasts."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,26 +32,35 @@ from tasks.driving.data import read_batches
 from tasks.driving.evaluate import measure_model, summarise_counts
 
 
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    put_small(monkeypatch)
-    monkeypatch.setattr(contest, "EPOCHS", 2)
+@pytest.fixture(autouse=True, scope="module")
+def _small() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        put_small(patch)
+        patch.setattr(contest, "EPOCHS", 2)
+        yield
 
 
-@pytest.fixture
-def observed(tmp_path: Path) -> dict[str, dict[int, Observed]]:
-    found = open_contest([make_run(tmp_path / "a")])
-    entrants = [*list_trained(found), *list_plain(found)]
-    return observe_all(entrants, SMALL, tmp_path)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run "a", and later with what was observed."""
+    made = tmp_path_factory.mktemp("observed")
+    make_run(made / "a")
+    return made
+
+
+@pytest.fixture(scope="module")
+def observed(folder: Path) -> dict[str, dict[int, Observed]]:
+    found = open_contest([folder / "a"])
+    return observe_all([*list_trained(found), *list_plain(found)], SMALL, folder)
 
 
 def test_a_run_has_the_figures_of_its_evaluation(
-    observed: dict[str, dict[int, Observed]], tmp_path: Path
+    observed: dict[str, dict[int, Observed]], folder: Path
 ) -> None:
     one = observed["driving:tiny"][0]
     assert one.token == tuple(f"sample-{40 + k}" for k in range(4))
     assert one.scene == ("scene-0000",) * 2 + ("scene-0001",) * 2
-    driver = find_driver(list_trained(open_contest([tmp_path / "a"]))[0].make())  # type: ignore[arg-type]
+    driver = find_driver(list_trained(open_contest([folder / "a"]))[0].make())  # type: ignore[arg-type]
     values, n = measure_model(SMALL, driver, read_batches(SMALL, "test", 0))
     assert n == MANY["test"]
     mine = summarise_counts(from_json(one.counts[OWN]))
@@ -79,12 +89,12 @@ def test_planners_without_cameras_have_paths_and_no_maps(
 
 
 def test_what_is_known_is_not_observed_again(
-    observed: dict[str, dict[int, Observed]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    observed: dict[str, dict[int, Observed]], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(observe, "observe_run", None)
     monkeypatch.setattr(observe, "observe_plain", None)
-    found = open_contest([tmp_path / "a"])
-    assert observe_all([*list_trained(found), *list_plain(found)], SMALL, tmp_path) == observed
+    found = open_contest([folder / "a"])
+    assert observe_all([*list_trained(found), *list_plain(found)], SMALL, folder) == observed
 
 
 def test_forecasts_without_learning_are_those_of_the_truth() -> None:
@@ -119,8 +129,8 @@ def test_what_is_of_no_instance_stays_in_a_warp() -> None:
     assert found.instance[2, 5, 3] == 0
 
 
-def test_maps_of_the_frame_before_are_those_of_its_tick(tmp_path: Path) -> None:
-    (entrant, _) = list_trained(open_contest([make_run(tmp_path / "a")]))
+def test_maps_of_the_frame_before_are_those_of_its_tick(folder: Path) -> None:
+    (entrant, _) = list_trained(open_contest([folder / "a"]))
     driver = find_driver(entrant.make())  # type: ignore[arg-type]
     seen = make_batch([make_window(SMALL)]).seen
     outputs, before = look(driver, seen)
