@@ -28,6 +28,17 @@ _STYLE: Any = {
 }
 _LINES = ((ACCENT, "o-"), (INK, "s--"), (MUTED, "^:"), (INK, "x:"), (MUTED, "D--"))
 NETWORK = "delta, "  # cases of one network at several rates begin so
+HEADLINES = (  # cases of planners
+    "closed loop: routes completed",
+    "closed loop: collisions at fault",
+    "closed loop: driving score",
+    "open loop: driving score, 4 s",
+    "open loop: L2, mean to 3 s",
+    "open loop: collisions, mean to 3 s",
+    "maps: IoU of vehicle",
+    "maps: future IoU of vehicles",
+    "maps: future IoU of what moves",
+)
 
 
 @mpl.rc_context(_STYLE)
@@ -115,7 +126,11 @@ def rates(rows: list[Row], path: Path) -> None:
 
 @mpl.rc_context(_STYLE)
 def planners(rows: list[Row], path: Path) -> None:
-    """Draw each figure that has spread: a bar a planner, and the deviation over its seeds."""
+    """Draw the headlines of planners: a bar each, and the deviation over its seeds.
+
+    Where rows hold no headline, all of them are drawn.
+    """
+    rows = [row for row in rows if row.case in HEADLINES] or rows
     found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
     units, subjects = {}, {row.subject for row in rows}
     for row in rows:

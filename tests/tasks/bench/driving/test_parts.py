@@ -15,8 +15,17 @@ from straight_recording import make_recording
 
 from tasks.bench.catalog import Asked
 from tasks.bench.driving import contest, courses, scored
-from tasks.bench.driving.parts import GOAL, PARTS, compare_maps, drive_courses, score_windows
+from tasks.bench.driving.parts import (
+    GOAL,
+    MAPS,
+    PARTS,
+    SCORES,
+    compare_maps,
+    drive_courses,
+    score_windows,
+)
 from tasks.bench.driving.recorded import Recording
+from tasks.bench.plot import HEADLINES
 from tasks.bench.rows import Row
 from tasks.bench.terminal import show
 from tasks.driving.closed_loop import Outcome, Trial
@@ -124,6 +133,16 @@ def test_maps_stand_beside_what_needs_no_learning(asked: Asked) -> None:
         rows, "maps: future IoU of vehicles, gain over the own present, copied"
     ).values()
     assert gain.theirs == pytest.approx(3.0)
+
+
+def test_headlines_are_cases_of_the_parts() -> None:
+    """A case that no part has any more would be left out of the picture without a word."""
+    names = {f"closed loop: {name}" for name in courses.FIGURES}
+    names |= {f"open loop: {name}, 4 s" for name in SCORES} | {
+        f"maps: {n}" for n in MAPS.values()
+    }
+    names |= {f"open loop: {kind}, mean to 3 s" for kind in ("L2", "collisions")}
+    assert set(HEADLINES) <= names
 
 
 def test_the_verb_writes_figures_and_a_picture(asked: Asked) -> None:
