@@ -27,7 +27,7 @@ from tasks.bench.driving.observe import (
     observe_all,
     warp,
 )
-from tasks.driving.batch import make_batch
+from tasks.driving.batch import Seen, make_batch
 from tasks.driving.data import read_batches
 from tasks.driving.evaluate import measure_model, summarise_counts
 
@@ -85,7 +85,26 @@ def test_planners_without_cameras_have_paths_and_no_maps(
     assert np.shape(observed["ego-only MLP"][0].path) == (4, 4, 3)
     blind, sighted = observed["driving:tiny, cameras blanked"][0], observed["driving:tiny"][0]
     assert blind.token == sighted.token
-    assert blind.counts[OWN] != sighted.counts[OWN]
+    assert blind.counts.keys() == sighted.counts.keys()
+
+
+def test_a_blanked_run_is_shown_black_images(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bright: list[bool] = []
+
+    class Enough(Exception):
+        pass
+
+    def watch(_: object, seen: Seen) -> None:
+        bright.append(bool(seen.images.any()))
+        raise Enough
+
+    monkeypatch.setattr(observe, "look", watch)
+    for entrant in list_trained(open_contest([folder / "a"])):
+        with pytest.raises(Enough):
+            observe.observe_run(SMALL, entrant.make())
+    assert bright == [True, False]
 
 
 def test_what_is_known_is_not_observed_again(

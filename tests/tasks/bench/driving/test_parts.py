@@ -147,7 +147,7 @@ def test_headlines_are_cases_of_the_parts() -> None:
 
 def test_the_verb_writes_figures_and_a_picture(asked: Asked) -> None:
     file = io.StringIO()
-    console = Console(file=file, width=160)
+    console = Console(file=file, width=400)
     show(console, "driving", replace(asked, parts=("maps",)))
     rows = json.loads((asked.out / "driving.json").read_text())
     assert {row["subject"] for row in rows} == {TINY}
