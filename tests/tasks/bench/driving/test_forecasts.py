@@ -42,6 +42,10 @@ def test_what_leaves_the_grid_is_gone_and_half_cells_add_up() -> None:
     before, now = place((1, 5, 0), (1, 6, 0)), place((1, 6, 0), (1, 6, 1))
     found = warp_instances(before, now, 4)  # half a cell a frame, along both axes
     assert np.array_equal(found[2], place((1, 7, 1), (1, 7, 2)))
+    longer = warp_instances(
+        place((1, 0, 0), (1, 1, 0)), place(*((1, i, 0) for i in range(3))), 4
+    )
+    assert np.argwhere(longer[3])[:, 0].tolist() == [2, 3, 4]  # a step and a half are two
     gone = warp_instances(place((1, 4, 0)), place((1, 6, 0)), 2)
     assert gone[1].sum() == 0
 
