@@ -279,12 +279,14 @@ def demo(out: Folder = None, seed: Whole = 0, device: Device = "cpu") -> None:
     console.print(f"seed {seed}, {took:.0f} s; open {results['report']}")
 
 
-def bench(
+def bench(  # noqa: PLR0913 - a flag each
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = "",
     out: Path = Path("bench"),
     repeats: Whole = 3,
     only: str = "",
     quick: bool = False,
+    runs: tuple[Path, ...] = (),
+    workers: int = 1,
 ) -> None:
     """Measure neuro beside its peers on this machine; without a name, list what there is.
 
@@ -294,6 +296,8 @@ def bench(
         repeats: timed runs of each subject; the best and the median are kept.
         only: parts to measure, with commas between them.
         quick: networks too small to judge, in seconds.
+        runs: folders of trained runs, for driving.
+        workers: processes that share the courses of driving.
     """
     from tasks.bench import terminal
     from tasks.bench.catalog import Asked
@@ -301,7 +305,7 @@ def bench(
     if not name:
         return terminal.show_names(console)
     parts = tuple(part.strip() for part in only.split(",") if part.strip())
-    return terminal.show(console, name, Asked(out, repeats, parts, quick))
+    return terminal.show(console, name, Asked(out, repeats, parts, quick, runs, workers))
 
 
 def data() -> None:

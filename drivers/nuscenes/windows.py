@@ -50,6 +50,7 @@ class WindowSettings:
 
     grid: of the bird's-eye masks. image: how images are scaled and cut. past: S, past and
     present frames. future: F. stride: pixels of a patch of the depth, as that of features.
+    looks: whether images and lidar are read; without, a window has no cameras (N is 0).
 
     Raises:
         ValueError: a number below 1, or an image that is no whole number of strides.
@@ -60,6 +61,7 @@ class WindowSettings:
     past: int = 3
     future: int = 6
     stride: int = 8
+    looks: bool = True
 
     def __post_init__(self) -> None:
         for name in ("past", "future", "stride"):
@@ -241,6 +243,11 @@ def _see(
     frame: Keyframe, settings: WindowSettings
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return images (N 3 H W), intrinsics, camera to ego, and depth (N h w) of a keyframe."""
+    if not settings.looks:
+        height, width = settings.image.height, settings.image.width
+        patches = height // settings.stride, width // settings.stride
+        none = np.zeros((0, 3, 3)), np.zeros((0, 4, 4)), np.zeros((0, *patches), np.float32)
+        return np.zeros((0, 3, height, width), np.uint8), *none
     lidar = frame.shots[LIDAR]
     # From the global frame to the flat ego frame at the lidar's time.
     ego = flatten(lidar.ego)

@@ -14,17 +14,22 @@ from tasks.names import require_one_of
 class Asked:
     """What a user wants. out: folder for files. parts: (): all of them.
 
-    quick: networks too small to judge.
+    quick: networks too small to judge. runs: folders of trained runs, where a benchmark asks
+    for some. workers: processes that share work whose speed is not measured.
     """
 
     out: Path = Path("bench")
     repeats: int = 3
     parts: tuple[str, ...] = ()
     quick: bool = False
+    runs: tuple[Path, ...] = ()
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise ValueError(f"--repeats must be >= 1, got {self.repeats}; 3 is usual")
+        if self.workers < 1:
+            raise ValueError(f"--workers must be >= 1, got {self.workers}")
 
 
 Part = Callable[[Asked], Iterator[Row]]
@@ -32,11 +37,17 @@ Part = Callable[[Asked], Iterator[Row]]
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Parts by name; each yields its rows. draw: writes them as a picture."""
+    """Parts by name; each yields its rows. draw: writes them as a picture.
+
+    tabulate: makes tables of the rows of a part for the terminal; None: the usual ones.
+    of_runs: whether it measures trained runs.
+    """
 
     about: str
     parts: Mapping[str, Part]
     draw: Callable[[list[Row], Path], None]
+    tabulate: Callable[[str, list[Row]], Iterator[Any]] | None = None
+    of_runs: bool = False
 
     def chosen(self, names: tuple[str, ...]) -> dict[str, Part]:
         """Return the parts of these names, in their own order; of none, all.
@@ -53,6 +64,7 @@ NAMES = {
     "training": "a step of training and of inference beside torch libraries",
     "mechanisms": "each mechanism of speed or memory beside neuro without it",
     "regimes": "rates of Brunel's network beside those he published",
+    "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
 }
 
 
@@ -68,6 +80,7 @@ def find(name: str) -> Benchmark:
         "training": _training,
         "mechanisms": _mechanisms,
         "regimes": _regimes,
+        "driving": _driving,
     }
     return found[name]()
 
@@ -119,3 +132,13 @@ def _regimes() -> Benchmark:
 
     parts: dict[str, Part] = {name: partial(of_regime, name) for name in REGIMES}
     return Benchmark(about=NAMES["regimes"], parts=parts, draw=plot.rates)
+
+
+def _driving() -> Benchmark:
+    from tasks.bench import plot
+    from tasks.bench.driving.parts import PARTS
+    from tasks.bench.driving.tables import tabulate
+
+    return Benchmark(
+        about=NAMES["driving"], parts=PARTS, draw=plot.planners, tabulate=tabulate, of_runs=True
+    )

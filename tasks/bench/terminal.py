@@ -27,11 +27,14 @@ def show(console: Console, name: str, asked: Asked) -> None:
 
     Raises:
         UnknownName: there is no such benchmark, or no such part.
+        ValueError: runs are given to one that measures none.
     """
     from neuro.io.store import require_writable
 
     benchmark = find(name)
     parts = benchmark.chosen(asked.parts)
+    if asked.runs and not benchmark.of_runs:
+        raise ValueError(f"neuro bench {name} measures no trained runs; leave --runs out")
     require_writable(asked.out)
     path = asked.out / f"{name}.json"
     rows: list[Row] = []
@@ -41,7 +44,7 @@ def show(console: Console, name: str, asked: Asked) -> None:
             for row in measured(asked):
                 found.append(row)
         rows += found
-        for one in iterate_tables(part, found):
+        for one in (benchmark.tabulate or iterate_tables)(part, found):
             console.print(one)
         for note in dict.fromkeys(row.note for row in found if row.note):
             console.print(Text(f"  {note}"), soft_wrap=True)

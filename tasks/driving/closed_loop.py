@@ -26,6 +26,7 @@ from drivers.nuscenes.world.poses import show
 from drivers.nuscenes.world.render import Scenery, make_scenery, render_cameras
 from drivers.nuscenes.world.rig import make_rig
 from drivers.nuscenes.world.state import State
+from drivers.nuscenes.world.traffic import step_traffic
 from drivers.nuscenes.world.write.files import encode_image
 from tasks.driving.batch import Seen
 from tasks.driving.planners import Planner
@@ -82,6 +83,10 @@ class Eyes:
         seen = zip(self.rig, render_cameras(self.scenery, self.rig, instant), strict=True)
         return np.stack([self._develop(camera.channel, image) for camera, image in seen])
 
+    def blank(self) -> UInt8[np.ndarray, "N 3 H W"]:
+        """Return black images."""
+        return np.zeros((len(self.rig), 3, self.size.height, self.size.width), np.uint8)
+
     def _develop(
         self, channel: str, image: UInt8[np.ndarray, "H W 3"]
     ) -> UInt8[np.ndarray, "3 h w"]:
@@ -116,12 +121,13 @@ class Plan:
 class Trial:
     """What is tried on a course.
 
-    planner: None: the rules, which know everything. size: of its images; None: it sees black
-    ones, which need not be rendered. past: S.
+    planner: None: the rules, which know everything. size: of its images; None: it has no use
+    for any. blanked: they are black, and need not be rendered. past: S.
     """
 
     planner: Planner | None
     size: ImageSize | None
+    blanked: bool = False
     past: int = 3
 
 
@@ -168,7 +174,7 @@ def _drive_on(
     seen: list[tuple[Instant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
     for frame in range(round(limit / STEP / STEPS)):
         instant = show(world, state)
-        image = eyes.take(instant) if eyes else None
+        image = None if eyes is None else eyes.blank() if trial.blanked else eyes.take(instant)
         seen = [*seen, (instant, image)][-trial.past :]
         command = navigate(world, state)
         by_rules = trial.planner is None or frame < trial.past - 1
@@ -278,7 +284,7 @@ def make_drive(course: Course, instants: Sequence[Instant]) -> Drive:
 
 def _drive_by_rules(course: Course, state: State, steps: int) -> Drive:
     """Return where the rules begin and where they end after so many steps."""
-    driven = [state]
-    while len(driven) <= steps:
-        driven += drive(course.world, driven[-1], plan_by_rules(course.world, driven[-1]))
-    return make_drive(course, [show(course.world, s) for s in (state, driven[steps])])
+    begin = show(course.world, state)
+    for _ in range(steps):
+        state = step_traffic(course.world, state)
+    return make_drive(course, [begin, show(course.world, state)])

@@ -22,7 +22,8 @@ from tasks.shuffle import shuffle_batches
 from tasks.task import Split
 
 if TYPE_CHECKING:
-    from drivers.nuscenes.windows import Windows
+    from drivers.nuscenes.tables import Tables
+    from drivers.nuscenes.windows import Windows, WindowSettings
 
 OFFICIAL = {"v1.0-mini": ("mini_train", "mini_val")}  # others: ("train", "val")
 
@@ -47,15 +48,14 @@ def find_data(source: Source) -> Path:
     return find_cached_nuscenes(source.scenes, source.seed)
 
 
-def list_scenes(source: Source, split: Split) -> tuple[str, ...]:
+def list_scenes(tables: "Tables", source: Source, split: Split) -> tuple[str, ...]:
     """Return the names of a split's scenes.
 
     Raises:
         ValueError: the training split has no more scenes than are held back.
     """
     with require_devkit():
-        from drivers.nuscenes.tables import list_split, open_tables
-    tables = open_tables(find_data(source), source.version)
+        from drivers.nuscenes.tables import list_split
     train, val = OFFICIAL.get(source.version, ("train", "val"))
     if split == "test":
         return list_split(tables, val)
@@ -72,23 +72,47 @@ def list_scenes(source: Source, split: Split) -> tuple[str, ...]:
 def open_split(config: Config, split: Split) -> "Windows":
     """Return the windows of a split, lazily read."""
     # All that windows depend on, and nothing else: other configurations share them.
-    geometry = config.image, config.grid, config.past, config.future
-    return _open_split(config.source, geometry, split)
+    return find_split(config.source, make_settings(config), split)
 
 
-@lru_cache(maxsize=6)
-def _open_split(source: Source, geometry: tuple, split: Split) -> "Windows":
+def open_truth(config: Config, split: Split) -> "Windows":
+    """Return the windows of a split without images: they have no cameras, and are read soon."""
+    return find_split(config.source, replace(make_settings(config), looks=False), split)
+
+
+def make_settings(config: Config) -> "WindowSettings":
+    """Return what a window of a configuration holds."""
     with require_devkit():
-        from drivers.nuscenes.windows import WindowSettings, open_windows
-    image, grid, past, future = geometry
-    settings = WindowSettings(grid=grid, image=image, past=past, future=future, stride=STRIDE)
-    return open_windows(
-        find_data(source),
-        settings,
-        split=list_scenes(source, split),
-        version=source.version,
-        skip_bad=source.skip_bad,
+        from drivers.nuscenes.windows import WindowSettings
+    return WindowSettings(
+        grid=config.grid,
+        image=config.image,
+        past=config.past,
+        future=config.future,
+        stride=STRIDE,
     )
+
+
+def find_split(source: Source, settings: "WindowSettings", split: Split) -> "Windows":
+    """Return the windows of a split, as settings say."""
+    return _find_split(replace(source, train=0, test=0), settings, split)
+
+
+@lru_cache(maxsize=8)
+def _find_split(source: Source, settings: "WindowSettings", split: Split) -> "Windows":
+    with require_devkit():
+        from drivers.nuscenes.windows import find_windows
+    tables = _open_tables(find_data(source), source.version)
+    names = list_scenes(tables, source, split)
+    return find_windows(tables, settings, split=names, skip_bad=source.skip_bad)
+
+
+@lru_cache(maxsize=2)
+def _open_tables(root: Path, version: str) -> "Tables":
+    """Return the tables of a data set, which all splits share: real ones take gigabytes."""
+    with require_devkit():
+        from drivers.nuscenes.tables import open_tables
+    return open_tables(root, version)
 
 
 def skip_bad(config: Config) -> Config:

@@ -1,4 +1,4 @@
-"""Make a generated data set, and tell how large it is."""
+"""Make a generated data set, and tell how large and how difficult it is."""
 
 from pathlib import Path
 
@@ -15,8 +15,20 @@ def make_data_set(kind: str, path: Path, scenes: int, seed: int, workers: int = 
         RuntimeError: what makes it is not installed.
     """
     with require_kind(kind):
-        from drivers.nuscenes.world.make import make_nuscenes
+        from drivers.nuscenes.world.make import make_nuscenes, read_difficulty
     make_nuscenes(path, scenes, seed, workers=workers)
     files = [file for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files) / 1e6
-    return f"{scenes} scenes, {len(files):,} files, {size:.1f} MB, in {path}"
+    told = f"{scenes} scenes, {len(files):,} files, {size:.1f} MB, in {path}"
+    hard = read_difficulty(path)
+    if hard is None:
+        return told
+    return "\n".join(
+        [
+            told,
+            f"  constant velocity: {hard.distance:.2f} m off over 3 s, touches somebody in "
+            f"{hard.collisions:.1%} of places and {hard.met:.1%} of drives",
+            f"  vehicles 2 s later: IoU {hard.static:.3f} with those of now; "
+            f"{hard.moving:.1%} of road users move",
+        ]
+    )

@@ -11,6 +11,7 @@ import builders
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from neuro.codes import direct
 from neuro.neurons import ALIF, LI, LIF
@@ -100,6 +101,37 @@ def streamed() -> Case:
     axes = {"x": 1, "y": 0, "scale": None}
     course = replace(COURSE, batches=named, loss=stream, batch_axis=axes, carry="training")
     return builders.model().double(), course
+
+
+def driving() -> Case:
+    """The driver through its three stages (two.plan), with norms and drawn numbers.
+
+    Without the loss of depth, whose mean over what was measured is not that of its shards.
+    """
+    from driving_windows import make_window, small_config
+
+    from tasks.driving.batch import make_batch
+    from tasks.driving.training import build, compute_loss
+
+    config = replace(small_config(), depth_loss=False)
+    whole = tree_map(
+        lambda x: x.double() if x.is_floating_point() else x,
+        make_batch([make_window(config, k) for k in range(4)]),
+    )
+
+    def loss(net: nn.Module, batch: Any, at: float) -> Tensor:
+        return compute_loss(config, net, batch, at)
+
+    with seeded(0):
+        net = build(config).double()
+        nn.init.normal_(net.planner.refinement.end.weight)
+    return net, Course(
+        batches=lambda _: iter([whole]),
+        steps=1,
+        loss=loss,
+        validate=lambda _: 0.0,
+        batch_axis=0,
+    )
 
 
 def spoilt() -> Case:

@@ -42,15 +42,25 @@ def stop(epoch: int, step: int, progress: Progress, at: int) -> None:
         raise KeyboardInterrupt
 
 
+def plan(case: str) -> Plan:
+    """Return how a case is trained."""
+    if case != "driving":
+        return PLANS.get(case, PLAN)
+    from driving_windows import small_config
+
+    from tasks.driving.training import plan as plan_driving
+
+    return plan_driving(replace(small_config(), depth_loss=False))
+
+
 def trained(module: str, case: str, fabric: Fabric, folder: Path) -> Found:
     """Train a case; Fabric is launched."""
     net, course = getattr(importlib.import_module(module), case)()
-    plan = PLANS.get(case, PLAN)
     if case in STOPS:
         with suppress(KeyboardInterrupt):
-            fit(net, course, plan, fabric, folder / case, partial(stop, *STOPS[case]))
+            fit(net, course, plan(case), fabric, folder / case, partial(stop, *STOPS[case]))
         net, course = getattr(importlib.import_module(module), case)()
-    history: Any = fit(net, course, plan, fabric, folder / case).history
+    history: Any = fit(net, course, plan(case), fabric, folder / case).history
     return history, {k: v.numpy() for k, v in get_weights(net).items()}
 
 

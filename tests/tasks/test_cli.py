@@ -24,7 +24,7 @@ FLAGS = {
     "compare": ["runs", "out", "markdown"],
     "new": ["path"],
     "demo": ["out", "seed", "device"],
-    "bench": ["name", "out", "repeats", "only", "quick"],
+    "bench": ["name", "out", "repeats", "only", "quick", "runs", "workers"],
     "data": [],
     "data check": ["kind", "path", "version"],
     "data make": ["kind", "path", "scenes", "seed", "workers"],

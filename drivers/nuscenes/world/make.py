@@ -10,6 +10,7 @@ from pathlib import Path
 
 from joblib import Parallel, delayed
 
+from drivers.nuscenes.world.difficulty import HORIZON, Difficulty, measure_difficulty
 from drivers.nuscenes.world.instant import Scene
 from drivers.nuscenes.world.roads import make_roads
 from drivers.nuscenes.world.simulate import simulate_scene
@@ -75,8 +76,11 @@ def make_nuscenes(
         _require_made(path, made)
         return path
     with _rename_when_whole(path) as part:
-        write_nuscenes(part, _simulate_all(made, workers), version=version, workers=workers)
-        note = asdict(made) | {"digest": made.digest}
+        found = _simulate_all(made, workers)
+        write_nuscenes(part, found, version=version, workers=workers)
+        note: dict[str, object] = {**asdict(made), "digest": made.digest}
+        if keyframes > HORIZON:
+            note["difficulty"] = asdict(measure_difficulty(found))
         (part / NOTE).write_text(json.dumps(note, indent=1))
     _require_made(path, made)  # another process may have been faster, with other settings
     return path
@@ -115,6 +119,15 @@ def find_cached_nuscenes(scenes: int = 60, seed: int = 0, workers: int = 1) -> P
     return make_nuscenes(folder, scenes, seed, workers=workers)
 
 
+def read_difficulty(path: Path) -> Difficulty | None:
+    """Return how badly trivial forecasts do on a data set of :func:`make_nuscenes`.
+
+    None: its scenes are too short to tell.
+    """
+    found = json.loads((path / NOTE).read_bytes()).get("difficulty")
+    return None if found is None else Difficulty(**found)
+
+
 def _is_empty(path: Path) -> bool:
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
@@ -128,10 +141,11 @@ def _require_made(path: Path, made: Made) -> None:
         found = json.loads(note.read_bytes())
     except ValueError:
         found = {}
+    if not isinstance(found, dict):
+        found = {}
+    found.pop("difficulty", None)
     if found != asdict(made) | {"digest": made.digest}:
-        told = (
-            ", ".join(f"{k} {v}" for k, v in found.items()) if isinstance(found, dict) else ""
-        )
+        told = ", ".join(f"{k} {v}" for k, v in found.items())
         raise FileExistsError(
             f"{path} holds a data set of other settings or of another version of neuro "
             f"({told or 'its generated.json is damaged'}); remove it, or name another folder"

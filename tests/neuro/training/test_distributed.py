@@ -17,7 +17,7 @@ from neuro.training.distributed import draw_shard, keep_strides_of_gradients, sh
 from neuro.training.errors import TrainError
 from neuro.training.sync_batch import apply_dropout, synchronize_layers
 
-CASES = ["plain", "normed", "dropping", "nested", "staged", "streamed"]
+CASES = ["plain", "normed", "dropping", "nested", "staged", "streamed", "driving"]
 # Largest relative distance: some roundings of float32, in which neurons learn.
 RTOL = 16 * np.finfo(np.float32).eps
 CPU = torch.device("cpu")

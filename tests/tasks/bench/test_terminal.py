@@ -137,11 +137,12 @@ def test_the_line_of_a_simulator_has_its_rates_and_times(tmp_path: Path) -> None
 def test_without_a_name_all_benchmarks_are_listed() -> None:
     console, file = terminal()
     show_names(console)
-    assert [line.split()[0] for line in file.getvalue().rstrip().splitlines()[-4:]] == [
+    assert [line.split()[0] for line in file.getvalue().rstrip().splitlines()[-5:]] == [
         "engine",
         "training",
         "mechanisms",
         "regimes",
+        "driving",
     ]
 
 
@@ -157,3 +158,7 @@ def test_mistakes_suggest_what_was_meant() -> None:
         find("engine").chosen(("cubba",))
     with pytest.raises(ValueError, match="--repeats must be >= 1, got 0; 3 is usual"):
         Asked(repeats=0)
+    with pytest.raises(ValueError, match="--workers must be >= 1, got 0"):
+        Asked(workers=0)
+    with pytest.raises(ValueError, match="engine measures no trained runs; leave --runs out"):
+        show(terminal()[0], "engine", Asked(runs=(Path("runs/a"),)))

@@ -32,6 +32,27 @@ def test_a_data_set_is_made_from_the_command_line(
     assert "other settings" in capsys.readouterr().err
 
 
+def test_it_is_told_how_badly_trivial_forecasts_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make, "make_roads", pretend_to_make_roads)
+    monkeypatch.setattr(
+        make, "simulate_scene", lambda seed, _, roads: pretend_to_simulate(seed, 7, roads)
+    )
+    monkeypatch.setattr(make, "write_nuscenes", lambda part, *_, **__: part.mkdir())
+    path = tmp_path / "data"
+    for _ in range(2):  # what is there already tells it, too
+        main(["data", "make", "nuscenes", str(path), "--scenes", "1"])
+        told = capsys.readouterr().out.splitlines()
+        # The ego drives 8 m/s all the time, behind a car of 7 m/s that it does not reach.
+        assert told[1].startswith("  constant velocity: 0.00 m off over 3 s, touches somebody")
+        assert told[2].startswith("  vehicles 2 s later: IoU 0.")
+    note = path / "generated.json"
+    note.write_text(note.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(SystemExit):
+        main(["data", "make", "nuscenes", str(path), "--scenes", "1"])
+
+
 def test_what_cannot_be_made_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

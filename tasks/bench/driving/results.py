@@ -1,0 +1,74 @@
+"""What was measured so far, so that a benchmark that was stopped goes on where it was.
+
+A line of the file is one result: its key, what it is of, its value. The key is a digest of all
+that the value depends on, the code included: what was measured with other weights or by other
+code has another key, and is never read again.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from neuro.io.pytree import digest
+from neuro.io.schema import SchemaError, convert
+from neuro.io.store import StoreError, parse_json, read_text, require_writable, write_bytes
+from tasks.provenance import digest_code
+
+
+def make_key(about: Mapping[str, Any]) -> str:
+    """Return the key of a result; about: all that its value depends on, beside the code."""
+    return digest({"code": digest_code(), **about})
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Return the values in a file by key; none where there is no file.
+
+    A last line without an end is what a killed process left: it is cut off.
+
+    Raises:
+        StoreError: another line is no result.
+    """
+    if not path.exists():
+        return {}
+    text = read_text(path)
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        write_bytes(path, whole.encode())
+    found: dict[str, Any] = {}
+    for number, line in enumerate(whole.splitlines(), 1):
+        value = parse_json(path, line, number)
+        try:
+            entry: dict[str, Any] = convert(value, dict[str, Any])
+            found[convert(entry.get("key"), str, "key")] = entry["value"]
+        except (SchemaError, KeyError) as error:
+            raise StoreError(
+                f"{path}: line {number} is no result ({error}); remove the line, or the file"
+            ) from error
+    return found
+
+
+def append_result(path: Path, key: str, about: Mapping[str, Any], value: object) -> Any:
+    """Write a result behind the others, and return its value as it will be read.
+
+    about: what people would like to know of it.
+    """
+    require_writable(path.parent)
+    line = json.dumps({"key": key, **about, "value": value}, allow_nan=False)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+    return json.loads(line)["value"]
+
+
+def read_value(path: Path, value: Any, kind: Any) -> Any:
+    """Return the value of a result as a type says.
+
+    Raises:
+        StoreError: it is of another shape.
+    """
+    try:
+        return convert(value, kind)
+    except SchemaError as error:
+        raise StoreError(
+            f"{path}: a result is as no version writes it ({error}); remove the file"
+        ) from error

@@ -1,0 +1,92 @@
+"""Means over seeds, and comparisons of two planners on the same courses.
+
+Axes: S seeds, U units (courses, or scenes), which are the same for all seeds and planners.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.stats import binomtest, bootstrap
+
+RESAMPLES = 9999
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The mean over units of each seed; of these the mean and the standard deviation.
+
+    sd: None with fewer than two seeds.
+    """
+
+    mean: float
+    sd: float | None
+    seeds: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """A difference between two planners, unit by unit, each the mean over its seeds.
+
+    low, high: 95 % of means of units drawn anew (percentile bootstrap); None with fewer than
+    two units. more, fewer: units in which the first has more, and fewer. p: of a sign test of
+    these two numbers, exact and two-sided (for one seed and yes or no: McNemar's test).
+    """
+
+    difference: float
+    low: float | None
+    high: float | None
+    more: int
+    fewer: int
+    p: float
+
+
+def summarise(values: Float64[np.ndarray, "S U"]) -> Summary:
+    """Return the summary of what seeds reached."""
+    seeds = values.mean(1)
+    return Summary(
+        mean=float(seeds.mean()),
+        sd=float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
+        seeds=tuple(seeds.tolist()),
+    )
+
+
+def compare_paired(
+    first: Float64[np.ndarray, "S U"], second: Float64[np.ndarray, "S2 U"]
+) -> Paired:
+    """Return how two planners differ on the same units.
+
+    Units are what is independent: seeds of one planner on one course are not, so that their
+    mean counts as one observation.
+    """
+    each = first.mean(0) - second.mean(0)
+    each = np.where(np.abs(each) < 1e-12, 0.0, each)  # means of equal values, up to rounding
+    more, fewer = int((each > 0).sum()), int((each < 0).sum())
+    low, high = _find_interval(each)
+    return Paired(
+        difference=float(each.mean()),
+        low=low,
+        high=high,
+        more=more,
+        fewer=fewer,
+        p=float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0,
+    )
+
+
+def _find_interval(each: Float64[np.ndarray, " U"]) -> tuple[float | None, float | None]:
+    if len(each) < 2:
+        return None, None
+    found = bootstrap(
+        (each,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        random_state=np.random.default_rng(0),
+    ).confidence_interval
+    return float(found.low), float(found.high)
+
+
+def stack_seeds(values: Sequence[Sequence[float]]) -> Float64[np.ndarray, "S U"]:
+    """Return values by seed and unit as an array."""
+    return np.array(values, np.float64).reshape(len(values), -1)

@@ -1,0 +1,64 @@
+"""Untrained runs of a small driving network, and windows of noise in the place of data sets."""
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from driving_windows import make_window, small_config
+from torch import Tensor
+
+from drivers.nuscenes.window import Window
+from neuro.io.run_folder import Run, begin_run
+from neuro.seeds import seeded
+from neuro.training import get_best_weights_path
+from neuro.training.checkpoint import get_weights, save_weights
+from tasks.driving import TASK, data
+from tasks.driving.batch import make_batch
+from tasks.driving.config import Config, without_spikes
+from tasks.driving.training import build
+from tasks.task import Split
+
+SMALL = small_config()
+TWIN = without_spikes(SMALL)
+MANY = {"train": 4, "val": 2, "test": 4}
+
+
+def put_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put small configurations in the place of tiny ones, and windows in that of data."""
+
+    def open_split(config: Config, split: Split) -> list[Window]:
+        windows = [make_window(config, 10 * len(split) + k) for k in range(MANY[split])]
+        return [replace(w, scene=f"scene-{k // 2:04}") for k, w in enumerate(windows)]
+
+    monkeypatch.setitem(TASK.configs, "tiny", lambda: SMALL)  # type: ignore[arg-type]
+    monkeypatch.setitem(TASK.configs, "tiny_ann", lambda: TWIN)  # type: ignore[arg-type]
+    for module in ("driving.data", "bench.driving.contest", "bench.driving.observe"):
+        for name in ("open_split", "open_truth"):
+            monkeypatch.setattr(f"tasks.{module}.{name}", open_split, raising=False)
+    monkeypatch.setattr("tasks.bench.driving.observe.digest_tables", lambda _: "tables")
+    assert data.count_windows(SMALL, "test") == MANY["test"]
+
+
+@cache
+def draw_weights(name: str, seed: int) -> dict[str, Tensor]:
+    """Return the weights that a training begins with; norms have seen some windows.
+
+    Those that saw nothing leave silence.
+    """
+    config = {"tiny": SMALL, "tiny_ann": TWIN}[name]
+    with torch.no_grad(), seeded(seed):
+        model = build(config)
+        for _ in range(3):
+            model(make_batch([make_window(config, k) for k in range(2)]).seen)
+    return get_weights(model)
+
+
+def make_run(folder: Path, name: str = "tiny", seed: int = 0) -> Path:
+    """Make a run folder with weights that were not trained."""
+    config = {"tiny": SMALL, "tiny_ann": TWIN}[name]
+    begin_run(Run(folder=folder, task="driving", name=name, seed=seed, config=config))
+    weights = draw_weights(name, seed)
+    save_weights(get_best_weights_path(folder), weights, {"epoch": 0, "score": 0.0})
+    return folder

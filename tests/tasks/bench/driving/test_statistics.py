@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from tasks.bench.driving.statistics import compare_paired, stack_seeds, summarise
+
+
+def test_a_mean_of_seeds_has_the_deviation_of_their_means() -> None:
+    found = summarise(np.array([[1.0, 0, 1, 0], [1, 1, 1, 0], [1, 1, 1, 1]]))
+    assert found.seeds == (0.5, 0.75, 1.0)
+    assert (found.mean, found.sd) == (0.75, 0.25)
+    assert summarise(np.array([[1.0, 0.0]])).sd is None
+
+
+def test_a_course_counts_once_however_many_seeds_drive_it() -> None:
+    ours = np.array([[1.0, 1, 1, 1, 1, 0, 1], [1, 1, 1, 1, 0, 0, 1]])
+    theirs = np.array([[0.0, 0, 0, 0, 0, 1, 1]])
+    found = compare_paired(ours, theirs)
+    assert (found.more, found.fewer) == (5, 1)  # the last course is a tie
+    assert found.p == pytest.approx(2 * (1 + 6) / 2**6)  # exact: of 6, at most 1 the other way
+    assert found.difference == pytest.approx((4 + 0.5 - 1) / 7)
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < found.difference < found.high
+    assert found.low >= -1
+    assert found.high <= 1
+
+
+def test_one_yes_or_no_each_is_mcnemars_test() -> None:
+    ours, theirs = np.array([[1.0] * 9 + [0]]), np.array([[0.0] * 8 + [1, 1]])
+    # 8 courses that only we complete, one that only they do.
+    assert compare_paired(ours, theirs).p == pytest.approx(2 * (1 + 9) / 2**9)
+
+
+def test_equals_do_not_differ() -> None:
+    some = np.array([[0.1, 0.7], [0.2, 0.1]])
+    found = compare_paired(some, some[::-1])
+    assert (found.more, found.fewer, found.p) == (0, 0, 1.0)
+    assert (found.low, found.difference, found.high) == (0, 0, 0)
+    # (0.1 + 0.2) / 2 and 0.15 differ by a rounding alone.
+    assert compare_paired(np.array([[0.1], [0.2]]), np.array([[0.15]])).fewer == 0
+
+
+def test_one_unit_has_no_interval() -> None:
+    found = compare_paired(np.array([[2.0]]), np.array([[1.0]]))
+    assert (found.low, found.high, found.p) == (None, None, 1.0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=8))
+def test_who_is_first_does_not_matter(pairs: list[tuple[bool, bool]]) -> None:
+    first, second = np.array(pairs, float).T[:, None]
+    one, other = compare_paired(first, second), compare_paired(second, first)
+    assert (one.difference, one.p) == (-other.difference, other.p)
+    assert (one.more, one.fewer) == (other.fewer, other.more)
+
+
+def test_seeds_are_rows() -> None:
+    assert stack_seeds([[1.0, 2.0], [3.0, 4.0]]).tolist() == [[1, 2], [3, 4]]
+    assert stack_seeds([[1.0], [3.0]]).shape == (2, 1)
