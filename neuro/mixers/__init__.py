@@ -1,0 +1,1 @@
+"""Sequence mixers: what carries information from token to token."""
