@@ -2,9 +2,9 @@
 
     S[t] = a S[t-1] + beta k (v - a S[t-1]^T k)^T        y[t] = q S[t]        a = exp g[t]
 
-with q, k, v, beta, g of token t. With g = 0 it is DeltaNet (Yang et al. 2024, arXiv 2406.06484),
-with one decay a head Gated DeltaNet (arXiv 2412.06464). Keys should have length 1: else
-corrections overshoot from beta |k|^2 > 2 on. Nothing is scaled.
+with q, k, v, beta, g of token t. With g = 0 it is DeltaNet (Yang et al. 2024, arXiv
+2406.06484), with one decay a head Gated DeltaNet (arXiv 2412.06464). Keys should have length
+1: corrections overshoot from beta |k|^2 > 2 on. Nothing is scaled.
 Axes: T tokens, B samples, H heads, K channels of keys, V of values; C tokens of a chunk, N
 chunks, M samples times heads. g: the logarithm of the decay, <= 0; None is 0. state: S before
 the first token; None is zeros.

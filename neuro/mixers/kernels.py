@@ -59,7 +59,7 @@ def _cells(s: Tensor) -> np.ndarray:
 
 
 @kernel
-def run_gla_steps(
+def run_gla_steps(  # noqa: PLR0913 - arguments of a kernel have names
     q: np.ndarray,
     k: np.ndarray,
     v: np.ndarray,
@@ -91,7 +91,7 @@ def run_gla_steps(
 
 
 @kernel
-def run_delta_steps(
+def run_delta_steps(  # noqa: PLR0913 - arguments of a kernel have names
     q: np.ndarray,
     k: np.ndarray,
     v: np.ndarray,
