@@ -115,13 +115,13 @@ def test_tokens_of_another_vocabulary_are_refused() -> None:
 @pytest.mark.parametrize("linear", ["float", "ternary", "spiking"])
 def test_generated_text_is_what_the_whole_text_predicts(linear: str) -> None:
     model = make(Config(stack="mlgru+hgrn2", width=16, hidden=24, heads=2, linear=linear))
-    made = generate(model, Bytes(), b"ab", temperature=0)
+    made = generate(model, Bytes(), b"ab", temperature=0.0)
     text = b"ab" + b"".join(next(made) for _ in range(8))
     with torch.no_grad():
         logits, _ = model(torch.tensor([0, *text[:-1]]).unsqueeze(1))
     assert bytes(logits[2:, 0].argmax(-1).tolist()) == text[2:]
     if linear != "float":
-        packed = generate(pack_model(model), Bytes(), b"ab", temperature=0)
+        packed = generate(pack_model(model), Bytes(), b"ab", temperature=0.0)
         assert b"ab" + b"".join(next(packed) for _ in range(8)) == text
 
 
@@ -144,6 +144,6 @@ def test_what_is_drawn_follows_from_the_seed_and_ends_with_the_text() -> None:
     assert drawn[0] == drawn[1] != drawn[2]
     with torch.no_grad():
         model.head.weight.zero_()
-    assert list(generate(model, Bytes(), b"a", temperature=0)) == []  # 0 ends a text
+    assert list(generate(model, Bytes(), b"a", temperature=0.0)) == []  # 0 ends a text
     with pytest.raises(ValueError, match="temperature must be >= 0, got -1"):
-        next(generate(model, Bytes(), b"a", temperature=-1))
+        next(generate(model, Bytes(), b"a", temperature=-1.0))
