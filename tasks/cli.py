@@ -308,6 +308,30 @@ def bench(  # noqa: PLR0913 - a flag each
     return terminal.show(console, name, Asked(out, repeats, parts, quick, runs, workers))
 
 
+def generate(
+    run: RunFolder,
+    prompt: str = "",
+    tokens: int = 200,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Let a trained language model write text.
+
+    Args:
+        run: a run folder of the task language.
+        prompt: what the text goes on from.
+        tokens: how many to write, at most.
+        temperature: by which logits are divided; 0 takes the most probable token.
+        seed: of what is drawn.
+    """
+    from tasks.find import open_folder
+    from tasks.verbs.generate import generate_text
+
+    for piece in generate_text(open_folder(run), prompt, tokens, temperature, seed):
+        print(piece, end="", flush=True)
+    print()
+
+
 def data() -> None:
     """Make or check a data set; neuro data lists the verbs."""
     main(["data", "--help"])
@@ -440,6 +464,7 @@ VERBS: dict[str, Any] = {
     "energy": energy,
     "report": report,
     "compare": compare,
+    "generate": generate,
     "new": new,
     "demo": demo,
     "bench": bench,

@@ -29,6 +29,7 @@ TASKS = {
     "yinyang": "tasks.yinyang",
     "image_generation": "tasks.image_generation",
     "driving": "tasks.driving",
+    "language": "tasks.language",
 }
 NAMES = tuple(TASKS)
 MODULE = "neuro_task_"  # with which the names of modules of task files begin

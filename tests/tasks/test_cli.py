@@ -22,6 +22,7 @@ FLAGS = {
     "energy": ["run", "chip"],
     "report": ["run"],
     "compare": ["runs", "out", "markdown"],
+    "generate": ["run", "prompt", "tokens", "temperature", "seed"],
     "new": ["path"],
     "demo": ["out", "seed", "device"],
     "bench": ["name", "out", "repeats", "only", "quick", "runs", "workers"],

@@ -1,0 +1,121 @@
+"""What a tokenizer offers, and two of them: bytes, and files of Hugging Face's tokenizers."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Int32
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Turns bytes into tokens and back.
+
+    size: of the vocabulary; every token is less. end: the token of the end of a file, None
+    where there is none.
+    """
+
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+    @property
+    def end(self) -> int | None: ...  # noqa: D102
+
+    def encode(self, data: bytes) -> Int32[np.ndarray, " N"]:
+        """Return the tokens of a stretch of text."""
+        ...
+
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> bytes:
+        """Return the bytes that tokens stand for; the end of a file stands for none."""
+        ...
+
+
+class Bytes:
+    """Every byte is a token: 256 in all. Text holds no NUL, so 0 is the end of a file.
+
+    >>> Bytes().encode("né".encode())
+    array([110, 195, 169], dtype=int32)
+    """
+
+    size = 256
+    end = 0
+
+    def encode(self, data: bytes) -> Int32[np.ndarray, " N"]:
+        """Return the bytes as integers."""
+        return np.frombuffer(data, np.uint8).astype(np.int32)
+
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> bytes:
+        """Return the bytes of tokens, without ends of files.
+
+        Raises:
+            ValueError: a token is none.
+        """
+        wanted = np.asarray(tokens, np.int64)
+        require_tokens(wanted, self.size)
+        return bytes(wanted[wanted != self.end].astype(np.uint8))
+
+
+class HuggingFace:
+    """A tokenizer in a ``tokenizer.json``, run by the library ``tokenizers``.
+
+    Args:
+        path: the file.
+        end: the text of its token for the end of a file, such as ``</s>``; None: it has none.
+
+    Raises:
+        ModuleNotFoundError: the library is not installed.
+        ValueError: the file is no tokenizer, or has no such token.
+    """
+
+    def __init__(self, path: Path, end: str | None = None) -> None:
+        try:
+            library: Any = import_module("tokenizers")
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f"{path}: needs the library tokenizers: pip install tokenizers; or use bytes"
+            ) from error
+        try:
+            self._tokenizer = library.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises plain Exception
+            raise ValueError(
+                f"{path}: no tokenizer: {error}; give the tokenizer.json of a model"
+            ) from error
+        self.size: int = self._tokenizer.get_vocab_size()
+        self.end: int | None = None if end is None else self._tokenizer.token_to_id(end)
+        if end is not None and self.end is None:
+            raise ValueError(
+                f"{path}: has no token {end!r}; give the one that ends a text, or end=None"
+            )
+
+    def encode(self, data: bytes) -> Int32[np.ndarray, " N"]:
+        """Return the tokens of UTF-8, without those that a model adds around a text.
+
+        Raises:
+            UnicodeDecodeError: it is none.
+        """
+        found = self._tokenizer.encode(data.decode(), add_special_tokens=False)
+        return np.array(found.ids, np.int32)
+
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> bytes:
+        """Return the text of tokens in UTF-8, without the end of a file.
+
+        Raises:
+            ValueError: a token is none.
+        """
+        wanted = np.asarray(tokens, np.int64)
+        require_tokens(wanted, self.size)
+        kept = [int(t) for t in wanted if t != self.end]
+        text: str = self._tokenizer.decode(kept, skip_special_tokens=False)
+        return text.encode()
+
+
+def require_tokens(tokens: np.ndarray, size: int) -> None:
+    """Raise unless all tokens are of a vocabulary of that size."""
+    wrong = tokens[(tokens < 0) | (tokens >= size)]
+    if len(wrong):
+        raise ValueError(
+            f"{len(wrong)} tokens are not of this vocabulary of {size}, the first {wrong[0]}; "
+            "decode with the tokenizer of the model"
+        )

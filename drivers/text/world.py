@@ -1,0 +1,179 @@
+"""RWKV's World tokenizer: at each place the longest token that fits, over bytes.
+
+The vocabulary is a text file of one token a line, ``id literal length``: a number from 1, the
+token as a Python literal (str or bytes), and its length in bytes. Id 0 ends a text. (Published
+with the models of Peng et al. 2024, arXiv 2404.05892, as ``rwkv_vocab_v20230424.txt``.)
+The tokens are kept as a trie, whose edges lie in one hash table.
+"""
+
+import ast
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32
+
+from drivers.text.tokenizer import require_tokens
+from neuro.ops.jit import inlined, kernel
+
+EMPTY = -1
+MAX_NODES = 2**23  # 256 times as many fit in the 32 bits of an edge's key
+CURE = "fetch rwkv_vocab_v20230424.txt again"
+
+
+class World:
+    """A vocabulary of byte strings, matched greedily; it has all 256 single bytes.
+
+    >>> plain = {bytes([b]): b + 1 for b in range(256)}
+    >>> world = World(plain | {b"ab": 257, b"abc": 258})
+    >>> world.encode(b"abcabd").tolist(), world.decode([258, 257, 101])
+    ([258, 257, 101], b'abcabd')
+
+    Args:
+        tokens: their ids by their bytes; ids are at least 1, 0 is the end of a file.
+
+    Raises:
+        ValueError: an id is out of range or stands twice, a token is empty, or a single byte
+            is missing.
+    """
+
+    end = 0
+
+    def __init__(self, tokens: Mapping[bytes, int]) -> None:
+        missing = [b for b in range(256) if bytes([b]) not in tokens]
+        ids = np.array(list(tokens.values()), np.int64)
+        if missing or ids.min() < 1 or ids.max() >= 2**31 or b"" in tokens:
+            raise ValueError(
+                f"World: lacks {len(missing)} of the 256 single bytes, has an empty token, or "
+                f"ids out of 1..{2**31 - 1} (found {ids.min() if len(ids) else 'none'} to "
+                f"{ids.max() if len(ids) else 'none'}); {CURE}"
+            )
+        if len(set(ids.tolist())) < len(ids):
+            raise ValueError(f"World: an id stands for two tokens; {CURE}")
+        self.size = int(ids.max()) + 1
+        self._bytes: dict[int, bytes] = {int(i): t for t, i in tokens.items()}
+        flat = np.frombuffer(b"".join(tokens), np.uint8)
+        ends = np.cumsum([len(t) for t in tokens])
+        if len(flat) >= MAX_NODES:
+            raise ValueError(
+                f"World: tokens of {len(flat):,} bytes, more than {MAX_NODES:,}; {CURE}"
+            )
+        slots = 1 << int(2 * len(flat) + 1).bit_length()  # at most half are filled
+        self._edges = np.full((slots, 2), EMPTY, np.int32)
+        self._ids = np.zeros(len(flat) + 1, np.int32)
+        _insert(flat, ends, ids.astype(np.int32), self._edges, self._ids)
+
+    def encode(self, data: bytes) -> Int32[np.ndarray, " N"]:
+        """Return the tokens of any bytes."""
+        source = np.frombuffer(data, np.uint8)
+        out = np.empty(len(source), np.int32)
+        return out[: _encode(source, self._edges, self._ids, out)].copy()
+
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> bytes:
+        """Return the bytes of tokens, without ends of files.
+
+        Raises:
+            ValueError: a token is none.
+        """
+        wanted = np.asarray(tokens, np.int64)
+        require_tokens(wanted, self.size)
+        wanted = wanted[wanted != self.end]
+        try:
+            return b"".join([self._bytes[i] for i in wanted.tolist()])
+        except KeyError as error:
+            raise ValueError(
+                f"the vocabulary has no token {error}; decode with the tokenizer of the model"
+            ) from error
+
+
+def load_world(path: Path) -> World:
+    """Return the tokenizer of a vocabulary file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged; says at which line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: no text ({error}); {CURE}") from error
+    tokens: dict[bytes, int] = {}
+    for number, line in enumerate(lines, 1):
+        if not line and number == len(lines):
+            break
+        token, own = _parse(path, number, line)
+        if token in tokens:
+            raise ValueError(f"{path} line {number}: {token!r} stands there twice; {CURE}")
+        tokens[token] = own
+    try:
+        return World(tokens)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _parse(path: Path, number: int, line: str) -> tuple[bytes, int]:
+    """Return token and id of a line."""
+    own, _, rest = line.partition(" ")
+    literal, _, length = rest.rpartition(" ")
+    try:
+        found = ast.literal_eval(literal)
+        token = found.encode() if isinstance(found, str) else bytes(memoryview(found))
+        if not (own.isdecimal() and length.isdecimal() and len(token) == int(length)):
+            raise ValueError(f"{len(token)} bytes, and the line says {length}")
+        return token, int(own)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(
+            f"{path} line {number}: {line[:60]!r} is no `id literal length` ({error}); {CURE}"
+        ) from error
+
+
+@inlined
+def _find_slot(edges: np.ndarray, key: np.int64) -> int:
+    """Return the slot of an edge's key, or the empty one where it belongs."""
+    mask = len(edges) - 1
+    slot = int(((key * 0x9E3779B1) >> 8) & mask)
+    while edges[slot, 0] != key and edges[slot, 0] != EMPTY:
+        slot = (slot + 1) & mask
+    return slot
+
+
+@kernel
+def _insert(
+    flat: np.ndarray, ends: np.ndarray, ids: np.ndarray, edges: np.ndarray, node_ids: np.ndarray
+) -> None:
+    """Fill the trie: an edge is (node * 256 + byte, next node); ids by node, 0: no token."""
+    nodes, start = 1, 0
+    for token in range(len(ends)):
+        node = 0
+        for k in range(start, ends[token]):
+            key = node * 256 + np.int64(flat[k])
+            slot = _find_slot(edges, key)
+            if edges[slot, 0] == EMPTY:
+                edges[slot, 0], edges[slot, 1] = key, nodes
+                nodes += 1
+            node = edges[slot, 1]
+        node_ids[node] = ids[token]
+        start = ends[token]
+
+
+@kernel
+def _encode(
+    source: np.ndarray, edges: np.ndarray, node_ids: np.ndarray, out: np.ndarray
+) -> int:
+    """Write the tokens of ``source`` into ``out``; return how many there are."""
+    at, many = 0, 0
+    while at < len(source):
+        node, here, found, stop = np.int64(0), at, np.int32(0), at
+        while here < len(source):
+            key = node * 256 + np.int64(source[here])
+            slot = _find_slot(edges, key)
+            if edges[slot, 0] == EMPTY:
+                break
+            node = np.int64(edges[slot, 1])
+            here += 1
+            if node_ids[node]:
+                found, stop = node_ids[node], here
+        out[many] = found
+        many += 1
+        at = stop
+    return many

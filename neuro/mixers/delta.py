@@ -1,0 +1,115 @@
+"""Gated delta rule: a matrix of associations that corrects what it holds under a key.
+
+    S[t] = a S[t-1] + beta k (v - a S[t-1]^T k)^T        y[t] = q S[t]        a = exp g[t]
+
+with q, k, v, beta, g of token t. With g = 0 it is DeltaNet (Yang et al. 2024, arXiv
+2406.06484), with one decay a head Gated DeltaNet (arXiv 2412.06464). Keys should have length
+1: corrections overshoot from beta |k|^2 > 2 on. Nothing is scaled.
+Axes: T tokens, B samples, H heads, K channels of keys, V of values; C tokens of a chunk, N
+chunks, M samples times heads. g: the logarithm of the decay, <= 0; None is 0. state: S before
+the first token; None is zeros.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuro.mixers.gla import join_chunks, split_chunks, zero_state
+from neuro.mixers.kernels import can_run, delta_steps
+from neuro.mixers.precision import as_exact, clip_log_decay
+
+CHUNK = 32  # tokens
+
+
+def run_delta_recurrence(
+    q: Float[Tensor, "T B H K"],
+    k: Float[Tensor, "T B H K"],
+    v: Float[Tensor, "T B H V"],
+    beta: Float[Tensor, "T B H"],
+    g: Float[Tensor, "T B H"] | None = None,
+    state: Float[Tensor, "B H K V"] | None = None,
+) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
+    """Return (y, state after the last token), token by token: the slow twin of run_delta."""
+    g = torch.zeros_like(beta) if g is None else g
+    q, k, v, beta, g = as_exact(q, k, v, beta, g)
+    s = zero_state(k, v) if state is None else state.to(v.dtype)
+    decay, out = g.exp(), []
+    for t in range(len(q)):
+        s = decay[t][..., None, None] * s
+        held = (k[t].unsqueeze(-1) * s).sum(-2)
+        new = beta[t].unsqueeze(-1) * (v[t] - held)
+        s = s + k[t].unsqueeze(-1) * new.unsqueeze(-2)
+        out.append((q[t].unsqueeze(-1) * s).sum(-2))
+    return torch.stack(out), s
+
+
+def step_delta(
+    q: Float[Tensor, "B H K"],
+    k: Float[Tensor, "B H K"],
+    v: Float[Tensor, "B H V"],
+    beta: Float[Tensor, "B H"],
+    g: Float[Tensor, "B H"] | None,
+    state: Float[Tensor, "B H K V"],
+) -> tuple[Float[Tensor, "B H V"], Float[Tensor, "B H K V"]]:
+    """Return (y, state) of one token."""
+    row = None if g is None else g[None]
+    y, state = run_delta(q[None], k[None], v[None], beta[None], row, state)
+    return y[0], state
+
+
+def run_delta(
+    q: Float[Tensor, "T B H K"],
+    k: Float[Tensor, "T B H K"],
+    v: Float[Tensor, "T B H V"],
+    beta: Float[Tensor, "T B H"],
+    g: Float[Tensor, "T B H"] | None = None,
+    state: Float[Tensor, "B H K V"] | None = None,
+) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
+    """Return (y, state after the last token), chunk by chunk; few tokens by a compiled loop.
+
+    Within a chunk, with D[t, s] = exp(g[s+1] + ... + g[t]) and G[t] = exp(g[1] + ... + g[t]),
+    the corrections u of all tokens solve one triangular system:
+
+        (1 + M) u = beta (v - G k S)        M[t, s] = beta[t] D[t, s] k[t].k[s], s < t
+
+    Exact for decays of any strength: no exponential of a positive number, and no sum of g is a
+    difference of others. In 16 bits it computes in float32.
+    """
+    g = torch.zeros_like(beta) if g is None else g
+    q, k, v, beta, g = as_exact(q, k, v, beta, g)
+    s = zero_state(k, v) if state is None else state.to(v.dtype)
+    if can_run(q, k, v, beta, g, s):
+        return delta_steps(q, k, v, beta, g, s)
+    rows = (q, k, v, beta.unsqueeze(-1), clip_log_decay(g).unsqueeze(-1))
+    y, s = _run_chunks(*(split_chunks(x, CHUNK) for x in rows), s.flatten(0, 1))
+    return join_chunks(y, v), s.view_as(zero_state(k, v))
+
+
+def _run_chunks(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, s: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return (y, state) of chunks with axes N, M, C, and channels."""
+    since_start = g.cumsum(2).exp()
+    decay = decay_between(g.squeeze(-1))
+    system = beta * (k @ k.mT) * decay
+    rows = torch.cat([beta * v, beta * since_start * k], -1)
+    solved = torch.linalg.solve_triangular(system, rows, upper=False, unitriangular=True)
+    u, w = solved.split([v.shape[-1], k.shape[-1]], -1)
+    to_end, total = (k * decay[:, :, -1:].mT).mT, since_start[:, :, -1:]
+    states, corrections = [], []
+    for n in range(len(u)):
+        states.append(s)
+        change = torch.baddbmm(u[n], w[n], s, alpha=-1)
+        corrections.append(change)
+        s = torch.baddbmm(total[n] * s, to_end[n], change)
+    y = (q * since_start) @ torch.stack(states)
+    return y + ((q @ k.mT) * decay) @ torch.stack(corrections), s
+
+
+def decay_between(g: Float[Tensor, "N M C"]) -> Float[Tensor, "N M C C"]:
+    """Return exp(g[s+1] + ... + g[t]) at [t, s], 0 where s > t; each sum is made anew."""
+    size = g.shape[-1]
+    lower = torch.ones(size, size, dtype=torch.bool, device=g.device).tril()
+    after = lower & ~torch.eye(size, dtype=torch.bool, device=g.device)
+    sums = g.unsqueeze(-1).expand(*g.shape, size).masked_fill(~after, 0).cumsum(-2)
+    return sums.exp().masked_fill(~lower, 0)

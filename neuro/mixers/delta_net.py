@@ -1,0 +1,155 @@
+"""Mixers whose state is corrected by each token: DeltaNet and Gated DeltaNet.
+
+Their core is :mod:`neuro.mixers.delta`. Queries, keys and values pass a convolution over 4
+tokens and a SiLU; then queries and keys are given length 1.
+Axes: T tokens, B samples, D channels, H heads, K channels of keys, V of values, M channels of
+queries, keys and values together, P the 3 tokens that the convolution still reads.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuro.mixers.delta import run_delta
+from neuro.mixers.mixer import (
+    MakeLinear,
+    Mixer,
+    divide,
+    exact_zeros,
+    make_linear,
+    require_positive,
+    split_heads,
+)
+from neuro.mixers.precision import as_exact
+from neuro.mixers.short_conv import ShortConv
+
+EPS = 1e-5
+TAPS = 4
+STRONGEST, DT = 16.0, (1e-3, 0.1)  # from where Gated DeltaNet's first decays are drawn
+
+
+class DeltaState(NamedTuple):
+    """Associations, and what the convolution still reads of the last tokens."""
+
+    s: Float[Tensor, "B H K V"]
+    past: Float[Tensor, "P B M"]
+
+
+class _DeltaMixer(Mixer):
+    """What both share. keys, values: channels a head. reach: beta lies between 0 and this."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        keys: int,
+        values: int,
+        reach: float,
+        linear: MakeLinear,
+    ) -> None:
+        super().__init__(width)
+        name = type(self).__name__
+        require_positive(name, heads=heads, keys=keys, values=values)
+        if reach not in (1.0, 2.0):
+            raise ValueError(f"{name}.reach must be 1 or 2, got {reach}; beyond 2 S grows")
+        self.heads, self.keys, self.values, self.reach = heads, keys, values, reach
+        self.query, self.key = linear(width, heads * keys), linear(width, heads * keys)
+        self.value, self.output = linear(width, heads * values), linear(heads * values, width)
+        self.beta = nn.Linear(width, heads, bias=False)
+        self.conv = ShortConv(heads * (2 * keys + values), TAPS)
+        self.norm = nn.RMSNorm(values, eps=EPS)
+
+    def initial(self, x: Float[Tensor, "T B D"]) -> DeltaState:
+        """Return zeros."""
+        s = exact_zeros(x, x.shape[1], self.heads, self.keys, self.values)
+        return DeltaState(s, x.new_zeros(TAPS - 1, x.shape[1], self.conv.weight.shape[1]))
+
+    def mix(
+        self, x: Float[Tensor, "T B D"], state: DeltaState
+    ) -> tuple[Float[Tensor, "T B D"], DeltaState]:
+        """Return (y, state)."""
+        maps = torch.cat([self.query(x), self.key(x), self.value(x)], -1)
+        seen, past = self.conv(maps, state.past)
+        sizes = [self.heads * n for n in (self.keys, self.keys, self.values)]
+        q, k, v = (split_heads(m, self.heads) for m in as_exact(*seen.split(sizes, -1)))
+        beta = self.reach * torch.sigmoid(as_exact(self.beta(x))[0])
+        q, k = (F.normalize(m, dim=-1) for m in (q, k))
+        y, s = run_delta(self.keys**-0.5 * q, k, v, beta, self.log_decay(x), state.s)
+        read = self.read_out(self.norm(y.to(x.dtype)).flatten(2), x)
+        return self.output(read), DeltaState(s, past)
+
+    def log_decay(self, x: Float[Tensor, "T B D"]) -> Float[Tensor, "T B H"] | None:  # noqa: ARG002
+        """Return g of each token and head; None: S does not decay."""
+        return None
+
+    def read_out(
+        self,
+        y: Float[Tensor, "T B M"],
+        x: Float[Tensor, "T B D"],  # noqa: ARG002
+    ) -> Float[Tensor, "T B M"]:
+        """Return what the output map reads."""
+        return y
+
+    def macs(self, context: int = 0) -> int:  # noqa: ARG002
+        """Return those of the linear maps, the convolution, and 4 an entry of S."""
+        seen = self.heads * (2 * self.keys + self.values)
+        maps = self.width * (seen + self.heads * self.values + self.heads)
+        return maps + TAPS * seen + 4 * self.heads * self.keys * self.values
+
+
+class DeltaNet(_DeltaMixer):
+    """Delta rule: y = W_o RMSNorm_head(q S / sqrt K), beta = reach sigmoid(W_b x) a head.
+
+    K = V = D / H (Yang et al. 2024, arXiv 2406.06484).
+
+    reach: 1, or 2, with which a token may turn the sign of what is held under its key, as
+    counting modulo 2 needs (Grazzi et al. 2024, arXiv 2411.12537).
+    """
+
+    def __init__(
+        self, width: int, heads: int = 4, reach: float = 1.0, linear: MakeLinear = make_linear
+    ) -> None:
+        require_positive("DeltaNet", width=width, heads=heads)
+        each = divide("DeltaNet", "width", width, heads)
+        super().__init__(width, heads, each, each, reach, linear)
+
+
+class GatedDeltaNet(_DeltaMixer):
+    """Delta rule with a decay a head: g = -exp(A) softplus(W_a x + dt).
+
+    y = W_o (RMSNorm_head(q S / sqrt K) SiLU(W_g x)); K = 3 D / 4 H, V = 2 K
+    (Yang et al. 2024, arXiv 2412.06464). At first exp(A) is uniform in 0 to 16, softplus(dt)
+    log-uniform in 0.001 to 0.1. reach: as of :class:`DeltaNet`.
+    """
+
+    def __init__(
+        self, width: int, heads: int = 4, reach: float = 1.0, linear: MakeLinear = make_linear
+    ) -> None:
+        require_positive("GatedDeltaNet", width=width, heads=heads)
+        keys = divide("GatedDeltaNet", "3 x width", 3 * width, 4 * heads)
+        super().__init__(width, heads, keys, 2 * keys, reach, linear)
+        self.gate = linear(width, 2 * keys * heads)
+        self.strength = nn.Linear(width, heads, bias=False)
+        low, high = (math.log(x) for x in DT)
+        dt = torch.empty(heads).uniform_(low, high).exp()
+        self.log_strength = nn.Parameter(torch.empty(heads).uniform_(1e-3, STRONGEST).log())
+        self.dt = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))  # softplus of it is dt
+
+    def log_decay(self, x: Float[Tensor, "T B D"]) -> Float[Tensor, "T B H"]:
+        """Return g of each token and head."""
+        (given,) = as_exact(self.strength(x))
+        return -self.log_strength.to(given.dtype).exp() * F.softplus(given + self.dt)
+
+    def read_out(
+        self, y: Float[Tensor, "T B M"], x: Float[Tensor, "T B D"]
+    ) -> Float[Tensor, "T B M"]:
+        """Return y SiLU(W_g x)."""
+        return y * F.silu(self.gate(x))
+
+    def macs(self, context: int = 0) -> int:
+        """Return those of DeltaNet, and of the gate and the decay."""
+        return super().macs(context) + self.width * self.heads * (self.values + 1)

@@ -1,0 +1,21 @@
+"""In which precision sequence mixers compute, and the least decay that is not zero in it."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def as_exact(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return tensors as they are, and those of 16 bits in float32."""
+    half = (torch.float16, torch.bfloat16)
+    return tuple(x.float() if x.dtype in half else x for x in tensors)
+
+
+def clip_log_decay(g: Tensor) -> Tensor:
+    """Return g, raised to where exp(g) is 0: so sums of it stay small, and -inf has a gradient.
+
+    What is raised has no gradient, as exp(g) has none there.
+    """
+    least = torch.finfo(g.dtype)
+    return g.clamp(min=math.log(least.smallest_normal) + math.log(least.eps) - 1)

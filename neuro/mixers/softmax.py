@@ -1,0 +1,73 @@
+"""Causal softmax attention over all tokens so far, which are its state.
+
+    y[t] = sum_s w[s] v[s]        w = softmax over s <= t of q[t].k[s]
+
+Nothing is scaled: who wants q / sqrt(K) gives that.
+Axes: T tokens, P tokens before them, B samples, H heads, K channels of keys, V of values.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class KeysValues(NamedTuple):
+    """Keys and values of all tokens so far."""
+
+    k: Float[Tensor, "P B H K"]
+    v: Float[Tensor, "P B H V"]
+
+
+def run_softmax_recurrence(
+    q: Float[Tensor, "T B H K"],
+    k: Float[Tensor, "T B H K"],
+    v: Float[Tensor, "T B H V"],
+    state: KeysValues | None = None,
+) -> tuple[Float[Tensor, "T B H V"], KeysValues]:
+    """Return (y, all keys and values), token by token: the slow twin of run_softmax."""
+    after = _append(k, v, state)
+    first, out = len(after.k) - len(k), []
+    for t in range(len(q)):
+        keys, values = (x[: first + t + 1] for x in after)
+        weight = (keys * q[t]).sum(-1, keepdim=True).softmax(0)
+        out.append((weight * values).sum(0))
+    return torch.stack(out), after
+
+
+def step_softmax(
+    q: Float[Tensor, "B H K"],
+    k: Float[Tensor, "B H K"],
+    v: Float[Tensor, "B H V"],
+    state: KeysValues | None,
+) -> tuple[Float[Tensor, "B H V"], KeysValues]:
+    """Return (y, all keys and values) of one token."""
+    y, after = run_softmax(q[None], k[None], v[None], state)
+    return y[0], after
+
+
+def run_softmax(
+    q: Float[Tensor, "T B H K"],
+    k: Float[Tensor, "T B H K"],
+    v: Float[Tensor, "T B H V"],
+    state: KeysValues | None = None,
+) -> tuple[Float[Tensor, "T B H V"], KeysValues]:
+    """Return (y, all keys and values), by torch's scaled-dot-product attention."""
+    after = _append(k, v, state)
+    before, mask = len(after.k) - len(k), None
+    if before and len(k) > 1:
+        shape = len(k), len(after.k)
+        mask = torch.ones(shape, dtype=torch.bool, device=q.device).tril(before)
+    rows = (x.permute(1, 2, 0, 3) for x in (q, *after))
+    y = F.scaled_dot_product_attention(
+        *rows, attn_mask=mask, is_causal=not before and len(k) > 1, scale=1.0
+    )
+    return y.permute(2, 0, 1, 3), after
+
+
+def _append(k: Tensor, v: Tensor, state: KeysValues | None) -> KeysValues:
+    if state is None:
+        return KeysValues(k, v)
+    return KeysValues(torch.cat([state.k, k]), torch.cat([state.v, v]))

@@ -1,0 +1,210 @@
+"""Linear layers of ternary weights on quantised inputs, with gradients, and packed.
+
+    n = gain x / sqrt(mean x^2 + 1e-8)        y = quantise(n) W_q^T
+    W_q = s clamp(round(W / s), -1, 1)        s = max(mean |W|, 1e-5)
+
+Gradients pass both roundings as if they were not there (straight-through).
+Axes: ``*T`` any (tokens, samples), N inputs, M outputs.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int8
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from neuro.neurons import IF
+from neuro.ops.ternary import multiply_packed, pack_ternary
+from neuro.units import Seconds
+
+EPS = 1e-8
+LEAST = 1e-5  # of a scale
+LEVELS = 127
+
+
+@runtime_checkable
+class Quantise(Protocol):
+    """Inputs as whole numbers of at most 8 bits with a sign, times a scale."""
+
+    def __call__(
+        self, n: Float[Tensor, "*T N"]
+    ) -> tuple[Float[Tensor, "*T N"], Float[Tensor, "*T 1"]]:
+        """Return (whole numbers, scale of each token): n is about their product."""
+        ...
+
+
+class AbsMax:
+    """8 bits a token: the largest input of a token is 127 (Zhu et al. 2024, 2406.02528)."""
+
+    def __call__(
+        self, n: Float[Tensor, "*T N"]
+    ) -> tuple[Float[Tensor, "*T N"], Float[Tensor, "*T 1"]]:
+        """Return (whole numbers from -128 to 127, scale)."""
+        scale = n.abs().amax(-1, keepdim=True).clamp(min=LEAST) / LEVELS
+        return (n / scale).round().clamp(-LEVELS - 1, LEVELS), scale
+
+
+class SpikeCount:
+    """Signed numbers of spikes: sign(n) min(D, floor((|n| + theta / 2) / theta)).
+
+    So many spikes an integrate-and-fire neuron with soft reset fires in D ticks, if it
+    starts at theta / 2 and is given |n| at the first: :meth:`fire`. All they do is add weights.
+
+    ticks: D, 1 to 127. threshold: theta, a power of 2 or 3 times one, in which float32 counts
+    exactly.
+
+    Raises:
+        ValueError: one is out of range.
+    """
+
+    def __init__(self, ticks: int = 4, threshold: float = 0.75) -> None:
+        mantissa = math.frexp(threshold)[0] if threshold > 0 else 0.0
+        if not 1 <= ticks <= LEVELS or mantissa not in (0.5, 0.75):
+            raise ValueError(
+                f"SpikeCount: ticks must be from 1 to {LEVELS} and threshold 2^k or 3 2^k, got "
+                f"{ticks} and {threshold}; ticks=4, threshold=0.75 is a good start"
+            )
+        self.ticks, self.threshold = ticks, threshold
+
+    def __call__(
+        self, n: Float[Tensor, "*T N"]
+    ) -> tuple[Float[Tensor, "*T N"], Float[Tensor, "*T 1"]]:
+        """Return (signed counts, threshold)."""
+        counts = ((n.abs() + self.threshold / 2) / self.threshold).floor().clamp(max=self.ticks)
+        return counts.copysign(n), torch.full_like(n[..., :1], self.threshold)
+
+    def fire(self, n: Float[Tensor, "*T N"]) -> Int8[Tensor, "D *T N"]:
+        """Return the spikes of each tick, -1, 0 or 1, as the neuron fires them."""
+        neuron = IF(threshold=self.threshold)
+        size = n.detach().abs()
+        state = neuron.initial(size)._replace(v=torch.full_like(size, self.threshold / 2))
+        out = []
+        for tick in range(self.ticks):
+            spikes, state = neuron.step(size if tick == 0 else 0 * size, state, Seconds(1.0))
+            out.append(spikes.copysign(n).to(torch.int8))
+        return torch.stack(out)
+
+
+class BitLinear(nn.Module):
+    """Ternary weights on inputs of 8 bits, which are normalised first; no bias.
+
+    weight: M N, float. gain: N. fused: one step of the gradient tape, which keeps x alone and
+    computes the rest again; else torch's own (the slow twin). quantise: of the inputs.
+    """
+
+    def __init__(
+        self, given: int, made: int, quantise: Quantise | None = None, *, fused: bool = True
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(made, given))
+        self.gain = nn.Parameter(torch.ones(given))
+        self.quantise = quantise or AbsMax()
+        self.fused = fused
+        nn.init.xavier_uniform_(self.weight, gain=2**-2.5)
+
+    def forward(self, x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T M"]:
+        """Return y."""
+        if self.fused:
+            apply: Any = _Fused.apply  # torch annotates it in some versions only
+            out: Tensor = apply(x, self.weight, self.gain, self.quantise)
+            return out
+        normal = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * self.gain
+        whole, scale = self.quantise(normal.detach())
+        signs, size = round_weights(self.weight.detach())
+        inputs = normal + (whole * scale - normal).detach()
+        return inputs @ (self.weight + (signs * size - self.weight).detach()).T
+
+
+def round_weights(weight: Float[Tensor, "M N"]) -> tuple[Float[Tensor, "M N"], Tensor]:
+    """Return (-1, 0 or 1, their scale): the mean of absolute weights."""
+    scale = weight.abs().mean().clamp(min=LEAST)
+    return (weight / scale).round().clamp(-1, 1), scale
+
+
+class _Fused(torch.autograd.Function):
+    """What BitLinear computes. Only x and one number a token are kept for the gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, gain: Tensor, quantise: Quantise
+    ) -> Tensor:
+        inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS)
+        whole, scale = quantise(x * inverse * gain)
+        signs, size = round_weights(weight)
+        ctx.save_for_backward(x, weight, gain, inverse)
+        ctx.quantise = quantise
+        return (whole * scale) @ (signs * size).T
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight, gain, inverse = ctx.saved_tensors
+        unit = x * inverse
+        whole, scale = ctx.quantise(unit * gain)
+        signs, size = round_weights(weight)
+        dy = dy.to(weight.dtype)
+        dn = dy @ (signs * size)
+        dw = dy.flatten(0, -2).T @ (whole * scale).flatten(0, -2)
+        dgain = (dn * unit).flatten(0, -2).sum(0)
+        du = dn * gain
+        dx = inverse * (du - unit * (du * unit).mean(-1, keepdim=True))
+        return dx, dw, dgain, None
+
+
+class PackedLinear(nn.Module):
+    """What a BitLinear computes, of two bits a weight, on a CPU and without gradients.
+
+    packed: four weights a byte (:mod:`neuro.ops.ternary`). scale: of the weights.
+    Products are exact whole numbers, which are scaled once.
+    """
+
+    packed: Tensor
+    scale: Tensor
+    gain: Tensor
+
+    def __init__(self, layer: BitLinear) -> None:
+        super().__init__()
+        signs, scale = round_weights(layer.weight.detach())
+        packed = pack_ternary(signs.to("cpu", torch.int8).numpy())
+        self.register_buffer("packed", torch.from_numpy(packed))
+        self.register_buffer("scale", scale.cpu())
+        self.register_buffer("gain", layer.gain.detach().cpu().clone())
+        self.quantise = layer.quantise
+
+    @torch.no_grad()
+    def forward(self, x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T M"]:
+        """Return y, which carries no gradient."""
+        normal = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * self.gain
+        whole, scale = self.quantise(normal)
+        rows = whole.flatten(0, -2).to(torch.int8)
+        sums = torch.from_numpy(multiply_packed(self.packed.numpy(), rows.numpy()))
+        return sums.view(*x.shape[:-1], -1).to(x.dtype) * (self.scale * scale)
+
+
+def pack_model(model: nn.Module) -> nn.Module:
+    """Return a copy of a model whose BitLinear layers are packed; for inference on a CPU.
+
+    Raises:
+        ValueError: it has none.
+    """
+    out = copy.deepcopy(model)
+    found = [(name, m) for name, m in out.named_modules() if isinstance(m, BitLinear)]
+    if not found:
+        raise ValueError(
+            f"pack_model: {type(model).__name__} has no BitLinear; only ternary layers are "
+            "packed"
+        )
+    for name, layer in found:
+        parent, _, own = name.rpartition(".")
+        setattr(out.get_submodule(parent), own, PackedLinear(layer))
+    return out.eval()
+
+
+def make_spiking(ticks: int = 4, threshold: float = 0.75) -> Callable[[int, int], BitLinear]:
+    """Return what makes ternary layers that read spike counts."""
+    quantise = SpikeCount(ticks, threshold)
+    return lambda given, made: BitLinear(given, made, quantise)

@@ -1,0 +1,154 @@
+"""What is trained on text: the stack of layers, the text, and how long."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Linear = Literal["float", "ternary", "spiking"]
+MIXERS = (
+    *("mlgru", "hgrn", "hgrn2", "retnet", "gla", "deltanet", "gdn"),
+    *("rwkv5", "rwkv6", "softmax"),
+)
+GROWING = ("softmax",)  # whose state grows with the text
+
+
+def parse_stack(stack: str) -> tuple[str, ...]:
+    """Return the mixer of each layer.
+
+    >>> parse_stack("hgrn2*3+softmax")
+    ('hgrn2', 'hgrn2', 'hgrn2', 'softmax')
+
+    Raises:
+        ValueError: the text is no such list.
+    """
+    layers: list[str] = []
+    for part in stack.split("+"):
+        found = re.fullmatch(r"(\w+?)(?:\*([1-9]\d{0,3}))?", part.strip())
+        if found is None or found[1] not in MIXERS:
+            raise ValueError(
+                f"stack {stack!r}: {part!r} is no mixer, nor one with a number; write names of "
+                f"{', '.join(MIXERS)}, such as hgrn2*3+softmax"
+            )
+        layers += [found[1]] * int(found[2] or 1)
+    return tuple(layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One language model and its training.
+
+    stack: its layers, see :func:`parse_stack`. width: D. hidden: of the gated linear unit
+    behind each mixer. heads: of mixers that have them; of RWKV, width / 64 or so many.
+    linear: maps of "float" weights, "ternary" ones on inputs of 8 bits, or ternary ones on
+    "spiking" inputs: spike counts of up to ``ticks``, of that threshold.
+    vocabulary: tokens, at least those of the tokenizer.
+    text: a file or folder; "": the sources of Python's standard library. tokenizer: the path of
+    a World vocabulary (.txt) or of a tokenizer.json; "": bytes. end: the token that ends a text
+    in a tokenizer.json.
+    tokens: T of a batch. lanes: B, streams that are read side by side. steps: batches in all.
+    validations: over the training. held_out: bytes of the validation and test part that are
+    measured; 0: all.
+    lr, warm, decay, clip: see :class:`neuro.training.Plan`.
+    """
+
+    stack: str = "mlgru*4"
+    width: int = 128
+    hidden: int = 352
+    heads: int = 4
+    linear: Linear = "float"
+    ticks: int = 4
+    threshold: float = 0.75
+    vocabulary: int = 256
+    text: str = ""
+    tokenizer: str = ""
+    end: str = ""
+    tokens: int = 256
+    lanes: int = 12
+    steps: int = 1600
+    validations: int = 4
+    held_out: int = 200_000
+    lr: float = 4e-3
+    warm: float = 0.05
+    decay: float = 0.01
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        parse_stack(self.stack)
+        names = ("width", "hidden", "heads", "vocabulary", "tokens", "lanes", "steps")
+        wrong = [n for n in (*names, "validations") if getattr(self, n) < 1]
+        if wrong or self.steps % self.validations or self.held_out < 0:
+            raise ValueError(
+                f"Config: {', '.join(wrong) or 'nothing'} must be >= 1; steps ({self.steps}) "
+                f"must be a multiple of validations ({self.validations}), held_out >= 0, got "
+                f"{self.held_out}"
+            )
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The mixer of each layer."""
+        return parse_stack(self.stack)
+
+    @property
+    def carries(self) -> bool:
+        """Whether the state of a batch goes on to the next: where it does not grow."""
+        return not set(self.layers) & set(GROWING)
+
+
+def tiny() -> Config:
+    """Return 0.9 million parameters, plain MLGRU, on the embedded text."""
+    return Config()
+
+
+def tiny_mlgru() -> Config:
+    """Return the same as :func:`tiny`, by its name in comparisons."""
+    return tiny()
+
+
+def tiny_transformer() -> Config:
+    """Return softmax attention in the same stack."""
+    return replace(tiny(), stack="softmax*4", lr=3e-3)
+
+
+def tiny_rwkv6() -> Config:
+    """Return the time mixing of RWKV-6 in the same stack, with 0.9 million parameters."""
+    return replace(tiny(), stack="rwkv6*4", hidden=160, lr=3e-3)
+
+
+def tiny_matmulfree() -> Config:
+    """Return the MatMul-free model: ternary weights, inputs of 8 bits."""
+    return replace(tiny(), linear="ternary")
+
+
+def tiny_spiking() -> Config:
+    """Return the spiking MatMul-free model: ternary weights, up to 4 spikes an input."""
+    return replace(tiny(), linear="spiking")
+
+
+def matmulfree_370m() -> Config:
+    """Return the published 24 layers of width 1,024 (Zhu et al. 2024, arXiv 2406.02528)."""
+    return _published(24, 1024, 2816, 4e-3)
+
+
+def matmulfree_1b() -> Config:
+    """Return the published 24 layers of width 2,048: 1.3 billion parameters."""
+    return _published(24, 2048, 5632, 2.5e-3)
+
+
+def matmulfree_3b() -> Config:
+    """Return the published 32 layers of width 2,560: 2.7 billion parameters."""
+    return _published(32, 2560, 6912, 1.5e-3)
+
+
+def _published(layers: int, width: int, hidden: int, lr: float) -> Config:
+    return Config(
+        stack=f"mlgru*{layers}",
+        width=width,
+        hidden=hidden,
+        linear="ternary",
+        vocabulary=32_000,
+        tokens=2048,
+        lanes=256,
+        steps=28_800,  # 15 billion tokens
+        lr=lr,
+        held_out=0,
+    )

@@ -1,0 +1,148 @@
+"""Batches of tokens: lanes of a text, each a stream that goes on from batch to batch."""
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice, zip_longest
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from drivers.text import (
+    Bytes,
+    HuggingFace,
+    Part,
+    Position,
+    Text,
+    Tokenizer,
+    load,
+    load_default,
+    load_world,
+    select_part,
+    split_evenly,
+    stream_tokens,
+    take_first,
+)
+from tasks.language.config import Config
+from tasks.task import Pair
+
+NOTHING = -1  # the target where a lane has ended
+
+
+@cache
+def make_tokenizer(tokenizer: str, end: str = "") -> Tokenizer:
+    """Return the tokenizer of a configuration's path; "": bytes.
+
+    Raises:
+        ValueError: the file is damaged.
+        ModuleNotFoundError: its library is not installed.
+    """
+    if not tokenizer:
+        return Bytes()
+    if tokenizer.endswith(".json"):
+        return HuggingFace(Path(tokenizer), end or None)
+    return load_world(Path(tokenizer))
+
+
+def find_tokenizer(config: Config) -> Tokenizer:
+    """Return the tokenizer of a configuration.
+
+    Raises:
+        ValueError: it has more tokens than the model.
+    """
+    out = make_tokenizer(config.tokenizer, config.end)
+    if out.size > config.vocabulary:
+        raise ValueError(
+            f"the tokenizer {config.tokenizer or 'of bytes'} has {out.size:,} tokens, the "
+            f"model {config.vocabulary:,}; set vocabulary to {out.size} or more"
+        )
+    return out
+
+
+@cache
+def _find_text(text: str) -> Text:
+    return load(Path(text)) if text else load_default()
+
+
+@cache
+def find_part(config: Config, part: Part) -> Text:
+    """Return a part of the text; of the held-out ones, as much as is measured."""
+    found = select_part(_find_text(config.text), part)
+    cut = part != "train" and config.held_out
+    return take_first(found, config.held_out) if cut else found
+
+
+def batches(config: Config, part: Part, epoch: int) -> Iterator[Pair]:
+    """Yield (tokens T B, the next tokens T B). The first token is the end of a text.
+
+    Training: ``steps / validations`` batches an epoch, which go on where the epoch before
+    ended; lanes start over at their end. Else: each lane once, NOTHING behind its end.
+    """
+    if part == "train":
+        yield from batches_from(config, epoch, 0)
+        return
+    lanes = _split(config, part)
+    streams = (
+        (r.tokens for r in stream_tokens(lane, find_tokenizer(config), config.tokens))
+        for lane in lanes
+    )
+    last = np.full(len(lanes), find_tokenizer(config).end or 0, np.int64)
+    for reads in zip_longest(*streams, fillvalue=np.empty(0, np.int32)):
+        y = np.full((max(map(len, reads)), len(lanes)), NOTHING, np.int64)
+        for k, tokens in enumerate(reads):
+            y[: len(tokens), k] = tokens
+        x = np.maximum(np.vstack([last, y[:-1]]), 0)
+        last = np.maximum(y[-1], 0)
+        yield torch.from_numpy(x), torch.from_numpy(y)
+
+
+def batches_from(config: Config, epoch: int, step: int) -> Iterator[Pair]:
+    """Yield the batches of training from a step of an epoch on.
+
+    Epoch and step are the position in the text: a lane of bytes is entered there, that of
+    another tokenizer is read up to there.
+    """
+    each = config.steps // config.validations
+    passed = (epoch * each + step) * config.tokens
+    lanes = [_stream_lane(config, lane, passed) for lane in _split(config, "train")]
+    for _ in range(each - step):
+        both = [next(lane) for lane in lanes]
+        x, y = (torch.from_numpy(np.stack(rows, 1)) for rows in zip(*both, strict=True))
+        yield x, y
+
+
+def _stream_lane(
+    config: Config, lane: Text, passed: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (tokens, next tokens) without end, behind so many passed ones."""
+    tokenizer, last = find_tokenizer(config), None
+    start = Position()
+    if passed and isinstance(tokenizer, Bytes):
+        before = Position(block=(passed - 1) % lane.length)
+        first = next(stream_tokens(lane, tokenizer, 1, before, again=True))
+        last, start, passed = int(first.tokens[0]), first.position, 0
+    if last is None:
+        last = tokenizer.end or 0
+    reads = stream_tokens(lane, tokenizer, config.tokens, start, again=True)
+    for read in islice(reads, passed // config.tokens):
+        last = int(read.tokens[-1])
+    for read in reads:
+        y = read.tokens.astype(np.int64)
+        yield np.concatenate([[last], y[:-1]]), y
+        last = int(y[-1])
+
+
+@cache
+def _split(config: Config, part: Part) -> tuple[Text, ...]:
+    return split_evenly(find_part(config, part), config.lanes)
+
+
+def count_bytes(config: Config, part: Part) -> int:
+    """Return the bytes of a part that is measured; the end of a file counts one."""
+    return find_part(config, part).length
+
+
+def count_targets(y: Tensor) -> int:
+    """Return how many targets are tokens."""
+    return int((y != NOTHING).sum())

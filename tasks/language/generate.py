@@ -1,0 +1,49 @@
+"""Text that a trained model writes, token by token; recurrent models in constant memory."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from drivers.text import Tokenizer
+
+
+def generate(
+    model: torch.nn.Module,
+    tokenizer: Tokenizer,
+    prompt: bytes,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> Iterator[bytes]:
+    """Yield the bytes of one token after the other, without end or until a text ends.
+
+    Args:
+        model: a LanguageModel, packed or not, in evaluation mode.
+        tokenizer: that it was trained with.
+        prompt: what it goes on from; the beginning of a text if empty.
+        temperature: by which logits are divided; 0: the most probable token.
+        seed: of what is drawn.
+
+    Raises:
+        ValueError: the temperature is negative.
+    """
+    if temperature < 0:
+        raise ValueError(f"temperature must be >= 0, got {temperature}; 0 takes the likeliest")
+    drawn = torch.Generator().manual_seed(seed)
+    start = [tokenizer.end or 0, *tokenizer.encode(prompt).tolist()]
+    tokens, state = torch.tensor(start).unsqueeze(1), None
+    while True:
+        with torch.no_grad():
+            logits, state = model(tokens, state)
+        token = _draw(logits[-1, 0, : tokenizer.size].float(), temperature, drawn)
+        if token == tokenizer.end:
+            return
+        yield tokenizer.decode([token])
+        tokens = torch.tensor([[token]])
+
+
+def _draw(logits: Tensor, temperature: float, drawn: torch.Generator) -> int:
+    if temperature == 0:
+        return int(logits.argmax())
+    share = torch.softmax(logits.double() / temperature, 0)
+    return int(torch.multinomial(share, 1, generator=drawn))

@@ -1,0 +1,152 @@
+"""A language model: an embedding, blocks of a mixer and a gated linear unit, and a read-out.
+
+    x <- x + mixer(RMSNorm x)        x <- x + W_d (SiLU(W_u x') V x'),  x' = RMSNorm x
+
+With ternary maps and MLGRU it is the MatMul-free language model (Zhu et al. 2024, arXiv
+2406.02528). Axes: T tokens, B samples, D channels, V the vocabulary.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuro.mixers import (
+    GLA,
+    HGRN,
+    HGRN2,
+    MLGRU,
+    RWKV5,
+    RWKV6,
+    DeltaNet,
+    GatedDeltaNet,
+    Mixer,
+    RetNet,
+    SoftmaxAttention,
+    layer_floors,
+)
+from neuro.nn.ternary import BitLinear, SpikeCount
+from tasks.language.config import Config
+
+EPS = 1e-6
+SPREAD = 0.02  # standard deviation of the first embedding, read-out and gated linear units
+HEADED: dict[str, Any] = {
+    "hgrn2": HGRN2,
+    "retnet": RetNet,
+    "gla": GLA,
+    "deltanet": DeltaNet,
+    "gdn": GatedDeltaNet,
+    "softmax": SoftmaxAttention,
+}
+VECTOR: dict[str, Any] = {"mlgru": MLGRU, "hgrn": HGRN}
+RWKV: dict[str, Any] = {"rwkv5": RWKV5, "rwkv6": RWKV6}
+FLOORED = (MLGRU, HGRN, HGRN2)
+
+
+class LanguageModel(nn.Module):
+    """Tokens to the logits of the next token; state in, state out."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.vocabulary = config.vocabulary
+        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        layers = len(config.layers)
+        self.blocks = nn.ModuleList(Block(config, k) for k in range(layers))
+        self.norm = nn.RMSNorm(config.width, eps=EPS)
+        self.head = make_linear(config, config.width, config.vocabulary)
+        # One row a layer, of which those are used whose mixers have a floor.
+        floored = any(isinstance(b.mixer, FLOORED) for b in self._blocks)
+        rows = torch.zeros(layers, config.width) if floored else None
+        self.floors = None if rows is None else nn.Parameter(rows)
+        for weight in (self.embedding.weight, self.head.weight):
+            nn.init.normal_(weight, std=SPREAD)
+
+    @property
+    def _blocks(self) -> list["Block"]:
+        return [b for b in self.blocks if isinstance(b, Block)]
+
+    def forward(
+        self, tokens: Int64[Tensor, "T B"], state: tuple[Any, ...] | None = None
+    ) -> tuple[Float[Tensor, "T B V"], tuple[Any, ...]]:
+        """Return (logits, state of each layer).
+
+        Raises:
+            ValueError: a token is not of the vocabulary, or the state is of other samples.
+        """
+        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.vocabulary:
+            raise ValueError(
+                f"LanguageModel: tokens from {int(tokens.min())} to {int(tokens.max())}, and "
+                f"its vocabulary has {self.vocabulary}; use the tokenizer it was trained with"
+            )
+        x, after = self.embedding(tokens), []
+        floors = None if self.floors is None else layer_floors(self.floors)
+        for k, block in enumerate(self._blocks):
+            floor = None if floors is None else floors[k]
+            x, own = block(x, None if state is None else state[k], floor)
+            after.append(own)
+        logits: Tensor = self.head(self.norm(x))
+        return logits, tuple(after)
+
+
+class Block(nn.Module):
+    """A mixer and a gated linear unit, each behind a norm and beside a residual."""
+
+    def __init__(self, config: Config, layer: int) -> None:
+        super().__init__()
+        width, hidden, layers = config.width, config.hidden, len(config.layers)
+        self.mixer_norm = nn.RMSNorm(width, eps=EPS)
+        self.mixer = make_mixer(config, layer)
+        self.unit_norm = nn.RMSNorm(width, eps=EPS)
+        self.up = make_linear(config, width, 2 * hidden)
+        self.down = make_linear(config, hidden, width)
+        nn.init.normal_(self.up.weight, std=SPREAD)
+        nn.init.normal_(self.down.weight, std=SPREAD / (2 * layers) ** 0.5)
+
+    def forward(
+        self, x: Float[Tensor, "T B D"], state: Any, floor: Float[Tensor, " D"] | None
+    ) -> tuple[Float[Tensor, "T B D"], Any]:
+        """Return (x, state of the mixer)."""
+        given = {"floor": floor} if isinstance(self.mixer, FLOORED) else {}
+        mixed, state = self.mixer(self.mixer_norm(x), state, **given)
+        x = x + mixed
+        gate, value = self.up(self.unit_norm(x)).chunk(2, -1)
+        return x + self.down(F.silu(gate) * value), state
+
+
+def make_linear(config: Config, given: int, made: int) -> nn.Linear | BitLinear:
+    """Return a linear map of the configuration's kind."""
+    if config.linear == "float":
+        return nn.Linear(given, made, bias=False)
+    spiking = config.linear == "spiking"
+    return BitLinear(
+        given, made, SpikeCount(config.ticks, config.threshold) if spiking else None
+    )
+
+
+def make_mixer(config: Config, layer: int) -> Mixer:
+    """Return the mixer of a layer.
+
+    Raises:
+        ValueError: the width does not suit the heads.
+    """
+
+    def linear(given: int, made: int) -> nn.Module:
+        return make_linear(config, given, made)
+
+    name, made = config.layers[layer], None
+    if name in VECTOR:
+        made = VECTOR[name](config.width, linear=linear)
+    elif name in HEADED:
+        made = HEADED[name](config.width, heads=config.heads, linear=linear)
+    else:
+        if config.width % config.heads:
+            raise ValueError(
+                f"{name}: width {config.width} is no multiple of {config.heads} heads; choose "
+                "another number of heads"
+            )
+        size, layers = config.width // config.heads, len(config.layers)
+        made = RWKV[name](config.width, size, layer, layers, linear=linear)
+    out: Mixer = made
+    return out

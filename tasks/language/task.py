@@ -1,0 +1,137 @@
+"""The task: loss, bits per byte of held-out text, and what the verbs ask for."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuro.io.run_folder import Run, RunError
+from neuro.mixers import DeltaState, MatrixState, RetentionState, TimeMixState, VectorState
+from neuro.training import Plan
+from tasks.language import config as configs
+from tasks.language.config import Config
+from tasks.language.data import NOTHING, batches, batches_from, count_bytes, find_part
+from tasks.language.model import LanguageModel
+from tasks.task import (
+    Deployment,
+    Evaluation,
+    Findings,
+    Metric,
+    Pair,
+    Split,
+    Stimulus,
+    Task,
+    Training,
+)
+
+BITS = Metric(name="bits_per_byte", better="lower", unit="bits", format=".3f")
+
+
+def build(config: Config) -> LanguageModel:
+    """Return a fresh model."""
+    return LanguageModel(config)
+
+
+def make_plan(config: Config) -> Plan:
+    """Return how it is trained: an epoch ends with each validation."""
+    return Plan(
+        epochs=config.validations,
+        lr=config.lr,
+        warm=config.warm,
+        decay=config.decay,
+        clip=config.clip,
+    )
+
+
+def loss(
+    config: Config,
+    model: nn.Module,
+    batch: Pair,
+    at: float,  # noqa: ARG001
+    state: Any = None,
+) -> tuple[Tensor, Any]:
+    """Return (mean cross-entropy [nat], state for the next batch).
+
+    The state is None where it grows with the text: every batch then begins anew.
+    """
+    x, y = batch
+    logits, state = model(x, state)
+    nats = F.cross_entropy(logits.flatten(0, 1).float(), y.flatten(), ignore_index=NOTHING)
+    return nats, state if config.carries else None
+
+
+@torch.no_grad()
+def measure_bits(config: Config, model: nn.Module, split: Split) -> float:
+    """Return bits per byte of a held-out part; the end of a file counts one byte.
+
+    Recurrent models read each lane as one stream, others windows of ``tokens`` tokens.
+    """
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+    state, nats = None, 0.0
+    for x, y in batches(config, split, 0):
+        logits, state = model(x.to(device), state)
+        some = F.cross_entropy(
+            logits.flatten(0, 1).double(),
+            y.to(device).flatten(),
+            ignore_index=NOTHING,
+            reduction="sum",
+        )
+        nats += float(some)
+        state = state if config.carries else None
+    model.train(training)
+    return nats / math.log(2) / count_bytes(config, split)
+
+
+def evaluate(run: Run, model: nn.Module) -> Findings:
+    """Return bits per byte of the test part."""
+    config: Config = run.config
+    text = find_part(config, "test")
+    return Findings(
+        values={BITS.name: measure_bits(config, model, "test")},
+        n=text.length,
+        facts={"text": text.source, "files": len({s.path for s in text.stretches})},
+    )
+
+
+def refuse_chip(*_: Any) -> NoReturn:
+    """Say that language models do not run on chips yet."""
+    raise RunError(
+        "language models are trained and measured with torch only: none is lowered to events "
+        "or chips yet; neuro eval and neuro generate work"
+    )
+
+
+def refuse_stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus]:
+    """Say the same, where the verbs ask for stimuli."""
+    refuse_chip(config, model, split)
+
+
+TASK = Task(
+    summary="Language: the next byte or token of a text",
+    configs={
+        name: getattr(configs, name)
+        for name in (
+            *("tiny", "tiny_transformer", "tiny_mlgru", "tiny_matmulfree", "tiny_rwkv6"),
+            *("tiny_spiking", "matmulfree_370m", "matmulfree_1b", "matmulfree_3b"),
+        )
+    },
+    training=Training(
+        build=build,
+        plan=make_plan,
+        steps=lambda config: config.steps // config.validations,
+        batches=batches,
+        batches_from=batches_from,
+        batch_axis=1,
+        loss=loss,
+        carry="training",
+        carry_types=(DeltaState, MatrixState, RetentionState, TimeMixState, VectorState),
+        validation=BITS,
+        validate=lambda config, model: measure_bits(config, model, "val"),
+    ),
+    deployment=Deployment(part=refuse_chip, stimuli=refuse_stimuli),
+    evaluation=Evaluation(metrics=(BITS,), evaluate=evaluate),
+)

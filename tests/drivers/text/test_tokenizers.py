@@ -1,0 +1,134 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from drivers.text import Bytes, HuggingFace, World, load_world
+
+PLAIN = {bytes([b]): b + 1 for b in range(256)}
+few = st.text("abc", max_size=40).map(str.encode)
+
+
+def match_greedily(data: bytes, tokens: dict[bytes, int]) -> list[int]:
+    """Return the tokens by the definition: the longest that fits, again and again."""
+    out = []
+    while data:
+        size = max(n for n in range(1, len(data) + 1) if data[:n] in tokens)
+        out.append(tokens[data[:size]])
+        data = data[size:]
+    return out
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=few | st.binary(max_size=40), words=st.sets(few, max_size=20))
+def test_world_takes_the_longest_token_at_each_place(data: bytes, words: set[bytes]) -> None:
+    more = sorted(w for w in words if len(w) > 1)
+    tokens = PLAIN | {w: 300 + 2 * k for k, w in enumerate(more)}
+    world = World(tokens)
+    found = world.encode(data)
+    assert found.tolist() == match_greedily(data, tokens)
+    assert world.decode(found) == data
+    assert world.size == max(tokens.values()) + 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(data=st.binary())
+def test_bytes_are_their_own_tokens(data: bytes) -> None:
+    assert Bytes().encode(data).tolist() == list(data)
+    assert Bytes().decode(list(data)) == data.replace(b"\0", b"")
+
+
+def test_the_end_of_a_file_stands_for_no_byte() -> None:
+    assert Bytes().decode([65, 0, 66]) == b"AB"
+    assert World(PLAIN).decode([66, 0, 67]) == b"AB"
+
+
+def test_tokens_of_another_vocabulary_are_refused() -> None:
+    with pytest.raises(ValueError, match="not of this vocabulary of 256, the first 256"):
+        Bytes().decode([3, 256])
+    with pytest.raises(ValueError, match="the first -1"):
+        Bytes().decode([-1])
+    with pytest.raises(ValueError, match="no token 300"):
+        World(PLAIN | {b"ab": 301}).decode([300])
+
+
+def write_vocabulary(path: Path, tokens: dict[bytes, int]) -> Path:
+    lines = []
+    for token, own in tokens.items():
+        try:
+            literal = repr(token.decode())
+        except UnicodeDecodeError:
+            literal = repr(token)
+        lines.append(f"{own} {literal} {len(token)}\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def test_a_vocabulary_file_holds_strings_and_bytes(tmp_path: Path) -> None:
+    tokens = PLAIN | {"né 'x' \" 1".encode(): 257, b"\xff\xfe 2": 258, b" \n ": 300}
+    world = load_world(write_vocabulary(tmp_path / "vocab.txt", tokens))
+    assert world.encode(b"\xff\xfe 2 \n " + "né 'x' \" 1".encode()).tolist() == [258, 300, 257]
+    assert world.size == 301
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("66 'A' 1", "66 'A' 2", "line 66: .*1 bytes, and the line says 2"),
+        ("66 'A' 1", "66 'B' 1", "line 67: b'B' stands there twice"),
+        ("66 'A' 1", "67 'A' 1", "an id stands for two tokens"),
+        ("66 'A' 1\n", "", "lacks 1 of the 256 single bytes"),
+        ("66 'A' 1", "-1 'A' 1", "line 66: .* is no `id literal length`"),
+        ("66 'A' 1", "0 'A' 1", r"ids out of 1\.\."),
+        ("66 'A' 1", "66 65 1", "line 66"),
+        ("66 'A' 1", "66 A 1", "line 66"),
+        ("66 'A' 1", "66 'A 1", "line 66"),
+        ("66 'A' 1", "66 'A' 1\n\n", "line 67"),
+        ("66 'A' 1", "66 'A' 1\n400 '' 0", "an empty token"),
+    ],
+)
+def test_a_damaged_vocabulary_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+    path = write_vocabulary(tmp_path / "vocab.txt", PLAIN)
+    whole = path.read_text(encoding="utf-8")
+    assert old in whole
+    path.write_text(whole.replace(old, new), encoding="utf-8")
+    with pytest.raises(ValueError, match=f"vocab.txt.*{told}.*again"):
+        load_world(path)
+
+
+def test_a_tokenizer_of_hugging_face_reads_its_file(tmp_path: Path) -> None:
+    library = pytest.importorskip("tokenizers")
+    vocab = {"<s>": 0, "a": 1, "b": 2, "ab": 3, "é": 4}
+    made = library.Tokenizer(library.models.BPE(vocab, [("a", "b")]))
+    made.decoder = library.decoders.Fuse()
+    made.save(str(tmp_path / "tokenizer.json"))
+    found = HuggingFace(tmp_path / "tokenizer.json", end="<s>")
+    assert (found.size, found.end) == (5, 0)
+    assert found.encode("abbaé".encode()).tolist() == [3, 2, 1, 4]
+    assert found.decode(np.array([3, 0, 4])) == "abé".encode()
+    with pytest.raises(ValueError, match="no token '</s>'"):
+        HuggingFace(tmp_path / "tokenizer.json", end="</s>")
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ValueError, match="no tokenizer"):
+        HuggingFace(tmp_path / "tokenizer.json")
+
+
+def test_without_its_library_the_cure_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install tokenizers"):
+        HuggingFace(tmp_path / "tokenizer.json")
+
+
+def test_the_published_vocabulary_agrees_with_its_own_tokenizer() -> None:
+    package = Path(pytest.importorskip("rwkv").__file__).parent
+    theirs = pytest.importorskip("rwkv.rwkv_tokenizer")
+    path = package / "rwkv_vocab_v20230424.txt"
+    world, peer = load_world(path), theirs.TRIE_TOKENIZER(str(path))
+    assert world.size == 65530
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, 20_000, np.uint8).tobytes()
+    for data in (Path(__file__).read_bytes(), "The quick 棕色狐狸 naïve".encode(), noise):
+        assert world.encode(data).tolist() == peer.encodeBytes(data)

@@ -1,0 +1,198 @@
+"""Fast forms of the cores say what their recurrences say in float64."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from mixer_cases import CORES, Core, draw_from, run_with_gradients
+from torch import Tensor
+
+from neuro.mixers import scan
+from neuro.mixers.delta import run_delta, run_delta_recurrence, step_delta
+from neuro.mixers.gla import run_gla, run_gla_recurrence, step_gla
+from neuro.mixers.scan import run_scan, run_scan_recurrence, step_scan
+from neuro.mixers.softmax import run_softmax, step_softmax
+
+EVERY = pytest.mark.parametrize("core", CORES.values(), ids=CORES)
+
+
+def distance(ours: list[Tensor], theirs: list[Tensor]) -> float:
+    """Return the largest difference beside the largest number of the same tensor."""
+    for one, two in zip(ours, theirs, strict=True):
+        assert one.shape == two.shape
+    return max(
+        float((one - two).abs().max() / two.abs().max().clamp(min=1e-3))
+        for one, two in zip(ours, theirs, strict=True)
+    )
+
+
+@EVERY
+@settings(deadline=None, max_examples=12)
+@given(
+    tokens=st.integers(1, 75),
+    strength=st.sampled_from([0.0, 0.3, 8.0, 60.0, 3000.0]),
+    seed=st.integers(0, 99),
+)
+def test_outputs_states_and_gradients_are_those_of_the_recurrence(
+    core: Core, tokens: int, strength: float, seed: int
+) -> None:
+    given_ = core.make(tokens, strength, draw_from(seed))
+    want = run_with_gradients(core.slow, given_)
+    assert distance(run_with_gradients(core.fast, given_), want) < 1e-11
+    single = tuple(x.float() for x in given_)
+    assert distance(run_with_gradients(core.fast, single), want) < 3e-4
+
+
+@EVERY
+@pytest.mark.parametrize("tokens", [1, 7])
+def test_a_few_tokens_without_gradients_are_those_of_the_recurrence(
+    core: Core, tokens: int
+) -> None:
+    given_ = core.make(tokens, 1.0, draw_from(3))
+    before = [x.clone() for x in given_]
+    assert distance(list(core.fast(*given_)), list(core.slow(*given_))) < 1e-14
+    assert all(torch.equal(x, y) for x, y in zip(given_, before, strict=True))
+
+
+@pytest.mark.parametrize("name", ["scan", "gla", "gla with a bonus", "delta"])
+def test_four_thousand_tokens_are_those_of_the_recurrence(name: str) -> None:
+    core = CORES[name]
+    given_ = tuple(x.float() for x in core.make(4096, 0.01, draw_from(4)))
+    with torch.no_grad():
+        want = core.slow(*(x.double() for x in given_))
+        got = core.fast(*given_)
+    assert distance([x.double() for x in got], list(want)) < 2e-5
+
+
+@EVERY
+@pytest.mark.parametrize("cut", [1, 5, 32, 40])
+def test_a_run_in_two_parts_is_one_run(core: Core, cut: int) -> None:
+    *rows, state = core.make(45, 2.0, draw_from(cut))
+    past = [rows.pop()] if core is CORES["softmax"] else []
+    bonus = [rows.pop()] if core is CORES["gla with a bonus"] else []
+    whole, end = core.fast(*rows, *bonus, *past, state)
+    one, middle = core.fast(*(x[:cut] for x in rows), *bonus, *past, state)
+    halfway = middle.split([4, 5], -1) if past else (middle,)
+    two, last = core.fast(*(x[cut:] for x in rows), *bonus, *halfway)
+    torch.testing.assert_close(torch.cat([one, two]), whole, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(last, end, rtol=1e-12, atol=1e-12)
+
+
+@EVERY
+def test_no_token_sees_a_later_one(core: Core) -> None:
+    given_ = core.make(45, 1.0, draw_from(5))
+    other = core.make(45, 1.0, draw_from(6))
+    later = tuple(
+        torch.cat([x[:20], z[20:]]) if len(x) == 45 else x
+        for x, z in zip(given_, other, strict=True)
+    )
+    ours, theirs = core.fast(*given_)[0], core.fast(*later)[0]
+    torch.testing.assert_close(ours[:20], theirs[:20], rtol=1e-12, atol=1e-12)
+    assert bool((ours[20:] != theirs[20:]).all())
+
+
+def test_of_a_decay_of_zero_nothing_is_left_and_gradients_are_numbers() -> None:
+    g = torch.full((40, 1, 1, 2), -math.inf)
+    g[5] = 0
+    q = k = torch.ones(40, 1, 1, 2)
+    v = torch.arange(40.0).view(40, 1, 1, 1)
+    y, s = run_gla(q, k, v, g)
+    want = 2 * v.flatten()
+    want[5] += 2 * v.flatten()[4]
+    assert y.flatten().tolist() == want.tolist()
+    assert s.flatten().tolist() == [39, 39]
+    leaves = [x.clone().requires_grad_() for x in (q, k, v, g)]
+    grads = torch.autograd.grad(run_gla(*leaves)[0].sum(), leaves)
+    assert all(bool(x.isfinite().all()) for x in grads)
+    y, _ = run_delta(q, k, v, torch.full((40, 1, 1), 0.5), g[..., 0])
+    assert y.flatten()[6:].tolist() == v.flatten()[6:].tolist()
+
+
+def test_a_weak_decay_after_a_strong_one_is_exact() -> None:
+    """A difference of sums over the chunk, some -1e4, would lose three digits of 1e-3."""
+    g = torch.full((32, 1, 1, 1), -1e-3)
+    g[:16] = -700.0
+    ones = torch.ones(32, 1, 1, 1)
+    want = run_gla_recurrence(*(x.double() for x in (ones, ones, ones, g)))[0]
+    torch.testing.assert_close(
+        run_gla(ones, ones, ones, g)[0].double(), want, rtol=3e-7, atol=0
+    )
+    rows = [ones, torch.ones(32, 1, 1, 1), ones, 0.01 * ones[..., 0], g[..., 0]]
+    want = run_delta_recurrence(*(x.double() for x in rows))[0]
+    torch.testing.assert_close(run_delta(*rows)[0].double(), want, rtol=1e-6, atol=0)
+
+
+def test_a_zero_key_writes_nothing() -> None:
+    q, k, v, beta, g, s = CORES["delta"].make(40, 0.1, draw_from(7))
+    _, gla_end = run_gla(q, 0 * k, v, g[..., None], s)
+    _, delta_end = run_delta(q, 0 * k, v, beta, g, s)
+    faded = g.sum(0).exp()[..., None, None] * s
+    torch.testing.assert_close(gla_end, faded, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(delta_end, faded, rtol=1e-12, atol=1e-14)
+
+
+def test_the_delta_rule_replaces_what_was_held_under_a_key() -> None:
+    k = torch.eye(2)[[0, 1, 0]].view(3, 1, 1, 2)
+    v = torch.tensor([1.0, 2.0, 5.0]).view(3, 1, 1, 1)
+    y, s = run_delta(k, k, v, torch.ones(3, 1, 1))
+    assert y.flatten().tolist() == [1, 2, 5]
+    assert s.flatten().tolist() == [5, 2]  # and a sum would hold 6
+
+
+def test_a_bonus_reads_the_present_token_and_the_state_those_before() -> None:
+    one = torch.ones(3, 1, 1, 1)
+    v = torch.tensor([1.0, 10.0, 100.0]).view(3, 1, 1, 1)
+    y, s = run_gla(one, one, v, 0 * one, bonus=torch.tensor([[7.0]]))
+    assert y.flatten().tolist() == [7, 71, 711]
+    assert s.item() == 111
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3, 33])
+def test_a_scan_by_doubling_is_one_by_loops(
+    tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_ = CORES["scan"].make(tokens, 3.0, draw_from(8))
+    want = run_with_gradients(run_scan_recurrence, given_)
+    monkeypatch.setattr(scan, "can_read", lambda _: False)
+    assert distance(run_with_gradients(run_scan, given_), want) < 1e-13
+
+
+def test_a_scan_on_two_threads_is_one_on_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_ = CORES["scan"].make(9, 3.0, draw_from(8))
+    want = run_with_gradients(run_scan, given_)
+    monkeypatch.setattr("neuro.ops.threads.MIN_SHARED_VALUES", 0)
+    torch.set_num_threads(2)
+    assert distance(run_with_gradients(run_scan, given_), want) == 0
+
+
+def test_steps_one_by_one_are_the_run() -> None:
+    draw = draw_from(9)
+    f, i, h = CORES["scan"].make(3, 1.0, draw)
+    torch.testing.assert_close(step_scan(f[0], i[0], h), run_scan(f, i, h)[0][0])
+    q, k, v, g, u, s = CORES["gla with a bonus"].make(3, 1.0, draw)
+    beta = torch.sigmoid(draw(3, 2, 3))
+    whole, end = run_gla(q, k, v, g, s, u)
+    rule, rule_end = run_delta(q, k, v, beta, g[..., 0], s)
+    full, cache = run_softmax(q, k, v)
+    again, past = s, None
+    for t in range(3):
+        y, again = step_gla(q[t], k[t], v[t], g[t], again, u)
+        torch.testing.assert_close(y, whole[t], rtol=1e-12, atol=1e-12)
+        y, s = step_delta(q[t], k[t], v[t], beta[t], g[t, ..., 0], s)
+        torch.testing.assert_close(y, rule[t], rtol=1e-12, atol=1e-12)
+        y, past = step_softmax(q[t], k[t], v[t], past)
+        torch.testing.assert_close(y, full[t], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(again, end, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(s, rule_end, rtol=1e-12, atol=1e-12)
+    assert torch.equal(past.k, cache.k)  # type: ignore[union-attr]
+
+
+def test_sixteen_bits_compute_in_thirty_two() -> None:
+    for name in ("scan", "gla", "delta"):
+        core = CORES[name]
+        given_ = tuple(x.bfloat16() for x in core.make(40, 0.1, draw_from(10)))
+        y, state = core.fast(*given_)
+        assert (y.dtype, state.dtype) == (torch.float32, torch.float32)
+        want = core.fast(*(x.float() for x in given_))
+        assert distance([y, state], list(want)) < 1e-6

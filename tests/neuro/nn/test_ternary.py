@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from neuro.nn.ternary import (
+    AbsMax,
+    BitLinear,
+    PackedLinear,
+    SpikeCount,
+    make_spiking,
+    pack_model,
+    round_weights,
+)
+from neuro.ops.ternary import multiply_packed, pack_ternary, unpack_ternary
+from neuro.seeds import seeded
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 70), st.integers(0, 3)),
+    seed=st.integers(0, 99),
+)
+def test_packed_products_are_exact(sizes: tuple[int, int, int], seed: int) -> None:
+    made, columns, tokens = sizes
+    rng = np.random.default_rng(seed)
+    weight = rng.integers(-1, 2, (made, columns)).astype(np.int8)
+    x = rng.integers(-128, 128, (tokens, columns)).astype(np.int8)
+    packed = pack_ternary(weight)
+    assert packed.shape == (made, -(-columns // 4))
+    assert np.array_equal(unpack_ternary(packed, columns), weight)
+    assert np.array_equal(multiply_packed(packed, x), x.astype(np.int32) @ weight.T)
+
+
+def test_the_largest_sums_do_not_overflow() -> None:
+    weight, x = np.ones((1, 2**18), np.int8), np.full((1, 2**18), -128, np.int8)
+    assert multiply_packed(pack_ternary(weight), x) == [[-(2**25)]]
+    with pytest.raises(ValueError, match=r"more than 262,144 columns \(262,145\)"):
+        pack_ternary(np.zeros((1, 2**18 + 1), np.int8))
+    with pytest.raises(ValueError, match="1 weights are not -1, 0 or 1, the first 2"):
+        pack_ternary(np.array([[1, 2]], np.int8))
+
+
+def test_a_layer_by_hand() -> None:
+    layer = BitLinear(2, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, -0.2], [-3.0, 0.2]]))  # mean 1.1
+        layer.gain.copy_(torch.tensor([1.0, 2.0]))
+        y = layer(torch.tensor([[3.0, -4.0]]))
+    root = 12.5**0.5
+    x = torch.tensor([round(3 / 8 * 127), -127]) * (8 / root / 127)
+    torch.testing.assert_close(y, (1.1 * torch.stack([x[0], -x[0]]))[None].float())
+
+
+@pytest.mark.parametrize("quantise", [AbsMax(), SpikeCount(4, 0.75)])
+@pytest.mark.parametrize("shape", [(5, 7), (3, 2, 7)])
+def test_the_fused_gradient_is_that_of_the_plain_form(
+    quantise: AbsMax | SpikeCount, shape: tuple[int, ...]
+) -> None:
+    with seeded(1):
+        fused, x = BitLinear(7, 4, quantise).double(), torch.randn(shape, dtype=torch.float64)
+        torch.nn.init.uniform_(fused.gain, 0.5, 2)
+        dy = torch.randn(*shape[:-1], 4, dtype=torch.float64)
+    plain = BitLinear(7, 4, quantise, fused=False).double()
+    plain.load_state_dict(fused.state_dict())
+    found = []
+    for layer in (fused, plain):
+        given = x.clone().requires_grad_()
+        y = layer(given)
+        y.backward(dy)
+        found.append((y.detach(), given.grad, layer.weight.grad, layer.gain.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_zero_inputs_and_weights_stay_finite() -> None:
+    layer = BitLinear(3, 2)
+    torch.nn.init.zeros_(layer.weight)
+    x = torch.zeros(1, 3, requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("make", [BitLinear, make_spiking(3, 0.5)])
+def test_packed_layers_answer_the_same_in_two_bits_a_weight(make: type[BitLinear]) -> None:
+    with seeded(2):
+        model = torch.nn.Sequential(make(130, 96), torch.nn.SiLU(), make(96, 50))
+        x = torch.randn(4, 3, 130)
+    packed = pack_model(model)
+    with torch.no_grad():
+        torch.testing.assert_close(packed(x), model(x), rtol=2e-5, atol=1e-6)
+    assert isinstance(model[0], BitLinear)
+    layer = packed[0]
+    assert isinstance(layer, PackedLinear)
+    bits = 8 * (layer.packed.nbytes + layer.scale.nbytes)
+    assert bits / (130 * 96) < 2.2
+    assert layer.packed.dtype is torch.uint8
+    with pytest.raises(ValueError, match="Linear has no BitLinear"):
+        pack_model(torch.nn.Linear(2, 2))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    n=st.lists(st.floats(-9, 9, width=32), min_size=1, max_size=20),
+    ticks=st.integers(1, 6),
+    threshold=st.sampled_from([0.25, 0.75, 1.0, 1.5]),
+)
+def test_a_neuron_fires_the_count(n: list[float], ticks: int, threshold: float) -> None:
+    # Thresholds and halves between them, and their neighbours, are among what is drawn.
+    some = [k * threshold / 2 for k in range(-9, 10)]
+    near = [float(np.nextafter(np.float32(v), np.float32(9))) for v in some]
+    x = torch.tensor([*n, *some, *near])
+    quantise = SpikeCount(ticks, threshold)
+    counts, scale = quantise(x)
+    spikes = quantise.fire(x)
+    assert len(spikes) == ticks
+    assert set(spikes.unique().tolist()) <= {-1, 0, 1}
+    assert torch.equal(spikes.sum(0).float(), counts)
+    assert float(scale) == threshold
+    inside = x.abs() < (ticks + 0.5) * threshold
+    assert ((counts * threshold - x)[inside].abs() <= threshold / 2 + 1e-6).all()
+
+
+def test_spikes_tick_by_tick_and_one_graded_spike_answer_what_was_trained() -> None:
+    with seeded(3):
+        layer, x = make_spiking(4, 0.75)(40, 8), 2 * torch.randn(5, 40)
+    quantise = layer.quantise
+    assert isinstance(quantise, SpikeCount)
+    signs, scale = round_weights(layer.weight.detach())
+    normal = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-8)
+    ticks = sum(s.int() @ signs.int().T for s in quantise.fire(normal))
+    graded = quantise(normal)[0].int() @ signs.int().T
+    assert torch.equal(ticks, graded)
+    torch.testing.assert_close(0.75 * scale * ticks, layer(x).detach(), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("ticks", "threshold"), [(0, 1.0), (128, 1.0), (4, 0.7), (4, -1.0)])
+def test_counts_that_would_not_be_exact_are_refused(ticks: int, threshold: float) -> None:
+    with pytest.raises(ValueError, match="threshold 2\\^k or 3 2\\^k"):
+        SpikeCount(ticks, threshold)

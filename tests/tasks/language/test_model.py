@@ -1,0 +1,149 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils._pytree import tree_leaves
+
+from drivers.text import Bytes
+from neuro.nn.ternary import pack_model
+from neuro.seeds import seeded
+from tasks.language.config import (
+    MIXERS,
+    Config,
+    matmulfree_1b,
+    matmulfree_3b,
+    matmulfree_370m,
+    parse_stack,
+    tiny,
+    tiny_matmulfree,
+    tiny_rwkv6,
+    tiny_spiking,
+    tiny_transformer,
+)
+from tasks.language.generate import generate
+from tasks.language.model import LanguageModel
+
+SMALL = Config(stack="+".join(MIXERS), width=16, hidden=24, heads=2)
+
+
+def make(config: Config) -> LanguageModel:
+    with seeded(0):
+        return LanguageModel(config).eval()
+
+
+def count(config: Config) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in LanguageModel(config).parameters())
+
+
+@pytest.mark.parametrize(
+    ("config", "published", "exact"),
+    [
+        (matmulfree_370m(), 370e6, 374_108_160),
+        (matmulfree_1b(), 1.3e9, 1_364_779_008),
+        (matmulfree_3b(), 2.7e9, 2_702_357_504),
+    ],
+)
+def test_published_sizes(config: Config, published: float, exact: int) -> None:
+    d, h, layers = config.width, config.hidden, len(config.layers)
+    norms = 4 * d + d + d + h + 2 * d  # gains of ternary maps, of MLGRU and of the block
+    layer = 4 * d * d + 3 * d * h + norms + d  # and the floor
+    assert count(config) == layers * layer + 2 * 32_000 * d + 2 * d
+    assert count(config) == pytest.approx(published, rel=0.05)
+    assert count(config) == exact
+
+
+def test_tiny_models_have_about_the_same_size() -> None:
+    sizes = [
+        count(make())
+        for make in (tiny, tiny_transformer, tiny_matmulfree, tiny_rwkv6, tiny_spiking)
+    ]
+    assert all(size == pytest.approx(sizes[0], rel=0.02) for size in sizes)
+
+
+def test_a_stack_is_read_from_a_line() -> None:
+    assert parse_stack("hgrn2*3+softmax") == ("hgrn2", "hgrn2", "hgrn2", "softmax")
+    for wrong in ("", "lstm", "mlgru*0", "mlgru*", "mlgru++softmax", "mlgru*-1"):
+        with pytest.raises(ValueError, match="is no mixer, nor one with a number"):
+            parse_stack(wrong)
+    assert not Config(stack="mlgru+softmax").carries
+    assert Config(stack="mlgru+gdn").carries
+
+
+@pytest.mark.parametrize("linear", ["float", "ternary", "spiking"])
+def test_a_text_in_parts_is_the_text_and_no_token_sees_the_next(linear: str) -> None:
+    model = make(replace(SMALL, linear=linear))
+    with seeded(1), torch.no_grad():
+        tokens = torch.randint(256, (23, 2))
+        whole, end = model(tokens)
+        state, parts = None, []
+        for part in tokens.split([5, 1, 17]):
+            y, state = model(part, state)
+            parts.append(y)
+        changed = tokens.clone()
+        changed[11:] = 7
+        other, _ = model(changed)
+    # Of quantised maps a rounding may go the other way.
+    close = {"rtol": 1e-4, "atol": 1e-4 if linear == "float" else 2e-2}
+    torch.testing.assert_close(torch.cat(parts), whole, **close)
+    for one, same in zip(tree_leaves(state), tree_leaves(end), strict=True):
+        torch.testing.assert_close(
+            one, same, rtol=1e-3, atol=1e-3 if linear == "float" else 0.1
+        )
+    torch.testing.assert_close(other[:11], whole[:11], **close)
+    assert not torch.allclose(other[11:], whole[11:], atol=1e-3)
+
+
+def test_floors_and_every_other_parameter_learn() -> None:
+    model = make(replace(SMALL, linear="ternary")).train()
+    logits, _ = model(torch.arange(30).view(15, 2))
+    logits.square().sum().backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None]
+    assert without == []
+    assert model.floors is not None
+    assert model.floors.grad is not None
+    assert model.floors.grad.any()
+
+
+def test_tokens_of_another_vocabulary_are_refused() -> None:
+    with pytest.raises(ValueError, match="tokens from 3 to 256, and its vocabulary has 256"):
+        make(SMALL)(torch.tensor([[3], [256]]))
+    with pytest.raises(ValueError, match="width 130 is no multiple of 4 heads"):
+        make(Config(stack="rwkv6", width=130))
+
+
+@pytest.mark.parametrize("linear", ["float", "ternary", "spiking"])
+def test_generated_text_is_what_the_whole_text_predicts(linear: str) -> None:
+    model = make(Config(stack="mlgru+hgrn2", width=16, hidden=24, heads=2, linear=linear))
+    made = generate(model, Bytes(), b"ab", temperature=0.0)
+    text = b"ab" + b"".join(next(made) for _ in range(8))
+    with torch.no_grad():
+        logits, _ = model(torch.tensor([0, *text[:-1]]).unsqueeze(1))
+    assert bytes(logits[2:, 0].argmax(-1).tolist()) == text[2:]
+    if linear != "float":
+        packed = generate(pack_model(model), Bytes(), b"ab", temperature=0.0)
+        assert b"ab" + b"".join(next(packed) for _ in range(8)) == text
+
+
+def test_the_state_of_a_recurrent_model_does_not_grow() -> None:
+    model = make(Config(stack="mlgru+hgrn2+rwkv6+gdn", width=16, hidden=24, heads=2))
+    sizes = []
+    with torch.no_grad():
+        for length in (1, 40):
+            _, state = model(torch.zeros(length, 1, dtype=torch.int64))
+            sizes.append(sum(leaf.numel() for leaf in tree_leaves(state)))
+    assert sizes[0] == sizes[1]
+
+
+def test_what_is_drawn_follows_from_the_seed_and_ends_with_the_text() -> None:
+    model = make(Config(stack="mlgru", width=16, hidden=24))
+    drawn = [
+        [next(made) for made in [generate(model, Bytes(), b"a", seed=seed)] for _ in range(9)]
+        for seed in (0, 0, 1)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+    with torch.no_grad():
+        model.head.weight.zero_()
+    assert list(generate(model, Bytes(), b"a", temperature=0.0)) == []  # 0 ends a text
+    with pytest.raises(ValueError, match="temperature must be >= 0, got -1"):
+        next(generate(model, Bytes(), b"a", temperature=-1.0))

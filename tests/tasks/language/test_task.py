@@ -1,0 +1,184 @@
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import neuro.training.loop as loop
+from drivers.text import World
+from tasks.cli import main
+from tasks.find import find_task
+from tasks.language import data
+from tasks.language.config import Config, tiny
+from tasks.language.data import NOTHING, batches, batches_from, count_bytes
+from tasks.language.task import TASK, build, measure_bits
+
+LINES = b"".join(b"%d and %d is %d\n" % (k, k % 5, k + k % 5) for k in range(900))
+TASK_FILE = """
+from dataclasses import replace
+from tasks.language import TASK as WHOLE
+from tasks.language.config import Config
+
+
+def tiny() -> Config:
+    return Config(
+        stack="mlgru+rwkv6", width=16, hidden=24, heads=2, linear="ternary", text={text!r},
+        tokens=16, lanes=4, steps=45, validations=3, lr=1e-2,
+    )
+
+
+TASK = replace(WHOLE, configs={{"tiny": tiny}})
+"""
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("text") / "sums.txt"
+    path.write_bytes(LINES)
+    return str(path)
+
+
+@pytest.fixture
+def config(text: str) -> Config:
+    return Config(stack="mlgru", width=16, hidden=24, text=text, tokens=50, lanes=4, steps=120)
+
+
+def test_lanes_are_streams_that_go_on_from_epoch_to_epoch(config: Config) -> None:
+    rounds = [list(batches(config, "train", epoch)) for epoch in range(4)]
+    assert [len(r) for r in rounds] == [30, 30, 30, 30]
+    x, y = (torch.cat([b[k] for r in rounds for b in r]) for k in (0, 1))
+    assert x.shape == y.shape == (6000, 4)
+    assert torch.equal(x[1:], y[:-1])
+    assert x[0].tolist() == [0, 0, 0, 0]
+    train = count_bytes(config, "train")
+    lanes = [bytes(y[: train // 4 - 20, k].tolist()) for k in range(4)]
+    assert all(lane in LINES for lane in lanes)
+    assert LINES.startswith(lanes[0])
+    assert len({lane[:40] for lane in lanes}) == 4
+    assert bytes(y[:, 0].tolist()).count(lanes[0][:200]) == 2  # a lane starts over
+
+
+@pytest.mark.parametrize("world", [False, True])
+def test_training_goes_on_from_any_step(
+    config: Config, world: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if world:
+        plain = {bytes([b]): b + 1 for b in range(256)}
+        tokenizer = World(plain | {b" and ": 257, b" is 1": 258})
+        monkeypatch.setattr(data, "find_tokenizer", lambda _: tokenizer)
+    for epoch, step in ((0, 0), (0, 7), (2, 0), (3, 29)):
+        whole = islice(batches(config, "train", epoch), step, None)
+        for (x, y), (a, b) in zip(whole, batches_from(config, epoch, step), strict=True):
+            assert torch.equal(x, a)
+            assert torch.equal(y, b)
+
+
+def test_held_out_lanes_hold_every_byte_once(config: Config) -> None:
+    for held_out in (0, 400):
+        some = replace(config, held_out=held_out)
+        found = list(batches(some, "test", 0))
+        y = torch.cat([b[1] for b in found])
+        lanes = [bytes(v for v in y[:, k].tolist() if v != NOTHING) for k in range(4)]
+        whole = b"".join(lanes)
+        assert whole in LINES + b"\0"
+        assert len(whole) == count_bytes(some, "test")
+
+
+@pytest.mark.parametrize("stack", ["mlgru", "softmax"])
+def test_a_model_that_knows_nothing_needs_8_bits_a_byte(config: Config, stack: str) -> None:
+    some = replace(config, stack=stack)
+    model = build(some)
+    torch.nn.init.zeros_(model.head.weight)
+    assert measure_bits(some, model, "val") == pytest.approx(8, abs=1e-9)
+    assert model.training
+
+
+def test_bits_are_those_of_streams_without_breaks(config: Config) -> None:
+    model = build(config)
+    torch.nn.init.normal_(model.head.weight)
+    short = measure_bits(config, model, "val")
+    assert short == pytest.approx(
+        measure_bits(replace(config, tokens=77), model, "val"), rel=1e-5
+    )
+    assert abs(short - 8) > 0.1
+
+
+def test_a_tokenizer_too_large_for_the_model_is_refused(config: Config) -> None:
+    with pytest.raises(
+        ValueError, match="has 256 tokens, the model 255; set vocabulary to 256"
+    ):
+        next(batches(replace(config, vocabulary=255), "train", 0))
+    with pytest.raises(
+        ValueError, match=r"steps \(45\) must be a multiple of validations \(4\)"
+    ):
+        replace(config, steps=45)
+
+
+@pytest.fixture(scope="module")
+def run(text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a trained run of a small ternary model."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "task.py").write_text(TASK_FILE.format(text=text))
+    main(["train", str(folder / "task.py"), "--out", str(folder / "run")])
+    return folder / "run"
+
+
+def test_training_lowers_the_bits_of_held_out_text(run: Path) -> None:
+    main(["eval", str(run)])
+    rows = [json.loads(x) for x in (run / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 3
+    assert rows[-1]["val_bits_per_byte"] < rows[0]["val_bits_per_byte"] < 8
+    found = json.loads((run / "eval.json").read_text())
+    assert found["bits_per_byte"] < 7
+    assert found["metrics"]["bits_per_byte"]["better"] == "lower"
+    assert found["files"] == 1
+
+
+def test_a_killed_training_goes_on_in_the_text_to_the_same_curve(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = ["train", str(run.parent / "task.py"), "--out", str(tmp_path / "killed")]
+    save = loop.save_checkpoint
+
+    def die(folder: Path, weights: dict, best_meta: dict | None, state: dict) -> None:
+        if state["epoch"] == 2:
+            raise KeyboardInterrupt
+        save(folder, weights, best_meta, state)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "save_checkpoint", die)
+        with pytest.raises(SystemExit, match="130"):
+            main(argv)
+    main(argv)
+    after, before = ((f / "metrics.jsonl").read_text() for f in (tmp_path / "killed", run))
+    assert after == before
+
+
+def test_a_run_writes_text(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    for _ in range(2):
+        main(["generate", str(run), "--prompt", "3 and é", "--tokens", "30"])
+    first, second = capsys.readouterr().out.rstrip("\n").split("3 and é")[1:]
+    assert first.rstrip("\n") == second.rstrip("\n")
+    assert len(second) > 10
+    with pytest.raises(SystemExit, match="2"):
+        main(["generate", str(run), "--tokens", "-1"])
+    assert "--tokens must be >= 0" in capsys.readouterr().err
+
+
+def test_chips_are_refused_by_name(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("energy", "simulate"):
+        with pytest.raises(SystemExit, match="2"):
+            main([verb, str(run)])
+        assert "none is lowered to events or chips yet" in " ".join(
+            capsys.readouterr().err.split()
+        )
+
+
+def test_it_is_a_task_of_the_table() -> None:
+    assert find_task("language") is TASK
+    assert TASK.configs["tiny"]() == tiny()
+    assert np.prod([tiny().tokens, tiny().lanes, tiny().steps]) == 4_915_200
