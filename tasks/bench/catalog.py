@@ -52,6 +52,7 @@ NAMES = {
     "engine": "speed beside NEST, Brian2 and torch libraries; cost, memory, first use",
     "training": "a step of training and of inference beside torch libraries",
     "mechanisms": "each mechanism of speed or memory beside neuro without it",
+    "mixers": "sequence mixers in chunks and by steps beside recurrences and attention",
     "regimes": "rates of Brunel's network beside those he published",
 }
 
@@ -67,6 +68,7 @@ def find(name: str) -> Benchmark:
         "engine": _engine,
         "training": _training,
         "mechanisms": _mechanisms,
+        "mixers": _mixers,
         "regimes": _regimes,
     }
     return found[name]()
@@ -91,6 +93,13 @@ def _mechanisms() -> Benchmark:
 
     parts: dict[str, Part] = {k: partial(_of_cases, c) for k, c in mechanisms.CASES.items()}
     return Benchmark(about=NAMES["mechanisms"], parts=parts, draw=plot.speed)
+
+
+def _mixers() -> Benchmark:
+    from tasks.bench import mixers, plot
+
+    parts: dict[str, Part] = {k: partial(_of_cases, c) for k, c in mixers.CASES.items()}
+    return Benchmark(about=NAMES["mixers"], parts=parts, draw=plot.speed)
 
 
 def _engine() -> Benchmark:
