@@ -164,7 +164,9 @@ class RWKV6(_TimeMix):
         """Return (y, state)."""
         change = shift_tokens(x, state.last) - x
         low = torch.tanh((x + change * self.time_maa_x) @ self.time_maa_w1)
-        more = torch.einsum("tbmr,mrd->mtbd", low.unflatten(-1, (5, -1)), self.time_maa_w2)
+        more = torch.einsum(
+            "tbmr,mrd->mtbd", torch.unflatten(low, -1, (5, -1)), self.time_maa_w2
+        )
         mixed = {  # in the order of the published parameters
             m: x + change * (getattr(self, f"time_maa_{m}") + own)
             for m, own in zip("wkvrg", more, strict=True)

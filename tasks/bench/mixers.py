@@ -76,7 +76,7 @@ def decode(text: Text, fast: bool, threads: int) -> Run:
     """Return a generation of so many tokens, one after the other; its state is kept."""
     torch.set_num_threads(threads)
     run = CORES[text.core][not fast]
-    rows = [x.split(1) for x in text.arguments()]
+    rows = [torch.split(x, 1) for x in text.arguments()]
 
     @torch.no_grad()
     def once() -> tuple[int, int]:

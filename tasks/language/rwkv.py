@@ -92,15 +92,21 @@ class Block(nn.Module):
 
     def __init__(self, sizes: Sizes, layer: int) -> None:
         super().__init__()
-        d, place = sizes.width, {"layer": layer, "layers": sizes.layers}
+        d, head = sizes.width, sizes.head_width
         if layer == 0:
             self.ln0 = nn.LayerNorm(d)
         self.ln1, self.ln2 = nn.LayerNorm(d), nn.LayerNorm(d)
         if sizes.version == 5:
-            self.att: RWKV5 | RWKV6 = RWKV5(d, sizes.head_width, **place)
+            self.att: RWKV5 | RWKV6 = RWKV5(d, head, layer, sizes.layers)
         else:
-            ranks = {"mix_rank": sizes.mix_rank, "decay_rank": sizes.decay_rank}
-            self.att = RWKV6(d, sizes.head_width, **place, **ranks)
+            self.att = RWKV6(
+                d,
+                head,
+                layer,
+                sizes.layers,
+                mix_rank=sizes.mix_rank,
+                decay_rank=sizes.decay_rank,
+            )
         self.ffn = ChannelMix(sizes, layer)
 
     def forward(
