@@ -83,8 +83,8 @@ def run_delta(
     rows = (q, k, v, beta.unsqueeze(-1), clip_log_decay(g).unsqueeze(-1))
     q, k, u, beta, g = (split_chunks(x, CHUNK) for x in rows)
     with without_autocast(v):
-        y, s = _run_chunks(q, k, u, beta, g, s.flatten(0, 1))
-    return join_chunks(y, v), s.view_as(zero_state(k, v))
+        y, end = _run_chunks(q, k, u, beta, g, s.flatten(0, 1))
+    return join_chunks(y, v), end.view(s.shape)
 
 
 def _run_chunks(

@@ -85,8 +85,8 @@ def run_gla(
     q, k, g = (split_chunks(x, CHUNK) for x in (q, k, g))
     rows = q, k, split_chunks(v, CHUNK), g
     with without_autocast(v):
-        y, s = _run_chunks(*rows, s.flatten(0, 1))
-    return join_chunks(y, v) + now, s.view_as(zero_state(k, v))
+        y, end = _run_chunks(*rows, s.flatten(0, 1))
+    return join_chunks(y, v) + now, end.view(s.shape)
 
 
 def zero_state(k: Float[Tensor, "T B H K"], v: Float[Tensor, "T B H V"]) -> Tensor:

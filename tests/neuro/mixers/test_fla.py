@@ -11,6 +11,7 @@ from neuro.mixers.gla import run_gla
 from neuro.mixers.scan import run_scan
 
 pytest.importorskip("fla")
+pytestmark = pytest.mark.filterwarnings("ignore:Triton is not supported on current platform")
 TOKENS = 45
 
 
