@@ -1,7 +1,5 @@
 """What ``neuro bench mixers`` measures beside each other computes the same."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 
@@ -18,14 +16,11 @@ def test_both_sides_return_the_same_numbers(core: str) -> None:
 
 
 def test_every_subject_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    def call(once: Callable[[], tuple[int, int]]) -> tuple[int, int]:
-        return once()
-
-    monkeypatch.setattr(mixers, "repeat", call)
+    monkeypatch.setattr(mixers, "repeat", lambda once: once)
     names = []
     for cases in CASES.values():
         for case in cases(True):
-            counted = {build(1) for build in case.subjects.values()}
+            counted = {build(1)() for build in case.subjects.values()}
             assert len(counted) == 1
             assert all(pair.target is not None for pair in case.pairs)
             names.append(case.name)
