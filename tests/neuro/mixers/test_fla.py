@@ -74,7 +74,6 @@ def test_hgrn() -> None:
     from fla.ops.hgrn.naive import naive_recurrent_hgrn as theirs
 
     f, i, h = (x.flatten(x.dim() - 2) for x in given("scan"))
-    f, i, h = (x.flatten(x.dim() - 2) for x in (f, i, h))
     y, end = theirs(by_batch(i), by_batch(f.log()), h, output_final_state=True)
     check(run_scan(f, i, h), y.transpose(0, 1), end)
 
