@@ -16,7 +16,7 @@ from torch import Tensor
 
 from neuro.mixers.gla import join_chunks, split_chunks, zero_state
 from neuro.mixers.kernels import can_run, delta_steps
-from neuro.mixers.precision import as_exact, clip_log_decay
+from neuro.mixers.precision import as_exact, clip_log_decay, without_autocast
 
 CHUNK = 32  # tokens
 
@@ -81,8 +81,10 @@ def run_delta(
     if can_run(q, k, v, beta, g, s):
         return delta_steps(q, k, v, beta, g, s)
     rows = (q, k, v, beta.unsqueeze(-1), clip_log_decay(g).unsqueeze(-1))
-    y, s = _run_chunks(*(split_chunks(x, CHUNK) for x in rows), s.flatten(0, 1))
-    return join_chunks(y, v), s.view_as(zero_state(k, v))
+    q, k, u, beta, g = (split_chunks(x, CHUNK) for x in rows)
+    with without_autocast(v):
+        y, end = _run_chunks(q, k, u, beta, g, s.flatten(0, 1))
+    return join_chunks(y, v), end.view(s.shape)
 
 
 def _run_chunks(

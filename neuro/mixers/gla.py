@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neuro.mixers.kernels import can_run, gla_steps
-from neuro.mixers.precision import as_exact, clip_log_decay
+from neuro.mixers.precision import as_exact, clip_log_decay, without_autocast
 
 CHUNK = 32  # tokens; with 64 weak decays are a tenth faster, and strong ones half as fast
 # Within a block whose decays sum to no more, exp(-g / 2) is multiplied to keys and exp(g / 2)
@@ -82,8 +82,11 @@ def run_gla(
     g = clip_log_decay(g)
     if bonus is None:
         q = q * g.exp()
-    y, s = _run_chunks(*(split_chunks(x, CHUNK) for x in (q, k, v, g)), s.flatten(0, 1))
-    return join_chunks(y, v) + now, s.view_as(zero_state(k, v))
+    q, k, g = (split_chunks(x, CHUNK) for x in (q, k, g))
+    rows = q, k, split_chunks(v, CHUNK), g
+    with without_autocast(v):
+        y, end = _run_chunks(*rows, s.flatten(0, 1))
+    return join_chunks(y, v) + now, end.view(s.shape)
 
 
 def zero_state(k: Float[Tensor, "T B H K"], v: Float[Tensor, "T B H V"]) -> Tensor:
@@ -95,13 +98,14 @@ def split_chunks(x: Tensor, chunk: int) -> Tensor:
     """Return x (T B H K) in chunks (N, B H, chunk, K), with zeros behind the last token."""
     many = -(-len(x) // chunk)
     x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, many * chunk - len(x)))
-    return x.unflatten(0, (many, chunk)).permute(0, 2, 3, 1, 4).flatten(1, 2)
+    return torch.unflatten(x, 0, (many, chunk)).permute(0, 2, 3, 1, 4).flatten(1, 2)
 
 
 def join_chunks(y: Tensor, like: Tensor) -> Tensor:
     """Return y of chunks (N, B H, chunk, V) in the axes of ``like`` (T B H V)."""
     tokens, *samples_and_heads, _ = like.shape
-    return y.unflatten(1, samples_and_heads).permute(0, 3, 1, 2, 4).flatten(0, 1)[:tokens]
+    y = torch.unflatten(y, 1, samples_and_heads).permute(0, 3, 1, 2, 4)
+    return y.flatten(0, 1)[:tokens]
 
 
 def _run_chunks(q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,10 +117,10 @@ def _run_chunks(q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor) -> tuple[
     k exp(left): no sum is a difference of others, so a strong decay hides no weak one.
     """
     size = _choose_block(g)
-    g = g.unflatten(2, (-1, size))
+    g = torch.unflatten(g, 2, (-1, size))
     upto = g.cumsum(3)
     since, total = upto - g, upto[..., -1:, :]
-    left, y = total - upto, v.unflatten(2, (-1, size))
+    left, y = total - upto, torch.unflatten(v, 2, (-1, size))
     if size > 1:
         middle = total / 2
         scores = _multiply(q, since - middle, size) @ _multiply(k, middle - upto, size).mT
@@ -128,7 +132,7 @@ def _run_chunks(q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor) -> tuple[
         (first, second), (later, latest) = _halves(since), _halves(left)
         scores = _multiply(q, second, 2 * size, 1) @ _multiply(k, later, 2 * size, 0).mT
         old, new = _halves(y)
-        y = _join(old, new + scores @ v.unflatten(2, (-1, 2, size))[:, :, :, 0])
+        y = _join(old, new + scores @ torch.unflatten(v, 2, (-1, 2, size))[:, :, :, 0])
         total_first, total_second = _halves(total)
         since = _join(first, second + total_first)
         left = _join(later + total_second, latest)
@@ -146,7 +150,7 @@ def _choose_block(g: Tensor) -> int:
     """Return the most tokens, a power of two, in no block of which g sums beyond the limit."""
     size, sums = 1, g.detach()
     while size < g.shape[2]:
-        sums = sums.unflatten(2, (-1, 2)).sum(3)
+        sums = torch.unflatten(sums, 2, (-1, 2)).sum(3)
         if not bool(sums.abs().max() <= MAX_LOG_DECAY):
             break
         size *= 2
@@ -156,13 +160,13 @@ def _choose_block(g: Tensor) -> int:
 def _multiply(x: Tensor, log: Tensor, size: int, half: int | None = None) -> Tensor:
     """Return x exp(log) in blocks of a size, or in one half of each."""
     if half is None:
-        return x.unflatten(2, (-1, size)) * log.exp()
-    return x.unflatten(2, (-1, 2, size // 2))[:, :, :, half] * log.exp()
+        return torch.unflatten(x, 2, (-1, size)) * log.exp()
+    return torch.unflatten(x, 2, (-1, 2, size // 2))[:, :, :, half] * log.exp()
 
 
 def _halves(x: Tensor) -> Any:
     """Return the first and the second of each two blocks (axis 2)."""
-    return x.unflatten(2, (-1, 2)).unbind(3)
+    return torch.unflatten(x, 2, (-1, 2)).unbind(3)
 
 
 def _join(first: Tensor, second: Tensor) -> Tensor:

@@ -31,8 +31,9 @@ def gla_steps(
     decay = g.detach().exp().expand_as(k)
     y, after = v.new_zeros(v.shape), s.detach().clone(memory_format=torch.contiguous_format)
     weight = k.new_zeros(0, 0) if bonus is None else bonus
-    rows = (_rows(x) for x in (q, k, v, decay))
-    run_gla_steps(*rows, _plain(weight), _rows(y), _cells(after))
+    run_gla_steps(
+        _rows(q), _rows(k), _rows(v), _rows(decay), _plain(weight), _rows(y), _cells(after)
+    )
     return y, after
 
 
@@ -41,8 +42,8 @@ def delta_steps(
 ) -> tuple[Tensor, Tensor]:
     """Return (y, state) of :func:`neuro.mixers.delta.run_delta`."""
     y, after = v.new_zeros(v.shape), s.detach().clone(memory_format=torch.contiguous_format)
-    scalars = (_plain(x.detach().flatten(1)) for x in (beta, g.detach().exp()))
-    run_delta_steps(*(_rows(x) for x in (q, k, v)), *scalars, _rows(y), _cells(after))
+    rate, decay = (_plain(x.flatten(1)) for x in (beta, g.detach().exp()))
+    run_delta_steps(_rows(q), _rows(k), _rows(v), rate, decay, _rows(y), _cells(after))
     return y, after
 
 

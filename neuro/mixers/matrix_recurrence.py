@@ -153,7 +153,8 @@ class HGRN2(Mixer):
         """Return (y, state). floor: a row of ``layer_floors``; None is 0."""
         opens, q, v = as_exact(self.forget(x), F.silu(self.query(x)), self.candidate(x))
         k, g = keep_and_write(opens, floor)
-        y, s = run_gla(*(split_heads(m, self.heads) for m in (q, k, v, g)), state.s)
+        q, k, v, g = (split_heads(m, self.heads) for m in (q, k, v, g))
+        y, s = run_gla(q, k, v, g, state.s)
         return self.output(self.norm(y.flatten(2).to(x.dtype))), MatrixState(s)
 
 

@@ -140,7 +140,7 @@ def divide(name: str, what: str, total: int, parts: int) -> int:
 
 def split_heads(x: Float[Tensor, "T B M"], heads: int) -> Float[Tensor, "T B H K"]:
     """Return channels as heads times channels."""
-    return x.unflatten(-1, (heads, -1))
+    return torch.unflatten(x, -1, (heads, -1))
 
 
 def exact_zeros(x: Tensor, *shape: int) -> Tensor:

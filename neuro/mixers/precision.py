@@ -12,6 +12,11 @@ def as_exact(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(x.float() if x.dtype in half else x for x in tensors)
 
 
+def without_autocast(x: Tensor) -> torch.autocast:
+    """Return a context in which products of x's device keep the precision of their factors."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
 def clip_log_decay(g: Tensor) -> Tensor:
     """Return g, raised to where exp(g) is 0: so sums of it stay small, and -inf has a gradient.
 

@@ -18,5 +18,5 @@ def rotate(x: Float[Tensor, "T B H K"], first: Int[Tensor, " B"]) -> Float[Tenso
     position = first + torch.arange(len(x), device=x.device)[:, None]
     angle = position[..., None, None] * speeds
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    one, two = x.split(half, -1)
+    one, two = torch.split(x, half, -1)
     return torch.cat([one * cos - two * sin, two * cos + one * sin], -1)

@@ -113,8 +113,8 @@ class RWKV5(_TimeMix):
         before = shift_tokens(x, state.last)
         mu = {m: getattr(self, f"time_mix_{m}") for m in "rkvg"}
         mixed = {m: x * share + before * (1 - share) for m, share in mu.items()}
-        g = -self.time_decay.float().clamp(max=MAX_DECAY).exp()
-        y, s = self.attend(mixed, g.to(state.s.dtype).view(-1).expand(x.shape), state)
+        g = -as_exact(self.time_decay)[0].clamp(max=MAX_DECAY).exp()
+        y, s = self.attend(mixed, g.view(-1).expand(x.shape), state)
         return y, TimeMixState(s, x[-1])
 
 
@@ -122,19 +122,21 @@ class RWKV6(_TimeMix):
     """Finch: mixtures and decays depend on the token, through maps of low rank.
 
     x_m = x + d (mu_m + tanh((x + d mu_x) A) B_m), d = x[t-1] - x[t];
-    w = exp(-exp(w0 + tanh(x_w A_w) B_w)) a channel and token.
+    w = exp(-exp(w0 + tanh(x_w A_w) B_w)) a channel and token. mix_rank: of A and each B_m;
+    decay_rank: of A_w and B_w; both as published for widths up to 2560.
     """
 
-    MIX_RANK, DECAY_RANK = 32, 64
-
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the sizes of its parts
         self,
         width: int,
         head_width: int = 64,
         layer: int = 0,
         layers: int = 1,
         linear: MakeLinear = make_linear,
+        mix_rank: int = 32,
+        decay_rank: int = 64,
     ) -> None:
+        require_positive("RWKV6", mix_rank=mix_rank, decay_rank=decay_rank)
         super().__init__(width, head_width, layer, layers, linear)
         ramp = self.ramp.view(1, 1, -1)
         self.time_maa_x = nn.Parameter(1 - ramp**self.rest)
@@ -143,12 +145,12 @@ class RWKV6(_TimeMix):
         self.time_maa_v = nn.Parameter(1 - (ramp**self.rest + 0.3 * self.depth))
         self.time_maa_r = nn.Parameter(1 - ramp ** (0.5 * self.rest))
         self.time_maa_g = nn.Parameter(1 - ramp ** (0.5 * self.rest))
-        small = torch.empty(5, self.MIX_RANK, width).uniform_(-0.01, 0.01)
-        self.time_maa_w1 = nn.Parameter(torch.zeros(width, 5 * self.MIX_RANK))
+        small = torch.empty(5, mix_rank, width).uniform_(-0.01, 0.01)
+        self.time_maa_w1 = nn.Parameter(torch.zeros(width, 5 * mix_rank))
         self.time_maa_w2 = nn.Parameter(small)
         self.time_decay = nn.Parameter(self.time_decay.detach().view(1, 1, width))
-        small = torch.empty(self.DECAY_RANK, width).uniform_(-0.01, 0.01)
-        self.time_decay_w1 = nn.Parameter(torch.zeros(width, self.DECAY_RANK))
+        small = torch.empty(decay_rank, width).uniform_(-0.01, 0.01)
+        self.time_decay_w1 = nn.Parameter(torch.zeros(width, decay_rank))
         self.time_decay_w2 = nn.Parameter(small)
 
     def macs(self, context: int = 0) -> int:
@@ -162,7 +164,9 @@ class RWKV6(_TimeMix):
         """Return (y, state)."""
         change = shift_tokens(x, state.last) - x
         low = torch.tanh((x + change * self.time_maa_x) @ self.time_maa_w1)
-        more = torch.einsum("tbmr,mrd->mtbd", low.unflatten(-1, (5, -1)), self.time_maa_w2)
+        more = torch.einsum(
+            "tbmr,mrd->mtbd", torch.unflatten(low, -1, (5, -1)), self.time_maa_w2
+        )
         mixed = {  # in the order of the published parameters
             m: x + change * (getattr(self, f"time_maa_{m}") + own)
             for m, own in zip("wkvrg", more, strict=True)

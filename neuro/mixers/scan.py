@@ -78,7 +78,7 @@ class _Scan(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, to_out: Tensor) -> tuple[Tensor, ...]:
         f, h, out = ctx.saved_tensors
         to_f, to_i, to_h = (torch.empty(x.shape, dtype=x.dtype) for x in (out, out, h[None]))

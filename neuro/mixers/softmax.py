@@ -60,9 +60,9 @@ def run_softmax(
     if before and len(k) > 1:
         shape = len(k), len(after.k)
         mask = torch.ones(shape, dtype=torch.bool, device=q.device).tril(before)
-    rows = (x.permute(1, 2, 0, 3) for x in (q, *after))
+    q, keys, values = (x.permute(1, 2, 0, 3) for x in (q, *after))
     y = F.scaled_dot_product_attention(
-        *rows, attn_mask=mask, is_causal=not before and len(k) > 1, scale=1.0
+        q, keys, values, attn_mask=mask, is_causal=not before and len(k) > 1, scale=1.0
     )
     return y.permute(2, 0, 1, 3), after
 

@@ -63,6 +63,7 @@ NAMES = {
     "engine": "speed beside NEST, Brian2 and torch libraries; cost, memory, first use",
     "training": "a step of training and of inference beside torch libraries",
     "mechanisms": "each mechanism of speed or memory beside neuro without it",
+    "mixers": "sequence mixers in chunks and by steps beside recurrences and attention",
     "regimes": "rates of Brunel's network beside those he published",
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
 }
@@ -79,6 +80,7 @@ def find(name: str) -> Benchmark:
         "engine": _engine,
         "training": _training,
         "mechanisms": _mechanisms,
+        "mixers": _mixers,
         "regimes": _regimes,
         "driving": _driving,
     }
@@ -104,6 +106,13 @@ def _mechanisms() -> Benchmark:
 
     parts: dict[str, Part] = {k: partial(_of_cases, c) for k, c in mechanisms.CASES.items()}
     return Benchmark(about=NAMES["mechanisms"], parts=parts, draw=plot.speed)
+
+
+def _mixers() -> Benchmark:
+    from tasks.bench import mixers, plot
+
+    parts: dict[str, Part] = {k: partial(_of_cases, c) for k, c in mixers.CASES.items()}
+    return Benchmark(about=NAMES["mixers"], parts=parts, draw=plot.speed)
 
 
 def _engine() -> Benchmark:

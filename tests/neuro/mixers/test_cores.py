@@ -28,7 +28,7 @@ def distance(ours: list[Tensor], theirs: list[Tensor]) -> float:
 
 
 @EVERY
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(
     tokens=st.integers(1, 75),
     strength=st.sampled_from([0.0, 0.3, 8.0, 60.0, 3000.0]),
@@ -196,3 +196,13 @@ def test_sixteen_bits_compute_in_thirty_two() -> None:
         assert (y.dtype, state.dtype) == (torch.float32, torch.float32)
         want = core.fast(*(x.float() for x in given_))
         assert distance([y, state], list(want)) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["gla", "delta"])
+def test_autocast_does_not_shorten_the_recurrence(name: str) -> None:
+    core = CORES[name]
+    given_ = tuple(x.float() for x in core.make(40, 0.1, draw_from(11)))
+    want = core.fast(*given_)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = core.fast(*given_)
+    assert distance(list(got), list(want)) == 0

@@ -141,6 +141,7 @@ def test_without_a_name_all_benchmarks_are_listed() -> None:
         "engine",
         "training",
         "mechanisms",
+        "mixers",
         "regimes",
         "driving",
     ]

@@ -1,0 +1,300 @@
+"""RWKV-5 (Eagle) and RWKV-6 (Finch) as language models; published checkpoints load by name.
+
+    x = ln0(emb)    x += att(ln1(x))    x += ffn(ln2(x))  a block    logits = head(ln_out(x))
+
+Source: Peng et al. 2024, arXiv 2404.05892. The names and shapes of all tensors are those of the
+files at huggingface.co/BlinkDL (RWKV-5 World: version 5.2).
+Axes: T tokens, B samples, D channels, C words of the vocabulary.
+"""
+
+import pickle
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from neuro.mixers import RWKV5, RWKV6, TimeMixState
+from neuro.mixers.mixer import ANEW, require_positive
+from neuro.mixers.rwkv import shift_tokens
+
+DAMAGE = (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError, SafetensorError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Sizes of a model. hidden: channels within a channel mixing, published as 3.5 width.
+
+    mix_rank, decay_rank: of the maps of low rank of version 6.
+    """
+
+    version: int
+    vocabulary: int
+    width: int
+    layers: int
+    hidden: int
+    head_width: int = 64
+    mix_rank: int = 32
+    decay_rank: int = 64
+
+    def __post_init__(self) -> None:
+        if self.version not in (5, 6):
+            raise ValueError(f"Sizes.version must be 5 or 6, got {self.version}")
+        sizes = {k: v for k, v in vars(self).items() if k != "version"}
+        require_positive("Sizes", **sizes)
+
+
+class BlockState(NamedTuple):
+    """State of a block: of its time mixing, and the last input of its channel mixing."""
+
+    att: TimeMixState
+    ffn: Float[Tensor, "B D"]
+
+
+State = tuple[BlockState, ...]
+
+
+class ChannelMix(nn.Module):
+    """y = sigmoid(W_r x_r) (W_v relu(W_k x_k)^2), x_k and x_r shifted as in time mixing."""
+
+    def __init__(self, sizes: Sizes, layer: int) -> None:
+        super().__init__()
+        self.eagle = sizes.version == 5
+        ramp, rest = torch.arange(sizes.width) / sizes.width, 1 - layer / sizes.layers
+        mix = ramp**rest if self.eagle else 1 - ramp ** (rest**3)
+        self.prefix = "time_mix" if self.eagle else "time_maa"
+        for name in "kr":
+            self.register_parameter(f"{self.prefix}_{name}", nn.Parameter(mix.view(1, 1, -1)))
+        self.key = nn.Linear(sizes.width, sizes.hidden, bias=False)
+        self.receptance = nn.Linear(sizes.width, sizes.width, bias=False)
+        self.value = nn.Linear(sizes.hidden, sizes.width, bias=False)
+
+    def forward(
+        self, x: Float[Tensor, "T B D"], last: Float[Tensor, "B D"]
+    ) -> tuple[Float[Tensor, "T B D"], Float[Tensor, "B D"]]:
+        """Return (y, the last token's x)."""
+        before = shift_tokens(x, last)
+        k, r = (getattr(self, f"{self.prefix}_{name}") for name in "kr")
+        k, r = (mu if self.eagle else 1 - mu for mu in (k, r))  # the share of the token itself
+        x_k, x_r = (x * mu + before * (1 - mu) for mu in (k, r))
+        y = torch.sigmoid(self.receptance(x_r)) * self.value(self.key(x_k).relu().square())
+        return y, x[-1]
+
+
+class Block(nn.Module):
+    """Time mixing and channel mixing, each behind a layer norm; block 0 has one before them."""
+
+    def __init__(self, sizes: Sizes, layer: int) -> None:
+        super().__init__()
+        d, head = sizes.width, sizes.head_width
+        if layer == 0:
+            self.ln0 = nn.LayerNorm(d)
+        self.ln1, self.ln2 = nn.LayerNorm(d), nn.LayerNorm(d)
+        if sizes.version == 5:
+            self.att: RWKV5 | RWKV6 = RWKV5(d, head, layer, sizes.layers)
+        else:
+            self.att = RWKV6(
+                d,
+                head,
+                layer,
+                sizes.layers,
+                mix_rank=sizes.mix_rank,
+                decay_rank=sizes.decay_rank,
+            )
+        self.ffn = ChannelMix(sizes, layer)
+
+    def forward(
+        self, x: Float[Tensor, "T B D"], state: BlockState | None
+    ) -> tuple[Float[Tensor, "T B D"], BlockState]:
+        """Return (y, state)."""
+        x = self.ln0(x) if hasattr(self, "ln0") else x
+        y, att = self.att(self.ln1(x), None if state is None else state.att)
+        x = x + y
+        last = x.new_zeros(x.shape[1:]) if state is None else state.ffn
+        y, ffn = self.ffn(self.ln2(x), last)
+        return x + y, BlockState(att, ffn)
+
+
+class RWKV(nn.Module):
+    """A language model: logits, state = model(tokens, state)."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.emb = nn.Embedding(sizes.vocabulary, sizes.width)
+        self.blocks = nn.ModuleList(Block(sizes, layer) for layer in range(sizes.layers))
+        self.ln_out = nn.LayerNorm(sizes.width)
+        self.head = nn.Linear(sizes.width, sizes.vocabulary, bias=False)
+
+    def forward(
+        self, tokens: Int[Tensor, "T B"], state: State | None = None
+    ) -> tuple[Float[Tensor, "T B C"], State]:
+        """Return (logits of the next token, state).
+
+        Raises:
+            ValueError: there is no token, or one that the vocabulary lacks; or the state is of
+                another model or of other samples.
+        """
+        words = self.sizes.vocabulary
+        if not len(tokens):
+            raise ValueError("RWKV: give at least one token")
+        if (
+            tokens.device.type != "meta"
+            and not 0 <= int(tokens.min()) <= int(tokens.max()) < words
+        ):
+            raise ValueError(
+                f"RWKV: tokens are from 0 to {words - 1}, got {int(tokens.min())} to "
+                f"{int(tokens.max())}; the tokenizer is of another vocabulary"
+            )
+        if state is not None and len(state) != len(self.blocks):
+            raise ValueError(
+                f"RWKV: its state has {len(self.blocks)} blocks, got {len(state)}; {ANEW}"
+            )
+        x, after = self.emb(tokens), []
+        for block, own in zip(self.blocks, state or [None] * len(self.blocks), strict=True):
+            x, new = block(x, own)
+            after.append(new)
+        return self.head(self.ln_out(x)), tuple(after)
+
+    def state_size(self) -> int:
+        """Return how many numbers the state of a sample holds, after any number of tokens."""
+        att: Any = self.blocks[0].att
+        return self.sizes.layers * (int(att.state_size()) + self.sizes.width)
+
+
+@torch.no_grad()
+def initialise(model: RWKV) -> None:
+    """Set matrices as for a training from scratch; vectors begin so by themselves.
+
+    As published: what is added to the residual stream is 0 at first.
+    """
+    words, width = model.head.weight.shape
+    nn.init.uniform_(model.emb.weight, -1e-4, 1e-4)
+    nn.init.orthogonal_(model.head.weight, gain=0.5 * max(1.0, words / width) ** 0.5)
+    for block in model.blocks:
+        att: Any = block.att
+        ffn: Any = block.ffn
+        for weight in (att.output.weight, ffn.value.weight, ffn.receptance.weight):
+            nn.init.zeros_(weight)
+        for weight, gain in (
+            (att.key.weight, 0.1),
+            (att.gate.weight, 0.1),
+            (att.receptance.weight, 1.0),
+            (att.value.weight, 1.0),
+            (ffn.key.weight, 1.0),
+        ):
+            nn.init.orthogonal_(weight, gain=gain)
+
+
+def load_rwkv(path: Path) -> RWKV:
+    """Return the model of a published checkpoint, ``.pth`` or ``.safetensors``, in float32.
+
+    Raises:
+        ValueError: the file is damaged, or is no checkpoint of RWKV-5.2 or 6.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except DAMAGE as error:
+        raise ValueError(f"{path}: no checkpoint that can be read ({error})") from error
+    try:
+        return make_rwkv(tensors)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def make_rwkv(tensors: Mapping[str, Tensor]) -> RWKV:
+    """Return the model of the tensors of a checkpoint, in float32.
+
+    Raises:
+        ValueError: they are not those of RWKV-5.2 or 6; names what is missing, too many or of
+            another shape.
+    """
+    sizes = read_sizes(tensors)
+    with torch.device("meta"):
+        model = RWKV(sizes)
+    need = {name: tuple(p.shape) for name, p in model.state_dict().items()}
+    have = {name: tuple(p.shape) for name, p in tensors.items()}
+    wrong = [f"{n} is missing" for n in need if n not in have]
+    wrong += [f"{n} is unknown" for n in have if n not in need]
+    wrong += [f"{n} is {have[n]}, not {s}" for n, s in need.items() if have.get(n, s) != s]
+    if wrong:
+        raise ValueError(f"not the tensors of RWKV-{sizes.version}: {'; '.join(wrong[:9])}")
+    model.load_state_dict({n: t.float() for n, t in tensors.items()}, assign=True)
+    return model.requires_grad_(False)
+
+
+def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
+    """Return the sizes that the tensors of a checkpoint have.
+
+    Raises:
+        ValueError: a tensor that tells them is missing, or of another number of axes.
+    """
+
+    def shape(name: str, axes: int) -> Sequence[int]:
+        found = (
+            getattr(tensors.get(name), "shape", None) if isinstance(tensors, Mapping) else None
+        )
+        if found is None or len(found) != axes:
+            what = "has none" if found is None else f"has shape {tuple(found)}"
+            raise ValueError(
+                f"a checkpoint of RWKV-5.2 or 6 has a tensor {name} of {axes} axes; this "
+                f"{what}: take a file named RWKV-5-World or RWKV-x060"
+            )
+        return tuple(found)
+
+    words, width = shape("emb.weight", 2)
+    att, ranks = "blocks.0.att", {}
+    finch = f"{att}.time_maa_x" in tensors
+    if finch:
+        ranks = {
+            "mix_rank": shape(f"{att}.time_maa_w2", 3)[1],
+            "decay_rank": shape(f"{att}.time_decay_w2", 2)[0],
+        }
+    layers = {int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d+)\.", n))}
+    return Sizes(
+        version=6 if finch else 5,
+        vocabulary=words,
+        width=width,
+        layers=max(layers) + 1,
+        hidden=shape("blocks.0.ffn.key.weight", 2)[0],
+        head_width=shape(f"{att}.time_faaaa", 2)[1],
+        **ranks,
+    )
+
+
+@torch.no_grad()
+def generate(
+    model: RWKV,
+    prompt: Sequence[int],
+    temperature: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Iterator[int]:
+    """Yield token after token behind a prompt, without end, in memory that does not grow.
+
+    temperature: divides the logits; 0 takes the likeliest. generator: draws; None is torch's.
+
+    Raises:
+        ValueError: the temperature is negative, or the prompt empty or of another vocabulary.
+    """
+    if not temperature >= 0:
+        raise ValueError(f"temperature must be >= 0, got {temperature}; 1 is usual")
+    tokens, state = torch.tensor(list(prompt), dtype=torch.int64)[:, None], None
+    while True:
+        logits, state = model(tokens, state)
+        last = logits[-1, 0]
+        if temperature:
+            share = (last / temperature).softmax(-1)
+            token = int(torch.multinomial(share, 1, generator=generator))
+        else:
+            token = int(last.argmax())
+        yield token
+        tokens = torch.tensor([[token]])

@@ -1,0 +1,27 @@
+"""What ``neuro bench mixers`` measures beside each other computes the same."""
+
+import pytest
+import torch
+
+from tasks.bench import mixers
+from tasks.bench.mixers import CASES, CORES, Text
+
+
+@pytest.mark.parametrize("core", ["scan", "GLA", "delta rule"])
+def test_both_sides_return_the_same_numbers(core: str) -> None:
+    fast, slow = CORES[core]
+    given = Text(core=core, tokens=40, batch=2, heads=2, channels=8).arguments()
+    for ours, theirs in zip(fast(*given), slow(*given), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_every_subject_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixers, "repeat", lambda once: once)
+    names = []
+    for cases in CASES.values():
+        for case in cases(True):
+            counted = {build(1)() for build in case.subjects.values()}
+            assert len(counted) == 1
+            assert all(pair.target is not None for pair in case.pairs)
+            names.append(case.name)
+    assert len(names) == len(set(names)) == 7

@@ -1,0 +1,162 @@
+"""RWKV-5 and 6 read published checkpoints, and say what the package ``rwkv`` says of them."""
+
+import os
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from neuro.seeds import seeded
+from tasks.language.rwkv import RWKV, Sizes, generate, initialise, load_rwkv, make_rwkv
+
+WORDS, PROMPT = 40, [3, 17, 5, 39, 0, 8, 8]
+
+
+def sizes(version: Any) -> Sizes:
+    return Sizes(
+        version=version, vocabulary=WORDS, width=32, layers=2, hidden=64, head_width=16
+    )
+
+
+def random_tensors(version: int) -> dict[str, Tensor]:
+    """Return a checkpoint of which no tensor is at its first value, in its published layout."""
+    with seeded(version):
+        model = RWKV(sizes(version))
+        return {n: p.data + 0.2 * torch.randn(p.shape) for n, p in model.named_parameters()}
+
+
+VERSIONS = pytest.mark.parametrize("version", [5, 6])
+
+
+@VERSIONS
+@pytest.mark.parametrize("tokens", [1, len(PROMPT)])
+def test_logits_and_state_are_those_of_the_package_rwkv(
+    version: int, tokens: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rwkv")
+    monkeypatch.setitem(os.environ, "RWKV_JIT_ON", "0")
+    monkeypatch.setitem(os.environ, "RWKV_CUDA_ON", "0")
+    from rwkv.model import RWKV as Theirs
+
+    path = tmp_path / "small.pth"
+    torch.save(random_tensors(version), path)
+    ours = load_rwkv(path)
+    theirs = Theirs(model=str(path), strategy="cpu fp32", verbose=False)
+    want, past = theirs.forward(PROMPT[:tokens], None)
+    got, state = ours(torch.tensor(PROMPT[:tokens])[:, None])
+    torch.testing.assert_close(got[-1, 0], want, rtol=2e-4, atol=2e-5)
+    want, past = theirs.forward([9], past)
+    got, state = ours(torch.tensor([[9]]), state)
+    torch.testing.assert_close(got[-1, 0], want, rtol=2e-4, atol=2e-5)
+    for layer, block in enumerate(state):
+        mine = (block.att.last[0], block.att.s[0], block.ffn[0])
+        for one, two in zip(mine, past[3 * layer : 3 * layer + 3], strict=True):
+            torch.testing.assert_close(one, two, rtol=2e-4, atol=2e-5)
+
+
+@VERSIONS
+def test_a_run_in_parts_is_one_run_and_samples_are_apart(version: int) -> None:
+    model = make_rwkv(random_tensors(version))
+    tokens = torch.tensor([PROMPT, PROMPT[::-1]]).T
+    whole, end = model(tokens)
+    one, state = model(tokens[:4])
+    two, last = model(tokens[4:], state)
+    torch.testing.assert_close(torch.cat([one, two]), whole, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(last[1].att.s, end[1].att.s, rtol=1e-4, atol=1e-5)
+    alone, _ = model(tokens[:, 1:])
+    torch.testing.assert_close(alone, whole[:, 1:], rtol=1e-4, atol=1e-5)
+    numbers = sum(p.numel() for b in end for p in (*b.att, b.ffn))
+    assert numbers == 2 * model.state_size() == 2 * 2 * (2 * 32 + 2 * 16 * 16)
+
+
+@VERSIONS
+def test_text_is_generated_greedily_or_drawn_by_seed(version: int) -> None:
+    model = make_rwkv(random_tensors(version))
+    greedy = list(islice(generate(model, PROMPT, temperature=0.0), 5))
+    logits, _ = model(torch.tensor(PROMPT + greedy)[:, None])
+    assert logits[len(PROMPT) - 1 : -1, 0].argmax(-1).tolist() == greedy
+    runs = [
+        list(islice(generate(model, PROMPT, 5.0, torch.Generator().manual_seed(s)), 9))
+        for s in (1, 1, 2)
+    ]
+    assert runs[0] == runs[1] != runs[2]
+    with pytest.raises(ValueError, match="temperature must be >= 0, got -1"):
+        next(generate(model, PROMPT, -1.0))
+
+
+@VERSIONS
+def test_a_model_to_train_begins_with_nothing_added_to_the_stream(version: int) -> None:
+    model = RWKV(sizes(version))
+    initialise(model)
+    logits, _ = model(torch.tensor(PROMPT)[:, None])
+    x = model.blocks[0].ln0(model.emb(torch.tensor(PROMPT)))
+    torch.testing.assert_close(logits[:, 0], model.head(model.ln_out(x)))
+
+
+@pytest.mark.parametrize(
+    ("of", "parameters"),
+    [
+        (Sizes(version=5, vocabulary=65536, width=2048, layers=24, hidden=7168), 1_577_754_624),
+        (Sizes(version=6, vocabulary=65536, width=2048, layers=24, hidden=7168), 1_599_873_024),
+    ],
+)
+def test_published_sizes_have_the_published_numbers_of_parameters(
+    of: Sizes, parameters: int
+) -> None:
+    with torch.device("meta"):
+        model = RWKV(of)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert model.state_size() == 24 * 66 * 2048
+
+
+def test_both_kinds_of_files_are_read_and_damaged_ones_refused(tmp_path: Path) -> None:
+    tensors = random_tensors(6)
+    save_file(tensors, tmp_path / "a.safetensors")
+    torch.save({n: t.bfloat16() for n, t in tensors.items()}, tmp_path / "a.pth")
+    tokens = torch.tensor(PROMPT)[:, None]
+    exact = load_rwkv(tmp_path / "a.safetensors")(tokens)[0]
+    short = load_rwkv(tmp_path / "a.pth")(tokens)[0]
+    assert short.dtype == torch.float32
+    assert float((short - exact).norm() / exact.norm()) < 0.05
+    for name in ("a.pth", "a.safetensors"):
+        path = tmp_path / f"cut_{name}"
+        path.write_bytes((tmp_path / name).read_bytes()[:-900])
+        with pytest.raises(ValueError, match=rf"cut_{name}: no checkpoint that can be read"):
+            load_rwkv(path)
+    with pytest.raises(ValueError, match=r"none.pth: no checkpoint that can be read"):
+        load_rwkv(tmp_path / "none.pth")
+
+
+def test_other_tensors_are_refused_by_name() -> None:
+    tensors = random_tensors(5)
+    gate = {n: t for n, t in tensors.items() if n != "blocks.1.att.gate.weight"}
+    with pytest.raises(ValueError, match=r"RWKV-5: blocks.1.att.gate.weight is missing"):
+        make_rwkv(gate)
+    with pytest.raises(ValueError, match=r"blocks.0.att.time_state is unknown"):
+        make_rwkv({**tensors, "blocks.0.att.time_state": torch.zeros(2)})
+    with pytest.raises(ValueError, match=r"head.weight is \(39, 32\), not \(40, 32\)"):
+        make_rwkv({**tensors, "head.weight": tensors["head.weight"][1:]})
+    with pytest.raises(ValueError, match=r"emb.weight of 2 axes; this has none: take a file"):
+        make_rwkv({})
+    old = {**tensors, "blocks.0.att.time_faaaa": torch.zeros(2)}
+    with pytest.raises(ValueError, match=r"time_faaaa of 2 axes; this has shape \(2,\)"):
+        make_rwkv(old)
+    with pytest.raises(ValueError, match="version must be 5 or 6, got 4"):
+        sizes(4)
+
+
+def test_tokens_and_states_of_another_model_are_refused() -> None:
+    model = make_rwkv(random_tensors(5))
+    with pytest.raises(ValueError, match="tokens are from 0 to 39, got 2 to 40; the tokenizer"):
+        model(torch.tensor([[2], [40]]))
+    with pytest.raises(ValueError, match="give at least one token"):
+        next(generate(model, []))
+    _, state = model(torch.tensor([[1]]))
+    with pytest.raises(ValueError, match="its state has 2 blocks, got 1; go on"):
+        model(torch.tensor([[1]]), state[:1])
+    with pytest.raises(ValueError, match="RWKV5: s of the state is"):
+        model(torch.tensor([[1, 2]]), state)
