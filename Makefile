@@ -51,7 +51,7 @@ $(VENV)/.run: pyproject.toml | $(VENV)/.made
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/.made
-	$(BIN)/python -m pip install -q -e '.[lava,driving,peers,cluster,dev]'
+	$(BIN)/python -m pip install -q -e '.[lava,driving,language,peers,cluster,dev]'
 	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
 	@touch $@ $(VENV)/.run
 

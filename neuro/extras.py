@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-Extra = Literal["lava", "driving", "cluster", "peers"]
+Extra = Literal["lava", "driving", "language", "cluster", "peers"]
 
 
 def name_install_command(extra: Extra) -> str:

@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int32
 
+from neuro.extras import require_extra
+
 
 @runtime_checkable
 class Tokenizer(Protocol):
@@ -65,17 +67,13 @@ class HuggingFace:
         end: the text of its token for the end of a file, such as ``</s>``; None: it has none.
 
     Raises:
-        ModuleNotFoundError: the library is not installed.
+        RuntimeError: the library is not installed.
         ValueError: the file is no tokenizer, or has no such token.
     """
 
     def __init__(self, path: Path, end: str | None = None) -> None:
-        try:
+        with require_extra("language", f"{path} needs the library tokenizers"):
             library: Any = import_module("tokenizers")
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                f"{path}: needs the library tokenizers: pip install tokenizers; or use bytes"
-            ) from error
         try:
             self._tokenizer = library.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises plain Exception

@@ -118,7 +118,7 @@ def test_without_its_library_the_cure_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install tokenizers"):
+    with pytest.raises(RuntimeError, match=r"pip install -e '\.\[language\]'"):
         HuggingFace(tmp_path / "tokenizer.json")
 
 
