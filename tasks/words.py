@@ -46,7 +46,11 @@ def require_words(
     hints = get_type_hints(verb, include_extras=True)
     hints.pop("return", None)
     places = {n: h for n, h in hints.items() if tyro.conf.Positional in get_args(h)}
-    flags = {f"--{name}": hint for name, hint in hints.items() if name not in places}
+    flags = {
+        f"--{name.replace('_', '-')}": hint
+        for name, hint in hints.items()
+        if name not in places
+    }
     switches = {flag for flag, hint in flags.items() if hint is bool}
     switches |= {f"--no-{flag[2:]}" for flag in switches}
     takes = ", ".join([*map(_name_place, places.values()), *flags]) or "nothing"

@@ -38,7 +38,7 @@ def pack_ternary(weight: Int8[np.ndarray, "M N"]) -> UInt8[np.ndarray, "M J"]:
 def unpack_ternary(packed: UInt8[np.ndarray, "M J"], columns: int) -> Int8[np.ndarray, "M N"]:
     """Return the weights again; the inverse of :func:`pack_ternary`."""
     codes = np.concatenate([packed >> shift & 3 for shift in (0, 2, 4, 6)], axis=1)
-    return codes[:, :columns].astype(np.int8) - 1
+    return np.asarray(codes[:, :columns].astype(np.int8) - 1)
 
 
 def multiply_packed(

@@ -90,6 +90,7 @@ def make_settings(config: Config) -> "WindowSettings":
         past=config.past,
         future=config.future,
         stride=STRIDE,
+        looks=config.sees == "cameras",
     )
 
 

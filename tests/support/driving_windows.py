@@ -26,7 +26,7 @@ def small_config() -> Config:
         encoder=encoder,
         depth=Depth(first=2.0, last=26.0, step=4.0),
         decoder=Decoder(channels=(6, 8), blocks=1),
-        prediction=Prediction(hidden=6, kernel=3, latent=2, refine=(6,)),
+        prediction=Prediction(hidden=6, kernel=3, latent=2, refine=(6,), moves=True),
         planner=Planner(candidates=12, hidden=8),
         grid=Grid(x=(-8.0, 24.0), y=(-16.0, 16.0), step=2.0),
         channels=6,

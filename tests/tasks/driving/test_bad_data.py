@@ -12,6 +12,7 @@ pytest.importorskip("nuscenes")
 from nuscenes_files import write_data_set
 
 from drivers.nuscenes.problem import NuScenesError
+from drivers.nuscenes.tables import Tables
 from drivers.nuscenes.window import ImageSize
 from neuro.io.run_folder import RunError, begin_run
 from tasks.cli import main
@@ -40,12 +41,13 @@ def config(data_set: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     def find_data(source: Source) -> Path:  # noqa: ARG001
         return data_set
 
-    def list_scenes(source: Source, split: Split) -> tuple[str, ...]:  # noqa: ARG001
+    def list_scenes(tables: Tables, source: Source, split: Split) -> tuple[str, ...]:  # noqa: ARG001
         return SCENES
 
     monkeypatch.setattr(data, "find_data", find_data)
     monkeypatch.setattr(data, "list_scenes", list_scenes)
-    data._open_split.cache_clear()
+    data._find_split.cache_clear()
+    data._open_tables.cache_clear()
     return replace(
         small_config(),
         image=ImageSize(height=64, width=160, scale=1.0, crop=26),

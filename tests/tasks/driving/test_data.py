@@ -11,7 +11,7 @@ from tasks.driving.data import find_data, list_scenes
     ("module", "call"),
     [
         ("drivers.nuscenes.world.make", find_data),
-        ("drivers.nuscenes.tables", lambda source: list_scenes(source, "train")),
+        ("drivers.nuscenes.tables", lambda source: list_scenes(None, source, "train")),
     ],
 )
 def test_without_the_devkit_the_extra_is_named(

@@ -167,6 +167,7 @@ def test_the_host_computes_what_takes_and_gives_real_values(model: Driver) -> No
     assert host["uncertainty"] == 6 * 4
     # Two blocks of 12 -> 6 -> 12 channels, 3 x 3, on seven frames; of four futures 6 -> 12.
     assert host["refinement of states"] == (16 * 16) * (7 * 2 * 2 * 12 * 6 * 9 + 4 * 6 * 12)
+    assert host["motion of cells"] == (16 * 16) * (2 * 6 * 9)
     assert host["lift"] == 3 * 6 * 6 * 6 * 4 * 8  # frames, cameras, bins, channels, h, w
     shared = 5 * (16 * 16) * (12 * 4 * 9)  # heads: five frames, 3 x 3
     alone = 1 * (16 * 16) * (12 * 4 * 9)
