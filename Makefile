@@ -13,8 +13,7 @@ part = @echo "== $(1)"; s=$$(date +%s); $(2) && echo "== $(1): $$(($$(date +%s) 
 # A test file runs in one process, so that what its tests share is made once.
 SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 # Tests share the cores by processes, so that torch needs one thread in each.
-# Modules compiled once serve both processes and all children.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q
 
 .PHONY: demo test quick docs setup clean
 

@@ -1,4 +1,4 @@
-"""Seeds and checks of tests, and slow files: they run first; `make quick` leaves them out."""
+"""Seeds of tests, and the slow files: they run first, and `make quick` leaves them out."""
 
 import os
 import sys
@@ -7,13 +7,10 @@ from pathlib import Path
 from zlib import crc32
 
 import pytest
-import quick_checks
 import torch
 from hypothesis import register_random
 
-quick_checks.install()  # before what is checked is imported
-
-from neuro.seeds import seeded  # noqa: E402
+from neuro.seeds import seeded
 
 # Two processes collect all modules, and children import them: bytecode is kept for all.
 sys.dont_write_bytecode = False
