@@ -73,8 +73,8 @@ def open_contest(folders: Sequence[Path], quick: bool = False) -> Contest:
     """Return the runs in some folders; quick: with a few windows of their data alone.
 
     Raises:
-        RunError: there is none, one is of another task, two are of one configuration and seed,
-            or one sees other windows than the first.
+        RunError: there is none, one is of another task or plans no path, two are of one
+            configuration and seed, or one sees other windows than the first.
     """
     if not folders:
         raise RunError(NEEDED)
@@ -83,6 +83,11 @@ def open_contest(folders: Sequence[Path], quick: bool = False) -> Contest:
         f"{run.folder} is of the task {run.task}; name runs of driving alone"
         for run in runs
         if run.task != "driving"
+    ]
+    problems = problems or [
+        f"{run.folder} ({run.task}:{run.name}) plans no path; neuro eval measures what it does"
+        for run in runs
+        if run.config.last.name != "planning"
     ]
     if problems:
         raise RunError("\n".join(problems))

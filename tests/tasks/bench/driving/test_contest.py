@@ -77,6 +77,16 @@ def test_runs_that_do_not_belong_together_are_all_named(
     assert "c sees other windows than" in str(told.value)
 
 
+def test_a_run_that_plans_nothing_is_left_to_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(SMALL, phases=SMALL.phases[:2])
+    monkeypatch.setitem(TASK.configs, "tiny_gate", lambda: other)  # type: ignore[arg-type]
+    begin_run(Run(folder=tmp_path, task="driving", name="tiny_gate", seed=0, config=other))
+    with pytest.raises(RunError, match=r"\(driving:tiny_gate\) plans no path; neuro eval"):
+        open_contest([tmp_path])
+
+
 def test_weights_that_change_meanwhile_are_refused(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "a")
     entrant = list_trained(open_contest([folder]))[0]

@@ -155,7 +155,7 @@ def test_maps_of_the_frame_before_are_those_of_its_tick(folder: Path) -> None:
     outputs, before = look(driver, seen)
     assert set(before) == {"vehicle", "centre", "offset", "flow"}
     with torch.no_grad():
-        states = driver.prediction(driver.perceive(seen).states, SMALL.future)
+        states = driver.prediction(driver.perceive(seen).states, SMALL.future).states
         spikes = driver.decoder(states)
         want = driver.read_maps(spikes[1:3], ("vehicle",))["vehicle"]
     assert torch.equal(before["vehicle"], want[:, :1])
