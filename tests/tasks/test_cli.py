@@ -70,9 +70,9 @@ def test_words_that_a_verb_does_not_take_are_told_with_what_it_takes(
     assert text == (
         "neuro: neuro train has no flag --epochs; it takes TASK:CONFIGURATION, --out, --seed, "
         "--device, --devices, --gradient, --logger, --skip-bad; the same command goes on "
-        "with a run that was interrupted; all else that a training depends on (epochs, batch, learning rate) "
-        "is a field of its configuration: neuro new my_task.py writes a task with some that "
-        "you can change"
+        "with a run that was interrupted; all else that a training depends on (epochs, batch, "
+        "learning rate) is a field of its configuration: neuro new my_task.py writes a task "
+        "with some that you can change"
     )
     assert told(["train", "mnist", "tiny"], capsys) == (
         "neuro: neuro train takes TASK:CONFIGURATION, --out, --seed, --device, --devices, "
