@@ -96,10 +96,10 @@ def test_what_memory_could_decide_goes_to_a_process_that_keeps_nothing() -> None
 @pytest.mark.parametrize(
     ("inhibition", "threshold", "kind"),
     [
-        ([254] * 16 + [30], 254, "lif"),  # 4094 weight units, 64 more of older ticks
-        ([254] * 16 + [32], 254, "alif"),
-        ([2], 4096, "lif"),
-        ([2], 4097, "alif"),
+        ([254] * 16 + [30], 254.0, "lif"),  # 4094 weight units, 64 more of older ticks
+        ([254] * 16 + [32], 254.0, "alif"),
+        ([2], 4096.0, "lif"),
+        ([2], 4097.0, "alif"),
     ],
 )
 def test_lavas_own_lif_is_used_where_memory_is_harmless(

@@ -10,7 +10,12 @@ from pathlib import Path
 
 from joblib import Parallel, delayed
 
-from drivers.nuscenes.world.difficulty import HORIZON, Difficulty, measure_difficulty
+from drivers.nuscenes.world.difficulty import (
+    A_FRAME,
+    HORIZON,
+    Difficulty,
+    measure_difficulty,
+)
 from drivers.nuscenes.world.instant import Scene
 from drivers.nuscenes.world.roads import make_roads
 from drivers.nuscenes.world.simulate import simulate_scene
@@ -79,7 +84,7 @@ def make_nuscenes(
         found = _simulate_all(made, workers)
         write_nuscenes(part, found, version=version, workers=workers)
         note: dict[str, object] = {**asdict(made), "digest": made.digest}
-        if keyframes > HORIZON:
+        if any(len(scene.instants) > HORIZON * A_FRAME for scene in found):
             note["difficulty"] = asdict(measure_difficulty(found))
         (part / NOTE).write_text(json.dumps(note, indent=1))
     _require_made(path, made)  # another process may have been faster, with other settings
