@@ -71,7 +71,9 @@ def test_a_scene_without_a_can_bus_is_named(tmp_path: Path) -> None:
         NuScenesError, match=r"scene-0553_pose.json .* is missing; unpack the CAN"
     ):
         read_can_bus(tmp_path, SCENE)
-    with pytest.raises(NuScenesError, match=r"is missing: nuScenes recorded none; .*--skip-bad"):
+    with pytest.raises(
+        NuScenesError, match=r"is missing: nuScenes recorded none; .*--skip-bad"
+    ):
         read_can_bus(tmp_path, "scene-0161")
 
 

@@ -53,6 +53,7 @@ def walk(k: Any, drive: list[float], fired: list[bool], unit: float) -> list[boo
     return charged
 
 
+@pytest.mark.filterwarnings("ignore:a tick of dt")
 @settings(deadline=None, max_examples=80)
 @given(seed=st.integers(0, 10**6), which=st.integers(0, len(NEURONS) - 1))
 def test_charged_neurons_are_those_of_a_walk_over_ticks(seed: int, which: int) -> None:
@@ -92,6 +93,7 @@ def record_of(graph: Graph, x: np.ndarray) -> Record:
     return simulate(graph, {"x": to_events(x)})[0]
 
 
+@pytest.mark.filterwarnings("ignore:a tick of dt")
 def test_a_charge_is_gone_after_as_many_halvings_as_its_fractions_have_bits() -> None:
     # 64 fractions are gone after 7 halvings, 254 x 64 after 14; it is there from tick 2 on.
     graph = one(LI(tau=1 / math.log(2)), np.ones((1, 1)))
@@ -110,6 +112,7 @@ def test_what_cancels_without_a_leak_leaves_no_charge() -> None:
     assert [c[:, 0].tolist() for c in found] == [[0, 1, 1, 1, 0, 0]] * 3
 
 
+@pytest.mark.filterwarnings("ignore:a tick of dt")
 def test_negative_values_reach_as_others_do() -> None:
     graph = one(LI(tau=1.2), np.ones((2, 2)))
     x = np.zeros((4, 1, 2))

@@ -443,6 +443,7 @@ def test_zeros_of_a_matrix_cost_at_the_high_end_only_what_they_add() -> None:
     assert parts["inactive"].high == pytest.approx(6 * 52e-12)
 
 
+@pytest.mark.filterwarnings("ignore:a tick of dt")
 def test_the_time_counts_active_neurons_with_their_bounds() -> None:
     # One spike at tick 0; its charge halves: 7 ticks in 64 fractions, 14 in 254 times as many.
     nodes = {

@@ -72,7 +72,9 @@ def test_the_report_lists_what_no_chip_does() -> None:
 
 
 def test_a_whole_graph_has_no_place_on_a_chip() -> None:
-    with pytest.raises(ValueError, match="soft: no chip runs a Softmax, its host does; go on"):
+    with pytest.raises(
+        ValueError, match="soft: no chip runs a Softmax, its host does; leave it"
+    ):
         place(lifted(), find_chip("loihi1"))
 
 

@@ -77,6 +77,7 @@ def test_a_surrogate_and_the_kind_of_a_number_do_not() -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:a tick of dt")
 def test_the_length_of_a_tick_is_a_number_whatever_its_type(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

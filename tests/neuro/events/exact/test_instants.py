@@ -58,6 +58,7 @@ def spike_at(*times: float, ticks: int = 40) -> Times:
     return Times(zero, np.array(times), zero, np.ones(len(times)), (ticks, 1, 1))
 
 
+@pytest.mark.filterwarnings("ignore:a tick of dt")
 @pytest.mark.parametrize("dt", [1e-3, 0.1, 3e-4, 2**-10])
 @pytest.mark.parametrize("driver", ["window", "heap"])
 def test_excitation_and_inhibition_of_one_instant_meet_on_all_ways(
