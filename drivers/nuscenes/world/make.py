@@ -10,15 +10,10 @@ from pathlib import Path
 
 from joblib import Parallel, delayed
 
-from drivers.nuscenes.world.difficulty import (
-    A_FRAME,
-    HORIZON,
-    Difficulty,
-    measure_difficulty,
-)
+from drivers.nuscenes.world.difficulty import HORIZON, Difficulty, measure_difficulty
 from drivers.nuscenes.world.instant import Scene
 from drivers.nuscenes.world.roads import make_roads
-from drivers.nuscenes.world.simulate import simulate_scene
+from drivers.nuscenes.world.simulate import A_FRAME, simulate_scene
 from drivers.nuscenes.world.write import Version, write_nuscenes
 from neuro.io.temporary import name_own, remove_stale
 

@@ -294,7 +294,8 @@ def test_reach_two_counts_modulo_two_and_one_cannot() -> None:
     with seeded(0):
         mixer = DeltaNet(8, 1, reach=2.0)
     mixer.beta.weight.data.zero_()
-    assert float(mixer.reach * torch.sigmoid(mixer.beta(torch.ones(8)))) == 1.0
+    beta = mixer.reach * torch.sigmoid(mixer.beta(torch.ones(8)))
+    assert beta.item() == 1.0
 
 
 def test_first_decays_of_gated_deltanet_are_in_the_published_ranges() -> None:
