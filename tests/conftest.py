@@ -17,12 +17,14 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 TESTS = Path(__file__).parent
-SLOW = [  # the longest first
-    "test_types",
-    "test_executors_agree",
-    "tasks/bench/test_subjects",
+# The longest first; but while one process compiles the exact clock, the others need none of it.
+SLOW = [
     "neuro/events/test_to_disk",
+    "test_types",
     "tasks/bench/test_training",
+    "tasks/image_generation/test_models",
+    "tasks/bench/test_subjects",
+    "test_executors_agree",
     "tasks/test_task_kinds",
     "test_support_matrix",
     "test_valued_nodes_agree",
@@ -32,7 +34,6 @@ SLOW = [  # the longest first
     "neuro/events/exact/test_laws",
     "neuro/events/exact/test_closed_forms",
     "neuro/interop/test_nest",
-    "tasks/image_generation/test_models",
     "tasks/test_task_files",
     "tasks/test_cli",
     "test_readme",
