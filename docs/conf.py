@@ -5,6 +5,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch.utils.flop_counter  # noqa: F401 - before triton, which it looks at, is a mock
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("neuro", "drivers", "tasks", "lava_export")
 sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_ext")]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import binomtest, bootstrap
+from scipy import stats
 
 RESAMPLES = 9999
 
@@ -70,14 +70,14 @@ def compare_paired(
         high=high,
         more=more,
         fewer=fewer,
-        p=float(binomtest(more, more + fewer).pvalue) if more + fewer else 1.0,
+        p=float(stats.binomtest(more, more + fewer).pvalue) if more + fewer else 1.0,
     )
 
 
 def _find_interval(each: Float64[np.ndarray, " U"]) -> tuple[float | None, float | None]:
     if len(each) < 2:
         return None, None
-    found = bootstrap(
+    found = stats.bootstrap(
         (each,),
         np.mean,
         n_resamples=RESAMPLES,
