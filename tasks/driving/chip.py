@@ -34,7 +34,7 @@ from tasks.driving.batch import Seen
 from tasks.driving.config import Config
 from tasks.driving.data import read_batches
 from tasks.driving.encoder import Encoder
-from tasks.driving.model import Driver
+from tasks.driving.model import Driver, require_driver
 from tasks.driving.refine import make_inputs
 from tasks.task import Part, Split, Stimulus
 
@@ -187,10 +187,9 @@ def _look_ahead(model: Driver, seen: Seen) -> Float[Tensor, "1 B C h w"]:
     return front[None]
 
 
-def make_parts(config: Config, model: nn.Module) -> dict[str, Part]:
+def make_parts(config: Config, module: nn.Module) -> dict[str, Part]:
     """Return the encoder, the uncertainty, the pathways and the planner's refinement."""
-    if not isinstance(model, Driver):
-        raise TypeError(f"expected the driver that build makes, got {type(model).__name__}")
+    model = require_driver(module)
     images = len(CAMERAS) * config.past
     out = {"encoder": _make_encoder_part(config, model, images)}
     prediction, refinement = model.prediction, model.planner.refinement

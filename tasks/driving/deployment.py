@@ -22,7 +22,7 @@ from tasks.driving.batch import MAPS, Seen
 from tasks.driving.config import Config
 from tasks.driving.data import read_batches
 from tasks.driving.metrics import Overlap, count_overlap
-from tasks.driving.model import Driver, Outputs
+from tasks.driving.model import Driver, Outputs, require_driver
 from tasks.driving.sampler import Ego
 from tasks.task import Split, Stimulus
 
@@ -51,12 +51,12 @@ def chip_part(config: Config, model: nn.Module) -> Stack:
         raise RunError(
             "the twin without spikes has no Graph; take a run of driving:tiny, which has"
         )
-    return _driver(model).decoder.body
+    return require_driver(model).decoder.body
 
 
 def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus]:
     """Yield spikes of the states of windows, T B C X Y, and true masks of CLASSES, B 3 X Y."""
-    driver, done = _driver(model), 0
+    driver, done = require_driver(model), 0
     device = next(model.parameters()).device
     for batch in read_batches(config, split, 0):
         seen, truth = tree_map_only(Tensor, itemgetter(slice(COMPARED - done)), batch)
@@ -73,7 +73,7 @@ def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus
 
 def decode(config: Config, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:
     """Return masks of CLASSES, B 3 X Y, from the decoder's spikes."""
-    driver = _driver(model)
+    driver = require_driver(model)
     (spikes,) = outputs.values()
     now = spikes[config.past - 1 : config.past].to(next(driver.heads.parameters()))
     with torch.no_grad():
@@ -178,9 +178,3 @@ def make_blank(config: Config, device: str = "cpu") -> Seen:
             command=torch.ones(1, dtype=torch.int64, device=device),
         ),
     )
-
-
-def _driver(model: nn.Module) -> Driver:
-    if not isinstance(model, Driver):
-        raise TypeError(f"expected the driver that build makes, got {type(model).__name__}")
-    return model

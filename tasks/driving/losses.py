@@ -143,14 +143,15 @@ def compute_losses(
         for k in masks
         if k in tasks
     }
-    if "centre" in tasks:
+    moved = outputs.motion if "motion" in tasks else None
+    if "centre" in tasks or moved is not None:
         aims = make_instance_targets(truth.instance)
+    if "centre" in tasks:
         found["centre"] = centre_loss(maps["centre"], aims.centre[:, :frames])
         for name, aim in (("offset", aims.offset), ("flow", aims.flow)):
             found[name] = displacement_loss(maps[name], aim[:, :frames])
-    if "motion" in tasks and outputs.motion is not None:
-        flow = make_instance_targets(truth.instance[:, :2]).flow[:, 0]
-        found["motion"] = motion_loss(outputs.motion, flow, truth.instance[:, 0] > 0)
+    if moved is not None:
+        found["motion"] = motion_loss(moved, aims.flow[:, 0], truth.instance[:, 0] > 0)
     if "depth" in tasks and outputs.depth is not None:
         found["depth"] = depth_loss(outputs.depth, truth.depth, config.depth)
     if plan is not None and plan.truth is not None:

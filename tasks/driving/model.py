@@ -185,6 +185,17 @@ class Driver(nn.Module):
                 module.train(mode)
 
 
+def require_driver(model: nn.Module) -> Driver:
+    """Return the model as what it is.
+
+    Raises:
+        TypeError: it is none that ``build`` of this task makes.
+    """
+    if not isinstance(model, Driver):
+        raise TypeError(f"expected the driver that build makes, got {type(model).__name__}")
+    return model
+
+
 class Planner(nn.Module):
     """Candidates, their cost, and the refinement of the cheapest one."""
 

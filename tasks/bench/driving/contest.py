@@ -24,7 +24,7 @@ from neuro.seeds import seeded
 from tasks.driving.batch import Seen, make_seen
 from tasks.driving.config import Config
 from tasks.driving.data import count_windows, open_truth
-from tasks.driving.model import Driver
+from tasks.driving.model import Driver, require_driver
 from tasks.driving.planners import (
     Blanked,
     EgoMlp,
@@ -233,9 +233,7 @@ def load_planner(folder: Path, own: str) -> Trained:
             f"{folder}: its weights are others than when the benchmark began; measure again "
             "when the training has ended"
         )
-    if not isinstance(model, Driver):
-        raise TypeError(f"expected the driver that build makes, got {type(model).__name__}")
-    return Trained(model)
+    return Trained(require_driver(model))
 
 
 def train_ego_mlps(config: Config, seeds: Sequence[int]) -> dict[int, EgoMlp]:

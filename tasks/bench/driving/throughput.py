@@ -24,7 +24,7 @@ from tasks.bench.rows import Row
 from tasks.bench.stopwatch import repeat
 from tasks.driving.batch import Seen
 from tasks.driving.deployment import count_macs, make_blank
-from tasks.driving.model import Driver
+from tasks.driving.model import Driver, require_driver
 from tasks.find import open_folder
 from tasks.verbs.trained_run import load_trained_model
 
@@ -59,10 +59,7 @@ def build_forward(folder: Path, batch: int, threads: int) -> Timed:
 
 
 def _load(folder: Path) -> Driver:
-    model = load_trained_model(open_folder(folder))
-    if not isinstance(model, Driver):
-        raise TypeError(f"expected the driver that build makes, got {type(model).__name__}")
-    return model
+    return require_driver(load_trained_model(open_folder(folder)))
 
 
 @contextmanager
