@@ -8,9 +8,12 @@ from zlib import crc32
 
 import pytest
 import torch
+import type_checks
 from hypothesis import register_random
 
-from neuro.seeds import seeded
+type_checks.install(("neuro", "drivers", "tasks", "lava_export"))
+
+from neuro.seeds import seeded  # noqa: E402 its types are checked
 
 # Two processes collect all modules, and children import them: bytecode is kept for all.
 sys.dont_write_bytecode = False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int32
+from jaxtyping import Bool, Float, Float32, Int32, Int64
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import box_footprint, box_into_frame
@@ -62,19 +62,19 @@ def draw_labels(
                 continue
             if box.is_vehicle and (t < seen or box.instance in numbers):
                 number = numbers.setdefault(box.instance, len(numbers) + 1)
-                cells = _outline(box, present, grid)
-                cv2.fillPoly(vehicle[t], [cells], (1,))
-                cv2.fillPoly(instance[t], [cells], (number,))
+                cells = _cover(box, present, grid)
+                vehicle[t][cells] = 1
+                instance[t][cells] = number
             elif box.is_pedestrian and (t < seen or box.instance in walkers):
                 walkers.add(box.instance)
-                cv2.fillPoly(pedestrian[t], [_outline(box, present, grid)], (1,))
+                pedestrian[t][_cover(box, present, grid)] = 1
     return Labels(vehicle=vehicle > 0, pedestrian=pedestrian > 0, instance=instance)
 
 
 def make_instance_targets(instance: Int32[np.ndarray, "T X Y"]) -> InstanceTargets:
     """Return what a network learns of the vehicles in masks of the present ego frame.
 
-    The middle of a vehicle is the mean of its cells, rounded to a cell.
+    The middle of a vehicle is the mean of its cells; FIERY rounds it to a cell.
     """
     shape = instance.shape
     centre = np.zeros(shape, np.float32)
@@ -86,7 +86,7 @@ def make_instance_targets(instance: Int32[np.ndarray, "T X Y"]) -> InstanceTarge
             if not mask.any():
                 before = None
                 continue
-            middle = cells[:, mask].mean(axis=1).round()
+            middle = cells[:, mask].mean(axis=1)
             away = middle[:, None, None] - cells
             centre[t] = np.maximum(centre[t], np.exp(-(away**2).sum(axis=0) / SIGMA**2))
             offset[t][:, mask] = away[:, mask]
@@ -96,7 +96,18 @@ def make_instance_targets(instance: Int32[np.ndarray, "T X Y"]) -> InstanceTarge
     return InstanceTargets(centre=centre, offset=offset, flow=flow)
 
 
-def _outline(box: Box, present: Float[np.ndarray, "3"], grid: Grid) -> Int32[np.ndarray, "4 2"]:
-    """Return the cells of a box's corners, axis 1 of the grid first, as OpenCV wants them."""
-    corners = box_footprint(box_into_frame(box, present))
-    return grid.cells(corners)[:, ::-1].astype(np.int32)
+def _cover(
+    box: Box, present: Float[np.ndarray, "3"], grid: Grid
+) -> tuple[Int64[np.ndarray, " N"], Int64[np.ndarray, " N"]]:
+    """Return the cells of the grid that a box covers, as an index of a mask.
+
+    It is drawn whole: OpenCV moves edges of a polygon that crosses the border of a picture.
+    """
+    corners = grid.cells(box_footprint(box_into_frame(box, present)))
+    first = corners.min(axis=0)
+    drawn = np.zeros(corners.max(axis=0) - first + 1, np.uint8)
+    # OpenCV names axis 1 first.
+    cv2.fillPoly(drawn, [(corners - first)[:, ::-1].astype(np.int32)], (1,))
+    x, y = (np.argwhere(drawn) + first).T
+    inside = (x >= 0) & (x < grid.shape[0]) & (y >= 0) & (y < grid.shape[1])
+    return x[inside], y[inside]

@@ -28,6 +28,7 @@ from tasks.driving.model import Driver, require_driver
 from tasks.driving.planners import (
     Blanked,
     EgoMlp,
+    KeepAcceleration,
     KeepVelocity,
     Planner,
     Stop,
@@ -42,7 +43,8 @@ NEEDED = (
     "neuro bench driving needs trained runs: --runs RUN [RUN ...], several seeds of one "
     "configuration first, as neuro train driving:tiny --seed 1 --out RUN makes them"
 )
-VELOCITY, MLP, STOPS = "constant velocity", "ego-only MLP", "stops"
+VELOCITY, ACCELERATION = "constant velocity", "constant acceleration"
+MLP, STOPS = "ego-only MLP", "stops"
 RULES = "rules (know all)"
 EPOCHS, BATCH = 60, 32  # of the training of ego-only perceptrons
 TRAIN, TEST = 40, 8  # windows, where quickness is asked for
@@ -179,7 +181,11 @@ def list_plain(contest: Contest) -> list[Entrant]:
         )
         for seed, model in models.items()
     ]
-    simple: dict[str, Planner] = {VELOCITY: KeepVelocity(frames), STOPS: Stop(frames)}
+    simple: dict[str, Planner] = {
+        VELOCITY: KeepVelocity(frames),
+        ACCELERATION: KeepAcceleration(frames),
+        STOPS: Stop(frames),
+    }
     return [
         *(
             Entrant(name=k, seed=0, digest=repr(p), make=partial(_give, p))

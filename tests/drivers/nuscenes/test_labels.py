@@ -74,6 +74,15 @@ def test_a_vehicle_has_one_number_in_all_frames() -> None:
     assert ((labels.instance > 0) == labels.vehicle).all()
 
 
+def test_a_box_across_the_border_is_drawn_as_one_inside() -> None:
+    wide = replace(GRID, y=(GRID.y[0], GRID.y[1] + 10))
+    car = replace(CAR, x=0.0, y=5.5, yaw=3.0, width=0.5, length=4.0)
+    whole = draw_labels([[car]], 1, HERE, wide).vehicle[0]
+    cut = draw_labels([[car]], 1, HERE, GRID).vehicle[0]
+    assert whole[:, GRID.shape[1] :].any()
+    np.testing.assert_array_equal(cut, whole[:, : GRID.shape[1]])
+
+
 @given(
     st.floats(-12, 12), st.floats(-7, 7), st.floats(-3, 3), st.floats(0.5, 3), st.floats(3, 8)
 )
@@ -105,6 +114,14 @@ def test_the_heat_map_falls_with_the_square_of_the_distance_over_nine() -> None:
     np.testing.assert_array_equal(targets.offset[0, :, 3, 4], [1, 0])
     np.testing.assert_array_equal(targets.offset[0, :, 5, 4], [-1, 0])
     assert np.isnan(targets.offset[0, :, 0, 0]).all()
+
+
+def test_a_middle_lies_between_cells_where_their_number_is_even() -> None:
+    instance = np.zeros((1, 9, 9), np.int32)
+    instance[0, 3:5, 4] = 1
+    targets = make_instance_targets(instance)
+    assert targets.centre[0, 3, 4] == targets.centre[0, 4, 4] == pytest.approx(np.exp(-1 / 36))
+    np.testing.assert_array_equal(targets.offset[0, :, 3, 4], [0.5, 0])
 
 
 def test_the_heat_of_two_vehicles_is_the_greater() -> None:

@@ -49,6 +49,7 @@ def test_runs_are_grouped_by_configuration_and_the_first_is_the_subject(tmp_path
         ("driving:tiny, cameras blanked", 1),
         ("driving:tiny_ann", 0),
         ("constant velocity", 0),
+        ("constant acceleration", 0),
         ("stops", 0),
         ("ego-only MLP", 3),
         ("ego-only MLP", 1),

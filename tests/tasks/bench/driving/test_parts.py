@@ -32,7 +32,7 @@ from tasks.driving.closed_loop import Outcome, Trial
 from tasks.driving.score import Score
 
 TINY, BLANKED, ANN = "driving:tiny", "driving:tiny, cameras blanked", "driving:tiny_ann"
-PLAIN = {"constant velocity", "stops", "ego-only MLP"}
+PLAIN = {"constant velocity", "constant acceleration", "stops", "ego-only MLP"}
 
 
 @pytest.fixture

@@ -1,0 +1,141 @@
+"""Checks annotations of the code under test: beartype, and jaxtyping where arrays have axes.
+
+jaxtyping's own import hook wraps every function, and a nested one anew at each call of the
+function around it; at each call it binds the arguments by their signature. That was half the
+time of the suite. Here a function without axes in its annotations is checked by beartype alone,
+and nested functions are not checked.
+"""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import CodeType, ModuleType
+from typing import Any, get_args
+
+import jaxtyping
+from beartype import beartype
+from jaxtyping import AbstractArray, jaxtyped
+
+CHECKER = "type_checks_of_tests"  # name of this module inside those that are checked
+# Functions that hold values against annotations as they run: jaxtyping's ``isinstance`` then
+# looks at the axes of the call that is around it, so that each needs axes of its own.
+RUNTIME = {"neuro.io.schema"}
+
+
+def install(packages: Sequence[str]) -> None:
+    """Have all modules of the packages checked that are imported from now on.
+
+    Raises:
+        RuntimeError: one of them is imported already.
+    """
+    known = sorted(set(packages) & set(sys.modules))
+    if known:
+        raise RuntimeError(f"types cannot be checked in what is imported: {', '.join(known)}")
+    sys.modules[CHECKER] = sys.modules[__name__]
+    sys.meta_path.insert(0, _Finder(packages))
+
+
+def check(made: Any) -> Any:
+    """Return a function, method or class that checks its annotations at each call."""
+    if inspect.isclass(made):
+        if dataclasses.is_dataclass(made) and "__init__" in vars(made):
+            made.__init__ = check(made.__init__)  # type: ignore[misc]
+        return made
+    if isinstance(made, classmethod | staticmethod):
+        return type(made)(check(made.__func__))
+    if isinstance(made, property):
+        parts = (made.fget, made.fset, made.fdel)
+        return property(*(part and check(part) for part in parts), made.__doc__)
+    hints = getattr(made, "__annotations__", None)
+    if not inspect.isfunction(made) or not hints:
+        return made
+    if made.__module__ in RUNTIME or any(map(_has_axes, hints.values())):
+        return jaxtyped(typechecker=beartype)(made)
+    return _check_without_axes(made)
+
+
+def _check_without_axes(plain: Callable[..., Any]) -> Callable[..., Any]:
+    checked = beartype(plain)
+
+    @functools.wraps(plain)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        run = plain if jaxtyping.config.jaxtyping_disable else checked
+        return run(*args, **kwargs)
+
+    return wrapper
+
+
+def _has_axes(hint: Any) -> bool:
+    """Say whether an annotation holds axes of arrays, or is text that may."""
+    if isinstance(hint, str):
+        return "[" in hint
+    if inspect.isclass(hint) and issubclass(hint, AbstractArray):
+        return True
+    parts = get_args(hint)
+    return any(_has_axes(x) for p in parts for x in (p if isinstance(p, list) else [p]))
+
+
+class _Decorate(ast.NodeTransformer):
+    """Decorates classes, methods and functions, as the last to be applied to a function."""
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        at = next((k for k, x in enumerate(node.body) if not _opens_module(x)), len(node.body))
+        node.body.insert(at, ast.Import(names=[ast.alias(CHECKER)]))
+        return self.generic_visit(node)  # type: ignore[return-value]
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        node.decorator_list.insert(0, _name_check(node))
+        return self.generic_visit(node)  # type: ignore[return-value]
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.decorator_list.append(_name_check(node))
+        return node  # what is nested in it stays
+
+
+def _opens_module(node: ast.stmt) -> bool:
+    docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return docstring or (isinstance(node, ast.ImportFrom) and node.module == "__future__")
+
+
+def _name_check(node: ast.stmt) -> ast.expr:
+    found = ast.parse(f"{CHECKER}.check", mode="eval").body
+    for part in ast.walk(found):
+        ast.copy_location(part, node)
+    return found
+
+
+class _Loader(SourceFileLoader):
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the module, compiled here: bytecode on disk is that of users."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+    def source_to_code(  # type: ignore[override]
+        self, data: bytes, path: str, *, _optimize: int = -1
+    ) -> CodeType:
+        tree = ast.fix_missing_locations(_Decorate().visit(ast.parse(data, path)))
+        code: CodeType = compile(tree, path, "exec", dont_inherit=True, optimize=_optimize)
+        return code
+
+
+class _Finder(MetaPathFinder):
+    def __init__(self, packages: Sequence[str]) -> None:
+        self._packages = frozenset(packages)
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] not in self._packages:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
