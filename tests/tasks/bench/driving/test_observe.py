@@ -154,7 +154,7 @@ def test_maps_of_the_frame_before_are_those_of_its_tick(folder: Path) -> None:
     driver = find_driver(entrant.make())  # type: ignore[arg-type]
     for module in driver.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.bias)  # so that neurons fire, now here, now there
+            nn.init.uniform_(module.bias)  # so that neurons fire, now here, now there
     seen = make_batch([make_window(SMALL)]).seen
     outputs, before = look(driver, seen)
     assert set(before) == {"vehicle", "centre", "offset", "flow"}
