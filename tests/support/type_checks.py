@@ -41,16 +41,11 @@ def install(packages: Sequence[str]) -> None:
 
 
 def check(made: Any) -> Any:
-    """Return a function, method or class that checks its annotations at each call."""
+    """Return a function or class that checks its annotations at each call."""
     if inspect.isclass(made):
         if dataclasses.is_dataclass(made) and "__init__" in vars(made):
-            made.__init__ = check(made.__init__)  # type: ignore[misc]
+            made.__init__ = check(made.__init__)  # type: ignore[method-assign]
         return made
-    if isinstance(made, classmethod | staticmethod):
-        return type(made)(check(made.__func__))
-    if isinstance(made, property):
-        parts = (made.fget, made.fset, made.fdel)
-        return property(*(part and check(part) for part in parts), made.__doc__)
     hints = getattr(made, "__annotations__", None)
     if not inspect.isfunction(made) or not hints:
         return made
@@ -80,8 +75,14 @@ def _has_axes(hint: Any) -> bool:
     return any(_has_axes(x) for p in parts for x in (p if isinstance(p, list) else [p]))
 
 
+def decorate(module: ast.Module) -> ast.Module:
+    """Return a module whose classes, methods and functions are checked; it is changed."""
+    made: ast.Module = ast.fix_missing_locations(_Decorate().visit(module))
+    return made
+
+
 class _Decorate(ast.NodeTransformer):
-    """Decorates classes, methods and functions, as the last to be applied to a function."""
+    """:func:`check` is the last to be applied to a class, and the first to a function."""
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
         at = next((k for k, x in enumerate(node.body) if not _opens_module(x)), len(node.body))
@@ -118,7 +119,7 @@ class _Loader(SourceFileLoader):
     def source_to_code(  # type: ignore[override]
         self, data: bytes, path: str, *, _optimize: int = -1
     ) -> CodeType:
-        tree = ast.fix_missing_locations(_Decorate().visit(ast.parse(data, path)))
+        tree = decorate(ast.parse(data, path))
         code: CodeType = compile(tree, path, "exec", dont_inherit=True, optimize=_optimize)
         return code
 
