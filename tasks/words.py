@@ -54,10 +54,10 @@ def require_words(
     switches = {flag for flag, hint in flags.items() if hint is bool}
     switches |= {f"--no-{flag[2:]}" for flag in switches}
     takes = ", ".join([*map(_name_place, places.values()), *flags]) or "nothing"
-    given, value_follows = [], False
+    given, value_follows, flag = [], False, ""
     for word in words:
         if value_follows and not word.startswith("--"):
-            value_follows = False
+            value_follows = get_origin(flags[flag]) is tuple  # which takes all that follow
             continue
         flag, equals, _ = word.partition("=")
         value_follows = flag in flags and flag not in switches and not equals

@@ -17,6 +17,10 @@ def verb(file: Place, out: str = "", number: Whole = 1, markdown: bool = False) 
     """Take a file."""
 
 
+def several(name: Place, runs: tuple[Path, ...] = (), out: str = "") -> None:
+    """Take a flag with several values."""
+
+
 def many(files: Places, out: str = "") -> None:
     """Take files."""
 
@@ -63,6 +67,13 @@ def test_others_are_told(words: str, told: str) -> None:
     with pytest.raises(UnknownName) as e:
         require_words("neuro verb", verb, words.split())
     assert str(e.value).startswith(f"neuro verb {told}")
+
+
+def test_a_flag_of_several_values_takes_all_words_up_to_the_next_flag() -> None:
+    for words in ("a --runs b c d", "a --runs b c --out d", "--out d --runs b c d"):
+        require_words("neuro verb", several, words.split())
+    with pytest.raises(UnknownName, match="'e' is one word more"):
+        require_words("neuro verb", several, "a --runs b c --out d e".split())
 
 
 def test_the_cure_stands_where_no_flag_is_meant() -> None:
