@@ -33,13 +33,13 @@ class Sizes:
         ValueError: something does not fit into T tokens, or there are too few keys or values.
     """
 
-    tokens: int = 64
-    keys: int = 30
-    values: int = 30
-    pairs: int = 12
+    tokens: int = 32
+    keys: int = 16
+    values: int = 16
+    pairs: int = 8
     needles: int = 4
-    chains: int = 4
-    hops: int = 2
+    chains: int = 3
+    hops: int = 1
 
     def __post_init__(self) -> None:
         wrong = [
@@ -166,19 +166,9 @@ TASKS: Mapping[str, Draw] = {
 }
 
 
-def draw_mixture(rng: np.random.Generator, sizes: Sizes, samples: int) -> Sequences:
-    """Return as many samples of each task, side by side.
-
-    Raises:
-        ValueError: their number is no multiple of that of the tasks.
-    """
-    if samples % len(TASKS):
-        raise ValueError(
-            f"{samples} samples are no multiple of {len(TASKS)} tasks; take "
-            f"{samples - samples % len(TASKS) + len(TASKS)}"
-        )
-    parts = [draw(rng, sizes, samples // len(TASKS)) for draw in TASKS.values()]
-    return Sequences(*(np.concatenate(some, 1) for some in zip(*parts, strict=True)))
+def count_choices(sizes: Sizes) -> dict[str, int]:
+    """Return how many values a sample tells, by task: one in so many guesses is right."""
+    return {"MQAR": sizes.pairs, "needles": sizes.needles, "tracking": sizes.chains}
 
 
 def _make_empty(length: int, samples: int) -> Sequences:

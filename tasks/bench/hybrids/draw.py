@@ -40,7 +40,7 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
             }
             out.add_row(mixer, *(cells.get(ratio, "") for ratio in ratios))
         about = own[0].conditions
-        chance = "" if about["chance"] is None else f", chance {about['chance']:.3g}"
+        chance = "" if about["chance"] is None else f", a guess {about['chance']:.3g}"
         seeds = len(about["ours"]["seeds"])
         out.caption = f"mean ± deviation of {seeds} seeds, {about['better']} is better{chance}"
         yield out
@@ -94,7 +94,7 @@ def _draw_case(ax: Axes, rows: list[Row]) -> None:
     ax.axhline(level, color=INK, linewidth=1, linestyle="--", label=SOFTMAX)
     ax.axhspan(level - sd, level + sd, color=INK, alpha=0.08, linewidth=0)
     if (chance := top.conditions["chance"]) is not None:
-        ax.axhline(chance, color=LINE, linewidth=1, linestyle=":", label="chance")
+        ax.axhline(chance, color=LINE, linewidth=1, linestyle=":", label="guess")
     ax.set_xticks(range(len(ratios)), ratios)
     ax.set(title=top.case, ylabel=top.unit, xlabel="linear : softmax layers")
     ax.grid(axis="y", color=LINE, linewidth=0.5)

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import stats
 
-from tasks.bench.hybrids.cells import PURE, VARIANTS, Scale, name_ratio
-from tasks.bench.hybrids.train import BITS, Found, Stack
+from tasks.bench.hybrids.cells import PURE, TEXT, VARIANTS, Scale, name_ratio
+from tasks.bench.hybrids.train import Found, Stack
 from tasks.bench.rows import Row
 from tasks.bench.statistics import Paired, compare_paired
 from tasks.language.recall import TASKS
@@ -183,7 +183,7 @@ def _rank(recall: dict[Stack, Values], three: int) -> Row:
 
 def judge_text(found: Found, scale: Scale) -> Iterator[Row]:
     """Yield whether bits per byte are flat: each ratio beside pure stacks, in percent."""
-    bits = {stack: np.array(own[BITS]) for stack, own in found.items()}
+    bits = {stack: np.array(own[TEXT]) for stack, own in found.items()}
     pure = np.concatenate([bits[v, 0] for v in VARIANTS])
     for softmax in scale.softmax[1:]:
         own = np.concatenate([bits[v, softmax] for v in VARIANTS])

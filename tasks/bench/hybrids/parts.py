@@ -10,6 +10,7 @@ from tasks.bench.hybrids.cells import (
     FULL,
     QUICK,
     SOFTMAX,
+    TEXT,
     VARIANTS,
     Part,
     Scale,
@@ -17,7 +18,6 @@ from tasks.bench.hybrids.cells import (
 )
 from tasks.bench.hybrids.findings import judge_recall, judge_text
 from tasks.bench.hybrids.train import (
-    BITS,
     FILE,
     SECONDS,
     Found,
@@ -28,9 +28,9 @@ from tasks.bench.hybrids.train import (
 )
 from tasks.bench.rows import Row, find_ratio, list_versions
 from tasks.bench.statistics import summarise
-from tasks.language.recall import TASKS
+from tasks.language.recall import TASKS, count_choices
 
-TEXT = "text"
+BITS = "bits per byte"
 
 
 def choose_scale(asked: Asked) -> Scale:
@@ -43,7 +43,7 @@ def measure_recall(asked: Asked) -> Iterator[Row]:
     scale = choose_scale(asked)
     found = train_all("recall", scale, asked.out, asked.workers)
     for task in TASKS:
-        yield from make_rows(found, scale, task, task)
+        yield from make_rows(found, scale, task)
     yield from judge_recall(found, scale)
 
 
@@ -51,23 +51,23 @@ def measure_text(asked: Asked) -> Iterator[Row]:
     """Yield bits per byte on text, then what they show."""
     scale = choose_scale(asked)
     found = train_all("text", scale, asked.out, asked.workers)
-    yield from make_rows(found, scale, BITS, TEXT)
+    yield from make_rows(found, scale, TEXT)
     yield from judge_text(found, scale)
 
 
 PARTS = {"recall": measure_recall, "text": measure_text}
 
 
-def make_rows(found: Found, scale: Scale, figure: str, case: str) -> Iterator[Row]:
+def make_rows(found: Found, scale: Scale, task: str) -> Iterator[Row]:
     """Yield a row a stack, beside softmax attention alone."""
-    shares = figure != BITS
+    shares = task != TEXT
     factor, better = (100.0, "higher") if shares else (1.0, "lower")
     reference = (SOFTMAX, scale.layers)
-    sides = {k: _summarise(own[figure], factor) for k, own in found.items()}
+    sides = {k: _summarise(own[task], factor) for k, own in found.items()}
     theirs = sides[reference]
     for stack, ours in sides.items():
         yield Row(
-            case=case,
+            case=task,
             subject=_name(stack, scale),
             peer=SOFTMAX,
             unit="% right" if shares else BITS,
@@ -78,7 +78,7 @@ def make_rows(found: Found, scale: Scale, figure: str, case: str) -> Iterator[Ro
                 "mixer": VARIANTS.get(stack[0], SOFTMAX),
                 "ratio": name_ratio(scale.layers, stack[1]),
                 "better": better,
-                "chance": 100 / scale.sizes.values if shares else None,
+                "chance": 100 / count_choices(scale.sizes)[task] if shares else None,
                 "ours": ours,
                 "theirs": theirs,
                 "cpu_seconds": float(np.mean(found[stack][SECONDS])),

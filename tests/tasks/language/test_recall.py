@@ -19,7 +19,7 @@ from tasks.language.recall import (
     Draw,
     Sequences,
     Sizes,
-    draw_mixture,
+    count_choices,
     draw_mqar,
     draw_needles,
     draw_tracking,
@@ -86,8 +86,7 @@ def test_a_reader_of_the_sequence_finds_each_answer_and_no_other(
             assert known == list_answers(drawn, sample)
             assert len(known) == numbers[name]
             assert all(sizes.first_value <= v < sizes.vocabulary for v in known.values())
-            distinct = sizes.chains if name == "tracking" else numbers[name]
-            assert len(set(known.values())) == distinct
+            assert len(set(known.values())) == count_choices(sizes)[name]
 
 
 @pytest.mark.parametrize("draw", TASKS.values(), ids=TASKS)
@@ -158,16 +157,6 @@ def test_statements_of_chains_are_mixed_in_every_order_alike_often() -> None:
     orders = Counter(map(tuple, (heads != heads[0]).T.astype(int)))
     assert sorted(orders) == [(0, 0, 1, 1), (0, 1, 0, 1), (0, 1, 1, 0)]
     assert stats.chisquare([*orders.values()]).pvalue > 1e-3
-
-
-def test_the_mixture_has_as_many_samples_of_each_task() -> None:
-    x, y = draw_mixture(np.random.default_rng(0), SMALL, 6)
-    assert x.shape == y.shape == (24, 6)
-    assert (x == NEEDLE).any(0).tolist() == [False, False, True, True, False, False]
-    assert (x == SET).any(0).tolist() == [False] * 4 + [True, True]
-    assert (y != NOTHING).sum(0).tolist() == [4, 4, 3, 3, 4, 4]
-    with pytest.raises(ValueError, match="7 samples are no multiple of 3 tasks; take 9"):
-        draw_mixture(np.random.default_rng(0), SMALL, 7)
 
 
 def test_what_does_not_fit_is_refused_all_at_once() -> None:

@@ -19,16 +19,19 @@ from tasks.bench.hybrids.cells import (
 from tasks.language.config import parse_stack
 
 
-def test_a_part_has_six_mixers_in_four_ratios_and_softmax_alone_by_three_seeds() -> None:
-    cells = list_cells("recall", FULL)
-    assert len(cells) == len(set(cells)) == 3 * (6 * 4 + 1)
-    assert [c.seed for c in cells] == [0] * 25 + [1] * 25 + [2] * 25
-    assert cells[0] == Cell(part="recall", variant="softmax", softmax=8, seed=0)
-    assert Counter(c.variant for c in cells[1:25]) == dict.fromkeys(VARIANTS, 4)
+def test_a_task_has_six_mixers_in_three_ratios_and_softmax_alone_by_three_seeds() -> None:
+    cells = list_cells("text", FULL)
+    assert len(cells) == len(set(cells)) == 3 * (6 * 3 + 1)
+    assert [c.seed for c in cells] == [0] * 19 + [1] * 19 + [2] * 19
+    assert cells[0] == Cell(task="text", variant="softmax", softmax=4, seed=0)
+    recall = list_cells("recall", FULL)
+    assert Counter(c.task for c in recall) == {"MQAR": 57, "needles": 57, "tracking": 57}
+    assert {replace(c, task="text") for c in recall} == set(cells)
+    assert Counter(c.variant for c in cells[1:19]) == dict.fromkeys(VARIANTS, 3)
     stacks = {make_config(c, FULL).stack for c in cells}
-    assert len(stacks) == 25
+    assert len(stacks) == 19
     ratios = [name_ratio(FULL.layers, n) for n in (*FULL.softmax, FULL.layers)]
-    assert ratios == ["pure", "7:1", "3:1", "1:1", "softmax"]
+    assert ratios == ["pure", "3:1", "1:1", "softmax"]
 
 
 @pytest.mark.parametrize("softmax", [0, 1, 2, 4, 8])
@@ -45,8 +48,8 @@ def test_softmax_layers_are_evenly_spread_and_end_the_stack(softmax: int) -> Non
 def test_both_parts_have_their_own_training_and_no_state_is_carried() -> None:
     scale = replace(FULL, steps=7, samples=9, lr=1e-2, text_steps=5, text_lanes=4, text_lr=2e-3)
     recall, text = (
-        make_config(Cell(part=part, variant="gla", softmax=0, seed=0), scale)
-        for part in ("recall", "text")
+        make_config(Cell(task=task, variant="gla", softmax=0, seed=0), scale)
+        for task in ("MQAR", "text")
     )
     sizes = scale.sizes
     assert (recall.vocabulary, recall.tokens, recall.lanes) == (
@@ -63,7 +66,7 @@ def test_both_parts_have_their_own_training_and_no_state_is_carried() -> None:
 
 def test_layers_are_counted_in_whole_stacks() -> None:
     cells = [
-        Cell(part="text", variant=v, softmax=n, seed=0)
+        Cell(task="text", variant=v, softmax=n, seed=0)
         for v, n in (("gla", 0), ("gla", 2), ("hgrn", 4), ("softmax", 8))
     ]
     assert count_share(cells, "gla", 8) == 1 + 6 / 8

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tasks.bench.hybrids.cells import FULL, VARIANTS
+from tasks.bench.hybrids.cells import VARIANTS, Scale
 from tasks.bench.hybrids.findings import (
     FAILS,
     HOLDS,
@@ -13,10 +13,11 @@ from tasks.bench.hybrids.findings import (
     judge_recall,
     judge_text,
 )
-from tasks.bench.hybrids.train import BITS, Found
+from tasks.bench.hybrids.train import Found
 from tasks.bench.rows import Row
 
 SEEDS = 3
+DEEP = Scale(layers=8, softmax=(0, 1, 2, 4))
 
 
 def make_recall(values: dict[tuple[str, int], float]) -> Found:
@@ -26,7 +27,7 @@ def make_recall(values: dict[tuple[str, int], float]) -> Found:
     """
     found: Found = {}
     for variant in VARIANTS:
-        for softmax in FULL.softmax:
+        for softmax in DEEP.softmax:
             mean = values.get((variant, softmax), 50.0) / 100
             found[variant, softmax] = {
                 task: [mean + shift + 0.001 * seed for seed in range(SEEDS)]
@@ -92,7 +93,7 @@ def test_recall_is_the_mean_of_the_tasks() -> None:
 def test_recall_that_rises_and_saturates_is_found() -> None:
     level = {0: 20.0, 1: 60.0, 2: 90.0, 4: 91.0}
     rows = list(
-        judge_recall(make_recall({(v, n): level[n] for v in VARIANTS for n in level}), FULL)
+        judge_recall(make_recall({(v, n): level[n] for v in VARIANTS for n in level}), DEEP)
     )
     whole = by_case(rows, "recall rises from pure to 3:1")
     assert (whole.subject, whole.peer) == ("3:1", "pure")
@@ -122,28 +123,28 @@ def test_mixers_are_compared_where_it_is_told(
 ) -> None:
     high = {(v, n): 80.0 for v in better.split() for n in softmax}
     low = {(v, n): 30.0 for v in worse.split() for n in softmax}
-    row = by_case(list(judge_recall(make_recall(high | low), FULL)), start)
+    row = by_case(list(judge_recall(make_recall(high | low), DEEP)), start)
     assert (row.ours, row.theirs) == (pytest.approx(80.1), pytest.approx(30.1))
     assert (row.conditions["pairs"], row.conditions["verdict"]) == (pairs, HOLDS)
-    row = by_case(list(judge_recall(make_recall({}), FULL)), start)
+    row = by_case(list(judge_recall(make_recall({}), DEEP)), start)
     assert row.conditions["verdict"] == OPEN
 
 
 def test_ranks_of_pure_mixers_are_correlated_with_those_at_three_to_one() -> None:
     rising = {(v, 0): 10.0 + k for k, v in enumerate(VARIANTS)}
     falling = {(v, 2): 60.0 - k for k, v in enumerate(VARIANTS)}
-    row = by_case(list(judge_recall(make_recall(rising | falling), FULL)), "ranks")
+    row = by_case(list(judge_recall(make_recall(rising | falling), DEEP)), "ranks")
     assert row.ours == pytest.approx(-1)
     assert "Spearman -1.00 (p = 0.00)" in row.note
 
 
 def test_bits_per_byte_are_compared_in_percent_of_the_pure_stack() -> None:
     found: Found = {
-        (v, n): {BITS: [(3.0 + k) * factor for _ in range(SEEDS)]}
+        (v, n): {"text": [(3.0 + k) * factor for _ in range(SEEDS)]}
         for k, v in enumerate(VARIANTS)
         for n, factor in ((0, 1.0), (1, 0.995), (2, 1.0), (4, 0.97))
     }
-    rows = list(judge_text(found, FULL))
+    rows = list(judge_text(found, DEEP))
     assert [(r.subject, r.peer) for r in rows] == [(n, "pure") for n in ("7:1", "3:1", "1:1")]
     assert [r.ours for r in rows] == pytest.approx([99.5, 100, 97])
     assert [r.conditions["verdict"] for r in rows] == [HOLDS, HOLDS, FAILS]

@@ -13,9 +13,8 @@ from tasks.bench.hybrids import parts, train
 from tasks.bench.hybrids.cells import FULL, QUICK, VARIANTS, Cell
 from tasks.bench.hybrids.draw import draw, tabulate
 from tasks.bench.hybrids.parts import announce, choose_scale, make_rows
-from tasks.bench.hybrids.train import BITS, SECONDS, Found
+from tasks.bench.hybrids.train import SECONDS, Found
 from tasks.bench.terminal import show
-from tasks.language.recall import TASKS
 
 SCALE = replace(QUICK, seeds=(0, 1))
 
@@ -33,7 +32,7 @@ def make_found(figure: str, low: float, high: float) -> Found:
 
 
 def test_a_row_is_a_stack_beside_softmax_alone() -> None:
-    rows = list(make_rows(make_found("MQAR", 0.2, 1.0), SCALE, "MQAR", "MQAR"))
+    rows = list(make_rows(make_found("MQAR", 0.2, 1.0), SCALE, "MQAR"))
     assert len(rows) == 1 + 3 * 6
     (row,) = [r for r in rows if r.subject == "GLA 3:1"]
     assert (row.case, row.peer, row.unit) == ("MQAR", "softmax", "% right")
@@ -43,15 +42,15 @@ def test_a_row_is_a_stack_beside_softmax_alone() -> None:
     assert (about["mixer"], about["ratio"], about["better"]) == ("GLA", "3:1", "higher")
     assert about["ours"]["sd"] == pytest.approx(2**0.5)
     assert about["ours"]["seeds"] == pytest.approx([39, 41])
-    assert (about["chance"], about["cpu_seconds"]) == (100 / 8, 3.0)
+    assert (about["chance"], about["cpu_seconds"]) == (100 / 4, 3.0)
 
 
 def test_of_bits_fewer_are_better() -> None:
-    rows = list(make_rows(make_found(BITS, 4.0, 2.0), SCALE, BITS, "text"))
+    rows = list(make_rows(make_found("text", 4.0, 2.0), SCALE, "text"))
     (row,) = [r for r in rows if r.subject == "HGRN pure"]
     assert (row.ours, row.theirs, row.ratio) == (4.0, 2.0, 0.5)
     assert (row.unit, row.conditions["better"], row.conditions["chance"]) == (
-        BITS,
+        "bits per byte",
         "lower",
         None,
     )
@@ -59,7 +58,7 @@ def test_of_bits_fewer_are_better() -> None:
 
 def test_a_table_has_a_line_a_mixer_and_a_column_a_ratio() -> None:
     console = Console(file=(file := io.StringIO()), width=100)
-    rows = list(make_rows(make_found("MQAR", 0.2, 1.0), SCALE, "MQAR", "MQAR"))
+    rows = list(make_rows(make_found("MQAR", 0.2, 1.0), SCALE, "MQAR"))
     for table in tabulate("recall", rows):
         console.print(table)
     title, head, _, *lines = [
@@ -69,12 +68,12 @@ def test_a_table_has_a_line_a_mixer_and_a_column_a_ratio() -> None:
     assert head == ["mixer", "softmax", "pure", "3:1", "1:1"]
     assert lines[0] == ["softmax", "100.0", "±", "1.4"]
     assert lines[3] == ["GLA", "20.0", "±", "1.4", "40.0", "±", "1.4", "60.0", "±", "1.4"]
-    assert " ".join(lines[-1]) == ("mean ± deviation of 2 seeds, higher is better, chance 12.5")
+    assert " ".join(lines[-1]) == ("mean ± deviation of 2 seeds, higher is better, a guess 25")
 
 
 def test_the_picture_has_a_panel_a_task_and_no_findings(tmp_path: Path) -> None:
-    rows = list(make_rows(make_found("MQAR", 0.2, 1.0), SCALE, "MQAR", "MQAR"))
-    rows += make_rows(make_found(BITS, 4.0, 2.0), SCALE, BITS, "text")
+    rows = list(make_rows(make_found("MQAR", 0.2, 1.0), SCALE, "MQAR"))
+    rows += make_rows(make_found("text", 4.0, 2.0), SCALE, "text")
     draw([*rows, replace(rows[0], case="finding: x", conditions={})], tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
@@ -87,8 +86,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
     def pretend(cell: Cell, scale: object) -> dict[str, float]:  # noqa: ARG001
         found.append(cell)
         value = 0.1 * cell.softmax + 0.01 * cell.seed
-        names = list(TASKS) if cell.part == "recall" else [BITS]
-        return {name: 0.3 + value for name in names} | {SECONDS: 1.0}
+        return {cell.task: 0.3 + value, SECONDS: 1.0}
 
     monkeypatch.setattr(train, "train_cell", pretend)
     monkeypatch.setattr(parts, "estimate_seconds", lambda cells, _: 60.0 * len(cells))
@@ -102,11 +100,11 @@ def test_the_bench_says_how_long_it_takes_prints_findings_and_writes_all(
     show(console, "hybrids", Asked(tmp_path, quick=True))
     text = file.getvalue()
     told = (
-        "38 of recall and 38 of text trainings are to be made, about 76 CPU minutes, 76 minutes"
+        "57 of recall and 19 of text trainings are to be made, about 76 CPU minutes, 76 minutes"
     )
     assert text.startswith(told)
-    assert "recall rises from pure to 3:1: 3:1 40.50, pure 30.50 points" in text
-    assert "12 pairs: holds" in text
+    assert "recall rises from pure to 3:1: 3:1 40.00, pure 30.00 points" in text
+    assert "6 pairs: holds" in text
     assert "language modelling is flat" in text
     assert len(pretended) == 76
     rows = json.loads((tmp_path / "hybrids.json").read_text(encoding="utf-8"))
@@ -122,6 +120,6 @@ def test_workers_share_the_time_and_the_full_size_is_the_default(
     assert (choose_scale(Asked()), choose_scale(Asked(quick=True))) == (FULL, QUICK)
     told = announce(Asked(tmp_path, parts=("recall",), workers=3))
     assert told.startswith(
-        "75 of recall trainings are to be made, about 75 CPU minutes, 25 minu"
+        "171 of recall trainings are to be made, about 171 CPU minutes, 57 minu"
     )
     assert pretended == []
