@@ -11,7 +11,7 @@ from rich.table import Table
 from tasks.bench.hybrids.cells import SOFTMAX
 from tasks.bench.plot import STYLE
 from tasks.bench.rows import Row
-from tasks.report.figures import INK, LINE, save_png
+from tasks.report.figures import INK, LINE, MUTED, save_png
 from tasks.report.tables import make_table
 
 # Colours that people with any sight tell apart (Okabe and Ito 2008), and marks.
@@ -40,9 +40,9 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
             }
             out.add_row(mixer, *(cells.get(ratio, "") for ratio in ratios))
         about = own[0].conditions
-        chance = "" if about["chance"] is None else f", a guess {about['chance']:.3g}"
+        chance = "" if about["chance"] is None else f", a guess: {about['chance']:.3g}"
         seeds = len(about["ours"]["seeds"])
-        out.caption = f"mean ± deviation of {seeds} seeds, {about['better']} is better{chance}"
+        out.caption = f"mean ± deviation, seeds: {seeds}, {about['better']} is better{chance}"
         yield out
 
 
@@ -63,7 +63,7 @@ def draw(rows: list[Row], path: Path) -> None:
     for ax, case in zip(panels, cases, strict=True):
         _draw_case(ax, [row for row in shown if row.case == case])
     figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=7, fontsize=8
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=8, fontsize=8
     )
     save_png(figure, path)
 
@@ -94,7 +94,7 @@ def _draw_case(ax: Axes, rows: list[Row]) -> None:
     ax.axhline(level, color=INK, linewidth=1, linestyle="--", label=SOFTMAX)
     ax.axhspan(level - sd, level + sd, color=INK, alpha=0.08, linewidth=0)
     if (chance := top.conditions["chance"]) is not None:
-        ax.axhline(chance, color=LINE, linewidth=1, linestyle=":", label="guess")
+        ax.axhline(chance, color=MUTED, linewidth=1, linestyle=":", label="guess")
     ax.set_xticks(range(len(ratios)), ratios)
     ax.set(title=top.case, ylabel=top.unit, xlabel="linear : softmax layers")
     ax.grid(axis="y", color=LINE, linewidth=0.5)

@@ -109,6 +109,7 @@ def announce(asked: Asked) -> str:
     told = " and ".join(f"{n} of {p}" for n, p in zip(every, parts, strict=True))
     return (
         f"{told} trainings are to be made, about {seconds / 60:.0f} CPU minutes, "
-        f"{seconds / 60 / asked.workers:.0f} minutes in {asked.workers} processes; each is "
+        f"{seconds / 60 / asked.workers:.0f} minutes with --workers {asked.workers}; each is "
         f"kept in {asked.out / FILE}, and the same command goes on after an interruption"
+        f"{'; networks too small to judge' if asked.quick else ''}"
     )

@@ -56,16 +56,17 @@ def claim(more: list[float], less: list[float], alike: float | None = None) -> R
 @pytest.mark.parametrize(
     ("more", "less", "alike", "verdict"),
     [
-        ([3.0, 4, 5], [1.0, 1, 1], None, HOLDS),
-        ([1.0, 1, 1], [3.0, 4, 5], None, FAILS),
-        ([3.0, 0, 1], [1.0, 1, 1], None, OPEN),
-        ([1.0, 1, 1], [1.0, 1, 1], None, OPEN),
+        ([3.0, 4, 5] * 2, [1.0] * 6, None, HOLDS),
+        ([1.0] * 6, [3.0, 4, 5] * 2, None, FAILS),
+        ([3.0, 0, 1] * 2, [1.0] * 6, None, OPEN),
+        ([1.0] * 6, [1.0] * 6, None, OPEN),
         ([1.0], [0.0], None, OPEN),
-        ([1.1, 1, 0.9], [1.0, 1, 1], 0.2, HOLDS),
-        ([1.3, 1.4, 1.3], [1.0, 1, 1], 0.2, FAILS),
-        ([0.7, 0.6, 0.7], [1.0, 1, 1], 0.2, FAILS),
-        ([1.0, 1.4, 1.0], [1.0, 1, 1], 0.2, OPEN),
-        ([1.0, 0.6, 1.0], [1.0, 1, 1], 0.2, OPEN),
+        ([3.0] * 5, [1.0] * 5, None, OPEN),  # too few
+        ([1.1, 1, 0.9] * 2, [1.0] * 6, 0.2, HOLDS),
+        ([1.3, 1.4, 1.3] * 2, [1.0] * 6, 0.2, FAILS),
+        ([0.7, 0.6, 0.7] * 2, [1.0] * 6, 0.2, FAILS),
+        ([1.0, 1.8, 1.0] * 2, [1.0] * 6, 0.2, OPEN),
+        ([1.0, 0.2, 1.0] * 2, [1.0] * 6, 0.2, OPEN),
     ],
 )
 def test_an_interval_decides(
@@ -77,10 +78,11 @@ def test_an_interval_decides(
 
 
 def test_a_finding_is_told_with_its_numbers() -> None:
-    row = claim([3.0, 4, 5], [1.0, 1, 1])
-    assert (
-        row.note == "n: a 4.00, b 1.00 points, difference +3.00 [+2.00, +4.00], 3 pairs: holds"
-    )
+    row = claim([3.0, 5.0] * 3, [1.0] * 6)
+    paired = row.conditions["paired"]
+    assert 2 <= paired["low"] < 3 < paired["high"] <= 4
+    span = f"[{paired['low']:+.2f}, {paired['high']:+.2f}]"
+    assert row.note == f"n: a 4.00, b 1.00 points, difference +3.00 {span}, 6 pairs: holds"
     assert (row.ours, row.theirs, row.ratio) == (4.0, 1.0, None)
     assert claim([1.0], [0.0]).note.count("[") == 0
 
@@ -111,11 +113,11 @@ def test_recall_that_rises_and_saturates_is_found() -> None:
 @pytest.mark.parametrize(
     ("start", "better", "worse", "softmax", "pairs"),
     [
-        ("selective gates", "gla hgrn2 gdn", "retnet", (1, 2, 4), 27),
+        ("selective gates", "gla hgrn2 gdn", "retnet", (1, 2, 4), 9),
         ("hierarchical", "hgrn2", "gla", (1, 2, 4), 9),
         ("controlled forgetting", "gdn", "deltanet", (1, 2, 4), 9),
-        ("MQAR, pure stacks: the delta rule", "deltanet gdn", "retnet gla hgrn2", (0,), 18),
-        ("MQAR, pure stacks: a matrix", "hgrn2", "hgrn", (0,), 3),
+        ("MQAR, pure stacks: the delta rule", "deltanet gdn", "retnet gla", (0,), 6),
+        ("pure stacks: a matrix", "hgrn2", "hgrn", (0,), 9),
     ],
 )
 def test_mixers_are_compared_where_it_is_told(

@@ -68,7 +68,7 @@ def test_a_table_has_a_line_a_mixer_and_a_column_a_ratio() -> None:
     assert head == ["mixer", "softmax", "pure", "3:1", "1:1"]
     assert lines[0] == ["softmax", "100.0", "±", "1.4"]
     assert lines[3] == ["GLA", "20.0", "±", "1.4", "40.0", "±", "1.4", "60.0", "±", "1.4"]
-    assert " ".join(lines[-1]) == ("mean ± deviation of 2 seeds, higher is better, a guess 25")
+    assert " ".join(lines[-1]) == ("mean ± deviation, seeds: 2, higher is better, a guess: 25")
 
 
 def test_the_picture_has_a_panel_a_task_and_no_findings(tmp_path: Path) -> None:
