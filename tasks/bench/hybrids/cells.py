@@ -45,7 +45,7 @@ class Scale:
     heads: int = 2
     seeds: tuple[int, ...] = (0, 1, 2)
     sizes: Sizes = field(default_factory=Sizes)
-    steps: int = 300
+    steps: int = 400
     samples: int = 64
     lr: float = 5e-3
     tested: int = 200

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neuro.seeds import seeded
 from tasks.bench.hybrids import train
-from tasks.bench.hybrids.cells import QUICK, Cell, make_config
+from tasks.bench.hybrids.cells import QUICK, Cell, Scale, make_config
 from tasks.bench.hybrids.train import (
     FILE,
     SECONDS,
@@ -38,7 +38,7 @@ TEXT = replace(RECALL, task="text")
 class Knows(nn.Module):
     """Answers a share of the questions of sequences that it was told."""
 
-    def __init__(self, scale: train.Scale, seed: int, right: dict[str, int]) -> None:
+    def __init__(self, scale: Scale, seed: int, right: dict[str, int]) -> None:
         super().__init__()
         self.told = {}
         for name, draw in TASKS.items():

@@ -36,7 +36,7 @@ def test_a_row_is_a_stack_beside_softmax_alone() -> None:
     assert len(rows) == 1 + 3 * 6
     (row,) = [r for r in rows if r.subject == "GLA 3:1"]
     assert (row.case, row.peer, row.unit) == ("MQAR", "softmax", "% right")
-    assert (row.ours, row.theirs) == (pytest.approx(40), pytest.approx(100))
+    assert [row.ours, row.theirs] == pytest.approx([40, 100])
     assert row.ratio == pytest.approx(0.4)
     about = row.conditions
     assert (about["mixer"], about["ratio"], about["better"]) == ("GLA", "3:1", "higher")
