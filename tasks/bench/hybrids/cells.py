@@ -45,13 +45,13 @@ class Scale:
     heads: int = 2
     seeds: tuple[int, ...] = (0, 1, 2)
     sizes: Sizes = field(default_factory=Sizes)
-    steps: int = 400
+    steps: int = 500
     samples: int = 64
     lr: float = 5e-3
     tested: int = 200
     text_tokens: int = 64
     text_lanes: int = 32
-    text_steps: int = 250
+    text_steps: int = 200
     text_lr: float = 5e-3
     held_out: int = 60_000
 
