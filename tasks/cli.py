@@ -297,7 +297,7 @@ def bench(  # noqa: PLR0913 - a flag each
         only: parts to measure, with commas between them.
         quick: networks too small to judge, in seconds.
         runs: folders of trained runs, for driving.
-        workers: processes that share the courses of driving.
+        workers: processes that share the courses of driving, or the trainings of hybrids.
     """
     from tasks.bench import terminal
     from tasks.bench.catalog import Asked

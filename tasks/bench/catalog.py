@@ -40,7 +40,7 @@ class Benchmark:
     """Parts by name; each yields its rows. draw: writes them as a picture.
 
     tabulate: makes tables of the rows of a part for the terminal; None: the usual ones.
-    of_runs: whether it measures trained runs.
+    of_runs: whether it measures trained runs. announce: says before what will be done.
     """
 
     about: str
@@ -48,6 +48,7 @@ class Benchmark:
     draw: Callable[[list[Row], Path], None]
     tabulate: Callable[[str, list[Row]], Iterator[Any]] | None = None
     of_runs: bool = False
+    announce: Callable[[Asked], str] | None = None
 
     def chosen(self, names: tuple[str, ...]) -> dict[str, Part]:
         """Return the parts of these names, in their own order; of none, all.
@@ -65,6 +66,7 @@ NAMES = {
     "mechanisms": "each mechanism of speed or memory beside neuro without it",
     "mixers": "sequence mixers in chunks and by steps beside recurrences and attention",
     "regimes": "rates of Brunel's network beside those he published",
+    "hybrids": "linear mixers with few layers of softmax: recall and text against the ratio",
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
 }
 
@@ -82,6 +84,7 @@ def find(name: str) -> Benchmark:
         "mechanisms": _mechanisms,
         "mixers": _mixers,
         "regimes": _regimes,
+        "hybrids": _hybrids,
         "driving": _driving,
     }
     return found[name]()
@@ -141,6 +144,15 @@ def _regimes() -> Benchmark:
 
     parts: dict[str, Part] = {name: partial(of_regime, name) for name in REGIMES}
     return Benchmark(about=NAMES["regimes"], parts=parts, draw=plot.rates)
+
+
+def _hybrids() -> Benchmark:
+    from tasks.bench.hybrids.draw import draw, tabulate
+    from tasks.bench.hybrids.parts import PARTS, announce
+
+    return Benchmark(
+        about=NAMES["hybrids"], parts=PARTS, draw=draw, tabulate=tabulate, announce=announce
+    )
 
 
 def _driving() -> Benchmark:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from tasks.bench.rows import Row
 from tasks.report.figures import ACCENT, INK, LINE, MUTED, save_png
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -41,7 +41,7 @@ HEADLINES = (  # cases of planners
 )
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def speed(rows: list[Row], path: Path) -> None:
     """Draw time against the rate of one network, where it was measured, above the ratios."""
     found = list(points(rows))
@@ -105,7 +105,7 @@ def _ratios(ax: Axes, rows: list[Row]) -> None:
     ax.invert_yaxis()
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def rates(rows: list[Row], path: Path) -> None:
     """Draw the rates of the regimes: ours as marks, the published ones as lines."""
     figure = Figure((6, 3), layout="constrained")
@@ -124,7 +124,7 @@ def rates(rows: list[Row], path: Path) -> None:
     save_png(figure, path)
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def planners(rows: list[Row], path: Path) -> None:
     """Draw the headlines of planners: a bar each, and the deviation over its seeds.
 

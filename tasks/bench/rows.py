@@ -1,6 +1,7 @@
 """A row of a benchmark: ours, theirs, their ratio, and the conditions of both."""
 
 import json
+import math
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -34,6 +35,12 @@ class Row:
         """Whether the ratio is as large as its target; None: either is missing."""
         target = self.conditions.get("target")
         return None if target is None or self.ratio is None else self.ratio >= target
+
+
+def find_ratio(ours: float, theirs: float, better: str) -> float | None:
+    """Return by how much we are better, > 1 if we are; None by zero, or where one is NaN."""
+    above, below = (ours, theirs) if better == "higher" else (theirs, ours)
+    return above / below if below > 0 and not math.isnan(above) else None
 
 
 def write(rows: Iterable[Row], path: Path) -> None:

@@ -38,6 +38,8 @@ def show(console: Console, name: str, asked: Asked) -> None:
     require_writable(asked.out)
     path = asked.out / f"{name}.json"
     rows: list[Row] = []
+    if benchmark.announce:
+        console.print(benchmark.announce(asked), highlight=False, soft_wrap=True)
     for part, measured in parts.items():
         found = []
         with console.status(f"{name}: {part}"):

@@ -5,7 +5,6 @@ without spikes, other fusions) are peers. All see the same windows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from operator import itemgetter
@@ -21,6 +20,7 @@ from drivers.nuscenes.window import ImageSize
 from neuro.io.pytree import digest
 from neuro.io.run_folder import Run, RunError
 from neuro.seeds import seeded
+from tasks.bench.threads import use_one_thread
 from tasks.driving.batch import Seen, make_seen
 from tasks.driving.config import Config
 from tasks.driving.data import count_windows, open_truth
@@ -267,14 +267,3 @@ def _train_ego_mlp(
         model = EgoMlp(config.past, config.future)
         train_ego_mlp(model, batches())
     return model.eval()
-
-
-@contextmanager
-def use_one_thread() -> Iterator[None]:
-    """Run the block on one thread of torch: results are then those of any number of workers."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -13,8 +13,9 @@ from typing import Any
 
 from joblib import Parallel, delayed
 
-from tasks.bench.driving.contest import Entrant, use_one_thread
-from tasks.bench.driving.results import append_result, make_key, read_results, read_value
+from tasks.bench.driving.contest import Entrant
+from tasks.bench.results import append_result, make_key, read_results, read_value
+from tasks.bench.threads import use_one_thread
 from tasks.driving.closed_loop import LIMIT, Outcome, Trial, run_course
 from tasks.driving.config import Source
 

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float64
 
-from tasks.bench.driving.statistics import Paired, Summary, compare_paired, summarise
-from tasks.bench.rows import Row
+from tasks.bench.rows import Row, find_ratio
+from tasks.bench.statistics import Paired, Summary, compare_paired, summarise
 
 PERCENT = "%"
 
@@ -73,12 +73,6 @@ def make_rows(
             note=f"{figure.name}: nothing to count for {', '.join(lost)}" if lost else "",
             conditions={**conditions, **about},
         )
-
-
-def find_ratio(ours: float, theirs: float, better: str) -> float | None:
-    """Return by how much we are better, > 1 if we are; None by zero, or where one is NaN."""
-    above, below = (ours, theirs) if better == "higher" else (theirs, ours)
-    return above / below if below > 0 and not np.isnan(above) else None
 
 
 def _or_none(value: float) -> float | None:

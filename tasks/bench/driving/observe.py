@@ -19,7 +19,7 @@ from torch import Tensor
 from drivers.nuscenes.window import Window
 from neuro.io.pytree import digest
 from neuro.io.schema import convert
-from tasks.bench.driving.contest import Entrant, Trained, describe_windows, use_one_thread
+from tasks.bench.driving.contest import Entrant, Trained, describe_windows
 from tasks.bench.driving.forecasts import (
     Forecast,
     as_json,
@@ -29,7 +29,8 @@ from tasks.bench.driving.forecasts import (
     make_counts,
     warp_instances,
 )
-from tasks.bench.driving.results import append_result, make_key, read_results, read_value
+from tasks.bench.results import append_result, make_key, read_results, read_value
+from tasks.bench.threads import use_one_thread
 from tasks.driving.batch import Batch, Seen, make_batch
 from tasks.driving.config import Config, Source
 from tasks.driving.data import count_windows, find_data, open_split, open_truth

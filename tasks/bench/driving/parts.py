@@ -25,9 +25,9 @@ from tasks.bench.driving.observe import (
     observe_all,
 )
 from tasks.bench.driving.scored import score_all
-from tasks.bench.driving.statistics import stack_seeds
 from tasks.bench.driving.throughput import measure_throughput
 from tasks.bench.rows import Row, list_versions
+from tasks.bench.statistics import stack_seeds
 from tasks.driving.evaluate import summarise_counts
 from tasks.driving.metrics import PathErrors, summarise_paths
 from tasks.driving.score import Score

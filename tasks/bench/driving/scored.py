@@ -10,7 +10,7 @@ from neuro.io.pytree import digest
 from tasks.bench.driving.contest import Entrant, describe_windows
 from tasks.bench.driving.observe import Observed, digest_tables
 from tasks.bench.driving.recorded import Recording, open_recordings, read_recording, score_path
-from tasks.bench.driving.results import append_result, make_key, read_results, read_value
+from tasks.bench.results import append_result, make_key, read_results, read_value
 from tasks.driving.config import Config
 from tasks.driving.score import Score
 

@@ -18,9 +18,8 @@ from torch.utils._pytree import tree_map
 
 from tasks.bench.comparison import describe_machine
 from tasks.bench.driving.contest import Contest
-from tasks.bench.driving.figures import find_ratio
 from tasks.bench.harness import Measured, Run as Timed, measure
-from tasks.bench.rows import Row
+from tasks.bench.rows import Row, find_ratio
 from tasks.bench.stopwatch import repeat
 from tasks.driving.batch import Seen
 from tasks.driving.deployment import count_macs, make_blank

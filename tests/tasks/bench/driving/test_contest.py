@@ -15,8 +15,8 @@ from tasks.bench.driving.contest import (
     load_planner,
     open_contest,
     train_ego_mlps,
-    use_one_thread,
 )
+from tasks.bench.threads import use_one_thread
 from tasks.driving import TASK
 from tasks.driving.deployment import make_blank
 from tasks.driving.planners import Blanked

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from tasks.bench.driving.figures import Figure, find_ratio, make_rows
+from tasks.bench.driving.figures import Figure, make_rows
 from tasks.bench.driving.tables import tabulate
+from tasks.bench.rows import find_ratio
 
 OURS, CV = "driving:tiny", "constant velocity"
 

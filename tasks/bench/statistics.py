@@ -1,6 +1,7 @@
-"""Means over seeds, and comparisons of two planners on the same courses.
+"""Means over seeds, and comparisons of two subjects on the same units.
 
-Axes: S seeds, U units (courses, or scenes), which are the same for all seeds and planners.
+Subjects are planners, or stacks of mixers. Axes: S seeds, U units (courses, scenes, trainings),
+which are the same for all seeds and subjects.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """A difference between two planners, unit by unit, each the mean over its seeds.
+    """A difference between two subjects, unit by unit, each the mean over its seeds.
 
     low, high: 95 % of means of units drawn anew (percentile bootstrap); None with fewer than
     two units. more, fewer: units in which the first has more, and fewer. p: of a sign test of
@@ -55,7 +56,7 @@ def summarise(values: Float64[np.ndarray, "S U"]) -> Summary:
 def compare_paired(
     first: Float64[np.ndarray, "S U"], second: Float64[np.ndarray, "S2 U"]
 ) -> Paired:
-    """Return how two planners differ on the same units.
+    """Return how two subjects differ on the same units.
 
     Units are what is independent: seeds of one planner on one course are not, so that their
     mean counts as one observation.

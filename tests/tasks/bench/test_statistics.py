@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from tasks.bench.driving.statistics import compare_paired, stack_seeds, summarise
+from tasks.bench.statistics import compare_paired, stack_seeds, summarise
 
 
 def test_a_mean_of_seeds_has_the_deviation_of_their_means() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from neuro.io.store import StoreError
-from tasks.bench.driving import results
-from tasks.bench.driving.results import append_result, make_key, read_results, read_value
+from tasks.bench import results
+from tasks.bench.results import append_result, make_key, read_results, read_value
 from tasks.driving.closed_loop import Outcome
 
 

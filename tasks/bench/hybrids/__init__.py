@@ -1,0 +1,1 @@
+"""``neuro bench hybrids``: linear mixers with some softmax layers between."""

@@ -1,0 +1,100 @@
+"""Figures of stacks as tables and as a picture: a line a mixer, against the ratio."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from tasks.bench.hybrids.cells import SOFTMAX
+from tasks.bench.plot import STYLE
+from tasks.bench.rows import Row
+from tasks.report.figures import INK, LINE, MUTED, save_png
+from tasks.report.tables import make_table
+
+# Colours that people with any sight tell apart (Okabe and Ito 2008), and marks.
+LINES = (
+    *(("#999999", "o-"), ("#E69F00", "s-"), ("#56B4E9", "^-")),
+    *(("#009E73", "D-"), ("#D55E00", "v-"), ("#CC79A7", "x-")),
+)
+ASIDE = 0.05  # by which lines stand beside each other
+
+
+def list_figures(rows: list[Row]) -> list[Row]:
+    """Return the rows of stacks, without those of findings."""
+    return [row for row in rows if "mixer" in row.conditions]
+
+
+def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:  # noqa: ARG001
+    """Yield a table a task: a line a mixer, a column a ratio, mean ± deviation over seeds."""
+    shown = list_figures(rows)
+    ratios = list(dict.fromkeys(row.conditions["ratio"] for row in shown))
+    for case in dict.fromkeys(row.case for row in shown):
+        own = [row for row in shown if row.case == case]
+        out = make_table(f"{case} [{own[0].unit}], linear : softmax layers", "mixer", *ratios)
+        for mixer in dict.fromkeys(row.conditions["mixer"] for row in own):
+            cells = {
+                r.conditions["ratio"]: _cell(r) for r in own if r.conditions["mixer"] == mixer
+            }
+            out.add_row(mixer, *(cells.get(ratio, "") for ratio in ratios))
+        about = own[0].conditions
+        chance = "" if about["chance"] is None else f", a guess: {about['chance']:.3g}"
+        seeds = len(about["ours"]["seeds"])
+        out.caption = f"mean ± deviation, seeds: {seeds}, {about['better']} is better{chance}"
+        yield out
+
+
+def _cell(row: Row) -> str:
+    sd = row.conditions["ours"]["sd"]
+    digits = 1 if row.conditions["better"] == "higher" else 3
+    spread = "" if sd is None else f" ± {sd:.{digits}f}"
+    return f"{row.ours:.{digits}f}{spread}"
+
+
+@mpl.rc_context(STYLE)
+def draw(rows: list[Row], path: Path) -> None:
+    """Draw a panel a task: what each mixer reaches against the ratio, softmax as a band."""
+    shown = list_figures(rows)
+    cases = list(dict.fromkeys(row.case for row in shown))
+    figure = Figure((3.2 * len(cases), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(cases), squeeze=False)[0]
+    for ax, case in zip(panels, cases, strict=True):
+        _draw_case(ax, [row for row in shown if row.case == case])
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=8, fontsize=8
+    )
+    save_png(figure, path)
+
+
+def _draw_case(ax: Axes, rows: list[Row]) -> None:
+    linear = [row for row in rows if row.conditions["mixer"] != SOFTMAX]
+    ratios = list(dict.fromkeys(row.conditions["ratio"] for row in linear))
+    mixers = list(dict.fromkeys(row.conditions["mixer"] for row in linear))
+    for k, (mixer, (colour, form)) in enumerate(zip(mixers, LINES, strict=False)):
+        own = [row for row in linear if row.conditions["mixer"] == mixer]
+        places = [
+            ratios.index(row.conditions["ratio"]) + ASIDE * (k - len(mixers) / 2) for row in own
+        ]
+        spread = [row.conditions["ours"]["sd"] or 0.0 for row in own]
+        ax.errorbar(
+            places,
+            [float(row.ours or 0) for row in own],
+            spread,
+            fmt=form,
+            color=colour,
+            markersize=4,
+            linewidth=1.2,
+            elinewidth=0.8,
+            label=mixer,
+        )
+    (top,) = (row for row in rows if row.conditions["mixer"] == SOFTMAX)
+    level, sd = float(top.ours or 0), top.conditions["ours"]["sd"] or 0.0
+    ax.axhline(level, color=INK, linewidth=1, linestyle="--", label=SOFTMAX)
+    ax.axhspan(level - sd, level + sd, color=INK, alpha=0.08, linewidth=0)
+    if (chance := top.conditions["chance"]) is not None:
+        ax.axhline(chance, color=MUTED, linewidth=1, linestyle=":", label="guess")
+    ax.set_xticks(range(len(ratios)), ratios)
+    ax.set(title=top.case, ylabel=top.unit, xlabel="linear : softmax layers")
+    ax.grid(axis="y", color=LINE, linewidth=0.5)
