@@ -194,8 +194,9 @@ class Config:
     discount: of the frame before in the fusion over time. heads: channels of a head's middle.
     hardest: share of the cells of a frame, those of the greatest loss, that train its classes;
     a quarter as published, where a class of more cells than that learns slowly.
-    depth_loss: whether measured depth is trained on; not as published. clip: of the gradient's
-    norm. optimizer: "adamw", or "adam" as published; decay: of weights.
+    depth_loss: whether measured depth is trained on; not as published. mirrored: share of the
+    windows of training in which left and right are exchanged. clip: of the gradient's norm.
+    optimizer: "adamw", or "adam" as published; decay: of weights.
     """
 
     image: ImageSize
@@ -215,6 +216,7 @@ class Config:
     past: int = 3
     future: int = 6
     discount: float = 0.5
+    mirrored: float = 0.0
     cells: Cells = field(default_factory=Cells)
     weights: Weights = field(default_factory=Weights)
     source: Source = field(default_factory=Source)
@@ -252,8 +254,19 @@ class Config:
             for p in self.phases
             if p.past is not None and not 1 <= p.past <= self.past
         ]
+        wrong += self._list_problems_of_training()
+        if wrong:
+            raise ValueError("\n".join(["driving cannot use this:", *wrong]))
+
+    def _list_problems_of_training(self) -> list[str]:
+        wrong = []
         if not 0 < self.hardest <= 1:
             wrong.append(f"hardest must be in (0, 1], got {self.hardest}; 1 takes all cells")
+        if not 0 <= self.mirrored <= 1 or (self.mirrored and sum(self.grid.y)):
+            wrong.append(
+                f"mirrored must be in [0, 1], got {self.mirrored}, and needs a grid that "
+                f"reaches as far to the left as to the right, got y={self.grid.y}"
+            )
         if self.sees == "maps" and any(p.name != "prediction" for p in self.phases):
             wrong.append(
                 'of the true maps (sees="maps") only prediction can be trained: perception has '
@@ -263,8 +276,7 @@ class Config:
             wrong.append('true maps (sees="maps") have no depth: set depth_loss=False')
         if self.past < 1 or self.batch < 1:
             wrong.append(f"past and batch must be >= 1, got {self.past} and {self.batch}")
-        if wrong:
-            raise ValueError("\n".join(["driving cannot use this:", *wrong]))
+        return wrong
 
     @property
     def epochs(self) -> int:
@@ -352,15 +364,15 @@ def tiny() -> Config:
         channels=24,
         heads=16,
         phases=(
-            Phase(name="perception", futures=0, epochs=8, lr=3e-3, past=1),
-            Phase(name="perception", futures=0, epochs=5, lr=3e-3),
+            Phase(name="perception", futures=0, epochs=10, lr=3e-3, past=1),
+            Phase(name="perception", futures=0, epochs=6, lr=3e-3),
             Phase(name="prediction", futures=6, epochs=4, lr=2e-3, frozen=("encoder",)),
             Phase(
                 name="planning",
                 futures=6,
-                epochs=4,
-                lr=1e-3,
-                frozen=("encoder", "prediction"),
+                epochs=8,
+                lr=2e-3,
+                frozen=("encoder", "prediction", "decoder"),
             ),
         ),
         batch=4,
@@ -368,6 +380,7 @@ def tiny() -> Config:
         weights=Weights(vehicle=3.0, pedestrian=10.0, lane=1.5),
         hardest=1.0,
         depth_loss=True,
+        mirrored=0.5,
     )
 
 

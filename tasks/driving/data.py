@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 
 from drivers.folders import in_neuro_data
 from drivers.nuscenes.devkit import require_devkit
 from tasks.driving.batch import Batch, make_batch
 from tasks.driving.config import STRIDE, Config, Source
+from tasks.driving.mirror import mirror_windows
 from tasks.shuffle import shuffle_batches
 from tasks.task import Split
 
@@ -153,7 +155,8 @@ def count_steps(config: Config) -> int:
 
 
 def read_batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
-    """Yield the batches of a split; in training their order depends on the epoch."""
+    """Yield the batches of a split; in training their order depends on the epoch, and what is
+    mirrored."""
     return read_batches_from(config, split, epoch, 0)
 
 
@@ -164,5 +167,10 @@ def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> It
         orders = list(shuffle_batches(n, config.batch, np.random.default_rng([1, epoch])))
     else:
         orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
-    for order in orders[step:]:
-        yield make_batch([windows[int(k)] for k in order], config.sees == "maps")
+    mirrored = config.mirrored if split == "train" else 0.0
+    draws = np.random.default_rng([2, epoch]).random((len(orders), config.batch))
+    for order, draw in list(zip(orders, draws, strict=True))[step:]:
+        batch = make_batch([windows[int(k)] for k in order], config.sees == "maps")
+        if mirrored:
+            batch = mirror_windows(batch, torch.from_numpy(draw < mirrored))
+        yield batch

@@ -73,7 +73,7 @@ def test_a_flag_of_several_values_takes_all_words_up_to_the_next_flag() -> None:
     for words in ("a --runs b c d", "a --runs b c --out d", "--out d --runs b c d"):
         require_words("neuro verb", several, words.split())
     with pytest.raises(UnknownName, match="'e' is one word more"):
-        require_words("neuro verb", several, "a --runs b c --out d e".split())
+        require_words("neuro verb", several, ["a", "--runs", "b", "c", "--out", "d", "e"])
 
 
 def test_the_cure_stands_where_no_flag_is_meant() -> None:

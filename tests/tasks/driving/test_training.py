@@ -88,7 +88,8 @@ def test_frozen_are_the_parts_named_and_those_without_use() -> None:
     assert not {"encoder.*", "heads.parts.lane.*"} & first
     assert {"encoder.*", "planner.*", "heads.parts.cost.*", "balance.depth"} <= second
     assert "prediction.*" not in second
-    assert third == {"encoder.*", "prediction.*", "balance.depth", "balance.motion"}
+    parts = {"encoder.*", "prediction.*", "decoder.*"}
+    assert third == {*parts, "balance.depth", "balance.motion"}
 
 
 def test_the_learning_rate_rises_and_falls_in_each_phase() -> None:
