@@ -66,9 +66,12 @@ def _check_without_axes(plain: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _has_axes(hint: Any) -> bool:
-    """Say whether an annotation holds axes of arrays, or is text that may."""
+    """Say whether an annotation holds axes of arrays, or is text.
+
+    jaxtyping takes text that names nothing, an import of type checkers alone, for Any.
+    """
     if isinstance(hint, str):
-        return "[" in hint
+        return True
     if inspect.isclass(hint) and issubclass(hint, AbstractArray):
         return True
     parts = get_args(hint)
