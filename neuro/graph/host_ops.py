@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.arguments import require_whole
-from neuro.graph.connections import freeze
+from neuro.arguments import as_numbers, require_whole
 
 Shape = tuple[int, ...]
 
@@ -167,7 +166,9 @@ class RMSNorm:
     eps: float
 
     def __post_init__(self) -> None:
-        freeze(self, gain=None)
+        gain = np.array(as_numbers("RMSNorm.gain", self.gain))
+        gain.setflags(write=False)
+        object.__setattr__(self, "gain", gain)
         if not 0 < self.eps < math.inf:
             raise ValueError(
                 f"RMSNorm.eps must be > 0 and finite, got {self.eps}; 1e-6 is usual"

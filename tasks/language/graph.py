@@ -124,13 +124,9 @@ class _Walk:
         both = self.add(f"{name}_both", Concat(), opened, other)
         return self.add(f"{name}_product", Multiply(), both)
 
-    def hand_on(self, x: str) -> str:
-        """Add what a Concat takes of a membrane."""
-        return self.add(f"{x}_value", Pointwise(function="identity"), x)
-
-    def stream(self, name: str, *sources: str) -> str:
-        """Add the sum of a residual connection."""
-        return self.add(name, LI(tau=NOTHING_KEPT), *sources)
+    def hand_on(self, name: str, *sources: str) -> str:
+        """Add the sum of values, for what takes no membrane or no sum."""
+        return self.add(name, Pointwise(function="identity"), *sources)
 
 
 def _add_block(walk: _Walk, name: str, block: Any, x: str, floor: Tensor | None) -> str:
@@ -142,18 +138,18 @@ def _add_block(walk: _Walk, name: str, block: Any, x: str, floor: Tensor | None)
         for part in ("forget", "candidate", "gate")
     )
     silu = walk.add(f"{name}_candidate_silu", Pointwise(function="silu"), candidate)
-    both = walk.add(f"{name}_gates", Concat(), walk.hand_on(forget), silu)
+    both = walk.add(f"{name}_gates", Concat(), walk.hand_on(f"{forget}_value", forget), silu)
     kept = 0.0 if floor is None else as_array(floor)
     state = walk.add(f"{name}_state", GatedLI(floor=kept), both)
     gate = walk.norm(f"{name}_read_norm", gate, mixer.norm)
     read = walk.product(f"{name}_read", state, gate)
-    x = walk.stream(f"{name}_mixed", x, walk.map(f"{name}_output", read, mixer.output))
+    x = walk.hand_on(f"{name}_mixed", x, walk.map(f"{name}_output", read, mixer.output))
     unit = walk.norm(f"{name}_unit_norm", x, block.unit_norm)
     counts, half = walk.spikes(f"{name}_up", unit, block.up), block.down.weight.shape[1]
     opens = walk.synapses(f"{name}_up_gate", counts, block.up, slice(half))
     value = walk.synapses(f"{name}_up_value", counts, block.up, slice(half, None))
-    unit = walk.product(f"{name}_unit", opens, walk.hand_on(value))
-    return walk.stream(f"{name}_end", x, walk.map(f"{name}_down", unit, block.down))
+    unit = walk.product(f"{name}_unit", opens, walk.hand_on(f"{value}_value", value))
+    return walk.hand_on(f"{name}_end", x, walk.map(f"{name}_down", unit, block.down))
 
 
 def as_array(tensor: Any) -> np.ndarray:

@@ -1,0 +1,20 @@
+"""Graphs of graded spikes in fixed point: norms, gates and counts as microcode of Loihi 2."""
+
+from lava_export.graded.lower import is_graded, lower_graded
+from lava_export.graded.program import GradedProgram, Group
+from lava_export.graded.program_file import load_graded_program, save_graded_program
+from lava_export.graded.reference import RangeError, run_graded, to_floats
+from lava_export.graded.run import run_graded_on_lava
+
+__all__ = [
+    "GradedProgram",
+    "Group",
+    "RangeError",
+    "is_graded",
+    "load_graded_program",
+    "lower_graded",
+    "run_graded",
+    "run_graded_on_lava",
+    "save_graded_program",
+    "to_floats",
+]
