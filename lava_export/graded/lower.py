@@ -1,6 +1,6 @@
 """Lowers a Graph of graded spikes to a GradedProgram: floats become integers here alone.
 
-Values are rounded to 2^-12, gains to 15 bits with an exponent common to their norm, the scales
+Values are rounded to 2^-16, gains to 15 bits with an exponent common to their norm, the scales
 of ternary sums to 16 bits with one of their own, shares of a gate to 2^-15.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from lava_export.graded.program import GradedProgram, Group, Kind
 from lava_export.lower import LowerError
-from lava_export.processes.fixed_point import FRACTION, GATE
+from lava_export.processes.fixed_point import FRACTION, GATE, LIMIT
 from neuro.graph import (
     Concat,
     CountSpikes,
@@ -50,7 +50,7 @@ def lower_graded(graph: Graph) -> GradedProgram:
     require_graph(graph)
     problems, kinds = [], dict[str, Kind]()
     for name, node in graph.nodes.items():
-        kind = _find_kind(graph, name, node)
+        kind = _find_kind(graph, node)
         if isinstance(kind, list):
             problems += [f"{name}: {problem}" for problem in kind]
         else:
@@ -94,40 +94,49 @@ def _list_sources(graph: Graph, kinds: dict[str, Kind]) -> Iterator[str]:
             yield f"{name}: counts of several sources; give each a Dense of its own"
 
 
-def _find_kind(graph: Graph, name: str, node: Node) -> Kind | list[str]:
+KINDS: dict[type, Kind] = {
+    Input: "input",
+    Dense: "synapses",
+    RMSNorm: "norm",
+    CountSpikes: "spikes",
+    LI: "scale",
+    Concat: "join",
+    GatedLI: "gated",
+    Multiply: "multiply",
+}
+FUNCTIONS: dict[str, Kind] = {"identity": "add", "silu": "silu"}
+
+
+def _find_kind(graph: Graph, node: Node) -> Kind | list[str]:
     """Return the kind of group that a node becomes, or why it becomes none."""
-    match node:
-        case Input():
-            return "input"
-        case Dense():
-            return _list_ternary_problems(node) or "synapses"
-        case RMSNorm():
-            return "norm"
-        case CountSpikes():
-            whole = (node.threshold * 2**FRACTION).is_integer() and node.threshold >= 2**-11
-            cure = "use a power of 2, or 3 times one"
-            told = f"threshold {node.threshold} is no multiple of 2^-{FRACTION}; {cure}"
-            return "spikes" if whole else [told]
-        case LI():
-            if not node.coefficients(graph.dt).decay.any() and np.ndim(node.gain) == 0:
-                return (
-                    "scale" if 0 < float(node.gain) < 2**10 else ["a gain outside 0 ... 2^10"]
-                )
-            return ["an LI that remembers, or of several gains; use a short tau and one gain"]
-        case Pointwise(function="identity"):
-            return "add"
-        case Pointwise(function="silu"):
-            return "silu"
-        case Concat():
-            return "join"
-        case GatedLI():
-            return "gated"
-        case Multiply():
-            return "multiply"
-    return [
-        f"no microcode here for a {type(node).__name__}; there is for RMSNorm, CountSpikes, LI, "
-        "GatedLI, Multiply, Concat and Pointwise of silu and identity"
-    ]
+    if isinstance(node, Pointwise) and node.function in FUNCTIONS:
+        return FUNCTIONS[node.function]
+    if type(node) not in KINDS:
+        return [
+            f"no microcode here for a {type(node).__name__}; there is some for RMSNorm, "
+            "CountSpikes, LI, GatedLI, Multiply, Concat, and Pointwise of silu and identity"
+        ]
+    problems = []
+    if isinstance(node, Dense):
+        problems = _list_ternary_problems(node)
+    if isinstance(node, CountSpikes):
+        whole = node.threshold * 2**FRACTION
+        if not whole.is_integer() or not 1 <= whole < LIMIT:
+            problems = [
+                f"threshold {node.threshold} is no multiple of 2^-{FRACTION} in 24 bits; use a "
+                "power of 2, or 3 times one"
+            ]
+    if isinstance(node, LI):
+        problems = _list_scale_problems(graph, node)
+    return problems or KINDS[type(node)]
+
+
+def _list_scale_problems(graph: Graph, node: LI) -> list[str]:
+    if node.coefficients(graph.dt).decay.any():
+        return ["an LI that remembers; a membrane of sums has a tau far below dt"]
+    if np.ndim(node.gain) or not 0 < float(node.gain) < 2**10:
+        return ["gains of its own for each neuron, or one outside 0 ... 1024; give one"]
+    return []
 
 
 def _list_ternary_problems(node: Dense) -> list[str]:
@@ -151,8 +160,7 @@ def _round(graph: Graph, name: str, node: Node) -> dict[str, Any]:
             return {"numbers": {"ticks": node.ticks, "threshold": whole}}
         case LI():
             gain = float(node.gain) / 2 * 2**FRACTION  # weights are doubled
-            exponent = SCALE_BITS - 1 - math.frexp(gain)[1] + 1
-            exponent = max(exponent, 0)
+            exponent = max(SCALE_BITS - math.frexp(gain)[1], 0)
             return {"numbers": {"mantissa": round(gain * 2**exponent), "exponent": exponent}}
         case GatedLI():
             rest = np.rint((1 - np.asarray(node.floor, np.float64)) * 2**GATE)

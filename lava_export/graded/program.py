@@ -2,8 +2,9 @@
 
 Where a LoihiProgram has one kind of neuron and binary spikes, each group here is microcode of
 one kind, as Loihi 2 runs it, and its spikes are graded. Everything is a whole number; values
-stand for multiples of 2^-12 and have 24 bits. The kinds, x what reaches a group (sources add up,
-but of "join"), and what their arithmetic is in :mod:`lava_export.processes.fixed_point`:
+stand for multiples of 2^-16 and have 24 bits, one for the sign: they end at 128. The kinds,
+with x what reaches a group (sources add up, but of "join"); their arithmetic is
+:mod:`lava_export.processes.fixed_point`:
 
     input      x, from outside, rounded once        synapses   weight x, weights -2, 0 and 2
     scale      x mantissa 2^-exponent               add        x
@@ -15,7 +16,6 @@ A tick is a token. On Lava and on a chip synapses take a step: a group with lag 
 behind the input, and so does a pipeline of as many tokens. Axes: N neurons.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -48,7 +48,6 @@ NUMBERS: Mapping[Kind, tuple[str, ...]] = {
     "gated": (),
     "multiply": (),
 }
-ARRAYS: Mapping[Kind, str] = {"synapses": "weight", "norm": "gain", "gated": "rest"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,13 +128,26 @@ def _list_problems(g: Group, known: Mapping[str, Group]) -> list[str]:
     lost = [s for s in g.sources if s not in known]
     if lost or g.name in known or bool(g.sources) == (g.kind == "input"):
         return [f"its name is used twice, or its sources {g.sources} do not run before it"]
-    found, sizes = [], [known[s].size for s in g.sources]
+    late = max((known[s].lag for s in g.sources), default=0) + (g.kind == "synapses")
+    found = [f"lag {g.lag}, and its sources make it {late}"] if g.lag != late else []
+    return found + _check_numbers(g) + _check_sizes(g, [known[s] for s in g.sources])
+
+
+def _check_numbers(g: Group) -> list[str]:
     if set(g.numbers) != set(NUMBERS[g.kind]):
-        found.append(f"has {sorted(g.numbers)}, a {g.kind} has {NUMBERS[g.kind]}")
-    elif any(not 0 <= n < 2**31 for n in g.numbers.values()):
-        found.append(f"a number of {dict(g.numbers)} is negative or has more than 31 bits")
-    elif g.numbers.get("exponent", 0) > 62 or not 0 < g.numbers.get("threshold", 1):
-        found.append(f"its numbers are {dict(g.numbers)}; exponent <= 62, threshold >= 1")
+        return [f"has {sorted(g.numbers)}, a {g.kind} has {NUMBERS[g.kind]}"]
+    limits = {"exponent": 62, "shift": 30}
+    wrong = {
+        name: value
+        for name, value in g.numbers.items()
+        if not (name in ("ticks", "threshold")) <= value <= limits.get(name, 2**31 - 1)
+    }
+    return [f"numbers out of range: {wrong}; lower the graph again"] if wrong else []
+
+
+def _check_sizes(g: Group, sources: list[Group]) -> list[str]:
+    """Return what is wrong with the sizes of a group and with its array."""
+    sizes, found = [s.size for s in sources], []
     given = sum(sizes) if g.kind == "join" else sizes[0] if sizes else g.size
     if g.kind != "join" and len(set(sizes)) > 1:
         found.append(f"its sources have {sizes} neurons; they add up, give all the same")
@@ -144,22 +156,13 @@ def _list_problems(g: Group, known: Mapping[str, Group]) -> list[str]:
         found.append(f"has {g.size} neurons, and {given} reach it")
     shapes = {"synapses": (g.size, given), "norm": (g.size,), "gated": (g.size,)}
     if g.array.shape != shapes.get(g.kind, (0,)) or g.array.dtype.kind != "i":
-        found.append(f"its array has shape {g.array.shape} of {g.array.dtype}")
-    elif g.kind == "synapses" and not np.isin(g.array, (-2, 0, 2)).all():
-        found.append("its weights are not -2, 0 and 2")
-    elif (
-        g.kind == "synapses"
-        and 2 * given * known[g.sources[0]].numbers.get("ticks", 2**24) >= 2**23
-    ):
-        found.append("sums of its weights and counts may need more than 24 bits")
-    elif g.kind == "gated" and not ((g.array >= 0) & (g.array <= 2**15)).all():
+        return [*found, f"its array has shape {g.array.shape} of {g.array.dtype}"]
+    if g.kind == "gated" and not ((g.array >= 0) & (g.array <= 2**15)).all():
         found.append("a share is outside 0 ... 2^15")
-    late = max((known[s].lag for s in g.sources), default=0) + (g.kind == "synapses")
-    if g.lag != late:
-        found.append(f"lag {g.lag}, and its sources make it {late}")
+    if g.kind == "synapses":
+        most = sources[0].numbers.get("ticks", 0)
+        if len(sources) > 1 or not most or 2 * given * most >= 2**23:
+            found.append("it reads other than counts of one group whose sums fit 24 bits")
+        if not np.isin(g.array, (-2, 0, 2)).all():
+            found.append("its weights are not -2, 0 and 2")
     return found
-
-
-def count_weights(program: GradedProgram) -> int:
-    """Return the number of ternary weights."""
-    return sum(math.prod(g.array.shape) for g in program.groups if g.kind == "synapses")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from lava_export.graded.program import GradedProgram, Group, require_graded_program
 from lava_export.processes import fixed_point as arithmetic
@@ -28,8 +28,8 @@ def run_graded(
 ) -> tuple[Record, dict[str, Int[np.ndarray, "B N"]]]:
     """Return (Record, states of the gates) of a run; ``states`` of the run before it, or rest.
 
-    The record holds the graded spikes of the input (in units of 2^-12) and of every group that
-    counts, and the values of the read-outs (int64, in units of 2^-12).
+    The record holds the graded spikes of the input (in units of 2^-16) and of every group that
+    counts, and the values of the read-outs (int64, in units of 2^-16).
 
     Raises:
         TypeError: the program is of another kind.
@@ -77,7 +77,7 @@ def run_graded(
 def quantise_input(
     program: GradedProgram, inputs: Mapping[str, Events]
 ) -> Int[np.ndarray, "T B N"]:
-    """Return the stimulus in units of 2^-12.
+    """Return the stimulus in units of 2^-16.
 
     Raises:
         TypeError, ValueError, RangeError: as of :func:`run_graded`.
@@ -100,7 +100,7 @@ def compute_group(g: Group, x: Int[np.ndarray, "T B M"]) -> Int[np.ndarray, "T B
     """Return what a group without a state makes of what reaches it."""
     match g.kind:
         case "synapses":
-            # BLAS is exact here: the sums are whole numbers below 2^24.
+            # BLAS is exact here: a program has no larger sums than 2^23.
             sums = x.astype(np.float32) @ g.array.astype(np.float32).T
             return np.asarray(sums.astype(np.int64))
         case "scale":

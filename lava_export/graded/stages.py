@@ -51,8 +51,8 @@ def plan_stages(program: GradedProgram) -> tuple[StagePlan, ...]:
             StagePlan(groups=groups, receives=receives, takes=before, sends=sends, gives=gives)
         )
         problems += [
-            f"the stage of {groups[0] if groups else own[0]} has {len(ports)} ports, its process "
-            f"{PORTS}; share counts between synapses"
+            f"the stage of lag {lag} has {len(ports)} ports on a side, its process {PORTS}; "
+            "share counts between synapses"
             for ports in (receives, sends)
             if len(ports) > PORTS
         ]

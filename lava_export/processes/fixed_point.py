@@ -1,14 +1,14 @@
 """Fixed-point arithmetic of graded neurons, for the reference and for Lava's processes alike.
 
-A value is a whole number of 2^-12 in 24 bits and a sign of its own (:data:`FRACTION`), a count a
-whole number. Rounding is to the nearest, half away from zero. NumPy alone: a child process that
-knows nothing else imports this file.
+A value is a whole number of 2^-16 (:data:`FRACTION`) in 24 bits, of which one is the sign; a
+count is a whole number. Rounding is to the nearest, half away from zero. NumPy alone: a child
+process that knows nothing else imports this file.
 Axes: ``...`` any (ticks, samples), N neurons.
 """
 
 import numpy as np
 
-FRACTION = 12  # bits behind the point
+FRACTION = 16
 LIMIT = 2**23  # what a value, and a state, stays below
 STATE_FRACTION = 16  # of the state of a gate
 GATE = 15  # bits of a share between 0 and 1
@@ -66,7 +66,7 @@ def invert_square_root(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def normalise(x: np.ndarray, gain: np.ndarray, shift: int, eps: int) -> np.ndarray:
     """Return gain x / sqrt(sum x^2 + eps) of each row, gain in units of 2^-shift.
 
-    eps: in units of 2^-24; the gain holds the root of the number of values.
+    eps: in units of 2^-32; the gain holds the root of the number of values.
     """
     total = np.maximum(np.square(x).sum(-1, keepdims=True) + eps, 1)
     root, j = invert_square_root(total)

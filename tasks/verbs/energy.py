@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lava_export import LowerError, list_breaches, lower
+from lava_export import LowerError
+from lava_export.graded import is_graded
 from neuro.energy import (
     Chip,
     as_json,
@@ -28,6 +29,7 @@ from tasks.provenance import (
     digest_stimuli,
     write_result,
 )
+from tasks.verbs.integers import list_program_breaches, lower_graph
 from tasks.verbs.join_parts import Priced, join_energies
 from tasks.verbs.samples import Samples, iterate_batches
 from tasks.verbs.trained_run import (
@@ -110,7 +112,7 @@ def estimate_samples(
 def list_misfits(graph: Graph, ticks: int, chips: Iterable[Chip]) -> dict[str, list[str]]:
     """Return, by chip, why it cannot run its part of a graph for so many ticks."""
     try:
-        program = lower(chip_part(graph), ticks=ticks)
+        program = lower_graph(graph if is_graded(graph) else chip_part(graph), ticks)
     except LowerError as error:
         return {chip.name: error.problems for chip in chips}
-    return {chip.name: list_breaches(program, chip) for chip in chips}
+    return {chip.name: list_program_breaches(program, chip) for chip in chips}
