@@ -237,12 +237,20 @@ class _Silent(TypedDict):
     nodes: list[str]
 
 
+class _OwnTable(TypedDict):
+    title: str
+    head: list[str]
+    rows: list[list[Any]]
+    caption: str
+
+
 class Priced(TypedDict):
     """``energy.json``, beside what each chip costs, by its name."""
 
     silent: NotRequired[_Silent]
     conventional45nm: _Convention
     host: NotRequired[list[_Hosted]]
+    tables: NotRequired[list[_OwnTable]]
 
 
 KINDS: Mapping[str, Any] = {

@@ -15,6 +15,7 @@ from tasks.language.config import Config
 from tasks.language.data import NOTHING, batches, batches_from, count_bytes, find_part
 from tasks.language.deployment import chip_part, decode, measure, stimuli
 from tasks.language.model import LanguageModel
+from tasks.language.price import tabulate_prices
 from tasks.task import (
     Deployment,
     Evaluation,
@@ -120,7 +121,10 @@ TASK = Task(
         validate=lambda config, model: measure_bits(config, model, "val"),
     ),
     deployment=Deployment(
-        part=chip_part, stimuli=stimuli, ann_passes=lambda config: config.tokens
+        part=chip_part,
+        stimuli=stimuli,
+        ann_passes=lambda config: config.tokens,
+        prices=tabulate_prices,
     ),
     evaluation=Evaluation(
         metrics=(BITS, BITS_PER_TOKEN), evaluate=evaluate, decode=decode, measure=measure

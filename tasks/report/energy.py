@@ -43,6 +43,11 @@ def show_energy(found: Json) -> Html:
             "high.",
         ),
         _layers(chips),
+        *(
+            part
+            for table, caption in show.tabulate_own(found)
+            for part in (page.terminal_table(table), page.paragraph(caption, "caption"))
+        ),
     )
 
 

@@ -242,6 +242,17 @@ def tabulate_energy(result: dict[str, Any]) -> Table:
     return out
 
 
+def tabulate_own(result: Mapping[str, Any]) -> list[tuple[Table, str]]:
+    """Return the tables of the task's own in ``energy.json``, each with its caption."""
+    out = []
+    for given in result.get("tables", ()):
+        table = make_table(given["title"], *given["head"])
+        for row in given["rows"]:
+            table.add_row(*map(str, row))
+        out.append((table, given["caption"]))
+    return out
+
+
 def count_passes(convention: Mapping[str, Any]) -> str:
     """Return how often the same-shape ANN computes its layers for an inference."""
     passes = convention.get("ann_passes", 1)

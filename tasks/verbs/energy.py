@@ -1,6 +1,7 @@
 """``neuro energy``: joules per inference, from the operations of the test split."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
         parts[name] = Priced(found, other.runs, count_synapses(other.graph))
     result = join_energies(parts, chips.values()) if len(parts) > 1 else parts[""].found
     result |= asked
+    if tables := deployment.prices(run.config, result):
+        result["tables"] = [asdict(table) for table in tables]
     write_result(run, "energy", result, measured_on)
     return result
 
