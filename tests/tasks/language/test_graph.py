@@ -85,13 +85,13 @@ def test_its_ternary_maps_alone_lie_on_a_chip_where_a_host_does_the_rest() -> No
 
 
 def test_a_graph_has_the_weights_and_counts_of_the_model(tmp_path: Path) -> None:
-    up = SMALL.model.blocks[1].up
+    weight = SMALL.model.blocks[1].up.weight.detach()  # type: ignore[union-attr]
     node = SMALL.graph.nodes["block1_up_value_synapses"]
-    sizes = up.weight.abs().mean()  # type: ignore[union-attr]
-    signs = (up.weight / sizes).round().clamp(-1, 1)[24:]  # type: ignore[union-attr]
-    np.testing.assert_array_equal(node.weight, signs.detach())  # type: ignore[union-attr]
+    size = weight.abs().mean()
+    signs = (weight / size).round().clamp(-1, 1)[24:]
+    np.testing.assert_array_equal(node.weight, signs)  # type: ignore[union-attr]
     gain = float(SMALL.graph.nodes["block1_up_value"].gain)  # type: ignore[union-attr]
-    assert gain == pytest.approx(float(sizes) * 0.75, rel=1e-15)
+    assert gain == pytest.approx(float(size) * 0.75, rel=1e-15)
     x = torch.linspace(-5, 5, 401, dtype=torch.float64)[:, None]
     spikes = SMALL.graph.nodes["block0_forget_spikes"]
     assert torch.equal(spikes.run(x), SpikeCount()(x)[0])  # type: ignore[union-attr]
