@@ -1,7 +1,7 @@
 """Lowers a Graph of graded spikes to a GradedProgram: floats become integers here alone.
 
 Values are rounded to 2^-16, gains to 15 bits with an exponent common to their norm, the scales
-of ternary sums to 16 bits with one of their own, shares of a gate to 2^-15.
+of ternary sums to 16 bits with one of their own, shares of a gate to 2^-18.
 """
 
 import math

@@ -22,6 +22,7 @@ from typing import Literal
 
 import numpy as np
 
+from lava_export.processes.fixed_point import GATE
 from neuro.arguments import make_type_error
 
 Kind = Literal[
@@ -157,8 +158,8 @@ def _check_sizes(g: Group, sources: list[Group]) -> list[str]:
     shapes = {"synapses": (g.size, given), "norm": (g.size,), "gated": (g.size,)}
     if g.array.shape != shapes.get(g.kind, (0,)) or g.array.dtype.kind != "i":
         return [*found, f"its array has shape {g.array.shape} of {g.array.dtype}"]
-    if g.kind == "gated" and not ((g.array >= 0) & (g.array <= 2**15)).all():
-        found.append("a share is outside 0 ... 2^15")
+    if g.kind == "gated" and not ((g.array >= 0) & (g.array <= 2**GATE)).all():
+        found.append(f"a share is outside 0 ... 2^{GATE}")
     if g.kind == "synapses":
         most = sources[0].numbers.get("ticks", 0)
         if len(sources) > 1 or not most or 2 * given * most >= 2**23:

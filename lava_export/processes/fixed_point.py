@@ -11,9 +11,10 @@ import numpy as np
 FRACTION = 16
 LIMIT = 2**23  # what a value, and a state, stays below
 STATE_FRACTION = 16  # of the state of a gate
-GATE = 15  # bits of a share between 0 and 1
+GATE = 18  # bits of a share between 0 and 1
 ROOT = 39  # of inverse_square_root
-SIDE = 8  # the table of the logistic function goes from -SIDE to SIDE
+SIDE = 8  # where the table of the logistic function ends
+STEP = 5  # bits of its steps: 2^-5
 
 
 def round_shift(x: np.ndarray, bits: np.ndarray | int) -> np.ndarray:
@@ -39,8 +40,8 @@ def _make_roots() -> np.ndarray:
 
 
 def _make_logistic() -> np.ndarray:
-    """Return 2^15 sigma(x) at the 257 ends of 256 parts of [-8, 8]."""
-    x = np.linspace(-SIDE, SIDE, 257)
+    """Return 2^18 sigma(x) at the 257 ends of 256 parts of [0, 8]."""
+    x = np.arange((SIDE << STEP) + 1) / 2**STEP
     return np.asarray(np.rint(2.0**GATE / (1 + np.exp(-x))).astype(np.int64))
 
 
@@ -49,7 +50,7 @@ LOGISTIC = _make_logistic()
 
 
 def invert_square_root(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (r, j): 1 / sqrt(s) is about r 2^(j - 39), r from 2^23 to 2^24.
+    """Return (r, j): 1 / sqrt(s) is about r 2^(j - 39), r of 24 bits.
 
     s: whole numbers from 1 to 2^62. The leading zeros choose j so that m = s 4^j lies in
     [2^30, 2^32), its highest bits one of 256 entries of a table, and one step of Newton,
@@ -87,13 +88,18 @@ def scale(x: np.ndarray, mantissa: int, exponent: int) -> np.ndarray:
 
 
 def logistic(x: np.ndarray) -> np.ndarray:
-    """Return 2^15 / (1 + e^-x): a line between the entries of a table, 0 and 1 beyond +-8."""
-    place = x + (SIDE << FRACTION)
-    index = np.clip(place >> (FRACTION - 4), 0, 255)
-    part = place & (2 ** (FRACTION - 4) - 1)
+    """Return 2^18 / (1 + e^-x): lines between the entries of a table, 0 and 1 beyond +-8.
+
+    The table is that of x >= 0; below, 1 less the value at -x.
+    """
+    bits = FRACTION - STEP
+    size = np.minimum(np.abs(x), SIDE << FRACTION)
+    index = np.minimum(size >> bits, len(LOGISTIC) - 2)
+    part = size - (index << bits)
     low, high = LOGISTIC[index], LOGISTIC[index + 1]
-    between = low + round_shift((high - low) * part, FRACTION - 4)
-    return np.where(np.abs(x) < SIDE << FRACTION, between, np.where(x > 0, 2**GATE, 0))
+    between = low + round_shift((high - low) * part, bits)
+    upper = np.where(size < SIDE << FRACTION, between, 2**GATE)
+    return np.where(x < 0, 2**GATE - upper, upper)
 
 
 def silu(x: np.ndarray) -> np.ndarray:
@@ -111,7 +117,7 @@ def advance_gate(x: np.ndarray, state: np.ndarray, rest: np.ndarray) -> np.ndarr
     """Return the next state h + leave (c - h), leave = rest sigma(-x_f).
 
     x: what opens the gate, and the candidate c, two halves. state: in units of 2^-16. rest: the
-    share that the floor leaves to the gate, in units of 2^-15.
+    share that the floor leaves to the gate, in units of 2^-18.
     """
     half = x.shape[-1] // 2
     leave = round_shift(rest * logistic(-x[..., :half]), GATE)

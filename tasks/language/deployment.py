@@ -6,7 +6,6 @@ Axes: T tokens (ticks), B samples, D channels, V the vocabulary.
 import math
 from collections.abc import Iterator, Mapping
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,7 +26,6 @@ def chip_part(config: Config, model: nn.Module) -> Net:
     return Net(make_graph(require_spiking(config, model)))
 
 
-@torch.no_grad()
 def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus]:
     """Yield the first tokens of each lane, embedded (T B D), and the next ones (B T).
 
@@ -36,7 +34,7 @@ def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus
     some = require_spiking(config, model)
     tokens, following = next(iter(batches(config, split, 0)))
     embedded = some.embedding(tokens.to(some.embedding.weight.device))
-    yield Stimulus({EMBEDDED: embedded.cpu()}, following.T.contiguous())
+    yield Stimulus({EMBEDDED: embedded.detach().cpu()}, following.T.contiguous())
 
 
 def decode(config: Config, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG001

@@ -195,5 +195,7 @@ def test_a_shape_that_does_not_fit_is_told_with_its_cure(
 def test_values_that_mean_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Outer.first must be >= 1, got 0; it is the length"):
         Outer(first=0)
-    with pytest.raises(ValueError, match="is one of sigmoid, tanh, silu, relu; got 'gelu'"):
+    with pytest.raises(
+        ValueError, match="is one of identity, sigmoid, tanh, silu, relu; got 'gelu'"
+    ):
         Pointwise(function="gelu")

@@ -95,7 +95,10 @@ def test_a_pipeline_waits_for_its_slowest_step_and_a_token_for_all() -> None:
     assert {s.sending for s in slow.synapses} == {2.0}
     apart = price_token(slow, CHIP, PLAN)
     assert apart.core.nominal > found.core.nominal
-    assert apart.generation_seconds.nominal > found.generation_seconds.nominal + 9 * barrier
+    assert apart.generation_seconds.nominal == pytest.approx(
+        sum(steps) + (3 * 4 + 2 * 3) * barrier, rel=1e-12
+    )
+    assert apart.prefill_seconds.nominal == pytest.approx(max(steps) + 4 * barrier, rel=1e-12)
 
 
 def test_cores_hold_as_many_rows_as_their_memory() -> None:
