@@ -389,7 +389,7 @@ def _check_evaluated(found: Mapping[str, Any]) -> None:
 def _check_priced(found: Mapping[str, Any], kind: Any) -> None:
     chips = {}
     for name, part in found.items():
-        if name != "host" and "layers" in convert(part, dict[str, Any], name):
+        if name not in ("host", "tables") and "layers" in convert(part, dict[str, Any], name):
             chips[name] = convert(part, kind, name)
     if not chips:
         raise SchemaError("no chip is in it")

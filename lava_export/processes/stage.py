@@ -4,6 +4,8 @@ It takes sums of weights from the synapses before it, and values that the stage 
 which wait a step as the sums do; it sends counts to the synapses behind it.
 """
 
+from typing import Any
+
 import fixed_point as arithmetic  # type: ignore[import-not-found]
 import numpy as np
 from lava.magma.core.decorator import implements, requires, tag
@@ -30,20 +32,21 @@ class Stage(AbstractProcess):
         super().__init__(
             groups=groups, receives=receives, takes=takes, sends=sends, gives=gives
         )
-
-        def size_of(parts, k):  # type: ignore[no-untyped-def]
-            return (parts[k][1],) if k < len(parts) else (1,)
-
-        self.in0 = InPort(shape=size_of(receives, 0))
-        self.in1 = InPort(shape=size_of(receives, 1))
-        self.in2 = InPort(shape=size_of(receives, 2))
-        self.in3 = InPort(shape=size_of(receives, 3))
-        self.out0 = OutPort(shape=size_of(sends, 0))
-        self.out1 = OutPort(shape=size_of(sends, 1))
-        self.out2 = OutPort(shape=size_of(sends, 2))
-        self.out3 = OutPort(shape=size_of(sends, 3))
+        self.in0 = InPort(shape=shape_port(receives, 0))
+        self.in1 = InPort(shape=shape_port(receives, 1))
+        self.in2 = InPort(shape=shape_port(receives, 2))
+        self.in3 = InPort(shape=shape_port(receives, 3))
+        self.out0 = OutPort(shape=shape_port(sends, 0))
+        self.out1 = OutPort(shape=shape_port(sends, 1))
+        self.out2 = OutPort(shape=shape_port(sends, 2))
+        self.out3 = OutPort(shape=shape_port(sends, 3))
         self.carry_in = InPort(shape=(max(1, sum(size for _, size in takes)),))
         self.carry_out = OutPort(shape=(max(1, sum(size for _, size in gives)),))
+
+
+def shape_port(parts: list, k: int) -> tuple[int]:
+    """Return the shape of port k; one that nothing uses has a place."""
+    return (parts[k][1],) if k < len(parts) else (1,)
 
 
 @implements(proc=Stage, protocol=LoihiProtocol)
@@ -92,25 +95,26 @@ class PyStage(PyLoihiProcessModel):
                 raise ValueError(f"{g.name}: a value needs more than 24 bits")
         for k, (name, _) in enumerate(self.parts["sends"]):
             getattr(self, f"out{k}").send(values[name].astype(np.int32))
-        gives = [values[name] for name, _ in self.parts["gives"]] or [np.zeros(1)]
+        gives = [values[name] for name, _ in self.parts["gives"]] or [np.zeros(1, np.int64)]
         self.carry_out.send(np.concatenate(gives).astype(np.int32))
 
-    def compute(self, g, x):  # type: ignore[no-untyped-def]
+    def compute(self, g: Any, x: np.ndarray) -> np.ndarray:
         """Return what a group makes of what reaches it; a gate keeps its state."""
+        out: np.ndarray = x
         n, array = g.numbers, g.array.astype(np.int64)
         if g.kind == "scale":
-            return arithmetic.scale(x, n["mantissa"], n["exponent"])
+            out = arithmetic.scale(x, n["mantissa"], n["exponent"])
         if g.kind == "norm":
-            return arithmetic.normalise(x, array, n["shift"], n["eps"])
+            out = arithmetic.normalise(x, array, n["shift"], n["eps"])
         if g.kind == "spikes":
-            return arithmetic.count_spikes(x, n["ticks"], n["threshold"])
+            out = arithmetic.count_spikes(x, n["ticks"], n["threshold"])
         if g.kind == "silu":
-            return arithmetic.silu(x)
+            out = arithmetic.silu(x)
         if g.kind == "multiply":
-            return arithmetic.multiply(x)
+            out = arithmetic.multiply(x)
         if g.kind == "gated":
             self.states[g.name] = arithmetic.advance_gate(x, self.states[g.name], array)
             if np.abs(self.states[g.name]).max() >= arithmetic.LIMIT:
                 raise ValueError(f"{g.name}: a state needs more than 24 bits")
-            return arithmetic.read_gate(self.states[g.name])
-        return x
+            out = arithmetic.read_gate(self.states[g.name])
+        return out

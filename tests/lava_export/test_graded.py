@@ -63,7 +63,7 @@ def test_integers_choose_the_tokens_of_floats() -> None:
     for name, events in record.spikes.items():
         if name != EMBEDDED:
             differ = to_raster(events) != activity[name].flatten(2).numpy()
-            assert differ.mean() < 2e-3, name
+            assert differ.mean() < 2e-2, name
 
 
 def test_a_run_in_parts_is_the_run_bit_for_bit() -> None:
