@@ -100,9 +100,10 @@ def describe_parity(found: dict[str, Any]) -> str:
     """Return in a line how the reference and Lava agree, or why that is not known."""
     if "skipped" in found:
         return f"no parity with Lava: {found['skipped']}"
+    first = f" (their first {found['ticks']} ticks)" if "ticks" in found else ""
     return (
-        f"reference and Lava: {found['mismatches']} differences in {found['samples']} samples, "
-        f"{len(found['layers'])} layers"
+        f"reference and Lava: {found['mismatches']} differences in {found['samples']} "
+        f"samples{first}, {len(found['layers'])} layers"
     )
 
 
