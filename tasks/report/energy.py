@@ -46,7 +46,11 @@ def show_energy(found: Json) -> Html:
         *(
             part
             for table, caption in show.tabulate_own(found)
-            for part in (page.terminal_table(table), page.paragraph(caption, "caption"))
+            for part in (
+                page.subheading(str(table.title)),
+                page.terminal_table(table),
+                page.paragraph(caption, "caption"),
+            )
         ),
     )
 

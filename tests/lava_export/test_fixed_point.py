@@ -18,7 +18,8 @@ def whole(*values: int) -> np.ndarray:
 
 
 def round_away(x: Fraction) -> int:
-    return int(math.copysign(math.floor(abs(x) + Fraction(1, 2)), x))
+    size = math.floor(abs(x) + Fraction(1, 2))
+    return size if x >= 0 else -size
 
 
 @settings(deadline=None)
