@@ -41,8 +41,8 @@ def _measure(graph: Graph, program: GradedProgram, g: Group) -> dict[str, Any]:
         error = abs(made / float(node.gain) - 1)
     elif isinstance(node, RMSNorm):
         exact = node.gain.ravel().astype(np.float64) * np.sqrt(g.size)
-        made = g.array / 2.0 ** g.numbers["shift"]
-        error = float(np.abs(made - exact).max() / max(np.abs(exact).max(), 1e-300))
+        rounded = g.array / 2.0 ** g.numbers["shift"]
+        error = float(np.abs(rounded - exact).max() / max(np.abs(exact).max(), 1e-300))
         scale = 2.0 ** g.numbers["shift"]
     elif isinstance(node, GatedLI):
         decay = float(np.abs(1 - g.array / 2.0**GATE - np.asarray(node.floor)).max())

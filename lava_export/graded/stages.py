@@ -37,7 +37,8 @@ def plan_stages(program: GradedProgram) -> tuple[StagePlan, ...]:
     sizes = {g.name: g.size for g in program.groups}
     kinds = {g.name: g.kind for g in program.groups}
     needed = _find_last_uses(program)
-    plans, problems, before = [], [], ()
+    plans, problems = [], list[str]()
+    before: Ports = ()
     for lag in range(program.latency + 1):
         here = [g for g in program.groups if g.lag == lag]
         groups = tuple(g.name for g in here if g.kind not in ("input", "synapses"))

@@ -103,7 +103,7 @@ class _Walk:
         count = CountSpikes(ticks=layer.quantise.ticks, threshold=layer.quantise.threshold)
         return self.add(f"{name}_spikes", count, x)
 
-    def synapses(self, name: str, x: str, layer: BitLinear, part: slice = slice(None)) -> str:
+    def synapses(self, name: str, x: str, layer: Any, part: slice = slice(None)) -> str:
         """Add the synapses of a ternary map, or of some of its rows, and their membranes."""
         signs, scale = round_weights(layer.weight)
         x = self.add(f"{name}_synapses", Dense(weight=as_array(signs[part])), x)

@@ -83,9 +83,9 @@ def cut_ticks(inputs: Mapping[str, Events], most: int) -> dict[str, Events]:
     """Return the first ticks of spike trains, ``most`` at most."""
     out = {}
     for name, e in inputs.items():
-        kept = np.flatnonzero(e.tick < most)
-        shape = (min(most, e.shape[0]), *e.shape[1:])
-        out[name] = Events(*(column[kept] for column in e[:4]), shape)
+        kept, shape = np.flatnonzero(e.tick < most), (min(most, e.shape[0]), *e.shape[1:])
+        sample, tick, neuron, value = (column[kept] for column in e[:4])
+        out[name] = Events(sample, tick, neuron, value, shape)
     return out
 
 
