@@ -107,12 +107,8 @@ class _Walk:
         """Add the synapses of a ternary map, or of some of its rows, and their membranes."""
         signs, scale = round_weights(layer.weight)
         x = self.add(f"{name}_synapses", Dense(weight=as_array(signs[part])), x)
-        gain = float(scale) * self.threshold(layer)
+        gain = float(scale) * layer.quantise.threshold
         return self.add(name, LI(tau=NOTHING_KEPT, gain=gain), x)
-
-    def threshold(self, layer: Any) -> float:
-        threshold: float = layer.quantise.threshold
-        return threshold
 
     def map(self, name: str, x: str, layer: Any) -> str:
         """Add a whole ternary map."""
