@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lava_export.graded.program import GradedProgram, Group, require_graded_program
+from lava_export.graded.program import GradedProgram, Group, Kind, require_graded_program
 from neuro.io.schema import convert
 from neuro.io.store import Arrays, load_value, save_arrays
 
@@ -14,7 +14,7 @@ class GroupMeta:
     """What of a group is no array."""
 
     name: str
-    kind: str
+    kind: Kind
     size: int
     sources: list[str]
     lag: int
