@@ -53,6 +53,16 @@ def available() -> bool:
     return child.returncode == 0
 
 
+def require_lava() -> None:
+    """Raise a LavaMissing that says how to install it, unless Lava is there."""
+    if not available():
+        raise LavaMissing(
+            f"{find_interpreter()} has no lava-nc; install it with `make setup`, or with\n"
+            f"  {INSTALL}\n"
+            "or let $NEURO_LAVA_PYTHON name an interpreter that has it"
+        )
+
+
 def run(
     program: LoihiProgram,
     inputs: Mapping[str, Events],
@@ -70,12 +80,7 @@ def run(
         LavaFailed: the child failed or hung; the message ends with its last output.
     """
     rasters = rasterize(program, inputs, ticks)
-    if not available():
-        raise LavaMissing(
-            f"{find_interpreter()} has no lava-nc; install it with `make setup`, or with\n"
-            f"  {INSTALL}\n"
-            "or let $NEURO_LAVA_PYTHON name an interpreter that has it"
-        )
+    require_lava()
     arrays, rest = take_apart(program)
     job = {**arrays, "meta": np.array(json.dumps(rest)), "job.ticks": np.array(ticks)}
     for i, p in enumerate(program.populations):
@@ -83,7 +88,7 @@ def run(
             job[f"job.p{i}"] = rasters[p.name]
     remove_stale(Path(tempfile.gettempdir()), FOLDER)  # of runs that were killed
     with tempfile.TemporaryDirectory(prefix=name_own(FOLDER)) as folder:
-        answer = _run_child(job, Path(folder), timeout)
+        answer = run_child(job, Path(folder), timeout)
     spikes, values = {}, {}
     for i, p in enumerate(program.populations):
         aligned = answer[f"p{i}"][p.lag : p.lag + ticks]
@@ -102,9 +107,14 @@ def run(
     )
 
 
-def _run_child(
+def run_child(
     job: dict[str, np.ndarray], folder: Path, timeout: float
 ) -> dict[str, np.ndarray]:
+    """Return the arrays with which the child answers a job.
+
+    Raises:
+        LavaFailed: it failed or did not end in time.
+    """
     np.savez(folder / "job.npz", **job)
     command = [
         find_interpreter(),

@@ -29,6 +29,10 @@ def main(job: str, out: str) -> None:
     prepare_imports()
     with np.load(job, allow_pickle=False) as npz:
         arrays = dict(npz)
+    if "groups" in json.loads(str(arrays["meta"])):
+        answer = run_stages(arrays)
+        write_answer(out, answer)
+        return
     populations, connections = unpack(arrays)
     rasters = {
         p.name: arrays[f"job.p{i}"] for i, p in enumerate(populations) if p.kind == "input"
@@ -42,6 +46,11 @@ def main(job: str, out: str) -> None:
     answer = {
         f"p{i}": np.stack([r[p.name] for r in runs], 1) for i, p in enumerate(populations)
     }
+    write_answer(out, answer)
+
+
+def write_answer(out: str, answer: dict) -> None:
+    """Write the arrays of an answer."""
     with open(out, "wb") as file:
         np.savez(file, **answer)
 
@@ -177,6 +186,69 @@ def build_connection(c: SimpleNamespace, source: Any, target: Any) -> None:
         wiring = Sparse(weights=matrix, sign_mode=SignMode.MIXED)
     source.connect(wiring.s_in)
     wiring.a_out.connect(target)
+
+
+def run_stages(arrays: dict) -> dict:
+    """Run every sample of a GradedProgram; return what leaves each stage, by name."""
+    meta = json.loads(str(arrays["meta"]))
+    groups = {
+        g["name"]: SimpleNamespace(**g, array=arrays[f"g{i}"])
+        for i, g in enumerate(meta["groups"])
+    }
+    runs = [
+        run_stages_of_sample(groups, meta["stages"], x, meta["steps"])
+        for x in arrays["x"].swapaxes(0, 1)
+    ]
+    return {name: np.stack([r[name] for r in runs], 1) for name in runs[0]}
+
+
+def run_stages_of_sample(groups: dict, stages: list, x: np.ndarray, steps: int) -> dict:
+    """Return what leaves each stage, axes steps, neurons."""
+    from lava.magma.core.run_conditions import RunSteps
+    from lava.magma.core.run_configs import Loihi1SimCfg
+    from lava.proc.dense.process import Dense
+    from lava.proc.io.sink import RingBuffer as Sink
+    from lava.proc.io.source import RingBuffer as Source
+    from lava.utils.weightutils import SignMode
+    from stage import Stage  # type: ignore[import-not-found]
+
+    data = np.zeros((x.shape[1], steps), np.int32)
+    data[:, : len(x)] = x.T
+    source: Any = Source(data=data)
+    ports: dict = {}
+    sinks: dict = {}
+    before: Any = None
+    for plan in stages:
+        stage = Stage(
+            groups=[groups[name] for name in plan["groups"]],
+            **{k: plan[k] for k in ("receives", "takes", "sends", "gives")},
+        )
+        for k, (name, _) in enumerate(plan["receives"]):
+            port = getattr(stage, f"in{k}")
+            if groups[name].kind == "input":
+                source.s_out.connect(port)
+                continue
+            wiring = Dense(
+                weights=groups[name].array.astype(np.int32),
+                num_message_bits=24,
+                sign_mode=SignMode.MIXED,
+            )
+            ports[groups[name].sources[0]].connect(wiring.s_in)
+            wiring.a_out.connect(port)
+        if before is not None and plan["takes"]:
+            before.carry_out.connect(stage.carry_in)
+        for k, (name, size) in enumerate(plan["sends"]):
+            ports[name] = getattr(stage, f"out{k}")
+            sinks[name] = Sink(shape=(size,), buffer=steps)
+            ports[name].connect(sinks[name].a_in)
+        before = stage
+    try:
+        before.run(
+            condition=RunSteps(num_steps=steps), run_cfg=Loihi1SimCfg(select_tag="fixed_pt")
+        )
+        return {name: sink.data.get().T.astype(np.int64) for name, sink in sinks.items()}
+    finally:
+        before.stop()
 
 
 if __name__ == "__main__":

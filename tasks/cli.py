@@ -194,6 +194,9 @@ def energy(run: RunFolder, chip: str = "all") -> None:
     for name in show.list_chips(result) if asked is None else [asked.name]:
         console.print(show.tabulate_layers(name, result[name]))
     console.print(show.describe_energy(result), highlight=False, soft_wrap=True)
+    for table, caption in show.tabulate_own(result):
+        console.print(table)
+        console.print(caption, highlight=False, soft_wrap=True)
     _tell_out_of_date(opened, "energy")
 
 

@@ -237,12 +237,20 @@ class _Silent(TypedDict):
     nodes: list[str]
 
 
+class _OwnTable(TypedDict):
+    title: str
+    head: list[str]
+    rows: list[list[Any]]
+    caption: str
+
+
 class Priced(TypedDict):
     """``energy.json``, beside what each chip costs, by its name."""
 
     silent: NotRequired[_Silent]
     conventional45nm: _Convention
     host: NotRequired[list[_Hosted]]
+    tables: NotRequired[list[_OwnTable]]
 
 
 KINDS: Mapping[str, Any] = {
@@ -381,7 +389,7 @@ def _check_evaluated(found: Mapping[str, Any]) -> None:
 def _check_priced(found: Mapping[str, Any], kind: Any) -> None:
     chips = {}
     for name, part in found.items():
-        if name != "host" and "layers" in convert(part, dict[str, Any], name):
+        if name not in ("host", "tables") and "layers" in convert(part, dict[str, Any], name):
             chips[name] = convert(part, kind, name)
     if not chips:
         raise SchemaError("no chip is in it")

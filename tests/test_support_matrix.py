@@ -25,6 +25,7 @@ from neuro import (
     Conv1d,
     Conv2d,
     ConvTranspose2d,
+    CountSpikes,
     Dense,
     Edge,
     Exceeds,
@@ -35,6 +36,7 @@ from neuro import (
     Multiply,
     Outer,
     Pointwise,
+    RMSNorm,
     Seconds,
     Softmax,
     Sparse,
@@ -152,6 +154,12 @@ CASES: Mapping[str, Callable[[LIF], Graph]] = {
     "Multiply": lambda n: through(Multiply(), Dense(weight=weights(3, 2)), n),
     "Pointwise": lambda n: through(Pointwise(function="silu"), Dense(weight=weights(3, 4)), n),
     "Exceeds": lambda n: through(Exceeds(), Dense(weight=weights(3, 2)), n),
+    "RMSNorm": lambda n: through(
+        RMSNorm(gain=weights(4), eps=1e-6), Dense(weight=weights(3, 4)), n
+    ),
+    "CountSpikes": lambda n: through(
+        CountSpikes(ticks=4, threshold=0.75), Dense(weight=weights(3, 4)), n
+    ),
 }
 
 

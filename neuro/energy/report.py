@@ -24,8 +24,10 @@ def as_json(*estimates: Estimate, beside: Mapping[str, int] | None = None) -> di
     spike, where there are any.
     """
     found: dict[str, Any] = {e.chip.name: _estimate(e) for e in estimates}
-    if found.keys() & {"host", "silent", "conventional45nm"}:
-        raise ValueError("a chip is called host, silent or conventional45nm; rename its file")
+    if found.keys() & {"host", "silent", "tables", "conventional45nm"}:
+        raise ValueError(
+            "a chip is called host, silent, tables or conventional45nm; rename its file"
+        )
     if estimates:
         beside = beside or {}
         macs = {**beside, **estimates[0].host_macs}

@@ -14,7 +14,16 @@ from neuro.graph.connections import (
 )
 from neuro.graph.convolutions import AvgPool2d, Conv1d, Conv2d, ConvTranspose2d
 from neuro.graph.graph import Graph
-from neuro.graph.host_ops import Exceeds, Host, Multiply, Outer, Pointwise, Softmax
+from neuro.graph.host_ops import (
+    CountSpikes,
+    Exceeds,
+    Host,
+    Multiply,
+    Outer,
+    Pointwise,
+    RMSNorm,
+    Softmax,
+)
 from neuro.graph.nodes import Edge, Input, Node, Population
 from neuro.graph.validate import GraphError, Hosted
 
@@ -25,6 +34,7 @@ __all__ = [
     "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
+    "CountSpikes",
     "Dense",
     "Edge",
     "Exceeds",
@@ -39,6 +49,7 @@ __all__ = [
     "Outer",
     "Pointwise",
     "Population",
+    "RMSNorm",
     "Reshaping",
     "Slot",
     "Softmax",

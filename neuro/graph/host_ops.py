@@ -9,16 +9,18 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from neuro.arguments import require_whole
+from neuro.arguments import as_numbers, require_whole
 
 Shape = tuple[int, ...]
 
 FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda x: x,  # hands on a membrane, which a Concat does not take
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "silu": F.silu,
@@ -127,8 +129,8 @@ class Pointwise:
         return FUNCTIONS[self.function](x)
 
     def macs(self, given: Shape) -> int:
-        """Return one operation a value."""
-        return math.prod(given)
+        """Return one operation a value; handing it on is none."""
+        return 0 if self.function == "identity" else math.prod(given)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,7 +155,77 @@ class Exceeds:
         return math.prod(given) // 2
 
 
-Host = Softmax | Outer | Multiply | Pointwise | Exceeds
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RMSNorm:
+    """y = gain x / sqrt(mean(x^2) + eps), the mean over all values of a tick of one sample.
+
+    gain: one of each value. eps: > 0.
+    """
+
+    gain: np.ndarray
+    eps: float
+
+    def __post_init__(self) -> None:
+        gain = np.array(as_numbers("RMSNorm.gain", self.gain))
+        gain.setflags(write=False)
+        object.__setattr__(self, "gain", gain)
+        if not 0 < self.eps < math.inf:
+            raise ValueError(
+                f"RMSNorm.eps must be > 0 and finite, got {self.eps}; 1e-6 is usual"
+            )
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return the shape of the output, or what is wrong with that of the input."""
+        if given != self.gain.shape:
+            return f"RMSNorm has gains of shape {self.gain.shape} for {given}; give one a value"
+        return given
+
+    def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
+        """Return the output for K cases (K, *given)."""
+        mean = x.flatten(1).square().mean(1).view(-1, *[1] * (x.dim() - 1))
+        return x * torch.rsqrt(mean + self.eps) * torch.tensor(self.gain).to(x)
+
+    def macs(self, given: Shape) -> int:
+        """Return 3 a value: its square, and its products with the root and the gain."""
+        return 3 * math.prod(given)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CountSpikes:
+    """y = sign(x) min(ticks, floor((|x| + threshold / 2) / threshold)), value by value.
+
+    So many spikes, counted with the sign of x, a neuron fires in so many ticks that begins each
+    time at half of its threshold and takes off the threshold at each spike: what a chip sends
+    as one graded spike, or as binary ones over these ticks. No gradient passes. See
+    :class:`neuro.nn.ternary.SpikeCount`.
+    """
+
+    ticks: int
+    threshold: float
+
+    def __post_init__(self) -> None:
+        require_whole("CountSpikes.ticks", self.ticks, "4 is usual")
+        if self.ticks < 1 or not 0 < self.threshold < math.inf:
+            raise ValueError(
+                f"CountSpikes: ticks must be >= 1 and threshold > 0 and finite, got "
+                f"{self.ticks} and {self.threshold}; ticks=4, threshold=0.75 is a good start"
+            )
+
+    def output_shape(self, given: Shape) -> Shape | str:
+        """Return the shape of the output: that of the input."""
+        return given
+
+    def run(self, x: Float[Tensor, "K ..."]) -> Float[Tensor, "K ..."]:
+        """Return the output for K cases (K, *given)."""
+        counts = ((x.abs() + self.threshold / 2) / self.threshold).floor()
+        return counts.clamp(max=self.ticks) * x.sign()
+
+    def macs(self, given: Shape) -> int:
+        """Return one operation a value."""
+        return math.prod(given)
+
+
+Host = Softmax | Outer | Multiply | Pointwise | Exceeds | RMSNorm | CountSpikes
 
 
 def halve_shape(kind: str, given: Shape) -> Shape | str:

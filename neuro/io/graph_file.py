@@ -13,6 +13,7 @@ from neuro.graph import (
     Conv1d,
     Conv2d,
     ConvTranspose2d,
+    CountSpikes,
     Dense,
     Edge,
     Exceeds,
@@ -23,6 +24,7 @@ from neuro.graph import (
     Node,
     Outer,
     Pointwise,
+    RMSNorm,
     Softmax,
     Sparse,
     Unflatten,
@@ -37,7 +39,7 @@ from neuro.units import Seconds
 
 _WEIGHTED = (Dense, Sparse, Conv1d, Conv2d, ConvTranspose2d)
 _LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Unflatten, Concat)
-_HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds)
+_HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds, RMSNorm, CountSpikes)
 _NODES = {c.__name__: c for c in (Input, *_LINEAR, *_HOSTS, LIF, ALIF, LI, GatedLI)}
 _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
 

@@ -1,20 +1,21 @@
 """The task: loss, bits per byte of held-out text, and what the verbs ask for."""
 
 import math
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuro.io.run_folder import Run, RunError
+from neuro.io.run_folder import Run
 from neuro.mixers import DeltaState, MatrixState, RetentionState, TimeMixState, VectorState
 from neuro.training import Plan
 from tasks.language import config as configs
 from tasks.language.config import Config
 from tasks.language.data import NOTHING, batches, batches_from, count_bytes, find_part
+from tasks.language.deployment import chip_part, decode, measure, stimuli
 from tasks.language.model import LanguageModel
+from tasks.language.price import tabulate_prices
 from tasks.task import (
     Deployment,
     Evaluation,
@@ -22,12 +23,12 @@ from tasks.task import (
     Metric,
     Pair,
     Split,
-    Stimulus,
     Task,
     Training,
 )
 
 BITS = Metric(name="bits_per_byte", better="lower", unit="bits", format=".3f")
+BITS_PER_TOKEN = Metric(name="bits_per_token", better="lower", unit="bits", format=".3f")
 
 
 def build(config: Config) -> LanguageModel:
@@ -97,19 +98,6 @@ def evaluate(run: Run, model: nn.Module) -> Findings:
     )
 
 
-def refuse_chip(*_: Any) -> NoReturn:
-    """Say that language models do not run on chips yet."""
-    raise RunError(
-        "language models are trained and measured with torch only: none is lowered to events "
-        "or chips yet; neuro eval and neuro generate work"
-    )
-
-
-def refuse_stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-    """Say the same, where the verbs ask for stimuli."""
-    refuse_chip(config, model, split)
-
-
 TASK = Task(
     summary="Language: the next byte or token of a text",
     configs={
@@ -132,6 +120,13 @@ TASK = Task(
         validation=BITS,
         validate=lambda config, model: measure_bits(config, model, "val"),
     ),
-    deployment=Deployment(part=refuse_chip, stimuli=refuse_stimuli),
-    evaluation=Evaluation(metrics=(BITS,), evaluate=evaluate),
+    deployment=Deployment(
+        part=chip_part,
+        stimuli=stimuli,
+        ann_passes=lambda config: config.tokens,
+        prices=tabulate_prices,
+    ),
+    evaluation=Evaluation(
+        metrics=(BITS, BITS_PER_TOKEN), evaluate=evaluate, decode=decode, measure=measure
+    ),
 )

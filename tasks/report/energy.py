@@ -43,6 +43,15 @@ def show_energy(found: Json) -> Html:
             "high.",
         ),
         _layers(chips),
+        *(
+            part
+            for table, caption in show.tabulate_own(found)
+            for part in (
+                page.subheading(str(table.title)),
+                page.terminal_table(table),
+                page.paragraph(caption, "caption"),
+            )
+        ),
     )
 
 

@@ -100,9 +100,10 @@ def describe_parity(found: dict[str, Any]) -> str:
     """Return in a line how the reference and Lava agree, or why that is not known."""
     if "skipped" in found:
         return f"no parity with Lava: {found['skipped']}"
+    first = f" (their first {found['ticks']} ticks)" if "ticks" in found else ""
     return (
-        f"reference and Lava: {found['mismatches']} differences in {found['samples']} samples, "
-        f"{len(found['layers'])} layers"
+        f"reference and Lava: {found['mismatches']} differences in {found['samples']} "
+        f"samples{first}, {len(found['layers'])} layers"
     )
 
 
@@ -239,6 +240,17 @@ def tabulate_energy(result: dict[str, Any]) -> Table:
         )
     told = f"same-shape ANN, MAC, {count_passes(convention)}"
     out.add_row("45 nm convention", told, format_joules(convention["ann"]))
+    return out
+
+
+def tabulate_own(result: Mapping[str, Any]) -> list[tuple[Table, str]]:
+    """Return the tables of the task's own in ``energy.json``, each with its caption."""
+    out = []
+    for given in result.get("tables", ()):
+        table = make_table(given["title"], *given["head"])
+        for row in given["rows"]:
+            table.add_row(*map(str, row))
+        out.append((table, given["caption"]))
     return out
 
 

@@ -1,10 +1,12 @@
 """``neuro energy``: joules per inference, from the operations of the test split."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lava_export import LowerError, list_breaches, lower
+from lava_export import LowerError
+from lava_export.graded import is_graded
 from neuro.energy import (
     Chip,
     as_json,
@@ -28,6 +30,7 @@ from tasks.provenance import (
     digest_stimuli,
     write_result,
 )
+from tasks.verbs.integers import list_program_breaches, lower_graph
 from tasks.verbs.join_parts import Priced, join_energies
 from tasks.verbs.samples import Samples, iterate_batches
 from tasks.verbs.trained_run import (
@@ -65,6 +68,8 @@ def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
         parts[name] = Priced(found, other.runs, count_synapses(other.graph))
     result = join_energies(parts, chips.values()) if len(parts) > 1 else parts[""].found
     result |= asked
+    if tables := deployment.prices(run.config, result):
+        result["tables"] = [asdict(table) for table in tables]
     write_result(run, "energy", result, measured_on)
     return result
 
@@ -110,7 +115,7 @@ def estimate_samples(
 def list_misfits(graph: Graph, ticks: int, chips: Iterable[Chip]) -> dict[str, list[str]]:
     """Return, by chip, why it cannot run its part of a graph for so many ticks."""
     try:
-        program = lower(chip_part(graph), ticks=ticks)
+        program = lower_graph(graph if is_graded(graph) else chip_part(graph), ticks)
     except LowerError as error:
         return {chip.name: error.problems for chip in chips}
-    return {chip.name: list_breaches(program, chip) for chip in chips}
+    return {chip.name: list_program_breaches(program, chip) for chip in chips}

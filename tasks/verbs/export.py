@@ -2,19 +2,18 @@
 
 from typing import Any
 
-from lava_export import (
-    LowerError,
-    check,
-    list_breaches,
-    lower,
-    make_scaling_table,
-    save_program,
-)
+from lava_export import LowerError, RuleBreach
 from neuro.energy import load_chips
 from neuro.graph import Graph
 from neuro.io.graph_file import save_graph
 from neuro.io.run_folder import Run
 from tasks.provenance import describe_provenance, write_result
+from tasks.verbs.integers import (
+    list_program_breaches,
+    lower_graph,
+    save_any_program,
+    tabulate_rounding,
+)
 from tasks.verbs.join_parts import join_exported, name_layer
 from tasks.verbs.trained_run import (
     Stimuli,
@@ -51,7 +50,7 @@ def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     for name, (graph, _) in networks.items():
         save_graph(run.folder / name_file("graph", name), graph)
         try:
-            programs[name] = lower(graph, ticks=first[name].ticks)
+            programs[name] = lower_graph(graph, first[name].ticks)
         except LowerError as error:
             problems += [name_layer(name, problem) for problem in error.problems]
     if problems:
@@ -60,13 +59,13 @@ def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     chips = [chip for chip in load_chips().values() if not chip.base]
     for name, (graph, _) in networks.items():
         program = programs[name]
-        fits = {chip.name: list_breaches(program, chip) for chip in chips}
+        fits = {chip.name: list_program_breaches(program, chip) for chip in chips}
         if all(fits.values()):
-            check(program, chips[-1])  # raises
-        save_program(run.folder / name_file("program", name), program)
+            raise RuleBreach(chips[-1], fits[chips[-1].name])
+        save_any_program(run.folder / name_file("program", name), program)
         parts[name] = {
             "fits": fits,
-            "scaling": make_scaling_table(graph, program),
+            "scaling": tabulate_rounding(graph, program),
             "reference_lava": compare_on_lava(program, first[name]),
         }
     result = join_exported(parts) if len(parts) > 1 else parts[""]

@@ -6,18 +6,13 @@ layer by layer, never asserted away.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 
-from lava_export import LowerError, ProgramError, lower, reference
-from lava_export.checks import require_run
-from lava_export.program import LoihiProgram
-from lava_export.report import compare
-from lava_export.run import LavaFailed, LavaMissing, run as run_lava
+from lava_export import LavaFailed, LavaMissing, LowerError, ProgramError
 from neuro.arguments import make_type_error
 from neuro.events import Grid, simulate
 from neuro.graph import Graph
@@ -40,6 +35,13 @@ from tasks.provenance import (
     write_result,
 )
 from tasks.task import Tree
+from tasks.verbs.integers import (
+    Program,
+    compare_with_lava,
+    lower_graph,
+    require_stimulus,
+    run_integers,
+)
 from tasks.verbs.join_parts import join_verified
 from tasks.verbs.samples import (
     CLASSIFIER,
@@ -137,11 +139,9 @@ def verify_samples(
         targets.append(as_rows("targets", some.targets, some.n, "torch.tensor(labels)"))
         records = {"torch": replay(graph, some.inputs)}
         records["events"], _ = simulate(graph, some.inputs)
-        integers = None
         if program is not None:
-            integers = reference.run(program, some.inputs, some.ticks)
-            records["integers"] = convert_to_floats(program, integers)
-        tally.add(some.inputs, records["torch"], records["events"], integers)
+            records["integers"] = run_integers(program, some)
+        tally.add(some.inputs, records["torch"], records["events"], records.get("integers"))
         for who, record in records.items():
             given = judge.decode(collect_outputs(graph, record))
             cure = "torch.stack(answers)"
@@ -171,11 +171,11 @@ def verify_samples(
     }
 
 
-def _try_to_lower(graph: Graph, some: Samples) -> tuple[LoihiProgram | None, list[str]]:
+def _try_to_lower(graph: Graph, some: Samples) -> tuple[Program | None, list[str]]:
     """Return the program, or why there is none for such samples."""
     try:
-        program = lower(graph, ticks=some.ticks)
-        require_run(program, some.inputs, some.ticks)
+        program = lower_graph(graph, some.ticks)
+        require_stimulus(program, some)
     except LowerError as error:
         return None, error.problems
     except ProgramError as error:
@@ -183,25 +183,17 @@ def _try_to_lower(graph: Graph, some: Samples) -> tuple[LoihiProgram | None, lis
     return program, []
 
 
-def convert_to_floats(program: LoihiProgram, record: Record) -> Record:
-    """Return a record of the integers with read-outs in units of the float network."""
-    values = {k: reference.to_float(program, k, v) for k, v in record.values.items()}
-    return replace(record, values=values)
-
-
-def compare_on_lava(program: LoihiProgram, some: Samples) -> dict[str, Any]:
+def compare_on_lava(program: Program, some: Samples) -> dict[str, Any]:
     """Run samples on the reference and on Lava; return every difference.
 
     Where Lava is not installed ``skipped`` says why; where it failed ``failed`` is True too.
     """
-    inputs, ticks, n = some.inputs, some.ticks, some.n
     try:
-        lava = run_lava(program, inputs, ticks)
+        return compare_with_lava(program, some)
     except LavaMissing as missing:
         return {"samples": 0, "skipped": str(missing)}
     except LavaFailed as failure:
         return {"samples": 0, "skipped": f"Lava failed: {failure}", "failed": True}
-    return {"samples": n, **compare(reference.run(program, inputs, ticks), lava, program)}
 
 
 def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:
@@ -235,7 +227,7 @@ def count_spikes(record: Record) -> Mapping[str, int]:
 class _Tally:
     """Differences between executors, summed over batches."""
 
-    def __init__(self, graph: Graph, program: LoihiProgram | None) -> None:
+    def __init__(self, graph: Graph, program: Program | None) -> None:
         self.graph, self.program = graph, program
         self.layers: dict[str, dict[str, Any]] = {
             name: {"spikes": 0, "mismatches": 0, "margins": [], "rounding": 0.0}
@@ -273,17 +265,16 @@ class _Tally:
             apart = measure_relative_distance(clock.values[name], events.values[name])
             self.layers[name]["rounding"] = max(self.layers[name]["rounding"], apart)
         if self.program and integers:
-            self._quantised(self.program, events, integers)
+            self._quantised(events, integers)
 
-    def _quantised(self, program: LoihiProgram, events: Record, integers: Record) -> None:
+    def _quantised(self, events: Record, integers: Record) -> None:
         gap = find_layer_differences(self.graph, events, integers)
         for name, tally in self.quantised.items():
             tally["differ"] += int(gap[name].sum())
             tally["of"] += gap[name].size
         for name, sums in self.off.items():
             value = events.values[name].astype(np.float64)
-            found = reference.to_float(program, name, integers.values[name])
-            sums["error"] += float(np.square(found - value).sum())
+            sums["error"] += float(np.square(integers.values[name] - value).sum())
             sums["of"] += float(np.square(value).sum())
 
     def _float32(self, inputs: dict[str, Events], clock: Record, events: Record) -> None:

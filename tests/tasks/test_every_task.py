@@ -9,7 +9,7 @@ from tasks.find import NAMES, find_config, find_task, split_name
 from tasks.image_classification.mnist import Config, batches, demo, digits, tiny
 from tasks.names import UnknownName
 
-# driving makes its data in minutes, language carries a state and is lowered to no chip yet:
+# driving makes its data in minutes, language carries a state and its tiny one sends no spikes:
 # tests of their own (tests/tasks/driving/test_task.py, tests/tasks/language) ask the same.
 OTHERS = ("driving", "language")
 TINY = [(n, find_task(n).configs["tiny"]()) for n in NAMES if n not in OTHERS]

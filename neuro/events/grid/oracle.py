@@ -17,6 +17,7 @@ import numpy as np
 from neuro.graph import (
     Concat,
     Connection,
+    CountSpikes,
     Exceeds,
     Graph,
     Host,
@@ -25,6 +26,7 @@ from neuro.graph import (
     Outer,
     Pointwise,
     Reshaping,
+    RMSNorm,
     Softmax,
 )
 from neuro.graph.connections import Synapse, SynapseRows
@@ -73,6 +75,11 @@ def compute_host_output(node: Host, x: Values, given: Shape) -> Values:
             return [float(a > b) for a, b in zip(x[:half], x[half:], strict=True)]
         case Pointwise():
             return [_pointwise(node.function, a) for a in x]
+        case RMSNorm():
+            root = math.sqrt(math.fsum(a * a for a in x) / len(x) + node.eps)
+            return [float(g) * a / root for g, a in zip(node.gain.ravel(), x, strict=True)]
+        case CountSpikes():
+            return [_count_spikes(node, a) for a in x]
 
 
 def _softmax(x: Values, given: Shape, axis: int) -> Values:
@@ -89,7 +96,17 @@ def _softmax(x: Values, given: Shape, axis: int) -> Values:
     return out
 
 
+def _count_spikes(node: CountSpikes, x: float) -> float:
+    """Return the spikes of a neuron, fired one after the other."""
+    v, fired = abs(x) + node.threshold / 2, 0
+    while v >= node.threshold and fired < node.ticks:
+        v, fired = v - node.threshold, fired + 1
+    return math.copysign(fired, x)
+
+
 def _pointwise(function: str, x: float) -> float:
+    if function == "identity":
+        return x
     if function == "relu":
         return max(x, 0.0)
     if function == "tanh":

@@ -8,7 +8,16 @@ from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
 from neuro.events.grid.oracle import compute_host_output
-from neuro.graph.host_ops import Exceeds, Host, Multiply, Outer, Pointwise, Softmax
+from neuro.graph.host_ops import (
+    CountSpikes,
+    Exceeds,
+    Host,
+    Multiply,
+    Outer,
+    Pointwise,
+    RMSNorm,
+    Softmax,
+)
 
 
 def of(node: Host, *values: Any) -> list[Any]:
@@ -43,6 +52,35 @@ def test_functions_act_value_by_value() -> None:
     assert of(Pointwise(function="tanh"), math.atanh(0.5)) == [pytest.approx(0.5, rel=1e-15)]
 
 
+def test_a_norm_divides_by_the_root_of_the_mean_square() -> None:
+    node = RMSNorm(gain=np.array([1.0, 2.0]), eps=3.5)
+    assert of(node, 3.0, -4.0) == [pytest.approx(0.75), pytest.approx(-2)]
+    assert not node.gain.flags.writeable
+    assert (
+        node.output_shape((3,)) == "RMSNorm has gains of shape (2,) for (3,); give one a value"
+    )
+    for eps in (0.0, math.inf):
+        with pytest.raises(ValueError, match="eps must be > 0 and finite"):
+            RMSNorm(gain=np.ones(2), eps=eps)
+
+
+def test_spikes_are_counted_with_their_sign_from_half_a_threshold_on() -> None:
+    node = CountSpikes(ticks=3, threshold=0.5)
+    assert of(node, 0.0, 0.24, 0.25, -0.25, -0.74, 0.75, 9.0, -9.0) == [
+        0,
+        0,
+        1,
+        -1,
+        -1,
+        2,
+        3,
+        -3,
+    ]
+    for ticks, threshold in ((0, 1.0), (1, 0.0), (1, math.inf)):
+        with pytest.raises(ValueError, match="ticks must be >= 1 and threshold > 0"):
+            CountSpikes(ticks=ticks, threshold=threshold)
+
+
 def test_a_draw_is_one_as_often_as_its_probability_says() -> None:
     rng = np.random.default_rng(0)
     p, uniform = torch.full((10_000, 1), 0.3), torch.tensor(rng.random((10_000, 1)))
@@ -60,6 +98,14 @@ NODES: list[tuple[Host, tuple[int, ...], tuple[int, ...], int]] = [
     (Multiply(), (6, 2), (3, 2), 6),
     (Exceeds(), (4,), (2,), 2),
     *((Pointwise(function=f), (3, 2), (3, 2), 6) for f in ("sigmoid", "tanh", "silu", "relu")),
+    (Pointwise(function="identity"), (3, 2), (3, 2), 0),
+    (
+        RMSNorm(gain=np.array([[1.0, -2.0], [0.5, 3.0], [0.0, 1.0]]), eps=0.25),
+        (3, 2),
+        (3, 2),
+        18,
+    ),
+    (CountSpikes(ticks=3, threshold=0.75), (3, 2), (3, 2), 6),
 ]
 
 
@@ -92,9 +138,12 @@ def test_the_precision_is_that_of_the_input(
 
 
 @pytest.mark.parametrize(
-    ("node", "shape"), [(n, s) for n, s, _, _ in NODES if not isinstance(n, Exceeds)]
+    ("node", "shape"),
+    [(n, s) for n, s, _, _ in NODES if not isinstance(n, Exceeds | CountSpikes)],
 )
-def test_gradients_pass_all_but_a_comparison(node: Host, shape: tuple[int, ...]) -> None:
+def test_gradients_pass_all_but_comparisons_and_counts(
+    node: Host, shape: tuple[int, ...]
+) -> None:
     x = torch.randn(2, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     assert torch.autograd.gradcheck(node.run, x.requires_grad_())
 
@@ -146,5 +195,7 @@ def test_a_shape_that_does_not_fit_is_told_with_its_cure(
 def test_values_that_mean_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Outer.first must be >= 1, got 0; it is the length"):
         Outer(first=0)
-    with pytest.raises(ValueError, match="is one of sigmoid, tanh, silu, relu; got 'gelu'"):
+    with pytest.raises(
+        ValueError, match="is one of identity, sigmoid, tanh, silu, relu; got 'gelu'"
+    ):
         Pointwise(function="gelu")

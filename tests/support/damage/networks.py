@@ -1,6 +1,7 @@
 """Files of networks, what they did and how they were trained, and how each is read."""
 
 from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import numpy as np
 from programs import program
 
 from damage.ways import Rng, Subject, damage_arrays, fresh, of_json, of_npz, of_tensors
+from lava_export.graded import load_graded_program, lower_graded, save_graded_program
 from lava_export.program_file import load_program, save_program
 from neuro.events import simulate
 from neuro.events.to_disk import cut, open_stream, read_state, simulate_to_disk
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import CountSpikes, Dense, Edge, Graph, Input, RMSNorm
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.io.pytree import digest
 from neuro.io.record_file import load_record, save_record
@@ -79,6 +81,26 @@ def read_program(path: Path) -> bytes:
     return again.read_bytes()
 
 
+def make_graded_program(folder: Path) -> Path:
+    nodes = {
+        "x": Input(shape=(2,)),
+        "norm": RMSNorm(gain=np.ones(2), eps=1e-6),
+        "spikes": CountSpikes(ticks=4, threshold=0.75),
+        "w": Dense(weight=np.array([[1.0, 0.0], [-1.0, 1.0]])),
+        "y": LI(tau=1e-9, gain=0.5),
+    }
+    edges = tuple(Edge(*pair) for pair in pairwise(nodes))
+    graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+    save_graded_program(fresh(folder) / "program.npz", lower_graded(graph))
+    return folder / "program.npz"
+
+
+def read_graded_program(path: Path) -> bytes:
+    again = path.with_name("again.npz")
+    save_graded_program(again, load_graded_program(path))
+    return again.read_bytes()
+
+
 def make_stream(folder: Path, name: str) -> Path:
     simulate_to_disk(graph(), cut({"x": stimulus()}, Ticks(4), graph().dt), fresh(folder))
     return folder / name
@@ -143,6 +165,11 @@ SUBJECTS: dict[str, Subject] = {
     "graph": Subject(make=make_graph, damage=partial(of_npz, kind="graph"), read=read_graph),
     "record": Subject(
         make=make_record, damage=partial(of_npz, kind="record"), read=read_record
+    ),
+    "graded program": Subject(
+        make=make_graded_program,
+        damage=partial(of_npz, kind="graded_program"),
+        read=read_graded_program,
     ),
     "program": Subject(
         make=make_program, damage=partial(of_npz, kind="program"), read=read_program

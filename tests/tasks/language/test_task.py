@@ -9,6 +9,8 @@ import torch
 
 import neuro.training.loop as loop
 from drivers.text import World
+from lava_export import LavaMissing
+from lava_export.graded import load_graded_program
 from tasks.cli import main
 from tasks.find import find_task
 from tasks.language import data
@@ -169,13 +171,67 @@ def test_a_run_writes_text(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "--tokens must be >= 0" in capsys.readouterr().err
 
 
-def test_chips_are_refused_by_name(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in ("energy", "simulate"):
+def test_what_sends_no_spikes_is_refused_by_name(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("energy", "simulate", "verify", "export"):
         with pytest.raises(SystemExit, match="2"):
             main([verb, str(run)])
-        assert "none is lowered to events or chips yet" in " ".join(
-            capsys.readouterr().err.split()
-        )
+        told = " ".join(capsys.readouterr().err.split())
+        assert "its maps are ternary, and only spikes run on events and chips" in told
+        assert "take a run of language:tiny_spiking" in told
+
+
+SPIKING_FILE = """
+from tasks.language import TASK as WHOLE
+from tasks.language.config import Config
+from dataclasses import replace
+
+
+def tiny() -> Config:
+    return Config(
+        stack="mlgru", width=16, hidden=24, linear="spiking", text={text!r},
+        tokens=16, lanes=4, steps=12, validations=1, lr=1e-2,
+    )
+
+
+TASK = replace(WHOLE, configs={{"tiny": tiny}})
+"""
+
+
+def test_a_spiking_run_goes_through_all_verbs(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def no_lava(*_: object) -> None:
+        raise LavaMissing("left out of this test")
+
+    monkeypatch.setattr("tasks.verbs.verify.compare_with_lava", no_lava)
+    (tmp_path / "task.py").write_text(SPIKING_FILE.format(text=text))
+    folder = tmp_path / "run"
+    main(["train", str(tmp_path / "task.py"), "--out", str(folder)])
+    for verb in ("simulate", "verify", "export", "energy", "report"):
+        main([verb, str(folder)])
+    told = capsys.readouterr().out
+    verified = json.loads((folder / "verify.json").read_text())
+    assert verified["n"] == 4
+    assert verified["torch_events"]["mismatches"] == 0
+    assert "misfits" not in verified
+    assert verified["quantisation"].keys() == {"logits"}
+    assert 0 < verified["quantisation"]["logits"] < 0.05
+    bits = verified["metrics"]["bits_per_token"]
+    assert bits["torch"] == pytest.approx(bits["events"], abs=1e-9)
+    assert bits["torch"] == pytest.approx(bits["integers"], abs=0.01)
+    exported = json.loads((folder / "export.json").read_text())
+    assert exported["fits"]["loihi2"] == []
+    assert "graded spikes" in exported["fits"]["loihi1"][0]
+    assert load_graded_program(folder / "program.npz").latency == 5
+    energy = json.loads((folder / "energy.json").read_text())
+    (table,) = energy["tables"]
+    assert table["rows"][-1][3] == "70.8"
+    assert "misfits" in energy["loihi1"]
+    assert not energy["loihi2"]["misfits"]
+    assert "A token on Loihi 2" in told
+    assert "A token on Loihi 2" in (folder / "report.html").read_text()
 
 
 def test_it_is_a_task_of_the_table() -> None:

@@ -1,0 +1,169 @@
+"""A GradedProgram: groups of neurons that send whole numbers, in the order in which they run.
+
+Where a LoihiProgram has one kind of neuron and binary spikes, each group here is microcode of
+one kind, as Loihi 2 runs it, and its spikes are graded. Everything is a whole number; values
+stand for multiples of 2^-16 and have 24 bits, one for the sign: they end at 128. The kinds,
+with x what reaches a group (sources add up, but of "join"); their arithmetic is
+:mod:`lava_export.processes.fixed_point`:
+
+    input      x, from outside, rounded once        synapses   weight x, weights -2, 0 and 2
+    scale      x mantissa 2^-exponent               add        x
+    norm       gain x / sqrt(sum x^2 + eps)         spikes     sign(x) min(ticks, ...)
+    silu       x sigma(x)                           join       its sources, one behind the other
+    gated      h, the state of a gate               multiply   one half times the other
+
+A tick is a token. On Lava and on a chip synapses take a step: a group with lag n runs n steps
+behind the input, and so does a pipeline of as many tokens. Axes: N neurons.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from lava_export.processes.fixed_point import GATE
+from neuro.arguments import make_type_error
+
+Kind = Literal[
+    "input",
+    "synapses",
+    "scale",
+    "add",
+    "norm",
+    "spikes",
+    "silu",
+    "join",
+    "gated",
+    "multiply",
+]
+NUMBERS: Mapping[Kind, tuple[str, ...]] = {
+    "input": (),
+    "synapses": (),
+    "scale": ("mantissa", "exponent"),
+    "add": (),
+    "norm": ("shift", "eps"),
+    "spikes": ("ticks", "threshold"),
+    "silu": (),
+    "join": (),
+    "gated": (),
+    "multiply": (),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """N neurons of one kind.
+
+    sources: names of groups before it. lag: steps behind the input.
+    numbers: those that NUMBERS names for its kind. array: "synapses" (N, N of the source) int8;
+    "norm" the gains and "gated" the share beside the floor (N,) int32; of others empty.
+    """
+
+    name: str
+    kind: Kind
+    size: int
+    sources: tuple[str, ...] = ()
+    lag: int = 0
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    array: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GradedProgram:
+    """Groups in the order in which they run.
+
+    digest: of the Graph that it was lowered from; "": of none.
+
+    Raises:
+        ValueError: lists what does not fit together.
+    """
+
+    groups: tuple[Group, ...]
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        problems, known = [], dict[str, Group]()
+        for g in self.groups:
+            problems += [f"{g.name}: {problem}" for problem in _list_problems(g, known)]
+            known[g.name] = g
+        if [g.kind for g in self.groups].count("input") != 1:
+            problems.append("a program has one input")
+        if problems:
+            raise ValueError("\n".join(["the program does not hold together:", *problems]))
+
+    def __getitem__(self, name: str) -> Group:
+        for g in self.groups:
+            if g.name == name:
+                return g
+        raise KeyError(name)
+
+    @property
+    def input(self) -> Group:
+        """The group that is driven from outside."""
+        return next(g for g in self.groups if g.kind == "input")
+
+    @property
+    def readouts(self) -> tuple[str, ...]:
+        """Names of the groups that feed nothing."""
+        fed = {source for g in self.groups for source in g.sources}
+        return tuple(g.name for g in self.groups if g.name not in fed)
+
+    @property
+    def latency(self) -> int:
+        """Steps from a token to its read-out."""
+        return max(g.lag for g in self.groups)
+
+
+def require_graded_program(program: object) -> None:
+    """Raise a TypeError unless a value is a GradedProgram."""
+    if not isinstance(program, GradedProgram):
+        cure = "lava_export.graded.lower_graded(graph) makes one"
+        raise make_type_error("program", "a GradedProgram", program, cure)
+
+
+def _list_problems(g: Group, known: Mapping[str, Group]) -> list[str]:
+    """Return what is wrong with a group behind those that are known."""
+    if g.kind not in NUMBERS:
+        return [f"no kind {g.kind!r}; there are {', '.join(NUMBERS)}"]
+    lost = [s for s in g.sources if s not in known]
+    if lost or g.name in known or bool(g.sources) == (g.kind == "input"):
+        return [f"its name is used twice, or its sources {g.sources} do not run before it"]
+    late = max((known[s].lag for s in g.sources), default=0) + (g.kind == "synapses")
+    found = [f"lag {g.lag}, and its sources make it {late}"] if g.lag != late else []
+    return found + _check_numbers(g) + _check_sizes(g, [known[s] for s in g.sources])
+
+
+def _check_numbers(g: Group) -> list[str]:
+    if set(g.numbers) != set(NUMBERS[g.kind]):
+        return [f"has {sorted(g.numbers)}, a {g.kind} has {NUMBERS[g.kind]}"]
+    limits = {"exponent": 62, "shift": 30}
+    wrong = {
+        name: value
+        for name, value in g.numbers.items()
+        if not (name in ("ticks", "threshold")) <= value <= limits.get(name, 2**31 - 1)
+    }
+    return [f"numbers out of range: {wrong}; lower the graph again"] if wrong else []
+
+
+def _check_sizes(g: Group, sources: list[Group]) -> list[str]:
+    """Return what is wrong with the sizes of a group and with its array."""
+    sizes, found = [s.size for s in sources], []
+    given = sum(sizes) if g.kind == "join" else sizes[0] if sizes else g.size
+    if g.kind != "join" and len(set(sizes)) > 1:
+        found.append(f"its sources have {sizes} neurons; they add up, give all the same")
+    made = {"multiply": given / 2, "gated": given / 2, "synapses": g.size}
+    if made.get(g.kind, given) != g.size or g.size < 1:
+        found.append(f"has {g.size} neurons, and {given} reach it")
+    shapes = {"synapses": (g.size, given), "norm": (g.size,), "gated": (g.size,)}
+    if g.array.shape != shapes.get(g.kind, (0,)) or g.array.dtype.kind != "i":
+        return [*found, f"its array has shape {g.array.shape} of {g.array.dtype}"]
+    if g.kind == "gated" and not ((g.array >= 0) & (g.array <= 2**GATE)).all():
+        found.append(f"a share is outside 0 ... 2^{GATE}")
+    if g.kind == "synapses":
+        most = sources[0].numbers.get("ticks", 0)
+        if len(sources) > 1 or not most or 2 * given * most >= 2**23:
+            found.append("it reads other than counts of one group whose sums fit 24 bits")
+        if not np.isin(g.array, (-2, 0, 2)).all():
+            found.append("its weights are not -2, 0 and 2")
+    return found

@@ -1,0 +1,65 @@
+"""What rounding changed in each group of a GradedProgram, and how much room its sums have."""
+
+from typing import Any
+
+import numpy as np
+
+from lava_export.graded.program import GradedProgram, Group
+from lava_export.processes.fixed_point import FRACTION, GATE, LIMIT
+from neuro.graph import Graph, RMSNorm
+from neuro.io.graph_digest import list_foreign
+from neuro.neurons import LI, GatedLI
+
+
+def make_graded_scaling_table(graph: Graph, program: GradedProgram) -> list[dict[str, Any]]:
+    """Return a row for each group with numbers of its own, as of a LoihiProgram.
+
+    scale: units of the integers for one of the float network. weight_min, weight_max: the
+    integers that it stores. weight_error_max: of gains and scales, relative to the largest;
+    ternary weights have none. decay_error: of the least share that a gate keeps.
+    head_room: the largest sum of weights that counts can make over 2^23; of others 0, their
+    values are held to 24 bits in every run.
+
+    Raises:
+        ValueError: the program was lowered from another graph.
+    """
+    if program.digest and (foreign := list_foreign(graph, program.digest, "program")):
+        raise ValueError(f"the program is not of this graph: {foreign[0]}")
+    rows = [_measure(graph, program, g) for g in program.groups]
+    return [row for row in rows if row["weight_max"] is not None]
+
+
+def _measure(graph: Graph, program: GradedProgram, g: Group) -> dict[str, Any]:
+    node, stored, error, decay = graph.nodes[g.name], g.array, 0.0, 0.0
+    scale, room = 2.0**FRACTION, 0.0
+    if g.kind == "synapses":
+        most = program[g.sources[0]].numbers["ticks"]
+        scale, room = 2.0, float(np.abs(g.array).sum(1, dtype=np.int64).max()) * most / LIMIT
+    elif isinstance(node, LI):
+        stored = np.array([g.numbers["mantissa"]])
+        made = g.numbers["mantissa"] * 2.0 ** (1 - g.numbers["exponent"] - FRACTION)
+        error = abs(made / float(node.gain) - 1)
+    elif isinstance(node, RMSNorm):
+        exact = node.gain.ravel().astype(np.float64) * np.sqrt(g.size)
+        rounded = g.array / 2.0 ** g.numbers["shift"]
+        error = float(np.abs(rounded - exact).max() / max(np.abs(exact).max(), 1e-300))
+        scale = 2.0 ** g.numbers["shift"]
+    elif isinstance(node, GatedLI):
+        decay = float(np.abs(1 - g.array / 2.0**GATE - np.asarray(node.floor)).max())
+        scale = 2.0**GATE
+    return {
+        "layer": g.name,
+        "kind": g.kind,
+        "scale": scale,
+        "weight_min": int(stored.min()) if stored.size else None,
+        "weight_max": int(stored.max()) if stored.size else None,
+        "weight_error_max": error,
+        "weight_error_rms": error,
+        "threshold_error": 0.0,
+        "decay_error": decay,
+        "beta_error": 0.0,
+        "bias_error": 0.0,
+        "lag": g.lag,
+        "extra": 0,
+        "head_room": room,
+    }

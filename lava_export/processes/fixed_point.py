@@ -1,0 +1,130 @@
+"""Fixed-point arithmetic of graded neurons, for the reference and for Lava's processes alike.
+
+A value is a whole number of 2^-16 (:data:`FRACTION`) in 24 bits, of which one is the sign; a
+count is a whole number. Rounding is to the nearest, half away from zero. NumPy alone: a child
+process that knows nothing else imports this file.
+Axes: ``...`` any (ticks, samples), N neurons.
+"""
+
+import numpy as np
+
+FRACTION = 16
+LIMIT = 2**23  # what a value, and a state, stays below
+STATE_FRACTION = 16  # of the state of a gate
+GATE = 18  # bits of a share between 0 and 1
+ROOT = 39  # of inverse_square_root
+SIDE = 8  # where the table of the logistic function ends
+STEP = 5  # bits of its steps: 2^-5
+
+
+def round_shift(x: np.ndarray, bits: np.ndarray | int) -> np.ndarray:
+    """Return x / 2^bits, rounded half away from zero; bits >= 0."""
+    half = (np.int64(1) << np.asarray(bits, np.int64)) >> 1
+    return np.asarray(np.sign(x) * ((np.abs(x) + half) >> bits))
+
+
+def count_bits(s: np.ndarray) -> np.ndarray:
+    """Return the length of whole numbers from 1 to 2^62 in bits: 64 less the leading zeros."""
+    length, rest = np.zeros(s.shape, np.int64), s.astype(np.int64)
+    for step in (32, 16, 8, 4, 2, 1):
+        some = np.where(rest >> step, step, 0)
+        length, rest = length + some, rest >> some
+    return length + 1
+
+
+def _make_roots() -> np.ndarray:
+    """Return 2^31 / sqrt(m) in the middle of 128 parts of [2^30, 2^31), and of [2^31, 2^32)."""
+    part = (np.arange(128) + 0.5) / 128
+    middles = np.concatenate([2.0**30 * (1 + part), 2.0**31 * (1 + part)])
+    return np.asarray(np.rint(2.0**31 / np.sqrt(middles)).astype(np.int64))
+
+
+def _make_logistic() -> np.ndarray:
+    """Return 2^18 sigma(x) at the 257 ends of 256 parts of [0, 8]."""
+    x = np.arange((SIDE << STEP) + 1) / 2**STEP
+    return np.asarray(np.rint(2.0**GATE / (1 + np.exp(-x))).astype(np.int64))
+
+
+ROOTS = _make_roots()
+LOGISTIC = _make_logistic()
+
+
+def invert_square_root(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (r, j): 1 / sqrt(s) is about r 2^(j - 39), r of 24 bits.
+
+    s: whole numbers from 1 to 2^62. The leading zeros choose j so that m = s 4^j lies in
+    [2^30, 2^32), its highest bits one of 256 entries of a table, and one step of Newton,
+    r (3 - m r^2) / 2, leaves a relative error below 2^-16.
+    """
+    j = (32 - count_bits(s)) // 2
+    m = np.where(j >= 0, s << np.maximum(2 * j, 0), s >> np.maximum(-2 * j, 0))
+    high = m >= 2**31
+    first = ROOTS[np.where(high, 128 + ((m >> 24) & 127), (m >> 23) & 127)]
+    error = (np.int64(1) << 62) - m * first * first
+    return (first << 8) + round_shift(first * (error >> 24), 31), j
+
+
+def normalise(x: np.ndarray, gain: np.ndarray, shift: int, eps: int) -> np.ndarray:
+    """Return gain x / sqrt(sum x^2 + eps) of each row, gain in units of 2^-shift.
+
+    eps: in units of 2^-32; the gain holds the root of the number of values.
+    """
+    total = np.maximum(np.square(x).sum(-1, keepdims=True) + eps, 1)
+    root, j = invert_square_root(total)
+    unit = round_shift(x * root, ROOT - 23 - j)  # of 2^-23, and not above 1
+    return round_shift(unit * gain, 23 + shift - FRACTION)
+
+
+def count_spikes(x: np.ndarray, ticks: int, threshold: int) -> np.ndarray:
+    """Return sign(x) min(ticks, floor((|x| + threshold / 2) / threshold))."""
+    return np.asarray(
+        np.sign(x) * np.minimum((2 * np.abs(x) + threshold) // (2 * threshold), ticks)
+    )
+
+
+def scale(x: np.ndarray, mantissa: int, exponent: int) -> np.ndarray:
+    """Return sums of weights as values: x mantissa 2^-exponent."""
+    return round_shift(x * mantissa, exponent)
+
+
+def logistic(x: np.ndarray) -> np.ndarray:
+    """Return 2^18 / (1 + e^-x): lines between the entries of a table, 0 and 1 beyond +-8.
+
+    The table is that of x >= 0; below, 1 less the value at -x.
+    """
+    bits = FRACTION - STEP
+    size = np.minimum(np.abs(x), SIDE << FRACTION)
+    index = np.minimum(size >> bits, len(LOGISTIC) - 2)
+    part = size - (index << bits)
+    low, high = LOGISTIC[index], LOGISTIC[index + 1]
+    between = low + round_shift((high - low) * part, bits)
+    upper = np.where(size < SIDE << FRACTION, between, 2**GATE)
+    return np.where(x < 0, 2**GATE - upper, upper)
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """Return x sigma(x)."""
+    return round_shift(x * logistic(x), GATE)
+
+
+def multiply(x: np.ndarray) -> np.ndarray:
+    """Return the product of the two halves of each row."""
+    half = x.shape[-1] // 2
+    return round_shift(x[..., :half] * x[..., half:], FRACTION)
+
+
+def advance_gate(x: np.ndarray, state: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Return the next state h + leave (c - h), leave = rest sigma(-x_f).
+
+    x: what opens the gate, and the candidate c, two halves. state: in units of 2^-16. rest: the
+    share that the floor leaves to the gate, in units of 2^-18.
+    """
+    half = x.shape[-1] // 2
+    leave = round_shift(rest * logistic(-x[..., :half]), GATE)
+    candidate = x[..., half:] << (STATE_FRACTION - FRACTION)
+    return np.asarray(state + round_shift(leave * (candidate - state), GATE))
+
+
+def read_gate(state: np.ndarray) -> np.ndarray:
+    """Return a state as a value."""
+    return round_shift(state, STATE_FRACTION - FRACTION)

@@ -1,0 +1,154 @@
+"""The spiking MatMul-free language model as a Graph: one tick a token.
+
+    spikes = count(RMSNorm x)    membrane = scale threshold (sum of -1, 0 or 1 times spikes)
+
+Every ternary map is a Dense of -1, 0 and 1 from graded spikes (signed counts) to membranes that
+keep nothing from token to token (LI); its scale is their gain, so that sums are whole numbers.
+Norms, gates and the state of MLGRU (GatedLI) are host nodes: no fixed neuron model has them.
+The input is the embedding of a token, which a host looks up. Axes: D channels.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neuro.graph import (
+    Concat,
+    CountSpikes,
+    Dense,
+    Edge,
+    Graph,
+    Input,
+    Multiply,
+    Node,
+    Pointwise,
+    RMSNorm,
+)
+from neuro.io.run_folder import RunError
+from neuro.mixers import MLGRU, layer_floors
+from neuro.neurons import LI, GatedLI
+from neuro.nn.ternary import EPS, BitLinear, SpikeCount, round_weights
+from neuro.units import Seconds
+from tasks.language.config import Config
+from tasks.language.model import Block, LanguageModel
+
+TICK = Seconds(1e-3)  # a token; any length would do
+NOTHING_KEPT = 1e-6 * TICK  # a time constant of which a tick leaves exp(-10^6) = 0
+EMBEDDED, LOGITS = "embedded", "logits"
+
+
+def require_spiking(config: Config, model: nn.Module) -> LanguageModel:
+    """Return the model; raise a RunError unless a Graph can hold it."""
+    if config.linear != "spiking":
+        _refuse(f"its maps are {config.linear}, and only spikes run on events and chips")
+    if others := sorted(set(config.layers) - {"mlgru"}):
+        _refuse(f"a Graph has MLGRU, and no {', '.join(others)}")
+    if not isinstance(model, LanguageModel):
+        _refuse(f"a {type(model).__name__} is no LanguageModel")
+    return model
+
+
+def _refuse(why: str) -> NoReturn:
+    raise RunError(
+        f"this language model stays on torch: {why}; take a run of language:tiny_spiking "
+        "(neuro eval and neuro generate work with this one)"
+    )
+
+
+def make_graph(model: LanguageModel) -> Graph:
+    """Return a graph from embeddings of tokens (EMBEDDED) to LOGITS of the next.
+
+    It has the precision of the model's weights. Names: block0_forget, block0_up_gate...
+
+    Raises:
+        TypeError: a layer is no MLGRU, or no map of spike counts.
+    """
+    with torch.no_grad():
+        floors = None if model.floors is None else layer_floors(model.floors)
+        walk = _Walk({EMBEDDED: Input(shape=(model.embedding.embedding_dim,))})
+        x = EMBEDDED
+        for k, block in enumerate(model.blocks):
+            x = _add_block(walk, f"block{k}", block, x, None if floors is None else floors[k])
+        x = walk.norm("norm", x, model.norm)
+        walk.map(LOGITS, x, model.head)
+    return Graph(nodes=walk.nodes, edges=tuple(walk.edges), dt=TICK)
+
+
+@dataclass
+class _Walk:
+    """A Graph that grows from its input."""
+
+    nodes: dict[str, Node]
+    edges: list[Edge] = field(default_factory=list)
+
+    def add(self, name: str, node: Node, *sources: str) -> str:
+        self.nodes[name] = node
+        self.edges += [Edge(source, name) for source in sources]
+        return name
+
+    def norm(self, name: str, x: str, layer: Any) -> str:
+        return self.add(name, RMSNorm(gain=as_array(layer.weight), eps=layer.eps), x)
+
+    def spikes(self, name: str, x: str, layer: Any) -> str:
+        """Add what a ternary map reads."""
+        if not (isinstance(layer, BitLinear) and isinstance(layer.quantise, SpikeCount)):
+            raise TypeError(
+                f"{name}: a Graph needs ternary maps of spike counts, got "
+                f"{type(layer).__name__}; make the model with linear='spiking'"
+            )
+        x = self.add(f"{name}_norm", RMSNorm(gain=as_array(layer.gain), eps=EPS), x)
+        count = CountSpikes(ticks=layer.quantise.ticks, threshold=layer.quantise.threshold)
+        return self.add(f"{name}_spikes", count, x)
+
+    def synapses(self, name: str, x: str, layer: Any, part: slice = slice(None)) -> str:
+        """Add the synapses of a ternary map, or of some of its rows, and their membranes."""
+        signs, scale = round_weights(layer.weight)
+        x = self.add(f"{name}_synapses", Dense(weight=as_array(signs[part])), x)
+        gain = float(scale) * layer.quantise.threshold
+        return self.add(name, LI(tau=NOTHING_KEPT, gain=gain), x)
+
+    def map(self, name: str, x: str, layer: Any) -> str:
+        """Add a whole ternary map."""
+        return self.synapses(name, self.spikes(name, x, layer), layer)
+
+    def product(self, name: str, opened: str, other: str) -> str:
+        """Add SiLU(opened) other."""
+        opened = self.add(f"{name}_open", Pointwise(function="silu"), opened)
+        both = self.add(f"{name}_both", Concat(), opened, other)
+        return self.add(f"{name}_product", Multiply(), both)
+
+    def hand_on(self, name: str, *sources: str) -> str:
+        """Add the sum of values, for what takes no membrane or no sum."""
+        return self.add(name, Pointwise(function="identity"), *sources)
+
+
+def _add_block(walk: _Walk, name: str, block: Any, x: str, floor: Tensor | None) -> str:
+    if not isinstance(block, Block) or not isinstance(block.mixer, MLGRU):
+        raise TypeError(f"{name}: a Graph holds blocks of MLGRU, got {block}")
+    mixer, own = block.mixer, walk.norm(f"{name}_mixer_norm", x, block.mixer_norm)
+    forget, candidate, gate = (
+        walk.map(f"{name}_{part}", own, getattr(mixer, part))
+        for part in ("forget", "candidate", "gate")
+    )
+    silu = walk.add(f"{name}_candidate_silu", Pointwise(function="silu"), candidate)
+    both = walk.add(f"{name}_gates", Concat(), walk.hand_on(f"{forget}_value", forget), silu)
+    kept = 0.0 if floor is None else as_array(floor)
+    state = walk.add(f"{name}_state", GatedLI(floor=kept), both)
+    gate = walk.norm(f"{name}_read_norm", gate, mixer.norm)
+    read = walk.product(f"{name}_read", state, gate)
+    x = walk.hand_on(f"{name}_mixed", x, walk.map(f"{name}_output", read, mixer.output))
+    unit = walk.norm(f"{name}_unit_norm", x, block.unit_norm)
+    counts, half = walk.spikes(f"{name}_up", unit, block.up), block.down.weight.shape[1]
+    opens = walk.synapses(f"{name}_up_gate", counts, block.up, slice(half))
+    value = walk.synapses(f"{name}_up_value", counts, block.up, slice(half, None))
+    unit = walk.product(f"{name}_unit", opens, walk.hand_on(f"{value}_value", value))
+    return walk.hand_on(f"{name}_end", x, walk.map(f"{name}_down", unit, block.down))
+
+
+def as_array(tensor: Any) -> np.ndarray:
+    """Return a parameter as an array."""
+    out: np.ndarray = tensor.detach().cpu().numpy()
+    return out

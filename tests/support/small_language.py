@@ -1,0 +1,39 @@
+"""A small spiking language model with large embeddings, its Graph and a text."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuro.graph import Graph
+from neuro.seeds import seeded
+from neuro.spikes import Events, to_events
+from tasks.language.config import Config
+from tasks.language.graph import EMBEDDED, make_graph
+from tasks.language.model import LanguageModel
+
+
+class Small(NamedTuple):
+    """inputs: of the graph. logits: of the model in float64, T B V."""
+
+    model: LanguageModel
+    graph: Graph
+    inputs: dict[str, Events]
+    logits: Tensor
+
+
+def make_small(layers: int = 2, width: int = 16, tokens: int = 12, samples: int = 3) -> Small:
+    """Return a model of a vocabulary of 11 with random weights and floors."""
+    config = Config(
+        stack=f"mlgru*{layers}", width=width, hidden=24, linear="spiking", vocabulary=11
+    )
+    with seeded(0), torch.no_grad():
+        model = LanguageModel(config).double().eval()
+        model.embedding.weight *= 50
+        for name, parameter in model.named_parameters():
+            if name.endswith(("gain", "norm.weight", "floors")):
+                parameter += 0.3 * torch.randn_like(parameter)
+        text = torch.randint(11, (tokens, samples))
+        logits, _ = model(text)
+        embedded = model.embedding(text)
+    return Small(model, make_graph(model), {EMBEDDED: to_events(embedded.numpy())}, logits)

@@ -1,0 +1,148 @@
+"""What a token costs on a chip: shapes, steps and the constants of a file."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from small_language import make_small
+
+from lava_export.graded import lower_graded
+from neuro.energy import find_chip
+from tasks.language.config import Config, matmulfree_370m
+from tasks.language.price import (
+    CorePlan,
+    Synapses,
+    TokenStep,
+    describe_token,
+    map_by_blocks,
+    map_by_memory,
+    measure_token,
+    price_token,
+    spread_over_ticks,
+    tabulate_prices,
+)
+
+CHIP = find_chip("loihi2")
+SMALL = Config(stack="mlgru*2", width=16, hidden=24, linear="spiking", vocabulary=11)
+ONE = TokenStep(
+    synapses=(
+        Synapses(name="a", step=0, sources=10, targets=8, sending=0.5, nonzero=0.75),
+        Synapses(name="b", step=1, sources=8, targets=6, sending=0.5, nonzero=0.5),
+    ),
+    updates=(30, 600, 6),
+    normed=(10, 8, 0),
+    norms=(2, 1, 0),
+)
+PLAN = CorePlan(cores={"a": 2, "b": 1}, chips=1)
+
+
+def test_a_token_asks_what_its_program_does() -> None:
+    token, program = describe_token(SMALL), lower_graded(make_small().graph)
+    updates, normed = Counter[int](), Counter[int]()
+    for g in program.groups:
+        updates[g.lag] += g.size if g.kind not in ("input", "synapses", "join") else 0
+        normed[g.lag] += g.size if g.kind == "norm" else 0
+    steps = range(program.latency + 1)
+    assert token.updates == tuple(updates[k] for k in steps)
+    assert token.normed == tuple(normed[k] for k in steps)
+    assert token.norms == (2, 2, 2, 1) * 2 + (2, 0)
+    made = {s.name: (s.targets, s.sources, s.step + 1) for s in token.synapses}
+    assert made == {
+        g.name.removesuffix("_synapses"): (*g.array.shape, g.lag)
+        for g in program.groups
+        if g.kind == "synapses"
+    }
+
+
+def test_energy_is_events_updates_messages_and_leakage() -> None:
+    e, found = CHIP.energy, price_token(ONE, CHIP, PLAN)
+    events = 10 * 0.5 * 8 * 0.75 + 8 * 0.5 * 6 * 0.5
+    hops = 8 / 3 * e.hop_x.value + 4 / 3 * e.hop_y.value  # 30 tiles in columns of 4
+    core = (
+        (events + 2 * 18) * e.synapse.value
+        + (30 + 600 + 6) * e.active.value
+        + (5 * 2 + 4 * 1) * (e.message.value + hops)
+        + 2 * 18 * e.message.value
+    )
+    assert found.core.nominal == pytest.approx(core, rel=1e-12)
+    leak = CHIP.power.static.value
+    for total, seconds in (
+        (found.prefill, found.prefill_seconds),
+        (found.generation, found.generation_seconds),
+    ):
+        assert total.nominal == pytest.approx(core + leak * seconds.nominal, rel=1e-12)
+        assert total.low < total.nominal < total.high
+    both = price_token(ONE, CHIP, replace(PLAN, chips=2))
+    crossings = (5 + 4) * e.crossing.value
+    assert both.core.nominal == pytest.approx(core + crossings, rel=1e-12)
+
+
+def test_a_pipeline_waits_for_its_slowest_step_and_a_token_for_all() -> None:
+    t, barrier = CHIP.time, CHIP.barrier[-1].time.value
+    served = 5 * 4 * 0.75 * t.synapse.value + 5 * t.message.value
+    steps = [
+        max(30 / 2 * t.active.value, served),
+        600 / 2 * t.active.value,  # on the cores of the synapses that reach them
+        6 / 1 * t.active.value,
+    ]
+    found = price_token(ONE, CHIP, PLAN)
+    assert found.prefill_seconds.nominal == pytest.approx(max(steps) + barrier, rel=1e-12)
+    waits = 3 + 2 * 3  # three steps, and two more for each norm
+    assert found.generation_seconds.nominal == pytest.approx(
+        sum(steps) + waits * barrier, rel=1e-12
+    )
+    slow = spread_over_ticks(ONE, 4, spikes=2.0)
+    assert {s.sending for s in slow.synapses} == {2.0}
+    apart = price_token(slow, CHIP, PLAN)
+    assert apart.core.nominal > found.core.nominal
+    assert apart.generation_seconds.nominal == pytest.approx(
+        sum(steps) + (3 * 4 + 2 * 3) * barrier, rel=1e-12
+    )
+    assert apart.prefill_seconds.nominal == pytest.approx(max(steps) + 4 * barrier, rel=1e-12)
+
+
+def test_cores_hold_as_many_rows_as_their_memory() -> None:
+    plan = map_by_memory(describe_token(matmulfree_370m()), CHIP)
+    # A row of 1,024 sources: 11 words of 64 bits for 35 neurons of 20 bits are 11,264 words.
+    assert plan.cores["block0_gate"] == 30  # of 1,024 neurons
+    assert plan.cores["block23_down"] == 86  # 2,816 sources: 12 neurons a core
+    assert plan.chips == 82
+    assert sum(plan.cores.values()) == 24 * (4 * 30 + 2 * 81 + 86) + plan.cores["logits"]
+
+
+def test_a_block_a_chip_shares_its_cores_by_weights() -> None:
+    config = matmulfree_370m()
+    token = describe_token(config)
+    weights = sum(s.sources * s.targets for s in token.synapses)
+    d, h = config.width, config.hidden
+    assert weights == 24 * (4 * d * d + 3 * d * h) + d * 32_000
+    plan = map_by_blocks(token, 24, CHIP)
+    assert plan.chips == 25
+    own = [n for name, n in plan.cores.items() if name.startswith("block7_")]
+    assert own == [9, 9, 9, 9, 26, 26, 26]
+    assert plan.cores["logits"] == 120
+
+
+def test_the_table_puts_the_measurement_beside_what_is_computed() -> None:
+    token = describe_token(SMALL)
+    layers = {
+        f"{s.name}_synapses": {
+            "synaptic_events_all": 0.25 * 7 * s.sources * s.targets,
+            "synaptic_events": 0.125 * 7 * s.sources * s.targets,
+        }
+        for s in token.synapses
+    }
+    energy = {"loihi2": {"ticks": 7, "layers": layers}}
+    own = measure_token(SMALL, energy)
+    assert {(s.sending, s.nonzero) for s in own.synapses} == {(0.25, 0.5)}
+    (table,) = tabulate_prices(SMALL, energy)
+    assert len(table.rows) == 5
+    assert table.rows[-1][3:5] == ["70.8", "59.4"]
+    big = describe_token(matmulfree_370m())
+    price = price_token(big, CHIP, map_by_blocks(big, 24, CHIP))
+    row = table.rows[2]
+    assert float(row[3]) == pytest.approx(price.generation.nominal * 1e3, rel=1e-2)
+    assert float(row[4]) == pytest.approx(1 / price.generation_seconds.nominal, rel=1e-3)
+    assert f"energy x {float(row[3]) / 70.8:.2g}, speed x {float(row[4]) / 59.4:.2g}" in (
+        table.caption
+    )
