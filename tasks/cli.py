@@ -308,26 +308,43 @@ def bench(  # noqa: PLR0913 - a flag each
     return terminal.show(console, name, Asked(out, repeats, parts, quick, runs, workers))
 
 
+def pack(run: RunFolder, out: Path | None = None) -> None:
+    """Write a ternary language model with two bits a weight, for neuro generate FILE.
+
+    Args:
+        run: a run folder of the task language.
+        out: file to write (default: packed.safetensors in the run folder).
+    """
+    from tasks.find import open_folder
+    from tasks.verbs.pack import pack_run
+
+    path, told = pack_run(open_folder(run), out)
+    console.print(f"wrote {path}: {told}", highlight=False, soft_wrap=True)
+
+
 def generate(
-    run: RunFolder,
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE")],
     prompt: str = "",
     tokens: int = 200,
     temperature: float = 1.0,
     seed: int = 0,
+    packed: bool = False,
 ) -> None:
     """Let a trained language model write text.
 
     Args:
-        run: a run folder of the task language.
+        run: a run folder of the task language, or a file that neuro pack wrote.
         prompt: what the text goes on from.
         tokens: how many to write, at most.
         temperature: by which logits are divided; 0 takes the most probable token.
         seed: of what is drawn.
+        packed: compute with two bits a weight: the same text, in less memory; as a packed
+            file always is.
     """
-    from tasks.find import open_folder
-    from tasks.verbs.generate import generate_text
+    from tasks.verbs.generate import generate_text, load_writer
 
-    for piece in generate_text(open_folder(run), prompt, tokens, temperature, seed):
+    writer = load_writer(run, packed)
+    for piece in generate_text(writer, prompt, tokens, temperature, seed):
         print(piece, end="", flush=True)
     print()
 
@@ -464,6 +481,7 @@ VERBS: dict[str, Any] = {
     "energy": energy,
     "report": report,
     "compare": compare,
+    "pack": pack,
     "generate": generate,
     "new": new,
     "demo": demo,

@@ -137,7 +137,8 @@ class _Fused(torch.autograd.Function):
         signs, size = round_weights(weight)
         ctx.save_for_backward(x, weight, gain, inverse)
         ctx.quantise = quantise
-        return (whole * scale) @ (signs * size).T
+        sums = whole @ signs.T  # whole numbers: exact in float32
+        return sums * (size * scale).to(sums.dtype)
 
     @staticmethod
     @once_differentiable
@@ -159,21 +160,21 @@ class PackedLinear(nn.Module):
     """What a BitLinear computes, of two bits a weight, on a CPU and without gradients.
 
     packed: four weights a byte (:mod:`neuro.ops.ternary`). scale: of the weights.
-    Products are exact whole numbers, which are scaled once.
+    Products are exact whole numbers, which are scaled once: the answers are those of the
+    BitLinear, bit for bit. Made without values; :func:`pack_layer` has those of a BitLinear.
     """
 
     packed: Tensor
     scale: Tensor
     gain: Tensor
 
-    def __init__(self, layer: BitLinear) -> None:
+    def __init__(self, given: int, made: int, quantise: Quantise | None = None) -> None:
         super().__init__()
-        signs, scale = round_weights(layer.weight.detach())
-        packed = pack_ternary(signs.to("cpu", torch.int8).numpy())
-        self.register_buffer("packed", torch.from_numpy(packed))
-        self.register_buffer("scale", scale.cpu())
-        self.register_buffer("gain", layer.gain.detach().cpu().clone())
-        self.quantise = layer.quantise
+        self.given = given
+        self.register_buffer("packed", torch.empty(made, -(-given // 4), dtype=torch.uint8))
+        self.register_buffer("scale", torch.empty(()))
+        self.register_buffer("gain", torch.empty(given))
+        self.quantise = quantise or AbsMax()
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T M"]:
@@ -185,23 +186,34 @@ class PackedLinear(nn.Module):
         return sums.view(*x.shape[:-1], -1).to(x.dtype) * (self.scale * scale)
 
 
-def pack_model(model: nn.Module) -> nn.Module:
+def pack_layer(layer: BitLinear) -> PackedLinear:
+    """Return a layer that answers the same, of two bits a weight."""
+    made, given = layer.weight.shape
+    out = PackedLinear(given, made, layer.quantise)
+    signs, scale = round_weights(layer.weight.detach())
+    out.packed = torch.from_numpy(pack_ternary(signs.to("cpu", torch.int8).numpy()))
+    out.scale, out.gain = scale.cpu(), layer.gain.detach().cpu().clone()
+    return out
+
+
+def pack_model(
+    model: nn.Module, pack: Callable[[BitLinear], nn.Module] = pack_layer
+) -> nn.Module:
     """Return a copy of a model whose BitLinear layers are packed; for inference on a CPU.
+
+    pack: of a layer.
 
     Raises:
         ValueError: it has none.
     """
-    out = copy.deepcopy(model)
-    found = [(name, m) for name, m in out.named_modules() if isinstance(m, BitLinear)]
-    if not found:
+    layers = [m for m in model.modules() if isinstance(m, BitLinear)]
+    if not layers:
         raise ValueError(
             f"pack_model: {type(model).__name__} has no BitLinear; only ternary layers are "
             "packed"
         )
-    for name, layer in found:
-        parent, _, own = name.rpartition(".")
-        setattr(out.get_submodule(parent), own, PackedLinear(layer))
-    return out.eval()
+    # What a copy finds here it takes for done: no weight is copied before it is packed.
+    return copy.deepcopy(model, {id(layer): pack(layer) for layer in layers}).eval()
 
 
 def make_spiking(ticks: int = 4, threshold: float = 0.75) -> Callable[[int, int], BitLinear]:

@@ -8,6 +8,7 @@ Axes: T tokens, M outputs, N inputs, J = N / 4 bytes, rounded up.
 import numpy as np
 from jaxtyping import Int8, Int32, UInt8
 
+from neuro.ops.dot_codes import BYTES, dot_codes, has_dot_product
 from neuro.ops.jit import kernel
 
 LARGEST = 2**18  # inputs, a quarter of which times 128 and 2 * 64 has a sum within 32 bits
@@ -42,28 +43,60 @@ def unpack_ternary(packed: UInt8[np.ndarray, "M J"], columns: int) -> Int8[np.nd
 
 
 def multiply_packed(
-    packed: UInt8[np.ndarray, "M J"], x: Int8[np.ndarray, "T N"]
+    packed: UInt8[np.ndarray, "M J"],
+    x: Int8[np.ndarray, "T N"],
+    *,
+    dot: bool = has_dot_product(),
 ) -> Int32[np.ndarray, "T M"]:
-    """Return ``x @ weight.T``, exactly, in one thread."""
+    """Return ``x @ weight.T``, exactly, in one thread.
+
+    dot: by the processor's dot product of bytes, where it has one; else by a plain loop.
+    """
     tokens, columns = x.shape
-    planes = np.zeros((tokens, 4 * packed.shape[1]), np.int16)
-    planes[:, :columns] = x
+    whole, kind = 4 * packed.shape[1], np.int8 if dot else np.int16
+    if columns == whole:
+        planes = np.ascontiguousarray(x, kind)
+    else:
+        planes = np.zeros((tokens, whole), kind)
+        planes[:, :columns] = x
     out = np.empty((tokens, len(packed)), np.int32)
-    _multiply(
-        packed, planes.reshape(tokens, 4, packed.shape[1]), planes.sum(1, dtype=np.int32), out
-    )
+    run = _multiply_dot if dot else _multiply
+    run(packed, planes.reshape(tokens, 4, packed.shape[1]), out)
     return out
 
 
 @kernel
-def _multiply(
-    packed: np.ndarray, planes: np.ndarray, sums: np.ndarray, out: np.ndarray
-) -> None:
-    """Write sums of (code - 1) x: those of codes, less the sum of x.
+def _sum(x: np.ndarray) -> np.ndarray:
+    """Return the sum of each token's inputs."""
+    out = np.zeros(len(x), np.int32)
+    for t in range(len(x)):
+        for k in range(4):
+            for j in range(x.shape[2]):
+                out[t] += np.int32(x[t, k, j])
+    return out
+
+
+@kernel
+def _multiply_dot(packed: np.ndarray, planes: np.ndarray, out: np.ndarray) -> None:
+    """Write sums of (code - 1) x: those of codes, less the sum of x."""
+    sums, blocks = _sum(planes), packed.shape[1] // BYTES
+    for m in range(packed.shape[0]):
+        for t in range(planes.shape[0]):
+            total = dot_codes(packed[m], planes[t], blocks)
+            for j in range(BYTES * blocks, packed.shape[1]):
+                for k in range(4):
+                    total += np.int32(packed[m, j] >> 2 * k & 3) * np.int32(planes[t, k, j])
+            out[t, m] = total - sums[t]
+
+
+@kernel
+def _multiply(packed: np.ndarray, planes: np.ndarray, out: np.ndarray) -> None:
+    """Write the same in a plain loop.
 
     Codes are not shifted: the sum of those times 4 is divided by 4. Products of 16 bits that
     are added in 32 are one instruction on most processors.
     """
+    sums = _sum(planes)
     for m in range(packed.shape[0]):
         for t in range(planes.shape[0]):
             a, b, c, d = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
