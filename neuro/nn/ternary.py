@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from neuro.neurons import IF
-from neuro.ops.ternary import multiply_packed, pack_ternary
+from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary
 from neuro.units import Seconds
 
 EPS = 1e-8
@@ -179,11 +179,26 @@ class PackedLinear(nn.Module):
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T M"]:
         """Return y, which carries no gradient."""
-        normal = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * self.gain
+        inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS)
+        how = self._describe_quantise()
+        if how is not None and x.dtype is torch.float32:
+            rows = x.reshape(-1, self.given).contiguous().numpy()
+            given = rows, inverse.flatten().numpy(), self.gain.numpy(), float(self.scale)
+            y = torch.from_numpy(map_packed(self.packed.numpy(), *given, *how))
+            return y.view(*x.shape[:-1], -1)
+        normal = x * inverse * self.gain
         whole, scale = self.quantise(normal)
         rows = whole.flatten(0, -2).to(torch.int8)
         sums = torch.from_numpy(multiply_packed(self.packed.numpy(), rows.numpy()))
         return sums.view(*x.shape[:-1], -1).to(x.dtype) * (self.scale * scale)
+
+    def _describe_quantise(self) -> tuple[int, float] | None:
+        """Return (ticks, threshold) of inputs; None: they are quantised by something else."""
+        if type(self.quantise) is AbsMax:
+            return 0, 1.0
+        if type(self.quantise) is SpikeCount:
+            return self.quantise.ticks, self.quantise.threshold
+        return None
 
 
 def pack_layer(layer: BitLinear) -> PackedLinear:

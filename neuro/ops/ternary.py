@@ -6,11 +6,13 @@ Axes: T tokens, M outputs, N inputs, J = N / 4 bytes, rounded up.
 """
 
 import numpy as np
-from jaxtyping import Int8, Int32, UInt8
+from jaxtyping import Float32, Int8, Int32, UInt8
 
 from neuro.ops.dot_codes import BYTES, dot_codes, has_dot_product
 from neuro.ops.jit import kernel
 
+LEVELS, ONE = np.float32(127), np.float32(1)  # of 8 bits with a sign
+SMALLEST = np.float32(1e-5)  # input of a token that 127 may stand for
 LARGEST = 2**18  # inputs, a quarter of which times 128 and 2 * 64 has a sum within 32 bits
 
 
@@ -63,6 +65,121 @@ def multiply_packed(
     run = _multiply_dot if dot else _multiply
     run(packed, planes.reshape(tokens, 4, packed.shape[1]), out)
     return out
+
+
+def map_packed(  # noqa: PLR0913 - numbers that have names
+    packed: UInt8[np.ndarray, "M J"],
+    x: Float32[np.ndarray, "T N"],
+    inverse: Float32[np.ndarray, " T"],
+    gain: Float32[np.ndarray, " N"],
+    scale: float,
+    ticks: int = 0,
+    threshold: float = 1.0,
+    *,
+    dot: bool = has_dot_product(),
+) -> Float32[np.ndarray, "T M"]:
+    """Return a ternary map of inputs that are scaled and quantised first, in one pass.
+
+    Step by step in float32 as torch computes it, so that both have the same answers, bit for
+    bit. A token with an input that is not a number has no other answers.
+
+    Args:
+        packed: weights.
+        x: inputs.
+        inverse: by which a token is multiplied.
+        gain: by which inputs are, then.
+        scale: of the weights.
+        ticks: at most so many spikes an input; 0: 8 bits of the largest input.
+        threshold: of the spikes.
+        dot: as of :func:`multiply_packed`.
+    """
+    out = np.empty((len(x), len(packed)), np.float32)
+    planes = np.zeros((len(x), 4 * packed.shape[1]), np.int8 if dot else np.int16)
+    run = _map_dot if dot else _map
+    weights, theta = np.float32(scale), np.float32(threshold)
+    run(packed, x, inverse, gain, weights, ticks, theta, planes, out)
+    return out
+
+
+@kernel
+def _quantise(
+    x: np.ndarray,
+    inverse: np.ndarray,
+    gain: np.ndarray,
+    ticks: int,
+    threshold: np.float32,
+    planes: np.ndarray,
+) -> np.ndarray:
+    """Write whole numbers into planes, T by at least N; return the scale of each token."""
+    out = np.empty(len(x), np.float32)
+    half, most = threshold / np.float32(2), np.float32(ticks)
+    for t in range(len(x)):
+        largest, odd = np.float32(0), 0
+        for n in range(x.shape[1]):
+            v = x[t, n] * inverse[t] * gain[n]
+            largest = max(largest, abs(v))
+            odd += v != v
+        if ticks:
+            out[t] = threshold
+            for n in range(x.shape[1]):
+                v = x[t, n] * inverse[t] * gain[n]
+                count = min(np.floor((abs(v) + half) / threshold), most)
+                planes[t, n] = np.int16(count if v > 0 else -count)
+        else:
+            out[t] = max(largest, SMALLEST) / LEVELS
+            for n in range(x.shape[1]):
+                whole = np.rint(x[t, n] * inverse[t] * gain[n] / out[t])
+                planes[t, n] = np.int16(max(min(whole, LEVELS), -LEVELS - ONE))
+        if odd:
+            out[t] = np.nan
+    return out
+
+
+@kernel
+def _map_dot(  # noqa: PLR0913
+    packed: np.ndarray,
+    x: np.ndarray,
+    inverse: np.ndarray,
+    gain: np.ndarray,
+    scale: np.float32,
+    ticks: int,
+    threshold: np.float32,
+    planes: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Write the map by the dot product of bytes."""
+    scales = _quantise(x, inverse, gain, ticks, threshold, planes)
+    whole = np.empty(out.shape, np.int32)
+    _multiply_dot(packed, planes.reshape(len(x), 4, packed.shape[1]), whole)
+    _scale(whole, scale, scales, out)
+
+
+@kernel
+def _map(  # noqa: PLR0913
+    packed: np.ndarray,
+    x: np.ndarray,
+    inverse: np.ndarray,
+    gain: np.ndarray,
+    scale: np.float32,
+    ticks: int,
+    threshold: np.float32,
+    planes: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Write the map by a plain loop."""
+    scales = _quantise(x, inverse, gain, ticks, threshold, planes)
+    whole = np.empty(out.shape, np.int32)
+    _multiply(packed, planes.reshape(len(x), 4, packed.shape[1]), whole)
+    _scale(whole, scale, scales, out)
+
+
+@kernel
+def _scale(whole: np.ndarray, scale: np.float32, scales: np.ndarray, out: np.ndarray) -> None:
+    """Write whole numbers times the scale of the weights and that of each token."""
+    for t in range(len(out)):
+        factor = scale * scales[t]
+        for m in range(out.shape[1]):
+            out[t, m] = np.float32(whole[t, m]) * factor
 
 
 @kernel

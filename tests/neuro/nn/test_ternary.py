@@ -15,7 +15,7 @@ from neuro.nn.ternary import (
     round_weights,
 )
 from neuro.ops.dot_codes import has_dot_product
-from neuro.ops.ternary import multiply_packed, pack_ternary, unpack_ternary
+from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary, unpack_ternary
 from neuro.seeds import seeded
 
 
@@ -115,6 +115,50 @@ def test_packed_layers_answer_the_same_in_two_bits_a_weight(make: type[BitLinear
     assert layer.packed.dtype is torch.uint8
     with pytest.raises(ValueError, match="Linear has no BitLinear"):
         pack_model(torch.nn.Linear(2, 2))
+
+
+class Other(AbsMax):
+    """What the compiled map does not know."""
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 300), st.integers(1, 3)),
+    kind=st.sampled_from([AbsMax(), SpikeCount(3, 0.75), SpikeCount(1, 2.0), Other()]),
+    size=st.sampled_from([1e-9, 1.0, 1e25]),
+    seed=st.integers(0, 99),
+)
+def test_packed_layers_answer_bit_for_bit_as_trained_ones(
+    sizes: tuple[int, int, int], kind: AbsMax | SpikeCount, size: float, seed: int
+) -> None:
+    made, given, tokens = sizes
+    with seeded(seed):
+        layer = BitLinear(given, made, kind)
+        torch.nn.init.uniform_(layer.gain, -2, 2)
+        x = size * torch.randn(2, tokens, given)
+    x[0, 0, :1] = 0
+    expected = layer(x).detach()
+    packed = pack_model(layer)
+    assert torch.equal(packed(x), expected)
+    assert torch.equal(packed(x.transpose(0, 1)), expected.transpose(0, 1))
+    rows = x.view(-1, given)
+    how = packed._describe_quantise()
+    if how:
+        inverse = torch.rsqrt(rows.square().mean(-1) + 1e-8)
+        arrays = (packed.packed, rows, inverse, packed.gain)
+        plain = map_packed(*(a.numpy() for a in arrays), float(packed.scale), *how, dot=False)
+        assert np.array_equal(plain, expected.view(-1, made).numpy())
+
+
+@pytest.mark.parametrize("quantise", [AbsMax(), SpikeCount(3, 0.75)])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_what_is_no_number_is_not_hidden(quantise: AbsMax | SpikeCount, bad: float) -> None:
+    x = torch.ones(2, 33)
+    x[1, 4] = bad
+    packed = pack_model(BitLinear(33, 5, quantise))
+    y = packed(x)
+    assert torch.isfinite(y[0]).all()
+    assert torch.isnan(y[1]).all()
 
 
 @settings(max_examples=20, deadline=None)
