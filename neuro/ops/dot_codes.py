@@ -9,10 +9,11 @@ from typing import Any
 import numba
 from llvmlite import binding, ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils as _cgutils
 from numba.extending import intrinsic
 
 BYTES = 32  # that are multiplied at once
+cgutils: Any = _cgutils  # without types
 MASKS = 3, 12, 48, -64  # the two bits of each code, as signed bytes
 LANES = BYTES // 4  # sums of 32 bits
 INSTRUCTION = "llvm.x86.avx512.vpdpbusd.256"  # of AVX-512 VNNI, and of AVX-VNNI

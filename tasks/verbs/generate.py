@@ -64,7 +64,7 @@ def generate_text(
     """Yield the prompt, and pieces of up to ``tokens`` tokens of text behind it.
 
     Raises:
-        RunError: tokens are negative.
+        RunError: tokens are negative, or more with the prompt than the model can read.
     """
     from tasks.language.data import find_tokenizer
     from tasks.language.generate import generate
@@ -72,7 +72,14 @@ def generate_text(
     if tokens < 0:
         raise RunError(f"--tokens must be >= 0, got {tokens}")
     decoder = getincrementaldecoder("utf-8")(errors="replace")
-    tokenizer = find_tokenizer(writer.config)
+    config, tokenizer = writer.config, find_tokenizer(writer.config)
+    before = 1 + len(tokenizer.encode(prompt.encode()))
+    if config.limit and not config.carries and before + tokens - 1 > config.limit:
+        raise RunError(
+            f"the prompt has {before - 1:,} tokens, --tokens asks for {tokens:,} behind them, "
+            f"and this model reads {config.limit:,} at most; shorten the prompt or ask for "
+            f"{max(0, config.limit + 1 - before):,}, or train one with a larger limit"
+        )
     made = generate(writer.model, tokenizer, prompt.encode(), temperature, seed)
     yield prompt
     for data in islice(made, tokens):
