@@ -81,7 +81,8 @@ def test_a_damaged_or_cut_file_is_refused_by_its_name(file: Path) -> None:
     [
         (lambda t, _: t.pop("head.packed"), "head.packed differ in name, shape or dtype"),
         (lambda t, _: t.update(more=torch.zeros(1)), "more differ in name"),
-        (lambda t, _: t["head.packed"][0].fill_(0b00110000), "head.packed: holds a code that"),
+        (lambda t, _: t["head.packed"][0].fill_(0b11000000), "head.packed: holds a code that"),
+        (lambda t, _: t["head.packed"][0].fill_(0b00000011), "head.packed: holds a code that"),
         (lambda _, c: c["config"].update(width=136), "differ in name, shape"),
         (lambda _, c: c["config"].update(linear="float"), "has no BitLinear"),
         (lambda _, c: c["config"].update(ticks=200), "ticks must be from 1 to 127"),
