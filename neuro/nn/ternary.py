@@ -178,13 +178,22 @@ class PackedLinear(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T M"]:
-        """Return y, which carries no gradient."""
+        """Return y, which carries no gradient.
+
+        Raises:
+            ValueError: x is of another width.
+        """
+        if x.shape[-1] != self.given:
+            raise ValueError(
+                f"PackedLinear: x has {x.shape[-1]} channels, and the layer was packed for "
+                f"{self.given}; give it what the layer before packing was given"
+            )
         inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS)
         how = self._describe_quantise()
         if how is not None and x.dtype is torch.float32:
-            rows = x.reshape(-1, self.given).contiguous().numpy()
-            given = rows, inverse.flatten().numpy(), self.gain.numpy(), float(self.scale)
-            y = torch.from_numpy(map_packed(self.packed.numpy(), *given, *how))
+            given = x.reshape(-1, self.given).contiguous(), inverse.flatten(), self.gain
+            arrays = (tensor.numpy() for tensor in (self.packed, *given))
+            y = torch.from_numpy(map_packed(*arrays, float(self.scale), *how))
             return y.view(*x.shape[:-1], -1)
         normal = x * inverse * self.gain
         whole, scale = self.quantise(normal)

@@ -228,7 +228,7 @@ class _Training:
         _freeze(model, trained, self.stage)
         self.wrapped = fabric.setup_module(model)  # whose parameters may be others by now
         self.optimizer = plan.build_optimizer(model)
-        self.wrapped_optimizer = fabric.setup_optimizers(self.optimizer)
+        self.wrapped_optimizer: Any = fabric.setup_optimizers(self.optimizer)
         self.sharded = is_sharded(model)
         if self.sharded and plan.stages:
             raise TrainError(

@@ -6,7 +6,7 @@ Each process keeps 1 / n of every parameter, and gathers those of a block while 
 from collections.abc import Iterator
 from typing import Any
 
-from lightning_fabric.strategies import ModelParallelStrategy
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor

@@ -8,6 +8,7 @@ weights rounded once. A transformer of equal size has float32 weights and its ca
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from tasks.language.model import LanguageModel
 OURS, TRAINED, LOOP = "neuro, packed", "neuro, not packed", "torch, step loop"
 ATTENTION, FLOAT, LITESPARK = "torch, transformer", "torch, float32", "litespark-inference"
 TOKENS, MILLISECONDS = "tokens/s", "ms"
+PEER = "litespark_inference.torchless"
 INSTALL = "pip install --no-deps litespark-inference (it compiles itself with g++)"
 # The least that we aim for: beside models of float32, and beside litespark.
 FASTER, SMALLER, BESIDE = 2.0, 8.0, 1.0
@@ -107,8 +109,7 @@ class StepLoop:
 
     def __init__(self, model: LanguageModel) -> None:
         self.model: Any = pack_model(model, Rounded)
-        floors = self.model.floors
-        self.floors = layer_floors(floors).detach()
+        self.floors = layer_floors(self.model.floors).detach()
 
     def run(self, tokens: Tensor, state: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
         """Return (logits, hidden state of each layer) behind tokens, one after the other."""
@@ -269,11 +270,10 @@ def load_litespark() -> tuple[Any, Any]:
         RuntimeError: it is not installed; says how it is.
     """
     try:
-        from litespark_inference.torchless import kernel
-        from litespark_inference.torchless.pack import pack_ternary_4_per_byte
+        kernel, pack = (import_module(f"{PEER}.{part}") for part in ("kernel", "pack"))
     except ModuleNotFoundError as error:
         raise RuntimeError(f"{error.name} is not installed; {INSTALL}") from error
-    return kernel, pack_ternary_4_per_byte
+    return kernel, pack.pack_ternary_4_per_byte
 
 
 def generation(quick: bool) -> list[Case]:

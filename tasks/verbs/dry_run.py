@@ -154,7 +154,11 @@ def describe_dry_run(found: DryRun) -> list[tuple[str, str, str]]:
         "gathered": "exchanged or gathered",
         "total": "in all",
     }
+
+    def tell(side: Memory, name: str) -> str:
+        return f"{getattr(side, name) / 1e9:,.2f}"
+
     return [
-        (told, *(f"{getattr(side, name) / 1e9:,.2f}" for side in (found.whole, found.sharded)))
+        (told, tell(found.whole, name), tell(found.sharded, name))
         for name, told in names.items()
     ]
