@@ -191,10 +191,15 @@ class PackedLinear(nn.Module):
         inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS)
         how = self._describe_quantise()
         if how is not None and x.dtype is torch.float32:
-            given = x.reshape(-1, self.given).contiguous(), inverse.flatten(), self.gain
-            arrays = (tensor.numpy() for tensor in (self.packed, *given))
-            y = torch.from_numpy(map_packed(*arrays, float(self.scale), *how))
-            return y.view(*x.shape[:-1], -1)
+            y = map_packed(
+                self.packed.numpy(),
+                x.reshape(-1, self.given).contiguous().numpy(),
+                inverse.flatten().numpy(),
+                self.gain.numpy(),
+                float(self.scale),
+                *how,
+            )
+            return torch.from_numpy(y).view(*x.shape[:-1], -1)
         normal = x * inverse * self.gain
         whole, scale = self.quantise(normal)
         rows = whole.flatten(0, -2).to(torch.int8)

@@ -109,7 +109,8 @@ class StepLoop:
 
     def __init__(self, model: LanguageModel) -> None:
         self.model: Any = pack_model(model, Rounded)
-        self.floors = layer_floors(self.model.floors).detach()
+        floors: Any = model.floors
+        self.floors = layer_floors(floors).detach()
 
     def run(self, tokens: Tensor, state: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
         """Return (logits, hidden state of each layer) behind tokens, one after the other."""
