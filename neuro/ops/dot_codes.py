@@ -29,20 +29,24 @@ def has_dot_product() -> bool:
 
 
 @intrinsic
-def dot_codes(_: Any, packed: Any, planes: Any, blocks: Any) -> Any:
+def dot_codes(_: Any, packed: Any, m: Any, planes: Any, t: Any, blocks: Any) -> Any:  # noqa: ARG001
     """Return the sum of codes times numbers over the first ``blocks`` times 32 bytes.
 
-    packed: bytes of four codes. planes: 4 J signed bytes: row k holds the numbers that belong
-    to the codes in bits 2 k and 2 k + 1. Both contiguous. Codes are not shifted: the sums of
-    those in higher bits are, which are multiples of 4, 16 and 64.
+    packed: M J bytes of four codes, of which row m counts. planes: T 4 J signed bytes, of which
+    t counts: row k of it holds the numbers that belong to the codes in bits 2 k and 2 k + 1.
+    Both contiguous. Codes are not shifted: the sums of those in higher bits are, which are
+    multiples of 4, 16 and 64. (Rows are found here: an array for each costs as much as a row.)
     """
 
     def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         codes, numbers = (
-            context.make_array(kind)(context, builder, value)
-            for kind, value in zip(signature.args[:2], given[:2], strict=True)
+            context.make_array(signature.args[k])(context, builder, given[k]) for k in (0, 2)
         )
-        kind, byte, lane = given[2].type, ir.IntType(8), ir.IntType(32)
+        kind, byte, lane = given[4].type, ir.IntType(8), ir.IntType(32)
+        width = builder.extract_value(numbers.shape, 2)
+        own_codes = builder.gep(codes.data, [builder.mul(given[1], width)])
+        many_numbers = builder.mul(width, ir.Constant(width.type, 4))
+        own_numbers = builder.gep(numbers.data, [builder.mul(given[3], many_numbers)])
         many, sums = ir.VectorType(byte, BYTES), ir.VectorType(lane, LANES)
 
         def load(start: Any, at: Any) -> Any:
@@ -58,14 +62,13 @@ def dot_codes(_: Any, packed: Any, planes: Any, blocks: Any) -> Any:
 
         zero = ir.Constant(sums, [0] * LANES)
         totals = [cgutils.alloca_once_value(builder, zero) for _ in range(4)]
-        width = builder.extract_value(numbers.shape, 1)
-        with cgutils.for_range(builder, given[2], intp=kind) as loop:
+        with cgutils.for_range(builder, given[4], intp=kind) as loop:
             at = builder.mul(loop.index, ir.Constant(kind, BYTES))
-            four = load(codes.data, at)
+            four = load(own_codes, at)
             for k, total in enumerate(totals):
                 mask = ir.Constant(many, [MASKS[k]] * BYTES)
                 row = builder.mul(width, ir.Constant(width.type, k))
-                values = builder.and_(four, mask), load(numbers.data, builder.add(at, row))
+                values = builder.and_(four, mask), load(own_numbers, builder.add(at, row))
                 own = (builder.bitcast(value, sums) for value in values)
                 builder.store(call(INSTRUCTION, sums, builder.load(total), *own), total)
         out = zero
@@ -74,4 +77,4 @@ def dot_codes(_: Any, packed: Any, planes: Any, blocks: Any) -> Any:
             out = builder.add(out, builder.ashr(builder.load(total), shift))
         return call(f"llvm.vector.reduce.add.v{LANES}i32", lane, out)
 
-    return types.int32(packed, planes, blocks), generate
+    return types.int32(packed, types.intp, planes, types.intp, types.intp), generate

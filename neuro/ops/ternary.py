@@ -199,7 +199,7 @@ def _multiply_dot(packed: np.ndarray, planes: np.ndarray, out: np.ndarray) -> No
     sums, blocks = _sum(planes), packed.shape[1] // BYTES
     for m in range(packed.shape[0]):
         for t in range(planes.shape[0]):
-            total = dot_codes(packed[m], planes[t], blocks)  # type: ignore[call-arg, var-annotated]
+            total = dot_codes(packed, m, planes, t, blocks)  # type: ignore[call-arg, var-annotated]
             for j in range(BYTES * blocks, packed.shape[1]):
                 for k in range(4):
                     total += np.int32(packed[m, j] >> 2 * k & 3) * np.int32(planes[t, k, j])
