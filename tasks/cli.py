@@ -39,6 +39,8 @@ def train(  # noqa: PLR0913 - a flag each
     gradient: Literal["surrogate", "eventprop"] = "surrogate",
     logger: Literal["none", "csv", "tensorboard"] = "none",
     skip_bad: bool = False,
+    sharded: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Train a task, or go on with a run that was interrupted.
 
@@ -48,11 +50,13 @@ def train(  # noqa: PLR0913 - a flag each
         out: run folder (default: runs/TASK-CONFIGURATION).
         seed: of the initial weights.
         device: where to train.
-        devices: number of processes (DDP); also runs under torchrun.
+        devices: number of processes, each with the whole model (DDP); also runs under torchrun.
         gradient: "surrogate" on the clock, or the exact one in continuous time.
         logger: also writes the curves into the run's logs folder, in this format.
         skip_bad: leave out what is damaged in the data, and count it in the report, instead of
             refusing the data; the run keeps to it in every verb.
+        sharded: each of the processes keeps a share of the model (FSDP).
+        dry_run: train nothing, and tell the memory that it would take of each device.
     """
     from tasks.find import make_run, split_name
 
@@ -61,7 +65,10 @@ def train(  # noqa: PLR0913 - a flag each
     if full != name and _is_first_process():
         said = f"{name} names no configuration: this is {full}; neuro tasks lists the others"
         console.print(said, highlight=False, soft_wrap=True)
-    _train(run, device, devices, logger)
+    if dry_run:
+        _tell_memory(run, devices)
+    else:
+        _train(run, device, devices, logger, sharded)
 
 
 def evaluate(run: RunFolder, device: Device = "cpu") -> None:
@@ -311,26 +318,43 @@ def bench(  # noqa: PLR0913 - a flag each
     return terminal.show(console, name, Asked(out, repeats, parts, quick, runs, workers))
 
 
+def pack(run: RunFolder, out: Path | None = None) -> None:
+    """Write a ternary language model with two bits a weight, for neuro generate FILE.
+
+    Args:
+        run: a run folder of the task language.
+        out: file to write (default: packed.safetensors in the run folder).
+    """
+    from tasks.find import open_folder
+    from tasks.verbs.pack import pack_run
+
+    path, told = pack_run(open_folder(run), out)
+    console.print(f"wrote {path}: {told}", highlight=False, soft_wrap=True)
+
+
 def generate(
-    run: RunFolder,
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE")],
     prompt: str = "",
     tokens: int = 200,
     temperature: float = 1.0,
     seed: int = 0,
+    packed: bool = False,
 ) -> None:
     """Let a trained language model write text.
 
     Args:
-        run: a run folder of the task language.
+        run: a run folder of the task language, or a file that neuro pack wrote.
         prompt: what the text goes on from.
         tokens: how many to write, at most.
         temperature: by which logits are divided; 0 takes the most probable token.
         seed: of what is drawn.
+        packed: compute with two bits a weight: the same text, in less memory; as a packed
+            file always is.
     """
-    from tasks.find import open_folder
-    from tasks.verbs.generate import generate_text
+    from tasks.verbs.generate import generate_text, load_writer
 
-    for piece in generate_text(open_folder(run), prompt, tokens, temperature, seed):
+    writer = load_writer(run, packed)
+    for piece in generate_text(writer, prompt, tokens, temperature, seed):
         print(piece, end="", flush=True)
     print()
 
@@ -386,13 +410,15 @@ def check_data(
     console.print(DONE, f"{path} is sound", soft_wrap=True)
 
 
-def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
+def _train(
+    run: Any, device: str, devices: int, logger: Any = "none", sharded: bool = False
+) -> None:
     from tasks.find import find_task_of
     from tasks.report.tables import describe_raised_slopes
     from tasks.verbs.progress_bar import show_progress
     from tasks.verbs.train import launch_fabric, train_run
 
-    fabric = launch_fabric(run, device, devices, logger)
+    fabric = launch_fabric(run, device, devices, logger, sharded=sharded)
     with show_progress(console, run, shown=fabric.is_global_zero) as tell:
         progress = train_run(run, fabric, tell)
     if fabric.is_global_zero:
@@ -414,6 +440,25 @@ def _train(run: Any, device: str, devices: int, logger: Any = "none") -> None:
         if slopes := describe_raised_slopes(progress.history):
             console.print(slopes)
         _tell_out_of_date(run)
+
+
+def _tell_memory(run: Any, devices: int) -> None:
+    from tasks.report.tables import make_table
+    from tasks.verbs.dry_run import describe_dry_run, measure_dry_run
+
+    found = measure_dry_run(run, devices)
+    shown = make_table(
+        f"GB of each of {devices} devices", "of what", "whole models (DDP)", "sharded (FSDP)"
+    )
+    for row in describe_dry_run(found):
+        shown.add_row(*row)
+    console.print(shown)
+    console.print(
+        f"{found.parameters:,} parameters; activations: all that autograd keeps of a device's "
+        "share of a batch, in float32, from shapes; code and temporary values come on top",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _print_parity(parity: dict[str, Any]) -> None:
@@ -467,6 +512,7 @@ VERBS: dict[str, Any] = {
     "energy": energy,
     "report": report,
     "compare": compare,
+    "pack": pack,
     "generate": generate,
     "new": new,
     "demo": demo,

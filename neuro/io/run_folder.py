@@ -3,6 +3,7 @@
 config.json environment.json   task, configuration and seed; versions and machine
 last.safetensors               weights and state of training at the last checkpoint
 best.safetensors               weights of the best validation
+packed.safetensors             a ternary language model, two bits a weight: neuro pack
 metrics.jsonl                  one line a validation
 graph.npz program.npz          the network in floats, and in Loihi's integers
 NAME.py                        the task, where it is a user's own file

@@ -36,11 +36,13 @@ READERS = {
     "state": "neuro.events.to_disk.read_state",
     "weights": "neuro.training.load_weights",
     "checkpoint": "neuro.training.checkpoint.load_checkpoint",
+    "packed": "neuro generate",
 }
 WRITERS = {  # of kinds that may lie anywhere; the others are parts of a run, or of a stream
     "graph": "neuro.io.graph_file.save_graph",
     "record": "neuro.io.record_file.save_record",
     "program": "lava_export.save_program",
+    "packed": "neuro pack",
 }
 UNKNOWN = "file of NumPy's or of an earlier version"  # an npz without our header
 # What zipfile, zlib and NumPy raise for bytes that are no archive of arrays.

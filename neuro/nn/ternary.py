@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from neuro.neurons import IF
-from neuro.ops.ternary import multiply_packed, pack_ternary
+from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary
 from neuro.units import Seconds
 
 EPS = 1e-8
@@ -137,7 +137,8 @@ class _Fused(torch.autograd.Function):
         signs, size = round_weights(weight)
         ctx.save_for_backward(x, weight, gain, inverse)
         ctx.quantise = quantise
-        return (whole * scale) @ (signs * size).T
+        sums = whole @ signs.T  # whole numbers: exact in float32
+        return sums * (size * scale).to(sums.dtype)
 
     @staticmethod
     @once_differentiable
@@ -159,49 +160,89 @@ class PackedLinear(nn.Module):
     """What a BitLinear computes, of two bits a weight, on a CPU and without gradients.
 
     packed: four weights a byte (:mod:`neuro.ops.ternary`). scale: of the weights.
-    Products are exact whole numbers, which are scaled once.
+    Products are exact whole numbers, which are scaled once: the answers are those of the
+    BitLinear, bit for bit. Made without values; :func:`pack_layer` has those of a BitLinear.
     """
 
     packed: Tensor
     scale: Tensor
     gain: Tensor
 
-    def __init__(self, layer: BitLinear) -> None:
+    def __init__(self, given: int, made: int, quantise: Quantise | None = None) -> None:
         super().__init__()
-        signs, scale = round_weights(layer.weight.detach())
-        packed = pack_ternary(signs.to("cpu", torch.int8).numpy())
-        self.register_buffer("packed", torch.from_numpy(packed))
-        self.register_buffer("scale", scale.cpu())
-        self.register_buffer("gain", layer.gain.detach().cpu().clone())
-        self.quantise = layer.quantise
+        self.given = given
+        self.register_buffer("packed", torch.empty(made, -(-given // 4), dtype=torch.uint8))
+        self.register_buffer("scale", torch.empty(()))
+        self.register_buffer("gain", torch.empty(given))
+        self.quantise = quantise or AbsMax()
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T M"]:
-        """Return y, which carries no gradient."""
-        normal = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * self.gain
+        """Return y, which carries no gradient.
+
+        Raises:
+            ValueError: x is of another width.
+        """
+        if x.shape[-1] != self.given:
+            raise ValueError(
+                f"PackedLinear: x has {x.shape[-1]} channels, and the layer was packed for "
+                f"{self.given}; give it what the layer before packing was given"
+            )
+        inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS)
+        how = self._describe_quantise()
+        if how is not None and x.dtype is torch.float32:
+            y = map_packed(
+                self.packed.numpy(),
+                x.reshape(-1, self.given).contiguous().numpy(),
+                inverse.flatten().numpy(),
+                self.gain.numpy(),
+                float(self.scale),
+                *how,
+            )
+            return torch.from_numpy(y).view(*x.shape[:-1], -1)
+        normal = x * inverse * self.gain
         whole, scale = self.quantise(normal)
         rows = whole.flatten(0, -2).to(torch.int8)
         sums = torch.from_numpy(multiply_packed(self.packed.numpy(), rows.numpy()))
         return sums.view(*x.shape[:-1], -1).to(x.dtype) * (self.scale * scale)
 
+    def _describe_quantise(self) -> tuple[int, float] | None:
+        """Return (ticks, threshold) of inputs; None: they are quantised by something else."""
+        if type(self.quantise) is AbsMax:
+            return 0, 1.0
+        if type(self.quantise) is SpikeCount:
+            return self.quantise.ticks, self.quantise.threshold
+        return None
 
-def pack_model(model: nn.Module) -> nn.Module:
+
+def pack_layer(layer: BitLinear) -> PackedLinear:
+    """Return a layer that answers the same, of two bits a weight."""
+    made, given = layer.weight.shape
+    out = PackedLinear(given, made, layer.quantise)
+    signs, scale = round_weights(layer.weight.detach())
+    out.packed = torch.from_numpy(pack_ternary(signs.to("cpu", torch.int8).numpy()))
+    out.scale, out.gain = scale.cpu(), layer.gain.detach().cpu().clone()
+    return out
+
+
+def pack_model(
+    model: nn.Module, pack: Callable[[BitLinear], nn.Module] = pack_layer
+) -> nn.Module:
     """Return a copy of a model whose BitLinear layers are packed; for inference on a CPU.
+
+    pack: of a layer.
 
     Raises:
         ValueError: it has none.
     """
-    out = copy.deepcopy(model)
-    found = [(name, m) for name, m in out.named_modules() if isinstance(m, BitLinear)]
-    if not found:
+    layers = [m for m in model.modules() if isinstance(m, BitLinear)]
+    if not layers:
         raise ValueError(
             f"pack_model: {type(model).__name__} has no BitLinear; only ternary layers are "
             "packed"
         )
-    for name, layer in found:
-        parent, _, own = name.rpartition(".")
-        setattr(out.get_submodule(parent), own, PackedLinear(layer))
-    return out.eval()
+    # What a copy finds here it takes for done: no weight is copied before it is packed.
+    return copy.deepcopy(model, {id(layer): pack(layer) for layer in layers}).eval()
 
 
 def make_spiking(ticks: int = 4, threshold: float = 0.75) -> Callable[[int, int], BitLinear]:

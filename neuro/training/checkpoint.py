@@ -17,6 +17,7 @@ from neuro.io.schema import SchemaError, convert
 from neuro.io.store import StoreError, load_tensors, save_tensors
 from neuro.io.temporary import remove_stale
 from neuro.training.errors import TrainError
+from neuro.training.sharded import gather
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 STATE, BEST_COPY = "training/state/", "training/best/"
@@ -85,8 +86,8 @@ def get_best_weights_path(folder: Path) -> Path:
 
 
 def get_weights(model: nn.Module) -> dict[str, Tensor]:
-    """Return parameters and buffers by name, detached, on the CPU."""
-    return {k: v.detach().cpu() for k, v in model.state_dict().items()}
+    """Return parameters and buffers by name, whole, detached, on the CPU."""
+    return {k: gather(v.detach()).cpu() for k, v in model.state_dict().items()}
 
 
 def save_weights(path: str | Path, weights: dict[str, Tensor], meta: dict[str, Any]) -> None:

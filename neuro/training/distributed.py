@@ -25,9 +25,12 @@ def get_rank_and_world_size() -> tuple[int, int]:
     return 0, 1
 
 
-def shard_slice() -> slice:
-    """Return which samples of the whole batch this process holds."""
-    rank, n = get_rank_and_world_size()
+def shard_slice(of: tuple[int, int] | None = None) -> slice:
+    """Return which samples of the whole batch this process holds.
+
+    of: (index, number) of processes; None: those that run.
+    """
+    rank, n = of or get_rank_and_world_size()
     return slice(rank, None, n)
 
 
@@ -70,7 +73,9 @@ def _replace_strides(strides: tuple[int, ...], gradient: Tensor) -> Tensor:
     return gradient.as_strided(gradient.shape, [a if n == 1 else b for n, a, b in axes])
 
 
-def shard_batch(batch: Any, batch_axis: Any, device: torch.device) -> Any:
+def shard_batch(
+    batch: Any, batch_axis: Any, device: torch.device, of: tuple[int, int] | None = None
+) -> Any:
     """Return this process's shard of a whole batch, on a device.
 
     Args:
@@ -79,6 +84,7 @@ def shard_batch(batch: Any, batch_axis: Any, device: torch.device) -> Any:
             integer, or a pytree of integers whose leaves stand for whole subtrees of the batch;
             None: every process gets the tensors whole.
         device: where the shard is to be.
+        of: (index, number) of processes; None: those that run.
 
     Raises:
         TrainError: the axes do not fit the batch, its tensors differ in their number of
@@ -92,14 +98,15 @@ def shard_batch(batch: Any, batch_axis: Any, device: torch.device) -> Any:
             "axis for all tensors, or a structure of axes that is the start of the batch's"
         )
     sizes = {_count_samples(leaf, axis) for leaf, axis in zip(leaves, axes, strict=True)}
-    _check_sizes(sorted(n for n in sizes if n is not None), batch_axis)
+    n = (of or get_rank_and_world_size())[1]
+    _check_sizes(sorted(n for n in sizes if n is not None), batch_axis, n)
     shard = []
     for leaf, axis in zip(leaves, axes, strict=True):
         if not isinstance(leaf, Tensor):
             shard.append(leaf)
             continue
         if axis is not None:
-            leaf = leaf[(slice(None),) * (axis % leaf.dim()) + (shard_slice(),)]
+            leaf = leaf[(slice(None),) * (axis % leaf.dim()) + (shard_slice(of),)]
         shard.append(leaf.to(device))
     return tree_unflatten(shard, structure)
 
@@ -119,13 +126,12 @@ def _count_samples(leaf: Any, axis: int | None) -> int | None:
     return leaf.shape[axis]
 
 
-def _check_sizes(sizes: list[int], batch_axis: Any) -> None:
+def _check_sizes(sizes: list[int], batch_axis: Any, n: int) -> None:
     if len(sizes) > 1:
         raise TrainError(
             f"the tensors of a batch hold {' and '.join(map(str, sizes))} samples along "
             f"batch_axis {batch_axis}; name the axis of the samples in each"
         )
-    n = get_rank_and_world_size()[1]
     if sizes and sizes[0] % n:
         raise TrainError(
             f"a batch of {sizes[0]} does not divide into {n} processes; choose a batch size "

@@ -1,4 +1,4 @@
-"""One training loop, on Lightning Fabric: one CPU, a GPU, or many processes (DDP).
+"""One training loop, on Lightning Fabric: one CPU, a GPU, or many processes (DDP, FSDP).
 
 The data and all random draws depend on seed, epoch and step alone, and the position in the data
 is part of each checkpoint: a killed training resumes, also in the middle of an epoch, to the
@@ -47,6 +47,7 @@ from neuro.training.errors import TrainError
 from neuro.training.malloc import keep_freed_memory
 from neuro.training.nonfinite import find_nonfinite
 from neuro.training.plan import Plan, Stage
+from neuro.training.sharded import gather, is_sharded, shard_states
 from neuro.training.sync_batch import synchronize_layers
 
 Batch = tuple[Tensor, Tensor]  # stimulus with axes T B ..., targets with axis B
@@ -194,7 +195,7 @@ def _freeze(model: nn.Module, trained: list[str], stage: Stage | None) -> None:
 
 
 def _is_finite(values: Tensor) -> bool:
-    return bool(torch.isfinite(values).all())
+    return bool(torch.isfinite(gather(values)).all())
 
 
 class _Training:
@@ -225,8 +226,15 @@ class _Training:
         self.saved_at, self.saved_step = time.monotonic(), self._count_steps()
         self.stage = plan.find_stage(self._count_steps(), course.steps)
         _freeze(model, trained, self.stage)
+        self.wrapped = fabric.setup_module(model)  # whose parameters may be others by now
         self.optimizer = plan.build_optimizer(model)
-        self.wrapped, self.wrapped_optimizer = fabric.setup(model, self.optimizer)
+        self.wrapped_optimizer: Any = fabric.setup_optimizers(self.optimizer)
+        self.sharded = is_sharded(model)
+        if self.sharded and plan.stages:
+            raise TrainError(
+                "a sharded model is trained in one stage: leave the stages out, or train whole "
+                "models (DDP)"
+            )
         self.schedule = plan.build_schedule(self.optimizer, course.steps)
         if found is not None:  # on the device that the parameters are on by now
             self._restore_optimizer(found.state)
@@ -334,7 +342,8 @@ class _Training:
 
     def _update(self) -> bool:
         """Make a step down the gradient; return whether the gradient is finite."""
-        if not _is_finite(nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)):
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.plan.clip)
+        if not _is_finite(norm):
             return False
         groups = self.optimizer.param_groups
         rates = [group["lr"] for group in groups]
@@ -406,8 +415,9 @@ class _Training:
         if course.is_better(score, progress.best):
             progress.best = score
             self.best_meta = {"epoch": epoch, "score": score}
+            weights = self._get_weights()
             if self.fabric.is_global_zero:
-                save_weights(self.folder / BEST, get_weights(self.model), self.best_meta)
+                save_weights(self.folder / BEST, weights, self.best_meta)
 
     def _count(self, counted: Mapping[str, int]) -> None:
         """Set the counters to what was counted since the last validation."""
@@ -458,6 +468,7 @@ class _Training:
         plain, tensors = self._flatten_carry()
         carry = {name: self._gather(tensor) for name, tensor in tensors.items()}
         losses = self._gather(torch.stack(self.losses)) if self.losses else None
+        weights, optimizer = self._get_weights(), gather(self.optimizer.state_dict())
         if self.fabric.is_global_zero:
             progress = self.progress
             state = {
@@ -467,15 +478,19 @@ class _Training:
                 "history": progress.history,
                 "first_loss": progress.first_loss,
                 "processes": get_rank_and_world_size()[1],
-                "optimizer": self.optimizer.state_dict(),
+                "optimizer": optimizer,
                 "schedule": self.schedule.state_dict(),
                 "losses": losses,
                 "tally": dict(self.course.tally),
                 "carry": (plain, carry),
             }
-            save_checkpoint(self.folder, get_weights(self.model), self.best_meta, state)
+            save_checkpoint(self.folder, weights, self.best_meta, state)
         self.saved_at, self.saved_step = time.monotonic(), self._count_steps()
         self.fabric.barrier()
+
+    def _get_weights(self) -> dict[str, Tensor]:
+        """Return the weights to be written; {} in processes that neither write nor help."""
+        return get_weights(self.model) if self.sharded or self.fabric.is_global_zero else {}
 
     def _flatten_carry(self) -> tuple[Any, dict[str, Tensor]]:
         """Return the carried state as a file holds it; it must come back from there."""
@@ -540,6 +555,7 @@ class _Training:
     def _restore_optimizer(self, state: dict[str, Any]) -> None:
         try:
             self.optimizer.load_state_dict(state["optimizer"])
+            shard_states(self.optimizer)
             self.schedule.load_state_dict(state["schedule"])
         except (KeyError, ValueError) as error:
             raise TrainError(

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from neuro.training.sharded import gather
+
 
 @torch.no_grad()
 def find_nonfinite(model: nn.Module, run: Callable[[], Any]) -> str:
@@ -41,5 +43,5 @@ def find_nonfinite(model: nn.Module, run: Callable[[], Any]) -> str:
 
 
 def _finite(values: Any) -> bool:
-    tensors = [t for t in tree_leaves(values) if isinstance(t, Tensor)]
+    tensors = [gather(t) for t in tree_leaves(values) if isinstance(t, Tensor)]
     return all(bool(torch.isfinite(t).all()) for t in tensors)

@@ -71,6 +71,30 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Group:
+    """Parameters that are trained otherwise than the rest.
+
+    parameters: patterns (of :mod:`fnmatch`) of their names; a parameter is of the first group
+    that has one which fits. lr: factor on the learning rate. decay: whether weights decay.
+    """
+
+    parameters: tuple[str, ...]
+    lr: float = 1.0
+    decay: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.parameters or not 0 < self.lr < math.inf:
+            raise ValueError(
+                f"Group: give patterns of names, and a factor lr > 0; got {self.parameters} "
+                f"and {self.lr}; a Stage freezes parameters"
+            )
+
+    def has(self, parameter: str) -> bool:
+        """Return whether the parameter of this name fits a pattern."""
+        return any(fnmatchcase(parameter, pattern) for pattern in self.parameters)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """How to train. A step is one batch; an update is one step of the optimizer.
 
@@ -84,6 +108,7 @@ class Plan:
     schedule: (optimizer, updates of the whole training) -> one of torch's schedulers, which
         steps after every update; None: warm-up and cosine, as above. A function: the second
         argument of most scheduler classes is another one.
+    groups: parameters with a learning rate or weight decay of their own.
     stages: parts of the training in their order; they must add up to ``epochs``. A stage begins
         with the first update whose first batch lies in it.
     accumulate: batches whose mean gradient makes one update; the last update of an epoch may
@@ -107,6 +132,7 @@ class Plan:
     decay: float = 0.0
     optimizer: Callable[..., Optimizer] = torch.optim.AdamW
     schedule: Callable[[Optimizer, int], LRScheduler] | None = None
+    groups: tuple[Group, ...] = ()
     stages: tuple[Stage, ...] = ()
     accumulate: int = 1
     precision: str = "32-true"
@@ -142,14 +168,28 @@ class Plan:
         return -(-steps // self.accumulate)
 
     def build_optimizer(self, model: nn.Module) -> Optimizer:
-        """Return the optimizer of a model's parameters."""
-        wide = [p for p in model.parameters() if p.dim() >= 2]
-        narrow = [p for p in model.parameters() if p.dim() < 2]
-        groups: list[dict[str, Any]] = [
-            {"params": some, "weight_decay": decay}
-            for some, decay in ((wide, self.decay), (narrow, 0.0))
-            if some
-        ]
+        """Return the optimizer of a model's parameters.
+
+        Raises:
+            TrainError: a group has no parameter, or the optimizer needs many losses a step.
+        """
+        groups: list[dict[str, Any]] = []
+        named = dict(model.named_parameters())
+        for group in (*self.groups, Group(parameters=("*",))):  # which takes what is left
+            own = [named.pop(name) for name in list(named) if group.has(name)]
+            if not own and named:
+                raise TrainError(
+                    f"Plan.groups: {', '.join(group.parameters)} fits none of "
+                    f"{', '.join(named)}; correct the pattern, or leave the group out"
+                )
+            rate = {"lr": self.lr * group.lr} if self.groups else {}
+            wide = [p for p in own if p.dim() >= 2 and group.decay]
+            narrow = [p for p in own if p.dim() < 2 or not group.decay]
+            groups += [
+                {"params": some, "weight_decay": decay, **rate}
+                for some, decay in ((wide, self.decay), (narrow, 0.0))
+                if some
+            ]
         optimizer = self.optimizer(groups, lr=self.lr)
         if isinstance(optimizer, torch.optim.LBFGS):
             raise TrainError("LBFGS needs many losses a step; use another optimizer")

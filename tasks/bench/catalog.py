@@ -65,6 +65,7 @@ NAMES = {
     "training": "a step of training and of inference beside torch libraries",
     "mechanisms": "each mechanism of speed or memory beside neuro without it",
     "mixers": "sequence mixers in chunks and by steps beside recurrences and attention",
+    "decode": "text of a packed model beside unpacked ones, a transformer and litespark",
     "regimes": "rates of Brunel's network beside those he published",
     "hybrids": "linear mixers with few layers of softmax: recall and text against the ratio",
     "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
@@ -83,6 +84,7 @@ def find(name: str) -> Benchmark:
         "training": _training,
         "mechanisms": _mechanisms,
         "mixers": _mixers,
+        "decode": _decode,
         "regimes": _regimes,
         "hybrids": _hybrids,
         "driving": _driving,
@@ -116,6 +118,13 @@ def _mixers() -> Benchmark:
 
     parts: dict[str, Part] = {k: partial(_of_cases, c) for k, c in mixers.CASES.items()}
     return Benchmark(about=NAMES["mixers"], parts=parts, draw=plot.speed)
+
+
+def _decode() -> Benchmark:
+    from tasks.bench import decode, plot
+
+    parts: dict[str, Part] = {k: partial(decode.iterate_rows, k) for k in decode.CASES}
+    return Benchmark(about=NAMES["decode"], parts=parts, draw=plot.speed)
 
 
 def _engine() -> Benchmark:

@@ -16,6 +16,7 @@ PACKAGES = {
     "Norse": ("norse", "torch"),
     "snnTorch": ("snntorch", "torch"),
     "torch": ("torch",),
+    "litespark": ("litespark-inference",),
     "torch.compile": ("torch",),
 }  # by the first word of a subject: what its speed depends on
 BOUND = "scatter-add"

@@ -7,23 +7,34 @@ from pathlib import Path
 OWN = Path("/proc/self")
 
 
-def measure_growth(do: Callable[[], object]) -> int | None:
+def measure_growth(do: Callable[[], object], before: int | None = None) -> int | None:
     """Return by how many bytes this process is larger at its peak than before it did this.
 
-    What the process has freed is given back before: else it would take that for nothing.
+    before: what it took at an earlier time, by :func:`measure_resident`; None: now.
     None: this system does not tell, or does not let its peak be forgotten.
+    """
+    now = measure_resident()
+    try:
+        (OWN / "clear_refs").write_text("5")  # from now on the peak is that of this moment
+    except OSError:
+        return None
+    do()
+    return _status("VmHWM") - (now if before is None else before)
+
+
+def measure_resident() -> int:
+    """Return the bytes that this process takes; 0 where the system does not tell.
+
+    What the process has freed is given back before: else it would take that for nothing.
     """
     from neuro.training.malloc import return_freed_memory  # late: it brings Fabric along
 
     gc.collect()
     return_freed_memory()
     try:
-        (OWN / "clear_refs").write_text("5")  # from now on the peak is that of this moment
+        return _status("VmRSS")
     except OSError:
-        return None
-    before = _status("VmRSS")
-    do()
-    return _status("VmHWM") - before
+        return 0
 
 
 def _status(name: str) -> int:

@@ -26,13 +26,14 @@ class Stopwatch:
         return Timing(cpu, wall, counted, events)
 
 
-def repeat(once: Callable[[], tuple[int, int]]) -> Run:
+def repeat(once: Callable[[], tuple[int, int]], before: int | None = None) -> Run:
     """Return a run that lasts long enough to be timed, and tells the mean, and its memory.
 
     once: returns what it counted, and its synaptic events. Runs at once, to compile; what this
     takes of memory counts, so who wants to leave the code itself out has run some of it before.
+    before: what the process took when there was nothing yet that is to count.
     """
-    memory = measure_growth(once)
+    memory = measure_growth(once, before)
     watch = Stopwatch()
     once()
     number = math.ceil(LEAST / watch.timing(0).wall)

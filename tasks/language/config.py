@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Linear = Literal["float", "ternary", "spiking"]
+Block = Literal["gated", "rwkv"]
+Recipe = Literal["plain", "matmulfree", "rwkv"]
 MIXERS = (
     *("mlgru", "hgrn", "hgrn2", "retnet", "gla", "deltanet", "gdn"),
     *("rwkv5", "rwkv6", "softmax"),
@@ -41,6 +43,10 @@ class Config:
     behind each mixer. heads: of mixers that have them; of RWKV, width / 64 or so many.
     linear: maps of "float" weights, "ternary" ones on inputs of 8 bits, or ternary ones on
     "spiking" inputs: spike counts of up to ``ticks``, of that threshold.
+    limit: tokens that softmax attention can read, the state included; 0: any.
+    block: what stands around the mixers: "gated" linear units of ``hidden`` channels behind
+    root-mean-square norms; or the whole blocks of "rwkv", with its channel mixing and layer
+    norms, for stacks of rwkv5 or of rwkv6 alone.
     vocabulary: tokens, at least those of the tokenizer.
     text: a file or folder; "": the sources of Python's standard library. tokenizer: the path of
     a World vocabulary (.txt) or of a tokenizer.json; "": bytes. end: the token that ends a text
@@ -48,7 +54,8 @@ class Config:
     tokens: T of a batch. lanes: B, streams that are read side by side. steps: batches in all.
     validations: over the training. held_out: bytes of the validation and test part that are
     measured; 0: all.
-    lr, warm, decay, clip: see :class:`neuro.training.Plan`.
+    lr, warm, decay, clip: see :class:`neuro.training.Plan`. recipe: a published one, see
+    :mod:`tasks.language.recipes`.
     """
 
     stack: str = "mlgru*4"
@@ -58,6 +65,8 @@ class Config:
     linear: Linear = "float"
     ticks: int = 4
     threshold: float = 0.75
+    limit: int = 0
+    block: Block = "gated"
     vocabulary: int = 256
     text: str = ""
     tokenizer: str = ""
@@ -71,16 +80,31 @@ class Config:
     warm: float = 0.05
     decay: float = 0.01
     clip: float = 1.0
+    recipe: Recipe = "plain"
 
     def __post_init__(self) -> None:
         parse_stack(self.stack)
         names = ("width", "hidden", "heads", "vocabulary", "tokens", "lanes", "steps")
         wrong = [n for n in (*names, "validations") if getattr(self, n) < 1]
-        if wrong or self.steps % self.validations or self.held_out < 0:
+        if wrong or self.steps % self.validations or min(self.held_out, self.limit) < 0:
             raise ValueError(
                 f"Config: {', '.join(wrong) or 'nothing'} must be >= 1; steps ({self.steps}) "
-                f"must be a multiple of validations ({self.validations}), held_out >= 0, got "
-                f"{self.held_out}"
+                f"must be a multiple of validations ({self.validations}), held_out and limit "
+                f">= 0, got {self.held_out} and {self.limit}"
+            )
+
+        if self.limit and not self.carries and self.limit < self.tokens:
+            raise ValueError(
+                f"Config: batches of {self.tokens} tokens are longer than the limit, "
+                f"{self.limit}; set tokens to {self.limit}, or a larger limit (0: none)"
+            )
+        kinds = set(self.layers)
+        rwkv = len(kinds) == 1 and kinds <= {"rwkv5", "rwkv6"}
+        if self.block == "rwkv" and not (rwkv and self.linear == "float"):
+            raise ValueError(
+                f"Config: block 'rwkv' needs a stack of rwkv5 or of rwkv6 alone, such as "
+                f"rwkv6*4, and linear 'float'; got {self.stack} and {self.linear!r}; block "
+                "'gated' takes any"
             )
 
     @property
@@ -112,6 +136,20 @@ def tiny_transformer() -> Config:
 def tiny_rwkv6() -> Config:
     """Return the time mixing of RWKV-6 in the same stack, with 0.9 million parameters."""
     return replace(tiny(), stack="rwkv6*4", hidden=160, lr=3e-3)
+
+
+def tiny_eagle() -> Config:
+    """Return RWKV-5 with its own channel mixing, of the same size, by its own recipe."""
+    return replace(_tiny_rwkv(), stack="rwkv5*4", hidden=400)
+
+
+def tiny_finch() -> Config:
+    """Return RWKV-6 with its own channel mixing, of the same size, by its own recipe."""
+    return replace(_tiny_rwkv(), stack="rwkv6*4", hidden=176)
+
+
+def _tiny_rwkv() -> Config:
+    return replace(tiny(), stack="rwkv6*4", block="rwkv", recipe="rwkv", lr=3e-3, decay=1e-3)
 
 
 def tiny_matmulfree() -> Config:
@@ -150,5 +188,6 @@ def _published(layers: int, width: int, hidden: int, lr: float) -> Config:
         lanes=256,
         steps=28_800,  # 15 billion tokens
         lr=lr,
+        recipe="matmulfree",
         held_out=0,
     )

@@ -27,6 +27,7 @@ from neuro.mixers import (
     SoftmaxAttention,
     layer_floors,
 )
+from neuro.mixers.mixer import ANEW
 from neuro.nn.ternary import BitLinear, SpikeCount
 from tasks.language.config import Config
 
@@ -75,10 +76,16 @@ class LanguageModel(nn.Module):
         Raises:
             ValueError: a token is not of the vocabulary, or the state is of other samples.
         """
-        if tokens.numel() and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.vocabulary:
+        known = tokens.numel() and not tokens.is_meta
+        if known and not 0 <= int(tokens.min()) <= int(tokens.max()) < self.vocabulary:
             raise ValueError(
                 f"LanguageModel: tokens from {int(tokens.min())} to {int(tokens.max())}, and "
                 f"its vocabulary has {self.vocabulary}; use the tokenizer it was trained with"
+            )
+        if state is not None and len(state) != len(self.blocks):
+            raise ValueError(
+                f"LanguageModel: it has {len(self.blocks)} layers, and the state is of "
+                f"{len(state)}; {ANEW}"
             )
         x, after = self.embedding(tokens), []
         floors = None if self.floors is None else layer_floors(self.floors)
@@ -139,7 +146,8 @@ def make_mixer(config: Config, layer: int) -> Mixer:
     if name in VECTOR:
         made = VECTOR[name](config.width, linear=linear)
     elif name in HEADED:
-        made = HEADED[name](config.width, heads=config.heads, linear=linear)
+        limit = {"limit": config.limit or None} if name == "softmax" else {}
+        made = HEADED[name](config.width, heads=config.heads, linear=linear, **limit)
     else:
         if config.width % config.heads:
             raise ValueError(

@@ -9,13 +9,15 @@ from torch.nn import functional as F
 
 from neuro.io.run_folder import Run
 from neuro.mixers import DeltaState, MatrixState, RetentionState, TimeMixState, VectorState
-from neuro.training import Plan
+from neuro.mixers.mixer import divide
 from tasks.language import config as configs
 from tasks.language.config import Config
 from tasks.language.data import NOTHING, batches, batches_from, count_bytes, find_part
 from tasks.language.deployment import chip_part, decode, measure, stimuli
 from tasks.language.model import LanguageModel
 from tasks.language.price import tabulate_prices
+from tasks.language.recipes import make_plan
+from tasks.language.rwkv import RWKV, BlockState, Sizes, initialise
 from tasks.task import (
     Deployment,
     Evaluation,
@@ -31,20 +33,22 @@ BITS = Metric(name="bits_per_byte", better="lower", unit="bits", format=".3f")
 BITS_PER_TOKEN = Metric(name="bits_per_token", better="lower", unit="bits", format=".3f")
 
 
-def build(config: Config) -> LanguageModel:
+def build(config: Config) -> nn.Module:
     """Return a fresh model."""
-    return LanguageModel(config)
-
-
-def make_plan(config: Config) -> Plan:
-    """Return how it is trained: an epoch ends with each validation."""
-    return Plan(
-        epochs=config.validations,
-        lr=config.lr,
-        warm=config.warm,
-        decay=config.decay,
-        clip=config.clip,
+    if config.block == "gated":
+        return LanguageModel(config)
+    model = RWKV(
+        Sizes(
+            version=int(config.layers[0].removeprefix("rwkv")),
+            vocabulary=config.vocabulary,
+            width=config.width,
+            layers=len(config.layers),
+            hidden=config.hidden,
+            head_width=divide("RWKV", "width", config.width, config.heads),
+        )
     )
+    initialise(model)
+    return model
 
 
 def loss(
@@ -104,6 +108,7 @@ TASK = Task(
         name: getattr(configs, name)
         for name in (
             *("tiny", "tiny_transformer", "tiny_mlgru", "tiny_matmulfree", "tiny_rwkv6"),
+            *("tiny_eagle", "tiny_finch"),
             *("tiny_spiking", "matmulfree_370m", "matmulfree_1b", "matmulfree_3b"),
         )
     },
@@ -116,7 +121,10 @@ TASK = Task(
         batch_axis=1,
         loss=loss,
         carry="training",
-        carry_types=(DeltaState, MatrixState, RetentionState, TimeMixState, VectorState),
+        carry_types=(
+            *(BlockState, DeltaState, MatrixState, RetentionState, TimeMixState),
+            VectorState,
+        ),
         validation=BITS,
         validate=lambda config, model: measure_bits(config, model, "val"),
     ),

@@ -1,39 +1,86 @@
-"""Let the model of a run write text."""
+"""``neuro generate``: the model of a run, or of a packed file, writes text."""
 
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from neuro.io.run_folder import Run, RunError
 
 
-def generate_text(
-    run: Run, prompt: str, tokens: int, temperature: float, seed: int
-) -> Iterator[str]:
-    """Yield the prompt, and pieces of up to ``tokens`` tokens of text behind it.
+class Writer(NamedTuple):
+    """A model that writes text, in evaluation mode, and its configuration."""
 
-    Ternary layers are packed to two bits a weight.
+    model: Any
+    config: Any
+
+
+def load_writer(path: Path, packed: bool = False) -> Writer:
+    """Return the model of a run folder, or of a file that ``neuro pack`` wrote.
+
+    packed: two bits a ternary weight; a packed file has them in any case.
 
     Raises:
-        RunError: the run is of another task, or not trained yet; or tokens are negative.
+        RunError: the run is of another task, or not trained yet, or has no ternary weights.
+        StoreError: the file is damaged, or no packed model.
     """
-    from neuro.nn.ternary import BitLinear, pack_model
-    from tasks.language.config import Config
-    from tasks.language.data import find_tokenizer
-    from tasks.language.generate import generate
+    from neuro.nn.ternary import pack_model
+    from tasks.find import open_folder
+    from tasks.language.packed import load_packed
     from tasks.verbs.trained_run import load_trained_model
+
+    if path.is_file():
+        return Writer(*load_packed(path))
+    run = open_folder(path)
+    config = require_text_run(run)
+    if packed and config.linear == "float":
+        raise RunError(
+            f"{path} has weights in float32: only ternary and spiking models are packed; train "
+            "language:tiny_matmulfree, say, or leave --packed out"
+        )
+    model = load_trained_model(run)
+    return Writer(pack_model(model) if packed else model, config)
+
+
+def require_text_run(run: Run) -> Any:
+    """Return the configuration of a run of a language model.
+
+    Raises:
+        RunError: the run is of another task.
+    """
+    from tasks.language.config import Config
 
     if not isinstance(run.config, Config):
         raise RunError(
             f"{run.folder} is a run of {run.task}, which writes no text; give a run of language"
         )
+    return run.config
+
+
+def generate_text(
+    writer: Writer, prompt: str, tokens: int, temperature: float, seed: int
+) -> Iterator[str]:
+    """Yield the prompt, and pieces of up to ``tokens`` tokens of text behind it.
+
+    Raises:
+        RunError: tokens are negative, or more with the prompt than the model can read.
+    """
+    from tasks.language.data import find_tokenizer
+    from tasks.language.generate import generate
+
     if tokens < 0:
         raise RunError(f"--tokens must be >= 0, got {tokens}")
-    model = load_trained_model(run)
-    if any(isinstance(m, BitLinear) for m in model.modules()):
-        model = pack_model(model)
     decoder = getincrementaldecoder("utf-8")(errors="replace")
-    made = generate(model, find_tokenizer(run.config), prompt.encode(), temperature, seed)
+    config, tokenizer = writer.config, find_tokenizer(writer.config)
+    before = 1 + len(tokenizer.encode(prompt.encode()))
+    if config.limit and not config.carries and before + tokens - 1 > config.limit:
+        raise RunError(
+            f"the prompt has {before - 1:,} tokens, --tokens asks for {tokens:,} behind them, "
+            f"and this model reads {config.limit:,} at most; shorten the prompt or ask for "
+            f"{max(0, config.limit + 1 - before):,}, or train one with a larger limit"
+        )
+    made = generate(writer.model, tokenizer, prompt.encode(), temperature, seed)
     yield prompt
     for data in islice(made, tokens):
         yield decoder.decode(data)

@@ -21,6 +21,7 @@ from neuro.arguments import describe
 from neuro.eventprop import LEAST, Tally, compute_module_outputs
 from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.training import Course, Plan, Progress, fit
+from neuro.training.sharded import make_sharding
 from tasks.find import find_task_of, keep_task_file
 from tasks.provenance import describe_provenance, write_result
 from tasks.task import Tree, as_json
@@ -41,20 +42,29 @@ def require_device(device: str, devices: int = 1) -> None:
         raise RunError(f"--devices {devices}: torch sees {there} CUDA devices here; use fewer")
 
 
-def launch_fabric(run: Run, device: str, devices: int, logger: Kind = "none") -> Fabric:
+def launch_fabric(
+    run: Run, device: str, devices: int, logger: Kind = "none", *, sharded: bool = False
+) -> Fabric:
     """Return Fabric, launched, on ``devices`` processes of a device; torchrun's where it runs.
 
+    sharded: each process keeps its share of the parameters (FSDP), else all of them (DDP).
+
     Raises:
-        RunError: there is no such device here, or the logger is not installed.
+        RunError: there is no such device here, the logger is not installed, or one process
+            should share a model.
     """
     require_device(device, devices)
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
     plan = make_plan(run)
     precision: Any = plan.precision
+    number = int(os.environ.get("WORLD_SIZE", devices))
+    if sharded and number == 1:
+        raise RunError("--sharded needs several processes to share a model: add --devices 2")
+    strategy: Any = make_sharding(number) if sharded else "ddp"
     out = Fabric(
         accelerator=device,
         devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
+        strategy=strategy if devices > 1 else "auto",
         precision=precision,
         loggers=make_loggers(logger, run.folder),
     )

@@ -5,6 +5,7 @@ In float64 the order of sums moves no membrane across a threshold; neurons learn
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import builders
@@ -132,6 +133,30 @@ def driving() -> Case:
         validate=lambda _: 0.0,
         batch_axis=0,
     )
+
+
+def language() -> Case:
+    """A ternary language model, with states that go on from batch to batch."""
+    from tasks.language import TASK
+    from tasks.language.config import Config
+
+    config = Config(stack="mlgru+rwkv6", width=16, hidden=24, heads=2, linear="ternary")
+    with seeded(0):
+        net = TASK.training.build(config).double()
+        text = torch.randint(256, (4, 9, 4))
+
+    def lanes(_: int) -> Iterator[Batch]:
+        return ((part[:-1], part[1:]) for part in text)
+
+    course = replace(
+        COURSE,
+        batches=lanes,
+        loss=partial(TASK.training.loss, config),
+        batch_axis=1,
+        carry="training",
+        carry_types=TASK.training.carry_types,
+    )
+    return net, course
 
 
 def spoilt() -> Case:

@@ -1,4 +1,4 @@
-"""Trainings in two processes, as a script: two.py FOLDER MODULE CASE...
+"""Trainings in two processes, as a script: two.py FOLDER MODULE SHARDED CASE...
 
 A case is the name of a function of MODULE that returns a fresh model and its course.
 """
@@ -20,6 +20,7 @@ from lightning_fabric import Fabric
 
 from neuro.training import Plan, Progress, Stage, fit
 from neuro.training.checkpoint import get_weights
+from neuro.training.sharded import make_sharding
 
 SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parents[1]
@@ -33,7 +34,8 @@ PLANS = {  # those of other cases
     "staged": replace(PLAN, stages=STAGES, accumulate=2, validate_every=2),
     "streamed": replace(PLAN, checkpoint_every=1),
 }
-STOPS = {"streamed": (1, 1)}  # epoch and step after which a training is stopped and resumed
+# Epoch and step after which a training is stopped and resumed.
+STOPS = {"streamed": (1, 1), "language": (1, 1)}
 Found = tuple[list[dict[str, float]], dict[str, Any]]  # history, weights at the end
 
 
@@ -69,15 +71,17 @@ def alone(module: str, case: str, folder: Path) -> Found:
     return trained(module, case, Fabric(accelerator="cpu", devices=1), folder)
 
 
-def in_two(module: str, cases: Sequence[str], folder: Path) -> dict[str, Found]:
-    """Train cases in two processes of one thread each.
+def in_two(
+    module: str, cases: Sequence[str], folder: Path, sharded: bool = False
+) -> dict[str, Found]:
+    """Train cases in two processes of one thread each, of whole models or of sharded ones.
 
     Raises:
         RuntimeError: one fails or warns; holds what they said.
     """
     path = os.pathsep.join(map(str, (ROOT, SUPPORT)))
     done = subprocess.run(
-        [sys.executable, str(Path(__file__)), str(folder), module, *cases],
+        [sys.executable, str(Path(__file__)), str(folder), module, str(sharded), *cases],
         # The rest as here: what torch draws depends on the instructions that it is told to use.
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         cwd=folder,
@@ -97,8 +101,9 @@ def in_two(module: str, cases: Sequence[str], folder: Path) -> dict[str, Found]:
 
 
 def main() -> None:
-    folder, module, *cases = sys.argv[1:]
-    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
+    folder, module, sharded, *cases = sys.argv[1:]
+    strategy: Any = make_sharding(2) if sharded == "True" else "ddp"
+    fabric = Fabric(accelerator="cpu", devices=2, strategy=strategy)
     fabric.launch()
     for case in cases:
         history, end = trained(module, case, fabric, Path(folder))

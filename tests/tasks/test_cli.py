@@ -14,7 +14,17 @@ from tasks.cli import DATA_VERBS, VERBS, main
 
 FLAGS = {
     "tasks": [],
-    "train": ["name", "out", "seed", "device", "devices", "gradient", "logger", "skip_bad"],
+    "train": [
+        "name",
+        "out",
+        "seed",
+        "device",
+        "devices",
+        "gradient",
+        "logger",
+        "skip_bad",
+        *("sharded", "dry_run"),
+    ],
     "eval": ["run", "device"],
     "simulate": ["run", "clock", "workers", "cluster"],
     "export": ["run"],
@@ -22,7 +32,8 @@ FLAGS = {
     "energy": ["run", "chip"],
     "report": ["run"],
     "compare": ["runs", "out", "markdown"],
-    "generate": ["run", "prompt", "tokens", "temperature", "seed"],
+    "pack": ["run", "out"],
+    "generate": ["run", "prompt", "tokens", "temperature", "seed", "packed"],
     "new": ["path"],
     "demo": ["out", "seed", "device"],
     "bench": ["name", "out", "repeats", "only", "quick", "runs", "workers"],
@@ -69,14 +80,14 @@ def test_words_that_a_verb_does_not_take_are_told_with_what_it_takes(
     text = told(["train", "mnist:tiny", "--epochs", "1"], capsys)
     assert text == (
         "neuro: neuro train has no flag --epochs; it takes TASK:CONFIGURATION, --out, --seed, "
-        "--device, --devices, --gradient, --logger, --skip-bad; the same command goes on "
-        "with a run that was interrupted; all else that a training depends on (epochs, batch, "
-        "learning rate) is a field of its configuration: neuro new my_task.py writes a task "
-        "with some that you can change"
+        "--device, --devices, --gradient, --logger, --skip-bad, --sharded, --dry-run; the same "
+        "command goes on with a run that was interrupted; all else that a training depends on "
+        "(epochs, batch, learning rate) is a field of its configuration: neuro new my_task.py "
+        "writes a task with some that you can change"
     )
     assert told(["train", "mnist", "tiny"], capsys) == (
         "neuro: neuro train takes TASK:CONFIGURATION, --out, --seed, --device, --devices, "
-        "--gradient, --logger, --skip-bad; 'tiny' is one word more"
+        "--gradient, --logger, --skip-bad, --sharded, --dry-run; 'tiny' is one word more"
     )
     assert told(["export", "runs/a", "--chip", "loihi2"], capsys) == (
         "neuro: neuro export has no flag --chip; it takes RUN"

@@ -1,7 +1,9 @@
+import numba
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
+from llvmlite import binding
 
 from neuro.nn.ternary import (
     AbsMax,
@@ -12,13 +14,14 @@ from neuro.nn.ternary import (
     pack_model,
     round_weights,
 )
-from neuro.ops.ternary import multiply_packed, pack_ternary, unpack_ternary
+from neuro.ops.dot_codes import has_dot_product
+from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary, unpack_ternary
 from neuro.seeds import seeded
 
 
 @settings(max_examples=15, deadline=None)
 @given(
-    sizes=st.tuples(st.integers(1, 9), st.integers(1, 70), st.integers(0, 3)),
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 400), st.integers(0, 3)),
     seed=st.integers(0, 99),
 )
 def test_packed_products_are_exact(sizes: tuple[int, int, int], seed: int) -> None:
@@ -29,12 +32,25 @@ def test_packed_products_are_exact(sizes: tuple[int, int, int], seed: int) -> No
     packed = pack_ternary(weight)
     assert packed.shape == (made, -(-columns // 4))
     assert np.array_equal(unpack_ternary(packed, columns), weight)
-    assert np.array_equal(multiply_packed(packed, x), x.astype(np.int32) @ weight.T)
+    for dot in {False, has_dot_product()}:
+        products = multiply_packed(packed, x, dot=dot)
+        assert np.array_equal(products, x.astype(np.int32) @ weight.T)
+
+
+def test_another_processor_that_the_user_names_gets_the_plain_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(numba.config, "CPU_NAME", "generic")
+    assert not has_dot_product()
+    monkeypatch.undo()
+    monkeypatch.setattr(binding, "get_host_cpu_features", lambda: {"avx512vnni": True})
+    assert not has_dot_product()  # its 256 bits are of avx512vl
 
 
 def test_the_largest_sums_do_not_overflow() -> None:
     weight, x = np.ones((1, 2**18), np.int8), np.full((1, 2**18), -128, np.int8)
-    assert multiply_packed(pack_ternary(weight), x) == [[-(2**25)]]
+    for dot in {False, has_dot_product()}:
+        assert multiply_packed(pack_ternary(weight), x, dot=dot) == [[-(2**25)]]
     with pytest.raises(ValueError, match=r"more than 262,144 columns \(262,145\)"):
         pack_ternary(np.zeros((1, 2**18 + 1), np.int8))
     with pytest.raises(ValueError, match="1 weights are not -1, 0 or 1, the first 2"):
@@ -89,7 +105,8 @@ def test_packed_layers_answer_the_same_in_two_bits_a_weight(make: type[BitLinear
         x = torch.randn(4, 3, 130)
     packed = pack_model(model)
     with torch.no_grad():
-        torch.testing.assert_close(packed(x), model(x), rtol=2e-5, atol=1e-6)
+        assert torch.equal(packed(x), model(x))
+        assert torch.equal(pack_model(model[0])(x), model[0](x))
     assert isinstance(model[0], BitLinear)
     layer = packed[0]
     assert isinstance(layer, PackedLinear)
@@ -98,6 +115,55 @@ def test_packed_layers_answer_the_same_in_two_bits_a_weight(make: type[BitLinear
     assert layer.packed.dtype is torch.uint8
     with pytest.raises(ValueError, match="Linear has no BitLinear"):
         pack_model(torch.nn.Linear(2, 2))
+
+
+class Other(AbsMax):
+    """What the compiled map does not know."""
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(1, 9), st.integers(1, 300), st.integers(1, 3)),
+    kind=st.sampled_from([AbsMax(), SpikeCount(3, 0.75), SpikeCount(1, 2.0), Other()]),
+    size=st.sampled_from([1e-12, 1.0, 1e25]),
+    seed=st.integers(0, 99),
+)
+def test_packed_layers_answer_bit_for_bit_as_trained_ones(
+    sizes: tuple[int, int, int], kind: AbsMax | SpikeCount, size: float, seed: int
+) -> None:
+    made, given, tokens = sizes
+    with seeded(seed):
+        layer = BitLinear(given, made, kind)
+        torch.nn.init.uniform_(layer.gain, -2, 2)
+        x = size * torch.randn(2, tokens, given)
+    x[0, 0, :1] = 0
+    expected = layer(x).detach()
+    packed = pack_model(layer)
+    assert torch.equal(packed(x), expected)
+    assert torch.equal(packed(x.transpose(0, 1)), expected.transpose(0, 1))
+    rows = x.view(-1, given)
+    how = packed._describe_quantise()
+    if how:
+        inverse = torch.rsqrt(rows.square().mean(-1) + 1e-8)
+        arrays = (packed.packed, rows, inverse, packed.gain)
+        plain = map_packed(*(a.numpy() for a in arrays), float(packed.scale), *how, dot=False)
+        assert np.array_equal(plain, expected.view(-1, made).numpy())
+
+
+def test_inputs_of_another_width_are_refused() -> None:
+    with pytest.raises(ValueError, match="x has 8 channels, and the layer was packed for 4"):
+        pack_model(BitLinear(4, 3))(torch.ones(2, 8))
+
+
+@pytest.mark.parametrize("quantise", [AbsMax(), SpikeCount(3, 0.75)])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_what_is_no_number_is_not_hidden(quantise: AbsMax | SpikeCount, bad: float) -> None:
+    x = torch.ones(2, 33)
+    x[1, 4] = bad
+    packed = pack_model(BitLinear(33, 5, quantise))
+    y = packed(x)
+    assert torch.isfinite(y[0]).all()
+    assert torch.isnan(y[1]).all()
 
 
 @settings(max_examples=20, deadline=None)

@@ -17,7 +17,7 @@ from neuro.training.distributed import draw_shard, keep_strides_of_gradients, sh
 from neuro.training.errors import TrainError
 from neuro.training.sync_batch import apply_dropout, synchronize_layers
 
-CASES = ["plain", "normed", "dropping", "nested", "staged", "streamed", "driving"]
+CASES = ["plain", "normed", "dropping", "nested", "staged", "streamed", "driving", "language"]
 # Largest relative distance: some roundings of float32, in which neurons learn.
 RTOL = 16 * np.finfo(np.float32).eps
 CPU = torch.device("cpu")
@@ -173,3 +173,16 @@ def test_batches_that_cannot_be_cut_are_told() -> None:
     ):
         with pytest.raises(TrainError, match=match):
             by_each(2, lambda _, batch=batch, axes=axes: shard_batch(batch, axes, CPU))
+
+
+def test_two_processes_that_share_the_parameters_follow_the_loss_curve_of_one(
+    tmp_path: Path,
+) -> None:
+    history, end = in_two("shared_cases", ["language"], tmp_path, sharded=True)["language"]
+    want, last = alone("shared_cases", "language", tmp_path / "alone")
+    losses = [[row["train_loss"] for row in rows] for rows in (history, want)]
+    assert losses[1][2] != losses[1][0]
+    np.testing.assert_allclose(*losses, rtol=RTOL)
+    assert end.keys() == last.keys()
+    for name, value in last.items():
+        np.testing.assert_allclose(end[name], value, rtol=RTOL, atol=RTOL)

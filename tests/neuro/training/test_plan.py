@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, OneCycleLR, ReduceLROnPlateau
 
-from neuro.training import Plan, Progress, Stage, TrainError, fit
+from neuro.training import Group, Plan, Progress, Stage, TrainError, fit
 from neuro.training.checkpoint import get_weights
 
 NAMES = [name for name, _ in model().named_parameters()]
@@ -59,6 +59,36 @@ def test_only_weights_decay() -> None:
     decay = {p: g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     assert {(p.dim() >= 2, d) for p, d in decay.items()} == {(True, 0.5), (False, 0.0)}
     assert len(decay) == len(NAMES)
+
+
+def test_groups_have_their_own_rates_and_decay() -> None:
+    first, *_, last = NAMES
+    groups = (Group(parameters=(first,), lr=3.0, decay=False), Group(parameters=("a.*", last)))
+    plan = Plan(epochs=2, lr=0.1, decay=0.5, groups=groups, warm=0.3)
+    net = model()
+    optimizer, found = plan.build_optimizer(net), {}
+    for group in optimizer.param_groups:
+        of = {id(p): n for n, p in net.named_parameters()}
+        found |= {of[id(p)]: (group["lr"], group["weight_decay"]) for p in group["params"]}
+    assert set(found) == set(NAMES)
+    for name, p in net.named_parameters():
+        rate = 0.1 * 3 if name == first else 0.1
+        assert found[name] == (rate, 0.5 * (p.dim() >= 2 and name != first))
+    schedule = plan.build_schedule(optimizer, 3)
+    for at in (0.0, 1 / 6, 2 / 6):
+        now = [group["lr"] for group in optimizer.param_groups]
+        assert now[0] == pytest.approx(3 * plan.lr_at(at))
+        assert now[1:] == pytest.approx([plan.lr_at(at)] * (len(now) - 1))
+        optimizer.step()
+        schedule.step()
+    every = Plan(epochs=1, lr=0.1, groups=(Group(parameters=("*",), lr=2.0),))
+    assert [g["lr"] for g in every.build_optimizer(net).param_groups] == [0.2, 0.2]
+    twice = Plan(epochs=1, lr=0.1, groups=(groups[0], groups[0]))
+    with pytest.raises(TrainError, match=f"{re.escape(first)} fits none of .*{last}"):
+        twice.build_optimizer(net)
+    for wrong in ({"parameters": ()}, {"parameters": ("a",), "lr": 0.0}):
+        with pytest.raises(ValueError, match="a factor lr > 0"):
+            Group(**wrong)
 
 
 def test_an_optimizer_of_torch_is_given_groups_and_rate() -> None:

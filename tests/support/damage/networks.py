@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from programs import program
 
 from damage.ways import Rng, Subject, damage_arrays, fresh, of_json, of_npz, of_tensors
@@ -22,6 +23,8 @@ from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import Events, to_events
 from neuro.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from neuro.units import Seconds, Ticks
+from tasks.language.config import Config
+from tasks.language.packed import load_packed, make_empty, save_packed
 
 
 @cache
@@ -111,8 +114,6 @@ def read_chunks(path: Path) -> list[str]:
 
 
 def make_checkpoint(folder: Path) -> Path:
-    import torch
-
     weights, best = {"w": torch.arange(6.0), "n": torch.tensor(3)}, {"epoch": 1, "score": 0.5}
     save_weights(fresh(folder) / "best.safetensors", weights, best)
     state: dict[str, Any] = {
@@ -137,6 +138,20 @@ def read_checkpoint(path: Path) -> str:
 
 def read_weights(path: Path) -> str:
     return digest(load_tensors(path, "weights"))
+
+
+def make_packed(folder: Path) -> Path:
+    config = Config(stack="mlgru+rwkv5", width=8, hidden=6, heads=2, linear="ternary")
+    model = make_empty(config).to_empty(device="cpu")
+    for tensor in model.state_dict().values():
+        tensor.fill_(0.5 if tensor.is_floating_point() else 0b10010001)
+    save_packed(fresh(folder) / "packed.safetensors", model, config)
+    return folder / "packed.safetensors"
+
+
+def read_packed(path: Path) -> str:
+    model, config = load_packed(path)
+    return digest((dict(model.state_dict()), repr(config)))
 
 
 def make_stimulus(folder: Path) -> Path:
@@ -196,6 +211,9 @@ SUBJECTS: dict[str, Subject] = {
         make=make_checkpoint,
         damage=partial(of_tensors, kind="checkpoint"),
         read=read_checkpoint,
+    ),
+    "packed": Subject(
+        make=make_packed, damage=partial(of_tensors, kind="packed"), read=read_packed
     ),
     "stimulus": Subject(
         make=make_stimulus, damage=of_stimulus, read=run_stimulus, names_file=False

@@ -142,6 +142,7 @@ def test_without_a_name_all_benchmarks_are_listed() -> None:
         "training",
         "mechanisms",
         "mixers",
+        "decode",
         "regimes",
         "hybrids",
         "driving",

@@ -15,6 +15,8 @@ from tasks.language.config import (
     matmulfree_370m,
     parse_stack,
     tiny,
+    tiny_eagle,
+    tiny_finch,
     tiny_matmulfree,
     tiny_rwkv6,
     tiny_spiking,
@@ -22,6 +24,7 @@ from tasks.language.config import (
 )
 from tasks.language.generate import generate
 from tasks.language.model import LanguageModel
+from tasks.language.task import build
 
 SMALL = Config(stack="+".join(MIXERS), width=16, hidden=24, heads=2)
 
@@ -33,7 +36,7 @@ def make(config: Config) -> LanguageModel:
 
 def count(config: Config) -> int:
     with torch.device("meta"):
-        return sum(p.numel() for p in LanguageModel(config).parameters())
+        return sum(p.numel() for p in build(config).parameters())
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,10 @@ def test_published_sizes(config: Config, published: float, exact: int) -> None:
 def test_tiny_models_have_about_the_same_size() -> None:
     sizes = [
         count(make())
-        for make in (tiny, tiny_transformer, tiny_matmulfree, tiny_rwkv6, tiny_spiking)
+        for make in (
+            *(tiny, tiny_transformer, tiny_matmulfree, tiny_rwkv6, tiny_spiking),
+            *(tiny_eagle, tiny_finch),
+        )
     ]
     assert all(size == pytest.approx(sizes[0], rel=0.02) for size in sizes)
 

@@ -171,6 +171,36 @@ def test_a_run_writes_text(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "--tokens must be >= 0" in capsys.readouterr().err
 
 
+def written(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    capsys.readouterr()
+    main(["generate", *argv, "--prompt", "7 and ", "--tokens", "40", "--temperature", "0.5"])
+    return capsys.readouterr().out
+
+
+def test_a_packed_run_and_its_file_write_the_same_text(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "elsewhere" / "small.bin"
+    main(["pack", str(run), "--out", str(file)])
+    told = " ".join(capsys.readouterr().out.split())
+    # Mixers 4 x 16 x 16 and 5 x 16 x 16, units 3 x 16 x 24 in both layers, read-out 16 x 256.
+    assert f"wrote {file}: 8,704 ternary weights in 2.05 bits each" in told
+    text = written(capsys, str(run))
+    assert len(text) > 20
+    assert written(capsys, str(run), "--packed") == text
+    assert written(capsys, str(file)) == text
+    main(["pack", str(run)])
+    assert (run / "packed.safetensors").read_bytes() == file.read_bytes()
+    for argv, cure in (
+        (["pack", str(run), "--out", str(tmp_path)], "name a file, such as"),
+        (["generate", str(tmp_path / "none")], "is no run: it has no config.json"),
+        (["generate", str(run / "best.safetensors")], "holds a weights, expected a packed"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(argv)
+        assert cure in " ".join(capsys.readouterr().err.split())
+
+
 def test_what_sends_no_spikes_is_refused_by_name(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,62 @@
+"""Models whose parameters, gradients and optimizer states are sharded over processes (FSDP).
+
+Each process keeps 1 / n of every parameter, and gathers those of a block while it computes.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from torch import Tensor, nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
+
+
+def make_sharding(processes: int) -> ModelParallelStrategy:
+    """Return Fabric's strategy for so many processes."""
+    return ModelParallelStrategy(
+        shard_model, data_parallel_size=processes, tensor_parallel_size=1
+    )
+
+
+def shard_model(model: nn.Module, mesh: Any) -> nn.Module:
+    """Shard a model in place: each block by itself, and what lies outside of blocks."""
+    for module in (*list_blocks(model), model):
+        module.register_forward_hook(_copy_views)  # before those that gather weights again
+        fully_shard(module, mesh=mesh["data_parallel"])
+    return model
+
+
+def _copy_views(module: nn.Module, given: Any, out: Any) -> Any:  # noqa: ARG001
+    """Return outputs none of which shares its memory: who changes one would lose gradients."""
+    return tree_map_only(Tensor, lambda t: t if t._base is None else t.clone(), out)
+
+
+def list_blocks(model: nn.Module) -> list[nn.Module]:
+    """Return the modules that are sharded one by one: those of the outermost ModuleLists."""
+
+    def walk(module: nn.Module) -> Iterator[nn.Module]:
+        for child in module.children():
+            yield from child if isinstance(child, nn.ModuleList) else walk(child)
+
+    return list(walk(model))
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Say whether a model's parameters are shards."""
+    return any(isinstance(p, DTensor) for p in model.parameters())
+
+
+def gather(values: Any) -> Any:
+    """Return a pytree with whole tensors for sharded ones; all processes must ask together."""
+    return tree_map_only(DTensor, DTensor.full_tensor, values)
+
+
+def shard_states(optimizer: Optimizer) -> None:
+    """Shard the states of an optimizer as its parameters are; all processes must do so."""
+    for p, states in optimizer.state.items():
+        for name, value in states.items():
+            if isinstance(p, DTensor) and isinstance(value, Tensor) and value.shape == p.shape:
+                states[name] = distribute_tensor(value, p.device_mesh, p.placements)

@@ -1,0 +1,102 @@
+"""Files of packed language models, from which text is written: two bits a ternary weight."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from neuro.io.schema import convert
+from neuro.io.store import StoreError, load_tensors, save_tensors
+from neuro.nn.ternary import BitLinear, PackedLinear, pack_model
+from tasks.language.config import Config
+from tasks.language.model import LanguageModel
+
+KIND = "packed"
+UNUSED = 0b01010101  # the code 3, which stands for no weight, has both bits of a pair
+
+
+class Size(NamedTuple):
+    """How large a packed model is.
+
+    weights: ternary ones. packed: bytes of their codes and scales. rest: bytes of all that
+    stays in float32: embedding, gains, norms, other parameters of mixers.
+    """
+
+    weights: int
+    packed: int
+    rest: int
+
+    @property
+    def bits(self) -> float:
+        """Return the bits a ternary weight, scales included."""
+        return 8 * self.packed / self.weights
+
+
+def measure_size(model: nn.Module) -> Size:
+    """Return how large a packed model is, in memory as in a file."""
+    layers = [m for m in model.modules() if isinstance(m, PackedLinear)]
+    packed = sum(m.packed.nbytes + m.scale.nbytes for m in layers)
+    whole = sum(t.nbytes for t in model.state_dict().values())
+    return Size(sum(len(m.packed) * m.given for m in layers), packed, whole - packed)
+
+
+def save_packed(path: str | Path, model: nn.Module, config: Config) -> None:
+    """Write a packed model of a configuration."""
+    save_tensors(path, KIND, model.state_dict(), {"config": asdict(config)})
+
+
+def load_packed(path: str | Path) -> tuple[nn.Module, Config]:
+    """Return a packed model that was written, and its configuration.
+
+    No more than the file holds is ever in memory.
+
+    Raises:
+        StoreError: the file is missing, damaged, cut short or no packed model.
+    """
+    tensors, meta = load_tensors(path, KIND)
+    try:
+        config: Config = convert(meta["config"], Config)
+        if meta != {"config": asdict(config)}:
+            raise ValueError("its header holds more than a configuration")
+        model = make_empty(config)
+        require_fitting(model, tensors)
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise StoreError(
+            f"{path}: no whole packed model ({error}); restore it from a copy, or write it "
+            "again with neuro pack RUN"
+        ) from error
+    model.load_state_dict(tensors, assign=True)
+    return model, config
+
+
+def make_empty(config: Config) -> nn.Module:
+    """Return a packed model without values."""
+
+    def pack(layer: BitLinear) -> PackedLinear:
+        made, given = layer.weight.shape
+        return PackedLinear(given, made, layer.quantise)
+
+    with torch.device("meta"):
+        return pack_model(LanguageModel(config), pack)
+
+
+def require_fitting(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Raise unless tensors are those of a packed model.
+
+    Raises:
+        ValueError: names, shapes or dtypes differ, or a code stands for no weight.
+    """
+    need = {k: (tuple(v.shape), v.dtype) for k, v in model.state_dict().items()}
+    have = {k: (tuple(v.shape), v.dtype) for k, v in tensors.items()}
+    differ = sorted(k for k in need | have if need.get(k) != have.get(k))
+    if differ:
+        raise ValueError(f"{', '.join(differ[:9])} differ in name, shape or dtype")
+    bad = [
+        name
+        for name, codes in tensors.items()
+        if codes.dtype is torch.uint8 and (codes & codes >> 1 & UNUSED).any()
+    ]
+    if bad:
+        raise ValueError(f"{', '.join(bad[:9])}: holds a code that stands for no weight")

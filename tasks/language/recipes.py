@@ -1,0 +1,64 @@
+"""How language models are trained: plainly, or by the levers of published recipes.
+
+matmulfree  warm-up and cosine, and half of that from the middle of the training on (Zhu et al.
+            2024, arXiv 2406.02528)
+rwkv        AdamW (0.9, 0.99) with an epsilon of 1e-18; the decay w0 and its map learn at twice
+            the rate, the bonus u at three times it; neither decays, nor does the token shift
+            (the trainer of Peng et al. 2024, arXiv 2404.05892)
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from neuro.training import Group, Plan
+from neuro.training.plan import scale_lr
+from tasks.language.config import Config
+
+RWKV_GROUPS = (
+    Group(parameters=("*time_decay*",), lr=2.0, decay=False),
+    Group(parameters=("*time_faaaa",), lr=3.0, decay=False),
+    Group(parameters=("*time_mix_*", "*time_maa_*"), decay=False),
+)
+RWKV_ADAM = partial(torch.optim.AdamW, betas=(0.9, 0.99), eps=1e-18)
+
+
+def make_plan(config: Config) -> Plan:
+    """Return how a model is trained: an epoch ends with each validation.
+
+    Raises:
+        ValueError: RWKV's recipe is for a stack without its time mixing.
+    """
+    plain = partial(
+        Plan, epochs=config.validations, lr=config.lr, decay=config.decay, clip=config.clip
+    )
+    if config.recipe == "matmulfree":
+        return plain(schedule=make_halving(config.warm))
+    if config.recipe == "plain":
+        return plain(warm=config.warm)
+    if not set(config.layers) & {"rwkv5", "rwkv6"}:
+        raise ValueError(
+            f"recipe 'rwkv' sets the learning rates of RWKV's time mixing, and {config.stack} "
+            "has none; take 'plain'"
+        )
+    return plain(warm=config.warm, optimizer=RWKV_ADAM, groups=RWKV_GROUPS)
+
+
+def make_halving(warm: float) -> Callable[[Optimizer, int], LambdaLR]:
+    """Return a schedule: warm-up and cosine, and half of that from the middle on.
+
+    warm: as of :class:`neuro.training.Plan`.
+    """
+
+    def schedule(optimizer: Optimizer, updates: int) -> LambdaLR:
+        return LambdaLR(optimizer, partial(scale_midway, warm, updates))
+
+    return schedule
+
+
+def scale_midway(warm: float, updates: int, update: int) -> float:
+    """Return the factor on the peak learning rate at an update of so many."""
+    return scale_lr(1.0 if 2 * update < updates else 0.5, warm, update / updates)
