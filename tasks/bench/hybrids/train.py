@@ -38,7 +38,8 @@ from tasks.language.config import Config
 from tasks.language.data import NOTHING, batches as text_batches
 from tasks.language.model import LanguageModel
 from tasks.language.recall import TASKS, Sequences
-from tasks.language.task import loss, make_plan, measure_bits
+from tasks.language.recipes import make_plan
+from tasks.language.task import loss, measure_bits
 from tasks.task import Pair, Split
 
 FILE = "hybrids-cells.jsonl"  # beside the figures

@@ -18,9 +18,9 @@ from exact_laws import (
     same,
     with_nodes,
 )
-from hypothesis import Phase, given, settings, strategies as st
+from hypothesis import Phase, given, reject, settings, strategies as st
 
-from neuro.events import Grid, simulate
+from neuro.events import Grid, Runaway, simulate
 from neuro.events.exact import compile as compiler
 from neuro.events.exact.compile import compile_exactly
 from neuro.events.exact.oracle import simulate_exactly_slowly
@@ -115,7 +115,10 @@ def test_inputs_that_come_later_make_everything_come_later(
     graph = network(kind, seed)
     train = at_any_time(seed)
     late = train._replace(time=train.time + shift, shape=(16 + 31, 1, 3))
-    one, other = run(graph, train._replace(shape=late.shape)), run(graph, late)
+    try:
+        one, other = run(graph, train._replace(shape=late.shape)), run(graph, late)
+    except Runaway:  # of a network in which spikes excite ever more of them
+        reject()
     until = (16 - 1) * DT
     for name in ("cells", "late"):
         a, b = by_neuron(one.times[name]), by_neuron(other.times[name])
