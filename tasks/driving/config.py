@@ -126,13 +126,18 @@ class Planner:
 
     candidates: M. sampler: "anchored" at the measured speed, or SAD's "clothoid" from speeds
     drawn anew. weights: of the parts of the cost: "learned" (the paper), or "constant" (the
-    released code). hidden: neurons of the refinement.
+    released code). hidden: neurons of the refinement. loss: of the choice between candidates,
+    the published "margin", whose gradient reaches one of them, or "softmax", which all get.
+    learns_from: maps that judge candidates in training, the "truth" as published, or
+    "predicted" ones, which judge when it drives.
     """
 
     candidates: int
     hidden: int
     sampler: Literal["anchored", "clothoid"] = "anchored"
     weights: Literal["learned", "constant"] = "learned"
+    loss: Literal["margin", "softmax"] = "margin"
+    learns_from: Literal["truth", "predicted"] = "truth"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -359,7 +364,7 @@ def tiny() -> Config:
         prediction=Prediction(
             hidden=32, kernel=5, latent=8, refine=(16,), stride=2, moves=True
         ),
-        planner=Planner(candidates=300, hidden=64),
+        planner=Planner(candidates=300, hidden=64, loss="softmax", learns_from="predicted"),
         grid=Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
         channels=24,
         heads=16,

@@ -6,8 +6,8 @@
 road that of all; centre: squared error; offset and flow: absolute error where there is
 an instance; all of future frames discounted by 0.95 a frame. Motion: absolute error, in
 vehicles and outside. Depth: cross-entropy where it was
-measured. Path: the greatest violation of a margin by a candidate, and the error of the refined
-path.
+measured. Path: the greatest violation of a margin by a candidate, or the cross-entropy of all
+candidates; and the error of the refined path.
 Axes: B windows, T present and future frames, F future frames, M candidates, X and Y cells.
 """
 
@@ -26,6 +26,7 @@ from tasks.driving.targets import make_instance_targets
 
 DISCOUNT = 0.95  # of each frame further in the future
 LATERAL = 10.0  # weight of errors to the side, SAD's
+NEAR = 0.5  # [m] from the true path at which a candidate is by a factor e less probable
 
 
 def discount_frames(
@@ -109,6 +110,15 @@ def margin_loss(
     return F.relu(frames + whole + distance).amax(1).mean()
 
 
+def choice_loss(candidates: Costs, distance: Float[Tensor, "B M"]) -> Float[Tensor, ""]:
+    """Return the cross-entropy of candidates: the cheaper, the more probable, by soft-max.
+
+    distance: from the true path [m]; by soft-max, too, it says how probable each should be.
+    """
+    aim = (-distance / NEAR).softmax(1)
+    return -(aim * (-candidates.total).log_softmax(1)).sum(1).mean()
+
+
 def path_loss(path: Float[Tensor, "B F 3"], truth: Float[Tensor, "B F 3"]) -> Float[Tensor, ""]:
     """Return the smooth absolute error along x and, ten times, along y."""
     error = F.smooth_l1_loss(path[..., :2], truth[..., :2], reduction="none")
@@ -156,6 +166,9 @@ def compute_losses(
         found["depth"] = depth_loss(outputs.depth, truth.depth, config.depth)
     if plan is not None and plan.truth is not None:
         away = (plan.candidates - truth.path[:, None])[..., :2].norm(dim=-1).mean(-1)
-        found["margin"] = margin_loss(plan.truth, plan.costs, away)
+        if config.planner.loss == "margin":
+            found["choice"] = margin_loss(plan.truth, plan.costs, away)
+        else:
+            found["choice"] = choice_loss(plan.costs, away)
         found["path"] = path_loss(plan.path, truth.path)
     return found

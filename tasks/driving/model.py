@@ -43,7 +43,7 @@ HEADS: Mapping[StageName, tuple[str, ...]] = {
     "prediction": ("vehicle", "pedestrian", "lane", "drivable", "centre", "offset", "flow"),
     "planning": tuple(CHANNELS),
 }
-TASKS = (*HEADS["prediction"], "motion", "depth", "margin", "path")  # that have a loss
+TASKS = (*HEADS["prediction"], "motion", "depth", "choice", "path")  # that have a loss
 
 
 class Perceived(NamedTuple):
@@ -120,8 +120,9 @@ class Driver(nn.Module):
             stage: which decides on heads and on whether a path is planned; None: that of
                 the last phase.
             futures: frames to be predicted; None: those of the last phase. A plan needs all.
-            truth: by which candidates are judged instead of by the predicted maps, as in
-                training; what is learned is used in any case.
+            truth: of training. Its path is judged too, and candidates by its maps instead of
+                the predicted ones, if the planner learns from them; the learned cost is used
+                in any case.
             frozen: parts that run as in evaluation, and get no gradient.
         """
         futures = self.config.last.futures if futures is None else futures
@@ -136,7 +137,8 @@ class Driver(nn.Module):
             maps = self.read_maps(spikes[len(perceived.states) - 1 :], HEADS[stage])
             plan = None
             if stage == "planning" and perceived.front is not None:
-                around = find_surroundings(maps, truth)
+                known = truth if self.config.planner.learns_from == "truth" else None
+                around = find_surroundings(maps, known)
                 path = None if truth is None else truth.path
                 plan = self.planner(seen.ego, around, perceived.front, path)
         return Outputs(perceived.depth, maps, motion, plan, dict(self.balance))

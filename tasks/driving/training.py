@@ -69,7 +69,7 @@ def list_tasks(config: Config, phase: Phase) -> tuple[str, ...]:
     tasks += ["depth"] if trains_depth else []
     moves = config.prediction.moves and phase.futures and "prediction" not in phase.frozen
     tasks += ["motion"] if moves else []
-    return (*tasks, *(("margin", "path") if phase.name == "planning" else ()))
+    return (*tasks, *(("choice", "path") if phase.name == "planning" else ()))
 
 
 def list_frozen(config: Config, phase: Phase) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from tasks.driving.config import Depth, Weights
 from tasks.driving.cost import Costs
 from tasks.driving.losses import (
     centre_loss,
+    choice_loss,
     compute_losses,
     depth_loss,
     discount_frames,
@@ -102,6 +103,18 @@ def test_the_margin_grows_with_distance_and_the_worst_candidate_counts() -> None
     assert margin_loss(truth, cheap, distance).item() == pytest.approx(7 + 10)
     dear = Costs(torch.full((1, 3, 2), 9.0), torch.full((1, 3), 90.0))
     assert margin_loss(truth, dear, distance).item() == 0
+
+
+def test_the_choice_is_a_soft_max_of_costs_that_should_be_one_of_distances() -> None:
+    costs = Costs(torch.tensor([[[1.0, 1.0], [0.0, 0.0]]]), torch.tensor([[0.0, 1.0]]))
+    p = math.exp(-2) / (math.exp(-2) + math.exp(-1))  # of the first: 2 beside 1
+    q = 1 / (1 + math.exp(-2))  # it is 1 m nearer, two times 0.5 m
+    expected = -q * math.log(p) - (1 - q) * math.log(1 - p)
+    found = choice_loss(costs, torch.tensor([[3.0, 4.0]]))
+    assert found.item() == pytest.approx(expected)
+    best = Costs(torch.zeros(1, 2, 1), torch.tensor([[6.0, 8.0]]))  # costs are distances / 0.5
+    least = -q * math.log(q) - (1 - q) * math.log(1 - q)
+    assert choice_loss(best, torch.tensor([[3.0, 4.0]])).item() == pytest.approx(least)
 
 
 def test_errors_to_the_side_count_tenfold_and_headings_do_not() -> None:

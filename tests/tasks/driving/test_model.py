@@ -152,8 +152,8 @@ def test_parts_that_are_frozen_keep_their_norms(batch: Batch) -> None:
     assert all(m.training for m in model.modules())
 
 
-def test_candidates_are_judged_by_the_truth_where_it_is_given(
-    model: Driver, batch: Batch, found: Outputs
+def test_candidates_are_judged_by_the_truth_where_the_planner_learns_from_it(
+    model: Driver, batch: Batch, found: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = find_surroundings(found.maps)
     assert torch.equal(own.drivable, (found.maps["drivable"][:, 0] > 0).float())
@@ -163,12 +163,18 @@ def test_candidates_are_judged_by_the_truth_where_it_is_given(
     assert torch.equal(true.lane, batch.truth.lane.float())
     assert torch.equal(true.learned, own.learned)
     assert (own.learned > 0).all()
-    with torch.no_grad():
-        judged = model(batch.seen, "planning", None, batch.truth).plan
-    assert judged is not None
-    assert judged.truth is not None
-    assert judged.truth.total.shape == (3, 1)
-    assert not torch.equal(judged.costs.total, found.plan.costs.total)  # type: ignore[union-attr]
+    assert found.plan is not None
+    same = {}
+    for source in ("truth", "predicted"):
+        planner = replace(model.config.planner, learns_from=source)
+        monkeypatch.setattr(model, "config", replace(model.config, planner=planner))
+        with torch.no_grad():
+            judged = model(batch.seen, "planning", None, batch.truth).plan
+        assert judged is not None
+        assert judged.truth is not None
+        assert judged.truth.total.shape == (3, 1)
+        same[source] = torch.allclose(judged.costs.total, found.plan.costs.total)
+    assert same == {"truth": False, "predicted": True}
 
 
 def test_the_plan_starts_from_the_cheapest_candidate(found: Outputs) -> None:

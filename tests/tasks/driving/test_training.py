@@ -77,7 +77,7 @@ def test_tasks_of_a_phase() -> None:
     assert list_tasks(tiny(), single) == list_tasks(tiny(), first)
     assert list_tasks(tiny(), first) == ("vehicle", "pedestrian", "lane", "drivable", "depth")
     assert list_tasks(tiny(), second) == TASKS[:8]  # the encoder stays, and depth with it
-    assert list_tasks(tiny(), third) == (*TASKS[:7], "margin", "path")
+    assert list_tasks(tiny(), third) == (*TASKS[:7], "choice", "path")
     assert "depth" not in list_tasks(replace(tiny(), depth_loss=False), first)
     assert list_tasks(paper(), paper().phases[1]) == TASKS[:7]
 
