@@ -28,7 +28,7 @@ def test_what_is_short_is_repeated_and_the_mean_is_told(
 ) -> None:
     clocks = Clocks()
     monkeypatch.setattr(stopwatch, "time", clocks.time())
-    monkeypatch.setattr(stopwatch, "measure_growth", lambda once, before: once()[1])
+    monkeypatch.setattr(stopwatch, "measure_growth", lambda once, _: once()[1])
     run = stopwatch.repeat(clocks.once)
     assert clocks.calls == 2  # to compile, and to see how long it takes
     timing = run()
