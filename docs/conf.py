@@ -53,7 +53,12 @@ autodoc_default_options = {
 }
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-autodoc_mock_imports = ["lava", "triton", "nest"]  # pages need no simulator and no GPU compiler
+autodoc_mock_imports = [
+    "fixed_point",
+    "lava",
+    "triton",
+    "nest",
+]  # pages need no simulator and no GPU compiler
 python_maximum_signature_line_length = 90
 napoleon_use_rtype = False
 
