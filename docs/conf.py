@@ -53,12 +53,8 @@ autodoc_default_options = {
 }
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-autodoc_mock_imports = [
-    "fixed_point",
-    "lava",
-    "triton",
-    "nest",
-]  # pages need no simulator and no GPU compiler
+# Pages need no simulator, no GPU compiler, and nothing that only Lava's child finds.
+autodoc_mock_imports = ["fixed_point", "lava", "triton", "nest"]
 python_maximum_signature_line_length = 90
 napoleon_use_rtype = False
 
