@@ -78,7 +78,7 @@ def map_packed(  # noqa: PLR0913 - numbers that have names
     *,
     dot: bool = has_dot_product(),
 ) -> Float32[np.ndarray, "T M"]:
-    """Return a ternary map of inputs that are scaled and quantised first, in one pass.
+    """Return a ternary map of inputs that are scaled and quantised first.
 
     Step by step in float32 as torch computes it, so that both have the same answers, bit for
     bit. A token with an input that is not a number has no other answers.
@@ -93,12 +93,13 @@ def map_packed(  # noqa: PLR0913 - numbers that have names
         threshold: of the spikes.
         dot: as of :func:`multiply_packed`.
     """
-    out = np.empty((len(x), len(packed)), np.float32)
-    planes = np.zeros((len(x), 4 * packed.shape[1]), np.int8 if dot else np.int16)
-    run = _map_dot if dot else _map
-    weights, theta = np.float32(scale), np.float32(threshold)
-    run(packed, x, inverse, gain, weights, ticks, theta, planes, out)
-    return out
+    tokens, width = len(x), packed.shape[1]
+    planes = np.zeros((tokens, 4 * width), np.int8 if dot else np.int16)
+    scales = _quantise(x, inverse, gain, ticks, np.float32(threshold), planes)
+    whole = np.empty((tokens, len(packed)), np.int32)
+    run = _multiply_dot if dot else _multiply
+    run(packed, planes.reshape(tokens, 4, width), whole)
+    return _scale(whole, np.float32(scale), scales)
 
 
 @kernel
@@ -136,50 +137,14 @@ def _quantise(
 
 
 @kernel
-def _map_dot(  # noqa: PLR0913
-    packed: np.ndarray,
-    x: np.ndarray,
-    inverse: np.ndarray,
-    gain: np.ndarray,
-    scale: np.float32,
-    ticks: int,
-    threshold: np.float32,
-    planes: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Write the map by the dot product of bytes."""
-    scales = _quantise(x, inverse, gain, ticks, threshold, planes)
-    whole = np.empty(out.shape, np.int32)
-    _multiply_dot(packed, planes.reshape(len(x), 4, packed.shape[1]), whole)
-    _scale(whole, scale, scales, out)
-
-
-@kernel
-def _map(  # noqa: PLR0913
-    packed: np.ndarray,
-    x: np.ndarray,
-    inverse: np.ndarray,
-    gain: np.ndarray,
-    scale: np.float32,
-    ticks: int,
-    threshold: np.float32,
-    planes: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Write the map by a plain loop."""
-    scales = _quantise(x, inverse, gain, ticks, threshold, planes)
-    whole = np.empty(out.shape, np.int32)
-    _multiply(packed, planes.reshape(len(x), 4, packed.shape[1]), whole)
-    _scale(whole, scale, scales, out)
-
-
-@kernel
-def _scale(whole: np.ndarray, scale: np.float32, scales: np.ndarray, out: np.ndarray) -> None:
-    """Write whole numbers times the scale of the weights and that of each token."""
+def _scale(whole: np.ndarray, scale: np.float32, scales: np.ndarray) -> np.ndarray:
+    """Return whole numbers times the scale of the weights and that of each token."""
+    out = np.empty(whole.shape, np.float32)
     for t in range(len(out)):
         factor = scale * scales[t]
         for m in range(out.shape[1]):
             out[t, m] = np.float32(whole[t, m]) * factor
+    return out
 
 
 @kernel
