@@ -4,10 +4,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, UInt8
+from jaxtyping import Bool, Float, Float32, Int32, UInt8
 
 Command = Literal["left", "forward", "right"]
 FRAME = 0.5  # [s] between keyframes
+ASIDE = 2.0  # [m] to the left or right at the last future frame, from which it is a turn
+
+
+def name_command(path: Float[np.ndarray, "F 3"]) -> Command:
+    """Return what the navigation would say of a path in the present ego frame."""
+    aside = path[-1, 1]
+    return "left" if aside >= ASIDE else "right" if aside <= -ASIDE else "forward"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import (
@@ -39,9 +38,7 @@ from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.schema import LIDAR
 from drivers.nuscenes.spans import CHANNELS, Span, find_spans, require_calibrations
 from drivers.nuscenes.tables import Keyframe, Tables, list_split, open_tables
-from drivers.nuscenes.window import Command, ImageSize, Window
-
-ASIDE = 2.0  # [m] to the left or right at the last future frame, from which it is a turn
+from drivers.nuscenes.window import ImageSize, Window, name_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,12 +194,6 @@ def _load_map(root: Path, location: str) -> RoadMap | NuScenesError:
         return load_road_map(root, location)
     except NuScenesError as error:
         return error
-
-
-def name_command(path: Float[np.ndarray, "F 3"]) -> Command:
-    """Return what the navigation would say of a path in the present ego frame."""
-    aside = path[-1, 1]
-    return "left" if aside >= ASIDE else "right" if aside <= -ASIDE else "forward"
 
 
 def _read_window(

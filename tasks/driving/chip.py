@@ -260,8 +260,7 @@ def _make_gru_part(config: Config, model: Driver) -> Part:
     def give(split: Split) -> Iterator[Stimulus]:
         for seen in _read(config, model, split):
             plan = model(seen).plan
-            rows = torch.arange(len(plan.chosen), device=plan.chosen.device)
-            x = make_inputs(plan.candidates[rows, plan.chosen], seen.ego)
+            x = make_inputs(plan.taken, seen.ego)
             start = refinement.start(_look_ahead(model, seen))[0]
             given = torch.cat([start, start.new_zeros(len(x) - 1, *start.shape[1:])])
             inputs = {"x_bits": split_bits(x[..., None, None]), "start": given[..., None, None]}

@@ -3,6 +3,7 @@
 Axes: S past and present frames, F future frames, D bins of depth, X and Y cells of the grid.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -12,6 +13,16 @@ from neuro.units import Ticks
 
 StageName = Literal["perception", "prediction", "planning"]
 Fusion = Literal["add", "multiply", "gate"]
+CHANNELS: Mapping[str, int] = {  # of the maps that heads make
+    "vehicle": 1,
+    "pedestrian": 1,
+    "lane": 1,
+    "drivable": 1,
+    "centre": 1,
+    "offset": 2,
+    "flow": 2,
+    "cost": 1,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +140,9 @@ class Planner:
     released code). hidden: neurons of the refinement. loss: of the choice between candidates,
     the published "margin", whose gradient reaches one of them, or "softmax", which all get.
     learns_from: maps that judge candidates in training, the "truth" as published, or
-    "predicted" ones, which judge when it drives.
+    "predicted" ones, which judge when it drives. takes: what is refined, the "cheapest"
+    candidate as published, or the "mean" of all by soft-max of their costs. dilations: of
+    further convolutions of the cost volume's head; none as published.
     """
 
     candidates: int
@@ -138,6 +151,8 @@ class Planner:
     weights: Literal["learned", "constant"] = "learned"
     loss: Literal["margin", "softmax"] = "margin"
     learns_from: Literal["truth", "predicted"] = "truth"
+    takes: Literal["cheapest", "mean"] = "cheapest"
+    dilations: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +173,8 @@ class Phase:
     first tenth and falls along a cosine. frozen: parts of the model that stay as they are, and
     run as in evaluation; parts that a stage has no use for stay too. past: frames that are
     seen, the present one the last of them; None: all. Windows overlap: with one frame, an epoch
-    shows each image once.
+    shows each image once. displaced: share of windows that start off the recorded way, and come
+    back to it.
     """
 
     name: StageName
@@ -167,6 +183,7 @@ class Phase:
     lr: float
     frozen: tuple[str, ...] = ()
     past: int | None = None
+    displaced: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +277,7 @@ class Config:
             if p.past is not None and not 1 <= p.past <= self.past
         ]
         wrong += self._list_problems_of_training()
+        wrong += [p for phase in self.phases for p in self._list_problems_of_displacing(phase)]
         if wrong:
             raise ValueError("\n".join(["driving cannot use this:", *wrong]))
 
@@ -283,6 +301,25 @@ class Config:
             wrong.append(f"past and batch must be >= 1, got {self.past} and {self.batch}")
         return wrong
 
+    def _list_problems_of_displacing(self, phase: Phase) -> list[str]:
+        wrong = []
+        if not 0 <= phase.displaced <= 1:
+            wrong.append(
+                f"phase {phase.name}: displaced must be in [0, 1], got {phase.displaced}"
+            )
+        if phase.displaced and self.planner.learns_from == "truth":
+            wrong.append(
+                f"phase {phase.name}: windows cannot be displaced where the planner learns "
+                'from true maps, those of the recorded pose; set learns_from="predicted"'
+            )
+        missing = sorted(set(MAPPERS) - set(phase.frozen))
+        if phase.displaced and missing:
+            wrong.append(
+                f"phase {phase.name}: true maps are those of the recorded pose, so that "
+                f"displaced windows train none of them; freeze {', '.join(missing)}"
+            )
+        return wrong
+
     @property
     def epochs(self) -> int:
         """Epochs of all phases."""
@@ -304,8 +341,25 @@ class Config:
         return self.image.height // STRIDE, self.image.width // STRIDE
 
 
+MAPPERS = (  # parts of the model that make maps of classes
+    *("encoder", "prediction", "decoder"),
+    *(f"heads.parts.{name}" for name in CHANNELS if name != "cost"),
+)
 STRIDE = 8  # pixels of an image in a feature, along each axis
 MOTION = 6  # translation and rotation of the ego since the frame before
+
+
+def find_phase(config: Config, at: float) -> tuple[Phase, float]:
+    """Return the phase at a share of the training, and the share of it that is done."""
+    # Shares are quotients of whole numbers of steps: a boundary is met up to rounding.
+    epoch, begin = at * config.epochs + 1e-9, 0
+    for phase in config.phases:
+        if epoch < begin + phase.epochs:
+            break
+        begin += phase.epochs
+    else:
+        begin -= phase.epochs
+    return phase, min(max((epoch - begin) / phase.epochs, 0.0), 1.0)
 
 
 def paper() -> Config:
@@ -364,7 +418,14 @@ def tiny() -> Config:
         prediction=Prediction(
             hidden=32, kernel=5, latent=8, refine=(16,), stride=2, moves=True
         ),
-        planner=Planner(candidates=300, hidden=64, loss="softmax", learns_from="predicted"),
+        planner=Planner(
+            candidates=300,
+            hidden=64,
+            loss="softmax",
+            learns_from="predicted",
+            takes="mean",
+            dilations=(2, 4),
+        ),
         grid=Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
         channels=24,
         heads=16,
@@ -377,7 +438,8 @@ def tiny() -> Config:
                 futures=6,
                 epochs=8,
                 lr=2e-3,
-                frozen=("encoder", "prediction", "decoder"),
+                frozen=MAPPERS,
+                displaced=0.5,
             ),
         ),
         batch=4,

@@ -3,15 +3,16 @@
     safety    occupancy under the car's box, and v / (10 m/s) times that under one 1 m larger
     headway   occupancy on the road under the box, 10 m ahead
     lane      (1 - d)^2 where d < 1 m is the distance to the nearest divider
-    rule      road missing under the box
-    learned   the cost volume at the car's middle
+    rule      share of road missing under a box 0.5 m larger
+    learned   the cost volume at the car's middle, between cells
     comfort   (|a_lat| - 3)+^2 + (|a_lon| - 3)+^2 + (|jerk| - 1)+^2, the largest of the path
     progress  - way driven [m]
 
-Under a box counts the most that one of its points meets: 0 to 1, whatever the size of cells.
-(SAD sums up cells, enlarges the box by 1 m / cell [m], and measures progress along x, which a
-turn makes none of.) Maps are taken as they are at the nearest cell; beyond the grid nothing is
-occupied or painted, and there is road where there is at its edge.
+Under the boxes of safety and headway counts the most that one of their points meets: 0 to 1,
+whatever the size of cells. (SAD sums up cells, enlarges the box by 1 m / cell [m], and measures
+progress along x, which a turn makes none of.) Of classes, maps are probabilities, taken as they
+are at the nearest cell; beyond the grid nothing is occupied or painted, and there is road where
+there is at its edge.
 Axes: B windows, M paths, F frames, P points of a box, X and Y cells.
 """
 
@@ -31,6 +32,7 @@ from tasks.driving.config import Config
 # needs the extra "driving".
 LENGTH, WIDTH, AHEAD = 4.084, 1.85, 1.44
 MARGIN = 1.0  # [m] by which the larger box is larger, on each side
+VERGE = 0.5  # [m], the same of the box that has to be on the road
 GAP = 10.0  # [m] headway that is looked at
 NEAR = 1.0  # [m] to a divider that is too near
 FAST = 10.0  # [m/s] at which the larger box counts as much as the car's
@@ -107,6 +109,26 @@ def look_up(
     return found if beyond is None else torch.where(inside, found, beyond)
 
 
+def interpolate(
+    maps: Float[Tensor, "B F X Y"], points: Float[Tensor, "B M F 2"], grid: Grid
+) -> Float[Tensor, "B M F"]:
+    """Return the values of maps, one a frame, between the middles of cells; bilinear.
+
+    Outside the grid they are those at its edge.
+    """
+    b, m, f, _ = points.shape
+    size = points.new_tensor(grid.shape) * grid.step
+    low = points.new_tensor([grid.x[0], grid.y[0]])
+    at = (2 * (points - low) / size - 1).flip(-1)  # grid_sample takes the last axis first
+    found = F.grid_sample(
+        maps.flatten(0, 1)[:, None],
+        at.transpose(1, 2).flatten(0, 1)[:, None],
+        padding_mode="border",
+        align_corners=False,
+    )
+    return found.view(b, f, m).transpose(1, 2)
+
+
 def measure_distance(
     mask: Float[Tensor, "B X Y"], step: float, reach: float
 ) -> Float[Tensor, "B X Y"]:
@@ -174,8 +196,8 @@ def compute_parts(
         "safety": under(around.occupied, 0.0) + motion.speed * larger / FAST,
         "headway": under(around.occupied * road, 0.0, ahead=GAP),
         "lane": (1 - d / NEAR).square(),
-        "rule": under(1 - road, None),
-        "learned": look_up(around.learned, middle, grid, None)[..., 0],
+        "rule": look_up(1 - road, place_box(path, grid.step, VERGE), grid, None).mean(-1),
+        "learned": interpolate(around.learned, middle[..., 0, :], grid),
         "comfort": F.relu(motion.lateral.abs().amax(-1) - lateral).square()
         + F.relu(motion.longitudinal.abs().amax(-1) - longitudinal).square()
         + F.relu(motion.jerk.abs().amax(-1) - jerk).square(),

@@ -18,7 +18,8 @@ import torch
 from drivers.folders import in_neuro_data
 from drivers.nuscenes.devkit import require_devkit
 from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import STRIDE, Config, Source
+from tasks.driving.config import STRIDE, Config, Source, find_phase
+from tasks.driving.displace import displace_starts, draw_starts
 from tasks.driving.mirror import mirror_windows
 from tasks.shuffle import shuffle_batches
 from tasks.task import Split
@@ -155,8 +156,8 @@ def count_steps(config: Config) -> int:
 
 
 def read_batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
-    """Yield the batches of a split; in training their order depends on the epoch, and what is
-    mirrored."""
+    """Yield the batches of a split; in training their order depends on the epoch, and which
+    windows are mirrored and displaced."""
     return read_batches_from(config, split, epoch, 0)
 
 
@@ -167,10 +168,15 @@ def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> It
         orders = list(shuffle_batches(n, config.batch, np.random.default_rng([1, epoch])))
     else:
         orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
-    mirrored = config.mirrored if split == "train" else 0.0
-    draws = np.random.default_rng([2, epoch]).random((len(orders), config.batch))
-    for order, draw in list(zip(orders, draws, strict=True))[step:]:
+    phase, _ = find_phase(config, epoch / config.epochs)
+    mirrored, displaced = (config.mirrored, phase.displaced) if split == "train" else (0.0, 0.0)
+    sides = np.random.default_rng([2, epoch]).random((len(orders), config.batch))
+    starts = np.random.default_rng([3, epoch]).random((len(orders), config.batch, 3))
+    for order, side, start in list(zip(orders, sides, starts, strict=True))[step:]:
         batch = make_batch([windows[int(k)] for k in order], config.sees == "maps")
         if mirrored:
-            batch = mirror_windows(batch, torch.from_numpy(draw < mirrored))
+            batch = mirror_windows(batch, torch.from_numpy(side < mirrored))
+        if displaced:
+            poses = draw_starts(torch.from_numpy(start).float(), displaced)
+            batch = displace_starts(batch, poses)
         yield batch

@@ -19,12 +19,12 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from drivers.nuscenes.rig import CAMERAS
-from tasks.driving.batch import MAPS, Seen, Truth
-from tasks.driving.config import Config, StageName
+from tasks.driving.batch import MAPS, MOVING, Seen, Truth
+from tasks.driving.config import CHANNELS, Config, StageName
 from tasks.driving.cost import Cost, Costs, Surroundings
 from tasks.driving.decoder import Decoder
 from tasks.driving.encoder import Encoder
-from tasks.driving.heads import CHANNELS, Heads
+from tasks.driving.heads import Heads
 from tasks.driving.lift_splat import (
     compute_motion,
     find_cells,
@@ -58,14 +58,15 @@ class Perceived(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A plan. chosen: number of the cheapest candidate. path: that one, refined.
+    """A plan. chosen: number of the cheapest candidate. taken: that one, or the mean of all.
 
-    truth: cost of the true path, where it was given.
+    path: what was taken, refined. truth: cost of the true path, where it was given.
     """
 
     candidates: Float[Tensor, "B M F 3"]
     costs: Costs
     chosen: Int64[Tensor, " B"]
+    taken: Float[Tensor, "B F 3"]
     path: Float[Tensor, "B F 3"]
     truth: Costs | None
 
@@ -199,10 +200,11 @@ def require_driver(model: nn.Module) -> Driver:
 
 
 class Planner(nn.Module):
-    """Candidates, their cost, and the refinement of the cheapest one."""
+    """Candidates, their cost, and the refinement of what is taken of them."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        self.takes = config.planner.takes
         self.sampler = Sampler(config)
         self.cost = Cost(config)
         self.refinement = Refinement(config)
@@ -218,23 +220,27 @@ class Planner(nn.Module):
         candidates = self.sampler(ego)
         costs = self.cost(candidates, around, ego.speed)
         chosen = costs.total.detach().argmin(1)
-        selected = candidates[torch.arange(len(chosen), device=chosen.device), chosen]
+        if self.takes == "mean":
+            shares = (-costs.total).detach().softmax(1)
+            taken = (shares[..., None, None] * candidates).sum(1)
+        else:
+            taken = candidates[torch.arange(len(chosen), device=chosen.device), chosen]
         judged = None if truth is None else self.cost(truth[:, None], around, ego.speed)
-        path = self.refinement(selected, front, ego)
-        return Planned(candidates, costs, chosen, path, judged)
+        path = self.refinement(taken, front, ego)
+        return Planned(candidates, costs, chosen, taken, path, judged)
 
 
 def find_surroundings(maps: Mapping[str, Tensor], truth: Truth | None = None) -> Surroundings:
     """Return what candidates are judged by: the truth if there is one, else what was predicted.
 
-    Predicted classes are taken where they are more probable than not. The cost volume is
-    predicted in any case, and is not negative.
+    Predicted are probabilities. The cost volume is predicted in any case, and is not negative.
     """
     learned = F.softplus(maps["cost"][:, 1:])
     if truth is not None:
         occupied = (truth.vehicle | truth.pedestrian)[:, 1:]
         drivable, lane = truth.drivable, truth.lane
     else:
-        occupied = (maps["vehicle"][:, 1:] > 0) | (maps["pedestrian"][:, 1:] > 0)
-        drivable, lane = (maps[name][:, 0] > 0 for name in ("drivable", "lane"))
+        vehicle, pedestrian = (maps[name][:, 1:].sigmoid() for name in MOVING)
+        occupied = torch.maximum(vehicle, pedestrian)
+        drivable, lane = (maps[name][:, 0].sigmoid() for name in ("drivable", "lane"))
     return Surroundings(occupied.to(learned), drivable.to(learned), lane.to(learned), learned)

@@ -1,13 +1,15 @@
 """Refinement of the cheapest path by a spiking GRU that sees the front camera.
 
     r = H(W_r x + U_r h), z = H(W_z x + U_z h), n = H(W_n x + U_n (r and h))
-    h' = (z and h) or (n and not z)                     path[k] += sum over j <= k of W h'[j]
+    h' = (z and h) or (n and not z)          speed[k] += sum over j <= k of (W h'[j])_0
+                                             curvature[k] += (W h'[k])_1
 
 H fires where its argument is not negative. Every value is a spike, so that the products of a
 GRU are gates of neurons without memory and weights of one, and the whole cell is a Graph of
 spikes; SAD multiplies, and keeps a state of real numbers. x: the selected path, speed, yaw rate
 and command; h starts as spikes of the front camera's features. One tick is one future frame.
-The twin without spikes has a GRU.
+The twin without spikes has a GRU. SAD adds W h' to x and y; where the car is slow, that bends
+its path more than a car can turn, and it stands there for ever.
 Axes: T = F frames (ticks), B windows, C channels, h and w of features, Q neurons.
 """
 
@@ -30,6 +32,7 @@ from tasks.driving.sampler import COMMANDS, Ego
 NEXT = Ticks(1)
 INPUTS = 6 + len(COMMANDS)  # place and move of a frame, speed, yaw rate; the command
 SIZES = (20.0, 5.0, 5.0, 1.0, 10.0, 0.5)  # by which the first six are divided
+CHANGES = (1.0, 0.05)  # [m/s^2], [1/m]: of speed and of curvature, by a W h' of one
 FORGETFUL = Seconds(DT / 1000)  # exp(-1000) is 0 in every precision
 
 
@@ -115,10 +118,10 @@ class Refinement(nn.Module):
     def forward(
         self, path: Float[Tensor, "B F 3"], front: Float[Tensor, "B C h w"], ego: Ego
     ) -> Float[Tensor, "B F 3"]:
-        """Return the path, corrected; yaw is along its steps."""
+        """Return the path, driven faster or slower and steered to a side."""
         states = self.run_gru(make_inputs(path, ego), self.start(front[None])[0])
-        change = FRAME * self.end(states).cumsum(0).transpose(0, 1)
-        return add_heading(path[..., :2] + change, path[..., 2])
+        change = self.end(states).transpose(0, 1) * torch.tensor(CHANGES, device=path.device)
+        return steer_path(path, FRAME * change[..., 0].cumsum(1), change[..., 1])
 
     def run_gru(
         self, x: Float[Tensor, "T B I"], start: Float[Tensor, "1 B Q"]
@@ -146,11 +149,27 @@ def make_inputs(path: Float[Tensor, "B F 3"], ego: Ego) -> Float[Tensor, "F B I"
     return told.transpose(0, 1)
 
 
-def add_heading(
-    xy: Float[Tensor, "B F 2"], yaw: Float[Tensor, "B F"]
+def steer_path(
+    path: Float[Tensor, "B F 3"], speed: Float[Tensor, "B F"], curvature: Float[Tensor, "B F"]
 ) -> Float[Tensor, "B F 3"]:
-    """Return a path whose yaw is along its steps; ``yaw`` where one is shorter than 0.5 m."""
-    step = xy.diff(dim=1, prepend=torch.zeros_like(xy[:, :1]))
-    long = step.norm(dim=-1) > 0.5
-    along = torch.atan2(torch.where(long, step[..., 1], 0), torch.where(long, step[..., 0], 1))
-    return torch.cat([xy, torch.where(long, along, yaw)[..., None]], -1)
+    """Return a path driven faster, but never backwards, and steered more to the left.
+
+    speed [m/s], curvature [1/m]: what is added in each frame. Of nothing, the path stays.
+    """
+    moves = path[..., :2].diff(dim=1, prepend=torch.zeros_like(path[:, :1, :2]))
+    length, course = moves.norm(dim=-1), find_course(moves, path[..., 2])
+    driven = F.relu(length + FRAME * speed)
+    turn = curvature * driven
+    turned = turn.cumsum(1)
+    along = course + turned - turn / 2
+    steps = driven[..., None] * torch.stack([along.cos(), along.sin()], -1)
+    return torch.cat([steps.cumsum(1), (path[..., 2] + turned)[..., None]], -1)
+
+
+def find_course(
+    moves: Float[Tensor, "B F 2"], yaw: Float[Tensor, "B F"]
+) -> Float[Tensor, "B F"]:
+    """Return the direction of steps; ``yaw`` of those shorter than a millimetre."""
+    long = moves.norm(dim=-1) > 1e-3
+    x, y = torch.where(long, moves[..., 0], 1), torch.where(long, moves[..., 1], 0)
+    return torch.where(long, torch.atan2(y, x), yaw)

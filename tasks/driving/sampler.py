@@ -4,10 +4,12 @@
 
 "anchored": v0 is the measured speed; a from -4 to 2 m/s^2; the curvature k moves from the
 measured one (yaw rate by speed) to another within 1.5 s, and the path shifts sideways by up to
-a lane, both by the command. "clothoid": as SAD, v0 is the measured speed with p = 0.2, else
-from 0 to 15 m/s, a from -3 to 7 m/s^2; a circle of the measured curvature with p = 0.2, else a
-clothoid k = k0 + s / A^2 with A from 6 to 80 m, 40 % to the left and to the right each, 20 %
-straight; of all, sorted by where they end, the command takes a third, three times.
+a lane, both by the command. Forward, that other curvature is a share of the measured one and a
+bend, the sharper the slower the car is: a car that turns by mistake can turn back.
+"clothoid": as SAD, v0 is the measured speed with p = 0.2, else from 0 to 15 m/s, a from -3 to
+7 m/s^2; a circle of the measured curvature with p = 0.2, else a clothoid k = k0 + s / A^2 with
+A from 6 to 80 m, 40 % to the left and to the right each, 20 % straight; of all, sorted by where
+they end, the command takes a third, three times.
 
 What is random is drawn once, from the seed of the sampler: equal inputs have equal candidates,
 whatever else is in the batch. Axes: B windows, M candidates, F frames, K small steps.
@@ -28,7 +30,8 @@ COMMANDS = ("left", "forward", "right")
 STEPS = 5  # small steps in a frame
 LANE = 4.0  # [m] by which a path may shift, a little more than a lane
 SHARPEST = 0.25  # [1 / m] curvature of a turn at a crossing
-GENTLE = 0.03  # [1 / m] curvature of a road ahead
+GENTLE, SHARP = 0.03, 0.1  # [1 / m] curvature of a road ahead: if it is driven fast, slowly
+PUSH = 2.0  # [m/s^2] to a side, up to which what is slower may bend more
 SLOW = 1.0  # [m/s] below which a yaw rate tells no curvature
 
 
@@ -115,9 +118,11 @@ def sample_anchored(
     speed = _make_speeds(ego.speed[:, None].expand_as(a), a, times)
     now = ego.curvature[:, None]
     side = (1 - ego.command)[:, None].to(a)  # 1 left, 0 forward, -1 right
-    ahead = GENTLE * (2 * draws[:, 1] - 1)
+    bend = 2 * draws[:, 1] - 1
+    most = (PUSH / ego.speed.square()).clamp(GENTLE, SHARP)[:, None]
+    ahead = most * bend * bend.abs() + now * draws[:, 3]
     turning = side * (SHARPEST * draws[:, 1].square() - GENTLE * (1 - draws[:, 1]))
-    aim = torch.where(side == 0, now + ahead, turning)
+    aim = torch.where(side == 0, ahead, turning)
     swing = 2 * draws[:, 2] - 1
     either = LANE * swing * swing.abs().sqrt()
     shift = torch.where(side == 0, either, side * LANE * (1.25 * draws[:, 2] - 0.25))
@@ -130,6 +135,11 @@ def sample_anchored(
     return moved[..., STEPS - 1 :: STEPS, :]
 
 
+def find_reach(speed: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """Return the way [m] over which a path changes to a side: that of 3 s, 8 m at least."""
+    return (3 * speed).clamp(min=8.0)
+
+
 def shift_aside(
     path: Float[Tensor, "B M K 3"],
     way: Float[Tensor, "B M K"],
@@ -140,7 +150,7 @@ def shift_aside(
 
     The change ends with the heading it began with. way: driven so far [m].
     """
-    length = (3 * speed).clamp(min=15.0)[:, None, None]
+    length = find_reach(speed)[:, None, None]
     u = (way / length).clamp(max=1)
     aside = shift[..., None] * u**3 * (10 - 15 * u + 6 * u**2)
     slope = shift[..., None] * 30 * u**2 * (1 - u) ** 2 / length

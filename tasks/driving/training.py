@@ -8,8 +8,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from neuro.training import Plan
 from neuro.training.plan import Stage, scale_lr
 from tasks.driving.batch import Batch, keep_frames
-from tasks.driving.config import Config, Phase
-from tasks.driving.heads import CHANNELS
+from tasks.driving.config import CHANNELS, Config, Phase, find_phase
 from tasks.driving.losses import compute_losses, weigh_losses
 from tasks.driving.model import HEADS, TASKS, Driver
 
@@ -49,23 +48,11 @@ def make_schedule(config: Config, optimizer: Optimizer, updates: int) -> LRSched
     return LambdaLR(optimizer, factor)
 
 
-def find_phase(config: Config, at: float) -> tuple[Phase, float]:
-    """Return the phase at a share of the training, and the share of it that is done."""
-    # Shares are quotients of whole numbers of steps: a boundary is met up to rounding.
-    epoch, begin = at * config.epochs + 1e-9, 0
-    for phase in config.phases:
-        if epoch < begin + phase.epochs:
-            break
-        begin += phase.epochs
-    else:
-        begin -= phase.epochs
-    return phase, min(max((epoch - begin) / phase.epochs, 0.0), 1.0)
-
-
 def list_tasks(config: Config, phase: Phase) -> tuple[str, ...]:
     """Return the tasks whose losses count in a phase."""
     trains_depth = config.depth_loss and "encoder" not in phase.frozen
-    tasks = [name for name in HEADS[phase.name] if name in TASKS]
+    heads = HEADS[phase.name]
+    tasks = [k for k in heads if k in TASKS and f"heads.parts.{k}" not in phase.frozen]
     tasks += ["depth"] if trains_depth else []
     moves = config.prediction.moves and phase.futures and "prediction" not in phase.frozen
     tasks += ["motion"] if moves else []

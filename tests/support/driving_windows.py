@@ -13,13 +13,19 @@ AXES = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a camera that looks a
 
 
 def small_config() -> Config:
-    """Six images of 32 x 64, 16 x 16 cells of 2 m, 4 future frames, few channels."""
+    """Six images of 32 x 64, 16 x 16 cells of 2 m, 4 future frames, few channels.
+
+    Of the planner the published choices; its phase trains the heads, too, and displaces nothing.
+    """
     config = tiny()
     encoder = replace(
         config.encoder, channels=(4, 6), blocks=(1, 1), far=6, aspp=4, dilations=(2,)
     )
     last = config.phases[1:]  # without that of single frames
-    phases = tuple(replace(p, epochs=1, futures=min(p.futures, 4)) for p in last)
+    phases = tuple(
+        replace(p, epochs=1, futures=min(p.futures, 4), frozen=p.frozen[:3], displaced=0.0)
+        for p in last
+    )
     return replace(
         config,
         image=ImageSize(height=32, width=64, scale=1.0, crop=0),

@@ -26,8 +26,8 @@ from drivers.nuscenes.geometry import enter_frame, leave_frame
 from drivers.nuscenes.grid import Grid
 from drivers.nuscenes.problem import NuScenesError
 from drivers.nuscenes.rig import CAMERAS
-from drivers.nuscenes.window import ImageSize, Window
-from drivers.nuscenes.windows import Windows, WindowSettings, name_command, open_windows
+from drivers.nuscenes.window import ImageSize, Window, name_command
+from drivers.nuscenes.windows import Windows, WindowSettings, open_windows
 
 SETTINGS = WindowSettings(
     grid=Grid(x=(-24.0, 24.0), y=(-24.0, 24.0), step=0.5),

@@ -55,6 +55,18 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
             "multiples of 16 pixels",
         ),
         ({"grid": Grid(x=(0.0, 30.0), y=(0.0, 48.0), step=1.0)}, "multiples of 4, by which"),
+        (
+            {"phases": (replace(tiny().phases[-1], displaced=1.5),)},
+            r"phase planning: displaced must be in \[0, 1\], got 1.5",
+        ),
+        (
+            {"planner": replace(tiny().planner, learns_from="truth")},
+            'windows cannot be displaced where .*; set learns_from="predicted"',
+        ),
+        (
+            {"phases": (replace(tiny().phases[-1], frozen=("encoder", "prediction")),)},
+            "displaced windows train none of them; freeze decoder, heads.parts.centre, ",
+        ),
         ({"future": 4}, "no phase may predict more than future=4 frames"),
         ({"future": 8}, "plans all of future=8 frames, got futures=6"),
         (

@@ -108,8 +108,12 @@ def test_headway_looks_10_m_ahead_and_at_the_road_alone() -> None:
 def test_missing_road_costs_and_beyond_the_grid_its_edge_goes_on() -> None:
     around = empty()
     around.drivable[:, :, : cell(0.0, -2.0)[1]] = 0  # all that is more than 2 m to the right
-    assert parts(straight(14.0, y=-1.5), around, 14.0)["rule"][0, 0].tolist() == [1.0] * 6
-    assert not parts(straight(14.0), around, 14.0)["rule"].any()
+    # The box, 0.5 m larger, has four rows of points: 1.425 and 0.475 m to each side.
+    for y, share in ((-0.5, 0.0), (-0.7, 0.25), (-1.6, 0.5), (-3.6, 1.0)):
+        found = parts(straight(14.0, y=y), around, 14.0)["rule"]
+        assert found[0, 0].tolist() == [share] * 6, y
+    doubtful = around._replace(drivable=0.5 + around.drivable / 2)
+    assert parts(straight(14.0, y=-3.6), doubtful, 14.0)["rule"][0, 0].tolist() == [0.5] * 6
 
 
 def test_a_divider_costs_by_how_near_it_is() -> None:
@@ -124,8 +128,20 @@ def test_the_cost_volume_counts_at_the_middle_of_the_car() -> None:
     around = empty()
     learned = around.learned.clone()
     learned[0, 1][cell(8 + 1.44, 0.5)] = 3
-    found = parts(straight(8.0), around._replace(learned=learned), 8.0)["learned"]
-    assert found[0, 0].tolist() == [0, 3, 0, 0, 0, 0]
+    volume = around._replace(learned=learned)
+    # Along x, 9.44 m are 0.06 from its middle; along y: at it, half way, a cell away.
+    for y, share in ((0.5, 1.0), (0.0, 0.5), (-0.5, 0.0)):
+        found = parts(straight(8.0, y), volume, 8.0)["learned"][0, 0]
+        expected = torch.tensor([0, 3 * 0.94 * share, 0, 0, 0, 0])
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_the_cost_volume_goes_on_beyond_the_grid() -> None:
+    around = empty()
+    learned = around.learned.clone()
+    learned[:, :, -1] = 2
+    found = parts(straight(16.0), around._replace(learned=learned), 16.0)["learned"]
+    assert found[0, 0].tolist() == [0, 0, 0, 2, 2, 2]
 
 
 def test_the_cost_volume_gets_a_gradient_where_a_path_goes() -> None:
@@ -133,8 +149,9 @@ def test_the_cost_volume_gets_a_gradient_where_a_path_goes() -> None:
     learned = around.learned.clone().requires_grad_()
     parts(straight(8.0), around._replace(learned=learned), 8.0)["learned"].sum().backward()
     assert learned.grad is not None
-    assert int(learned.grad.sum()) == 6
-    assert float(learned.grad[0, 0][cell(5.44, 0.5)]) == 1
+    assert float(learned.grad.sum()) == pytest.approx(6, abs=1e-5)
+    for y in (-0.5, 0.5):  # the path is between both
+        assert float(learned.grad[0, 0][cell(5.44, y)]) == pytest.approx(0.47, abs=1e-5)
 
 
 def test_comfort_is_what_exceeds_its_limits_squared() -> None:

@@ -10,9 +10,9 @@ from neuro.nn import Spiking, Stack
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from tasks.driving.batch import Batch, Seen, make_batch, make_seen
-from tasks.driving.config import paper, tiny, without_spikes
+from tasks.driving.config import CHANNELS, paper, tiny, without_spikes
 from tasks.driving.deployment import make_blank, run_counted
-from tasks.driving.heads import CHANNELS
+from tasks.driving.heads import Heads
 from tasks.driving.model import HEADS, Driver, Outputs, find_surroundings
 
 SMALL = small_config()
@@ -156,7 +156,9 @@ def test_candidates_are_judged_by_the_truth_where_the_planner_learns_from_it(
     model: Driver, batch: Batch, found: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = find_surroundings(found.maps)
-    assert torch.equal(own.drivable, (found.maps["drivable"][:, 0] > 0).float())
+    assert torch.equal(own.drivable, found.maps["drivable"][:, 0].sigmoid())
+    people, cars = (found.maps[k][:, 1:].sigmoid() for k in ("pedestrian", "vehicle"))
+    assert torch.equal(own.occupied, torch.maximum(people, cars))
     true = find_surroundings(found.maps, batch.truth)
     both = batch.truth.vehicle | batch.truth.pedestrian
     assert torch.equal(true.occupied, both[:, 1:].float())
@@ -181,6 +183,41 @@ def test_the_plan_starts_from_the_cheapest_candidate(found: Outputs) -> None:
     plan = found.plan
     assert plan is not None
     assert torch.equal(plan.costs.total.argmin(1), plan.chosen)
+    assert torch.equal(plan.taken, plan.candidates[torch.arange(3), plan.chosen])
+
+
+def test_or_from_the_mean_of_all_by_soft_max_of_their_costs(
+    model: Driver, batch: Batch, found: Outputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.planner, "takes", "mean")
+    assert found.plan is not None
+    costs = found.plan.costs.total.double()
+    shares = (-costs).exp() / (-costs).exp().sum(1, keepdim=True)
+    with torch.no_grad():
+        plan = model(batch.seen).plan
+    assert plan is not None
+    expected = torch.einsum("bm,bmfk->bfk", shares, plan.candidates.double())
+    torch.testing.assert_close(plan.taken.double(), expected, atol=1e-4, rtol=1e-4)
+    assert not plan.path.equal(found.plan.path)
+
+
+def test_the_head_of_the_cost_volume_may_look_far_and_knows_where_it_is() -> None:
+    far = replace(SMALL, planner=replace(SMALL.planner, dilations=(2, 4)))
+    with seeded(0):
+        head = Heads(far).eval()
+    x = torch.zeros(1, 1, SMALL.state_channels, *SMALL.grid.shape)
+    changed = x.clone()
+    changed[..., 7, 8] = 1
+    with torch.no_grad():
+        one, other = (head(k, ("cost",))["cost"][0, 0, 0] for k in (x, changed))
+        near = Heads(SMALL).eval()(x, ("cost",))["cost"][0, 0, 0]
+    rows, columns = (one != other).nonzero().unbind(1)
+    assert int(rows.min()) == 0  # 1 + 2 + 4 cells away
+    assert int(columns.max()) == 15
+    # Nothing is seen anywhere, and yet places differ, but for those without a place.
+    inner = (slice(7, -7), slice(7, -7))
+    assert float(one[inner].std()) > 0
+    assert float(near[1:-1, 1:-1].std()) == 0
 
 
 def test_images_are_normalised_as_imagenet(model: Driver) -> None:

@@ -13,9 +13,9 @@ from tasks.driving.config import Cells, tiny, without_spikes
 from tasks.driving.refine import (
     INPUTS,
     Refinement,
-    add_heading,
     make_inputs,
     make_spiking_gru,
+    steer_path,
 )
 from tasks.driving.sampler import Ego
 
@@ -121,10 +121,17 @@ def test_at_first_a_path_is_left_where_it_is(config: object) -> None:
     with torch.no_grad():
         torch.testing.assert_close(refinement(path, front, ego()), path)
         refinement.end.bias[:] = torch.tensor([1.0, 0.0])
-        moved = refinement(path, front, ego())
+        faster = refinement(path, front, ego())
+        refinement.end.bias[:] = torch.tensor([0.0, 2.0])
+        turned = refinement(path, front, ego())
+    # 1 m/s^2: 0.5 m/s more in each frame than in the one before.
     torch.testing.assert_close(
-        moved[..., 0] - path[..., 0], torch.tensor(2 * [[0.5, 1, 1.5, 2]])
+        faster[..., 0] - path[..., 0], torch.tensor(2 * [[0.25, 0.75, 1.5, 2.5]])
     )
+    assert not faster[..., 1:].any()
+    # 0.1 / m to the left over 3 m a frame.
+    torch.testing.assert_close(turned[..., 2], torch.tensor(2 * [[0.3, 0.6, 0.9, 1.2]]))
+    assert (turned[..., 1] > 0).all()
 
 
 def test_what_the_camera_sees_and_the_ego_knows_reaches_the_path() -> None:
@@ -151,8 +158,45 @@ def test_the_gru_is_told_place_and_step_of_each_frame_and_the_command() -> None:
     torch.testing.assert_close(told[1, 0], torch.tensor(expected))
 
 
-def test_the_heading_is_along_a_long_step_and_kept_on_a_short_one() -> None:
-    xy = torch.tensor([[[1.0, 1.0], [1.0, 1.4], [1.0, 3.0]]])
-    yaw = torch.tensor([[9.0, 8.0, 7.0]])
-    made = add_heading(xy, yaw)
-    torch.testing.assert_close(made[0, :, 2], torch.tensor([torch.pi / 4, 8.0, torch.pi / 2]))
+def circle(curvature: float, length: float, frames: int = 6) -> torch.Tensor:
+    """Return a path of equal arcs, at their ends."""
+    yaw = curvature * length * torch.arange(1.0, frames + 1)
+    xy = [yaw.sin() / curvature, (1 - yaw.cos()) / curvature]
+    return torch.stack([*xy, yaw], -1)[None]
+
+
+def test_a_straight_path_that_is_bent_is_a_circle_of_that_curvature() -> None:
+    straight = torch.zeros(1, 6, 3)
+    straight[..., 0] = 4.0 * torch.arange(1, 7)
+    nothing, bend = torch.zeros(1, 6), torch.full((1, 6), 0.01)
+    made = steer_path(straight, nothing, bend)
+    torch.testing.assert_close(made, circle(0.01, 4.0), atol=2e-3, rtol=0)
+    back = steer_path(made, nothing, -bend)
+    torch.testing.assert_close(back, straight, atol=1e-4, rtol=0)
+
+
+def test_nothing_added_leaves_any_path_even_one_that_stands() -> None:
+    path = torch.cat([circle(0.1, 0.01), circle(-0.05, 3.0), torch.zeros(1, 6, 3)])
+    made = steer_path(path, torch.zeros(3, 6), torch.zeros(3, 6))
+    torch.testing.assert_close(made, path, atol=1e-5, rtol=0)
+
+
+def test_a_car_that_stands_is_not_turned_and_none_drives_backwards() -> None:
+    standing = torch.zeros(1, 6, 3)
+    standing[..., 2] = 0.3
+    none, some = torch.zeros(1, 6), torch.full((1, 6), 0.2)
+    assert torch.equal(steer_path(standing, none, some), standing)
+    assert torch.equal(steer_path(standing, -some, some), standing)
+    started = steer_path(standing, some, none)  # along its heading
+    way = 0.1 * torch.arange(1.0, 7.0)
+    torch.testing.assert_close(started[0, :, 0], way * np.cos(0.3))
+    torch.testing.assert_close(started[0, :, 1], way * np.sin(0.3))
+
+
+def test_standing_paths_have_finite_gradients() -> None:
+    path = torch.zeros(1, 6, 3, requires_grad=True)
+    speed, bend = (torch.zeros(1, 6, requires_grad=True) for _ in range(2))
+    steer_path(path, speed, bend).sum().backward()
+    for given in (path, speed, bend):
+        assert given.grad is not None
+        assert given.grad.isfinite().all()

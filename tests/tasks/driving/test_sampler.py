@@ -5,7 +5,14 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from tasks.driving.config import paper, tiny
-from tasks.driving.sampler import COMMANDS, Ego, Sampler, drive_along, spread_points
+from tasks.driving.sampler import (
+    COMMANDS,
+    Ego,
+    Sampler,
+    drive_along,
+    find_reach,
+    spread_points,
+)
 
 
 def ego(speed: float, yaw_rate: float = 0.0, command: str = "forward") -> Ego:
@@ -63,6 +70,35 @@ def test_anchored_candidates_hold_a_stop_a_lane_change_and_a_turn() -> None:
     assert forward[far, -1, 1].max() > 3
     assert forward[far, -1, 1].min() < -3
     assert ANCHORED(ego(5.0, command="left"))[0, :, -1, 2].max() > 1.2
+
+
+def test_a_slow_car_that_turns_by_mistake_can_turn_back() -> None:
+    # 2 m/s on a circle of 20 m to the right: over the last steps, candidates turn either way.
+    path = ANCHORED(ego(2.0, yaw_rate=-0.1))[0]
+    steps = path.diff(dim=1)
+    moving = steps[:, -1, :2].norm(dim=-1) > 0.5
+    bend = (steps[:, -1, 2] / steps[:, -1, :2].norm(dim=-1))[moving]
+    assert bend.max() > 0.05
+    assert bend.min() < -0.1
+    assert (bend > 0).float().mean() > 0.2
+
+
+def test_a_fast_one_bends_little_from_where_it_goes() -> None:
+    # 10 m/s on a circle of 50 m to the left: to 0.03 / m more, or less than straight ahead.
+    path = ANCHORED(ego(10.0, yaw_rate=0.2))[0]
+    turned = (path[:, -1, 2] - path[:, -2, 2]) / path[:, -1, :2].sub(path[:, -2, :2]).norm(
+        dim=-1
+    )
+    moving = path[:, -1, :2].sub(path[:, -2, :2]).norm(dim=-1) > 2
+    # A shift to a side adds to it what its polynomial bends by at its end.
+    ends = turned[moving].sort().values
+    assert -0.05 < float(ends[0]) < -0.02
+    assert 0.04 < float(ends[-1]) < 0.075
+
+
+def test_a_path_shifts_over_the_way_of_three_seconds() -> None:
+    speeds = torch.tensor([0.0, 2.0, 5.0, 10.0])
+    assert find_reach(speeds).tolist() == [8.0, 8.0, 15.0, 30.0]
 
 
 def test_a_shifted_path_ends_in_its_lane_along_the_road() -> None:

@@ -222,7 +222,7 @@ class Oracle(nn.Module):
         }
         path, none = truth.path, torch.zeros(len(truth.path), 1)
         costs = Costs(none[..., None], none)
-        plan = Planned(path[:, None], costs, seen.ego.command, path, None)
+        plan = Planned(path[:, None], costs, seen.ego.command, path, path, None)
         return Outputs(none.view(-1, 1, 1, 1, 1, 1), maps, None, plan, {})
 
 

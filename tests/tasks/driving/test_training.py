@@ -6,12 +6,11 @@ from driving_windows import make_window, small_config
 
 from neuro.seeds import seeded
 from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import Config, Phase, paper, tiny
+from tasks.driving.config import MAPPERS, Config, Phase, find_phase, paper, tiny
 from tasks.driving.model import TASKS
 from tasks.driving.training import (
     build,
     compute_loss,
-    find_phase,
     list_frozen,
     list_tasks,
     make_schedule,
@@ -77,7 +76,8 @@ def test_tasks_of_a_phase() -> None:
     assert list_tasks(tiny(), single) == list_tasks(tiny(), first)
     assert list_tasks(tiny(), first) == ("vehicle", "pedestrian", "lane", "drivable", "depth")
     assert list_tasks(tiny(), second) == TASKS[:8]  # the encoder stays, and depth with it
-    assert list_tasks(tiny(), third) == (*TASKS[:7], "choice", "path")
+    assert list_tasks(tiny(), third) == ("choice", "path")  # displaced, with heads that stay
+    assert list_tasks(SMALL, SMALL.phases[-1]) == (*TASKS[:7], "choice", "path")
     assert "depth" not in list_tasks(replace(tiny(), depth_loss=False), first)
     assert list_tasks(paper(), paper().phases[1]) == TASKS[:7]
 
@@ -88,7 +88,11 @@ def test_frozen_are_the_parts_named_and_those_without_use() -> None:
     assert not {"encoder.*", "heads.parts.lane.*"} & first
     assert {"encoder.*", "planner.*", "heads.parts.cost.*", "balance.depth"} <= second
     assert "prediction.*" not in second
+    assert {f"{part}.*" for part in MAPPERS} <= third
+    assert {"balance.lane", "balance.depth", "balance.motion"} <= third
+    assert not {"heads.parts.cost.*", "planner.*", "balance.choice", "balance.path"} & third
     parts = {"encoder.*", "prediction.*", "decoder.*"}
+    third = set(list_frozen(SMALL, SMALL.phases[-1]))
     assert third == {*parts, "balance.depth", "balance.motion"}
 
 

@@ -1,0 +1,79 @@
+"""Starts off the way, for training: what a planner sees when it has to come back.
+
+A recorded car keeps to its way, one that is driven by a planner does not; who has only seen
+recorded starts never learns to come back. A displaced window is seen from a pose to a side of
+the recorded one, and turned: features of images are splat from there, which is exact; images
+themselves stay. Its path comes back to the recorded one after the way of 3 s; until then it is
+
+    e(u) = e0 (1 - 10 u^3 + 15 u^4 - 6 u^5) + s0 (u - 6 u^3 + 8 u^4 - 3 u^5)
+
+to the left of it, where a share u of that way is driven (ChauffeurNet, Bansal et al. 2018,
+displaces the middle of paths). True maps stay those of the recorded pose.
+Axes: B windows, F future frames. Poses are (x, y, yaw) [m, rad] in the recorded frame.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from drivers.nuscenes.window import name_command
+from tasks.driving.batch import Batch
+from tasks.driving.sampler import COMMANDS, find_reach
+
+SIDE, TURN = 1.5, 0.15  # [m], [rad] at most
+
+
+def draw_starts(draws: Float[Tensor, "B 3"], share: float) -> Float[Tensor, "B 3"]:
+    """Return poses of starts, of draws from 0 to 1.
+
+    share: of the windows that are displaced; the others start at the origin.
+    """
+    aside, turned = SIDE * (2 * draws[:, 1] - 1), TURN * (2 * draws[:, 2] - 1)
+    poses = torch.stack([torch.zeros_like(aside), aside, turned], 1)
+    return torch.where(draws[:, :1] < share, poses, 0.0)
+
+
+def displace_starts(batch: Batch, start: Float[Tensor, "B 3"]) -> Batch:
+    """Return a batch whose windows are seen from these poses, and whose paths come back.
+
+    start: with x = 0. The command is that of the path then.
+    """
+    seen, truth = batch
+    path = come_back(truth.path, start, seen.ego.speed)
+    said = torch.tensor([COMMANDS.index(name_command(p)) for p in path.cpu().numpy()])
+    moved = (start != 0).any(1)
+    command = torch.where(moved, said.to(seen.ego.command), seen.ego.command)
+    to_present = torch.linalg.solve(make_poses(start)[:, None], seen.to_present)
+    ego = seen.ego._replace(command=command)
+    return Batch(seen._replace(to_present=to_present, ego=ego), truth._replace(path=path))
+
+
+def make_poses(flat: Float[Tensor, "B 3"]) -> Float[Tensor, "B 4 4"]:
+    """Return poses as matrices from their frame."""
+    x, y, yaw = flat.unbind(1)
+    made = torch.eye(4).to(flat).repeat(len(flat), 1, 1)
+    made[:, 0, 0], made[:, 0, 1], made[:, 0, 3] = yaw.cos(), -yaw.sin(), x
+    made[:, 1, 0], made[:, 1, 1], made[:, 1, 3] = yaw.sin(), yaw.cos(), y
+    return made
+
+
+def come_back(
+    path: Float[Tensor, "B F 3"], start: Float[Tensor, "B 3"], speed: Float[Tensor, " B"]
+) -> Float[Tensor, "B F 3"]:
+    """Return paths from the starts that come back to these, in the starts' frames.
+
+    start: with x = 0. speed: now [m/s].
+    """
+    steps = path[..., :2].diff(dim=1, prepend=torch.zeros_like(path[:, :1, :2]))
+    reach = find_reach(speed)[:, None]
+    u = (steps.norm(dim=-1).cumsum(1) / reach).clamp(max=1)
+    side, slope = start[:, 1:2], start[:, 2:].tan() * reach
+    aside = side * (1 - 10 * u**3 + 15 * u**4 - 6 * u**5)
+    aside = aside + slope * (u - 6 * u**3 + 8 * u**4 - 3 * u**5)
+    change = -30 * side * u**2 * (1 - u) ** 2
+    change = change + slope * (1 - 18 * u**2 + 32 * u**3 - 15 * u**4)
+    x, y, yaw = path.unbind(-1)
+    x, y, yaw = x - aside * yaw.sin(), y + aside * yaw.cos(), yaw + (change / reach).atan()
+    _, y0, yaw0 = start[:, None].unbind(-1)
+    c, s = yaw0.cos(), yaw0.sin()
+    return torch.stack([c * x + s * (y - y0), c * (y - y0) - s * x, yaw - yaw0], -1)

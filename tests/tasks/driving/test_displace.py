@@ -1,0 +1,182 @@
+"""Displaced windows are what a car sees that is off its way, and lead back to it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from driving_runs import SMALL, put_small
+from driving_windows import make_window
+from hypothesis import given, settings, strategies as st
+from torch.utils._pytree import tree_leaves
+
+from tasks.driving.batch import Batch, make_batch
+from tasks.driving.config import MAPPERS, tiny
+from tasks.driving.data import read_batches, read_batches_from
+from tasks.driving.displace import (
+    SIDE,
+    TURN,
+    come_back,
+    displace_starts,
+    draw_starts,
+    make_poses,
+)
+from tasks.driving.lift_splat import compute_motion, find_cells, lift_points
+
+
+def straight(speed: float, frames: int = 60, dt: float = 0.1) -> torch.Tensor:
+    path = torch.zeros(1, frames, 3)
+    path[..., 0] = speed * dt * torch.arange(1, frames + 1)
+    return path
+
+
+def pose(side: float, turn: float) -> torch.Tensor:
+    return torch.tensor([[0.0, side, turn]])
+
+
+def into_recorded(path: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
+    """Return poses of a start's frame as those of the recorded one, by matrices."""
+    matrices = make_poses(path.flatten(0, 1)).view(*path.shape[:2], 4, 4)
+    moved = make_poses(start)[:, None] @ matrices
+    yaw = torch.atan2(moved[..., 1, 0], moved[..., 0, 0])
+    return torch.cat([moved[..., :2, 3], yaw[..., None]], -1)
+
+
+def batch() -> Batch:
+    return make_batch([make_window(SMALL, seed) for seed in range(3)])
+
+
+@given(side=st.floats(-SIDE, SIDE), turn=st.floats(-TURN, TURN), speed=st.floats(0.5, 15.0))
+@settings(max_examples=50, deadline=None)
+def test_a_path_starts_as_the_car_stands_and_ends_on_the_recorded_one(
+    side: float, turn: float, speed: float
+) -> None:
+    recorded = straight(speed, frames=600, dt=0.05).double()
+    start = pose(side, turn).double()
+    path = come_back(recorded, start, torch.tensor([speed], dtype=torch.float64))
+    # In its own frame it begins at the origin, straight ahead.
+    first = path[0, 0]
+    assert abs(float(first[1])) < 0.02 * float(first[0]) + 1e-4
+    assert abs(float(first[2])) < 0.02
+    back = into_recorded(path, start)
+    reach = max(3 * speed, 15.0)
+    after = recorded[0, :, 0] >= reach
+    torch.testing.assert_close(back[0, after], recorded[0, after], atol=1e-9, rtol=0)
+    # Its heading is along it.
+    steps = back[0, 1:, :2] - back[0, :-1, :2]
+    along = torch.atan2(steps[:, 1], steps[:, 0])
+    middle = (back[0, 1:, 2] + back[0, :-1, 2]) / 2
+    torch.testing.assert_close(along, middle, atol=2e-3, rtol=0)
+
+
+def test_half_of_the_way_back_is_the_polynomials() -> None:
+    recorded = straight(10.0)
+    aside = come_back(recorded, pose(1.0, 0.0), torch.tensor([10.0]))
+    half = int(15 / 1.0) - 1  # of the 30 m of 3 s
+    assert float(recorded[0, half, 0]) == 15.0
+    assert float(aside[0, half, 1]) == pytest.approx(0.5 - 1.0, abs=1e-6)
+    turned = into_recorded(
+        come_back(recorded, pose(0.0, 0.1), torch.tensor([10.0])), pose(0.0, 0.1)
+    )
+    slope = 30 * np.tan(0.1)
+    assert float(turned[0, half, 1]) == pytest.approx(
+        slope * (0.5 - 0.75 + 0.5 - 3 / 32), rel=1e-4
+    )
+
+
+def test_a_car_that_stands_stays_where_it_is() -> None:
+    path = come_back(torch.zeros(1, 6, 3), pose(1.2, -0.1), torch.zeros(1))
+    torch.testing.assert_close(path, torch.zeros(1, 6, 3), atol=1e-7, rtol=0)
+
+
+def test_the_origin_changes_nothing() -> None:
+    plain = batch()
+    made = displace_starts(plain, torch.zeros(3, 3))
+    for one, other in zip(tree_leaves(made), tree_leaves(plain), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_points_are_splat_where_the_displaced_car_sees_them() -> None:
+    plain, config = batch(), SMALL
+    start = torch.tensor([[0.0, 1.0, 0.1], [0.0, -0.5, 0.0], [0.0, 0.0, 0.0]])
+    seen = displace_starts(plain, start).seen
+
+    def lift(given: torch.Tensor) -> torch.Tensor:
+        where = (plain.seen.intrinsic, plain.seen.to_ego, given)
+        return lift_points(*where, config.depth, config.feature_size)
+
+    points, before = lift(seen.to_present), lift(plain.seen.to_present)
+    back = points.flatten(1, -2) @ make_poses(start)[:, :3, :3].transpose(1, 2)
+    back = back + make_poses(start)[:, None, :3, 3]
+    torch.testing.assert_close(back, before.flatten(1, -2), atol=1e-4, rtol=1e-4)
+    cells = [find_cells(p, config.grid) for p in (points, before)]
+    assert not cells[0][0].equal(cells[1][0])
+    assert cells[0][2].equal(cells[1][2])
+    # How the car came here is what it was.
+    torch.testing.assert_close(
+        compute_motion(seen.to_present), compute_motion(plain.seen.to_present)
+    )
+    assert seen.images.equal(plain.seen.images)
+
+
+def test_the_command_is_that_of_the_way_back() -> None:
+    plain = batch()  # straight ahead
+    start = torch.tensor([[0.0, -1.5, -0.1], [0.0, 1.5, 0.1], [0.0, 0.2, 0.0]])
+    made = displace_starts(plain, start)
+    assert made.seen.ego.command.tolist() == [0, 2, 1]
+    assert plain.seen.ego.command.tolist() == [1, 1, 1]
+    turning = plain._replace(
+        seen=plain.seen._replace(ego=plain.seen.ego._replace(command=torch.tensor([0, 0, 0])))
+    )
+    # Of a window that is not displaced it stays what the navigation said.
+    kept = displace_starts(turning, torch.zeros(3, 3))
+    assert kept.seen.ego.command.tolist() == [0, 0, 0]
+
+
+def test_starts_are_drawn_to_both_sides_evenly() -> None:
+    draws = torch.rand(20_000, 3, generator=torch.Generator().manual_seed(0))
+    poses = draw_starts(draws, 0.25)
+    moved = (poses != 0).any(1)
+    assert float(moved.float().mean()) == pytest.approx(0.25, abs=0.02)
+    assert not poses[:, 0].any()
+    for k, most in ((1, SIDE), (2, TURN)):
+        drawn = poses[moved, k]
+        assert float(drawn.abs().max()) <= most
+        assert float(drawn.abs().max()) > 0.99 * most
+        assert float(drawn.mean()) == pytest.approx(0, abs=0.05 * most)
+    assert not draw_starts(draws, 0.0).any()
+    assert (draw_starts(draws, 1.0) != 0).any(1).all()
+
+
+def test_windows_are_displaced_in_training_and_in_their_phase_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put_small(monkeypatch)
+    phases = tuple(
+        replace(p, displaced=1.0, frozen=MAPPERS) if p.name == "planning" else p
+        for p in SMALL.phases
+    )
+    planner = replace(SMALL.planner, learns_from="predicted")
+    displacing = replace(SMALL, planner=planner, phases=phases)
+    planning = displacing.epochs - 1
+
+    def differs(split: str, epoch: int) -> bool:
+        pairs = zip(
+            read_batches(displacing, split, epoch),  # type: ignore[arg-type]
+            read_batches(SMALL, split, epoch),  # type: ignore[arg-type]
+            strict=True,
+        )
+        return any(not a.truth.path.equal(b.truth.path) for a, b in pairs)
+
+    assert differs("train", planning)
+    assert not differs("train", 0)
+    assert not differs("val", planning)
+    assert not differs("test", planning)
+    whole = list(read_batches(displacing, "train", planning))
+    (last,) = read_batches_from(displacing, "train", planning, len(whole) - 1)
+    assert last.truth.path.equal(whole[-1].truth.path)
+    assert not whole[0].truth.path.equal(whole[-1].truth.path)
+
+
+def test_tiny_displaces_half_of_the_windows_that_it_plans_from() -> None:
+    assert [p.displaced for p in tiny().phases] == [0.0, 0.0, 0.0, 0.5]
