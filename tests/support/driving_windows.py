@@ -15,7 +15,7 @@ AXES = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a camera that looks a
 def small_config() -> Config:
     """Six images of 32 x 64, 16 x 16 cells of 2 m, 4 future frames, few channels.
 
-    Of the planner the published choices; its phase trains the heads, too, and displaces nothing.
+    Of the planner the published choices; its phase trains heads, too, and displaces nothing.
     """
     config = tiny()
     encoder = replace(
