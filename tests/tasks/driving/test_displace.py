@@ -169,7 +169,7 @@ def test_windows_are_displaced_in_training_and_in_their_phase_alone(
         return any(not a.truth.path.equal(b.truth.path) for a, b in pairs)
 
     assert differs("train", planning)
-    assert not differs("train", 0)
+    assert not any(differs("train", epoch) for epoch in range(planning))
     assert not differs("val", planning)
     assert not differs("test", planning)
     whole = list(read_batches(displacing, "train", planning))
