@@ -167,11 +167,12 @@ def test_times_in_seconds_are_no_clip() -> None:
     )
 
 
-def test_a_sensor_has_at_most_32768_columns() -> None:
-    clip = clip_of((2**15 - 1, 0, 0, 0), side=2**16)
-    assert clip.x.tolist() == [2**15 - 1]
-    with pytest.raises(ValueError, match=r"x of 32768\.\.32768, expected 0\.\.32767; give"):
-        replace(clip, x=np.array([2**15]))
+def test_a_sensor_has_at_most_32768_columns_and_rows() -> None:
+    clip = clip_of((2**15 - 1, 2**15 - 1, 0, 0), side=2**16)
+    assert (clip.x.tolist(), clip.y.tolist()) == ([2**15 - 1], [2**15 - 1])
+    outside = "{0} of 32768..32768, expected 0..32767"
+    with pytest.raises(ValueError, match=re.escape("; ".join(map(outside.format, ("x", "y"))))):
+        replace(clip, x=np.array([2**15]), y=np.array([2**15]))
 
 
 def test_clips_are_read_by_number_from_both_ends() -> None:
