@@ -451,6 +451,7 @@ def draw(summaries: Sequence[Summary], path: Path) -> None:
         ax.set_yticks(range(len(groups)), groups)
         ax.set_ylim(len(groups) - 0.5, -0.5)
         ax.xaxis.set_major_locator(MaxNLocator(4))  # more labels would overlap
+        ax.ticklabel_format(axis="x", useOffset=False)
         ax.grid(axis="x", color=LINE, linewidth=0.6)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_png(figure, path)

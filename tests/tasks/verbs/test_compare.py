@@ -242,13 +242,14 @@ def test_the_name_of_the_test_says_whether_it_is_exact() -> None:
     assert name_test(17) == "sign-flip test by 100,000 draws, two-sided"
 
 
-def test_the_labels_of_a_scale_do_not_overlap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("found", [(0.789, 0.779, 0.79), (0.98765, 0.98771, 0.98768)])
+def test_the_labels_of_a_scale_are_whole_and_do_not_overlap(
+    found: tuple[float, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Figure] = []
     monkeypatch.setattr(compare, "save_png", lambda figure, _: drawn.append(figure))
     metric = Metric(name="accuracy", better="higher", unit="", format=".2%")
-    values = {0: 0.789, 1: 0.779, 2: 0.79}
+    values = dict(enumerate(found))
     some = compare.Summary(
         group="my_task:tiny", metric=metric, values=values, notes=frozenset()
     )
@@ -256,9 +257,11 @@ def test_the_labels_of_a_scale_do_not_overlap(
     canvas = FigureCanvasAgg(drawn[0])
     canvas.draw()
     (ax,) = drawn[0].axes
-    boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
-    assert len(boxes) >= 3
-    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    labels = [label for label in ax.get_xticklabels() if label.get_text()]
+    assert len(labels) >= 3
+    assert all(label.get_text().startswith("0.") for label in labels)
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(left.x1 + 6 < right.x0 for left, right in pairwise(boxes))  # [pixels]
 
 
 def test_energy_of_a_chip_that_does_not_fit_comes_with_a_remark(runs: Path) -> None:
