@@ -58,12 +58,14 @@ def train(  # noqa: PLR0913 - a flag each
         sharded: each of the processes keeps a share of the model (FSDP).
         dry_run: train nothing, and tell the memory that it would take of each device.
     """
-    from tasks.find import make_run, split_name
+    from tasks.find import find_task_of, make_run, split_name
 
     run = make_run(name, out, seed, gradient, skip_bad)
     full = ":".join(split_name(name))
     if full != name and _is_first_process():
-        said = f"{name} names no configuration: this is {full}; neuro tasks lists the others"
+        others = [config for config in find_task_of(run).configs if config != run.name]
+        also = f"; it also has {', '.join(others)}" if others else ""
+        said = f"{name} names no configuration: this is {full}{also}"
         console.print(said, highlight=False, soft_wrap=True)
     if dry_run:
         _tell_memory(run, devices)

@@ -58,7 +58,7 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
 
 
 def build(_: Config) -> nn.Module:
-    """Return a fresh network: dense - adaptive LIF - dense - leaky read-out, T B 10."""
+    """Return a fresh network: dense - ALIF - dense - leaky read-out, T B 10."""
     return Stack(
         fc1=nn.Linear(784, 64, bias=False),
         hidden=Spiking(ALIF()),

@@ -12,13 +12,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int16, Int64, UInt8
+from jaxtyping import Float32, Int64, Shaped
 
 from drivers.folders import Entry
 from neuro.spikes import Events, Times
 from neuro.units import Seconds, ticks as whole_ticks
 
 MICROSECOND = Seconds(1e-6)
+# In which columns are kept and reckoned with.
+TYPES = {"x": np.int16, "y": np.int16, "polarity": np.uint8, "time": np.int64}
+WIDEST = 2**15  # pixels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,16 +30,18 @@ class Clip:
 
     x, y: column from the left, row from above, of width x height pixels. polarity: 0 OFF, 1 ON.
     time: [us], as in the file; start <= time < stop. No function here needs events in order.
+    Columns are whole numbers of any type (or booleans), and kept in those of :data:`TYPES`.
     label: the class. source: where the clip comes from, for reports.
 
     Raises:
+        TypeError: a column does not hold whole numbers, times in seconds say; lists all.
         ValueError: columns of different length, or an event outside the sensor or the span.
     """
 
-    x: Int16[np.ndarray, " E"]
-    y: Int16[np.ndarray, " E"]
-    polarity: UInt8[np.ndarray, " E"]
-    time: Int64[np.ndarray, " E"]
+    x: Shaped[np.ndarray, " E"]
+    y: Shaped[np.ndarray, " E"]
+    polarity: Shaped[np.ndarray, " E"]
+    time: Shaped[np.ndarray, " E"]
     start: int
     stop: int
     width: int
@@ -45,24 +50,36 @@ class Clip:
     source: str
 
     def __post_init__(self) -> None:
-        lengths = {len(c) for c in (self.x, self.y, self.polarity, self.time)}
+        given = {name: np.asarray(getattr(self, name)) for name in TYPES}
+        wrong = [f"{n} of {c.dtype}" for n, c in given.items() if c.dtype.kind not in "iub"]
+        if wrong:
+            raise TypeError(
+                f"{self.source}: {'; '.join(wrong)}; columns hold whole numbers: pixels, "
+                "polarity 0 or 1, time in us (of seconds np.round(1e6 * t).astype(np.int64))"
+            )
+        lengths = {len(c) for c in given.values()}
         if len(lengths) != 1:
             raise ValueError(f"{self.source}: columns of different length {sorted(lengths)}")
         if self.stop <= self.start:
             raise ValueError(f"{self.source}: a clip from {self.start} to {self.stop} us")
         limits = {
-            "x": (self.x, 0, self.width),
-            "y": (self.y, 0, self.height),
-            "polarity": (self.polarity, 0, 2),
-            "time": (self.time, self.start, self.stop),
+            "x": (0, min(self.width, WIDEST)),
+            "y": (0, min(self.height, WIDEST)),
+            "polarity": (0, 2),
+            "time": (self.start, self.stop),
         }
         problems = [
             f"{name} of {column.min()}..{column.max()}, expected {lo}..{hi - 1}"
-            for name, (column, lo, hi) in limits.items()
+            for (name, column), (lo, hi) in zip(given.items(), limits.values(), strict=True)
             if column.size and (column.min() < lo or column.max() >= hi)
         ]
         if problems:
-            raise ValueError(f"{self.source}: {'; '.join(problems)}")
+            raise ValueError(
+                f"{self.source}: {'; '.join(problems)}; give the width and height of the "
+                "sensor, a span that holds all events, and polarity as 0 or 1"
+            )
+        for name, dtype in TYPES.items():
+            object.__setattr__(self, name, given[name].astype(dtype, copy=False))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

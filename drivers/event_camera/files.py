@@ -38,6 +38,7 @@ HEADER = struct.Struct("<2h6i")
 POLARITY = 1  # the type of packet
 EVENT = 8  # bytes, of both AEDAT formats
 CURE = "fetch the file again"
+READERS = {b"#!AER-DAT2.0": "read_aedat2", b"#!AER-DAT3.1": "read_aedat3"}
 
 
 class Columns(NamedTuple):
@@ -58,7 +59,7 @@ class Packet(NamedTuple):
     overflow: int
 
 
-def whole(columns: Columns, side: int, label: int, path: Path) -> Clip:
+def whole(columns: Columns, side: int, label: int, path: str | Path) -> Clip:
     """Return all events of a file as one clip, from the first to the last time in it."""
     start, stop = int(columns.time.min()), int(columns.time.max()) + 1
     return cut(columns, (start, stop), side, label, str(path))
@@ -68,9 +69,9 @@ def cut(columns: Columns, span: tuple[int, int], side: int, label: int, source: 
     """Return the events of a ``span`` [us], its end left out, as a clip."""
     inside = (columns.time >= span[0]) & (columns.time < span[1])
     return Clip(
-        x=columns.x[inside].astype(np.int16),
-        y=columns.y[inside].astype(np.int16),
-        polarity=columns.polarity[inside].astype(np.uint8),
+        x=columns.x[inside],
+        y=columns.y[inside],
+        polarity=columns.polarity[inside],
         time=columns.time[inside],
         start=span[0],
         stop=span[1],
@@ -81,7 +82,7 @@ def cut(columns: Columns, span: tuple[int, int], side: int, label: int, source: 
     )
 
 
-def read_records(path: Path, side: int) -> Columns:
+def read_records(path: str | Path, side: int) -> Columns:
     """Return the events of a file of 40-bit records, of a camera of side x side pixels.
 
     Raises:
@@ -90,7 +91,7 @@ def read_records(path: Path, side: int) -> Columns:
             negative time, or one that runs back by more than 10 ms or on by more than a minute;
             says at which byte.
     """
-    data = path.read_bytes()
+    data = Path(path).read_bytes()
     if len(data) % 5:
         raise ValueError(_cut_off(path, "records of 5 bytes", len(data) // 5 * 5, len(data)))
     records = np.frombuffer(data, np.uint8).reshape(-1, 5).astype(np.int64)
@@ -101,14 +102,14 @@ def read_records(path: Path, side: int) -> Columns:
     return _checked(Columns(*(c[~wraps] for c in columns)), path, side)
 
 
-def read_aedat2(path: Path, side: int) -> Columns:
+def read_aedat2(path: str | Path, side: int) -> Columns:
     """Return the events of an AEDAT 2.0 file of a DVS128; x and y are those of the address.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: another format, or damage as in :func:`read_records`.
     """
-    data = path.read_bytes()
+    data = Path(path).read_bytes()
     start = _header(data, path, "2.0")
     while data[start : start + 1] == b"#":
         start = _line_end(data, start, path)
@@ -128,7 +129,7 @@ def read_aedat2(path: Path, side: int) -> Columns:
     return _checked(Columns(*(c[pixels] for c in columns)), path, side)
 
 
-def read_aedat3(path: Path, side: int, span: tuple[int, int] | None = None) -> Columns:
+def read_aedat3(path: str | Path, side: int, span: tuple[int, int] | None = None) -> Columns:
     """Return the polarity events of an AEDAT 3.1 file, in order of the file.
 
     span: take only packets with events in it [us], or within 10 ms of it; there may be none.
@@ -139,7 +140,7 @@ def read_aedat3(path: Path, side: int, span: tuple[int, int] | None = None) -> C
         ValueError: another format, a packet that is none, or damage as in
             :func:`read_records`.
     """
-    data = path.read_bytes()
+    data = Path(path).read_bytes()
     _header(data, path, "3.1")
     end = data.find(AEDAT3_END)
     if end < 0:
@@ -162,7 +163,7 @@ def read_aedat3(path: Path, side: int, span: tuple[int, int] | None = None) -> C
     return columns if nothing else _checked(columns, path, side)
 
 
-def write_records(path: Path, clip: Clip) -> None:
+def write_records(path: str | Path, clip: Clip) -> None:
     """Write a clip as 40-bit records; times up to 2^23 - 1 us."""
     if clip.time.size and clip.time.max() >= 2**23:
         raise ValueError(f"{path}: time {clip.time.max()} us does not fit into 23 bits")
@@ -173,14 +174,14 @@ def write_records(path: Path, clip: Clip) -> None:
     records.tofile(path)
 
 
-def write_aedat2(path: Path, clip: Clip) -> None:
+def write_aedat2(path: str | Path, clip: Clip) -> None:
     """Write a clip of a DVS128 as an AEDAT 2.0 file; x and y are those of the address."""
     address = clip.y.astype(np.int64) << 8 | clip.x.astype(np.int64) << 1 | clip.polarity
     words = np.stack([address, clip.time], 1).astype(">u4")
-    path.write_bytes(b"#!AER-DAT2.0\r\n# Timestamps tick is 1 us\r\n" + words.tobytes())
+    Path(path).write_bytes(b"#!AER-DAT2.0\r\n# Timestamps tick is 1 us\r\n" + words.tobytes())
 
 
-def write_aedat3(path: Path, clip: Clip, packet: int = 1000) -> None:
+def write_aedat3(path: str | Path, clip: Clip, packet: int = 1000) -> None:
     """Write a clip as an AEDAT 3.1 file, at most ``packet`` events a packet."""
     address = clip.x.astype(np.int64) << 17 | clip.y.astype(np.int64) << 2
     words = np.stack([address | clip.polarity << 1 | 1, clip.time & 0x7FFF_FFFF], 1)
@@ -192,10 +193,10 @@ def write_aedat3(path: Path, clip: Clip, packet: int = 1000) -> None:
             n = len(some)
             parts.append(HEADER.pack(POLARITY, 1, EVENT, 4, int(overflow), n, n, n))
             parts.append(some.tobytes())
-    path.write_bytes(b"".join(parts))
+    Path(path).write_bytes(b"".join(parts))
 
 
-def _checked(columns: Columns, path: Path, side: int) -> Columns:
+def _checked(columns: Columns, path: str | Path, side: int) -> Columns:
     """Return ``columns``, or raise with all that is wrong in them."""
     if columns.time.size == 0:
         raise ValueError(f"{path}: holds no event; {CURE}")
@@ -235,26 +236,26 @@ def _checked(columns: Columns, path: Path, side: int) -> Columns:
     return columns
 
 
-def _header(data: bytes, path: Path, version: str) -> int:
+def _header(data: bytes, path: str | Path, version: str) -> int:
     """Return where the first line ends, which must name the version."""
     expected = f"#!AER-DAT{version}".encode()
     found = data[:80].partition(b"\n")[0].rstrip(b"\r")
     if found != expected:
-        raise ValueError(
-            f"{path}: begins with {found[:24]!r}, expected {expected!r}; "
-            f"take the original file of the data set, or {CURE}"
-        )
+        cure = f"make a Clip of the columns of events in another format, or {CURE}"
+        if found in READERS:
+            cure = f"{READERS[found]} reads that, or {CURE}"
+        raise ValueError(f"{path}: begins with {found[:24]!r}, expected {expected!r}; {cure}")
     return _line_end(data, 0, path)
 
 
-def _line_end(data: bytes, start: int, path: Path) -> int:
+def _line_end(data: bytes, start: int, path: str | Path) -> int:
     end = data.find(b"\n", start)
     if end < 0:
         raise ValueError(f"{path}: header line at offset {start} has no end; {CURE}")
     return end + 1
 
 
-def _packets(data: bytes, at: int, path: Path) -> Iterator[Packet]:
+def _packets(data: bytes, at: int, path: str | Path) -> Iterator[Packet]:
     """Walk through the packets from a byte on; those without an event are left out."""
     while at < len(data):
         left = len(data) - at
@@ -289,5 +290,5 @@ def _meets(data: bytes, packet: Packet, span: tuple[int, int] | None) -> bool:
     return max(first, last) >= span[0] - LATE and min(first, last) < span[1] + LATE
 
 
-def _cut_off(path: Path, what: str, at: int, size: int) -> str:
+def _cut_off(path: str | Path, what: str, at: int, size: int) -> str:
     return f"{path}: truncated: {what}, the one at offset {at} has {size - at}; {CURE}"

@@ -119,32 +119,32 @@ class Config:
 
 
 def tiny() -> Config:
-    """Return 0.9 million parameters, plain MLGRU, on the embedded text."""
+    """Plain MLGRU, 0.9 million parameters, on the sources of Python's library."""
     return Config()
 
 
 def tiny_mlgru() -> Config:
-    """Return the same as :func:`tiny`, by its name in comparisons."""
+    """The same as tiny, by its name in comparisons."""
     return tiny()
 
 
 def tiny_transformer() -> Config:
-    """Return softmax attention in the same stack."""
+    """Softmax attention in the same stack."""
     return replace(tiny(), stack="softmax*4", lr=3e-3)
 
 
 def tiny_rwkv6() -> Config:
-    """Return the time mixing of RWKV-6 in the same stack, with 0.9 million parameters."""
+    """The time mixing of RWKV-6 in the same stack."""
     return replace(tiny(), stack="rwkv6*4", hidden=160, lr=3e-3)
 
 
 def tiny_eagle() -> Config:
-    """Return RWKV-5 with its own channel mixing, of the same size, by its own recipe."""
+    """RWKV-5 with its own channel mixing, of the same size, by its own recipe."""
     return replace(_tiny_rwkv(), stack="rwkv5*4", hidden=400)
 
 
 def tiny_finch() -> Config:
-    """Return RWKV-6 with its own channel mixing, of the same size, by its own recipe."""
+    """RWKV-6 with its own channel mixing, of the same size, by its own recipe."""
     return replace(_tiny_rwkv(), stack="rwkv6*4", hidden=176)
 
 
@@ -153,27 +153,27 @@ def _tiny_rwkv() -> Config:
 
 
 def tiny_matmulfree() -> Config:
-    """Return the MatMul-free model: ternary weights, inputs of 8 bits."""
+    """The MatMul-free model: ternary weights, inputs of 8 bits."""
     return replace(tiny(), linear="ternary")
 
 
 def tiny_spiking() -> Config:
-    """Return the spiking MatMul-free model: ternary weights, up to 4 spikes an input."""
+    """The spiking MatMul-free model: ternary weights, up to 4 spikes an input."""
     return replace(tiny(), linear="spiking")
 
 
 def matmulfree_370m() -> Config:
-    """Return the published 24 layers of width 1,024 (Zhu et al. 2024, arXiv 2406.02528)."""
+    """The published 24 layers of width 1,024 (Zhu et al. 2024, arXiv 2406.02528)."""
     return _published(24, 1024, 2816, 4e-3)
 
 
 def matmulfree_1b() -> Config:
-    """Return the published 24 layers of width 2,048: 1.3 billion parameters."""
+    """The published 24 layers of width 2,048: 1.3 billion parameters."""
     return _published(24, 2048, 5632, 2.5e-3)
 
 
 def matmulfree_3b() -> Config:
-    """Return the published 32 layers of width 2,560: 2.7 billion parameters."""
+    """The published 32 layers of width 2,560: 2.7 billion parameters."""
     return _published(32, 2560, 6912, 1.5e-3)
 
 

@@ -273,11 +273,12 @@ def tabulate_prices(config: Config, found: Mapping[str, Any]) -> Sequence[Table]
             ),
             rows=rows,
             caption=(
-                f"370M: {SENDING:.1%} of neurons send, {SPIKES} spikes a neuron and token at 4 "
-                "ticks, two thirds of weights are not 0. Computed over measured, generation: "
-                f"{ratios}. No constant is fitted to the measurement; updates of microcode are "
-                "priced as those of a plain neuron, and the links between chips, the host and "
-                "waiting for it are not in the time."
+                f"An inference of the tables of energy is {found[CHIP]['ticks']} tokens, a row "
+                f"here is one. 370M: {SENDING:.1%} of neurons send, {SPIKES} spikes a neuron "
+                "and token at 4 ticks, two thirds of weights are not 0. Computed over "
+                f"measured, generation: {ratios}. No constant is fitted to the measurement; "
+                "updates of microcode are priced as those of a plain neuron, and the links "
+                "between chips, the host and waiting for it are not in the time."
             ),
         ),
     )
@@ -290,13 +291,19 @@ def _make_row(name: str, mapping: CorePlan, price: TokenPrice) -> list[str]:
         str(mapping.chips),
         str(sum(mapping.cores.values())),
         f"{milli.nominal:.3g}",
-        f"{1 / price.generation_seconds.nominal:.4g}",
+        _format_rate(1 / price.generation_seconds.nominal),
         f"{milli.low:.3g} ... {milli.high:.3g}",
         f"{price.prefill.nominal * 1e3:.3g}",
-        f"{1 / price.prefill_seconds.nominal:.4g}",
+        _format_rate(1 / price.prefill_seconds.nominal),
     ]
+
+
+def _format_rate(value: float) -> str:
+    """Return a number of four digits, without an exponent."""
+    return f"{float(f'{value:.4g}'):,.12g}"
 
 
 def _compare(row: list[str]) -> str:
     joules = float(row[3]) / PUBLISHED["millijoules"]
-    return f"energy x {joules:.2g}, speed x {float(row[4]) / PUBLISHED['tokens']:.2g}"
+    speed = float(row[4].replace(",", "")) / PUBLISHED["tokens"]
+    return f"energy x {joules:.2g}, speed x {speed:.2g}"

@@ -87,10 +87,12 @@ def draw_activity(
 ) -> Html:
     """Return one column a sample: stimuli, rasters of every layer, read-outs.
 
-    shapes: of one tick of each input, by name; the last two axes are drawn as an image.
-    titles: of the first samples, those that are drawn. file: the same picture as PNG.
+    shapes: of one tick of each input, by name; the last two axes are drawn as an image, an
+    input of one axis is a raster alone. titles: of the first samples, those that are drawn.
+    file: the same picture as PNG.
     """
-    stimuli = {name: f"stimulus\n{name}" if len(shapes) > 1 else "stimulus" for name in shapes}
+    images = {name: shape for name, shape in shapes.items() if len(shape) > 1}
+    stimuli = {name: f"stimulus\n{name}" if len(shapes) > 1 else "stimulus" for name in images}
     rasters = {name: f"{name}\nneuron" for name in record.spikes}
     outputs = {name: f"{name}\nmembrane" for name in record.values}
     labels = [*stimuli.values(), *rasters.values(), *outputs.values()]
@@ -101,7 +103,7 @@ def draw_activity(
     )
     for sample, (column, title) in enumerate(zip(grid.T, titles, strict=True)):
         rows = iter(column)
-        for name, shape in shapes.items():
+        for name, shape in images.items():
             _stimulus(next(rows), _sample_raster(record, name, sample), shape)
         for name in rasters:
             _raster(next(rows), _sample_raster(record, name, sample))
@@ -127,7 +129,7 @@ def _sample_raster(record: Record, name: str, sample: int) -> Float[np.ndarray, 
 
 
 def _stimulus(ax: Axes, raster: Float[np.ndarray, "T N"], shape: Sequence[int]) -> None:
-    total = np.abs(raster).sum(0).reshape(-1, *(shape[-2:] if len(shape) > 1 else (1, *shape)))
+    total = np.abs(raster).sum(0).reshape(-1, *shape[-2:])
     ax.imshow(_shade(total.sum(0)), interpolation="none")
     ax.set(xticks=[], yticks=[])
     for side in ax.spines.values():

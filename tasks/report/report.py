@@ -217,9 +217,10 @@ def show_activity(
         f"{pictures.count_neurons_per_row(e.shape[2])} of {name}"
         for name, e in record.spikes.items()
     )
+    has_images = any(len(shape) > 1 for shape in shapes.values())
     told = [
         f"The first {n} test samples on {RAN_ON.get(record.executor, record.executor)}.",
-        "Stimulus: input spikes per pixel, summed over the ticks.",
+        *["Stimulus: input spikes per pixel, summed over the ticks."] * has_images,
         "Rasters: one column a tick; neurons that share a row: "
         f"{shared}; the darker, the more of them spike.",
     ]

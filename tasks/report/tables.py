@@ -15,11 +15,18 @@ JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 
 
 def make_table(title: str, *columns: str) -> Table:
-    """Return an empty table; the first column and those of words are left, the others right."""
+    """Return an empty table; the first column and those of words are left, the others right.
+
+    Where a terminal is too narrow for a cell it is folded: nothing is cut off.
+    """
     out = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     out.padding = (0, 1, 0, 0)
     for i, column in enumerate(columns):
-        out.add_column(column, justify="right" if i and column not in WORDS else "left")
+        out.add_column(
+            column,
+            justify="right" if i and column not in WORDS else "left",
+            overflow="fold",
+        )
     return out
 
 

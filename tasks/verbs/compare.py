@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from neuro.io.run_folder import RunError, read_header
 from neuro.io.store import require_writable, write_json
@@ -449,6 +450,8 @@ def draw(summaries: Sequence[Summary], path: Path) -> None:
         ax.set_title(f"{metric.label}{unit}, {metric.better} is better", fontsize=9)
         ax.set_yticks(range(len(groups)), groups)
         ax.set_ylim(len(groups) - 0.5, -0.5)
+        ax.xaxis.set_major_locator(MaxNLocator(4))  # more labels would overlap
+        ax.ticklabel_format(axis="x", useOffset=False)
         ax.grid(axis="x", color=LINE, linewidth=0.6)
     path.parent.mkdir(parents=True, exist_ok=True)
     save_png(figure, path)

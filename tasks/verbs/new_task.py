@@ -15,7 +15,9 @@ def write_template(path: Path) -> None:
         StoreError: it cannot be written.
     """
     if not is_file(path.name):
-        raise TaskFileError(f"{path}: the file of a task ends in .py; take {path}.py")
+        raise TaskFileError(
+            f"{path}: the file of a task ends in .py; take {path.with_suffix('.py')}"
+        )
     if path.exists():
         raise TaskFileError(f"{path} exists; take another name")
     write_bytes(path, Path(task_template.__file__).read_bytes())

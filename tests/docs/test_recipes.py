@@ -7,6 +7,7 @@ Axes: T ticks, B samples, N neurons.
 import json
 import math
 import re
+import shlex
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from drivers.text.files import find_part
 from neuro import ALIF, IF, LI, LIF, Recurrent, Spiking, Stack
 from neuro.energy import chip_file, estimate, find_chip
 from neuro.energy.chip import ChipLimits
@@ -168,6 +170,48 @@ def test_a_recurrent_network_learns_what_it_has_to_keep() -> None:
     found = page.record.values["out"]
     assert found.shape == (30, 200, 2)
     assert (found[-5:].mean(0).argmax(1) == page.y[-5:].mean(0).argmax(1).numpy()).mean() > 0.98
+
+
+def test_events_of_a_users_own_go_from_files_to_joules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = run_page("event_data")
+    assert page.x.shape == (30, 40, 2, 8, 8)
+    assert page.x.unique().tolist() == [0, 1]
+    assert page.graph.dt == page.dt
+    assert page.equality["torch_events"]["mismatches"] == 0
+    accuracy = page.equality["metrics"]["accuracy"]
+    assert accuracy["torch"] == accuracy["events"] >= 0.9
+    assert "misfits" not in page.equality
+    assert 0 < page.energy["loihi2"]["core"]["nominal"] < 1e-6
+    assert "per inference" in (tmp_path / "report.html").read_text()
+
+
+def test_a_model_is_trained_on_texts_of_a_users_own_writes_and_is_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is priced, and its page, are those of every spiking run: tests/tasks/language."""
+    monkeypatch.chdir(tmp_path)
+    page = (RECIPES / "own_text.md").read_text()
+    (tmp_path / "my_text.py").write_text("\n".join(blocks("own_text")))
+    (tmp_path / "texts").mkdir()
+    names = [f"{number}.txt" for number in range(100)]
+    assert {find_part(Path(name)) for name in names} == {"train", "val", "test"}
+    for name in names:
+        (tmp_path / "texts" / name).write_text(f"Once there was the number {name[:-4]}.\n" * 20)
+    commands = [
+        shlex.split(re.split(r" {2,}", line)[0])
+        for line in re.findall(r"(?m)^neuro (.*)$", page)
+    ]
+    verbs = ["train", "eval", "generate", "pack", "generate", "energy", "report"]
+    assert [command[0] for command in commands] == verbs
+    for command in commands[:5]:
+        main(command)
+    told = capsys.readouterr().out
+    assert "bits per byte" in told
+    assert told.count("Once ") == 2
+    assert "18,432 ternary weights in 2.01 bits each" in told
 
 
 def test_a_graph_by_hand_runs_everywhere_and_says_what_is_true() -> None:

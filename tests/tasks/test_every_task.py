@@ -15,6 +15,16 @@ OTHERS = ("driving", "language")
 TINY = [(n, find_task(n).configs["tiny"]()) for n in NAMES if n not in OTHERS]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_configurations_are_told_in_plain_words(name: str) -> None:
+    """``neuro tasks`` prints the first line of each; what a function returns is no reader's."""
+    for make in find_task(name).configs.values():
+        about = (make.__doc__ or "").splitlines()[0]
+        assert about.endswith((".", "?"))
+        assert not about.startswith("Return")
+        assert "`" not in about
+
+
 @pytest.mark.parametrize(("name", "config"), TINY)
 def test_tiny_builds_and_can_be_trained(name: str, config: object) -> None:
     task = find_task(name)

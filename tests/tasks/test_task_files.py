@@ -150,7 +150,9 @@ def test_neuro_new_overwrites_nothing(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "exists; take another name" in told(["new", str(folder / "my_task.py")], capsys)
-    assert "take" in told(["new", str(tmp_path / "my_task")], capsys)
+    for name in ("my_task", "my_task.txt"):
+        said = told(["new", str(tmp_path / name)], capsys)
+        assert said.endswith(f"ends in .py; take {tmp_path / 'my_task.py'}")
     assert not list(tmp_path.iterdir())
 
 

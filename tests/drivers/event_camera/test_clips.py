@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,10 +120,59 @@ def test_a_clip_tells_all_that_is_outside_it() -> None:
         clip_of((4, 0, 2, 10), (0, -1, 0, 5), stop=10)
     assert str(error.value) == (
         "a test: x of 0..4, expected 0..3; y of -1..0, expected 0..3; polarity of 0..2, "
-        "expected 0..1; time of 5..10, expected 5..9"
+        "expected 0..1; time of 5..10, expected 5..9; give the width and height of the sensor, "
+        "a span that holds all events, and polarity as 0 or 1"
     )
     with pytest.raises(ValueError, match="a clip from 5 to 5 us"):
         clip_of((0, 0, 0, 5), stop=5)
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.uint8, np.int16, np.int32, np.uint32, np.int64, np.uint64]
+)
+def test_columns_of_any_whole_numbers_are_one_clip(dtype: type) -> None:
+    """Six seconds at 1 kHz: 32 bits do not hold the microseconds times the ticks."""
+    wide = np.int32 if np.dtype(dtype).itemsize < 4 else dtype
+    clip = Clip(
+        x=np.array([1, 3, 0], dtype),
+        y=np.array([2, 0, 3], dtype),
+        polarity=np.array([True, False, True]),
+        time=np.array([100, 3_000_000, 5_999_999], wide),
+        start=0,
+        stop=6_000_000,
+        width=4,
+        height=4,
+        label=0,
+        source="a test",
+    )
+    same = clip_of((1, 2, 1, 100), (3, 0, 0, 3_000_000), (0, 3, 1, 5_999_999), start=0)
+    events = to_events(clip, ticks=6000)
+    assert events.tick.tolist() == [0, 3000, 5999]
+    assert events.neuron.tolist() == [16 + 9, 3, 16 + 12]
+    np.testing.assert_array_equal(frames(clip, ticks=6), frames(same, ticks=6))
+    np.testing.assert_array_equal(to_times(clip, MS).time, to_times(same, MS).time)
+    assert [c.dtype.name for c in (clip.x, clip.y, clip.polarity, clip.time)] == [
+        *("int16", "int16", "uint8", "int64")
+    ]
+
+
+def test_times_in_seconds_are_no_clip() -> None:
+    """Their events would all lie in the first tick."""
+    clip, seconds = clip_of((0, 0, 0, 0)), np.array([0.5])
+    with pytest.raises(TypeError) as error:
+        replace(clip, time=seconds, y=np.array(["1"]))
+    assert str(error.value) == (
+        "a test: y of <U1; time of float64; columns hold whole numbers: pixels, polarity 0 or "
+        "1, time in us (of seconds np.round(1e6 * t).astype(np.int64))"
+    )
+
+
+def test_a_sensor_has_at_most_32768_columns_and_rows() -> None:
+    clip = clip_of((2**15 - 1, 2**15 - 1, 0, 0), side=2**16)
+    assert (clip.x.tolist(), clip.y.tolist()) == ([2**15 - 1], [2**15 - 1])
+    outside = "{0} of 32768..32768, expected 0..32767"
+    with pytest.raises(ValueError, match=re.escape("; ".join(map(outside.format, ("x", "y"))))):
+        replace(clip, x=np.array([2**15]), y=np.array([2**15]))
 
 
 def test_clips_are_read_by_number_from_both_ends() -> None:

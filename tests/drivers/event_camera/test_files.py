@@ -20,8 +20,8 @@ from drivers.event_camera.files import (
 
 HEAD2 = b"#!AER-DAT2.0\r\n# Timestamps tick is 1 us\r\n"
 HEAD3 = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#!END-HEADER\r\n"
-Read = Callable[[Path, int], Columns]
-Write = Callable[[Path, Clip], None]
+Read = Callable[[str | Path, int], Columns]
+Write = Callable[[str | Path, Clip], None]
 FORMATS: list[tuple[Read, Write]] = [
     (read_records, write_records),
     (read_aedat2, write_aedat2),
@@ -113,7 +113,7 @@ class TestLayouts:
         seed: int,
         n: int,
     ) -> None:
-        path = tmp_path_factory.mktemp("events") / "file"
+        path = str(tmp_path_factory.mktemp("events") / "file")
         clip = random_clip(seed, n)
         base = 2**31 - 2500 if read is read_aedat3 else 0  # over the edge of 31 bits
         time = np.sort(clip.time) - clip.start + base
@@ -138,7 +138,10 @@ DAMAGED = {
     "records empty": (read_records, b"", "holds no event; fetch the file again"),
     "records, only overflows": (read_records, bytes([0, 240, 0, 0, 0]), "holds no event"),
     "2 is 3": (read_aedat2, HEAD3, "begins with b'#!AER-DAT3.1', expected b'#!AER-DAT2.0'; "
-               "take the original file of the data set, or fetch the file again"),
+               "read_aedat3 reads that, or fetch the file again"),
+    "3 is 2": (read_aedat3, HEAD2, "expected b'#!AER-DAT3.1'; read_aedat2 reads that, or "),
+    "2 is 1": (read_aedat2, b"#!AER-DAT1.0\r\n", "make a Clip of the columns of events in "
+               "another format, or fetch the file again"),
     "2 empty": (read_aedat2, b"", "begins with b'', expected b'#!AER-DAT2.0'"),
     "2 endless line": (read_aedat2, b"#!AER-DAT2.0\r\n# a", "header line at offset 14 has no "
                        "end; fetch"),

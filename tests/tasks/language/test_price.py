@@ -138,6 +138,13 @@ def test_the_table_puts_the_measurement_beside_what_is_computed() -> None:
     (table,) = tabulate_prices(SMALL, energy)
     assert len(table.rows) == 5
     assert table.rows[-1][3:5] == ["70.8", "59.4"]
+    assert not [cell for row in table.rows for cell in row if "e+" in cell]
+    assert table.caption.startswith("An inference of the tables of energy is 7 tokens, a row")
+    small = price_token(own, CHIP, map_by_memory(own, CHIP))
+    rate = float(table.rows[0][7].replace(",", ""))
+    assert rate == pytest.approx(1 / small.prefill_seconds.nominal, rel=1e-3)
+    assert rate > 1e5
+    assert "," in table.rows[0][7]
     big = describe_token(matmulfree_370m())
     price = price_token(big, CHIP, map_by_blocks(big, 24, CHIP))
     row = table.rows[2]

@@ -607,7 +607,13 @@ class TestARunThatAnswersNothing:
         record = activity()
         spikes = {**record.spikes, "speed": record.spikes["alif1"]}
         both = replace(record, spikes=spikes)
-        shapes = {"input": (1, 28, 28), "speed": (130,)}
-        drawn = pictures.draw_activity(both, shapes, ["sample 3"], tmp_path / "activity.png")
+        shapes = {"input": (1, 28, 28), "speed": (10, 13)}
+        file = tmp_path / "activity.png"
+        drawn = pictures.draw_activity(both, shapes, ["sample 3"], file)
         assert "sample 3" in drawn
         assert drawn.count("stimulus") == 2
+        flat = pictures.draw_activity(both, {**shapes, "speed": (130,)}, ["sample 3"], file)
+        assert (
+            flat.count("stimulus") == 1
+        )  # a line of 130 pixels shows nothing: its raster does
+        assert flat.count("neuron") == drawn.count("neuron") == len(spikes)

@@ -1,7 +1,10 @@
 """Tables and sentences of results: each figure is the one that its words say."""
 
+from collections import Counter
+from io import StringIO
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from tasks.report import tables as show
@@ -28,6 +31,14 @@ VERIFY: dict[str, Any] = {
     "reference_lava": {"layers": {"a": {"mismatches": 5}}},
     "quantisation": {"a": 0.125},
 }
+
+
+def test_a_narrow_terminal_cuts_no_name_and_no_number_off() -> None:
+    table, out = show.make_table("t", "layer", "value [1/s]"), StringIO()
+    table.add_row("block0_candidate_synapses", "1234567.25")
+    Console(file=out, width=20).print(table)
+    assert "…" not in out.getvalue()
+    assert not Counter("block0_candidate_synapses" + "1234567.25") - Counter(out.getvalue())
 
 
 def test_a_layer_has_its_farthest_margin_and_a_read_out_its_rounding() -> None:

@@ -1,16 +1,20 @@
 """What `neuro compare` says of runs, from their files alone."""
 
 import json
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from neuro.io.run_folder import RunError
 from tasks.cli import main
 from tasks.provenance import describe_trained
+from tasks.task import Metric
+from tasks.verbs import compare
 from tasks.verbs.compare import compare_runs, compute_sign_flip_p, name_test
 
 ACCURACY = {"better": "higher", "unit": "", "format": ".2%"}
@@ -236,6 +240,28 @@ def test_many_seeds_are_drawn_and_no_p_is_zero() -> None:
 def test_the_name_of_the_test_says_whether_it_is_exact() -> None:
     assert name_test(16) == "exact sign-flip test, two-sided"
     assert name_test(17) == "sign-flip test by 100,000 draws, two-sided"
+
+
+@pytest.mark.parametrize("found", [(0.789, 0.779, 0.79), (0.98765, 0.98771, 0.98768)])
+def test_the_labels_of_a_scale_are_whole_and_do_not_overlap(
+    found: tuple[float, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(compare, "save_png", lambda figure, _: drawn.append(figure))
+    metric = Metric(name="accuracy", better="higher", unit="", format=".2%")
+    values = dict(enumerate(found))
+    some = compare.Summary(
+        group="my_task:tiny", metric=metric, values=values, notes=frozenset()
+    )
+    compare.draw([some], tmp_path / "compare.png")
+    canvas = FigureCanvasAgg(drawn[0])
+    canvas.draw()
+    (ax,) = drawn[0].axes
+    labels = [label for label in ax.get_xticklabels() if label.get_text()]
+    assert len(labels) >= 3
+    assert all(label.get_text().startswith("0.") for label in labels)
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(left.x1 + 6 < right.x0 for left, right in pairwise(boxes))  # [pixels]
 
 
 def test_energy_of_a_chip_that_does_not_fit_comes_with_a_remark(runs: Path) -> None:

@@ -19,7 +19,8 @@ def test_piped_training_prints_a_line_an_epoch_and_which_configuration_it_took(
     main(["train", "mnist", "--out", str(tmp_path / "run")])
     first, *epochs, last = capsys.readouterr().out.splitlines()
     assert first == (
-        "mnist names no configuration: this is mnist:tiny; neuro tasks lists the others"
+        "mnist names no configuration: this is mnist:tiny; it also has demo, full, fashion, "
+        "fast, fast_fixed, fast_adaptive, paper"
     )
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1/2", "epoch 2/2"]
     assert all("  loss " in line and "  val " in line and line.endswith("%") for line in epochs)
