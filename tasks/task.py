@@ -163,6 +163,8 @@ class Training(Generic[C]):
         and the loss calls the model as ``y, _ = model(x)``, once. Configuration -> the smallest
         slope of V at a spike, ``least`` of :func:`neuro.eventprop.compute_outputs`: smaller
         ones are raised to it, which makes their gradients too small. 0: all are exact.
+    pin: where training reads files that must stay as they are, such as a tokenizer's:
+        configuration -> one that holds their digests, as a run is made.
     skip_bad: where data are read from files that may be damaged: configuration -> one by which
         bad samples are left out, and counted, instead of refused.
 
@@ -182,6 +184,7 @@ class Training(Generic[C]):
     validation: Metric
     validate: Callable[[C, nn.Module], float]
     eventprop: Callable[[C], float] | None = None
+    pin: Callable[[C], C] | None = None
     skip_bad: Callable[[C], C] | None = None
 
     def __post_init__(self) -> None:
