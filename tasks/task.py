@@ -239,7 +239,11 @@ def no_parts(config: Any, model: nn.Module) -> dict[str, Part]:  # noqa: ARG001
     return {}
 
 
-def no_tables(config: Any, energy: Mapping[str, Any]) -> tuple[Table, ...]:  # noqa: ARG001
+def no_tables(
+    config: Any,  # noqa: ARG001
+    model: nn.Module,  # noqa: ARG001
+    energy: Mapping[str, Any],  # noqa: ARG001
+) -> tuple[Table, ...]:
     """Return that a task prices nothing of its own."""
     return ()
 
@@ -259,8 +263,8 @@ class Deployment(Generic[C]):
         for an image; once a tick where the part has a loop.
     others: (configuration, model) -> further networks that the chip runs for an inference, by
         name: those with another number of ticks or samples. They answer nothing.
-    prices: (configuration, ``energy.json``) -> the task's own tables of it, such as joules a
-        token; they are printed, and kept in that file.
+    prices: (configuration, model, ``energy.json``) -> the task's own tables of it, such as
+        joules a token; they are printed, and kept in that file.
     """
 
     part: Callable[[C, nn.Module], nn.Module]
@@ -268,7 +272,7 @@ class Deployment(Generic[C]):
     host: Callable[[C, nn.Module], Mapping[str, int]] = no_macs
     ann_passes: Callable[[C], int] | None = None
     others: Callable[[C, nn.Module], Mapping[str, Part]] = no_parts
-    prices: Callable[[C, Mapping[str, Any]], Sequence[Table]] = no_tables
+    prices: Callable[[C, nn.Module, Mapping[str, Any]], Sequence[Table]] = no_tables
 
     def __post_init__(self) -> None:
         if problems := list_no_functions(self, ("part", "stimuli", "host", "others", "prices")):

@@ -265,11 +265,14 @@ def test_a_spiking_run_goes_through_all_verbs(
     assert "graded spikes" in exported["fits"]["loihi1"][0]
     assert load_graded_program(folder / "program.npz").latency == 5
     energy = json.loads((folder / "energy.json").read_text())
-    (table,) = energy["tables"]
+    table, processor = energy["tables"]
     assert table["rows"][-1][3] == "70.8"
+    assert all(float(row[3].replace(",", "")) > 0 for row in processor["rows"])
+    assert processor["rows"][1][1] == "341,049,344"
     assert "misfits" in energy["loihi1"]
     assert not energy["loihi2"]["misfits"]
-    assert "A token on Loihi 2" in told
+    for title in ("A token on Loihi 2", "A token on this machine's processor, packed weights"):
+        assert title in told
     page = (folder / "report.html").read_text()
     assert "A token on Loihi 2" in page
     assert "greedy tokens as trained, integers" in page
