@@ -33,10 +33,10 @@ class Recited(torch.nn.Module):
 def test_speed_is_that_of_the_median_token_behind_a_first_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model = Recited(iter([100.0, 0.5, 0.25, 7.0, 0.25, 0.25]))
+    model = Recited(iter([100.0, 0.5, 0.25, 7.0, 0.5, 0.125]))
     monkeypatch.setattr(cpu_speed.time, "thread_time", lambda: model.now)
     monkeypatch.setattr(cpu_speed.time, "perf_counter", lambda: 2 * model.now)
-    assert measure_speed(model, 5) == (4.0, 2.0)
+    assert measure_speed(model, 5) == (2.0, 1.0)
     assert model.given == [(0, None), *((k, k) for k in range(1, 6))]
 
 

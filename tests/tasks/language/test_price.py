@@ -60,16 +60,24 @@ def test_a_token_asks_what_its_program_does() -> None:
 
 
 def test_energy_is_events_updates_messages_and_leakage() -> None:
-    e, found = CHIP.energy, price_token(ONE, CHIP, PLAN)
-    events = 10 * 0.5 * 8 * 0.75 + 8 * 0.5 * 6 * 0.5
-    hops = 8 / 3 * e.hop_x.value + 4 / 3 * e.hop_y.value  # 30 tiles in columns of 4
-    core = (
-        (events + 2 * 18) * e.synapse.value
-        + (30 + 600 + 6) * e.active.value
-        + (5 * 2 + 4 * 1) * (e.message.value + hops)
-        + 2 * 18 * e.message.value
-    )
+    found = price_token(ONE, CHIP, PLAN)
+
+    def add_up(end: str, a: float, b: float, across: float, along: float) -> float:
+        """Return joules; a, b: share of weights that count. across, along: hops of a spike."""
+        cost = {name: getattr(part, end) for name, part in vars(CHIP.energy).items()}
+        events = 10 * 0.5 * 8 * a + 8 * 0.5 * 6 * b
+        hops = across * cost["hop_x"] + along * cost["hop_y"]
+        return float(
+            (events + 2 * 18) * cost["synapse"]
+            + (30 + 600 + 6) * cost["active"]
+            + (5 * 2 + 4 * 1) * (cost["message"] + hops)
+            + 2 * 18 * cost["message"]
+        )
+
+    core = add_up("value", 0.75, 0.5, 8 / 3, 4 / 3)  # 30 tiles in columns of 4
     assert found.core.nominal == pytest.approx(core, rel=1e-12)
+    assert found.core.low == pytest.approx(add_up("low", 0.75, 0.5, 0, 0), rel=1e-12)
+    assert found.core.high == pytest.approx(add_up("high", 1, 1, 8, 4), rel=1e-12)
     leak = CHIP.power.static.value
     for total, seconds in (
         (found.prefill, found.prefill_seconds),
@@ -78,7 +86,7 @@ def test_energy_is_events_updates_messages_and_leakage() -> None:
         assert total.nominal == pytest.approx(core + leak * seconds.nominal, rel=1e-12)
         assert total.low < total.nominal < total.high
     both = price_token(ONE, CHIP, replace(PLAN, chips=2))
-    crossings = (5 + 4) * e.crossing.value
+    crossings = (5 + 4) * CHIP.energy.crossing.value
     assert both.core.nominal == pytest.approx(core + crossings, rel=1e-12)
 
 
@@ -104,6 +112,21 @@ def test_a_pipeline_waits_for_its_slowest_step_and_a_token_for_all() -> None:
         sum(steps) + (3 * 4 + 2 * 3) * barrier, rel=1e-12
     )
     assert apart.prefill_seconds.nominal == pytest.approx(max(steps) + 4 * barrier, rel=1e-12)
+
+
+def test_synapses_take_as_long_as_those_of_the_fullest_core() -> None:
+    idle, uneven = replace(ONE, updates=(0, 0, 0)), replace(PLAN, cores={"a": 3, "b": 1})
+    found = price_token(idle, CHIP, uneven).generation_seconds
+
+    def add_up(end: str, a: float, b: float, barrier: float) -> float:
+        """Return seconds; a, b: share of weights that count."""
+        synapse, message = (getattr(t, end) for t in (CHIP.time.synapse, CHIP.time.message))
+        served = (5 * 3 * a + 4 * 6 * b) * synapse + (5 + 4) * message  # 8 targets, 3 a core
+        return float(served + (3 + 2 * 3) * barrier)
+
+    nominal = add_up("value", 0.75, 0.5, CHIP.barrier[-1].time.value)
+    assert found.nominal == pytest.approx(nominal, rel=1e-12)
+    assert found.high == pytest.approx(add_up("high", 1, 1, CHIP.time.sync.high), rel=1e-12)
 
 
 def test_cores_hold_as_many_rows_as_their_memory() -> None:
@@ -150,10 +173,11 @@ def test_the_tables_put_measurements_beside_what_is_computed(
     assert len(table.rows) == 5
     assert table.rows[-1][3:5] == ["70.8", "59.4"]
     big = describe_token(matmulfree_370m())
-    price = price_token(big, CHIP, map_by_blocks(big, 24, CHIP))
-    row = table.rows[2]
-    assert float(row[3]) == pytest.approx(price.generation.nominal * 1e3, rel=1e-2)
-    assert float(row[4]) == pytest.approx(1 / price.generation_seconds.nominal, rel=1e-3)
+    blocks = map_by_blocks(big, 24, CHIP)
+    for row, token in ((table.rows[3], spread_over_ticks(big, 4)), (table.rows[2], big)):
+        price = price_token(token, CHIP, blocks)
+        assert float(row[3]) == pytest.approx(price.generation.nominal * 1e3, rel=1e-2)
+        assert float(row[4]) == pytest.approx(1 / price.generation_seconds.nominal, rel=1e-3)
     assert f"energy x {float(row[3]) / 70.8:.2g}, speed x {float(row[4]) / 59.4:.2g}" in (
         table.caption
     )
