@@ -42,7 +42,11 @@ def test_bits_are_per_byte_of_tokens_that_have_several(monkeypatch: pytest.Monke
     plain = {bytes([b]): b + 1 for b in range(256)}
     monkeypatch.setattr(data, "find_tokenizer", lambda _: World(plain | {b"and": 257}))
     # "and", "a", the end of a file, "and".
-    assert count_target_bytes(Config(), torch.tensor([257, 98, 0, 257])) == 8
+    tokens = torch.tensor([257, 98, 0, 257])
+    assert count_target_bytes(Config(), tokens) == 8
+    even = torch.zeros(1, 4, 258)
+    found = measure(Config(), even, Targets(tokens[None], even))
+    assert found["bits_per_byte_of_first_tokens"] == pytest.approx(4 * math.log2(258) / 8)
 
 
 def test_tokens_of_characters_in_parts_do_not_tell_their_bytes(
