@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from drivers.text import World
+from drivers.text import HuggingFace, World
 from tasks.language import data
 from tasks.language.config import Config
 from tasks.language.data import NOTHING, count_target_bytes
@@ -52,7 +52,7 @@ def test_bits_are_per_byte_of_tokens_that_have_several(monkeypatch: pytest.Monke
 def test_tokens_of_characters_in_parts_do_not_tell_their_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Merged(data.HuggingFace):
+    class Merged(HuggingFace):
         def __init__(self) -> None:
             self.size, self.end = 2, None
 
