@@ -152,6 +152,7 @@ def verify(run: RunFolder) -> None:
         run: a run folder.
     """
     from tasks.report.tables import (
+        describe_length,
         describe_silence,
         list_silent,
         tabulate_equality,
@@ -162,7 +163,7 @@ def verify(run: RunFolder) -> None:
     opened = _open(run)
     result = verify_run(opened)
     console.print(tabulate_equality(result))
-    told = [f"{result['n']:,} test samples", *tabulate_executors(result, _metrics(opened))]
+    told = [describe_length(result), *tabulate_executors(result, _metrics(opened))]
     console.print("; ".join(told), soft_wrap=True)
     _print_parity(result["reference_lava"])
     for told_of in describe_silence(list_silent(result)):

@@ -173,6 +173,8 @@ def make_run(
             "can be changed, also after the run began; write @dataclass(frozen=True) above it, "
             "and dataclasses.replace where it is varied"
         )
+    if task.training.pin is not None:
+        made = task.training.pin(made)
     if skip_bad:
         made = _skip_bad(task, name, made)
     run = Run(

@@ -146,6 +146,7 @@ class Verified(Agreed):
     reference_lava: _Skipped | _Ran
     quantisation: dict[str, float]
     n: int
+    ticks: NotRequired[int]
     misfits: NotRequired[list[str]]
 
 

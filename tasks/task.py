@@ -163,6 +163,8 @@ class Training(Generic[C]):
         and the loss calls the model as ``y, _ = model(x)``, once. Configuration -> the smallest
         slope of V at a spike, ``least`` of :func:`neuro.eventprop.compute_outputs`: smaller
         ones are raised to it, which makes their gradients too small. 0: all are exact.
+    pin: where training reads files that must stay as they are, such as a tokenizer's:
+        configuration -> one that holds their digests, as a run is made.
     skip_bad: where data are read from files that may be damaged: configuration -> one by which
         bad samples are left out, and counted, instead of refused.
 
@@ -182,6 +184,7 @@ class Training(Generic[C]):
     validation: Metric
     validate: Callable[[C, nn.Module], float]
     eventprop: Callable[[C], float] | None = None
+    pin: Callable[[C], C] | None = None
     skip_bad: Callable[[C], C] | None = None
 
     def __post_init__(self) -> None:
@@ -236,7 +239,11 @@ def no_parts(config: Any, model: nn.Module) -> dict[str, Part]:  # noqa: ARG001
     return {}
 
 
-def no_tables(config: Any, energy: Mapping[str, Any]) -> tuple[Table, ...]:  # noqa: ARG001
+def no_tables(
+    config: Any,  # noqa: ARG001
+    model: nn.Module,  # noqa: ARG001
+    energy: Mapping[str, Any],  # noqa: ARG001
+) -> tuple[Table, ...]:
     """Return that a task prices nothing of its own."""
     return ()
 
@@ -256,8 +263,8 @@ class Deployment(Generic[C]):
         for an image; once a tick where the part has a loop.
     others: (configuration, model) -> further networks that the chip runs for an inference, by
         name: those with another number of ticks or samples. They answer nothing.
-    prices: (configuration, ``energy.json``) -> the task's own tables of it, such as joules a
-        token; they are printed, and kept in that file.
+    prices: (configuration, model, ``energy.json``) -> the task's own tables of it, such as
+        joules a token; they are printed, and kept in that file.
     """
 
     part: Callable[[C, nn.Module], nn.Module]
@@ -265,7 +272,7 @@ class Deployment(Generic[C]):
     host: Callable[[C, nn.Module], Mapping[str, int]] = no_macs
     ann_passes: Callable[[C], int] | None = None
     others: Callable[[C, nn.Module], Mapping[str, Part]] = no_parts
-    prices: Callable[[C, Mapping[str, Any]], Sequence[Table]] = no_tables
+    prices: Callable[[C, nn.Module, Mapping[str, Any]], Sequence[Table]] = no_tables
 
     def __post_init__(self) -> None:
         if problems := list_no_functions(self, ("part", "stimuli", "host", "others", "prices")):

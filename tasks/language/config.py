@@ -50,7 +50,8 @@ class Config:
     vocabulary: tokens, at least those of the tokenizer.
     text: a file or folder; "": the sources of Python's standard library. tokenizer: the path of
     a World vocabulary (.txt) or of a tokenizer.json; "": bytes. end: the token that ends a text
-    in a tokenizer.json.
+    in a tokenizer.json. tokenizer_digest: SHA-256 of its file, which ``neuro train`` writes
+    down; "": any.
     tokens: T of a batch. lanes: B, streams that are read side by side. steps: batches in all.
     validations: over the training. held_out: bytes of the validation and test part that are
     measured; 0: all.
@@ -71,6 +72,7 @@ class Config:
     text: str = ""
     tokenizer: str = ""
     end: str = ""
+    tokenizer_digest: str = ""
     tokens: int = 256
     lanes: int = 12
     steps: int = 1600

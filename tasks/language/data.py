@@ -1,12 +1,14 @@
 """Batches of tokens: lanes of a text, each a stream that goes on from batch to batch."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from itertools import islice, zip_longest
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from drivers.text import (
@@ -24,22 +26,51 @@ from drivers.text import (
     stream_tokens,
     take_first,
 )
+from tasks.find import digest
 from tasks.language.config import Config
 from tasks.task import Pair
 
 NOTHING = -1  # the target where a lane has ended
 
 
-@cache
-def make_tokenizer(tokenizer: str, end: str = "") -> Tokenizer:
-    """Return the tokenizer of a configuration's path; "": bytes.
+def pin_tokenizer(config: Config) -> Config:
+    """Return a configuration that holds the digest of its tokenizer's file.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: it cannot be read.
+    """
+    path = config.tokenizer
+    return replace(config, tokenizer_digest=_digest_file(path) if path else "")
+
+
+def _digest_file(path: str) -> str:
+    try:
+        return digest(Path(path).read_bytes())
+    except OSError as error:
+        raise ValueError(
+            f"the tokenizer {path} cannot be read ({error.strerror}); give the path of a World "
+            'vocabulary (.txt) or of a tokenizer.json, or tokenizer="" for bytes'
+        ) from error
+
+
+@cache
+def make_tokenizer(tokenizer: str, end: str = "", sha: str = "") -> Tokenizer:
+    """Return the tokenizer of a configuration's path; "": bytes.
+
+    sha: the digest of its file; "": any.
+
+    Raises:
+        ValueError: the file is damaged, missing, or has another digest.
         ModuleNotFoundError: its library is not installed.
     """
     if not tokenizer:
         return Bytes()
+    if sha and _digest_file(tokenizer) != sha:
+        raise ValueError(
+            f"{tokenizer} has changed since the model was trained, and its tokens may be "
+            f"others; put the file of digest {sha[:16]} back, or train a new model with this "
+            "one: neuro train NAME --out FOLDER"
+        )
     if tokenizer.endswith(".json"):
         return HuggingFace(Path(tokenizer), end or None)
     return load_world(Path(tokenizer))
@@ -49,9 +80,9 @@ def find_tokenizer(config: Config) -> Tokenizer:
     """Return the tokenizer of a configuration.
 
     Raises:
-        ValueError: it has more tokens than the model.
+        ValueError: it has more tokens than the model, or its file has changed since training.
     """
-    out = make_tokenizer(config.tokenizer, config.end)
+    out = make_tokenizer(config.tokenizer, config.end, config.tokenizer_digest)
     if out.size > config.vocabulary:
         raise ValueError(
             f"the tokenizer {config.tokenizer or 'of bytes'} has {out.size:,} tokens, the "
@@ -141,6 +172,18 @@ def _split(config: Config, part: Part) -> tuple[Text, ...]:
 def count_bytes(config: Config, part: Part) -> int:
     """Return the bytes of a part that is measured; the end of a file counts one."""
     return find_part(config, part).length
+
+
+def count_target_bytes(config: Config, tokens: Int64[Tensor, " N"]) -> int | None:
+    """Return the bytes that tokens stand for; the end of a file counts one.
+
+    None: the tokenizer does not tell, for a token of Hugging Face may be part of a character.
+    """
+    tokenizer = find_tokenizer(config)
+    if isinstance(tokenizer, HuggingFace):
+        return None
+    found = tokens.numpy()
+    return len(tokenizer.decode(found)) + int((found == tokenizer.end).sum())
 
 
 def count_targets(y: Tensor) -> int:

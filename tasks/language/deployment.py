@@ -5,16 +5,41 @@ Axes: T tokens (ticks), B samples, D channels, V the vocabulary.
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuro.nn.net import Net
 from tasks.language.config import Config
-from tasks.language.data import NOTHING, batches
+from tasks.language.data import NOTHING, batches, count_target_bytes
 from tasks.language.graph import EMBEDDED, make_graph, require_spiking
-from tasks.task import Split, Stimulus
+from tasks.task import Metric, Split, Stimulus
+
+# Of the first tokens of each lane, whose streams begin at rest: BITS of a task is of all text.
+FIRST_BITS = Metric(
+    name="bits_per_byte_of_first_tokens", better="lower", unit="bits", format=".4f"
+)
+FIRST_BITS_PER_TOKEN = Metric(
+    name="bits_per_token_of_first_tokens", better="lower", unit="bits", format=".4f"
+)
+# Beside the model as it was trained, in float32.
+GREEDY = Metric(name="greedy_tokens_as_trained", format=".2%")
+MEAN_APART = Metric(name="mean_logit_difference", better="lower", format=".2g")
+FARTHEST = Metric(name="largest_logit_difference", better="lower", format=".2g")
+EXECUTED = (FIRST_BITS, FIRST_BITS_PER_TOKEN, GREEDY, MEAN_APART, FARTHEST)
+
+
+class Targets(NamedTuple):
+    """What logits are measured against.
+
+    following: the next tokens; NOTHING behind the end of a text. logits: of the trained model.
+    """
+
+    following: Int64[Tensor, "B T"]
+    logits: Float[Tensor, "B T V"]
 
 
 def chip_part(config: Config, model: nn.Module) -> Net:
@@ -27,14 +52,17 @@ def chip_part(config: Config, model: nn.Module) -> Net:
 
 
 def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus]:
-    """Yield the first tokens of each lane, embedded (T B D), and the next ones (B T).
+    """Yield the first tokens of each lane, embedded (T B D), and what is expected of them.
 
     One batch, whose streams begin at rest: those after it would need the state before them.
     """
     some = require_spiking(config, model)
     tokens, following = next(iter(batches(config, split, 0)))
-    embedded = some.embedding(tokens.to(some.embedding.weight.device))
-    yield Stimulus({EMBEDDED: embedded.detach().cpu()}, following.T.contiguous())
+    tokens = tokens.to(some.embedding.weight.device)
+    with torch.no_grad():
+        embedded, (logits, _) = some.embedding(tokens), some(tokens)
+    expected = Targets(following.T.contiguous(), logits.swapaxes(0, 1).cpu())
+    yield Stimulus({EMBEDDED: embedded.cpu()}, expected)
 
 
 def decode(config: Config, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tensor:  # noqa: ARG001
@@ -44,11 +72,25 @@ def decode(config: Config, model: nn.Module, outputs: Mapping[str, Tensor]) -> T
 
 
 def measure(
-    config: Config,  # noqa: ARG001
-    answers: Float[Tensor, "B T V"],
-    targets: Int64[Tensor, "B T"],
+    config: Config, answers: Float[Tensor, "B T V"], targets: Targets
 ) -> dict[str, float]:
-    """Return bits per token of these streams; of bytes with a tokenizer of bytes."""
-    flat = answers.flatten(0, 1).double()
-    nats = F.cross_entropy(flat, targets.flatten(), ignore_index=NOTHING)
-    return {"bits_per_token": float(nats) / math.log(2)}
+    """Return EXECUTED metrics of these streams, of tokens before the end of each.
+
+    Bits are those per byte, or per token where a tokenizer does not tell its bytes.
+    """
+    read = targets.following != NOTHING
+    following, logits = targets.following[read], answers[read].double()
+    trained = targets.logits[read].double()
+    bits = float(F.cross_entropy(logits, following, reduction="sum")) / math.log(2)
+    size = count_target_bytes(config, following)
+    apart = (logits - trained).abs()
+    return {
+        **(
+            {FIRST_BITS_PER_TOKEN.name: bits / len(following)}
+            if size is None
+            else {FIRST_BITS.name: bits / size}
+        ),
+        GREEDY.name: float((logits.argmax(-1) == trained.argmax(-1)).double().mean()),
+        MEAN_APART.name: float(apart.mean()),
+        FARTHEST.name: float(apart.max()),
+    }

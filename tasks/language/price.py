@@ -19,11 +19,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import nn
+
 from lava_export.graded.rules import store
 from neuro.energy import Chip, Interval, find_chip
 from neuro.energy.constants import sum_intervals
 from neuro.energy.mapping import count_demand
 from tasks.language.config import Config, matmulfree_370m
+from tasks.language.cpu_speed import tabulate_speed
 from tasks.task import Table
 
 CHIP = "loihi2"
@@ -235,10 +238,12 @@ def measure_token(config: Config, found: Mapping[str, Any]) -> TokenStep:
     return replace(token, synapses=tuple(parts))
 
 
-def tabulate_prices(config: Config, found: Mapping[str, Any]) -> Sequence[Table]:
+def tabulate_prices(
+    config: Config, model: nn.Module, found: Mapping[str, Any]
+) -> Sequence[Table]:
     """Return joules and speed a token, of a run and of the published 370M beside its chips.
 
-    found: ``energy.json`` of the run.
+    Behind it the speed of this machine's processor. found: ``energy.json`` of the run.
     """
     chip, big = find_chip(CHIP), matmulfree_370m()
     own, published = measure_token(config, found), describe_token(big)
@@ -281,6 +286,7 @@ def tabulate_prices(config: Config, found: Mapping[str, Any]) -> Sequence[Table]
                 "between chips, the host and waiting for it are not in the time."
             ),
         ),
+        tabulate_speed(model, big, (rows[0][4], rows[1][4]), PUBLISHED["tokens"]),
     )
 
 

@@ -12,8 +12,15 @@ from neuro.mixers import DeltaState, MatrixState, RetentionState, TimeMixState, 
 from neuro.mixers.mixer import divide
 from tasks.language import config as configs
 from tasks.language.config import Config
-from tasks.language.data import NOTHING, batches, batches_from, count_bytes, find_part
-from tasks.language.deployment import chip_part, decode, measure, stimuli
+from tasks.language.data import (
+    NOTHING,
+    batches,
+    batches_from,
+    count_bytes,
+    find_part,
+    pin_tokenizer,
+)
+from tasks.language.deployment import EXECUTED, chip_part, decode, measure, stimuli
 from tasks.language.model import LanguageModel
 from tasks.language.price import tabulate_prices
 from tasks.language.recipes import make_plan
@@ -30,7 +37,6 @@ from tasks.task import (
 )
 
 BITS = Metric(name="bits_per_byte", better="lower", unit="bits", format=".3f")
-BITS_PER_TOKEN = Metric(name="bits_per_token", better="lower", unit="bits", format=".3f")
 
 
 def build(config: Config) -> nn.Module:
@@ -127,6 +133,7 @@ TASK = Task(
         ),
         validation=BITS,
         validate=lambda config, model: measure_bits(config, model, "val"),
+        pin=pin_tokenizer,
     ),
     deployment=Deployment(
         part=chip_part,
@@ -135,6 +142,6 @@ TASK = Task(
         prices=tabulate_prices,
     ),
     evaluation=Evaluation(
-        metrics=(BITS, BITS_PER_TOKEN), evaluate=evaluate, decode=decode, measure=measure
+        metrics=(BITS, *EXECUTED), evaluate=evaluate, decode=decode, measure=measure
     ),
 )

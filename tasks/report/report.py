@@ -277,7 +277,7 @@ def show_parity(verify: Mapping[str, Any]) -> Html:
     """Return ``verify.json`` as a section."""
     both = verify["torch_events"]
     told = [
-        f"All {verify['n']:,} test samples; Lava {verify['reference_lava']['samples']} of "
+        f"All {show.describe_length(verify)}; Lava {verify['reference_lava']['samples']} of "
         "them. Spikes: of torch, in float64 as the event engine. Float32 flips: spikes that "
         "rounding to float32 alone changes in torch. Integers ≠ floats: share of ticks × "
         "neurons whose spike quantisation changes; of a read-out, the root mean square of "

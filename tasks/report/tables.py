@@ -161,6 +161,12 @@ def list_values(result: dict[str, Any], metrics: Sequence[Metric]) -> list[tuple
     return [(m, m.text(result[m.name])) for m in metrics if m.name in result]
 
 
+def describe_length(verify: Mapping[str, Any]) -> str:
+    """Return how many samples ``verify.json`` is of, and how long they are where it tells."""
+    length = f" of {verify['ticks']:,} ticks" if "ticks" in verify else ""
+    return f"{verify['n']:,} test samples{length}"
+
+
 def tabulate_executors(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
     """Return a line for each metric of ``verify.json``: its value by every executor."""
     return [

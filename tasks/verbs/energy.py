@@ -68,7 +68,7 @@ def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
         parts[name] = Priced(found, other.runs, count_synapses(other.graph))
     result = join_energies(parts, chips.values()) if len(parts) > 1 else parts[""].found
     result |= asked
-    if tables := deployment.prices(run.config, result):
+    if tables := deployment.prices(run.config, model, result):
         result["tables"] = [asdict(table) for table in tables]
     write_result(run, "energy", result, measured_on)
     return result

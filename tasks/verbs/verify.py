@@ -117,7 +117,8 @@ def verify_samples(
         quantisation: share of ticks x neurons whose spike differs between events and integers;
             of a read-out, the root mean square of the difference over that of its values.
         metrics: of the answers that torch, events and integers give: {metric: {executor:
-            value}}. n: test samples. measured_on: of :func:`describe_samples`.
+            value}}. n, ticks: test samples, and the length of each. measured_on: of
+            :func:`describe_samples`.
         misfits: why there are no integers, where there are none.
 
     Raises:
@@ -166,6 +167,7 @@ def verify_samples(
             for name in values["torch"]
         },
         "n": n,
+        "ticks": first.ticks,
         **({"misfits": misfits} if misfits else {}),
         KEY: describe_samples(graph, stimuli),
     }

@@ -21,6 +21,7 @@ from lava_export.graded import (
     save_graded_program,
     to_floats,
 )
+from lava_export.graded.reference import quantise_input
 from lava_export.graded.stages import plan_stages
 from lava_export.report import compare
 from neuro.energy import find_chip
@@ -170,6 +171,34 @@ def test_delays_and_spikes_in_the_place_of_values_are_told() -> None:
     assert "norm: takes values, and spikes gives counts" in text
     assert "w: takes counts, and norm gives values" in text
     assert "out: an edge of delay 1" in text
+
+
+def test_several_inputs_and_several_sources_of_synapses_are_told() -> None:
+    nodes = {
+        **{name: Input(shape=(2,)) for name in ("x", "y")},
+        **{f"{name}_spikes": CountSpikes(ticks=2, threshold=1.0) for name in ("x", "y")},
+        "w": Dense(weight=np.ones((1, 2))),
+        "out": LI(tau=SHORT, gain=1023.0),
+    }
+    edges = [(f"{name}_spikes", "w") for name in ("x", "y")]
+    edges += [("x", "x_spikes"), ("y", "y_spikes"), ("w", "out")]
+    graph = Graph(nodes=nodes, edges=tuple(Edge(*pair) for pair in edges), dt=DT)  # type: ignore[arg-type]
+    with pytest.raises(LowerError) as told:
+        lower_graded(graph)
+    assert told.value.problems == [
+        "a program has one input; join them before",
+        "w: counts of several sources; give each a Dense of its own",
+    ]
+    for gain in (1024.0, 0.0):
+        large = replace(graph, nodes={**nodes, "out": LI(tau=SHORT, gain=gain)})
+        with pytest.raises(LowerError, match=r"out: .*or one outside 0 \.\.\. 1024; give one"):
+            lower_graded(large)
+
+
+def test_the_stimulus_is_rounded_half_away_from_zero() -> None:
+    units = np.array([0.5, -0.5, 0.49, 1.5, -2.5, 2.0, *[0.0] * 10]) / 2**16
+    found = quantise_input(PROGRAM, {EMBEDDED: to_events(units[None, None])})
+    assert found.ravel().tolist() == [1, -1, 0, 2, -3, 2, *[0] * 10]
 
 
 def test_a_program_in_a_file_is_the_program(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from neuro.training import (
     Course,
     Plan,
     Progress,
+    Stage,
     TrainError,
     fit,
     get_best_weights_path,
@@ -564,3 +565,11 @@ def test_a_named_tuple_that_no_file_knows_is_told_when_it_is_written(tmp_path: P
 def test_an_epoch_without_batches_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match="an epoch has 0 batches; use a smaller batch"):
         fit(model(), replace(course(), steps=0), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+
+
+def test_a_sharded_model_has_no_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(epochs=1, lr=1e-2, stages=(Stage(name="all", epochs=1),))
+    fit(model(), course(), plan, cpu(), tmp_path / "whole")
+    monkeypatch.setattr("neuro.training.loop.is_sharded", lambda _: True)
+    with pytest.raises(TrainError, match=r"is trained in one stage: leave the stages out, or"):
+        fit(model(), course(), plan, cpu(), tmp_path / "sharded")

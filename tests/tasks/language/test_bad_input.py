@@ -12,6 +12,7 @@ from neuro.training import TrainError, load_weights
 from neuro.training.checkpoint import load_checkpoint, save_weights
 from tasks.cli import main
 from tasks.language.config import Config
+from tasks.language.data import make_tokenizer
 from tasks.language.model import LanguageModel
 from tasks.language.task import build
 from tasks.verbs.generate import Writer, generate_text, load_writer
@@ -19,24 +20,33 @@ from tasks.verbs.generate import Writer, generate_text, load_writer
 TASK_FILE = """
 from dataclasses import replace
 from tasks.language import TASK as WHOLE
+from tasks.find import open_folder
 from tasks.language.config import Config
+from tasks.language.data import make_tokenizer
 
 
 def tiny():
     return Config(
         stack="mlgru", width=8, hidden=8, text={text!r}, tokens=16, lanes=4, steps=12,
-        validations=3,
+        validations=3, {more}
     )
 
 
 def loss(config, model, batch, at, state=None):
     mean, state = WHOLE.training.loss(config, model, batch, at, state)
-    return mean * (float("nan") if at > 0.8 else 1), state
+    return mean * (float("nan") if at > {good} else 1), state
 
 
 TRAINING = replace(WHOLE.training, loss=loss)
 TASK = replace(WHOLE, configs={{"tiny": tiny}}, training=TRAINING)
 """
+
+
+def write_task(folder: Path, text: Path, good: float = 0.8, more: str = "") -> Path:
+    """Write a task whose loss is a number for such a share of its training."""
+    path = folder / "task.py"
+    path.write_text(TASK_FILE.format(text=str(text), good=good, more=more))
+    return path
 
 
 def refuse(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -52,7 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad")
     text = folder / "a.txt"
     text.write_bytes(b"".join(b"%d and %d.\n" % (k, k % 5) for k in range(400)))
-    (folder / "task.py").write_text(TASK_FILE.format(text=str(text)))
+    write_task(folder, text)
     with pytest.raises(SystemExit, match="2"):
         main(["train", str(folder / "task.py"), "--out", str(folder / "run")])
     return folder
@@ -88,7 +98,7 @@ def test_a_text_that_is_none_is_named(
 ) -> None:
     text = tmp_path / "b.txt"
     text.write_bytes(data)
-    (tmp_path / "task.py").write_text(TASK_FILE.format(text=str(text)))
+    write_task(tmp_path, text)
     said = refuse(["train", str(tmp_path / "task.py"), "--out", str(tmp_path / "r")], capsys)
     assert str(text) in said
     assert told in said
@@ -108,6 +118,31 @@ def test_a_checkpoint_that_is_cut_short_is_named(
     assert "restore it from a copy" in said
     with pytest.raises(StoreError, match=r"last.safetensors: damaged or cut short"):
         load_checkpoint(run)
+
+
+def test_a_tokenizer_that_changed_after_the_training_is_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = tmp_path / "words.txt"
+    lines = [f"{b + 1} {bytes([b])!r} 1\n" for b in range(256)]
+    words.write_text("".join([*lines, "257 b' and ' 5\n"]), encoding="utf-8")
+    more, run = f"vocabulary=258, tokenizer={str(words)!r}", str(tmp_path / "run")
+    task = write_task(tmp_path, folder / "a.txt", good=1.0, more=more)
+    train = ["train", str(task), "--out", run]
+    main(train)
+    main(["generate", run, "--tokens", "2"])
+    words.write_text("".join([*lines, "257 b'. and' 5\n"]), encoding="utf-8")
+    make_tokenizer.cache_clear()  # as in another process
+    for argv in (["generate", run], ["eval", run]):
+        said = refuse(argv, capsys)
+        assert f"{words} has changed since the model was trained" in said
+        assert "put the file of digest" in said
+    said = refuse(train, capsys)
+    assert "holds another run" in said
+    assert "tokenizer_digest" in said
+    words.unlink()
+    assert f"{words} cannot be read (No such file or directory); give" in refuse(train, capsys)
+    assert f"{words} cannot be read" in refuse(["generate", run], capsys)
 
 
 def test_weights_of_another_vocabulary_are_refused(tmp_path: Path) -> None:

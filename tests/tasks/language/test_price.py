@@ -8,7 +8,12 @@ from small_language import make_small
 
 from lava_export.graded import lower_graded
 from neuro.energy import find_chip
+from neuro.nn.ternary import pack_model
+from tasks.language import cpu_speed
 from tasks.language.config import Config, matmulfree_370m
+from tasks.language.cpu_speed import Speed, make_random
+from tasks.language.model import LanguageModel
+from tasks.language.packed import measure_size
 from tasks.language.price import (
     CorePlan,
     Synapses,
@@ -55,16 +60,24 @@ def test_a_token_asks_what_its_program_does() -> None:
 
 
 def test_energy_is_events_updates_messages_and_leakage() -> None:
-    e, found = CHIP.energy, price_token(ONE, CHIP, PLAN)
-    events = 10 * 0.5 * 8 * 0.75 + 8 * 0.5 * 6 * 0.5
-    hops = 8 / 3 * e.hop_x.value + 4 / 3 * e.hop_y.value  # 30 tiles in columns of 4
-    core = (
-        (events + 2 * 18) * e.synapse.value
-        + (30 + 600 + 6) * e.active.value
-        + (5 * 2 + 4 * 1) * (e.message.value + hops)
-        + 2 * 18 * e.message.value
-    )
+    found = price_token(ONE, CHIP, PLAN)
+
+    def add_up(end: str, a: float, b: float, across: float, along: float) -> float:
+        """Return joules; a, b: share of weights that count. across, along: hops of a spike."""
+        cost = {name: getattr(part, end) for name, part in vars(CHIP.energy).items()}
+        events = 10 * 0.5 * 8 * a + 8 * 0.5 * 6 * b
+        hops = across * cost["hop_x"] + along * cost["hop_y"]
+        return float(
+            (events + 2 * 18) * cost["synapse"]
+            + (30 + 600 + 6) * cost["active"]
+            + (5 * 2 + 4 * 1) * (cost["message"] + hops)
+            + 2 * 18 * cost["message"]
+        )
+
+    core = add_up("value", 0.75, 0.5, 8 / 3, 4 / 3)  # 30 tiles in columns of 4
     assert found.core.nominal == pytest.approx(core, rel=1e-12)
+    assert found.core.low == pytest.approx(add_up("low", 0.75, 0.5, 0, 0), rel=1e-12)
+    assert found.core.high == pytest.approx(add_up("high", 1, 1, 8, 4), rel=1e-12)
     leak = CHIP.power.static.value
     for total, seconds in (
         (found.prefill, found.prefill_seconds),
@@ -73,7 +86,7 @@ def test_energy_is_events_updates_messages_and_leakage() -> None:
         assert total.nominal == pytest.approx(core + leak * seconds.nominal, rel=1e-12)
         assert total.low < total.nominal < total.high
     both = price_token(ONE, CHIP, replace(PLAN, chips=2))
-    crossings = (5 + 4) * e.crossing.value
+    crossings = (5 + 4) * CHIP.energy.crossing.value
     assert both.core.nominal == pytest.approx(core + crossings, rel=1e-12)
 
 
@@ -101,6 +114,21 @@ def test_a_pipeline_waits_for_its_slowest_step_and_a_token_for_all() -> None:
     assert apart.prefill_seconds.nominal == pytest.approx(max(steps) + 4 * barrier, rel=1e-12)
 
 
+def test_synapses_take_as_long_as_those_of_the_fullest_core() -> None:
+    idle, uneven = replace(ONE, updates=(0, 0, 0)), replace(PLAN, cores={"a": 3, "b": 1})
+    found = price_token(idle, CHIP, uneven).generation_seconds
+
+    def add_up(end: str, a: float, b: float, barrier: float) -> float:
+        """Return seconds; a, b: share of weights that count."""
+        synapse, message = (getattr(t, end) for t in (CHIP.time.synapse, CHIP.time.message))
+        served = (5 * 3 * a + 4 * 6 * b) * synapse + (5 + 4) * message  # 8 targets, 3 a core
+        return float(served + (3 + 2 * 3) * barrier)
+
+    nominal = add_up("value", 0.75, 0.5, CHIP.barrier[-1].time.value)
+    assert found.nominal == pytest.approx(nominal, rel=1e-12)
+    assert found.high == pytest.approx(add_up("high", 1, 1, CHIP.time.sync.high), rel=1e-12)
+
+
 def test_cores_hold_as_many_rows_as_their_memory() -> None:
     plan = map_by_memory(describe_token(matmulfree_370m()), CHIP)
     # A row of 1,024 sources: 11 words of 64 bits for 35 neurons of 20 bits are 11,264 words.
@@ -123,7 +151,9 @@ def test_a_block_a_chip_shares_its_cores_by_weights() -> None:
     assert plan.cores["logits"] == 120
 
 
-def test_the_table_puts_the_measurement_beside_what_is_computed() -> None:
+def test_the_tables_put_measurements_beside_what_is_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     token = describe_token(SMALL)
     layers = {
         f"{s.name}_synapses": {
@@ -135,7 +165,11 @@ def test_the_table_puts_the_measurement_beside_what_is_computed() -> None:
     energy = {"loihi2": {"ticks": 7, "layers": layers}}
     own = measure_token(SMALL, energy)
     assert {(s.sending, s.nonzero) for s in own.synapses} == {(0.25, 0.5)}
-    (table,) = tabulate_prices(SMALL, energy)
+    speeds = iter([Speed(800.0, 80.0), Speed(89.1, 8.0), Speed(29.7, 8.0), Speed(29.7, 8.0)])
+    monkeypatch.setattr(cpu_speed, "measure_speed", lambda _: next(speeds))
+    monkeypatch.setattr(cpu_speed, "make_random", lambda _: make_random(SMALL))
+    model = LanguageModel(SMALL)
+    table, processor = tabulate_prices(SMALL, model, energy)
     assert len(table.rows) == 5
     assert table.rows[-1][3:5] == ["70.8", "59.4"]
     assert not [cell for row in table.rows for cell in row if "e+" in cell]
@@ -146,10 +180,22 @@ def test_the_table_puts_the_measurement_beside_what_is_computed() -> None:
     assert rate > 1e5
     assert "," in table.rows[0][7]
     big = describe_token(matmulfree_370m())
-    price = price_token(big, CHIP, map_by_blocks(big, 24, CHIP))
-    row = table.rows[2]
-    assert float(row[3]) == pytest.approx(price.generation.nominal * 1e3, rel=1e-2)
-    assert float(row[4]) == pytest.approx(1 / price.generation_seconds.nominal, rel=1e-3)
+    blocks = map_by_blocks(big, 24, CHIP)
+    for row, token in ((table.rows[3], spread_over_ticks(big, 4)), (table.rows[2], big)):
+        price = price_token(token, CHIP, blocks)
+        assert float(row[3]) == pytest.approx(price.generation.nominal * 1e3, rel=1e-2)
+        assert float(row[4]) == pytest.approx(1 / price.generation_seconds.nominal, rel=1e-3)
     assert f"energy x {float(row[3]) / 70.8:.2g}, speed x {float(row[4]) / 59.4:.2g}" in (
         table.caption
     )
+    weights = 2 * (4 * 16 * 16 + 3 * 16 * 24) + 16 * 11
+    size = measure_size(pack_model(model))
+    megabytes = f"{(size.packed + size.rest) / 1e6:.3g}"
+    assert processor.rows[0][:5] == ["this run", f"{weights:,}", megabytes, "800", "80"]
+    chips = [table.rows[k][4] for k in (0, 1)]
+    assert [row[5:] for row in processor.rows] == [[chips[0], ""], [chips[1], "59.4"]]
+    assert "x 1.5 by CPU time; this processor is faster than the chips: energy may be" in (
+        processor.caption
+    )
+    slower = tabulate_prices(SMALL, model, energy)[1].caption
+    assert "x 0.5 by CPU time; this processor is slower than the chips." in slower

@@ -16,8 +16,10 @@ from tasks.find import find_task
 from tasks.language import data
 from tasks.language.config import Config, tiny
 from tasks.language.data import NOTHING, batches, batches_from, count_bytes
+from tasks.language.deployment import FARTHEST, FIRST_BITS, GREEDY, MEAN_APART
 from tasks.language.task import TASK, build, measure_bits
 
+BESIDE = GREEDY, MEAN_APART, FARTHEST  # beside the trained model
 LINES = b"".join(b"%d and %d is %d\n" % (k, k % 5, k + k % 5) for k in range(900))
 TASK_FILE = """
 from dataclasses import replace
@@ -248,20 +250,33 @@ def test_a_spiking_run_goes_through_all_verbs(
     assert "misfits" not in verified
     assert verified["quantisation"].keys() == {"logits"}
     assert 0 < verified["quantisation"]["logits"] < 0.05
-    bits = verified["metrics"]["bits_per_token"]
+    assert (verified["n"], verified["ticks"]) == (4, 16)
+    bits, greedy, mean, largest = (verified["metrics"][m.name] for m in (FIRST_BITS, *BESIDE))
     assert bits["torch"] == pytest.approx(bits["events"], abs=1e-9)
     assert bits["torch"] == pytest.approx(bits["integers"], abs=0.01)
+    assert greedy["torch"] == greedy["events"] == 1  # in float64 as in float32
+    assert largest["torch"] == pytest.approx(largest["events"], abs=1e-12)
+    assert mean["torch"] < largest["torch"] < 1e-5 < mean["integers"] < largest["integers"] < 1
+    assert 0.9 < greedy["integers"] <= 1
+    assert "4 test samples of 16 ticks; bits per byte of first tokens: torch " in told
+    assert f"events 100.00%, integers {greedy['integers']:.2%}; mean logit difference" in told
     exported = json.loads((folder / "export.json").read_text())
     assert exported["fits"]["loihi2"] == []
     assert "graded spikes" in exported["fits"]["loihi1"][0]
     assert load_graded_program(folder / "program.npz").latency == 5
     energy = json.loads((folder / "energy.json").read_text())
-    (table,) = energy["tables"]
+    table, processor = energy["tables"]
     assert table["rows"][-1][3] == "70.8"
+    assert all(float(row[3].replace(",", "")) > 0 for row in processor["rows"])
+    assert processor["rows"][1][1] == "341,049,344"
     assert "misfits" in energy["loihi1"]
     assert not energy["loihi2"]["misfits"]
-    assert "A token on Loihi 2" in told
-    assert "A token on Loihi 2" in (folder / "report.html").read_text()
+    for title in ("A token on Loihi 2", "A token on this machine's processor, packed weights"):
+        assert title in told
+    page = (folder / "report.html").read_text()
+    assert "A token on Loihi 2" in page
+    assert "greedy tokens as trained, integers" in page
+    assert "All 4 test samples of 16 ticks" in page
 
 
 def test_it_is_a_task_of_the_table() -> None:

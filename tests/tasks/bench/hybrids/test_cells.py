@@ -25,6 +25,7 @@ def test_a_task_has_six_mixers_in_three_ratios_and_softmax_alone_by_three_seeds(
     assert [c.seed for c in cells] == [0] * 19 + [1] * 19 + [2] * 19
     assert cells[0] == Cell(task="text", variant="softmax", softmax=4, seed=0)
     recall = list_cells("recall", FULL)
+    assert [c.seed for c in recall] == [0] * 57 + [1] * 57 + [2] * 57
     assert Counter(c.task for c in recall) == {"MQAR": 57, "needles": 57, "tracking": 57}
     assert {replace(c, task="text") for c in recall} == set(cells)
     assert Counter(c.variant for c in cells[1:19]) == dict.fromkeys(VARIANTS, 3)
