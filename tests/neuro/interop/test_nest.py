@@ -372,19 +372,6 @@ def test_a_physical_current_keeps_its_weight_in_pa() -> None:
     np.testing.assert_allclose(network.populations["a"].parameters["tau_syn_in"], 10)
 
 
-def test_a_weight_of_zero_has_no_sign() -> None:
-    """Or it would ask for another time constant of its sign, which NEST has not."""
-    graph = currents(0)
-    weights = {name: graph.nodes[name].weight.copy() for name in ("up", "down")}
-    for weight in weights.values():
-        weight[:, ::2] = 0
-    nodes = graph.nodes | {name: Dense(weight=weight) for name, weight in weights.items()}
-    network = plan(replace(graph, nodes=nodes), scattered(graph, 0), {})
-    parameters = network.populations["a"].parameters
-    np.testing.assert_allclose(parameters["tau_syn_ex"], 5)
-    np.testing.assert_allclose(parameters["tau_syn_in"], 10)
-
-
 def test_the_model_follows_from_the_currents() -> None:
     def model(node: Node, *, precise: bool = True) -> str:
         return plan(alone(node), at(0.1), {}, precise=precise).populations["cell"].model
