@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tasks.names import require_one_of
 from tasks.terminal import DONE, FAILED, make_console
-from tasks.words import Whole, require_words
+from tasks.words import FreeText, Whole, require_words
 
 Device = Literal["cpu", "cuda"]
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -299,7 +299,7 @@ def bench(  # noqa: PLR0913 - a flag each
     only: str = "",
     quick: bool = False,
     runs: tuple[Path, ...] = (),
-    workers: int = 1,
+    workers: Whole = 1,
 ) -> None:
     """Measure neuro beside its peers on this machine; without a name, list what there is.
 
@@ -315,10 +315,13 @@ def bench(  # noqa: PLR0913 - a flag each
     from tasks.bench import terminal
     from tasks.bench.catalog import Asked
 
-    if not name:
-        return terminal.show_names(console)
-    parts = tuple(part.strip() for part in only.split(",") if part.strip())
-    return terminal.show(console, name, Asked(out, repeats, parts, quick, runs, workers))
+    parts = tuple(part.strip() for part in only.split(",")) if only else ()
+    asked = Asked(out, repeats, parts, quick, runs, workers)
+    if name:
+        return terminal.show(console, name, asked)
+    if asked != Asked():
+        raise ValueError("neuro bench: flags without a NAME; without any, it lists the names")
+    return terminal.show_names(console)
 
 
 def pack(run: RunFolder, out: Path | None = None) -> None:
@@ -337,10 +340,10 @@ def pack(run: RunFolder, out: Path | None = None) -> None:
 
 def generate(
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE")],
-    prompt: str = "",
-    tokens: int = 200,
+    prompt: FreeText = "",
+    tokens: Whole = 200,
     temperature: float = 1.0,
-    seed: int = 0,
+    seed: Whole = 0,
     packed: bool = False,
 ) -> None:
     """Let a trained language model write text.
@@ -385,7 +388,7 @@ def make_data(
     """
     from tasks.verbs.make_data import make_data_set
 
-    with console.status(f"making {scenes} scenes in {path}"):
+    with console.status(Text(f"making {scenes} scenes in {path}")):
         told = make_data_set(kind, path, scenes, seed, workers)
     console.print(DONE, told, soft_wrap=True)
 
@@ -404,7 +407,7 @@ def check_data(
     """
     from tasks.verbs.check_data import check_data_set, shorten_problems
 
-    with console.status(f"checking {path}"):
+    with console.status(Text(f"checking {path}")):
         problems = check_data_set(kind, path, version)
     for line in shorten_problems(problems):
         console.print(line, highlight=False, soft_wrap=True)

@@ -22,6 +22,7 @@ from neuro.io.run_folder import Run, RunError, has_begun, open_run, read_header
 from neuro.io.store import write_bytes
 from tasks.names import UnknownName, require_one_of
 from tasks.task import Task
+from tasks.words import require_seed
 
 TASKS = {
     "mnist": "tasks.image_classification.mnist",
@@ -149,12 +150,12 @@ def make_run(
 
     Raises:
         UnknownName: there is no such task or configuration.
-        RunError: the seed is negative, the name is that of a run folder, the configuration is
-            none, the task cannot leave out bad samples, or the folder holds a run of another
-            content of the task's file.
+        ValueError: the seed is none, see :func:`tasks.words.require_seed`.
+        RunError: the name is that of a run folder, the configuration is none, the task cannot
+            leave out bad samples, or the folder holds a run of another content of the task's
+            file.
     """
-    if seed < 0:
-        raise RunError(f"--seed must be >= 0, got {seed}; use 0, 1, 2, ...")
+    require_seed(seed)
     name, config = split_name(full)
     _require_no_run(Path(name))
     task = find_task(name)

@@ -9,6 +9,7 @@ import tyro
 from tasks.names import UnknownName
 
 NEAR = 0.7  # likeness of flags: --lr is none of --logger
+MOST_SEEDS = 2**63  # all that every generator takes
 
 
 def _read_whole(words: list[str]) -> int:
@@ -29,6 +30,8 @@ Whole = Annotated[
     ),
 ]
 
+FreeText = Annotated[str, "may be empty"]
+
 
 def require_words(
     command: str, verb: Callable[..., Any], words: Sequence[str], cure: str = ""
@@ -40,6 +43,8 @@ def require_words(
 
     Raises:
         UnknownName: a flag that it does not have, or one word more than it takes.
+        ValueError: a flag is given twice, a switch has a value, or a word is empty where no
+            :data:`FreeText` is asked for.
     """
     if {"-h", "--help"} & set(words):
         return
@@ -54,12 +59,13 @@ def require_words(
     switches = {flag for flag, hint in flags.items() if hint is bool}
     switches |= {f"--no-{flag[2:]}" for flag in switches}
     takes = ", ".join([*map(_name_place, places.values()), *flags]) or "nothing"
-    given, value_follows, flag = [], False, ""
+    given, seen, value_follows, flag = [], list[str](), False, ""
     for word in words:
         if value_follows and not word.startswith("--"):
+            _require_full(command, flag, flags[flag], word)
             value_follows = get_origin(flags[flag]) is tuple  # which takes all that follow
             continue
-        flag, equals, _ = word.partition("=")
+        flag, equals, value = word.partition("=")
         value_follows = flag in flags and flag not in switches and not equals
         if not word.startswith("-"):
             given.append(word)
@@ -69,8 +75,39 @@ def require_words(
                 f"did you mean {near[0]}?" if near else f"it takes {takes}{cure and '; '}{cure}"
             )
             raise UnknownName(f"{command} has no flag {flag}; {hint}")
+        else:
+            seen.append(flag.replace("--no-", "--", 1) if flag in switches else flag)
+            if equals:
+                _require_full(command, flag, flags.get(flag, bool), value)
+    _require_once(command, seen)
     if len(given) > len(places) and not any(map(_is_variadic, places.values())):
         raise UnknownName(f"{command} takes {takes}; {given[len(places)]!r} is one word more")
+    for word in given:
+        _require_full(command, ", ".join(map(_name_place, places.values())), None, word)
+
+
+def require_seed(seed: int) -> None:
+    """Raise a ValueError unless a seed is one that every generator takes as it is."""
+    if not 0 <= seed < MOST_SEEDS:
+        raise ValueError(f"--seed must be >= 0 and < 2^63, got {seed}; use 0, 1, 2, ...")
+
+
+def _require_once(command: str, flags: Sequence[str]) -> None:
+    """Raise where a flag is given twice: one of the two would be passed over."""
+    for flag in flags:
+        if flags.count(flag) > 1:
+            raise ValueError(f"{command}: {flag} is given twice; leave one of them out")
+
+
+def _require_full(command: str, where: str, hint: Any, word: str) -> None:
+    """Raise where a word is the value of a switch, or empty and no :data:`FreeText`."""
+    if hint is bool:
+        raise ValueError(f"{command}: {where} takes no value; leave ={word} out")
+    if not word and hint != FreeText:
+        raise ValueError(
+            f"{command}: {where} is an empty word; write it out, or look at the variable of "
+            "your shell that it came from"
+        )
 
 
 def _name_place(hint: Any) -> str:

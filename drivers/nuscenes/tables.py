@@ -208,6 +208,10 @@ def find_version(root: Path, version: str = "") -> str:
     Raises:
         FileNotFoundError: there is none, or several and none is given.
     """
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root}: no such folder; give that of a data set, which holds v1.0-mini or alike"
+        )
     there = sorted(p.name for p in root.glob("v*.*-*") if p.is_dir())
     if version:
         there = [name for name in there if name == version]

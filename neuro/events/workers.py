@@ -22,11 +22,7 @@ def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int
         TypeError: ``workers`` is no whole number.
         ValueError: ``workers`` < 1.
     """
-    if not isinstance(workers, Integral):
-        cure = "2 splits the samples over two threads"
-        raise make_type_error("workers", "a whole number", workers, cure)
-    if workers < 1:
-        raise ValueError(f"workers must be >= 1, got {workers}; 1 runs in this thread")
+    require_workers(workers)
     shares = min(workers, samples)
     if shares == 1:
         return [run(0, samples)]
@@ -34,3 +30,17 @@ def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int
     jobs = (joblib.delayed(run)(bounds[k], bounds[k + 1]) for k in range(shares))
     parts: list[Part] = joblib.Parallel(n_jobs=shares, prefer="threads")(jobs)
     return parts
+
+
+def require_workers(workers: int) -> None:
+    """Raise unless a number of workers is a whole number >= 1.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is < 1.
+    """
+    if not isinstance(workers, Integral):
+        cure = "2 splits the samples over two threads"
+        raise make_type_error("workers", "a whole number", workers, cure)
+    if workers < 1:
+        raise ValueError(f"workers must be >= 1, got {workers}; 1 runs in this thread")

@@ -29,7 +29,7 @@ class Asked:
         if self.repeats < 1:
             raise ValueError(f"--repeats must be >= 1, got {self.repeats}; 3 is usual")
         if self.workers < 1:
-            raise ValueError(f"--workers must be >= 1, got {self.workers}")
+            raise ValueError(f"--workers must be >= 1, got {self.workers}; 1 is usual")
 
 
 Part = Callable[[Asked], Iterator[Row]]
@@ -40,14 +40,14 @@ class Benchmark:
     """Parts by name; each yields its rows. draw: writes them as a picture.
 
     tabulate: makes tables of the rows of a part for the terminal; None: the usual ones.
-    of_runs: whether it measures trained runs. announce: says before what will be done.
+    heeds: flags beside --out, --only and --quick. announce: says before what will be done.
     """
 
     about: str
     parts: Mapping[str, Part]
     draw: Callable[[list[Row], Path], None]
     tabulate: Callable[[str, list[Row]], Iterator[Any]] | None = None
-    of_runs: bool = False
+    heeds: tuple[str, ...] = ("repeats",)
     announce: Callable[[Asked], str] | None = None
 
     def chosen(self, names: tuple[str, ...]) -> dict[str, Part]:
@@ -58,6 +58,13 @@ class Benchmark:
         """
         wanted = {require_one_of(name, tuple(self.parts), "part") for name in names}
         return {k: part for k, part in self.parts.items() if not wanted or k in wanted}
+
+    def list_idle(self, asked: Asked) -> str:
+        """Return the flags that are given and that it does not heed: "--runs, --workers"."""
+        idle = {"repeats", "runs", "workers"} - set(self.heeds)
+        usual = Asked()
+        given = [f for f in sorted(idle) if getattr(asked, f) != getattr(usual, f)]
+        return ", ".join(f"--{flag}" for flag in given)
 
 
 NAMES = {
@@ -152,7 +159,7 @@ def _regimes() -> Benchmark:
         )
 
     parts: dict[str, Part] = {name: partial(of_regime, name) for name in REGIMES}
-    return Benchmark(about=NAMES["regimes"], parts=parts, draw=plot.rates)
+    return Benchmark(about=NAMES["regimes"], parts=parts, draw=plot.rates, heeds=())
 
 
 def _hybrids() -> Benchmark:
@@ -160,7 +167,12 @@ def _hybrids() -> Benchmark:
     from tasks.bench.hybrids.parts import PARTS, announce
 
     return Benchmark(
-        about=NAMES["hybrids"], parts=PARTS, draw=draw, tabulate=tabulate, announce=announce
+        about=NAMES["hybrids"],
+        parts=PARTS,
+        draw=draw,
+        tabulate=tabulate,
+        heeds=("workers",),
+        announce=announce,
     )
 
 
@@ -170,5 +182,9 @@ def _driving() -> Benchmark:
     from tasks.bench.driving.tables import tabulate
 
     return Benchmark(
-        about=NAMES["driving"], parts=PARTS, draw=plot.planners, tabulate=tabulate, of_runs=True
+        about=NAMES["driving"],
+        parts=PARTS,
+        draw=plot.planners,
+        tabulate=tabulate,
+        heeds=("repeats", "runs", "workers"),
     )

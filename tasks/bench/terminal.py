@@ -27,14 +27,14 @@ def show(console: Console, name: str, asked: Asked) -> None:
 
     Raises:
         UnknownName: there is no such benchmark, or no such part.
-        ValueError: runs are given to one that measures none.
+        ValueError: a flag is given of which it takes no notice.
     """
     from neuro.io.store import require_writable
 
     benchmark = find(name)
     parts = benchmark.chosen(asked.parts)
-    if asked.runs and not benchmark.of_runs:
-        raise ValueError(f"neuro bench {name} measures no trained runs; leave --runs out")
+    if idle := benchmark.list_idle(asked):
+        raise ValueError(f"neuro bench {name} takes no notice of {idle}; leave it out")
     require_writable(asked.out)
     path = asked.out / f"{name}.json"
     rows: list[Row] = []

@@ -1,5 +1,6 @@
 """Text that a trained model writes, token by token; recurrent models in constant memory."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -25,10 +26,12 @@ def generate(
         seed: of what is drawn.
 
     Raises:
-        ValueError: the temperature is negative.
+        ValueError: the temperature is negative, infinite or no number.
     """
-    if temperature < 0:
-        raise ValueError(f"temperature must be >= 0, got {temperature}; 0 takes the likeliest")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(
+            f"temperature must be >= 0 and finite, got {temperature}; 0 takes the likeliest"
+        )
     drawn = torch.Generator().manual_seed(seed)
     start = [tokenizer.end or 0, *tokenizer.encode(prompt).tolist()]
     tokens, state = torch.tensor(start).unsqueeze(1), None
@@ -45,5 +48,6 @@ def generate(
 def _draw(logits: Tensor, temperature: float, drawn: torch.Generator) -> int:
     if temperature == 0:
         return int(logits.argmax())
-    share = torch.softmax(logits.double() / temperature, 0)
+    below = logits.double() - logits.max()  # whose quotient cannot overflow upwards
+    share = torch.softmax(below / temperature, 0)
     return int(torch.multinomial(share, 1, generator=drawn))

@@ -17,7 +17,7 @@ def use_cluster(address: str) -> Iterator[None]:
 
     Raises:
         RuntimeError: Ray is not installed.
-        ConnectionError: no cluster answers there.
+        ConnectionError: no cluster answers there, or it is no address.
     """
     if not address:
         yield
@@ -25,11 +25,17 @@ def use_cluster(address: str) -> Iterator[None]:
     with require_extra("cluster", f"--cluster {address} needs Ray on every machine"):
         import ray
         from ray.util.joblib import register_ray
-    ray.init(
-        address=None if address == "local" else address,
-        include_dashboard=False,
-        log_to_driver=False,
-    )
+    try:
+        ray.init(
+            address=None if address == "local" else address,
+            include_dashboard=False,
+            log_to_driver=False,
+        )
+    except (ValueError, RuntimeError, OSError) as error:
+        raise ConnectionError(
+            f"--cluster {address}: {error}; give the address that ray start told where the "
+            "cluster was begun, such as ray://host:10001, or local for one on this machine"
+        ) from error
     try:
         register_ray()
         with joblib.parallel_config("ray"):

@@ -1,5 +1,6 @@
 """``neuro generate``: the model of a run, or of a packed file, writes text."""
 
+import math
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from itertools import islice
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from neuro.io.run_folder import Run, RunError
+from tasks.words import require_seed
 
 
 class Writer(NamedTuple):
@@ -64,13 +66,21 @@ def generate_text(
     """Yield the prompt, and pieces of up to ``tokens`` tokens of text behind it.
 
     Raises:
-        RunError: tokens are negative, or more with the prompt than the model can read.
+        ValueError: the seed is none, see :func:`tasks.words.require_seed`.
+        RunError: tokens are negative, or more with the prompt than the model can read, or the
+            temperature is negative or infinite or no number.
     """
     from tasks.language.data import find_tokenizer
     from tasks.language.generate import generate
 
     if tokens < 0:
-        raise RunError(f"--tokens must be >= 0, got {tokens}")
+        raise RunError(f"--tokens must be >= 0, got {tokens}; 200 is usual")
+    if not 0 <= temperature < math.inf:
+        raise RunError(
+            f"--temperature must be >= 0 and finite, got {temperature}; 1 is usual, and 0 "
+            "takes the most probable token"
+        )
+    require_seed(seed)
     decoder = getincrementaldecoder("utf-8")(errors="replace")
     config, tokenizer = writer.config, find_tokenizer(writer.config)
     before = 1 + len(tokenizer.encode(prompt.encode()))

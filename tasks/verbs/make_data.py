@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tasks.verbs.data_kinds import require_kind
+from tasks.words import require_seed
 
 
 def make_data_set(kind: str, path: Path, scenes: int, seed: int, workers: int = 1) -> str:
@@ -11,9 +12,10 @@ def make_data_set(kind: str, path: Path, scenes: int, seed: int, workers: int = 
     Raises:
         UnknownName: there is no such kind.
         FileExistsError: there is something else at ``path``.
-        ValueError: a number of scenes for which there are no names.
+        ValueError: a number of scenes for which there are no names, or a seed that is none.
         RuntimeError: what makes it is not installed.
     """
+    require_seed(seed)
     with require_kind(kind):
         from drivers.nuscenes.world.make import make_nuscenes, read_difficulty
     make_nuscenes(path, scenes, seed, workers=workers)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from neuro.io.store import write_bytes
 from tasks import task_template
-from tasks.find import TaskFileError, is_file
+from tasks.find import TaskFileError
 
 
 def write_template(path: Path) -> None:
@@ -14,9 +14,10 @@ def write_template(path: Path) -> None:
         TaskFileError: the name does not end in ".py", or such a file exists.
         StoreError: it cannot be written.
     """
-    if not is_file(path.name):
+    if path.suffix != ".py":
+        name = path.name.partition(".")[0] or "my_task"
         raise TaskFileError(
-            f"{path}: the file of a task ends in .py; take {path.with_suffix('.py')}"
+            f"{path}: the file of a task ends in .py; take {path.parent / name}.py"
         )
     if path.exists():
         raise TaskFileError(f"{path} exists; take another name")

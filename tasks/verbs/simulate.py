@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from neuro.events import Clock, Grid, Recording, simulate
+from neuro.events.workers import require_workers
 from neuro.io.record_file import save_record
 from neuro.io.run_folder import Run
 from neuro.record import Record
@@ -59,7 +60,11 @@ def simulate_run(
         counts are in per_sample.
         "exact" and "exact_spread": the same in exact time, the change of each metric, and how
         far the answers are from those of the grid, see :func:`compare_answers`.
+
+    Raises:
+        ValueError: there are no workers.
     """
+    require_workers(workers)
     measured_on = describe_provenance(run)
     graph, model = load_run_graph(run), load_trained_model(run)
     timings = {"grid": Timing(Grid(), dict)}

@@ -161,6 +161,12 @@ SLIPS: dict[str, Slip] = {
         "ALIF.with_tau: beta > 0 raises the threshold at a spike",
         "tau_adapt=0.2 [s]",
     ),
+    "ALIF.with_tau(beta of some)": Slip(
+        call(ALIF.with_tau, 0.02, DT, beta=np.array([0.0, 0.1])),
+        ValueError,
+        "beta > 0 raises the threshold at a spike",
+        "tau_adapt=0.2 [s]",
+    ),
     "ALIF.with_tau(rho)": Slip(
         call(ALIF.with_tau, 0.02, DT, rho=0.9),
         TypeError,

@@ -71,6 +71,10 @@ def test_mistakes_suggest_what_was_meant(capsys: pytest.CaptureFixture[str]) -> 
     assert "did you mean 'engine'?" in told(["bench", "engin"], capsys)
     assert "did you mean 'delta'?" in told(["bench", "engine", "--only", "cuba,dleta"], capsys)
     assert "--repeats must be >= 1" in told(["bench", "engine", "--repeats", "0"], capsys)
+    assert "no part ''; there are cuba, delta" in told(
+        ["bench", "engine", "--only", ","], capsys
+    )
+    assert "flags without a NAME; without any" in told(["bench", "--quick"], capsys)
     assert "no verb 'chek'; did you mean 'check'?" in told(["data", "chek"], capsys)
 
 
@@ -214,7 +218,7 @@ def test_a_run_folder_is_no_task_and_a_task_no_run_folder(
 def test_a_seed_is_not_negative(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in (["train", "mnist:tiny"], ["demo"]):
         text = told([*verb, "--out", str(tmp_path / "run"), "--seed", "-1"], capsys)
-        assert "--seed must be >= 0, got -1; use 0, 1, 2" in text
+        assert "--seed must be >= 0 and < 2^63, got -1; use 0, 1, 2" in text
     assert not (tmp_path / "run").exists()
 
 

@@ -21,6 +21,7 @@ from neuro.graph import Edge, Graph, Input
 from neuro.io.graph_digest import digest_graph
 from neuro.io.graph_file import load_graph
 from neuro.io.run_folder import Run, RunError
+from neuro.io.store import load_tensors, save_tensors
 from neuro.neurons import LIF
 from neuro.spikes import to_events
 from neuro.units import Seconds
@@ -40,6 +41,7 @@ from tasks.provenance import (
     list_out_of_date,
     write_result,
 )
+from tasks.verbs import trained_run
 from tasks.verbs.trained_run import load_run_graph
 from tasks.verbs.verify import verify_run
 
@@ -322,7 +324,10 @@ def test_another_version_of_the_code_is_told(
         (tmp_path / name).write_text(text)
         digest_code.cache_clear()
         digests.append(digest_code())
-    assert digests[0] != digests[1] == digests[2]
+    (tmp_path / "chip.toml").rename(tmp_path / "ship.toml")  # whose name is that of the chip
+    digest_code.cache_clear()
+    digests.append(digest_code())
+    assert digests[0] != digests[1] == digests[2] != digests[3]
     why = list_out_of_date(run, describe_trained(run))
     assert why == dict.fromkeys(RESULTS, "of another version of the code")
     digest_code.cache_clear()
@@ -339,6 +344,32 @@ def test_weights_that_training_replaces_meanwhile_are_refused(run: Path) -> None
         write_result(opened, "eval", {"rmse": 0.0}, measured_on)
     path.write_bytes(kept)
     assert (run / "eval.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("verb", RESULTS)
+def test_what_a_verb_measures_belongs_to_the_weights_of_its_start(
+    verb: str,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A training replaces them after they have been read: by equal ones, with another score."""
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    load = trained_run.load_weights
+
+    def load_and_replace(path: Path, model: torch.nn.Module) -> None:
+        load(path, model)
+        tensors, meta = load_tensors(path, "weights")
+        save_tensors(path, "weights", tensors, meta | {"score": meta["score"] + 1})
+
+    monkeypatch.setattr(trained_run, "load_weights", load_and_replace)
+    before = (folder / f"{verb}.json").read_bytes()
+    with pytest.raises(SystemExit):
+        main([verb, str(folder)])
+    assert f"what {verb} measured is of earlier weights by now" in capsys.readouterr().err
+    assert (folder / f"{verb}.json").read_bytes() == before
 
 
 def test_what_differs_is_told_together() -> None:

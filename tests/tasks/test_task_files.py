@@ -147,12 +147,18 @@ def test_a_file_that_defines_no_task_is_told(
 
 
 def test_neuro_new_overwrites_nothing(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert "exists; take another name" in told(["new", str(folder / "my_task.py")], capsys)
-    for name in ("my_task", "my_task.txt"):
-        said = told(["new", str(tmp_path / name)], capsys)
-        assert said.endswith(f"ends in .py; take {tmp_path / 'my_task.py'}")
+    for name, cure in (
+        *(("my_task", "my_task.py"), ("mine.py:tiny", "mine.py"), ("mine.txt", "mine.py")),
+        *((".py", "my_task.py"), (".", "my_task.py")),
+    ):
+        assert told(["new", name], capsys).endswith(f"ends in .py; take {cure}")
     assert not list(tmp_path.iterdir())
 
 

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pytest
+import torch
 import tyro
 
 from tasks.names import UnknownName
-from tasks.words import Whole, require_words
+from tasks.words import MOST_SEEDS, FreeText, Whole, require_seed, require_words
 
 Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
 Places = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
@@ -67,6 +69,52 @@ def test_others_are_told(words: str, told: str) -> None:
     with pytest.raises(UnknownName) as e:
         require_words("neuro verb", verb, words.split())
     assert str(e.value).startswith(f"neuro verb {told}")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["a", "--out", "b", "--out", "c"], "--out is given twice; leave one of them out"),
+        (["a", "--out=b", "--out=b"], "--out is given twice"),
+        (["a", "--markdown", "--no-markdown"], "--markdown is given twice"),
+        (["a", "--no-markdown", "--no-markdown"], "--markdown is given twice"),
+        (["a", "--markdown=yes"], "--markdown takes no value; leave =yes out"),
+        ([""], "FILE is an empty word; write it out, or look at the variable of your shell"),
+        (["a", "--out", ""], "--out is an empty word"),
+        (["a", "--out="], "--out is an empty word"),
+        (["--number", "", "a"], "--number is an empty word"),
+    ],
+)
+def test_what_would_be_passed_over_is_told(words: list[str], told: str) -> None:
+    with pytest.raises(ValueError, match=r"^neuro verb: ") as e:
+        require_words("neuro verb", verb, words)
+    assert str(e.value).startswith(f"neuro verb: {told}")
+
+
+def test_text_may_be_empty() -> None:
+    def writes(prompt: FreeText = "", name: str = "") -> None:
+        """Take a text."""
+
+    for words in (["--prompt", ""], ["--prompt="]):
+        require_words("neuro writes", writes, words)
+    with pytest.raises(ValueError, match="--name is an empty word"):
+        require_words("neuro writes", writes, ["--prompt", "", "--name", ""])
+    with pytest.raises(ValueError, match="FILES is an empty word"):
+        require_words("neuro many", many, ["a", ""])
+    with pytest.raises(ValueError, match="--runs is an empty word"):
+        require_words("neuro verb", several, ["a", "--runs", "b", "", "--out", "c"])
+
+
+def test_a_seed_is_what_every_generator_takes() -> None:
+    for seed in (0, MOST_SEEDS - 1):
+        require_seed(seed)
+        torch.Generator().manual_seed(seed)
+        np.random.default_rng(seed)
+    for seed in (-1, MOST_SEEDS):
+        with pytest.raises(
+            ValueError, match=r"--seed must be >= 0 and < 2\^63, got -?\d+; use"
+        ):
+            require_seed(seed)
 
 
 def test_a_flag_of_several_values_takes_all_words_up_to_the_next_flag() -> None:

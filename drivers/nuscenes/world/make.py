@@ -15,6 +15,8 @@ from drivers.nuscenes.world.instant import Scene
 from drivers.nuscenes.world.roads import make_roads
 from drivers.nuscenes.world.simulate import A_FRAME, simulate_scene
 from drivers.nuscenes.world.write import Version, write_nuscenes
+from drivers.nuscenes.world.write.names import name_scenes
+from neuro.io.store import require_writable
 from neuro.io.temporary import name_own, remove_stale
 
 SHARE = 3  # scenes in one place
@@ -67,10 +69,11 @@ def make_nuscenes(
     Raises:
         FileExistsError: there is something else at ``path``.
         ValueError: more scenes than the version has names for, fewer than two keyframes, no
-            worker.
+            worker, or a folder that cannot be written.
     """
     if workers < 1:
         raise ValueError(f"workers must be >= 1, got {workers}; 1 makes one after the other")
+    name_scenes(scenes, version)  # or it is refused when all of them have been simulated
     made = Made(scenes=scenes, keyframes=keyframes, seed=seed, version=version)
     if not _is_empty(path):
         _require_made(path, made)
@@ -155,7 +158,7 @@ def _require_made(path: Path, made: Made) -> None:
 @contextmanager
 def _rename_when_whole(path: Path) -> Iterator[Path]:
     """Give a folder beside a path that gets its name at the end, if the path is still free."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(path.parent)
     remove_stale(path.parent, path.name)
     part = path.with_name(name_own(path.name))
     try:

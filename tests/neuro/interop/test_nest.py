@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import nest_reference
@@ -28,6 +29,7 @@ from neuro.graph import (
 from neuro.interop.nest import NestError, export, run
 from neuro.interop.nest_plan import plan
 from neuro.interop.nest_script import NestPopulation, NestSpikes, find_early_spike
+from neuro.io.graph_digest import digest_graph
 from neuro.neurons import ALIF, LI, LIF, GatedLI, psc_gain
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
 from neuro.units import Seconds, Ticks
@@ -192,6 +194,8 @@ def test_input_arrives_at_its_time_and_the_first_tick_is_not_lost() -> None:
         found.times["cell"].time, [0.0002, 0.1, 0.1034], atol=1e-15, rtol=0
     )
     np.testing.assert_array_equal(found.spikes["cell"].tick, [0, 99, 103])
+    assert found.digest == digest_graph(alone(cell(), weight=0.5))
+    assert found.digest != digest_graph(alone(cell(), weight=0.25))
 
 
 @pytest.mark.usefixtures("nest")
@@ -377,6 +381,10 @@ def test_the_model_follows_from_the_currents() -> None:
     assert model(cell(tau_syn=0.005)) == "iaf_psc_exp_ps_lossless"
     assert model(cell(tau_syn=0.02)) == "iaf_psc_exp_ps"  # lossless divides by tau - tau_syn
     assert model(cell(tau_syn=0.005), precise=False) == "iaf_psc_exp"
+    mixed = cell(np.array([0.02, 0.005]), tau_syn=0.005)  # type: ignore[arg-type]
+    nodes = {"x": Input(shape=(1,)), "w": Dense(weight=np.ones((2, 1))), "cell": mixed}
+    both = Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "cell")), dt=DT)
+    assert plan(both, at(0.1), {}).populations["cell"].model == "iaf_psc_exp_ps"
 
 
 def test_a_delay_behind_a_current_counts_and_one_sign_gives_both_time_constants() -> None:
@@ -552,6 +560,11 @@ def test_delays_of_single_synapses_count_and_do_not_fit_into_a_chain() -> None:
     nodes["w"] = Sparse.from_coo(*listed, shape=(2, 2), delay=np.array([0, 3], np.int32))
     with pytest.raises(NestError, match="a -> w -> b: arrives without delay"):
         plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})
+    nodes["flat"] = Flatten()  # which is no matrix, and leaves the delays as they are
+    edges = (Edge("x", "a"), Edge("a", "w", Ticks(1)), Edge("w", "flat"), Edge("flat", "b"))
+    network = plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})
+    np.testing.assert_array_equal(network.synapses[1].delay, [1.0, 4.0])
+    del nodes["flat"]
     nodes["v"] = Dense(weight=np.ones((2, 2)))
     edges = (Edge("x", "a"), Edge("a", "w", Ticks(1)), Edge("w", "v"), Edge("v", "b"))
     with pytest.raises(NestError, match="a -> w -> v -> b: a Sparse with delays of its own"):
@@ -560,9 +573,12 @@ def test_delays_of_single_synapses_count_and_do_not_fit_into_a_chain() -> None:
 
 def test_a_tick_must_be_whole_microseconds_and_input_values_positive() -> None:
     graph = Graph(nodes=alone(cell()).nodes, edges=alone(cell()).edges, dt=Seconds(1.5e-6))
+    some = at(1e-6, 2e-6, ticks=10)["x"]
     with pytest.raises(NestError) as refused:
-        plan(graph, at(1e-6, ticks=10, value=-1.0), {})
+        plan(graph, {"x": some._replace(value=np.array([1.0, -1.0]))}, {})
     assert refused.value.problems[:2] == [
         "dt = 1.5e-06 s: NEST counts in whole µs; choose such a dt",
         "x: negative values of input spikes; negate the weights behind it instead",
     ]
+    finest = replace(graph, dt=Seconds(1e-6))
+    assert plan(finest, at(1e-6, ticks=10), {}).dt == pytest.approx(1e-3, rel=1e-12)

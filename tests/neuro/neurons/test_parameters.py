@@ -71,6 +71,11 @@ def test_the_least_and_the_largest_value_pass_and_none_beyond(field: str) -> Non
                 make(np.array([right[0], value]))
 
 
+def test_of_several_values_the_wrong_one_is_told() -> None:
+    with pytest.raises(ValueError, match=r"LIF\.tau must be > 0 s, got -1\.0; for no leak"):
+        LIF(tau=np.array([[0.02, -1.0], [0.03, 0.04]]))
+
+
 @pytest.mark.parametrize("field", MODELS)
 @pytest.mark.parametrize("make", [np.asarray, torch.as_tensor], ids=["array", "tensor"])
 def test_a_change_in_place_reaches_no_model(field: str, make: Any) -> None:
@@ -154,6 +159,8 @@ def test_a_graph_warns_too() -> None:
 def test_a_time_constant_of_an_alif_is_looked_at_too() -> None:
     with pytest.warns(UserWarning, match=r"^ALIF\.with_tau: tau is 20 s"):
         ALIF.with_tau(Seconds(20.0), Seconds(1e-3))
+    with pytest.warns(UserWarning, match=r"^ALIF\.with_tau: tau_adapt is 200 s"):
+        ALIF.with_tau(Seconds(0.02), Seconds(1e-3), tau_adapt=Seconds(200.0))
 
 
 @pytest.mark.parametrize(
@@ -164,6 +171,7 @@ def test_a_time_constant_of_an_alif_is_looked_at_too() -> None:
             r"a tick of dt = 1 s .* LIF\.tau = 0\.02 s",
         ),
         (lambda: network(LI(tau=0.02), 0.5), r"a tick of dt = 0\.5 s .* 0\.5 ms is 0\.0005; "),
+        (lambda: Spiking(LIF(tau=0.02), Seconds(0.1)), r"a tick of dt = 0\.1 s"),
         (lambda: ALIF.with_tau(Seconds(0.02), Seconds(1)), "ALIF.with_tau: tau = 0.02 s"),
     ],
 )

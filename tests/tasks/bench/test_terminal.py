@@ -163,5 +163,22 @@ def test_mistakes_suggest_what_was_meant() -> None:
         Asked(repeats=0)
     with pytest.raises(ValueError, match="--workers must be >= 1, got 0"):
         Asked(workers=0)
-    with pytest.raises(ValueError, match="engine measures no trained runs; leave --runs out"):
-        show(terminal()[0], "engine", Asked(runs=(Path("runs/a"),)))
+
+
+@pytest.mark.parametrize(
+    ("name", "idle"),
+    [
+        ("engine", "--runs, --workers"),
+        ("regimes", "--repeats, --runs, --workers"),
+        ("hybrids", "--repeats, --runs"),
+        ("driving", ""),
+    ],
+)
+def test_a_flag_of_which_a_benchmark_takes_no_notice_is_told(name: str, idle: str) -> None:
+    asked = Asked(repeats=5, runs=(Path("runs/a"),), workers=2)
+    assert find(name).list_idle(asked) == idle
+    assert find(name).list_idle(Asked()) == ""
+    if idle:
+        told = f"neuro bench {name} takes no notice of {idle}; leave it out"
+        with pytest.raises(ValueError, match=told):
+            show(terminal()[0], name, asked)

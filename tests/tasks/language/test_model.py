@@ -1,4 +1,6 @@
+import math
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
@@ -148,8 +150,15 @@ def test_what_is_drawn_follows_from_the_seed_and_ends_with_the_text() -> None:
         for seed in (0, 0, 1)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
+    for temperature in (1e-300, 5e-324):  # the quotient is beyond what a float64 holds
+        made = generate(model, Bytes(), b"b", temperature=temperature)
+        greedy = generate(model, Bytes(), b"b", temperature=0.0)
+        assert list(islice(made, 5)) == list(islice(greedy, 5))
     with torch.no_grad():
         model.head.weight.zero_()
     assert list(generate(model, Bytes(), b"a", temperature=0.0)) == []  # 0 ends a text
-    with pytest.raises(ValueError, match="temperature must be >= 0, got -1"):
+    for temperature in (math.inf, math.nan):
+        with pytest.raises(ValueError, match="must be >= 0 and finite"):
+            next(generate(model, Bytes(), b"a", temperature=temperature))
+    with pytest.raises(ValueError, match="temperature must be >= 0 and finite, got -1"):
         next(generate(model, Bytes(), b"a", temperature=-1.0))

@@ -168,9 +168,23 @@ def test_a_run_writes_text(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     first, second = capsys.readouterr().out.rstrip("\n").split("3 and é")[1:]
     assert first.rstrip("\n") == second.rstrip("\n")
     assert len(second) > 10
-    with pytest.raises(SystemExit, match="2"):
-        main(["generate", str(run), "--tokens", "-1"])
-    assert "--tokens must be >= 0" in capsys.readouterr().err
+    for words, told in (
+        ("--tokens -1", "--tokens must be >= 0, got -1; 200 is usual"),
+        (
+            "--temperature -1 --tokens 0",
+            "--temperature must be >= 0 and finite, got -1.0; 1 is",
+        ),
+        ("--temperature nan", "--temperature must be >= 0 and finite, got nan"),
+        ("--temperature inf", "--temperature must be >= 0 and finite, got inf"),
+        ("--seed -1 --tokens 0", "--seed must be >= 0 and < 2^63, got -1; use 0, 1, 2"),
+        (
+            "--seed 9223372036854775808",
+            "--seed must be >= 0 and < 2^63, got 9223372036854775808",
+        ),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main(["generate", str(run), *words.split()])
+        assert told in " ".join(capsys.readouterr().err.split())
 
 
 def written(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
@@ -193,7 +207,14 @@ def test_a_packed_run_and_its_file_write_the_same_text(
     assert written(capsys, str(file)) == text
     main(["pack", str(run)])
     assert (run / "packed.safetensors").read_bytes() == file.read_bytes()
+    main(["pack", str(run), "--out", str(file)])  # over one of its own
+    kept = (run / "best.safetensors").read_bytes()
+    lost = "would be overwritten, and is no packed model; name another file, or remove it"
     for argv, cure in (
+        *(
+            (["pack", str(run), "--out", str(run / name)], lost)
+            for name in ("best.safetensors", "config.json")
+        ),
         (["pack", str(run), "--out", str(tmp_path)], "name a file, such as"),
         (["generate", str(tmp_path / "none")], "is no run: it has no config.json"),
         (["generate", str(run / "best.safetensors")], "holds a weights, expected a packed"),
@@ -201,6 +222,7 @@ def test_a_packed_run_and_its_file_write_the_same_text(
         with pytest.raises(SystemExit, match="2"):
             main(argv)
         assert cure in " ".join(capsys.readouterr().err.split())
+    assert (run / "best.safetensors").read_bytes() == kept
 
 
 def test_what_sends_no_spikes_is_refused_by_name(

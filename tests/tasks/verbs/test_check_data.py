@@ -36,6 +36,10 @@ def test_what_cannot_be_checked_is_told(
     for argv, told in (
         (["nuscnes", str(tmp_path)], "no kind of data set 'nuscnes'; did you mean 'nuscenes'?"),
         (["nuscenes", str(tmp_path)], "expected one folder of tables such as v1.0-mini"),
+        (
+            ["nuscenes", str(tmp_path / "a[/b]")],
+            "a[/b]: no such folder; give that of a data set",
+        ),
     ):
         with pytest.raises(SystemExit) as e:
             main(["data", "check", *argv])

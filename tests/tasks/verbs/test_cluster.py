@@ -57,6 +57,20 @@ def test_a_local_ray_returns_the_same_bits_and_is_gone_afterwards(
     assert not ray.is_initialized()
 
 
+def test_a_cluster_that_does_not_answer_is_told_with_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ray = pytest.importorskip("ray")
+
+    def refuse(**_: object) -> None:
+        raise ValueError("Invalid address format: no such host")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    told = "--cluster no such host: Invalid address format: .*; give the address that ray start"
+    with pytest.raises(ConnectionError, match=told), use_cluster("no such host"):
+        pass
+
+
 def test_without_an_address_the_threads_of_this_machine_work(
     case: tuple[Graph, dict[str, Events]], alone: str
 ) -> None:

@@ -54,12 +54,22 @@ def test_it_is_told_how_badly_trivial_forecasts_do(
 
 
 def test_what_cannot_be_made_is_told(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(make, "_simulate_all", None)  # all is told before it
+    (tmp_path / "file").write_text("")
     for argv, told in (
         (["nuscnes", str(tmp_path / "a")], "no kind of data set 'nuscnes'; did you mean"),
         (["nuscenes", str(tmp_path / "a"), "--scenes", "0"], "0 scenes; v1.0-trainval has"),
+        (["nuscenes", str(tmp_path / "a"), "--scenes", "-1"], "-1 scenes; v1.0-trainval has"),
+        (["nuscenes", str(tmp_path / "a"), "--scenes", "999999"], "; ask for so many"),
+        (["nuscenes", str(tmp_path / "a"), "--seed", "-1"], "--seed must be >= 0 and < 2^63"),
         (["nuscenes", str(tmp_path / "a"), "--workers", "0"], "workers must be >= 1, got 0; 1"),
+        (["nuscenes", str(tmp_path / "[/b]"), "--seed", "-1"], "--seed must be >= 0"),
+        (
+            ["nuscenes", str(tmp_path / "file" / "a")],
+            "file: is a file, where a folder is asked for",
+        ),
     ):
         with pytest.raises(SystemExit) as e:
             main(["data", "make", *argv])

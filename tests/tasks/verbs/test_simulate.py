@@ -114,6 +114,12 @@ def test_a_spread_stimulus_is_the_same_on_the_grid() -> None:
 
 
 def test_a_run_needs_at_least_one_worker(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = list_files(run)
     with pytest.raises(SystemExit):
         main(["simulate", str(run), "--workers", "0"])
     assert "workers must be >= 1, got 0" in capsys.readouterr().err
+    assert list_files(run) == before  # nothing was simulated before it was told
+
+
+def list_files(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}

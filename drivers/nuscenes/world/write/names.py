@@ -58,6 +58,8 @@ def name_scenes(number: int, version: Version) -> list[str]:
     of_val = number // 5
     if number < 1 or number - of_val > len(train) or of_val > len(val):
         most = min(5 * len(val) + 4, 5 * len(train) // 4)
-        raise ValueError(f"{number} scenes; {version} has names for 1 to {most}")
+        raise ValueError(
+            f"{number} scenes; {version} has names for 1 to {most}; ask for so many"
+        )
     train_left, val_left = iter(train), iter(val)
     return [next(val_left if k % 5 == 4 else train_left) for k in range(number)]
