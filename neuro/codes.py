@@ -38,7 +38,7 @@ def poisson(
     """Return Bernoulli spikes: one with probability ``x`` at every tick, independently.
 
     They are drawn on the device of ``generator``, so that a seed gives the same spikes whatever
-    the device of ``x``.
+    the device of ``x``; in float32 where ``x`` is in less, whose few bits know no small rates.
 
     Raises:
         TypeError: ``x`` is no tensor, ``ticks`` no whole number, or ``generator`` is none.
@@ -49,7 +49,7 @@ def poisson(
         cure = "of a seed torch.Generator().manual_seed(0) makes one"
         raise make_type_error("generator", "a torch.Generator", generator, cure)
     u = torch.rand(
-        (ticks, *x.shape), dtype=x.dtype, generator=generator, device=generator.device
+        (ticks, *x.shape), dtype=_widen(x.dtype), generator=generator, device=generator.device
     )
     return (u.to(x.device) < x).float()
 
@@ -97,6 +97,7 @@ def delta(x: Float[Tensor, "T B *N"], threshold: float) -> Float32[Tensor, "T B 
         raise ValueError(f"threshold must be > 0 and finite, got {threshold}")
     if not bool(torch.isfinite(x).all()):
         raise ValueError("the delta code takes finite values; x holds NaN or infinity")
+    x = x.to(_widen(x.dtype))  # in fewer bits the sum of events would stand still
     total = torch.zeros_like(x[0])
     out = []
     for x_t in x:
@@ -125,6 +126,11 @@ def last(values: Float[Tensor, "T B *N"]) -> Float[Tensor, "B *N"]:
 def mean(values: Float[Tensor, "T B *N"]) -> Float[Tensor, "B *N"]:
     """Return the mean over ticks."""
     return values.mean(0)
+
+
+def _widen(dtype: torch.dtype) -> torch.dtype:
+    """Return float32 in the place of a precision of 16 bits."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _check(x: Tensor, ticks: Ticks) -> None:

@@ -176,6 +176,27 @@ def list_problems_of_types(train: Events | Times) -> list[str]:
     return found
 
 
+def list_problems_of_order(train: Events | Times) -> list[str]:
+    """Return what is wrong with the order of a train whose numbers are in order."""
+    if _rises(train):
+        return []
+    when = "time" if isinstance(train, Times) else "tick"
+    return [
+        f"events are not in strictly rising order of (sample, {when}, neuron); sort them "
+        "with np.lexsort, and add up those at the same place"
+    ]
+
+
+def _rises(train: Events | Times) -> bool:
+    """Say whether (sample, tick or time, neuron) rises from each event to the next."""
+    up = np.zeros(max(train.neuron.size - 1, 0), np.bool_)
+    level = ~up
+    for column in (train.sample, train[1], train.neuron):
+        up |= level & (column[1:] > column[:-1])
+        level &= column[1:] == column[:-1]
+    return bool(up.all())
+
+
 def _outside(what: str, column: np.ndarray, limit: int) -> list[str]:
     bad = np.flatnonzero((column < 0) | (column >= limit))
     if not bad.size:
@@ -198,7 +219,9 @@ def _outside_time(time: np.ndarray, stop: float, dt: float) -> list[str]:
 
 
 def to_events(raster: Shaped[np.ndarray, "T B *N"] | Shaped[Tensor, "T B *N"]) -> Events:
-    """Return the non-zero entries of a raster; booleans become float32, integers float64.
+    """Return the non-zero entries of a raster; integers become float64.
+
+    Booleans and float16 become float32.
 
     An array or a tensor, on any device; the axes *N are taken as one, in C order.
 
@@ -217,8 +240,10 @@ def to_events(raster: Shaped[np.ndarray, "T B *N"] | Shaped[Tensor, "T B *N"]) -
             f"a raster must be finite, got {bad.size} values like {value[k]} (tick {tick[k]}, "
             f"sample {sample[k]}, neuron {neuron[k]}); look at what it was computed from"
         )
-    if not np.issubdtype(value.dtype, np.floating):
-        value = value.astype(np.float32 if value.dtype == np.bool_ else np.float64)
+    if value.dtype in (np.bool_, np.float16):
+        value = value.astype(np.float32)
+    elif not np.issubdtype(value.dtype, np.floating):
+        value = value.astype(np.float64)
     t, b, n = raster.shape
     index = (sample.astype(np.int32), tick.astype(np.int32), neuron.astype(np.int32))
     return Events(*index, value, (t, b, n))
@@ -251,8 +276,13 @@ def to_raster(events: Events) -> Float[np.ndarray, "T B N"]:
 
     Raises:
         TypeError: they are no Events.
+        ValueError: an event lies outside of the shape, or the place of one is not behind that
+            of the one before it, or a number is not finite; lists all.
     """
     require_train("events", events, Events)
+    problems = list_problems(events, Seconds(1.0)) or list_problems_of_order(events)
+    if problems:
+        raise ValueError("\n".join(["the events are no spike train:", *problems]))
     raster = np.zeros(events.shape, events.value.dtype)
     raster[events.tick, events.sample, events.neuron] = events.value
     return raster
@@ -281,7 +311,9 @@ def join(trains: list[Train]) -> Train:
         )
     offsets = np.cumsum([0] + [e.shape[1] for e in trains])
     t, _, n = trains[0].shape
-    sample = np.concatenate([e.sample + int(o) for e, o in zip(trains, offsets, strict=False)])
+    # In int32, for a column may have fewer bits than the sum.
+    pairs = zip(trains, offsets, strict=False)
+    sample = np.concatenate([e.sample.astype(np.int32) + int(o) for e, o in pairs])
     columns = [np.concatenate(parts) for parts in zip(*(e[1:4] for e in trains), strict=True)]
     out: Train = _kind(trains[0])(sample, *columns, (t, int(offsets[-1]), n))
     return out

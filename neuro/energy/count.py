@@ -33,6 +33,7 @@ from neuro.graph.sparse import unroll_delays
 from neuro.io.graph_digest import list_foreign_record
 from neuro.neurons import is_neuron
 from neuro.record import Counts, Record, require_records
+from neuro.spikes import list_problems, list_problems_of_order
 
 
 class Arrivals(NamedTuple):
@@ -172,5 +173,12 @@ def require_record_of(graph: Graph, record: Record) -> None:
             found.append(
                 f"{name}: spikes of shape {shape}, the graph needs {expected} (T, B, N)"
             )
+    if not found and not record.digest:  # by hand: nobody has looked at it
+        found = [
+            f"{name}: {told}"
+            for name in (*graph.inputs, *graph.firing)
+            for train in [record.spikes[name]]
+            for told in list_problems(train, graph.dt) or list_problems_of_order(train)
+        ]
     if found := found or list_foreign_record(graph, record):
         raise ValueError("\n".join(["the record does not belong to this graph:", *found]))

@@ -104,7 +104,8 @@ def sum_by_tick(
     """Return ``per_neuron`` summed over the spikes, ``delay`` ticks later; T ends the run."""
     ticks, samples, _ = spikes.shape
     found = np.zeros((ticks, samples), np.int64)
-    here = (spikes.value != 0) & (spikes.tick + delay < ticks)
-    tick, sample, neuron = (x[here] for x in (spikes.tick, spikes.sample, spikes.neuron))
-    np.add.at(found, (tick + delay, sample), per_neuron[neuron])
+    arrival = spikes.tick.astype(np.int64) + delay
+    here = (spikes.value != 0) & (arrival < ticks)
+    tick, sample, neuron = (x[here] for x in (arrival, spikes.sample, spikes.neuron))
+    np.add.at(found, (tick, sample), per_neuron[neuron])
     return found

@@ -205,7 +205,8 @@ def _find_arrivals(
     first = np.cumsum([0] + [t.shape[2] for t in sources])
     sample = np.concatenate([t.sample for t in sources])
     time = np.concatenate([t.time + p.delay for t, p in zip(sources, layer.paths, strict=True)])
-    row = np.concatenate([t.neuron + n for t, n in zip(sources, first, strict=False)])
+    pairs = zip(sources, first, strict=False)
+    row = np.concatenate([t.neuron.astype(np.int32) + n for t, n in pairs])
     value = np.concatenate([t.value for t in sources]).astype(np.float64)
     order = np.lexsort((time, sample))
     order = order[time[order] < end]

@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from neuro.arguments import make_type_error
 from neuro.graph.graph import Graph
-from neuro.spikes import Events, Times, list_problems, list_problems_of_types
+from neuro.spikes import (
+    Events,
+    Times,
+    list_problems,
+    list_problems_of_order,
+    list_problems_of_types,
+)
 from neuro.units import Seconds
 
 CANNOT_START = "the run cannot start:"
@@ -64,7 +68,7 @@ def list_problems_of_inputs(
                 "neuro.spikes.to_ticks(times, dt)"
             )
             continue
-        found = _problems_of_train(train, dt or Seconds(1.0))
+        found = list_problems(train, dt or Seconds(1.0)) or list_problems_of_order(train)
         problems += [f"{name}: {p}" for p in found]
         if list_problems_of_types(train):
             continue
@@ -87,24 +91,3 @@ def _problems_of_shapes(inputs: Mapping[str, Events | Times]) -> list[str]:
     if len(set(sizes.values())) > 1:
         empty.append(f"inputs differ in (ticks, samples): {sizes}; give all the same")
     return empty
-
-
-def _problems_of_train(train: Events | Times, dt: Seconds) -> list[str]:
-    found = list_problems(train, dt)
-    if not found and not _rises(train):
-        when = "time" if isinstance(train, Times) else "tick"
-        found.append(
-            f"events are not in strictly rising order of (sample, {when}, neuron); sort them "
-            "with np.lexsort, and add up those at the same place"
-        )
-    return found
-
-
-def _rises(train: Events | Times) -> bool:
-    """Say whether (sample, tick or time, neuron) rises from each event to the next."""
-    up = np.zeros(max(train.neuron.size - 1, 0), np.bool_)
-    level = ~up
-    for column in (train.sample, train[1], train.neuron):
-        up |= level & (column[1:] > column[:-1])
-        level &= column[1:] == column[:-1]
-    return bool(up.all())

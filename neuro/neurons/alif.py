@@ -28,7 +28,7 @@ from neuro.neurons.normal_form import (
 from neuro.neurons.parameter_names import explain_parameters
 from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
 from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
-from neuro.units import Seconds, ticks
+from neuro.units import Seconds
 
 
 class ALIFState(NamedTuple):
@@ -120,7 +120,8 @@ class ALIF:
         threshold = convert_like(self.threshold, x) + a
         s = spike(v - threshold, self.surrogate)
         v = reset_membrane(v, s, threshold, self.reset)
-        s, v, wait = hold_refractory(s, v, state.v, state.wait, ticks(self.refractory, dt))
+        refractory = count_refractory_ticks("ALIF", self.refractory, dt)
+        s, v, wait = hold_refractory(s, v, state.v, state.wait, refractory)
         return s, ALIFState(v=v, a=a + convert_like(self.beta, x) * s.detach(), wait=wait)
 
     def coefficients(self, dt: Seconds) -> Coefficients:

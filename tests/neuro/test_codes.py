@@ -163,3 +163,25 @@ def test_negative_graded_spikes_are_spikes() -> None:
     assert codes.first_spike(spikes).tolist() == [1, 2]
     assert codes.count(spikes).tolist() == [-1.0, -1.0]
     assert codes.last(spikes).tolist() == [2.0, -1.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_poisson_code_draws_the_same_spikes_from_intensities_of_16_bits(
+    dtype: torch.dtype,
+) -> None:
+    x = torch.full((2000,), 0.002).to(
+        dtype
+    )  # of 8 bits, u < 0.002 would be as often as 1 / 256
+    few, many = (
+        codes.poisson(y, Ticks(20), torch.Generator().manual_seed(0)) for y in (x, x.float())
+    )
+    assert torch.equal(few, many)
+    assert 50 < float(few.sum()) < 110
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_delta_code_follows_a_long_climb_in_16_bits(dtype: torch.dtype) -> None:
+    x = torch.arange(0.0, 2000.0, 7.0).to(dtype)[:, None]
+    events = codes.delta(x, threshold=0.75)
+    assert torch.equal(events, codes.delta(x.float(), threshold=0.75))
+    assert float((0.75 * events.cumsum(0) - x).abs().max()) < 0.75

@@ -61,9 +61,10 @@ def test_one_spike_is_one_event() -> None:
     assert e.shape == (4, 2, 3)
 
 
-def test_booleans_become_float32_integers_float64_and_floats_stay() -> None:
+def test_booleans_and_halves_become_float32_integers_float64_and_others_stay() -> None:
     for given_type, kept in [
         (np.bool_, np.float32),
+        (np.float16, np.float32),
         (np.int32, np.float64),
         (np.float64, np.float64),
     ]:
@@ -102,11 +103,36 @@ def test_joining_is_concatenation_along_the_sample_axis(
     assert same(join(parts), to_events(raster))
 
 
+@pytest.mark.parametrize("narrow", [np.uint8, np.int16])
+def test_samples_counted_in_few_bits_are_joined_all_the_same(narrow: type) -> None:
+    samples = np.iinfo(narrow).max * 3 // 4
+    one = to_events(np.ones((1, samples, 1), np.float32))
+    one = one._replace(sample=one.sample.astype(narrow))
+    assert join([one, one]).sample.tolist() == list(range(2 * samples))
+
+
 def test_trains_of_other_ticks_or_neurons_are_not_joined() -> None:
     one = to_events(np.ones((3, 1, 2), np.float32))
     for other in (np.ones((4, 1, 2), np.float32), np.ones((3, 1, 3), np.float32)):
         with pytest.raises(ValueError, match=r"one T and one N .*\(3, 1, 2\)"):
             join([one, to_events(other)])
+
+
+@pytest.mark.parametrize(
+    ("tick", "neuron", "said"),
+    [
+        ([0, 0], [1, 1], r"not in strictly rising order of \(sample, tick, neuron\)"),
+        ([1, 0], [0, 0], "not in strictly rising order"),
+        ([-1, 0], [0, 0], "tick -1 of event 0 is outside 0 ... 3"),
+        ([0, 1], [0, 3], "neuron 3 of event 1 is outside 0 ... 2"),
+    ],
+)
+def test_what_is_no_spike_train_has_no_raster(
+    tick: list[int], neuron: list[int], said: str
+) -> None:
+    events = Events(np.zeros(2, int), np.array(tick), np.array(neuron), np.ones(2), (4, 1, 3))
+    with pytest.raises(ValueError, match=rf"(?s)the events are no spike train:.*{said}"):
+        to_raster(events)
 
 
 def times(time: float, neuron: int = 0, sample: int = 0, value: float = 1.0) -> Times:

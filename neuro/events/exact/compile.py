@@ -247,7 +247,7 @@ def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) 
     if all(c.name != name for c in currents):
         out["drive"] = _convert_bias(graph, name, arrays)
     for c in currents:
-        out["drive"] += c.idle
+        out["drive"] += c.drive
     leaks = out["rate"] > 0
     rest = np.divide(out["drive"], out["rate"], out=np.zeros(out.size), where=leaks)
     out["margin"] = MARGIN * (out["threshold"] + abs(rest))

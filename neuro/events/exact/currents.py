@@ -24,7 +24,8 @@ class InputCurrent:
 
     name: the LI, or the population itself. port: its column among the currents. rate [1/tick].
     gain: what weights are multiplied by. unit: one unit of the node's state, in v per tick.
-    idle: its steady state without spikes [v per tick], due to biases.
+    idle: its steady state without spikes [v per tick], due to biases. drive: the constant that
+    adds this state to v every tick; less than idle, which does not decay within the tick.
     """
 
     name: str
@@ -33,6 +34,7 @@ class InputCurrent:
     gain: np.ndarray
     unit: np.ndarray
     idle: np.ndarray
+    drive: np.ndarray
 
 
 def convert_to_slope(rate: np.ndarray, rate_syn: np.ndarray) -> np.ndarray:
@@ -85,12 +87,14 @@ def find_currents(graph: Graph, name: str) -> tuple[InputCurrent, ...]:
         GraphError: an LI comes late or is fed by another, or a bias never settles.
     """
     dynamics, arrays = read_dynamics(graph, name)
+    constant = arrays["gain"] * convert_to_slope(arrays["rate"], np.zeros(()))
     found = []
     if dynamics.rate_syn is not None:
         rate = arrays["rate_syn"]
         unit = arrays["gain"] * convert_to_slope(arrays["rate"], rate)
-        idle = _find_steady_state(name, sum_bias(graph, name), rate) * unit
-        found.append(InputCurrent(name, 0, rate, unit, unit, idle))
+        steady = _find_steady_state(name, sum_bias(graph, name), rate)
+        drive = steady * constant
+        found.append(InputCurrent(name, 0, rate, unit, unit, steady * unit, drive))
     for edge in graph.into(name):
         if edge.source in graph.currents:
             require_no_current(graph, edge.source)
@@ -101,10 +105,18 @@ def find_currents(graph: Graph, name: str) -> tuple[InputCurrent, ...]:
                 )
             _, own = read_dynamics(graph, edge.source)
             unit = arrays["gain"] * convert_to_slope(arrays["rate"], own["rate"])
-            steady = own["gain"] * sum_bias(graph, edge.source)
-            idle = _find_steady_state(edge.source, steady, own["rate"]) * unit
-            gain = own["gain"] * unit
-            found.append(InputCurrent(edge.source, len(found), own["rate"], gain, unit, idle))
+            bias = own["gain"] * sum_bias(graph, edge.source)
+            steady = _find_steady_state(edge.source, bias, own["rate"])
+            current = InputCurrent(
+                name=edge.source,
+                port=len(found),
+                rate=own["rate"],
+                gain=own["gain"] * unit,
+                unit=unit,
+                idle=steady * unit,
+                drive=steady * constant,
+            )
+            found.append(current)
     return tuple(found)
 
 

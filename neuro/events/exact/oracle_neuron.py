@@ -1,7 +1,8 @@
 """One neuron in continuous time, from its analytic solution, for the oracle.
 
-    dv/dt = -rate v + drive + sum_k unit_k y_k       dy_k/dt = -rate_k y_k + steady_k
+    dv/dt = -rate v + drive + sum_k unit_k (y_k - rest_k)       dy_k/dt = -rate_k (y_k - rest_k)
 
+drive holds what adds each rest_k, where biases keep y_k, to v in a tick.
 Between events v is a sum of exponentials. A sum of n exponentials has at most n - 1 zeros, and
 they lie between the zeros of a sum of n - 1 (Rolle): so the first crossing is found by
 bisection between all extrema, and none is missed.
@@ -129,7 +130,8 @@ class OracleNeuron:
         found = [(self.zero, self.drive)]
         for unit, current in self.currents:
             rest = current.steady / current.rate if current.steady else 0
-            found.append((self.zero, unit * rest))
+            drive = self.k["gain"] * rest * convert_to_drive(self.m, self.k["rate"])
+            found.append((self.zero, drive))
             found.append((current.rate, unit * (current.compute_y(self.time) - rest)))
         return [(rate, size) for rate, size in found if size]
 

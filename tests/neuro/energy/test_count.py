@@ -23,7 +23,7 @@ from neuro.graph import (
 from neuro.graph.sparse import write_out_synapses
 from neuro.neurons import LI, LIF
 from neuro.record import Counts, Record
-from neuro.spikes import to_events
+from neuro.spikes import Events, to_events
 from neuro.units import Seconds, Ticks
 
 DT = Seconds(1e-3)
@@ -318,3 +318,18 @@ def test_several_spikes_of_a_neuron_in_one_tick_are_refused_and_not_counted_as_o
     with pytest.raises(ValueError, match="p: a neuron fires more than once in a tick") as e:
         count(graph, record)
     assert str(e.value).startswith("operations are counted by tick, and those of this record")
+
+
+def test_spikes_that_nobody_looked_at_are_counted_in_order_or_not_at_all() -> None:
+    nodes = {"in": Input(shape=(2,)), "fc": Dense(weight=np.ones((3, 2))), "out": LI(tau=0.01)}
+    graph = Graph(nodes=nodes, edges=(Edge("in", "fc"), Edge("fc", "out")), dt=DT)
+    record = record_of(graph, 4, np.random.default_rng(0))
+    train = record.spikes["in"]
+    back, twice = slice(None, None, -1), np.repeat(np.arange(train.tick.size), 2)
+    for order in (back, twice):
+        changed = Events(*(column[order] for column in train[:4]), train.shape)
+        with pytest.raises(ValueError, match="in: events are not in strictly rising order"):
+            count(graph, replace(record, spikes={"in": changed}))
+    outside = train._replace(neuron=train.neuron - 1)
+    with pytest.raises(ValueError, match=r"in: neuron -1 of event \d is outside 0 ... 1"):
+        count(graph, replace(record, spikes={"in": outside}))

@@ -9,7 +9,12 @@ from hypothesis import given, settings, strategies as st
 from neuro.energy import count, estimate, find_chip
 from neuro.energy.mapping import place
 from neuro.energy.operations import count_operations, count_workload
-from neuro.energy.synapses import compose, count_route_fan_out, count_synaptic_events
+from neuro.energy.synapses import (
+    compose,
+    count_route_fan_out,
+    count_synaptic_events,
+    sum_by_tick,
+)
 from neuro.events import simulate
 from neuro.graph import (
     AvgPool2d,
@@ -268,3 +273,12 @@ def test_what_no_mapping_knows_is_refused_at_once_with_its_cures() -> None:
     edges += [Edge("b", "a")]
     with pytest.raises(ValueError, match=r"zero-delay loop .* give one of its edges a delay"):
         compose(Graph(nodes=nodes, edges=tuple(edges), dt=DT))
+
+
+def test_spikes_whose_ticks_have_few_bits_arrive_late_or_not_at_all() -> None:
+    raster = np.zeros((256, 1, 1))
+    raster[[0, 252, 253, 255]] = 1
+    train = to_events(raster)
+    narrow = train._replace(tick=train.tick.astype(np.uint8))
+    found = sum_by_tick(narrow, np.ones(1, np.int64), delay=3)
+    assert np.flatnonzero(found).tolist() == [3, 255]

@@ -6,6 +6,9 @@ from hypothesis import given, settings, strategies as st
 
 from neuro.eventprop import compute_activity, compute_gradients
 from neuro.events import Exact, simulate
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.neurons import LIF
+from neuro.spikes import to_events, to_times
 
 SEEDS = st.integers(0, 10**6)
 
@@ -21,6 +24,26 @@ def test_spikes_are_those_of_the_exact_clock(seed: int, ratio: float) -> None:
         assert np.array_equal(one.sample, other.sample)
         assert np.array_equal(one.neuron, other.neuron)
         np.testing.assert_allclose(one.time, other.time, rtol=0, atol=1e-12)
+
+
+def test_neurons_numbered_in_few_bits_are_the_same_among_all_sources() -> None:
+    rng, names = np.random.default_rng(3), ("a", "b")
+    nodes = {"cells": LIF(tau=0.02, tau_syn=0.005, reset="hard", threshold=0.5)}
+    edges = []
+    for name in names:  # of both together more than 8 bits count
+        nodes |= {name: Input(shape=(200,)), f"w{name}": Dense(weight=rng.random((2, 200)))}
+        edges += [Edge(name, f"w{name}"), Edge(f"w{name}", "cells")]
+    graph = Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+    raster = rng.random((5, 2, 200)) < 0.05
+    train = to_times(to_events(raster), DT)
+    narrow = train._replace(neuron=train.neuron.astype(np.uint8))
+    for run in (compute_activity, lambda *of: simulate(*of, Exact())[0]):
+        few, many = (
+            run(graph, dict.fromkeys(names, t)).times["cells"] for t in (narrow, train)
+        )
+        assert many.time.size > 10
+        assert np.array_equal(few.time, many.time)
+        assert np.array_equal(few.neuron, many.neuron)
 
 
 def test_a_record_of_the_engine_gives_the_same_gradients() -> None:

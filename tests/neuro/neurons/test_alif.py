@@ -182,3 +182,9 @@ def test_a_wrong_parameter_is_named_with_its_cure(wrong: dict[str, object], said
 def test_a_refractory_period_between_ticks_is_named_with_its_model() -> None:
     with pytest.raises(ValueError, match=r"ALIF\.refractory: "):
         ALIF(refractory=Seconds(1.5)).coefficients(DT)
+
+
+def test_a_refractory_period_of_half_ticks_is_refused_by_its_name() -> None:
+    neuron, x = ALIF(refractory=Seconds(2.5)), torch.ones(1, 1)
+    with pytest.raises(ValueError, match=r"ALIF\.refractory: duration 2\.5 s is not a whole"):
+        neuron.step(x, neuron.initial(x), Seconds(1.0))

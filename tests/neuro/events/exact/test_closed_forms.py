@@ -189,8 +189,7 @@ def test_sampled_at_ticks_a_silent_membrane_is_that_of_the_grid(
         model, later = LIF(tau=0.01, tau_syn=0.004, threshold=100.0), 1
     if kind == "LI":
         between, later = LI(tau=0.01), 1
-    bias = 0.0 if later else 0.5
-    graph = one(model, 1.5, bias, between)
+    graph = one(model, 1.5, 0.5, between)
     train = spikes(DT, 2 * DT, 6 * DT, ticks=9, values=(1.0, 2.0, -1.0))
     late = train._replace(shape=(9 + later, 1, 1))
     _, exact = simulate(graph, {"x": late}, clock)
