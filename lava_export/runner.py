@@ -155,7 +155,6 @@ def build_population(p: SimpleNamespace, rasters: dict, steps: int) -> tuple:
 def build_connection(c: SimpleNamespace, source: Any, target: Any) -> None:
     """Connect two ports, through a delay line if a spike waits before the synapses."""
     from delay import Delay  # type: ignore[import-not-found]
-    from lava.proc.conv.process import Conv
     from lava.proc.dense.process import Dense
     from lava.proc.sparse.process import Sparse
     from lava.utils.weightutils import SignMode
@@ -166,6 +165,8 @@ def build_connection(c: SimpleNamespace, source: Any, target: Any) -> None:
         source.connect(line.s_in)
         source = line.s_out
     if c.kind == "conv":
+        from lava.proc.conv.process import Conv  # and scipy.signal: half of a small run
+
         # Lava lays images out as (H, W, C) and convolves, where torch cross-correlates.
         kernel = c.weight[:, :, ::-1, ::-1].transpose(0, 2, 3, 1).copy()
         shape = (*c.shape[1:], c.shape[0])

@@ -1,8 +1,10 @@
 """Seeds of tests, and the slow files: they run first, and `make quick` leaves them out."""
 
+import atexit
+import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -25,53 +27,65 @@ SLOW = [
     "neuro/events/test_to_disk",
     "test_types",
     "tasks/bench/test_training",
-    "tasks/image_generation/test_models",
-    "tasks/bench/test_subjects",
+    "test_notebooks",
     "test_executors_agree",
     "tasks/test_task_kinds",
-    "test_support_matrix",
-    "test_valued_nodes_agree",
-    "test_notebooks",
-    "tasks/bench/test_cost",
+    "tasks/bench/test_subjects",
     "test_mutate_inputs",
-    "neuro/events/exact/test_laws",
-    "neuro/events/exact/test_closed_forms",
+    "test_valued_nodes_agree",
     "neuro/interop/test_nest",
-    "tasks/test_task_files",
+    "tasks/bench/test_cost",
+    "tasks/report/test_report",
+    "tasks/image_generation/test_models",
     "tasks/test_cli",
-    "test_readme",
+    "neuro/neurons/test_fused_triton",
+    "test_support_matrix",
     "docs/test_recipes",
+    "tasks/driving/test_chain",
+    "neuro/training/test_distributed",
+    "tasks/test_provenance",
+    "tasks/image_generation/test_processes",
+    "neuro/nn/test_rounding",
+    "neuro/events/exact/test_silence",
+    "tasks/image_generation/test_task",
+    "tasks/test_task_files",
+    "neuro/events/exact/test_closed_forms",
+    "neuro/events/exact/test_laws",
+    "tasks/language/test_rwkv",
+    "neuro/eventprop/test_adjoint",
     "lava_export/test_run",
+    "tasks/image_generation/test_inception",
+    "neuro/training/test_loop",
+    "neuro/events/test_engine",
+    "tasks/verbs",
+    "tasks/bench",
+    "neuro/graph/test_dilated_and_grouped",
+    "test_docs",
+    "tasks/language/test_task",
+    "tasks/driving/test_closed_loop",
+    "neuro/nn/test_binomial_checkpoint",
+    "tasks/published_networks",
+    "test_readme",
     "neuro/energy/test_sanafe",
     "neuro/energy/test_synapses",
-    "neuro/eventprop/test_adjoint",
     "neuro/eventprop/test_engine",
-    "neuro/events/exact/test_loops_and_layers",
-    "neuro/events/exact/test_silence",
     "neuro/events/exact/test_crossings",
+    "neuro/events/exact/test_instants",
+    "neuro/events/exact/test_loops_and_layers",
     "neuro/events/exact/test_rows",
     "neuro/events/grid/test_kernels",
-    "neuro/events/test_engine",
     "neuro/graph/test_a_new_connection",
-    "neuro/graph/test_dilated_and_grouped",
     "neuro/graph/test_partition",
-    "neuro/neurons/test_fused_triton",
     "neuro/neurons/test_new_model",
-    "neuro/nn/test_binomial_checkpoint",
+    "neuro/neurons/test_normal_form",
     "neuro/nn/test_checkpoint",
-    "neuro/training/test_distributed",
-    "neuro/training/test_loop",
     "neuro/training/test_malloc",
-    "tasks/bench",
     "tasks/driving/test_model",
     "tasks/driving/test_prediction",
     "tasks/driving/test_task",
     "tasks/driving/test_training",
     "tasks/image_generation",
-    "tasks/published_networks",
-    "tasks/verbs",
     "tasks/test_every_task",
-    "tasks/test_provenance",
     "tasks/test_task",
     "tasks/test_terminal",
     "tasks/test_yinyang",
@@ -99,6 +113,21 @@ def torch_is_as_new(request: pytest.FixtureRequest) -> Iterator[None]:
     with seeded(crc32(request.node.nodeid.encode())):
         yield
     torch.set_num_threads(THREADS)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep all that is imported and collected out of every later collection of garbage.
+
+    It stays to the end, and to look through all of it takes a second.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # else libraries tell of leaks
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

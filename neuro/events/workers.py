@@ -28,7 +28,10 @@ def run_over_samples(run: Callable[[int, int], Part], samples: int, workers: int
         return [run(0, samples)]
     bounds = [samples * k // shares for k in range(shares + 1)]
     jobs = (joblib.delayed(run)(bounds[k], bounds[k + 1]) for k in range(shares))
-    parts: list[Part] = joblib.Parallel(n_jobs=shares, prefer="threads")(jobs)
+    # What processes share they may write to, in a copy of their own: else kernels that take
+    # it are compiled anew, for arrays that cannot be written.
+    parallel = joblib.Parallel(n_jobs=shares, prefer="threads", mmap_mode="c")
+    parts: list[Part] = parallel(jobs)
     return parts
 
 

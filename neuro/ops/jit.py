@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
 from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., object])
+Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
 
 PREFIX = "compiled-"
 DECORATORS = {"kernel", "bare", "inlined", "intrinsic"}
@@ -56,6 +58,25 @@ def _compiled(function: Function, **options: Any) -> Function:
     with _cache_folder(_folder(plain.__module__, config.CACHE_DIR)):
         out: Function = njit(**options)(plain)
     return out
+
+
+def view_fields_read_only(arrays: Arrays) -> Arrays:
+    """Return a NamedTuple with read-only views of its arrays; other fields stay as they are.
+
+    Numba compiles a kernel anew for an array that cannot be written. What a kernel only reads
+    comes from users, files and other kernels, some of it read-only; handed over locked, all of
+    it has one type.
+    """
+    return type(arrays)(
+        *(view_read_only(x) if isinstance(x, np.ndarray) else x for x in arrays)
+    )
+
+
+def view_read_only(array: np.ndarray) -> np.ndarray:
+    """Return a read-only view of an array."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import sys
 import time
 from typing import Any, BinaryIO
 
-from neuro.extras import describe_cure
 from tasks.bench.harness import Build, Failure, Run
 
 UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
@@ -63,6 +62,8 @@ def _peak() -> int:
 def told(error: Exception) -> str:
     """Return an error in a line, with the cure where a package is missing."""
     if isinstance(error, ModuleNotFoundError):
+        from neuro.extras import describe_cure  # and with it torch, which few subjects need
+
         return f"{error.name} is not installed; {describe_cure('peers')}"
     return f"{type(error).__name__}: {error}".splitlines()[0]
 

@@ -18,12 +18,17 @@ FLAGS = ("-w", "-O3", "-ffast-math", "-march=native", "-std=c++11")
 CPU_TIME = "results/cpu_time"  # of the loop, in the folder of a program [s]
 
 
-def cython(make: Make, _: int) -> Run:
-    """Return a run from Python, each step in Cython."""
+def cython(make: Make, _: int, flags: Sequence[str] = FLAGS) -> Run:
+    """Return a run from Python, each step in Cython. flags: of the compiler.
+
+    Brian2 keeps what it compiles, whatever the flags: it gets a new folder, for these flags.
+    """
     import brian2
 
+    folder = tempfile.TemporaryDirectory(prefix="neuro-bench-")
     brian2.prefs.codegen.target = "cython"
-    brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = list(FLAGS)
+    brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = list(flags)
+    brian2.prefs["codegen.runtime.cython.cache_dir"] = folder.name
     problem = make()
     network, monitor = _network(brian2, problem)
     network.store()
@@ -47,6 +52,7 @@ def cython(make: Make, _: int) -> Run:
         return timings[-1]._replace(counted=int(monitor.num_spikes))
 
     run()  # compiles
+    folder.cleanup()
     return run
 
 

@@ -53,21 +53,26 @@ class _Tick(nn.Module):
 
 def plain(work: Work, threads: int) -> Run:
     """Return a loop over ticks."""
-    return _run(work, threads, compiled=False)
+    return _run(work, threads)
 
 
-def compiled(work: Work, threads: int) -> Run:
-    """Return a loop over ticks, each a call of compiled code. Inductor's cache is not used."""
+def compiled(work: Work, threads: int, backend: str = "inductor") -> Run:
+    """Return a loop over ticks, each a call of compiled code. Inductor's cache is not used.
+
+    backend: of ``torch.compile``.
+    """
     torch._inductor.config.force_disable_caches = True
-    return _run(work, threads, compiled=True)
+    return _run(work, threads, backend)
 
 
-def _run(work: Work, threads: int, *, compiled: bool) -> Run:
+def _run(work: Work, threads: int, backend: str | None = None) -> Run:
     layers = work.layers()
     once = count_constant_layers(work, layers)
     first = nn.Sequential(*(x for x in layers[:once] if isinstance(x, nn.Module)))
     rest = _Tick(layers[once:])
-    tick = torch.compile(rest, fullgraph=True, dynamic=False) if compiled else rest
+    tick: Any = rest
+    if backend is not None:
+        tick = torch.compile(rest, fullgraph=True, dynamic=False, backend=backend)
 
     def forward(x: Tensor) -> Tensor:
         inputs = [first(x[0])] * len(x) if once else list(x)
@@ -78,5 +83,5 @@ def _run(work: Work, threads: int, *, compiled: bool) -> Run:
             out.append(y)
         return torch.stack(out)
 
-    before = work.batch if compiled else 2  # code is made for one batch size
+    before = 2 if backend is None else work.batch  # code is made for one batch size
     return timed(work, threads, nn.ModuleList([first, rest]), forward, before=before)

@@ -71,7 +71,10 @@ def test_other_verbs_name_what_was_typed(
         assert "out: is a file, where a folder is asked for" in told
 
 
-def test_verbs_name_what_they_wrote(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbs_name_what_they_wrote(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", "no-such-python")  # it takes long
     told = seen(["train", "mnist:tiny", "--out", str(trained)], capsys)
     assert f"in {trained}" in told
     seen(["eval", str(trained)], capsys)

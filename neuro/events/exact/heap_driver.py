@@ -26,7 +26,7 @@ from neuro.events.exact.membrane import (
 from neuro.events.exact.scaled_state import SPIKES_PER_NEURON, BlockWindow, select_spikes
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
 from neuro.events.exact.window_driver import Machine, RunResult
-from neuro.ops.jit import kernel
+from neuro.ops.jit import kernel, view_fields_read_only
 
 CHECK = -1  # in place of the group: a check of a neuron
 DELIVERED = -2  # in place of the group: an arrival of this instant that has been delivered
@@ -40,11 +40,12 @@ def run_heap(
     """Do as :func:`~neuro.events.exact.window_driver.run_windows`, for any delays."""
     result, paused = run_to_pause(machine, outside, pending, plan)
     parts = [result.spikes]
-    nothing = SourceSpikes(*(column[:0] for column in result.spikes))
+    nothing = SourceSpikes(*(column[:0] for column in outside))
     while paused:
         left = plan.budget - sum(part.time.size for part in parts)
         now = plan._replace(budget=left)
-        result, paused = run_to_pause(machine, nothing, result.pending, now)
+        pending = view_fields_read_only(result.pending)
+        result, paused = run_to_pause(machine, nothing, pending, now)
         parts.append(result.spikes)
     spikes = SourceSpikes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     return result._replace(spikes=spikes)

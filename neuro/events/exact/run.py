@@ -58,6 +58,7 @@ from neuro.graph import Graph, Sparse
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_continuous
 from neuro.io.graph_digest import digest_graph
+from neuro.ops.jit import view_fields_read_only
 from neuro.record import Counts, Record
 from neuro.spikes import (
     NEAR,
@@ -254,6 +255,7 @@ def _run_component(
     clock: Exact,
 ) -> RunResult:
     """Run a component with the driver that fits."""
+    outside, pending = view_fields_read_only(outside), view_fields_read_only(pending)
     n = neurons.neuron.size
     scaled = ScaledState(
         modes=np.zeros((neurons.current.shape[1] + 1, n)),

@@ -18,7 +18,7 @@ from neuro.events.exact.currents import make_refusal
 from neuro.graph import Dense, Edge, Graph, Reshaping, Slot, Sparse
 from neuro.graph.impulse import list_synapses
 from neuro.graph.paths import find_paths, list_links
-from neuro.ops.jit import bare, kernel
+from neuro.ops.jit import bare, kernel, view_fields_read_only, view_read_only
 
 LARGEST = 2**28  # synapses of a chain that is written out: 3 GiB of targets and weights
 
@@ -310,7 +310,9 @@ def assemble_table(
     single = {p.weight.dtype for p in ordered} == {np.dtype(np.float32)}
     target = _concatenate([p.target for p in listed if p.target is not None], np.int32)
     weight = _concatenate([p.weight for p in ordered], np.float32 if single else np.float64)
-    survey = survey_groups(start, stop, first_target, target, weight, edges)
+    survey = survey_groups(
+        start, stop, first_target, view_read_only(target), view_read_only(weight), edges
+    )
     part = np.repeat(np.arange(len(ordered)), [p.source.size for p in ordered])[by_source]
     table = SynapseTable(
         group_indptr=np.searchsorted(source[by_source], np.arange(sources + 1)),
@@ -326,7 +328,8 @@ def assemble_table(
         rank=rank,
     )
     counted = _index_nodes([p.counted for p in ordered], part)
-    return table, GroupNodes(counted, _index_nodes([p.fed for p in ordered], part))
+    nodes = GroupNodes(counted, _index_nodes([p.fed for p in ordered], part))
+    return view_fields_read_only(table), nodes
 
 
 def _index_nodes(names: list[str], part: np.ndarray) -> NodeIndex:

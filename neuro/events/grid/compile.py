@@ -7,11 +7,11 @@ from typing import Union
 
 import numpy as np
 
-from neuro.events.grid import kernels
 from neuro.events.grid.host_nodes import CompiledHost
 from neuro.events.grid.parameters import Neurons, arrange_by_place, make_parameters
 from neuro.events.grid.scatter import (
     Scatter,
+    add_spikes,
     choose_scatters,
     is_listed,
     make_slot_scatter,
@@ -272,7 +272,7 @@ def _wires(
         Wire(
             edge=edge,
             delay=edge.delay,
-            scatter=kernels.add if direct else make_uncounted_scatter,
+            scatter=add_spikes if direct else make_uncounted_scatter,
         )
     ]
 

@@ -63,7 +63,7 @@ def touch(buffer: Buffer, s: int, t: int, place: int) -> None:
 
 
 @kernel
-def add(buffer: Buffer, span: Span, train: Train, first: int = 0) -> tuple[int, int]:
+def add(buffer: Buffer, span: Span, train: Train, first: int) -> tuple[int, int]:
     """Add each spike of neuron n to neuron n + ``first``; return as :func:`scatter_dense`."""
     places, served = buffer.hit.shape[2], 0
     for s in range(buffer.hit.shape[0]):

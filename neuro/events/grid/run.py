@@ -40,6 +40,7 @@ from neuro.events.grid.updates import (
 )
 from neuro.events.recording import Recording
 from neuro.io.graph_digest import digest_graph
+from neuro.ops.jit import view_read_only
 from neuro.record import Counts, Record
 
 
@@ -157,7 +158,7 @@ class GridRun:
         places, channels = layout
         shape = (self.samples, stretch, places)
         values = make_empty((*shape, channels), self.program.dtype)
-        return Buffer(values, np.empty(shape, np.bool_), rest)
+        return Buffer(values, np.empty(shape, np.bool_), view_read_only(rest))
 
     def _run_node(self, name: str, rows: Rows) -> None:
         """Add what arrives at a node, compute it over ``rows`` and send its output on."""
@@ -296,7 +297,8 @@ class GridRun:
         for name, neurons in self.neurons.items():
             part = self.program.parts[name]
             if isinstance(part, CompiledPopulation) and part.fires:
-                catch_up_all(part.rest, self.now, neurons, self.skip[name], part.neurons)
+                rest = self.input_buffers[name].rest
+                catch_up_all(rest, self.now, neurons, self.skip[name], part.neurons)
             by_place = neurons.reshape(4, self.samples, *self.layouts[name])
             found[name] = by_place.swapaxes(2, 3).reshape(4, self.samples, -1).copy()
             if isinstance(part, CompiledPopulation) and not part.current:

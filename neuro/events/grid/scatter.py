@@ -22,6 +22,7 @@ from neuro.graph import (
 )
 from neuro.graph.sparse import write_out_synapses
 from neuro.ops.gather_rows import choose_width
+from neuro.ops.jit import view_fields_read_only
 
 Scatter = Callable[[Buffer, Span, Train], tuple[int, int]]
 
@@ -54,6 +55,11 @@ def choose_scatters(graph: Graph, name: str, dtype: np.dtype) -> Mapping[int, Sc
     return {0: make_uncounted_scatter}
 
 
+def add_spikes(buffer: Buffer, span: Span, train: Train) -> tuple[int, int]:
+    """Add each spike to the neuron of its number; each is a synaptic event."""
+    return kernels.add(buffer, span, train, 0)
+
+
 def make_uncounted_scatter(
     buffer: Buffer, span: Span, train: Train, first: int = 0
 ) -> tuple[int, int]:
@@ -68,17 +74,18 @@ def make_slot_scatter(slot: Slot) -> Scatter:
 
 
 def _dense(weights: Weights) -> Scatter:
-    return lambda buffer, span, train: kernels.scatter_dense(buffer, span, train, weights)
+    own = view_fields_read_only(weights)
+    return lambda buffer, span, train: kernels.scatter_dense(buffer, span, train, own)
 
 
 def _sparse(synapses: Synapses) -> Scatter:
-    return lambda buffer, span, train: kernels.scatter_sparse(buffer, span, train, synapses)
+    own = view_fields_read_only(synapses)
+    return lambda buffer, span, train: kernels.scatter_sparse(buffer, span, train, own)
 
 
 def _conv(weights: Weights, windows: Windows) -> Scatter:
-    return lambda buffer, span, train: planes.scatter_conv(
-        buffer, span, train, weights, windows
-    )
+    own = view_fields_read_only(weights)
+    return lambda buffer, span, train: planes.scatter_conv(buffer, span, train, own, windows)
 
 
 def _pool(windows: Windows) -> Scatter:

@@ -6,13 +6,13 @@ from functools import partial
 import bench_problems
 import numpy as np
 import pytest
-from one_process import measure_together
+from one_process import measure_together, run_one
 
 from neuro.events import Exact, simulate
 from neuro.graph import Sparse
 from tasks.bench import subjects_brian, subjects_neuro, subjects_torch
 from tasks.bench.engine import CLASSIFIERS, EXACT, NEST, NEST_GRID, SIMULATORS
-from tasks.bench.harness import Measured
+from tasks.bench.harness import Build, Measured
 from tasks.bench.problem import CELLS, Problem, beside_silent, iterate_projections
 from tasks.bench.subjects_torch import Stimulus
 from tasks.published_networks.networks import start
@@ -36,20 +36,27 @@ def ran(found: dict[str, Measured], name: str) -> int:
 def spikes() -> dict[str, Measured]:
     """Return what simulators did, by network and name; C++ takes long to build, so it has one.
 
-    NEST has a process of its own, and so has each target of Brian2.
+    Ours run here; NEST has a process of its own, and so has each target of Brian2.
     """
     makes = {"cuba": bench_problems.cuba, "kicked": bench_problems.kicked}
-    simulators = {**SIMULATORS, "Brian2 C++": partial(subjects_brian.cpp, flags=UNOPTIMISED)}
+    simulators = {
+        **SIMULATORS,
+        "Brian2 C++": partial(subjects_brian.cpp, flags=UNOPTIMISED),
+        "Brian2 cython": partial(subjects_brian.cython, flags=UNOPTIMISED),
+    }
+    ours = (("cuba", EXACT), ("cuba", "scatter-add"), ("kicked", EXACT))
     together = (
-        (("cuba", EXACT), ("cuba", "scatter-add"), ("kicked", EXACT)),
         (("cuba", NEST), ("cuba", NEST_GRID), ("kicked", NEST)),
         (("cuba", "Brian2 cython"),),
         (("kicked", "Brian2 C++"),),
     )
-    found: dict[str, Measured] = {}
+
+    def build(subjects: tuple[tuple[str, str], ...]) -> dict[str, Build]:
+        return {f"{n} {k}": partial(simulators[k], makes[n]) for n, k in subjects}
+
+    found = {name: run_one(own) for name, own in build(ours).items()}
     for subjects in together:
-        builds = {f"{n} {k}": partial(simulators[k], makes[n]) for n, k in subjects}
-        found |= measure_together(builds)
+        found |= measure_together(build(subjects))
     return found
 
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from one_process import measure_together
 
-from tasks.bench import memory
+from tasks.bench import memory, subjects_tick
 from tasks.bench.harness import Measured
 from tasks.bench.training import (
     ALL,
@@ -19,23 +19,33 @@ from tasks.bench.training import (
     checkpointed,
 )
 
+# The graph of a tick is captured whole, as for inductor, and run without its C++.
+CAPTURED = {"torch.compile by ticks": partial(subjects_tick.compiled, backend="aot_eager")}
+
 
 @pytest.fixture(scope="module")
-def spikes() -> dict[str, Measured]:
-    return measure_together({name: partial(make, SMALL) for name, make in ALL.items()})
+def ran() -> dict[str, Measured]:
+    """Return a step of everyone by name; by place and name, ours beside that in chunks."""
+    makes = {**ALL, **CAPTURED}
+    chunked = {
+        f"{which} {name}": case.subjects[name]
+        for which, case in enumerate(checkpointed(True))
+        for name in (NEURO, case.pairs[0].ours)
+    }
+    return measure_together({n: partial(makes[n], SMALL) for n in ALL} | chunked)
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_libraries_count_as_many_output_spikes(spikes: dict[str, Measured], name: str) -> None:
-    if "is not installed" in spikes[name].problem:
-        pytest.skip(spikes[name].problem)
-    (ours,), (theirs,) = spikes[NEURO].runs, spikes[name].runs
+def test_libraries_count_as_many_output_spikes(ran: dict[str, Measured], name: str) -> None:
+    if "is not installed" in ran[name].problem:
+        pytest.skip(ran[name].problem)
+    (ours,), (theirs,) = ran[NEURO].runs, ran[name].runs
     assert ours.counted > 20
     assert (ours.counted == theirs.counted) == (name not in ALONE)
 
 
-def test_the_floor_has_no_neurons(spikes: dict[str, Measured]) -> None:
-    assert spikes[FLOOR].problem == ""
+def test_the_floor_has_no_neurons(ran: dict[str, Measured]) -> None:
+    assert ran[FLOOR].problem == ""
 
 
 def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
@@ -51,20 +61,9 @@ def test_the_best_peer_is_one_that_runs_the_same_network() -> None:
             assert (last.by, last.target) == ("memory", 1)
 
 
-@pytest.fixture(scope="module")
-def chunked() -> dict[str, Measured]:
-    """Return, by the place of a case and subject, training beside that in chunks."""
-    builds = {
-        f"{which} {name}": case.subjects[name]
-        for which, case in enumerate(checkpointed(True))
-        for name in (NEURO, case.pairs[0].ours)
-    }
-    return measure_together(builds)
-
-
 @pytest.mark.parametrize(("which", "ticks", "target"), [(0, 8, 0.5), (1, 32, 0.9)])
 def test_four_times_the_ticks_may_take_twice_the_memory_or_no_more(
-    chunked: dict[str, Measured], which: int, ticks: int, target: float
+    ran: dict[str, Measured], which: int, ticks: int, target: float
 ) -> None:
     case = checkpointed(True)[which]
     assert case.conditions["ticks"] == ticks
@@ -72,13 +71,13 @@ def test_four_times_the_ticks_may_take_twice_the_memory_or_no_more(
         *(("time", None), ("memory", None)),  # beside one chunk
         *(("time", None), ("memory", target)),  # beside a quarter of the ticks
     ]
-    found = [chunked[f"{which} {name}"] for name in (case.pairs[0].ours, NEURO)]
+    found = [ran[f"{which} {name}"] for name in (case.pairs[0].ours, NEURO)]
     assert [one.problem for one in found] == ["", ""]
     # Not the same number: each has been trained by as many steps as it made in a time.
     assert all(one.runs[0].counted > 0 for one in found)
 
 
-def test_memory_of_a_step_is_known_where_the_system_tells(spikes: dict[str, Measured]) -> None:
-    known = spikes[NEURO].grown is not None
+def test_memory_of_a_step_is_known_where_the_system_tells(ran: dict[str, Measured]) -> None:
+    known = ran[NEURO].grown is not None
     assert known == memory.OWN.exists()
-    assert not known or 0 < spikes[NEURO].grown < 100e6  # type: ignore[operator]
+    assert not known or 0 < ran[NEURO].grown < 100e6  # type: ignore[operator]

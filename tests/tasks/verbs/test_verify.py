@@ -56,7 +56,7 @@ def test_labels_may_be_an_array_and_no_samples_are_refused(run: Run) -> None:
     assert got == want
     assert want["reference_lava"]["samples"] in (0, 1)  # 0: without Lava
     parts = [some.take(2), some]
-    assert verify_samples(graph, parts, lava_samples=1)["n"] == 5
+    assert verify_samples(graph, parts, lava_samples=0)["n"] == 5
     with pytest.raises(ValueError, match=r"no samples; .* Samples\(stimulus, labels\)"):
         verify_samples(graph, [])
 
@@ -101,7 +101,7 @@ def test_a_spike_that_differs_is_counted_with_its_margin_and_fails_the_verb(
 
 
 def test_what_float32_decides_is_counted(run: Run) -> None:
-    found = verify_run(run, lava_samples=1)["torch_events"]
+    found = verify_run(run, lava_samples=0)["torch_events"]
     graph = load_run_graph(run)
     inputs = next(iterate_samples(run, graph)).inputs
     near = count_near(bound_rounding(graph, replay(graph, inputs)))
@@ -117,7 +117,7 @@ def test_what_float32_decides_is_counted(run: Run) -> None:
 
 
 def test_the_gap_between_floats_and_integers_is_measured(run: Run) -> None:
-    result = verify_run(run, lava_samples=1)
+    result = verify_run(run, lava_samples=0)
     gap = result["quantisation"]
     assert set(gap) == {"alif1", "alif2", "readout"}
     assert all(0 <= share < 0.05 for share in gap.values())
@@ -146,7 +146,7 @@ def test_values_may_differ_by_rounding_and_by_nothing_more(
             return replace(record, values=values), state
 
         monkeypatch.setattr("tasks.verbs.verify.simulate", shifted)
-        found: dict[str, Any] = verify_run(run, lava_samples=1)["torch_events"]
+        found: dict[str, Any] = verify_run(run, lava_samples=0)["torch_events"]
         return found
 
     for share, wrong in ((3e-13, 0), (3e-12, 4 * 100 * 10)):
