@@ -142,7 +142,8 @@ class Planner:
     learns_from: maps that judge candidates in training, the "truth" as published, or
     "predicted" ones, which judge when it drives. takes: what is refined, the "cheapest"
     candidate as published, or the "mean" of all by soft-max of their costs. dilations: of
-    further convolutions of the cost volume's head; none as published.
+    further convolutions of the cost volume's head; none as published. caution: by which missing
+    road costs more when it drives than in training, whose paths are all on the road.
     """
 
     candidates: int
@@ -153,6 +154,11 @@ class Planner:
     learns_from: Literal["truth", "predicted"] = "truth"
     takes: Literal["cheapest", "mean"] = "cheapest"
     dilations: tuple[int, ...] = ()
+    caution: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.caution > 0:
+            raise ValueError(f"Planner.caution must be > 0, got {self.caution}; 1 adds none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -425,6 +431,7 @@ def tiny() -> Config:
             learns_from="predicted",
             takes="mean",
             dilations=(2, 4),
+            caution=10.0,
         ),
         grid=Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
         channels=24,

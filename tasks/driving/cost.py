@@ -3,7 +3,7 @@
     safety    occupancy under the car's box, and v / (10 m/s) times that under one 1 m larger
     headway   occupancy on the road under the box, 10 m ahead
     lane      (1 - d)^2 where d < 1 m is the distance to the nearest divider
-    rule      share of road missing under a box 0.5 m larger
+    rule      share of road missing under a box 0.25 m larger
     learned   the cost volume at the car's middle, between cells
     comfort   (|a_lat| - 3)+^2 + (|a_lon| - 3)+^2 + (|jerk| - 1)+^2, the largest of the path
     progress  - way driven [m]
@@ -32,7 +32,7 @@ from tasks.driving.config import Config
 # needs the extra "driving".
 LENGTH, WIDTH, AHEAD = 4.084, 1.85, 1.44
 MARGIN = 1.0  # [m] by which the larger box is larger, on each side
-VERGE = 0.5  # [m], the same of the box that has to be on the road
+VERGE = 0.25  # [m], the same of the box that has to be on the road
 GAP = 10.0  # [m] headway that is looked at
 NEAR = 1.0  # [m] to a divider that is too near
 FAST = 10.0  # [m/s] at which the larger box counts as much as the car's
@@ -224,13 +224,17 @@ class Costs(NamedTuple):
 
 
 class Cost(nn.Module):
-    """Weighs the parts: weights are trained as their logarithms, or stay as published."""
+    """Weighs the parts: weights are trained as their logarithms, or stay as published.
+
+    In evaluation, ``rule`` weighs more, by the planner's caution.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.grid = config.grid
         start = torch.tensor(list(FACTORS.values())).log()
         self.log_weight = nn.Parameter(start, config.planner.weights == "learned")
+        self.caution = config.planner.caution
 
     def forward(
         self,
@@ -241,6 +245,8 @@ class Cost(nn.Module):
         """Return the costs of paths."""
         parts = compute_parts(path, around, speed, self.grid)
         weights = dict(zip(FACTORS, self.log_weight.exp(), strict=True))
+        if not self.training:
+            weights["rule"] = self.caution * weights["rule"]
         frames = sum(weights[k] * parts[k].clamp(max=MOST) for k in PER_FRAME)
         whole = sum(weights[k] * parts[k] for k in FACTORS if k not in PER_FRAME)
         return Costs(torch.as_tensor(frames), torch.as_tensor(whole))

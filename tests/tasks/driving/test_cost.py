@@ -108,8 +108,8 @@ def test_headway_looks_10_m_ahead_and_at_the_road_alone() -> None:
 def test_missing_road_costs_and_beyond_the_grid_its_edge_goes_on() -> None:
     around = empty()
     around.drivable[:, :, : cell(0.0, -2.0)[1]] = 0  # all that is more than 2 m to the right
-    # The box, 0.5 m larger, has four rows of points: 1.425 and 0.475 m to each side.
-    for y, share in ((-0.5, 0.0), (-0.7, 0.25), (-1.6, 0.5), (-3.6, 1.0)):
+    # The box, 0.25 m larger, has four rows of points: 1.175 and 0.392 m to each side.
+    for y, share in ((-0.8, 0.0), (-0.9, 0.25), (-1.7, 0.5), (-3.3, 1.0)):
         found = parts(straight(14.0, y=y), around, 14.0)["rule"]
         assert found[0, 0].tolist() == [share] * 6, y
     doubtful = around._replace(drivable=0.5 + around.drivable / 2)
@@ -215,6 +215,22 @@ def test_weights_are_the_published_ones_at_first_and_learned_or_not() -> None:
     constant = replace(tiny(), planner=replace(tiny().planner, weights="constant"))
     assert Cost(tiny()).log_weight.requires_grad
     assert not Cost(constant).log_weight.requires_grad
+
+
+def test_missing_road_costs_more_by_the_caution_when_it_drives() -> None:
+    around = empty()._replace(drivable=torch.full((1, *GRID.shape), 0.75))
+    cost = Cost(replace(tiny(), planner=replace(tiny().planner, caution=3.0)))
+    path, speed = straight(8.0), torch.tensor([8.0])
+    trained, driven = (cost.train(mode)(path, around, speed).frames for mode in (True, False))
+    rule = 0.25 * FACTORS["rule"]
+    torch.testing.assert_close(driven - trained, torch.full((1, 1, 6), 2 * rule))
+    plain = Cost(replace(tiny(), planner=replace(tiny().planner, caution=1.0)))
+    assert plain.eval()(path, around, speed).frames.equal(trained)
+
+
+def test_a_caution_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"Planner.caution must be > 0, got 0; 1 adds none"):
+        replace(tiny().planner, caution=0)
 
 
 def test_no_part_of_a_frame_costs_more_than_100() -> None:
