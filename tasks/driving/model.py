@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from drivers.nuscenes.rig import CAMERAS
@@ -58,14 +58,13 @@ class Perceived(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """A plan. chosen: number of the cheapest candidate. taken: that one, or the mean of all.
+    """A plan. taken: the cheapest candidate, or the mean of all.
 
     path: what was taken, refined. truth: cost of the true path, where it was given.
     """
 
     candidates: Float[Tensor, "B M F 3"]
     costs: Costs
-    chosen: Int64[Tensor, " B"]
     taken: Float[Tensor, "B F 3"]
     path: Float[Tensor, "B F 3"]
     truth: Costs | None
@@ -219,15 +218,16 @@ class Planner(nn.Module):
         """Return the plan; truth: the true path, to be judged too."""
         candidates = self.sampler(ego)
         costs = self.cost(candidates, around, ego.speed)
-        chosen = costs.total.detach().argmin(1)
         if self.takes == "mean":
             shares = (-costs.total).detach().softmax(1)
             taken = (shares[..., None, None] * candidates).sum(1)
         else:
-            taken = candidates[torch.arange(len(chosen), device=chosen.device), chosen]
+            cheapest = costs.total.detach().argmin(1)
+            rows = torch.arange(len(cheapest), device=cheapest.device)
+            taken = candidates[rows, cheapest]
         judged = None if truth is None else self.cost(truth[:, None], around, ego.speed)
         path = self.refinement(taken, front, ego)
-        return Planned(candidates, costs, chosen, taken, path, judged)
+        return Planned(candidates, costs, taken, path, judged)
 
 
 def find_surroundings(maps: Mapping[str, Tensor], truth: Truth | None = None) -> Surroundings:

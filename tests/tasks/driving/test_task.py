@@ -208,7 +208,7 @@ class Oracle(nn.Module):
         self.some = nn.Parameter(torch.zeros(1))
         self.batches = data.read_batches(SMALL, "val", 0)
 
-    def forward(self, seen: Seen) -> Outputs:
+    def forward(self, seen: Seen) -> Outputs:  # noqa: ARG002
         truth = next(self.batches).truth
         aims = make_instance_targets(truth.instance)
         maps = {
@@ -222,7 +222,7 @@ class Oracle(nn.Module):
         }
         path, none = truth.path, torch.zeros(len(truth.path), 1)
         costs = Costs(none[..., None], none)
-        plan = Planned(path[:, None], costs, seen.ego.command, path, path, None)
+        plan = Planned(path[:, None], costs, path, path, None)
         return Outputs(none.view(-1, 1, 1, 1, 1, 1), maps, None, plan, {})
 
 
