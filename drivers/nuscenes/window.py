@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Float32, Int32, UInt8
 
 Command = Literal["left", "forward", "right"]
 FRAME = 0.5  # [s] between keyframes
-ASIDE = 2.0  # [m] to the left or right at the last future frame, from which it is a turn
+ASIDE = 2.0  # [m] to the left or right at the last future frame: a turn, as in ST-P3
 
 
 def name_command(path: Float[np.ndarray, "F 3"]) -> Command:

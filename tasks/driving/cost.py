@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from drivers.nuscenes.grid import Grid
 from drivers.nuscenes.window import FRAME
 from tasks.driving.config import Config
+from tasks.driving.sampler import find_moves
 
 # [m] the car, and its middle before its rear axle, as of drivers.nuscenes.world.instant, which
 # needs the extra "driving".
@@ -161,8 +162,7 @@ class Motion(NamedTuple):
 
 def derive_motion(path: Float[Tensor, "B M F 3"], speed: Float[Tensor, " B"]) -> Motion:
     """Return how paths are driven that start at the origin, at this speed."""
-    before = torch.cat([torch.zeros_like(path[:, :, :1]), path[:, :, :-1]], 2)
-    moved = path - before
+    moved = find_moves(path)
     steps = moved[..., :2].norm(dim=-1)
     v = steps / FRAME
     start = speed[:, None, None].expand_as(v[..., :1])
@@ -181,23 +181,20 @@ def compute_parts(
     motion = derive_motion(path, speed)
     road = around.drivable[:, None]
 
-    def under(
-        maps: Tensor, beyond: float | None, margin: float = 0.0, ahead: float = 0.0
-    ) -> Tensor:
-        box = place_box(path, grid.step, margin, ahead)
-        return look_up(maps, box, grid, beyond).amax(-1)
+    def under(maps: Tensor, margin: float = 0.0, ahead: float = 0.0) -> Tensor:
+        return look_up(maps, place_box(path, grid.step, margin, ahead), grid).amax(-1)
 
-    middle = place_middle(path)[..., None, :]
+    middle = place_middle(path)
     distance = measure_distance(around.lane, grid.step, NEAR)[:, None]
-    d = look_up(distance, middle, grid, NEAR)[..., 0]
-    larger = under(around.occupied, 0.0, margin=MARGIN)
+    d = look_up(distance, middle[..., None, :], grid, NEAR)[..., 0]
+    larger = under(around.occupied, margin=MARGIN)
     lateral, longitudinal, jerk = LIMITS
     return {
-        "safety": under(around.occupied, 0.0) + motion.speed * larger / FAST,
-        "headway": under(around.occupied * road, 0.0, ahead=GAP),
+        "safety": under(around.occupied) + motion.speed * larger / FAST,
+        "headway": under(around.occupied * road, ahead=GAP),
         "lane": (1 - d / NEAR).square(),
         "rule": look_up(1 - road, place_box(path, grid.step, VERGE), grid, None).mean(-1),
-        "learned": interpolate(around.learned, middle[..., 0, :], grid),
+        "learned": interpolate(around.learned, middle, grid),
         "comfort": F.relu(motion.lateral.abs().amax(-1) - lateral).square()
         + F.relu(motion.longitudinal.abs().amax(-1) - longitudinal).square()
         + F.relu(motion.jerk.abs().amax(-1) - jerk).square(),

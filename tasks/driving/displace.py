@@ -18,7 +18,7 @@ from torch import Tensor
 
 from drivers.nuscenes.window import name_command
 from tasks.driving.batch import Batch
-from tasks.driving.sampler import COMMANDS, find_reach
+from tasks.driving.sampler import COMMANDS, find_moves, find_reach
 
 SIDE, TURN = 1.5, 0.15  # [m], [rad] at most
 
@@ -64,9 +64,8 @@ def come_back(
 
     start: with x = 0. speed: now [m/s].
     """
-    steps = path[..., :2].diff(dim=1, prepend=torch.zeros_like(path[:, :1, :2]))
     reach = find_reach(speed)[:, None]
-    u = (steps.norm(dim=-1).cumsum(1) / reach).clamp(max=1)
+    u = (find_moves(path[..., :2]).norm(dim=-1).cumsum(1) / reach).clamp(max=1)
     side, slope = start[:, 1:2], start[:, 2:].tan() * reach
     aside = side * (1 - 10 * u**3 + 15 * u**4 - 6 * u**5)
     aside = aside + slope * (u - 6 * u**3 + 8 * u**4 - 3 * u**5)

@@ -27,7 +27,7 @@ from neuro.nn.layers import DT
 from neuro.units import Seconds, Ticks
 from tasks.driving.cells import SURROGATES, convolve, draw_weights, make_cells
 from tasks.driving.config import Cells, Config
-from tasks.driving.sampler import COMMANDS, Ego
+from tasks.driving.sampler import COMMANDS, Ego, find_moves
 
 NEXT = Ticks(1)
 INPUTS = 6 + len(COMMANDS)  # place and move of a frame, speed, yaw rate; the command
@@ -140,9 +140,8 @@ def make_inputs(path: Float[Tensor, "B F 3"], ego: Ego) -> Float[Tensor, "F B I"
     """Return what the GRU is told of each frame."""
     frames = path.shape[1]
     xy = path[..., :2]
-    moves = xy.diff(dim=1, prepend=torch.zeros_like(xy[:, :1]))
     own = torch.stack([ego.speed, ego.yaw_rate], -1)[:, None].expand(-1, frames, -1)
-    order = torch.cat([xy, moves, own], -1)
+    order = torch.cat([xy, find_moves(xy), own], -1)
     sizes = torch.tensor(SIZES, device=path.device)
     command = F.one_hot(ego.command, len(COMMANDS)).to(path)
     told = torch.cat([order / sizes, command[:, None].expand(-1, frames, -1)], -1)
@@ -156,7 +155,7 @@ def steer_path(
 
     speed [m/s], curvature [1/m]: what is added in each frame. Of nothing, the path stays.
     """
-    moves = path[..., :2].diff(dim=1, prepend=torch.zeros_like(path[:, :1, :2]))
+    moves = find_moves(path[..., :2])
     length, course = moves.norm(dim=-1), find_course(moves, path[..., 2])
     driven = F.relu(length + FRAME * speed)
     turn = curvature * driven

@@ -135,6 +135,11 @@ def sample_anchored(
     return moved[..., STEPS - 1 :: STEPS, :]
 
 
+def find_moves(path: Float[Tensor, "*B F K"]) -> Float[Tensor, "*B F K"]:
+    """Return by how much a path changes from frame to frame, the first from the origin."""
+    return path.diff(dim=-2, prepend=torch.zeros_like(path[..., :1, :]))
+
+
 def find_reach(speed: Float[Tensor, " B"]) -> Float[Tensor, " B"]:
     """Return the way [m] over which a path changes to a side: that of 3 s, 8 m at least."""
     return (3 * speed).clamp(min=8.0)

@@ -16,7 +16,7 @@ from jaxtyping import Float64
 from shapely.geometry import LineString, Point
 
 from drivers.nuscenes.geometry import enter_frame
-from drivers.nuscenes.window import FRAME, Command
+from drivers.nuscenes.window import ASIDE, FRAME, Command
 from drivers.nuscenes.world.instant import STEP, Ego
 from drivers.nuscenes.world.lane_table import NONE, LaneTable
 from drivers.nuscenes.world.populate import populate
@@ -29,7 +29,6 @@ from drivers.nuscenes.world.tracker import follow_trajectory, make_trajectory
 from drivers.nuscenes.world.traffic import step_traffic
 
 STEPS = round(FRAME / STEP)  # of a plan that are driven before the next one
-ASIDE = 2.0  # [m] to the side in 3 s: a turn, as in ST-P3
 FORESIGHT, LEAST = 3.0, 8.0  # [s], [m] that the navigation looks ahead
 BLOCKED = 45.0  # [m] ahead, where it knows of blocked lanes
 SLOWEST = 3.0  # [m/s], mean speed at which the rules drive a course
