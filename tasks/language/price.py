@@ -255,14 +255,14 @@ def tabulate_prices(
         ("370M, a block a chip as published", published, blocks),
         ("370M, a block a chip, binary spikes in 4 ticks", binary, blocks),
     )
-    rows = [
-        _make_row(name, mapping, price_token(token, chip, mapping))
-        for name, token, mapping in cases
+    priced = [
+        (name, mapping, price_token(token, chip, mapping)) for name, token, mapping in cases
     ]
+    rows = [_make_row(*case) for case in priced]
     measured = PUBLISHED["millijoules"], PUBLISHED["tokens"]
     told = "370M, measured (arXiv 2406.02528v6)"
     rows.append([told, "several", "", *(f"{x:g}" for x in measured), "", "", ""])
-    ratios = ", ".join(f"{row[0]}: {_compare(row)}" for row in rows[1:-1])
+    ratios = ", ".join(f"{name}: {_compare(price)}" for name, _, price in priced[1:])
     return (
         Table(
             title=f"A token on {chip.hardware}, all of the model on the chip",
@@ -309,7 +309,7 @@ def _format_rate(value: float) -> str:
     return f"{float(f'{value:.4g}'):,.12g}"
 
 
-def _compare(row: list[str]) -> str:
-    joules = float(row[3]) / PUBLISHED["millijoules"]
-    speed = float(row[4].replace(",", "")) / PUBLISHED["tokens"]
+def _compare(price: TokenPrice) -> str:
+    joules = price.generation.nominal * 1e3 / PUBLISHED["millijoules"]
+    speed = 1 / price.generation_seconds.nominal / PUBLISHED["tokens"]
     return f"energy x {joules:.2g}, speed x {speed:.2g}"
