@@ -2,10 +2,11 @@
 
     x' = v cos(yaw), y' = v sin(yaw), yaw' = v k        v = max(0, v0 + a t)
 
-"anchored": v0 is the measured speed; a from -4 to 2 m/s^2; the curvature k moves from the
-measured one (yaw rate by speed) to another within 1.5 s, and the path shifts sideways by up to
-a lane, both by the command. Forward, that other curvature is a share of the measured one and a
-bend, the sharper the slower the car is: a car that turns by mistake can turn back.
+"anchored": v0 is the measured speed; a from -4 to 2 m/s^2, from -1/2 - 2 v0 where that is more:
+braking harder than a slow car can would only be standing still once more. The curvature k moves
+from the measured one (yaw rate by speed) to another within 1.5 s, and the path shifts sideways
+by up to a lane, both by the command. Forward, that other curvature is a share of the measured
+one and a bend, the sharper the slower the car is: who turns by mistake can turn back.
 "clothoid": as SAD, v0 is the measured speed with p = 0.2, else from 0 to 15 m/s, a from -3 to
 7 m/s^2; a circle of the measured curvature with p = 0.2, else a clothoid k = k0 + s / A^2 with
 A from 6 to 80 m, 40 % to the left and to the right each, 20 % straight; of all, sorted by where
@@ -28,6 +29,7 @@ from tasks.driving.config import Config
 
 COMMANDS = ("left", "forward", "right")
 STEPS = 5  # small steps in a frame
+BRAKING, THRUST = -4.0, 2.0  # [m/s^2] between which accelerations lie
 LANE = 4.0  # [m] by which a path may shift, a little more than a lane
 SHARPEST = 0.25  # [1 / m] curvature of a turn at a crossing
 GENTLE, SHARP = 0.03, 0.1  # [1 / m] curvature of a road ahead: if it is driven fast, slowly
@@ -114,7 +116,8 @@ def sample_anchored(
     """
     times = _make_times(frames, ego.speed)
     first = torch.arange(len(draws), device=draws.device) == 0
-    a = torch.where(first, 0.0, 6 * draws[:, 0] - 4).expand(len(ego.speed), -1)
+    hardest = (-0.5 - 2 * ego.speed[:, None]).clamp(min=BRAKING)
+    a = torch.where(first, 0.0, hardest + (THRUST - hardest) * draws[:, 0])
     speed = _make_speeds(ego.speed[:, None].expand_as(a), a, times)
     now = ego.curvature[:, None]
     side = (1 - ego.command)[:, None].to(a)  # 1 left, 0 forward, -1 right

@@ -120,8 +120,20 @@ def test_a_shifted_path_ends_in_its_lane_along_the_road() -> None:
 
 def test_standing_still_is_a_candidate_at_rest() -> None:
     path = ANCHORED(ego(0.0))[0]
-    assert (path[:, -1].abs().sum(-1) == 0).any()
+    stands = (path[:, -1].abs().sum(-1) == 0).float().mean()
+    assert float(stands) == pytest.approx(0.5 / 2.5, abs=0.01)  # of accelerations -1/2 to 2
     assert path[..., 0].max() > 5
+
+
+@pytest.mark.parametrize(
+    ("speed", "hardest"), [(0.5, -1.5), (1.0, -2.5), (1.75, -4.0), (10.0, -4.0)]
+)
+def test_what_a_slow_car_brakes_depends_on_its_speed(speed: float, hardest: float) -> None:
+    path = ANCHORED(ego(speed))[0, 1:, :, :2]
+    # Stands from 1 s to 1.5 s: speeds are those in the middle of small steps, the first 1.05 s.
+    stands = ((path[:, 2] - path[:, 1]).norm(dim=-1) == 0).float().mean()
+    expected = max(0.0, -speed / 1.05 - hardest) / (2 - hardest)
+    assert float(stands) == pytest.approx(expected, abs=0.01)
 
 
 def test_clothoids_take_the_third_of_the_command_three_times() -> None:
