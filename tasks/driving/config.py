@@ -478,16 +478,6 @@ def tiny_reset() -> Config:
     return replace(config, decoder=replace(config.decoder, carries=False))
 
 
-def tiny_maps() -> Config:
-    """Prediction by itself: the future of the true maps."""
-    return replace(
-        tiny(),
-        sees="maps",
-        depth_loss=False,
-        phases=(Phase(name="prediction", futures=6, epochs=6, lr=2e-3),),
-    )
-
-
 def tiny_multiply() -> Config:
     """Pathways multiplied, as in SAD's released code."""
     config = tiny()
@@ -498,3 +488,33 @@ def tiny_gate() -> Config:
     """Pathways weighed by gates."""
     config = tiny()
     return replace(config, prediction=replace(config.prediction, fusion="gate"))
+
+
+def see_maps(config: Config) -> Config:
+    """Return prediction by itself, of the future of the true maps."""
+    return replace(
+        config,
+        sees="maps",
+        depth_loss=False,
+        phases=(Phase(name="prediction", futures=6, epochs=6, lr=2e-3),),
+    )
+
+
+def maps() -> Config:
+    """Prediction by itself: the future of the true maps."""
+    return see_maps(tiny())
+
+
+def maps_reset() -> Config:
+    """Of true maps, every frame decoded from rest."""
+    return see_maps(tiny_reset())
+
+
+def maps_multiply() -> Config:
+    """Of true maps, pathways multiplied."""
+    return see_maps(tiny_multiply())
+
+
+def maps_gate() -> Config:
+    """Of true maps, pathways weighed by gates."""
+    return see_maps(tiny_gate())

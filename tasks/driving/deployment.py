@@ -39,7 +39,7 @@ def chip_part(config: Config, model: nn.Module) -> Stack:
     """
     if config.sees == "maps":
         raise RunError(
-            "driving:tiny_maps sees true maps, as no car does, and is for neuro eval alone; "
+            "driving:maps sees true maps, as no car does, and is for neuro eval alone; "
             "take a run of driving:tiny"
         )
     if not config.decoder.carries:

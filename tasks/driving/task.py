@@ -14,9 +14,12 @@ TASK = Task(
         "tiny": configs.tiny,
         "tiny_ann": configs.tiny_ann,
         "tiny_reset": configs.tiny_reset,
-        "tiny_maps": configs.tiny_maps,
         "tiny_multiply": configs.tiny_multiply,
         "tiny_gate": configs.tiny_gate,
+        "maps": configs.maps,
+        "maps_reset": configs.maps_reset,
+        "maps_multiply": configs.maps_multiply,
+        "maps_gate": configs.maps_gate,
         "paper": configs.paper,
     },
     training=Training(

@@ -13,10 +13,10 @@ from tasks.driving.config import (
     tiny,
     tiny_ann,
     tiny_gate,
-    tiny_maps,
     tiny_multiply,
     tiny_reset,
 )
+from tasks.driving.task import TASK
 
 
 def test_sizes_are_those_of_the_reference() -> None:
@@ -40,8 +40,10 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
     assert not tiny_reset().decoder.carries
     assert replace(tiny_reset(), decoder=tiny().decoder) == tiny()
     given = {"sees": "cameras", "depth_loss": True, "phases": tiny().phases}
-    assert tiny_maps().sees == "maps"
-    assert replace(tiny_maps(), **given) == tiny()
+    for end in ("", "_reset", "_multiply", "_gate"):
+        seeing, blind = TASK.configs[f"tiny{end}"](), TASK.configs[f"maps{end}"]()
+        assert blind.sees == "maps"
+        assert replace(blind, **given) == seeing
     for variant, fusion in ((tiny_multiply(), "multiply"), (tiny_gate(), "gate")):
         assert variant.prediction.fusion == fusion
         assert replace(variant, prediction=tiny().prediction) == tiny()
