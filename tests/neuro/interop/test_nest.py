@@ -28,7 +28,7 @@ from neuro.graph import (
 )
 from neuro.interop.nest import NestError, export, run
 from neuro.interop.nest_plan import plan
-from neuro.interop.nest_script import NestPopulation, NestSpikes, find_early_spike
+from neuro.interop.nest_script import NestNetwork, NestPopulation, NestSpikes, find_early_spike
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import ALIF, LI, LIF, GatedLI, psc_gain
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
@@ -577,8 +577,24 @@ def test_a_tick_must_be_whole_microseconds_and_input_values_positive() -> None:
     with pytest.raises(NestError) as refused:
         plan(graph, {"x": some._replace(value=np.array([1.0, -1.0]))}, {})
     assert refused.value.problems[:2] == [
-        "dt = 1.5e-06 s: NEST counts in whole µs; choose such a dt",
+        "dt = 1.5e-06 s: NEST counts in whole µs; take dt = 2e-06 s",
         "x: negative values of input spikes; negate the weights behind it instead",
     ]
     finest = replace(graph, dt=Seconds(1e-6))
     assert plan(finest, at(1e-6, ticks=10), {}).dt == pytest.approx(1e-3, rel=1e-12)
+
+
+@pytest.mark.parametrize("dt", [5e-7, 1e-7, 1e-9, 1e-12, 1e-15])
+def test_the_cure_of_a_tick_below_a_microsecond_is_true(dt: float) -> None:
+    def planned(dt: float, refractory: float) -> NestNetwork:
+        nodes = alone(LIF(tau=0.01, reset="hard", refractory=Seconds(refractory))).nodes
+        graph = Graph(nodes=nodes, edges=alone(cell()).edges, dt=Seconds(dt))
+        return plan(graph, at(ticks=10), {})
+
+    with pytest.raises(NestError) as refused:
+        planned(dt, 4e-7)
+    assert refused.value.problems == [
+        f"dt = {dt:g} s: NEST counts in whole µs; take dt = 1e-06 s",
+        "cell.refractory: 4e-07 s is no whole number of ticks of dt = 1e-06 s; take 1e-06 s",
+    ]
+    assert planned(1e-6, 1e-6).populations["cell"].parameters["t_ref"] == pytest.approx(1e-3)
