@@ -405,6 +405,27 @@ def test_a_delay_behind_a_current_counts_and_one_sign_gives_both_time_constants(
         np.testing.assert_allclose(found.parameters[name], 5.0, rtol=1e-12)
 
 
+def test_a_weight_of_zero_belongs_to_neither_sign() -> None:
+    def listed(*weights: float) -> Sparse:
+        both = np.array([0, 1], np.int32)
+        return Sparse.from_coo(both, both, np.array(weights), shape=(2, 2))
+
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2,)),
+        "up": listed(1.0, 0.0),
+        "down": listed(-1.0, 0.0),
+        "fast": LI(tau=0.005),
+        "slow": LI(tau=0.01),
+        "a": cell(),
+    }
+    pairs = (("x", "up"), ("x", "down"), ("up", "fast"), ("down", "slow"))
+    edges = tuple(Edge(*pair) for pair in (*pairs, ("fast", "a"), ("slow", "a")))
+    network = plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})
+    found = network.populations["a"].parameters
+    np.testing.assert_allclose(found["tau_syn_ex"], 5.0, rtol=1e-12)
+    np.testing.assert_allclose(found["tau_syn_in"], 10.0, rtol=1e-12)
+
+
 def test_a_current_that_decays_as_its_cell_has_the_weight_of_those_that_nearly_do() -> None:
     def weight(tau_syn: float) -> float:
         return float(plan(alone(cell(tau_syn=tau_syn)), at(0.1), {}).synapses[0].weight[0])
@@ -541,9 +562,10 @@ def test_a_bias_that_builds_up_a_current_or_sets_in_late_is_refused() -> None:
     with pytest.raises(NestError, match="cell: a bias goes through its own current; leave tau"):
         plan(alone(cell(tau_syn=0.005), bias=0.1), at(0.1), {})
     nodes = alone(cell(), bias=0.1).nodes
-    graph = Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "cell", Ticks(2))), dt=DT)
-    with pytest.raises(NestError, match="cell: its bias sets in after 2 ticks"):
-        plan(graph, at(0.1), {})
+    for wait in (1, 2):
+        edges = (Edge("x", "w"), Edge("w", "cell", Ticks(wait)))
+        with pytest.raises(NestError, match=f"cell: its bias sets in after {wait} ticks"):
+            plan(Graph(nodes=nodes, edges=edges, dt=DT), at(0.1), {})
 
 
 def test_delays_of_single_synapses_count_and_do_not_fit_into_a_chain() -> None:
