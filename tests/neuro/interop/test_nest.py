@@ -206,6 +206,22 @@ def test_membranes_start_where_told() -> None:
 
 
 @pytest.mark.usefixtures("nest")
+def test_what_fires_at_one_instant_is_in_the_order_of_neurons() -> None:
+    nodes = {**alone(cell()).nodes, "w": Dense(weight=np.full((3, 1), 2.0))}
+    found = run(Graph(nodes=nodes, edges=alone(cell()).edges, dt=DT), at(0.1, 0.15))
+    assert found.times["cell"].neuron.tolist() == [0, 1, 2, 0, 1, 2]
+    assert found.spikes["cell"].neuron.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_membranes_of_an_image_are_in_the_order_of_its_neurons() -> None:
+    nodes: dict[str, Node] = {"x": Input(shape=(1, 2, 3)), "cell": cell()}
+    graph = Graph(nodes=nodes, edges=(Edge("x", "cell"),), dt=DT)
+    start = np.array([[[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]]])
+    found = plan(graph, to_times_of(6), {"cell": start}).populations["cell"].start["V_m"]
+    assert found.tolist() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+
+
+@pytest.mark.usefixtures("nest")
 @pytest.mark.parametrize("build", [images, currents, joined])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_nest_and_the_exact_clock_agree_on_every_spike(
