@@ -475,6 +475,18 @@ def test_a_current_without_a_leak_and_a_leak_of_everything_are_refused() -> None
         plan(alone(ALIF(leak=1.0)), at(0.1), {})
 
 
+def test_one_neuron_without_a_leak_is_refused_as_all_are() -> None:
+    some = np.array([0.02, math.inf])
+    nodes: dict[str, Node] = {"x": Input(shape=(2,)), "i": LI(tau=some), "a": cell(some)}  # type: ignore[arg-type]
+    graph = Graph(nodes=nodes, edges=(Edge("x", "i"), Edge("i", "a")), dt=DT)
+    with pytest.raises(NestError) as refused:
+        plan(graph, to_times_of(2), {})
+    assert refused.value.problems == [
+        "i: a current of NEST decays; use a finite tau",
+        "a: NEST needs a leak; use a finite tau",
+    ]
+
+
 def test_export_needs_no_nest_and_run_says_which_extra_brings_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:  # type: ignore[no-untyped-def]
