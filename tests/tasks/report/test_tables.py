@@ -87,6 +87,10 @@ def test_of_a_sequence_the_energy_of_a_step_stands_beside_that_of_all() -> None:
         ["loihi1", "chip", "20 nJ (8 nJ – 40 nJ)"],
         ["loihi1", "chip, per token", "2.5 nJ (1 nJ – 5 nJ)"],
     ]
+    chip = {"chip": {**ENERGY["loihi1"]["chip"], "added": "by a later version"}}
+    assert show.share_step({"sequence": {"step": "token", "steps": 8}}, chip) == {
+        "low": 1e-9, "nominal": 2.5e-9, "high": 5e-9
+    }  # fmt: skip
     assert show.name_inference({"sequence": {"step": "token", "steps": 1}}) == (
         "inference of 1 token"
     )
