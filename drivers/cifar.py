@@ -5,7 +5,6 @@ blue plane, 32 x 32 bytes each (Krizhevsky 2009). No pickle is read. Nothing is 
 Axes: N images, C colours, H height, W width.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from drivers.folders import found_in, in_neuro_data
+from drivers.folders import find_neuro_data, found_in, in_neuro_data
 
 Part = Literal["train", "test"]
 Name = Literal["cifar10", "cifar100"]
@@ -93,7 +92,7 @@ def load(folder: Path, part: Part = "train", name: Name = "cifar10") -> Images:
 
 
 def official(
-    part: Part = "train", name: Name = "cifar10", environ: Mapping[str, str] = os.environ
+    part: Part = "train", name: Name = "cifar10", environ: Mapping[str, str] | None = None
 ) -> Images:
     """Return a part of the data set in ``$NEURO_DATA/<name>/``; there is no embedded one.
 
@@ -103,7 +102,7 @@ def official(
     """
     found = in_neuro_data((name, LAYOUTS[name].folder), environ)
     if found is None:
-        root = environ.get("NEURO_DATA", "") or "(not set)"
+        root = find_neuro_data(environ) or "(not set)"
         raise FileNotFoundError(
             f"{name} is not embedded, and NEURO_DATA={root} holds none of it; "
             f"{CURE} into $NEURO_DATA/{name}/"

@@ -1,18 +1,28 @@
 """Folders of data: where a data set is, and which files of which class it holds."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 Entry = tuple[Path, int]  # a file and its label
 
 
-def in_neuro_data(names: Sequence[str], environ: Mapping[str, str]) -> Path | None:
+def find_neuro_data(environ: Mapping[str, str] | None = None) -> str:
+    """Return ``$NEURO_DATA``, "" where it is not set. environ: None is the process's own."""
+    return (os.environ if environ is None else environ).get("NEURO_DATA", "")
+
+
+def in_neuro_data(
+    names: Sequence[str], environ: Mapping[str, str] | None = None
+) -> Path | None:
     """Return the first folder of these ``names`` in ``$NEURO_DATA``, None where there is none.
+
+    environ: None is the process's own.
 
     Raises:
         FileNotFoundError: ``$NEURO_DATA`` is set and no folder.
     """
-    root = environ.get("NEURO_DATA", "")
+    root = find_neuro_data(environ)
     if not root:
         return None
     if not Path(root).is_dir():

@@ -7,7 +7,6 @@ Axes: N images, H height, W width.
 
 import hashlib
 import io
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,7 +17,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from drivers import idx
-from drivers.folders import found_in, in_neuro_data
+from drivers.folders import find_neuro_data, found_in, in_neuro_data
 
 Part = Literal["train", "test"]
 Name = Literal["mnist", "fashion"]
@@ -106,7 +105,7 @@ def embedded() -> Digits:
 
 
 def default(
-    part: Part = "train", name: Name = "mnist", environ: Mapping[str, str] = os.environ
+    part: Part = "train", name: Name = "mnist", environ: Mapping[str, str] | None = None
 ) -> Digits:
     """Return a part of the full set in ``$NEURO_DATA/<name>/``, else of the embedded digits.
 
@@ -126,7 +125,7 @@ def default(
 
 
 def official(
-    part: Part = "train", name: Name = "mnist", environ: Mapping[str, str] = os.environ
+    part: Part = "train", name: Name = "mnist", environ: Mapping[str, str] | None = None
 ) -> Digits:
     """Return a part of the full set in ``$NEURO_DATA/<name>/``, and of nothing else.
 
@@ -137,7 +136,7 @@ def official(
     folder = in_neuro_data(FOLDERS[name], environ)
     if folder is None:
         where = " or ".join(f"$NEURO_DATA/{f}/" for f in FOLDERS[name])
-        root = environ.get("NEURO_DATA", "") or "(not set)"
+        root = find_neuro_data(environ) or "(not set)"
         raise FileNotFoundError(
             f"{name} is not embedded in full, and NEURO_DATA={root} holds none of it; "
             f"put {_official_names()} into {where}"

@@ -42,6 +42,6 @@ def ticks(duration: Seconds, dt: Seconds) -> Ticks:
     if abs(n * dt - duration) > 1e-6 * dt:
         raise ValueError(
             f"duration {duration} s is not a whole number of steps of dt = {dt} s; "
-            f"use {n * dt:g} s, or a dt that divides {duration} s"
+            f"use {n * dt:.15g} s, or a dt that divides {duration} s"
         )
     return Ticks(n)

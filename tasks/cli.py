@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tasks.names import require_one_of
 from tasks.terminal import DONE, FAILED, make_console
-from tasks.words import FreeText, Whole, require_words
+from tasks.words import FreeText, Number, Whole, require_words
 
 Device = Literal["cpu", "cuda"]
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
@@ -342,7 +342,7 @@ def generate(
     run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|FILE")],
     prompt: FreeText = "",
     tokens: Whole = 200,
-    temperature: float = 1.0,
+    temperature: Number = 1.0,
     seed: Whole = 0,
     packed: bool = False,
 ) -> None:

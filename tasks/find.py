@@ -303,15 +303,29 @@ def name_train_command(run: Run) -> str:
     return f"neuro train {shlex.join(words)}"
 
 
+def _tell_what_is_meant(path: Path) -> None:
+    """Raise where a file of a run, or a task, is named instead of a run folder."""
+    own = _name_folder(str(path))
+    for meant in (path.parent, own) if path.is_file() else (own,):
+        if (meant / "config.json").is_file():
+            raise RunError(f"{path} is no run folder; did you mean {meant}?")
+    task, config = split_name(str(path))
+    if task in NAMES or (is_file(task) and Path(task).is_file()):
+        name = shlex.quote(f"{task}:{config}")
+        raise RunError(
+            f"{path} is a task, not a run folder; train it first: neuro train {name}; then "
+            f"give its folder, {own}"
+        )
+
+
 def open_folder(folder: Path) -> Run:
     """Return the run of a folder.
 
     Raises:
         RunError: no run there, or its task or configuration is no longer the same.
     """
-    meant = folder.parent if folder.is_file() else _name_folder(str(folder))
-    if not folder.is_dir() and (meant / "config.json").is_file():
-        raise RunError(f"{folder} is no run folder; did you mean {meant}?")
+    if not folder.is_dir():
+        _tell_what_is_meant(folder)
 
     def configs(name: str) -> Any:
         if is_file(name):

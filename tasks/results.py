@@ -238,6 +238,11 @@ class _Silent(TypedDict):
     nodes: list[str]
 
 
+class _Sequence(TypedDict):
+    step: str
+    steps: int
+
+
 class _OwnTable(TypedDict):
     title: str
     head: list[str]
@@ -248,6 +253,7 @@ class _OwnTable(TypedDict):
 class Priced(TypedDict):
     """``energy.json``, beside what each chip costs, by its name."""
 
+    sequence: NotRequired[_Sequence]
     silent: NotRequired[_Silent]
     conventional45nm: _Convention
     host: NotRequired[list[_Hosted]]
@@ -395,6 +401,8 @@ def _check_priced(found: Mapping[str, Any], kind: Any) -> None:
     if not chips:
         raise SchemaError("no chip is in it")
     if kind is _ChipEnergy:
+        if "sequence" in found and (steps := found["sequence"]["steps"]) < 1:
+            raise SchemaError(f"sequence.steps: is {steps}, expected >= 1")
         for name, chip in chips.items():
             _check_chip(name, chip, list(next(iter(chips.values()))["layers"]))
 

@@ -261,6 +261,8 @@ class Deployment(Generic[C]):
     ann_passes: configuration -> how often an ANN of the same shape computes its layers for an
         inference, for the 45 nm convention: as often as a sequence has steps. None: once, as
         for an image; once a tick where the part has a loop.
+    step: what a tick is where an inference is a sequence of them and the part alone runs, such
+        as "token": energies are told for one as well.
     others: (configuration, model) -> further networks that the chip runs for an inference, by
         name: those with another number of ticks or samples. They answer nothing.
     prices: (configuration, model, ``energy.json``) -> the task's own tables of it, such as
@@ -271,6 +273,7 @@ class Deployment(Generic[C]):
     stimuli: Callable[[C, nn.Module, Split], Iterable[Stimulus]]
     host: Callable[[C, nn.Module], Mapping[str, int]] = no_macs
     ann_passes: Callable[[C], int] | None = None
+    step: str = ""
     others: Callable[[C, nn.Module], Mapping[str, Part]] = no_parts
     prices: Callable[[C, nn.Module, Mapping[str, Any]], Sequence[Table]] = no_tables
 

@@ -30,6 +30,25 @@ Whole = Annotated[
     ),
 ]
 
+
+def _read_number(words: list[str]) -> float:
+    try:
+        return float(words[0])
+    except ValueError:
+        raise ValueError(f"{words[0]!r} is no number; write 0.5, 1, 2, ...") from None
+
+
+Number = Annotated[
+    float,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="FLOAT",
+        instance_from_str=_read_number,
+        is_instance=lambda value: isinstance(value, int | float),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+
 FreeText = Annotated[str, "may be empty"]
 
 

@@ -30,6 +30,15 @@ def test_a_module_raises_instead_of_asserting_and_leaves_nothing_to_do(path: Pat
     assert not any(word in source for word in ("TODO", "FIXME", "XXX"))
 
 
+@every_module
+def test_help_of_a_function_does_not_print_the_environment(path: Path) -> None:
+    functions = [
+        n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.arguments)
+    ]
+    defaults = [d for f in functions for d in (*f.defaults, *f.kw_defaults) if d is not None]
+    assert [ast.unparse(d) for d in defaults if "environ" in ast.unparse(d)] == []
+
+
 @pytest.mark.parametrize(
     "path",
     [p for p in MODULES if p.name == "__init__.py"],

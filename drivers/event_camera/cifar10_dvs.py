@@ -9,7 +9,6 @@ others are to train, as Duan et al. 2022 (TEBN) split it, and many after them. A
 this split are higher than on a random one: compare only what was split alike.
 """
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -66,7 +65,7 @@ def read(path: Path, label: int) -> Clip:
     return whole(upright, SIDE, label, path)
 
 
-def default(part: Part = "train", environ: Mapping[str, str] = os.environ) -> Clips:
+def default(part: Part = "train", environ: Mapping[str, str] | None = None) -> Clips:
     """Return a part of ``$NEURO_DATA/cifar10-dvs/``, else moving bars of ten directions.
 
     Raises:

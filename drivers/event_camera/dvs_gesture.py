@@ -9,7 +9,6 @@ Some gestures in the official tables overlap (the end of class 9 in user22_led_l
 too late); they are cut as the table says.
 """
 
-import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -77,7 +76,7 @@ def load(folder: Path, part: Part = "train") -> Clips:
     )
 
 
-def default(part: Part = "train", environ: Mapping[str, str] = os.environ) -> Clips:
+def default(part: Part = "train", environ: Mapping[str, str] | None = None) -> Clips:
     """Return a part of ``$NEURO_DATA/dvs-gesture/``, else moving bars of eleven directions.
 
     Raises:

@@ -6,7 +6,6 @@ read from a folder of the user's; nothing is downloaded. Folders ``Train`` and `
 ten folders ``0`` to ``9`` of ``.bin`` files.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def read(path: Path, label: int) -> Clip:
     return whole(read_records(path, SIDE), SIDE, label, path)
 
 
-def default(part: Part = "train", environ: Mapping[str, str] = os.environ) -> Clips:
+def default(part: Part = "train", environ: Mapping[str, str] | None = None) -> Clips:
     """Return a part of the set in ``$NEURO_DATA/nmnist/``, else moving bars of ten directions.
 
     Raises:

@@ -91,13 +91,19 @@ def _to_ms(times: Times, dt: Seconds) -> Float[np.ndarray, " E"]:
     return to_instants(times, dt, find_quantum(float(times.shape[0]))).time * (dt * MS)
 
 
+def _round_dt(dt: Seconds) -> Seconds:
+    """Return a length of a tick that NEST can count: itself, or the nearest in whole µs."""
+    whole = max(1, round(dt * 1e6))
+    return dt if abs(dt * 1e6 - whole) <= 1e-6 else Seconds(whole * 1e-6)
+
+
 def _check_inputs(
     graph: Graph, inputs: Mapping[str, Times], membranes: Mapping[str, object]
 ) -> list[str]:
     """Return why NEST cannot take dt, the inputs or the initial membranes."""
     found = []
-    if abs(graph.dt * 1e6 - round(graph.dt * 1e6)) > 1e-6:
-        found.append(f"dt = {graph.dt:g} s: NEST counts in whole µs; choose such a dt")
+    if (dt := _round_dt(graph.dt)) != graph.dt:
+        found.append(f"dt = {graph.dt:g} s: NEST counts in whole µs; take dt = {dt:.15g} s")
     found += [
         f"{name}: negative values of input spikes; negate the weights behind it instead"
         for name, times in inputs.items()
@@ -132,10 +138,16 @@ def _check_model(graph: Graph, name: str, precise: bool) -> list[str]:
     found = []
     if (k.rate == 0).any():
         found.append(f"{name}: NEST needs a leak; use a finite tau")
+    dt = _round_dt(graph.dt)
     try:
-        wait = ticks(k.refractory, graph.dt)
-    except ValueError as error:
-        return [*found, f"{name}.refractory: {error}"]
+        wait = ticks(k.refractory, dt)
+    except ValueError:  # which speaks of a shorter dt, and NEST may have none
+        near = max(1, round(k.refractory / dt)) * dt
+        told = (
+            f"{name}.refractory: {k.refractory:g} s is no whole number of ticks of dt = "
+            f"{dt:g} s; take {near:.15g} s"
+        )
+        return [*found, told]
     if precise and wait < 1:
         found.append(
             f"{name}: NEST's precise models need refractory >= dt = {graph.dt:g} s, got "

@@ -4,11 +4,15 @@ Numba recompiles a function when the file that defines it changes, but not when 
 it calls in another file does: old code would run on. So the compiled functions of a module are
 kept in a folder named by a digest of the sources they are compiled from: the module itself, the
 modules from which its compiled functions take names, and so on.
+
+The first compilation in a process is told by the logger "neuro": one line on stderr, unless the
+application has set up logging otherwise.
 """
 
 import ast
 import hashlib
 import inspect
+import logging
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -20,13 +24,19 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 from numba import njit
+from numba.core import event
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
 
 PREFIX = "compiled-"
 DECORATORS = {"kernel", "bare", "inlined", "intrinsic"}
+COMPILING = (
+    "neuro: compiling kernels, once on this machine, which may take a minute; later runs find "
+    "them on disk"
+)
 config: Any = numba.config
+compiled: set[Callable[..., object]] = set()  # the plain functions of all kernels
 
 
 def kernel(function: Function) -> Function:
@@ -57,7 +67,29 @@ def _compiled(function: Function, **options: Any) -> Function:
     plain = inspect.unwrap(function)
     with _cache_folder(_folder(plain.__module__, config.CACHE_DIR)):
         out: Function = njit(**options)(plain)
+    compiled.add(plain)
     return out
+
+
+class _Teller(event.Listener):
+    """Tells once that kernels are compiled; Numba says nothing where it finds one on disk."""
+
+    def on_start(self, event: Any) -> None:
+        """Tell it where the function is a kernel of ours."""
+        if event.data["dispatcher"].py_func in compiled:
+            tell_compiling()
+
+    def on_end(self, event: Any) -> None:
+        """Tell nothing."""
+
+
+@cache
+def tell_compiling() -> None:
+    """Tell once in a process that kernels are compiled."""
+    logging.getLogger("neuro").warning(COMPILING)
+
+
+event.register("numba:compile", _Teller())  # type: ignore[no-untyped-call]
 
 
 def view_fields_read_only(arrays: Arrays) -> Arrays:

@@ -5,7 +5,6 @@ validation; the test split is the official validation split. The driver is impor
 called: the devkit behind it takes seconds, and is an extra.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -39,7 +38,7 @@ def find_data(source: Source) -> Path:
         RuntimeError: what makes the generated one is not installed.
     """
     if source.data == "nuscenes":
-        found = in_neuro_data(("nuscenes",), os.environ)
+        found = in_neuro_data(("nuscenes",))
         if found is None:
             raise FileNotFoundError(
                 "nuScenes must be in $NEURO_DATA/nuscenes, with its maps (expansion 1.3) and "

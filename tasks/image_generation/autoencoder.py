@@ -8,7 +8,6 @@ different units: never compare them.
 Axes: N images, C colours, H height, W width.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from drivers.folders import find_neuro_data
 from neuro.seeds import seeded
 from tasks.image_generation.ann import convolutions, transposed
 from tasks.image_generation.frechet import Gaussian
@@ -69,16 +69,17 @@ def compute_codes(
 
 
 def load_published(
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
 ) -> tuple[Autoencoder, Gaussian] | None:
     """Return the published autoencoder of MNIST and the codes of its test part.
 
     None where ``$NEURO_DATA/fsvae_metrics/`` does not hold mnist_autoencoder_64.npz and
     mnist_test_64.npz.
     """
-    folder = Path(environ.get("NEURO_DATA", "")) / FOLDER
+    data = find_neuro_data(environ)
+    folder = Path(data) / FOLDER
     files = [folder / name for name in ("mnist_autoencoder_64.npz", "mnist_test_64.npz")]
-    if "NEURO_DATA" not in environ or not all(f.is_file() for f in files):
+    if not data or not all(f.is_file() for f in files):
         return None
     model = Autoencoder()
     with np.load(files[0], allow_pickle=False) as arrays:

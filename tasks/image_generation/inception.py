@@ -7,7 +7,6 @@ set beside the published ones. It has been run with random weights only.
 Axes: N images, C colours, H height, W width.
 """
 
-import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +16,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from drivers.folders import find_neuro_data
 
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 FOLDER = "inception"
@@ -40,17 +41,18 @@ class _Pixels(Dataset):
 def compute_scores(
     fakes: Float[Tensor, "N C H W"],
     real: Float[Tensor, "M C H W"],
-    environ: Mapping[str, str] = os.environ,
+    environ: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return ``fid``, ``inception_score`` and ``inception_score_sd``; or ``missing``, a cure.
 
     fakes, real: two or more each, in -1..1. Fewer fakes than :data:`SPLITS` are a split each,
     whose score is 1.
     """
-    weights = Path(environ.get("NEURO_DATA", "")) / FOLDER / WEIGHTS
+    data = find_neuro_data(environ)
+    weights = Path(data) / FOLDER / WEIGHTS
     if find_spec("torch_fidelity") is None:
         return {"missing": "FID and IS need torch-fidelity: pip install torch-fidelity"}
-    if "NEURO_DATA" not in environ or not weights.is_file():
+    if not data or not weights.is_file():
         return {"missing": f"FID and IS need {WEIGHTS} in $NEURO_DATA/{FOLDER}/"}
     import torch_fidelity
 

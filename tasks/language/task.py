@@ -139,6 +139,7 @@ TASK = Task(
         part=chip_part,
         stimuli=stimuli,
         ann_passes=lambda config: config.tokens,
+        step="token",
         prices=tabulate_prices,
     ),
     evaluation=Evaluation(

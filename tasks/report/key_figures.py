@@ -94,6 +94,14 @@ def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[Figure]:
     ]
 
 
+def _tell_step(joules: Mapping[str, Any], chip: Mapping[str, Any]) -> str:
+    """Return what a step of a sequence costs, behind what an inference does."""
+    if "sequence" not in joules:
+        return ""
+    nominal = show.format_joules(show.share_step(joules, chip)["nominal"])
+    return f"; {nominal} per {joules['sequence']['step']}"
+
+
 def list_prices(joules: Mapping[str, Any]) -> list[Figure]:
     """Return what ``energy.json`` says."""
     chips = {name: joules[name] for name in show.list_chips(joules)}
@@ -102,7 +110,7 @@ def list_prices(joules: Mapping[str, Any]) -> list[Figure]:
             f"energy, {show.name_chip(name, chip)} chip",
             show.format_joules(chip["chip"]["nominal"]),
             " – ".join(show.format_joules(chip["chip"][end]) for end in ("low", "high"))
-            + " per inference",
+            + f" per {show.name_inference(joules)}{_tell_step(joules, chip)}",
         )
         for name, chip in chips.items()
     ]

@@ -238,11 +238,15 @@ def _clocks(grid: dict[str, Any], metrics: Sequence[Metric]) -> Table:
 
 def tabulate_energy(result: dict[str, Any]) -> Table:
     """Return ``energy.json`` as one row a chip and tier."""
-    out = make_table("Energy per inference", "chip", "tier", "nominal (low – high)")
+    title = f"Energy per {name_inference(result)}"
+    out = make_table(title, "chip", "tier", "nominal (low – high)")
     for chip, tiers in result.items():
         for tier in ("core", "chip", "system"):
             if tier in tiers:
                 out.add_row(name_chip(chip, tiers), tier, format_range(tiers[tier]))
+        if "chip" in tiers and "sequence" in result:
+            told = f"chip, per {result['sequence']['step']}"
+            out.add_row(name_chip(chip, tiers), told, format_range(share_step(result, tiers)))
     for part in result.get("host", ()):
         out.add_row("host, no chip", part["node"], f"{part['macs']:,} MACs")
     convention = result["conventional45nm"]
@@ -254,6 +258,21 @@ def tabulate_energy(result: dict[str, Any]) -> Table:
     told = f"same-shape ANN, MAC, {count_passes(convention)}"
     out.add_row("45 nm convention", told, format_joules(convention["ann"]))
     return out
+
+
+def name_inference(result: Mapping[str, Any]) -> str:
+    """Return what the figures of ``energy.json`` are of: "inference of 32 tokens", say."""
+    sequence = result.get("sequence")
+    if not sequence:
+        return "inference"
+    steps = sequence["steps"]
+    return f"inference of {steps:,} {sequence['step']}{'s' * (steps != 1)}"
+
+
+def share_step(result: Mapping[str, Any], chip: Mapping[str, Any]) -> dict[str, float]:
+    """Return the joules of the chip tier for each step of a sequence, on average."""
+    steps = result["sequence"]["steps"]
+    return {end: chip["chip"][end] / steps for end in ("low", "nominal", "high")}
 
 
 def tabulate_own(result: Mapping[str, Any]) -> list[tuple[Table, str]]:

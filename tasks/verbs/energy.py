@@ -67,6 +67,9 @@ def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
         found = estimate_samples(other.graph, samples, chips.values(), None, other.ann_passes)
         parts[name] = Priced(found, other.runs, count_synapses(other.graph))
     result = join_energies(parts, chips.values()) if len(parts) > 1 else parts[""].found
+    if deployment.step:
+        ticks = next(chip["ticks"] for chip in result.values() if "ticks" in chip)
+        result["sequence"] = {"step": deployment.step, "steps": ticks}
     result |= asked
     if tables := deployment.prices(run.config, model, result):
         result["tables"] = [asdict(table) for table in tables]

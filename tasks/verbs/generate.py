@@ -28,11 +28,11 @@ def load_writer(path: Path, packed: bool = False) -> Writer:
         StoreError: the file is damaged, or no packed model.
     """
     from neuro.nn.ternary import pack_model
-    from tasks.find import open_folder
+    from tasks.find import is_file, open_folder
     from tasks.language.packed import load_packed
     from tasks.verbs.trained_run import load_trained_model
 
-    if path.is_file():
+    if path.is_file() and not is_file(str(path)):  # but a file of a task
         return Writer(*load_packed(path))
     run = open_folder(path)
     config = require_text_run(run)

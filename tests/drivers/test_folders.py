@@ -1,8 +1,9 @@
+import os
 from pathlib import Path
 
 import pytest
 
-from drivers.folders import by_class, found_in, in_neuro_data, read_text
+from drivers.folders import by_class, find_neuro_data, found_in, in_neuro_data, read_text
 
 
 def test_the_first_of_the_names_is_taken(tmp_path: Path) -> None:
@@ -57,3 +58,13 @@ def test_bytes_that_are_no_text_are_told_with_their_place(tmp_path: Path) -> Non
         ValueError, match=r"a.csv: no text: invalid start byte at offset 6; get"
     ):
         read_text(tmp_path / "a.csv", "get it")
+
+
+def test_without_an_environment_the_process_says_where_data_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    monkeypatch.setitem(os.environ, "NEURO_DATA", str(tmp_path))
+    assert (find_neuro_data(), find_neuro_data({})) == (str(tmp_path), "")
+    assert in_neuro_data(("a",)) == tmp_path / "a"
+    assert in_neuro_data(("a",), {}) is None

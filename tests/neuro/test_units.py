@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -20,6 +22,15 @@ def test_n_steps_of_dt_are_n_ticks(n: int, dt: float) -> None:
 def test_half_a_step_is_refused_with_the_nearest_durations() -> None:
     with pytest.raises(ValueError, match=r"0\.0025 s is not a whole .* use 0\.002 s, or a dt"):
         ticks(Seconds(0.0025), Seconds(0.001))
+
+
+@given(n=st.integers(1, 10**9), dt=st.sampled_from([1.0, 1e-3, 3e-7, 7e-9, 3e-10]))
+def test_the_duration_that_is_told_is_taken(n: int, dt: float) -> None:
+    with pytest.raises(ValueError, match="is not a whole number") as refused:
+        ticks(Seconds((n + 0.25) * dt), Seconds(dt))
+    told = re.search(r"use (\S+) s, or a dt", str(refused.value))
+    assert told is not None
+    assert ticks(Seconds(float(told[1])), Seconds(dt)) == n
 
 
 @pytest.mark.parametrize("dt", [0.0, -1e-3, float("nan"), float("inf")])

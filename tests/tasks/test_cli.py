@@ -104,6 +104,9 @@ def test_words_that_a_verb_does_not_take_are_told_with_what_it_takes(
     assert "'abc' is no whole number; write 0, 1, 2, ..." in told(
         ["train", "mnist", "--seed", "abc"], capsys
     )
+    assert "Error parsing --temperature: 'x' is no number; write 0.5, 1, 2, ..." in told(
+        ["generate", "runs/a", "--temperature", "x"], capsys
+    )
     assert "neuro train --help" in told(["train"], capsys)
 
 
@@ -194,7 +197,10 @@ def test_a_run_of_another_seed_is_not_overwritten(
 
 
 def test_a_run_folder_is_no_task_and_a_task_no_run_folder(
-    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert told(["train", str(run)], capsys) == (
         f"neuro: {run} is the folder of a run, not a task; to go on with its training: neuro "
@@ -212,7 +218,19 @@ def test_a_run_folder_is_no_task_and_a_task_no_run_folder(
         assert text == f"neuro: {name} is no run folder; did you mean runs/mnist-tiny?"
     Path("runs/mnist-tiny").unlink()
     Path("runs").rmdir()
-    assert "mnist is no run: it has no config.json" in told(["energy", "mnist"], capsys)
+    monkeypatch.chdir(tmp_path)
+    Path("my.py").write_text("TASK = None")
+    for name, train, own in (
+        ("mnist", "mnist:tiny", "runs/mnist-tiny"),
+        ("my.py", "my.py:tiny", "runs/my-tiny"),
+        ("my.py:full", "my.py:full", "runs/my-full"),
+    ):
+        for verb in ("energy", "generate"):
+            assert told([verb, name], capsys) == (
+                f"neuro: {name} is a task, not a run folder; train it first: neuro train "
+                f"{train}; then give its folder, {own}"
+            )
+    assert "none.py is no run: it has no config.json" in told(["generate", "none.py"], capsys)
 
 
 def test_a_seed_is_not_negative(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -379,6 +379,9 @@ def test_what_differs_is_told_together() -> None:
         "of earlier weights and another version of the code"
     )
     assert explain_difference({**now, "data": "b"}, {"weights": "a"}) == ""
+    assert explain_difference({k: v for k, v in now.items() if k != "data"}, now) == (
+        "of other test data"  # that nobody wrote down
+    )
     assert explain_difference(None, now).startswith("of unknown weights")
     assert explain_difference("x", now).startswith("of unknown weights")
 

@@ -119,6 +119,9 @@ CHANGES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("energy", ("other", "mapping", "layers", "a", "binds"), "", ""),
     ("energy", ("other", "misfits"), "too large", "other.misfits: is 'too large', expected a"),
     ("energy", ("conventional45nm",), {}, "conventional45nm.snn: is missing"),
+    ("energy", ("sequence",), {"step": "token", "steps": 3}, ""),
+    ("energy", ("sequence",), {"step": "token", "steps": 0}, "sequence.steps: is 0, expected"),
+    ("energy", ("sequence",), {"steps": 3}, "sequence.step: is missing"),
 ]  # fmt: skip
 
 

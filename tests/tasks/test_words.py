@@ -9,7 +9,7 @@ import torch
 import tyro
 
 from tasks.names import UnknownName
-from tasks.words import MOST_SEEDS, FreeText, Whole, require_seed, require_words
+from tasks.words import MOST_SEEDS, FreeText, Number, Whole, require_seed, require_words
 
 Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
 Places = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
@@ -154,3 +154,14 @@ def test_whole_numbers_are_read() -> None:
     tyro.cli(keep, args=[])
     tyro.cli(keep, args=["--number", "-2"])
     assert got == [3, -2]
+
+
+def test_numbers_are_read() -> None:
+    got: list[float] = []
+
+    def keep(number: Number = 1.5) -> None:
+        got.append(number)
+
+    for words in ([], ["--number", "2"], ["--number=1e-3"], ["--number", "-0.5"]):
+        tyro.cli(keep, args=words)
+    assert got == [1.5, 2.0, 1e-3, -0.5]

@@ -108,6 +108,16 @@ def test_a_convolution_needs_an_axon_a_pixel_of_the_rows_that_its_core_sees() ->
     assert need(graph, "out", 500, find_chip("loihi1"), 8)["in_axons"] == (10 * 2 + 3) * 101
 
 
+def test_what_a_convolution_pads_needs_no_axon() -> None:
+    conv = Conv2d(weight=np.ones((2, 1, 5, 5)), padding=(2, 2))
+    nodes = {"in": Input(shape=(1, 9, 7)), "conv": conv, "out": LIF(tau=0.01)}
+    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    assert need(graph, "out", 2 * 9 * 7, find_chip("loihi1"), 8)["in_axons"] == 9 * 7
+    # Rows 0 to 4, as of a core that begins inside a row, see 9 rows; fewer see fewer.
+    assert need(graph, "out", 4 * 7, find_chip("loihi1"), 8)["in_axons"] == 9 * 7
+    assert need(graph, "out", 3 * 7, find_chip("loihi1"), 8)["in_axons"] == 8 * 7
+
+
 def test_a_pool_has_no_synapses_of_its_own_but_widens_those_behind_it() -> None:
     graph, chip = demo_like(), find_chip("loihi1")
     # conv1: kernels of 5 x 5, 12 bytes are 2 words. conv2 behind its pool: 12 kernels of 6 x 6

@@ -28,7 +28,7 @@ from neuro.graph import (
 )
 from neuro.interop.nest import NestError, export, run
 from neuro.interop.nest_plan import plan
-from neuro.interop.nest_script import NestPopulation, NestSpikes, find_early_spike
+from neuro.interop.nest_script import NestNetwork, NestPopulation, NestSpikes, find_early_spike
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import ALIF, LI, LIF, GatedLI, psc_gain
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
@@ -203,6 +203,22 @@ def test_membranes_start_where_told() -> None:
     graph = alone(cell(), bias=1.5 * -math.expm1(-DT / 0.02))
     found = run(graph, at(ticks=10), membranes={"cell": np.array([0.9])}).times["cell"].time
     np.testing.assert_allclose(found[0], 0.02 * math.log(0.6 / 0.5), atol=1e-15)
+
+
+@pytest.mark.usefixtures("nest")
+def test_what_fires_at_one_instant_is_in_the_order_of_neurons() -> None:
+    nodes = {**alone(cell()).nodes, "w": Dense(weight=np.full((3, 1), 2.0))}
+    found = run(Graph(nodes=nodes, edges=alone(cell()).edges, dt=DT), at(0.1, 0.15))
+    assert found.times["cell"].neuron.tolist() == [0, 1, 2, 0, 1, 2]
+    assert found.spikes["cell"].neuron.tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_membranes_of_an_image_are_in_the_order_of_its_neurons() -> None:
+    nodes: dict[str, Node] = {"x": Input(shape=(1, 2, 3)), "cell": cell()}
+    graph = Graph(nodes=nodes, edges=(Edge("x", "cell"),), dt=DT)
+    start = np.array([[[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]]])
+    found = plan(graph, to_times_of(6), {"cell": start}).populations["cell"].start["V_m"]
+    assert found.tolist() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
 
 
 @pytest.mark.usefixtures("nest")
@@ -405,6 +421,27 @@ def test_a_delay_behind_a_current_counts_and_one_sign_gives_both_time_constants(
         np.testing.assert_allclose(found.parameters[name], 5.0, rtol=1e-12)
 
 
+def test_a_weight_of_zero_belongs_to_neither_sign() -> None:
+    def listed(*weights: float) -> Sparse:
+        both = np.array([0, 1], np.int32)
+        return Sparse.from_coo(both, both, np.array(weights), shape=(2, 2))
+
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(2,)),
+        "up": listed(1.0, 0.0),
+        "down": listed(-1.0, 0.0),
+        "fast": LI(tau=0.005),
+        "slow": LI(tau=0.01),
+        "a": cell(),
+    }
+    pairs = (("x", "up"), ("x", "down"), ("up", "fast"), ("down", "slow"))
+    edges = tuple(Edge(*pair) for pair in (*pairs, ("fast", "a"), ("slow", "a")))
+    network = plan(Graph(nodes=nodes, edges=edges, dt=DT), to_times_of(2), {})
+    found = network.populations["a"].parameters
+    np.testing.assert_allclose(found["tau_syn_ex"], 5.0, rtol=1e-12)
+    np.testing.assert_allclose(found["tau_syn_in"], 10.0, rtol=1e-12)
+
+
 def test_a_current_that_decays_as_its_cell_has_the_weight_of_those_that_nearly_do() -> None:
     def weight(tau_syn: float) -> float:
         return float(plan(alone(cell(tau_syn=tau_syn)), at(0.1), {}).synapses[0].weight[0])
@@ -436,6 +473,18 @@ def test_a_current_without_a_leak_and_a_leak_of_everything_are_refused() -> None
         plan(Graph(nodes=nodes, edges=edges, dt=DT), at(0.1), {})
     with pytest.raises(NestError, match="cell: an ALIF in continuous time needs leak < 1"):
         plan(alone(ALIF(leak=1.0)), at(0.1), {})
+
+
+def test_one_neuron_without_a_leak_is_refused_as_all_are() -> None:
+    some = np.array([0.02, math.inf])
+    nodes: dict[str, Node] = {"x": Input(shape=(2,)), "i": LI(tau=some), "a": cell(some)}  # type: ignore[arg-type]
+    graph = Graph(nodes=nodes, edges=(Edge("x", "i"), Edge("i", "a")), dt=DT)
+    with pytest.raises(NestError) as refused:
+        plan(graph, to_times_of(2), {})
+    assert refused.value.problems == [
+        "i: a current of NEST decays; use a finite tau",
+        "a: NEST needs a leak; use a finite tau",
+    ]
 
 
 def test_export_needs_no_nest_and_run_says_which_extra_brings_it(
@@ -541,9 +590,10 @@ def test_a_bias_that_builds_up_a_current_or_sets_in_late_is_refused() -> None:
     with pytest.raises(NestError, match="cell: a bias goes through its own current; leave tau"):
         plan(alone(cell(tau_syn=0.005), bias=0.1), at(0.1), {})
     nodes = alone(cell(), bias=0.1).nodes
-    graph = Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "cell", Ticks(2))), dt=DT)
-    with pytest.raises(NestError, match="cell: its bias sets in after 2 ticks"):
-        plan(graph, at(0.1), {})
+    for wait in (1, 2):
+        edges = (Edge("x", "w"), Edge("w", "cell", Ticks(wait)))
+        with pytest.raises(NestError, match=f"cell: its bias sets in after {wait} ticks"):
+            plan(Graph(nodes=nodes, edges=edges, dt=DT), at(0.1), {})
 
 
 def test_delays_of_single_synapses_count_and_do_not_fit_into_a_chain() -> None:
@@ -577,8 +627,24 @@ def test_a_tick_must_be_whole_microseconds_and_input_values_positive() -> None:
     with pytest.raises(NestError) as refused:
         plan(graph, {"x": some._replace(value=np.array([1.0, -1.0]))}, {})
     assert refused.value.problems[:2] == [
-        "dt = 1.5e-06 s: NEST counts in whole µs; choose such a dt",
+        "dt = 1.5e-06 s: NEST counts in whole µs; take dt = 2e-06 s",
         "x: negative values of input spikes; negate the weights behind it instead",
     ]
     finest = replace(graph, dt=Seconds(1e-6))
     assert plan(finest, at(1e-6, ticks=10), {}).dt == pytest.approx(1e-3, rel=1e-12)
+
+
+@pytest.mark.parametrize("dt", [5e-7, 1e-7, 1e-9, 1e-12, 1e-15])
+def test_the_cure_of_a_tick_below_a_microsecond_is_true(dt: float) -> None:
+    def planned(dt: float, refractory: float) -> NestNetwork:
+        nodes = alone(LIF(tau=0.01, reset="hard", refractory=Seconds(refractory))).nodes
+        graph = Graph(nodes=nodes, edges=alone(cell()).edges, dt=Seconds(dt))
+        return plan(graph, at(ticks=10), {})
+
+    with pytest.raises(NestError) as refused:
+        planned(dt, 4e-7)
+    assert refused.value.problems == [
+        f"dt = {dt:g} s: NEST counts in whole µs; take dt = 1e-06 s",
+        "cell.refractory: 4e-07 s is no whole number of ticks of dt = 1e-06 s; take 1e-06 s",
+    ]
+    assert planned(1e-6, 1e-6).populations["cell"].parameters["t_ref"] == pytest.approx(1e-3)

@@ -219,3 +219,12 @@ def test_a_result_that_is_not_there_yet_is_none(tmp_path: Path) -> None:
     assert run(tmp_path).read("eval.json") is None
     run(tmp_path).write("eval.json", {"n": 1})
     assert run(tmp_path).read("eval.json") == {"n": 1}
+
+
+def test_every_part_of_a_configuration_and_nothing_else_changes_its_digest() -> None:
+    parts = ("task", "name", "seed", "config", "gradient", "digest")
+    header = dict.fromkeys(parts, "a")
+    same = digest_configuration(header)
+    assert digest_configuration({**header, "neuro": "0.2", "trained": "b"}) == same
+    changed = {digest_configuration({**header, part: "b"}) for part in parts}
+    assert len(changed - {same}) == len(parts)

@@ -2,8 +2,10 @@
 
 import importlib
 import inspect
+import os
 import pkgutil
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +15,7 @@ import pytest
 from numba.core.registry import CPUDispatcher
 
 import neuro
-from neuro.ops.jit import _folder, _sources_used, digest_of_sources, list_sources
+from neuro.ops.jit import COMPILING, _folder, _sources_used, digest_of_sources, list_sources
 
 MODULES = [
     importlib.import_module(m.name)
@@ -90,6 +92,24 @@ def test_only_a_source_that_is_compiled_changes_the_digest(package: Path) -> Non
         before = digest_of_sources(module.__name__)
         (package / f"{changed}.py").write_text("ONE, TWO = 1, 3\n")
         assert digest_of_sources(module.__name__) != before
+
+
+def test_a_compilation_is_told_once_on_stderr_and_what_lies_on_disk_is_not(
+    package: Path, tmp_path: Path
+) -> None:
+    first = package / "first.py"
+    first.write_text(f"{first.read_text()}\n@kernel\ndef treble(x):\n    return 3 * x\n")
+    code = "from kernels_for_a_test.first import double, treble; print(double(4), treble(5))"
+    path = os.pathsep.join(map(str, (tmp_path, Path(neuro.__file__).parents[1])))
+    for told in (f"{COMPILING}\n", ""):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert (done.stdout, done.stderr) == ("8 15\n", told)
 
 
 def test_after_an_update_of_a_constant_elsewhere_no_old_code_runs(package: Path) -> None:

@@ -106,6 +106,7 @@ def add_what_some_runs_have(run: Run) -> None:
             layer["synaptic_events"] = 4321.5
     found["energy"]["host"] = [{"node": "lift", "macs": 1230}]
     found["energy"]["silent"] = {"nodes": ["hidden"]}
+    found["energy"]["sequence"] = {"step": "token", "steps": 32}
     found["energy"]["conventional45nm"] |= {
         "host": 2.4e-8,
         "published": [

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from tasks.language.config import Config, tiny
 from tasks.language.data import NOTHING, batches, batches_from, count_bytes
 from tasks.language.deployment import FARTHEST, FIRST_BITS, GREEDY, MEAN_APART
 from tasks.language.task import TASK, build, measure_bits
+from tasks.report.tables import format_joules
 
 BESIDE = GREEDY, MEAN_APART, FARTHEST  # beside the trained model
 LINES = b"".join(b"%d and %d is %d\n" % (k, k % 5, k + k % 5) for k in range(900))
@@ -291,12 +293,17 @@ def test_a_spiking_run_goes_through_all_verbs(
     assert table["rows"][-1][3] == "70.8"
     assert all(float(row[3].replace(",", "")) > 0 for row in processor["rows"])
     assert processor["rows"][1][1] == "341,049,344"
+    assert energy["sequence"] == {"step": "token", "steps": 16}
+    assert "Energy per inference of 16 tokens" in told
+    token = format_joules(energy["loihi2"]["chip"]["nominal"] / 16)
+    assert re.search(rf"loihi2 +chip, per token +{token} \(", told)
     assert "misfits" in energy["loihi1"]
     assert not energy["loihi2"]["misfits"]
     for title in ("A token on Loihi 2", "A token on this machine's processor, packed weights"):
         assert title in told
     page = (folder / "report.html").read_text()
     assert "A token on Loihi 2" in page
+    assert f" per inference of 16 tokens; {token} per token<" in page
     assert "greedy tokens as trained, integers" in page
     assert "All 4 test samples of 16 ticks" in page
 

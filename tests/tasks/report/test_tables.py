@@ -71,6 +71,31 @@ def test_times_are_told_in_milliseconds_and_problems_behind_their_chip() -> None
     assert "breaks even with the ANN at 5.1 " in told[3]
 
 
+ENERGY: dict[str, Any] = {
+    "loihi1": {tier: {"low": 8e-9, "nominal": 2e-8, "high": 4e-8} for tier in ("core", "chip")},
+    "conventional45nm": {"snn": 1e-9, "ann": 4e-9, "ann_passes": 8},
+}
+
+
+def test_of_a_sequence_the_energy_of_a_step_stands_beside_that_of_all() -> None:
+    whole = show.tabulate_energy(ENERGY)
+    assert whole.title == "Energy per inference"
+    assert [row[1] for row in rows(whole)[:3]] == ["core", "chip", "spiking, AC"]
+    sequence = show.tabulate_energy({**ENERGY, "sequence": {"step": "token", "steps": 8}})
+    assert sequence.title == "Energy per inference of 8 tokens"
+    assert rows(sequence)[1:3] == [
+        ["loihi1", "chip", "20 nJ (8 nJ – 40 nJ)"],
+        ["loihi1", "chip, per token", "2.5 nJ (1 nJ – 5 nJ)"],
+    ]
+    chip = {"chip": {**ENERGY["loihi1"]["chip"], "added": "by a later version"}}
+    assert show.share_step({"sequence": {"step": "token", "steps": 8}}, chip) == {
+        "low": 1e-9, "nominal": 2.5e-9, "high": 5e-9
+    }  # fmt: skip
+    assert show.name_inference({"sequence": {"step": "token", "steps": 1}}) == (
+        "inference of 1 token"
+    )
+
+
 def test_a_host_is_told_with_the_sum_of_its_operations() -> None:
     parts = [{"node": "lift", "macs": 1200}, {"node": "soft", "macs": 34}]
     told = show.describe_host(parts)

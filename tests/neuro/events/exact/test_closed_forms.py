@@ -7,10 +7,16 @@ import mpmath
 import numpy as np
 import pytest
 from exact_laws import CLOCK, DT, agree, run
-from hypothesis import Phase, given, settings, strategies as st
+from hypothesis import Phase, example, given, settings, strategies as st
 
 from neuro.events import Grid, simulate
-from neuro.events.exact.membrane import NEURON, integrate_to_crossing, search_crossing
+from neuro.events.exact.membrane import (
+    NEURON,
+    SPIKE,
+    advance_neuron,
+    integrate_to_crossing,
+    search_crossing,
+)
 from neuro.events.exact.oracle_neuron import OracleNeuron, bisect, find_zeros, integrate_product
 from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import ALIF, LI, LIF
@@ -95,6 +101,8 @@ def cells(v: float, currents: list[float], rates: list[float], rate: float) -> t
 
 
 @laws
+@example(ratio=1.0, v=0.9, i=0.5)  # v falls from the start: its peak lies behind
+@example(ratio=2.0, v=-2.0, i=0.1)
 @given(
     ratio=st.sampled_from([1.0, 2.0]),
     v=st.floats(-2.0, 0.999),
@@ -120,6 +128,40 @@ def test_closed_forms_and_the_search_find_the_same_crossing(
         room = 1e-13 + 1e-15 / (rate * float(slope))
         assert abs(found - want) < room
         assert abs(searched - want) < room
+
+
+def test_a_crossing_behind_inhibition_that_decays_first_is_found() -> None:
+    def v(t: mpmath.mpf) -> mpmath.mpf:
+        down, up = (integrate_product(mpmath, 100, r, t) for r in (500, 20))
+        return 0.5 * mpmath.exp(-100 * t) - 200 * down + 200 * up
+
+    with mpmath.workdps(30):
+        want = float(bisect(lambda t: v(t) - 1, mpmath.mpf("0.001"), mpmath.mpf("0.02")))
+    found, fires = search_crossing(*cells(0.5, [-200.0, 200.0], [500.0, 20.0], 100.0), 0, 0.2)
+    assert fires
+    assert abs(found - want) < 1e-13
+
+
+def test_a_membrane_without_a_leak_meets_a_falling_threshold_exactly() -> None:
+    cell, *rest = cells(0.5, [], [], 0.0)
+    cell.drive, cell.adapt, cell.rate_adapt = 1.0, 1.0, 2.0
+    with mpmath.workdps(30):
+        low, high = mpmath.mpf(0), mpmath.mpf(1)
+        want = float(bisect(lambda t: t - 0.5 - mpmath.exp(-2 * t), low, high))
+    found, fires = search_crossing(cell, *rest, 0, 10.0)
+    assert fires
+    assert abs(found - want) < 1e-13
+
+
+@pytest.mark.parametrize(("short", "stands"), [(0.3, 1.0), (0.7, 1 - 0.7 * 2**-10)])
+def test_a_crossing_less_than_half_a_quantum_ahead_is_at_the_instant_itself(
+    short: float, stands: float
+) -> None:
+    quantum = 2**-10
+    cell, *rest = cells(-short * quantum, [], [], 0.0)
+    cell.drive = 1.0  # a tick: the crossing is at 1 + short * quantum
+    advance_neuron(cell, *rest, 0, 1.0, quantum, np.zeros(4, SPIKE).view(np.recarray))
+    assert (cell.time[0], cell.v[0]) == (1.0, stands)
 
 
 @laws
