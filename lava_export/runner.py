@@ -77,6 +77,8 @@ def prepare_imports() -> None:
     spec: Any = importlib.util.spec_from_file_location("lava_shim", HERE / "shim.py")
     shim = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(shim)
+    # networkx asks of each graph whether it is a table of pandas: without, it need not load it.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     shim.import_lava()
 
 

@@ -149,8 +149,9 @@ def find_spikes(
         indptr[b + 1] = last
         if last <= buffer.time.size:
             order = np.argsort(buffer.time[first:last], kind="mergesort")
-            buffer.time[first:last] = buffer.time[first:last][order]
-            buffer.neuron[first:last] = buffer.neuron[first:last][order]
+            time, neuron = buffer.time[first:last][order], buffer.neuron[first:last][order]
+            for k in range(last - first):
+                buffer.time[first + k], buffer.neuron[first + k] = time[k], neuron[k]
     return indptr
 
 

@@ -134,11 +134,11 @@ def enlarge_queue(old: DelayQueue) -> DelayQueue:
     """Return the same entries with twice the room."""
     capacity = old.time.size
     new = make_queue(old.head.size, 2 * capacity)
-    new.head[:] = old.head
-    new.time[:capacity] = old.time
-    new.group[:capacity] = old.group
-    new.value[:capacity] = old.value
-    new.next_entry[:capacity] = old.next_entry
+    copy_entries(old.head, new.head)
+    copy_entries(old.time, new.time)
+    copy_entries(old.group, new.group)
+    copy_entries(old.value, new.value)
+    copy_entries(old.next_entry, new.next_entry)
     new.next_entry[-1] = old.first_free[0]
     new.first_free[0], new.used[0] = capacity, old.used[0]
     return new
@@ -239,7 +239,9 @@ def sort_arrivals(a: GroupArrivals) -> GroupArrivals:
     """Return arrivals in order of (time, group)."""
     entries = a.time.size
     buffer = make_buffer(entries)
-    buffer.time[:], buffer.key[:], buffer.value[:] = a.time, a.group, a.value
+    copy_entries(a.time, buffer.time)
+    copy_entries(a.group, buffer.key)
+    copy_entries(a.value, buffer.value)
     sort_buffer(buffer, entries)
     return GroupArrivals(buffer.time, buffer.key, buffer.value)
 
@@ -334,8 +336,18 @@ def enlarge_run(run: WindowRun, lacking: int) -> WindowRun:
 def enlarge_array(a: np.ndarray) -> np.ndarray:
     """Return a copy with twice the room."""
     out = np.empty(2 * a.size, a.dtype)
-    out[: a.size] = a
+    copy_entries(a, out)
     return out
+
+
+@bare
+def copy_entries(a: np.ndarray, out: np.ndarray) -> None:
+    """Copy ``a`` to the start of ``out``.
+
+    With ``out[: a.size] = a`` Numba compiles the text of its error, too, which takes seconds.
+    """
+    for k in range(a.size):
+        out[k] = a[k]
 
 
 @bare

@@ -129,7 +129,8 @@ def push_check(neurons: NeuronTable, j: int, plan: WindowPlan, heap: list) -> No
         if fires:
             one.next_check = place_crossing(one.time, moved, plan.quantum)
         one.v, one.adapt = v, adapt
-        current[j] = before
+        for port in range(before.size):
+            current[j, port] = before[port]
     if one.next_check <= plan.stop:
         heappush(heap, (one.next_check, np.int64(CHECK), float(j)))
 

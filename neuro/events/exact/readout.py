@@ -131,5 +131,6 @@ def sample_values(
                     decay = math.exp(-rate[j] * h)
                 state[j] += table.weight[s] * arrivals.value[k] * decay
             k += 1
-        out[tick] = state
+        for j in range(n):
+            out[tick, j] = state[j]
     return out

@@ -46,7 +46,7 @@ from neuro.events.exact.step_delta import run_delta_window
 from neuro.events.exact.step_general import run_general_window
 from neuro.events.exact.step_psc import run_psc_window
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
-from neuro.ops.jit import bare, kernel
+from neuro.ops.jit import bare
 
 
 class Machine(NamedTuple):
@@ -81,34 +81,15 @@ def run_windows(
     outside: spikes of the sources that are no neurons of the component. pending: what is under
     way at the start. The records of the neurons then hold for the end of the run.
     """
-    run, lacking = start_windows(machine, outside, pending, plan)
-    while lacking == PAUSED:
-        run, lacking = run_to_pause(machine, outside, run, plan)
-    return finish_windows(machine, run, plan)
-
-
-@kernel
-def start_windows(
-    machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
-) -> tuple[WindowRun, int]:
-    """Start a run, and do as :func:`run_to_pause`."""
-    return run_to_pause(machine, outside, start_run(pending, plan), plan)
-
-
-@kernel
-def run_to_pause(
-    machine: Machine, outside: SourceSpikes, run: WindowRun, plan: WindowPlan
-) -> tuple[WindowRun, int]:
-    """Return the run, and whether it is at its end (ENOUGH) or PAUSED."""
-    lacking = continue_run(machine, outside, run, plan)
-    while lacking != ENOUGH and lacking != PAUSED:
-        run = enlarge_run(run, lacking)
+    run, lacking = start_run(pending, plan), PAUSED
+    while lacking != ENOUGH:
         lacking = continue_run(machine, outside, run, plan)
-    return run, lacking
+        if lacking != ENOUGH and lacking != PAUSED:
+            run = enlarge_run(run, lacking)
+    return finish_run(machine, run, plan)
 
 
-@kernel
-def finish_windows(machine: Machine, run: WindowRun, plan: WindowPlan) -> RunResult:
+def finish_run(machine: Machine, run: WindowRun, plan: WindowPlan) -> RunResult:
     """Return the result of a run that is at its end; bring all neurons there."""
     fired, progress = run.progress[FIRED], run.progress
     _, stop = find_bounds(plan, min(progress[WINDOW], count_windows(plan) - 1))

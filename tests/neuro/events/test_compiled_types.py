@@ -72,7 +72,7 @@ def types(monkeypatch: pytest.MonkeyPatch) -> TYPES:
 
         monkeypatch.setattr(module, name, call)
 
-    watch(window_driver, "start_windows")
+    watch(window_driver, "continue_run")
     watch(heap_driver, "run_to_pause")
     watch(exact_run, "sample_values")
     watch(synapse_table, "survey_groups")
@@ -91,7 +91,7 @@ def test_in_continuous_time_each_kernel_is_given_arrays_of_one_type(types: TYPES
                 record, state = simulate(graph, {"x": train}, clock)
                 simulate(graph, {"x": train}, clock, state=state)
                 assert record.counts["cells"].spikes > 0
-    expected = ("start_windows", "run_to_pause", "sample_values", "survey_groups")
+    expected = ("continue_run", "run_to_pause", "sample_values", "survey_groups")
     assert {name: len(found) for name, found in types.items()} == dict.fromkeys(expected, 1)
 
 

@@ -74,16 +74,16 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return written(run)
 
 
-def activity(layer: str = "alif1", ticks: int = 4) -> Record:
+def activity(layer: str = "alif1", ticks: int = 4, samples: int = 8) -> Record:
     rng = np.random.default_rng(0)
-    image = (rng.random((ticks, 8, 784)) < 0.2).astype(np.float32)
-    spikes = (rng.random((ticks, 8, 130)) < 0.1).astype(np.float32)
-    membrane = rng.normal(size=(ticks, 8, 10))
+    image = (rng.random((ticks, samples, 784)) < 0.2).astype(np.float32)
+    spikes = (rng.random((ticks, samples, 130)) < 0.1).astype(np.float32)
+    membrane = rng.normal(size=(ticks, samples, 10))
     membrane[:, 0, 3] += 100
     return Record(
         executor="events",
         ticks=ticks,
-        samples=8,
+        samples=samples,
         spikes={"input": to_events(image), layer: to_events(spikes)},
         values={"readout": membrane},
     )
@@ -118,8 +118,9 @@ def chip(title: str, layer: str, nominal: float) -> dict[str, Any]:
     }
 
 
-def finish(run: Run, layer: str = "alif1") -> None:
-    """Fill a run with what the verbs leave behind."""
+def finish(run: Run, layer: str = "alif1", samples: int = 8) -> None:
+    """Fill a run with what the verbs leave behind. samples: that the report draws."""
+    captions = ["5 → 3  ✗", "1 → 1", *(f"{k} → {k}" for k in range(2, 8))]
     now = {"measured_on": describe_provenance(run)}
     run.write_lines(
         "metrics.jsonl",
@@ -142,7 +143,7 @@ def finish(run: Run, layer: str = "alif1") -> None:
             "confusion": confusion.tolist(),
         },
     )
-    save_record(run.folder / "records" / "events.npz", activity(layer))
+    save_record(run.folder / "records" / "events.npz", activity(layer, samples=samples))
     counts = {"spikes": 52.1, "synaptic_events": 4321.5, "updates": 99.9}
     run.write(
         "simulate.json",
@@ -154,7 +155,7 @@ def finish(run: Run, layer: str = "alif1") -> None:
             "per_sample": {layer: counts},
             "milliseconds_per_sample": 6.82,
             "input_shapes": {"input": [1, 28, 28]},
-            "captions": ["5 → 3  ✗", "1 → 1", *(f"{k} → {k}" for k in range(2, 8))],
+            "captions": captions[:samples],
         },
     )
     run.write(

@@ -100,15 +100,16 @@ def test_a_run_that_goes_back_to_python_now_and_then_is_the_same_run(
     graph, clock = network(kind, 5, refractory=0.0013), Exact(driver=driver)  # type: ignore[arg-type]
     train = at_any_time(5)
     whole, end = simulate(graph, {"x": train}, clock)
-    module, calls = (window_driver if driver == "window" else heap_driver), []
-    part = module.run_to_pause
+    windows, calls = driver == "window", []
+    module, name = (window_driver, "continue_run") if windows else (heap_driver, "run_to_pause")
+    part = getattr(module, name)
 
     def counted(*arguments: object) -> object:
         calls.append(1)
         return part(*arguments)
 
     monkeypatch.setattr(exact_run, "WORK_PER_PAUSE", -(10**9))
-    monkeypatch.setattr(module, "run_to_pause", counted)
+    monkeypatch.setattr(module, name, counted)
     record, state = simulate(graph, {"x": train}, clock)
     assert len(calls) > 10
     assert sum(t.time.size for t in whole.times.values()) > train.time.size + 5
