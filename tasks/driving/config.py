@@ -141,9 +141,10 @@ class Planner:
     the published "margin", whose gradient reaches one of them, or "softmax", which all get.
     learns_from: maps that judge candidates in training, the "truth" as published, or
     "predicted" ones, which judge when it drives. takes: what is refined, the "cheapest"
-    candidate as published, or the "mean" of all by soft-max of their costs. dilations: of
-    further convolutions of the cost volume's head; none as published. caution: by which missing
-    road costs more when it drives than in training, whose paths are all on the road.
+    candidate as published, or the "mean" of all by soft-max of their costs. sharpness: times
+    which costs enter that soft-max; 1 as in the loss. dilations: of further convolutions of the
+    cost volume's head; none as published. caution: by which missing road costs more when it
+    drives than in training, whose paths are all on the road.
     """
 
     candidates: int
@@ -153,10 +154,15 @@ class Planner:
     loss: Literal["margin", "softmax"] = "margin"
     learns_from: Literal["truth", "predicted"] = "truth"
     takes: Literal["cheapest", "mean"] = "cheapest"
+    sharpness: float = 1.0
     dilations: tuple[int, ...] = ()
     caution: float = 1.0
 
     def __post_init__(self) -> None:
+        if not self.sharpness > 0:
+            raise ValueError(
+                f"Planner.sharpness must be > 0, got {self.sharpness}; 1 is that of the loss"
+            )
         if not self.caution > 0:
             raise ValueError(f"Planner.caution must be > 0, got {self.caution}; 1 adds none")
 
@@ -430,6 +436,7 @@ def tiny() -> Config:
             loss="softmax",
             learns_from="predicted",
             takes="mean",
+            sharpness=3.0,
             dilations=(2, 4),
             caution=10.0,
         ),

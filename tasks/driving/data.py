@@ -18,7 +18,7 @@ from drivers.folders import in_neuro_data
 from drivers.nuscenes.devkit import require_devkit
 from tasks.driving.batch import Batch, make_batch
 from tasks.driving.config import STRIDE, Config, Source, find_phase
-from tasks.driving.displace import displace_starts, draw_starts
+from tasks.driving.displace import displace_starts, draw_speeds, draw_starts
 from tasks.driving.mirror import mirror_windows
 from tasks.shuffle import shuffle_batches
 from tasks.task import Split
@@ -170,12 +170,14 @@ def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> It
     phase, _ = find_phase(config, epoch / config.epochs)
     mirrored, displaced = (config.mirrored, phase.displaced) if split == "train" else (0.0, 0.0)
     sides = np.random.default_rng([2, epoch]).random((len(orders), config.batch))
-    starts = np.random.default_rng([3, epoch]).random((len(orders), config.batch, 3))
+    starts = np.random.default_rng([3, epoch]).random((len(orders), config.batch, 4))
     for order, side, start in list(zip(orders, sides, starts, strict=True))[step:]:
         batch = make_batch([windows[int(k)] for k in order], config.sees == "maps")
         if mirrored:
             batch = mirror_windows(batch, torch.from_numpy(side < mirrored))
         if displaced:
-            poses = draw_starts(torch.from_numpy(start).float(), displaced)
-            batch = displace_starts(batch, poses)
+            drawn = torch.from_numpy(start).float()
+            poses = draw_starts(drawn[:, :3], displaced)
+            speed = draw_speeds(drawn[:, 3], poses, batch.seen.ego.speed)
+            batch = displace_starts(batch, poses, speed)
         yield batch

@@ -1,9 +1,11 @@
 """Starts off the way, for training: what a planner sees when it has to come back.
 
-A recorded car keeps to its way, one that is driven by a planner does not; who has only seen
-recorded starts never learns to come back. A displaced window is seen from a pose to a side of
-the recorded one, and turned: features of images are splat from there, which is exact; images
-themselves stay. Its path comes back to the recorded one after the way of 3 s; until then it is
+A recorded car keeps to its way and to its speed, one that is driven by a planner does not; who
+has only seen recorded starts never learns to come back, and learns that who stands goes on to
+stand. A displaced window is seen from a pose to a side of the recorded one, and turned:
+features of images are splat from there, which is exact; images themselves stay. It starts at
+another speed, which becomes the recorded one as fast as candidates change theirs. Its path
+comes back to the recorded one after the way of 3 s; until then it is
 
     e(u) = e0 (1 - 10 u^3 + 15 u^4 - 6 u^5) + s0 (u - 6 u^3 + 8 u^4 - 3 u^5)
 
@@ -16,11 +18,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from drivers.nuscenes.window import name_command
+from drivers.nuscenes.window import FRAME, name_command
 from tasks.driving.batch import Batch
-from tasks.driving.sampler import COMMANDS, find_moves, find_reach
+from tasks.driving.sampler import BRAKING, COMMANDS, THRUST, Ego, find_moves, find_reach
 
 SIDE, TURN = 1.5, 0.15  # [m], [rad] at most
+FASTER = 3.0  # [m/s] at most
 
 
 def draw_starts(draws: Float[Tensor, "B 3"], share: float) -> Float[Tensor, "B 3"]:
@@ -33,19 +36,66 @@ def draw_starts(draws: Float[Tensor, "B 3"], share: float) -> Float[Tensor, "B 3
     return torch.where(draws[:, :1] < share, poses, 0.0)
 
 
-def displace_starts(batch: Batch, start: Float[Tensor, "B 3"]) -> Batch:
+def draw_speeds(
+    draws: Float[Tensor, " B"], start: Float[Tensor, "B 3"], speed: Float[Tensor, " B"]
+) -> Float[Tensor, " B"]:
+    """Return speeds of starts, of draws from 0 to 1: from standing to 3 m/s faster.
+
+    start: what starts at the origin keeps its speed. speed: the recorded ones [m/s].
+    """
+    return torch.where((start != 0).any(1), draws * (speed + FASTER), speed)
+
+
+def displace_starts(
+    batch: Batch, start: Float[Tensor, "B 3"], speed: Float[Tensor, " B"]
+) -> Batch:
     """Return a batch whose windows are seen from these poses, and whose paths come back.
 
-    start: with x = 0. The command is that of the path then.
+    start: with x = 0; what starts at the origin stays as it is. speed: at the start [m/s]. The
+    car's curvature stays, and the command is that of the path then.
     """
     seen, truth = batch
-    path = come_back(truth.path, start, seen.ego.speed)
-    said = torch.tensor([COMMANDS.index(name_command(p)) for p in path.cpu().numpy()])
     moved = (start != 0).any(1)
-    command = torch.where(moved, said.to(seen.ego.command), seen.ego.command)
+    path = come_back(change_speed(truth.path, speed), start, speed)
+    path = torch.where(moved[:, None, None], path, truth.path)
+    said = torch.tensor([COMMANDS.index(name_command(p)) for p in path.cpu().numpy()])
+    ego = Ego(
+        speed=torch.where(moved, speed, seen.ego.speed),
+        yaw_rate=torch.where(moved, seen.ego.curvature * speed, seen.ego.yaw_rate),
+        command=torch.where(moved, said.to(seen.ego.command), seen.ego.command),
+    )
     to_present = torch.linalg.solve(make_poses(start)[:, None], seen.to_present)
-    ego = seen.ego._replace(command=command)
     return Batch(seen._replace(to_present=to_present, ego=ego), truth._replace(path=path))
+
+
+def change_speed(
+    path: Float[Tensor, "B F 3"], speed: Float[Tensor, " B"]
+) -> Float[Tensor, "B F 3"]:
+    """Return paths on the same ways, driven at ``speed`` [m/s] at first.
+
+    It becomes that of the path by -4 to 2 m/s^2, as candidates do.
+    """
+    wanted = find_moves(path[..., :2]).norm(dim=-1) / FRAME
+    driven, now, time = [], speed, FRAME / 2  # of the first frame, in its middle
+    for k in range(path.shape[1]):
+        now = wanted[:, k].clamp(now + BRAKING * time, now + THRUST * time).clamp(min=0)
+        driven.append(now)
+        time = FRAME
+    return go_along(path, FRAME * torch.stack(driven, 1).cumsum(1))
+
+
+def go_along(path: Float[Tensor, "B F 3"], way: Float[Tensor, "B F"]) -> Float[Tensor, "B F 3"]:
+    """Return the poses on paths after so much way [m], straight on behind their ends."""
+    poses = torch.cat([torch.zeros_like(path[:, :1]), path], 1)
+    ends = poses[..., :2].diff(dim=1).norm(dim=-1).cumsum(1)
+    ends = torch.cat([torch.zeros_like(ends[:, :1]), ends], 1)
+    after = torch.searchsorted(ends, way, right=True).clamp(max=path.shape[1])
+    low, high = ends.gather(1, after - 1), ends.gather(1, after)
+    share = ((way - low) / (high - low).clamp(min=1e-6)).clamp(max=1)[..., None]
+    before, then = (poses.gather(1, k[..., None].expand(-1, -1, 3)) for k in (after - 1, after))
+    x, y, yaw = (before + share * (then - before)).unbind(-1)
+    beyond = (way - ends[:, -1:]).clamp(min=0)
+    return torch.stack([x + beyond * yaw.cos(), y + beyond * yaw.sin(), yaw], -1)
 
 
 def make_poses(flat: Float[Tensor, "B 3"]) -> Float[Tensor, "B 4 4"]:

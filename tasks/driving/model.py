@@ -203,7 +203,7 @@ class Planner(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.takes = config.planner.takes
+        self.takes, self.sharpness = config.planner.takes, config.planner.sharpness
         self.sampler = Sampler(config)
         self.cost = Cost(config)
         self.refinement = Refinement(config)
@@ -219,7 +219,7 @@ class Planner(nn.Module):
         candidates = self.sampler(ego)
         costs = self.cost(candidates, around, ego.speed)
         if self.takes == "mean":
-            shares = (-costs.total).detach().softmax(1)
+            shares = (-self.sharpness * costs.total).detach().softmax(1)
             taken = (shares[..., None, None] * candidates).sum(1)
         else:
             cheapest = costs.total.detach().argmin(1)

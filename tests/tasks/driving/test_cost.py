@@ -228,9 +228,13 @@ def test_missing_road_costs_more_by_the_caution_when_it_drives() -> None:
     assert plain.eval()(path, around, speed).frames.equal(trained)
 
 
-def test_a_caution_that_is_none_is_refused() -> None:
+def test_a_caution_and_a_sharpness_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Planner.caution must be > 0, got 0.0; 1 adds none"):
         replace(tiny().planner, caution=0.0)
+    with pytest.raises(
+        ValueError, match=r"Planner.sharpness must be > 0, got -1.0; 1 is that of"
+    ):
+        replace(tiny().planner, sharpness=-1.0)
 
 
 def test_no_part_of_a_frame_costs_more_than_100() -> None:

@@ -14,10 +14,13 @@ from tasks.driving.batch import Batch, make_batch
 from tasks.driving.config import MAPPERS, tiny
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.displace import (
+    FASTER,
     SIDE,
     TURN,
+    change_speed,
     come_back,
     displace_starts,
+    draw_speeds,
     draw_starts,
     make_poses,
 )
@@ -91,7 +94,7 @@ def test_a_car_that_stands_stays_where_it_is() -> None:
 
 def test_the_origin_changes_nothing() -> None:
     plain = batch()
-    made = displace_starts(plain, torch.zeros(3, 3))
+    made = displace_starts(plain, torch.zeros(3, 3), plain.seen.ego.speed)
     for one, other in zip(tree_leaves(made), tree_leaves(plain), strict=True):
         torch.testing.assert_close(one, other)
 
@@ -99,7 +102,7 @@ def test_the_origin_changes_nothing() -> None:
 def test_points_are_splat_where_the_displaced_car_sees_them() -> None:
     plain, config = batch(), SMALL
     start = torch.tensor([[0.0, 1.0, 0.1], [0.0, -0.5, 0.0], [0.0, 0.0, 0.0]])
-    seen = displace_starts(plain, start).seen
+    seen = displace_starts(plain, start, plain.seen.ego.speed).seen
 
     def lift(given: torch.Tensor) -> torch.Tensor:
         where = (plain.seen.intrinsic, plain.seen.to_ego, given)
@@ -122,14 +125,14 @@ def test_points_are_splat_where_the_displaced_car_sees_them() -> None:
 def test_the_command_is_that_of_the_way_back() -> None:
     plain = batch()  # straight ahead
     start = torch.tensor([[0.0, -1.5, -0.1], [0.0, 1.5, 0.1], [0.0, 0.2, 0.0]])
-    made = displace_starts(plain, start)
+    made = displace_starts(plain, start, plain.seen.ego.speed)
     assert made.seen.ego.command.tolist() == [0, 2, 1]
     assert plain.seen.ego.command.tolist() == [1, 1, 1]
     turning = plain._replace(
         seen=plain.seen._replace(ego=plain.seen.ego._replace(command=torch.tensor([0, 0, 0])))
     )
     # Of a window that is not displaced it stays what the navigation said.
-    kept = displace_starts(turning, torch.zeros(3, 3))
+    kept = displace_starts(turning, torch.zeros(3, 3), torch.zeros(3))
     assert kept.seen.ego.command.tolist() == [0, 0, 0]
 
 
@@ -146,6 +149,64 @@ def test_starts_are_drawn_to_both_sides_evenly() -> None:
         assert float(drawn.mean()) == pytest.approx(0, abs=0.05 * most)
     assert not draw_starts(draws, 0.0).any()
     assert (draw_starts(draws, 1.0) != 0).any(1).all()
+
+
+def test_another_speed_becomes_the_recorded_one_as_fast_as_that_of_candidates() -> None:
+    speeds = torch.tensor([0.0, 7.0, 4.0])
+    recorded = torch.cat([straight(4.0, frames=6, dt=0.5)] * 3)
+    x = change_speed(recorded, speeds)[..., 0]
+    # From standing by 2 m/s^2: 0.5, 1.5, 2.5, 3.5 m/s in the frames; from 7 m/s by -4: 6, 4.
+    assert x[0].tolist() == [0.25, 1.0, 2.25, 4.0, 6.0, 8.0]
+    assert x[1].tolist() == [3.0, 5.0, 7.0, 9.0, 11.0, 13.0]
+    assert x[2].tolist() == [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]
+    assert not change_speed(recorded, speeds)[..., 1:].any()
+
+
+def test_who_is_to_stand_stops_straight_on() -> None:
+    recorded = torch.zeros(1, 6, 3)
+    recorded[..., 2] = 0.5  # turned, as it stands
+    path = change_speed(recorded, torch.tensor([3.0]))
+    # 2 m/s in the first frame, then it stands.
+    expected = torch.tensor([np.cos(0.5), np.sin(0.5), 0.5], dtype=torch.float32)
+    torch.testing.assert_close(path[0], expected.expand(6, 3))
+    assert change_speed(recorded, torch.zeros(1)).equal(recorded)
+
+
+def test_another_speed_leaves_the_car_on_its_way_and_heads_along_it() -> None:
+    yaw = 0.1 * torch.arange(1.0, 61.0)  # a circle of 20 m to the left
+    circle = torch.stack([20 * yaw.sin(), 20 * (1 - yaw.cos()), yaw], -1)[None, ::4][:, :6]
+    for speed in (0.0, 6.0, 20.0):
+        path = change_speed(circle, torch.tensor([speed]))[0]
+        middle = torch.tensor([0.0, 20.0])
+        away = (path[:, :2] - middle).norm(dim=-1)
+        on = path[:, 2] < circle[0, -1, 2]
+        # Chords of 8 m lie up to 0.4 m inside.
+        assert ((away[on] > 19.55) & (away[on] < 20.01)).all()
+        bearing = torch.atan2(path[:, 0], 20 - path[:, 1])
+        torch.testing.assert_close(path[on, 2], bearing[on], atol=0.02, rtol=0)
+
+
+def test_speeds_are_drawn_from_standing_to_somewhat_faster() -> None:
+    start = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.1], [0.0, 0.0, 0.0]])
+    speed = torch.tensor([8.0, 0.0, 8.0])
+    for draw in (0.0, 0.5, 1.0):
+        drawn = draw_speeds(torch.full((3,), draw), start, speed)
+        assert drawn.tolist() == [draw * (8 + FASTER), draw * FASTER, 8.0]
+
+
+def test_a_displaced_car_knows_its_own_speed_and_keeps_its_curvature() -> None:
+    plain = batch()
+    turning = plain.seen.ego._replace(
+        speed=torch.tensor([4.0, 4.0, 4.0]), yaw_rate=torch.tensor([0.4, 0.4, 0.4])
+    )
+    plain = plain._replace(seen=plain.seen._replace(ego=turning))
+    start = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    made = displace_starts(plain, start, torch.tensor([6.0, 0.0, 6.0]))
+    assert made.seen.ego.speed.tolist() == [6.0, 0.0, 4.0]
+    torch.testing.assert_close(made.seen.ego.yaw_rate, torch.tensor([0.6, 0.0, 0.4]))
+    assert made.truth.path[2].equal(plain.truth.path[2])
+    way = made.truth.path[..., :2].diff(dim=1).norm(dim=-1)
+    assert way[1, 0] < way[2, 0] < way[0, 0] + 1.1
 
 
 def test_windows_are_displaced_in_training_and_in_their_phase_alone(

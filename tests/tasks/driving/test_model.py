@@ -190,8 +190,9 @@ def test_or_from_the_mean_of_all_by_soft_max_of_their_costs(
     model: Driver, batch: Batch, found: Outputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model.planner, "takes", "mean")
+    monkeypatch.setattr(model.planner, "sharpness", 0.5)
     assert found.plan is not None
-    costs = found.plan.costs.total.double()
+    costs = 0.5 * found.plan.costs.total.double()
     shares = (-costs).exp() / (-costs).exp().sum(1, keepdim=True)
     with torch.no_grad():
         plan = model(batch.seen).plan
