@@ -4,9 +4,11 @@
 
 "anchored": v0 is the measured speed; a from -4 to 2 m/s^2, from -1/2 - 2 v0 where that is more:
 braking harder than a slow car can would only be standing still once more. The curvature k moves
-from the measured one (yaw rate by speed) to another within 1.5 s, and the path shifts sideways
-by up to a lane, both by the command. Forward, that other curvature is a share of the measured
-one and a bend, the sharper the slower the car is: who turns by mistake can turn back.
+from the measured one (yaw rate by speed) to another within 1.5 s, and the path shifts sideways,
+both by the command. To a side it shifts by up to a lane, and so far that it is 1.5 m aside
+after the way of 3 s: the command says that the way is 2 m aside there, and costs do not know
+it. Forward it shifts by up to 2.5 m, and that other curvature is a share of the measured one
+and a bend, the sharper the slower the car is: who turns by mistake can turn back.
 "clothoid": as SAD, v0 is the measured speed with p = 0.2, else from 0 to 15 m/s, a from -3 to
 7 m/s^2; a circle of the measured curvature with p = 0.2, else a clothoid k = k0 + s / A^2 with
 A from 6 to 80 m, 40 % to the left and to the right each, 20 % straight; of all, sorted by where
@@ -30,7 +32,9 @@ from tasks.driving.config import Config
 COMMANDS = ("left", "forward", "right")
 STEPS = 5  # small steps in a frame
 BRAKING, THRUST = -4.0, 2.0  # [m/s^2] between which accelerations lie
-LANE = 4.0  # [m] by which a path may shift, a little more than a lane
+LANE = 4.0  # [m] by which a path may shift to a side, a little more than a lane
+LITTLE = 2.5  # [m], the same of one that goes on forward
+ASIDE = 1.5  # [m] to the side at least, where that is the command
 SHARPEST = 0.25  # [1 / m] curvature of a turn at a crossing
 GENTLE, SHARP = 0.03, 0.1  # [1 / m] curvature of a road ahead: if it is driven fast, slowly
 PUSH = 2.0  # [m/s^2] to a side, up to which what is slower may bend more
@@ -124,11 +128,14 @@ def sample_anchored(
     bend = 2 * draws[:, 1] - 1
     most = (PUSH / ego.speed.square()).clamp(GENTLE, SHARP)[:, None]
     ahead = most * bend * bend.abs() + now * draws[:, 3]
-    turning = side * (SHARPEST * draws[:, 1].square() - GENTLE * (1 - draws[:, 1]))
-    aim = torch.where(side == 0, ahead, turning)
+    turning = SHARPEST * draws[:, 1].square().expand_as(a)
+    aim = torch.where(side == 0, ahead, side * turning)
     swing = 2 * draws[:, 2] - 1
-    either = LANE * swing * swing.abs().sqrt()
-    shift = torch.where(side == 0, either, side * LANE * (1.25 * draws[:, 2] - 0.25))
+    either = LITTLE * swing * swing.abs().sqrt()
+    # A curvature that rises from 0 for the first half of a way w leads 7 / 24 k w^2 aside.
+    missing = ASIDE - 7 / 24 * turning * find_reach(ego.speed)[:, None].square()
+    aside = torch.maximum(LANE * draws[:, 2].expand_as(a), missing)
+    shift = torch.where(side == 0, either, side * aside)
     aim, shift = torch.where(first, now, aim), torch.where(first, 0.0, shift)
     share = (times / 1.5).clamp(max=1)
     curvature = now[..., None] + (aim - now)[..., None] * share

@@ -231,9 +231,7 @@ def test_missing_road_costs_more_by_the_caution_when_it_drives() -> None:
 def test_a_caution_and_a_sharpness_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Planner.caution must be > 0, got 0.0; 1 adds none"):
         replace(tiny().planner, caution=0.0)
-    with pytest.raises(
-        ValueError, match=r"Planner.sharpness must be > 0, got -1.0; 1 is"
-    ):
+    with pytest.raises(ValueError, match=r"Planner.sharpness must be > 0, got -1.0; 1 is"):
         replace(tiny().planner, sharpness=-1.0)
 
 

@@ -72,6 +72,19 @@ def test_anchored_candidates_hold_a_stop_a_lane_change_and_a_turn() -> None:
     assert ANCHORED(ego(5.0, command="left"))[0, :, -1, 2].max() > 1.2
 
 
+@pytest.mark.parametrize("speed", [0.0, 3.0, 5.0, 10.0])
+def test_by_a_command_to_a_side_all_but_the_first_go_there(speed: float) -> None:
+    reach = float(find_reach(torch.tensor([speed]))[0])
+    for command, sign in (("left", 1), ("right", -1)):
+        path = ANCHORED(ego(speed, command=command))[0, 1:]
+        way = path[..., :2].diff(dim=1, prepend=path[:, :1, :2] * 0).norm(dim=-1).sum(-1)
+        far = (way >= reach) & (path[:, -1, 2].abs() < 1.5)
+        assert int(far.sum()) > 10
+        assert float((sign * path[far, -1, 1]).min()) > 1.3
+    straight = ANCHORED(ego(speed))[0]
+    assert (straight[straight[:, -1, 2].abs() < 0.02, -1, 1].abs() < 2.6).all()
+
+
 def test_a_slow_car_that_turns_by_mistake_can_turn_back() -> None:
     # 2 m/s on a circle of 20 m to the right: over the last steps, candidates turn either way.
     path = ANCHORED(ego(2.0, yaw_rate=-0.1))[0]
