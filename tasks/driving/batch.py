@@ -35,7 +35,10 @@ class Seen(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """The truth; masks of the present frame and of future ones, of the map the present one."""
+    """The truth; masks of the present frame and of future ones, of the map the present one.
+
+    shown: whether images show what the car sees from where the path starts.
+    """
 
     vehicle: Bool[Tensor, "B T X Y"]
     pedestrian: Bool[Tensor, "B T X Y"]
@@ -44,6 +47,7 @@ class Truth(NamedTuple):
     lane: Bool[Tensor, "B X Y"]
     depth: Float[Tensor, "B S N h w"]
     path: Float[Tensor, "B F 3"]
+    shown: Bool[Tensor, " B"]
 
 
 class Batch(NamedTuple):
@@ -85,7 +89,8 @@ def make_batch(windows: Sequence[Window], maps: bool = False) -> Batch:
     still = ("drivable", "lane", "depth", "path")
     truth = {n: _stack([getattr(w, n)[present:] for w in windows]) for n in moving}
     truth |= {n: _stack([getattr(w, n) for w in windows]) for n in still}
-    return Batch(make_seen(windows, maps), Truth(**truth))
+    shown = torch.ones(len(windows), dtype=torch.bool)
+    return Batch(make_seen(windows, maps), Truth(**truth, shown=shown))
 
 
 def keep_frames(batch: Batch, past: int) -> Batch:

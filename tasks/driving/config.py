@@ -186,7 +186,7 @@ class Phase:
     run as in evaluation; parts that a stage has no use for stay too. past: frames that are
     seen, the present one the last of them; None: all. Windows overlap: with one frame, an epoch
     shows each image once. displaced: share of windows that start off the recorded way, and come
-    back to it.
+    back to it; and share of those that start at another speed.
     """
 
     name: StageName

@@ -170,7 +170,7 @@ def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> It
     phase, _ = find_phase(config, epoch / config.epochs)
     mirrored, displaced = (config.mirrored, phase.displaced) if split == "train" else (0.0, 0.0)
     sides = np.random.default_rng([2, epoch]).random((len(orders), config.batch))
-    starts = np.random.default_rng([3, epoch]).random((len(orders), config.batch, 4))
+    starts = np.random.default_rng([3, epoch]).random((len(orders), config.batch, 5))
     for order, side, start in list(zip(orders, sides, starts, strict=True))[step:]:
         batch = make_batch([windows[int(k)] for k in order], config.sees == "maps")
         if mirrored:
@@ -178,6 +178,6 @@ def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> It
         if displaced:
             drawn = torch.from_numpy(start).float()
             poses = draw_starts(drawn[:, :3], displaced)
-            speed = draw_speeds(drawn[:, 3], poses, batch.seen.ego.speed)
+            speed = draw_speeds(drawn[:, 3:], displaced, batch.seen.ego.speed)
             batch = displace_starts(batch, poses, speed)
         yield batch

@@ -37,13 +37,13 @@ def draw_starts(draws: Float[Tensor, "B 3"], share: float) -> Float[Tensor, "B 3
 
 
 def draw_speeds(
-    draws: Float[Tensor, " B"], start: Float[Tensor, "B 3"], speed: Float[Tensor, " B"]
+    draws: Float[Tensor, "B 2"], share: float, speed: Float[Tensor, " B"]
 ) -> Float[Tensor, " B"]:
     """Return speeds of starts, of draws from 0 to 1: from standing to 3 m/s faster.
 
-    start: what starts at the origin keeps its speed. speed: the recorded ones [m/s].
+    share: of the windows of another speed; the others keep theirs. speed: recorded [m/s].
     """
-    return torch.where((start != 0).any(1), draws * (speed + FASTER), speed)
+    return torch.where(draws[:, 0] < share, draws[:, 1] * (speed + FASTER), speed)
 
 
 def displace_starts(
@@ -51,21 +51,26 @@ def displace_starts(
 ) -> Batch:
     """Return a batch whose windows are seen from these poses, and whose paths come back.
 
-    start: with x = 0; what starts at the origin stays as it is. speed: at the start [m/s]. The
-    car's curvature stays, and the command is that of the path then.
+    start: with x = 0; the command is that of the path from there. speed: at the start [m/s];
+    curvature and command stay, for the navigation looks as far ahead of who is slow. Windows
+    that keep pose and speed stay as they are.
     """
     seen, truth = batch
-    moved = (start != 0).any(1)
+    turned, faster = (start != 0).any(1), speed != seen.ego.speed
+    moved = turned | faster
     path = come_back(change_speed(truth.path, speed), start, speed)
     path = torch.where(moved[:, None, None], path, truth.path)
     said = torch.tensor([COMMANDS.index(name_command(p)) for p in path.cpu().numpy()])
     ego = Ego(
-        speed=torch.where(moved, speed, seen.ego.speed),
-        yaw_rate=torch.where(moved, seen.ego.curvature * speed, seen.ego.yaw_rate),
-        command=torch.where(moved, said.to(seen.ego.command), seen.ego.command),
+        speed=speed,
+        yaw_rate=torch.where(faster, seen.ego.curvature * speed, seen.ego.yaw_rate),
+        command=torch.where(turned, said.to(seen.ego.command), seen.ego.command),
     )
     to_present = torch.linalg.solve(make_poses(start)[:, None], seen.to_present)
-    return Batch(seen._replace(to_present=to_present, ego=ego), truth._replace(path=path))
+    return Batch(
+        seen._replace(to_present=to_present, ego=ego),
+        truth._replace(path=path, shown=truth.shown & ~turned),
+    )
 
 
 def change_speed(

@@ -7,7 +7,7 @@ road that of all; centre: squared error; offset and flow: absolute error where t
 an instance; all of future frames discounted by 0.95 a frame. Motion: absolute error, in
 vehicles and outside. Depth: cross-entropy where it was
 measured. Path: the greatest violation of a margin by a candidate, or the cross-entropy of all
-candidates; and the error of the refined path.
+candidates; and the error of the refined path, where images show what the car sees.
 Axes: B windows, T present and future frames, F future frames, M candidates, X and Y cells.
 """
 
@@ -119,10 +119,16 @@ def choice_loss(candidates: Costs, distance: Float[Tensor, "B M"]) -> Float[Tens
     return -(aim * (-candidates.total).log_softmax(1)).sum(1).mean()
 
 
-def path_loss(path: Float[Tensor, "B F 3"], truth: Float[Tensor, "B F 3"]) -> Float[Tensor, ""]:
-    """Return the smooth absolute error along x and, ten times, along y."""
+def path_loss(
+    path: Float[Tensor, "B F 3"], truth: Float[Tensor, "B F 3"], shown: Bool[Tensor, " B"]
+) -> Float[Tensor, ""]:
+    """Return the smooth absolute error along x and, ten times, along y; 0 of no window.
+
+    shown: windows that count: what refines a path sees their images.
+    """
     error = F.smooth_l1_loss(path[..., :2], truth[..., :2], reduction="none")
-    return (error * torch.tensor((1.0, LATERAL), device=error.device)).mean()
+    error = (error * torch.tensor((1.0, LATERAL), device=error.device)).mean((1, 2))
+    return (error * shown).sum() / shown.sum().clamp(min=1)
 
 
 def weigh_losses(
@@ -170,5 +176,5 @@ def compute_losses(
             found["choice"] = margin_loss(plan.truth, plan.costs, away)
         else:
             found["choice"] = choice_loss(plan.costs, away)
-        found["path"] = path_loss(plan.path, truth.path)
+        found["path"] = path_loss(plan.path, truth.path, truth.shown)
     return found

@@ -132,7 +132,7 @@ def test_the_command_is_that_of_the_way_back() -> None:
         seen=plain.seen._replace(ego=plain.seen.ego._replace(command=torch.tensor([0, 0, 0])))
     )
     # Of a window that is not displaced it stays what the navigation said.
-    kept = displace_starts(turning, torch.zeros(3, 3), torch.zeros(3))
+    kept = displace_starts(turning, torch.zeros(3, 3), turning.seen.ego.speed)
     assert kept.seen.ego.command.tolist() == [0, 0, 0]
 
 
@@ -187,26 +187,33 @@ def test_another_speed_leaves_the_car_on_its_way_and_heads_along_it() -> None:
 
 
 def test_speeds_are_drawn_from_standing_to_somewhat_faster() -> None:
-    start = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.1], [0.0, 0.0, 0.0]])
     speed = torch.tensor([8.0, 0.0, 8.0])
     for draw in (0.0, 0.5, 1.0):
-        drawn = draw_speeds(torch.full((3,), draw), start, speed)
+        draws = torch.tensor([[0.2, draw], [0.2, draw], [0.3, draw]])
+        drawn = draw_speeds(draws, 0.3, speed)
         assert drawn.tolist() == [draw * (8 + FASTER), draw * FASTER, 8.0]
 
 
 def test_a_displaced_car_knows_its_own_speed_and_keeps_its_curvature() -> None:
     plain = batch()
     turning = plain.seen.ego._replace(
-        speed=torch.tensor([4.0, 4.0, 4.0]), yaw_rate=torch.tensor([0.4, 0.4, 0.4])
+        speed=torch.tensor([4.0, 4.0, 4.0]),
+        yaw_rate=torch.tensor([0.4, 0.4, 0.4]),
+        command=torch.tensor([1, 0, 0]),
     )
     plain = plain._replace(seen=plain.seen._replace(ego=turning))
-    start = torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
-    made = displace_starts(plain, start, torch.tensor([6.0, 0.0, 6.0]))
+    start = torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    made = displace_starts(plain, start, torch.tensor([6.0, 0.0, 4.0]))
     assert made.seen.ego.speed.tolist() == [6.0, 0.0, 4.0]
     torch.testing.assert_close(made.seen.ego.yaw_rate, torch.tensor([0.6, 0.0, 0.4]))
+    assert made.seen.ego.command.tolist() == [1, 0, 0]
+    # Images show what is seen from another speed, but not what is seen from another place.
+    assert plain.truth.shown.tolist() == [True, True, True]
+    assert made.truth.shown.tolist() == [False, True, True]
+    slower = change_speed(plain.truth.path[1:2], torch.zeros(1))[0]
+    torch.testing.assert_close(made.truth.path[1], slower)
+    assert not slower.equal(plain.truth.path[1])
     assert made.truth.path[2].equal(plain.truth.path[2])
-    way = made.truth.path[..., :2].diff(dim=1).norm(dim=-1)
-    assert way[1, 0] < way[2, 0] < way[0, 0] + 1.1
 
 
 def test_windows_are_displaced_in_training_and_in_their_phase_alone(

@@ -121,9 +121,14 @@ def test_errors_to_the_side_count_tenfold_and_headings_do_not() -> None:
     truth = torch.zeros(1, 2, 3)
     along, aside, turned = truth.clone(), truth.clone(), truth.clone()
     along[..., 0], aside[..., 1], turned[..., 2] = 2.0, 2.0, 2.0
-    assert path_loss(along, truth).item() == pytest.approx(1.5 / 2)
-    assert path_loss(aside, truth).item() == pytest.approx(10 * 1.5 / 2)
-    assert path_loss(turned, truth).item() == 0
+    shown = torch.tensor([True])
+    assert path_loss(along, truth, shown).item() == pytest.approx(1.5 / 2)
+    assert path_loss(aside, truth, shown).item() == pytest.approx(10 * 1.5 / 2)
+    assert path_loss(turned, truth, shown).item() == 0
+    # Of two windows, the one whose images show where it starts.
+    both = torch.cat([along, aside]), torch.zeros(2, 2, 3)
+    assert path_loss(*both, torch.tensor([True, False])).item() == pytest.approx(1.5 / 2)
+    assert path_loss(*both, torch.tensor([False, False])).item() == 0
 
 
 def test_tasks_are_weighed_by_their_uncertainty() -> None:
