@@ -89,6 +89,20 @@ SLOW = [
     "tasks/test_task",
     "tasks/test_terminal",
     "tasks/test_yinyang",
+    "drivers/nuscenes/world",
+    "drivers/text/test_tokenizers",
+    "lava_export/test_graded",
+    "lava_export/test_lower",
+    "lava_export/test_no_memory",
+    "neuro/energy/test_count",
+    "neuro/energy/test_estimate",
+    "neuro/events/exact/test_plain_python",
+    "neuro/graph/test_paths",
+    "neuro/graph/test_sparse",
+    "neuro/io/test_store",
+    "neuro/mixers/test_fla",
+    "neuro/ops/test_jit",
+    "tasks/driving/test_chip",
 ]
 
 
