@@ -12,43 +12,28 @@ NEAR = 0.7  # likeness of flags: --lr is none of --logger
 MOST_SEEDS = 2**63  # all that every generator takes
 
 
-def _read_whole(words: list[str]) -> int:
-    try:
-        return int(words[0])
-    except ValueError:
-        raise ValueError(f"{words[0]!r} is no whole number; write 0, 1, 2, ...") from None
+def _ask_for(
+    kind: type[int] | type[float], cure: str
+) -> tyro.constructors.PrimitiveConstructorSpec[Any]:
+    """Return how a word is read as a number; cure: what is told of one that is none."""
 
+    def read(words: list[str]) -> float:
+        try:
+            return kind(words[0])
+        except ValueError:
+            raise ValueError(f"{words[0]!r} is {cure}") from None
 
-Whole = Annotated[
-    int,
-    tyro.constructors.PrimitiveConstructorSpec(
+    return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
-        metavar="INT",
-        instance_from_str=_read_whole,
-        is_instance=lambda value: isinstance(value, int),
+        metavar=kind.__name__.upper(),
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, (int, kind)),
         str_from_instance=lambda value: [str(value)],
-    ),
-]
+    )
 
 
-def _read_number(words: list[str]) -> float:
-    try:
-        return float(words[0])
-    except ValueError:
-        raise ValueError(f"{words[0]!r} is no number; write 0.5, 1, 2, ...") from None
-
-
-Number = Annotated[
-    float,
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="FLOAT",
-        instance_from_str=_read_number,
-        is_instance=lambda value: isinstance(value, int | float),
-        str_from_instance=lambda value: [str(value)],
-    ),
-]
-
+Whole = Annotated[int, _ask_for(int, "no whole number; write 0, 1, 2, ...")]
+Number = Annotated[float, _ask_for(float, "no number; write 0.5, 1, 2, ...")]
 FreeText = Annotated[str, "may be empty"]
 
 

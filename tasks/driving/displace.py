@@ -15,6 +15,7 @@ Axes: B windows, F future frames. Poses are (x, y, yaw) [m, rad] in the recorded
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -91,9 +92,8 @@ def change_speed(
 
 def go_along(path: Float[Tensor, "B F 3"], way: Float[Tensor, "B F"]) -> Float[Tensor, "B F 3"]:
     """Return the poses on paths after so much way [m], straight on behind their ends."""
-    poses = torch.cat([torch.zeros_like(path[:, :1]), path], 1)
-    ends = poses[..., :2].diff(dim=1).norm(dim=-1).cumsum(1)
-    ends = torch.cat([torch.zeros_like(ends[:, :1]), ends], 1)
+    poses = F.pad(path, (0, 0, 1, 0))  # from the origin
+    ends = F.pad(find_moves(path[..., :2]).norm(dim=-1).cumsum(1), (1, 0))
     after = torch.searchsorted(ends, way, right=True).clamp(max=path.shape[1])
     low, high = ends.gather(1, after - 1), ends.gather(1, after)
     share = ((way - low) / (high - low).clamp(min=1e-6)).clamp(max=1)[..., None]

@@ -34,7 +34,7 @@ STEPS = 5  # small steps in a frame
 BRAKING, THRUST = -4.0, 2.0  # [m/s^2] between which accelerations lie
 LANE = 4.0  # [m] by which a path may shift to a side, a little more than a lane
 LITTLE = 2.5  # [m], the same of one that goes on forward
-ASIDE = 1.5  # [m] to the side at least, where that is the command
+LEAST_ASIDE = 1.5  # [m] to the side, where that is the command
 SHARPEST = 0.25  # [1 / m] curvature of a turn at a crossing
 GENTLE, SHARP = 0.03, 0.1  # [1 / m] curvature of a road ahead: if it is driven fast, slowly
 PUSH = 2.0  # [m/s^2] to a side, up to which what is slower may bend more
@@ -133,7 +133,7 @@ def sample_anchored(
     swing = 2 * draws[:, 2] - 1
     either = LITTLE * swing * swing.abs().sqrt()
     # A curvature that rises from 0 for the first half of a way w leads 7 / 24 k w^2 aside.
-    missing = ASIDE - 7 / 24 * turning * find_reach(ego.speed)[:, None].square()
+    missing = LEAST_ASIDE - 7 / 24 * turning * find_reach(ego.speed)[:, None].square()
     aside = torch.maximum(LANE * draws[:, 2].expand_as(a), missing)
     shift = torch.where(side == 0, either, side * aside)
     aim, shift = torch.where(first, now, aim), torch.where(first, 0.0, shift)
