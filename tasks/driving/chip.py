@@ -1,16 +1,17 @@
 """The spiking parts of the driver beside its decoder, as networks that take nothing but spikes.
 
 A chip takes binary spikes. Where a part takes real values, its host sends them as bits: of each
-value the magnitude, rounded to :data:`FINEST` and cut off at 4, in planes of its own for either
+value the magnitude, rounded to :data:`FINEST` and cut off at 8, in planes of its own for either
 sign; the first connection puts them together again: the rest is the network as trained.
 
-    value = sum over planes of weight bit      weights: 1, 1, 1, 1/2 ... 1/32, and the negative
+    value = sum over planes of weight bit      weights: 2, 2, 2, 1, 1/2 ... 1/32, and the negative
 
 A loop of a chip needs a tick for each of its connections. Where there are more, a frame is
 stretched over several ticks (:func:`stretch`): delays and decays follow, and what was a bias
 comes from a clock, one spike a frame. Axes: T ticks, B samples, C channels, H and W.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from operator import itemgetter, methodcaller
@@ -39,17 +40,30 @@ from tasks.driving.refine import make_inputs
 from tasks.task import Part, Split, Stimulus
 
 FINEST = 1 / 32
-PLANES = (1.0, 1.0, 1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # of 2 the two first together
-BITS = (6, 6, 5, 4, 3, 2, 1, 0)  # of the magnitude, that each plane shows
+PLANES = (2.0, 2.0, 2.0, 1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # 4: the two first together
+BITS = (7, 7, 6, 5, 4, 3, 2, 1, 0)  # of the magnitude, that each plane shows
+LARGEST = 2 ** (max(BITS) + 1) - 1  # magnitude, in units of FINEST
 MOST = 8  # ticks that a frame is stretched to, at most
 WINDOWS = 2  # that are compared
 CLOCK = "clock"
 Stimuli = Callable[[Split], Iterator[Stimulus]]
 
 
-def split_bits(x: Float[Tensor, "T B C H W"]) -> Float[Tensor, "T B C16 H W"]:
-    """Return the planes of values: of each channel first those of positive values."""
-    magnitude = (x.abs() / FINEST).round().clamp(max=2**7 - 1).long()
+def split_bits(x: Float[Tensor, "T B C H W"]) -> Float[Tensor, "T B C18 H W"]:
+    """Return the planes of values: of each channel first those of positive values.
+
+    Warns of values that are cut off.
+    """
+    magnitude = (x.abs() / FINEST).round()
+    beyond = int((magnitude > LARGEST).sum())
+    if beyond:
+        warnings.warn(
+            f"driving: {beyond} of {x.numel()} real values that the chip takes as bits are "
+            f"beyond {LARGEST * FINEST:.2f}, the largest is {float(x.abs().max()):.2f}: they "
+            "are cut off there, on all executors, and the trained network saw them whole",
+            stacklevel=2,
+        )
+    magnitude = magnitude.clamp(max=LARGEST).long()
     bits = torch.stack([(magnitude >> bit) & 1 for bit in BITS], 3)
     signed = torch.cat([bits * (x > 0)[:, :, :, None], bits * (x < 0)[:, :, :, None]], 3)
     return signed.flatten(2, 3).to(x)

@@ -52,16 +52,24 @@ def model() -> Driver:
 
 
 def test_bits_say_the_value_to_a_thirty_second() -> None:
-    x = torch.tensor([0.0, 1 / 32, -1.5, 2.75, 3.96875, -3.96875, 9.0, 0.51]).view(
+    x = torch.tensor([0.0, 1 / 32, -1.5, 2.75, 7.96875, -7.96875, 4.5, 0.51]).view(
         1, 1, 8, 1, 1
     )
     bits = split_bits(x)
-    assert bits.shape == (1, 1, 128, 1, 1)
+    assert bits.shape == (1, 1, 144, 1, 1)
     assert set(bits.unique().tolist()) == {0, 1}
     found = join_bits(8).apply(bits[0], torch.tensor(join_bits(8).weight))
-    expected = [0, 1 / 32, -1.5, 2.75, 3.96875, -3.96875, 3.96875, 0.5]
+    expected = [0, 1 / 32, -1.5, 2.75, 7.96875, -7.96875, 4.5, 0.5]
     assert found.flatten().tolist() == expected
     assert float(split_bits(x[:, :, 1:2]).sum()) == 1
+
+
+def test_values_beyond_the_bits_are_cut_off_with_a_word() -> None:
+    x = torch.tensor([7.98, 7.99, -9.0]).view(1, 1, 3, 1, 1)  # 7.98 rounds to the largest
+    with pytest.warns(UserWarning, match=r"2 of 3 real values .* beyond 7.97, .* is 9.00"):
+        bits = split_bits(x)
+    found = join_bits(3).apply(bits[0], torch.tensor(join_bits(3).weight))
+    assert found.flatten().tolist() == [7.96875, 7.96875, -7.96875]
 
 
 def test_the_encoder_is_one_graph_of_trunk_branches_and_pyramids(model: Driver) -> None:
