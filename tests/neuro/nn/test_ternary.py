@@ -32,6 +32,7 @@ def test_packed_products_are_exact(sizes: tuple[int, int, int], seed: int) -> No
     packed = pack_ternary(weight)
     assert packed.shape == (made, -(-columns // 4))
     assert np.array_equal(unpack_ternary(packed, columns), weight)
+    assert not unpack_ternary(packed, 4 * packed.shape[1])[:, columns:].any()
     for dot in {False, has_dot_product()}:
         products = multiply_packed(packed, x, dot=dot)
         assert np.array_equal(products, x.astype(np.int32) @ weight.T)
