@@ -151,6 +151,18 @@ def test_packed_layers_answer_bit_for_bit_as_trained_ones(
         assert np.array_equal(plain, expected.view(-1, made).numpy())
 
 
+@torch.no_grad()
+def test_float64_inputs_are_mapped_in_float64() -> None:
+    with seeded(0):
+        layer = BitLinear(12, 3)
+        x = torch.randn(2, 12, dtype=torch.float64)
+    packed = pack_model(layer)(x)
+    assert packed.dtype is torch.float64
+    signs, size = round_weights(layer.weight)
+    whole, scale = AbsMax()(x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-8))
+    assert torch.equal(packed, whole @ signs.T.double() * (size * scale))
+
+
 def test_inputs_of_another_width_are_refused() -> None:
     with pytest.raises(ValueError, match="x has 8 channels, and the layer was packed for 4"):
         pack_model(BitLinear(4, 3))(torch.ones(2, 8))
