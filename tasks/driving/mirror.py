@@ -7,7 +7,7 @@ Axes: B windows, S frames, N cameras, K maps, X and Y cells.
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
@@ -41,18 +41,23 @@ def mirror(batch: Batch) -> Batch:
 
 
 def _mirror_seen(seen: Seen) -> Seen:
-    intrinsic = seen.intrinsic[:, :, TRADED].clone()
+    intrinsic = _trade(seen.intrinsic).clone()
     intrinsic[..., 0, 2] = seen.images.shape[-1] - 1 - intrinsic[..., 0, 2]
     ego = seen.ego
     return Seen(
-        images=seen.images[:, :, TRADED].flip(-1),
+        images=_trade(seen.images).flip(-1),
         intrinsic=intrinsic,
         # An axis of a camera points to the right, one of the car to the left.
-        to_ego=_negate(seen.to_ego[:, :, TRADED], 1, 0),
+        to_ego=_negate(_trade(seen.to_ego), 1, 0),
         to_present=_negate(seen.to_present, 1, 1),
         maps=seen.maps.flip(-1),
         ego=ego._replace(yaw_rate=-ego.yaw_rate, command=len(COMMANDS) - 1 - ego.command),
     )
+
+
+def _trade(cameras: Shaped[Tensor, "B S N ..."]) -> Shaped[Tensor, "B S N ..."]:
+    """Return what cameras see, or are, at the places of those of the other side; N 0 or 6."""
+    return cameras[:, :, TRADED] if cameras.shape[2] else cameras
 
 
 def _negate(pose: Float[Tensor, "*B 4 4"], row: int, column: int) -> Float[Tensor, "*B 4 4"]:
@@ -64,7 +69,7 @@ def _negate(pose: Float[Tensor, "*B 4 4"], row: int, column: int) -> Float[Tenso
 
 def _mirror_truth(truth: Truth) -> Truth:
     return truth._replace(
-        depth=truth.depth[:, :, TRADED].flip(-1),
+        depth=_trade(truth.depth).flip(-1),
         path=truth.path * truth.path.new_tensor([1.0, -1.0, -1.0]),
         **{name: getattr(truth, name).flip(-1) for name in MASKS},
     )

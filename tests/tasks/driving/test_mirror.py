@@ -177,3 +177,17 @@ def test_a_grid_that_is_not_symmetric_is_refused() -> None:
         replace(tiny(), grid=Grid(x=(-16.0, 32.0), y=(-8.0, 40.0), step=1.0))
     with pytest.raises(ValueError, match=r"mirrored must be in \[0, 1\], got 2"):
         replace(tiny(), mirrored=2.0)
+
+
+def test_windows_without_images_are_mirrored_too() -> None:
+    batch = turning()
+    none = {
+        name: getattr(batch.seen, name)[:, :, :0] for name in ("images", "intrinsic", "to_ego")
+    }
+    blind = Batch(
+        batch.seen._replace(**none), batch.truth._replace(depth=batch.truth.depth[:, :, :0])
+    )
+    other, seeing = mirror(blind), mirror(batch)
+    assert torch.equal(other.seen.maps, seeing.seen.maps)
+    assert torch.equal(other.truth.path, seeing.truth.path)
+    assert other.seen.images.shape == blind.seen.images.shape
