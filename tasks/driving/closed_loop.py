@@ -35,7 +35,6 @@ from tasks.driving.score import (
     Drive,
     Score,
     find_collisions,
-    mean_score,
     measure_progress,
     score_drive,
 )
@@ -49,8 +48,8 @@ class Outcome:
     """How a course went.
 
     end: "completed", "collision" (at fault), "off road" or "time". share: of the route that was
-    driven. seconds: driven. collisions: at fault or not. score: mean of segments of 4 s, beside
-    what the rules would have driven from the start of each.
+    driven. seconds: driven. collisions: at fault or not. segments: scores of each 4 s, and of
+    what is left at the end, beside what the rules would have driven from the start of each.
     """
 
     seed: int
@@ -58,12 +57,22 @@ class Outcome:
     share: float
     seconds: float
     collisions: int
-    score: Score
+    segments: tuple[Score, ...]
+
+    def mean(self, name: str) -> float:
+        """Return the mean of a sub-score, "pdms" or "driving_score" of the segments by time.
+
+        Scores are multiplied out first, segment by segment: bad segments do not stain others.
+        """
+        length = SEGMENT * STEP
+        durations = [min(length, self.seconds - length * k) for k in range(len(self.segments))]
+        values = [getattr(score, name) for score in self.segments]
+        return float(np.average(values, weights=durations))
 
     @property
     def driving_score(self) -> float:
-        """The score of the segments, times the share of the route that was driven."""
-        return self.share * self.score.driving_score
+        """The mean score of the segments, times the share of the route that was driven."""
+        return self.share * self.mean("driving_score")
 
     def as_json(self) -> dict[str, object]:
         """Return all figures by name."""
@@ -267,7 +276,7 @@ def judge(
         share=1.0 if end == "completed" else min(1.0, share),
         seconds=(len(states) - 1) * STEP,
         collisions=len(find_collisions(whole)),
-        score=mean_score(scores),
+        segments=tuple(scores),
     )
 
 

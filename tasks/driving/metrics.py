@@ -124,7 +124,10 @@ def _match_segments(made: np.ndarray, truth: np.ndarray) -> dict[int, tuple[int,
 
 
 def find_still(truth: Int[np.ndarray, "T X Y"], grid: Grid) -> frozenset[int]:
-    """Return the instances whose middle moves less than 1 m from their first to last frame."""
+    """Return the instances whose middle moves less than 1 m from their first to last frame.
+
+    Of one that is there for a single frame nothing is known: it counts as still.
+    """
     still = set()
     for number in _list(truth):
         middles = [np.argwhere(m).mean(0) for m in truth == number if m.any()]
@@ -141,15 +144,15 @@ def add_counts(counts: Sequence[C]) -> C:
 
 
 class PathErrors(NamedTuple):
-    """Of each frame. counted: where the true box hits nothing, and collisions count.
+    """Of each frame: distance [m], and collisions that count.
 
-    hits: the box of a path touches a vehicle or a pedestrian; vehicle_hits: a vehicle.
+    hits: the box of a path touches a vehicle or a pedestrian, and the true one neither;
+    vehicle_hits: a vehicle, and the true one none.
     """
 
     distance: Float[Tensor, "B F"]
     hits: Bool[Tensor, "B F"]
     vehicle_hits: Bool[Tensor, "B F"]
-    counted: Bool[Tensor, "B F"]
 
 
 def measure_paths(
@@ -160,13 +163,12 @@ def measure_paths(
     grid: Grid,
 ) -> PathErrors:
     """Return how far paths are from the truth [m], and where they collide."""
-    both = vehicle | pedestrian
-    return PathErrors(
-        (path - truth)[..., :2].norm(dim=-1),
-        find_hits(path, both, grid),
-        find_hits(path, vehicle, grid),
-        ~find_hits(truth, both, grid),
-    )
+
+    def find_counted(occupied: Bool[Tensor, "B F X Y"]) -> Bool[Tensor, "B F"]:
+        return find_hits(path, occupied, grid) & ~find_hits(truth, occupied, grid)
+
+    distance = (path - truth)[..., :2].norm(dim=-1)
+    return PathErrors(distance, find_counted(vehicle | pedestrian), find_counted(vehicle))
 
 
 def find_hits(
@@ -180,12 +182,11 @@ def find_hits(
 def summarise_paths(errors: PathErrors) -> dict[str, float]:
     """Return distance [m] and share of collisions by time, in both conventions.
 
-    Collisions "mean": of all frames up to a time, those where a hit counts, whatever is hit;
-    "at": of windows, those with a counted hit of a vehicle in the frame at that time.
+    Collisions "mean": of all frames up to a time, those with a hit, whatever is hit; "at": of
+    windows, those with a hit of a vehicle in the frame at that time.
     """
     found = {}
-    hits = (errors.hits & errors.counted).double()
-    vehicle_hits = (errors.vehicle_hits & errors.counted).double()
+    hits, vehicle_hits = errors.hits.double(), errors.vehicle_hits.double()
     for second in SECONDS:
         last = round(second / FRAME)
         if last > errors.distance.shape[1]:

@@ -8,7 +8,7 @@ Axes: T instants, 0.1 s apart.
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from math import atan2, cos, hypot, pi, sin
 from typing import Literal
@@ -32,6 +32,7 @@ HORIZON = 10  # instants over which a way against the direction adds up
 AGAINST = (2.0, 6.0)  # [m] of it: half the score is lost, and all of it
 ASIDE, LONG_ASIDE = 0.5, 20  # [m] from the middle of a lane, for so many instants: not kept
 WINDOW = 41  # instants of 4 s
+SHORT_WINDOW, TURN_WINDOW = 8, 5  # of accelerations before their slope; of angles
 SHORT = 5.0  # [m] of the reference's progress, up to which progress is not judged
 WEIGHTS = {"time_to_collision": 5, "progress": 5, "lane_keeping": 2, "comfort": 2}
 FIXED = ("static_object.", "movable_object.")  # categories that are no road users
@@ -134,7 +135,10 @@ class Score:
 
     @property
     def driving_score(self) -> float:
-        """Collisions, area and direction as factors of the weighed mean of the rest."""
+        """Collisions, area and direction as factors of the weighed mean of the rest.
+
+        Progress is that of the first version, of which direction is no factor.
+        """
         factor = self.no_collision * self.drivable * self.direction
         weighed: float = sum(w * getattr(self, name) for name, w in WEIGHTS.items())
         return factor * weighed / sum(WEIGHTS.values())
@@ -159,19 +163,6 @@ def score_drive(drive: Drive, reference: float) -> Score:
         progress=score_progress(drive, reference, no_collision * drivable),
         lane_keeping=score_lane_keeping(drive),
         comfort=float(all(list_comfort(drive.ego).values())),
-    )
-
-
-def mean_score(scores: Sequence[Score]) -> Score:
-    """Return the mean of each sub-score."""
-    return Score(
-        **dict(
-            zip(
-                Score.__dataclass_fields__,
-                np.mean([astuple(s) for s in scores], 0),
-                strict=True,
-            )
-        )
     )
 
 
@@ -267,7 +258,8 @@ def score_progress(drive: Drive, reference: float, factor: float) -> float:
 def score_lane_keeping(drive: Drive) -> float:
     """Return 0 where the car was beside the middle of every lane for 2 s, else 1.
 
-    Only lanes of the route count, and nothing inside an intersection.
+    Only lanes of the route count. Instants inside an intersection are left out: those before
+    and behind it are neighbours.
     """
     lanes = [drive.road_map.lanes[token] for token in sorted(drive.route)]
     points = shapely.points(drive.middles)
@@ -275,9 +267,9 @@ def score_lane_keeping(drive: Drive) -> float:
     distance = np.min([shapely.distance(line, points) for line in lines], 0, initial=np.inf)
     inside = _contain(drive.road_map.intersections, drive.middles[:, None])[..., 0].any(0)
     run = 0
-    for aside in (distance > ASIDE) & ~inside:
+    for aside in distance[~inside] > ASIDE:
         run = run + 1 if aside else 0
-        if run > LONG_ASIDE:
+        if run >= LONG_ASIDE:
             return 0.0
     return 1.0
 
@@ -286,13 +278,13 @@ def list_comfort(ego: Sequence[Ego]) -> dict[str, bool]:
     """Return whether each quantity of the ride stays within nuPlan's bounds.
 
     Smoothed by polynomials as published (Savitzky-Golay over all of the 4 s, in longer drives
-    over as long a window).
+    over as long a window; angles over five instants).
     """
-    window = min(len(ego), WINDOW)
+    window, turning = min(len(ego), WINDOW), min(len(ego), TURN_WINDOW)
     along = np.array([e.acceleration for e in ego])
     across = np.array([e.speed**2 * e.curvature for e in ego])
     yaw = np.unwrap([e.yaw for e in ego])
-    short = min(8, window)
+    short = min(SHORT_WINDOW, window)
     jerks = [
         _smooth(_smooth(values, short), window, slope=1)
         for values in (along, np.hypot(along, across))
@@ -302,8 +294,8 @@ def list_comfort(ego: Sequence[Ego]) -> dict[str, bool]:
         "lateral_acceleration": (_smooth(across, window), -4.89, 4.89),
         "longitudinal_jerk": (jerks[0], -4.13, 4.13),  # [m/s^3]
         "jerk": (jerks[1], -8.37, 8.37),
-        "yaw_rate": (_smooth(yaw, window, slope=1), -0.95, 0.95),  # [rad/s]
-        "yaw_acceleration": (_smooth(yaw, window, slope=2), -1.93, 1.93),  # [rad/s^2]
+        "yaw_rate": (_smooth(yaw, turning, slope=1), -0.95, 0.95),  # [rad/s]
+        "yaw_acceleration": (_smooth(yaw, turning, slope=2), -1.93, 1.93),  # [rad/s^2]
     }
     return {k: bool(((v > low) & (v < high)).all()) for k, (v, low, high) in bounds.items()}
 

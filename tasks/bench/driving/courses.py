@@ -110,7 +110,7 @@ def _is(end: str, outcome: Outcome) -> float:
 
 
 def _score(name: str, outcome: Outcome) -> float:
-    return float(getattr(outcome.score, name))
+    return outcome.mean(name)
 
 
 FIGURES: Mapping[str, Callable[[Outcome], float]] = {

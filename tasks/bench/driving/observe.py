@@ -54,7 +54,7 @@ AS_JSON = dict[str, dict[str, list[Number]]]  # sums of counts
 class Observed:
     """What a planner made of all windows.
 
-    token, scene: of each window. path: N F 3. distance, hits, vehicle_hits, counted: N F, as of
+    token, scene: of each window. path: N F 3. distance, hits, vehicle_hits: N F, as of
     :class:`tasks.driving.metrics.PathErrors`. counts: by forecast, its own is "".
     """
 
@@ -64,7 +64,6 @@ class Observed:
     distance: tuple[tuple[float, ...], ...] = ()
     hits: tuple[tuple[bool, ...], ...] = ()
     vehicle_hits: tuple[tuple[bool, ...], ...] = ()
-    counted: tuple[tuple[bool, ...], ...] = ()
     counts: dict[str, AS_JSON] = field(default_factory=dict)
 
     @property
@@ -107,11 +106,12 @@ def observe_all(
 
 
 def digest_tables(source: Source) -> str:
-    """Return the digest of which samples a data set has."""
-    folder = find_data(source) / source.version
-    sha = sha256()
-    for name in ("scene.json", "sample.json"):
-        sha.update((folder / name).read_bytes())
+    """Return the digest of a data set's tables, maps and CAN bus; images are not read."""
+    root, sha = find_data(source), sha256()
+    for folder in (source.version, "maps/expansion", "can_bus"):
+        for path in sorted((root / folder).glob("*.json")):
+            sha.update(path.name.encode())
+            sha.update(path.read_bytes())
     return sha.hexdigest()[:16]
 
 

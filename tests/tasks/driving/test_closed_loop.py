@@ -1,5 +1,7 @@
 """A planner's paths are driven in the world, and it sees what training showed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from drivers.nuscenes.rig import CAMERAS
+from drivers.nuscenes.world.instant import STEP
 from tasks.driving.batch import Seen
-from tasks.driving.closed_loop import Outcome, Trial, run_course
+from tasks.driving.closed_loop import SEGMENT, Outcome, Trial, run_course
 from tasks.driving.config import tiny
 from tasks.driving.planners import KeepVelocity, Stop
+from tasks.driving.score import Score
 
 RULES = Trial(planner=None, size=None)
 SEED = 102
@@ -23,10 +27,31 @@ def by_rules() -> Outcome:
 
 def test_the_rules_complete_a_course(by_rules: Outcome) -> None:
     assert (by_rules.end, by_rules.share, by_rules.collisions) == ("completed", 1.0, 0)
-    assert by_rules.score.no_collision == by_rules.score.drivable == 1.0
+    assert by_rules.mean("no_collision") == by_rules.mean("drivable") == 1.0
     assert by_rules.driving_score > 0.8
     # They are the reference of progress; chance is another one than they foresee.
-    assert by_rules.score.progress > 0.9
+    assert by_rules.mean("progress") > 0.9
+
+
+def test_scores_are_multiplied_out_before_their_mean_over_time() -> None:
+    perfect = Score(**dict.fromkeys(Score.__dataclass_fields__, 1.0))
+    crash = replace(perfect, no_collision=0.0, time_to_collision=0.0, progress=0.0)
+    found = Outcome(
+        seed=0,
+        end="collision",
+        share=0.5,
+        seconds=8.5,
+        collisions=1,
+        segments=(perfect, perfect, crash),  # of 4, 4 and half a second
+    )
+    assert found.mean("pdms") == pytest.approx(8 / 8.5)
+    assert found.mean("progress") == pytest.approx(8 / 8.5)
+    assert found.driving_score == pytest.approx(0.5 * 8 / 8.5)
+    assert found.as_json()["driving_score"] == found.driving_score
+
+
+def test_a_course_has_a_score_for_each_begun_segment(by_rules: Outcome) -> None:
+    assert len(by_rules.segments) == -(-round(by_rules.seconds / STEP) // SEGMENT)
 
 
 def test_a_course_is_the_same_each_time(by_rules: Outcome) -> None:

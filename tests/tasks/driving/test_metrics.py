@@ -140,10 +140,9 @@ def test_a_hit_is_a_touched_cell_in_the_same_frame() -> None:
 
 def test_both_conventions_follow_their_definitions() -> None:
     distance = torch.tensor([[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]])
-    hits = torch.tensor([[0, 0, 1, 1, 0, 1]], dtype=torch.bool)
-    vehicles = torch.tensor([[0, 0, 0, 1, 0, 1]], dtype=torch.bool)
-    counted = torch.tensor([[1, 1, 1, 1, 1, 0]], dtype=torch.bool)
-    found = summarise_paths(PathErrors(distance, hits, vehicles, counted))
+    hits = torch.tensor([[0, 0, 1, 1, 0, 0]], dtype=torch.bool)
+    vehicles = torch.tensor([[0, 0, 0, 1, 0, 0]], dtype=torch.bool)
+    found = summarise_paths(PathErrors(distance, hits, vehicles))
     assert found["l2_mean_1s"] == 0.5
     assert found["l2_mean_3s"] == 2.5
     assert (found["l2_at_1s"], found["l2_at_2s"], found["l2_at_3s"]) == (1, 3, 5)
@@ -151,7 +150,7 @@ def test_both_conventions_follow_their_definitions() -> None:
     assert found["collision_mean_2s"] == 0.5
     assert found["collision_mean_3s"] == pytest.approx(2 / 6)
     assert (found["collision_at_1s"], found["collision_at_2s"]) == (0, 1)
-    assert found["collision_at_3s"] == 0  # the true box hits there, too
+    assert found["collision_at_3s"] == 0
 
 
 def test_paths_are_measured_against_vehicles_and_pedestrians() -> None:
@@ -160,11 +159,20 @@ def test_paths_are_measured_against_vehicles_and_pedestrians() -> None:
     assert errors.distance.unique().tolist() == [3.0]
     assert errors.hits[0].tolist() == [0, 1, 0, 1, 0, 0]
     assert errors.vehicle_hits[0].tolist() == [0, 1, 0, 0, 0, 0]
-    assert errors.counted.all()
     both = join_errors([errors, errors])
     assert both.distance.shape == (2, 6)
+
+
+def test_what_the_true_box_hits_too_does_not_count() -> None:
+    vehicle, pedestrian = occupied(1, 9.5, 0.5), occupied(3, 17.5, 0.5)
     clash = measure_paths(straight(), straight(), vehicle, pedestrian, GRID)
-    assert clash.counted[0].tolist() == [1, 0, 1, 0, 1, 1]
+    assert not clash.hits.any()
+    assert not clash.vehicle_hits.any()
+    # The path hits a vehicle where the true box hits a pedestrian: one of vehicles alone.
+    vehicle, pedestrian = occupied(3, 17.5, 0.5), occupied(3, 17.5, 3.5)
+    mixed = measure_paths(straight(), straight(3.0), vehicle, pedestrian, GRID)
+    assert mixed.hits[0].tolist() == [0, 0, 0, 0, 0, 0]
+    assert mixed.vehicle_hits[0].tolist() == [0, 0, 0, 1, 0, 0]
 
 
 def test_a_shorter_future_has_fewer_figures() -> None:

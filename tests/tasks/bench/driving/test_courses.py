@@ -40,7 +40,9 @@ SHORT = Courses(seeds=(FIRST, FIRST + 1))
 
 
 def make_outcome(seed: int, end: str, share: float) -> Outcome:
-    return Outcome(seed=seed, end=end, share=share, seconds=2.0, collisions=0, score=SCORE)
+    return Outcome(
+        seed=seed, end=end, share=share, seconds=2.0, collisions=0, segments=(SCORE,)
+    )
 
 
 @pytest.fixture

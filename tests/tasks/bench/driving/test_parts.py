@@ -71,7 +71,7 @@ def test_the_closed_loop_has_all_planners(
         end = "completed" if trial.planner is None or seed % 2 else "off road"
         share = 1.0 if end == "completed" else 0.5
         return Outcome(
-            seed=seed, end=end, share=share, seconds=1.0, collisions=0, score=perfect
+            seed=seed, end=end, share=share, seconds=1.0, collisions=0, segments=(perfect,)
         )
 
     monkeypatch.setattr(courses, "run_course", pretend)

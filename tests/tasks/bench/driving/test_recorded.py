@@ -138,4 +138,4 @@ def test_of_a_map_is_kept_what_is_near() -> None:
     cut = cut_map(ROAD, Point(-80.0, LANE))
     assert set(cut.lanes) == {"lane-0-0", "lane-1-0", "lane-2-1", "lane-3-1"}
     assert list(cut.drivable) == list(ROAD.drivable)
-    assert list(cut_map(ROAD, Point(-130.0, LANE)).drivable) == []
+    assert list(cut_map(ROAD, Point(-160.0, LANE)).drivable) == []
