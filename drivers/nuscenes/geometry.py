@@ -18,6 +18,7 @@ from drivers.nuscenes.box import Box
 
 Angle = TypeVar("Angle", float, np.ndarray)
 UNIT = 1e-3  # by how much the length of a quaternion may differ from 1
+LEAN = np.radians(15)  # of the car, of a box, at most
 
 
 def rotation_matrix(

@@ -7,16 +7,17 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from drivers.nuscenes.can_bus import read_can_bus
+from drivers.nuscenes.check.can import find_other_motion
 from drivers.nuscenes.check.sensors import (
     FASTEST,
-    LEAN,
     MICROSECONDS,
     find_calibration_problems,
+    find_outside,
     is_paced,
     measure_motion,
 )
 from drivers.nuscenes.fields import collect, find_field_problems
-from drivers.nuscenes.geometry import flatten
+from drivers.nuscenes.geometry import LEAN, flatten
 from drivers.nuscenes.images import read_image, read_lidar, scaled_size
 from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.rig import CAMERAS
@@ -75,7 +76,11 @@ def find_spans(
         time = np.array([frames[k].shots[LIDAR].timestamp for k in known], np.int64)
         poses = np.array([flatten(frames[k].shots[LIDAR].ego) for k in known]).reshape(-1, 3)
         _require_speed(tables.scenes[scene], time, poses)
-        speed, yaw_rate = read_can_bus(tables.root, scene).motion_at(time)
+        bus = read_can_bus(tables.root, scene)
+        speed, yaw_rate = bus.motion_at(time)
+        track = list(zip(time.tolist(), poses, strict=True))
+        if other := list(find_other_motion(bus, speed, track)) if track else []:
+            raise NuScenesError(other)
     except NuScenesError as error:
         return [], list(error.problems)
     location = tables.location(scene)
@@ -128,6 +133,9 @@ def _require_sound(shot: Shot, token: str, image: ImageSize, decode: bool) -> No
         raise NuScenesError([_problem("sample", token, str(shot.path), "is missing")])
     if shot.channel != LIDAR:
         scaled_size(image, shot.width, shot.height, shot.path)
+        what = find_outside(shot.intrinsic, shot.width, shot.height)
+        if what:
+            raise NuScenesError([_problem("sample", token, "camera_intrinsic", what)])
     if decode:
         _ = read_lidar(shot.path) if shot.channel == LIDAR else read_image(shot.path)
 

@@ -24,7 +24,7 @@ from drivers.nuscenes.fields import (
     find_link_problems,
     read_tables,
 )
-from drivers.nuscenes.geometry import heading, make_transform
+from drivers.nuscenes.geometry import LEAN, heading, make_transform
 from drivers.nuscenes.problem import NuScenesError, Problem
 
 CHECK = "neuro data check nuscenes lists all mistakes"
@@ -182,6 +182,10 @@ class Tables:
         if min(row["size"]) <= 0:
             what = f"{row['size']} is the size of nothing"
             raise NuScenesError([_problem("sample_annotation", token, "size", what)])
+        rotation = _transform("sample_annotation", row)[:3, :3]
+        if rotation[2, 2] < np.cos(LEAN):
+            what = f"the box leans by {np.degrees(np.arccos(rotation[2, 2])):.0f} deg"
+            raise NuScenesError([_problem("sample_annotation", token, "rotation", what)])
         vx, vy, _ = self.nuscenes.box_velocity(token)
         attributes = [self.get("attribute", k)["name"] for k in row["attribute_tokens"]]
         return Box(
@@ -190,7 +194,7 @@ class Tables:
             x=float(x),
             y=float(y),
             z=float(z),
-            yaw=heading(_transform("sample_annotation", row)[:3, :3]),
+            yaw=heading(rotation),
             width=float(width),
             length=float(length),
             height=float(height),

@@ -4,7 +4,7 @@ A chip takes binary spikes. Where a part takes real values, its host sends them 
 value the magnitude, rounded to :data:`FINEST` and cut off at 8, in planes of its own for either
 sign; the first connection puts them together again: the rest is the network as trained.
 
-    value = sum over planes of weight bit    weights: 2, 2, 2, 1, 1/2 ... 1/32 and their negatives
+    value = sum over planes of weight bit    weights: 2, 2, 2, 1, 1/2 ... 1/32, and -2 ... -1/32
 
 A loop of a chip needs a tick for each of its connections. Where there are more, a frame is
 stretched over several ticks (:func:`stretch`): delays and decays follow, and what was a bias

@@ -161,14 +161,20 @@ class Motion(NamedTuple):
 
 
 def derive_motion(path: Float[Tensor, "B M F 3"], speed: Float[Tensor, " B"]) -> Motion:
-    """Return how paths are driven that start at the origin, at this speed."""
+    """Return how paths are driven that start at the origin, at this speed.
+
+    Speeds are those in the middle of frames: the first is reached after half a frame.
+    """
     moved = find_moves(path)
     steps = moved[..., :2].norm(dim=-1)
     v = steps / FRAME
     start = speed[:, None, None].expand_as(v[..., :1])
-    longitudinal = torch.diff(v, dim=-1, prepend=start) / FRAME
+    taken = torch.full_like(v[0, 0], FRAME)
+    taken[0] = FRAME / 2
+    longitudinal = torch.diff(v, dim=-1, prepend=start) / taken
     lateral = v * moved[..., 2] / FRAME
-    return Motion(v, lateral, longitudinal, longitudinal.diff(dim=-1) / FRAME, steps.sum(-1))
+    jerk = longitudinal.diff(dim=-1) / ((taken[1:] + taken[:-1]) / 2)
+    return Motion(v, lateral, longitudinal, jerk, steps.sum(-1))
 
 
 def compute_parts(

@@ -29,12 +29,12 @@ def lift_points(
 ) -> Float[Tensor, "B S N D h w 3"]:
     """Return where in the present ego frame features at each depth lie [m].
 
-    A feature stands for the middle of its block of pixels, a bin for its middle; pixel (0, 0)
-    is the middle of the first pixel. size: h and w.
+    A feature stands for the middle of its block of pixels, a bin for its middle; the first
+    pixel reaches from 0 to 1, as in :mod:`drivers.nuscenes.images`. size: h and w.
     """
     height, width = size
     u, v, z = (_list_middles(n, intrinsic) for n in (width, height, depth.bins))
-    u, v, z = STRIDE * u - 0.5, STRIDE * v - 0.5, depth.first + depth.step * z
+    u, v, z = STRIDE * u, STRIDE * v, depth.first + depth.step * z
     pixels = torch.stack([*torch.meshgrid(u, v, indexing="xy"), u.new_ones(height, width)], -1)
     rays = torch.einsum("bsnij,hwj->bsnhwi", _invert_intrinsic(intrinsic), pixels)
     seen = rays[:, :, :, None] * z[:, None, None, None]

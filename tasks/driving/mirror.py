@@ -42,7 +42,7 @@ def mirror(batch: Batch) -> Batch:
 
 def _mirror_seen(seen: Seen) -> Seen:
     intrinsic = _trade(seen.intrinsic).clone()
-    intrinsic[..., 0, 2] = seen.images.shape[-1] - 1 - intrinsic[..., 0, 2]
+    intrinsic[..., 0, 2] = seen.images.shape[-1] - intrinsic[..., 0, 2]
     ego = seen.ego
     return Seen(
         images=_trade(seen.images).flip(-1),

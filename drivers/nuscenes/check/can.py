@@ -1,12 +1,13 @@
 """The CAN bus beside the tables: it covers each scene and tells the same drive as the poses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64
 from scipy.integrate import trapezoid
 
-from drivers.nuscenes.can_bus import UNRECORDED, can_bus_file, read_can_bus
+from drivers.nuscenes.can_bus import UNRECORDED, CanBus, can_bus_file, read_can_bus
 from drivers.nuscenes.check.sensors import list_ego_poses, measure_motion
 from drivers.nuscenes.fields import Content
 from drivers.nuscenes.geometry import wrap_angle
@@ -16,6 +17,7 @@ from drivers.nuscenes.tables import is_scene_name
 MOVING = 2.0  # [m/s], from which speeds are compared
 RATIO = 1.5  # of two speeds that should be the same, at most
 TURNED = np.radians(30)  # between two headings that should be the same, at most
+Pose = tuple[int, Float64[np.ndarray, "3"]]  # time [us], flat pose
 
 
 def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
@@ -43,20 +45,30 @@ def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
         except NuScenesError as error:
             yield from error.problems
             continue
-        _, driven = measure_motion(track)
-        mean = (speed[1:] + speed[:-1]) / 2
-        fast = driven > MOVING
-        ratio = float(np.median(mean[fast] / driven[fast])) if fast.any() else 1.0
-        if not 1 / RATIO < ratio < RATIO:
-            what = f"vel[0] is {ratio:.2g} times the speed of the poses"
-            yield _problem(name, "pose", "vel", what, "write m/s, forward first")
-        inside = (bus.time >= time[0]) & (bus.time <= time[-1])
-        turned = trapezoid(bus.yaw_rate[inside], bus.time[inside] / 1e6)
-        heading = np.unwrap([pose[2] for _, pose in track])
-        apart = float(wrap_angle(np.array([turned - (heading[-1] - heading[0])]))[0])
-        if abs(apart) > TURNED:
-            what = f"rotation_rate[2] and the poses are {np.degrees(apart):.0f} deg apart"
-            yield _problem(name, "pose", "rotation_rate", what, "write rad/s, to the left")
+        yield from find_other_motion(bus, speed, track)
+
+
+def find_other_motion(
+    bus: CanBus, speed: Float64[np.ndarray, " P"], track: Sequence[Pose]
+) -> Iterator[Problem]:
+    """Yield in what the CAN bus of a scene tells of another drive than the poses.
+
+    speed: by the CAN bus, at the times of the ``track``.
+    """
+    _, driven = measure_motion(track)
+    mean = (speed[1:] + speed[:-1]) / 2
+    fast = driven > MOVING
+    ratio = float(np.median(mean[fast] / driven[fast])) if fast.any() else 1.0
+    if not 1 / RATIO < ratio < RATIO:
+        what = f"vel[0] is {ratio:.2g} times the speed of the poses"
+        yield _problem(bus.scene, "pose", "vel", what, "write m/s, forward first")
+    inside = (bus.time >= track[0][0]) & (bus.time <= track[-1][0])
+    turned = trapezoid(bus.yaw_rate[inside], bus.time[inside] / 1e6)
+    heading = np.unwrap([pose[2] for _, pose in track])
+    apart = float(wrap_angle(np.array([turned - (heading[-1] - heading[0])]))[0])
+    if abs(apart) > TURNED:
+        what = f"rotation_rate[2] and the poses are {np.degrees(apart):.0f} deg apart"
+        yield _problem(bus.scene, "pose", "rotation_rate", what, "write rad/s, to the left")
 
 
 def _problem(scene: str, message: str, field: str, what: str, cure: str) -> Problem:

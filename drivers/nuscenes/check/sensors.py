@@ -9,14 +9,13 @@ from jaxtyping import Float64
 
 from drivers.nuscenes.check.chains import name_channels
 from drivers.nuscenes.fields import Content, Row
-from drivers.nuscenes.geometry import UNIT, heading, make_transform, wrap_angle
+from drivers.nuscenes.geometry import LEAN, UNIT, heading, make_transform, wrap_angle
 from drivers.nuscenes.problem import Problem
 from drivers.nuscenes.schema import LIDAR
 
 MICROSECONDS = (10**15, 10**16)  # times of 2001 to 2286
 APART = 500_000  # [us] between a keyframe of a sensor and its sample, at most
 PACE = (250_000, 1_000_000)  # [us] from one keyframe to the next: 500,000 are usual
-LEAN = np.radians(15)  # of the car, of a box
 LOOKS = {
     "CAM_FRONT": 0.0, "CAM_FRONT_LEFT": 55.0, "CAM_FRONT_RIGHT": -55.0, "CAM_BACK": 180.0,
     "CAM_BACK_LEFT": 110.0, "CAM_BACK_RIGHT": -110.0,
@@ -34,6 +33,7 @@ def find_sensor_problems(content: Content) -> Iterator[Problem]:
     """Yield what is wrong in times, calibrations and poses of the car."""
     yield from _find_wrong_times(content)
     yield from find_calibration_problems(content)
+    yield from _find_other_images(content)
     yield from _find_bad_rotations(content, "ego_pose")
     yield from _find_bad_rotations(content, "sample_annotation")
     yield from _find_wrong_motion(content)
@@ -139,6 +139,32 @@ def _find_wrong_camera(
         what = f"{matrix.tolist()} is no pinhole camera"
         cure = "write [[f, 0, cx], [0, f, cy], [0, 0, 1]] in pixels"
         yield _problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
+
+
+def _find_other_images(content: Content) -> Iterator[Problem]:
+    """Yield cameras whose optical axis does not go through their images."""
+    cameras = content.by_token("calibrated_sensor", "camera_intrinsic")
+    sizes = {
+        (row["calibrated_sensor_token"], row["width"], row["height"])
+        for row in content.rows("sample_data", "calibrated_sensor_token", "width", "height")
+    }
+    for token, width, height in sorted(sizes):
+        row = cameras.get(token)
+        matrix = np.array(row["camera_intrinsic"] if row else [], np.float64)
+        what = find_outside(matrix, width, height) if matrix.shape == (3, 3) else ""
+        if row and what:
+            cure = "write the matrix in pixels of the images in the files"
+            yield _problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
+
+
+def find_outside(intrinsic: Float64[np.ndarray, "3 3"] | None, width: int, height: int) -> str:
+    """Return in what a camera's matrix is of images of another size; "" where it may fit."""
+    if intrinsic is None:
+        return ""
+    x, y = intrinsic[0, 2], intrinsic[1, 2]
+    if 0 < x < width and 0 < y < height:
+        return ""
+    return f"the optical axis is at pixel ({x:.0f}, {y:.0f}) of {width} x {height}"
 
 
 def _find_wrong_lidar(row: Row, rotation: Float64[np.ndarray, "3 3"]) -> Iterator[Problem]:

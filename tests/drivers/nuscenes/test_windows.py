@@ -262,9 +262,19 @@ def lean(root: Path) -> None:
     change(root, "ego_pose", rotation=[0.0, 0.0, 0.6, 0.8])
 
 
+def drive_in_kilometres(root: Path) -> None:
+    """Let the CAN bus of the first scene tell km/h."""
+    path = root / "can_bus" / "scene-0061_pose.json"
+    rows = json.loads(path.read_text())
+    for row in rows:
+        row["vel"] = [3.6 * v for v in row["vel"]]
+    path.write_text(json.dumps(rows))
+
+
 @pytest.mark.parametrize(
     ("damage", "lost", "told"),
     [
+        (drive_in_kilometres, 2, "vel[0] is 3.6 times the speed of the poses"),
         (remove_scene_bus, 2, "scene-0061_pose.json scene-0061: is missing"),
         (shorten, 0, "scene-0061 has 3 keyframes, a window needs 4"),
         (lean, 1, "the car leans by"),
@@ -374,6 +384,32 @@ def test_a_camera_that_looks_elsewhere_is_refused(copied: Path) -> None:
     change(copied, "calibrated_sensor", rotation=[-0.5, 0.5, -0.5, 0.5])
     with pytest.raises(NuScenesError, match="CAM_FRONT_LEFT looks to 0 deg; turn it from"):
         open_windows(copied, FOUR)
+
+
+def test_intrinsics_of_larger_images_are_refused(copied: Path) -> None:
+    path = copied / "v1.0-mini" / "calibrated_sensor.json"
+    rows = json.loads(path.read_text())
+    for row in rows:
+        row["camera_intrinsic"] = [
+            [10 * v for v in k[:2]] + k[2:] for k in row["camera_intrinsic"]
+        ]
+        for k in row["camera_intrinsic"][:2]:
+            k[2] *= 10
+    path.write_text(json.dumps(rows))
+    with pytest.raises(
+        NuScenesError, match=r"camera_intrinsic: the optical axis is at pixel \("
+    ):
+        open_windows(copied, FOUR)
+
+
+def test_boxes_with_quaternions_of_another_order_are_refused(copied: Path) -> None:
+    path = copied / "v1.0-mini" / "sample_annotation.json"
+    rows = json.loads(path.read_text())
+    for row in rows:
+        row["rotation"] = [*row["rotation"][1:], row["rotation"][0]]
+    path.write_text(json.dumps(rows))
+    with pytest.raises(NuScenesError, match="the box leans by"):
+        _ = open_windows(copied, FOUR)[0]
 
 
 def test_boxes_of_the_present_stand_in_the_ego_frame(windows: Windows) -> None:

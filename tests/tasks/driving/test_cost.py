@@ -156,9 +156,20 @@ def test_the_cost_volume_gets_a_gradient_where_a_path_goes() -> None:
 
 def test_comfort_is_what_exceeds_its_limits_squared() -> None:
     assert not parts(straight(8.0), empty(), 8.0)["comfort"].any()
-    # From 10 to 8 m/s in half a second: -4 m/s^2, then 0: a jerk of 8 m/s^3.
-    found = parts(straight(8.0), empty(), 10.0)["comfort"]
-    torch.testing.assert_close(found, torch.tensor([[1.0**2 + 7.0**2]]))
+    # From 10 to 8.5 m/s within a quarter of a second: -6 m/s^2, then 0: a jerk of 16 m/s^3.
+    found = parts(straight(8.5), empty(), 10.0)["comfort"]
+    torch.testing.assert_close(found, torch.tensor([[3.0**2 + 15.0**2]]))
+
+
+@pytest.mark.parametrize("acceleration", [-4.0, -2.5, 2.0])
+def test_an_even_acceleration_has_no_jerk(acceleration: float) -> None:
+    path = straight(0.0)
+    t = 0.5 * torch.arange(1.0, 7.0)
+    path[..., 0] = 12.0 * t + acceleration * t.square() / 2
+    motion = derive_motion(path, torch.tensor([12.0]))
+    expected = torch.full((1, 1, 6), acceleration)
+    torch.testing.assert_close(motion.longitudinal, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(motion.jerk, torch.zeros(1, 1, 5), atol=1e-3, rtol=0)
 
 
 def test_lateral_acceleration_is_speed_by_yaw_rate() -> None:
@@ -173,10 +184,10 @@ def test_lateral_acceleration_is_speed_by_yaw_rate() -> None:
 def test_motion_is_that_of_differences() -> None:
     path = straight(0.0)
     path[0, 0, :, 0] = torch.tensor([1.0, 3.0, 6.0, 10.0, 15.0, 21.0])
-    motion = derive_motion(path, torch.tensor([1.0]))
+    motion = derive_motion(path, torch.tensor([1.75]))
     assert motion.speed[0, 0].tolist() == [2, 4, 6, 8, 10, 12]
-    assert motion.longitudinal[0, 0].tolist() == [2, 4, 4, 4, 4, 4]
-    assert motion.jerk[0, 0].tolist() == [4, 0, 0, 0, 0]
+    assert motion.longitudinal[0, 0].tolist() == [1, 4, 4, 4, 4, 4]
+    assert motion.jerk[0, 0].tolist() == [8, 0, 0, 0, 0]
     assert motion.way.item() == 21
 
 

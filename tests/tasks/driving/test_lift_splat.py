@@ -18,7 +18,7 @@ DEPTH = Depth(first=1.0, last=9.0, step=2.0)
 
 
 def intrinsic() -> torch.Tensor:
-    return torch.tensor([[16.0, 0.0, 15.5], [0.0, 16.0, 7.5], [0.0, 0.0, 1.0]])
+    return torch.tensor([[16.0, 0.0, 16.0], [0.0, 16.0, 8.0], [0.0, 0.0, 1.0]])
 
 
 def pose(x: float, y: float, yaw: float) -> torch.Tensor:
@@ -39,8 +39,8 @@ def test_a_point_lies_where_its_pixel_and_depth_put_it() -> None:
     camera = torch.from_numpy(make_camera(0.0))
     points = lift(camera, torch.eye(4))
     assert points.shape == (4, 2, 4, 3)
-    # Bin 1 is 4 m; feature (0, 3) is pixel (27.5, 3.5): (27.5 - 15.5) / 16 to the right.
-    right, down = 4 * 12 / 16, 4 * (3.5 - 7.5) / 16
+    # Bin 1 is 4 m; feature (0, 3) has its middle at (28, 4): 12 pixels to the right.
+    right, down = 4 * 12 / 16, 4 * (4 - 8) / 16
     expected = torch.tensor([1.0 + 4.0, -right, 1.5 - down])
     torch.testing.assert_close(points[1, 0, 3], expected)
 
@@ -56,7 +56,7 @@ def test_each_point_projects_back_to_the_middle_of_its_pixels() -> None:
     depths = pixels[..., 2].mean((1, 2))
     torch.testing.assert_close(depths, torch.tensor([2.0, 4, 6, 8]).double(), rtol=0, atol=1e-5)
     u, v = (pixels[..., k] / pixels[..., 2] for k in (0, 1))
-    columns, rows = torch.tensor([3.5, 11.5, 19.5, 27.5]), torch.tensor([3.5, 11.5])
+    columns, rows = torch.tensor([4.0, 12.0, 20.0, 28.0]), torch.tensor([4.0, 12.0])
     torch.testing.assert_close(u[2, 1], columns.double(), rtol=0, atol=1e-4)
     torch.testing.assert_close(v[3, :, 0], rows.double(), rtol=0, atol=1e-4)
 
@@ -66,7 +66,7 @@ def test_a_still_thing_of_a_past_frame_falls_into_the_cell_of_the_present_one() 
     camera = torch.eye(4)
     camera[:3, :3] = torch.from_numpy(AXES).float()
     k = torch.eye(3)
-    k[0, 2] = k[1, 2] = 3.5  # the optical axis goes through the only feature
+    k[0, 2] = k[1, 2] = 4.0  # the optical axis goes through the only feature
     points = lift_points(
         k[None, None, None].expand(1, 2, 1, 3, 3),
         camera.expand(1, 2, 1, 4, 4),

@@ -111,6 +111,11 @@ SENSORS = [
     ("calibrated_sensor.camera_intrinsic", at(1, [[1, 0, 0], [0, 1, 0], [0, 0, 2]]), "pinhole"),
     ("calibrated_sensor.camera_intrinsic", at(1, [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]), "pinhol"),
     ("calibrated_sensor.camera_intrinsic", at(6, [[1, 0, 0], [0, 1, 0], [0, 0, 1]]), "no cam"),
+    (
+        "calibrated_sensor.camera_intrinsic",
+        at(1, [[1266.0, 0, 816.0], [0, 1266.0, 491.0], [0, 0, 1]]),
+        "the optical axis is at pixel (816, 491) of",
+    ),
     ("sensor.modality", at(6, "camera"), "LIDAR_TOP is no camera"),
 ]
 CAR = [
