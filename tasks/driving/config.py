@@ -185,8 +185,10 @@ class Phase:
     first tenth and falls along a cosine. frozen: parts of the model that stay as they are, and
     run as in evaluation; parts that a stage has no use for stay too. past: frames that are
     seen, the present one the last of them; None: all. Windows overlap: with one frame, an epoch
-    shows each image once. displaced: share of windows that start off the recorded way, and come
-    back to it; and share of those that start at another speed.
+    shows each image once. mirrored: share of the windows in which left and right are exchanged;
+    none where the path is learned: who has seen traffic on both sides does not know on which to
+    drive. displaced: share of windows that start off the recorded way, and come back to it; and
+    share of those that start at another speed.
     """
 
     name: StageName
@@ -195,6 +197,7 @@ class Phase:
     lr: float
     frozen: tuple[str, ...] = ()
     past: int | None = None
+    mirrored: float = 0.0
     displaced: float = 0.0
 
 
@@ -228,8 +231,8 @@ class Config:
     discount: of the frame before in the fusion over time. heads: channels of a head's middle.
     hardest: share of the cells of a frame, those of the greatest loss, that train its classes;
     a quarter as published, where a class of more cells than that learns slowly.
-    depth_loss: whether measured depth is trained on; not as published. mirrored: share of the
-    windows of training in which left and right are exchanged. clip: of the gradient's norm.
+    depth_loss: whether measured depth is trained on; not as published. clip: of the gradient's
+    norm.
     optimizer: "adamw", or "adam" as published; decay: of weights.
     """
 
@@ -250,7 +253,6 @@ class Config:
     past: int = 3
     future: int = 6
     discount: float = 0.5
-    mirrored: float = 0.0
     cells: Cells = field(default_factory=Cells)
     weights: Weights = field(default_factory=Weights)
     source: Source = field(default_factory=Source)
@@ -297,11 +299,12 @@ class Config:
         wrong = []
         if not 0 < self.hardest <= 1:
             wrong.append(f"hardest must be in (0, 1], got {self.hardest}; 1 takes all cells")
-        if not 0 <= self.mirrored <= 1 or (self.mirrored and sum(self.grid.y)):
-            wrong.append(
-                f"mirrored must be in [0, 1], got {self.mirrored}, and needs a grid that "
-                f"reaches as far to the left as to the right, got y={self.grid.y}"
-            )
+        wrong += [
+            f"phase {p.name}: mirrored must be in [0, 1], got {p.mirrored}, and needs a grid "
+            f"that reaches as far to the left as to the right, got y={self.grid.y}"
+            for p in self.phases
+            if not 0 <= p.mirrored <= 1 or (p.mirrored and sum(self.grid.y))
+        ]
         if self.sees == "maps" and any(p.name != "prediction" for p in self.phases):
             wrong.append(
                 'of the true maps (sees="maps") only prediction can be trained: perception has '
@@ -444,9 +447,16 @@ def tiny() -> Config:
         channels=24,
         heads=16,
         phases=(
-            Phase(name="perception", futures=0, epochs=10, lr=3e-3, past=1),
-            Phase(name="perception", futures=0, epochs=6, lr=3e-3),
-            Phase(name="prediction", futures=6, epochs=4, lr=2e-3, frozen=("encoder",)),
+            Phase(name="perception", futures=0, epochs=10, lr=3e-3, past=1, mirrored=0.5),
+            Phase(name="perception", futures=0, epochs=6, lr=3e-3, mirrored=0.5),
+            Phase(
+                name="prediction",
+                futures=6,
+                epochs=4,
+                lr=2e-3,
+                frozen=("encoder",),
+                mirrored=0.5,
+            ),
             Phase(
                 name="planning",
                 futures=6,
@@ -461,7 +471,6 @@ def tiny() -> Config:
         weights=Weights(vehicle=3.0, pedestrian=10.0, lane=1.5),
         hardest=1.0,
         depth_loss=True,
-        mirrored=0.5,
     )
 
 
@@ -503,7 +512,7 @@ def see_maps(config: Config) -> Config:
         config,
         sees="maps",
         depth_loss=False,
-        phases=(Phase(name="prediction", futures=6, epochs=6, lr=2e-3),),
+        phases=(Phase(name="prediction", futures=6, epochs=6, lr=2e-3, mirrored=0.5),),
     )
 
 

@@ -168,7 +168,7 @@ def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> It
     else:
         orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
     phase, _ = find_phase(config, epoch / config.epochs)
-    mirrored, displaced = (config.mirrored, phase.displaced) if split == "train" else (0.0, 0.0)
+    mirrored, displaced = (phase.mirrored, phase.displaced) if split == "train" else (0.0, 0.0)
     sides = np.random.default_rng([2, epoch]).random((len(orders), config.batch))
     starts = np.random.default_rng([3, epoch]).random((len(orders), config.batch, 5))
     for order, side, start in list(zip(orders, sides, starts, strict=True))[step:]:

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from drivers.nuscenes.grid import Grid
 from drivers.nuscenes.rig import CAMERAS
 from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import tiny
+from tasks.driving.config import Config, tiny
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.lift_splat import (
     compute_motion,
@@ -145,10 +145,13 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     put_small(monkeypatch)
 
 
+def mirror_phases(config: Config, share: float) -> Config:
+    return replace(config, phases=tuple(replace(p, mirrored=share) for p in config.phases))
+
+
 @pytest.mark.usefixtures("_small")
 def test_a_share_of_the_training_is_mirrored_anew_in_each_epoch_and_nothing_else() -> None:
-    config = replace(SMALL, mirrored=0.5)
-    never = replace(SMALL, mirrored=0.0)
+    config, never = (mirror_phases(SMALL, share) for share in (0.5, 0.0))
 
     def mirrored(split: str, epoch: int) -> list[bool]:
         pairs = zip(
@@ -172,11 +175,29 @@ def test_a_share_of_the_training_is_mirrored_anew_in_each_epoch_and_nothing_else
     assert torch.equal(last.seen.images, whole[-1].seen.images)
 
 
+def test_traffic_keeps_to_its_side_while_the_path_is_learned() -> None:
+    assert [p.mirrored for p in tiny().phases] == [0.5, 0.5, 0.5, 0.0]
+
+
+@pytest.mark.usefixtures("_small")
+def test_phases_are_mirrored_each_by_its_own_share() -> None:
+    never = mirror_phases(SMALL, 0.0)
+    first, *others = never.phases
+    config = replace(never, phases=(replace(first, mirrored=1.0), *others))
+    images = []
+    for epoch in (0, config.epochs - 1):
+        plain, made = (
+            next(read_batches(c, "train", epoch)).seen.images for c in (never, config)
+        )
+        images.append(torch.equal(plain, made))
+    assert images == [False, True]
+
+
 def test_a_grid_that_is_not_symmetric_is_refused() -> None:
     with pytest.raises(ValueError, match=r"as far to the left as to the right, got y=\(-8"):
         replace(tiny(), grid=Grid(x=(-16.0, 32.0), y=(-8.0, 40.0), step=1.0))
     with pytest.raises(ValueError, match=r"mirrored must be in \[0, 1\], got 2"):
-        replace(tiny(), mirrored=2.0)
+        mirror_phases(tiny(), 2.0)
 
 
 def test_windows_without_images_are_mirrored_too() -> None:
