@@ -144,7 +144,8 @@ class Planner:
     candidate as published, or the "mean" of all by soft-max of their costs. sharpness: times
     which costs enter that soft-max; 1 as in the loss. dilations: of further convolutions of the
     cost volume's head; none as published. caution: by which missing road costs more when it
-    drives than in training, whose paths are all on the road.
+    drives than in training, whose paths are all on the road. refines: whether it drives what is
+    refined "always", as published, or where that is "cheaper" than what was taken.
     """
 
     candidates: int
@@ -157,6 +158,7 @@ class Planner:
     sharpness: float = 1.0
     dilations: tuple[int, ...] = ()
     caution: float = 1.0
+    refines: Literal["always", "cheaper"] = "always"
 
     def __post_init__(self) -> None:
         if not self.sharpness > 0:
@@ -442,6 +444,7 @@ def tiny() -> Config:
             sharpness=3.0,
             dilations=(2, 4),
             caution=10.0,
+            refines="cheaper",
         ),
         grid=Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
         channels=24,

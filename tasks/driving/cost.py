@@ -11,8 +11,8 @@
 Under the boxes of safety and headway counts the most that one of their points meets: 0 to 1,
 whatever the size of cells. (SAD sums up cells, enlarges the box by 1 m / cell [m], and measures
 progress along x, which a turn makes none of.) Of classes, maps are probabilities, taken as they
-are at the nearest cell; beyond the grid nothing is occupied or painted, and there is road where
-there is at its edge.
+are at the nearest cell; but road between cells, for lanes are little wider than the car. Beyond
+the grid nothing is occupied or painted, and there is road where there is at its edge.
 Axes: B windows, M paths, F frames, P points of a box, X and Y cells.
 """
 
@@ -92,11 +92,11 @@ def look_up(
     maps: Float[Tensor, "B _ X Y"],
     points: Float[Tensor, "B M F P 2"],
     grid: Grid,
-    beyond: float | None = 0.0,
+    beyond: float = 0.0,
 ) -> Float[Tensor, "B M F P"]:
     """Return the values of maps, one a frame or one for all, at the cells of points.
 
-    beyond: the value outside the grid; None: that of the nearest cell.
+    beyond: the value outside the grid.
     """
     nx, ny = grid.shape
     i = ((points[..., 0] - grid.x[0]) / grid.step).floor()
@@ -107,27 +107,28 @@ def look_up(
     flat = maps.flatten(2).expand(-1, f, -1)
     index = cell.transpose(1, 2).flatten(2)
     found = flat.gather(2, index).view(b, f, m, p).transpose(1, 2)
-    return found if beyond is None else torch.where(inside, found, beyond)
+    return torch.where(inside, found, beyond)
 
 
 def interpolate(
-    maps: Float[Tensor, "B F X Y"], points: Float[Tensor, "B M F 2"], grid: Grid
-) -> Float[Tensor, "B M F"]:
-    """Return the values of maps, one a frame, between the middles of cells; bilinear.
+    maps: Float[Tensor, "B _ X Y"], points: Float[Tensor, "B M F P 2"], grid: Grid
+) -> Float[Tensor, "B M F P"]:
+    """Return the values of maps, one a frame or one for all, between the middles of cells.
 
-    Outside the grid they are those at its edge.
+    Bilinear; outside the grid they are those at its edge.
     """
-    b, m, f, _ = points.shape
+    b, m, f, p, _ = points.shape
     size = points.new_tensor(grid.shape) * grid.step
     low = points.new_tensor([grid.x[0], grid.y[0]])
     at = (2 * (points - low) / size - 1).flip(-1)  # grid_sample takes the last axis first
+    each = maps.flatten(0, 1)[:, None]
     found = F.grid_sample(
-        maps.flatten(0, 1)[:, None],
-        at.transpose(1, 2).flatten(0, 1)[:, None],
+        each,
+        at.transpose(1, 2).reshape(len(each), 1, -1, 2),
         padding_mode="border",
         align_corners=False,
     )
-    return found.view(b, f, m).transpose(1, 2)
+    return found.view(b, f, m, p).transpose(1, 2)
 
 
 def measure_distance(
@@ -199,8 +200,8 @@ def compute_parts(
         "safety": under(around.occupied) + motion.speed * larger / FAST,
         "headway": under(around.occupied * road, ahead=GAP),
         "lane": (1 - d / NEAR).square(),
-        "rule": look_up(1 - road, place_box(path, grid.step, VERGE), grid, None).mean(-1),
-        "learned": interpolate(around.learned, middle, grid),
+        "rule": interpolate(1 - road, place_box(path, grid.step, VERGE), grid).mean(-1),
+        "learned": interpolate(around.learned, middle[..., None, :], grid)[..., 0],
         "comfort": F.relu(motion.lateral.abs().amax(-1) - lateral).square()
         + F.relu(motion.longitudinal.abs().amax(-1) - longitudinal).square()
         + F.relu(motion.jerk.abs().amax(-1) - jerk).square(),

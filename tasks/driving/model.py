@@ -60,7 +60,8 @@ class Perceived(NamedTuple):
 class Planned(NamedTuple):
     """A plan. taken: the cheapest candidate, or the mean of all.
 
-    path: what was taken, refined. truth: cost of the true path, where it was given.
+    path: what was taken, refined; or as it was, where the planner says so. truth: cost of the
+    true path, where it was given.
     """
 
     candidates: Float[Tensor, "B M F 3"]
@@ -204,6 +205,7 @@ class Planner(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.takes, self.sharpness = config.planner.takes, config.planner.sharpness
+        self.refines = config.planner.refines
         self.sampler = Sampler(config)
         self.cost = Cost(config)
         self.refinement = Refinement(config)
@@ -227,6 +229,10 @@ class Planner(nn.Module):
             taken = candidates[rows, cheapest]
         judged = None if truth is None else self.cost(truth[:, None], around, ego.speed)
         path = self.refinement(taken, front, ego)
+        if self.refines == "cheaper" and not self.training:
+            both = torch.stack([taken, path], 1)
+            total = self.cost(both, around, ego.speed).total
+            path = torch.where((total[:, 1] < total[:, 0])[:, None, None], path, taken)
         return Planned(candidates, costs, taken, path, judged)
 
 

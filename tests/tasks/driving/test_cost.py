@@ -17,6 +17,7 @@ from tasks.driving.cost import (
     Surroundings,
     compute_parts,
     derive_motion,
+    interpolate,
     look_up,
     measure_distance,
     place_box,
@@ -108,12 +109,14 @@ def test_headway_looks_10_m_ahead_and_at_the_road_alone() -> None:
 def test_missing_road_costs_and_beyond_the_grid_its_edge_goes_on() -> None:
     around = empty()
     around.drivable[:, :, : cell(0.0, -2.0)[1]] = 0  # all that is more than 2 m to the right
-    # The box, 0.25 m larger, has four rows of points: 1.175 and 0.392 m to each side.
-    for y, share in ((-0.8, 0.0), (-0.9, 0.25), (-1.7, 0.5), (-3.3, 1.0)):
+    # The box, 0.25 m larger, has four rows of points: 1.175 and 0.392 m to each side. Between
+    # the middles of the last cells of the road and the next ones, -1.5 and -2.5 m, it fades.
+    for y, share in ((-0.3, 0.0), (-0.825, 0.125), (-1.5, 1.39167 / 4), (-3.7, 1.0)):
         found = parts(straight(14.0, y=y), around, 14.0)["rule"]
-        assert found[0, 0].tolist() == [share] * 6, y
+        torch.testing.assert_close(found, torch.full((1, 1, 6), share), atol=1e-5, rtol=0)
     doubtful = around._replace(drivable=0.5 + around.drivable / 2)
-    assert parts(straight(14.0, y=-3.6), doubtful, 14.0)["rule"][0, 0].tolist() == [0.5] * 6
+    found = parts(straight(14.0, y=-3.7), doubtful, 14.0)["rule"]
+    torch.testing.assert_close(found, torch.full((1, 1, 6), 0.5), atol=1e-5, rtol=0)
 
 
 def test_a_divider_costs_by_how_near_it_is() -> None:
@@ -210,8 +213,20 @@ def test_values_are_looked_up_in_the_frame_and_window_of_the_point() -> None:
         for f in range(3):
             assert found[b, :, f, 0].unique().tolist() == [float(maps[b, f, i, j])]
     assert found[..., 1].unique().tolist() == [-1.0]
-    nearest = look_up(maps, points, GRID, None)
-    assert float(nearest[1, 0, 2, 1]) == float(maps[1, 2, nx - 1, j])
+
+
+def test_between_cells_lie_the_values_between_in_the_frame_and_window_of_the_point() -> None:
+    nx, ny = GRID.shape
+    maps = torch.randn(2, 3, nx, ny, generator=torch.Generator().manual_seed(0))
+    i, j = cell(0.5, 0.5)
+    points = torch.tensor([[0.5, 0.5], [1.0, 0.5], [0.5, 0.25], [100.0, 0.5]])
+    found = interpolate(maps, points.expand(2, 5, 3, 4, 2), GRID)
+    middle, next_x, next_y = maps[:, :, i, j], maps[:, :, i + 1, j], maps[:, :, i, j - 1]
+    at = (middle, (middle + next_x) / 2, 0.75 * middle + 0.25 * next_y, maps[:, :, nx - 1, j])
+    expected = torch.stack(at, -1)[:, None].expand(2, 5, 3, 4)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    one = interpolate(maps[:, :1], points.expand(2, 5, 3, 4, 2), GRID)
+    torch.testing.assert_close(one, found[:, :, :1].expand(2, 5, 3, 4), atol=1e-4, rtol=0)
 
 
 def test_weights_are_the_published_ones_at_first_and_learned_or_not() -> None:

@@ -11,9 +11,10 @@ from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from tasks.driving.batch import Batch, Seen, make_batch, make_seen
 from tasks.driving.config import CHANNELS, paper, tiny, without_spikes
+from tasks.driving.cost import Surroundings
 from tasks.driving.deployment import make_blank, run_counted
 from tasks.driving.heads import Heads
-from tasks.driving.model import HEADS, Driver, Outputs, find_surroundings
+from tasks.driving.model import HEADS, Driver, Outputs, Planner, find_surroundings
 
 SMALL = small_config()
 
@@ -310,3 +311,24 @@ def test_the_paper_size_has_the_released_sizes() -> None:
     # Released: 109, with fewer heads, on nine frames; here on the seven that count.
     assert giga["decoder"] + giga["heads"] == pytest.approx(137, rel=0.01)
     assert giga["lift"] == pytest.approx(18 * 48 * 64 * 28 * 60 / 1e9)
+
+
+def test_what_is_refined_is_driven_only_where_it_is_cheaper() -> None:
+    how = replace(SMALL.planner, refines="cheaper", takes="mean")
+    config = replace(SMALL, planner=how)
+    with seeded(0):
+        planner = Planner(config)
+    with torch.no_grad():
+        planner.refinement.end.bias[0] = 0.5  # [m/s^2]: always faster
+    ego = make_batch([make_window(config, k) for k in range(2)]).seen.ego
+    none = torch.zeros(2, config.future, *config.grid.shape)
+    occupied = none.clone()
+    occupied[1] = 1  # who is slow there risks less; the first window is free: fast is better
+    around = Surroundings(occupied, torch.ones_like(none[:, 0]), none[:, 0], none)
+    front = torch.zeros(2, config.channels, *config.feature_size)
+    trained, driven = (planner.train(mode)(ego, around, front) for mode in (True, False))
+    planner.refines = "always"
+    refined = planner(ego, around, front)
+    assert (refined.path[:, -1, 0] > refined.taken[:, -1, 0] + 0.5).all()
+    assert torch.equal(driven.path, torch.stack([refined.path[0], refined.taken[1]]))
+    assert (trained.path[:, -1, 0] > trained.taken[:, -1, 0] + 0.5).all()
