@@ -225,6 +225,11 @@ def test_between_cells_lie_the_values_between_in_the_frame_and_window_of_the_poi
     at = (middle, (middle + next_x) / 2, 0.75 * middle + 0.25 * next_y, maps[:, :, nx - 1, j])
     expected = torch.stack(at, -1)[:, None].expand(2, 5, 3, 4)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    apart = 20 * torch.rand(2, 5, 3, 4, 2, generator=torch.Generator().manual_seed(1)) - 5
+    whole = interpolate(maps, apart, GRID)
+    for m, f in ((0, 1), (3, 0), (4, 2)):
+        part = interpolate(maps[:, f : f + 1], apart[:, m : m + 1, f : f + 1], GRID)
+        torch.testing.assert_close(whole[:, m, f], part[:, 0, 0])
     one = interpolate(maps[:, :1], points.expand(2, 5, 3, 4, 2), GRID)
     torch.testing.assert_close(one, found[:, :, :1].expand(2, 5, 3, 4), atol=1e-4, rtol=0)
 

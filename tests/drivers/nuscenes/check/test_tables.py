@@ -116,6 +116,11 @@ SENSORS = [
         at(1, [[1266.0, 0, 816.0], [0, 1266.0, 491.0], [0, 0, 1]]),
         "the optical axis is at pixel (816, 491) of",
     ),
+    (
+        "calibrated_sensor.camera_intrinsic",
+        at(1, [[126.0, 0, 8.0], [0, 126.0, 491.0], [0, 0, 1]]),
+        "the optical axis is at pixel (8, 491) of",
+    ),
     ("sensor.modality", at(6, "camera"), "LIDAR_TOP is no camera"),
 ]
 CAR = [

@@ -23,6 +23,7 @@ from tasks.bench.driving.observe import (
     TRUE_WARP,
     Observed,
     count_truth,
+    digest_tables,
     find_driver,
     look,
     observe_all,
@@ -174,3 +175,19 @@ def test_own_forecasts_begin_with_the_own_present(
     counts = observed["driving:tiny"][0].counts
     assert set(counts) == {OWN, OWN_COPY, OWN_WARP}
     assert set(counts[OWN_WARP]["segments"]) == {"pq", "pq_moving"}
+
+
+def test_data_are_others_where_a_table_a_map_or_the_can_bus_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observe, "find_data", lambda _: tmp_path)
+    version = SMALL.source.version
+    found = set()
+    for name in (f"{version}/sample_annotation", "maps/expansion/a", "can_bus/scene-0061_pose"):
+        path = tmp_path / f"{name}.json"
+        path.parent.mkdir(parents=True)
+        for text in ("[]", "[1]"):
+            path.write_text(text)
+            found.add(digest_tables(SMALL.source))
+            assert digest_tables(SMALL.source) in found
+    assert len(found) == 6
