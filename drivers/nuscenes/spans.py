@@ -11,6 +11,7 @@ from drivers.nuscenes.check.can import find_other_motion
 from drivers.nuscenes.check.sensors import (
     FASTEST,
     MICROSECONDS,
+    Pose,
     find_calibration_problems,
     find_outside,
     is_paced,
@@ -75,10 +76,10 @@ def find_spans(
         known = sorted(frames)
         time = np.array([frames[k].shots[LIDAR].timestamp for k in known], np.int64)
         poses = np.array([flatten(frames[k].shots[LIDAR].ego) for k in known]).reshape(-1, 3)
-        _require_speed(tables.scenes[scene], time, poses)
+        track = list(zip(time.tolist(), poses, strict=True))
+        _require_speed(tables.scenes[scene], track)
         bus = read_can_bus(tables.root, scene)
         speed, yaw_rate = bus.motion_at(time)
-        track = list(zip(time.tolist(), poses, strict=True))
         if other := list(find_other_motion(bus, speed, track)) if track else []:
             raise NuScenesError(other)
     except NuScenesError as error:
@@ -140,10 +141,8 @@ def _require_sound(shot: Shot, token: str, image: ImageSize, decode: bool) -> No
         _ = read_lidar(shot.path) if shot.channel == LIDAR else read_image(shot.path)
 
 
-def _require_speed(
-    token: str, time: Int64[np.ndarray, " P"], poses: Float64[np.ndarray, "P 3"]
-) -> None:
-    _, speed = measure_motion(list(zip(time.tolist(), poses, strict=True)))
+def _require_speed(token: str, track: Sequence[Pose]) -> None:
+    _, speed = measure_motion(track)
     if speed.size and speed.max() > FASTEST:
         what = f"the car drives at {speed.max():.0f} m/s"
         raise NuScenesError([_problem("scene", token, "ego_pose", what)])

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from scipy.integrate import trapezoid
 
 from drivers.nuscenes.can_bus import UNRECORDED, CanBus, can_bus_file, read_can_bus
-from drivers.nuscenes.check.sensors import list_ego_poses, measure_motion
+from drivers.nuscenes.check.sensors import Pose, list_ego_poses, measure_motion
 from drivers.nuscenes.fields import Content
 from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.problem import NuScenesError, Problem
@@ -17,7 +17,6 @@ from drivers.nuscenes.tables import is_scene_name
 MOVING = 2.0  # [m/s], from which speeds are compared
 RATIO = 1.5  # of two speeds that should be the same, at most
 TURNED = np.radians(30)  # between two headings that should be the same, at most
-Pose = tuple[int, Float64[np.ndarray, "3"]]  # time [us], flat pose
 
 
 def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:

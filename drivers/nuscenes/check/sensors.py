@@ -26,6 +26,7 @@ REACH = 10.0  # [m] from the ego frame to a sensor, at most
 FASTEST = 70.0  # [m/s], of the car and of others
 STEP = 1.0  # [m] from sample to sample, from which a car must move where it heads
 
+Pose = tuple[int, Float64[np.ndarray, "3"]]  # time [us], flat pose
 QUATERNION = "write the quaternion as (w, x, y, z) of a rotation, of length 1"
 
 
@@ -178,7 +179,7 @@ def _find_wrong_lidar(row: Row, rotation: Float64[np.ndarray, "3 3"]) -> Iterato
         yield _problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
 
 
-def list_ego_poses(content: Content) -> dict[str, list[tuple[int, Float64[np.ndarray, "3"]]]]:
+def list_ego_poses(content: Content) -> dict[str, list[Pose]]:
     """Return (time [us], flat pose) of the car at the lidar's keyframes, by scene's token."""
     channels = name_channels(content)
     samples = content.by_token("sample", "timestamp", "scene_token")
@@ -211,7 +212,7 @@ def _find_wrong_motion(content: Content) -> Iterator[Problem]:
 
 
 def measure_motion(
-    poses: Sequence[tuple[int, Float64[np.ndarray, "3"]]],
+    poses: Sequence[Pose],
 ) -> tuple[Float64[np.ndarray, "P 3"], Float64[np.ndarray, " P"]]:
     """Return the step from each pose to the next as (x, y, heading), and the speed [m/s]."""
     steps = [

@@ -82,13 +82,13 @@ def observe_all(
     """
     path = folder / FILE
     known = read_results(path)
+    common = {"windows": digest(describe_windows(config)), "data": digest_tables(config.source)}
     about = {
         (e.name, e.seed): {
             "planner": e.name,
             "seed": e.seed,
             "digest": e.digest,
-            "windows": digest(describe_windows(config)),
-            "data": digest_tables(config.source),
+            **common,
         }
         for e in entrants
     }
