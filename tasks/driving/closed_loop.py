@@ -160,7 +160,7 @@ def run_course(
         instants.append(show(course.world, state))
         if (len(states) - 1) % STEPS:
             continue
-        end = _find_end(course, state, instants[-STEPS - 1 :]) or end
+        end = find_end(course, state, instants[-STEPS - 1 :]) or end
         if end != "time":
             break
     return judge(course, states, instants, seed=seed, end=end)
@@ -177,9 +177,7 @@ def _drive_on(
     world, state = course.world, course.state
     eyes = None
     if trial.size is not None:
-        width, height = _source_size(trial.size)
-        scenery = make_scenery(course.world.roads.map, seed)
-        eyes = Eyes(scenery=scenery, rig=make_rig(width, height), size=trial.size)
+        eyes = open_eyes(course, seed, trial.size)
     seen: list[tuple[Instant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
     for frame in range(round(limit / STEP / STEPS)):
         instant = show(world, state)
@@ -209,9 +207,15 @@ def _drive_on(
         state = driven[-1]
 
 
-def _source_size(size: ImageSize) -> tuple[int, int]:
-    """Return width and height of images that become those of a size."""
-    return round(size.width / size.scale), round((size.height + size.crop) / size.scale)
+def open_eyes(course: Course, seed: int, size: ImageSize) -> Eyes:
+    """Return the cameras of the car on a course; seed: of the scenery."""
+    # Those whose images become that size.
+    width, height = (
+        round(size.width / size.scale),
+        round((size.height + size.crop) / size.scale),
+    )
+    scenery = make_scenery(course.world.roads.map, seed)
+    return Eyes(scenery=scenery, rig=make_rig(width, height), size=size)
 
 
 def make_view(
@@ -249,7 +253,7 @@ def _repeat(values: Float64[np.ndarray, "N K K"], frames: int) -> torch.Tensor:
     return torch.from_numpy(values).float().expand(1, frames, *values.shape)
 
 
-def _find_end(course: Course, state: State, instants: Sequence[Instant]) -> str:
+def find_end(course: Course, state: State, instants: Sequence[Instant]) -> str:
     """Return why a course is over by its last frame, "" where it is not."""
     drive = make_drive(course, instants)
     if any(c.at_fault for c in find_collisions(drive)):

@@ -143,9 +143,12 @@ class Planner:
     "predicted" ones, which judge when it drives. takes: what is refined, the "cheapest"
     candidate as published, or the "mean" of all by soft-max of their costs. sharpness: times
     which costs enter that soft-max; 1 as in the loss. dilations: of further convolutions of the
-    cost volume's head; none as published. caution: by which missing road costs more when it
-    drives than in training, whose paths are all on the road. refines: whether it drives what is
-    refined "always", as published, or where that is "cheaper" than what was taken.
+    cost volume's head, which is then told of the ego, too; none as published. start: by which
+    the published weights are multiplied before training. caution: by which missing road costs
+    more when it drives than in training, whose paths are all on the road; safety: the same of
+    others in the way, of which imitation tells little, too. refines: whether it
+    drives what is refined "always", as published, or where that is "cheaper" than what was
+    taken.
     """
 
     candidates: int
@@ -157,7 +160,9 @@ class Planner:
     takes: Literal["cheapest", "mean"] = "cheapest"
     sharpness: float = 1.0
     dilations: tuple[int, ...] = ()
+    start: float = 1.0
     caution: float = 1.0
+    safety: float = 1.0
     refines: Literal["always", "cheaper"] = "always"
 
     def __post_init__(self) -> None:
@@ -165,8 +170,13 @@ class Planner:
             raise ValueError(
                 f"Planner.sharpness must be > 0, got {self.sharpness}; 1 is that of the loss"
             )
-        if not self.caution > 0:
-            raise ValueError(f"Planner.caution must be > 0, got {self.caution}; 1 adds none")
+        if not self.start > 0:
+            raise ValueError(f"Planner.start must be > 0, got {self.start}; 1 is as published")
+        for name in ("caution", "safety"):
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"Planner.{name} must be > 0, got {getattr(self, name)}; 1 adds none"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +211,7 @@ class Phase:
     past: int | None = None
     mirrored: float = 0.0
     displaced: float = 0.0
+    driven: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,7 +304,7 @@ class Config:
             if p.past is not None and not 1 <= p.past <= self.past
         ]
         wrong += self._list_problems_of_training()
-        wrong += [p for phase in self.phases for p in self._list_problems_of_displacing(phase)]
+        wrong += [p for phase in self.phases for p in self._list_problems_of_moving(phase)]
         if wrong:
             raise ValueError("\n".join(["driving cannot use this:", *wrong]))
 
@@ -318,22 +329,30 @@ class Config:
             wrong.append(f"past and batch must be >= 1, got {self.past} and {self.batch}")
         return wrong
 
-    def _list_problems_of_displacing(self, phase: Phase) -> list[str]:
-        wrong = []
-        if not 0 <= phase.displaced <= 1:
+    def _list_problems_of_moving(self, phase: Phase) -> list[str]:
+        """Return what is wrong with windows of other poses than the recorded ones."""
+        shares = {"displaced": phase.displaced, "driven": phase.driven}
+        wrong = [
+            f"phase {phase.name}: {name} must be in [0, 1], got {share}"
+            for name, share in shares.items()
+            if not 0 <= share <= 1
+        ]
+        used = " and ".join(name for name, share in shares.items() if share)
+        if used and self.planner.learns_from == "truth":
             wrong.append(
-                f"phase {phase.name}: displaced must be in [0, 1], got {phase.displaced}"
-            )
-        if phase.displaced and self.planner.learns_from == "truth":
-            wrong.append(
-                f"phase {phase.name}: windows cannot be displaced where the planner learns "
+                f"phase {phase.name}: windows cannot be {used} where the planner learns "
                 'from true maps, those of the recorded pose; set learns_from="predicted"'
             )
         missing = sorted(set(MAPPERS) - set(phase.frozen))
-        if phase.displaced and missing:
+        if used and missing:
             wrong.append(
                 f"phase {phase.name}: true maps are those of the recorded pose, so that "
-                f"displaced windows train none of them; freeze {', '.join(missing)}"
+                f"{used} windows train none of them; freeze {', '.join(missing)}"
+            )
+        if phase.driven and self.source.data != "generated":
+            wrong.append(
+                f"phase {phase.name}: only the generated world can be driven in; set driven=0, "
+                'or source.data="generated"'
             )
         return wrong
 
@@ -443,19 +462,21 @@ def tiny() -> Config:
             takes="mean",
             sharpness=3.0,
             dilations=(2, 4),
+            start=0.2,
             caution=10.0,
+            safety=3.0,
             refines="cheaper",
         ),
         grid=Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
         channels=24,
         heads=16,
         phases=(
-            Phase(name="perception", futures=0, epochs=10, lr=3e-3, past=1, mirrored=0.5),
-            Phase(name="perception", futures=0, epochs=6, lr=3e-3, mirrored=0.5),
+            Phase(name="perception", futures=0, epochs=3, lr=3e-3, past=1, mirrored=0.5),
+            Phase(name="perception", futures=0, epochs=2, lr=3e-3, mirrored=0.5),
             Phase(
                 name="prediction",
                 futures=6,
-                epochs=4,
+                epochs=1,
                 lr=2e-3,
                 frozen=("encoder",),
                 mirrored=0.5,
@@ -463,17 +484,31 @@ def tiny() -> Config:
             Phase(
                 name="planning",
                 futures=6,
-                epochs=8,
+                epochs=3,
                 lr=2e-3,
                 frozen=MAPPERS,
                 displaced=0.5,
+                driven=0.5,
             ),
         ),
         batch=4,
+        source=Source(scenes=150, held=8),
         # One cell in a hundred is of a vehicle, one in a thousand of a pedestrian.
         weights=Weights(vehicle=3.0, pedestrian=10.0, lane=1.5),
         hardest=1.0,
         depth_loss=True,
+    )
+
+
+def use_nuscenes(config: Config, version: str = "v1.0-trainval", held: int = 4) -> Config:
+    """Return the configuration for the real nuScenes, where nothing can be driven.
+
+    held: scenes of the training part that are kept to pick weights.
+    """
+    return replace(
+        config,
+        source=Source(data="nuscenes", version=version, held=held),
+        phases=tuple(replace(p, driven=0.0) for p in config.phases),
     )
 
 
@@ -515,7 +550,7 @@ def see_maps(config: Config) -> Config:
         config,
         sees="maps",
         depth_loss=False,
-        phases=(Phase(name="prediction", futures=6, epochs=6, lr=2e-3, mirrored=0.5),),
+        phases=(Phase(name="prediction", futures=6, epochs=3, lr=2e-3, mirrored=0.5),),
     )
 
 

@@ -8,11 +8,13 @@ called: the devkit behind it takes seconds, and is an extra.
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from joblib import cpu_count
 
 from drivers.folders import in_neuro_data
 from drivers.nuscenes.devkit import require_devkit
@@ -47,7 +49,7 @@ def find_data(source: Source) -> Path:
         return found
     with require_devkit():
         from drivers.nuscenes.world.make import find_cached_nuscenes
-    return find_cached_nuscenes(source.scenes, source.seed)
+    return find_cached_nuscenes(source.scenes, source.seed, workers=cpu_count())
 
 
 def list_scenes(tables: "Tables", source: Source, split: Split) -> tuple[str, ...]:
@@ -156,7 +158,7 @@ def count_steps(config: Config) -> int:
 
 def read_batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
     """Yield the batches of a split; in training their order depends on the epoch, and which
-    windows are mirrored and displaced."""
+    windows are mirrored, displaced, or replaced by those of disturbed drives."""
     return read_batches_from(config, split, epoch, 0)
 
 
@@ -168,10 +170,19 @@ def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> It
     else:
         orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
     phase, _ = find_phase(config, epoch / config.epochs)
-    mirrored, displaced = (phase.mirrored, phase.displaced) if split == "train" else (0.0, 0.0)
+    shares = (phase.mirrored, phase.displaced, phase.driven)
+    mirrored, displaced, driven = shares if split == "train" else (0.0, 0.0, 0.0)
     sides = np.random.default_rng([2, epoch]).random((len(orders), config.batch))
     starts = np.random.default_rng([3, epoch]).random((len(orders), config.batch, 5))
-    for order, side, start in list(zip(orders, sides, starts, strict=True))[step:]:
+    others = np.random.default_rng([4, epoch]).random((len(orders), config.batch)) < driven
+    if driven:
+        from tasks.driving.drives import replace_windows, stream_windows
+
+        done = int(others[:step].sum())
+        drives = islice(stream_windows(config, epoch), done, None)
+    for order, side, start, other in list(zip(orders, sides, starts, others, strict=True))[
+        step:
+    ]:
         batch = make_batch([windows[int(k)] for k in order], config.sees == "maps")
         if mirrored:
             batch = mirror_windows(batch, torch.from_numpy(side < mirrored))
@@ -180,4 +191,6 @@ def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> It
             poses = draw_starts(drawn[:, :3], displaced)
             speed = draw_speeds(drawn[:, 3:], displaced, batch.seen.ego.speed)
             batch = displace_starts(batch, poses, speed)
+        if driven:
+            batch = replace_windows(batch, torch.from_numpy(other), drives)
         yield batch

@@ -2,18 +2,25 @@
 
 Each is conv 3x3, norm, ReLU, conv 1x1, real-valued and on the host. A class is one logit:
 its sigmoid is the soft-max of the two that SAD has. The head of the cost volume may look
-farther, by dilated convolutions, and is then told the place of each cell: which lane is its
-own, a car knows by where it is. Axes: T frames, B windows, X and Y cells.
+farther, by dilated convolutions, and is then told of each cell where it lies (which lane is its
+own, a car knows by where it is), how far that is before the place which the car reaches in that
+frame at its present speed, and the speed, the yaw rate and the command: where the car should be
+in a frame depends on all of these. Axes: T frames, B windows, X and Y cells.
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.window import FRAME
 from tasks.driving.config import CHANNELS, Config
+from tasks.driving.sampler import COMMANDS, Ego
 
 PRESENT = ("lane", "drivable")  # maps of the present frame alone
+TOLD = 7 + len(COMMANDS)  # channels of what the head of the cost volume is told
+AHEAD, FAST, TURN = 10.0, 10.0, 0.5  # [m], [m/s], [rad/s] that are told as 1
 
 
 class Heads(nn.Module):
@@ -22,46 +29,65 @@ class Heads(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         given, middle = config.state_channels, config.heads
+        self.grid = config.grid
+        self.told = bool(config.planner.dilations)
         self.parts = nn.ModuleDict()
         for name, channels in CHANNELS.items():
-            dilations = config.planner.dilations if name == "cost" else ()
-            place = [AddPlace(config.grid)] if dilations else []
-            layers = [*place, *_convolve(given + 2 * len(place), middle, 1)]
-            for dilation in dilations:
+            told = self.told and name == "cost"
+            layers = _convolve(given + TOLD * told, middle, 1)
+            for dilation in config.planner.dilations if told else ():
                 layers += _convolve(middle, middle, dilation)
             self.parts[name] = nn.Sequential(*layers, nn.Conv2d(middle, channels, 1))
 
     def forward(
-        self, x: Float[Tensor, "T B C X Y"], names: tuple[str, ...]
+        self,
+        x: Float[Tensor, "T B C X Y"],
+        names: tuple[str, ...],
+        ego: Ego | None = None,
     ) -> dict[str, Float[Tensor, "T2 B K X Y"]]:
         """Return the maps of some heads; the first frame of x is the present one.
 
         Logits of vehicle, pedestrian, lane and drivable, and of the heat of instances' centres;
         offset to an instance's centre and flow to its next place, along X and Y [cells]; cost.
-        Those of PRESENT have one frame.
+        Those of PRESENT have one frame. ego: for the cost.
+
+        Raises:
+            ValueError: a cost volume that looks far is asked for without the ego.
         """
         out = {}
         for name in names:
             frames = x[:1] if name in PRESENT else x
+            if self.told and name == "cost":
+                if ego is None:
+                    raise ValueError("Heads: the cost volume depends on the ego; pass it")
+                frames = torch.cat([frames, tell_ego(ego, self.grid, len(x))], 2)
             y: Tensor = self.parts[name](frames.flatten(0, 1))
             out[name] = y.reshape(*frames.shape[:2], *y.shape[1:])
         return out
 
 
-class AddPlace(nn.Module):
-    """Adds two channels: the place of each cell along X and Y, from -1 to 1."""
+def tell_ego(ego: Ego, grid: Grid, frames: int) -> Float[Tensor, "T B K X Y"]:
+    """Return what the head of the cost volume is told of each cell, in each frame.
 
-    place: Tensor
-
-    def __init__(self, grid: Grid) -> None:
-        super().__init__()
-        axes = (torch.linspace(-1, 1, n) for n in grid.shape)
-        place = torch.stack(torch.meshgrid(*axes, indexing="ij"))
-        self.register_buffer("place", place, persistent=False)
-
-    def forward(self, x: Float[Tensor, "B C X Y"]) -> Float[Tensor, "B C2 X Y"]:
-        """Return all channels."""
-        return torch.cat([x, self.place.expand(len(x), -1, -1, -1)], 1)
+    Its place along X and Y, from -1 to 1; how far it lies before the place reached at the
+    present speed, with its sign and without [10 m]; speed [10 m/s], yaw rate [0.5 rad/s]; the
+    time, 1 in the last frame; the command, one channel each. frames: T; the first is now.
+    """
+    speed = ego.speed
+    times = torch.arange(frames).to(speed)[:, None, None, None, None]
+    x, y = (
+        torch.linspace(-1 + 1 / n, 1 - 1 / n, n).to(speed) for n in grid.shape
+    )  # of the middles of cells
+    middle = grid.x[0] + (x + 1) / 2 * (grid.x[1] - grid.x[0])
+    ahead = (middle[:, None] - FRAME * times * speed[:, None, None, None]) / AHEAD
+    command = F.one_hot(ego.command, len(COMMANDS)).to(speed)
+    told = [speed / FAST, ego.yaw_rate / TURN, *command.unbind(1)]
+    planes = [
+        *(x[:, None], y, ahead, ahead.abs(), times / max(1, frames - 1)),
+        *(value[:, None, None, None] for value in told),
+    ]
+    shape = (frames, len(speed), 1, *grid.shape)
+    return torch.cat([plane.expand(shape) for plane in planes], 2)
 
 
 def _convolve(given: int, made: int, dilation: int) -> list[nn.Module]:

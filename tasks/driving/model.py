@@ -135,7 +135,7 @@ class Driver(nn.Module):
             if futures:
                 states, motion = self.prediction(states, futures)
             spikes = self.decoder(states)
-            maps = self.read_maps(spikes[len(perceived.states) - 1 :], HEADS[stage])
+            maps = self.read_maps(spikes[len(perceived.states) - 1 :], HEADS[stage], seen.ego)
             plan = None
             if stage == "planning" and perceived.front is not None:
                 known = truth if self.config.planner.learns_from == "truth" else None
@@ -166,10 +166,16 @@ class Driver(nn.Module):
         return (images / 255 - self.mean) / self.spread
 
     def read_maps(
-        self, spikes: Float[Tensor, "T B C X Y"], names: tuple[str, ...]
+        self,
+        spikes: Float[Tensor, "T B C X Y"],
+        names: tuple[str, ...],
+        ego: Ego | None = None,
     ) -> dict[str, Tensor]:
-        """Return maps by name, windows first; those of one channel lose its axis."""
-        maps = self.heads(spikes, names)
+        """Return maps by name, windows first; those of one channel lose its axis.
+
+        ego: for the cost.
+        """
+        maps = self.heads(spikes, names, ego)
         return {
             k: (y[:, :, 0] if y.shape[2] == 1 else y).transpose(0, 1) for k, y in maps.items()
         }

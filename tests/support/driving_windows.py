@@ -6,7 +6,7 @@ import numpy as np
 
 from drivers.nuscenes.grid import Grid
 from drivers.nuscenes.window import ImageSize, Window
-from tasks.driving.config import Config, Decoder, Depth, Planner, Prediction, tiny
+from tasks.driving.config import Config, Decoder, Depth, Planner, Prediction, Source, tiny
 
 YAWS = np.radians([55, 0, -55, 110, 180, -110])
 AXES = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a camera that looks along x
@@ -15,7 +15,7 @@ AXES = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a camera that looks a
 def small_config() -> Config:
     """Six images of 32 x 64, 16 x 16 cells of 2 m, 4 future frames, few channels.
 
-    Of the planner the published choices; its phase trains heads, too, and displaces nothing.
+    Of the planner the published choices; its phase trains heads, too, of recorded windows.
     """
     config = tiny()
     encoder = replace(
@@ -23,7 +23,14 @@ def small_config() -> Config:
     )
     last = config.phases[1:]  # without that of single frames
     phases = tuple(
-        replace(p, epochs=1, futures=min(p.futures, 4), frozen=p.frozen[:3], displaced=0.0)
+        replace(
+            p,
+            epochs=1,
+            futures=min(p.futures, 4),
+            frozen=p.frozen[:3],
+            displaced=0.0,
+            driven=0.0,
+        )
         for p in last
     )
     return replace(
@@ -39,6 +46,7 @@ def small_config() -> Config:
         heads=4,
         future=4,
         phases=phases,
+        source=Source(),
         batch=2,
     )
 

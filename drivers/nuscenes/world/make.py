@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from filelock import FileLock
 from joblib import Parallel, delayed
 
 from drivers.nuscenes.world.difficulty import HORIZON, Difficulty, measure_difficulty
@@ -113,13 +114,18 @@ def find_cached_nuscenes(scenes: int = 60, seed: int = 0, workers: int = 1) -> P
     """Return the folder of a generated data set in the cache of the user, made if need be.
 
     It lies in ~/.cache/neuro, under a name that changes with the settings and with the code.
+    Where several processes ask for it, one of them makes it and the others wait.
 
     Raises:
-        ValueError: more scenes than there are names for.
+        ValueError: more scenes than there are names for, or a folder that cannot be written.
     """
     made = Made(scenes=scenes, keyframes=20, seed=seed, version="v1.0-trainval")
     folder = Path.home() / ".cache" / "neuro" / f"nuscenes-{made.digest}"
-    return make_nuscenes(folder, scenes, seed, workers=workers)
+    if not _is_empty(folder):
+        return make_nuscenes(folder, scenes, seed)
+    require_writable(folder.parent)
+    with FileLock(folder.with_suffix(".lock")):
+        return make_nuscenes(folder, scenes, seed, workers=workers)
 
 
 def read_difficulty(path: Path) -> Difficulty | None:

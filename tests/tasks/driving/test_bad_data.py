@@ -133,9 +133,9 @@ def test_tables_cannot_be_left_out(
         '"""Real data."""\n'
         "from dataclasses import replace\n"
         "from tasks import driving\n"
-        "from tasks.driving.config import Source, tiny as whole\n"
+        "from tasks.driving.config import tiny as whole, use_nuscenes\n"
         "def tiny():\n"
-        '    return replace(whole(), source=Source(data="nuscenes", version="v1.0-mini"))\n'
+        '    return use_nuscenes(whole(), version="v1.0-mini")\n'
         'TASK = replace(driving.TASK, configs={"tiny": tiny})\n'
     )
     argv = ["train", str(task), "--out", str(tmp_path / "run"), "--skip-bad"]

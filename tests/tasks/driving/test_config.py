@@ -9,12 +9,14 @@ from tasks.driving.config import (
     Cells,
     Depth,
     Encoder,
+    Source,
     paper,
     tiny,
     tiny_ann,
     tiny_gate,
     tiny_multiply,
     tiny_reset,
+    use_nuscenes,
 )
 from tasks.driving.task import TASK
 
@@ -62,12 +64,20 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
             r"phase planning: displaced must be in \[0, 1\], got 1.5",
         ),
         (
+            {"phases": (replace(tiny().phases[-1], driven=-0.5),)},
+            r"phase planning: driven must be in \[0, 1\], got -0.5",
+        ),
+        (
+            {"source": Source(data="nuscenes")},
+            'only the generated world can be driven in; set driven=0, or source.data="gen',
+        ),
+        (
             {"planner": replace(tiny().planner, learns_from="truth")},
-            'windows cannot be displaced where .*; set learns_from="predicted"',
+            'windows cannot be displaced and driven where .*; set learns_from="predicted"',
         ),
         (
             {"phases": (replace(tiny().phases[-1], frozen=("encoder", "prediction")),)},
-            "displaced windows train none of them; freeze decoder, heads.parts.centre, ",
+            "displaced and driven windows train none of them; freeze decoder, heads.parts.centre, ",
         ),
         ({"future": 4}, "no phase may predict more than future=4 frames"),
         ({"future": 8}, "plans all of future=8 frames, got futures=6"),
@@ -111,3 +121,11 @@ def test_neurons_need_a_decay_and_a_threshold() -> None:
         Cells(decay=1.0)
     with pytest.raises(ValueError, match=r"Cells.threshold must be > 0, got 0.0"):
         Cells(threshold=0.0)
+
+
+def test_on_the_real_data_nothing_is_driven() -> None:
+    real = use_nuscenes(tiny(), version="v1.0-mini", held=2)
+    assert real.source == Source(data="nuscenes", version="v1.0-mini", held=2)
+    assert tiny().last.driven > 0
+    assert [p.driven for p in real.phases] == [0.0] * 4
+    assert replace(real, source=tiny().source, phases=tiny().phases) == tiny()

@@ -237,12 +237,15 @@ def test_between_cells_lie_the_values_between_in_the_frame_and_window_of_the_poi
 def test_weights_are_the_published_ones_at_first_and_learned_or_not() -> None:
     around, path = empty(), straight(8.0)
     around.occupied[0, 2][cell(13.5, 0.5)] = 1
-    costs = Cost(tiny())(path, around, torch.tensor([8.0]))
+    published = replace(tiny(), planner=replace(tiny().planner, start=1.0))
+    costs = Cost(published)(path, around, torch.tensor([8.0]))
     found = parts(path, around, 8.0)
     frames = sum(FACTORS[k] * found[k] for k in ("safety", "headway", "lane", "rule"))
     torch.testing.assert_close(costs.frames, torch.as_tensor(frames))
     torch.testing.assert_close(costs.whole, torch.tensor([[-12.0]]))
     torch.testing.assert_close(costs.total, costs.frames.sum(-1) - 12)
+    halved = Cost(replace(tiny(), planner=replace(tiny().planner, start=0.5)))
+    torch.testing.assert_close(halved(path, around, torch.tensor([8.0])).total, costs.total / 2)
     constant = replace(tiny(), planner=replace(tiny().planner, weights="constant"))
     assert Cost(tiny()).log_weight.requires_grad
     assert not Cost(constant).log_weight.requires_grad
@@ -250,18 +253,20 @@ def test_weights_are_the_published_ones_at_first_and_learned_or_not() -> None:
 
 def test_missing_road_costs_more_by_the_caution_when_it_drives() -> None:
     around = empty()._replace(drivable=torch.full((1, *GRID.shape), 0.75))
-    cost = Cost(replace(tiny(), planner=replace(tiny().planner, caution=3.0)))
+    cost = Cost(replace(tiny(), planner=replace(tiny().planner, start=1.0, caution=3.0)))
     path, speed = straight(8.0), torch.tensor([8.0])
     trained, driven = (cost.train(mode)(path, around, speed).frames for mode in (True, False))
     rule = 0.25 * FACTORS["rule"]
     torch.testing.assert_close(driven - trained, torch.full((1, 1, 6), 2 * rule))
-    plain = Cost(replace(tiny(), planner=replace(tiny().planner, caution=1.0)))
+    plain = Cost(replace(tiny(), planner=replace(tiny().planner, start=1.0, caution=1.0)))
     assert plain.eval()(path, around, speed).frames.equal(trained)
 
 
-def test_a_caution_and_a_sharpness_that_are_none_are_refused() -> None:
+def test_factors_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Planner.caution must be > 0, got 0.0; 1 adds none"):
         replace(tiny().planner, caution=0.0)
+    with pytest.raises(ValueError, match=r"Planner.start must be > 0, got 0.0; 1 is as pub"):
+        replace(tiny().planner, start=0.0)
     with pytest.raises(ValueError, match=r"Planner.sharpness must be > 0, got -1.0; 1 is"):
         replace(tiny().planner, sharpness=-1.0)
 
@@ -269,5 +274,7 @@ def test_a_caution_and_a_sharpness_that_are_none_are_refused() -> None:
 def test_no_part_of_a_frame_costs_more_than_100() -> None:
     around = empty()
     learned = torch.full_like(around.learned, 1e6)
-    costs = Cost(tiny())(straight(8.0), around._replace(learned=learned), torch.tensor([8.0]))
+    costs = Cost(replace(tiny(), planner=replace(tiny().planner, start=1.0)))(
+        straight(8.0), around._replace(learned=learned), torch.tensor([8.0])
+    )
     assert costs.frames[0, 0].tolist() == pytest.approx([100.0] * 6)

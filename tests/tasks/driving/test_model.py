@@ -6,6 +6,7 @@ from driving_windows import make_window, small_config
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
+from drivers.nuscenes.grid import Grid
 from neuro.nn import Spiking, Stack
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
@@ -13,8 +14,9 @@ from tasks.driving.batch import Batch, Seen, make_batch, make_seen
 from tasks.driving.config import CHANNELS, paper, tiny, without_spikes
 from tasks.driving.cost import Surroundings
 from tasks.driving.deployment import make_blank, run_counted
-from tasks.driving.heads import Heads
+from tasks.driving.heads import TOLD, Heads, tell_ego
 from tasks.driving.model import HEADS, Driver, Outputs, Planner, find_surroundings
+from tasks.driving.sampler import Ego
 
 SMALL = small_config()
 
@@ -203,15 +205,16 @@ def test_or_from_the_mean_of_all_by_soft_max_of_their_costs(
     assert not plan.path.equal(found.plan.path)
 
 
-def test_the_head_of_the_cost_volume_may_look_far_and_knows_where_it_is() -> None:
+def test_the_head_of_the_cost_volume_may_look_far_and_is_told_of_the_ego() -> None:
     far = replace(SMALL, planner=replace(SMALL.planner, dilations=(2, 4)))
     with seeded(0):
         head = Heads(far).eval()
     x = torch.zeros(1, 1, SMALL.state_channels, *SMALL.grid.shape)
     changed = x.clone()
     changed[..., 7, 8] = 1
+    ego = Ego(torch.tensor([4.0]), torch.zeros(1), torch.ones(1, dtype=torch.int64))
     with torch.no_grad():
-        one, other = (head(k, ("cost",))["cost"][0, 0, 0] for k in (x, changed))
+        one, other = (head(k, ("cost",), ego)["cost"][0, 0, 0] for k in (x, changed))
         near = Heads(SMALL).eval()(x, ("cost",))["cost"][0, 0, 0]
     rows, columns = (one != other).nonzero().unbind(1)
     assert int(rows.min()) == 0  # 1 + 2 + 4 cells away
@@ -220,6 +223,29 @@ def test_the_head_of_the_cost_volume_may_look_far_and_knows_where_it_is() -> Non
     inner = (slice(7, -7), slice(7, -7))
     assert float(one[inner].std()) > 0
     assert float(near[1:-1, 1:-1].std()) == 0
+    with pytest.raises(ValueError, match="depends on the ego"):
+        head(x, ("cost",))
+    assert head(x, ("lane",))["lane"].shape == (1, 1, 1, *SMALL.grid.shape)
+
+
+def test_what_the_head_of_the_cost_volume_is_told() -> None:
+    grid = Grid(x=(-4.0, 12.0), y=(-8.0, 8.0), step=2.0)
+    speed, yaw_rate = torch.tensor([4.0, 0.0]), torch.tensor([0.25, -0.1])
+    told = tell_ego(Ego(speed, yaw_rate, torch.tensor([2, 0])), grid, 7)
+    assert told.shape == (7, 2, TOLD, 8, 8)
+    x, y, ahead, far, time = told[:, :, :5].unbind(2)
+    # The middles of cells: x = -3, -1, ... 11 m, y = -7 ... 7 m, of -4 ... 12 and -8 ... 8.
+    assert x[3, 1, :, 2].tolist() == y[6, 0, 4].tolist()
+    assert x[0, 0, :, 0].tolist() == pytest.approx([(k + 0.5) / 4 - 1 for k in range(8)])
+    # After two seconds, 8 m on: the cell at 7 m is 1 m behind.
+    assert float(ahead[4, 0, 5, 0]) == pytest.approx(-0.1)
+    assert float(ahead[4, 1, 5, 7]) == pytest.approx(0.7)
+    assert far.equal(ahead.abs())
+    assert time[:, 1, 3, 3].tolist() == pytest.approx([k / 6 for k in range(7)])
+    assert told[5, :, 5:, 1, 6].tolist() == [
+        pytest.approx([0.4, 0.5, 0, 0, 1]),
+        pytest.approx([0, -0.2, 1, 0, 0]),
+    ]
 
 
 def test_images_are_normalised_as_imagenet(model: Driver) -> None:

@@ -1,4 +1,6 @@
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,23 @@ def test_the_cache_has_a_folder_for_each_setting(
     assert folders[0] == folders[2] != folders[1]
     assert folders[0].parent == tmp_path / ".cache" / "neuro"
     assert folders[0].name.startswith("nuscenes-")
+
+
+def test_one_process_makes_the_cache_and_the_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def simulate(*_: object) -> list[object]:
+        calls.append(time.sleep(0.3))
+        return []
+
+    monkeypatch.setattr(make, "write_nuscenes", lambda part, *_, **__: part.mkdir())
+    monkeypatch.setattr(make, "_simulate_all", simulate)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with ThreadPoolExecutor(3) as pool:
+        folders = list(pool.map(find_cached_nuscenes, [6] * 3))
+    assert len(set(folders)) == len(calls) == 1
 
 
 def test_the_digest_changes_with_every_setting() -> None:
