@@ -77,7 +77,7 @@ def test_variants_differ_in_what_they_are_named_for_alone() -> None:
         ),
         (
             {"phases": (replace(tiny().phases[-1], frozen=("encoder", "prediction")),)},
-            "displaced and driven windows train none of them; freeze decoder, heads.parts.centre, ",
+            "displaced and driven windows train none of them; freeze decoder, heads.parts.cent",
         ),
         ({"future": 4}, "no phase may predict more than future=4 frames"),
         ({"future": 8}, "plans all of future=8 frames, got futures=6"),
