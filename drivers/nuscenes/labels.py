@@ -104,6 +104,8 @@ def _cover(
     It is drawn whole: OpenCV moves edges of a polygon that crosses the border of a picture.
     """
     corners = grid.cells(box_footprint(box_into_frame(box, present)))
+    if (corners.max(axis=0) < 0).any() or (corners.min(axis=0) >= grid.shape).any():
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     first = corners.min(axis=0)
     drawn = np.zeros(corners.max(axis=0) - first + 1, np.uint8)
     # OpenCV names axis 1 first.

@@ -5,9 +5,9 @@ The devkit's NuScenes loads the tables; what comes out of here has types, units 
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from drivers.nuscenes.problem import NuScenesError, Problem
 
 CHECK = "neuro data check nuscenes lists all mistakes"
 CURE = "fetch the metadata again"
+KEPT = 4096  # keyframes whose boxes are kept
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -167,11 +168,18 @@ class Tables:
         """Return the boxes of a keyframe, in the global frame.
 
         Velocities are the devkit's: between the boxes of the same instance before and after.
+        Those of the last 4,096 keyframes are kept, for windows overlap.
 
         Raises:
             NuScenesError: a box is none: no numbers, no size, no rotation.
         """
-        return tuple(map(self._box, self.get("sample", token)["anns"]))
+        return self._kept_boxes(token)
+
+    @cached_property
+    def _kept_boxes(self) -> Callable[[str], tuple[Box, ...]]:
+        return lru_cache(KEPT)(
+            lambda token: tuple(map(self._box, self.get("sample", token)["anns"]))
+        )
 
     def _box(self, token: str) -> Box:
         row = self.get("sample_annotation", token)

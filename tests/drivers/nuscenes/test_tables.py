@@ -60,6 +60,7 @@ def test_a_keyframe_holds_each_sensor_at_its_time(tables: Tables) -> None:
 
 def test_boxes_are_those_of_the_table_with_velocities(tables: Tables) -> None:
     boxes = {box.instance.split("-")[-1]: box for box in tables.read_boxes(f"{SCENE}-s4")}
+    assert tables.read_boxes(f"{SCENE}-s4") is tables.read_boxes(f"{SCENE}-s4")  # kept
     assert set(boxes) == set(USERS)
     ahead = boxes["ahead"]
     x, y, yaw = place(DRIVE, USERS["ahead"][1].pose(2.0))
