@@ -148,6 +148,8 @@ class Training(Generic[C]):
     batch_axis: the axis of the samples in each tensor of a batch, as in
         :class:`neuro.training.Course`: an integer, or a pytree of integers that has the upper
         levels of a batch.
+    sharded: whether batches of "train" hold this process's samples alone, as in
+        :class:`neuro.training.Course`.
     loss: (configuration, model, batch, at) -> mean loss; at: share of the training done. What
         it draws from torch's global generator depends on seed, epoch and step alone; what it
         draws for each sample comes from :func:`neuro.training.distributed.draw_shard`.
@@ -177,6 +179,7 @@ class Training(Generic[C]):
     steps: Callable[[C], int]
     batches: Callable[[C, Split, int], Iterable[Tree]]
     batch_axis: Any = (1, 0)
+    sharded: bool = False
     loss: Callable[..., Any]
     carry: Literal["no", "epoch", "training"] = "no"
     carry_types: tuple[type, ...] = ()

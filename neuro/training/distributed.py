@@ -34,6 +34,16 @@ def shard_slice(of: tuple[int, int] | None = None) -> slice:
     return slice(rank, None, n)
 
 
+def list_own_samples(samples: int) -> range:
+    """Return which of the samples of a whole batch are this process's.
+
+    Raises:
+        TrainError: they do not divide into the processes.
+    """
+    _check_sizes([samples], None, get_rank_and_world_size()[1])
+    return range(samples)[shard_slice()]
+
+
 def draw_shard(draw: Callable[[int], Tensor], samples: int, axis: int = 0) -> Tensor:
     """Return what is drawn at random for this process's samples of the whole batch.
 

@@ -93,6 +93,9 @@ class Course:
     batch_axis: the axis of the samples in each tensor of a batch, as ``in_dims`` of torch.vmap:
         an integer, or a pytree of them; None for what every process gets whole. By default a
         batch is (x with axes T B ..., targets with axis B).
+    sharded: whether batches hold this process's samples alone, which
+        :func:`neuro.training.distributed.list_own_samples` lists: where reading a sample costs
+        much, no process reads those of others.
     batches_from: (epoch, step) -> the batches of that epoch from that step on, to resume in the
         middle of an epoch; None: those before it are made and passed over.
     carry: for continuing streams: how long the state that a loss returns is handed to the next
@@ -112,6 +115,7 @@ class Course:
     better: Literal["higher", "lower"] = "higher"
     seed: int = 0
     batch_axis: Any = (1, 0)
+    sharded: bool = False
     batches_from: Callable[[int, int], Iterable[Any]] | None = None
     carry: Literal["no", "epoch", "training"] = "no"
     carry_types: tuple[type, ...] = ()
@@ -288,7 +292,8 @@ class _Training:
             self._enter_stage(self.progress.epoch * steps + step)
             self.wrapped_optimizer.zero_grad()
         at = (self.progress.epoch + step / steps) / plan.epochs
-        shard = shard_batch(batch, self.course.batch_axis, fabric.device)
+        of = (0, 1) if self.course.sharded else None
+        shard = shard_batch(batch, self.course.batch_axis, fabric.device, of)
         shared = get_rank_and_world_size()[1] > 1 and not last
         with fabric.no_backward_sync(self.wrapped) if shared else nullcontext():
             again = partial(self._compute_loss, shard, at)

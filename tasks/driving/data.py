@@ -18,6 +18,7 @@ from joblib import cpu_count
 
 from drivers.folders import in_neuro_data
 from drivers.nuscenes.devkit import require_devkit
+from neuro.training.distributed import list_own_samples
 from tasks.driving.batch import Batch, make_batch
 from tasks.driving.config import STRIDE, Config, Source, find_phase
 from tasks.driving.displace import displace_starts, draw_speeds, draw_starts
@@ -158,7 +159,10 @@ def count_steps(config: Config) -> int:
 
 def read_batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
     """Yield the batches of a split; in training their order depends on the epoch, and which
-    windows are mirrored, displaced, or replaced by those of disturbed drives."""
+    windows are mirrored, displaced, or replaced by those of disturbed drives.
+
+    In training each process reads its own windows alone, where there are several.
+    """
     return read_batches_from(config, split, epoch, 0)
 
 
@@ -166,31 +170,43 @@ def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> It
     """Yield the batches from a step on."""
     windows, n = open_split(config, split), count_windows(config, split)
     if split == "train":
-        orders = list(shuffle_batches(n, config.batch, np.random.default_rng([1, epoch])))
-    else:
-        orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
+        yield from _read_training(config, windows, epoch, step)
+        return
+    for order in np.array_split(np.arange(n), range(config.batch, n, config.batch))[step:]:
+        yield make_batch([windows[int(k)] for k in order], config.sees == "maps")
+
+
+def _read_training(
+    config: Config, windows: "Windows", epoch: int, step: int
+) -> Iterator[Batch]:
+    """Yield what this process holds of the batches of training from a step on."""
     phase, _ = find_phase(config, epoch / config.epochs)
-    shares = (phase.mirrored, phase.displaced, phase.driven)
-    mirrored, displaced, driven = shares if split == "train" else (0.0, 0.0, 0.0)
-    sides = np.random.default_rng([2, epoch]).random((len(orders), config.batch))
-    starts = np.random.default_rng([3, epoch]).random((len(orders), config.batch, 5))
-    others = np.random.default_rng([4, epoch]).random((len(orders), config.batch)) < driven
-    if driven:
+    shuffled = np.random.default_rng([1, epoch])
+    orders = list(shuffle_batches(count_windows(config, "train"), config.batch, shuffled))
+    shape = (len(orders), config.batch)
+    sides, starts, others = (
+        torch.from_numpy(np.random.default_rng([k, epoch]).random(drawn)).float()
+        for k, drawn in ((2, shape), (3, (*shape, 5)), (4, shape))
+    )
+    own = list(list_own_samples(config.batch))
+    mirrored, driven = sides < phase.mirrored, others < phase.driven
+    drives = []
+    if phase.driven:
         from tasks.driving.drives import replace_windows, stream_windows
 
-        done = int(others[:step].sum())
-        drives = islice(stream_windows(config, epoch), done, None)
-    for order, side, start, other in list(zip(orders, sides, starts, others, strict=True))[
-        step:
-    ]:
-        batch = make_batch([windows[int(k)] for k in order], config.sees == "maps")
-        if mirrored:
-            batch = mirror_windows(batch, torch.from_numpy(side < mirrored))
-        if displaced:
-            drawn = torch.from_numpy(start).float()
-            poses = draw_starts(drawn[:, :3], displaced)
-            speed = draw_speeds(drawn[:, 3:], displaced, batch.seen.ego.speed)
+        drives = [
+            islice(stream_windows(config, epoch, row), int(driven[:step, row].sum()), None)
+            for row in own
+        ]
+    for k in range(step, len(orders)):
+        batch = make_batch([windows[int(orders[k][i])] for i in own], config.sees == "maps")
+        if phase.mirrored:
+            batch = mirror_windows(batch, mirrored[k, own])
+        if phase.displaced:
+            drawn = starts[k, own]
+            poses = draw_starts(drawn[:, :3], phase.displaced)
+            speed = draw_speeds(drawn[:, 3:], phase.displaced, batch.seen.ego.speed)
             batch = displace_starts(batch, poses, speed)
-        if driven:
-            batch = replace_windows(batch, torch.from_numpy(other), drives)
+        if phase.driven:
+            batch = replace_windows(batch, driven[k, own], drives)
         yield batch

@@ -29,7 +29,7 @@ from tasks.driving.sampler import Ego, find_moves, shift_aside
 NUMBER = 5  # in front of the seeds of these drives, which no course and no data set has
 LIMIT = 30.0  # [s] of a drive
 LOST = 4  # windows before a bad end
-POOL = 200  # windows of several drives, of which one is drawn
+POOL = 60  # windows of two drives or more, of which one is drawn
 SIDE = 3.0  # [m] aside at most, in half of the disturbances
 PACES = (0.0, 0.5, 0.75, 1.25, 1.5)  # times the speed of the rules, in two of five
 HELD = (2, 7)  # frames that a disturbance lasts
@@ -87,14 +87,18 @@ def drive_disturbed(config: Config, seed: Sequence[int]) -> list[Driven]:
     return found
 
 
-def stream_windows(config: Config, epoch: int) -> Iterator[Driven]:
-    """Yield windows of the drives of an epoch of training, without end, mixed."""
-    rng = np.random.default_rng([NUMBER, config.source.seed, epoch])
+def stream_windows(config: Config, epoch: int, row: int) -> Iterator[Driven]:
+    """Yield windows for a row of the batches of an epoch of training, without end, mixed.
+
+    Each row has drives of its own, so that no process needs those of another one.
+    """
+    seed = [NUMBER, config.source.seed, epoch, row]
+    rng = np.random.default_rng(seed)
     pool: list[Driven] = []
     number = 0
     while True:
         while len(pool) < POOL:
-            pool += drive_disturbed(config, [NUMBER, config.source.seed, epoch, number])
+            pool += drive_disturbed(config, [*seed, number])
             number += 1
         last, k = len(pool) - 1, int(rng.integers(len(pool)))
         pool[k], pool[last] = pool[last], pool[k]
@@ -102,16 +106,16 @@ def stream_windows(config: Config, epoch: int) -> Iterator[Driven]:
 
 
 def replace_windows(
-    batch: Batch, chosen: Bool[Tensor, " B"], windows: Iterator[Driven]
+    batch: Batch, chosen: Bool[Tensor, " B"], streams: Sequence[Iterator[Driven]]
 ) -> Batch:
-    """Return a batch in which the next ``windows`` stand in the place of the chosen ones.
+    """Return a batch in which the next of a row's stream stands in the place of a chosen one.
 
-    Of their truth there is the path alone; maps and depth stay those of what was there.
+    Of its truth there is the path alone; maps and depth stay those of what was there.
     """
     rows = chosen.nonzero()[:, 0].tolist()
     if not rows:
         return batch
-    new = [next(windows) for _ in rows]
+    new = [next(streams[row]) for row in rows]
 
     def put(given: Tensor, parts: list[Tensor]) -> Tensor:
         made = given.clone()

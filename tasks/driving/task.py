@@ -31,6 +31,7 @@ TASK = Task(
             config, "train", epoch, step
         ),
         batch_axis=0,
+        sharded=True,
         loss=compute_loss,
         validation=SCORE,
         validate=validate,

@@ -170,6 +170,7 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         batches=batches,
         batches_from=None if resume is None else partial(resume, config),
         batch_axis=training.batch_axis,
+        sharded=training.sharded,
         steps=steps,
         loss=loss,
         carry=training.carry,

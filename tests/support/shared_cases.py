@@ -19,7 +19,11 @@ from neuro.neurons import ALIF, LI, LIF
 from neuro.nn.layers import Recurrent, Spiking, Stack
 from neuro.seeds import seeded
 from neuro.training import Batch, Course
-from neuro.training.distributed import draw_shard, get_rank_and_world_size
+from neuro.training.distributed import (
+    draw_shard,
+    get_rank_and_world_size,
+    list_own_samples,
+)
 from neuro.units import Ticks
 
 Case = tuple[nn.Module, Course]
@@ -108,6 +112,7 @@ def driving() -> Case:
     """The driver through its three stages (two.plan), with norms and drawn numbers.
 
     Without the loss of depth, whose mean over what was measured is not that of its shards.
+    Each process makes its own windows alone.
     """
     from driving_windows import make_window, small_config
 
@@ -115,10 +120,10 @@ def driving() -> Case:
     from tasks.driving.training import build, compute_loss
 
     config = replace(small_config(), depth_loss=False)
-    whole = tree_map(
-        lambda x: x.double() if x.is_floating_point() else x,
-        make_batch([make_window(config, k) for k in range(4)]),
-    )
+
+    def batches(_: int) -> Iterator[Any]:
+        own = make_batch([make_window(config, k) for k in list_own_samples(4)])
+        yield tree_map(lambda x: x.double() if x.is_floating_point() else x, own)
 
     def loss(net: nn.Module, batch: Any, at: float) -> Tensor:
         return compute_loss(config, net, batch, at)
@@ -127,11 +132,12 @@ def driving() -> Case:
         net = build(config).double()
         nn.init.normal_(net.planner.refinement.end.weight)
     return net, Course(
-        batches=lambda _: iter([whole]),
+        batches=batches,
         steps=1,
         loss=loss,
         validate=lambda _: 0.0,
         batch_axis=0,
+        sharded=True,
     )
 
 

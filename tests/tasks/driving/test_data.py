@@ -1,10 +1,17 @@
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
+from driving_windows import make_window, small_config
+from torch.utils._pytree import tree_leaves
 
-from tasks.driving.config import Source, tiny
-from tasks.driving.data import find_data, list_scenes
+from neuro.training import distributed
+from neuro.training.errors import TrainError
+from tasks.driving import data
+from tasks.driving.config import Config, Source, tiny
+from tasks.driving.data import find_data, list_scenes, read_batches, read_batches_from
+from tasks.task import Split
 
 
 @pytest.mark.parametrize(
@@ -21,3 +28,39 @@ def test_without_the_devkit_the_extra_is_named(
     with pytest.raises(RuntimeError, match="nuScenes needs its devkit") as e:
         call(tiny().source)
     assert "; pip install -e '.[driving]' in a clone of neuro brings it" in str(e.value)
+
+
+def test_each_process_reads_its_own_windows_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    class Listed(list):
+        def __getitem__(self, k: int) -> object:  # type: ignore[override]
+            read.append(k)
+            return super().__getitem__(k)
+
+    def open_split(config: Config, split: Split) -> Listed:
+        return Listed(make_window(config, 10 * len(split) + k) for k in range(8))
+
+    monkeypatch.setattr(data, "open_split", open_split)
+    small = small_config()
+    phases = tuple(replace(p, mirrored=0.5) for p in small.phases)
+    config = replace(small, phases=phases, batch=4)
+
+    def read_as(rank: int, n: int, split: Split, step: int = 0) -> list:
+        read.clear()
+        monkeypatch.setattr(distributed, "get_rank_and_world_size", lambda: (rank, n))
+        return list(read_batches_from(config, split, 0, step))
+
+    whole, order = read_as(0, 1, "train"), read.copy()
+    assert len(order) == 8
+    for rank in (0, 1):
+        for step in (0, 1):
+            own = read_as(rank, 2, "train", step)
+            assert read == order[4 * step + rank :: 2]
+            pairs = zip(tree_leaves(own), tree_leaves(whole[step:]), strict=True)
+            assert all(a.equal(b[rank::2]) for a, b in pairs)
+        assert len(read_as(rank, 2, "val")[0].truth.path) == 4
+    with pytest.raises(TrainError, match="a batch of 4 does not divide into 3 processes"):
+        read_as(0, 3, "train")
+    with pytest.raises(TrainError, match="choose a batch size that is a multiple of --devices"):
+        next(read_batches(config, "train", 0))

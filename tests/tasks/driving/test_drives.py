@@ -138,16 +138,17 @@ def test_windows_of_several_drives_are_mixed_and_each_comes_once(
 
     monkeypatch.setattr(drives, "drive_disturbed", drive)
     monkeypatch.setattr(drives, "POOL", 20)
-    found = list(islice(stream_windows(SMALL, 2), 100))
+    found = list(islice(stream_windows(SMALL, 2, 1), 100))
     assert len(set(found)) == 100
     assert found != sorted(found)
     assert found[0] < 21  # of the first seven drives
-    assert seeds[:2] == [[5, 0, 2, 0], [5, 0, 2, 1]]
+    assert seeds[:2] == [[5, 0, 2, 1, 0], [5, 0, 2, 1, 1]]
     assert len(seeds) == len({tuple(s) for s in seeds}) == 40  # 100 drawn, 20 left
     seeds.clear()
-    assert list(islice(stream_windows(SMALL, 2), 100)) == found
-    seeds.clear()
-    assert list(islice(stream_windows(SMALL, 3), 100)) != found
+    assert list(islice(stream_windows(SMALL, 2, 1), 100)) == found
+    for other in ((3, 1), (2, 0)):
+        seeds.clear()
+        assert list(islice(stream_windows(SMALL, *other), 100)) != found
 
 
 def make_driven(number: int) -> Driven:
@@ -158,10 +159,10 @@ def make_driven(number: int) -> Driven:
 def test_chosen_windows_are_replaced_and_no_others() -> None:
     batch = make_batch([make_window(SMALL, k) for k in range(3)])
     batch = batch._replace(truth=batch.truth._replace(shown=torch.zeros(3, dtype=torch.bool)))
-    numbers = count()
-    stream = map(make_driven, numbers)
-    made = replace_windows(batch, torch.tensor([True, False, True]), stream)
-    for row, number in ((0, 0), (2, 1)):
+    numbers = [count(10 * row) for row in range(3)]
+    streams = [map(make_driven, n) for n in numbers]
+    made = replace_windows(batch, torch.tensor([True, False, True]), streams)
+    for row, number in ((0, 0), (2, 20)):
         want = make_driven(number)
         got = (x[row : row + 1] for x in tree_leaves(made.seen) if x.numel())
         wanted = (x for x in tree_leaves(want.seen) if x.numel())
@@ -170,8 +171,8 @@ def test_chosen_windows_are_replaced_and_no_others() -> None:
     kept = zip(tree_leaves(made), tree_leaves(batch), strict=True)
     assert all(a[1].equal(b[1]) for a, b in kept)
     assert made.truth.shown.tolist() == [True, False, True]
-    assert next(numbers) == 2
-    assert replace_windows(batch, torch.zeros(3, dtype=torch.bool), stream) is batch
+    assert [next(n) for n in numbers] == [1, 10, 21]
+    assert replace_windows(batch, torch.zeros(3, dtype=torch.bool), streams) is batch
 
 
 def test_windows_are_driven_in_training_and_in_their_phase_alone(
@@ -179,8 +180,8 @@ def test_windows_are_driven_in_training_and_in_their_phase_alone(
 ) -> None:
     put_small(monkeypatch)
 
-    def stream(_: Config, epoch: int) -> Iterator[Driven]:
-        return map(make_driven, count(1000 * epoch))
+    def stream(_: Config, epoch: int, row: int) -> Iterator[Driven]:
+        return map(make_driven, count(1000 * epoch + 100 * row))
 
     monkeypatch.setattr(drives, "stream_windows", stream)
     phases = tuple(
@@ -201,7 +202,9 @@ def test_windows_are_driven_in_training_and_in_their_phase_alone(
     whole = list_numbers(read_batches(driving, "train", last))
     many = sum(map(len, whole))
     assert 0 < many < driving.batch * len(whole)
-    assert [*chain(*whole)] == list(range(1000 * last, 1000 * last + many))
+    for row in range(driving.batch):
+        own = [n for n in chain(*whole) if n // 100 == 10 * last + row]
+        assert own == list(range(own[0], own[0] + len(own))) if own else True
     for step in range(len(whole)):
         rest = list_numbers(read_batches_from(driving, "train", last, step))
         assert rest == whole[step:]
