@@ -435,7 +435,7 @@ def paper() -> Config:
 
 
 def tiny() -> Config:
-    """The generated world, six small cameras: half an hour on two cores."""
+    """The generated world, six small cameras: about an hour on one core."""
     return Config(
         image=ImageSize(height=64, width=160, scale=1.0, crop=26),
         encoder=Encoder(
