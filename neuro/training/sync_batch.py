@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from neuro.training.distributed import get_rank_and_world_size, shard_slice
 
@@ -53,37 +55,63 @@ def apply_dropout(module: Any, x: Tensor) -> Tensor:
 
 
 def apply_batch_norm(module: Any, x: Tensor) -> Tensor:
-    """Return the output of a batch norm in training mode for a shard, axes B C ...."""
-    axes = [axis for axis in range(x.dim()) if axis != 1]
-    rows = [1, -1, *[1] * (x.dim() - 2)]
-    number = x.numel() // x.shape[1] * get_rank_and_world_size()[1]
-    mean = _sum(x.sum(axes)) / number
-    centred = x - mean.view(rows)
-    variance = _sum(centred.square().sum(axes)) / number
-    _update_statistics(module, mean.detach(), variance.detach() * number / max(number - 1, 1))
-    y = centred * torch.rsqrt(variance + module.eps).view(rows)
-    return y * module.weight.view(rows) + module.bias.view(rows) if module.affine else y
+    """Return the output of a batch norm in training mode for a shard, axes B C ....
 
-
-def _sum(values: Tensor) -> Tensor:
-    """Return the sum over all processes; the backward pass sums the gradients."""
-    apply: Any = _Sum.apply
-    out: Tensor = apply(values)
+    Processes wait for each other once, and once more in the backward pass.
+    """
+    apply: Any = _BatchNorm.apply
+    y, mean, variance, number = apply(x, module.weight, module.bias, module.eps)
+    _update_statistics(module, mean, variance * number / max(number - 1, 1))
+    out: Tensor = y
     return out
 
 
-class _Sum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004
-        out = values.clone()
-        dist.all_reduce(out)
-        return out
+class _BatchNorm(torch.autograd.Function):
+    """The norm, its mean and variance, and the number of values that they are of.
+
+    Variances of shards are joined by those of their means, so that nothing cancels out. With
+    g the gradient of y, z = (x - mean) / s and s the standard deviation, the gradient of x is
+    w / s (g - mean of g - z mean of g z), both means those of all processes.
+    """
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
-        out = gradient.contiguous().clone()
-        dist.all_reduce(out)
-        return out
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor, int]:
+        processes = get_rank_and_world_size()[1]
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        wide = torch.promote_types(x.dtype, torch.float32)
+        kind = wide if weight is None else weight.dtype  # wider than x in mixed precision
+        own = torch.stack(torch.var_mean(x.to(kind), axes, correction=0))
+        of_all = [torch.empty_like(own) for _ in range(processes)]
+        dist.all_gather(of_all, own)
+        variances, means = torch.stack(of_all, 1)
+        mean = means.mean(0)
+        variance = variances.mean(0) + (means - mean).square().mean(0)
+        y = F.batch_norm(x, mean, variance, weight, bias, False, 0.0, eps)
+        ctx.save_for_backward(x, weight, mean, torch.rsqrt(variance + eps))
+        ctx.number = x.numel() // x.shape[1] * processes
+        ctx.mark_non_differentiable(mean, variance)
+        return y, mean, variance, ctx.number
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, g: Tensor, *_: Any
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+        x, weight, mean, rstd = ctx.saved_tensors
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        rows = [1, -1, *[1] * (x.dim() - 2)]
+        z = (x - mean.view(rows)) * rstd.view(rows)
+        own = torch.stack([g.sum(axes), (g * z).sum(axes)])
+        whole = own.clone()
+        dist.all_reduce(whole)
+        of_g, of_gz = (whole / ctx.number).view(2, *rows)
+        slope = rstd if weight is None else weight * rstd
+        gradient = (slope.view(rows) * (g - of_g - z * of_gz)).to(x.dtype)
+        if weight is None:
+            return gradient, None, None, None
+        return gradient, own[1], own[0], None
 
 
 @torch.no_grad()
@@ -95,8 +123,8 @@ def _update_statistics(module: Any, mean: Tensor, variance: Tensor) -> None:
     momentum = module.momentum
     if momentum is None:  # the mean of all batches so far
         momentum = 1 / float(module.num_batches_tracked)
-    module.running_mean.lerp_(mean, momentum)
-    module.running_var.lerp_(variance, momentum)
+    module.running_mean.lerp_(mean.to(module.running_mean), momentum)
+    module.running_var.lerp_(variance.to(module.running_var), momentum)
 
 
 _WHOLE_BATCH: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
