@@ -292,7 +292,7 @@ class _Training:
             self._enter_stage(self.progress.epoch * steps + step)
             self.wrapped_optimizer.zero_grad()
         at = (self.progress.epoch + step / steps) / plan.epochs
-        of = (0, 1) if self.course.sharded else None
+        of = (0, 1) if self.course.sharded else None  # whole, for it is this process's own
         shard = shard_batch(batch, self.course.batch_axis, fabric.device, of)
         shared = get_rank_and_world_size()[1] > 1 and not last
         with fabric.no_backward_sync(self.wrapped) if shared else nullcontext():

@@ -209,11 +209,8 @@ def _drive_on(
 
 def open_eyes(course: Course, seed: int, size: ImageSize) -> Eyes:
     """Return the cameras of the car on a course; seed: of the scenery."""
-    # Those whose images become that size.
-    width, height = (
-        round(size.width / size.scale),
-        round((size.height + size.crop) / size.scale),
-    )
+    width = round(size.width / size.scale)  # of images that become those of the size
+    height = round((size.height + size.crop) / size.scale)
     scenery = make_scenery(course.world.roads.map, seed)
     return Eyes(scenery=scenery, rig=make_rig(width, height), size=size)
 

@@ -168,10 +168,11 @@ def read_batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
 
 def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> Iterator[Batch]:
     """Yield the batches from a step on."""
-    windows, n = open_split(config, split), count_windows(config, split)
+    windows = open_split(config, split)
     if split == "train":
         yield from _read_training(config, windows, epoch, step)
         return
+    n = count_windows(config, split)
     for order in np.array_split(np.arange(n), range(config.batch, n, config.batch))[step:]:
         yield make_batch([windows[int(k)] for k in order], config.sees == "maps")
 

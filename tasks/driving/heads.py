@@ -75,9 +75,8 @@ def tell_ego(ego: Ego, grid: Grid, frames: int) -> Float[Tensor, "T B K X Y"]:
     """
     speed = ego.speed
     times = torch.arange(frames).to(speed)[:, None, None, None, None]
-    x, y = (
-        torch.linspace(-1 + 1 / n, 1 - 1 / n, n).to(speed) for n in grid.shape
-    )  # of the middles of cells
+    # Of the middles of cells.
+    x, y = (torch.linspace(-1 + 1 / n, 1 - 1 / n, n).to(speed) for n in grid.shape)
     middle = grid.x[0] + (x + 1) / 2 * (grid.x[1] - grid.x[0])
     ahead = (middle[:, None] - FRAME * times * speed[:, None, None, None]) / AHEAD
     command = F.one_hot(ego.command, len(COMMANDS)).to(speed)

@@ -16,13 +16,26 @@ from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
 from tasks.driving import TASK, data
 from tasks.driving.batch import make_batch
-from tasks.driving.config import Config, without_spikes
+from tasks.driving.config import MAPPERS, Config, without_spikes
 from tasks.driving.training import build
 from tasks.task import Split
 
 SMALL = small_config()
 TWIN = without_spikes(SMALL)
 MANY = {"train": 4, "val": 2, "test": 4}
+
+
+def plan_off_the_way(**shares: float) -> Config:
+    """Return the small network whose planner learns from predicted maps alone.
+
+    shares: ``displaced`` or ``driven``, of the windows of its last phase.
+    """
+    *before, last = SMALL.phases
+    return replace(
+        SMALL,
+        planner=replace(SMALL.planner, learns_from="predicted"),
+        phases=(*before, replace(last, frozen=MAPPERS, **shares)),
+    )
 
 
 def put_small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,15 @@
 """Displaced windows are what a car sees that is off its way, and lead back to it."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from driving_runs import SMALL, put_small
+from driving_runs import SMALL, plan_off_the_way, put_small
 from driving_windows import make_window
 from hypothesis import given, settings, strategies as st
 from torch.utils._pytree import tree_leaves
 
 from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import MAPPERS, tiny
+from tasks.driving.config import tiny
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.displace import (
     FASTER,
@@ -220,12 +218,7 @@ def test_windows_are_displaced_in_training_and_in_their_phase_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put_small(monkeypatch)
-    phases = tuple(
-        replace(p, displaced=1.0, frozen=MAPPERS) if p.name == "planning" else p
-        for p in SMALL.phases
-    )
-    planner = replace(SMALL.planner, learns_from="predicted")
-    displacing = replace(SMALL, planner=planner, phases=phases)
+    displacing = plan_off_the_way(displaced=1.0)
     planning = displacing.epochs - 1
 
     def differs(split: str, epoch: int) -> bool:

@@ -1,13 +1,12 @@
 """Disturbed drives show states that recordings lack, and what the rules do from there."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import chain, count, islice, pairwise
 
 import numpy as np
 import pytest
 import torch
-from driving_runs import SMALL, put_small
+from driving_runs import SMALL, plan_off_the_way, put_small
 from driving_windows import make_window
 from torch.utils._pytree import tree_leaves
 
@@ -16,7 +15,7 @@ pytest.importorskip("nuscenes")
 from drivers.nuscenes.world.drive import plan_by_rules
 from tasks.driving import drives
 from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import MAPPERS, Config, tiny
+from tasks.driving.config import Config, tiny
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.drives import (
     LOST,
@@ -184,12 +183,7 @@ def test_windows_are_driven_in_training_and_in_their_phase_alone(
         return map(make_driven, count(1000 * epoch + 100 * row))
 
     monkeypatch.setattr(drives, "stream_windows", stream)
-    phases = tuple(
-        replace(p, driven=0.7, frozen=MAPPERS) if p.name == "planning" else p
-        for p in SMALL.phases
-    )
-    planner = replace(SMALL.planner, learns_from="predicted")
-    driving = replace(SMALL, planner=planner, phases=phases)
+    driving = plan_off_the_way(driven=0.7)
     last = driving.epochs - 1
 
     def list_numbers(batches: Iterator[Batch]) -> list[list[int]]:
@@ -205,7 +199,8 @@ def test_windows_are_driven_in_training_and_in_their_phase_alone(
     assert all(whole)  # so that who begins at a later step has some to pass over
     for row in range(driving.batch):
         own = [n for n in chain(*whole) if n // 100 == 10 * last + row]
-        assert own == list(range(own[0], own[0] + len(own))) if own else True
+        first = 1000 * last + 100 * row
+        assert own == list(range(first, first + len(own)))
     for step in range(len(whole)):
         rest = list_numbers(read_batches_from(driving, "train", last, step))
         assert rest == whole[step:]
