@@ -221,7 +221,8 @@ class Source:
     data: the "generated" world, or "nuscenes", the real one in $NEURO_DATA/nuscenes. version:
     of its tables. scenes, seed: of the generated one. held: scenes of the training part that
     are kept to pick weights. train, test: at most so many windows (0: all). skip_bad: leave bad
-    windows out, and count them, instead of refusing the data.
+    windows out, and count them, instead of refusing the data. readers: processes that read
+    batches ahead, while the network computes; 0: none.
     """
 
     data: Literal["generated", "nuscenes"] = "generated"
@@ -232,6 +233,13 @@ class Source:
     train: int = 0
     test: int = 0
     skip_bad: bool = False
+    readers: int = 0
+
+    def __post_init__(self) -> None:
+        if self.readers < 0:
+            raise ValueError(
+                f"Source.readers must be >= 0, got {self.readers}; 0 reads none ahead"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -426,7 +434,7 @@ def paper() -> Config:
             Phase(name="planning", futures=6, epochs=20, lr=2e-4),
         ),
         batch=4,
-        source=Source(data="nuscenes", held=50),
+        source=Source(data="nuscenes", held=50, readers=4),
         hardest=0.25,
         depth_loss=False,
         optimizer="adam",
@@ -492,7 +500,7 @@ def tiny() -> Config:
             ),
         ),
         batch=4,
-        source=Source(scenes=150, held=8),
+        source=Source(scenes=150, held=8, readers=1),
         # One cell in a hundred is of a vehicle, one in a thousand of a pedestrian.
         weights=Weights(vehicle=3.0, pedestrian=10.0, lane=1.5),
         hardest=1.0,
@@ -507,7 +515,9 @@ def use_nuscenes(config: Config, version: str = "v1.0-trainval", held: int = 4) 
     """
     return replace(
         config,
-        source=Source(data="nuscenes", version=version, held=held),
+        source=Source(
+            data="nuscenes", version=version, held=held, readers=config.source.readers
+        ),
         phases=tuple(replace(p, driven=0.0) for p in config.phases),
     )
 

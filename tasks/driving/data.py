@@ -5,9 +5,9 @@ validation; the test split is the official validation split. The driver is impor
 called: the devkit behind it takes seconds, and is an extra.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,12 +23,14 @@ from tasks.driving.batch import Batch, make_batch
 from tasks.driving.config import STRIDE, Config, Source, find_phase
 from tasks.driving.displace import displace_starts, draw_speeds, draw_starts
 from tasks.driving.mirror import mirror_windows
+from tasks.read_ahead import read_ahead
 from tasks.shuffle import shuffle_batches
 from tasks.task import Split
 
 if TYPE_CHECKING:
     from drivers.nuscenes.tables import Tables
     from drivers.nuscenes.windows import Windows, WindowSettings
+    from tasks.driving.drives import Driven
 
 OFFICIAL = {"v1.0-mini": ("mini_train", "mini_val")}  # others: ("train", "val")
 
@@ -101,7 +103,7 @@ def make_settings(config: Config) -> "WindowSettings":
 
 def find_split(source: Source, settings: "WindowSettings", split: Split) -> "Windows":
     """Return the windows of a split, as settings say."""
-    return _find_split(replace(source, train=0, test=0), settings, split)
+    return _find_split(replace(source, train=0, test=0, readers=0), settings, split)
 
 
 @lru_cache(maxsize=8)
@@ -168,46 +170,57 @@ def read_batches(config: Config, split: Split, epoch: int) -> Iterator[Batch]:
 
 def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> Iterator[Batch]:
     """Yield the batches from a step on."""
-    windows = open_split(config, split)
+    open_split(config, split)  # once, for all readers
     if split == "train":
-        yield from _read_training(config, windows, epoch, step)
-        return
-    n = count_windows(config, split)
-    for order in np.array_split(np.arange(n), range(config.batch, n, config.batch))[step:]:
+        own = tuple(list_own_samples(config.batch))
+        share = partial(_read_training, config, own, epoch, step)
+    else:
+        share = partial(_read_others, config, split, step)
+    return read_ahead(share, config.source.readers)
+
+
+def _read_others(
+    config: Config, split: Split, step: int, first: int, every: int
+) -> Iterator[Batch]:
+    """Yield each ``every``-th batch of a split from a step on, from the ``first`` of those."""
+    windows, n = open_split(config, split), count_windows(config, split)
+    orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
+    for order in orders[step + first :: every]:
         yield make_batch([windows[int(k)] for k in order], config.sees == "maps")
 
 
 def _read_training(
-    config: Config, windows: "Windows", epoch: int, step: int
+    config: Config, own: Sequence[int], epoch: int, step: int, first: int, every: int
 ) -> Iterator[Batch]:
-    """Yield what this process holds of the batches of training from a step on."""
+    """Yield the rows ``own`` of each ``every``-th batch of training, as above."""
+    windows = open_split(config, "train")
     phase, _ = find_phase(config, epoch / config.epochs)
     shuffled = np.random.default_rng([1, epoch])
     orders = list(shuffle_batches(count_windows(config, "train"), config.batch, shuffled))
     shape = (len(orders), config.batch)
     sides, starts, others = (
-        torch.from_numpy(np.random.default_rng([k, epoch]).random(drawn)).float()
+        torch.from_numpy(np.random.default_rng([k, epoch]).random(drawn)).float()[:, own]
         for k, drawn in ((2, shape), (3, (*shape, 5)), (4, shape))
     )
-    own = list(list_own_samples(config.batch))
     mirrored, driven = sides < phase.mirrored, others < phase.driven
-    drives = []
+    drives: list[Iterator[Driven]] = []
     if phase.driven:
         from tasks.driving.drives import replace_windows, stream_windows
 
-        drives = [
-            islice(stream_windows(config, epoch, row), int(driven[:step, row].sum()), None)
-            for row in own
-        ]
-    for k in range(step, len(orders)):
+        drives = [stream_windows(config, epoch, row) for row in own]
+    passed = 0  # batches whose windows of drives are behind
+    for k in range(step + first, len(orders), every):
         batch = make_batch([windows[int(orders[k][i])] for i in own], config.sees == "maps")
         if phase.mirrored:
-            batch = mirror_windows(batch, mirrored[k, own])
+            batch = mirror_windows(batch, mirrored[k])
         if phase.displaced:
-            drawn = starts[k, own]
+            drawn = starts[k]
             poses = draw_starts(drawn[:, :3], phase.displaced)
             speed = draw_speeds(drawn[:, 3:], phase.displaced, batch.seen.ego.speed)
             batch = displace_starts(batch, poses, speed)
         if phase.driven:
-            batch = replace_windows(batch, driven[k, own], drives)
+            for stream, count in zip(drives, driven[passed:k].sum(0).tolist(), strict=True):
+                next(islice(stream, count, count), None)
+            passed = k + 1
+            batch = replace_windows(batch, driven[k], drives)
         yield batch

@@ -64,3 +64,28 @@ def test_each_process_reads_its_own_windows_alone(monkeypatch: pytest.MonkeyPatc
         read_as(0, 3, "train")
     with pytest.raises(TrainError, match="choose a batch size that is a multiple of --devices"):
         next(read_batches(config, "train", 0))
+
+
+@pytest.mark.parametrize("readers", [1, 2])
+def test_processes_that_read_ahead_change_no_number(
+    readers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = [make_window(small_config(), k) for k in range(7)]
+    monkeypatch.setattr(data, "open_split", lambda *_: windows)
+    small = small_config()
+    phases = tuple(replace(p, mirrored=0.5) for p in small.phases)
+    config = replace(small, phases=phases)
+    ahead = replace(config, source=replace(config.source, readers=readers))
+    splits: tuple[Split, ...] = ("train", "val", "test")
+    for split in splits:
+        for step in (0, 1):
+            want = list(read_batches_from(config, split, 0, step))
+            got = list(read_batches_from(ahead, split, 0, step))
+            assert len(got) == (3 if split == "train" else 4) - step
+            pairs = zip(tree_leaves(got), tree_leaves(want), strict=True)
+            assert all(a.equal(b) for a, b in pairs)
+
+
+def test_fewer_readers_than_none_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"Source.readers must be >= 0, got -1; 0 reads none"):
+        Source(readers=-1)

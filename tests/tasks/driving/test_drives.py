@@ -1,6 +1,7 @@
 """Disturbed drives show states that recordings lack, and what the rules do from there."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, count, islice, pairwise
 
 import numpy as np
@@ -204,6 +205,9 @@ def test_windows_are_driven_in_training_and_in_their_phase_alone(
     for step in range(len(whole)):
         rest = list_numbers(read_batches_from(driving, "train", last, step))
         assert rest == whole[step:]
+    for readers in (1, 2):
+        ahead = replace(driving, source=replace(driving.source, readers=readers))
+        assert list_numbers(read_batches_from(ahead, "train", last, 1)) == whole[1:]
     for split, epoch in (("train", 0), ("val", last), ("test", last)):
         assert not any(list_numbers(read_batches(driving, split, epoch)))  # type: ignore[arg-type]
 
