@@ -207,7 +207,8 @@ def _read_training(
     if phase.driven:
         from tasks.driving.drives import replace_windows, stream_windows
 
-        drives = [stream_windows(config, epoch, row) for row in own]
+        counts = driven.sum(0).tolist()
+        drives = [stream_windows(config, epoch, *of) for of in zip(own, counts, strict=True)]
     passed = 0  # batches whose windows of drives are behind
     for k in range(step + first, len(orders), every):
         batch = make_batch([windows[int(orders[k][i])] for i in own], config.sees == "maps")

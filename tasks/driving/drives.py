@@ -29,7 +29,7 @@ from tasks.driving.sampler import Ego, find_moves, shift_aside
 NUMBER = 5  # in front of the seeds of these drives, which no course and no data set has
 LIMIT = 30.0  # [s] of a drive
 LOST = 4  # windows before a bad end
-POOL = 60  # windows of two drives or more, of which one is drawn
+POOL = 30  # windows at least, of a drive or two, of which one is drawn
 SIDE = 3.0  # [m] aside at most, in half of the disturbances
 PACES = (0.0, 0.5, 0.75, 1.25, 1.5)  # times the speed of the rules, in two of five
 HELD = (2, 7)  # frames that a disturbance lasts
@@ -87,8 +87,8 @@ def drive_disturbed(config: Config, seed: Sequence[int]) -> list[Driven]:
     return found
 
 
-def stream_windows(config: Config, epoch: int, row: int) -> Iterator[Driven]:
-    """Yield windows for a row of the batches of an epoch of training, without end, mixed.
+def stream_windows(config: Config, epoch: int, row: int, count: int) -> Iterator[Driven]:
+    """Yield ``count`` windows for a row of the batches of an epoch of training, mixed.
 
     Each row has drives of its own, so that no process needs those of another one.
     """
@@ -96,8 +96,8 @@ def stream_windows(config: Config, epoch: int, row: int) -> Iterator[Driven]:
     rng = np.random.default_rng(seed)
     pool: list[Driven] = []
     number = 0
-    while True:
-        while len(pool) < POOL:
+    for left in range(count, 0, -1):
+        while len(pool) < min(POOL, left):
             pool += drive_disturbed(config, [*seed, number])
             number += 1
         last, k = len(pool) - 1, int(rng.integers(len(pool)))

@@ -52,6 +52,8 @@ def look_ahead(  # noqa: C901, PLR0913 - compiled: one loop, arguments with name
     vehicles = len(route)
     gaps, leads, paces = np.full(vehicles, inf), np.zeros(vehicles), np.full(vehicles, inf)
     near = np.empty(len(things), np.int64)
+    cosine, sine = np.cos(things[:, 2]), np.sin(things[:, 2])
+    extent = things[:, 3] + things[:, 4] + things[:, 6]  # [m]; no part of it is farther out
     for i in range(vehicles):
         along, aside, home, front, half, speed = place[i]
         reach = min(RANGE, 12.0 + 3.0 * speed + speed * speed / 5.0)
@@ -83,7 +85,10 @@ def look_ahead(  # noqa: C901, PLR0913 - compiled: one loop, arguments with name
             for k in range(close):
                 j = near[k]
                 dx, dy = x - things[j, 0], y - things[j, 1]
-                c, s = cos(things[j, 2]), sin(things[j, 2])
+                far = extent[j] + half + MARGIN
+                if dx * dx + dy * dy > far * far:
+                    continue
+                c, s = cosine[j], sine[j]
                 ahead = c * dx + s * dy
                 tail = things[j, 6] * (ahead < 0 and abs(aside - home) < CHANGING)
                 beyond = max(0.0, abs(ahead) - things[j, 3] - tail)

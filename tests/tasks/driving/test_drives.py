@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, count, islice, pairwise
+from itertools import chain, count, pairwise
 
 import numpy as np
 import pytest
@@ -138,17 +138,20 @@ def test_windows_of_several_drives_are_mixed_and_each_comes_once(
 
     monkeypatch.setattr(drives, "drive_disturbed", drive)
     monkeypatch.setattr(drives, "POOL", 20)
-    found = list(islice(stream_windows(SMALL, 2, 1), 100))
-    assert len(set(found)) == 100
+    found = list(stream_windows(SMALL, 2, 1, 100))
+    assert len(found) == len(set(found)) == 100
     assert found != sorted(found)
     assert found[0] < 21  # of the first seven drives
     assert seeds[:2] == [[5, 0, 2, 1, 0], [5, 0, 2, 1, 1]]
-    assert len(seeds) == len({tuple(s) for s in seeds}) == 40  # 100 drawn, 20 left
+    assert len(seeds) == len({tuple(s) for s in seeds}) == 34  # no drive more than are needed
     seeds.clear()
-    assert list(islice(stream_windows(SMALL, 2, 1), 100)) == found
+    assert list(stream_windows(SMALL, 2, 1, 100)) == found
     for other in ((3, 1), (2, 0)):
         seeds.clear()
-        assert list(islice(stream_windows(SMALL, *other), 100)) != found
+        assert list(stream_windows(SMALL, *other, 100)) != found
+    seeds.clear()
+    assert not list(stream_windows(SMALL, 2, 1, 0))
+    assert not seeds
 
 
 def make_driven(number: int) -> Driven:
@@ -180,8 +183,9 @@ def test_windows_are_driven_in_training_and_in_their_phase_alone(
 ) -> None:
     put_small(monkeypatch)
 
-    def stream(_: Config, epoch: int, row: int) -> Iterator[Driven]:
-        return map(make_driven, count(1000 * epoch + 100 * row))
+    def stream(_: Config, epoch: int, row: int, many: int) -> Iterator[Driven]:
+        first = 1000 * epoch + 100 * row
+        return map(make_driven, range(first, first + many))
 
     monkeypatch.setattr(drives, "stream_windows", stream)
     driving = plan_off_the_way(driven=0.7)

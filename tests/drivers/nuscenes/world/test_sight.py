@@ -2,14 +2,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from shapely.geometry import Polygon
+from shapely.geometry import Point, Polygon
 from small_world import LEFT, LIMIT, RIGHT, Car, make_small_world
 
 from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_MIDDLE
 from drivers.nuscenes.world.lane_table import tabulate_lanes
 from drivers.nuscenes.world.poses import list_rectangles
 from drivers.nuscenes.world.roads import make_roads
-from drivers.nuscenes.world.sight import find_overlaps
+from drivers.nuscenes.world.sight import MARGIN, RANGE, find_overlaps, look_ahead
 from drivers.nuscenes.world.state import make_world
 from drivers.nuscenes.world.traffic import look
 
@@ -72,6 +72,52 @@ def test_people_are_seen_where_they_will_be() -> None:
     assert look(world, state, list_rectangles(world, state)).gap[0] < 20
     state.walking[0] = False
     assert look(world, state, list_rectangles(world, state)).gap[0] == np.inf
+
+
+def test_the_gap_is_that_to_polygons() -> None:
+    rng = np.random.default_rng(0)
+    lane = np.stack([np.arange(200.0), np.zeros(200), np.zeros(200)], 1)
+    for _ in range(40):
+        things = rng.uniform(-1, 1, (25, 7)) * [100, 12, np.pi, 0, 0, 5, 0]
+        things[:, 3:5] = rng.uniform(0.3, 4, (25, 2))
+        things[:, 6] = rng.choice([0.0, 6.0], 25)
+        things[:, 0] += 100
+        aside, front, half, speed = rng.uniform([-4, 1, 0.5, 0], [4, 5, 1.5, 20])
+        along = rng.uniform(0, 20)
+        view = look_ahead(
+            lane,
+            np.full(200, 9.0),
+            np.array([0]),
+            np.array([1.0]),
+            np.array([199.0]),
+            np.array([[0]]),
+            np.array([[along, aside, aside, front, half, speed]]),
+            np.array([-1]),
+            things,
+        )
+        polygons = [
+            Polygon(
+                np.array([[a, w], [a, -w], [-b, -w], [-b, w]])
+                @ [[np.cos(yaw), np.sin(yaw)], [-np.sin(yaw), np.cos(yaw)]]
+                + [x, y]
+            )
+            for x, y, yaw, a, w, _, tail in things
+            for b in [a + tail]
+        ]
+        reach = min(RANGE, 12 + 3 * speed + speed**2 / 5)
+        near = np.hypot(things[:, 0] - int(along), things[:, 1])
+        want = np.inf
+        for step in range(int(reach)):
+            point = Point(int(along + front + step + 0.5), aside)
+            away = [
+                p.distance(point)
+                for p, d, a in zip(polygons, near, things[:, 3], strict=True)
+                if d < reach + front + a
+            ]
+            want = min([step + d for d in away if d < half + MARGIN], default=np.inf)
+            if want < np.inf:
+                break
+        assert view.gap[0] == pytest.approx(want, abs=1e-9)
 
 
 def test_overlaps_are_those_of_polygons() -> None:
