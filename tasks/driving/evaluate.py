@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from drivers.nuscenes.grid import Grid
 from drivers.nuscenes.window import FRAME
 from neuro.io.run_folder import Run
 from tasks.driving.batch import Batch, Truth
@@ -39,6 +41,7 @@ from tasks.task import Findings, Metric, Picture, Split, Table
 DRAWN = 8  # windows of a scene
 FILMED = 20.0  # [s] of a drive
 
+NEAR = 24.0  # [m] from the car along both axes, within which IoU is told, too
 SHORT = 4  # future frames of the prediction figures: 2 s, as published
 SCORE = Metric(name="score", format=".4f")
 METRICS = (
@@ -47,6 +50,7 @@ METRICS = (
         Metric(name=name, format=".2%")
         for name in (
             *("iou_vehicle", "iou_pedestrian", "iou_lane", "iou_drivable"),
+            *("near_iou_vehicle", "near_iou_pedestrian", "near_iou_lane", "near_iou_drivable"),
             *("future_iou", "future_iou_moving", "pq", "sq", "rq", "pq_moving"),
         )
     ),
@@ -73,6 +77,19 @@ class Counts(NamedTuple):
 CLASSES = ("vehicle", "pedestrian", "lane", "drivable")
 
 
+def count_class(
+    grid: Grid,
+    counts: Counts,
+    name: str,
+    made: Bool[np.ndarray, "*B X Y"],
+    true: Bool[np.ndarray, "*B X Y"],
+) -> None:
+    """Add what is counted of maps of a class, everywhere and within :data:`NEAR`."""
+    far = np.broadcast_to(np.abs(grid.centres()).max(-1) > NEAR, true.shape)
+    counts.overlaps[f"iou_{name}"].append(count_overlap(made, true))
+    counts.overlaps[f"near_iou_{name}"].append(count_overlap(made, true, far))
+
+
 def count_maps(
     config: Config, maps: Mapping[str, Tensor], truth: Truth, counts: Counts
 ) -> None:
@@ -81,7 +98,7 @@ def count_maps(
     true = {k: getattr(truth, k).cpu().numpy() for k in CLASSES}
     for name in CLASSES:
         own = true[name] if name in ("lane", "drivable") else true[name][:, 0]
-        counts.overlaps[f"iou_{name}"].append(count_overlap(made[name][:, 0], own))
+        count_class(config.grid, counts, name, made[name][:, 0], own)
     frames = min(SHORT + 1, made["vehicle"].shape[1])
     numbers = truth.instance.cpu().numpy()[:, :frames]
     instances = _decode(maps, frames)

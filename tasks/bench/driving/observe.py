@@ -34,9 +34,9 @@ from tasks.bench.threads import use_one_thread
 from tasks.driving.batch import Batch, Seen, make_batch
 from tasks.driving.config import Config, Source
 from tasks.driving.data import count_windows, find_data, open_split, open_truth
-from tasks.driving.evaluate import CLASSES, Counts, measure_plan
+from tasks.driving.evaluate import CLASSES, Counts, count_class, measure_plan
 from tasks.driving.instances import InstanceMaps, decode_instances
-from tasks.driving.metrics import PathErrors, count_overlap
+from tasks.driving.metrics import PathErrors
 from tasks.driving.model import Driver, Outputs
 from tasks.driving.planners import Blanked, Planner
 from tasks.results import Number
@@ -183,7 +183,7 @@ def observe_run(config: Config, planner: Any) -> Observed:
         if outputs.plan is None:
             raise TypeError("expected a plan of the whole network")
         found.add(config, batch, outputs.plan.path)
-        count_classes(counts[OWN], outputs.maps, batch)
+        count_classes(config, counts[OWN], outputs.maps, batch)
         for b in range(len(windows)):
             _count_own(config, counts, outputs, before, batch, b)
     return found.close(names, counts)
@@ -214,13 +214,15 @@ def look(driver: Driver, seen: Seen) -> tuple[Outputs, dict[str, Tensor]]:
     return outputs, before
 
 
-def count_classes(counts: Counts, maps: Mapping[str, Tensor], batch: Batch) -> None:
+def count_classes(
+    config: Config, counts: Counts, maps: Mapping[str, Tensor], batch: Batch
+) -> None:
     """Add how the maps of the present overlap with the truth, by class."""
     for name in CLASSES:
         true = getattr(batch.truth, name)
         true = true if name in ("lane", "drivable") else true[:, 0]
         made = maps[name][:, 0] > 0
-        counts.overlaps[f"iou_{name}"].append(count_overlap(made.numpy(), true.numpy()))
+        count_class(config.grid, counts, name, made.numpy(), true.numpy())
 
 
 def _count_own(
@@ -310,7 +312,7 @@ def _count_window(
         own = own if name in ("lane", "drivable") else own[now]
         prior = priors[name] if name in ("lane", "drivable") else priors[name][0]
         for way, mask in ((EMPTY, np.zeros_like(own)), (PRIOR, prior)):
-            counts[way].overlaps[f"iou_{name}"].append(count_overlap(mask, own))
+            count_class(config.grid, counts[way], name, mask, own)
     vehicle, instance = window.vehicle[now:], window.instance[now:]
     frames, before = len(vehicle), window.instance[max(0, now - 1)]
     nothing = np.zeros_like(vehicle)

@@ -28,18 +28,24 @@ from tasks.bench.driving.scored import score_all
 from tasks.bench.driving.throughput import measure_throughput
 from tasks.bench.rows import Row, list_versions
 from tasks.bench.statistics import stack_seeds
-from tasks.driving.evaluate import summarise_counts
+from tasks.driving.evaluate import CLASSES, NEAR, summarise_counts
 from tasks.driving.metrics import PathErrors, summarise_paths
 from tasks.driving.score import Score
 
 COURSES, FEW = 24, 2
-# The least that held-out scenes are to show (with driving:tiny, on the generated world).
-ASKED = {"iou_vehicle": 0.35, "iou_lane": 0.60, "iou_drivable": 0.92}
+# The least that held-out scenes are to show (with driving:tiny, on the generated world). It was
+# asked for where a study with a grid of 24 m to all sides had found it within reach.
+ASKED = {
+    f"{where}iou_{name}": least
+    for where in ("", "near_")
+    for name, least in (("vehicle", 0.35), ("lane", 0.60), ("drivable", 0.92))
+}
 GAIN = 0.03  # of the future IoU of vehicles over the own present, copied
 GOAL = "asked for"  # a peer
 OPEN, MAP = "open loop", "maps"
 MAPS = {
-    **{f"iou_{k}": f"IoU of {k}" for k in ("vehicle", "pedestrian", "lane", "drivable")},
+    **{f"iou_{k}": f"IoU of {k}" for k in CLASSES},
+    **{f"near_iou_{k}": f"IoU of {k} within {NEAR:.0f} m" for k in CLASSES},
     "future_iou": "future IoU of vehicles",
     "future_iou_moving": "future IoU of what moves",
     **{k: k.upper() for k in ("pq", "sq", "rq")},

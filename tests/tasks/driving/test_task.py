@@ -1,3 +1,4 @@
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from driving_windows import make_window, small_config
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+from drivers.nuscenes.grid import Grid
 from neuro.io.run_folder import Run, RunError
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
@@ -234,6 +236,23 @@ def test_the_truth_scores_one() -> None:
     assert values["pq_moving"] == values["future_iou_moving"] == 1.0
     assert values["l2_mean_2s"] == 0
     assert values["score"] == 1.0
+
+
+def test_iou_is_told_of_what_is_near_the_car_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "NEAR", 2.0)
+    counts = evaluate.Counts(defaultdict(list), defaultdict(list))
+    grid = Grid(x=(-2.0, 4.0), y=(-3.0, 2.0), step=1.0)
+    made, true = np.ones((2, 6, 5), bool), np.zeros((2, 6, 5), bool)
+    true[:, :4, 1:], true[1, 0, 1] = True, False
+    evaluate.count_class(grid, counts, "lane", made, true)
+    evaluate.count_class(grid, counts, "vehicle", ~made[0], true[0])
+    values = evaluate.summarise_counts(counts)
+    assert values == {
+        "iou_lane": 31 / 60,
+        "near_iou_lane": 31 / 32,
+        "iou_vehicle": 0,
+        "near_iou_vehicle": 0,
+    }
 
 
 def test_constant_velocity_drives_straight_on() -> None:
