@@ -15,7 +15,8 @@ AXES = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a camera that looks a
 def small_config() -> Config:
     """Six images of 32 x 64, 16 x 16 cells of 2 m, 4 future frames, few channels.
 
-    Of the planner the published choices; its phase trains heads, too, of recorded windows.
+    Of the planner the published choices; its phase trains heads, too, of recorded windows. The
+    encoder learns from several frames.
     """
     config = tiny()
     encoder = replace(
@@ -27,7 +28,7 @@ def small_config() -> Config:
             p,
             epochs=1,
             futures=min(p.futures, 4),
-            frozen=p.frozen[:3],
+            frozen=p.frozen[:3] if p.futures else (),
             displaced=0.0,
             driven=0.0,
         )
