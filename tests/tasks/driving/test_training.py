@@ -73,19 +73,21 @@ def test_each_phase_trains_all_that_is_not_frozen_and_nothing_else(
 def test_tasks_of_a_phase() -> None:
     single, first, second, third = tiny().phases
     assert single.past == 1
-    assert list_tasks(tiny(), single) == list_tasks(tiny(), first)
-    assert list_tasks(tiny(), first) == ("vehicle", "pedestrian", "lane", "drivable", "depth")
+    now = ("vehicle", "pedestrian", "lane", "drivable")
+    assert list_tasks(tiny(), single) == (*now, "depth")
+    assert list_tasks(tiny(), first) == now
     assert list_tasks(tiny(), second) == TASKS[:8]  # the encoder stays, and depth with it
     assert list_tasks(tiny(), third) == ("choice", "path")  # displaced, with heads that stay
     assert list_tasks(SMALL, SMALL.phases[-1]) == (*TASKS[:7], "choice", "path")
-    assert "depth" not in list_tasks(replace(tiny(), depth_loss=False), first)
+    assert "depth" not in list_tasks(replace(tiny(), depth_loss=False), single)
     assert list_tasks(paper(), paper().phases[1]) == TASKS[:7]
 
 
 def test_frozen_are_the_parts_named_and_those_without_use() -> None:
-    first, second, third = (set(list_frozen(tiny(), p)) for p in tiny().phases[1:])
-    assert {"prediction.*", "planner.*", "heads.parts.cost.*", "balance.flow"} <= first
-    assert not {"encoder.*", "heads.parts.lane.*"} & first
+    single, first, second, third = (set(list_frozen(tiny(), p)) for p in tiny().phases)
+    assert {"prediction.*", "planner.*", "heads.parts.cost.*", "balance.flow"} <= single
+    assert not {"encoder.*", "heads.parts.lane.*", "balance.depth"} & single
+    assert first == {*single, "encoder.*", "balance.depth"}
     assert {"encoder.*", "planner.*", "heads.parts.cost.*", "balance.depth"} <= second
     assert "prediction.*" not in second
     assert {f"{part}.*" for part in MAPPERS} <= third
