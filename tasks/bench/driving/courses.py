@@ -143,3 +143,13 @@ def list_figures(outcomes: Outcomes) -> Iterator[tuple[str, dict[str, list[list[
                 for planner, by_seed in outcomes.items()
             },
         )
+
+
+def measure_collision_rate(outcomes: Sequence[Outcome], distance: float) -> float:
+    """Return the collisions at fault a kilometre driven; who hardly drives hardly collides.
+
+    distance: of a course [m].
+    """
+    driven = distance / 1000 * sum(o.share for o in outcomes)
+    hits = sum(o.end == "collision" for o in outcomes)
+    return hits / driven if driven else float("nan")

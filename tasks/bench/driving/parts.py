@@ -14,7 +14,13 @@ from tasks.bench.driving.contest import (
     make_rules,
     open_contest,
 )
-from tasks.bench.driving.courses import LOWER, choose_courses, drive_all, list_figures
+from tasks.bench.driving.courses import (
+    LOWER,
+    choose_courses,
+    drive_all,
+    list_figures,
+    measure_collision_rate,
+)
 from tasks.bench.driving.figures import PERCENT, Figure, make_rows
 from tasks.bench.driving.forecasts import from_json
 from tasks.bench.driving.observe import (
@@ -42,7 +48,7 @@ ASKED = {
 }
 GAIN = 0.03  # of the future IoU of vehicles over the own present, copied
 GOAL = "asked for"  # a peer
-OPEN, MAP = "open loop", "maps"
+CLOSED, OPEN, MAP = "closed loop", "open loop", "maps"
 MAPS = {
     **{f"iou_{k}": f"IoU of {k}" for k in CLASSES},
     **{f"near_iou_{k}": f"IoU of {k} within {NEAR:.0f} m" for k in CLASSES},
@@ -78,7 +84,17 @@ def drive_courses(asked: Asked) -> Iterator[Row]:
             better="lower" if name in LOWER else "higher",
             of="course",
         )
-        yield from make_rows("closed loop", figure, contest.subject, about)
+        yield from make_rows(CLOSED, figure, contest.subject, about)
+    rates = {
+        planner: stack_seeds(
+            [[measure_collision_rate(some, courses.distance)] for some in by_seed.values()]
+        )
+        for planner, by_seed in outcomes.items()
+    }
+    rate = Figure(
+        name="collisions at fault a kilometre", values=rates, unit="1/km", better="lower"
+    )
+    yield from make_rows(CLOSED, rate, contest.subject, about)
 
 
 def score_windows(asked: Asked) -> Iterator[Row]:

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tasks.bench.driving import courses
@@ -14,6 +15,7 @@ from tasks.bench.driving.courses import (
     drive_all,
     drive_course,
     list_figures,
+    measure_collision_rate,
 )
 from tasks.driving.closed_loop import Outcome, Trial, run_course
 from tasks.driving.config import Source, tiny
@@ -123,6 +125,9 @@ def test_figures_of_courses_by_hand() -> None:
     assert found["PDMS of segments"][0][0] == pytest.approx((5 * 0.5 + 5 * 0.75) / 12)
     assert found["time to collision"][0] == [0.5, 0.5]
     assert found["comfort"] == [[0, 0], [0, 0]]
+    rates = [measure_collision_rate(some, 200.0) for some in outcomes["p"].values()]
+    assert rates == [0, pytest.approx(1 / (0.2 * 0.75))]
+    assert np.isnan(measure_collision_rate([make_outcome(0, "collision", 0.0)], 200.0))
 
 
 def test_courses_are_of_other_worlds_than_the_data() -> None:

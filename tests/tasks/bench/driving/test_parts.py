@@ -68,7 +68,8 @@ def test_the_closed_loop_has_all_planners(
     perfect = Score(**dict.fromkeys(Score.__dataclass_fields__, 1.0))
 
     def pretend(trial: Trial, seed: int, *_: float) -> Outcome:
-        end = "completed" if trial.planner is None or seed % 2 else "off road"
+        bad = "collision" if trial.blanked else "off road"
+        end = "completed" if trial.planner is None or seed % 2 else bad
         share = 1.0 if end == "completed" else 0.5
         return Outcome(
             seed=seed, end=end, share=share, seconds=1.0, collisions=0, segments=(perfect,)
@@ -84,6 +85,10 @@ def test_the_closed_loop_has_all_planners(
     assert (paired["worse"], paired["units"], paired["of"]) == (12, 24, "course")
     assert done[ANN].conditions["run_seeds"] == [0, 1]
     assert len(done["ego-only MLP"].conditions["theirs"]["seeds"]) == 2
+    rate = of(rows, "closed loop: collisions at fault a kilometre")[BLANKED]
+    assert (rate.unit, rate.conditions["better"], rate.ours) == ("1/km", "lower", 0.0)
+    assert rate.theirs == pytest.approx(12 / (0.15 * 18))
+    assert len(rate.conditions["theirs"]["seeds"]) == 2
     off = of(rows, "closed loop: off road")["rules (know all)"]
     assert (off.ours, off.theirs, off.conditions["better"]) == (50.0, 0.0, "lower")
     assert of(rows, "closed loop: driving score")[ANN].ours == pytest.approx(75.0)
