@@ -219,16 +219,17 @@ class Source:
     """Where windows come from.
 
     data: the "generated" world, or "nuscenes", the real one in $NEURO_DATA/nuscenes. version:
-    of its tables. scenes, seed: of the generated one. held: scenes of the training part that
-    are kept to pick weights. train, test: at most so many windows (0: all). skip_bad: leave bad
-    windows out, and count them, instead of refusing the data. readers: processes that read
-    batches ahead, while the network computes; 0: none.
+    of its tables. scenes, seed, share: of the generated one. held: scenes of the training part
+    that are kept to pick weights. train, test: at most so many windows (0: all). skip_bad:
+    leave bad windows out, and count them, instead of refusing the data. readers: processes that
+    read batches ahead, while the network computes; 0: none.
     """
 
     data: Literal["generated", "nuscenes"] = "generated"
     version: str = "v1.0-trainval"
     scenes: int = 60
     seed: int = 0
+    share: int = 3
     held: int = 4
     train: int = 0
     test: int = 0
@@ -507,7 +508,7 @@ def tiny() -> Config:
             ),
         ),
         batch=4,
-        source=Source(scenes=150, held=8, readers=1),
+        source=Source(scenes=150, share=1, held=8, readers=1),
         # One cell in a hundred is of a vehicle, one in a thousand of a pedestrian.
         weights=Weights(vehicle=4.0, pedestrian=10.0, lane=1.75, drivable=1.5),
         hardest=1.0,

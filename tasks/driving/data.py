@@ -51,8 +51,9 @@ def find_data(source: Source) -> Path:
             )
         return found
     with require_devkit():
-        from drivers.nuscenes.world.make import find_cached_nuscenes
-    return find_cached_nuscenes(source.scenes, source.seed, workers=cpu_count())
+        from drivers.nuscenes.world.make import Made, find_cached_nuscenes
+    made = Made(scenes=source.scenes, seed=source.seed, share=source.share)
+    return find_cached_nuscenes(made, workers=cpu_count())
 
 
 def list_scenes(tables: "Tables", source: Source, split: Split) -> tuple[str, ...]:

@@ -20,7 +20,6 @@ from drivers.nuscenes.world.write.names import name_scenes
 from neuro.io.store import require_writable
 from neuro.io.temporary import name_own, remove_stale
 
-SHARE = 3  # scenes in one place
 NOTE = "generated.json"  # in the data set: from what it was made
 
 
@@ -28,13 +27,29 @@ NOTE = "generated.json"  # in the data set: from what it was made
 class Made:
     """What decides the bytes of a generated data set, beside the code.
 
-    scenes: how many. keyframes: of each, 0.5 s apart.
+    Every fifth scene is of the split "val", or "mini_val" of "v1.0-mini", on roads of which
+    the others see nothing.
+
+    scenes: how many. keyframes: of each, 0.5 s apart; two or more. seed: of roads, traffic,
+    light. version: whose names the scenes get; "v1.0-mini" has ten. share: scenes of one split
+    in one place; 1 gives each roads of its own, and three keep the maps small.
+
+    Raises:
+        ValueError: more scenes than the version has names for, or no scene in a place.
     """
 
-    scenes: int
-    keyframes: int
-    seed: int
-    version: Version
+    scenes: int = 60
+    keyframes: int = 20
+    seed: int = 0
+    version: Version = "v1.0-trainval"
+    share: int = 3
+
+    def __post_init__(self) -> None:
+        name_scenes(self.scenes, self.version)  # or it is refused when all are simulated
+        if self.share < 1:
+            raise ValueError(
+                f"share must be >= 1, got {self.share}; 1 gives each scene its own place"
+            )
 
     @property
     def digest(self) -> str:
@@ -46,42 +61,29 @@ class Made:
         return sha.hexdigest()[:16]
 
 
-def make_nuscenes(
-    path: Path,
-    scenes: int = 60,
-    seed: int = 0,
-    keyframes: int = 20,
-    version: Version = "v1.0-trainval",
-    workers: int = 1,
-) -> Path:
-    """Return the folder of a generated data set, which is made unless it is there.
+DEFAULT = Made()
 
-    Every fifth scene is of the split "val", or "mini_val" of "v1.0-mini", on roads of which
-    the others see nothing. The bytes do not depend on ``workers``.
+
+def make_nuscenes(path: Path, made: Made = DEFAULT, workers: int = 1) -> Path:
+    """Return the folder of a generated data set, which is made unless it is there.
 
     Args:
         path: a folder that is empty, or not there, or holds the same data set.
-        scenes: how many.
-        seed: of roads, traffic, light.
-        keyframes: of each scene, 0.5 s apart; two or more.
-        version: whose names the scenes get; "v1.0-mini" has ten.
-        workers: processes that share the work.
+        made: which data set.
+        workers: processes that share the work; the bytes do not depend on them.
 
     Raises:
         FileExistsError: there is something else at ``path``.
-        ValueError: more scenes than the version has names for, fewer than two keyframes, no
-            worker, or a folder that cannot be written.
+        ValueError: no worker, fewer than two keyframes, or a folder that cannot be written.
     """
     if workers < 1:
         raise ValueError(f"workers must be >= 1, got {workers}; 1 makes one after the other")
-    name_scenes(scenes, version)  # or it is refused when all of them have been simulated
-    made = Made(scenes=scenes, keyframes=keyframes, seed=seed, version=version)
     if not _is_empty(path):
         _require_made(path, made)
         return path
     with _rename_when_whole(path) as part:
         found = _simulate_all(made, workers)
-        write_nuscenes(part, found, version=version, workers=workers)
+        write_nuscenes(part, found, version=made.version, workers=workers)
         note: dict[str, object] = {**asdict(made), "digest": made.digest}
         if any(len(scene.instants) > HORIZON * A_FRAME for scene in found):
             note["difficulty"] = asdict(measure_difficulty(found))
@@ -91,11 +93,11 @@ def make_nuscenes(
 
 
 def _simulate_all(made: Made, workers: int) -> list[Scene]:
-    """Return the scenes; three of one split share a place, so that the maps stay small."""
+    """Return the scenes; some of one split share a place."""
     of_val = [k % 5 == 4 for k in range(made.scenes)]
     places: dict[tuple[int, bool, int], list[int]] = {}
     for k, val in enumerate(of_val):
-        places.setdefault((made.seed, val, of_val[:k].count(val) // SHARE), []).append(k)
+        places.setdefault((made.seed, val, of_val[:k].count(val) // made.share), []).append(k)
     found = Parallel(n_jobs=workers)(
         delayed(_simulate_place)(place, made, numbers) for place, numbers in places.items()
     )
@@ -110,22 +112,21 @@ def _simulate_place(
     return {k: simulate_scene([made.seed, k], made.keyframes, roads) for k in numbers}
 
 
-def find_cached_nuscenes(scenes: int = 60, seed: int = 0, workers: int = 1) -> Path:
+def find_cached_nuscenes(made: Made = DEFAULT, workers: int = 1) -> Path:
     """Return the folder of a generated data set in the cache of the user, made if need be.
 
     It lies in ~/.cache/neuro, under a name that changes with the settings and with the code.
     Where several processes ask for it, one of them makes it and the others wait.
 
     Raises:
-        ValueError: more scenes than there are names for, or a folder that cannot be written.
+        ValueError: a folder that cannot be written.
     """
-    made = Made(scenes=scenes, keyframes=20, seed=seed, version="v1.0-trainval")
     folder = Path.home() / ".cache" / "neuro" / f"nuscenes-{made.digest}"
     if not _is_empty(folder):
-        return make_nuscenes(folder, scenes, seed)
+        return make_nuscenes(folder, made)
     require_writable(folder.parent)
     with FileLock(folder.with_suffix(".lock")):
-        return make_nuscenes(folder, scenes, seed, workers=workers)
+        return make_nuscenes(folder, made, workers)
 
 
 def read_difficulty(path: Path) -> Difficulty | None:
