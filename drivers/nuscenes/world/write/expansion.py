@@ -5,7 +5,8 @@ from math import cos, sin
 from typing import Any
 
 import numpy as np
-from shapely.geometry import LineString, Polygon
+import shapely
+from shapely.geometry import LineString, MultiPolygon, Polygon
 from shapely.ops import unary_union
 
 from drivers.nuscenes.road_map import Lane
@@ -16,6 +17,7 @@ from drivers.nuscenes.world.write.place import Place
 
 VERSION = "1.3"
 TOLERANCE = 0.08  # [m] by which outlines may be simplified
+LEAST = 0.1  # [m^2] of an area or a hole
 LAYERS = (
     "polygon", "line", "node", "drivable_area", "road_segment", "road_block", "lane",
     "lane_connector", "ped_crossing", "walkway", "stop_line", "carpark_area", "road_divider",
@@ -91,10 +93,16 @@ def _describe_place(sheet: _Sheet, place: Place) -> None:
     def outline(kind: str, number: int | str, shape: Polygon) -> str:
         return sheet.polygon(f"{key}/{kind}/{number}", place.shift(shape.simplify(TOLERANCE)))
 
+    def outlines(kind: str, shapes: Iterable[Polygon]) -> list[str]:
+        return [
+            sheet.polygon(f"{key}/{kind}/{k}", place.shift(shape))
+            for k, shape in enumerate(round_areas(shapes))
+        ]
+
     area = sheet.add(
         "drivable_area",
         key,
-        polygon_tokens=[outline("drivable", k, p) for k, p in enumerate(road_map.drivable)],
+        polygon_tokens=outlines("drivable", road_map.drivable),
     )
     _describe_segments(sheet, place, area)
     for lane in road_map.lanes.values():
@@ -106,8 +114,8 @@ def _describe_place(sheet: _Sheet, place: Place) -> None:
             polygon_token=outline("crossing", k, shape),
             road_segment_token="",
         )
-    for k, shape in enumerate(road_map.walkways):
-        sheet.add("walkway", f"{key}/{k}", polygon_token=outline("walkway", k, shape))
+    for k, token in enumerate(outlines("walkway", road_map.walkways)):
+        sheet.add("walkway", f"{key}/{k}", polygon_token=token)
     lost = [n for light in place.lights for n in light.lanes if n not in road_map.lanes]
     if lost:
         raise ValueError(
@@ -132,18 +140,32 @@ def _describe_place(sheet: _Sheet, place: Place) -> None:
     _describe_dividers(sheet, place)
 
 
+def round_areas(areas: Iterable[Polygon]) -> list[Polygon]:
+    """Return areas with points at whole millimetres, as they are written, still sound then.
+
+    Outlines are simplified; parts and holes that are next to nothing are left out.
+    """
+    rounded = (shapely.set_precision(area.simplify(TOLERANCE), 1e-3) for area in areas)
+    return [
+        Polygon(part.exterior, [hole for hole in part.interiors if Polygon(hole).area > LEAST])
+        for area in rounded
+        for part in (area.geoms if isinstance(area, MultiPolygon) else [area])
+        if part.area > LEAST
+    ]
+
+
 def _describe_segments(sheet: _Sheet, place: Place, area: str) -> None:
     """Intersections, and the roads between them."""
     crossed = list(place.road_map.intersections)
     between = unary_union(list(place.road_map.drivable)).difference(unary_union(crossed))
     parts = [between] if isinstance(between, Polygon) else list(between.geoms)
     for inside, shapes in ((True, crossed), (False, parts)):
-        for k, shape in enumerate(shapes):
+        for k, shape in enumerate(round_areas(shapes)):
             key = f"{place.key}/{'intersection' if inside else 'road'}/{k}"
             sheet.add(
                 "road_segment",
                 key,
-                polygon_token=sheet.polygon(key, place.shift(shape.simplify(TOLERANCE))),
+                polygon_token=sheet.polygon(key, place.shift(shape)),
                 is_intersection=inside,
                 drivable_area_token=area,
             )

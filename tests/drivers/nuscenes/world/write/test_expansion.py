@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shapely.geometry import Polygon
 from straight_road import make_scene, make_straight_road
 
 pytest.importorskip("nuscenes")
@@ -12,7 +13,7 @@ pytest.importorskip("nuscenes")
 from drivers.nuscenes.hd_map import load_road_map
 from drivers.nuscenes.road_map import Lane, RoadMap
 from drivers.nuscenes.world.roads import make_roads
-from drivers.nuscenes.world.write.expansion import TOLERANCE, describe_maps
+from drivers.nuscenes.world.write.expansion import TOLERANCE, describe_maps, round_areas
 from drivers.nuscenes.world.write.names import make_token
 from drivers.nuscenes.world.write.place import Place, find_bounds, lay_out
 
@@ -49,6 +50,28 @@ def test_areas_are_the_same(found: RoadMap, place: Place, layer: str) -> None:
     for one, other in zip(told, read, strict=True):
         assert place.shift(one).hausdorff_distance(other) < TOLERANCE + 0.005
         assert other.area == pytest.approx(one.area, rel=0.02)
+
+
+@pytest.mark.parametrize("seed", [0, 5, 7])
+def test_all_areas_are_sound_as_they_are_written(seed: int) -> None:
+    (offset,), _ = lay_out([make_roads(seed).map])
+    place = Place(key="a", road_map=make_roads(seed).map, lights=[], offset=offset)
+    written = describe_maps([place], (400.0, 300.0))
+    nodes = {node["token"]: (node["x"], node["y"]) for node in written["node"]}
+    for row in written["polygon"]:
+        rings = [row["exterior_node_tokens"], *(hole["node_tokens"] for hole in row["holes"])]
+        shell, *holes = [[nodes[token] for token in ring] for ring in rings]
+        area = Polygon(shell, holes)
+        assert area.is_valid
+        assert area.area > 0.1
+
+
+def test_what_is_next_to_nothing_is_left_out() -> None:
+    square = Polygon([(0, 0), (9.0004, 0), (9, 9), (0, 9)])
+    holes = [[(k, 1), (k + side, 1), (k + side, 1 + side)] for k, side in ((1, 1), (4, 0.01))]
+    sliver = Polygon([(0, 0), (9, 0), (9, 0.002)])
+    (kept,) = round_areas([Polygon(square.exterior, holes), sliver])
+    assert kept.equals(Polygon([(0, 0), (9, 0), (9, 9), (0, 9)], holes[:1]))
 
 
 @pytest.mark.parametrize("layer", ["lane_dividers", "road_dividers"])
