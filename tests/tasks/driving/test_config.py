@@ -125,7 +125,7 @@ def test_neurons_need_a_decay_and_a_threshold() -> None:
 
 def test_on_the_real_data_nothing_is_driven() -> None:
     real = use_nuscenes(tiny(), version="v1.0-mini", held=2)
-    assert real.source == Source(data="nuscenes", version="v1.0-mini", held=2)
+    assert real.source == Source(data="nuscenes", version="v1.0-mini", held=2, readers=1)
     assert tiny().last.driven > 0
     assert [p.driven for p in real.phases] == [0.0] * 4
     assert replace(real, source=tiny().source, phases=tiny().phases) == tiny()
