@@ -1,6 +1,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from driving_windows import make_window, small_config
@@ -89,3 +90,18 @@ def test_processes_that_read_ahead_change_no_number(
 def test_fewer_readers_than_none_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Source.readers must be >= 0, got -1; 0 reads none"):
         Source(readers=-1)
+
+
+def test_the_generated_data_are_those_that_the_source_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make = pytest.importorskip("drivers.nuscenes.world.make")
+    asked: list[object] = []
+
+    def find(made: object, workers: int) -> Path:  # noqa: ARG001
+        asked.append(made)
+        return tmp_path
+
+    monkeypatch.setattr(make, "find_cached_nuscenes", find)
+    assert find_data(Source(scenes=7, seed=3, share=2)) == tmp_path
+    assert asked == [make.Made(scenes=7, seed=3, share=2)]
