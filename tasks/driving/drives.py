@@ -24,7 +24,7 @@ from tasks.driving.batch import Batch, Seen
 from tasks.driving.closed_loop import find_end, make_view, open_eyes
 from tasks.driving.config import Config
 from tasks.driving.displace import go_along
-from tasks.driving.sampler import Ego, find_moves, shift_aside
+from tasks.driving.sampler import Ego, find_moves, find_reach, shift_aside
 
 NUMBER = 5  # in front of the seeds of these drives, which no course and no data set has
 LIMIT = 30.0  # [s] of a drive
@@ -52,7 +52,8 @@ def disturb_path(
     given = torch.from_numpy(path)[None]
     way = pace * find_moves(given[..., :2]).norm(dim=-1).cumsum(1)
     paced, shift = go_along(given, way)[:, None], torch.tensor([[side]], dtype=given.dtype)
-    moved = shift_aside(paced, way[:, None], shift, torch.tensor([speed], dtype=given.dtype))
+    length = find_reach(torch.tensor([speed], dtype=given.dtype))
+    moved = shift_aside(paced, way[:, None], shift, length[:, None])
     return np.asarray(moved[0, 0].numpy())
 
 

@@ -7,8 +7,10 @@ braking harder than a slow car can would only be standing still once more. The c
 from the measured one (yaw rate by speed) to another within 1.5 s, and the path shifts sideways,
 both by the command. To a side it shifts by up to a lane, and so far that it is 1.5 m aside
 after the way of 3 s: the command says that the way is 2 m aside there, and costs do not know
-it. Forward it shifts by up to 2.5 m, and that other curvature is a share of the measured one
-and a bend, the sharper the slower the car is: who turns by mistake can turn back.
+it. Half of those to a side keep lane and curvature before they turn, until 5 m of that way are
+left at most: a car that waits behind another at a crossing stays on the road. Forward it shifts
+by up to 2.5 m, and that other curvature is a share of the measured one and a bend, the sharper
+the slower the car is: who turns by mistake can turn back.
 "clothoid": as SAD, v0 is the measured speed with p = 0.2, else from 0 to 15 m/s, a from -3 to
 7 m/s^2; a circle of the measured curvature with p = 0.2, else a clothoid k = k0 + s / A^2 with
 A from 6 to 80 m, 40 % to the left and to the right each, 20 % straight; of all, sorted by where
@@ -35,6 +37,7 @@ BRAKING, THRUST = -4.0, 2.0  # [m/s^2] between which accelerations lie
 LANE = 4.0  # [m] by which a path may shift to a side, a little more than a lane
 LITTLE = 2.5  # [m], the same of one that goes on forward
 LEAST_ASIDE = 1.5  # [m] to the side, where that is the command
+TURNING = 5.0  # [m] of way that are left to get there, at least
 SHARPEST = 0.25  # [1 / m] curvature of a turn at a crossing
 GENTLE, SHARP = 0.03, 0.1  # [1 / m] curvature of a road ahead: if it is driven fast, slowly
 PUSH = 2.0  # [m/s^2] to a side, up to which what is slower may bend more
@@ -123,8 +126,11 @@ def sample_anchored(
     hardest = (-0.5 - 2 * ego.speed[:, None]).clamp(min=BRAKING)
     a = torch.where(first, 0.0, hardest + (THRUST - hardest) * draws[:, 0])
     speed = _make_speeds(ego.speed[:, None].expand_as(a), a, times)
-    now = ego.curvature[:, None]
+    now, reach = ego.curvature[:, None], find_reach(ego.speed)[:, None]
     side = (1 - ego.command)[:, None].to(a)  # 1 left, 0 forward, -1 right
+    late = (2 * draws[:, 3] - 1).clamp(min=0)
+    begin = torch.where(side == 0, 0.0, late * (reach - TURNING))
+    length = reach - begin
     bend = 2 * draws[:, 1] - 1
     most = (PUSH / ego.speed.square()).clamp(GENTLE, SHARP)[:, None]
     ahead = most * bend * bend.abs() + now * draws[:, 3]
@@ -133,15 +139,16 @@ def sample_anchored(
     swing = 2 * draws[:, 2] - 1
     either = LITTLE * swing * swing.abs().sqrt()
     # A curvature that rises from 0 for the first half of a way w leads 7 / 24 k w^2 aside.
-    missing = LEAST_ASIDE - 7 / 24 * turning * find_reach(ego.speed)[:, None].square()
-    aside = torch.maximum(LANE * draws[:, 2].expand_as(a), missing)
+    missing = LEAST_ASIDE - 7 / 24 * turning * length.square()
+    aside = torch.maximum(LANE * draws[:, 2] * length / reach, missing)
     shift = torch.where(side == 0, either, side * aside)
     aim, shift = torch.where(first, now, aim), torch.where(first, 0.0, shift)
-    share = (times / 1.5).clamp(max=1)
+    since = speed.cumsum(-1) * (FRAME / STEPS) - begin[..., None]
+    later = 2 * since / length[..., None]
+    share = torch.where((begin > 0)[..., None], later, times / 1.5).clamp(0, 1)
     curvature = now[..., None] + (aim - now)[..., None] * share
     path = drive_along(speed, curvature, FRAME / STEPS)
-    way = speed.cumsum(-1) * (FRAME / STEPS)
-    moved = shift_aside(path, way, shift, ego.speed)
+    moved = shift_aside(path, since, shift, length)
     return moved[..., STEPS - 1 :: STEPS, :]
 
 
@@ -159,16 +166,15 @@ def shift_aside(
     path: Float[Tensor, "B M K 3"],
     way: Float[Tensor, "B M K"],
     shift: Float[Tensor, "B M"],
-    speed: Float[Tensor, " B"],
+    length: Float[Tensor, "B #M"],
 ) -> Float[Tensor, "B M K 3"]:
-    """Return paths that move to the left by ``shift`` [m], smoothly over the way of 3 s.
+    """Return paths that move to the left by ``shift`` [m], smoothly over a way of ``length``.
 
-    The change ends with the heading it began with. way: driven so far [m].
+    The change ends with the heading it began with. way: driven since it began [m].
     """
-    length = find_reach(speed)[:, None, None]
-    u = (way / length).clamp(max=1)
+    u = (way / length[..., None]).clamp(0, 1)
     aside = shift[..., None] * u**3 * (10 - 15 * u + 6 * u**2)
-    slope = shift[..., None] * 30 * u**2 * (1 - u) ** 2 / length
+    slope = shift[..., None] * 30 * u**2 * (1 - u) ** 2 / length[..., None]
     x, y, yaw = path.unbind(-1)
     moved = (x - aside * yaw.sin(), y + aside * yaw.cos(), yaw + slope.atan())
     return torch.stack(moved, -1)

@@ -85,6 +85,34 @@ def test_by_a_command_to_a_side_all_but_the_first_go_there(speed: float) -> None
     assert (straight[straight[:, -1, 2].abs() < 0.02, -1, 1].abs() < 2.6).all()
 
 
+@pytest.mark.parametrize("speed", [2.0, 6.0])
+def test_half_of_those_to_a_side_go_straight_on_before_they_turn(speed: float) -> None:
+    reach = max(3 * speed, 8.0)
+    late = (2 * ANCHORED.draws[1:, 3] - 1).clamp(min=0) * (reach - 5.0)
+    path = ANCHORED(ego(speed, command="left"))[0, 1:]
+    way = path[..., :2].diff(dim=1, prepend=path[:, :1, :2] * 0).norm(dim=-1).cumsum(-1)
+    before, moving = way < late[:, None] - 0.01, way > 0
+    assert not path[before][:, 1:].any()
+    assert (path[moving & (way > late[:, None] + 0.5)][:, 1:] > 0).all()
+    waits = before[:, -1] & ~path[:, -1, 1:].any(-1)
+    assert float(waits.float().mean()) > 0.1  # they end before they turn
+    assert float((late == 0).float().mean()) == pytest.approx(0.5, abs=0.01)
+    # Then they turn as sharply as a car can: by 1.5 m within the 5 m that are left at least.
+    latest = (late > 0.8 * (reach - 5.0)) & (way[:, -1] > reach + 0.5)
+    assert int(latest.sum()) > 5
+    assert float(path[latest, -1, 1].min()) > 1.3
+
+
+def test_late_turns_keep_the_curvature_until_they_begin() -> None:
+    late = (2 * ANCHORED.draws[:, 3] - 1).clamp(min=0) * (24.0 - 5.0)
+    path = ANCHORED(ego(8.0, yaw_rate=0.4, command="left"))[0]
+    way = path[..., :2].diff(dim=1, prepend=path[:, :1, :2] * 0).norm(dim=-1).cumsum(-1)
+    before = way < late[:, None] - 0.01
+    assert int(before.sum()) > 100
+    # Chords are a little shorter than arcs of 20 m.
+    torch.testing.assert_close(path[..., 2][before], way[before] / 20, atol=2e-3, rtol=3e-3)
+
+
 def test_a_slow_car_that_turns_by_mistake_can_turn_back() -> None:
     # 2 m/s on a circle of 20 m to the right: over the last steps, candidates turn either way.
     path = ANCHORED(ego(2.0, yaw_rate=-0.1))[0]
