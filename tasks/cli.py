@@ -428,10 +428,11 @@ def _train(
     with show_progress(console, run, shown=fabric.is_global_zero) as tell:
         progress = train_run(run, fabric, tell)
     if fabric.is_global_zero:
-        metric = find_task_of(run).training.validation
+        training = find_task_of(run).training
+        metric, keep = training.validation, training.plan(run.config).keep
         console.print(
             FAILED if progress.has_diverged else DONE,
-            f"trained {progress.epoch} epoch{'s' * (progress.epoch != 1)}, best validation "
+            f"trained {progress.epoch} epoch{'s' * (progress.epoch != 1)}, {keep} validation "
             f"{metric.label} {metric.text(progress.best)}, in {run.folder}",
             soft_wrap=True,
         )

@@ -1,6 +1,7 @@
 """Batches that other processes read while this one computes."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -14,7 +15,9 @@ ReadShare = Callable[[int, int], Iterator[Item]]
 def read_ahead(read_share: ReadShare[Item], readers: int) -> Iterator[Item]:
     """Yield items in their order, read by ``readers`` processes; 0: by this one, when asked.
 
-    An error in a reader is raised here, in the place of the item that it was met at.
+    An error in a reader is raised here, in the place of the item that it was met at. As long as
+    there are readers, torch has the cores that they leave, one at least: where threads wait for
+    a core that a reader has, all of them wait.
 
     Args:
         read_share: (k, n) -> the items k, k + n, k + 2 n, ... of all. What it draws at random
@@ -28,17 +31,30 @@ def read_ahead(read_share: ReadShare[Item], readers: int) -> Iterator[Item]:
     if readers == 0:
         yield from read_share(0, 1)
         return
+    readers = min(readers, cpu_count())
     loader = DataLoader(
         _Shares(read_share),
         batch_size=None,
-        num_workers=min(readers, cpu_count()),
+        num_workers=readers,
         collate_fn=_keep,
         generator=torch.Generator(),  # the loader draws a seed, but not from torch's own
     )
-    for item in loader:
-        if isinstance(item, _Failure):
-            raise item.error
-        yield item
+    with _use_threads(max(1, cpu_count() - readers)):
+        for item in loader:
+            if isinstance(item, _Failure):
+                raise item.error
+            yield item
+
+
+@contextmanager
+def _use_threads(most: int) -> Iterator[None]:
+    """Let torch have no more threads than that meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(before, most))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Failure:

@@ -59,9 +59,10 @@ LOSS, DATA, VALIDATION = 0, 1, 2  # what random numbers are drawn for
 class Progress:
     """How far a training is.
 
-    epoch: finished epochs. step: finished batches of the next one. best: the best validation
-    score so far, infinitely bad before the first. history: one row a validation: epoch (2.5: in
-    the middle of the third), train_loss since the last row, the score, and what was counted.
+    epoch: finished epochs. step: finished batches of the next one. best: the validation score
+    of the weights that are kept so far, infinitely bad before the first. history: one row a
+    validation: epoch (2.5: in the middle of the third), train_loss since the last row, the
+    score, and what was counted.
     first_loss: of the first batch; None: not known, of checkpoints that do not hold it.
     """
 
@@ -88,7 +89,8 @@ class Course:
     loss: (model, batch, at) -> mean loss over the batch; at: share of the training done. What
         it draws for each sample it draws by :func:`neuro.training.distributed.draw_shard`.
     validate: model -> score on the validation split, the same in every process; the weights
-        with the best score are kept. metric: its name. better: which scores are.
+        with the best score are kept, if the plan says nothing else. metric: its name. better:
+        which scores are.
     seed: with epoch and step, of all that these functions draw from torch's global generator.
     batch_axis: the axis of the samples in each tensor of a batch, as ``in_dims`` of torch.vmap:
         an integer, or a pytree of them; None for what every process gets whole. By default a
@@ -142,8 +144,8 @@ def fit(
     """Train ``model`` in place, from where ``folder/last.safetensors`` left off if it exists.
 
     Writes ``last.safetensors`` after every epoch and as often as the plan says, and
-    ``best.safetensors`` after the best validation. Logs to Fabric's loggers, if it has any.
-    From here on the process keeps the memory that it frees.
+    ``best.safetensors`` after the best validation, or each, as the plan says. Logs to Fabric's
+    loggers, if it has any. From here on the process keeps the memory that it frees.
 
     Of N processes each computes the loss of its shard of a batch. Their curve is that of one
     process, up to the order of sums, if the loss is a mean over samples and what it draws for
@@ -387,7 +389,7 @@ class _Training:
             self._save()
 
     def _validate(self, step: int) -> None:
-        """Measure the model, add a row to the history, keep the best weights."""
+        """Measure the model, add a row to the history, keep its weights if the plan says so."""
         progress, course = self.progress, self.course
         mean = self._average(torch.stack(self.losses).mean())
         self.losses = []
@@ -417,7 +419,7 @@ class _Training:
             self.fabric.log_dict(metrics, step=self._count_steps())
             for logger in self.fabric.loggers:
                 logger.save()
-        if course.is_better(score, progress.best):
+        if self.plan.keep == "last" or course.is_better(score, progress.best):
             progress.best = score
             self.best_meta = {"epoch": epoch, "score": score}
             weights = self._get_weights()

@@ -24,6 +24,7 @@ REFUSED_PRECISIONS = {
     "bf16-true": "neurons keep their membranes in float32; use bf16-mixed",
 }
 PRECISIONS = ("32-true", "bf16-mixed")
+KEEPS = ("best", "last")
 # Of a Plan: which values each may have, and in words.
 NUMBERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "lr": (lambda x: 0 < x < math.inf, "a finite number > 0"),
@@ -117,6 +118,8 @@ class Plan:
         been made with the same.
     validate_every: steps between validations, counted over the whole training; there is one at
         its end in any case. None: one after each epoch.
+    keep: whose weights are the result, those of the "best" validation; or of the "last" one,
+        where its score says little of what counts.
     checkpoint_every, checkpoint_minutes: write a checkpoint after so many steps, or minutes, at
         the next update; there is one after each epoch in any case. None: no other.
 
@@ -137,6 +140,7 @@ class Plan:
     accumulate: int = 1
     precision: str = "32-true"
     validate_every: int | None = None
+    keep: str = "best"
     checkpoint_every: int | None = None
     checkpoint_minutes: float | None = 10.0
 
@@ -153,6 +157,8 @@ class Plan:
                 "would take the number of updates for another argument; write "
                 f"lambda optimizer, updates: {self.schedule.__name__}(optimizer, ...)"
             )
+        if self.keep not in KEEPS:
+            wrong.append(f"keep must be one of {', '.join(KEEPS)}, got {self.keep!r}")
         if self.precision not in PRECISIONS:
             why = REFUSED_PRECISIONS.get(self.precision, f"use one of {', '.join(PRECISIONS)}")
             wrong.append(f"precision {self.precision} is not supported: {why}")

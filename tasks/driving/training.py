@@ -27,6 +27,8 @@ def plan(config: Config) -> Plan:
         epochs=config.epochs,
         lr=max(p.lr for p in config.phases),
         clip=config.clip,
+        # How near a path is to what was driven says little of how it drives (docs/driving.md).
+        keep="last",
         decay=config.decay,
         optimizer=optimizer,
         schedule=lambda optimizer, updates: make_schedule(config, optimizer, updates),

@@ -105,11 +105,11 @@ def _training(run: Run) -> Html:
     history = read_history(run.folder)
     if not history:
         return page.section("Training", page.missing(name_train_command(run)))
-    metric = find_task_of(run).training.validation
+    training = find_task_of(run).training
+    metric, keep = training.validation, training.plan(run.config).keep
     caption = (
         f"Loss on the training part and {metric.label} on samples held out of it for model "
-        "selection, after each epoch. The weights kept are those of the best validation "
-        f"{metric.label}."
+        f"selection, after each epoch. The weights kept are those of the {keep} validation."
     )
     score = f"val_{metric.name}"
     curves = [{k: x for k, x in row.items() if k not in COUNTED} for row in history]

@@ -54,7 +54,7 @@ def build_fresh_model(run: Run) -> nn.Module:
 
 
 def load_trained_model(run: Run) -> nn.Module:
-    """Return the model of a run with its best weights, in evaluation mode.
+    """Return the model of a run with the weights that were kept, in evaluation mode.
 
     Raises:
         RunError: the run has no weights yet.

@@ -67,6 +67,22 @@ def test_no_more_processes_read_than_there_are_cores(monkeypatch: pytest.MonkeyP
     assert len(set(read_ahead(tell_process, 3))) == 1
 
 
+@pytest.mark.parametrize(
+    ("threads", "readers", "left"), [(3, 0, 3), (3, 1, 3), (3, 2, 2), (3, 4, 1), (1, 1, 1)]
+)
+def test_torch_has_the_cores_that_readers_leave(threads: int, readers: int, left: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for stop in (3, 10):  # whether all are taken or not
+            items = read_ahead(lambda k, n: count_up(5, k, n), readers)
+            assert {torch.get_num_threads() for _ in islice(items, stop)} == {left}
+            items.close()  # type: ignore[attr-defined]
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_reading_ahead_draws_nothing_from_the_global_generator() -> None:
     with seeded(0):
         want = torch.rand(3)

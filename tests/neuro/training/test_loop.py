@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pytest
@@ -86,6 +86,23 @@ def test_the_weights_kept_are_those_of_the_best_epoch(tmp_path: Path) -> None:
     back = model()
     load_weights(tmp_path / "best.safetensors", back)
     assert all(np.array_equal(v, kept[1][k]) for k, v in get_weights(back).items())
+
+
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_a_plan_may_keep_the_last_weights(
+    tmp_path: Path, better: Literal["higher", "lower"]
+) -> None:
+    scores = iter([0.7, 0.9, 0.5, 0.6])
+    one = replace(course(), validate=lambda _: next(scores), better=better)
+    plan = Plan(epochs=4, lr=1e-2, keep="last")
+    with pytest.raises(Killed):
+        fit(model(), one, plan, cpu(), tmp_path, killed_at(3, 0))
+    assert load_tensors(tmp_path / "best.safetensors", "weights")[1]["epoch"] == 3
+    net = model()
+    assert fit(net, one, plan, cpu(), tmp_path).best == 0.6
+    kept, about = load_tensors(tmp_path / "best.safetensors", "weights")
+    assert about == {"epoch": 4, "score": 0.6}
+    assert all(v.equal(kept[k]) for k, v in get_weights(net).items())
 
 
 def test_a_score_that_is_better_when_lower_stands_as_it_is(tmp_path: Path) -> None:

@@ -119,6 +119,7 @@ def test_what_cannot_be_done_is_refused_by_name() -> None:
         ({"schedule": OneCycleLR}, "got the class OneCycleLR, which would take .* updates"),
         ({"precision": "16-mixed"}, "16-mixed is not supported: its loss scaling"),
         ({"precision": "64-true"}, r"64-true is not supported: .* call model.double\(\)"),
+        ({"keep": "latest"}, "keep must be one of best, last, got 'latest'"),
         ({"precision": "8-bit"}, "8-bit is not supported: use one of 32-true, bf16-mixed"),
     ):
         with pytest.raises(ValueError, match=match):
