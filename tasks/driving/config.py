@@ -145,8 +145,7 @@ class Planner:
     which costs enter that soft-max; 1 as in the loss. dilations: of further convolutions of the
     cost volume's head, which is then told of the ego, too; none as published. start: by which
     the published weights are multiplied before training. caution: by which missing road costs
-    more when it drives than in training, whose paths are all on the road; safety: the same of
-    others in the way, of which imitation tells little, too. refines: whether it
+    more when it drives than in training, whose paths are all on the road. refines: whether it
     drives what is refined "always", as published, or where that is "cheaper" than what was
     taken.
     """
@@ -162,7 +161,6 @@ class Planner:
     dilations: tuple[int, ...] = ()
     start: float = 1.0
     caution: float = 1.0
-    safety: float = 1.0
     refines: Literal["always", "cheaper"] = "always"
 
     def __post_init__(self) -> None:
@@ -172,11 +170,8 @@ class Planner:
             )
         if not self.start > 0:
             raise ValueError(f"Planner.start must be > 0, got {self.start}; 1 is as published")
-        for name in ("caution", "safety"):
-            if not getattr(self, name) > 0:
-                raise ValueError(
-                    f"Planner.{name} must be > 0, got {getattr(self, name)}; 1 adds none"
-                )
+        if not self.caution > 0:
+            raise ValueError(f"Planner.caution must be > 0, got {self.caution}; 1 adds none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +215,7 @@ class Source:
 
     data: the "generated" world, or "nuscenes", the real one in $NEURO_DATA/nuscenes. version:
     of its tables. scenes, seed, share: of the generated one. held: scenes of the training part
-    that are kept to pick weights. train, test: at most so many windows (0: all). skip_bad:
+    that are kept for validation. train, test: at most so many windows (0: all). skip_bad:
     leave bad windows out, and count them, instead of refusing the data. readers: processes that
     read batches ahead, while the network computes; 0: none.
     """
@@ -473,7 +468,6 @@ def tiny() -> Config:
             dilations=(2, 4),
             start=0.2,
             caution=10.0,
-            safety=3.0,
             refines="cheaper",
         ),
         grid=Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),

@@ -230,7 +230,7 @@ class Costs(NamedTuple):
 class Cost(nn.Module):
     """Weighs the parts: weights are trained as their logarithms, or stay as published.
 
-    In evaluation, ``rule`` and ``safety`` weigh more, as the planner's settings say.
+    In evaluation, ``rule`` weighs more, by the planner's caution.
     """
 
     def __init__(self, config: Config) -> None:
@@ -238,7 +238,7 @@ class Cost(nn.Module):
         self.grid = config.grid
         start = (config.planner.start * torch.tensor(list(FACTORS.values()))).log()
         self.log_weight = nn.Parameter(start, config.planner.weights == "learned")
-        self.more = {"rule": config.planner.caution, "safety": config.planner.safety}
+        self.caution = config.planner.caution
 
     def forward(
         self,
@@ -250,7 +250,7 @@ class Cost(nn.Module):
         parts = compute_parts(path, around, speed, self.grid)
         weights = dict(zip(FACTORS, self.log_weight.exp(), strict=True))
         if not self.training:
-            weights |= {k: factor * weights[k] for k, factor in self.more.items()}
+            weights["rule"] = self.caution * weights["rule"]
         frames = sum(weights[k] * parts[k].clamp(max=MOST) for k in PER_FRAME)
         whole = sum(weights[k] * parts[k] for k in FACTORS if k not in PER_FRAME)
         return Costs(torch.as_tensor(frames), torch.as_tensor(whole))

@@ -172,7 +172,7 @@ def measure_model(
 
 
 def score(values: Mapping[str, float]) -> float:
-    """Return the figure that picks the weights, from 0 to 1.
+    """Return the figure that tells how a training goes, from 0 to 1.
 
     The mean of the IoU of vehicles, lanes, road and future vehicles, and, if a path is planned,
     of 1 / (1 + mean distance to the true one over 3 s [m]).

@@ -262,22 +262,9 @@ def test_missing_road_costs_more_by_the_caution_when_it_drives() -> None:
     assert plain.eval()(path, around, speed).frames.equal(trained)
 
 
-def test_others_in_the_way_cost_more_by_their_own_factor_when_it_drives() -> None:
-    around, path, speed = empty(), straight(8.0), torch.tensor([8.0])
-    around.occupied[0, 2][cell(13.5, 0.5)] = 1
-    planner = replace(tiny().planner, start=1.0, caution=7.0, safety=3.0)
-    cost = Cost(replace(tiny(), planner=planner))
-    trained, driven = (cost.train(mode)(path, around, speed).frames for mode in (True, False))
-    more = 2 * FACTORS["safety"] * parts(path, around, 8.0)["safety"]
-    assert float(more.sum()) > 0
-    torch.testing.assert_close(driven - trained, more)
-
-
 def test_factors_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match=r"Planner.caution must be > 0, got 0.0; 1 adds none"):
         replace(tiny().planner, caution=0.0)
-    with pytest.raises(ValueError, match=r"Planner.safety must be > 0, got -3.0; 1 adds none"):
-        replace(tiny().planner, safety=-3.0)
     with pytest.raises(ValueError, match=r"Planner.start must be > 0, got 0.0; 1 is as pub"):
         replace(tiny().planner, start=0.0)
     with pytest.raises(ValueError, match=r"Planner.sharpness must be > 0, got -1.0; 1 is"):
