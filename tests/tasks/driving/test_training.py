@@ -45,6 +45,10 @@ def test_stages_of_the_plan_are_the_phases_and_add_up() -> None:
         assert [s.name for s in plan(config).stages] == [p.name for p in config.phases]
 
 
+def test_the_weights_of_the_end_are_kept_not_those_nearest_to_recorded_paths() -> None:
+    assert plan(tiny()).keep == "last"
+
+
 @pytest.mark.parametrize(
     "config",
     [
