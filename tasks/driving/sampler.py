@@ -8,9 +8,10 @@ from the measured one (yaw rate by speed) to another within 1.5 s, and the path 
 both by the command. To a side it shifts by up to a lane, and so far that it is 1.5 m aside
 after the way of 3 s: the command says that the way is 2 m aside there, and costs do not know
 it. Half of those to a side keep lane and curvature before they turn, until 5 m of that way are
-left at most: a car that waits behind another at a crossing stays on the road. Forward it shifts
-by up to 2.5 m, and that other curvature is a share of the measured one and a bend, the sharper
-the slower the car is: who turns by mistake can turn back.
+left at most, and shift by less, as their way is shorter: a car that waits behind another at a
+crossing stays on the road. Forward it shifts by up to 2.5 m, and that other curvature is a
+share of the measured one and a bend, the sharper the slower the car is: who turns by mistake
+can turn back.
 "clothoid": as SAD, v0 is the measured speed with p = 0.2, else from 0 to 15 m/s, a from -3 to
 7 m/s^2; a circle of the measured curvature with p = 0.2, else a clothoid k = k0 + s / A^2 with
 A from 6 to 80 m, 40 % to the left and to the right each, 20 % straight; of all, sorted by where

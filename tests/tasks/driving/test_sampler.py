@@ -11,6 +11,7 @@ from tasks.driving.sampler import (
     Sampler,
     drive_along,
     find_reach,
+    sample_anchored,
     spread_points,
 )
 
@@ -101,6 +102,17 @@ def test_half_of_those_to_a_side_go_straight_on_before_they_turn(speed: float) -
     latest = (late > 0.8 * (reach - 5.0)) & (way[:, -1] > reach + 0.5)
     assert int(latest.sum()) > 5
     assert float(path[latest, -1, 1].min()) > 1.3
+
+
+def test_who_shifts_late_shifts_less() -> None:
+    draws = ANCHORED.draws.clone()
+    draws[:, 1] = 0  # none turns
+    path = sample_anchored(ego(6.0, command="left"), draws, 6)[0, 1:]
+    left = 1 - (2 * draws[1:, 3] - 1).clamp(min=0) * (18.0 - 5.0) / 18.0  # share of 18 m
+    expected = torch.maximum(4 * draws[1:, 2] * left, torch.tensor(1.5))
+    far = path[:, -1, 0] > 18.1
+    assert int((far & (left < 1) & (expected > 1.5)).sum()) > 10
+    torch.testing.assert_close(path[far, -1, 1], expected[far], atol=1e-3, rtol=0)
 
 
 def test_late_turns_keep_the_curvature_until_they_begin() -> None:
