@@ -1,12 +1,13 @@
 """Batches that other processes read while this one computes."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import torch
 from joblib import cpu_count
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from tasks.threads import limit_threads
 
 Item = TypeVar("Item")
 ReadShare = Callable[[int, int], Iterator[Item]]
@@ -39,22 +40,11 @@ def read_ahead(read_share: ReadShare[Item], readers: int) -> Iterator[Item]:
         collate_fn=_keep,
         generator=torch.Generator(),  # the loader draws a seed, but not from torch's own
     )
-    with _use_threads(max(1, cpu_count() - readers)):
+    with limit_threads(max(1, cpu_count() - readers)):
         for item in loader:
             if isinstance(item, _Failure):
                 raise item.error
             yield item
-
-
-@contextmanager
-def _use_threads(most: int) -> Iterator[None]:
-    """Let torch have no more threads than that meanwhile."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(before, most))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Failure:

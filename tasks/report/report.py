@@ -108,8 +108,8 @@ def _training(run: Run) -> Html:
     training = find_task_of(run).training
     metric, keep = training.validation, training.plan(run.config).keep
     caption = (
-        f"Loss on the training part and {metric.label} on samples held out of it for model "
-        f"selection, after each epoch. The weights kept are those of the {keep} validation."
+        f"Loss on the training part and {metric.label} on samples held out of it, "
+        f"after each epoch. The weights kept are those of the {keep} validation."
     )
     score = f"val_{metric.name}"
     curves = [{k: x for k, x in row.items() if k not in COUNTED} for row in history]

@@ -20,7 +20,6 @@ from drivers.nuscenes.window import ImageSize
 from neuro.io.pytree import digest
 from neuro.io.run_folder import Run, RunError
 from neuro.seeds import seeded
-from tasks.bench.threads import use_one_thread
 from tasks.driving.batch import Seen, make_seen
 from tasks.driving.config import Config
 from tasks.driving.data import count_windows, open_truth
@@ -37,6 +36,7 @@ from tasks.driving.planners import (
 from tasks.find import open_folder
 from tasks.provenance import describe_trained
 from tasks.shuffle import shuffle_batches
+from tasks.threads import limit_threads
 from tasks.verbs.trained_run import load_trained_model
 
 NEEDED = (
@@ -250,7 +250,7 @@ def train_ego_mlps(config: Config, seeds: Sequence[int]) -> dict[int, EgoMlp]:
         window = windows[k]
         found.append((make_seen([window]), torch.from_numpy(window.path)[None]))
     seen, path = tree_map(lambda *parts: torch.cat(parts), *found)
-    with use_one_thread():
+    with limit_threads(1):
         return {seed: _train_ego_mlp(config, seen, path, seed) for seed in seeds}
 
 

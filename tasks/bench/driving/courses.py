@@ -15,9 +15,9 @@ from joblib import Parallel, delayed
 
 from tasks.bench.driving.contest import Entrant
 from tasks.bench.results import append_result, make_key, read_results, read_value
-from tasks.bench.threads import use_one_thread
 from tasks.driving.closed_loop import LIMIT, Outcome, Trial, run_course
 from tasks.driving.config import Source
+from tasks.threads import limit_threads
 
 FIRST = 10_000  # seed of the first course
 FILE = "driving-courses.jsonl"  # beside the figures
@@ -89,7 +89,7 @@ def drive_course(
     trial = Trial(
         planner=entrant.make(), size=entrant.size, blanked=entrant.blanked, past=courses.past
     )
-    with use_one_thread():
+    with limit_threads(1):
         return number, run_course(trial, seed, courses.distance, courses.limit)
 
 

@@ -30,7 +30,6 @@ from tasks.bench.driving.forecasts import (
     warp_instances,
 )
 from tasks.bench.results import append_result, make_key, read_results, read_value
-from tasks.bench.threads import use_one_thread
 from tasks.driving.batch import Batch, Seen, make_batch
 from tasks.driving.config import Config, Source
 from tasks.driving.data import count_windows, find_data, open_split, open_truth
@@ -40,6 +39,7 @@ from tasks.driving.metrics import PathErrors
 from tasks.driving.model import Driver, Outputs
 from tasks.driving.planners import Blanked, Planner
 from tasks.results import Number
+from tasks.threads import limit_threads
 
 FILE = "driving-windows.jsonl"  # beside the figures
 OF_INSTANCES = ("vehicle", "centre", "offset", "flow")  # maps that instances are read off
@@ -94,7 +94,7 @@ def observe_all(
     }
     keys = {who: make_key(told) for who, told in about.items()}
     missing = [e for e in entrants if keys[e.name, e.seed] not in known]
-    with use_one_thread():
+    with limit_threads(1):
         for entrant, found in _observe(missing, config):
             who = entrant.name, entrant.seed
             known[keys[who]] = append_result(path, keys[who], about[who], asdict(found))

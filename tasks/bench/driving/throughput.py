@@ -25,6 +25,7 @@ from tasks.driving.batch import Seen
 from tasks.driving.deployment import count_macs, make_blank
 from tasks.driving.model import Driver, require_driver
 from tasks.find import open_folder
+from tasks.threads import limit_threads
 from tasks.verbs.trained_run import load_trained_model
 
 MODULES = ("encoder", "prediction", "decoder", "heads", "planner")
@@ -135,12 +136,8 @@ def _tell_speed(
 
 
 def _tell_modules(contest: Contest, folders: Mapping[str, Path], repeats: int) -> Iterator[Row]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with limit_threads(1):
         times = {k: measure_modules(_load(f), 1, repeats) for k, f in folders.items()}
-    finally:
-        torch.set_num_threads(threads)
     macs = count_macs(contest.config)
     macs[REST] = macs.pop("lift")
     whole, wholes = sum(macs.values()), {k: sum(t.values()) for k, t in times.items()}

@@ -33,7 +33,6 @@ from tasks.bench.hybrids.cells import (
     make_config,
 )
 from tasks.bench.results import append_result, make_key, read_results, read_value
-from tasks.bench.threads import use_one_thread
 from tasks.language.config import Config
 from tasks.language.data import NOTHING, batches as text_batches
 from tasks.language.model import LanguageModel
@@ -41,6 +40,7 @@ from tasks.language.recall import TASKS, Sequences
 from tasks.language.recipes import make_plan
 from tasks.language.task import loss, measure_bits
 from tasks.task import Pair, Split
+from tasks.threads import limit_threads
 
 FILE = "hybrids-cells.jsonl"  # beside the figures
 SECONDS = "cpu_seconds"
@@ -86,7 +86,7 @@ def train_cell(cell: Cell, scale: Scale) -> dict[str, float]:
         TrainError: the training has diverged.
     """
     start, config = time.process_time(), make_config(cell, scale)
-    with use_one_thread(), TemporaryDirectory() as folder:
+    with limit_threads(1), TemporaryDirectory() as folder:
         with seeded(cell.seed):
             model = build(config)
         course = Course(
@@ -196,7 +196,7 @@ def estimate_seconds(cells: Sequence[Cell], scale: Scale) -> float:
 def time_step(cell: Cell, scale: Scale) -> float:
     """Return the CPU time [s] of a step of training, the second of two."""
     config = make_config(cell, scale)
-    with use_one_thread(), seeded(0):
+    with limit_threads(1), seeded(0):
         model, batches = build(config), draw_batches(cell, scale)
         optimizer = make_plan(config).build_optimizer(model)
         for _ in range(2):  # the first one compiles

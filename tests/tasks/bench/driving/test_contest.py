@@ -16,10 +16,10 @@ from tasks.bench.driving.contest import (
     open_contest,
     train_ego_mlps,
 )
-from tasks.bench.threads import use_one_thread
 from tasks.driving import TASK
 from tasks.driving.deployment import make_blank
 from tasks.driving.planners import Blanked
+from tasks.threads import limit_threads
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +130,6 @@ def test_perceptrons_learn_from_their_seed() -> None:
 
 def test_threads_are_as_before() -> None:
     before = torch.get_num_threads()
-    with use_one_thread():
+    with limit_threads(1):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
