@@ -9,6 +9,7 @@ while not course.has_arrived(state):
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import cos, sin
 
 import numpy as np
@@ -17,12 +18,15 @@ from shapely.geometry import LineString, Point
 
 from drivers.nuscenes.geometry import enter_frame
 from drivers.nuscenes.window import ASIDE, FRAME, Command
+from drivers.nuscenes.world.find_ego import put_ego
 from drivers.nuscenes.world.instant import STEP, Ego
+from drivers.nuscenes.world.lane_change import LOST, move_over
 from drivers.nuscenes.world.lane_table import NONE, LaneTable
 from drivers.nuscenes.world.populate import populate
 from drivers.nuscenes.world.poses import list_rectangles
+from drivers.nuscenes.world.right_of_way import list_fronts
 from drivers.nuscenes.world.roads import make_roads
-from drivers.nuscenes.world.sight import find_overlaps
+from drivers.nuscenes.world.sight import CHANGING, find_overlaps
 from drivers.nuscenes.world.simulate import WARM_UP
 from drivers.nuscenes.world.state import EGO, State, World
 from drivers.nuscenes.world.tracker import follow_trajectory, make_trajectory
@@ -145,16 +149,67 @@ def drive(world: World, state: State, path: Float64[np.ndarray, "F 3"]) -> list[
 def plan_by_rules(world: World, state: State, frames: int = 6) -> Float64[np.ndarray, "F 3"]:
     """Return where a driver goes that knows the state: the path of the rules, in the ego frame.
 
-    It foresees the others by the rules they follow, except what happens by chance.
+    It foresees the others by the rules they follow, except what happens by chance. Who is
+    between two lanes takes the one on which it gets farther ahead; who comes to a junction on
+    a lane that does not lead on moves over as soon as there is room.
     """
-    ego = state.ego
-    state = replace(state, seed=state.seed + 1)  # other chances than those to come
-    poses = []
-    for step in range(1, frames * STEPS + 1):
-        state = step_traffic(world, state)
-        if step % STEPS == 0:
-            poses.append(to_ego_frame(ego, state.ego))
-    return np.array(poses)
+    paths = [_foresee(world, s, frames) for s in _list_starts(world, state)]
+    return max(paths, key=lambda path: path[-1, 0])
+
+
+def _list_starts(world: World, state: State) -> list[State]:
+    """Return the state with the ego on the lanes on which it may go on.
+
+    Rules begin a change of lane anew in each plan, and would give it up half-way.
+    """
+    table, (lane, after) = world.table, state.route[EGO, :2].tolist()
+    if table.way[lane]:
+        return [state]
+    leads = [n for n in table.beside(lane) if after in table.outgoing[n]]
+    remaining = table.length[lane] - state.along[EGO] - list_fronts(world)[EGO]
+    late = bool(leads) and lane not in leads and remaining < LOST
+    aside = float(state.aside[EGO])
+    other = leads[0] if late else int((table.left if aside > 0 else table.right)[lane])
+    if other == NONE or not (late or abs(aside) > CHANGING):
+        return [state]
+    things, front = list_rectangles(world, state), list_fronts(world)
+    if move_over(world, state, things, (EGO, other), front) is None:
+        return [state]
+    moved = put_ego(table, state, [other, *state.route[EGO, 1:]], state.ego)
+    return [moved] if late else [state, moved]
+
+
+def _foresee(world: World, state: State, frames: int) -> Float64[np.ndarray, "F 3"]:
+    """Return the path of the rules that begin with a state."""
+    states = [replace(state, seed=state.seed + 1)]  # other chances than those to come
+    for _ in range(frames * STEPS):
+        states.append(step_traffic(world, states[-1]))
+    poses = np.array([to_ego_frame(state.ego, s.ego) for s in states])
+    lanes = [int(s.route[EGO, 0]) for s in states]
+    for step, (lane, after) in enumerate(pairwise(lanes), 1):
+        if after in (world.table.left[lane], world.table.right[lane]):
+            speeds = states[step - 1].ego.speed, states[step].ego.speed
+            poses[step:] = _move_along(poses, step, sum(speeds) / 2 * STEP)
+    return poses[STEPS::STEPS]
+
+
+def _move_along(
+    poses: Float64[np.ndarray, "P 3"], step: int, way: float
+) -> Float64[np.ndarray, "K 3"]:
+    """Return the poses from a step on, as far on the same path that this step is as long as
+    the way driven [m].
+
+    Who changes lanes is as far along the other one in proportion, which is not beside.
+    """
+    (dx, dy), yaw = poses[step, :2] - poses[step - 1, :2], poses[step - 1, 2]
+    more = way - float(dx * cos(yaw) + dy * sin(yaw))
+    path = poses[step:]
+    first, last = ([cos(a), sin(a), 0.0] for a in (path[0, 2], path[-1, 2]))
+    path = np.vstack(
+        [path[0] - abs(more) * np.array(first), path, path[-1] + abs(more) * np.array(last)]
+    )
+    at = np.concatenate([[0.0], np.hypot(*np.diff(path[:, :2], axis=0).T).cumsum()])
+    return np.stack([np.interp(at[1:-1] + more, at, path[:, k]) for k in range(3)], 1)
 
 
 def to_ego_frame(ego: Ego, other: Ego) -> tuple[float, float, float]:

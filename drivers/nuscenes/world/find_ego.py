@@ -1,5 +1,6 @@
 """An ego that somebody else drives: on which lane it is, and where its route goes on."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import cos, sin
 
@@ -9,7 +10,7 @@ from jaxtyping import Float64, Int64
 from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.world.instant import Ego
 from drivers.nuscenes.world.lane_change import choose_next
-from drivers.nuscenes.world.lane_table import LaneTable
+from drivers.nuscenes.world.lane_table import NONE, LaneTable
 from drivers.nuscenes.world.state import EGO, ROUTE, State, World
 
 AHEAD = 3  # lanes of the route among which it is sought, with those beside them
@@ -26,15 +27,27 @@ def find_ego(world: World, before: State, state: State, ego: Ego) -> State:
     """
     table, old = world.table, before.route[EGO]
     near = {n: k for k in reversed(range(AHEAD)) for n in table.beside(int(old[k]))}
-    away, lane = min((measure_distance(table, n, ego) - KEPT * (n == old[0]), n) for n in near)
+    near = {n: k for n, k in near.items() if not _is_behind(table, n, ego)}
+    away, lane = min(
+        ((measure_distance(table, n, ego) - KEPT * (n == old[0]), n) for n in near),
+        default=(np.inf, NONE),
+    )
     if away > ASTRAY:
         lane = min(range(len(table.tokens)), key=lambda n: measure_distance(table, n, ego))
-    along, aside, turned = project(table, lane, ego)
-    route = list(old[near[lane] + 1 :]) if lane in near else []
-    route.insert(0, lane)
+    after = old[near[lane] + 1 :] if lane in near else []
+    return put_ego(table, state, [lane, *after], ego)
+
+
+def put_ego(table: LaneTable, state: State, lanes: Sequence[int], ego: Ego) -> State:
+    """Return the state with the ego at a pose, on the first of the lanes of its route.
+
+    Where they are fewer than a route has, it goes straight on behind them.
+    """
+    along, aside, turned = project(table, lanes[0], ego)
+    route = [int(n) for n in lanes]
     straight = np.random.default_rng(0)  # never drawn from
     while len(route) < ROUTE:
-        route.append(choose_next(table, straight, int(route[-1]), True))
+        route.append(choose_next(table, straight, route[-1], True))
     here: dict[str, float | Int64[np.ndarray, " R"]] = {
         "route": np.array(route),
         "along": along,
@@ -48,6 +61,15 @@ def find_ego(world: World, before: State, state: State, ego: Ego) -> State:
         changed[name] = getattr(state, name).copy()
         changed[name][EGO] = value
     return replace(state, ego=ego, **changed)
+
+
+def _is_behind(table: LaneTable, lane: int, ego: Ego) -> bool:
+    """Whether the ego has passed the end of a lane."""
+    points = _points(table, lane)
+    away = np.hypot(points[:, 0] - ego.x, points[:, 1] - ego.y)
+    x, y, yaw = points[-1]
+    passed = (ego.x - x) * cos(yaw) + (ego.y - y) * sin(yaw) > 0
+    return bool(away.argmin() == len(points) - 1 and passed)
 
 
 def project(table: LaneTable, lane: int, ego: Ego) -> tuple[float, float, float]:

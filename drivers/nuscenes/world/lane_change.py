@@ -90,7 +90,7 @@ def change_lanes(
         elif remaining < (SHORT if i != EGO else 1.6 * SHORT):
             continue
         for other in sides:
-            moved = _move_over(world, state, rectangles, (int(i), other), front)
+            moved = move_over(world, state, rectangles, (int(i), other), front)
             if moved is None or moved[2] < here[i] + GAIN - bonus:
                 continue
             lane[i] = other  # a view into route
@@ -107,7 +107,7 @@ def change_lanes(
     )
 
 
-def _move_over(
+def move_over(
     world: World,
     state: State,
     rectangles: Float64[np.ndarray, "M 7"],

@@ -23,7 +23,8 @@ def list_fronts(world: World) -> Float64[np.ndarray, " V"]:
 def admit(world: World, state: State, ego_obeys: bool) -> State:
     """Return the state with the drivers admitted who may enter the junction ahead now.
 
-    An ego that does not obey the rules is never held up, and all others give way to it.
+    An ego that does not obey the rules is not held up. It asks as all do, and others give way
+    to it as soon as it cannot stop before the junction.
     """
     table, cast = world.table, world.cast
     lane, after = state.route[:, 0], state.route[:, 1]
@@ -33,13 +34,11 @@ def admit(world: World, state: State, ego_obeys: bool) -> State:
     green = np.array([colour.get(table.tokens[n], "green") == "green" for n in lane])
     can_stop = ahead > state.speed**2 / (2 * GENTLE) - 0.5
     admitted = state.admitted & at_junction & (green | ~can_stop)
+    if not ego_obeys:
+        admitted[EGO] |= at_junction[EGO] & ~can_stop[EGO]
     outside = state.along + list_fronts(world) < table.length[lane]
     asks = at_junction & ~admitted & green & outside
     asks &= ahead < 8 + 2 * state.speed + state.speed**2 / 5
-    if not ego_obeys:
-        soon = ahead[EGO] < 2.0 * state.speed[EGO] + 3.0
-        admitted[EGO] = at_junction[EGO] & soon & (state.speed[EGO] > 0.3)
-        asks[EGO] = False
     waited = np.where(asks & (state.speed < 0.5), state.waited + STEP, 0.0)
     holders = _list_holders(world, state, admitted)
     full: set[int] = set()  # lanes on which somebody waits
