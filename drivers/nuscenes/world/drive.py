@@ -175,7 +175,7 @@ def _list_starts(world: World, state: State) -> list[State]:
     things, front = list_rectangles(world, state), list_fronts(world)
     if move_over(world, state, things, (EGO, other), front) is None:
         return [state]
-    moved = put_ego(table, state, [other, *state.route[EGO, 1:]], state.ego)
+    moved = put_ego(table, state, [other, *state.route[EGO, 1:].tolist()], state.ego)
     return [moved] if late else [state, moved]
 
 

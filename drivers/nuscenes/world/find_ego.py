@@ -34,7 +34,7 @@ def find_ego(world: World, before: State, state: State, ego: Ego) -> State:
     )
     if away > ASTRAY:
         lane = min(range(len(table.tokens)), key=lambda n: measure_distance(table, n, ego))
-    after = old[near[lane] + 1 :] if lane in near else []
+    after = old[near[lane] + 1 :].tolist() if lane in near else []
     return put_ego(table, state, [lane, *after], ego)
 
 
@@ -44,7 +44,7 @@ def put_ego(table: LaneTable, state: State, lanes: Sequence[int], ego: Ego) -> S
     Where they are fewer than a route has, it goes straight on behind them.
     """
     along, aside, turned = project(table, lanes[0], ego)
-    route = [int(n) for n in lanes]
+    route = list(lanes)
     straight = np.random.default_rng(0)  # never drawn from
     while len(route) < ROUTE:
         route.append(choose_next(table, straight, route[-1], True))

@@ -20,7 +20,7 @@ from drivers.nuscenes.world.instant import Ego
 from drivers.nuscenes.world.poses import show
 from drivers.nuscenes.world.sight import find_overlaps
 from drivers.nuscenes.world.simulate import stack_boxes
-from drivers.nuscenes.world.state import EGO
+from drivers.nuscenes.world.state import EGO, State, World
 from drivers.nuscenes.world.traffic import step_traffic
 
 
@@ -64,6 +64,69 @@ def test_a_plan_of_the_rules_is_where_the_rules_go_on_a_free_road() -> None:
     path = plan_by_rules(world, replace(state, seed=5), frames=4)
     np.testing.assert_allclose(path, [[5, 0, 0], [10, 0, 0], [15, 0, 0], [20, 0, 0]], atol=1e-6)
     assert plan_by_rules(world, state).shape == (6, 3)
+
+
+def put_between(aside: float, *others: Car) -> tuple[World, State]:
+    """Return an ego at 6 m/s so far to the left of the middle of the right lane."""
+    world, state = make_small_world([Car(RIGHT, 30.0, 6.0), *others])
+    ego = replace(state.ego, y=aside)
+    return world, replace(state, ego=ego, aside=np.array([aside, *state.aside[1:]]))
+
+
+def test_the_rules_finish_a_change_of_lane_that_has_begun() -> None:
+    ahead = Car(RIGHT, 47.0, parked=True)
+    path = plan_by_rules(*put_between(1.2, ahead))
+    assert path[-1, 0] > 12
+    assert path[-1, 1] == pytest.approx(WIDTH - 1.2, abs=0.3)
+
+
+def test_the_rules_stay_behind_where_the_lane_beside_is_taken() -> None:
+    ahead, beside = Car(RIGHT, 47.0, parked=True), Car(LEFT, 31.0, 6.0)
+    path = plan_by_rules(*put_between(1.2, ahead, beside))
+    assert path[-1, 1] < 0.3
+    assert path[-1, 0] < 12
+
+
+@pytest.mark.parametrize("more", [4.0, -3.0])
+def test_a_plan_of_the_rules_does_not_jump_along_where_the_lane_changes(more: float) -> None:
+    """The lane beside begins so much earlier, and is so much longer at both ends."""
+    cars = [Car(RIGHT, 30.0, 6.0), Car(RIGHT, 50.0, parked=True)]
+    world, state = make_small_world(cars)
+    points = world.table.points.copy()
+    left = slice(world.table.first[LEFT], world.table.first[LEFT] + world.table.count[LEFT])
+    points[left, 0] = np.linspace(-more, 200 + more, world.table.count[LEFT])
+    length, spacing = world.table.length.copy(), world.table.spacing.copy()
+    length[LEFT], spacing[LEFT] = (
+        200 + 2 * more,
+        (200 + 2 * more) / (left.stop - left.start - 1),
+    )
+    table = replace(world.table, points=points, length=length, spacing=spacing)
+    path = plan_by_rules(replace(world, table=table), state)
+    even = plan_by_rules(world, state)
+    assert even[-1, 1] > 2.5
+    np.testing.assert_allclose(path, even, atol=0.2)
+
+
+def test_the_rules_move_over_before_a_junction_to_the_lane_that_leads_on() -> None:
+    world, state = make_small_world([Car(RIGHT, 191.0, 3.0), Car(LEFT, 100.0)])
+    route = state.route.copy()
+    route[EGO, 1:] = LEFT
+    state = replace(state, route=route)
+    assert plan_by_rules(world, state)[-1, 1] > 2.5
+    beside = replace(state, along=np.array([191.0, 192.0]))
+    assert plan_by_rules(world, beside)[-1, 1] < 0.3
+    route = route.copy()
+    route[EGO, 1:] = RIGHT
+    assert plan_by_rules(world, replace(state, route=route))[-1, 1] < 0.3
+
+
+def test_who_has_passed_the_end_of_a_lane_is_on_the_next(course: Course) -> None:
+    world, state = course.world, course.state
+    lane, after = state.route[EGO, :2].tolist()
+    x, y, yaw = world.table.pose(lane, world.table.length[lane]).tolist()
+    for ahead, found in ((-0.3, lane), (0.3, after)):
+        ego = Ego(x=x + ahead * np.cos(yaw), y=y + ahead * np.sin(yaw), yaw=yaw, speed=3.0)
+        assert step_traffic(world, state, ego).route[EGO, 0] == found
 
 
 def test_others_brake_for_an_ego_that_stops() -> None:

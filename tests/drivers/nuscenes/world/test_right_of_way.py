@@ -8,7 +8,7 @@ from small_world import Car, make_small_world
 
 from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_MIDDLE
 from drivers.nuscenes.world.right_of_way import admit
-from drivers.nuscenes.world.state import World
+from drivers.nuscenes.world.state import State, World
 
 INTO, AHEAD, ASIDE, ACROSS, OUT, OTHER = range(6)  # lanes; ACROSS meets AHEAD
 TO_OUT, TO_OTHER = (INTO, AHEAD, OUT), (INTO, ASIDE, OTHER)
@@ -76,10 +76,40 @@ def test_nobody_is_admitted_behind_a_driver_who_finds_no_room_behind_the_junctio
     assert list_admitted(replace(stands, speed=2.1), TO_OUT, TO_OTHER) == [True, True]
 
 
-def test_an_ego_that_obeys_nobody_is_not_held_up() -> None:
-    world, state = make_small_world([Car(INTO, 45.0, 2.0), Car(ACROSS, 5.0)])
+def approach(speed: float, across: float) -> tuple[World, State]:
+    """Return an ego that comes to the line, its front 1.2 m before it, and a car on a way
+    that crosses its own at 5 m, or somewhere else."""
+    world, state = make_small_world([Car(INTO, 45.0, speed), Car(ACROSS, across)])
+    ahead = 50 - 45 - EGO_MIDDLE - EGO_LENGTH / 2
+    assert ahead == pytest.approx(1.2, abs=0.1)
     route = state.route.copy()
     route[0, :3], route[1, 1:] = TO_OUT, OUT
-    state, world = replace(state, route=route), add_junction(world)
-    assert not admit(world, state, ego_obeys=True).admitted[0]
+    return add_junction(world), replace(state, route=route)
+
+
+def test_an_ego_that_obeys_nobody_is_not_held_up_where_it_cannot_stop() -> None:
+    """3.3 m/s are 1.8 m of gentle braking, half a metre of which is let go by."""
+    world, state = approach(3.4, 5.0)
+    assert not admit(world, approach(3.1, 5.0)[1], ego_obeys=False).admitted[0]
     assert admit(world, state, ego_obeys=False).admitted[0]
+    assert not admit(world, state, ego_obeys=True).admitted[0]
+
+
+def test_an_ego_that_obeys_nobody_is_admitted_in_its_turn() -> None:
+    """While it stands, it waits as all do; with its turn it keeps the way from others."""
+    world, state = approach(0.0, 5.0)
+    for _ in range(3):
+        state = admit(world, state, ego_obeys=False)
+    assert not state.admitted[0]
+    assert state.waited[0] == pytest.approx(0.3)
+    along = state.along.copy()
+    along[1] = 30.0
+    route = state.route.copy()
+    route[1, 0] = OUT
+    state = admit(world, replace(state, along=along, route=route), ego_obeys=False)
+    assert state.admitted[0]
+    route = route.copy()
+    route[1, :3] = INTO, ACROSS, OUT
+    state = replace(state, route=route, along=np.array([45.0, 44.0]))
+    after = admit(world, state, ego_obeys=False)
+    assert after.admitted.tolist() == [True, False]
