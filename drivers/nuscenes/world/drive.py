@@ -9,7 +9,6 @@ while not course.has_arrived(state):
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from math import cos, sin
 
 import numpy as np
@@ -18,7 +17,7 @@ from shapely.geometry import LineString, Point
 
 from drivers.nuscenes.geometry import enter_frame
 from drivers.nuscenes.window import ASIDE, FRAME, Command
-from drivers.nuscenes.world.find_ego import put_ego
+from drivers.nuscenes.world.find_ego import project, put_ego
 from drivers.nuscenes.world.instant import STEP, Ego
 from drivers.nuscenes.world.lane_change import LOST, move_over
 from drivers.nuscenes.world.lane_table import NONE, LaneTable
@@ -30,7 +29,7 @@ from drivers.nuscenes.world.sight import CHANGING, find_overlaps
 from drivers.nuscenes.world.simulate import WARM_UP
 from drivers.nuscenes.world.state import EGO, State, World
 from drivers.nuscenes.world.tracker import follow_trajectory, make_trajectory
-from drivers.nuscenes.world.traffic import step_traffic
+from drivers.nuscenes.world.traffic import carry_ego, step_traffic
 
 STEPS = round(FRAME / STEP)  # of a plan that are driven before the next one
 FORESIGHT, LEAST = 3.0, 8.0  # [s], [m] that the navigation looks ahead
@@ -181,35 +180,28 @@ def _list_starts(world: World, state: State) -> list[State]:
 
 def _foresee(world: World, state: State, frames: int) -> Float64[np.ndarray, "F 3"]:
     """Return the path of the rules that begin with a state."""
-    states = [replace(state, seed=state.seed + 1)]  # other chances than those to come
-    for _ in range(frames * STEPS):
-        states.append(step_traffic(world, states[-1]))
-    poses = np.array([to_ego_frame(state.ego, s.ego) for s in states])
-    lanes = [int(s.route[EGO, 0]) for s in states]
-    for step, (lane, after) in enumerate(pairwise(lanes), 1):
-        if after in (world.table.left[lane], world.table.right[lane]):
-            speeds = states[step - 1].ego.speed, states[step].ego.speed
-            poses[step:] = _move_along(poses, step, sum(speeds) / 2 * STEP)
-    return poses[STEPS::STEPS]
+    ego = state.ego
+    state = replace(state, seed=state.seed + 1)  # other chances than those to come
+    poses = []
+    for step in range(1, frames * STEPS + 1):
+        before, state = state, step_traffic(world, state)
+        lane, last = int(state.route[EGO, 0]), int(before.route[EGO, 0])
+        if lane in (world.table.left[last], world.table.right[last]):
+            state = _move_beside(world, before, state)
+        if step % STEPS == 0:
+            poses.append(to_ego_frame(ego, state.ego))
+    return np.array(poses)
 
 
-def _move_along(
-    poses: Float64[np.ndarray, "P 3"], step: int, way: float
-) -> Float64[np.ndarray, "K 3"]:
-    """Return the poses from a step on, as far on the same path that this step is as long as
-    the way driven [m].
+def _move_beside(world: World, before: State, state: State) -> State:
+    """Return the state with an ego that has just changed lanes beside where it was, and on.
 
-    Who changes lanes is as far along the other one in proportion, which is not beside.
+    The rules put it as far along in proportion, which a plan would take for a jump.
     """
-    (dx, dy), yaw = poses[step, :2] - poses[step - 1, :2], poses[step - 1, 2]
-    more = way - float(dx * cos(yaw) + dy * sin(yaw))
-    path = poses[step:]
-    first, last = ([cos(a), sin(a), 0.0] for a in (path[0, 2], path[-1, 2]))
-    path = np.vstack(
-        [path[0] - abs(more) * np.array(first), path, path[-1] + abs(more) * np.array(last)]
-    )
-    at = np.concatenate([[0.0], np.hypot(*np.diff(path[:, :2], axis=0).T).cumsum()])
-    return np.stack([np.interp(at[1:-1] + more, at, path[:, k]) for k in range(3)], 1)
+    along = state.along.copy()
+    along[EGO], _, _ = project(world.table, int(state.route[EGO, 0]), before.ego)
+    along[EGO] += (before.speed[EGO] + state.speed[EGO]) / 2 * STEP
+    return carry_ego(world, before, replace(state, along=along))
 
 
 def to_ego_frame(ego: Ego, other: Ego) -> tuple[float, float, float]:

@@ -56,9 +56,7 @@ def step_traffic(world: World, state: State, ego: Ego | None = None) -> State:
     )
     after = _enter_lanes(world, after, rng)
     after = replace(step_people(world, after, things[: len(cast.names)]), steps=state.steps + 1)
-    return (
-        _carry_ego(world, state, after) if ego is None else find_ego(world, state, after, ego)
-    )
+    return carry_ego(world, state, after) if ego is None else find_ego(world, state, after, ego)
 
 
 def look(world: World, state: State, things: np.ndarray) -> View:
@@ -103,7 +101,7 @@ def _enter_lanes(world: World, state: State, rng: np.random.Generator) -> State:
     return replace(state, route=route, along=along, admitted=admitted)
 
 
-def _carry_ego(world: World, before: State, state: State) -> State:
+def carry_ego(world: World, before: State, state: State) -> State:
     """Return the state with the ego where its driver took it."""
     x, y, yaw = place_on_lanes(
         world.table, state.route[:1, 0], state.along[:1], state.aside[:1]

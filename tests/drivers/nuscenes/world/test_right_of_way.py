@@ -76,28 +76,26 @@ def test_nobody_is_admitted_behind_a_driver_who_finds_no_room_behind_the_junctio
     assert list_admitted(replace(stands, speed=2.1), TO_OUT, TO_OTHER) == [True, True]
 
 
-def approach(speed: float, across: float) -> tuple[World, State]:
-    """Return an ego that comes to the line, its front 1.2 m before it, and a car on a way
-    that crosses its own at 5 m, or somewhere else."""
-    world, state = make_small_world([Car(INTO, 45.0, speed), Car(ACROSS, across)])
-    ahead = 50 - 45 - EGO_MIDDLE - EGO_LENGTH / 2
-    assert ahead == pytest.approx(1.2, abs=0.1)
+def approach(speed: float) -> tuple[World, State]:
+    """Return an ego 1.5 m before the line, and a car on a way that crosses its own."""
+    world, state = make_small_world([Car(INTO, 45.0, speed), Car(ACROSS, 5.0)])
+    assert 50 - 45 - EGO_MIDDLE - EGO_LENGTH / 2 == pytest.approx(1.5, abs=0.05)
     route = state.route.copy()
     route[0, :3], route[1, 1:] = TO_OUT, OUT
     return add_junction(world), replace(state, route=route)
 
 
 def test_an_ego_that_obeys_nobody_is_not_held_up_where_it_cannot_stop() -> None:
-    """3.3 m/s are 1.8 m of gentle braking, half a metre of which is let go by."""
-    world, state = approach(3.4, 5.0)
-    assert not admit(world, approach(3.1, 5.0)[1], ego_obeys=False).admitted[0]
+    """From 3.5 m/s it brakes gently for 2 m: half a metre beyond the line."""
+    world, state = approach(3.6)
+    assert not admit(world, approach(3.3)[1], ego_obeys=False).admitted[0]
     assert admit(world, state, ego_obeys=False).admitted[0]
     assert not admit(world, state, ego_obeys=True).admitted[0]
 
 
 def test_an_ego_that_obeys_nobody_is_admitted_in_its_turn() -> None:
     """While it stands, it waits as all do; with its turn it keeps the way from others."""
-    world, state = approach(0.0, 5.0)
+    world, state = approach(0.0)
     for _ in range(3):
         state = admit(world, state, ego_obeys=False)
     assert not state.admitted[0]
