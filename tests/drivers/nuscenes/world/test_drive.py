@@ -80,6 +80,12 @@ def test_the_rules_finish_a_change_of_lane_that_has_begun() -> None:
     assert path[-1, 1] == pytest.approx(WIDTH - 1.2, abs=0.6)
 
 
+def test_the_rules_give_up_a_change_to_a_lane_that_is_blocked() -> None:
+    path = plan_by_rules(*put_between(1.2, Car(LEFT, 47.0, parked=True)))
+    assert path[-1, 0] > 12
+    assert path[-1, 1] == pytest.approx(-1.2, abs=0.6)
+
+
 def test_the_rules_stay_behind_where_the_lane_beside_is_taken() -> None:
     ahead, beside = Car(RIGHT, 47.0, parked=True), Car(LEFT, 31.0, 6.0)
     path = plan_by_rules(*put_between(1.2, ahead, beside))
@@ -103,6 +109,7 @@ def test_a_plan_of_the_rules_does_not_jump_along_where_the_lane_changes(more: fl
     table = replace(world.table, points=points, length=length, spacing=spacing)
     path = plan_by_rules(replace(world, table=table), state)
     even = plan_by_rules(world, state)
+    assert even[0, 0] == pytest.approx(3.0, abs=0.2)  # half a second at 6 m/s, or a little less
     assert even[-1, 1] > 2.5
     np.testing.assert_allclose(path, even, atol=0.2)
 

@@ -108,6 +108,7 @@ def test_an_ego_that_obeys_nobody_is_admitted_in_its_turn() -> None:
     assert state.admitted[0]
     route = route.copy()
     route[1, :3] = INTO, ACROSS, OUT
-    state = replace(state, route=route, along=np.array([45.0, 44.0]))
+    waited = np.array([0.0, 5.0])  # longer than the ego
+    state = replace(state, route=route, along=np.array([45.0, 44.0]), waited=waited)
     after = admit(world, state, ego_obeys=False)
     assert after.admitted.tolist() == [True, False]
