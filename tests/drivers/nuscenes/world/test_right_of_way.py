@@ -79,7 +79,8 @@ def test_nobody_is_admitted_behind_a_driver_who_finds_no_room_behind_the_junctio
 def approach(speed: float) -> tuple[World, State]:
     """Return an ego 1.5 m before the line, and a car on a way that crosses its own."""
     world, state = make_small_world([Car(INTO, 45.0, speed), Car(ACROSS, 5.0)])
-    assert 50 - 45 - EGO_MIDDLE - EGO_LENGTH / 2 == pytest.approx(1.5, abs=0.05)
+    left = 50 - 45 - EGO_MIDDLE - EGO_LENGTH / 2
+    assert left == pytest.approx(1.5, abs=0.05)
     route = state.route.copy()
     route[0, :3], route[1, 1:] = TO_OUT, OUT
     return add_junction(world), replace(state, route=route)
