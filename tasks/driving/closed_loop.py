@@ -1,9 +1,11 @@
 """Planners drive through the generated world: what they plan is driven, and the others react.
 
-A course ends where it is completed, with a collision at fault, off the road, or after so much
-time. Its first second is driven by the rules, so that there is a past to look at. Then, every
-half second, the planner sees six rendered cameras, its speed, its turn and the command; what it
-plans is driven until the next plan. Axes: S past and present frames, N cameras, F frames.
+A course ends where it is completed, with a collision at fault, off the road (a corner of the
+car is more than 0.3 m from the drivable area, nuPlan's ``max_violation_threshold``; the scores
+count less than that, too, as PDMS does), or after so much time. Its first second is driven by
+the rules, so that there is a past to look at. Then, every half second, the planner sees six
+rendered cameras, its speed, its turn and the command; what it plans is driven until the next
+plan. Axes: S past and present frames, N cameras, F frames.
 """
 
 import io
@@ -41,6 +43,7 @@ from tasks.driving.score import (
 
 SEGMENT = 40  # steps, 4 s, that are scored together
 LIMIT = 90.0  # [s] for a course
+TOLERANCE = 0.3  # [m] off the road with which a course goes on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,12 +253,17 @@ def _repeat(values: Float64[np.ndarray, "N K K"], frames: int) -> torch.Tensor:
     return torch.from_numpy(values).float().expand(1, frames, *values.shape)
 
 
-def find_end(course: Course, state: State, instants: Sequence[Instant]) -> str:
-    """Return why a course is over by its last frame, "" where it is not."""
+def find_end(
+    course: Course, state: State, instants: Sequence[Instant], tolerance: float = TOLERANCE
+) -> str:
+    """Return why a course is over by its last frame, "" where it is not.
+
+    tolerance: up to which a corner of the car may be off the road [m].
+    """
     drive = make_drive(course, instants)
     if any(c.at_fault for c in find_collisions(drive)):
         return "collision"
-    if drive.off_road[1:].any():
+    if (drive.violation[1:] > tolerance).any():
         return "off road"
     return "completed" if course.has_arrived(state) else ""
 

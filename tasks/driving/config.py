@@ -147,7 +147,8 @@ class Planner:
     the published weights are multiplied before training. caution: by which missing road costs
     more when it drives than in training, whose paths are all on the road. refines: whether it
     drives what is refined "always", as published, or where that is "cheaper" than what was
-    taken.
+    taken. braking: times which others cost more when it decides how hard to brake on its path;
+    0: as published, it does not.
     """
 
     candidates: int
@@ -162,6 +163,7 @@ class Planner:
     start: float = 1.0
     caution: float = 1.0
     refines: Literal["always", "cheaper"] = "always"
+    braking: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.sharpness > 0:
@@ -172,6 +174,8 @@ class Planner:
             raise ValueError(f"Planner.start must be > 0, got {self.start}; 1 is as published")
         if not self.caution > 0:
             raise ValueError(f"Planner.caution must be > 0, got {self.caution}; 1 adds none")
+        if not self.braking >= 0:
+            raise ValueError(f"Planner.braking must be >= 0, got {self.braking}; 0 is none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -469,6 +473,7 @@ def tiny() -> Config:
             start=0.2,
             caution=10.0,
             refines="cheaper",
+            braking=3.0,
         ),
         grid=Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
         channels=24,

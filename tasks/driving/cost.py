@@ -245,10 +245,12 @@ class Cost(nn.Module):
         path: Float[Tensor, "B M F 3"],
         around: Surroundings,
         speed: Float[Tensor, " B"],
+        others: float = 1.0,
     ) -> Costs:
-        """Return the costs of paths."""
+        """Return the costs of paths; others: times which ``safety`` weighs more."""
         parts = compute_parts(path, around, speed, self.grid)
         weights = dict(zip(FACTORS, self.log_weight.exp(), strict=True))
+        weights["safety"] = others * weights["safety"]
         if not self.training:
             weights["rule"] = self.caution * weights["rule"]
         frames = sum(weights[k] * parts[k].clamp(max=MOST) for k in PER_FRAME)

@@ -82,7 +82,7 @@ def drive_disturbed(config: Config, seed: Sequence[int]) -> list[Driven]:
         states = drive(world, state, driven)
         instants = [before, *(show(world, s) for s in states)]
         state, before = states[-1], instants[-1]
-        end = find_end(course, state, instants)
+        end = find_end(course, state, instants, tolerance=0.0)
         if end:
             return found if end == "completed" else found[:-LOST]
     return found

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from drivers.nuscenes.rig import CAMERAS
 from tasks.driving.batch import MAPS, MOVING, Seen, Truth
+from tasks.driving.braking import brake_along, doubt
 from tasks.driving.config import CHANNELS, Config, StageName
 from tasks.driving.cost import Cost, Costs, Surroundings
 from tasks.driving.decoder import Decoder
@@ -60,8 +61,8 @@ class Perceived(NamedTuple):
 class Planned(NamedTuple):
     """A plan. taken: the cheapest candidate, or the mean of all.
 
-    path: what was taken, refined; or as it was, where the planner says so. truth: cost of the
-    true path, where it was given.
+    path: what was taken, refined and braked, as far as the planner is told to do either.
+    truth: cost of the true path, where it was given.
     """
 
     candidates: Float[Tensor, "B M F 3"]
@@ -211,7 +212,7 @@ class Planner(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.takes, self.sharpness = config.planner.takes, config.planner.sharpness
-        self.refines = config.planner.refines
+        self.refines, self.braking = config.planner.refines, config.planner.braking
         self.sampler = Sampler(config)
         self.cost = Cost(config)
         self.refinement = Refinement(config)
@@ -239,7 +240,18 @@ class Planner(nn.Module):
             both = torch.stack([taken, path], 1)
             total = self.cost(both, around, ego.speed).total
             path = torch.where((total[:, 1] < total[:, 0])[:, None, None], path, taken)
+        if self.braking and not self.training:
+            path = self._brake(path, around, ego.speed)
         return Planned(candidates, costs, taken, path, judged)
+
+    def _brake(
+        self, path: Float[Tensor, "B F 3"], around: Surroundings, speed: Float[Tensor, " B"]
+    ) -> Float[Tensor, "B F 3"]:
+        """Return the path, braked as hard as is cheapest where others count so much more."""
+        driven = brake_along(path, speed)
+        around = around._replace(occupied=doubt(around.occupied))
+        cheapest = self.cost(driven, around, speed, self.braking).total.argmin(1)
+        return driven[torch.arange(len(path), device=path.device), cheapest]
 
 
 def find_surroundings(maps: Mapping[str, Tensor], truth: Truth | None = None) -> Surroundings:

@@ -90,6 +90,16 @@ class Drive:
         return np.asarray(~_contain(self.road_map.drivable, self.corners).any(0).all(-1))
 
     @cached_property
+    def violation(self) -> Float64[np.ndarray, " T"]:
+        """How far a corner is from the drivable area, at most [m]."""
+        areas = np.array(self.road_map.drivable)[:, None]
+        away = np.zeros(len(self.corners))
+        for t in np.flatnonzero(self.off_road):
+            points = shapely.points(self.corners[t])
+            away[t] = shapely.distance(areas, points).min(0).max()
+        return away
+
+    @cached_property
     def between_lanes(self) -> Bool[np.ndarray, " T"]:
         """Whether corners lie in several lanes, and no lane holds all four."""
         inside = _contain([lane.polygon for lane in self.road_map.lanes.values()], self.corners)

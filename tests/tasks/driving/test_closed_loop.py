@@ -1,6 +1,7 @@
 """A planner's paths are driven in the world, and it sees what training showed."""
 
 from dataclasses import replace
+from math import cos, sin
 
 import numpy as np
 import pytest
@@ -8,10 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from drivers.nuscenes.geometry import outline_box
 from drivers.nuscenes.rig import CAMERAS
+from drivers.nuscenes.world.drive import start
 from drivers.nuscenes.world.instant import STEP
+from drivers.nuscenes.world.poses import show
 from tasks.driving.batch import Seen
-from tasks.driving.closed_loop import SEGMENT, Outcome, Trial, run_course
+from tasks.driving.closed_loop import SEGMENT, Outcome, Trial, find_end, run_course
 from tasks.driving.config import tiny
 from tasks.driving.planners import KeepVelocity, Stop
 from tasks.driving.score import Score
@@ -74,6 +78,20 @@ class Watch:
     def __call__(self, seen: Seen) -> Float[Tensor, "B F 3"]:
         self.seen.append(seen)
         return KeepVelocity(6)(seen)
+
+
+@pytest.mark.parametrize(("away", "end"), [(0.29, ""), (0.31, "off road")])
+def test_a_course_goes_on_with_a_corner_a_little_off_the_road(away: float, end: str) -> None:
+    """The road is the car's own rectangle, moved back: its front is so far off."""
+    course = start(SEED, 25.0)
+    world, state = course.world, course.state
+    free = replace(show(world, state), boxes=[])
+    ego = free.ego
+    back = replace(ego, x=ego.x - away * cos(ego.yaw), y=ego.y - away * sin(ego.yaw))
+    roads = replace(world.roads, map=replace(world.roads.map, drivable=[outline_box(back.box)]))
+    course = replace(course, world=replace(world, roads=roads))
+    assert find_end(course, state, [free, free]) == end
+    assert find_end(course, state, [free, free], tolerance=0.0) == "off road"
 
 
 def test_a_planner_sees_its_past_in_the_present_frame() -> None:

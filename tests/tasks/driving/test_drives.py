@@ -121,7 +121,12 @@ def test_windows_before_a_bad_end_are_left_out(
     end: str, lost: int, windows: list[Driven], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = iter(["", "", "", "", "", "", "", end])
-    monkeypatch.setattr(drives, "find_end", lambda *_: next(ends))
+
+    def find_end(*_: object, tolerance: float) -> str:
+        assert tolerance == 0.0
+        return next(ends)
+
+    monkeypatch.setattr(drives, "find_end", find_end)
     found = drive_disturbed(SMALL, SEED)
     assert len(found) == 8 - (SMALL.past - 1) - lost
     assert found[0].path.equal(windows[0].path)

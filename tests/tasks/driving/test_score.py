@@ -82,6 +82,22 @@ def drive(
     )
 
 
+def test_how_far_a_corner_is_off_the_road() -> None:
+    """The road, of two areas that meet, ends 2 m to the right; half a car is 0.925 m."""
+    roads = replace(ROADS, drivable=[area(0, -2, 22, 10), area(22, -2, 200, 10)])
+    ego = straight(4, speed=0.0)
+    ego = [replace(e, y=y) for e, y in zip(ego, (0.0, -1.07, -1.25, -2.075), strict=True)]
+    drive = Drive(
+        ego=ego,
+        boxes=[[]] * 4,
+        road_map=roads,
+        route=frozenset({"right"}),
+        line=LineString([(0, 0), (9, 0)]),
+    )
+    assert drive.off_road.tolist() == [False, False, True, True]
+    np.testing.assert_allclose(drive.violation, [0, 0, 0.175, 1.0], atol=1e-9)
+
+
 def test_a_calm_drive_is_perfect() -> None:
     found = score_drive(drive(straight()), reference=40.0)
     assert found == Score(
