@@ -162,8 +162,6 @@ def _list_starts(world: World, state: State) -> list[State]:
     Rules begin a change of lane anew in each plan, and would give it up half-way.
     """
     table, (lane, after) = world.table, state.route[EGO, :2].tolist()
-    if table.way[lane]:
-        return [state]
     leads = [n for n in table.beside(lane) if after in table.outgoing[n]]
     remaining = table.length[lane] - state.along[EGO] - list_fronts(world)[EGO]
     late = bool(leads) and lane not in leads and remaining < LOST
