@@ -162,15 +162,15 @@ def _list_starts(world: World, state: State) -> list[State]:
     Rules begin a change of lane anew in each plan, and would give it up half-way.
     """
     table, (lane, after) = world.table, state.route[EGO, :2].tolist()
+    front = list_fronts(world)
     leads = [n for n in table.beside(lane) if after in table.outgoing[n]]
-    remaining = table.length[lane] - state.along[EGO] - list_fronts(world)[EGO]
+    remaining = table.length[lane] - state.along[EGO] - front[EGO]
     late = bool(leads) and lane not in leads and remaining < LOST
     aside = float(state.aside[EGO])
     other = leads[0] if late else int((table.left if aside > 0 else table.right)[lane])
     if other == NONE or not (late or abs(aside) > CHANGING):
         return [state]
-    things, front = list_rectangles(world, state), list_fronts(world)
-    if move_over(world, state, things, (EGO, other), front) is None:
+    if move_over(world, state, list_rectangles(world, state), (EGO, other), front) is None:
         return [state]
     moved = put_ego(table, state, [other, *state.route[EGO, 1:].tolist()], state.ego)
     return [moved] if late else [state, moved]

@@ -65,23 +65,26 @@ def put_ego(table: LaneTable, state: State, lanes: Sequence[int], ego: Ego) -> S
 
 def _is_behind(table: LaneTable, lane: int, ego: Ego) -> bool:
     """Whether the ego has passed the end of a lane."""
-    points = _points(table, lane)
-    away = np.hypot(points[:, 0] - ego.x, points[:, 1] - ego.y)
-    x, y, yaw = points[-1]
-    passed = (ego.x - x) * cos(yaw) + (ego.y - y) * sin(yaw) > 0
-    return bool(away.argmin() == len(points) - 1 and passed)
+    i, ahead, _ = _locate(table, lane, ego)
+    return bool(i == table.count[lane] - 1 and ahead > 0)
 
 
 def project(table: LaneTable, lane: int, ego: Ego) -> tuple[float, float, float]:
     """Return how far along a lane the ego is and to its left [m], and its turn to it [rad]."""
+    i, ahead, left = _locate(table, lane, ego)
+    turned = wrap_angle(ego.yaw - _points(table, lane)[i, 2])
+    along = min(max(i * table.spacing[lane] + ahead, 0.0), table.length[lane])
+    return float(along), left, float(turned)
+
+
+def _locate(table: LaneTable, lane: int, ego: Ego) -> tuple[int, float, float]:
+    """Return the nearest point of a lane, and how far ahead of it and to its left the ego is
+    [m]."""
     points = _points(table, lane)
     i = int(np.hypot(points[:, 0] - ego.x, points[:, 1] - ego.y).argmin())
     x, y, yaw = points[i]
     dx, dy = ego.x - x, ego.y - y
-    ahead = dx * cos(yaw) + dy * sin(yaw)
-    turned = wrap_angle(ego.yaw - yaw)
-    along = min(max(i * table.spacing[lane] + ahead, 0.0), table.length[lane])
-    return float(along), float(dy * cos(yaw) - dx * sin(yaw)), float(turned)
+    return i, float(dx * cos(yaw) + dy * sin(yaw)), float(dy * cos(yaw) - dx * sin(yaw))
 
 
 def measure_distance(table: LaneTable, lane: int, ego: Ego) -> float:
