@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from scipy import stats
 
 RESAMPLES = 9999
@@ -43,9 +43,24 @@ class Paired:
     p: float
 
 
-def summarise(values: Float64[np.ndarray, "S U"]) -> Summary:
-    """Return the summary of what seeds reached."""
-    seeds = values.mean(1)
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Of two rates. low, high: as of :class:`Paired`; None where some draw has no rate."""
+
+    difference: float
+    low: float | None
+    high: float | None
+
+
+def summarise(
+    values: Float64[np.ndarray, "S U"], per: Float64[np.ndarray, "S U"] | None = None
+) -> Summary:
+    """Return the summary of what seeds reached: means, or rates.
+
+    per: what the values are counted in. A rate is the sum of values over the sum of these; NaN
+    where that is zero.
+    """
+    seeds = values.mean(1) if per is None else _find_rate(values, per)
     return Summary(
         mean=float(seeds.mean()),
         sd=float(seeds.std(ddof=1)) if len(seeds) > 1 else None,
@@ -73,6 +88,40 @@ def compare_paired(
         fewer=fewer,
         p=float(stats.binomtest(more, more + fewer).pvalue) if more + fewer else 1.0,
     )
+
+
+def compare_rates(
+    first: Float64[np.ndarray, "S U"],
+    first_per: Float64[np.ndarray, "S U"],
+    second: Float64[np.ndarray, "S2 U"],
+    second_per: Float64[np.ndarray, "S2 U"],
+) -> Difference:
+    """Return how the rates of two subjects differ, means over their seeds.
+
+    A rate is of all units together, so that units are drawn anew for both subjects at once.
+    """
+
+    def subtract(units: Int64[np.ndarray, "... U"]) -> Float64[np.ndarray, "..."]:
+        rates = [
+            _find_rate(values[:, units], per[:, units]).mean(0)
+            for values, per in ((first, first_per), (second, second_per))
+        ]
+        return np.asarray(rates[0] - rates[1])
+
+    number = first.shape[1]
+    whole = float(subtract(np.arange(number)))
+    drawn = subtract(np.random.default_rng(0).integers(0, number, (RESAMPLES, number)))
+    if number < 2 or np.isnan(drawn).any():
+        return Difference(difference=whole, low=None, high=None)
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return Difference(difference=whole, low=float(low), high=float(high))
+
+
+def _find_rate(
+    values: Float64[np.ndarray, "*S U"], per: Float64[np.ndarray, "*S U"]
+) -> Float64[np.ndarray, "*S"]:
+    total = per.sum(-1)
+    return np.where(total > 0, values.sum(-1) / np.where(total > 0, total, 1.0), np.nan)
 
 
 def _find_interval(each: Float64[np.ndarray, " U"]) -> tuple[float | None, float | None]:

@@ -145,11 +145,18 @@ def list_figures(outcomes: Outcomes) -> Iterator[tuple[str, dict[str, list[list[
         )
 
 
-def measure_collision_rate(outcomes: Sequence[Outcome], distance: float) -> float:
-    """Return the collisions at fault a kilometre driven; who hardly drives hardly collides.
+def count_collisions(
+    outcomes: Outcomes, distance: float
+) -> tuple[dict[str, list[list[float]]], dict[str, list[list[float]]]]:
+    """Return (collisions at fault, kilometres driven), by planner: of each seed and course.
 
-    distance: of a course [m].
+    Who hardly drives hardly collides. distance: of a course [m].
     """
-    driven = distance / 1000 * sum(o.share for o in outcomes)
-    hits = sum(o.end == "collision" for o in outcomes)
-    return hits / driven if driven else float("nan")
+    hits, driven = (
+        {
+            planner: [[count(o) for o in some] for some in by_seed.values()]
+            for planner, by_seed in outcomes.items()
+        }
+        for count in (partial(_is, "collision"), lambda o: distance / 1000 * o.share)
+    )
+    return hits, driven

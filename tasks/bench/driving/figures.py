@@ -8,7 +8,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from tasks.bench.rows import Row, find_ratio
-from tasks.bench.statistics import Paired, Summary, compare_paired, summarise
+from tasks.bench.statistics import (
+    Difference,
+    Paired,
+    Summary,
+    compare_paired,
+    compare_rates,
+    summarise,
+)
 
 PERCENT = "%"
 
@@ -20,6 +27,7 @@ class Figure:
     values: by planner, of each seed and unit (S U); shares where ``unit`` is "%".
     of: what planners are compared on, "course" or "scene"; "": nothing. groups: of each unit,
     where several belong together (windows of a scene) and count as one observation.
+    per: what values are counted in, where the figure is a rate: their sum over that of these.
     """
 
     name: str
@@ -28,6 +36,7 @@ class Figure:
     better: Literal["higher", "lower"] = "higher"
     of: str = ""
     groups: Sequence[str] = ()
+    per: Mapping[str, Float64[np.ndarray, "_ U"]] | None = None
 
     def grouped(self, name: str) -> Float64[np.ndarray, "_ G"]:
         """Return the values of a planner, the mean of each group."""
@@ -47,7 +56,10 @@ def make_rows(
     A figure that a planner does not have (NaN) is None, and a note says so.
     """
     scale = 100.0 if figure.unit == PERCENT else 1.0
-    sides = {name: summarise(scale * values) for name, values in figure.values.items()}
+    sides = {
+        name: summarise(scale * values, figure.per[name] if figure.per else None)
+        for name, values in figure.values.items()
+    }
     ours = sides[subject]
     for peer, theirs in sides.items():
         if peer == subject:
@@ -57,7 +69,10 @@ def make_rows(
             "ours": _tell(ours),
             "theirs": _tell(theirs),
         }
-        if figure.of:
+        if figure.per:
+            pairs = [(scale * figure.values[k], figure.per[k]) for k in (subject, peer)]
+            conditions["rates"] = _tell_difference(compare_rates(*pairs[0], *pairs[1]))
+        elif figure.of:
             first, second = (scale * figure.grouped(name) for name in (subject, peer))
             paired = compare_paired(first, second)
             conditions["paired"] = _tell_paired(figure, paired, first.shape[1])
@@ -84,6 +99,10 @@ def _tell(side: Summary) -> dict[str, Any]:
     if side.sd is None or np.isnan(side.sd):
         found["sd"] = None
     return found
+
+
+def _tell_difference(found: Difference) -> dict[str, float | None]:
+    return {k: None if v is None else _or_none(v) for k, v in asdict(found).items()}
 
 
 def _tell_paired(figure: Figure, paired: Paired, units: int) -> dict[str, Any]:

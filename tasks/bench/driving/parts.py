@@ -17,9 +17,9 @@ from tasks.bench.driving.contest import (
 from tasks.bench.driving.courses import (
     LOWER,
     choose_courses,
+    count_collisions,
     drive_all,
     list_figures,
-    measure_collision_rate,
 )
 from tasks.bench.driving.figures import PERCENT, Figure, make_rows
 from tasks.bench.driving.forecasts import from_json
@@ -85,14 +85,16 @@ def drive_courses(asked: Asked) -> Iterator[Row]:
             of="course",
         )
         yield from make_rows(CLOSED, figure, contest.subject, about)
-    rates = {
-        planner: stack_seeds(
-            [[measure_collision_rate(some, courses.distance)] for some in by_seed.values()]
-        )
-        for planner, by_seed in outcomes.items()
-    }
+    hits, driven = (
+        {k: stack_seeds(v) for k, v in by_planner.items()}
+        for by_planner in count_collisions(outcomes, courses.distance)
+    )
     rate = Figure(
-        name="collisions at fault a kilometre", values=rates, unit="1/km", better="lower"
+        name="collisions at fault a kilometre",
+        values=hits,
+        per=driven,
+        unit="1/km",
+        better="lower",
     )
     yield from make_rows(CLOSED, rate, contest.subject, about)
 

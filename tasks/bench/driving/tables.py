@@ -9,13 +9,18 @@ from tasks.report.tables import make_table
 
 CERTAIN = 0.05  # p below which a difference is marked
 WORD = "figure"
+TESTS = {
+    "paired": f"paired sign test, p < {CERTAIN}",
+    "rates": "rates: 95 % of courses drawn anew",
+}
 
 
 def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
     """Yield the table of a part: means over seeds, their deviation, * where a test is sure.
 
     In a column of a peer, * says that it differs from the subject on the same courses or
-    scenes (exact sign test, p < 0.05).
+    scenes (exact sign test, p < 0.05), or that the 95 % interval of the difference of rates
+    is on one side of zero.
     """
     if not rows:
         return
@@ -25,14 +30,21 @@ def tabulate(part: str, rows: list[Row]) -> Iterator[Table]:
     for row in rows:
         line = cells.setdefault(f"{row.case.removeprefix(f'{part}: ')} [{row.unit}]", {})
         line[subject] = _cell(row, "ours", row.ours)
-        sure = row.conditions.get("paired", {}).get("p", 1.0) < CERTAIN
-        line[row.peer] = _cell(row, "theirs", row.theirs) + ("*" if sure else "")
+        line[row.peer] = _cell(row, "theirs", row.theirs) + ("*" if _is_sure(row) else "")
     out = make_table(f"{part}: mean ± deviation over seeds", WORD, subject, *peers)
     for figure, line in cells.items():
         out.add_row(figure, *(line.get(name, "") for name in (subject, *peers)))
-    if any("paired" in row.conditions for row in rows):
-        out.caption = f"*: differs from {subject} (paired sign test, p < {CERTAIN})"
+    tests = [told for key, told in TESTS.items() if any(key in row.conditions for row in rows)]
+    if tests:
+        out.caption = f"*: differs from {subject} ({'; '.join(tests)})"
     yield out
+
+
+def _is_sure(row: Row) -> bool:
+    rates = row.conditions.get("rates")
+    if rates is None:
+        return bool(row.conditions.get("paired", {}).get("p", 1.0) < CERTAIN)
+    return rates["low"] is not None and (rates["low"] > 0 or rates["high"] < 0)
 
 
 def _cell(row: Row, side: str, value: float | None) -> str:

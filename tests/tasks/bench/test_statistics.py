@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from scipy import stats
 
-from tasks.bench.statistics import compare_paired, stack_seeds, summarise
+from tasks.bench.statistics import compare_paired, compare_rates, stack_seeds, summarise
 
 
 def test_a_mean_of_seeds_has_the_deviation_of_their_means() -> None:
@@ -10,6 +11,48 @@ def test_a_mean_of_seeds_has_the_deviation_of_their_means() -> None:
     assert found.seeds == (0.5, 0.75, 1.0)
     assert (found.mean, found.sd) == (0.75, 0.25)
     assert summarise(np.array([[1.0, 0.0]])).sd is None
+
+
+def test_a_rate_is_of_all_units_of_a_seed() -> None:
+    found = summarise(
+        np.array([[1.0, 0], [2, 1], [0, 0]]), np.array([[0.5, 1.5], [2, 4], [0, 0]])
+    )
+    assert found.seeds[:2] == (0.5, 0.5)
+    assert np.isnan(found.seeds[2])
+
+
+def test_rates_differ_by_what_units_drawn_anew_say() -> None:
+    ours, theirs = np.array([[1.0, 0], [0, 0]]), np.array([[1.0, 3]])
+    driven, less = np.array([[1.0, 4], [2, 8]]), np.array([[0.5, 1.5]])
+    found = compare_rates(ours, driven, theirs, less)
+    assert found.difference == pytest.approx((1 / 5 + 0) / 2 - 4 / 2)
+    # One draw of four is the first unit twice, one the second twice.
+    assert found.low == pytest.approx((0 + 0) / 2 - 3 / 1.5)
+    assert found.high == pytest.approx((1 / 1 + 0) / 2 - 1 / 0.5)
+    other = compare_rates(theirs, less, ours, driven)
+    assert (other.low, other.high) == (-found.high, -found.low)
+
+
+def test_the_interval_of_rates_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(5)
+    hits, driven = rng.integers(0, 3, (2, 1, 30)).astype(float), rng.uniform(0.1, 1, (2, 1, 30))
+    found = compare_rates(hits[0], driven[0], hits[1], driven[1])
+    theirs = stats.bootstrap(
+        (hits[0, 0], driven[0, 0], hits[1, 0], driven[1, 0]),
+        lambda a, b, c, d, axis: a.sum(axis) / b.sum(axis) - c.sum(axis) / d.sum(axis),
+        paired=True,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert found.low == pytest.approx(theirs.low, abs=0.05)
+    assert found.high == pytest.approx(theirs.high, abs=0.05)
+
+
+def test_rates_without_anything_driven_have_no_interval() -> None:
+    ours, driven = np.array([[1.0, 0]]), np.array([[0.0, 1.0]])
+    assert compare_rates(ours, driven, ours, driven).low is None  # the first unit twice
+    one = compare_rates(ours[:, 1:], driven[:, 1:], ours[:, 1:], driven[:, 1:])
+    assert (one.difference, one.low, one.high) == (0, None, None)
 
 
 def test_a_course_counts_once_however_many_seeds_drive_it() -> None:

@@ -2,7 +2,6 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tasks.bench.driving import courses
@@ -12,10 +11,10 @@ from tasks.bench.driving.courses import (
     FIRST,
     Courses,
     choose_courses,
+    count_collisions,
     drive_all,
     drive_course,
     list_figures,
-    measure_collision_rate,
 )
 from tasks.driving.closed_loop import Outcome, Trial, run_course
 from tasks.driving.config import Source, tiny
@@ -125,9 +124,9 @@ def test_figures_of_courses_by_hand() -> None:
     assert found["PDMS of segments"][0][0] == pytest.approx((5 * 0.5 + 5 * 0.75) / 12)
     assert found["time to collision"][0] == [0.5, 0.5]
     assert found["comfort"] == [[0, 0], [0, 0]]
-    rates = [measure_collision_rate(some, 200.0) for some in outcomes["p"].values()]
-    assert rates == [0, pytest.approx(1 / (0.2 * 0.75))]
-    assert np.isnan(measure_collision_rate([make_outcome(0, "collision", 0.0)], 200.0))
+    hits, driven = count_collisions(outcomes, 200.0)
+    assert hits == {"p": [[0, 0], [1, 0]]}
+    assert driven == {"p": [[0.2, 0.1], [pytest.approx(0.05), 0.1]]}
 
 
 def test_courses_are_of_other_worlds_than_the_data() -> None:

@@ -46,6 +46,24 @@ def test_windows_of_a_scene_count_once_in_a_test_and_each_in_a_mean() -> None:
     assert row.conditions["paired"]["units"] == 2
 
 
+def test_rates_differ_where_their_interval_is_on_one_side_of_zero() -> None:
+    few, many = np.array([[0.0, 0, 1, 0]]), np.array([[2.0, 2, 3, 2]])
+    peers = {OURS: few, CV: many, "stops": np.array([[0.0, 1, 0, 0]]), "none": few}
+    driven = {k: np.full((1, 4), 0.0 if k == "none" else 0.5) for k in peers}
+    figure = Figure(name="hits", values=peers, per=driven, unit="1/km", better="lower")
+    rows = list(make_rows("closed loop", figure, OURS, {}))
+    assert [row.ours for row in rows] == [0.5] * 3
+    assert [row.theirs for row in rows] == [4.5, 0.5, None]
+    assert rows[0].conditions["rates"] == {"difference": -4.0, "low": -4.0, "high": -4.0}
+    assert rows[2].conditions["rates"] == {"difference": None, "low": None, "high": None}
+    (table,) = tabulate("closed loop", rows)
+    assert [next(column.cells) for column in table.columns[2:]] == ["4.5*", "0.5", "-"]
+    assert table.caption == f"*: differs from {OURS} (rates: 95 % of courses drawn anew)"
+    more = Figure(name="hits", values={OURS: many, CV: few}, per=driven, unit="1/km")
+    (table,) = tabulate("closed loop", list(make_rows("closed loop", more, OURS, {})))
+    assert next(table.columns[2].cells) == "0.5*"
+
+
 def test_ratios_are_above_one_where_we_are_better_and_missing_at_zero() -> None:
     assert find_ratio(3.0, 2.0, "higher") == 1.5
     assert find_ratio(2.0, 3.0, "lower") == 1.5
@@ -83,4 +101,5 @@ def test_a_table_has_a_line_a_figure_and_a_column_a_planner() -> None:
         ["12.5 ± 18", "100 ± 0"],
         ["75", "0*"],
     ]
+    assert table.caption == f"*: differs from {OURS} (paired sign test, p < 0.05)"
     assert list(tabulate("closed loop", [])) == []

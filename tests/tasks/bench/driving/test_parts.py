@@ -89,6 +89,8 @@ def test_the_closed_loop_has_all_planners(
     assert (rate.unit, rate.conditions["better"], rate.ours) == ("1/km", "lower", 0.0)
     assert rate.theirs == pytest.approx(12 / (0.15 * 18))
     assert len(rate.conditions["theirs"]["seeds"]) == 2
+    assert rate.conditions["rates"]["difference"] == pytest.approx(-12 / (0.15 * 18))
+    assert rate.conditions["rates"]["high"] < 0
     off = of(rows, "closed loop: off road")["rules (know all)"]
     assert (off.ours, off.theirs, off.conditions["better"]) == (50.0, 0.0, "lower")
     assert of(rows, "closed loop: driving score")[ANN].ours == pytest.approx(75.0)
