@@ -72,8 +72,8 @@ def rasterise(
 
     layers: names of fields of :class:`RoadMap`, of :data:`AREAS` and :data:`LINES`.
     The masks are those of the devkit's ``get_map_mask`` for the same ground, with the axes of
-    the grid: corners of areas are rounded to cells, which adds up to a cell at their far sides,
-    and lines are two cells thick. Where the devkit fails or errs, they are as they should be: a
+    the grid: corners of areas are rounded to cells, which adds 0.5 to 1.5 cells ahead and to
+    the left (:func:`cover_areas` does without), and lines are two cells thick. Where the devkit fails or errs, they are as they should be: a
     line that leaves the ground and comes back (MultiLineString) is drawn in all its parts, and
     a hole of one area does not cut into another.
 
@@ -90,6 +90,27 @@ def rasterise(
         layer: (_fill if layer in AREAS else _draw)(getattr(road_map, layer), grid, pose)
         for layer in layers
     }
+
+
+def cover_areas(
+    polygons: Sequence[Polygon], grid: Grid, pose: Float[np.ndarray, "3"]
+) -> Bool[np.ndarray, "X Y"]:
+    """Return the cells around an ego at a flat ``pose`` whose middle is in some polygon.
+
+    Edges are half a cell off at most, and on average none: left and right are treated alike.
+    """
+    corners = np.array([(x, y, 0.0) for x in grid.x for y in grid.y])
+    ground = shapely.convex_hull(shapely.multipoints(leave_frame(corners, pose)[:, :2]))
+    every = np.array(polygons, object)
+    near = every[shapely.intersects(every, ground)] if len(every) else every
+    middles = np.concatenate([grid.centres(), np.zeros((*grid.shape, 1))], -1)
+    x, y, _ = np.moveaxis(leave_frame(middles, pose), -1, 0)
+    covered = np.zeros(grid.shape, bool)
+    for polygon in near:
+        local = polygon.intersection(ground)
+        shapely.prepare(local)
+        covered |= shapely.intersects_xy(local, x, y)
+    return covered
 
 
 def _fill(

@@ -23,7 +23,7 @@ from drivers.nuscenes.geometry import (
     move_points,
 )
 from drivers.nuscenes.grid import Grid
-from drivers.nuscenes.hd_map import load_road_map, rasterise
+from drivers.nuscenes.hd_map import cover_areas, load_road_map, rasterise
 from drivers.nuscenes.images import (
     measure_depth,
     read_image,
@@ -204,7 +204,7 @@ def _read_window(
     poses = enter_frame(span.poses, present).astype(np.float32)
     boxes = [tables.read_boxes(token) for token in span.tokens]
     labels = draw_labels(boxes, past, present, grid)
-    masks = rasterise(road_map, grid, present)
+    lanes = rasterise(road_map, grid, present, ["lane_dividers"])
     frames = [tables.read_keyframe(token, CHANNELS) for token in span.tokens[:past]]
     seen = [_see(frame, settings) for frame in frames]
     images, intrinsic, to_ego, depth = (np.stack(part) for part in zip(*seen, strict=True))
@@ -222,8 +222,8 @@ def _read_window(
         vehicle=labels.vehicle,
         pedestrian=labels.pedestrian,
         instance=labels.instance,
-        drivable=masks["drivable"],
-        lane=masks["lane_dividers"],
+        drivable=cover_areas(road_map.drivable, grid, present),
+        lane=lanes["lane_dividers"],
         depth=depth,
         path=poses[past:],
         past=poses[:past],

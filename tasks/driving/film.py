@@ -22,7 +22,7 @@ from torch.utils._pytree import tree_map_only
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.geometry import box_footprint, box_into_frame, enter_frame
 from drivers.nuscenes.grid import Grid
-from drivers.nuscenes.hd_map import rasterise
+from drivers.nuscenes.hd_map import cover_areas, rasterise
 from neuro.io.store import write_bytes
 from tasks.driving.batch import Seen
 from tasks.driving.closed_loop import Outcome, Plan, Trial, run_course
@@ -99,9 +99,10 @@ def draw_plan(plan: Plan, grid: Grid, title: str) -> bytes:
         raise ValueError("draw_plan: nothing was rendered; give Trial the size of images")
     boxes = place_boxes(plan)
     ego = plan.instant.ego
-    road = rasterise(plan.course.world.roads.map, grid, np.array([ego.x, ego.y, ego.yaw]))
+    road, pose = plan.course.world.roads.map, np.array([ego.x, ego.y, ego.yaw])
     empty = np.zeros((1, *grid.shape), bool)
-    maps = {"drivable": road["drivable"], "lane": road["lane_dividers"]}
+    lanes = rasterise(road, grid, pose, ["lane_dividers"])["lane_dividers"]
+    maps = {"drivable": cover_areas(road.drivable, grid, pose), "lane": lanes}
     view = View(
         images=plan.images,
         intrinsic=plan.eyes.intrinsic(),
