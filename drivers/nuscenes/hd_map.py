@@ -73,9 +73,10 @@ def rasterise(
     layers: names of fields of :class:`RoadMap`, of :data:`AREAS` and :data:`LINES`.
     The masks are those of the devkit's ``get_map_mask`` for the same ground, with the axes of
     the grid: corners of areas are rounded to cells, which adds 0.5 to 1.5 cells ahead and to
-    the left (:func:`cover_areas` does without), and lines are two cells thick. Where the devkit fails or errs, they are as they should be: a
-    line that leaves the ground and comes back (MultiLineString) is drawn in all its parts, and
-    a hole of one area does not cut into another.
+    the left (:func:`cover_areas` does without), and lines are two cells thick. Where the devkit
+    fails or errs, they are as they should be: a line that leaves the ground and comes back
+    (MultiLineString) is drawn in all its parts, and a hole of one area does not cut into
+    another.
 
     Raises:
         ValueError: a layer that is none.

@@ -28,9 +28,14 @@ class InstanceMaps(NamedTuple):
 
 
 def find_centres(heat: Float[np.ndarray, "X Y"]) -> Int[np.ndarray, "I 2"]:
-    """Return the cells of centres, the most certain first."""
-    largest = F.max_pool2d(torch.from_numpy(heat)[None, None], 3, 1, 1)[0, 0].numpy()
-    peak = (heat == largest) & (heat > CONFIDENCE)
+    """Return the cells of centres, the most certain first.
+
+    Of neighbours that are as warm as each other, as around a middle between two cells, the
+    first is one.
+    """
+    around = F.unfold(F.pad(torch.from_numpy(heat)[None, None], [1] * 4, value=-np.inf), 3)
+    near = around[0].view(9, *heat.shape).numpy()
+    peak = (heat > near[:4]).all(0) & (heat >= near[5:]).all(0) & (heat > CONFIDENCE)
     cells = np.argwhere(peak)
     order = np.argsort(-heat[peak], kind="stable")[:MOST]
     return np.asarray(cells[order])

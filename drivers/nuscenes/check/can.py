@@ -26,6 +26,7 @@ def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
         yield Problem(table="can_bus", what=what, cure=cure)
         return
     poses = list_ego_poses(content)
+    turns = []
     for row in content.rows("scene", "name"):
         name = row["name"]
         if not is_scene_name(name):
@@ -44,7 +45,11 @@ def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
         except NuScenesError as error:
             yield from error.problems
             continue
-        yield from find_other_motion(bus, speed, track)
+        told = list(find_other_motion(bus, speed, track))
+        yield from told
+        if all(problem.field != "rotation_rate" for problem in told):
+            turns.append(_measure_turn(bus, track))
+    yield from find_other_turns(np.array(turns, np.float64).reshape(-1, 2))
 
 
 def find_other_motion(
@@ -61,13 +66,34 @@ def find_other_motion(
     if not 1 / RATIO < ratio < RATIO:
         what = f"vel[0] is {ratio:.2g} times the speed of the poses"
         yield _problem(bus.scene, "pose", "vel", what, "write m/s, forward first")
-    inside = (bus.time >= track[0][0]) & (bus.time <= track[-1][0])
-    turned = trapezoid(bus.yaw_rate[inside], bus.time[inside] / 1e6)
-    heading = np.unwrap([pose[2] for _, pose in track])
-    apart = float(wrap_angle(np.array([turned - (heading[-1] - heading[0])]))[0])
+    turned, truly = _measure_turn(bus, track)
+    apart = float(wrap_angle(np.array([turned - truly]))[0])
     if abs(apart) > TURNED:
         what = f"rotation_rate[2] and the poses are {np.degrees(apart):.0f} deg apart"
         yield _problem(bus.scene, "pose", "rotation_rate", what, "write rad/s, to the left")
+
+
+def _measure_turn(bus: CanBus, track: Sequence[Pose]) -> tuple[float, float]:
+    """Return by how much the car turns to the left, by the CAN bus and by its poses [rad]."""
+    inside = (bus.time >= track[0][0]) & (bus.time <= track[-1][0])
+    turned = trapezoid(bus.yaw_rate[inside], bus.time[inside] / 1e6)
+    heading = np.unwrap([pose[2] for _, pose in track])
+    return float(turned), float(heading[-1] - heading[0])
+
+
+def find_other_turns(turns: Float64[np.ndarray, "S 2"]) -> Iterator[Problem]:
+    """Yield whether scenes that each turn too little to tell are told with another sign.
+
+    turns: by the CAN bus and by the poses [rad].
+    """
+    told, truly = turns.T
+    if (truly**2).sum() > (TURNED / 2) ** 2 and (told * truly).sum() < 0:
+        slope = (told * truly).sum() / (truly**2).sum()
+        what = (
+            f"over all scenes rotation_rate[2] is {slope:.2g} times the turning of the poses"
+        )
+        cure = "write rad/s, to the left"
+        yield Problem(table="can_bus", field="rotation_rate", what=what, cure=cure)
 
 
 def _problem(scene: str, message: str, field: str, what: str, cure: str) -> Problem:

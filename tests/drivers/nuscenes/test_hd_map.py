@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from nuscenes_files import LOCATION, ROAD, MapRows, along, make_map, rectangle, write_map
+from shapely.affinity import scale
+from shapely.geometry import Point, Polygon, box
 
 from drivers.nuscenes.grid import Grid
-from drivers.nuscenes.hd_map import load_road_map, rasterise
+from drivers.nuscenes.hd_map import cover_areas, load_road_map, rasterise
 from drivers.nuscenes.problem import NuScenesError
 from drivers.nuscenes.road_map import RoadMap
 
@@ -108,6 +110,45 @@ def test_random_areas_with_holes_are_those_of_the_devkit(
     masks = rasterise(load_road_map(folder, LOCATION), GRID, pose, ["drivable", "walkways"])
     np.testing.assert_array_equal(masks["drivable"], ask_devkit(folder, "drivable_area", pose))
     np.testing.assert_array_equal(masks["walkways"], ask_devkit(folder, "walkway", pose))
+
+
+@given(stars, stars, places, places, st.floats(-3.1, 3.1))
+@settings(max_examples=15, deadline=None)
+def test_areas_cover_the_cells_whose_middle_they_hold(
+    outer: list[float],
+    inner: list[float],
+    at: tuple[float, float],
+    ego: tuple[float, float],
+    yaw: float,
+) -> None:
+    polygons = [
+        Polygon(make_star(outer, at, 30.0), [make_star(inner, at, 5.0)]),
+        Polygon(make_star(inner, ego, 20.0)),
+    ]
+    grid = Grid(x=(-8.0, 24.0), y=(-16.0, 16.0), step=2.0)
+    found = cover_areas(polygons, grid, np.array([*ego, yaw]))
+    c, s = np.cos(yaw), np.sin(yaw)
+    for i in range(16):
+        for j in range(16):
+            x, y = -8 + 2 * i + 1, -16 + 2 * j + 1
+            middle = Point(ego[0] + c * x - s * y, ego[1] + s * x + c * y)
+            assert found[i, j] == any(p.intersects(middle) for p in polygons)
+    # The mirror image of a map is covered in the mirror image of the grid.
+    other = [scale(p, 1, -1, origin=(0, 0)) for p in polygons]
+    mirrored = cover_areas(other, grid, np.array([ego[0], -ego[1], -yaw]))
+    np.testing.assert_array_equal(mirrored, found[:, ::-1])
+
+
+def test_edges_of_areas_are_on_average_where_they_are() -> None:
+    grid, pose = Grid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=1.0), np.zeros(3)
+    for edge in np.arange(0.05, 1, 0.1):
+        covered = cover_areas([box(-20, -4 + edge, 20, 3 + edge)], grid, pose)
+        assert covered.sum(1).tolist() == [7] * 16  # as wide as it is, at whatever place
+        assert covered[0].argmax() == 4 + (edge > 0.5)
+    assert not cover_areas([], grid, pose).any()
+    assert not cover_areas([box(20, 0, 30, 9)], grid, pose).any()
+    two = cover_areas([box(-20, -3, 0.5, 2), box(0.5, -3, 20, 2)], grid, pose)
+    assert two.sum(1).tolist() == [5] * 16  # no gap between two areas that meet at a middle
 
 
 def make_hairpin() -> dict[str, Any]:

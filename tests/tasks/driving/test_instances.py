@@ -59,10 +59,21 @@ def test_a_car_that_comes_later_gets_a_new_number() -> None:
     assert set(np.unique(made[2:])) == {0, 1, 2}
 
 
+def test_a_middle_between_cells_is_one_instance() -> None:
+    truth = drive([(1, 3, 4), (8, 20, 0)])
+    wide = np.maximum(truth, np.roll(truth, 1, axis=2))  # two cells wide
+    long = np.maximum(wide, np.roll(wide, 1, axis=1))  # and four long
+    assert same_partition(decode_instances(true_maps(long)), long)
+    assert len(find_centres(true_maps(long).centre[0])) == 2
+
+
 def test_centres_are_peaks_above_a_tenth_the_surest_first() -> None:
     heat = np.zeros((8, 8))
     heat[1, 1], heat[1, 2], heat[5, 5], heat[0, 7], heat[7, 0] = 0.5, 0.4, 0.9, 0.1, 0.11
     assert find_centres(heat).tolist() == [[5, 5], [1, 1], [7, 0]]
+    heat[5, 6] = heat[4, 6] = heat[1, 2] = 0.9  # as warm as a neighbour: the first is one
+    heat[1, 1] = 0.9
+    assert find_centres(heat).tolist() == [[1, 1], [4, 6], [7, 0]]
     many = np.zeros((40, 40))
     many[::2, ::2] = np.linspace(0.2, 1, 400).reshape(20, 20)
     assert len(find_centres(many)) == 100

@@ -12,6 +12,7 @@ from nuscenes_files import LOCATION, MapRows, make_map, rectangle, write_map
 from PIL import Image
 
 from drivers.nuscenes.check import check_nuscenes
+from drivers.nuscenes.check.can import find_other_turns
 
 TABLES = "v1.0-mini"
 
@@ -201,6 +202,27 @@ def test_a_can_bus_of_other_units_is_named(root: Path) -> None:
     assert told["vel"].what == "vel[0] is 3.6 times the speed of the poses"
     assert "the poses are" in told["rotation_rate"].what
     assert told["vel"].token == "scene-0553"
+
+
+def test_small_turns_to_the_other_side_are_told_of_all_scenes_together() -> None:
+    truly = np.radians([8.0, -10.0, 11.0])
+
+    def find(told: np.ndarray, some: int = 3) -> list[str]:
+        return [p.what for p in find_other_turns(np.stack([told, truly], -1)[:some])]
+
+    said = "over all scenes rotation_rate[2] is {} times the turning of the poses"
+    assert find(-truly) == [said.format("-1")]
+    assert find(np.array([-0.5, 0.1, 0.1]) * truly) == [said.format("-0.035")]
+    assert find(truly) == find(0.5 * truly) == []
+    assert find(-truly, 2) == []  # 13 degrees in all: noise of the CAN bus may tell as much
+    assert find(-truly, 0) == []
+
+
+def test_a_turn_to_the_other_side_is_told_once(root: Path) -> None:
+    change(bus(root), scale("rotation_rate", -1.0))
+    (problem,) = check_nuscenes(root)
+    assert (problem.field, problem.token) == ("rotation_rate", "scene-0553")
+    assert "and the poses are" in problem.what
 
 
 def test_a_can_bus_that_is_missing_or_of_another_time_is_named(root: Path) -> None:

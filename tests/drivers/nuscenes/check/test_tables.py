@@ -118,6 +118,11 @@ SENSORS = [
     ),
     (
         "calibrated_sensor.camera_intrinsic",
+        at(1, [[633.0, 0, 50.0], [0, 633.0, 45.0], [0, 0, 1]]),  # of half the width
+        "the optical axis is at pixel (50, 45) of 160 x 90, far from the middle",
+    ),
+    (
+        "calibrated_sensor.camera_intrinsic",
         at(1, [[126.0, 0, 8.0], [0, 126.0, 491.0], [0, 0, 1]]),
         "the optical axis is at pixel (8, 491) of",
     ),
