@@ -89,9 +89,7 @@ def find_other_turns(turns: Float64[np.ndarray, "S 2"]) -> Iterator[Problem]:
     told, truly = turns.T
     if (truly**2).sum() > (TURNED / 2) ** 2 and (told * truly).sum() < 0:
         slope = (told * truly).sum() / (truly**2).sum()
-        what = (
-            f"over all scenes rotation_rate[2] is {slope:.2g} times the turning of the poses"
-        )
+        what = f"over all scenes rotation_rate[2] is {slope:.2g} times the turning of the poses"
         cure = "write rad/s, to the left"
         yield Problem(table="can_bus", field="rotation_rate", what=what, cure=cure)
 
