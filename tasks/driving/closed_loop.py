@@ -223,13 +223,16 @@ def make_view(
     eyes: Eyes | None,
     command: Command,
 ) -> Seen:
-    """Return what a planner knows: S instants, the present one last, and images of each."""
+    """Return what a planner knows: S instants, the present one last, and images of each.
+
+    eyes: None: there are no cameras (N is 0).
+    """
     ego = frames[-1][0].ego
     poses = np.array([[i.ego.x, i.ego.y, i.ego.yaw] for i, _ in frames])
     to_present = np.stack([lift(p) for p in enter_frame(poses, poses[-1])])
     if eyes is None:
-        images = torch.zeros(1, len(frames), 6, 3, 1, 1, dtype=torch.uint8)
-        intrinsic = to_ego = torch.zeros(1, len(frames), 6, 4, 4)
+        images = torch.zeros(1, len(frames), 0, 3, 1, 1, dtype=torch.uint8)
+        intrinsic = to_ego = torch.zeros(1, len(frames), 0, 4, 4)
         intrinsic = intrinsic[..., :3, :3]
     else:
         images = torch.from_numpy(np.array([image for _, image in frames]))[None]

@@ -5,7 +5,7 @@ validation; the test split is the official validation split. The driver is impor
 called: the devkit behind it takes seconds, and is an extra.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import islice
@@ -174,27 +174,43 @@ def read_batches_from(config: Config, split: Split, epoch: int, step: int) -> It
     open_split(config, split)  # once, for all readers
     if split == "train":
         own = tuple(list_own_samples(config.batch))
-        share = partial(_read_training, config, own, epoch, step)
+        read = partial(_read_training, config, own, epoch)
     else:
-        share = partial(_read_others, config, split, step)
+        read = partial(_read_others, config, split)
+    share = partial(_read_from, read, step)
     return read_ahead(share, config.source.readers)
 
 
-def _read_others(
-    config: Config, split: Split, step: int, first: int, every: int
+def read_blind(config: Config, epoch: int) -> Iterator[Batch]:
+    """Yield the batches of an epoch of training without images: of as many windows, on the same
+    drives and as much displaced."""
+    yield from _read_training(config, range(config.batch), epoch, 0, 1, looks=False)
+
+
+def _read_from(
+    read: Callable[[int, int], Iterator[Batch]], step: int, first: int, every: int
 ) -> Iterator[Batch]:
-    """Yield each ``every``-th batch of a split from a step on, from the ``first`` of those."""
+    return read(step + first, every)
+
+
+def _read_others(config: Config, split: Split, first: int, every: int) -> Iterator[Batch]:
+    """Yield each ``every``-th batch of a split from the ``first``."""
     windows, n = open_split(config, split), count_windows(config, split)
     orders = np.array_split(np.arange(n), range(config.batch, n, config.batch))
-    for order in orders[step + first :: every]:
+    for order in orders[first::every]:
         yield make_batch([windows[int(k)] for k in order], config.sees == "maps")
 
 
 def _read_training(
-    config: Config, own: Sequence[int], epoch: int, step: int, first: int, every: int
+    config: Config,
+    own: Sequence[int],
+    epoch: int,
+    first: int,
+    every: int,
+    looks: bool = True,
 ) -> Iterator[Batch]:
     """Yield the rows ``own`` of each ``every``-th batch of training, as above."""
-    windows = open_split(config, "train")
+    windows = (open_split if looks else open_truth)(config, "train")
     phase, _ = find_phase(config, epoch / config.epochs)
     shuffled = np.random.default_rng([1, epoch])
     orders = list(shuffle_batches(count_windows(config, "train"), config.batch, shuffled))
@@ -209,9 +225,12 @@ def _read_training(
         from tasks.driving.drives import replace_windows, stream_windows
 
         counts = driven.sum(0).tolist()
-        drives = [stream_windows(config, epoch, *of) for of in zip(own, counts, strict=True)]
+        drives = [
+            stream_windows(config, epoch, row, count, looks)
+            for row, count in zip(own, counts, strict=True)
+        ]
     passed = 0  # batches whose windows of drives are behind
-    for k in range(step + first, len(orders), every):
+    for k in range(first, len(orders), every):
         batch = make_batch([windows[int(orders[k][i])] for i in own], config.sees == "maps")
         if phase.mirrored:
             batch = mirror_windows(batch, mirrored[k])

@@ -57,18 +57,23 @@ def disturb_path(
     return np.asarray(moved[0, 0].numpy())
 
 
-def drive_disturbed(config: Config, seed: Sequence[int]) -> list[Driven]:
-    """Return the windows of the drive of a seed, one a frame from when there is a past."""
+def drive_disturbed(config: Config, seed: Sequence[int], looks: bool = True) -> list[Driven]:
+    """Return the windows of the drive of a seed, one a frame from when there is a past.
+
+    looks: whether images are rendered; without, windows have no cameras (N is 0).
+    """
     rng = np.random.default_rng(seed)
     course = start(seed)
-    eyes = open_eyes(course, int(rng.integers(2**31)), config.image)
+    scenery = int(rng.integers(2**31))
+    eyes = open_eyes(course, scenery, config.image) if looks else None
     world, state = course.world, course.state
     found: list[Driven] = []
-    frames: list[tuple[Instant, UInt8[np.ndarray, "N 3 H W"]]] = []
+    frames: list[tuple[Instant, UInt8[np.ndarray, "N 3 H W"] | None]] = []
     left, side, pace = 0, 0.0, 1.0
     before = show(world, state)
     for _ in range(round(LIMIT / FRAME)):
-        frames = [*frames, (before, eyes.take(before))][-config.past :]
+        taken = eyes.take(before) if eyes else None
+        frames = [*frames, (before, taken)][-config.past :]
         path = driven = plan_by_rules(world, state, config.future)
         if len(frames) == config.past:
             view = make_view(frames, eyes, navigate(world, state))
@@ -88,7 +93,9 @@ def drive_disturbed(config: Config, seed: Sequence[int]) -> list[Driven]:
     return found
 
 
-def stream_windows(config: Config, epoch: int, row: int, count: int) -> Iterator[Driven]:
+def stream_windows(
+    config: Config, epoch: int, row: int, count: int, looks: bool = True
+) -> Iterator[Driven]:
     """Yield ``count`` windows for a row of the batches of an epoch of training, mixed.
 
     Each row has drives of its own, so that no process needs those of another one.
@@ -99,7 +106,7 @@ def stream_windows(config: Config, epoch: int, row: int, count: int) -> Iterator
     number = 0
     for left in range(count, 0, -1):
         while len(pool) < min(POOL, left):
-            pool += drive_disturbed(config, [*seed, number])
+            pool += drive_disturbed(config, [*seed, number], looks)
             number += 1
         last, k = len(pool) - 1, int(rng.integers(len(pool)))
         pool[k], pool[last] = pool[last], pool[k]

@@ -22,7 +22,7 @@ from neuro.io.run_folder import Run, RunError
 from neuro.seeds import seeded
 from tasks.driving.batch import Seen, make_seen
 from tasks.driving.config import Config
-from tasks.driving.data import count_windows, open_truth
+from tasks.driving.data import count_windows, open_truth, read_blind
 from tasks.driving.model import Driver, require_driver
 from tasks.driving.planners import (
     Blanked,
@@ -45,9 +45,11 @@ NEEDED = (
 )
 VELOCITY, ACCELERATION = "constant velocity", "constant acceleration"
 MLP, STOPS = "ego-only MLP", "stops"
+DISTURBED = f"{MLP}, disturbed drives too"
 RULES = "rules (know all)"
 EPOCHS, BATCH = 60, 32  # of the training of ego-only perceptrons
 TRAIN, TEST = 40, 8  # windows, where quickness is asked for
+Truths = tuple[Seen, Tensor]  # windows: what is seen, the path (B F 3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,17 +171,21 @@ def list_trained(contest: Contest) -> list[Entrant]:
 
 
 def list_plain(contest: Contest) -> list[Entrant]:
-    """Return planners without cameras; the perceptrons are trained here, one a seed."""
-    frames = contest.config.future
-    models = train_ego_mlps(contest.config, contest.seeds)
+    """Return planners without cameras; the perceptrons are trained here, one a seed.
+
+    One learns from recorded windows, as published, the other from what the subject's planner
+    learns from.
+    """
+    config, frames = contest.config, contest.config.future
     learned = [
         Entrant(
-            name=MLP,
+            name=name,
             seed=seed,
             digest=digest(list(model.state_dict().values())),
             make=partial(_give, model),
         )
-        for seed, model in models.items()
+        for name, read in ((MLP, read_recorded), (DISTURBED, read_disturbed))
+        for seed, model in train_ego_mlps(config, read(config), contest.seeds).items()
     ]
     simple: dict[str, Planner] = {
         VELOCITY: KeepVelocity(frames),
@@ -242,26 +248,48 @@ def load_planner(folder: Path, own: str) -> Trained:
     return Trained(require_driver(model))
 
 
-def train_ego_mlps(config: Config, seeds: Sequence[int]) -> dict[int, EgoMlp]:
-    """Return ego-only perceptrons by seed, trained on the training windows, without images."""
+def read_recorded(config: Config) -> Truths:
+    """Return the training windows, without images."""
     windows, many = open_truth(config, "train"), count_windows(config, "train")
     found = []
     for k in range(many):  # one by one: their maps are not kept
         window = windows[k]
         found.append((make_seen([window]), torch.from_numpy(window.path)[None]))
-    seen, path = tree_map(lambda *parts: torch.cat(parts), *found)
+    return join_truths(found)
+
+
+def read_disturbed(config: Config) -> Truths:
+    """Return the windows of all epochs of the last phase, displaced and driven as there."""
+    epochs = range(config.epochs - config.last.epochs, config.epochs)
+    return join_truths(
+        [(seen, truth.path) for epoch in epochs for seen, truth in read_blind(config, epoch)]
+    )
+
+
+def join_truths(some: Sequence[Truths]) -> Truths:
+    """Return what some windows show and their paths as one."""
+    joined: Truths = tree_map(lambda *parts: torch.cat(parts), *some)
+    return joined
+
+
+def train_ego_mlps(config: Config, truths: Truths, seeds: Sequence[int]) -> dict[int, EgoMlp]:
+    """Return ego-only perceptrons by seed, trained on windows without images.
+
+    They take as many steps as EPOCHS of the training windows would.
+    """
+    epochs = max(1, EPOCHS * count_windows(config, "train") // len(truths[1]))
     with limit_threads(1):
-        return {seed: _train_ego_mlp(config, seen, path, seed) for seed in seeds}
+        return {seed: _train_ego_mlp(config, truths, epochs, seed) for seed in seeds}
 
 
-def _train_ego_mlp(
-    config: Config, seen: Seen, path: Float[Tensor, "B F 3"], seed: int
-) -> EgoMlp:
-    def batches() -> Iterator[tuple[Seen, Float[Tensor, "B F 3"]]]:
-        for epoch in range(EPOCHS):
+def _train_ego_mlp(config: Config, truths: Truths, epochs: int, seed: int) -> EgoMlp:
+    many = len(truths[1])
+
+    def batches() -> Iterator[Truths]:
+        for epoch in range(epochs):
             rng = np.random.default_rng([seed, epoch])
-            for order in shuffle_batches(len(path), min(BATCH, len(path)), rng):
-                yield tree_map(itemgetter(torch.from_numpy(order)), (seen, path))
+            for order in shuffle_batches(many, min(BATCH, many), rng):
+                yield tree_map(itemgetter(torch.from_numpy(order)), truths)
 
     with seeded(seed):
         model = EgoMlp(config.past, config.future)

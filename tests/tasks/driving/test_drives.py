@@ -137,7 +137,8 @@ def test_windows_of_several_drives_are_mixed_and_each_comes_once(
 ) -> None:
     seeds: list[Sequence[int]] = []
 
-    def drive(_: Config, seed: Sequence[int]) -> list[int]:
+    def drive(_: Config, seed: Sequence[int], looks: bool) -> list[int]:
+        assert looks
         seeds.append(seed)
         return [3 * (len(seeds) - 1) + k for k in range(3)]
 
@@ -188,7 +189,8 @@ def test_windows_are_driven_in_training_and_in_their_phase_alone(
 ) -> None:
     put_small(monkeypatch)
 
-    def stream(_: Config, epoch: int, row: int, many: int) -> Iterator[Driven]:
+    def stream(_: Config, epoch: int, row: int, many: int, looks: bool) -> Iterator[Driven]:
+        assert looks
         first = 1000 * epoch + 100 * row
         return map(make_driven, range(first, first + many))
 

@@ -1,22 +1,29 @@
 import pickle
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from driving_runs import SMALL, make_run, put_small
+from driving_runs import SMALL, make_run, plan_off_the_way, put_small
 
 from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.window import Window
 from neuro.io.run_folder import Run, RunError, begin_run
 from tasks.bench.driving import contest
 from tasks.bench.driving.contest import (
+    join_truths,
     list_plain,
     list_trained,
     load_planner,
     open_contest,
+    read_disturbed,
+    read_recorded,
     train_ego_mlps,
 )
-from tasks.driving import TASK
+from tasks.driving import TASK, data
+from tasks.driving.data import read_batches
 from tasks.driving.deployment import make_blank
 from tasks.driving.planners import Blanked
 from tasks.threads import limit_threads
@@ -53,6 +60,8 @@ def test_runs_are_grouped_by_configuration_and_the_first_is_the_subject(tmp_path
         ("stops", 0),
         ("ego-only MLP", 3),
         ("ego-only MLP", 1),
+        ("ego-only MLP, disturbed drives too", 3),
+        ("ego-only MLP, disturbed drives too", 1),
     ]
     digests = [e.digest for e in [*list_trained(found), *list_plain(found)]]
     assert len(set(digests)) == len(digests)
@@ -119,13 +128,59 @@ def test_planners_can_be_sent_to_processes_and_the_blanked_one_sees_nothing(
 
 
 def test_perceptrons_learn_from_their_seed() -> None:
-    one, again = (train_ego_mlps(SMALL, (0, 4)) for _ in range(2))
+    truths = read_recorded(SMALL)
+    one, again = (train_ego_mlps(SMALL, truths, (0, 4)) for _ in range(2))
     weights = [
         [p for p in models[seed].parameters()] for models in (one, again) for seed in (0, 4)
     ]
     assert all(map(torch.equal, weights[0], weights[2]))
     assert all(map(torch.equal, weights[1], weights[3]))
     assert not torch.equal(weights[0][0], weights[1][0])
+
+
+def test_a_perceptron_may_learn_from_the_windows_of_the_planner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = plan_off_the_way(displaced=0.5, driven=0.5)
+    first, last = config.epochs - config.last.epochs, config.last
+    config = replace(config, phases=(*config.phases[:-1], replace(last, epochs=2)))
+
+    def close_eyes(*asked: Any) -> list[Window]:
+        names = ("images", "intrinsic", "to_ego", "depth")
+        return [
+            replace(w, **{name: getattr(w, name)[:, :0] for name in names})
+            for w in data.open_split(*asked)
+        ]
+
+    monkeypatch.setattr(data, "open_truth", close_eyes)
+    seen, path = read_disturbed(config)
+    batches = [b for epoch in (first, first + 1) for b in read_batches(config, "train", epoch)]
+    assert torch.equal(path, torch.cat([truth.path for _, truth in batches]))
+    for k, found in enumerate(seen.ego):
+        assert torch.equal(found, torch.cat([b.seen.ego[k] for b in batches]))
+    past = torch.cat([b.seen.to_present for b in batches])
+    torch.testing.assert_close(seen.to_present, past)
+    assert seen.images.numel() == 0
+    recorded = read_recorded(config)[1]
+    assert len(path) == 2 * len(recorded)
+    assert not torch.equal(path[: len(recorded)], recorded)
+
+
+def test_perceptrons_take_as_many_steps_on_more_windows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = []
+
+    def count(model: object, batches: Iterable[object]) -> None:  # noqa: ARG001
+        steps.append(len(list(batches)))
+
+    monkeypatch.setattr(contest, "train_ego_mlp", count)
+    monkeypatch.setattr(contest, "EPOCHS", 6)
+    monkeypatch.setattr(contest, "BATCH", 1)
+    once = read_recorded(SMALL)
+    train_ego_mlps(SMALL, once, (0,))
+    train_ego_mlps(SMALL, join_truths([once] * 3), (0,))
+    assert steps[0] == steps[1] == 6 * len(once[1])
 
 
 def test_threads_are_as_before() -> None:

@@ -15,6 +15,7 @@ from straight_recording import make_recording
 
 from tasks.bench.catalog import Asked
 from tasks.bench.driving import contest, courses, scored
+from tasks.bench.driving.contest import DISTURBED, MLP
 from tasks.bench.driving.parts import (
     GOAL,
     MAPS,
@@ -32,7 +33,7 @@ from tasks.driving.closed_loop import Outcome, Trial
 from tasks.driving.score import Score
 
 TINY, BLANKED, ANN = "driving:tiny", "driving:tiny, cameras blanked", "driving:tiny_ann"
-PLAIN = {"constant velocity", "constant acceleration", "stops", "ego-only MLP"}
+PLAIN = {"constant velocity", "constant acceleration", "stops", MLP, DISTURBED}
 
 
 @pytest.fixture
