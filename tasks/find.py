@@ -18,7 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from neuro.arguments import describe
-from neuro.io.run_folder import Run, RunError, has_begun, open_run, read_header
+from neuro.io.run_folder import Run, RunError, check_values, has_begun, open_run, read_header
+from neuro.io.schema import SchemaError
 from neuro.io.store import write_bytes
 from tasks.names import UnknownName, require_one_of
 from tasks.task import Task
@@ -174,6 +175,10 @@ def make_run(
             "can be changed, also after the run began; write @dataclass(frozen=True) above it, "
             "and dataclasses.replace where it is varied"
         )
+    try:
+        check_values(made)
+    except SchemaError as error:
+        raise RunError(f"{name}: its configuration {config} cannot be used: {error}") from error
     if task.training.pin is not None:
         made = task.training.pin(made)
     if skip_bad:

@@ -70,7 +70,7 @@ def find_spans(
     try:
         tokens = tables.list_keyframes(scene)
         if len(tokens) < length:
-            what = f"{scene} has {len(tokens)} keyframes, a window needs {length}"
+            what = f"{scene} has {len(tokens)} keyframes, past and future need {length}"
             raise NuScenesError([_problem("scene", tables.scenes[scene], "nbr_samples", what)])
         frames, problems = _read_frames(tables, tokens, image, decode)
         known = sorted(frames)

@@ -225,13 +225,14 @@ def find_version(root: Path, version: str = "") -> str:
             f"{root}: no such folder; give that of a data set, which holds v1.0-mini or alike"
         )
     there = sorted(p.name for p in root.glob("v*.*-*") if p.is_dir())
-    if version:
-        there = [name for name in there if name == version]
-    if len(there) != 1:
-        found = f"found {', '.join(there) if len(there) > 1 else found_in(root)}"
-        wanted = version or "one folder of tables such as v1.0-mini"
-        raise FileNotFoundError(f"{root}: expected {wanted}, {found}; give the version")
-    return there[0]
+    if version in there:
+        return version
+    if len(there) == 1 and not version:
+        return there[0]
+    found = f"found {', '.join(there) or found_in(root)}"
+    wanted = version or "one folder of tables such as v1.0-mini"
+    cure = "give one of these as the version" if there else "give the folder that holds it"
+    raise FileNotFoundError(f"{root}: expected {wanted}, {found}; {cure}")
 
 
 def open_tables(root: Path, version: str = "") -> Tables:
@@ -255,8 +256,10 @@ def open_tables(root: Path, version: str = "") -> Tables:
 def _explain(folder: Path, error: Exception) -> list[Problem]:
     """Return why the devkit cannot load the tables in a folder."""
     tables, problems = read_tables(folder)
+    if problems:
+        return problems
     found = find_field_problems(tables)
-    problems += [*found, *find_link_problems(collect(tables, found))]
+    problems = [*found, *find_link_problems(collect(tables, found))]
     what = f"the devkit cannot load it: {type(error).__name__}: {error}"
     return problems or [Problem(table=folder.name, what=what, cure=CHECK)]
 

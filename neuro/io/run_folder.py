@@ -156,6 +156,15 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
     return Run(folder=folder, config=config, **asked)
 
 
+def check_values(config: Any) -> None:
+    """Check that each field of a configuration holds a value of its type.
+
+    Raises:
+        SchemaError: lists every field that does not, such as a word of a Literal that is none.
+    """
+    convert(_to_json(config), type(config))
+
+
 def digest_configuration(header: Mapping[str, Any]) -> str:
     """Return the digest of what ``config.json`` says of a training, however it is ordered."""
     return digest(json.dumps({k: header.get(k) for k in CONFIGURED}, sort_keys=True))

@@ -32,8 +32,8 @@ Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
 PREFIX = "compiled-"
 DECORATORS = {"kernel", "bare", "inlined", "intrinsic"}
 COMPILING = (
-    "neuro: compiling kernels, once on this machine, which may take a minute; later runs find "
-    "them on disk"
+    "neuro: compiling kernels that nothing has needed before on this machine, which may take a "
+    "minute; later runs find them on disk"
 )
 config: Any = numba.config
 compiled: set[Callable[..., object]] = set()  # the plain functions of all kernels

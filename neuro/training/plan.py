@@ -25,6 +25,7 @@ REFUSED_PRECISIONS = {
 }
 PRECISIONS = ("32-true", "bf16-mixed")
 KEEPS = ("best", "last")
+LISTED = 12  # names in a message
 # Of a Plan: which values each may have, and in words.
 NUMBERS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "lr": (lambda x: 0 < x < math.inf, "a finite number > 0"),
@@ -252,7 +253,7 @@ class Plan:
             )
         for stage in self.stages:
             wrong += [
-                f"stage {stage.name}: {pattern!r} matches none of {', '.join(trained)}"
+                f"stage {stage.name}: {pattern!r} matches none of {_list_names(trained)}"
                 for pattern in (*stage.frozen, *stage.thawed)
                 if not any(fnmatchcase(name, pattern) for name in trained)
             ]
@@ -309,3 +310,9 @@ class WarmCosine(LRScheduler):
         super().load_state_dict(state_dict)
         for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             group["lr"] = lr
+
+
+def _list_names(trained: Collection[str]) -> str:
+    """Return names of parameters for a message; of many, the modules that they are of."""
+    tops = [f"{name.split('.')[0]}.*" for name in trained]
+    return ", ".join(trained if len(trained) <= LISTED else dict.fromkeys(tops))

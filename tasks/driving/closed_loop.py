@@ -12,6 +12,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from drivers.nuscenes.world.rig import make_rig
 from drivers.nuscenes.world.state import State
 from drivers.nuscenes.world.traffic import step_traffic
 from drivers.nuscenes.world.write.files import encode_image
+from neuro.arguments import describe
 from tasks.driving.batch import Seen
 from tasks.driving.planners import Planner
 from tasks.driving.sampler import COMMANDS, Ego
@@ -193,7 +195,7 @@ def _drive_on(
         else:
             view = make_view(seen, eyes, command)
             with torch.no_grad():
-                path = trial.planner(view)[0].double().cpu().numpy()
+                path = _require_path(trial.planner(view), seed, frame / 2)
         if watch is not None:
             plan = Plan(
                 course=course,
@@ -208,6 +210,24 @@ def _drive_on(
         driven = drive(world, state, path)
         yield from driven
         state = driven[-1]
+
+
+def _require_path(made: Any, seed: int, time: float) -> Float64[np.ndarray, "F 3"]:
+    """Return the path that a planner made at a time [s] of a course.
+
+    Raises:
+        ValueError: it is none.
+    """
+    shape = tuple(made.shape) if isinstance(made, torch.Tensor) else ()
+    sound = len(shape) == 3 and shape[0] == 1 and shape[1] > 0 and shape[2] == 3
+    if sound and made.isfinite().all():
+        path: Float64[np.ndarray, "F 3"] = made[0].double().cpu().numpy()
+        return path
+    raise ValueError(
+        f"course {seed}, {time} s: the planner must return a path, a tensor of shape (1, F, 3) "
+        f"of finite x, y [m] and yaw [rad] after 0.5 s, 1.0 s, ..., got {describe(made)}"
+        f"{' with numbers that are not finite' if sound else ''}"
+    )
 
 
 def open_eyes(course: Course, seed: int, size: ImageSize) -> Eyes:

@@ -236,10 +236,16 @@ class Source:
     readers: int = 0
 
     def __post_init__(self) -> None:
-        if self.readers < 0:
-            raise ValueError(
-                f"Source.readers must be >= 0, got {self.readers}; 0 reads none ahead"
-            )
+        for name, cure in (
+            ("readers", "0 reads none ahead"),
+            ("train", "0 takes all windows"),
+            ("test", "0 takes all windows"),
+            ("held", "these scenes are kept for validation"),
+            ("scenes", "60 are usual"),
+        ):
+            if getattr(self, name) < 0:
+                what = f"Source.{name} must be >= 0, got {getattr(self, name)}"
+                raise ValueError(f"{what}; {cure}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ validation; the test split is the official validation split. The driver is impor
 called: the devkit behind it takes seconds, and is an extra.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -47,7 +48,9 @@ def find_data(source: Source) -> Path:
         if found is None:
             raise FileNotFoundError(
                 "nuScenes must be in $NEURO_DATA/nuscenes, with its maps (expansion 1.3) and "
-                "can_bus; set NEURO_DATA, or take driving:tiny, which generates its data"
+                "can_bus; set NEURO_DATA to the folder that holds nuscenes (it is "
+                f"{os.environ.get('NEURO_DATA') or 'not set'}), or take driving:tiny, which "
+                "generates its data"
             )
         return found
     with require_devkit():

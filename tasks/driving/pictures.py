@@ -212,7 +212,7 @@ def draw_candidates(
     x = whole[..., 0] + AHEAD * np.cos(whole[..., 2])
     y = whole[..., 1] + AHEAD * np.sin(whole[..., 2])
     lines = LineCollection(
-        list(np.stack([y, x], -1)), array=cost[order], norm=norm, cmap="viridis_r",
+        list(np.stack([y, x], -1)), array=cost[order], norm=norm, cmap="viridis",
         linewidths=0.8,
     )  # fmt: skip
     ax.add_collection(lines)
@@ -262,7 +262,7 @@ def draw_window(
     )
     shown = draw_candidates(right, plan.candidates[0].detach().cpu().numpy(), cost)
     draw_path(right, view.path, PLAN)
-    right.set(title=f"{len(cost)} candidates by their cost", xlabel="left [m]")
+    right.set(title=f"{len(cost)} candidates, predicted road", xlabel="left [m]")
     below.colorbar(shown, ax=right, label="cost", shrink=0.75, extend="max")
     below.legend(
         handles=LEGEND, loc="outside lower center", ncols=len(LEGEND), frameon=False,

@@ -28,6 +28,11 @@ SLIPS = {
         'configs={"tiny": lambda: {"lr": 0.1}}',
         "its configuration tiny returns a dict, not a value of a frozen dataclass",
     ),
+    "a value of another type": (
+        'configs={"tiny": tiny, "full": Config}',
+        'configs={"tiny": lambda: Config(epochs=2.5, lr=None)}',
+        "its configuration tiny cannot be used: epochs: is 2.5, expected a whole number",
+    ),
     "a model, not its function": (
         "build=build,",
         "build=build(tiny()),",

@@ -64,10 +64,12 @@ def _find_pathless_lanes(road_map: RoadMap) -> Iterator[Problem]:
 def _find_off_road(
     road_map: RoadMap, scene: Row, poses: Sequence[tuple[int, Float64[np.ndarray, "3"]]]
 ) -> Iterator[Problem]:
+    if not poses:  # what they lack is told elsewhere
+        return
     places = shapely.points([pose[:2] for _, pose in poses])
     roads = shapely.STRtree(road_map.drivable)
     # Areas may overlap: which places are in any.
-    found = np.unique(roads.query(places, predicate="within")[0]) if len(poses) else []
+    found = np.unique(roads.query(places, predicate="within")[0])
     if len(found) < ON_ROAD * len(poses):
         share = len(found) / len(poses)
         what = f"the car of {scene['name']} is on the road in {share:.0%} of its samples"

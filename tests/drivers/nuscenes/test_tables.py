@@ -106,9 +106,7 @@ def test_a_version_is_found_or_asked_for(tmp_path: Path, data_set: Path) -> None
         open_tables(data_set, "v1.0-test")
     for name in ("v1.0-mini", "v1.0-trainval"):
         (tmp_path / name).mkdir()
-    with pytest.raises(
-        FileNotFoundError, match=r"found v1.0-mini, v1.0-trainval; give the ver"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"found v1.0-mini, v1.0-trainval; give one of"):
         open_tables(tmp_path)
 
 

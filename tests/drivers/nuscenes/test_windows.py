@@ -277,7 +277,7 @@ def drive_in_kilometres(root: Path) -> None:
     [
         (drive_in_kilometres, 2, "vel[0] is 3.6 times the speed of the poses"),
         (remove_scene_bus, 2, "scene-0061_pose.json scene-0061: is missing"),
-        (shorten, 0, "scene-0061 has 3 keyframes, a window needs 4"),
+        (shorten, 0, "scene-0061 has 3 keyframes, past and future need 4"),
         (lean, 1, "the car leans by"),
         (hasten_last, 1, "sample scene-0061-s3 timestamp: the next keyframe is 0.2 s later"),
         (remove_middle_image, 2, ".jpg: is missing"),

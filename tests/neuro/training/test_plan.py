@@ -218,6 +218,10 @@ def test_stages_that_do_not_fit_are_told_together() -> None:
         Plan(epochs=2, lr=0.1, stages=stages).check_stages(NAMES, 3)
     assert "stages last 5 steps, 2 epochs of 3 last 6" in str(told.value)
     assert "stage one: 'encoder.*' matches none of a.weight, a.bias" in str(told.value)
+    many = [f"{part}.{k}" for part in ("encoder", "head") for k in range(9)]
+    plan = Plan(epochs=1, lr=0.1, stages=(Stage(name="one", epochs=1, frozen=("a.*",)),))
+    with pytest.raises(TrainError, match=r"'a\.\*' matches none of encoder\.\*, head\.\*$"):
+        plan.check_stages(many, 3)
     assert "stage two: every parameter is frozen" in str(told.value)
     with pytest.raises(ValueError, match="stage one: give epochs or steps, one of the two"):
         Stage(name="one", epochs=1, steps=2)

@@ -1,7 +1,10 @@
 """A planner's paths are driven in the world, and it sees what training showed."""
 
+import re
 from dataclasses import replace
 from math import cos, sin
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,6 +70,50 @@ def test_who_stops_stays_where_the_rules_left_off() -> None:
     assert (found.end, found.seconds) == ("time", pytest.approx(8.0))
     assert 0 < found.share < 0.2
     assert found.driving_score < found.share
+
+
+PATH = "of shape (1, F, 3) of finite x, y [m] and yaw [rad] after 0.5 s, 1.0 s, ..., got "
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (
+            torch.full((1, 6, 3), torch.nan),
+            "a Tensor of shape (1, 6, 3), torch.float32 with num",
+        ),
+        (
+            torch.full((1, 6, 3), torch.inf),
+            "a Tensor of shape (1, 6, 3), torch.float32 with num",
+        ),
+        (torch.zeros(1, 6, 2), "a Tensor of shape (1, 6, 2), torch.float32"),
+        (torch.zeros(6, 3), "a Tensor of shape (6, 3), torch.float32"),
+        (torch.zeros(2, 6, 3), "a Tensor of shape (2, 6, 3), torch.float32"),
+        (torch.zeros(1, 0, 3), "a Tensor of shape (1, 0, 3), torch.float32"),
+        (np.zeros((1, 6, 3)), "a NumPy array of shape (1, 6, 3), float64"),
+        (None, "None"),
+    ],
+)
+def test_what_is_no_path_is_refused(made: Any, said: str) -> None:
+    trial = Trial(planner=lambda _: made, size=None)
+    what = f"course {SEED}, 1.0 s: the planner must return a path, a tensor {PATH}{said}"
+    with pytest.raises(ValueError, match=re.escape(what)):
+        run_course(trial, SEED, limit=3.0)
+
+
+def test_the_planner_of_the_documentation_drives() -> None:
+    page = Path(__file__).parents[3] / "docs" / "driving.md"
+    (code,) = (
+        block
+        for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+        if "def go_straight" in block
+    )
+    names: dict[str, Any] = {}
+    exec(code.split("print(")[0], names)
+    trial = Trial(planner=names["go_straight"], size=None)
+    same = Trial(planner=KeepVelocity(6), size=None)
+    ours, theirs = (run_course(t, SEED, limit=6.0) for t in (trial, same))
+    assert ours.share == pytest.approx(theirs.share, abs=1e-6)
 
 
 class Watch:

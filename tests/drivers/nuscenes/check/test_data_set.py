@@ -43,6 +43,36 @@ def test_a_sound_data_set_has_no_problem(short: Path) -> None:
         check_nuscenes(short, "v1.0-test")
 
 
+def test_a_table_that_cannot_be_read_is_all_that_is_told(root: Path) -> None:
+    table = root / TABLES / "ego_pose.json"
+    table.write_bytes(table.read_bytes()[:1000])
+    (root / TABLES / "sample_annotation.json").unlink()
+    told = check(root)
+    assert len(told) == 2
+    assert {what.split(":")[0] for _, _, what in told} == {
+        "v1.0-mini/ego_pose.json is no JSON",
+        "v1.0-mini/sample_annotation.json is missing",
+    }
+
+
+def test_sensors_without_a_channel_are_told_and_the_rest_is_checked(root: Path) -> None:
+    def drop(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            del row["channel"]
+
+    change(root / TABLES / "sensor.json", drop)
+    assert ("sensor", "channel", "is missing") in check(root)
+
+
+def test_a_version_that_is_not_there_is_told_with_those_that_are(root: Path) -> None:
+    with pytest.raises(FileNotFoundError) as told:
+        check_nuscenes(root, "v1.0-test")
+    said = "expected v1.0-test, found v1.0-mini; give one of these as the version"
+    assert said in str(told.value)
+    with pytest.raises(FileNotFoundError, match=r"found .*; give the folder that holds it"):
+        check_nuscenes(root / "samples")
+
+
 def test_missing_and_damaged_files_are_named_with_their_record(root: Path) -> None:
     lost, cut, small, lidar = (
         first(root, k) for k in ("CAM_BACK", "CAM_FRONT", "CAM_FRONT_LEFT", "LIDAR_TOP")
