@@ -87,9 +87,17 @@ def test_processes_that_read_ahead_change_no_number(
             assert all(a.equal(b) for a, b in pairs)
 
 
-def test_fewer_readers_than_none_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"Source.readers must be >= 0, got -1; 0 reads none"):
-        Source(readers=-1)
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("readers", "0 reads none ahead"), ("train", "0 takes all windows"),
+        ("test", "0 takes all windows"), ("held", "these scenes are kept for validation"),
+        ("scenes", "60 are usual"),
+    ],
+)  # fmt: skip
+def test_fewer_than_none_are_refused(name: str, cure: str) -> None:
+    with pytest.raises(ValueError, match=rf"Source.{name} must be >= 0, got -1; {cure}"):
+        Source(**{name: -1})
 
 
 def test_the_generated_data_are_those_that_the_source_names(
