@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
@@ -78,6 +79,15 @@ def test_centres_are_peaks_above_a_tenth_the_surest_first() -> None:
     many[::2, ::2] = np.linspace(0.2, 1, 400).reshape(20, 20)
     assert len(find_centres(many)) == 100
     assert find_centres(many)[0].tolist() == [38, 38]
+
+
+@pytest.mark.parametrize(
+    "side", [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
+)
+def test_a_warmer_neighbour_on_any_side_takes_a_centre(side: tuple[int, int]) -> None:
+    heat = np.zeros((5, 5))
+    heat[2, 2], heat[2 + side[0], 2 + side[1]] = 0.5, 0.6
+    assert find_centres(heat).tolist() == [[2 + side[0], 2 + side[1]]]
 
 
 def test_cells_go_where_their_offset_points() -> None:
