@@ -82,6 +82,13 @@ def test_a_drive_is_that_of_its_seed(
     pairs = zip(tree_leaves(again), tree_leaves(windows[:2]), strict=True)
     assert all(a.equal(b) for a, b in pairs)
     assert not other[0].path.equal(again[0].path)
+    blind = drive_disturbed(SMALL, SEED, looks=False)
+    assert all(a.path.equal(b.path) for a, b in zip(blind, again, strict=True))
+    assert all(
+        torch.equal(a.seen.ego.speed, b.seen.ego.speed)
+        for a, b in zip(blind, again, strict=True)
+    )
+    assert blind[0].seen.images.shape == (1, SMALL.past, 0, 3, 1, 1)
 
 
 def test_what_is_learned_is_what_the_rules_plan_and_not_what_is_driven(
