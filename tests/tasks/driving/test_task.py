@@ -265,7 +265,9 @@ def test_real_data_must_be_in_neuro_data(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("NEURO_DATA", raising=False)
-    with pytest.raises(FileNotFoundError, match="set NEURO_DATA to the folder that holds nuscenes"):
+    with pytest.raises(
+        FileNotFoundError, match="set NEURO_DATA to the folder that holds nuscenes"
+    ):
         data.find_data(paper().source)
     (tmp_path / "nuscenes").mkdir()
     monkeypatch.setenv("NEURO_DATA", str(tmp_path))
