@@ -256,10 +256,9 @@ def open_tables(root: Path, version: str = "") -> Tables:
 def _explain(folder: Path, error: Exception) -> list[Problem]:
     """Return why the devkit cannot load the tables in a folder."""
     tables, problems = read_tables(folder)
-    if problems:
-        return problems
-    found = find_field_problems(tables)
-    problems = [*found, *find_link_problems(collect(tables, found))]
+    if not problems:  # links into what cannot be read are no mistakes
+        found = find_field_problems(tables)
+        problems = [*found, *find_link_problems(collect(tables, found))]
     what = f"the devkit cannot load it: {type(error).__name__}: {error}"
     return problems or [Problem(table=folder.name, what=what, cure=CHECK)]
 
