@@ -258,6 +258,7 @@ def read_recorded(config: Config) -> Truths:
     return join_truths(found)
 
 
+@lru_cache(maxsize=1)  # for closed and open loop; the rules drive through it for minutes
 def read_disturbed(config: Config) -> Truths:
     """Return the windows of all epochs of the last phase, displaced and driven as there."""
     epochs = range(config.epochs - config.last.epochs, config.epochs)

@@ -133,30 +133,26 @@ FIGURES: Mapping[str, Callable[[Outcome], float]] = {
 LOWER = ("collisions at fault", "off road", "out of time")  # is better
 
 
-def list_figures(outcomes: Outcomes) -> Iterator[tuple[str, dict[str, list[list[float]]]]]:
-    """Yield (figure, its values by planner: of each seed and course)."""
+Values = dict[str, list[list[float]]]  # by planner: of each seed and course
+
+
+def list_figures(outcomes: Outcomes) -> Iterator[tuple[str, Values]]:
+    """Yield (figure, its values)."""
     for name, figure in FIGURES.items():
-        yield (
-            name,
-            {
-                planner: [[figure(o) for o in some] for some in by_seed.values()]
-                for planner, by_seed in outcomes.items()
-            },
-        )
+        yield name, _measure(outcomes, figure)
 
 
-def count_collisions(
-    outcomes: Outcomes, distance: float
-) -> tuple[dict[str, list[list[float]]], dict[str, list[list[float]]]]:
-    """Return (collisions at fault, kilometres driven), by planner: of each seed and course.
+def count_collisions(outcomes: Outcomes, distance: float) -> tuple[Values, Values]:
+    """Return (collisions at fault, kilometres driven).
 
     Who hardly drives hardly collides. distance: of a course [m].
     """
-    hits, driven = (
-        {
-            planner: [[count(o) for o in some] for some in by_seed.values()]
-            for planner, by_seed in outcomes.items()
-        }
-        for count in (partial(_is, "collision"), lambda o: distance / 1000 * o.share)
-    )
-    return hits, driven
+    hits = _measure(outcomes, FIGURES["collisions at fault"])
+    return hits, _measure(outcomes, lambda o: distance / 1000 * o.share)
+
+
+def _measure(outcomes: Outcomes, figure: Callable[[Outcome], float]) -> Values:
+    return {
+        planner: [[figure(o) for o in some] for some in by_seed.values()]
+        for planner, by_seed in outcomes.items()
+    }
