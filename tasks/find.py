@@ -179,10 +179,10 @@ def make_run(
         check_values(made)
     except SchemaError as error:
         raise RunError(f"{name}: its configuration {config} cannot be used: {error}") from error
-    if task.training.pin is not None:
-        made = task.training.pin(made)
     if skip_bad:
         made = _skip_bad(task, name, made)
+    if task.training.pin is not None:
+        made = task.training.pin(made)
     run = Run(
         folder=folder,
         task=file.name if file else name,

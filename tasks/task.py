@@ -122,13 +122,15 @@ class Findings:
     """What an evaluation found on a split.
 
     values: of the metrics, by name; one that could not be computed may be missing.
-    n: samples. notes: what the value of a metric depends on; values with different notes are
-    not compared. facts: further JSON values for ``eval.json``, by key.
+    n: how many samples it is of; counted: what these are. notes: what the value of a metric
+    depends on; values with different notes are not compared. facts: further JSON values for
+    ``eval.json``, by key.
     """
 
     values: Mapping[str, float]
     n: int
     split: Split = "test"
+    counted: str = "samples"
     notes: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     tables: Sequence[Table] = ()

@@ -27,6 +27,7 @@ TRAIN, VAL = (
 CHUNK = 2**20  # bytes read at once while files are checked
 LINE = 2**12  # bytes in which a cut looks for the end of a line
 FOREIGN = frozenset({"site-packages", "dist-packages", "__pycache__"})
+OF_A_BUILD = "_sysconfigdata"  # how names begin that the build of a Python writes
 
 
 class Stretch(NamedTuple):
@@ -52,11 +53,14 @@ class Text:
     source: where it comes from, for reports.
     left_out: files that were skipped, each with the reason.
     copies: files whose contents equal those of an earlier one; they do not count.
+    digest: SHA-256 of the files' paths inside the root and of their contents; of the whole text
+    also in a part of it.
     """
 
     stretches: tuple[Stretch, ...]
     root: Path
     source: str
+    digest: str
     left_out: tuple[str, ...] = ()
     copies: tuple[Path, ...] = ()
 
@@ -74,8 +78,10 @@ class Text:
 def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
     """Return the text of a file, or of the files in a folder and the folders in it, by name.
 
-    Hidden files and folders do not count, nor does a file whose contents an earlier one has.
-    Every file is read once here, to find that out and whether it is text: UTF-8 without a NUL.
+    Hidden files and folders do not count, nor what is installed into a Python or differs from
+    build to build (:data:`FOREIGN`, :data:`OF_A_BUILD`), nor a file whose contents an earlier
+    one has. Every file is read once here, to find that out and whether it is text: UTF-8
+    without a NUL.
 
     Args:
         path: a file or a folder.
@@ -93,14 +99,16 @@ def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
         )
     found = [path] if path.is_file() else sorted(_iterate_files(path, pattern))
     if not found:
+        which = "" if pattern == "*" else f" whose name fits {pattern!r}"
         raise FileNotFoundError(
-            f"{path}: no file whose name fits {pattern!r}; found {found_in(path)}; give a "
-            "pattern that fits, such as '*'"
+            f"{path}: no file of text{which} in it, hidden ones aside; found {found_in(path)}; "
+            "give a folder of texts, or a file"
         )
     kept: list[Stretch] = []
     wrong: list[str] = []
     copies: list[Path] = []
     known: set[bytes] = set()
+    contents = hashlib.sha256()
     for file in found:
         size, sha, why = _examine(file)
         if why:
@@ -109,12 +117,13 @@ def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
             copies.append(file)
         else:
             known.add(sha)
+            contents.update(file.relative_to(path).as_posix().encode() + b"\0" + sha)
             kept.append(Stretch(file, 0, size))
     if wrong and not (skip and kept):
         more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
         raise ValueError(
             f"{'; '.join(wrong[:8])}{more}: remove or convert them to UTF-8, or leave such "
-            "files out with skip=True"
+            "files out (--skip-bad; in Python skip=True)"
             if kept or not skip
             else f"{path}: nothing is left: {'; '.join(wrong[:8])}{more}; give a file of text"
         )
@@ -125,6 +134,7 @@ def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
         source=told,
         left_out=tuple(wrong),
         copies=tuple(copies),
+        digest=contents.hexdigest(),
     )
 
 
@@ -242,7 +252,7 @@ def count_to_line_end(data: bytes) -> int:
 def _iterate_files(folder: Path, pattern: str) -> Iterator[Path]:
     for file in folder.rglob(pattern):
         inside = file.relative_to(folder).parts
-        foreign = any(name.startswith(".") or name in FOREIGN for name in inside)
+        foreign = any(n.startswith((".", OF_A_BUILD)) or n in FOREIGN for n in inside)
         if not foreign and file.is_file():
             yield file
 

@@ -1,6 +1,6 @@
 """What a tokenizer offers, and two of them: bytes, and files of Hugging Face's tokenizers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -33,6 +33,10 @@ class Tokenizer(Protocol):
         """Return the bytes that tokens stand for; the end of a file stands for none."""
         ...
 
+    def follow(self, before: Sequence[int]) -> Callable[[int], bytes]:
+        """Return what gives the bytes of one token after another, behind those before."""
+        ...
+
 
 class Bytes:
     """Every byte is a token: 256 in all. Text holds no NUL, so 0 is the end of a file.
@@ -58,9 +62,16 @@ class Bytes:
         require_tokens(wanted, self.size)
         return bytes(wanted[wanted != self.end].astype(np.uint8))
 
+    def follow(self, before: Sequence[int]) -> Callable[[int], bytes]:  # noqa: ARG002
+        """Return what gives the byte of one token after another."""
+        return lambda token: self.decode([token])
+
 
 class HuggingFace:
     """A tokenizer in a ``tokenizer.json``, run by the library ``tokenizers``.
+
+    Its file's truncation and padding do not apply, and a text that spells a special token does
+    not make it one.
 
     Args:
         path: the file.
@@ -73,13 +84,16 @@ class HuggingFace:
 
     def __init__(self, path: Path, end: str | None = None) -> None:
         with require_extra("language", f"{path} needs the library tokenizers"):
-            library: Any = import_module("tokenizers")
+            self._library: Any = import_module("tokenizers")
         try:
-            self._tokenizer = library.Tokenizer.from_file(str(path))
+            self._tokenizer = self._library.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises plain Exception
             raise ValueError(
                 f"{path}: no tokenizer: {error}; give the tokenizer.json of a model"
             ) from error
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = True
         self.size: int = self._tokenizer.get_vocab_size()
         self.end: int | None = None if end is None else self._tokenizer.token_to_id(end)
         if end is not None and self.end is None:
@@ -107,6 +121,22 @@ class HuggingFace:
         kept = [int(t) for t in wanted if t != self.end]
         text: str = self._tokenizer.decode(kept, skip_special_tokens=False)
         return text.encode()
+
+    def follow(self, before: Sequence[int]) -> Callable[[int], bytes]:
+        """Return what gives the text of one token after another, in UTF-8.
+
+        A token may be part of a character, whose text comes with the last of its tokens; and
+        its space depends on what stands before.
+        """
+        stream = self._library.decoders.DecodeStream(skip_special_tokens=False)
+
+        def step(token: int) -> bytes:
+            text: str | None = stream.step(self._tokenizer, token)
+            return (text or "").encode()
+
+        for token in before:
+            step(token)
+        return step
 
 
 def require_tokens(tokens: np.ndarray, size: int) -> None:

@@ -7,7 +7,7 @@ The tokens are kept as a trie, whose edges lie in one hash table.
 """
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,14 +85,19 @@ class World:
                 f"the vocabulary has no token {error}; decode with the tokenizer of the model"
             ) from error
 
+    def follow(self, before: Sequence[int]) -> Callable[[int], bytes]:  # noqa: ARG002
+        """Return what gives the bytes of one token after another."""
+        return lambda token: self.decode([token])
 
-def load_world(path: Path) -> World:
+
+def load_world(path: str | Path) -> World:
     """Return the tokenizer of a vocabulary file.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is damaged; says at which line.
     """
+    path = Path(path)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:

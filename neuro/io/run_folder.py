@@ -13,9 +13,10 @@ records/*.npz report.html      activity of some samples; all results on one page
 
 import importlib.metadata
 import json
+import math
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
@@ -160,9 +161,22 @@ def check_values(config: Any) -> None:
     """Check that each field of a configuration holds a value of its type.
 
     Raises:
-        SchemaError: lists every field that does not, such as a word of a Literal that is none.
+        SchemaError: lists every field that does not, such as a word of a Literal that is none;
+            or those that are infinite or no number.
     """
-    convert(_to_json(config), type(config))
+    held = _to_json(config)
+    convert(held, type(config))
+    if wrong := list(_find_infinite(held, "")):
+        raise SchemaError(f"{', '.join(wrong)}; give finite numbers")
+
+
+def _find_infinite(value: Any, path: str) -> Iterator[str]:
+    """Yield what fields of a configuration as JSON hold that is no finite number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{path} is {value}"
+    held = dict(enumerate(value)) if isinstance(value, list) else value
+    for key, one in held.items() if isinstance(held, dict) else ():
+        yield from _find_infinite(one, f"{path}.{key}" if path else str(key))
 
 
 def digest_configuration(header: Mapping[str, Any]) -> str:

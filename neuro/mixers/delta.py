@@ -17,6 +17,7 @@ from torch import Tensor
 from neuro.mixers.gla import join_chunks, split_chunks, zero_state
 from neuro.mixers.kernels import can_run, delta_steps
 from neuro.mixers.precision import as_exact, clip_log_decay, without_autocast
+from neuro.mixers.shapes import require_axes, require_shape
 
 CHUNK = 32  # tokens
 
@@ -30,6 +31,7 @@ def run_delta_recurrence(
     state: Float[Tensor, "B H K V"] | None = None,
 ) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
     """Return (y, state after the last token), token by token: the slow twin of run_delta."""
+    _require_shapes(q, k, v, beta, g, state)
     g = torch.zeros_like(beta) if g is None else g
     q, k, v, beta, g = as_exact(q, k, v, beta, g)
     s = zero_state(k, v) if state is None else state.to(v.dtype)
@@ -75,6 +77,7 @@ def run_delta(
     Exact for decays of any strength: no exponential of a positive number, and no sum of g is a
     difference of others. In 16 bits it computes in float32.
     """
+    _require_shapes(q, k, v, beta, g, state)
     g = torch.zeros_like(beta) if g is None else g
     q, k, v, beta, g = as_exact(q, k, v, beta, g)
     s = zero_state(k, v) if state is None else state.to(v.dtype)
@@ -85,6 +88,19 @@ def run_delta(
     with without_autocast(v):
         y, end = _run_chunks(q, k, u, beta, g, s.flatten(0, 1))
     return join_chunks(y, v), end.view(s.shape)
+
+
+def _require_shapes(
+    q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None, state: Tensor | None
+) -> None:
+    require_axes("delta", "k", "T B H K", k)
+    require_axes("delta", "v", "T B H V", v)
+    same, values = tuple(k.shape), v.shape[-1]
+    require_shape("delta", "q", q, same)
+    require_shape("delta", "v", v, (*same[:3], values))
+    require_shape("delta", "beta", beta, same[:3])
+    require_shape("delta", "g", g, same[:3])
+    require_shape("delta", "state", state, (*same[1:], values))
 
 
 def _run_chunks(

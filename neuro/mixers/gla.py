@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from neuro.mixers.kernels import can_run, gla_steps
 from neuro.mixers.precision import as_exact, clip_log_decay, without_autocast
+from neuro.mixers.shapes import require_axes, require_shape
 
 CHUNK = 32  # tokens; with 64 weak decays are a tenth faster, and strong ones half as fast
 # Within a block whose decays sum to no more, exp(-g / 2) is multiplied to keys and exp(g / 2)
@@ -35,6 +36,7 @@ def run_gla_recurrence(
     bonus: Float[Tensor, "H K"] | None = None,
 ) -> tuple[Float[Tensor, "T B H V"], Float[Tensor, "B H K V"]]:
     """Return (y, state after the last token), token by token: the slow twin of run_gla."""
+    _require_shapes(q, k, v, g, state, bonus)
     q, k, v, g = as_exact(q, k, v, g)
     s = zero_state(k, v) if state is None else state.to(v.dtype)
     decay, out = g.exp(), []
@@ -73,6 +75,7 @@ def run_gla(
     Exact for decays of any strength: no exponential of a positive number but within a block
     of :data:`MAX_LOG_DECAY`. In 16 bits it computes in float32.
     """
+    _require_shapes(q, k, v, g, state, bonus)
     q, k, v, g = as_exact(q, k, v, g)
     s = zero_state(k, v) if state is None else state.to(v.dtype)
     if can_run(q, k, v, g, s, bonus):
@@ -92,6 +95,19 @@ def run_gla(
 def zero_state(k: Float[Tensor, "T B H K"], v: Float[Tensor, "T B H V"]) -> Tensor:
     """Return the state (B H K V) before any token."""
     return v.new_zeros(*k.shape[1:], v.shape[-1])
+
+
+def _require_shapes(
+    q: Tensor, k: Tensor, v: Tensor, g: Tensor, state: Tensor | None, bonus: Tensor | None
+) -> None:
+    require_axes("gla", "k", "T B H K", k)
+    require_axes("gla", "v", "T B H V", v)
+    same, values = tuple(k.shape), v.shape[-1]
+    require_shape("gla", "q", q, same)
+    require_shape("gla", "v", v, (*same[:3], values))
+    require_shape("gla", "g", g, same, (*same[:3], 1))
+    require_shape("gla", "state", state, (*same[1:], values))
+    require_shape("gla", "bonus", bonus, same[2:])
 
 
 def split_chunks(x: Tensor, chunk: int) -> Tensor:
@@ -147,9 +163,12 @@ def _run_chunks(q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor) -> tuple[
 
 
 def _choose_block(g: Tensor) -> int:
-    """Return the most tokens, a power of two, in no block of which g sums beyond the limit."""
+    """Return the most tokens, a power of two, in no block of which g sums beyond the limit.
+
+    On device "meta", which has no values: one, as with strong decays.
+    """
     size, sums = 1, g.detach()
-    while size < g.shape[2]:
+    while not g.is_meta and size < g.shape[2]:
         sums = torch.unflatten(sums, 2, (-1, 2)).sum(3)
         if not bool(sums.abs().max() <= MAX_LOG_DECAY):
             break

@@ -30,7 +30,8 @@ def gla_steps(
     """Return (y, state) of :func:`neuro.mixers.gla.run_gla`."""
     decay = g.detach().exp().expand_as(k)
     y, after = v.new_zeros(v.shape), s.detach().clone(memory_format=torch.contiguous_format)
-    weight = k.new_zeros(0, 0) if bonus is None else bonus
+    # A copy: once NumPy has seen a parameter, FSDP cannot resize its storage any more.
+    weight = k.new_zeros(0, 0) if bonus is None else bonus.detach().clone()
     run_gla_steps(
         _rows(q), _rows(k), _rows(v), _rows(decay), _plain(weight), _rows(y), _cells(after)
     )

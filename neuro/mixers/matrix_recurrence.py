@@ -24,6 +24,7 @@ from neuro.mixers.mixer import (
 )
 from neuro.mixers.precision import as_exact
 from neuro.mixers.rotary import rotate
+from neuro.mixers.shapes import require_shape
 
 EPS = 1e-5
 LEAST_OPEN = -80.0  # of a gate's input: from there on exp(-x) of float32 would be infinite
@@ -151,6 +152,7 @@ class HGRN2(Mixer):
         floor: Float[Tensor, " D"] | None = None,
     ) -> tuple[Float[Tensor, "T B D"], MatrixState]:
         """Return (y, state). floor: a row of ``layer_floors``; None is 0."""
+        require_shape("HGRN2", "floor", floor, (self.width,))
         opens, q, v = as_exact(self.forget(x), F.silu(self.query(x)), self.candidate(x))
         k, g = keep_and_write(opens, floor)
         q, k, v, g = (split_heads(m, self.heads) for m in (q, k, v, g))

@@ -70,8 +70,8 @@ class Mixer(nn.Module, ABC):
 
         Raises:
             TypeError: x is no tensor, or the state that of another kind of mixer.
-            ValueError: x has no token, another width or no floating-point numbers; or the state
-                is of other samples or sizes.
+            ValueError: x has no token or sample, another width or no floating-point numbers; or
+                the state is of other samples or sizes.
         """
         self._require_tokens(x)
         start = self.initial(x)
@@ -84,10 +84,10 @@ class Mixer(nn.Module, ABC):
         name = type(self).__name__
         if not isinstance(x, Tensor):
             raise make_type_error(f"x of {name}", "a tensor", x, "its axes are T B D")
-        if x.dim() != 3 or not len(x) or x.shape[2] != self.width:
+        if x.dim() != 3 or 0 in x.shape or x.shape[2] != self.width:
             raise ValueError(
-                f"{name}: x has axes (tokens, samples, {self.width}) and at least one token, "
-                f"got shape {tuple(x.shape)}"
+                f"{name}: x has axes (tokens, samples, {self.width}), at least one token and "
+                f"sample, got shape {tuple(x.shape)}"
             )
         if not x.is_floating_point():
             raise ValueError(f"{name}: x must hold floating-point numbers, got {x.dtype}")

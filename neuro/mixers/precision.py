@@ -1,6 +1,8 @@
 """In which precision sequence mixers compute, and the least decay that is not zero in it."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +14,9 @@ def as_exact(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(x.float() if x.dtype in half else x for x in tensors)
 
 
-def without_autocast(x: Tensor) -> torch.autocast:
+def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """Return a context in which products of x's device keep the precision of their factors."""
-    return torch.autocast(x.device.type, enabled=False)
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def clip_log_decay(g: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from neuro.mixers.precision import as_exact
+from neuro.mixers.shapes import require_shape
 from neuro.ops.jit import kernel
 from neuro.ops.threads import can_read, run_in_shares
 
@@ -22,11 +23,12 @@ def run_scan_recurrence(
     h: Float[Tensor, "B *N"] | None = None,
 ) -> tuple[Float[Tensor, "T B *N"], Float[Tensor, "B *N"]]:
     """Return (h of every token, the last h), token by token: the slow twin of run_scan."""
+    _require_shapes(f, i, h)
     f, i = as_exact(f, i)
     h = torch.zeros_like(i[0]) if h is None else h
     out = []
     for f_t, i_t in zip(f, i, strict=True):
-        h = step_scan(f_t, i_t, h)
+        h = torch.addcmul(i_t, f_t, h)
         out.append(h)
     return torch.stack(out), h
 
@@ -35,6 +37,8 @@ def step_scan(
     f: Float[Tensor, "B *N"], i: Float[Tensor, "B *N"], h: Float[Tensor, "B *N"]
 ) -> Float[Tensor, "B *N"]:
     """Return h after one token."""
+    require_shape("scan", "f", f, tuple(i.shape))
+    require_shape("scan", "h", h, tuple(i.shape))
     return torch.addcmul(i, f, h)
 
 
@@ -45,20 +49,32 @@ def run_scan(
 ) -> tuple[Float[Tensor, "T B *N"], Float[Tensor, "B *N"]]:
     """Return (h of every token, the last h).
 
-    On a CPU by compiled loops, forward and backward; they have no second derivative. Elsewhere
-    by doubling (Hillis and Steele 1986): log2 T rounds over all tokens. Neither divides, so
-    that f may be 0. In 16 bits it computes in float32.
+    On a CPU by compiled loops, forward and backward. Elsewhere by doubling (Hillis and Steele
+    1986): log2 T rounds over all tokens. Neither divides, so that f may be 0; neither has a
+    second derivative. In 16 bits it computes in float32.
     """
+    _require_shapes(f, i, h)
     f, i = as_exact(f, i)
     h = torch.zeros_like(i[0]) if h is None else h.to(i.dtype)
-    if not can_read(i):
-        return _run_by_doubling(f, i, h)
     apply: Any = _Scan.apply  # torch annotates it in some versions only
     out: Tensor = apply(f, i, h)
     return out, out[-1]
 
 
-def _run_by_doubling(f: Tensor, i: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+def _require_shapes(f: Tensor, i: Tensor, h: Tensor | None) -> None:
+    if i.dim() < 2 or 0 in i.shape:
+        raise ValueError(
+            f"scan: i has axes T B and others, none of them empty, got shape {tuple(i.shape)}"
+        )
+    same = tuple(i.shape)
+    require_shape("scan", "f", f, same)
+    require_shape("scan", "h", h, same[1:])
+
+
+def run_by_doubling(
+    f: Float[Tensor, "T B *N"], i: Float[Tensor, "T B *N"], h: Float[Tensor, "B *N"]
+) -> Float[Tensor, "T B *N"]:
+    """Return h of every token, on any device."""
     out, keep = torch.cat([torch.addcmul(i[:1], f[:1], h[None]), i[1:]]), f
     reach = 1
     while reach < len(i):  # out[t] sums what came in after t - reach, keep[t] is its decay
@@ -66,14 +82,17 @@ def _run_by_doubling(f: Tensor, i: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         out = torch.cat([out[:reach], later])
         keep = torch.cat([keep[:reach], keep[reach:] * keep[:-reach]])
         reach *= 2
-    return out, out[-1]
+    return out
 
 
 class _Scan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, f: Tensor, i: Tensor, h: Tensor) -> Tensor:
-        out = torch.empty(i.shape, dtype=i.dtype)
-        _in_shares(scan_forward, *(_flat(x, len(i)) for x in (f, i, h[None], out)))
+        if can_read(i):
+            out = torch.empty(i.shape, dtype=i.dtype)
+            _in_shares(scan_forward, *(_flat(x, len(i)) for x in (f, i, h[None], out)))
+        else:
+            out = run_by_doubling(f, i, h)
         ctx.save_for_backward(f, h, out)
         return out
 
@@ -81,6 +100,10 @@ class _Scan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, to_out: Tensor) -> tuple[Tensor, ...]:
         f, h, out = ctx.saved_tensors
+        if not can_read(out):
+            keep = torch.cat([f[1:], torch.zeros_like(f[:1])])  # of what later tokens send back
+            flow = run_by_doubling(keep.flip(0), to_out.flip(0), torch.zeros_like(h)).flip(0)
+            return flow * torch.cat([h[None], out[:-1]]), flow, f[0] * flow[0]
         to_f, to_i, to_h = (torch.empty(x.shape, dtype=x.dtype) for x in (out, out, h[None]))
         rows = (f, h[None], out, to_out, to_f, to_i, to_h)
         _in_shares(scan_backward, *(_flat(x, len(out)) for x in rows))

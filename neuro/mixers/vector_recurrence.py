@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from neuro.mixers.mixer import MakeLinear, Mixer, exact_zeros, make_linear
 from neuro.mixers.precision import as_exact
 from neuro.mixers.scan import run_scan
+from neuro.mixers.shapes import require_shape
 
 EPS = 1e-5
 
@@ -61,6 +62,7 @@ class _VectorMixer(Mixer):
         """Return (y, state). floor: a row of :func:`layer_floors`; None is 0."""
         opens, candidate = as_exact(self.forget(x), F.silu(self.candidate(x)))
         leave = torch.sigmoid(-opens)  # 1 - f, exact where f is almost 1
+        require_shape(type(self).__name__, "floor", floor, (self.width,))
         if floor is not None:
             leave = (1 - floor) * leave
         h, last = run_scan(1 - leave, leave * candidate, state.h)

@@ -395,9 +395,10 @@ class _Training:
         self.losses = []
         bad = [n for n, p in self.model.named_parameters() if not _is_finite(p.detach())]
         if bad:
+            more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
             raise TrainError(
-                f"{', '.join(bad)}: not finite after an update; the last good checkpoint is "
-                "kept; lower the learning rate, and train again"
+                f"{', '.join(bad[:5])}{more}: not finite after an update; the last good "
+                "checkpoint is kept; lower the learning rate, and train again"
             )
         self.model.eval()
         with seeded(self._seed(step, VALIDATION)):

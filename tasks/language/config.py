@@ -11,6 +11,7 @@ MIXERS = (
     *("mlgru", "hgrn", "hgrn2", "retnet", "gla", "deltanet", "gdn"),
     *("rwkv5", "rwkv6", "softmax"),
 )
+STEPS_OF_100_BILLION = 190_736  # of 256 x 2,048 tokens
 GROWING = ("softmax",)  # whose state grows with the text
 
 
@@ -48,13 +49,14 @@ class Config:
     root-mean-square norms; or the whole blocks of "rwkv", with its channel mixing and layer
     norms, for stacks of rwkv5 or of rwkv6 alone.
     vocabulary: tokens, at least those of the tokenizer.
-    text: a file or folder; "": the sources of Python's standard library. tokenizer: the path of
-    a World vocabulary (.txt) or of a tokenizer.json; "": bytes. end: the token that ends a text
-    in a tokenizer.json. tokenizer_digest: SHA-256 of its file, which ``neuro train`` writes
+    text: a file or folder; "": the sources of Python's standard library. skip_bad: leave out
+    files of it that are empty or no text. tokenizer: the path of a World vocabulary (.txt) or
+    of a tokenizer.json; "": bytes. end: the token that ends a text in a tokenizer.json.
+    text_digest, tokenizer_digest: SHA-256 of what is read there, which ``neuro train`` writes
     down; "": any.
     tokens: T of a batch. lanes: B, streams that are read side by side. steps: batches in all.
     validations: over the training. held_out: bytes of the validation and test part that are
-    measured; 0: all.
+    measured, the first of each lane; 0: all.
     lr, warm, decay, clip: see :class:`neuro.training.Plan`. recipe: a published one, see
     :mod:`tasks.language.recipes`.
     """
@@ -70,6 +72,8 @@ class Config:
     block: Block = "gated"
     vocabulary: int = 256
     text: str = ""
+    skip_bad: bool = False
+    text_digest: str = ""
     tokenizer: str = ""
     end: str = ""
     tokenizer_digest: str = ""
@@ -86,15 +90,25 @@ class Config:
 
     def __post_init__(self) -> None:
         parse_stack(self.stack)
-        names = ("width", "hidden", "heads", "vocabulary", "tokens", "lanes", "steps")
-        wrong = [n for n in (*names, "validations") if getattr(self, n) < 1]
-        if wrong or self.steps % self.validations or min(self.held_out, self.limit) < 0:
-            raise ValueError(
-                f"Config: {', '.join(wrong) or 'nothing'} must be >= 1; steps ({self.steps}) "
-                f"must be a multiple of validations ({self.validations}), held_out and limit "
-                f">= 0, got {self.held_out} and {self.limit}"
+        names = ("width", "hidden", "heads", "ticks", "vocabulary", "tokens", "lanes")
+        least = dict.fromkeys((*names, "steps", "validations"), 1)
+        wrong = [
+            f"{name} must be >= {bound}, got {have}"
+            for name, bound in {**least, "limit": 0, "held_out": 0}.items()
+            if (have := getattr(self, name)) < bound
+        ]
+        if not wrong and self.steps % self.validations:
+            wrong.append(
+                f"steps, {self.steps}, must be a multiple of validations, {self.validations}"
             )
-
+        if 0 < self.held_out < self.lanes:
+            wrong.append(
+                f"held_out, {self.held_out}, must be 0 or a byte for each of {self.lanes} lanes"
+            )
+        if self.end and not self.tokenizer.endswith(".json"):
+            wrong.append(f"end, {self.end!r}, is of a tokenizer.json; leave it out")
+        if wrong:
+            raise ValueError(f"Config: {'; '.join(wrong)}")
         if self.limit and not self.carries and self.limit < self.tokens:
             raise ValueError(
                 f"Config: batches of {self.tokens} tokens are longer than the limit, "
@@ -171,12 +185,12 @@ def matmulfree_370m() -> Config:
 
 def matmulfree_1b() -> Config:
     """The published 24 layers of width 2,048: 1.3 billion parameters."""
-    return _published(24, 2048, 5632, 2.5e-3)
+    return replace(_published(24, 2048, 5632, 2.5e-3), steps=STEPS_OF_100_BILLION)
 
 
 def matmulfree_3b() -> Config:
     """The published 32 layers of width 2,560: 2.7 billion parameters."""
-    return _published(32, 2560, 6912, 1.5e-3)
+    return replace(_published(32, 2560, 6912, 1.5e-3), steps=STEPS_OF_100_BILLION)
 
 
 def _published(layers: int, width: int, hidden: int, lr: float) -> Config:

@@ -33,14 +33,26 @@ from tasks.task import Pair
 NOTHING = -1  # the target where a lane has ended
 
 
-def pin_tokenizer(config: Config) -> Config:
-    """Return a configuration that holds the digest of its tokenizer's file.
+def pin_files(config: Config) -> Config:
+    """Return a configuration that holds whole paths, and digests of text and tokenizer.
 
     Raises:
-        ValueError: it cannot be read.
+        OSError: the text cannot be read.
+        ValueError: the tokenizer cannot be read, or the text is none.
     """
-    path = config.tokenizer
-    return replace(config, tokenizer_digest=_digest_file(path) if path else "")
+    text, tokenizer = (p and str(Path(p).resolve()) for p in (config.text, config.tokenizer))
+    return replace(
+        config,
+        text=text,
+        text_digest=_find_text(text, config.skip_bad).digest,
+        tokenizer=tokenizer,
+        tokenizer_digest=_digest_file(tokenizer) if tokenizer else "",
+    )
+
+
+def skip_bad(config: Config) -> Config:
+    """Return a configuration by which files are left out that are empty or no text."""
+    return replace(config, skip_bad=True)
 
 
 def _digest_file(path: str) -> str:
@@ -92,28 +104,38 @@ def find_tokenizer(config: Config) -> Tokenizer:
 
 
 @cache
-def _find_text(text: str) -> Text:
-    return load(Path(text)) if text else load_default()
+def _find_text(text: str, skip: bool) -> Text:
+    return load(Path(text), skip=skip) if text else load_default()
 
 
 @cache
 def find_part(config: Config, part: Part) -> Text:
-    """Return a part of the text; of the held-out ones, as much as is measured."""
-    found = select_part(_find_text(config.text), part)
-    cut = part != "train" and config.held_out
-    return take_first(found, config.held_out) if cut else found
+    """Return a part of the text.
+
+    Raises:
+        ValueError: the text is not the one that the model was trained on.
+    """
+    text = _find_text(config.text, config.skip_bad)
+    if config.text_digest and text.digest != config.text_digest:
+        raise ValueError(
+            f"{text.source} are not the text that was trained on: files were added, removed or "
+            "changed, or this Python is of another version; put them back as they were (digest "
+            f"{config.text_digest[:16]}), or train a new model: neuro train NAME --out FOLDER"
+        )
+    return select_part(text, part)
 
 
 def batches(config: Config, part: Part, epoch: int) -> Iterator[Pair]:
     """Yield (tokens T B, the next tokens T B). The first token is the end of a text.
 
     Training: ``steps / validations`` batches an epoch, which go on where the epoch before
-    ended; lanes start over at their end. Else: each lane once, NOTHING behind its end.
+    ended; lanes start over at their end. Else: each of :func:`measured_lanes` once, NOTHING
+    behind its end.
     """
     if part == "train":
         yield from batches_from(config, epoch, 0)
         return
-    lanes = _split(config, part)
+    lanes = measured_lanes(config, part)
     streams = (
         (r.tokens for r in stream_tokens(lane, find_tokenizer(config), config.tokens))
         for lane in lanes
@@ -169,9 +191,26 @@ def _split(config: Config, part: Part) -> tuple[Text, ...]:
     return split_evenly(find_part(config, part), config.lanes)
 
 
+@cache
+def measured_lanes(config: Config, part: Part) -> tuple[Text, ...]:
+    """Return the lanes of a held-out part, of each as much as is measured: the beginning.
+
+    So what is measured comes from as many places of the part, and no file decides it.
+    """
+    lanes = _split(config, part)
+    each = config.held_out // config.lanes
+    return tuple(take_first(lane, each) for lane in lanes) if config.held_out else lanes
+
+
 def count_bytes(config: Config, part: Part) -> int:
-    """Return the bytes of a part that is measured; the end of a file counts one."""
-    return find_part(config, part).length
+    """Return the bytes of a part that is measured.
+
+    The end of a file counts one, if the tokenizer has a token for it.
+    """
+    lanes = measured_lanes(config, part)
+    ends = sum(stretch.last for lane in lanes for stretch in lane.stretches)
+    told = find_tokenizer(config).end is not None
+    return sum(lane.length for lane in lanes) - (0 if told else ends)
 
 
 def count_target_bytes(config: Config, tokens: Int64[Tensor, " N"]) -> int | None:

@@ -33,15 +33,16 @@ def generate(
             f"temperature must be >= 0 and finite, got {temperature}; 0 takes the likeliest"
         )
     drawn = torch.Generator().manual_seed(seed)
-    start = [tokenizer.end or 0, *tokenizer.encode(prompt).tolist()]
-    tokens, state = torch.tensor(start).unsqueeze(1), None
+    given = tokenizer.encode(prompt).tolist()
+    decode = tokenizer.follow(given)
+    tokens, state = torch.tensor([tokenizer.end or 0, *given]).unsqueeze(1), None
     while True:
         with torch.no_grad():
             logits, state = model(tokens, state)
         token = _draw(logits[-1, 0, : tokenizer.size].float(), temperature, drawn)
         if token == tokenizer.end:
             return
-        yield tokenizer.decode([token])
+        yield decode(token)
         tokens = torch.tensor([[token]])
 
 

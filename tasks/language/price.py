@@ -161,7 +161,7 @@ def price_token(token: TokenStep, chip: Chip, mapping: CorePlan) -> TokenPrice:
     Low and nominal count weights of 0 as free, high does not.
     """
     core = sum_intervals([_price_core(s, chip, mapping) for s in token.synapses])
-    core += chip.energy.active.interval * sum(token.updates)
+    core += chip.energy.active.interval * (token.ticks * sum(token.updates))
     reduced = 2 * sum(token.normed)  # squares in, roots out
     core += (chip.energy.synapse.interval + chip.energy.message.interval) * reduced
     bounds = {
@@ -205,6 +205,7 @@ def _time_steps(token: TokenStep, chip: Chip, mapping: CorePlan, bound: str) -> 
         # The neurons of a step lie with the synapses that reach them, or else behind them.
         reached = [s for s in token.synapses if s.step == max(step - 1, 0)]
         busy = updates / sum(mapping.cores[s.name] for s in reached) * cost["active"]
+        busy *= token.ticks
         served = [0.0]
         for s in (s for s in token.synapses if s.step == step):
             sent = s.sources * s.sending
@@ -216,7 +217,10 @@ def _time_steps(token: TokenStep, chip: Chip, mapping: CorePlan, bound: str) -> 
 
 
 def spread_over_ticks(token: TokenStep, ticks: int, spikes: float = SPIKES) -> TokenStep:
-    """Return the same with binary spikes: a count takes ``ticks`` ticks, spikes a neuron."""
+    """Return the same with binary spikes: a count takes ``ticks`` ticks, spikes a neuron.
+
+    Every neuron is updated in each of them.
+    """
     wide = [replace(s, sending=spikes) for s in token.synapses]
     return replace(token, synapses=tuple(wide), ticks=ticks)
 

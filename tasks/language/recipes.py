@@ -2,9 +2,9 @@
 
 matmulfree  warm-up and cosine, and half of that from the middle of the training on (Zhu et al.
             2024, arXiv 2406.02528)
-rwkv        AdamW (0.9, 0.99) with an epsilon of 1e-18; the decay w0 and its map learn at twice
-            the rate, the bonus u at three times it; neither decays, nor does the token shift
-            (the trainer of Peng et al. 2024, arXiv 2404.05892)
+rwkv        AdamW (0.9, 0.99) with an epsilon of 1e-18; the decay w0 learns at twice the rate;
+            neither it nor its map, the bonus u and the token shift lose weight (the trainer of
+            Peng et al. 2024, arXiv 2404.05892, outside of its second stage on the Pile)
 """
 
 from collections.abc import Callable
@@ -19,9 +19,10 @@ from neuro.training.plan import scale_lr
 from tasks.language.config import Config
 
 RWKV_GROUPS = (
-    Group(parameters=("*time_decay*",), lr=2.0, decay=False),
-    Group(parameters=("*time_faaaa",), lr=3.0, decay=False),
-    Group(parameters=("*time_mix_*", "*time_maa_*"), decay=False),
+    Group(parameters=("*time_decay",), lr=2.0, decay=False),
+    Group(
+        parameters=("*time_decay_w?", "*time_faaaa", "*time_mix_*", "*time_maa_*"), decay=False
+    ),
 )
 RWKV_ADAM = partial(torch.optim.AdamW, betas=(0.9, 0.99), eps=1e-18)
 

@@ -192,12 +192,13 @@ def initialise(model: RWKV) -> None:
             nn.init.orthogonal_(weight, gain=gain)
 
 
-def load_rwkv(path: Path) -> RWKV:
+def load_rwkv(path: str | Path) -> RWKV:
     """Return the model of a published checkpoint, ``.pth`` or ``.safetensors``, in float32.
 
     Raises:
         ValueError: the file is damaged, or is no checkpoint of RWKV-5.2 or 6.
     """
+    path = Path(path)
     try:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
@@ -215,8 +216,8 @@ def make_rwkv(tensors: Mapping[str, Tensor]) -> RWKV:
     """Return the model of the tensors of a checkpoint, in float32.
 
     Raises:
-        ValueError: they are not those of RWKV-5.2 or 6; names what is missing, too many or of
-            another shape.
+        ValueError: they are not those of RWKV-5.2 or 6; names what is missing, too many, of
+            another shape, or holds whole numbers or values that are not finite.
     """
     sizes = read_sizes(tensors)
     with torch.device("meta"):
@@ -226,6 +227,11 @@ def make_rwkv(tensors: Mapping[str, Tensor]) -> RWKV:
     wrong = [f"{n} is missing" for n in need if n not in have]
     wrong += [f"{n} is unknown" for n in have if n not in need]
     wrong += [f"{n} is {have[n]}, not {s}" for n, s in need.items() if have.get(n, s) != s]
+    wrong += [
+        f"{n} holds {t.dtype}" if not t.is_floating_point() else f"{n} is not finite"
+        for n, t in tensors.items()
+        if not (t.is_floating_point() and t.isfinite().all())
+    ]
     if wrong:
         raise ValueError(f"not the tensors of RWKV-{sizes.version}: {'; '.join(wrong[:9])}")
     model.load_state_dict({n: t.float() for n, t in tensors.items()}, assign=True)

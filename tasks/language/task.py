@@ -17,8 +17,9 @@ from tasks.language.data import (
     batches,
     batches_from,
     count_bytes,
-    find_part,
-    pin_tokenizer,
+    measured_lanes,
+    pin_files,
+    skip_bad,
 )
 from tasks.language.deployment import EXECUTED, chip_part, decode, measure, stimuli
 from tasks.language.model import LanguageModel
@@ -76,7 +77,7 @@ def loss(
 
 @torch.no_grad()
 def measure_bits(config: Config, model: nn.Module, split: Split) -> float:
-    """Return bits per byte of a held-out part; the end of a file counts one byte.
+    """Return bits per byte of a held-out part, of what :func:`count_bytes` counts there.
 
     Recurrent models read each lane as one stream, others windows of ``tokens`` tokens.
     """
@@ -100,11 +101,15 @@ def measure_bits(config: Config, model: nn.Module, split: Split) -> float:
 def evaluate(run: Run, model: nn.Module) -> Findings:
     """Return bits per byte of the test part."""
     config: Config = run.config
-    text = find_part(config, "test")
+    lanes = measured_lanes(config, "test")
     return Findings(
         values={BITS.name: measure_bits(config, model, "test")},
-        n=text.length,
-        facts={"text": text.source, "files": len({s.path for s in text.stretches})},
+        n=count_bytes(config, "test"),
+        counted="bytes",
+        facts={
+            "text": lanes[0].source,
+            "files": len({s.path for lane in lanes for s in lane.stretches}),
+        },
     )
 
 
@@ -133,7 +138,8 @@ TASK = Task(
         ),
         validation=BITS,
         validate=lambda config, model: measure_bits(config, model, "val"),
-        pin=pin_tokenizer,
+        pin=pin_files,
+        skip_bad=skip_bad,
     ),
     deployment=Deployment(
         part=chip_part,

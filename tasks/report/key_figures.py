@@ -49,7 +49,7 @@ def list_key_figures(
 
 
 def _evaluated(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Figure]:
-    n = f"{evaluation['n']:,} {evaluation['split']} samples"
+    n = f"{evaluation['n']:,} {evaluation['split']} {evaluation.get('counted', 'samples')}"
     notes = evaluation.get("notes", {})
     return [
         Figure(f"{m.label}, torch", value, notes.get(m.name, n))

@@ -138,7 +138,8 @@ def describe_evaluation(result: dict[str, Any], metrics: Sequence[Metric]) -> st
     told = [
         f"{m.label} {value}{notes.get(m.name, '')}" for m, value in list_values(result, metrics)
     ]
-    return f"{', '.join(told)}; {result['n']:,} {result['split']} samples"
+    counted = result.get("counted", "samples")
+    return f"{', '.join(told)}; {result['n']:,} {result['split']} {counted}"
 
 
 def describe_raised_slopes(history: Sequence[Mapping[str, Any]]) -> str:

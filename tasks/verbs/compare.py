@@ -334,6 +334,12 @@ def compare(runs: Sequence[Measured]) -> Comparison:
     ]
     if len({m.get("code") for run in runs for m in run.measured_on}) > 1:
         remarks.append("measured by different versions of the code; measure again to be sure")
+    data = {run.group: {m.get("data") for m in run.measured_on} for run in runs}
+    if elsewhere := [group for group in groups if data[group] != data[groups[0]]]:
+        remarks.append(
+            f"{', '.join(elsewhere)}: of other test data, or of other batches of them, than "
+            f"{groups[0]}"
+        )
     if any(d.p is not None for d in differences):
         most = max(len(d.differences) for d in differences)
         least = 2 / 2**most if most <= EXACT else 1 / DRAWS

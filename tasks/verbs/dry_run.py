@@ -28,10 +28,11 @@ class Memory:
     """What a training takes of each device [bytes].
 
     optimizer: its states. activations: what autograd keeps from the forward to the backward
-    pass of this device's share of a batch, in float32. gathered: with whole models (DDP) the
-    buckets in which gradients are exchanged; sharded (FSDP) the largest block, and what lies
-    outside of blocks, whose weights are whole while they compute. Code and temporary values
-    are not counted.
+    pass of this device's share of a batch, in float32; of gated linear attention as much as
+    with strong decays, an eighth more than with weak ones. gathered: with whole models (DDP)
+    the buckets in which gradients are exchanged; sharded (FSDP) the largest block, and what
+    lies outside of blocks, whose weights are whole while they compute. Code and temporary
+    values are not counted.
     """
 
     parameters: int

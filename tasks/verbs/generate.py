@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from neuro.io.run_folder import Run, RunError
+from neuro.io.store import StoreError
 from tasks.words import require_seed
 
 
@@ -24,8 +25,8 @@ def load_writer(path: Path, packed: bool = False) -> Writer:
     packed: two bits a ternary weight; a packed file has them in any case.
 
     Raises:
-        RunError: the run is of another task, or not trained yet, or has no ternary weights.
-        StoreError: the file is damaged, or no packed model.
+        RunError: the run is of another task, or not trained yet, or has no ternary weights; or
+            the file is damaged, or no packed model.
     """
     from neuro.nn.ternary import pack_model
     from tasks.find import is_file, open_folder
@@ -33,7 +34,13 @@ def load_writer(path: Path, packed: bool = False) -> Writer:
     from tasks.verbs.trained_run import load_trained_model
 
     if path.is_file() and not is_file(str(path)):  # but a file of a task
-        return Writer(*load_packed(path))
+        try:
+            return Writer(*load_packed(path))
+        except StoreError as error:
+            raise RunError(
+                f"{error}. neuro generate takes the folder of a run, or a file that neuro pack "
+                "wrote; Python reads published checkpoints of RWKV: tasks.language.rwkv"
+            ) from error
     run = open_folder(path)
     config = require_text_run(run)
     if packed and config.linear == "float":
@@ -85,10 +92,12 @@ def generate_text(
     config, tokenizer = writer.config, find_tokenizer(writer.config)
     before = 1 + len(tokenizer.encode(prompt.encode()))
     if config.limit and not config.carries and before + tokens - 1 > config.limit:
+        room = config.limit + 1 - before
+        fewer = f" or ask for {room:,}" if room > 0 else ""
         raise RunError(
             f"the prompt has {before - 1:,} tokens, --tokens asks for {tokens:,} behind them, "
-            f"and this model reads {config.limit:,} at most; shorten the prompt or ask for "
-            f"{max(0, config.limit + 1 - before):,}, or train one with a larger limit"
+            f"and this model reads {config.limit:,} at most; shorten the prompt{fewer}, or "
+            "train one with a larger limit"
         )
     made = generate(writer.model, tokenizer, prompt.encode(), temperature, seed)
     yield prompt

@@ -33,8 +33,8 @@ def pack_run(run: Run, out: Path | None) -> tuple[Path, str]:
     size = measure_size(model)
     told = (
         f"{size.weights:,} ternary weights in {size.bits:.2f} bits each, scales included; "
-        f"{size.packed + size.rest:,} bytes with all that is no ternary weight, "
-        f"{4 * size.weights + size.rest:,} before"
+        f"{size.packed + size.rest:,} bytes in memory with all that is no ternary weight, "
+        f"{4 * size.weights + size.rest:,} before; the file has {path.stat().st_size:,}"
     )
     return path, told
 

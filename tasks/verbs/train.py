@@ -253,9 +253,9 @@ def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
     A run that EventProp trained is measured in continuous time, as it was trained.
 
     Returns:
-        The value of each metric by its name; n, split, gradient; the facts that the task adds;
-        notes, tables and pictures where there are any; and direction, unit and format of
-        ``metrics``.
+        The value of each metric by its name; n, split, counted, gradient; the facts that the
+        task adds; notes, tables and pictures where there are any; and direction, unit and
+        format of ``metrics``.
     """
     require_device(device)
     measured_on = describe_provenance(run)
@@ -272,6 +272,7 @@ def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
         **found.values,
         "n": found.n,
         "split": found.split,
+        "counted": found.counted,
         **found.facts,
         **{k: v for k, v in shown.items() if v},
         "metrics": as_json(m for m in evaluation.metrics if m.name in found.values),

@@ -28,6 +28,7 @@ from neuro.nn.layers import DT
 from neuro.nn.trace import TraceError, trace
 from neuro.training import Plan
 from tasks.cli import main
+from tasks.language.rwkv import RWKV, Sizes, initialise
 from tasks.task import Deployment, Evaluation, Findings, Stimulus, Training
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
@@ -212,6 +213,27 @@ def test_a_model_is_trained_on_texts_of_a_users_own_writes_and_is_packed(
     assert "bits per byte" in told
     assert told.count("Once ") == 2
     assert "18,432 ternary weights in 2.01 bits each" in told
+
+
+def test_a_published_checkpoint_of_rwkv_writes_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = blocks("rwkv")[0]
+    checkpoint, vocabulary = re.findall(r'load_\w+\("(.*)"\)', code)
+    sizes = Sizes(version=6, vocabulary=300, width=16, layers=2, hidden=24, head_width=8)
+    model = RWKV(sizes)
+    initialise(model)
+    torch.save(model.state_dict(), checkpoint)
+    lines = [f"{b + 1} {bytes([b])!r} 1\n" for b in range(256)]
+    more = [f"{k} '{k} ' 4\n" for k in range(257, 300)]
+    Path(vocabulary).write_text("".join([*lines, *more]), encoding="utf-8")
+    page = run_page("rwkv")
+    assert page.prompt == [b + 1 for b in b"The capital of France is"]
+    assert len(page.tokens) == 40 or page.token == 0
+    assert page.logits.shape == (24, 1, 300)
+    whole, _ = page.model(torch.tensor([*page.prompt, page.token])[:, None])
+    torch.testing.assert_close(page.more[0], whole[-1])
 
 
 def test_a_graph_by_hand_runs_everywhere_and_says_what_is_true() -> None:

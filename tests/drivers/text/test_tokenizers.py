@@ -114,6 +114,68 @@ def test_a_tokenizer_of_hugging_face_reads_its_file(tmp_path: Path) -> None:
         HuggingFace(tmp_path / "tokenizer.json")
 
 
+def make_words(path: Path, decoder: str) -> Path:
+    """Write a tokenizer.json of bytes, whose words may begin with a space."""
+    library = pytest.importorskip("tokenizers")
+    special = ["<unk>", "</s>", *(f"<0x{b:02X}>" for b in range(256))]
+    made = library.Tokenizer(library.models.BPE(unk_token="<unk>", byte_fallback=True))
+    made.pre_tokenizer = library.pre_tokenizers.Metaspace()
+    parts = library.decoders
+    made.decoder = parts.Sequence(
+        [parts.Replace("▁", " "), parts.ByteFallback(), parts.Fuse(), parts.Strip(" ", 1, 0)]
+    )
+    if decoder == "bytes":
+        made = library.Tokenizer(library.models.BPE())
+        made.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        made.decoder, special = parts.ByteLevel(), ["</s>"]
+    alphabet = library.pre_tokenizers.ByteLevel.alphabet() if decoder == "bytes" else []
+    trainer = library.trainers.BpeTrainer(
+        vocab_size=600, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    made.train_from_iterator(["The quick brown fox jumps over the lazy dog."] * 5, trainer)
+    made.save(str(path))
+    return path
+
+
+@pytest.mark.parametrize("decoder", ["spaces", "bytes"])
+def test_tokens_one_by_one_are_the_text_of_all(tmp_path: Path, decoder: str) -> None:
+    found = HuggingFace(make_words(tmp_path / "tokenizer.json", decoder), end="</s>")
+    text = "The quick brown fox jumps over größe 日本 ok".encode()
+    tokens = found.encode(text).tolist()
+    assert found.decode(tokens) == text
+    for cut in range(len(tokens)):
+        before = found.decode(tokens[:cut])
+        if "�" in before.decode():
+            continue  # in the middle of a character
+        step = found.follow(tokens[:cut])
+        assert before + b"".join(map(step, tokens[cut:])) == text
+
+
+def test_bytes_and_world_go_on_byte_by_byte() -> None:
+    for tokenizer in (Bytes(), World(PLAIN | {b"ab": 301})):
+        data = b"abc\xff"
+        step = tokenizer.follow([])
+        assert b"".join(step(t) for t in tokenizer.encode(data).tolist()) == data
+
+
+def test_truncation_and_padding_of_a_file_do_not_apply(tmp_path: Path) -> None:
+    library = pytest.importorskip("tokenizers")
+    path = make_words(tmp_path / "tokenizer.json", "bytes")
+    want = HuggingFace(path).encode(b"The quick brown fox " * 40)
+    cut = library.Tokenizer.from_file(str(path))
+    cut.enable_truncation(16)
+    cut.enable_padding(length=512)
+    cut.save(str(path))
+    assert HuggingFace(path).encode(b"The quick brown fox " * 40).tolist() == want.tolist()
+
+
+def test_a_text_that_spells_a_special_token_does_not_end(tmp_path: Path) -> None:
+    found = HuggingFace(make_words(tmp_path / "tokenizer.json", "bytes"), end="</s>")
+    tokens = found.encode(b"say </s> twice")
+    assert found.end not in tokens
+    assert found.decode(tokens) == b"say </s> twice"
+
+
 def test_without_its_library_the_cure_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,14 @@ def test_a_bonus_reads_the_present_token_and_the_state_those_before() -> None:
     assert s.item() == 111
 
 
+def test_few_tokens_leave_the_storage_of_a_bonus_to_those_who_shard_it() -> None:
+    *rows, bonus, s = CORES["gla with a bonus"].make(3, 1.0, draw_from(8))
+    weight = torch.nn.Parameter(bonus)
+    with torch.no_grad():
+        run_gla(*rows, s, weight)
+    assert weight.untyped_storage().resizable()
+
+
 @pytest.mark.parametrize("tokens", [1, 2, 3, 33])
 def test_a_scan_by_doubling_is_one_by_loops(
     tokens: int, monkeypatch: pytest.MonkeyPatch

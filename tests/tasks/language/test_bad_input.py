@@ -1,8 +1,10 @@
 """What is wrong in texts, checkpoints, states and prompts is told with its cure."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +13,10 @@ from neuro.io.store import StoreError, load_tensors
 from neuro.training import TrainError, load_weights
 from neuro.training.checkpoint import load_checkpoint, save_weights
 from tasks.cli import main
+from tasks.find import open_folder
+from tasks.language import data
 from tasks.language.config import Config
-from tasks.language.data import make_tokenizer
+from tasks.language.data import count_bytes, make_tokenizer
 from tasks.language.model import LanguageModel
 from tasks.language.task import build
 from tasks.verbs.generate import Writer, generate_text, load_writer
@@ -54,6 +58,12 @@ def refuse(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit, match="2"):
         main(argv)
     return " ".join(capsys.readouterr().err.split())
+
+
+def clear_texts() -> None:
+    """Forget what was read, as in another process."""
+    for known in (data._find_text, data.find_part, data._split, data.measured_lanes):
+        known.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +155,89 @@ def test_a_tokenizer_that_changed_after_the_training_is_refused(
     assert f"{words} cannot be read" in refuse(["generate", run], capsys)
 
 
+def test_a_text_that_changed_after_the_training_began_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, run = tmp_path / "texts", tmp_path / "run"
+    texts.mkdir()
+    for k in range(60):
+        (texts / f"f{k}.txt").write_bytes(b"%d and so on.\n" % k * 20)
+    monkeypatch.chdir(tmp_path)
+    task = write_task(tmp_path, Path("texts"), good=1.0)
+    train = ["train", str(task), "--out", str(run)]
+    main(train)
+    monkeypatch.chdir(texts)
+    main(["eval", str(run)])  # the path is whole in the run
+    before = json.loads((run / "eval.json").read_text())
+    assert (before["counted"], before["n"]) == (
+        "bytes",
+        count_bytes(open_folder(run).config, "test"),
+    )
+    monkeypatch.chdir(tmp_path)
+    for change in (b"1 or so on.\n" * 20, None):
+        changed = texts / "f1.txt"
+        changed.write_bytes(change) if change else changed.rename(texts / "g1.txt")
+        clear_texts()
+        said = refuse(["eval", str(run)], capsys)
+        assert f"60 files of {texts} are not the text that was trained on" in said
+        assert "put them back as they were" in said
+        said = refuse(train, capsys)
+        assert "holds another run" in said
+        assert "text_digest" in said
+    main(["generate", str(run), "--tokens", "2"])  # which reads no text
+
+
+def test_files_that_are_no_text_are_left_out_if_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for k in range(60):
+        (texts / f"f{k}.txt").write_bytes(b"%d and so on.\n" % k * 20)
+    (texts / "x.bin").write_bytes(b"\0\1")
+    task = write_task(tmp_path, texts, good=1.0)
+    train = ["train", str(task), "--out", str(tmp_path / "run")]
+    assert "leave such files out (--skip-bad; in Python skip=True)" in refuse(train, capsys)
+    main([*train, "--skip-bad"])
+    main(["eval", str(tmp_path / "run")])
+    assert open_folder(tmp_path / "run").config.skip_bad
+
+
+def test_a_file_that_is_no_packed_model_is_named_with_what_could_be_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"emb.weight": torch.zeros(3, 3)}, tmp_path / "rwkv.pth")
+    said = refuse(["generate", str(tmp_path / "rwkv.pth")], capsys)
+    assert "takes the folder of a run, or a file that neuro pack wrote" in said
+    assert "published checkpoints of RWKV: tasks.language.rwkv" in said
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            {"width": -32, "held_out": -5},
+            "Config: width must be >= 1, got -32; held_out must be",
+        ),
+        ({"steps": 8, "validations": 3}, "steps, 8, must be a multiple of validations, 3$"),
+        ({"held_out": 3, "lanes": 4}, "held_out, 3, must be 0 or a byte for each of 4 lanes"),
+        ({"end": "</s>"}, "end, '</s>', is of a tokenizer.json; leave it out"),
+    ],
+)
+def test_each_field_that_is_wrong_is_named(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Config(**wrong)
+
+
+def test_a_value_that_is_no_number_is_named_by_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"1 and 2.\n" * 400)
+    task = write_task(tmp_path, tmp_path / "a.txt", more="threshold=float('nan'), lr=1e999")
+    said = refuse(["train", str(task), "--out", str(tmp_path / "run")], capsys)
+    assert "threshold is nan, lr is inf; give finite numbers" in said
+
+
 def test_weights_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
     config = Config(stack="mlgru", width=8, hidden=8)
     path = tmp_path / "best.safetensors"
@@ -183,6 +276,10 @@ def test_a_transformer_reads_no_more_than_its_limit() -> None:
         writer.model(torch.zeros(11, 1, dtype=torch.int64))
     with pytest.raises(ValueError, match="batches of 11 tokens are longer than the limit, 10"):
         replace(config, tokens=11)
-    with pytest.raises(ValueError, match="held_out and limit >= 0, got 200000 and -1"):
+    with pytest.raises(ValueError, match="limit must be >= 0, got -1"):
         replace(config, limit=-1)
+    with pytest.raises(
+        ValueError, match=r"asks for 8 behind them.*; shorten the prompt, or tra"
+    ):
+        list(generate_text(writer, "a" * 11, 8, 1.0, 0))
     assert replace(config, stack="mlgru", tokens=11).carries  # of which none grows

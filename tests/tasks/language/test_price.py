@@ -107,7 +107,16 @@ def test_a_pipeline_waits_for_its_slowest_step_and_a_token_for_all() -> None:
     slow = spread_over_ticks(ONE, 4, spikes=2.0)
     assert {s.sending for s in slow.synapses} == {2.0}
     apart = price_token(slow, CHIP, PLAN)
-    assert apart.core.nominal > found.core.nominal
+    served = 20 * 4 * 0.75 * t.synapse.value + 20 * t.message.value
+    steps = [
+        max(4 * 30 / 2 * t.active.value, served),  # every neuron is updated in each tick
+        4 * 600 / 2 * t.active.value,
+        4 * 6 / 1 * t.active.value,
+    ]
+    whole = price_token(replace(slow, ticks=1), CHIP, PLAN).core.nominal
+    assert apart.core.nominal == pytest.approx(
+        whole + 3 * (30 + 600 + 6) * CHIP.energy.active.value, rel=1e-12
+    )
     assert apart.generation_seconds.nominal == pytest.approx(
         sum(steps) + (3 * 4 + 2 * 3) * barrier, rel=1e-12
     )

@@ -3,13 +3,14 @@ import re
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
 import neuro.training.loop as loop
-from drivers.text import World
+from drivers.text import Bytes, World
 from lava_export import LavaMissing
 from lava_export.graded import load_graded_program
 from tasks.cli import main
@@ -83,14 +84,33 @@ def test_training_goes_on_from_any_step(
 
 
 def test_held_out_lanes_hold_every_byte_once(config: Config) -> None:
-    for held_out in (0, 400):
-        some = replace(config, held_out=held_out)
-        found = list(batches(some, "test", 0))
-        y = torch.cat([b[1] for b in found])
-        lanes = [bytes(v for v in y[:, k].tolist() if v != NOTHING) for k in range(4)]
-        whole = b"".join(lanes)
-        assert whole in LINES + b"\0"
-        assert len(whole) == count_bytes(some, "test")
+    every, some = (
+        read_lanes(replace(config, held_out=held_out), "test") for held_out in (0, 400)
+    )
+    assert LINES.endswith(b"".join(every)[:-1])
+    assert count_bytes(replace(config, held_out=0), "test") == sum(map(len, every))
+    for lane, whole in zip(some, every, strict=True):
+        assert whole.startswith(lane)  # of each lane the first 100, behind an end of a line
+        assert 100 - 20 < len(lane) <= 100
+        assert lane.endswith(b"\n")
+    assert count_bytes(replace(config, held_out=400), "test") == sum(map(len, some))
+
+
+def read_lanes(config: Config, part: Literal["val", "test"]) -> list[bytes]:
+    y = torch.cat([b[1] for b in batches(config, part, 0)])
+    return [bytes(v for v in y[:, k].tolist() if v != NOTHING) for k in range(4)]
+
+
+def test_an_end_of_a_file_that_no_token_tells_counts_no_byte(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Endless(Bytes):
+        end = None
+
+    whole = replace(config, held_out=0)
+    before = count_bytes(whole, "test")
+    monkeypatch.setattr(data, "find_tokenizer", lambda _: Endless())
+    assert count_bytes(whole, "test") == before - 1 == sum(map(len, read_lanes(whole, "test")))
 
 
 @pytest.mark.parametrize("stack", ["mlgru", "softmax"])
@@ -117,9 +137,7 @@ def test_a_tokenizer_too_large_for_the_model_is_refused(config: Config) -> None:
         ValueError, match="has 256 tokens, the model 255; set vocabulary to 256"
     ):
         next(batches(replace(config, vocabulary=255), "train", 0))
-    with pytest.raises(
-        ValueError, match=r"steps \(45\) must be a multiple of validations \(4\)"
-    ):
+    with pytest.raises(ValueError, match="steps, 45, must be a multiple of validations, 4"):
         replace(config, steps=45)
 
 

@@ -205,6 +205,17 @@ def test_seeds_measured_on_different_test_data_are_not_compared(runs: Path) -> N
         compare_runs([runs / "fast-*"], runs / "out")
 
 
+def test_groups_measured_on_other_test_data_are_compared_with_a_remark(runs: Path) -> None:
+    told = "mnist:fast_fixed: of other test data, or of other batches of them, than mnist:fast"
+    assert told not in compare_runs([runs / "fast*"], runs / "o").remarks
+    for seed in FIXED:
+        path = runs / f"fast_fixed-{seed}"
+        write(path, "eval", json.loads((path / "eval.json").read_text()), data="other")
+    found = compare_runs([runs / "fast*"], runs / "out")
+    assert told in found.remarks
+    assert found.differences
+
+
 def test_results_of_different_versions_of_the_code_are_compared_with_a_remark(
     runs: Path,
 ) -> None:

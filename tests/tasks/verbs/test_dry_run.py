@@ -8,7 +8,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from neuro.io.run_folder import Run, RunError
-from neuro.mixers import scan
+from neuro.mixers import gla, scan
 from neuro.training.errors import TrainError
 from neuro.training.sharded import list_blocks
 from tasks.cli import main
@@ -56,12 +56,24 @@ def test_weights_gradients_and_states_by_hand(run: Run) -> None:
     assert not run.folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("stack", "linear"),
+    [("mlgru*2", "ternary"), ("softmax*2", "float"), ("deltanet*2", "float")],
+)
+@pytest.mark.parametrize("gpu", [False, True])
 def test_activations_are_what_autograd_keeps_of_a_real_batch(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run, monkeypatch: pytest.MonkeyPatch, stack: str, linear: str, gpu: bool
 ) -> None:
-    run = replace(run, config=replace(run.config, stack="mlgru*2", linear="ternary"))
-    monkeypatch.setattr(scan, "can_read", lambda _: False)  # as on a GPU
+    run = replace(run, config=replace(run.config, stack=stack, linear=linear, tokens=96))
+    if gpu:
+        monkeypatch.setattr(scan, "can_read", lambda _: False)
     one, two = (measure_dry_run(run, n).whole.activations for n in (1, 2))
+    assert one == pytest.approx(measure_real(run), rel=1e-3)
+    assert two == pytest.approx(one / 2, rel=0.1)  # floors are kept whole
+
+
+def measure_real(run: Run) -> int:
+    """Return the bytes that autograd keeps of a batch with values."""
     model, kept = build(run.config), {}
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
 
@@ -75,8 +87,18 @@ def test_activations_are_what_autograd_keeps_of_a_real_batch(
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss(run.config, model, batch, 0.0)
     assert len(tree_leaves(batch)) == 2
-    assert one == pytest.approx(sum(size for size, _ in kept.values()), rel=1e-3)
-    assert two == pytest.approx(one / 2, rel=0.1)  # floors are kept whole
+    return sum(size for size, _ in kept.values())
+
+
+def test_gated_linear_attention_is_measured_as_with_strong_decays(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(run, config=replace(run.config, stack="rwkv6+gla+hgrn2", tokens=96))
+    found = measure_dry_run(run, 1).whole.activations
+    weak = measure_real(run)
+    monkeypatch.setattr(gla, "MAX_LOG_DECAY", 0.0)
+    assert found == pytest.approx(measure_real(run), rel=1e-3)
+    assert found > weak
 
 
 def test_what_cannot_be_measured_is_refused(

@@ -1,0 +1,32 @@
+"""Shapes that the cores of sequence mixers ask for.
+
+Compiled loops read where they are told to: a shape that does not fit must not reach them.
+"""
+
+from torch import Tensor
+
+
+def require_axes(core: str, name: str, axes: str, x: Tensor) -> None:
+    """Raise unless a tensor has these axes, such as "T B H K", and none of them is empty.
+
+    Raises:
+        ValueError: it has others.
+    """
+    if x.dim() != len(axes.split()) or 0 in x.shape:
+        raise ValueError(
+            f"{core}: {name} has axes {axes}, none of them empty, got shape {tuple(x.shape)}"
+        )
+
+
+def require_shape(core: str, name: str, x: Tensor | None, *shapes: tuple[int, ...]) -> None:
+    """Raise unless a tensor has one of these shapes; None passes.
+
+    Raises:
+        ValueError: it has another.
+    """
+    if x is not None and tuple(x.shape) not in shapes:
+        raise ValueError(
+            f"{core}: {name} has shape {tuple(x.shape)}, where the other arguments ask for "
+            f"{' or '.join(map(str, dict.fromkeys(shapes)))}; all share tokens, samples and "
+            "heads, and a state those of the run before"
+        )

@@ -1,0 +1,64 @@
+"""Cores of mixers given shapes that do not fit: compiled loops would leave their arrays."""
+
+import pytest
+import torch
+from mixer_cases import CORES, Core, draw_from
+
+from neuro.mixers import HGRN2
+from neuro.mixers.delta import step_delta
+from neuro.mixers.gla import step_gla
+from neuro.mixers.scan import step_scan
+from neuro.mixers.softmax import KeysValues, step_softmax
+
+EVERY = pytest.mark.parametrize("core", CORES.values(), ids=CORES)
+
+
+@EVERY
+@pytest.mark.parametrize("tokens", [4, 40])
+def test_one_more_along_any_axis_of_any_argument_is_refused(core: Core, tokens: int) -> None:
+    given = core.make(tokens, 1.0, draw_from(5))
+    for which, x in enumerate(given):
+        for axis in range(x.dim()):
+            longer = torch.cat([x, x.narrow(axis, 0, 1)], axis)
+            wrong = (*given[:which], longer, *given[which + 1 :])
+            for form in (core.fast, core.slow):
+                with pytest.raises(ValueError, match=r"has shape .*; all share tokens"):
+                    form(*wrong)
+
+
+@EVERY
+@pytest.mark.parametrize("axis", [0, 1])
+def test_an_axis_without_entries_is_refused(core: Core, axis: int) -> None:
+    given = [x.narrow(axis, 0, 0) for x in core.make(4, 1.0, draw_from(5))]
+    for form in (core.fast, core.slow):
+        with pytest.raises(ValueError, match="none of them empty"):
+            form(*given)
+
+
+@EVERY
+def test_an_axis_less_is_refused(core: Core) -> None:
+    given = [x.flatten() for x in core.make(4, 1.0, draw_from(5))]
+    for form in (core.fast, core.slow):
+        with pytest.raises(ValueError, match=r"has axes T B .*\(\d+,\)"):
+            form(*given)
+
+
+def test_a_step_refuses_a_state_of_other_samples() -> None:
+    f, i, h = CORES["scan"].make(1, 1.0, draw_from(6))
+    for wrong in ((f[0], i[0], h[:1]), (f[0, :1], i[0], h), (f[0], i[0, :1], h)):
+        with pytest.raises(ValueError, match="has shape"):
+            step_scan(*wrong)
+    *rows, s = CORES["gla"].make(1, 1.0, draw_from(6))
+    with pytest.raises(ValueError, match="state has shape"):
+        step_gla(*(x[0] for x in rows), s[:1])
+    *rows, s = CORES["delta"].make(1, 1.0, draw_from(6))
+    with pytest.raises(ValueError, match="state has shape"):
+        step_delta(*(x[0] for x in rows), s[:1])
+    *rows, keys, values = CORES["softmax"].make(1, 1.0, draw_from(6))
+    with pytest.raises(ValueError, match="v of the state has shape"):
+        step_softmax(*(x[0] for x in rows), KeysValues(keys, values[:, :1]))
+
+
+def test_a_mixer_refuses_no_sample() -> None:
+    with pytest.raises(ValueError, match="at least one token and sample"):
+        HGRN2(32)(torch.zeros(4, 0, 32))
