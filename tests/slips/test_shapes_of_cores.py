@@ -4,7 +4,7 @@ import pytest
 import torch
 from mixer_cases import CORES, Core, draw_from
 
-from neuro.mixers import HGRN2
+from neuro.mixers import HGRN, HGRN2, Mixer
 from neuro.mixers.delta import step_delta
 from neuro.mixers.gla import step_gla
 from neuro.mixers.scan import step_scan
@@ -57,6 +57,12 @@ def test_a_step_refuses_a_state_of_other_samples() -> None:
     *rows, keys, values = CORES["softmax"].make(1, 1.0, draw_from(6))
     with pytest.raises(ValueError, match="v of the state has shape"):
         step_softmax(*(x[0] for x in rows), KeysValues(keys, values[:, :1]))
+
+
+@pytest.mark.parametrize("mixer", [HGRN(32), HGRN2(32)])
+def test_a_floor_of_another_width_is_refused(mixer: Mixer) -> None:
+    with pytest.raises(ValueError, match=r"HGRN2?: floor has shape \(1,\).*ask for \(32,\)"):
+        mixer(torch.zeros(4, 1, 32), floor=torch.zeros(1))
 
 
 def test_a_mixer_refuses_no_sample() -> None:

@@ -53,12 +53,19 @@ def test_a_loss_that_carries_a_state_returns_two_things(tmp_path: Path) -> None:
 def test_weights_that_the_last_update_left_infinite_are_refused(tmp_path: Path) -> None:
     class Breaks(torch.optim.SGD):
         def step(self, *_: Any) -> None:  # type: ignore[override]
-            self.param_groups[0]["params"][0].data.fill_(torch.inf)
+            for p in (p for group in self.param_groups for p in group["params"]):
+                p.data.fill_(torch.inf)
 
     steps = course().steps
     bad = Plan(epochs=1, lr=1e-2, accumulate=steps, optimizer=Breaks)
-    with pytest.raises(TrainError, match="not finite after an update; the last good"):
-        fit(model(), course(), bad, cpu(), tmp_path)
+    net = model()
+    names = [f"more{k}" for k in range(7)]
+    for name in names:
+        net.register_parameter(name, torch.nn.Parameter(torch.zeros(1)))
+    every = [n for n, _ in net.named_parameters()]
+    told = f"{', '.join(every[:5])} and {len(every) - 5} more: not finite after an update"
+    with pytest.raises(TrainError, match=rf"{told}; the last good"):
+        fit(net, course(), bad, cpu(), tmp_path)
     assert not (tmp_path / "best.safetensors").exists()
 
 

@@ -140,6 +140,10 @@ def test_other_tensors_are_refused_by_name() -> None:
         make_rwkv({**tensors, "blocks.0.att.time_state": torch.zeros(2)})
     with pytest.raises(ValueError, match=r"head.weight is \(39, 32\), not \(40, 32\)"):
         make_rwkv({**tensors, "head.weight": tensors["head.weight"][1:]})
+    head = tensors["head.weight"]
+    for wrong, told in ((head.int(), "holds torch.int32"), (head * torch.nan, "is not finite")):
+        with pytest.raises(ValueError, match=f"RWKV-5: head.weight {told}"):
+            make_rwkv({**tensors, "head.weight": wrong})
     with pytest.raises(ValueError, match=r"emb.weight of 2 axes; this has none: take a file"):
         make_rwkv({})
     old = {**tensors, "blocks.0.att.time_faaaa": torch.zeros(2)}
