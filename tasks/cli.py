@@ -455,7 +455,7 @@ def _tell_memory(run: Any, devices: int) -> None:
 
     found = measure_dry_run(run, devices)
     shown = make_table(
-        f"GB of each of {devices} devices", "of what", "whole models (DDP)", "sharded (FSDP)"
+        f"MB of each of {devices} devices", "of what", "whole models (DDP)", "sharded (FSDP)"
     )
     for row in describe_dry_run(found):
         shown.add_row(*row)

@@ -146,7 +146,7 @@ def count_gathered(model: nn.Module) -> int:
 
 
 def describe_dry_run(found: DryRun) -> list[tuple[str, str, str]]:
-    """Return rows (what, whole on each device, sharded) in GB."""
+    """Return rows (what, whole on each device, sharded) in MB."""
     names = {
         "parameters": "parameters",
         "gradients": "gradients",
@@ -157,7 +157,7 @@ def describe_dry_run(found: DryRun) -> list[tuple[str, str, str]]:
     }
 
     def tell(side: Memory, name: str) -> str:
-        return f"{getattr(side, name) / 1e9:,.2f}"
+        return f"{getattr(side, name) / 1e6:,.1f}"
 
     return [
         (told, tell(found.whole, name), tell(found.sharded, name))

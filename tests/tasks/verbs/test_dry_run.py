@@ -52,7 +52,7 @@ def test_weights_gradients_and_states_by_hand(run: Run) -> None:
     assert whole.total == sum(vars(whole).values())
     assert len(list_blocks(build(run.config))) == 3
     rows = describe_dry_run(two)
-    assert rows[-1] == ("in all", *(f"{m.total / 1e9:.2f}" for m in (whole, sharded)))
+    assert rows[-1] == ("in all", *(f"{m.total / 1e6:,.1f}" for m in (whole, sharded)))
     assert not run.folder.exists()
 
 
@@ -114,6 +114,6 @@ def test_what_cannot_be_measured_is_refused(
     assert not run.folder.exists()
     main(["train", "language:tiny_matmulfree", "--devices", "3", "--dry-run"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "GB of each of 3 devices" in told
+    assert "MB of each of 3 devices" in told
     size = sum(p.numel() for p in build(tiny_matmulfree()).parameters())
     assert f"{size:,} parameters; activations: all that autograd keeps" in told
