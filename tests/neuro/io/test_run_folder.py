@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from neuro.io.run_folder import Run, RunError, begin_run, digest_configuration, open_run
+from neuro.io.run_folder import (
+    Run,
+    RunError,
+    begin_run,
+    check_values,
+    digest_configuration,
+    open_run,
+)
+from neuro.io.schema import SchemaError
 from neuro.io.store import StoreError
 
 
@@ -228,3 +236,20 @@ def test_every_part_of_a_configuration_and_nothing_else_changes_its_digest() -> 
     assert digest_configuration({**header, "neuro": "0.2", "trained": "b"}) == same
     changed = {digest_configuration({**header, part: "b"}) for part in parts}
     assert len(changed - {same}) == len(parts)
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float
+
+
+@dataclass(frozen=True)
+class Outer:
+    rates: tuple[float, ...]
+    inner: Inner
+
+
+def test_numbers_that_are_not_finite_are_named_wherever_they_stand() -> None:
+    check_values(Outer((1.0, 2.0), Inner(3.0)))
+    with pytest.raises(SchemaError, match=r"^rates.1 is nan, inner.rate is -inf; give finite"):
+        check_values(Outer((1.0, float("nan")), Inner(float("-inf"))))

@@ -174,9 +174,12 @@ def test_a_text_that_changed_after_the_training_began_is_refused(
         count_bytes(open_folder(run).config, "test"),
     )
     monkeypatch.chdir(tmp_path)
+    changed = texts / "f1.txt"
+    whole = changed.read_bytes()
     for change in (b"1 or so on.\n" * 20, None):
-        changed = texts / "f1.txt"
-        changed.write_bytes(change) if change else changed.rename(texts / "g1.txt")
+        changed.write_bytes(change or whole)
+        if change is None:
+            changed.rename(texts / "f1.text")  # at the same place among the others
         clear_texts()
         said = refuse(["eval", str(run)], capsys)
         assert f"60 files of {texts} are not the text that was trained on" in said
