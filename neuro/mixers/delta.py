@@ -17,7 +17,7 @@ from torch import Tensor
 from neuro.mixers.gla import join_chunks, split_chunks, zero_state
 from neuro.mixers.kernels import can_run, delta_steps
 from neuro.mixers.precision import as_exact, clip_log_decay, without_autocast
-from neuro.mixers.shapes import require_axes, require_shape
+from neuro.mixers.shapes import require_heads, require_shape
 
 CHUNK = 32  # tokens
 
@@ -93,14 +93,10 @@ def run_delta(
 def _require_shapes(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor | None, state: Tensor | None
 ) -> None:
-    require_axes("delta", "k", "T B H K", k)
-    require_axes("delta", "v", "T B H V", v)
-    same, values = tuple(k.shape), v.shape[-1]
-    require_shape("delta", "q", q, same)
-    require_shape("delta", "v", v, (*same[:3], values))
-    require_shape("delta", "beta", beta, same[:3])
-    require_shape("delta", "g", g, same[:3])
-    require_shape("delta", "state", state, (*same[1:], values))
+    tokens, samples, heads, keys, values = require_heads("delta", q, k, v)
+    require_shape("delta", "beta", beta, (tokens, samples, heads))
+    require_shape("delta", "g", g, (tokens, samples, heads))
+    require_shape("delta", "state", state, (samples, heads, keys, values))
 
 
 def _run_chunks(

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from neuro.mixers.kernels import can_run, gla_steps
 from neuro.mixers.precision import as_exact, clip_log_decay, without_autocast
-from neuro.mixers.shapes import require_axes, require_shape
+from neuro.mixers.shapes import require_heads, require_shape
 
 CHUNK = 32  # tokens; with 64 weak decays are a tenth faster, and strong ones half as fast
 # Within a block whose decays sum to no more, exp(-g / 2) is multiplied to keys and exp(g / 2)
@@ -100,14 +100,11 @@ def zero_state(k: Float[Tensor, "T B H K"], v: Float[Tensor, "T B H V"]) -> Tens
 def _require_shapes(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor, state: Tensor | None, bonus: Tensor | None
 ) -> None:
-    require_axes("gla", "k", "T B H K", k)
-    require_axes("gla", "v", "T B H V", v)
-    same, values = tuple(k.shape), v.shape[-1]
-    require_shape("gla", "q", q, same)
-    require_shape("gla", "v", v, (*same[:3], values))
-    require_shape("gla", "g", g, same, (*same[:3], 1))
-    require_shape("gla", "state", state, (*same[1:], values))
-    require_shape("gla", "bonus", bonus, same[2:])
+    tokens, samples, heads, keys, values = require_heads("gla", q, k, v)
+    row = tokens, samples, heads
+    require_shape("gla", "g", g, (*row, keys), (*row, 1))
+    require_shape("gla", "state", state, (samples, heads, keys, values))
+    require_shape("gla", "bonus", bonus, (heads, keys))
 
 
 def split_chunks(x: Tensor, chunk: int) -> Tensor:

@@ -6,16 +6,17 @@ Compiled loops read where they are told to: a shape that does not fit must not r
 from torch import Tensor
 
 
-def require_axes(core: str, name: str, axes: str, x: Tensor) -> None:
-    """Raise unless a tensor has these axes, such as "T B H K", and none of them is empty.
+def require_heads(core: str, q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
+    """Return T, B, H, K and V of queries and keys (T B H K) and values (T B H V).
 
     Raises:
-        ValueError: it has others.
+        ValueError: they do not fit one another, or an axis is empty.
     """
-    if x.dim() != len(axes.split()) or 0 in x.shape:
-        raise ValueError(
-            f"{core}: {name} has axes {axes}, none of them empty, got shape {tuple(x.shape)}"
-        )
+    _require_axes(core, "k", "T B H K", k)
+    _require_axes(core, "v", "T B H V", v)
+    require_shape(core, "q", q, tuple(k.shape))
+    require_shape(core, "v", v, (*k.shape[:3], v.shape[-1]))
+    return (*k.shape, v.shape[-1])
 
 
 def require_shape(core: str, name: str, x: Tensor | None, *shapes: tuple[int, ...]) -> None:
@@ -29,4 +30,16 @@ def require_shape(core: str, name: str, x: Tensor | None, *shapes: tuple[int, ..
             f"{core}: {name} has shape {tuple(x.shape)}, where the other arguments ask for "
             f"{' or '.join(map(str, dict.fromkeys(shapes)))}; all share tokens, samples and "
             "heads, and a state those of the run before"
+        )
+
+
+def _require_axes(core: str, name: str, axes: str, x: Tensor) -> None:
+    """Raise unless a tensor has these axes, such as "T B H K", and none of them is empty.
+
+    Raises:
+        ValueError: it has others.
+    """
+    if x.dim() != len(axes.split()) or 0 in x.shape:
+        raise ValueError(
+            f"{core}: {name} has axes {axes}, none of them empty, got shape {tuple(x.shape)}"
         )

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuro.mixers.shapes import require_axes, require_shape
+from neuro.mixers.shapes import require_heads, require_shape
 
 
 class KeysValues(NamedTuple):
@@ -61,31 +61,28 @@ def run_softmax(
     _require_shapes(q, k, v, state)
     after = _append(k, v, state)
     before, mask = len(after.k) - len(k), None
+    causal = not before and len(k) > 1
     if before and len(k) > 1:
         shape = len(k), len(after.k)
         mask = torch.ones(shape, dtype=torch.bool, device=q.device).tril(before)
     q, keys, values = (x.permute(1, 2, 0, 3) for x in (q, *after))
     if q.is_meta and mask is None:  # where torch would count all scores, which no device keeps
         y, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            q, keys, values, 0.0, not before and len(k) > 1, scale=1.0
+            q, keys, values, 0.0, causal, scale=1.0
         )
         return y.permute(2, 0, 1, 3), after
     y = F.scaled_dot_product_attention(
-        q, keys, values, attn_mask=mask, is_causal=not before and len(k) > 1, scale=1.0
+        q, keys, values, attn_mask=mask, is_causal=causal, scale=1.0
     )
     return y.permute(2, 0, 1, 3), after
 
 
 def _require_shapes(q: Tensor, k: Tensor, v: Tensor, state: KeysValues | None) -> None:
-    require_axes("softmax", "k", "T B H K", k)
-    require_axes("softmax", "v", "T B H V", v)
-    same, values = tuple(k.shape), v.shape[-1]
-    require_shape("softmax", "q", q, same)
-    require_shape("softmax", "v", v, (*same[:3], values))
+    _, samples, heads, keys, values = require_heads("softmax", q, k, v)
     if state is not None:
         before = len(state.k)
-        require_shape("softmax", "k of the state", state.k, (before, *same[1:]))
-        require_shape("softmax", "v of the state", state.v, (before, *same[1:3], values))
+        require_shape("softmax", "k of the state", state.k, (before, samples, heads, keys))
+        require_shape("softmax", "v of the state", state.v, (before, samples, heads, values))
 
 
 def _append(k: Tensor, v: Tensor, state: KeysValues | None) -> KeysValues:
