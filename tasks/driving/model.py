@@ -127,8 +127,9 @@ class Driver(nn.Module):
                 in any case.
             frozen: parts that run as in evaluation, and get no gradient.
         """
-        futures = self.config.last.futures if futures is None else futures
-        stage = self.config.last.name if stage is None else stage
+        c = self.config
+        futures = c.last.futures if futures is None else futures
+        stage = c.last.name if stage is None else stage
         with self._as_evaluated(frozen):
             perceived = self.perceive(seen)
             states = perceived.states
@@ -139,8 +140,9 @@ class Driver(nn.Module):
             maps = self.read_maps(spikes[len(perceived.states) - 1 :], HEADS[stage], seen.ego)
             plan = None
             if stage == "planning" and perceived.front is not None:
-                known = truth if self.config.planner.learns_from == "truth" else None
-                around = find_surroundings(maps, known)
+                known = truth if c.planner.learns_from == "truth" else None
+                persistence = c.planner.persistence and not self.training
+                around = find_surroundings(maps, known, persistence)
                 path = None if truth is None else truth.path
                 plan = self.planner(seen.ego, around, perceived.front, path)
         return Outputs(perceived.depth, maps, motion, plan, dict(self.balance))
@@ -254,17 +256,23 @@ class Planner(nn.Module):
         return driven[torch.arange(len(path), device=path.device), cheapest]
 
 
-def find_surroundings(maps: Mapping[str, Tensor], truth: Truth | None = None) -> Surroundings:
+def find_surroundings(
+    maps: Mapping[str, Tensor], truth: Truth | None = None, persistence: bool = False
+) -> Surroundings:
     """Return what candidates are judged by: the truth if there is one, else what was predicted.
 
     Predicted are probabilities. The cost volume is predicted in any case, and is not negative.
+    persistence: whether others are nowhere less probable than now.
     """
     learned = F.softplus(maps["cost"][:, 1:])
     if truth is not None:
         occupied = (truth.vehicle | truth.pedestrian)[:, 1:]
         drivable, lane = truth.drivable, truth.lane
     else:
-        vehicle, pedestrian = (maps[name][:, 1:].sigmoid() for name in MOVING)
-        occupied = torch.maximum(vehicle, pedestrian)
+        vehicle, pedestrian = (maps[name].sigmoid() for name in MOVING)
+        others = torch.maximum(vehicle, pedestrian)
+        occupied = others[:, 1:]
+        if persistence:
+            occupied = torch.maximum(occupied, others[:, :1])
         drivable, lane = (maps[name][:, 0].sigmoid() for name in ("drivable", "lane"))
     return Surroundings(occupied.to(learned), drivable.to(learned), lane.to(learned), learned)

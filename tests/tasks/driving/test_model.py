@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import pytest
@@ -180,6 +181,33 @@ def test_candidates_are_judged_by_the_truth_where_the_planner_learns_from_it(
         assert judged.truth.total.shape == (3, 1)
         same[source] = torch.allclose(judged.costs.total, found.plan.costs.total)
     assert same == {"truth": False, "predicted": True}
+
+
+def test_with_persistence_nobody_is_less_probable_than_now_when_it_drives(
+    model: Driver, batch: Batch, found: Outputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predicted = find_surroundings(found.maps)
+    kept = find_surroundings(found.maps, persistence=True)
+    others = torch.maximum(*(found.maps[k].sigmoid() for k in ("pedestrian", "vehicle")))
+    assert torch.equal(kept.occupied, others[:, 1:].clamp(min=others[:, :1]))
+    assert (kept.occupied > predicted.occupied).any()
+    assert (kept.occupied > others[:, :1]).any()
+    for name in ("drivable", "lane", "learned"):
+        assert torch.equal(getattr(kept, name), getattr(predicted, name))
+    asked = []
+
+    def note(*given: object) -> Surroundings:
+        asked.append(given[-1])
+        return predicted
+
+    monkeypatch.setattr("tasks.driving.model.find_surroundings", note)
+    for persistence in (False, True):
+        planner = replace(model.config.planner, persistence=persistence)
+        monkeypatch.setattr(model, "config", replace(model.config, planner=planner))
+        with torch.no_grad():
+            for training in (False, True):
+                copy.deepcopy(model).train(training)(batch.seen)
+    assert asked == [False, False, True, False]
 
 
 def test_the_plan_starts_from_the_cheapest_candidate(found: Outputs) -> None:
