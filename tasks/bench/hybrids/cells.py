@@ -1,8 +1,8 @@
 """What is trained: six linear mixers, with more or fewer layers of softmax attention, by seed.
 
 Published stacks have 24 layers and more, with one of softmax attention behind 24, 12, 6 or 3
-linear ones (Wang et al. 2025, arXiv 2507.06457). Here are four layers, of which none, one, two
-or all are softmax: pure linear, 3:1, 1:1, and the reference.
+linear ones (Wang et al. 2025, arXiv 2507.06457). Here are eight layers, of which none, one,
+two, four or all are softmax: pure linear, 7:1, 3:1, 1:1, and the reference.
 """
 
 from collections.abc import Sequence
@@ -38,10 +38,10 @@ class Scale:
     text. held_out: bytes that are measured.
     """
 
-    layers: int = 4
-    softmax: tuple[int, ...] = (0, 1, 2)
-    width: int = 64
-    hidden: int = 64
+    layers: int = 8
+    softmax: tuple[int, ...] = (0, 1, 2, 4)
+    width: int = 48
+    hidden: int = 48
     heads: int = 2
     seeds: tuple[int, ...] = (0, 1, 2)
     sizes: Sizes = field(default_factory=Sizes)
@@ -58,6 +58,8 @@ class Scale:
 
 FULL = Scale()
 QUICK = Scale(
+    layers=4,
+    softmax=(0, 1, 2),
     width=16,
     hidden=16,
     heads=2,

@@ -19,20 +19,20 @@ from tasks.bench.hybrids.cells import (
 from tasks.language.config import parse_stack
 
 
-def test_a_task_has_six_mixers_in_three_ratios_and_softmax_alone_by_three_seeds() -> None:
+def test_a_task_has_six_mixers_in_four_ratios_and_softmax_alone_by_three_seeds() -> None:
     cells = list_cells("text", FULL)
-    assert len(cells) == len(set(cells)) == 3 * (6 * 3 + 1)
-    assert [c.seed for c in cells] == [0] * 19 + [1] * 19 + [2] * 19
-    assert cells[0] == Cell(task="text", variant="softmax", softmax=4, seed=0)
+    assert len(cells) == len(set(cells)) == 3 * (6 * 4 + 1)
+    assert [c.seed for c in cells] == [0] * 25 + [1] * 25 + [2] * 25
+    assert cells[0] == Cell(task="text", variant="softmax", softmax=8, seed=0)
     recall = list_cells("recall", FULL)
-    assert [c.seed for c in recall] == [0] * 57 + [1] * 57 + [2] * 57
-    assert Counter(c.task for c in recall) == {"MQAR": 57, "needles": 57, "tracking": 57}
+    assert [c.seed for c in recall] == [0] * 75 + [1] * 75 + [2] * 75
+    assert Counter(c.task for c in recall) == {"MQAR": 75, "needles": 75, "tracking": 75}
     assert {replace(c, task="text") for c in recall} == set(cells)
-    assert Counter(c.variant for c in cells[1:19]) == dict.fromkeys(VARIANTS, 3)
+    assert Counter(c.variant for c in cells[1:25]) == dict.fromkeys(VARIANTS, 4)
     stacks = {make_config(c, FULL).stack for c in cells}
-    assert len(stacks) == 19
+    assert len(stacks) == 25
     ratios = [name_ratio(FULL.layers, n) for n in (*FULL.softmax, FULL.layers)]
-    assert ratios == ["pure", "3:1", "1:1", "softmax"]
+    assert ratios == ["pure", "7:1", "3:1", "1:1", "softmax"]
 
 
 @pytest.mark.parametrize("softmax", [0, 1, 2, 4, 8])

@@ -120,6 +120,6 @@ def test_workers_share_the_time_and_the_full_size_is_the_default(
     assert (choose_scale(Asked()), choose_scale(Asked(quick=True))) == (FULL, QUICK)
     told = announce(Asked(tmp_path, parts=("recall",), workers=3))
     assert told.startswith(
-        "171 of recall trainings are to be made, about 171 CPU minutes, 57 minu"
+        "225 of recall trainings are to be made, about 225 CPU minutes, 75 minu"
     )
     assert pretended == []
