@@ -208,6 +208,8 @@ def test_with_persistence_nobody_is_less_probable_than_now_when_it_drives(
             for training in (False, True):
                 copy.deepcopy(model).train(training)(batch.seen)
     assert asked == [False, False, True, False]
+    assert tiny().planner.persistence
+    assert not paper().planner.persistence  # as published
 
 
 def test_the_plan_starts_from_the_cheapest_candidate(found: Outputs) -> None:
