@@ -148,9 +148,8 @@ class Planner:
     more when it drives than in training, whose paths are all on the road. refines: whether it
     drives what is refined "always", as published, or where that is "cheaper" than what was
     taken. braking: times which others cost more when it decides how hard to brake on its path;
-    0: as published, it does not. persistence: whether others are as probable in all future
-    frames as they are now, beside where they are predicted to be, when it drives; as published,
-    who fades from the prediction is in nobody's way.
+    0: as published, it does not. persistence: whether others are nowhere less probable than now
+    when it drives; as published, who fades from the prediction is in nobody's way.
     """
 
     candidates: int
