@@ -40,6 +40,7 @@ from tasks.task import Findings, Metric, Picture, Split, Table
 
 DRAWN = 8  # windows of a scene
 FILMED = 20.0  # [s] of a drive
+CAPTIONS = {"cameras": "Cameras with the true boxes; ", "maps": ""}
 
 NEAR = 24.0  # [m] from the car along both axes, within which IoU is told, too
 SHORT = 4  # future frames of the prediction figures: 2 s, as published
@@ -205,7 +206,7 @@ def evaluate(run: Run, model: nn.Module, split: Split = "test") -> Findings:
         },
         tables=(
             _tell_future(values),
-            _tell_paths(values),
+            *([_tell_paths(values)] if config.plans else []),
             *([tell_lost(lost)] if config.source.skip_bad else []),
         ),
         pictures=draw_pictures(run, model, split),
@@ -213,7 +214,7 @@ def evaluate(run: Run, model: nn.Module, split: Split = "test") -> Findings:
 
 
 def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
-    """Write scene.png, scene.gif and, in the generated world, drive.gif; return them."""
+    """Write scene.png and scene.gif; of a planner in the generated world drive.gif, too."""
     from tasks.driving.film import SEED, write_film
     from tasks.driving.pictures import write_scene
 
@@ -223,8 +224,8 @@ def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
         Picture(
             file="scene.png",
             title="What it sees, believes and plans",
-            caption="Cameras with the true boxes and the plan; the true and the predicted map; "
-            "all candidates. Left is left.",
+            caption=f"{CAPTIONS[config.sees]}the true and the predicted map"
+            f"{'; the plan and all candidates' if config.plans else ''}. Left is left.",
         ),
         Picture(
             file="scene.gif",
@@ -233,7 +234,7 @@ def draw_pictures(run: Run, model: nn.Module, split: Split) -> list[Picture]:
             "apart.",
         ),
     ]
-    if config.source.data == "generated":
+    if config.plans and config.source.data == "generated":
         outcome = write_film(run.folder, config, model, FILMED)
         told = (
             f"Course {SEED}, roads and traffic of its own: {outcome.end} after "

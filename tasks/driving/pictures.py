@@ -53,9 +53,10 @@ EDGES = [*EDGES, *((a + 4, b + 4) for a, b in EDGES), *((k, k + 4) for k in rang
 class View:
     """What is drawn of an instant, all in the present ego frame.
 
-    images, intrinsic, to_ego: of the present frame. boxes: true ones, z over the ground. maps:
-    by name ("drivable", "lane", "vehicle", "pedestrian"): of the present, and of vehicles the
-    future, too. path: where the car is to be, (x, y, yaw).
+    images, intrinsic, to_ego: of the present frame; N = 0 without cameras. boxes: true ones, z
+    over the ground. maps: by name ("drivable", "lane", "vehicle", "pedestrian"): of the
+    present, and of vehicles the future, too. path: where the car is to be, (x, y, yaw); None if
+    nothing was planned.
     """
 
     images: UInt8[np.ndarray, "N 3 H W"]
@@ -63,7 +64,7 @@ class View:
     to_ego: Float[np.ndarray, "N 4 4"]
     boxes: Sequence[Box]
     maps: Mapping[str, np.ndarray]
-    path: Float[np.ndarray, "F 3"]
+    path: Float[np.ndarray, "F 3"] | None
 
 
 def project(
@@ -115,20 +116,21 @@ def spread_path(path: Float[np.ndarray, "F 3"]) -> Float[np.ndarray, "K 2 2"]:
 
 
 def draw_camera(ax: Axes, view: View, number: int) -> None:
-    """Draw what a camera sees, the boxes and the path."""
+    """Draw what a camera sees, the boxes and the path, if there is one."""
     image = view.images[number]
     intrinsic, to_ego = view.intrinsic[number], view.to_ego[number]
     height, width = image.shape[1:]
     ax.imshow(image.transpose(1, 2, 0), interpolation="bilinear")
-    sides = spread_path(view.path)
-    ground = np.concatenate([sides, np.zeros((*sides.shape[:2], 1))], -1)
-    pixels, depth = project(ground, intrinsic, to_ego)
-    quads = [
-        np.array([pixels[k, 0], pixels[k, 1], pixels[k + 1, 1], pixels[k + 1, 0]])
-        for k in range(len(pixels) - 1)
-        if (depth[k : k + 2] > NEAR).all()
-    ]
-    ax.add_collection(PolyCollection(quads, facecolor=PLAN, alpha=0.45, linewidth=0))
+    if view.path is not None:
+        sides = spread_path(view.path)
+        ground = np.concatenate([sides, np.zeros((*sides.shape[:2], 1))], -1)
+        pixels, depth = project(ground, intrinsic, to_ego)
+        quads = [
+            np.array([pixels[k, 0], pixels[k, 1], pixels[k + 1, 1], pixels[k + 1, 0]])
+            for k in range(len(pixels) - 1)
+            if (depth[k : k + 2] > NEAR).all()
+        ]
+        ax.add_collection(PolyCollection(quads, facecolor=PLAN, alpha=0.45, linewidth=0))
     for box in view.boxes:
         if np.hypot(box.x, box.y) < FAR:
             lines = list_lines(box, intrinsic, to_ego)
@@ -226,9 +228,10 @@ LEGEND = (
     Patch(color=VEHICLE, alpha=FAINT, label="vehicle, later"),
     Patch(color=PEDESTRIAN, label="pedestrian"),
     Patch(color=EGO, label="this car"),
-    Line2D([], [], color=PLAN, marker="o", markersize=3, label="plan"),
     Line2D([], [], color=TRUE_PATH, linestyle="--", label="path truly driven"),
 )
+PLANNED = Line2D([], [], color=PLAN, marker="o", markersize=3, label="plan")
+CAMERA_ROWS, MAP_ROW = 2.5, 3.8  # heights in inches
 
 
 @mpl.rc_context(_STYLE)
@@ -237,35 +240,39 @@ def draw_window(
 ) -> bytes:
     """Return a PNG: six cameras with boxes and plan; maps true and predicted; candidates.
 
-    truth, outputs: of one window (B = 1), with a plan.
+    truth, outputs: of one window (B = 1). Without images there are no cameras, without a plan
+    no candidates.
     """
-    plan = outputs.plan
-    if plan is None:
-        raise ValueError("draw_window: these outputs hold no plan; ask for stage 'planning'")
-    figure = Figure((9.2, 6.3), dpi=DPI, layout="constrained")
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.5, 3.8)).flat
+    rows = (CAMERA_ROWS, MAP_ROW) if len(view.images) else (MAP_ROW,)
+    figure = Figure((9.2, sum(rows)), dpi=DPI, layout="constrained")
     figure.suptitle(title, fontsize=10)
-    for number, ax in enumerate(above.subplots(2, 3, squeeze=False).flat):
-        draw_camera(ax, view, number)
-    left, middle, right = below.subplots(1, 3, sharey=True, squeeze=False).flat
+    *above, below = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=rows).flat
+    for part in above:
+        for number, ax in enumerate(part.subplots(2, 3, squeeze=False).flat):
+            draw_camera(ax, view, number)
+    panels = below.subplots(1, 3 if outputs.plan else 2, sharey=True, squeeze=False).flat
     true_path = truth.path[0].cpu().numpy()
-    draw_ground(left, config.grid, paint_maps(take_true_maps(truth)))
-    draw_path(left, true_path, TRUE_PATH, "--")
-    left.set(title="true", ylabel="ahead [m]", xlabel="left [m]")
-    draw_ground(middle, config.grid, paint_maps(view.maps))
-    draw_path(middle, true_path, TRUE_PATH, "--")
-    draw_path(middle, view.path, PLAN)
-    middle.set(title="predicted, and the plan", xlabel="left [m]")
-    cost = plan.costs.total[0].detach().cpu().numpy()
-    draw_ground(
-        right, config.grid, paint_maps({k: v & (k == "drivable") for k, v in view.maps.items()})
-    )
-    shown = draw_candidates(right, plan.candidates[0].detach().cpu().numpy(), cost)
-    draw_path(right, view.path, PLAN)
-    right.set(title=f"{len(cost)} candidates, predicted road", xlabel="left [m]")
-    below.colorbar(shown, ax=right, label="cost", shrink=0.75, extend="max")
+    for ax, maps in zip(panels, (take_true_maps(truth), view.maps), strict=False):
+        draw_ground(ax, config.grid, paint_maps(maps))
+        draw_path(ax, true_path, TRUE_PATH, "--")
+        ax.set(xlabel="left [m]")
+    panels[0].set(title="true", ylabel="ahead [m]")
+    panels[1].set(title="predicted")
+    legend = list(LEGEND)
+    if outputs.plan is not None and view.path is not None:
+        legend.append(PLANNED)
+        draw_path(panels[1], view.path, PLAN)
+        panels[1].set(title="predicted, and the plan")
+        cost = outputs.plan.costs.total[0].detach().cpu().numpy()
+        road = {k: v & (k == "drivable") for k, v in view.maps.items()}
+        draw_ground(panels[2], config.grid, paint_maps(road))
+        candidates = outputs.plan.candidates[0].detach().cpu().numpy()
+        shown = draw_candidates(panels[2], candidates, cost)
+        draw_path(panels[2], view.path, PLAN)
+        panels[2].set(title=f"{len(cost)} candidates, predicted road", xlabel="left [m]")
+        below.colorbar(shown, ax=panels[2], label="cost", shrink=0.75, extend="max")
     below.legend(
-        handles=LEGEND, loc="outside lower center", ncols=len(LEGEND), frameon=False,
+        handles=legend, loc="outside lower center", ncols=len(legend), frameon=False,
         fontsize=7, columnspacing=1.0, handlelength=1.4,
     )  # fmt: skip
     return as_png(figure)
@@ -296,15 +303,14 @@ def take_predicted_maps(maps: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 
 def make_view(seen: Seen, outputs: Outputs, boxes: Sequence[Box]) -> View:
     """Return what is drawn of the present frame of the first window."""
-    if outputs.plan is None:
-        raise ValueError("make_view: these outputs hold no plan; ask for stage 'planning'")
+    plan = outputs.plan
     return View(
         images=seen.images[0, -1].cpu().numpy(),
         intrinsic=seen.intrinsic[0, -1].cpu().numpy().astype(np.float64),
         to_ego=seen.to_ego[0, -1].cpu().numpy().astype(np.float64),
         boxes=boxes,
         maps=take_predicted_maps(outputs.maps),
-        path=outputs.plan.path[0].detach().cpu().numpy().astype(np.float64),
+        path=None if plan is None else plan.path[0].detach().cpu().numpy().astype(np.float64),
     )
 
 
@@ -316,7 +322,7 @@ def draw_windows(
     device = next(model.parameters()).device
     for number in numbers:
         window = windows[number]
-        batch = make_batch([window])
+        batch = make_batch([window], config.sees == "maps")
         seen, truth = tree_map_only(Tensor, lambda x: x.to(device), batch)
         outputs: Outputs = model(seen)
         view = make_view(seen, outputs, windows.read_boxes(number))

@@ -1,6 +1,6 @@
 """The task: a car drives by six cameras, as SAD does (Zhu et al. 2024), on nuScenes."""
 
-from tasks.driving import config as configs, deployment
+from tasks.driving import deployment, presets
 from tasks.driving.chip import make_parts
 from tasks.driving.data import count_steps, read_batches, read_batches_from, skip_bad
 from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
@@ -11,16 +11,16 @@ from tasks.task import Deployment, Evaluation, Task, Training
 TASK = Task(
     summary="driving by six cameras: perception, prediction, planning (SAD)",
     configs={
-        "tiny": configs.tiny,
-        "tiny_ann": configs.tiny_ann,
-        "tiny_reset": configs.tiny_reset,
-        "tiny_multiply": configs.tiny_multiply,
-        "tiny_gate": configs.tiny_gate,
-        "maps": configs.maps,
-        "maps_reset": configs.maps_reset,
-        "maps_multiply": configs.maps_multiply,
-        "maps_gate": configs.maps_gate,
-        "paper": configs.paper,
+        "tiny": presets.tiny,
+        "tiny_ann": presets.tiny_ann,
+        "tiny_reset": presets.tiny_reset,
+        "tiny_multiply": presets.tiny_multiply,
+        "tiny_gate": presets.tiny_gate,
+        "maps": presets.maps,
+        "maps_reset": presets.maps_reset,
+        "maps_multiply": presets.maps_multiply,
+        "maps_gate": presets.maps_gate,
+        "paper": presets.paper,
     },
     training=Training(
         build=build,

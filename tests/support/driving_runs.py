@@ -16,7 +16,8 @@ from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
 from tasks.driving import TASK, data
 from tasks.driving.batch import make_batch
-from tasks.driving.config import MAPPERS, Config, without_spikes
+from tasks.driving.config import MAPPERS, Config
+from tasks.driving.presets import without_spikes
 from tasks.driving.training import build
 from tasks.task import Split
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from drivers.nuscenes.grid import Grid
 from drivers.nuscenes.window import ImageSize, Window
-from tasks.driving.config import Config, Decoder, Depth, Planner, Prediction, Source, tiny
+from tasks.driving.config import Config, Decoder, Depth, Planner, Prediction, Source
+from tasks.driving.presets import tiny
 
 YAWS = np.radians([55, 0, -55, 110, 180, -110])
 AXES = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # of a camera that looks along x

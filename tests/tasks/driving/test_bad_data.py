@@ -133,7 +133,7 @@ def test_tables_cannot_be_left_out(
         '"""Real data."""\n'
         "from dataclasses import replace\n"
         "from tasks import driving\n"
-        "from tasks.driving.config import tiny as whole, use_nuscenes\n"
+        "from tasks.driving.presets import tiny as whole, use_nuscenes\n"
         "def tiny():\n"
         '    return use_nuscenes(whole(), version="v1.0-mini")\n'
         'TASK = replace(driving.TASK, configs={"tiny": tiny})\n'

@@ -19,8 +19,8 @@ from drivers.nuscenes.world.instant import STEP
 from drivers.nuscenes.world.poses import show
 from tasks.driving.batch import Seen
 from tasks.driving.closed_loop import SEGMENT, Outcome, Trial, find_end, run_course
-from tasks.driving.config import tiny
 from tasks.driving.planners import KeepVelocity, Stop
+from tasks.driving.presets import tiny
 from tasks.driving.score import Score
 
 RULES = Trial(planner=None, size=None)

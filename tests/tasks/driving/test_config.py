@@ -5,11 +5,8 @@ import pytest
 from drivers.nuscenes.grid import Grid
 from drivers.nuscenes.window import ImageSize
 from neuro.units import Ticks
-from tasks.driving.config import (
-    Cells,
-    Depth,
-    Encoder,
-    Source,
+from tasks.driving.config import Cells, Depth, Encoder, Source
+from tasks.driving.presets import (
     paper,
     tiny,
     tiny_ann,

@@ -7,7 +7,6 @@ from scipy.ndimage import distance_transform_edt
 
 from drivers.nuscenes.grid import Grid
 from drivers.nuscenes.world.instant import EGO_LENGTH, EGO_MIDDLE, EGO_WIDTH
-from tasks.driving.config import tiny
 from tasks.driving.cost import (
     AHEAD,
     FACTORS,
@@ -23,6 +22,7 @@ from tasks.driving.cost import (
     place_box,
     place_middle,
 )
+from tasks.driving.presets import tiny
 
 GRID = Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0)
 

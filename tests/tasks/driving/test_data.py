@@ -10,8 +10,9 @@ from torch.utils._pytree import tree_leaves
 from neuro.training import distributed
 from neuro.training.errors import TrainError
 from tasks.driving import data
-from tasks.driving.config import Config, Source, tiny
+from tasks.driving.config import Config, Source
 from tasks.driving.data import find_data, list_scenes, read_batches, read_batches_from
+from tasks.driving.presets import tiny
 from tasks.task import Split
 
 

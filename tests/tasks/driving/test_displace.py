@@ -9,7 +9,6 @@ from hypothesis import given, settings, strategies as st
 from torch.utils._pytree import tree_leaves
 
 from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import tiny
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.displace import (
     FASTER,
@@ -23,6 +22,7 @@ from tasks.driving.displace import (
     make_poses,
 )
 from tasks.driving.lift_splat import compute_motion, find_cells, lift_points
+from tasks.driving.presets import tiny
 
 
 def straight(speed: float, frames: int = 60, dt: float = 0.1) -> torch.Tensor:

@@ -16,7 +16,7 @@ pytest.importorskip("nuscenes")
 from drivers.nuscenes.world.drive import plan_by_rules
 from tasks.driving import drives
 from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import Config, tiny
+from tasks.driving.config import Config
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.drives import (
     LOST,
@@ -26,6 +26,7 @@ from tasks.driving.drives import (
     replace_windows,
     stream_windows,
 )
+from tasks.driving.presets import tiny
 
 SEED = [5, 0, 0, 3]
 

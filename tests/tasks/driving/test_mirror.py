@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from drivers.nuscenes.grid import Grid
 from drivers.nuscenes.rig import CAMERAS
 from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import Config, tiny
+from tasks.driving.config import Config
 from tasks.driving.data import read_batches, read_batches_from
 from tasks.driving.lift_splat import (
     compute_motion,
@@ -22,6 +22,7 @@ from tasks.driving.lift_splat import (
     pool_features,
 )
 from tasks.driving.mirror import TRADED, mirror, mirror_windows
+from tasks.driving.presets import tiny
 from tasks.driving.targets import make_instance_targets
 
 

@@ -2,19 +2,23 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from driving_windows import YAWS, make_camera, make_window, small_config
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
 from drivers.nuscenes.box import Box
 from drivers.nuscenes.rig import CAMERAS
+from neuro.io.run_folder import Run
 from neuro.seeds import seeded
-from tasks.driving.batch import make_batch
-from tasks.driving.model import Driver, Outputs
+from tasks.driving import evaluate, film, pictures
+from tasks.driving.config import Config, Source
+from tasks.driving.model import Driver
 from tasks.driving.pictures import (
     DIVIDER,
     EGO,
@@ -24,16 +28,17 @@ from tasks.driving.pictures import (
     PEDESTRIAN,
     ROAD,
     VEHICLE,
+    as_png,
     choose_scene,
     draw_windows,
     join_as_gif,
     list_lines,
-    make_view,
     name_colour,
     paint_maps,
     project,
     spread_path,
 )
+from tasks.task import Split
 
 SMALL = small_config()
 K = np.array([[32.0, 0, 31.5], [0, 32.0, 15.5], [0, 0, 1]])
@@ -136,6 +141,8 @@ def test_the_windows_of_the_first_scene_are_chosen() -> None:
 class Few(list):
     """Windows with a car ahead in each."""
 
+    spans = (SimpleNamespace(scene="one"),)
+
     def read_boxes(self, number: int) -> tuple[Box, ...]:
         return (CAR, replace(CAR, x=FAR + 1)) if number == 0 else ()
 
@@ -143,12 +150,12 @@ class Few(list):
 def test_a_window_is_drawn_and_some_make_a_film() -> None:
     with seeded(0):
         model = Driver(SMALL).eval()
-    pictures = list(draw_windows(SMALL, model, Few([make_window(SMALL)]), [0]))
-    (image,) = (Image.open(io.BytesIO(png)) for png in pictures)
+    drawn = list(draw_windows(SMALL, model, Few([make_window(SMALL)]), [0]))
+    (image,) = (Image.open(io.BytesIO(png)) for png in drawn)
     assert (image.format, image.width) == ("PNG", 920)
     file = io.BytesIO()
     ImageOps.invert(image.convert("RGB")).save(file, "PNG")
-    film = Image.open(io.BytesIO(join_as_gif([*pictures, file.getvalue()], 0.5)))
+    film = Image.open(io.BytesIO(join_as_gif([*drawn, file.getvalue()], 0.5)))
     assert (film.format, film.size, film.info["duration"]) == ("GIF", image.size, 500)
     frame = np.asarray(film.convert("RGB"))
     for colour in (ROAD, DIVIDER, VEHICLE, PEDESTRIAN, EGO):  # of the legend, some are rare
@@ -156,8 +163,62 @@ def test_a_window_is_drawn_and_some_make_a_film() -> None:
         assert (frame == rgb).all(-1).any(), colour
     with pytest.raises(ValueError, match="no pictures; draw one at least"):
         join_as_gif([])
-    batch = make_batch([make_window(SMALL)])
-    with torch.no_grad():
-        outputs: Outputs = model(batch.seen, "perception", 0)
-    with pytest.raises(ValueError, match="hold no plan"):
-        make_view(batch.seen, outputs, ())
+
+
+@pytest.mark.parametrize(
+    ("trained", "panels", "files"),
+    [
+        (SMALL, (6, 3), ["scene.png", "scene.gif", "drive.gif"]),
+        (replace(SMALL, source=Source(data="nuscenes")), (6, 3), ["scene.png", "scene.gif"]),
+        (replace(SMALL, phases=SMALL.phases[:1]), (6, 2), ["scene.png", "scene.gif"]),
+        (
+            replace(
+                SMALL,
+                sees="maps",
+                depth_loss=False,
+                phases=(replace(SMALL.phases[1], frozen=()),),
+            ),
+            (0, 2),
+            ["scene.png", "scene.gif"],
+        ),
+    ],
+    ids=["planner", "recorded", "perception", "maps"],
+)
+def test_what_was_not_seen_or_planned_is_not_drawn(
+    trained: Config,
+    panels: tuple[int, int],
+    files: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def open_split(config: Config, split: Split) -> Few:  # noqa: ARG001
+        window = make_window(config)
+        if config.sees == "maps":  # as of a split that is read without images
+            cameras = ("images", "intrinsic", "to_ego", "depth")
+            window = replace(window, **{k: getattr(window, k)[:, :0] for k in cameras})
+        return Few([window])
+
+    drawn: list[tuple[int, int]] = []
+
+    def save(figure: Figure) -> bytes:
+        titles = [ax.get_title() for ax in figure.axes]
+        cameras = [t for t in titles if t.split(" ")[0] in ("front", "back")]
+        maps = [t for t in titles if "predicted" in t or t == "true"]
+        drawn.append((len(cameras), len(maps)))
+        return as_png(figure)
+
+    outcome = SimpleNamespace(end="time", seconds=20.0, share=0.5)
+    monkeypatch.setattr(film, "write_film", lambda *_: outcome)
+    monkeypatch.setattr(evaluate, "open_split", open_split)
+    monkeypatch.setattr(pictures, "as_png", save)
+    run = Run(folder=tmp_path, task="driving", name="tiny", seed=0, config=trained)
+    with seeded(0):
+        model = Driver(trained).eval()
+    found = evaluate.draw_pictures(run, model, "test")
+    assert drawn == [panels]
+    assert [picture.file for picture in found] == files
+    assert ("Cameras" in found[0].caption, "plan" in found[0].caption) == (
+        panels[0] == 6,
+        panels[1] == 3,
+    )
+    assert (tmp_path / "scene.png").stat().st_size > 0

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from neuro.seeds import seeded
 from tasks.driving.batch import Seen
-from tasks.driving.config import tiny
 from tasks.driving.deployment import make_blank
 from tasks.driving.planners import (
     Blanked,
@@ -19,6 +18,7 @@ from tasks.driving.planners import (
     Stop,
     train_ego_mlp,
 )
+from tasks.driving.presets import tiny
 from tasks.driving.sampler import Ego
 
 CONFIG = tiny()

@@ -12,8 +12,9 @@ from neuro.graph import Host
 from neuro.neurons import LIF
 from neuro.seeds import seeded
 from neuro.spikes import to_events, to_raster
-from tasks.driving.config import Config, Fusion, without_spikes
+from tasks.driving.config import Config, Fusion
 from tasks.driving.prediction import Prediction, Uncertainty, make_pathways, move_cells
+from tasks.driving.presets import without_spikes
 
 SMALL = small_config()
 

@@ -9,7 +9,8 @@ from neuro.events import simulate
 from neuro.graph import Host
 from neuro.seeds import seeded
 from neuro.spikes import to_events, to_raster
-from tasks.driving.config import Cells, tiny, without_spikes
+from tasks.driving.config import Cells
+from tasks.driving.presets import tiny, without_spikes
 from tasks.driving.refine import (
     INPUTS,
     Refinement,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
-from tasks.driving.config import paper, tiny
+from tasks.driving.presets import paper, tiny
 from tasks.driving.sampler import (
     COMMANDS,
     Ego,

@@ -15,11 +15,12 @@ from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from tasks.driving import TASK, data, deployment, evaluate
 from tasks.driving.batch import Seen, keep_frames, make_batch
-from tasks.driving.config import Config, Source, paper, tiny, without_spikes
+from tasks.driving.config import Config, Source
 from tasks.driving.cost import Costs
 from tasks.driving.losses import compute_losses, weigh_losses
 from tasks.driving.model import Driver, Outputs, Planned
 from tasks.driving.planners import KeepVelocity
+from tasks.driving.presets import paper, tiny, without_spikes
 from tasks.driving.sampler import Ego
 from tasks.driving.targets import make_instance_targets
 from tasks.driving.training import build, compute_loss, list_tasks

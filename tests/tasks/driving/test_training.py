@@ -6,8 +6,9 @@ from driving_windows import make_window, small_config
 
 from neuro.seeds import seeded
 from tasks.driving.batch import Batch, make_batch
-from tasks.driving.config import MAPPERS, Config, Phase, find_phase, paper, tiny
+from tasks.driving.config import MAPPERS, Config, Phase, find_phase
 from tasks.driving.model import TASKS
+from tasks.driving.presets import paper, tiny
 from tasks.driving.training import (
     build,
     compute_loss,

@@ -17,8 +17,9 @@ from tasks.bench.driving.courses import (
     list_figures,
 )
 from tasks.driving.closed_loop import Outcome, Trial, run_course
-from tasks.driving.config import Source, tiny
+from tasks.driving.config import Source
 from tasks.driving.planners import KeepVelocity, Planner, Stop
+from tasks.driving.presets import tiny
 from tasks.driving.score import Score
 
 SCORE = Score(

@@ -1,0 +1,205 @@
+"""Configurations to train: the paper's size, a tiny one, their twins and ablations."""
+
+from dataclasses import replace
+
+from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.window import ImageSize
+from neuro.units import Ticks
+from tasks.driving.config import (
+    MAPPERS,
+    Config,
+    Decoder,
+    Depth,
+    Encoder,
+    Phase,
+    Planner,
+    Prediction,
+    Source,
+    Weights,
+)
+
+
+def paper() -> Config:
+    """The paper's size, for real nuScenes on GPUs."""
+    return Config(
+        image=ImageSize(height=224, width=480, scale=0.3, crop=46),
+        encoder=Encoder(
+            ticks=Ticks(4),
+            channels=(48, 96, 192),
+            stem=2,
+            blocks=(1, 1, 2),
+            expansion=4,
+            far=384,
+            aspp=64,
+            dilations=(12, 24, 36),
+            dropout=0.5,
+        ),
+        depth=Depth(first=2.0, last=50.0, step=1.0),
+        decoder=Decoder(channels=(64, 128, 256), blocks=2),
+        prediction=Prediction(hidden=70, kernel=3, latent=32, refine=(70, 384, 384)),
+        planner=Planner(candidates=1800, hidden=256),
+        grid=Grid(x=(-50.0, 50.0), y=(-50.0, 50.0), step=0.5),
+        channels=64,
+        heads=70,
+        phases=(
+            Phase(name="perception", futures=0, epochs=20, lr=1e-3),
+            Phase(name="prediction", futures=4, epochs=10, lr=2e-4),
+            Phase(name="planning", futures=6, epochs=20, lr=2e-4),
+        ),
+        batch=4,
+        source=Source(data="nuscenes", held=50, readers=4),
+        hardest=0.25,
+        depth_loss=False,
+        optimizer="adam",
+        decay=1e-7,
+    )
+
+
+def tiny() -> Config:
+    """The generated world, six small cameras: 21 minutes on two cores, from nothing."""
+    return Config(
+        image=ImageSize(height=64, width=160, scale=1.0, crop=26),
+        encoder=Encoder(
+            ticks=Ticks(2),
+            channels=(24, 48),
+            stem=4,
+            blocks=(1, 2),
+            expansion=1,
+            far=64,
+            aspp=24,
+            dilations=(2, 4),
+            dropout=0.0,
+        ),
+        depth=Depth(first=2.0, last=34.0, step=2.0),
+        decoder=Decoder(channels=(32, 64), blocks=1),
+        prediction=Prediction(
+            hidden=32, kernel=5, latent=8, refine=(16,), stride=2, moves=True
+        ),
+        planner=Planner(
+            candidates=300,
+            hidden=64,
+            loss="softmax",
+            learns_from="predicted",
+            takes="mean",
+            sharpness=3.0,
+            dilations=(2, 4),
+            start=0.2,
+            caution=10.0,
+            refines="cheaper",
+            braking=3.0,
+            persistence=True,
+        ),
+        grid=Grid(x=(-16.0, 32.0), y=(-24.0, 24.0), step=1.0),
+        channels=24,
+        heads=16,
+        phases=(
+            Phase(name="perception", futures=0, epochs=4, lr=3e-3, past=1, mirrored=0.5),
+            Phase(
+                name="perception",
+                futures=0,
+                epochs=1,
+                lr=3e-3,
+                frozen=("encoder",),
+                mirrored=0.5,
+            ),
+            Phase(
+                name="prediction",
+                futures=6,
+                epochs=1,
+                lr=2e-3,
+                frozen=("encoder",),
+                mirrored=0.5,
+            ),
+            Phase(
+                name="planning",
+                futures=6,
+                epochs=3,
+                lr=2e-3,
+                frozen=MAPPERS,
+                displaced=0.5,
+                driven=0.5,
+            ),
+        ),
+        batch=4,
+        source=Source(scenes=150, share=1, held=8, readers=1),
+        # One cell in a hundred is of a vehicle, one in a thousand of a pedestrian.
+        weights=Weights(vehicle=4.0, pedestrian=10.0, lane=1.75, drivable=1.5),
+        hardest=1.0,
+        depth_loss=True,
+    )
+
+
+def use_nuscenes(config: Config, version: str = "v1.0-trainval", held: int = 4) -> Config:
+    """Return the configuration for the real nuScenes, where nothing can be driven.
+
+    held: scenes of the training part that are kept to pick weights.
+    """
+    return replace(
+        config,
+        source=Source(
+            data="nuscenes", version=version, held=held, readers=config.source.readers
+        ),
+        phases=tuple(replace(p, driven=0.0) for p in config.phases),
+    )
+
+
+def without_spikes(config: Config) -> Config:
+    """Return the ANN twin: ReLU for neurons, and each image seen once."""
+    return replace(
+        config,
+        cells=replace(config.cells, kind="relu"),
+        encoder=replace(config.encoder, ticks=Ticks(1)),
+    )
+
+
+def tiny_ann() -> Config:
+    """The same network without spikes."""
+    return without_spikes(tiny())
+
+
+def tiny_reset() -> Config:
+    """Every frame decoded from rest: what does spiking time add?"""
+    config = tiny()
+    return replace(config, decoder=replace(config.decoder, carries=False))
+
+
+def tiny_multiply() -> Config:
+    """Pathways multiplied, as in SAD's released code."""
+    config = tiny()
+    return replace(config, prediction=replace(config.prediction, fusion="multiply"))
+
+
+def tiny_gate() -> Config:
+    """Pathways weighed by gates."""
+    config = tiny()
+    return replace(config, prediction=replace(config.prediction, fusion="gate"))
+
+
+def see_maps(config: Config) -> Config:
+    """Return prediction by itself, of the future of the true maps."""
+    return replace(
+        config,
+        sees="maps",
+        depth_loss=False,
+        phases=(Phase(name="prediction", futures=6, epochs=3, lr=2e-3, mirrored=0.5),),
+    )
+
+
+def maps() -> Config:
+    """Prediction by itself: the future of the true maps."""
+    return see_maps(tiny())
+
+
+def maps_reset() -> Config:
+    """Of true maps, every frame decoded from rest."""
+    return see_maps(tiny_reset())
+
+
+def maps_multiply() -> Config:
+    """Of true maps, pathways multiplied."""
+    return see_maps(tiny_multiply())
+
+
+def maps_gate() -> Config:
+    """Of true maps, pathways weighed by gates."""
+    return see_maps(tiny_gate())
