@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.text import Text
 
+from tasks.allocator import keep_freed_memory
 from tasks.names import require_one_of
 from tasks.terminal import DONE, FAILED, make_console
 from tasks.words import FreeText, Number, Whole, require_words
@@ -537,6 +538,7 @@ TRAINED = (
 
 def main(argv: list[str] | None = None) -> None:
     """Run one verb; a mistake is told in one message, with exit status 2."""
+    keep_freed_memory()
     argv = sys.argv[1:] if argv is None else argv
     if argv == ["--version"]:
         from neuro.version import __version__

@@ -14,50 +14,58 @@ from neuro.ops.threads import can_read
 MAX_TOKENS = 16  # from more on, chunks are as fast
 
 
-def can_run(*tensors: Tensor | None) -> bool:
+def can_run(first: Tensor, *others: Tensor | None) -> bool:
     """Say whether the loops here suit: few tokens (axis 0 of the first), CPU, no gradient."""
-    given = [x for x in tensors if x is not None]
-    if len(given[0]) > MAX_TOKENS or not all(can_read(x) for x in given):
+    if first.shape[0] > MAX_TOKENS or not can_read(first):
         return False
-    if torch.is_grad_enabled() and any(x.requires_grad for x in given):
-        return False
-    return len({x.dtype for x in given}) == 1
+    recorded, dtype = torch.is_grad_enabled(), first.dtype
+    for x in (first, *others):
+        if x is None:
+            continue
+        if not x.is_cpu or x.dtype != dtype or (recorded and x.requires_grad):
+            return False
+    return True
 
 
 def gla_steps(
     q: Tensor, k: Tensor, v: Tensor, g: Tensor, s: Tensor, bonus: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return (y, state) of :func:`neuro.mixers.gla.run_gla`."""
-    decay = g.detach().exp().expand_as(k)
-    y, after = v.new_zeros(v.shape), s.detach().clone(memory_format=torch.contiguous_format)
+    decay = g.exp() if g.shape == k.shape else g.exp().expand_as(k)
+    rows, before = _rows(v), _cells(s)
+    y, after = np.zeros(rows.shape, rows.dtype), np.empty_like(before)
     # A copy: once NumPy has seen a parameter, FSDP cannot resize its storage any more.
-    weight = k.new_zeros(0, 0) if bonus is None else bonus.detach().clone()
-    run_gla_steps(
-        _rows(q), _rows(k), _rows(v), _rows(decay), _plain(weight), _rows(y), _cells(after)
-    )
-    return y, after
+    weight = y[0, :0] if bonus is None else _plain(bonus.detach().clone())
+    run_gla_steps(_rows(q), _rows(k), rows, _rows(decay), weight, before, y, after)
+    return _as_tensor(y, v), _as_tensor(after, s)
 
 
 def delta_steps(
     q: Tensor, k: Tensor, v: Tensor, beta: Tensor, g: Tensor, s: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return (y, state) of :func:`neuro.mixers.delta.run_delta`."""
-    y, after = v.new_zeros(v.shape), s.detach().clone(memory_format=torch.contiguous_format)
-    rate, decay = (_plain(x.flatten(1)) for x in (beta, g.detach().exp()))
-    run_delta_steps(_rows(q), _rows(k), _rows(v), rate, decay, _rows(y), _cells(after))
-    return y, after
+    rows, before = _rows(v), _cells(s)
+    y, after = np.zeros(rows.shape, rows.dtype), np.empty_like(before)
+    rate, decay = (_plain(x).reshape(len(rows), -1) for x in (beta, g.exp()))
+    run_delta_steps(_rows(q), _rows(k), rows, rate, decay, before, y, after)
+    return _as_tensor(y, v), _as_tensor(after, s)
 
 
 def _plain(x: Tensor) -> np.ndarray:
-    return x.detach().contiguous().numpy()
+    return (x.detach() if x.requires_grad else x).contiguous().numpy()
 
 
 def _rows(x: Tensor) -> np.ndarray:
-    return _plain(x).reshape(len(x), -1, x.shape[-1])
+    return _plain(x).reshape(x.shape[0], -1, x.shape[-1])
 
 
 def _cells(s: Tensor) -> np.ndarray:
-    return _plain(s).reshape(-1, *s.shape[-2:])
+    _, _, keys, values = s.shape
+    return _plain(s).reshape(-1, keys, values)
+
+
+def _as_tensor(x: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(x.reshape(like.shape))  # four times as fast as a view of torch's
 
 
 @kernel
@@ -67,28 +75,31 @@ def run_gla_steps(  # noqa: PLR0913 - arguments of a kernel have names
     v: np.ndarray,
     decay: np.ndarray,
     bonus: np.ndarray,
+    before: np.ndarray,
     y: np.ndarray,
-    s: np.ndarray,
+    after: np.ndarray,
 ) -> None:
-    """Add to y (T M V), which is zero, and change s (M K V) in place.
+    """Add to y (T M V), which is zero, and write the state (M K V) after the last token.
 
-    bonus: H K, or empty where there is none.
+    bonus: H K, or empty where there is none. before: the state before the first token.
     """
     tokens, rows, keys = k.shape
     heads = len(bonus)
     for m in range(rows):
         for t in range(tokens):
             new, out = v[t, m], y[t, m]
+            old = after[m] if t else before[m]
             for c in range(keys):
-                cell, keep, write, read = s[m, c], decay[t, m, c], k[t, m, c], q[t, m, c]
+                cell, keep, write, read = after[m, c], decay[t, m, c], k[t, m, c], q[t, m, c]
                 if heads:
                     more = read * bonus[m % heads, c] * write
                     for j in range(new.size):
-                        out[j] += read * cell[j] + more * new[j]
-                        cell[j] = keep * cell[j] + write * new[j]
+                        held = old[c, j]
+                        out[j] += read * held + more * new[j]
+                        cell[j] = keep * held + write * new[j]
                 else:
                     for j in range(new.size):
-                        cell[j] = keep * cell[j] + write * new[j]
+                        cell[j] = keep * old[c, j] + write * new[j]
                         out[j] += read * cell[j]
 
 
@@ -99,25 +110,30 @@ def run_delta_steps(  # noqa: PLR0913 - arguments of a kernel have names
     v: np.ndarray,
     beta: np.ndarray,
     decay: np.ndarray,
+    before: np.ndarray,
     y: np.ndarray,
-    s: np.ndarray,
+    after: np.ndarray,
 ) -> None:
-    """Add to y (T M V), which is zero, and change s (M K V) in place."""
+    """Add to y (T M V), which is zero, and write the state (M K V) after the last token.
+
+    before: the state before the first token.
+    """
     tokens, rows, keys = k.shape
     change = np.empty_like(v[0, 0])
     for m in range(rows):
         for t in range(tokens):
             new, out, keep, rate = v[t, m], y[t, m], decay[t, m], beta[t, m]
             change[:] = 0
+            old = after[m] if t else before[m]
             for c in range(keys):
-                cell, key = s[m, c], k[t, m, c]
+                cell, key = after[m, c], k[t, m, c]
                 for j in range(new.size):
-                    cell[j] *= keep
+                    cell[j] = keep * old[c, j]
                     change[j] -= key * cell[j]
             for j in range(new.size):
                 change[j] = rate * (new[j] + change[j])
             for c in range(keys):
-                cell, key, read = s[m, c], k[t, m, c], q[t, m, c]
+                cell, key, read = after[m, c], k[t, m, c], q[t, m, c]
                 for j in range(new.size):
                     cell[j] += key * change[j]
                     out[j] += read * cell[j]

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+HALF = (torch.float16, torch.bfloat16)
+
 
 def as_exact(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return tensors as they are, and those of 16 bits in float32."""
-    half = (torch.float16, torch.bfloat16)
-    return tuple(x.float() if x.dtype in half else x for x in tensors)
+    return tuple([x.float() if x.dtype in HALF else x for x in tensors])
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[Any]:

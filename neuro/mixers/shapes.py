@@ -14,9 +14,10 @@ def require_heads(core: str, q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]
     """
     _require_axes(core, "k", "T B H K", k)
     _require_axes(core, "v", "T B H V", v)
-    require_shape(core, "q", q, tuple(k.shape))
-    require_shape(core, "v", v, (*k.shape[:3], v.shape[-1]))
-    return (*k.shape, v.shape[-1])
+    shape, values = k.shape, v.shape[3]
+    require_shape(core, "q", q, shape)
+    require_shape(core, "v", v, (*shape[:3], values))
+    return (*shape, values)
 
 
 def require_shape(core: str, name: str, x: Tensor | None, *shapes: tuple[int, ...]) -> None:
@@ -25,7 +26,7 @@ def require_shape(core: str, name: str, x: Tensor | None, *shapes: tuple[int, ..
     Raises:
         ValueError: it has another.
     """
-    if x is not None and tuple(x.shape) not in shapes:
+    if x is not None and x.shape not in shapes:
         raise ValueError(
             f"{core}: {name} has shape {tuple(x.shape)}, where the other arguments ask for "
             f"{' or '.join(map(str, dict.fromkeys(shapes)))}; all share tokens, samples and "

@@ -7,13 +7,18 @@ import sys
 import time
 from typing import Any, BinaryIO
 
+from tasks.allocator import keep_freed_memory
 from tasks.bench.harness import Build, Failure, Run
 
 UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
 
 
 def main() -> None:
-    """Serve until the pipe is closed; what others print goes to stderr instead."""
+    """Serve until the pipe is closed; what others print goes to stderr instead.
+
+    Freed memory is kept, as in all commands, by ours and by the others.
+    """
+    keep_freed_memory()
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)
         try:

@@ -1,7 +1,9 @@
 """``neuro bench mixers``: sequence mixers in chunks and by steps, beside plain torch.
 
 A step of training is forward and backward. The recurrences are those of neuro, token by token
-in torch, with gradients recorded; attention is torch's. The same arguments for everyone.
+in torch, with gradients recorded; of a scan the loop that one writes first, too, which takes
+tokens by their number: the gradient of each f[t] is then as large as all of f. Attention is
+torch's. The same arguments for everyone.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,21 +24,36 @@ from tasks.bench.harness import Build, Run
 from tasks.bench.stopwatch import repeat
 
 OURS, LOOP, ATTENTION = "neuro", "torch, token by token", "torch, attention"
+INDEXED = "torch, f[t] by number"
 DECODED = 64  # tokens of a run of steps
+HEADS = 4, 16  # of a small model, and of one of 370 million parameters
 # The least that we aim for: beside the recorded loop, beside attention, of a step.
 SCAN, CHUNKS, BESIDE_ATTENTION, STEP = 10.0, 8.0, 1.0, 1.5
 Core = Callable[..., tuple[Tensor, Any]]
+
+
+def run_indexed_scan(f: Tensor, i: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what a scan does, as one writes it first."""
+    h, out = torch.zeros_like(i[0]), []
+    for t in range(len(i)):
+        h = f[t] * h + i[t]
+        out.append(h)
+    return torch.stack(out), h
+
+
 CORES: Mapping[str, tuple[Core, Core]] = {  # the fast form, and the recurrence
     "scan": (run_scan, run_scan_recurrence),
     "GLA": (run_gla, run_gla_recurrence),
     "delta rule": (run_delta, run_delta_recurrence),
-    "softmax": (run_softmax, run_softmax),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """Arguments of a core: tokens, samples, heads and channels a head; and the core."""
+    """Arguments of a core: tokens, samples, heads and channels a head; and the core.
+
+    Its width, heads times channels, is the length of a token.
+    """
 
     core: str
     tokens: int
@@ -58,10 +75,9 @@ class Text:
         return (torch.sigmoid(g), v) if self.core == "scan" else (q, k, v, *rest[self.core])
 
 
-def train(text: Text, fast: bool, threads: int) -> Run:
+def train(text: Text, run: Core, threads: int) -> Run:
     """Return a step of training: forward, and gradients of all arguments."""
     torch.set_num_threads(threads)
-    run = CORES[text.core][not fast]
     leaves = [x.requires_grad_() for x in text.arguments()]
 
     def once() -> tuple[int, int]:
@@ -72,10 +88,9 @@ def train(text: Text, fast: bool, threads: int) -> Run:
     return repeat(once)
 
 
-def decode(text: Text, fast: bool, threads: int) -> Run:
+def decode(text: Text, run: Core, threads: int) -> Run:
     """Return a generation of so many tokens, one after the other; its state is kept."""
     torch.set_num_threads(threads)
-    run = CORES[text.core][not fast]
     rows = [torch.split(x, 1) for x in text.arguments()]
 
     @torch.no_grad()
@@ -88,11 +103,14 @@ def decode(text: Text, fast: bool, threads: int) -> Run:
     return repeat(once)
 
 
-def _case(name: str, text: Text, subjects: Mapping[str, Build], target: float) -> Case:
+def _case(
+    name: str, text: Text, subjects: Mapping[str, Build], targets: Mapping[str, float]
+) -> Case:
+    """Return ours beside all others; targets: the least ratio, by peer."""
     return Case(
         name=f"{name}, T {text.tokens}",
         subjects=subjects,
-        pairs=tuple(Pair(OURS, (peer,), target) for peer in subjects if peer != OURS),
+        pairs=tuple(Pair(OURS, (p,), targets.get(p)) for p in subjects if p != OURS),
         unit="ms",
         per=1e-3,
         conditions={"batch": text.batch, "heads": text.heads, "channels": text.channels},
@@ -101,16 +119,16 @@ def _case(name: str, text: Text, subjects: Mapping[str, Build], target: float) -
 
 def recurrences(quick: bool) -> list[Case]:
     """Return a step of training beside the recurrence, recorded token by token."""
-    tokens = 32 if quick else 512
-    return [
-        _case(
-            f"{core}, training",
-            text := Text(core=core, tokens=tokens, batch=8 if core == "scan" else 4),
-            {OURS: partial(train, text, True), LOOP: partial(train, text, False)},
-            SCAN if core == "scan" else CHUNKS,
-        )
-        for core in ("scan", "GLA", "delta rule")
-    ]
+    tokens, cases = 32 if quick else 512, []
+    for core in ("scan", "GLA", "delta rule"):
+        text = Text(core=core, tokens=tokens, batch=8 if core == "scan" else 4)
+        runs = dict(zip((OURS, LOOP), CORES[core], strict=True))
+        targets = {LOOP: CHUNKS}
+        if core == "scan":
+            runs[INDEXED], targets = run_indexed_scan, {INDEXED: SCAN}
+        subjects = {who: partial(train, text, run) for who, run in runs.items()}
+        cases.append(_case(f"{core}, training", text, subjects, targets))
+    return cases
 
 
 def attention(quick: bool) -> list[Case]:
@@ -119,23 +137,23 @@ def attention(quick: bool) -> list[Case]:
     for tokens in (64,) if quick else (2048, 4096):
         for core in ("GLA", "delta rule"):
             text = Text(core=core, tokens=tokens, batch=1)
-            peer = partial(train, replace(text, core="softmax"), True)
-            subjects = {OURS: partial(train, text, True), ATTENTION: peer}
-            cases.append(_case(f"{core}, training", text, subjects, BESIDE_ATTENTION))
+            peer = partial(train, replace(text, core="softmax"), run_softmax)
+            subjects = {OURS: partial(train, text, CORES[core][0]), ATTENTION: peer}
+            targets = {ATTENTION: BESIDE_ATTENTION}
+            cases.append(_case(f"{core}, training", text, subjects, targets))
     return cases
 
 
 def steps(quick: bool) -> list[Case]:
     """Return generation token by token beside the same in torch."""
-    return [
-        _case(
-            f"{core}, generation",
-            text := Text(core=core, tokens=4 if quick else DECODED, batch=1),
-            {OURS: partial(decode, text, True), LOOP: partial(decode, text, False)},
-            STEP,
-        )
-        for core in ("GLA", "delta rule")
-    ]
+    cases = []
+    for heads in HEADS:
+        for core in ("GLA", "delta rule"):
+            text = Text(core=core, tokens=4 if quick else DECODED, batch=1, heads=heads)
+            ours, loop = (partial(decode, text, run) for run in CORES[core])
+            name = f"{core}, generation, width {heads * text.channels:,}"
+            cases.append(_case(name, text, {OURS: ours, LOOP: loop}, {LOOP: STEP}))
+    return cases
 
 
 CASES: Mapping[str, Callable[[bool], list[Case]]] = {
