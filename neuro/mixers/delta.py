@@ -19,7 +19,7 @@ from neuro.mixers.kernels import can_run, delta_steps
 from neuro.mixers.precision import as_exact, clip_log_decay, without_autocast
 from neuro.mixers.shapes import require_heads, require_shape
 
-CHUNK = 32  # tokens
+CHUNK = 16  # tokens; with 32 a step of training takes up to a quarter longer on a CPU
 
 
 def run_delta_recurrence(
@@ -111,11 +111,12 @@ def _run_chunks(
     u, w = solved.split([v.shape[-1], k.shape[-1]], -1)
     to_end, total = (k * decay[:, :, -1:].mT).mT, since_start[:, :, -1:]
     states, corrections = [], []
-    for n in range(len(u)):
+    # Unbound at once: the gradient of each u[n] would be as large as all of u.
+    for own, held, key, keep in zip(*map(torch.unbind, (u, w, to_end, total)), strict=True):
         states.append(s)
-        change = torch.baddbmm(u[n], w[n], s, alpha=-1)
+        change = torch.baddbmm(own, held, s, alpha=-1)
         corrections.append(change)
-        s = torch.baddbmm(total[n] * s, to_end[n], change)
+        s = torch.baddbmm(keep * s, key, change)
     y = (q * since_start) @ torch.stack(states)
     return y + ((q @ k.mT) * decay) @ torch.stack(corrections), s
 
