@@ -156,6 +156,22 @@ def test_few_tokens_leave_the_storage_of_a_bonus_to_those_who_shard_it() -> None
     assert weight.untyped_storage().resizable()
 
 
+@pytest.mark.parametrize("tokens", [3, 40])
+def test_of_two_precisions_the_better_one_is_kept(tokens: int) -> None:
+    q, k, v, g, s = CORES["gla"].make(tokens, 1.0, draw_from(8))
+    y, _ = run_gla(q, k, v.float(), g, s)
+    want, _ = run_gla_recurrence(q, k, v.float(), g, s)
+    assert y.dtype == torch.float64
+    torch.testing.assert_close(y, want, rtol=1e-6, atol=1e-6)
+
+
+@torch.no_grad()
+def test_few_tokens_of_parameters_are_those_of_plain_tensors() -> None:
+    given_ = CORES["delta"].make(3, 1.0, draw_from(8))
+    learned = [torch.nn.Parameter(x) for x in given_]
+    assert distance(list(run_delta(*learned)), list(run_delta(*given_))) == 0
+
+
 @pytest.mark.parametrize("tokens", [1, 2, 3, 33])
 def test_a_scan_by_doubling_is_one_by_loops(
     tokens: int, monkeypatch: pytest.MonkeyPatch

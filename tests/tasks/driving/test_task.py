@@ -203,6 +203,18 @@ def test_an_evaluation_has_all_metrics_and_baselines(
     assert [t.title for t in findings.tables] == ["Vehicles in the next 2 s", "Paths"]
 
 
+def test_who_plans_nothing_has_no_figures_of_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "draw_pictures", lambda *_: [])
+    config = replace(SMALL, phases=SMALL.phases[:1])
+    run = Run(folder=tmp_path, task="driving", name="seen", seed=0, config=config)
+    with seeded(0):
+        findings = TASK.evaluation.evaluate(run, build(config).eval())
+    assert not [name for name in findings.values if name.startswith(("l2", "collision"))]
+    assert [t.title for t in findings.tables] == ["Vehicles in the next 2 s"]
+
+
 class Oracle(nn.Module):
     """Says what is true of the windows of a split, in their order."""
 
