@@ -146,12 +146,12 @@ def tiny_mlgru() -> Config:
 
 def tiny_transformer() -> Config:
     """Softmax attention in the same stack."""
-    return replace(tiny(), stack="softmax*4", lr=3e-3)
+    return replace(tiny(), stack="softmax*4", lr=2e-3)
 
 
 def tiny_rwkv6() -> Config:
     """The time mixing of RWKV-6 in the same stack."""
-    return replace(tiny(), stack="rwkv6*4", hidden=160, lr=3e-3)
+    return replace(tiny(), stack="rwkv6*4", hidden=160)
 
 
 def tiny_eagle() -> Config:
