@@ -170,7 +170,7 @@ def _tiny_rwkv() -> Config:
 
 def tiny_matmulfree() -> Config:
     """The MatMul-free model: ternary weights, inputs of 8 bits."""
-    return replace(tiny(), linear="ternary")
+    return replace(tiny(), linear="ternary", lr=2e-3)
 
 
 def tiny_spiking() -> Config:
