@@ -10,7 +10,13 @@ from drivers.text.files import (
     split_evenly,
     take_first,
 )
-from drivers.text.stream import Position, Read, count_tokens, stream_tokens
+from drivers.text.stream import (
+    Position,
+    Read,
+    count_tokens,
+    require_lossless,
+    stream_tokens,
+)
 from drivers.text.tokenizer import Bytes, HuggingFace, Tokenizer
 from drivers.text.world import World, load_world
 
@@ -28,6 +34,7 @@ __all__ = [
     "load",
     "load_default",
     "load_world",
+    "require_lossless",
     "select_part",
     "split_evenly",
     "stream_tokens",

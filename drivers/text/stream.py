@@ -5,6 +5,7 @@ whatever is read at once.
 """
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -52,7 +53,8 @@ def stream_tokens(
     skip = position.token
     ready: list[np.ndarray] = []
     have = 0
-    for block, tokens in _iterate_blocks(text, tokenizer, position.block, again):
+    for block, data, ends in _iterate_blocks(text, position.block, again):
+        tokens = _encode(tokenizer, data, ends)
         if skip > len(tokens):
             raise ValueError(
                 f"{text.source}: {position} lies behind the {len(tokens)} tokens of its block; "
@@ -73,22 +75,47 @@ def stream_tokens(
 
 def count_tokens(text: Text, tokenizer: Tokenizer) -> int:
     """Return the tokens of a whole text."""
-    return sum(len(tokens) for _, tokens in _iterate_blocks(text, tokenizer, 0, again=False))
+    blocks = _iterate_blocks(text, 0, again=False)
+    return sum(len(_encode(tokenizer, data, ends)) for _, data, ends in blocks)
 
 
-def _iterate_blocks(
-    text: Text, tokenizer: Tokenizer, address: int, again: bool
-) -> Iterator[tuple[int, Int32[np.ndarray, " N"]]]:
-    """Yield (address, tokens) of each block from an address on."""
+def require_lossless(text: Text, tokenizer: Tokenizer) -> None:
+    """Raise unless the tokens of a text tell all of it.
+
+    Raises:
+        ValueError: they decode to another one.
+    """
+    for _, data, _ in _iterate_blocks(text, 0, again=False):
+        found = tokenizer.decode(tokenizer.encode(data))
+        if found != data:
+            same = next(k for k, (a, b) in enumerate(zip_longest(data, found)) if a != b)
+            raise ValueError(
+                f"{text.source}: the tokens of {_show(data, same)} decode to "
+                f"{_show(found, same)}, and bits per byte of a text that tokens do not tell "
+                "would be too low; take a tokenizer that keeps every character (World, or "
+                'byte-level BPE with its decoder), or tokenizer="" for bytes'
+            )
+
+
+def _show(data: bytes, at: int) -> str:
+    return repr(data[max(0, at - 8) : at + 12].decode(errors="replace"))
+
+
+def _encode(tokenizer: Tokenizer, data: bytes, ends: bool) -> Int32[np.ndarray, " N"]:
+    tokens = tokenizer.encode(data)
+    if ends and tokenizer.end is not None:
+        tokens = np.append(tokens, np.int32(tokenizer.end))
+    return tokens
+
+
+def _iterate_blocks(text: Text, address: int, again: bool) -> Iterator[tuple[int, bytes, bool]]:
+    """Yield (address, bytes, whether a file ends behind them) of blocks from an address on."""
     while True:
         while address < text.length:
             data, ends = read_bytes(text, address, BLOCK)
             if len(data) == BLOCK and not ends:
                 data = data[: count_to_line_end(data)]
-            tokens = tokenizer.encode(data)
-            if ends and tokenizer.end is not None:
-                tokens = np.append(tokens, np.int32(tokenizer.end))
-            yield address, tokens
+            yield address, data, ends
             address += len(data) + ends
         if not again:
             return

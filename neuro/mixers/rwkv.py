@@ -115,7 +115,7 @@ class RWKV5(_TimeMix):
         mixed = {m: x * share + before * (1 - share) for m, share in mu.items()}
         g = -as_exact(self.time_decay)[0].clamp(max=MAX_DECAY).exp()
         y, s = self.attend(mixed, g.view(-1).expand(x.shape), state)
-        return y, TimeMixState(s, x[-1])
+        return y, TimeMixState(s, x[-1].clone())  # a view would change with x
 
 
 class RWKV6(_TimeMix):
@@ -174,4 +174,4 @@ class RWKV6(_TimeMix):
         w = self.time_decay + torch.tanh(mixed["w"] @ self.time_decay_w1) @ self.time_decay_w2
         g = -as_exact(w)[0].clamp(max=MAX_DECAY).exp()
         y, s = self.attend(mixed, g, state)
-        return y, TimeMixState(s, x[-1])
+        return y, TimeMixState(s, x[-1].clone())  # a view would change with x

@@ -47,7 +47,7 @@ def run_scan(
     i: Float[Tensor, "T B *N"],
     h: Float[Tensor, "B *N"] | None = None,
 ) -> tuple[Float[Tensor, "T B *N"], Float[Tensor, "B *N"]]:
-    """Return (h of every token, the last h).
+    """Return (h of every token, the last h, which is a view of them).
 
     On a CPU by compiled loops, forward and backward. Elsewhere by doubling (Hillis and Steele
     1986): log2 T rounds over all tokens. Neither divides, so that f may be 0; neither has a

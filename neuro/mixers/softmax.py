@@ -57,7 +57,10 @@ def run_softmax(
     v: Float[Tensor, "T B H V"],
     state: KeysValues | None = None,
 ) -> tuple[Float[Tensor, "T B H V"], KeysValues]:
-    """Return (y, all keys and values), by torch's scaled-dot-product attention."""
+    """Return (y, all keys and values), by torch's scaled-dot-product attention.
+
+    Without a state before, that is k and v as they are given, not copies of them.
+    """
     _require_shapes(q, k, v, state)
     after = _append(k, v, state)
     before, mask = len(after.k) - len(k), None

@@ -112,7 +112,7 @@ class BitLinear(nn.Module):
             apply: Any = _Fused.apply  # torch annotates it in some versions only
             out: Tensor = apply(x, self.weight, self.gain, self.quantise)
             return out
-        normal = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS) * self.gain
+        normal = x * _invert_size(x) * self.gain
         whole, scale = self.quantise(normal.detach())
         signs, size = round_weights(self.weight.detach())
         inputs = normal + (whole * scale - normal).detach()
@@ -125,6 +125,16 @@ def round_weights(weight: Float[Tensor, "M N"]) -> tuple[Float[Tensor, "M N"], T
     return (weight / scale).round().clamp(-1, 1), scale
 
 
+def _invert_size(x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T 1"]:
+    """Return 1 / sqrt(mean x^2 + EPS), in x's precision; squares of 16 bits leave its range."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return torch.rsqrt(wide.square().mean(-1, keepdim=True) + EPS).to(x.dtype)
+
+
+def _as_rows(x: Float[Tensor, "*T N"]) -> Float[Tensor, "_ N"]:
+    return x.reshape(-1, x.shape[-1])
+
+
 class _Fused(torch.autograd.Function):
     """What BitLinear computes. Only x and one number a token are kept for the gradient."""
 
@@ -132,7 +142,7 @@ class _Fused(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, gain: Tensor, quantise: Quantise
     ) -> Tensor:
-        inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS)
+        inverse = _invert_size(x)
         whole, scale = quantise(x * inverse * gain)
         signs, size = round_weights(weight)
         ctx.save_for_backward(x, weight, gain, inverse)
@@ -149,8 +159,8 @@ class _Fused(torch.autograd.Function):
         signs, size = round_weights(weight)
         dy = dy.to(weight.dtype)
         dn = dy @ (signs * size)
-        dw = dy.flatten(0, -2).T @ (whole * scale).flatten(0, -2)
-        dgain = (dn * unit).flatten(0, -2).sum(0)
+        dw = _as_rows(dy).T @ _as_rows(whole * scale)
+        dgain = _as_rows(dn * unit).sum(0)
         du = dn * gain
         dx = inverse * (du - unit * (du * unit).mean(-1, keepdim=True))
         return dx, dw, dgain, None
@@ -188,7 +198,7 @@ class PackedLinear(nn.Module):
                 f"PackedLinear: x has {x.shape[-1]} channels, and the layer was packed for "
                 f"{self.given}; give it what the layer before packing was given"
             )
-        inverse = torch.rsqrt(x.square().mean(-1, keepdim=True) + EPS)
+        inverse = _invert_size(x)
         how = self._describe_quantise()
         if how is not None and x.dtype is torch.float32:
             y = map_packed(
@@ -202,9 +212,9 @@ class PackedLinear(nn.Module):
             return torch.from_numpy(y).view(*x.shape[:-1], -1)
         normal = x * inverse * self.gain
         whole, scale = self.quantise(normal)
-        rows = whole.flatten(0, -2).to(torch.int8)
+        rows = _as_rows(whole).to(torch.int8)
         sums = torch.from_numpy(multiply_packed(self.packed.numpy(), rows.numpy()))
-        return sums.view(*x.shape[:-1], -1).to(x.dtype) * (self.scale * scale)
+        return (sums.view(*x.shape[:-1], -1) * (self.scale * scale)).to(x.dtype)
 
     def _describe_quantise(self) -> tuple[int, float] | None:
         """Return (ticks, threshold) of inputs; None: they are quantised by something else."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 Part = TypeVar("Part")
 
@@ -17,8 +18,12 @@ MIN_SHARED_VALUES = 2**16
 
 
 def can_read(x: Tensor) -> bool:
-    """Say whether compiled loops can read a tensor: on a CPU, in float32 or float64."""
-    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    """Say whether compiled loops can read a tensor: on a CPU, in float32 or float64.
+
+    Not where derivatives go forward (torch.autograd.forward_ad): they read values only.
+    """
+    forward = forward_ad._current_level >= 0  # asking each tensor takes 1 µs
+    return x.is_cpu and x.dtype in (torch.float32, torch.float64) and not forward
 
 
 def run_in_shares(many: int, values: int, do: Callable[[int, int], Part]) -> list[Part]:

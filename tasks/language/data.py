@@ -21,6 +21,7 @@ from drivers.text import (
     load,
     load_default,
     load_world,
+    require_lossless,
     select_part,
     split_evenly,
     stream_tokens,
@@ -38,16 +39,20 @@ def pin_files(config: Config) -> Config:
 
     Raises:
         OSError: the text cannot be read.
-        ValueError: the tokenizer cannot be read, or the text is none.
+        ValueError: the tokenizer cannot be read or loses text that will be measured, or the
+            text is none.
     """
     text, tokenizer = (p and str(Path(p).resolve()) for p in (config.text, config.tokenizer))
-    return replace(
+    pinned = replace(
         config,
         text=text,
         text_digest=_find_text(text, config.skip_bad).digest,
         tokenizer=tokenizer,
         tokenizer_digest=_digest_file(tokenizer) if tokenizer else "",
     )
+    for part in ("val", "test") if tokenizer.endswith(".json") else ():
+        measured_lanes(pinned, part)
+    return pinned
 
 
 def skip_bad(config: Config) -> Config:
@@ -196,10 +201,18 @@ def measured_lanes(config: Config, part: Part) -> tuple[Text, ...]:
     """Return the lanes of a held-out part, of each as much as is measured: the beginning.
 
     So what is measured comes from as many places of the part, and no file decides it.
+
+    Raises:
+        ValueError: the tokens of a tokenizer.json do not tell the text.
     """
     lanes = _split(config, part)
-    each = config.held_out // config.lanes
-    return tuple(take_first(lane, each) for lane in lanes) if config.held_out else lanes
+    if config.held_out:
+        each = config.held_out // config.lanes
+        lanes = tuple(take_first(lane, each) for lane in lanes)
+    if isinstance(find_tokenizer(config), HuggingFace):
+        for lane in lanes:
+            require_lossless(lane, find_tokenizer(config))
+    return lanes
 
 
 def count_bytes(config: Config, part: Part) -> int:

@@ -1,7 +1,7 @@
 """Which published findings show here: pairs of trainings, their differences, a verdict.
 
 A pair are two trainings of one seed, on the same batches, and no training is in two pairs of a
-finding. Intervals are bootstrapped over pairs (:mod:`tasks.bench.statistics`).
+finding. Intervals are Student's, over pairs (:mod:`tasks.bench.statistics`).
 """
 
 from collections.abc import Iterator, Sequence

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from drivers.text import Bytes, HuggingFace, World, load_world
+from drivers.text import Bytes, HuggingFace, World, load, load_world, require_lossless
 
 PLAIN = {bytes([b]): b + 1 for b in range(256)}
 few = st.text("abc", max_size=40).map(str.encode)
@@ -156,6 +156,19 @@ def test_bytes_and_world_go_on_byte_by_byte() -> None:
         data = b"abc\xff"
         step = tokenizer.follow([])
         assert b"".join(step(t) for t in tokenizer.encode(data).tolist()) == data
+
+
+def test_tokens_that_do_not_tell_their_text_are_refused(tmp_path: Path) -> None:
+    library = pytest.importorskip("tokenizers")
+    (path := tmp_path / "text.txt").write_bytes(b"The quick brown fox\n" * 3)
+    plain = HuggingFace(make_words(tmp_path / "tokenizer.json", "bytes"), end="</s>")
+    for tokenizer in (Bytes(), plain):
+        require_lossless(load(path), tokenizer)
+    small = library.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    small.normalizer = library.normalizers.Lowercase()
+    small.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match=r"'The quick br' decode to 'the quick br'.*too low"):
+        require_lossless(load(path), HuggingFace(tmp_path / "tokenizer.json", end="</s>"))
 
 
 def test_truncation_and_padding_of_a_file_do_not_apply(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from mixer_cases import CORES, Core, draw_from, run_with_gradients
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from neuro.mixers import scan
 from neuro.mixers.delta import run_delta, run_delta_recurrence, step_delta
@@ -53,6 +54,24 @@ def test_a_few_tokens_without_gradients_are_those_of_the_recurrence(
     before = [x.clone() for x in given_]
     assert distance(list(core.fast(*given_)), list(core.slow(*given_))) < 1e-14
     assert all(torch.equal(x, y) for x, y in zip(given_, before, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own
+@pytest.mark.parametrize("name", ["gla", "gla with a bonus", "delta", "softmax"])
+@pytest.mark.parametrize("tokens", [1, 16, 17])
+def test_derivatives_go_forward_through_few_tokens_and_many(name: str, tokens: int) -> None:
+    core = CORES[name]
+    given_ = core.make(tokens, 0.3, draw_from(5))
+    aside = core.make(tokens, 0.3, draw_from(6))
+    step = 1e-6
+    with torch.no_grad(), forward_ad.dual_level():
+        y, _ = core.fast(*map(forward_ad.make_dual, given_, aside))
+        found = forward_ad.unpack_dual(y).tangent
+    more, less = (
+        core.slow(*(x + way * d for x, d in zip(given_, aside, strict=True)))[0]
+        for way in (step, -step)
+    )
+    torch.testing.assert_close(found, (more - less) / (2 * step), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["scan", "gla", "gla with a bonus", "delta"])

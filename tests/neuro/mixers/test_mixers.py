@@ -85,6 +85,17 @@ def test_a_run_in_parts_and_token_by_token_is_one_run(name: str) -> None:
 
 
 @EVERY
+def test_the_inputs_may_be_overwritten(name: str) -> None:
+    mixer, x = make(name), draw_from(3)(5, 2, WIDTH)
+    with torch.no_grad():
+        whole, _ = mixer(x)
+        given, state = torch.empty_like(x[:1]), None
+        for token, want in zip(x, whole, strict=True):
+            y, state = mixer(given.copy_(token), state)
+            torch.testing.assert_close(y[0], want, rtol=1e-9, atol=1e-9)
+
+
+@EVERY
 def test_no_token_sees_a_later_one_or_another_sample(name: str) -> None:
     mixer, x = make(name), draw_from(2)(9, 2, WIDTH)
     y, _ = mixer(x)

@@ -11,6 +11,7 @@ from neuro.nn.ternary import (
     PackedLinear,
     SpikeCount,
     make_spiking,
+    pack_layer,
     pack_model,
     round_weights,
 )
@@ -69,8 +70,23 @@ def test_a_layer_by_hand() -> None:
     torch.testing.assert_close(y, (1.1 * torch.stack([x[0], -x[0]]))[None].float())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("size", [400.0, 1.0, 1e-3])
+def test_inputs_of_sixteen_bits_may_be_large_and_small(dtype: torch.dtype, size: float) -> None:
+    with seeded(2):
+        layer, x = BitLinear(64, 8), (torch.randn(5, 64) * size).to(dtype)
+    plain = BitLinear(64, 8, fused=False)
+    plain.load_state_dict(layer.state_dict())
+    packed = pack_layer(layer)
+    want = layer(x.float())
+    for short in (packed, layer.to(dtype), plain.to(dtype)):
+        y = short(x)
+        assert y.dtype == dtype
+        assert (y.float() - want).norm() < 0.02 * want.norm()
+
+
 @pytest.mark.parametrize("quantise", [AbsMax(), SpikeCount(4, 0.75)])
-@pytest.mark.parametrize("shape", [(5, 7), (3, 2, 7)])
+@pytest.mark.parametrize("shape", [(7,), (5, 7), (3, 2, 7)])
 def test_the_fused_gradient_is_that_of_the_plain_form(
     quantise: AbsMax | SpikeCount, shape: tuple[int, ...]
 ) -> None:

@@ -58,6 +58,7 @@ def claim(more: list[float], less: list[float], alike: float | None = None) -> R
     [
         ([3.0, 4, 5] * 2, [1.0] * 6, None, HOLDS),
         ([1.0] * 6, [3.0, 4, 5] * 2, None, FAILS),
+        ([1.0, 2, 3, 4, 5, 6], [0.0, 1, 1, 5, 2, 2], None, OPEN),  # t = 2.33, p = 0.07
         ([3.0, 0, 1] * 2, [1.0] * 6, None, OPEN),
         ([1.0] * 6, [1.0] * 6, None, OPEN),
         ([1.0], [0.0], None, OPEN),
@@ -79,10 +80,9 @@ def test_an_interval_decides(
 
 def test_a_finding_is_told_with_its_numbers() -> None:
     row = claim([3.0, 5.0] * 3, [1.0] * 6)
-    paired = row.conditions["paired"]
-    assert 2 <= paired["low"] < 3 < paired["high"] <= 4
-    span = f"[{paired['low']:+.2f}, {paired['high']:+.2f}]"
-    assert row.note == f"n: a 4.00, b 1.00 points, difference +3.00 {span}, 6 pairs: holds"
+    # Half of Student's interval: 2.571 x 1.095 / sqrt 6.
+    told = "n: a 4.00, b 1.00 points, difference +3.00 [+1.85, +4.15], 6 pairs: holds"
+    assert row.note == told
     assert (row.ours, row.theirs, row.ratio) == (4.0, 1.0, None)
     assert claim([1.0], [0.0]).note.count("[") == 0
 
