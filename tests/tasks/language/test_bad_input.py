@@ -155,6 +155,23 @@ def test_a_tokenizer_that_changed_after_the_training_is_refused(
     assert f"{words} cannot be read" in refuse(["generate", run], capsys)
 
 
+def test_a_tokenizer_that_loses_text_is_refused_before_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = pytest.importorskip("tokenizers")
+    models, words = library.models, str(tmp_path / "tokenizer.json")
+    (text := tmp_path / "a.txt").write_text("one and two.\n" * 300)
+    known = {"?": 0, "one": 1, "and": 2, "two": 3}
+    made = library.Tokenizer(models.WordLevel(known, unk_token="?"))
+    made.pre_tokenizer = library.pre_tokenizers.WhitespaceSplit()
+    made.save(words)
+    task, out = write_task(tmp_path, text, more=f"tokenizer={words!r}"), tmp_path / "run"
+    said = refuse(["train", str(task), "--out", str(out)], capsys)
+    assert "the tokens of 'one and two.\\none and' decode to 'one and ? one and ? '" in said
+    assert "take a tokenizer that keeps every character" in said
+    assert not out.exists()
+
+
 def test_a_text_that_changed_after_the_training_began_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
