@@ -481,13 +481,15 @@ def _is_first_process() -> bool:
 
 
 def _tell_out_of_date(run: Any, verb: str = "") -> None:
-    """Say which results in a run folder are out of date.
+    """Say which results in a run folder are out of date, and if its training has not ended.
 
     verb: whose results are of now; "": none, as behind a training.
     """
-    from tasks.provenance import KEY, describe_trained, list_out_of_date
+    from tasks.provenance import KEY, describe_trained, describe_unfinished, list_out_of_date
     from tasks.report.key_figures import name_command
 
+    if told := describe_unfinished(run):
+        console.print(told, highlight=False, soft_wrap=True)
     now = run.read(f"{verb}.json")[KEY] if verb else describe_trained(run.folder)
     for old, why in list_out_of_date(run.folder, now).items():
         told = f"{old}.json is {why}; measure again: {name_command(run, old)}"
@@ -563,6 +565,9 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         console.print("interrupted; every file is whole, and the same command goes on training")
         sys.exit(130)
+    except BrokenPipeError:  # who reads has enough, as head has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         expected = isinstance(error, ValueError | RuntimeError | OSError)
         # What the code of a task file raises is the user's to mend: its line says where.

@@ -26,7 +26,8 @@ from neuro.io.store import StoreError, read_json
 from neuro.seeds import seeded
 from neuro.spikes import Events, of_sample
 from neuro.training import get_best_weights_path
-from tasks.find import find_task_of
+from tasks.find import find_task_of, name_train_command
+from tasks.results import read_history
 
 KEY = "measured_on"  # in results files
 RESULTS = ("eval", "simulate", "verify", "export", "energy")  # verbs with a results file
@@ -56,6 +57,15 @@ def describe_trained(folder: Path) -> dict[str, str]:
         "configuration": digest_configuration(header),
         "code": digest_code(),
     }
+
+
+def describe_unfinished(run: Run) -> str:
+    """Return how far a training came that has not ended, and how it goes on; "": it has."""
+    history = read_history(run.folder)
+    epochs = find_task_of(run).training.plan(run.config).epochs
+    if not history or (done := history[-1]["epoch"]) >= epochs:
+        return ""
+    return f"trained {done:g} of {epochs} epochs; go on: {name_train_command(run)}"
 
 
 def digest_test_data(run: Run) -> str:

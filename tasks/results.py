@@ -157,10 +157,10 @@ class _Scaled(TypedDict):
     weight_min: int
     weight_max: int
     weight_error_max: float
-    threshold_error: float
+    threshold_error: float | None
     decay_error: float
     lag: int
-    head_room: float
+    head_room: float | None
 
 
 class Exported(TypedDict):

@@ -5,6 +5,7 @@ An address counts the bytes of all stretches one after another; the end of a fil
 """
 
 import hashlib
+import os
 import sysconfig
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
@@ -31,11 +32,15 @@ OF_A_BUILD = "_sysconfigdata"  # how names begin that the build of a Python writ
 
 
 class Stretch(NamedTuple):
-    """Bytes ``start`` to ``stop`` of a file; ``last``: the file ends there."""
+    """Bytes ``start`` to ``stop`` of a file.
+
+    modified: when it was written [ns], as it was loaded. last: the file ends there.
+    """
 
     path: Path
     start: int
     stop: int
+    modified: int
     last: bool = True
 
     @property
@@ -110,6 +115,7 @@ def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
     known: set[bytes] = set()
     contents = hashlib.sha256()
     for file in found:
+        modified = file.stat().st_mtime_ns
         size, sha, why = _examine(file)
         if why:
             wrong.append(f"{file}: {why}")
@@ -118,7 +124,7 @@ def load(path: Path, pattern: str = "*", *, skip: bool = False) -> Text:
         else:
             known.add(sha)
             contents.update(file.relative_to(path).as_posix().encode() + b"\0" + sha)
-            kept.append(Stretch(file, 0, size))
+            kept.append(Stretch(file, 0, size, modified))
     if wrong and not (skip and kept):
         more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
         raise ValueError(
@@ -221,7 +227,7 @@ def read_bytes(text: Text, address: int, most: int) -> tuple[bytes, bool]:
     At the address of an end of a file, there are no bytes.
 
     Raises:
-        ValueError: the file is shorter by now than it was.
+        ValueError: the file has been written since the text was loaded.
     """
     stretch, offset = _find(text, address)
     start = stretch.start + offset
@@ -229,10 +235,11 @@ def read_bytes(text: Text, address: int, most: int) -> tuple[bytes, bool]:
     with stretch.path.open("rb") as file:
         file.seek(start)
         data = file.read(want)
-    if len(data) < want:
+        modified = os.fstat(file.fileno()).st_mtime_ns
+    if modified != stretch.modified or len(data) < want:
         raise ValueError(
-            f"{stretch.path}: has {start + len(data):,} bytes, but had {stretch.stop:,} when "
-            "it was opened; texts must stay as they are while they are read"
+            f"{stretch.path} has been written since this process loaded it; texts must stay as "
+            "they are while they are read: start the command, or the notebook, again"
         )
     return data, stretch.last and start + want == stretch.stop
 
@@ -308,11 +315,12 @@ def _find_cut(text: Text, address: int) -> int:
 def _take(text: Text, low: int, high: int) -> Text:
     """Return the addresses ``low`` to ``high`` of a text."""
     out = []
-    for start, stretch in zip(text.starts[:-1].tolist(), text.stretches, strict=True):
-        a, b = max(low - start, 0), min(high - start, stretch.size)
+    for address, stretch in zip(text.starts[:-1].tolist(), text.stretches, strict=True):
+        a, b = max(low - address, 0), min(high - address, stretch.size)
         if a < b:
             size = stretch.stop - stretch.start
             stop = stretch.start + min(b, size)
             last = stretch.last and b == stretch.size
-            out.append(Stretch(stretch.path, stretch.start + a, stop, last))
+            start = stretch.start + a
+            out.append(stretch._replace(start=start, stop=stop, last=last))
     return replace(text, stretches=tuple(out))

@@ -17,8 +17,8 @@ def make_graded_scaling_table(graph: Graph, program: GradedProgram) -> list[dict
     scale: units of the integers for one of the float network. weight_min, weight_max: the
     integers that it stores. weight_error_max: of gains and scales, relative to the largest;
     ternary weights have none. decay_error: of the least share that a gate keeps.
-    head_room: the largest sum of weights that counts can make over 2^23; of others 0, their
-    values are held to 24 bits in every run.
+    head_room: the largest sum of weights that counts can make over 2^23; None of others, whose
+    values are checked to fit 24 bits in every run. threshold_error: None, for none is rounded.
 
     Raises:
         ValueError: the program was lowered from another graph.
@@ -31,7 +31,7 @@ def make_graded_scaling_table(graph: Graph, program: GradedProgram) -> list[dict
 
 def _measure(graph: Graph, program: GradedProgram, g: Group) -> dict[str, Any]:
     node, stored, error, decay = graph.nodes[g.name], g.array, 0.0, 0.0
-    scale, room = 2.0**FRACTION, 0.0
+    scale, room = 2.0**FRACTION, None
     if g.kind == "synapses":
         most = program[g.sources[0]].numbers["ticks"]
         scale, room = 2.0, float(np.abs(g.array).sum(1, dtype=np.int64).max()) * most / LIMIT
@@ -55,7 +55,7 @@ def _measure(graph: Graph, program: GradedProgram, g: Group) -> dict[str, Any]:
         "weight_max": int(stored.max()) if stored.size else None,
         "weight_error_max": error,
         "weight_error_rms": error,
-        "threshold_error": 0.0,
+        "threshold_error": None,
         "decay_error": decay,
         "beta_error": 0.0,
         "bias_error": 0.0,

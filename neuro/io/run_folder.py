@@ -122,7 +122,7 @@ def begin_run(run: Run, *, write: bool = True) -> None:
         _require_as_trained(path, found, asked["config"])
         differ = [k for k in CONFIGURED if found[k] != asked[k]]
         if differ:
-            told = "; ".join(f"{k} is {found[k]}, asked for {asked[k]}" for k in differ)
+            told = "; ".join(x for k in differ for x in _list_changes(k, found[k], asked[k]))
             raise RunError(f"{run.folder} holds another run: {told}; choose another --out")
         return
     if write:
@@ -182,6 +182,17 @@ def _find_infinite(value: Any, path: str) -> Iterator[str]:
 def digest_configuration(header: Mapping[str, Any]) -> str:
     """Return the digest of what ``config.json`` says of a training, however it is ordered."""
     return digest(json.dumps({k: header.get(k) for k in CONFIGURED}, sort_keys=True))
+
+
+def _list_changes(path: str, found: Any, asked: Any) -> Iterator[str]:
+    """Yield what differs between two values of ``config.json``, field by field."""
+    if found == asked:
+        return
+    if not (isinstance(found, dict) and isinstance(asked, dict)):
+        yield f"{path} is {found}, asked for {asked}"
+        return
+    for key in found | asked:
+        yield from _list_changes(f"{path}.{key}", found.get(key), asked.get(key))
 
 
 def _to_json(config: Any) -> Any:

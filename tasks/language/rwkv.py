@@ -205,7 +205,10 @@ def load_rwkv(path: str | Path) -> RWKV:
         else:
             tensors = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except DAMAGE as error:
-        raise ValueError(f"{path}: no checkpoint that can be read ({error})") from error
+        raise ValueError(
+            f"{path}: no checkpoint that can be read ({error}); give a whole file as RWKV is "
+            "published (.pth), or one with the same tensors (.safetensors)"
+        ) from error
     try:
         return make_rwkv(tensors)
     except ValueError as error:
@@ -265,12 +268,12 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
             "mix_rank": shape(f"{att}.time_maa_w2", 3)[1],
             "decay_rank": shape(f"{att}.time_decay_w2", 2)[0],
         }
-    layers = {int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d+)\.", n))}
+    layers = [int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d+)\.", n))]
     return Sizes(
         version=6 if finch else 5,
         vocabulary=words,
         width=width,
-        layers=max(layers) + 1,
+        layers=max(layers, default=0) + 1,
         hidden=shape("blocks.0.ffn.key.weight", 2)[0],
         head_width=shape(f"{att}.time_faaaa", 2)[1],
         **ranks,

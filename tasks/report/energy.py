@@ -87,8 +87,9 @@ def _break_even(convention: Json) -> str:
         "If every event were an accumulate, spiking would break even with it at "
         f"{convention['break_even_spikes_per_synapse']:.3g} spikes per synapse and inference "
         f"({convention['break_even_rate']:.3g} a tick); this run has "
-        f"{convention['spikes_per_synapse']:.3g}. Events that carry other values than ±1, as "
-        "behind a pool, are priced as multiply-accumulates."
+        f"{convention['spikes_per_synapse']:.3g}, zero weights counted in both. Events that "
+        "carry other values than ±1, as graded spikes or those behind a pool, are priced as "
+        "multiply-accumulates."
     )
 
 

@@ -19,6 +19,7 @@ from tasks.provenance import (
     RESULTS,
     describe_provenance,
     describe_trained,
+    describe_unfinished,
     list_out_of_date,
 )
 from tasks.report import figures as pictures, html as page, tables as show
@@ -115,11 +116,11 @@ def _training(run: Run) -> Html:
     curves = [{k: x for k, x in row.items() if k not in COUNTED} for row in history]
     shares = [score] if metric.percent else []
     rows = [[_number(x) for x in row.values()] for row in history]
-    slopes = show.describe_raised_slopes(history)
+    told = (describe_unfinished(run), show.describe_raised_slopes(history))
     return page.section(
         "Training",
         page.picture(pictures.draw_curves(curves, shares), caption),
-        *([page.paragraph(slopes + ".")] if slopes else []),
+        *(page.paragraph(f"{line}.") for line in told if line),
         page.details("the same in numbers", page.table(list(history[0]), rows)),
     )
 

@@ -125,9 +125,12 @@ def tabulate_scaling(rows: list[dict[str, Any]]) -> Table:
             row["kind"],
             f"{row['scale']:.4g}",
             f"{row['weight_min']}..{row['weight_max']}",
-            *(f"{row[k]:.1e}" for k in ("weight_error_max", "threshold_error", "decay_error")),
+            *(
+                "" if row[k] is None else f"{row[k]:.1e}"
+                for k in ("weight_error_max", "threshold_error", "decay_error")
+            ),
             f"{row['lag']}",
-            f"{row['head_room']:.1%}",
+            "" if row["head_room"] is None else f"{100 * row['head_room']:.3g}%",
         )
     return out
 
@@ -251,7 +254,7 @@ def tabulate_energy(result: dict[str, Any]) -> Table:
     for part in result.get("host", ()):
         out.add_row("host, no chip", part["node"], f"{part['macs']:,} MACs")
     convention = result["conventional45nm"]
-    out.add_row("45 nm convention", "spiking, AC", format_joules(convention["snn"]))
+    out.add_row("45 nm convention", "spiking", format_joules(convention["snn"]))
     if convention.get("host"):
         out.add_row(
             "45 nm convention", "of it on a host, MAC", format_joules(convention["host"])
@@ -354,8 +357,8 @@ def describe_energy(result: dict[str, Any]) -> str:
     told.append(
         f"45 nm: {convention['spikes_per_synapse']:.3g} spikes per synapse and inference; with "
         "additions alone spiking breaks even with the ANN at "
-        f"{convention['break_even_spikes_per_synapse']:.3g} (values behind a pool are priced "
-        "as multiply-accumulates)"
+        f"{convention['break_even_spikes_per_synapse']:.3g} (zero weights counted; values "
+        "other than -1, 0 and 1 are priced as multiply-accumulates)"
     )
     return "\n".join(told)
 

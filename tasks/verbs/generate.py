@@ -3,7 +3,7 @@
 import math
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,8 +37,9 @@ def load_writer(path: Path, packed: bool = False) -> Writer:
         try:
             return Writer(*load_packed(path))
         except StoreError as error:
+            why = f"{path} is a checkpoint of torch" if path.suffix == ".pth" else error
             raise RunError(
-                f"{error}. neuro generate takes the folder of a run, or a file that neuro pack "
+                f"{why}. neuro generate takes the folder of a run, or a file that neuro pack "
                 "wrote; Python reads published checkpoints of RWKV: tasks.language.rwkv"
             ) from error
     run = open_folder(path)
@@ -46,7 +47,7 @@ def load_writer(path: Path, packed: bool = False) -> Writer:
     if packed and config.linear == "float":
         raise RunError(
             f"{path} has weights in float32: only ternary and spiking models are packed; train "
-            "language:tiny_matmulfree, say, or leave --packed out"
+            "language:tiny_matmulfree, say, or let neuro generate use the run as it is"
         )
     model = load_trained_model(run)
     return Writer(pack_model(model) if packed else model, config)
@@ -74,8 +75,8 @@ def generate_text(
 
     Raises:
         ValueError: the seed is none, see :func:`tasks.words.require_seed`.
-        RunError: tokens are negative, or more with the prompt than the model can read, or the
-            temperature is negative or infinite or no number.
+        RunError: tokens are negative, or more with the prompt than the model can read; the
+            temperature is negative or infinite or no number; or the prompt is no UTF-8.
     """
     from tasks.language.data import find_tokenizer
     from tasks.language.generate import generate
@@ -90,7 +91,14 @@ def generate_text(
     require_seed(seed)
     decoder = getincrementaldecoder("utf-8")(errors="replace")
     config, tokenizer = writer.config, find_tokenizer(writer.config)
-    before = 1 + len(tokenizer.encode(prompt.encode()))
+    try:
+        given = prompt.encode()
+    except UnicodeEncodeError as error:  # bytes that the terminal did not decode
+        raise RunError(
+            f"--prompt is no UTF-8 at character {error.start}; convert it, with iconv say, or "
+            "let the terminal use UTF-8"
+        ) from error
+    before = 1 + len(tokenizer.encode(given))
     if config.limit and not config.carries and before + tokens - 1 > config.limit:
         room = config.limit + 1 - before
         fewer = f" or ask for {room:,}" if room > 0 else ""
@@ -99,8 +107,9 @@ def generate_text(
             f"and this model reads {config.limit:,} at most; shorten the prompt{fewer}, or "
             "train one with a larger limit"
         )
-    made = generate(writer.model, tokenizer, prompt.encode(), temperature, seed)
+    made = islice(generate(writer.model, tokenizer, given, temperature, seed), tokens)
+    first = next(made, b"")  # before anything is written: kernels may be compiled, and say so
     yield prompt
-    for data in islice(made, tokens):
+    for data in chain([first], made):
         yield decoder.decode(data)
     yield decoder.decode(b"", final=True)

@@ -94,17 +94,23 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
     argv = ["train", TASK, "--out", str(folder)]
     code = DIES_IN_EPOCH_2.format(argv=argv)
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
-    # What lies there are the best weights of two epochs out of three.
+    # What lies there are the weights of one epoch out of three.
     main(["export", str(folder)])
     main(["eval", str(folder)])
     main(["energy", str(folder)])
     early = read(folder, "eval")["rmse"]
-    assert "of earlier weights" not in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "of earlier weights" not in told
+    again = f"{folder / Path(TASK).name}:tiny --out {folder} --seed 0"
+    unfinished = f"trained 1 of 3 epochs; go on: neuro train {again}"
+    assert told.count(unfinished) == 3
+    assert unfinished in words(folder)
     before = read(folder, "eval")["measured_on"]
     main(argv)
     told = capsys.readouterr().out
     for verb in ("eval", "energy", "export"):
         assert f"{verb}.json is of earlier weights; measure again: neuro {verb}" in told
+    assert "go on: " not in told + words(folder)
     main(["verify", str(folder)])
     told = capsys.readouterr().out
     assert "eval.json is of earlier weights" in told

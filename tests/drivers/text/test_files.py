@@ -1,3 +1,4 @@
+import os
 import sysconfig
 from collections import Counter
 from itertools import pairwise
@@ -84,11 +85,15 @@ def test_nothing_to_read_is_told(tmp_path: Path) -> None:
         load(tmp_path / "a.txt")
 
 
-def test_a_file_that_shrinks_is_told(tmp_path: Path) -> None:
+def test_a_file_that_was_written_since_is_told(tmp_path: Path) -> None:
     text = load(write(tmp_path, a=b"long enough\n"))
-    (tmp_path / "a.txt").write_bytes(b"long")
-    with pytest.raises(ValueError, match="has 4 bytes, but had 12"):
-        read_bytes(text, 2, 8)
+    path = tmp_path / "a.txt"
+    before = path.stat().st_mtime_ns
+    for data, modified in ((b"long", before), (b"short still\n", before + 10**9)):
+        path.write_bytes(data)
+        os.utime(path, ns=(modified, modified))
+        with pytest.raises(ValueError, match=r"a.txt has been written since .* start the comm"):
+            read_bytes(text, 2, 8)
     with pytest.raises(ValueError, match="no address 13"):
         read_bytes(text, 13, 8)
 

@@ -63,7 +63,7 @@ def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         begin_run(run(tmp_path, seed=2))
     with pytest.raises(RunError, match=r"gradient is surrogate, asked for eventprop"):
         begin_run(run(tmp_path, gradient="eventprop"))
-    with pytest.raises(RunError, match=r"config is .*'epochs': 3.*asked for .*'epochs': 4"):
+    with pytest.raises(RunError, match=r"run: config.epochs is 3, asked for 4; choose"):
         begin_run(run(tmp_path, config=Config(epochs=4)))
     with pytest.raises(RunError, match=r"digest is , asked for ab; choose another --out"):
         begin_run(run(tmp_path, digest="ab"))

@@ -127,7 +127,9 @@ def test_both_kinds_of_files_are_read_and_damaged_ones_refused(tmp_path: Path) -
         path.write_bytes((tmp_path / name).read_bytes()[:-900])
         with pytest.raises(ValueError, match=rf"cut_{name}: no checkpoint that can be read"):
             load_rwkv(path)
-    with pytest.raises(ValueError, match=r"none.pth: no checkpoint that can be read"):
+    with pytest.raises(
+        ValueError, match=r"none.pth: no checkpoint .* give a whole file as RWKV"
+    ):
         load_rwkv(tmp_path / "none.pth")
 
 
@@ -146,6 +148,10 @@ def test_other_tensors_are_refused_by_name() -> None:
             make_rwkv({**tensors, "head.weight": wrong})
     with pytest.raises(ValueError, match=r"emb.weight of 2 axes; this has none: take a file"):
         make_rwkv({})
+    with pytest.raises(
+        ValueError, match=r"ffn.key.weight of 2 axes; this has none: take a file"
+    ):
+        make_rwkv({"emb.weight": head})
     old = {**tensors, "blocks.0.att.time_faaaa": torch.zeros(2)}
     with pytest.raises(ValueError, match=r"time_faaaa of 2 axes; this has shape \(2,\)"):
         make_rwkv(old)

@@ -1,5 +1,8 @@
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -201,6 +204,7 @@ def test_a_run_writes_text(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
             "--seed 9223372036854775808",
             "--seed must be >= 0 and < 2^63, got 9223372036854775808",
         ),
+        ("--prompt caf\udce9", "--prompt is no UTF-8 at character 3; convert it, with iconv"),
     ):
         with pytest.raises(SystemExit, match="2"):
             main(["generate", str(run), *words.split()])
@@ -211,6 +215,15 @@ def written(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     capsys.readouterr()
     main(["generate", *argv, "--prompt", "7 and ", "--tokens", "40", "--temperature", "0.5"])
     return capsys.readouterr().out
+
+
+def test_who_reads_a_part_alone_is_told_nothing(run: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = [sys.executable, "-m", "tasks.cli", "generate", str(run), "--prompt", "3"]
+    ended = subprocess.run(argv, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (1, b"")
 
 
 def test_a_packed_run_and_its_file_write_the_same_text(
@@ -228,6 +241,7 @@ def test_a_packed_run_and_its_file_write_the_same_text(
     main(["pack", str(run)])
     assert (run / "packed.safetensors").read_bytes() == file.read_bytes()
     main(["pack", str(run), "--out", str(file)])  # over one of its own
+    torch.save({}, other := tmp_path / "other.pth")
     kept = (run / "best.safetensors").read_bytes()
     lost = "would be overwritten, and is no packed model; name another file, or remove it"
     for argv, cure in (
@@ -238,6 +252,7 @@ def test_a_packed_run_and_its_file_write_the_same_text(
         (["pack", str(run), "--out", str(tmp_path)], "name a file, such as"),
         (["generate", str(tmp_path / "none")], "is no run: it has no config.json"),
         (["generate", str(run / "best.safetensors")], "holds a weights, expected a packed"),
+        (["generate", str(other)], f"{other} is a checkpoint of torch. neuro generate takes"),
     ):
         with pytest.raises(SystemExit, match="2"):
             main(argv)

@@ -80,7 +80,7 @@ ENERGY: dict[str, Any] = {
 def test_of_a_sequence_the_energy_of_a_step_stands_beside_that_of_all() -> None:
     whole = show.tabulate_energy(ENERGY)
     assert whole.title == "Energy per inference"
-    assert [row[1] for row in rows(whole)[:3]] == ["core", "chip", "spiking, AC"]
+    assert [row[1] for row in rows(whole)[:3]] == ["core", "chip", "spiking"]
     sequence = show.tabulate_energy({**ENERGY, "sequence": {"step": "token", "steps": 8}})
     assert sequence.title == "Energy per inference of 8 tokens"
     assert rows(sequence)[1:3] == [
