@@ -254,6 +254,9 @@ def test_rounding_is_tabulated_for_the_graph_of_the_program() -> None:
     most = 4 * int(np.abs(PROGRAM["logits_synapses"].array).sum(1).max()) / 2**23
     assert rows["logits_synapses"]["head_room"] == pytest.approx(most)
     assert rows["logits_synapses"]["weight_max"] == 2
+    bounded = {name for name, row in rows.items() if row["head_room"] is not None}
+    assert bounded == {name for name, row in rows.items() if row["kind"] == "synapses"}
+    assert all(row["threshold_error"] is None for row in rows.values())
     with pytest.raises(ValueError, match="the program is not of this graph"):
         make_graded_scaling_table(make_small(layers=1).graph, PROGRAM)
 

@@ -66,6 +66,13 @@ def test_what_never_fires_is_told_in_terminal_and_page(
     assert figure.note == ("of no spike: nothing fired" if silent else "of 16 spikes")
 
 
+def test_a_network_without_neurons_that_spike_is_not_silent() -> None:
+    graph = replace(GRAPH, nodes={**GRAPH.nodes, "out": LI(tau=0.02)})
+    verify = verify_samples(graph, samples(RASTER), lava_samples=0)
+    (figure,) = [f for f in list_agreement(verify, ()) if f.label == "torch ≠ events"]
+    assert figure.note == "of all values of read-outs"
+
+
 def test_an_estimate_names_what_is_silent() -> None:
     graph = two_layers(1e-3)
     record, _ = simulate(graph, {"input": to_events(RASTER)})

@@ -32,6 +32,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_pipe_is_wide_unless_columns_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert make_console().width == make_console(stderr=True).width == 160
+    monkeypatch.setenv("COLUMNS", "90")
+    assert make_console().width == 90
+
+
 def test_a_console_prints_what_it_is_given(capsys: pytest.CaptureFixture[str]) -> None:
     for name in NAMES:
         make_console().print(DONE, f"wrote {name}", Text("1 s", "dim"))

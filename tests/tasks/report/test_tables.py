@@ -96,6 +96,18 @@ def test_of_a_sequence_the_energy_of_a_step_stands_beside_that_of_all() -> None:
     )
 
 
+def test_of_a_scaling_what_does_not_apply_is_empty() -> None:
+    row = {
+        **{"layer": "a", "kind": "lif", "scale": 740.0, "weight_min": -2, "weight_max": 4},
+        **dict.fromkeys(("weight_error_max", "threshold_error", "decay_error"), 1e-3),
+        **{"lag": 1, "head_room": 3e-5},
+    }
+    other = {**row, "threshold_error": None, "head_room": None}
+    first, second = rows(show.tabulate_scaling([row, other]))
+    assert first[4:] == ["1.0e-03", "1.0e-03", "1.0e-03", "1", "0.003%"]
+    assert second[4:] == ["1.0e-03", "", "1.0e-03", "1", ""]
+
+
 def test_a_host_is_told_with_the_sum_of_its_operations() -> None:
     parts = [{"node": "lift", "macs": 1200}, {"node": "soft", "macs": 34}]
     told = show.describe_host(parts)
