@@ -45,9 +45,9 @@ class Scale:
     heads: int = 2
     seeds: tuple[int, ...] = (0, 1, 2)
     sizes: Sizes = field(default_factory=Sizes)
-    steps: int = 500
-    samples: int = 64
-    lr: float = 5e-3
+    steps: int = 1000
+    samples: int = 32
+    lr: float = 3e-3
     tested: int = 200
     text_tokens: int = 64
     text_lanes: int = 32

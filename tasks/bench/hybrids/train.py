@@ -69,9 +69,16 @@ def build(config: Config) -> LanguageModel:
 
     DeltaNet and Gated DeltaNet bring a convolution over 4 tokens. The others are given one:
     what is compared is the memory, not who can tell the token before.
+
+    Embeddings begin with a standard deviation of 1, and mixers say nothing: few steps are
+    enough. Else what mixers say at first is up to ten times as large as the tokens, that of
+    some more than of others, and the tables would tell which of them had unlearnt that.
     """
     model = LanguageModel(config)
+    nn.init.normal_(model.embedding.weight)
     for block in model.blocks:
+        mixer: Any = block.mixer
+        nn.init.zeros_(mixer.output.weight)
         if not hasattr(block.mixer, CONVOLVED):
             block.mixer_norm = Convolved(block.mixer_norm, config.width)  # type: ignore[arg-type]
     return model

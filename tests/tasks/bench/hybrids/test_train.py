@@ -74,9 +74,20 @@ def test_every_mixer_sees_the_tokens_before_it_once(variant: str) -> None:
     assert len(own) == SMALL.layers
 
 
+def test_mixers_are_silent_at_first() -> None:
+    with seeded(0):
+        model = build(make_config(replace(RECALL, variant="gdn"), SMALL))
+    x = torch.randint(model.vocabulary, (9, 5))
+    other = torch.cat([torch.zeros_like(x[:-1]), x[-1:]])
+    torch.testing.assert_close(model(x)[0][-1], model(other)[0][-1])
+    assert 0.9 < float(model.embedding.weight.detach().std()) < 1.1
+
+
 def test_a_model_begins_anew_with_each_batch() -> None:
     config = make_config(TEXT, SMALL)
     model = build(config)
+    for block in model.blocks:
+        nn.init.xavier_uniform_(block.mixer.output.weight)  # not silent any more
     x = torch.arange(24).reshape(12, 2)
     whole, state = model(x)
     for parts in (model(x), model(x, None)):
@@ -112,8 +123,8 @@ def test_a_training_comes_out_the_same_again() -> None:
 def test_a_hybrid_learns_to_recall() -> None:
     sizes = Sizes(tokens=12, keys=8, values=8, pairs=3, needles=2, chains=2, hops=0)
     scale = replace(SMALL, sizes=sizes, width=32, hidden=32, samples=32, lr=1e-2, tested=100)
-    found = train_cell(replace(RECALL, variant="deltanet"), replace(scale, steps=120))
-    assert found["MQAR"] > 0.6  # 0.96; who guesses among the values of a sample has 0.33
+    found = train_cell(replace(RECALL, variant="deltanet"), replace(scale, steps=200))
+    assert found["MQAR"] > 0.6  # 0.97; who guesses among the values of a sample has 0.33
 
 
 def test_text_is_measured_in_bits_per_byte() -> None:
