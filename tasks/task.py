@@ -253,6 +253,11 @@ def no_tables(
     return ()
 
 
+def no_reason(config: Any) -> str:  # noqa: ARG001
+    """Return that every executor can run a network."""
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Deployment(Generic[C]):
     """What a chip runs.
@@ -272,6 +277,8 @@ class Deployment(Generic[C]):
         name: those with another number of ticks or samples. They answer nothing.
     prices: (configuration, model, ``energy.json``) -> the task's own tables of it, such as
         joules a token; they are printed, and kept in that file.
+    only_torch: configuration -> why nothing but torch can run that part, as it stands in the
+        report instead of the verbs that would refuse it; "" where all can.
     """
 
     part: Callable[[C, nn.Module], nn.Module]
@@ -281,9 +288,11 @@ class Deployment(Generic[C]):
     step: str = ""
     others: Callable[[C, nn.Module], Mapping[str, Part]] = no_parts
     prices: Callable[[C, nn.Module, Mapping[str, Any]], Sequence[Table]] = no_tables
+    only_torch: Callable[[C], str] = no_reason
 
     def __post_init__(self) -> None:
-        if problems := list_no_functions(self, ("part", "stimuli", "host", "others", "prices")):
+        names = ("part", "stimuli", "host", "others", "prices", "only_torch")
+        if problems := list_no_functions(self, names):
             raise TypeError("Deployment: " + "; ".join(problems))
 
 

@@ -37,21 +37,26 @@ def chip_part(config: Config, model: nn.Module) -> Stack:
         RunError: the twin without spikes, which has none; the one whose frames each start from
             rest, as no Graph does; or the one that sees true maps.
     """
+    if why := explain_only_torch(config):
+        raise RunError(why)
+    return require_driver(model).decoder.body
+
+
+def explain_only_torch(config: Config) -> str:
+    """Return why no Graph can hold the decoder; "" where one can."""
     if config.sees == "maps":
-        raise RunError(
+        return (
             "driving:maps sees true maps, as no car does, and is for neuro eval alone; "
             "take a run of driving:tiny"
         )
     if not config.decoder.carries:
-        raise RunError(
+        return (
             "the decoder of driving:tiny_reset starts each frame from rest, the membranes of a "
             "Graph go on; take a run of driving:tiny"
         )
     if config.cells.kind != "lif":
-        raise RunError(
-            "the twin without spikes has no Graph; take a run of driving:tiny, which has"
-        )
-    return require_driver(model).decoder.body
+        return "the twin without spikes has no Graph; take a run of driving:tiny, which has"
+    return ""
 
 
 def stimuli(config: Config, model: nn.Module, split: Split) -> Iterator[Stimulus]:

@@ -43,6 +43,7 @@ TASK = Task(
         host=deployment.host,
         ann_passes=lambda config: config.past + config.future,
         others=make_parts,
+        only_torch=deployment.explain_only_torch,
     ),
     evaluation=Evaluation(
         metrics=METRICS,

@@ -9,7 +9,7 @@ The input is the embedding of a token, which a host looks up. Axes: D channels.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,17 +42,24 @@ EMBEDDED, LOGITS = "embedded", "logits"
 
 def require_spiking(config: Config, model: nn.Module) -> LanguageModel:
     """Return the model; raise a RunError unless a Graph can hold it."""
-    if config.linear != "spiking":
-        _refuse(f"its maps are {config.linear}, and only spikes run on events and chips")
-    if others := sorted(set(config.layers) - {"mlgru"}):
-        _refuse(f"a Graph has MLGRU, and no {', '.join(others)}")
+    if why := explain_only_torch(config):
+        raise RunError(why)
     if not isinstance(model, LanguageModel):
-        _refuse(f"a {type(model).__name__} is no LanguageModel")
+        raise RunError(_stays(f"a {type(model).__name__} is no LanguageModel"))
     return model
 
 
-def _refuse(why: str) -> NoReturn:
-    raise RunError(
+def explain_only_torch(config: Config) -> str:
+    """Return why no Graph can hold a model, and what to take instead; "" where one can."""
+    if config.linear != "spiking":
+        return _stays(f"its maps are {config.linear}, and only spikes run on events and chips")
+    if others := sorted(set(config.layers) - {"mlgru"}):
+        return _stays(f"a Graph has MLGRU, and no {', '.join(others)}")
+    return ""
+
+
+def _stays(why: str) -> str:
+    return (
         f"this language model stays on torch: {why}; take a run of language:tiny_spiking "
         "(neuro eval and neuro generate work with this one)"
     )

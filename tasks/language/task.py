@@ -22,6 +22,7 @@ from tasks.language.data import (
     skip_bad,
 )
 from tasks.language.deployment import EXECUTED, chip_part, decode, measure, stimuli
+from tasks.language.graph import explain_only_torch
 from tasks.language.model import LanguageModel
 from tasks.language.price import tabulate_prices
 from tasks.language.recipes import make_plan
@@ -147,6 +148,7 @@ TASK = Task(
         ann_passes=lambda config: config.tokens,
         step="token",
         prices=tabulate_prices,
+        only_torch=explain_only_torch,
     ),
     evaluation=Evaluation(
         metrics=(BITS, *EXECUTED), evaluate=evaluate, decode=decode, measure=measure

@@ -16,6 +16,11 @@ def name_command(run: Run, verb: str) -> str:
     return f"neuro {verb} {shlex.quote(str(run.folder))}"
 
 
+def explain_refusal(run: Run, verb: str) -> str:
+    """Return why a verb refuses this run, whose network runs on torch alone, or ""."""
+    return "" if verb == "eval" else find_task_of(run).deployment.only_torch(run.config)
+
+
 def list_key_figures(
     run: Run, found: Mapping[str, Any], out_of_date: Mapping[str, str]
 ) -> list[Figure]:
@@ -58,6 +63,8 @@ def _evaluated(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> list
 
 
 def _unknown(run: Run, label: str, verb: str) -> Figure:
+    if explain_refusal(run, verb):
+        return Figure(label, "–", "not possible: only torch runs this network")
     return Figure(label, "–", f"not measured yet: {name_command(run, verb)}")
 
 

@@ -25,7 +25,7 @@ from tasks.provenance import (
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.html import Html
-from tasks.report.key_figures import list_key_figures, name_command
+from tasks.report.key_figures import explain_refusal, list_key_figures, name_command
 from tasks.results import read_environment, read_history, read_result
 
 SHOWN = 6  # samples whose activity is drawn
@@ -88,8 +88,10 @@ def _describe_now(run: Run) -> dict[str, str]:
         return describe_trained(run.folder)
 
 
-def _not_yet(run: Run, title: str, verb: str, *parts: Html) -> Html:
-    return page.section(title, page.missing(name_command(run, verb)), *parts)
+def _not_yet(run: Run, title: str, verb: str) -> Html:
+    if why := explain_refusal(run, verb):
+        return page.section(title, page.paragraph(f"Not possible: {why}.", "missing"))
+    return page.section(title, page.missing(name_command(run, verb)))
 
 
 def _head(run: Run) -> Html:

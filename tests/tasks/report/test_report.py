@@ -248,6 +248,24 @@ class TestAPartialRun:
         asked = set(re.findall(r"not measured yet: +neuro (\w+)", words(written(run))))
         assert asked == ({verb} if verb else set())
 
+    @pytest.mark.parametrize(
+        ("task", "name", "why"),
+        [
+            ("language", "tiny", "this language model stays on torch: its maps are float"),
+            ("driving", "tiny_ann", "the twin without spikes has no Graph"),
+        ],
+    )
+    def test_asks_for_no_verb_that_refuses_the_run(
+        self, tmp_path: Path, task: str, name: str, why: str
+    ) -> None:
+        config = find_task(task).configs[name]()
+        run = Run(folder=tmp_path, task=task, name=name, seed=0, config=config)
+        begin_run(run)
+        page = words(written(run))
+        assert set(re.findall(r"not measured yet: +neuro (\w+)", page)) == {"train", "eval"}
+        assert page.count("not possible: only torch runs this network") == 2
+        assert page.count(f"Not possible: {why}") == 5
+
     def test_says_why_lava_was_not_run(self, run: Run) -> None:
         finish(run)
         verify = run.read("verify.json")
