@@ -1,6 +1,6 @@
 """Figures of stacks as tables and as a picture: a line a mixer, against the ratio."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -55,10 +55,10 @@ def _cell(row: Row) -> str:
 
 @mpl.rc_context(STYLE)
 def draw(rows: list[Row], path: Path) -> None:
-    """Draw a panel a task: what each mixer reaches against the ratio, softmax as a band."""
+    """Draw a panel a task: what each mixer reaches against the ratio, means and seeds."""
     shown = list_figures(rows)
     cases = list(dict.fromkeys(row.case for row in shown))
-    figure = Figure((3.2 * len(cases), 3.6), layout="constrained")
+    figure = Figure((3.4 * len(cases), 3.8), layout="constrained")
     panels = figure.subplots(1, len(cases), squeeze=False)[0]
     for ax, case in zip(panels, cases, strict=True):
         _draw_case(ax, [row for row in shown if row.case == case])
@@ -77,24 +77,23 @@ def _draw_case(ax: Axes, rows: list[Row]) -> None:
         places = [
             ratios.index(row.conditions["ratio"]) + ASIDE * (k - len(mixers) / 2) for row in own
         ]
-        spread = [row.conditions["ours"]["sd"] or 0.0 for row in own]
-        ax.errorbar(
-            places,
-            [float(row.ours or 0) for row in own],
-            spread,
-            fmt=form,
-            color=colour,
-            markersize=4,
-            linewidth=1.2,
-            elinewidth=0.8,
-            label=mixer,
-        )
+        means = [float(row.ours or 0) for row in own]
+        ax.plot(places, means, form, color=colour, markersize=4, linewidth=1.2, label=mixer)
+        _mark_seeds(ax, places, own, colour)
     (top,) = (row for row in rows if row.conditions["mixer"] == SOFTMAX)
-    level, sd = float(top.ours or 0), top.conditions["ours"]["sd"] or 0.0
+    level = float(top.ours or 0)
     ax.axhline(level, color=INK, linewidth=1, linestyle="--", label=SOFTMAX)
-    ax.axhspan(level - sd, level + sd, color=INK, alpha=0.08, linewidth=0)
+    _mark_seeds(ax, [float(len(ratios))], [top], INK)
     if (chance := top.conditions["chance"]) is not None:
         ax.axhline(chance, color=MUTED, linewidth=1, linestyle=":", label="guess")
-    ax.set_xticks(range(len(ratios)), ratios)
+        ax.set_ylim(-3, 103)
+    ax.set_xticks(range(len(ratios) + 1), [*ratios, SOFTMAX])
     ax.set(title=top.case, ylabel=top.unit, xlabel="linear : softmax layers")
     ax.grid(axis="y", color=LINE, linewidth=0.5)
+
+
+def _mark_seeds(ax: Axes, places: Sequence[float], rows: Sequence[Row], colour: str) -> None:
+    """Mark what each seed reached: a training that learnt late is far from the others."""
+    for place, row in zip(places, rows, strict=True):
+        seeds = row.conditions["ours"]["seeds"]
+        ax.plot([place] * len(seeds), seeds, "o", color=colour, markersize=3, alpha=0.45)

@@ -4,9 +4,11 @@ A pair are two trainings of one seed, on the same batches, and no training is in
 finding. Intervals are Student's, over pairs (:mod:`tasks.bench.statistics`).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -96,14 +98,16 @@ def judge_recall(found: Found, scale: Scale) -> Iterator[Row]:
         return np.concatenate([values[v, n] for v in variants for n in softmax])
 
     every = tuple(VARIANTS)
-    yield Claim(
-        name="recall rises from pure to 3:1",
-        first="3:1",
-        second=PURE,
-        unit=POINTS,
-        more=at(recall, every, [three]),
-        less=at(recall, every, [0]),
-    ).as_row()
+    for many in (three, one):
+        ratio = name_ratio(scale.layers, many)
+        yield Claim(
+            name=f"recall rises from pure to {ratio}",
+            first=ratio,
+            second=PURE,
+            unit=POINTS,
+            more=at(recall, every, [many]),
+            less=at(recall, every, [0]),
+        ).as_row()
     steps = [n for n in scale.softmax if n <= three]
     for few, many in pairwise(steps):
         if (few, many) != (0, three):
@@ -164,12 +168,12 @@ def _rank(recall: dict[Stack, Values], three: int) -> Row:
     """Return how far ranks of pure stacks predict those at 3:1 (1: entirely)."""
     pure, mixed = ([float(recall[v, n].mean()) for v in VARIANTS] for n in (0, three))
     equal = len(set(pure)) == 1 or len(set(mixed)) == 1
-    found = None if equal else stats.spearmanr(pure, mixed)
+    found = None if equal else _correlate_ranks(pure, mixed)
     name = "ranks of pure mixers predict those of hybrids at 3:1"
     told = (
         "all mixers are alike"
         if found is None
-        else f"Spearman {found.statistic:+.2f} (p = {found.pvalue:.2f}); published: they do not"
+        else f"Spearman {found.statistic:+.2f} (p = {found.pvalue:.2g}); published: they do not"
     )
     return Row(
         case=f"finding: {name}",
@@ -181,6 +185,16 @@ def _rank(recall: dict[Stack, Values], three: int) -> Row:
         ratio=None,
         note=f"{name}: {told}",
         conditions={"p": None if found is None else float(found.pvalue)},
+    )
+
+
+def _correlate_ranks(first: list[float], second: list[float]) -> Any:
+    """Return Spearman's correlation, and its p among all orders: six are few for a limit."""
+    return stats.permutation_test(
+        (first,),
+        lambda ordered: stats.spearmanr(ordered, second).statistic,
+        permutation_type="pairings",
+        n_resamples=math.factorial(len(first)),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from tasks.bench.catalog import Asked
@@ -76,6 +77,22 @@ def test_the_picture_has_a_panel_a_task_and_no_findings(tmp_path: Path) -> None:
     rows += make_rows(make_found("text", 4.0, 2.0), SCALE, "text")
     draw([*rows, replace(rows[0], case="finding: x", conditions={})], tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_shows_means_and_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr("tasks.bench.hybrids.draw.save_png", lambda f, _: drawn.append(f))
+    rows = list(make_rows(make_found("MQAR", 0.2, 1.0), SCALE, "MQAR"))
+    draw(rows, Path("none"))
+    (panel,) = drawn[0].axes
+    assert panel.get_ylim() == (-3, 103)
+    assert [t.get_text() for t in panel.get_xticklabels()] == ["pure", "3:1", "1:1", "softmax"]
+    lines = [(list(line.get_xdata()), list(line.get_ydata())) for line in panel.lines]
+    (gla,) = (line for line in panel.lines if line.get_label() == "GLA")
+    assert list(gla.get_ydata()) == pytest.approx([20, 40, 60])
+    for place, mean in zip(gla.get_xdata(), [20, 40, 60], strict=True):
+        assert ([place, place], pytest.approx([mean - 1, mean + 1])) in lines
+    assert ([3, 3], pytest.approx([99, 101])) in lines
 
 
 @pytest.fixture
