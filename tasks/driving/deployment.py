@@ -55,7 +55,7 @@ def explain_only_torch(config: Config) -> str:
             "Graph go on; take a run of driving:tiny"
         )
     if config.cells.kind != "lif":
-        return "the twin without spikes has no Graph; take a run of driving:tiny, which has"
+        return "the twin without spikes has no Graph; take a run of driving:tiny"
     return ""
 
 

@@ -20,7 +20,7 @@ from tasks.driving.cost import Costs
 from tasks.driving.losses import compute_losses, weigh_losses
 from tasks.driving.model import Driver, Outputs, Planned
 from tasks.driving.planners import KeepVelocity
-from tasks.driving.presets import paper, tiny, without_spikes
+from tasks.driving.presets import maps, paper, tiny, without_spikes
 from tasks.driving.sampler import Ego
 from tasks.driving.targets import make_instance_targets
 from tasks.driving.training import build, compute_loss, list_tasks
@@ -185,6 +185,12 @@ def test_twins_have_no_part_for_a_chip() -> None:
     reset = replace(SMALL, decoder=replace(SMALL.decoder, carries=False))
     with pytest.raises(RunError, match="starts each frame from rest"):
         deployment.chip_part(reset, nn.Identity())
+    with pytest.raises(RunError, match="sees true maps"):
+        deployment.chip_part(maps(), nn.Identity())
+    why = TASK.deployment.only_torch
+    assert why(twin) == "the twin without spikes has no Graph; take a run of driving:tiny"
+    assert "starts each frame from rest" in why(reset)
+    assert why(SMALL) == ""
 
 
 def test_an_evaluation_has_all_metrics_and_baselines(
