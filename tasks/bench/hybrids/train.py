@@ -1,7 +1,7 @@
 """A cell is trained and measured; what is known of it is not trained again.
 
-Every training of a seed sees the same batches, and every model is tested on the same sequences.
-The weights of the last step are measured: none is picked.
+Every training of a seed sees the same batches (on text, those of all seeds), and every model is
+tested on the same sequences. The weights of the last step are measured: none is picked.
 """
 
 import platform
@@ -112,7 +112,7 @@ def train_cell(cell: Cell, scale: Scale) -> dict[str, float]:
 
 
 def draw_batches(cell: Cell, scale: Scale) -> Iterator[Pair]:
-    """Yield the batches of a training, which depend on its seed alone."""
+    """Yield the batches of a training: of recall by its seed, of text the same for all."""
     config = make_config(cell, scale)
     if cell.task == TEXT:
         yield from text_batches(config, "train", 0)
