@@ -44,6 +44,7 @@ from tasks.task import (
 )
 
 ROWS, COLUMNS = 6, 16  # of a sheet
+NO_SPIKES = "an ANN has no spikes and no Graph; take a run of image_generation:tiny, which has"
 LOSS = Metric(name="loss", better="lower")
 METRICS = (
     Metric(name="fad", better="lower"),
@@ -205,10 +206,13 @@ def host(config: Config, model: nn.Module) -> dict[str, int]:
 
 def _spiking(model: nn.Module) -> SpikingVAE:
     if not isinstance(model, SpikingVAE):
-        raise RunError(
-            "an ANN has no spikes and no Graph; take a run of image_generation:tiny, which has"
-        )
+        raise RunError(NO_SPIKES)
     return model
+
+
+def explain_only_torch(config: Config) -> str:
+    """Return why no Graph can hold the decoder; "" where one can."""
+    return NO_SPIKES if config.model == "ann" else ""
 
 
 TASK = Task(
@@ -232,6 +236,8 @@ TASK = Task(
         validation=LOSS,
         validate=validate,
     ),
-    deployment=Deployment(part=chip_part, stimuli=stimuli, host=host),
+    deployment=Deployment(
+        part=chip_part, stimuli=stimuli, host=host, only_torch=explain_only_torch
+    ),
     evaluation=Evaluation(metrics=METRICS, evaluate=evaluate),
 )

@@ -79,7 +79,7 @@ def build(config: Config) -> LanguageModel:
     for block in model.blocks:
         mixer: Any = block.mixer
         nn.init.zeros_(mixer.output.weight)
-        if not hasattr(block.mixer, CONVOLVED):
+        if not hasattr(mixer, CONVOLVED):
             block.mixer_norm = Convolved(block.mixer_norm, config.width)  # type: ignore[arg-type]
     return model
 

@@ -143,6 +143,8 @@ def test_an_ann_has_no_part_for_a_chip() -> None:
         chip_part(config, build(config))
     with pytest.raises(RunError, match="take a run of image_generation:tiny"):
         next(iter(stimuli(config, build(config), "test")))
+    assert TASK.deployment.only_torch(config).startswith("an ANN has no spikes and no Graph")
+    assert TASK.deployment.only_torch(SMALL) == ""
 
 
 def test_a_trained_run_goes_through_every_verb(

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from neuro.seeds import seeded
 from tasks.bench.hybrids import train
-from tasks.bench.hybrids.cells import QUICK, Cell, Scale, make_config
+from tasks.bench.hybrids.cells import FULL, QUICK, VARIANTS, Cell, Scale, make_config
 from tasks.bench.hybrids.train import (
     FILE,
     SECONDS,
@@ -72,6 +73,25 @@ def test_every_mixer_sees_the_tokens_before_it_once(variant: str) -> None:
         model = build(make_config(replace(RECALL, variant=variant, softmax=softmax), SMALL))
     own = [name for name, _ in model.named_parameters() if name.endswith("conv.weight")]
     assert len(own) == SMALL.layers
+
+
+def test_the_page_tells_how_large_stacks_and_their_memories_are() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "hybrids.md").read_text()
+    names, sizes, memories = (
+        next(line for line in page.splitlines() if line.startswith(f"| {start}"))
+        for start in ("| HGRN", "parameters of a pure", "numbers that a layer")
+    )
+    told = {
+        name.strip(): (size.strip(), memory.strip())
+        for name, size, memory in zip(
+            *(line.split("|")[2:-1] for line in (names, sizes, memories)), strict=True
+        )
+    }
+    for variant, name in VARIANTS.items():
+        model = build(make_config(Cell(task="MQAR", variant=variant, softmax=0, seed=0), FULL))
+        mixer: Any = model.blocks[0].mixer
+        size = sum(p.numel() for p in model.parameters())
+        assert told[name] == (f"{size:,}", f"{mixer.state_size():,}")
 
 
 def test_mixers_are_silent_at_first() -> None:
