@@ -1,0 +1,48 @@
+"""How much memory a run will take, and the refusal of one that takes more than is free."""
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+MEMINFO = Path("/proc/meminfo")  # of Linux
+LIMIT = Path("/sys/fs/cgroup/memory.max")  # of a container
+
+
+def require_memory(needed: Mapping[str, int | float], cure: str) -> None:
+    """Raise unless the arrays of a run fit into the memory that is free.
+
+    needed: bytes of each, by what it holds: "membranes of out", say. cure: for the message.
+
+    Raises:
+        ValueError: they do not; says how much they take, the largest first, and the ``cure``.
+    """
+    total, free = sum(needed.values()), find_free_memory()
+    if total <= free:
+        return
+    parts = sorted(needed.items(), key=lambda part: -part[1])
+    listed = ", ".join(f"{what} {_in_gb(size)}" for what, size in parts)
+    raise ValueError(
+        f"the run would take {_in_gb(total)} of memory, and {_in_gb(free)} are free: "
+        f"{listed}; {cure}"
+    )
+
+
+def find_free_memory() -> float:
+    """Return how many bytes this process can take at most; infinity where nobody says."""
+    limits = []
+    if MEMINFO.exists():
+        kilobytes = re.findall(
+            r"^(?:MemAvailable|SwapFree):\s+(\d+)", MEMINFO.read_text(), re.M
+        )
+        limits.append(1024 * sum(map(int, kilobytes)))
+    elif "SC_PHYS_PAGES" in os.sysconf_names:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    if LIMIT.exists() and (limit := LIMIT.read_text().strip()).isdigit():  # else "max"
+        limits.append(int(limit))
+    return float(min(limits, default=math.inf))
+
+
+def _in_gb(size: int | float) -> str:
+    return f"{size / 1e9:.3g} GB"
