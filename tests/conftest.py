@@ -11,7 +11,7 @@ from zlib import crc32
 import pytest
 import torch
 import type_checks
-from hypothesis import register_random
+from hypothesis import register_random, settings
 
 type_checks.install(("neuro", "drivers", "tasks", "lava_export"))
 
@@ -116,6 +116,9 @@ class TorchRandom:
 
 TORCH_RANDOM = TorchRandom()  # Hypothesis keeps a weak reference
 register_random(TORCH_RANDOM)
+# Laws hold however long an example takes: compilation and a loaded machine make one slow.
+settings.register_profile("neuro", deadline=None)
+settings.load_profile("neuro")
 
 
 THREADS = torch.get_num_threads()

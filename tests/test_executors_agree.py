@@ -33,7 +33,7 @@ def same(one: Record, other: Record) -> None:
         assert np.array_equal(values, other.values[name]), name
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_torch_and_events_agree_bit_for_bit_in_float32_with_dyadic_weights(seed: int) -> None:
     graph = random_graph(seed)
@@ -41,7 +41,7 @@ def test_torch_and_events_agree_bit_for_bit_in_float32_with_dyadic_weights(seed:
     same(replay(graph, x, torch.float32), simulate(graph, x, Grid(dtype=np.float32))[0])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_torch_and_events_agree_spike_for_spike_with_any_weights(seed: int) -> None:
     graph = random_graph(seed, dyadic=False)
@@ -53,7 +53,7 @@ def test_torch_and_events_agree_spike_for_spike_with_any_weights(seed: int) -> N
         np.testing.assert_allclose(events.values[name], v, rtol=0, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_every_kind_of_linear_node_agrees_in_spikes_and_counts(seed: int) -> None:
     module, shape = random_layer(seed)
@@ -70,7 +70,7 @@ def test_every_kind_of_linear_node_agrees_in_spikes_and_counts(seed: int) -> Non
     assert record.counts["layer"].synaptic_events_all == implied.synaptic_events_all
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_what_the_engine_counts_is_what_the_spikes_imply(seed: int) -> None:
     graph = random_graph(seed)
@@ -84,7 +84,7 @@ def test_what_the_engine_counts_is_what_the_spikes_imply(seed: int) -> None:
         assert counts.updates <= implied[name].updates
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=SEEDS)
 def test_what_is_joined_agrees_on_the_clock_the_queue_and_the_oracle(seed: int) -> None:
     graph = joined_graph(seed)
@@ -101,7 +101,7 @@ def test_what_is_joined_agrees_on_the_clock_the_queue_and_the_oracle(seed: int) 
 
 
 @pytest.mark.parametrize("driver", ["auto", "heap"])
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_what_is_joined_agrees_in_continuous_time(driver: str, seed: int) -> None:
     graph = joined_graph(seed, steady=False)
@@ -118,7 +118,7 @@ def test_what_is_joined_agrees_in_continuous_time(driver: str, seed: int) -> Non
         assert counts.synaptic_events == slow.counts[name].synaptic_events, name
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=SEEDS)
 @example(seed=718527)  # two spikes of which rounding once decided who comes first
 def test_a_joined_bias_reaches_its_place_in_continuous_time(seed: int) -> None:

@@ -157,7 +157,7 @@ def damaged(draw: st.DrawFn) -> Case:
     return draw(st.sampled_from(DAMAGES))(draw, sound(draw(st.integers(0, 999))))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(case=damaged())
 def test_every_executor_refuses_a_damaged_train_in_the_same_words(
     case: Case,
@@ -167,7 +167,7 @@ def test_every_executor_refuses_a_damaged_train_in_the_same_words(
     assert word in told
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(case=damaged())
 def test_every_executor_of_times_refuses_them_in_the_same_words(case: Case) -> None:
     train, _ = case

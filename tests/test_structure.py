@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ["neuro", "drivers", "tasks", "lava_export"]
@@ -67,3 +68,10 @@ def test_no_class_name_stands_twice_in_neuro() -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_package_has_modules_to_test(package: str) -> None:
     assert any(package in p.relative_to(ROOT).parts for p in MODULES)
+
+
+def test_laws_have_no_deadline_which_a_loaded_machine_would_miss() -> None:
+    assert settings().deadline is None
+    tests = [*(ROOT / "tests").rglob("*.py")]
+    setting = "deadline" + "="
+    assert [p.name for p in tests if p.name != "conftest.py" and setting in p.read_text()] == []

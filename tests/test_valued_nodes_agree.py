@@ -55,7 +55,7 @@ def same(one: Record, other: Record, within: float) -> None:
         np.testing.assert_allclose(other.values[name], values, rtol=0, atol=within)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_replay_events_and_oracle_agree_bit_for_bit_without_exponentials(seed: int) -> None:
     graph, x = valued_graph(seed, smooth=False), valued_stimulus(seed)
@@ -64,7 +64,7 @@ def test_replay_events_and_oracle_agree_bit_for_bit_without_exponentials(seed: i
     same(simulate_slowly(graph, x), record, within=0)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_with_exponentials_they_agree_spike_for_spike(seed: int) -> None:
     graph, x = valued_graph(seed), valued_stimulus(seed)
@@ -73,7 +73,7 @@ def test_with_exponentials_they_agree_spike_for_spike(seed: int) -> None:
     same(simulate_slowly(graph, x), record, LAST_BITS)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_margins_behind_values_tell_when_a_neuron_fires(seed: int) -> None:
     graph, x = valued_graph(seed), valued_stimulus(seed)
@@ -84,7 +84,7 @@ def test_margins_behind_values_tell_when_a_neuron_fires(seed: int) -> None:
         )
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_in_float32_values_agree_to_its_precision(seed: int) -> None:
     graph, x = valued_graph(seed), valued_stimulus(seed)
@@ -94,7 +94,7 @@ def test_in_float32_values_agree_to_its_precision(seed: int) -> None:
     np.testing.assert_allclose(record.values["seen"], clock.values["seen"], atol=1e-5)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=SEEDS, smooth=st.booleans())
 def test_engine_oracle_and_record_count_alike(seed: int, smooth: bool) -> None:
     graph, x = valued_graph(seed, smooth=smooth), valued_stimulus(seed)
@@ -106,7 +106,7 @@ def test_engine_oracle_and_record_count_alike(seed: int, smooth: bool) -> None:
         assert counts.updates <= implied[name].updates, name
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=SEEDS, ticks=st.integers(1, 11), smooth=st.booleans())
 def test_a_run_in_two_parts_equals_one_run(seed: int, ticks: int, smooth: bool) -> None:
     graph, x = valued_graph(seed, smooth=smooth), valued_stimulus(seed)
@@ -138,7 +138,7 @@ def part(events: Events, start: int, stop: int) -> Events:
     return Events(sample, tick - start, neuron, value, (stop - start, *events.shape[1:]))
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=SEEDS, stretch=st.integers(1, 13))
 def test_neither_stretch_nor_workers_change_a_run(seed: int, stretch: int) -> None:
     graph, x = valued_graph(seed), valued_stimulus(seed, samples=3)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from drivers import idx
@@ -24,7 +24,6 @@ def test_the_bytes_are_those_of_the_published_format(tmp_path: Path) -> None:
     assert (tmp_path / "labels").read_bytes() == PLAIN
 
 
-@settings(deadline=None)
 @given(
     array=arrays(np.uint8, array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=4)),
     suffix=st.sampled_from(["", ".gz"]),

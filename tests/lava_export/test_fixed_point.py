@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from lava_export.processes import fixed_point as fp
 
@@ -22,14 +22,12 @@ def round_away(x: Fraction) -> int:
     return size if x >= 0 else -size
 
 
-@settings(deadline=None)
 @given(x=st.integers(-(2**60), 2**60), bits=st.integers(0, 40))
 def test_a_shift_rounds_half_away_from_zero(x: int, bits: int) -> None:
     assert fp.round_shift(whole(x), bits)[0] == round_away(Fraction(x, 2**bits))
     assert fp.round_shift(whole(3, -3, 1, -1), 1).tolist() == [2, -2, 1, -1]
 
 
-@settings(deadline=None)
 @given(s=st.integers(1, 2**62))
 @example(s=4_611_673_407_329_665_024)
 def test_the_root_is_within_2_to_the_minus_16(s: int) -> None:
@@ -46,7 +44,6 @@ def test_roots_of_powers_of_two_are_found_from_either_side(power: int) -> None:
         assert abs(root[0] * 2.0 ** (j[0] - 39) * math.sqrt(s) - 1) < 2**-16
 
 
-@settings(deadline=None)
 @given(x=VALUES)
 def test_the_logistic_function_is_a_table_with_lines_between(x: int) -> None:
     exact, found = 1 / (1 + math.exp(-x / ONE)), fp.logistic(whole(x))[0] / 2**fp.GATE
@@ -65,7 +62,6 @@ def test_the_logistic_function_is_the_table_at_its_entries() -> None:
     assert fp.silu(whole(0)).tolist() == [0]
 
 
-@settings(deadline=None)
 @given(x=VALUES, ticks=st.integers(1, 9), threshold=st.integers(1, 2**20))
 def test_counts_are_those_of_a_neuron_with_soft_reset(
     x: int, ticks: int, threshold: int
@@ -78,7 +74,6 @@ def test_counts_are_those_of_a_neuron_with_soft_reset(
     assert found == (fired if x > 0 else -fired)
 
 
-@settings(deadline=None)
 @given(x=st.lists(VALUES, min_size=1, max_size=20), shift=st.integers(8, 14))
 def test_a_norm_is_that_of_its_row_to_a_few_units(x: list[int], shift: int) -> None:
     gain = 2.0**shift * np.sqrt(len(x)) * np.linspace(-1, 1, len(x))
@@ -97,7 +92,6 @@ def test_silence_stays_silence_even_without_an_epsilon() -> None:
     assert fp.multiply(whole(3 * ONE, ONE, -2 * ONE, ONE // 2)).tolist() == [-6 * ONE, ONE // 2]
 
 
-@settings(deadline=None)
 @given(opens=VALUES, c=VALUES, h=VALUES, rest=st.integers(0, 2**fp.GATE))
 def test_a_gate_moves_its_state_towards_the_candidate(
     opens: int, c: int, h: int, rest: int

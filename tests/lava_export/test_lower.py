@@ -532,7 +532,7 @@ def dyadic(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return w
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6))
 def test_a_network_that_integers_can_hold_fires_exactly_as_in_floats(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -576,7 +576,7 @@ def test_a_network_that_integers_can_hold_fires_exactly_as_in_floats(seed: int) 
     assert np.array_equal(got, wanted["out"])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6))
 def test_with_a_leak_the_first_spike_is_early_by_at_most_one_weight_unit(seed: int) -> None:
     """Membranes between two multiples of 64 are what Lava's threshold cannot tell apart."""

@@ -242,7 +242,7 @@ def test_every_breach_of_every_rule_is_told_at_once() -> None:
         check(p, "loihi3")
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6))
 def test_no_stimulus_leaves_the_worst_case(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from neuro import codes
 from neuro.units import Ticks
@@ -12,7 +12,6 @@ unit = st.floats(0, 1, width=32)
 ticks = st.integers(1, 40)
 
 
-@settings(deadline=None)
 @given(x=unit, t=ticks)
 def test_the_rate_code_has_x_t_spikes_rounded_half_up_after_every_tick(
     x: float, t: int
@@ -56,7 +55,6 @@ def test_the_poisson_code_is_the_same_for_the_same_seed() -> None:
     assert torch.equal(a, b)
 
 
-@settings(deadline=None)
 @given(x=unit, t=ticks)
 def test_the_latency_code_spikes_once_and_zero_never(x: float, t: int) -> None:
     spikes = codes.latency(torch.tensor([x]), Ticks(t))
@@ -66,7 +64,6 @@ def test_the_latency_code_spikes_once_and_zero_never(x: float, t: int) -> None:
         assert int(codes.first_spike(spikes)) == min(at, t - 1)
 
 
-@settings(deadline=None)
 @given(a=unit, b=unit, t=ticks)
 def test_the_brighter_of_two_never_spikes_later(a: float, b: float, t: int) -> None:
     early, late = codes.first_spike(
@@ -97,7 +94,6 @@ def test_delta_events_are_signed_and_graded() -> None:
     assert events.flatten().tolist() == [0.0, 1.0, 0.0, 0.0, -3.0]
 
 
-@settings(deadline=None)
 @given(
     x=st.lists(st.integers(-200, 200), min_size=1, max_size=30),
     threshold=st.sampled_from([0.25, 0.5, 1.0, 4.0]),
@@ -124,7 +120,6 @@ def test_decoders_read_counts_first_spikes_last_and_mean_values() -> None:
     torch.testing.assert_close(codes.mean(spikes), torch.tensor([0.0, 2 / 3, 1.0]))
 
 
-@settings(deadline=None)
 @given(x=unit, t=ticks)
 def test_counting_undoes_the_rate_code_to_half_a_spike(x: float, t: int) -> None:
     count = float(codes.count(codes.rate(torch.tensor([x]), Ticks(t))))

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from neuro.events import Exact, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
@@ -28,7 +28,6 @@ def record(raster: np.ndarray, executor: str = "torch", **counts: Counts) -> Rec
     )
 
 
-@settings(deadline=None)
 @given(sizes=st.lists(st.integers(1, 3), min_size=1, max_size=4), seed=st.integers(0, 999))
 def test_records_of_parts_make_the_record_of_the_whole(sizes: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)

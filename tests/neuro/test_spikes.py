@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from neuro.spikes import (
@@ -34,7 +34,6 @@ def same(one: Events, other: Events) -> bool:
     )
 
 
-@settings(deadline=None)
 @given(raster=rasters())
 def test_events_and_raster_are_two_faces_of_one_train(raster: np.ndarray) -> None:
     events = to_events(raster)
@@ -43,7 +42,6 @@ def test_events_and_raster_are_two_faces_of_one_train(raster: np.ndarray) -> Non
     assert same(to_events(to_raster(events)), events)
 
 
-@settings(deadline=None)
 @given(raster=rasters())
 def test_events_are_sorted_by_sample_then_tick_then_neuron(raster: np.ndarray) -> None:
     e = to_events(raster)
@@ -78,7 +76,6 @@ def test_silence_has_no_events_but_a_shape() -> None:
     np.testing.assert_array_equal(to_raster(e), silent)
 
 
-@settings(deadline=None)
 @given(raster=rasters())
 def test_one_sample_is_its_slice_of_the_raster(raster: np.ndarray) -> None:
     events = to_events(raster)
@@ -86,14 +83,12 @@ def test_one_sample_is_its_slice_of_the_raster(raster: np.ndarray) -> None:
         assert same(of_sample(events, b), to_events(raster[:, b : b + 1]))
 
 
-@settings(deadline=None)
 @given(raster=rasters())
 def test_joining_all_samples_gives_the_train_back(raster: np.ndarray) -> None:
     events = to_events(raster)
     assert same(join([of_sample(events, b) for b in range(raster.shape[1])]), events)
 
 
-@settings(deadline=None)
 @given(raster=rasters(samples=st.integers(2, 6)), data=st.data())
 def test_joining_is_concatenation_along_the_sample_axis(
     raster: np.ndarray, data: st.DataObject
@@ -181,7 +176,6 @@ def test_a_time_near_the_end_of_a_tick_lies_at_it(time: float, tick: int) -> Non
     assert to_ticks(times(0.010000000001), Seconds(1e-3)).tick.tolist() == [9]
 
 
-@settings(deadline=None)
 @given(raster=rasters(), dt=st.sampled_from([1e-3, 1e-4, 0.1, 2**-10]))
 def test_ticks_of_the_times_of_ticks_are_those_ticks(raster: np.ndarray, dt: float) -> None:
     events = to_events(raster)

@@ -93,7 +93,7 @@ def make_star(radii: list[float], at: tuple[float, float], size: float) -> np.nd
 
 
 @given(stars, stars, places, places, st.floats(-3.1, 3.1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_random_areas_with_holes_are_those_of_the_devkit(
     folder: Path,
     outer: list[float],
@@ -113,7 +113,7 @@ def test_random_areas_with_holes_are_those_of_the_devkit(
 
 
 @given(stars, stars, places, places, st.floats(-3.1, 3.1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_areas_cover_the_cells_whose_middle_they_hold(
     outer: list[float],
     inner: list[float],

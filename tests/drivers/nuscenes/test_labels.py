@@ -86,7 +86,7 @@ def test_a_box_across_the_border_is_drawn_as_one_inside() -> None:
 @given(
     st.floats(-12, 12), st.floats(-7, 7), st.floats(-3, 3), st.floats(0.5, 3), st.floats(3, 8)
 )
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_mask_is_the_box_up_to_a_cell(
     x: float, y: float, yaw: float, width: float, length: float
 ) -> None:

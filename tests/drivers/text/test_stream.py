@@ -47,7 +47,7 @@ def test_tokens_of_a_whole_text_are_its_bytes(
     assert count_tokens(text, tokenizer) == len(tokens)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(count=st.integers(1, 300), many=st.integers(1, 30), more=st.integers(1, 300))
 def test_reading_goes_on_from_any_position(
     text: Text, count: int, many: int, more: int

@@ -20,7 +20,7 @@ def match_greedily(data: bytes, tokens: dict[bytes, int]) -> list[int]:
     return out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=few | st.binary(max_size=40), words=st.sets(few, max_size=20))
 def test_world_takes_the_longest_token_at_each_place(data: bytes, words: set[bytes]) -> None:
     more = sorted(w for w in words if len(w) > 1)
@@ -32,7 +32,7 @@ def test_world_takes_the_longest_token_at_each_place(data: bytes, words: set[byt
     assert world.size == max(tokens.values()) + 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.binary())
 def test_bytes_are_their_own_tokens(data: bytes) -> None:
     assert Bytes().encode(data).tolist() == list(data)

@@ -54,7 +54,7 @@ def walk(k: Any, drive: list[float], fired: list[bool], unit: float) -> list[boo
 
 
 @pytest.mark.filterwarnings("ignore:a tick of dt")
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(seed=st.integers(0, 10**6), which=st.integers(0, len(NEURONS) - 1))
 def test_charged_neurons_are_those_of_a_walk_over_ticks(seed: int, which: int) -> None:
     rng, neuron = np.random.default_rng(seed), NEURONS[which]

@@ -168,7 +168,7 @@ def slowly(graph: Graph, record: Record) -> tuple[dict[str, Counts], dict[str, i
 
 
 @given(seed=st.integers(0, 9999), delay=st.integers(0, 3), ticks=st.integers(1, 5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_counts_and_active_neurons_equal_a_walk_over_single_spikes(
     seed: int, delay: int, ticks: int
 ) -> None:
@@ -181,7 +181,7 @@ def test_counts_and_active_neurons_equal_a_walk_over_single_spikes(
 
 
 @given(seed=st.integers(0, 999))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_macs_are_the_pairs_of_input_and_output_in_range(seed: int) -> None:
     graph = image_graph(np.random.default_rng(seed), 1)
     for name, pairs in count_macs(graph).items():
@@ -218,7 +218,7 @@ def test_a_spike_that_would_arrive_after_the_last_tick_is_no_event() -> None:
 
 
 @given(seed=st.integers(0, 999), delays=st.integers(1, 3), edge=st.integers(0, 2))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_synapses_are_counted_one_by_one_as_their_spikes_arrive(
     seed: int, delays: int, edge: int
 ) -> None:
@@ -250,7 +250,7 @@ def test_synapses_are_counted_one_by_one_as_their_spikes_arrive(
 
 
 @given(seed=st.integers(0, 9999))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_value_causes_one_event_for_each_of_its_synapses_written_out(seed: int) -> None:
     module, shape = random_layer(seed)
     node, graph = trace_layer(module, shape)

@@ -309,7 +309,7 @@ def all_bounds(graph: Graph, record: Record, chip: Chip) -> np.ndarray:
     rate=st.floats(0, 1),
     which=st.sampled_from(CHIPS),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_more_spikes_never_cost_less(seed: int, rate: float, which: Chip) -> None:
     graph, base, more = image_graph(), spikes_of(seed, rate), spikes_of(seed + 1, 0.2)
     few = all_bounds(graph, record_of(**base), which)
@@ -322,7 +322,7 @@ def test_more_spikes_never_cost_less(seed: int, rate: float, which: Chip) -> Non
     rate=st.floats(0, 1),
     which=st.sampled_from(CHIPS),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_bounds_are_in_order_and_tiers_nest(seed: int, rate: float, which: Chip) -> None:
     found = all_bounds(image_graph(), record_of(**spikes_of(seed, rate)), which)
     assert (np.diff(found, axis=1) >= 0).all()

@@ -249,7 +249,7 @@ def test_sixty_four_weights_of_a_row_share_a_header(outputs: int, words: int) ->
     assert found["synapse_words"] == 3 * words
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6))
 def test_a_program_needs_what_the_mapping_of_its_graph_says(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -44,7 +44,7 @@ def by_windows(route: Route, size: int, per_core: int) -> np.ndarray:
     padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
     per_core=st.integers(1, 60),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_pixel_reaches_the_cores_whose_windows_contain_it(
     size: tuple[int, int],
     kernel: tuple[int, int],

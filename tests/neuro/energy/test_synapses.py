@@ -126,7 +126,7 @@ def impulses(graph: Graph, route: Route, ones: bool) -> np.ndarray:
 
 
 @given(seed=st.integers(0, 9999))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_fan_out_of_a_composed_connection_is_what_unit_impulses_reach(seed: int) -> None:
     graph = random_graph(seed, for_chip=True)
     for route in compose(graph):
@@ -138,7 +138,7 @@ def test_the_fan_out_of_a_composed_connection_is_what_unit_impulses_reach(seed: 
 
 
 @given(seed=st.integers(0, 9999), pool=st.integers(1, 3), step=st.integers(1, 3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_fan_out_behind_any_pool_is_what_unit_impulses_reach(
     seed: int, pool: int, step: int
 ) -> None:
@@ -160,7 +160,7 @@ def test_the_fan_out_behind_any_pool_is_what_unit_impulses_reach(
 
 
 @given(seed=st.integers(0, 9999))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_events_of_a_run_are_a_sum_over_its_single_spikes(seed: int) -> None:
     graph = random_graph(seed, for_chip=True)
     record, _ = simulate(graph, stimulus(graph, seed, ticks=6))

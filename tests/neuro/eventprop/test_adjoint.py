@@ -63,7 +63,7 @@ def differentiable(graph: Graph, x: Times, asked: tuple[np.ndarray, np.ndarray])
     return out
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=SEEDS, ratio=st.one_of(st.floats(0.1, 5.0), st.just(1.0), st.just(0.5)))
 def test_gradients_by_weight_equal_central_differences(seed: int, ratio: float) -> None:
     rng = np.random.default_rng(seed)
@@ -80,7 +80,7 @@ def test_gradients_by_weight_equal_central_differences(seed: int, ratio: float) 
         assert abs(central / step - by[at]) <= 1e-6 * np.abs(by).max(), name
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_gradients_by_input_time_equal_central_differences(seed: int) -> None:
     rng = np.random.default_rng(seed)

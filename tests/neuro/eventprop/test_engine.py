@@ -13,7 +13,7 @@ from neuro.spikes import to_events, to_times
 SEEDS = st.integers(0, 10**6)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=SEEDS, ratio=st.one_of(st.floats(0.1, 5.0), st.just(1.0), st.just(0.5)))
 def test_spikes_are_those_of_the_exact_clock(seed: int, ratio: float) -> None:
     graph = network(seed, ratio)

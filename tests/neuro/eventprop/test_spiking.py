@@ -29,7 +29,7 @@ def membrane(tau: float, tau_syn: float, arrivals: np.ndarray, since: float, t: 
     return v
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10**6),
     tau=st.floats(0.003, 0.05),

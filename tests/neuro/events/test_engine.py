@@ -18,7 +18,7 @@ from neuro.units import Seconds, Ticks
 
 SEEDS = st.integers(0, 10**6)
 MS = Seconds(1e-3)
-laws = settings(deadline=None, max_examples=20, phases=(Phase.explicit, Phase.generate))
+laws = settings(max_examples=20, phases=(Phase.explicit, Phase.generate))
 
 
 def train(raster: list[list[float]]) -> Events:
@@ -196,7 +196,7 @@ def test_a_threshold_that_decays_faster_than_the_membrane_is_not_missed() -> Non
     equal(record, simulate_slowly(graph, x))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     tau=st.sampled_from([math.inf, 0.1, 0.01]),
     tau_syn=st.sampled_from([None, 0.003]),

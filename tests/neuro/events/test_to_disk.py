@@ -45,7 +45,7 @@ def whole(stream: Stream, like: Record) -> Record:
 
 
 @given(seed=SEEDS, chunk=st.integers(1, 20))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_stream_is_one_run_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, seed: int, chunk: int
 ) -> None:
@@ -227,7 +227,7 @@ def test_a_chunk_has_at_least_a_tick() -> None:
 
 
 @given(seed=SEEDS, chunk=st.integers(1, 20))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_cut_stimulus_loses_nothing_and_counts_anew(seed: int, chunk: int) -> None:
     graph = random_graph(0)
     x = stimulus(graph, seed)["x"]

@@ -29,7 +29,7 @@ from neuro.neurons import LIF
 from neuro.nn.trace import TraceError
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 9999))
 def test_a_traced_layer_has_the_shape_and_the_values_of_torch(seed: int) -> None:
     module, shape = random_layer(seed)
@@ -41,7 +41,7 @@ def test_a_traced_layer_has_the_shape_and_the_values_of_torch(seed: int) -> None
     torch.testing.assert_close(ours, y, rtol=0, atol=0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 9999))
 def test_written_out_it_is_the_same_map(seed: int) -> None:
     module, shape = random_layer(seed)

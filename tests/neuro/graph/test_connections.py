@@ -4,7 +4,7 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from layer_cases import random_synapses
 
 from neuro.graph import (
@@ -18,7 +18,6 @@ from neuro.graph import (
 from neuro.graph.sparse import to_dense
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 999), synapses=st.integers(0, 20), delays=st.integers(1, 3))
 def test_synapses_in_any_order_become_sorted_rows(
     seed: int, synapses: int, delays: int

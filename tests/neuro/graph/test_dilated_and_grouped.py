@@ -103,7 +103,7 @@ def same(one: Record, other: Record) -> None:
             np.testing.assert_array_equal(a, b, name)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_clock_queue_and_oracle_agree_in_spikes_and_counts(seed: int) -> None:
     graph = drawn(seed)
@@ -140,7 +140,7 @@ def without_ties(graph: Graph, seed: int) -> Graph:
     return replace(graph, nodes=nodes)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=SEEDS)
 def test_continuous_time_agrees_with_its_oracle(seed: int) -> None:
     graph = without_ties(drawn(seed), seed)
@@ -151,7 +151,7 @@ def test_continuous_time_agrees_with_its_oracle(seed: int) -> None:
         assert counts.synaptic_events == slow.counts[name].synaptic_events, name
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=SEEDS, axes=st.integers(1, 2))
 def test_synapses_and_fan_out_are_those_of_unit_impulses(seed: int, axes: int) -> None:
     rng = np.random.default_rng(seed)
@@ -172,7 +172,7 @@ def test_synapses_and_fan_out_are_those_of_unit_impulses(seed: int, axes: int) -
     np.testing.assert_array_equal(node.fan_out(shape).nonzero, (y != 0).sum(1))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=SEEDS)
 def test_a_plain_kernel_is_the_same_map(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -209,7 +209,7 @@ def chain(seed: int, axes: int) -> tuple[Graph, Tensor, Tensor]:
     return Graph(nodes=nodes, edges=edges, dt=DT), images, y.flatten(1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=SEEDS, axes=st.integers(1, 2))
 def test_a_composed_chain_is_the_same_map_and_a_single_node_keeps_its_groups(
     seed: int, axes: int
@@ -235,7 +235,7 @@ def test_a_composed_chain_is_the_same_map_and_a_single_node_keeps_its_groups(
             )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=SEEDS, per_core=st.integers(1, 40))
 def test_a_spike_goes_to_the_cores_that_hold_its_targets(seed: int, per_core: int) -> None:
     graph = drawn(seed)
@@ -266,7 +266,7 @@ def test_a_depthwise_kernel_takes_a_channel_s_share_of_a_core() -> None:
     assert ratio[1] / ratio[0] > 64 * 25 / 9 * 0.5
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_the_integers_are_those_of_torch_on_the_lowered_weights(seed: int) -> None:
     graph = drawn(seed)

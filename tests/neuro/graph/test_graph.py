@@ -54,7 +54,7 @@ class TestWhatIsDerived:
         assert g.outputs == ("out",)
         assert g.components == tuple((name,) for name in g.order)
 
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     @given(
         size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
         kernel=st.tuples(st.integers(1, 4), st.integers(1, 4)),
@@ -130,7 +130,6 @@ class TestWhatIsDerived:
         assert [e.source for e in g.into("b")] == ["w", "a"]
         assert [e.target for e in g.out_of("a")] == ["w", "b"]
 
-    @settings(deadline=None)
     @given(data=st.data(), n=st.integers(1, 7))
     def test_every_graph_without_zero_delay_loop_is_ordered_and_grouped(
         self, data: st.DataObject, n: int

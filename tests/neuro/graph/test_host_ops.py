@@ -119,7 +119,7 @@ def test_shapes_and_operations_are_these(
 
 
 @pytest.mark.parametrize(("node", "shape"), [(n, s) for n, s, _, _ in NODES])
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6))
 def test_torch_computes_the_definition(node: Host, shape: tuple[int, ...], seed: int) -> None:
     x = np.random.default_rng(seed).normal(0, 3, shape)

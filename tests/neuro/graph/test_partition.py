@@ -35,7 +35,7 @@ def test_a_host_computes_its_nodes_and_the_connections_that_lead_to_them() -> No
     }
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10**6))
 def test_the_chip_fires_as_the_whole_does_given_what_its_host_sends(seed: int) -> None:
     graph, x = valued_graph(seed), valued_stimulus(seed)

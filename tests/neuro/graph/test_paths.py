@@ -110,7 +110,7 @@ def chains(draw: st.DrawFn) -> tuple[list[Node], tuple[int, int, int]]:
 
 
 @given(made=chains(), seed=st.integers(0, 999))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_route_does_to_any_image_what_torch_does_layer_by_layer(
     made: tuple[list[Node], tuple[int, int, int]], seed: int
 ) -> None:

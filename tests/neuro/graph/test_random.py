@@ -18,7 +18,7 @@ def holds(node: Sparse) -> Graph:
     return Graph(nodes=nodes, edges=(Edge("x", "w"), Edge("w", "a")), dt=Seconds(1e-3))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     inputs=st.integers(1, 20),
     outputs=st.integers(1, 20),
@@ -41,7 +41,7 @@ def test_synapses_are_as_frequent_as_their_probability() -> None:
     assert abs(by_target.var() / (1000 * 0.1 * 0.9) - 1) < 0.3
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(inputs=st.integers(1, 20), outputs=st.integers(1, 20), seed=st.integers(0, 99))
 def test_every_output_hears_that_many_different_inputs(
     inputs: int, outputs: int, seed: int

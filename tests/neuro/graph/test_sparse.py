@@ -42,7 +42,7 @@ def activity(graph: Graph, seed: int) -> dict[str, np.ndarray]:
     return {k: v.numpy() for k, v in record_activity(graph, stimulus(seed)).items()}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 999))
 def test_synapses_compute_what_their_matrix_computes(seed: int) -> None:
     (_, w), (_, back) = random_synapses(seed), random_synapses(seed + 1, inputs=4)
@@ -53,7 +53,7 @@ def test_synapses_compute_what_their_matrix_computes(seed: int) -> None:
         np.testing.assert_array_equal(found[name], values)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 999), edge=st.integers(0, 2))
 def test_every_synapse_brings_its_spikes_after_its_own_delay(seed: int, edge: int) -> None:
     """The sum over all synapses, tick by tick, in plain loops."""
@@ -144,7 +144,7 @@ def test_a_net_with_delays_of_single_synapses_is_refused_with_the_cure() -> None
 class TestCurrents:
     """A current before a LIF is the synaptic current of the LIF."""
 
-    @settings(deadline=None, max_examples=20)
+    @settings(max_examples=20)
     @given(
         seed=st.integers(0, 999),
         tau=st.sampled_from([0.004, 0.02]),

@@ -110,7 +110,7 @@ def test_batch_norms_behind_transposed_convolutions_fold_and_the_image_is_that_o
     assert 0.03 < made["second"].mean() < 0.9
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_torch_engine_and_oracle_agree_and_count_the_same(seed: int) -> None:
     graph = dyadic(trace(painter(seed), (5,)))

@@ -29,7 +29,7 @@ def distance(ours: list[Tensor], theirs: list[Tensor]) -> float:
 
 
 @EVERY
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(
     tokens=st.integers(1, 75),
     strength=st.sampled_from([0.0, 0.3, 8.0, 60.0, 3000.0]),

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from neuro.neurons import ALIF, ALIFState, run_population
@@ -91,7 +91,6 @@ def test_no_gradient_passes_through_the_spikes_of_reset_and_adaptation(
     assert not end.a.requires_grad
 
 
-@settings(deadline=None)
 @given(leak=arrays(np.float32, 20, elements=leaks))
 def test_trainable_parameters_return_the_leak_bit_for_bit(leak: np.ndarray) -> None:
     threshold = leak + 1
@@ -111,7 +110,6 @@ def test_trained_values_reach_the_bound_model_with_their_gradient() -> None:
     assert gradient.item() == pytest.approx(0.25 * 0.75)
 
 
-@settings(deadline=None)
 @given(v=st.floats(-0.4, 0.4), a=st.floats(0, 3), n=st.integers(1, 50), leak=leaks)
 def test_silent_steps_are_powers_of_both_decays(
     v: float, a: float, n: int, leak: float

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from neuro.neurons import ALIF, LI, LIF
 from neuro.units import Seconds
@@ -13,7 +13,6 @@ DT = Seconds(1e-3)
 TAUS = st.one_of(st.floats(1e-4, 10.0), st.just(math.inf))
 
 
-@settings(deadline=None)
 @given(tau=TAUS, tau_syn=st.floats(1e-4, 10.0))
 def test_a_lif_decays_in_a_tick_as_its_rates_say(tau: float, tau_syn: float) -> None:
     neuron = LIF(tau=tau, tau_syn=tau_syn, threshold=0.75, reset="hard", refractory=0.0013)
@@ -30,7 +29,6 @@ def test_a_lif_without_current_has_no_rate_of_one() -> None:
     assert LIF(tau=0.02).dynamics(DT).rate_syn is None
 
 
-@settings(deadline=None)
 @given(leak=st.floats(1e-3, 0.99), rho=st.floats(0.01, 0.999))
 def test_an_alif_decays_in_a_tick_as_its_rates_say(leak: float, rho: float) -> None:
     neuron = ALIF(leak=leak, threshold=0.5, beta=0.25, rho=rho, reset="soft")

@@ -18,7 +18,7 @@ SHAPES = {"cells": (7, 3, 1100), "images": (5, 2, 3, 4, 6), "one": (1, 1, 1)}
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 10**6),
     shape=st.sampled_from(sorted(SHAPES)),
@@ -39,7 +39,7 @@ def test_operator_and_loop_agree(
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 10**6),
     size=st.sampled_from([(2, 2), (3, 2), (1, 4), None]),

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from neuro.neurons import GatedLI, GatedState, run_population
 from neuro.nn.layers import Spiking
@@ -37,7 +37,6 @@ def test_halves_are_taken_along_the_first_axis() -> None:
     torch.testing.assert_close(v.flatten(3), flat, rtol=0, atol=0)
 
 
-@settings(deadline=None)
 @given(v=st.floats(-9, 9), n=st.integers(1, 60), floor=st.floats(0, 0.99))
 def test_silent_steps_are_powers_of_a_gate_half_open(v: float, n: int, floor: float) -> None:
     neuron = GatedLI(floor=floor)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from neuro.neurons import LI, LIState, psc_gain, run_population
 from neuro.units import Seconds
@@ -23,7 +23,6 @@ def test_without_leak_it_sums() -> None:
     assert v.flatten().tolist() == [1, 2, 3, 4, 5]
 
 
-@settings(deadline=None)
 @given(v=st.floats(-9, 9), n=st.integers(1, 60), tau=st.sampled_from([0.5, 3.0, math.inf]))
 def test_silent_steps_are_powers_of_the_decay(v: float, n: int, tau: float) -> None:
     neuron = LI(tau=tau)

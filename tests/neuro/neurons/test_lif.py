@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from neuro.neurons import IF, LIF, LIFState, run_population
 from neuro.neurons.reset import Reset, as_reset
@@ -103,7 +103,6 @@ def silent(neuron: LIF, v: float, i: float, ticks: int, wait: int = 0) -> tuple[
     return a**n * v + gained * i, c**n * i
 
 
-@settings(deadline=None)
 @given(
     v=st.floats(-0.9, 0.9),
     i=st.floats(-0.5, 0.0),
@@ -163,7 +162,6 @@ class TestRefractoryPeriod:
             LIF(tau=HALF, refractory=2.5).coefficients(DT)
 
 
-@settings(deadline=None)
 @given(
     wait=st.integers(0, 5),
     n=st.integers(1, 12),

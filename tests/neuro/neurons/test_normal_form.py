@@ -72,7 +72,7 @@ def normal_form(k: Coefficients, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 @pytest.mark.parametrize("neuron", DYADIC, ids=name)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 999))
 def test_with_dyadic_numbers_a_float32_step_is_the_float64_normal_form(
     neuron: Neuron, seed: int
@@ -86,7 +86,7 @@ def test_with_dyadic_numbers_a_float32_step_is_the_float64_normal_form(
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("neuron", [*DYADIC, *ANY], ids=name)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 999))
 def test_in_one_precision_a_step_is_the_normal_form_for_any_numbers(
     neuron: Neuron, dtype: type, seed: int
@@ -99,7 +99,7 @@ def test_in_one_precision_a_step_is_the_normal_form_for_any_numbers(
 
 
 @pytest.mark.parametrize("neuron", [*DYADIC, *ANY], ids=name)
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(cut=st.integers(1, 19), seed=st.integers(0, 99))
 def test_a_run_in_two_halves_equals_one_run(neuron: Neuron, cut: int, seed: int) -> None:
     x = torch.randn(20, 2, 3, generator=torch.Generator().manual_seed(seed))

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from neuro.neurons.surrogate import Surrogate, arctan, spike, triangle
 
@@ -20,7 +20,6 @@ def test_forward_is_a_step_that_is_one_at_zero() -> None:
     assert spike(x).tolist() == [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]
 
 
-@settings(deadline=None)
 @given(x=around)
 def test_backward_is_exactly_the_surrogate(x: float) -> None:
     assert derivative_of(x, triangle) == max(0.0, 1 - abs(x))

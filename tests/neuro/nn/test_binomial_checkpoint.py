@@ -69,7 +69,7 @@ class Watched(Temporal):
         return torch.stack(out), (v, tag + 1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(chunks=st.integers(1, 30), ticks=st.integers(1, 3), states=st.integers(1, 6))
 def test_chunks_are_computed_as_few_times_as_can_be_with_so_many_states(
     chunks: int, ticks: int, states: int
@@ -122,7 +122,6 @@ def test_sixteen_times_the_ticks_take_the_same_memory() -> None:
     assert memory(512, states=None).kept > 30 * few.kept
 
 
-@settings(deadline=None)
 @given(chunks=st.integers(2, 60), states=st.integers(1, 8))
 def test_the_best_place_for_a_state_is_found(chunks: int, states: int) -> None:
     @cache

@@ -48,7 +48,7 @@ def found(module: nn.Module, image: Tensor, scale: Tensor | Ticks) -> tuple[list
 STATES = st.none() | st.integers(1, 4)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     ticks=st.integers(1, 12), chunk=st.integers(1, 13), states=STATES, constant=st.booleans()
 )

@@ -55,7 +55,7 @@ def test_means_have_gradients_of_gradients() -> None:
     torch.testing.assert_close(curvature(y, x), curvature(F.avg_pool2d(x, (2, 3)), x))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 10**6),
     sizes=st.tuples(st.integers(1, 40), st.integers(1, 30), st.sampled_from([1, 5, 256, 512])),
@@ -115,7 +115,7 @@ def test_a_busy_input_takes_the_dense_product() -> None:
     assert torch.equal(apply_linear(x, weight, None), F.linear(x, weight))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 10**6),
     shape=st.tuples(

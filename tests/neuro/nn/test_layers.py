@@ -10,7 +10,7 @@ from neuro.seeds import seeded
 from neuro.units import Seconds, Ticks
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(cut=st.integers(1, 11))
 def test_a_run_in_two_halves_equals_one_run(cut: int) -> None:
     with seeded(1):

@@ -19,7 +19,7 @@ from neuro.units import Seconds, Ticks
 SHAPE = (1, 5, 5)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6))
 def test_tracing_a_net_returns_its_graph_bit_for_bit(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -70,7 +70,7 @@ def test_batch_norm_is_folded_into_the_weights_before_it() -> None:
     torch.testing.assert_close(activity["conv"].flatten(0, 1), before)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(cut=st.integers(1, 11))
 def test_a_net_run_in_two_halves_equals_one_run(cut: int) -> None:
     with seeded(1):
@@ -82,7 +82,7 @@ def test_a_net_run_in_two_halves_equals_one_run(cut: int) -> None:
     assert all(torch.equal(torch.cat([head[k], tail[k]]), whole[k]) for k in whole)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6), looped=st.booleans())
 def test_a_concat_is_a_concatenation_along_the_first_axis(seed: int, looped: bool) -> None:
     rng = np.random.default_rng(seed)

@@ -79,13 +79,13 @@ def find_all(graph: Graph, x: dict[str, Events]) -> list[FirstDifference]:
     return [d for one, other in pairs for d in find_first_differences(graph, one, other)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=SEEDS)
 def test_runs_in_float32_first_differ_where_rounding_decides(seed: int) -> None:
     assert [d for d in find_all(*tied(seed)) if not d.is_rounding] == []
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=SEEDS)
 def test_so_do_those_of_convolutions_pools_and_delays_of_synapses(seed: int) -> None:
     graph = random_graph(seed, dyadic=False)
@@ -239,7 +239,7 @@ def test_a_record_of_another_network_has_no_bounds() -> None:
         bound_rounding(other, replay(one, ones(3, 1)))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_margins_along_the_spikes_of_float64_are_those_of_the_clock(seed: int) -> None:
     graph, x = tied(seed)

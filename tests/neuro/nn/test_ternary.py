@@ -20,7 +20,7 @@ from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary, unpack_
 from neuro.seeds import seeded
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 400), st.integers(0, 3)),
     seed=st.integers(0, 99),
@@ -138,7 +138,7 @@ class Other(AbsMax):
     """What the compiled map does not know."""
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     sizes=st.tuples(st.integers(1, 9), st.integers(1, 300), st.integers(1, 3)),
     kind=st.sampled_from([AbsMax(), SpikeCount(3, 0.75), SpikeCount(1, 2.0), Other()]),
@@ -195,7 +195,7 @@ def test_what_is_no_number_is_not_hidden(quantise: AbsMax | SpikeCount, bad: flo
     assert torch.isnan(y[1]).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     n=st.lists(st.floats(-9, 9, width=32), min_size=1, max_size=20),
     ticks=st.integers(1, 6),

@@ -28,7 +28,7 @@ MODELS: dict[str, Neuron] = {
 }
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     kind=st.sampled_from(list(MODELS)),
     ticks=st.integers(1, 6),

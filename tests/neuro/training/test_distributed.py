@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor, nn
 from two import Found, alone, in_two
 
@@ -61,7 +61,6 @@ def by_each(n: int, do: Callable[[int], Tensor]) -> list[Tensor]:
     return out
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 4), samples=st.integers(1, 5), axis=st.integers(0, 2))
 def test_processes_draw_what_one_draws_for_all_samples(n: int, samples: int, axis: int) -> None:
     def draw(many: int) -> Tensor:
@@ -74,7 +73,6 @@ def test_processes_draw_what_one_draws_for_all_samples(n: int, samples: int, axi
         assert torch.equal(part, whole.index_select(axis, which))
 
 
-@settings(deadline=None)
 @given(
     n=st.integers(1, 4),
     rows=st.integers(1, 6),

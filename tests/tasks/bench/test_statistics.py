@@ -92,7 +92,7 @@ def test_one_unit_has_no_interval() -> None:
     assert (found.low, found.high, found.p) == (None, None, 1.0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=8))
 def test_who_is_first_does_not_matter(pairs: list[tuple[bool, bool]]) -> None:
     first, second = np.array(pairs, float).T[:, None]

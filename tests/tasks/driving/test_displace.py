@@ -48,7 +48,7 @@ def batch() -> Batch:
 
 
 @given(side=st.floats(-SIDE, SIDE), turn=st.floats(-TURN, TURN), speed=st.floats(0.5, 15.0))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_path_starts_as_the_car_stands_and_ends_on_the_recorded_one(
     side: float, turn: float, speed: float
 ) -> None:

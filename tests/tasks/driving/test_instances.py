@@ -39,7 +39,7 @@ def test_true_maps_give_the_true_instances_back() -> None:
     assert same_partition(made, truth)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.integers(-3, 4), min_size=1, max_size=4))
 def test_lanes_of_cars_keep_their_numbers_at_any_speed(speeds: list[int]) -> None:
     truth = drive([(10, 1 + 6 * k, speed) for k, speed in enumerate(speeds)], frames=3)

@@ -26,7 +26,7 @@ MASKS = arrays.arrays(bool, (2, 4, 4))
 SEGMENTS = arrays.arrays(np.int64, (3, 5, 5), elements=st.integers(0, 3))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(MASKS, MASKS, MASKS)
 def test_overlap_is_counted_over_what_is_not_ignored(
     made: np.ndarray, truth: np.ndarray, aside: np.ndarray
@@ -57,7 +57,7 @@ def segments(*cells: tuple[int, int, slice]) -> np.ndarray:
     return out
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEGMENTS)
 def test_the_truth_has_a_panoptic_quality_of_one(truth: np.ndarray) -> None:
     found = count_segments(truth, truth)
@@ -68,7 +68,7 @@ def test_the_truth_has_a_panoptic_quality_of_one(truth: np.ndarray) -> None:
     assert renamed == found
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SEGMENTS, SEGMENTS)
 def test_pq_is_sq_by_rq_and_every_segment_is_counted(
     made: np.ndarray, truth: np.ndarray

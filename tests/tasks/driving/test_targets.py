@@ -7,7 +7,7 @@ from drivers.nuscenes import labels
 from tasks.driving.targets import make_instance_targets
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     arrays.arrays(
         np.int32, (2, 3, 5, 4), elements=st.sampled_from([0, 0, 0, 0, 1, 2, 7]), fill=st.just(0)

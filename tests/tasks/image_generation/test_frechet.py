@@ -13,7 +13,7 @@ def some(rng: np.random.Generator, d: int, rank: int | None = None) -> Gaussian:
     return Gaussian(rng.normal(size=d), a @ a.T)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=SEEDS, d=st.integers(1, 8))
 def test_it_is_the_formula_with_the_root_of_the_product(seed: int, d: int) -> None:
     rng = np.random.default_rng(seed)
@@ -24,7 +24,7 @@ def test_it_is_the_formula_with_the_root_of_the_product(seed: int, d: int) -> No
     assert compute_distance(one, other) == pytest.approx(want, rel=1e-6, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=SEEDS, d=st.integers(1, 8))
 def test_where_covariances_commute_it_is_the_distance_of_means_and_deviations(
     seed: int, d: int
@@ -38,7 +38,7 @@ def test_where_covariances_commute_it_is_the_distance_of_means_and_deviations(
     assert compute_distance(one, other) == pytest.approx(want, rel=1e-9, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=SEEDS)
 def test_it_is_symmetric_and_zero_for_equals_also_without_full_rank(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -47,7 +47,7 @@ def by_prefixes(net: Stack, given: Tensor, index: Tensor) -> Tensor:
     return z
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6))
 def test_sampling_by_state_is_sampling_by_prefixes(seed: int) -> None:
     with seeded(seed):

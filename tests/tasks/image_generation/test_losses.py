@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tasks.image_generation.losses import bernoulli_kl, gaussian_kl, mmd
@@ -11,7 +11,6 @@ from tasks.image_generation.losses import bernoulli_kl, gaussian_kl, mmd
 PROBABILITIES = arrays(np.float64, (5, 3, 2), elements=st.floats(0, 1))
 
 
-@settings(deadline=None)
 @given(q=PROBABILITIES, p=PROBABILITIES)
 def test_mmd_is_the_mean_square_of_two_postsynaptic_potentials(
     q: np.ndarray, p: np.ndarray
@@ -28,7 +27,6 @@ def test_mmd_is_the_mean_square_of_two_postsynaptic_potentials(
     assert found.item() == pytest.approx(total / 30, rel=1e-9, abs=1e-15)
 
 
-@settings(deadline=None)
 @given(q=PROBABILITIES, p=PROBABILITIES)
 def test_kl_sums_over_ticks_and_bits_and_is_finite_at_0_and_1(
     q: np.ndarray, p: np.ndarray

@@ -66,7 +66,7 @@ def list_answers(drawn: Sequences, sample: int) -> dict[int, int]:
 
 
 @given(EVERY, st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_reader_of_the_sequence_finds_each_answer_and_no_other(
     sizes: Sizes, seed: int
 ) -> None:

@@ -26,7 +26,7 @@ from neuro.units import Seconds, Ticks
 
 HEAP = replace(CLOCK, driver="heap")
 clocks = pytest.mark.parametrize("clock", [CLOCK, HEAP], ids=["window", "heap"])
-laws = settings(deadline=None, max_examples=30, phases=(Phase.explicit, Phase.generate))
+laws = settings(max_examples=30, phases=(Phase.explicit, Phase.generate))
 
 
 def spikes(*times: float, ticks: int, values: tuple[float, ...] | None = None) -> Times:

@@ -21,9 +21,7 @@ TAU, RISE, FALL = 0.01, 0.002, 0.005
 
 
 def laws(examples: int) -> settings:
-    return settings(
-        deadline=None, max_examples=examples, phases=(Phase.explicit, Phase.generate)
-    )
+    return settings(max_examples=examples, phases=(Phase.explicit, Phase.generate))
 
 
 def pushed(tau: float | np.ndarray) -> Graph:

@@ -36,9 +36,7 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 def laws(examples: int) -> settings:
-    return settings(
-        deadline=None, max_examples=examples, phases=(Phase.explicit, Phase.generate)
-    )
+    return settings(max_examples=examples, phases=(Phase.explicit, Phase.generate))
 
 
 def drawn(kind: str, seed: int) -> tuple[Graph, Events | Times]:

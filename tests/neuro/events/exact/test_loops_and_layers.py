@@ -20,9 +20,7 @@ DELTAS = ("delta", "no leak", "adaptive", "deltas and currents")
 
 
 def laws(examples: int) -> settings:
-    return settings(
-        deadline=None, max_examples=examples, phases=(Phase.explicit, Phase.generate)
-    )
+    return settings(max_examples=examples, phases=(Phase.explicit, Phase.generate))
 
 
 @pytest.mark.parametrize("kind", DELTAS)

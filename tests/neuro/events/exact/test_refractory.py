@@ -57,7 +57,7 @@ def test_continuous_time_hears_input_at_the_very_end_of_the_period(
         assert record.spikes["cell"].tick.tolist() == list(IN_TIME[ticks])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6), kind=st.sampled_from(["delta", "no leak"]), n=st.integers(0, 4)
 )

@@ -130,7 +130,7 @@ def test_more_spikes_than_there_was_room_for_are_sent_once_each() -> None:
         assert record.counts["loop"].synaptic_events == 2 * size
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 10**6), size=st.integers(0, 300), ways=st.integers(1, 400))
 def test_a_window_is_sorted_by_time_then_number(seed: int, size: int, ways: int) -> None:
     rng = np.random.default_rng(seed)

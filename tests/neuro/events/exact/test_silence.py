@@ -64,7 +64,7 @@ def test_a_soft_reset_fires_at_the_end_of_a_long_refractory_period(
 
 
 @pytest.mark.parametrize("part", [0.05, 0.3, 1.0])
-@settings(deadline=None, max_examples=15, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=15, phases=(Phase.explicit, Phase.generate))
 @given(at=st.floats(0.001, 0.005), left=st.floats(0.95, 0.999))
 def test_what_an_arrival_leaves_just_below_the_threshold_fires_by_the_drive(
     part: float, at: float, left: float
@@ -138,7 +138,7 @@ def anywhere(graph: Graph, seed: int) -> ExactState:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=8, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=8, phases=(Phase.explicit, Phase.generate))
 @given(
     seed=st.integers(0, 10**6),
     drive=st.sampled_from([0.0, 0.05, 0.12]),

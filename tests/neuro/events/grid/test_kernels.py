@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from graphs import random_graph, stimulus
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from numba.core.dispatcher import Dispatcher
 
 from neuro.events import Grid, Recording, engine, simulate
@@ -70,7 +70,6 @@ def test_a_compiled_kernel_computes_what_its_text_says(
 
 
 @given(keys=st.lists(st.integers(0, 4), max_size=30))
-@settings(deadline=None)
 def test_counting_sort_is_stable(keys: list[int]) -> None:
     sort = batches.counting_sort(np.array(keys, np.int32), 5)
     assert sort.tolist() == sorted(range(len(keys)), key=lambda e: keys[e])

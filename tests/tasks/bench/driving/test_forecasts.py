@@ -61,7 +61,7 @@ def test_a_prior_is_the_mask_with_the_best_iou() -> None:
     assert not find_prior(np.zeros((2, 2), np.int64), 4).any()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=6))
 def test_no_other_mask_is_better(maps: list[list[bool]]) -> None:
     truth = np.array(maps)

@@ -73,7 +73,7 @@ def paint(view: kernels.View, faces: Faces) -> kernels.Picture:
 
 
 @given(st.integers(0, 10**6), st.floats(-3, 3), st.floats(-0.5, 0.5))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_each_pixel_shows_the_nearest_face_on_its_ray(
     seed: int, yaw: float, pitch: float
 ) -> None:
@@ -86,7 +86,7 @@ def test_each_pixel_shows_the_nearest_face_on_its_ray(
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_each_beam_meets_the_nearest_face_on_its_way(seed: int) -> None:
     faces, eye = draw_faces(seed, 20), np.array([1.0, 2.0, 1.5])
     rays = np.random.default_rng([seed, 1]).normal(size=(300, 3))

@@ -41,7 +41,7 @@ def test_a_circle_is_one_arc(curvature: float) -> None:
 
 
 @given(st.lists(st.floats(-0.15, 0.15), min_size=1, max_size=4), st.floats(-3.1, 3.1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_any_line_is_followed_by_few_arcs(curvatures: list[float], yaw: float) -> None:
     line = make_line(np.repeat(curvatures, 12), yaw)
     arcs = fit_arcs(line)
