@@ -1,15 +1,7 @@
 """Text: files and folders streamed from disk, tokenizers, and positions that are values."""
 
-from drivers.text.files import (
-    Part,
-    Text,
-    find_part,
-    load,
-    load_default,
-    select_part,
-    split_evenly,
-    take_first,
-)
+from drivers.text.files import Text, load, load_default, split_evenly, take_first
+from drivers.text.parts import Part, find_part, measure_repeated, select_part
 from drivers.text.stream import (
     Position,
     Read,
@@ -34,6 +26,7 @@ __all__ = [
     "load",
     "load_default",
     "load_world",
+    "measure_repeated",
     "require_lossless",
     "select_part",
     "split_evenly",

@@ -1,4 +1,4 @@
-"""Text from disk: the files of a folder, or one file; split into training and held-out parts.
+"""Text from disk: the files of a folder, or one file, and stretches of them.
 
 Nothing is held in memory: a text is a list of stretches of files, of which readers take blocks.
 An address counts the bytes of all stretches one after another; the end of a file takes one.
@@ -13,18 +13,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from drivers.folders import found_in
 
-Part = Literal["train", "val", "test"]
-
-TRAIN, VAL = (
-    0.9,
-    0.95,
-)  # shares of the digests of names, or of the bytes of one file, up to here
 CHUNK = 2**20  # bytes read at once while files are checked
 LINE = 2**12  # bytes in which a cut looks for the end of a line
 FOREIGN = frozenset({"site-packages", "dist-packages", "__pycache__"})
@@ -152,41 +146,6 @@ def load_default() -> Text:
     return load(Path(sysconfig.get_path("stdlib")), "*.py", skip=True)
 
 
-def select_part(text: Text, part: Part) -> Text:
-    """Return the training, validation or test part of a text: 90, 5 and 5 % of its files.
-
-    A file belongs to a part by the digest of its path inside the folder, on every machine
-    alike, whatever other files there are. One file is cut at ends of lines instead: its first
-    90 %, the next 5 % and the last 5 %.
-
-    Raises:
-        ValueError: no file falls into that part.
-    """
-    if len(text.stretches) == 1:
-        stretches = _cut_one(text, part)
-    else:
-        stretches = tuple(
-            s for s in text.stretches if find_part(s.path.relative_to(text.root)) == part
-        )
-    if not stretches:
-        raise ValueError(
-            f"{text.source}: none of them falls into the {part} part; give more files, or one "
-            "long one, which is cut"
-        )
-    return replace(text, stretches=stretches, source=f"{part} part of {text.source}")
-
-
-def find_part(path: Path) -> Part:
-    """Return the part that a file belongs to, by its path inside its folder.
-
-    >>> find_part(Path("ast.py")), find_part(Path("json/decoder.py"))
-    ('train', 'train')
-    """
-    sha = hashlib.sha256(path.as_posix().encode()).digest()
-    share = int.from_bytes(sha[:8], "big") / 2**64
-    return "train" if share < TRAIN else "val" if share < VAL else "test"
-
-
 def split_evenly(text: Text, many: int) -> tuple[Text, ...]:
     """Return ``many`` texts that together are the whole, about equally long.
 
@@ -197,14 +156,14 @@ def split_evenly(text: Text, many: int) -> tuple[Text, ...]:
     """
     edges = [0]
     for k in range(1, many):
-        edges.append(_find_cut(text, k * text.length // many))
+        edges.append(find_cut(text, k * text.length // many))
     edges.append(text.length)
     if any(low >= high for low, high in pairwise(edges)):
         raise ValueError(
             f"{text.source}: {text.length:,} bytes cannot be split into {many} texts; give "
             "more text, or split it into fewer"
         )
-    return tuple(_take(text, a, b) for a, b in pairwise(edges))
+    return tuple(take(text, a, b) for a, b in pairwise(edges))
 
 
 def take_first(text: Text, size: int) -> Text:
@@ -215,10 +174,10 @@ def take_first(text: Text, size: int) -> Text:
     """
     if size >= text.length:
         return text
-    edge = _find_cut(text, max(size, 0))
+    edge = find_cut(text, max(size, 0))
     if edge == 0:
         raise ValueError(f"{text.source}: no text is left of the first {size} bytes; take more")
-    return _take(text, 0, edge)
+    return take(text, 0, edge)
 
 
 def read_bytes(text: Text, address: int, most: int) -> tuple[bytes, bool]:
@@ -256,6 +215,31 @@ def count_to_line_end(data: bytes) -> int:
     return len(data) if end - 1 + width == len(data) else max(end - 1, 0)
 
 
+def find_cut(text: Text, address: int) -> int:
+    """Return the last place up to an address where a line ends, or a character."""
+    _, offset = _find(text, address)
+    if offset == 0:
+        return address
+    back = min(offset, LINE)
+    data, _ = read_bytes(text, address - back, back)
+    cut = count_to_line_end(data)
+    return address - back + cut
+
+
+def take(text: Text, low: int, high: int) -> Text:
+    """Return the addresses ``low`` to ``high`` of a text."""
+    out = []
+    for address, stretch in zip(text.starts[:-1].tolist(), text.stretches, strict=True):
+        a, b = max(low - address, 0), min(high - address, stretch.size)
+        if a < b:
+            size = stretch.stop - stretch.start
+            stop = stretch.start + min(b, size)
+            last = stretch.last and b == stretch.size
+            start = stretch.start + a
+            out.append(stretch._replace(start=start, stop=stop, last=last))
+    return replace(text, stretches=tuple(out))
+
+
 def _iterate_files(folder: Path, pattern: str) -> Iterator[Path]:
     for file in folder.rglob(pattern):
         inside = file.relative_to(folder).parts
@@ -284,12 +268,6 @@ def _examine(path: Path) -> tuple[int, bytes, str]:
     return size, sha.digest(), "" if size else "empty"
 
 
-def _cut_one(text: Text, part: Part) -> tuple[Stretch, ...]:
-    train, val = (_find_cut(text, int(share * text.length)) for share in (TRAIN, VAL))
-    low, high = {"train": (0, train), "val": (train, val), "test": (val, text.length)}[part]
-    return _take(text, low, high).stretches
-
-
 def _find(text: Text, address: int) -> tuple[Stretch, int]:
     """Return the stretch of an address, and how far it lies in it."""
     if not 0 <= address < text.length:
@@ -299,28 +277,3 @@ def _find(text: Text, address: int) -> tuple[Stretch, int]:
         )
     k = int(np.searchsorted(text.starts, address, side="right")) - 1
     return text.stretches[k], address - int(text.starts[k])
-
-
-def _find_cut(text: Text, address: int) -> int:
-    """Return the last place up to an address where a line ends, or a character."""
-    _, offset = _find(text, address)
-    if offset == 0:
-        return address
-    back = min(offset, LINE)
-    data, _ = read_bytes(text, address - back, back)
-    cut = count_to_line_end(data)
-    return address - back + cut
-
-
-def _take(text: Text, low: int, high: int) -> Text:
-    """Return the addresses ``low`` to ``high`` of a text."""
-    out = []
-    for address, stretch in zip(text.starts[:-1].tolist(), text.stretches, strict=True):
-        a, b = max(low - address, 0), min(high - address, stretch.size)
-        if a < b:
-            size = stretch.stop - stretch.start
-            stop = stretch.start + min(b, size)
-            last = stretch.last and b == stretch.size
-            start = stretch.start + a
-            out.append(stretch._replace(start=start, stop=stop, last=last))
-    return replace(text, stretches=tuple(out))

@@ -17,8 +17,6 @@ from neuro.mixers.precision import as_exact
 from neuro.mixers.scan import run_scan
 from neuro.mixers.shapes import require_shape
 
-EPS = 1e-5
-
 
 class VectorState(NamedTuple):
     """The hidden state."""
@@ -37,13 +35,13 @@ def layer_floors(free: Float[Tensor, "L D"]) -> Float[Tensor, "L D"]:
 
 
 class _VectorMixer(Mixer):
-    """What MLGRU and HGRN share. linear: makes the four linear maps (D to D)."""
+    """What MLGRU and HGRN share. linear: makes the four maps (D to D). eps: of the norm."""
 
-    def __init__(self, width: int, linear: MakeLinear = make_linear) -> None:
+    def __init__(self, width: int, linear: MakeLinear, eps: float) -> None:
         super().__init__(width)
         self.forget, self.candidate = linear(width, width), linear(width, width)
         self.gate, self.output = linear(width, width), linear(width, width)
-        self.norm = nn.RMSNorm(width, eps=EPS)
+        self.norm = nn.RMSNorm(width, eps=eps)
 
     def initial(self, x: Float[Tensor, "T B D"]) -> VectorState:
         """Return zeros."""
@@ -79,9 +77,14 @@ class _VectorMixer(Mixer):
 class MLGRU(_VectorMixer):
     """Token mixer of the MatMul-free language model: y = W_o (RMSNorm(W_g x) SiLU(h)).
 
-    That is its published code (Zhu et al. 2024, arXiv 2406.02528); the paper writes
-    sigmoid(h) W_g x instead.
+    That is its published code (Zhu et al. 2024, arXiv 2406.02528), and eps its default; the
+    paper writes sigmoid(h) W_g x instead.
     """
+
+    def __init__(
+        self, width: int, linear: MakeLinear = make_linear, *, eps: float = 1e-6
+    ) -> None:
+        super().__init__(width, linear, eps)
 
     def read_out(
         self, h: Float[Tensor, "T B D"], gate: Float[Tensor, "T B D"]
@@ -96,6 +99,11 @@ class HGRN(_VectorMixer):
 
     Qin et al. 2023, arXiv 2311.04823, with real h, as in flash-linear-attention.
     """
+
+    def __init__(
+        self, width: int, linear: MakeLinear = make_linear, *, eps: float = 1e-5
+    ) -> None:
+        super().__init__(width, linear, eps)
 
     def read_out(
         self, h: Float[Tensor, "T B D"], gate: Float[Tensor, "T B D"]

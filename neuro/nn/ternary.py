@@ -1,6 +1,6 @@
 """Linear layers of ternary weights on quantised inputs, with gradients, and packed.
 
-    n = gain x / sqrt(mean x^2 + 1e-8)        y = quantise(n) W_q^T
+    n = gain x / sqrt(mean x^2 + eps)         y = quantise(n) W_q^T
     W_q = s clamp(round(W / s), -1, 1)        s = max(mean |W|, 1e-5)
 
 Gradients pass both roundings as if they were not there (straight-through).
@@ -21,7 +21,7 @@ from neuro.neurons import IF
 from neuro.ops.ternary import map_packed, multiply_packed, pack_ternary
 from neuro.units import Seconds
 
-EPS = 1e-8
+EPS = 1e-6  # of the published fused layers (Zhu et al. 2024, 2406.02528)
 LEAST = 1e-5  # of a scale
 LEVELS = 127
 
@@ -94,25 +94,32 @@ class BitLinear(nn.Module):
 
     weight: M N, float. gain: N. fused: one step of the gradient tape, which keeps x alone and
     computes the rest again; else torch's own (the slow twin). quantise: of the inputs.
+    eps: added to the mean square of a token.
     """
 
     def __init__(
-        self, given: int, made: int, quantise: Quantise | None = None, *, fused: bool = True
+        self,
+        given: int,
+        made: int,
+        quantise: Quantise | None = None,
+        *,
+        eps: float = EPS,
+        fused: bool = True,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(made, given))
         self.gain = nn.Parameter(torch.ones(given))
         self.quantise = quantise or AbsMax()
-        self.fused = fused
+        self.eps, self.fused = eps, fused
         nn.init.xavier_uniform_(self.weight, gain=2**-2.5)
 
     def forward(self, x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T M"]:
         """Return y."""
         if self.fused:
             apply: Any = _Fused.apply  # torch annotates it in some versions only
-            out: Tensor = apply(x, self.weight, self.gain, self.quantise)
+            out: Tensor = apply(x, self.weight, self.gain, self.quantise, self.eps)
             return out
-        normal = x * _invert_size(x) * self.gain
+        normal = x * _invert_size(x, self.eps) * self.gain
         whole, scale = self.quantise(normal.detach())
         signs, size = round_weights(self.weight.detach())
         inputs = normal + (whole * scale - normal).detach()
@@ -125,10 +132,10 @@ def round_weights(weight: Float[Tensor, "M N"]) -> tuple[Float[Tensor, "M N"], T
     return (weight / scale).round().clamp(-1, 1), scale
 
 
-def _invert_size(x: Float[Tensor, "*T N"]) -> Float[Tensor, "*T 1"]:
-    """Return 1 / sqrt(mean x^2 + EPS), in x's precision; squares of 16 bits leave its range."""
+def _invert_size(x: Float[Tensor, "*T N"], eps: float) -> Float[Tensor, "*T 1"]:
+    """Return 1 / sqrt(mean x^2 + eps), in x's precision; squares of 16 bits leave its range."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    return torch.rsqrt(wide.square().mean(-1, keepdim=True) + EPS).to(x.dtype)
+    return torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps).to(x.dtype)
 
 
 def _as_rows(x: Float[Tensor, "*T N"]) -> Float[Tensor, "_ N"]:
@@ -140,9 +147,9 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, gain: Tensor, quantise: Quantise
+        ctx: Any, x: Tensor, weight: Tensor, gain: Tensor, quantise: Quantise, eps: float
     ) -> Tensor:
-        inverse = _invert_size(x)
+        inverse = _invert_size(x, eps)
         whole, scale = quantise(x * inverse * gain)
         signs, size = round_weights(weight)
         ctx.save_for_backward(x, weight, gain, inverse)
@@ -152,7 +159,7 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         x, weight, gain, inverse = ctx.saved_tensors
         unit = x * inverse
         whole, scale = ctx.quantise(unit * gain)
@@ -163,13 +170,14 @@ class _Fused(torch.autograd.Function):
         dgain = _as_rows(dn * unit).sum(0)
         du = dn * gain
         dx = inverse * (du - unit * (du * unit).mean(-1, keepdim=True))
-        return dx, dw, dgain, None
+        return dx, dw, dgain, None, None
 
 
 class PackedLinear(nn.Module):
     """What a BitLinear computes, of two bits a weight, on a CPU and without gradients.
 
-    packed: four weights a byte (:mod:`neuro.ops.ternary`). scale: of the weights.
+    packed: four weights a byte (:mod:`neuro.ops.ternary`). scale: of the weights. eps: as of
+    the BitLinear.
     Products are exact whole numbers, which are scaled once: the answers are those of the
     BitLinear, bit for bit. Made without values; :func:`pack_layer` has those of a BitLinear.
     """
@@ -178,9 +186,16 @@ class PackedLinear(nn.Module):
     scale: Tensor
     gain: Tensor
 
-    def __init__(self, given: int, made: int, quantise: Quantise | None = None) -> None:
+    def __init__(
+        self,
+        given: int,
+        made: int,
+        quantise: Quantise | None = None,
+        *,
+        eps: float = EPS,
+    ) -> None:
         super().__init__()
-        self.given = given
+        self.given, self.eps = given, eps
         self.register_buffer("packed", torch.empty(made, -(-given // 4), dtype=torch.uint8))
         self.register_buffer("scale", torch.empty(()))
         self.register_buffer("gain", torch.empty(given))
@@ -198,7 +213,7 @@ class PackedLinear(nn.Module):
                 f"PackedLinear: x has {x.shape[-1]} channels, and the layer was packed for "
                 f"{self.given}; give it what the layer before packing was given"
             )
-        inverse = _invert_size(x)
+        inverse = _invert_size(x, self.eps)
         how = self._describe_quantise()
         if how is not None and x.dtype is torch.float32:
             y = map_packed(
@@ -228,7 +243,7 @@ class PackedLinear(nn.Module):
 def pack_layer(layer: BitLinear) -> PackedLinear:
     """Return a layer that answers the same, of two bits a weight."""
     made, given = layer.weight.shape
-    out = PackedLinear(given, made, layer.quantise)
+    out = PackedLinear(given, made, layer.quantise, eps=layer.eps)
     signs, scale = round_weights(layer.weight.detach())
     out.packed = torch.from_numpy(pack_ternary(signs.to("cpu", torch.int8).numpy()))
     out.scale, out.gain = scale.cpu(), layer.gain.detach().cpu().clone()

@@ -95,11 +95,12 @@ class Rounded(nn.Module):
     def __init__(self, layer: BitLinear) -> None:
         super().__init__()
         signs, scale = round_weights(layer.weight.detach())
-        self.weight, self.gain, self.quantise = signs * scale, layer.gain, layer.quantise
+        self.weight, self.gain, self.eps = signs * scale, layer.gain, layer.eps
+        self.quantise = layer.quantise
 
     def forward(self, x: Tensor) -> Tensor:
         """Return y."""
-        normal = F.rms_norm(x, x.shape[-1:], self.gain, EPS)
+        normal = F.rms_norm(x, x.shape[-1:], self.gain, self.eps)
         whole, scale = self.quantise(normal)
         return F.linear(whole * scale, self.weight)
 

@@ -1,5 +1,6 @@
 """What is trained on text: the stack of layers, the text, and how long."""
 
+import math
 import re
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -44,6 +45,7 @@ class Config:
     behind each mixer. heads: of mixers that have them; of RWKV, width / 64 or so many.
     linear: maps of "float" weights, "ternary" ones on inputs of 8 bits, or ternary ones on
     "spiking" inputs: spike counts of up to ``ticks``, of that threshold.
+    eps: added to mean squares, in the norms of gated blocks, ternary maps and MLGRU.
     limit: tokens that softmax attention can read, the state included; 0: any.
     block: what stands around the mixers: "gated" linear units of ``hidden`` channels behind
     root-mean-square norms; or the whole blocks of "rwkv", with its channel mixing and layer
@@ -68,6 +70,7 @@ class Config:
     linear: Linear = "float"
     ticks: int = 4
     threshold: float = 0.75
+    eps: float = 1e-6
     limit: int = 0
     block: Block = "gated"
     vocabulary: int = 256
@@ -97,6 +100,8 @@ class Config:
             for name, bound in {**least, "limit": 0, "held_out": 0}.items()
             if (have := getattr(self, name)) < bound
         ]
+        if not 0 < self.eps < math.inf:
+            wrong.append(f"eps must be > 0 and finite, got {self.eps}")
         if not wrong and self.steps % self.validations:
             wrong.append(
                 f"steps, {self.steps}, must be a multiple of validations, {self.validations}"

@@ -30,7 +30,7 @@ from neuro.graph import (
 from neuro.io.run_folder import RunError
 from neuro.mixers import MLGRU, layer_floors
 from neuro.neurons import LI, GatedLI
-from neuro.nn.ternary import EPS, BitLinear, SpikeCount, round_weights
+from neuro.nn.ternary import BitLinear, SpikeCount, round_weights
 from neuro.units import Seconds
 from tasks.language.config import Config
 from tasks.language.model import Block, LanguageModel
@@ -106,7 +106,7 @@ class _Walk:
                 f"{name}: a Graph needs ternary maps of spike counts, got "
                 f"{type(layer).__name__}; make the model with linear='spiking'"
             )
-        x = self.add(f"{name}_norm", RMSNorm(gain=as_array(layer.gain), eps=EPS), x)
+        x = self.add(f"{name}_norm", RMSNorm(gain=as_array(layer.gain), eps=layer.eps), x)
         count = CountSpikes(ticks=layer.quantise.ticks, threshold=layer.quantise.threshold)
         return self.add(f"{name}_spikes", count, x)
 

@@ -31,7 +31,6 @@ from neuro.mixers.mixer import ANEW
 from neuro.nn.ternary import BitLinear, SpikeCount
 from tasks.language.config import Config
 
-EPS = 1e-6
 SPREAD = 0.02  # standard deviation of the first embedding, read-out and gated linear units
 HEADED: dict[str, Any] = {
     "hgrn2": HGRN2,
@@ -55,7 +54,7 @@ class LanguageModel(nn.Module):
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         layers = len(config.layers)
         self.blocks = nn.ModuleList(Block(config, k) for k in range(layers))
-        self.norm = nn.RMSNorm(config.width, eps=EPS)
+        self.norm = nn.RMSNorm(config.width, eps=config.eps)
         self.head = make_linear(config, config.width, config.vocabulary)
         # One row a layer, of which those are used whose mixers have a floor.
         floored = any(isinstance(b.mixer, FLOORED) for b in self._blocks)
@@ -103,9 +102,9 @@ class Block(nn.Module):
     def __init__(self, config: Config, layer: int) -> None:
         super().__init__()
         width, hidden, layers = config.width, config.hidden, len(config.layers)
-        self.mixer_norm = nn.RMSNorm(width, eps=EPS)
+        self.mixer_norm = nn.RMSNorm(width, eps=config.eps)
         self.mixer = make_mixer(config, layer)
-        self.unit_norm = nn.RMSNorm(width, eps=EPS)
+        self.unit_norm = nn.RMSNorm(width, eps=config.eps)
         self.up = make_linear(config, width, 2 * hidden)
         self.down = make_linear(config, hidden, width)
         nn.init.normal_(self.up.weight, std=SPREAD)
@@ -127,9 +126,8 @@ def make_linear(config: Config, given: int, made: int) -> nn.Linear | BitLinear:
     if config.linear == "float":
         return nn.Linear(given, made, bias=False)
     spiking = config.linear == "spiking"
-    return BitLinear(
-        given, made, SpikeCount(config.ticks, config.threshold) if spiking else None
-    )
+    quantise = SpikeCount(config.ticks, config.threshold) if spiking else None
+    return BitLinear(given, made, quantise, eps=config.eps)
 
 
 def make_mixer(config: Config, layer: int) -> Mixer:
@@ -144,7 +142,8 @@ def make_mixer(config: Config, layer: int) -> Mixer:
 
     name, made = config.layers[layer], None
     if name in VECTOR:
-        made = VECTOR[name](config.width, linear=linear)
+        eps = {"eps": config.eps} if name == "mlgru" else {}
+        made = VECTOR[name](config.width, linear=linear, **eps)
     elif name in HEADED:
         limit = {"limit": config.limit or None} if name == "softmax" else {}
         made = HEADED[name](config.width, heads=config.heads, linear=linear, **limit)

@@ -76,7 +76,7 @@ def make_empty(config: Config) -> nn.Module:
 
     def pack(layer: BitLinear) -> PackedLinear:
         made, given = layer.weight.shape
-        return PackedLinear(given, made, layer.quantise)
+        return PackedLinear(given, made, layer.quantise, eps=layer.eps)
 
     with torch.device("meta"):
         return pack_model(LanguageModel(config), pack)

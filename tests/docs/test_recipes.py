@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from drivers.text.files import find_part
+from drivers.text import find_part
 from neuro import ALIF, IF, LI, LIF, Recurrent, Spiking, Stack
 from neuro.energy import chip_file, estimate, find_chip
 from neuro.energy.chip import ChipLimits

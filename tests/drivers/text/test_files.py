@@ -1,37 +1,14 @@
 import os
 import sysconfig
-from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
+from texts import everything, write
 
-from drivers.text import (
-    find_part,
-    load,
-    load_default,
-    select_part,
-    split_evenly,
-    take_first,
-)
-from drivers.text.files import Text, count_to_line_end, read_bytes
-
-
-def write(folder: Path, **files: bytes) -> Path:
-    for name, data in files.items():
-        (folder / f"{name}.txt").write_bytes(data)
-    return folder
-
-
-def everything(text: Text) -> bytes:
-    """Return all bytes of a text, with a NUL at each end of a file."""
-    out, address = b"", 0
-    while address < text.length:
-        data, ends = read_bytes(text, address, 7)
-        out += data + b"\0" * ends
-        address += len(data) + ends
-    return out
+from drivers.text import load, load_default, split_evenly, take_first
+from drivers.text.files import count_to_line_end, read_bytes
 
 
 def test_the_files_of_a_folder_follow_one_another_by_name(tmp_path: Path) -> None:
@@ -96,35 +73,6 @@ def test_a_file_that_was_written_since_is_told(tmp_path: Path) -> None:
             read_bytes(text, 2, 8)
     with pytest.raises(ValueError, match="no address 13"):
         read_bytes(text, 13, 8)
-
-
-def test_the_part_of_a_file_follows_from_its_path_alone(tmp_path: Path) -> None:
-    names = [f"f{k}" for k in range(60)]
-    write(tmp_path, **{name: name.encode() for name in names})
-    text = load(tmp_path)
-    parts = {p: select_part(text, p) for p in ("train", "val", "test")}
-    shown = {p: [s.path.name for s in t.stretches] for p, t in parts.items()}
-    assert shown["val"] == ["f28.txt", "f35.txt", "f42.txt", "f55.txt"]
-    assert shown["test"] == ["f30.txt"]
-    assert len(shown["train"]) == 55
-    few = load(tmp_path, "f[0-2]*.txt")
-    assert [s.path.name for s in select_part(few, "val").stretches] == ["f28.txt"]
-    with pytest.raises(ValueError, match="none of them falls into the val part"):
-        select_part(load(tmp_path, "f[3-5].txt"), "val")
-
-
-def test_parts_hold_nine_tenths_and_twice_a_twentieth() -> None:
-    shares = Counter(find_part(Path(f"folder/{k}.py")) for k in range(4_000))
-    assert shares["train"] / 4_000 == pytest.approx(0.9, abs=0.015)
-    assert shares["val"] / 4_000 == pytest.approx(0.05, abs=0.01)
-
-
-def test_one_file_is_cut_at_ends_of_lines(tmp_path: Path) -> None:
-    data = b"".join(b"line %03d\n" % k for k in range(200))
-    text = load(write(tmp_path, a=data) / "a.txt")
-    parts = [everything(select_part(text, p)) for p in ("train", "val", "test")]
-    assert b"".join(parts) == data + b"\0"
-    assert [len(p) for p in parts] == [1620, 90, 91]
 
 
 def test_the_first_bytes_end_behind_a_line(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_mlgru_and_hgrn_are_these_sums() -> None:
         c, gate = F.silu(mixer.candidate(x)), mixer.gate(x)
         h0 = (1 - f[0]) * c[0]
         h = torch.stack([h0, f[1] * h0 + (1 - f[1]) * c[1]])
-        read = F.rms_norm(gate, (WIDTH,), eps=1e-5) * F.silu(h)
+        read = F.rms_norm(gate, (WIDTH,), eps=1e-6) * F.silu(h)
         if isinstance(mixer, HGRN):
             read = F.rms_norm(h, (WIDTH,), eps=1e-5) * F.silu(gate)
         y, state = mixer(x) if f0 is None else mixer(x, floor=f0)

@@ -70,6 +70,20 @@ def test_a_layer_by_hand() -> None:
     torch.testing.assert_close(y, (1.1 * torch.stack([x[0], -x[0]]))[None].float())
 
 
+def test_eps_is_that_of_the_published_fused_layers_or_another() -> None:
+    x = torch.tensor([[3e-3, -4e-3]])  # mean square 1.25e-5
+    counts = SpikeCount(127, 2**-6)  # fine enough to see eps
+    for named, eps in (({}, 1e-6), ({"eps": 1e-2}, 1e-2)):
+        layer = BitLinear(2, 1, counts, **named)
+        plain = BitLinear(2, 1, counts, fused=False, **named)
+        for each in (layer, plain):
+            torch.nn.init.ones_(each.weight)
+        normal = x / (1.25e-5 + eps) ** 0.5
+        want = ((normal.abs() * 64).round() / 64).copysign(normal).sum()
+        for answers in (layer, plain, pack_layer(layer)):
+            assert float(answers(x).detach()) == pytest.approx(float(want), rel=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("size", [400.0, 1.0, 1e-3])
 def test_inputs_of_sixteen_bits_may_be_large_and_small(dtype: torch.dtype, size: float) -> None:
@@ -161,7 +175,7 @@ def test_packed_layers_answer_bit_for_bit_as_trained_ones(
     rows = x.view(-1, given)
     how = packed._describe_quantise()
     if how:
-        inverse = torch.rsqrt(rows.square().mean(-1) + 1e-8)
+        inverse = torch.rsqrt(rows.square().mean(-1) + 1e-6)
         arrays = (packed.packed, rows, inverse, packed.gain)
         plain = map_packed(*(a.numpy() for a in arrays), float(packed.scale), *how, dot=False)
         assert np.array_equal(plain, expected.view(-1, made).numpy())
@@ -175,7 +189,7 @@ def test_float64_inputs_are_mapped_in_float64() -> None:
     packed = pack_model(layer)(x)
     assert packed.dtype is torch.float64
     signs, size = round_weights(layer.weight)
-    whole, scale = AbsMax()(x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-8))
+    whole, scale = AbsMax()(x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6))
     assert torch.equal(packed, whole @ signs.T.double() * (size * scale))
 
 
@@ -223,7 +237,7 @@ def test_spikes_tick_by_tick_and_one_graded_spike_answer_what_was_trained() -> N
     quantise = layer.quantise
     assert isinstance(quantise, SpikeCount)
     signs, scale = round_weights(layer.weight.detach())
-    normal = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-8)
+    normal = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
     ticks = sum(s.int() @ signs.int().T for s in quantise.fire(normal))
     graded = quantise(normal)[0].int() @ signs.int().T
     assert torch.equal(ticks, graded)

@@ -1,6 +1,7 @@
 """What is wrong in texts, checkpoints, states and prompts is told with its cure."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -239,6 +240,8 @@ def test_a_file_that_is_no_packed_model_is_named_with_what_could_be_given(
             {"width": -32, "held_out": -5},
             "Config: width must be >= 1, got -32; held_out must be",
         ),
+        ({"eps": 0.0}, "eps must be > 0 and finite, got 0"),
+        ({"eps": math.inf}, "eps must be > 0 and finite, got inf"),
         ({"steps": 8, "validations": 3}, "steps, 8, must be a multiple of validations, 3$"),
         ({"held_out": 3, "lanes": 4}, "held_out, 3, must be 0 or a byte for each of 4 lanes"),
         ({"end": "</s>"}, "end, '</s>', is of a tokenizer.json; leave it out"),

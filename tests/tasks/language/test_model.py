@@ -7,7 +7,8 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from drivers.text import Bytes
-from neuro.nn.ternary import pack_model
+from neuro.graph import RMSNorm
+from neuro.nn.ternary import BitLinear, PackedLinear, pack_model
 from neuro.seeds import seeded
 from tasks.language.config import (
     MIXERS,
@@ -25,7 +26,9 @@ from tasks.language.config import (
     tiny_transformer,
 )
 from tasks.language.generate import generate
+from tasks.language.graph import make_graph
 from tasks.language.model import LanguageModel
+from tasks.language.packed import make_empty
 from tasks.language.task import build
 
 SMALL = Config(stack="+".join(MIXERS), width=16, hidden=24, heads=2)
@@ -68,6 +71,25 @@ def test_tiny_models_have_about_the_same_size() -> None:
         )
     ]
     assert all(size == pytest.approx(sizes[0], rel=0.02) for size in sizes)
+
+
+def list_eps(model: torch.nn.Module) -> list[float]:
+    """Return that of each norm: of maps, mixers, blocks and the last."""
+    kinds = (BitLinear, PackedLinear, torch.nn.RMSNorm)
+    return [m.eps for m in model.modules() if isinstance(m, kinds)]
+
+
+@pytest.mark.parametrize("linear", ["ternary", "spiking"])
+def test_all_norms_have_the_published_eps_or_another(linear: str) -> None:
+    small = Config(stack="mlgru*2", width=16, hidden=24, linear=linear)
+    for config, eps in ((small, 1e-6), (replace(small, eps=1e-3), 1e-3)):
+        trained = LanguageModel(config)
+        for model in (trained, pack_model(trained), make_empty(config)):
+            assert list_eps(model) == [eps] * (2 * (6 + 3) + 1 + 1)
+        if linear == "spiking":
+            nodes = make_graph(trained).nodes.values()
+            found = [node.eps for node in nodes if isinstance(node, RMSNorm)]
+            assert found == [eps] * (2 * (6 + 3) + 1 + 1)
 
 
 def test_a_stack_is_read_from_a_line() -> None:
