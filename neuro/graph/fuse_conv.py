@@ -103,12 +103,13 @@ def _edges_agree(first: Conv2d, second: Conv2d, size: tuple[int, ...]) -> bool:
     """Say whether what ``second`` pads with zeros is zero in the combined kernel as well.
 
     The combined kernel sees, in the padding, windows of ``first`` beyond its output. They must
-    lie outside the image: k1 <= s1 + p1 on the near side, no pixel left over on the far side.
+    lie outside the image: on the far side the first of them starts at its end n or later. Then
+    they do on the near side, too, where the last one ends at k1 - s1 - p1 <= 0: that on the far
+    side starts at n + p1 + s1 - k1 at most.
     """
     for axis in (0, 1):
-        n, k = size[axis], first.window[axis]
-        s, p = first.stride[axis], first.padding[axis]
-        beyond = count_windows(n, k, s, p) * s - p
-        if second.padding[axis] and (k > s + p or beyond < n):
+        n, s, p = size[axis], first.stride[axis], first.padding[axis]
+        beyond = count_windows(n, first.window[axis], s, p) * s - p
+        if second.padding[axis] and beyond < n:
             return False
     return True
