@@ -1,5 +1,6 @@
 """Loops without delay, layers that pass on within an instant, and image networks."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import Phase, given, settings, strategies as st
 
 from neuro.events import Runaway, simulate
 from neuro.events.exact.oracle import simulate_exactly_slowly
-from neuro.graph import Dense, Edge, Graph, Input
+from neuro.graph import Dense, Edge, Graph, Input, Node
 from neuro.neurons import LIF
 from neuro.spikes import Times
 from neuro.units import Seconds, Ticks
@@ -58,6 +59,37 @@ def ring(*weights: float, reset: str = "hard", refractory: float = 0.0) -> Graph
 def one_spike(value: float = 1.0) -> Times:
     zero = np.zeros(1, np.int32)
     return Times(zero, np.array([1.5 * DT]), zero, np.array([value]), (4, 1, 1))
+
+
+def three(seed: int) -> Graph:
+    """Return x -> three populations, each of which feeds both others, all without delay.
+
+    A refractory period lets each neuron fire once an instant, so that every instant ends.
+    """
+    rng, names = np.random.default_rng(seed), ("a", "b", "c")
+    nodes: dict[str, Node] = {"x": Input(shape=(3,))}
+    nodes |= {n: LIF(tau=0.01, reset="hard", refractory=Seconds(0.0013)) for n in names}
+    edges = []
+    for source, target in itertools.product(("x", *names), names):
+        if source != target:
+            size = (2, 3) if source == "x" else (2, 2)
+            nodes[f"{source}{target}"] = Dense(weight=rng.integers(-100, 256, size) / 256)
+            edges += [Edge(source, f"{source}{target}"), Edge(f"{source}{target}", target)]
+    return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_three_populations_without_delay_run_in_rounds_as_in_the_oracle(seed: int) -> None:
+    graph, train = three(seed), at_any_time(seed)
+    want, neurons = simulate_exactly_slowly(graph, {"x": train})
+    record, state = simulate(graph, {"x": train}, CLOCK)
+    agree(record, want)
+    together = sum(
+        np.intersect1d(want.times["a"].time, want.times[n].time).size for n in ("b", "c")
+    )
+    assert together > 3  # spikes are passed on within an instant
+    for name, rows in neurons.items():
+        np.testing.assert_allclose(state.neurons[name], rows, rtol=0, atol=1e-10)
 
 
 def test_what_comes_back_in_the_same_instant_acts_in_the_next_round() -> None:
