@@ -201,9 +201,16 @@ class _Tiers(TypedDict):
     misfits: NotRequired[list[str]]
 
 
+class _System(TypedDict):
+    low: float
+    nominal: float | None
+    high: float
+    reason: NotRequired[str]
+
+
 class _ChipEnergy(_Tiers):
     title: str
-    system: NotRequired[Interval]
+    system: NotRequired[_System]
     static_share: float
     layers: dict[str, _LayerEnergy]
     mapping: _Mapped

@@ -2,7 +2,7 @@
 
 from neuro.energy.chip import Chip
 from neuro.energy.chip_file import ChipError, find_chip, load_chips, read_chip
-from neuro.energy.constants import Constant, Interval
+from neuro.energy.constants import Bounds, Constant, Interval, Range
 from neuro.energy.conventions import horowitz45
 from neuro.energy.count import count, count_macs, require_record_of
 from neuro.energy.estimate import Estimate, estimate, estimate_chips, find_chips
@@ -11,12 +11,14 @@ from neuro.energy.mapping import Placement, place
 from neuro.energy.report import as_json, make_chip_table, tabulate_constants
 
 __all__ = [
+    "Bounds",
     "Chip",
     "ChipError",
     "Constant",
     "Estimate",
     "Interval",
     "Placement",
+    "Range",
     "as_json",
     "count",
     "count_host_macs",

@@ -10,17 +10,19 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-from neuro.energy.constants import Constant
+from neuro.energy.constants import Constant, Range
 
 
 class Allowed(NamedTuple):
     """The values that a constant may take.
 
-    unit: in SI, or what is counted. exact: a value without a range.
+    unit: in SI, or what is counted. exact: a value without a range. may_lack: it may be a
+    :class:`neuro.energy.constants.Range`, of which nobody published a nominal value.
     """
 
     unit: str
     exact: bool = False
+    may_lack: bool = False
     least: float = 0.0
     most: float = sys.float_info.max
 
@@ -72,10 +74,13 @@ class OperationTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class ChipPower:
-    """Power [W] of one chip at rest (static), and of what drives it, a chip (host)."""
+    """Power [W] of one chip at rest (static), and of what drives it, a chip (host).
+
+    Where no nominal host power is published, systems of the chip have no nominal energy.
+    """
 
     static: InWatts
-    host: InWatts
+    host: Annotated[Range, Allowed("W", may_lack=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 A chip is a TOML file, and its name without ``.toml`` is the name of the chip::
 
     title = "Loihi 1 (Davies 2018)"   # what tables call this set of constants
-    description = "..."               # how the constants were chosen
+    description = "..."               # how they were chosen; title and this: not with a base
     hardware = "Loihi 1"              # what messages call the chip
     programmable = false              # neurons follow a program, not only a fixed LIF
     charged_is_active = false         # a neuron with a membrane other than zero is active, too
@@ -24,8 +24,10 @@ A chip is a TOML file, and its name without ``.toml`` is the name of the chip::
     neurons = { value = 1024, unit = "neurons", origin = "paper" }
 
 ``spread = 0.12`` in place of low and high is a range of 12 % on both sides. A limit of ``inf``
-is not published, and not checked. A file with a base gives only what differs from that chip;
-all else, limits included, is as there.
+is not published, and not checked. Of the host's power ``nominal = "not published"`` is allowed,
+with low and high. A file with a base gives only what differs from that chip; all else, limits
+included, is as there. Without a title of its own it has that of the base with the name of the
+file behind it.
 """
 
 import math
@@ -47,7 +49,7 @@ from neuro.energy.chip import (
     OperationEnergies,
     OperationTimes,
 )
-from neuro.energy.constants import Confidence, Constant
+from neuro.energy.constants import Confidence, Constant, Range
 
 FOLDER = Path(__file__).with_name("chips")
 TABLES: Mapping[str, type] = {
@@ -59,6 +61,7 @@ TABLES: Mapping[str, type] = {
 TRUTHS = ("programmable", "charged_is_active")
 KEYS = ("title", "description", "hardware", *TRUTHS, "base", "barrier", "origins")
 ORIGIN = ("process", "condition", "source", "confidence")
+NOT_PUBLISHED = "not published"
 PREFIXES = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15}
 
 
@@ -143,9 +146,11 @@ class _Reader:
         for name, origin in self.table("origins").items():
             self.origins[name] = self.read_origin(f"origins.{name}", origin)
         values: dict[str, Any] = {
-            "title": self.read_text("title", self.given),
-            "description": self.read_text("description", self.given),
-            "hardware": self.inherited("hardware") or self.read_text("hardware", self.given),
+            "title": self.read_title(),
+            **{
+                key: self.inherited(key) or self.read_text(key, self.given)
+                for key in ("description", "hardware")
+            },
             **{key: self.read_truth(key) for key in TRUTHS},
             "barrier": self.inherited("barrier") or self.read_barriers(),
         }
@@ -159,6 +164,11 @@ class _Reader:
     def inherited(self, key: str) -> Any:
         """Return the value of the base where the file gives none of its own."""
         return None if key in self.given or self.base is None else getattr(self.base, key)
+
+    def read_title(self) -> str | None:
+        """Return the title; two chips of one title could not be told apart in a table."""
+        title = self.inherited("title")
+        return f"{title}: {self.path.stem}" if title else self.read_text("title", self.given)
 
     def read_base(self) -> Chip | None:
         """Return the chip that the file starts from."""
@@ -227,11 +237,12 @@ class _Reader:
                 self.problems.append(f"{name}.{key}: is missing; give it with its origin")
         return None if self.problems else kind(**found)
 
-    def read_constant(self, where: str, given: Any, allowed: Allowed) -> Constant | None:
-        """Return a constant in SI units."""
+    def read_constant(self, where: str, given: Any, allowed: Allowed) -> Range | None:
+        """Return a constant in SI units; one without a nominal value is a Range."""
         numbers = ["value"] if allowed.exact else ["nominal", "low", "high"]
-        if not allowed.exact and isinstance(given, dict) and "spread" in given:
-            numbers = ["nominal", "spread"]
+        if numbers[1:] and isinstance(given, dict) and "spread" in given:
+            lacks = given.get("nominal") == NOT_PUBLISHED
+            numbers = numbers if lacks else ["nominal", "spread"]
         keys, known = (*numbers, "unit", "origin"), len(self.problems)
         if not isinstance(given, dict):
             self.problems.append(f"{where}: is {given!r}; give {{ {', '.join(keys)} }}")
@@ -248,17 +259,21 @@ class _Reader:
         if len(self.problems) > known:
             return None
         low, value, high = convert_range(given)
-        if not low <= value <= high:
-            self.problems.append(
-                f"{where}: low {low:g}, nominal {value:g} and high {high:g} are not in order; "
-                "widen the range"
-            )
+        self.check_order(where, low, value, high)
         scale, origin = scales[given["unit"]], self.origins[given["origin"]]
         if self.problems:
             return None
-        return Constant(
-            value=value * scale, low=low * scale, high=high * scale, unit=allowed.unit, **origin
-        )
+        about = {"low": low * scale, "high": high * scale, "unit": allowed.unit, **origin}
+        return Range(**about) if value is None else Constant(value=value * scale, **about)
+
+    def check_order(self, where: str, low: float, value: float | None, high: float) -> None:
+        """Note a range that does not contain its nominal value, if it has one."""
+        if not low <= (low if value is None else value) <= high:
+            nominal = NOT_PUBLISHED if value is None else f"{value:g}"
+            self.problems.append(
+                f"{where}: low {low:g}, nominal {nominal} and high {high:g} are not in order; "
+                "widen the range"
+            )
 
     def check_name(self, told: str, name: Any, known: Mapping[str, Any]) -> None:
         """Note a name that is given and not known."""
@@ -267,12 +282,16 @@ class _Reader:
 
     def check_number(self, where: str, x: Any, allowed: Allowed) -> None:
         """Note a value that is no number, no whole one, or too small or large."""
+        lacks = allowed.may_lack and where.endswith("nominal")
+        if lacks and x == NOT_PUBLISHED:
+            return
         kind = "a whole number" if allowed.counts else "a number"
         number = isinstance(x, int | float) and not isinstance(x, bool)
         if number and allowed.counts and math.isfinite(x) and x % 1:
             number = False
         if not number or not allowed.least <= x <= allowed.most:
             unknown = ", or inf if nobody published it" if math.isinf(allowed.most) else ""
+            unknown = f', or "{NOT_PUBLISHED}"' if lacks else unknown
             self.problems.append(f"{where} is {x!r}; give {kind} >= {allowed.least:g}{unknown}")
 
     def read_barriers(self) -> tuple[Barrier, ...]:
@@ -289,7 +308,7 @@ class _Reader:
             tiles = rest.pop("tiles", None)
             self.check_number(f"barrier {k}: tiles", tiles, Allowed("tiles", least=1))
             time = self.read_constant(f"barrier {k}", rest, Allowed("s", exact=True))
-            if time is not None:
+            if isinstance(time, Constant):
                 found.append(Barrier(tiles, time))
         return tuple(found)
 
@@ -316,9 +335,10 @@ class _Reader:
         ]
 
 
-def convert_range(given: Mapping[str, Any]) -> tuple[float, float, float]:
+def convert_range(given: Mapping[str, Any]) -> tuple[float, float | None, float]:
     """Return (low, nominal, high) of a constant, in the unit of the file."""
     if "low" in given:
-        return float(given["low"]), float(given["nominal"]), float(given["high"])
+        nominal = None if given["nominal"] == NOT_PUBLISHED else float(given["nominal"])
+        return float(given["low"]), nominal, float(given["high"])
     value, spread = float(given.get("nominal", given.get("value"))), given.get("spread", 0)
     return max(value * (1 - spread), 0.0), value, value * (1 + spread)

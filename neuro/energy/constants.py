@@ -9,6 +9,19 @@ Confidence = Literal["measured", "published", "source", "derived", "memory", "as
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """A quantity of which bounds are known, but no nominal value: nobody published one."""
+
+    low: float
+    high: float
+
+    @property
+    def nominal(self) -> None:
+        """None, which compares with no number."""
+        return None
+
+
+@dataclass(frozen=True)
 class Interval:
     """A quantity with its bounds: ``low <= nominal <= high``."""
 
@@ -42,10 +55,10 @@ def sum_intervals(parts: list[Interval]) -> Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Constant:
-    """One number of a chip, in SI units.
+class Range:
+    """A number of a chip, in SI units, of which nobody published a nominal value.
 
-    value: nominal. low, high: the range that the sources leave open.
+    low, high: the range that the sources leave open.
     unit: "J", "s", "W" or what is counted. process, condition: the silicon and the conditions,
         such as the voltage, for which the number holds.
     source: the publication, or what it was derived from and how.
@@ -53,10 +66,9 @@ class Constant:
         "derived" from such numbers; "memory", quoted without re-reading the paper; "assumed".
 
     Raises:
-        ValueError: the range does not contain the value, or reaches below zero.
+        ValueError: low and high are not in order, or low is below zero.
     """
 
-    value: float
     low: float
     high: float
     unit: str
@@ -64,6 +76,24 @@ class Constant:
     condition: str
     source: str
     confidence: Confidence
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high:
+            raise ValueError(
+                f"a range needs 0 <= low <= high, got {self.low}, {self.high} {self.unit} "
+                f"({self.source}); exchange them"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constant(Range):
+    """One number of a chip: a :class:`Range` with its nominal value.
+
+    Raises:
+        ValueError: the range does not contain the value, or reaches below zero.
+    """
+
+    value: float
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.value <= self.high:

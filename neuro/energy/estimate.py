@@ -2,7 +2,8 @@
 
     core    synaptic events, neuron updates, spikes, messages and hops of the run
     chip    core + static power of the chips x time of an inference
-    system  chip + power of the host x the same time
+    system  chip + power of the host x the same time; without a nominal value where none of
+            that power is published
 
 The low end counts weights of zero as free, the cheapest traffic, and static power for the used
 cores only; nominal and high count whole chips.
@@ -16,7 +17,7 @@ from numbers import Real
 from neuro.arguments import make_type_error, require_ticks
 from neuro.energy.chip import Chip
 from neuro.energy.chip_file import find_chip, load_chips
-from neuro.energy.constants import Interval, sum_intervals
+from neuro.energy.constants import Bounds, Constant, Interval, Range, sum_intervals
 from neuro.energy.conventions import ConventionalEnergy, price_by_convention
 from neuro.energy.count import count_arrivals, require_record
 from neuro.energy.host import count_host_macs, restrict_to_chip
@@ -54,7 +55,7 @@ class Estimate:
     samples: int
     core: Interval
     static: Interval
-    system: Interval
+    system: Interval | Bounds
     parts: Mapping[str, Mapping[str, Interval]]
     operations: Mapping[str, Operations]
     placement: Placement
@@ -196,18 +197,26 @@ def _estimate_chip_part(
     used = placement.cores / chip.limits.cores.value
     powered = replace(Interval.exact(placement.chips), low=used)
     static = chip.power.static.interval * powered * seconds
-    host = chip.power.host.interval * powered * seconds
     return Estimate(
         chip=chip,
         ticks=work.ticks,
         samples=work.samples,
         core=core,
         static=static,
-        system=core + static + host,
+        system=_add_host(core + static, chip.power.host, powered * seconds),
         parts=parts,
         operations=ops,
         placement=placement,
         latency=timing,
         convention=at_45nm,
         host_macs={},
+    )
+
+
+def _add_host(chip_tier: Interval, power: Range, seconds: Interval) -> Interval | Bounds:
+    """Return the system tier. seconds: of an inference, for all chips that the host drives."""
+    if isinstance(power, Constant):
+        return chip_tier + power.interval * seconds
+    return Bounds(
+        chip_tier.low + power.low * seconds.low, chip_tier.high + power.high * seconds.high
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from neuro.energy.chip import Chip
 from neuro.energy.chip_file import load_chips
-from neuro.energy.constants import Constant, Interval
+from neuro.energy.constants import Constant, Interval, Range
 from neuro.energy.conventions import PUBLISHED_BREAK_EVENS, ConventionalEnergy, horowitz45
 from neuro.energy.estimate import Estimate
 from neuro.energy.mapping import Placement
@@ -21,7 +21,7 @@ def as_json(*estimates: Estimate, beside: Mapping[str, int] | None = None) -> di
     ``{chip: {core, chip, system: {low, nominal, high}, layers, mapping, latency, ...},
     host: [{node, macs}, ...], silent: {nodes: [...]}, conventional45nm: {snn, ann, ...}}``;
     host: operations per inference that no chip does, and silent: of which nodes there is no
-    spike, where there are any.
+    spike, where there are any. A nominal value that is not published is None, with the reason.
     """
     found: dict[str, Any] = {e.chip.name: _estimate(e) for e in estimates}
     if found.keys() & {"host", "silent", "tables", "conventional45nm"}:
@@ -65,16 +65,19 @@ def make_chip_table(chips: Iterable[Chip] | None = None) -> str:
     return "\n\n".join(text) + "\n"
 
 
-def _constant(name: str, constant: Constant) -> dict[str, str]:
+def _constant(name: str, constant: Range) -> dict[str, str]:
     scale, unit = {"J": (1e12, "pJ"), "s": (1e9, "ns")}.get(constant.unit, (1.0, constant.unit))
-    low, value, high = (
+    low, high = (
         f"{x * scale:g}" if math.isfinite(x) else "not known"
-        for x in (constant.low, constant.value, constant.high)
+        for x in (constant.low, constant.high)
     )
+    value = "not published"
+    if isinstance(constant, Constant):
+        value = f"{constant.value * scale:g}" if math.isfinite(constant.value) else "not known"
     return {
         "name": name,
         "value": value,
-        "range": value if low == high else f"{low} .. {high}",
+        "range": low if low == high else f"{low} .. {high}",
         "unit": unit,
         "process": constant.process,
         "condition": constant.condition,
@@ -90,7 +93,7 @@ def _estimate(e: Estimate) -> dict[str, Any]:
         "samples": e.samples,
         "core": _interval(e.core),
         "chip": _interval(e.whole_chip),
-        "system": _interval(e.system),
+        "system": _system(e),
         "static_share": e.static_share,
         "layers": {_label(e, name): _layer(e, name) for name in e.parts},
         "mapping": _mapping(e.placement),
@@ -139,6 +142,13 @@ def _mapping(placement: Placement) -> dict[str, Any]:
 
 def _convention(c: ConventionalEnergy) -> dict[str, Any]:
     return {**vars(c), "published": [vars(p) for p in PUBLISHED_BREAK_EVENS]}
+
+
+def _system(e: Estimate) -> dict[str, Any]:
+    if isinstance(e.system, Interval):
+        return _interval(e.system)
+    reason = f"no nominal power of a host is published for {e.chip.hardware}"
+    return {"low": e.system.low, "nominal": None, "high": e.system.high, "reason": reason}
 
 
 def _interval(x: Interval) -> dict[str, float]:

@@ -22,7 +22,7 @@ from neuro.io.store import write_bytes
 from neuro.record import Record
 from neuro.spikes import of_sample, to_raster
 from tasks.report.html import Html
-from tasks.report.tables import format_joules
+from tasks.report.tables import format_nominal
 
 INK, MUTED, LINE, ACCENT = "#1f2328", "#656d76", "#d8dee4", "#0b6fa4"
 _ON_THE_PAGE = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
@@ -51,12 +51,15 @@ _STYLE: Any = {
 
 
 class Bar(NamedTuple):
-    """An energy [J] from low to high, under the heading of its group."""
+    """An energy [J] from low to high, under the heading of its group.
+
+    nominal: None where it is not published.
+    """
 
     group: str
     label: str
     low: float
-    nominal: float
+    nominal: float | None
     high: float
 
 
@@ -211,14 +214,15 @@ def draw_energies(bars: Sequence[Bar]) -> Html:
         at += 1
     figure = Figure((9.58, 0.7 + 0.24 * at), layout="constrained")
     ax = figure.subplots()
-    floor = 0.5 * min((x for b in bars for x in b[2:] if x > 0), default=1e-12)
+    floor = 0.5 * min((x for b in bars for x in b[2:] if x), default=1e-12)
     spots = [y for i, y in enumerate(places) if i not in heads]
     for y, bar in zip(spots, bars, strict=True):
         low, high = max(bar.low, floor), max(bar.high, floor)
         ax.barh(y, high - low, left=low, height=0.56, color=(ACCENT, 0.3))
-        ax.plot([bar.nominal], [y], marker="|", markersize=11, markeredgewidth=3, color=ACCENT)
+        if bar.nominal is not None:
+            ax.plot([bar.nominal], [y], marker="|", ms=11, markeredgewidth=3, color=ACCENT)
         ax.annotate(
-            format_joules(bar.nominal),
+            format_nominal(bar.nominal),
             (high, y),
             (8, 0),
             textcoords="offset points",

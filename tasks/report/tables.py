@@ -42,10 +42,15 @@ def format_joules(value: float) -> str:
     return f"{value / 1e-12:.3g} pJ"
 
 
-def format_range(tier: dict[str, float]) -> str:
-    """Return "nominal (low – high)" of an energy."""
-    low, nominal, high = (format_joules(tier[k]) for k in ("low", "nominal", "high"))
-    return f"{nominal} ({low} – {high})"
+def format_range(tier: Mapping[str, Any]) -> str:
+    """Return "nominal (low – high)" of an energy; its nominal may be "not published"."""
+    low, high = (format_joules(tier[k]) for k in ("low", "high"))
+    return f"{format_nominal(tier['nominal'])} ({low} – {high})"
+
+
+def format_nominal(value: float | None) -> str:
+    """Return an energy, or that nobody published it."""
+    return "not published" if value is None else format_joules(value)
 
 
 def tabulate_equality(verify: dict[str, Any]) -> Table:

@@ -129,13 +129,16 @@ def _join_chip(parts: Mapping[str, Priced], chip: Chip) -> Json:
     cores = sum(x["mapping"]["cores"] for x, _ in found.values())
     number = max(1, math.ceil(cores / chip.limits.cores.value))
     core = {end: sum(n * x["core"][end] for x, n in found.values()) for end in ENDS}
-    static, host = ({end: 0.0 for end in ENDS} for _ in range(2))
+    any_, _ = next(iter(found.values()))
+    known = [end for end in ENDS if any_["system"][end] is not None]  # a property of the chip
+    static, host = dict.fromkeys(ENDS, 0.0), dict.fromkeys(known, 0.0)
     for x, n in found.values():
         for end in ENDS:
             own, all_ = ("cores", cores) if end == "low" else ("chips", number)
             share = n * all_ / x["mapping"][own]
             static[end] += share * (x["chip"][end] - x["core"][end])
-            host[end] += share * (x["system"][end] - x["chip"][end])
+            if end in known:
+                host[end] += share * (x["system"][end] - x["chip"][end])
     whole = {end: core[end] + static[end] for end in ENDS}
     seconds = {
         end: sum(n * x["latency"]["inference"][end] for x, n in found.values()) for end in ENDS
@@ -145,13 +148,12 @@ def _join_chip(parts: Mapping[str, Priced], chip: Chip) -> Json:
         found, key=lambda p: found[p][1] * found[p][0]["latency"]["inference"]["nominal"]
     )
     misfits = _join_lists({part: x for part, (x, _) in found.items()}, "misfits")
-    any_, _ = next(iter(found.values()))
     out = {
         **any_,
         "ticks": ticks,
         "core": core,
         "chip": whole,
-        "system": {end: whole[end] + host[end] for end in ENDS},
+        "system": any_["system"] | {end: whole[end] + host[end] for end in known},
         "static_share": static["nominal"] / whole["nominal"],
         "layers": {
             name_layer(part, name): _scale(layer, n)

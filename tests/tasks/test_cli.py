@@ -164,7 +164,11 @@ def test_every_verb_works_on_a_run_folder(
     for chip in ("loihi1", "loihi2"):
         for tier in ("core", "chip", "system"):
             joules = energy[chip][tier]
-            assert 0 < joules["low"] <= joules["nominal"] <= joules["high"]
+            assert 0 < joules["low"] <= joules["high"]
+            if (chip, tier) == ("loihi2", "system"):
+                assert joules["nominal"] is None
+            else:
+                assert joules["low"] <= joules["nominal"] <= joules["high"]
     assert "accuracy 6" in capsys.readouterr().out
 
 

@@ -2,7 +2,7 @@ from dataclasses import fields
 
 import pytest
 
-from neuro.energy import Chip, Constant, Interval, find_chip, horowitz45, load_chips
+from neuro.energy import Chip, Constant, Interval, Range, find_chip, horowitz45, load_chips
 
 CHIPS = [*load_chips().values()]
 LIMITS = {
@@ -20,7 +20,7 @@ LIMITS = {
 every_chip = pytest.mark.parametrize("chip", CHIPS, ids=lambda c: c.name)
 
 
-def constants_of(chip: Chip) -> dict[str, Constant]:
+def constants_of(chip: Chip) -> dict[str, Range]:
     tables = {"energy": chip.energy, "time": chip.time, "limits": chip.limits}
     tables |= {"power": chip.power}
     return {f"{name}.{k}": c for name, table in tables.items() for k, c in vars(table).items()}
@@ -33,7 +33,9 @@ def test_every_constant_has_a_unit_and_says_where_it_comes_from(chip: Chip) -> N
         table, key = name.split(".")
         assert c.unit == (LIMITS[key] if table == "limits" else units[table]), name
         assert all((c.unit, c.process, c.condition, len(c.source) > 8, c.confidence)), name
-        assert 0 <= c.low <= c.value <= c.high, name
+        value = c.value if isinstance(c, Constant) else c.low
+        assert 0 <= c.low <= value <= c.high, name
+        assert isinstance(c, Constant) or name == "power.host"
 
 
 @every_chip
@@ -63,6 +65,18 @@ def test_a_constant_outside_its_range_is_refused() -> None:
     about = {"unit": "W", "process": "14 nm", "condition": "0.75 V", "source": "a paper"}
     with pytest.raises(ValueError, match=r"needs 0 <= low <= value <= high.*a paper.*widen"):
         Constant(value=1.0, low=2.0, high=3.0, confidence="published", **about)  # type: ignore[arg-type]
+
+
+def test_a_range_out_of_order_is_refused() -> None:
+    about = {"unit": "W", "process": "14 nm", "condition": "0.75 V", "source": "a paper"}
+    for low, high in ((2.0, 1.0), (-1.0, 1.0)):
+        with pytest.raises(ValueError, match=r"needs 0 <= low <= high.*a paper"):
+            Range(low=low, high=high, confidence="published", **about)  # type: ignore[arg-type]
+
+
+def test_only_the_host_of_loihi_2_has_no_nominal_power() -> None:
+    lacking = [c.name for c in CHIPS if not isinstance(c.power.host, Constant)]
+    assert lacking == ["loihi2"]
 
 
 def test_the_condition_of_a_constant_is_that_of_its_own_source() -> None:

@@ -11,6 +11,7 @@ import pytest
 from neuro.energy import (
     Chip,
     ChipError,
+    Range,
     chip_file,
     estimate,
     estimate_chips,
@@ -80,6 +81,28 @@ def test_a_copy_with_one_constant_doubled_changes_exactly_the_terms_of_that_cons
     assert more > 0
     assert new.core.nominal == pytest.approx(old.core.nominal + more, rel=1e-14)
     assert (new.static, new.latency, new.placement) == (old.static, old.latency, old.placement)
+
+
+def test_a_file_with_a_base_needs_no_title_and_no_description(tmp_path: Path) -> None:
+    path, base = tmp_path / "warm.toml", find_chip("loihi2")
+    path.write_text('base = "loihi2"\n')
+    same = {"name": "warm", "base": "loihi2", "title": "Loihi 2 (range): warm"}
+    assert read_chip(path) == replace(base, **same)
+    path.write_text('base = "loihi2"\ndescription = "A guess."\n')
+    assert read_chip(path) == replace(base, **same, description="A guess.")
+    path.write_text('base = "loihi2"\ntitle = 2\ndescription = ""\n')
+    assert problems_of(path) == [
+        "title: is missing, or no text; give it in quotes",
+        "description: is missing, or no text; give it in quotes",
+    ]
+
+
+def test_the_host_of_a_chip_may_have_no_nominal_power(tmp_path: Path) -> None:
+    old = "nominal = 0.081, low = 0.0, high = 0.081"
+    new = 'nominal = "not published", low = 0.5, high = 3.0'
+    host = read_chip(write(tmp_path / "mine.toml", (old, new))).power.host
+    assert type(host) is Range
+    assert (host.low, host.high, host.unit, host.confidence) == (0.5, 3.0, "W", "memory")
 
 
 def test_a_file_with_a_base_gives_only_what_differs(tmp_path: Path) -> None:
@@ -157,6 +180,8 @@ def test_no_source_file_lists_the_chips() -> None:
         (("nominal = 71.6", "nominal = -71.6"), "energy.crossing: nominal is -71.6; give a"),
         (("high = 640.0", "high = inf"), "energy.crossing: high is inf; give a number >= 0"),
         (("high = 640.0", "high = nan"), "energy.crossing: high is nan; give a number >= 0"),
+        (("nominal = 71.6", 'nominal = "not published"'),
+         "energy.crossing: nominal is 'not published'; give a number >= 0"),
         (("high = 640.0", 'high = "640"'), "energy.crossing: high is '640'; give a number"),
         (
             ('high = 640.0, unit = "pJ"', 'high = 640.0, unit = "ns"'),
@@ -171,6 +196,16 @@ def test_no_source_file_lists_the_chips() -> None:
         (("value = 1024", "value = 1024.5"), "limits.neurons: value is 1024.5; give a whole"),
         (("value = 1024", "value = inf"), "limits.neurons: value is inf; give a whole number"),
         (("value = 1024", "value = 0"), "limits.neurons: value is 0; give a whole number >= 1"),
+        (('value = 1024, unit = "neurons"', 'value = 1024, unit = "kneurons"'),
+         "limits.neurons: no unit 'kneurons'; there are neurons"),
+        (("nominal = 0.081, low = 0.0", 'nominal = "much", low = 0.0'),
+         "power.host: nominal is 'much'; give a number >= 0, or \"not published\""),
+        (("nominal = 0.081, low = 0.0, high = 0.081",
+          'nominal = "not published", low = 2.0, high = 1.0'),
+         "power.host: low 2, nominal not published and high 1 are not in order; widen the"),
+        (("nominal = 0.081, low = 0.0, high = 0.081",
+          'nominal = "not published", spread = 0.1'),
+         "power.host: no key 'spread'; there are nominal, low, high, unit, origin"),
         (('value = 1024, unit = "neurons"', 'value = 1024, unit = "cells"'),
          "limits.neurons: no unit 'cells'; there are neurons"),
         (("tiles = 32, value", "tiles = 0, value"), "barrier 1: tiles is 0; give a whole"),
@@ -280,4 +315,5 @@ def test_the_markdown_has_a_table_of_eight_columns_for_each_chip() -> None:
     assert {row.count("|") for row in rows} == {9}
     constants = sum(len(tabulate_constants(chip)) for chip in load_chips().values())
     assert len(rows) == constants + 2 * 3
+    assert "| host | not published | 0 .. 2.26 | W | Intel 4 |" in text
     assert "| limit.in_axons | not known | not known | axons | Intel 4 | unknown |" in text

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from neuro.energy import (
+    Bounds,
     Chip,
+    Interval,
     as_json,
     count,
     estimate,
@@ -301,7 +303,8 @@ def spikes_of(seed: int, rate: float, samples: int = 2) -> dict[str, np.ndarray]
 def all_bounds(graph: Graph, record: Record, chip: Chip) -> np.ndarray:
     found = estimate(graph, record, chip)
     tiers = (found.core, found.whole_chip, found.system, found.latency.inference)
-    return np.array([[x.low, x.nominal, x.high] for x in tiers])
+    low = found.whole_chip.nominal  # of a system without a nominal value, at least this
+    return np.array([[x.low, low if x.nominal is None else x.nominal, x.high] for x in tiers])
 
 
 @given(
@@ -346,7 +349,8 @@ def test_the_json_names_chips_tiers_layers_and_the_convention() -> None:
     assert list(found) == ["loihi1", "loihi1_sanafe", "loihi2", "conventional45nm"]
     for chip in CHIPS:
         for tier in ("core", "chip", "system"):
-            assert set(found[chip.name][tier]) == {"low", "nominal", "high"}
+            reason = {"reason"} if (chip.name, tier) == ("loihi2", "system") else set()
+            assert set(found[chip.name][tier]) == {"low", "nominal", "high"} | reason
         layers = ["in", "conv", "a", "pool+flat+w", "again", "b", "r", "out"]
         assert list(found[chip.name]["layers"]) == layers
         assert found[chip.name]["mapping"]["layers"]["a"]["cores"] == 1
@@ -423,11 +427,34 @@ def test_the_low_end_of_static_power_is_that_of_the_used_cores() -> None:
     assert found.static.high == pytest.approx(power.static.high, rel=1e-12)
     host = found.system.high - found.whole_chip.high
     assert host == pytest.approx(power.host.high, rel=1e-9)
-    warm = replace(power.host, low=power.host.high, value=power.host.high)
+    warm = replace(
+        power.static, value=power.host.high, low=power.host.high, high=power.host.high
+    )
     hosted = replace(chip, power=replace(power, host=warm))
     found = estimate(two_layers(), few_spikes(), hosted, run_time=Seconds(1.0))
     host = found.system.low - found.whole_chip.low
     assert host == pytest.approx(power.host.high * 2 / 120, rel=1e-9)
+
+
+def test_a_system_whose_host_has_no_nominal_power_has_no_nominal_energy() -> None:
+    chip = find_chip("loihi2")
+    found = estimate(two_layers(), few_spikes(), chip, run_time=Seconds(1.0))
+    assert isinstance(found.system, Bounds)
+    assert found.system.low == found.whole_chip.low
+    assert found.system.high == pytest.approx(found.whole_chip.high + 2.26, rel=1e-9)
+    assert found.system.nominal is None
+    with pytest.raises(TypeError):
+        sorted([found.system.nominal, 1.0])  # type: ignore[type-var]
+    told = as_json(found)["loihi2"]["system"]
+    assert told == {
+        "low": found.system.low,
+        "nominal": None,
+        "high": found.system.high,
+        "reason": "no nominal power of a host is published for Loihi 2",
+    }
+    known = estimate(two_layers(), few_spikes(), "loihi1")
+    assert isinstance(known.system, Interval)
+    assert "reason" not in as_json(known)["loihi1"]["system"]
 
 
 def test_zeros_of_a_matrix_cost_at_the_high_end_only_what_they_add() -> None:

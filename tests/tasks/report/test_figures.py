@@ -41,6 +41,14 @@ def test_a_bar_of_energy_goes_from_low_to_high_with_a_mark_at_nominal(
     assert [text.get_text() for text in ax.texts] == ["2 J", "4 J"]
 
 
+def test_a_bar_without_a_nominal_energy_says_so_and_has_no_mark(drawn: list[Figure]) -> None:
+    pictures.draw_energies([Bar("chip", "core", 1.0, 2.0, 8.0), Bar("", "system", 3, None, 9)])
+    assert list_bars(drawn[0]) == [(1, 8), (3, 9)]
+    (ax,) = drawn[0].axes
+    assert [line.get_xdata()[0] for line in ax.lines] == [2]  # type: ignore[index]
+    assert [text.get_text() for text in ax.texts] == ["2 J", "not published"]
+
+
 def test_the_parts_of_a_layer_stand_one_behind_the_other(drawn: list[Figure]) -> None:
     layers = {
         "a": {"low": 1.0, "nominal": 6.0, "high": 9.0, "parts": {"x": 1.0, "y": 2.0, "z": 3.0}},

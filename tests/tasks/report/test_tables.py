@@ -81,6 +81,11 @@ def test_of_a_sequence_the_energy_of_a_step_stands_beside_that_of_all() -> None:
     whole = show.tabulate_energy(ENERGY)
     assert whole.title == "Energy per inference"
     assert [row[1] for row in rows(whole)[:3]] == ["core", "chip", "spiking"]
+    system = {"low": 1e-9, "nominal": None, "high": 2e-3, "reason": "nobody did"}
+    with_host = {**ENERGY, "loihi1": {**ENERGY["loihi1"], "system": system}}
+    assert rows(show.tabulate_energy(with_host))[2] == [
+        "loihi1", "system", "not published (1 nJ – 2 mJ)"
+    ]  # fmt: skip
     sequence = show.tabulate_energy({**ENERGY, "sequence": {"step": "token", "steps": 8}})
     assert sequence.title == "Energy per inference of 8 tokens"
     assert rows(sequence)[1:3] == [

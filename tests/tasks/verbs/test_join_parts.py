@@ -74,6 +74,20 @@ def joined() -> dict[str, Any]:
     return join_energies(parts, [CHIP])
 
 
+def test_a_system_without_a_nominal_energy_has_none_of_all_parts_either() -> None:
+    parts = {
+        part: Priced(energy(cores=100, core=1.0, static=8.0, seconds=2.0, ticks=4), 1, 300)
+        for part in ("", "encoder")
+    }
+    for priced in parts.values():
+        priced.found["loihi1"]["system"] |= {"nominal": None, "reason": "nobody published it"}
+    found = join_energies(parts, [CHIP])["loihi1"]
+    assert found["system"]["nominal"] is None
+    assert found["system"]["reason"] == "nobody published it"
+    assert found["system"]["low"] == pytest.approx(2.0 + 4 * 100 / 128 * 2 * 8.0, rel=1e-12)
+    assert found["system"]["high"] == 6.0 + 2 * 2 * 2 * 2 * 8.0
+
+
 def test_joules_are_weighed_by_runs_and_all_chips_leak_all_the_time() -> None:
     found = joined()["loihi1"]
     assert found["core"] == interval(10.0, 20.0, 30.0)
