@@ -4,6 +4,7 @@ What is the same at every tick is computed once; a linear layer skips inputs tha
 images are stored channels last, which is faster on a CPU. Axes: T ticks, B batch.
 """
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 import torch.nn.modules.module as _torch
 from torch import Tensor, nn
 
-from neuro.nn.spiking import LayerError
+from neuro.arguments import describe
+from neuro.nn.spiking import LayerError, Temporal, require_module
 from neuro.ops.avg_pool import apply_avg_pool
 from neuro.ops.sparse_linear import ArrangeWeights, apply_linear, arrange_weights
 
@@ -35,6 +37,19 @@ SAMPLE_WISE = WITH_WEIGHTS | frozenset(
 BATCH_NORMS = frozenset({nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d})
 _SIZES = {3: "L", 4: "H, W", 5: "D, H, W"}  # of images, by the axes of a weight
 DROPOUTS = frozenset({nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout})
+_WITH_STATE = (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
+_ENCODERS = (nn.TransformerEncoderLayer, nn.TransformerEncoder)
+# Classes of other libraries whose modules keep a state from call to call, or hand it out.
+_OF_OTHERS = {
+    "snntorch": ("SpikingNeuron",),
+    "spikingjelly": ("MemoryModule",),
+    "norse": ("SNN", "SNNCell", "SNNRecurrent", "SNNRecurrentCell", "SequentialState"),
+}
+_OWN_STATE = (
+    "; neurons are Spiking(LIF(...)), recurrent ones Recurrent(Spiking(LIF(...)), nn.Linear(n, "
+    "n)), any other module with a state goes into a class that extends neuro.nn.Temporal, with "
+    "forward(x, state) -> (y, state) over all ticks"
+)
 
 
 def is_one_tick(x: Tensor) -> bool:
@@ -63,6 +78,60 @@ def is_sample_wise(module: nn.Module) -> bool:
 def _mixes_samples(module: nn.Module) -> bool:
     """Say whether a softmax may go over ticks and samples, which are its axis 0."""
     return type(module) is nn.Softmax and not (module.dim == -1 or (module.dim or 0) > 0)
+
+
+def require_on_ticks(what: str, module: object) -> None:
+    """Raise unless a value is a torch module that can be a part of a Stack.
+
+    A plain module acts on each tick: it makes one tensor of one tensor, and keeps no state.
+
+    Raises:
+        TypeError: it is no torch module.
+        ValueError: it is known to take more, to give more or to keep a state.
+    """
+    require_module(what, module)
+    if isinstance(module, Temporal):
+        return
+    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+        if any(isinstance(part, Temporal) for part in module.modules()):
+            raise ValueError(
+                f"{what}: a Sequential hands on neither ticks nor state; make it a Stack"
+            )
+        for name, child in module._modules.items():
+            require_on_ticks(f"{name} of {what}", child)
+        return
+    if isinstance(module, nn.Module) and (why := _explain_no_tick(module)):
+        raise ValueError(f"{what}: {type(module).__name__} {why}")
+
+
+def _explain_no_tick(module: nn.Module) -> str:
+    """Return why a module cannot act on each tick by itself, with the cure, or ""."""
+    forward = type(module).forward
+    for kind in type(module).__mro__:
+        library = kind.__module__.split(".")[0]
+        if kind.__name__ in _OF_OTHERS.get(library, ()):
+            page = f"docs/recipes/from_{library}.md says what takes its place"
+            return f"of {library} keeps a state, which no Stack hands on{_OWN_STATE}; {page}"
+    if any(isinstance(module, kind) and forward is kind.forward for kind in _WITH_STATE):
+        return f"keeps a state, which no Stack hands on{_OWN_STATE}"
+    if any(isinstance(module, kind) and forward is kind.forward for kind in _ENCODERS):
+        first: Any = module.layers[0] if isinstance(module, nn.TransformerEncoder) else module
+        if not first.self_attn.batch_first:
+            return "attends along axis 0, that of ticks and samples; give it batch_first=True"
+    if forward is nn.Module.forward:
+        return "has no forward; the modules that it holds are Stack(*modules)"
+    try:
+        given = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # compiled: nothing is known of it
+        return ""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needs = [p.name for p in given if p.kind in kinds and p.default is p.empty]
+    if len(needs) < 2:
+        return ""
+    return (
+        f"takes {', '.join(needs)}, and in a Stack one tensor comes in; write a module around "
+        "it with forward(self, x)"
+    )
 
 
 def keep_input(module: nn.Module, x: Tensor) -> Tensor:
@@ -99,6 +168,13 @@ def run_on_ticks(
         y = module(folded.contiguous(memory_format=last)).contiguous(memory_format=last)
     else:
         y = module(folded)
+    if not isinstance(y, Tensor) or y.shape[:1] != folded.shape[:1]:
+        what = f"a tensor of shape {tuple(y.shape)}" if isinstance(y, Tensor) else describe(y)
+        raise LayerError(
+            module,
+            f"took {tuple(folded.shape)}, ticks and samples as one axis, and put out {what}; "
+            "a layer of a Stack makes of them one tensor with the same axis 0",
+        )
     out: Tensor = y.reshape(*x.shape[:2], *y.shape[1:])
     return out
 

@@ -5,6 +5,7 @@ Inside a Stack, any other torch module (Conv2d, Linear, BatchNorm2d, ...) acts o
 is folded into the batch, so a batch norm normalises over ticks too (tdBN, Zheng et al. 2021).
 """
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,16 @@ from torch import Tensor, nn
 
 from neuro.arguments import describe, make_type_error, require_ticks
 from neuro.neurons import NO_CONTEXT
-from neuro.nn.fold_time import has_hooks, keep_input, require_fit
+from neuro.nn.fold_time import (
+    BATCH_NORMS,
+    DROPOUTS,
+    SAMPLE_WISE,
+    WITH_WEIGHTS,
+    has_hooks,
+    keep_input,
+    require_fit,
+    require_on_ticks,
+)
 from neuro.nn.schedule import run_module, run_sequence
 from neuro.nn.spiking import (
     ANEW,
@@ -77,6 +87,7 @@ class Recurrent(Temporal):
                 "Recurrent.feedback must keep no state, for example nn.Linear(n, n); for a "
                 "loop through another population describe a Graph and train its Net"
             )
+        require_on_ticks("Recurrent.feedback", feedback)
         self.spiking = spiking
         self.feedback = feedback
         self.delay = delay
@@ -106,9 +117,9 @@ class Residual(Temporal):
 
     def __init__(self, body: nn.Module, shortcut: nn.Module | None = None) -> None:
         super().__init__()
-        require_module("Residual.body", body)
+        require_on_ticks("Residual.body", body)
         if shortcut is not None:
-            require_module("Residual.shortcut", shortcut)
+            require_on_ticks("Residual.shortcut", shortcut)
         self.body = body
         self.shortcut = nn.Identity() if shortcut is None else shortcut
         require_one_dt(self)
@@ -137,7 +148,7 @@ class Stack(Temporal):
             if isinstance(module, list | tuple):
                 cure = "modules of a list are Stack(*modules)"
                 raise make_type_error(f"{name} of a Stack", "a torch module", module, cure)
-            require_module(f"{name} of a Stack", module)
+            require_on_ticks(f"{name} of a Stack", module)
             if name in self._modules:
                 raise ValueError(f"{name} names two modules of a Stack; call one otherwise")
             if "." in name or hasattr(self, name):
@@ -148,6 +159,7 @@ class Stack(Temporal):
                 )
             self.add_module(name, module)
         require_one_dt(self)
+        _warn_of_maximum(self)
 
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
         """Return (output of the last module, the state of each).
@@ -173,6 +185,44 @@ class Stack(Temporal):
             error.find_name(self.named_modules())
             raise
         return y, after
+
+
+def _warn_of_maximum(stack: Stack) -> None:
+    """Warn of a maximum between weights and neurons, which has no node in a Graph.
+
+    Not where another layer has no node in a Graph either: that network stays on torch.
+    """
+    plain = (m for m in stack.modules() if not isinstance(m, Temporal))
+    if not all(type(m) in SAMPLE_WISE | BATCH_NORMS | DROPOUTS for m in plain):
+        return
+    weighted, pool = False, ""
+    for name, module in _list_inner_steps(stack):
+        if isinstance(module, Temporal):
+            if pool:
+                warnings.warn(
+                    f"{pool} of a Stack: a MaxPool2d before neurons has no node in a Graph, so "
+                    "that this network can be trained and not traced; put the pool behind the "
+                    "neuron (conv, Spiking, MaxPool2d), or use AvgPool2d; if it is to stay on "
+                    'torch: warnings.filterwarnings("ignore", ".* MaxPool2d before neurons")',
+                    stacklevel=3,
+                )
+                return
+            weighted = False
+        elif type(module) in WITH_WEIGHTS:
+            weighted = True
+        elif type(module) is nn.MaxPool2d and weighted:
+            pool = name
+
+
+def _list_inner_steps(module: nn.Module, before: str = "") -> list[tuple[str, nn.Module]]:
+    """Return the steps of a sequence, those of a Sequential in it one by one."""
+    found = []
+    for name, child in list_steps(module):
+        if type(child) is nn.Sequential:
+            found += _list_inner_steps(child, f"{before}{name}.")
+        else:
+            found.append((before + name, child))
+    return found
 
 
 # Their samples do not depend on each other, and their ticks only through states of one row a

@@ -171,7 +171,9 @@ class Spiking(Temporal):
         self.model = model
         self.dt = dt
         self.varied = any(np.ndim(getattr(model, f.name)) for f in fields(model))
-        for name, value in model.free().items():
+        free = model.free()
+        self.trained = tuple(free)  # names of its parameters
+        for name, value in free.items():
             self.register_parameter(name, nn.Parameter(value))
 
     def forward(
@@ -234,7 +236,7 @@ class Spiking(Temporal):
 
     def bound(self) -> Neuron:
         """Return the model with its parameters as tensors that keep gradients."""
-        return self.model.bind(dict(self.named_parameters()))
+        return self.model.bind({name: getattr(self, name) for name in self.trained})
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Spiking":
         """Move as asked, but leave the free parameters in the precision they are defined in.

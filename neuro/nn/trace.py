@@ -2,13 +2,15 @@
 
 A Graph can hold Stack, Checkpointed, Sequential, Residual, Recurrent, Delay, Spiking; Linear,
 Conv1d, Conv2d, ConvTranspose2d, AvgPool2d, MaxPool2d (of spikes), Upsample, Flatten, Unflatten,
-BatchNorm (folded into the Conv2d, ConvTranspose2d or Linear before it), Identity and Dropout
+BatchNorm (folded into the convolution or Linear before it), Identity and the Dropouts
 (nothing, in evaluation); as host nodes Softmax, Sigmoid, Tanh, SiLU and ReLU; and a Net, whose
 Graph is read back as it is. Nodes are called as the layers are, the names of layers inside
 others joined by "_": rec_spiking, rec_feedback of a Recurrent, res_body, res_shortcut of a
 Residual.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -16,6 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
 
 from neuro.arguments import make_type_error
 from neuro.graph import (
@@ -67,6 +71,23 @@ def make_any_spike_nodes(module: nn.MaxPool2d) -> tuple[AvgPool2d, ALIF]:
     return AvgPool2d(kernel=size, stride=stride), cell
 
 
+@contextmanager
+def parametrised_in_evaluation(module: nn.Module) -> Iterator[None]:
+    """Let the parametrisations of a layer act as in evaluation.
+
+    In training a spectral norm, say, takes a step whenever its weight is read.
+    """
+    lists = module.parametrizations.children() if parametrize.is_parametrized(module) else ()  # type: ignore[union-attr]
+    trained = [part for one in lists for part in one.modules() if part.training]
+    for part in trained:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in trained:
+            part.training = True
+
+
 def as_axes(value: Any) -> tuple[Any, ...]:
     """Return a size as a tuple, one number an axis where it has several."""
     return value if isinstance(value, tuple) else (value,)
@@ -88,10 +109,10 @@ def fold(weight: Any, bias: Any, norm: Any, axis: int) -> tuple[np.ndarray, np.n
         norm.running_var.double().cpu().numpy(),
     )
     scale = 1 / np.sqrt(var + norm.eps)
-    if norm.affine:
+    if norm.weight is not None:
         scale = scale * norm.weight.detach().double().cpu().numpy()
     shift = ((0.0 if bias is None else bias) - mean) * scale
-    if norm.affine:
+    if norm.bias is not None:
         shift = shift + norm.bias.detach().double().cpu().numpy()
     folded = weight * scale.reshape(-1, *[1] * (weight.ndim - 1 - axis))
     return folded.astype(weight.dtype), shift.astype(weight.dtype)
@@ -99,7 +120,8 @@ def fold(weight: Any, bias: Any, norm: Any, axis: int) -> tuple[np.ndarray, np.n
 
 Sources = tuple[tuple[str, int], ...]  # (node, delay in ticks), whose outputs add up
 _BatchNorm = (nn.BatchNorm1d, nn.BatchNorm2d)
-_FOLDED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)  # a BatchNorm behind them
+_FOLDED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)  # a BatchNorm behind them
+_DROPOUTS = (*(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d), nn.AlphaDropout)
 _POINTWISE: dict[type[nn.Module], str] = {
     nn.Sigmoid: "sigmoid",
     nn.Tanh: "tanh",
@@ -109,10 +131,38 @@ _POINTWISE: dict[type[nn.Module], str] = {
 _KNOWN: tuple[type[nn.Module], ...] = (
     *(Stack, Checkpointed, Residual, Recurrent, Delay, Spiking, nn.Sequential, nn.Linear),
     *(nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.AvgPool2d, nn.MaxPool2d, nn.Upsample),
-    *(nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout, nn.Dropout2d),
+    *(nn.Flatten, nn.Unflatten, nn.Identity, *_DROPOUTS),
     *(*_BatchNorm, nn.Softmax, *_POINTWISE),
 )
 
+
+_CURE = "build it from Stack, Residual, Recurrent, Delay, Spiking and torch layers"
+_CURES: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
+    (
+        (
+            *(nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm1d, nn.InstanceNorm2d),
+            *(nn.LocalResponseNorm, nn.SyncBatchNorm),
+        ),
+        "a BatchNorm right behind a weight is folded into it",
+    ),
+    (
+        (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+        "use AvgPool2d with the size of its windows, of a whole image (H, W)",
+    ),
+    (
+        (nn.AvgPool1d, nn.AdaptiveAvgPool1d),
+        "use a Conv1d with groups=channels, stride=k and all weights 1 / k",
+    ),
+    ((nn.MaxPool1d,), "use a Conv1d with a stride"),
+    ((nn.ZeroPad1d, nn.ZeroPad2d), "use the padding of the convolution behind it"),
+    (
+        (
+            *(nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.GELU, nn.Softplus, nn.Hardtanh),
+            *(nn.Hardsigmoid, nn.Hardswish, nn.Mish, nn.LogSoftmax),
+        ),
+        "use Spiking, or ReLU, SiLU, Sigmoid, Tanh or Softmax, which are host nodes",
+    ),
+)
 
 _CALLS = ("__call__", "__getattr__", "__getattribute__")  # that may change what acts
 _HARMLESS = frozenset(
@@ -230,6 +280,9 @@ class Walk:
 
     def visit(self, module: nn.Module, name: str, sources: Sources) -> Sources:  # noqa: C901
         """Add a module fed by ``sources``; return what carries its output."""
+        if any(is_lazy(p) for p in module.parameters(recurse=False)):
+            why = f"{type(module).__name__} has no weights yet; run it on a stimulus first"
+            return self.refuse(name, why, sources)
         acts = _list_overrides(module)
         if acts:
             why = f"{type(module).__name__} has {', '.join(acts)}, which no node can hold"
@@ -252,7 +305,8 @@ class Walk:
                 return tuple((source, delay + module.ticks) for source, delay in sources)
             case Spiking():
                 self.dts.add(float(module.dt))
-                return self.add(name or "spiking", module.frozen(), sources)
+                with parametrised_in_evaluation(module):
+                    return self.add(name or "spiking", module.frozen(), sources)
             case nn.Conv1d() | nn.Conv2d() | nn.ConvTranspose2d() | nn.Linear():
                 return self._weighted(module, None, name, sources)
             case nn.AvgPool2d() | nn.MaxPool2d():
@@ -272,15 +326,14 @@ class Walk:
             case nn.Sigmoid() | nn.Tanh() | nn.SiLU() | nn.ReLU():
                 function = next(f for cls, f in _POINTWISE.items() if isinstance(module, cls))
                 return self.add(name, Pointwise(function=function), sources)
-            case nn.Identity() | nn.Dropout() | nn.Dropout2d():
+            case nn.Identity():
                 return sources
             case nn.BatchNorm1d() | nn.BatchNorm2d():
                 why = "BatchNorm can only be folded right after a weight of the same Stack"
                 return self.refuse(name, why, sources)
-        return self._unknown(module, name, sources)
-
-    def _unknown(self, module: nn.Module, name: str, sources: Sources) -> Sources:
-        cure = "build it from Stack, Residual, Recurrent, Delay, Spiking and torch layers"
+        if isinstance(module, _DROPOUTS):
+            return sources
+        cure = next((told for kinds, told in _CURES if isinstance(module, kinds)), _CURE)
         why = f"{type(module).__name__} has no node in a Graph; {cure}"
         return self.refuse(name, why, sources)
 
@@ -344,22 +397,27 @@ class Walk:
         ((source, _), *others) = sources
         node = self.nodes[source]
         if others or not (is_neuron(node) and node.fires):
+            cure = "put the pool behind the neuron and train it so, or use AvgPool2d"
+            if isinstance(node, Input):
+                cure = "begin behind it, with its output as the stimulus, or use AvgPool2d"
             why = (
                 "a maximum is a node only of the spikes of one LIF or ALIF, where it says "
-                "whether any fired; use AvgPool2d"
+                f"whether any fired; {cure}"
             )
             return self.refuse(name, why, sources)
         mean, cell = make_any_spike_nodes(module)
         return self.add(_join(name, "any"), cell, self.add(name, mean, sources))
 
     def _weighted(self, module: Any, norm: Any, name: str, sources: Sources) -> Sources:
-        if module.weight.dtype not in (torch.float32, torch.float64):
+        with parametrised_in_evaluation(module):
+            own, bias = module.weight, module.bias
+        if own.dtype not in (torch.float32, torch.float64):
             why = (
-                f"weights are {module.weight.dtype}, a Graph holds float32 and float64; call "
+                f"weights are {own.dtype}, a Graph holds float32 and float64; call "
                 ".float() first"
             )
             return self.refuse(name, why, sources)
-        weight, bias = as_array(module.weight), as_array(module.bias)
+        weight, bias = as_array(own), as_array(bias)
         if norm is not None:
             if norm.running_mean is None:
                 why = "BatchNorm without running statistics; use track_running_stats=True"
@@ -372,7 +430,8 @@ class Walk:
                     "a Linear, and give the norm as many"
                 )
                 return self.refuse(name, why, sources)
-            weight, bias = fold(weight, bias, norm, axis)
+            with parametrised_in_evaluation(norm):
+                weight, bias = fold(weight, bias, norm, axis)
         if isinstance(module, nn.Linear):
             return self.add(name, Dense(weight=weight, bias=bias), sources)
         cls = type(module).__name__

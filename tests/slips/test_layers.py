@@ -1,6 +1,7 @@
 """Layers, nets and what goes into them, as a new user may write them by mistake."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -91,6 +92,54 @@ SLIPS: dict[str, Slip] = {
         TypeError,
         "0 of a Stack must be a torch module, got a list",
         "Stack(*modules)",
+    ),
+    "Stack(LSTM)": Slip(
+        call(Stack, fc=nn.Linear(3, 2), rec=nn.LSTM(2, 2)),
+        ValueError,
+        "rec of a Stack: LSTM keeps a state, which no Stack hands on",
+        "recurrent ones Recurrent(Spiking(LIF(...)), nn.Linear(n, n))",
+    ),
+    "Residual(Sequential(GRU))": Slip(
+        call(Residual, nn.Sequential(nn.Linear(3, 3), nn.GRU(3, 3))),
+        ValueError,
+        "1 of Residual.body: GRU keeps a state",
+        "extends neuro.nn.Temporal, with forward(x, state) -> (y, state)",
+    ),
+    "Recurrent(feedback=GRUCell)": Slip(
+        call(Recurrent, CELLS, nn.GRUCell(3, 3)),
+        ValueError,
+        "Recurrent.feedback: GRUCell keeps a state",
+        "neuro.nn.Temporal",
+    ),
+    "Stack(attention)": Slip(
+        call(Stack, nn.MultiheadAttention(4, 2)),
+        ValueError,
+        "0 of a Stack: MultiheadAttention takes query, key, value, and in a Stack one tensor",
+        "write a module around it with forward(self, x)",
+    ),
+    "Stack(attention over ticks)": Slip(
+        call(Stack, nn.TransformerEncoderLayer(4, 2)),
+        ValueError,
+        "TransformerEncoderLayer attends along axis 0, that of ticks and samples",
+        "batch_first=True",
+    ),
+    "Stack(ModuleList)": Slip(
+        call(Stack, nn.ModuleList([nn.Linear(3, 2)])),
+        ValueError,
+        "0 of a Stack: ModuleList has no forward",
+        "Stack(*modules)",
+    ),
+    "net(tuple)": Slip(
+        call(Stack(nn.AdaptiveMaxPool1d(1, return_indices=True)), X),
+        LayerError,
+        "0: took (8, 3), ticks and samples as one axis, and put out a tuple",
+        "one tensor with the same axis 0",
+    ),
+    "net(Flatten(0))": Slip(
+        call(Stack(flat=nn.Flatten(0)), X),
+        LayerError,
+        "flat: took (8, 3), ticks and samples as one axis, and put out a tensor of shape (24,)",
+        "one tensor with the same axis 0",
     ),
     "Recurrent(LIF())": Slip(
         call(Recurrent, LIF(tau=0.02), nn.Linear(2, 2)),
@@ -294,3 +343,37 @@ def test_what_is_checkpointed_is_traced_as_the_module_inside() -> None:
     part = trace(Stack(part=Checkpointed(inside, Ticks(2), states=1)), (3,))
     assert digest_graph(whole) == digest_graph(plain)
     assert list(part.nodes) == ["input", "part_fc", "part_cells"]
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "made"),
+    [
+        ("snntorch", "Leaky", {"beta": 0.9, "init_hidden": True}),
+        ("spikingjelly.activation_based.neuron", "LIFNode", {}),
+        ("norse.torch", "LIFCell", {}),
+        ("norse.torch", "SequentialState", {}),
+    ],
+)
+def test_a_neuron_of_another_library_is_refused_with_the_page_of_its_recipe(
+    library: str, name: str, made: dict[str, Any]
+) -> None:
+    cells = getattr(pytest.importorskip(library), name)(**made)
+    root = library.split(".")[0]
+    with pytest.raises(ValueError, match=f"1 of a Stack: {name} of {root} keeps a state") as e:
+        Stack(nn.Linear(3, 2), cells)
+    assert f"docs/recipes/from_{root}.md says what takes its place" in str(e.value)
+
+
+class Alone(nn.LSTM):
+    """An LSTM over a sequence of its own in each tick."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, _ = super().forward(x)
+        return y[:, -1]
+
+
+def test_what_keeps_its_state_to_itself_is_a_part_of_a_stack() -> None:
+    y, _ = Stack(Alone(3, 2, batch_first=True))(torch.ones(4, 2, 5, 3))
+    assert y.shape == (4, 2, 2)
+    encoder = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    assert Stack(encoder)(torch.ones(4, 2, 5, 4))[0].shape == (4, 2, 5, 4)

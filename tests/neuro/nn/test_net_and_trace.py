@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from neuro.events import Grid, simulate
 from neuro.graph import Concat, Conv2d, Dense, Edge, Graph, GraphError, Input
 from neuro.neurons import ALIF, LI, LIF, GatedLI
 from neuro.nn import Net, replay
-from neuro.nn.layers import Delay, Residual, Spiking, Stack
+from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
 from neuro.nn.trace import TraceError, trace
 from neuro.seeds import seeded
 from neuro.spikes import to_events, to_raster
@@ -149,15 +151,59 @@ def test_a_maximum_of_spikes_is_a_mean_and_cells_that_fire_at_any(
     np.testing.assert_array_equal(to_raster(integers.spikes["pool_any"]), want)
 
 
-def test_a_maximum_of_anything_else_is_refused() -> None:
-    for before, pool in (
-        ((), nn.MaxPool2d(2)),
-        ((nn.Conv2d(1, 1, 1),), nn.MaxPool2d(2)),
-        ((Residual(Spiking(LIF(tau=0.01)), Spiking(LIF(tau=0.02))),), nn.MaxPool2d(2)),
-        ((Spiking(LIF(tau=0.01)),), nn.MaxPool2d(3, padding=1)),
-    ):
-        with pytest.raises(TraceError, match=r"maximum is a node only|with padding"):
-            trace(Stack(*before, pool, Spiking(LIF(tau=0.01))), (1, 8, 8))
+@pytest.mark.parametrize(
+    ("before", "pool", "said"),
+    [
+        (
+            (),
+            nn.MaxPool2d(2),
+            "any fired; begin behind it, with its output as the stim",
+        ),
+        ((nn.Conv2d(1, 1, 1),), nn.MaxPool2d(2), "fired; put the pool behind the neuron and"),
+        (
+            (Residual(Spiking(LIF(tau=0.01)), Spiking(LIF(tau=0.02))),),
+            nn.MaxPool2d(2),
+            "a maximum is a node only of the spikes of one LIF or ALIF",
+        ),
+        ((Spiking(LIF(tau=0.01)),), nn.MaxPool2d(3, padding=1), "MaxPool2d with padding"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.* MaxPool2d before neurons")
+def test_a_maximum_of_anything_else_is_refused_with_the_cure(
+    before: tuple[nn.Module, ...], pool: nn.MaxPool2d, said: str
+) -> None:
+    with pytest.raises(TraceError, match=said):
+        trace(Stack(*before, pool, Spiking(LIF(tau=0.01))), (1, 8, 8))
+
+
+CELLS = Spiking(LIF(tau=0.01))
+CONV, POOL = nn.Conv2d(1, 1, 3), nn.MaxPool2d(2)
+
+
+@pytest.mark.parametrize(
+    ("layers", "where"),
+    [
+        ((CONV, POOL, CELLS), "1"),
+        ((CONV, nn.BatchNorm2d(1), nn.Dropout2d(), POOL, CELLS), "3"),
+        ((nn.Sequential(CONV, nn.ReLU(), POOL), CELLS), "0.2"),
+        ((CONV, POOL, nn.Flatten(), nn.Linear(4, 4), CELLS), "1"),
+        ((CONV, CELLS, CONV, POOL, Recurrent(CELLS, nn.Identity())), "3"),
+    ],
+)
+def test_a_pool_before_the_neurons_is_told_when_the_stack_is_made(
+    layers: tuple[nn.Module, ...], where: str
+) -> None:
+    told = rf"^{where} of a Stack: a MaxPool2d before neurons .* put the pool behind the neuron"
+    with pytest.warns(UserWarning, match=told) as heard:
+        Stack(*layers)
+    assert len(heard) == 1
+
+
+def test_what_can_be_traced_or_stays_on_torch_is_not_warned_of() -> None:
+    Stack(CONV, CELLS, POOL, nn.Flatten(), nn.Linear(4, 4), CELLS)
+    Stack(POOL, CONV, CELLS)  # of spikes that come in, behind a host
+    Stack(CONV, POOL, nn.ReLU(), nn.Flatten(), nn.Linear(4, 4))  # an ANN
+    Stack(CONV, nn.GroupNorm(1, 1), POOL, CELLS)  # no Graph holds the norm either
 
 
 def test_every_part_that_cannot_go_is_told_at_once() -> None:
@@ -167,7 +213,8 @@ def test_every_part_that_cannot_go_is_told_at_once() -> None:
         over=nn.Softmax(dim=0),
         conv=nn.ConvTranspose2d(2, 2, 3, groups=2),
         norm=Residual(nn.BatchNorm2d(2)),
-        gru=nn.GRU(3, 3),
+        layer=nn.LayerNorm(3),
+        lazy=nn.LazyLinear(3),
         s=Spiking(LIF(tau=0.01)),
         late=Spiking(LIF(tau=0.01)),
     )
@@ -175,13 +222,14 @@ def test_every_part_that_cannot_go_is_told_at_once() -> None:
     with pytest.raises(TraceError) as e:
         trace(module, (2, 8, 8))
     text = str(e.value)
-    assert len(e.value.problems) == 7
+    assert len(e.value.problems) == 8
     assert "pool: a maximum is a node only of the spikes of one LIF or ALIF" in text
-    assert "act: GELU has no node in a Graph; build it from" in text
+    assert "act: GELU has no node in a Graph; use Spiking, or ReLU, SiLU" in text
     assert "over: Softmax(dim=0) is not over an axis of one sample; use dim=1" in text
     assert "conv: ConvTranspose2d with groups" in text
     assert "norm_body: BatchNorm can only be folded right after" in text
-    assert "gru: GRU" in text
+    assert "layer: LayerNorm has no node in a Graph; a BatchNorm right behind a weight" in text
+    assert "lazy: LazyLinear has no weights yet; run it on a stimulus first" in text
     assert "different dt [0.001, 0.002] s" in text
 
 
@@ -291,23 +339,18 @@ def test_a_subclass_with_its_own_forward_is_refused() -> None:
         trace(Halved(nn.Linear(4, 4), Spiking(LIF(tau=0.01))), (4,))
 
 
-@pytest.mark.parametrize(
-    ("module", "where"),
-    [
-        (nn.Sequential(nn.Conv2d(1, 2, 3), Spiking(LIF(tau=0.01))), "module"),
-        (Stack(body=nn.Sequential(nn.Conv2d(1, 2, 3), Spiking(LIF(tau=0.01)))), "body"),
-        (Residual(nn.Sequential(Spiking(LIF(tau=0.01)))), "body"),
-    ],
-)
-def test_a_sequential_of_populations_is_refused_as_torch_cannot_run_it(
-    module: nn.Module, where: str
-) -> None:
+def test_a_sequential_of_populations_is_refused_as_torch_cannot_run_it() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), Spiking(LIF(tau=0.01)))
     with pytest.raises(TraceError) as error:
         trace(module, (1, 5, 5))
-    told = f"{where}: a Sequential hands on neither ticks nor state; make it a Stack"
-    assert error.value.problems[0] == told
+    why = "a Sequential hands on neither ticks nor state; make it a Stack"
+    assert error.value.problems[0] == f"module: {why}"
     with pytest.raises((RuntimeError, AttributeError, TypeError)):
         module(torch.zeros(2, 3, 1, 5, 5))
+    with pytest.raises(ValueError, match=f"body of a Stack: {why}"):
+        Stack(body=module)
+    with pytest.raises(ValueError, match=f"Residual.body: {why}"):
+        Residual(module)
 
 
 @pytest.mark.parametrize(
@@ -392,3 +435,28 @@ def test_a_batch_norm_of_a_channel_that_hardly_varies_is_folded_with_its_eps() -
     linear.weight.fill_(0.5)
     graph = trace(Stack(fc=linear, norm=norm, s=Spiking(LI(tau=0.01))).eval(), (4,))
     np.testing.assert_allclose(graph.nodes["fc"].weight, 50.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("absent", ["weight", "bias", "both"])
+@pytest.mark.parametrize("layer", [nn.Linear(4, 3), nn.Conv1d(4, 3, 1, bias=False)])
+def test_a_batch_norm_without_weight_or_bias_is_folded(absent: str, layer: nn.Module) -> None:
+    norm: Any = nn.BatchNorm1d(3)
+    with torch.no_grad():
+        for tensor in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+            tensor.uniform_(0.5, 2)
+    for name in ("weight", "bias") if absent == "both" else (absent,):
+        setattr(norm, name, None)
+    shape = (4,) if isinstance(layer, nn.Linear) else (4, 5)
+    net = Stack(layer=layer, norm=norm, s=Spiking(LIF(tau=0.01))).eval()
+    graph, x = trace(net, shape), spikes(8, 4, *shape)
+    assert list(graph.nodes) == ["input", "layer", "s"]
+    activity, _ = Net(graph)({"input": x})
+    torch.testing.assert_close(activity["layer"].flatten(0, 1), norm(layer(x.flatten(0, 1))))
+
+
+@pytest.mark.parametrize(
+    "drop", [nn.Dropout(), nn.Dropout1d(), nn.Dropout2d(), nn.Dropout3d(), nn.AlphaDropout()]
+)
+def test_a_dropout_is_nothing_in_evaluation(drop: nn.Module) -> None:
+    graph = trace(Stack(fc=nn.Linear(4, 4), drop=drop, s=Spiking(LIF(tau=0.01))), (4,))
+    assert list(graph.nodes) == ["input", "fc", "s"]

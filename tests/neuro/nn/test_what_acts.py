@@ -1,8 +1,10 @@
 """What torch runs and what a Graph holds is one thing: hooks, overrides, in-place, threads."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from builders import dyadic, spikes
@@ -14,7 +16,7 @@ from torch.nn.modules.module import (
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
 from neuro.events import simulate
-from neuro.neurons import LI, LIF, has_normal_form
+from neuro.neurons import ALIF, LI, LIF, has_normal_form
 from neuro.nn import Checkpointed, replay
 from neuro.nn.layers import Recurrent, Residual, Spiking, Stack
 from neuro.nn.trace import TraceError, trace
@@ -70,6 +72,63 @@ def test_a_parametrisation_of_one_s_own_is_read_as_it_acts() -> None:
     assert not trace(net(layer), (6,)).nodes["fc"].weight.any()  # type: ignore[union-attr]
 
 
+class Halved(nn.Module):
+    """Half of a parameter; in training another share."""
+
+    def forward(self, p: Tensor) -> Tensor:
+        return p * (0.25 if self.training else 0.5)
+
+
+@pytest.mark.parametrize("name", ["threshold", "logit_leak"])
+def test_a_parametrised_neuron_is_trained_and_traced_as_it_acts(name: str) -> None:
+    cells = Spiking(ALIF(leak=0.75, threshold=0.3))
+    parametrize.register_parametrization(cells, name, Halved())
+    module = Stack(fc=nn.Linear(6, 4), cells=cells).eval()
+    with torch.no_grad():
+        module.fc.weight.abs_()
+    logit = math.log(3) / (2 if name == "logit_leak" else 1)
+    plain = Stack(
+        fc=module.fc,
+        cells=Spiking(
+            ALIF(
+                leak=1 / (1 + math.exp(-logit)),
+                threshold=0.15 if name == "threshold" else 0.3,
+            )
+        ),
+    )
+    x = spikes(20, 2, 6)
+    y, _ = module(x)
+    assert y.sum() > 5
+    assert torch.equal(y, plain(x)[0])
+    y.sum().backward()
+    assert cells.parametrizations[name].original.grad.abs() > 0  # type: ignore[union-attr, index]
+    found, want = trace(module, (6,)).nodes["cells"], trace(plain, (6,)).nodes["cells"]
+    assert found.threshold == want.threshold  # type: ignore[union-attr]
+    assert found.leak == pytest.approx(want.leak, rel=1e-7)  # type: ignore[union-attr]
+
+
+def test_a_parametrisation_is_traced_as_in_evaluation_and_left_in_training() -> None:
+    fc, norm, cells = nn.Linear(6, 4), nn.BatchNorm1d(4), Spiking(ALIF(threshold=0.5))
+    for layer, name in ((fc, "weight"), (fc, "bias"), (norm, "weight"), (cells, "threshold")):
+        parametrize.register_parametrization(layer, name, Halved())
+    module = Stack(fc=fc, norm=norm, cells=cells).train()
+    found = trace(module, (6,))
+    assert all(m.training for m in module.modules())
+    want = trace(module.eval(), (6,))
+    for node in ("fc", "cells"):
+        for name in ("weight", "bias", "threshold"):
+            value = getattr(found.nodes[node], name, None)
+            assert np.array_equal(value, getattr(want.nodes[node], name, None))
+    assert found.nodes["cells"].threshold == 0.25  # type: ignore[union-attr]
+
+
+def test_tracing_takes_no_step_of_a_spectral_norm() -> None:
+    layer = parametrizations.spectral_norm(nn.Linear(6, 4))
+    before = {name: b.clone() for name, b in layer.named_buffers()}
+    trace(net(layer).train(), (6,))
+    assert all(torch.equal(b, before[name]) for name, b in layer.named_buffers())
+
+
 def test_forward_hooks_are_refused_by_name_on_layers_and_on_what_holds_them() -> None:
     layer = nn.Linear(6, 4)
     layer.register_forward_hook(lambda _m, _x, y: 2 * y)
@@ -106,6 +165,13 @@ def test_hooks_of_all_modules_are_refused_and_heard_by_every_layer(
     finally:
         handle.remove()
     trace(module, (6,))
+
+
+def test_a_hook_on_a_folded_batch_norm_or_on_the_weight_before_it_is_refused() -> None:
+    for name, kind in (("fc", "Linear"), ("norm", "BatchNorm1d")):
+        module = Stack(fc=nn.Linear(6, 4), norm=nn.BatchNorm1d(4), cells=Spiking(LIF(tau=0.01)))
+        module.get_submodule(name).register_forward_hook(lambda _m, _x, y: 2 * y)
+        assert f"{name}: {kind} has forward hooks, which no node can hold" in told(module)
 
 
 class Called(nn.Linear):
