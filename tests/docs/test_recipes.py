@@ -8,7 +8,9 @@ import json
 import math
 import re
 import shlex
+import warnings
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args, get_type_hints
@@ -24,7 +26,7 @@ from neuro.energy import chip_file, estimate, find_chip
 from neuro.energy.chip import ChipLimits
 from neuro.energy.constants import Confidence
 from neuro.neurons.surrogate import arctan
-from neuro.nn.layers import DT
+from neuro.nn.layers import DT, list_steps
 from neuro.nn.trace import TraceError, trace
 from neuro.training import Plan
 from tasks.cli import main
@@ -41,6 +43,7 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (RECIPES / f"{page}.md").read_text(), re.DOTALL)
 
 
+@cache
 def run_page(page: str) -> SimpleNamespace:
     got: dict[str, Any] = {}
     for code in blocks(page):
@@ -270,6 +273,10 @@ class TestSnnTorch:
         assert torch.equal(as_raster(page.record, "lif2_spiking", page.spikes), page.spikes)
         assert page.expected_recurrent.sum() > 100
         assert torch.equal(page.spikes_recurrent, page.expected_recurrent)
+        assert page.expected_of_images.sum() > 100
+        assert torch.equal(page.spikes_of_images, page.expected_of_images)
+        found = as_raster(page.record_of_images, "lif2_spiking", page.spikes_of_images)
+        assert torch.equal(found, page.spikes_of_images)
         with pytest.raises(TraceError, match="Theirs has no node in a Graph"):
             trace(page.theirs, (16,))
 
@@ -336,6 +343,38 @@ class TestSnnTorch:
         ours = Recurrent(Spiking(LIF(tau=tau(BETA))), back)
         require_equal_spikes(ours, x, torch.stack(expected))
 
+    @torch.no_grad()
+    def test_a_convolutional_recurrent_one_has_the_reset_in_the_middle(self, snn: Any) -> None:
+        page = run_page("from_snntorch")
+        cell = snn.RLeaky(beta=BETA, conv2d_channels=3, kernel_size=3).double()
+        spikes, mem = cell.reset_mem()
+        x, expected = torch.randn(60, 5, 3, 4, 4, dtype=torch.float64), []
+        for x_t in x:
+            spikes, mem = cell(x_t, spikes.double(), mem)
+            expected.append(spikes.double())
+        require_equal_spikes(page.recurring(cell), x, torch.stack(expected))
+
+    @pytest.mark.parametrize("kind", [nn.MaxPool2d, nn.AvgPool2d])
+    @torch.no_grad()
+    def test_a_pool_before_the_neurons_has_the_same_spikes_and_only_the_mean_a_graph(
+        self, snn: Any, kind: Any
+    ) -> None:
+        page, conv = run_page("from_snntorch"), nn.Conv2d(1, 3, 3).double()
+        cell = snn.Leaky(beta=BETA, threshold=0.5).double()
+        x = torch.randn(40, 4, 1, 8, 8, dtype=torch.float64)
+        expected = step_through(lambda x, m: cell(kind(2)(conv(x)), m), x, cell.reset_mem())
+        lif = page.subtracting(cell.beta, cell.threshold, 3, images=True).double()
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            ours = Stack(conv, kind(2), lif)
+        require_equal_spikes(ours, x, expected)
+        if kind is nn.AvgPool2d:
+            trace(ours, (1, 8, 8))
+            return
+        assert "put the pool behind the neuron" in str(heard[0].message)
+        with pytest.raises(TraceError, match="put the pool behind the neuron"):
+            trace(ours, (1, 8, 8))
+
     def test_surrogates_have_the_derivatives_that_the_page_gives(self, snn: Any) -> None:
         z = torch.linspace(-2, 2, 41, dtype=torch.float64)
         for theirs, ours in (
@@ -361,12 +400,26 @@ class TestSpikingJelly:
         weight = torch.randn_like(page.expected)
         for y in (page.expected, page.spikes):
             (weight * y).sum().backward()
-        for name in ("0.weight", "1.weight", "5.weight", "5.bias"):
+        for name in ("0.weight", "1.weight", "4.weight", "5.weight", "9.weight", "9.bias"):
             ours, theirs = (m.get_parameter(name).grad for m in (page.net, page.theirs.layers))
             assert theirs.abs().max() > 0
             torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
         with pytest.raises(TraceError, match="Theirs has no node in a Graph"):
             trace(page.theirs, (1, 8, 8))
+
+    def test_the_cut_of_the_page_is_behind_the_first_spikes_and_maxima_of_them(self) -> None:
+        cut, cells = run_page("from_spikingjelly").cut, Spiking(IF(reset="hard"))
+        for pool, place, size in (
+            (nn.MaxPool2d(2), 3, 3),
+            (nn.AvgPool2d(2), 2, 6),
+            (nn.Identity(), 2, 6),
+        ):
+            out = 72 if isinstance(pool, nn.Identity) else 18
+            layers = (nn.Conv2d(1, 2, 3), cells, pool, nn.Flatten(), nn.Linear(out, 4), cells)
+            host, chip = cut(Stack(*layers))
+            assert [m for _, m in list_steps(host)] == list(layers[:place])
+            assert [m for _, m in list_steps(chip)] == list(layers[place:])
+            assert trace(chip, (2, size, size)).outputs == (str(5 - place),)
 
     @pytest.mark.parametrize("v_reset", [0.0, -0.25, None])
     @pytest.mark.parametrize("decay_input", [True, False])
@@ -424,6 +477,23 @@ class TestNorse:
         assert torch.equal(as_raster(page.record, "lif", expected), expected)
         with pytest.raises(TraceError, match="Theirs has no node in a Graph"):
             trace(page.theirs, (16,))
+
+    @torch.no_grad()
+    def test_convolutions_and_pools_have_the_same_spikes(self, norse: Any) -> None:
+        conv, again = (nn.Conv2d(n, 3, 3, padding=1).double() for n in (1, 3))
+        cell = norse.LIFCell(norse.LIFParameters(v_th=0.1))
+        x, one, two, expected = torch.rand(60, 4, 1, 8, 8).double(), None, None, []
+        for x_t in x:
+            spikes, one = cell(conv(x_t), one)
+            pooled = nn.AvgPool2d(2)(again(nn.MaxPool2d(2)(spikes)))
+            spikes, two = cell(pooled, two)
+            expected.append(spikes)
+        model = LIF(tau=tau(0.9), tau_syn=tau(0.8), threshold=0.1 / 0.1, reset="hard")
+        ours = Stack(
+            *(conv, Spiking(model), nn.MaxPool2d(2), again, nn.AvgPool2d(2), Spiking(model))
+        )
+        require_equal_spikes(ours, x, torch.stack(expected))
+        trace(ours, (1, 8, 8))
 
     def test_a_shifted_lif_has_its_threshold_shifted(self, norse: Any) -> None:
         both = torch.tensor(-0.2, dtype=torch.float64)
