@@ -92,20 +92,19 @@ def test_a_wait_that_is_no_number_of_ticks_is_refused(wait: float) -> None:
 def test_each_sample_goes_on_from_its_own_state(clock: Clock, workers: int) -> None:
     raster = np.random.default_rng(0).random((10, 3, 2)) < 0.4
     graph, halves = network(), (raster[:5], raster[5:])
-    state, alone = None, [None] * 3
+    state, alone, reached = None, [None] * 3, []
     for half in halves:
         record, state = simulate(
             graph, {"x": to_events(half)}, clock, state=state, workers=workers
         )
         for b in range(3):
-            one = {"x": to_events(half[:, b : b + 1])}
-            own, alone[b] = simulate(graph, one, clock, state=alone[b])
+            train = {"x": to_events(half[:, b : b + 1])}
+            own, alone[b] = simulate(graph, train, clock, state=alone[b])
             found = record.spikes["cells"]
             mine = found.sample == b
             np.testing.assert_array_equal(found.tick[mine], own.spikes["cells"].tick)
             np.testing.assert_array_equal(
                 state.neurons["cells"][:, b], alone[b].neurons["cells"][:, 0]
             )
-            counts.append(own.counts["cells"].spikes)
-    assert len({*counts[3:]}) > 1
-    assert len({float(s.neurons["cells"][0, 0, 0]) for s in alone}) == 3
+        reached.append({float(one.neurons["cells"][0, 0, 0]) for one in alone})
+    assert len(reached[0]) == 3
