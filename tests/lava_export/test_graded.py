@@ -21,6 +21,7 @@ from lava_export.graded import (
     save_graded_program,
     to_floats,
 )
+from lava_export.graded.program import Group
 from lava_export.graded.reference import quantise_input
 from lava_export.graded.stages import plan_stages
 from lava_export.report import compare
@@ -231,6 +232,21 @@ def test_a_program_that_does_not_hold_together_is_refused() -> None:
         assert told in str(error.value)
 
 
+def test_sums_of_synapses_may_take_all_of_their_24_bits_and_no_more() -> None:
+    def with_ticks(ticks: int) -> GradedProgram:  # a sum is at most 2 * 16 * ticks
+        numbers = {**PROGRAM["block0_output_spikes"].numbers, "ticks": ticks}
+        return GradedProgram(
+            groups=tuple(
+                replace(g, numbers=numbers) if g.name == "block0_output_spikes" else g
+                for g in PROGRAM.groups
+            )
+        )
+
+    assert with_ticks(2**18 - 1)["block0_output_spikes"].numbers["ticks"] == 2**18 - 1
+    with pytest.raises(ValueError, match=r"block0_output_synapses: .* sums fit 24 bits"):
+        with_ticks(2**18)
+
+
 def test_it_fits_a_programmable_chip_with_room_for_a_row() -> None:
     assert list_graded_breaches(PROGRAM, find_chip("loihi2")) == []
     (told,) = list_graded_breaches(PROGRAM, find_chip("loihi1"))
@@ -259,6 +275,36 @@ def test_rounding_is_tabulated_for_the_graph_of_the_program() -> None:
     assert all(row["threshold_error"] is None for row in rows.values())
     with pytest.raises(ValueError, match="the program is not of this graph"):
         make_graded_scaling_table(make_small(layers=1).graph, PROGRAM)
+
+
+@pytest.mark.lava
+def test_lava_hands_on_two_groups_of_a_stage_each_as_itself() -> None:
+    if not available():
+        pytest.skip("lava-nc is not installed: make setup")
+    weight = np.array([[2, 0, -2], [0, 2, 2]], np.int8)
+    counts = {"ticks": 4, "threshold": 2**15}
+    all_of = ("triple", "x", "sums", "twice")
+    groups = (
+        Group(name="x", kind="input", size=3),
+        Group(name="twice", kind="join", size=6, sources=("x", "x")),
+        Group(
+            name="triple", kind="scale", size=3, sources=("x",),
+            numbers={"mantissa": 3, "exponent": 0},
+        ),
+        Group(name="counts", kind="spikes", size=3, sources=("x",), numbers=counts),
+        Group(name="sums", kind="synapses", size=2, sources=("counts",), lag=1, array=weight),
+        Group(name="all", kind="join", size=14, sources=all_of, lag=1),
+    )  # fmt: skip
+    program = GradedProgram(groups=groups)
+    _, behind = plan_stages(program)
+    assert [name for name, _ in behind.takes] == ["x", "twice", "triple"]
+    x = np.array([[1.0, -0.5, 0.25], [0.0, 2.0, -3.0]])[:, None]
+    reference, _ = run_graded(program, {"x": to_events(x)})
+    values = reference.values["all"][:, 0] / 2**16
+    np.testing.assert_array_equal(values[:, :6], np.concatenate([3 * x, x], -1)[:, 0])
+    np.testing.assert_array_equal(values[:, 8:], np.concatenate([x, x], -1)[:, 0])
+    lava = run_graded_on_lava(program, {"x": to_events(x)})
+    np.testing.assert_array_equal(lava.values["all"], reference.values["all"])
 
 
 @pytest.mark.lava

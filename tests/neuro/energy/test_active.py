@@ -1,6 +1,7 @@
 """Which neurons are active: reached, or charged in the fractions that a chip keeps."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,17 @@ def test_what_cancels_without_a_leak_leaves_no_charge() -> None:
     x[0, 0, :2] = x[2, 0, 2] = True
     found = count_charged(graph, record_of(graph, x), compose(graph))["n"]
     assert [c[:, 0].tolist() for c in found] == [[0, 1, 1, 1, 0, 0]] * 3
+
+
+def test_what_an_edge_delays_reaches_and_charges_later() -> None:
+    graph = one(IF(threshold=9.0), np.ones((1, 1)))
+    late = replace(graph, edges=(Edge("x", "w"), Edge("w", "n", Ticks(2))))
+    x = np.zeros((5, 1, 1), bool)
+    x[0] = True
+    record = record_of(late, x)
+    charged = count_charged(late, record, compose(late))["n"]
+    assert [c[:, 0].tolist() for c in charged] == [[0, 0, 1, 1, 1]] * 3
+    assert count_reached(late, record)["n"].neurons[:, 0].tolist() == [0, 0, 1, 0, 0]
 
 
 @pytest.mark.filterwarnings("ignore:a tick of dt")

@@ -232,6 +232,25 @@ def test_a_second_chip_begins_a_column_of_its_own() -> None:
     assert (more.hops_x - whole.hops_x, more.hops_y - whole.hops_y) == (8, 0)
 
 
+def test_a_spike_crosses_to_every_chip_of_a_layer_of_many_cores() -> None:
+    # 300 cores of Loihi 1: 128 on each of two chips, of 8 columns, and 44 on a third.
+    sent = hops_of_one_spike(find_chip("loihi1"), 300)
+    where = [(core // 128, core % 128 // 4) for core in range(300)]  # chip, tile
+    assert sent.messages == 300
+    assert sent.crossings == 128 + 2 * 44 == sum(chip for chip, _ in where)
+    assert sent.hops_x == sum(8 * chip + tile // 4 for chip, tile in where)
+    assert sent.hops_y == sum(tile % 4 for _, tile in where)
+
+
+def test_the_time_of_an_inference_is_that_of_the_mean_sample() -> None:
+    graph, busy = two_layers(), few_spikes()
+    idle = record_of(**{"in": np.zeros((3, 1, 2)), "hidden": np.zeros((3, 1, 3), np.float32)})
+    both = estimate(graph, concatenate([busy, idle]), "loihi1").latency
+    alone = [estimate(graph, x, "loihi1").latency.inference for x in (busy, idle)]
+    assert both.inference.nominal == pytest.approx(sum(x.nominal for x in alone) / 2, rel=1e-12)
+    assert alone[0].nominal > alone[1].nominal
+
+
 def core_energy(ops: Operations, chip: Chip) -> float:
     return sum_intervals(list(price_operations(ops, chip.energy).values())).nominal
 

@@ -89,6 +89,13 @@ def test_listed_synapses_reach_the_cores_of_their_targets() -> None:
         np.testing.assert_array_equal(each, here.sum(0))
 
 
+def test_a_source_without_listed_synapses_causes_no_event() -> None:
+    route, _ = route_through(None, (3,))
+    places = np.array([[0, 2, 2], [1, 1, 0]], np.int32)  # (target, source); of 5 sources
+    route = replace(route, kind="sparse", places=places, sizes=(3, 5), weight=np.ones(3))
+    assert [x.tolist() for x in count_route_fan_out(route)] == [[1, 2, 0, 0, 0]] * 2
+
+
 def test_a_3_by_3_kernel_reaches_two_or_three_of_the_16_cores_of_a_channel() -> None:
     # 32 x 32 outputs, 64 a core: two rows each. A pixel is seen by three rows (two at the rim).
     conv = Conv2d(weight=np.ones((4, 1, 3, 3)), padding=(1, 1))

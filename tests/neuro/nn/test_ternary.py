@@ -182,6 +182,17 @@ def test_packed_layers_answer_bit_for_bit_as_trained_ones(
 
 
 @torch.no_grad()
+def test_a_packed_layer_stays_as_it_is_when_the_trained_one_goes_on() -> None:
+    with seeded(0):
+        layer, x = BitLinear(9, 5), torch.randn(2, 9)
+    packed = pack_layer(layer)
+    before = packed(x)
+    layer.gain *= 3
+    layer.weight *= -1
+    assert torch.equal(packed(x), before)
+
+
+@torch.no_grad()
 def test_float64_inputs_are_mapped_in_float64() -> None:
     with seeded(0):
         layer = BitLinear(12, 3)
