@@ -92,12 +92,14 @@ class ALIF:
         beta, rho = as_array(self.beta), as_array(self.rho)
         require((leak > 0) & (leak <= 1), "ALIF.leak must be in (0, 1]", leak, "0.5 is usual")
         require(
-            threshold > 0,
-            "ALIF.threshold must be > 0",
+            (threshold > 0) & (threshold < np.inf),
+            "ALIF.threshold must be > 0 and finite",
             threshold,
             "scale the weights; where it was trained, lower the learning rate",
         )
-        require(beta >= 0, "ALIF.beta must be >= 0", beta, "0 switches the adaptation off")
+        ok = (beta >= 0) & (beta < np.inf)
+        off = "0 switches the adaptation off"
+        require(ok, "ALIF.beta must be >= 0 and finite", beta, off)
         require((rho >= 0) & (rho <= 1), "ALIF.rho must be in [0, 1]", rho, "0.9 is usual")
         object.__setattr__(self, "reset", as_reset("ALIF.reset", self.reset))
         require_refractory("ALIF", self.refractory)

@@ -80,7 +80,8 @@ class LIF:
         freeze_parameters(self, *own, trained=("threshold",))
         tau, threshold = as_array(self.tau), as_array(self.threshold)
         require(tau > 0, "LIF.tau must be > 0 s", tau, "for no leak use tau=math.inf")
-        require(threshold > 0, "LIF.threshold must be > 0", threshold, "scale the weights")
+        ok = (threshold > 0) & (threshold < np.inf)
+        require(ok, "LIF.threshold must be > 0 and finite", threshold, "scale the weights")
         if self.tau_syn is not None:
             freeze_parameters(self, "tau_syn")
             tau_syn = as_array(self.tau_syn)

@@ -116,7 +116,7 @@ SLIPS: dict[str, Slip] = {
     "ALIF(tiny threshold)": Slip(
         call(ALIF, threshold=1e-50),
         ValueError,
-        "ALIF.threshold must be > 0, got 0.0",
+        "ALIF.threshold must be > 0 and finite, got 0.0",
         "scale the weights",
     ),
     "psc_gain('20ms')": Slip(

@@ -121,17 +121,21 @@ class TestNumbers:
         ]
 
     def test_biases_and_thresholds_are_looked_at_too(self) -> None:
+        late = LIF(tau=1.0)  # a neuron refuses such a threshold itself where it is made
+        object.__setattr__(late, "threshold", math.inf)
         nodes = {
             "x": Input(shape=(1,)),
             "w": Dense(weight=np.ones((1, 1)), bias=np.array([math.nan])),
-            "a": LIF(tau=1.0, threshold=math.inf),
+            "a": late,
         }
         found = problems("x>w w>a", nodes)
         assert [p.split(":")[0] for p in found] == ["w.bias", "a.threshold"]
         assert found[1].startswith("a.threshold: 1 of 1 values are NaN or infinite; look")
 
     def test_the_gain_of_a_current_is_looked_at(self) -> None:
-        nodes = {**populations(""), "out": LI(tau=1.0, gain=math.nan)}
+        late = LI(tau=1.0)
+        object.__setattr__(late, "gain", math.nan)
+        nodes = {**populations(""), "out": late}
         assert problems("x>out", nodes)[0].startswith("out.gain: 1 of 1 values are NaN")
 
     def test_no_leak_is_an_infinite_time_constant_and_fine(self) -> None:

@@ -160,10 +160,10 @@ def test_a_time_constant_gives_its_leak() -> None:
         ({"leak": math.nan}, r"ALIF\.leak must be in \(0, 1\], got nan"),
         (
             {"threshold": -1.0},
-            r"ALIF\.threshold must be > 0, got -1\.0; scale the weights; where it was trained, "
-            "lower the learning rate",
+            r"ALIF\.threshold must be > 0 and finite, got -1\.0; scale the weights; where "
+            "it was trained, lower the learning rate",
         ),
-        ({"beta": -0.5}, r"ALIF\.beta must be >= 0, got -0\.5; 0 switches the adaptation off"),
+        ({"beta": -0.5}, r"ALIF\.beta must be >= 0 and finite, got -0\.5; 0 switches the adap"),
         ({"rho": 1.5}, r"ALIF\.rho must be in \[0, 1\], got 1\.5; 0\.9 is usual"),
         (
             {"refractory": Seconds(-1.0)},

@@ -195,7 +195,7 @@ def test_free_parameters_there_are_none() -> None:
         ({"tau": -1.0}, r"LIF\.tau must be > 0 s, got -1\.0; for no leak use tau=math\.inf"),
         ({"tau": math.nan}, r"LIF\.tau must be > 0 s, got nan"),
         ({"tau": torch.tensor([1.0, 0.0])}, r"LIF\.tau must be > 0 s, got 0\.0"),
-        ({"threshold": 0.0}, r"LIF\.threshold must be > 0, got 0\.0; scale the weights"),
+        ({"threshold": 0.0}, r"LIF\.threshold must be > 0 and finite, got 0\.0; scale"),
         (
             {"tau_syn": math.inf},
             r"LIF\.tau_syn must be > 0 s and finite, got inf; None: no current",

@@ -37,18 +37,19 @@ def types_are_checked_by_the_code_alone(monkeypatch: pytest.MonkeyPatch) -> None
 
 BOUNDS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     # field: (what just passes, what just does not)
-    "LIF.tau": ((1e-9, math.inf), (0.0, -1e-9)),
-    "LIF.threshold": ((1e-9,), (0.0, -1e-9)),
+    "LIF.tau": ((1e-9, math.inf), (0.0, -1e-9, -math.inf)),
+    "LIF.threshold": ((1e-9, 1e300), (0.0, -1e-9, math.inf)),
     "LIF.tau_syn": ((1e-9, 1e9), (0.0, -1e-9, math.inf)),
     "LIF.refractory": ((0.0, 1e9), (-1e-9, math.inf)),
-    "IF.threshold": ((1e-9,), (0.0, -1e-9)),
-    "ALIF.leak": ((1e-9, 1.0), (0.0, -1e-9, 1.001)),
-    "ALIF.threshold": ((1e-9,), (0.0, -1e-9)),
-    "ALIF.beta": ((0.0,), (-1e-9,)),
-    "ALIF.rho": ((0.0, 1.0), (-1e-9, 1 + 1e-9)),
+    "IF.threshold": ((1e-9, 1e300), (0.0, -1e-9, math.inf)),
+    "ALIF.leak": ((1e-9, 1.0), (0.0, -1e-9, 1.001, math.inf)),
+    "ALIF.threshold": ((1e-9, 1e38), (0.0, -1e-9, 1e39, math.inf)),  # 1e39: beyond float32
+    "ALIF.beta": ((0.0, 1e300), (-1e-9, math.inf)),
+    "ALIF.rho": ((0.0, 1.0), (-1e-9, 1 + 1e-9, math.inf)),
     "ALIF.refractory": ((0.0, 1e9), (-1e-9, math.inf)),
-    "LI.tau": ((1e-9, math.inf), (0.0, -1e-9)),
-    "GatedLI.floor": ((0.0, 1 - 1e-9), (-1e-9, 1.0)),
+    "LI.tau": ((1e-9, math.inf), (0.0, -1e-9, -math.inf)),
+    "LI.gain": ((0.0, -1e300, 1e300), (math.inf, -math.inf)),
+    "GatedLI.floor": ((0.0, 1 - 1e-9), (-1e-9, 1.0, math.inf)),
 }
 
 
@@ -69,6 +70,16 @@ def test_the_least_and_the_largest_value_pass_and_none_beyond(field: str) -> Non
         if field not in periods:  # one of several
             with pytest.raises(ValueError, match=named):
                 make(np.array([right[0], value]))
+
+
+@pytest.mark.parametrize(
+    "field", ["LIF.threshold", *[f for f in MODELS if f[0] in "AG"], "LI.gain"]
+)
+def test_a_trained_parameter_that_is_not_finite_is_refused(field: str) -> None:
+    for bad in (math.nan, math.inf, -math.inf):
+        given = torch.tensor([0.5, bad], dtype=torch.float64, requires_grad=True)
+        with pytest.raises(ValueError, match=rf"^{field.replace('.', '[.]')} must be .*, got "):
+            MODELS[field](given)
 
 
 def test_of_several_values_the_wrong_one_is_told() -> None:
