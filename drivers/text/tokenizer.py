@@ -1,6 +1,8 @@
 """What a tokenizer offers, and two of them: bytes, and files of Hugging Face's tokenizers."""
 
+import re
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -70,8 +72,9 @@ class Bytes:
 class HuggingFace:
     """A tokenizer in a ``tokenizer.json``, run by the library ``tokenizers``.
 
-    Its file's truncation and padding do not apply, and a text that spells a special token does
-    not make it one.
+    Its file's truncation and padding do not apply. A text that spells a special token, or the
+    end, does not make it one: its characters are tokens apart. A number below ``size`` that no
+    token has stands for no text.
 
     Args:
         path: the file.
@@ -94,21 +97,51 @@ class HuggingFace:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = True
-        self.size: int = self._tokenizer.get_vocab_size()
+        self.size: int = 1 + max(self._tokenizer.get_vocab().values(), default=-1)
         self.end: int | None = None if end is None else self._tokenizer.token_to_id(end)
         if end is not None and self.end is None:
             raise ValueError(
                 f"{path}: has no token {end!r}; give the one that ends a text, or end=None"
             )
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._reserved = {k: token.content for k, token in added.items() if token.special}
+        if end is not None and self.end is not None:
+            self._reserved[self.end] = end
+        self._path = path
 
     def encode(self, data: bytes) -> Int32[np.ndarray, " N"]:
         """Return the tokens of UTF-8, without those that a model adds around a text.
 
         Raises:
-            UnicodeDecodeError: it is none.
+            ValueError: it is none, or the end of a file would be among them.
         """
-        found = self._tokenizer.encode(data.decode(), add_special_tokens=False)
-        return np.array(found.ids, np.int32)
+        text = data.decode()
+        out = _encode(self._tokenizer, text)
+        if np.isin(out, list(self._reserved)).any():
+            out = _encode(self._apart, text)
+        if self.end is not None and (out == self.end).any():
+            raise ValueError(
+                f"{self._path}: a text spells {self._reserved[self.end]!r}, which this "
+                "tokenizer takes for the end of a file, also in the middle; remove it from the "
+                "text, or take another tokenizer"
+            )
+        return out
+
+    @cached_property
+    def _apart(self) -> Any:
+        """The tokenizer with a cut around the first character of what spells a special token.
+
+        Models whose vocabulary holds special tokens (Unigram, words) find them there, too.
+        """
+        out = self._library.Tokenizer.from_str(self._tokenizer.to_str())
+        out.encode_special_tokens = True
+        spelled = [s for s in self._reserved.values() if len(s) > 1]
+        first = "|".join(f"{re.escape(s[0])}(?={re.escape(s[1:])})" for s in spelled)
+        parts = self._library.pre_tokenizers
+        cut = parts.Split(self._library.Regex(first), "isolated")
+        before = [] if out.pre_tokenizer is None else [out.pre_tokenizer]
+        out.pre_tokenizer = parts.Sequence([*before, cut])
+        return out
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> bytes:
         """Return the text of tokens in UTF-8, without the end of a file.
@@ -137,6 +170,10 @@ class HuggingFace:
         for token in before:
             step(token)
         return step
+
+
+def _encode(tokenizer: Any, text: str) -> Int32[np.ndarray, " N"]:
+    return np.array(tokenizer.encode(text, add_special_tokens=False).ids, np.int32)
 
 
 def require_tokens(tokens: np.ndarray, size: int) -> None:

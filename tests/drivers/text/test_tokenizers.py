@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,6 +188,85 @@ def test_a_text_that_spells_a_special_token_does_not_end(tmp_path: Path) -> None
     tokens = found.encode(b"say </s> twice")
     assert found.end not in tokens
     assert found.decode(tokens) == b"say </s> twice"
+
+
+SPELLED = ["<pad>", "</s>", "<unk>"]
+
+
+def make_model(kind: str, words: list[str]) -> Any:
+    """Return a tokenizer of special tokens and words, whose ids are their places."""
+    library = pytest.importorskip("tokenizers")
+    models, parts = library.models, library.pre_tokenizers
+    ids = {word: k for k, word in enumerate([*SPELLED, *words])}
+    if kind == "unigram":  # T5, XLM-R
+        made = library.Tokenizer(models.Unigram([(w, -1.0) for w in ids], unk_id=2))
+        made.pre_tokenizer, made.decoder = parts.Metaspace(), library.decoders.Metaspace()
+    elif kind == "words":
+        made = library.Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
+        made.pre_tokenizer = parts.WhitespaceSplit()
+    elif kind == "pieces":
+        made = library.Tokenizer(models.WordPiece(ids, unk_token="<unk>"))
+        made.pre_tokenizer, made.decoder = parts.WhitespaceSplit(), library.decoders.WordPiece()
+    else:
+        made = library.Tokenizer(models.BPE(ids, [], ignore_merges=True))
+        made.decoder = library.decoders.Fuse()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "tokens"),
+    [
+        ("unigram", ["▁", "▁say", *"</s>"], ["▁say", "▁", *"</s>", "▁", *"</s>", *"</s>"]),
+        ("words", ["say", "<", "/s>"], ["say", "<", "/s>", "<", "/s>", "<", "/s>"]),
+        ("pieces", ["say", *"<", "/s>"], ["say", "<", "/s>", "<", "/s>", "<", "/s>"]),
+    ],
+)
+@pytest.mark.parametrize("special", [True, False])
+def test_a_text_that_spells_the_end_is_told_apart_from_it(
+    tmp_path: Path, kind: str, words: list[str], tokens: list[str], special: bool
+) -> None:
+    made = make_model(kind, words)
+    if special:
+        made.add_special_tokens(SPELLED)
+    made.save(str(tmp_path / "tokenizer.json"))
+    found = HuggingFace(tmp_path / "tokenizer.json", end="</s>")
+    ids = found.encode(b"say </s> </s></s>")
+    assert [made.id_to_token(k) for k in ids] == tokens
+    assert found.encode(b"say").tolist() == [made.token_to_id(tokens[0])]
+    if kind == "unigram":
+        assert found.decode(ids) == b"say </s> </s></s>"
+
+
+def test_a_whole_pretoken_that_spells_the_end_is_told_apart_from_it(tmp_path: Path) -> None:
+    made = make_model("bpe", list("</s>"))
+    made.save(str(tmp_path / "tokenizer.json"))
+    found = HuggingFace(tmp_path / "tokenizer.json", end="</s>")
+    assert [made.id_to_token(k) for k in found.encode(b"</s>")] == list("</s>")
+
+
+def test_an_end_that_any_text_may_spell_is_refused(tmp_path: Path) -> None:
+    made = make_model("unigram", ["▁", "a", "|"])
+    made.save(str(tmp_path / "tokenizer.json"))
+    found = HuggingFace(tmp_path / "tokenizer.json", end="|")
+    assert found.encode(b"a").tolist() == [3, 4]
+    with pytest.raises(ValueError, match=r"r.json: a text spells '\|', which .* remove"):
+        found.encode(b"a|a")
+    made.add_tokens(["</s>"])  # which takes it out of a text before anything splits
+    made.save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(ValueError, match="a text spells '</s>'"):
+        HuggingFace(tmp_path / "tokenizer.json", end="</s>").encode(b"a</s>")
+
+
+def test_ids_with_gaps_are_all_below_the_size(tmp_path: Path) -> None:
+    library = pytest.importorskip("tokenizers")
+    made = library.Tokenizer(library.models.WordLevel({"a": 0, "b": 7}, unk_token="a"))
+    made.decoder = library.decoders.Fuse()
+    made.save(str(tmp_path / "tokenizer.json"))
+    found = HuggingFace(tmp_path / "tokenizer.json")
+    assert (found.size, found.encode(b"b").tolist()) == (8, [7])
+    assert found.decode([7, 3, 0]) == b"ba"
+    with pytest.raises(ValueError, match="vocabulary of 8, the first 8"):
+        found.decode([8])
 
 
 def test_without_its_library_the_cure_is_told(
