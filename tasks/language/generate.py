@@ -2,11 +2,15 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from drivers.text import Tokenizer
+
+PART = 64  # tokens of a prompt that are read at once
 
 
 def generate(
@@ -37,13 +41,25 @@ def generate(
     decode = tokenizer.follow(given)
     tokens, state = torch.tensor([tokenizer.end or 0, *given]).unsqueeze(1), None
     while True:
-        with torch.no_grad():
-            logits, state = model(tokens, state)
-        token = _draw(logits[-1, 0, : tokenizer.size].float(), temperature, drawn)
+        logits, state = read_parts(model, tokens, state)
+        token = _draw(logits[: tokenizer.size].float(), temperature, drawn)
         if token == tokenizer.end:
             return
         yield decode(token)
         tokens = torch.tensor([[token]])
+
+
+@torch.no_grad()
+def read_parts(
+    model: torch.nn.Module, tokens: Tensor, state: Any
+) -> tuple[Float[Tensor, " V"], Any]:
+    """Return (logits behind the last token, state) of a text, T 1, which is read in parts.
+
+    So the logits of a long prompt are not in memory at once.
+    """
+    for part in tokens.split(PART):
+        logits, state = model(part, state)
+    return logits[-1, 0].clone(), state
 
 
 def _draw(logits: Tensor, temperature: float, drawn: torch.Generator) -> int:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from neuro.mixers import RWKV5, RWKV6, TimeMixState
 from neuro.mixers.mixer import ANEW, require_positive
 from neuro.mixers.rwkv import shift_tokens
+from tasks.language.generate import read_parts
 
 DAMAGE = (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError, SafetensorError)
 
@@ -280,7 +281,6 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     )
 
 
-@torch.no_grad()
 def generate(
     model: RWKV,
     prompt: Sequence[int],
@@ -298,8 +298,7 @@ def generate(
         raise ValueError(f"temperature must be >= 0, got {temperature}; 1 is usual")
     tokens, state = torch.tensor(list(prompt), dtype=torch.int64)[:, None], None
     while True:
-        logits, state = model(tokens, state)
-        last = logits[-1, 0]
+        last, state = read_parts(model, tokens, state)
         if temperature:
             share = (last / temperature).softmax(-1)
             token = int(torch.multinomial(share, 1, generator=generator))

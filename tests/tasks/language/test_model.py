@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
@@ -154,6 +155,30 @@ def test_generated_text_is_what_the_whole_text_predicts(linear: str) -> None:
     if linear != "float":
         packed = generate(pack_model(model), Bytes(), b"ab", temperature=0.0)
         assert b"ab" + b"".join(next(packed) for _ in range(8)) == text
+
+
+class Watched(torch.nn.Module):
+    """A model that writes down how many tokens it reads at once."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model, self.read = model, list[int]()
+
+    def forward(self, tokens: torch.Tensor, state: Any) -> Any:
+        self.read.append(len(tokens))
+        return self.model(tokens, state)
+
+
+def test_a_long_prompt_is_read_in_parts_and_predicts_the_same() -> None:
+    model = make(Config(stack="mlgru+gla+softmax", width=16, hidden=24, heads=2))
+    prompt = bytes(range(1, 150))
+    watched = Watched(model)
+    made = generate(watched, Bytes(), prompt, temperature=0.0)
+    text = prompt + b"".join(next(made) for _ in range(3))
+    assert watched.read == [64, 64, 22, 1, 1]
+    with torch.no_grad():
+        logits, _ = model(torch.tensor([0, *text[:-1]]).unsqueeze(1))
+    assert bytes(logits[-3:, 0].argmax(-1).tolist()) == text[-3:]
 
 
 def test_the_state_of_a_recurrent_model_does_not_grow() -> None:
