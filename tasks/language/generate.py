@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from drivers.text import Tokenizer
+from neuro.training.nonfinite import find_nonfinite
 
 PART = 64  # tokens of a prompt that are read at once
 
@@ -30,7 +31,8 @@ def generate(
         seed: of what is drawn.
 
     Raises:
-        ValueError: the temperature is negative, infinite or no number.
+        ValueError: the temperature is negative, infinite or no number; or the logits are not
+            finite.
     """
     if not 0 <= temperature < math.inf:
         raise ValueError(
@@ -56,10 +58,21 @@ def read_parts(
     """Return (logits behind the last token, state) of a text, T 1, which is read in parts.
 
     So the logits of a long prompt are not in memory at once.
+
+    Raises:
+        ValueError: these logits are not finite.
     """
     for part in tokens.split(PART):
-        logits, state = model(part, state)
-    return logits[-1, 0].clone(), state
+        before = state
+        logits, state = model(part, before)
+    last = logits[-1, 0].clone()
+    if not last.isfinite().all():
+        where = find_nonfinite(model, lambda: model(part, before)) or "its state"
+        raise ValueError(
+            f"the model says no next token: {where} holds NaN or infinity; restore its weights "
+            "from a copy, or train it again with a smaller learning rate"
+        )
+    return last, state
 
 
 def _draw(logits: Tensor, temperature: float, drawn: torch.Generator) -> int:

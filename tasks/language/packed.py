@@ -1,5 +1,6 @@
 """Files of packed language models, from which text is written: two bits a ternary weight."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from tasks.language.config import Config
 from tasks.language.model import LanguageModel
 
 KIND = "packed"
+NOT_FINITE = "hold values that are not finite (NaN or infinity)"
 UNUSED = 0b01010101  # the code 3, which stands for no weight, has both bits of a pair
 
 
@@ -43,7 +45,13 @@ def measure_size(model: nn.Module) -> Size:
 
 
 def save_packed(path: str | Path, model: nn.Module, config: Config) -> None:
-    """Write a packed model of a configuration."""
+    """Write a packed model of a configuration.
+
+    Raises:
+        ValueError: it holds values that are not finite.
+    """
+    if bad := _find_nonfinite(model.state_dict()):
+        raise ValueError(f"{path} is not written: {bad} {NOT_FINITE}; train the model again")
     save_tensors(path, KIND, model.state_dict(), {"config": asdict(config)})
 
 
@@ -86,7 +94,8 @@ def require_fitting(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Raise unless tensors are those of a packed model.
 
     Raises:
-        ValueError: names, shapes or dtypes differ, or a code stands for no weight.
+        ValueError: names, shapes or dtypes differ, a code stands for no weight, or a value is
+            not finite.
     """
     need = {k: (tuple(v.shape), v.dtype) for k, v in model.state_dict().items()}
     have = {k: (tuple(v.shape), v.dtype) for k, v in tensors.items()}
@@ -100,3 +109,11 @@ def require_fitting(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     ]
     if bad:
         raise ValueError(f"{', '.join(bad[:9])}: holds a code that stands for no weight")
+    if odd := _find_nonfinite(tensors):
+        raise ValueError(f"{odd} {NOT_FINITE}")
+
+
+def _find_nonfinite(tensors: Mapping[str, Tensor]) -> str:
+    """Return the names of tensors with NaN or infinity, or ""."""
+    floats = ((n, t) for n, t in tensors.items() if t.is_floating_point())
+    return ", ".join([name for name, t in floats if not t.isfinite().all()][:9])

@@ -20,11 +20,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from neuro.arguments import describe
 from neuro.mixers import RWKV5, RWKV6, TimeMixState
 from neuro.mixers.mixer import ANEW, require_positive
 from neuro.mixers.rwkv import shift_tokens
 from tasks.language.generate import read_parts
 
+TAKE = "take a file named RWKV-5-World or RWKV-x060"
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 DAMAGE = (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError, SafetensorError)
 
 
@@ -211,18 +214,21 @@ def load_rwkv(path: str | Path) -> RWKV:
             "published (.pth), or one with the same tensors (.safetensors)"
         ) from error
     try:
+        if not isinstance(tensors, Mapping):
+            raise ValueError(f"holds {describe(tensors)}, and not tensors by name; {TAKE}")
         return make_rwkv(tensors)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def make_rwkv(tensors: Mapping[str, Tensor]) -> RWKV:
-    """Return the model of the tensors of a checkpoint, in float32.
+def make_rwkv(tensors: Mapping[Any, Any]) -> RWKV:
+    """Return the model of the tensors of a checkpoint, by name, in float32.
 
     Raises:
         ValueError: they are not those of RWKV-5.2 or 6; names what is missing, too many, of
-            another shape, or holds whole numbers or values that are not finite.
+            another shape, no dense tensor of floating-point numbers, or not finite.
     """
+    _require_dense(tensors)
     sizes = read_sizes(tensors)
     with torch.device("meta"):
         model = RWKV(sizes)
@@ -231,33 +237,48 @@ def make_rwkv(tensors: Mapping[str, Tensor]) -> RWKV:
     wrong = [f"{n} is missing" for n in need if n not in have]
     wrong += [f"{n} is unknown" for n in have if n not in need]
     wrong += [f"{n} is {have[n]}, not {s}" for n, s in need.items() if have.get(n, s) != s]
-    wrong += [
-        f"{n} holds {t.dtype}" if not t.is_floating_point() else f"{n} is not finite"
-        for n, t in tensors.items()
-        if not (t.is_floating_point() and t.isfinite().all())
-    ]
+    wrong += [f"{n} is not finite" for n, t in tensors.items() if not t.isfinite().all()]
     if wrong:
         raise ValueError(f"not the tensors of RWKV-{sizes.version}: {'; '.join(wrong[:9])}")
     model.load_state_dict({n: t.float() for n, t in tensors.items()}, assign=True)
     return model.requires_grad_(False)
 
 
+def _require_dense(tensors: Mapping[Any, Any]) -> None:
+    """Raise unless a checkpoint holds dense tensors of floating-point numbers by name.
+
+    Raises:
+        ValueError: names what is none.
+    """
+    wrong = []
+    for name, t in tensors.items():
+        if not isinstance(name, str) or not isinstance(t, Tensor):
+            wrong.append(f"{name!r} is {describe(t)}")
+        elif t.is_meta or t.is_nested or t.layout is not torch.strided:
+            wrong.append(f"{name} has no values" if t.is_meta else f"{name} is not dense")
+        elif t.dtype not in FLOATS:
+            wrong.append(f"{name} holds {t.dtype}")
+    if wrong:
+        raise ValueError(
+            f"not the tensors of RWKV, dense, of 16, 32 or 64 bits: {'; '.join(wrong[:9])}"
+        )
+
+
 def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
     """Return the sizes that the tensors of a checkpoint have.
 
     Raises:
-        ValueError: a tensor that tells them is missing, or of another number of axes.
+        ValueError: a tensor that tells them is missing, or of another number of axes; or
+            blocks are not numbered one after another.
     """
 
     def shape(name: str, axes: int) -> Sequence[int]:
-        found = (
-            getattr(tensors.get(name), "shape", None) if isinstance(tensors, Mapping) else None
-        )
+        found = getattr(tensors.get(name), "shape", None)
         if found is None or len(found) != axes:
             what = "has none" if found is None else f"has shape {tuple(found)}"
             raise ValueError(
                 f"a checkpoint of RWKV-5.2 or 6 has a tensor {name} of {axes} axes; this "
-                f"{what}: take a file named RWKV-5-World or RWKV-x060"
+                f"{what}: {TAKE}"
             )
         return tuple(found)
 
@@ -269,12 +290,18 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> Sizes:
             "mix_rank": shape(f"{att}.time_maa_w2", 3)[1],
             "decay_rank": shape(f"{att}.time_decay_w2", 2)[0],
         }
-    layers = [int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d+)\.", n))]
+    layers = {int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d{1,9})\.", n))}
+    if layers != set(range(len(layers))):
+        gap = min(set(range(len(layers))) - layers)
+        raise ValueError(
+            f"a checkpoint of RWKV has its blocks from 0 on without gaps; this has block "
+            f"{max(layers)} and no block {gap}: take a whole file, as it is published"
+        )
     return Sizes(
         version=6 if finch else 5,
         vocabulary=words,
         width=width,
-        layers=max(layers, default=0) + 1,
+        layers=len(layers),
         hidden=shape("blocks.0.ffn.key.weight", 2)[0],
         head_width=shape(f"{att}.time_faaaa", 2)[1],
         **ranks,
@@ -292,7 +319,8 @@ def generate(
     temperature: divides the logits; 0 takes the likeliest. generator: draws; None is torch's.
 
     Raises:
-        ValueError: the temperature is negative, or the prompt empty or of another vocabulary.
+        ValueError: the temperature is negative, the prompt empty or of another vocabulary, or
+            the logits are not finite.
     """
     if not temperature >= 0:
         raise ValueError(f"temperature must be >= 0, got {temperature}; 1 is usual")

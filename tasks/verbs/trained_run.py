@@ -1,5 +1,6 @@
 """A trained run: its model, its Graph, its test samples, and what its outputs answer."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from operator import itemgetter
@@ -57,13 +58,21 @@ def load_trained_model(run: Run) -> nn.Module:
     """Return the model of a run with the weights that were kept, in evaluation mode.
 
     Raises:
-        RunError: the run has no weights yet.
+        RunError: the run has no weights yet, or some that are not finite.
     """
     path = get_best_weights_path(run.folder)
     if not path.exists():
         raise RunError(f"{run.folder} is not trained yet; {name_train_command(run)} first")
     model = build_fresh_model(run)
     load_weights(path, model)
+    wrong = [name for name, p in model.named_parameters() if not p.isfinite().all()]
+    if wrong:
+        more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+        raise RunError(
+            f"{path}: {', '.join(wrong[:8])}{more} hold values that are not finite (NaN or "
+            "infinity), so nothing can be computed with them; restore the file from a copy, or "
+            "train again, with a smaller learning rate say"
+        )
     return model.eval()
 
 
@@ -194,7 +203,7 @@ def measure(run: Run, answers: Tree, targets: Tree) -> Mapping[str, float]:
     """Return the values of the task's metrics, of all samples together.
 
     Raises:
-        RunError: one of them is not declared by the task.
+        RunError: one of them is not declared by the task, or not finite.
     """
     evaluation = find_task_of(run).evaluation
     values = evaluation.measure(run.config, answers, targets)
@@ -203,11 +212,18 @@ def measure(run: Run, answers: Tree, targets: Tree) -> Mapping[str, float]:
 
 
 def require_declared(run: Run, values: Mapping[str, Any]) -> None:
-    """Raise unless the task declares a Metric for each value."""
+    """Raise unless the task declares a Metric for each value, and each is finite."""
     declared = [m.name for m in find_task_of(run).evaluation.metrics]
     unknown = [name for name in values if name not in declared]
     if unknown:
         raise RunError(
             f"{run.task}: measures {', '.join(unknown)}, which Evaluation.metrics does not "
             f"declare (it has {', '.join(declared)}); add a Metric of that name"
+        )
+    wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    if wrong:
+        raise RunError(
+            f"{run.folder}: {', '.join(wrong)}: answers of the model, or what they are "
+            "measured against, are not finite or too large, so there is no such figure; look "
+            "at the loss in metrics.csv, and train again, with a smaller learning rate say"
         )

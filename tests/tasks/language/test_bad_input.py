@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from neuro.io.run_folder import Run, begin_run
 from neuro.io.store import StoreError, load_tensors
 from neuro.training import TrainError, load_weights
 from neuro.training.checkpoint import load_checkpoint, save_weights
@@ -222,6 +223,23 @@ def test_files_that_are_no_text_are_left_out_if_asked(
     main([*train, "--skip-bad"])
     main(["eval", str(tmp_path / "run")])
     assert open_folder(tmp_path / "run").config.skip_bad
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("head.weight", math.nan), ("blocks.0.mixer.norm.weight", -math.inf)]
+)
+def test_weights_that_are_not_finite_are_refused_by_name(
+    name: str, value: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Config(stack="mlgru", width=8, hidden=8, linear="ternary")
+    begin_run(Run(folder=tmp_path, task="language", name="tiny", seed=0, config=config))
+    weights = build(config).state_dict()
+    weights[name].view(-1)[3] = value
+    save_weights(tmp_path / "best.safetensors", weights, {})
+    for verb in ("eval", "generate", "pack"):
+        said = refuse([verb, str(tmp_path)], capsys)
+        assert f"best.safetensors: {name} hold values that are not finite" in said
+    assert not (tmp_path / "packed.safetensors").exists()
 
 
 def test_a_file_that_is_no_packed_model_is_named_with_what_could_be_given(

@@ -181,6 +181,18 @@ def test_a_long_prompt_is_read_in_parts_and_predicts_the_same() -> None:
     assert bytes(logits[-3:, 0].argmax(-1).tolist()) == text[-3:]
 
 
+@pytest.mark.parametrize(
+    ("value", "told"), [(math.nan, "parameter head.weight"), (3e38, "layer head")]
+)
+def test_logits_that_are_not_finite_draw_nothing(value: float, told: str) -> None:
+    model = make(Config(stack="mlgru", width=16, hidden=24))
+    with torch.no_grad():
+        model.head.weight.fill_(value)
+    for temperature in (0.0, 1.0):
+        with pytest.raises(ValueError, match=f"no next token: {told} holds NaN or infinity"):
+            next(generate(model, Bytes(), b"a", temperature))
+
+
 def test_the_state_of_a_recurrent_model_does_not_grow() -> None:
     model = make(Config(stack="mlgru+hgrn2+rwkv6+gdn", width=16, hidden=24, heads=2))
     sizes = []

@@ -83,6 +83,8 @@ def test_a_damaged_or_cut_file_is_refused_by_its_name(file: Path) -> None:
         (lambda t, _: t.update(more=torch.zeros(1)), "more differ in name"),
         (lambda t, _: t["head.packed"][0].fill_(0b11000000), "head.packed: holds a code that"),
         (lambda t, _: t["head.packed"][0].fill_(0b00000011), "head.packed: holds a code that"),
+        (lambda t, _: t["head.scale"].fill_(torch.nan), "head.scale hold values that are not"),
+        (lambda t, _: t["norm.weight"][3].fill_(torch.inf), "norm.weight hold values that are"),
         (lambda _, c: c["config"].update(width=136), "differ in name, shape"),
         (lambda _, c: c["config"].update(linear="float"), "has no BitLinear"),
         (lambda _, c: c["config"].update(ticks=200), "ticks must be from 1 to 127"),
@@ -96,6 +98,15 @@ def test_what_no_packed_model_holds_is_refused(file: Path, change: object, told:
     save_tensors(file, "packed", tensors, meta)
     with pytest.raises(StoreError, match=f"{file}: no whole packed model .*{told}"):
         load_packed(file)
+
+
+def test_a_model_that_is_not_finite_is_not_written(tmp_path: Path) -> None:
+    model = make(SMALL)
+    with torch.no_grad():
+        model.head.weight.fill_(3e38)  # whose mean overflows
+    with pytest.raises(ValueError, match=r"m is not written: head.scale hold values that are"):
+        save_packed(tmp_path / "m", pack_model(model), SMALL)
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_float_model_has_nothing_to_pack(tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def test_both_kinds_of_files_are_read_and_damaged_ones_refused(tmp_path: Path) -
 
 def test_other_tensors_are_refused_by_name() -> None:
     tensors = random_tensors(5)
+    first = {n: t for n, t in tensors.items() if not n.startswith("blocks.1.")}
     gate = {n: t for n, t in tensors.items() if n != "blocks.1.att.gate.weight"}
     with pytest.raises(ValueError, match=r"RWKV-5: blocks.1.att.gate.weight is missing"):
         make_rwkv(gate)
@@ -143,20 +144,63 @@ def test_other_tensors_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"head.weight is \(39, 32\), not \(40, 32\)"):
         make_rwkv({**tensors, "head.weight": tensors["head.weight"][1:]})
     head = tensors["head.weight"]
-    for wrong, told in ((head.int(), "holds torch.int32"), (head * torch.nan, "is not finite")):
-        with pytest.raises(ValueError, match=f"RWKV-5: head.weight {told}"):
-            make_rwkv({**tensors, "head.weight": wrong})
+    with pytest.raises(ValueError, match=r"RWKV-5: head.weight is not finite"):
+        make_rwkv({**tensors, "head.weight": head * torch.nan})
     with pytest.raises(ValueError, match=r"emb.weight of 2 axes; this has none: take a file"):
         make_rwkv({})
     with pytest.raises(
         ValueError, match=r"ffn.key.weight of 2 axes; this has none: take a file"
     ):
         make_rwkv({"emb.weight": head})
+    for far in (2, 999_999_999):
+        with pytest.raises(ValueError, match=f"this has block {far} and no block 1: take"):
+            make_rwkv({**first, f"blocks.{far}.x": head})
+    for unknown in ("blocks.2000000000.x", f"blocks.{'9' * 5000}.x"):  # no numbers of blocks
+        with pytest.raises(ValueError, match=f"RWKV-5: {unknown} is unknown"):
+            make_rwkv({**tensors, unknown: head})
     old = {**tensors, "blocks.0.att.time_faaaa": torch.zeros(2)}
     with pytest.raises(ValueError, match=r"time_faaaa of 2 axes; this has shape \(2,\)"):
         make_rwkv(old)
     with pytest.raises(ValueError, match="version must be 5 or 6, got 4"):
         sizes(4)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (torch.Tensor.int, "head.weight holds torch.int32"),
+        (lambda t: t.to(torch.float8_e4m3fn), "head.weight holds torch.float8_e4m3fn"),
+        (torch.Tensor.cfloat, "head.weight holds torch.complex64"),
+        (torch.Tensor.to_sparse, "head.weight is not dense"),
+        (lambda t: torch.nested.nested_tensor([t]), "head.weight is not dense"),
+        (lambda t: t.to("meta"), "head.weight has no values"),
+        (lambda _: 1.5, "'head.weight' is 1.5"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_what_is_no_dense_tensor_of_floats_is_refused_by_name(make: Any, told: str) -> None:
+    tensors = random_tensors(5)
+    with pytest.raises(ValueError, match=f"RWKV, dense, of 16, 32 or 64 bits: {told}"):
+        make_rwkv({**tensors, "head.weight": make(tensors["head.weight"])})
+
+
+def test_what_is_no_table_of_tensors_by_name_is_refused(tmp_path: Path) -> None:
+    tensors: Any = random_tensors(5)
+    with pytest.raises(ValueError, match=r"RWKV, dense.*: 7 is a Tensor of shape \(40, 32\)"):
+        make_rwkv({**tensors, 7: tensors["head.weight"]})
+    torch.save([tensors["head.weight"]], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match=r"list.pth: holds a list, and not tensors by name"):
+        load_rwkv(tmp_path / "list.pth")
+
+
+def test_a_long_prompt_is_read_in_parts() -> None:
+    model, read = make_rwkv(random_tensors(6)), []
+    prompt = [1 + k % 39 for k in range(150)]
+    logits, _ = model(torch.tensor(prompt)[:, None])
+    model.emb.register_forward_pre_hook(lambda _, given: read.append(len(given[0])))
+    token = next(generate(model, prompt, temperature=0.0))
+    assert token == int(logits[-1, 0].argmax())
+    assert read == [64, 64, 22]
 
 
 def test_tokens_and_states_of_another_model_are_refused() -> None:

@@ -1,14 +1,28 @@
+import math
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from neuro.io.run_folder import RunError
+from neuro.io.run_folder import Run, RunError
 from neuro.neurons import LI
 from neuro.nn import Spiking, Stack
 from neuro.nn.net import replay
 from neuro.nn.trace import trace
 from neuro.spikes import to_events
-from tasks.verbs.trained_run import collect_outputs
+from tasks.language.config import tiny
+from tasks.verbs.trained_run import collect_outputs, require_declared
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_metric_that_is_not_finite_is_refused_with_what_it_means(
+    tmp_path: Path, value: float
+) -> None:
+    run = Run(folder=tmp_path, task="language", name="tiny", seed=0, config=tiny())
+    require_declared(run, {"bits_per_byte": 2.0})
+    with pytest.raises(RunError, match=f"bits_per_byte is {value}: answers of the model, or"):
+        require_declared(run, {"bits_per_byte": value})
 
 
 def test_an_output_that_the_graph_does_not_have_is_told_with_those_it_has() -> None:
