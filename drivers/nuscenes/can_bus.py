@@ -6,9 +6,6 @@ messages; utime is [us] since 1970, as the timestamps of the tables.
 Source: nuScenes, "CAN bus expansion" (python-sdk/nuscenes/can_bus/README.md of the devkit).
 """
 
-import json
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from drivers.nuscenes.fields import shorten
 from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.reading import are_numbers, describe_escape, read_json
 
 # Scenes without a CAN bus: can_blacklist of the devkit's NuScenesCanBus, which refuses them.
 UNRECORDED = frozenset(
@@ -102,12 +101,17 @@ def read_can_bus(root: Path, scene: str) -> CanBus:
     )
 
 
-def _read(
-    root: Path, scene: str, message: str, fields: dict[str, int]
-) -> dict[str, np.ndarray]:
-    """Return columns of some messages; fields: how many numbers by name, 0 for a plain one."""
+def read_messages(root: Path, scene: str, message: str) -> list[Any]:
+    """Return the messages of a kind.
+
+    Raises:
+        NuScenesError: there is no such file, or no list in it.
+    """
+    name = can_bus_file(scene, message)
+    if escapes := describe_escape(str(name)):
+        raise NuScenesError([_problem(scene, message, escapes, cure="name scenes scene-0000")])
     try:
-        rows = json.loads((root / can_bus_file(scene, message)).read_bytes())
+        rows = read_json(root / name)
     except FileNotFoundError:
         known = ": nuScenes recorded none" if scene in UNRECORDED else ""
         cure = (
@@ -116,15 +120,23 @@ def _read(
         )
         what = f"is missing{known}"
         raise NuScenesError([_problem(scene, message, what, cure=cure)]) from None
-    except (ValueError, OSError) as error:
-        raise NuScenesError([_problem(scene, message, f"is no JSON: {error}")]) from None
+    except ValueError as error:
+        raise NuScenesError([_problem(scene, message, str(error))]) from None
     if not isinstance(rows, list) or not rows:
         raise NuScenesError([_problem(scene, message, "holds no list of messages")])
+    return rows
+
+
+def _read(
+    root: Path, scene: str, message: str, fields: dict[str, int]
+) -> dict[str, np.ndarray]:
+    """Return columns of some messages; fields: how many numbers by name, 0 for a plain one."""
+    rows = read_messages(root, scene, message)
     for k, row in enumerate(rows):
         for field, n in {"utime": 0, **fields}.items():
             value = row.get(field) if isinstance(row, dict) else None
-            if not _are_numbers([value] if n == 0 else value, max(n, 1)):
-                what = f"message {k} has {value!r}, expected {n or 'a number'}"
+            if not are_numbers([value] if n == 0 else value, max(n, 1)):
+                what = f"message {k} has {shorten(value)}, expected {n or 'a number'}"
                 what += " numbers" if n else ""
                 raise NuScenesError([_problem(scene, message, what, field=field)])
     columns = {field: np.array([row[field] for row in rows], np.float64) for field in fields}
@@ -134,17 +146,6 @@ def _read(
         what = f"message {k} is older than the one before it"
         raise NuScenesError([_problem(scene, message, what, field="utime")])
     return {"utime": time, **columns}
-
-
-def _are_numbers(values: Any, n: int) -> bool:
-    return (
-        isinstance(values, Sequence)
-        and len(values) == n
-        and all(
-            isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
-            for v in values
-        )
-    )
 
 
 def _problem(scene: str, message: str, what: str, field: str = "", cure: str = CURE) -> Problem:

@@ -7,13 +7,13 @@ here by name.
 Source: nuScenes, "Map expansion" (docs/schema_nuscenes.md and map_api.py of the devkit).
 """
 
-import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from drivers.nuscenes.fields import shorten
 from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.reading import are_numbers, is_number, read_json
 
 VERSION = "1.3"
 CURE = "fetch the map expansion 1.3 again"
@@ -24,6 +24,8 @@ POLYGON_LAYERS = (
 LINE_LAYERS = ("road_divider", "lane_divider", "traffic_light")
 LAYERS = ("node", "line", "polygon", *POLYGON_LAYERS, *LINE_LAYERS)
 SHAPES = ("LRL", "RLR", "LSL", "LSR", "RSL", "RSR")  # of the parts of a lane's middle: L, R, S
+# [m]: a path is cut into pieces of half a metre.
+LONG = 10_000.0
 SHORT = 1e-3  # [m]: a part of a path of no length may be a little negative
 CUES = {  # of a stop line, by its type
     "PED_CROSSING": "ped_crossing",
@@ -48,12 +50,12 @@ def read_expansion(root: Path, location: str) -> Expansion:
     """
     name = expansion_file(location)
     try:
-        expansion = json.loads((root / name).read_bytes())
+        expansion = read_json(root / name)
     except FileNotFoundError:
         cure = "unpack the map expansion 1.3 into maps/"
         raise NuScenesError([_problem(name, "is missing", cure)]) from None
-    except (ValueError, OSError) as error:
-        raise NuScenesError([_problem(name, f"is no JSON: {error}", CURE)]) from None
+    except ValueError as error:
+        raise NuScenesError([_problem(name, str(error), CURE)]) from None
     problems = list(find_problems(name, expansion))
     if problems:
         raise NuScenesError(problems)
@@ -85,11 +87,12 @@ def find_problems(name: Path, expansion: object) -> Iterator[Problem]:
 def _find_missing(name: Path, expansion: dict[str, Any]) -> Iterator[Problem]:
     version = expansion.get("version", "1.0")
     if not isinstance(version, str) or version < VERSION:
-        yield _problem(name, f"is of version {version}, expected {VERSION}", CURE, "version")
+        said = version if isinstance(version, str) else shorten(version)
+        yield _problem(name, f"is of version {said}, expected {VERSION}", CURE, "version")
     edge = expansion.get("canvas_edge")
-    if not _are_numbers(edge, 2):
+    if not are_numbers(edge, 2):
         yield _problem(
-            name, f"canvas_edge is {edge}, expected width, height", CURE, "canvas_edge"
+            name, f"canvas_edge is {shorten(edge)}, expected width, height", CURE, "canvas_edge"
         )
     for layer in LAYERS:
         rows = expansion.get(layer)
@@ -104,7 +107,7 @@ def _find_missing(name: Path, expansion: dict[str, Any]) -> Iterator[Problem]:
 
 def _find_bad_nodes(name: Path, expansion: Expansion) -> Iterator[Problem]:
     for row in expansion["node"]:
-        if not _are_numbers([row.get("x"), row.get("y")], 2):
+        if not are_numbers([row.get("x"), row.get("y")], 2):
             yield _problem(name, "x or y is no finite number", CURE, "node", row["token"])
 
 
@@ -187,23 +190,13 @@ def _is_path(path: object) -> bool:
     radius: Any = path.get("radius")
     lengths: Any = path.get("segment_length")
     return (
-        _are_numbers(path.get("start_pose"), 3)
+        are_numbers(path.get("start_pose"), 3)
         and path.get("shape") in SHAPES
-        and _are_numbers([radius], 1)
+        and is_number(radius)
         and radius > 0
-        and _are_numbers(lengths, 3)
+        and are_numbers(lengths, 3)
         and min(lengths) > -SHORT
-    )
-
-
-def _are_numbers(value: object, n: int) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == n
-        and all(
-            isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v)
-            for v in value
-        )
+        and sum(lengths) < LONG
     )
 
 

@@ -1,18 +1,20 @@
 """Tables as files hold them: each field is there, of its type, and links lead somewhere."""
 
-import json
-import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from reprlib import Repr
 from typing import Any
 
 from drivers.nuscenes.problem import Problem
+from drivers.nuscenes.reading import LARGEST_TABLE, is_number, is_text, read_json
 from drivers.nuscenes.schema import TABLES, Field, Link, Numbers, OneOf, list_fields
 
 Row = dict[str, Any]
+SHOWN = Repr()  # values may be long, and nested deeply
+SHOWN.maxstring = SHOWN.maxlong = SHOWN.maxother = 60
 CURES = {
     "rotation": "write the quaternion as (w, x, y, z)",
     "size": "write width, length, height [m]",
@@ -21,7 +23,12 @@ CURES = {
     "visibility_token": 'write the strings "1" to "4"',
 }
 
-KINDS = {str: "a string", int: "a whole number", bool: "true or false", list: "a list"}
+KINDS = {
+    str: "a string",
+    int: "a whole number below 1e18",
+    bool: "true or false",
+    list: "a list",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,19 +67,25 @@ def read_tables(folder: Path) -> tuple[dict[str, list[Row]], list[Problem]]:
         path = folder / f"{table}.json"
         what = ""
         try:
-            rows = json.loads(path.read_bytes())
+            rows = read_json(path, LARGEST_TABLE)
         except FileNotFoundError:
             rows, what = [], f"{folder.name}/{path.name} is missing"
-        except (ValueError, OSError) as error:
-            rows, what = [], f"{folder.name}/{path.name} is no JSON: {error}"
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            rows, what = [], f"{folder.name}/{path.name} is no list of records"
-        elif not rows and not what and table not in ("sample_annotation", "instance"):
-            what = "holds no record"
+        except ValueError as error:
+            rows, what = [], f"{folder.name}/{path.name} {error}"
+        if not what and (fault := describe_rows(table, rows)):
+            rows, what = [], f"{folder.name}/{path.name} {fault}"
         if what:
             problems.append(Problem(table=table, what=what, cure="fetch the metadata again"))
         tables[table] = rows
     return tables, problems
+
+
+def describe_rows(table: str, rows: object) -> str:
+    """Return why ``rows`` are none of a table, "" if they may be."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return "is no list of records"
+    empty = not rows and table not in ("sample_annotation", "instance")
+    return "holds no record" if empty else ""
 
 
 def find_field_problems(tables: Mapping[str, list[Row]]) -> list[Problem]:
@@ -144,22 +157,22 @@ def _describe_fault(value: Any, field: Field) -> str:
         if _has_shape(value, field.rule.shape) or (field.rule.optional and value == []):
             return ""
         size = " x ".join(map(str, field.rule.shape))
-        return f"is {_shorten(value)}, expected {size} finite numbers"
-    # bool is an int to Python, and not to nuScenes
-    if not isinstance(value, field.kind) or (field.kind is int and isinstance(value, bool)):
-        return f"is {_shorten(value)}, expected {KINDS[field.kind]}"
-    if isinstance(value, list) and not all(isinstance(part, str) for part in value):
-        return f"is {_shorten(value)}, expected a list of tokens"
+        return f"is {shorten(value)}, expected {size} finite numbers below 1e18"
+    if not isinstance(value, field.kind) or (field.kind is int and not is_number(value)):
+        return f"is {shorten(value)}, expected {KINDS[field.kind]}"
+    if isinstance(value, list) and not all(isinstance(k, str) and is_text(k) for k in value):
+        return f"is {shorten(value)}, expected a list of tokens"
+    if isinstance(value, str) and not is_text(value):
+        return f"is {shorten(value)}, which is no text"
     if isinstance(field.rule, OneOf) and value not in field.rule.names:
-        return f"is {_shorten(value)}, which nuScenes does not know"
+        return f"is {shorten(value)}, which nuScenes does not know"
     empty = field.name == "token" or (isinstance(field.rule, Link) and not field.rule.optional)
     return "is empty" if value == "" and empty else ""
 
 
 def _has_shape(value: Any, shape: tuple[int, ...]) -> bool:
     if not shape:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and math.isfinite(value)
+        return is_number(value)
     return (
         isinstance(value, list)
         and len(value) == shape[0]
@@ -167,8 +180,9 @@ def _has_shape(value: Any, shape: tuple[int, ...]) -> bool:
     )
 
 
-def _shorten(value: Any) -> str:
-    text = repr(value)
+def shorten(value: object) -> str:
+    """Return a value in words of 60 characters at most."""
+    text = SHOWN.repr(value)
     return text if len(text) < 60 else f"{text[:57]}..."
 
 

@@ -15,6 +15,7 @@ from shapely.geometry import LineString, Polygon, box
 from drivers.nuscenes.expansion import Expansion, expansion_file, list_nodes, read_expansion
 from drivers.nuscenes.geometry import leave_frame
 from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.problem import escape
 from drivers.nuscenes.road_map import Lane, RoadMap
 
 STEP = 0.5  # [m] between the points of a centreline
@@ -217,7 +218,7 @@ class _Areas:
             ("links lead to lanes that are not there and are left out", self.lost),
         ):
             if tokens:
-                some = ", ".join(tokens[:3])
+                some = escape(", ".join(tokens[:3]))
                 warnings.warn(f"{self.name}: {len(tokens)} {what}: {some}", stacklevel=3)
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from drivers.nuscenes.geometry import invert_transform, move_points
 from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.reading import read_bytes, require_file
 from drivers.nuscenes.tables import Shot
 from drivers.nuscenes.window import ImageSize
 
@@ -24,10 +25,14 @@ def read_image(path: Path) -> Image.Image:
         NuScenesError: it is missing or damaged.
     """
     try:
-        with Image.open(path) as opened:
-            return opened.convert("RGB")
+        require_file(path)
     except FileNotFoundError:
         raise NuScenesError([_problem(path, "is missing")]) from None
+    except ValueError as error:
+        raise NuScenesError([_problem(path, str(error))]) from None
+    try:
+        with Image.open(path) as opened:
+            return opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise NuScenesError([_problem(path, f"is no image: {error}")]) from None
 
@@ -88,9 +93,11 @@ def read_lidar(path: Path) -> Float32[np.ndarray, "P 5"]:
         NuScenesError: it is missing or damaged.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except FileNotFoundError:
         raise NuScenesError([_problem(path, "is missing")]) from None
+    except ValueError as error:
+        raise NuScenesError([_problem(path, str(error))]) from None
     if not data or len(data) % (4 * COLUMNS):
         what = f"{len(data)} bytes are no points of {COLUMNS} float32"
         raise NuScenesError([_problem(path, what)])

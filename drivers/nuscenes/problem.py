@@ -22,7 +22,12 @@ class Problem:
 
     def __str__(self) -> str:
         where = " ".join(part for part in (self.table, self.token, self.field) if part)
-        return f"{where}: {self.what}; {self.cure}"
+        return escape(f"{where}: {self.what}; {self.cure}")
+
+
+def escape(text: str) -> str:
+    """Return text in which what no terminal should be sent is written out, as \\x1b is."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class NuScenesError(ValueError):

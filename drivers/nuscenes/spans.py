@@ -13,6 +13,7 @@ from drivers.nuscenes.check.sensors import (
     MICROSECONDS,
     Pose,
     find_calibration_problems,
+    find_other_lens,
     find_outside,
     is_paced,
     measure_motion,
@@ -135,6 +136,7 @@ def _require_sound(shot: Shot, token: str, image: ImageSize, decode: bool) -> No
     if shot.channel != LIDAR:
         scaled_size(image, shot.width, shot.height, shot.path)
         what = find_outside(shot.intrinsic, shot.width, shot.height)
+        what = what or find_other_lens(shot.channel, shot.intrinsic, shot.width)
         if what:
             raise NuScenesError([_problem("sample", token, "camera_intrinsic", what)])
     if decode:

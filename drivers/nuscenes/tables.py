@@ -3,7 +3,6 @@
 The devkit's NuScenes loads the tables; what comes out of here has types, units and frames.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from drivers.nuscenes.box import Box
 from drivers.nuscenes.devkit import require_devkit
 from drivers.nuscenes.fields import (
     collect,
+    describe_rows,
     find_bad_fields,
     find_field_problems,
     find_link_problems,
@@ -26,6 +26,8 @@ from drivers.nuscenes.fields import (
 )
 from drivers.nuscenes.geometry import LEAN, heading, make_transform
 from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.reading import LARGEST_TABLE, describe_escape, read_json, require_file
+from drivers.nuscenes.schema import TABLES
 
 CHECK = "neuro data check nuscenes lists all mistakes"
 CURE = "fetch the metadata again"
@@ -153,6 +155,8 @@ class Tables:
         sensor = self.get("calibrated_sensor", row["calibrated_sensor_token"])
         ego = self.get("ego_pose", row["ego_pose_token"])
         intrinsic = sensor["camera_intrinsic"]
+        if escapes := describe_escape(row["filename"]):
+            raise NuScenesError([_problem("sample_data", token, "filename", escapes)])
         return Shot(
             channel=row["channel"],
             path=self.root / row["filename"],
@@ -247,7 +251,12 @@ def open_tables(root: Path, version: str = "") -> Tables:
     with require_devkit():
         from nuscenes.nuscenes import NuScenes
     try:
+        for table in TABLES:  # which the devkit reads whole
+            require_file(root / version / f"{table}.json", LARGEST_TABLE)
         opened = NuScenes(version, str(root), verbose=False)
+        for table in TABLES:
+            if fault := describe_rows(table, getattr(opened, table)):
+                raise ValueError(f"{table}.json {fault}")
     except Exception as error:  # asserts, KeyError, whatever the devkit stumbles over
         raise NuScenesError(_explain(root / version, error)) from error
     return Tables(root=root, version=version, nuscenes=opened)
@@ -299,9 +308,9 @@ def _read_split(tables: Tables, split: str, official: Sequence[str]) -> list[str
     own: Any = {}
     if path.is_file():
         try:
-            own = json.loads(path.read_bytes())
+            own = read_json(path)
         except ValueError as error:
-            raise ValueError(f"{path}: is no JSON: {error}; write it again") from None
+            raise ValueError(f"{path}: {error}; write it again") from None
     names = own.get(split) if isinstance(own, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         listed = ", ".join([*official, *(own if isinstance(own, dict) else ())])
@@ -318,7 +327,7 @@ def _there(tables: Tables) -> str:
 
 def is_scene_name(name: str) -> bool:
     """Say whether a name is of the form scene-0000, as the CAN bus and the splits need."""
-    return re.fullmatch(r"scene-\d{4}", name) is not None
+    return re.fullmatch(r"scene-[0-9]{4}", name) is not None
 
 
 def _transform(table: str, row: Mapping[str, Any]) -> Float64[np.ndarray, "4 4"]:

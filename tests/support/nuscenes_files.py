@@ -42,7 +42,7 @@ LOCATION = "boston-seaport"
 START = 1_532_402_927_647_951  # [us]
 FRAME = 500_000  # [us]
 LAG = 5_000  # [us] from one camera to the next
-WIDTH, HEIGHT, FOCAL = 160, 90, 126.6
+WIDTH, HEIGHT, FOCAL, FOCAL_BACK = 160, 90, 126.6, 80.9
 RADIUS = 12.0  # [m] of the lidar's cylinder
 YAWS = dict(zip(CAMERAS, (55, 0, -55, 110, 180, -110), strict=True))  # [deg]
 ROAD = 0.5  # [rad], heading of the road through MIDDLE
@@ -135,13 +135,14 @@ def _calibrate(channel: str) -> CalibratedSensor:
             rotation=[half, 0.0, 0.0, -half], camera_intrinsic=[],
         )  # fmt: skip
     yaw = np.radians(YAWS[channel])
+    focal = FOCAL_BACK if channel == "CAM_BACK" else FOCAL
     return CalibratedSensor(
         token=f"c{channel}",
         sensor_token=channel,
         translation=[0.5 + np.cos(yaw), np.sin(yaw), 1.5],
         # R_z(yaw) after the turn from (right, down, forward) to (forward, left, up)
         rotation=_times(_about_z(yaw), [0.5, -0.5, 0.5, -0.5]),
-        camera_intrinsic=[[FOCAL, 0.0, 80.0], [0.0, FOCAL, 45.0], [0.0, 0.0, 1.0]],
+        camera_intrinsic=[[focal, 0.0, 80.0], [0.0, focal, 45.0], [0.0, 0.0, 1.0]],
     )
 
 
@@ -290,6 +291,8 @@ def write_can_bus(root: Path, scene: str, keyframes: int) -> None:
     folder = root / "can_bus"
     folder.mkdir(exist_ok=True)
     (folder / f"{scene}_pose.json").write_text(json.dumps(pose))
+    route = [message["pos"][:2] for message in pose]
+    (folder / f"{scene}_route.json").write_text(json.dumps(route))
     wheel = [{"utime": t, "value": 0.5 * drive.turn} for t in times]
     (folder / f"{scene}_steeranglefeedback.json").write_text(json.dumps(wheel))
 

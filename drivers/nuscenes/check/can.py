@@ -7,11 +7,18 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.integrate import trapezoid
 
-from drivers.nuscenes.can_bus import UNRECORDED, CanBus, can_bus_file, read_can_bus
+from drivers.nuscenes.can_bus import (
+    UNRECORDED,
+    CanBus,
+    can_bus_file,
+    read_can_bus,
+    read_messages,
+)
 from drivers.nuscenes.check.sensors import Pose, list_ego_poses, measure_motion
-from drivers.nuscenes.fields import Content
+from drivers.nuscenes.fields import Content, shorten
 from drivers.nuscenes.geometry import wrap_angle
 from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.reading import are_numbers
 from drivers.nuscenes.tables import is_scene_name
 
 MOVING = 2.0  # [m/s], from which speeds are compared
@@ -34,6 +41,7 @@ def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
         if name in UNRECORDED and (root / can_bus_file(name, "pose")).exists():
             what = "the devkit refuses it: nuScenes recorded no CAN bus of this scene"
             yield _problem(name, "pose", "", what, "give the scene another name")
+        yield from _find_bad_route(root, name)
         try:
             bus = read_can_bus(root, name)
             track = poses.get(row["token"], [])
@@ -50,6 +58,20 @@ def find_can_problems(content: Content, root: Path) -> Iterator[Problem]:
         if all(problem.field != "rotation_rate" for problem in told):
             turns.append(_measure_turn(bus, track))
     yield from find_other_turns(np.array(turns, np.float64).reshape(-1, 2))
+
+
+def _find_bad_route(root: Path, scene: str) -> Iterator[Problem]:
+    """Yield a route that the devkit cannot read; windows do without."""
+    try:
+        route = read_messages(root, scene, "route")
+    except NuScenesError as error:
+        yield from error.problems
+        return
+    for k, point in enumerate(route):
+        if not are_numbers(point, 2):
+            what = f"point {k} is {shorten(point)}, expected x, y [m]"
+            yield _problem(scene, "route", "", what, "fetch the CAN bus expansion again")
+            return
 
 
 def find_other_motion(

@@ -1,10 +1,10 @@
 """What challenges add to a data set: labels of lidar points, and whose future is asked for."""
 
-import json
 import zipfile
+import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,11 +12,22 @@ from drivers.nuscenes.check.chains import name_channels
 from drivers.nuscenes.fields import Content
 from drivers.nuscenes.images import COLUMNS
 from drivers.nuscenes.problem import Problem
+from drivers.nuscenes.reading import (
+    LARGEST_FILE,
+    LARGEST_TABLE,
+    describe_escape,
+    read_bytes,
+    read_json,
+)
 from drivers.nuscenes.schema import CATEGORIES, LIDAR
 
 PER_CATEGORY = 1000  # a panoptic label is 1000 * category + number of the instance
 PREDICTION = Path("maps") / "prediction" / "prediction_scenes.json"
 CURE = "label each point of each keyframe of the lidar"
+DAMAGES = (  # of an archive
+    OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile,
+    zlib.error,
+)  # fmt: skip
 
 
 def find_challenge_problems(content: Content, root: Path, version: str) -> Iterator[Problem]:
@@ -38,10 +49,12 @@ def _find_bad_labels(
         for row in content.rows("sample_data", *needed)
         if row["is_key_frame"] and channels.get(row["calibrated_sensor_token"]) == LIDAR
     }
-    rows = _read(root / version / f"{kind}.json")
-    if not isinstance(rows, list) or not all(map(_is_label, rows)):
-        what, cure = "is no list of token, sample_data_token and filename", "fetch it again"
-        yield Problem(table=kind, what=what, cure=cure)
+    try:
+        rows = read_json(root / version / f"{kind}.json", LARGEST_TABLE)
+        if not isinstance(rows, list) or not all(map(_is_label, rows)):
+            raise ValueError("is no list of token, sample_data_token and filename")
+    except ValueError as error:
+        yield Problem(table=kind, what=str(error), cure="fetch it again")
         return
     for row in rows:
         scan = scans.pop(row["sample_data_token"], None)
@@ -49,7 +62,9 @@ def _find_bad_labels(
             what = f"{row['sample_data_token']} is no keyframe of {LIDAR}, or stands twice"
             yield _problem(kind, row["token"], "sample_data_token", what)
         else:
-            what = _describe_fault(root / row["filename"], root / scan["filename"], kind)
+            what = describe_escape(row["filename"]) or _describe_fault(
+                root / row["filename"], root / scan["filename"], kind
+            )
             if what:
                 yield _problem(kind, row["token"], "filename", f"{row['filename']} {what}")
     for token in scans:
@@ -68,51 +83,58 @@ def _is_label(row: object) -> bool:
 
 def _describe_fault(path: Path, scan: Path, kind: str) -> str:
     """Return what is wrong with a file of labels, "" if nothing."""
-    if not path.is_file():
-        return "is missing"
     try:
-        labels = _read_labels(path, kind)
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        data = read_bytes(path)
+    except FileNotFoundError:
+        return "is missing"
+    except ValueError as error:
+        return str(error)
+    try:
+        labels = np.frombuffer(data, np.uint8) if kind == "lidarseg" else _unpack(data)
+    except DAMAGES as error:
         return f"is damaged: {error}"
     points = scan.stat().st_size // (4 * COLUMNS) if scan.is_file() else labels.size
     if labels.shape != (points,):
         return f"has labels of shape {labels.shape}, the scan {points} points"
     per = 1 if kind == "lidarseg" else PER_CATEGORY
-    if labels.dtype.kind not in "iu" or not (labels // per < len(CATEGORIES)).all():
+    known = labels.min(initial=0) >= 0 and labels.max(initial=0) // per < len(CATEGORIES)
+    if labels.dtype.kind not in "iu" or not known:
         return f"has labels that are none: a category is below {len(CATEGORIES)}"
     return ""
 
 
-def _read_labels(path: Path, kind: str) -> np.ndarray:
-    if kind == "lidarseg":
-        return np.fromfile(path, np.uint8)
-    with np.load(path) as file:
-        labels: np.ndarray = file["data"]
+def _unpack(data: bytes) -> np.ndarray:
+    """Return the labels in an archive of numpy."""
+    with zipfile.ZipFile(BytesIO(data)) as file:
+        size = file.getinfo("data.npy").file_size
+        if size > LARGEST_FILE:
+            raise ValueError(f"unpacks to {size:,} bytes, more than {LARGEST_FILE:,}")
+        labels: np.ndarray = np.lib.format.read_array(file.open("data.npy"))  # type: ignore[no-untyped-call]
     return labels
 
 
 def _find_bad_questions(content: Content, root: Path) -> Iterator[Problem]:
     """Yield questions about instances or samples that are not there, of scenes that are."""
-    questions = _read(root / PREDICTION)
-    if not isinstance(questions, dict):
-        what, cure = "is no object of scenes", "unpack the map expansion again"
-        yield Problem(table=str(PREDICTION), what=what, cure=cure)
+    try:
+        questions = read_json(root / PREDICTION)
+        if not isinstance(questions, dict) or not all(map(_is_list, questions.values())):
+            raise ValueError("is no object with a list of questions for each scene")
+    except ValueError as error:
+        cure = "unpack the map expansion again"
+        yield Problem(table=str(PREDICTION), what=str(error), cure=cure)
         return
     instances, samples = content.by_token("instance"), content.by_token("sample")
     for row in content.rows("scene", "name"):
         for question in questions.get(row["name"], []):
-            instance, _, sample = str(question).rpartition("_")
+            instance, _, sample = question.rpartition("_")
             if instance not in instances or sample not in samples:
                 what = f"{question} names no instance and sample"
                 cure = "write instance and sample, joined by _"
                 yield Problem(table=str(PREDICTION), token=row["name"], what=what, cure=cure)
 
 
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, OSError):
-        return None
+def _is_list(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(part, str) for part in value)
 
 
 def _problem(kind: str, token: str, field: str, what: str) -> Problem:

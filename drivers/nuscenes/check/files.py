@@ -10,6 +10,7 @@ from drivers.nuscenes.check.chains import name_channels
 from drivers.nuscenes.fields import Content
 from drivers.nuscenes.images import read_image, read_lidar
 from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.reading import describe_escape
 from drivers.nuscenes.schema import LIDAR
 
 
@@ -22,6 +23,12 @@ def find_file_problems(content: Content, root: Path) -> Iterator[Problem]:
         if not row["is_key_frame"] or channel.startswith("RADAR"):
             continue
         path, what = root / row["filename"], ""
+        if escapes := describe_escape(row["filename"]):
+            yield Problem(
+                table="sample_data", token=row["token"], field="filename",
+                what=f"{row['filename']} {escapes}", cure=f"write samples/{channel}/...",
+            )  # fmt: skip
+            continue
         try:
             if channel == LIDAR:
                 read_lidar(path)

@@ -14,10 +14,12 @@ from drivers.nuscenes.expansion import expansion_file
 from drivers.nuscenes.fields import Content, Row
 from drivers.nuscenes.hd_map import load_road_map
 from drivers.nuscenes.problem import NuScenesError, Problem
+from drivers.nuscenes.reading import describe_escape, require_file
 from drivers.nuscenes.road_map import RoadMap
 
 PNG = b"\x89PNG\r\n\x1a\n"
 ON_ROAD = 0.5  # share of samples at which a car must be on the road
+LINKED = 0.5  # share of lanes that must have others before them, and behind
 
 
 def find_map_problems(content: Content, root: Path) -> Iterator[Problem]:
@@ -42,16 +44,29 @@ def find_map_problems(content: Content, root: Path) -> Iterator[Problem]:
             cure = "mend these records, or expect their loss"
             yield Problem(table=name, what=what, cure=cure)
         yield from _find_pathless_lanes(road_map)
+        yield from _find_unlinked_lanes(road_map)
         for row in rows:
             yield from _find_off_road(road_map, row, poses.get(row["token"], []))
 
 
 def _find_bad_images(content: Content, root: Path) -> Iterator[Problem]:
     for row in content.rows("map", "filename"):
-        path = root / row["filename"]
-        if not path.is_file() or path.read_bytes()[: len(PNG)] != PNG:
-            what = f"{row['filename']} is {'no PNG image' if path.is_file() else 'missing'}"
-            yield _problem("map", row["token"], "filename", what, "unpack the maps again")
+        what = describe_escape(row["filename"]) or _describe_image(root / row["filename"])
+        if what:
+            said = f"{row['filename']} {what}"
+            yield _problem("map", row["token"], "filename", said, "unpack the maps again")
+
+
+def _describe_image(path: Path) -> str:
+    """Return what is wrong with the image of a map, "" if nothing."""
+    try:
+        require_file(path)
+        with path.open("rb") as file:
+            return "" if file.read(len(PNG)) == PNG else "is no PNG image"
+    except FileNotFoundError:
+        return "is missing"
+    except (ValueError, OSError) as error:
+        return str(error)
 
 
 def _find_pathless_lanes(road_map: RoadMap) -> Iterator[Problem]:
@@ -59,6 +74,16 @@ def _find_pathless_lanes(road_map: RoadMap) -> Iterator[Problem]:
     if lost:
         what, name = f"{len(lost)} lanes have no path", str(expansion_file(road_map.location))
         yield _problem(name, lost[0], "arcline_path_3", what, "give each lane its path")
+
+
+def _find_unlinked_lanes(road_map: RoadMap) -> Iterator[Problem]:
+    lanes, name = road_map.lanes.values(), str(expansion_file(road_map.location))
+    for way in ("incoming", "outgoing"):
+        lost = [lane.token for lane in lanes if not getattr(lane, way)]
+        if len(lost) > (1 - LINKED) * len(lanes):
+            what = f"{len(lost)} of {len(lanes)} lanes have no {way} lane"
+            cure = "name the lanes before and behind each lane"
+            yield _problem(name, lost[0], "connectivity", what, cure)
 
 
 def _find_off_road(

@@ -1,6 +1,5 @@
 """Names: of scenes and their splits, of logs and their maps, and the labels of categories."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from drivers.nuscenes.fields import Content, Row
 from drivers.nuscenes.problem import Problem
+from drivers.nuscenes.reading import read_json
 from drivers.nuscenes.schema import CATEGORIES, LEVELS
 from drivers.nuscenes.tables import is_scene_name
 
@@ -47,12 +47,12 @@ def _find_scenes_outside(content: Content, root: Path, version: str) -> Iterator
     kind = version.rpartition("-")[2]
     known = {name for split in SPLITS.get(kind, official) for name in official[split]}
     path = root / version / "splits.json"
-    if path.is_file():
+    if path.exists():
         try:
-            own = json.loads(path.read_bytes())
+            own = read_json(path)
         except ValueError as error:
             own = None
-            yield _of_splits(f"is no JSON: {error}")
+            yield _of_splits(str(error))
         if _is_splits(own):
             known |= {name for names in own.values() for name in names}
         elif own is not None:

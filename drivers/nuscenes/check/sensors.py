@@ -25,6 +25,10 @@ LIDAR_YAW = -90.0  # [deg]: x of LIDAR_TOP points to the right, y ahead
 # From an edge of an image to the optical axis, at least, as shares of width and height (0.49
 # and 0.43 in nuScenes). Images may be cut above or below.
 EDGE = (0.35, 0.2)
+# Focal length as a share of the image's width, of nuScenes' cars, which differ by 2 %; by which
+# factor another one may differ from it, and the two of a camera from each other.
+FOCAL = {"CAM_BACK": 809 / 1600}  # others:
+FOCAL_OF_OTHERS, FOCAL_RATIO = 1266 / 1600, 1.25
 REACH = 10.0  # [m] from the ego frame to a sensor, at most
 FASTEST = 70.0  # [m/s], of the car and of others
 STEP = 1.0  # [m] from sample to sample, from which a car must move where it heads
@@ -146,7 +150,8 @@ def _find_wrong_camera(
 
 
 def _find_other_images(content: Content) -> Iterator[Problem]:
-    """Yield cameras whose optical axis is far from the middle of their images."""
+    """Yield cameras whose optical axis or focal length is none of their images."""
+    channels = name_channels(content)
     cameras = content.by_token("calibrated_sensor", "camera_intrinsic")
     sizes = {
         (row["calibrated_sensor_token"], row["width"], row["height"])
@@ -155,8 +160,11 @@ def _find_other_images(content: Content) -> Iterator[Problem]:
     for token, width, height in sorted(sizes):
         row = cameras.get(token)
         matrix = np.array(row["camera_intrinsic"] if row else [], np.float64)
-        what = find_outside(matrix, width, height) if matrix.shape == (3, 3) else ""
-        if row and what:
+        channel = channels.get(token, "")
+        if matrix.shape != (3, 3) or row is None:
+            continue
+        what = find_outside(matrix, width, height) or find_other_lens(channel, matrix, width)
+        if what:
             cure = "write the matrix in pixels of the images in the files"
             yield _problem("calibrated_sensor", row, "camera_intrinsic", what, cure)
 
@@ -175,6 +183,24 @@ def find_outside(intrinsic: Float64[np.ndarray, "3 3"] | None, width: int, heigh
     )
 
 
+def find_other_lens(
+    channel: str, intrinsic: Float64[np.ndarray, "3 3"] | None, width: int
+) -> str:
+    """Return in what a camera's matrix is of another lens than its own; "" where it may be."""
+    if intrinsic is None or not width > 0 < min(intrinsic[0, 0], intrinsic[1, 1]):
+        return ""  # told elsewhere
+    x, y = intrinsic[0, 0], intrinsic[1, 1]
+    usual = FOCAL.get(channel, FOCAL_OF_OTHERS) * width
+    if not 1 / FOCAL_RATIO < x / usual < FOCAL_RATIO:
+        return (
+            f"the focal length is {x:.0f} pixels, that of {channel} {usual:.0f} in images "
+            f"{width} pixels wide"
+        )
+    if not 1 / FOCAL_RATIO < y / x < FOCAL_RATIO:
+        return f"the focal lengths are {x:.0f} and {y:.0f} pixels, of a camera they are alike"
+    return ""
+
+
 def _find_wrong_lidar(row: Row, rotation: Float64[np.ndarray, "3 3"]) -> Iterator[Problem]:
     yaw = float(np.degrees(heading(rotation)))
     if _apart(yaw, LIDAR_YAW) > SKEW or rotation[2, 2] < np.cos(np.radians(SKEW)):
@@ -188,19 +214,24 @@ def _find_wrong_lidar(row: Row, rotation: Float64[np.ndarray, "3 3"]) -> Iterato
 
 def list_ego_poses(content: Content) -> dict[str, list[Pose]]:
     """Return (time [us], flat pose) of the car at the lidar's keyframes, by scene's token."""
+    found = defaultdict(list)
+    for sample, transform in list_ego_transforms(content):
+        flat = np.array([*transform[:2, 3], heading(transform[:3, :3])])
+        found[sample["scene_token"]].append((sample["timestamp"], flat))
+    return {scene: sorted(many, key=lambda pair: pair[0]) for scene, many in found.items()}
+
+
+def list_ego_transforms(content: Content) -> Iterator[tuple[Row, Float64[np.ndarray, "4 4"]]]:
+    """Yield each sample, and where the car was at its keyframe of the lidar."""
     channels = name_channels(content)
     samples = content.by_token("sample", "timestamp", "scene_token")
     poses = {row["token"]: row for row in unit_rows(content, "ego_pose", "translation")}
-    found = defaultdict(list)
     needed = ("sample_token", "ego_pose_token", "calibrated_sensor_token", "is_key_frame")
     for row in content.rows("sample_data", *needed):
         sample, pose = samples.get(row["sample_token"]), poses.get(row["ego_pose_token"])
         is_lidar = channels.get(row["calibrated_sensor_token"]) == LIDAR
         if row["is_key_frame"] and is_lidar and sample and pose:
-            transform = make_transform(pose["translation"], pose["rotation"])
-            flat = np.array([*transform[:2, 3], heading(transform[:3, :3])])
-            found[sample["scene_token"]].append((sample["timestamp"], flat))
-    return {scene: sorted(many, key=lambda pair: pair[0]) for scene, many in found.items()}
+            yield sample, make_transform(pose["translation"], pose["rotation"])
 
 
 def _find_wrong_motion(content: Content) -> Iterator[Problem]:

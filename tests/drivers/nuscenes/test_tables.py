@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nuscenes_files import DRIVES, FOCAL, FRAME, LAG, START, USERS, place
+from nuscenes_files import DRIVES, FOCAL_BACK, FRAME, LAG, START, USERS, place
 
 from drivers.nuscenes.problem import NuScenesError, Problem
 from drivers.nuscenes.rig import CAMERAS
@@ -51,7 +51,7 @@ def test_a_keyframe_holds_each_sensor_at_its_time(tables: Tables) -> None:
     np.testing.assert_allclose(back.to_ego[:3, 2], [-1, 0, 0], atol=1e-12)  # it looks back
     np.testing.assert_allclose(back.to_ego[:3, 1], [0, 0, -1], atol=1e-12)  # y points down
     assert back.intrinsic is not None
-    assert back.intrinsic[0].tolist() == [FOCAL, 0.0, 80.0]
+    assert back.intrinsic[0].tolist() == [FOCAL_BACK, 0.0, 80.0]
     assert (back.width, back.height) == (160, 90)
     assert back.path.is_file()
     assert frame.shots[LIDAR].intrinsic is None

@@ -111,7 +111,7 @@ def test_scaled_images_have_scaled_intrinsics(data_set: Path) -> None:
     small = open_windows(data_set, half)[0]
     assert small.images.shape == (3, 6, 3, 32, 80)
     np.testing.assert_allclose(
-        small.intrinsic[1, 4], [[FOCAL / 2, 0, 40], [0, FOCAL / 2, 22.5 - 13], [0, 0, 1]]
+        small.intrinsic[1, 1], [[FOCAL / 2, 0, 40], [0, FOCAL / 2, 22.5 - 13], [0, 0, 1]]
     )
     with pytest.raises(NuScenesError, match=r"160 x 90 pixels, scaled by 0.5 .* 80 x 45, ask"):
         open_windows(data_set, replace(half, image=replace(half.image, crop=0)))
@@ -412,6 +412,15 @@ def test_intrinsics_of_larger_images_are_refused(copied: Path) -> None:
     with pytest.raises(
         NuScenesError, match=r"camera_intrinsic: the optical axis is at pixel \("
     ):
+        open_windows(copied, FOUR)
+
+
+def test_halved_focal_lengths_are_refused(copied: Path) -> None:
+    path = copied / "v1.0-mini" / "calibrated_sensor.json"
+    rows = json.loads(path.read_text())
+    rows[1]["camera_intrinsic"][0][0] /= 2
+    path.write_text(json.dumps(rows))
+    with pytest.raises(NuScenesError, match=r"the focal length is 63 pixels, that of CAM_FRO"):
         open_windows(copied, FOUR)
 
 

@@ -104,5 +104,7 @@ def test_questions_are_about_instances_and_samples_that_are_there(labelled: Path
         f"{name} lost_scene-0061-s1 names no instance and sample",
         f"{name} scene-0061-ahead names no instance and sample",
     ]
-    write_questions(labelled, [])
-    assert "is no object of scenes" in check(labelled)[0]
+    told = "is no object with a list of questions for each scene"
+    for bad in ([], {"scene-0061": 1}, {"scene-0061": [1]}):
+        write_questions(labelled, bad)
+        assert check(labelled) == [f"maps/prediction/prediction_scenes.json  {told}"]

@@ -15,6 +15,8 @@ from drivers.nuscenes.check import check_nuscenes
 from drivers.nuscenes.check.can import find_other_turns
 
 TABLES = "v1.0-mini"
+LANES = ["lane0", "lane_connector0"]
+MESSAGES = ("pose", "route", "steeranglefeedback")
 
 
 def check(root: Path) -> list[tuple[str, str, str]]:
@@ -109,11 +111,8 @@ def test_a_table_that_is_none_is_named(text: str | None, root: Path) -> None:
     path.unlink() if text is None else path.write_text(text)
     told = [p for p in check_nuscenes(root) if p.table == "visibility"]
     assert len(told) == 1
-    assert str(told[0]).startswith(
-        "visibility: holds no record; fetch"
-        if text == "[]"
-        else f"visibility: v1.0-mini/visibility.json is {'missing' if text is None else 'no '}"
-    )
+    what = "holds no record" if text == "[]" else "is missing" if text is None else "is no "
+    assert str(told[0]).startswith(f"visibility: v1.0-mini/visibility.json {what}")
 
 
 def rename(name: str) -> Callable[[Any], Any]:
@@ -122,7 +121,7 @@ def rename(name: str) -> Callable[[Any], Any]:
 
 def test_scenes_outside_all_splits_are_named(root: Path) -> None:
     path = root / TABLES / "scene.json"
-    bus = [root / "can_bus" / f"scene-0553_{k}.json" for k in ("pose", "steeranglefeedback")]
+    bus = [root / "can_bus" / f"scene-0553_{k}.json" for k in MESSAGES]
     for file in bus:
         shutil.copy(file, str(file).replace("0553", "0001"))
     change(path, rename("scene-0001"))  # of v1.0-trainval
@@ -201,6 +200,43 @@ def test_what_a_map_loses_when_it_is_read_is_named(root: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("links", "told"),
+    [
+        ({}, ["incoming", "outgoing"]),
+        (
+            {token: {"incoming": [], "outgoing": []} for token in LANES},
+            ["incoming", "outgoing"],
+        ),
+        ({k: {"incoming": LANES[:1], "outgoing": []} for k in LANES}, ["outgoing"]),
+        ({LANES[1]: {"incoming": LANES[:1], "outgoing": LANES[:1]}}, []),  # half of them
+    ],
+)
+def test_lanes_that_lead_nowhere_are_named(links: Any, told: list[str], root: Path) -> None:
+    rows = make_map()
+    assert set(rows["connectivity"]) == set(LANES)
+    rows["connectivity"] = links
+    write_map(root, rows)
+    name = f"maps/expansion/{LOCATION}.json"
+    assert check(root) == [
+        (name, "connectivity", f"2 of 2 lanes have no {way} lane") for way in told
+    ]
+
+
+def test_halved_focal_lengths_are_named(root: Path) -> None:
+    def halve(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            for k in (0, 1) if row["camera_intrinsic"] else ():
+                row["camera_intrinsic"][k][k] /= 2
+
+    change(root / TABLES / "calibrated_sensor.json", halve)
+    told = check(root)
+    assert {k[:2] for k in told} == {("calibrated_sensor", "camera_intrinsic")}
+    assert len(told) == 6
+    said = "the focal length is 40 pixels, that of CAM_BACK 81 in images 160 pixels wide"
+    assert [what for _, _, what in told].count(said) == 1
+
+
 def test_a_car_off_the_road_is_named(root: Path) -> None:
     rows = MapRows()
     rows.area("drivable_area", rectangle(-150, 150, 100, 120))
@@ -272,7 +308,7 @@ def test_a_can_bus_that_is_missing_or_of_another_time_is_named(root: Path) -> No
 
 
 def test_a_can_bus_that_the_devkit_refuses_to_read_is_named(root: Path) -> None:
-    for message in ("pose", "steeranglefeedback"):
+    for message in MESSAGES:
         bus(root, message).rename(root / "can_bus" / f"scene-0161_{message}.json")
     change(root / TABLES / "scene.json", rename("scene-0161"))
     (root / TABLES / "splits.json").write_text('{"mine": ["scene-0161"]}')

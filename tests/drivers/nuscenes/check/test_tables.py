@@ -9,12 +9,17 @@ import pytest
 from nuscenes_files import FRAME, START, make_tables
 
 from drivers.nuscenes.check import check_tables
+from drivers.nuscenes.geometry import rotation_matrix
 from drivers.nuscenes.problem import Problem
 
 Tables = dict[str, list[dict[str, Any]]]
 Change = Callable[[list[dict[str, Any]], str], None]  # of the rows of a table, in a field
 TABLES = json.dumps(make_tables(4, ["scene-0061"]))
-VALUES = (None, 1, "x", [], {}, -0.5, [[]], True)
+DEEP = json.loads("[" * 800 + "]" * 800)
+VALUES = (
+    None, 1, "x", [], {}, -0.5, [[]], True, 2**80, -(10**400), float("nan"), "\ud800", "\0",
+    "../x", [10**400] * 3, [1e18] * 3, [1e18] * 4, [[1e18] * 3] * 3, 10**18, DEEP,
+)  # fmt: skip
 
 
 def check(table: str, change: Change, field: str) -> list[Problem]:
@@ -100,6 +105,13 @@ TIMES = [
     ("sample.timestamp", at(3, START + 20 * FRAME), "the next sample is 9.0 s later"),
 ]
 HALF = float(np.sqrt(0.5))
+
+
+def lens(x: float, y: float) -> list[list[float]]:
+    """Return the matrix of a camera with 160 x 90 pixels."""
+    return [[x, 0.0, 80.0], [0.0, y, 45.0], [0.0, 0.0, 1.0]]
+
+
 SENSORS = [
     ("calibrated_sensor.rotation", at(6, [1.0, 0, 0, 0]), "points to 0 deg, expected -90"),
     ("calibrated_sensor.rotation", at(6, [HALF, 0, 0, HALF]), "points to 90 deg, expected -90"),
@@ -126,6 +138,21 @@ SENSORS = [
         at(1, [[126.0, 0, 8.0], [0, 126.0, 491.0], [0, 0, 1]]),
         "the optical axis is at pixel (8, 491) of",
     ),
+    (
+        "calibrated_sensor.camera_intrinsic",
+        at(1, lens(63.3, 63.3)),  # halved
+        "the focal length is 63 pixels, that of CAM_FRONT 127 in images 160 pixels wide",
+    ),
+    (
+        "calibrated_sensor.camera_intrinsic",
+        at(4, lens(126.6, 126.6)),
+        "the focal length is 127 pixels, that of CAM_BACK 81 in images 160 pixels wide",
+    ),
+    (
+        "calibrated_sensor.camera_intrinsic",
+        at(1, lens(126.6, 63.3)),
+        "the focal lengths are 127 and 63 pixels, of a camera they are alike",
+    ),
     ("sensor.modality", at(6, "camera"), "LIDAR_TOP is no camera"),
 ]
 CAR = [
@@ -145,6 +172,16 @@ BOXES = [
     ("sample_annotation.size", at(0, [1.9, 460, 1]), "is the size of nothing"),
     ("sample_annotation.translation", at(4, [300, 190, 1]), "the box moves at"),
     ("sample_annotation.translation", every(to_frame_of_the_car), "m from the car"),
+    (
+        "sample_annotation.translation",
+        every(lambda place: [*place[:2], place[2] + 2.0]),
+        "boxes near the car begin +1.25 of their heights above the ground",
+    ),
+    (
+        "sample_annotation.translation",
+        every(lambda place: [*place[:2], 0.0]),  # their bottoms
+        "boxes near the car begin -0.50 of their heights above the ground",
+    ),
     ("sample_annotation.num_radar_pts", at(0, -1), "is -1"),
     (
         "sample_annotation.num_lidar_pts",
@@ -236,6 +273,73 @@ def test_a_rider_may_turn_a_cycle_around() -> None:
 
 
 @pytest.mark.parametrize(
+    ("by", "told"),
+    [(0.79, True), (0.81, False), (1.24, False), (1.26, True)],
+)
+def test_a_focal_length_may_differ_by_a_quarter(by: float, told: bool) -> None:
+    for matrix in (lens(126.6 * by, 126.6 * by), lens(126.6, 126.6 * by)):
+        problems = check("calibrated_sensor", at(1, matrix), "camera_intrinsic")
+        assert [p.field for p in problems] == ["camera_intrinsic"] * told
+
+
+def move_ego(up: float, pitch: float) -> Tables:
+    """Return tables of a car on a slope, so high, with all boxes around it as before."""
+    tables: Tables = json.loads(TABLES)
+    turn = rotation_matrix([float(np.cos(pitch / 2)), 0.0, float(np.sin(pitch / 2)), 0.0])
+    for rows in (tables["ego_pose"], tables["sample_annotation"]):
+        for row in rows:
+            row["translation"] = (turn @ row["translation"] + [0.0, 0.0, up]).tolist()
+    for row in tables["ego_pose"]:
+        w, _, _, z = row["rotation"]
+        c, s = np.cos(pitch / 2), np.sin(pitch / 2)
+        row["rotation"] = [float(v) for v in (c * w, s * z, s * w, c * z)]
+    return tables
+
+
+def test_boxes_stand_on_the_ground_on_which_the_car_stands() -> None:
+    """Wherever that is, and on a slope."""
+    assert check_tables(move_ego(40.0, 0.1))[1] == []
+    tables = move_ego(40.0, 0.1)
+    for row in tables["sample_annotation"]:
+        row["translation"][2] -= 40.0
+    told = [p.what for p in check_tables(tables)[1]]
+    assert len(told) == 1
+    assert "of their heights above the ground" in told[0]
+
+
+@pytest.mark.parametrize(
+    ("share", "told"), [(-0.29, False), (0.29, False), (-0.31, True), (0.31, True)]
+)
+def test_boxes_may_begin_so_much_of_their_heights_off_the_ground(
+    share: float, told: bool
+) -> None:
+    tables: Tables = json.loads(TABLES)
+    for row in tables["sample_annotation"]:
+        row["translation"][2] += share * row["size"][2]
+    assert [p.field for p in check_tables(tables)[1]] == ["translation"] * told
+
+
+@pytest.mark.parametrize(("up", "told"), [(0.9, False), (1.1, True), (-1.1, True)])
+def test_boxes_of_one_scene_may_begin_a_metre_off_the_ground(up: float, told: bool) -> None:
+    tables, other = make_tables(8, ["scene-0061"]), make_tables(4, ["scene-0553"])
+    for row in other["sample_annotation"]:
+        row["translation"][2] += up
+    for name in ("scene", "sample", "sample_data", "ego_pose", "instance", "sample_annotation"):
+        tables[name] += other[name]
+    problems = check_tables(tables)[1]
+    said = f"boxes near the car of scene-0553 begin {up:+.1f} m above the ground"
+    assert [p.what for p in problems] == [said] * told
+
+
+def test_few_boxes_do_not_tell_where_the_ground_is() -> None:
+    tables = make_tables(2, ["scene-0061"])
+    for row in tables["sample_annotation"]:
+        row["translation"][2] += 5.0
+    assert len(tables["sample_annotation"]) == 8
+    assert check_tables(tables)[1] == []
+
+
+@pytest.mark.parametrize(
     ("place", "change"),
     [
         ("category.name", at(16, "vehicle.van")),
@@ -261,5 +365,5 @@ def test_a_problem_says_table_token_field_what_and_cure() -> None:
 def test_no_value_in_any_field_makes_the_check_itself_fail(table: str) -> None:
     fields = json.loads(TABLES)[table][0]
     for k, field in enumerate(fields):
-        for value in VALUES[k % 4 :: 4]:
+        for value in VALUES[k % 5 :: 5]:
             assert all(isinstance(p, Problem) for p in check(table, at(0, value), field))
