@@ -285,10 +285,10 @@ def tabulate_prices(
                 f"here is one. 370M: {SENDING:.1%} of neurons send, or all, as on the chips "
                 "that were measured; two thirds of weights are not 0. Leakage of all chips "
                 "times the time of a token is given as a share of the nominal energy of "
-                "generation. Computed "
-                f"over measured, generation: {ratios}. No constant is fitted to the "
-                "measurement; updates of microcode are priced as those of a plain neuron, and the links "
-                "between chips, the host and waiting for it are not in the time."
+                f"generation. Computed over measured, generation: {ratios}. No constant is "
+                "fitted to the measurement; updates of microcode are priced as those of a "
+                "plain neuron, and the links between chips, the host and waiting for it are "
+                "not in the time."
             ),
         ),
         tabulate_speed(model, big, (rows[0][4], rows[1][4]), PUBLISHED["tokens"]),
