@@ -165,6 +165,12 @@ class LoihiProgram:
         if problems:
             raise ProgramError("\n".join(["the program does not hold together:", *problems]))
 
+    def __repr__(self) -> str:
+        populations = ", ".join(f"{p.name} {p.kind} {p.size:,}" for p in self.populations)
+        connections = ", ".join(f"{c.name} {c.kind}" for c in self.connections)
+        length = "" if self.ticks is None else f", ticks={self.ticks}"
+        return f"LoihiProgram({populations}; {connections}{length})"
+
     def __getitem__(self, name: str) -> Population:
         for p in self.populations:
             if p.name == name:

@@ -13,6 +13,7 @@ from jaxtyping import Shaped
 
 from neuro.arguments import make_type_error
 from neuro.spikes import Events, Times, join
+from neuro.text import format_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,17 @@ class Record:
             raise TypeError("\n".join(problems))
         for part in ("spikes", "values", "times"):
             object.__setattr__(self, part, _ByName(part, getattr(self, part)))
+
+    def __repr__(self) -> str:
+        spikes = ", ".join(f"{n} {e.tick.size:,}" for n, e in self.spikes.items())
+        values = ", ".join(f"{n} {format_value(v)}" for n, v in self.values.items())
+        parts = (
+            f"spikes: {spikes or 'none'}",
+            f"values: {values or 'none'}",
+            *(name for name in ("counts", "times", "states") if getattr(self, name)),
+        )
+        size = f"{self.executor}, {self.ticks} ticks, {self.samples} samples"
+        return f"Record({size}; {'; '.join(parts)})"
 
     def __getitem__(self, name: object) -> NoReturn:
         """Raise a TypeError: a record holds several things of a node."""

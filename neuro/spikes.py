@@ -36,6 +36,9 @@ class Events(NamedTuple):
     value: Float[np.ndarray, " E"]
     shape: tuple[int, int, int]
 
+    def __repr__(self) -> str:
+        return _format_train(self)
+
 
 class Times(NamedTuple):
     """A spike train in continuous time: E spikes sorted by (sample, time, neuron).
@@ -48,6 +51,15 @@ class Times(NamedTuple):
     neuron: Int[np.ndarray, " E"]
     value: Float[np.ndarray, " E"]
     shape: tuple[int, int, int]
+
+    def __repr__(self) -> str:
+        return _format_train(self)
+
+
+def _format_train(train: Events | Times) -> str:
+    """Return how many spikes there are; also of columns that do not fit."""
+    spikes = np.size(train.neuron)
+    return f"{type(train).__name__}({spikes:,} spikes, shape (T, B, N) = {train.shape})"
 
 
 def require_train(what: str, train: object, kind: type[Events | Times]) -> None:

@@ -15,6 +15,7 @@ from neuro.graph.host_ops import Host
 from neuro.graph.nodes import Edge, Node, Topology
 from neuro.graph.order import find_instant_loops, find_loops, order_feed_forward
 from neuro.graph.shapes import infer_shapes
+from neuro.graph.summary import GraphSummary, summarise
 from neuro.graph.validate import GraphError, problems_of_values, problems_of_wiring
 from neuro.neurons import is_leaky_integrator, is_neuron
 from neuro.neurons.long_times import describe_other_dt, warn_of_long_times
@@ -124,6 +125,17 @@ class Graph(Topology):
         left = {group[e.source] for e in self.edges if group[e.source] != group[e.target]}
         told = {*self.firing, *self.readouts}
         return tuple(n for n in self.populations if n in told and group[n] not in left)
+
+    def summary(self) -> GraphSummary:
+        """Return a table of the nodes: what they are, shapes, neurons, parameters, synapses."""
+        return summarise(self, self.shapes, self.order)
+
+    def __repr__(self) -> str:
+        first = " ".join(self.order[:8]) + " ..." * (len(self.order) > 8)
+        return (
+            f"Graph({len(self.nodes)} nodes, {len(self.edges)} edges, dt={self.dt:g}: {first}; "
+            "graph.summary() is a table of them)"
+        )
 
     def size(self, name: str) -> int:
         """Return the number of neurons, or of values a tick, of a node."""

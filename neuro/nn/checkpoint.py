@@ -64,6 +64,10 @@ class Checkpointed(Temporal):
         self.ticks = ticks
         self.states = states
 
+    def extra_repr(self) -> str:
+        """Return the ticks of a chunk, and the states that are kept."""
+        return f"ticks={self.ticks}, states={self.states}"
+
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
         """Return what the module returns.
 

@@ -52,6 +52,10 @@ class Delay(Temporal):
         require_ticks("Delay.ticks", ticks, "leave the layer out for 0")
         self.ticks = ticks
 
+    def extra_repr(self) -> str:
+        """Return the ticks."""
+        return f"ticks={self.ticks}"
+
     def forward(
         self, x: Float[Tensor, "T B *N"], state: Float[Tensor, "D B *N"] | None = None
     ) -> tuple[Float[Tensor, "T B *N"], Float[Tensor, "D B *N"]]:
@@ -91,6 +95,10 @@ class Recurrent(Temporal):
         self.spiking = spiking
         self.feedback = feedback
         self.delay = delay
+
+    def extra_repr(self) -> str:
+        """Return the delay."""
+        return f"delay={self.delay}"
 
     def forward(self, x: Float[Tensor, "T B *N"], state: Any = None) -> tuple[Tensor, Any]:
         """Return (spikes, (population state, the last ``delay`` ticks of spikes))."""

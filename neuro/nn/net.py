@@ -38,6 +38,7 @@ from neuro.nn.spiking import (
 )
 from neuro.record import Record
 from neuro.spikes import Events, to_events, to_raster
+from neuro.text import format_model
 
 
 class NetState(NamedTuple):
@@ -66,6 +67,9 @@ class _ConnectionModule(nn.Module):
         weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
         return self.node.apply(x, weight, bias)
 
+    def extra_repr(self) -> str:
+        return format_model(self.node)
+
     def frozen(self) -> Connection:
         """Return the node with the present weights."""
         if not isinstance(self.node, Weighted):
@@ -83,6 +87,9 @@ class _HostModule(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.node.run(x)
+
+    def extra_repr(self) -> str:
+        return format_model(self.node)
 
     def frozen(self) -> Host:
         """Return the node, which has nothing to train."""

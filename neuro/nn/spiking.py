@@ -26,6 +26,7 @@ from neuro.neurons import (
 )
 from neuro.neurons.long_times import describe_other_dt, warn_of_long_times
 from neuro.neurons.normal_form import to_number
+from neuro.text import format_model
 from neuro.units import Seconds
 
 DT = Seconds(1e-3)
@@ -191,6 +192,12 @@ class Spiking(Temporal):
         y, after = self.run_in_context(NO_CONTEXT, x, state)
         require_number(self, after)
         return y, after
+
+    def extra_repr(self) -> str:
+        """Return the model as it was made, dt, and what is trained from there on."""
+        names = " and ".join(self.trained)
+        trained = f", trains {names} from there" if names else ""
+        return f"{format_model(self.model)}, dt={self.dt:g}{trained}"
 
     def require_state(self, x: Float[Tensor, "T B *X"], state: Any) -> None:
         """Raise a LayerError unless the population can go on with ``x``; None is rest."""

@@ -175,3 +175,9 @@ def test_a_program_that_falls_apart_is_refused() -> None:
     assert (
         "nothing connects these parts: out; conv/1, x; split it into one graph for each part"
     ) in str(e.value)
+
+
+def test_a_program_is_told_in_a_line_and_not_in_arrays() -> None:
+    told = "LoihiProgram(x input 9, conv/1 alif 8, out li 2; conv conv, fc dense)"
+    assert repr(program()) == told
+    assert repr(replace(program(), ticks=7)) == told[:-1] + ", ticks=7)"

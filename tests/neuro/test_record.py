@@ -13,7 +13,7 @@ from neuro.io.graph_digest import digest_graph
 from neuro.neurons import LIF
 from neuro.nn import replay
 from neuro.record import Counts, Record, concatenate
-from neuro.spikes import to_events, to_raster
+from neuro.spikes import to_events, to_raster, to_times
 from neuro.units import Seconds
 
 
@@ -99,3 +99,16 @@ def test_every_executor_says_which_graph_it_ran() -> None:
     ]
     assert {r.digest for r in records} == {digest_graph(graph)}
     assert concatenate(records[1:2] * 3).digest == digest_graph(graph)
+
+
+def test_a_record_is_told_in_a_line_and_not_in_arrays() -> None:
+    assert repr(record(RASTER + 1)) == (
+        "Record(torch, 3 ticks, 1 samples; spikes: a 6; values: out float32[3, 1, 2])"
+    )
+    assert repr(record(RASTER, "events", a=Counts())) == (
+        "Record(events, 3 ticks, 1 samples; spikes: a 0; values: out float32[3, 1, 2]; counts)"
+    )
+    events = to_events(RASTER + 1)
+    assert repr(events) == "Events(6 spikes, shape (T, B, N) = (3, 1, 2))"
+    times = to_times(events, Seconds(1e-3))
+    assert repr(times) == "Times(6 spikes, shape (T, B, N) = (3, 1, 2))"

@@ -5,7 +5,9 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from neuro.neurons import ALIF, IF, LIF
+from neuro.nn import Checkpointed, Net
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack
+from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from neuro.units import Seconds, Ticks
 
@@ -112,3 +114,27 @@ def test_a_stack_without_neurons_puts_out_every_tick_of_a_constant_input() -> No
     y, _ = Stack(fc, nn.Flatten())(x)
     assert y.shape == (5, 2, 4)
     assert torch.equal(y, fc(x[:1]).expand(5, 2, 4))
+
+
+def test_a_network_is_printed_with_its_neurons_and_delays() -> None:
+    net = Stack(
+        cells=Spiking(ALIF(beta=0.25), Seconds(2e-3)),
+        late=Delay(Ticks(2)),
+        rec=Recurrent(Spiking(LIF(tau=0.01), Seconds(2e-3)), nn.Identity(), Ticks(3)),
+    )
+    told = (
+        "Stack(\n"
+        "  (cells): Spiking(ALIF(leak=0.5, threshold=0.5, beta=0.25), dt=0.002, trains "
+        "logit_leak and threshold from there)\n"
+        "  (late): Delay(ticks=2)\n"
+        "  (rec): Recurrent(\n"
+        "    delay=3\n"
+        "    (spiking): Spiking(LIF(tau=0.01, threshold=1), dt=0.002)\n"
+        "    (feedback): Identity()\n"
+        "  )\n"
+        ")"
+    )
+    assert repr(net) == told
+    parts = repr(Net(trace(Stack(fc=nn.Linear(3, 2), s=Spiking(LIF(tau=0.01))), (3,))))
+    assert "(node_fc): _ConnectionModule(Dense(weight=float32[2, 3], bias=float32[2]))" in parts
+    assert "ticks=5, states=2" in repr(Checkpointed(net, Ticks(5), states=2))
