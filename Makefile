@@ -1,5 +1,6 @@
 # make demo: set up and run the demonstration.  make test: set up and run what CI runs.
-# make docs: set up and build the documentation into build/docs; warnings are errors.
+# make docs: set up and build the documentation into build/docs; it runs the notebooks and draws
+# the pictures; warnings are errors.
 VENV := .venv
 BIN := $(VENV)/bin
 LAVA := lava-nc==0.10.0
@@ -55,7 +56,8 @@ $(VENV)/.test: pyproject.toml | $(VENV)/.made
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.docs: pyproject.toml | $(VENV)/.made
-	$(BIN)/python -m pip install -q -e '.[docs]'
+	$(BIN)/python -m pip install -q -e '.[docs,lava,driving,language]'
+	$(BIN)/python -m pip install -q --no-deps --ignore-requires-python $(LAVA)
 	@touch $@
 
 clean:

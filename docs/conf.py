@@ -1,6 +1,5 @@
 """The documentation site: `make docs`, strict (each warning is an error), offline."""
 
-import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,9 +19,10 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "myst_nb",
-    "docstrings",  # these three stand in _ext
+    "docstrings",  # these four stand in _ext
     "generated",
     "module_links",
+    "pictures",
 ]
 packages = PACKAGES
 exclude_patterns = ["_ext", "api/*/modules.rst", "generated/*.inc.md"]
@@ -61,7 +61,7 @@ napoleon_use_rtype = False
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
 myst_heading_anchors = 3
 myst_dmath_allow_space = False  # a $ of the shell is none of mathematics
-nb_execution_mode = os.environ.get("NB_EXECUTE", "off")  # force: with what they put out
+nb_execution_mode = "force"  # the pages show what the notebooks print and draw
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 

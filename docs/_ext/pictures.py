@@ -1,0 +1,228 @@
+"""The pictures of the pages, drawn at every build by the code that the pages describe.
+
+They are written to docs/generated/, which is no part of the repository. Each function draws one
+picture and is named for it; nothing is trained, and every picture takes seconds.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, PercentFormatter
+from torch import nn
+
+ROOT = Path(__file__).parents[2]
+BLUE, RED, GREY = "#0b6fa4", "#c2410c", "#8c959f"
+STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+}
+DT = 0.001  # [s]
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Draw everything before Sphinx looks for pictures, after the pages are written."""
+    app.connect("config-inited", lambda *_: draw(ROOT / "docs" / "generated"), priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def draw(folder: Path) -> None:
+    """Draw every picture of ``PICTURES`` into a folder."""
+    for name, picture in PICTURES.items():
+        with mpl.rc_context(STYLE):
+            figure = picture()
+            figure.savefig(folder / f"{name}.png", dpi=150, facecolor="white")
+
+
+def draw_clocks() -> Figure:
+    """Draw the membrane of one neuron under both clocks, with input between the ticks."""
+    from neuro import LIF, Dense, Edge, Graph, Input, Seconds
+    from neuro.events import Exact, Grid, Recording, simulate
+    from neuro.spikes import Times, to_times
+
+    ticks, fine = 20, 20  # a tick of 1 ms, and samples of the exact membrane in each
+    arrivals = DT * np.array([2.3, 3.6, 4.2, 9.4, 10.2, 10.7, 11.3, 15.5, 16.6, 17.1])
+
+    def run(clock: Exact | Grid, parts: int) -> tuple[Any, ...]:
+        nodes = {
+            "x": Input(shape=(1,)),
+            "w": Dense(weight=np.array([[0.42]])),
+            "cell": LIF(tau=0.008),
+        }
+        edges = (Edge("x", "w"), Edge("w", "cell"))
+        graph = Graph(nodes=nodes, edges=edges, dt=Seconds(DT / parts))
+        zeros = np.zeros(arrivals.size, np.int32)
+        shape = (ticks * parts, 1, 1)
+        stimulus = {"x": Times(zeros, arrivals, zeros, np.ones(arrivals.size), shape)}
+        record = Recording(states=tuple(range(ticks * parts)))
+        found = simulate(graph, stimulus, clock, record=record)[0]
+        v = np.array([states["cell"][0, 0, 0] for states in found.states.values()])
+        at = 1e3 * DT / parts * np.arange(1 + v.size)
+        if isinstance(clock, Exact):
+            return at, np.append(0, v), 1e3 * found.times["cell"].time
+        return at, np.append(0, v), 1e3 * to_times(found.spikes["cell"], graph.dt).time
+
+    figure = Figure((7.5, 2.6), layout="constrained")
+    ax = figure.subplots()
+    for clock, parts, colour, height, label in (
+        (Exact(), fine, BLUE, 1.3, "Exact()"),
+        (Grid(), 1, RED, 1.18, "Grid(), ticks of 1 ms"),
+    ):
+        at, v, spikes = run(clock, parts)
+        style = "o" if parts == 1 else "-"  # a clock knows nothing between its ticks
+        ax.plot(at, v, style, color=colour, ms=4, lw=1.2, label=label)
+        ax.plot(spikes, np.full(len(spikes), height), "|", color=colour, ms=9, mew=1.8)
+    ax.plot(1e3 * arrivals, np.full(arrivals.size, -0.1), "^", color=GREY, ms=5)
+    ax.axhline(1, color=GREY, lw=0.8, ls="--")
+    ax.annotate("threshold", (0.1, 1.02), color=GREY)
+    ax.set(xlabel="time (ms)", ylabel="membrane", xlim=(0, ticks), ylim=(-0.2, 1.42))
+    figure.legend(loc="outside upper right", ncols=2)
+    return figure
+
+
+def draw_crossing() -> Figure:
+    """Draw a membrane that is above its threshold between two ticks only."""
+    tau, tau_syn, threshold = 0.001, 0.00025, 0.9  # [s], [s]
+
+    def membrane(t: Any) -> Any:
+        return 2.1 * (np.exp(-t / tau) - np.exp(-t / tau_syn))
+
+    t = np.linspace(0, 4 * DT, 2001)
+    figure = Figure((6.5, 2.6), layout="constrained")
+    ax = figure.subplots()
+    ax.plot(1e3 * t, membrane(t), color=BLUE, label="membrane, without the reset")
+    ticks = DT * np.arange(5)
+    ax.plot(1e3 * ticks, membrane(ticks), "o", color=RED, label="what a clock of 1 ms tests")
+    ax.axhline(threshold, color=GREY, lw=0.8, ls="--")
+    ax.annotate("threshold", (3.5, threshold + 0.02), color=GREY)
+    crossing = 1e3 * t[np.argmax(membrane(t) >= threshold)]
+    ax.annotate(
+        f"crossing at {crossing:.2f} ms",
+        (crossing, threshold),
+        (1.1, 1.03),
+        arrowprops={"arrowstyle": "->", "color": BLUE},
+        color=BLUE,
+    )
+    ax.set(xlabel="time since the spike that arrived (ms)", ylabel="membrane", ylim=(0, 1.15))
+    ax.legend(loc="center right")
+    return figure
+
+
+def draw_surrogates() -> Figure:
+    """Draw the step and the two derivatives that stand in for its own."""
+    from neuro.neurons.surrogate import arctan, triangle
+
+    x = torch.linspace(-2, 2, 401)
+    figure = Figure((6.5, 2.4), layout="constrained")
+    ax = figure.subplots()
+    ax.plot(x, (x >= 0).float(), color=GREY, lw=1.2, label="spike (forward)")
+    ax.plot(x, arctan(x), color=BLUE, label="arctan (backward)")
+    ax.plot(x, triangle(x), color=RED, label="triangle (backward)")
+    ax.set(xlabel="membrane − threshold", ylim=(-0.05, 1.1))
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def draw_integers() -> Figure:
+    """Draw the read-out of a small network in floats and in Loihi's integers."""
+    from lava_export import lower, reference, to_float
+    from neuro import ALIF, LI, Dense, Edge, Graph, Input, Seconds, to_events
+    from neuro.events import simulate
+
+    rng = np.random.default_rng(0)
+    names = ("x", "w1", "hidden", "w2", "out")
+    graph = Graph(
+        nodes={
+            "x": Input(shape=(20,)),
+            "w1": Dense(weight=rng.normal(0.4, 0.5, (30, 20))),
+            "hidden": ALIF(),
+            "w2": Dense(weight=rng.normal(0, 0.3, (1, 30))),
+            "out": LI(tau=0.02),
+        },
+        edges=tuple(map(Edge, names[:-1], names[1:])),
+        dt=Seconds(DT),
+    )
+    ticks = 80
+    stimulus = {"x": to_events(rng.random((ticks, 1, 20)) < 0.15)}
+    floats = simulate(graph, stimulus)[0].values["out"][:, 0, 0]
+    program = lower(graph, ticks=ticks)
+    integers = reference.run(program, stimulus, ticks=ticks).values["out"]
+    on_chip = to_float(program, "out", integers)[:, 0, 0]
+
+    figure = Figure((7.5, 3.2), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    above.plot(floats, color=BLUE, label="floats (torch, event engine)")
+    above.plot(on_chip, color=RED, lw=1, ls="--", label="integers (reference, Lava)")
+    above.set(ylabel="read-out")
+    above.legend(loc="upper right")
+    below.plot(on_chip - floats, color=RED, lw=1)
+    below.axhline(0, color=GREY, lw=0.8)
+    below.set(xlabel="tick", ylabel="difference")
+    return figure
+
+
+def draw_tiers() -> Figure:
+    """Draw the tiers of one small network on two chips, each from low to high."""
+    from neuro import ALIF, LI, Spiking, Stack, to_events
+    from neuro.codes import rate
+    from neuro.energy import estimate
+    from neuro.events import simulate
+    from neuro.nn.trace import trace
+    from neuro.seeds import seeded
+
+    with seeded(0):
+        layers = {"fc1": nn.Linear(784, 64), "hidden": Spiking(ALIF())}
+        net = Stack(**layers, fc2=nn.Linear(64, 10), out=Spiking(LI(tau=0.02)))
+        spikes = rate(torch.rand(8, 784) / 2, ticks=8)
+    graph = trace(net, (784,))
+    record, _ = simulate(graph, {"input": to_events(spikes)})
+    bars = {}
+    for name in ("loihi1", "loihi2"):
+        found = estimate(graph, record, name)
+        bars |= {f"{name}, core": found.core, f"{name}, chip": found.whole_chip}
+    figure = Figure((7.5, 1.9), layout="constrained")
+    ax = figure.subplots()
+    for y, x in enumerate(bars.values()):
+        ax.barh(y, x.high - x.low, left=x.low, height=0.56, color=(BLUE, 0.3))
+        ax.plot([x.nominal], [y], "|", ms=11, mew=3, color=BLUE)
+    ax.set_yticks(range(len(bars)), list(bars))
+    ax.invert_yaxis()
+    ax.set(xscale="log", xlabel="energy per inference (logarithmic)")
+    ax.xaxis.set_major_formatter(EngFormatter("J"))
+    return figure
+
+
+def draw_recall() -> Figure:
+    """Draw the recall of hybrids by their share of softmax layers, from RESULTS.md."""
+    results = (ROOT / "RESULTS.md").read_text()
+    rows = re.search(r"^\| MQAR, % right (.*?)^\| needles", results, re.M | re.S)
+    ratios = ("pure", "7:1", "3:1", "1:1")
+    figure = Figure((7.5, 2.8), layout="constrained")
+    ax = figure.subplots()
+    for line in rows[1].splitlines() if rows else ():
+        name, *cells = [cell.strip() for cell in line.strip("| ").split("|") if cell.strip()]
+        shares = [float(cell.split()[0]) / 100 for cell in cells[: len(ratios)]]
+        ax.plot(ratios, shares, marker="o", ms=4, label=name)
+    ax.yaxis.set_major_formatter(PercentFormatter(1))
+    ax.set(xlabel="linear layers : softmax layers", ylabel="MQAR, right", ylim=(0, 1.03))
+    figure.legend(loc="outside right center")
+    return figure
+
+
+PICTURES: dict[str, Callable[[], Figure]] = {
+    "clocks": draw_clocks,
+    "crossing": draw_crossing,
+    "surrogates": draw_surrogates,
+    "integers": draw_integers,
+    "tiers": draw_tiers,
+    "recall": draw_recall,
+}
