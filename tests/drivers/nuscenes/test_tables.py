@@ -147,6 +147,15 @@ def test_broken_chains_are_refused(copied: Path) -> None:
         tables.list_keyframes("scene-0553")
 
 
+@pytest.mark.parametrize("later", [0, -1])
+def test_time_runs_on_along_a_chain(later: int, copied: Path) -> None:
+    damage(copied, "sample", lambda rows: rows[2].update(timestamp=START + FRAME + later))
+    tables = open_tables(copied)
+    with pytest.raises(NuScenesError, match="sample scene-0061-s2 next: leads .*back in time"):
+        tables.list_keyframes("scene-0061")
+    assert len(tables.list_keyframes(SCENE)) == 5
+
+
 def test_missing_sensors_and_boxes_that_are_none_are_refused(copied: Path) -> None:
     damage(copied, "sample_data", lambda rows: rows[3].update(is_key_frame=False))
     damage(copied, "sample_annotation", lambda rows: rows[0].update(size=[1, -2, 1]))

@@ -268,6 +268,16 @@ class TestComfort:
         ego = [replace(e, yaw=a) for e, a in zip(straight(9, speed=1.0), angle, strict=True)]
         assert list_comfort(ego)["yaw_acceleration"] == kept
 
+    @pytest.mark.parametrize("back", [False, True])
+    @pytest.mark.parametrize(("most", "kept"), [(1.92, True), (1.94, False)])
+    def test_turning_ever_faster_counts_up_to_the_first_and_the_last_instant(
+        self, most: float, kept: bool, back: bool
+    ) -> None:
+        # It rises evenly to ``most``, in the last instant or, driven backwards, in the first.
+        angle = [most * (STEP * t) ** 3 / 24 for t in range(41)][:: -1 if back else 1]
+        ego = [replace(e, yaw=a) for e, a in zip(straight(speed=1.0), angle, strict=True)]
+        assert list_comfort(ego)["yaw_acceleration"] == kept
+
     @pytest.mark.parametrize(("size", "kept"), [(0.04, True), (0.1, False)])
     def test_angles_are_smoothed_over_five_instants_as_published(
         self, size: float, kept: bool

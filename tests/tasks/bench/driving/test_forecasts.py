@@ -50,6 +50,17 @@ def test_what_leaves_the_grid_is_gone_and_half_cells_add_up() -> None:
     assert gone[1].sum() == 0
 
 
+def test_what_leaves_over_the_first_row_or_column_is_gone() -> None:
+    """And does not come back at the other end."""
+    found = warp_instances(
+        place((1, 1, 0), (1, 2, 0), (2, 6, 1), (2, 6, 2)),
+        place((1, 0, 0), (1, 1, 0), (2, 6, 0), (2, 6, 1)),
+        3,
+    )
+    assert np.array_equal(found[1], place((1, 0, 0), (2, 6, 0)))
+    assert not found[2].any()
+
+
 def test_a_copy_is_the_present_again() -> None:
     assert np.array_equal(copy_present(place((4, 1, 1)), 2), [place((4, 1, 1))] * 2)
 
