@@ -24,8 +24,13 @@ class GraphError(ValueError):
     def __init__(
         self, problems: list[str], what: str = "the graph does not hold together"
     ) -> None:
-        super().__init__("\n".join([f"{what}:", *problems]))
-        self.problems = problems
+        self.problems = [_escape(problem) for problem in problems]
+        super().__init__("\n".join([f"{what}:", *self.problems]))
+
+
+def _escape(text: str) -> str:
+    """Return a text with what cannot be printed as escapes: names of nodes may hold it."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def get_kind(node: Node) -> str:
@@ -53,9 +58,10 @@ def problems_of_wiring(graph: Topology) -> list[str]:
 
 def _edges_that_lead_nowhere(graph: Topology) -> list[str]:
     found = [
-        f"node {name!r}: a name is not empty and holds no '.' or '/'; rename it"
+        f"node {name!r}: a name is not empty and holds no '.' or '/' and nothing that cannot "
+        "be printed; rename it"
         for name in graph.nodes
-        if not name or "." in name or "/" in name
+        if not name or "." in name or "/" in name or not name.isprintable()
     ]
     times = Counter(graph.edges)
     for e in graph.edges:

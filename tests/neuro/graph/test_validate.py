@@ -585,6 +585,33 @@ class TestManyProblems:
         ]
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        *(("a\0b", r"a\x00b"), ("a\nb", r"a\nb"), ("\x1b[31ma", r"\x1b[31ma")),
+        *(("a\x7f", r"a\x7f"), ("\x9b1m", r"\x9b1m"), ("a\u202eb", r"a\u202eb")),
+        ("a\ud800", r"a\ud800"),
+    ],
+)
+def test_what_cannot_be_printed_is_in_no_name_and_in_no_message(name: str, shown: str) -> None:
+    with pytest.raises(GraphError) as e:
+        Graph(
+            nodes={"x": Input(shape=(2,)), name: LIF(tau=1.0), "w": dense(3, 4)},
+            edges=(Edge("x", name), Edge("x", name), Edge("no" + name, "w")),
+            dt=DT,
+        )
+    assert f"node '{shown}': a name is not empty and holds no" in e.value.problems[0]
+    assert any(f"no{shown} -> w: no node 'no{shown}'" in told for told in e.value.problems)
+    assert str(e.value).replace("\n", "").isprintable()
+    assert len(str(e.value).splitlines()) == len(e.value.problems) + 1
+
+
+@pytest.mark.parametrize("name", ["a b", "\u00e9t\u00e9", "\u5c64", "a-1_(x)", "\U0001f9e0"])
+def test_any_name_that_can_be_printed_is_one(name: str) -> None:
+    nodes = {"x": Input(shape=(2,)), name: LIF(tau=1.0)}
+    assert Graph(nodes=nodes, edges=(Edge("x", name),), dt=DT).firing == (name,)
+
+
 def test_equal_edges_and_odd_names_are_refused() -> None:
     with pytest.raises(GraphError) as e:
         Graph(
@@ -592,8 +619,12 @@ def test_equal_edges_and_odd_names_are_refused() -> None:
             edges=(Edge("x", "a.b"), Edge("x", "a.b"), Edge("x", "")),
             dt=DT,
         )
+    rule = (
+        "a name is not empty and holds no '.' or '/' and nothing that cannot be printed; "
+        "rename it"
+    )
     assert e.value.problems == [
-        "node 'a.b': a name is not empty and holds no '.' or '/'; rename it",
-        "node '': a name is not empty and holds no '.' or '/'; rename it",
+        f"node 'a.b': {rule}",
+        f"node '': {rule}",
         "edge x -> a.b of delay 0 is there 2 times; keep one and multiply the weights",
     ]
