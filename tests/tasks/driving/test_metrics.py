@@ -7,6 +7,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
 from drivers.nuscenes.grid import Grid
+from tasks.driving.cost import AHEAD, LENGTH, WIDTH
 from tasks.driving.metrics import (
     Overlap,
     Panoptic,
@@ -136,6 +137,61 @@ def test_a_hit_is_a_touched_cell_in_the_same_frame() -> None:
     assert find_hits(path, occupied(2, 15.4, -0.9), GRID).any()
     assert not find_hits(path, occupied(2, 16.1, 0.5), GRID).any()
     assert not find_hits(path, occupied(2, 13.5, 1.5), GRID).any()
+
+
+def one_pose(x: float, y: float, yaw: float) -> torch.Tensor:
+    return torch.tensor([[[x, y, yaw]]], dtype=torch.float64)
+
+
+@given(
+    yaw=st.floats(0.05, math.pi / 2 - 0.05),
+    along=st.floats(-LENGTH / 2 + 0.3, LENGTH / 2 - 0.3),
+    depth=st.floats(1e-6, 0.2),
+    inside=st.booleans(),
+)
+def test_a_corner_of_a_cell_in_the_side_of_the_box_is_a_hit_however_little(
+    yaw: float, along: float, depth: float, inside: bool
+) -> None:
+    cells = torch.zeros(1, 1, *GRID.shape, dtype=torch.bool)
+    i, j = GRID.cells(np.array([5.5, 3.5]))
+    cells[0, 0, i, j] = True
+    corner = np.array([6.0, 3.0])  # of that cell: it lies left of the car
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    u, v = AHEAD + along, WIDTH / 2 + (-depth if inside else depth)
+    x, y = corner - np.array([u * cos - v * sin, u * sin + v * cos])
+    assert find_hits(one_pose(x, y, yaw), cells, GRID).item() is inside
+
+
+@given(
+    x=st.floats(-3, 3),
+    y=st.floats(-3, 3),
+    yaw=st.floats(-7, 7),
+    step=st.sampled_from([0.5, 1.0]),
+)
+def test_hits_are_those_of_polygons(x: float, y: float, yaw: float, step: float) -> None:
+    geometry = pytest.importorskip("shapely")
+    grid = Grid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=step)
+    u = np.array([1, 1, -1, -1]) * LENGTH / 2 + AHEAD
+    v = np.array([1, -1, -1, 1]) * WIDTH / 2
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    car = geometry.Polygon(np.stack([x + u * cos - v * sin, y + u * sin + v * cos], 1))
+    low = grid.centres() - step / 2
+    cells = geometry.box(low[..., 0], low[..., 1], low[..., 0] + step, low[..., 1] + step)
+    apart = torch.from_numpy(geometry.distance(cells, car))
+    shared = torch.from_numpy(geometry.area(geometry.intersection(cells, car)))
+    n = apart.numel()  # each cell is occupied in a frame of its own
+    alone = torch.eye(n, dtype=torch.bool).view(1, n, *grid.shape)
+    found = find_hits(one_pose(x, y, yaw).expand(1, n, 3), alone, grid).view(grid.shape)
+    assert not found[apart > 1e-9].any()
+    assert found[shared > 1e-9].all()
+
+
+def test_each_frame_of_each_window_is_held_against_its_own_cells() -> None:
+    path = straight().repeat(2, 1, 1)
+    cells = torch.cat([occupied(1, 9.5, 0.5), occupied(4, 21.5, 0.5)])
+    found = find_hits(path, cells, GRID)
+    assert found.tolist() == [[k == 1 for k in range(6)], [k == 4 for k in range(6)]]
+    assert not find_hits(path, torch.zeros_like(cells), GRID).any()
 
 
 def test_both_conventions_follow_their_definitions() -> None:
