@@ -1,0 +1,127 @@
+"""The time of a tick, by hand: Loihi 1 with the nominal times of its first paper [ns].
+
+synapse 3.5, inactive 5.3, active 8.4, message 2.1, barrier 113 in one tile.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from neuro.energy import find_chip
+from neuro.energy.chip import Chip
+from neuro.energy.latency import Latency, _interpolate_barrier, estimate_latency
+from neuro.energy.mapping import place
+from neuro.energy.operations import count_workload
+from neuro.graph import Conv2d, Dense, Edge, Graph, Input, Node
+from neuro.neurons import LIF
+from neuro.record import Record
+from neuro.spikes import to_events
+from neuro.units import Seconds
+
+LOIHI = find_chip("loihi1")
+NS = 1e-9
+
+
+def chain(**nodes: Node) -> Graph:
+    """Return the nodes in a row."""
+    names = list(nodes)
+    edges = tuple(Edge(a, b) for a, b in pairwise(names))
+    return Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
+
+
+def latency_of(graph: Graph, chip: Chip = LOIHI, **rasters: np.ndarray) -> Latency:
+    ticks, samples = next(iter(rasters.values())).shape[:2]
+    spikes = {name: to_events(raster.astype(np.float32)) for name, raster in rasters.items()}
+    record = Record(executor="torch", ticks=ticks, samples=samples, spikes=spikes, values={})
+    work = count_workload(graph, record, [chip])
+    return estimate_latency(graph, work, place(graph, chip), chip)
+
+
+def one_layer(weight: np.ndarray) -> Graph:
+    return chain(x=Input(shape=(3,)), w=Dense(weight=weight), cells=LIF(tau=0.01))
+
+
+def given_to_one_of_two() -> dict[str, np.ndarray]:
+    """Return two ticks of two samples: all three inputs spike once, in the second sample."""
+    x = np.zeros((2, 2, 3))
+    x[0, 1] = 1
+    return {"x": x, "cells": np.zeros((2, 2, 4))}
+
+
+def test_an_inference_takes_the_mean_of_the_samples_not_the_slowest() -> None:
+    found = latency_of(one_layer(np.ones((4, 3))), **given_to_one_of_two())
+    rest, busy = 2 * 4 * 5.3, (12 * 3.5 + 3 * 2.1) + 4 * 5.3
+    assert found.inference.nominal == pytest.approx(((rest + busy) / 2 + 2 * 113) * NS)
+    assert found.inference.low == pytest.approx(((rest + busy) / 2 + 2 * 113) * NS)
+    rest, busy = 2 * 4 * 6.0, (12 * 4.7 + 3 * 16) + 4 * 6.0
+    assert found.inference.high == pytest.approx(((rest + busy) / 2 + 2 * 1800) * NS)
+    assert found.tick.nominal == pytest.approx(found.inference.nominal / 2)
+    assert found.tick.high == pytest.approx(found.inference.high / 2)
+    assert found.bottleneck == "cells"
+
+
+def test_weights_of_zero_are_served_at_the_high_end_only() -> None:
+    weight = np.ones((4, 3))
+    weight[:, 1:] = 0
+    found = latency_of(one_layer(weight), **given_to_one_of_two())
+    # Four synapses and three messages take less time than four active neurons.
+    mean = (2 * 4 * 5.3 + 4 * 8.4 + 4 * 5.3) / 2
+    assert found.inference.nominal == pytest.approx((mean + 2 * 113) * NS)
+    high = (2 * 4 * 6.0 + (12 * 4.7 + 3 * 16) + 4 * 6.0) / 2
+    assert found.inference.high == pytest.approx((high + 2 * 1800) * NS)
+
+
+def test_each_tick_takes_as_long_as_its_slowest_layer() -> None:
+    graph = chain(
+        x=Input(shape=(40,)),
+        w=Dense(weight=np.ones((4, 40))),
+        a=LIF(tau=0.01),
+        w2=Dense(weight=np.ones((16, 4))),
+        b=LIF(tau=0.01),
+    )
+    x, a = np.zeros((2, 1, 40)), np.zeros((2, 1, 4))
+    x[0], a[1, :, :2] = 1, 1
+    found = latency_of(graph, x=x, a=a, b=np.zeros((2, 1, 16)))
+    first = 160 * 3.5 + 40 * 2.1  # of a; b rests for 16 * 5.3
+    second = 16 * 8.4  # of b: longer than its 32 synapses and 2 messages, and than a
+    assert found.inference.nominal == pytest.approx((first + second + 2 * 113) * NS)
+    assert found.bottleneck == "a"
+
+
+def test_a_neuron_that_fires_takes_its_time_at_the_high_end() -> None:
+    graph = one_layer(np.ones((4, 3)))
+    fired = np.zeros((1, 1, 4))
+    fired[0, 0, :2] = 1
+    found = latency_of(graph, x=np.zeros((1, 1, 3)), cells=fired)
+    assert found.inference.nominal == pytest.approx((2 * 8.4 + 2 * 5.3 + 113) * NS)
+    assert found.inference.high == pytest.approx((2 * 9.7 + 2 * 6.0 + 2 * 30 + 1800) * NS)
+
+
+def test_synapses_of_a_shared_kernel_have_a_time_of_their_own() -> None:
+    graph = chain(
+        x=Input(shape=(1, 4, 4)),
+        w=Conv2d(weight=np.ones((9, 1, 3, 3))),
+        cells=LIF(tau=0.01),
+    )
+    x = np.zeros((1, 1, 1, 4, 4))
+    x[0, 0, 0, 1, 1] = 1  # under all four places of the kernel: 36 synapses
+    found = latency_of(graph, x=x, cells=np.zeros((1, 1, 36)))
+    update = 36 * 8.4
+    assert found.inference.nominal == pytest.approx((update + 113) * NS)
+    many = np.zeros((1, 1, 1, 4, 4))
+    many[0, 0, 0, 1:3, 1:3] = 1
+    found = latency_of(graph, x=many, cells=np.zeros((1, 1, 36)))
+    served = 4 * 36 * np.array([3.1, 3.5, 3.5]) + 4 * np.array([2.1, 2.1, 16.0])
+    barrier = np.array([113, 113, 1800])
+    bounds = [found.inference.low, found.inference.nominal, found.inference.high]
+    assert bounds == pytest.approx((served + barrier) * NS)
+
+
+def test_the_barrier_lies_on_the_line_between_the_published_ones() -> None:
+    barriers = LOIHI.barrier
+    assert [b.tiles for b in barriers] == [1, 32]
+    assert _interpolate_barrier(barriers, 1) == pytest.approx(113 * NS)
+    assert _interpolate_barrier(barriers, 32) == pytest.approx(465 * NS)
+    assert _interpolate_barrier(barriers, 11) == pytest.approx((113 + 352 * 10 / 31) * NS)
+    assert _interpolate_barrier(barriers, 100) == pytest.approx(465 * NS)
