@@ -38,6 +38,10 @@ def ticks(duration: Seconds, dt: Seconds) -> Ticks:
             f"duration {duration} s is shorter than a step of dt = {dt} s; the order is "
             "ticks(duration, dt); a shorter dt holds so short a duration"
         )
+    if duration / dt == math.inf:
+        raise ValueError(
+            f"duration {duration} s is too many steps of dt = {dt} s to count; take a longer dt"
+        )
     n = round(duration / dt)
     if abs(n * dt - duration) > 1e-6 * dt:
         raise ValueError(
