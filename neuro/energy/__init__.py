@@ -6,6 +6,7 @@ from neuro.energy.constants import Bounds, Constant, Interval, Range
 from neuro.energy.conventions import horowitz45
 from neuro.energy.count import count, count_macs, require_record_of
 from neuro.energy.estimate import Estimate, estimate, estimate_chips, find_chips
+from neuro.energy.given_placement import place_as_given
 from neuro.energy.host import count_host_macs, restrict_to_chip
 from neuro.energy.mapping import Placement, place
 from neuro.energy.report import as_json, make_chip_table, tabulate_constants
@@ -31,6 +32,7 @@ __all__ = [
     "load_chips",
     "make_chip_table",
     "place",
+    "place_as_given",
     "read_chip",
     "require_record_of",
     "restrict_to_chip",

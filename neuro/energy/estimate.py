@@ -20,6 +20,7 @@ from neuro.energy.chip_file import find_chip, load_chips
 from neuro.energy.constants import Bounds, Constant, Interval, Range, sum_intervals
 from neuro.energy.conventions import ConventionalEnergy, price_by_convention
 from neuro.energy.count import count_arrivals, require_record
+from neuro.energy.given_placement import Cores, place_as_given
 from neuro.energy.host import count_host_macs, restrict_to_chip
 from neuro.energy.latency import Latency, estimate_latency
 from neuro.energy.mapping import Placement, place
@@ -85,6 +86,7 @@ def estimate(
     chip: Chip | str,
     run_time: Seconds | None = None,
     ann_passes: int | None = None,
+    cores: Cores | None = None,
 ) -> Estimate:
     """Return what the run in ``record`` costs on ``chip``.
 
@@ -98,15 +100,17 @@ def estimate(
     ann_passes: how often the ANN of the same shape, beside which the 45 nm convention sets the
         run, computes its layers for an inference: as often as a sequence has steps. None: once,
         or once a tick where the graph has a loop.
+    cores: on which core each neuron lies, by population and in C order, instead of where
+        :func:`neuro.energy.place` puts it: for the placement of a simulator or a compiler.
 
     Raises:
         TypeError: an argument is of another kind.
         ValueError: there is no such chip; the record is not one of this graph, or holds no tick
-            or sample; run_time is negative or not finite; ann_passes < 1; the graph has chains
-            of linear nodes that no chip can hold, all listed with a cure; or a host computes
-            all of it.
+            or sample; run_time is negative or not finite; ann_passes < 1; cores do not suit the
+            graph; the graph has chains of linear nodes that no chip can hold, all listed with a
+            cure; or a host computes all of it.
     """
-    return next(iter(estimate_chips(graph, record, (chip,), run_time, ann_passes)))
+    return next(iter(estimate_chips(graph, record, (chip,), run_time, ann_passes, cores)))
 
 
 def estimate_chips(
@@ -115,6 +119,7 @@ def estimate_chips(
     chips: Iterable[Chip | str] | None = None,
     run_time: Seconds | None = None,
     ann_passes: int | None = None,
+    cores: Cores | None = None,
 ) -> tuple[Estimate, ...]:
     """Return :func:`estimate` for several chips (None: all there are); counts the run once."""
     require_graph(graph)
@@ -144,7 +149,7 @@ def estimate_chips(
     silent = tuple(name for name in nodes if not record.spikes[name].value.any())
     return tuple(
         replace(
-            _estimate_chip_part(part, work, chip, run_time, at_45nm),
+            _estimate_chip_part(part, work, chip, run_time, at_45nm, cores),
             host_macs=host,
             silent=silent,
         )
@@ -182,9 +187,13 @@ def _estimate_chip_part(
     chip: Chip,
     run_time: float | None,
     at_45nm: ConventionalEnergy,
+    cores: Cores | None,
 ) -> Estimate:
     """Return the estimate of a graph that the chip runs as a whole."""
-    placement = place(graph, chip, composed=work.composed)
+    if cores is None:
+        placement = place(graph, chip, composed=work.composed)
+    else:
+        placement = place_as_given(graph, chip, cores, work.composed)
     ops = count_operations(graph, work, placement, chip)
     priced = {name: price_operations(o, chip.energy) for name, o in ops.items()}
     parts = {

@@ -4,7 +4,6 @@ A core updates its neurons while it serves its synapses; the slower of the two c
 along the mesh runs meanwhile. Axes: T ticks, B samples.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,7 +12,7 @@ import numpy as np
 from neuro.energy.chip import Barrier, Chip
 from neuro.energy.constants import Interval
 from neuro.energy.mapping import Placement
-from neuro.energy.operations import Workload
+from neuro.energy.operations import Workload, locate_cores
 from neuro.graph import Graph
 
 
@@ -36,7 +35,8 @@ def estimate_latency(graph: Graph, work: Workload, placement: Placement, chip: C
         {n: _time_fullest_core(n, work, placement, chip, bound) for n in graph.populations}
         for bound in ("low", "value", "high")
     )
-    tiles = math.ceil(placement.cores / chip.limits.tile_cores.value)
+    used = np.concatenate([placement.layers[n].core_of for n in graph.populations])
+    tiles = len(np.unique(locate_cores(np.unique(used), chip), axis=0))
     sync = replace(chip.time.sync.interval, nominal=_interpolate_barrier(chip.barrier, tiles))
     seconds = Interval(
         *(

@@ -55,6 +55,8 @@ class LayerPlacement:
 
     cores: it lies on the cores first_core, first_core + 1, ...
     per_core: neurons on each of them; the last one may hold fewer.
+    given: the core of each neuron in C order, where somebody said it
+        (:mod:`neuro.energy.given_placement`); then per_core is that of the fullest core.
     use: part of each limit that its fullest core takes. binds: the limit that comes first.
     problem: why it does not fit, whatever its split, with the cure; empty if it fits.
     """
@@ -63,6 +65,7 @@ class LayerPlacement:
     first_core: int = 0
     cores: int = 0
     per_core: int = 0
+    given: tuple[int, ...] = ()
     use: Mapping[str, float]
     problem: str = ""
 
@@ -71,12 +74,12 @@ class LayerPlacement:
         """The limit that the fullest core comes closest to."""
         return max(self.use, key=lambda limit: self.use[limit], default="")
 
-    def blocks(self) -> dict[int, slice]:
-        """Return the neurons on each core; those of an Input enter at core 0."""
-        if not self.cores:
-            return {0: slice(0, self.neurons)}
-        starts = range(0, self.neurons, self.per_core)
-        return {self.first_core + k: slice(n, n + self.per_core) for k, n in enumerate(starts)}
+    @property
+    def core_of(self) -> Int[np.ndarray, " N"]:
+        """The core of each neuron; those of an Input enter at core 0."""
+        if self.given:
+            return np.array(self.given)
+        return self.first_core + np.arange(self.neurons) // (self.per_core or self.neurons)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +139,7 @@ def place(
         size = graph.size(name)
         need = count_demand(into[name], size, per_core, limits, weight_bits)
         need["out_axons"] = _sum_fullest_core(
-            _count_out_axons(graph, name, composed, split), per_core
+            count_out_axons(graph, name, composed, _number_cores(graph, split)), per_core
         )
         layers[name] = LayerPlacement(
             neurons=size,
@@ -182,11 +185,14 @@ def count_demand(
     Listed synapses: as if each neuron had as many as that with most, each from another source,
     whose row begins a new word.
     """
-    share = neurons / size
+    stored = [-(-_count_rows(s) * neurons // size) for s in into]
     return {
         "neurons": neurons,
         "in_axons": sum(_count_in_axons(s, neurons) for s in into),
-        "synapse_words": sum(_count_words(s, share, limits, weight_bits) for s in into),
+        "synapse_words": sum(
+            count_words(s, rows, limits, weight_bits)
+            for s, rows in zip(into, stored, strict=True)
+        ),
     }
 
 
@@ -218,21 +224,32 @@ def _respect_out_axons(
         settled = True
         for name in (n for n in graph.populations if most[n]):
             split = {n: _split_evenly(graph.size(n), m) for n, m in most.items() if m}
-            axons = _count_out_axons(graph, name, composed, split)
+            axons = count_out_axons(graph, name, composed, _number_cores(graph, split))
             if _sum_fullest_core(axons, split[name].per_core) > limit:
                 most[name], settled = int(limit // axons.max()), False
 
 
-def _count_out_axons(
-    graph: Graph, name: str, composed: Sequence[Route], split: Mapping[str, Split]
+def count_out_axons(
+    graph: Graph,
+    name: str,
+    composed: Sequence[Route],
+    where: Mapping[str, Int[np.ndarray, " _"]],
 ) -> Int[np.ndarray, " N"]:
-    """Return the cores that each neuron leads to, in the layers of ``split``."""
+    """Return the cores that each neuron leads to.
+
+    where: by layer, the core of each neuron, counted from 0 in each layer.
+    """
     found = np.zeros(graph.size(name), np.int64)
-    for target, (_, per_core) in split.items():
+    for target, cores in where.items():
         between = [r for r in composed if (r.source, r.target) == (name, target)]
         if between:
-            found += count_reached_cores(between, len(found), graph.size(target), per_core)
+            found += count_reached_cores(between, len(found), cores)
     return found
+
+
+def _number_cores(graph: Graph, split: Mapping[str, Split]) -> dict[str, np.ndarray]:
+    """Return, by layer, the core of each neuron, counted from 0 in each layer."""
+    return {n: np.arange(graph.size(n)) // per_core for n, (_, per_core) in split.items()}
 
 
 def _sum_fullest_core(per_neuron: Int[np.ndarray, " N"], per_core: int) -> int:
@@ -246,13 +263,16 @@ def _split_evenly(size: int, most: int) -> Split:
     return Split(math.ceil(size / per_core), per_core)
 
 
-def _count_words(s: StoredSynapses, share: float, limits: ChipLimits, weight_bits: int) -> int:
-    """Return the words of a core that holds this share of the target's neurons."""
+def _count_rows(s: StoredSynapses) -> int:
+    """Return the rows in which synapses are stored: one a target, or a channel of targets."""
+    return s.sizes[0] if s.kind == "sparse" else len(s.weight)
+
+
+def count_words(s: StoredSynapses, stored: int, limits: ChipLimits, weight_bits: int) -> int:
+    """Return the words of a core. stored: the neurons on it, or channels of a convolution."""
     if s.kind == "sparse":
-        neurons = math.ceil(s.sizes[0] * share)
-        bits = neurons * s.most_synapses * (weight_bits + limits.index_bits.value)
-        return int(math.ceil(bits / 64) + _count_in_axons(s, neurons))
-    stored = math.ceil(len(s.weight) * share)  # neurons of the core, or channels
+        bits = stored * s.most_synapses * (weight_bits + limits.index_bits.value)
+        return int(math.ceil(bits / 64) + _count_in_axons(s, stored))
     if s.kind == "identity":
         return stored
     if s.kind == "conv":

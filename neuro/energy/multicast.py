@@ -2,7 +2,7 @@
 
 A matrix leads everywhere. Behind a convolution a neuron reaches the windows that contain its
 pixel, the same for all channels of a group of the source; an identity leads to one neuron.
-Axes: N neurons of a source, K cores, C channels, H height, W width.
+Axes: N neurons of a source, M of a target, K cores, C channels, H height, W width.
 """
 
 import math
@@ -17,51 +17,51 @@ CHUNK = 256  # cores at a time, so that memory stays small however fine the spli
 
 
 def iterate_reached_cores(
-    routes: Sequence[Route], sources: int, size: int, per_core: int
+    routes: Sequence[Route], sources: int, where: Int[np.ndarray, " M"]
 ) -> Iterator[tuple[int, Bool[np.ndarray, "N K"]]]:
     """Yield (first core, which of it and the next K - 1 each source neuron reaches).
 
-    routes: the connections from one source, of ``sources`` neurons, to one target, whose
-    ``size`` neurons lie in C order on cores of ``per_core``, counted from 0.
+    routes: the connections from one source, of ``sources`` neurons, to one target. where: the
+    core of each neuron of the target, in C order; cores are counted from 0, and none is empty.
     """
-    cores = math.ceil(size / per_core)
+    cores = int(where.max()) + 1
     for first in range(0, cores, CHUNK):
         some = range(first, min(first + CHUNK, cores))
         found = np.zeros((sources, len(some)), bool)
         for route in routes:
-            found |= _mark_reached(route, size, per_core, some)
+            found |= _mark_reached(route, where, some)
         yield first, found
 
 
 def count_reached_cores(
-    routes: Sequence[Route], sources: int, size: int, per_core: int
+    routes: Sequence[Route], sources: int, where: Int[np.ndarray, " M"]
 ) -> Int[np.ndarray, " N"]:
-    """Return the number of cores that each source neuron reaches."""
+    """Return the number of cores that each source neuron reaches, of those of ``where``."""
     found = np.zeros(sources, np.int64)
-    for _, some in iterate_reached_cores(routes, sources, size, per_core):
+    for _, some in iterate_reached_cores(routes, sources, where):
         found += some.sum(1)
     return found
 
 
-def _mark_reached(route: Route, size: int, per_core: int, cores: range) -> np.ndarray:
+def _mark_reached(route: Route, where: np.ndarray, cores: range) -> np.ndarray:
     """Return which of the cores each source neuron reaches; it broadcasts against (N, K)."""
     if route.kind == "dense":
         return np.ones((1, 1), bool)
     if route.kind == "sparse":
         target, source = route.places
-        core = target // per_core - cores.start
+        core = where[target] - cores.start
         here = (core >= 0) & (core < len(cores))
         found = np.zeros((route.sizes[1], len(cores)), bool)
         found[source[here], core[here]] = True
         return found
     if route.kind == "identity":
-        return np.asarray(np.arange(size)[:, None] // per_core == np.array(cores))
+        return np.asarray(where[:, None] == np.array(cores))
     rows, columns = (route.conv.windows_of(axis, n) for axis, n in enumerate(route.shape[1:]))
     windows, groups = rows.shape[1:] + columns.shape[1:], route.groups
-    neurons = np.arange(cores.start * per_core, min(cores.stop * per_core, size))
+    neurons = np.flatnonzero((where >= cores.start) & (where < cores.stop))
     held = np.zeros((groups, len(cores), math.prod(windows)), np.float32)
-    group, place = neurons // (size // groups), neurons % held.shape[2]
-    held[group, neurons // per_core - cores.start, place] = 1
+    group, place = neurons // (len(where) // groups), neurons % held.shape[2]
+    held[group, where[neurons] - cores.start, place] = 1
     seen = rows @ held.reshape(groups, -1, *windows) @ columns.T > 0
     pixels = seen.reshape(groups, len(cores), -1).swapaxes(1, 2)
     return np.repeat(pixels, route.shape[0] // groups, 0).reshape(-1, len(cores))

@@ -2,7 +2,7 @@
 
 A chip layer is an Input, a population, or the synapses of one connection between two of them.
 
-Axes: T ticks, B samples, N neurons.
+Axes: T ticks, B samples, N neurons, K cores.
 """
 
 import math
@@ -189,26 +189,26 @@ def _count_traffic(
     """Return what a node sends: to the cores that it reaches, and if it were to all of them."""
     sent, most = np.zeros(4, np.int64), np.zeros(4, np.int64)
     targets = placement.destinations[name] if name in work.by_neuron else ()
-    blocks = placement.layers[name].blocks()
-    here = _locate_cores(list(blocks), chip)
+    home = placement.layers[name].core_of
+    order = np.argsort(home, kind="stable")
+    together = np.split(order, np.flatnonzero(np.diff(home[order])) + 1)  # neurons of a core
+    here = locate_cores(np.unique(home), chip)
     for target in targets:
-        layer, spikes = placement.layers[target], work.by_neuron[name]
+        spikes = work.by_neuron[name]
+        cores, where = np.unique(placement.layers[target].core_of, return_inverse=True)
         routes = [r for r in work.composed if (r.source, r.target) == (name, target)]
-        for first, found in iterate_reached_cores(
-            routes, len(spikes), layer.neurons, layer.per_core
-        ):
-            start = layer.first_core + first
-            there = _locate_cores(list(range(start, start + found.shape[1])), chip)
+        for first, found in iterate_reached_cores(routes, len(spikes), where):
+            there = locate_cores(cores[first : first + found.shape[1]], chip)
             hops = np.abs(here[:, None] - there)
             each = np.insert(hops, 0, 1, axis=2)  # the message itself, then its hops
-            some = np.array([spikes[b] @ found[b] for b in blocks.values()])
-            total = np.array([spikes[b].sum() for b in blocks.values()])
+            some = np.array([spikes[own] @ found[own] for own in together])
+            total = np.array([spikes[own].sum() for own in together])
             sent += np.einsum("st,stx->x", some, each)
             most += np.einsum("s,stx->x", total, each)
     return Traffic(*map(int, sent)), Traffic(*map(int, most))
 
 
-def _locate_cores(cores: list[int], chip: Chip) -> np.ndarray:
+def locate_cores(cores: Int[np.ndarray, " K"], chip: Chip) -> Int[np.ndarray, "K 3"]:
     """Return (x of its tile, y of its tile, chip) of every core.
 
     A chip begins a column of its own, also behind one whose last column is not full.
@@ -216,7 +216,7 @@ def _locate_cores(cores: list[int], chip: Chip) -> np.ndarray:
     limits = chip.limits
     rows, per_chip = int(limits.tile_rows.value), int(limits.cores.value)
     columns = math.ceil(per_chip / (int(limits.tile_cores.value) * rows))
-    which, core = np.divmod(np.array(cores, np.int64), per_chip)
+    which, core = np.divmod(cores, per_chip)
     tile = core // int(limits.tile_cores.value)
     return np.stack([which * columns + tile // rows, tile % rows, which], 1)
 

@@ -58,7 +58,7 @@ def test_a_pixel_reaches_the_cores_whose_windows_contain_it(
         [
             x
             for _, x in iterate_reached_cores(
-                [route], math.prod(route.shape), neurons, per_core
+                [route], math.prod(route.shape), np.arange(neurons) // per_core
             )
         ],
         1,
@@ -68,8 +68,9 @@ def test_a_pixel_reaches_the_cores_whose_windows_contain_it(
 
 def test_a_direct_edge_reaches_the_core_of_its_own_neuron_only() -> None:
     route, size = route_through(None, (1000,))
-    assert (count_reached_cores([route], 1000, size, 3) == 1).all()
-    first, found = list(iterate_reached_cores([route], 1000, size, 3))[1]
+    where = np.arange(size) // 3
+    assert (count_reached_cores([route], 1000, where) == 1).all()
+    first, found = list(iterate_reached_cores([route], 1000, where))[1]
     assert (first, found.shape) == (256, (1000, 78))
     assert found[256 * 3 + 5].nonzero()[0].tolist() == [1]
 
@@ -82,8 +83,9 @@ def test_listed_synapses_reach_the_cores_of_their_targets() -> None:
     route = replace(
         route, kind="sparse", places=places, sizes=(1000, 70), weight=np.ones(places.shape[1])
     )
+    where = np.arange(1000) // 3
     want = np.stack([here[k : k + 3].any(0) for k in range(0, 1000, 3)], 1)
-    found = np.concatenate([x for _, x in iterate_reached_cores([route], 70, 1000, 3)], 1)
+    found = np.concatenate([x for _, x in iterate_reached_cores([route], 70, where)], 1)
     np.testing.assert_array_equal(found, want)
     for each in count_route_fan_out(route):
         np.testing.assert_array_equal(each, here.sum(0))
@@ -100,6 +102,6 @@ def test_a_3_by_3_kernel_reaches_two_or_three_of_the_16_cores_of_a_channel() -> 
     # 32 x 32 outputs, 64 a core: two rows each. A pixel is seen by three rows (two at the rim).
     conv = Conv2d(weight=np.ones((4, 1, 3, 3)), padding=(1, 1))
     route, size = route_through(conv, (1, 32, 32))
-    count = count_reached_cores([route], 1024, size, 64).reshape(32, 32)
+    count = count_reached_cores([route], 1024, np.arange(size) // 64).reshape(32, 32)
     assert (count[1:-1] == 4 * 2).all()
     assert (count[[0, -1]] == 4).all()

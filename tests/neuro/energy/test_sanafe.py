@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from neuro.energy import Chip, Estimate, estimate, find_chip
-from neuro.energy.mapping import LayerPlacement, place
+from neuro.energy.mapping import LayerPlacement, Placement, place
 from neuro.energy.synapses import compose
 from neuro.events import simulate
 from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input
@@ -116,15 +116,23 @@ def chain(nodes: dict[str, Any]) -> Graph:
 
 
 def cores_of(layer: LayerPlacement) -> list[int]:
-    on = layer.blocks()
-    return [core for core, block in on.items() for _ in range(layer.neurons)[block]]
+    return layer.core_of.tolist()
 
 
 def run_sana_fe(
-    graph: Graph, spikes: np.ndarray, chip: Chip, *, zeros: bool, folder: Path
+    graph: Graph,
+    spikes: np.ndarray,
+    placement: Placement,
+    *,
+    zeros: bool,
+    folder: Path,
+    unit_of_conv: str = "conv",
 ) -> dict[str, Any]:
-    """Return what SANA-FE finds. zeros: it stores weights of zero too."""
-    placement, groups, synapses = place(graph, chip), {}, []
+    """Return what SANA-FE finds.
+
+    zeros: it stores weights of zero too. unit_of_conv: for the synapses of a convolution.
+    """
+    groups, synapses = {}, []
     for name in ("in", "hidden", "out"):
         cell, into = graph.nodes[name], [r for r in compose(graph) if r.target == name]
         model: dict[str, Any] = {}
@@ -136,7 +144,8 @@ def run_sana_fe(
         if name == "hidden" and bias is not None:
             model["bias"] = bias.tolist()
         listed = not zeros and any((r.weight == 0).any() for r in into)
-        unit = SYNAPSE["sparse" if listed else into[0].kind if into else "dense"]
+        kind = "sparse" if listed else into[0].kind if into else "dense"
+        unit = SYNAPSE[unit_of_conv if kind == "conv" else kind]
         groups[name] = {
             "cores": cores_of(placement.layers[name]),
             "model": model,
@@ -199,7 +208,7 @@ def compare(
     spikes = np.random.default_rng(7).random((TICKS, INPUTS)) < rate
     record, _ = simulate(graph, {"in": to_events(spikes[:, None])})
     found = estimate(graph, record, chip)
-    peer = run_sana_fe(graph, spikes, chip, zeros=zeros, folder=folder)
+    peer = run_sana_fe(graph, spikes, found.placement, zeros=zeros, folder=folder)
     same_spikes(record, peer)
     peer["updated"] -= int(spikes.sum())  # inputs that spike, which cost nothing
     return found, peer
@@ -256,7 +265,34 @@ def test_neurons_that_only_hold_a_charge_cost_as_much_as_sana_fe_says(tmp_path: 
     spikes[0, :3] = True
     chip = with_three_neurons_a_core()
     record, _ = simulate(graph, {"in": to_events(spikes[:, None])})
-    peer = run_sana_fe(graph, spikes, chip, zeros=False, folder=tmp_path)["energy"]["total"]
+    placement = place(graph, chip)
+    found = run_sana_fe(graph, spikes, placement, zeros=False, folder=tmp_path)
+    peer = found["energy"]["total"]
     before = estimate(graph, record, replace(chip, charged_is_active=False)).core
     assert before.high < peer  # SANA-FE was outside of the range of the paper's rule
     assert estimate(graph, record, chip).core.nominal == pytest.approx(peer, rel=1e-9)
+
+
+@pytest.mark.parametrize("unit", ["conv", "dense"])
+def test_a_placement_of_sana_fe_that_is_handed_over_costs_what_it_simulates(
+    unit: str, tmp_path: Path
+) -> None:
+    # Any neuron on any core. A network that names no unit of synapses gets the dense one, also
+    # for its convolutions; the price of their events is then all that differs.
+    graph, rng = convolution(3, tau=np.inf, reset="hard"), np.random.default_rng(5)
+    cores = {"hidden": rng.integers(0, 80, 108), "out": rng.integers(80, 128, 8)}
+    spikes = rng.random((TICKS, INPUTS)) < 0.3
+    record, _ = simulate(graph, {"in": to_events(spikes[:, None])})
+    found = estimate(graph, record, "loihi1_sanafe", cores=cores)
+    peer = run_sana_fe(
+        graph, spikes, found.placement, zeros=False, folder=tmp_path, unit_of_conv=unit
+    )
+    same_spikes(record, peer)
+    ops = found.operations.values()
+    assert found.placement.cores > 60
+    assert sum(o.sent.messages for o in ops) == peer["messages"]
+    assert sum(o.sent.hops_x + o.sent.hops_y for o in ops) == peer["hops"]
+    late = peer["events"] - sum(o.synaptic_events for o in ops)
+    own = found.core.nominal + late * 24.0e-12
+    more = {"conv": 0.0, "dense": peer["events"] * (35.5 - 24.0) * 1e-12}
+    assert own + more[unit] == pytest.approx(peer["energy"]["total"], rel=1e-9)

@@ -247,7 +247,11 @@ def test_a_spike_goes_to_the_cores_that_hold_its_targets(seed: int, per_core: in
         for j, row in enumerate(rows):
             expected[j, [s.target // per_core for s in row]] = True
         found = np.concatenate(
-            [x for _, x in iterate_reached_cores([route], sources, size, per_core)], 1
+            [
+                x
+                for _, x in iterate_reached_cores([route], sources, np.arange(size) // per_core)
+            ],
+            1,
         )
         np.testing.assert_array_equal(found, expected)
 
