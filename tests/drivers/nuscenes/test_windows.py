@@ -440,3 +440,15 @@ def test_boxes_of_the_present_stand_in_the_ego_frame(windows: Windows) -> None:
     assert [ahead.x, ahead.y, ahead.yaw] == pytest.approx([12 + 9 - 8, 0.0, 0.0], abs=1e-6)
     assert ahead.z == pytest.approx(1.6 / 2)
     assert [ahead.vx, ahead.vy] == pytest.approx([9.0, 0.0], abs=1e-6)
+
+
+def test_heights_of_boxes_are_over_the_ground(copied: Path) -> None:
+    """Of a place 40 m above the sea."""
+    for table in ("ego_pose", "sample_annotation"):
+        path = copied / "v1.0-mini" / f"{table}.json"
+        rows = json.loads(path.read_text())
+        for row in rows:
+            row["translation"][2] += 40.0
+        path.write_text(json.dumps(rows))
+    boxes = open_windows(copied, FOUR).read_boxes(0)
+    assert [box.z for box in boxes] == pytest.approx([0.8, 1.5, 0.8, 0.9])

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from shapely.geometry import Polygon
 
 from drivers.nuscenes.road_map import Lane
-from drivers.nuscenes.world.light import Light
+from drivers.nuscenes.world.light import Colour, Light
 from drivers.nuscenes.world.signals import Signal, plan_signals
 
 SIGNAL = Signal(
@@ -24,7 +24,7 @@ TICK = 0.25  # [s]; sums of it are exact
         (14.5, "red"), (33.75, "red"), (34.0, "green"), (0.0, "red"), (-26.0, "green"),
     ],
 )  # fmt: skip
-def test_green_is_followed_by_yellow_and_red(time: float, colour: str) -> None:
+def test_green_is_followed_by_yellow_and_red(time: float, colour: Colour) -> None:
     assert SIGNAL.colour_at(time) == colour
     assert SIGNAL.light_at(time) == Light(
         x=1.0, y=2.0, z=3.4, yaw=0.5, colour=colour, lanes=("a",)
