@@ -60,6 +60,8 @@ def test_the_logistic_function_is_the_table_at_its_entries() -> None:
     exact = np.rint(2**fp.GATE / (1 + np.exp(-x / ONE)))
     np.testing.assert_array_equal(fp.logistic(x), exact)
     assert fp.silu(whole(0)).tolist() == [0]
+    ends = np.array([-8 * ONE, 8 * ONE])
+    assert fp.logistic(ends).tolist() == [0, 2**fp.GATE]
 
 
 @given(x=VALUES, ticks=st.integers(1, 9), threshold=st.integers(1, 2**20))

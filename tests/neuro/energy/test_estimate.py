@@ -242,15 +242,6 @@ def test_a_spike_crosses_to_every_chip_of_a_layer_of_many_cores() -> None:
     assert sent.hops_y == sum(tile % 4 for _, tile in where)
 
 
-def test_the_time_of_an_inference_is_that_of_the_mean_sample() -> None:
-    graph, busy = two_layers(), few_spikes()
-    idle = record_of(**{"in": np.zeros((3, 1, 2)), "hidden": np.zeros((3, 1, 3), np.float32)})
-    both = estimate(graph, concatenate([busy, idle]), "loihi1").latency
-    alone = [estimate(graph, x, "loihi1").latency.inference for x in (busy, idle)]
-    assert both.inference.nominal == pytest.approx(sum(x.nominal for x in alone) / 2, rel=1e-12)
-    assert alone[0].nominal > alone[1].nominal
-
-
 def core_energy(ops: Operations, chip: Chip) -> float:
     return sum_intervals(list(price_operations(ops, chip.energy).values())).nominal
 
@@ -362,6 +353,21 @@ def test_energies_are_per_inference_and_layers_add_up_to_the_core() -> None:
     assert layers == pytest.approx(once.core.high, rel=1e-12)
 
 
+def test_the_json_of_two_equal_samples_is_that_of_one() -> None:
+    graph, record = image_graph(), record_of(**spikes_of(3, 0.3, samples=1))
+    once, twice = (
+        as_json(estimate(graph, r, "loihi1")) for r in (record, concatenate([record, record]))
+    )
+    for name, layer in once["loihi1"]["layers"].items():
+        assert twice["loihi1"]["layers"][name] == {
+            key: pytest.approx(x, rel=1e-12) for key, x in layer.items()
+        }, name
+    published = once["conventional45nm"].pop("published")
+    assert twice["conventional45nm"].pop("published") == published
+    assert twice["conventional45nm"] == pytest.approx(once["conventional45nm"], rel=1e-12)
+    assert once["loihi1"]["layers"]["in"]["messages"] == len(record.spikes["in"].tick) > 0
+
+
 def test_the_json_names_chips_tiers_layers_and_the_convention() -> None:
     graph, record = image_graph(), record_of(**spikes_of(3, 0.3))
     found = json.loads(json.dumps(as_json(*estimate_chips(graph, record)), allow_nan=False))
@@ -430,6 +436,7 @@ def test_a_spike_goes_to_the_cores_that_see_its_pixel_and_at_worst_to_all() -> N
     found = estimate(graph, record_of(**{"in": spikes}), narrow)
     assert found.operations["in"].sent.messages == 1 + 2
     assert found.operations["in"].sent_most.messages == 2 * 8
+    assert as_json(found)["loihi1"]["layers"]["in"]["messages"] == 1 + 2
     # The second spike reaches cores 3 and 4: the latter lies one tile up.
     assert found.operations["in"].sent.hops_y == 1
     assert found.parts["in"]["message"].nominal == pytest.approx(3 * 1.7e-12)
@@ -464,6 +471,11 @@ def test_a_system_whose_host_has_no_nominal_power_has_no_nominal_energy() -> Non
     assert found.system.nominal is None
     with pytest.raises(TypeError):
         sorted([found.system.nominal, 1.0])  # type: ignore[type-var]
+    some = replace(chip.power.host, low=1.0, high=3.0)
+    hosted = replace(chip, power=replace(chip.power, host=some))
+    other = estimate(two_layers(), few_spikes(), hosted, run_time=Seconds(1.0))
+    more = other.system.low - other.whole_chip.low
+    assert more == pytest.approx(1.0 * 2 / 120, rel=1e-9)  # two of 120 cores are used
     told = as_json(found)["loihi2"]["system"]
     assert told == {
         "low": found.system.low,

@@ -132,6 +132,14 @@ def test_the_time_is_that_of_the_fullest_core_and_of_the_tiles_that_are_used() -
     assert found.nominal == pytest.approx(seconds, rel=1e-12)
 
 
+def test_axons_are_counted_on_each_of_many_cores() -> None:
+    nodes = {"in": Input(shape=(3,)), "w": Dense(weight=np.ones((300, 3))), "out": LI(tau=0.01)}
+    graph = Graph(nodes=nodes, edges=(Edge("in", "w"), Edge("w", "out")), dt=DT)
+    layer = place_as_given(graph, find_chip("loihi1"), {"out": np.arange(300)}).layers["out"]
+    assert layer.use["in_axons"] == 3 / 4096
+    assert layer.use["neurons"] == 1 / 1024
+
+
 def test_cores_that_do_not_suit_a_graph_are_all_told() -> None:
     wrong = {"hidden": np.full(36, 1.5), "out": [0] * 4, "w": [1]}
     with pytest.raises(ValueError, match=r"^the placement does not suit this graph") as error:

@@ -108,6 +108,28 @@ def test_a_convolution_needs_an_axon_a_pixel_of_the_rows_that_its_core_sees() ->
     assert need(graph, "out", 500, find_chip("loihi1"), 8)["in_axons"] == (10 * 2 + 3) * 101
 
 
+def test_rows_of_an_image_follow_the_stride_along_its_height() -> None:
+    conv = Conv2d(weight=np.ones((1, 1, 3, 3)), stride=(1, 3))
+    nodes = {"in": Input(shape=(1, 12, 12)), "conv": conv, "out": LIF(tau=0.01)}
+    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    # 4 outputs a row; a core may begin inside a row, and sees two rows of 3 apart by 1.
+    assert need(graph, "out", 4, find_chip("loihi1"), 8)["in_axons"] == 4 * 12
+
+
+def test_a_row_of_weights_takes_its_header_or_its_indices() -> None:
+    graph = dense_graph(3, 7)
+    # Loihi 1: 7 weights of 8 bits and a header of 10 take more than a word.
+    assert need(graph, "n1", 7, find_chip("loihi1"), 8)["synapse_words"] == 3 * 2
+    # Loihi 2: 7 weights of 8 + 12 bits take more than two.
+    assert need(graph, "n1", 7, find_chip("loihi2"), 8)["synapse_words"] == 3 * 3
+    (route,) = compose(graph)
+    places = np.array([[0, 0, 0, 1], [0, 1, 2, 3]], np.int32)  # target, source
+    listed = replace(route, kind="sparse", places=places, sizes=(4, 5), weight=np.ones(4))
+    # Two neurons of three synapses each, and a word more for each of five rows.
+    found = count_demand([listed], 4, 2, find_chip("loihi2").limits)
+    assert (found["in_axons"], found["synapse_words"]) == (5, 2 + 5)
+
+
 def test_what_a_convolution_pads_needs_no_axon() -> None:
     conv = Conv2d(weight=np.ones((2, 1, 5, 5)), padding=(2, 2))
     nodes = {"in": Input(shape=(1, 9, 7)), "conv": conv, "out": LIF(tau=0.01)}

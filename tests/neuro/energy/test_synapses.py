@@ -109,6 +109,13 @@ def test_a_source_that_is_joined_twice_pays_for_each_of_its_places() -> None:
     assert found.parts["c+fc"]["synapse"].nominal > 0
 
 
+def test_a_spike_of_any_value_but_zero_is_an_event() -> None:
+    spikes = to_events(np.array([[[1.0, -1.0, 0.0]], [[0.0, 0.0, 0.5]]]))
+    per_neuron = np.array([1, 10, 100])
+    assert sum_by_tick(spikes, per_neuron).tolist() == [[11], [100]]
+    assert sum_by_tick(spikes, per_neuron, delay=1).tolist() == [[0], [11]]
+
+
 def impulses(graph: Graph, route: Route, ones: bool) -> np.ndarray:
     """Return, for each source neuron, the targets that an impulse of it reaches."""
     n = graph.size(route.source)
