@@ -62,7 +62,7 @@ def read_parts(
     Raises:
         ValueError: these logits are not finite.
     """
-    for part in tokens.split(PART):
+    for part in torch.split(tokens, PART):
         before = state
         logits, state = model(part, before)
     last = logits[-1, 0].clone()
