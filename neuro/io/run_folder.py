@@ -23,7 +23,15 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from neuro.io.pytree import digest
 from neuro.io.schema import SchemaError, convert
-from neuro.io.store import StoreError, read_json, require_writable, write_bytes, write_json
+from neuro.io.store import (
+    StoreError,
+    read_json,
+    require_writable,
+    to_json_bytes,
+    write_bytes,
+    write_json,
+    write_new_bytes,
+)
 
 CONFIGURED = ("task", "name", "seed", "config", "gradient", "digest")  # of config.json
 _PACKAGES = ("neuro", "torch", "numpy", "numba", "lightning-fabric", "lava-nc")
@@ -95,17 +103,23 @@ def has_begun(folder: Path) -> bool:
     return any(next(folder.glob(pattern), None) is not None for pattern in made)
 
 
-def begin_run(run: Run, *, write: bool = True) -> None:
+def begin_run(run: Run, *, write: bool = True) -> str:
     """Create the folder of a run, or check that it belongs to the same run.
 
-    write: False: only check, as all but one of several processes do.
+    Of several processes that begin at once, one creates it; the others check. What a killed one
+    left out is written by the next.
+
+    Args:
+        run: what is begun.
+        write: False: only check, as all but one of several processes that train together do.
+
+    Returns:
+        :func:`digest_configuration` of the run.
 
     Raises:
         RunError: the folder belongs to another task, configuration, seed or gradient.
         StoreError: it is a file, or cannot be written.
     """
-    if write:
-        require_writable(run.folder)
     path = run.folder / "config.json"
     asked: dict[str, Any] = {
         "neuro": importlib.metadata.version("neuro"),
@@ -117,17 +131,20 @@ def begin_run(run: Run, *, write: bool = True) -> None:
         "digest": run.digest,
     }
     asked["trained"] = digest_configuration(asked)
-    if path.exists():
-        found = read_header(run.folder)
-        _require_as_trained(path, found, asked["config"])
-        differ = [k for k in CONFIGURED if found[k] != asked[k]]
-        if differ:
-            told = "; ".join(x for k in differ for x in _list_changes(k, found[k], asked[k]))
-            raise RunError(f"{run.folder} holds another run: {told}; choose another --out")
-        return
     if write:
-        write_json(path, asked)
-        write_json(run.folder / "environment.json", describe_environment())
+        require_writable(run.folder)
+        write_new_bytes(path, to_json_bytes(asked))
+    found = read_header(run.folder) if path.exists() else asked
+    _require_as_trained(path, found, asked["config"])
+    differ = [k for k in CONFIGURED if found[k] != asked[k]]
+    if differ:
+        told = "; ".join(x for k in differ for x in _list_changes(k, found[k], asked[k]))
+        raise RunError(f"{run.folder} holds another run: {told}; choose another --out")
+    if write:
+        write_new_bytes(
+            run.folder / "environment.json", to_json_bytes(describe_environment())
+        )
+    return digest_configuration(found)
 
 
 def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:

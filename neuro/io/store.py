@@ -7,6 +7,7 @@ later version that adds a field raises the version of its kind of file.
 
 import json
 import math
+import os
 import struct
 import zipfile
 import zlib
@@ -73,13 +74,37 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     Raises:
         StoreError: it cannot be written; the file that was there stays as it is.
     """
-    path = Path(path)
+    with _write_temporary(Path(path), data) as temporary:
+        temporary.replace(path)
+
+
+def write_new_bytes(path: str | Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically, unless a file is there, which stays as it is.
+
+    Of several processes that do so at once, one writes.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    with _write_temporary(Path(path), data) as temporary, suppress(FileExistsError):
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise
+        except OSError:  # of a file system without hard links, such as exFAT
+            with Path(path).open("xb") as file:
+                file.write(data)
+
+
+@contextmanager
+def _write_temporary(path: Path, data: bytes) -> Iterator[Path]:
+    """Write ``data`` to a temporary file beside ``path``, hand on its name, and remove it."""
     temporary = path.with_name(name_own(path.name))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale_once(path.parent.resolve())
         temporary.write_bytes(data)
-        temporary.replace(path)
+        yield temporary
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
@@ -116,7 +141,12 @@ def _unwritable(path: Path, error: OSError) -> StoreError:
 
 def write_json(path: str | Path, value: object) -> None:
     """Write ``value`` as indented JSON, atomically; NaN and infinity raise a ValueError."""
-    write_bytes(path, (json.dumps(value, indent=1, allow_nan=False) + "\n").encode())
+    write_bytes(path, to_json_bytes(value))
+
+
+def to_json_bytes(value: object) -> bytes:
+    """Return ``value`` as indented JSON; NaN and infinity raise a ValueError."""
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: str | Path) -> Any:

@@ -6,9 +6,10 @@ data, what the loss carries, and a copy of the best weights. ``best`` holds weig
 state of a random generator is kept: what a step draws follows from seed, epoch and step.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from torch import Tensor, nn
 
@@ -43,7 +44,8 @@ class State(TypedDict):
     """What ``training/state`` holds: see :class:`neuro.training.loop.Progress` and its users.
 
     steps: batches in an epoch. processes: of the training that wrote it. losses: since the
-    last validation. carry: (plain, arrays) of the state that the loss carries.
+    last validation. carry: (plain, arrays) of the state that the loss carries. seed, run: of
+    the :class:`neuro.training.loop.Course`; files of earlier versions lack them.
     """
 
     epoch: int
@@ -55,11 +57,17 @@ class State(TypedDict):
     schedule: dict[str, Any]
     losses: Tensor | None
     carry: tuple[Any, dict[str, Tensor]]
+    seed: NotRequired[int]
+    run: NotRequired[str]
 
 
 class _Best(TypedDict):
     epoch: int | float
     score: float
+
+
+class _Origin(TypedDict):
+    run: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -95,17 +103,31 @@ def save_weights(path: str | Path, weights: dict[str, Tensor], meta: dict[str, A
     save_tensors(path, "weights", weights, meta)
 
 
-def load_weights(path: str | Path, model: nn.Module) -> None:
+def load_weights(path: str | Path, model: nn.Module, run: str = "") -> None:
     """Read the weights in ``best.safetensors`` into a model.
+
+    Args:
+        path: the file.
+        model: their network.
+        run: digest of the run that they must be of, if they say of which; "": of any.
 
     Raises:
         StoreError: the file is missing, damaged or of an earlier version.
-        TrainError: they are of another network (which names differ is said).
+        TrainError: they are of another network (which names differ is said), or another run.
     """
     path = Path(path)
     if path.name == BEST:
         get_best_weights_path(path.parent)
-    weights, _ = load_tensors(path, "weights")
+    weights, meta = load_tensors(path, "weights")
+    try:
+        origin: _Origin = convert(meta, _Origin)
+    except SchemaError as error:
+        raise StoreError(f"{path}: no whole weights: {error}; restore it from a copy") from error
+    if run and (origin.get("run") or run) != run:
+        raise TrainError(
+            f"{path}: weights of another run: of another task, configuration or seed; put those "
+            f"of this run back, or remove the file, and train: {LAST} holds a copy of them"
+        )
     put_weights(path, model, weights)
 
 
@@ -174,6 +196,23 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
             "run again in another folder (--out)"
         ) from error
     return Checkpoint(weights=tensors, best=best, best_meta=best_meta, state=told)
+
+
+def require_same_run(path: Path, state: Mapping[str, Any], seed: int, run: str) -> None:
+    """Raise a TrainError where a checkpoint says that it is of another seed or run.
+
+    path: where it comes from, for the message. state: its own. run: a digest; "": not known.
+    """
+    if (found := state.get("seed", seed)) != seed:
+        what = f"of seed {found}, and this training is of seed {seed}"
+    elif run and (state.get("run") or run) != run:
+        what = "of another run: of another task or configuration"
+    else:
+        return
+    raise TrainError(
+        f"{path}: {what}; put the checkpoint of this run back, or train again in another "
+        "folder (--out)"
+    )
 
 
 def restore_best(folder: Path, checkpoint: Checkpoint | None) -> None:

@@ -34,6 +34,7 @@ from neuro.training.checkpoint import (
     get_weights,
     load_checkpoint,
     put_weights,
+    require_same_run,
     restore_best,
     save_checkpoint,
     save_weights,
@@ -107,6 +108,8 @@ class Course:
     carry_types: named tuples and frozen dataclasses in that state, beside those of neurons.
     tally: counters that the loss adds to. Each row of the history holds what was counted since
         the last one, by the first process where there are several.
+    run: digest of all that the training depends on; a checkpoint of another run is refused, as
+        one of another seed is. "": not known.
     """
 
     batches: Callable[[int], Iterable[Any]]
@@ -122,6 +125,7 @@ class Course:
     carry: Literal["no", "epoch", "training"] = "no"
     carry_types: tuple[type, ...] = ()
     tally: MutableMapping[str, int] = field(default_factory=dict)
+    run: str = ""
 
     @property
     def worst(self) -> float:
@@ -161,8 +165,8 @@ def fit(
         on_step: called after every step with the progress before it and its index in its epoch.
 
     Raises:
-        TrainError: the loss or a gradient is no longer finite, or plan, data and processes do
-            not fit together.
+        TrainError: the loss or a gradient is no longer finite, plan, data and processes do not
+            fit together, or the checkpoint is of another run.
         StoreError: the checkpoint is damaged, or of an earlier version.
     """
     keep_freed_memory()
@@ -422,7 +426,7 @@ class _Training:
                 logger.save()
         if self.plan.keep == "last" or course.is_better(score, progress.best):
             progress.best = score
-            self.best_meta = {"epoch": epoch, "score": score}
+            self.best_meta = {"epoch": epoch, "score": score, "run": self.course.run}
             weights = self._get_weights()
             if self.fabric.is_global_zero:
                 save_weights(self.folder / BEST, weights, self.best_meta)
@@ -491,6 +495,8 @@ class _Training:
                 "losses": losses,
                 "tally": dict(self.course.tally),
                 "carry": (plain, carry),
+                "seed": self.course.seed,
+                "run": self.course.run,
             }
             save_checkpoint(self.folder, weights, self.best_meta, state)
         self.saved_at, self.saved_step = time.monotonic(), self._count_steps()
@@ -525,6 +531,7 @@ class _Training:
         """Go to where a checkpoint was written."""
         state, (rank, n) = found.state, get_rank_and_world_size()
         path = self.folder / LAST
+        require_same_run(path, state, self.course.seed, self.course.run)
         put_weights(path, self.model, found.weights)
         if state["steps"] != self.course.steps:
             raise TrainError(

@@ -145,7 +145,7 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
     steps = count_steps(run)
     exact = run.gradient == "eventprop"
     least = require_exact(run, fabric) if exact else LEAST
-    begin_run(run, write=fabric.is_global_zero)
+    digest = begin_run(run, write=fabric.is_global_zero)
     if fabric.is_global_zero:
         keep_task_file(run)
     fabric.barrier()
@@ -180,6 +180,7 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         better=training.validation.better,
         seed=run.seed,
         tally=vars(tally) if exact else {},
+        run=digest,
     )
     progress = fit(model, course, make_plan(run), fabric, run.folder, watch)
     for logger in fabric.loggers:

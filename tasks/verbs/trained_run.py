@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from neuro.arguments import describe
 from neuro.graph import Graph
-from neuro.io.run_folder import Run, RunError
+from neuro.io.run_folder import Run, RunError, digest_configuration, read_header
 from neuro.nn.layers import Temporal
 from neuro.nn.net import Net
 from neuro.nn.trace import trace
@@ -59,12 +59,13 @@ def load_trained_model(run: Run) -> nn.Module:
 
     Raises:
         RunError: the run has no weights yet, or some that are not finite.
+        TrainError: they are of another run.
     """
     path = get_best_weights_path(run.folder)
     if not path.exists():
         raise RunError(f"{run.folder} is not trained yet; {name_train_command(run)} first")
     model = build_fresh_model(run)
-    load_weights(path, model)
+    load_weights(path, model, digest_configuration(read_header(run.folder)))
     wrong = [name for name, p in model.named_parameters() if not p.isfinite().all()]
     if wrong:
         more = f" and {len(wrong) - 8} more" if len(wrong) > 8 else ""

@@ -365,8 +365,8 @@ def test_what_a_verb_measures_belongs_to_the_weights_of_its_start(
     shutil.copytree(run, folder)
     load = trained_run.load_weights
 
-    def load_and_replace(path: Path, model: torch.nn.Module) -> None:
-        load(path, model)
+    def load_and_replace(path: Path, model: torch.nn.Module, digest: str) -> None:
+        load(path, model, digest)
         tensors, meta = load_tensors(path, "weights")
         save_tensors(path, "weights", tensors, meta | {"score": meta["score"] + 1})
 

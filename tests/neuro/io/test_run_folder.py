@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from neuro.io import run_folder
 from neuro.io.run_folder import (
     Run,
     RunError,
@@ -54,6 +55,62 @@ def test_a_run_opens_as_it_was_begun(tmp_path: Path) -> None:
     assert opened == run(tmp_path)
     environment = json.loads((tmp_path / "environment.json").read_text())
     assert environment["packages"]["torch"].startswith("2.")
+
+
+def test_of_two_seeds_that_begin_at_once_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other begins in the middle of the first one's beginning."""
+    made = run_folder.describe_environment
+    describe = run_folder.digest_configuration
+
+    def begin_another(header: Any) -> str:
+        monkeypatch.setattr(run_folder, "digest_configuration", describe)
+        begin_run(run(tmp_path, seed=2))
+        return describe(header)
+
+    monkeypatch.setattr(run_folder, "digest_configuration", begin_another)
+    with pytest.raises(RunError, match=r"seed is 2, asked for 1; choose another --out"):
+        begin_run(run(tmp_path, seed=1))
+    assert open_run(tmp_path, configs).seed == 2
+    assert json.loads((tmp_path / "environment.json").read_text()) == made()
+
+
+def test_what_a_killed_process_left_out_is_written_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "describe_environment", lambda: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            begin_run(run(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    begin_run(run(tmp_path), write=False)
+    assert not (tmp_path / "environment.json").exists()
+    digest = begin_run(run(tmp_path))
+    environment = tmp_path / "environment.json"
+    assert json.loads(environment.read_text()) == run_folder.describe_environment()
+    environment.write_text("{}")  # that of the machine on which the run began
+    assert begin_run(run(tmp_path)) == digest
+    assert environment.read_text() == "{}"
+
+
+def test_a_run_that_begins_has_the_digest_of_its_file(tmp_path: Path) -> None:
+    found = begin_run(run(tmp_path), write=False)  # before the process that writes
+    assert not list(tmp_path.iterdir())
+    assert begin_run(run(tmp_path)) == found
+    header = json.loads((tmp_path / "config.json").read_text())
+    assert found == digest_configuration(header) == header["trained"]
+    assert begin_run(run(tmp_path / "other", seed=2)) != found
+
+
+@pytest.mark.parametrize("file", ["metrics.jsonl", "last.safetensors", "best.safetensors"])
+def test_a_training_has_begun_where_it_left_weights_or_the_curve_alone(
+    tmp_path: Path, file: str
+) -> None:
+    begin_run(run(tmp_path))
+    assert not run_folder.has_begun(tmp_path)
+    (tmp_path / file).touch()
+    assert run_folder.has_begun(tmp_path)
 
 
 def test_another_question_in_the_same_folder_is_refused(tmp_path: Path) -> None:

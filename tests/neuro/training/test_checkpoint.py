@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from neuro.io.store import StoreError, load_tensors, save_tensors
-from neuro.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from neuro.training.checkpoint import (
+    load_checkpoint,
+    load_weights,
+    restore_best,
+    save_checkpoint,
+    save_weights,
+)
 
 BEST = {"epoch": 1, "score": 0.5}
 STATE: dict[str, Any] = {
@@ -92,3 +98,28 @@ def test_a_state_without_a_part_is_refused(tmp_path: Path, key: str) -> None:
     written(tmp_path, {k: v for k, v in STATE.items() if k != key})
     with pytest.raises(StoreError, match=rf"state.{key}: is missing"):
         load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("there", [None, BEST, {"epoch": 2, "score": 0.75}])
+def test_the_best_weights_are_those_of_the_checkpoint(
+    tmp_path: Path, there: dict[str, Any] | None
+) -> None:
+    """A process that was killed between the two files left newer ones, or none."""
+    written(tmp_path)
+    path = tmp_path / "best.safetensors"
+    if there is None:
+        path.unlink()
+    elif there != BEST:
+        save_weights(path, {"w": torch.zeros(6)}, there)
+    restore_best(tmp_path, load_checkpoint(tmp_path))
+    weights, meta = load_tensors(path, "weights")
+    assert meta == BEST
+    assert torch.equal(weights["w"], torch.arange(6.0))
+
+
+@pytest.mark.parametrize("meta", [None, [], {"run": 3}])
+def test_weights_that_say_nonsense_of_their_run_are_refused(tmp_path: Path, meta: Any) -> None:
+    path = tmp_path / "best.safetensors"
+    save_tensors(path, "weights", {"weight": torch.ones(1, 2)}, meta)
+    with pytest.raises(StoreError, match=r"best.safetensors: no whole weights: .* is "):
+        load_weights(path, torch.nn.Linear(2, 1, bias=False), "ab")

@@ -156,6 +156,14 @@ def test_a_shard_is_cut_along_the_axis_of_each_tensor() -> None:
     assert [len(t) for t in (first[0], *first[1])] == [2, 2, 2]
 
 
+@pytest.mark.parametrize("axis", range(-3, 3))
+def test_an_axis_may_be_counted_from_the_end(axis: int) -> None:
+    whole = torch.arange(4 * 6 * 8).view(4, 6, 8)
+    for rank, part in enumerate(by_each(2, lambda _: shard_batch(whole, axis, CPU))):
+        own = torch.arange(rank, whole.shape[axis], 2)
+        assert torch.equal(part, whole.index_select(axis, own))
+
+
 def test_batches_that_cannot_be_cut_are_told() -> None:
     x, y = torch.ones(5, 3, 6), torch.ones(3)
     for batch, axes, match in (

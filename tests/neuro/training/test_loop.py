@@ -101,7 +101,7 @@ def test_a_plan_may_keep_the_last_weights(
     net = model()
     assert fit(net, one, plan, cpu(), tmp_path).best == 0.6
     kept, about = load_tensors(tmp_path / "best.safetensors", "weights")
-    assert about == {"epoch": 4, "score": 0.6}
+    assert about == {"epoch": 4, "score": 0.6, "run": ""}
     assert all(v.equal(kept[k]) for k, v in get_weights(net).items())
 
 
@@ -111,7 +111,7 @@ def test_a_score_that_is_better_when_lower_stands_as_it_is(tmp_path: Path) -> No
     with pytest.raises(Killed):
         fit(model(), low, Plan(epochs=4, lr=1e-2), cpu(), tmp_path, killed_at(3, 0))
     kept = load_tensors(tmp_path / "best.safetensors", "weights")[1]
-    assert kept == {"epoch": 2, "score": 0.5}
+    assert kept == {"epoch": 2, "score": 0.5, "run": ""}
     end = fit(model(), low, Plan(epochs=4, lr=1e-2), cpu(), tmp_path)
     assert end.best == 0.5
     assert [row["val_rmse"] for row in end.history] == [0.9, 0.5, 0.5, 0.6]
@@ -590,3 +590,32 @@ def test_a_sharded_model_has_no_stages(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("neuro.training.loop.is_sharded", lambda _: True)
     with pytest.raises(TrainError, match=r"is trained in one stage: leave the stages out, or"):
         fit(model(), course(), plan, cpu(), tmp_path / "sharded")
+
+
+def test_a_checkpoint_of_another_seed_or_run_is_refused_and_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    plan, net = Plan(epochs=2, lr=1e-2), model()
+    mine = replace(course(), seed=1, run="ab")
+    fit(model(), mine, Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+    before = get_weights(net)
+    for other, told in (
+        (replace(mine, seed=2), r"of seed 1, and this training is of seed 2; put the"),
+        (replace(mine, run="cd"), r"of another run: of another task or configuration; put"),
+    ):
+        with pytest.raises(TrainError, match=rf"last.safetensors: {told}.*\(--out\)$"):
+            fit(net, other, plan, cpu(), tmp_path)
+        assert all(torch.equal(v, get_weights(net)[k]) for k, v in before.items())
+    assert fit(net, replace(mine, run=""), plan, cpu(), tmp_path).epoch == 2
+    assert fit(model(), mine, plan, cpu(), tmp_path).epoch == 2  # written by none of a name
+
+
+def test_weights_of_another_run_are_refused(tmp_path: Path) -> None:
+    fit(model(), replace(course(), run="ab"), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+    path = tmp_path / "best.safetensors"
+    for run in ("", "ab"):
+        load_weights(path, model(), run)
+    with pytest.raises(TrainError, match=r"best.safetensors: weights of another run: .* back"):
+        load_weights(path, model(), "cd")
+    fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path / "unnamed")
+    load_weights(tmp_path / "unnamed" / "best.safetensors", model(), "cd")  # it says nothing
