@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tasks.allocator import keep_freed_memory
 from tasks.names import require_one_of
-from tasks.terminal import DONE, FAILED, make_console
+from tasks.terminal import DONE, FAILED, make_console, take_words, write_text
 from tasks.words import FreeText, Number, Whole, require_words
 
 Device = Literal["cpu", "cuda"]
@@ -362,7 +362,7 @@ def generate(
 
     writer = load_writer(run, packed)
     for piece in generate_text(writer, prompt, tokens, temperature, seed):
-        print(piece, end="", flush=True)
+        write_text(piece)
     print()
 
 
@@ -485,8 +485,9 @@ def _tell_out_of_date(run: Any, verb: str = "") -> None:
 
     verb: whose results are of now; "": none, as behind a training.
     """
-    from tasks.provenance import KEY, describe_trained, describe_unfinished, list_out_of_date
+    from tasks.provenance import describe_trained, describe_unfinished, list_out_of_date
     from tasks.report.key_figures import name_command
+    from tasks.results import KEY
 
     if told := describe_unfinished(run):
         console.print(told, highlight=False, soft_wrap=True)
@@ -541,7 +542,7 @@ TRAINED = (
 def main(argv: list[str] | None = None) -> None:
     """Run one verb; a mistake is told in one message, with exit status 2."""
     keep_freed_memory()
-    argv = sys.argv[1:] if argv is None else argv
+    argv = take_words(argv)
     if argv == ["--version"]:
         from neuro.version import __version__
 

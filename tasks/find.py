@@ -18,7 +18,15 @@ from types import ModuleType
 from typing import Any
 
 from neuro.arguments import describe
-from neuro.io.run_folder import Run, RunError, check_values, has_begun, open_run, read_header
+from neuro.io.run_folder import (
+    Run,
+    RunError,
+    check_values,
+    find_file,
+    has_begun,
+    open_run,
+    read_header,
+)
 from neuro.io.schema import SchemaError
 from neuro.io.store import write_bytes
 from tasks.names import UnknownName, require_one_of
@@ -238,7 +246,7 @@ def _skips_bad(run: Run) -> bool:
 def _require_same_file(run: Run) -> None:
     """Raise unless the folder is new, of another task, or holds a run of the same file.
 
-    The configuration of a run of which no checkpoint was written is removed.
+    The configuration of the same run is removed where no checkpoint of it was written.
     """
     header = run.folder / "config.json"
     if not header.exists():
@@ -246,7 +254,8 @@ def _require_same_file(run: Run) -> None:
     found = read_header(run.folder)
     if found["task"] != run.task or found["digest"] == run.digest:
         return
-    if not has_begun(run.folder):  # the file has been mended before a first checkpoint
+    mine = all(found[k] == getattr(run, k) for k in ("name", "seed", "gradient"))
+    if mine and not has_begun(run.folder):  # the file has been mended before a checkpoint
         header.unlink()
         return
     begun = replace(run, **{k: found[k] for k in ("name", "seed", "gradient")})
@@ -275,7 +284,7 @@ def find_task_of(run: Run) -> Task[Any]:
     """Return the task that a run belongs to, as it was when the run began.
 
     Raises:
-        RunError: the copy of its file has changed, or is gone.
+        RunError: the copy of its file has changed, is gone, or lies outside the run folder.
     """
     if not is_file(run.task):
         return find_task(run.task)
@@ -284,7 +293,7 @@ def find_task_of(run: Run) -> Task[Any]:
 
 
 def _load_copy(folder: Path, name: str, sha: str) -> Task[Any]:
-    copy = folder / name
+    copy = find_file(folder, name, "config.json")
     if not copy.is_file():
         raise RunError(f"{copy} is gone, which defines the run's task; put a copy back")
     if digest(copy.read_bytes()) != sha:

@@ -27,9 +27,8 @@ from neuro.seeds import seeded
 from neuro.spikes import Events, of_sample
 from neuro.training import get_best_weights_path
 from tasks.find import find_task_of, name_train_command
-from tasks.results import read_history
+from tasks.results import CHECKSUM, KEY, compute_checksum, read_history
 
-KEY = "measured_on"  # in results files
 RESULTS = ("eval", "simulate", "verify", "export", "energy")  # verbs with a results file
 OUT_OF_DATE = {
     "weights": "earlier weights",
@@ -50,13 +49,17 @@ def describe_provenance(run: Run) -> dict[str, str]:
 def describe_trained(folder: Path) -> dict[str, str]:
     """Return those digests that need no data: what a run folder and the code say of now."""
     header = read_json(folder / "config.json")
-    path = get_best_weights_path(folder)
-    data = path.read_bytes() if path.exists() else b""
     return {
-        "weights": digest(np.frombuffer(data, np.uint8)),
+        "weights": digest_file(get_best_weights_path(folder)),
         "configuration": digest_configuration(header),
         "code": digest_code(),
     }
+
+
+def digest_file(path: Path) -> str:
+    """Return the digest of the bytes of a file; that of none where there is no file."""
+    data = path.read_bytes() if path.exists() else b""
+    return digest(np.frombuffer(data, np.uint8))
 
 
 def describe_unfinished(run: Run) -> str:
@@ -128,7 +131,7 @@ def digest_code() -> str:
         Path(str(package.__file__)).parent for package in (neuro, drivers, lava_export, tasks)
     ]
     files = [
-        (folder.name, path.relative_to(folder).as_posix(), path.read_text())
+        (folder.name, path.relative_to(folder).as_posix(), path.read_text("utf-8"))
         for folder in folders
         for pattern in _SOURCES
         for path in sorted(folder.rglob(pattern))
@@ -152,7 +155,8 @@ def write_result(
             f"{run.folder}: what {verb} measured is {why} by now, and was not written; measure "
             "again when the training has ended"
         )
-    run.write(f"{verb}.json", {**result, KEY: dict(measured_on)})
+    whole = {**result, KEY: dict(measured_on)}
+    run.write(f"{verb}.json", {**whole, CHECKSUM: compute_checksum(whole)})
 
 
 def explain_difference(found: Any, now: Mapping[str, str]) -> str:

@@ -1,17 +1,22 @@
 """What the verbs write into a run folder, and how it is read back: checked, or refused by name.
 
-A results file holds at least these keys; what a task or a later version adds is left alone.
+A results file holds at least these keys; what a task or a later version adds is left alone. Its
+checksum is that of all the others: figures that were changed by hand are refused.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
+from neuro.io.pytree import digest
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import StoreError, parse_json, read_json, read_text
 from tasks.task import Metric
 
+KEY = "measured_on"  # in results files: digests of what they were measured on
+CHECKSUM = "checksum"  # in results files of runs
 Number = int | float
 Cell = str | int | float | bool
 
@@ -72,13 +77,17 @@ class _Rate(TypedDict):
 
 
 class Simulated(TypedDict):
-    """``simulate.json``, beside the values of its metrics."""
+    """``simulate.json``, beside the values of its metrics.
+
+    record: digest of the file ``records/events.npz`` that was written with it.
+    """
 
     n: int
     clock: str
     per_sample: dict[str, _Counted]
     milliseconds_per_sample: float
     input_shapes: dict[str, list[int]]
+    record: str
     captions: NotRequired[list[str]]
     others: NotRequired[dict[str, _Rate]]
 
@@ -292,7 +301,18 @@ def read_result(
     if not path.exists():
         return None
     with _naming(path, verb):
-        return check_result(read_json(path), verb, metrics, kinds)
+        held = read_json(path)
+        checksum = held.pop(CHECKSUM, None) if isinstance(held, dict) else None
+        found = check_result(held, verb, metrics, kinds)
+        if checksum not in (None, compute_checksum(held)):
+            raise SchemaError("its checksum is another: it was changed after it was written")
+        return found
+
+
+def compute_checksum(result: Mapping[str, Any]) -> str:
+    """Return the digest of a result as a file holds it, in whatever order of its keys."""
+    held = json.loads(json.dumps(result))
+    return digest(json.dumps(held, sort_keys=True))
 
 
 def check_result(
@@ -304,12 +324,19 @@ def check_result(
         SchemaError: it is of another shape; lists all that is wrong.
     """
     found: dict[str, Any] = convert(value, kinds[verb])
+    convert(found.get(KEY, {}), dict[str, str], KEY)
     for name in (m.name for m in metrics if m.name in found):
         convert(found[name], Number, name)
     if verb == "eval":
         _check_evaluated(found)
     if verb == "simulate" and len({"macs" in n for n in found["per_sample"].values()}) > 1:
         raise SchemaError("per_sample: macs are missing of some nodes")
+    if verb == "verify" and not found.get("misfits"):
+        for name, values in found["metrics"].items():
+            if "integers" not in values:
+                raise SchemaError(
+                    f"metrics.{name}.integers: is missing, and no misfit says why"
+                )
     if verb == "energy":
         _check_priced(found, _ChipEnergy if kinds is KINDS else _Tiers)
     return found

@@ -120,7 +120,7 @@ def _write(network: nest_script.NestNetwork, folder: Path) -> Path:
     """Write a network and the script that runs it; return the script."""
     nest_script.save(network, folder / "network.npz")
     script = folder / "run_nest.py"
-    script.write_text(Path(nest_script.__file__).read_text())
+    script.write_bytes(Path(nest_script.__file__).read_bytes())
     return script
 
 

@@ -26,6 +26,7 @@ from neuro.io.schema import SchemaError, convert
 from neuro.io.store import (
     StoreError,
     read_json,
+    require_utf_8,
     require_writable,
     to_json_bytes,
     write_bytes,
@@ -118,7 +119,7 @@ def begin_run(run: Run, *, write: bool = True) -> str:
 
     Raises:
         RunError: the folder belongs to another task, configuration, seed or gradient.
-        StoreError: it is a file, or cannot be written.
+        StoreError: it is a file, cannot be written, or its name is not UTF-8.
     """
     path = run.folder / "config.json"
     asked: dict[str, Any] = {
@@ -132,6 +133,7 @@ def begin_run(run: Run, *, write: bool = True) -> str:
     }
     asked["trained"] = digest_configuration(asked)
     if write:
+        require_utf_8(run.folder)
         require_writable(run.folder)
         write_new_bytes(path, to_json_bytes(asked))
     found = read_header(run.folder) if path.exists() else asked
@@ -141,9 +143,7 @@ def begin_run(run: Run, *, write: bool = True) -> str:
         told = "; ".join(x for k in differ for x in _list_changes(k, found[k], asked[k]))
         raise RunError(f"{run.folder} holds another run: {told}; choose another --out")
     if write:
-        write_new_bytes(
-            run.folder / "environment.json", to_json_bytes(describe_environment())
-        )
+        write_new_bytes(run.folder / "environment.json", to_json_bytes(describe_environment()))
     return digest_configuration(found)
 
 
@@ -172,6 +172,25 @@ def open_run(folder: Path, configs: Callable[[str], Any]) -> Run:
     config = _rebuild(path, type(made), found)
     asked: Any = {k: found[k] for k in ("task", "name", "seed", "gradient", "digest")}
     return Run(folder=folder, config=config, **asked)
+
+
+def find_file(folder: Path, name: str, named_in: str) -> Path:
+    """Return a file of a run folder that another of its files, ``named_in``, names.
+
+    Raises:
+        RunError: it lies outside the folder, or is a link to there.
+    """
+    path = folder / name
+    try:
+        inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or no name of a file
+        inside = False
+    if not inside:
+        raise RunError(
+            f"{folder / named_in}: {name!r} is no file of the run folder, and no other is "
+            f"read; copy it there, or restore {named_in}"
+        )
+    return path
 
 
 def check_values(config: Any) -> None:

@@ -132,6 +132,17 @@ def require_writable(folder: str | Path) -> None:
         raise _unwritable(folder, error) from error
 
 
+def require_utf_8(path: str | Path) -> None:
+    """Raise a StoreError unless the bytes of a path are UTF-8, which safetensors asks for."""
+    try:
+        os.fsencode(path).decode()
+    except UnicodeDecodeError as error:
+        raise StoreError(
+            f"{path}: its name is not UTF-8, and weights can neither be written nor read "
+            "there; choose another name"
+        ) from error
+
+
 def _unwritable(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"{path}: cannot be written ({error.strerror or error}); make room or give yourself "
@@ -291,6 +302,7 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Any]:
         StoreError: missing, cut short, damaged, of another kind or another version.
     """
     path = Path(path)
+    require_utf_8(path)
     with _reading(path, kind), safe_open(path, "pt") as file:
         header = json.loads((file.metadata() or {})["neuro"])
         _check_header(path, kind, TENSORS_VERSION, header)

@@ -172,7 +172,7 @@ def _sources_used(module: str) -> frozenset[str]:
     packages = {"neuro", module.partition(".")[0]}
     origin: dict[str, set[str]] = {}
     used: set[str] = set()
-    for node in ast.parse(_path(module).read_text()).body:
+    for node in ast.parse(_path(module).read_bytes()).body:
         if isinstance(node, ast.ImportFrom) and node.module:
             if node.module.partition(".")[0] in packages:
                 for alias in node.names:

@@ -122,11 +122,13 @@ def load_weights(path: str | Path, model: nn.Module, run: str = "") -> None:
     try:
         origin: _Origin = convert(meta, _Origin)
     except SchemaError as error:
-        raise StoreError(f"{path}: no whole weights: {error}; restore it from a copy") from error
+        raise StoreError(
+            f"{path}: no whole weights: {error}; restore it from a copy"
+        ) from error
     if run and (origin.get("run") or run) != run:
         raise TrainError(
-            f"{path}: weights of another run: of another task, configuration or seed; put those "
-            f"of this run back, or remove the file, and train: {LAST} holds a copy of them"
+            f"{path}: weights of another run: of another task, configuration or seed; put "
+            f"those of this run back, or train it on: {LAST} holds a copy of them"
         )
     put_weights(path, model, weights)
 

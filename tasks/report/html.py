@@ -20,9 +20,10 @@ class Figure(NamedTuple):
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1f2328; --muted: #656d76; --line: #d8dee4;
-  --paper: #ffffff; --soft: #f6f8fa; --accent: #0b6fa4; }
+  --paper: #ffffff; --soft: #f6f8fa; --accent: #0b6fa4; --shade: #1f232838; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --muted: #9aa4af;
-  --line: #3a424b; --paper: #16191d; --soft: #1e2328; --accent: #4ba9dc; } }
+  --line: #3a424b; --paper: #16191d; --soft: #1e2328; --accent: #4ba9dc;
+  --shade: #000000b0; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 960px; padding: 32px 20px 64px; background: var(--paper);
   color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
@@ -32,14 +33,15 @@ h2 { font-size: 19px; margin: 48px 0 8px; padding-top: 12px;
 h3 { font-size: 15px; margin: 24px 0 4px; }
 p { margin: 6px 0; max-width: 75ch; overflow-wrap: anywhere; }
 code { font: 13px/1.4 ui-monospace, "SFMono-Regular", Menlo, Consolas, monospace; }
+.verdict { font-size: 17px; margin: 16px 0; }
 .muted, .caption, figcaption, .tiles dt, .tiles .note { color: var(--muted); }
 figure { margin: 12px 0; }
 .caption, figcaption { font-size: 13px; max-width: 90ch; margin: 4px 0; }
 .wide { overflow-x: auto; background-repeat: no-repeat; /* shade where more is to be scrolled */
   background-image: linear-gradient(to right, var(--paper) 50%, transparent),
     linear-gradient(to left, var(--paper) 50%, transparent),
-    linear-gradient(to right, var(--muted), transparent),
-    linear-gradient(to left, var(--muted), transparent);
+    linear-gradient(to right, var(--shade), transparent),
+    linear-gradient(to left, var(--shade), transparent);
   background-attachment: local, local, scroll, scroll;
   background-position: 0, 100%, 0, 100%;
   background-size: 40px 100%, 40px 100%, 10px 100%, 10px 100%; }
@@ -80,8 +82,9 @@ summary { cursor: pointer; color: var(--muted); font-size: 13px; }
 
 
 def text(value: object) -> Html:
-    """Return a value as text of a page."""
-    return Html(html.escape(str(value)))
+    """Return a value as text of a page; bytes of a path that are no UTF-8 as ``\\udcff``."""
+    told = str(value).encode("utf-8", "backslashreplace").decode()
+    return Html(html.escape(told))
 
 
 def join(parts: Iterable[Html]) -> Html:

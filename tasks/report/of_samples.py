@@ -13,12 +13,12 @@ from neuro.io.schema import SchemaError, convert
 from neuro.io.store import write_bytes
 from neuro.record import Record
 from tasks.image_classification.classifier import ACCURACY
-from tasks.provenance import KEY, describe_samples, digest_stimuli
+from tasks.provenance import describe_samples, digest_stimuli
 from tasks.report import html as page
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.key_figures import list_agreement, list_prices
 from tasks.report.report import show_activity, show_parity
-from tasks.results import check_result
+from tasks.results import KEY, check_result
 from tasks.task import Metric
 
 MADE_BY = {"verify": "verify_samples", "energy": "estimate_samples"}  # argument -> function

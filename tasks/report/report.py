@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from neuro.io.record_file import load_record
-from neuro.io.run_folder import Run
+from neuro.io.run_folder import Run, find_file
 from neuro.io.store import StoreError, write_bytes
 from neuro.record import Record
 from tasks.find import find_task_of, name_train_command
@@ -20,12 +20,14 @@ from tasks.provenance import (
     describe_provenance,
     describe_trained,
     describe_unfinished,
+    digest_file,
     list_out_of_date,
 )
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.html import Html
 from tasks.report.key_figures import explain_refusal, list_key_figures, name_command
+from tasks.report.verdict import state_verdict
 from tasks.results import read_environment, read_history, read_result
 
 SHOWN = 6  # samples whose activity is drawn
@@ -46,7 +48,9 @@ def write_report(run: Run) -> Path:
     weights, configuration, data or code than those of now it says so.
 
     Raises:
-        StoreError: a result is damaged; says which verb to run again.
+        StoreError: a result is damaged, or the record of another run; says which verb to run
+            again.
+        RunError: a result names a picture outside the run folder.
     """
     metrics = find_task_of(run).evaluation.metrics
     found = {k: read_result(run.folder, k, metrics) for k in RESULTS}
@@ -59,6 +63,7 @@ def write_report(run: Run) -> Path:
 
     body = (
         _head(run),
+        page.paragraph(state_verdict(run, found, old), "verdict"),
         page.tiles(list_key_figures(run, found, old)),
         _training(run),
         *warned("eval"),
@@ -164,7 +169,7 @@ def _cell(value: Any) -> str:
 
 
 def _picture(run: Run, picture: Mapping[str, str]) -> Html:
-    path = run.folder / picture["file"]
+    path = find_file(run.folder, picture["file"], "eval.json")
     if not path.is_file():
         return page.missing(name_command(run, "eval"))
     return page.join(
@@ -180,6 +185,11 @@ def _activity(run: Run, simulation: Mapping[str, Any] | None) -> tuple[Html, Htm
         return first, second
     record = load_record(path)
     _require_same_network(run, simulation, record)
+    if digest_file(path) != simulation["record"]:
+        raise StoreError(
+            f"{path}: is of another run, or another {name_command(run, 'simulate')}, than "
+            "simulate.json; that verb writes both again"
+        )
     return _samples(run, simulation, record), _rates(run, simulation, record)
 
 

@@ -20,10 +20,10 @@ from matplotlib.ticker import MaxNLocator
 
 from neuro.io.run_folder import RunError, read_header
 from neuro.io.store import require_writable, write_json
-from tasks.provenance import KEY, describe_trained, list_out_of_date
+from tasks.provenance import describe_trained, list_out_of_date
 from tasks.report.figures import ACCENT, LINE, save_png
 from tasks.report.tables import list_chips
-from tasks.results import FIGURES, read_result
+from tasks.results import FIGURES, KEY, read_result
 from tasks.task import Metric, from_json
 
 COMPARED = ("eval", "verify", "energy")  # whose results are
@@ -226,7 +226,7 @@ def _read(folder: Path) -> Measured:
         evaluated=bool(results[0].get("metrics")),
         values={v.metric.name: v for v in _values(folder)},
         out_of_date={k: v for k, v in list_out_of_date(folder, now).items() if k in COMPARED},
-        measured_on=[result[KEY] for result in results if isinstance(result.get(KEY), dict)],
+        measured_on=[result[KEY] for result in results if KEY in result],
         too_small=[c for c in list_chips(results[2]) if results[2][c].get("misfits")],
     )
 

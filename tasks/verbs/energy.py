@@ -23,13 +23,13 @@ from neuro.io.run_folder import Run
 from neuro.record import concatenate
 from tasks.find import find_task_of
 from tasks.provenance import (
-    KEY,
     describe_chip,
     describe_provenance,
     describe_samples,
     digest_stimuli,
     write_result,
 )
+from tasks.results import KEY
 from tasks.verbs.integers import list_program_breaches, lower_graph
 from tasks.verbs.join_parts import Priced, join_energies
 from tasks.verbs.samples import Samples, iterate_batches

@@ -18,7 +18,7 @@ from neuro.record import Record
 from neuro.spikes import Events, Times, join
 from neuro.units import Seconds
 from tasks.find import find_task_of
-from tasks.provenance import describe_provenance, write_result
+from tasks.provenance import describe_provenance, digest_file, write_result
 from tasks.task import Tree
 from tasks.verbs.join_parts import name_layer
 from tasks.verbs.samples import join_batches
@@ -55,7 +55,8 @@ def simulate_run(
     Returns:
         Of the grid: the task's metrics by name, n; spikes, synaptic_events and updates by node,
         a sample; milliseconds of wall time a sample, in which only the spikes of outputs are
-        kept; captions of the samples in the record, and the shape of a tick of each input.
+        kept; captions of the samples in the record, its digest, and the shape of a tick of each
+        input.
         others: rate and number of neurons of the layers of further networks of the chip, whose
         counts are in per_sample.
         "exact" and "exact_spread": the same in exact time, the change of each metric, and how
@@ -75,7 +76,7 @@ def simulate_run(
     some = next(iterate_samples(run, graph, most=SHOWN))
     # Also the first use of each clock, which compiles it: the times below are without that.
     first = {k: simulate(graph, t.place(some.inputs), t.clock)[0] for k, t in timings.items()}
-    save_record(run.folder / "records" / "events.npz", first["grid"])
+    save_record(path := run.folder / "records" / "events.npz", first["grid"])
     batches = list(iterate_samples(run, graph))
     whole = {name: join([b.inputs[name] for b in batches]) for name in graph.inputs}
     targets = join_batches([b.targets for b in batches])
@@ -103,6 +104,7 @@ def simulate_run(
             describe(run.config, decode(run, model, graph, first["grid"]), some.targets)
         ),
         "input_shapes": {name: graph.shapes[name] for name in graph.inputs},
+        "record": digest_file(path),
         **grid,
         **found,
     }

@@ -28,12 +28,12 @@ from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
 from tasks.provenance import (
-    KEY,
     describe_provenance,
     describe_samples,
     digest_stimuli,
     write_result,
 )
+from tasks.results import KEY
 from tasks.task import Tree
 from tasks.verbs.integers import (
     Program,

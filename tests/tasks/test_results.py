@@ -13,6 +13,7 @@ from tasks.results import (
     FIGURES,
     KINDS,
     check_facts,
+    compute_checksum,
     read_environment,
     read_history,
     read_result,
@@ -58,6 +59,7 @@ WHOLE: dict[str, Any] = {
         "per_sample": {"a": COUNTS},
         "milliseconds_per_sample": 1.0,
         "input_shapes": {"x": [1, 2]},
+        "record": "ab",
         "accuracy": 0.5,
     },
     "verify": {
@@ -109,6 +111,12 @@ CHANGES: list[tuple[str, tuple[Any, ...], Any, str]] = [
     ("verify", ("torch_events", "layers", "a", "margins"), {}, "margins: is {}, expected a"),
     ("verify", ("reference_lava",), {"samples": 0}, "reference_lava: is .*_Skipped or _Ran"),
     ("verify", ("metrics", "accuracy"), {"torch": 0.5}, "accuracy.events: is missing"),
+    ("verify", ("metrics", "accuracy"), {"torch": 0.5, "events": 0.5},
+     "metrics.accuracy.integers: is missing, and no misfit says why"),
+    ("simulate", ("record",), None, "record: is None, expected text"),
+    ("eval", ("measured_on",), {"data": ["a"]}, r"measured_on.data: is \['a'\], expected text"),
+    ("energy", ("measured_on",), "a", "measured_on: is 'a', expected an object"),
+    ("export", ("measured_on",), {"data": "a"}, ""),
     ("export", ("scaling",), [{}], r"scaling\[0\].layer: is missing; scaling\[0\].kind: is"),
     ("energy", ("loihi",), 5, "loihi: is 5, expected an object"),
     ("energy", ("loihi", "core", "low"), "1", "loihi.core.low: is '1', expected a number"),
@@ -145,6 +153,46 @@ def test_another_shape_is_refused_with_its_place(
         StoreError, match=rf"{verb}.json: .*{told}.*neuro {verb} writes it again"
     ):
         read_result(tmp_path, verb, (ACCURACY,))
+
+
+def test_integers_may_be_missing_where_a_misfit_says_why(tmp_path: Path) -> None:
+    found = copy.deepcopy(WHOLE["verify"])
+    del found["metrics"]["accuracy"]["integers"]
+    found["misfits"] = ["too wide"]
+    assert read_result(write(tmp_path, "verify", found), "verify") == found
+
+
+@pytest.mark.parametrize("kinds", [KINDS, FIGURES])
+@pytest.mark.parametrize("verb", ["eval", "verify", "energy"])
+def test_a_figure_that_was_changed_by_hand_is_refused(
+    verb: str, kinds: Any, tmp_path: Path
+) -> None:
+    whole = WHOLE[verb]
+    sealed = {**whole, "checksum": compute_checksum(whole)}
+    turned = dict(reversed(sealed.items()))
+    assert read_result(write(tmp_path, verb, turned), verb, kinds=kinds) == whole
+    for places in (
+        ("accuracy",),
+        ("metrics", "accuracy", "integers"),
+        ("loihi", "core", "low"),
+    ):
+        changed = holder = copy.deepcopy(sealed)
+        for step in places[:-1]:
+            holder = holder.get(step, {})
+        if places[-1] not in holder:
+            continue
+        holder[places[-1]] = 0.75
+        told = rf"{verb}.json: .* checksum is another: .*; neuro {verb} writes it again"
+        with pytest.raises(StoreError, match=told):
+            read_result(write(tmp_path, verb, changed), verb, kinds=kinds)
+
+
+def test_every_part_of_a_result_changes_its_checksum() -> None:
+    for whole in WHOLE.values():
+        same = compute_checksum(whole)
+        assert compute_checksum(json.loads(json.dumps(whole))) == same
+        fewer = [{k: v for k, v in whole.items() if k != left_out} for left_out in whole]
+        assert len({same, *map(compute_checksum, fewer)}) == 1 + len(whole)
 
 
 @pytest.mark.parametrize("verb", WHOLE)

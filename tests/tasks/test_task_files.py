@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from neuro.io.run_folder import RunError, begin_run
 from tasks import task_template
 from tasks.cli import main
 from tasks.find import (
+    digest,
     find_task,
+    find_task_of,
     load_task,
     make_run,
     name_train_command,
@@ -149,6 +152,44 @@ def test_a_file_that_defines_no_task_is_told(
     assert "no configuration 'ful'; did you mean 'full'?" in told(
         ["train", f"{file}:ful"], capsys
     )
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "{}/evil.py", "link.py", "in/../../evil.py"])
+def test_a_file_outside_the_run_folder_is_not_run(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, name = tmp_path / "run", name.format(tmp_path)
+    (folder / "in").mkdir(parents=True)
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'was_run')!r}).touch()")
+    (folder / "link.py").symlink_to(evil)
+    header = {"neuro": "0", "task": name, "name": "tiny", "seed": 0, "config": {}}
+    header |= {"gradient": "surrogate", "digest": digest(evil.read_bytes())}
+    (folder / "config.json").write_text(json.dumps(header))
+    for verb in VERBS:
+        text = told([verb, str(folder)], capsys)
+        assert f"config.json: '{name}' is no file of the run folder, and no other is" in text
+    odd = {"task": name, "digest": header["digest"]}
+    with pytest.raises(RunError, match=r"is no file of the run folder"):
+        find_task_of(replace(make_run("mnist", folder / "in"), folder=folder, **odd))
+    assert not (tmp_path / "was_run").exists()
+    shutil.copy(evil, folder / "mine.py")
+    (folder / "config.json").write_text(json.dumps({**header, "task": "mine.py"}))
+    assert "mine.py: defines no task" in told(["report", str(folder)], capsys)
+    assert (tmp_path / "was_run").exists()
+
+
+def test_a_mended_file_begins_anew_under_the_same_seed_alone(tmp_path: Path) -> None:
+    """A training of another seed may be on its way there, before its first checkpoint."""
+    file, run = tmp_path / "a.py", tmp_path / "run"
+    write_task(file, "bias=False", "bias=True")
+    begin_run(make_run(str(file), run, seed=1))
+    write_task(file, "bias=False", "bias=False or False")
+    with pytest.raises(RunError, match=r"a.py has changed since the run in .* began; train it"):
+        make_run(str(file), run, seed=2)
+    assert (run / "config.json").exists()
+    make_run(str(file), run, seed=1)
+    assert not (run / "config.json").exists()
 
 
 def test_neuro_new_overwrites_nothing(

@@ -1,8 +1,14 @@
 """What a user typed is printed as it is, and what a verb found is never lost."""
 
+import codecs
 import contextlib
 import errno
+import io
 import json
+import os
+import subprocess
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +16,10 @@ from typing import Any
 import pytest
 from rich.text import Text
 
+from tasks import terminal
 from tasks.cli import main
-from tasks.terminal import DONE, make_console
+from tasks.report.tables import make_table
+from tasks.terminal import DONE, make_console, prepare_process, spell_out, write_text
 
 NAMES = ("a[/b]c", "[bold]q", "x:smile:y", "[red]r[/]")
 ON_A_RUN = ("eval", "simulate", "export", "verify", "energy", "report")
@@ -43,6 +51,92 @@ def test_a_console_prints_what_it_is_given(capsys: pytest.CaptureFixture[str]) -
     for name in NAMES:
         make_console().print(DONE, f"wrote {name}", Text("1 s", "dim"))
         assert capsys.readouterr().out == f"✓ wrote {name} 1 s\n"
+
+
+ATTACKS = ("a\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\x1b[31m", "b\x08\x7f\x00")
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_console_sends_no_command_to_the_terminal(
+    attack: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = make_table(f"t {attack}", f"c {attack}")
+    table.add_row(f"r {attack}")
+    table.caption = f"f {attack}"
+    for made in (make_console(), make_console(stderr=True)):
+        made.print(DONE, f"k\t{attack}", Text(attack, "red"), table)
+        with made.status(attack):
+            pass
+    told = "".join(capsys.readouterr())
+    assert not set(told) & set(map(chr, (*range(9), *range(11, 32), *range(127, 160))))
+    shown = attack.translate({c: f"\\x{c:02x}" for c in (0x1B, 0x9B, 0x7F, 0x00)})
+    kept = shown.replace("\x07", "").replace("\x08", "")  # which rich leaves out
+    assert told.count(kept) >= 2 * 2
+
+
+def test_styles_of_our_own_reach_a_terminal() -> None:
+    out = io.StringIO()
+    console = terminal._ShowingConsole(file=out, force_terminal=True, color_system="standard")
+    console.print(Text("\x1b[31m", "green"))
+    assert out.getvalue() == "\x1b[32m\\x1b[31m\x1b[0m\n"
+
+
+def test_a_name_in_a_file_sends_no_command_either(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What ``config.json`` says comes back in the message."""
+    (tmp_path / "config.json").write_text('{"task": "\\u001b[31m\\u0007", "neuro": "\\u009b"}')
+    told = seen(["eval", str(tmp_path)], capsys)
+    assert "config.json" in told
+    assert not {"\x1b", "\x07", "\x9b"} & set(told)
+
+
+def test_text_of_a_model_is_whole_in_a_pipe_and_shown_in_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text("a\x1b[31m\n")
+    assert capsys.readouterr().out == "a\x1b[31m\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    write_text("a\x1b[31m\n")
+    assert capsys.readouterr().out == "a\\x1b[31m\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("✓ 3 µJ ± 1 – 2 × 4", "ok 3 uJ +- 1 - 2 x 4"),
+        ("a ≠ b → c ✗ ·", "a != b -> c failed ."),
+        ("\udcff ä 漢", "\\udcff \\xe4 \\u6f22"),
+    ],
+)
+def test_what_ascii_has_no_letters_for_is_spelled_out(given: str, told: str) -> None:
+    codecs.register_error("test_spelling", spell_out)
+    assert given.encode("ascii", "test_spelling").decode() == told
+    with pytest.raises(UnicodeDecodeError):
+        b"\xff".decode("ascii", "test_spelling")
+
+
+def test_a_path_that_is_no_utf_8_is_told_in_ascii_whatever_backend_is_asked_for() -> None:
+    script = "import sys; from tasks.cli import main; sys.argv[1:] = sys.argv[2:]; main()"
+    env = {**os.environ, "PYTHONIOENCODING": "ascii", "MPLBACKEND": "nonsense"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, "-", "eval", b"\xff\x1b\xc2\xb5J"],
+        env=env, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    told = " ".join(done.stderr.decode("ascii").split())
+    assert told.startswith(r"neuro: \udcff\x1buJ is no run: it has no config.json"), told
+
+
+def test_warnings_show_control_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    prepare_process()
+    assert os.environ["MPLBACKEND"] == "agg"
+    told = warnings.formatwarning("\x1b[31m", UserWarning, "f.py", 3)
+    assert told.startswith("f.py:3: UserWarning: \\x1b[31m\n")
 
 
 @pytest.mark.parametrize("name", NAMES)

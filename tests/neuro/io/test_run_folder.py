@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from neuro.io.run_folder import (
     open_run,
 )
 from neuro.io.schema import SchemaError
-from neuro.io.store import StoreError
+from neuro.io.store import StoreError, load_tensors, save_tensors
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,20 @@ def test_a_run_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
         begin_run(run(tmp_path / "out"))
     with pytest.raises(StoreError, match=r"below: cannot be written"):
         begin_run(run(tmp_path / "out" / "below"))
+
+
+def test_a_run_folder_whose_name_is_no_utf_8_is_refused_before_it_is_made(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / os.fsdecode(b"r\xff")
+    with pytest.raises(StoreError, match="its name is not UTF-8, and weights can neither be"):
+        begin_run(run(folder))
+    assert not list(tmp_path.iterdir())
+    begin_run(run(tmp_path / "µ"))
+    save_tensors(tmp_path / "µ" / "w.safetensors", "weights", {}, {})
+    (tmp_path / "µ").rename(folder)
+    with pytest.raises(StoreError, match=r"w.safetensors: its name is not UTF-8"):
+        load_tensors(folder / "w.safetensors", "weights")
 
 
 def test_a_result_that_cannot_be_written_is_told_whole(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 import re
 from dataclasses import asdict, replace
 from html import unescape
@@ -10,15 +11,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from neuro.io.record_file import save_record
-from neuro.io.run_folder import Run, begin_run
+from neuro.io.record_file import load_record, save_record
+from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.io.store import StoreError
 from neuro.record import Record
 from neuro.spikes import to_events
 from tasks.find import find_task
 from tasks.image_classification.mnist import tiny
 from tasks.language.config import tiny as language_tiny
-from tasks.provenance import describe_provenance
+from tasks.provenance import describe_provenance, digest_file
 from tasks.report import figures as pictures, html, report, tables as show
 from tasks.report.html import Html
 from tasks.report.report import show_parity, write_report
@@ -156,6 +157,7 @@ def finish(run: Run, layer: str = "alif1", samples: int = 8) -> None:
             "per_sample": {layer: counts},
             "milliseconds_per_sample": 6.82,
             "input_shapes": {"input": [1, 28, 28]},
+            "record": digest_file(run.folder / "records" / "events.npz"),
             "captions": captions[:samples],
         },
     )
@@ -324,6 +326,28 @@ class TestAFinishedRun:
         with pytest.raises(StoreError, match=r"simulate.json: and records/events.npz are of"):
             report._activity(run, run.read("simulate.json"))
 
+    def test_does_not_draw_the_record_of_another_run(self, run: Run) -> None:
+        finish(run)
+        path = run.folder / "records" / "events.npz"
+        report._activity(run, run.read("simulate.json"))
+        record = load_record(path)
+        save_record(path, replace(record, digest="ab"))  # of other weights, all else the same
+        with pytest.raises(StoreError, match=r"events.npz: is of another run, .*writes both"):
+            report._activity(run, run.read("simulate.json"))
+
+    @pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "link.png", "a\0.png"])
+    def test_shows_no_picture_from_outside_its_folder(
+        self, run: Run, tmp_path: Path, name: str
+    ) -> None:
+        (tmp_path / "secret.png").write_bytes(b"secret")
+        (run.folder / "link.png").symlink_to(tmp_path / "secret.png")
+        (run.folder / "own.png").write_bytes(b"own")
+        picture = {"title": "t", "caption": "c"}
+        assert "b3du" in report._picture(run, {**picture, "file": "own.png"})
+        told = r"eval.json: '.*png|hostname' is no file of the run folder, and no other is read"
+        with pytest.raises(RunError, match=told):
+            report._picture(run, {**picture, "file": name})
+
     def test_draws_no_curve_of_counters(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -404,6 +428,9 @@ class TestAFinishedRun:
             assert key in seen
             assert str(value) in seen
 
+    def test_spells_out_a_path_that_is_no_utf_8(self) -> None:
+        assert html.paragraph(os.fsdecode(b"r\xff<\xc2\xb5")) == r"<p>r\udcff&lt;µ</p>"
+
     def test_escapes_hostile_names(self, run: Run) -> None:
         finish(run, layer=HOSTILE)
         run.write("environment.json", {"system": HOSTILE, "packages": {HOSTILE: "1"}})
@@ -434,6 +461,14 @@ class TestAFinishedRun:
         assert written(run) == page
 
 
+def measure_contrast(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the ratio of the luminances of two colours, red, green and blue of 255."""
+    parts = [np.asarray(c) / 255 for c in (one, other)]
+    linear = [np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) for c in parts]
+    low, high = sorted(float(c @ [0.2126, 0.7152, 0.0722]) for c in linear)
+    return (high + 0.05) / (low + 0.05)
+
+
 class TestLayout:
     def test_every_picture_is_an_image_with_a_title_of_its_own(self, page: str) -> None:
         opened = re.findall(r"<svg ([^>]*)>\s*<title>([^<]+)</title>", page)
@@ -455,6 +490,20 @@ class TestLayout:
         # Covers move with what is scrolled, the shades behind them stay.
         assert "background-attachment: local, local, scroll, scroll" in style
         assert style.count("linear-gradient") == 4
+
+    @pytest.mark.parametrize("mode", ["light", "dark"])
+    def test_what_stands_on_a_shade_can_be_read(self, page: str, mode: str) -> None:
+        """By the contrast of the Web Content Accessibility Guidelines, 2.1."""
+        light, dark = re.findall(r":root \{(.*?)\}", page, re.DOTALL)
+        colors = dict(re.findall(r"--(\w+): #(\w+);", light if mode == "light" else dark))
+        ink, muted, paper, shade = (
+            np.array(list(bytes.fromhex(colors[k]))) for k in ("ink", "muted", "paper", "shade")
+        )
+        share = shade[3] / 255
+        ground = share * shade[:3] + (1 - share) * paper
+        assert measure_contrast(ground, paper) > 1.1  # it is seen
+        assert measure_contrast(ink, ground) > 7
+        assert measure_contrast(muted, ground) > 3
 
     def test_the_axes_of_a_confusion_matrix_have_names(self) -> None:
         made = html.matrix(["cat", "dog"], [[5, 1], [0, 7]])

@@ -168,6 +168,18 @@ def test_chip_files_of_one_name_and_other_content_are_not_compared(
     assert "their energy is of chip files of one name and different content" in text
 
 
+def test_a_digest_that_is_no_text_is_refused(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = runs / "fast-0" / "eval.json"
+    found = json.loads(path.read_text())
+    found["measured_on"]["data"] = ["d"]
+    path.write_text(json.dumps(found))
+    text = told(["compare", str(runs / "fast-*"), "--out", str(runs / "o")], capsys)
+    assert text.startswith(f"neuro: {path}: is not as this version writes it: measured_on.data")
+    assert text.endswith("is ['d'], expected text; neuro eval writes it again")
+
+
 def test_problems_are_told_together(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (runs / "fast-0" / "eval.json").unlink()
     twin = run(runs, "twin", 1, 0.5)

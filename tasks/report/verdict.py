@@ -1,0 +1,89 @@
+"""The verdict on a run: which chip it fits, what quantisation costs, which layers are silent.
+
+One sentence, of what ``energy.json`` and ``verify.json`` say; it names what is not measured.
+"""
+
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from neuro.io.run_folder import Run
+from tasks.find import find_task_of
+from tasks.report import tables as show
+from tasks.report.key_figures import explain_refusal, name_command
+from tasks.task import Metric
+
+Json = Mapping[str, Any]
+
+
+def state_verdict(run: Run, found: Json, out_of_date: Mapping[str, str]) -> str:
+    """Return the sentence.
+
+    found: what each verb wrote, or None. out_of_date: verb -> "of earlier weights", say, where
+    that is so.
+    """
+    if why := explain_refusal(run, "verify"):
+        return f"Only torch runs this network, and no chip: {why}."
+    energy, verify = found["energy"], found["verify"]
+    metrics = find_task_of(run).evaluation.metrics
+    parts = [
+        _date(tell_fit(energy), out_of_date.get("energy"))
+        if energy
+        else f"which chip it fits is not measured: {name_command(run, 'energy')}",
+        _date(
+            f"{tell_cost(verify, metrics)}; {tell_silence(verify)}", out_of_date.get("verify")
+        )
+        if verify
+        else "what quantisation costs, and which layers are silent, is not measured: "
+        f"{name_command(run, 'verify')}",
+    ]
+    told = "; ".join(parts)
+    return f"{told[0].upper()}{told[1:]}."
+
+
+def tell_fit(energy: Json) -> str:
+    """Return which chips of ``energy.json`` the network fits, and which not."""
+    chips = show.list_chips(energy)
+    small = [name for name in chips if energy[name].get("misfits")]
+    fits = [name for name in chips if name not in small]
+    if not fits:
+        return f"the network fits none of {_list(small)}"
+    return f"the network fits {_list(fits)}" + (f", but not {_list(small)}" if small else "")
+
+
+def tell_cost(verify: Json, metrics: Sequence[Metric]) -> str:
+    """Return what quantisation costs, by the metric that matters most of ``verify.json``."""
+    if verify.get("misfits"):
+        return "quantisation is not possible, for it does not fit Loihi's integers"
+    metric = next((m for m in metrics if m.name in verify["metrics"]), None)
+    if metric is None:  # the network answers nothing
+        layer, share = max(verify["quantisation"].items(), key=itemgetter(1))
+        return f"quantisation changes {layer} most, by {share:.3%}"
+    values = verify["metrics"][metric.name]
+    floats, integers = (metric.text(values[who]) for who in ("events", "integers"))
+    lost = metric.loss(values["integers"], values["events"])
+    if lost == 0:
+        return f"quantisation costs nothing ({metric.label} {floats})"
+    size = metric.difference(abs(lost)).removeprefix("+")
+    what = "costs" if lost > 0 else "gains"
+    return f"quantisation {what} {size} ({metric.label} {floats} → {integers})"
+
+
+def tell_silence(verify: Json) -> str:
+    """Return which layers of ``verify.json`` never fired."""
+    if not verify["torch_events"]["float32_flips"]:
+        return "of graded spikes silence is not measured"
+    silent = show.list_silent(verify)
+    if not silent:
+        return "no layer is silent"
+    return f"{_list(silent)} {'is' if len(silent) == 1 else 'are'} silent"
+
+
+def _date(told: str, why: str | None) -> str:
+    return f"{told} ({why})" if why else told
+
+
+def _list(names: Sequence[str]) -> str:
+    """Return names with commas, and "and" before the last."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

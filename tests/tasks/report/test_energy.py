@@ -1,0 +1,200 @@
+"""The part of the report about joules, seconds and cores: each figure where it belongs."""
+
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from tasks.report import figures as pictures
+from tasks.report.energy import show_energy, show_mapping
+from tasks.report.figures import Bar
+from tasks.report.html import Html
+
+PUBLISHED = {"unit": "spikes", "statement": "they say", "source": "A 2020"}
+
+
+def span(nominal: float) -> dict[str, float]:
+    return {"low": nominal / 2, "nominal": nominal, "high": 3 * nominal}
+
+
+def chip(title: str, joules: float, **use: float) -> dict[str, Any]:
+    """Return a chip with two layers; use: of its limits by the first, which "axons" binds."""
+    placed = {"neurons": 1300, "cores": 2, "neurons_per_core": 650, "use": use}
+    return {
+        "title": title,
+        "core": span(joules),
+        "chip": span(10 * joules),
+        "static_share": 0.345,
+        "layers": {
+            "a": {**span(0.75 * joules), "parts": {"synapse": 0.75 * joules}},
+            "b": {**span(0.25 * joules), "parts": {"synapse": 0.25 * joules}},
+        },
+        "mapping": {
+            "cores": 3,
+            "chips": 1,
+            "layers": {
+                "a": {**placed, "binds": "in_axons"},
+                "b": {**placed, "neurons": 7, "cores": 1, "use": {}, "binds": ""},
+            },
+            "problems": [f"{title}: b has no synapse"],
+        },
+        "latency": {"inference": span(2e-3), "tick": span(4e-5), "bottleneck": "b"},
+    }
+
+
+def found(**more: Any) -> dict[str, Any]:
+    first = chip("Loihi 1", 4e-6, in_axons=0.5, neurons=0.25)
+    return {
+        "loihi1": {**first, "system": span(8e-5)},
+        "mine": chip("Mine", 2e-9, in_axons=0.125, synapse_words=0.0),
+        "conventional45nm": {
+            "snn": 1.5e-7,
+            "ann": 3e-7,
+            "ann_passes": 12,
+            "spikes_per_synapse": 0.807,
+            "break_even_spikes_per_synapse": 5.11,
+            "break_even_rate": 1.28,
+            "published": [
+                {**PUBLISHED, "low": 0.5, "high": 0.75},
+                {**PUBLISHED, "low": 0.0, "high": 2.0},
+            ],
+        },
+        **more,
+    }
+
+
+@pytest.fixture(autouse=True)
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return what is drawn, by function; no picture is written."""
+    seen: dict[str, Any] = {}
+
+    def watch(name: str) -> None:
+        draw = getattr(pictures, name)
+
+        def drawing(given: Any) -> Html:
+            seen[name] = given
+            out: Html = draw(given)
+            return out
+
+        monkeypatch.setattr(pictures, name, drawing)
+
+    def name_alone(figure: Figure, name: str, title: str) -> Html:  # noqa: ARG001
+        return Html(f"<svg><title>{title}</title></svg>")
+
+    monkeypatch.setattr(pictures, "_svg", name_alone)
+    watch("draw_energies")
+    watch("draw_layer_energies")
+    return seen
+
+
+def rows(page: str, head: str) -> list[list[str]]:
+    """Return the cells of the table whose head begins with a word; its head first."""
+    for table in re.findall(r"<table>.*?</table>", page, re.DOTALL):
+        cells = [
+            [unescape(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
+            for row in re.findall(r"<tr>(.*?)</tr>", table)
+        ]
+        if cells[0][0] == head:
+            return cells
+    raise AssertionError(f"no table of {head}")
+
+
+def paragraphs(page: str) -> list[str]:
+    return [unescape(p) for p in re.findall(r"<p[^>]*>(.*?)</p>", page)]
+
+
+def test_bars_are_the_tiers_of_each_chip_and_the_convention(drawn: dict[str, Any]) -> None:
+    show_energy(found())
+    convention = "45 nm convention"
+    assert drawn["draw_energies"] == [
+        Bar("Loihi 1", "core", 2e-6, 4e-6, 12e-6),
+        Bar("Loihi 1", "chip", 2e-5, 4e-5, 12e-5),
+        Bar("Loihi 1", "system", 4e-5, 8e-5, 24e-5),
+        Bar("Mine", "core", 1e-9, 2e-9, 6e-9),
+        Bar("Mine", "chip", 1e-8, 2e-8, 6e-8),
+        Bar(convention, "spiking network", 1.5e-7, 1.5e-7, 1.5e-7),
+        Bar(convention, "same-shape ANN, 12 passes", 3e-7, 3e-7, 3e-7),
+    ]
+    layers = drawn["draw_layer_energies"]
+    assert list(layers) == ["Loihi 1", "Mine"]
+    assert layers["Mine"]["a"] == {**span(1.5e-9), "parts": {"synapse": 1.5e-9}}
+
+
+def test_a_chip_that_is_too_small_is_called_so_wherever_it_is_drawn(
+    drawn: dict[str, Any],
+) -> None:
+    given = found()
+    given["mine"]["misfits"] = ["a: 9 bits"]
+    page = show_energy(given)
+    assert [bar.group for bar in drawn["draw_energies"]][3] == "Mine (does not fit)"
+    assert list(drawn["draw_layer_energies"]) == ["Loihi 1", "Mine (does not fit)"]
+    told = "mine: the network does not fit, the figures are of one that did; a: 9 bits"
+    assert told in paragraphs(page)
+
+
+def test_layers_stand_beside_each_other_by_chip() -> None:
+    assert rows(show_energy(found()), "layer") == [
+        ["layer", "loihi1", "mine"],
+        ["a", "3 µJ (1.5 µJ – 9 µJ)", "1.5 nJ (750 pJ – 4.5 nJ)"],
+        ["b", "1 µJ (500 nJ – 3 µJ)", "500 pJ (250 pJ – 1.5 nJ)"],
+    ]
+
+
+def test_the_break_even_is_told_with_what_is_published() -> None:
+    told = paragraphs(show_energy(found()))
+    (own,) = (t for t in told if t.startswith("The same-shape ANN"))
+    assert "takes 12 passes over its layers" in own
+    assert "break even with it at 5.11 spikes per synapse and inference (1.28 a tick)" in own
+    assert "this run has 0.807, zero weights counted in both" in own
+    assert [t for t in told if t.startswith("Break-even in the literature")] == [
+        "Break-even in the literature: 0.5 to 0.75 spikes, they say (A 2020).",
+        "Break-even in the literature: 2 spikes, they say (A 2020).",
+    ]
+
+
+def test_silence_hosts_and_own_tables_are_told_where_there_are_any() -> None:
+    table = {"title": "By token", "head": ["part", "pJ"], "rows": [["a", 3]], "caption": "C."}
+    more = {
+        "silent": {"nodes": ["b"]},
+        "host": [{"node": "lift", "macs": 1230}],
+        "tables": [table],
+    }
+    page = show_energy(found(**more))
+    told = paragraphs(page)
+    assert any(t.startswith("no spike of b in all samples") for t in told)
+    assert any(t.startswith("host: lift run on a host, 1,230 MACs") for t in told)
+    assert "C." in told
+    assert "<h3>By token</h3>" in page
+    assert rows(page, "part") == [["part", "pJ"], ["a", "3"]]
+    plain = show_energy(found())
+    assert not re.search("no spike of|run on a host|By token", plain)
+
+
+def test_the_mapping_shows_each_limit_that_a_layer_uses() -> None:
+    assert rows(show_mapping(found()), "chip")[:5] == [
+        ["chip", "layer", "neurons", "cores", "per core", "in axons used", "neurons used",
+         "binds"],
+        ["loihi1", "a", "1,300", "2", "650", "50.0%", "25.0%", "in axons"],
+        ["loihi1", "b", "7", "1", "650", "", "", ""],
+        ["mine", "a", "1,300", "2", "650", "12.5%", "", "in axons"],
+        ["mine", "b", "7", "1", "650", "", "", ""],
+    ]  # fmt: skip
+    told = paragraphs(show_mapping(found()))
+    assert told[1:3] == [
+        "loihi1: Loihi 1: b has no synapse",
+        "mine: Mine: b has no synapse",
+    ]
+
+
+def test_times_are_nominal_with_their_range() -> None:
+    page = show_mapping(found())
+    *_, times = page.split("<table>")
+    assert rows(f"<table>{times}", "chip") == [
+        ["chip", "cores", "chips", "an inference", "a tick", "slowest layer", "static share"],
+        ["loihi1", "3", "1", "2.0 ms (1.0 ms – 6.0 ms)", "40.0 µs (20.0 µs – 120.0 µs)", "b",
+         "34.5%"],
+        ["mine", "3", "1", "2.0 ms (1.0 ms – 6.0 ms)", "40.0 µs (20.0 µs – 120.0 µs)", "b",
+         "34.5%"],
+    ]  # fmt: skip

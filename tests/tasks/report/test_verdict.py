@@ -1,0 +1,110 @@
+"""The verdict on a run says what its files say, and what they do not say."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neuro.io.run_folder import Run
+from tasks.image_classification.mnist import tiny
+from tasks.language.config import tiny as language_tiny
+from tasks.report.verdict import state_verdict, tell_cost, tell_fit, tell_silence
+from tasks.task import Metric
+
+ACCURACY = Metric(name="accuracy", format=".2%")
+ERROR = Metric(name="mean_error", better="lower", unit="m")
+
+
+def energy(**misfits: list[str]) -> dict[str, Any]:
+    chips = {name: {"layers": {}, "misfits": why} for name, why in misfits.items()}
+    return {**chips, "conventional45nm": {"snn": 1.0}}
+
+
+def verify(
+    metrics: dict[str, tuple[float, float]], spikes: dict[str, int], **more: Any
+) -> dict[str, Any]:
+    """metrics: name -> value by events, by integers. spikes: of each layer."""
+    return {
+        "metrics": {k: {"events": a, "integers": b} for k, (a, b) in metrics.items()},
+        "torch_events": {
+            "layers": {k: {"spikes": n} for k, n in {**spikes, "readout": 0}.items()},
+            "float32_flips": dict.fromkeys(spikes),
+        },
+        "quantisation": {"a": 0.001, "b": 0.01234},
+        **more,
+    }
+
+
+def test_the_chips_it_fits_are_named_and_those_it_does_not() -> None:
+    assert tell_fit(energy(loihi1=[], loihi2=[])) == "the network fits loihi1 and loihi2"
+    assert (
+        tell_fit(energy(loihi1=["too wide"], loihi2=[], mine=[]))
+        == "the network fits loihi2 and mine, but not loihi1"
+    )
+    assert (
+        tell_fit(energy(loihi1=["a"], loihi2=["b"], mine=["c"]))
+        == "the network fits none of loihi1, loihi2 and mine"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metrics", "told"),
+    [
+        ({"accuracy": (0.9806, 0.9731)}, "costs 0.75 points (accuracy 98.06% → 97.31%)"),
+        ({"accuracy": (0.97, 0.971)}, "gains 0.10 points (accuracy 97.00% → 97.10%)"),
+        ({"accuracy": (0.97, 0.97)}, "costs nothing (accuracy 97.00%)"),
+        ({"mean_error": (0.5, 0.625)}, "costs 0.125 m (mean error 0.5 m → 0.625 m)"),
+        ({"mean_error": (0.5, 0.25), "accuracy": (0.5, 0.4)}, "costs 10.00 points (accuracy"),
+        ({"unknown": (0.5, 0.625)}, "changes b most, by 1.234%"),
+    ],
+)
+def test_what_quantisation_costs_is_told_by_the_first_metric(
+    metrics: dict[str, tuple[float, float]], told: str
+) -> None:
+    found = tell_cost(verify(metrics, {"a": 1}), (ACCURACY, ERROR))
+    assert found.startswith(f"quantisation {told}")
+
+
+def test_without_integers_there_is_no_cost() -> None:
+    found = tell_cost(verify({}, {}, misfits=["too wide"], quantisation={}), (ACCURACY,))
+    assert found == "quantisation is not possible, for it does not fit Loihi's integers"
+
+
+def test_layers_without_a_spike_are_silent_and_read_outs_are_not() -> None:
+    assert tell_silence(verify({}, {"a": 3, "b": 1})) == "no layer is silent"
+    assert tell_silence(verify({}, {"a": 3, "b": 0})) == "b is silent"
+    assert tell_silence(verify({}, {"a": 0, "b": 0})) == "a and b are silent"
+    assert tell_silence(verify({}, {})) == "of graded spikes silence is not measured"
+
+
+def test_the_sentence_names_what_is_not_measured_and_what_is_old() -> None:
+    run = Run(folder=Path("a run"), task="mnist", name="tiny", seed=0, config=tiny())
+    whole = {
+        "energy": energy(loihi1=[], loihi2=[]),
+        "verify": verify({"accuracy": (0.9806, 0.9731)}, {"a": 3}),
+    }
+    cost = "uantisation costs 0.75 points (accuracy 98.06% → 97.31%); no layer is silent"
+    fit = "he network fits loihi1 and loihi2"
+    assert state_verdict(run, whole, {}) == f"T{fit}; q{cost}."
+    assert (
+        state_verdict(run, whole, {"verify": "of earlier weights", "energy": "damaged"})
+        == f"T{fit} (damaged); q{cost} (of earlier weights)."
+    )
+    no_energy = "hich chip it fits is not measured: neuro energy 'a run'"
+    assert state_verdict(run, {**whole, "energy": None}, {}) == f"W{no_energy}; q{cost}."
+    no_verify = (
+        "what quantisation costs, and which layers are silent, is not measured: "
+        "neuro verify 'a run'"
+    )
+    assert state_verdict(run, {**whole, "verify": None}, {}) == f"T{fit}; {no_verify}."
+    nothing = state_verdict(run, {"energy": None, "verify": None}, {})
+    assert nothing == f"W{no_energy}; {no_verify}."
+
+
+def test_a_network_for_torch_alone_fits_no_chip() -> None:
+    run = Run(folder=Path("r"), task="language", name="tiny", seed=0, config=language_tiny())
+    told = state_verdict(run, {"energy": None, "verify": None}, {})
+    assert told.startswith(
+        "Only torch runs this network, and no chip: this language model stays"
+    )
+    assert "neuro verify" not in told
