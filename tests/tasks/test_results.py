@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from neuro.io.run_folder import begin_run
 from neuro.io.store import StoreError
+from tasks.find import make_run
+from tasks.provenance import describe_trained, write_result
 from tasks.results import (
     FIGURES,
     KINDS,
@@ -185,6 +188,19 @@ def test_a_figure_that_was_changed_by_hand_is_refused(
         told = rf"{verb}.json: .* checksum is another: .*; neuro {verb} writes it again"
         with pytest.raises(StoreError, match=told):
             read_result(write(tmp_path, verb, changed), verb, kinds=kinds)
+
+
+def test_what_a_verb_writes_has_a_checksum(tmp_path: Path) -> None:
+    run = make_run("yinyang:tiny", tmp_path)
+    begin_run(run)
+    now = describe_trained(tmp_path)
+    write_result(run, "eval", {**WHOLE["eval"], "fact": {1: (2, 3)}}, now)  # as JSON holds it
+    whole = {**WHOLE["eval"], "fact": {"1": [2, 3]}, "measured_on": now}
+    assert read_result(tmp_path, "eval") == whole
+    path = tmp_path / "eval.json"
+    path.write_text(path.read_text().replace('"accuracy": 0.5', '"accuracy": 0.75'))
+    with pytest.raises(StoreError, match=r"eval.json: .* its checksum is another: it was"):
+        read_result(tmp_path, "eval")
 
 
 def test_every_part_of_a_result_changes_its_checksum() -> None:

@@ -109,17 +109,24 @@ def test_bars_are_the_tiers_of_each_chip_and_the_convention(drawn: dict[str, Any
     show_energy(found())
     convention = "45 nm convention"
     assert drawn["draw_energies"] == [
-        Bar("Loihi 1", "core", 2e-6, 4e-6, 12e-6),
-        Bar("Loihi 1", "chip", 2e-5, 4e-5, 12e-5),
-        Bar("Loihi 1", "system", 4e-5, 8e-5, 24e-5),
-        Bar("Mine", "core", 1e-9, 2e-9, 6e-9),
-        Bar("Mine", "chip", 1e-8, 2e-8, 6e-8),
+        Bar("Loihi 1", "core", **span(4e-6)),
+        Bar("Loihi 1", "chip", **span(10 * 4e-6)),
+        Bar("Loihi 1", "system", **span(8e-5)),
+        Bar("Mine", "core", **span(2e-9)),
+        Bar("Mine", "chip", **span(10 * 2e-9)),
         Bar(convention, "spiking network", 1.5e-7, 1.5e-7, 1.5e-7),
         Bar(convention, "same-shape ANN, 12 passes", 3e-7, 3e-7, 3e-7),
     ]
     layers = drawn["draw_layer_energies"]
     assert list(layers) == ["Loihi 1", "Mine"]
-    assert layers["Mine"]["a"] == {**span(1.5e-9), "parts": {"synapse": 1.5e-9}}
+    assert layers["Mine"] == chip("Mine", 2e-9)["layers"]
+
+
+def test_a_tier_without_a_nominal_value_is_a_bar_without_a_mark(drawn: dict[str, Any]) -> None:
+    given = found()
+    given["mine"]["system"] = {"low": 1e-8, "nominal": None, "high": 6e-8, "reason": "of none"}
+    show_energy(given)
+    assert Bar("Mine", "system", 1e-8, None, 6e-8) in drawn["draw_energies"]
 
 
 def test_a_chip_that_is_too_small_is_called_so_wherever_it_is_drawn(

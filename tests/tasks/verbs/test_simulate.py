@@ -15,6 +15,7 @@ from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
 from tasks.cli import main
 from tasks.image_classification.mnist import tiny
+from tasks.provenance import digest_file
 from tasks.verbs.simulate import compare_answers, spread
 from tasks.verbs.trained_run import build_fresh_model
 
@@ -47,6 +48,7 @@ def test_the_grid_alone_is_measured_unless_asked(
 ) -> None:
     result = measured(run)
     assert "exact" not in result
+    assert result["record"] == digest_file(run / "records" / "events.npz")
     assert (result["clock"], result["n"], result["workers"]) == ("grid", 100, 1)
     told = f"accuracy {result['accuracy']:.2%} on 100 test samples"
     assert told in capsys.readouterr().out

@@ -1,15 +1,18 @@
 """What training tells where nobody watches a progress bar."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning_fabric import Fabric
 from rich.console import Console
 
-from neuro.training import Progress
+from neuro.training import Course, Progress
 from tasks.cli import main
 from tasks.find import make_run
+from tasks.verbs import train
 from tasks.verbs.progress_bar import show_progress
 
 
@@ -57,3 +60,23 @@ def test_a_terminal_shows_a_bar_and_other_processes_nothing(tmp_path: Path) -> N
     assert "epoch 1/2  loss 2.000  val 25.00%" in out.getvalue()
     with show_progress(Console(file=out), run, shown=False) as tell:
         assert tell is None
+
+
+def test_a_training_says_of_which_run_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With that a checkpoint of another run is refused."""
+    courses: list[Course] = []
+
+    def keep(model: Any, course: Course, *_: Any) -> Progress:  # noqa: ARG001
+        courses.append(course)
+        return Progress()
+
+    monkeypatch.setattr(train, "fit", keep)
+    for seed in (1, 2):
+        run = make_run("yinyang:tiny", tmp_path / str(seed), seed)
+        train.train_run(run, Fabric(accelerator="cpu", devices=1))
+        header = json.loads((run.folder / "config.json").read_text())
+        assert courses[-1].run == header["trained"]
+        assert courses[-1].seed == seed
+    assert courses[0].run != courses[1].run

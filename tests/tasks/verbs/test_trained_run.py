@@ -5,14 +5,22 @@ import pytest
 import torch
 from torch import nn
 
-from neuro.io.run_folder import Run, RunError
+from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.neurons import LI
 from neuro.nn import Spiking, Stack
 from neuro.nn.net import replay
 from neuro.nn.trace import trace
 from neuro.spikes import to_events
+from neuro.training import TrainError, get_best_weights_path
+from neuro.training.checkpoint import get_weights, save_weights
+from tasks.find import make_run
 from tasks.language.config import tiny
-from tasks.verbs.trained_run import collect_outputs, require_declared
+from tasks.verbs.trained_run import (
+    build_fresh_model,
+    collect_outputs,
+    load_trained_model,
+    require_declared,
+)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -31,3 +39,18 @@ def test_an_output_that_the_graph_does_not_have_is_told_with_those_it_has() -> N
     assert outputs["readout"].shape == (4, 1, 2)
     with pytest.raises(RunError, match=r"no output 'out'; it has readout: ask for one of them"):
         outputs["out"]
+
+
+def test_weights_of_another_run_are_not_measured(tmp_path: Path) -> None:
+    run = make_run("yinyang:tiny", tmp_path, 1)
+    digest = begin_run(run)
+    path, weights = get_best_weights_path(tmp_path), get_weights(build_fresh_model(run))
+    for mine in ({"run": digest}, {"run": ""}, {}):  # the last of a version that did not say it
+        save_weights(path, weights, {"epoch": 0, **mine})
+        load_trained_model(run)
+    other = begin_run(make_run("yinyang:tiny", tmp_path / "other", 2))
+    save_weights(path, weights, {"epoch": 0, "run": other})
+    with pytest.raises(
+        TrainError, match=r"best.safetensors: weights of another run: of another"
+    ):
+        load_trained_model(run)
