@@ -23,7 +23,8 @@ def show_energy(found: Json) -> Html:
         page.picture(
             pictures.draw_energies(_bars(found)),
             "Bars: low to high; mark and number: nominal. Core: synaptic events, neuron "
-            "updates, spikes and messages. Chip: core and static power. System: chip and host. "
+            "updates, spikes and messages. Chip: core and static power. System: chip and host; "
+            "not published where nobody published a nominal power of the host. "
             "The 45 nm convention counts arithmetic alone, without memory, neurons, messages "
             "and leakage: it compares the two networks with each other, not with a chip.",
         ),
