@@ -47,6 +47,7 @@ def test_iou_is_of_the_sums_and_not_the_mean() -> None:
     assert sums.iou == 0.1
     assert sums == Overlap(1, 1, 8)
     assert math.isnan(Overlap(0, 0, 0).iou)
+    assert Panoptic(0.0, 0, 2, 1).quality == (0.0, 0.0, 0.0)  # all wrong is not nothing
     both = add_counts([Panoptic(0.5, 1, 2, 3), Panoptic(0.75, 1, 0, 0)])
     assert both == Panoptic(1.25, 2, 2, 3)
 

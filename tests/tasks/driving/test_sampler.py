@@ -12,6 +12,7 @@ from tasks.driving.sampler import (
     drive_along,
     find_reach,
     sample_anchored,
+    sample_clothoids,
     spread_points,
 )
 
@@ -187,6 +188,17 @@ def test_what_a_slow_car_brakes_depends_on_its_speed(speed: float, hardest: floa
     stands = ((path[:, 2] - path[:, 1]).norm(dim=-1) == 0).float().mean()
     expected = max(0.0, -speed / 1.05 - hardest) / (2 - hardest)
     assert float(stands) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize("turns", [0.1, 0.3])
+def test_clothoids_bend_by_their_scale_of_6_to_80_m(share: float, turns: float) -> None:
+    """One candidate is one to the left; it keeps its speed of 8 m/s, 0.8 m in a small step."""
+    draws = torch.tensor([[0.3, turns, share, 0.1]])
+    path = sample_clothoids(ego(8.0, yaw_rate=0.4), draws, 6)
+    of_circle = 0.4 / 8 * 24
+    bend = 0.0 if turns < 0.2 else 0.8**2 * sum(range(1, 31)) / (6 + 74 * share) ** 2
+    assert path[0, 0, -1, 2].item() == pytest.approx(of_circle + bend, rel=1e-4)
 
 
 def test_clothoids_take_the_third_of_the_command_three_times() -> None:

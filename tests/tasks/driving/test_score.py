@@ -118,6 +118,28 @@ def test_scores_weigh_as_published() -> None:
     assert off.pdms == off.driving_score == 0.0
 
 
+@pytest.mark.parametrize(
+    ("y", "between"),
+    [
+        (0.0, False),
+        (-1.5, False),
+        (1.0, False),
+        (1.1, True),
+        (2.0, True),
+        (2.9, True),
+        (3.0, False),
+    ],
+)
+def test_a_car_is_between_lanes_where_it_is_in_two_and_in_neither_whole(
+    y: float, between: bool
+) -> None:
+    """Lanes meet at 2 m; half a car is 0.925 m; right of -2 m there is road, and no lane."""
+    roads = replace(ROADS, drivable=[area(0, -6, 200, 10)])
+    found = drive(straight(3, y=y), road_map=roads)
+    assert found.between_lanes.tolist() == [between] * 3
+    assert not found.off_road.any()
+
+
 class TestCollisions:
     def test_running_into_a_standing_car_is_at_fault_at_its_instant(self) -> None:
         # The bumper starts at 20 + FRONT, the tail of the other is at 48: reached at t.

@@ -138,6 +138,7 @@ SENSORS = [
         at(1, [[126.0, 0, 8.0], [0, 126.0, 491.0], [0, 0, 1]]),
         "the optical axis is at pixel (8, 491) of",
     ),
+    ("calibrated_sensor.camera_intrinsic", at(1, lens(126.6, -126.6)), "no pinhole camera"),
     (
         "calibrated_sensor.camera_intrinsic",
         at(1, lens(63.3, 63.3)),  # halved

@@ -76,6 +76,22 @@ def test_nobody_is_admitted_behind_a_driver_who_finds_no_room_behind_the_junctio
     assert list_admitted(replace(stands, speed=2.1), TO_OUT, TO_OTHER) == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("speed", "reach"), [(0.0, 8.0), (5.0, 8 + 10 + 5), (8.0, 8 + 16 + 12.8)]
+)
+def test_drivers_ask_at_a_distance_that_grows_with_their_speed(
+    speed: float, reach: float
+) -> None:
+    for before, asks in ((reach - 0.05, True), (reach + 0.05, False)):
+        along = 50 - EGO_MIDDLE - EGO_LENGTH / 2 - before
+        world, state = make_small_world([FAR, Car(INTO, along, speed)])
+        route = state.route.copy()
+        route[0, 1:] = OUT
+        route[1, :3] = TO_OUT
+        found = admit(add_junction(world), replace(state, route=route), ego_obeys=True)
+        assert found.admitted[1] == asks
+
+
 def approach(speed: float) -> tuple[World, State]:
     """Return an ego 1.5 m before the line, and a car on a way that crosses its own."""
     world, state = make_small_world([Car(INTO, 45.0, speed), Car(ACROSS, 5.0)])

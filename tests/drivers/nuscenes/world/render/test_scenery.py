@@ -8,7 +8,7 @@ from drivers.nuscenes.road_map import RoadMap
 from drivers.nuscenes.schema import CATEGORIES
 from drivers.nuscenes.world.render.ground import LEVELS, TEXEL
 from drivers.nuscenes.world.render.look import Look
-from drivers.nuscenes.world.render.scenery import REACH, Scenery, draw_trees, make_scenery
+from drivers.nuscenes.world.render.scenery import BARK, REACH, Scenery, draw_trees, make_scenery
 
 ROAD = make_straight_road()
 
@@ -54,6 +54,14 @@ def test_each_level_of_the_ground_is_half_as_fine(scenery: Scenery) -> None:
     assert (shapes[1:] == shapes[:-1] // 2).all()
     means = [level.mean() for level in scenery.ground.levels]
     assert means == pytest.approx([means[0]] * LEVELS, rel=0.02)
+
+
+def test_trees_stand_in_half_of_the_direct_light(scenery: Scenery) -> None:
+    trees, style = draw_trees(scenery, np.array([100.0, 100.0]), 60.0), scenery.style
+    bark = trees.colour[trees.look == int(Look.PLAIN)]
+    light = style.ambient + style.direct / 2
+    assert len(bark)
+    np.testing.assert_allclose(bark, np.broadcast_to(light * np.array(BARK), bark.shape))
 
 
 def test_nothing_stands_on_a_road_or_a_walkway(scenery: Scenery) -> None:
