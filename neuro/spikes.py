@@ -20,6 +20,7 @@ NEAR = 1e-6  # ticks: what is as near to the end of a tick lies there
 WHOLE = 1e-15  # relative distance of times from a whole number of ticks: rounding
 QUANTUM = 2.0**-40  # of a tick: 1e-12 of it
 PRECISION = 53  # bits of a float64
+LARGEST = 2**63 - 1  # of int64
 
 Train = TypeVar("Train", "Events", "Times")
 
@@ -80,7 +81,7 @@ def to_times(events: Events, dt: Seconds) -> Times:
     """
     require_train("events", events, Events)
     require_dt("dt", dt)
-    time = (events.tick + 1.0) * dt
+    time = (events.tick.astype(np.float64) + 1) * dt
     return Times(events.sample, time, events.neuron, events.value, events.shape)
 
 
@@ -124,7 +125,7 @@ def to_ticks(times: Times, dt: Seconds) -> Events:
     """
     require_train("times", times, Times)
     require_dt("dt", dt)
-    problems = list_problems(times, dt)
+    problems = list_problems(times, dt) or _list_too_large(times.shape)
     if problems:
         raise ValueError("\n".join(["the times are no spike train:", *problems]))
     ticks, samples, size = times.shape
@@ -136,8 +137,24 @@ def to_ticks(times: Times, dt: Seconds) -> Events:
     value = np.zeros(places.size, times.value.dtype)
     np.add.at(value, which, times.value)
     sample, tick = np.divmod(places // size, ticks)
-    index = (sample.astype(np.int32), tick.astype(np.int32), (places % size).astype(np.int32))
-    return Events(*index, value, (ticks, samples, size))
+    neuron = (places % size).astype(np.int32)
+    tick = as_tick_column(tick, ticks)
+    return Events(sample.astype(np.int32), tick, neuron, value, (ticks, samples, size))
+
+
+def _list_too_large(shape: tuple[int, int, int]) -> list[str]:
+    """Return that float64 does not count the ticks of a shape, or int64 not its places."""
+    if shape[0] < 2**PRECISION and math.prod(map(int, shape)) <= LARGEST:
+        return []
+    return [
+        f"shape {shape}: so many ticks and neurons cannot be counted; take a longer dt or cut "
+        "the train"
+    ]
+
+
+def as_tick_column(tick: Int[np.ndarray, " E"], ticks: int) -> Int[np.ndarray, " E"]:
+    """Return ticks of a train of ``ticks`` ticks as int32, as int64 where that is too short."""
+    return tick.astype(np.int32 if ticks <= 2**31 else np.int64)
 
 
 def list_problems(train: Events | Times, dt: Seconds) -> list[str]:
@@ -257,8 +274,8 @@ def to_events(raster: Shaped[np.ndarray, "T B *N"] | Shaped[Tensor, "T B *N"]) -
     elif not np.issubdtype(value.dtype, np.floating):
         value = value.astype(np.float64)
     t, b, n = raster.shape
-    index = (sample.astype(np.int32), tick.astype(np.int32), neuron.astype(np.int32))
-    return Events(*index, value, (t, b, n))
+    tick, neuron = as_tick_column(tick, t), neuron.astype(np.int32)
+    return Events(sample.astype(np.int32), tick, neuron, value, (t, b, n))
 
 
 def _as_raster(raster: Any) -> Shaped[np.ndarray, "T B N"]:

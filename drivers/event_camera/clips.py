@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, Shaped
 
 from drivers.folders import Entry
-from neuro.spikes import Events, Times
+from neuro.spikes import LARGEST, Events, Times, as_tick_column
 from neuro.units import Seconds, ticks as whole_ticks
 
 MICROSECOND = Seconds(1e-6)
@@ -157,8 +157,9 @@ def to_events(
     found, counts = np.unique(places, return_counts=True)
     value = (np.minimum(counts, 1) if binary else counts).astype(np.float32)
     size = 2 * height * width
-    tick, neuron = (part.astype(np.int32) for part in np.divmod(found, size))
-    return Events(np.zeros(found.size, np.int32), tick, neuron, value, (total, 1, size))
+    tick, neuron = np.divmod(found, size)
+    index = (as_tick_column(tick, total), neuron.astype(np.int32))
+    return Events(np.zeros(found.size, np.int32), *index, value, (total, 1, size))
 
 
 def to_times(clip: Clip, dt: Seconds, pool: int = 1) -> Times:
@@ -218,4 +219,8 @@ def _ticks(
         return since // step, -(-length // step) if ticks is None else ticks
     if ticks is None:
         raise ValueError("give ticks, for so many equal spans of the clip, or dt in seconds")
+    if ticks * length > LARGEST:
+        raise ValueError(
+            f"{ticks} equal spans of {length} us are too many to count; give dt instead"
+        )
     return since * ticks // length, ticks

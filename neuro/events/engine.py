@@ -15,9 +15,10 @@ from neuro.events.checks import make_runaway_error, require_state
 from neuro.events.clock import Clock, Exact, Grid
 from neuro.events.exact.state import ExactState
 from neuro.events.grid.batches import Batch, slice_samples, to_batch
-from neuro.events.grid.compile import compile_graph
+from neuro.events.grid.compile import Program, compile_graph
 from neuro.events.grid.run import GridRun
 from neuro.events.grid.state import EngineState, join_states, slice_state
+from neuro.events.memory import require_memory
 from neuro.events.recording import Recording, require_recording
 from neuro.events.workers import run_over_samples
 from neuro.graph import Graph
@@ -31,6 +32,13 @@ State = EngineState | ExactState
 # Most values in one node's buffer: it decides how many samples and ticks are run together. In
 # float32 it is 2 MB, about a second-level cache; chosen by hand, no measurement is recorded.
 MAX_BUFFER_VALUES = 2**19
+MAX_TICKS = 2**31 - 1  # of a run in ticks: what an int32 counts
+INDEX = 8  # bytes for each tick and sample of a spike train: where its spikes begin
+BATCH = 2000  # bytes of Python's and NumPy's objects around the spikes of a window; measured
+SHORTER = (
+    "cut the stimulus into pieces with neuro.events.to_disk.simulate_to_disk, run fewer "
+    "samples at a time or record less"
+)
 
 
 def simulate(
@@ -65,6 +73,7 @@ def simulate(
     Raises:
         TypeError: an argument is of another kind, such as a raster in place of Events.
         ValueError: inputs, state or record do not fit the graph; lists every problem by node.
+            Or the run takes more memory than is free.
         GraphError: the graph does not run on this clock.
         Runaway: more spikes than the clock's budget; it carries the Record up to there.
     """
@@ -80,25 +89,25 @@ def simulate(
             graph, inputs, clock, state=state, recording=record, workers=workers
         )
     program = compile_graph(graph, np.dtype(clock.dtype))
-    trains, batches = _read_inputs(graph, inputs, program.dtype)
-    ticks, samples, _ = next(iter(trains.values())).shape
+    given = _convert_inputs(graph, inputs)
+    ticks, samples = map(int, next(iter(given.values())).shape[:2])
     require_recording(record, graph, ticks)
+    _require_room(program, clock, ticks, samples, record)
+    trains, batches = _read_inputs(graph, given, program.dtype)
     start = None if state is None else require_state(program, samples, state)
     job = _GridJob(graph, batches, clock, start, record)
     parts = run_over_samples(job.run, samples, workers)
     records, states = zip(*(pair for pairs in parts for pair in pairs), strict=True)
     whole = records[0] if len(records) == 1 else concatenate(list(records))
-    given = {name: train for name, train in trains.items() if record.keeps_spikes(name)}
-    whole = replace(whole, spikes={**given, **whole.spikes})
+    kept = {name: train for name, train in trains.items() if record.keeps_spikes(name)}
+    whole = replace(whole, spikes={**kept, **whole.spikes})
     if sum(whole.counts[name].spikes for name in graph.populations) > clock.budget:
         raise make_runaway_error(graph, whole, clock.budget)
     return whole, join_states(list(states))
 
 
-def _read_inputs(
-    graph: Graph, inputs: Mapping[str, Events | Times], dtype: np.dtype
-) -> tuple[dict[str, Events], dict[str, Batch]]:
-    """Return the inputs as Events and as batches, both without entries of value 0.
+def _convert_inputs(graph: Graph, inputs: Mapping[str, Events | Times]) -> dict[str, Events]:
+    """Return the inputs as Events of the right types and shapes.
 
     Raises:
         ValueError: they do not fit the graph; lists every problem.
@@ -111,16 +120,55 @@ def _read_inputs(
     }
     known = trains.keys() == set(graph.inputs)
     fits = known and all(_fits(graph, name, train) for name, train in trains.items())
-    if fits and len({train.shape[:2] for train in trains.values()}) == 1:
-        pairs = {name: to_batch(train, 0, dtype) for name, train in trains.items()}
-        if all(valid for _, valid in pairs.values()):
-            return trains, {name: batch for name, (batch, _) in pairs.items()}
+    if not fits or len({train.shape[:2] for train in trains.values()}) != 1:
+        require_inputs(graph, trains)
+    return trains
+
+
+def _require_room(
+    program: Program, clock: Grid, ticks: int, samples: int, record: Recording
+) -> None:
+    """Raise a ValueError if a run has too many ticks, or takes more memory than is free."""
+    if ticks > MAX_TICKS:
+        raise ValueError(
+            f"{ticks} ticks are more than the {MAX_TICKS} of a run under Grid(); {SHORTER}"
+        )
+    graph, size = program.graph, program.dtype.itemsize
+    length, together = _plan_parts(program, clock, ticks)
+    copies = 1 if samples <= together else 2  # those of the parts, and of all together
+    held = min(samples, together)
+    needed = {f"the ticks of {n}": INDEX * samples * (ticks + 1) for n in graph.inputs}
+    for name in graph.populations:
+        wide = samples * program.sizes[name] * size * copies
+        needed[f"states of {name}"] = 4 * len(record.states) * wide
+        if record.keeps_values(graph, name):
+            needed[f"values of {name}"] = ticks * wide
+    for group, window in program.groups:
+        batches = -(-ticks // (window or length))
+        index = INDEX * held * (ticks + batches) + BATCH * batches
+        kept = (n for n in group if n in graph.firing and record.keeps_spikes(n))
+        needed |= {f"the ticks of {name}": index for name in kept}
+    require_memory({what: number for what, number in needed.items() if number}, SHORTER)
+
+
+def _read_inputs(
+    graph: Graph, trains: dict[str, Events], dtype: np.dtype
+) -> tuple[dict[str, Events], dict[str, Batch]]:
+    """Return the inputs as Events and as batches, both without entries of value 0.
+
+    Raises:
+        ValueError: they do not fit the graph; lists every problem.
+    """
+    pairs = {name: to_batch(train, 0, dtype) for name, train in trains.items()}
+    if all(valid for _, valid in pairs.values()):
+        return trains, {name: batch for name, (batch, _) in pairs.items()}
     require_inputs(graph, trains)  # slower: lists everything that is wrong
+    found = {}
     for name, train in trains.items():
         keep = np.flatnonzero(train.value)
         sample, tick, neuron, value = (column[keep] for column in train[:4])
-        trains[name] = Events(sample, tick, neuron, value, train.shape)
-    return trains, {name: to_batch(train, 0, dtype)[0] for name, train in trains.items()}
+        found[name] = Events(sample, tick, neuron, value, train.shape)
+    return found, {name: to_batch(train, 0, dtype)[0] for name, train in found.items()}
 
 
 def _fits(graph: Graph, name: str, train: Events) -> bool:
@@ -131,6 +179,13 @@ def _fits(graph: Graph, name: str, train: Events) -> bool:
         and min(train.shape) > 0
         and len({column.size for column in train[:4]}) == 1
     )
+
+
+def _plan_parts(program: Program, clock: Grid, ticks: int) -> tuple[int, int]:
+    """Return how many ticks and how many samples run together, as the buffers allow."""
+    fitting = max(1, MAX_BUFFER_VALUES // max(program.sizes[name] for name in program.parts))
+    length = min(ticks, clock.stretch, fitting)
+    return length, max(1, fitting // length)
 
 
 @dataclass(frozen=True)
@@ -148,11 +203,7 @@ class _GridJob:
         inputs, state, clock = self.inputs, self.state, self.clock
         program = compile_graph(self.graph, np.dtype(clock.dtype))
         ticks = next(iter(inputs.values())).ticks
-        fitting = max(
-            1, MAX_BUFFER_VALUES // max(program.sizes[name] for name in program.parts)
-        )
-        length = min(ticks, clock.stretch, fitting)
-        together = max(1, fitting // length)
+        length, together = _plan_parts(program, clock, ticks)
         done, before = [], 0
         for first in range(start, stop, together):
             last = min(first + together, stop)

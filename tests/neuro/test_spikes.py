@@ -6,6 +6,7 @@ from hypothesis.extra.numpy import arrays
 from neuro.spikes import (
     Events,
     Times,
+    as_tick_column,
     find_quantum,
     join,
     of_sample,
@@ -180,6 +181,48 @@ def test_a_time_near_the_end_of_a_tick_lies_at_it(time: float, tick: int) -> Non
 def test_ticks_of_the_times_of_ticks_are_those_ticks(raster: np.ndarray, dt: float) -> None:
     events = to_events(raster)
     assert same(to_ticks(to_times(events, Seconds(dt)), Seconds(dt)), events)
+
+
+@pytest.mark.parametrize(
+    ("time", "dt", "tick"),
+    [
+        (3e6, 1e-3, 2_999_999_999),  # 35 days in ms
+        (36 * 60.0, 1e-6, 2_159_999_999),  # 36 minutes in us
+        (2**31 * 2**-10, 2**-10, 2**31 - 1),
+        ((2**31 + 1) * 2**-10, 2**-10, 2**31),
+    ],
+)
+def test_ticks_beyond_32_bits_are_those_of_their_times(
+    time: float, dt: float, tick: int
+) -> None:
+    train = times(time)._replace(shape=(tick + 1, 2, 6))
+    events = to_ticks(train, Seconds(dt))
+    assert events.tick.tolist() == [tick]
+    assert events.tick.dtype == (np.int32 if tick < 2**31 else np.int64)
+    assert to_times(events, Seconds(dt)).time == pytest.approx([time], rel=1e-15)
+
+
+@given(tick=st.integers(0, 2**51), more=st.integers(1, 2**51), neuron=st.integers(0, 499))
+def test_a_tick_of_a_run_of_any_length_survives_the_way_to_times_and_back(
+    tick: int, more: int, neuron: int
+) -> None:
+    column = as_tick_column(np.array([tick]), tick + more)
+    index = (np.zeros(1, np.int32), column, np.array([neuron], np.int32))
+    events = Events(*index, np.ones(1), (tick + more, 1, 500))
+    assert same(to_ticks(to_times(events, Seconds(1.0)), Seconds(1.0)), events)
+
+
+@pytest.mark.parametrize("shape", [(2**53, 2, 6), (2**52, 2**10, 6), (2**40, 2, 2**23)])
+def test_more_places_than_can_be_counted_are_refused(shape: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="so many ticks and neurons cannot be counted; take"):
+        to_ticks(times(0.005)._replace(shape=shape), Seconds(1e-3))
+
+
+def test_times_of_ticks_in_few_bits_are_float64() -> None:
+    narrow = Events(*np.array([[0], [127], [0]], np.int8), np.ones(1), (128, 1, 1))
+    found = to_times(narrow, Seconds(1e-3)).time
+    assert found.dtype == np.float64
+    assert found.tolist() == [0.128]
 
 
 def test_a_quantum_is_a_power_of_two_that_leaves_all_instants_of_a_run_exact() -> None:

@@ -32,7 +32,8 @@ class SpikeTrain(NamedTuple):
 
 def select_sample(times: Times, b: int) -> SpikeTrain:
     """Return the spikes of sample b."""
-    lo, hi = np.searchsorted(times.sample, np.array([b, b + 1], times.sample.dtype))
+    # A list would be cast, and with it the whole array, at every call.
+    lo, hi = np.searchsorted(times.sample, np.array([b, b + 1], np.int32))
     return SpikeTrain(times.time[lo:hi], times.neuron[lo:hi], times.value[lo:hi])
 
 

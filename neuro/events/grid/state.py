@@ -30,7 +30,7 @@ class EngineState:
 def slice_events(events: Events, start: int, stop: int) -> Events:
     """Return the samples ``start`` to ``stop`` of a spike train."""
     ticks, _, size = events.shape
-    bounds = np.array([start, stop], events.sample.dtype)  # a list would cast the whole array
+    bounds = np.array([start, stop], np.int32)  # a list would cast the whole array
     here = slice(*np.searchsorted(events.sample, bounds).tolist())
     sample, tick, neuron, value = (column[here] for column in events[:4])
     return Events(sample - start, tick, neuron, value, (ticks, stop - start, size))

@@ -54,6 +54,17 @@ def test_pooling_sums_and_binary_frames_only_say_that_there_was_an_event() -> No
     assert frames(clip, ticks=1, pool=4)[0].tolist() == [[[0]], [[3]]]
 
 
+def test_ticks_of_a_clip_of_36_minutes_do_not_wrap() -> None:
+    last = 36 * 60 * 10**6 - 1
+    clip = clip_of((3, 0, 0, 5), (3, 0, 0, last), start=0, stop=last + 1)
+    found = to_events(clip, dt=Seconds(1e-6))
+    assert found.tick.tolist() == [5, last]
+    assert found.shape == (last + 1, 1, 32)
+    assert to_ticks(to_times(clip, Seconds(1e-6)), Seconds(1e-6)).tick.tolist() == [5, last]
+    with pytest.raises(ValueError, match="equal spans of 2160000000 us are too many to count"):
+        to_events(clip, ticks=2**33)
+
+
 @given(
     seed=st.integers(0, 1000),
     events=st.integers(0, 300),
