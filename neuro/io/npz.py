@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from neuro.io.schema import convert
+from neuro.io.schema import convert, make_object
 
 HEADER = "header.json"
 DTYPE = re.compile(r"[<>|][biuf]\d{1,2}")
@@ -82,12 +82,12 @@ def read_header(file: zipfile.ZipFile) -> dict[str, Any]:
     """Return the header of an archive.
 
     Raises:
-        ValueError: there is none, or it is packed.
+        ValueError: there is none, it is packed, or has a key twice.
     """
     infos = [info for info in file.infolist() if info.filename == HEADER]
     if not infos or infos[0].compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"it holds no {HEADER} as this version writes it")
-    found: Any = json.loads(file.read(infos[0]))
+    found: Any = json.loads(file.read(infos[0]), object_pairs_hook=make_object)
     if not isinstance(found, dict) or not isinstance(found.get("arrays"), dict):
         raise ValueError(f"its {HEADER} lists no arrays")
     return found

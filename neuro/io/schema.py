@@ -27,6 +27,20 @@ class SchemaError(ValueError):
     """A value of another type than it should be; lists every place."""
 
 
+def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, as ``object_pairs_hook``: plain ``json`` takes the last of two.
+
+    Raises:
+        ValueError: a key stands there twice.
+    """
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} stands there twice; remove one of them")
+        found[key] = value
+    return found
+
+
 def convert(value: Any, hint: Any, where: str = "") -> Any:
     """Return a value as a type says: tuples, dataclasses and enumerations made of JSON.
 

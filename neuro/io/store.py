@@ -24,10 +24,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from neuro.io import npz
+from neuro.io.schema import make_object
 from neuro.io.temporary import name_own, remove_stale
 
 VERSION = 2  # of npz files
-VERSIONS = {"record": 3, "chunk": 3, "program": 3}  # since they hold the graph's digest
+# Since they hold the graph's digest; since chunk and state hold that of what came before.
+VERSIONS = {"record": 3, "chunk": 4, "program": 3, "state": 3}
 TENSORS_VERSION = 1  # of safetensors files
 READERS = {
     "graph": "neuro.io.graph_file.load_graph",
@@ -161,7 +163,10 @@ def to_json_bytes(value: object) -> bytes:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file, or raise a StoreError that names it; NaN and infinity are damage."""
+    """Read a JSON file, or raise a StoreError that names it.
+
+    NaN, infinity and a key that stands twice in an object are damage.
+    """
     return parse_json(path, read_text(Path(path)))
 
 
@@ -171,7 +176,12 @@ def parse_json(path: str | Path, text: str, line: int = 0) -> Any:
     line: which one of the file it is; 0: the text is all of it.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_float=_parse_finite)
+        return json.loads(
+            text,
+            object_pairs_hook=make_object,
+            parse_constant=_refuse_constant,
+            parse_float=_parse_finite,
+        )
     except (ValueError, RecursionError) as error:
         told = str(error)
         if line and isinstance(error, json.JSONDecodeError):
@@ -304,7 +314,8 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Any]:
     path = Path(path)
     require_utf_8(path)
     with _reading(path, kind), safe_open(path, "pt") as file:
-        header = json.loads((file.metadata() or {})["neuro"])
+        told = (file.metadata() or {})["neuro"]
+        header = json.loads(told, object_pairs_hook=make_object)
         _check_header(path, kind, TENSORS_VERSION, header)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checksum = header.pop("checksum")

@@ -264,6 +264,7 @@ def test_figures_are_less_than_a_report_needs(tmp_path: Path) -> None:
             r"line 3: cannot .* \(Unterminated .*: column 2",
         ),
         ('{"epoch": NaN}', "cannot be read as JSON"),
+        ('{"epoch": 1, "epoch": 2}', "line 1: .*the key 'epoch' stands there twice"),
     ],
 )
 def test_a_history_that_is_no_table_is_refused(tmp_path: Path, text: str, told: str) -> None:
@@ -279,6 +280,9 @@ def test_a_history_that_is_no_table_is_refused(tmp_path: Path, text: str, told: 
 def test_an_environment_and_facts_are_checked(tmp_path: Path) -> None:
     hint: Callable[..., Any] = dict[str, int]
     assert read_environment(tmp_path) == {}
+    (tmp_path / "environment.json").write_text('{"packages": {"a": "1", "a": "2"}}')
+    with pytest.raises(StoreError, match=r"environment.json: .*'a' stands there twice"):
+        read_environment(tmp_path)
     (tmp_path / "environment.json").write_text('{"packages": []}')
     with pytest.raises(StoreError, match=r"environment.json: .*packages: is \[\]"):
         read_environment(tmp_path)

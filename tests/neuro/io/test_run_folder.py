@@ -263,6 +263,11 @@ def test_a_damaged_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"task": "dig')
     with pytest.raises(StoreError, match=r"config.json: cannot be read as JSON.*; restore it"):
         open_run(tmp_path, configs)
+    (tmp_path / "config.json").write_text('{"seed": 0, "task": "digits", "seed": 1}')
+    with pytest.raises(
+        StoreError, match=r"config.json: .*'seed' stands there twice.*restore it"
+    ):
+        open_run(tmp_path, configs)
     (tmp_path / "config.json").write_text('{"task": "digits"}')
     with pytest.raises(
         RunError, match="neuro: is missing; name: is missing; seed: is missing; config"

@@ -372,6 +372,39 @@ def test_what_is_never_written_as_json_is_damage(tmp_path: Path, text: str) -> N
         read_json(tmp_path / "a.json")
 
 
+@pytest.mark.parametrize("text", ['{"seed": 0, "seed": 1}', '[{"a": {"seed": 0, "seed": 0}}]'])
+def test_a_key_that_stands_twice_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    said = (
+        r"config\.json: cannot be read as JSON \(the key 'seed' stands there twice; remove one"
+    )
+    with pytest.raises(StoreError, match=said):
+        read_json(tmp_path / "config.json")
+
+
+def test_equal_keys_of_two_objects_are_no_key_twice(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"a": 1}, {"a": 2, "b": {"a": 3}}]')
+    assert read_json(tmp_path / "a.json") == [{"a": 1}, {"a": 2, "b": {"a": 3}}]
+
+
+def test_a_key_twice_in_the_header_of_a_file_of_arrays_or_tensors_is_named(
+    tmp_path: Path,
+) -> None:
+    save_arrays(tmp_path / "a.npz", "graph", {}, {"dt": 1})
+    with zipfile.ZipFile(tmp_path / "a.npz") as file:
+        header = file.read("header.json").decode()
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+        file.writestr("header.json", header.replace('{"dt"', '{"dt": 2, "dt"'))
+    with pytest.raises(StoreError, match=r"a\.npz: .*the key 'dt' stands there twice"):
+        load_arrays(tmp_path / "a.npz", "graph")
+    save_tensors(tmp_path / "w.safetensors", "weights", {}, {"dt": 1})
+    with safetensors.safe_open(tmp_path / "w.safetensors", "pt") as tensors:
+        told = tensors.metadata()["neuro"].replace('{"dt"', '{"dt": 2, "dt"')
+    safetensors.torch.save_file({}, tmp_path / "w.safetensors", {"neuro": told})
+    with pytest.raises(StoreError, match=r"w\.safetensors: .*the key 'dt' stands there twice"):
+        load_tensors(tmp_path / "w.safetensors", "weights")
+
+
 def test_a_file_of_another_kind_says_its_kind_and_its_reader(tmp_path: Path) -> None:
     save_graph(tmp_path / "g.npz", graph())
     save_tensors(tmp_path / "w.safetensors", "weights", TENSORS, {})

@@ -28,7 +28,13 @@ def test_what_a_killed_process_left_of_a_line_is_cut_off(tmp_path: Path) -> None
     assert read_results(path) == {"k1": 1, "k3": 3}
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"key": 3, "value": 1}', '{"key": "k"}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{", "[]", '{"key": 3, "value": 1}', '{"key": "k"}'),
+        '{"key": "k", "value": 1, "value": 2}',
+    ],
+)
 def test_other_damage_is_told_with_its_line(tmp_path: Path, line: str) -> None:
     path = tmp_path / "a.jsonl"
     append_result(path, "k1", {}, 1)
