@@ -7,9 +7,13 @@ stream.json            digests of graph, clock, recording and first state
 chunk-000000.npz ...   the Record of each piece; its ticks count from the start of the piece
 state.npz              the state at the end of the last complete chunk
 
+Each chunk holds the digest of all that came before it, and of its stimulus. So a chunk that is
+lost, of another place or of another stream is noticed when the stream is read or continued.
+
 Axes: T ticks, B samples, N neurons of a node in C order of its shape.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,7 +37,7 @@ from neuro.io.store import (
     write_json,
 )
 from neuro.record import Counts, Record
-from neuro.spikes import Events, Times, Train
+from neuro.spikes import Events, Times, Train, as_tick_column
 from neuro.units import Seconds, Ticks
 
 Piece = Mapping[str, Events | Times]
@@ -41,20 +45,33 @@ State = EngineState | ExactState
 
 
 class StreamError(ValueError):
-    """The folder holds a different stream than the one to be simulated; says what differs."""
+    """The folder holds another stream, or chunks that are none of it; says what, and a cure."""
 
 
 class _Progress(NamedTuple):
     """How far a stream is on disk.
 
-    chunks: complete ones. ticks: of all of them together. stimulus: digest of the last one's.
-    state: at its end.
+    chunks: complete ones. ticks: of all of them together. history: digest of header and
+    stimuli up to there. state: at its end.
     """
 
     chunks: int
     ticks: int
-    stimulus: str
+    history: str
     state: State | None
+
+
+class _Chunk(NamedTuple):
+    """What a chunk file holds.
+
+    number: its place in the stream. history: digest of header and stimuli before it.
+    stimulus: digest of its own.
+    """
+
+    number: int
+    history: str
+    stimulus: str
+    record: Record
 
 
 @dataclass(frozen=True)
@@ -68,7 +85,20 @@ class _Header:
     state: str
 
 
-_TYPES = (Record, Counts, Events, Times, Edge, EngineState, ExactState, Pending, _Progress)
+NAME = re.compile(r"chunk-(\d{6,})\.npz")
+RESTORE = "restore it from a copy, or simulate the stream again in another folder"
+_TYPES = (
+    Record,
+    Counts,
+    Events,
+    Times,
+    Edge,
+    EngineState,
+    ExactState,
+    Pending,
+    _Progress,
+    _Chunk,
+)
 
 
 @dataclass(frozen=True)
@@ -78,17 +108,28 @@ class Stream:
     folder: as given to :func:`simulate_to_disk`, which may still be writing. dt: [s].
 
     One chunk is in memory at a time, plus the result that a method returns.
+
+    Raises:
+        StreamError: a chunk is lost, stands in the place of another, or is of another stream.
+        StoreError: a file is damaged.
     """
 
     folder: Path
     dt: Seconds
 
     def __len__(self) -> int:
-        return len(self._paths())
+        return len(_list_chunks(self.folder, _read_state(self.folder)))
 
     def __iter__(self) -> Iterator[Record]:
-        for path in self._paths():
-            yield cast(Record, _read(path, "chunk", Record))
+        progress = _read_state(self.folder)  # first: whoever writes the stream may go on
+        paths = _list_chunks(self.folder, progress)
+        history = _begin_history(_read_header(self.folder)) if paths else ""
+        for number, path in enumerate(paths):
+            chunk = _read_chunk(path, number, history)
+            history = _extend_history(history, chunk.stimulus)
+            if progress is not None and number == progress.chunks - 1:
+                _require_end(self.folder, progress, history)
+            yield chunk.record
 
     def spikes(self, name: str) -> Events:
         """Return the spikes of one node in the whole run."""
@@ -111,9 +152,6 @@ class Stream:
                 totals[name] = Counts(**{k: before[k] + n for k, n in vars(counts).items()})
         return totals
 
-    def _paths(self) -> list[Path]:
-        return sorted(self.folder.glob("chunk-*.npz"))
-
 
 def open_stream(folder: str | Path) -> Stream:
     """Return the stream of a folder.
@@ -122,7 +160,7 @@ def open_stream(folder: str | Path) -> Stream:
         StoreError: there is none, or stream.json is damaged.
     """
     folder = Path(folder)
-    return Stream(folder, Seconds(_read_header(folder)["dt"]))
+    return Stream(folder, Seconds(_read_header(folder).dt))
 
 
 def simulate_to_disk(
@@ -150,27 +188,35 @@ def simulate_to_disk(
         ``Exact()`` up to the rounding of times, which count from the start of each piece.
 
     Raises:
-        StreamError: the folder holds a different stream.
+        StreamError: the folder holds a different stream, or one whose chunks are not whole.
         ValueError: a piece does not fit the graph.
         Runaway: too many spikes in one chunk; the chunks before it are on disk.
     """
     folder, header = Path(folder), _make_header(graph, clock, record, state)
-    progress = _read_progress(folder, header) or _Progress(0, 0, "", state)
+    history = _begin_history(header)
+    progress = _read_progress(folder, header) or _Progress(0, 0, history, state)
     done = progress.chunks
+    _require_no_more(_list_chunks(folder, progress), done)
     chunk = -1
     for chunk, piece in enumerate(pieces):
+        path, stimulus = _name_chunk(folder, chunk), digest(dict(piece))
+        before, history = history, _extend_history(history, stimulus)
         if chunk < done:
-            if chunk == done - 1 and digest(dict(piece)) != progress.stimulus:
-                raise StreamError(f"{folder}: chunk {chunk} was made from another stimulus")
+            if _read_chunk(path, chunk, before).stimulus != stimulus:
+                raise StreamError(
+                    f"{folder}: chunk {chunk} was made from another stimulus; give the pieces "
+                    "that the stream was begun with, or choose another folder"
+                )
+            if chunk == done - 1:
+                _require_end(folder, progress, history)
             continue
         length = next(iter(piece.values())).shape[0]
         kept = replace(record, states=_select_ticks(record.states, progress.ticks, length))
         found, after = simulate(graph, piece, clock, state=progress.state, record=kept)
-        ticks = progress.ticks + length
-        progress = _Progress(chunk + 1, ticks, digest(dict(piece)), after)
-        write_json(folder / "stream.json", header)
-        _write(folder / f"chunk-{chunk:06}.npz", "chunk", found)
-        _write(folder / "state.npz", "state", progress)
+        progress = _Progress(chunk + 1, progress.ticks + length, history, after)
+        write_json(folder / "stream.json", asdict(header))
+        _write(path, "chunk", _Chunk(chunk, before, stimulus, found))
+        _write(_name_state(folder), "state", progress)
     if chunk + 1 < done:
         raise StreamError(
             f"{folder}: holds {done} chunks, and only {chunk + 1} pieces were given"
@@ -180,7 +226,7 @@ def simulate_to_disk(
 
 def read_state(folder: str | Path) -> State | None:
     """Return the state after the last complete chunk of a stream."""
-    return cast(_Progress, _read(Path(folder) / "state.npz", "state", _Progress)).state
+    return cast(_Progress, _read(_name_state(Path(folder)), "state", _Progress)).state
 
 
 def cut(inputs: Piece, chunk: Ticks, dt: Seconds) -> Iterator[Piece]:
@@ -210,7 +256,8 @@ def _cut_train(train: Events | Times, starts: range, chunk: int, dt: Seconds) ->
         bounds = np.array([start, stop]) * step
         lo, hi = np.searchsorted(moment, bounds, cast(Any, side), sorter=by_moment)
         some = np.sort(by_moment[lo:hi])  # in the order of the train again
-        columns = (train[0][some], moment[some] - start * step, train[2][some], train[3][some])
+        since = moment[some].astype(type(step)) - start * step
+        columns = (train[0][some], since.astype(moment.dtype), train[2][some], train[3][some])
         yield type(train)(*columns, (stop - start, samples, size))
 
 
@@ -221,12 +268,16 @@ def _concatenate(trains: list[tuple[Train, int]], step: int | float) -> Train:
     """
     starts = np.cumsum([0, *(ticks for _, ticks in trains)])
     moments = [
-        t[1] + start * step for (t, _), start in zip(trains, starts.tolist(), strict=False)
+        t[1].astype(type(step)) + start * step
+        for (t, _), start in zip(trains, starts.tolist(), strict=False)
     ]
+    moment, ticks = np.concatenate(moments), int(starts[-1])
+    if isinstance(trains[0][0], Events):
+        moment = as_tick_column(moment, ticks)
     sample, neuron, value = (np.concatenate([t[i] for t, _ in trains]) for i in (0, 2, 3))
     order = np.argsort(sample, kind="stable")  # within a sample, time already rises
-    columns = (sample, np.concatenate(moments), neuron, value)
-    shape = (int(starts[-1]), *trains[0][0].shape[1:])
+    columns = (sample, moment, neuron, value)
+    shape = (ticks, *trains[0][0].shape[1:])
     whole: Train = cast(Any, type(trains[0][0]))(*(c[order] for c in columns), shape)
     return whole
 
@@ -236,45 +287,119 @@ def _select_ticks(ticks: tuple[int, ...], start: int, length: int) -> tuple[int,
     return tuple(t - start for t in ticks if start <= t < start + length)
 
 
-def _make_header(
-    graph: Graph, clock: Clock, record: Recording, state: State | None
-) -> dict[str, Any]:
+def _make_header(graph: Graph, clock: Clock, record: Recording, state: State | None) -> _Header:
     """Return what the values of a stream depend on, except the stimulus, as digests."""
     precision = np.dtype(clock.dtype).name if isinstance(clock, Grid) else "float64"
-    return {
-        "dt": graph.dt,
-        "graph": digest_graph(graph),
-        "clock": f"{type(clock).__name__} {precision}",
-        "record": repr(record),
-        "state": digest(state),
-    }
+    return _Header(
+        dt=graph.dt,
+        graph=digest_graph(graph),
+        clock=f"{type(clock).__name__} {precision}",
+        record=repr(record),
+        state=digest(state),
+    )
 
 
-def _read_progress(folder: Path, header: dict[str, Any]) -> _Progress | None:
+def _begin_history(header: _Header) -> str:
+    """Return the digest of what came before the first chunk."""
+    return digest(header)
+
+
+def _extend_history(history: str, stimulus: str) -> str:
+    """Return the digest of a history and the stimulus of one chunk more."""
+    return digest((history, stimulus))
+
+
+def _read_progress(folder: Path, header: _Header) -> _Progress | None:
     """Return the progress of the stream of a folder; None: it has no complete chunk.
 
     Raises:
         StreamError: the stream in the folder has another header.
     """
-    if not (folder / "state.npz").exists():
+    progress = _read_state(folder)
+    if progress is None:
         return None
-    found = _read_header(folder)
-    differ = [key for key in header if found[key] != header[key]]
+    found, wanted = asdict(_read_header(folder)), asdict(header)
+    differ = [key for key in wanted if found[key] != wanted[key]]
     if differ:
         raise StreamError(
             f"{folder}: holds a stream of another {', '.join(differ)}; choose another folder"
         )
-    return cast(_Progress, _read(folder / "state.npz", "state", _Progress))
+    return progress
 
 
-def _read_header(folder: Path) -> dict[str, Any]:
+def _read_state(folder: Path) -> _Progress | None:
+    """Return what state.npz holds; None: there is none."""
+    path = _name_state(folder)
+    return cast(_Progress, _read(path, "state", _Progress)) if path.exists() else None
+
+
+def _read_header(folder: Path) -> _Header:
     path = folder / "stream.json"
     try:
-        return asdict(convert(read_json(path), _Header))
+        return cast(_Header, convert(read_json(path), _Header))
     except SchemaError as error:
         raise StoreError(
             f"{path}: is no header of a stream ({error}); simulate it again in another folder"
         ) from error
+
+
+def _name_state(folder: Path) -> Path:
+    return folder / "state.npz"
+
+
+def _name_chunk(folder: Path, number: int) -> Path:
+    return folder / f"chunk-{number:06}.npz"
+
+
+def _list_chunks(folder: Path, progress: _Progress | None) -> list[Path]:
+    """Return the files of all chunks, in order; raise a StreamError if a file is not there."""
+    there = {path: NAME.fullmatch(path.name) for path in sorted(folder.glob("chunk-*.npz"))}
+    odd = [path for path, found in there.items() if found is None]
+    if odd:
+        raise StreamError(f"{odd[0]}: is no name of a chunk; move it away")
+    numbers = [int(found[1]) for found in there.values() if found]
+    number = max([n + 1 for n in numbers] + [progress.chunks if progress else 0])
+    wanted = [_name_chunk(folder, k) for k in range(number)]
+    needed = wanted if number < 2 else [*wanted, _name_state(folder)]
+    lost = [path for path in needed if not path.exists()]
+    if lost:
+        raise StreamError(f"{lost[0]}: is missing; {RESTORE}")
+    return wanted
+
+
+def _require_no_more(paths: list[Path], done: int) -> None:
+    """Raise a StreamError if there are chunks behind that which a killed process left."""
+    if len(paths) > done + 1:
+        raise StreamError(
+            f"{paths[done + 1]}: is one more than the stream's {done} chunks; move it away, or "
+            "simulate the stream again in another folder"
+        )
+
+
+def _read_chunk(path: Path, number: int, history: str) -> _Chunk:
+    """Return a chunk; raise a StreamError if it is not that of this place and history."""
+    chunk = cast(_Chunk, _read(path, "chunk", _Chunk))
+    if chunk.number != number:
+        raise StreamError(
+            f"{path}: holds chunk {chunk.number}, not chunk {number}; put each chunk in its "
+            "place, or simulate the stream again in another folder"
+        )
+    if chunk.history != history:
+        raise StreamError(
+            f"{path}: does not go on from the chunks before it: it, one of them or stream.json "
+            f"is of another stream; {RESTORE}"
+        )
+    return chunk
+
+
+def _require_end(folder: Path, progress: _Progress, history: str) -> None:
+    """Raise a StreamError if state.npz is not that of the chunks before it."""
+    if history != progress.history:
+        raise StreamError(
+            f"{_name_state(folder)}: is not the state at the end of "
+            f"{_name_chunk(folder, progress.chunks - 1).name}: one of them is of another "
+            f"stream; {RESTORE}"
+        )
 
 
 def _write(path: Path, kind: str, value: object) -> None:

@@ -1,6 +1,6 @@
 """A stream is one run: what is on disk equals what memory would have held."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from graphs import random_graph, stimulus
 from hypothesis import given, settings, strategies as st
 
-from neuro.events import Exact, Grid, Recording, Runaway, simulate
+from neuro.events import Exact, Grid, Recording, Runaway, simulate, to_disk
 from neuro.events.to_disk import (
     Stream,
     StreamError,
@@ -20,12 +20,13 @@ from neuro.events.to_disk import (
 )
 from neuro.graph import Dense, Edge, Graph, Input
 from neuro.io.pytree import digest
-from neuro.io.store import StoreError
+from neuro.io.store import StoreError, save_arrays, write_json
 from neuro.neurons import LI, LIF
 from neuro.record import Record
 from neuro.spikes import Events, Times, to_events, to_times
 from neuro.units import Seconds, Ticks
 
+Damage = Callable[[Path, Path], None]  # of a folder, with a folder of another stream
 SEEDS = st.integers(0, 10_000)
 
 
@@ -154,6 +155,165 @@ def test_a_chunk_whose_state_was_not_written_is_made_again(tmp_path: Path) -> No
     assert same(tuple(stream), tuple(straight))
 
 
+@pytest.mark.parametrize("kill", range(9))
+def test_a_stream_killed_before_any_of_its_files_goes_on_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill: int
+) -> None:
+    graph, written = random_graph(5), []
+
+    def killed(path: Path, *value: object) -> None:
+        written.append(path.name)
+        if len(written) > kill:
+            raise KeyboardInterrupt
+        (write_json if path.suffix == ".json" else save_arrays)(path, *value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(to_disk, "write_json", killed)
+        patch.setattr(to_disk, "save_arrays", killed)
+        with pytest.raises(KeyboardInterrupt):
+            simulate_to_disk(graph, pieces(graph, 4), tmp_path)
+    straight = simulate_to_disk(graph, pieces(graph, 4), tmp_path / "straight")
+    whole_chunks = sum(name.startswith("chunk") for name in written[:-1])
+    assert same(tuple(Stream(tmp_path, graph.dt)), tuple(straight)[:whole_chunks])
+    stream = simulate_to_disk(graph, pieces(graph, 4), tmp_path)
+    assert same(tuple(stream), tuple(straight))
+    assert same(read_state(tmp_path), read_state(tmp_path / "straight"))
+
+
+def copy(source: Path, target: Path) -> None:
+    target.write_bytes(source.read_bytes())
+
+
+def lose(folder: Path, _: Path) -> None:
+    (folder / "chunk-000001.npz").unlink()
+
+
+def lose_the_last(folder: Path, _: Path) -> None:
+    (folder / "chunk-000002.npz").unlink()
+
+
+def lose_the_state(folder: Path, _: Path) -> None:
+    (folder / "state.npz").unlink()
+
+
+def exchange(folder: Path, _: Path) -> None:
+    kept = (folder / "chunk-000000.npz").read_bytes()
+    copy(folder / "chunk-000001.npz", folder / "chunk-000000.npz")
+    (folder / "chunk-000001.npz").write_bytes(kept)
+
+
+def add_a_copy(folder: Path, _: Path) -> None:
+    copy(folder / "chunk-000001.npz", folder / "chunk-000003.npz")
+
+
+def add_two(folder: Path, _: Path) -> None:
+    for number in (3, 4):
+        copy(folder / "chunk-000001.npz", folder / f"chunk-00000{number}.npz")
+
+
+def add_an_odd_name(folder: Path, _: Path) -> None:
+    copy(folder / "chunk-000001.npz", folder / "chunk-000001 (1).npz")
+
+
+def take_of_another(name: str) -> Damage:
+    return lambda folder, other: copy(other / name, folder / name)
+
+
+def cut_short(folder: Path, _: Path) -> None:
+    path = folder / "chunk-000001.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+DAMAGED = {  # what is done, what reading says, and what going on says
+    "lost": (lose, r"chunk-000001\.npz: is missing; restore it", ""),
+    "last lost": (lose_the_last, r"chunk-000002\.npz: is missing; restore it", ""),
+    "state lost": (lose_the_state, r"state\.npz: is missing; restore it", ""),
+    "exchanged": (exchange, r"chunk-000000\.npz: holds chunk 1, not chunk 0; put each", ""),
+    "copied": (add_a_copy, r"chunk-000003\.npz: holds chunk 1, not chunk 3; put each", None),
+    "two more": (
+        add_two,
+        r"chunk-000003\.npz: holds chunk 1, not chunk 3",
+        r"chunk-000004\.npz: is one more than the stream's 3 chunks; move it away",
+    ),
+    "odd name": (add_an_odd_name, r"\(1\)\.npz: is no name of a chunk; move it away", ""),
+    "another's first": (
+        take_of_another("chunk-000000.npz"),
+        r"chunk-000001\.npz: does not go on from the chunks before it",
+        "chunk 0 was made from another stimulus",
+    ),
+    "another's second": (
+        take_of_another("chunk-000001.npz"),
+        r"chunk-000001\.npz: does not go on from the chunks before it",
+        "",
+    ),
+    "another's state": (
+        take_of_another("state.npz"),
+        r"state\.npz: is not the state at the end of chunk-000002\.npz: one of them",
+        "",
+    ),
+    "cut short": (cut_short, r"chunk-000001\.npz: damaged or cut short", ""),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_a_stream_that_is_not_whole_is_refused_when_read_and_when_continued(
+    tmp_path: Path, what: str
+) -> None:
+    graph, (damage, reading, going_on) = random_graph(5), DAMAGED[what]
+    other = [stimulus(graph, 7 + n, ticks=5) for n in range(3)]
+    simulate_to_disk(graph, other, tmp_path / "other")
+    stream = simulate_to_disk(graph, pieces(graph, 3), tmp_path / "stream")
+    damage(tmp_path / "stream", tmp_path / "other")
+    with pytest.raises((StreamError, StoreError), match=reading):
+        stream.spikes("x")
+    if going_on is None:  # in the place of the next chunk, which is made again
+        going = simulate_to_disk(graph, pieces(graph, 4), tmp_path / "stream")
+        straight = simulate_to_disk(graph, pieces(graph, 4), tmp_path / "straight")
+        assert same(tuple(going), tuple(straight))
+        return
+    with pytest.raises((StreamError, StoreError), match=going_on or reading):
+        simulate_to_disk(graph, pieces(graph, 4), tmp_path / "stream")
+
+
+def test_the_last_chunk_of_another_stream_is_told_by_the_state(tmp_path: Path) -> None:
+    graph = random_graph(5)
+    stream = simulate_to_disk(graph, pieces(graph, 3), tmp_path / "stream")
+    other = [*pieces(graph, 2), stimulus(graph, 7, ticks=5)]
+    simulate_to_disk(graph, other, tmp_path / "other")
+    copy(tmp_path / "other/chunk-000002.npz", tmp_path / "stream/chunk-000002.npz")
+    with pytest.raises(
+        StreamError, match=r"state\.npz: is not the state at the end of chunk-0"
+    ):
+        list(stream)
+    with pytest.raises(StreamError, match="chunk 2 was made from another stimulus; give the"):
+        simulate_to_disk(graph, pieces(graph, 4), tmp_path / "stream")
+    with pytest.raises(
+        StreamError, match=r"state\.npz: is not the state at the end of chunk-0"
+    ):
+        simulate_to_disk(graph, other, tmp_path / "stream")
+
+
+def test_an_earlier_piece_that_changed_is_told(tmp_path: Path) -> None:
+    graph = random_graph(5)
+    simulate_to_disk(graph, pieces(graph, 3), tmp_path)
+    changed = list(pieces(graph, 4))
+    changed[0] = stimulus(graph, 7, ticks=5)
+    with pytest.raises(StreamError, match="chunk 0 was made from another stimulus; give the"):
+        simulate_to_disk(graph, changed, tmp_path)
+
+
+def test_ticks_of_a_long_stream_do_not_wrap() -> None:
+    zero, five = np.zeros(1, np.int32), np.array([5], np.int32)
+    long = 2**31 - 3
+    parts = [(Events(zero, five, zero, np.ones(1), (n, 1, 1)), n) for n in (long, 10, 10)]
+    found = to_disk._concatenate(parts, 1)
+    assert found.tick.tolist() == [5, long + 5, long + 15]
+    assert found.shape == (long + 20, 1, 1)
+    last = list(cut({"x": found}, Ticks(2**30), Seconds(1e-3)))[-1]["x"]
+    assert last.tick.tolist() == [2, 12]
+    assert last.shape == (17, 1, 1)
+
+
 def test_a_stream_of_something_else_is_not_continued(tmp_path: Path) -> None:
     graph, other = random_graph(5), random_graph(6)
     simulate_to_disk(graph, pieces(graph, 2), tmp_path)
@@ -162,6 +322,9 @@ def test_a_stream_of_something_else_is_not_continued(tmp_path: Path) -> None:
     clock, record = Grid(dtype=np.float32), Recording(spikes=())
     with pytest.raises(StreamError, match="another clock, record;"):
         simulate_to_disk(graph, pieces(graph, 2), tmp_path, clock, record=record)
+    _, elsewhere = simulate(graph, stimulus(graph, 9))
+    with pytest.raises(StreamError, match="holds a stream of another state; choose"):
+        simulate_to_disk(graph, pieces(graph, 2), tmp_path, state=elsewhere)
     again = [stimulus(graph, 0, ticks=5)] * 3
     with pytest.raises(StreamError, match="chunk 1 was made from another stimulus"):
         simulate_to_disk(graph, again, tmp_path)
