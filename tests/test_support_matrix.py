@@ -228,6 +228,9 @@ ABOUT = (
     "A refractory period of n ticks ends as in NEST on both event clocks: after n ticks under "
     "`Exact()` and in\nNEST's precise models, a tick later on the grid, in torch and in NEST's "
     "models with spikes at ticks\n([semantics](semantics.md)).\n\n"
+    "The last column is that of NEST's precise models. Its models with spikes at ticks "
+    "(`precise=False`) run the same,\nand a refractory period of 0, but refuse a population "
+    "that sends to a synaptic current with less than\n2 ticks of delay.\n\n"
 )
 
 

@@ -15,7 +15,10 @@ lift it from rest to the threshold within a tick: a run in which that happens is
 
 A synaptic current is the LIF's own (tau_syn) or an LI that feeds it. A neuron of NEST has two,
 one for each sign of the weight. ``precise=False`` takes the models with spikes at ticks,
-iaf_psc_delta and iaf_psc_exp. Everything else is refused with a list of all reasons.
+iaf_psc_delta and iaf_psc_exp; spikes fall in the ticks of the torch clock. There a spike raises
+the current before the membrane of its tick is computed, in iaf_psc_exp behind it: so delays
+into currents are a tick shorter in NEST, and must be >= 2 ticks where a population sends.
+Everything else is refused with a list of all reasons.
 Refractory periods end as ours do: the precise models hear an arrival at the very end, as the
 exact clock; those at ticks hear the tick after it, as the grid.
 Axes: T ticks, B samples, N neurons of a node, E synapses or spikes.
@@ -61,7 +64,8 @@ def run(
         graph: the network.
         inputs: the spikes of every Input, all with the same T and B.
         membranes: initial values by population [weight units]; others start at 0.
-        precise: spike times are not rounded; False: NEST's models with spikes at ticks.
+        precise: spike times are not rounded; False: NEST's models with spikes at ticks, where
+            a population needs 2 ticks of delay to a current.
         threads: of NEST.
 
     Returns:
@@ -74,7 +78,7 @@ def run(
         ImportError: NEST is not installed.
     """
     _require_nest()
-    stimuli = _convert_inputs(graph, inputs)
+    stimuli = _convert_inputs(graph, inputs, precise=precise)
     samples = range(next(iter(stimuli.values())).shape[1])
     records = []
     for sample in samples:
@@ -103,7 +107,8 @@ def export(
     Raises:
         NestError, ValueError: as :func:`run`.
     """
-    network = plan(graph, _convert_inputs(graph, inputs), membranes or {}, precise=precise)
+    stimuli = _convert_inputs(graph, inputs, precise=precise)
+    network = plan(graph, stimuli, membranes or {}, precise=precise)
     folder.mkdir(parents=True, exist_ok=True)
     return _write(network, folder)
 
@@ -139,12 +144,17 @@ def _simulate(
         return nest_script.load_spikes(Path(folder), 0)
 
 
-def _convert_inputs(graph: Graph, inputs: Inputs) -> dict[str, Times]:
-    """Return inputs in continuous time [s]; raise if they do not fit the graph."""
+def _convert_inputs(graph: Graph, inputs: Inputs, *, precise: bool) -> dict[str, Times]:
+    """Return inputs in continuous time [s]; raise if they do not fit the graph.
+
+    Unless ``precise``, each spike stands at the end of its tick.
+    """
     require_inputs(graph, inputs)
-    return {
-        name: e if isinstance(e, Times) else to_times(e, graph.dt) for name, e in inputs.items()
-    }
+    found = {}
+    for name, given in inputs.items():
+        train = to_ticks(given, graph.dt) if isinstance(given, Times) and not precise else given
+        found[name] = train if isinstance(train, Times) else to_times(train, graph.dt)
+    return found
 
 
 def _record(

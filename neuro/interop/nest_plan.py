@@ -61,8 +61,9 @@ def plan(
     arriving: dict[str, list[tuple[Port, NestSynapses]]] = {n: [] for n in graph.firing}
     for way in (w for n in (*graph.inputs, *arriving) for w in find_paths(graph, n)):
         for port in find_ports(graph, way[-1].target):
-            found = find_synapses(graph, way, port)
-            problems += _check_path(graph, way, found)
+            found = find_synapses(graph, way, port, precise=precise)
+            late = not precise and port.rate is not None
+            problems += _check_path(graph, way, found, late=late)
             if found.pre.size:  # a connection may carry a bias alone
                 arriving[port.cell].append((port, found))
     cells = {
@@ -174,13 +175,18 @@ def _check_current(graph: Graph, name: str) -> list[str]:
     return found
 
 
-def _check_path(graph: Graph, way: tuple[Edge, ...], found: NestSynapses) -> list[str]:
-    """Return why NEST cannot run the synapses found along a path of edges."""
+def _check_path(
+    graph: Graph, way: tuple[Edge, ...], found: NestSynapses, *, late: bool
+) -> list[str]:
+    """Return why NEST cannot run the synapses found along a path of edges.
+
+    late: they lead to a current at ticks, which acts a tick later in NEST.
+    """
     path = " -> ".join(dict.fromkeys([*(e.source for e in way), way[-1].target, found.target]))
     via = [graph.nodes[e.target] for e in way[:-1]]
     problems = []
-    late = [node for node in via if isinstance(node, Sparse) and node.delay is not None]
-    if late and len([node for node in via if not isinstance(node, Reshaping)]) > 1:
+    own = [node for node in via if isinstance(node, Sparse) and node.delay is not None]
+    if own and len([node for node in via if not isinstance(node, Reshaping)]) > 1:
         problems.append(
             f"{path}: a Sparse with delays of its own stands in a chain of connections; put a "
             "population between"
@@ -188,7 +194,10 @@ def _check_path(graph: Graph, way: tuple[Edge, ...], found: NestSynapses) -> lis
     least = found.delay.min(initial=np.inf)
     if found.source not in graph.inputs and least < 0.5 * graph.dt * MS:
         problems.append(
-            f"{path}: arrives without delay; NEST needs >= 1 tick on one of its edges"
+            f"{path}: its delay is less than 2 ticks, and with spikes at ticks a current of "
+            "NEST acts a tick later; lengthen it to >= 2 ticks or take precise=True"
+            if late
+            else f"{path}: arrives without delay; NEST needs >= 1 tick on one of its edges"
         )
     return problems
 

@@ -50,7 +50,8 @@ class NestSynapses(NamedTuple):
 class NestNetwork(NamedTuple):
     """A network in NEST's terms. dt: NEST's resolution [ms]. ticks: length of the run.
 
-    precise: spike times are not rounded to ticks.
+    precise: spike times are not rounded to ticks. synapses: delays of spikes of an Input count
+    from the first tick; see :func:`build`.
     """
 
     dt: float
@@ -85,7 +86,7 @@ def simulate(network: NestNetwork, threads: int = 1) -> dict[str, NestSpikes]:
     """
     nest, recorders = build(network, threads)
     nest.Simulate(network.ticks * network.dt)
-    found = {name: read_spikes(r, network.dt) for name, r in recorders.items()}
+    found = {name: read_spikes(r, network) for name, r in recorders.items()}
     early = [find_early_spike(n, network.populations[n], s) for n, s in found.items()]
     if any(early):
         raise ValueError("\n".join(["NEST went wrong:", *filter(None, early)]))
@@ -115,12 +116,13 @@ def find_early_spike(name: str, population: NestPopulation, spikes: NestSpikes) 
 def build(network: NestNetwork, threads: int = 1) -> tuple[Any, dict[str, Recorded]]:
     """Return NEST with the network, ready to simulate, and what is recorded of each population.
 
-    All times in NEST are one tick late, because its synapses need a delay: one tick is run
-    without input, then the populations get their initial state, and the input gets a delay of
-    one tick more.
+    All times in NEST are late (:func:`count_late_ticks`), because its synapses need a delay:
+    those ticks are run without input, then the populations get their initial state, and the
+    input gets a delay of so many ticks more.
     """
     import nest
 
+    late = count_late_ticks(network) * network.dt
     nest.ResetKernel()
     nest.verbosity = nest.VerbosityLevel.ERROR
     nest.resolution = network.dt
@@ -137,28 +139,33 @@ def build(network: NestNetwork, threads: int = 1) -> tuple[Any, dict[str, Record
     for name, stimulus in network.stimuli.items():
         nodes[name] = _make_generators(nest, stimulus, precise=network.precise)
     for s in network.synapses:
-        late = network.dt * (s.source in network.stimuli)
+        more = late * (s.source in network.stimuli)
         if s.pre.size:
             nest.Connect(
                 _first_id(nodes[s.source]) + s.pre.astype(np.int64),
                 _first_id(nodes[s.target]) + s.post.astype(np.int64),
                 "one_to_one",
-                {"weight": s.weight.astype(np.float64), "delay": s.delay + late},
+                {"weight": s.weight.astype(np.float64), "delay": s.delay + more},
             )
-    nest.Simulate(network.dt)
+    nest.Simulate(late)
     for name, population in network.populations.items():
         nodes[name].set(**population.start)
     return nest, recorders
 
 
-def read_spikes(recorded: Recorded, dt: float) -> NestSpikes:
-    """Return the spikes of a population of :func:`build`, less the tick that NEST is late.
+def count_late_ticks(network: NestNetwork) -> int:
+    """Return how many ticks NEST is late.
 
-    dt: NEST's resolution [ms].
+    At ticks two: what a current of an Input adds in a tick must arrive in the one before.
     """
+    return 1 if network.precise else 2
+
+
+def read_spikes(recorded: Recorded, network: NestNetwork) -> NestSpikes:
+    """Return the spikes of a population of :func:`build`, less the ticks that NEST is late."""
     events = recorded.recorder.events
     # NEST counts whole steps minus an offset; only this order of operations keeps all digits.
-    time = (events["times"] - 1) * dt - events["offsets"]
+    time = (events["times"] - count_late_ticks(network)) * network.dt - events["offsets"]
     return NestSpikes(time, np.asarray(events["senders"] - _first_id(recorded.nodes), np.int32))
 
 

@@ -66,10 +66,17 @@ def _strength(
     return np.asarray(1 / (rate * dt * np.exp(-rate * dt) * share))
 
 
-def find_synapses(graph: Graph, way: tuple[Edge, ...], port: Port) -> NestSynapses:
-    """Return the synapses along one path of edges that act through one port."""
+def find_synapses(
+    graph: Graph, way: tuple[Edge, ...], port: Port, *, precise: bool = True
+) -> NestSynapses:
+    """Return the synapses along one path of edges that act through one port.
+
+    At ticks a spike raises a current of ours before the membrane of that tick is computed, one
+    of NEST behind it: there it arrives a tick earlier.
+    """
     pre, post, weight, extra = _listed(graph, way)
-    steps = sum(e.delay for e in way) + port.delay + extra
+    earlier = 0 if precise or port.rate is None else 1
+    steps = sum(e.delay for e in way) + port.delay + extra.astype(np.int64) - earlier
     return NestSynapses(
         source=way[0].source,
         target=port.cell,

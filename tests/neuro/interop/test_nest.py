@@ -31,6 +31,7 @@ from neuro.interop.nest_plan import plan
 from neuro.interop.nest_script import NestNetwork, NestPopulation, NestSpikes, find_early_spike
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import ALIF, LI, LIF, GatedLI, psc_gain
+from neuro.nn import replay
 from neuro.spikes import Events, Times, of_sample, to_ticks, to_times
 from neuro.units import Seconds, Ticks
 
@@ -245,6 +246,101 @@ def test_nest_on_the_grid_and_the_grid_clock_agree_on_every_tick_of_every_sample
         assert len(theirs.spikes[name].tick) > 20
         for one, other in zip(ours.spikes[name][:3], theirs.spikes[name][:3], strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def later(graph: Graph, source: str, delay: int) -> Graph:
+    """Return a graph with another delay of the edges out of one node."""
+    edges = (e._replace(delay=Ticks(delay)) if e.source == source else e for e in graph.edges)
+    return replace(graph, edges=tuple(edges))
+
+
+def layers(*, current: bool) -> Graph:
+    """Jumps and currents in turn, in a loop; the first population jumps or has a current."""
+    rng = np.random.default_rng(0)
+    bias = None if current else rng.uniform(0, 0.03, 9)
+    first = "i" if current else "a"
+    nodes: dict[str, Node] = {
+        "x": Input(shape=(20,)),
+        "in": Dense(weight=rng.normal(0.3, 0.4, (9, 20)), bias=bias),
+        "a": replace(cell(rng.uniform(0.01, 0.03, 9)), refractory=Seconds(0.0)),  # type: ignore[arg-type]
+        "on": Dense(weight=rng.normal(0.3, 0.5, (7, 9))),
+        "b": cell(0.015, 0.8),
+        "off": Dense(weight=rng.normal(0.4, 0.6, (5, 7))),
+        "c": cell(0.02, 0.5, tau_syn=0.02),
+        "back": Dense(weight=rng.normal(-0.1, 0.2, (9, 5))),
+    }
+    edges = [
+        Edge("x", "in"),
+        Edge("in", first),
+        Edge("a", "on", Ticks(1)),
+        Edge("on", "b"),
+        Edge("b", "off", Ticks(2)),
+        Edge("off", "c"),
+        Edge("c", "back", Ticks(2)),
+        Edge("back", first),
+    ]
+    if current:
+        nodes["i"] = LI(tau=rng.uniform(0.004, 0.012, 9), gain=0.4)
+        edges.append(Edge("i", "a", Ticks(1)))
+    return Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+
+
+@pytest.mark.usefixtures("nest")
+@pytest.mark.parametrize("current", [True, False])
+def test_with_currents_too_nest_at_ticks_has_the_spikes_of_torch(current: bool) -> None:
+    graph = layers(current=current)
+    inputs = on_grid(graph, 0)
+    theirs, torch_too = run(graph, inputs, precise=False), replay(graph, inputs)
+    for name in graph.firing:
+        assert len(theirs.spikes[name].tick) > 20
+        for one, other in zip(torch_too.spikes[name][:3], theirs.spikes[name][:3], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.usefixtures("nest")
+@pytest.mark.parametrize("delay", [0, 1, 2])
+@pytest.mark.parametrize("own", [False, True])
+def test_at_ticks_a_spike_through_a_current_acts_in_the_tick_in_which_it_arrives(
+    delay: int, own: bool
+) -> None:
+    """Each population fires in the tick of its input, or two ticks after the one before it."""
+    nodes: dict[str, Node] = {"x": Input(shape=(1,))}
+    edges, before = [], "x"
+    for name in ("a", "b"):
+        nodes[f"{name}_w"] = Dense(weight=np.array([[1.5]]))
+        nodes[name] = cell(tau_syn=0.001 if own else None)
+        edges.append(Edge(before, f"{name}_w", Ticks(delay if before == "x" else 2)))
+        if own:
+            edges.append(Edge(f"{name}_w", name))
+        else:
+            nodes[f"{name}_i"] = LI(tau=0.001)
+            edges += [Edge(f"{name}_w", f"{name}_i"), Edge(f"{name}_i", name)]
+        before = name
+    graph = Graph(nodes=nodes, edges=tuple(edges), dt=DT)
+    found = run(graph, at(0.001, 0.011, ticks=20), precise=False).spikes
+    assert found["a"].tick.tolist() == [delay, 10 + delay]
+    assert found["b"].tick.tolist() == [delay + 2, 12 + delay]
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_at_ticks_a_population_needs_two_ticks_of_delay_to_a_current(delay: int) -> None:
+    graph = later(currents(0), "a", delay)
+    cure = r"a -> w -> b: its delay is less than 2 ticks, and .* lengthen it to >= 2 ticks or"
+    with pytest.raises(NestError, match=cure):
+        plan(graph, scattered(graph, 0), {}, precise=False)
+    plan(later(graph, "a", 2), scattered(graph, 0), {}, precise=False)
+    if delay:
+        plan(graph, scattered(graph, 0), {})
+
+
+@pytest.mark.usefixtures("nest")
+def test_at_ticks_times_between_ticks_count_as_the_ends_of_theirs() -> None:
+    graph = alone(cell(), weight=2.0)
+    given = at(0.0002, 0.0051, 0.0107, ticks=14)
+    found = run(graph, given, precise=False)
+    assert found.spikes["cell"].tick.tolist() == [0, 5, 10]
+    assert found.times["x"].time.tolist() == [0.001, 0.006, 0.011]
+    assert simulate(graph, given)[0].spikes["cell"].tick.tolist() == [0, 5, 10]
 
 
 @pytest.mark.usefixtures("nest")
