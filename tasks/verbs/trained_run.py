@@ -226,5 +226,5 @@ def require_declared(run: Run, values: Mapping[str, Any]) -> None:
         raise RunError(
             f"{run.folder}: {', '.join(wrong)}: answers of the model, or what they are "
             "measured against, are not finite or too large, so there is no such figure; look "
-            "at the loss in metrics.csv, and train again, with a smaller learning rate say"
+            "at the loss in metrics.jsonl, and train again, with a smaller learning rate say"
         )
