@@ -14,6 +14,8 @@ Seconds = NewType("Seconds", float)
 Ticks = NewType("Ticks", int)
 Joules = NewType("Joules", float)
 
+MOST_TICKS = 2**53  # float64 holds all whole numbers up to there
+
 
 def ticks(duration: Seconds, dt: Seconds) -> Ticks:
     """Return how many steps of length ``dt`` make up ``duration`` [s], exactly.
@@ -23,8 +25,8 @@ def ticks(duration: Seconds, dt: Seconds) -> Ticks:
 
     Raises:
         TypeError: one of them is no number.
-        ValueError: ``duration`` is negative or not a whole number of steps, or ``dt`` is no
-            positive number.
+        ValueError: ``duration`` is negative, not a whole number of steps or more than
+            MOST_TICKS of them, or ``dt`` is no positive number.
     """
     for name, value in (("duration", duration), ("dt", dt)):
         if not isinstance(value, Real):
@@ -38,7 +40,7 @@ def ticks(duration: Seconds, dt: Seconds) -> Ticks:
             f"duration {duration} s is shorter than a step of dt = {dt} s; the order is "
             "ticks(duration, dt); a shorter dt holds so short a duration"
         )
-    if duration / dt == math.inf:
+    if not duration / dt <= MOST_TICKS:
         raise ValueError(
             f"duration {duration} s is too many steps of dt = {dt} s to count; take a longer dt"
         )

@@ -27,6 +27,8 @@ from neuro.neurons.reset import Reset, ResetLike, as_reset, reset_membrane
 from neuro.neurons.surrogate import Surrogate, arctan, require_surrogate, spike
 from neuro.units import Seconds, Ticks, ticks
 
+MOST_REFRACTORY = 2**24  # ticks: a membrane waits in its own precision, which may be float32
+
 
 class LIFState(NamedTuple):
     """Membrane after reset, and synaptic current (None without one), in weight units.
@@ -192,9 +194,16 @@ def count_refractory_ticks(model: str, refractory: Seconds, dt: Seconds) -> Tick
     """Return a refractory period in ticks.
 
     Raises:
-        ValueError: it is not a whole number of them; names ``model``.
+        ValueError: it is not a whole number of them, or more than MOST_REFRACTORY; names
+            ``model``.
     """
     try:
-        return ticks(refractory, dt)
+        wait = ticks(refractory, dt)
     except ValueError as error:
         raise ValueError(f"{model}.refractory: {error}") from None
+    if wait > MOST_REFRACTORY:
+        raise ValueError(
+            f"{model}.refractory must be <= {MOST_REFRACTORY:,} ticks, which float32 counts "
+            f"exactly, got {wait:.4g} ticks of dt = {dt} s; shorten it, or use a longer dt"
+        )
+    return wait

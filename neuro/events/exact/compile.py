@@ -21,8 +21,9 @@ from neuro.events.exact.currents import (
     require_no_current,
     sum_bias,
 )
+from neuro.events.exact.limits import require_size
 from neuro.events.exact.membrane import MARGIN, NEURON, PARAMETERS
-from neuro.events.exact.scaled_state import DELTA, GENERAL, PSC
+from neuro.events.exact.scaled_state import DELTA, GENERAL, MAX_EXPONENT, PSC
 from neuro.events.exact.synapse_table import (
     ChainSynapses,
     GroupNodes,
@@ -131,6 +132,7 @@ def _build_readout(graph: Graph, name: str) -> Readout:
     edges, rank = np.array([0, size]), np.zeros(size, np.int64)
     table, nodes = assemble_table(parts, sources, edges, rank)
     drive = _convert_bias(graph, name, arrays)
+    require_size(f"{name}: what biases add a tick is", drive)
     return Readout(name, first_source, table, nodes, arrays["rate"], drive)
 
 
@@ -158,14 +160,17 @@ def _build_component(graph: Graph, names: tuple[str, ...], threads: int) -> Comp
             )
             parts += more
     template = np.concatenate([_make_template(graph, name, currents[name]) for name in names])
-    family = _choose_family(template, rate_syn, {p.port for p in parts if p.source.size})
+    inside = (p.delay[p.source < n].min(initial=np.inf) for p in parts)
+    least_delay = min(inside, default=np.inf)
+    length = choose_length(least_delay)
+    ports = {p.port for p in parts if p.source.size}
+    family = _choose_family(template, rate_syn, ports, length)
     if family == PSC and rate_syn.shape[1] == 1:  # the second current is idle
         rate_syn = np.column_stack([rate_syn, 3 * template["rate"]])
     edges = np.linspace(0, n, min(threads, n) + 1).astype(np.int64)
     order = sorted(range(len(names)), key=lambda k: graph.order.index(names[k]))
     rank = np.repeat(np.argsort(order), list(sizes.values()))
     table, nodes = assemble_table(parts, sources, edges, rank)
-    inside = (p.delay[p.source < n].min(initial=np.inf) for p in parts)
     return Component(
         offsets=offsets,
         sizes=sizes,
@@ -177,7 +182,7 @@ def _build_component(graph: Graph, names: tuple[str, ...], threads: int) -> Comp
         edges=edges,
         table=table,
         nodes=nodes,
-        least_delay=min(inside, default=np.inf),
+        least_delay=least_delay,
         longest_delay=max((p.delay.max(initial=0.0) for p in parts), default=0.0),
     )
 
@@ -209,6 +214,7 @@ def _expand_chains(
             port=port,
             gain=gain,
         )
+        require_size(f"{chain} -> {end}: weights, in units of v, are", part.weight)
         parts.append(part)
     return parts, sources
 
@@ -248,6 +254,7 @@ def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) 
         out["drive"] = _convert_bias(graph, name, arrays)
     for c in currents:
         out["drive"] += c.drive
+    require_size(f"{name}: what biases add a tick is", out["drive"])
     leaks = out["rate"] > 0
     rest = np.divide(out["drive"], out["rate"], out=np.zeros(out.size), where=leaks)
     out["margin"] = MARGIN * (out["threshold"] + abs(rest))
@@ -255,12 +262,22 @@ def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) 
     return out
 
 
-def _choose_family(template: np.ndarray, rate_syn: np.ndarray, ports: set[int]) -> int:
+def choose_length(least_delay: float) -> float:
+    """Return the length of windows: the least delay in a loop, else one tick [ticks]."""
+    return least_delay if 0 < least_delay < np.inf else 1.0
+
+
+def _choose_family(
+    template: np.ndarray, rate_syn: np.ndarray, ports: set[int], length: float
+) -> int:
     """Return the fastest family of windows that can run all these neurons.
 
-    ports: those that any synapse feeds.
+    ports: those that any synapse feeds. length: of windows at most [ticks]; where it is many of
+    the fastest time constants, no state can be scaled.
     """
     one, number = template[0], rate_syn.shape[1]
+    if max(template["rate"].max(), rate_syn.max(initial=0.0)) * length > MAX_EXPONENT:
+        return GENERAL
     alike = all(np.all(template[name] == one[name]) for name in (*PARAMETERS, "hard"))
     if not alike or one["beta"] > 0 or np.any(rate_syn != rate_syn[0]):
         return GENERAL

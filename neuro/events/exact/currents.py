@@ -43,10 +43,10 @@ def convert_to_slope(rate: np.ndarray, rate_syn: np.ndarray) -> np.ndarray:
     (rate_syn - rate) / (exp(-rate) - exp(-rate_syn)) for a current that decays with
     ``rate_syn`` [1/tick]; a constant one has 0.
     """
-    x = np.asarray(rate_syn - rate, np.float64)
+    x = np.abs(np.asarray(rate_syn - rate, np.float64))
     safe = np.where(x == 0, 1.0, x)
     ratio = np.where(x == 0, 1.0, safe / -np.expm1(-safe))
-    return np.asarray(np.exp(rate) * ratio)
+    return np.asarray(np.exp(np.minimum(rate, rate_syn)) * ratio)
 
 
 def sum_bias(graph: Graph, name: str) -> np.ndarray:

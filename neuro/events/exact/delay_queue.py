@@ -14,6 +14,7 @@ import numpy as np
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
 from neuro.ops.jit import bare, kernel
 
+WORK_PER_STEP = 16
 CAPACITY = 1024  # entries, and spikes, that a run has room for at first; it doubles as needed
 
 
@@ -36,8 +37,9 @@ class WindowPlan(NamedTuple):
     """A run from 0 to ``stop`` [ticks] in windows of ``length`` [ticks].
 
     longest_delay: of all that arrives [ticks]. quantum: of instants, also of length and stop,
-    see :mod:`~neuro.events.exact.membrane`. budget: the most spikes. pause: after so many
-    neurons and synaptic events a run goes back to Python, which hears Ctrl-C there.
+    see :mod:`~neuro.events.exact.membrane`. budget: the most spikes. pause: after so much work
+    a run goes back to Python, which hears Ctrl-C there; a neuron and a synaptic event are 1,
+    what comes with every window and arrival is WORK_PER_STEP.
     """
 
     stop: float
@@ -93,6 +95,12 @@ ENOUGH, QUEUE_FULL, SPIKES_FULL, PAUSED = range(4)
 def count_windows(plan: WindowPlan) -> int:
     """Return how many windows a run has."""
     return max(1, math.ceil(plan.stop / plan.length))
+
+
+@bare
+def count_slots(plan: WindowPlan) -> int:
+    """Return how many windows the ring of a run holds."""
+    return int(plan.longest_delay / plan.length) + 3
 
 
 @bare
@@ -311,7 +319,7 @@ def insert_entries(b: WindowBuffer, entries: int, gap: int) -> None:
 @kernel
 def start_run(pending: GroupArrivals, plan: WindowPlan) -> WindowRun:
     """Return a run that begins with ``pending`` under way."""
-    queue = make_queue(int(plan.longest_delay / plan.length) + 3, CAPACITY)
+    queue = make_queue(count_slots(plan), CAPACITY)
     while queue.time.size < pending.time.size:
         queue = enlarge_queue(queue)
     for k in range(pending.time.size):

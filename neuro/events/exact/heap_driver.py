@@ -13,7 +13,12 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from neuro.events.exact.delay_queue import CAPACITY, WindowPlan, enlarge_array
+from neuro.events.exact.delay_queue import (
+    CAPACITY,
+    WORK_PER_STEP,
+    WindowPlan,
+    enlarge_array,
+)
 from neuro.events.exact.membrane import (
     NeuronTable,
     add_input,
@@ -23,7 +28,7 @@ from neuro.events.exact.membrane import (
     place_crossing,
     settle_sum,
 )
-from neuro.events.exact.scaled_state import SPIKES_PER_NEURON, BlockWindow, select_spikes
+from neuro.events.exact.scaled_state import BlockWindow, select_spikes
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
 from neuro.events.exact.window_driver import Machine, RunResult
 from neuro.ops.jit import kernel, view_fields_read_only
@@ -31,21 +36,25 @@ from neuro.ops.jit import kernel, view_fields_read_only
 CHECK = -1  # in place of the group: a check of a neuron
 DELIVERED = -2  # in place of the group: an arrival of this instant that has been delivered
 
-WORK_PER_INSTANT = 2**11  # an instant takes as long as so many neurons and synaptic events
+# A call does at least so much work for each neuron, as to begin a call takes a part of that.
+WORK_PER_NEURON = 16
+NEURONS_PER_STEP = 64  # that are only looked at are the work of 1
 
 
 def run_heap(
     machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
 ) -> RunResult:
     """Do as :func:`~neuro.events.exact.window_driver.run_windows`, for any delays."""
-    result, paused = run_to_pause(machine, outside, pending, plan)
+    result, paused, until, inside = run_to_pause(machine, outside, pending, plan, 0.0, 0)
     parts = [result.spikes]
     nothing = SourceSpikes(*(column[:0] for column in outside))
     while paused:
         left = plan.budget - sum(part.time.size for part in parts)
         now = plan._replace(budget=left)
         pending = view_fields_read_only(result.pending)
-        result, paused = run_to_pause(machine, nothing, pending, now)
+        result, paused, until, inside = run_to_pause(
+            machine, nothing, pending, now, until, inside
+        )
         parts.append(result.spikes)
     spikes = SourceSpikes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     return result._replace(spikes=spikes)
@@ -53,12 +62,18 @@ def run_heap(
 
 @kernel
 def run_to_pause(
-    machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
-) -> tuple[RunResult, bool]:
+    machine: Machine,
+    outside: SourceSpikes,
+    pending: GroupArrivals,
+    plan: WindowPlan,
+    until: float,
+    inside: int,
+) -> tuple[RunResult, bool, float, int]:
     """Run instants from where the neurons stand; return what came, and whether more is to come.
 
     A run is over its budget as well if it fires more in one window than a driver in windows
-    has room for.
+    has room for. So the end ``until`` of the window and the number of spikes ``inside`` it are
+    handed on from call to call.
     """
     neurons, table = machine.neurons, machine.table
     number = neurons.neuron.size
@@ -71,20 +86,21 @@ def run_to_pause(
     )
     to_test, touched = np.zeros(number, np.bool_), np.zeros(number, np.bool_)
     time, source = np.empty(CAPACITY), np.empty(CAPACITY, np.int64)
-    fired, within_budget, until, before = 0, True, 0.0, 0
-    first = -SPIKES_PER_NEURON * number * WORK_PER_INSTANT  # at least what a window may take
+    fired, within_budget = 0, True
+    first = -WORK_PER_NEURON * number - len(heap)
     done = first
     while within_budget and heap[0][0] <= plan.stop and (done == first or done <= plan.pause):
-        done += WORK_PER_INSTANT
         if heap[0][0] > until:  # a new window
-            until, before = math.ceil(heap[0][0] / plan.length) * plan.length, fired
+            until, inside = math.ceil(heap[0][0] / plan.length) * plan.length, 0
         out[0].neuron = 0
-        run_instant(machine, heap, to_test, touched, plan.quantum, out)
+        done += run_instant(machine, heap, to_test, touched, plan.quantum, out)
         for j in np.flatnonzero(touched):
             touched[j] = False
             push_check(neurons, j, plan, heap)
+            done += WORK_PER_STEP
         count = min(out[0].neuron, out.size - 1)
-        room = out[0].neuron < out.size and fired + count - before < out.size
+        inside += count
+        room = out[0].neuron < out.size and inside < out.size
         within_budget = room and fired + count <= plan.budget
         while fired + count > time.size:
             time, source = enlarge_array(time), enlarge_array(source)
@@ -98,7 +114,7 @@ def run_to_pause(
         if within_budget and not paused:
             advance_neuron(neuron, current, rate_syn, j, plan.stop, plan.quantum, out)
     spikes = SourceSpikes(time[:fired], source[:fired], np.ones(fired))
-    return RunResult(spikes, list_arrivals(heap), within_budget), paused
+    return RunResult(spikes, list_arrivals(heap), within_budget), paused, until, inside
 
 
 @kernel
@@ -143,13 +159,13 @@ def run_instant(
     touched: np.ndarray,
     quantum: float,
     out: np.ndarray,
-) -> None:
+) -> int:
     """Run all that happens at the time of the first entry, spikes sent without delay included.
 
     to_test, touched: by neuron, whether it is to be tested in this instant, and whether
-    anything reached it.
+    anything reached it. Returns how much work it was, as of a WindowPlan.
     """
-    neurons, table = machine.neurons, machine.table
+    neurons, table, done = machine.neurons, machine.table, WORK_PER_STEP
     t, now = heap[0][0], [(DELIVERED, 0.0)]
     while heap[0][0] == t:
         _, g, x = heappop(heap)
@@ -165,12 +181,15 @@ def run_instant(
                 if g != DELIVERED and find_rank(table, g) == rank:
                     now[k] = (DELIVERED, 0.0)
                     deliver_arrival(machine, g, x, t, to_test, touched, quantum, out)
+                    done += table.synapse_indptr[g, -1] - table.synapse_indptr[g, 0]
+            done += len(now) + neurons.neuron.size // NEURONS_PER_STEP
             for j in np.flatnonzero(to_test & (table.rank == rank)):
                 to_test[j] = False
                 settle_sum(neurons.neuron, j)
                 check_threshold(neurons.neuron, j, t, out)
             passed_on = pass_on_spikes(table, heap, now, passed_on, out)
         waiting = out[0].neuron < out.size and has_undelivered(now)
+    return done
 
 
 @kernel

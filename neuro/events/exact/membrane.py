@@ -245,7 +245,7 @@ def search_crossing(
         gap = one.threshold + one.adapt - one.v
         if gap <= 0.0:
             return done, True
-        if slope * span < gap:
+        if not slope * span >= gap:  # nor where it is not a number, which ends a search, too
             integrate_free(neuron, current, rate_syn, j, span)
             done += span
             if done >= horizon:

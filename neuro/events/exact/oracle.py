@@ -2,7 +2,7 @@
 
 One heap of arrivals and checks, an explicit list of synaptic paths for every source, one object
 a neuron (:mod:`~neuro.events.exact.oracle_neuron`), numbers of any precision. Nothing is shared
-with the engine but the Graph.
+with the engine but the Graph, and what is refused (:mod:`~neuro.events.exact.limits`).
 """
 
 import heapq
@@ -15,6 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from neuro.events.exact.limits import (
+    find_run_quantum,
+    require_finite_states,
+    require_size,
+    require_sizes,
+)
 from neuro.events.exact.oracle_neuron import Arithmetic, OracleCurrent, OracleNeuron
 from neuro.events.grid.oracle import find_biases, list_synapses, no_type_check
 from neuro.graph import Connection, Graph
@@ -129,8 +135,12 @@ def simulate_exactly_slowly(
         is counted for the last connection on its way; updates are not counted.
     """
     require_continuous(graph)
-    samples = next(iter(inputs.values())).shape[1]
+    require_sizes(inputs)
+    ticks, samples, _ = next(iter(inputs.values())).shape
+    find_run_quantum(graph, ticks)
     paths = find_paths(graph)
+    for (name, _), some in paths.items():
+        require_size(f"{name}: weights behind it are", np.array([p.weight for p in some]))
     records, states = [], []
     for b in range(samples):
         own: dict[str, Any] = {n: of_sample(e, b) for n, e in inputs.items()}  # type: ignore[type-var]
@@ -139,7 +149,9 @@ def simulate_exactly_slowly(
             sample.set_state({n: rows[:, b] for n, rows in neurons.items()})
         records.append(sample.run())
         states.append(sample.read_state())
-    return concatenate(records), {n: np.stack([s[n] for s in states], 1) for n in states[0]}
+    reached = {n: np.stack([s[n] for s in states], 1) for n in states[0]}
+    require_finite_states(reached)
+    return concatenate(records), reached
 
 
 @no_type_check

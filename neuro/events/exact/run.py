@@ -8,7 +8,7 @@ Axes: T ticks, B samples, N neurons of a node.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,11 +19,12 @@ from neuro.events.exact.compile import (
     CompiledNetwork,
     Component,
     Readout,
+    choose_length,
     compile_exactly,
 )
-from neuro.events.exact.currents import read_dynamics
-from neuro.events.exact.delay_queue import WindowPlan
+from neuro.events.exact.delay_queue import WindowPlan, count_slots
 from neuro.events.exact.heap_driver import run_heap
+from neuro.events.exact.limits import find_run_quantum, require_finite_states, require_sizes
 from neuro.events.exact.membrane import SPIKE, NeuronTable
 from neuro.events.exact.readout import (
     SpikeTrain,
@@ -52,9 +53,10 @@ from neuro.events.exact.state import (
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes
 from neuro.events.exact.threaded_driver import run_blocks
 from neuro.events.exact.window_driver import Machine, RunResult, run_windows
+from neuro.events.memory import require_memory
 from neuro.events.recording import Recording, require_recording
 from neuro.events.workers import run_over_samples
-from neuro.graph import Graph, Sparse
+from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs
 from neuro.graph.requirements import require_continuous
 from neuro.io.graph_digest import digest_graph
@@ -64,14 +66,16 @@ from neuro.spikes import (
     NEAR,
     Events,
     Times,
-    find_quantum,
     round_times,
     to_instants,
     to_ticks,
 )
 from neuro.units import Seconds
 
-WORK_PER_PAUSE = 2**28  # neurons and synaptic events in compiled code: about a second of them
+# The work of compiled code between two looks for Ctrl-C, see WindowPlan: 1 takes from a
+# nanosecond to some hundred, so this is a second at most.
+WORK_PER_PAUSE = 2**22
+INT_BYTES = FLOAT_BYTES = 8  # of int64 and float64
 AT_END = 1e-9  # ticks after the end of a run at which an arrival still belongs to it: rounding
 
 
@@ -107,11 +111,15 @@ def simulate_exact(
     require_continuous(graph)
     require_inputs(graph, inputs)
     ticks, samples, _ = next(iter(inputs.values())).shape
-    quantum = find_quantum(ticks + _find_longest_wait(graph))
+    require_sizes(inputs)
+    quantum = find_run_quantum(graph, ticks)
     trains = {n: to_instants(e, graph.dt, quantum) for n, e in inputs.items()}
     require_recording(recording, graph, ticks)
     before = make_rest_state(graph, samples) if state is None else state
     current = require_exact_state(graph, samples, before)
+    network = compile_exactly(graph, clock.threads)
+    needed = state_memory(network, clock, recording, (ticks, samples), quantum)
+    require_memory(needed, "run fewer ticks at a time, or lengthen Exact.window")
     records: list[Record] = []
     states = {}
     stops = sorted({*(int(tick) + 1 for tick in recording.states), ticks})
@@ -126,24 +134,33 @@ def simulate_exact(
             kept = _in_seconds(records[0], inputs, graph.dt)
             raise make_runaway_error(graph, kept, clock.budget)
         current = join_states(graph, done)
+        require_finite_states(current.neurons)
         if stop - 1 in recording.states:
             states[stop - 1] = current.neurons
     return replace(_in_seconds(records[0], inputs, graph.dt), states=states), current
 
 
-@lru_cache(maxsize=4)  # as compiled networks are
-def _find_longest_wait(graph: Graph) -> float:
-    """Return how long after the end of a run an instant may lie [ticks]: delays, refractory."""
-    longest = 0.0
-    for edge in graph.edges:
-        longest += edge.delay
-    for name, node in graph.nodes.items():
-        if isinstance(node, Sparse) and node.delay is not None:
-            longest += float(node.delay.max(initial=0))
-        elif name in graph.firing:
-            refractory = read_dynamics(graph, name)[0].refractory / graph.dt
-            longest += refractory if np.isfinite(refractory) else 0.0
-    return longest
+def state_memory(
+    network: CompiledNetwork,
+    clock: Exact,
+    recording: Recording,
+    shape: tuple[int, int],
+    quantum: float,
+) -> dict[str, int]:
+    """Return the bytes that a run takes, spikes aside, by what they hold.
+
+    shape: T, B.
+    """
+    ticks, samples = shape
+    needed = {}
+    for c in network.components:
+        slots = count_slots(_plan_windows(network, c, clock, float(ticks), quantum))
+        needed[f"look-ahead windows of {c.name}"] = INT_BYTES * slots
+    for r in network.readouts:
+        kept = recording.keeps_values(network.graph, r.name)
+        copies = 2 * samples if kept else 1  # those of all samples are put together
+        needed[f"values of {r.name}"] = FLOAT_BYTES * ticks * r.rate.size * copies
+    return needed
 
 
 def _in_seconds(record: Record, inputs: Mapping[str, Events | Times], dt: Seconds) -> Record:
@@ -237,7 +254,7 @@ def _plan_windows(
     network: CompiledNetwork, c: Component, clock: Exact, stop: float, quantum: float
 ) -> WindowPlan:
     """Return windows of the least delay in a loop, else of one tick."""
-    length = c.least_delay if 0 < c.least_delay < np.inf else 1.0
+    length = choose_length(c.least_delay)
     if clock.window is not None:
         window = round_times(np.asarray(clock.window / network.graph.dt), quantum)
         length = min(length, max(float(window), quantum))

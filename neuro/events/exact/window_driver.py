@@ -19,6 +19,7 @@ from neuro.events.exact.delay_queue import (
     QUEUE_FULL,
     WAS_RUN,
     WINDOW,
+    WORK_PER_STEP,
     WindowBuffer,
     WindowPlan,
     WindowRun,
@@ -123,7 +124,7 @@ def continue_run(
             for k in range(arrivals):
                 g = run.buffer.key[k]
                 done += table.synapse_indptr[g, -1] - table.synapse_indptr[g, 0]
-            done += whole.high
+            done += whole.high + WORK_PER_STEP * (1 + arrivals)
         if out[0].neuron > 0:
             spikes = copy_spikes(run.buffer, 0, out)
             lacking = send_spikes(run, machine.table, spikes, plan)
