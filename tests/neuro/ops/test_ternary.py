@@ -1,0 +1,61 @@
+"""Packed ternary products against the plain ones of NumPy."""
+
+import numpy as np
+import pytest
+
+from neuro.ops.dot_codes import has_dot_product
+from neuro.ops.ternary import (
+    LARGEST,
+    multiply_packed,
+    pack_ternary,
+    unpack_ternary,
+)
+
+WAYS = [False, True] if has_dot_product() else [False]
+SIZES = [(1, 1, 1), (2, 3, 5), (3, 7, 128), (1, 5, 131), (4, 2, 1027), (0, 3, 8), (2, 0, 8)]
+
+
+def draw(tokens: int, outputs: int, inputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return ternary weights (M N) and whole numbers of 8 bits (T N)."""
+    rng = np.random.default_rng(inputs)
+    weight = rng.integers(-1, 2, (outputs, inputs)).astype(np.int8)
+    return weight, rng.integers(-128, 128, (tokens, inputs)).astype(np.int8)
+
+
+def test_four_weights_stand_in_a_byte_the_first_in_its_lowest_bits() -> None:
+    weight = np.array([[-1, 0, 1, 1, 0, -1]], np.int8)  # J = 2: columns 0, 2, 4, 6 in byte 0
+    packed = pack_ternary(weight)
+    assert packed.tolist() == [[0 | 2 << 2 | 1 << 4 | 1 << 6, 1 | 2 << 2 | 0 << 4 | 1 << 6]]
+    assert unpack_ternary(packed, 6).tolist() == weight.tolist()
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_unpacking_gives_back_what_was_packed(sizes: tuple[int, int, int]) -> None:
+    weight, _ = draw(*sizes)
+    packed = pack_ternary(weight)
+    assert packed.shape == (sizes[1], -(-sizes[2] // 4))
+    np.testing.assert_array_equal(unpack_ternary(packed, sizes[2]), weight)
+
+
+def test_other_weights_and_too_many_columns_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 weights are not -1, 0 or 1, the first 2"):
+        pack_ternary(np.array([[0, 2, -2]], np.int8))
+    pack_ternary(np.zeros((1, LARGEST), np.int8))
+    with pytest.raises(ValueError, match="more than 262,144 columns"):
+        pack_ternary(np.zeros((1, LARGEST + 1), np.int8))
+
+
+@pytest.mark.parametrize("dot", WAYS)
+@pytest.mark.parametrize("sizes", SIZES)
+def test_products_are_those_of_whole_numbers(sizes: tuple[int, int, int], dot: bool) -> None:
+    weight, x = draw(*sizes)
+    found = multiply_packed(pack_ternary(weight), x, dot=dot)
+    np.testing.assert_array_equal(found, x.astype(int) @ weight.T.astype(int))
+
+
+@pytest.mark.parametrize("dot", WAYS)
+@pytest.mark.parametrize("weight", [-1, 1])
+def test_the_largest_sums_stay_within_32_bits(weight: int, dot: bool) -> None:
+    packed = pack_ternary(np.full((1, LARGEST), weight, np.int8))
+    found = multiply_packed(packed, np.full((1, LARGEST), -128, np.int8), dot=dot)
+    assert found.tolist() == [[-128 * LARGEST * weight]]
