@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from neuro.plot import ACCENT, INK, LINE, MUTED
 from tasks.bench.rows import Row
-from tasks.report.figures import ACCENT, INK, LINE, MUTED, save_png
+from tasks.report.figures import save_png
 
 STYLE: Any = {
     "font.size": 9,

@@ -12,42 +12,21 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from neuro.io.store import write_bytes
+from neuro.plot import ACCENT, INK, LINE, MUTED, STYLE, draw_membranes, draw_raster, shade
 from neuro.record import Record
 from neuro.spikes import of_sample, to_raster
 from tasks.report.html import Html
 from tasks.report.tables import format_nominal
 
-INK, MUTED, LINE, ACCENT = "#1f2328", "#656d76", "#d8dee4", "#0b6fa4"
 _ON_THE_PAGE = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
-_SHADE = "#1b82ba"  # of images, whose pixels cannot follow the page: fit for light and dark
 _PARTS = ((ACCENT, 1.0), (ACCENT, 0.3), (ACCENT, 0.6), (INK, 1.0), (INK, 0.55), (INK, 0.25))
-_ROWS = 60  # most rows of a raster; larger populations share rows
 _READABLE = 0.7  # of the width at which text has its size: less is too small to read
-LINES = 60  # most read-outs drawn as a line each; more are drawn as a raster
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.size": 9,
-    "text.color": INK,
-    "axes.labelcolor": MUTED,
-    "axes.edgecolor": LINE,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "legend.frameon": False,
-}
 
 
 class Bar(NamedTuple):
@@ -63,7 +42,7 @@ class Bar(NamedTuple):
     high: float
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def draw_curves(history: Sequence[Mapping[str, Any]], shares: Collection[str] = ()) -> Html:
     """Return one panel a quantity of ``metrics.jsonl``, over epochs.
 
@@ -84,7 +63,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], shares: Collection[str] = 
     return _svg(figure, "curves", f"{', '.join(names)} over epochs".replace("_", " "))
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def draw_activity(
     record: Record, shapes: Mapping[str, Sequence[int]], titles: Sequence[str], file: Path
 ) -> Html:
@@ -96,30 +75,27 @@ def draw_activity(
     """
     images = {name: shape for name, shape in shapes.items() if len(shape) > 1}
     stimuli = {name: f"stimulus\n{name}" if len(shapes) > 1 else "stimulus" for name in images}
-    rasters = {name: f"{name}\nneuron" for name in record.spikes}
-    outputs = {name: f"{name}\nmembrane" for name in record.values}
-    labels = [*stimuli.values(), *rasters.values(), *outputs.values()]
+    rasters, outputs = list(record.spikes), list(record.values)
     heights = [1.1] * len(stimuli) + [1.0] * len(rasters) + [1.1] * len(outputs)
     figure = Figure((9.58, 1.4 * sum(heights)), layout="constrained")
     grid = figure.subplots(
-        len(labels), len(titles), squeeze=False, gridspec_kw={"height_ratios": heights}
+        len(heights), len(titles), squeeze=False, gridspec_kw={"height_ratios": heights}
     )
     for sample, (column, title) in enumerate(zip(grid.T, titles, strict=True)):
         rows = iter(column)
         for name, shape in images.items():
             _stimulus(next(rows), _sample_raster(record, name, sample), shape)
         for name in rasters:
-            _raster(next(rows), _sample_raster(record, name, sample))
+            draw_raster(record, name, next(rows), sample=sample)
         for name in outputs:
-            _read_out(next(rows), record.values[name][:, sample])
+            draw_membranes(record, name, next(rows), sample=sample)
         column[0].set_title(title, loc="center")
-        column[-1].set_xlabel("tick")
-    for row, label in zip(grid, labels, strict=True):
+    for row, label in zip(grid, stimuli.values(), strict=False):
         row[0].set_ylabel(label)
     for row in grid[len(stimuli) :]:
         for ax in row:
             ax.label_outer()
-    for row in grid[len(labels) - len(outputs) :]:
+    for row in grid[len(heights) - len(outputs) :]:
         low, high = min(a.get_ylim()[0] for a in row), max(a.get_ylim()[1] for a in row)
         for ax in row:
             ax.set_ylim(low, high)
@@ -133,55 +109,13 @@ def _sample_raster(record: Record, name: str, sample: int) -> Float[np.ndarray, 
 
 def _stimulus(ax: Axes, raster: Float[np.ndarray, "T N"], shape: Sequence[int]) -> None:
     total = np.abs(raster).sum(0).reshape(-1, *shape[-2:])
-    ax.imshow(_shade(total.sum(0)), interpolation="none")
+    ax.imshow(shade(total.sum(0)), interpolation="none")
     ax.set(xticks=[], yticks=[])
     for side in ax.spines.values():
         side.set_visible(False)
 
 
-def _raster(ax: Axes, raster: Float[np.ndarray, "T N"]) -> None:
-    ticks, n = raster.shape
-    share = pool_neurons(np.abs(raster), _ROWS)
-    extent = (-0.5, ticks - 0.5, float(n), 0.0)
-    ax.imshow(_shade(share.T), aspect="auto", interpolation="none", extent=extent)
-    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    ax.set_yticks([0, n])
-
-
-def pool_neurons(raster: Float[np.ndarray, "T N"], rows: int) -> Float[np.ndarray, "T R"]:
-    """Return the mean of neighbouring neurons, so that at most ``rows`` remain."""
-    n = raster.shape[1]
-    starts = np.arange(0, n, count_neurons_per_row(n, rows))
-    sizes = np.diff([*starts, n])
-    return np.asarray(np.add.reduceat(raster.astype(float), starts, axis=1) / sizes)
-
-
-def count_neurons_per_row(neurons: int, rows: int = _ROWS) -> int:
-    """Return how many neurons of a layer share a row of its raster."""
-    return -(-neurons // rows)
-
-
-def _shade(values: Float[np.ndarray, "Y X"]) -> Float[np.ndarray, "Y X 4"]:
-    """Return one colour, the more opaque the larger the value; what is zero is not there."""
-    rgba = np.empty((*values.shape, 4))
-    rgba[..., :3] = to_rgb(_SHADE)
-    rgba[..., 3] = values / (values.max() or 1)
-    return rgba
-
-
-def _read_out(ax: Axes, values: Shaped[np.ndarray, "T K"]) -> None:
-    if values.shape[1] > LINES:  # an image or the like
-        _raster(ax, values)
-        return
-    for line in values.T:
-        ax.plot(line, color=MUTED, linewidth=0.7, alpha=0.6)
-    ax.plot(values[:, values.mean(0).argmax()], color=ACCENT, linewidth=2)
-    ax.set_xlim(-0.5, len(values) - 0.5)
-    ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    ax.yaxis.set_major_locator(MaxNLocator(3))
-
-
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def draw_rates(by_layer: Mapping[str, float]) -> Html:
     """Return one bar a layer: spikes per neuron and tick."""
     figure = Figure((6.2, 0.5 + 0.3 * len(by_layer)), layout="constrained")
@@ -195,7 +129,7 @@ def draw_rates(by_layer: Mapping[str, float]) -> Html:
     return _svg(figure, "rates", "firing rate of each layer")
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def draw_energies(bars: Sequence[Bar]) -> Html:
     """Return energies on one logarithmic axis: a bar from low to high, a mark at nominal."""
     places: list[float] = []
@@ -242,7 +176,7 @@ def draw_energies(bars: Sequence[Bar]) -> Html:
     return _svg(figure, "energies", "energy per inference of each chip and tier")
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def draw_layer_energies(chips: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Html:
     """Return one panel a chip: core energy of each layer by part, low to high as a line.
 

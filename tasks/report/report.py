@@ -12,6 +12,7 @@ from typing import Any
 from neuro.io.record_file import load_record
 from neuro.io.run_folder import Run, find_file
 from neuro.io.store import StoreError, write_bytes
+from neuro.plot import LINES, count_neurons_per_row
 from neuro.record import Record
 from tasks.find import find_task_of, name_train_command
 from tasks.provenance import (
@@ -227,8 +228,7 @@ def show_activity(
     n = min(SHOWN, record.samples)
     titles = [captions[i] if captions else f"sample {i + 1}" for i in range(n)]
     shared = ", ".join(
-        f"{pictures.count_neurons_per_row(e.shape[2])} of {name}"
-        for name, e in record.spikes.items()
+        f"{count_neurons_per_row(e.shape[2])} of {name}" for name, e in record.spikes.items()
     )
     has_images = any(len(shape) > 1 for shape in shapes.values())
     told = [
@@ -242,7 +242,7 @@ def show_activity(
             "The run is of the exact clock, in continuous time: a spike is drawn in the tick "
             "that it falls into, and those of a run on a grid may lie elsewhere."
         )
-    if any(v.shape[2] <= pictures.LINES for v in record.values.values()):
+    if any(v.shape[2] <= LINES for v in record.values.values()):
         told.append("Read-out: one line a neuron; the one that is highest on average is thick.")
     drawn = pictures.draw_activity(record, shapes, titles, file)
     return page.section("Activity", page.picture(drawn, " ".join([*told, *remarks]).strip()))

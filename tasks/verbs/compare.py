@@ -20,8 +20,9 @@ from matplotlib.ticker import MaxNLocator
 
 from neuro.io.run_folder import RunError, read_header
 from neuro.io.store import require_writable, write_json
+from neuro.plot import ACCENT, LINE
 from tasks.provenance import describe_trained, list_out_of_date
-from tasks.report.figures import ACCENT, LINE, save_png
+from tasks.report.figures import save_png
 from tasks.report.tables import list_chips
 from tasks.results import FIGURES, KEY, read_result
 from tasks.task import Metric, from_json

@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from neuro.plot import INK, LINE, MUTED
 from tasks.bench.hybrids.cells import SOFTMAX
 from tasks.bench.plot import STYLE
 from tasks.bench.rows import Row
-from tasks.report.figures import INK, LINE, MUTED, save_png
+from tasks.report.figures import save_png
 from tasks.report.tables import make_table
 
 # Colours that people with any sight tell apart (Okabe and Ito 2008), and marks.

@@ -565,16 +565,6 @@ class TestLayout:
 
 
 class TestPictures:
-    def test_neighbours_that_share_a_row_are_averaged(self) -> None:
-        raster = np.array([[1.0, 0, 1, 1, 1], [0, 0, 0, 1, 0]])
-        expected = np.array([[0.5, 1, 1], [0, 0.5, 0]])
-        np.testing.assert_array_equal(pictures.pool_neurons(raster, 3), expected)
-        np.testing.assert_array_equal(pictures.pool_neurons(raster, 5), raster)
-
-    @pytest.mark.parametrize(("neurons", "shared"), [(1, 1), (60, 1), (61, 2), (784, 14)])
-    def test_a_raster_has_at_most_sixty_rows(self, neurons: int, shared: int) -> None:
-        assert pictures.count_neurons_per_row(neurons) == shared
-
     def test_a_silent_run_can_be_drawn(self, tmp_path: Path) -> None:
         nothing = to_events(np.zeros((3, 2, 5), np.float32))
         record = Record(executor="events", ticks=3, samples=2, spikes={"x": nothing}, values={})
