@@ -239,7 +239,7 @@ def _draw_edge(ax: Axes, edge: Edge, places: Places, boxes: Mapping[str, Text]) 
         return
     back = to_y <= y
     past = to_y > y + 1 and abs(to_x - x) < 0.75  # it would run through the boxes between
-    bend = 0.35 if back or past else 0.0
+    bend = 0.6 if back or past else 0.0
     ax.annotate(
         "",
         xy=(to_x, to_y),
@@ -259,9 +259,11 @@ def _draw_edge(ax: Axes, edge: Edge, places: Places, boxes: Mapping[str, Text]) 
     )
     if delay:  # at the middle of the arc, which lies aside of that of its ends
         aside = bend / 2 * (y - to_y) * HIGH / WIDE, bend / 2 * (to_x - x) * WIDE / HIGH
+        left = to_x < x
         ax.text(
-            *((x + to_x) / 2 + aside[0] + 0.04, (y + to_y) / 2 + aside[1]),
+            *((x + to_x) / 2 + aside[0] + (-0.06 if left else 0.04), (y + to_y) / 2 + aside[1]),
             delay,
+            ha="right" if left else "left",
             color=MUTED,
             fontsize=7.5,
             va="center",
