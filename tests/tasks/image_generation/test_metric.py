@@ -20,9 +20,10 @@ from tasks.image_generation.autoencoder import (
     load_published,
     train_own,
 )
-from tasks.image_generation.config import tiny
+from tasks.image_generation.config import Config, tiny
 from tasks.image_generation.images import scale_images
 from tasks.image_generation.metric import metric
+from tasks.task import Split
 
 needs_files = pytest.mark.skipif(
     load_published() is None, reason="$NEURO_DATA/fsvae_metrics/ holds no published autoencoder"
@@ -100,6 +101,31 @@ def test_all_whole_batches_of_the_test_part_are_compared(
     monkeypatch.setattr(f"{module}.compute_codes", compute)
     against = metric(tiny())
     assert (against.fakes, against.batch, seen) == (500, 250, [(500, 250)])
+
+
+def test_our_own_autoencoder_learns_from_training_images_and_codes_test_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module, grey = "tasks.image_generation.metric", {"train": 0, "val": 128, "test": 255}
+    learned, coded = list[float](), list[float]()
+
+    def learn(images: Tensor) -> Autoencoder:
+        learned.extend(images.unique().tolist())
+        return Autoencoder()
+
+    def compute(_: Autoencoder, images: Tensor, batch: int) -> np.ndarray:  # noqa: ARG001
+        coded.extend(images.unique().tolist())
+        return np.eye(3)
+
+    def part(_: Config, split: Split) -> SimpleNamespace:
+        return SimpleNamespace(images=np.full((20, 1, 4, 4), grey[split], np.uint8))
+
+    monkeypatch.setattr(f"{module}.load_published", lambda: None)
+    monkeypatch.setattr(f"{module}.part", part)
+    monkeypatch.setattr(f"{module}.train_own", learn)
+    monkeypatch.setattr(f"{module}.compute_codes", compute)
+    metric(tiny())
+    assert (learned, coded) == ([-1.0], [1.0])
 
 
 @needs_files
