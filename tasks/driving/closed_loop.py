@@ -137,12 +137,24 @@ class Trial:
 
     planner: None: the rules, which know everything. size: of its images; None: it has no use
     for any. blanked: they are black, and need not be rendered. past: S.
+
+    Raises:
+        TypeError: the size is none.
     """
 
     planner: Planner | None
     size: ImageSize | None
     blanked: bool = False
     past: int = 3
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, ImageSize | None):
+            raise TypeError(
+                f"Trial.size must be an ImageSize or None, got {describe(self.size)}; give the "
+                "image of a driving configuration (config.image), ImageSize(height=64, "
+                "width=160, scale=1.0, crop=26), say, or None where the planner has no use for "
+                "images"
+            )
 
 
 def run_course(

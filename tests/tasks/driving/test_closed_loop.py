@@ -6,6 +6,7 @@ from math import cos, sin
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from drivers.nuscenes.geometry import outline_box
 from drivers.nuscenes.rig import CAMERAS
+from drivers.nuscenes.window import ImageSize
 from drivers.nuscenes.world.drive import start
 from drivers.nuscenes.world.instant import STEP
 from drivers.nuscenes.world.poses import show
@@ -99,6 +101,19 @@ def test_what_is_no_path_is_refused(made: Any, said: str) -> None:
     what = f"course {SEED}, 1.0 s: the planner must return a path, a tensor {PATH}{said}"
     with pytest.raises(ValueError, match=re.escape(what)):
         run_course(trial, SEED, limit=3.0)
+
+
+@pytest.mark.parametrize("size", [(90, 160), 0.5, "64 x 160"])
+def test_what_is_no_size_of_images_is_refused_before_anything_is_driven(
+    size: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(TypeError, match="Trial.size must be an ImageSize or None, got ") as told:
+        Trial(planner=None, size=size)
+    assert "ImageSize(height=64, width=160, scale=1.0, crop=26)" in str(told.value)
+    assert Trial(planner=None, size=tiny().image).size == ImageSize(
+        height=64, width=160, scale=1.0, crop=26
+    )
 
 
 def test_the_planner_of_the_documentation_drives() -> None:
