@@ -422,7 +422,7 @@ def _train(
 ) -> None:
     from tasks.find import find_task_of
     from tasks.report.tables import describe_raised_slopes
-    from tasks.verbs.progress_bar import show_progress
+    from tasks.verbs.progress_bar import describe_silence, show_progress
     from tasks.verbs.train import launch_fabric, train_run
 
     fabric = launch_fabric(run, device, devices, logger, sharded=sharded)
@@ -432,7 +432,7 @@ def _train(
         training = find_task_of(run).training
         metric, keep = training.validation, training.plan(run.config).keep
         console.print(
-            FAILED if progress.has_diverged else DONE,
+            FAILED if progress.has_diverged or progress.silent else DONE,
             f"trained {progress.epoch} epoch{'s' * (progress.epoch != 1)}, {keep} validation "
             f"{metric.label} {metric.text(progress.best)}, in {run.folder}",
             soft_wrap=True,
@@ -441,13 +441,17 @@ def _train(
             last = progress.history[-1]["train_loss"]
             console.print(
                 f"the loss rose from {progress.first_loss:.4g} to {last:.4g}: the training has "
-                "diverged; lower the learning rate, or look at the loss, and train again in "
-                "another folder (--out)",
+                f"diverged; {progress.grown and progress.grown + '; '}lower the learning rate, "
+                "or look at the loss, and train again in another folder (--out)",
                 soft_wrap=True,
             )
+        for line in describe_silence(progress.silent):
+            console.print(line, soft_wrap=True)
         if slopes := describe_raised_slopes(progress.history):
             console.print(slopes)
         _tell_out_of_date(run)
+        if progress.has_diverged:
+            raise SystemExit(1)
 
 
 def _tell_memory(run: Any, devices: int) -> None:

@@ -54,6 +54,7 @@ class Measured(TypedDict):
     n: int
     metrics: NotRequired[dict[str, _Metric]]
     notes: NotRequired[dict[str, str]]
+    seed_changes: NotRequired[str]
 
 
 class Evaluated(Measured):

@@ -169,6 +169,8 @@ class Training(Generic[C]):
         ones are raised to it, which makes their gradients too small. 0: all are exact.
     pin: where training reads files that must stay as they are, such as a tokenizer's:
         configuration -> one that holds their digests, as a run is made.
+    seed_changes: what another seed changes, in words that follow "a seed changes", for ``neuro
+        compare``: the spread over seeds is of that alone. "": nobody says.
     skip_bad: where data are read from files that may be damaged: configuration -> one by which
         bad samples are left out, and counted, instead of refused.
 
@@ -190,6 +192,7 @@ class Training(Generic[C]):
     validate: Callable[[C, nn.Module], float]
     eventprop: Callable[[C], float] | None = None
     pin: Callable[[C], C] | None = None
+    seed_changes: str = ""
     skip_bad: Callable[[C], C] | None = None
 
     def __post_init__(self) -> None:

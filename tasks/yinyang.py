@@ -147,4 +147,5 @@ TASK = make_classifier(
     loss=loss,
     answers=Answers(classes=CLASSES, scores=scores),
     eventprop=lambda config: config.least_slope,
+    seed_changes="the first weights; points and their order are of the epoch and seed_of_data",
 )

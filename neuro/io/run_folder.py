@@ -4,7 +4,7 @@ config.json environment.json   task, configuration and seed; versions and machin
 last.safetensors               weights and state of training at the last checkpoint
 best.safetensors               weights of the best validation
 packed.safetensors             a ternary language model, two bits a weight: neuro pack
-metrics.jsonl                  one line a validation
+metrics.jsonl silent.json      one line a validation; populations that never fire, if any
 graph.npz program.npz          the network in floats, and in Loihi's integers
 NAME.py                        the task, where it is a user's own file
 eval.json simulate.json verify.json export.json energy.json   what each verb measured

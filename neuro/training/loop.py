@@ -11,7 +11,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,10 +45,12 @@ from neuro.training.distributed import (
     shard_batch,
 )
 from neuro.training.errors import TrainError
+from neuro.training.growth import DIVERGED, describe_growth, measure_sizes, tell_divergence
 from neuro.training.malloc import keep_freed_memory
 from neuro.training.nonfinite import find_nonfinite
 from neuro.training.plan import Plan, Stage
 from neuro.training.sharded import gather, is_sharded, shard_states
+from neuro.training.silence import watch_silence
 from neuro.training.sync_batch import synchronize_layers
 
 Batch = tuple[Tensor, Tensor]  # stimulus with axes T B ..., targets with axis B
@@ -65,6 +67,8 @@ class Progress:
     validation: epoch (2.5: in the middle of the third), train_loss since the last row, the
     score, and what was counted.
     first_loss: of the first batch; None: not known, of checkpoints that do not hold it.
+    silent: populations of which the last validation saw no spike. grown: parameters that grew
+    until then, in words, and the learning rate.
     """
 
     epoch: int = 0
@@ -72,6 +76,8 @@ class Progress:
     best: float = -math.inf
     history: list[dict[str, float | int]] = field(default_factory=list)
     first_loss: float | None = None
+    silent: tuple[str, ...] = ()
+    grown: str = ""
 
     @property
     def has_diverged(self) -> bool:
@@ -223,6 +229,7 @@ class _Training:
         self.model, self.course, self.plan = model, course, plan
         self.fabric, self.folder, self.trained = fabric, folder, trained
         self.progress = Progress(best=course.worst)
+        self.sizes = measure_sizes(model)  # fresh: of no checkpoint yet
         self._count({})
         self.losses: list[Tensor] = []  # since the last validation
         self.carry: Any = None
@@ -303,11 +310,8 @@ class _Training:
         shared = get_rank_and_world_size()[1] > 1 and not last
         with fabric.no_backward_sync(self.wrapped) if shared else nullcontext():
             again = partial(self._compute_loss, shard, at)
-            try:
-                with seeded(self._seed(step, LOSS)):
-                    loss, carry = again()
-            except FloatingPointError as error:  # of a layer that looks itself
-                raise TrainError(self._describe_nonfinite(again, "a membrane")) from error
+            with seeded(self._seed(step, LOSS)), self._explain_errors(again):
+                loss, carry = again()
             mean = self._average(loss)  # where one process cannot go on, none does
             if not _is_finite(mean):
                 raise TrainError(self._describe_nonfinite(again))
@@ -330,6 +334,18 @@ class _Training:
             fabric.log_dict({"loss": float(mean), "lr": lr}, step=number)
         if last:
             self.schedule.step()
+
+    @contextmanager
+    def _explain_errors(self, again: Callable[[], Any]) -> Iterator[None]:
+        """Say of what a loss raises inside the block if the training has diverged."""
+        try:
+            yield
+        except FloatingPointError as error:  # of a layer that looks itself
+            raise TrainError(self._describe_nonfinite(again, "a membrane")) from error
+        except ValueError as error:  # of a neuron whose parameters are out of range
+            if not (grown := self._describe_growth()):
+                raise
+            raise TrainError(f"{tell_divergence(grown)} ({error})") from error
 
     def _compute_loss(self, shard: Any, at: float) -> tuple[Tensor, Any]:
         if self.course.carry == "no":
@@ -401,13 +417,16 @@ class _Training:
         if bad:
             more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
             raise TrainError(
-                f"{', '.join(bad[:5])}{more}: not finite after an update; the last good "
-                "checkpoint is kept; lower the learning rate, and train again"
+                f"{', '.join(bad[:5])}{more}: not finite after an update at a learning rate of "
+                f"{self.plan.lr:g}; the last good checkpoint is kept; lower it, and train again"
             )
+        if grown := self._describe_growth(DIVERGED):
+            raise TrainError(tell_divergence(grown))
         self.model.eval()
-        with seeded(self._seed(step, VALIDATION)):
+        with seeded(self._seed(step, VALIDATION)), watch_silence(self.model) as silent:
             score = float(course.validate(self.model))
         self.model.train()
+        progress.silent, progress.grown = tuple(sorted(silent)), self._describe_growth()
         if not math.isfinite(score):
             raise TrainError(
                 f"the validation {course.metric} is {score}; the last good checkpoint is kept; "
@@ -456,10 +475,15 @@ class _Training:
         name = find_nonfinite(self.model, again)
         here = " in this process" if get_rank_and_world_size()[1] > 1 else ""
         where = f"{name} is not finite" if name else f"every layer is finite{here}"
+        grown = self._describe_growth()
         return (
-            f"{what} is not finite: {where}; the last good checkpoint is kept; lower the "
-            "learning rate, or look for such numbers in the data, and train again"
+            f"{what} is not finite: {where}; {grown and grown + '; '}the last good checkpoint "
+            "is kept; lower the learning rate, or look for such numbers in the data, and train "
+            "again"
         )
+
+    def _describe_growth(self, *factor: float) -> str:
+        return describe_growth(self.model, self.sizes, self.plan.lr, *factor)
 
     def _is_checkpoint_due(self, done: int) -> bool:
         """Return whether a checkpoint is due after ``done`` steps; all processes agree."""
@@ -489,6 +513,7 @@ class _Training:
                 "steps": self.course.steps,
                 "history": progress.history,
                 "first_loss": progress.first_loss,
+                "silent": list(progress.silent),
                 "processes": get_rank_and_world_size()[1],
                 "optimizer": optimizer,
                 "schedule": self.schedule.state_dict(),
@@ -565,6 +590,7 @@ class _Training:
             best=self.course.worst if found.best_meta is None else found.best_meta["score"],
             history=state["history"],
             first_loss=state.get("first_loss"),  # files from before there was one
+            silent=tuple(state.get("silent", ())),
         )
 
     def _restore_optimizer(self, state: dict[str, Any]) -> None:

@@ -35,6 +35,8 @@ TASK = Task(
         loss=compute_loss,
         validation=SCORE,
         validate=validate,
+        seed_changes="the first weights, and what dropout and latents draw in training; order, "
+        "mirroring and displacement of the windows, and disturbed drives, are of the epoch",
         skip_bad=skip_bad,
     ),
     deployment=Deployment(

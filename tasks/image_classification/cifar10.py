@@ -17,7 +17,13 @@ from drivers import augment, cifar
 from neuro.nn.layers import Stack
 from tasks.image_classification import data as image_data, network as image_net
 from tasks.image_classification.classifier import Answers, make_classifier
-from tasks.image_classification.data import ImageConfig, Labelled, plan, take_split
+from tasks.image_classification.data import (
+    SEED_CHANGES,
+    ImageConfig,
+    Labelled,
+    plan,
+    take_split,
+)
 from tasks.task import Pair, Split
 
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -127,4 +133,5 @@ TASK = make_classifier(
     answers=Answers(classes=CLASSES, scores=image_net.scores),
     encodes=lambda config: config.code == "direct",
     compared=lambda config: config.compared,
+    seed_changes=SEED_CHANGES,
 )

@@ -152,11 +152,12 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     encodes: Callable[[C], bool] = lambda _: False,
     compared: Callable[[C], int] = lambda _: 0,
     eventprop: Callable[[C], float] = lambda _: LEAST,
+    seed_changes: str = "",
 ) -> Task[C]:
     """Return the task of a classifier.
 
-    summary, configs: as of a Task. build, plan, steps, eventprop: as of a Training. The rest:
-    as of a :class:`Classifier`.
+    summary, configs: as of a Task. build, plan, steps, eventprop, seed_changes: as of a
+    Training. The rest: as of a :class:`Classifier`.
     """
     batches = partial(_check_batches, batches, len(answers.classes))
     use = Classifier(
@@ -174,6 +175,7 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
             validation=ACCURACY,
             validate=use.validate,
             eventprop=eventprop,
+            seed_changes=seed_changes,
         ),
         deployment=Deployment(part=use.chip_part, stimuli=use.stimuli, host=use.host),
         evaluation=Evaluation(
@@ -198,9 +200,12 @@ def _check_batches(
     """Yield the batches of a classifier.
 
     Raises:
-        RunError: the labels are not one whole number a sample, or name no class.
+        RunError: there are no samples, or the labels are not one whole number for each, or
+            name no class.
     """
+    samples = 0
     for x, labels in batches(config, split, epoch):
+        samples += len(labels)
         if labels.shape != x.shape[1:2] or labels.dtype != torch.int64:
             raise RunError(
                 f"batches of {split!r}: the labels of a stimulus T B ... must be one whole "
@@ -215,6 +220,11 @@ def _check_batches(
                 "in Answers.classes"
             )
         yield x, labels
+    if samples == 0:
+        raise RunError(
+            f"batches of {split!r}: there are no samples, and nothing can be measured; give "
+            "some to each split, which no other split has"
+        )
 
 
 class Confused(TypedDict):

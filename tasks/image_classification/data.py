@@ -16,6 +16,11 @@ from tasks.image_classification.network import NetConfig, stimulus
 from tasks.shuffle import shuffle_batches
 from tasks.task import Pair, Split
 
+SEED_CHANGES = (
+    "the first weights, and what dropout draws; order and augmentation of the images are of "
+    "the epoch and seed_of_data"
+)
+
 
 @runtime_checkable
 class Sizes(Protocol):

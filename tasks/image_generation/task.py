@@ -235,6 +235,9 @@ TASK = Task(
         loss=loss,
         validation=LOSS,
         validate=validate,
+        seed_changes="the first weights, the latents that are drawn in training, and the new "
+        "images that are measured; order and mirroring of the images are of the epoch and "
+        "seed_of_data",
     ),
     deployment=Deployment(
         part=chip_part, stimuli=stimuli, host=host, only_torch=explain_only_torch

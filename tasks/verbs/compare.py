@@ -48,7 +48,7 @@ class Measured:
     """What a run folder says. group: "task:configuration".
 
     out_of_date, measured_on: of its results files, see :mod:`tasks.provenance`. too_small:
-    chips that it does not fit.
+    chips that it does not fit. seed_changes: as of a :class:`tasks.task.Training`.
     """
 
     folder: Path
@@ -60,6 +60,7 @@ class Measured:
     out_of_date: Mapping[str, str]
     measured_on: Sequence[Mapping[str, str]]
     too_small: Sequence[str]
+    seed_changes: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +230,7 @@ def _read(folder: Path) -> Measured:
         out_of_date={k: v for k, v in list_out_of_date(folder, now).items() if k in COMPARED},
         measured_on=[result[KEY] for result in results if KEY in result],
         too_small=[c for c in list_chips(results[2]) if results[2][c].get("misfits")],
+        seed_changes=results[0].get("seed_changes", ""),
     )
 
 
@@ -341,12 +343,32 @@ def compare(runs: Sequence[Measured]) -> Comparison:
             f"{', '.join(elsewhere)}: of other test data, or of other batches of them, than "
             f"{groups[0]}"
         )
+    remarks += _tell_what_seeds_change(runs)
     if any(d.p is not None for d in differences):
         most = max(len(d.differences) for d in differences)
         least = 2 / 2**most if most <= EXACT else 1 / DRAWS
         told = f"p: {name_test(most)}; with these seeds it cannot be below {least:.2g}"
         remarks.append(told)
     return Comparison(summaries=summaries, differences=differences, remarks=remarks)
+
+
+def _tell_what_seeds_change(runs: Sequence[Measured]) -> list[str]:
+    """Return what the spread over seeds is of, a line for all groups that say the same."""
+    seeds: dict[str, set[int]] = {}
+    groups: dict[str, list[str]] = {}  # by what they say
+    for run in runs:
+        seeds.setdefault(run.group, set()).add(run.seed)
+        if len(seeds[run.group]) == 2:
+            said = groups.setdefault(run.seed_changes, [])
+            said += [run.group] * (run.group not in said)
+    unknown = (
+        "nothing says what a seed changes: Training.seed_changes of the task does, and neuro "
+        "eval keeps it"
+    )
+    return [
+        f"{', '.join(some)}: {f'a seed changes {told}' if told else unknown}"
+        for told, some in groups.items()
+    ]
 
 
 def _summarize(runs: Sequence[Measured], group: str, metric: Metric) -> Summary:

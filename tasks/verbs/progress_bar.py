@@ -1,6 +1,6 @@
 """What a training tells while it runs: a progress bar, or where nobody sees one, lines."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,8 +33,10 @@ def show_progress(console: Console, run: Run, *, shown: bool) -> Iterator[Tell |
     columns: list[Any] = [words, BarColumn(), TimeRemainingColumn()]
     with Bars(*columns, console=console, transient=True) as bars:
         item = bars.add_task("training", total=None)
+        tell_news = _make_teller(console)
 
         def tell(progress: Progress, step: int, steps: int) -> None:
+            tell_news(progress, step)
             text = f"epoch {progress.epoch + 1}/{epochs}"
             if progress.history:
                 text += f"  {_describe(progress.history[-1], metric)}"
@@ -49,6 +51,7 @@ def _print_lines(console: Console, epochs: int, metric: Metric) -> Iterator[Tell
     """Yield a teller that prints a line a validation: those of this process, not before it."""
     told: list[Row] = []  # the history, which grows, and how much of it has been printed
     done = 0
+    tell_news = _make_teller(console)
 
     def print_new() -> None:
         nonlocal done
@@ -62,9 +65,40 @@ def _print_lines(console: Console, epochs: int, metric: Metric) -> Iterator[Tell
         if told is not progress.history:
             told, done = progress.history, len(progress.history)
         print_new()
+        tell_news(progress, step)
 
     yield tell
     print_new()
+
+
+def _make_teller(console: Console) -> Callable[[Progress, int], None]:
+    """Return what tells from where a training goes on, and which populations fall silent."""
+    silent: tuple[str, ...] | None = None  # None: nothing has been told yet
+
+    def tell(progress: Progress, step: int) -> None:
+        nonlocal silent
+        news = []
+        if silent is None and (progress.epoch or step):
+            batch = f", batch {step + 1}" if step else ""
+            news.append(f"resuming at epoch {progress.epoch + 1}{batch}")
+        if progress.silent != (silent or ()):
+            news += describe_silence(progress.silent)
+        silent = progress.silent
+        for line in news:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    return tell
+
+
+def describe_silence(names: Sequence[str]) -> list[str]:
+    """Return in a line that populations never fire, and the cure; none where all do."""
+    if not names:
+        return []
+    return [
+        f"no spike of {', '.join(names)} in the whole validation: what is behind it learns "
+        "nothing of the input; raise its weights or input, or lower its threshold; if it fired "
+        "in an earlier epoch, lower the learning rate"
+    ]
 
 
 def _describe(row: Row, metric: Metric) -> str:

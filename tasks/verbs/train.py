@@ -1,6 +1,7 @@
 """``neuro train`` and ``neuro eval``."""
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from tasks.verbs.trained_run import build_fresh_model, load_trained_model, requi
 
 Tell = Callable[[Progress, int, int], None]
 Kind = Literal["none", "csv", "tensorboard"]  # of a logger
+SILENT = "silent.json"  # which populations the last validation saw no spike of
 
 
 def require_device(device: str, devices: int = 1) -> None:
@@ -155,7 +157,7 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         if tell is not None:
             tell(progress, step, steps)
         if step == 0 and progress.history and fabric.is_global_zero:
-            run.write_lines("metrics.jsonl", progress.history)
+            write_progress(run, progress)
 
     def batches(epoch: int) -> Iterable[Tree]:
         found = training.batches(config, "train", epoch)
@@ -175,7 +177,7 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
         loss=loss,
         carry=training.carry,
         carry_types=training.carry_types,
-        validate=lambda model: training.validate(config, place_in_trained_time(run, model)),
+        validate=partial(validate_run, run),
         metric=training.validation.name,
         better=training.validation.better,
         seed=run.seed,
@@ -186,8 +188,39 @@ def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
     for logger in fabric.loggers:
         logger.finalize("success")
     if fabric.is_global_zero:
-        run.write_lines("metrics.jsonl", progress.history)
+        write_progress(run, progress)
     return progress
+
+
+def write_progress(run: Run, progress: Progress) -> None:
+    """Write the curve of a training, and which populations are silent, where any are."""
+    run.write_lines("metrics.jsonl", progress.history)
+    if progress.silent:
+        epoch = progress.history[-1]["epoch"]
+        run.write(SILENT, {"epoch": epoch, "silent": list(progress.silent)})
+    else:
+        (run.folder / SILENT).unlink(missing_ok=True)
+
+
+def validate_run(run: Run, model: nn.Module) -> float:
+    """Return the score of a model on the validation split.
+
+    Raises:
+        RunError: the split holds nothing.
+    """
+    training = find_task_of(run).training
+    try:
+        score = training.validate(run.config, place_in_trained_time(run, model))
+    except ZeroDivisionError:
+        score = math.nan
+    is_nan = score != score  # also where a task returns what is no number
+    if is_nan and next(iter(training.batches(run.config, "val", 0)), None) is None:
+        raise RunError(
+            f"{run.task}: the validation split holds nothing, and nothing can tell which "
+            'weights are best; give samples to batches(config, "val", 0) that are not trained '
+            "on"
+        )
+    return score
 
 
 def require_all_counted(batches: Iterable[Tree], steps: int) -> Iterator[Tree]:
@@ -278,6 +311,7 @@ def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
         **{k: v for k, v in shown.items() if v},
         "metrics": as_json(m for m in evaluation.metrics if m.name in found.values),
         "gradient": run.gradient,
+        "seed_changes": find_task_of(run).training.seed_changes,
     }
     write_result(run, "eval", result, measured_on)
     return result

@@ -5,6 +5,7 @@ import torch
 
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
+from tasks import task_template
 from tasks.find import NAMES, find_config, find_task, split_name
 from tasks.image_classification.mnist import Config, batches, demo, digits, tiny
 from tasks.names import UnknownName
@@ -71,6 +72,27 @@ def test_training_batches_depend_on_the_epoch_alone(name: str, config: object) -
     assert torch.equal(first[0], again[0])
     assert not torch.equal(first[0], other[0])
     assert sum(1 for _ in training.batches(config, "train", 0)) == training.steps(config)
+
+
+@pytest.mark.parametrize(("name", "config"), [*TINY, ("template", task_template.tiny())])
+def test_what_a_seed_changes_is_said_as_it_is(name: str, config: object) -> None:
+    """``neuro compare`` prints it: the order of data is of the seed where it says so."""
+    training = (task_template.TASK if name == "template" else find_task(name)).training
+    batches = []
+    for seed in (0, 0, 1):
+        with seeded(seed):
+            batches.append(next(iter(training.batches(config, "train", 0)))[1])
+    assert torch.equal(batches[0], batches[1])
+    changed, _, kept = training.seed_changes.partition("; ")
+    assert changed.startswith("the first weights")
+    assert not torch.equal(batches[0], batches[2]) == ("order" in changed) == (not kept)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_a_seed_does_not_change_is_said_of_large_tasks(name: str) -> None:
+    changed, _, kept = find_task(name).training.seed_changes.partition("; ")
+    assert changed.startswith("the first weights")
+    assert "order" in kept
 
 
 @pytest.mark.parametrize("name", NAMES)

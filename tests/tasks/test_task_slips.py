@@ -1,5 +1,6 @@
 """What whoever writes a task file is likely to write: told in one message, with the cure."""
 
+import json
 from pathlib import Path
 
 import jaxtyping
@@ -176,18 +177,57 @@ def test_a_training_that_diverged_ends_without_a_check_mark(
     file, out = tmp_path / "mine.py", str(tmp_path / "run")
     text = TEMPLATE.replace("Config(train=500, epochs=3)", "Config(train=100, epochs=1)")
     diverges = text.replace(
-        "Plan(epochs=config.epochs, lr=config.lr)", "Plan(epochs=1, lr=1e3)"
+        "Plan(epochs=config.epochs, lr=config.lr)", "Plan(epochs=1, lr=10.0)"
     )
     assert diverges != text != TEMPLATE
     file.write_text(diverges)
-    main(["train", str(file), "--out", out])
+    with pytest.raises(SystemExit, match="1"):
+        main(["train", str(file), "--out", out])
     found = " ".join(capsys.readouterr().out.split())
     assert "✗ trained 1 epoch, best validation accuracy" in found
     assert "the loss rose from 2." in found
-    assert ": the training has diverged; lower the learning rate" in found
+    assert ": the training has diverged; fc1.weight grew from 0.0357 to " in found
+    assert " at a learning rate of 10; lower the learning rate" in found
     assert "✓" not in found
     file.write_text(text)
     main(["train", str(file), "--out", f"{out}2"])
     found = " ".join(capsys.readouterr().out.split())
     assert "✓ trained 1 epoch" in found
     assert "the loss rose" not in found
+    assert not (tmp_path / "run2" / "silent.json").exists()
+
+
+def test_a_training_whose_hidden_layer_never_fires_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "mine.py", tmp_path / "run"
+    text = TEMPLATE.replace("Config(train=500, epochs=3)", "Config(train=100, epochs=2)")
+    file.write_text(text.replace("Spiking(ALIF())", "Spiking(ALIF(threshold=1e6))"))
+    main(["train", str(file), "--out", str(out)])
+    first, told, second, last, again = capsys.readouterr().out.splitlines()
+    assert (first[:9], second[:9]) == ("epoch 1/2", "epoch 2/2")
+    assert last.startswith("✗ trained 2 epochs, best validation accuracy ")
+    assert told == again
+    assert told == (
+        "no spike of hidden in the whole validation: what is behind it learns nothing of the "
+        "input; raise its weights or input, or lower its threshold; if it fired in an earlier "
+        "epoch, lower the learning rate"
+    )
+    assert json.loads((out / "silent.json").read_text()) == {"epoch": 2, "silent": ["hidden"]}
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_split_without_samples_is_told(
+    split: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "mine.py", str(tmp_path / "run")
+    text = TEMPLATE.replace("Config(train=500, epochs=3)", "Config(train=100, epochs=1)")
+    line = "    return d.images[part], d.labels[part]\n"
+    assert line in text
+    file.write_text(
+        text.replace(line, f"    part = slice(0) if split == {split!r} else part\n{line}")
+    )
+    if split == "test":
+        main(["train", str(file), "--out", out])
+    verb = ["train", str(file), "--out", out] if split == "val" else ["eval", out]
+    assert f"batches of '{split}': there are no samples" in told(verb, capsys)

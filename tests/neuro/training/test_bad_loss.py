@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from builders import course, loss, model
+from builders import batches, course, loss, model
 from lightning_fabric import Fabric
+from torch import nn
 
 from neuro.training import Plan, Progress, TrainError, fit
 
@@ -50,6 +51,40 @@ def test_a_loss_that_carries_a_state_returns_two_things(tmp_path: Path) -> None:
         fit(model(), bad, Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
 
 
+@pytest.mark.parametrize("steps", [1, None])  # validated after it, or not yet
+def test_a_learning_rate_that_is_far_too_high_is_named_with_what_it_did(
+    steps: int | None, tmp_path: Path
+) -> None:
+    bad = course() if steps is None else replace(course(), steps=steps)
+    with pytest.raises(TrainError, match=r"^the training has diverged: ") as told:
+        fit(model(), bad, Plan(epochs=1, lr=1e12), cpu(), tmp_path)
+    assert " at a learning rate of 1e+12; lower the learning rate" in str(told.value)
+    assert "b.weight grew from 0.339 to 1e+12" in str(told.value)
+    assert ("(ALIF.leak must be in (0, 1], got 0.0" in str(told.value)) == (steps is None)
+    assert not (tmp_path / "last.safetensors").exists()
+
+
+def test_an_error_in_the_loss_of_a_network_that_has_not_grown_is_told_as_it_is(
+    tmp_path: Path,
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise ValueError("its own")
+
+    with pytest.raises(ValueError, match=r"^its own$"):
+        fit(model(), replace(course(), loss=fail), Plan(epochs=1, lr=1e-2), cpu(), tmp_path)
+
+
+def test_a_silent_population_is_told_and_remembered(tmp_path: Path) -> None:
+    net, plan = model(), Plan(epochs=1, lr=1e-2)
+    nn.init.zeros_(net.get_parameter("a.weight"))
+    nn.init.zeros_(net.get_parameter("a.bias"))
+    x, _ = next(batches(0))
+    runs = replace(course(), validate=lambda net: float(net(x)[0].mean()))
+    assert fit(net, runs, plan, cpu(), tmp_path).silent == ("alif",)
+    assert fit(model(), runs, plan, cpu(), tmp_path).silent == ("alif",)  # read again
+    assert fit(model(), runs, plan, cpu(), tmp_path / "fires").silent == ()
+
+
 def test_weights_that_the_last_update_left_infinite_are_refused(tmp_path: Path) -> None:
     class Breaks(torch.optim.SGD):
         def step(self, *_: Any) -> None:  # type: ignore[override]
@@ -64,7 +99,7 @@ def test_weights_that_the_last_update_left_infinite_are_refused(tmp_path: Path) 
         net.register_parameter(name, torch.nn.Parameter(torch.zeros(1)))
     every = [n for n, _ in net.named_parameters()]
     told = f"{', '.join(every[:5])} and {len(every) - 5} more: not finite after an update"
-    with pytest.raises(TrainError, match=rf"{told}; the last good"):
+    with pytest.raises(TrainError, match=rf"{told} at a learning rate of 0.01; the last"):
         fit(net, course(), bad, cpu(), tmp_path)
     assert not (tmp_path / "best.safetensors").exists()
 

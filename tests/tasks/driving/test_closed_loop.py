@@ -108,9 +108,9 @@ def test_what_is_no_size_of_images_is_refused_before_anything_is_driven(
     size: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
-    with pytest.raises(TypeError, match="Trial.size must be an ImageSize or None, got ") as told:
+    with pytest.raises(TypeError, match=r"^Trial\.size must be an ImageSize or None, got") as e:
         Trial(planner=None, size=size)
-    assert "ImageSize(height=64, width=160, scale=1.0, crop=26)" in str(told.value)
+    assert "ImageSize(height=64, width=160, scale=1.0, crop=26)" in str(e.value)
     assert Trial(planner=None, size=tiny().image).size == ImageSize(
         height=64, width=160, scale=1.0, crop=26
     )

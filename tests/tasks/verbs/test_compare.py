@@ -29,7 +29,7 @@ def run(folder: Path, name: str, seed: int, accuracy: float, **header: Any) -> P
     known |= {"gradient": "surrogate", "digest": ""}
     (path / "config.json").write_text(json.dumps({**known, **header}))
     found = {"accuracy": accuracy, "n": 10_000, "metrics": {"accuracy": ACCURACY}}
-    write(path, "eval", found)
+    write(path, "eval", found | {"seed_changes": "the first weights"})
     return path
 
 
@@ -96,6 +96,7 @@ def test_markdown_is_a_table_of_results_md(
         "| configuration | metric | mean ± sd | better on | p |\n"
         "| --- | --- | --- | --- | --- |\n"
         "| mnist:fast_fixed | accuracy | +0.09 points ± 0.05 points | 3 of 3 seeds | 0.25 |\n\n"
+        "mnist:fast, mnist:fast_fixed: a seed changes the first weights\n\n"
         "p: exact sign-flip test, two-sided; with these seeds it cannot be below 0.25\n"
     )
 
@@ -152,7 +153,30 @@ def test_figures_that_depend_on_other_things_are_not_compared(runs: Path) -> Non
         path.write_text(json.dumps(evaluation))
     found = compare_runs([runs / "fast*"], runs / "out")
     assert found.differences == []
-    assert found.remarks == ["accuracy: not compared, for it depends on ; another set"]
+    assert found.remarks == [
+        "accuracy: not compared, for it depends on ; another set",
+        "mnist:fast, mnist:fast_fixed: a seed changes the first weights",
+    ]
+
+
+def test_what_a_seed_changes_is_said_of_groups_of_several_seeds(tmp_path: Path) -> None:
+    for name, seeds, changes in (
+        ("one", (0,), "nothing"),
+        ("two", (0, 1), "the first weights"),
+        ("old", (0, 1, 2), ""),
+        ("as_two", (1, 3), "the first weights"),
+    ):
+        for seed in seeds:
+            path = run(tmp_path, name, seed, 0.5) / "eval.json"
+            found = json.loads(path.read_text())
+            path.write_text(json.dumps(found | {"seed_changes": changes}))
+    paths = [tmp_path / f"{name}-*" for name in ("one", "two", "old", "as_two")]
+    found = compare_runs(paths, tmp_path / "out").remarks
+    assert [told for told in found if "seed changes" in told] == [
+        "mnist:two, mnist:as_two: a seed changes the first weights",
+        "mnist:old: nothing says what a seed changes: Training.seed_changes of the task does, "
+        "and neuro eval keeps it",
+    ]
 
 
 def test_chip_files_of_one_name_and_other_content_are_not_compared(
@@ -298,7 +322,8 @@ def test_energy_of_a_chip_that_does_not_fit_comes_with_a_remark(runs: Path) -> N
         )
     assert compare_runs([runs / "fast-*"], runs / "out").remarks == [
         "mnist:fast does not fit loihi1: its energy there is that of one that did; "
-        "neuro energy says why"
+        "neuro energy says why",
+        "mnist:fast: a seed changes the first weights",
     ]
 
 

@@ -45,10 +45,42 @@ def test_a_training_that_goes_on_prints_its_own_lines_alone(tmp_path: Path) -> N
         tell(progress, 0, 2)
         progress.history.append(row(1.5, 1.0, 0.5))
         tell(progress, 1, 2)
-        assert out.getvalue() == "epoch 1.5/2  loss 1.000  val 50.00%\n"
+        assert out.getvalue() == ("resuming at epoch 2\nepoch 1.5/2  loss 1.000  val 50.00%\n")
         tell(progress, 1, 2)
         progress.history.append(row(2, 0.5, 1.0))
-    assert out.getvalue().splitlines()[1:] == ["epoch 2/2  loss 0.500  val 100.00%"]
+    assert out.getvalue().splitlines()[2:] == ["epoch 2/2  loss 0.500  val 100.00%"]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize(
+    ("epoch", "step", "told"),
+    [(0, 0, ""), (20, 0, "resuming at epoch 21"), (0, 3, "resuming at epoch 1, batch 4")],
+)
+def test_from_where_a_training_goes_on_is_told_once(
+    tmp_path: Path, epoch: int, step: int, told: str, terminal: bool
+) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=200)
+    with show_progress(console, make_run("mnist:tiny", tmp_path), shown=True) as tell:
+        assert tell is not None
+        for k in (step, step + 1):
+            tell(Progress(epoch=epoch, step=k), k, 9)
+    lines = [line.strip() for line in out.getvalue().splitlines() if "resuming" in line]
+    assert [line[line.index("resuming") :] for line in lines] == [told] * bool(told)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_silence_is_told_when_it_changes(tmp_path: Path, terminal: bool) -> None:
+    out, progress = io.StringIO(), Progress()
+    console = Console(file=out, force_terminal=terminal, width=200)
+    with show_progress(console, make_run("mnist:tiny", tmp_path), shown=True) as tell:
+        assert tell is not None
+        for silent in ((), ("alif1",), ("alif1",), (), ("alif1", "alif2")):
+            progress.silent = silent
+            tell(progress, 0, 9)
+    found = [line for line in out.getvalue().splitlines() if "no spike of" in line]
+    found = [line[line.index("no spike") :].split(" in the")[0] for line in found]
+    assert found == ["no spike of alif1", "no spike of alif1, alif2"]
 
 
 def test_a_terminal_shows_a_bar_and_other_processes_nothing(tmp_path: Path) -> None:
