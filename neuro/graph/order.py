@@ -1,13 +1,18 @@
-"""The order in which the nodes of a Graph can run, and the loops among them, in linear time."""
+"""The order in which the nodes of a Graph can run, and the loops among them, in linear time.
+
+networkx takes long to import, and waits until there is a Graph.
+"""
 
 import graphlib
 from collections.abc import Iterable
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from neuro.graph.connections import Sparse
 from neuro.graph.nodes import Edge, Topology
 from neuro.units import Ticks
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Names = tuple[str, ...]
 
@@ -25,6 +30,8 @@ def order_feed_forward(graph: Topology) -> Names:
 
     The nodes of a zero-delay loop stand together, in the order given.
     """
+    import networkx as nx
+
     edges = _instant(graph)
     groups = _strongly_connected(graph.nodes, edges)
     condensed = _directed(dict.fromkeys(groups.values()), _between(groups, edges))
@@ -62,6 +69,8 @@ def _between(groups: dict[str, Names], edges: Iterable[Edge]) -> list[tuple[Name
 
 def _strongly_connected(names: Iterable[str], edges: Iterable[Edge]) -> dict[str, Names]:
     """Return the group of each node, by node; its members in the order of ``names``."""
+    import networkx as nx
+
     position = {name: k for k, name in enumerate(names)}
     directed = _directed(position, ((e.source, e.target) for e in edges))
     groups: dict[str, Names] = {}
@@ -71,7 +80,9 @@ def _strongly_connected(names: Iterable[str], edges: Iterable[Edge]) -> dict[str
     return {name: groups[name] for name in position}
 
 
-def _directed(nodes: Iterable[object], edges: Iterable[tuple[object, object]]) -> nx.DiGraph:
+def _directed(nodes: Iterable[object], edges: Iterable[tuple[object, object]]) -> "nx.DiGraph":
+    import networkx as nx
+
     directed = nx.DiGraph()
     directed.add_nodes_from(nodes)
     directed.add_edges_from(edges)

@@ -15,11 +15,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
@@ -52,6 +51,9 @@ from neuro.training.plan import Plan, Stage
 from neuro.training.sharded import gather, is_sharded, shard_states
 from neuro.training.silence import watch_silence
 from neuro.training.sync_batch import synchronize_layers
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Batch = tuple[Tensor, Tensor]  # stimulus with axes T B ..., targets with axis B
 NEURON_STATES = (LIFState, ALIFState, LIState, GatedState)  # that a loss may carry
@@ -147,7 +149,7 @@ def fit(
     model: nn.Module,
     course: Course,
     plan: Plan,
-    fabric: Fabric,
+    fabric: "Fabric",
     folder: Path,
     on_step: Callable[[Progress, int], None] | None = None,
 ) -> Progress:
@@ -222,7 +224,7 @@ class _Training:
         model: nn.Module,
         course: Course,
         plan: Plan,
-        fabric: Fabric,
+        fabric: "Fabric",
         folder: Path,
         trained: list[str],
     ) -> None:

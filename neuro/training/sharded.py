@@ -1,21 +1,25 @@
 """Models whose parameters, gradients and optimizer states are sharded over processes (FSDP).
 
 Each process keeps 1 / n of every parameter, and gathers those of a block while it computes.
+What torch and Fabric need for it takes long to import, and waits until a model is sharded.
 """
 
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
+if TYPE_CHECKING:
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
-def make_sharding(processes: int) -> ModelParallelStrategy:
+
+def make_sharding(processes: int) -> "ModelParallelStrategy":
     """Return Fabric's strategy for so many processes."""
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+
     return ModelParallelStrategy(
         shard_model, data_parallel_size=processes, tensor_parallel_size=1
     )
@@ -23,6 +27,8 @@ def make_sharding(processes: int) -> ModelParallelStrategy:
 
 def shard_model(model: nn.Module, mesh: Any) -> nn.Module:
     """Shard a model in place: each block by itself, and what lies outside of blocks."""
+    from torch.distributed.fsdp import fully_shard
+
     for module in (*list_blocks(model), model):
         module.register_forward_hook(_copy_views)  # before those that gather weights again
         fully_shard(module, mesh=mesh["data_parallel"])
@@ -46,17 +52,25 @@ def list_blocks(model: nn.Module) -> list[nn.Module]:
 
 def is_sharded(model: nn.Module) -> bool:
     """Say whether a model's parameters are shards."""
-    return any(isinstance(p, DTensor) for p in model.parameters())
+    return any(map(_is_shard, model.parameters()))
 
 
 def gather(values: Any) -> Any:
     """Return a pytree with whole tensors for sharded ones; all processes must ask together."""
-    return tree_map_only(DTensor, DTensor.full_tensor, values)
+    return tree_map_only(Tensor, lambda t: t.full_tensor() if _is_shard(t) else t, values)
 
 
 def shard_states(optimizer: Optimizer) -> None:
     """Shard the states of an optimizer as its parameters are; all processes must do so."""
     for p, states in optimizer.state.items():
-        for name, value in states.items():
-            if isinstance(p, DTensor) and isinstance(value, Tensor) and value.shape == p.shape:
+        for name, value in states.items() if _is_shard(p) else ():
+            if isinstance(value, Tensor) and value.shape == p.shape:
+                from torch.distributed.tensor import distribute_tensor
+
                 states[name] = distribute_tensor(value, p.device_mesh, p.placements)
+
+
+def _is_shard(tensor: Tensor) -> bool:
+    """Say whether a tensor is a shard: none is, unless who made it has imported its type."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)

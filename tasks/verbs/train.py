@@ -9,13 +9,9 @@ from dataclasses import asdict
 from functools import partial
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.loggers.csv_logs import CSVLogger
-from lightning_fabric.loggers.logger import Logger
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from torch import nn
 
 from neuro.arguments import describe
@@ -27,6 +23,10 @@ from tasks.find import find_task_of, keep_task_file
 from tasks.provenance import describe_provenance, write_result
 from tasks.task import Tree, as_json
 from tasks.verbs.trained_run import build_fresh_model, load_trained_model, require_declared
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.loggers.logger import Logger
 
 Tell = Callable[[Progress, int, int], None]
 Kind = Literal["none", "csv", "tensorboard"]  # of a logger
@@ -46,7 +46,7 @@ def require_device(device: str, devices: int = 1) -> None:
 
 def launch_fabric(
     run: Run, device: str, devices: int, logger: Kind = "none", *, sharded: bool = False
-) -> Fabric:
+) -> "Fabric":
     """Return Fabric, launched, on ``devices`` processes of a device; torchrun's where it runs.
 
     sharded: each process keeps its share of the parameters (FSDP), else all of them (DDP).
@@ -55,6 +55,8 @@ def launch_fabric(
         RunError: there is no such device here, the logger is not installed, or one process
             should share a model.
     """
+    from lightning_fabric import Fabric
+
     require_device(device, devices)
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", devices))
     plan = make_plan(run)
@@ -118,7 +120,7 @@ def count_steps(run: Run) -> int:
     return int(steps)
 
 
-def make_loggers(kind: Kind, folder: Path) -> list[Logger]:
+def make_loggers(kind: Kind, folder: Path) -> "list[Logger]":
     """Return Fabric's logger of that kind, which writes into ``logs`` of a run folder.
 
     csv: ``logs/version_K/metrics.csv``, a new K each time that training goes on.
@@ -127,6 +129,9 @@ def make_loggers(kind: Kind, folder: Path) -> list[Logger]:
     Raises:
         RunError: TensorBoard is not installed.
     """
+    from lightning_fabric.loggers.csv_logs import CSVLogger
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+
     logs = folder / "logs"
     try:
         if kind == "csv":
@@ -138,7 +143,7 @@ def make_loggers(kind: Kind, folder: Path) -> list[Logger]:
         ) from error
 
 
-def train_run(run: Run, fabric: Fabric, tell: Tell | None = None) -> Progress:
+def train_run(run: Run, fabric: "Fabric", tell: Tell | None = None) -> Progress:
     """Train a run, from where it was left off; a finished run is left as it is.
 
     tell: called after every step with (progress, step, steps in an epoch).
@@ -264,7 +269,7 @@ def place_in_trained_time(run: Run, model: nn.Module) -> nn.Module:
     return InExactTime(model) if run.gradient == "eventprop" else model
 
 
-def require_exact(run: Run, fabric: Fabric) -> float:
+def require_exact(run: Run, fabric: "Fabric") -> float:
     """Return the least slope; raise unless EventProp can train a run where Fabric runs it."""
     if fabric.world_size > 1:
         raise RunError("--gradient eventprop runs in one process; leave --devices out")

@@ -79,7 +79,7 @@ def test_a_silent_population_is_told_and_remembered(tmp_path: Path) -> None:
     nn.init.zeros_(net.get_parameter("a.weight"))
     nn.init.zeros_(net.get_parameter("a.bias"))
     x, _ = next(batches(0))
-    runs = replace(course(), validate=lambda net: float(net(x)[0].mean()))
+    runs = replace(course(), validate=lambda net: net(x)[0].mean().item())
     assert fit(net, runs, plan, cpu(), tmp_path).silent == ("alif",)
     assert fit(model(), runs, plan, cpu(), tmp_path).silent == ("alif",)  # read again
     assert fit(model(), runs, plan, cpu(), tmp_path / "fires").silent == ()
