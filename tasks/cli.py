@@ -24,11 +24,17 @@ Folder = Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")]
 console = make_console()
 
 
-def tasks() -> None:
-    """List the tasks and their configurations."""
-    from tasks.verbs.list_tasks import make_tasks_table
+def tasks(
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK")] = "",
+) -> None:
+    """List the tasks, the configurations of one, or the fields of a configuration.
 
-    console.print(make_tasks_table())
+    Args:
+        name: mnist lists its configurations, mnist:tiny the fields of one.
+    """
+    from tasks.verbs.list_tasks import make_table_of
+
+    console.print(make_table_of(name))
 
 
 def train(  # noqa: PLR0913 - a flag each
@@ -42,6 +48,8 @@ def train(  # noqa: PLR0913 - a flag each
     skip_bad: bool = False,
     sharded: bool = False,
     dry_run: bool = False,
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    lr: str = "",
 ) -> None:
     """Train a task, or go on with a run that was interrupted.
 
@@ -58,10 +66,14 @@ def train(  # noqa: PLR0913 - a flag each
             refusing the data; the run keeps to it in every verb.
         sharded: each of the processes keeps a share of the model (FSDP).
         dry_run: train nothing, and tell the memory that it would take of each device.
+        set: a field of the configuration, as in --set epochs=3; may be given several times.
+            neuro tasks TASK:CONFIGURATION lists them.
+        lr: the learning rate, as in --set lr=0.001.
     """
     from tasks.find import find_task_of, make_run, split_name
 
-    run = make_run(name, out, seed, gradient, skip_bad)
+    settings = (*set, *([f"lr={lr}"] if lr else []))
+    run = make_run(name, out, seed, gradient, skip_bad, settings)
     full = ":".join(split_name(name))
     if full != name and _is_first_process():
         others = [config for config in find_task_of(run).configs if config != run.name]
@@ -420,35 +432,18 @@ def check_data(
 def _train(
     run: Any, device: str, devices: int, logger: Any = "none", sharded: bool = False
 ) -> None:
-    from tasks.find import find_task_of
-    from tasks.report.tables import describe_raised_slopes
-    from tasks.verbs.progress_bar import describe_silence, show_progress
+    from tasks.verbs.progress_bar import describe_training, show_progress
     from tasks.verbs.train import launch_fabric, train_run
 
     fabric = launch_fabric(run, device, devices, logger, sharded=sharded)
     with show_progress(console, run, shown=fabric.is_global_zero) as tell:
         progress = train_run(run, fabric, tell)
     if fabric.is_global_zero:
-        training = find_task_of(run).training
-        metric, keep = training.validation, training.plan(run.config).keep
-        console.print(
-            FAILED if progress.has_diverged or progress.silent else DONE,
-            f"trained {progress.epoch} epoch{'s' * (progress.epoch != 1)}, {keep} validation "
-            f"{metric.label} {metric.text(progress.best)}, in {run.folder}",
-            soft_wrap=True,
-        )
-        if progress.has_diverged:
-            last = progress.history[-1]["train_loss"]
-            console.print(
-                f"the loss rose from {progress.first_loss:.4g} to {last:.4g}: the training has "
-                f"diverged; {progress.grown and progress.grown + '; '}lower the learning rate, "
-                "or look at the loss, and train again in another folder (--out)",
-                soft_wrap=True,
-            )
-        for line in describe_silence(progress.silent):
+        mark = FAILED if progress.has_diverged or progress.silent else DONE
+        first, *more = describe_training(run, progress)
+        console.print(mark, first, soft_wrap=True)
+        for line in more:
             console.print(line, soft_wrap=True)
-        if slopes := describe_raised_slopes(progress.history):
-            console.print(slopes)
         _tell_out_of_date(run)
         if progress.has_diverged:
             raise SystemExit(1)
@@ -538,8 +533,8 @@ DATA_VERBS: dict[str, Any] = {"make": make_data, "check": check_data}
 ABOUT = "Spiking networks from training to chip; --version tells which neuro."
 TRAINED = (
     "the same command goes on with a run that was interrupted; all else that a training "
-    "depends on (epochs, batch, learning rate) is a field of its configuration: neuro new "
-    "my_task.py writes a task with some that you can change"
+    "depends on (epochs, batch) is a field of its configuration: neuro train mnist:tiny --set "
+    "epochs=3 sets one, neuro tasks mnist:tiny lists them"
 )
 
 

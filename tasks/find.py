@@ -11,7 +11,7 @@ import re
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +30,7 @@ from neuro.io.run_folder import (
 from neuro.io.schema import SchemaError
 from neuro.io.store import write_bytes
 from tasks.names import UnknownName, require_one_of
+from tasks.settings import list_settings, set_fields
 from tasks.task import Task
 from tasks.words import require_seed
 
@@ -152,13 +153,15 @@ def make_run(
     seed: int = 0,
     gradient: str = "surrogate",
     skip_bad: bool = False,
+    settings: Sequence[str] = (),
 ) -> Run:
     """Return the run of "task:configuration"; nothing is written.
 
-    folder: None is ``runs/TASK-CONFIGURATION``. skip_bad: bad samples are left out.
+    folder: None is ``runs/TASK-CONFIGURATION``. skip_bad: bad samples are left out. settings:
+    of fields, see :func:`tasks.settings.set_fields`.
 
     Raises:
-        UnknownName: there is no such task or configuration.
+        UnknownName: there is no such task, configuration or field.
         ValueError: the seed is none, see :func:`tasks.words.require_seed`.
         RunError: the name is that of a run folder, the configuration is none, the task cannot
             leave out bad samples, or the folder holds a run of another content of the task's
@@ -183,6 +186,7 @@ def make_run(
             "can be changed, also after the run began; write @dataclass(frozen=True) above it, "
             "and dataclasses.replace where it is varied"
         )
+    made = set_fields(made, settings)
     try:
         check_values(made)
     except SchemaError as error:
@@ -235,12 +239,19 @@ def _skip_bad(task: Task[Any], name: str, config: Any) -> Any:
     return task.training.skip_bad(config)
 
 
-def _skips_bad(run: Run) -> bool:
-    """Say whether a run was made with ``--skip-bad``, as far as its task is at hand."""
+def _list_flags(run: Run) -> list[str]:
+    """Return the flags that make the configuration of a run, as far as its task is at hand."""
     module = sys.modules.get(_module_name(run.digest)) if is_file(run.task) else None
     task = module.TASK if module else None if is_file(run.task) else find_task(run.task)
-    skip = task and task.training.skip_bad
-    return bool(skip and skip(run.config) == run.config)
+    if task is None or run.name not in task.configs:
+        return []
+    config, flags = task.configs[run.name](), list[str]()
+    skip, pin = task.training.skip_bad, task.training.pin
+    if skip and skip(run.config) == run.config:
+        config, flags = skip(config), ["--skip-bad"]
+    if pin and config != run.config:
+        config = pin(config)
+    return [*(w for word in list_settings(config, run.config) for w in ("--set", word)), *flags]
 
 
 def _require_same_file(run: Run) -> None:
@@ -313,7 +324,7 @@ def name_train_command(run: Run) -> str:
     if run.gradient == "surrogate":
         del flags["--gradient"]
     words = [f"{task}:{run.name}", *(word for flag in flags.items() for word in flag)]
-    words += ["--skip-bad"] * _skips_bad(run)
+    words += _list_flags(run)
     return f"neuro train {shlex.join(words)}"
 
 

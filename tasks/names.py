@@ -1,7 +1,38 @@
-"""Names that a user types, and the nearest to one that does not exist."""
+"""Names that a user types, and the nearest to one that does not exist.
+
+Nothing is imported that takes long: ``neuro tasks`` lists what stands here.
+"""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+
+CONFIGURATIONS = {  # of each task, as the task has them
+    "mnist": (
+        "tiny",
+        "demo",
+        "full",
+        "fashion",
+        "fast",
+        "fast_fixed",
+        "fast_adaptive",
+        "paper",
+    ),
+    "cifar10": ("tiny", "fast", "paper"),
+    "yinyang": ("tiny", "full"),
+    "image_generation": (
+        *("tiny", "tiny_drawn", "tiny_membrane", "tiny_ann"),
+        *("night", "full", "fashion", "cifar10"),
+    ),
+    "driving": (
+        *("tiny", "tiny_ann", "tiny_reset", "tiny_multiply", "tiny_gate"),
+        *("maps", "maps_reset", "maps_multiply", "maps_gate", "paper"),
+    ),
+    "language": (
+        *("tiny", "tiny_transformer", "tiny_mlgru", "tiny_matmulfree", "tiny_rwkv6"),
+        *("tiny_eagle", "tiny_finch", "tiny_spiking"),
+        *("matmulfree_370m", "matmulfree_1b", "matmulfree_3b"),
+    ),
+}
 
 
 class UnknownName(ValueError):

@@ -83,7 +83,8 @@ def require_words(
             seen.append(flag.replace("--no-", "--", 1) if flag in switches else flag)
             if equals:
                 _require_full(command, flag, flags.get(flag, bool), value)
-    _require_once(command, seen)
+    once = [flag for flag in seen if tyro.conf.UseAppendAction not in get_args(flags[flag])]
+    _require_once(command, once)
     if len(given) > len(places) and not any(map(_is_variadic, places.values())):
         raise UnknownName(f"{command} takes {takes}; {given[len(places)]!r} is one word more")
     for word in given:

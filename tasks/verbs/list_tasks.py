@@ -1,21 +1,60 @@
-"""``neuro tasks``: what can be trained."""
+"""``neuro tasks``: what can be trained, and what can be set of it."""
 
-import torch
+import json
+from dataclasses import asdict
+
+from rich import box
 from rich.table import Table
 
-from tasks.find import NAMES, find_task
-from tasks.report.tables import make_table
+from tasks.names import CONFIGURATIONS
+
+
+def make_table_of(name: str) -> Table:
+    """Return the table of all tasks, of the configurations of one, or of the fields of one.
+
+    name: "", "mnist" or "mnist:tiny"; a file stands for the task that it defines.
+    """
+    if not name:
+        return make_tasks_table()
+    return make_fields_table(name) if ":" in name else make_configurations_table(name)
 
 
 def make_tasks_table() -> Table:
-    """Return all tasks and configurations, with the number of parameters of each."""
-    out = make_table("Tasks: neuro train TASK:CONFIGURATION", "name", "parameters", "about")
-    for name in NAMES:
-        task = find_task(name)
-        for config, make in task.configs.items():
-            with torch.device("meta"):
-                model = task.training.build(make())
-            size = sum(p.numel() for p in model.parameters())
-            about = (make.__doc__ or "").splitlines()[0]
-            out.add_row(f"{name}:{config}", f"{size:,}", about)
+    """Return all tasks and the names of their configurations, without loading any."""
+    out = Table("task", "configurations", box=box.SIMPLE_HEAD, title_justify="left")
+    out.title = "neuro train TASK:CONFIGURATION; neuro tasks TASK tells more of one"
+    for name, configs in CONFIGURATIONS.items():
+        out.add_row(name, ", ".join(configs))
+    return out
+
+
+def make_configurations_table(name: str) -> Table:
+    """Return the configurations of a task, with the number of parameters of each."""
+    import torch
+
+    from tasks.find import find_task
+    from tasks.report.tables import make_table
+
+    task = find_task(name)
+    out = make_table(task.summary, "neuro train", "parameters", "about")
+    for config, make in task.configs.items():
+        with torch.device("meta"):
+            model = task.training.build(make())
+        size = sum(p.numel() for p in model.parameters())
+        about = (make.__doc__ or "").splitlines()
+        out.add_row(f"{name}:{config}", f"{size:,}", about[0] if about else "")
+    return out
+
+
+def make_fields_table(full: str) -> Table:
+    """Return every field of a configuration and its value, as ``--set`` takes them."""
+    from tasks.find import find_config, find_task, split_name
+    from tasks.report.tables import make_table
+    from tasks.settings import list_fields
+
+    task, name = split_name(full)
+    config = find_config(find_task(task), name)()
+    out = make_table(f"neuro train {full} --set FIELD=VALUE", "field", "value")
+    for field, value in list_fields(config):
+        out.add_row(field, json.dumps(value, default=asdict))
     return out

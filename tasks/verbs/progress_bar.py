@@ -90,6 +90,25 @@ def _make_teller(console: Console) -> Callable[[Progress, int], None]:
     return tell
 
 
+def describe_training(run: Run, progress: Progress) -> list[str]:
+    """Return how a training ended, a line each: its score, and what went wrong."""
+    training = find_task_of(run).training
+    metric, keep = training.validation, training.plan(run.config).keep
+    told = [
+        f"trained {progress.epoch} epoch{'s' * (progress.epoch != 1)}, {keep} validation "
+        f"{metric.label} {metric.text(progress.best)}, in {run.folder}"
+    ]
+    if progress.has_diverged:
+        last = progress.history[-1]["train_loss"]
+        told.append(
+            f"the loss rose from {progress.first_loss:.4g} to {last:.4g}: the training has "
+            f"diverged; {progress.grown and progress.grown + '; '}lower the learning rate, or "
+            "look at the loss, and train again in another folder (--out)"
+        )
+    slopes = describe_raised_slopes(progress.history)
+    return [*told, *describe_silence(progress.silent), *([slopes] if slopes else [])]
+
+
 def describe_silence(names: Sequence[str]) -> list[str]:
     """Return in a line that populations never fire, and the cure; none where all do."""
     if not names:

@@ -11,9 +11,11 @@ import neuro
 from drivers.mnist import fake
 from neuro.energy import chip_file
 from tasks.cli import DATA_VERBS, VERBS, main
+from tasks.find import name_train_command, open_folder
+from tasks.names import CONFIGURATIONS
 
 FLAGS = {
-    "tasks": [],
+    "tasks": ["name"],
     "train": [
         "name",
         "out",
@@ -23,7 +25,7 @@ FLAGS = {
         "gradient",
         "logger",
         "skip_bad",
-        *("sharded", "dry_run"),
+        *("sharded", "dry_run", "set", "lr"),
     ],
     "eval": ["run", "device"],
     "simulate": ["run", "clock", "workers", "cluster"],
@@ -44,7 +46,7 @@ FLAGS = {
 
 
 def test_the_command_line_does_not_grow() -> None:
-    """A new knob is a field of a configuration, not a flag."""
+    """A new knob is a field of a configuration, which --set sets, not a flag."""
     verbs = VERBS | {f"data {name}": verb for name, verb in DATA_VERBS.items()}
     assert {k: list(inspect.signature(v).parameters) for k, v in verbs.items()} == FLAGS
 
@@ -84,19 +86,20 @@ def test_words_that_a_verb_does_not_take_are_told_with_what_it_takes(
     text = told(["train", "mnist:tiny", "--epochs", "1"], capsys)
     assert text == (
         "neuro: neuro train has no flag --epochs; it takes TASK:CONFIGURATION, --out, --seed, "
-        "--device, --devices, --gradient, --logger, --skip-bad, --sharded, --dry-run; the same "
-        "command goes on with a run that was interrupted; all else that a training depends on "
-        "(epochs, batch, learning rate) is a field of its configuration: neuro new my_task.py "
-        "writes a task with some that you can change"
+        "--device, --devices, --gradient, --logger, --skip-bad, --sharded, --dry-run, --set, "
+        "--lr; the same command goes on with a run that was interrupted; all else that a "
+        "training depends on (epochs, batch) is a field of its configuration: neuro train "
+        "mnist:tiny --set epochs=3 sets one, neuro tasks mnist:tiny lists them"
     )
     assert told(["train", "mnist", "tiny"], capsys) == (
         "neuro: neuro train takes TASK:CONFIGURATION, --out, --seed, --device, --devices, "
-        "--gradient, --logger, --skip-bad, --sharded, --dry-run; 'tiny' is one word more"
+        "--gradient, --logger, --skip-bad, --sharded, --dry-run, --set, --lr; 'tiny' is one "
+        "word more"
     )
     assert told(["export", "runs/a", "--chip", "loihi2"], capsys) == (
         "neuro: neuro export has no flag --chip; it takes RUN"
     )
-    for argv in (["demo", "--batch", "9"], ["train", "mnist", "--lr", "1"]):
+    for argv in (["demo", "--batch", "9"], ["train", "mnist", "--decay", "1"]):
         assert "a field of its configuration" in told(argv, capsys)
     assert told(["data", "make", "nuscenes", "a", "--scene", "2"], capsys) == (
         "neuro: neuro data make has no flag --scene; did you mean --scenes?"
@@ -117,9 +120,69 @@ def test_a_folder_without_a_run_is_told_for_every_verb(
         assert "is no run: it has no config.json" in told([verb, str(tmp_path)], capsys)
 
 
-def test_help_and_mistakes_answer_without_loading_torch() -> None:
-    code = "import sys, tasks.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+HEAVY = ("torch", "numpy", "numba", "scipy", "matplotlib", "lightning_fabric", "networkx")
+UNUSED = ("lightning_fabric", "networkx", "matplotlib", "torch._dynamo", "nuscenes")
+
+
+@pytest.mark.parametrize("argv", [None, ["--help"], ["train", "--help"], ["tasks"]])
+def test_help_and_the_list_of_tasks_need_no_heavy_module(argv: list[str] | None) -> None:
+    run = "" if argv is None else f"with suppress(SystemExit):\n    main({argv})"
+    code = f"import sys\nfrom contextlib import suppress\nfrom tasks.cli import main\n{run}\n"
+    code += f"sys.exit(' '.join({{*{HEAVY}}} & set(sys.modules)) or None)"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_verb_imports_nothing_that_it_does_not_use() -> None:
+    modules = "tasks.find, tasks.verbs.train, tasks.report.tables, tasks.image_classification"
+    code = (
+        f"import sys, {modules}; sys.exit(' '.join({{*{UNUSED}}} & set(sys.modules)) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_fields_are_set_on_the_command_line_and_kept_in_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    argv = ["train", "yinyang:tiny", "--out", str(out), "--set", "epochs=1", "--lr", "0.001"]
+    main([*argv, "--set", "train=100"])
+    config = json.loads((out / "config.json").read_text())["config"]
+    assert (config["epochs"], config["lr"], config["train"]) == (1, 0.001, 100)
+    opened = open_folder(out)
+    assert (opened.config.epochs, opened.config.lr) == (1, 0.001)
+    assert name_train_command(opened) == (
+        f"neuro train yinyang:tiny --out {out} --seed 0 --set train=100 --set epochs=1 --set "
+        "lr=0.001"
+    )
+    main(name_train_command(opened).split()[1:])  # goes on with it: nothing is left to do
+    assert "✓ trained 1 epoch" in capsys.readouterr().out.splitlines()[-1]
+    assert "config.lr is 0.001, asked for 0.003" in told(argv[:4], capsys)
+    text = told([*argv[:4], "--set", "epoch=1"], capsys)
+    assert "--set: no field 'epoch'; did you mean epochs? there are ticks, dt, coded" in text
+    assert "--set: lr: is 'x', expected a number" in told([*argv[:4], "--lr", "x"], capsys)
+    assert "--set: lr is set twice" in told([*argv[:4], "--lr", "1", "--set", "lr=2"], capsys)
+    assert "no field 'lr'" in told(["train", "driving:tiny", "--lr", "1"], capsys)
+
+
+def test_configurations_and_their_fields_are_listed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(["tasks"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in (*CONFIGURATIONS, "fast_adaptive", "matmulfree_3b"))
+    main(["tasks", "yinyang"])
+    text = capsys.readouterr().out
+    assert "yinyang:tiny" in text
+    assert "yinyang:full" in text
+    main(["tasks", "yinyang:tiny"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["epochs", "4"] in rows
+    assert ["lr", "0.003"] in rows
+    assert "no configuration 'tny'; did you mean 'tiny'?" in told(
+        ["tasks", "mnist:tny"], capsys
+    )
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,16 @@ from neuro.seeds import seeded
 from tasks import task_template
 from tasks.find import NAMES, find_config, find_task, split_name
 from tasks.image_classification.mnist import Config, batches, demo, digits, tiny
-from tasks.names import UnknownName
+from tasks.names import CONFIGURATIONS, UnknownName
 
 # driving makes its data in minutes, language carries a state and its tiny one sends no spikes:
 # tests of their own (tests/tasks/driving/test_task.py, tests/tasks/language) ask the same.
 OTHERS = ("driving", "language")
 TINY = [(n, find_task(n).configs["tiny"]()) for n in NAMES if n not in OTHERS]
+
+
+def test_the_list_of_configurations_is_that_of_the_tasks() -> None:
+    assert {name: tuple(find_task(name).configs) for name in NAMES} == CONFIGURATIONS
 
 
 @pytest.mark.parametrize("name", NAMES)
