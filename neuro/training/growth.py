@@ -1,6 +1,6 @@
 """Parameters that grow without bound, by which a training that diverges is known and told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -23,6 +23,15 @@ def tell_divergence(grown: str) -> str:
     return (
         f"the training has diverged: {grown}; lower the learning rate, and train again in "
         "another folder (--out)"
+    )
+
+
+def tell_nonfinite(bad: Sequence[str], lr: float) -> str:
+    """Return that these parameters are not finite, and the cure."""
+    more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+    return (
+        f"{', '.join(bad[:5])}{more}: not finite after an update at a learning rate of {lr:g}; "
+        "the last good checkpoint is kept; lower it, and train again"
     )
 
 

@@ -44,7 +44,13 @@ from neuro.training.distributed import (
     shard_batch,
 )
 from neuro.training.errors import TrainError
-from neuro.training.growth import DIVERGED, describe_growth, measure_sizes, tell_divergence
+from neuro.training.growth import (
+    DIVERGED,
+    describe_growth,
+    measure_sizes,
+    tell_divergence,
+    tell_nonfinite,
+)
 from neuro.training.malloc import keep_freed_memory
 from neuro.training.nonfinite import find_nonfinite
 from neuro.training.plan import Plan, Stage
@@ -339,7 +345,6 @@ class _Training:
 
     @contextmanager
     def _explain_errors(self, again: Callable[[], Any]) -> Iterator[None]:
-        """Say of what a loss raises inside the block if the training has diverged."""
         try:
             yield
         except FloatingPointError as error:  # of a layer that looks itself
@@ -417,11 +422,7 @@ class _Training:
         self.losses = []
         bad = [n for n, p in self.model.named_parameters() if not _is_finite(p.detach())]
         if bad:
-            more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-            raise TrainError(
-                f"{', '.join(bad[:5])}{more}: not finite after an update at a learning rate of "
-                f"{self.plan.lr:g}; the last good checkpoint is kept; lower it, and train again"
-            )
+            raise TrainError(tell_nonfinite(bad, self.plan.lr))
         if grown := self._describe_growth(DIVERGED):
             raise TrainError(tell_divergence(grown))
         self.model.eval()
