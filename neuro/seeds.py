@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 
@@ -12,3 +13,8 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+def derive_seed(seed: int, epoch: int, step: int, purpose: int) -> int:
+    """Return the seed of a step's random numbers for a purpose, the same in every process."""
+    return int(np.random.SeedSequence((seed, epoch, step, purpose)).generate_state(1)[0])

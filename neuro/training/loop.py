@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
@@ -25,7 +24,8 @@ from torch.utils._pytree import tree_map_only
 from neuro.arguments import describe
 from neuro.io.pytree import flatten, unflatten
 from neuro.neurons import ALIFState, GatedState, LIFState, LIState
-from neuro.seeds import seeded
+from neuro.seeds import derive_seed, seeded
+from neuro.training import growth
 from neuro.training.checkpoint import (
     BEST,
     LAST,
@@ -44,13 +44,6 @@ from neuro.training.distributed import (
     shard_batch,
 )
 from neuro.training.errors import TrainError
-from neuro.training.growth import (
-    DIVERGED,
-    describe_growth,
-    measure_sizes,
-    tell_divergence,
-    tell_nonfinite,
-)
 from neuro.training.malloc import keep_freed_memory
 from neuro.training.nonfinite import find_nonfinite
 from neuro.training.plan import Plan, Stage
@@ -204,11 +197,6 @@ def fit(
         _freeze(model, trained, None)
 
 
-def derive_seed(seed: int, epoch: int, step: int, purpose: int) -> int:
-    """Return the seed of a step's random numbers for a purpose, the same in every process."""
-    return int(np.random.SeedSequence((seed, epoch, step, purpose)).generate_state(1)[0])
-
-
 def _freeze(model: nn.Module, trained: list[str], stage: Stage | None) -> None:
     """Let those of the ``trained`` parameters require a gradient that a stage trains."""
     for name in trained:
@@ -237,7 +225,7 @@ class _Training:
         self.model, self.course, self.plan = model, course, plan
         self.fabric, self.folder, self.trained = fabric, folder, trained
         self.progress = Progress(best=course.worst)
-        self.sizes = measure_sizes(model)  # fresh: of no checkpoint yet
+        self.sizes = growth.measure_sizes(model)  # fresh: of no checkpoint yet
         self._count({})
         self.losses: list[Tensor] = []  # since the last validation
         self.carry: Any = None
@@ -352,7 +340,7 @@ class _Training:
         except ValueError as error:  # of a neuron whose parameters are out of range
             if not (grown := self._describe_growth()):
                 raise
-            raise TrainError(f"{tell_divergence(grown)} ({error})") from error
+            raise TrainError(f"{growth.tell_divergence(grown)} ({error})") from error
 
     def _compute_loss(self, shard: Any, at: float) -> tuple[Tensor, Any]:
         if self.course.carry == "no":
@@ -422,9 +410,9 @@ class _Training:
         self.losses = []
         bad = [n for n, p in self.model.named_parameters() if not _is_finite(p.detach())]
         if bad:
-            raise TrainError(tell_nonfinite(bad, self.plan.lr))
-        if grown := self._describe_growth(DIVERGED):
-            raise TrainError(tell_divergence(grown))
+            raise TrainError(growth.tell_nonfinite(bad, self.plan.lr))
+        if grown := self._describe_growth(growth.DIVERGED):
+            raise TrainError(growth.tell_divergence(grown))
         self.model.eval()
         with seeded(self._seed(step, VALIDATION)), watch_silence(self.model) as silent:
             score = float(course.validate(self.model))
@@ -486,7 +474,7 @@ class _Training:
         )
 
     def _describe_growth(self, *factor: float) -> str:
-        return describe_growth(self.model, self.sizes, self.plan.lr, *factor)
+        return growth.describe_growth(self.model, self.sizes, self.plan.lr, *factor)
 
     def _is_checkpoint_due(self, done: int) -> bool:
         """Return whether a checkpoint is due after ``done`` steps; all processes agree."""
