@@ -27,10 +27,13 @@ from neuro.io import npz
 from neuro.io.schema import make_object
 from neuro.io.temporary import name_own, remove_stale
 
-VERSION = 2  # of npz files
-# Since they hold the graph's digest; since chunk and state hold that of what came before.
-VERSIONS = {"record": 3, "chunk": 4, "program": 3, "state": 3}
-TENSORS_VERSION = 1  # of safetensors files
+VERSION = 2  # of kinds that are not among these:
+VERSIONS = {
+    **{"record": 3, "program": 3},  # since they hold the graph's digest
+    **{"chunk": 4, "state": 3},  # since they hold that of what came before
+    **{"weights": 2, "checkpoint": 2},  # since they hold that of their run
+    "packed": 1,
+}
 READERS = {
     "graph": "neuro.io.graph_file.load_graph",
     "record": "neuro.io.record_file.load_record",
@@ -299,7 +302,7 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], met
         storage = tensor.untyped_storage().data_ptr()  # tied weights: the format wants copies
         whole[name] = tensor.clone() if storage in storages else tensor
         storages.add(storage)
-    header = {"kind": kind, "version": TENSORS_VERSION, "meta": meta}
+    header = {"kind": kind, "version": _find_version(kind), "meta": meta}
     header["checksum"] = _checksum(whole, header)
     # One key, as their order is random: equal tensors make equal files.
     write_bytes(path, save(whole, {"neuro": json.dumps(header)}))
@@ -316,7 +319,7 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Any]:
     with _reading(path, kind), safe_open(path, "pt") as file:
         told = (file.metadata() or {})["neuro"]
         header = json.loads(told, object_pairs_hook=make_object)
-        _check_header(path, kind, TENSORS_VERSION, header)
+        _check_header(path, kind, _find_version(kind), header)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checksum = header.pop("checksum")
         if checksum != _checksum(tensors, header):
@@ -372,7 +375,7 @@ def _recognize(path: Path) -> str | None:
 
 
 def _find_version(kind: str) -> int:
-    """Return the version of npz files of a kind."""
+    """Return the version of files of a kind."""
     return VERSIONS.get(kind, VERSION)
 
 

@@ -9,7 +9,7 @@ state of a random generator is kept: what a step draws follows from seed, epoch 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 from torch import Tensor, nn
 
@@ -44,30 +44,34 @@ class State(TypedDict):
     """What ``training/state`` holds: see :class:`neuro.training.loop.Progress` and its users.
 
     steps: batches in an epoch. processes: of the training that wrote it. losses: since the
-    last validation. carry: (plain, arrays) of the state that the loss carries. seed, run: of
-    the :class:`neuro.training.loop.Course`; files of earlier versions lack them.
+    last validation. carry: (plain, arrays) of the state that the loss carries. tally, seed,
+    run: of the :class:`neuro.training.loop.Course`.
     """
 
     epoch: int
     step: int
     steps: int
     history: list[dict[str, int | float]]
+    first_loss: float | None
+    silent: list[str]
     processes: int
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     losses: Tensor | None
     carry: tuple[Any, dict[str, Tensor]]
-    seed: NotRequired[int]
-    run: NotRequired[str]
+    tally: dict[str, int]
+    seed: int
+    run: str
 
 
 class _Best(TypedDict):
     epoch: int | float
     score: float
+    run: str
 
 
 class _Origin(TypedDict):
-    run: NotRequired[str]
+    run: str
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def load_weights(path: str | Path, model: nn.Module, run: str = "") -> None:
     Args:
         path: the file.
         model: their network.
-        run: digest of the run that they must be of, if they say of which; "": of any.
+        run: digest of the run that they must be of; "": of any.
 
     Raises:
         StoreError: the file is missing, damaged or of an earlier version.
@@ -125,10 +129,11 @@ def load_weights(path: str | Path, model: nn.Module, run: str = "") -> None:
         raise StoreError(
             f"{path}: no whole weights: {error}; restore it from a copy"
         ) from error
-    if run and (origin.get("run") or run) != run:
+    if run and origin["run"] != run:
+        other = "of another run: of another task, configuration or seed"
         raise TrainError(
-            f"{path}: weights of another run: of another task, configuration or seed; put "
-            f"those of this run back, or train it on: {LAST} holds a copy of them"
+            f"{path}: weights {other if origin['run'] else 'that name no run'}; put those of "
+            f"this run back, or train it on: {LAST} holds a copy of them"
         )
     put_weights(path, model, weights)
 
@@ -201,14 +206,15 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def require_same_run(path: Path, state: Mapping[str, Any], seed: int, run: str) -> None:
-    """Raise a TrainError where a checkpoint says that it is of another seed or run.
+    """Raise a TrainError where a checkpoint is of another seed or run.
 
     path: where it comes from, for the message. state: its own. run: a digest; "": not known.
     """
-    if (found := state.get("seed", seed)) != seed:
-        what = f"of seed {found}, and this training is of seed {seed}"
-    elif run and (state.get("run") or run) != run:
+    if state["seed"] != seed:
+        what = f"of seed {state['seed']}, and this training is of seed {seed}"
+    elif run and state["run"] != run:
         what = "of another run: of another task or configuration"
+        what = what if state["run"] else "of a training that names no run"
     else:
         return
     raise TrainError(

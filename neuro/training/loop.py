@@ -67,7 +67,7 @@ class Progress:
     of the weights that are kept so far, infinitely bad before the first. history: one row a
     validation: epoch (2.5: in the middle of the third), train_loss since the last row, the
     score, and what was counted.
-    first_loss: of the first batch; None: not known, of checkpoints that do not hold it.
+    first_loss: of the first batch; None: it has not run yet.
     silent: populations of which the last validation saw no spike. grown: parameters that grew
     until then, in words, and the learning rate.
     """
@@ -573,15 +573,15 @@ class _Training:
             )
         own = {k: v[rank].to(device) for k, v in tensors.items()}
         self.carry = unflatten(plain, own, self._carry_types)
-        self._count(state.get("tally", {}))  # files from before there was one
+        self._count(state["tally"])
         self.best_meta = found.best_meta
         self.progress = Progress(
             epoch=state["epoch"],
             step=state["step"],
             best=self.course.worst if found.best_meta is None else found.best_meta["score"],
             history=state["history"],
-            first_loss=state.get("first_loss"),  # files from before there was one
-            silent=tuple(state.get("silent", ())),
+            first_loss=state["first_loss"],
+            silent=tuple(state["silent"]),
         )
 
     def _restore_optimizer(self, state: dict[str, Any]) -> None:

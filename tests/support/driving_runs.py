@@ -72,7 +72,7 @@ def draw_weights(name: str, seed: int) -> dict[str, Tensor]:
 def make_run(folder: Path, name: str = "tiny", seed: int = 0) -> Path:
     """Make a run folder with weights that were not trained."""
     config = {"tiny": SMALL, "tiny_ann": TWIN}[name]
-    begin_run(Run(folder=folder, task="driving", name=name, seed=seed, config=config))
+    own = begin_run(Run(folder=folder, task="driving", name=name, seed=seed, config=config))
     weights = draw_weights(name, seed)
-    save_weights(get_best_weights_path(folder), weights, {"epoch": 0, "score": 0.0})
+    save_weights(get_best_weights_path(folder), weights, {"epoch": 0, "score": 0.0, "run": own})
     return folder

@@ -31,6 +31,7 @@ from neuro.graph import (
 from neuro.io.graph_file import load_graph, save_graph
 from neuro.io.record_file import load_record, save_record
 from neuro.io.store import (
+    VERSIONS,
     StoreError,
     load_arrays,
     load_tensors,
@@ -213,7 +214,7 @@ def test_another_kind_or_version_or_no_file_is_told(
     save_arrays(path, "weights", {}, {})
     with pytest.raises(StoreError, match="holds a weights, expected a graph"):
         load_arrays(path, "graph")
-    monkeypatch.setattr("neuro.io.store.VERSION", 3)
+    monkeypatch.setitem(VERSIONS, "weights", 3)
     with pytest.raises(StoreError, match="written in format 2, this is format 3"):
         load_arrays(path, "weights")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from neuro.io.store import StoreError, load_tensors, save_tensors
+from neuro.io.store import VERSIONS, StoreError, load_tensors, save_tensors
 from neuro.training.checkpoint import (
     load_checkpoint,
     load_weights,
@@ -16,17 +16,22 @@ from neuro.training.checkpoint import (
     save_weights,
 )
 
-BEST = {"epoch": 1, "score": 0.5}
+BEST = {"epoch": 1, "score": 0.5, "run": "ab"}
 STATE: dict[str, Any] = {
     "epoch": 1,
     "step": 2,
     "steps": 3,
     "history": [{"epoch": 1, "train_loss": 0.5}],
+    "first_loss": 0.75,
+    "silent": ["hidden"],
     "processes": 1,
     "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}},
     "schedule": {"last_epoch": 3},
     "losses": torch.zeros(1, 2),
     "carry": ({"tuple": []}, {"0": torch.ones(1)}),
+    "tally": {"raised": 2},
+    "seed": 7,
+    "run": "ab",
 }
 
 
@@ -56,7 +61,8 @@ def test_a_checkpoint_comes_back_with_its_types(tmp_path: Path) -> None:
         (lambda _: [], "expected an object"),
         (lambda m: {"state": m["state"]}, "best: is missing"),
         (lambda m: {**m, "more": 1}, "more: there is no such field"),
-        (lambda m: {**m, "best": {"epoch": 1}}, "best.score: is missing"),
+        (lambda m: {**m, "best": {"epoch": 1, "run": ""}}, "best.score: is missing"),
+        (lambda m: {**m, "best": {"epoch": 1, "score": 0.5}}, "best.run: is missing"),
         (lambda m: {**m, "best": []}, r"best: is \[\], expected an object"),
         (lambda m: {**m, "state": []}, r"state: is \[\], expected an object"),
         (lambda m: {**m, "state": {"array": "99"}}, "'99'"),
@@ -100,7 +106,7 @@ def test_a_state_without_a_part_is_refused(tmp_path: Path, key: str) -> None:
         load_checkpoint(tmp_path)
 
 
-@pytest.mark.parametrize("there", [None, BEST, {"epoch": 2, "score": 0.75}])
+@pytest.mark.parametrize("there", [None, BEST, {"epoch": 2, "score": 0.75, "run": "ab"}])
 def test_the_best_weights_are_those_of_the_checkpoint(
     tmp_path: Path, there: dict[str, Any] | None
 ) -> None:
@@ -117,7 +123,25 @@ def test_the_best_weights_are_those_of_the_checkpoint(
     assert torch.equal(weights["w"], torch.arange(6.0))
 
 
-@pytest.mark.parametrize("meta", [None, [], {"run": 3}])
+def test_files_of_a_version_that_did_not_name_their_run_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setitem(VERSIONS, "weights", 1)
+        before.setitem(VERSIONS, "checkpoint", 1)
+        written(tmp_path, {k: v for k, v in STATE.items() if k not in ("seed", "run")})
+    net = torch.nn.Linear(2, 1, bias=False)
+    for name, read in (
+        ("last", lambda: load_checkpoint(tmp_path)),
+        ("best", lambda: load_weights(tmp_path / "best.safetensors", net, "ab")),
+        ("best", lambda: load_weights(tmp_path / "best.safetensors", net)),
+    ):
+        told = rf"{name}.safetensors: written in format 1, this is format 2; delete it and run"
+        with pytest.raises(StoreError, match=told):
+            read()
+
+
+@pytest.mark.parametrize("meta", [None, [], {}, {"run": 3}])
 def test_weights_that_say_nonsense_of_their_run_are_refused(tmp_path: Path, meta: Any) -> None:
     path = tmp_path / "best.safetensors"
     save_tensors(path, "weights", {"weight": torch.ones(1, 2)}, meta)

@@ -607,7 +607,8 @@ def test_a_checkpoint_of_another_seed_or_run_is_refused_and_changes_nothing(
             fit(net, other, plan, cpu(), tmp_path)
         assert all(torch.equal(v, get_weights(net)[k]) for k, v in before.items())
     assert fit(net, replace(mine, run=""), plan, cpu(), tmp_path).epoch == 2
-    assert fit(model(), mine, plan, cpu(), tmp_path).epoch == 2  # written by none of a name
+    with pytest.raises(TrainError, match=r"last.safetensors: of a training that names no run"):
+        fit(model(), mine, plan, cpu(), tmp_path)
 
 
 def test_weights_of_another_run_are_refused(tmp_path: Path) -> None:
@@ -618,4 +619,7 @@ def test_weights_of_another_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match=r"best.safetensors: weights of another run: .* back"):
         load_weights(path, model(), "cd")
     fit(model(), course(), Plan(epochs=1, lr=1e-2), cpu(), tmp_path / "unnamed")
-    load_weights(tmp_path / "unnamed" / "best.safetensors", model(), "cd")  # it says nothing
+    path = tmp_path / "unnamed" / "best.safetensors"
+    load_weights(path, model())
+    with pytest.raises(TrainError, match=r"best.safetensors: weights that name no run; put"):
+        load_weights(path, model(), "cd")

@@ -114,18 +114,24 @@ def read_chunks(path: Path) -> list[str]:
 
 
 def make_checkpoint(folder: Path) -> Path:
-    weights, best = {"w": torch.arange(6.0), "n": torch.tensor(3)}, {"epoch": 1, "score": 0.5}
+    weights = {"w": torch.arange(6.0), "n": torch.tensor(3)}
+    best = {"epoch": 1, "score": 0.5, "run": "ab"}
     save_weights(fresh(folder) / "best.safetensors", weights, best)
     state: dict[str, Any] = {
         "epoch": 1,
         "step": 2,
         "steps": 3,
         "history": [{"epoch": 1, "train_loss": 0.5, "val_score": 0.5}],
+        "first_loss": 0.75,
+        "silent": ["hidden"],
         "processes": 1,
         "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1}]},
         "schedule": {"last_epoch": 3},
         "losses": torch.zeros(1, 2),
         "carry": ({"tuple": []}, {}),
+        "tally": {"raised": 2},
+        "seed": 0,
+        "run": "ab",
     }
     save_checkpoint(folder, weights, best, state)
     return folder / "last.safetensors"

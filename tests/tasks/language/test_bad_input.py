@@ -232,10 +232,10 @@ def test_weights_that_are_not_finite_are_refused_by_name(
     name: str, value: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = Config(stack="mlgru", width=8, hidden=8, linear="ternary")
-    begin_run(Run(folder=tmp_path, task="language", name="tiny", seed=0, config=config))
+    own = begin_run(Run(folder=tmp_path, task="language", name="tiny", seed=0, config=config))
     weights = build(config).state_dict()
     weights[name].view(-1)[3] = value
-    save_weights(tmp_path / "best.safetensors", weights, {})
+    save_weights(tmp_path / "best.safetensors", weights, {"run": own})
     for verb in ("eval", "generate", "pack"):
         said = refuse([verb, str(tmp_path)], capsys)
         assert f"best.safetensors: {name} hold values that are not finite" in said
@@ -282,7 +282,7 @@ def test_a_value_that_is_no_number_is_named_by_field(
 def test_weights_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
     config = Config(stack="mlgru", width=8, hidden=8)
     path = tmp_path / "best.safetensors"
-    save_weights(path, build(replace(config, vocabulary=300)).state_dict(), {})
+    save_weights(path, build(replace(config, vocabulary=300)).state_dict(), {"run": ""})
     assert load_tensors(path, "weights")[0]["embedding.weight"].shape == (300, 8)
     with pytest.raises(TrainError, match=r"embedding.weight, head.weight differ in name"):
         load_weights(path, build(config))

@@ -33,10 +33,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder, config = tmp_path_factory.mktemp("runs") / "tiny", tiny()
     config = replace(config, beta=0.1)
     made = Run(folder=folder, task="mnist", name="tiny", seed=0, config=config)
-    begin_run(made)
-    save_weights(
-        get_best_weights_path(folder), get_weights(build_fresh_model(made)), {"epoch": 0}
-    )
+    about = {"epoch": 0, "run": begin_run(made)}
+    save_weights(get_best_weights_path(folder), get_weights(build_fresh_model(made)), about)
     return made
 
 

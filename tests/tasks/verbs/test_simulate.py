@@ -25,10 +25,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run as training leaves it, of a network that has learnt nothing."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     made = Run(folder=folder, task="mnist", name="tiny", seed=0, config=tiny())
-    begin_run(made)
-    save_weights(
-        get_best_weights_path(folder), get_weights(build_fresh_model(made)), {"epoch": 0}
-    )
+    about = {"epoch": 0, "run": begin_run(made)}
+    save_weights(get_best_weights_path(folder), get_weights(build_fresh_model(made)), about)
     return folder
 
 
