@@ -31,7 +31,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from neuro.arguments import make_type_error
-from neuro.graph.convolutions import count_windows
+from neuro.graph.convolutions import Conv2d, count_windows
 from neuro.graph.paths import RouteKind, count_most_synapses
 
 STATE_LIMIT = 2**23  # M: u and v have 23 bits and a sign
@@ -113,10 +113,10 @@ class Connection:
     sizes: tuple[int, int] = (0, 0)
     extra: int = 0
 
-    @property
-    def window(self) -> tuple[int, ...]:
-        """Places of the source that a kernel spans, conv only."""
-        return self.weight.shape[2:]
+    @cached_property
+    def conv(self) -> Conv2d:
+        """The connection as a node, conv only."""
+        return Conv2d(weight=self.weight, stride=self.stride, padding=self.padding)
 
     @property
     def out_shape(self) -> tuple[int, ...]:

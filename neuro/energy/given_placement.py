@@ -13,14 +13,12 @@ import numpy as np
 from neuro.arguments import as_numbers
 from neuro.energy.chip import Chip
 from neuro.energy.mapping import (
-    WEIGHT_BITS,
     LayerPlacement,
     Placement,
     count_out_axons,
-    count_words,
     find_destinations,
+    measure_demand,
 )
-from neuro.energy.multicast import iterate_reached_cores
 from neuro.energy.synapses import compose
 from neuro.graph import Graph
 from neuro.graph.paths import Route
@@ -58,7 +56,7 @@ def place_as_given(
     layers = {n: LayerPlacement(neurons=graph.size(n), use={}) for n in graph.inputs}
     for name, x in numbered.items():
         into = [r for r in composed if r.target == name]
-        need = _measure_demand(graph, into, x.where, chip)
+        need = measure_demand(graph, into, x.where, chip.limits)
         axons = count_out_axons(graph, name, composed, where)
         need["out_axons"] = np.bincount(x.where, axons)
         most = {limit: getattr(chip.limits, limit).value for limit in need}
@@ -116,22 +114,3 @@ def _number(graph: Graph, cores: Cores) -> dict[str, _Numbered]:
     if problems:
         raise ValueError("\n".join(["the placement does not suit this graph:", *problems]))
     return found
-
-
-def _measure_demand(
-    graph: Graph, into: Sequence[Route], where: np.ndarray, chip: Chip
-) -> dict[str, np.ndarray]:
-    """Return what each core needs, as :func:`neuro.energy.mapping.count_demand` counts it."""
-    neurons = np.bincount(where)
-    axons, words = np.zeros(len(neurons)), np.zeros(len(neurons))
-    for r in into:
-        stored = neurons
-        if r.kind == "conv":
-            channel = np.arange(len(where)) // (len(where) // len(r.weight))
-            stored = np.array([len(set(channel[where == k])) for k in range(len(neurons))])
-        words += [count_words(r, int(n), chip.limits, WEIGHT_BITS) for n in stored]
-        for first, found in iterate_reached_cores([r], graph.size(r.source), where):
-            if r.kind == "conv":  # the channels of a pixel share an axon
-                found = found.reshape(r.shape[0], -1, found.shape[1]).any(0)
-            axons[first : first + found.shape[1]] += found.sum(0)
-    return {"neurons": neurons, "in_axons": axons, "synapse_words": words}

@@ -1,7 +1,7 @@
 """How a network lies on the cores of a chip, and which limit decides that.
 
-Greedy, layer by layer: each core takes as many neurons of one layer as its memory and axons
-allow; layers share no core, as with Intel's compiler. A neuron's synapses live on its own core
+Layer by layer: each is split evenly over the fewest cores whose memory and axons allow it;
+layers share no core, as with Intel's compiler. A neuron's synapses live on its own core
 (those of the composed connections: pools have none of their own), the neurons of a layer are
 split in C order, and a spike is sent once to every core that holds one of its targets
 (:mod:`neuro.energy.multicast`). Inputs take no core; their spikes enter at core 0.
@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Int
 
 from neuro.energy.chip import Chip, ChipLimits
-from neuro.energy.multicast import count_reached_cores
+from neuro.energy.multicast import count_reached_cores, iterate_reached_cores
 from neuro.energy.synapses import compose
-from neuro.graph import Graph
+from neuro.graph import Conv2d, Graph
 from neuro.graph.paths import Route, RouteKind
 
 WEIGHT_BITS = 8
@@ -38,11 +38,7 @@ class StoredSynapses(Protocol):
     @property
     def shape(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
-    def stride(self) -> tuple[int, int]: ...  # noqa: D102
-    @property
-    def window(self) -> tuple[int, ...]: ...  # noqa: D102
-    @property
-    def out_shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    def conv(self) -> Conv2d: ...  # noqa: D102
     @property
     def sizes(self) -> tuple[int, int]: ...  # noqa: D102
     @property
@@ -127,27 +123,25 @@ def place(
     composed = compose(graph) if composed is None else composed
     limits = chip.limits
     into = {n: [r for r in composed if r.target == n] for n in graph.populations}
-    most = {
-        n: _find_most_neurons(r, graph.size(n), limits, weight_bits) for n, r in into.items()
-    }
-    _respect_out_axons(graph, composed, most, limits.out_axons.value)
+    found = _find_splits(graph, into, limits, weight_bits)
     by_neurons = int(limits.neurons.value)
-    split = {n: _split_evenly(graph.size(n), most[n] or by_neurons) for n in graph.populations}
+    split = {n: s or _split_evenly(graph.size(n), by_neurons) for n, s in found.items()}
+    where = _number_cores(graph, split)
     layers = {n: LayerPlacement(neurons=graph.size(n), use={}) for n in graph.inputs}
     first = 0
     for name, (cores, per_core) in split.items():
         size = graph.size(name)
-        need = count_demand(into[name], size, per_core, limits, weight_bits)
-        need["out_axons"] = _sum_fullest_core(
-            count_out_axons(graph, name, composed, _number_cores(graph, split)), per_core
+        need = measure_demand(graph, into[name], where[name], limits, weight_bits)
+        need["out_axons"] = np.bincount(
+            where[name], count_out_axons(graph, name, composed, where)
         )
         layers[name] = LayerPlacement(
             neurons=size,
             first_core=first,
             cores=cores,
             per_core=per_core,
-            use={k: x / getattr(limits, k).value for k, x in need.items()},
-            problem="" if most[name] else _explain(into[name], size, limits, weight_bits),
+            use={k: float(x.max()) / getattr(limits, k).value for k, x in need.items()},
+            problem="" if found[name] else _explain(into[name], size, limits, weight_bits),
         )
         first += cores
     return Placement(
@@ -167,16 +161,17 @@ def find_destinations(graph: Graph, composed: Sequence[Route]) -> dict[str, tupl
     }
 
 
-def count_demand(
-    into: Sequence[StoredSynapses],
-    size: int,
-    neurons: int,
+def measure_demand(
+    graph: Graph,
+    into: Sequence[Route],
+    where: Int[np.ndarray, " M"],
     limits: ChipLimits,
     weight_bits: int = WEIGHT_BITS,
-) -> dict[str, int]:
-    """Return what a core with ``neurons`` of the ``size`` neurons of a population needs.
+) -> dict[str, np.ndarray]:
+    """Return what each core of a population needs, by limit.
 
-    into: the connections that end at the population.
+    into: the connections that end at the population. where: the core of each of its neurons,
+    counted from 0; none is empty.
 
     In-axons: one for each neuron that sends to the core; one for each pixel that it sees where
     the connection is a convolution (channels share an axon).
@@ -185,15 +180,72 @@ def count_demand(
     Listed synapses: as if each neuron had as many as that with most, each from another source,
     whose row begins a new word.
     """
+    neurons = np.bincount(where)
+    axons, words = np.zeros((2, len(neurons)), np.int64)
+    for r in into:
+        stored = neurons
+        if r.kind == "conv":
+            channels = len(r.weight)
+            channel = np.arange(len(where)) // (len(where) // channels)
+            stored = np.bincount(np.unique(where * channels + channel) // channels)
+        words += [count_words(r, int(n), limits, weight_bits) for n in stored]
+        for first, found in iterate_reached_cores([r], graph.size(r.source), where):
+            if r.kind == "conv":  # the channels of a pixel share an axon
+                found = found.reshape(r.shape[0], -1, found.shape[1]).any(0)
+            axons[first : first + found.shape[1]] += found.sum(0)
+    return {"neurons": neurons, "in_axons": axons, "synapse_words": words}
+
+
+def count_demand(
+    into: Sequence[StoredSynapses],
+    size: int,
+    neurons: int,
+    limits: ChipLimits,
+    weight_bits: int = WEIGHT_BITS,
+) -> dict[str, int]:
+    """Return what the first core needs if each takes ``neurons`` of a population of ``size``.
+
+    Counted as in :func:`measure_demand`. In-axons are at least those of the neuron that needs
+    most, so that ``neurons=1`` tells what no split saves. A later core may need more, where it
+    begins inside a channel.
+    """
     stored = [-(-_count_rows(s) * neurons // size) for s in into]
+    first, each = sum(_count_in_axons(s, neurons) for s in into), sum(map(_list_in_axons, into))
     return {
         "neurons": neurons,
-        "in_axons": sum(_count_in_axons(s, neurons) for s in into),
+        "in_axons": max(first, int(np.max(each))),
         "synapse_words": sum(
             count_words(s, rows, limits, weight_bits)
             for s, rows in zip(into, stored, strict=True)
         ),
     }
+
+
+def _find_splits(
+    graph: Graph, into: Mapping[str, Sequence[Route]], limits: ChipLimits, weight_bits: int
+) -> dict[str, Split | None]:
+    """Return the even split of each population into the fewest cores; None: no split fits.
+
+    A finer split may ask for more out-axons elsewhere, hence the rounds; cores only grow.
+    """
+    composed = [r for routes in into.values() for r in routes]
+    most = {
+        n: _find_most_neurons(r, graph.size(n), limits, weight_bits) for n, r in into.items()
+    }
+    found = {n: _find_split(graph, n, into[n], m, limits, weight_bits) for n, m in most.items()}
+    settled = False
+    while not settled:
+        settled = True
+        for name in graph.populations:
+            split = {n: s for n, s in found.items() if s}
+            if name not in split:
+                continue
+            axons = count_out_axons(graph, name, composed, _number_cores(graph, split))
+            if _sum_fullest_core(axons, split[name].per_core) > limits.out_axons.value:
+                fewer = int(limits.out_axons.value // axons.max())
+                found[name] = _find_split(graph, name, into[name], fewer, limits, weight_bits)
+                settled = False
+    return found
 
 
 def _find_most_neurons(
@@ -212,21 +264,23 @@ def _find_most_neurons(
     return low
 
 
-def _respect_out_axons(
-    graph: Graph, composed: Sequence[Route], most: dict[str, int], limit: float
-) -> None:
-    """Lower ``most`` in place until every neuron has an axon to each core it leads to.
-
-    A finer split may ask for more axons elsewhere, hence the rounds; numbers only fall.
-    """
-    settled = False
-    while not settled:
-        settled = True
-        for name in (n for n in graph.populations if most[n]):
-            split = {n: _split_evenly(graph.size(n), m) for n, m in most.items() if m}
-            axons = count_out_axons(graph, name, composed, _number_cores(graph, split))
-            if _sum_fullest_core(axons, split[name].per_core) > limit:
-                most[name], settled = int(limit // axons.max()), False
+def _find_split(
+    graph: Graph,
+    name: str,
+    into: Sequence[Route],
+    most: int,
+    limits: ChipLimits,
+    weight_bits: int,
+) -> Split | None:
+    """Return the even split into the fewest cores, of at most ``most`` neurons, that fits."""
+    while most:
+        split = _split_evenly(graph.size(name), most)
+        where = np.arange(graph.size(name)) // split.per_core
+        need = measure_demand(graph, into, where, limits, weight_bits)
+        if all(x.max() <= getattr(limits, k).value for k, x in need.items()):
+            return split
+        most = split.per_core - 1
+    return None
 
 
 def count_out_axons(
@@ -283,16 +337,31 @@ def count_words(s: StoredSynapses, stored: int, limits: ChipLimits, weight_bits:
 
 
 def _count_in_axons(s: StoredSynapses, neurons: int) -> int:
-    """Return the axons that reach a core with so many neurons of the target."""
+    """Return the axons that reach a core with the first ``neurons`` of the target."""
     if s.kind == "identity":
         return neurons
     if s.kind == "dense":
         return int(s.weight.shape[1])
     if s.kind == "sparse":
         return min(s.sizes[1], neurons * s.most_synapses)
-    (_, rows, columns), (_, height, width) = s.shape, s.out_shape
-    out_rows = min(height, math.ceil(neurons / width) + 1)
-    return int(min(rows, (out_rows - 1) * s.stride[0] + s.window[0]) * columns)
+    rows, columns = _list_windows(s)
+    shape = rows.shape[1], columns.shape[1]
+    held = np.arange(math.prod(shape)).reshape(shape) < neurons
+    return int((rows @ held @ columns.T > 0).sum())
+
+
+def _list_in_axons(s: StoredSynapses) -> Int[np.ndarray, " _"]:
+    """Return the axons that reach each neuron of the target; one number where all are equal."""
+    if s.kind != "conv":
+        return np.array([_count_in_axons(s, 1)])
+    rows, columns = (windows.sum(0).astype(int) for windows in _list_windows(s))
+    return np.tile(np.outer(rows, columns).ravel(), len(s.weight))
+
+
+def _list_windows(s: StoredSynapses) -> tuple[np.ndarray, np.ndarray]:
+    """Return, by row and by column of an image, which windows of a convolution contain it."""
+    rows, columns = (s.conv.windows_of(axis, n) for axis, n in enumerate(s.shape[1:]))
+    return rows, columns
 
 
 def _explain(into: Sequence[Route], size: int, limits: ChipLimits, weight_bits: int) -> str:

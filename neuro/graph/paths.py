@@ -87,11 +87,6 @@ class Route:
         )
 
     @property
-    def window(self) -> tuple[int, ...]:
-        """Places of the source that a kernel spans along each axis; () but for a conv."""
-        return self.conv.window if self.kind == "conv" else ()
-
-    @property
     def out_shape(self) -> tuple[int, ...]:
         """How the target's neurons lie, (C, H, W); () but for a conv."""
         return find_output_shape(self.conv, self.shape) if self.kind == "conv" else ()
