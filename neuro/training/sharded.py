@@ -62,6 +62,7 @@ def gather(values: Any) -> Any:
 
 def shard_states(optimizer: Optimizer) -> None:
     """Shard the states of an optimizer as its parameters are; all processes must do so."""
+    p: Any  # a shard has attributes that Tensor has not
     for p, states in optimizer.state.items():
         for name, value in states.items() if _is_shard(p) else ():
             if isinstance(value, Tensor) and value.shape == p.shape:
