@@ -4,7 +4,7 @@ from math import cos, pi, sin
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 from shapely.geometry import Polygon
 
 from drivers.nuscenes.road_map import Lane
@@ -32,7 +32,6 @@ def test_green_is_followed_by_yellow_and_red(time: float, colour: Colour) -> Non
 
 
 @given(st.integers(-1000, 1000), st.integers(-20, 20))
-@settings(deadline=None)
 def test_a_plan_repeats_itself(ticks: int, periods: int) -> None:
     time = TICK * ticks
     assert SIGNAL.colour_at(time) == SIGNAL.colour_at(time + 30 * periods)
