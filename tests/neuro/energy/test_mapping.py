@@ -261,6 +261,20 @@ def test_the_network_of_the_demo_lies_on_11_cores_of_loihi_1_and_3_of_loihi_2() 
     assert (second.cores, second.problems) == (3, ())
 
 
+def test_a_core_needs_axons_for_the_columns_that_it_sees_only() -> None:
+    nodes = {
+        "in": Input(shape=(1, 5, 1000)),
+        "conv": Conv2d(weight=np.ones((1, 1, 5, 5))),
+        "out": LIF(tau=0.01),
+    }
+    graph = Graph(nodes=nodes, edges=(Edge("in", "conv"), Edge("conv", "out")), dt=DT)
+    placement = place(graph, find_chip("loihi1"))
+    assert placement.problems == ()
+    layer = placement.layers["out"]
+    assert (layer.cores, layer.per_core) == (2, 498)  # all 5,000 pixels are too many for one
+    assert layer.use["in_axons"] == 5 * 502 / 4096
+
+
 def test_a_convolution_that_ends_in_a_flat_population_still_sees_rows_of_an_image() -> None:
     nodes = {
         "in": Input(shape=(1, 9, 7)),
