@@ -22,7 +22,7 @@ from neuro.events.exact.currents import (
     sum_bias,
 )
 from neuro.events.exact.limits import require_size
-from neuro.events.exact.membrane import MARGIN, NEURON, PARAMETERS
+from neuro.events.exact.membrane import LEAST_RATE, MARGIN, NEURON, PARAMETERS
 from neuro.events.exact.scaled_state import DELTA, GENERAL, MAX_EXPONENT, PSC
 from neuro.events.exact.synapse_table import (
     ChainSynapses,
@@ -255,8 +255,7 @@ def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) 
     for c in currents:
         out["drive"] += c.drive
     require_size(f"{name}: what biases add a tick is", out["drive"])
-    leaks = out["rate"] > 0
-    rest = np.divide(out["drive"], out["rate"], out=np.zeros(out.size), where=leaks)
+    rest = out["drive"] / np.maximum(out["rate"], LEAST_RATE)
     out["margin"] = MARGIN * (out["threshold"] + abs(rest))
     out["free_at"] = -np.inf
     return out
@@ -281,8 +280,11 @@ def _choose_family(
     alike = all(np.all(template[name] == one[name]) for name in (*PARAMETERS, "hard"))
     if not alike or one["beta"] > 0 or np.any(rate_syn != rate_syn[0]):
         return GENERAL
+    if one["rate"] < LEAST_RATE and one["drive"] != 0:
+        return GENERAL
     if number == 0:
-        return DELTA if one["rate"] > 0 or one["drive"] == 0 else GENERAL
+        return DELTA
     apart = np.abs(rate_syn[0] - one["rate"]) > MIN_DIFFERENCE * one["rate"]
+    apart &= np.maximum(rate_syn[0], one["rate"]) >= LEAST_RATE
     fits = number <= 2 and one["rate"] > 0 and apart.all() and -1 not in ports
     return PSC if fits else GENERAL

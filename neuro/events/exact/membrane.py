@@ -44,7 +44,13 @@ NEVER = math.inf
 # the crossing is less than their product.
 STEP_TOLERANCE, SPAN_TOLERANCE = 1e-9, 1e-6
 
-MARGIN = 1e-14  # of |threshold| + |rest|: how far below the threshold rounding may leave a sum
+# Of |threshold| + |rest|, or of |drive| / LEAST_RATE if that is less than |rest|: how far below
+# the threshold rounding may leave a sum.
+MARGIN = 1e-14
+
+# [1/tick]: a membrane that leaks less does not come near the state of rest that it decays
+# to, drive / rate; a difference from it loses digits.
+LEAST_RATE = 1e-4
 
 SERIES_BELOW = 1e-3  # |x| under which exp(-a) - exp(-a - x) has lost digits: a series instead
 
@@ -299,8 +305,8 @@ def solve_one_current(
 ) -> float:
     """Return in how many ticks one current fires a neuron; NaN without a closed form."""
     rate, own_rate = neuron[j].rate, rate_syn[j, 0]
-    if rate == 0.0:
-        return math.nan
+    if rate < LEAST_RATE:
+        return math.nan  # the closed forms find time / tau: too little of it is left
     v, i = neuron[j].v, current[j, 0] / rate
     threshold = neuron[j].threshold
     if own_rate == rate:

@@ -16,6 +16,7 @@ from typing import Any
 from neuro.events.grid.oracle import no_type_check
 
 MARGIN = 1e-14  # a sum of weights as near below the threshold is the threshold
+LEAST_RATE = 1e-4  # [1/tick]: a membrane that leaks less does not come near its rest
 
 Arithmetic = Any  # a module with exp and expm1: math or mpmath
 Number = Any  # what it computes with
@@ -115,7 +116,7 @@ class OracleNeuron:
     def compute_margin(self) -> Number:
         """Return how far below its threshold a membrane may be left by rounded parameters."""
         drive = sum(size for rate, size in self.list_drives() if rate == 0)
-        rest = drive / self.k["rate"] if self.k["rate"] else 0
+        rest = drive / max(self.k["rate"], LEAST_RATE)
         return MARGIN * (self.k["threshold"] + abs(rest))
 
     def predict(self, stop: Number) -> None:
