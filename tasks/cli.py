@@ -73,7 +73,7 @@ def train(  # noqa: PLR0913 - a flag each
     from tasks.find import find_task_of, make_run, split_name
 
     settings = (*set, *([f"lr={lr}"] if lr else []))
-    run = make_run(name, out, seed, gradient, skip_bad, settings)
+    run = make_run(name, out, seed, gradient, skip_bad, settings, pin=not dry_run)
     full = ":".join(split_name(name))
     if full != name and _is_first_process():
         others = [config for config in find_task_of(run).configs if config != run.name]
@@ -451,7 +451,7 @@ def _train(
 
 def _tell_memory(run: Any, devices: int) -> None:
     from tasks.report.tables import make_table
-    from tasks.verbs.dry_run import describe_dry_run, measure_dry_run
+    from tasks.verbs.dry_run import describe_dry_run, explain_dry_run, measure_dry_run
 
     found = measure_dry_run(run, devices)
     shown = make_table(
@@ -460,12 +460,7 @@ def _tell_memory(run: Any, devices: int) -> None:
     for row in describe_dry_run(found):
         shown.add_row(*row)
     console.print(shown)
-    console.print(
-        f"{found.parameters:,} parameters; activations: all that autograd keeps of a device's "
-        "share of a batch, in float32, from shapes; code and temporary values come on top",
-        highlight=False,
-        soft_wrap=True,
-    )
+    console.print(explain_dry_run(found), highlight=False, soft_wrap=True)
 
 
 def _print_parity(parity: dict[str, Any]) -> None:

@@ -147,18 +147,20 @@ def _run(path: Path, data: bytes, name: str) -> ModuleType:
     return module
 
 
-def make_run(
+def make_run(  # noqa: PLR0913 - the words of a command
     full: str,
     folder: Path | None = None,
     seed: int = 0,
     gradient: str = "surrogate",
     skip_bad: bool = False,
     settings: Sequence[str] = (),
+    pin: bool = True,
 ) -> Run:
     """Return the run of "task:configuration"; nothing is written.
 
     folder: None is ``runs/TASK-CONFIGURATION``. skip_bad: bad samples are left out. settings:
-    of fields, see :func:`tasks.settings.set_fields`.
+    of fields, see :func:`tasks.settings.set_fields`. pin: the configuration holds the digests
+    of the files that training reads, which must be there.
 
     Raises:
         UnknownName: there is no such task, configuration or field.
@@ -193,7 +195,7 @@ def make_run(
         raise RunError(f"{name}: its configuration {config} cannot be used: {error}") from error
     if skip_bad:
         made = _skip_bad(task, name, made)
-    if task.training.pin is not None:
+    if pin and task.training.pin is not None:
         made = task.training.pin(made)
     run = Run(
         folder=folder,

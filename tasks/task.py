@@ -152,6 +152,9 @@ class Training(Generic[C]):
         levels of a batch.
     sharded: whether batches of "train" hold this process's samples alone, as in
         :class:`neuro.training.Course`.
+    dummy_batch: configuration -> a batch of training of the shapes that ``batches`` gives, made
+        without data, of whatever values: ``neuro train --dry-run`` asks for it on torch's
+        device "meta". None: it reads the first batch.
     loss: (configuration, model, batch, at) -> mean loss; at: share of the training done. What
         it draws from torch's global generator depends on seed, epoch and step alone; what it
         draws for each sample comes from :func:`neuro.training.distributed.draw_shard`.
@@ -182,6 +185,7 @@ class Training(Generic[C]):
     plan: Callable[[C], Plan]
     steps: Callable[[C], int]
     batches: Callable[[C, Split, int], Iterable[Tree]]
+    dummy_batch: Callable[[C], Tree] | None = None
     batch_axis: Any = (1, 0)
     sharded: bool = False
     loss: Callable[..., Any]

@@ -125,6 +125,12 @@ def _batch(part: Points, which: np.ndarray, config: Config) -> Pair:
     return spikes, torch.from_numpy(part.labels[which])
 
 
+def make_dummy_batch(config: Config) -> Pair:
+    """Return a batch of training in which nothing spikes."""
+    labels = torch.zeros(config.batch, dtype=torch.int64)
+    return torch.zeros(config.ticks, config.batch, 5), labels
+
+
 def scores(y: Float[Tensor, "T B K"]) -> Float[Tensor, "B K"]:
     """Return the mean of the read-out over the ticks."""
     return y.mean(0)
@@ -144,6 +150,7 @@ TASK = make_classifier(
     plan=lambda config: Plan(epochs=config.epochs, lr=config.lr),
     steps=steps,
     batches=batches,
+    dummy_batch=make_dummy_batch,
     loss=loss,
     answers=Answers(classes=CLASSES, scores=scores),
     eventprop=lambda config: config.least_slope,

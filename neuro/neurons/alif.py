@@ -23,6 +23,7 @@ from neuro.neurons.normal_form import (
     as_array,
     convert_like,
     freeze_parameters,
+    has_values,
     require,
 )
 from neuro.neurons.parameter_names import explain_parameters
@@ -88,6 +89,14 @@ class ALIF:
         single, double = ("leak", "threshold"), ("beta", "rho")
         freeze_parameters(self, *single, trained=single, dtype=np.float32)
         freeze_parameters(self, *double, "refractory", trained=double)
+        object.__setattr__(self, "reset", as_reset("ALIF.reset", self.reset))
+        require_refractory("ALIF", self.refractory)
+        require_surrogate("ALIF.surrogate", self.surrogate)
+        if has_values(self.leak, self.threshold, self.beta, self.rho):
+            self._require_ranges()
+
+    def _require_ranges(self) -> None:
+        """Raise a ValueError where a parameter is out of range."""
         leak, threshold = as_array(self.leak), as_array(self.threshold)
         beta, rho = as_array(self.beta), as_array(self.rho)
         require((leak > 0) & (leak <= 1), "ALIF.leak must be in (0, 1]", leak, "0.5 is usual")
@@ -101,9 +110,6 @@ class ALIF:
         off = "0 switches the adaptation off"
         require(ok, "ALIF.beta must be >= 0 and finite", beta, off)
         require((rho >= 0) & (rho <= 1), "ALIF.rho must be in [0, 1]", rho, "0.9 is usual")
-        object.__setattr__(self, "reset", as_reset("ALIF.reset", self.reset))
-        require_refractory("ALIF", self.refractory)
-        require_surrogate("ALIF.surrogate", self.surrogate)
 
     def initial(self, x: Float[Tensor, "B *N"]) -> ALIFState:
         """Return the state at rest for inputs like ``x``."""

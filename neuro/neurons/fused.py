@@ -75,7 +75,7 @@ def make_fused_form(neuron: Neuron, x: Tensor, dt: Seconds) -> FusedForm | None:
         not has_tensors(neuron)
         or neuron.refractory
         or neuron.reset not in SOFT_OR_HARD
-        or not (can_read(x) or _runs_in_triton(x))
+        or not (can_read(x) or _runs_in_triton(x) or x.is_meta)
         or not x.numel()
         or torch.compiler.is_compiling()
     ):
@@ -111,7 +111,7 @@ def run_fused(
     """Return (spikes or means, next state) of T >= 1 ticks, as the loop over ``step`` does.
 
     operator: as :class:`FusedOnCPU`; None: that for the device of ``x``. That of a GPU reads
-    each tick and pools nothing.
+    each tick and pools nothing; neither does that of device "meta", which stands for a GPU.
 
     Raises:
         ValueError: the state is one of other samples or neurons.
@@ -121,7 +121,7 @@ def run_fused(
             have, need = tuple(cell.shape), tuple(x.shape[1:])
             cure = "go on with the same samples, or start at rest: state=None"
             raise ValueError(f"the state is of shape {have}, a tick of x of {need}; {cure}")
-    if x.is_cuda and context.repeats:
+    if (x.is_cuda or x.is_meta) and context.repeats:
         x = x.expand(context.repeats, *x.shape[1:])
     order = _order(x)
     parameters = [_rows_of(p, x.shape[2:], order) for p in form.tensors]
@@ -171,6 +171,8 @@ def _run_on_cpu(*arguments: Any, adapts: bool = False) -> tuple[Tensor | None, .
 
 def choose_operator(x: Tensor) -> type[torch.autograd.Function]:
     """Return the operator that runs on the device of ``x``."""
+    if x.is_meta:
+        return FusedWithoutValues
     if not x.is_cuda:
         return FusedOnCPU
     from neuro.neurons.fused_triton import FusedOnGPU
@@ -227,6 +229,21 @@ class FusedOnCPU(torch.autograd.Function):
             for y, u in zip((d_x, *d_state), (True, *ctx.used), strict=True)
         ]
         return (*found, d_decay, d_gain, None, d_threshold, None, None, None)
+
+
+class FusedWithoutValues(torch.autograd.Function):
+    """The operator on torch's device "meta": shapes alone, and what that of a GPU keeps."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor | None, ...]:
+        """Return outputs of the shapes that those of :meth:`FusedOnCPU.forward` have."""
+        x, *cells = arguments[:4]
+        membranes = torch.empty_like(x)  # before the reset
+        ctx.save_for_backward(membranes, *arguments[:-1])
+        after = [None if c is None else torch.empty_like(c) for c in cells]
+        if after[2] is not None and not ctx.needs_input_grad[3]:
+            ctx.mark_non_differentiable(after[2])
+        return torch.empty_like(x), *after
 
 
 def _arrays(

@@ -104,6 +104,11 @@ def convert_like(p: Param, x: Tensor) -> Tensor:
     return torch.tensor(p, dtype=x.dtype, device=x.device)
 
 
+def has_values(*parameters: Param) -> bool:
+    """Say whether all parameters have values; tensors on torch's device "meta" have none."""
+    return not any(isinstance(p, Tensor) and p.is_meta for p in parameters)
+
+
 def to_number(what: str, p: Any, dtype: type[np.floating] = np.float64) -> float | np.ndarray:
     """Return a parameter as a float, or as a read-only copy; rounded to the dtype.
 
@@ -128,7 +133,7 @@ def freeze_parameters(
 ) -> None:
     """Replace parameters of a model that is being made by values that nobody else can change.
 
-    A tensor that is trained stays, for its gradient.
+    A tensor that is trained stays, for its gradient; so does one that has no values.
 
     Args:
         model: a frozen dataclass.
@@ -142,6 +147,8 @@ def freeze_parameters(
     """
     for name in names:
         value, what = getattr(model, name), f"{type(model).__name__}.{name}"
+        if not has_values(value):
+            continue
         if isinstance(value, Tensor) and value.requires_grad:
             if name in trained:
                 continue

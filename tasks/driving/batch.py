@@ -11,8 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
+from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import Window
+from tasks.driving.config import Config
 from tasks.driving.sampler import COMMANDS, Ego
 
 MOVING = ("vehicle", "pedestrian")
@@ -91,6 +94,51 @@ def make_batch(windows: Sequence[Window], maps: bool = False) -> Batch:
     truth |= {n: _stack([getattr(w, n) for w in windows]) for n in still}
     shown = torch.ones(len(windows), dtype=torch.bool)
     return Batch(make_seen(windows, maps), Truth(**truth, shown=shown))
+
+
+def make_blank(config: Config, device: str | None = None) -> Seen:
+    """Return a window of black images, standing still.
+
+    device: None is the default one of torch.
+    """
+    frames, cameras = config.past, len(CAMERAS)
+    eye = torch.eye(4, device=device)
+    size, maps = config.image, len(MAPS) if config.sees == "maps" else 0
+    return Seen(
+        images=torch.zeros(
+            *(1, frames, cameras, 3, size.height, size.width), dtype=torch.uint8, device=device
+        ),
+        intrinsic=eye[:3, :3].expand(1, frames, cameras, 3, 3),
+        to_ego=eye.expand(1, frames, cameras, 4, 4),
+        to_present=eye.expand(1, frames, 4, 4),
+        maps=torch.zeros(1, frames, maps, *config.grid.shape, dtype=torch.bool, device=device),
+        ego=Ego(
+            speed=torch.zeros(1, device=device),
+            yaw_rate=torch.zeros(1, device=device),
+            command=torch.ones(1, dtype=torch.int64, device=device),
+        ),
+    )
+
+
+def make_dummy_batch(config: Config) -> Batch:
+    """Return a batch of black images and of no truth, shaped as :func:`make_batch` does."""
+    size, frames = config.batch, 1 + config.future
+    seen: Seen = tree_map(lambda x: x.repeat_interleave(size, 0), make_blank(config))
+    cameras = len(CAMERAS) if config.sees == "cameras" else 0  # as windows without images
+    looks = ("images", "intrinsic", "to_ego")
+    seen = seen._replace(**{name: getattr(seen, name)[:, :, :cameras] for name in looks})
+    masks = torch.zeros(size, frames, *config.grid.shape, dtype=torch.bool)
+    truth = Truth(
+        vehicle=masks,
+        pedestrian=masks,
+        instance=masks.int(),
+        drivable=masks[:, 0],
+        lane=masks[:, 0],
+        depth=torch.zeros(size, config.past, cameras, *config.feature_size),
+        path=torch.zeros(size, config.future, 3),
+        shown=torch.ones(size, dtype=torch.bool),
+    )
+    return Batch(seen, truth)
 
 
 def keep_frames(batch: Batch, past: int) -> Batch:

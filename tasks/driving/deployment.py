@@ -15,15 +15,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from drivers.nuscenes.rig import CAMERAS
 from neuro.io.run_folder import RunError
 from neuro.nn import Stack
-from tasks.driving.batch import MAPS, Seen
+from tasks.driving.batch import Seen, make_blank
 from tasks.driving.config import Config
 from tasks.driving.data import read_batches
 from tasks.driving.metrics import Overlap, count_overlap
 from tasks.driving.model import Driver, Outputs, require_driver
-from tasks.driving.sampler import Ego
 from tasks.task import Split, Stimulus
 
 CLASSES = ("vehicle", "lane", "drivable")  # that are decoded, of the present frame
@@ -162,24 +160,3 @@ def _count(model: Driver, seen: Seen) -> tuple[Outputs, dict[str, int], dict[str
     macs = {k: found.get(k, 0) for k in names}
     lifted = seen.images.shape[:3].numel() * config.depth.bins * config.channels
     return outputs, macs | {"lift": lifted * prod(config.feature_size)}, found
-
-
-def make_blank(config: Config, device: str = "cpu") -> Seen:
-    """Return a window of black images, standing still."""
-    frames, cameras = config.past, len(CAMERAS)
-    eye = torch.eye(4, device=device)
-    size, maps = config.image, len(MAPS) if config.sees == "maps" else 0
-    return Seen(
-        images=torch.zeros(
-            *(1, frames, cameras, 3, size.height, size.width), dtype=torch.uint8, device=device
-        ),
-        intrinsic=eye[:3, :3].expand(1, frames, cameras, 3, 3),
-        to_ego=eye.expand(1, frames, cameras, 4, 4),
-        to_present=eye.expand(1, frames, 4, 4),
-        maps=torch.zeros(1, frames, maps, *config.grid.shape, dtype=torch.bool, device=device),
-        ego=Ego(
-            speed=torch.zeros(1, device=device),
-            yaw_rate=torch.zeros(1, device=device),
-            command=torch.ones(1, dtype=torch.int64, device=device),
-        ),
-    )

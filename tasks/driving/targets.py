@@ -29,6 +29,10 @@ class InstanceTargets(NamedTuple):
 
 def make_instance_targets(instance: Int[Tensor, "B T X Y"]) -> InstanceTargets:
     """Return the targets of masks of instances: 0 is none, a number is one vehicle always."""
+    if instance.is_meta:  # has no numbers, on which no shape depends
+        centre = torch.empty_like(instance, dtype=torch.float32)
+        pairs = [torch.stack([centre, centre], 2) for _ in range(2)]
+        return InstanceTargets(centre, *pairs)
     numbers, place = _number_densely(instance)
     middle, there = _find_middles(place, len(numbers) + 1)
     cells = _list_cells(instance)

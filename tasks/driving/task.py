@@ -1,6 +1,7 @@
 """The task: a car drives by six cameras, as SAD does (Zhu et al. 2024), on nuScenes."""
 
 from tasks.driving import deployment, presets
+from tasks.driving.batch import make_dummy_batch
 from tasks.driving.chip import make_parts
 from tasks.driving.data import count_steps, read_batches, read_batches_from, skip_bad
 from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
@@ -27,6 +28,7 @@ TASK = Task(
         plan=plan,
         steps=count_steps,
         batches=read_batches,
+        dummy_batch=make_dummy_batch,
         batches_from=lambda config, epoch, step: read_batches_from(
             config, "train", epoch, step
         ),

@@ -27,6 +27,7 @@ from tasks.image_classification.data import (
 from tasks.task import Pair, Split
 
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+IMAGE = (3, cifar.SIDE, cifar.SIDE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ def paper() -> Config:
 
 def build(config: Config) -> Stack:
     """Return a fresh network. Input T B 3 32 32, output T B 10 (10 voters a class: 100)."""
-    return image_net.build(config, (3, cifar.SIDE, cifar.SIDE), len(CLASSES))
+    return image_net.build(config, IMAGE, len(CLASSES))
 
 
 @functools.lru_cache(maxsize=4)
@@ -129,6 +130,7 @@ TASK = make_classifier(
     plan=plan,
     steps=steps,
     batches=batches,
+    dummy_batch=lambda config: image_data.make_dummy_batch(config, IMAGE),
     loss=image_net.loss,
     answers=Answers(classes=CLASSES, scores=image_net.scores),
     encodes=lambda config: config.code == "direct",

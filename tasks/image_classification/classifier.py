@@ -152,12 +152,13 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
     encodes: Callable[[C], bool] = lambda _: False,
     compared: Callable[[C], int] = lambda _: 0,
     eventprop: Callable[[C], float] = lambda _: LEAST,
+    dummy_batch: Callable[[C], Pair] | None = None,
     seed_changes: str = "",
 ) -> Task[C]:
     """Return the task of a classifier.
 
-    summary, configs: as of a Task. build, plan, steps, eventprop, seed_changes: as of a
-    Training. The rest: as of a :class:`Classifier`.
+    summary, configs: as of a Task. build, plan, steps, eventprop, dummy_batch, seed_changes: as
+    of a Training. The rest: as of a :class:`Classifier`.
     """
     batches = partial(_check_batches, batches, len(answers.classes))
     use = Classifier(
@@ -175,6 +176,7 @@ def make_classifier(  # noqa: PLR0913 - the named parts of a task
             validation=ACCURACY,
             validate=use.validate,
             eventprop=eventprop,
+            dummy_batch=dummy_batch,
             seed_changes=seed_changes,
         ),
         deployment=Deployment(part=use.chip_part, stimuli=use.stimuli, host=use.host),

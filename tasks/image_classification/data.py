@@ -134,6 +134,12 @@ def ordered_batches(data: Labelled, config: ImageConfig, size: int = 100) -> Ite
         yield _batch(data.images[i : i + size], data.labels[i : i + size], config)
 
 
+def make_dummy_batch(config: ImageConfig, image: tuple[int, int, int]) -> Pair:
+    """Return a batch of training of black images C H W."""
+    labels = torch.zeros(config.batch, dtype=torch.int64)
+    return torch.zeros(config.ticks, config.batch, *image), labels
+
+
 def _batch(images: np.ndarray, labels: np.ndarray, config: NetConfig) -> Pair:
     x = torch.from_numpy(images.astype(np.float32) / 255)
     return stimulus(x, config), torch.from_numpy(labels)

@@ -26,6 +26,8 @@ from tasks.image_classification.data import (
 )
 from tasks.task import Pair, Split
 
+IMAGE = (1, mnist.SIDE, mnist.SIDE)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(ImageConfig):
@@ -120,7 +122,7 @@ def paper() -> Config:
 
 def build(config: Config) -> Stack:
     """Return a fresh network. Input T B 1 28 28, output T B 10 (10 voters a class: 100)."""
-    return image_net.build(config, (1, mnist.SIDE, mnist.SIDE), mnist.CLASSES)
+    return image_net.build(config, IMAGE, mnist.CLASSES)
 
 
 @functools.lru_cache(maxsize=4)
@@ -170,6 +172,7 @@ TASK = make_classifier(
     plan=plan,
     steps=steps,
     batches=batches,
+    dummy_batch=lambda config: image_data.make_dummy_batch(config, IMAGE),
     loss=image_net.loss,
     answers=Answers(classes=tuple("0123456789"), scores=image_net.scores),
     encodes=lambda config: config.code == "direct",

@@ -75,6 +75,13 @@ def batches(config: Config, split: Split, epoch: int) -> Iterator[Pair]:
         yield x, labels
 
 
+def make_dummy_batch(config: Config) -> Pair:
+    """Return a batch of training of grey images."""
+    size, side = config.batch, config.side
+    x = torch.zeros(config.ticks, size, config.colours, side, side)
+    return x, torch.zeros(size, dtype=torch.int64)
+
+
 def _batch(found: Labelled, which: np.ndarray, config: Config) -> Pair:
     x = scale_images(found.images[which], config.side)
     return x.expand(config.ticks, *x.shape), torch.from_numpy(found.labels[which])

@@ -98,9 +98,8 @@ def sample_scheduled(prior: Stack, z: Bits, share: float) -> Bits:
     batch is replaced, with probability ``share``, by the more probable value of each bit under
     the prior.
     """
-    own = [
-        t for t in (torch.rand(len(z)) < share).nonzero().flatten().tolist() if t >= FIRST_OWN
-    ]
+    drawn = torch.rand(len(z), device="cpu") < share
+    own = [t for t in drawn.nonzero().flatten().tolist() if t >= FIRST_OWN]
     out = delay_by_tick(z.detach())
     state: Any = None
     with evaluate_mode(prior):

@@ -25,7 +25,14 @@ from neuro.training import Plan
 from tasks.image_generation import config as configs, inception
 from tasks.image_generation.ann import GaussianVAE
 from tasks.image_generation.config import Config
-from tasks.image_generation.images import WHOLE, batches, part, scale_images, steps
+from tasks.image_generation.images import (
+    WHOLE,
+    batches,
+    make_dummy_batch,
+    part,
+    scale_images,
+    steps,
+)
 from tasks.image_generation.latents import evaluate_mode
 from tasks.image_generation.metric import metric
 from tasks.image_generation.sheet import draw_sheet, interleave
@@ -232,6 +239,7 @@ TASK = Task(
         plan=plan,
         steps=steps,
         batches=batches,
+        dummy_batch=make_dummy_batch,
         loss=loss,
         validation=LOSS,
         validate=validate,

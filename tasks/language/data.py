@@ -155,6 +155,12 @@ def batches(config: Config, part: Part, epoch: int) -> Iterator[Pair]:
         yield torch.from_numpy(x), torch.from_numpy(y)
 
 
+def make_dummy_batch(config: Config) -> Pair:
+    """Return a batch of training whose tokens are all the first one."""
+    x = torch.zeros(config.tokens, config.lanes, dtype=torch.int64)
+    return x, x.clone()
+
+
 def batches_from(config: Config, epoch: int, step: int) -> Iterator[Pair]:
     """Yield the batches of training from a step of an epoch on.
 

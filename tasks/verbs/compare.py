@@ -9,6 +9,7 @@ does, and says honestly that n seeds can never give less than 2 / 2^n.
 """
 
 import glob
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,6 +262,23 @@ def _values(folder: Path) -> list[Value]:
     return found
 
 
+def list_differences(one: Any, other: Any, name: str = "") -> list[str]:
+    """Return "field (value and other value)" of the fields in which configurations differ.
+
+    one, other: as in ``config.json``. Fields inside another field are named with a dot.
+    """
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = dict.fromkeys((*one, *other))
+        pairs = ((n, one.get(n, "none"), other.get(n, "none")) for n in names)
+        before = f"{name}." if name else ""
+        return [told for n, a, b in pairs for told in list_differences(a, b, f"{before}{n}")]
+    return [] if one == other else [f"{name} ({_write(one)} and {_write(other)})"]
+
+
+def _write(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _require_comparable(runs: Sequence[Measured]) -> None:
     problems = [
         f"{run.folder}: not evaluated, or by an earlier version; neuro eval {run.folder} first"
@@ -283,11 +301,16 @@ def _require_comparable(runs: Sequence[Measured]) -> None:
     first = {run.group: run for run in reversed(runs)}
     for run in runs:
         other = first[run.group]
-        differ = [k for k in ("config", "digest") if run.header[k] != other.header[k]]
-        if differ:
+        both = f"{other.folder} and {run.folder}: both are {run.group}"
+        if run.header["digest"] != other.header["digest"]:
             problems.append(
-                f"{other.folder} and {run.folder}: both are {run.group}, and differ in "
-                f"{' and '.join(differ)}: the task has changed between them; leave one out"
+                f"{both}, of two contents of the task's file: it has changed between them; "
+                "leave one out"
+            )
+        elif differ := list_differences(other.header["config"], run.header["config"]):
+            problems.append(
+                f"{both}, and differ in {', '.join(differ)}: only the seed may differ; leave "
+                "one out, or train both from configurations that the task names"
             )
         elif len({m.get("data") for m in (*other.measured_on, *run.measured_on)}) > 1:
             problems.append(

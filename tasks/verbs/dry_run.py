@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from neuro.io.run_folder import Run, RunError
-from neuro.training import TrainError
+from neuro.training import Plan, Stage, TrainError
 from neuro.training.distributed import shard_batch
 from neuro.training.sharded import list_blocks
 from tasks.find import find_task_of
-from tasks.verbs.train import make_plan
+from tasks.verbs.train import count_steps, make_plan
 from tasks.verbs.trained_run import build_fresh_model
 
 META = torch.device("meta")
@@ -27,41 +27,47 @@ META = torch.device("meta")
 class Memory:
     """What a training takes of each device [bytes].
 
-    optimizer: its states. activations: what autograd keeps from the forward to the backward
-    pass of this device's share of a batch, in float32; of gated linear attention as much as
-    with strong decays, an eighth more than with weak ones. gathered: with whole models (DDP)
-    the buckets in which gradients are exchanged; sharded (FSDP) the largest block, and what
-    lies outside of blocks, whose weights are whole while they compute. Code and temporary
-    values are not counted.
+    gradients, activations: of the stage that has most. optimizer: its states. activations: what
+    autograd keeps from the forward to the backward pass of this device's share of a batch, in
+    float32, on a GPU with Triton; a CPU keeps less, for it skips zeros and keeps no membranes.
+    Of gated linear attention as much as with strong decays, an eighth more than with weak ones.
+    None: they are not known. gathered: with whole models (DDP) the buckets in which gradients
+    are exchanged; sharded (FSDP) the largest block, and what lies outside of blocks, whose
+    weights are whole while they compute. Code and temporary values are not counted.
     """
 
     parameters: int
     gradients: int
     optimizer: int
-    activations: int
+    activations: int | None
     gathered: int
 
     @property
     def total(self) -> int:
-        """Return the sum."""
-        return sum(vars(self).values())
+        """Return the sum of what is known."""
+        return sum(size for size in vars(self).values() if size is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """A training that did not happen. parameters: how many. samples: of a device's batch."""
+    """A training that did not happen.
+
+    parameters: how many. sharded: None where stages rule it out. unknown: why activations are
+    not known; "" where they are.
+    """
 
     parameters: int
     devices: int
     whole: Memory
-    sharded: Memory
+    sharded: Memory | None
+    unknown: str = ""
 
 
 def measure_dry_run(run: Run, devices: int) -> DryRun:
     """Return the memory of a training on so many devices, whole on each (DDP) and sharded.
 
     Raises:
-        RunError: the model or its loss asks for values, which there are none of.
+        RunError: the model asks for values when it is built, which there are none of.
         TrainError: a batch does not divide into the devices.
     """
     if devices < 1:
@@ -70,25 +76,40 @@ def measure_dry_run(run: Run, devices: int) -> DryRun:
     try:
         with META:
             model = build_fresh_model(run)
-        activations = measure_activations(run, model, devices)
-        for p in model.parameters():
-            p.grad = torch.zeros_like(p) if p.requires_grad else None
-        optimizer = plan.build_optimizer(model)
-        optimizer.step()
-    except TrainError:
-        raise
     except (NotImplementedError, RuntimeError) as error:
         raise RunError(
             f"{run.task} cannot be measured without values ({error}); --dry-run needs a model "
-            'and a loss that run on torch\'s device "meta", as those of language do'
+            'that can be built on torch\'s device "meta": draw its weights with torch alone'
         ) from error
+    gradients, trained, activations, unknown = 0, set[str](), None, ""
+    own = {name for name, p in model.named_parameters() if p.requires_grad}
+    for at, stage in list_stages(run, plan):
+        learns = {n for n in own if stage is None or not stage.is_frozen(n)}
+        for name, p in model.named_parameters():
+            p.requires_grad_(name in learns)
+        trained |= learns
+        gradients = max(gradients, count_bytes(model.get_parameter(n) for n in learns))
+        if not unknown:
+            kept, unknown = measure_activations(run, model, devices, at)
+            activations = None if unknown else max(activations or 0, kept)
+    for name, p in model.named_parameters():
+        p.requires_grad_(name in own)
+        p.grad = torch.zeros_like(p) if name in trained else None
+    optimizer = plan.build_optimizer(model)
+    optimizer.step()
     states = count_bytes(v for s in optimizer.state.values() for v in s.values())
     parameters = count_bytes(model.parameters())
-    gradients = count_bytes(p.grad for p in model.parameters())
 
     def share(size: int) -> int:
         return -(-size // devices)
 
+    sharded = Memory(
+        parameters=share(parameters),
+        gradients=share(gradients),
+        optimizer=share(states),
+        activations=activations,
+        gathered=count_gathered(model) if devices > 1 else 0,
+    )
     return DryRun(
         parameters=sum(p.numel() for p in model.parameters()),
         devices=devices,
@@ -99,20 +120,39 @@ def measure_dry_run(run: Run, devices: int) -> DryRun:
             activations=activations,
             gathered=gradients if devices > 1 else 0,
         ),
-        sharded=Memory(
-            parameters=share(parameters),
-            gradients=share(gradients),
-            optimizer=share(states),
-            activations=activations,
-            gathered=count_gathered(model) if devices > 1 else 0,
-        ),
+        sharded=None if plan.stages else sharded,
+        unknown=unknown,
     )
 
 
-def measure_activations(run: Run, model: nn.Module, devices: int) -> int:
-    """Return the bytes that autograd keeps of the loss of one device's share of a batch."""
+def list_stages(run: Run, plan: Plan) -> list[tuple[float, Stage | None]]:
+    """Return each stage and the share of the training at which it is half done."""
+    if not plan.stages:
+        return [(0.0, None)]
+    in_steps = any(stage.steps is not None for stage in plan.stages)
+    steps = count_steps(run) if in_steps else 1
+    out: list[tuple[float, Stage | None]] = []
+    begin = 0
+    for stage in plan.stages:
+        length = stage.count_steps(steps)
+        out.append(((begin + length / 2) / (plan.epochs * steps), stage))
+        begin += length
+    return out
+
+
+def measure_activations(run: Run, model: nn.Module, devices: int, at: float) -> tuple[int, str]:
+    """Return (bytes that autograd keeps of the loss of one device's share of a batch, "").
+
+    at: share of the training that is done. Where that cannot be known: (0, why).
+    """
     training = find_task_of(run).training
-    batch = next(iter(training.batches(run.config, "train", 0)))
+    if run.gradient == "eventprop":
+        return 0, "EventProp keeps the spikes, whose number depends on the data"
+    if training.dummy_batch is None:
+        batch = next(iter(training.batches(run.config, "train", 0)))
+    else:
+        with META:
+            batch = training.dummy_batch(run.config)
     shard = shard_batch(batch, training.batch_axis, META, of=(0, devices))
     own = {id_of(t) for t in (*model.parameters(), *model.buffers())}
     kept: dict[int, Tensor] = {}  # kept alive, so that no other has its place
@@ -123,9 +163,14 @@ def measure_activations(run: Run, model: nn.Module, devices: int) -> int:
         return tensor
 
     state = () if training.carry == "no" else (None,)
-    with saved_tensors_hooks(keep, lambda tensor: tensor), META:
-        training.loss(run.config, model.train(), shard, 0.0, *state)
-    return sum(t.untyped_storage().nbytes() for t in kept.values())
+    try:
+        with saved_tensors_hooks(keep, lambda tensor: tensor), META:
+            training.loss(run.config, model.train(), shard, at, *state)
+    except TrainError:
+        raise
+    except (NotImplementedError, RuntimeError) as error:
+        return 0, f"the loss asks for values ({str(error).splitlines()[0]})"
+    return sum(t.untyped_storage().nbytes() for t in kept.values()), ""
 
 
 def id_of(tensor: Tensor) -> int:
@@ -153,13 +198,29 @@ def describe_dry_run(found: DryRun) -> list[tuple[str, str, str]]:
         "optimizer": "states of the optimizer",
         "activations": "activations of a batch",
         "gathered": "exchanged or gathered",
-        "total": "in all",
+        "total": "in all, without activations" if found.unknown else "in all",
     }
 
-    def tell(side: Memory, name: str) -> str:
-        return f"{getattr(side, name) / 1e6:,.1f}"
+    def tell(side: Memory | None, name: str) -> str:
+        if side is None:
+            return "not with stages"
+        size = getattr(side, name)
+        return "not estimated" if size is None else f"{size / 1e6:,.1f}"
 
     return [
         (told, tell(found.whole, name), tell(found.sharded, name))
         for name, told in names.items()
     ]
+
+
+def explain_dry_run(found: DryRun) -> str:
+    """Return what the numbers are of."""
+    told = f"{found.parameters:,} parameters; activations: "
+    if found.unknown:
+        return (
+            f"{told}not estimated, for {found.unknown}; code and temporary values come on top"
+        )
+    return (
+        f"{told}all that autograd keeps of a device's share of a batch on a GPU, in float32, "
+        "from shapes; a CPU keeps less; code and temporary values come on top"
+    )

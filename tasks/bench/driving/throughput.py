@@ -21,8 +21,8 @@ from tasks.bench.driving.contest import Contest
 from tasks.bench.harness import Measured, Run as Timed, measure
 from tasks.bench.rows import Row, find_ratio
 from tasks.bench.stopwatch import repeat
-from tasks.driving.batch import Seen
-from tasks.driving.deployment import count_macs, make_blank
+from tasks.driving.batch import Seen, make_blank
+from tasks.driving.deployment import count_macs
 from tasks.driving.model import Driver, require_driver
 from tasks.find import open_folder
 from tasks.threads import limit_threads

@@ -12,6 +12,7 @@ from neuro.neurons import ALIF, LI, LIF
 from neuro.neurons.fused import FusedContext, can_pool, make_fused_form
 from neuro.neurons.population import run_population, step_population
 from neuro.neurons.surrogate import arctan, triangle
+from neuro.nn import Spiking
 from neuro.units import Seconds, Ticks
 
 SHAPES = {"cells": (7, 3, 1100), "images": (5, 2, 3, 4, 6), "one": (1, 1, 1)}
@@ -121,3 +122,27 @@ def test_what_the_operator_cannot_do_is_left_to_the_loop() -> None:
     learns = torch.tensor(0.1, requires_grad=True)
     assert make_fused_form(replace(ALIF(), beta=learns), x, DT) is None
     assert make_fused_form(replace(ALIF(), rho=learns), x, DT) is None
+
+
+def test_without_values_shapes_are_those_of_a_run_and_what_a_gpu_keeps_is_kept() -> None:
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    real = Spiking(ALIF(beta=0.1))
+    y, state = real(torch.ones(5, 2, 300))
+    with torch.device("meta"):
+        layer = Spiking(ALIF(beta=0.1))
+        x = torch.zeros(5, 2, 300)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        shaped, after = layer(x)
+    assert shaped.is_meta
+    assert (shaped.shape, shaped.dtype) == (y.shape, y.dtype)
+    assert [c.shape for c in after[:2]] == [c.shape for c in state[:2]]
+    assert (after.v.requires_grad, after.a.requires_grad) == (True, False)
+    run = 4 * 5 * 2 * 300  # once the input, once the membranes before the reset
+    cells = 4 * 2 * 300  # v and a begin as the same zeros
+    assert sum(size for size in kept.values() if size > 100) == 2 * run + cells

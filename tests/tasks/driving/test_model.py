@@ -11,10 +11,10 @@ from drivers.nuscenes.grid import Grid
 from neuro.nn import Spiking, Stack
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
-from tasks.driving.batch import Batch, Seen, make_batch, make_seen
+from tasks.driving.batch import Batch, Seen, make_batch, make_blank, make_seen
 from tasks.driving.config import CHANNELS
 from tasks.driving.cost import Surroundings
-from tasks.driving.deployment import make_blank, run_counted
+from tasks.driving.deployment import run_counted
 from tasks.driving.heads import TOLD, Heads, tell_ego
 from tasks.driving.model import HEADS, Driver, Outputs, Planner, find_surroundings
 from tasks.driving.presets import paper, tiny, without_spikes

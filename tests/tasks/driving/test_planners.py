@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neuro.seeds import seeded
-from tasks.driving.batch import Seen
-from tasks.driving.deployment import make_blank
+from tasks.driving.batch import Seen, make_blank
 from tasks.driving.planners import (
     Blanked,
     EgoMlp,

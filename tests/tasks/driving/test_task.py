@@ -1,6 +1,7 @@
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from neuro.io.run_folder import Run, RunError
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from tasks.driving import TASK, data, deployment, evaluate
-from tasks.driving.batch import Seen, keep_frames, make_batch
+from tasks.driving.batch import Seen, keep_frames, make_batch, make_blank, make_dummy_batch
 from tasks.driving.config import Config, Source
 from tasks.driving.cost import Costs
 from tasks.driving.losses import compute_losses, weigh_losses
@@ -78,6 +79,20 @@ def test_a_batch_holds_the_present_and_the_future_of_its_windows() -> None:
     assert seen.ego.command.tolist() == [1, 1]
     leaves = tree_leaves((seen, truth))
     assert all(len(x) == 2 for x in leaves)
+
+
+@pytest.mark.parametrize("sees", ["cameras", "maps"])
+def test_a_dummy_batch_has_the_shapes_of_a_batch(sees: Literal["cameras", "maps"]) -> None:
+    phases = SMALL.phases if sees == "cameras" else (replace(SMALL.phases[1], frozen=()),)
+    config = replace(SMALL, sees=sees, depth_loss=sees == "cameras", phases=phases)
+    windows = [make_window(config, k) for k in range(config.batch)]
+    if sees == "maps":
+        looks = ("images", "intrinsic", "to_ego", "depth")
+        windows = [replace(w, **{n: getattr(w, n)[:, :0] for n in looks}) for w in windows]
+    real, made = make_batch(windows, maps=sees == "maps"), make_dummy_batch(config)
+    assert [(x.shape, x.dtype) for x in tree_leaves(made)] == [
+        (x.shape, x.dtype) for x in tree_leaves(real)
+    ]
 
 
 def test_prediction_can_be_given_the_true_maps() -> None:
@@ -276,7 +291,7 @@ def test_iou_is_told_of_what_is_near_the_car_too(monkeypatch: pytest.MonkeyPatch
 
 def test_constant_velocity_drives_straight_on() -> None:
     ego = Ego(torch.tensor([8.0]), torch.tensor([0.3]), torch.tensor([0]))
-    seen = deployment.make_blank(SMALL)._replace(ego=ego)
+    seen = make_blank(SMALL)._replace(ego=ego)
     assert KeepVelocity(2)(seen).tolist() == [[[4, 0, 0], [8, 0, 0]]]
 
 

@@ -15,7 +15,12 @@ from tasks.cli import main
 from tasks.provenance import describe_trained
 from tasks.task import Metric
 from tasks.verbs import compare
-from tasks.verbs.compare import compare_runs, compute_sign_flip_p, name_test
+from tasks.verbs.compare import (
+    compare_runs,
+    compute_sign_flip_p,
+    list_differences,
+    name_test,
+)
 
 ACCURACY = {"better": "higher", "unit": "", "format": ".2%"}
 FAST = {0: 0.9942, 1: 0.9943, 2: 0.9945}
@@ -142,7 +147,9 @@ def test_a_seed_on_which_both_are_equal_is_no_better(tmp_path: Path) -> None:
 def test_runs_of_another_content_of_a_task_s_file_are_not_one_group(tmp_path: Path) -> None:
     run(tmp_path, "one", 0, 0.5, task="mine.py", digest="a")
     run(tmp_path, "one", 1, 0.5, task="mine.py", digest="b")
-    with pytest.raises(RunError, match="differ in digest: the task has changed between them"):
+    with pytest.raises(
+        RunError, match="two contents of the task's file: it has changed between them"
+    ):
         compare_runs([tmp_path / "one*"], tmp_path)
 
 
@@ -212,7 +219,7 @@ def test_problems_are_told_together(runs: Path, capsys: pytest.CaptureFixture[st
     text = told(["compare", str(runs / "fast-*"), str(twin), "--out", str(runs / "o")], capsys)
     assert f"{runs / 'fast-0'}: not evaluated" in text
     assert f"{runs / 'fast-1'} and {twin}: both are mnist:fast, seed 1" in text
-    assert "differ in config: the task has changed between them" in text
+    assert "differ in lr (0.1 and 0.2): only the seed may differ; leave one out" in text
     assert not (runs / "o").exists()
     assert "is no run" in told(["compare", str(runs)], capsys)
     assert "no run of that name" in told(["compare", str(runs / "nothing*")], capsys)
@@ -335,3 +342,13 @@ def test_a_run_that_is_named_twice_is_refused_but_a_pattern_may_hold_it(
     assert f"{one}: named twice; a run is compared with others, once" in text
     found = compare_runs([Path(one), runs / "fast-*"], runs / "out")
     assert list(found.summaries[0].values) == [0, 1, 2]
+
+
+def test_the_fields_that_differ_are_named_with_both_values() -> None:
+    one = {"lr": 0.1, "source": {"data": "a", "held": 2}, "blocks": [4, 0], "old": 1}
+    other = {"lr": 0.1, "source": {"data": "b", "held": 3}, "blocks": [4], "new": None}
+    assert list_differences(one, other) == [
+        *("source.data (a and b)", "source.held (2 and 3)", "blocks ([4, 0] and [4])"),
+        *("old (1 and none)", "new (none and null)"),
+    ]
+    assert list_differences(one, dict(one)) == []

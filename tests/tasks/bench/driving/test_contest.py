@@ -23,10 +23,9 @@ from tasks.bench.driving.contest import (
     train_ego_mlps,
 )
 from tasks.driving import TASK, data, drives
-from tasks.driving.batch import make_batch
+from tasks.driving.batch import make_batch, make_blank
 from tasks.driving.config import Config
 from tasks.driving.data import read_batches
-from tasks.driving.deployment import make_blank
 from tasks.driving.drives import Driven
 from tasks.driving.planners import Blanked
 from tasks.threads import limit_threads
