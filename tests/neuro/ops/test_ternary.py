@@ -6,6 +6,7 @@ import pytest
 from neuro.ops.dot_codes import has_dot_product
 from neuro.ops.ternary import (
     LARGEST,
+    map_packed,
     multiply_packed,
     pack_ternary,
     unpack_ternary,
@@ -59,3 +60,49 @@ def test_the_largest_sums_stay_within_32_bits(weight: int, dot: bool) -> None:
     packed = pack_ternary(np.full((1, LARGEST), weight, np.int8))
     found = multiply_packed(packed, np.full((1, LARGEST), -128, np.int8), dot=dot)
     assert found.tolist() == [[-128 * LARGEST * weight]]
+
+
+def expect_map(
+    weight: np.ndarray, x: np.ndarray, scales: list[np.ndarray], ticks: int, threshold: float
+) -> np.ndarray:
+    """Return the map of scaled and quantised inputs, in float32 step by step."""
+    inverse, gain = scales
+    values = x * inverse[:, None] * gain
+    if ticks:
+        size = np.full((len(x), 1), threshold, np.float32)
+        half = np.float32(threshold) / np.float32(2)
+        count = np.floor((abs(values) + half) / np.float32(threshold))
+        whole = np.sign(values) * np.minimum(count, ticks)
+    else:
+        size = np.maximum(abs(values).max(1, keepdims=True), np.float32(1e-5)) / np.float32(127)
+        whole = np.clip(np.rint(values / size), -128, 127)
+    sums = whole.astype(int) @ weight.T.astype(int)
+    return sums.astype(np.float32) * (np.float32(0.3) * size)
+
+
+@pytest.mark.parametrize("dot", WAYS)
+@pytest.mark.parametrize("ticks", [0, 1, 4])
+@pytest.mark.parametrize("inputs", [1, 5, 131])
+def test_a_map_of_floats_is_that_of_numpy_bit_for_bit(
+    inputs: int, ticks: int, dot: bool
+) -> None:
+    weight, _ = draw(3, 4, inputs)
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(3, inputs)).astype(np.float32)
+    x[1] = 0  # a silent token
+    scales = [rng.uniform(0.5, 2, n).astype(np.float32) for n in (3, inputs)]
+    packed = pack_ternary(weight)
+    found = map_packed(packed, x, *scales, scale=0.3, ticks=ticks, threshold=0.5, dot=dot)
+    want = expect_map(weight, x, scales, ticks, 0.5)
+    np.testing.assert_array_equal(found, want)
+    assert not found[1].any()
+
+
+def test_a_token_with_nan_has_no_other_answers_and_spoils_no_other_token() -> None:
+    weight, _ = draw(1, 4, 6)
+    x, one = np.ones((2, 6), np.float32), np.ones(6, np.float32)
+    x[0, 3] = np.nan
+    for ticks in (0, 2):
+        found = map_packed(pack_ternary(weight), x, one[:2], one, scale=1.0, ticks=ticks)
+        assert np.isnan(found[0]).all()
+        assert np.isfinite(found[1]).all()
