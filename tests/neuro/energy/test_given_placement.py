@@ -80,10 +80,14 @@ def test_messages_and_hops_are_those_of_a_walk_over_all_synapses(seed: int) -> N
         listed = write_out_synapses(node, routes[source].shape or (36,))  # type: ignore[arg-type]
         home = np.zeros(72, int) if source == "in" else cores["hidden"]
         messages = hops_x = hops_y = 0
+        most = np.zeros(3, int)
         for neuron in record.spikes[source].neuron:
             ends = listed.indices[listed.indptr[neuron] : listed.indptr[neuron + 1]]
             if source == "hidden":
                 ends = np.arange(5)  # a matrix stores its zeros
+            for core in set(cores[target].tolist()):  # at most: to each core of the target
+                (x, y), (to_x, to_y) = tile(home[neuron]), tile(core)
+                most += (1, abs(to_x - x), abs(to_y - y))
             for core in set(cores[target][ends].tolist()):
                 (x, y), (to_x, to_y) = tile(home[neuron]), tile(core)
                 messages += 1
@@ -91,6 +95,8 @@ def test_messages_and_hops_are_those_of_a_walk_over_all_synapses(seed: int) -> N
                 hops_y += abs(to_y - y)
         sent = ops[source].sent
         assert (sent.messages, sent.hops_x, sent.hops_y) == (messages, hops_x, hops_y)
+        bound = ops[source].sent_most
+        assert (bound.messages, bound.hops_x, bound.hops_y) == tuple(most)
 
 
 def test_the_fullest_core_is_measured_against_every_limit() -> None:

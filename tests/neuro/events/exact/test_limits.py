@@ -12,7 +12,7 @@ from neuro.events.exact import heap_driver, run as exact_run, window_driver
 from neuro.events.exact.currents import convert_to_slope
 from neuro.events.exact.limits import find_run_quantum, require_finite_states
 from neuro.events.exact.oracle import simulate_exactly_slowly
-from neuro.graph import Dense, Edge, Graph, GraphError, Input, Node
+from neuro.graph import Dense, Edge, Graph, GraphError, Input, Node, Sparse
 from neuro.neurons import ALIF, LI, LIF
 from neuro.spikes import Events, Times
 from neuro.units import Seconds, Ticks
@@ -226,6 +226,15 @@ def test_runs_and_delays_beyond_all_instants_are_refused_by_name() -> None:
     with pytest.raises(GraphError, match="8,589,934,593 are run: shorten that"):
         find_run_quantum(network(LIF(tau=0.01)), 2**33 + 1)
     assert find_run_quantum(network(LIF(tau=0.01)), 2**32) == 2.0**-20
+
+
+def test_the_longest_delay_of_a_single_synapse_counts_beside_the_ticks_of_a_run() -> None:
+    graph, ticks = network(LIF(tau=0.01), loop=0), 2**33 - 2**31 + 2
+    one, waits = np.arange(2), np.array([1, 2**31 - 1])
+    late = Sparse.from_coo(one, one, np.ones(2), shape=(3, 3), delay=waits)
+    assert find_run_quantum(graph, ticks) == 2.0**-20
+    with pytest.raises(GraphError, match="6,442,450,946 are run: shorten that"):
+        find_run_quantum(replace(graph, nodes={**graph.nodes, "back": late}), ticks)
 
 
 def test_windows_and_values_that_do_not_fit_into_memory_are_refused(
