@@ -307,6 +307,7 @@ def test_neurons_with_many_destination_cores_run_out_of_axons() -> None:
 
 def test_a_network_of_more_cores_than_a_chip_takes_several_chips() -> None:
     assert place(dense_graph(4, 1024 * 129, 1), find_chip("loihi1")).chips == 2
+    assert place(dense_graph(4, 1024 * 127, 1), find_chip("loihi1")).chips == 1  # 128 cores
 
 
 def test_a_layer_with_too_many_inputs_is_reported_with_its_cure() -> None:
