@@ -17,7 +17,7 @@ from neuro.neurons.normal_form import Dynamics
 
 # [1/tick]: of a current with a bias. It starts as far from its state of rest as that is from 0;
 # of what is left of it, bias / rate, 6 digits are lost.
-LEAST_RATE = 1e-6
+LEAST_DECAY = 1e-6
 RATES = {"rate", "rate_syn", "rate_adapt"}  # fields of Dynamics in 1/s
 
 
@@ -136,10 +136,10 @@ def require_no_current(graph: Graph, name: str) -> None:
 def _find_steady_state(name: str, steady: np.ndarray, rate: np.ndarray) -> np.ndarray:
     """Return the steady state of a current to which ``steady`` is added every tick (N)."""
     slowest = float(rate[steady != 0].min(initial=np.inf))
-    if slowest < LEAST_RATE:
+    if slowest < LEAST_DECAY:
         raise make_refusal(
             f"{name}: a bias into a current that never decays, or as good as never "
-            f"(dt / tau = {slowest:.3g}); give it a tau of {1 / LEAST_RATE:.0e} dt at most"
+            f"(dt / tau = {slowest:.3g}); give it a tau of {1 / LEAST_DECAY:.0e} dt at most"
         )
     return np.divide(steady, -np.expm1(-rate), out=np.zeros(steady.size), where=steady != 0)
 
