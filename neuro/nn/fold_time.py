@@ -35,6 +35,7 @@ SAMPLE_WISE = WITH_WEIGHTS | frozenset(
     }
 )
 BATCH_NORMS = frozenset({nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d})
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _SIZES = {3: "L", 4: "H, W", 5: "D, H, W"}  # of images, by the axes of a weight
 DROPOUTS = frozenset({nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout})
 _WITH_STATE = (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
@@ -134,6 +135,11 @@ def _explain_no_tick(module: nn.Module) -> str:
     )
 
 
+def is_quantised(module: nn.Module) -> bool:
+    """Say whether torch has made a layer of integers of it (``quantize_dynamic``, say)."""
+    return type(module).__module__.startswith("torch.ao.nn.quantized.")
+
+
 def keep_input(module: nn.Module, x: Tensor) -> Tensor:
     """Return ``x``, or a copy if the module writes to its input (``inplace=True``)."""
     return x.clone() if any(getattr(m, "inplace", False) for m in module.modules()) else x
@@ -180,9 +186,21 @@ def run_on_ticks(
 
 
 def _require_precision(module: nn.Module, x: Tensor) -> None:
-    """Raise a LayerError if a known layer has weights of another precision than its input."""
+    """Raise a LayerError if a known layer does not take numbers of the precision of ``x``."""
+    if has_hooks(module):
+        return
+    if type(module) in _EMBEDDINGS and x.dtype not in (torch.int64, torch.int32):
+        cure = "x.long() if these are its rows; what spikes feed is a Linear"
+        raise LayerError(
+            module, f"takes the numbers of its rows, torch.int64, x is {x.dtype}; {cure}"
+        )
+    if _is_quantised_linear(module) and x.dtype != torch.float32:
+        cure = "x.to(torch.float32), or the layer before quantize_dynamic"
+        raise LayerError(
+            module, f"is quantised and takes torch.float32, x is {x.dtype}; {cure}"
+        )
     weight = module.weight if type(module) in WITH_WEIGHTS else None
-    if not isinstance(weight, Tensor) or x.dtype == weight.dtype or has_hooks(module):
+    if not isinstance(weight, Tensor) or x.dtype == weight.dtype:
         return
     if not torch.is_autocast_enabled(x.device.type):
         cure = f"x.to({weight.dtype}), or net.double() for float64"
@@ -191,10 +209,11 @@ def _require_precision(module: nn.Module, x: Tensor) -> None:
 
 def require_fit(module: nn.Module, x: Tensor) -> None:
     """Raise a LayerError if a known layer with parameters does not take the shape of ``x``."""
-    known: Any = module if type(module) in WITH_WEIGHTS | BATCH_NORMS else None
+    linear = type(module) is nn.Linear or _is_quantised_linear(module)
+    known: Any = module if linear or type(module) in WITH_WEIGHTS | BATCH_NORMS else None
     if known is None or has_hooks(module) or _fits(module, x.shape):
         return
-    if type(module) is nn.Linear:
+    if linear:
         need = f"(ticks, samples, ..., {known.in_features})"
     elif type(module) in BATCH_NORMS:
         need = f"(ticks, samples, {known.num_features}, ...)"
@@ -205,8 +224,14 @@ def require_fit(module: nn.Module, x: Tensor) -> None:
     raise LayerError(module, f"takes {need}, got {tuple(x.shape)}; {cure}")
 
 
+def _is_quantised_linear(module: nn.Module) -> bool:
+    """Say whether a module is a Linear whose weights alone are integers: it takes floats."""
+    dynamic = type(module).__module__.startswith("torch.ao.nn.quantized.dynamic.")
+    return dynamic and hasattr(module, "in_features")
+
+
 def _fits(module: Any, shape: Sequence[int]) -> bool:
-    if type(module) is nn.Linear:
+    if type(module) is nn.Linear or _is_quantised_linear(module):
         return len(shape) > 2 and bool(shape[-1] == module.in_features)
     if type(module) in BATCH_NORMS:
         return len(shape) > 2 and bool(shape[2] == module.num_features)

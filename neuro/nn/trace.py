@@ -42,7 +42,7 @@ from neuro.graph import (
 from neuro.graph.connections import as_pair
 from neuro.neurons import ALIF, is_neuron
 from neuro.nn.checkpoint import Checkpointed
-from neuro.nn.fold_time import has_global_hooks, has_own_forward
+from neuro.nn.fold_time import has_global_hooks, has_own_forward, is_quantised
 from neuro.nn.layers import Delay, Recurrent, Residual, Spiking, Stack, Temporal, list_steps
 from neuro.nn.net import Net
 from neuro.units import Seconds, Ticks
@@ -200,6 +200,11 @@ def trace(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> Grap
         raise make_type_error("what is traced", "a torch module", module, cure)
     if input_shape is None:
         raise ValueError("trace needs input_shape, the shape of one tick, e.g. (1, 28, 28)")
+    if input_shape == ():
+        raise ValueError(
+            "input_shape is (), and a stimulus has an axis besides ticks and samples; of a "
+            "single line give (1,), and x the axes T B 1"
+        )
     entry = Input(shape=input_shape)
     walk = Walk(nodes={"input": entry})
     if has_global_hooks():
@@ -329,10 +334,20 @@ class Walk:
             case nn.Identity():
                 return sources
             case nn.BatchNorm1d() | nn.BatchNorm2d():
-                why = "BatchNorm can only be folded right after a weight of the same Stack"
+                why = (
+                    "BatchNorm can only be folded right after a weight of the same Stack; put "
+                    "it right behind its convolution or Linear, a Dropout or AvgPool2d behind "
+                    "both, and the layers of a Sequential into the Stack"
+                )
                 return self.refuse(name, why, sources)
         if isinstance(module, _DROPOUTS):
             return sources
+        if is_quantised(module):
+            why = (
+                f"a quantised {type(module).__name__} has no node in a Graph; trace the "
+                "network as it was before torch quantised it, and lower(graph) makes integers"
+            )
+            return self.refuse(name, why, sources)
         cure = next((told for kinds, told in _CURES if isinstance(module, kinds)), _CURE)
         why = f"{type(module).__name__} has no node in a Graph; {cure}"
         return self.refuse(name, why, sources)

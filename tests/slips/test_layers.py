@@ -1,6 +1,7 @@
 """Layers, nets and what goes into them, as a new user may write them by mistake."""
 
 import math
+import warnings
 from typing import Any
 
 import pytest
@@ -32,10 +33,14 @@ from neuro import (
 from neuro.io.graph_digest import digest_graph
 from neuro.nn import Net
 from neuro.nn.spiking import LayerError, NotANumber
-from neuro.nn.trace import trace
+from neuro.nn.trace import TraceError, trace
 from neuro.units import Seconds, Ticks
 
 HALF = Seconds(5e-4)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # torch will drop this way to quantise
+    QUANTISED = torch.ao.quantization.quantize_dynamic(net(), {nn.Linear})
+FOLDED = "put it right behind its convolution or Linear"
 
 SLIPS: dict[str, Slip] = {
     "Net(other inputs)": Slip(
@@ -47,6 +52,43 @@ SLIPS: dict[str, Slip] = {
     "Net(net)": Slip(call(Net, net()), TypeError, "got a Stack", "trace(net, input_shape)"),
     "trace(LIF)": Slip(call(trace, LIF(tau=0.02)), TypeError, "got a LIF", "Spiking(model)"),
     "trace(net)": Slip(call(trace, net()), ValueError, "needs input_shape", "e.g. (1, 28, 28)"),
+    "trace(net, ())": Slip(call(trace, net(), ()), ValueError, "is ()", "give (1,)"),
+    "trace(quantised)": Slip(
+        call(trace, QUANTISED, (3,)),
+        TraceError,
+        "fc: a quantised Linear has no node",
+        "trace the network as it was before",
+    ),
+    "quantised(float64)": Slip(
+        call(QUANTISED, X.double()),
+        LayerError,
+        "fc: is quantised and takes torch.float32, x is torch.float64",
+        "x.to(torch.float32)",
+    ),
+    "quantised(4 lines)": Slip(
+        call(QUANTISED, torch.ones(4, 2, 4)),
+        LayerError,
+        "fc: takes (ticks, samples, ..., 3), got (4, 2, 4)",
+        "change it",
+    ),
+    "Embedding(floats)": Slip(
+        call(Stack(rows=nn.Embedding(5, 3), cells=CELLS), torch.ones(4, 2)),
+        LayerError,
+        "rows: takes the numbers of its rows, torch.int64, x is torch.float32",
+        "x.long()",
+    ),
+    "BatchNorm behind Dropout": Slip(
+        call(trace, Stack(nn.Linear(3, 4), nn.Dropout(), nn.BatchNorm1d(4), CELLS), (3,)),
+        TraceError,
+        "2: BatchNorm can only be folded",
+        f"{FOLDED}, a Dropout or AvgPool2d behind both",
+    ),
+    "BatchNorm behind Sequential": Slip(
+        call(trace, Stack(nn.Sequential(nn.Linear(3, 4)), nn.BatchNorm1d(4), CELLS), (3,)),
+        TraceError,
+        "1: BatchNorm can only be folded",
+        f"{FOLDED}, a Dropout or AvgPool2d behind both, and the layers of a Sequential into",
+    ),
     "BatchNorm1d(4)": Slip(
         call(Stack(norm=nn.BatchNorm1d(4), cells=CELLS), X),
         LayerError,
