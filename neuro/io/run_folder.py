@@ -142,7 +142,8 @@ def begin_run(run: Run, *, write: bool = True) -> str:
     if differ:
         told = "; ".join(x for k in differ for x in _list_changes(k, found[k], asked[k]))
         raise RunError(
-            f"{run.folder} holds another run: {told}; choose another --out, or delete that folder"
+            f"{run.folder} holds another run: {told}; choose another --out, or delete that "
+            "folder"
         )
     if write:
         write_new_bytes(run.folder / "environment.json", to_json_bytes(describe_environment()))
