@@ -48,11 +48,10 @@ def digits(config: Config, split: Split) -> tuple[np.ndarray, np.ndarray]:
 def batches(config: Config, split: Split, _: int) -> Iterator[Pair]:
     """Yield (spikes T B 784, labels B); seed and epoch of a training say in which order."""
     images, labels = digits(config, split)
-    order = np.arange(len(labels))
-    if split == "train":
-        order = torch.randperm(len(order)).numpy()  # neuro train has seeded torch
-    for i in range(0, len(order), config.batch):
-        some = order[i : i + config.batch]
+    n = len(labels)
+    order = torch.randperm(n) if split == "train" else torch.arange(n)  # torch is seeded
+    for i in range(0, n, config.batch):
+        some = order[i : i + config.batch].numpy()
         x = torch.from_numpy(images[some].reshape(len(some), -1) / 255)
         yield rate(x, Ticks(config.ticks)), torch.from_numpy(labels[some])
 

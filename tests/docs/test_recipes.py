@@ -132,7 +132,7 @@ class TestAChip:
         chip, base = find_chip(str(path)), find_chip("loihi1")
         assert (chip.name, chip.title, chip.base) == (
             "my_chip",
-            "Loihi 1 (our board)",
+            "Loihi 1 (Davies 2018): my_chip",
             "loihi1",
         )
         mine, shared = chip.energy.synapse, chip.energy.synapse_conv
