@@ -144,9 +144,12 @@ class LIF:
 
     def dynamics(self, dt: Seconds) -> Dynamics:  # noqa: ARG002
         """Return the continuous normal form, whatever dt."""
+        with np.errstate(over="ignore"):  # an infinite rate, which who runs it refuses
+            rate = as_array(1 / as_array(self.tau))
+            rate_syn = None if self.tau_syn is None else as_array(1 / as_array(self.tau_syn))
         return Dynamics(
-            rate=as_array(1 / as_array(self.tau)),
-            rate_syn=None if self.tau_syn is None else as_array(1 / as_array(self.tau_syn)),
+            rate=rate,
+            rate_syn=rate_syn,
             threshold=as_array(self.threshold),
             reset=Reset(self.reset),
             refractory=self.refractory,

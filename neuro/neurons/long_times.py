@@ -36,8 +36,10 @@ def warn_of_long_time(what: str, time: Param, dt: Seconds, level: int) -> None:
     times = as_array(time)
     longest = float(times.max(initial=0.0, where=np.isfinite(times)))
     if longest > max(LONG, MANY_TICKS * dt):
+        many = longest / dt
         warnings.warn(
-            f"{what} is {longest:g} s, {longest / dt:,.0f} ticks; times are in seconds, "
+            f"{what} is {longest:g} s, {many:{',.0f' if many < 1e12 else '.3g'}} ticks; times "
+            "are in seconds, "
             f"{longest:g} ms is {longest / 1000:g}; if so long a time is meant: "
             f'warnings.filterwarnings("ignore", "{what}")',
             stacklevel=level + 1,

@@ -113,6 +113,7 @@ class Course:
         at the start, and returns (mean loss, state), a pytree; gradients do not flow through
         it. It is part of the checkpoint, for each process that of its shard.
     carry_types: named tuples and frozen dataclasses in that state, beside those of neurons.
+    watched: whether a validation calls each population, so that silent ones are seen.
     tally: counters that the loss adds to. Each row of the history holds what was counted since
         the last one, by the first process where there are several.
     run: digest of all that the training depends on; a checkpoint of another run is refused, as
@@ -131,6 +132,7 @@ class Course:
     batches_from: Callable[[int, int], Iterable[Any]] | None = None
     carry: Literal["no", "epoch", "training"] = "no"
     carry_types: tuple[type, ...] = ()
+    watched: bool = True
     tally: MutableMapping[str, int] = field(default_factory=dict)
     run: str = ""
 
@@ -414,7 +416,8 @@ class _Training:
         if grown := self._describe_growth(growth.DIVERGED):
             raise TrainError(growth.tell_divergence(grown))
         self.model.eval()
-        with seeded(self._seed(step, VALIDATION)), watch_silence(self.model) as silent:
+        watch = watch_silence(self.model) if course.watched else nullcontext(set[str]())
+        with seeded(self._seed(step, VALIDATION)), watch as silent:
             score = float(course.validate(self.model))
         self.model.train()
         progress.silent, progress.grown = tuple(sorted(silent)), self._describe_growth()

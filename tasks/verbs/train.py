@@ -186,6 +186,7 @@ def train_run(run: Run, fabric: "Fabric", tell: Tell | None = None) -> Progress:
         metric=training.validation.name,
         better=training.validation.better,
         seed=run.seed,
+        watched=not exact,  # which traces the model
         tally=vars(tally) if exact else {},
         run=digest,
     )

@@ -266,7 +266,7 @@ def test_rounding_is_tabulated_for_the_graph_of_the_program() -> None:
     assert max(row["weight_error_max"] for row in rows.values()) < 2**-15
     assert rows["block0_state"]["decay_error"] < 2**-15
     eps = {name: PROGRAM[name].numbers["eps"] for name in ("block0_read_norm", "norm")}
-    assert eps == {"block0_read_norm": round(16e-5 * 2**32), "norm": round(16e-6 * 2**32)}
+    assert eps == {"block0_read_norm": round(16e-6 * 2**32), "norm": round(16e-6 * 2**32)}
     most = 4 * int(np.abs(PROGRAM["logits_synapses"].array).sum(1).max()) / 2**23
     assert rows["logits_synapses"]["head_room"] == pytest.approx(most)
     assert rows["logits_synapses"]["weight_max"] == 2

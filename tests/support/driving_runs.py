@@ -69,10 +69,13 @@ def draw_weights(name: str, seed: int) -> dict[str, Tensor]:
     return get_weights(model)
 
 
-def make_run(folder: Path, name: str = "tiny", seed: int = 0) -> Path:
-    """Make a run folder with weights that were not trained."""
+def make_run(folder: Path, name: str = "tiny", seed: int = 0, drawn: int | None = None) -> Path:
+    """Make a run folder with weights that were not trained.
+
+    drawn: the seed of the weights, if it is not that of the run.
+    """
     config = {"tiny": SMALL, "tiny_ann": TWIN}[name]
     own = begin_run(Run(folder=folder, task="driving", name=name, seed=seed, config=config))
-    weights = draw_weights(name, seed)
+    weights = draw_weights(name, seed if drawn is None else drawn)
     save_weights(get_best_weights_path(folder), weights, {"epoch": 0, "score": 0.0, "run": own})
     return folder

@@ -255,7 +255,8 @@ def _make_template(graph: Graph, name: str, currents: tuple[InputCurrent, ...]) 
     for c in currents:
         out["drive"] += c.drive
     require_size(f"{name}: what biases add a tick is", out["drive"])
-    rest = out["drive"] / np.maximum(out["rate"], LEAST_RATE)
+    leak = np.where(out["rate"] > 0, np.maximum(out["rate"], LEAST_RATE), np.inf)
+    rest = out["drive"] / leak  # a membrane that never leaks has none
     out["margin"] = MARGIN * (out["threshold"] + abs(rest))
     out["free_at"] = -np.inf
     return out

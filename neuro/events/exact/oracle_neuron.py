@@ -116,7 +116,7 @@ class OracleNeuron:
     def compute_margin(self) -> Number:
         """Return how far below its threshold a membrane may be left by rounded parameters."""
         drive = sum(size for rate, size in self.list_drives() if rate == 0)
-        rest = drive / max(self.k["rate"], LEAST_RATE)
+        rest = drive / max(self.k["rate"], LEAST_RATE) if self.k["rate"] else 0
         return MARGIN * (self.k["threshold"] + abs(rest))
 
     def predict(self, stop: Number) -> None:

@@ -201,6 +201,7 @@ def test_a_run_that_leaves_the_range_of_float64_is_named() -> None:
             require_finite_states({"a": rows, "b": wild, "c": wild})
 
 
+@pytest.mark.filterwarnings("ignore:LIF.refractory")
 @pytest.mark.parametrize("dt", [1e-3, 1e-9])
 def test_a_refractory_period_beyond_all_instants_is_refused_by_name(dt: float) -> None:
     graph = replace(network(LIF(tau=0.01, refractory=Seconds(1e300))), dt=Seconds(dt))
@@ -210,6 +211,7 @@ def test_a_refractory_period_beyond_all_instants_is_refused_by_name(dt: float) -
         simulate(graph, {"x": x}, Grid())
 
 
+@pytest.mark.filterwarnings("ignore:LIF.refractory")
 def test_a_long_refractory_period_lasts_to_the_end() -> None:
     graph = network(LIF(tau=0.01, refractory=Seconds(2**32 * DT)))
     record, state = simulate(graph, {"x": train()}, CLOCK)
