@@ -31,6 +31,7 @@ from neuro.events.exact.membrane import (
 from neuro.events.exact.scaled_state import BlockWindow, select_spikes
 from neuro.events.exact.synapse_table import GroupArrivals, SourceSpikes, SynapseTable
 from neuro.events.exact.window_driver import Machine, RunResult
+from neuro.ops.interrupts import delay_interrupts
 from neuro.ops.jit import kernel, view_fields_read_only
 
 CHECK = -1  # in place of the group: a check of a neuron
@@ -45,16 +46,18 @@ def run_heap(
     machine: Machine, outside: SourceSpikes, pending: GroupArrivals, plan: WindowPlan
 ) -> RunResult:
     """Do as :func:`~neuro.events.exact.window_driver.run_windows`, for any delays."""
-    result, paused, until, inside = run_to_pause(machine, outside, pending, plan, 0.0, 0)
+    with delay_interrupts():
+        result, paused, until, inside = run_to_pause(machine, outside, pending, plan, 0.0, 0)
     parts = [result.spikes]
     nothing = SourceSpikes(*(column[:0] for column in outside))
     while paused:
         left = plan.budget - sum(part.time.size for part in parts)
         now = plan._replace(budget=left)
         pending = view_fields_read_only(result.pending)
-        result, paused, until, inside = run_to_pause(
-            machine, nothing, pending, now, until, inside
-        )
+        with delay_interrupts():
+            result, paused, until, inside = run_to_pause(
+                machine, nothing, pending, now, until, inside
+            )
         parts.append(result.spikes)
     spikes = SourceSpikes(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     return result._replace(spikes=spikes)

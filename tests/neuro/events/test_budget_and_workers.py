@@ -1,4 +1,5 @@
 import pickle
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -167,3 +168,19 @@ def test_the_budget_of_the_heap_is_that_of_all_stretches_between_pauses(
     with pytest.raises(Runaway, match="more than 301 spikes") as error:
         simulate(once, x, Exact(driver="heap", budget=301))
     assert error.value.record.counts["wild"].spikes == 302  # stopped at once, not at the end
+
+
+def test_ctrl_c_in_the_heap_is_heard_behind_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside, where Numba makes the result, it would end the process."""
+    returned = []
+
+    def interrupted(*args: object) -> object:
+        result = run_to_pause(*args)
+        signal.raise_signal(signal.SIGINT)
+        returned.append(True)
+        return result
+
+    monkeypatch.setattr(heap_driver, "run_to_pause", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(LOOP, spark(), Exact(driver="heap"))
+    assert returned == [True]
