@@ -46,6 +46,15 @@ def format_value(value: Any) -> str:
     return getattr(value, "__name__", repr(value))
 
 
+def escape(text: str) -> str:
+    r"""Return a text with what cannot be printed, and no terminal should be sent, as escapes.
+
+    >>> escape("\x1b[31mred") == r"\x1b[31mred"
+    True
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def format_shape(shape: Sequence[int]) -> str:
     """Return a shape as one reads it.
 

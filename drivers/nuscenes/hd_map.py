@@ -15,8 +15,8 @@ from shapely.geometry import LineString, Polygon, box
 from drivers.nuscenes.expansion import Expansion, expansion_file, list_nodes, read_expansion
 from drivers.nuscenes.geometry import leave_frame
 from drivers.nuscenes.grid import Grid
-from drivers.nuscenes.problem import escape
 from drivers.nuscenes.road_map import Lane, RoadMap
+from neuro.text import escape
 
 STEP = 0.5  # [m] between the points of a centreline
 AREAS = ("drivable", "crossings", "walkways", "stop_lines", "intersections")

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from neuro.text import escape
+
 SHOWN = 8  # problems in one message
 
 
@@ -23,11 +25,6 @@ class Problem:
     def __str__(self) -> str:
         where = " ".join(part for part in (self.table, self.token, self.field) if part)
         return escape(f"{where}: {self.what}; {self.cure}")
-
-
-def escape(text: str) -> str:
-    """Return text in which what no terminal should be sent is written out, as \\x1b is."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class NuScenesError(ValueError):

@@ -14,6 +14,7 @@ from neuro.graph.host_ops import Host
 from neuro.graph.nodes import Edge, Input, Node, Topology
 from neuro.neurons import GatedLI, is_leaky_integrator, is_neuron
 from neuro.neurons.normal_form import as_array
+from neuro.text import escape
 
 Hosted = Host | GatedLI  # no chip runs them, and they have a value a tick: a host computes them
 
@@ -24,13 +25,8 @@ class GraphError(ValueError):
     def __init__(
         self, problems: list[str], what: str = "the graph does not hold together"
     ) -> None:
-        self.problems = [_escape(problem) for problem in problems]
+        self.problems = [escape(problem) for problem in problems]  # names may hold anything
         super().__init__("\n".join([f"{what}:", *self.problems]))
-
-
-def _escape(text: str) -> str:
-    """Return a text with what cannot be printed as escapes: names of nodes may hold it."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def get_kind(node: Node) -> str:
