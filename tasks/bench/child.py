@@ -2,15 +2,13 @@
 
 import os
 import pickle
-import resource
 import sys
 import time
 from typing import Any, BinaryIO
 
 from tasks.allocator import keep_freed_memory
 from tasks.bench.harness import Build, Failure, Run
-
-UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
+from tasks.bench.memory import measure_peak
 
 
 def main() -> None:
@@ -33,7 +31,7 @@ def main() -> None:
             except Exception as error:
                 _answer(out, Failure(told(error)))
                 return
-            _answer(out, (timing, _peak()))
+            _answer(out, (timing, measure_peak()))
 
 
 def _tried(out: BinaryIO, build: Build, threads: int) -> Run | None:
@@ -43,7 +41,7 @@ def _tried(out: BinaryIO, build: Build, threads: int) -> Run | None:
     except Exception as error:
         _answer(out, Failure(told(error)))
         return None
-    _answer(out, (time.perf_counter() - start, _peak()))
+    _answer(out, (time.perf_counter() - start, measure_peak()))
     return run
 
 
@@ -58,10 +56,6 @@ def _next() -> bool:
 def _answer(out: BinaryIO, answer: Any) -> None:
     pickle.dump(answer, out)
     out.flush()
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * UNIT
 
 
 def told(error: Exception) -> str:

@@ -1,6 +1,8 @@
 """What a process takes of memory at most while it does something; only Linux tells."""
 
 import gc
+import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +37,18 @@ def measure_resident() -> int:
         return _status("VmRSS")
     except OSError:
         return 0
+
+
+def measure_peak() -> int:
+    """Return the bytes that this process has taken at most since it began its program.
+
+    On Linux ``ru_maxrss`` does not answer this: a process inherits the peak of its parent.
+    """
+    try:
+        return _status("VmHWM")
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _status(name: str) -> int:
