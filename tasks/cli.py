@@ -13,7 +13,7 @@ import tyro
 from rich.text import Text
 
 from tasks.allocator import keep_freed_memory
-from tasks.names import require_one_of
+from tasks.runs.names import require_one_of
 from tasks.terminal import DONE, FAILED, make_console, take_words, write_text
 from tasks.words import FreeText, Number, Whole, require_words
 
@@ -70,7 +70,7 @@ def train(  # noqa: PLR0913 - a flag each
             neuro tasks TASK:CONFIGURATION lists them.
         lr: the learning rate, as in --set lr=0.001.
     """
-    from tasks.find import find_task_of, make_run, split_name
+    from tasks.runs.find import find_task_of, make_run, split_name
 
     settings = (*set, *([f"lr={lr}"] if lr else []))
     run = make_run(name, out, seed, gradient, skip_bad, settings, pin=not dry_run)
@@ -283,8 +283,8 @@ def demo(out: Folder = None, seed: Whole = 0, device: Device = "cpu") -> None:
         seed: of the initial weights.
         device: where to train.
     """
-    from tasks.find import make_run
     from tasks.report import tables as show
+    from tasks.runs.find import make_run
     from tasks.verbs.demo import STEPS
 
     start, run = time.perf_counter(), make_run("mnist:demo", out or Path("runs/demo"), seed)
@@ -325,14 +325,14 @@ def bench(  # noqa: PLR0913 - a flag each
         runs: folders of trained runs, for driving.
         workers: processes that share the courses of driving, or the trainings of hybrids.
     """
-    from tasks.bench import terminal
-    from tasks.bench.catalog import Asked
+    from tasks.bench.options import BenchOptions
+    from tasks.verbs import bench as terminal
 
     parts = tuple(part.strip() for part in only.split(",")) if only else ()
-    asked = Asked(out, repeats, parts, quick, runs, workers)
+    asked = BenchOptions(out, repeats, parts, quick, runs, workers)
     if name:
         return terminal.show(console, name, asked)
-    if asked != Asked():
+    if asked != BenchOptions():
         raise ValueError("neuro bench: flags without a NAME; without any, it lists the names")
     return terminal.show_names(console)
 
@@ -344,7 +344,7 @@ def pack(run: RunFolder, out: Path | None = None) -> None:
         run: a run folder of the task language.
         out: file to write (default: packed.safetensors in the run folder).
     """
-    from tasks.find import open_folder
+    from tasks.runs.find import open_folder
     from tasks.verbs.pack import pack_run
 
     path, told = pack_run(open_folder(run), out)
@@ -479,9 +479,9 @@ def _tell_out_of_date(run: Any, verb: str = "") -> None:
 
     verb: whose results are of now; "": none, as behind a training.
     """
-    from tasks.provenance import describe_trained, describe_unfinished, list_out_of_date
     from tasks.report.key_figures import name_command
-    from tasks.results import KEY
+    from tasks.runs.provenance import describe_trained, describe_unfinished, list_out_of_date
+    from tasks.runs.results import KEY
 
     if told := describe_unfinished(run):
         console.print(told, highlight=False, soft_wrap=True)
@@ -494,7 +494,7 @@ def _tell_out_of_date(run: Any, verb: str = "") -> None:
 def _open(folder: Path) -> Any:
     """Return the run of a folder into which a verb can write what it finds."""
     from neuro.io.store import require_writable
-    from tasks.find import open_folder
+    from tasks.runs.find import open_folder
 
     run = open_folder(folder)
     require_writable(folder)
@@ -502,7 +502,7 @@ def _open(folder: Path) -> Any:
 
 
 def _metrics(run: Any) -> Any:
-    from tasks.find import find_task_of
+    from tasks.runs.find import find_task_of
 
     return find_task_of(run).evaluation.metrics
 
@@ -580,9 +580,9 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _find_task_line(error: Exception) -> str | None:
-    if "tasks.find" not in sys.modules:
+    if "tasks.runs.find" not in sys.modules:
         return None  # no task file has been read
-    from tasks.find import find_task_line
+    from tasks.runs.find import find_task_line
 
     return find_task_line(error)
 

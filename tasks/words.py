@@ -6,10 +6,9 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import tyro
 
-from tasks.names import UnknownName
+from tasks.runs.names import UnknownName
 
 NEAR = 0.7  # likeness of flags: --lr is none of --logger
-MOST_SEEDS = 2**63  # all that every generator takes
 
 
 def _ask_for(
@@ -89,12 +88,6 @@ def require_words(
         raise UnknownName(f"{command} takes {takes}; {given[len(places)]!r} is one word more")
     for word in given:
         _require_full(command, ", ".join(map(_name_place, places.values())), None, word)
-
-
-def require_seed(seed: int) -> None:
-    """Raise a ValueError unless a seed is one that every generator takes as it is."""
-    if not 0 <= seed < MOST_SEEDS:
-        raise ValueError(f"--seed must be >= 0 and < 2^63, got {seed}; use 0, 1, 2, ...")
 
 
 def _require_once(command: str, flags: Sequence[str]) -> None:

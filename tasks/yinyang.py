@@ -26,10 +26,10 @@ from neuro.eventprop import LEAST
 from neuro.neurons import LI, LIF
 from neuro.nn.layers import Spiking, Stack
 from neuro.training import Plan
+from neuro.training.shuffle import shuffle_batches
 from neuro.units import Seconds, Ticks
 from tasks.image_classification.classifier import Answers, make_classifier
-from tasks.shuffle import shuffle_batches
-from tasks.task import Pair, Split
+from tasks.runs.task import Pair, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Config:
     hidden: neurons. tau, tau_syn: of the membrane and of the current [s].
     train, test: at most so many points (0: all). seed_of_data: of the points and their order.
     least_slope: with --gradient eventprop, the bound to which slopes at spikes are raised, see
-    :class:`tasks.task.Training`; 0: none is.
+    :class:`tasks.runs.task.Training`; 0: none is.
     """
 
     ticks: int = 100

@@ -13,7 +13,7 @@ from typing import Any
 from neuro.io.pytree import digest
 from neuro.io.schema import SchemaError, convert
 from neuro.io.store import StoreError, parse_json, read_text, require_writable, write_bytes
-from tasks.provenance import digest_code
+from tasks.runs.provenance import digest_code
 
 
 def make_key(about: Mapping[str, Any]) -> str:

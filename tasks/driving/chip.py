@@ -37,7 +37,7 @@ from tasks.driving.data import read_batches
 from tasks.driving.encoder import Encoder
 from tasks.driving.model import Driver, require_driver
 from tasks.driving.refine import make_inputs
-from tasks.task import Part, Split, Stimulus
+from tasks.runs.task import Part, Split, Stimulus
 
 FINEST = 1 / 32
 PLANES = (2.0, 2.0, 2.0, 1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # 4: the two first together

@@ -20,13 +20,13 @@ from joblib import cpu_count
 from drivers.folders import in_neuro_data
 from drivers.nuscenes.devkit import require_devkit
 from neuro.training.distributed import list_own_samples
+from neuro.training.shuffle import shuffle_batches
 from tasks.driving.batch import Batch, make_batch
 from tasks.driving.config import STRIDE, Config, Source, find_phase
 from tasks.driving.displace import displace_starts, draw_speeds, draw_starts
 from tasks.driving.mirror import mirror_windows
-from tasks.read_ahead import read_ahead
-from tasks.shuffle import shuffle_batches
-from tasks.task import Split
+from tasks.driving.read_ahead import read_ahead
+from tasks.runs.task import Split
 
 if TYPE_CHECKING:
     from drivers.nuscenes.tables import Tables

@@ -22,7 +22,7 @@ from tasks.driving.config import Config
 from tasks.driving.data import read_batches
 from tasks.driving.metrics import Overlap, count_overlap
 from tasks.driving.model import Driver, Outputs, require_driver
-from tasks.task import Split, Stimulus
+from tasks.runs.task import Split, Stimulus
 
 CLASSES = ("vehicle", "lane", "drivable")  # that are decoded, of the present frame
 COMPARED = 8  # windows that all executors run

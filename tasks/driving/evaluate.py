@@ -36,7 +36,7 @@ from tasks.driving.metrics import (
 )
 from tasks.driving.model import Outputs
 from tasks.driving.planners import KeepVelocity
-from tasks.task import Findings, Metric, Picture, Split, Table
+from tasks.runs.task import Findings, Metric, Picture, Split, Table
 
 DRAWN = 8  # windows of a scene
 FILMED = 20.0  # [s] of a drive

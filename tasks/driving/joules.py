@@ -12,8 +12,8 @@ from drivers.nuscenes.rig import CAMERAS
 from drivers.nuscenes.window import FRAME
 from neuro.io.run_folder import Run
 from tasks.report import html as page, tables as show
-from tasks.report.html import Html
-from tasks.results import read_result
+from tasks.runs.results import read_result
+from tasks.runs.task import Html
 
 ENCODER = "encoder"
 ENDS = ("low", "nominal", "high")

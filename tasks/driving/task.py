@@ -7,7 +7,7 @@ from tasks.driving.data import count_steps, read_batches, read_batches_from, ski
 from tasks.driving.evaluate import METRICS, SCORE, evaluate, validate
 from tasks.driving.joules import show_joules
 from tasks.driving.training import build, compute_loss, plan
-from tasks.task import Deployment, Evaluation, Task, Training
+from tasks.runs.task import Deployment, Evaluation, Task, Training
 
 TASK = Task(
     summary="driving by six cameras: perception, prediction, planning (SAD)",

@@ -24,7 +24,7 @@ from tasks.image_classification.data import (
     plan,
     take_split,
 )
-from tasks.task import Pair, Split
+from tasks.runs.task import Pair, Split
 
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 IMAGE = (3, cifar.SIDE, cifar.SIDE)

@@ -24,22 +24,20 @@ from neuro.nn.layers import Spiking, Stack, list_steps
 from neuro.nn.trace import trace
 from neuro.training import Plan
 from tasks.report import html as page
-from tasks.report.html import Html
-from tasks.results import check_facts
-from tasks.task import (
+from tasks.runs.results import check_facts
+from tasks.runs.task import (
+    ACCURACY,
     C,
     Deployment,
     Evaluation,
     Findings,
-    Metric,
+    Html,
     Pair,
     Split,
     Stimulus,
     Task,
     Training,
 )
-
-ACCURACY = Metric(name="accuracy", format=".2%")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Int64, UInt8
 
 from neuro.training import Plan
+from neuro.training.shuffle import shuffle_batches
 from tasks.image_classification.network import NetConfig, stimulus
-from tasks.shuffle import shuffle_batches
-from tasks.task import Pair, Split
+from tasks.runs.task import Pair, Split
 
 SEED_CHANGES = (
     "the first weights, and what dropout draws; order and augmentation of the images are of "

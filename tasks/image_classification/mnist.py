@@ -24,7 +24,7 @@ from tasks.image_classification.data import (
     plan,
     take_split,
 )
-from tasks.task import Pair, Split
+from tasks.runs.task import Pair, Split
 
 IMAGE = (1, mnist.SIDE, mnist.SIDE)
 

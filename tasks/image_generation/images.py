@@ -14,10 +14,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from drivers import cifar, mnist
+from neuro.training.shuffle import shuffle_batches
 from tasks.image_classification.data import Labelled, take_split
 from tasks.image_generation.config import Config
-from tasks.shuffle import shuffle_batches
-from tasks.task import Pair, Split
+from tasks.runs.task import Pair, Split
 
 WHOLE = 256  # images of a batch that is not trained on; the metric depends on it
 

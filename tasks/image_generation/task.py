@@ -37,7 +37,7 @@ from tasks.image_generation.latents import evaluate_mode
 from tasks.image_generation.metric import metric
 from tasks.image_generation.sheet import draw_sheet, interleave
 from tasks.image_generation.vae import Reconstruction, SpikingVAE
-from tasks.task import (
+from tasks.runs.task import (
     Deployment,
     Evaluation,
     Findings,

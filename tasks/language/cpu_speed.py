@@ -18,7 +18,7 @@ from neuro.nn.ternary import pack_model
 from tasks.bench.rows import name_processor
 from tasks.language.config import Config
 from tasks.language.packed import make_empty, measure_size
-from tasks.task import Table
+from tasks.runs.task import Table
 
 TOKENS = 32
 # A byte of four codes, none of which is 3.

@@ -27,9 +27,9 @@ from drivers.text import (
     stream_tokens,
     take_first,
 )
-from tasks.find import digest
 from tasks.language.config import Config
-from tasks.task import Pair
+from tasks.runs.find import digest
+from tasks.runs.task import Pair
 
 NOTHING = -1  # the target where a lane has ended
 

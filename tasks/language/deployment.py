@@ -16,7 +16,7 @@ from neuro.nn.net import Net
 from tasks.language.config import Config
 from tasks.language.data import NOTHING, batches, count_target_bytes
 from tasks.language.graph import EMBEDDED, make_graph, require_spiking
-from tasks.task import Metric, Split, Stimulus
+from tasks.runs.task import Metric, Split, Stimulus
 
 # Of the first tokens of each lane, whose streams begin at rest: BITS of a task is of all text.
 FIRST_BITS = Metric(

@@ -27,7 +27,7 @@ from neuro.energy.constants import sum_intervals
 from neuro.energy.mapping import count_demand
 from tasks.language.config import Config, matmulfree_370m
 from tasks.language.cpu_speed import tabulate_speed
-from tasks.task import Table
+from tasks.runs.task import Table
 
 CHIP = "loihi2"
 TERNARY = 2 / 3  # share of weights that are not 0, if -1, 0 and 1 are as many

@@ -28,7 +28,7 @@ from tasks.language.model import LanguageModel
 from tasks.language.price import tabulate_prices
 from tasks.language.recipes import make_plan
 from tasks.language.rwkv import RWKV, BlockState, Sizes, initialise
-from tasks.task import (
+from tasks.runs.task import (
     Deployment,
     Evaluation,
     Findings,

@@ -7,7 +7,7 @@ from matplotlib.ticker import EngFormatter
 
 from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.figures import Bar
-from tasks.report.html import Html
+from tasks.runs.task import Html
 
 TIERS = ("core", "chip", "system")
 Json = Mapping[str, Any]

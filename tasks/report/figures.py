@@ -21,8 +21,8 @@ from neuro.io.store import write_bytes
 from neuro.plot import ACCENT, INK, LINE, MUTED, STYLE, draw_membranes, draw_raster, shade
 from neuro.record import Record
 from neuro.spikes import of_sample, to_raster
-from tasks.report.html import Html
 from tasks.report.tables import format_nominal
+from tasks.runs.task import Html
 
 _ON_THE_PAGE = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
 _PARTS = ((ACCENT, 1.0), (ACCENT, 0.3), (ACCENT, 0.6), (INK, 1.0), (INK, 0.55), (INK, 0.25))

@@ -3,11 +3,11 @@
 import base64
 import html
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, NewType
+from typing import NamedTuple
 
 from rich.table import Table
 
-Html = NewType("Html", str)  # markup that is safe to put into a page
+from tasks.runs.task import Html
 
 
 class Figure(NamedTuple):

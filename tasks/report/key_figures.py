@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neuro.io.run_folder import Run
-from tasks.find import find_task_of
 from tasks.report import tables as show
 from tasks.report.html import Figure
-from tasks.task import Metric
+from tasks.runs.find import find_task_of
+from tasks.runs.task import Metric
 
 
 def name_command(run: Run, verb: str) -> str:

@@ -14,8 +14,12 @@ from neuro.io.run_folder import Run, find_file
 from neuro.io.store import StoreError, write_bytes
 from neuro.plot import LINES, count_neurons_per_row
 from neuro.record import Record
-from tasks.find import find_task_of, name_train_command
-from tasks.provenance import (
+from tasks.report import figures as pictures, html as page, tables as show
+from tasks.report.energy import show_energy, show_mapping
+from tasks.report.key_figures import explain_refusal, list_key_figures, name_command
+from tasks.report.verdict import state_verdict
+from tasks.runs.find import find_task_of, name_train_command
+from tasks.runs.provenance import (
     OF_EVERY_RESULT,
     RESULTS,
     describe_provenance,
@@ -24,12 +28,8 @@ from tasks.provenance import (
     digest_file,
     list_out_of_date,
 )
-from tasks.report import figures as pictures, html as page, tables as show
-from tasks.report.energy import show_energy, show_mapping
-from tasks.report.html import Html
-from tasks.report.key_figures import explain_refusal, list_key_figures, name_command
-from tasks.report.verdict import state_verdict
-from tasks.results import read_environment, read_history, read_result
+from tasks.runs.results import read_environment, read_history, read_result
+from tasks.runs.task import Html
 
 SHOWN = 6  # samples whose activity is drawn
 PARITY = "Do the executors agree?"

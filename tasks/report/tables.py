@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 
 from neuro.energy import load_chips
-from tasks.task import Metric
+from tasks.runs.task import Metric
 
 # Columns that hold text.
 WORDS = ("about", "tier", "what", "result", "limit", "beside", "unit", "metric")

@@ -8,10 +8,10 @@ from operator import itemgetter
 from typing import Any
 
 from neuro.io.run_folder import Run
-from tasks.find import find_task_of
 from tasks.report import tables as show
 from tasks.report.key_figures import explain_refusal, name_command
-from tasks.task import Metric
+from tasks.runs.find import find_task_of
+from tasks.runs.task import Metric
 
 Json = Mapping[str, Any]
 

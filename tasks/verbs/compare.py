@@ -22,11 +22,11 @@ from matplotlib.ticker import MaxNLocator
 from neuro.io.run_folder import RunError, read_header
 from neuro.io.store import require_writable, write_json
 from neuro.plot import ACCENT, LINE
-from tasks.provenance import describe_trained, list_out_of_date
 from tasks.report.figures import save_png
 from tasks.report.tables import list_chips
-from tasks.results import FIGURES, KEY, read_result
-from tasks.task import Metric, from_json
+from tasks.runs.provenance import describe_trained, list_out_of_date
+from tasks.runs.results import FIGURES, KEY, read_result
+from tasks.runs.task import Metric, from_json
 
 COMPARED = ("eval", "verify", "energy")  # whose results are
 EXACT = 16  # most seeds of which all 2^n choices of signs are tried; of more a random part
@@ -48,8 +48,8 @@ class Value(NamedTuple):
 class Measured:
     """What a run folder says. group: "task:configuration".
 
-    out_of_date, measured_on: of its results files, see :mod:`tasks.provenance`. too_small:
-    chips that it does not fit. seed_changes: as of a :class:`tasks.task.Training`.
+    out_of_date, measured_on: of its results files, see :mod:`tasks.runs.provenance`. too_small:
+    chips that it does not fit. seed_changes: as of a :class:`tasks.runs.task.Training`.
     """
 
     folder: Path

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from drivers.nuscenes.devkit import require_devkit
-from tasks.names import require_one_of
+from tasks.runs.names import require_one_of
 
 KINDS = ("nuscenes",)
 

@@ -16,9 +16,9 @@ from neuro.io.run_folder import Run, RunError
 from neuro.training import Plan, Stage, TrainError
 from neuro.training.distributed import shard_batch
 from neuro.training.sharded import list_blocks
-from tasks.find import find_task_of
+from tasks.runs.find import find_task_of
+from tasks.runs.trained_run import build_fresh_model
 from tasks.verbs.train import count_steps, make_plan
-from tasks.verbs.trained_run import build_fresh_model
 
 META = torch.device("meta")
 

@@ -21,24 +21,24 @@ from neuro.graph import Graph, Weighted
 from neuro.graph.partition import chip_part
 from neuro.io.run_folder import Run
 from neuro.record import concatenate
-from tasks.find import find_task_of
-from tasks.provenance import (
+from tasks.runs.find import find_task_of
+from tasks.runs.provenance import (
     describe_chip,
     describe_provenance,
     describe_samples,
     digest_stimuli,
     write_result,
 )
-from tasks.results import KEY
-from tasks.verbs.integers import list_program_breaches, lower_graph
-from tasks.verbs.join_parts import Priced, join_energies
-from tasks.verbs.samples import Samples, iterate_batches
-from tasks.verbs.trained_run import (
+from tasks.runs.results import KEY
+from tasks.runs.samples import Samples, iterate_batches
+from tasks.runs.trained_run import (
     iterate_samples,
     load_other_networks,
     load_run_graph,
     load_trained_model,
 )
+from tasks.verbs.integers import list_program_breaches, lower_graph
+from tasks.verbs.join_parts import Priced, join_energies
 
 
 def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:

@@ -7,7 +7,14 @@ from neuro.energy import load_chips
 from neuro.graph import Graph
 from neuro.io.graph_file import save_graph
 from neuro.io.run_folder import Run
-from tasks.provenance import describe_provenance, write_result
+from tasks.runs.provenance import describe_provenance, write_result
+from tasks.runs.trained_run import (
+    Stimuli,
+    iterate_samples,
+    load_other_networks,
+    load_run_graph,
+    load_trained_model,
+)
 from tasks.verbs.integers import (
     list_program_breaches,
     lower_graph,
@@ -15,13 +22,6 @@ from tasks.verbs.integers import (
     tabulate_rounding,
 )
 from tasks.verbs.join_parts import join_exported, name_layer
-from tasks.verbs.trained_run import (
-    Stimuli,
-    iterate_samples,
-    load_other_networks,
-    load_run_graph,
-    load_trained_model,
-)
 from tasks.verbs.verify import compare_on_lava
 
 

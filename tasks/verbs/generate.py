@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from neuro.io.run_folder import Run, RunError
 from neuro.io.store import StoreError
-from tasks.words import require_seed
+from tasks.runs.settings import require_seed
 
 
 class Writer(NamedTuple):
@@ -29,9 +29,9 @@ def load_writer(path: Path, packed: bool = False) -> Writer:
             the file is damaged, or no packed model.
     """
     from neuro.nn.ternary import pack_model
-    from tasks.find import is_file, open_folder
     from tasks.language.packed import load_packed
-    from tasks.verbs.trained_run import load_trained_model
+    from tasks.runs.find import is_file, open_folder
+    from tasks.runs.trained_run import load_trained_model
 
     if path.is_file() and not is_file(str(path)):  # but a file of a task
         try:

@@ -30,7 +30,7 @@ from neuro.energy import Chip
 from neuro.graph import Graph
 from neuro.record import Record
 from neuro.spikes import Events
-from tasks.verbs.samples import Samples
+from tasks.runs.samples import Samples
 
 Program = LoihiProgram | GradedProgram
 GRADED_TICKS = 8  # that Lava runs of a graded program, of one sample: a process for each stage

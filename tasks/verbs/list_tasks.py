@@ -6,7 +6,7 @@ from dataclasses import asdict
 from rich import box
 from rich.table import Table
 
-from tasks.names import CONFIGURATIONS
+from tasks.runs.names import CONFIGURATIONS
 
 
 def make_table_of(name: str) -> Table:
@@ -32,8 +32,8 @@ def make_configurations_table(name: str) -> Table:
     """Return the configurations of a task, with the number of parameters of each."""
     import torch
 
-    from tasks.find import find_task
     from tasks.report.tables import make_table
+    from tasks.runs.find import find_task
 
     task = find_task(name)
     out = make_table(task.summary, "neuro train", "parameters", "about")
@@ -48,9 +48,9 @@ def make_configurations_table(name: str) -> Table:
 
 def make_fields_table(full: str) -> Table:
     """Return every field of a configuration and its value, as ``--set`` takes them."""
-    from tasks.find import find_config, find_task, split_name
     from tasks.report.tables import make_table
-    from tasks.settings import list_fields
+    from tasks.runs.find import find_config, find_task, split_name
+    from tasks.runs.settings import list_fields
 
     task, name = split_name(full)
     config = find_config(find_task(task), name)()

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from tasks.runs.settings import require_seed
 from tasks.verbs.data_kinds import require_kind
-from tasks.words import require_seed
 
 
 def make_data_set(kind: str, path: Path, scenes: int, seed: int, workers: int = 1) -> str:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from neuro.io.store import write_bytes
-from tasks import task_template
-from tasks.find import TaskFileError
+from tasks.runs.find import TaskFileError
+from tasks.verbs import task_template
 
 
 def write_template(path: Path) -> None:

@@ -9,9 +9,9 @@ from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemaining
 
 from neuro.io.run_folder import Run
 from neuro.training import Progress
-from tasks.find import find_task_of
 from tasks.report.tables import describe_raised_slopes
-from tasks.task import Metric
+from tasks.runs.find import find_task_of
+from tasks.runs.task import Metric
 from tasks.verbs.train import Tell
 
 Row = dict[str, float | int]  # of a history

@@ -17,12 +17,11 @@ from neuro.io.run_folder import Run
 from neuro.record import Record
 from neuro.spikes import Events, Times, join
 from neuro.units import Seconds
-from tasks.find import find_task_of
-from tasks.provenance import describe_provenance, digest_file, write_result
-from tasks.task import Tree
-from tasks.verbs.join_parts import name_layer
-from tasks.verbs.samples import join_batches
-from tasks.verbs.trained_run import (
+from tasks.runs.find import find_task_of
+from tasks.runs.provenance import describe_provenance, digest_file, write_result
+from tasks.runs.samples import join_batches
+from tasks.runs.task import Tree
+from tasks.runs.trained_run import (
     decode,
     iterate_samples,
     load_other_networks,
@@ -30,6 +29,7 @@ from tasks.verbs.trained_run import (
     load_trained_model,
     measure,
 )
+from tasks.verbs.join_parts import name_layer
 
 SHOWN = 20  # test samples whose record is kept for the report
 

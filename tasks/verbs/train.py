@@ -19,10 +19,10 @@ from neuro.eventprop import LEAST, Tally, compute_module_outputs
 from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.training import Course, Plan, Progress, fit
 from neuro.training.sharded import make_sharding
-from tasks.find import find_task_of, keep_task_file
-from tasks.provenance import describe_provenance, write_result
-from tasks.task import Tree, as_json
-from tasks.verbs.trained_run import build_fresh_model, load_trained_model, require_declared
+from tasks.runs.find import find_task_of, keep_task_file
+from tasks.runs.provenance import describe_provenance, write_result
+from tasks.runs.task import Tree, as_json
+from tasks.runs.trained_run import build_fresh_model, load_trained_model, require_declared
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

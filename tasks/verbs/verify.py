@@ -27,23 +27,14 @@ from neuro.nn.rounding import (
 from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
-from tasks.provenance import (
+from tasks.runs.provenance import (
     describe_provenance,
     describe_samples,
     digest_stimuli,
     write_result,
 )
-from tasks.results import KEY
-from tasks.task import Tree
-from tasks.verbs.integers import (
-    Program,
-    compare_with_lava,
-    lower_graph,
-    require_stimulus,
-    run_integers,
-)
-from tasks.verbs.join_parts import join_verified
-from tasks.verbs.samples import (
+from tasks.runs.results import KEY
+from tasks.runs.samples import (
     CLASSIFIER,
     NO_ANSWERS,
     Judge,
@@ -54,7 +45,8 @@ from tasks.verbs.samples import (
     measure_answers,
     require_judge,
 )
-from tasks.verbs.trained_run import (
+from tasks.runs.task import Tree
+from tasks.runs.trained_run import (
     collect_outputs,
     iterate_samples,
     load_other_networks,
@@ -62,6 +54,14 @@ from tasks.verbs.trained_run import (
     load_trained_model,
     make_judge,
 )
+from tasks.verbs.integers import (
+    Program,
+    compare_with_lava,
+    lower_graph,
+    require_stimulus,
+    run_integers,
+)
+from tasks.verbs.join_parts import join_verified
 
 EXECUTORS = ("torch", "events", "integers")
 DOES_NOT_FIT = "the network, or its stimulus, does not fit Loihi's integers"

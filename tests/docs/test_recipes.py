@@ -31,7 +31,7 @@ from neuro.nn.trace import TraceError, trace
 from neuro.training import Plan
 from tasks.cli import main
 from tasks.language.rwkv import RWKV, Sizes, initialise
-from tasks.task import Deployment, Evaluation, Findings, Stimulus, Training
+from tasks.runs.task import Deployment, Evaluation, Findings, Stimulus, Training
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 N = 40

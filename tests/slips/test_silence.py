@@ -14,10 +14,10 @@ from neuro.energy import estimate
 from neuro.events import Exact, simulate
 from neuro.nn import replay
 from tasks.report.key_figures import list_agreement
-from tasks.report.of_samples import write_samples_report
+from tasks.report.standalone import write_samples_report
 from tasks.report.tables import describe_energy, describe_silence, list_silent
+from tasks.runs.samples import Samples
 from tasks.verbs.energy import estimate_samples
-from tasks.verbs.samples import Samples
 from tasks.verbs.verify import verify_samples
 
 TOLD = (

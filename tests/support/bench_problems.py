@@ -1,9 +1,8 @@
 """Small networks for the tests of the benchmarks; child processes build them too."""
 
 from neuro.units import Seconds
-from tasks.bench import problem
-from tasks.bench.problem import Problem
-from tasks.published_networks import networks
+from tasks.peers import networks, problem
+from tasks.peers.problem import Problem
 
 DURATION = Seconds(0.2)
 

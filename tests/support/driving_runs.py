@@ -19,7 +19,7 @@ from tasks.driving.batch import make_batch
 from tasks.driving.config import MAPPERS, Config
 from tasks.driving.presets import without_spikes
 from tasks.driving.training import build
-from tasks.task import Split
+from tasks.runs.task import Split
 
 SMALL = small_config()
 TWIN = without_spikes(SMALL)
@@ -48,10 +48,10 @@ def put_small(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(TASK.configs, "tiny", lambda: SMALL)  # type: ignore[arg-type]
     monkeypatch.setitem(TASK.configs, "tiny_ann", lambda: TWIN)  # type: ignore[arg-type]
-    for module in ("driving.data", "bench.driving.contest", "bench.driving.observe"):
+    for module in ("driving.data", "driving.contest.contest", "driving.contest.observe"):
         for name in ("open_split", "open_truth"):
             monkeypatch.setattr(f"tasks.{module}.{name}", open_split, raising=False)
-    monkeypatch.setattr("tasks.bench.driving.observe.digest_tables", lambda _: "tables")
+    monkeypatch.setattr("tasks.driving.contest.observe.digest_tables", lambda _: "tables")
     assert data.count_windows(SMALL, "test") == MANY["test"]
 
 

@@ -20,11 +20,11 @@ from neuro.neurons import LI, LIF
 from neuro.nn import Spiking, Stack
 from neuro.training import Plan
 from tasks.report import html
-from tasks.report.html import Html
-from tasks.task import (
+from tasks.runs.task import (
     Deployment,
     Evaluation,
     Findings,
+    Html,
     Metric,
     Pair,
     Picture,

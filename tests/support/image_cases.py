@@ -14,7 +14,7 @@ from tasks.image_generation.config import Config, ann, tiny
 from tasks.image_generation.images import batches
 from tasks.image_generation.latents import evaluate_mode
 from tasks.image_generation.task import build, loss
-from tasks.task import Split
+from tasks.runs.task import Split
 
 # Of two copies one may fire: the noise of scheduled sampling decides.
 SMALL = replace(

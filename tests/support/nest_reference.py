@@ -14,7 +14,7 @@ import numpy as np
 from neuro.graph import Sparse
 from neuro.spikes import Times
 from neuro.units import Seconds, ticks
-from tasks.published_networks.networks import Network, brette4, cuba, delta, silence, start
+from tasks.peers.networks import Network, brette4, cuba, delta, silence, start
 
 PATH = Path(__file__).parents[1] / "data" / "nest.npz"
 SEED = 1

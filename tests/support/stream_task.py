@@ -17,7 +17,7 @@ from neuro.io.run_folder import Run
 from neuro.neurons import LI, LIF
 from neuro.nn import Spiking, Stack
 from neuro.training import Plan
-from tasks.task import (
+from tasks.runs.task import (
     Deployment,
     Evaluation,
     Findings,

@@ -21,7 +21,7 @@ from neuro.neurons import LI, LIF
 from neuro.nn import Net
 from neuro.training import Plan
 from neuro.units import Seconds
-from tasks.task import (
+from tasks.runs.task import (
     Deployment,
     Evaluation,
     Findings,

@@ -11,8 +11,8 @@ import neuro
 from drivers.mnist import fake
 from neuro.energy import chip_file
 from tasks.cli import DATA_VERBS, VERBS, main
-from tasks.find import name_train_command, open_folder
-from tasks.names import CONFIGURATIONS
+from tasks.runs.find import name_train_command, open_folder
+from tasks.runs.names import CONFIGURATIONS
 
 FLAGS = {
     "tasks": ["name"],
@@ -134,7 +134,7 @@ def test_help_and_the_list_of_tasks_need_no_heavy_module(argv: list[str] | None)
 
 
 def test_a_verb_imports_nothing_that_it_does_not_use() -> None:
-    modules = "tasks.find, tasks.verbs.train, tasks.report.tables, tasks.image_classification"
+    modules = "tasks.runs.find, tasks.verbs.train, tasks.report.tables, tasks.yinyang"
     code = (
         f"import sys, {modules}; sys.exit(' '.join({{*{UNUSED}}} & set(sys.modules)) or None)"
     )

@@ -193,7 +193,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_is_computed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Path, "touch", full(errno.EROFS, "Read-only file system"))
-    monkeypatch.setattr("tasks.verbs.trained_run.load_weights", full(0, "computed"))
+    monkeypatch.setattr("tasks.runs.trained_run.load_weights", full(0, "computed"))
     told = seen([verb, str(trained)], capsys)
     assert told.startswith(f"neuro: {trained}: cannot be written (Read-only file system)")
 

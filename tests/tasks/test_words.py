@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pytest
-import torch
 import tyro
 
-from tasks.names import UnknownName
-from tasks.words import MOST_SEEDS, FreeText, Number, Whole, require_seed, require_words
+from tasks.runs.names import UnknownName
+from tasks.words import FreeText, Number, Whole, require_words
 
 Place = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
 Places = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILES")]
@@ -103,18 +101,6 @@ def test_text_may_be_empty() -> None:
         require_words("neuro many", many, ["a", ""])
     with pytest.raises(ValueError, match="--runs is an empty word"):
         require_words("neuro verb", several, ["a", "--runs", "b", "", "--out", "c"])
-
-
-def test_a_seed_is_what_every_generator_takes() -> None:
-    for seed in (0, MOST_SEEDS - 1):
-        require_seed(seed)
-        torch.Generator().manual_seed(seed)
-        np.random.default_rng(seed)
-    for seed in (-1, MOST_SEEDS):
-        with pytest.raises(
-            ValueError, match=r"--seed must be >= 0 and < 2\^63, got -?\d+; use"
-        ):
-            require_seed(seed)
 
 
 def test_a_flag_of_several_values_takes_all_words_up_to_the_next_flag() -> None:

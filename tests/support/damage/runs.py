@@ -118,8 +118,8 @@ def add_what_some_runs_have(run: Run) -> None:
 
 
 def read_results(path: Path) -> str:
-    from tasks.find import open_folder
     from tasks.report.report import write_report
+    from tasks.runs.find import open_folder
 
     return write_report(open_folder(path.parent)).read_text()
 

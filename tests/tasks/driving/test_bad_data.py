@@ -18,8 +18,8 @@ from neuro.io.run_folder import RunError, begin_run
 from tasks.cli import main
 from tasks.driving import data, evaluate
 from tasks.driving.config import Config, Source
-from tasks.find import make_run, name_train_command, open_folder
-from tasks.task import Split
+from tasks.runs.find import make_run, name_train_command, open_folder
+from tasks.runs.task import Split
 
 SCENES = ("scene-0061", "scene-0553")
 

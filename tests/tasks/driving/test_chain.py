@@ -13,7 +13,7 @@ from tasks.driving import data, evaluate
 from tasks.driving.config import Config
 from tasks.driving.deployment import HOST
 from tasks.report.report import write_report
-from tasks.task import Split
+from tasks.runs.task import Split
 from tasks.verbs import export
 from tasks.verbs.energy import estimate_energy
 from tasks.verbs.export import export_run

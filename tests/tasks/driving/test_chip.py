@@ -28,8 +28,8 @@ from tasks.driving.chip import (
 )
 from tasks.driving.config import Config
 from tasks.driving.model import Driver
-from tasks.task import Split
-from tasks.verbs.samples import NO_ANSWERS, Samples
+from tasks.runs.samples import NO_ANSWERS, Samples
+from tasks.runs.task import Split
 from tasks.verbs.verify import verify_samples
 
 SMALL = small_config()

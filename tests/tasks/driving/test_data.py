@@ -13,7 +13,7 @@ from tasks.driving import data
 from tasks.driving.config import Config, Source
 from tasks.driving.data import find_data, list_scenes, read_batches, read_batches_from
 from tasks.driving.presets import tiny
-from tasks.task import Split
+from tasks.runs.task import Split
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from tasks.driving.pictures import (
     project,
     spread_path,
 )
-from tasks.task import Split
+from tasks.runs.task import Split
 
 SMALL = small_config()
 K = np.array([[32.0, 0, 31.5], [0, 32.0, 15.5], [0, 0, 1]])

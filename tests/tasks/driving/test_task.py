@@ -25,7 +25,7 @@ from tasks.driving.presets import maps, paper, tiny, without_spikes
 from tasks.driving.sampler import Ego
 from tasks.driving.targets import make_instance_targets
 from tasks.driving.training import build, compute_loss, list_tasks
-from tasks.task import Split
+from tasks.runs.task import Split
 
 SMALL = small_config()
 

@@ -10,7 +10,6 @@ from torch import nn
 
 from neuro.io.run_folder import Run
 from neuro.io.store import StoreError
-from tasks.find import find_task
 from tasks.image_classification import data, mnist
 from tasks.image_classification.classifier import (
     Answers,
@@ -18,7 +17,8 @@ from tasks.image_classification.classifier import (
     make_classifier,
     show_confusion,
 )
-from tasks.task import Pair, Split
+from tasks.runs.find import find_task
+from tasks.runs.task import Pair, Split
 
 ANSWERS = Answers(classes=("cat", "dog", "owl"), scores=lambda y: y.mean(0))
 

@@ -10,9 +10,9 @@ from neuro.nn.layers import Spiking, list_steps
 from neuro.nn.trace import trace
 from neuro.seeds import seeded
 from neuro.spikes import to_events
-from tasks.find import find_task
 from tasks.image_classification import cifar10, mnist
 from tasks.image_classification.network import NetConfig, build, loss, scores, stimulus
+from tasks.runs.find import find_task
 
 
 def parameters(model: nn.Module, kind: type[nn.Module]) -> int:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tasks import task_template
 from tasks.image_classification.data import Labelled, ordered_batches, shuffled_batches
 from tasks.image_classification.mnist import tiny
+from tasks.verbs import task_template
 
 
 def test_pixels_go_from_0_to_1_on_a_line() -> None:

@@ -23,7 +23,7 @@ from tasks.image_generation.autoencoder import (
 from tasks.image_generation.config import Config, tiny
 from tasks.image_generation.images import scale_images
 from tasks.image_generation.metric import metric
-from tasks.task import Split
+from tasks.runs.task import Split
 
 needs_files = pytest.mark.skipif(
     load_published() is None, reason="$NEURO_DATA/fsvae_metrics/ holds no published autoencoder"

@@ -15,18 +15,18 @@ from neuro.io.store import StoreError, load_tensors
 from neuro.training import TrainError, load_weights
 from neuro.training.checkpoint import load_checkpoint, save_weights
 from tasks.cli import main
-from tasks.find import open_folder
 from tasks.language import data
 from tasks.language.config import Config
 from tasks.language.data import count_bytes, make_tokenizer
 from tasks.language.model import LanguageModel
 from tasks.language.task import build
+from tasks.runs.find import open_folder
 from tasks.verbs.generate import Writer, generate_text, load_writer
 
 TASK_FILE = """
 from dataclasses import replace
 from tasks.language import TASK as WHOLE
-from tasks.find import open_folder
+from tasks.runs.find import open_folder
 from tasks.language.config import Config
 from tasks.language.data import make_tokenizer
 

@@ -17,13 +17,13 @@ from drivers.text import Bytes, World
 from lava_export import LavaMissing
 from lava_export.graded import load_graded_program
 from tasks.cli import main
-from tasks.find import find_task
 from tasks.language import data
 from tasks.language.config import Config, tiny
 from tasks.language.data import NOTHING, batches, batches_from, count_bytes
 from tasks.language.deployment import FARTHEST, FIRST_BITS, GREEDY, MEAN_APART
 from tasks.language.task import TASK, build, measure_bits
 from tasks.report.tables import format_joules
+from tasks.runs.find import find_task
 
 BESIDE = GREEDY, MEAN_APART, FARTHEST  # beside the trained model
 LINES = b"".join(b"%d and %d is %d\n" % (k, k % 5, k + k % 5) for k in range(900))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from tasks.report import figures as pictures
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.figures import Bar
-from tasks.report.html import Html
+from tasks.runs.task import Html
 
 PUBLISHED = {"unit": "spikes", "statement": "they say", "source": "A 2020"}
 

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from tasks.report import figures as pictures
 from tasks.report.figures import Bar
-from tasks.report.html import Html, matrix
+from tasks.report.html import matrix
+from tasks.runs.task import Html
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.io.store import StoreError
 from neuro.record import Record
 from neuro.spikes import to_events
-from tasks.find import find_task
 from tasks.image_classification.mnist import tiny
 from tasks.language.config import tiny as language_tiny
-from tasks.provenance import describe_provenance, digest_file
 from tasks.report import figures as pictures, html, report, tables as show
-from tasks.report.html import Html
 from tasks.report.report import show_parity, write_report
+from tasks.runs.find import find_task
+from tasks.runs.provenance import describe_provenance, digest_file
+from tasks.runs.task import Html
 
 VOID = {"meta", "br", "img", "hr"}
 HOSTILE = "<script src='http://x'>&\"$a_b$"

@@ -9,7 +9,7 @@ from neuro.io.run_folder import Run
 from tasks.image_classification.mnist import tiny
 from tasks.language.config import tiny as language_tiny
 from tasks.report.verdict import state_verdict, tell_cost, tell_fit, tell_silence
-from tasks.task import Metric
+from tasks.runs.task import Metric
 
 ACCURACY = Metric(name="accuracy", format=".2%")
 ERROR = Metric(name="mean_error", better="lower", unit="m")

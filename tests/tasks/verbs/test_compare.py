@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from neuro.io.run_folder import RunError
 from tasks.cli import main
-from tasks.provenance import describe_trained
-from tasks.task import Metric
+from tasks.runs.provenance import describe_trained
+from tasks.runs.task import Metric
 from tasks.verbs import compare
 from tasks.verbs.compare import (
     compare_runs,

@@ -19,18 +19,19 @@ from neuro.nn import Spiking
 from neuro.ops import avg_pool, sparse_linear
 from neuro.training.errors import TrainError
 from neuro.training.sharded import list_blocks
-from tasks import task_template, yinyang
+from tasks import yinyang
 from tasks.cli import main
 from tasks.driving import data as windows
-from tasks.find import find_task, make_run
 from tasks.image_classification import cifar10, mnist
 from tasks.image_generation import images
 from tasks.language import data as texts
 from tasks.language.config import Config, tiny_matmulfree
 from tasks.language.task import build
-from tasks.names import CONFIGURATIONS
+from tasks.runs.find import find_task, make_run
+from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.trained_run import build_fresh_model
+from tasks.verbs import task_template
 from tasks.verbs.dry_run import describe_dry_run, explain_dry_run, measure_dry_run
-from tasks.verbs.trained_run import build_fresh_model
 
 ROOT = Path(__file__).parents[3]
 
@@ -161,8 +162,8 @@ TWINS = {
 ALL = """
 import json, runpy, sys
 from tasks.bench.memory import measure_peak
-from tasks.find import make_run
-from tasks.names import CONFIGURATIONS
+from tasks.runs.find import make_run
+from tasks.runs.names import CONFIGURATIONS
 from tasks.verbs.dry_run import measure_dry_run
 
 here = runpy.run_path(sys.argv[1])

@@ -17,8 +17,8 @@ from neuro.units import Seconds
 from tasks.cli import main
 from tasks.image_classification.mnist import tiny
 from tasks.report.report import write_report
+from tasks.runs.trained_run import build_fresh_model
 from tasks.verbs.energy import list_misfits
-from tasks.verbs.trained_run import build_fresh_model
 
 CHIPS = (find_chip("loihi1"), find_chip("loihi1_sanafe"), find_chip("loihi2"))
 SOFT = (

@@ -8,8 +8,8 @@ from lava_export.graded import GradedProgram, lower_graded, run_graded
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
 from tasks.language.graph import EMBEDDED, LOGITS
+from tasks.runs.samples import Samples
 from tasks.verbs.integers import compare_with_lava, cut_ticks, lower_graph, run_integers
-from tasks.verbs.samples import Samples
 
 SMALL = make_small(layers=1, tokens=11, samples=2)
 SOME = Samples(SMALL.inputs, np.zeros(2))

@@ -15,9 +15,9 @@ from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
 from tasks.cli import main
 from tasks.image_classification.mnist import tiny
-from tasks.provenance import digest_file
+from tasks.runs.provenance import digest_file
+from tasks.runs.trained_run import build_fresh_model
 from tasks.verbs.simulate import compare_answers, spread
-from tasks.verbs.trained_run import build_fresh_model
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from neuro.training import Course, Progress
 from tasks.cli import main
-from tasks.find import make_run
+from tasks.runs.find import make_run
 from tasks.verbs import train
 from tasks.verbs.progress_bar import show_progress
 

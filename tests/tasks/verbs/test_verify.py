@@ -20,14 +20,14 @@ from neuro.record import Record
 from neuro.spikes import to_events, to_raster
 from neuro.units import Seconds
 from tasks.cli import main
-from tasks.find import open_folder
 from tasks.image_classification.classifier import ACCURACY
 from tasks.report.key_figures import list_agreement
 from tasks.report.report import show_parity
-from tasks.results import read_result
+from tasks.runs.find import open_folder
+from tasks.runs.results import read_result
+from tasks.runs.samples import Samples
+from tasks.runs.trained_run import iterate_samples, load_run_graph
 from tasks.verbs.export import export_run
-from tasks.verbs.samples import Samples
-from tasks.verbs.trained_run import iterate_samples, load_run_graph
 from tasks.verbs.verify import (
     DOES_NOT_FIT,
     _Tally,

@@ -1,0 +1,122 @@
+"""Forecasts of vehicles that need no learning, and how forecasts are counted.
+
+Copy: all stays as it is now. Warp: each instance moves on as its middle did in the last half
+second, by whole cells. Prior: what covers each cell of the ego frame often enough in training,
+of each frame the set of cells with the best intersection over union there.
+Axes: T present and future frames, X and Y cells, M kinds of maps.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int, Int64
+
+from drivers.nuscenes.grid import Grid
+from tasks.driving.evaluate import SHORT, Counts
+from tasks.driving.metrics import (
+    Overlap,
+    Panoptic,
+    add_counts,
+    count_overlap,
+    count_segments,
+    find_still,
+)
+from tasks.runs.results import Number
+
+
+class Forecast(NamedTuple):
+    """Masks of vehicles; of instances, where a forecast knows of them."""
+
+    vehicle: Bool[np.ndarray, "T X Y"]
+    instance: Int[np.ndarray, "T X Y"] | None = None
+
+
+def copy_present(instance: Int[np.ndarray, "X Y"], frames: int) -> Int[np.ndarray, "T X Y"]:
+    """Return the present in every frame."""
+    return np.repeat(instance[None], frames, 0)
+
+
+def warp_instances(
+    before: Int[np.ndarray, "X Y"], now: Int[np.ndarray, "X Y"], frames: int
+) -> Int[np.ndarray, "T X Y"]:
+    """Return instances of the present moved on as since the frame before, in ``frames`` frames.
+
+    One that was not there before stays. Where two come to lie on each other, the one of the
+    larger number is seen.
+    """
+    out = np.zeros((frames, *now.shape), np.int64)
+    for number in np.unique(now[now > 0]).tolist():
+        cells = np.argwhere(now == number)
+        past = np.argwhere(before == number)
+        step = cells.mean(0) - past.mean(0) if len(past) else np.zeros(2)
+        for t in range(frames):
+            moved = cells + np.round(t * step).astype(np.int64)
+            inside = ((moved >= 0) & (moved < now.shape)).all(1)
+            out[t][tuple(moved[inside].T)] = number
+    return out
+
+
+def find_prior(counts: Int64[np.ndarray, "*S"], total: int) -> Bool[np.ndarray, "*S"]:
+    """Return the mask with the best IoU with ``total`` masks that sum up to ``counts``.
+
+    The best set are the cells that are covered most often: of these, so many as are best.
+    """
+    flat = counts.ravel()
+    order = np.argsort(-flat, kind="stable")
+    hits = np.cumsum(flat[order])
+    size = np.arange(1, len(flat) + 1)
+    iou = hits / np.maximum(flat.sum() + size * total - hits, 1)
+    mask = np.zeros(len(flat), bool)
+    if hits[-1]:
+        mask[order[: int(iou.argmax()) + 1]] = True
+    return mask.reshape(counts.shape)
+
+
+def count_forecast(
+    counts: Counts,
+    forecast: Forecast,
+    instance: Int[np.ndarray, "T X Y"],
+    vehicle: Bool[np.ndarray, "T X Y"],
+    grid: Grid,
+) -> None:
+    """Add what is counted of the forecast of one window: IoU of the future, and PQ with the
+    present, of all and of what moves.
+
+    instance, vehicle: the truth.
+    """
+    frames = min(SHORT + 1, len(forecast.vehicle))
+    numbers, true = instance[:frames], vehicle[:frames]
+    still = find_still(numbers, grid)
+    aside = np.isin(numbers, list(still))
+    now, then = forecast.vehicle[1:frames], true[1:]
+    counts.overlaps["future_iou"].append(count_overlap(now, then))
+    counts.overlaps["future_iou_moving"].append(count_overlap(now, then, aside[1:]))
+    if forecast.instance is not None:
+        made = forecast.instance[:frames]
+        counts.segments["pq"].append(count_segments(made, numbers))
+        counts.segments["pq_moving"].append(count_segments(made, numbers, still))
+
+
+def make_counts() -> Counts:
+    """Return counts of nothing."""
+    return Counts(defaultdict(list), defaultdict(list))
+
+
+def as_json(counts: Counts) -> dict[str, dict[str, list[Number]]]:
+    """Return the sums of counts."""
+    return {
+        kind: {name: list(add_counts(parts)) for name, parts in found.items()}
+        for kind, found in counts._asdict().items()
+    }
+
+
+def from_json(value: Mapping[str, Mapping[str, Sequence[Any]]]) -> Counts:
+    """Return counts of sums."""
+    counts = make_counts()
+    for name, parts in value["overlaps"].items():
+        counts.overlaps[name].append(Overlap(*parts))
+    for name, parts in value["segments"].items():
+        counts.segments[name].append(Panoptic(*parts))
+    return counts

@@ -1,0 +1,378 @@
+"""``neuro bench decode``: text token by token of a packed model, beside others of its size.
+
+The MatMul-free model with ternary weights: packed; as it was trained; and written in torch, its
+weights rounded once. A transformer of equal size has float32 weights and its cache.
+``litespark-inference`` computes the same ternary maps, in a C++ of its own. One thread.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuro.mixers import layer_floors
+from neuro.nn.ternary import EPS, BitLinear, PackedLinear, pack_model, round_weights
+from neuro.ops.ternary import multiply_packed, pack_ternary
+from neuro.seeds import seeded
+from tasks.bench.comparison import Case, Pair, measure_case
+from tasks.bench.harness import Build, Run
+from tasks.bench.memory import measure_resident
+from tasks.bench.options import BenchOptions
+from tasks.bench.rows import Row
+from tasks.bench.stopwatch import repeat
+from tasks.language.config import Config
+from tasks.language.model import LanguageModel
+
+OURS, TRAINED, LOOP = "neuro, packed", "neuro, not packed", "torch, step loop"
+ATTENTION, FLOAT, LITESPARK = "torch, transformer", "torch, float32", "litespark-inference"
+TOKENS, MILLISECONDS = "tokens/s", "ms"
+PEER = "litespark_inference.torchless"
+INSTALL = "pip install --no-deps litespark-inference (it compiles itself with g++)"
+# The least that we aim for: beside models of float32, and beside litespark.
+FASTER, SMALLER, BESIDE = 2.0, 8.0, 1.0
+Step = Callable[[Tensor, Any], tuple[Tensor, Any]]  # (tokens T B, state) to (logits, state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """A model, and how many tokens it writes behind so many others."""
+
+    layers: int = 6
+    width: int = 1024
+    hidden: int = 2816
+    vocabulary: int = 4096
+    prompt: int = 64
+    tokens: int = 4
+
+    def config(self, mixer: str = "mlgru") -> Config:
+        """Return the ternary model, or one with softmax attention and float32 weights."""
+        return Config(
+            stack=f"{mixer}*{self.layers}",
+            width=self.width,
+            hidden=self.hidden,
+            vocabulary=self.vocabulary,
+            linear="ternary" if mixer == "mlgru" else "float",
+        )
+
+
+SIZE, SMALL = Size(), Size(layers=2, width=64, hidden=96, vocabulary=256, prompt=3)
+
+
+def packed(size: Size, threads: int) -> Run:
+    """Return our packed model."""
+    return _write(size, threads, lambda: pack_model(_make(size.config())))
+
+
+def trained(size: Size, threads: int) -> Run:
+    """Return the model as it is trained: it rounds its weights each time."""
+    return _write(size, threads, lambda: _make(size.config()))
+
+
+def loop(size: Size, threads: int) -> Run:
+    """Return a loop over layers in torch."""
+    return _write(size, threads, lambda: StepLoop(_make(size.config())).run)
+
+
+def attention(size: Size, threads: int) -> Run:
+    """Return a transformer of equal size, whose state is its cache of keys and values."""
+    return _write(size, threads, lambda: _make(size.config("softmax")))
+
+
+def _make(config: Config) -> LanguageModel:
+    with seeded(0):
+        return LanguageModel(config).eval()
+
+
+class Rounded(nn.Module):
+    """A ternary map in plain torch: weights rounded once and kept in float32."""
+
+    def __init__(self, layer: BitLinear) -> None:
+        super().__init__()
+        signs, scale = round_weights(layer.weight.detach())
+        self.weight, self.gain, self.eps = signs * scale, layer.gain, layer.eps
+        self.quantise = layer.quantise
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y."""
+        normal = F.rms_norm(x, x.shape[-1:], self.gain, self.eps)
+        whole, scale = self.quantise(normal)
+        return F.linear(whole * scale, self.weight)
+
+
+class StepLoop:
+    """The MatMul-free model of a token, written down in torch, without compiled loops."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model: Any = pack_model(model, Rounded)
+        floors: Any = model.floors
+        self.floors = layer_floors(floors).detach()
+
+    def run(self, tokens: Tensor, state: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
+        """Return (logits, hidden state of each layer) behind tokens, one after the other."""
+        out = []
+        for token in tokens:
+            logits, state = self.step(token, state)
+            out.append(logits)
+        return torch.stack(out), state or []
+
+    def step(self, token: Tensor, state: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
+        """Return (logits, hidden state of each layer)."""
+        x, after = self.model.embedding(token), []
+        for k, block in enumerate(self.model.blocks):
+            mixer, given = block.mixer, block.mixer_norm(x)
+            f = self.floors[k] + (1 - self.floors[k]) * torch.sigmoid(mixer.forget(given))
+            h = (1 - f) * F.silu(mixer.candidate(given))
+            h = h if state is None else h + f * state[k]
+            x = x + mixer.output(mixer.norm(mixer.gate(given)) * F.silu(h))
+            gate, value = block.up(block.unit_norm(x)).chunk(2, -1)
+            x = x + block.down(F.silu(gate) * value)
+            after.append(h)
+        return self.model.head(self.model.norm(x)), after
+
+
+def _write(size: Size, threads: int, build: Callable[[], Step]) -> Run:
+    """Return a run that writes the likeliest tokens, always from the end of the same prompt.
+
+    Its memory is that of the model, too, but not that of compiled code.
+    """
+    torch.set_num_threads(threads)
+    pack_model(_make(SMALL.config()))(torch.zeros(2, 1, dtype=torch.int64))  # compiles
+    before = measure_resident()
+    model, prompt = build(), torch.arange(size.prompt)[:, None] % 256
+
+    @torch.inference_mode()
+    def begin() -> tuple[Tensor, Any]:
+        return model(prompt, None)
+
+    start = begin()
+    measure_resident()  # gives back what building took
+
+    @torch.inference_mode()
+    def once() -> tuple[int, int]:
+        write(model, start, size.tokens)
+        return size.tokens, 0
+
+    return repeat(once, before)
+
+
+def write(model: Step, start: tuple[Tensor, Any], tokens: int) -> list[int]:
+    """Return the likeliest tokens behind (logits, state)."""
+    logits, state = start
+    out: list[int] = []
+    for _ in range(tokens):
+        token = logits[-1].argmax(-1)
+        out.append(int(token))
+        logits, state = model(token[None], state)
+    return out
+
+
+def list_maps(size: Size) -> list[tuple[int, int]]:
+    """Return (inputs, outputs) of the ternary maps of a token, in their order."""
+    with torch.device("meta"):
+        model = LanguageModel(size.config())
+    found = [m for m in model.modules() if isinstance(m, BitLinear)]
+    return [(m.weight.shape[1], m.weight.shape[0]) for m in found]
+
+
+def _draw(given: int, made: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights and inputs that all sides have alike."""
+    rng = np.random.default_rng(given * made)
+    weight = rng.integers(-1, 2, (made, given)).astype(np.int8)
+    return weight, rng.integers(-127, 128, given).astype(np.int8)
+
+
+def maps(shapes: list[tuple[int, int]], threads: int) -> Run:
+    """Return our maps of a token: norm, 8 bits, product."""
+    torch.set_num_threads(threads)
+    layers, inputs = [], []
+    for given, made in shapes:
+        weight, x = _draw(given, made)
+        layer = PackedLinear(given, made)
+        layer.packed = torch.from_numpy(pack_ternary(weight))
+        layer.scale.fill_(1.0)
+        layer.gain.fill_(1.0)
+        layers.append(layer)
+        inputs.append(torch.from_numpy(x).float()[None])
+
+    @torch.inference_mode()
+    def once() -> tuple[int, int]:
+        for layer, x in zip(layers, inputs, strict=True):
+            layer(x)
+        return len(layers), 0
+
+    return repeat(once)
+
+
+def litespark_maps(shapes: list[tuple[int, int]], threads: int) -> Run:  # noqa: ARG001
+    """Return those of litespark, which takes its threads from the environment."""
+    kernel, pack = load_litespark()
+    layers = []
+    for given, made in shapes:
+        weight, x = _draw(given, made)
+        ones = np.full(given, 0x3F80, np.uint16)  # 1 in bfloat16
+        buffers = np.empty(given, np.int8), np.empty(given, np.float32)
+        layers.append((x.astype(np.float32), ones, *buffers, pack(weight)))
+
+    def once() -> tuple[int, int]:
+        for x, gain, whole, work, codes in layers:
+            scale = kernel.rmsnorm_quantize_into(x, gain, whole, work, EPS)
+            kernel.matmul_packed_m1(whole, codes, 1.0, scale)
+        return len(layers), 0
+
+    return repeat(once)
+
+
+def product(shape: tuple[int, int], threads: int) -> Run:
+    """Return our product of a packed matrix with a vector of 8 bits."""
+    weight, x = _draw(*shape)
+    codes, row = pack_ternary(weight), x[None]
+    return _multiply(weight, x, lambda: multiply_packed(codes, row)[0], threads)
+
+
+def litespark_product(shape: tuple[int, int], threads: int) -> Run:
+    """Return litespark's product of the same."""
+    kernel, pack = load_litespark()
+    weight, x = _draw(*shape)
+    codes = pack(weight)
+    return _multiply(weight, x, lambda: kernel.matmul_packed_m1(x, codes, 1.0, 1.0), threads)
+
+
+def float_product(shape: tuple[int, int], threads: int) -> Run:
+    """Return torch's product of the same in float32."""
+    torch.set_num_threads(threads)
+    weight, x = _draw(*shape)
+    matrix, vector = torch.from_numpy(weight).float(), torch.from_numpy(x).float()
+    return _multiply(weight, x, lambda: torch.mv(matrix, vector).numpy(), threads)
+
+
+def _multiply(
+    weight: np.ndarray, x: np.ndarray, once: Callable[[], np.ndarray], threads: int
+) -> Run:
+    """Return a run of a product, once it is the right one."""
+    if not np.array_equal(once(), weight.astype(np.int32) @ x.astype(np.int32)):
+        raise ValueError(f"the product is another, with {threads} threads")
+
+    def counted() -> tuple[int, int]:
+        once()
+        return weight.size, 0
+
+    return repeat(counted)
+
+
+def load_litespark() -> tuple[Any, Any]:
+    """Return litespark's kernels, and what packs weights for them.
+
+    Raises:
+        RuntimeError: it is not installed; says how it is.
+    """
+    try:
+        kernel, pack = (import_module(f"{PEER}.{part}") for part in ("kernel", "pack"))
+    except ModuleNotFoundError as error:
+        raise RuntimeError(f"{error.name} is not installed; {INSTALL}") from error
+    return kernel, pack.pack_ternary_4_per_byte
+
+
+def generation(quick: bool) -> list[Case]:
+    """Return text of a packed model beside three others, and their memory."""
+    size = SMALL if quick else SIZE
+    subjects: dict[str, Build] = {
+        name: partial(make, size)
+        for name, make in (
+            (OURS, packed),
+            (TRAINED, trained),
+            (LOOP, loop),
+            (ATTENTION, attention),
+        )
+    }
+    times = [Pair(OURS, (peer,), FASTER) for peer in subjects if peer != OURS]
+    sizes = [pair._replace(target=SMALLER, by="memory") for pair in times]
+    weights = sum(given * made for given, made in list_maps(size))
+    return [
+        Case(
+            name=f"generation, {weights / 1e6:.0f} M ternary weights",
+            subjects=subjects,
+            pairs=(*times, *sizes),
+            unit=TOKENS,
+            per=1e-3 * size.tokens,
+            conditions={**vars(size), "batch": 1},
+        )
+    ]
+
+
+def layers(quick: bool) -> list[Case]:
+    """Return the ternary maps of a token beside litespark's."""
+    shapes = list_maps(SMALL if quick else SIZE)
+    weights = sum(given * made for given, made in shapes)
+    return [
+        Case(
+            name=f"ternary maps of a token, {weights / 1e6:.0f} M weights",
+            subjects={OURS: partial(maps, shapes), LITESPARK: partial(litespark_maps, shapes)},
+            pairs=(Pair(OURS, (LITESPARK,), BESIDE),),
+            unit=MILLISECONDS,
+            per=1e-3,
+            conditions={"maps": len(shapes), "batch": 1},
+        )
+    ]
+
+
+def matrix(quick: bool) -> list[Case]:
+    """Return the product of one matrix with a vector."""
+    side = 64 if quick else 2048
+    subjects: dict[str, Build] = {
+        OURS: partial(product, (side, side)),
+        LITESPARK: partial(litespark_product, (side, side)),
+        FLOAT: partial(float_product, (side, side)),
+    }
+    return [
+        Case(
+            name=f"matrix times vector, {side} x {side}",
+            subjects=subjects,
+            pairs=(Pair(OURS, (LITESPARK,), BESIDE), Pair(OURS, (FLOAT,), FASTER)),
+            unit=MILLISECONDS,
+            per=1e-3,
+            conditions={"batch": 1},
+        )
+    ]
+
+
+CASES: Mapping[str, Callable[[bool], list[Case]]] = {
+    "matrix": matrix,
+    "layers": layers,
+    "generation": generation,
+}
+
+
+def iterate_rows(part: str, options: BenchOptions) -> Iterator[Row]:
+    """Yield the rows of a part: medians, by CPU and by wall time; memory as it is."""
+    for case in CASES[part](options.quick):
+        for row in measure_case(case, options.repeats):
+            if row.unit == "MB":
+                yield row
+            else:
+                yield from (
+                    take_median(row, clock, options.repeats) for clock in ("cpu", "wall")
+                )
+
+
+def take_median(row: Row, clock: str, repeats: int) -> Row:
+    """Return a row of times [ms] by the median of a clock; of text, as tokens a second."""
+    times = [
+        row.conditions[side][clock]["median"] if row.conditions.get(side) else None
+        for side in ("ours", "theirs")
+    ]
+    ours, theirs = times
+    shown = [1e3 / t if t and row.unit == TOKENS else t for t in times]
+    return replace(
+        row,
+        case=f"{row.case}, {'CPU' if clock == 'cpu' else clock} time",
+        ours=shown[0],
+        theirs=shown[1],
+        ratio=None if ours is None or theirs is None else theirs / ours,
+        conditions={**row.conditions, "time": f"{clock}, median of {repeats}"},
+    )

@@ -1,0 +1,219 @@
+"""Which published findings show here: pairs of trainings, their differences, a verdict.
+
+A pair are two trainings of one seed, on the same batches, and no training is in two pairs of a
+finding. Intervals are Student's, over pairs (:mod:`tasks.bench.statistics`).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from scipy import stats
+
+from tasks.bench.rows import Row
+from tasks.bench.statistics import Paired, compare_paired
+from tasks.language.hybrids.cells import PURE, TEXT, VARIANTS, Scale, name_ratio
+from tasks.language.hybrids.train import Found, Stack
+from tasks.language.recall import TASKS
+
+MQAR = "MQAR"
+POINTS, PERCENT = "points", "% of the bits"
+SATURATED, FLAT = 2.0, 1.0  # differences that count as none, in points and in percent
+FEW = 6  # with fewer pairs, all to one side, a sign test is not below 5 %
+HOLDS, FAILS, OPEN = "holds", "does not hold", "is not shown"
+Values = Float64[np.ndarray, " _"]  # pair by pair, or seed by seed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Claim:
+    """That the first side has more than the second; or, with ``alike``, no more and no less.
+
+    more, less: values of both, pair by pair. alike: the difference that counts as none.
+    """
+
+    name: str
+    first: str
+    second: str
+    unit: str
+    more: Values
+    less: Values
+    alike: float | None = None
+
+    def judge(self, paired: Paired) -> str:
+        """Return whether it holds, by the interval of the difference, of pairs enough."""
+        if paired.low is None or paired.high is None or len(self.more) < FEW:
+            return OPEN
+        if self.alike is None:
+            return HOLDS if paired.low > 0 else FAILS if paired.high < 0 else OPEN
+        if -self.alike < paired.low and paired.high < self.alike:
+            return HOLDS
+        return FAILS if paired.low > self.alike or paired.high < -self.alike else OPEN
+
+    def as_row(self) -> Row:
+        """Return it as a row, with the sentence that is printed."""
+        paired = compare_paired(self.more[None], self.less[None])
+        verdict = self.judge(paired)
+        ours, theirs = float(self.more.mean()), float(self.less.mean())
+        span = "" if paired.low is None else f" [{paired.low:+.2f}, {paired.high:+.2f}]"
+        return Row(
+            case=f"finding: {self.name}",
+            subject=self.first,
+            peer=self.second,
+            unit=self.unit,
+            ours=ours,
+            theirs=theirs,
+            ratio=None,
+            note=f"{self.name}: {self.first} {ours:.2f}, {self.second} {theirs:.2f} {self.unit}"
+            f", difference {paired.difference:+.2f}{span}, {len(self.more)} pairs: {verdict}",
+            conditions={
+                "paired": asdict(paired),
+                "pairs": len(self.more),
+                "alike": self.alike,
+                "verdict": verdict,
+            },
+        )
+
+
+def average_recall(found: Found) -> dict[Stack, Values]:
+    """Return the mean share of right answers over tasks, of each seed, in percent."""
+    return {
+        stack: 100 * np.mean([own[task] for task in TASKS], 0) for stack, own in found.items()
+    }
+
+
+def judge_recall(found: Found, scale: Scale) -> Iterator[Row]:
+    """Yield the findings on recall, and whether they show."""
+    recall = average_recall(found)
+    mqar = {stack: 100 * np.array(own[MQAR]) for stack, own in found.items()}
+    hybrids = tuple(n for n in scale.softmax if n)
+    three, one = scale.layers // 4, scale.layers // 2  # softmax layers of 3:1 and 1:1
+
+    def at(
+        values: dict[Stack, Values], variants: Sequence[str], softmax: Sequence[int]
+    ) -> Values:
+        return np.concatenate([values[v, n] for v in variants for n in softmax])
+
+    every = tuple(VARIANTS)
+    for many in (three, one):
+        ratio = name_ratio(scale.layers, many)
+        yield Claim(
+            name=f"recall rises from pure to {ratio}",
+            first=ratio,
+            second=PURE,
+            unit=POINTS,
+            more=at(recall, every, [many]),
+            less=at(recall, every, [0]),
+        ).as_row()
+    steps = [n for n in scale.softmax if n <= three]
+    for few, many in pairwise(steps):
+        if (few, many) != (0, three):
+            yield Claim(
+                name="recall rises with each step up to 3:1",
+                first=name_ratio(scale.layers, many),
+                second=name_ratio(scale.layers, few),
+                unit=POINTS,
+                more=at(recall, every, [many]),
+                less=at(recall, every, [few]),
+            ).as_row()
+    yield Claim(
+        name=f"recall is saturated at 3:1, up to {SATURATED:g} points",
+        first="1:1",
+        second="3:1",
+        unit=POINTS,
+        more=at(recall, every, [one]),
+        less=at(recall, every, [three]),
+        alike=SATURATED,
+    ).as_row()
+    for name, better, worse in (
+        ("selective gates matter in hybrids", ("gla", "hgrn2", "gdn"), "retnet"),
+        ("hierarchical recurrence (floors) matters in hybrids", ("hgrn2",), "gla"),
+        ("controlled forgetting matters in hybrids", ("gdn",), "deltanet"),
+    ):
+        yield Claim(
+            name=name,
+            first=_list_names(better),
+            second=VARIANTS[worse],
+            unit=POINTS,
+            more=np.mean([at(recall, [v], hybrids) for v in better], 0),
+            less=at(recall, [worse], hybrids),
+        ).as_row()
+    delta, decay = ("deltanet", "gdn"), ("retnet", "gla")  # without and with gates
+    yield Claim(
+        name="MQAR, pure stacks: the delta rule recalls more than decays alone",
+        first=_list_names(delta),
+        second=_list_names(decay),
+        unit=POINTS,
+        more=at(mqar, delta, [0]),
+        less=at(mqar, decay, [0]),
+    ).as_row()
+    matrix, vector = (
+        100 * np.concatenate([found[v, 0][task] for task in TASKS]) for v in ("hgrn2", "hgrn")
+    )
+    yield Claim(
+        name="pure stacks: a matrix recalls more than a vector",
+        first=VARIANTS["hgrn2"],
+        second=VARIANTS["hgrn"],
+        unit=POINTS,
+        more=matrix,
+        less=vector,
+    ).as_row()
+    yield _rank(recall, three)
+
+
+def _rank(recall: dict[Stack, Values], three: int) -> Row:
+    """Return how far ranks of pure stacks predict those at 3:1 (1: entirely)."""
+    pure, mixed = ([float(recall[v, n].mean()) for v in VARIANTS] for n in (0, three))
+    equal = len(set(pure)) == 1 or len(set(mixed)) == 1
+    found = None if equal else _correlate_ranks(pure, mixed)
+    name = "ranks of pure mixers predict those of hybrids at 3:1"
+    told = (
+        "all mixers are alike"
+        if found is None
+        else f"Spearman {found.statistic:+.2f} (p = {found.pvalue:.2g}); published: they do not"
+    )
+    return Row(
+        case=f"finding: {name}",
+        subject="3:1",
+        peer=PURE,
+        unit="rank correlation",
+        ours=None if found is None else float(found.statistic),
+        theirs=None,
+        ratio=None,
+        note=f"{name}: {told}",
+        conditions={"p": None if found is None else float(found.pvalue)},
+    )
+
+
+def _correlate_ranks(first: list[float], second: list[float]) -> Any:
+    """Return Spearman's correlation, and its p among all orders: six are few for a limit."""
+    return stats.permutation_test(
+        (first,),
+        lambda ordered: stats.spearmanr(ordered, second).statistic,
+        permutation_type="pairings",
+        n_resamples=math.factorial(len(first)),
+    )
+
+
+def judge_text(found: Found, scale: Scale) -> Iterator[Row]:
+    """Yield whether bits per byte are flat: each ratio beside pure stacks, in percent."""
+    bits = {stack: np.array(own[TEXT]) for stack, own in found.items()}
+    pure = np.concatenate([bits[v, 0] for v in VARIANTS])
+    for softmax in scale.softmax[1:]:
+        own = np.concatenate([bits[v, softmax] for v in VARIANTS])
+        yield Claim(
+            name=f"language modelling is flat, up to {FLAT:g} %",
+            first=name_ratio(scale.layers, softmax),
+            second=PURE,
+            unit=PERCENT,
+            more=100 * own / pure,
+            less=np.full(len(pure), 100.0),
+            alike=FLAT,
+        ).as_row()
+
+
+def _list_names(variants: Sequence[str]) -> str:
+    return ", ".join(VARIANTS[v] for v in variants)

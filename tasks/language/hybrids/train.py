@@ -1,0 +1,214 @@
+"""A cell is trained and measured; what is known of it is not trained again.
+
+Every training of a seed sees the same batches (on text, those of all seeds), and every model is
+tested on the same sequences. The weights of the last step are measured: none is picked.
+"""
+
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from neuro.mixers.delta_net import TAPS
+from neuro.mixers.short_conv import ShortConv
+from neuro.seeds import seeded
+from neuro.training import Course, fit
+from neuro.training.threads import limit_threads
+from tasks.bench.results import append_result, make_key, read_results, read_value
+from tasks.language.config import Config
+from tasks.language.data import NOTHING, batches as text_batches
+from tasks.language.hybrids.cells import (
+    SOFTMAX,
+    TEXT,
+    Cell,
+    Part,
+    Scale,
+    count_share,
+    list_cells,
+    make_config,
+)
+from tasks.language.model import LanguageModel
+from tasks.language.recall import TASKS, Sequences
+from tasks.language.recipes import make_plan
+from tasks.language.task import loss, measure_bits
+from tasks.runs.task import Pair, Split
+
+FILE = "hybrids-cells.jsonl"  # beside the figures
+SECONDS = "cpu_seconds"
+VALIDATION, TEST = 1_000_000, 2_000_000  # seeds of sequences that no training sees
+CONVOLVED = "conv"  # of mixers that have a short convolution of their own
+Stack = tuple[str, int]  # variant, softmax layers
+Found = dict[Stack, dict[str, list[float]]]  # by task, one value a seed
+
+
+class Convolved(nn.Module):
+    """A norm, and a short convolution over sequences that begin anew with each batch."""
+
+    def __init__(self, norm: nn.Module, width: int) -> None:
+        super().__init__()
+        self.norm, self.conv = norm, ShortConv(width, TAPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the mixer reads; axes T B D."""
+        read: Tensor
+        read, _ = self.conv(self.norm(x), x.new_zeros(TAPS - 1, *x.shape[1:]))
+        return read
+
+
+def build(config: Config) -> LanguageModel:
+    """Return a fresh model in which every mixer sees the last tokens.
+
+    DeltaNet and Gated DeltaNet bring a convolution over 4 tokens. The others are given one:
+    what is compared is the memory, not who can tell the token before.
+
+    Embeddings begin with a standard deviation of 1, and mixers say nothing: few steps are
+    enough. Else what mixers say at first is up to ten times as large as the tokens, that of
+    some more than of others, and the tables would tell which of them had unlearnt that.
+    """
+    model = LanguageModel(config)
+    nn.init.normal_(model.embedding.weight)
+    for block in model.blocks:
+        mixer: Any = block.mixer
+        nn.init.zeros_(mixer.output.weight)
+        if not hasattr(mixer, CONVOLVED):
+            block.mixer_norm = Convolved(block.mixer_norm, config.width)  # type: ignore[arg-type]
+    return model
+
+
+def train_cell(cell: Cell, scale: Scale) -> dict[str, float]:
+    """Return what a cell reaches, by the name of its task, and the CPU time it took [s].
+
+    That is the share of right answers, or bits per byte.
+
+    Raises:
+        TrainError: the training has diverged.
+    """
+    start, config = time.process_time(), make_config(cell, scale)
+    with limit_threads(1), TemporaryDirectory() as folder:
+        with seeded(cell.seed):
+            model = build(config)
+        course = Course(
+            batches=lambda _: draw_batches(cell, scale),
+            steps=config.steps,
+            loss=lambda net, batch, at: loss(config, net, batch, at)[0],
+            validate=lambda net: measure(net, cell, scale, "val"),
+            better="lower" if cell.task == TEXT else "higher",
+            seed=cell.seed,
+            batch_axis=1,
+        )
+        fabric = Fabric(accelerator="cpu", devices=1)
+        fit(model, course, make_plan(config), fabric, Path(folder))
+        found = measure(model.eval(), cell, scale, "test")
+    return {cell.task: found, SECONDS: time.process_time() - start}
+
+
+def draw_batches(cell: Cell, scale: Scale) -> Iterator[Pair]:
+    """Yield the batches of a training: of recall by its seed, of text the same for all."""
+    config = make_config(cell, scale)
+    if cell.task == TEXT:
+        yield from text_batches(config, "train", 0)
+        return
+    for step in range(config.steps):
+        rng = np.random.default_rng([cell.seed, step])
+        yield _as_tensors(TASKS[cell.task](rng, scale.sizes, scale.samples))
+
+
+@torch.no_grad()
+def measure(model: nn.Module, cell: Cell, scale: Scale, split: Split) -> float:
+    """Return the share of right answers of a model on a held-out split, or bits per byte."""
+    if cell.task == TEXT:
+        return measure_bits(make_config(cell, scale), model, split)
+    rng = np.random.default_rng(TEST if split == "test" else VALIDATION)
+    x, y = _as_tensors(TASKS[cell.task](rng, scale.sizes, scale.tested))
+    logits, _ = model(x)
+    due = y != NOTHING
+    return float((logits.argmax(-1) == y)[due].double().mean())
+
+
+def _as_tensors(drawn: Sequences) -> Pair:
+    return torch.from_numpy(drawn.x), torch.from_numpy(drawn.y)
+
+
+def train_all(part: Part, scale: Scale, folder: Path, workers: int) -> Found:
+    """Return what the cells of a part reach; what is in the folder is not trained again.
+
+    Raises:
+        StoreError: a result in the folder's file is damaged.
+        TrainError: a training has diverged.
+    """
+    path, cells = folder / FILE, list_cells(part, scale)
+    keys = {cell: make_key(describe(cell, scale)) for cell in cells}
+    known = read_results(path)
+    missing = [cell for cell in cells if keys[cell] not in known]
+    run = delayed(_train_one)
+    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
+    for cell, found in parallel(run(cell, scale) for cell in missing):
+        known[keys[cell]] = append_result(path, keys[cell], asdict(cell), found)
+    return _group(cells, [read_value(path, known[keys[c]], dict[str, float]) for c in cells])
+
+
+def _train_one(cell: Cell, scale: Scale) -> tuple[Cell, dict[str, float]]:
+    return cell, train_cell(cell, scale)
+
+
+def _group(cells: Sequence[Cell], values: Sequence[dict[str, float]]) -> Found:
+    out: Found = {}
+    for cell, value in zip(cells, values, strict=True):
+        own = out.setdefault((cell.variant, cell.softmax), {})
+        own.setdefault(cell.task, []).append(value[cell.task])
+        own.setdefault(SECONDS, []).append(value[SECONDS])
+    return out
+
+
+def describe(cell: Cell, scale: Scale) -> dict[str, Any]:
+    """Return all that the figures of a cell depend on, beside the code.
+
+    The embedded text are the sources of this Python.
+    """
+    versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
+    return {**asdict(cell), "scale": repr(scale), **versions}
+
+
+def list_missing(part: Part, scale: Scale, folder: Path) -> list[Cell]:
+    """Return the cells of a part that are still to be trained."""
+    known = read_results(folder / FILE)
+    return [c for c in list_cells(part, scale) if make_key(describe(c, scale)) not in known]
+
+
+def estimate_seconds(cells: Sequence[Cell], scale: Scale) -> float:
+    """Return how much CPU time [s] trainings take, from that of one step of each mixer.
+
+    Tests and what a training begins with are not in it.
+    """
+    total = 0.0
+    for task in (next(iter(TASKS)), TEXT):  # all tasks of recall take as long
+        own = [cell for cell in cells if (cell.task == TEXT) == (task == TEXT)]
+        for variant in dict.fromkeys([SOFTMAX, *(cell.variant for cell in own)]):
+            softmax = scale.layers if variant == SOFTMAX else 0
+            pure = Cell(task=task, variant=variant, softmax=softmax, seed=0)
+            steps = make_config(pure, scale).steps * count_share(own, variant, scale.layers)
+            total += time_step(pure, scale) * steps if steps else 0.0
+    return total
+
+
+def time_step(cell: Cell, scale: Scale) -> float:
+    """Return the CPU time [s] of a step of training, the second of two."""
+    config = make_config(cell, scale)
+    with limit_threads(1), seeded(0):
+        model, batches = build(config), draw_batches(cell, scale)
+        optimizer = make_plan(config).build_optimizer(model)
+        for _ in range(2):  # the first one compiles
+            start = time.process_time()
+            nats, _ = loss(config, model, next(batches), 0.0)
+            torch.autograd.backward(nats)
+            optimizer.step()
+    return time.process_time() - start

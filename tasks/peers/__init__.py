@@ -1,0 +1,1 @@
+"""neuro beside other simulators and libraries, on published networks among others."""

@@ -1,0 +1,199 @@
+"""What a run costs us by spikes, cells and synapses, and what the first one costs.
+
+The peer is neuro itself, or a limit that we keep to.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from neuro.events import Clock, Exact, Grid, simulate
+from neuro.events.exact.compile import compile_exactly
+from neuro.graph import Sparse
+from tasks.bench.comparison import Case, Pair, describe_machine
+from tasks.bench.harness import Measured, Run, Timing, measure
+from tasks.bench.rows import Row
+from tasks.bench.stopwatch import Stopwatch
+from tasks.peers.engine import EXACT, NEST, RTF, SIMULATORS, of_cuba, of_delta, of_kicked
+from tasks.peers.networks import start
+from tasks.peers.problem import CELLS, Problem, beside_silent
+from tasks.peers.subjects_neuro import Make, exact
+
+BYTES = 12.0  # a synapse may take
+SECONDS = 30.0  # the first use of a clock may take
+
+
+def cost(quick: bool) -> list[Case]:
+    """Return the same network with fewer spikes, and with more cells that do nothing."""
+    if quick:
+        return [_fewer_spikes((400, 0.1), 12.0), _more_cells((400, 0.1))]
+    # A cell that has just fired ignores a kick, and inhibition grows with the network: so many
+    # kicks a second give ten times the spikes of one.
+    return [
+        _fewer_spikes((4000, 1.0), 12.0),
+        _fewer_spikes((20_000, 1.0), 15.0),
+        _more_cells((4000, 1.0)),
+    ]
+
+
+def _fewer_spikes(size: tuple[int, float], kicks: float) -> Case:
+    n, seconds = size
+    more = "10x the spikes"
+    return Case(
+        name=f"fewer spikes, {n:,} cells",
+        subjects={
+            more: partial(exact, partial(of_kicked, *size, kicks=kicks)),
+            EXACT: partial(exact, partial(of_kicked, *size, kicks=1.0)),
+        },
+        pairs=(Pair(EXACT, (more,), 8.0),),
+        unit=RTF,
+        per=seconds,
+        cell_seconds=n * seconds,
+        conditions={"cells": n, "simulated_seconds": seconds},
+    )
+
+
+def _more_cells(size: tuple[int, float]) -> Case:
+    n, seconds = size
+    make, fewer = partial(of_kicked, *size, kicks=15.0), f"{n:,} cells"
+    return Case(
+        name=f"{9 * n:,} silent cells more",
+        subjects={
+            fewer: partial(exact, make),
+            EXACT: partial(exact, partial(among_silent, make, 10)),
+        },
+        pairs=(Pair(EXACT, (fewer,), 1 / 1.2),),
+        unit=RTF,
+        per=seconds,
+        conditions={"cells": 10 * n, "simulated_seconds": seconds},
+    )
+
+
+def among_silent(make: Make, times: int) -> Problem:
+    """Return a problem among so many times as many cells, the others silent."""
+    return beside_silent(make(), times)
+
+
+def memory(quick: bool) -> Iterator[Row]:
+    """Yield what a synapse takes: its own arrays, and the whole process beside NEST's."""
+    make = partial(of_delta, *((400, 0.1) if quick else (20_000, 0.1)))
+    found = measure(
+        {
+            "float64 weights": partial(compiled_bytes, make, np.float64),
+            "float32 weights": partial(compiled_bytes, make, np.float32),
+            **{name: partial(SIMULATORS[name], make) for name in (EXACT, NEST)},
+        },
+        repeats=1,
+    )
+    for weights in ("float64 weights", "float32 weights"):
+        yield _bytes(f"bytes a synapse, {weights}", found[weights])
+    ours, theirs = found[EXACT], found[NEST]
+    ran = bool(ours.runs and theirs.runs)
+    yield Row(
+        case="peak memory of the process",
+        subject=EXACT,
+        peer=NEST,
+        unit="MB",
+        ours=ours.peak / 1e6 if ours.runs else None,
+        theirs=theirs.peak / 1e6 if theirs.runs else None,
+        ratio=theirs.peak / ours.peak if ran else None,
+        note="; ".join(f"{n}: {found[n].problem}" for n in (EXACT, NEST) if found[n].problem),
+        conditions={"synapses": _events_of(found["float64 weights"]), **describe_machine(NEST)},
+    )
+
+
+def compiled_bytes(make: Make, dtype: type, _: int) -> Run:
+    """Return a "run" that counts the bytes of the synapses of a compiled network."""
+    problem = make()
+    nodes = {
+        name: replace(node, weight=node.weight.astype(dtype))
+        if isinstance(node, Sparse)
+        else node
+        for name, node in problem.graph.nodes.items()
+    }
+    graph = replace(problem.graph, nodes=nodes)
+
+    def run() -> Timing:
+        watch = Stopwatch()
+        (component,) = compile_exactly(graph, 1).components
+        arrays = component.table
+        per_synapse = arrays.target.nbytes + arrays.weight.nbytes
+        return watch.timing(per_synapse, arrays.weight.size)
+
+    return run
+
+
+def _bytes(case: str, measured: Measured) -> Row:
+    size = measured.runs[0].counted / measured.runs[0].events if measured.runs else None
+    return Row(
+        case=case,
+        subject=EXACT,
+        peer="limit",
+        unit="bytes",
+        ours=size,
+        theirs=BYTES,
+        ratio=None if size is None else BYTES / size,
+        note=measured.problem,
+        conditions={"target": 1, "synapses": _events_of(measured), **describe_machine("limit")},
+    )
+
+
+def _events_of(measured: Measured) -> int | None:
+    return measured.runs[0].events if measured.runs else None
+
+
+FIRST_USES: dict[str, tuple[Any, Clock]] = {
+    "grid, float32": (partial(of_delta, 50, 0.01), Grid(dtype=np.float32)),
+    "grid, float64": (partial(of_delta, 50, 0.01), Grid()),
+    "exact, jumps": (partial(of_delta, 50, 0.01), Exact()),
+    "exact, currents": (partial(of_cuba, 50, 0.01), Exact()),
+}
+
+
+def first_uses(quick: bool) -> Iterator[Row]:
+    """Yield the CPU time of the first run after installing, and of the first in a process."""
+    for name in list(FIRST_USES)[: 1 if quick else None]:
+        subject = {name: partial(first_use, name)}
+        with tempfile.TemporaryDirectory(prefix="neuro-bench-") as folder:
+            kept = {"NUMBA_CACHE_DIR": folder}
+            cold, warm = (measure(subject, 1, environment=kept)[name] for _ in range(2))
+        cold_seconds, warm_seconds = (m.best("cpu") if m.runs else None for m in (cold, warm))
+        yield _seconds(f"first use, {name}", "limit", (cold_seconds, SECONDS), cold.problem)
+        again = f"first use in a process, {name}"
+        yield _seconds(again, "compiling", (warm_seconds, cold_seconds), warm.problem)
+
+
+def first_use(name: str, _: int) -> Run:
+    """Return a run that compiles, or loads, what it needs."""
+    make, clock = FIRST_USES[name]
+    problem = make()
+    exactly = isinstance(clock, Exact)
+    state = start(problem.graph, problem.membranes) if exactly else None
+
+    def run() -> Timing:
+        watch = Stopwatch()
+        record, _ = simulate(problem.graph, problem.inputs, clock, state=state)
+        return watch.timing(record.counts[CELLS].spikes)
+
+    return run
+
+
+def _seconds(
+    case: str, peer: str, seconds: tuple[float | None, float | None], note: str
+) -> Row:
+    ours, theirs = seconds
+    return Row(
+        case=case,
+        subject="neuro",
+        peer=peer,
+        unit="CPU s",
+        ours=ours,
+        theirs=theirs,
+        ratio=None if ours is None or theirs is None else theirs / ours,
+        note=note,
+        conditions={"target": 1, "threads": 1, **describe_machine(peer)},
+    )

@@ -1,0 +1,134 @@
+"""Brian2 as a subject: interpreted with Cython, and as a C++ program of its own.
+
+Preparing is left out of the times: code is generated, compiled and loaded before the loop over
+ticks. The compiler gets what makes it fastest (``-O3 -ffast-math -march=native``).
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.bench.harness import Run, Timing
+from tasks.bench.stopwatch import Stopwatch
+from tasks.peers.problem import CELLS, Problem, Projection, iterate_projections
+from tasks.peers.subjects_neuro import Make
+
+FLAGS = ("-w", "-O3", "-ffast-math", "-march=native", "-std=c++11")
+CPU_TIME = "results/cpu_time"  # of the loop, in the folder of a program [s]
+
+
+def cython(make: Make, _: int, flags: Sequence[str] = FLAGS) -> Run:
+    """Return a run from Python, each step in Cython. flags: of the compiler.
+
+    Brian2 keeps what it compiles, whatever the flags: it gets a new folder, for these flags.
+    """
+    import brian2
+
+    folder = tempfile.TemporaryDirectory(prefix="neuro-bench-")
+    brian2.prefs.codegen.target = "cython"
+    brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = list(flags)
+    brian2.prefs["codegen.runtime.cython.cache_dir"] = folder.name
+    problem = make()
+    network, monitor = _network(brian2, problem)
+    network.store()
+
+    def run() -> Timing:
+        network.restore()
+        watches: list[Stopwatch] = []
+        timings: list[Timing] = []
+
+        def at_start_and_end(_elapsed: Any, done: float, _start: Any, _duration: Any) -> None:
+            if done == 0:
+                watches.append(Stopwatch())
+            elif done == 1:
+                timings.append(watches[0].timing(0))
+
+        network.run(
+            problem.duration * brian2.second,
+            report=at_start_and_end,
+            report_period=1e9 * brian2.second,
+        )
+        return timings[-1]._replace(counted=int(monitor.num_spikes))
+
+    run()  # compiles
+    folder.cleanup()
+    return run
+
+
+def cpp(make: Make, _: int, flags: Sequence[str] = FLAGS) -> Run:
+    """Return a run of a program in C++ on one thread. flags: of the compiler."""
+    import brian2
+
+    folder = tempfile.TemporaryDirectory(prefix="neuro-bench-")  # goes with the process
+    brian2.set_device("cpp_standalone", build_on_run=False, directory=folder.name)
+    brian2.prefs["codegen.cpp.extra_compile_args_gcc"] = list(flags)
+    problem, device = make(), brian2.get_device()
+    network, monitor = _network(brian2, problem)
+    device.insert_code("main", "const std::clock_t _begun = std::clock();")
+    network.run(problem.duration * brian2.second)
+    device.insert_code(
+        "main",
+        f'std::ofstream("{CPU_TIME}") << double(std::clock() - _begun) / CLOCKS_PER_SEC;',
+    )
+    device.build(directory=folder.name, compile=True, run=False, with_output=False)
+
+    def run() -> Timing:
+        device.run(with_output=False)
+        cpu = float((Path(folder.name) / CPU_TIME).read_text())
+        device.array_cache.clear()  # else it answers for the run before
+        return Timing(cpu, device._last_run_time, int(monitor.num_spikes))
+
+    return run
+
+
+def _network(brian2: Any, problem: Problem) -> tuple[Any, Any]:
+    """Return the network, and the monitor of its cells."""
+    mv, second = brian2.mV, brian2.second
+    brian2.defaultclock.dt = problem.graph.dt * second
+    found = list(iterate_projections(problem))
+    currents = sorted({p.tau for p in found if p.tau is not None})
+    sum_of = " + ".join(f"g{k}" for k in range(len(currents))) or "0*volt"
+    equations = [f"dv/dt = (v_inf - v + {sum_of}) / tau : volt (unless refractory)"]
+    equations += [f"dg{k}/dt = -g{k} / tau{k} : volt" for k in range(len(currents))]
+    names = {f"tau{k}": tau * second for k, tau in enumerate(currents)}
+    names |= {"tau": float(problem.cell.tau) * second}
+    names |= {"threshold": float(problem.cell.threshold) * mv}
+    cells = brian2.NeuronGroup(
+        problem.size,
+        "\n".join([*equations, "v_inf : volt (constant)"]),
+        threshold="v >= threshold",
+        reset="v = 0*volt",
+        refractory=problem.cell.refractory * second,
+        method="exact",
+        namespace=names,
+    )
+    cells.v, cells.v_inf = problem.membranes[CELLS] * mv, problem.v_inf * mv
+    monitor = brian2.SpikeMonitor(cells, record=False)
+    parts, sources = [cells, monitor], {CELLS: cells}
+    for p in found:
+        if p.source not in sources:
+            sources[p.source] = _stimulus(brian2, problem, p.source)
+            parts.append(sources[p.source])
+        k = None if p.tau is None else currents.index(p.tau)
+        parts.append(_synapses(brian2, p, sources[p.source], cells, k))
+    return brian2.Network(*parts), monitor
+
+
+def _stimulus(brian2: Any, problem: Problem, name: str) -> Any:
+    events = problem.inputs[name]
+    times = events.tick * problem.graph.dt * brian2.second
+    return brian2.SpikeGeneratorGroup(events.shape[2], events.neuron, times)
+
+
+def _synapses(brian2: Any, p: Projection, source: Any, cells: Any, current: int | None) -> Any:
+    # A jump finds a cell that is still held as it was; its current goes on.
+    effect = "v_post += w * int(not_refractory_post)" if current is None else None
+    synapses = brian2.Synapses(
+        source, cells, "w : volt", on_pre=effect or f"g{current}_post += w"
+    )
+    synapses.connect(i=p.synapses.source, j=p.synapses.indices)
+    synapses.w = p.synapses.weight * brian2.mV
+    if p.delay:
+        synapses.delay = p.delay * brian2.second
+    return synapses

@@ -1,0 +1,38 @@
+"""NEST as a subject; only its ``Simulate`` is timed."""
+
+from neuro.interop import nest_script
+from neuro.interop.nest_plan import plan
+from neuro.spikes import of_sample, to_times
+from tasks.bench.harness import Run, Timing
+from tasks.bench.stopwatch import Stopwatch
+from tasks.peers.problem import CELLS
+from tasks.peers.subjects_neuro import Make
+
+
+def precise(make: Make, threads: int) -> Run:
+    """Return a run of the models with spikes between the ticks."""
+    return _run(make, threads, precise=True)
+
+
+def grid(make: Make, threads: int) -> Run:
+    """Return a run of the models on the grid of the network's dt."""
+    return _run(make, threads, precise=False)
+
+
+def _run(make: Make, threads: int, *, precise: bool) -> Run:
+    problem = make()
+    given = {
+        name: of_sample(to_times(events, problem.graph.dt), 0)
+        for name, events in problem.inputs.items()
+    }
+    network = plan(problem.graph, given, problem.membranes, precise=precise)
+
+    def run() -> Timing:
+        nest, recorders = nest_script.build(network, threads)
+        watch = Stopwatch()
+        nest.Simulate(network.ticks * network.dt)
+        timing = watch.timing(0)
+        return timing._replace(counted=int(recorders[CELLS].recorder.n_events))
+
+    nest_script.build(network, threads)  # NEST is there, and so is the model
+    return run

@@ -1,0 +1,93 @@
+"""neuro as a subject: as a user calls it, and the scatter-add that bounds it."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from neuro.events import Clock, Exact, Recording, simulate
+from neuro.graph import Sparse
+from neuro.ops.jit import kernel
+from neuro.record import Record
+from neuro.spikes import Times
+from tasks.bench.harness import Run
+from tasks.bench.stopwatch import repeat
+from tasks.peers.networks import start
+from tasks.peers.problem import CELLS, Problem, iterate_projections
+
+Make = Callable[[], Problem]
+
+
+def exact(make: Make, threads: int) -> Run:
+    """Return a run in continuous time."""
+    problem = make()
+    graph, clock = problem.graph, Exact(threads=threads)
+    state = start(graph, problem.membranes)
+
+    def once() -> tuple[int, int]:
+        record, _ = simulate(graph, problem.inputs, clock, state=state)
+        return record.counts[CELLS].spikes, synaptic_events(record)
+
+    return repeat(once)
+
+
+def exact_alone(make: Make, _: int) -> Run:
+    """Return the same on one thread, however many the others have."""
+    return exact(make, 1)
+
+
+def synaptic_events(record: Record) -> int:
+    """Return the synaptic events of a whole network, weights of zero included."""
+    return sum(c.synaptic_events_all for c in record.counts.values())
+
+
+def spikes_of(problem: Problem, clock: Clock = Exact()) -> Times:  # noqa: B008
+    """Return the spikes of the cells, by time."""
+    state = start(problem.graph, problem.membranes)
+    only = Recording(spikes=(CELLS,), values=())
+    record, _ = simulate(problem.graph, problem.inputs, clock, state=state, record=only)
+    return record.times[CELLS]
+
+
+def bound(make: Make, _: int) -> Run:
+    """Return the additions alone: those of the network's own spikes, in their order."""
+    problem = make()
+    times = spikes_of(problem)
+    factor = np.exp(times.time / float(problem.cell.tau) % 50)  # decay-free sums have one
+    rows = rows_of(problem)
+    sums = np.zeros(problem.size)
+
+    def once() -> tuple[int, int]:
+        added = scatter(rows.indptr, rows.indices, rows.weight, times.neuron, factor, sums)
+        return times.neuron.size, int(added)
+
+    return repeat(once)
+
+
+def rows_of(problem: Problem) -> Sparse:
+    """Return all synapses from cells to cells as one connection."""
+    found = [p.synapses for p in iterate_projections(problem) if p.source == CELLS]
+    if len(found) == 1:
+        return found[0]
+    columns = [(s.source, s.indices, s.weight) for s in found]
+    source, target, weight = (np.concatenate(c) for c in zip(*columns, strict=True))
+    return Sparse.from_coo(source, target, weight, shape=(problem.size, problem.size))
+
+
+@kernel
+def scatter(
+    at: Int[np.ndarray, " R"],
+    target: Int[np.ndarray, " E"],
+    weight: Float[np.ndarray, " E"],
+    spikes: Int[np.ndarray, " S"],
+    factor: Float[np.ndarray, " S"],
+    sums: Float[np.ndarray, " N"],
+) -> int:
+    """Add the rows of all spikes, each times its factor; return the number of additions."""
+    added = 0
+    for k in range(spikes.size):
+        row, f = spikes[k], factor[k]
+        for s in range(at[row], at[row + 1]):
+            sums[target[s]] += weight[s] * f
+        added += at[row + 1] - at[row]
+    return added

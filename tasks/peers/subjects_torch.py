@@ -1,0 +1,217 @@
+"""A classifier by torch: peers' layers, and the fastest code that we found ourselves.
+
+784 inputs, two layers of LIF that subtract the threshold where they reach it; float32, without
+gradient. All count the spikes of the outputs. Axes: T ticks, B samples.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from neuro.events import Clock, Exact, Grid, simulate
+from neuro.graph import Dense
+from neuro.spikes import to_events
+from tasks.bench.harness import Run
+from tasks.bench.stopwatch import repeat
+from tasks.peers.networks import TAU, Network, feed_forward
+from tasks.peers.subjects_neuro import synaptic_events
+
+DECAY = math.exp(-1e-3 / TAU)  # of a membrane in a tick of 1 ms
+THRESHOLD = 3.0
+
+Forward = Callable[[Tensor], Tensor]  # T B I to the spikes of outputs, T B K
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stimulus:
+    """How much a classifier gets. activity: share of inputs that spike in a tick."""
+
+    batch: int = 1
+    ticks: int = 100
+    activity: float = 0.05
+    layers: tuple[int, int, int] = (784, 512, 10)
+
+    @property
+    def raster(self) -> Float[np.ndarray, "T B I"]:
+        """The same spikes for everyone."""
+        rng = np.random.default_rng(0)
+        shape = (self.ticks, self.batch, self.layers[0])
+        return (rng.random(shape) < self.activity).astype(np.float32)
+
+
+def grid(stimulus: Stimulus, threads: int) -> Run:
+    """Return our engine on the grid of the trained network, in float32."""
+    return _ours(stimulus, Grid(dtype=np.float32), threads)
+
+
+def exact(stimulus: Stimulus, threads: int) -> Run:
+    """Return our engine in continuous time."""
+    return _ours(stimulus, Exact(), threads)
+
+
+def _ours(stimulus: Stimulus, clock: Clock, threads: int) -> Run:
+    graph, inputs = _network(stimulus).graph, {"in": to_events(stimulus.raster)}
+
+    def once() -> tuple[int, int]:
+        record, _ = simulate(graph, inputs, clock, workers=threads)
+        return record.counts["out"].spikes, synaptic_events(record)
+
+    return repeat(once)
+
+
+def _network(stimulus: Stimulus) -> Network:
+    return feed_forward(1, layers=stimulus.layers)
+
+
+def gemm(stimulus: Stimulus, threads: int) -> Run:
+    """Return our own torch code: all ticks in one product, then the membranes tick by tick."""
+    first, second = _weights(stimulus)
+
+    def forward(x: Tensor) -> Tensor:
+        hidden = _fire(x.flatten(0, 1) @ first, x.shape[0])
+        return _fire(hidden.flatten(0, 1) @ second, x.shape[0])
+
+    return _forward(stimulus, threads, lambda x: x, forward)
+
+
+def csr(stimulus: Stimulus, threads: int) -> Run:
+    """Return the same with a sparse product for the input."""
+    first, second = _weights(stimulus)
+
+    def forward(x: Tensor) -> Tensor:
+        hidden = _fire(torch.sparse.mm(x, first), stimulus.ticks)
+        return _fire(hidden.flatten(0, 1) @ second, stimulus.ticks)
+
+    return _forward(stimulus, threads, lambda x: x.flatten(0, 1).to_sparse_csr(), forward)
+
+
+def bags(stimulus: Stimulus, threads: int) -> Run:
+    """Return the same with sums of the rows of weights whose inputs spike."""
+    first, second = _weights(stimulus)
+    rows = torch.from_numpy(stimulus.raster).flatten(0, 1).to_sparse_csr()
+    at, index = rows.crow_indices()[:-1], rows.col_indices()
+
+    def forward(_: Tensor) -> Tensor:
+        sums = nn.functional.embedding_bag(index, first, at, mode="sum")
+        hidden = _fire(sums, stimulus.ticks)
+        return _fire(hidden.flatten(0, 1) @ second, stimulus.ticks)
+
+    return _forward(stimulus, threads, lambda x: x, forward)
+
+
+def _fire(x: Tensor, ticks: int) -> Tensor:
+    """Return the spikes T B N for inputs (T B) N, which are used up."""
+    x = x.view(ticks, -1, x.shape[-1])
+    v = torch.zeros_like(x[0])
+    for now in x:
+        now.add_(v, alpha=DECAY)
+        torch.ge(now, THRESHOLD, out=(fired := torch.empty_like(now)))
+        v = now.sub(fired, alpha=THRESHOLD)
+        now.copy_(fired)
+    return x
+
+
+def spikingjelly_step(stimulus: Stimulus, threads: int) -> Run:
+    """Return SpikingJelly, tick by tick."""
+    net, reset = _spikingjelly(stimulus, "s")
+
+    def forward(x: Tensor) -> Tensor:
+        reset(net)
+        return torch.stack([net(now) for now in x])
+
+    return _forward(stimulus, threads, lambda x: x, forward)
+
+
+def spikingjelly_multi(stimulus: Stimulus, threads: int) -> Run:
+    """Return SpikingJelly, layer by layer over all ticks."""
+    net, reset = _spikingjelly(stimulus, "m")
+
+    def forward(x: Tensor) -> Tensor:
+        reset(net)
+        spikes: Tensor = net(x)
+        return spikes
+
+    return _forward(stimulus, threads, lambda x: x, forward)
+
+
+def _spikingjelly(stimulus: Stimulus, mode: str) -> tuple[nn.Module, Callable[[Any], None]]:
+    from spikingjelly.activation_based import functional, layer, neuron
+
+    tau = 1 / (1 - DECAY)  # of its Euler step, for the same decay
+    parts: list[nn.Module] = []
+    for weight in _weights(stimulus):
+        linear = layer.Linear(*weight.shape, bias=False, step_mode=mode)
+        linear.weight.data = weight.T.contiguous()
+        cells = neuron.LIFNode(tau, False, THRESHOLD, v_reset=None, step_mode=mode)
+        parts += [linear, cells]
+    return nn.Sequential(*parts).eval(), functional.reset_net
+
+
+def norse(stimulus: Stimulus, threads: int) -> Run:
+    """Return Norse's LIF without current, tick by tick."""
+    from norse.torch import LIFBoxCell, LIFBoxParameters
+    from norse.torch.functional.reset import reset_subtract
+
+    # Its input leaks in: the weights make up for that.
+    weights = [w / (1 - DECAY) for w in _weights(stimulus)]
+    p = LIFBoxParameters(
+        tau_mem_inv=torch.tensor(1.0),
+        v_th=torch.tensor(THRESHOLD),
+        reset_method=reset_subtract,
+    )
+    cells = [LIFBoxCell(p, dt=1 - DECAY) for _ in weights]
+    return _by_ticks(stimulus, threads, list(zip(weights, cells, strict=True)), lambda _: None)
+
+
+def snntorch(stimulus: Stimulus, threads: int) -> Run:
+    """Return snnTorch's Leaky, tick by tick."""
+    import snntorch as snn
+
+    weights = _weights(stimulus)
+    how = {"reset_mechanism": "subtract", "reset_delay": False}
+    cells = [snn.Leaky(beta=DECAY, threshold=THRESHOLD, **how) for _ in weights]
+    layers = list(zip(weights, cells, strict=True))
+    return _by_ticks(stimulus, threads, layers, lambda cell: cell.init_leaky())
+
+
+def _by_ticks(
+    stimulus: Stimulus,
+    threads: int,
+    layers: list[tuple[Tensor, Any]],
+    start: Callable[[Any], Any],
+) -> Run:
+    """Return cells that hand their states on, behind weights; start: a first state."""
+
+    def forward(x: Tensor) -> Tensor:
+        states, out = [start(cell) for _, cell in layers], []
+        for now in x:
+            for k, (weight, cell) in enumerate(layers):
+                now, states[k] = cell(now @ weight, states[k])
+            out.append(now)
+        return torch.stack(out)
+
+    return _forward(stimulus, threads, lambda x: x, forward)
+
+
+def _weights(stimulus: Stimulus) -> list[Tensor]:
+    """Return the weights of both layers, inputs first."""
+    nodes = _network(stimulus).graph.nodes
+    dense = [node for node in nodes.values() if isinstance(node, Dense)]
+    return [torch.from_numpy(node.weight.T.astype(np.float32).copy()) for node in dense]
+
+
+def _forward(stimulus: Stimulus, threads: int, prepare: Forward, forward: Forward) -> Run:
+    torch.set_num_threads(threads)
+    x = prepare(torch.from_numpy(stimulus.raster))
+
+    def once() -> tuple[int, int]:
+        with torch.inference_mode():
+            return int(forward(x).sum()), 0
+
+    return repeat(once)

@@ -1,1 +1,0 @@
-"""Published networks of neuroscience, as Graphs."""

@@ -1,0 +1,132 @@
+"""The page of a Graph on samples of a user's own, without a task and a run folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neuro.arguments import make_type_error
+from neuro.energy import require_record_of
+from neuro.graph import Graph
+from neuro.graph.requirements import require_graph
+from neuro.io.graph_digest import digest_graph
+from neuro.io.schema import SchemaError, convert
+from neuro.io.store import write_bytes
+from neuro.record import Record
+from tasks.report import html as page
+from tasks.report.energy import show_energy, show_mapping
+from tasks.report.key_figures import list_agreement, list_prices
+from tasks.report.report import show_activity, show_parity
+from tasks.runs.provenance import describe_samples, digest_stimuli
+from tasks.runs.results import KEY, check_result
+from tasks.runs.task import ACCURACY, Metric
+
+MADE_BY = {"verify": "verify_samples", "energy": "estimate_samples"}  # argument -> function
+
+
+def write_samples_report(
+    path: str | Path,
+    graph: Graph,
+    *,
+    record: Record | None = None,
+    verify: Mapping[str, Any] | None = None,
+    energy: Mapping[str, Any] | None = None,
+    metrics: Sequence[Metric] = (ACCURACY,),
+) -> Path:
+    """Write one self-contained page of what is given, and return its path.
+
+    Args:
+        path: of the page, for example "report.html"; the activity is written beside it, with
+            the suffix ".png".
+        graph: the network.
+        record: of a run on the event engine; its first samples are drawn.
+        verify: what :func:`tasks.verbs.verify.verify_samples` returned.
+        energy: what :func:`tasks.verbs.energy.estimate_samples` returned.
+        metrics: how the values of ``verify`` are written; others are left out.
+
+    Raises:
+        TypeError: an argument is of another kind.
+        ValueError: the record or a result is of another graph, of other samples than the
+            others, or a result is of another shape than that function returns; lists all.
+    """
+    _require_kinds(path, graph, record, verify, energy, metrics)
+    path, given = Path(path), {"verify": verify, "energy": energy}
+    _require_fit(graph, record, {k: dict(v) for k, v in given.items() if v is not None})
+    figures = [
+        *(list_agreement(verify, metrics) if verify else []),
+        *(list_prices(energy) if energy else []),
+    ]
+    body = [page.heading(path.stem), page.tiles(figures)]
+    if record is not None:
+        shapes = {name: graph.shapes[name] for name in graph.inputs}
+        body.append(show_activity(record, shapes, (), path.with_suffix(".png")))
+    if verify:
+        body.append(show_parity(verify))
+    if energy:
+        body += [show_energy(energy), show_mapping(energy)]
+    write_bytes(path, page.page(path.stem, *body).encode())
+    return path
+
+
+def _require_kinds(
+    path: object, graph: object, record: object, verify: object, energy: object, metrics: object
+) -> None:
+    """Raise unless each argument is of its kind."""
+    if not isinstance(path, str | Path):
+        cure = 'the arguments are (path, graph, record=...): "report.html" comes first'
+        raise make_type_error("path", "the path of a page", path, cure)
+    require_graph(graph)
+    if not isinstance(record, Record | None):
+        cure = "simulate returns (record, state)"
+        raise make_type_error("record", "a Record", record, cure)
+    for name, result in (("verify", verify), ("energy", energy)):
+        if not isinstance(result, Mapping | None):
+            cure = f"give {name}={MADE_BY[name]}(graph, samples)"
+            raise make_type_error(name, f"what {MADE_BY[name]} returned", result, cure)
+    if not isinstance(metrics, Sequence) or not all(isinstance(m, Metric) for m in metrics):
+        cure = 'for example (Metric(name="accuracy", format=".2%"),)'
+        raise make_type_error("metrics", "a tuple of Metrics", metrics, cure)
+
+
+def _require_fit(
+    graph: Graph, record: Record | None, results: Mapping[str, dict[str, Any]]
+) -> None:
+    """Raise one ValueError unless all is of this graph and of the same samples."""
+    problems = [told for name in results for told in _list_problems(graph, name, results[name])]
+    measured_on = {name: result.get(KEY, {}) for name, result in results.items()}
+    if record is not None:
+        try:
+            require_record_of(graph, record)
+        except ValueError as error:
+            problems.append(f"record: {error}")
+        else:
+            measured_on["record"] = _describe_record(graph, record, results)
+    if problems:
+        raise ValueError("\n".join(["a page is of one graph and its samples:", *problems]))
+    for key in ("samples", "first"):
+        found = {name: about[key] for name, about in measured_on.items() if key in about}
+        if len(set(found.values())) > 1:
+            cure = "give verify_samples, estimate_samples and simulate the same stimuli"
+            raise ValueError(f"{', '.join(found)} are of different samples; {cure}")
+
+
+def _list_problems(graph: Graph, name: str, result: dict[str, Any]) -> list[str]:
+    """Return why a result is not of this graph, or none at all."""
+    again = f"give what {MADE_BY[name]}(graph, samples) returns"
+    try:
+        about = convert(check_result(result, name).get(KEY, {}), dict[str, Any], KEY)
+    except SchemaError as error:
+        return [f"{name}: {error}; {again}"]
+    if about.get("graph") in (None, digest_graph(graph)):
+        return []
+    return [f"{name}: is of another network; {again} for this one"]
+
+
+def _describe_record(
+    graph: Graph, record: Record, results: Mapping[str, dict[str, Any]]
+) -> dict[str, str]:
+    """Return of which samples a record is; of a part of those of ``verify`` the first alone."""
+    stimuli = digest_stimuli({name: record.spikes[name] for name in graph.inputs})
+    found = describe_samples(graph, stimuli)
+    if "verify" not in results or record.samples < results["verify"]["n"]:
+        del found["samples"]
+    return found

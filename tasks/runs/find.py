@@ -1,0 +1,364 @@
+"""How a task is found: by its name, or in a Python file of a user's own.
+
+A file is one module that defines ``TASK``. A run folder keeps a copy of it, and the digest of
+that copy: verbs on a run read the copy.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from neuro.arguments import describe
+from neuro.io.run_folder import (
+    Run,
+    RunError,
+    check_values,
+    find_file,
+    has_begun,
+    open_run,
+    read_header,
+)
+from neuro.io.schema import SchemaError
+from neuro.io.store import write_bytes
+from tasks.runs.names import UnknownName, require_one_of
+from tasks.runs.settings import list_settings, require_seed, set_fields
+from tasks.runs.task import Task
+
+TASKS = {
+    "mnist": "tasks.image_classification.mnist",
+    "cifar10": "tasks.image_classification.cifar10",
+    "yinyang": "tasks.yinyang",
+    "image_generation": "tasks.image_generation",
+    "driving": "tasks.driving",
+    "language": "tasks.language",
+}
+NAMES = tuple(TASKS)
+MODULE = "neuro_task_"  # with which the names of modules of task files begin
+
+
+class TaskFileError(ValueError):
+    """A file that defines no task; says why and what to do."""
+
+
+def find_task(name: str) -> Task[Any]:
+    """Return the task of that name, or of a file if the name ends in ".py".
+
+    Raises:
+        UnknownName: there is no such task.
+        TaskFileError: the file cannot be read, or defines no task.
+    """
+    if is_file(name):
+        return load_task(Path(name))
+    if name not in NAMES and Path(f"{name}.py").is_file():
+        raise UnknownName(f"no task {name!r}; did you mean the file {name}.py?")
+    task: Task[Any] = importlib.import_module(TASKS[require_one_of(name, NAMES, "task")]).TASK
+    return task
+
+
+def is_file(name: str) -> bool:
+    """Say whether the name of a task is that of a file."""
+    return name.endswith(".py")
+
+
+def split_name(full: str) -> tuple[str, str]:
+    """Return (task, configuration) of "task:configuration"; without a colon, "tiny".
+
+    >>> split_name("mnist:demo"), split_name("some/my_task.py")
+    (('mnist', 'demo'), ('some/my_task.py', 'tiny'))
+    """
+    of_file = re.fullmatch(r"(.*\.py)(?::(.*))?", full)
+    task, config = of_file.groups() if of_file else full.partition(":")[::2]
+    return task, config or "tiny"
+
+
+def find_config(task: Task[Any], name: str) -> Callable[[], Any]:
+    """Return the configuration function of that name."""
+    return task.configs[require_one_of(name, tuple(task.configs), "configuration")]
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of a file's contents, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_task(path: Path) -> Task[Any]:
+    """Return the ``TASK`` that a file defines; one content is loaded once in a process.
+
+    Raises:
+        TaskFileError: it cannot be read or run, or defines no task.
+    """
+    if not path.is_file():
+        raise TaskFileError(
+            f"{path}: no such file; neuro new {path} writes a task to start from"
+        )
+    data = path.read_bytes()
+    name = _module_name(digest(data))
+    module = sys.modules.get(name) or _run(path, data, name)
+    task = getattr(module, "TASK", None)
+    if not isinstance(task, Task):
+        raise TaskFileError(
+            f"{path}: defines no task; assign a tasks.runs.task.Task to TASK, as the file that "
+            "neuro new writes does"
+        )
+    return task
+
+
+def find_task_line(error: BaseException) -> str | None:
+    """Return the file and line of a task file in which an error arose; None where in none."""
+    files = {m.__file__ for n, m in sys.modules.items() if n.startswith(MODULE) and m.__file__}
+    found = [
+        f"{frame.filename} line {frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if str(Path(frame.filename).resolve()) in files
+    ]
+    return found[-1] if found else None
+
+
+def _module_name(sha: str) -> str:
+    """Return the name of the module that a task file of this digest becomes."""
+    return f"{MODULE}{sha[:16]}"
+
+
+def _run(path: Path, data: bytes, name: str) -> ModuleType:
+    """Return the module of these contents, which stands in ``sys.modules`` from here on."""
+    module = ModuleType(name)
+    module.__file__ = str(path.resolve())
+    sys.modules[name] = module  # before it runs: dataclasses look their module up
+    try:
+        exec(compile(data, str(path), "exec"), module.__dict__)
+    except Exception as error:
+        del sys.modules[name]
+        cure = "NEURO_DEBUG=1 shows the traceback"
+        if isinstance(error, ImportError):
+            cure = f"a task is one file, which imports installed packages only; {cure}"
+        raise TaskFileError(
+            f"{path}: cannot be loaded ({type(error).__name__}: {error}); {cure}"
+        ) from error
+    return module
+
+
+def make_run(  # noqa: PLR0913 - the words of a command
+    full: str,
+    folder: Path | None = None,
+    seed: int = 0,
+    gradient: str = "surrogate",
+    skip_bad: bool = False,
+    settings: Sequence[str] = (),
+    pin: bool = True,
+) -> Run:
+    """Return the run of "task:configuration"; nothing is written.
+
+    folder: None is ``runs/TASK-CONFIGURATION``. skip_bad: bad samples are left out. settings:
+    of fields, see :func:`tasks.runs.settings.set_fields`. pin: the configuration holds the
+    digests of the files that training reads, which must be there.
+
+    Raises:
+        UnknownName: there is no such task, configuration or field.
+        ValueError: the seed is none, see :func:`tasks.words.require_seed`.
+        RunError: the name is that of a run folder, the configuration is none, the task cannot
+            leave out bad samples, or the folder holds a run of another content of the task's
+            file.
+    """
+    require_seed(seed)
+    name, config = split_name(full)
+    _require_no_run(Path(name))
+    task = find_task(name)
+    make = find_config(task, config)
+    file = Path(name) if is_file(name) else None
+    folder = folder or _name_folder(full)
+    sha, made = digest(file.read_bytes()) if file else "", make()
+    if not is_dataclass(made) or isinstance(made, type):
+        raise RunError(
+            f"{name}: its configuration {config} returns {describe(made)}, not a value of a "
+            "frozen dataclass; return one, as the file does that neuro new writes"
+        )
+    if not _is_frozen(made):
+        raise RunError(
+            f"{name}: its configuration {config} is a {type(made).__name__}, a dataclass that "
+            "can be changed, also after the run began; write @dataclass(frozen=True) above it, "
+            "and dataclasses.replace where it is varied"
+        )
+    made = set_fields(made, settings)
+    try:
+        check_values(made)
+    except SchemaError as error:
+        raise RunError(f"{name}: its configuration {config} cannot be used: {error}") from error
+    if skip_bad:
+        made = _skip_bad(task, name, made)
+    if pin and task.training.pin is not None:
+        made = task.training.pin(made)
+    run = Run(
+        folder=folder,
+        task=file.name if file else name,
+        name=config,
+        seed=seed,
+        config=made,
+        gradient=gradient,
+        digest=sha,
+    )
+    if file:
+        _require_same_file(run)
+    return run
+
+
+def _name_folder(full: str) -> Path:
+    """Return the folder of the run of "task:configuration", where none is given."""
+    name, config = split_name(full)
+    return Path("runs") / f"{Path(name).stem if is_file(name) else name}-{config}"
+
+
+def _require_no_run(folder: Path) -> None:
+    """Raise where a run folder is named instead of a task."""
+    if (folder / "config.json").is_file():
+        raise RunError(
+            f"{folder} is the folder of a run, not a task; to go on with its training: "
+            f"{name_train_command(open_folder(folder))}"
+        )
+
+
+def _is_frozen(config: Any) -> bool:
+    """Say whether a value of a dataclass stays as it is."""
+    return bool(config.__dataclass_params__.frozen)
+
+
+def _skip_bad(task: Task[Any], name: str, config: Any) -> Any:
+    """Return the configuration by which bad samples are left out."""
+    if task.training.skip_bad is None:
+        raise RunError(
+            f"{name} cannot leave out bad samples: its Training.skip_bad is None; leave "
+            "--skip-bad out"
+        )
+    return task.training.skip_bad(config)
+
+
+def _list_flags(run: Run) -> list[str]:
+    """Return the flags that make the configuration of a run, as far as its task is at hand."""
+    module = sys.modules.get(_module_name(run.digest)) if is_file(run.task) else None
+    task = module.TASK if module else None if is_file(run.task) else find_task(run.task)
+    if task is None or run.name not in task.configs:
+        return []
+    config, flags = task.configs[run.name](), list[str]()
+    skip, pin = task.training.skip_bad, task.training.pin
+    if skip and skip(run.config) == run.config:
+        config, flags = skip(config), ["--skip-bad"]
+    if pin and config != run.config:
+        config = pin(config)
+    return [*(w for word in list_settings(config, run.config) for w in ("--set", word)), *flags]
+
+
+def _require_same_file(run: Run) -> None:
+    """Raise unless the folder is new, of another task, or holds a run of the same file.
+
+    The configuration of the same run is removed where no checkpoint of it was written.
+    """
+    header = run.folder / "config.json"
+    if not header.exists():
+        return
+    found = read_header(run.folder)
+    if found["task"] != run.task or found["digest"] == run.digest:
+        return
+    mine = all(found[k] == getattr(run, k) for k in ("name", "seed", "gradient"))
+    if mine and not has_begun(run.folder):  # the file has been mended before a checkpoint
+        header.unlink()
+        return
+    begun = replace(run, **{k: found[k] for k in ("name", "seed", "gradient")})
+    raise RunError(
+        f"{run.task} has changed since the run in {run.folder} began; train it anew with "
+        f"another --out, or go on with the file as it was: {name_train_command(begun)}"
+    )
+
+
+def keep_task_file(run: Run) -> None:
+    """Write the file of a run's task into its folder, unless its training has begun there.
+
+    Raises:
+        RunError: the file has changed since this process loaded it.
+    """
+    copy = run.folder / run.task
+    if not is_file(run.task) or (copy.exists() and has_begun(run.folder)):
+        return
+    data = Path(str(sys.modules[_module_name(run.digest)].__file__)).read_bytes()
+    if digest(data) != run.digest:
+        raise RunError(f"{run.task} changed while the training began; train it again")
+    write_bytes(copy, data)
+
+
+def find_task_of(run: Run) -> Task[Any]:
+    """Return the task that a run belongs to, as it was when the run began.
+
+    Raises:
+        RunError: the copy of its file has changed, is gone, or lies outside the run folder.
+    """
+    if not is_file(run.task):
+        return find_task(run.task)
+    loaded = sys.modules.get(_module_name(run.digest))
+    return loaded.TASK if loaded else _load_copy(run.folder, run.task, run.digest)
+
+
+def _load_copy(folder: Path, name: str, sha: str) -> Task[Any]:
+    copy = find_file(folder, name, "config.json")
+    if not copy.is_file():
+        raise RunError(f"{copy} is gone, which defines the run's task; put a copy back")
+    if digest(copy.read_bytes()) != sha:
+        raise RunError(
+            f"{copy} has changed since the run began, and its results would belong to another "
+            f"task; put the file of digest {sha[:16]} back, or train the new one: "
+            f"neuro train {copy} --out FOLDER"
+        )
+    return load_task(copy)
+
+
+def name_train_command(run: Run) -> str:
+    """Return what to type to train a run in its folder, from its start or to its end."""
+    copy = run.folder / run.task
+    task = str(copy) if is_file(run.task) and copy.is_file() else run.task
+    flags = {"--out": str(run.folder), "--seed": str(run.seed), "--gradient": run.gradient}
+    if run.gradient == "surrogate":
+        del flags["--gradient"]
+    words = [f"{task}:{run.name}", *(word for flag in flags.items() for word in flag)]
+    words += _list_flags(run)
+    return f"neuro train {shlex.join(words)}"
+
+
+def _tell_what_is_meant(path: Path) -> None:
+    """Raise where a file of a run, or a task, is named instead of a run folder."""
+    own = _name_folder(str(path))
+    for meant in (path.parent, own) if path.is_file() else (own,):
+        if (meant / "config.json").is_file():
+            raise RunError(f"{path} is no run folder; did you mean {meant}?")
+    task, config = split_name(str(path))
+    if task in NAMES or (is_file(task) and Path(task).is_file()):
+        name = shlex.quote(f"{task}:{config}")
+        raise RunError(
+            f"{path} is a task, not a run folder; train it first: neuro train {name}; then "
+            f"give its folder, {own}"
+        )
+
+
+def open_folder(folder: Path) -> Run:
+    """Return the run of a folder.
+
+    Raises:
+        RunError: no run there, or its task or configuration is no longer the same.
+    """
+    if not folder.is_dir():
+        _tell_what_is_meant(folder)
+
+    def configs(name: str) -> Any:
+        if is_file(name):
+            return _load_copy(folder, name, read_header(folder)["digest"]).configs
+        try:
+            return find_task(name).configs
+        except UnknownName as error:
+            raise RunError(f"{folder / 'config.json'}: {error}") from error
+
+    return open_run(folder, configs)

@@ -1,0 +1,193 @@
+"""What results were measured on: digests of weights, configuration, test data and code.
+
+Each results file of a run folder carries them as ``measured_on``. A result whose digests are
+not those of now is out of date, and whoever shows it says so.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils._pytree import tree_leaves
+
+import drivers
+import lava_export
+import neuro
+import tasks
+from neuro.energy import Chip, find_chip
+from neuro.graph import Graph
+from neuro.io.graph_digest import digest_graph
+from neuro.io.pytree import digest
+from neuro.io.run_folder import Run, RunError, digest_configuration
+from neuro.io.schema import SchemaError, convert
+from neuro.io.store import StoreError, read_json
+from neuro.seeds import seeded
+from neuro.spikes import Events, of_sample
+from neuro.training import get_best_weights_path
+from tasks.runs.find import find_task_of, name_train_command
+from tasks.runs.results import CHECKSUM, KEY, compute_checksum, read_history
+
+RESULTS = ("eval", "simulate", "verify", "export", "energy")  # verbs with a results file
+OUT_OF_DATE = {
+    "weights": "earlier weights",
+    "configuration": "another configuration",
+    "data": "other test data",
+    "code": "another version of the code",
+    "chip_file": "another content of its chip file",  # energy alone, where --chip named a file
+}
+OF_EVERY_RESULT = tuple(part for part in OUT_OF_DATE if part != "chip_file")
+_SOURCES = ("*.py", "*.toml")  # code, and the chips that it reads
+
+
+def describe_provenance(run: Run) -> dict[str, str]:
+    """Return the digests of all that a result of a run depends on, by :data:`OUT_OF_DATE`."""
+    return {**describe_trained(run.folder), "data": digest_test_data(run)}
+
+
+def describe_trained(folder: Path) -> dict[str, str]:
+    """Return those digests that need no data: what a run folder and the code say of now."""
+    header = read_json(folder / "config.json")
+    return {
+        "weights": digest_file(get_best_weights_path(folder)),
+        "configuration": digest_configuration(header),
+        "code": digest_code(),
+    }
+
+
+def digest_file(path: Path) -> str:
+    """Return the digest of the bytes of a file; that of none where there is no file."""
+    data = path.read_bytes() if path.exists() else b""
+    return digest(np.frombuffer(data, np.uint8))
+
+
+def describe_unfinished(run: Run) -> str:
+    """Return how far a training came that has not ended, and how it goes on; "": it has."""
+    history = read_history(run.folder)
+    epochs = find_task_of(run).training.plan(run.config).epochs
+    if not history or (done := history[-1]["epoch"]) >= epochs:
+        return ""
+    return f"trained {done:g} of {epochs} epochs; go on: {name_train_command(run)}"
+
+
+def digest_test_data(run: Run) -> str:
+    """Return the digest of the batches of the test split, as the task makes them."""
+    with seeded(0):  # whatever the batches draw: the same each time
+        batches = find_task_of(run).training.batches(run.config, "test", 0)
+        return digest([digest(tree_leaves(batch)) for batch in batches])
+
+
+def digest_stimuli(inputs: Mapping[str, Events]) -> list[str]:
+    """Return the digest of the stimulus of each sample, the same in whatever batch it comes."""
+    samples = range(next(iter(inputs.values())).shape[1])
+    return [
+        digest({n: _to_columns(of_sample(e, i)) for n, e in sorted(inputs.items())})
+        for i in samples
+    ]
+
+
+def _to_columns(train: Events) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """Return T and the columns of a sample, in the same types whoever made it."""
+    ticks, neurons = (np.asarray(column, np.int64) for column in (train.tick, train.neuron))
+    return int(train.shape[0]), ticks, neurons, np.asarray(train.value, np.float64)
+
+
+def describe_samples(graph: Graph, stimuli: Sequence[str]) -> dict[str, str]:
+    """Return what a result without a run was measured on.
+
+    stimuli: of :func:`digest_stimuli`, of all samples in their order.
+
+    Returns:
+        Digests of the graph, of all the samples, and of the first of them.
+    """
+    return {
+        "graph": digest_graph(graph),
+        "samples": digest(list(stimuli)),
+        "first": next(iter(stimuli), ""),
+    }
+
+
+def describe_chip(chip: Chip) -> str:
+    """Return name and digest of a chip of a user's own, which the code does not hold."""
+    return f"{chip.name} {digest(repr(chip))}"
+
+
+def _describe_chip_file(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return the chip that the file of ``energy.json`` holds now; nothing if it is no more."""
+    asked = result.get("chip_file")
+    if not isinstance(asked, dict):
+        return {}
+    try:
+        return {"chip_file": describe_chip(find_chip(str(asked.get("path"))))}
+    except (OSError, ValueError):
+        return {}
+
+
+@cache
+def digest_code() -> str:
+    """Return the digest of the sources of this package."""
+    folders = [
+        Path(str(package.__file__)).parent for package in (neuro, drivers, lava_export, tasks)
+    ]
+    files = [
+        (folder.name, path.relative_to(folder).as_posix(), path.read_text("utf-8"))
+        for folder in folders
+        for pattern in _SOURCES
+        for path in sorted(folder.rglob(pattern))
+    ]
+    return digest(files)
+
+
+def write_result(
+    run: Run, verb: str, result: Mapping[str, Any], measured_on: Mapping[str, str]
+) -> None:
+    """Write the results file of a verb.
+
+    measured_on: :func:`describe_provenance` before anything was measured.
+
+    Raises:
+        RunError: a training has replaced the weights since then.
+    """
+    now = describe_trained(run.folder)
+    if why := explain_difference(measured_on, now):
+        raise RunError(
+            f"{run.folder}: what {verb} measured is {why} by now, and was not written; measure "
+            "again when the training has ended"
+        )
+    whole = {**result, KEY: dict(measured_on)}
+    run.write(f"{verb}.json", {**whole, CHECKSUM: compute_checksum(whole)})
+
+
+def explain_difference(found: Any, now: Mapping[str, str]) -> str:
+    """Return "of earlier weights and other test data", or "" where nothing known differs.
+
+    found: what a results file holds of them; None: nothing. now: digests that are known.
+    """
+    if not isinstance(found, dict):
+        return "of unknown weights, measured by an earlier version"
+    differ = [
+        told
+        for key, told in OUT_OF_DATE.items()
+        if found.get(key) != now.get(key, found.get(key))
+    ]
+    return f"of {' and '.join(differ)}" if differ else ""
+
+
+def list_out_of_date(folder: Path, now: Mapping[str, str]) -> dict[str, str]:
+    """Return why results files of a run folder are out of date, by verb: those that are."""
+    why = {
+        verb: _explain_file(path, now)
+        for verb in RESULTS
+        if (path := folder / f"{verb}.json").exists()
+    }
+    return {verb: told for verb, told in why.items() if told}
+
+
+def _explain_file(path: Path, now: Mapping[str, str]) -> str:
+    try:
+        result = convert(read_json(path), dict[str, Any])
+    except (StoreError, SchemaError):
+        return "damaged"
+    known = {part: now[part] for part in OF_EVERY_RESULT if part in now}
+    return explain_difference(result.get(KEY), known | _describe_chip_file(result))

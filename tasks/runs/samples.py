@@ -1,0 +1,202 @@
+"""Samples that executors run, and how what they answer is judged: checked before they run.
+
+Axes: T ticks, B samples, K classes, ``*N`` the shape of a node.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from inspect import signature
+from numbers import Real
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from neuro.arguments import make_type_error
+from neuro.graph import Graph
+from neuro.graph.inputs import require_inputs, require_trains
+from neuro.graph.requirements import require_graph
+from neuro.spikes import Events, join, of_sample
+from tasks.runs.task import Tree
+
+MAKE_SAMPLES = "Samples(stimulus, labels)"
+
+
+class Samples(NamedTuple):
+    """Some samples of a split. inputs: of a Graph, by name. targets: first axis B."""
+
+    inputs: dict[str, Events]
+    targets: Tree
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+        return next(iter(self.inputs.values())).shape[1]
+
+    @property
+    def ticks(self) -> int:
+        """The length of a run."""
+        return next(iter(self.inputs.values())).shape[0]
+
+    def take(self, most: int) -> "Samples":
+        """Return the first samples, ``most`` at most."""
+        few = range(min(most, self.n))
+        inputs = {k: join([of_sample(e, i) for i in few]) for k, e in self.inputs.items()}
+        return Samples(inputs, tree_map(itemgetter(slice(len(few))), self.targets))
+
+
+class Judge(NamedTuple):
+    """How answers are read off outputs, and what they are worth.
+
+    decode: what each output of the Graph emitted, by name (float64, T B *N) -> answers, any
+    pytree of tensors or arrays whose first axis is B. measure: (answers, targets) of all
+    samples, as tensors -> the value of each metric by its name.
+    """
+
+    decode: Callable[[Mapping[str, Tensor]], Tree]
+    measure: Callable[[Tree, Tree], Mapping[str, float]]
+
+
+def iterate_batches(graph: Graph, samples: Samples | Iterable[Samples]) -> Iterator[Samples]:
+    """Yield the batches of samples; some alone are one batch.
+
+    Raises:
+        TypeError: the graph, or what is iterated, is of another kind.
+        ValueError: there is no batch; one drives other inputs than the graph has, or runs for
+            other ticks than the first.
+    """
+    require_graph(graph)
+    given = [samples] if isinstance(samples, Samples) else samples
+    if isinstance(given, Mapping | str) or not isinstance(given, Iterable):
+        raise make_type_error("samples", "Samples, or batches of them", given, MAKE_SAMPLES)
+    ticks = None
+    for i, batch in enumerate(given):
+        if not isinstance(batch, Samples):
+            raise make_type_error(f"batch {i}", "Samples", batch, MAKE_SAMPLES)
+        require_trains(batch.inputs)
+        if batch.inputs.keys() != set(graph.inputs):
+            require_inputs(graph, batch.inputs)
+        ticks = batch.ticks if ticks is None else ticks
+        if batch.ticks != ticks:
+            raise ValueError(
+                f"batch {i} has {batch.ticks} ticks, those before it {ticks}; cut the longer, "
+                "or let the shorter end in silence: events._replace(shape=(ticks, B, N))"
+            )
+        yield batch
+    if ticks is None:
+        raise ValueError(f"no samples; give at least one batch, {MAKE_SAMPLES}")
+
+
+def as_rows(what: str, tree: Tree, samples: int, cure: str) -> Tree:
+    """Return a pytree of tensors or arrays as one of tensors whose first axis is B = samples.
+
+    Raises:
+        TypeError: it holds something else, or words.
+        ValueError: its first axis has another length.
+    """
+    leaves = tree_leaves(tree)
+    if not all(_is_numeric(leaf) for leaf in leaves):
+        odd = next(leaf for leaf in leaves if not _is_numeric(leaf))
+        wanted = "numbers, a tensor or an array with one row a sample"
+        raise make_type_error(what, wanted, odd if hasattr(odd, "dtype") else tree, cure)
+    for leaf in leaves:
+        if leaf.shape[:1] != (samples,):
+            raise ValueError(
+                f"{what} of shape {tuple(leaf.shape)} for {samples} samples; give one row a "
+                "sample, in the order of the samples"
+            )
+    return tree_map(
+        lambda x: x if isinstance(x, Tensor) else torch.from_numpy(np.array(x)), tree
+    )
+
+
+def _is_numeric(leaf: object) -> bool:
+    return isinstance(leaf, Tensor) or (
+        isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufc"
+    )
+
+
+def join_batches(trees: Sequence[Tree]) -> Tree:
+    """Return pytrees of tensors joined along their first axes."""
+    return tree_map(lambda *parts: torch.cat(parts), *trees)
+
+
+def require_judge(judge: object) -> None:
+    """Raise a TypeError unless a value is a Judge whose functions take what they are given."""
+    if not isinstance(judge, Judge):
+        cure = "Judge(decode, measure), two functions"
+        raise make_type_error("judge", "a Judge", judge, cure)
+    for name, given in (("decode", ("outputs",)), ("measure", ("answers", "targets"))):
+        if not _takes(getattr(judge, name), given):
+            raise make_type_error(
+                f"Judge.{name}",
+                f"a function of ({', '.join(given)})",
+                getattr(judge, name),
+                "Judge(decode, measure) takes them in this order",
+            )
+
+
+def _takes(function: Any, given: tuple[str, ...]) -> bool:
+    if not callable(function):
+        return False
+    try:
+        signature(function).bind(*given)
+    except TypeError:
+        return False
+    except ValueError:  # one that tells no signature
+        return True
+    return True
+
+
+def measure_answers(judge: Judge, answers: Tree, targets: Tree) -> dict[str, float]:
+    """Return the value of each metric by its name.
+
+    Raises:
+        TypeError: the judge measures something else.
+    """
+    found = judge.measure(answers, targets)
+    cure = 'for example {"accuracy": 0.9}'
+    if not isinstance(found, Mapping):
+        wanted = "values by the name of their metric"
+        raise make_type_error("what Judge.measure returns", wanted, found, cure)
+    for name, value in found.items():
+        if not isinstance(value, Real) and getattr(value, "shape", None) != ():
+            raise make_type_error(f"{name} of Judge.measure", "a number", value, cure)
+    return {name: float(value) for name, value in found.items()}
+
+
+def _read_scores(outputs: Mapping[str, Tensor]) -> Tensor:
+    """Return how high each class is on average, B K."""
+    if len(outputs) > 1:
+        raise ValueError(
+            f"the graph has several outputs, {', '.join(outputs)}; say how they answer: "
+            "Judge(decode, measure)"
+        )
+    (y,) = outputs.values()
+    return y.mean(0).flatten(1)
+
+
+def _measure_accuracy(scores: Tensor, labels: Tensor) -> dict[str, float]:
+    n, classes = scores.shape
+    if labels.shape != (n,) or labels.is_floating_point() or labels.is_complex():
+        one_hot = labels.shape == scores.shape
+        cure = "of one-hot labels, labels.argmax(1)" if one_hot else "labels.long().flatten()"
+        raise ValueError(
+            f"labels must be whole numbers, one a sample: ({n},); got {tuple(labels.shape)} "
+            f"of {labels.dtype}; give {cure}; other targets need a Judge"
+        )
+    beyond = labels[(labels < 0) | (labels >= classes)]
+    if len(beyond):
+        raise ValueError(
+            f"label {int(beyond[0])} is outside 0 ... {classes - 1}, and the output has "
+            f"{classes} neurons, one a class; count classes from 0, or give a Judge"
+        )
+    return {"accuracy": int((scores.argmax(1) == labels).sum()) / n}
+
+
+# Of networks that answer nothing by themselves.
+NO_ANSWERS = Judge(lambda outputs: (), lambda answers, targets: {})  # noqa: ARG005
+# The class whose output is highest on average; the share of right ones, "accuracy".
+CLASSIFIER = Judge(_read_scores, _measure_accuracy)

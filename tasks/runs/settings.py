@@ -1,0 +1,94 @@
+"""Fields of a configuration that are set on the command line: ``--set lr=0.001``.
+
+A field inside another configuration is named with a dot, ``source.scenes``.
+"""
+
+import ast
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, fields, is_dataclass, replace
+from difflib import get_close_matches
+from typing import Any, TypeVar, get_type_hints
+
+from neuro.io.schema import convert
+from tasks.runs.names import UnknownName
+
+Config = TypeVar("Config")
+MOST_SEEDS = 2**63  # all that every generator takes
+READERS: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval, str)
+
+
+def set_fields(config: Config, settings: Sequence[str]) -> Config:
+    """Return a configuration in which fields have the values of words ``name=value``.
+
+    A value is that of JSON or of Python; where a field holds text it may stand without quotes.
+
+    Raises:
+        UnknownName: there is no such field.
+        ValueError: a word is no setting, a field is set twice, or its value is of another type.
+    """
+    pairs = [_split(word) for word in settings]
+    names = [name for name, _ in pairs]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"--set: {', '.join(twice)} is set twice; leave one of them out")
+    for name, value in pairs:
+        config = _set(config, name.split("."), name, value)
+    return config
+
+
+def list_settings(config: Any, other: Any) -> list[str]:
+    """Return the words by which a configuration becomes another one of its type."""
+    known = dict(list_fields(config))
+    return [
+        f"{name}={value if isinstance(value, str) else json.dumps(value, default=asdict)}"
+        for name, value in list_fields(other)
+        if name not in known or known[name] != value
+    ]
+
+
+def list_fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (name, value) of every field, those inside other configurations with a dot."""
+    for field in fields(config):
+        name, value = f"{prefix}{field.name}", getattr(config, field.name)
+        if is_dataclass(value):
+            yield from list_fields(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _split(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not name or not equals:
+        raise ValueError(f"--set takes name=value, got {word!r}; write --set lr=0.001")
+    return name, value
+
+
+def _set(config: Any, path: Sequence[str], name: str, value: str) -> Any:
+    first, *rest = path
+    hints = get_type_hints(type(config))
+    known = [field.name for field in fields(config)]
+    if first not in known:
+        near = get_close_matches(first, known, 3)
+        hint = f"did you mean {', '.join(near)}? " if near else ""
+        raise UnknownName(f"--set: no field {name!r}; {hint}there are {', '.join(known)}")
+    now = getattr(config, first)
+    if rest and not is_dataclass(now):
+        raise UnknownName(f"--set: no field {name!r}: {first} is {now!r}, without fields")
+    made = _set(now, rest, name, value) if rest else _read(value, hints[first], name)
+    return replace(config, **{first: made})
+
+
+def _read(text: str, hint: Any, name: str) -> Any:
+    """Return the value that a text stands for in a field of a type."""
+    for read in READERS[:-1]:
+        try:
+            return convert(read(text), hint, name)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            continue
+    return convert(READERS[-1](text), hint, f"--set: {name}")
+
+
+def require_seed(seed: int) -> None:
+    """Raise a ValueError unless a seed is one that every generator takes as it is."""
+    if not 0 <= seed < MOST_SEEDS:
+        raise ValueError(f"--seed must be >= 0 and < 2^63, got {seed}; use 0, 1, 2, ...")

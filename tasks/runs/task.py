@@ -1,0 +1,385 @@
+"""The contract of a task: what training needs, what a chip runs, what an evaluation returns.
+
+The verbs and the report know these three parts and nothing else of a task. Classification
+(:mod:`tasks.image_classification.classifier`) and image generation
+(:mod:`tasks.image_generation`) are two uses of them.
+Axes: T ticks, B samples of a batch, ``*N`` the shape of a node of the Graph.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Generic, Literal, NamedTuple, NewType, TypeVar
+
+from torch import Tensor, nn
+
+from neuro.arguments import describe
+from neuro.io.run_folder import Run
+from neuro.training import Plan
+
+C = TypeVar("C")
+Html = NewType("Html", str)  # markup that is safe to put into a page
+Split = Literal["train", "val", "test"]
+Pair = tuple[Tensor, Tensor]  # a batch of stimuli T B ..., and their targets B
+Tree = Any  # a pytree of tensors: a tensor, or tuples, lists and dictionaries of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A figure of merit.
+
+    name: its key in result files. better: which direction is better. unit: printed behind the
+    value. format: format specification of the value; one that ends with "%" prints a share.
+
+    >>> accuracy = Metric(name="accuracy", format=".2%")
+    >>> accuracy.text(0.9713), accuracy.difference(-0.006)
+    ('97.13%', '-0.60 points')
+    >>> Metric(name="error", better="lower", unit="m").text(0.123456)
+    '0.1235 m'
+    """
+
+    name: str
+    better: Literal["higher", "lower"] = "higher"
+    unit: str = ""
+    format: str = ".4g"
+
+    def __post_init__(self) -> None:
+        if self.better not in ("higher", "lower"):
+            raise ValueError(
+                f'Metric {self.name}: better must be "higher" or "lower", got {self.better!r}'
+            )
+
+    @property
+    def label(self) -> str:
+        """The name in words."""
+        return self.name.replace("_", " ")
+
+    @property
+    def percent(self) -> bool:
+        """Whether the value is a share, printed in percent."""
+        return self.format.endswith("%")
+
+    def text(self, value: float) -> str:
+        """Return a value with its unit."""
+        return self._with_unit(f"{value:{self.format}}")
+
+    def difference(self, value: float) -> str:
+        """Return a difference of two values with its sign; of shares in percentage points."""
+        if self.percent:
+            return f"{100 * value:+.2f} points"
+        return self._with_unit(f"{value:+{self.format}}")
+
+    def loss(self, value: float, reference: float) -> float:
+        """Return by how much ``value`` is worse than ``reference``; negative: better."""
+        return reference - value if self.better == "higher" else value - reference
+
+    def _with_unit(self, text: str) -> str:
+        return f"{text} {self.unit}" if self.unit else text
+
+
+ACCURACY = Metric(name="accuracy", format=".2%")
+
+
+def from_json(metrics: Mapping[str, Mapping[str, str]]) -> tuple[Metric, ...]:
+    """Return the metrics that ``eval.json`` describes; the inverse of :func:`as_json`."""
+    return tuple(Metric(name=name, **about) for name, about in metrics.items())  # type: ignore[arg-type]
+
+
+def as_json(metrics: Iterable[Metric]) -> dict[str, dict[str, str]]:
+    """Return direction, unit and format of metrics by name, for a result file."""
+    return {m.name: {k: v for k, v in asdict(m).items() if k != "name"} for m in metrics}
+
+
+class Stimulus(NamedTuple):
+    """A batch that drives the part of a model that a chip runs.
+
+    inputs: values of every input of its Graph, by name, T B *N; the input of a traced Stack is
+    called "input". targets: what the answers are measured against, any pytree of tensors whose
+    first axis is B.
+    """
+
+    inputs: Mapping[str, Tensor]
+    targets: Tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of results for the report: the first column holds words."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    caption: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A PNG or an animated GIF in the run folder that the evaluation has written."""
+
+    file: str
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What an evaluation found on a split.
+
+    values: of the metrics, by name; one that could not be computed may be missing.
+    n: how many samples it is of; counted: what these are. notes: what the value of a metric
+    depends on; values with different notes are not compared. facts: further JSON values for
+    ``eval.json``, by key.
+    """
+
+    values: Mapping[str, float]
+    n: int
+    split: Split = "test"
+    counted: str = "samples"
+    notes: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Generic[C]):
+    """What training needs.
+
+    build: configuration -> a fresh model.
+    plan: configuration -> epochs, optimizer, schedule and stages, see
+        :class:`neuro.training.Plan`.
+    steps: configuration -> batches in an epoch of training, all of them.
+    batches: (configuration, split, epoch) -> batches; only "train" depends on epoch. A batch is
+        any pytree of tensors. The digest of those of "test" stands in every results file.
+    batch_axis: the axis of the samples in each tensor of a batch, as in
+        :class:`neuro.training.Course`: an integer, or a pytree of integers that has the upper
+        levels of a batch.
+    sharded: whether batches of "train" hold this process's samples alone, as in
+        :class:`neuro.training.Course`.
+    dummy_batch: configuration -> a batch of training of the shapes that ``batches`` gives, made
+        without data, of whatever values: ``neuro train --dry-run`` asks for it on torch's
+        device "meta". None: it reads the first batch.
+    loss: (configuration, model, batch, at) -> mean loss; at: share of the training done. What
+        it draws from torch's global generator depends on seed, epoch and step alone; what it
+        draws for each sample comes from :func:`neuro.training.distributed.draw_shard`.
+    carry: for continuing streams, how long a state goes from batch to batch: for an "epoch" or
+        all the "training". The loss is then called (configuration, model, batch, at, state) ->
+        (mean loss, state); the first state is None, and no gradient flows through it.
+    carry_types: named tuples and frozen dataclasses in that state, beside those of neurons.
+    batches_from: (configuration, epoch, step) -> the batches of training from that step on, to
+        resume within an epoch; None: those before it are made and passed over.
+    validation: the metric whose best value decides which weights are kept.
+    validate: (configuration, model) -> its value on the validation split.
+    eventprop: where EventProp can take the place of the clock: a batch is (x T B ..., targets)
+        and the loss calls the model as ``y, _ = model(x)``, once. Configuration -> the smallest
+        slope of V at a spike, ``least`` of :func:`neuro.eventprop.compute_outputs`: smaller
+        ones are raised to it, which makes their gradients too small. 0: all are exact.
+    pin: where training reads files that must stay as they are, such as a tokenizer's:
+        configuration -> one that holds their digests, as a run is made.
+    seed_changes: what another seed changes, in words that follow "a seed changes", for ``neuro
+        compare``: the spread over seeds is of that alone. "": nobody says.
+    skip_bad: where data are read from files that may be damaged: configuration -> one by which
+        bad samples are left out, and counted, instead of refused.
+
+    Raises:
+        TypeError: ``validation`` is no Metric, or what should be a function is none.
+    """
+
+    build: Callable[[C], nn.Module]
+    plan: Callable[[C], Plan]
+    steps: Callable[[C], int]
+    batches: Callable[[C, Split, int], Iterable[Tree]]
+    dummy_batch: Callable[[C], Tree] | None = None
+    batch_axis: Any = (1, 0)
+    sharded: bool = False
+    loss: Callable[..., Any]
+    carry: Literal["no", "epoch", "training"] = "no"
+    carry_types: tuple[type, ...] = ()
+    batches_from: Callable[[C, int, int], Iterable[Tree]] | None = None
+    validation: Metric
+    validate: Callable[[C, nn.Module], float]
+    eventprop: Callable[[C], float] | None = None
+    pin: Callable[[C], C] | None = None
+    seed_changes: str = ""
+    skip_bad: Callable[[C], C] | None = None
+
+    def __post_init__(self) -> None:
+        names = ("build", "plan", "steps", "batches", "loss", "validate")
+        problems = list_no_functions(self, names)
+        if not isinstance(self.validation, Metric):
+            problems.append(
+                f"validation must be a Metric, got {self.validation!r}; write "
+                'Metric(name="mae", better="lower"), with its name and direction'
+            )
+        if self.eventprop is not None and not callable(self.eventprop):
+            problems.append(
+                f"eventprop must be a function of the configuration or None, got "
+                f"{self.eventprop!r}; write lambda config: 0.1, the least slope at a spike"
+            )
+        if problems:
+            raise TypeError("Training: " + "; ".join(problems))
+
+
+def list_no_functions(part: object, names: Iterable[str]) -> list[str]:
+    """Return which attributes are no functions, such as what a function should return."""
+    return [
+        f"{name} must be a function, got {describe(value)}; write it as a def or a lambda, "
+        "which the verbs call when they need it"
+        for name in names
+        if isinstance(value := getattr(part, name), nn.Module) or not callable(value)
+    ]
+
+
+def no_macs(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
+    """Return that a host computes nothing."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One more network that a chip runs for an inference.
+
+    module: as ``Deployment.part`` returns. stimuli: split -> what drives it; its targets are
+    not read. runs: how often it runs for an inference, such as once a camera. ann_passes: of an
+    ANN of its shape for each of these, as in :class:`Deployment`.
+    """
+
+    module: nn.Module
+    stimuli: Callable[[Split], Iterable[Stimulus]]
+    runs: int = 1
+    ann_passes: int | None = None
+
+
+def no_parts(config: Any, model: nn.Module) -> dict[str, Part]:  # noqa: ARG001
+    """Return that a chip runs nothing else."""
+    return {}
+
+
+def no_tables(
+    config: Any,  # noqa: ARG001
+    model: nn.Module,  # noqa: ARG001
+    energy: Mapping[str, Any],  # noqa: ARG001
+) -> tuple[Table, ...]:
+    """Return that a task prices nothing of its own."""
+    return ()
+
+
+def no_reason(config: Any) -> str:  # noqa: ARG001
+    """Return that every executor can run a network."""
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment(Generic[C]):
+    """What a chip runs.
+
+    part: (configuration, model) -> the part of the model that has a Graph: a module that can be
+        traced, or a :class:`neuro.nn.net.Net` with any number of named inputs and outputs.
+    stimuli: (configuration, model, split) -> what drives that part, after whatever a host
+        computes in front of it, such as features of images.
+    host: (configuration, model) -> multiply-accumulates per inference that a host does before
+        or behind that part, by name.
+    ann_passes: configuration -> how often an ANN of the same shape computes its layers for an
+        inference, for the 45 nm convention: as often as a sequence has steps. None: once, as
+        for an image; once a tick where the part has a loop.
+    step: what a tick is where an inference is a sequence of them and the part alone runs, such
+        as "token": energies are told for one as well.
+    others: (configuration, model) -> further networks that the chip runs for an inference, by
+        name: those with another number of ticks or samples. They answer nothing.
+    prices: (configuration, model, ``energy.json``) -> the task's own tables of it, such as
+        joules a token; they are printed, and kept in that file.
+    only_torch: configuration -> why nothing but torch can run that part, as it stands in the
+        report instead of the verbs that would refuse it; "" where all can.
+    """
+
+    part: Callable[[C, nn.Module], nn.Module]
+    stimuli: Callable[[C, nn.Module, Split], Iterable[Stimulus]]
+    host: Callable[[C, nn.Module], Mapping[str, int]] = no_macs
+    ann_passes: Callable[[C], int] | None = None
+    step: str = ""
+    others: Callable[[C, nn.Module], Mapping[str, Part]] = no_parts
+    prices: Callable[[C, nn.Module, Mapping[str, Any]], Sequence[Table]] = no_tables
+    only_torch: Callable[[C], str] = no_reason
+
+    def __post_init__(self) -> None:
+        names = ("part", "stimuli", "host", "others", "prices", "only_torch")
+        if problems := list_no_functions(self, names):
+            raise TypeError("Deployment: " + "; ".join(problems))
+
+
+def no_answers(config: Any, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tree:  # noqa: ARG001
+    """Return that single samples are not answered."""
+    return ()
+
+
+def no_values(config: Any, answers: Tree, targets: Tree) -> dict[str, float]:  # noqa: ARG001
+    """Return that there is nothing to measure."""
+    return {}
+
+
+def no_captions(config: Any, answers: Tree, targets: Tree) -> tuple[str, ...]:  # noqa: ARG001
+    """Return that nothing is said of single samples."""
+    return ()
+
+
+def no_sections(run: Run, evaluation: Mapping[str, Any]) -> tuple[Html, ...]:  # noqa: ARG001
+    """Return that a task adds nothing to the report."""
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Generic[C]):
+    """What an evaluation returns.
+
+    metrics: all that it can measure, the one that matters most first.
+    evaluate: (run, model) -> findings on the test split. It may write pictures into the run
+        folder.
+    decode: (configuration, model, outputs) -> answers. outputs: what each output of the Graph
+        emitted, by name, T B *N, as any executor computed it (float64, in units of the float
+        network). answers: a pytree of tensors whose first axis is B.
+    measure: (configuration, answers, targets) -> values of metrics, by name; all samples of a
+        split at once. The verbs measure every executor so.
+    describe: (configuration, answers, targets) -> a caption for each sample.
+    reading: one sentence that says how the answer is read off the outputs, for pictures.
+    sections: (run, ``eval.json``) -> the task's own sections of the report.
+    """
+
+    metrics: Sequence[Metric]
+    evaluate: Callable[[Run, nn.Module], Findings]
+    decode: Callable[[C, nn.Module, Mapping[str, Tensor]], Tree] = no_answers
+    measure: Callable[[C, Tree, Tree], Mapping[str, float]] = no_values
+    describe: Callable[[C, Tree, Tree], Sequence[str]] = no_captions
+    reading: str = ""
+    sections: Callable[[Run, Mapping[str, Any]], Sequence[Html]] = no_sections
+
+    def __post_init__(self) -> None:
+        names = ("evaluate", "decode", "measure", "describe", "sections")
+        if problems := list_no_functions(self, names):
+            raise TypeError("Evaluation: " + "; ".join(problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Generic[C]):
+    """One experiment.
+
+    summary: one line for ``neuro tasks``.
+    configs: functions that return complete configurations (frozen dataclasses), by name; "tiny"
+        runs in seconds on a CPU, offline.
+
+    Raises:
+        TypeError: a configuration is given where its function should be.
+    """
+
+    summary: str
+    configs: Mapping[str, Callable[[], C]]
+    training: Training[C]
+    deployment: Deployment[C]
+    evaluation: Evaluation[C]
+
+    def __post_init__(self) -> None:
+        wrong = [name for name, make in self.configs.items() if not callable(make)]
+        if wrong:
+            raise TypeError(
+                f"Task: the configurations {', '.join(wrong)} must be functions that return "
+                f"one, got {describe(self.configs[wrong[0]])}; give the function itself, "
+                f'without brackets: configs={{"{wrong[0]}": {wrong[0]}}}'
+            )

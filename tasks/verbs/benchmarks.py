@@ -1,0 +1,175 @@
+"""What ``neuro bench`` can measure: names, parts, and who knows how."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tasks.bench.options import BenchOptions, MeasurePart
+from tasks.bench.rows import Row
+from tasks.runs.names import require_one_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Parts by name; each yields its rows. draw: writes them as a picture.
+
+    tabulate: makes tables of the rows of a part for the terminal; None: the usual ones.
+    heeds: flags beside --out, --only and --quick. announce: says before what will be done.
+    """
+
+    about: str
+    parts: Mapping[str, MeasurePart]
+    draw: Callable[[list[Row], Path], None]
+    tabulate: Callable[[str, list[Row]], Iterator[Any]] | None = None
+    heeds: tuple[str, ...] = ("repeats",)
+    announce: Callable[[BenchOptions], str] | None = None
+
+    def chosen(self, names: tuple[str, ...]) -> dict[str, MeasurePart]:
+        """Return the parts of these names, in their own order; of none, all.
+
+        Raises:
+            UnknownName: there is no such part.
+        """
+        wanted = {require_one_of(name, tuple(self.parts), "part") for name in names}
+        return {k: part for k, part in self.parts.items() if not wanted or k in wanted}
+
+    def list_idle(self, options: BenchOptions) -> str:
+        """Return the flags that are given and that it does not heed: "--runs, --workers"."""
+        idle = {"repeats", "runs", "workers"} - set(self.heeds)
+        usual = BenchOptions()
+        given = [f for f in sorted(idle) if getattr(options, f) != getattr(usual, f)]
+        return ", ".join(f"--{flag}" for flag in given)
+
+
+NAMES = {
+    "engine": "speed beside NEST, Brian2 and torch libraries; cost, memory, first use",
+    "training": "a step of training and of inference beside torch libraries",
+    "mechanisms": "each mechanism of speed or memory beside neuro without it",
+    "mixers": "sequence mixers in chunks and by steps beside recurrences and attention",
+    "decode": "text of a packed model beside unpacked ones, a transformer and litespark",
+    "regimes": "rates of Brunel's network beside those he published",
+    "hybrids": "linear mixers with few layers of softmax: recall and text against the ratio",
+    "driving": "trained drivers (--runs) in closed and open loop beside plain planners",
+}
+
+
+def find(name: str) -> Benchmark:
+    """Return a benchmark.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    require_one_of(name, tuple(NAMES), "benchmark")
+    found = {
+        "engine": _engine,
+        "training": _training,
+        "mechanisms": _mechanisms,
+        "mixers": _mixers,
+        "decode": _decode,
+        "regimes": _regimes,
+        "hybrids": _hybrids,
+        "driving": _driving,
+    }
+    return found[name]()
+
+
+def _of_cases(cases: Callable[[bool], list[Any]], options: BenchOptions) -> Iterator[Row]:
+    from tasks.bench.comparison import measure_case
+
+    for case in cases(options.quick):
+        yield from measure_case(case, options.repeats)
+
+
+def _training() -> Benchmark:
+    from tasks.bench import plot
+    from tasks.peers import training
+
+    parts: dict[str, MeasurePart] = {
+        k: partial(_of_cases, c) for k, c in training.CASES.items()
+    }
+    return Benchmark(about=NAMES["training"], parts=parts, draw=plot.speed)
+
+
+def _mechanisms() -> Benchmark:
+    from tasks.bench import plot
+    from tasks.peers import mechanisms
+
+    parts: dict[str, MeasurePart] = {
+        k: partial(_of_cases, c) for k, c in mechanisms.CASES.items()
+    }
+    return Benchmark(about=NAMES["mechanisms"], parts=parts, draw=plot.speed)
+
+
+def _mixers() -> Benchmark:
+    from tasks.bench import plot
+    from tasks.peers import mixers
+
+    parts: dict[str, MeasurePart] = {k: partial(_of_cases, c) for k, c in mixers.CASES.items()}
+    return Benchmark(about=NAMES["mixers"], parts=parts, draw=plot.speed)
+
+
+def _decode() -> Benchmark:
+    from tasks.bench import plot
+    from tasks.language import decode
+
+    parts: dict[str, MeasurePart] = {k: partial(decode.iterate_rows, k) for k in decode.CASES}
+    return Benchmark(about=NAMES["decode"], parts=parts, draw=plot.speed)
+
+
+def _engine() -> Benchmark:
+    from tasks.bench import plot
+    from tasks.peers import cost, engine
+
+    def of_rows(rows: Callable[[bool], Iterator[Row]], options: BenchOptions) -> Iterator[Row]:
+        yield from rows(options.quick)
+
+    parts: dict[str, MeasurePart] = {k: partial(_of_cases, c) for k, c in engine.CASES.items()}
+    parts["cost"] = partial(_of_cases, cost.cost)
+    parts["memory"] = partial(of_rows, cost.memory)
+    parts["compile"] = partial(of_rows, cost.first_uses)
+    return Benchmark(about=NAMES["engine"], parts=parts, draw=plot.speed)
+
+
+def _regimes() -> Benchmark:
+    from neuro.units import Seconds
+    from tasks.bench import plot
+    from tasks.peers.networks import REGIMES
+    from tasks.peers.regimes import Extent, rows
+
+    def of_regime(name: str, options: BenchOptions) -> Iterator[Row]:
+        yield from rows(
+            name, Extent(n=1250, duration=Seconds(0.12)) if options.quick else Extent()
+        )
+
+    parts: dict[str, MeasurePart] = {name: partial(of_regime, name) for name in REGIMES}
+    return Benchmark(about=NAMES["regimes"], parts=parts, draw=plot.rates, heeds=())
+
+
+def _hybrids() -> Benchmark:
+    from tasks.language.hybrids.draw import draw, tabulate
+    from tasks.language.hybrids.parts import PARTS, announce
+
+    return Benchmark(
+        about=NAMES["hybrids"],
+        parts=PARTS,
+        draw=draw,
+        tabulate=tabulate,
+        heeds=("workers",),
+        announce=announce,
+    )
+
+
+def _driving() -> Benchmark:
+    from tasks.bench import plot
+    from tasks.driving.contest.parts import PARTS
+    from tasks.driving.contest.tables import tabulate
+
+    return Benchmark(
+        about=NAMES["driving"],
+        parts=PARTS,
+        draw=plot.planners,
+        tabulate=tabulate,
+        heeds=("repeats", "runs", "workers"),
+    )

@@ -1,0 +1,194 @@
+import pickle
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from driving_runs import SMALL, make_run, plan_off_the_way, put_small
+from driving_windows import make_window
+
+from drivers.nuscenes.grid import Grid
+from drivers.nuscenes.window import Window
+from neuro.io.run_folder import Run, RunError, begin_run
+from neuro.training.threads import limit_threads
+from tasks.driving import TASK, data, drives
+from tasks.driving.batch import make_batch, make_blank
+from tasks.driving.config import Config
+from tasks.driving.contest import contest
+from tasks.driving.contest.contest import (
+    join_truths,
+    list_plain,
+    list_trained,
+    load_planner,
+    open_contest,
+    read_disturbed,
+    read_recorded,
+    train_ego_mlps,
+)
+from tasks.driving.data import read_batches
+from tasks.driving.drives import Driven
+from tasks.driving.planners import Blanked
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    put_small(monkeypatch)
+    monkeypatch.setattr(contest, "EPOCHS", 2)
+
+
+def test_runs_are_grouped_by_configuration_and_the_first_is_the_subject(tmp_path: Path) -> None:
+    runs = [
+        make_run(tmp_path / "a", seed=3),
+        make_run(tmp_path / "b", "tiny_ann"),
+        make_run(tmp_path / "c", seed=1),
+    ]
+    found = open_contest(runs)
+    assert found.subject == "driving:tiny"
+    assert found.seeds == (3, 1)
+    assert [run.name for run in found.runs["driving:tiny_ann"]] == ["tiny_ann"]
+    assert found.config == SMALL
+    quick = open_contest(runs, quick=True).config.source
+    assert (quick.train, quick.test) == (40, 8)
+    names = [(e.name, e.seed) for e in [*list_trained(found), *list_plain(found)]]
+    assert names == [
+        ("driving:tiny", 3),
+        ("driving:tiny, cameras blanked", 3),
+        ("driving:tiny", 1),
+        ("driving:tiny, cameras blanked", 1),
+        ("driving:tiny_ann", 0),
+        ("constant velocity", 0),
+        ("constant acceleration", 0),
+        ("stops", 0),
+        ("ego-only MLP", 3),
+        ("ego-only MLP", 1),
+        ("ego-only MLP, disturbed drives too", 3),
+        ("ego-only MLP, disturbed drives too", 1),
+    ]
+    digests = [e.digest for e in [*list_trained(found), *list_plain(found)]]
+    assert len(set(digests)) == len(digests)
+
+
+def test_without_runs_it_is_told_how_to_make_some() -> None:
+    with pytest.raises(RunError, match=r"--runs RUN .*neuro train driving:tiny --seed 1"):
+        open_contest(())
+
+
+def test_runs_that_do_not_belong_together_are_all_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, again = make_run(tmp_path / "a"), make_run(tmp_path / "b")
+    other = replace(SMALL, grid=Grid(x=(0.0, 32.0), y=(-16.0, 16.0), step=2.0))
+    monkeypatch.setitem(TASK.configs, "tiny_gate", lambda: other)  # type: ignore[arg-type]
+    run = Run(folder=tmp_path / "c", task="driving", name="tiny_gate", seed=0, config=other)
+    begin_run(run)
+    with pytest.raises(RunError) as told:
+        open_contest((first, again, run.folder))
+    assert "b and " in str(told.value)
+    assert "a are both driving:tiny of seed 0" in str(told.value)
+    assert "c sees other windows than" in str(told.value)
+
+
+def test_a_run_that_plans_nothing_is_left_to_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(SMALL, phases=SMALL.phases[:2])
+    monkeypatch.setitem(TASK.configs, "tiny_gate", lambda: other)  # type: ignore[arg-type]
+    begin_run(Run(folder=tmp_path, task="driving", name="tiny_gate", seed=0, config=other))
+    with pytest.raises(RunError, match=r"\(driving:tiny_gate\) plans no path; neuro eval"):
+        open_contest([tmp_path])
+
+
+def test_weights_that_change_meanwhile_are_refused(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "a")
+    entrant = list_trained(open_contest([folder]))[0]
+    (folder / "best.safetensors").unlink()
+    make_run(folder, seed=0)
+    assert entrant.make() is not None  # the same again
+    load_planner.cache_clear()
+    make_run(folder, drawn=5)
+    with pytest.raises(RunError, match="others than when the benchmark began"):
+        entrant.make()
+
+
+def test_planners_can_be_sent_to_processes_and_the_blanked_one_sees_nothing(
+    tmp_path: Path,
+) -> None:
+    found = open_contest([make_run(tmp_path / "a")])
+    seen = make_blank(SMALL)
+    bright = seen._replace(images=seen.images + 99)
+    paths = []
+    for entrant in [*list_trained(found), *list_plain(found)]:
+        planner = pickle.loads(pickle.dumps(entrant.make))()
+        paths.append(planner(bright))
+        assert paths[-1].shape == (1, SMALL.future, 3)
+        assert isinstance(planner, Blanked) == entrant.blanked
+        if entrant.size is None:
+            assert torch.equal(planner(bright), planner(seen))
+    assert torch.equal(paths[1], list_trained(found)[0].make()(seen))  # type: ignore[misc]
+
+
+def test_perceptrons_learn_from_their_seed() -> None:
+    truths = read_recorded(SMALL)
+    one, again = (train_ego_mlps(SMALL, truths, (0, 4)) for _ in range(2))
+    weights = [
+        [p for p in models[seed].parameters()] for models in (one, again) for seed in (0, 4)
+    ]
+    assert all(map(torch.equal, weights[0], weights[2]))
+    assert all(map(torch.equal, weights[1], weights[3]))
+    assert not torch.equal(weights[0][0], weights[1][0])
+
+
+def test_a_perceptron_may_learn_from_the_windows_of_the_planner(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = plan_off_the_way(displaced=0.5, driven=0.5)
+    last = replace(config.last, epochs=2)
+    config = replace(config, phases=(*config.phases[:-1], last))
+
+    def close_eyes(window: Window) -> Window:
+        names = ("images", "intrinsic", "to_ego", "depth")
+        return replace(window, **{name: getattr(window, name)[:, :0] for name in names})
+
+    def drive(_: Config, seed: Sequence[int], looks: bool = True) -> list[Driven]:
+        windows = [make_window(SMALL, 1000 * sum(seed) + k) for k in range(4)]
+        made = [make_batch([w if looks else close_eyes(w)]) for w in windows]
+        return [Driven(seen, truth.path) for seen, truth in made]
+
+    monkeypatch.setattr(drives, "drive_disturbed", drive)
+    monkeypatch.setattr(data, "open_truth", lambda *a: [*map(close_eyes, data.open_split(*a))])
+    seen, path = read_disturbed(config)
+    epochs = range(config.epochs - 2, config.epochs)
+    batches = [b for epoch in epochs for b in read_batches(config, "train", epoch)]
+    assert torch.equal(path, torch.cat([truth.path for _, truth in batches]))
+    for k, found in enumerate(seen.ego):
+        assert torch.equal(found, torch.cat([b.seen.ego[k] for b in batches]))
+    assert torch.equal(seen.to_present, torch.cat([b.seen.to_present for b in batches]))
+    assert seen.images.numel() == 0
+    recorded = read_recorded(config)[1]
+    assert len(path) == 2 * len(recorded)
+    assert not torch.equal(path[: len(recorded)], recorded)
+
+
+def test_perceptrons_take_as_many_steps_on_more_windows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = []
+
+    def count(model: object, batches: Iterable[object]) -> None:  # noqa: ARG001
+        steps.append(len(list(batches)))
+
+    monkeypatch.setattr(contest, "train_ego_mlp", count)
+    monkeypatch.setattr(contest, "EPOCHS", 6)
+    monkeypatch.setattr(contest, "BATCH", 1)
+    once = read_recorded(SMALL)
+    train_ego_mlps(SMALL, once, (0,))
+    train_ego_mlps(SMALL, join_truths([once] * 3), (0,))
+    assert steps[0] == steps[1] == 6 * len(once[1])
+
+
+def test_threads_are_as_before() -> None:
+    before = torch.get_num_threads()
+    with limit_threads(1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before

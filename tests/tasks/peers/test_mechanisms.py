@@ -1,0 +1,59 @@
+"""What is measured beside neuro is neuro: it spikes alike without each of its mechanisms."""
+
+import importlib
+from dataclasses import replace
+
+import pytest
+
+from neuro.events.exact.compile import compile_exactly
+from neuro.events.grid.compile import compile_graph
+from tasks.peers import engine, mechanisms, subjects_neuro, subjects_training
+from tasks.peers.mechanisms import LAYERS, SMALL, Replaced
+from tasks.peers.subjects_training import Work
+
+KINDS = [
+    (name, replace(SMALL[w.name], trains=w.trains))
+    for name, (_, ws) in LAYERS.items()
+    for w in ws
+]
+
+
+def leave_out(changes: tuple[Replaced, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    for change in changes:
+        monkeypatch.setattr(importlib.import_module(change.module), change.name, change.by)
+
+
+@pytest.mark.parametrize(("name", "work"), KINDS)
+def test_layers_count_the_same_spikes(
+    name: str, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subjects_training, "repeat", lambda once: once)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    want = subjects_training.neuro(work, 1)()
+    leave_out(LAYERS[name][0], monkeypatch)
+    assert subjects_training.neuro(work, 1)() == want
+    assert want[0] > 0
+
+
+def test_the_general_family_of_windows_finds_the_same_spikes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subjects_neuro, "repeat", lambda once: once)
+    want = subjects_neuro.exact(lambda: engine.of_delta(*engine.SMALL), 1)()
+    general = Replaced("neuro.events.exact.compile", "_choose_family", mechanisms._general)
+    leave_out((general,), monkeypatch)
+    compile_exactly.cache_clear()
+    assert subjects_neuro.exact(lambda: engine.of_delta(*engine.SMALL), 1)() == want
+    compile_exactly.cache_clear()
+    assert want[0] > 0
+
+
+def test_neurons_that_are_skipped_would_not_have_fired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mechanisms, "repeat", lambda once: once)
+    want = mechanisms.of_camera(24, 1)()
+    bounds = "neuro.events.grid.parameters", "_compute_bounds", mechanisms._always_may_fire
+    leave_out((Replaced(*bounds),), monkeypatch)
+    compile_graph.cache_clear()
+    assert mechanisms.of_camera(24, 1)() == want
+    compile_graph.cache_clear()
+    assert want[0] > 0

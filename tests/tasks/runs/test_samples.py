@@ -1,0 +1,254 @@
+"""What is given in place of samples and judges: refused with the cure before anything runs."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from neuro.graph import Dense, Edge, Graph, Input
+from neuro.neurons import LI
+from neuro.spikes import Events, to_events, to_raster
+from neuro.units import Seconds
+from tasks.runs.samples import CLASSIFIER, Judge, Samples, iterate_batches
+from tasks.verbs.energy import estimate_samples
+from tasks.verbs.verify import verify_samples
+
+T, B, N, K = 4, 3, 3, 2
+GRAPH = Graph(
+    nodes={
+        "input": Input(shape=(N,)),
+        "fc": Dense(weight=np.array([[1.0, 0.5, 0.25], [-0.5, 1.0, 0.5]])),
+        "out": LI(tau=0.02),
+    },
+    edges=(Edge("input", "fc"), Edge("fc", "out")),
+    dt=Seconds(1e-3),
+)
+STIMULUS = {"input": to_events(np.broadcast_to(np.eye(N, dtype=np.float32), (T, B, N)))}
+LABELS = torch.tensor([0, 1, 1])
+SAMPLES = Samples(STIMULUS, LABELS)
+verify = partial(verify_samples, lava_samples=0)
+
+
+@pytest.fixture(autouse=True)
+def types_are_checked_by_the_code_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As users run it: in tests beartype would be there first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+def call(function: Any, *given: Any, **named: Any) -> Callable[[], Any]:
+    return lambda: function(*given, **named)
+
+
+def with_labels(labels: Any) -> Callable[[], Any]:
+    return lambda: verify(GRAPH, Samples(STIMULUS, labels))
+
+
+def with_judge(
+    decode: Any = lambda outputs: outputs["out"][-1],
+    measure: Any = lambda answers, _: {"n": len(answers)},
+) -> Callable[[], Any]:
+    return lambda: verify(GRAPH, SAMPLES, Judge(decode, measure))
+
+
+def longer(events: Events) -> Events:
+    return events._replace(shape=(T + 1, *events.shape[1:]))
+
+
+SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str, str]] = {
+    # Targets.
+    "too few labels": (with_labels(LABELS[:2]), ValueError, "(2,) for 3 samples", "one row a"),
+    "one label": (with_labels(LABELS[0]), ValueError, "shape () for 3 samples", "one row a"),
+    "a list": (with_labels([0, 1, 1]), TypeError, "targets must be", "torch.tensor(labels)"),
+    "words": (with_labels(np.array(["a"] * 3)), TypeError, "<U1", "torch.tensor(labels)"),
+    "no labels": (with_labels(None), TypeError, "got None", "torch.tensor(labels)"),
+    "one-hot": (with_labels(torch.eye(K)[LABELS]), ValueError, "(3, 2)", "labels.argmax(1)"),
+    "floats": (with_labels(LABELS.float()), ValueError, "float32", "labels.long()"),
+    "a column": (with_labels(LABELS[:, None]), ValueError, "(3, 1)", "flatten()"),
+    "from 1": (with_labels(LABELS + 1), ValueError, "label 2 is outside 0 ... 1", "from 0"),
+    "negative": (with_labels(LABELS - 1), ValueError, "label -1 is outside", "from 0"),
+    # Something else in place of samples.
+    "swapped": (call(verify, SAMPLES, GRAPH), TypeError, "got a Samples", "trace(net, "),
+    "a Graph": (call(verify, GRAPH, GRAPH), TypeError, "got a Graph", "Samples(stimulus, "),
+    "a dict": (call(verify, GRAPH, STIMULUS), TypeError, "got a dict", "Samples(stimulus, "),
+    "a word": (call(verify, GRAPH, "test"), TypeError, "got 'test'", "Samples(stimulus, "),
+    "a pair": (
+        call(verify, GRAPH, (STIMULUS, LABELS)),
+        TypeError,
+        "batch 0 must be Samples, got a dict",
+        "Samples(stimulus, labels)",
+    ),
+    "swapped fields": (
+        call(verify, GRAPH, Samples(LABELS, STIMULUS)),  # type: ignore[arg-type]
+        TypeError,
+        "inputs must be Events or Times by the name of their Input, got a Tensor",
+        '{"input": neuro.to_events(raster)}',
+    ),
+    "a raster": (
+        call(verify, GRAPH, Samples({"input": to_raster(STIMULUS["input"])}, LABELS)),  # type: ignore[dict-item]
+        TypeError,
+        "input must be Events or Times, got a NumPy array",
+        "to_events(raster)",
+    ),
+    "another input": (
+        call(verify, GRAPH, Samples({"x": STIMULUS["input"]}, LABELS)),
+        ValueError,
+        "x: not an Input; there are input",
+        "input: no events",
+    ),
+    "no input": (call(verify, GRAPH, Samples({}, LABELS)), ValueError, "no events", "input"),
+    "other ticks": (
+        call(verify, GRAPH, [SAMPLES, Samples({"input": longer(STIMULUS["input"])}, LABELS)]),
+        ValueError,
+        "batch 1 has 5 ticks, those before it 4",
+        "events._replace(shape=(ticks, B, N))",
+    ),
+    "no Lava": (
+        call(verify_samples, GRAPH, SAMPLES, lava_samples=-1),
+        TypeError,
+        "lava_samples must be a whole number >= 0, got -1",
+        "0 leaves Lava out",
+    ),
+    # Judges.
+    "Judge": (
+        call(verify, GRAPH, SAMPLES, Judge),
+        TypeError,
+        "the class Judge",
+        "Judge(decode",
+    ),
+    "a function": (
+        call(verify, GRAPH, SAMPLES, lambda outputs: outputs),
+        TypeError,
+        "judge must be a Judge, got a function",
+        "Judge(decode, measure)",
+    ),
+    "a swapped Judge": (
+        with_judge(measure=lambda outputs: outputs),
+        TypeError,
+        "Judge.measure must be a function of (answers, targets)",
+        "in this order",
+    ),
+    "no function": (with_judge(decode="out"), TypeError, "Judge.decode", "got 'out'"),
+    "a float": (
+        with_judge(measure=lambda _, __: 0.5),
+        TypeError,
+        "what Judge.measure returns must be values by the name of their metric, got 0.5",
+        '{"accuracy": 0.9}',
+    ),
+    "a value a sample": (
+        with_judge(measure=lambda answers, _: {"right": answers[:, 0]}),
+        TypeError,
+        "right of Judge.measure must be a number, got a Tensor of shape (3,)",
+        '{"accuracy": 0.9}',
+    ),
+    "answers a list": (
+        with_judge(decode=lambda _: [0, 1, 1]),
+        TypeError,
+        "what Judge.decode returns must be numbers",
+        "torch.stack(answers)",
+    ),
+    "answers a tick": (
+        with_judge(decode=lambda outputs: outputs["out"]),
+        ValueError,
+        "what Judge.decode returns of shape (4, 3, 2) for 3 samples",
+        "one row a sample",
+    ),
+    # Energy.
+    "swapped for energy": (
+        call(estimate_samples, SAMPLES, GRAPH),
+        TypeError,
+        "Samples",
+        "trace(",
+    ),
+    "a chip's name": (
+        call(estimate_samples, GRAPH, SAMPLES, "loihi1"),
+        TypeError,
+        "chips must be several chips, or their names, got 'loihi1'",
+        '["loihi1"]',
+    ),
+    "no chips": (call(estimate_samples, GRAPH, SAMPLES, []), ValueError, "no chips", "None"),
+    "no chip": (call(estimate_samples, GRAPH, SAMPLES, [1]), TypeError, "got 1", '"loihi1"'),
+    "half a pass": (
+        call(estimate_samples, GRAPH, SAMPLES, ann_passes=0.5),
+        TypeError,
+        "ann_passes must be a whole number",
+        "got 0.5",
+    ),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_is_told_with_what_was_given_and_the_cure(slip: str) -> None:
+    write, error, given, cure = SLIPS[slip]
+    with pytest.raises(error) as told:
+        write()
+    assert given in str(told.value)
+    assert cure in str(told.value)
+
+
+def test_what_is_wrong_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for verb in ("verify", "energy"):
+        monkeypatch.setattr(f"tasks.verbs.{verb}.simulate", None)
+    for slip in ("too few labels", "swapped", "Judge", "a swapped Judge", "a chip's name"):
+        with pytest.raises((TypeError, ValueError)) as told:
+            SLIPS[slip][0]()
+        assert SLIPS[slip][2] in str(told.value)
+
+
+def test_the_default_judge_reads_one_output_and_counts_right_answers() -> None:
+    y = torch.zeros(4, 3, 2)
+    y[3, 0, 1] = y[0, 2, 1] = 1.0
+    scores = CLASSIFIER.decode({"out": y})
+    assert torch.equal(scores, torch.tensor([[0, 0.25], [0, 0], [0, 0.25]]))
+    assert CLASSIFIER.measure(scores, torch.ones(3, dtype=torch.int64)) == {"accuracy": 2 / 3}
+    with pytest.raises(ValueError, match=r"several outputs, a, b; .* Judge\(decode, measure\)"):
+        CLASSIFIER.decode({"a": y, "b": y})
+
+
+def test_answers_and_figures_may_be_of_numpy() -> None:
+    def decode(outputs: Mapping[str, Tensor]) -> Any:
+        return {"last": outputs["out"][-1].numpy()[::-1]}
+
+    def measure(answers: Any, labels: Tensor) -> dict[str, Any]:
+        assert isinstance(answers["last"], Tensor)
+        return {"mean": answers["last"].mean(), "sum": np.float32(labels.sum())}
+
+    found = verify(GRAPH, SAMPLES, Judge(decode, measure))["metrics"]
+    assert found["sum"] == {"torch": 2.0, "events": 2.0, "integers": 2.0}
+    assert found["mean"]["torch"] == pytest.approx(found["mean"]["events"], rel=1e-12)
+    assert type(found["mean"]["torch"]) is float
+
+
+def test_labels_of_any_array_are_those_of_a_tensor() -> None:
+    want = verify(GRAPH, SAMPLES)
+    assert want["metrics"]["accuracy"]["torch"] == 1.0
+    frozen = np.array([1, 1, 0], np.uint8)[::-1]
+    frozen.setflags(write=False)
+    assert verify(GRAPH, Samples(STIMULUS, frozen)) == want
+    assert want["reference_lava"] == {"samples": 0, "skipped": "no samples asked for"}
+
+
+def test_batches_come_one_by_one() -> None:
+    def batches() -> Any:
+        yield SAMPLES
+        raise RuntimeError("asked for the second")
+
+    some = iterate_batches(GRAPH, batches())
+    assert next(some) is SAMPLES
+    with pytest.raises(RuntimeError, match="asked for the second"):
+        next(some)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 9])
+def test_the_first_samples_of_some_are_theirs_alone(most: int) -> None:
+    x = torch.rand(5, 3, 4).round()
+    some = Samples({"input": to_events(x)}, LABELS)
+    few = some.take(most)
+    n = min(most, 3)
+    assert (few.n, few.ticks) == (n, 5)
+    assert np.array_equal(to_raster(few.inputs["input"]), x[:, :n].numpy())
+    assert few.targets.tolist() == LABELS[:n].tolist()
