@@ -1,4 +1,4 @@
-"""Arguments of the wrong kind: errors that say what was given, what is asked for, the cure."""
+"""Checks of arguments: an error names the value, the kind it must have, and the cure."""
 
 import math
 from numbers import Integral, Real
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def describe(value: object) -> str:
-    """Return in a few words what was given, for a message.
+    """Return a value in a few words, for a message.
 
     >>> describe(float), describe("1 ms"), describe(0.9), describe([1, 2])
     ('the class float', "'1 ms'", '0.9', 'a list')
@@ -27,17 +27,17 @@ def describe(value: object) -> str:
 
 
 def make_type_error(what: str, wanted: str, value: object, cure: str) -> TypeError:
-    """Return the error of an argument ``what`` that must be ``wanted`` and is not."""
+    """Return the error of an argument ``what`` that is not ``wanted``."""
     return TypeError(f"{what} must be {wanted}, got {describe(value)}; {cure}")
 
 
 def is_real(value: object) -> TypeGuard[Real]:
-    """Say whether a value is a real number; True and False are none."""
+    """Say whether a value is a real number; True and False are not."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Say whether a value is an integer, of Python or of NumPy; True and False are none."""
+    """Say whether a value is an integer of Python or NumPy; True and False are not."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
@@ -48,31 +48,32 @@ def require_whole(what: str, value: object, cure: str) -> None:
 
 
 def as_numbers(what: str, value: Any) -> np.ndarray:
-    """Return a number, numbers, an array or a tensor as an array of real numbers.
+    """Return a number, a list of numbers, an array or a tensor as an array of real numbers.
 
     Raises:
-        TypeError: it is none; names ``what``.
+        TypeError: the value holds anything else; names ``what``.
     """
-    found = value
-    if isinstance(value, Tensor):
-        found = value.detach().cpu()
-        # NumPy has no bfloat16.
-        found = (found.float() if found.dtype == torch.bfloat16 else found).numpy()
     try:
-        found = np.asarray(found)
+        numbers = np.asarray(to_numpy(value) if isinstance(value, Tensor) else value)
     except ValueError:  # rows of different length
-        found = np.asarray(None)
-    if found.dtype.kind not in "fiub":
+        numbers = np.asarray(None)
+    if numbers.dtype.kind not in "fiub":
         cure = "give a number, or an array or tensor of floats"
         raise make_type_error(what, "real numbers", value, cure)
-    return np.asarray(found)
+    return numbers
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """Return the values of a tensor on any device; bfloat16, which NumPy lacks, as float32."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def require_dt(what: str, value: object) -> None:
     """Raise unless a value is a length of time in seconds, > 0 and finite.
 
     Raises:
-        TypeError: it is no number.
+        TypeError: it is not a number.
         ValueError: it is out of range.
     """
     if not is_real(value):
@@ -86,8 +87,8 @@ def require_ticks(what: str, value: object, cure: str) -> None:
     """Raise unless a value is a whole number of ticks >= 1.
 
     Raises:
-        TypeError: it is no whole number.
-        ValueError: it is < 1; says the ``cure``.
+        TypeError: it is not a whole number.
+        ValueError: it is < 1; names the ``cure``.
     """
     if require_whole_ticks(what, value) < 1:
         raise ValueError(f"{what} must be >= 1, got {value}; {cure}")
@@ -97,7 +98,7 @@ def require_whole_ticks(what: str, value: object) -> int:
     """Return a value that is a whole number of ticks.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is not a whole number.
     """
     if not is_whole(value):
         convert = "neuro.units.ticks(seconds, dt) converts seconds"

@@ -1,7 +1,7 @@
 """Neural codes: encoders from numbers to spikes, decoders from spikes to numbers.
 
-Unless they say otherwise, encoders take intensities 0 <= x <= 1 and return binary spikes over T
-ticks, on the device of ``x``; decoders take the output of a population over T ticks.
+Encoders take intensities 0 <= x <= 1 and return binary spikes over T ticks, on the device of
+``x``, unless their docstring says otherwise. Decoders take a population's output over T ticks.
 Axes: T ticks, B batch, ``*N`` any shape.
 """
 
@@ -22,7 +22,7 @@ def rate(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]:
     [1, 0, 1, 0, 1, 0]
 
     Raises:
-        TypeError: ``x`` is no tensor, or ``ticks`` no whole number.
+        TypeError: ``x`` is not a tensor, or ``ticks`` not a whole number.
         ValueError: ``x`` leaves [0, 1], or ``ticks`` < 1.
     """
     _check(x, ticks)
@@ -37,16 +37,17 @@ def poisson(
 ) -> Float32[Tensor, "T B *N"]:
     """Return Bernoulli spikes: one with probability ``x`` at every tick, independently.
 
-    They are drawn on the device of ``generator``, so that a seed gives the same spikes whatever
-    the device of ``x``; in float32 where ``x`` is in less, whose few bits know no small rates.
+    Random numbers are drawn on the device of ``generator``: a seed gives the same spikes on
+    every device of ``x``. They have float32 at least, because 16 bits miss small rates.
 
     Raises:
-        TypeError: ``x`` is no tensor, ``ticks`` no whole number, or ``generator`` is none.
+        TypeError: ``x`` is not a tensor, ``ticks`` not a whole number, or ``generator`` not a
+            torch.Generator.
         ValueError: ``x`` leaves [0, 1], or ``ticks`` < 1.
     """
     _check(x, ticks)
     if not isinstance(generator, torch.Generator):
-        cure = "of a seed torch.Generator().manual_seed(0) makes one"
+        cure = "torch.Generator().manual_seed(0) makes one from a seed"
         raise make_type_error("generator", "a torch.Generator", generator, cure)
     u = torch.rand(
         (ticks, *x.shape), dtype=_widen(x.dtype), generator=generator, device=generator.device
@@ -55,7 +56,7 @@ def poisson(
 
 
 def latency(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]:
-    """Return one spike an input, at tick floor((1 - x) T): the larger ``x``, the earlier.
+    """Return one spike per input, at tick floor((1 - x) T): the larger ``x``, the earlier.
 
     x = 1 spikes at tick 0, x just above 0 at tick T - 1, x = 0 never.
 
@@ -63,20 +64,20 @@ def latency(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float32[Tensor, "T B *N"]
     [0, 2, 4]
 
     Raises:
-        TypeError: ``x`` is no tensor, or ``ticks`` no whole number.
+        TypeError: ``x`` is not a tensor, or ``ticks`` not a whole number.
         ValueError: ``x`` leaves [0, 1], or ``ticks`` < 1.
     """
     _check(x, ticks)
-    at = torch.floor((1 - x.double()) * ticks).clamp(max=ticks - 1)
+    spike_tick = torch.floor((1 - x.double()) * ticks).clamp(max=ticks - 1)
     t = torch.arange(ticks, device=x.device).view(-1, *[1] * x.ndim)
-    return ((t == at) & (x > 0)).float()
+    return ((t == spike_tick) & (x > 0)).float()
 
 
 def direct(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float[Tensor, "T B *N"]:
     """Return ``x`` itself at every tick, as a view: an analog input current, of any range.
 
     Raises:
-        TypeError: ``ticks`` is no whole number.
+        TypeError: ``ticks`` is not a whole number.
         ValueError: ``ticks`` < 1.
     """
     _check_ticks(ticks)
@@ -86,8 +87,8 @@ def direct(x: Float[Tensor, "B *N"], ticks: Ticks) -> Float[Tensor, "T B *N"]:
 def delta(x: Float[Tensor, "T B *N"], threshold: float) -> Float32[Tensor, "T B *N"]:
     """Return by how many thresholds ``x`` rose (> 0) or fell (< 0) since its last event.
 
-    A signed channel: -1, 0 or 1 while x changes by less than a threshold a tick, larger counts
-    (graded spikes) where it changes faster. The reference starts at 0, so that
+    A signed channel: -1, 0 or 1 while x changes by less than a threshold per tick, larger
+    counts (graded spikes) where it changes faster. The reference starts at 0, so that
     ``threshold * events.cumsum(0)`` follows x to within one threshold at every tick.
 
     Raises:
@@ -97,7 +98,7 @@ def delta(x: Float[Tensor, "T B *N"], threshold: float) -> Float32[Tensor, "T B 
         raise ValueError(f"threshold must be > 0 and finite, got {threshold}")
     if not bool(torch.isfinite(x).all()):
         raise ValueError("the delta code takes finite values; x holds NaN or infinity")
-    x = x.to(_widen(x.dtype))  # in fewer bits the sum of events would stand still
+    x = x.to(_widen(x.dtype))  # in 16 bits the sum of events would stop growing
     total = torch.zeros_like(x[0])
     out = []
     for x_t in x:
@@ -129,7 +130,7 @@ def mean(values: Float[Tensor, "T B *N"]) -> Float[Tensor, "B *N"]:
 
 
 def _widen(dtype: torch.dtype) -> torch.dtype:
-    """Return float32 in the place of a precision of 16 bits."""
+    """Return float32 instead of a 16-bit precision."""
     return torch.promote_types(dtype, torch.float32)
 
 

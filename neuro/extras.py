@@ -1,7 +1,7 @@
-"""Optional packages: an error that names the extra of pyproject.toml which brings them.
+"""Optional packages: an error names the extra of pyproject.toml that installs them.
 
-neuro is installed from a clone (``drivers`` and ``tasks`` are generic names for an index of
-packages), and so are its extras.
+neuro and its extras are installed from a clone: ``drivers`` and ``tasks`` are too generic as
+names for a package index.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ Extra = Literal["lava", "driving", "language", "cluster", "peers"]
 
 
 def name_install_command(extra: Extra) -> str:
-    """Return what to type in a clone of neuro to install the packages of an extra.
+    """Return the command that installs an extra; it runs in a clone of neuro.
 
     >>> name_install_command("peers")
     "pip install -e '.[peers]'"
@@ -21,7 +21,7 @@ def name_install_command(extra: Extra) -> str:
 
 
 def describe_cure(extra: Extra) -> str:
-    """Return how to get the packages of an extra, for the end of a message.
+    """Return the end of a message: how to install the packages of an extra.
 
     >>> describe_cure("driving")
     "pip install -e '.[driving]' in a clone of neuro brings it"
@@ -33,10 +33,10 @@ def describe_cure(extra: Extra) -> str:
 def require_extra(extra: Extra, need: str) -> Iterator[None]:
     """Run a block that imports packages of an extra.
 
-    need: what needs which package, as the message begins: "nuScenes needs its devkit".
+    need: the start of the message, such as "nuScenes needs its devkit".
 
     Raises:
-        RuntimeError: one is not installed; says which, and the cure.
+        RuntimeError: a package is not installed; names it, and the cure.
     """
     try:
         yield

@@ -1,8 +1,8 @@
 """Pictures of a network and of a run: its graph, rasters, membranes.
 
-Each function draws on the Axes that it is given, or on those of a new Figure, and returns them;
-``draw_graph(graph).figure.savefig("graph.png")`` writes a file. Nothing is drawn through
-pyplot, which keeps figures of its own. Axes of arrays: T ticks, N neurons.
+Each function draws on the Axes in its argument, or on those of a new Figure, and returns them;
+``draw_graph(graph).figure.savefig("graph.png")`` writes a file. pyplot is not used: it keeps
+figures of its own. Axes of arrays: T ticks, N neurons.
 """
 
 from collections.abc import Mapping
@@ -29,10 +29,10 @@ from neuro.text import format_shape
 from neuro.units import Seconds
 
 INK, MUTED, LINE, ACCENT = "#1f2328", "#656d76", "#d8dee4", "#0b6fa4"
-SHADE = "#1b82ba"  # of images, whose pixels cannot follow a page: fit for light and dark
+SHADE = "#1b82ba"  # of images: readable on light and dark pages
 ROWS = 60  # most rows of a raster; larger populations share rows
-LINES = 60  # most membranes drawn as a line each; more are drawn as a raster
-WIDE, HIGH = 1.7, 0.62  # of a column and a row of a graph [inches]
+LINES = 60  # most membranes drawn as lines; more are drawn as cells
+WIDE, HIGH = 1.7, 0.62  # size of a column and a row of a graph [inches]
 STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -65,20 +65,20 @@ def draw_raster(
 ) -> Axes:
     """Draw the spikes of one node in one sample: ticks to the right, neurons downwards.
 
-    A spike is a dark cell. More than 60 neurons share rows, which are the darker the more of
-    their neurons fire.
+    A spike is a dark cell. More than 60 neurons share rows: the more of its neurons fire, the
+    darker the row.
 
     Args:
-        record: of a run.
-        name: of an Input or of what fires.
-        ax: to draw on; by default those of a new figure.
-        sample: which one.
-        dt: length of a tick [s], that of the Graph: the axis is then in milliseconds.
+        record: the result of a run.
+        name: an Input or a spiking population.
+        ax: axes to draw on; default: those of a new figure.
+        sample: index of the sample.
+        dt: tick of the Graph [s]; with it the axis is in milliseconds.
 
     Raises:
-        TypeError: what is given is no Record.
-        NoSuchNode: it holds no spikes of that name.
-        ValueError: it has no such sample.
+        TypeError: ``record`` is not a Record.
+        NoSuchNode: the record holds no spikes of this node.
+        ValueError: the record has no such sample.
     """
     _require_sample(record, sample)
     raster = to_raster(of_sample(record.spikes[name], sample))[:, 0]
@@ -97,10 +97,10 @@ def draw_membranes(
     sample: int = 0,
     dt: Seconds | None = None,
 ) -> Axes:
-    """Draw the membranes of one read-out in one sample, that with the highest mean thick.
+    """Draw the membranes of one read-out in one sample; the highest mean has a thick line.
 
-    More than 60 are drawn as cells, the darker the larger. Arguments and errors as of
-    :func:`draw_raster`.
+    More than 60 are drawn as cells, darker for larger values. Arguments and errors are those
+    of :func:`draw_raster`.
     """
     _require_sample(record, sample)
     values = record.values[name][:, sample].reshape(record.ticks, -1)
@@ -120,7 +120,7 @@ def draw_membranes(
 
 
 def draw_cells(ax: Axes, values: Shaped[np.ndarray, "T N"], dt: Seconds | None = None) -> None:
-    """Draw an array over time as cells, the darker the larger the value."""
+    """Draw an array over time as cells, darker for larger values."""
     ticks, n = values.shape
     share = pool_neurons(values, ROWS)
     per = _per_tick(dt)
@@ -144,7 +144,7 @@ def count_neurons_per_row(neurons: int, rows: int = ROWS) -> int:
 
 
 def shade(values: Float[np.ndarray, "Y X"]) -> Float[np.ndarray, "Y X 4"]:
-    """Return one colour, the more opaque the larger the value; what is zero is not there."""
+    """Return one colour whose opacity is the value: zeros are transparent."""
     rgba = np.empty((*values.shape, 4))
     rgba[..., :3] = to_rgb(SHADE)
     rgba[..., 3] = values / (values.max() or 1)
@@ -152,7 +152,7 @@ def shade(values: Float[np.ndarray, "Y X"]) -> Float[np.ndarray, "Y X 4"]:
 
 
 def _per_tick(dt: Seconds | None) -> float:
-    """Return what a tick is long on the axis: 1, or milliseconds."""
+    """Return the length of a tick on the axis: 1, or milliseconds."""
     return 1.0 if dt is None else 1e3 * dt
 
 
@@ -171,11 +171,11 @@ def _require_sample(record: Record, sample: int) -> None:
 def draw_graph(graph: Graph, ax: Axes | None = None) -> Axes:
     """Draw the nodes of a Graph from the top down, and its edges.
 
-    A box tells name, kind and shape: filled, a population; in grey, an Input or what a host
-    computes. An edge with a delay tells it; one that leads back up is dashed.
+    A box shows name, kind and shape. Populations are filled; Inputs and host nodes are grey. An
+    edge shows its delay; an edge that leads back up is dashed.
 
     Raises:
-        TypeError: what is given is no Graph.
+        TypeError: ``graph`` is not a Graph.
     """
     require_graph(graph)
     places = place_nodes(graph)
@@ -209,9 +209,9 @@ def draw_graph(graph: Graph, ax: Axes | None = None) -> Axes:
 
 
 def place_nodes(graph: Graph) -> dict[str, tuple[float, int]]:
-    """Return where each node stands: (column, row), a row below all that it is fed by.
+    """Return (column, row) of each node: a row below all nodes that feed it.
 
-    What closes a loop on the way from the Inputs does not count. Rows are centred.
+    Edges that close a loop on the way from the Inputs are ignored. Rows are centred.
     """
     directed = nx.DiGraph([("", name) for name in graph.inputs])  # "" is no name of a node
     directed.add_edges_from((e.source, e.target) for e in graph.edges)
@@ -238,7 +238,7 @@ def _draw_edge(ax: Axes, edge: Edge, places: Places, boxes: Mapping[str, Text]) 
         ax.text(x + 0.4, y, f"↺ {delay}", color=MUTED, fontsize=7.5, va="center")
         return
     back = to_y <= y
-    past = to_y > y + 1 and abs(to_x - x) < 0.75  # it would run through the boxes between
+    past = to_y > y + 1 and abs(to_x - x) < 0.75  # a straight line would cross boxes
     bend = 0.6 if back or past else 0.0
     ax.annotate(
         "",
@@ -257,7 +257,7 @@ def _draw_edge(ax: Axes, edge: Edge, places: Places, boxes: Mapping[str, Text]) 
         },
         zorder=2,
     )
-    if delay:  # at the middle of the arc, which lies aside of that of its ends
+    if delay:  # at the middle of the arc, beside the straight line
         aside = bend / 2 * (y - to_y) * HIGH / WIDE, bend / 2 * (to_x - x) * WIDE / HIGH
         left = to_x < x
         ax.text(

@@ -1,7 +1,7 @@
 """The result of a simulation, the same for every executor.
 
-The torch clock, the event engine, the integer reference and Lava all return a Record, so that
-plots, energy, verification and tests are written once.
+The torch clock, the event engine, the integer reference and Lava all return a Record: plots,
+energy, verification and tests are written once.
 """
 
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ from neuro.text import format_value
 class Counts:
     """Operations of one node over a whole run, summed over samples and ticks.
 
-    spikes: spikes that the node emitted (0 for connections).
-    synaptic_events: (spike, target) pairs with a weight that is not zero.
-    synaptic_events_all: the same, weights of zero included.
-    updates: neuron updates that were computed (0 for connections).
-    macs: multiply-accumulates of a host, not of a chip: those of host nodes and GatedLIs.
+    spikes: spikes of the node (0 for connections).
+    synaptic_events: (spike, target) pairs with a non-zero weight.
+    synaptic_events_all: the same, including weights of zero.
+    updates: neuron updates (0 for connections).
+    macs: multiply-accumulates on a host, not on a chip: those of host nodes and GatedLIs.
     """
 
     spikes: int = 0
@@ -38,17 +38,17 @@ class Counts:
 class Record:
     """The activity of one network over T ticks and B samples.
 
-    executor: which executor computed it: "torch", "events", "integers" or "lava".
+    executor: "torch", "events", "integers" or "lava".
     spikes: the train of every Input and spiking population, by node name.
     values: the membrane of every read-out (LI or GatedLI), by node name, axes T B N.
-    counts: operations counted by the executor; only the event engine counts them. The same
-        numbers follow from the spikes alone by :func:`neuro.energy.count`.
+    counts: operations, which only the event engine counts. :func:`neuro.energy.count` computes
+        the same numbers from the spikes.
     times: the same spikes in continuous time, with the engine's exact clock only; the values in
-        ``spikes`` are then numbers of spikes in a tick.
+        ``spikes`` are then numbers of spikes per tick.
     states: the states of all populations after the requested ticks, by tick and node name,
         axes K B N (K state variables of the neuron's normal form).
-    digest: of the Graph that ran (:func:`neuro.io.graph_digest.digest_graph`), to which whoever
-        takes both holds it; "": nobody said, as of spikes made by hand.
+    digest: of the Graph that ran (:func:`neuro.io.graph_digest.digest_graph`); functions of a
+        Record and a Graph compare it. "" where it is unknown, as for spikes made by hand.
     """
 
     executor: str
@@ -64,14 +64,14 @@ class Record:
     digest: str = ""
 
     def __post_init__(self) -> None:
-        held = (
+        kinds = (
             ("spikes", Events, "Events", "neuro.to_events(raster) makes them"),
             ("times", Times, "Times", "neuro.to_times(events, dt) makes them"),
             ("values", np.ndarray, "a NumPy array", "its axes are T B N"),
         )
         problems = [
             str(make_type_error(f"{part} of {name}", wanted, value, cure))
-            for part, kind, wanted, cure in held
+            for part, kind, wanted, cure in kinds
             for name, value in getattr(self, part).items()
             if not isinstance(value, kind)
         ]
@@ -92,44 +92,44 @@ class Record:
         return f"Record({size}; {'; '.join(parts)})"
 
     def __getitem__(self, name: object) -> NoReturn:
-        """Raise a TypeError: a record holds several things of a node."""
+        """Raise a TypeError: a record has several entries for a node."""
         raise TypeError(
-            f"a record holds several things of {name!r}; write record.spikes[{name!r}] of what "
-            f"fires, record.values[{name!r}] of a read-out"
+            f"a record has several entries for {name!r}; write record.spikes[{name!r}] for a "
+            f"spiking population, record.values[{name!r}] for a read-out"
         )
 
 
 class _ByName(dict[str, Any]):
-    """What a record holds of nodes, by name; a name that is not there is told with the others.
+    """A part of a record by node name; the error of a missing name lists the names.
 
-    part: of the record, "spikes", say.
+    part: name of the field, such as "spikes".
     """
 
-    def __init__(self, part: str, held: Mapping[str, Any]) -> None:
-        super().__init__(held)
+    def __init__(self, part: str, entries: Mapping[str, Any]) -> None:
+        super().__init__(entries)
         self.part = part
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _ByName, (self.part, dict(self))
 
     def __missing__(self, name: object) -> NoReturn:
-        there = ", ".join(self) or "none"
+        names = ", ".join(self) or "none"
         raise NoSuchNode(
-            f"the record has no {self.part} of {name!r}, but of: {there}; {_CURES[self.part]}"
+            f"the record has no {self.part} of {name!r}, but of: {names}; {_CURES[self.part]}"
         )
 
 
 class NoSuchNode(KeyError):
-    """A record holds nothing of a node of that name; says of which it does."""
+    """A record has no entry for a node name; the message lists the names that it has."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 _CURES = {
-    "spikes": "the membrane of a read-out is in record.values, and Recording says what is kept",
-    "values": "what fires is in record.spikes, and Recording says what is kept",
-    "times": "they are kept under clock=Exact(), of what fires",
+    "spikes": "membranes of read-outs are in record.values; Recording selects what is kept",
+    "values": "spikes are in record.spikes; Recording selects what is kept",
+    "times": "clock=Exact() keeps them, of spiking populations",
 }
 
 
@@ -145,22 +145,22 @@ def concatenate(records: list[Record]) -> Record:
     """Return records of the same network and T concatenated along the sample axis.
 
     Raises:
-        TypeError: one of them is no Record.
-        ValueError: there is none; they are of several executors, networks or T, or hold
-            different parts; says how each of those differs from the first.
+        TypeError: an element is not a Record.
+        ValueError: the list is empty, or the records differ in executor, network, T or parts;
+            lists the differences of each record from the first.
     """
     if not records:
-        raise ValueError("no records to join; give one at least")
+        raise ValueError("no records to join; give at least one")
     require_records(**{f"record {i}": r for i, r in enumerate(records)})
     first = records[0]
-    found = [
-        f"record {i}: {told}"
-        for i, other in enumerate(records[1:], 1)
-        for told in _list_differences(first, other)
+    differences = [
+        f"record {i}: {difference}"
+        for i, record in enumerate(records[1:], 1)
+        for difference in _list_differences(first, record)
     ]
-    if found:
-        head = "records that are joined must be of one executor, network and number of ticks:"
-        raise ValueError("\n".join([head, *found]))
+    if differences:
+        head = "records to join must have one executor, network and number of ticks:"
+        raise ValueError("\n".join([head, *differences]))
     counts: dict[str, Counts] = {}
     for name in first.counts:
         parts = [r.counts[name] for r in records]
@@ -182,20 +182,24 @@ def concatenate(records: list[Record]) -> Record:
     )
 
 
-def _list_differences(first: Record, other: Record) -> list[str]:
-    """Return why a record cannot be joined to the first one, each with its cure."""
-    found = []
-    if other.executor != first.executor:
-        found.append(f"is of {other.executor}, the first of {first.executor}; keep them apart")
-    if other.ticks != first.ticks:
-        found.append(
-            f"has {other.ticks} ticks, the first {first.ticks}; run all for as long, a shorter "
-            "stimulus with ticks of silence behind it"
+def _list_differences(first: Record, record: Record) -> list[str]:
+    """Return why a record cannot be joined to the first one; each line has its cure."""
+    differences = []
+    if record.executor != first.executor:
+        differences.append(
+            f"is of {record.executor}, the first of {first.executor}; keep them apart"
         )
-    if other.digest != first.digest:
-        found.append("is of another network; keep them apart, or run all on one Graph")
+    if record.ticks != first.ticks:
+        differences.append(
+            f"has {record.ticks} ticks, the first {first.ticks}; run all for the same time: "
+            "pad a shorter stimulus with silence"
+        )
+    if record.digest != first.digest:
+        differences.append("is of another network; keep them apart, or run all on one Graph")
     for part in ("spikes", "values", "counts", "times", "states"):
-        mine, its = list(getattr(first, part)), list(getattr(other, part))
-        if mine != its:
-            found.append(f"has {part} of {its}, the first of {mine}; record the same of all")
-    return found
+        names, first_names = list(getattr(record, part)), list(getattr(first, part))
+        if names != first_names:
+            differences.append(
+                f"has {part} of {names}, the first of {first_names}; use one Recording for all"
+            )
+    return differences

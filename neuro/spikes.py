@@ -9,16 +9,15 @@ import math
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from neuro.arguments import make_type_error, require_dt
+from neuro.arguments import make_type_error, require_dt, to_numpy
 from neuro.units import Seconds
 
-NEAR = 1e-6  # ticks: what is as near to the end of a tick lies there
-WHOLE = 1e-15  # relative distance of times from a whole number of ticks: rounding
-QUANTUM = 2.0**-40  # of a tick: 1e-12 of it
+NEAR = 1e-6  # ticks: a time this close to the end of a tick is that end
+WHOLE = 1e-15  # relative distance from a whole number of ticks that is rounding
+QUANTUM = 2.0**-40  # part of a tick, about 1e-12
 PRECISION = 53  # bits of a float64
 LARGEST = 2**63 - 1  # of int64
 
@@ -44,7 +43,7 @@ class Events(NamedTuple):
 class Times(NamedTuple):
     """A spike train in continuous time: E spikes sorted by (sample, time, neuron).
 
-    time: since the start of the run [s], 0 < time <= T dt. shape: (T, B, N), as of Events.
+    time: since the start of the run [s], 0 < time <= T dt. shape: (T, B, N), as in Events.
     """
 
     sample: Int[np.ndarray, " E"]
@@ -58,7 +57,7 @@ class Times(NamedTuple):
 
 
 def _format_train(train: Events | Times) -> str:
-    """Return how many spikes there are; also of columns that do not fit."""
+    """Return the number of spikes and the shape, also where the columns are inconsistent."""
     spikes = np.size(train.neuron)
     return f"{type(train).__name__}({spikes:,} spikes, shape (T, B, N) = {train.shape})"
 
@@ -66,9 +65,7 @@ def _format_train(train: Events | Times) -> str:
 def require_train(what: str, train: object, kind: type[Events | Times]) -> None:
     """Raise a TypeError unless a value is a spike train of that kind."""
     if not isinstance(train, kind):
-        cure = (
-            'those of a run are record.spikes["hidden"], and record.times["hidden"] in seconds'
-        )
+        cure = 'a run has record.spikes["hidden"], and in seconds record.times["hidden"]'
         raise make_type_error(what, kind.__name__, train, cure)
 
 
@@ -76,7 +73,7 @@ def to_times(events: Events, dt: Seconds) -> Times:
     """Return the times of events: the ends of their ticks of length ``dt`` [s].
 
     Raises:
-        TypeError: they are no Events, or ``dt`` is no number.
+        TypeError: ``events`` are not Events, or ``dt`` is not a number.
         ValueError: ``dt`` is not > 0 and finite.
     """
     require_train("events", events, Events)
@@ -86,23 +83,23 @@ def to_times(events: Events, dt: Seconds) -> Times:
 
 
 def find_quantum(longest: float) -> float:
-    """Return the quantum of instants in a run in which no time exceeds ``longest`` [ticks].
+    """Return the quantum of instants in a run whose times are at most ``longest`` [ticks].
 
-    QUANTUM; more in a run of 8,192 ticks or longer: the resolution of float64 at its end.
+    It is QUANTUM, or in a run of 8,192 ticks or more the resolution of float64 at its end.
     """
     return max(QUANTUM, math.ldexp(1.0, math.frexp(longest)[1] - PRECISION))
 
 
 def round_times(times: Float[np.ndarray, "..."], quantum: float) -> Float[np.ndarray, "..."]:
-    """Return the multiples of the quantum that are nearest to times or periods [ticks]."""
+    """Return times or periods [ticks], rounded to multiples of the quantum."""
     return np.asarray(np.rint(times / quantum) * quantum)
 
 
 def to_instants(train: Events | Times, dt: Seconds, quantum: float) -> Times:
     """Return a train with its times in ticks, each a multiple of the quantum.
 
-    A time that is a whole number of ticks up to rounding is that number; one just behind the
-    end of the run is the end, and one just behind its start the first instant.
+    A time that is a whole number of ticks up to rounding becomes that number. A time just
+    behind the end of the run becomes the end; a time just behind its start, the first instant.
     """
     if isinstance(train, Events):
         return to_times(train, Seconds(1.0))
@@ -116,12 +113,12 @@ def to_instants(train: Events | Times, dt: Seconds, quantum: float) -> Times:
 def to_ticks(times: Times, dt: Seconds) -> Events:
     """Return spikes by tick of length ``dt`` [s]; values of one neuron in one tick are added.
 
-    A time within 1e-6 ticks of the end of a tick counts as its end, so that rounding moves no
-    spike to another tick.
+    A time within 1e-6 ticks of the end of a tick counts as that end: rounding moves no spike to
+    another tick.
 
     Raises:
-        TypeError: they are no Times, or ``dt`` is no number.
-        ValueError: a spike lies outside of the shape, or a number is not finite; lists all.
+        TypeError: ``times`` are not Times, or ``dt`` is not a number.
+        ValueError: a spike lies outside the shape, or a number is not finite; lists all.
     """
     require_train("times", times, Times)
     require_dt("dt", dt)
@@ -143,7 +140,7 @@ def to_ticks(times: Times, dt: Seconds) -> Events:
 
 
 def _list_too_large(shape: tuple[int, int, int]) -> list[str]:
-    """Return that float64 does not count the ticks of a shape, or int64 not its places."""
+    """Return the problem of a shape whose ticks float64, or places int64, cannot count."""
     if shape[0] < 2**PRECISION and math.prod(map(int, shape)) <= LARGEST:
         return []
     return [
@@ -153,60 +150,61 @@ def _list_too_large(shape: tuple[int, int, int]) -> list[str]:
 
 
 def as_tick_column(tick: Int[np.ndarray, " E"], ticks: int) -> Int[np.ndarray, " E"]:
-    """Return ticks of a train of ``ticks`` ticks as int32, as int64 where that is too short."""
+    """Return the ticks of a train of ``ticks`` ticks as int32, or int64 where they need it."""
     return tick.astype(np.int32 if ticks <= 2**31 else np.int64)
 
 
 def list_problems(train: Events | Times, dt: Seconds) -> list[str]:
-    """Return what is wrong with the numbers of a train; their order is not looked at."""
-    found = list_problems_of_types(train)
-    if found:
-        return found
+    """Return the problems of a train's numbers; :func:`list_problems_of_order` checks order."""
+    problems = list_problems_of_types(train)
+    if problems:
+        return problems
     columns = train[:4]
     lengths = [c.size for c in columns]
     when = "time" if isinstance(train, Times) else "tick"
     if len(set(lengths)) > 1:
         return [f"columns of different length: sample, {when}, neuron, value have {lengths}"]
     ticks, samples, size = train.shape
-    found += _outside("sample", train.sample, samples)
+    problems += _outside("sample", train.sample, samples)
     if isinstance(train, Times):
-        found += _outside_time(train.time, ticks * dt, dt)
+        problems += _outside_time(train.time, ticks * dt, dt)
     else:
-        found += _outside("tick", train.tick, ticks)
-    found += _outside("neuron", train.neuron, size)
+        problems += _outside("tick", train.tick, ticks)
+    problems += _outside("neuron", train.neuron, size)
     bad = np.flatnonzero(~np.isfinite(train.value))
     if bad.size:
-        found.append(f"value {train.value[bad[0]]} of event {bad[0]} is not finite")
-    return found
+        problems.append(f"value {train.value[bad[0]]} of event {bad[0]} is not finite")
+    return problems
 
 
 def list_problems_of_types(train: Events | Times) -> list[str]:
-    """Return which columns are no arrays of the right kind, and a shape that is none."""
+    """Return the columns that are not arrays of the right kind, and a malformed shape."""
     integers, floats = "integers", "float32 or float64"
     letters = {integers: np.typecodes["AllInteger"], floats: "fd", "float64": "d"}
     when = ("time", "float64") if isinstance(train, Times) else ("tick", integers)
     wanted = {"sample": integers, **dict([when]), "neuron": integers, "value": floats}
-    found = []
+    problems = []
     for (name, kind), column in zip(wanted.items(), train[:4], strict=True):
         if not isinstance(column, np.ndarray):
-            found.append(f"{name} is a {type(column).__name__}; give a NumPy array of {kind}")
+            actual = type(column).__name__
+            problems.append(f"{name} is a {actual}; give a NumPy array of {kind}")
         elif (
             column.ndim != 1
             or not column.dtype.isnative
             or column.dtype.char not in letters[kind]
         ):
-            found.append(
+            problems.append(
                 f"{name} is {column.dtype} of shape {column.shape}; give one axis of {kind}"
             )
     shape = train.shape
     sized = isinstance(shape, tuple) and len(shape) == 3
     if not sized or not all(isinstance(n, int | np.integer) for n in shape):
-        found.append(f"shape {shape} is none; give (ticks, samples, neurons)")
-    return found
+        problems.append(f"shape {shape} is not (ticks, samples, neurons); give three integers")
+    return problems
 
 
 def list_problems_of_order(train: Events | Times) -> list[str]:
-    """Return what is wrong with the order of a train whose numbers are in order."""
+    """Return the problem of a train that is not sorted; its numbers are valid."""
     if _rises(train):
         return []
     when = "time" if isinstance(train, Times) else "tick"
@@ -248,16 +246,15 @@ def _outside_time(time: np.ndarray, stop: float, dt: float) -> list[str]:
 
 
 def to_events(raster: Shaped[np.ndarray, "T B *N"] | Shaped[Tensor, "T B *N"]) -> Events:
-    """Return the non-zero entries of a raster; integers become float64.
+    """Return the non-zero entries of a raster, an array or a tensor on any device.
 
-    Booleans and float16 become float32.
-
-    An array or a tensor, on any device; the axes *N are taken as one, in C order.
+    Integers become float64, booleans and float16 become float32. The axes *N become one, in C
+    order.
 
     Raises:
-        TypeError: it is neither, or does not hold real numbers.
-        ValueError: it lacks the axis of ticks or that of samples; or it holds uint8, as images
-            do, of which some are > 1; or NaN or infinity.
+        TypeError: the raster is neither an array nor a tensor, or does not hold real numbers.
+        ValueError: the raster lacks the axis of ticks or samples, holds NaN or infinity, or is
+            of uint8 with values > 1, like an image.
     """
     raster = _as_raster(raster)
     sample, tick, neuron = np.nonzero(raster.transpose(1, 0, 2))
@@ -267,7 +264,7 @@ def to_events(raster: Shaped[np.ndarray, "T B *N"] | Shaped[Tensor, "T B *N"]) -
         k = bad[0]
         raise ValueError(
             f"a raster must be finite, got {bad.size} values like {value[k]} (tick {tick[k]}, "
-            f"sample {sample[k]}, neuron {neuron[k]}); look at what it was computed from"
+            f"sample {sample[k]}, neuron {neuron[k]}); check the inputs that it comes from"
         )
     if value.dtype in (np.bool_, np.float16):
         value = value.astype(np.float32)
@@ -280,22 +277,20 @@ def to_events(raster: Shaped[np.ndarray, "T B *N"] | Shaped[Tensor, "T B *N"]) -
 
 def _as_raster(raster: Any) -> Shaped[np.ndarray, "T B N"]:
     if isinstance(raster, Tensor):
-        raster = raster.detach().cpu()
-        # NumPy has no bfloat16.
-        raster = (raster.float() if raster.dtype == torch.bfloat16 else raster).numpy()
+        raster = to_numpy(raster)
     if not isinstance(raster, np.ndarray) or raster.dtype.kind not in "fiub":
         cure = "make it with np.array or neuro.codes.rate"
         raise make_type_error("a raster", "an array or tensor of numbers", raster, cure)
     if raster.ndim < 3:
         raise ValueError(
-            f"a raster has axes (ticks, samples, *neurons), got shape {raster.shape}; one of "
-            "a single sample is raster[:, None]"
+            f"a raster has axes (ticks, samples, *neurons), got shape {raster.shape}; "
+            "raster[:, None] adds the axis of a single sample"
         )
     if raster.dtype == np.uint8 and raster.max(initial=0) > 1:
         raise ValueError(
-            f"a raster of uint8 with values up to {raster.max()} may be an image; spikes of "
-            "value 1 are raster > 0, those of these values raster.astype(np.float32), those of "
-            "intensities neuro.codes.rate(x / 255, ticks)"
+            f"a raster of uint8 with values up to {raster.max()} may be an image; write "
+            "raster > 0 for spikes of value 1, raster.astype(np.float32) for spikes of these "
+            "values, or neuro.codes.rate(x / 255, ticks) for a rate code of intensities"
         )
     return raster.reshape(*raster.shape[:2], math.prod(raster.shape[2:]))
 
@@ -304,9 +299,9 @@ def to_raster(events: Events) -> Float[np.ndarray, "T B N"]:
     """Return the dense raster; the inverse of :func:`to_events`.
 
     Raises:
-        TypeError: they are no Events.
-        ValueError: an event lies outside of the shape, or the place of one is not behind that
-            of the one before it, or a number is not finite; lists all.
+        TypeError: ``events`` are not Events.
+        ValueError: an event lies outside the shape, events are not in strictly rising order,
+            or a number is not finite; lists all.
     """
     require_train("events", events, Events)
     problems = list_problems(events, Seconds(1.0)) or list_problems_of_order(events)
@@ -319,11 +314,12 @@ def to_raster(events: Events) -> Float[np.ndarray, "T B N"]:
 
 def of_sample(events: Train, sample: int) -> Train:
     """Return the events of one sample, as a train with B = 1."""
-    # A list would be cast, and with it the whole array, at every call.
+    # A list would have another type, and the whole array would be cast at every call.
     lo, hi = np.searchsorted(events.sample, np.array([sample, sample + 1], np.int32))
     t, _, n = events.shape
     columns = [column[lo:hi] for column in events[1:4]]
-    out: Train = _kind(events)(np.zeros(hi - lo, np.int32), *columns, (t, 1, n))
+    kind: Any = type(events)
+    out: Train = kind(np.zeros(hi - lo, np.int32), *columns, (t, 1, n))
     return out
 
 
@@ -340,13 +336,10 @@ def join(trains: list[Train]) -> Train:
         )
     offsets = np.cumsum([0] + [e.shape[1] for e in trains])
     t, _, n = trains[0].shape
-    # In int32, for a column may have fewer bits than the sum.
+    # In int32: a column may have too few bits for the sum.
     pairs = zip(trains, offsets, strict=False)
     sample = np.concatenate([e.sample.astype(np.int32) + int(o) for e, o in pairs])
     columns = [np.concatenate(parts) for parts in zip(*(e[1:4] for e in trains), strict=True)]
-    out: Train = _kind(trains[0])(sample, *columns, (t, int(offsets[-1]), n))
+    kind: Any = type(trains[0])
+    out: Train = kind(sample, *columns, (t, int(offsets[-1]), n))
     return out
-
-
-def _kind(train: Events | Times) -> Any:
-    return type(train)

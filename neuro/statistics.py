@@ -1,6 +1,6 @@
 """Statistics of spike trains: rates, irregularity, synchrony.
 
-They describe recurrent networks whose single spikes are chaotic, and simulators are compared by
+They describe recurrent networks, whose single spikes are chaotic; studies compare simulators by
 them (van Albada et al. 2018; Gutzen et al. 2018). Each function takes the spikes of one sample
 in ``(start, stop]`` [s].
 Axes: N neurons, E spikes.
@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from neuro.spikes import Times
 from neuro.units import Seconds
 
-EDGE = 1e-6  # of a bin: what rounding may have moved
+EDGE = 1e-6  # part of a bin: the most that rounding moves a spike
 
 
 class Statistics(NamedTuple):
@@ -38,7 +38,7 @@ def statistics(
     correlation_bin: Seconds = Seconds(2e-3),
     fano_bin: Seconds = Seconds(1e-3),
 ) -> Statistics:
-    """Return four statistics of a network; NaN where there are too few spikes for one."""
+    """Return four statistics of a network; NaN where a statistic has too few spikes."""
     cv = cv_isi(times, start, stop)
     return Statistics(
         rate=float(rates(times, start, stop).mean()),
@@ -86,8 +86,8 @@ def mean_correlation(
 ) -> float:
     """Return the mean Pearson correlation of the spike counts of all pairs of neurons.
 
-    Spikes are counted in bins of ``bin`` [s]; neurons whose count is the same in every bin have
-    no correlation and are left out. NaN with fewer than two neurons left.
+    Spikes are counted in bins of ``bin`` [s]. A neuron whose count is the same in every bin has
+    no correlation and is left out; NaN if fewer than two neurons remain.
     """
     where, neuron, bins = _binned(times, start, stop, bin)
     cells, count = np.unique(neuron.astype(np.int64) * bins + where, return_counts=True)
@@ -128,13 +128,13 @@ def _within(
     """Return time and neuron of the spikes in (start, stop], in order of time."""
     if times.shape[1] != 1:
         raise ValueError(
-            f"the statistics of a network are those of one sample, got {times.shape[1]}; "
+            f"statistics describe one sample, got {times.shape[1]}; "
             "pick one with neuro.spikes.of_sample"
         )
     if not 0 <= start < stop < np.inf:
         raise ValueError(
-            f"a stretch needs 0 <= start < stop < inf [s], got {start} and {stop}; "
-            "leave the first 200 ms of a network out"
+            f"an interval needs 0 <= start < stop < inf [s], got {start} and {stop}; "
+            "skip the first 200 ms of a network"
         )
     inside = (times.time > start) & (times.time <= stop)
     return times.time[inside], times.neuron[inside]
@@ -147,8 +147,8 @@ def _binned(
     bins = round((stop - start) / bin) if bin > 0 else 0
     if bins < 2 or abs(bins * bin - (stop - start)) > 1e-6 * bin:
         raise ValueError(
-            f"{stop - start:g} s is not two or more whole bins of {bin:g} s; "
-            "choose a bin that divides it"
+            f"{stop - start:g} s must be two or more whole bins, got bins of {bin:g} s; "
+            "choose a bin that divides the interval"
         )
     time, neuron = _within(times, start, stop)
     place = (time - start) / bin

@@ -1,4 +1,4 @@
-"""Values in a line of text: arrays by their sizes, fields that say nothing left out; tables."""
+"""Values as a line of text, without defaults and with arrays as shapes; tables."""
 
 import re
 from collections.abc import Sequence
@@ -8,28 +8,28 @@ from typing import Any
 
 import numpy as np
 
-TELLING = ("tau", "leak", "threshold")  # parameters of a neuron that are said, default or not
+ALWAYS_SHOWN = ("tau", "leak", "threshold")  # parameters of a neuron, default or not
 
 
 def format_model(model: object) -> str:
-    """Return a frozen dataclass in a line: the fields that were given other than by default.
+    """Return a frozen dataclass as a line: the fields that differ from their defaults.
 
     >>> from neuro.neurons import LIF
     >>> format_model(LIF(tau=0.02, reset="hard"))
     "LIF(tau=0.02, threshold=1, reset='hard')"
     """
-    told = [
+    shown = [
         f"{f.name}={format_value(value)}"
         for f in fields(model)  # type: ignore[arg-type]
         if f.init and not f.name.startswith("_")
         for value in [getattr(model, f.name)]
-        if f.name in TELLING or not _is_same(value, f.default)
+        if f.name in ALWAYS_SHOWN or not _is_same(value, f.default)
     ]
-    return f"{type(model).__name__}({', '.join(told)})"
+    return f"{type(model).__name__}({', '.join(shown)})"
 
 
 def format_value(value: Any) -> str:
-    """Return a value in a few characters; of an array or a tensor its dtype and shape.
+    """Return a value in a few characters; an array or a tensor as its dtype and shape.
 
     >>> format_value(np.ones((2, 3))), format_value(0.1), format_value((1, 1))
     ('float64[2, 3]', '0.1', '(1, 1)')
@@ -47,7 +47,7 @@ def format_value(value: Any) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Return a text with what cannot be printed, and no terminal should be sent, as escapes.
+    r"""Return a text with escapes for characters that no terminal should get.
 
     >>> escape("\x1b[31mred") == r"\x1b[31mred"
     True
@@ -56,7 +56,7 @@ def escape(text: str) -> str:
 
 
 def format_shape(shape: Sequence[int]) -> str:
-    """Return a shape as one reads it.
+    """Return a shape for human readers.
 
     >>> format_shape((2, 28, 28)), format_shape((64,)), format_shape(())
     ('2 x 28 x 28', '64', '1')
@@ -65,7 +65,7 @@ def format_shape(shape: Sequence[int]) -> str:
 
 
 def align_columns(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as lines of equal columns; columns of numbers end together.
+    """Return rows of cells as lines of aligned columns; numbers are aligned on the right.
 
     The first row is the head, with a line below it.
     """

@@ -18,15 +18,15 @@ MOST_TICKS = 2**53  # float64 holds all whole numbers up to there
 
 
 def ticks(duration: Seconds, dt: Seconds) -> Ticks:
-    """Return how many steps of length ``dt`` make up ``duration`` [s], exactly.
+    """Return the number of steps of ``dt`` [s] in ``duration`` [s], exactly.
 
     >>> ticks(Seconds(0.1), dt=Seconds(0.001))
     100
 
     Raises:
-        TypeError: one of them is no number.
-        ValueError: ``duration`` is negative, not a whole number of steps or more than
-            MOST_TICKS of them, or ``dt`` is no positive number.
+        TypeError: an argument is not a number.
+        ValueError: ``duration`` is negative, not a whole number of steps, or longer than
+            MOST_TICKS steps; or ``dt`` is not positive and finite.
     """
     for name, value in (("duration", duration), ("dt", dt)):
         if not isinstance(value, Real):
@@ -37,12 +37,12 @@ def ticks(duration: Seconds, dt: Seconds) -> Ticks:
         raise ValueError(f"a duration must be >= 0 s and finite, got {duration}")
     if 0 < duration < dt * (1 - 1e-6):
         raise ValueError(
-            f"duration {duration} s is shorter than a step of dt = {dt} s; the order is "
-            "ticks(duration, dt); a shorter dt holds so short a duration"
+            f"duration {duration} s is shorter than a step of dt = {dt} s; check the order, "
+            "ticks(duration, dt), or use a shorter dt"
         )
     if not duration / dt <= MOST_TICKS:
         raise ValueError(
-            f"duration {duration} s is too many steps of dt = {dt} s to count; take a longer dt"
+            f"duration {duration} s has too many steps of dt = {dt} s to count; use a longer dt"
         )
     n = round(duration / dt)
     if abs(n * dt - duration) > 1e-6 * dt:

@@ -1,3 +1,3 @@
-"""Which neuro this is; pyproject.toml takes the version from here."""
+"""The version of neuro; pyproject.toml reads it here."""
 
 __version__ = "0.1.0"

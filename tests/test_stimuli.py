@@ -138,7 +138,7 @@ def empty(draw: st.DrawFn, train: Events) -> Case:
 
 def of_wrong_shape(draw: st.DrawFn, train: Events) -> Case:
     shape: Any = draw(st.sampled_from([(5, 2), (5, 2, 4, 1), (5.0, 2, 4), (), None]))
-    return train._replace(shape=shape), "is none; give (ticks, samples, neurons)"
+    return train._replace(shape=shape), "is not (ticks, samples, neurons)"
 
 
 def of_another_size(draw: st.DrawFn, train: Events) -> Case:

@@ -86,7 +86,7 @@ def test_silence_has_rate_0_and_no_other_number() -> None:
 
 
 def test_several_samples_are_refused() -> None:
-    with pytest.raises(ValueError, match="those of one sample, got 2; pick one with neuro"):
+    with pytest.raises(ValueError, match="one sample, got 2"):
         rates(train((0.1, 0), samples=2), 0.0, 1.0)
 
 
@@ -94,7 +94,7 @@ def test_a_stretch_that_is_empty_or_no_whole_number_of_bins_is_refused() -> None
     times = train((0.1, 0))
     with pytest.raises(ValueError, match="0 <= start < stop"):
         rates(times, 0.5, 0.5)
-    with pytest.raises(ValueError, match=r"1 s is not two or more whole bins of 0\.3 s"):
+    with pytest.raises(ValueError, match=r"1 s .* whole bins, got bins of 0\.3 s"):
         population_fano(times, 0.0, 1.0, 0.3)
     with pytest.raises(ValueError, match="an interval takes two spikes, got least=1"):
         cv_isi(times, 0.0, 1.0, least=1)

@@ -68,7 +68,7 @@ SLIPS: dict[str, Slip] = {
         "record 0 must be a Record, got a tuple",
         "simulate returns (record, state)",
     ),
-    "concatenate()": Slip(call(concatenate, []), ValueError, "no records", "one at least"),
+    "concatenate()": Slip(call(concatenate, []), ValueError, "no records", "at least one"),
     "Record(raster)": Slip(
         call(replace, RECORD, spikes={"input": RASTER}, values={"out": X}),
         TypeError,
@@ -137,18 +137,18 @@ SLIPS: dict[str, Slip] = {
         lambda: RECORD.spikes["hidden"],
         KeyError,
         "the record has no spikes of 'hidden', but of: input, out; ",
-        "Recording says what is kept",
+        "Recording selects what is kept",
     ),
     "record.values[what fires]": Slip(
         lambda: pickle.loads(pickle.dumps(RECORD)).values["out"],
         KeyError,
         "the record has no values of 'out', but of: none; ",
-        "what fires is in record.spikes",
+        "spikes are in record.spikes",
     ),
     "record[name]": Slip(
         lambda: RECORD["out"],
         TypeError,
-        "a record holds several things of 'out'",
+        "a record has several entries for 'out'",
         "record.spikes['out']",
     ),
 }

@@ -35,7 +35,7 @@ SLIPS: dict[str, Slip] = {
         call(to_events, np.full((4, 2, 3), 255, np.uint8)),
         ValueError,
         "a raster of uint8 with values up to 255 may be an image",
-        "spikes of value 1 are raster > 0",
+        "raster > 0 for spikes of value 1",
     ),
     "rate(NumPy)": Slip(
         call(rate, RASTER, 4), TypeError, "a NumPy array", "torch.from_numpy(x)"
@@ -81,7 +81,7 @@ SLIPS: dict[str, Slip] = {
         call(to_events, np.full((1, 2, 3), np.nan)),
         ValueError,
         "a raster must be finite, got 6 values like nan (tick 0, sample 0, neuron 0)",
-        "look at what it was computed from",
+        "check the inputs",
     ),
     "to_events(infinity)": Slip(
         call(to_events, torch.tensor([[[0.0, 1.0]], [[0.0, -math.inf]]])),
@@ -93,7 +93,7 @@ SLIPS: dict[str, Slip] = {
         call(ticks, 0.001, 0.005),
         ValueError,
         "duration 0.001 s is shorter than a step of dt = 0.005 s",
-        "the order is ticks(duration, dt)",
+        "check the order, ticks(duration, dt)",
     ),
     "poisson(seed)": Slip(
         call(poisson, X[0], 3, 0),
