@@ -4,7 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+
+import lava_export
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -35,3 +39,25 @@ def test_a_network_of_ones_own_is_verified_priced_and_reported_without_a_run(
     sure = got["equality"]["metrics"]["sure"]
     assert sure["torch"] == pytest.approx(sure["events"], rel=1e-9)
     assert 0 < sure["integers"] < 1
+
+
+def test_the_tour_goes_from_training_to_lava() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "tour.md").read_text(), re.DOTALL)
+    got: dict[str, Any] = {}
+    for code in blocks:
+        exec(code, got)
+    clock, events = got["clock"].spikes["hidden"], got["events"].spikes["hidden"]
+    assert len(clock.tick) > 100
+    assert all(np.array_equal(a, b) for a, b in zip(clock, events, strict=True))
+    assert 0 < got["joules"].low <= got["joules"].nominal <= got["joules"].high
+    assert got["exact"].times["hidden"].time.size == len(events.tick)
+    assert got["more"].ticks == got["counts"].ticks == 8
+    assert set(got["counts"].spikes) == {"hidden"}
+    assert np.array_equal(got["both"].spikes["hidden"].tick, events.tick)
+    again, _ = got["long"](got["spikes"])
+    assert torch.equal(again, got["net"](got["spikes"])[0])
+    answer = got["integers"].values["out"].mean(0).argmax(1)
+    assert (answer == got["labels"][:20].numpy()).mean() >= 0.9
+    if lava_export.available():
+        integers, lava = got["integers"].values["out"], got["on_lava"].values["out"]
+        assert np.array_equal(integers, lava)

@@ -27,6 +27,7 @@ STYLE: Any = {
     "legend.frameon": False,
 }
 DT = 0.001  # [s]
+NETWORKS = ("2 convolutions", "784-512-10", "6 convolutions of 256")  # of the bench of training
 
 
 def setup(app: Any) -> dict[str, bool]:
@@ -218,6 +219,54 @@ def draw_recall() -> Figure:
     return figure
 
 
+def draw_speed() -> Figure:
+    """Draw the speed of the engine and of training beside others, from RESULTS.md."""
+    times: dict[str, dict[float, float]] = {}
+    network, rate = "", 0.0
+    for row in _read_rows("Speed of the event engine"):
+        if row[0]:
+            network, rate = row[0], _read_number(row[1])
+        if network.startswith("delta") and "20,000" not in network:
+            peers = zip(row[4].split(" / "), row[5].split(" / "), strict=True)
+            for name, seconds in (("neuro, exact clock", row[2]), *peers):
+                if seconds:
+                    times.setdefault(name, {})[rate] = _read_number(seconds)
+    steps = _read_rows("Speed of training")
+    names = [f"{network}: {step}" for network in NETWORKS for step in ("training", "inference")]
+
+    figure = Figure((9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    shown = ("neuro, exact clock", "NEST precise", "Brian2 C++")
+    for name, color, marker in zip(shown, (BLUE, RED, GREY), "os^", strict=True):
+        rates = sorted(times[name])
+        left.plot(rates, [times[name][r] for r in rates], color=color, marker=marker)
+    left.set(xscale="log", yscale="log", xlabel="spikes a neuron and second")
+    left.set(ylabel="CPU seconds a simulated second", title="Engine: 4,000 neurons")
+    left.legend(shown)
+    for column, shift, color in ((3, -0.2, BLUE), (6, 0.2, GREY)):
+        ratios = [_read_number(row[column]) for row in steps]
+        label = {3: "best library", 6: "plain torch, compiled"}[column]
+        right.barh(np.arange(len(steps)) + shift, ratios, 0.38, color=color, label=label)
+    right.axvline(1, color="black", lw=0.8)
+    right.set_yticks(range(len(steps)), names)
+    right.invert_yaxis()
+    right.set(xlabel="their time / neuro's time", title="Training and inference")
+    right.legend()
+    return figure
+
+
+def _read_rows(section: str) -> list[list[str]]:
+    """Return the cells of the first table in a section of RESULTS.md."""
+    text = (ROOT / "RESULTS.md").read_text().split(f"## {section}\n")[1]
+    _, _, *rows = text[text.index("\n|") + 1 :].partition("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def _read_number(cell: str) -> float:
+    """Return the number of a cell such as **2.2**, 0.1 Hz or 1,230."""
+    return float(re.sub(r"[^\d.]", "", cell))
+
+
 PICTURES: dict[str, Callable[[], Figure]] = {
     "clocks": draw_clocks,
     "crossing": draw_crossing,
@@ -225,4 +274,10 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "integers": draw_integers,
     "tiers": draw_tiers,
     "recall": draw_recall,
+    "speed": draw_speed,
 }
+
+
+if __name__ == "__main__":  # the README's copy of a picture
+    with mpl.rc_context(STYLE):
+        draw_speed().savefig(ROOT / "docs/_static/speed.png", dpi=150, facecolor="white")
