@@ -79,7 +79,6 @@ SLOW = [
     "neuro/neurons/test_new_model",
     "neuro/neurons/test_normal_form",
     "neuro/nn/test_checkpoint",
-    "neuro/training/test_malloc",
     "tasks/driving/test_model",
     "tasks/driving/test_prediction",
     "tasks/driving/test_task",

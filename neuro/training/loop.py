@@ -44,7 +44,6 @@ from neuro.training.distributed import (
     shard_batch,
 )
 from neuro.training.errors import TrainError
-from neuro.training.malloc import keep_freed_memory
 from neuro.training.nonfinite import find_nonfinite
 from neuro.training.plan import Plan, Stage
 from neuro.training.sharded import gather, is_sharded, shard_states
@@ -178,7 +177,6 @@ def fit(
             fit together, or the checkpoint is of another run.
         StoreError: the checkpoint is damaged, or of an earlier version.
     """
-    keep_freed_memory()
     precision = fabric.strategy.precision.precision
     if precision != plan.precision:
         raise TrainError(

@@ -43,7 +43,7 @@ class Case:
 
     unit: of the times, each divided by ``per``. cell_seconds: cells times simulated seconds,
     by which spikes become rates; 0: they do not. clock: which time is compared.
-    conditions: what else a row says.
+    conditions: what else a row says. environments: variables of the process of a subject.
     """
 
     name: str
@@ -55,11 +55,12 @@ class Case:
     threads: int = 1
     clock: Literal["cpu", "wall"] = "cpu"
     conditions: Mapping[str, Any] = field(default_factory=dict)
+    environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def measure_case(case: Case, repeats: int) -> list[Row]:
     """Measure a case; return a row a pair, also where one of the two could not be measured."""
-    found = measure(case.subjects, repeats, case.threads)
+    found = measure(case.subjects, repeats, case.threads, case.environments)
     return [_row(case, pair, found, repeats) for pair in case.pairs]
 
 

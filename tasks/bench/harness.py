@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from threading import Timer
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
 LIMIT = 600.0  # s that one build or run may take
@@ -74,16 +75,16 @@ def measure(
     subjects: Mapping[str, Build],
     repeats: int,
     threads: int = 1,
-    environment: Mapping[str, str] | None = None,
+    environments: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> dict[str, Measured]:
     """Build all subjects at once, then run them in turns, ``repeats`` times each.
 
-    environment: variables that the children see on top of ours.
+    environments: variables that the process of a subject sees on top of ours.
     """
     with ExitStack() as stack:
         children = {}
         for name, build in subjects.items():
-            child = children[name] = _Child(threads, environment or {})
+            child = children[name] = _Child(threads, environments.get(name, {}))
             stack.callback(child.close)
             child.build(build, threads)
         for child in children.values():

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tasks.allocator import return_freed_memory
+
 OWN = Path("/proc/self")
 
 
@@ -29,8 +31,6 @@ def measure_resident() -> int:
 
     What the process has freed is given back before: else it would take that for nothing.
     """
-    from neuro.training.malloc import return_freed_memory  # late: it brings Fabric along
-
     gc.collect()
     return_freed_memory()
     try:

@@ -159,8 +159,8 @@ def first_uses(quick: bool) -> Iterator[Row]:
     for name in list(FIRST_USES)[: 1 if quick else None]:
         subject = {name: partial(first_use, name)}
         with tempfile.TemporaryDirectory(prefix="neuro-bench-") as folder:
-            kept = {"NUMBA_CACHE_DIR": folder}
-            cold, warm = (measure(subject, 1, environment=kept)[name] for _ in range(2))
+            cache = {name: {"NUMBA_CACHE_DIR": folder}}
+            cold, warm = (measure(subject, 1, environments=cache)[name] for _ in range(2))
         cold_seconds, warm_seconds = (m.best("cpu") if m.runs else None for m in (cold, warm))
         yield _seconds(f"first use, {name}", "limit", (cold_seconds, SECONDS), cold.problem)
         again = f"first use in a process, {name}"

@@ -18,6 +18,7 @@ from neuro.graph import Conv2d, Edge, Graph, Input
 from neuro.neurons import LIF
 from neuro.spikes import to_events
 from neuro.units import Seconds
+from tasks.allocator import CHOICES, keep_freed_memory
 from tasks.bench.comparison import Case, Pair
 from tasks.bench.harness import Run
 from tasks.bench.stopwatch import repeat
@@ -187,6 +188,7 @@ def kept(quick: bool) -> list[Case]:
                 WITH: partial(keeping_freed_memory, work),
                 WITHOUT: partial(subjects_training.neuro, work),
             },
+            environments={WITHOUT: {"GLIBC_TUNABLES": ""}},  # glibc's own defaults
         )
         for one in (CONVOLUTIONS, DENSE)
         for work in (replace(SMALL[one.name] if quick else one, trains=True),)
@@ -195,10 +197,9 @@ def kept(quick: bool) -> list[Case]:
 
 def keeping_freed_memory(work: Work, threads: int) -> Run:
     """Return a step of our Stack in a process that keeps the memory it frees."""
-    from neuro.training.malloc import keep_freed_memory
-
-    if not keep_freed_memory():
-        raise RuntimeError("the C library has no mallopt: it cannot keep freed memory")
+    if not keep_freed_memory(of_any_size=True):
+        variables = ", ".join(CHOICES)
+        raise RuntimeError(f"cannot keep freed memory: needs glibc without {variables}")
     return subjects_training.neuro(work, threads)
 
 

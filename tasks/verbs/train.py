@@ -19,6 +19,7 @@ from neuro.eventprop import LEAST, Tally, compute_module_outputs
 from neuro.io.run_folder import Run, RunError, begin_run
 from neuro.training import Course, Plan, Progress, fit
 from neuro.training.sharded import make_sharding
+from tasks.allocator import keep_freed_memory
 from tasks.runs.find import find_task_of, keep_task_file
 from tasks.runs.provenance import describe_provenance, write_result
 from tasks.runs.task import Tree, as_json
@@ -148,6 +149,7 @@ def train_run(run: Run, fabric: "Fabric", tell: Tell | None = None) -> Progress:
 
     tell: called after every step with (progress, step, steps in an epoch).
     """
+    keep_freed_memory(of_any_size=True)
     training, config = find_task_of(run).training, run.config
     steps = count_steps(run)
     exact = run.gradient == "eventprop"

@@ -23,6 +23,7 @@ from neuro.mixers.short_conv import ShortConv
 from neuro.seeds import seeded
 from neuro.training import Course, fit
 from neuro.training.threads import limit_threads
+from tasks.allocator import keep_freed_memory
 from tasks.bench.results import append_result, make_key, read_results, read_value
 from tasks.language.config import Config
 from tasks.language.data import NOTHING, batches as text_batches
@@ -93,6 +94,7 @@ def train_cell(cell: Cell, scale: Scale) -> dict[str, float]:
         TrainError: the training has diverged.
     """
     start, config = time.process_time(), make_config(cell, scale)
+    keep_freed_memory(of_any_size=True)
     with limit_threads(1), TemporaryDirectory() as folder:
         with seeded(cell.seed):
             model = build(config)

@@ -78,8 +78,10 @@ def test_libraries_see_the_number_of_threads_before_they_are_imported(prefix: st
 
 
 def test_a_child_sees_what_is_added_to_the_environment() -> None:
-    subject = {"s": partial(bench_subjects.reads_environment, "SOME")}
-    assert measure(subject, 1, environment={"SOME": "17"})["s"].runs[0].counted == 17
+    subjects = {n: partial(bench_subjects.reads_environment, "SOME") for n in ("s", "other")}
+    found = measure(subjects, 1, environments={"s": {"SOME": "17"}})
+    assert found["s"].runs[0].counted == 17
+    assert found["other"].problem == "KeyError: 'SOME'"
 
 
 def test_the_memory_of_a_subject_is_the_most_that_a_run_needed() -> None:

@@ -40,9 +40,10 @@ def test_the_first_use_is_compared_with_a_limit_and_the_next_process_with_the_fi
 ) -> None:
     kept = []
 
-    def measured(*subject: Any, environment: dict[str, str]) -> dict[str, Measured]:
+    def measured(*subject: Any, environments: dict[str, dict[str, str]]) -> dict[str, Measured]:
         """Measure; then note the files of what is compiled, and when they were written."""
-        found = measure(*subject, environment=environment)
+        found = measure(*subject, environments=environments)
+        (environment,) = environments.values()
         files = Path(environment["NUMBA_CACHE_DIR"]).rglob("*.nb?")
         kept.append({file: file.stat().st_mtime_ns for file in files})
         return found

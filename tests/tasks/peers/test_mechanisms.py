@@ -1,12 +1,14 @@
 """What is measured beside neuro is neuro: it spikes alike without each of its mechanisms."""
 
 import importlib
+import platform
 from dataclasses import replace
 
 import pytest
 
 from neuro.events.exact.compile import compile_exactly
 from neuro.events.grid.compile import compile_graph
+from tasks.bench.harness import measure
 from tasks.peers import engine, mechanisms, subjects_neuro, subjects_training
 from tasks.peers.mechanisms import LAYERS, SMALL, Replaced
 from tasks.peers.subjects_training import Work
@@ -57,3 +59,12 @@ def test_neurons_that_are_skipped_would_not_have_fired(monkeypatch: pytest.Monke
     assert mechanisms.of_camera(24, 1)() == want
     compile_graph.cache_clear()
     assert want[0] > 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+def test_only_one_of_two_subjects_keeps_freed_memory() -> None:
+    case = mechanisms.kept(quick=True)[0]
+    keeping = case.subjects[mechanisms.WITH]
+    found = measure(dict.fromkeys(case.subjects, keeping), 1, environments=case.environments)
+    assert found[mechanisms.WITH].problem == ""
+    assert "cannot keep freed memory" in found[mechanisms.WITHOUT].problem
