@@ -3,9 +3,9 @@
 Each piece of stimulus starts from the final state of the last one: the result equals that of
 one run. Complete files stay readable when a run is interrupted.
 
-stream.json            digests of graph, clock, recording and first state
-chunk-000000.npz ...   the Record of each piece; its ticks count from the start of the piece
-state.npz              the state at the end of the last complete chunk
+stream.json                  digests of graph, clock, recording and first state
+chunk-000000.safetensors     the Record of a piece; its ticks count from the start of the piece
+state.safetensors            the state at the end of the last complete chunk
 
 Each chunk holds the digest of everything before it, and of its stimulus. So the reader and a
 continued run notice a chunk that is lost, in the wrong place or from another stream.
@@ -85,7 +85,7 @@ class _Header:
     state: str
 
 
-NAME = re.compile(r"chunk-(\d{6,})\.npz")
+NAME = re.compile(r"chunk-(\d{6,})\.safetensors")
 RESTORE = "restore it from a copy, or simulate the stream again in another folder"
 _TYPES = (
     Record,
@@ -298,7 +298,7 @@ def _read_progress(folder: Path, header: _Header) -> _Progress | None:
 
 
 def _read_state(folder: Path) -> _Progress | None:
-    """Return the content of state.npz, or None."""
+    """Return the content of state.safetensors, or None."""
     path = _name_state(folder)
     return cast(_Progress, _read(path, "state", _Progress)) if path.exists() else None
 
@@ -315,20 +315,23 @@ def _read_header(folder: Path) -> _Header:
 
 
 def _name_state(folder: Path) -> Path:
-    return folder / "state.npz"
+    return folder / "state.safetensors"
 
 
 def _name_chunk(folder: Path, number: int) -> Path:
-    return folder / f"chunk-{number:06}.npz"
+    return folder / f"chunk-{number:06}.safetensors"
 
 
 def _list_chunks(folder: Path, progress: _Progress | None) -> list[Path]:
-    """Return the files of all chunks, in order; raise a StreamError if a file is missing."""
-    matches = {path: NAME.fullmatch(path.name) for path in sorted(folder.glob("chunk-*.npz"))}
-    odd = [path for path, match in matches.items() if match is None]
+    """Return the files of all chunks, in order; raise a StreamError if a file is not there."""
+    names = {path: NAME.fullmatch(path.name) for path in sorted(folder.glob("chunk-*"))}
+    odd = [path for path, name in names.items() if name is None]
     if odd:
-        raise StreamError(f"{odd[0]}: is not the name of a chunk; move it away")
-    numbers = [int(match[1]) for match in matches.values() if match]
+        raise StreamError(
+            f"{odd[0]}: is no name of a chunk, or that of an earlier version; move it away, or "
+            "simulate the stream again in another folder"
+        )
+    numbers = [int(name[1]) for name in names.values() if name]
     number = max([n + 1 for n in numbers] + [progress.chunks if progress else 0])
     wanted = [_name_chunk(folder, k) for k in range(number)]
     needed = wanted if number < 2 else [*wanted, _name_state(folder)]
@@ -367,7 +370,7 @@ def _read_chunk(path: Path, number: int, history: str) -> _Chunk:
 
 
 def _require_end(folder: Path, progress: _Progress, history: str) -> None:
-    """Raise a StreamError if state.npz does not belong to the chunks before it."""
+    """Raise a StreamError if state.safetensors does not belong to the chunks before it."""
     if history != progress.history:
         raise StreamError(
             f"{_name_state(folder)}: is not the state at the end of "

@@ -14,7 +14,7 @@ from neuro.units import Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meta:
+class RecordMeta:
     """What a file says of a Record in JSON.
 
     shapes, times: of the spike trains (T, B, N), by node. values: nodes. states: nodes, by
@@ -61,7 +61,7 @@ def _encode(record: Record) -> tuple[Arrays, Any]:
             arrays |= {f"{kind}/{name}/{part}": column for part, column in columns}
     for tick, states in record.states.items():
         arrays |= {f"states/{tick}/{name}": state for name, state in states.items()}
-    meta = Meta(
+    meta = RecordMeta(
         executor=record.executor,
         ticks=record.ticks,
         samples=record.samples,
@@ -76,7 +76,7 @@ def _encode(record: Record) -> tuple[Arrays, Any]:
 
 
 def _decode(arrays: Arrays, plain: Any) -> Record:
-    meta: Meta = convert(plain, Meta)
+    meta: RecordMeta = convert(plain, RecordMeta)
     odd = [tick for tick in meta.states if not tick.isdecimal()]
     if odd:
         raise SchemaError(f"states: {', '.join(map(repr, odd))} are no ticks")
@@ -103,7 +103,7 @@ def _decode(arrays: Arrays, plain: Any) -> Record:
         if state.ndim != 3 or state.shape[1] != meta.samples
     ]
     if problems:
-        raise SchemaError("; ".join(problems))
+        raise SchemaError(*problems)
     return Record(
         executor=meta.executor,
         ticks=meta.ticks,
@@ -127,5 +127,5 @@ def _train(cls: Any, kind: str, name: str, shape: tuple[int, int, int], arrays: 
     # Times are held against the ends of ticks by whoever knows how long a tick is.
     problems = list_problems(train, Seconds(np.inf))
     if problems:
-        raise SchemaError("; ".join(f"{kind}/{name}: {problem}" for problem in problems))
+        raise SchemaError(*(f"{kind}/{name}: {problem}" for problem in problems))
     return train

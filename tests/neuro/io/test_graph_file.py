@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import same
+from safetensors import safe_open
 
 from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input
 from neuro.io.graph_file import load_graph, save_graph
@@ -59,12 +60,12 @@ def put_meta(*where: Any, value: Any) -> Callable[..., None]:
 
 
 CHANGES: dict[str, tuple[Callable[..., object], str]] = {
-    "no threshold": (lambda a, _: a.pop("alif/threshold"), "alif/threshold is missing"),
-    "no weight": (lambda a, _: a.pop("fc/weight"), "fc/weight is missing"),
-    "no reset": (lambda _, m: m["nodes"]["alif"].pop("reset"), "alif/reset is missing"),
-    "no stride": (lambda _, m: m["nodes"]["conv"].pop("stride"), "conv/stride is missing"),
-    "no edges": (lambda _, m: m.pop("edges"), "edges: is None, expected a list"),
-    "no dt": (lambda _, m: m.pop("dt"), "dt: is None, expected a number"),
+    "no threshold": (lambda a, _: a.pop("alif/threshold"), "alif.threshold: is missing"),
+    "no weight": (lambda a, _: a.pop("fc/weight"), "fc.weight: is missing"),
+    "no reset": (lambda _, m: m["nodes"]["alif"].pop("reset"), "alif.reset: is missing"),
+    "no stride": (lambda _, m: m["nodes"]["conv"].pop("stride"), "conv.stride: is missing"),
+    "no edges": (lambda _, m: m.pop("edges"), "edges: is missing"),
+    "no dt": (lambda _, m: m.pop("dt"), "dt: is missing"),
     "array without a field": (
         lambda a, _: a.update({"alif/tau": np.ones(())}),
         "alif/tau has no meaning",
@@ -73,17 +74,22 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
         lambda a, _: a.update({"lif/tau": np.ones(())}),
         "lif/tau has no meaning",
     ),
-    "unknown field": (put_meta("nodes", "alif", "tau", value=3), "alif/tau has no meaning"),
-    "a field twice": (put_meta("nodes", "alif", "leak", value=0.5), "alif/leak is there twice"),
-    "unknown key": (put_meta("note", value=3), "its header"),
+    "unknown field": (
+        put_meta("nodes", "alif", "tau", value=3),
+        "alif.tau: there is no such field",
+    ),
+    "a field twice": (
+        put_meta("nodes", "alif", "leak", value=0.5),
+        "alif.leak: is there twice",
+    ),
+    "unknown key": (put_meta("note", value=3), "note: there is no such field"),
     "unknown type": (
         put_meta("nodes", "alif", "type", value="IF"),
-        "alif: no type of node 'IF'",
+        "alif.type: is 'IF', expected one of 'Input'",
     ),
-    "no type": (put_meta("nodes", "alif", "type", value=[]), "alif: no type of node \\[\\]"),
+    "no type": (put_meta("nodes", "alif", "type", value=[]), "alif.type: is \\[\\]"),
     "int weights": (put("fc/weight", lambda a: a.astype(np.int64)), "fc/weight is int64"),
     "int leak": (put("alif/leak", lambda a: np.ones_like(a, int)), "alif/leak is int64"),
-    "doubled weights": (put("fc/weight", lambda a: a.astype(">f4")), "fc/weight is >f4"),
     "infinite leak": (put("alif/leak", lambda a: a * np.inf), "alif: ALIF.leak must be in"),
     "leak above 1": (put("alif/leak", lambda a: a + 1), "alif: ALIF.leak must be in"),
     "NaN weight": (
@@ -93,20 +99,20 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
     "threshold of two": (put("alif/threshold", lambda _: [1.0, 2.0]), "alif"),
     "text stride": (
         put_meta("nodes", "conv", "stride", value="x"),
-        "conv/stride: is 'x', expected a list",
+        "conv.stride: is 'x', expected a list",
     ),
     "ragged stride": (
         put_meta("nodes", "conv", "stride", value=[1]),
-        "conv/stride: is \\[1\\], expected a list of 2",
+        "conv.stride: is \\[1\\], expected a list of 2",
     ),
     "groups of 1.0": (
         put_meta("nodes", "conv", "groups", value=1.0),
-        "conv/groups: is 1.0, expected a whole number",
+        "conv.groups: is 1.0, expected a whole number",
     ),
-    "reset": (put_meta("nodes", "alif", "reset", value=0), "alif/reset: is 0"),
+    "reset": (put_meta("nodes", "alif", "reset", value=0), "alif.reset: is 0"),
     "surrogate": (
         put_meta("nodes", "alif", "surrogate", value="sine"),
-        "alif/surrogate: is 'sine', expected one of arctan, triangle",
+        "alif.surrogate: is 'sine', expected one of 'arctan', 'triangle'",
     ),
     "negative delay": (put_meta("edges", 1, 2, value=-1), "delay -1 is not a whole number"),
     "half a delay": (
@@ -127,35 +133,35 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_file_holds_exactly_its_fields(tmp_path: Path, name: str) -> None:
     change, told = CHANGES[name]
-    with pytest.raises(StoreError, match=rf"(?s)graph.npz: .*{told}") as e:
-        load_graph(changed(tmp_path / "graph.npz", change))
-    assert "graph.npz" in str(e.value).splitlines()[0]
+    with pytest.raises(StoreError, match=rf"(?s)graph.safetensors: .*{told}") as e:
+        load_graph(changed(tmp_path / "graph.safetensors", change))
+    assert "graph.safetensors" in str(e.value).splitlines()[0]
 
 
 def test_what_is_no_object_is_no_graph(tmp_path: Path) -> None:
-    save_arrays(tmp_path / "graph.npz", "graph", {}, [])
-    with pytest.raises(StoreError, match=r"graph.npz: no whole graph: .*expected an object"):
-        load_graph(tmp_path / "graph.npz")
+    save_arrays(tmp_path / "graph.safetensors", "graph", {}, [])
+    with pytest.raises(StoreError, match=r"no whole graph: .*expected an object"):
+        load_graph(tmp_path / "graph.safetensors")
 
 
 def test_every_problem_of_a_node_is_told_at_once(tmp_path: Path) -> None:
     def change(arrays: dict[str, np.ndarray], meta: Any) -> None:
         del arrays["alif/threshold"], meta["nodes"]["alif"]["reset"]
 
-    with pytest.raises(StoreError, match=r"alif/threshold is missing; alif/reset is missing"):
-        load_graph(changed(tmp_path / "graph.npz", change))
+    with pytest.raises(StoreError, match=r"alif.threshold: is missing; alif.reset: is missing"):
+        load_graph(changed(tmp_path / "graph.safetensors", change))
 
 
 def test_a_path_may_be_text(tmp_path: Path) -> None:
-    save_graph(f"{tmp_path}/new/graph.npz", graph())
-    assert same(load_graph(f"{tmp_path}/new/graph.npz"), graph())
+    save_graph(f"{tmp_path}/new/graph.safetensors", graph())
+    assert same(load_graph(f"{tmp_path}/new/graph.safetensors"), graph())
 
 
-def test_numpy_reads_the_arrays_of_a_graph(tmp_path: Path) -> None:
-    save_graph(tmp_path / "graph.npz", graph())
-    with np.load(tmp_path / "graph.npz", allow_pickle=False) as arrays:
-        assert arrays["fc/weight"].shape == (3, 8)
-        assert json.loads(arrays["header.json"])["kind"] == "graph"
+def test_safetensors_reads_the_arrays_of_a_graph(tmp_path: Path) -> None:
+    save_graph(tmp_path / "graph.safetensors", graph())
+    with safe_open(tmp_path / "graph.safetensors", "np") as file:
+        assert file.get_tensor("fc/weight").shape == (3, 8)
+        assert json.loads(file.metadata()["neuro"])["kind"] == "graph"
 
 
 def test_equal_graphs_make_equal_files(tmp_path: Path) -> None:
@@ -167,7 +173,7 @@ def test_equal_graphs_make_equal_files(tmp_path: Path) -> None:
 def test_a_threshold_in_whole_numbers_is_kept_as_floats(tmp_path: Path) -> None:
     nodes = {"x": Input(shape=(2,)), "s": LIF(tau=0.02, threshold=np.array([1, 2]))}
     g = Graph(nodes=nodes, edges=(Edge("x", "s"),), dt=Seconds(1e-3))
-    save_graph(tmp_path / "graph.npz", g)
-    back: Any = load_graph(tmp_path / "graph.npz").nodes["s"]
+    save_graph(tmp_path / "graph.safetensors", g)
+    back: Any = load_graph(tmp_path / "graph.safetensors").nodes["s"]
     assert back.threshold.dtype == np.float64
     assert back.threshold.tolist() == [1.0, 2.0]
