@@ -1,7 +1,8 @@
 """From a Graph to Loihi's integers, to real Lava, and the proof that both agree."""
 
+from lava_export.chip_program import ChipProgram, lower_graph
 from lava_export.lower import LowerError, lower
-from lava_export.program import Connection, LoihiProgram, Population, ProgramError
+from lava_export.program import LoihiConnection, LoihiProgram, Population, ProgramError
 from lava_export.program_file import load_program, save_program
 from lava_export.reference import to_float
 from lava_export.report import compare, make_scaling_table
@@ -9,9 +10,10 @@ from lava_export.rules import RuleBreach, check, list_breaches
 from lava_export.run import LavaFailed, LavaMissing, available, run
 
 __all__ = [
-    "Connection",
+    "ChipProgram",
     "LavaFailed",
     "LavaMissing",
+    "LoihiConnection",
     "LoihiProgram",
     "LowerError",
     "Population",
@@ -23,6 +25,7 @@ __all__ = [
     "list_breaches",
     "load_program",
     "lower",
+    "lower_graph",
     "make_scaling_table",
     "run",
     "save_program",

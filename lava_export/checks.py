@@ -1,8 +1,8 @@
-"""What is refused before a program runs, by every executor alike, all at once.
+"""Checks before a program runs: every executor refuses the same runs, with all reasons at once.
 
-These are integers wider than the registers of :mod:`lava_export.program`, which Lava's own
-processes would cut off or overflow; more ticks than the program was lowered for; and a stimulus
-that does not fit.
+They find integers wider than the registers of :mod:`lava_export.program`, which Lava's own
+processes would cut off or overflow, runs longer than those the program was lowered for, and a
+stimulus that does not fit.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -45,9 +45,9 @@ def require_run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int)
             f"of more may not fit: use lower(graph, ticks={ticks})"
         )
     sizes = {p.name: p.size for p in program.populations if p.kind == "input"}
-    told = list_problems_of_inputs(sizes, inputs, None)
-    problems += told
-    if not told:
+    unfit = list_problems_of_inputs(sizes, inputs, None)
+    problems += unfit
+    if not unfit:
         problems += [p for n, e in inputs.items() for p in _list_unfit_events(n, e, ticks)]
     if problems:
         raise ProgramError("\n".join([CANNOT_START, *problems]))

@@ -16,7 +16,7 @@ from lava_export.checks import list_neurons, list_wide_integers
 from lava_export.program import (
     NO_MEMORY,
     STATE_LIMIT,
-    Connection,
+    LoihiConnection,
     LoihiProgram,
     Population,
     require_program,
@@ -138,28 +138,28 @@ RULES: tuple[Callable[[LoihiProgram, Chip], Iterator[str]], ...] = (
 
 def list_overflows(program: LoihiProgram) -> list[str]:
     """Return every state that can leave 2^23 within ``program.ticks``, by population."""
-    rule, found = "worst case sums stay below 2^23", []
+    rule, overflows = "worst case sums stay below 2^23", []
     for p in list_neurons(program):
         bounds = bound_states(p, program.into(p.name), program.ticks)
         for state, values in bounds._asdict().items():
             worst, where = float(values.max(initial=0)), int(values.argmax())
             if math.isinf(worst):
-                found.append(
+                overflows.append(
                     f"{rule}: {p.name}: {state} of neuron {where} has no leak and can grow "
                     "without end; give the length of the runs, lower(graph, ticks=...), or "
                     "use a finite time constant"
                 )
             elif worst >= STATE_LIMIT:
-                found.append(
+                overflows.append(
                     f"{rule}: {p.name}: {state} of neuron {where} can reach {worst:.4g}, which "
                     f"is {worst / STATE_LIMIT:.3g} times 2^23; use lower(graph, ticks=...) for "
                     "runs of known length, fewer inputs, or a shorter time constant"
                 )
-    return found
+    return overflows
 
 
 def compute_head_room(
-    p: Population, incoming: tuple[Connection, ...], ticks: int | None
+    p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None
 ) -> float:
     """Return the largest state of :func:`bound_states` over 2^23: below 1 it fits."""
     bounds = bound_states(p, incoming, ticks)
@@ -167,7 +167,7 @@ def compute_head_room(
 
 
 def bound_states(
-    p: Population, incoming: tuple[Connection, ...], ticks: int | None
+    p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None
 ) -> StateBounds:
     """Return bounds on the state of a population over all possible inputs.
 
@@ -193,7 +193,9 @@ def bound_states(
     return StateBounds(u=np.maximum(up, down), v=np.maximum(highest, lowest), a=a)
 
 
-def keeps_no_memory(p: Population, incoming: tuple[Connection, ...], ticks: int | None) -> bool:
+def keeps_no_memory(
+    p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None
+) -> bool:
     """Say whether what Lava's LIF keeps of v at dv = 4095 can never decide about a spike.
 
     Sums of even weights are multiples of 128 units of v, and an odd vth puts the threshold in
@@ -206,7 +208,7 @@ def keeps_no_memory(p: Population, incoming: tuple[Connection, ...], ticks: int 
     return bool(max(64 * p.vth.max(), inhibition.max()) < HARMLESS)
 
 
-def _sum_weights(p: Population, incoming: tuple[Connection, ...], sign: int) -> np.ndarray:
+def _sum_weights(p: Population, incoming: tuple[LoihiConnection, ...], sign: int) -> np.ndarray:
     """Return, for each neuron, the sum of its weights of one sign, as a positive number."""
     total = np.zeros(p.size)
     for c in incoming:

@@ -1,8 +1,7 @@
 """Graphs of graded spikes in fixed point: norms, gates and counts as microcode of Loihi 2."""
 
 from lava_export.graded.lower import is_graded, lower_graded
-from lava_export.graded.program import GradedProgram, Group
-from lava_export.graded.program_file import load_graded_program, save_graded_program
+from lava_export.graded.program import GradedProgram, NeuronGroup
 from lava_export.graded.reference import RangeError, run_graded, to_floats
 from lava_export.graded.report import make_graded_scaling_table
 from lava_export.graded.rules import list_graded_breaches
@@ -10,15 +9,13 @@ from lava_export.graded.run import run_graded_on_lava
 
 __all__ = [
     "GradedProgram",
-    "Group",
+    "NeuronGroup",
     "RangeError",
     "is_graded",
     "list_graded_breaches",
-    "load_graded_program",
     "lower_graded",
     "make_graded_scaling_table",
     "run_graded",
     "run_graded_on_lava",
-    "save_graded_program",
     "to_floats",
 ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lava_export.graded.program import GradedProgram, Group, Kind
+from lava_export.graded.program import GradedProgram, Kind, NeuronGroup
 from lava_export.lower import LowerError
 from lava_export.processes.fixed_point import FRACTION, GATE, LIMIT
 from neuro.graph import (
@@ -65,11 +65,11 @@ def lower_graded(graph: Graph) -> GradedProgram:
         problems += list(_list_sources(graph, kinds))
     if problems:
         raise LowerError(problems)
-    groups = dict[str, Group]()
+    groups = dict[str, NeuronGroup]()
     for name in graph.order:
         sources = tuple(e.source for e in graph.into(name))
         late = max((groups[s].lag for s in sources), default=0)
-        groups[name] = Group(
+        groups[name] = NeuronGroup(
             name=name,
             kind=kinds[name],
             size=graph.size(name),
@@ -140,12 +140,12 @@ def _list_scale_problems(graph: Graph, node: LI) -> list[str]:
 
 
 def _list_ternary_problems(node: Dense) -> list[str]:
-    found = []
+    problems = []
     if not np.isin(node.weight, (-1, 0, 1)).all():
-        found.append("weights are not -1, 0 and 1; put their scale into the gain of the LI")
+        problems.append("weights are not -1, 0 and 1; put their scale into the gain of the LI")
     if node.bias is not None:
-        found.append("ternary synapses have no bias")
-    return found
+        problems.append("ternary synapses have no bias")
+    return problems
 
 
 def _round(graph: Graph, name: str, node: Node) -> dict[str, Any]:

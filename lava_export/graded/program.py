@@ -52,7 +52,7 @@ NUMBERS: Mapping[Kind, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Group:
+class NeuronGroup:
     """N neurons of one kind.
 
     sources: names of groups before it. lag: steps behind the input.
@@ -79,11 +79,11 @@ class GradedProgram:
         ValueError: lists what does not fit together.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[NeuronGroup, ...]
     digest: str = ""
 
     def __post_init__(self) -> None:
-        problems, known = [], dict[str, Group]()
+        problems, known = [], dict[str, NeuronGroup]()
         for g in self.groups:
             problems += [f"{g.name}: {problem}" for problem in _list_problems(g, known)]
             known[g.name] = g
@@ -92,14 +92,14 @@ class GradedProgram:
         if problems:
             raise ValueError("\n".join(["the program does not hold together:", *problems]))
 
-    def __getitem__(self, name: str) -> Group:
+    def __getitem__(self, name: str) -> NeuronGroup:
         for g in self.groups:
             if g.name == name:
                 return g
         raise KeyError(name)
 
     @property
-    def input(self) -> Group:
+    def input(self) -> NeuronGroup:
         """The group that is driven from outside."""
         return next(g for g in self.groups if g.kind == "input")
 
@@ -122,19 +122,19 @@ def require_graded_program(program: object) -> None:
         raise make_type_error("program", "a GradedProgram", program, cure)
 
 
-def _list_problems(g: Group, known: Mapping[str, Group]) -> list[str]:
+def _list_problems(g: NeuronGroup, known: Mapping[str, NeuronGroup]) -> list[str]:
     """Return what is wrong with a group behind those that are known."""
     if g.kind not in NUMBERS:
         return [f"no kind {g.kind!r}; there are {', '.join(NUMBERS)}"]
-    lost = [s for s in g.sources if s not in known]
-    if lost or g.name in known or bool(g.sources) == (g.kind == "input"):
+    unknown = [s for s in g.sources if s not in known]
+    if unknown or g.name in known or bool(g.sources) == (g.kind == "input"):
         return [f"its name is used twice, or its sources {g.sources} do not run before it"]
-    late = max((known[s].lag for s in g.sources), default=0) + (g.kind == "synapses")
-    found = [f"lag {g.lag}, and its sources make it {late}"] if g.lag != late else []
-    return found + _check_numbers(g) + _check_sizes(g, [known[s] for s in g.sources])
+    lag = max((known[s].lag for s in g.sources), default=0) + (g.kind == "synapses")
+    problems = [f"lag {g.lag}, and its sources make it {lag}"] if g.lag != lag else []
+    return problems + _check_numbers(g) + _check_sizes(g, [known[s] for s in g.sources])
 
 
-def _check_numbers(g: Group) -> list[str]:
+def _check_numbers(g: NeuronGroup) -> list[str]:
     if set(g.numbers) != set(NUMBERS[g.kind]):
         return [f"has {sorted(g.numbers)}, a {g.kind} has {NUMBERS[g.kind]}"]
     limits = {"exponent": 62, "shift": 30}
@@ -146,24 +146,24 @@ def _check_numbers(g: Group) -> list[str]:
     return [f"numbers out of range: {wrong}; lower the graph again"] if wrong else []
 
 
-def _check_sizes(g: Group, sources: list[Group]) -> list[str]:
+def _check_sizes(g: NeuronGroup, sources: list[NeuronGroup]) -> list[str]:
     """Return what is wrong with the sizes of a group and with its array."""
-    sizes, found = [s.size for s in sources], []
-    given = sum(sizes) if g.kind == "join" else sizes[0] if sizes else g.size
+    sizes, problems = [s.size for s in sources], []
+    reaching = sum(sizes) if g.kind == "join" else sizes[0] if sizes else g.size
     if g.kind != "join" and len(set(sizes)) > 1:
-        found.append(f"its sources have {sizes} neurons; they add up, give all the same")
-    made = {"multiply": given / 2, "gated": given / 2, "synapses": g.size}
-    if made.get(g.kind, given) != g.size or g.size < 1:
-        found.append(f"has {g.size} neurons, and {given} reach it")
-    shapes = {"synapses": (g.size, given), "norm": (g.size,), "gated": (g.size,)}
+        problems.append(f"its sources have {sizes} neurons; they add up, give all the same")
+    expected = {"multiply": reaching / 2, "gated": reaching / 2, "synapses": g.size}
+    if expected.get(g.kind, reaching) != g.size or g.size < 1:
+        problems.append(f"has {g.size} neurons, and {reaching} reach it")
+    shapes = {"synapses": (g.size, reaching), "norm": (g.size,), "gated": (g.size,)}
     if g.array.shape != shapes.get(g.kind, (0,)) or g.array.dtype.kind != "i":
-        return [*found, f"its array has shape {g.array.shape} of {g.array.dtype}"]
+        return [*problems, f"its array has shape {g.array.shape} of {g.array.dtype}"]
     if g.kind == "gated" and not ((g.array >= 0) & (g.array <= 2**GATE)).all():
-        found.append(f"a share is outside 0 ... 2^{GATE}")
+        problems.append(f"a share is outside 0 ... 2^{GATE}")
     if g.kind == "synapses":
         most = sources[0].numbers.get("ticks", 0)
-        if len(sources) > 1 or not most or 2 * given * most >= 2**23:
-            found.append("it reads other than counts of one group whose sums fit 24 bits")
+        if len(sources) > 1 or not most or 2 * reaching * most >= 2**23:
+            problems.append("it reads other than counts of one group whose sums fit 24 bits")
         if not np.isin(g.array, (-2, 0, 2)).all():
-            found.append("its weights are not -2, 0 and 2")
-    return found
+            problems.append("its weights are not -2, 0 and 2")
+    return problems

@@ -1,7 +1,7 @@
-"""A placement that somebody decided: checked, and measured against the limits of a chip.
+"""A given placement: checked, and measured against the limits of a chip.
 
-:func:`neuro.energy.place` decides itself; to compare with a simulator or a compiler, say on
-which core each neuron lies there.
+:func:`neuro.energy.place` chooses a placement. To compare with a simulator or a compiler, name
+the core on which each neuron lies there.
 """
 
 import math
@@ -85,7 +85,7 @@ def place_as_given(
 
 def _number(graph: Graph, cores: Cores) -> dict[str, _Numbered]:
     """Return the cores of each population, checked."""
-    found, owner, problems = {}, dict[int, str](), list[str]()
+    numbered, owner, problems = {}, dict[int, str](), list[str]()
     problems += [
         f"{name}: no population of the chip's part; there are {', '.join(graph.populations)}"
         for name in cores
@@ -102,15 +102,15 @@ def _number(graph: Graph, cores: Cores) -> dict[str, _Numbered]:
         if not ((core_of >= 0) & (core_of < 2**31) & (core_of == np.floor(core_of))).all():
             problems.append(f"{name}: cores are whole numbers >= 0; count them from 0")
             continue
-        own, where = np.unique(core_of.astype(np.int64), return_inverse=True)
-        found[name] = _Numbered(core_of=own[where], where=where)
-        shared = [int(core) for core in own if core in owner]
+        used, where = np.unique(core_of.astype(np.int64), return_inverse=True)
+        numbered[name] = _Numbered(core_of=used[where], where=where)
+        shared = [int(core) for core in used if core in owner]
         if shared:
             problems.append(
                 f"{name}: shares core {shared[0]} with {owner[shared[0]]}; a core holds one "
                 "population here, give it another core"
             )
-        owner |= dict.fromkeys(own.tolist(), name)
+        owner |= dict.fromkeys(used.tolist(), name)
     if problems:
         raise ValueError("\n".join(["the placement does not suit this graph:", *problems]))
-    return found
+    return numbered

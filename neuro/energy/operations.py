@@ -1,4 +1,4 @@
-"""What a run asks of a chip: operations by chip layer, and their price.
+"""The operations of a run on a chip, by chip layer, and their price.
 
 A chip layer is an Input, a population, or the synapses of one connection between two of them.
 
@@ -31,8 +31,8 @@ class Workload:
 
     composed: the connections of the chip. served: their synaptic events. reached, charged:
     neurons that are active by either rule (:mod:`neuro.energy.active`), by population; charged
-    is empty where no chip asks. fired: spikes in T B, and by_neuron: spikes in all, by Input
-    and spiking population.
+    is empty where no chip needs it. fired: spikes in T B, and by_neuron: spikes in all, by
+    Input and spiking population.
     """
 
     ticks: int
@@ -85,7 +85,7 @@ class Operations:
 
 
 def count_workload(graph: Graph, record: Record, chips: Sequence[Chip] = ()) -> Workload:
-    """Return what a run asks of any chip, and of ``chips`` with rules of their own.
+    """Return the work of a run for any chip, and for ``chips`` with rules of their own.
 
     Raises:
         ValueError: the record is not one of this graph, or a chain of its linear nodes is too
@@ -116,17 +116,17 @@ def count_operations(
     A spike is one message to each core that holds a target, along the mesh first in x, then in
     y; tiles are numbered column by column, and chips lie in a row.
     """
-    found = {}
+    operations = {}
     for name in (*graph.inputs, *graph.populations):
         for s in work.served:
             if s.target == name:
-                found[s.name] = Operations(
+                operations[s.name] = Operations(
                     synaptic_events=int(s.events.sum()),
                     synaptic_events_all=int(s.events_all.sum()),
                     shared_kernel=s.shared_kernel,
                 )
-        found[name] = _count_of_node(graph, name, work, placement, chip)
-    return found
+        operations[name] = _count_of_node(graph, name, work, placement, chip)
+    return operations
 
 
 def _count_of_node(
@@ -162,7 +162,7 @@ def price_operations(ops: Operations, energy: OperationEnergies) -> dict[str, In
         low=(ops.active_least - ops.active) * (energy.active.low - energy.inactive.low),
         high=(ops.active_most - ops.active) * (energy.active.high - energy.inactive.high),
     )
-    each = energy.synapse_conv if ops.shared_kernel else energy.synapse
+    synapse = energy.synapse_conv if ops.shared_kernel else energy.synapse
     events = Interval(
         float(ops.synaptic_events), float(ops.synaptic_events), float(ops.synaptic_events_all)
     )
@@ -172,7 +172,7 @@ def price_operations(ops: Operations, energy: OperationEnergies) -> dict[str, In
         for bounds in zip(least, ops.sent, ops.sent_most, strict=True)
     )
     return {
-        "synapse": events * each.interval,
+        "synapse": events * synapse.interval,
         "inactive": energy.inactive.interval * ops.inactive,
         "active": energy.active.interval * ops.active + roused,
         "spike": energy.spike.interval * ops.spikes,
@@ -197,14 +197,14 @@ def _count_traffic(
         spikes = work.by_neuron[name]
         cores, where = np.unique(placement.layers[target].core_of, return_inverse=True)
         routes = [r for r in work.composed if (r.source, r.target) == (name, target)]
-        for first, found in iterate_reached_cores(routes, len(spikes), where):
-            there = locate_cores(cores[first : first + found.shape[1]], chip)
-            hops = np.abs(here[:, None] - there)
-            each = np.insert(hops, 0, 1, axis=2)  # the message itself, then its hops
-            some = np.array([spikes[own] @ found[own] for own in together])
-            total = np.array([spikes[own].sum() for own in together])
-            sent += np.einsum("st,stx->x", some, each)
-            most += np.einsum("s,stx->x", total, each)
+        for first, reached in iterate_reached_cores(routes, len(spikes), where):
+            destinations = locate_cores(cores[first : first + reached.shape[1]], chip)
+            hops = np.abs(here[:, None] - destinations)
+            steps = np.insert(hops, 0, 1, axis=2)  # the message itself, then its hops
+            spikes_sent = np.array([spikes[neurons] @ reached[neurons] for neurons in together])
+            total = np.array([spikes[neurons].sum() for neurons in together])
+            sent += np.einsum("st,stx->x", spikes_sent, steps)
+            most += np.einsum("s,stx->x", total, steps)
     return Traffic(*map(int, sent)), Traffic(*map(int, most))
 
 

@@ -7,21 +7,19 @@ import numpy as np
 import pytest
 from small_language import make_small
 
-from lava_export import LavaFailed, LowerError, available
+from lava_export import LavaFailed, LowerError, available, load_program, save_program
 from lava_export.graded import (
     GradedProgram,
     RangeError,
     is_graded,
     list_graded_breaches,
-    load_graded_program,
     lower_graded,
     make_graded_scaling_table,
     run_graded,
     run_graded_on_lava,
-    save_graded_program,
     to_floats,
 )
-from lava_export.graded.program import Group
+from lava_export.graded.program import NeuronGroup
 from lava_export.graded.reference import quantise_input
 from lava_export.graded.stages import plan_stages
 from lava_export.report import compare
@@ -203,8 +201,9 @@ def test_the_stimulus_is_rounded_half_away_from_zero() -> None:
 
 
 def test_a_program_in_a_file_is_the_program(tmp_path: Path) -> None:
-    save_graded_program(tmp_path / "p.safetensors", PROGRAM)
-    again = load_graded_program(tmp_path / "p.safetensors")
+    save_program(tmp_path / "p.safetensors", PROGRAM)
+    again = load_program(tmp_path / "p.safetensors")
+    assert isinstance(again, GradedProgram)
     one, other = (run_graded(p, SMALL.inputs)[0] for p in (PROGRAM, again))
     assert compare(one, other)["mismatches"] == 0
     assert again.digest == PROGRAM.digest != ""
@@ -285,15 +284,17 @@ def test_lava_hands_on_two_groups_of_a_stage_each_as_itself() -> None:
     counts = {"ticks": 4, "threshold": 2**15}
     all_of = ("triple", "x", "sums", "twice")
     groups = (
-        Group(name="x", kind="input", size=3),
-        Group(name="twice", kind="join", size=6, sources=("x", "x")),
-        Group(
+        NeuronGroup(name="x", kind="input", size=3),
+        NeuronGroup(name="twice", kind="join", size=6, sources=("x", "x")),
+        NeuronGroup(
             name="triple", kind="scale", size=3, sources=("x",),
             numbers={"mantissa": 3, "exponent": 0},
         ),
-        Group(name="counts", kind="spikes", size=3, sources=("x",), numbers=counts),
-        Group(name="sums", kind="synapses", size=2, sources=("counts",), lag=1, array=weight),
-        Group(name="all", kind="join", size=14, sources=all_of, lag=1),
+        NeuronGroup(name="counts", kind="spikes", size=3, sources=("x",), numbers=counts),
+        NeuronGroup(
+            name="sums", kind="synapses", size=2, sources=("counts",), lag=1, array=weight
+        ),
+        NeuronGroup(name="all", kind="join", size=14, sources=all_of, lag=1),
     )  # fmt: skip
     program = GradedProgram(groups=groups)
     _, behind = plan_stages(program)
