@@ -70,13 +70,13 @@ def train(  # noqa: PLR0913 - a flag each
             neuro tasks TASK:CONFIGURATION lists them.
         lr: the learning rate, as in --set lr=0.001.
     """
-    from tasks.runs.find import find_task_of, make_run, split_name
+    from tasks.runs.find import make_run, split_name
 
     settings = (*set, *([f"lr={lr}"] if lr else []))
     run = make_run(name, out, seed, gradient, skip_bad, settings, pin=not dry_run)
     full = ":".join(split_name(name))
     if full != name and _is_first_process():
-        others = [config for config in find_task_of(run).configs if config != run.name]
+        others = [config for config in run.definition.configs if config != run.name]
         also = f"; it also has {', '.join(others)}" if others else ""
         said = f"{name} names no configuration: this is {full}{also}"
         console.print(said, highlight=False, soft_wrap=True)
@@ -119,7 +119,7 @@ def simulate(
         cluster: address of a Ray cluster whose workers to use; "local" starts one here.
     """
     from neuro.events import Exact, Grid
-    from tasks.report.tables import list_values, tabulate_simulation
+    from tasks.report.tables import describe_coverage, list_values, tabulate_simulation
     from tasks.verbs.cluster import use_cluster
     from tasks.verbs.simulate import simulate_run
 
@@ -133,6 +133,8 @@ def simulate(
         )
         took = f"{result['milliseconds_per_sample']:.2f} ms each"
         console.print(f"{told and told + ' on '}{result['n']:,} test samples, {took}")
+    for line in describe_coverage(result):
+        console.print(line, soft_wrap=True)
     _tell_out_of_date(opened, "simulate")
 
 
@@ -142,7 +144,7 @@ def export(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
-    from tasks.report.tables import tabulate_scaling
+    from tasks.report.tables import describe_parity, tabulate_scaling
     from tasks.verbs.export import export_run
 
     opened = _open(run)
@@ -151,7 +153,7 @@ def export(run: RunFolder) -> None:
     for chip, breaches in result["fits"].items():
         told = "\n".join(["does not fit:", *breaches]) if breaches else "fits"
         console.print(f"{chip} {told}")
-    _print_parity(result["reference_lava"])
+    console.print(describe_parity(result["reference_lava"]), soft_wrap=True)
     console.print(f"wrote {run / 'graph.npz'} and {run / 'program.npz'}")
     _tell_out_of_date(opened, "export")
     if result["reference_lava"].get("failed"):
@@ -164,37 +166,16 @@ def verify(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
-    from tasks.report.tables import (
-        describe_length,
-        describe_silence,
-        list_silent,
-        tabulate_equality,
-        tabulate_executors,
-    )
-    from tasks.verbs.verify import verify_run
+    from tasks.report.tables import describe_equality, tabulate_equality
+    from tasks.verbs.verify import has_disagreement, verify_run
 
     opened = _open(run)
     result = verify_run(opened)
     console.print(tabulate_equality(result))
-    told = [describe_length(result), *tabulate_executors(result, _metrics(opened))]
-    console.print("; ".join(told), soft_wrap=True)
-    _print_parity(result["reference_lava"])
-    for told_of in describe_silence(list_silent(result)):
-        console.print(told_of, soft_wrap=True)
-    for misfit in result.get("misfits", ()):
-        console.print(misfit, soft_wrap=True)
+    for line in describe_equality(result, _metrics(opened)):
+        console.print(line, soft_wrap=True)
     _tell_out_of_date(opened, "verify")
-    lava = result["reference_lava"]
-    both = result["torch_events"]
-    if both["unexplained"]:
-        first = (
-            "{pair}, sample {sample}, tick {tick}, {name} neuron {neuron}, {margin:.2g} from "
-            "its threshold, rounding at most {bound:.2g}".format(**both["unexplained"][0])
-        )
-        number = len(both["unexplained"])
-        console.print(f"{number} differences that rounding does not explain; first: {first}")
-    wrong = both["mismatches"] or both["unexplained"]
-    if wrong or lava.get("mismatches") or lava.get("failed"):
+    if has_disagreement(result):
         raise SystemExit(1)
 
 
@@ -463,12 +444,6 @@ def _tell_memory(run: Any, devices: int) -> None:
     console.print(explain_dry_run(found), highlight=False, soft_wrap=True)
 
 
-def _print_parity(parity: dict[str, Any]) -> None:
-    from tasks.report.tables import describe_parity as in_words
-
-    console.print(in_words(parity), soft_wrap=True)
-
-
 def _is_first_process() -> bool:
     """Say whether this process is the one of several that tells."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
@@ -502,9 +477,7 @@ def _open(folder: Path) -> Any:
 
 
 def _metrics(run: Any) -> Any:
-    from tasks.runs.find import find_task_of
-
-    return find_task_of(run).evaluation.metrics
+    return run.definition.evaluation.metrics
 
 
 VERBS: dict[str, Any] = {

@@ -4,25 +4,23 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neuro.io.run_folder import Run
 from tasks.report import tables as show
 from tasks.report.html import Figure
-from tasks.runs.find import find_task_of
-from tasks.runs.task import Metric
+from tasks.runs.task import Metric, TaskRun
 
 
-def name_command(run: Run, verb: str) -> str:
+def name_command(run: TaskRun, verb: str) -> str:
     """Return what to type for a verb to do its work on a run."""
     return f"neuro {verb} {shlex.quote(str(run.folder))}"
 
 
-def explain_refusal(run: Run, verb: str) -> str:
+def explain_refusal(run: TaskRun, verb: str) -> str:
     """Return why a verb refuses this run, whose network runs on torch alone, or ""."""
-    return "" if verb == "eval" else find_task_of(run).deployment.only_torch(run.config)
+    return "" if verb == "eval" else run.definition.deployment.only_torch(run.config)
 
 
 def list_key_figures(
-    run: Run, found: Mapping[str, Any], out_of_date: Mapping[str, str]
+    run: TaskRun, found: Mapping[str, Any], out_of_date: Mapping[str, str]
 ) -> list[Figure]:
     """Return what eval, verify and energy found, or the verb that finds it.
 
@@ -34,7 +32,7 @@ def list_key_figures(
         return [f._replace(note=f"{why}; {f.note}") if why else f for f in figures]
 
     evaluation, verify, joules = found["eval"], found["verify"], found["energy"]
-    metrics = find_task_of(run).evaluation.metrics
+    metrics = run.definition.evaluation.metrics
     out = (
         dated("eval", _evaluated(evaluation, metrics))
         if evaluation
@@ -62,7 +60,7 @@ def _evaluated(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> list
     ]
 
 
-def _unknown(run: Run, label: str, verb: str) -> Figure:
+def _unknown(run: TaskRun, label: str, verb: str) -> Figure:
     if explain_refusal(run, verb):
         return Figure(label, "–", "not possible: only torch runs this network")
     return Figure(label, "–", f"not measured yet: {name_command(run, verb)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from neuro.io.record_file import load_record
-from neuro.io.run_folder import Run, find_file
+from neuro.io.run_folder import find_file
 from neuro.io.store import StoreError, write_bytes
 from neuro.plot import LINES, count_neurons_per_row
 from neuro.record import Record
@@ -18,7 +18,7 @@ from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.key_figures import explain_refusal, list_key_figures, name_command
 from tasks.report.verdict import state_verdict
-from tasks.runs.find import find_task_of, name_train_command
+from tasks.runs.find import name_train_command
 from tasks.runs.provenance import (
     OF_EVERY_RESULT,
     RESULTS,
@@ -29,7 +29,7 @@ from tasks.runs.provenance import (
     list_out_of_date,
 )
 from tasks.runs.results import read_environment, read_history, read_result
-from tasks.runs.task import Html
+from tasks.runs.task import Html, TaskRun
 
 SHOWN = 6  # samples whose activity is drawn
 PARITY = "Do the executors agree?"
@@ -42,7 +42,7 @@ RAN_ON = {  # executor of a record -> what to call it
 COUNTED = ("spikes", "raised")  # in rows of metrics.jsonl, by EventProp
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: TaskRun) -> Path:
     """Write ``report.html`` into the run folder and return its path.
 
     The page refers to nothing outside itself. Above each result that was measured on other
@@ -53,7 +53,7 @@ def write_report(run: Run) -> Path:
             again.
         RunError: a result names a picture outside the run folder.
     """
-    metrics = find_task_of(run).evaluation.metrics
+    metrics = run.definition.evaluation.metrics
     found = {k: read_result(run.folder, k, metrics) for k in RESULTS}
     now = _describe_now(run)
     old = list_out_of_date(run.folder, now)
@@ -86,7 +86,7 @@ def write_report(run: Run) -> Path:
     return path
 
 
-def _describe_now(run: Run) -> dict[str, str]:
+def _describe_now(run: TaskRun) -> dict[str, str]:
     """Return the digests of now; without that of data which are not here."""
     try:
         return describe_provenance(run)
@@ -94,14 +94,14 @@ def _describe_now(run: Run) -> dict[str, str]:
         return describe_trained(run.folder)
 
 
-def _not_yet(run: Run, title: str, verb: str) -> Html:
+def _not_yet(run: TaskRun, title: str, verb: str) -> Html:
     if why := explain_refusal(run, verb):
         return page.section(title, page.paragraph(f"Not possible: {why}.", "missing"))
     return page.section(title, page.missing(name_command(run, verb)))
 
 
-def _head(run: Run) -> Html:
-    summary = find_task_of(run).summary
+def _head(run: TaskRun) -> Html:
+    summary = run.definition.summary
     return page.join(
         (
             page.heading(f"{run.task}:{run.name}"),
@@ -110,11 +110,11 @@ def _head(run: Run) -> Html:
     )
 
 
-def _training(run: Run) -> Html:
+def _training(run: TaskRun) -> Html:
     history = read_history(run.folder)
     if not history:
         return page.section("Training", page.missing(name_train_command(run)))
-    training = find_task_of(run).training
+    training = run.definition.training
     metric, keep = training.validation, training.plan(run.config).keep
     caption = (
         f"Loss on the training part and {metric.label} on samples held out of it, "
@@ -137,12 +137,12 @@ def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
 
 
-def _on_test(run: Run, evaluation: Mapping[str, Any] | None) -> list[Html]:
+def _on_test(run: TaskRun, evaluation: Mapping[str, Any] | None) -> list[Html]:
     """Return metrics, tables and pictures of the test split, and the task's own sections."""
     title = "On held-out samples"
     if evaluation is None:
         return [_not_yet(run, title, "eval")]
-    of_task = find_task_of(run).evaluation
+    of_task = run.definition.evaluation
     notes = evaluation.get("notes", {})
     rows = [
         [m.label, value, f"{m.better} is better", notes.get(m.name, "")]
@@ -169,7 +169,7 @@ def _cell(value: Any) -> str:
     return value if isinstance(value, str) else _number(value)
 
 
-def _picture(run: Run, picture: Mapping[str, str]) -> Html:
+def _picture(run: TaskRun, picture: Mapping[str, str]) -> Html:
     path = find_file(run.folder, picture["file"], "eval.json")
     if not path.is_file():
         return page.missing(name_command(run, "eval"))
@@ -178,7 +178,7 @@ def _picture(run: Run, picture: Mapping[str, str]) -> Html:
     )
 
 
-def _activity(run: Run, simulation: Mapping[str, Any] | None) -> tuple[Html, Html]:
+def _activity(run: TaskRun, simulation: Mapping[str, Any] | None) -> tuple[Html, Html]:
     path = run.folder / "records" / "events.npz"
     if simulation is None or not path.exists():
         titles = ("Activity", "Firing rates")
@@ -194,7 +194,7 @@ def _activity(run: Run, simulation: Mapping[str, Any] | None) -> tuple[Html, Htm
     return _samples(run, simulation, record), _rates(run, simulation, record)
 
 
-def _require_same_network(run: Run, simulation: Mapping[str, Any], record: Record) -> None:
+def _require_same_network(run: TaskRun, simulation: Mapping[str, Any], record: Record) -> None:
     """Raise unless the record is of the stimuli that ``simulate.json`` tells of."""
     shapes, captions = simulation["input_shapes"], simulation.get("captions", ())
     sizes = {k: e.shape[2] for k, e in record.spikes.items()}
@@ -206,8 +206,8 @@ def _require_same_network(run: Run, simulation: Mapping[str, Any], record: Recor
         )
 
 
-def _samples(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
-    captions, reading = simulation.get("captions", []), find_task_of(run).evaluation.reading
+def _samples(run: TaskRun, simulation: Mapping[str, Any], record: Record) -> Html:
+    captions, reading = simulation.get("captions", []), run.definition.evaluation.reading
     told = [reading] if captions else []
     file = run.folder / "activity.png"
     return show_activity(record, simulation["input_shapes"], captions, file, told)
@@ -248,7 +248,7 @@ def show_activity(
     return page.section("Activity", page.picture(drawn, " ".join([*told, *remarks]).strip()))
 
 
-def _rates(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
+def _rates(run: TaskRun, simulation: Mapping[str, Any], record: Record) -> Html:
     rates = {
         name: len(e.tick) / max(1, e.shape[0] * e.shape[1] * e.shape[2])
         for name, e in record.spikes.items()
@@ -265,7 +265,7 @@ def _rates(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
         for name, (node, *counts) in zip(names, found, strict=True)
     ]
     caption = f"Mean over the {record.samples} recorded test samples."
-    measured = show.list_values(dict(simulation), find_task_of(run).evaluation.metrics)
+    measured = show.list_values(dict(simulation), run.definition.evaluation.metrics)
     values = ", ".join(f"{m.label} {value}" for m, value in measured)
     told = (
         f"Per sample, mean over {simulation['n']:,} test samples on the event engine "
@@ -278,11 +278,11 @@ def _rates(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
         "Firing rates",
         page.picture(pictures.draw_rates(rates), caption),
         page.table([first, "neurons", *counted], rows),
-        page.paragraph(told, "caption"),
+        *(page.paragraph(t, "caption") for t in [told, *show.describe_coverage(simulation)]),
     )
 
 
-def _parity(run: Run, verify: Mapping[str, Any] | None) -> Html:
+def _parity(run: TaskRun, verify: Mapping[str, Any] | None) -> Html:
     return show_parity(verify) if verify else _not_yet(run, PARITY, "verify")
 
 
@@ -324,7 +324,7 @@ def show_parity(verify: Mapping[str, Any]) -> Html:
             page.paragraph(t, "warning")
             for t in show.describe_silence(show.list_silent(verify))
         ),
-        *(page.paragraph(t, "caption") for t in told),
+        *(page.paragraph(t, "caption") for t in [*told, *show.describe_coverage(verify)]),
         *_lava(verify["reference_lava"]),
         *(page.paragraph(f"No integers: {p}") for p in verify.get("misfits", ())),
     )
@@ -345,7 +345,7 @@ def _lava(lava: Mapping[str, Any]) -> list[Html]:
     ]
 
 
-def _scaling(run: Run, export: Mapping[str, Any] | None) -> Html:
+def _scaling(run: TaskRun, export: Mapping[str, Any] | None) -> Html:
     title = "From floats to integers"
     if export is None:
         return _not_yet(run, title, "export")
@@ -362,7 +362,7 @@ def _scaling(run: Run, export: Mapping[str, Any] | None) -> Html:
     )
 
 
-def _origin(run: Run, now: Mapping[str, str]) -> Html:
+def _origin(run: TaskRun, now: Mapping[str, str]) -> Html:
     """Return what the results depend on: configuration, versions, machine, digests."""
     environment = read_environment(run.folder)
     packages = environment.pop("packages", {})

@@ -108,6 +108,17 @@ def describe_silence(names: Sequence[str]) -> list[str]:
     ]
 
 
+def describe_coverage(result: Mapping[str, Any]) -> list[str]:
+    """Return in a line which networks the metrics of a result do not cover; none: all."""
+    names = result.get("without_metric", ())
+    if not names:
+        return []
+    return [
+        "metrics are of the network that answers; no metric covers the other networks of the "
+        f"chip: {', '.join(names)}"
+    ]
+
+
 def describe_parity(found: dict[str, Any]) -> str:
     """Return in a line how the reference and Lava agree, or why that is not known."""
     if "skipped" in found:
@@ -174,6 +185,25 @@ def describe_length(verify: Mapping[str, Any]) -> str:
     """Return how many samples ``verify.json`` is of, and how long they are where it tells."""
     length = f" of {verify['ticks']:,} ticks" if "ticks" in verify else ""
     return f"{verify['n']:,} test samples{length}"
+
+
+def describe_equality(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
+    """Return what ``verify.json`` says beside its table, a line each."""
+    told = [
+        "; ".join([describe_length(verify), *tabulate_executors(verify, metrics)]),
+        *describe_coverage(verify),
+        describe_parity(verify["reference_lava"]),
+        *describe_silence(list_silent(verify)),
+        *verify.get("misfits", ()),
+    ]
+    if unexplained := verify["torch_events"]["unexplained"]:
+        first = (
+            "{pair}, sample {sample}, tick {tick}, {name} neuron {neuron}, {margin:.2g} from "
+            "its threshold, rounding at most {bound:.2g}".format(**unexplained[0])
+        )
+        number = len(unexplained)
+        told.append(f"{number} differences that rounding does not explain; first: {first}")
+    return told
 
 
 def tabulate_executors(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:

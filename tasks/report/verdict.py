@@ -7,16 +7,14 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from neuro.io.run_folder import Run
 from tasks.report import tables as show
 from tasks.report.key_figures import explain_refusal, name_command
-from tasks.runs.find import find_task_of
-from tasks.runs.task import Metric
+from tasks.runs.task import Metric, TaskRun
 
 Json = Mapping[str, Any]
 
 
-def state_verdict(run: Run, found: Json, out_of_date: Mapping[str, str]) -> str:
+def state_verdict(run: TaskRun, found: Json, out_of_date: Mapping[str, str]) -> str:
     """Return the sentence.
 
     found: what each verb wrote, or None. out_of_date: verb -> "of earlier weights", say, where
@@ -25,7 +23,7 @@ def state_verdict(run: Run, found: Json, out_of_date: Mapping[str, str]) -> str:
     if why := explain_refusal(run, "verify"):
         return f"Only torch runs this network, and no chip: {why}."
     energy, verify = found["energy"], found["verify"]
-    metrics = find_task_of(run).evaluation.metrics
+    metrics = run.definition.evaluation.metrics
     parts = [
         _date(tell_fit(energy), out_of_date.get("energy"))
         if energy
@@ -62,11 +60,12 @@ def tell_cost(verify: Json, metrics: Sequence[Metric]) -> str:
     values = verify["metrics"][metric.name]
     floats, integers = (metric.text(values[who]) for who in ("events", "integers"))
     lost = metric.loss(values["integers"], values["events"])
-    if lost == 0:
-        return f"quantisation costs nothing ({metric.label} {floats})"
-    size = metric.difference(abs(lost)).removeprefix("+")
-    what = "costs" if lost > 0 else "gains"
-    return f"quantisation {what} {size} ({metric.label} {floats} → {integers})"
+    size = metric.difference(abs(lost)).removeprefix("+") if lost else "nothing"
+    what = "costs" if lost >= 0 else "gains"
+    change = f"{floats} → {integers}" if lost else floats
+    unknown = verify.get("without_metric", ())
+    only = f", that of {_list(unknown)} not counted" if unknown else ""
+    return f"quantisation {what} {size} ({metric.label} {change}){only}"
 
 
 def tell_silence(verify: Json) -> str:

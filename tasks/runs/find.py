@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,7 +32,7 @@ from neuro.io.schema import SchemaError
 from neuro.io.store import write_bytes
 from tasks.runs.names import UnknownName, require_one_of
 from tasks.runs.settings import list_settings, require_seed, set_fields
-from tasks.runs.task import Task
+from tasks.runs.task import Task, TaskRun
 
 TASKS = {
     "mnist": "tasks.image_classification.mnist",
@@ -154,7 +155,7 @@ def make_run(  # noqa: PLR0913 - the words of a command
     skip_bad: bool = False,
     settings: Sequence[str] = (),
     pin: bool = True,
-) -> Run:
+) -> TaskRun:
     """Return the run of "task:configuration"; nothing is written.
 
     folder: None is ``runs/TASK-CONFIGURATION``. skip_bad: bad samples are left out. settings:
@@ -196,7 +197,7 @@ def make_run(  # noqa: PLR0913 - the words of a command
         made = _skip_bad(task, name, made)
     if pin and task.training.pin is not None:
         made = task.training.pin(made)
-    run = Run(
+    run = TaskRun(
         folder=folder,
         task=file.name if file else name,
         name=config,
@@ -204,6 +205,7 @@ def make_run(  # noqa: PLR0913 - the words of a command
         config=made,
         gradient=gradient,
         digest=sha,
+        definition=task,
     )
     if file:
         _require_same_file(run)
@@ -240,11 +242,10 @@ def _skip_bad(task: Task[Any], name: str, config: Any) -> Any:
     return task.training.skip_bad(config)
 
 
-def _list_flags(run: Run) -> list[str]:
-    """Return the flags that make the configuration of a run, as far as its task is at hand."""
-    module = sys.modules.get(_module_name(run.digest)) if is_file(run.task) else None
-    task = module.TASK if module else None if is_file(run.task) else find_task(run.task)
-    if task is None or run.name not in task.configs:
+def _list_flags(run: TaskRun) -> list[str]:
+    """Return the flags that make the configuration of a run; none if its task lost it."""
+    task = run.definition
+    if run.name not in task.configs:
         return []
     config, flags = task.configs[run.name](), list[str]()
     skip, pin = task.training.skip_bad, task.training.pin
@@ -255,7 +256,7 @@ def _list_flags(run: Run) -> list[str]:
     return [*(w for word in list_settings(config, run.config) for w in ("--set", word)), *flags]
 
 
-def _require_same_file(run: Run) -> None:
+def _require_same_file(run: TaskRun) -> None:
     """Raise unless the folder is new, of another task, or holds a run of the same file.
 
     The configuration of the same run is removed where no checkpoint of it was written.
@@ -292,18 +293,6 @@ def keep_task_file(run: Run) -> None:
     write_bytes(copy, data)
 
 
-def find_task_of(run: Run) -> Task[Any]:
-    """Return the task that a run belongs to, as it was when the run began.
-
-    Raises:
-        RunError: the copy of its file has changed, is gone, or lies outside the run folder.
-    """
-    if not is_file(run.task):
-        return find_task(run.task)
-    loaded = sys.modules.get(_module_name(run.digest))
-    return loaded.TASK if loaded else _load_copy(run.folder, run.task, run.digest)
-
-
 def _load_copy(folder: Path, name: str, sha: str) -> Task[Any]:
     copy = find_file(folder, name, "config.json")
     if not copy.is_file():
@@ -317,7 +306,7 @@ def _load_copy(folder: Path, name: str, sha: str) -> Task[Any]:
     return load_task(copy)
 
 
-def name_train_command(run: Run) -> str:
+def name_train_command(run: TaskRun) -> str:
     """Return what to type to train a run in its folder, from its start or to its end."""
     copy = run.folder / run.task
     task = str(copy) if is_file(run.task) and copy.is_file() else run.task
@@ -344,7 +333,7 @@ def _tell_what_is_meant(path: Path) -> None:
         )
 
 
-def open_folder(folder: Path) -> Run:
+def open_folder(folder: Path) -> TaskRun:
     """Return the run of a folder.
 
     Raises:
@@ -353,12 +342,14 @@ def open_folder(folder: Path) -> Run:
     if not folder.is_dir():
         _tell_what_is_meant(folder)
 
-    def configs(name: str) -> Any:
+    @cache
+    def define(name: str) -> Task[Any]:
         if is_file(name):
-            return _load_copy(folder, name, read_header(folder)["digest"]).configs
+            return _load_copy(folder, name, read_header(folder)["digest"])
         try:
-            return find_task(name).configs
+            return find_task(name)
         except UnknownName as error:
             raise RunError(f"{folder / 'config.json'}: {error}") from error
 
-    return open_run(folder, configs)
+    run = open_run(folder, lambda name: define(name).configs)
+    return TaskRun(**vars(run), definition=define(run.task))

@@ -26,8 +26,9 @@ from neuro.io.store import StoreError, read_json
 from neuro.seeds import seeded
 from neuro.spikes import Events, of_sample
 from neuro.training import get_best_weights_path
-from tasks.runs.find import find_task_of, name_train_command
+from tasks.runs.find import name_train_command
 from tasks.runs.results import CHECKSUM, KEY, compute_checksum, read_history
+from tasks.runs.task import TaskRun
 
 RESULTS = ("eval", "simulate", "verify", "export", "energy")  # verbs with a results file
 OUT_OF_DATE = {
@@ -41,7 +42,7 @@ OF_EVERY_RESULT = tuple(part for part in OUT_OF_DATE if part != "chip_file")
 _SOURCES = ("*.py", "*.toml")  # code, and the chips that it reads
 
 
-def describe_provenance(run: Run) -> dict[str, str]:
+def describe_provenance(run: TaskRun) -> dict[str, str]:
     """Return the digests of all that a result of a run depends on, by :data:`OUT_OF_DATE`."""
     return {**describe_trained(run.folder), "data": digest_test_data(run)}
 
@@ -62,19 +63,19 @@ def digest_file(path: Path) -> str:
     return digest(np.frombuffer(data, np.uint8))
 
 
-def describe_unfinished(run: Run) -> str:
+def describe_unfinished(run: TaskRun) -> str:
     """Return how far a training came that has not ended, and how it goes on; "": it has."""
     history = read_history(run.folder)
-    epochs = find_task_of(run).training.plan(run.config).epochs
+    epochs = run.definition.training.plan(run.config).epochs
     if not history or (done := history[-1]["epoch"]) >= epochs:
         return ""
     return f"trained {done:g} of {epochs} epochs; go on: {name_train_command(run)}"
 
 
-def digest_test_data(run: Run) -> str:
+def digest_test_data(run: TaskRun) -> str:
     """Return the digest of the batches of the test split, as the task makes them."""
     with seeded(0):  # whatever the batches draw: the same each time
-        batches = find_task_of(run).training.batches(run.config, "test", 0)
+        batches = run.definition.training.batches(run.config, "test", 0)
         return digest([digest(tree_leaves(batch)) for batch in batches])
 
 

@@ -91,6 +91,7 @@ class Simulated(TypedDict):
     record: str
     captions: NotRequired[list[str]]
     others: NotRequired[dict[str, _Rate]]
+    without_metric: NotRequired[list[str]]
 
 
 class _Layer(TypedDict):
@@ -158,6 +159,7 @@ class Verified(Agreed):
     n: int
     ticks: NotRequired[int]
     misfits: NotRequired[list[str]]
+    without_metric: NotRequired[list[str]]
 
 
 class _Scaled(TypedDict):

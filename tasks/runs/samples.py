@@ -18,7 +18,9 @@ from neuro.arguments import make_type_error
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs, require_trains
 from neuro.graph.requirements import require_graph
-from neuro.spikes import Events, join, of_sample
+from neuro.io.run_folder import RunError
+from neuro.record import Record
+from neuro.spikes import Events, join, of_sample, to_raster
 from tasks.runs.task import Tree
 
 MAKE_SAMPLES = "Samples(stimulus, labels)"
@@ -116,6 +118,48 @@ def _is_numeric(leaf: object) -> bool:
     return isinstance(leaf, Tensor) or (
         isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biufc"
     )
+
+
+class Outputs(dict[str, Tensor]):
+    """What each output of a Graph emitted, by name."""
+
+    def __missing__(self, name: str) -> Tensor:
+        raise RunError(
+            f"the graph has no output {name!r}; it has {', '.join(self)}: ask for one of them "
+            "where the task decodes, Evaluation.decode"
+        )
+
+
+def collect_outputs(graph: Graph, record: Record) -> Outputs:
+    """Return what each output population emitted, by name: float64, T B *N."""
+    out = Outputs()
+    for name in graph.outputs:
+        values = (
+            record.values[name] if name in record.values else to_raster(record.spikes[name])
+        )
+        shape = (*values.shape[:2], *graph.shapes[name])
+        out[name] = torch.from_numpy(values.astype(np.float64)).reshape(shape)
+    return out
+
+
+def read_answers(judge: Judge, graph: Graph, record: Record) -> Tree:
+    """Return the answers of a record as tensors, first axis B.
+
+    Raises:
+        TypeError, ValueError: the judge does not answer with a row a sample.
+    """
+    answers = judge.decode(collect_outputs(graph, record))
+    cure = "torch.stack(answers)"
+    return as_rows("what Judge.decode returns", answers, record.samples, cure)
+
+
+def read_targets(samples: Samples) -> Tree:
+    """Return the targets of samples as tensors, first axis B.
+
+    Raises:
+        TypeError, ValueError: they are not numbers, a row a sample.
+    """
+    return as_rows("targets", samples.targets, samples.n, "torch.tensor(labels)")
 
 
 def join_batches(trees: Sequence[Tree]) -> Tree:

@@ -204,7 +204,7 @@ class Training(Generic[C]):
 
     def __post_init__(self) -> None:
         names = ("build", "plan", "steps", "batches", "loss", "validate")
-        problems = list_no_functions(self, names)
+        problems = find_noncallables(self, names)
         if not isinstance(self.validation, Metric):
             problems.append(
                 f"validation must be a Metric, got {self.validation!r}; write "
@@ -219,8 +219,8 @@ class Training(Generic[C]):
             raise TypeError("Training: " + "; ".join(problems))
 
 
-def list_no_functions(part: object, names: Iterable[str]) -> list[str]:
-    """Return which attributes are no functions, such as what a function should return."""
+def find_noncallables(part: object, names: Iterable[str]) -> list[str]:
+    """Return a problem for each attribute that is not a function, such as a model."""
     return [
         f"{name} must be a function, got {describe(value)}; write it as a def or a lambda, "
         "which the verbs call when they need it"
@@ -235,8 +235,8 @@ def no_macs(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """One more network that a chip runs for an inference.
+class FurtherNetwork:
+    """A network that a chip runs for an inference beside the one that answers.
 
     module: as ``Deployment.part`` returns. stimuli: split -> what drives it; its targets are
     not read. runs: how often it runs for an inference, such as once a camera. ann_passes: of an
@@ -249,7 +249,7 @@ class Part:
     ann_passes: int | None = None
 
 
-def no_parts(config: Any, model: nn.Module) -> dict[str, Part]:  # noqa: ARG001
+def no_networks(config: Any, model: nn.Module) -> dict[str, FurtherNetwork]:  # noqa: ARG001
     """Return that a chip runs nothing else."""
     return {}
 
@@ -296,13 +296,13 @@ class Deployment(Generic[C]):
     host: Callable[[C, nn.Module], Mapping[str, int]] = no_macs
     ann_passes: Callable[[C], int] | None = None
     step: str = ""
-    others: Callable[[C, nn.Module], Mapping[str, Part]] = no_parts
+    others: Callable[[C, nn.Module], Mapping[str, FurtherNetwork]] = no_networks
     prices: Callable[[C, nn.Module, Mapping[str, Any]], Sequence[Table]] = no_tables
     only_torch: Callable[[C], str] = no_reason
 
     def __post_init__(self) -> None:
         names = ("part", "stimuli", "host", "others", "prices", "only_torch")
-        if problems := list_no_functions(self, names):
+        if problems := find_noncallables(self, names):
             raise TypeError("Deployment: " + "; ".join(problems))
 
 
@@ -353,7 +353,7 @@ class Evaluation(Generic[C]):
 
     def __post_init__(self) -> None:
         names = ("evaluate", "decode", "measure", "describe", "sections")
-        if problems := list_no_functions(self, names):
+        if problems := find_noncallables(self, names):
             raise TypeError("Evaluation: " + "; ".join(problems))
 
 
@@ -383,3 +383,10 @@ class Task(Generic[C]):
                 f"one, got {describe(self.configs[wrong[0]])}; give the function itself, "
                 f'without brackets: configs={{"{wrong[0]}": {wrong[0]}}}'
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRun(Run):
+    """A run, and the task that it belongs to, as it was when the run began."""
+
+    definition: Task[Any] = field(repr=False, compare=False)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from neuro.io.run_folder import Run
 from tasks.report.report import write_report
+from tasks.runs.task import TaskRun
 from tasks.verbs.energy import estimate_energy
 from tasks.verbs.export import export_run
 from tasks.verbs.simulate import simulate_run
@@ -17,7 +17,7 @@ class Step(NamedTuple):
 
     name: str
     done: str
-    apply: Callable[[Run], Any]
+    apply: Callable[[TaskRun], Any]
 
 
 STEPS = (

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from neuro.io.run_folder import Run, RunError
+from neuro.io.run_folder import RunError
 from neuro.training import Plan, Stage, TrainError
 from neuro.training.distributed import shard_batch
 from neuro.training.sharded import list_blocks
-from tasks.runs.find import find_task_of
+from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import build_fresh_model
 from tasks.verbs.train import count_steps, make_plan
 
@@ -63,7 +63,7 @@ class DryRun:
     unknown: str = ""
 
 
-def measure_dry_run(run: Run, devices: int) -> DryRun:
+def measure_dry_run(run: TaskRun, devices: int) -> DryRun:
     """Return the memory of a training on so many devices, whole on each (DDP) and sharded.
 
     Raises:
@@ -125,7 +125,7 @@ def measure_dry_run(run: Run, devices: int) -> DryRun:
     )
 
 
-def list_stages(run: Run, plan: Plan) -> list[tuple[float, Stage | None]]:
+def list_stages(run: TaskRun, plan: Plan) -> list[tuple[float, Stage | None]]:
     """Return each stage and the share of the training at which it is half done."""
     if not plan.stages:
         return [(0.0, None)]
@@ -140,12 +140,14 @@ def list_stages(run: Run, plan: Plan) -> list[tuple[float, Stage | None]]:
     return out
 
 
-def measure_activations(run: Run, model: nn.Module, devices: int, at: float) -> tuple[int, str]:
+def measure_activations(
+    run: TaskRun, model: nn.Module, devices: int, at: float
+) -> tuple[int, str]:
     """Return (bytes that autograd keeps of the loss of one device's share of a batch, "").
 
     at: share of the training that is done. Where that cannot be known: (0, why).
     """
-    training = find_task_of(run).training
+    training = run.definition.training
     if run.gradient == "eventprop":
         return 0, "EventProp keeps the spikes, whose number depends on the data"
     if training.dummy_batch is None:

@@ -7,23 +7,21 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemainingColumn
 
-from neuro.io.run_folder import Run
 from neuro.training import Progress
 from tasks.report.tables import describe_raised_slopes
-from tasks.runs.find import find_task_of
-from tasks.runs.task import Metric
+from tasks.runs.task import Metric, TaskRun
 from tasks.verbs.train import Tell
 
 Row = dict[str, float | int]  # of a history
 
 
 @contextmanager
-def show_progress(console: Console, run: Run, *, shown: bool) -> Iterator[Tell | None]:
+def show_progress(console: Console, run: TaskRun, *, shown: bool) -> Iterator[Tell | None]:
     """Yield what training tells its progress to; None where nothing is shown."""
     if not shown:
         yield None
         return
-    training = find_task_of(run).training
+    training = run.definition.training
     epochs, metric = training.plan(run.config).epochs, training.validation
     if not console.is_terminal:
         with _print_lines(console, epochs, metric) as tell_lines:
@@ -90,9 +88,9 @@ def _make_teller(console: Console) -> Callable[[Progress, int], None]:
     return tell
 
 
-def describe_training(run: Run, progress: Progress) -> list[str]:
+def describe_training(run: TaskRun, progress: Progress) -> list[str]:
     """Return how a training ended, a line each: its score, and what went wrong."""
-    training = find_task_of(run).training
+    training = run.definition.training
     metric, keep = training.validation, training.plan(run.config).keep
     told = [
         f"trained {progress.epoch} epoch{'s' * (progress.epoch != 1)}, {keep} validation "

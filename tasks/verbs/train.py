@@ -16,14 +16,14 @@ from torch import nn
 
 from neuro.arguments import describe
 from neuro.eventprop import LEAST, Tally, compute_module_outputs
-from neuro.io.run_folder import Run, RunError, begin_run
+from neuro.io.run_folder import RunError, begin_run
 from neuro.training import Course, Plan, Progress, fit
 from neuro.training.sharded import make_sharding
 from tasks.allocator import keep_freed_memory
-from tasks.runs.find import find_task_of, keep_task_file
-from tasks.runs.provenance import describe_provenance, write_result
-from tasks.runs.task import Tree, as_json
-from tasks.runs.trained_run import build_fresh_model, load_trained_model, require_declared
+from tasks.runs.find import keep_task_file
+from tasks.runs.provenance import write_result
+from tasks.runs.task import TaskRun, Tree, as_json
+from tasks.runs.trained_run import build_fresh_model, open_trained_run, require_declared
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -46,7 +46,7 @@ def require_device(device: str, devices: int = 1) -> None:
 
 
 def launch_fabric(
-    run: Run, device: str, devices: int, logger: Kind = "none", *, sharded: bool = False
+    run: TaskRun, device: str, devices: int, logger: Kind = "none", *, sharded: bool = False
 ) -> "Fabric":
     """Return Fabric, launched, on ``devices`` processes of a device; torchrun's where it runs.
 
@@ -90,14 +90,14 @@ def _keep_quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def make_plan(run: Run) -> Plan:
+def make_plan(run: TaskRun) -> Plan:
     """Return how a run is trained.
 
     Raises:
         RunError: what the task returns is no Plan.
         ValueError: its numbers are out of range.
     """
-    plan = find_task_of(run).training.plan(run.config)
+    plan = run.definition.training.plan(run.config)
     if not isinstance(plan, Plan):
         raise RunError(
             f"{run.task}: Training.plan must return a Plan, got {describe(plan)}; return "
@@ -106,13 +106,13 @@ def make_plan(run: Run) -> Plan:
     return plan
 
 
-def count_steps(run: Run) -> int:
+def count_steps(run: TaskRun) -> int:
     """Return the batches in an epoch of training.
 
     Raises:
         RunError: what the task returns is no whole number, or none at all.
     """
-    steps = find_task_of(run).training.steps(run.config)
+    steps = run.definition.training.steps(run.config)
     if not isinstance(steps, Integral) or steps < 1:
         raise RunError(
             f"{run.task}: Training.steps must be a whole number of batches >= 1, got "
@@ -144,13 +144,13 @@ def make_loggers(kind: Kind, folder: Path) -> "list[Logger]":
         ) from error
 
 
-def train_run(run: Run, fabric: "Fabric", tell: Tell | None = None) -> Progress:
+def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progress:
     """Train a run, from where it was left off; a finished run is left as it is.
 
     tell: called after every step with (progress, step, steps in an epoch).
     """
     keep_freed_memory(of_any_size=True)
-    training, config = find_task_of(run).training, run.config
+    training, config = run.definition.training, run.config
     steps = count_steps(run)
     exact = run.gradient == "eventprop"
     least = require_exact(run, fabric) if exact else LEAST
@@ -200,7 +200,7 @@ def train_run(run: Run, fabric: "Fabric", tell: Tell | None = None) -> Progress:
     return progress
 
 
-def write_progress(run: Run, progress: Progress) -> None:
+def write_progress(run: TaskRun, progress: Progress) -> None:
     """Write the curve of a training, and which populations are silent, where any are."""
     run.write_lines("metrics.jsonl", progress.history)
     if progress.silent:
@@ -210,13 +210,13 @@ def write_progress(run: Run, progress: Progress) -> None:
         (run.folder / SILENT).unlink(missing_ok=True)
 
 
-def validate_run(run: Run, model: nn.Module) -> float:
+def validate_run(run: TaskRun, model: nn.Module) -> float:
     """Return the score of a model on the validation split.
 
     Raises:
         RunError: the split holds nothing.
     """
-    training = find_task_of(run).training
+    training = run.definition.training
     try:
         score = training.validate(run.config, place_in_trained_time(run, model))
     except ZeroDivisionError:
@@ -267,16 +267,16 @@ class InExactTime(nn.Module):
         return compute_module_outputs(self.model, x, self.tally, self.least), None
 
 
-def place_in_trained_time(run: Run, model: nn.Module) -> nn.Module:
+def place_in_trained_time(run: TaskRun, model: nn.Module) -> nn.Module:
     """Return a run's model on the clock, or where EventProp trains it, in continuous time."""
     return InExactTime(model) if run.gradient == "eventprop" else model
 
 
-def require_exact(run: Run, fabric: "Fabric") -> float:
+def require_exact(run: TaskRun, fabric: "Fabric") -> float:
     """Return the least slope; raise unless EventProp can train a run where Fabric runs it."""
     if fabric.world_size > 1:
         raise RunError("--gradient eventprop runs in one process; leave --devices out")
-    training = find_task_of(run).training
+    training = run.definition.training
     if training.eventprop is None:
         raise RunError(
             f"{run.task} cannot be trained with --gradient eventprop: its Training.eventprop "
@@ -289,7 +289,7 @@ def require_exact(run: Run, fabric: "Fabric") -> float:
     return least
 
 
-def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
+def evaluate_run(run: TaskRun, device: str = "cpu") -> dict[str, Any]:
     """Measure the trained model on the test split; write and return ``eval.json``.
 
     A run that EventProp trained is measured in continuous time, as it was trained.
@@ -300,9 +300,9 @@ def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
         format of ``metrics``.
     """
     require_device(device)
-    measured_on = describe_provenance(run)
-    model = place_in_trained_time(run, load_trained_model(run).to(device)).eval()
-    evaluation = find_task_of(run).evaluation
+    trained = open_trained_run(run)
+    model = place_in_trained_time(run, trained.model.to(device)).eval()
+    evaluation = run.definition.evaluation
     found = evaluation.evaluate(run, model)
     require_declared(run, found.values)
     shown = {
@@ -319,7 +319,7 @@ def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
         **{k: v for k, v in shown.items() if v},
         "metrics": as_json(m for m in evaluation.metrics if m.name in found.values),
         "gradient": run.gradient,
-        "seed_changes": find_task_of(run).training.seed_changes,
+        "seed_changes": run.definition.training.seed_changes,
     }
-    write_result(run, "eval", result, measured_on)
+    write_result(run, "eval", result, trained.measured_on)
     return result

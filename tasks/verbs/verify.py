@@ -16,7 +16,6 @@ from lava_export import LavaFailed, LavaMissing, LowerError, ProgramError
 from neuro.arguments import make_type_error
 from neuro.events import Grid, simulate
 from neuro.graph import Graph
-from neuro.io.run_folder import Run
 from neuro.nn import replay
 from neuro.nn.rounding import (
     bound_rounding,
@@ -27,33 +26,21 @@ from neuro.nn.rounding import (
 from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
-from tasks.runs.provenance import (
-    describe_provenance,
-    describe_samples,
-    digest_stimuli,
-    write_result,
-)
+from tasks.runs.provenance import describe_samples, digest_stimuli, write_result
 from tasks.runs.results import KEY
 from tasks.runs.samples import (
     CLASSIFIER,
-    NO_ANSWERS,
     Judge,
     Samples,
-    as_rows,
     iterate_batches,
     join_batches,
     measure_answers,
+    read_answers,
+    read_targets,
     require_judge,
 )
-from tasks.runs.task import Tree
-from tasks.runs.trained_run import (
-    collect_outputs,
-    iterate_samples,
-    load_other_networks,
-    load_run_graph,
-    load_trained_model,
-    make_judge,
-)
+from tasks.runs.task import TaskRun, Tree
+from tasks.runs.trained_run import open_trained_run
 from tasks.verbs.integers import (
     Program,
     compare_with_lava,
@@ -68,20 +55,21 @@ DOES_NOT_FIT = "the network, or its stimulus, does not fit Loihi's integers"
 ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
 
 
-def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
+def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
     """Compare the executors on the whole test split; write and return ``verify.json``.
 
-    That is what :func:`verify_samples` returns, of all networks that the chip runs.
+    That is what :func:`verify_samples` returns, of all networks that the chip runs. Of several,
+    without_metric: those that answer nothing; the metrics are of the other one.
     """
-    measured_on = describe_provenance(run)
-    graph, model = load_run_graph(run), load_trained_model(run)
-    samples = iterate_samples(run, graph)
-    parts = {"": verify_samples(graph, samples, make_judge(run, model), lava_samples)}
-    for name, other in load_other_networks(run, model).items():
-        samples = iterate_samples(run, other.graph, stimuli=other.stimuli)
-        parts[name] = verify_samples(other.graph, samples, NO_ANSWERS, lava_samples)
-    result = join_verified(parts) if len(parts) > 1 else parts[""]
-    write_result(run, "verify", result, measured_on)
+    trained = open_trained_run(run)
+    parts = {
+        name: verify_samples(net.graph, net.iterate_samples(), net.judge, lava_samples)
+        for name, net in trained.networks.items()
+    }
+    result = parts[""]
+    if len(parts) > 1:
+        result = {**join_verified(parts), "without_metric": list(parts)[1:]}
+    write_result(run, "verify", result, trained.measured_on)
     return result
 
 
@@ -137,16 +125,14 @@ def verify_samples(
     answers: dict[str, list[Tree]] = {who: [] for who in EXECUTORS[: 3 if program else 2]}
     targets, stimuli, n = [], list[str](), 0
     for some in chain([first], batches):
-        targets.append(as_rows("targets", some.targets, some.n, "torch.tensor(labels)"))
+        targets.append(read_targets(some))
         records = {"torch": replay(graph, some.inputs)}
         records["events"], _ = simulate(graph, some.inputs)
         if program is not None:
             records["integers"] = run_integers(program, some)
         tally.add(some.inputs, records["torch"], records["events"], records.get("integers"))
         for who, record in records.items():
-            given = judge.decode(collect_outputs(graph, record))
-            cure = "torch.stack(answers)"
-            answers[who].append(as_rows("what Judge.decode returns", given, some.n, cure))
+            answers[who].append(read_answers(judge, graph, record))
         stimuli += digest_stimuli(some.inputs)
         n += some.n
     known = join_batches(targets)
@@ -157,9 +143,9 @@ def verify_samples(
     return {
         "torch_events": tally.torch_events(),
         "reference_lava": (
-            compare_on_lava(program, first.take(lava_samples))
-            if program and lava_samples
-            else {"samples": 0, "skipped": DOES_NOT_FIT if misfits else "no samples asked for"}
+            compare_on_lava(program, first, lava_samples)
+            if program
+            else {"samples": 0, "skipped": DOES_NOT_FIT}
         ),
         "quantisation": tally.quantisation(),
         "metrics": {
@@ -171,6 +157,13 @@ def verify_samples(
         **({"misfits": misfits} if misfits else {}),
         KEY: describe_samples(graph, stimuli),
     }
+
+
+def has_disagreement(result: Mapping[str, Any]) -> bool:
+    """Say whether executors differ in a result that must not, or Lava failed."""
+    both, lava = result["torch_events"], result["reference_lava"]
+    wrong = both["mismatches"] or both["unexplained"] or lava.get("mismatches")
+    return bool(wrong or lava.get("failed"))
 
 
 def _try_to_lower(graph: Graph, some: Samples) -> tuple[Program | None, list[str]]:
@@ -185,13 +178,16 @@ def _try_to_lower(graph: Graph, some: Samples) -> tuple[Program | None, list[str
     return program, []
 
 
-def compare_on_lava(program: Program, some: Samples) -> dict[str, Any]:
-    """Run samples on the reference and on Lava; return every difference.
+def compare_on_lava(program: Program, samples: Samples, most: int) -> dict[str, Any]:
+    """Run samples on the reference and on Lava, ``most`` at most; return every difference.
 
-    Where Lava is not installed ``skipped`` says why; where it failed ``failed`` is True too.
+    ``skipped`` says why Lava did not run: ``most`` is 0, it is not installed, or it failed.
+    Where it failed ``failed`` is True too.
     """
+    if not most:
+        return {"samples": 0, "skipped": "no samples asked for"}
     try:
-        return compare_with_lava(program, some)
+        return compare_with_lava(program, samples.take(most))
     except LavaMissing as missing:
         return {"samples": 0, "skipped": str(missing)}
     except LavaFailed as failure:

@@ -5,10 +5,8 @@ from typing import Any
 
 import pytest
 
-from neuro.io.run_folder import Run
-from tasks.image_classification.mnist import tiny
-from tasks.language.config import tiny as language_tiny
 from tasks.report.verdict import state_verdict, tell_cost, tell_fit, tell_silence
+from tasks.runs.find import make_run
 from tasks.runs.task import Metric
 
 ACCURACY = Metric(name="accuracy", format=".2%")
@@ -78,7 +76,7 @@ def test_layers_without_a_spike_are_silent_and_read_outs_are_not() -> None:
 
 
 def test_the_sentence_names_what_is_not_measured_and_what_is_old() -> None:
-    run = Run(folder=Path("a run"), task="mnist", name="tiny", seed=0, config=tiny())
+    run = make_run("mnist:tiny", Path("a run"))
     whole = {
         "energy": energy(loihi1=[], loihi2=[]),
         "verify": verify({"accuracy": (0.9806, 0.9731)}, {"a": 3}),
@@ -102,7 +100,7 @@ def test_the_sentence_names_what_is_not_measured_and_what_is_old() -> None:
 
 
 def test_a_network_for_torch_alone_fits_no_chip() -> None:
-    run = Run(folder=Path("r"), task="language", name="tiny", seed=0, config=language_tiny())
+    run = make_run("language:tiny", Path("r"))
     told = state_verdict(run, {"energy": None, "verify": None}, {})
     assert told.startswith(
         "Only torch runs this network, and no chip: this language model stays"
