@@ -10,28 +10,28 @@ from tasks.runs.task import Metric, TaskRun
 
 
 def name_command(run: TaskRun, verb: str) -> str:
-    """Return what to type for a verb to do its work on a run."""
+    """Return the command that runs a verb on a run."""
     return f"neuro {verb} {shlex.quote(str(run.folder))}"
 
 
 def explain_refusal(run: TaskRun, verb: str) -> str:
-    """Return why a verb refuses this run, whose network runs on torch alone, or ""."""
+    """Return why a verb refuses this run, whose network only torch runs; "": it does not."""
     return "" if verb == "eval" else run.definition.deployment.only_torch(run.config)
 
 
 def list_key_figures(
-    run: TaskRun, found: Mapping[str, Any], out_of_date: Mapping[str, str]
+    run: TaskRun, results: Mapping[str, Any], out_of_date: Mapping[str, str]
 ) -> list[Figure]:
-    """Return what eval, verify and energy found, or the verb that finds it.
+    """Return the results of eval, verify and energy, or the verb that measures them.
 
-    out_of_date: verb -> "of earlier weights", say, where that is so.
+    results: of each verb, or None. out_of_date: verb -> why, "of earlier weights" for example.
     """
 
     def dated(verb: str, figures: list[Figure]) -> list[Figure]:
         why = out_of_date.get(verb)
         return [f._replace(note=f"{why}; {f.note}") if why else f for f in figures]
 
-    evaluation, verify, joules = found["eval"], found["verify"], found["energy"]
+    evaluation, verify, joules = results["eval"], results["verify"], results["energy"]
     metrics = run.definition.evaluation.metrics
     out = (
         dated("eval", _evaluated(evaluation, metrics))
@@ -67,12 +67,12 @@ def _unknown(run: TaskRun, label: str, verb: str) -> Figure:
 
 
 def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Figure]:
-    """Return what ``verify.json`` says."""
+    """Return the key figures of ``verify.json``."""
     both, lava = verify["torch_events"], verify["reference_lava"]
     spikes = sum(layer["spikes"] for layer in both["layers"].values())
     out = [figure for m in metrics for figure in _by_executor(verify, m)]
     of = f"of {spikes:,} spikes" if spikes else "of no spike: nothing fired"
-    if not both["float32_flips"]:  # nothing could: its spikes are graded, and of host nodes
+    if not both["float32_flips"]:  # no node could: all spikes are graded, of host nodes
         of = "of all values of read-outs"
     out += [Figure("torch ≠ events", f"{both['mismatches']:,}", of)]
     if "skipped" in lava:
@@ -82,27 +82,27 @@ def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list
 
 
 def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[Figure]:
-    found = verify["metrics"].get(metric.name)
-    if found is None:
+    values = verify["metrics"].get(metric.name)
+    if values is None:
         return []
     events = Figure(
-        f"{metric.label}, events", metric.text(found["events"]), f"{verify['n']:,} samples"
+        f"{metric.label}, events", metric.text(values["events"]), f"{verify['n']:,} samples"
     )
-    if "integers" not in found:
+    if "integers" not in values:
         return [events, Figure(f"{metric.label}, integers", "–", "does not fit Loihi")]
-    lost = metric.difference(metric.loss(found["integers"], found["events"]))
+    lost = metric.difference(metric.loss(values["integers"], values["events"]))
     return [
         events,
         Figure(
             f"{metric.label}, integers",
-            metric.text(found["integers"]),
+            metric.text(values["integers"]),
             f"{lost.removeprefix('+')} lost by quantisation",
         ),
     ]
 
 
 def _tell_step(joules: Mapping[str, Any], chip: Mapping[str, Any]) -> str:
-    """Return what a step of a sequence costs, behind what an inference does."""
+    """Return the energy of a step of a sequence, to follow that of an inference."""
     if "sequence" not in joules:
         return ""
     nominal = show.format_joules(show.share_step(joules, chip)["nominal"])
@@ -110,7 +110,7 @@ def _tell_step(joules: Mapping[str, Any], chip: Mapping[str, Any]) -> str:
 
 
 def list_prices(joules: Mapping[str, Any]) -> list[Figure]:
-    """Return what ``energy.json`` says."""
+    """Return the key figures of ``energy.json``."""
     chips = {name: joules[name] for name in show.list_chips(joules)}
     out = [
         Figure(
@@ -123,7 +123,7 @@ def list_prices(joules: Mapping[str, Any]) -> list[Figure]:
     ]
     convention = joules["conventional45nm"]
     snn, ann = (show.format_joules(convention[key]) for key in ("snn", "ann"))
-    # A ratio, and no energy: one of arithmetic alone cannot be compared with that of a chip.
+    # A ratio instead of an energy: that of arithmetic cannot be compared with that of a chip.
     ratio = f"{convention['snn'] / convention['ann']:.3g}×" if convention["ann"] else "–"
     passes = show.count_passes(convention)
     note = f"{snn} : {ann} ({passes}) by the 45 nm convention, arithmetic only"

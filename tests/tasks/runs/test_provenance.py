@@ -106,7 +106,7 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
     told = capsys.readouterr().out
     assert "of earlier weights" not in told
     again = f"{folder / Path(TASK).name}:tiny --out {folder} --seed 0"
-    unfinished = f"trained 1 of 3 epochs; go on: neuro train {again}"
+    unfinished = f"trained 1 of 3 epochs; resume: neuro train {again}"
     assert told.count(unfinished) == 3
     assert unfinished in words(folder)
     before = read(folder, "eval")["measured_on"]
@@ -114,7 +114,7 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
     told = capsys.readouterr().out
     for verb in ("eval", "energy", "export"):
         assert f"{verb}.json is of earlier weights; measure again: neuro {verb}" in told
-    assert "go on: " not in told + words(folder)
+    assert "resume: " not in told + words(folder)
     main(["verify", str(folder)])
     told = capsys.readouterr().out
     assert "eval.json is of earlier weights" in told
@@ -131,8 +131,8 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
         assert re.search(rf"{figure}\s+[\d.]+ \w+\s+of earlier weights; ", page), figure
     assert re.search(r"rmse, events\s+[\d.]+ kW\s+60 samples", page)
     for verb in ("eval", "export", "energy"):
-        assert f"What {verb} measured here is of earlier weights:  neuro {verb} " in page
-    assert "What verify measured" not in page
+        assert f"The result of {verb} below is of earlier weights:  neuro {verb} " in page
+    assert "The result of verify" not in page
     for verb in ("eval", "energy", "export"):
         main([verb, str(folder)])
     assert "of earlier weights" not in words(folder)
@@ -148,7 +148,7 @@ def test_every_results_file_carries_what_it_was_measured_on(run: Path) -> None:
         assert read(run, verb)["measured_on"] == now
     assert list_out_of_date(run, now) == {}
     page = words(run)
-    assert "measured here is of" not in page
+    assert "below is of" not in page
     assert now["data"] in page
 
 
@@ -297,7 +297,7 @@ def test_changed_test_data_are_told(
     with_other_data(open_folder(run).definition, monkeypatch, sample, target=target)
     why = list_out_of_date(run, describe_provenance(open_folder(run)))
     assert why == dict.fromkeys(RESULTS, "of other test data")
-    assert "What verify measured here is of other test data" in words(run)
+    assert "The result of verify below is of other test data" in words(run)
 
 
 def test_data_that_are_not_here_are_not_compared(
@@ -308,7 +308,7 @@ def test_data_that_are_not_here_are_not_compared(
 
     monkeypatch.setattr("tasks.runs.provenance.digest_test_data", gone)
     page = words(run)
-    assert "measured here is" not in page
+    assert "below is of" not in page
     assert re.search(r"digest of data\s+not here", page)
 
 
@@ -350,7 +350,7 @@ def test_weights_that_training_replaces_meanwhile_are_refused(run: Path) -> None
     path = run / "best.safetensors"
     kept = path.read_bytes()
     path.write_bytes(kept + b" ")
-    with pytest.raises(RunError, match="what eval measured is of earlier weights by now"):
+    with pytest.raises(RunError, match="the result of eval is of earlier weights by now"):
         write_result(opened, "eval", {"rmse": 0.0}, measured_on)
     path.write_bytes(kept)
     assert (run / "eval.json").read_bytes() == before
@@ -378,7 +378,7 @@ def test_what_a_verb_measures_belongs_to_the_weights_of_its_start(
     before = (folder / f"{verb}.json").read_bytes()
     with pytest.raises(SystemExit):
         main([verb, str(folder)])
-    assert f"what {verb} measured is of earlier weights by now" in capsys.readouterr().err
+    assert f"the result of {verb} is of earlier weights by now" in capsys.readouterr().err
     assert (folder / f"{verb}.json").read_bytes() == before
 
 

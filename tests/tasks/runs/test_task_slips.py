@@ -98,8 +98,8 @@ SLIPS = {
     "a configuration that can be changed": (
         "@dataclass(frozen=True, kw_only=True)",
         "@dataclass(kw_only=True)",
-        "its configuration tiny is a Config, a dataclass that can be changed, also after the "
-        "run began; write @dataclass(frozen=True) above it",
+        "its configuration tiny is a Config, a dataclass that can change after the run "
+        "began; write @dataclass(frozen=True) above it",
     ),
     "a Sequential": (
         "from neuro import ALIF, LI, Spiking, Stack\n",

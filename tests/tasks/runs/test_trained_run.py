@@ -36,7 +36,7 @@ def test_an_output_that_the_graph_does_not_have_is_told_with_those_it_has() -> N
     graph = trace(Stack(fc=nn.Linear(3, 2), readout=Spiking(LI(tau=0.02))), (3,))
     outputs = collect_outputs(graph, replay(graph, {"input": to_events(torch.ones(4, 1, 3))}))
     assert outputs["readout"].shape == (4, 1, 2)
-    with pytest.raises(RunError, match=r"no output 'out'; it has readout: ask for one of them"):
+    with pytest.raises(RunError, match=r"no output 'out'; it has readout: use one of them"):
         outputs["out"]
 
 
