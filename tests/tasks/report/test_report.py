@@ -597,8 +597,8 @@ class TestHostNodes:
         for part in (
             *("lift (host)", "MACs on host", "1,230.0"),
             *("host, no chip", "lift", "1,230 MACs", "of it on a host, MAC", "24 nJ"),
-            "host: lift, soft run on a host, 5,230 MACs per inference (an exponential is one); "
-            "their energy is in no tier of a chip, only in the 45 nm convention",
+            "host: lift, soft run on a host, 5,230 MACs per inference (an exponential counts "
+            "as one); only the 45 nm convention includes their energy, no tier of a chip does",
         ):
             assert part in seen, part
 

@@ -85,9 +85,9 @@ def test_the_verb_says_beside_its_figures_that_the_network_does_not_fit(
     assert found["loihi2"]["misfits"] == []
     assert "loihi1 (does not fit)" in told
     assert "loihi2 (does not fit)" not in told
-    why = f"loihi1: the network does not fit, the figures are of one that did; {reason}"
+    why = f"loihi1: the network does not fit, the figures are of one that would; {reason}"
     assert why in told
     page = write_report(run).read_text()
     assert "energy, loihi1 (does not fit) chip" in page
     assert "energy, loihi2 chip" in page
-    assert "loihi1: the network does not fit, the figures are of one that did;" in page
+    assert "loihi1: the network does not fit, the figures are of one that would;" in page
