@@ -13,7 +13,7 @@ from tasks.verbs.verify import verify_run
 
 
 class Step(NamedTuple):
-    """A verb of the demo. done: what to say when it is. apply: run -> its result."""
+    """A verb of the demo. done: the line when it has ended. apply: run -> its result."""
 
     name: str
     done: str

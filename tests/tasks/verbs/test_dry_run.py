@@ -199,7 +199,7 @@ def test_the_command_reads_no_text_to_hold_its_digest(
     main(["train", "mnist:tiny", "--dry-run", "--gradient", "eventprop"])
     told = " ".join(capsys.readouterr().out.split())
     assert "a batch on a GPU, in float32" in told
-    assert "activations: not estimated, for EventProp keeps the spikes" in told
+    assert "activations: not estimated: EventProp keeps the spikes" in told
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "yinyang"])
@@ -294,4 +294,4 @@ def test_what_cannot_be_known_is_not_estimated(tmp_path: Path) -> None:
     assert rows["activations of a batch"] == "not estimated"
     assert "in all" not in rows
     assert "in all, without activations" in rows
-    assert "not estimated, for the loss asks for values (" in explain_dry_run(found)
+    assert "not estimated: the loss needs values (" in explain_dry_run(found)
