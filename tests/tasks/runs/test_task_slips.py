@@ -212,8 +212,8 @@ def test_a_training_whose_hidden_layer_never_fires_says_so(
     assert told == again
     assert told == (
         "no spike of hidden in the whole validation: the layers behind it learn nothing about "
-        "the input; raise its weights or input, or lower its threshold; if it fired in an earlier "
-        "epoch, lower the learning rate"
+        "the input; raise its weights or input, or lower its threshold; if it fired in an "
+        "earlier epoch, lower the learning rate"
     )
     assert json.loads((out / "silent.json").read_text()) == {"epoch": 2, "silent": ["hidden"]}
 
