@@ -10,7 +10,7 @@ from rich.table import Table
 from tasks.runs.task import Html
 
 
-class Figure(NamedTuple):
+class KeyFigure(NamedTuple):
     """A key figure: its name, its value with the unit, and a remark."""
 
     label: str
@@ -206,7 +206,7 @@ def _shaded(row: Sequence[int]) -> str:
     return "".join(cells)
 
 
-def tiles(figures: Iterable[Figure]) -> Html:
+def tiles(figures: Iterable[KeyFigure]) -> Html:
     """Return key figures side by side."""
     cells = "\n".join(
         f"<div><dt>{text(f.label)}</dt><dd>{text(f.value)}</dd>"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.report import tables as show
-from tasks.report.html import Figure
+from tasks.report.html import KeyFigure
 from tasks.runs.task import Metric, TaskRun
 
 
@@ -21,13 +21,13 @@ def explain_refusal(run: TaskRun, verb: str) -> str:
 
 def list_key_figures(
     run: TaskRun, results: Mapping[str, Any], out_of_date: Mapping[str, str]
-) -> list[Figure]:
+) -> list[KeyFigure]:
     """Return the results of eval, verify and energy, or the verb that measures them.
 
     results: of each verb, or None. out_of_date: verb -> why, "of earlier weights" for example.
     """
 
-    def dated(verb: str, figures: list[Figure]) -> list[Figure]:
+    def dated(verb: str, figures: list[KeyFigure]) -> list[KeyFigure]:
         why = out_of_date.get(verb)
         return [f._replace(note=f"{why}; {f.note}") if why else f for f in figures]
 
@@ -51,22 +51,22 @@ def list_key_figures(
     return out
 
 
-def _evaluated(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Figure]:
+def _evaluated(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> list[KeyFigure]:
     n = f"{evaluation['n']:,} {evaluation['split']} {evaluation.get('counted', 'samples')}"
     notes = evaluation.get("notes", {})
     return [
-        Figure(f"{m.label}, torch", value, notes.get(m.name, n))
+        KeyFigure(f"{m.label}, torch", value, notes.get(m.name, n))
         for m, value in show.list_values(dict(evaluation), metrics)
     ]
 
 
-def _unknown(run: TaskRun, label: str, verb: str) -> Figure:
+def _unknown(run: TaskRun, label: str, verb: str) -> KeyFigure:
     if explain_refusal(run, verb):
-        return Figure(label, "–", "not possible: only torch runs this network")
-    return Figure(label, "–", f"not measured yet: {name_command(run, verb)}")
+        return KeyFigure(label, "–", "not possible: only torch runs this network")
+    return KeyFigure(label, "–", f"not measured yet: {name_command(run, verb)}")
 
 
-def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Figure]:
+def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list[KeyFigure]:
     """Return the key figures of ``verify.json``."""
     both, lava = verify["torch_events"], verify["reference_lava"]
     spikes = sum(layer["spikes"] for layer in both["layers"].values())
@@ -74,26 +74,26 @@ def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list
     of = f"of {spikes:,} spikes" if spikes else "of no spike: nothing fired"
     if not both["float32_flips"]:  # no node could: all spikes are graded, of host nodes
         of = "of all values of read-outs"
-    out += [Figure("torch ≠ events", f"{both['mismatches']:,}", of)]
+    out += [KeyFigure("torch ≠ events", f"{both['mismatches']:,}", of)]
     if "skipped" in lava:
-        return [*out, Figure("reference ≠ Lava", "not run", lava["skipped"])]
+        return [*out, KeyFigure("reference ≠ Lava", "not run", lava["skipped"])]
     note = f"in {lava['samples']} samples, all layers"
-    return [*out, Figure("reference ≠ Lava", f"{lava['mismatches']:,}", note)]
+    return [*out, KeyFigure("reference ≠ Lava", f"{lava['mismatches']:,}", note)]
 
 
-def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[Figure]:
+def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[KeyFigure]:
     values = verify["metrics"].get(metric.name)
     if values is None:
         return []
-    events = Figure(
+    events = KeyFigure(
         f"{metric.label}, events", metric.text(values["events"]), f"{verify['n']:,} samples"
     )
     if "integers" not in values:
-        return [events, Figure(f"{metric.label}, integers", "–", "does not fit Loihi")]
+        return [events, KeyFigure(f"{metric.label}, integers", "–", "does not fit Loihi")]
     lost = metric.difference(metric.loss(values["integers"], values["events"]))
     return [
         events,
-        Figure(
+        KeyFigure(
             f"{metric.label}, integers",
             metric.text(values["integers"]),
             f"{lost.removeprefix('+')} lost by quantisation",
@@ -109,11 +109,11 @@ def _tell_step(joules: Mapping[str, Any], chip: Mapping[str, Any]) -> str:
     return f"; {nominal} per {joules['sequence']['step']}"
 
 
-def list_prices(joules: Mapping[str, Any]) -> list[Figure]:
+def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
     """Return the key figures of ``energy.json``."""
     chips = {name: joules[name] for name in show.list_chips(joules)}
     out = [
-        Figure(
+        KeyFigure(
             f"energy, {show.name_chip(name, chip)} chip",
             show.format_joules(chip["chip"]["nominal"]),
             " – ".join(show.format_joules(chip["chip"][end]) for end in ("low", "high"))
@@ -127,4 +127,4 @@ def list_prices(joules: Mapping[str, Any]) -> list[Figure]:
     ratio = f"{convention['snn'] / convention['ann']:.3g}×" if convention["ann"] else "–"
     passes = show.count_passes(convention)
     note = f"{snn} : {ann} ({passes}) by the 45 nm convention, arithmetic only"
-    return [*out, Figure("spiking : same-shape ANN", ratio, note)]
+    return [*out, KeyFigure("spiking : same-shape ANN", ratio, note)]

@@ -148,6 +148,7 @@ class Agreed(TypedDict):
     """The figures of ``verify.json``."""
 
     metrics: dict[str, _Executors]
+    without_metric: NotRequired[list[str]]
 
 
 class Verified(Agreed):
@@ -159,7 +160,6 @@ class Verified(Agreed):
     n: int
     ticks: NotRequired[int]
     misfits: NotRequired[list[str]]
-    without_metric: NotRequired[list[str]]
 
 
 class _Scaled(TypedDict):

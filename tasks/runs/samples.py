@@ -120,7 +120,7 @@ def _is_numeric(leaf: object) -> bool:
     )
 
 
-class Outputs(dict[str, Tensor]):
+class GraphOutputs(dict[str, Tensor]):
     """The values of each output of a Graph, by name."""
 
     def __missing__(self, name: str) -> Tensor:
@@ -130,9 +130,9 @@ class Outputs(dict[str, Tensor]):
         )
 
 
-def collect_outputs(graph: Graph, record: Record) -> Outputs:
+def collect_outputs(graph: Graph, record: Record) -> GraphOutputs:
     """Return the values of each output population, by name: float64, T B *N."""
-    out = Outputs()
+    out = GraphOutputs()
     for name in graph.outputs:
         values = (
             record.values[name] if name in record.values else to_raster(record.spikes[name])

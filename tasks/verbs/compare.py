@@ -49,7 +49,8 @@ class Measured:
     """What a run folder says. group: "task:configuration".
 
     out_of_date, measured_on: of its results files, see :mod:`tasks.runs.provenance`. too_small:
-    chips that it does not fit. seed_changes: as of a :class:`tasks.runs.task.Training`.
+    chips that it does not fit. without_metric: networks that no metric of verify covers.
+    seed_changes: as of a :class:`tasks.runs.task.Training`.
     """
 
     folder: Path
@@ -61,6 +62,7 @@ class Measured:
     out_of_date: Mapping[str, str]
     measured_on: Sequence[Mapping[str, str]]
     too_small: Sequence[str]
+    without_metric: Sequence[str]
     seed_changes: str
 
 
@@ -231,6 +233,7 @@ def _read(folder: Path) -> Measured:
         out_of_date={k: v for k, v in list_out_of_date(folder, now).items() if k in COMPARED},
         measured_on=[result[KEY] for result in results if KEY in result],
         too_small=[c for c in list_chips(results[2]) if results[2][c].get("misfits")],
+        without_metric=results[1].get("without_metric", ()),
         seed_changes=results[0].get("seed_changes", ""),
     )
 
@@ -357,6 +360,12 @@ def compare(runs: Sequence[Measured]) -> Comparison:
         f"{group} does not fit {chip}: its energy there is that of one that did; neuro energy "
         "says why"
         for group, chip in too_small
+    ]
+    partly = dict.fromkeys((run.group, *run.without_metric) for run in runs)
+    remarks += [
+        f"{group}: metrics by events and integers do not cover {', '.join(names)}"
+        for group, *names in partly
+        if names
     ]
     if len({m.get("code") for run in runs for m in run.measured_on}) > 1:
         remarks.append("measured by different versions of the code; measure again to be sure")

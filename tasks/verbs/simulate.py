@@ -38,7 +38,7 @@ SHOWN = 20  # test samples whose record is kept for the report
 CLOCKS = ("exact", "exact_spread")  # beside the grid
 
 
-class Timing(NamedTuple):
+class PlacedClock(NamedTuple):
     """A clock, and how the events of the stimulus are put in time for it."""
 
     clock: Clock
@@ -132,22 +132,22 @@ def simulate_samples(
     """
     require_judge(judge)
     batches = list(iterate_batches(graph, samples))
-    timings = {"grid": Timing(Grid(), dict)}
+    clocks = {"grid": PlacedClock(Grid(), dict)}
     if not isinstance(clock, Grid):
         rng = np.random.default_rng(seed)
-        timings["exact"] = Timing(clock, dict)
-        timings["exact_spread"] = Timing(clock, partial(spread, dt=graph.dt, rng=rng))
+        clocks["exact"] = PlacedClock(clock, dict)
+        clocks["exact_spread"] = PlacedClock(clock, partial(spread, dt=graph.dt, rng=rng))
     few = batches[0].take(SHOWN)
-    for timing in timings.values():  # compiles each clock: the times below are without that
-        simulate(graph, timing.place(few.inputs), timing.clock)
+    for placed in clocks.values():  # compiles each clock: the times below are without that
+        simulate(graph, placed.place(few.inputs), placed.clock)
     whole = {name: join([b.inputs[name] for b in batches]) for name in graph.inputs}
     targets = join_batches([read_targets(b) for b in batches])
     kept = Recording(spikes=tuple(n for n in graph.outputs if n not in graph.readouts))
     ways, answers = {}, {}
-    for name, timing in timings.items():
-        stimulus = timing.place(whole)
+    for name, placed in clocks.items():
+        stimulus = placed.place(whole)
         start = time.perf_counter()
-        record, _ = simulate(graph, stimulus, timing.clock, record=kept, workers=workers)
+        record, _ = simulate(graph, stimulus, placed.clock, record=kept, workers=workers)
         seconds = time.perf_counter() - start
         answers[name] = read_answers(judge, graph, record)
         values = measure_answers(judge, answers[name], targets)

@@ -352,3 +352,12 @@ def test_the_fields_that_differ_are_named_with_both_values() -> None:
         *("old (1 and none)", "new (none and null)"),
     ]
     assert list_differences(one, dict(one)) == []
+
+
+def test_networks_that_no_metric_covers_come_with_a_remark(runs: Path) -> None:
+    by = {"torch": 0.5, "events": 0.5, "integers": 0.5}
+    for seed in FAST:
+        result = {"metrics": {"accuracy": by}, "without_metric": ["encoder", "GRU"]}
+        write(runs / f"fast-{seed}", "verify", result)
+    remark = "mnist:fast: metrics by events and integers do not cover encoder, GRU"
+    assert remark in compare_runs([runs / "fast-*"], runs / "out").remarks
