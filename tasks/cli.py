@@ -51,35 +51,35 @@ def train(  # noqa: PLR0913 - a flag each
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
     lr: str = "",
 ) -> None:
-    """Train a task, or go on with a run that was interrupted.
+    """Train a task, or resume an interrupted run.
 
     Args:
         name: task and configuration, for example mnist:full or path/to/my_task.py:tiny;
             without a configuration, tiny.
         out: run folder (default: runs/TASK-CONFIGURATION).
-        seed: of the initial weights.
+        seed: seed of the initial weights.
         device: where to train.
         devices: number of processes, each with the whole model (DDP); also runs under torchrun.
-        gradient: "surrogate" on the clock, or the exact one in continuous time.
-        logger: also writes the curves into the run's logs folder, in this format.
-        skip_bad: leave out what is damaged in the data, and count it in the report, instead of
-            refusing the data; the run keeps to it in every verb.
-        sharded: each of the processes keeps a share of the model (FSDP).
-        dry_run: train nothing, and tell the memory that it would take of each device.
-        set: a field of the configuration, as in --set epochs=3; may be given several times.
-            neuro tasks TASK:CONFIGURATION lists them.
+        gradient: "surrogate" on the clock, or the exact gradient in continuous time.
+        logger: also write the curves into the run's logs folder, in this format.
+        skip_bad: leave out damaged samples and count them in the report, instead of refusing
+            the data set; every verb on the run does the same.
+        sharded: each process keeps a share of the model (FSDP).
+        dry_run: do not train; print the memory that the training would need on each device.
+        set: a field of the configuration, as in --set epochs=3; may be repeated. neuro tasks
+            TASK:CONFIGURATION lists the fields.
         lr: the learning rate, as in --set lr=0.001.
     """
-    from tasks.runs.find import find_task_of, make_run, split_name
+    from tasks.runs.find import make_run, split_name
 
     settings = (*set, *([f"lr={lr}"] if lr else []))
     run = make_run(name, out, seed, gradient, skip_bad, settings, pin=not dry_run)
     full = ":".join(split_name(name))
     if full != name and _is_first_process():
-        others = [config for config in find_task_of(run).configs if config != run.name]
-        also = f"; it also has {', '.join(others)}" if others else ""
-        said = f"{name} names no configuration: this is {full}{also}"
-        console.print(said, highlight=False, soft_wrap=True)
+        more = [config for config in run.definition.configs if config != run.name]
+        also = f"; it also has {', '.join(more)}" if more else ""
+        line = f"{name} names no configuration: this is {full}{also}"
+        console.print(line, highlight=False, soft_wrap=True)
     if dry_run:
         _tell_memory(run, devices)
     else:
@@ -113,13 +113,13 @@ def simulate(
 
     Args:
         run: a run folder.
-        clock: "grid" keeps the ticks the network was trained with; "exact" runs it in
-            continuous time as well and tells by how much the two differ.
-        workers: samples are split over so many.
+        clock: "grid" keeps the ticks of the training; "exact" also runs the network in
+            continuous time, and prints how much the two differ.
+        workers: number of processes that share the samples.
         cluster: address of a Ray cluster whose workers to use; "local" starts one here.
     """
     from neuro.events import Exact, Grid
-    from tasks.report.tables import list_values, tabulate_simulation
+    from tasks.report.tables import describe_coverage, list_values, tabulate_simulation
     from tasks.verbs.cluster import use_cluster
     from tasks.verbs.simulate import simulate_run
 
@@ -128,11 +128,13 @@ def simulate(
         result = simulate_run(opened, Grid() if clock == "grid" else Exact(), workers)
     console.print(tabulate_simulation(result, _metrics(opened)))
     if clock == "grid":
-        told = ", ".join(
+        values = ", ".join(
             f"{m.label} {value}" for m, value in list_values(result, _metrics(opened))
         )
         took = f"{result['milliseconds_per_sample']:.2f} ms each"
-        console.print(f"{told and told + ' on '}{result['n']:,} test samples, {took}")
+        console.print(f"{values and values + ' on '}{result['n']:,} test samples, {took}")
+    for line in describe_coverage(result):
+        console.print(line, soft_wrap=True)
     _tell_out_of_date(opened, "simulate")
 
 
@@ -142,16 +144,16 @@ def export(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
-    from tasks.report.tables import tabulate_scaling
+    from tasks.report.tables import describe_parity, tabulate_scaling
     from tasks.verbs.export import export_run
 
     opened = _open(run)
     result = export_run(opened)
     console.print(tabulate_scaling(result["scaling"]))
     for chip, breaches in result["fits"].items():
-        told = "\n".join(["does not fit:", *breaches]) if breaches else "fits"
-        console.print(f"{chip} {told}")
-    _print_parity(result["reference_lava"])
+        verdict = "\n".join(["does not fit:", *breaches]) if breaches else "fits"
+        console.print(f"{chip} {verdict}")
+    console.print(describe_parity(result["reference_lava"]), soft_wrap=True)
     console.print(f"wrote {run / 'graph.safetensors'} and {run / 'program.safetensors'}")
     _tell_out_of_date(opened, "export")
     if result["reference_lava"].get("failed"):
@@ -164,37 +166,16 @@ def verify(run: RunFolder) -> None:
     Args:
         run: a run folder.
     """
-    from tasks.report.tables import (
-        describe_length,
-        describe_silence,
-        list_silent,
-        tabulate_equality,
-        tabulate_executors,
-    )
-    from tasks.verbs.verify import verify_run
+    from tasks.report.tables import describe_equality, tabulate_equality
+    from tasks.verbs.verify import has_disagreement, verify_run
 
     opened = _open(run)
     result = verify_run(opened)
     console.print(tabulate_equality(result))
-    told = [describe_length(result), *tabulate_executors(result, _metrics(opened))]
-    console.print("; ".join(told), soft_wrap=True)
-    _print_parity(result["reference_lava"])
-    for told_of in describe_silence(list_silent(result)):
-        console.print(told_of, soft_wrap=True)
-    for misfit in result.get("misfits", ()):
-        console.print(misfit, soft_wrap=True)
+    for line in describe_equality(result, _metrics(opened)):
+        console.print(line, soft_wrap=True)
     _tell_out_of_date(opened, "verify")
-    lava = result["reference_lava"]
-    both = result["torch_events"]
-    if both["unexplained"]:
-        first = (
-            "{pair}, sample {sample}, tick {tick}, {name} neuron {neuron}, {margin:.2g} from "
-            "its threshold, rounding at most {bound:.2g}".format(**both["unexplained"][0])
-        )
-        number = len(both["unexplained"])
-        console.print(f"{number} differences that rounding does not explain; first: {first}")
-    wrong = both["mismatches"] or both["unexplained"]
-    if wrong or lava.get("mismatches") or lava.get("failed"):
+    if has_disagreement(result):
         raise SystemExit(1)
 
 
@@ -203,18 +184,18 @@ def energy(run: RunFolder, chip: str = "all") -> None:
 
     Args:
         run: a run folder.
-        chip: whose layers to show: a chip by name, or a chip of your own by its file, X.toml,
-            which is then estimated beside the others.
+        chip: show the layers on this chip: its name, or the file X.toml of a chip of your own,
+            for which the energy is estimated, too.
     """
     from neuro.energy import find_chip
     from tasks.report import tables as show
     from tasks.verbs.energy import estimate_energy
 
-    asked = None if chip == "all" else find_chip(chip)
+    chosen = None if chip == "all" else find_chip(chip)
     opened = _open(run)
-    result = estimate_energy(opened, None if asked is None else chip)
+    result = estimate_energy(opened, None if chosen is None else chip)
     console.print(show.tabulate_energy(result))
-    for name in show.list_chips(result) if asked is None else [asked.name]:
+    for name in show.list_chips(result) if chosen is None else [chosen.name]:
         console.print(show.tabulate_layers(name, result[name]))
     console.print(show.describe_energy(result), highlight=False, soft_wrap=True)
     for table, caption in show.tabulate_own(result):
@@ -242,32 +223,32 @@ def compare(
     """Compare runs: mean and sd over seeds, paired differences from the first configuration.
 
     Args:
-        runs: evaluated run folders, or patterns of them in quotes.
+        runs: evaluated run folders, or quoted patterns that match them.
         out: folder for compare.json and compare.png.
         markdown: print Markdown tables.
     """
     from tasks.report.tables import make_table
     from tasks.verbs.compare import as_markdown, compare_runs
 
-    found = compare_runs(runs, out)
+    comparison = compare_runs(runs, out)
     if markdown:
-        console.print(as_markdown(found), highlight=False, soft_wrap=True)
+        console.print(as_markdown(comparison), highlight=False, soft_wrap=True)
         return
-    for sheet in found.sheets():
-        shown = make_table(sheet.title, *sheet.head)
+    for sheet in comparison.sheets():
+        table = make_table(sheet.title, *sheet.head)
         for row in sheet.rows:
-            shown.add_row(*row)
-        console.print(shown)
-    for remark in found.remarks:
+            table.add_row(*row)
+        console.print(table)
+    for remark in comparison.remarks:
         console.print(remark, highlight=False, soft_wrap=True)
     console.print(f"wrote {out / 'compare.json'} and {out / 'compare.png'}")
 
 
 def new(path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]) -> None:
-    """Write a task to start from: a classifier of the embedded digits.
+    """Write a first task of your own: a classifier of the embedded digits.
 
     Args:
-        path: a new file, such as my_task.py.
+        path: the new file, such as my_task.py.
     """
     from tasks.verbs.new_task import write_template
 
@@ -280,7 +261,7 @@ def demo(out: Folder = None, seed: Whole = 0, device: Device = "cpu") -> None:
 
     Args:
         out: run folder (default: runs/demo).
-        seed: of the initial weights.
+        seed: seed of the initial weights.
         device: where to train.
     """
     from tasks.report import tables as show
@@ -292,17 +273,17 @@ def demo(out: Folder = None, seed: Whole = 0, device: Device = "cpu") -> None:
     results: dict[str, Any] = {}
     for step in STEPS:
         with console.status(step.done):
-            begun = time.perf_counter()
+            begin = time.perf_counter()
             results[step.name] = step.apply(run)
-        lasted = f"{time.perf_counter() - begun:.1f} s"
-        console.print(DONE, step.done, Text(lasted, "dim"))
+        took = f"{time.perf_counter() - begin:.1f} s"
+        console.print(DONE, step.done, Text(took, "dim"))
     console.print(show.tabulate_scaling(results["export"]["scaling"]))
     console.print(show.tabulate_equality(results["verify"]))
     for chip in show.list_chips(results["energy"]):
         console.print(show.tabulate_layers(chip, results["energy"][chip]))
     console.print(show.tabulate_summary(results, _metrics(run)))
-    took = time.perf_counter() - start
-    console.print(f"seed {seed}, {took:.0f} s; open {results['report']}")
+    seconds = time.perf_counter() - start
+    console.print(f"seed {seed}, {seconds:.0f} s; open {results['report']}")
 
 
 def bench(  # noqa: PLR0913 - a flag each
@@ -314,41 +295,42 @@ def bench(  # noqa: PLR0913 - a flag each
     runs: tuple[Path, ...] = (),
     workers: Whole = 1,
 ) -> None:
-    """Measure neuro beside its peers on this machine; without a name, list what there is.
+    """Compare neuro with its peers on this machine; without a name, list the benchmarks.
 
     Args:
         name: a benchmark.
         out: folder for NAME.json and NAME.png.
         repeats: timed runs of each subject; the best and the median are kept.
-        only: parts to measure, with commas between them.
-        quick: networks too small to judge, in seconds.
+        only: the parts to measure, separated by commas.
+        quick: take seconds, with networks that are too small to judge by.
         runs: folders of trained runs, for driving.
-        workers: processes that share the courses of driving, or the trainings of hybrids.
+        workers: number of processes that share the courses of driving, or the trainings of
+            hybrids.
     """
     from tasks.bench.options import BenchOptions
     from tasks.verbs import bench as terminal
 
     parts = tuple(part.strip() for part in only.split(",")) if only else ()
-    asked = BenchOptions(out, repeats, parts, quick, runs, workers)
+    options = BenchOptions(out, repeats, parts, quick, runs, workers)
     if name:
-        return terminal.show(console, name, asked)
-    if asked != BenchOptions():
+        return terminal.show(console, name, options)
+    if options != BenchOptions():
         raise ValueError("neuro bench: flags without a NAME; without any, it lists the names")
     return terminal.show_names(console)
 
 
 def pack(run: RunFolder, out: Path | None = None) -> None:
-    """Write a ternary language model with two bits a weight, for neuro generate FILE.
+    """Pack a ternary language model, two bits a weight, for neuro generate FILE.
 
     Args:
         run: a run folder of the task language.
-        out: file to write (default: packed.safetensors in the run folder).
+        out: the file (default: packed.safetensors in the run folder).
     """
     from tasks.runs.find import open_folder
     from tasks.verbs.pack import pack_run
 
-    path, told = pack_run(open_folder(run), out)
-    console.print(f"wrote {path}: {told}", highlight=False, soft_wrap=True)
+    path, size = pack_run(open_folder(run), out)
+    console.print(f"wrote {path}: {size}", highlight=False, soft_wrap=True)
 
 
 def generate(
@@ -363,12 +345,12 @@ def generate(
 
     Args:
         run: a run folder of the task language, or a file that neuro pack wrote.
-        prompt: what the text goes on from.
-        tokens: how many to write, at most.
-        temperature: by which logits are divided; 0 takes the most probable token.
-        seed: of what is drawn.
-        packed: compute with two bits a weight: the same text, in less memory; as a packed
-            file always is.
+        prompt: the beginning of the text.
+        tokens: the largest number of tokens to write.
+        temperature: divides the logits; 0 takes the most probable token.
+        seed: seed of the draws.
+        packed: compute with two bits a weight: the same text, in less memory. A packed file
+            always does.
     """
     from tasks.verbs.generate import generate_text, load_writer
 
@@ -390,20 +372,20 @@ def make_data(
     seed: Whole = 0,
     workers: Whole = 1,
 ) -> None:
-    """Generate a small data set in its real formats, in a new folder.
+    """Generate a small data set in the formats of the real one, in a new folder.
 
     Args:
-        kind: of data set: nuscenes.
-        path: the folder; one that holds the same data set stays as it is.
-        scenes: how many; every fifth is of the validation split.
-        seed: of everything that is drawn by chance.
-        workers: processes that share the work.
+        kind: kind of the data set: nuscenes.
+        path: the folder; if it holds the same data set already, nothing changes.
+        scenes: number of scenes; every fifth belongs to the validation split.
+        seed: seed of all random draws.
+        workers: number of processes that share the work.
     """
     from tasks.verbs.make_data import make_data_set
 
     with console.status(Text(f"making {scenes} scenes in {path}")):
-        told = make_data_set(kind, path, scenes, seed, workers)
-    console.print(DONE, told, soft_wrap=True)
+        summary = make_data_set(kind, path, scenes, seed, workers)
+    console.print(DONE, summary, soft_wrap=True)
 
 
 def check_data(
@@ -411,12 +393,12 @@ def check_data(
     path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")],
     version: str = "",
 ) -> None:
-    """Name all that is wrong in a data set; exit status 1 where anything is.
+    """List all problems of a data set; the exit status is 1 if there are any.
 
     Args:
-        kind: of data set: nuscenes.
+        kind: kind of the data set: nuscenes.
         path: its folder.
-        version: which of its versions, such as v1.0-mini; may be left out where there is one.
+        version: its version, such as v1.0-mini; needed only where there are several.
     """
     from tasks.verbs.check_data import check_data_set, shorten_problems
 
@@ -453,46 +435,40 @@ def _tell_memory(run: Any, devices: int) -> None:
     from tasks.report.tables import make_table
     from tasks.verbs.dry_run import describe_dry_run, explain_dry_run, measure_dry_run
 
-    found = measure_dry_run(run, devices)
-    shown = make_table(
+    memory = measure_dry_run(run, devices)
+    table = make_table(
         f"MB of each of {devices} devices", "of what", "whole models (DDP)", "sharded (FSDP)"
     )
-    for row in describe_dry_run(found):
-        shown.add_row(*row)
-    console.print(shown)
-    console.print(explain_dry_run(found), highlight=False, soft_wrap=True)
-
-
-def _print_parity(parity: dict[str, Any]) -> None:
-    from tasks.report.tables import describe_parity as in_words
-
-    console.print(in_words(parity), soft_wrap=True)
+    for row in describe_dry_run(memory):
+        table.add_row(*row)
+    console.print(table)
+    console.print(explain_dry_run(memory), highlight=False, soft_wrap=True)
 
 
 def _is_first_process() -> bool:
-    """Say whether this process is the one of several that tells."""
+    """Say whether this process, of all that share the work, is the one that prints."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _tell_out_of_date(run: Any, verb: str = "") -> None:
-    """Say which results in a run folder are out of date, and if its training has not ended.
+    """Print which results in a run folder are out of date, and if its training has not ended.
 
-    verb: whose results are of now; "": none, as behind a training.
+    verb: the verb that has just written its results; "": none, as after a training.
     """
     from tasks.report.key_figures import name_command
     from tasks.runs.provenance import describe_trained, describe_unfinished, list_out_of_date
     from tasks.runs.results import KEY
 
-    if told := describe_unfinished(run):
-        console.print(told, highlight=False, soft_wrap=True)
+    if line := describe_unfinished(run):
+        console.print(line, highlight=False, soft_wrap=True)
     now = run.read(f"{verb}.json")[KEY] if verb else describe_trained(run.folder)
     for old, why in list_out_of_date(run.folder, now).items():
-        told = f"{old}.json is {why}; measure again: {name_command(run, old)}"
-        console.print(told, highlight=False, soft_wrap=True)
+        line = f"{old}.json is {why}; measure again: {name_command(run, old)}"
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _open(folder: Path) -> Any:
-    """Return the run of a folder into which a verb can write what it finds."""
+    """Return the run of a folder, into which a verb can write its results."""
     from neuro.io.store import require_writable
     from tasks.runs.find import open_folder
 
@@ -502,9 +478,7 @@ def _open(folder: Path) -> Any:
 
 
 def _metrics(run: Any) -> Any:
-    from tasks.runs.find import find_task_of
-
-    return find_task_of(run).evaluation.metrics
+    return run.definition.evaluation.metrics
 
 
 VERBS: dict[str, Any] = {
@@ -525,16 +499,16 @@ VERBS: dict[str, Any] = {
     "data": data,
 }
 DATA_VERBS: dict[str, Any] = {"make": make_data, "check": check_data}
-ABOUT = "Spiking networks from training to chip; --version tells which neuro."
+ABOUT = "Spiking networks from training to chip; --version prints the version of neuro."
 TRAINED = (
-    "the same command goes on with a run that was interrupted; all else that a training "
-    "depends on (epochs, batch) is a field of its configuration: neuro train mnist:tiny --set "
-    "epochs=3 sets one, neuro tasks mnist:tiny lists them"
+    "the same command resumes an interrupted run; everything else that a training depends on "
+    "(epochs, batch) is a field of its configuration: neuro train mnist:tiny --set epochs=3 "
+    "sets one, neuro tasks mnist:tiny lists them"
 )
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run one verb; a mistake is told in one message, with exit status 2."""
+    """Run one verb; a mistake ends with one message and exit status 2."""
     keep_freed_memory()
     argv = take_words(argv)
     if argv == ["--version"]:
@@ -558,24 +532,24 @@ def main(argv: list[str] | None = None) -> None:
             require_words(command, verb, argv[1:], TRAINED if verb in (train, demo) else "")
             tyro.cli(verb, prog=command, args=argv[1:])
     except KeyboardInterrupt:
-        console.print("interrupted; every file is whole, and the same command goes on training")
+        console.print("interrupted; all files are complete, the same command resumes training")
         sys.exit(130)
-    except BrokenPipeError:  # who reads has enough, as head has
+    except BrokenPipeError:  # the reader has enough, as head has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
         expected = isinstance(error, ValueError | RuntimeError | OSError)
-        # What the code of a task file raises is the user's to mend: its line says where.
+        # An error in a task file is for the user to mend: its line says where.
         place = _find_task_line(error)
         if os.environ.get("NEURO_DEBUG") or not (expected or place):
             raise
         if not _is_first_process():
             sys.exit(2)
-        told = str(error) if expected else f"{type(error).__name__}: {error}"
+        message = str(error) if expected else f"{type(error).__name__}: {error}"
         if place:
-            told = f"{place}: {told}; NEURO_DEBUG=1 shows the traceback"
-        made = make_console(stderr=True)
-        made.print(Text("neuro:", "red"), told, highlight=False, soft_wrap=True)
+            message = f"{place}: {message}; NEURO_DEBUG=1 shows the traceback"
+        stderr = make_console(stderr=True)
+        stderr.print(Text("neuro:", "red"), message, highlight=False, soft_wrap=True)
         sys.exit(2)
 
 

@@ -1,8 +1,8 @@
-"""The terminal: what is printed stands there as it is, and changes nothing.
+"""The terminal: text appears as it is, and never acts as a command.
 
-Names of folders, layers and metrics may hold what rich takes for markup, ``[bold]`` or
-``[/b]``: no console of ours reads any. A style is said by a :class:`rich.text.Text`. They may
-hold what a terminal takes for a command, too: control characters are shown, and not sent.
+Names of folders, layers and metrics may look like markup of rich, ``[bold]`` or ``[/b]``: our
+consoles read no markup. A :class:`rich.text.Text` sets a style. Names may also hold commands of
+a terminal: control characters are written out, not sent.
 """
 
 import codecs
@@ -17,22 +17,22 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-WIDE = 160  # characters of a line in a file or a pipe, where tables need not fit a window
+WIDE = 160  # characters of a line in a file or a pipe, where no window limits tables
 DONE, FAILED = Text("✓", "green"), Text("✗", "red")
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and ends of lines
-SPELLED = {  # our own signs, where a terminal has no letters for them
+SPELLED = {  # our own signs, for a terminal that cannot show them
     **{"✓": "ok", "✗": "failed", "µ": "u", "±": "+-", "×": "x", "·": "."},
     **{"≠": "!=", "→": "->", "–": "-"},
 }
 
 
 class _ShowingConsole(Console):
-    """A console that shows the control characters of what it is given."""
+    """A console that writes out control characters."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Yield the segments of what is printed; those that rich makes itself have controls."""
+        """Yield the segments of a text; control characters of rich itself stay."""
         for segment in super().render(renderable, options):
             yield (
                 segment
@@ -44,7 +44,7 @@ class _ShowingConsole(Console):
 def make_console(*, stderr: bool = False) -> Console:
     """Return a console that prints text as it is, without markup and names of emoji.
 
-    $COLUMNS says how wide it is; else that is the window, or :data:`WIDE` where there is none.
+    Its width is $COLUMNS, or that of the window, or :data:`WIDE` where there is no window.
     """
     stream = sys.stderr if stderr else sys.stdout
     known = "COLUMNS" in os.environ or stream.isatty()
@@ -59,17 +59,17 @@ def show_controls(text: str) -> str:
     >>> show_controls("\x1b[31mred\x07\n") == r"\x1b[31mred\x07" + "\n"
     True
     """
-    return CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def write_text(text: str) -> None:
-    """Write text of a model: into a file or a pipe as it is, control characters included."""
+    """Write text of a model; a file or a pipe receives control characters, too."""
     sys.stdout.write(show_controls(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
 def spell_out(error: UnicodeError) -> tuple[str, int]:
-    """Return what stands for characters that a terminal cannot show, and where they end."""
+    """Return a spelling of characters that a terminal cannot show, and where they end."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     odd = error.object[error.start : error.end]
@@ -78,7 +78,7 @@ def spell_out(error: UnicodeError) -> tuple[str, int]:
 
 
 def take_words(argv: list[str] | None) -> list[str]:
-    """Return the words of a command line; None: those of this process, which is prepared."""
+    """Return the words of a command line; None: prepare this process and return its own."""
     if argv is not None:
         return argv
     prepare_process()
@@ -86,15 +86,15 @@ def take_words(argv: list[str] | None) -> list[str]:
 
 
 def prepare_process() -> None:
-    """Let this process print and draw whatever its locale and its screen are.
+    """Let this process print and draw with any locale and any screen.
 
-    What the encoding of its terminal lacks is spelled out, warnings show control characters,
-    and figures need no window, whatever $MPLBACKEND asks for.
+    Characters that the encoding of the terminal lacks are spelled out, warnings write out
+    control characters, and figures need no window, even if $MPLBACKEND names one.
     """
     os.environ["MPLBACKEND"] = "agg"
     codecs.register_error("neuro", spell_out)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="neuro")
-    made = warnings.formatwarning
-    warnings.formatwarning = lambda *of, **more: show_controls(made(*of, **more))
+    format_warning = warnings.formatwarning
+    warnings.formatwarning = lambda *of, **more: show_controls(format_warning(*of, **more))

@@ -1,4 +1,4 @@
-"""The words of a command line: those that a verb does not take are told, with the cure."""
+"""The words of a command line: those that a verb does not take are refused, with the cure."""
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -8,13 +8,13 @@ import tyro
 
 from tasks.runs.names import UnknownName
 
-NEAR = 0.7  # likeness of flags: --lr is none of --logger
+NEAR = 0.7  # least likeness of flags: --lr is not like --logger
 
 
 def _ask_for(
     kind: type[int] | type[float], cure: str
 ) -> tyro.constructors.PrimitiveConstructorSpec[Any]:
-    """Return how a word is read as a number; cure: what is told of one that is none."""
+    """Return how a word is read as a number; cure: the message about a word that is not one."""
 
     def read(words: list[str]) -> float:
         try:
@@ -31,23 +31,23 @@ def _ask_for(
     )
 
 
-Whole = Annotated[int, _ask_for(int, "no whole number; write 0, 1, 2, ...")]
-Number = Annotated[float, _ask_for(float, "no number; write 0.5, 1, 2, ...")]
+Whole = Annotated[int, _ask_for(int, "not a whole number; write 0, 1, 2, ...")]
+Number = Annotated[float, _ask_for(float, "not a number; write 0.5, 1, 2, ...")]
 FreeText = Annotated[str, "may be empty"]
 
 
 def require_words(
     command: str, verb: Callable[..., Any], words: Sequence[str], cure: str = ""
 ) -> None:
-    """Raise unless ``verb`` takes the words behind its name.
+    """Raise unless ``verb`` takes the words behind its name; it checks their meaning itself.
 
-    command: how the verb is called, "neuro train". cure: what to do where a flag is unknown and
-    like none of the verb. Whether each word has a meaning there is for the verb to say.
+    command: the words that call the verb, "neuro train". cure: what to do about an unknown flag
+    that resembles none of the verb.
 
     Raises:
-        UnknownName: a flag that it does not have, or one word more than it takes.
-        ValueError: a flag is given twice, a switch has a value, or a word is empty where no
-            :data:`FreeText` is asked for.
+        UnknownName: the verb does not have a flag, or takes fewer words.
+        ValueError: a flag stands twice, a switch has a value, or a word is empty that is not a
+            :data:`FreeText`.
     """
     if {"-h", "--help"} & set(words):
         return
@@ -62,7 +62,7 @@ def require_words(
     switches = {flag for flag, hint in flags.items() if hint is bool}
     switches |= {f"--no-{flag[2:]}" for flag in switches}
     takes = ", ".join([*map(_name_place, places.values()), *flags]) or "nothing"
-    given, seen, value_follows, flag = [], list[str](), False, ""
+    places_taken, seen, value_follows, flag = [], list[str](), False, ""
     for word in words:
         if value_follows and not word.startswith("--"):
             _require_full(command, flag, flags[flag], word)
@@ -71,7 +71,7 @@ def require_words(
         flag, equals, value = word.partition("=")
         value_follows = flag in flags and flag not in switches and not equals
         if not word.startswith("-"):
-            given.append(word)
+            places_taken.append(word)
         elif flag not in flags and flag not in switches:
             near = get_close_matches(flag, flags, 1, NEAR)
             hint = (
@@ -84,21 +84,22 @@ def require_words(
                 _require_full(command, flag, flags.get(flag, bool), value)
     once = [flag for flag in seen if tyro.conf.UseAppendAction not in get_args(flags[flag])]
     _require_once(command, once)
-    if len(given) > len(places) and not any(map(_is_variadic, places.values())):
-        raise UnknownName(f"{command} takes {takes}; {given[len(places)]!r} is one word more")
-    for word in given:
+    if len(places_taken) > len(places) and not any(map(_is_variadic, places.values())):
+        extra = places_taken[len(places)]
+        raise UnknownName(f"{command} takes {takes}; {extra!r} is one word too many")
+    for word in places_taken:
         _require_full(command, ", ".join(map(_name_place, places.values())), None, word)
 
 
 def _require_once(command: str, flags: Sequence[str]) -> None:
-    """Raise where a flag is given twice: one of the two would be passed over."""
+    """Raise where a flag stands twice: one of the two would have no effect."""
     for flag in flags:
         if flags.count(flag) > 1:
             raise ValueError(f"{command}: {flag} is given twice; leave one of them out")
 
 
 def _require_full(command: str, where: str, hint: Any, word: str) -> None:
-    """Raise where a word is the value of a switch, or empty and no :data:`FreeText`."""
+    """Raise where a word is the value of a switch, or is empty but not a :data:`FreeText`."""
     if hint is bool:
         raise ValueError(f"{command}: {where} takes no value; leave ={word} out")
     if not word and hint != FreeText:
@@ -109,7 +110,7 @@ def _require_full(command: str, where: str, hint: Any, word: str) -> None:
 
 
 def _name_place(hint: Any) -> str:
-    """Return what help calls a word without a flag."""
+    """Return the name of a word without a flag in the help text."""
     return next(str(m.metavar) for m in get_args(hint) if getattr(m, "metavar", None))
 
 

@@ -20,11 +20,15 @@ Hosted = Host | GatedLI  # no chip runs them, and they have a value a tick: a ho
 
 
 class GraphError(ValueError):
-    """A Graph that cannot run; ``problems`` lists each reason with its cure."""
+    """A Graph that cannot run; ``problems`` lists each reason with its cure.
+
+    what: what is wrong, or cannot be done, in a sentence.
+    """
 
     def __init__(
         self, problems: list[str], what: str = "the graph does not hold together"
     ) -> None:
+        self.what = what
         self.problems = [escape(problem) for problem in problems]  # names may hold anything
         super().__init__("\n".join([f"{what}:", *self.problems]))
 

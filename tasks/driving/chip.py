@@ -37,7 +37,7 @@ from tasks.driving.data import read_batches
 from tasks.driving.encoder import Encoder
 from tasks.driving.model import Driver, require_driver
 from tasks.driving.refine import make_inputs
-from tasks.runs.task import Part, Split, Stimulus
+from tasks.runs.task import FurtherNetwork, Split, Stimulus
 
 FINEST = 1 / 32
 PLANES = (2.0, 2.0, 2.0, 1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # 4: the two first together
@@ -201,7 +201,7 @@ def _look_ahead(model: Driver, seen: Seen) -> Float[Tensor, "1 B C h w"]:
     return front[None]
 
 
-def make_parts(config: Config, module: nn.Module) -> dict[str, Part]:
+def make_parts(config: Config, module: nn.Module) -> dict[str, FurtherNetwork]:
     """Return the encoder, the uncertainty, the pathways and the planner's refinement."""
     model = require_driver(module)
     images = len(CAMERAS) * config.past
@@ -215,7 +215,9 @@ def make_parts(config: Config, module: nn.Module) -> dict[str, Part]:
                 present = model.perceive(seen).states[-1:]
                 yield Stimulus({"input": fire(shrink, present).cpu()}, ())
 
-        out["uncertainty"] = Part(module=tail(shrink), stimuli=_without_gradient(give_present))
+        out["uncertainty"] = FurtherNetwork(
+            module=tail(shrink), stimuli=_without_gradient(give_present)
+        )
     out["pathways"] = _make_pathways_part(config, model)
 
     def give_front(split: Split) -> Iterator[Stimulus]:
@@ -223,12 +225,14 @@ def make_parts(config: Config, module: nn.Module) -> dict[str, Part]:
             front = _look_ahead(model, seen)
             yield Stimulus({"input": fire(refinement.start, front).cpu()}, ())
 
-    out["start"] = Part(module=tail(refinement.start), stimuli=_without_gradient(give_front))
+    out["start"] = FurtherNetwork(
+        module=tail(refinement.start), stimuli=_without_gradient(give_front)
+    )
     out["GRU"] = _make_gru_part(config, model)
     return out
 
 
-def _make_encoder_part(config: Config, model: Driver, images: int) -> Part:
+def _make_encoder_part(config: Config, model: Driver, images: int) -> FurtherNetwork:
     encoder, c = model.encoder, config.encoder
     height, width = config.image.height // c.stem, config.image.width // c.stem
     shape = (c.channels[0], height, width)
@@ -241,10 +245,12 @@ def _make_encoder_part(config: Config, model: Driver, images: int) -> Part:
             bits = split_bits(encoder.stem(now[None])[0])
             yield Stimulus({"stem_bits": bits.expand(c.ticks, *bits.shape[1:]).cpu()}, ())
 
-    return Part(module=Net(graph), stimuli=_without_gradient(give), runs=images, ann_passes=1)
+    return FurtherNetwork(
+        module=Net(graph), stimuli=_without_gradient(give), runs=images, ann_passes=1
+    )
 
 
-def _make_pathways_part(config: Config, model: Driver) -> Part:
+def _make_pathways_part(config: Config, model: Driver) -> FurtherNetwork:
     prediction = model.prediction
     graph = prediction.pathways.graph()
     if "latent" in graph.inputs:
@@ -262,10 +268,10 @@ def _make_pathways_part(config: Config, model: Driver) -> Part:
             yield Stimulus(_spread(graph, inputs, ticks), ())
 
     frames = config.past + config.future
-    return Part(module=Net(graph), stimuli=_without_gradient(give), ann_passes=frames)
+    return FurtherNetwork(module=Net(graph), stimuli=_without_gradient(give), ann_passes=frames)
 
 
-def _make_gru_part(config: Config, model: Driver) -> Part:
+def _make_gru_part(config: Config, model: Driver) -> FurtherNetwork:
     refinement = model.planner.refinement
     graph = take_bits(refinement.gru.graph(), "x")  # type: ignore[operator]
     ticks = count_ticks_of_a_frame(graph)
@@ -280,7 +286,9 @@ def _make_gru_part(config: Config, model: Driver) -> Part:
             inputs = {"x_bits": split_bits(x[..., None, None]), "start": given[..., None, None]}
             yield Stimulus(_spread(graph, inputs, ticks), ())
 
-    return Part(module=Net(graph), stimuli=_without_gradient(give), ann_passes=config.future)
+    return FurtherNetwork(
+        module=Net(graph), stimuli=_without_gradient(give), ann_passes=config.future
+    )
 
 
 def _spread(graph: Graph, inputs: dict[str, Tensor], ticks: int) -> dict[str, Tensor]:

@@ -1,1 +1,1 @@
-"""What a run found, as tables for the terminal and as one page with figures."""
+"""Results of a run, as tables for the terminal and as one page with figures."""

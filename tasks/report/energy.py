@@ -13,40 +13,39 @@ TIERS = ("core", "chip", "system")
 Json = Mapping[str, Any]
 
 
-def show_energy(found: Json) -> Html:
+def show_energy(energy: Json) -> Html:
     """Return ``energy.json`` as pictures and tables."""
-    chips = _chips(found)
-    convention = found["conventional45nm"]
+    chips = _chips(energy)
+    convention = energy["conventional45nm"]
     layers = {show.name_chip(x["title"], x): x["layers"] for x in chips.values()}
     return page.section(
         "Energy per inference",
         page.picture(
-            pictures.draw_energies(_bars(found)),
+            pictures.draw_energies(_bars(energy)),
             "Bars: low to high; mark and number: nominal. Core: synaptic events, neuron "
             "updates, spikes and messages. Chip: core and static power. System: chip and host; "
-            "not published where nobody published a nominal power of the host. "
-            "The 45 nm convention counts arithmetic alone, without memory, neurons, messages "
-            "and leakage: it compares the two networks with each other, not with a chip.",
+            "its nominal value is missing where the power of the host is not published. "
+            "The 45 nm convention counts only arithmetic, no memory, neurons, messages or "
+            "leakage: it compares the two networks with each other, not with a chip.",
         ),
-        page.terminal_table(show.tabulate_energy(dict(found))),
-        *(page.paragraph(told) for told in show.describe_misfits(found)),
+        page.terminal_table(show.tabulate_energy(dict(energy))),
+        *(page.paragraph(line) for line in show.describe_misfits(energy)),
         *(
-            page.paragraph(told, "warning")
-            for told in show.describe_silence(found.get("silent", {}).get("nodes", ()))
+            page.paragraph(line, "warning")
+            for line in show.describe_silence(energy.get("silent", {}).get("nodes", ()))
         ),
-        *(page.paragraph(show.describe_host(host)) for host in [found.get("host")] if host),
+        *(page.paragraph(show.describe_host(host)) for host in [energy.get("host")] if host),
         page.paragraph(_break_even(convention), "caption"),
         *(page.paragraph(_published(p), "caption") for p in convention.get("published", ())),
         page.subheading("By layer, core tier"),
         page.picture(
             pictures.draw_layer_energies(layers),
-            "Nominal energy of each layer by what is paid for; the thin line goes from low to "
-            "high.",
+            "Nominal energy of each layer by its parts; the thin line goes from low to high.",
         ),
         _layers(chips),
         *(
             part
-            for table, caption in show.tabulate_own(found)
+            for table, caption in show.tabulate_own(energy)
             for part in (
                 page.subheading(str(table.title)),
                 page.terminal_table(table),
@@ -56,23 +55,23 @@ def show_energy(found: Json) -> Html:
     )
 
 
-def _chips(found: Json) -> dict[str, Json]:
-    return {name: chip for name, chip in found.items() if "layers" in chip}
+def _chips(energy: Json) -> dict[str, Json]:
+    return {name: chip for name, chip in energy.items() if "layers" in chip}
 
 
-def _bars(found: Json) -> list[Bar]:
+def _bars(energy: Json) -> list[Bar]:
     bars = [
         Bar(
             show.name_chip(chip["title"], chip),
             tier,
             *(chip[tier][k] for k in ("low", "nominal", "high")),
         )
-        for chip in _chips(found).values()
+        for chip in _chips(energy).values()
         for tier in TIERS
         if tier in chip
     ]
     group = "45 nm convention"
-    convention = found["conventional45nm"]
+    convention = energy["conventional45nm"]
     ann = f"same-shape ANN, {show.count_passes(convention)}"
     for key, label in (("snn", "spiking network"), ("ann", ann)):
         joules = convention[key]
@@ -81,15 +80,15 @@ def _bars(found: Json) -> list[Bar]:
 
 
 def _break_even(convention: Json) -> str:
-    """Return where accumulates cost as much as the ANN, beside what was seen."""
+    """Return the break-even of spikes with the ANN, and the spikes of this run."""
     return (
         f"The same-shape ANN takes {show.count_passes(convention)} over its layers for an "
-        "inference: one for an image, one a step for a sequence. "
+        "inference: one for an image, one for each step of a sequence. "
         "If every event were an accumulate, spiking would break even with it at "
         f"{convention['break_even_spikes_per_synapse']:.3g} spikes per synapse and inference "
         f"({convention['break_even_rate']:.3g} a tick); this run has "
-        f"{convention['spikes_per_synapse']:.3g}, zero weights counted in both. Events that "
-        "carry other values than ±1, as graded spikes or those behind a pool, are priced as "
+        f"{convention['spikes_per_synapse']:.3g}; both count zero weights. Events with other "
+        "values than ±1, such as graded spikes or those behind a pool, are priced as "
         "multiply-accumulates."
     )
 
@@ -111,9 +110,9 @@ def _layers(chips: Mapping[str, Json]) -> Html:
     return page.table(["layer", *chips], rows)
 
 
-def show_mapping(found: Json) -> Html:
-    """Return on which cores the layers lie, what binds, and how long an inference takes."""
-    chips = _chips(found)
+def show_mapping(energy: Json) -> Html:
+    """Return the cores of the layers, the limits that bind, and the time of an inference."""
+    chips = _chips(energy)
     rows, limits = [], list(dict.fromkeys(k for c in chips.values() for k in _limits(c)))
     for name, chip in chips.items():
         for layer, x in chip["mapping"]["layers"].items():
@@ -125,8 +124,8 @@ def show_mapping(found: Json) -> Html:
         "Cores and time",
         page.table([*head, *(f"{k.replace('_', ' ')} used" for k in limits), "binds"], rows),
         page.paragraph(
-            "Used: share of what one core offers; empty: nothing, or no limit is published. "
-            "Binds: the limit that is nearest.",
+            "Used: share of the limit of one core; empty: nothing, or no limit is published. "
+            "Binds: the nearest limit.",
             "caption",
         ),
         *(
@@ -139,7 +138,7 @@ def show_mapping(found: Json) -> Html:
 
 
 def _limits(chip: Json) -> list[str]:
-    """Return the limits of which a layer uses something."""
+    """Return the limits that a layer uses a share of."""
     layers = chip["mapping"]["layers"].values()
     return [k for layer in layers for k, used in layer["use"].items() if used]
 
@@ -159,8 +158,8 @@ def _times(chips: Mapping[str, Json]) -> Html:
         for name, chip in chips.items()
     ]
     caption = (
-        "Time: nominal (low – high), estimated. Static share: of the nominal chip tier, what "
-        "leaks whatever the network does."
+        "Time: nominal (low – high), estimated. Static share: the leakage, which does not "
+        "depend on the activity, as a share of the nominal chip tier."
     )
     return page.join((page.table(head, rows), page.paragraph(caption, "caption")))
 

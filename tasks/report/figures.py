@@ -1,4 +1,4 @@
-"""Pictures of a run as inline SVG; they take the colours of the page they stand on.
+"""Pictures of a run as inline SVG, in the colours of their page.
 
 Drawn on matplotlib's Figure objects, without pyplot. Axes: T ticks, B samples, N neurons.
 """
@@ -26,7 +26,7 @@ from tasks.runs.task import Html
 
 _ON_THE_PAGE = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
 _PARTS = ((ACCENT, 1.0), (ACCENT, 0.3), (ACCENT, 0.6), (INK, 1.0), (INK, 0.55), (INK, 0.25))
-_READABLE = 0.7  # of the width at which text has its size: less is too small to read
+_READABLE = 0.7  # least share of the drawn width: text is too small to read below it
 
 
 class Bar(NamedTuple):
@@ -46,7 +46,7 @@ class Bar(NamedTuple):
 def draw_curves(history: Sequence[Mapping[str, Any]], shares: Collection[str] = ()) -> Html:
     """Return one panel a quantity of ``metrics.jsonl``, over epochs.
 
-    shares: names of those that are drawn in percent.
+    shares: names of the quantities that are drawn in percent.
     """
     names = [name for name in history[0] if name != "epoch"]
     figure = Figure((9.58, 2.5), layout="constrained")
@@ -70,8 +70,8 @@ def draw_activity(
     """Return one column a sample: stimuli, rasters of every layer, read-outs.
 
     shapes: of one tick of each input, by name; the last two axes are drawn as an image, an
-    input of one axis is a raster alone. titles: of the first samples, those that are drawn.
-    file: the same picture as PNG.
+    input of one axis only as a raster. titles: of the first samples, which are drawn. file: for
+    the same picture as PNG.
     """
     images = {name: shape for name, shape in shapes.items() if len(shape) > 1}
     stimuli = {name: f"stimulus\n{name}" if len(shapes) > 1 else "stimulus" for name in images}
@@ -196,7 +196,7 @@ def draw_layer_energies(chips: Mapping[str, Mapping[str, Mapping[str, Any]]]) ->
     panels[0].invert_yaxis()
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    return _svg(figure, "layer_energies", "core energy of each layer by what is paid for")
+    return _svg(figure, "layer_energies", "core energy of each layer by its parts")
 
 
 def _stacked(ax: Axes, layers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -224,9 +224,9 @@ def save_png(figure: Figure, path: Path, **style: Any) -> None:
 
 
 def _svg(figure: Figure, name: str, title: str) -> Html:
-    """Return the figure as SVG, which shrinks with the page as far as it can be read.
+    """Return the figure as SVG, which shrinks with the page as long as text stays readable.
 
-    name: keeps its references apart from other figures'. title: what screen readers say.
+    name: separates its references from those of other figures. title: for screen readers.
     """
     file = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):

@@ -10,8 +10,8 @@ from rich.table import Table
 from tasks.runs.task import Html
 
 
-class Figure(NamedTuple):
-    """A key figure: what it is, its value with unit, and a remark."""
+class KeyFigure(NamedTuple):
+    """A key figure: its name, its value with the unit, and a remark."""
 
     label: str
     value: str
@@ -82,9 +82,8 @@ summary { cursor: pointer; color: var(--muted); font-size: 13px; }
 
 
 def text(value: object) -> Html:
-    """Return a value as text of a page; bytes of a path that are no UTF-8 as ``\\udcff``."""
-    told = str(value).encode("utf-8", "backslashreplace").decode()
-    return Html(html.escape(told))
+    """Return a value as text of a page; bytes of a path that are not UTF-8 as ``\\udcff``."""
+    return Html(html.escape(str(value).encode("utf-8", "backslashreplace").decode()))
 
 
 def join(parts: Iterable[Html]) -> Html:
@@ -108,12 +107,12 @@ def paragraph(words: str, kind: str = "") -> Html:
 
 
 def missing(command: str) -> Html:
-    """Return the place of something not measured, and the command that measures it."""
+    """Return that something is not measured yet, and the command that measures it."""
     return Html(f'<p class="missing">not measured yet: <code>{text(command)}</code></p>')
 
 
 def warning(words: str, command: str) -> Html:
-    """Return that what follows is not of now, and the command that measures it again."""
+    """Return a warning, and the command that measures again."""
     return Html(f'<p class="warning">{text(words)}: <code>{text(command)}</code></p>')
 
 
@@ -123,7 +122,7 @@ def section(title: str, *parts: Html) -> Html:
 
 
 def picture(svg: Html, caption: str) -> Html:
-    """Return a picture with what is to be seen on it; where it cannot shrink it scrolls."""
+    """Return a picture with a caption; where it cannot shrink, it scrolls."""
     return Html(
         f'<figure><div class="wide">{svg}</div>'
         f"<figcaption>{text(caption)}</figcaption></figure>"
@@ -131,7 +130,7 @@ def picture(svg: Html, caption: str) -> Html:
 
 
 def photo(image: bytes, caption: str) -> Html:
-    """Return a picture of pixels, PNG or animated GIF, with what is to be seen on it."""
+    """Return a picture of pixels, PNG or animated GIF, with a caption."""
     data = base64.b64encode(image).decode()
     kind = "gif" if image.startswith(b"GIF8") else "png"
     return Html(
@@ -142,7 +141,7 @@ def photo(image: bytes, caption: str) -> Html:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Html:
-    """Return a table: columns with numbers right, words left."""
+    """Return a table; columns of numbers are aligned right, those of words left."""
     cells = [[str(cell) for cell in row] for row in rows]
     sides = [
         "num" if i and any(row[i].lstrip("-")[:1].isdigit() for row in cells) else "word"
@@ -207,7 +206,7 @@ def _shaded(row: Sequence[int]) -> str:
     return "".join(cells)
 
 
-def tiles(figures: Iterable[Figure]) -> Html:
+def tiles(figures: Iterable[KeyFigure]) -> Html:
     """Return key figures side by side."""
     cells = "\n".join(
         f"<div><dt>{text(f.label)}</dt><dd>{text(f.value)}</dd>"
@@ -218,7 +217,7 @@ def tiles(figures: Iterable[Figure]) -> Html:
 
 
 def details(summary: str, *parts: Html) -> Html:
-    """Return something to unfold."""
+    """Return parts that the reader can unfold."""
     return Html(f"<details><summary>{text(summary)}</summary>\n{join(parts)}\n</details>")
 
 

@@ -4,37 +4,35 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neuro.io.run_folder import Run
 from tasks.report import tables as show
-from tasks.report.html import Figure
-from tasks.runs.find import find_task_of
-from tasks.runs.task import Metric
+from tasks.report.html import KeyFigure
+from tasks.runs.task import Metric, TaskRun
 
 
-def name_command(run: Run, verb: str) -> str:
-    """Return what to type for a verb to do its work on a run."""
+def name_command(run: TaskRun, verb: str) -> str:
+    """Return the command that runs a verb on a run."""
     return f"neuro {verb} {shlex.quote(str(run.folder))}"
 
 
-def explain_refusal(run: Run, verb: str) -> str:
-    """Return why a verb refuses this run, whose network runs on torch alone, or ""."""
-    return "" if verb == "eval" else find_task_of(run).deployment.only_torch(run.config)
+def explain_refusal(run: TaskRun, verb: str) -> str:
+    """Return why a verb refuses this run, whose network only torch runs; "": it does not."""
+    return "" if verb == "eval" else run.definition.deployment.only_torch(run.config)
 
 
 def list_key_figures(
-    run: Run, found: Mapping[str, Any], out_of_date: Mapping[str, str]
-) -> list[Figure]:
-    """Return what eval, verify and energy found, or the verb that finds it.
+    run: TaskRun, results: Mapping[str, Any], out_of_date: Mapping[str, str]
+) -> list[KeyFigure]:
+    """Return the results of eval, verify and energy, or the verb that measures them.
 
-    out_of_date: verb -> "of earlier weights", say, where that is so.
+    results: of each verb, or None. out_of_date: verb -> why, "of earlier weights" for example.
     """
 
-    def dated(verb: str, figures: list[Figure]) -> list[Figure]:
+    def dated(verb: str, figures: list[KeyFigure]) -> list[KeyFigure]:
         why = out_of_date.get(verb)
         return [f._replace(note=f"{why}; {f.note}") if why else f for f in figures]
 
-    evaluation, verify, joules = found["eval"], found["verify"], found["energy"]
-    metrics = find_task_of(run).evaluation.metrics
+    evaluation, verify, joules = results["eval"], results["verify"], results["energy"]
+    metrics = run.definition.evaluation.metrics
     out = (
         dated("eval", _evaluated(evaluation, metrics))
         if evaluation
@@ -53,69 +51,69 @@ def list_key_figures(
     return out
 
 
-def _evaluated(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Figure]:
+def _evaluated(evaluation: Mapping[str, Any], metrics: Sequence[Metric]) -> list[KeyFigure]:
     n = f"{evaluation['n']:,} {evaluation['split']} {evaluation.get('counted', 'samples')}"
     notes = evaluation.get("notes", {})
     return [
-        Figure(f"{m.label}, torch", value, notes.get(m.name, n))
+        KeyFigure(f"{m.label}, torch", value, notes.get(m.name, n))
         for m, value in show.list_values(dict(evaluation), metrics)
     ]
 
 
-def _unknown(run: Run, label: str, verb: str) -> Figure:
+def _unknown(run: TaskRun, label: str, verb: str) -> KeyFigure:
     if explain_refusal(run, verb):
-        return Figure(label, "–", "not possible: only torch runs this network")
-    return Figure(label, "–", f"not measured yet: {name_command(run, verb)}")
+        return KeyFigure(label, "–", "not possible: only torch runs this network")
+    return KeyFigure(label, "–", f"not measured yet: {name_command(run, verb)}")
 
 
-def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list[Figure]:
-    """Return what ``verify.json`` says."""
+def list_agreement(verify: Mapping[str, Any], metrics: Sequence[Metric]) -> list[KeyFigure]:
+    """Return the key figures of ``verify.json``."""
     both, lava = verify["torch_events"], verify["reference_lava"]
     spikes = sum(layer["spikes"] for layer in both["layers"].values())
     out = [figure for m in metrics for figure in _by_executor(verify, m)]
     of = f"of {spikes:,} spikes" if spikes else "of no spike: nothing fired"
-    if not both["float32_flips"]:  # nothing could: its spikes are graded, and of host nodes
+    if not both["float32_flips"]:  # no node could: all spikes are graded, of host nodes
         of = "of all values of read-outs"
-    out += [Figure("torch ≠ events", f"{both['mismatches']:,}", of)]
+    out += [KeyFigure("torch ≠ events", f"{both['mismatches']:,}", of)]
     if "skipped" in lava:
-        return [*out, Figure("reference ≠ Lava", "not run", lava["skipped"])]
+        return [*out, KeyFigure("reference ≠ Lava", "not run", lava["skipped"])]
     note = f"in {lava['samples']} samples, all layers"
-    return [*out, Figure("reference ≠ Lava", f"{lava['mismatches']:,}", note)]
+    return [*out, KeyFigure("reference ≠ Lava", f"{lava['mismatches']:,}", note)]
 
 
-def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[Figure]:
-    found = verify["metrics"].get(metric.name)
-    if found is None:
+def _by_executor(verify: Mapping[str, Any], metric: Metric) -> list[KeyFigure]:
+    values = verify["metrics"].get(metric.name)
+    if values is None:
         return []
-    events = Figure(
-        f"{metric.label}, events", metric.text(found["events"]), f"{verify['n']:,} samples"
+    events = KeyFigure(
+        f"{metric.label}, events", metric.text(values["events"]), f"{verify['n']:,} samples"
     )
-    if "integers" not in found:
-        return [events, Figure(f"{metric.label}, integers", "–", "does not fit Loihi")]
-    lost = metric.difference(metric.loss(found["integers"], found["events"]))
+    if "integers" not in values:
+        return [events, KeyFigure(f"{metric.label}, integers", "–", "does not fit Loihi")]
+    lost = metric.difference(metric.loss(values["integers"], values["events"]))
     return [
         events,
-        Figure(
+        KeyFigure(
             f"{metric.label}, integers",
-            metric.text(found["integers"]),
+            metric.text(values["integers"]),
             f"{lost.removeprefix('+')} lost by quantisation",
         ),
     ]
 
 
 def _tell_step(joules: Mapping[str, Any], chip: Mapping[str, Any]) -> str:
-    """Return what a step of a sequence costs, behind what an inference does."""
+    """Return the energy of a step of a sequence, to follow that of an inference."""
     if "sequence" not in joules:
         return ""
     nominal = show.format_joules(show.share_step(joules, chip)["nominal"])
     return f"; {nominal} per {joules['sequence']['step']}"
 
 
-def list_prices(joules: Mapping[str, Any]) -> list[Figure]:
-    """Return what ``energy.json`` says."""
+def list_prices(joules: Mapping[str, Any]) -> list[KeyFigure]:
+    """Return the key figures of ``energy.json``."""
     chips = {name: joules[name] for name in show.list_chips(joules)}
     out = [
-        Figure(
+        KeyFigure(
             f"energy, {show.name_chip(name, chip)} chip",
             show.format_joules(chip["chip"]["nominal"]),
             " – ".join(show.format_joules(chip["chip"][end]) for end in ("low", "high"))
@@ -125,8 +123,8 @@ def list_prices(joules: Mapping[str, Any]) -> list[Figure]:
     ]
     convention = joules["conventional45nm"]
     snn, ann = (show.format_joules(convention[key]) for key in ("snn", "ann"))
-    # A ratio, and no energy: one of arithmetic alone cannot be compared with that of a chip.
+    # A ratio instead of an energy: that of arithmetic cannot be compared with that of a chip.
     ratio = f"{convention['snn'] / convention['ann']:.3g}×" if convention["ann"] else "–"
     passes = show.count_passes(convention)
     note = f"{snn} : {ann} ({passes}) by the 45 nm convention, arithmetic only"
-    return [*out, Figure("spiking : same-shape ANN", ratio, note)]
+    return [*out, KeyFigure("spiking : same-shape ANN", ratio, note)]

@@ -1,6 +1,6 @@
-"""``neuro report``: everything that a run folder holds, drawn on one page.
+"""``neuro report``: everything that a run folder holds, on one page.
 
-What is not there yet is named with the verb that makes it; nothing is computed anew.
+The page names each missing result with the verb that makes it; nothing is measured for it.
 """
 
 import math
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from neuro.io.record_file import load_record
-from neuro.io.run_folder import RECORD, Run, find_file
+from neuro.io.run_folder import RECORD, find_file
 from neuro.io.store import StoreError, write_bytes
 from neuro.plot import LINES, count_neurons_per_row
 from neuro.record import Record
@@ -18,7 +18,7 @@ from tasks.report import figures as pictures, html as page, tables as show
 from tasks.report.energy import show_energy, show_mapping
 from tasks.report.key_figures import explain_refusal, list_key_figures, name_command
 from tasks.report.verdict import state_verdict
-from tasks.runs.find import find_task_of, name_train_command
+from tasks.runs.find import name_train_command
 from tasks.runs.provenance import (
     OF_EVERY_RESULT,
     RESULTS,
@@ -29,11 +29,11 @@ from tasks.runs.provenance import (
     list_out_of_date,
 )
 from tasks.runs.results import read_environment, read_history, read_result
-from tasks.runs.task import Html
+from tasks.runs.task import Html, TaskRun
 
 SHOWN = 6  # samples whose activity is drawn
 PARITY = "Do the executors agree?"
-RAN_ON = {  # executor of a record -> what to call it
+RAN_ON = {  # executor of a record -> its name in the report
     "torch": "torch's clock",
     "events": "the event engine",
     "integers": "the integers of Loihi",
@@ -42,42 +42,44 @@ RAN_ON = {  # executor of a record -> what to call it
 COUNTED = ("spikes", "raised")  # in rows of metrics.jsonl, by EventProp
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: TaskRun) -> Path:
     """Write ``report.html`` into the run folder and return its path.
 
-    The page refers to nothing outside itself. Above each result that was measured on other
-    weights, configuration, data or code than those of now it says so.
+    The page refers to nothing outside itself. A warning stands above each result that was
+    measured on other weights, configuration, data or code than the present ones.
 
     Raises:
-        StoreError: a result is damaged, or the record of another run; says which verb to run
-            again.
+        StoreError: a result is damaged, or the record belongs to another run; names the verb to
+            run again.
         RunError: a result names a picture outside the run folder.
     """
-    metrics = find_task_of(run).evaluation.metrics
-    found = {k: read_result(run.folder, k, metrics) for k in RESULTS}
+    metrics = run.definition.evaluation.metrics
+    results = {k: read_result(run.folder, k, metrics) for k in RESULTS}
     now = _describe_now(run)
     old = list_out_of_date(run.folder, now)
 
     def warned(verb: str) -> list[Html]:
-        told = f"What {verb} measured here is {old.get(verb)}"
-        return [page.warning(told, name_command(run, verb))] if verb in old else []
+        line = f"The result of {verb} below is {old.get(verb)}"
+        return [page.warning(line, name_command(run, verb))] if verb in old else []
 
     body = (
         _head(run),
-        page.paragraph(state_verdict(run, found, old), "verdict"),
-        page.tiles(list_key_figures(run, found, old)),
+        page.paragraph(state_verdict(run, results, old), "verdict"),
+        page.tiles(list_key_figures(run, results, old)),
         _training(run),
         *warned("eval"),
-        *_on_test(run, found["eval"]),
+        *_on_test(run, results["eval"]),
         *warned("simulate"),
-        *_activity(run, found["simulate"]),
+        *_activity(run, results["simulate"]),
         *warned("verify"),
-        _parity(run, found["verify"]),
+        _parity(run, results["verify"]),
         *warned("export"),
-        _scaling(run, found["export"]),
+        _scaling(run, results["export"]),
         *warned("energy"),
-        show_energy(found["energy"]) if found["energy"] else _not_yet(run, "Energy", "energy"),
-        show_mapping(found["energy"]) if found["energy"] else Html(""),
+        show_energy(results["energy"])
+        if results["energy"]
+        else _not_yet(run, "Energy", "energy"),
+        show_mapping(results["energy"]) if results["energy"] else Html(""),
         _origin(run, now),
     )
     path = run.folder / "report.html"
@@ -86,22 +88,22 @@ def write_report(run: Run) -> Path:
     return path
 
 
-def _describe_now(run: Run) -> dict[str, str]:
-    """Return the digests of now; without that of data which are not here."""
+def _describe_now(run: TaskRun) -> dict[str, str]:
+    """Return the present digests, without that of data which are not here."""
     try:
         return describe_provenance(run)
     except (OSError, ValueError):
         return describe_trained(run.folder)
 
 
-def _not_yet(run: Run, title: str, verb: str) -> Html:
+def _not_yet(run: TaskRun, title: str, verb: str) -> Html:
     if why := explain_refusal(run, verb):
         return page.section(title, page.paragraph(f"Not possible: {why}.", "missing"))
     return page.section(title, page.missing(name_command(run, verb)))
 
 
-def _head(run: Run) -> Html:
-    summary = find_task_of(run).summary
+def _head(run: TaskRun) -> Html:
+    summary = run.definition.summary
     return page.join(
         (
             page.heading(f"{run.task}:{run.name}"),
@@ -110,11 +112,11 @@ def _head(run: Run) -> Html:
     )
 
 
-def _training(run: Run) -> Html:
+def _training(run: TaskRun) -> Html:
     history = read_history(run.folder)
     if not history:
         return page.section("Training", page.missing(name_train_command(run)))
-    training = find_task_of(run).training
+    training = run.definition.training
     metric, keep = training.validation, training.plan(run.config).keep
     caption = (
         f"Loss on the training part and {metric.label} on samples held out of it, "
@@ -124,11 +126,11 @@ def _training(run: Run) -> Html:
     curves = [{k: x for k, x in row.items() if k not in COUNTED} for row in history]
     shares = [score] if metric.percent else []
     rows = [[_number(x) for x in row.values()] for row in history]
-    told = (describe_unfinished(run), show.describe_raised_slopes(history))
+    lines = (describe_unfinished(run), show.describe_raised_slopes(history))
     return page.section(
         "Training",
         page.picture(pictures.draw_curves(curves, shares), caption),
-        *(page.paragraph(f"{line}.") for line in told if line),
+        *(page.paragraph(f"{line}.") for line in lines if line),
         page.details("the same in numbers", page.table(list(history[0]), rows)),
     )
 
@@ -137,12 +139,12 @@ def _number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
 
 
-def _on_test(run: Run, evaluation: Mapping[str, Any] | None) -> list[Html]:
+def _on_test(run: TaskRun, evaluation: Mapping[str, Any] | None) -> list[Html]:
     """Return metrics, tables and pictures of the test split, and the task's own sections."""
     title = "On held-out samples"
     if evaluation is None:
         return [_not_yet(run, title, "eval")]
-    of_task = find_task_of(run).evaluation
+    of_task = run.definition.evaluation
     notes = evaluation.get("notes", {})
     rows = [
         [m.label, value, f"{m.better} is better", notes.get(m.name, "")]
@@ -169,7 +171,7 @@ def _cell(value: Any) -> str:
     return value if isinstance(value, str) else _number(value)
 
 
-def _picture(run: Run, picture: Mapping[str, str]) -> Html:
+def _picture(run: TaskRun, picture: Mapping[str, str]) -> Html:
     path = find_file(run.folder, picture["file"], "eval.json")
     if not path.is_file():
         return page.missing(name_command(run, "eval"))
@@ -178,7 +180,7 @@ def _picture(run: Run, picture: Mapping[str, str]) -> Html:
     )
 
 
-def _activity(run: Run, simulation: Mapping[str, Any] | None) -> tuple[Html, Html]:
+def _activity(run: TaskRun, simulation: Mapping[str, Any] | None) -> tuple[Html, Html]:
     path = run.folder / RECORD
     if simulation is None or not path.exists():
         titles = ("Activity", "Firing rates")
@@ -194,8 +196,8 @@ def _activity(run: Run, simulation: Mapping[str, Any] | None) -> tuple[Html, Htm
     return _samples(run, simulation, record), _rates(run, simulation, record)
 
 
-def _require_same_network(run: Run, simulation: Mapping[str, Any], record: Record) -> None:
-    """Raise unless the record is of the stimuli that ``simulate.json`` tells of."""
+def _require_same_network(run: TaskRun, simulation: Mapping[str, Any], record: Record) -> None:
+    """Raise unless the record holds the stimuli that ``simulate.json`` describes."""
     shapes, captions = simulation["input_shapes"], simulation.get("captions", ())
     sizes = {k: e.shape[2] for k, e in record.spikes.items()}
     fit = all(sizes.get(k) == math.prod(shape) for k, shape in shapes.items())
@@ -206,11 +208,11 @@ def _require_same_network(run: Run, simulation: Mapping[str, Any], record: Recor
         )
 
 
-def _samples(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
-    captions, reading = simulation.get("captions", []), find_task_of(run).evaluation.reading
-    told = [reading] if captions else []
+def _samples(run: TaskRun, simulation: Mapping[str, Any], record: Record) -> Html:
+    captions, reading = simulation.get("captions", []), run.definition.evaluation.reading
+    remarks = [reading] if captions else []
     file = run.folder / "activity.png"
-    return show_activity(record, simulation["input_shapes"], captions, file, told)
+    return show_activity(record, simulation["input_shapes"], captions, file, remarks)
 
 
 def show_activity(
@@ -222,8 +224,8 @@ def show_activity(
 ) -> Html:
     """Return a section with stimuli, spikes and read-outs of the first samples of a record.
 
-    shapes: of one tick of each input, by name. captions: of the samples, or none. file: where
-    the picture is written as PNG, too. remarks: said below it.
+    shapes: of one tick of each input, by name. captions: of the samples, or none. file: for the
+    picture as PNG. remarks: sentences below the picture.
     """
     n = min(SHOWN, record.samples)
     titles = [captions[i] if captions else f"sample {i + 1}" for i in range(n)]
@@ -231,43 +233,43 @@ def show_activity(
         f"{count_neurons_per_row(e.shape[2])} of {name}" for name, e in record.spikes.items()
     )
     has_images = any(len(shape) > 1 for shape in shapes.values())
-    told = [
+    lines = [
         f"The first {n} test samples on {RAN_ON.get(record.executor, record.executor)}.",
         *["Stimulus: input spikes per pixel, summed over the ticks."] * has_images,
-        "Rasters: one column a tick; neurons that share a row: "
+        "Rasters: one column a tick; neurons in a row: "
         f"{shared}; the darker, the more of them spike.",
     ]
     if record.times:
-        told.append(
-            "The run is of the exact clock, in continuous time: a spike is drawn in the tick "
-            "that it falls into, and those of a run on a grid may lie elsewhere."
+        lines.append(
+            "The record is of the exact clock, in continuous time: each spike is drawn in the "
+            "tick that holds it. On a grid the spikes may lie in other ticks."
         )
     if any(v.shape[2] <= LINES for v in record.values.values()):
-        told.append("Read-out: one line a neuron; the one that is highest on average is thick.")
+        lines.append("Read-out: one line a neuron; the line with the highest mean is thick.")
     drawn = pictures.draw_activity(record, shapes, titles, file)
-    return page.section("Activity", page.picture(drawn, " ".join([*told, *remarks]).strip()))
+    return page.section("Activity", page.picture(drawn, " ".join([*lines, *remarks]).strip()))
 
 
-def _rates(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
+def _rates(run: TaskRun, simulation: Mapping[str, Any], record: Record) -> Html:
     rates = {
         name: len(e.tick) / max(1, e.shape[0] * e.shape[1] * e.shape[2])
         for name, e in record.spikes.items()
     }
     sizes = {name: f"{e.shape[2]:,}" for name, e in record.spikes.items()}
     sizes |= {name: f"{v.shape[2]:,}" for name, v in record.values.items()}
-    others = simulation.get("others", {})
-    rates |= {name: layer["rate"] for name, layer in others.items()}
-    sizes |= {name: f"{layer['neurons']:,}" for name, layer in others.items()}
-    (first, *counted), found = show.list_counts_per_sample(dict(simulation))
+    further = simulation.get("others", {})
+    rates |= {name: layer["rate"] for name, layer in further.items()}
+    sizes |= {name: f"{layer['neurons']:,}" for name, layer in further.items()}
+    (first, *counted), counts_by_node = show.list_counts_per_sample(dict(simulation))
     names = simulation["per_sample"]
     rows = [
         [node, sizes.get(name, ""), *counts]
-        for name, (node, *counts) in zip(names, found, strict=True)
+        for name, (node, *counts) in zip(names, counts_by_node, strict=True)
     ]
     caption = f"Mean over the {record.samples} recorded test samples."
-    measured = show.list_values(dict(simulation), find_task_of(run).evaluation.metrics)
+    measured = show.list_values(dict(simulation), run.definition.evaluation.metrics)
     values = ", ".join(f"{m.label} {value}" for m, value in measured)
-    told = (
+    line = (
         f"Per sample, mean over {simulation['n']:,} test samples on the event engine "
         f"({simulation['clock']} clock), which took "
         f"{simulation['milliseconds_per_sample']:.2f} ms each"
@@ -278,41 +280,41 @@ def _rates(run: Run, simulation: Mapping[str, Any], record: Record) -> Html:
         "Firing rates",
         page.picture(pictures.draw_rates(rates), caption),
         page.table([first, "neurons", *counted], rows),
-        page.paragraph(told, "caption"),
+        *(page.paragraph(t, "caption") for t in [line, *show.describe_coverage(simulation)]),
     )
 
 
-def _parity(run: Run, verify: Mapping[str, Any] | None) -> Html:
+def _parity(run: TaskRun, verify: Mapping[str, Any] | None) -> Html:
     return show_parity(verify) if verify else _not_yet(run, PARITY, "verify")
 
 
 def show_parity(verify: Mapping[str, Any]) -> Html:
     """Return ``verify.json`` as a section."""
     both = verify["torch_events"]
-    told = [
+    lines = [
         f"All {show.describe_length(verify)}; Lava {verify['reference_lava']['samples']} of "
-        "them. Spikes: of torch, in float64 as the event engine. Float32 flips: spikes that "
-        "rounding to float32 alone changes in torch. Integers ≠ floats: share of ticks × "
-        "neurons whose spike quantisation changes; of a read-out, the root mean square of "
+        "them. Spikes: of torch, in float64 as in the event engine. Float32 flips: spikes in "
+        "torch that rounding to float32 alone changes. Integers ≠ floats: share of ticks × "
+        "neurons whose spike changes by quantisation; of a read-out, the root mean square of "
         "the difference over that of its values."
     ]
     flips = both["float32_flips"].values()
     if any(f["flips"] for f in flips):
         far = max(f["largest_margin"] for f in flips)
-        told.append(
-            f"The farthest float32 flip lay {far:.2g} from its threshold: a flip moves the "
+        lines.append(
+            f"The farthest float32 flip lay {far:.2g} from its threshold: a flip shifts the "
             "neurons that it feeds."
         )
     near = [f["near"] for f in flips if f["near"] is not None]
     if near:
         between = sum(f["executors"] for f in flips)
-        told.append(
+        lines.append(
             f"{sum(near):,} membranes came so near to their threshold that rounding to float32 "
             f"decides; torch and the events, both in float32, differ in {between:,} spikes. "
             f"First differences of a sample that rounding does not explain: "
             f"{len(both['unexplained'])}."
         )
-    told += [
+    lines += [
         f"{name}: differing spikes lay up to {max(layer['margins']):.2g} from the threshold."
         for name, layer in both["layers"].items()
         if layer["margins"]
@@ -324,7 +326,7 @@ def show_parity(verify: Mapping[str, Any]) -> Html:
             page.paragraph(t, "warning")
             for t in show.describe_silence(show.list_silent(verify))
         ),
-        *(page.paragraph(t, "caption") for t in told),
+        *(page.paragraph(t, "caption") for t in [*lines, *show.describe_coverage(verify)]),
         *_lava(verify["reference_lava"]),
         *(page.paragraph(f"No integers: {p}") for p in verify.get("misfits", ())),
     )
@@ -345,31 +347,31 @@ def _lava(lava: Mapping[str, Any]) -> list[Html]:
     ]
 
 
-def _scaling(run: Run, export: Mapping[str, Any] | None) -> Html:
+def _scaling(run: TaskRun, export: Mapping[str, Any] | None) -> Html:
     title = "From floats to integers"
     if export is None:
         return _not_yet(run, title, "export")
     if not export["scaling"]:
         return page.section(title, page.paragraph("No layer was scaled."))
-    told = (
+    line = (
         "Errors in units of the float network; lag in ticks. Worst / 2^23: the largest state "
-        "that any stimulus of this length can bring about; below 100 % none overflows."
+        "that any stimulus of this length can cause; below 100 % no state overflows."
     )
     return page.section(
         title,
         page.terminal_table(show.tabulate_scaling(export["scaling"])),
-        page.paragraph(told, "caption"),
+        page.paragraph(line, "caption"),
     )
 
 
-def _origin(run: Run, now: Mapping[str, str]) -> Html:
-    """Return what the results depend on: configuration, versions, machine, digests."""
+def _origin(run: TaskRun, now: Mapping[str, str]) -> Html:
+    """Return the provenance of the results: configuration, versions, machine, digests."""
     environment = read_environment(run.folder)
     packages = environment.pop("packages", {})
-    asked = {"task": run.task, "configuration": run.name, "seed": run.seed}
+    header = {"task": run.task, "configuration": run.name, "seed": run.seed}
     return page.section(
         "Configuration and environment",
-        page.pairs([*asked.items(), *asdict(run.config).items()]),
+        page.pairs([*header.items(), *asdict(run.config).items()]),
         page.pairs([*environment.items(), *packages.items()]),
         page.pairs([(f"digest of {k}", now.get(k, "not here")) for k in OF_EVERY_RESULT]),
     )

@@ -1,4 +1,4 @@
-"""The page of a Graph on samples of a user's own, without a task and a run folder."""
+"""The page of a Graph and samples of the user, without a task and a run folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from tasks.runs.provenance import describe_samples, digest_stimuli
 from tasks.runs.results import KEY, check_result
 from tasks.runs.task import ACCURACY, Metric
 
-MADE_BY = {"verify": "verify_samples", "energy": "estimate_samples"}  # argument -> function
+MAKERS = {"verify": "verify_samples", "energy": "estimate_samples"}  # argument -> function
 
 
 def write_samples_report(
@@ -32,25 +32,25 @@ def write_samples_report(
     energy: Mapping[str, Any] | None = None,
     metrics: Sequence[Metric] = (ACCURACY,),
 ) -> Path:
-    """Write one self-contained page of what is given, and return its path.
+    """Write a self-contained page of a record and results, and return its path.
 
     Args:
-        path: of the page, for example "report.html"; the activity is written beside it, with
-            the suffix ".png".
+        path: of the page, for example "report.html"; the picture of the activity goes to the
+            same path with the suffix ".png".
         graph: the network.
         record: of a run on the event engine; its first samples are drawn.
-        verify: what :func:`tasks.verbs.verify.verify_samples` returned.
-        energy: what :func:`tasks.verbs.energy.estimate_samples` returned.
-        metrics: how the values of ``verify`` are written; others are left out.
+        verify: the result of :func:`tasks.verbs.verify.verify_samples`.
+        energy: the result of :func:`tasks.verbs.energy.estimate_samples`.
+        metrics: the format of the values of ``verify``; other values are left out.
 
     Raises:
         TypeError: an argument is of another kind.
-        ValueError: the record or a result is of another graph, of other samples than the
-            others, or a result is of another shape than that function returns; lists all.
+        ValueError: the record or a result is of another graph, they are of different samples,
+            or a result is not as its function returns it; lists all problems.
     """
     _require_kinds(path, graph, record, verify, energy, metrics)
-    path, given = Path(path), {"verify": verify, "energy": energy}
-    _require_fit(graph, record, {k: dict(v) for k, v in given.items() if v is not None})
+    path, results = Path(path), {"verify": verify, "energy": energy}
+    _require_fit(graph, record, {k: dict(v) for k, v in results.items() if v is not None})
     figures = [
         *(list_agreement(verify, metrics) if verify else []),
         *(list_prices(energy) if energy else []),
@@ -80,8 +80,8 @@ def _require_kinds(
         raise make_type_error("record", "a Record", record, cure)
     for name, result in (("verify", verify), ("energy", energy)):
         if not isinstance(result, Mapping | None):
-            cure = f"give {name}={MADE_BY[name]}(graph, samples)"
-            raise make_type_error(name, f"what {MADE_BY[name]} returned", result, cure)
+            cure = f"give {name}={MAKERS[name]}(graph, samples)"
+            raise make_type_error(name, f"what {MAKERS[name]} returned", result, cure)
     if not isinstance(metrics, Sequence) or not all(isinstance(m, Metric) for m in metrics):
         cure = 'for example (Metric(name="accuracy", format=".2%"),)'
         raise make_type_error("metrics", "a tuple of Metrics", metrics, cure)
@@ -90,8 +90,8 @@ def _require_kinds(
 def _require_fit(
     graph: Graph, record: Record | None, results: Mapping[str, dict[str, Any]]
 ) -> None:
-    """Raise one ValueError unless all is of this graph and of the same samples."""
-    problems = [told for name in results for told in _list_problems(graph, name, results[name])]
+    """Raise a ValueError unless everything is of this graph and of the same samples."""
+    problems = [p for name in results for p in _list_problems(graph, name, results[name])]
     measured_on = {name: result.get(KEY, {}) for name, result in results.items()}
     if record is not None:
         try:
@@ -101,17 +101,17 @@ def _require_fit(
         else:
             measured_on["record"] = _describe_record(graph, record, results)
     if problems:
-        raise ValueError("\n".join(["a page is of one graph and its samples:", *problems]))
+        raise ValueError("\n".join(["a page shows one graph and its samples:", *problems]))
     for key in ("samples", "first"):
-        found = {name: about[key] for name, about in measured_on.items() if key in about}
-        if len(set(found.values())) > 1:
+        digests = {name: about[key] for name, about in measured_on.items() if key in about}
+        if len(set(digests.values())) > 1:
             cure = "give verify_samples, estimate_samples and simulate the same stimuli"
-            raise ValueError(f"{', '.join(found)} are of different samples; {cure}")
+            raise ValueError(f"{', '.join(digests)} are of different samples; {cure}")
 
 
 def _list_problems(graph: Graph, name: str, result: dict[str, Any]) -> list[str]:
-    """Return why a result is not of this graph, or none at all."""
-    again = f"give what {MADE_BY[name]}(graph, samples) returns"
+    """Return why a result is not of this graph, or is not a result."""
+    again = f"give what {MAKERS[name]}(graph, samples) returns"
     try:
         about = convert(check_result(result, name).get(KEY, {}), dict[str, Any], KEY)
     except SchemaError as error:
@@ -124,9 +124,9 @@ def _list_problems(graph: Graph, name: str, result: dict[str, Any]) -> list[str]
 def _describe_record(
     graph: Graph, record: Record, results: Mapping[str, dict[str, Any]]
 ) -> dict[str, str]:
-    """Return of which samples a record is; of a part of those of ``verify`` the first alone."""
+    """Return the samples of a record; if ``verify`` has more of them, only the first."""
     stimuli = digest_stimuli({name: record.spikes[name] for name in graph.inputs})
-    found = describe_samples(graph, stimuli)
+    samples = describe_samples(graph, stimuli)
     if "verify" not in results or record.samples < results["verify"]["n"]:
-        del found["samples"]
-    return found
+        del samples["samples"]
+    return samples

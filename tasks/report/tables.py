@@ -15,9 +15,9 @@ JOULES = (("J", 1.0), ("mJ", 1e-3), ("µJ", 1e-6), ("nJ", 1e-9), ("pJ", 1e-12))
 
 
 def make_table(title: str, *columns: str) -> Table:
-    """Return an empty table; the first column and those of words are left, the others right.
+    """Return an empty table: the first column and those of words left, the others right.
 
-    Where a terminal is too narrow for a cell it is folded: nothing is cut off.
+    A cell is folded where the terminal is too narrow: nothing is cut off.
     """
     out = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     out.padding = (0, 1, 0, 0)
@@ -49,12 +49,12 @@ def format_range(tier: Mapping[str, Any]) -> str:
 
 
 def format_nominal(value: float | None) -> str:
-    """Return an energy, or that nobody published it."""
+    """Return an energy, or "not published"."""
     return "not published" if value is None else format_joules(value)
 
 
 def tabulate_equality(verify: dict[str, Any]) -> Table:
-    """Return the layers of ``verify.json``: who equals whom."""
+    """Return the layers of ``verify.json``: where executors differ."""
     out = make_table(
         "Layer by layer",
         "layer",
@@ -99,28 +99,39 @@ def list_silent(verify: Mapping[str, Any]) -> list[str]:
 
 
 def describe_silence(names: Sequence[str]) -> list[str]:
-    """Return in a line that nodes never fired, and what that means; none where all did."""
+    """Return in a line that nodes never fired, and what that means; none: all fired."""
     if not names:
         return []
     return [
-        f"no spike of {', '.join(names)} in all samples: nothing is compared, and nothing is "
-        "priced, of what never happens; raise weights or input, or lower thresholds"
+        f"no spike of {', '.join(names)} in all samples: there is nothing to compare or to "
+        "price; raise weights or input, or lower thresholds"
     ]
 
 
-def describe_parity(found: dict[str, Any]) -> str:
-    """Return in a line how the reference and Lava agree, or why that is not known."""
-    if "skipped" in found:
-        return f"no parity with Lava: {found['skipped']}"
-    first = f" (their first {found['ticks']} ticks)" if "ticks" in found else ""
+def describe_coverage(result: Mapping[str, Any]) -> list[str]:
+    """Return in a line which networks the metrics of a result do not cover; none: all."""
+    names = result.get("without_metric", ())
+    if not names:
+        return []
+    return [
+        "metrics are of the network that answers; no metric covers the other networks of the "
+        f"chip: {', '.join(names)}"
+    ]
+
+
+def describe_parity(parity: dict[str, Any]) -> str:
+    """Return in a line how the reference and Lava agree, or why that is unknown."""
+    if "skipped" in parity:
+        return f"no parity with Lava: {parity['skipped']}"
+    first = f" (their first {parity['ticks']} ticks)" if "ticks" in parity else ""
     return (
-        f"reference and Lava: {found['mismatches']} differences in {found['samples']} "
-        f"samples{first}, {len(found['layers'])} layers"
+        f"reference and Lava: {parity['mismatches']} differences in {parity['samples']} "
+        f"samples{first}, {len(parity['layers'])} layers"
     )
 
 
 def tabulate_scaling(rows: list[dict[str, Any]]) -> Table:
-    """Return the rows of a scaling table; ``export.json`` holds them in full."""
+    """Return the rows of a scaling table; ``export.json`` holds all columns."""
     errors = ("weight\nerror", "threshold\nerror", "decay\nerror")
     columns = ("layer", "kind", "scale", "weights", *errors, "lag", "worst\n/ 2^23")
     out = make_table("From floats to integers", *columns)
@@ -143,17 +154,17 @@ def tabulate_scaling(rows: list[dict[str, Any]]) -> Table:
 def describe_evaluation(result: dict[str, Any], metrics: Sequence[Metric]) -> str:
     """Return ``eval.json`` in a line."""
     notes = {k: f" ({note})" for k, note in result.get("notes", {}).items()}
-    told = [
+    values = [
         f"{m.label} {value}{notes.get(m.name, '')}" for m, value in list_values(result, metrics)
     ]
     counted = result.get("counted", "samples")
-    return f"{', '.join(told)}; {result['n']:,} {result['split']} {counted}"
+    return f"{', '.join(values)}; {result['n']:,} {result['split']} {counted}"
 
 
 def describe_raised_slopes(history: Sequence[Mapping[str, Any]]) -> str:
-    """Return how many slopes at spikes EventProp raised in some rows of ``metrics.jsonl``.
+    """Return how many slopes at spikes EventProp raised in rows of ``metrics.jsonl``.
 
-    "" where it did not train.
+    "": EventProp did not train.
     """
     rows = [row for row in history if "raised" in row]
     spikes, raised = (sum(row[k] for row in rows) for k in ("spikes", "raised"))
@@ -166,27 +177,46 @@ def describe_raised_slopes(history: Sequence[Mapping[str, Any]]) -> str:
 
 
 def list_values(result: dict[str, Any], metrics: Sequence[Metric]) -> list[tuple[Metric, str]]:
-    """Return the metrics that a result holds, each with its value in words."""
+    """Return the metrics that a result holds, each with its value as text."""
     return [(m, m.text(result[m.name])) for m in metrics if m.name in result]
 
 
 def describe_length(verify: Mapping[str, Any]) -> str:
-    """Return how many samples ``verify.json`` is of, and how long they are where it tells."""
+    """Return the number of samples of ``verify.json``, and their length if it holds that."""
     length = f" of {verify['ticks']:,} ticks" if "ticks" in verify else ""
     return f"{verify['n']:,} test samples{length}"
+
+
+def describe_equality(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
+    """Return what ``verify.json`` says besides its table, in lines."""
+    lines = [
+        "; ".join([describe_length(verify), *tabulate_executors(verify, metrics)]),
+        *describe_coverage(verify),
+        describe_parity(verify["reference_lava"]),
+        *describe_silence(list_silent(verify)),
+        *verify.get("misfits", ()),
+    ]
+    if unexplained := verify["torch_events"]["unexplained"]:
+        first = (
+            "{pair}, sample {sample}, tick {tick}, {name} neuron {neuron}, {margin:.2g} from "
+            "its threshold, rounding at most {bound:.2g}".format(**unexplained[0])
+        )
+        number = len(unexplained)
+        lines.append(f"{number} differences that rounding does not explain; first: {first}")
+    return lines
 
 
 def tabulate_executors(verify: dict[str, Any], metrics: Sequence[Metric]) -> list[str]:
     """Return a line for each metric of ``verify.json``: its value by every executor."""
     return [
-        f"{m.label}: {', '.join(f'{who} {m.text(x)}' for who, x in found.items())}"
+        f"{m.label}: {', '.join(f'{who} {m.text(x)}' for who, x in values.items())}"
         for m in metrics
-        if (found := verify["metrics"].get(m.name))
+        if (values := verify["metrics"].get(m.name))
     ]
 
 
 def tabulate_simulation(result: dict[str, Any], metrics: Sequence[Metric]) -> Table:
-    """Return ``simulate.json``: what each node did, or the clocks side by side."""
+    """Return ``simulate.json``: the counts of each node, or the clocks side by side."""
     if "exact" in result:
         return _clocks(result, metrics)
     head, rows = list_counts_per_sample(result)
@@ -198,9 +228,9 @@ def tabulate_simulation(result: dict[str, Any], metrics: Sequence[Metric]) -> Ta
 
 
 def list_counts_per_sample(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return the names of counts, and their rows; what a host computes is called so.
+    """Return the names of counts, and a row for each node; host operations are marked.
 
-    A cell that is 0 is empty: most nodes have one kind of count.
+    A cell with 0 is empty: most nodes have one kind of count.
     """
     nodes = result["per_sample"]
     hosted = any(node.get("macs") for node in nodes.values())
@@ -217,7 +247,7 @@ def list_counts_per_sample(result: dict[str, Any]) -> tuple[list[str], list[list
 
 
 def _clocks(grid: dict[str, Any], metrics: Sequence[Metric]) -> Table:
-    others = (grid["exact"], grid["exact_spread"])
+    exact = (grid["exact"], grid["exact_spread"])
     columns = (
         "grid",
         "exact time,\nstimulus at\nends of ticks",
@@ -227,20 +257,20 @@ def _clocks(grid: dict[str, Any], metrics: Sequence[Metric]) -> Table:
         f"The same {grid['n']:,} samples under both clocks", "per sample", *columns
     )
     for m, value in list_values(grid, metrics):
-        out.add_row(m.label, value, *(m.text(way[m.name]) for way in others))
-        changes = (m.difference(way["change"][m.name]) for way in others)
+        out.add_row(m.label, value, *(m.text(way[m.name]) for way in exact))
+        changes = (m.difference(way["change"][m.name]) for way in exact)
         out.add_row("  against the grid", "", *changes)
-    if all("answered_differently" in way for way in others):
-        different = (f"{way['answered_differently']:.2%}" for way in others)
+    if all("answered_differently" in way for way in exact):
+        different = (f"{way['answered_differently']:.2%}" for way in exact)
         out.add_row("answered differently", "", *different)
-    if all("answers_apart" in way for way in others):
-        apart = (f"{way['answers_apart']:.2%}" for way in others)
+    if all("answers_apart" in way for way in exact):
+        apart = (f"{way['answers_apart']:.2%}" for way in exact)
         out.add_row("answers apart (root mean square)", "", *apart)
     for name, node in grid["per_sample"].items():
         if node["spikes"]:
-            spikes = (way["per_sample"][name]["spikes"] for way in (grid, *others))
+            spikes = (way["per_sample"][name]["spikes"] for way in (grid, *exact))
             out.add_row(f"spikes of {name}", *(f"{n:,.1f}" for n in spikes))
-    took = (f"{way['milliseconds_per_sample']:.2f} ms" for way in (grid, *others))
+    took = (f"{way['milliseconds_per_sample']:.2f} ms" for way in (grid, *exact))
     out.add_row("wall time", *took)
     return out
 
@@ -254,8 +284,8 @@ def tabulate_energy(result: dict[str, Any]) -> Table:
             if tier in tiers:
                 out.add_row(name_chip(chip, tiers), tier, format_range(tiers[tier]))
         if "chip" in tiers and "sequence" in result:
-            told = f"chip, per {result['sequence']['step']}"
-            out.add_row(name_chip(chip, tiers), told, format_range(share_step(result, tiers)))
+            tier = f"chip, per {result['sequence']['step']}"
+            out.add_row(name_chip(chip, tiers), tier, format_range(share_step(result, tiers)))
     for part in result.get("host", ()):
         out.add_row("host, no chip", part["node"], f"{part['macs']:,} MACs")
     convention = result["conventional45nm"]
@@ -264,13 +294,13 @@ def tabulate_energy(result: dict[str, Any]) -> Table:
         out.add_row(
             "45 nm convention", "of it on a host, MAC", format_joules(convention["host"])
         )
-    told = f"same-shape ANN, MAC, {count_passes(convention)}"
-    out.add_row("45 nm convention", told, format_joules(convention["ann"]))
+    ann = f"same-shape ANN, MAC, {count_passes(convention)}"
+    out.add_row("45 nm convention", ann, format_joules(convention["ann"]))
     return out
 
 
 def name_inference(result: Mapping[str, Any]) -> str:
-    """Return what the figures of ``energy.json`` are of: "inference of 32 tokens", say."""
+    """Return the name of an inference of ``energy.json``: "inference of 32 tokens", say."""
     sequence = result.get("sequence")
     if not sequence:
         return "inference"
@@ -279,19 +309,19 @@ def name_inference(result: Mapping[str, Any]) -> str:
 
 
 def share_step(result: Mapping[str, Any], chip: Mapping[str, Any]) -> dict[str, float]:
-    """Return the joules of the chip tier for each step of a sequence, on average."""
+    """Return the mean joules of the chip tier for a step of a sequence."""
     steps = result["sequence"]["steps"]
     return {end: chip["chip"][end] / steps for end in ("low", "nominal", "high")}
 
 
 def tabulate_own(result: Mapping[str, Any]) -> list[tuple[Table, str]]:
-    """Return the tables of the task's own in ``energy.json``, each with its caption."""
+    """Return the task's own tables in ``energy.json``, each with its caption."""
     out = []
-    for given in result.get("tables", ()):
-        table = make_table(given["title"], *given["head"])
-        for row in given["rows"]:
+    for own in result.get("tables", ()):
+        table = make_table(own["title"], *own["head"])
+        for row in own["rows"]:
             table.add_row(*map(str, row))
-        out.append((table, given["caption"]))
+        out.append((table, own["caption"]))
     return out
 
 
@@ -301,30 +331,30 @@ def count_passes(convention: Mapping[str, Any]) -> str:
     return "one pass" if passes == 1 else f"{passes:,} passes"
 
 
-def name_chip(name: str, found: Mapping[str, Any]) -> str:
-    """Return what to call a chip of ``energy.json``: it says if the network does not fit."""
-    return f"{name} (does not fit)" if found.get("misfits") else name
+def name_chip(name: str, chip: Mapping[str, Any]) -> str:
+    """Return the name of a chip of ``energy.json``, which says if the network does not fit."""
+    return f"{name} (does not fit)" if chip.get("misfits") else name
 
 
 def describe_misfits(result: Mapping[str, Any]) -> list[str]:
-    """Return why the network does not fit chips of ``energy.json``, one line a reason."""
+    """Return why the network does not fit chips of ``energy.json``, a line for each reason."""
     return [
-        f"{chip}: the network does not fit, the figures are of one that did; {reason}"
-        for chip, found in result.items()
-        if "latency" in found
-        for reason in found.get("misfits", ())
+        f"{name}: the network does not fit, the figures are of one that would; {reason}"
+        for name, chip in result.items()
+        if "latency" in chip
+        for reason in chip.get("misfits", ())
     ]
 
 
 def list_chips(result: Mapping[str, Any]) -> list[str]:
-    """Return the chips of ``energy.json``, without other constants for the same hardware."""
+    """Return the chips of ``energy.json``, without variants of the same hardware."""
     chips = load_chips()
-    estimated = [name for name, found in result.items() if "layers" in found]
+    estimated = [name for name, chip in result.items() if "layers" in chip]
     return [name for name in estimated if name not in chips or not chips[name].base]
 
 
 def tabulate_layers(name: str, chip: dict[str, Any]) -> Table:
-    """Return the layers of one chip of ``energy.json``: core energy, and where they run."""
+    """Return the layers of a chip of ``energy.json``: their core energy and their cores."""
     out = make_table(
         f"{name_chip(name, chip)}: core energy per inference, layer by layer",
         *("layer", "synaptic\nevents", "nominal (low – high)", "cores", "limit"),
@@ -342,53 +372,53 @@ def tabulate_layers(name: str, chip: dict[str, Any]) -> Table:
 
 
 def describe_energy(result: dict[str, Any]) -> str:
-    """Return what ``energy.json`` says beside its tables."""
-    told = []
-    for chip, found in result.items():
-        if "latency" in found:
-            time = found["latency"]["inference"]
+    """Return what ``energy.json`` says besides its tables."""
+    lines = []
+    for name, chip in result.items():
+        if "latency" in chip:
+            time = chip["latency"]["inference"]
             low, nominal, high = (f"{1e3 * time[k]:.3g}" for k in ("low", "nominal", "high"))
-            told.append(
-                f"{chip}: {nominal} ms per inference ({low} – {high}), slowest layer "
-                f"{found['latency']['bottleneck']}; static power is "
-                f"{found['static_share']:.0%} of the chip tier"
+            lines.append(
+                f"{name}: {nominal} ms per inference ({low} – {high}), slowest layer "
+                f"{chip['latency']['bottleneck']}; static power is "
+                f"{chip['static_share']:.0%} of the chip tier"
             )
-            told += found["mapping"]["problems"]
-    told += describe_misfits(result)
-    told += describe_silence(result.get("silent", {}).get("nodes", ()))
+            lines += chip["mapping"]["problems"]
+    lines += describe_misfits(result)
+    lines += describe_silence(result.get("silent", {}).get("nodes", ()))
     if result.get("host"):
-        told.append(describe_host(result["host"]))
+        lines.append(describe_host(result["host"]))
     convention = result["conventional45nm"]
-    told.append(
+    lines.append(
         f"45 nm: {convention['spikes_per_synapse']:.3g} spikes per synapse and inference; with "
         "additions alone spiking breaks even with the ANN at "
-        f"{convention['break_even_spikes_per_synapse']:.3g} (zero weights counted; values "
-        "other than -1, 0 and 1 are priced as multiply-accumulates)"
+        f"{convention['break_even_spikes_per_synapse']:.3g} (zero weights count; values other "
+        "than -1, 0 and 1 are priced as multiply-accumulates)"
     )
-    return "\n".join(told)
+    return "\n".join(lines)
 
 
 def describe_host(parts: list[dict[str, Any]]) -> str:
-    """Return what ``energy.json`` says about nodes that no chip runs."""
+    """Return what ``energy.json`` says about host operations."""
     names, total = ", ".join(part["node"] for part in parts), sum(x["macs"] for x in parts)
     return (
-        f"host: {names} run on a host, {total:,} MACs per inference (an exponential is one); "
-        "their energy is in no tier of a chip, only in the 45 nm convention"
+        f"host: {names} run on a host, {total:,} MACs per inference (an exponential counts as "
+        "one); only the 45 nm convention includes their energy, no tier of a chip does"
     )
 
 
 def tabulate_summary(results: dict[str, Any], metrics: Sequence[Metric]) -> Table:
-    """Return the one table that a demo ends with."""
+    """Return the last table of the demo."""
     evaluation, verify, energy = (results[k] for k in ("eval", "verify", "energy"))
     out = make_table("neuro demo", "what", "result")
     lava = verify["reference_lava"]
     out.add_row("held-out digits, never seen in training", f"{evaluation['n']:,}")
     for m, value in list_values(evaluation, metrics):
         out.add_row(f"{m.label}, torch", value)
-        found = verify["metrics"][m.name]
-        out.add_row(f"{m.label}, event engine", m.text(found["events"]))
-        out.add_row(f"{m.label}, Loihi integers", m.text(found["integers"]))
-        lost = m.loss(found["integers"], found["events"])
+        values = verify["metrics"][m.name]
+        out.add_row(f"{m.label}, event engine", m.text(values["events"]))
+        out.add_row(f"{m.label}, Loihi integers", m.text(values["integers"]))
+        lost = m.loss(values["integers"], values["events"])
         out.add_row("lost by quantisation", m.difference(lost).removeprefix("+"))
     layers = verify["torch_events"]["layers"].values()
     out.add_row("spikes compared, torch and events", f"{sum(x['spikes'] for x in layers):,}")

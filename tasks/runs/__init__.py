@@ -1,1 +1,1 @@
-"""A run and what it is of: the contract of a task, how one is found, and results files."""
+"""A run and its task: the contract of a task, how tasks are found, and results files."""

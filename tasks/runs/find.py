@@ -1,7 +1,7 @@
-"""How a task is found: by its name, or in a Python file of a user's own.
+"""How a task is found: by its name, or in a Python file of the user.
 
-A file is one module that defines ``TASK``. A run folder keeps a copy of it, and the digest of
-that copy: verbs on a run read the copy.
+A file is one module that defines ``TASK``. A run folder keeps a copy of the file and its
+digest, and the verbs on a run read the copy.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,7 +32,7 @@ from neuro.io.schema import SchemaError
 from neuro.io.store import write_bytes
 from tasks.runs.names import UnknownName, require_one_of
 from tasks.runs.settings import list_settings, require_seed, set_fields
-from tasks.runs.task import Task
+from tasks.runs.task import Task, TaskRun
 
 TASKS = {
     "mnist": "tasks.image_classification.mnist",
@@ -42,15 +43,15 @@ TASKS = {
     "language": "tasks.language",
 }
 NAMES = tuple(TASKS)
-MODULE = "neuro_task_"  # with which the names of modules of task files begin
+MODULE = "neuro_task_"  # the beginning of the names of modules of task files
 
 
 class TaskFileError(ValueError):
-    """A file that defines no task; says why and what to do."""
+    """A file that defines no task; the message says why, and what to do."""
 
 
 def find_task(name: str) -> Task[Any]:
-    """Return the task of that name, or of a file if the name ends in ".py".
+    """Return the task of that name, or of the file if the name ends in ".py".
 
     Raises:
         UnknownName: there is no such task.
@@ -65,7 +66,7 @@ def find_task(name: str) -> Task[Any]:
 
 
 def is_file(name: str) -> bool:
-    """Say whether the name of a task is that of a file."""
+    """Say whether the name of a task names a file."""
     return name.endswith(".py")
 
 
@@ -91,7 +92,7 @@ def digest(data: bytes) -> str:
 
 
 def load_task(path: Path) -> Task[Any]:
-    """Return the ``TASK`` that a file defines; one content is loaded once in a process.
+    """Return the ``TASK`` that a file defines; a process loads the same content once.
 
     Raises:
         TaskFileError: it cannot be read or run, or defines no task.
@@ -113,23 +114,23 @@ def load_task(path: Path) -> Task[Any]:
 
 
 def find_task_line(error: BaseException) -> str | None:
-    """Return the file and line of a task file in which an error arose; None where in none."""
+    """Return the line of a task file in which an error arose, with its file; None: in none."""
     files = {m.__file__ for n, m in sys.modules.items() if n.startswith(MODULE) and m.__file__}
-    found = [
+    lines = [
         f"{frame.filename} line {frame.lineno}"
         for frame in traceback.extract_tb(error.__traceback__)
         if str(Path(frame.filename).resolve()) in files
     ]
-    return found[-1] if found else None
+    return lines[-1] if lines else None
 
 
 def _module_name(sha: str) -> str:
-    """Return the name of the module that a task file of this digest becomes."""
+    """Return the name of the module of a task file with this digest."""
     return f"{MODULE}{sha[:16]}"
 
 
 def _run(path: Path, data: bytes, name: str) -> ModuleType:
-    """Return the module of these contents, which stands in ``sys.modules`` from here on."""
+    """Run a task file, and return its module, which stays in ``sys.modules``."""
     module = ModuleType(name)
     module.__file__ = str(path.resolve())
     sys.modules[name] = module  # before it runs: dataclasses look their module up
@@ -154,19 +155,19 @@ def make_run(  # noqa: PLR0913 - the words of a command
     skip_bad: bool = False,
     settings: Sequence[str] = (),
     pin: bool = True,
-) -> Run:
+) -> TaskRun:
     """Return the run of "task:configuration"; nothing is written.
 
-    folder: None is ``runs/TASK-CONFIGURATION``. skip_bad: bad samples are left out. settings:
-    of fields, see :func:`tasks.runs.settings.set_fields`. pin: the configuration holds the
-    digests of the files that training reads, which must be there.
+    folder: None is ``runs/TASK-CONFIGURATION``. skip_bad: leave out bad samples. settings: of
+    fields, see :func:`tasks.runs.settings.set_fields`. pin: put the digests of the files that
+    training reads into the configuration; the files must exist.
 
     Raises:
         UnknownName: there is no such task, configuration or field.
-        ValueError: the seed is none, see :func:`tasks.words.require_seed`.
-        RunError: the name is that of a run folder, the configuration is none, the task cannot
-            leave out bad samples, or the folder holds a run of another content of the task's
-            file.
+        ValueError: the seed is out of range, see :func:`tasks.runs.settings.require_seed`.
+        RunError: the name belongs to a run folder, the configuration is not a frozen dataclass,
+            the task cannot leave out bad samples, or the folder holds a run of another content
+            of the task's file.
     """
     require_seed(seed)
     name, config = split_name(full)
@@ -175,35 +176,36 @@ def make_run(  # noqa: PLR0913 - the words of a command
     make = find_config(task, config)
     file = Path(name) if is_file(name) else None
     folder = folder or _name_folder(full)
-    sha, made = digest(file.read_bytes()) if file else "", make()
-    if not is_dataclass(made) or isinstance(made, type):
+    sha, values = digest(file.read_bytes()) if file else "", make()
+    if not is_dataclass(values) or isinstance(values, type):
         raise RunError(
-            f"{name}: its configuration {config} returns {describe(made)}, not a value of a "
-            "frozen dataclass; return one, as the file does that neuro new writes"
+            f"{name}: its configuration {config} returns {describe(values)}, not a value of a "
+            "frozen dataclass; return one, as in the file that neuro new writes"
         )
-    if not _is_frozen(made):
+    if not _is_frozen(values):
         raise RunError(
-            f"{name}: its configuration {config} is a {type(made).__name__}, a dataclass that "
-            "can be changed, also after the run began; write @dataclass(frozen=True) above it, "
-            "and dataclasses.replace where it is varied"
+            f"{name}: its configuration {config} is a {type(values).__name__}, a dataclass "
+            "that can change after the run began; write @dataclass(frozen=True) above it, and "
+            "dataclasses.replace where you vary it"
         )
-    made = set_fields(made, settings)
+    values = set_fields(values, settings)
     try:
-        check_values(made)
+        check_values(values)
     except SchemaError as error:
         raise RunError(f"{name}: its configuration {config} cannot be used: {error}") from error
     if skip_bad:
-        made = _skip_bad(task, name, made)
+        values = _skip_bad(task, name, values)
     if pin and task.training.pin is not None:
-        made = task.training.pin(made)
-    run = Run(
+        values = task.training.pin(values)
+    run = TaskRun(
         folder=folder,
         task=file.name if file else name,
         name=config,
         seed=seed,
-        config=made,
+        config=values,
         gradient=gradient,
         digest=sha,
+        definition=task,
     )
     if file:
         _require_same_file(run)
@@ -211,13 +213,13 @@ def make_run(  # noqa: PLR0913 - the words of a command
 
 
 def _name_folder(full: str) -> Path:
-    """Return the folder of the run of "task:configuration", where none is given."""
+    """Return the default folder of the run of "task:configuration"."""
     name, config = split_name(full)
     return Path("runs") / f"{Path(name).stem if is_file(name) else name}-{config}"
 
 
 def _require_no_run(folder: Path) -> None:
-    """Raise where a run folder is named instead of a task."""
+    """Raise where the name of a task belongs to a run folder."""
     if (folder / "config.json").is_file():
         raise RunError(
             f"{folder} is the folder of a run, not a task; to go on with its training: "
@@ -226,12 +228,12 @@ def _require_no_run(folder: Path) -> None:
 
 
 def _is_frozen(config: Any) -> bool:
-    """Say whether a value of a dataclass stays as it is."""
+    """Say whether a value of a dataclass cannot change."""
     return bool(config.__dataclass_params__.frozen)
 
 
 def _skip_bad(task: Task[Any], name: str, config: Any) -> Any:
-    """Return the configuration by which bad samples are left out."""
+    """Return the configuration that leaves out bad samples."""
     if task.training.skip_bad is None:
         raise RunError(
             f"{name} cannot leave out bad samples: its Training.skip_bad is None; leave "
@@ -240,11 +242,10 @@ def _skip_bad(task: Task[Any], name: str, config: Any) -> Any:
     return task.training.skip_bad(config)
 
 
-def _list_flags(run: Run) -> list[str]:
-    """Return the flags that make the configuration of a run, as far as its task is at hand."""
-    module = sys.modules.get(_module_name(run.digest)) if is_file(run.task) else None
-    task = module.TASK if module else None if is_file(run.task) else find_task(run.task)
-    if task is None or run.name not in task.configs:
+def _list_flags(run: TaskRun) -> list[str]:
+    """Return the flags that make the configuration of a run; none if its task lost it."""
+    task = run.definition
+    if run.name not in task.configs:
         return []
     config, flags = task.configs[run.name](), list[str]()
     skip, pin = task.training.skip_bad, task.training.pin
@@ -255,7 +256,7 @@ def _list_flags(run: Run) -> list[str]:
     return [*(w for word in list_settings(config, run.config) for w in ("--set", word)), *flags]
 
 
-def _require_same_file(run: Run) -> None:
+def _require_same_file(run: TaskRun) -> None:
     """Raise unless the folder is new, of another task, or holds a run of the same file.
 
     The configuration of the same run is removed where no checkpoint of it was written.
@@ -263,22 +264,22 @@ def _require_same_file(run: Run) -> None:
     header = run.folder / "config.json"
     if not header.exists():
         return
-    found = read_header(run.folder)
-    if found["task"] != run.task or found["digest"] == run.digest:
+    old = read_header(run.folder)
+    if old["task"] != run.task or old["digest"] == run.digest:
         return
-    mine = all(found[k] == getattr(run, k) for k in ("name", "seed", "gradient"))
-    if mine and not has_begun(run.folder):  # the file has been mended before a checkpoint
+    same = all(old[k] == getattr(run, k) for k in ("name", "seed", "gradient"))
+    if same and not has_begun(run.folder):  # the user mended the file before a checkpoint
         header.unlink()
         return
-    begun = replace(run, **{k: found[k] for k in ("name", "seed", "gradient")})
+    begun = replace(run, **{k: old[k] for k in ("name", "seed", "gradient")})
     raise RunError(
-        f"{run.task} has changed since the run in {run.folder} began; train it anew with "
-        f"another --out, or go on with the file as it was: {name_train_command(begun)}"
+        f"{run.task} has changed since the run in {run.folder} began; train it again with "
+        f"another --out, or resume with the file as it was: {name_train_command(begun)}"
     )
 
 
 def keep_task_file(run: Run) -> None:
-    """Write the file of a run's task into its folder, unless its training has begun there.
+    """Copy the file of a run's task into the run folder, unless the training has begun.
 
     Raises:
         RunError: the file has changed since this process loaded it.
@@ -292,22 +293,10 @@ def keep_task_file(run: Run) -> None:
     write_bytes(copy, data)
 
 
-def find_task_of(run: Run) -> Task[Any]:
-    """Return the task that a run belongs to, as it was when the run began.
-
-    Raises:
-        RunError: the copy of its file has changed, is gone, or lies outside the run folder.
-    """
-    if not is_file(run.task):
-        return find_task(run.task)
-    loaded = sys.modules.get(_module_name(run.digest))
-    return loaded.TASK if loaded else _load_copy(run.folder, run.task, run.digest)
-
-
 def _load_copy(folder: Path, name: str, sha: str) -> Task[Any]:
     copy = find_file(folder, name, "config.json")
     if not copy.is_file():
-        raise RunError(f"{copy} is gone, which defines the run's task; put a copy back")
+        raise RunError(f"{copy}, which defines the run's task, is gone; put a copy back")
     if digest(copy.read_bytes()) != sha:
         raise RunError(
             f"{copy} has changed since the run began, and its results would belong to another "
@@ -317,8 +306,8 @@ def _load_copy(folder: Path, name: str, sha: str) -> Task[Any]:
     return load_task(copy)
 
 
-def name_train_command(run: Run) -> str:
-    """Return what to type to train a run in its folder, from its start or to its end."""
+def name_train_command(run: TaskRun) -> str:
+    """Return the command that begins or resumes the training of a run in its folder."""
     copy = run.folder / run.task
     task = str(copy) if is_file(run.task) and copy.is_file() else run.task
     flags = {"--out": str(run.folder), "--seed": str(run.seed), "--gradient": run.gradient}
@@ -329,36 +318,38 @@ def name_train_command(run: Run) -> str:
     return f"neuro train {shlex.join(words)}"
 
 
-def _tell_what_is_meant(path: Path) -> None:
-    """Raise where a file of a run, or a task, is named instead of a run folder."""
-    own = _name_folder(str(path))
-    for meant in (path.parent, own) if path.is_file() else (own,):
-        if (meant / "config.json").is_file():
-            raise RunError(f"{path} is no run folder; did you mean {meant}?")
+def _suggest_folder(path: Path) -> None:
+    """Raise where a path belongs to a file of a run, or to a task, and not to a run folder."""
+    default = _name_folder(str(path))
+    for folder in (path.parent, default) if path.is_file() else (default,):
+        if (folder / "config.json").is_file():
+            raise RunError(f"{path} is not a run folder; did you mean {folder}?")
     task, config = split_name(str(path))
     if task in NAMES or (is_file(task) and Path(task).is_file()):
         name = shlex.quote(f"{task}:{config}")
         raise RunError(
             f"{path} is a task, not a run folder; train it first: neuro train {name}; then "
-            f"give its folder, {own}"
+            f"give its folder, {default}"
         )
 
 
-def open_folder(folder: Path) -> Run:
+def open_folder(folder: Path) -> TaskRun:
     """Return the run of a folder.
 
     Raises:
-        RunError: no run there, or its task or configuration is no longer the same.
+        RunError: the folder holds no run, or its task or configuration has changed.
     """
     if not folder.is_dir():
-        _tell_what_is_meant(folder)
+        _suggest_folder(folder)
 
-    def configs(name: str) -> Any:
+    @cache
+    def define(name: str) -> Task[Any]:
         if is_file(name):
-            return _load_copy(folder, name, read_header(folder)["digest"]).configs
+            return _load_copy(folder, name, read_header(folder)["digest"])
         try:
-            return find_task(name).configs
+            return find_task(name)
         except UnknownName as error:
             raise RunError(f"{folder / 'config.json'}: {error}") from error
 
-    return open_run(folder, configs)
+    run = open_run(folder, lambda name: define(name).configs)
+    return TaskRun(**vars(run), definition=define(run.task))

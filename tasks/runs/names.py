@@ -1,6 +1,6 @@
-"""Names that a user types, and the nearest to one that does not exist.
+"""Names that a user types, and the nearest name to one that does not exist.
 
-Nothing is imported that takes long: ``neuro tasks`` lists what stands here.
+It imports nothing that takes long: ``neuro tasks`` lists these names.
 """
 
 from collections.abc import Sequence

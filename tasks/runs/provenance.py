@@ -1,7 +1,7 @@
-"""What results were measured on: digests of weights, configuration, test data and code.
+"""Provenance of results: digests of weights, configuration, test data and code.
 
-Each results file of a run folder carries them as ``measured_on``. A result whose digests are
-not those of now is out of date, and whoever shows it says so.
+Each results file of a run folder holds them as ``measured_on``. A result with other digests
+than the present ones is out of date, and every output that shows it says so.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,9 @@ from neuro.io.store import StoreError, read_json
 from neuro.seeds import seeded
 from neuro.spikes import Events, of_sample
 from neuro.training import get_best_weights_path
-from tasks.runs.find import find_task_of, name_train_command
+from tasks.runs.find import name_train_command
 from tasks.runs.results import CHECKSUM, KEY, compute_checksum, read_history
+from tasks.runs.task import TaskRun
 
 RESULTS = ("eval", "simulate", "verify", "export", "energy")  # verbs with a results file
 OUT_OF_DATE = {
@@ -35,19 +36,19 @@ OUT_OF_DATE = {
     "configuration": "another configuration",
     "data": "other test data",
     "code": "another version of the code",
-    "chip_file": "another content of its chip file",  # energy alone, where --chip named a file
+    "chip_file": "another content of its chip file",  # only energy, where --chip named a file
 }
 OF_EVERY_RESULT = tuple(part for part in OUT_OF_DATE if part != "chip_file")
 _SOURCES = ("*.py", "*.toml")  # code, and the chips that it reads
 
 
-def describe_provenance(run: Run) -> dict[str, str]:
-    """Return the digests of all that a result of a run depends on, by :data:`OUT_OF_DATE`."""
+def describe_provenance(run: TaskRun) -> dict[str, str]:
+    """Return the digests of everything that a result of a run depends on, by name."""
     return {**describe_trained(run.folder), "data": digest_test_data(run)}
 
 
 def describe_trained(folder: Path) -> dict[str, str]:
-    """Return those digests that need no data: what a run folder and the code say of now."""
+    """Return the digests that need no data: those of the run folder and of the code."""
     header = read_json(folder / "config.json")
     return {
         "weights": digest_file(get_best_weights_path(folder)),
@@ -57,29 +58,29 @@ def describe_trained(folder: Path) -> dict[str, str]:
 
 
 def digest_file(path: Path) -> str:
-    """Return the digest of the bytes of a file; that of none where there is no file."""
+    """Return the digest of the bytes of a file; without a file, that of no bytes."""
     data = path.read_bytes() if path.exists() else b""
     return digest(np.frombuffer(data, np.uint8))
 
 
-def describe_unfinished(run: Run) -> str:
-    """Return how far a training came that has not ended, and how it goes on; "": it has."""
+def describe_unfinished(run: TaskRun) -> str:
+    """Return the progress of an unfinished training, and how to resume it; "": finished."""
     history = read_history(run.folder)
-    epochs = find_task_of(run).training.plan(run.config).epochs
+    epochs = run.definition.training.plan(run.config).epochs
     if not history or (done := history[-1]["epoch"]) >= epochs:
         return ""
-    return f"trained {done:g} of {epochs} epochs; go on: {name_train_command(run)}"
+    return f"trained {done:g} of {epochs} epochs; resume: {name_train_command(run)}"
 
 
-def digest_test_data(run: Run) -> str:
+def digest_test_data(run: TaskRun) -> str:
     """Return the digest of the batches of the test split, as the task makes them."""
-    with seeded(0):  # whatever the batches draw: the same each time
-        batches = find_task_of(run).training.batches(run.config, "test", 0)
+    with seeded(0):  # random batches are the same each time
+        batches = run.definition.training.batches(run.config, "test", 0)
         return digest([digest(tree_leaves(batch)) for batch in batches])
 
 
 def digest_stimuli(inputs: Mapping[str, Events]) -> list[str]:
-    """Return the digest of the stimulus of each sample, the same in whatever batch it comes."""
+    """Return the digest of the stimulus of each sample, which does not depend on its batch."""
     samples = range(next(iter(inputs.values())).shape[1])
     return [
         digest({n: _to_columns(of_sample(e, i)) for n, e in sorted(inputs.items())})
@@ -88,18 +89,18 @@ def digest_stimuli(inputs: Mapping[str, Events]) -> list[str]:
 
 
 def _to_columns(train: Events) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-    """Return T and the columns of a sample, in the same types whoever made it."""
+    """Return T and the columns of a sample, always in the same types."""
     ticks, neurons = (np.asarray(column, np.int64) for column in (train.tick, train.neuron))
     return int(train.shape[0]), ticks, neurons, np.asarray(train.value, np.float64)
 
 
 def describe_samples(graph: Graph, stimuli: Sequence[str]) -> dict[str, str]:
-    """Return what a result without a run was measured on.
+    """Return the provenance of a result without a run.
 
     stimuli: of :func:`digest_stimuli`, of all samples in their order.
 
     Returns:
-        Digests of the graph, of all the samples, and of the first of them.
+        Digests of the graph, of all samples, and of the first sample.
     """
     return {
         "graph": digest_graph(graph),
@@ -109,17 +110,17 @@ def describe_samples(graph: Graph, stimuli: Sequence[str]) -> dict[str, str]:
 
 
 def describe_chip(chip: Chip) -> str:
-    """Return name and digest of a chip of a user's own, which the code does not hold."""
+    """Return name and digest of a chip of the user, whose file is not part of the code."""
     return f"{chip.name} {digest(repr(chip))}"
 
 
 def _describe_chip_file(result: Mapping[str, Any]) -> dict[str, str]:
-    """Return the chip that the file of ``energy.json`` holds now; nothing if it is no more."""
-    asked = result.get("chip_file")
-    if not isinstance(asked, dict):
+    """Return the chip in the chip file of ``energy.json`` as it is now; nothing: it is gone."""
+    file = result.get("chip_file")
+    if not isinstance(file, dict):
         return {}
     try:
-        return {"chip_file": describe_chip(find_chip(str(asked.get("path"))))}
+        return {"chip_file": describe_chip(find_chip(str(file.get("path"))))}
     except (OSError, ValueError):
         return {}
 
@@ -144,7 +145,7 @@ def write_result(
 ) -> None:
     """Write the results file of a verb.
 
-    measured_on: :func:`describe_provenance` before anything was measured.
+    measured_on: of :func:`describe_provenance`, before the measurement began.
 
     Raises:
         RunError: a training has replaced the weights since then.
@@ -152,36 +153,36 @@ def write_result(
     now = describe_trained(run.folder)
     if why := explain_difference(measured_on, now):
         raise RunError(
-            f"{run.folder}: what {verb} measured is {why} by now, and was not written; measure "
+            f"{run.folder}: the result of {verb} is {why} by now, and was not written; measure "
             "again when the training has ended"
         )
     whole = {**result, KEY: dict(measured_on)}
     run.write(f"{verb}.json", {**whole, CHECKSUM: compute_checksum(whole)})
 
 
-def explain_difference(found: Any, now: Mapping[str, str]) -> str:
-    """Return "of earlier weights and other test data", or "" where nothing known differs.
+def explain_difference(before: Any, now: Mapping[str, str]) -> str:
+    """Return "of earlier weights and other test data", or "" where no known digest differs.
 
-    found: what a results file holds of them; None: nothing. now: digests that are known.
+    before: the digests in a results file; None: it has none. now: the digests that are known.
     """
-    if not isinstance(found, dict):
+    if not isinstance(before, dict):
         return "of unknown weights, measured by an earlier version"
     differ = [
-        told
-        for key, told in OUT_OF_DATE.items()
-        if found.get(key) != now.get(key, found.get(key))
+        reason
+        for key, reason in OUT_OF_DATE.items()
+        if before.get(key) != now.get(key, before.get(key))
     ]
     return f"of {' and '.join(differ)}" if differ else ""
 
 
 def list_out_of_date(folder: Path, now: Mapping[str, str]) -> dict[str, str]:
-    """Return why results files of a run folder are out of date, by verb: those that are."""
+    """Return why results files of a run folder are out of date, by verb."""
     why = {
         verb: _explain_file(path, now)
         for verb in RESULTS
         if (path := folder / f"{verb}.json").exists()
     }
-    return {verb: told for verb, told in why.items() if told}
+    return {verb: reason for verb, reason in why.items() if reason}
 
 
 def _explain_file(path: Path, now: Mapping[str, str]) -> str:

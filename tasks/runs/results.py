@@ -91,6 +91,7 @@ class Simulated(TypedDict):
     record: str
     captions: NotRequired[list[str]]
     others: NotRequired[dict[str, _Rate]]
+    without_metric: NotRequired[list[str]]
 
 
 class _Layer(TypedDict):
@@ -147,6 +148,7 @@ class Agreed(TypedDict):
     """The figures of ``verify.json``."""
 
     metrics: dict[str, _Executors]
+    without_metric: NotRequired[list[str]]
 
 
 class Verified(Agreed):

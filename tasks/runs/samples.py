@@ -1,4 +1,4 @@
-"""Samples that executors run, and how what they answer is judged: checked before they run.
+"""Samples that executors run, and how their answers are judged; all is checked before a run.
 
 Axes: T ticks, B samples, K classes, ``*N`` the shape of a node.
 """
@@ -18,14 +18,16 @@ from neuro.arguments import make_type_error
 from neuro.graph import Graph
 from neuro.graph.inputs import require_inputs, require_trains
 from neuro.graph.requirements import require_graph
-from neuro.spikes import Events, join, of_sample
+from neuro.io.run_folder import RunError
+from neuro.record import Record
+from neuro.spikes import Events, join, of_sample, to_raster
 from tasks.runs.task import Tree
 
 MAKE_SAMPLES = "Samples(stimulus, labels)"
 
 
 class Samples(NamedTuple):
-    """Some samples of a split. inputs: of a Graph, by name. targets: first axis B."""
+    """Samples of a split. inputs: of a Graph, by name. targets: first axis B."""
 
     inputs: dict[str, Events]
     targets: Tree
@@ -48,9 +50,9 @@ class Samples(NamedTuple):
 
 
 class Judge(NamedTuple):
-    """How answers are read off outputs, and what they are worth.
+    """How answers are read off outputs, and how they are measured.
 
-    decode: what each output of the Graph emitted, by name (float64, T B *N) -> answers, any
+    decode: the values of each output of the Graph, by name (float64, T B *N) -> answers, any
     pytree of tensors or arrays whose first axis is B. measure: (answers, targets) of all
     samples, as tensors -> the value of each metric by its name.
     """
@@ -60,19 +62,19 @@ class Judge(NamedTuple):
 
 
 def iterate_batches(graph: Graph, samples: Samples | Iterable[Samples]) -> Iterator[Samples]:
-    """Yield the batches of samples; some alone are one batch.
+    """Yield the batches of samples; a value of :class:`Samples` is one batch.
 
     Raises:
-        TypeError: the graph, or what is iterated, is of another kind.
-        ValueError: there is no batch; one drives other inputs than the graph has, or runs for
-            other ticks than the first.
+        TypeError: the graph, the samples or a batch is of another kind.
+        ValueError: there is no batch, or one has other inputs than the graph, or other ticks
+            than the first.
     """
     require_graph(graph)
-    given = [samples] if isinstance(samples, Samples) else samples
-    if isinstance(given, Mapping | str) or not isinstance(given, Iterable):
-        raise make_type_error("samples", "Samples, or batches of them", given, MAKE_SAMPLES)
+    batches = [samples] if isinstance(samples, Samples) else samples
+    if isinstance(batches, Mapping | str) or not isinstance(batches, Iterable):
+        raise make_type_error("samples", "Samples, or batches of them", batches, MAKE_SAMPLES)
     ticks = None
-    for i, batch in enumerate(given):
+    for i, batch in enumerate(batches):
         if not isinstance(batch, Samples):
             raise make_type_error(f"batch {i}", "Samples", batch, MAKE_SAMPLES)
         require_trains(batch.inputs)
@@ -93,7 +95,7 @@ def as_rows(what: str, tree: Tree, samples: int, cure: str) -> Tree:
     """Return a pytree of tensors or arrays as one of tensors whose first axis is B = samples.
 
     Raises:
-        TypeError: it holds something else, or words.
+        TypeError: it holds words, or something else that is not numeric.
         ValueError: its first axis has another length.
     """
     leaves = tree_leaves(tree)
@@ -118,34 +120,76 @@ def _is_numeric(leaf: object) -> bool:
     )
 
 
+class GraphOutputs(dict[str, Tensor]):
+    """The values of each output of a Graph, by name."""
+
+    def __missing__(self, name: str) -> Tensor:
+        raise RunError(
+            f"the graph has no output {name!r}; it has {', '.join(self)}: use one of them in "
+            "Evaluation.decode of the task"
+        )
+
+
+def collect_outputs(graph: Graph, record: Record) -> GraphOutputs:
+    """Return the values of each output population, by name: float64, T B *N."""
+    out = GraphOutputs()
+    for name in graph.outputs:
+        values = (
+            record.values[name] if name in record.values else to_raster(record.spikes[name])
+        )
+        shape = (*values.shape[:2], *graph.shapes[name])
+        out[name] = torch.from_numpy(values.astype(np.float64)).reshape(shape)
+    return out
+
+
+def read_answers(judge: Judge, graph: Graph, record: Record) -> Tree:
+    """Return the answers of a record as tensors, first axis B.
+
+    Raises:
+        TypeError, ValueError: the answers are not numbers, a row a sample.
+    """
+    answers = judge.decode(collect_outputs(graph, record))
+    cure = "torch.stack(answers)"
+    return as_rows("what Judge.decode returns", answers, record.samples, cure)
+
+
+def read_targets(samples: Samples) -> Tree:
+    """Return the targets of samples as tensors, first axis B.
+
+    Raises:
+        TypeError, ValueError: they are not numbers, a row a sample.
+    """
+    return as_rows("targets", samples.targets, samples.n, "torch.tensor(labels)")
+
+
 def join_batches(trees: Sequence[Tree]) -> Tree:
     """Return pytrees of tensors joined along their first axes."""
     return tree_map(lambda *parts: torch.cat(parts), *trees)
 
 
 def require_judge(judge: object) -> None:
-    """Raise a TypeError unless a value is a Judge whose functions take what they are given."""
+    """Raise a TypeError unless a value is a Judge whose functions take their arguments."""
     if not isinstance(judge, Judge):
         cure = "Judge(decode, measure), two functions"
         raise make_type_error("judge", "a Judge", judge, cure)
-    for name, given in (("decode", ("outputs",)), ("measure", ("answers", "targets"))):
-        if not _takes(getattr(judge, name), given):
+    for name, arguments in (("decode", ("outputs",)), ("measure", ("answers", "targets"))):
+        if not _takes(getattr(judge, name), arguments):
             raise make_type_error(
                 f"Judge.{name}",
-                f"a function of ({', '.join(given)})",
+                f"a function of ({', '.join(arguments)})",
                 getattr(judge, name),
                 "Judge(decode, measure) takes them in this order",
             )
 
 
-def _takes(function: Any, given: tuple[str, ...]) -> bool:
+def _takes(function: Any, arguments: tuple[str, ...]) -> bool:
     if not callable(function):
         return False
     try:
-        signature(function).bind(*given)
+        signature(function).bind(*arguments)
     except TypeError:
         return False
-    except ValueError:  # one that tells no signature
+    except ValueError:  # its signature is unknown
         return True
     return True
 
@@ -154,21 +198,21 @@ def measure_answers(judge: Judge, answers: Tree, targets: Tree) -> dict[str, flo
     """Return the value of each metric by its name.
 
     Raises:
-        TypeError: the judge measures something else.
+        TypeError: the judge returns something else.
     """
-    found = judge.measure(answers, targets)
+    values = judge.measure(answers, targets)
     cure = 'for example {"accuracy": 0.9}'
-    if not isinstance(found, Mapping):
+    if not isinstance(values, Mapping):
         wanted = "values by the name of their metric"
-        raise make_type_error("what Judge.measure returns", wanted, found, cure)
-    for name, value in found.items():
+        raise make_type_error("what Judge.measure returns", wanted, values, cure)
+    for name, value in values.items():
         if not isinstance(value, Real) and getattr(value, "shape", None) != ():
             raise make_type_error(f"{name} of Judge.measure", "a number", value, cure)
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in values.items()}
 
 
 def _read_scores(outputs: Mapping[str, Tensor]) -> Tensor:
-    """Return how high each class is on average, B K."""
+    """Return the mean output of each class, B K."""
     if len(outputs) > 1:
         raise ValueError(
             f"the graph has several outputs, {', '.join(outputs)}; say how they answer: "
@@ -196,7 +240,8 @@ def _measure_accuracy(scores: Tensor, labels: Tensor) -> dict[str, float]:
     return {"accuracy": int((scores.argmax(1) == labels).sum()) / n}
 
 
-# Of networks that answer nothing by themselves.
+# For networks that do not answer.
 NO_ANSWERS = Judge(lambda outputs: (), lambda answers, targets: {})  # noqa: ARG005
-# The class whose output is highest on average; the share of right ones, "accuracy".
+# The answer is the class whose output is highest on average; "accuracy" is the share of
+# correct answers.
 CLASSIFIER = Judge(_read_scores, _measure_accuracy)

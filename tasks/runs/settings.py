@@ -14,18 +14,19 @@ from neuro.io.schema import convert
 from tasks.runs.names import UnknownName
 
 Config = TypeVar("Config")
-MOST_SEEDS = 2**63  # all that every generator takes
+MOST_SEEDS = 2**63  # the seeds that every generator takes
 READERS: tuple[Callable[[str], Any], ...] = (json.loads, ast.literal_eval, str)
 
 
 def set_fields(config: Config, settings: Sequence[str]) -> Config:
     """Return a configuration in which fields have the values of words ``name=value``.
 
-    A value is that of JSON or of Python; where a field holds text it may stand without quotes.
+    A value is written as in JSON or in Python; text needs no quotes.
 
     Raises:
         UnknownName: there is no such field.
-        ValueError: a word is no setting, a field is set twice, or its value is of another type.
+        ValueError: a word is not a setting, a field is set twice, or its value has another
+            type.
     """
     pairs = [_split(word) for word in settings]
     names = [name for name, _ in pairs]
@@ -37,7 +38,7 @@ def set_fields(config: Config, settings: Sequence[str]) -> Config:
 
 
 def list_settings(config: Any, other: Any) -> list[str]:
-    """Return the words by which a configuration becomes another one of its type."""
+    """Return the words that turn a configuration into another one of its type."""
     known = dict(list_fields(config))
     return [
         f"{name}={value if isinstance(value, str) else json.dumps(value, default=asdict)}"
@@ -47,7 +48,7 @@ def list_settings(config: Any, other: Any) -> list[str]:
 
 
 def list_fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (name, value) of every field, those inside other configurations with a dot."""
+    """Yield (name, value) of every field; a dot names those inside other configurations."""
     for field in fields(config):
         name, value = f"{prefix}{field.name}", getattr(config, field.name)
         if is_dataclass(value):
@@ -74,12 +75,12 @@ def _set(config: Any, path: Sequence[str], name: str, value: str) -> Any:
     now = getattr(config, first)
     if rest and not is_dataclass(now):
         raise UnknownName(f"--set: no field {name!r}: {first} is {now!r}, without fields")
-    made = _set(now, rest, name, value) if rest else _read(value, hints[first], name)
-    return replace(config, **{first: made})
+    new = _set(now, rest, name, value) if rest else _read(value, hints[first], name)
+    return replace(config, **{first: new})
 
 
 def _read(text: str, hint: Any, name: str) -> Any:
-    """Return the value that a text stands for in a field of a type."""
+    """Return the value of a text for a field of a type."""
     for read in READERS[:-1]:
         try:
             return convert(read(text), hint, name)
@@ -89,6 +90,6 @@ def _read(text: str, hint: Any, name: str) -> Any:
 
 
 def require_seed(seed: int) -> None:
-    """Raise a ValueError unless a seed is one that every generator takes as it is."""
+    """Raise a ValueError unless every generator takes the seed as it is."""
     if not 0 <= seed < MOST_SEEDS:
         raise ValueError(f"--seed must be >= 0 and < 2^63, got {seed}; use 0, 1, 2, ...")

@@ -1,8 +1,8 @@
 """The contract of a task: what training needs, what a chip runs, what an evaluation returns.
 
-The verbs and the report know these three parts and nothing else of a task. Classification
+The verbs and the report know nothing else about a task than these three parts. Classification
 (:mod:`tasks.image_classification.classifier`) and image generation
-(:mod:`tasks.image_generation`) are two uses of them.
+(:mod:`tasks.image_generation`) are two examples.
 Axes: T ticks, B samples of a batch, ``*N`` the shape of a node of the Graph.
 """
 
@@ -17,7 +17,7 @@ from neuro.io.run_folder import Run
 from neuro.training import Plan
 
 C = TypeVar("C")
-Html = NewType("Html", str)  # markup that is safe to put into a page
+Html = NewType("Html", str)  # markup that is safe on a page
 Split = Literal["train", "val", "test"]
 Pair = tuple[Tensor, Tensor]  # a batch of stimuli T B ..., and their targets B
 Tree = Any  # a pytree of tensors: a tensor, or tuples, lists and dictionaries of them
@@ -27,7 +27,7 @@ Tree = Any  # a pytree of tensors: a tensor, or tuples, lists and dictionaries o
 class Metric:
     """A figure of merit.
 
-    name: its key in result files. better: which direction is better. unit: printed behind the
+    name: its key in results files. better: the better direction. unit: printed behind the
     value. format: format specification of the value; one that ends with "%" prints a share.
 
     >>> accuracy = Metric(name="accuracy", format=".2%")
@@ -63,7 +63,7 @@ class Metric:
         return self._with_unit(f"{value:{self.format}}")
 
     def difference(self, value: float) -> str:
-        """Return a difference of two values with its sign; of shares in percentage points."""
+        """Return a difference of two values with its sign; for shares, in percentage points."""
         if self.percent:
             return f"{100 * value:+.2f} points"
         return self._with_unit(f"{value:+{self.format}}")
@@ -80,7 +80,7 @@ ACCURACY = Metric(name="accuracy", format=".2%")
 
 
 def from_json(metrics: Mapping[str, Mapping[str, str]]) -> tuple[Metric, ...]:
-    """Return the metrics that ``eval.json`` describes; the inverse of :func:`as_json`."""
+    """Return the metrics that ``eval.json`` describes: the inverse of :func:`as_json`."""
     return tuple(Metric(name=name, **about) for name, about in metrics.items())  # type: ignore[arg-type]
 
 
@@ -93,8 +93,7 @@ class Stimulus(NamedTuple):
     """A batch that drives the part of a model that a chip runs.
 
     inputs: values of every input of its Graph, by name, T B *N; the input of a traced Stack is
-    called "input". targets: what the answers are measured against, any pytree of tensors whose
-    first axis is B.
+    called "input". targets: the correct answers, any pytree of tensors whose first axis is B.
     """
 
     inputs: Mapping[str, Tensor]
@@ -103,7 +102,7 @@ class Stimulus(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of results for the report: the first column holds words."""
+    """A table of results for the report; its first column holds words."""
 
     title: str
     head: Sequence[str]
@@ -113,7 +112,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A PNG or an animated GIF in the run folder that the evaluation has written."""
+    """A PNG or an animated GIF that the evaluation has written into the run folder."""
 
     file: str
     title: str
@@ -122,12 +121,11 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What an evaluation found on a split.
+    """The results of an evaluation on a split.
 
-    values: of the metrics, by name; one that could not be computed may be missing.
-    n: how many samples it is of; counted: what these are. notes: what the value of a metric
-    depends on; values with different notes are not compared. facts: further JSON values for
-    ``eval.json``, by key.
+    values: the metrics by name, without those that could not be computed. n: number of samples;
+    counted: what these are. notes: what the value of a metric depends on; values with different
+    notes are not compared. facts: further JSON values for ``eval.json``, by key.
     """
 
     values: Mapping[str, float]
@@ -147,41 +145,41 @@ class Training(Generic[C]):
     build: configuration -> a fresh model.
     plan: configuration -> epochs, optimizer, schedule and stages, see
         :class:`neuro.training.Plan`.
-    steps: configuration -> batches in an epoch of training, all of them.
-    batches: (configuration, split, epoch) -> batches; only "train" depends on epoch. A batch is
-        any pytree of tensors. The digest of those of "test" stands in every results file.
+    steps: configuration -> the number of all batches in an epoch of training.
+    batches: (configuration, split, epoch) -> batches; only "train" depends on the epoch. A
+        batch is any pytree of tensors. Every results file holds the digest of those of "test".
     batch_axis: the axis of the samples in each tensor of a batch, as in
         :class:`neuro.training.Course`: an integer, or a pytree of integers that has the upper
         levels of a batch.
     sharded: whether batches of "train" hold this process's samples alone, as in
         :class:`neuro.training.Course`.
-    dummy_batch: configuration -> a batch of training of the shapes that ``batches`` gives, made
-        without data, of whatever values: ``neuro train --dry-run`` asks for it on torch's
-        device "meta". None: it reads the first batch.
-    loss: (configuration, model, batch, at) -> mean loss; at: share of the training done. What
-        it draws from torch's global generator depends on seed, epoch and step alone; what it
-        draws for each sample comes from :func:`neuro.training.distributed.draw_shard`.
+    dummy_batch: configuration -> a batch with the shapes of ``batches`` and any values, made
+        without data: ``neuro train --dry-run`` makes it on torch's device "meta". None: the dry
+        run reads the first batch.
+    loss: (configuration, model, batch, at) -> mean loss; at: share of the training that is
+        done. Its draws from torch's global generator depend only on seed, epoch and step; draws
+        for each sample come from :func:`neuro.training.distributed.draw_shard`.
     carry: for continuing streams, how long a state goes from batch to batch: for an "epoch" or
         all the "training". The loss is then called (configuration, model, batch, at, state) ->
         (mean loss, state); the first state is None, and no gradient flows through it.
-    carry_types: named tuples and frozen dataclasses in that state, beside those of neurons.
+    carry_types: named tuples and frozen dataclasses in that state, other than those of neurons.
     batches_from: (configuration, epoch, step) -> the batches of training from that step on, to
-        resume within an epoch; None: those before it are made and passed over.
+        resume within an epoch; None: earlier batches are made and skipped.
     validation: the metric whose best value decides which weights are kept.
     validate: (configuration, model) -> its value on the validation split.
-    eventprop: where EventProp can take the place of the clock: a batch is (x T B ..., targets)
-        and the loss calls the model as ``y, _ = model(x)``, once. Configuration -> the smallest
-        slope of V at a spike, ``least`` of :func:`neuro.eventprop.compute_outputs`: smaller
-        ones are raised to it, which makes their gradients too small. 0: all are exact.
-    pin: where training reads files that must stay as they are, such as a tokenizer's:
-        configuration -> one that holds their digests, as a run is made.
+    eventprop: for tasks that EventProp can train: a batch is (x T B ..., targets), and the loss
+        calls the model once, as ``y, _ = model(x)``. Configuration -> the smallest slope of V
+        at a spike, ``least`` of :func:`neuro.eventprop.compute_outputs`: smaller slopes are
+        raised to it, which makes their gradients too small. 0: all gradients are exact.
+    pin: for training files that must not change, such as a tokenizer's: configuration -> one
+        that holds their digests; a run is made with it.
     seed_changes: what another seed changes, in words that follow "a seed changes", for ``neuro
-        compare``: the spread over seeds is of that alone. "": nobody says.
-    skip_bad: where data are read from files that may be damaged: configuration -> one by which
-        bad samples are left out, and counted, instead of refused.
+        compare``. "": unknown.
+    skip_bad: for data files that may be damaged: configuration -> one that leaves out and
+        counts bad samples instead of refusing them.
 
     Raises:
-        TypeError: ``validation`` is no Metric, or what should be a function is none.
+        TypeError: ``validation`` is not a Metric, or another field is not a function.
     """
 
     build: Callable[[C], nn.Module]
@@ -204,7 +202,7 @@ class Training(Generic[C]):
 
     def __post_init__(self) -> None:
         names = ("build", "plan", "steps", "batches", "loss", "validate")
-        problems = list_no_functions(self, names)
+        problems = find_noncallables(self, names)
         if not isinstance(self.validation, Metric):
             problems.append(
                 f"validation must be a Metric, got {self.validation!r}; write "
@@ -219,8 +217,8 @@ class Training(Generic[C]):
             raise TypeError("Training: " + "; ".join(problems))
 
 
-def list_no_functions(part: object, names: Iterable[str]) -> list[str]:
-    """Return which attributes are no functions, such as what a function should return."""
+def find_noncallables(part: object, names: Iterable[str]) -> list[str]:
+    """Return a problem for each attribute that is not a function, such as a model."""
     return [
         f"{name} must be a function, got {describe(value)}; write it as a def or a lambda, "
         "which the verbs call when they need it"
@@ -230,17 +228,17 @@ def list_no_functions(part: object, names: Iterable[str]) -> list[str]:
 
 
 def no_macs(config: Any, model: nn.Module) -> dict[str, int]:  # noqa: ARG001
-    """Return that a host computes nothing."""
+    """Return no operations of a host."""
     return {}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """One more network that a chip runs for an inference.
+class FurtherNetwork:
+    """A network that a chip runs for an inference beside the one that answers.
 
-    module: as ``Deployment.part`` returns. stimuli: split -> what drives it; its targets are
-    not read. runs: how often it runs for an inference, such as once a camera. ann_passes: of an
-    ANN of its shape for each of these, as in :class:`Deployment`.
+    module: as ``Deployment.part`` returns it. stimuli: split -> its stimuli, whose targets are
+    not read. runs: how often it runs for an inference, such as once a camera. ann_passes: as of
+    :class:`Deployment`, for each of these runs.
     """
 
     module: nn.Module
@@ -249,8 +247,8 @@ class Part:
     ann_passes: int | None = None
 
 
-def no_parts(config: Any, model: nn.Module) -> dict[str, Part]:  # noqa: ARG001
-    """Return that a chip runs nothing else."""
+def no_networks(config: Any, model: nn.Module) -> dict[str, FurtherNetwork]:  # noqa: ARG001
+    """Return no further networks."""
     return {}
 
 
@@ -259,12 +257,12 @@ def no_tables(
     model: nn.Module,  # noqa: ARG001
     energy: Mapping[str, Any],  # noqa: ARG001
 ) -> tuple[Table, ...]:
-    """Return that a task prices nothing of its own."""
+    """Return no tables."""
     return ()
 
 
 def no_reason(config: Any) -> str:  # noqa: ARG001
-    """Return that every executor can run a network."""
+    """Return that every executor can run the network."""
     return ""
 
 
@@ -274,21 +272,22 @@ class Deployment(Generic[C]):
 
     part: (configuration, model) -> the part of the model that has a Graph: a module that can be
         traced, or a :class:`neuro.nn.net.Net` with any number of named inputs and outputs.
-    stimuli: (configuration, model, split) -> what drives that part, after whatever a host
-        computes in front of it, such as features of images.
-    host: (configuration, model) -> multiply-accumulates per inference that a host does before
+    stimuli: (configuration, model, split) -> the stimuli of that part: the results of the host
+        operations in front of it, such as features of images.
+    host: (configuration, model) -> multiply-accumulates per inference of host operations before
         or behind that part, by name.
     ann_passes: configuration -> how often an ANN of the same shape computes its layers for an
         inference, for the 45 nm convention: as often as a sequence has steps. None: once, as
         for an image; once a tick where the part has a loop.
-    step: what a tick is where an inference is a sequence of them and the part alone runs, such
-        as "token": energies are told for one as well.
+    step: the name of a tick, such as "token", where an inference is a sequence of ticks and
+        nothing but the part runs: energies are then also printed for one step.
     others: (configuration, model) -> further networks that the chip runs for an inference, by
-        name: those with another number of ticks or samples. They answer nothing.
-    prices: (configuration, model, ``energy.json``) -> the task's own tables of it, such as
-        joules a token; they are printed, and kept in that file.
-    only_torch: configuration -> why nothing but torch can run that part, as it stands in the
-        report instead of the verbs that would refuse it; "" where all can.
+        name: those with another number of ticks or samples. They do not answer: every executor
+        runs them, and no metric covers them.
+    prices: (configuration, model, ``energy.json``) -> the task's own tables, such as joules a
+        token; they are printed, and kept in that file.
+    only_torch: configuration -> why only torch can run that part, for the report; "" where
+        every executor can.
     """
 
     part: Callable[[C, nn.Module], nn.Module]
@@ -296,50 +295,50 @@ class Deployment(Generic[C]):
     host: Callable[[C, nn.Module], Mapping[str, int]] = no_macs
     ann_passes: Callable[[C], int] | None = None
     step: str = ""
-    others: Callable[[C, nn.Module], Mapping[str, Part]] = no_parts
+    others: Callable[[C, nn.Module], Mapping[str, FurtherNetwork]] = no_networks
     prices: Callable[[C, nn.Module, Mapping[str, Any]], Sequence[Table]] = no_tables
     only_torch: Callable[[C], str] = no_reason
 
     def __post_init__(self) -> None:
         names = ("part", "stimuli", "host", "others", "prices", "only_torch")
-        if problems := list_no_functions(self, names):
+        if problems := find_noncallables(self, names):
             raise TypeError("Deployment: " + "; ".join(problems))
 
 
 def no_answers(config: Any, model: nn.Module, outputs: Mapping[str, Tensor]) -> Tree:  # noqa: ARG001
-    """Return that single samples are not answered."""
+    """Return no answers."""
     return ()
 
 
 def no_values(config: Any, answers: Tree, targets: Tree) -> dict[str, float]:  # noqa: ARG001
-    """Return that there is nothing to measure."""
+    """Return no values."""
     return {}
 
 
 def no_captions(config: Any, answers: Tree, targets: Tree) -> tuple[str, ...]:  # noqa: ARG001
-    """Return that nothing is said of single samples."""
+    """Return no captions."""
     return ()
 
 
 def no_sections(run: Run, evaluation: Mapping[str, Any]) -> tuple[Html, ...]:  # noqa: ARG001
-    """Return that a task adds nothing to the report."""
+    """Return no sections."""
     return ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation(Generic[C]):
-    """What an evaluation returns.
+    """How a task is evaluated.
 
-    metrics: all that it can measure, the one that matters most first.
+    metrics: all metrics that it can measure, the most important first.
     evaluate: (run, model) -> findings on the test split. It may write pictures into the run
         folder.
-    decode: (configuration, model, outputs) -> answers. outputs: what each output of the Graph
-        emitted, by name, T B *N, as any executor computed it (float64, in units of the float
-        network). answers: a pytree of tensors whose first axis is B.
-    measure: (configuration, answers, targets) -> values of metrics, by name; all samples of a
-        split at once. The verbs measure every executor so.
+    decode: (configuration, model, outputs) -> answers. outputs: the values of each output of
+        the Graph, by name, T B *N, from any executor (float64, in units of the float network).
+        answers: a pytree of tensors whose first axis is B.
+    measure: (configuration, answers, targets) -> values of metrics, by name, for all samples of
+        a split at once. The verbs measure every executor with it.
     describe: (configuration, answers, targets) -> a caption for each sample.
-    reading: one sentence that says how the answer is read off the outputs, for pictures.
+    reading: a sentence for pictures: how the answer is read off the outputs.
     sections: (run, ``eval.json``) -> the task's own sections of the report.
     """
 
@@ -353,7 +352,7 @@ class Evaluation(Generic[C]):
 
     def __post_init__(self) -> None:
         names = ("evaluate", "decode", "measure", "describe", "sections")
-        if problems := list_no_functions(self, names):
+        if problems := find_noncallables(self, names):
             raise TypeError("Evaluation: " + "; ".join(problems))
 
 
@@ -366,7 +365,7 @@ class Task(Generic[C]):
         runs in seconds on a CPU, offline.
 
     Raises:
-        TypeError: a configuration is given where its function should be.
+        TypeError: ``configs`` holds a configuration instead of its function.
     """
 
     summary: str
@@ -383,3 +382,10 @@ class Task(Generic[C]):
                 f"one, got {describe(self.configs[wrong[0]])}; give the function itself, "
                 f'without brackets: configs={{"{wrong[0]}": {wrong[0]}}}'
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRun(Run):
+    """A run, and the task that it belongs to, as it was when the run began."""
+
+    definition: Task[Any] = field(repr=False, compare=False)

@@ -1,45 +1,141 @@
-"""A trained run: its model, its Graph, its test samples, and what its outputs answer."""
+"""A trained run: its model, and the networks of it that a chip runs, each with its samples."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from neuro.arguments import describe
 from neuro.graph import Graph
-from neuro.io.run_folder import Run, RunError, digest_configuration, read_header
+from neuro.io.run_folder import RunError, digest_configuration, read_header
 from neuro.nn.layers import Temporal
 from neuro.nn.net import Net
 from neuro.nn.trace import trace
-from neuro.record import Record
 from neuro.seeds import seeded
-from neuro.spikes import to_events, to_raster
+from neuro.spikes import to_events
 from neuro.training import get_best_weights_path, load_weights
-from tasks.runs.find import find_task_of, name_train_command
-from tasks.runs.samples import Judge, Samples
-from tasks.runs.task import Split, Stimulus, Tree
+from tasks.runs.find import name_train_command
+from tasks.runs.provenance import describe_provenance
+from tasks.runs.samples import NO_ANSWERS, Judge, Samples
+from tasks.runs.task import Split, Stimulus, TaskRun, Tree
+
+Stimuli = Callable[[Split], Iterable[Stimulus]]
 
 
-def make_judge(run: Run, model: nn.Module) -> Judge:
-    """Return how the task of a run judges what its trained model answers."""
-    evaluation = find_task_of(run).evaluation
-    return Judge(partial(evaluation.decode, run.config, model), partial(measure, run))
+@dataclass(frozen=True, kw_only=True)
+class ChipNetwork:
+    """A network that a chip runs for an inference.
+
+    task: the name of its task. stimuli: split -> what drives it. judge: how its outputs answer.
+    runs, ann_passes: as of :class:`tasks.runs.task.FurtherNetwork`.
+    """
+
+    task: str
+    graph: Graph
+    stimuli: Stimuli
+    judge: Judge = NO_ANSWERS
+    runs: int = 1
+    ann_passes: int | None = None
+
+    def iterate_samples(self, split: Split = "test", most: int = 0) -> Iterator[Samples]:
+        """Yield the stimuli of a split by batch, ``most`` samples in all (0: every one)."""
+        left = most or np.inf
+        for stimulus in self.stimuli(split):
+            n = int(min(left, self._require_sizes(stimulus)))
+            if n == 0:
+                return
+            left -= n
+            yield Samples(
+                {k: to_events(x[:, :n].flatten(2).numpy()) for k, x in stimulus.inputs.items()},
+                tree_map(itemgetter(slice(n)), stimulus.targets),
+            )
+
+    def _require_sizes(self, stimulus: Stimulus) -> int:
+        """Return B of a stimulus; raise unless it has the graph's inputs, all of the same B."""
+        if set(stimulus.inputs) != set(self.graph.inputs):
+            raise RunError(
+                f"{self.task}: its stimuli drive {', '.join(stimulus.inputs)}, and the inputs "
+                f"of its chip part are {', '.join(self.graph.inputs)}; name them alike"
+            )
+        sizes = [x.shape[1] for x in stimulus.inputs.values()]
+        sizes += [len(y) for y in tree_leaves(stimulus.targets)]
+        if len(set(sizes)) > 1:
+            names = f"{', '.join(stimulus.inputs)} and the targets"
+            raise RunError(f"{self.task}: {names} hold {sizes} samples; give all the same")
+        return sizes[0]
 
 
-def build_fresh_model(run: Run) -> nn.Module:
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A run with its trained model; a verb opens it once, by :func:`open_trained_run`.
+
+    model: with the weights that training kept, in evaluation mode. measured_on: the digests of
+    weights, configuration, test data and code when the run was opened.
+    """
+
+    run: TaskRun
+    model: nn.Module
+    measured_on: Mapping[str, str]
+
+    @property
+    def network(self) -> ChipNetwork:
+        """The network that answers for the task."""
+        return self.networks[""]
+
+    @cached_property
+    def networks(self) -> Mapping[str, ChipNetwork]:
+        """All networks that a chip runs for an inference, by name: "" is the one that answers.
+
+        Their graphs are traced at the first use.
+        """
+        run, config, model = self.run, self.run.config, self.model
+        deployment = run.definition.deployment
+        stimuli = partial(deployment.stimuli, config, model)
+        out = {
+            "": ChipNetwork(
+                task=run.task,
+                graph=_trace_part(run.task, deployment.part(config, model), stimuli),
+                stimuli=stimuli,
+                judge=make_judge(run, model),
+                ann_passes=deployment.ann_passes and deployment.ann_passes(config),
+            )
+        }
+        for name, further in deployment.others(config, model).items():
+            out[name] = ChipNetwork(
+                task=run.task,
+                graph=_trace_part(run.task, further.module, further.stimuli),
+                stimuli=further.stimuli,
+                runs=further.runs,
+                ann_passes=further.ann_passes,
+            )
+        return out
+
+
+def open_trained_run(run: TaskRun) -> TrainedRun:
+    """Return a run with its trained model, and the digests of what is measured from here on.
+
+    Raises:
+        RunError: the run has no weights yet, or some that are not finite.
+        TrainError: the weights are of another run.
+    """
+    measured_on = describe_provenance(run)  # before the weights are read
+    return TrainedRun(run=run, model=load_trained_model(run), measured_on=measured_on)
+
+
+def build_fresh_model(run: TaskRun) -> nn.Module:
     """Return the model of a run, untrained, from the run's seed.
 
     Raises:
         RunError: what the task builds is no model.
     """
     with seeded(run.seed):
-        model = find_task_of(run).training.build(run.config)
+        model = run.definition.training.build(run.config)
     if not isinstance(model, nn.Module):
         raise RunError(
             f"{run.task}: Training.build must return a model, got {describe(model)}; return an "
@@ -54,7 +150,7 @@ def build_fresh_model(run: Run) -> nn.Module:
     return model
 
 
-def load_trained_model(run: Run) -> nn.Module:
+def load_trained_model(run: TaskRun) -> nn.Module:
     """Return the model of a run with the weights that were kept, in evaluation mode.
 
     Raises:
@@ -77,49 +173,13 @@ def load_trained_model(run: Run) -> nn.Module:
     return model.eval()
 
 
-def load_run_graph(run: Run) -> Graph:
-    """Return the Graph of the trained network, traced anew."""
-    deployment, model = find_task_of(run).deployment, load_trained_model(run)
-    part = deployment.part(run.config, model)
-    return _trace_part(run, part, lambda s: deployment.stimuli(run.config, model, s))
-
-
-Stimuli = Callable[[Split], Iterable[Stimulus]]
-
-
-class Network(NamedTuple):
-    """A network that a chip runs beside the first one.
-
-    runs, ann_passes: as of :class:`tasks.runs.task.Part`.
-    """
-
-    graph: Graph
-    stimuli: Stimuli
-    runs: int
-    ann_passes: int | None
-
-
-def load_other_networks(run: Run, model: nn.Module) -> dict[str, Network]:
-    """Return the further networks that a chip runs for an inference, by name."""
-    others = find_task_of(run).deployment.others(run.config, model)
-    return {
-        name: Network(
-            _trace_part(run, part.module, part.stimuli),
-            part.stimuli,
-            part.runs,
-            part.ann_passes,
-        )
-        for name, part in others.items()
-    }
-
-
-def _trace_part(run: Run, part: nn.Module, stimuli: Stimuli) -> Graph:
+def _trace_part(task: str, part: nn.Module, stimuli: Stimuli) -> Graph:
     if isinstance(part, Net):
         return trace(part)
     stimulus = next(iter(stimuli("test")))
     if len(stimulus.inputs) > 1:
         raise RunError(
-            f"{run.task}: its chip part is a {type(part).__name__}, which has one input, and "
+            f"{task}: its chip part is a {type(part).__name__}, which has one input, and "
             f"its stimuli have {', '.join(stimulus.inputs)}; describe the part by a Graph and "
             "return its Net"
         )
@@ -127,94 +187,21 @@ def _trace_part(run: Run, part: nn.Module, stimuli: Stimuli) -> Graph:
     return trace(part, tuple(x.shape[2:]))
 
 
-def iterate_samples(
-    run: Run,
-    graph: Graph,
-    split: Split = "test",
-    most: int = 0,
-    stimuli: Stimuli | None = None,
-) -> Iterator[Samples]:
-    """Yield the stimuli of a split by batch, ``most`` samples in all (0: every one).
+def make_judge(run: TaskRun, model: nn.Module) -> Judge:
+    """Return how the task of a run judges what its trained model answers."""
+    evaluation = run.definition.evaluation
 
-    stimuli: of another network than the first.
-    """
-    left = most or np.inf
-    if stimuli is None:
-        model = load_trained_model(run)
-        found = find_task_of(run).deployment.stimuli(run.config, model, split)
-    else:
-        found = stimuli(split)
-    for stimulus in found:
-        n = int(min(left, _require_sizes(run, graph, stimulus)))
-        if n == 0:
-            return
-        left -= n
-        yield Samples(
-            {k: to_events(x[:, :n].flatten(2).numpy()) for k, x in stimulus.inputs.items()},
-            tree_map(itemgetter(slice(n)), stimulus.targets),
-        )
+    def measure(answers: Tree, targets: Tree) -> Mapping[str, float]:
+        values = evaluation.measure(run.config, answers, targets)
+        require_declared(run, values)
+        return values
+
+    return Judge(partial(evaluation.decode, run.config, model), measure)
 
 
-def _require_sizes(run: Run, graph: Graph, stimulus: Stimulus) -> int:
-    """Return B of a stimulus; raise unless it has the graph's inputs, all of the same B."""
-    if set(stimulus.inputs) != set(graph.inputs):
-        raise RunError(
-            f"{run.task}: its stimuli drive {', '.join(stimulus.inputs)}, and the inputs of "
-            f"its chip part are {', '.join(graph.inputs)}; name them alike"
-        )
-    sizes = [x.shape[1] for x in stimulus.inputs.values()]
-    sizes += [len(y) for y in tree_leaves(stimulus.targets)]
-    if len(set(sizes)) > 1:
-        names = f"{', '.join(stimulus.inputs)} and the targets"
-        raise RunError(f"{run.task}: {names} hold {sizes} samples; give all the same")
-    return sizes[0]
-
-
-class Outputs(dict[str, Tensor]):
-    """What each output of a Graph emitted, by name."""
-
-    def __missing__(self, name: str) -> Tensor:
-        raise RunError(
-            f"the graph has no output {name!r}; it has {', '.join(self)}: ask for one of them "
-            "where the task decodes, Evaluation.decode"
-        )
-
-
-def collect_outputs(graph: Graph, record: Record) -> Outputs:
-    """Return what each output population emitted, by name: float64, T B *N."""
-    out = Outputs()
-    for name in graph.outputs:
-        values = (
-            record.values[name] if name in record.values else to_raster(record.spikes[name])
-        )
-        shape = (*values.shape[:2], *graph.shapes[name])
-        out[name] = torch.from_numpy(values.astype(np.float64)).reshape(shape)
-    return out
-
-
-@torch.no_grad()
-def decode(run: Run, model: nn.Module, graph: Graph, record: Record) -> Tree:
-    """Return the answers of a record, first axis B; no leaves where nothing is answered."""
-    return find_task_of(run).evaluation.decode(
-        run.config, model, collect_outputs(graph, record)
-    )
-
-
-def measure(run: Run, answers: Tree, targets: Tree) -> Mapping[str, float]:
-    """Return the values of the task's metrics, of all samples together.
-
-    Raises:
-        RunError: one of them is not declared by the task, or not finite.
-    """
-    evaluation = find_task_of(run).evaluation
-    values = evaluation.measure(run.config, answers, targets)
-    require_declared(run, values)
-    return values
-
-
-def require_declared(run: Run, values: Mapping[str, Any]) -> None:
+def require_declared(run: TaskRun, values: Mapping[str, Any]) -> None:
     """Raise unless the task declares a Metric for each value, and each is finite."""
-    declared = [m.name for m in find_task_of(run).evaluation.metrics]
+    declared = [m.name for m in run.definition.evaluation.metrics]
     unknown = [name for name in values if name not in declared]
     if unknown:
         raise RunError(

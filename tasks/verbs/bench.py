@@ -1,4 +1,4 @@
-"""Benchmarks in the terminal: what there is, progress, and the tables."""
+"""Benchmarks in the terminal: their names, the progress, and the tables."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,42 +14,40 @@ from tasks.verbs.benchmarks import NAMES, find
 
 
 def show_names(console: Console) -> None:
-    """Print what can be measured."""
+    """Print the names of all benchmarks."""
     out = make_table("Benchmarks: neuro bench NAME", "name", "about")
     for name, about in NAMES.items():
         out.add_row(name, about)
     console.print(out)
 
 
-def show(console: Console, name: str, asked: BenchOptions) -> None:
-    """Measure, print a table a part, and write ``NAME.json`` and ``NAME.png``.
+def show(console: Console, name: str, options: BenchOptions) -> None:
+    """Measure, print a table for each part, and write ``NAME.json`` and ``NAME.png``.
 
-    The file is written after each part: what an interruption leaves is whole.
+    The file is written after each part, so that it is complete after an interruption.
 
     Raises:
         UnknownName: there is no such benchmark, or no such part.
-        ValueError: a flag is given of which it takes no notice.
+        ValueError: a flag has no effect on the benchmark.
     """
     from neuro.io.store import require_writable
 
     benchmark = find(name)
-    parts = benchmark.chosen(asked.parts)
-    if idle := benchmark.list_idle(asked):
-        raise ValueError(f"neuro bench {name} takes no notice of {idle}; leave it out")
-    require_writable(asked.out)
-    path = asked.out / f"{name}.json"
+    parts = benchmark.choose_parts(options.parts)
+    if unused := benchmark.list_unused(options):
+        raise ValueError(f"neuro bench {name} does not use {unused}; leave it out")
+    require_writable(options.out)
+    path = options.out / f"{name}.json"
     rows: list[Row] = []
     if benchmark.announce:
-        console.print(benchmark.announce(asked), highlight=False, soft_wrap=True)
-    for part, measured in parts.items():
-        found = []
+        console.print(benchmark.announce(options), highlight=False, soft_wrap=True)
+    for part, measure in parts.items():
         with console.status(f"{name}: {part}"):
-            for row in measured(asked):
-                found.append(row)
-        rows += found
-        for one in (benchmark.tabulate or iterate_tables)(part, found):
-            console.print(one)
-        for note in dict.fromkeys(row.note for row in found if row.note):
+            new = list(measure(options))
+        rows += new
+        for table in (benchmark.tabulate or iterate_tables)(part, new):
+            console.print(table)
+        for note in dict.fromkeys(row.note for row in new if row.note):
             console.print(Text(f"  {note}"), soft_wrap=True)
         write(rows, path)
     benchmark.draw(rows, path.with_suffix(".png"))
@@ -59,7 +57,7 @@ def show(console: Console, name: str, asked: BenchOptions) -> None:
 
 
 def iterate_tables(part: str, rows: list[Row]) -> Iterator[Group]:
-    """Yield the rows of a part: a table a case, or one for all where each case has one row."""
+    """Yield a table for each case of a part; one for all cases if each has a single row."""
     cases = list(dict.fromkeys(row.case for row in rows))
     if len(cases) == len(rows):
         yield tabulate_results(part, rows)
@@ -69,7 +67,7 @@ def iterate_tables(part: str, rows: list[Row]) -> Iterator[Group]:
 
 
 def tabulate_results(part: str, rows: list[Row]) -> Group:
-    """Return rows as a table; what all have alike stands in a line above it."""
+    """Return rows as a table; a line above it holds the values that all rows share."""
     columns: dict[str, list[Any]] = {
         "case": [row.case for row in rows],
         "beside": [row.peer for row in rows],
@@ -84,18 +82,18 @@ def tabulate_results(part: str, rows: list[Row]) -> Group:
         "M events / s": [_work(row, "synaptic_events_per_second", 1e-6) for row in rows],
         "% of scatter-add": [_work(row, "share_of_bound", 100.0) for row in rows],
     }
-    alike = {
+    shared = {
         k: columns.pop(k)[0]
         for k in ("case", "what", "ours", "unit", "M events / s", "% of scatter-add")
         if len(set(columns[k])) == 1
     }
-    head = " ".join(alike[k] for k in ("what", "ours", "unit") if k in alike)
-    work = [f"{alike[k]} {k}" for k in ("M events / s", "% of scatter-add") if alike.get(k)]
+    head = " ".join(shared[k] for k in ("what", "ours", "unit") if k in shared)
+    work = [f"{shared[k]} {k}" for k in ("M events / s", "% of scatter-add") if shared.get(k)]
     filled = {k: column for k, column in columns.items() if any(column)}
     out = make_table("", *filled)
     for cells in zip(*filled.values(), strict=True):
         out.add_row(*cells)
-    heading = ": ".join(filter(None, (alike.get("case", part), ", ".join([head, *work]))))
+    heading = ": ".join(filter(None, (shared.get("case", part), ", ".join([head, *work]))))
     return Group(Text(heading, "bold"), out)
 
 
@@ -130,5 +128,5 @@ def _work(row: Row, key: str, scale: float) -> str:
 def _summary(rows: list[Row]) -> str:
     aimed = [row for row in rows if "target" in row.conditions]
     kept, open_ = (sum(row.reached is value for row in aimed) for value in (True, None))
-    told = f"{kept} of {len(aimed)} targets reached"
-    return told + (f", {open_} not measured" if open_ else "")
+    summary = f"{kept} of {len(aimed)} targets reached"
+    return summary + (f", {open_} not measured" if open_ else "")

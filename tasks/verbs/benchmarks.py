@@ -1,4 +1,4 @@
-"""What ``neuro bench`` can measure: names, parts, and who knows how."""
+"""The benchmarks of ``neuro bench``: their names, parts, tables and pictures."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from tasks.runs.names import require_one_of
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Parts by name; each yields its rows. draw: writes them as a picture.
+    """Parts by name; each yields its rows. draw: writes all rows as a picture.
 
-    tabulate: makes tables of the rows of a part for the terminal; None: the usual ones.
-    heeds: flags beside --out, --only and --quick. announce: says before what will be done.
+    tabulate: makes tables of the rows of a part for the terminal; None: the usual tables.
+    accepts: flags other than --out, --only and --quick. announce: a line about the work ahead.
     """
 
     about: str
     parts: Mapping[str, MeasurePart]
     draw: Callable[[list[Row], Path], None]
     tabulate: Callable[[str, list[Row]], Iterator[Any]] | None = None
-    heeds: tuple[str, ...] = ("repeats",)
+    accepts: tuple[str, ...] = ("repeats",)
     announce: Callable[[BenchOptions], str] | None = None
 
-    def chosen(self, names: tuple[str, ...]) -> dict[str, MeasurePart]:
-        """Return the parts of these names, in their own order; of none, all.
+    def choose_parts(self, names: tuple[str, ...]) -> dict[str, MeasurePart]:
+        """Return the parts of these names in their own order; without names, all parts.
 
         Raises:
             UnknownName: there is no such part.
@@ -35,12 +35,12 @@ class Benchmark:
         wanted = {require_one_of(name, tuple(self.parts), "part") for name in names}
         return {k: part for k, part in self.parts.items() if not wanted or k in wanted}
 
-    def list_idle(self, options: BenchOptions) -> str:
-        """Return the flags that are given and that it does not heed: "--runs, --workers"."""
-        idle = {"repeats", "runs", "workers"} - set(self.heeds)
-        usual = BenchOptions()
-        given = [f for f in sorted(idle) if getattr(options, f) != getattr(usual, f)]
-        return ", ".join(f"--{flag}" for flag in given)
+    def list_unused(self, options: BenchOptions) -> str:
+        """Return the chosen flags that have no effect on it: "--runs, --workers"."""
+        unused = {"repeats", "runs", "workers"} - set(self.accepts)
+        default = BenchOptions()
+        chosen = [f for f in sorted(unused) if getattr(options, f) != getattr(default, f)]
+        return ", ".join(f"--{flag}" for flag in chosen)
 
 
 NAMES = {
@@ -56,13 +56,13 @@ NAMES = {
 
 
 def find(name: str) -> Benchmark:
-    """Return a benchmark.
+    """Return the benchmark of that name.
 
     Raises:
-        UnknownName: there is none of that name.
+        UnknownName: there is no such benchmark.
     """
     require_one_of(name, tuple(NAMES), "benchmark")
-    found = {
+    makers = {
         "engine": _engine,
         "training": _training,
         "mechanisms": _mechanisms,
@@ -72,7 +72,7 @@ def find(name: str) -> Benchmark:
         "hybrids": _hybrids,
         "driving": _driving,
     }
-    return found[name]()
+    return makers[name]()
 
 
 def _of_cases(cases: Callable[[bool], list[Any]], options: BenchOptions) -> Iterator[Row]:
@@ -144,7 +144,7 @@ def _regimes() -> Benchmark:
         )
 
     parts: dict[str, MeasurePart] = {name: partial(of_regime, name) for name in REGIMES}
-    return Benchmark(about=NAMES["regimes"], parts=parts, draw=plot.rates, heeds=())
+    return Benchmark(about=NAMES["regimes"], parts=parts, draw=plot.rates, accepts=())
 
 
 def _hybrids() -> Benchmark:
@@ -156,7 +156,7 @@ def _hybrids() -> Benchmark:
         parts=PARTS,
         draw=draw,
         tabulate=tabulate,
-        heeds=("workers",),
+        accepts=("workers",),
         announce=announce,
     )
 
@@ -171,5 +171,5 @@ def _driving() -> Benchmark:
         parts=PARTS,
         draw=plot.planners,
         tabulate=tabulate,
-        heeds=("repeats", "runs", "workers"),
+        accepts=("repeats", "runs", "workers"),
     )

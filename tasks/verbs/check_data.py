@@ -1,4 +1,4 @@
-"""Check a data set, and tell what is wrong in few lines."""
+"""Check a data set, and list its problems in few lines."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,16 +10,16 @@ from tasks.verbs.data_kinds import require_kind
 if TYPE_CHECKING:
     from drivers.nuscenes.problem import Problem
 
-ALIKE = 5  # problems of one table, field and cure that are told one by one
+ALIKE = 5  # problems of the same table, field and cure that are listed one by one
 
 
 def check_data_set(kind: str, path: Path, version: str = "") -> tuple["Problem", ...]:
-    """Return all that is wrong in a data set of a ``kind``.
+    """Return all problems of a data set of a ``kind``.
 
     Raises:
         UnknownName: there is no such kind.
-        FileNotFoundError: there is none at ``path``.
-        RuntimeError: what reads it is not installed.
+        FileNotFoundError: there is no data set at ``path``.
+        RuntimeError: a package that it needs is not installed.
     """
     with require_kind(kind):
         from drivers.nuscenes.check import check_nuscenes
@@ -27,7 +27,7 @@ def check_data_set(kind: str, path: Path, version: str = "") -> tuple["Problem",
 
 
 def shorten_problems(problems: Sequence["Problem"]) -> Iterator[str]:
-    """Yield lines that tell some ``problems``; of those that are alike the first few."""
+    """Yield a line for each problem; of many like problems only for the first."""
     alike = defaultdict(list)
     for problem in problems:
         alike[problem.table, problem.field, problem.cure].append(problem)

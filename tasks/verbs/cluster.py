@@ -1,4 +1,4 @@
-"""Samples on a Ray cluster: joblib's own workers, on other machines."""
+"""Samples on a Ray cluster: workers of joblib on other machines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from neuro.extras import require_extra
 
 @contextmanager
 def use_cluster(address: str) -> Iterator[None]:
-    """Run the block with the workers of a Ray cluster; "" leaves this machine's own.
+    """Run the block with the workers of a Ray cluster; "": with those of this machine.
 
     address: as Ray writes it, such as "auto" or "ray://host:10001"; "local" starts a Ray on
-    this machine, and stops it after the block. Every machine needs neuro installed.
+    this machine, and stops it after the block. neuro must be installed on every machine.
 
     Raises:
         RuntimeError: Ray is not installed.
-        ConnectionError: no cluster answers there, or it is no address.
+        ConnectionError: no cluster answers there, or it is not an address.
     """
     if not address:
         yield
@@ -33,8 +33,8 @@ def use_cluster(address: str) -> Iterator[None]:
         )
     except (ValueError, RuntimeError, OSError) as error:
         raise ConnectionError(
-            f"--cluster {address}: {error}; give the address that ray start told where the "
-            "cluster was begun, such as ray://host:10001, or local for one on this machine"
+            f"--cluster {address}: {error}; give the address that ray start printed when the "
+            "cluster began, such as ray://host:10001, or local for one on this machine"
         ) from error
     try:
         register_ray()

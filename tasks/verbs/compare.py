@@ -1,11 +1,11 @@
-"""``neuro compare``: runs side by side, read from their result files.
+"""``neuro compare``: runs side by side, read from their results files.
 
-Runs of one configuration are a group, and its seeds the samples. Two groups are compared on the
-seeds that both have, by the exact sign-flip test (Fisher's randomization test): under the null
-hypothesis each paired difference is as likely to have either sign, and the p-value is the share
-of all 2^n choices of signs whose mean lies at least as far from 0 as the one observed. It
-assumes neither a normal distribution, as the t-test does, nor ranks without ties, as Wilcoxon's
-does, and says honestly that n seeds can never give less than 2 / 2^n.
+The runs of a configuration form a group, and its seeds are the samples. Two groups are compared
+on their common seeds by the exact sign-flip test (Fisher's randomization test): under the null
+hypothesis both signs of a paired difference are equally likely, and the p-value is the share of
+all 2^n choices of signs whose mean lies at least as far from 0 as the observed one. Unlike the
+t-test it assumes no normal distribution, and unlike Wilcoxon's test no ranks without ties. With
+n seeds the p-value cannot be below 2 / 2^n.
 """
 
 import glob
@@ -28,8 +28,8 @@ from tasks.runs.provenance import describe_trained, list_out_of_date
 from tasks.runs.results import FIGURES, KEY, read_result
 from tasks.runs.task import Metric, from_json
 
-COMPARED = ("eval", "verify", "energy")  # whose results are
-EXACT = 16  # most seeds of which all 2^n choices of signs are tried; of more a random part
+COMPARED = ("eval", "verify", "energy")  # verbs whose results are compared
+EXACT = 16  # most seeds with all 2^n choices of signs; with more, choices are drawn
 DRAWS = 100_000
 SHOWN = 6  # most seeds whose values have a column each
 EXACT_TEST = "exact sign-flip test, two-sided"
@@ -37,7 +37,7 @@ DRAWN_TEST = f"sign-flip test by {DRAWS:,} draws, two-sided"
 
 
 class Value(NamedTuple):
-    """A value of a metric, and what it depends on."""
+    """A value of a metric, and a note on what it depends on."""
 
     metric: Metric
     value: float
@@ -46,10 +46,11 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a run folder says. group: "task:configuration".
+    """The results in a run folder. group: "task:configuration".
 
     out_of_date, measured_on: of its results files, see :mod:`tasks.runs.provenance`. too_small:
-    chips that it does not fit. seed_changes: as of a :class:`tasks.runs.task.Training`.
+    chips that it does not fit. without_metric: networks that no metric of verify covers.
+    seed_changes: as of a :class:`tasks.runs.task.Training`.
     """
 
     folder: Path
@@ -61,12 +62,13 @@ class Measured:
     out_of_date: Mapping[str, str]
     measured_on: Sequence[Mapping[str, str]]
     too_small: Sequence[str]
+    without_metric: Sequence[str]
     seed_changes: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A metric of a group, by seed; sd: of a sample, None of one seed."""
+    """A metric of a group, by seed; sd: of a sample, None for one seed."""
 
     group: str
     metric: Metric
@@ -87,7 +89,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A group minus the baseline on the seeds of both. p: None of fewer than two seeds."""
+    """A group minus the baseline on the common seeds. p: None for fewer than two seeds."""
 
     metric: Metric
     group: str
@@ -117,14 +119,14 @@ class Sheet(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Summaries by metric and group, differences from the first group, and what is left out."""
+    """Summaries by metric and group, differences from the first group, and remarks."""
 
     summaries: Sequence[Summary]
     differences: Sequence[Difference]
     remarks: Sequence[str]
 
     def sheets(self) -> list[Sheet]:
-        """Return a table a metric, and one of the differences."""
+        """Return a table for each metric, and one of the differences."""
         out = []
         for name in dict.fromkeys(s.metric.name for s in self.summaries):
             of_metric = [s for s in self.summaries if s.metric.name == name]
@@ -138,7 +140,7 @@ class Comparison:
         return out
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as JSON values."""
+        """Return the comparison as JSON values."""
         return {
             "groups": [
                 {
@@ -175,19 +177,19 @@ def compare_runs(paths: Iterable[Path], out: Path) -> Comparison:
     paths: run folders, or patterns of them. The group of the first is the baseline.
 
     Raises:
-        RunError: no runs, runs that are not evaluated, or twice the same; lists all.
+        RunError: there are no runs, some are not evaluated, or one stands twice; lists all.
     """
     runs = [_read(folder) for folder in find_runs(paths)]
     _require_comparable(runs)
     require_writable(out)
-    found = compare(runs)
-    write_json(out / "compare.json", found.as_json())
-    draw(found.summaries, out / "compare.png")
-    return found
+    comparison = compare(runs)
+    write_json(out / "compare.json", comparison.as_json())
+    draw(comparison.summaries, out / "compare.png")
+    return comparison
 
 
 def find_runs(paths: Iterable[Path]) -> list[Path]:
-    """Return the run folders of paths and patterns, each once; others that match are left out.
+    """Return the run folders of paths and patterns, each once; other matches are left out.
 
     Raises:
         RunError: a path is no run, or named twice, or a pattern matches none.
@@ -231,6 +233,7 @@ def _read(folder: Path) -> Measured:
         out_of_date={k: v for k, v in list_out_of_date(folder, now).items() if k in COMPARED},
         measured_on=[result[KEY] for result in results if KEY in result],
         too_small=[c for c in list_chips(results[2]) if results[2][c].get("misfits")],
+        without_metric=results[1].get("without_metric", ()),
         seed_changes=results[0].get("seed_changes", ""),
     )
 
@@ -240,7 +243,7 @@ def _results(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _values(folder: Path) -> list[Value]:
-    """Return what eval, verify and energy found, as far as there is."""
+    """Return the values in the results of eval, verify and energy, if there are any."""
     evaluation, verify, energy = (_results(folder, name) for name in COMPARED)
     metrics = from_json(evaluation.get("metrics", {}))
     notes = evaluation.get("notes", {})
@@ -354,9 +357,15 @@ def compare(runs: Sequence[Measured]) -> Comparison:
                 )
     too_small = dict.fromkeys((run.group, chip) for run in runs for chip in run.too_small)
     remarks += [
-        f"{group} does not fit {chip}: its energy there is that of one that did; neuro energy "
-        "says why"
+        f"{group} does not fit {chip}: its energy there is of a network that would; neuro "
+        "energy says why"
         for group, chip in too_small
+    ]
+    partly = dict.fromkeys((run.group, *run.without_metric) for run in runs)
+    remarks += [
+        f"{group}: metrics by events and integers do not cover {', '.join(names)}"
+        for group, *names in partly
+        if names
     ]
     if len({m.get("code") for run in runs for m in run.measured_on}) > 1:
         remarks.append("measured by different versions of the code; measure again to be sure")
@@ -366,31 +375,31 @@ def compare(runs: Sequence[Measured]) -> Comparison:
             f"{', '.join(elsewhere)}: of other test data, or of other batches of them, than "
             f"{groups[0]}"
         )
-    remarks += _tell_what_seeds_change(runs)
+    remarks += _list_seed_changes(runs)
     if any(d.p is not None for d in differences):
         most = max(len(d.differences) for d in differences)
         least = 2 / 2**most if most <= EXACT else 1 / DRAWS
-        told = f"p: {name_test(most)}; with these seeds it cannot be below {least:.2g}"
-        remarks.append(told)
+        test = f"p: {name_test(most)}; with these seeds it cannot be below {least:.2g}"
+        remarks.append(test)
     return Comparison(summaries=summaries, differences=differences, remarks=remarks)
 
 
-def _tell_what_seeds_change(runs: Sequence[Measured]) -> list[str]:
-    """Return what the spread over seeds is of, a line for all groups that say the same."""
+def _list_seed_changes(runs: Sequence[Measured]) -> list[str]:
+    """Return what a seed changes: a line for all groups with the same answer."""
     seeds: dict[str, set[int]] = {}
-    groups: dict[str, list[str]] = {}  # by what they say
+    groups: dict[str, list[str]] = {}  # by what a seed changes
     for run in runs:
         seeds.setdefault(run.group, set()).add(run.seed)
         if len(seeds[run.group]) == 2:
-            said = groups.setdefault(run.seed_changes, [])
-            said += [run.group] * (run.group not in said)
+            names = groups.setdefault(run.seed_changes, [])
+            names += [run.group] * (run.group not in names)
     unknown = (
-        "nothing says what a seed changes: Training.seed_changes of the task does, and neuro "
-        "eval keeps it"
+        "what a seed changes is unknown: set Training.seed_changes of the task, and run neuro "
+        "eval again"
     )
     return [
-        f"{', '.join(some)}: {f'a seed changes {told}' if told else unknown}"
-        for told, some in groups.items()
+        f"{', '.join(names)}: {f'a seed changes {change}' if change else unknown}"
+        for change, names in groups.items()
     ]
 
 
@@ -429,7 +438,7 @@ def compute_sign_flip_p(differences: Sequence[float]) -> float:
 
 
 def name_test(pairs: int) -> str:
-    """Return what :func:`compute_sign_flip_p` does with so many pairs."""
+    """Return the name of the test that :func:`compute_sign_flip_p` makes with so many pairs."""
     return EXACT_TEST if pairs <= EXACT else DRAWN_TEST
 
 
@@ -467,14 +476,14 @@ def _difference_row(d: Difference) -> list[str]:
     return [d.group, d.metric.label, mean, f"{d.better_on} of {len(found)} seeds", p]
 
 
-def as_markdown(found: Comparison) -> str:
+def as_markdown(comparison: Comparison) -> str:
     """Return the tables in Markdown."""
     parts = []
-    for sheet in found.sheets():
+    for sheet in comparison.sheets():
         lines = [f"{sheet.title}:", ""]
         lines += [_row(sheet.head), _row(["---"] * len(sheet.head)), *map(_row, sheet.rows)]
         parts.append("\n".join(lines))
-    return "\n\n".join([*parts, *found.remarks])
+    return "\n\n".join([*parts, *comparison.remarks])
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -482,7 +491,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def draw(summaries: Sequence[Summary], path: Path) -> None:
-    """Write a picture: a panel a metric, in it each seed, and mean ± sd of each group."""
+    """Write a picture: a panel for each metric with all seeds, and mean ± sd of each group."""
     metrics = list(dict.fromkeys(s.metric for s in summaries))
     groups = list(dict.fromkeys(s.group for s in summaries))
     columns = min(3, len(metrics))

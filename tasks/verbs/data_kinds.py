@@ -1,4 +1,4 @@
-"""Kinds of data sets that can be made and checked, and what has to be installed for them."""
+"""The kinds of data sets that can be made and checked, and the packages they need."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ KINDS = ("nuscenes",)
 
 @contextmanager
 def require_kind(kind: str) -> Iterator[None]:
-    """Run a block that imports what a ``kind`` of data set needs.
+    """Run a block that imports the packages of a ``kind`` of data set.
 
     Raises:
         UnknownName: there is no such kind.
-        RuntimeError: what it needs is not installed.
+        RuntimeError: a package is not installed.
     """
     require_one_of(kind, KINDS, "kind of data set")
     with require_devkit():

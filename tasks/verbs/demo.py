@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from neuro.io.run_folder import Run
 from tasks.report.report import write_report
+from tasks.runs.task import TaskRun
 from tasks.verbs.energy import estimate_energy
 from tasks.verbs.export import export_run
 from tasks.verbs.simulate import simulate_run
@@ -13,11 +13,11 @@ from tasks.verbs.verify import verify_run
 
 
 class Step(NamedTuple):
-    """A verb of the demo. done: what to say when it is. apply: run -> its result."""
+    """A verb of the demo. done: the line when it has ended. apply: run -> its result."""
 
     name: str
     done: str
-    apply: Callable[[Run], Any]
+    apply: Callable[[TaskRun], Any]
 
 
 STEPS = (

@@ -1,7 +1,7 @@
-"""``neuro train --dry-run``: the memory that a training would take of each device, from shapes.
+"""``neuro train --dry-run``: the memory that a training needs on each device, from shapes.
 
-Model, optimizer and loss run on torch's device "meta", which has shapes and no values: a model
-of any size is measured on any machine.
+Model, optimizer and loss run on torch's device "meta", which has shapes without values: any
+machine can measure a model of any size.
 """
 
 from collections.abc import Iterable
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
-from neuro.io.run_folder import Run, RunError
+from neuro.io.run_folder import RunError
 from neuro.training import Plan, Stage, TrainError
 from neuro.training.distributed import shard_batch
 from neuro.training.sharded import list_blocks
-from tasks.runs.find import find_task_of
+from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import build_fresh_model
 from tasks.verbs.train import count_steps, make_plan
 
@@ -25,15 +25,15 @@ META = torch.device("meta")
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """What a training takes of each device [bytes].
+    """The memory of a training on each device [bytes].
 
-    gradients, activations: of the stage that has most. optimizer: its states. activations: what
-    autograd keeps from the forward to the backward pass of this device's share of a batch, in
-    float32, on a GPU with Triton; a CPU keeps less, for it skips zeros and keeps no membranes.
-    Of gated linear attention as much as with strong decays, an eighth more than with weak ones.
-    None: they are not known. gathered: with whole models (DDP) the buckets in which gradients
-    are exchanged; sharded (FSDP) the largest block, and what lies outside of blocks, whose
-    weights are whole while they compute. Code and temporary values are not counted.
+    gradients, activations: of the stage with the largest. optimizer: its states. activations:
+    the values that autograd keeps from the forward to the backward pass of this device's share
+    of a batch, in float32, on a GPU with Triton; a CPU keeps less: it skips zeros and keeps no
+    membranes. Gated linear attention is counted with strong decays, an eighth more than with
+    weak ones. None: unknown. gathered: with whole models (DDP) the buckets of the gradients
+    that processes exchange; sharded (FSDP) the largest block and everything outside of blocks,
+    whose weights are whole while they compute. Code and temporary values are not counted.
     """
 
     parameters: int
@@ -44,16 +44,16 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """Return the sum of what is known."""
+        """Return the sum of the known sizes."""
         return sum(size for size in vars(self).values() if size is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """A training that did not happen.
+    """The result of a dry run.
 
-    parameters: how many. sharded: None where stages rule it out. unknown: why activations are
-    not known; "" where they are.
+    parameters: their number. sharded: None where stages rule it out. unknown: why activations
+    are unknown; "": they are known.
     """
 
     parameters: int
@@ -63,12 +63,12 @@ class DryRun:
     unknown: str = ""
 
 
-def measure_dry_run(run: Run, devices: int) -> DryRun:
+def measure_dry_run(run: TaskRun, devices: int) -> DryRun:
     """Return the memory of a training on so many devices, whole on each (DDP) and sharded.
 
     Raises:
-        RunError: the model asks for values when it is built, which there are none of.
-        TrainError: a batch does not divide into the devices.
+        RunError: building the model needs values.
+        TrainError: a batch cannot be divided among the devices.
     """
     if devices < 1:
         raise RunError(f"--devices must be >= 1, got {devices}")
@@ -79,7 +79,7 @@ def measure_dry_run(run: Run, devices: int) -> DryRun:
     except (NotImplementedError, RuntimeError) as error:
         raise RunError(
             f"{run.task} cannot be measured without values ({error}); --dry-run needs a model "
-            'that can be built on torch\'s device "meta": draw its weights with torch alone'
+            'that can be built on torch\'s device "meta": draw its weights only with torch'
         ) from error
     gradients, trained, activations, unknown = 0, set[str](), None, ""
     own = {name for name, p in model.named_parameters() if p.requires_grad}
@@ -125,8 +125,8 @@ def measure_dry_run(run: Run, devices: int) -> DryRun:
     )
 
 
-def list_stages(run: Run, plan: Plan) -> list[tuple[float, Stage | None]]:
-    """Return each stage and the share of the training at which it is half done."""
+def list_stages(run: TaskRun, plan: Plan) -> list[tuple[float, Stage | None]]:
+    """Return each stage with the share of the training at its middle."""
     if not plan.stages:
         return [(0.0, None)]
     in_steps = any(stage.steps is not None for stage in plan.stages)
@@ -140,12 +140,14 @@ def list_stages(run: Run, plan: Plan) -> list[tuple[float, Stage | None]]:
     return out
 
 
-def measure_activations(run: Run, model: nn.Module, devices: int, at: float) -> tuple[int, str]:
+def measure_activations(
+    run: TaskRun, model: nn.Module, devices: int, at: float
+) -> tuple[int, str]:
     """Return (bytes that autograd keeps of the loss of one device's share of a batch, "").
 
-    at: share of the training that is done. Where that cannot be known: (0, why).
+    at: share of the training that is done. If the bytes are unknown: (0, why).
     """
-    training = find_task_of(run).training
+    training = run.definition.training
     if run.gradient == "eventprop":
         return 0, "EventProp keeps the spikes, whose number depends on the data"
     if training.dummy_batch is None:
@@ -155,7 +157,7 @@ def measure_activations(run: Run, model: nn.Module, devices: int, at: float) -> 
             batch = training.dummy_batch(run.config)
     shard = shard_batch(batch, training.batch_axis, META, of=(0, devices))
     own = {id_of(t) for t in (*model.parameters(), *model.buffers())}
-    kept: dict[int, Tensor] = {}  # kept alive, so that no other has its place
+    kept: dict[int, Tensor] = {}  # stay alive, so that no other tensor takes their memory
 
     def keep(tensor: Tensor) -> Tensor:
         if id_of(tensor) not in own:
@@ -169,28 +171,28 @@ def measure_activations(run: Run, model: nn.Module, devices: int, at: float) -> 
     except TrainError:
         raise
     except (NotImplementedError, RuntimeError) as error:
-        return 0, f"the loss asks for values ({str(error).splitlines()[0]})"
+        return 0, f"the loss needs values ({str(error).splitlines()[0]})"
     return sum(t.untyped_storage().nbytes() for t in kept.values()), ""
 
 
 def id_of(tensor: Tensor) -> int:
-    """Return what tensors that share their memory have alike."""
+    """Return a number that tensors have in common if they share their memory."""
     storage: Any = tensor.untyped_storage()
     return int(storage._cdata)
 
 
 def count_bytes(values: Iterable[Any]) -> int:
-    """Return the bytes of tensors; others have none."""
+    """Return the bytes of the tensors among some values."""
     return sum(v.nbytes for v in values if isinstance(v, Tensor))
 
 
 def count_gathered(model: nn.Module) -> int:
-    """Return the bytes that are whole at a time where the rest is sharded."""
+    """Return the most bytes that are whole at the same time while the rest is sharded."""
     blocks = [count_bytes(block.parameters()) for block in list_blocks(model)]
     return count_bytes(model.parameters()) - sum(blocks) + max(blocks, default=0)
 
 
-def describe_dry_run(found: DryRun) -> list[tuple[str, str, str]]:
+def describe_dry_run(result: DryRun) -> list[tuple[str, str, str]]:
     """Return rows (what, whole on each device, sharded) in MB."""
     names = {
         "parameters": "parameters",
@@ -198,29 +200,27 @@ def describe_dry_run(found: DryRun) -> list[tuple[str, str, str]]:
         "optimizer": "states of the optimizer",
         "activations": "activations of a batch",
         "gathered": "exchanged or gathered",
-        "total": "in all, without activations" if found.unknown else "in all",
+        "total": "in all, without activations" if result.unknown else "in all",
     }
 
-    def tell(side: Memory | None, name: str) -> str:
+    def write(side: Memory | None, name: str) -> str:
         if side is None:
             return "not with stages"
         size = getattr(side, name)
         return "not estimated" if size is None else f"{size / 1e6:,.1f}"
 
     return [
-        (told, tell(found.whole, name), tell(found.sharded, name))
-        for name, told in names.items()
+        (what, write(result.whole, name), write(result.sharded, name))
+        for name, what in names.items()
     ]
 
 
-def explain_dry_run(found: DryRun) -> str:
-    """Return what the numbers are of."""
-    told = f"{found.parameters:,} parameters; activations: "
-    if found.unknown:
-        return (
-            f"{told}not estimated, for {found.unknown}; code and temporary values come on top"
-        )
+def explain_dry_run(result: DryRun) -> str:
+    """Return what the numbers mean."""
+    size = f"{result.parameters:,} parameters; activations: "
+    if result.unknown:
+        return f"{size}not estimated: {result.unknown}; code and temporary values come on top"
     return (
-        f"{told}all that autograd keeps of a device's share of a batch on a GPU, in float32, "
-        "from shapes; a CPU keeps less; code and temporary values come on top"
+        f"{size}everything that autograd keeps of a device's share of a batch on a GPU, in "
+        "float32, from shapes; a CPU keeps less; code and temporary values come on top"
     )

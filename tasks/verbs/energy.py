@@ -20,27 +20,20 @@ from neuro.energy import (
 )
 from neuro.events import simulate
 from neuro.graph import Graph
-from neuro.io.run_folder import Run
 from neuro.record import concatenate
-from tasks.runs.find import find_task_of
 from tasks.runs.provenance import (
     describe_chip,
-    describe_provenance,
     describe_samples,
     digest_stimuli,
     write_result,
 )
 from tasks.runs.results import KEY
 from tasks.runs.samples import Samples, iterate_batches
-from tasks.runs.trained_run import (
-    iterate_samples,
-    load_other_networks,
-    load_run_graph,
-    load_trained_model,
-)
+from tasks.runs.task import TaskRun
+from tasks.runs.trained_run import open_trained_run
 
 
-def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
+def estimate_energy(run: TaskRun, chip: str | None = None) -> dict[str, Any]:
     """Estimate joules per inference from the test split's spikes; write ``energy.json``.
 
     What a host computes before or behind the chip is counted in MACs, as the task says. What
@@ -49,29 +42,26 @@ def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
     chip: the file of one more than those of the folder ``neuro/energy/chips``, or the name of
         one of them. The result says of which constants in that file it is.
     """
-    chips, measured_on, asked = dict(load_chips()), describe_provenance(run), {}
+    trained, chips = open_trained_run(run), dict(load_chips())
+    measured_on, chip_file = dict(trained.measured_on), {}
     if chip is not None and (own := find_chip(chip)).name not in chips:
         chips[own.name], measured_on["chip_file"] = own, describe_chip(own)
-        asked = {"chip_file": {"path": str(Path(chip).resolve())}}
-    graph = load_run_graph(run)
-    deployment = find_task_of(run).deployment
-    model = load_trained_model(run)
-    beside = deployment.host(run.config, model)
-    passes = deployment.ann_passes and deployment.ann_passes(run.config)
-    samples = iterate_samples(run, graph)
-    estimates, digests = price_samples(graph, samples, chips.values(), beside, passes)
-    networks = [{"": NetworkRuns(estimate, 1)} for estimate in estimates]  # by chip
-    for name, other in load_other_networks(run, model).items():
-        samples = iterate_samples(run, other.graph, stimuli=other.stimuli)
-        passes = other.ann_passes
-        estimates, _ = price_samples(other.graph, samples, chips.values(), {}, passes)
+        chip_file = {"chip_file": {"path": str(Path(chip).resolve())}}
+    deployment, model = run.definition.deployment, trained.model
+    networks: list[dict[str, NetworkRuns]] = [{} for _ in chips]  # by chip
+    digests = {}
+    for name, net in trained.networks.items():
+        host = {} if name else deployment.host(run.config, model)
+        estimates, digests[name] = price_samples(
+            net.graph, net.iterate_samples(), chips.values(), host, net.ann_passes
+        )
         for of_chip, estimate in zip(networks, estimates, strict=True):
-            of_chip[name] = NetworkRuns(estimate, other.runs)
-    result = {**as_json(*map(join_estimates, networks)), KEY: digests}
+            of_chip[name] = NetworkRuns(estimate, net.runs)
+    result = {**as_json(*map(join_estimates, networks)), KEY: digests[""]}
     if deployment.step:
         ticks = next(chip["ticks"] for chip in result.values() if "ticks" in chip)
         result["sequence"] = {"step": deployment.step, "steps": ticks}
-    result |= asked
+    result |= chip_file
     if tables := deployment.prices(run.config, model, result):
         result["tables"] = [asdict(table) for table in tables]
     write_result(run, "energy", result, measured_on)

@@ -22,18 +22,18 @@ class Writer(NamedTuple):
 def load_writer(path: Path, packed: bool = False) -> Writer:
     """Return the model of a run folder, or of a file that ``neuro pack`` wrote.
 
-    packed: two bits a ternary weight; a packed file has them in any case.
+    packed: take two bits for a ternary weight, as a packed file always does.
 
     Raises:
-        RunError: the run is of another task, or not trained yet, or has no ternary weights; or
-            the file is damaged, or no packed model.
+        RunError: the run is of another task, is not trained yet, or has no ternary weights; or
+            the file is damaged, or is not a packed model.
     """
     from neuro.nn.ternary import pack_model
     from tasks.language.packed import load_packed
     from tasks.runs.find import is_file, open_folder
     from tasks.runs.trained_run import load_trained_model
 
-    if path.is_file() and not is_file(str(path)):  # but a file of a task
+    if path.is_file() and not is_file(str(path)):  # that is not the file of a task
         try:
             return Writer(*load_packed(path))
         except StoreError as error:
@@ -46,8 +46,8 @@ def load_writer(path: Path, packed: bool = False) -> Writer:
     config = require_text_run(run)
     if packed and config.linear == "float":
         raise RunError(
-            f"{path} has weights in float32: only ternary and spiking models are packed; train "
-            "language:tiny_matmulfree, say, or let neuro generate use the run as it is"
+            f"{path} has weights in float32: only ternary and spiking models can be packed; "
+            "train language:tiny_matmulfree, say, or let neuro generate use the run as it is"
         )
     model = load_trained_model(run)
     return Writer(pack_model(model) if packed else model, config)
@@ -74,9 +74,9 @@ def generate_text(
     """Yield the prompt, and pieces of up to ``tokens`` tokens of text behind it.
 
     Raises:
-        ValueError: the seed is none, see :func:`tasks.words.require_seed`.
-        RunError: tokens are negative, or more with the prompt than the model can read; the
-            temperature is negative or infinite or no number; or the prompt is no UTF-8.
+        ValueError: the seed is out of range, see :func:`tasks.runs.settings.require_seed`.
+        RunError: tokens are negative, or with the prompt more than the model can read; the
+            temperature is negative, infinite or NaN; or the prompt is not UTF-8.
     """
     from tasks.language.data import find_tokenizer
     from tasks.language.generate import generate
@@ -92,24 +92,24 @@ def generate_text(
     decoder = getincrementaldecoder("utf-8")(errors="replace")
     config, tokenizer = writer.config, find_tokenizer(writer.config)
     try:
-        given = prompt.encode()
-    except UnicodeEncodeError as error:  # bytes that the terminal did not decode
+        start = prompt.encode()
+    except UnicodeEncodeError as error:  # the terminal did not decode some bytes
         raise RunError(
-            f"--prompt is no UTF-8 at character {error.start}; convert it, with iconv say, or "
+            f"--prompt is not UTF-8 at character {error.start}; convert it, with iconv say, or "
             "let the terminal use UTF-8"
         ) from error
-    before = 1 + len(tokenizer.encode(given))
+    before = 1 + len(tokenizer.encode(start))
     if config.limit and not config.carries and before + tokens - 1 > config.limit:
         room = config.limit + 1 - before
-        fewer = f" or ask for {room:,}" if room > 0 else ""
+        fewer = f" or generate {room:,}" if room > 0 else ""
         raise RunError(
-            f"the prompt has {before - 1:,} tokens, --tokens asks for {tokens:,} behind them, "
-            f"and this model reads {config.limit:,} at most; shorten the prompt{fewer}, or "
-            "train one with a larger limit"
+            f"the prompt has {before - 1:,} tokens, --tokens {tokens:,} follow, and this model "
+            f"reads {config.limit:,} at most; shorten the prompt{fewer}, or train a model with "
+            "a larger limit"
         )
-    made = islice(generate(writer.model, tokenizer, given, temperature, seed), tokens)
-    first = next(made, b"")  # before anything is written: kernels may be compiled, and say so
+    pieces = islice(generate(writer.model, tokenizer, start, temperature, seed), tokens)
+    first = next(pieces, b"")  # before the prompt: compiling kernels may print a line
     yield prompt
-    for data in chain([first], made):
+    for data in chain([first], pieces):
         yield decoder.decode(data)
     yield decoder.decode(b"", final=True)

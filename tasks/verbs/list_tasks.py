@@ -1,4 +1,4 @@
-"""``neuro tasks``: what can be trained, and what can be set of it."""
+"""``neuro tasks``: the tasks, their configurations, and the fields of a configuration."""
 
 import json
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from tasks.runs.names import CONFIGURATIONS
 def make_table_of(name: str) -> Table:
     """Return the table of all tasks, of the configurations of one, or of the fields of one.
 
-    name: "", "mnist" or "mnist:tiny"; a file stands for the task that it defines.
+    name: "", "mnist" or "mnist:tiny"; the name of a file means the task that it defines.
     """
     if not name:
         return make_tasks_table()
@@ -22,7 +22,7 @@ def make_table_of(name: str) -> Table:
 def make_tasks_table() -> Table:
     """Return all tasks and the names of their configurations, without loading any."""
     out = Table("task", "configurations", box=box.SIMPLE_HEAD, title_justify="left")
-    out.title = "neuro train TASK:CONFIGURATION; neuro tasks TASK tells more of one"
+    out.title = "neuro train TASK:CONFIGURATION; neuro tasks TASK says more about one"
     for name, configs in CONFIGURATIONS.items():
         out.add_row(name, ", ".join(configs))
     return out

@@ -1,4 +1,4 @@
-"""``neuro new``: a task to start from, as a file of one's own."""
+"""``neuro new``: a file with a task to start from."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ def write_template(path: Path) -> None:
     """Write a working task, a classifier of the embedded digits.
 
     Raises:
-        TaskFileError: the name does not end in ".py", or such a file exists.
-        StoreError: it cannot be written.
+        TaskFileError: the name does not end in ".py", or the file exists.
+        StoreError: the file cannot be written.
     """
     if path.suffix != ".py":
         name = path.name.partition(".")[0] or "my_task"

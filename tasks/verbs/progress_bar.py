@@ -1,4 +1,4 @@
-"""What a training tells while it runs: a progress bar, or where nobody sees one, lines."""
+"""The progress of a training: a bar in a terminal, lines elsewhere."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,23 +7,21 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeRemainingColumn
 
-from neuro.io.run_folder import Run
 from neuro.training import Progress
 from tasks.report.tables import describe_raised_slopes
-from tasks.runs.find import find_task_of
-from tasks.runs.task import Metric
+from tasks.runs.task import Metric, TaskRun
 from tasks.verbs.train import Tell
 
 Row = dict[str, float | int]  # of a history
 
 
 @contextmanager
-def show_progress(console: Console, run: Run, *, shown: bool) -> Iterator[Tell | None]:
-    """Yield what training tells its progress to; None where nothing is shown."""
+def show_progress(console: Console, run: TaskRun, *, shown: bool) -> Iterator[Tell | None]:
+    """Yield the function that shows the progress; None: nothing is shown."""
     if not shown:
         yield None
         return
-    training = find_task_of(run).training
+    training = run.definition.training
     epochs, metric = training.plan(run.config).epochs, training.validation
     if not console.is_terminal:
         with _print_lines(console, epochs, metric) as tell_lines:
@@ -48,22 +46,22 @@ def show_progress(console: Console, run: Run, *, shown: bool) -> Iterator[Tell |
 
 @contextmanager
 def _print_lines(console: Console, epochs: int, metric: Metric) -> Iterator[Tell]:
-    """Yield a teller that prints a line a validation: those of this process, not before it."""
-    told: list[Row] = []  # the history, which grows, and how much of it has been printed
+    """Yield a function that prints a line for each validation of this process."""
+    history: list[Row] = []  # it grows; ``done`` rows of it are printed
     done = 0
     tell_news = _make_teller(console)
 
     def print_new() -> None:
         nonlocal done
-        for row in told[done:]:
+        for row in history[done:]:
             line = f"epoch {row['epoch']:g}/{epochs}  {_describe(row, metric)}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-        done = len(told)
+        done = len(history)
 
     def tell(progress: Progress, step: int, steps: int) -> None:  # noqa: ARG001
-        nonlocal told, done
-        if told is not progress.history:
-            told, done = progress.history, len(progress.history)
+        nonlocal history, done
+        if history is not progress.history:
+            history, done = progress.history, len(progress.history)
         print_new()
         tell_news(progress, step)
 
@@ -72,8 +70,8 @@ def _print_lines(console: Console, epochs: int, metric: Metric) -> Iterator[Tell
 
 
 def _make_teller(console: Console) -> Callable[[Progress, int], None]:
-    """Return what tells from where a training goes on, and which populations fall silent."""
-    silent: tuple[str, ...] | None = None  # None: nothing has been told yet
+    """Return a function that prints where a training resumes, and what falls silent."""
+    silent: tuple[str, ...] | None = None  # None: nothing is printed yet
 
     def tell(progress: Progress, step: int) -> None:
         nonlocal silent
@@ -90,38 +88,38 @@ def _make_teller(console: Console) -> Callable[[Progress, int], None]:
     return tell
 
 
-def describe_training(run: Run, progress: Progress) -> list[str]:
-    """Return how a training ended, a line each: its score, and what went wrong."""
-    training = find_task_of(run).training
+def describe_training(run: TaskRun, progress: Progress) -> list[str]:
+    """Return how a training ended, in lines: its score, and what went wrong."""
+    training = run.definition.training
     metric, keep = training.validation, training.plan(run.config).keep
-    told = [
+    lines = [
         f"trained {progress.epoch} epoch{'s' * (progress.epoch != 1)}, {keep} validation "
         f"{metric.label} {metric.text(progress.best)}, in {run.folder}"
     ]
     if progress.has_diverged:
         last = progress.history[-1]["train_loss"]
-        told.append(
+        lines.append(
             f"the loss rose from {progress.first_loss:.4g} to {last:.4g}: the training has "
             f"diverged; {progress.grown and progress.grown + '; '}lower the learning rate, or "
             "look at the loss, and train again in another folder (--out)"
         )
     slopes = describe_raised_slopes(progress.history)
-    return [*told, *describe_silence(progress.silent), *([slopes] if slopes else [])]
+    return [*lines, *describe_silence(progress.silent), *([slopes] if slopes else [])]
 
 
 def describe_silence(names: Sequence[str]) -> list[str]:
-    """Return in a line that populations never fire, and the cure; none where all do."""
+    """Return in a line that populations never fire, and the cure; none: all fire."""
     if not names:
         return []
     return [
-        f"no spike of {', '.join(names)} in the whole validation: what is behind it learns "
-        "nothing of the input; raise its weights or input, or lower its threshold; if it fired "
-        "in an earlier epoch, lower the learning rate"
+        f"no spike of {', '.join(names)} in the whole validation: the layers behind it learn "
+        "nothing about the input; raise its weights or input, or lower its threshold; if it "
+        "fired in an earlier epoch, lower the learning rate"
     ]
 
 
 def _describe(row: Row, metric: Metric) -> str:
-    """Return loss and validation of a row of the history, and the slopes that were raised."""
+    """Return loss and validation of a row of the history, and the raised slopes."""
     value = metric.text(row[f"val_{metric.name}"])
     slopes = describe_raised_slopes([row])
     return f"loss {row['train_loss']:.3f}  val {value}" + (f"  {slopes}" if slopes else "")

@@ -1,40 +1,45 @@
 """``neuro simulate``: the test split on the event engine, under one clock or both."""
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from neuro.events import Clock, Grid, Recording, simulate
 from neuro.events.workers import require_workers
+from neuro.graph import Graph, GraphError
 from neuro.io.record_file import save_record
-from neuro.io.run_folder import RECORD, Run
+from neuro.io.run_folder import RECORD
 from neuro.networks import name_layer
 from neuro.record import Record
 from neuro.spikes import Events, Times, join
 from neuro.units import Seconds
-from tasks.runs.find import find_task_of
-from tasks.runs.provenance import describe_provenance, digest_file, write_result
-from tasks.runs.samples import join_batches
-from tasks.runs.task import Tree
-from tasks.runs.trained_run import (
-    decode,
-    iterate_samples,
-    load_other_networks,
-    load_run_graph,
-    load_trained_model,
-    measure,
+from tasks.runs.provenance import describe_samples, digest_file, digest_stimuli, write_result
+from tasks.runs.results import KEY
+from tasks.runs.samples import (
+    CLASSIFIER,
+    Judge,
+    Samples,
+    iterate_batches,
+    join_batches,
+    measure_answers,
+    read_answers,
+    read_targets,
+    require_judge,
 )
+from tasks.runs.task import TaskRun, Tree
+from tasks.runs.trained_run import ChipNetwork, open_trained_run
 
 SHOWN = 20  # test samples whose record is kept for the report
+CLOCKS = ("exact", "exact_spread")  # beside the grid
 
 
-class Timing(NamedTuple):
+class PlacedClock(NamedTuple):
     """A clock, and how the events of the stimulus are put in time for it."""
 
     clock: Clock
@@ -42,100 +47,163 @@ class Timing(NamedTuple):
 
 
 def simulate_run(
-    run: Run,
+    run: TaskRun,
     clock: Clock = Grid(),  # noqa: B008
     workers: int = 1,
 ) -> dict[str, Any]:
     """Replay the test split on the event engine; write ``simulate.json`` and a record.
 
-    Under the exact clock the samples run three times: on the grid, for which the network was
-    trained; in exact time with the stimulus at the ends of its ticks, as on the grid; and in
-    exact time with the stimulus anywhere in its ticks, as a sensor would send it.
-
     Returns:
-        Of the grid: the task's metrics by name, n; spikes, synaptic_events and updates by node,
-        a sample; milliseconds of wall time a sample, in which only the spikes of outputs are
-        kept; captions of the samples in the record, its digest, and the shape of a tick of each
-        input.
-        others: rate and number of neurons of the layers of further networks of the chip, whose
-        counts are in per_sample.
-        "exact" and "exact_spread": the same in exact time, the change of each metric, and how
-        far the answers are from those of the grid, see :func:`compare_answers`.
+        What :func:`simulate_samples` returns of the network that answers; captions of the
+        samples in the record, and its digest.
+        Of a task of several networks per_sample and milliseconds_per_sample are of all of them,
+        under every clock. without_metric: those that answer nothing; the metrics are of the
+        other one. others: rate and
+        number of neurons of their layers on the grid.
 
     Raises:
         ValueError: there are no workers.
+        GraphError: a network does not run under the clock; says which.
     """
     require_workers(workers)
-    measured_on = describe_provenance(run)
-    graph, model = load_run_graph(run), load_trained_model(run)
-    timings = {"grid": Timing(Grid(), dict)}
-    if not isinstance(clock, Grid):
-        rng = np.random.default_rng(run.seed)
-        timings["exact"] = Timing(clock, dict)
-        timings["exact_spread"] = Timing(clock, partial(spread, dt=graph.dt, rng=rng))
-    some = next(iterate_samples(run, graph, most=SHOWN))
-    # Also the first use of each clock, which compiles it: the times below are without that.
-    first = {k: simulate(graph, t.place(some.inputs), t.clock)[0] for k, t in timings.items()}
-    save_record(path := run.folder / RECORD, first["grid"])
-    batches = list(iterate_samples(run, graph))
-    whole = {name: join([b.inputs[name] for b in batches]) for name in graph.inputs}
-    targets = join_batches([b.targets for b in batches])
-    kept = Recording(spikes=tuple(n for n in graph.outputs if n not in graph.readouts))
-    found, answers = {}, {}
-    for name, timing in timings.items():
-        stimulus = timing.place(whole)
-        start = time.perf_counter()
-        record, _ = simulate(graph, stimulus, timing.clock, record=kept, workers=workers)
-        seconds = time.perf_counter() - start
-        answers[name] = decode(run, model, graph, record)
-        values = measure(run, answers[name], targets)
-        found[name] = {**_per_sample(record, seconds), **values}
-    grid = found.pop("grid")
-    for name, other in found.items():
-        other["change"] = {k: other[k] - grid[k] for k in values}
-        other |= compare_answers(answers[name], answers["grid"])
-    if not found:  # the further networks keep their ticks
-        grid |= _run_others(run, model, grid)
-    describe = find_task_of(run).evaluation.describe
+    trained = open_trained_run(run)
+    results, ticks = {}, {}
+    for name, net in trained.networks.items():
+        batches = list(net.iterate_samples())
+        ticks[name] = batches[0].ticks
+        if not name:
+            shown = batches[0].take(SHOWN)
+        try:
+            results[name] = simulate_samples(
+                net.graph, batches, net.judge, clock, workers, run.seed
+            )
+        except GraphError as error:
+            problems = [name_layer(name, problem) for problem in error.problems]
+            raise GraphError(problems, error.what) from error
+    network = trained.network
+    record, _ = simulate(network.graph, shown.inputs)
+    save_record(path := run.folder / RECORD, record)
+    captions = run.definition.evaluation.describe(
+        run.config, read_answers(network.judge, network.graph, record), shown.targets
+    )
     result = {
-        "clock": "grid",
-        "workers": workers,
-        "captions": list(
-            describe(run.config, decode(run, model, graph, first["grid"]), some.targets)
-        ),
-        "input_shapes": {name: graph.shapes[name] for name in graph.inputs},
+        **_join_simulated(trained.networks, results, ticks),
+        "captions": list(captions),
         "record": digest_file(path),
-        **grid,
-        **found,
     }
-    write_result(run, "simulate", result, measured_on)
+    write_result(run, "simulate", result, trained.measured_on)
     return result
 
 
-def _run_others(run: Run, model: nn.Module, first: Mapping[str, Any]) -> dict[str, Any]:
-    """Return counts and time with those of further networks, and the rates of their layers."""
-    per_sample, milliseconds = dict(first["per_sample"]), first["milliseconds_per_sample"]
-    layers: dict[str, dict[str, float]] = {}
-    for name, other in load_other_networks(run, model).items():
-        some = list(iterate_samples(run, other.graph, stimuli=other.stimuli))
-        inputs = {k: join([b.inputs[k] for b in some]) for k in other.graph.inputs}
+@torch.no_grad()
+def simulate_samples(
+    graph: Graph,
+    samples: Samples | Iterable[Samples],
+    judge: Judge = CLASSIFIER,
+    clock: Clock = Grid(),  # noqa: B008
+    workers: int = 1,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Replay samples on the event engine.
+
+    Under the exact clock they run three times: on the grid; in exact time with the stimulus at
+    the ends of its ticks, as on the grid; and in exact time with the stimulus anywhere in its
+    ticks, as a sensor would send it.
+
+    Args:
+        graph: the network.
+        samples: all of as many ticks; they are run together.
+        judge: how outputs are judged against the targets.
+        clock: the clock of the engine.
+        workers: samples are split over so many.
+        seed: of the times inside of ticks.
+
+    Returns:
+        Of the grid: the metrics by name, n; spikes, synaptic_events and updates by node, a
+        sample; milliseconds of wall time a sample, in which only the spikes of outputs are
+        kept; and the shape of a tick of each input.
+        "exact" and "exact_spread": the same in exact time, the change of each metric, and how
+        far the answers are from those of the grid, see :func:`compare_answers`.
+        measured_on: of :func:`describe_samples`.
+
+    Raises:
+        TypeError, ValueError: samples or judge do not fit the graph, or do not fit each other;
+            says the cure.
+        GraphError: the graph does not run under the clock.
+    """
+    require_judge(judge)
+    batches = list(iterate_batches(graph, samples))
+    clocks = {"grid": PlacedClock(Grid(), dict)}
+    if not isinstance(clock, Grid):
+        rng = np.random.default_rng(seed)
+        clocks["exact"] = PlacedClock(clock, dict)
+        clocks["exact_spread"] = PlacedClock(clock, partial(spread, dt=graph.dt, rng=rng))
+    few = batches[0].take(SHOWN)
+    for placed in clocks.values():  # compiles each clock: the times below are without that
+        simulate(graph, placed.place(few.inputs), placed.clock)
+    whole = {name: join([b.inputs[name] for b in batches]) for name in graph.inputs}
+    targets = join_batches([read_targets(b) for b in batches])
+    kept = Recording(spikes=tuple(n for n in graph.outputs if n not in graph.readouts))
+    ways, answers = {}, {}
+    for name, placed in clocks.items():
+        stimulus = placed.place(whole)
         start = time.perf_counter()
-        record, _ = simulate(other.graph, inputs)
-        counted = _per_sample(record, time.perf_counter() - start)
-        milliseconds += other.runs * counted["milliseconds_per_sample"]
-        for node, counts in counted["per_sample"].items():
-            key = name_layer(name, node)
-            per_sample[key] = {k: other.runs * n for k, n in counts.items()}
-        for node, e in record.spikes.items():
-            ticks, samples, neurons = e.shape
-            rate = len(e.tick) / max(1, ticks * samples * neurons)
-            layers[name_layer(name, node)] = {"rate": rate, "neurons": neurons}
-    if not layers:
-        return {}
+        record, _ = simulate(graph, stimulus, placed.clock, record=kept, workers=workers)
+        seconds = time.perf_counter() - start
+        answers[name] = read_answers(judge, graph, record)
+        values = measure_answers(judge, answers[name], targets)
+        ways[name] = {**_per_sample(record, seconds), **values}
+    grid = ways.pop("grid")
+    for name, way in ways.items():
+        way["change"] = {k: way[k] - grid[k] for k in values}
+        way |= compare_answers(answers[name], answers["grid"])
     return {
-        "per_sample": per_sample,
-        "milliseconds_per_sample": milliseconds,
-        "others": layers,
+        "clock": "grid",
+        "workers": workers,
+        "input_shapes": {name: graph.shapes[name] for name in graph.inputs},
+        **grid,
+        **ways,
+        KEY: describe_samples(graph, digest_stimuli(whole)),
+    }
+
+
+def _join_simulated(
+    networks: Mapping[str, ChipNetwork],
+    results: Mapping[str, dict[str, Any]],
+    ticks: Mapping[str, int],
+) -> dict[str, Any]:
+    """Return the result of the network that answers, with counts and times of all networks."""
+    out = dict(results[""])
+    if len(results) == 1:
+        return out
+    runs = {name: net.runs for name, net in networks.items()}
+    out |= _add_costs(runs, results)
+    for clock in (c for c in CLOCKS if c in out):
+        ways = {name: result[clock] for name, result in results.items()}
+        out[clock] = ways[""] | _add_costs(runs, ways)
+    layers: dict[str, dict[str, float]] = {}
+    for name, net in list(networks.items())[1:]:
+        for node in (*net.graph.inputs, *net.graph.firing):
+            neurons = math.prod(net.graph.shapes[node])
+            spikes = results[name]["per_sample"][node]["spikes"]
+            rate = spikes / max(1, ticks[name] * neurons)
+            layers[name_layer(name, node)] = {"rate": rate, "neurons": neurons}
+    return {**out, "others": layers, "without_metric": list(results)[1:]}
+
+
+def _add_costs(
+    runs: Mapping[str, int], ways: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return counts and time of all networks, each as often as it runs for an inference."""
+    return {
+        "per_sample": {
+            name_layer(name, node): {k: runs[name] * n for k, n in counts.items()}
+            for name, way in ways.items()
+            for node, counts in way["per_sample"].items()
+        },
+        "milliseconds_per_sample": sum(
+            runs[name] * way["milliseconds_per_sample"] for name, way in ways.items()
+        ),
     }
 
 

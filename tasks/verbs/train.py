@@ -16,14 +16,14 @@ from torch import nn
 
 from neuro.arguments import describe
 from neuro.eventprop import LEAST, Tally, compute_module_outputs
-from neuro.io.run_folder import Run, RunError, begin_run
+from neuro.io.run_folder import RunError, begin_run
 from neuro.training import Course, Plan, Progress, fit
 from neuro.training.sharded import make_sharding
 from tasks.allocator import keep_freed_memory
-from tasks.runs.find import find_task_of, keep_task_file
-from tasks.runs.provenance import describe_provenance, write_result
-from tasks.runs.task import Tree, as_json
-from tasks.runs.trained_run import build_fresh_model, load_trained_model, require_declared
+from tasks.runs.find import keep_task_file
+from tasks.runs.provenance import write_result
+from tasks.runs.task import TaskRun, Tree, as_json
+from tasks.runs.trained_run import build_fresh_model, open_trained_run, require_declared
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -31,30 +31,30 @@ if TYPE_CHECKING:
 
 Tell = Callable[[Progress, int, int], None]
 Kind = Literal["none", "csv", "tensorboard"]  # of a logger
-SILENT = "silent.json"  # which populations the last validation saw no spike of
+SILENT = "silent.json"  # the populations without a spike in the last validation
 
 
 def require_device(device: str, devices: int = 1) -> None:
-    """Raise a RunError unless torch can compute on so many of a ``device`` here."""
+    """Raise a RunError unless this machine has so many of a ``device`` for torch."""
     if device == "cuda" and not torch.cuda.is_available():
         raise RunError("--device cuda: torch sees no CUDA device here; use --device cpu")
     if devices < 1:
         raise RunError(f"--devices must be >= 1, got {devices}")
-    there = torch.cuda.device_count()
-    if device == "cuda" and devices > there:
-        raise RunError(f"--devices {devices}: torch sees {there} CUDA devices here; use fewer")
+    count = torch.cuda.device_count()
+    if device == "cuda" and devices > count:
+        raise RunError(f"--devices {devices}: torch sees {count} CUDA devices here; use fewer")
 
 
 def launch_fabric(
-    run: Run, device: str, devices: int, logger: Kind = "none", *, sharded: bool = False
+    run: TaskRun, device: str, devices: int, logger: Kind = "none", *, sharded: bool = False
 ) -> "Fabric":
-    """Return Fabric, launched, on ``devices`` processes of a device; torchrun's where it runs.
+    """Return Fabric, launched on ``devices`` processes of a device, or on those of torchrun.
 
-    sharded: each process keeps its share of the parameters (FSDP), else all of them (DDP).
+    sharded: each process keeps a share of the parameters (FSDP), otherwise all of them (DDP).
 
     Raises:
-        RunError: there is no such device here, the logger is not installed, or one process
-            should share a model.
+        RunError: there is no such device here, the logger is not installed, or a single process
+            cannot share a model.
     """
     from lightning_fabric import Fabric
 
@@ -80,7 +80,7 @@ def launch_fabric(
 
 @contextmanager
 def _keep_quiet() -> Iterator[None]:
-    """Run a block in which Fabric says nothing but warnings: it greets every launch."""
+    """Run a block in which Fabric prints only warnings: it greets every launch."""
     log = logging.getLogger("lightning_fabric")
     level = log.level
     log.setLevel(logging.WARNING)
@@ -90,14 +90,14 @@ def _keep_quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def make_plan(run: Run) -> Plan:
-    """Return how a run is trained.
+def make_plan(run: TaskRun) -> Plan:
+    """Return the plan of a training.
 
     Raises:
-        RunError: what the task returns is no Plan.
+        RunError: the task does not return a Plan.
         ValueError: its numbers are out of range.
     """
-    plan = find_task_of(run).training.plan(run.config)
+    plan = run.definition.training.plan(run.config)
     if not isinstance(plan, Plan):
         raise RunError(
             f"{run.task}: Training.plan must return a Plan, got {describe(plan)}; return "
@@ -106,13 +106,13 @@ def make_plan(run: Run) -> Plan:
     return plan
 
 
-def count_steps(run: Run) -> int:
-    """Return the batches in an epoch of training.
+def count_steps(run: TaskRun) -> int:
+    """Return the number of batches in an epoch of training.
 
     Raises:
-        RunError: what the task returns is no whole number, or none at all.
+        RunError: the task does not return a whole number >= 1.
     """
-    steps = find_task_of(run).training.steps(run.config)
+    steps = run.definition.training.steps(run.config)
     if not isinstance(steps, Integral) or steps < 1:
         raise RunError(
             f"{run.task}: Training.steps must be a whole number of batches >= 1, got "
@@ -124,7 +124,7 @@ def count_steps(run: Run) -> int:
 def make_loggers(kind: Kind, folder: Path) -> "list[Logger]":
     """Return Fabric's logger of that kind, which writes into ``logs`` of a run folder.
 
-    csv: ``logs/version_K/metrics.csv``, a new K each time that training goes on.
+    csv: ``logs/version_K/metrics.csv``, with a new K each time the training resumes.
     tensorboard: event files in ``logs``; ``tensorboard --logdir logs`` shows them.
 
     Raises:
@@ -144,13 +144,13 @@ def make_loggers(kind: Kind, folder: Path) -> "list[Logger]":
         ) from error
 
 
-def train_run(run: Run, fabric: "Fabric", tell: Tell | None = None) -> Progress:
-    """Train a run, from where it was left off; a finished run is left as it is.
+def train_run(run: TaskRun, fabric: "Fabric", tell: Tell | None = None) -> Progress:
+    """Train a run from its last checkpoint to the end; a finished run does not change.
 
     tell: called after every step with (progress, step, steps in an epoch).
     """
     keep_freed_memory(of_any_size=True)
-    training, config = find_task_of(run).training, run.config
+    training, config = run.definition.training, run.config
     steps = count_steps(run)
     exact = run.gradient == "eventprop"
     least = require_exact(run, fabric) if exact else LEAST
@@ -167,12 +167,12 @@ def train_run(run: Run, fabric: "Fabric", tell: Tell | None = None) -> Progress:
             write_progress(run, progress)
 
     def batches(epoch: int) -> Iterable[Tree]:
-        found = training.batches(config, "train", epoch)
-        return found if epoch else require_all_counted(found, steps)
+        whole = training.batches(config, "train", epoch)
+        return whole if epoch else require_all_counted(whole, steps)
 
     def loss(wrapped: nn.Module, batch: Tree, at: float, *state: Any) -> Any:
-        used = InExactTime(model, tally, least) if exact else wrapped
-        return training.loss(config, used, batch, at, *state)
+        timed = InExactTime(model, tally, least) if exact else wrapped
+        return training.loss(config, timed, batch, at, *state)
 
     resume = training.batches_from
     course = Course(
@@ -200,8 +200,8 @@ def train_run(run: Run, fabric: "Fabric", tell: Tell | None = None) -> Progress:
     return progress
 
 
-def write_progress(run: Run, progress: Progress) -> None:
-    """Write the curve of a training, and which populations are silent, where any are."""
+def write_progress(run: TaskRun, progress: Progress) -> None:
+    """Write the curve of a training, and its silent populations if there are any."""
     run.write_lines("metrics.jsonl", progress.history)
     if progress.silent:
         epoch = progress.history[-1]["epoch"]
@@ -210,23 +210,22 @@ def write_progress(run: Run, progress: Progress) -> None:
         (run.folder / SILENT).unlink(missing_ok=True)
 
 
-def validate_run(run: Run, model: nn.Module) -> float:
+def validate_run(run: TaskRun, model: nn.Module) -> float:
     """Return the score of a model on the validation split.
 
     Raises:
-        RunError: the split holds nothing.
+        RunError: the split is empty.
     """
-    training = find_task_of(run).training
+    training = run.definition.training
     try:
         score = training.validate(run.config, place_in_trained_time(run, model))
     except ZeroDivisionError:
         score = math.nan
-    is_nan = score != score  # also where a task returns what is no number
+    is_nan = score != score  # a task may return NaN, too
     if is_nan and next(iter(training.batches(run.config, "val", 0)), None) is None:
         raise RunError(
-            f"{run.task}: the validation split holds nothing, and nothing can tell which "
-            'weights are best; give samples to batches(config, "val", 0) that are not trained '
-            "on"
+            f"{run.task}: the validation split is empty, and the best weights cannot be "
+            'chosen; let batches(config, "val", 0) give samples that training does not use'
         )
     return score
 
@@ -235,14 +234,14 @@ def require_all_counted(batches: Iterable[Tree], steps: int) -> Iterator[Tree]:
     """Yield batches; raise before the last of ``steps`` if there are more.
 
     Raises:
-        RunError: every epoch would leave some out.
+        RunError: every epoch would leave batches out.
     """
     rest = iter(batches)
     for step, batch in enumerate(rest, 1):
         if step == steps and next(rest, None) is not None:
             raise RunError(
                 f"an epoch has more than the {steps} batches that Training.steps says: the "
-                "others would never be trained on; count them all (-(-samples // batch) where "
+                "rest would never be trained on; count them all (-(-samples // batch) where "
                 "the last may be smaller), or end the batches there (itertools.islice)"
             )
         yield batch
@@ -263,20 +262,20 @@ class InExactTime(nn.Module):
         self.least = least
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
-        """Return (outputs, None): no state is handed on."""
+        """Return (outputs, None): there is no state."""
         return compute_module_outputs(self.model, x, self.tally, self.least), None
 
 
-def place_in_trained_time(run: Run, model: nn.Module) -> nn.Module:
-    """Return a run's model on the clock, or where EventProp trains it, in continuous time."""
+def place_in_trained_time(run: TaskRun, model: nn.Module) -> nn.Module:
+    """Return a model on the clock, or in continuous time if EventProp trains the run."""
     return InExactTime(model) if run.gradient == "eventprop" else model
 
 
-def require_exact(run: Run, fabric: "Fabric") -> float:
-    """Return the least slope; raise unless EventProp can train a run where Fabric runs it."""
+def require_exact(run: TaskRun, fabric: "Fabric") -> float:
+    """Return the least slope; raise unless EventProp can train a run with this Fabric."""
     if fabric.world_size > 1:
         raise RunError("--gradient eventprop runs in one process; leave --devices out")
-    training = find_task_of(run).training
+    training = run.definition.training
     if training.eventprop is None:
         raise RunError(
             f"{run.task} cannot be trained with --gradient eventprop: its Training.eventprop "
@@ -289,37 +288,37 @@ def require_exact(run: Run, fabric: "Fabric") -> float:
     return least
 
 
-def evaluate_run(run: Run, device: str = "cpu") -> dict[str, Any]:
+def evaluate_run(run: TaskRun, device: str = "cpu") -> dict[str, Any]:
     """Measure the trained model on the test split; write and return ``eval.json``.
 
-    A run that EventProp trained is measured in continuous time, as it was trained.
+    A run that EventProp trained is measured in continuous time, too.
 
     Returns:
         The value of each metric by its name; n, split, counted, gradient; the facts that the
-        task adds; notes, tables and pictures where there are any; and direction, unit and
-        format of ``metrics``.
+        task adds; notes, tables and pictures if there are any; and direction, unit and format
+        of ``metrics``.
     """
     require_device(device)
-    measured_on = describe_provenance(run)
-    model = place_in_trained_time(run, load_trained_model(run).to(device)).eval()
-    evaluation = find_task_of(run).evaluation
-    found = evaluation.evaluate(run, model)
-    require_declared(run, found.values)
+    trained = open_trained_run(run)
+    model = place_in_trained_time(run, trained.model.to(device)).eval()
+    evaluation = run.definition.evaluation
+    findings = evaluation.evaluate(run, model)
+    require_declared(run, findings.values)
     shown = {
-        "notes": dict(found.notes),
-        "tables": [asdict(table) for table in found.tables],
-        "pictures": [asdict(picture) for picture in found.pictures],
+        "notes": dict(findings.notes),
+        "tables": [asdict(table) for table in findings.tables],
+        "pictures": [asdict(picture) for picture in findings.pictures],
     }
     result = {
-        **found.values,
-        "n": found.n,
-        "split": found.split,
-        "counted": found.counted,
-        **found.facts,
+        **findings.values,
+        "n": findings.n,
+        "split": findings.split,
+        "counted": findings.counted,
+        **findings.facts,
         **{k: v for k, v in shown.items() if v},
-        "metrics": as_json(m for m in evaluation.metrics if m.name in found.values),
+        "metrics": as_json(m for m in evaluation.metrics if m.name in findings.values),
         "gradient": run.gradient,
-        "seed_changes": find_task_of(run).training.seed_changes,
+        "seed_changes": run.definition.training.seed_changes,
     }
-    write_result(run, "eval", result, measured_on)
+    write_result(run, "eval", result, trained.measured_on)
     return result

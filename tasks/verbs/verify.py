@@ -18,7 +18,6 @@ from lava_export.parity import Parity
 from neuro.arguments import make_type_error
 from neuro.events import Grid, simulate
 from neuro.graph import Graph
-from neuro.io.run_folder import Run
 from neuro.nn import replay
 from neuro.nn.rounding import (
     bound_rounding,
@@ -29,32 +28,20 @@ from neuro.nn.rounding import (
 from neuro.nn.threshold_margin import compute_margins
 from neuro.record import Record
 from neuro.spikes import Events, to_raster
-from tasks.runs.provenance import (
-    describe_provenance,
-    describe_samples,
-    digest_stimuli,
-    write_result,
-)
+from tasks.runs.provenance import describe_samples, digest_stimuli, write_result
 from tasks.runs.samples import (
     CLASSIFIER,
-    NO_ANSWERS,
     Judge,
     Samples,
-    as_rows,
     iterate_batches,
     join_batches,
     measure_answers,
+    read_answers,
+    read_targets,
     require_judge,
 )
-from tasks.runs.task import Tree
-from tasks.runs.trained_run import (
-    collect_outputs,
-    iterate_samples,
-    load_other_networks,
-    load_run_graph,
-    load_trained_model,
-    make_judge,
-)
+from tasks.runs.task import TaskRun, Tree
+from tasks.runs.trained_run import open_trained_run
 from tasks.verbs.verification import Verification, join_verifications
 
 EXECUTORS = ("torch", "events", "integers")
@@ -62,20 +49,21 @@ DOES_NOT_FIT = "the network, or its stimulus, does not fit Loihi's integers"
 ROUNDING = 1e-12  # float64 sums of thousands of numbers, in different orders
 
 
-def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
+def verify_run(run: TaskRun, lava_samples: int = 8) -> dict[str, Any]:
     """Compare the executors on the whole test split; write and return ``verify.json``.
 
-    That is what :func:`verify_samples` returns, of all networks that the chip runs.
+    That is what :func:`verify_samples` returns, of all networks that the chip runs. Of several,
+    without_metric: those that answer nothing; the metrics are of the other one.
     """
-    measured_on = describe_provenance(run)
-    graph, model = load_run_graph(run), load_trained_model(run)
-    samples = iterate_samples(run, graph)
-    networks = {"": compare_executors(graph, samples, make_judge(run, model), lava_samples)}
-    for name, other in load_other_networks(run, model).items():
-        samples = iterate_samples(run, other.graph, stimuli=other.stimuli)
-        networks[name] = compare_executors(other.graph, samples, NO_ANSWERS, lava_samples)
+    trained = open_trained_run(run)
+    networks = {
+        name: compare_executors(net.graph, net.iterate_samples(), net.judge, lava_samples)
+        for name, net in trained.networks.items()
+    }
     result = join_verifications(networks).as_json()
-    write_result(run, "verify", result, measured_on)
+    if len(networks) > 1:
+        result["without_metric"] = list(networks)[1:]
+    write_result(run, "verify", result, trained.measured_on)
     return result
 
 
@@ -141,16 +129,14 @@ def compare_executors(
     answers: dict[str, list[Tree]] = {who: [] for who in EXECUTORS[: 3 if program else 2]}
     targets, stimuli, n = [], list[str](), 0
     for some in chain([first], batches):
-        targets.append(as_rows("targets", some.targets, some.n, "torch.tensor(labels)"))
+        targets.append(read_targets(some))
         records = {"torch": replay(graph, some.inputs)}
         records["events"], _ = simulate(graph, some.inputs)
         if program is not None:
             records["integers"] = program.run(some.inputs)
         tally.add(some.inputs, records["torch"], records["events"], records.get("integers"))
         for who, record in records.items():
-            given = judge.decode(collect_outputs(graph, record))
-            cure = "torch.stack(answers)"
-            answers[who].append(as_rows("what Judge.decode returns", given, some.n, cure))
+            answers[who].append(read_answers(judge, graph, record))
         stimuli += digest_stimuli(some.inputs)
         n += some.n
     known = join_batches(targets)
@@ -158,9 +144,9 @@ def compare_executors(
         who: measure_answers(judge, join_batches(given), known)
         for who, given in answers.items()
     }
-    parity = Parity(samples=0, skipped=DOES_NOT_FIT if misfits else "no samples asked for")
-    if program and lava_samples:
-        parity = check_parity(program, first.take(lava_samples).inputs)
+    parity = Parity(samples=0, skipped=DOES_NOT_FIT)
+    if program is not None:
+        parity = check_samples(program, first, lava_samples)
     return Verification(
         layers=tally.layers,
         flips=tally.flips,
@@ -178,6 +164,13 @@ def compare_executors(
     )
 
 
+def has_disagreement(result: Mapping[str, Any]) -> bool:
+    """Say whether executors differ in a result that must not, or Lava failed."""
+    both, lava = result["torch_events"], result["reference_lava"]
+    wrong = both["mismatches"] or both["unexplained"] or lava.get("mismatches")
+    return bool(wrong or lava.get("failed"))
+
+
 def _try_to_lower(graph: Graph, some: Samples) -> tuple[ChipProgram | None, list[str]]:
     """Return the program, or why there is none for such samples."""
     try:
@@ -188,6 +181,13 @@ def _try_to_lower(graph: Graph, some: Samples) -> tuple[ChipProgram | None, list
     except ProgramError as error:
         return None, str(error).splitlines()[1:]
     return program, []
+
+
+def check_samples(program: ChipProgram, samples: Samples, most: int) -> Parity:
+    """Compare a program with Lava on samples, ``most`` at most; 0: on none."""
+    if not most:
+        return Parity(samples=0, skipped="no samples asked for")
+    return check_parity(program, samples.take(most).inputs)
 
 
 def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:

@@ -20,9 +20,7 @@ from tasks.runs.samples import Samples
 from tasks.verbs.energy import estimate_samples
 from tasks.verbs.verify import verify_samples
 
-TOLD = (
-    "no spike of {} in all samples: nothing is compared, and nothing is priced, of what never"
-)
+TOLD = "no spike of {} in all samples: there is nothing to compare or to price; raise weights"
 
 
 def two_layers(weight: float) -> Graph:

@@ -87,14 +87,14 @@ def test_words_that_a_verb_does_not_take_are_told_with_what_it_takes(
     assert text == (
         "neuro: neuro train has no flag --epochs; it takes TASK:CONFIGURATION, --out, --seed, "
         "--device, --devices, --gradient, --logger, --skip-bad, --sharded, --dry-run, --set, "
-        "--lr; the same command goes on with a run that was interrupted; all else that a "
-        "training depends on (epochs, batch) is a field of its configuration: neuro train "
-        "mnist:tiny --set epochs=3 sets one, neuro tasks mnist:tiny lists them"
+        "--lr; the same command resumes an interrupted run; everything else that a training "
+        "depends on (epochs, batch) is a field of its configuration: neuro train mnist:tiny "
+        "--set epochs=3 sets one, neuro tasks mnist:tiny lists them"
     )
     assert told(["train", "mnist", "tiny"], capsys) == (
         "neuro: neuro train takes TASK:CONFIGURATION, --out, --seed, --device, --devices, "
         "--gradient, --logger, --skip-bad, --sharded, --dry-run, --set, --lr; 'tiny' is one "
-        "word more"
+        "word too many"
     )
     assert told(["export", "runs/a", "--chip", "loihi2"], capsys) == (
         "neuro: neuro export has no flag --chip; it takes RUN"
@@ -104,10 +104,10 @@ def test_words_that_a_verb_does_not_take_are_told_with_what_it_takes(
     assert told(["data", "make", "nuscenes", "a", "--scene", "2"], capsys) == (
         "neuro: neuro data make has no flag --scene; did you mean --scenes?"
     )
-    assert "'abc' is no whole number; write 0, 1, 2, ..." in told(
+    assert "'abc' is not a whole number; write 0, 1, 2, ..." in told(
         ["train", "mnist", "--seed", "abc"], capsys
     )
-    assert "Error parsing --temperature: 'x' is no number; write 0.5, 1, 2, ..." in told(
+    assert "Error parsing --temperature: 'x' is not a number; write 0.5, 1, 2, ..." in told(
         ["generate", "runs/a", "--temperature", "x"], capsys
     )
     assert "neuro train --help" in told(["train"], capsys)
@@ -276,13 +276,13 @@ def test_a_run_folder_is_no_task_and_a_task_no_run_folder(
     monkeypatch.chdir(run)
     for name in (run / "best.safetensors", Path("metrics.jsonl")):
         assert told(["eval", str(name)], capsys) == (
-            f"neuro: {name} is no run folder; did you mean {name.parent}?"
+            f"neuro: {name} is not a run folder; did you mean {name.parent}?"
         )
     Path("runs").mkdir()
     Path("runs/mnist-tiny").symlink_to(run)
     for name in ("mnist", "mnist:tiny"):
         text = told(["energy", name], capsys)
-        assert text == f"neuro: {name} is no run folder; did you mean runs/mnist-tiny?"
+        assert text == f"neuro: {name} is not a run folder; did you mean runs/mnist-tiny?"
     Path("runs/mnist-tiny").unlink()
     Path("runs").rmdir()
     monkeypatch.chdir(tmp_path)
@@ -386,4 +386,4 @@ def test_an_interruption_is_told_in_a_line(
     with pytest.raises(SystemExit) as e:
         main(["tasks"])
     assert e.value.code == 130
-    assert "interrupted; every file is whole" in capsys.readouterr().out
+    assert "interrupted; all files are complete" in capsys.readouterr().out

@@ -56,10 +56,10 @@ def test_words_that_a_verb_takes_pass(words: str) -> None:
         ("a --epochs=3", "has no flag --epochs; it takes FILE, --out, --number, --markdown"),
         ("a -o b", "has no flag -o; it takes FILE, --out, --number, --markdown"),
         ("a --no-out", "has no flag --no-out; did you mean --out?"),
-        ("a b", "takes FILE, --out, --number, --markdown; 'b' is one word more"),
-        ("a --out b c", "takes FILE, --out, --number, --markdown; 'c' is one word more"),
-        ("a --out=b c", "takes FILE, --out, --number, --markdown; 'c' is one word more"),
-        ("a --markdown c", "takes FILE, --out, --number, --markdown; 'c' is one word more"),
+        ("a b", "takes FILE, --out, --number, --markdown; 'b' is one word too many"),
+        ("a --out b c", "takes FILE, --out, --number, --markdown; 'c' is one word too many"),
+        ("a --out=b c", "takes FILE, --out, --number, --markdown; 'c' is one word too many"),
+        ("a --markdown c", "takes FILE, --out, --number, --markdown; 'c' is one word too many"),
         ("a --out --lr", "has no flag --lr; it takes"),
     ],
 )
@@ -106,7 +106,7 @@ def test_text_may_be_empty() -> None:
 def test_a_flag_of_several_values_takes_all_words_up_to_the_next_flag() -> None:
     for words in ("a --runs b c d", "a --runs b c --out d", "--out d --runs b c d"):
         require_words("neuro verb", several, words.split())
-    with pytest.raises(UnknownName, match="'e' is one word more"):
+    with pytest.raises(UnknownName, match="'e' is one word too many"):
         require_words("neuro verb", several, ["a", "--runs", "b", "c", "--out", "d", "e"])
 
 
@@ -119,7 +119,7 @@ def test_the_cure_stands_where_no_flag_is_meant() -> None:
 
 def test_some_verbs_take_any_number_of_words_and_some_none() -> None:
     require_words("neuro many", many, ["a", "b", "c", "--out", "d"])
-    with pytest.raises(UnknownName, match="neuro nothing takes nothing; 'a' is one word more"):
+    with pytest.raises(UnknownName, match="takes nothing; 'a' is one word too many"):
         require_words("neuro nothing", nothing, ["a"])
 
 
@@ -128,7 +128,7 @@ def test_a_whole_number_is_asked_for(text: str, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit):
         tyro.cli(verb, prog="neuro verb", args=["a", "--number", text])
     err = " ".join(capsys.readouterr().err.split())
-    assert f"Error parsing --number: {text!r} is no whole number; write 0, 1, 2, ..." in err
+    assert f"Error parsing --number: {text!r} is not a whole number; write 0, 1, 2, ..." in err
 
 
 def test_whole_numbers_are_read() -> None:

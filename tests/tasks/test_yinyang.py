@@ -10,8 +10,8 @@ from torch import nn
 
 from drivers.yinyang import generate
 from neuro.eventprop import LEAST, Tally, compute_module_outputs
-from neuro.io.run_folder import Run
 from tasks.cli import main
+from tasks.runs.find import make_run
 from tasks.verbs.train import launch_fabric, train_run
 from tasks.yinyang import batches, build, full, points, tiny
 
@@ -58,9 +58,7 @@ def test_the_bound_of_slopes_is_one_of_the_configuration(
 
     monkeypatch.setattr("tasks.verbs.train.compute_module_outputs", watched)
     small = replace(tiny(), train=50, test=20, epochs=1, least_slope=0.25)
-    run = Run(
-        folder=tmp_path, task="yinyang", name="x", seed=0, config=small, gradient="eventprop"
-    )
+    run = replace(make_run("yinyang", tmp_path, gradient="eventprop"), config=small)
     train_run(run, launch_fabric(run, "cpu", 1))
     assert asked[0] == 0.25  # before anything is written
     assert asked[1] == 0.25  # the one batch

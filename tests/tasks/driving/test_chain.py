@@ -2,19 +2,22 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from driving_windows import make_window, small_config
 
 from drivers.nuscenes.box import Box
-from neuro.io.run_folder import Run
+from neuro.events import Exact
+from neuro.graph import Graph, GraphError
 from tasks.driving import data, evaluate
 from tasks.driving.config import Config
 from tasks.driving.deployment import HOST
 from tasks.report.report import write_report
-from tasks.runs.task import Split
-from tasks.verbs import export
+from tasks.runs.find import make_run
+from tasks.runs.task import Split, TaskRun
+from tasks.verbs import export, simulate as simulating
 from tasks.verbs.energy import estimate_energy
 from tasks.verbs.export import export_run
 from tasks.verbs.simulate import simulate_run
@@ -36,7 +39,7 @@ class Few(list):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskRun]:
     """Return a run that every verb has been at; Lava and the film take too long here."""
 
     def open_split(config: Config, split: Split) -> Few:
@@ -49,10 +52,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         skipped = {"samples": 0, "skipped": "not here"}
         patch.setattr(export, "compare_on_lava", lambda *_: skipped)
         folder = tmp_path_factory.mktemp("run") / "run"
-        run = Run(folder=folder, task="driving", name="tiny", seed=0, config=SMALL)
+        run = replace(make_run("driving:tiny", folder), config=SMALL)
         train_run(run, launch_fabric(run, "cpu", 1))
         evaluate_run(run)
-        simulate_run(run)
+        simulate_run(run, Exact())
         verify_run(run, lava_samples=0)
         export_run(run)
         estimate_energy(run)
@@ -60,11 +63,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield run
 
 
-def read(run: Run, verb: str) -> Any:
+def read(run: TaskRun, verb: str) -> Any:
     return json.loads((run.folder / f"{verb}.json").read_text())
 
 
-def test_all_spiking_parts_are_the_same_on_events_and_lower_to_integers(run: Run) -> None:
+def test_all_spiking_parts_are_the_same_on_events_and_lower_to_integers(run: TaskRun) -> None:
     found = read(run, "verify")
     assert found["torch_events"]["mismatches"] == 0
     assert not found["torch_events"]["unexplained"]
@@ -73,9 +76,10 @@ def test_all_spiking_parts_are_the_same_on_events_and_lower_to_integers(run: Run
     assert {name.split(": ")[0] for name in layers if ": " in name} == set(PARTS)
     assert set(found["metrics"]) == {"iou_vehicle", "iou_lane", "iou_drivable"}
     assert found["n"] == 1
+    assert found["without_metric"] == list(PARTS)
 
 
-def test_all_parts_are_exported(run: Run) -> None:
+def test_all_parts_are_exported(run: TaskRun) -> None:
     files = {path.name for path in run.folder.glob("*.safetensors")}
     assert files >= {f"graph-{part}.safetensors" for part in PARTS}
     assert files >= {f"program-{part}.safetensors" for part in PARTS}
@@ -83,7 +87,7 @@ def test_all_parts_are_exported(run: Run) -> None:
     assert {name.split(": ")[0] for name in layers if ": " in name} == set(PARTS)
 
 
-def test_energy_is_of_all_parts_and_the_host_is_listed(run: Run) -> None:
+def test_energy_is_of_all_parts_and_the_host_is_listed(run: TaskRun) -> None:
     found = read(run, "energy")
     assert {name: part["runs"] for name, part in found["parts"].items()} == {
         "first": 1,
@@ -96,8 +100,13 @@ def test_energy_is_of_all_parts_and_the_host_is_listed(run: Run) -> None:
     assert {part["node"] for part in found["host"]} == {*HOST, "lift"}
 
 
-def test_every_layer_has_a_rate(run: Run) -> None:
+def test_every_layer_has_a_rate_and_counts_under_both_clocks(run: TaskRun) -> None:
     found = read(run, "simulate")
+    for way in (found["exact"], found["exact_spread"]):
+        assert way["per_sample"].keys() == found["per_sample"].keys()
+        assert way["milliseconds_per_sample"] > 0
+        assert {"iou_vehicle", "change"} <= way.keys()
+    assert found["without_metric"] == list(PARTS)
     rates = found["others"]
     assert {name.split(": ")[0] for name in rates} == set(PARTS)
     name = "encoder: near_spikes"
@@ -108,8 +117,24 @@ def test_every_layer_has_a_rate(run: Run) -> None:
     assert found["per_sample"][name]["spikes"] == pytest.approx(spikes)
 
 
-def test_the_report_shows_it(run: Run) -> None:
+def test_the_report_shows_it(run: TaskRun) -> None:
     text = (run.folder / "report.html").read_text()
     for part in ("Joules a planned second", "streaming, 6 images", "encoder: near_spikes"):
         assert part in text
     assert "not measured yet" not in text
+    told = f"no metric covers the other networks of the chip: {', '.join(PARTS)}"
+    assert text.count(told) == 2  # of verify, of simulate
+    assert f"that of {', '.join(PARTS[:-1])} and {PARTS[-1]} not counted" in text
+
+
+def test_a_network_that_does_not_run_under_a_clock_is_named(
+    run: TaskRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(graph: Graph, *_: object) -> dict[str, Any]:
+        if "stem_bits" in graph.inputs:
+            raise GraphError(["far: no"], "the graph cannot run in continuous time")
+        return {}
+
+    monkeypatch.setattr(simulating, "simulate_samples", refuse)
+    with pytest.raises(GraphError, match="in continuous time:\nencoder: far: no"):
+        simulate_run(run, Exact())

@@ -27,6 +27,8 @@ from tasks.image_generation.task import (
     validate,
 )
 from tasks.report.report import write_report
+from tasks.runs.find import make_run
+from tasks.runs.task import TaskRun
 from tasks.verbs import train as training
 from tasks.verbs.energy import estimate_energy
 from tasks.verbs.simulate import simulate_run
@@ -47,8 +49,8 @@ SMALL = replace(
 )
 
 
-def trained(folder: Path, config: Config = SMALL, seed: int = 0) -> Run:
-    run = Run(folder=folder, task="image_generation", name="tiny", seed=seed, config=config)
+def trained(folder: Path, config: Config = SMALL, seed: int = 0) -> TaskRun:
+    run = replace(make_run("image_generation:tiny", folder, seed), config=config)
     training.train_run(run, Fabric(accelerator="cpu", devices=1))
     return run
 

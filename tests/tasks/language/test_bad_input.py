@@ -310,7 +310,7 @@ def test_a_transformer_reads_no_more_than_its_limit() -> None:
         writer.model.head.weight.zero_()
         writer.model.head.weight[65] = 1.0  # so that a text does not end
     assert len(list(generate_text(writer, "abc", 7, 1.0, 0))) == 9
-    said = "has 3 tokens, --tokens asks for 8 behind them, and this model reads 10 at most; .*7"
+    said = "has 3 tokens, --tokens 8 follow, and this model reads 10 at most; .*7"
     with pytest.raises(ValueError, match=said):
         list(generate_text(writer, "abc", 8, 1.0, 0))
     with pytest.raises(ValueError, match="0 \\+ 11 tokens are more than its limit, 10"):
@@ -319,8 +319,6 @@ def test_a_transformer_reads_no_more_than_its_limit() -> None:
         replace(config, tokens=11)
     with pytest.raises(ValueError, match="limit must be >= 0, got -1"):
         replace(config, limit=-1)
-    with pytest.raises(
-        ValueError, match=r"asks for 8 behind them.*; shorten the prompt, or tra"
-    ):
+    with pytest.raises(ValueError, match=r"--tokens 8 follow.*; shorten the prompt, or tra"):
         list(generate_text(writer, "a" * 11, 8, 1.0, 0))
     assert replace(config, stack="mlgru", tokens=11).carries  # of which none grows

@@ -203,7 +203,7 @@ def test_a_run_writes_text(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
             "--seed 9223372036854775808",
             "--seed must be >= 0 and < 2^63, got 9223372036854775808",
         ),
-        ("--prompt caf\udce9", "--prompt is no UTF-8 at character 3; convert it, with iconv"),
+        ("--prompt caf\udce9", "--prompt is not UTF-8 at character 3; convert it, with iconv"),
     ):
         with pytest.raises(SystemExit, match="2"):
             main(["generate", str(run), *words.split()])
@@ -242,7 +242,7 @@ def test_a_packed_run_and_its_file_write_the_same_text(
     main(["pack", str(run), "--out", str(file)])  # over one of its own
     torch.save({}, other := tmp_path / "other.pth")
     kept = (run / "best.safetensors").read_bytes()
-    lost = "would be overwritten, and is no packed model; name another file, or remove it"
+    lost = "would be overwritten, but is not a packed model; name another file, or remove it"
     for argv, cure in (
         *(
             (["pack", str(run), "--out", str(run / name)], lost)

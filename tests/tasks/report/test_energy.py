@@ -137,7 +137,7 @@ def test_a_chip_that_is_too_small_is_called_so_wherever_it_is_drawn(
     page = show_energy(given)
     assert [bar.group for bar in drawn["draw_energies"]][3] == "Mine (does not fit)"
     assert list(drawn["draw_layer_energies"]) == ["Loihi 1", "Mine (does not fit)"]
-    told = "mine: the network does not fit, the figures are of one that did; a: 9 bits"
+    told = "mine: the network does not fit, the figures are of one that would; a: 9 bits"
     assert told in paragraphs(page)
 
 

@@ -12,17 +12,16 @@ import pytest
 from matplotlib.figure import Figure
 
 from neuro.io.record_file import load_record, save_record
-from neuro.io.run_folder import Run, RunError, begin_run
+from neuro.io.run_folder import RunError, begin_run
 from neuro.io.store import StoreError
 from neuro.record import Record
 from neuro.spikes import to_events
 from tasks.image_classification.mnist import tiny
-from tasks.language.config import tiny as language_tiny
 from tasks.report import figures as pictures, html, report, tables as show
 from tasks.report.report import show_parity, write_report
-from tasks.runs.find import find_task
+from tasks.runs.find import find_task, make_run
 from tasks.runs.provenance import describe_provenance, digest_file
-from tasks.runs.task import Html
+from tasks.runs.task import Html, TaskRun
 
 VOID = {"meta", "br", "img", "hr"}
 HOSTILE = "<script src='http://x'>&\"$a_b$"
@@ -45,14 +44,14 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
 
-def begun(folder: Path) -> Run:
-    run = Run(folder=folder, task="mnist", name="tiny", seed=7, config=tiny())
+def begun(folder: Path) -> TaskRun:
+    run = make_run("mnist:tiny", folder, 7)
     begin_run(run)
     return run
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> TaskRun:
     """A run that has just begun."""
     return begun(tmp_path / "a run")
 
@@ -120,7 +119,7 @@ def chip(title: str, layer: str, nominal: float) -> dict[str, Any]:
     }
 
 
-def finish(run: Run, layer: str = "alif1", samples: int = 8) -> None:
+def finish(run: TaskRun, layer: str = "alif1", samples: int = 8) -> None:
     """Fill a run with what the verbs leave behind. samples: that the report draws."""
     captions = ["5 → 3  ✗", "1 → 1", *(f"{k} → {k}" for k in range(2, 8))]
     now = {"measured_on": describe_provenance(run)}
@@ -213,7 +212,7 @@ def finish(run: Run, layer: str = "alif1", samples: int = 8) -> None:
     )
 
 
-def written(run: Run) -> str:
+def written(run: TaskRun) -> str:
     return write_report(run).read_text()
 
 
@@ -225,7 +224,7 @@ def words(page: str) -> str:
 
 @pytest.mark.usefixtures("unpainted")
 class TestAPartialRun:
-    def test_names_the_verb_that_makes_what_is_missing(self, run: Run) -> None:
+    def test_names_the_verb_that_makes_what_is_missing(self, run: TaskRun) -> None:
         seen = words(written(run))
         folder = f"'{run.folder}'"  # quoted for the shell: it has a space
         for verb in ("eval", "simulate", "verify", "export", "energy"):
@@ -245,14 +244,14 @@ class TestAPartialRun:
             ("environment.json", ""),
         ],
     )
-    def test_lacks_only_what_it_lacks(self, run: Run, file: str, verb: str) -> None:
+    def test_lacks_only_what_it_lacks(self, run: TaskRun, file: str, verb: str) -> None:
         finish(run)
         (run.folder / file).unlink()
         asked = set(re.findall(r"not measured yet: +neuro (\w+)", words(written(run))))
         assert asked == ({verb} if verb else set())
 
     def test_asks_for_no_verb_that_refuses_the_run(self, tmp_path: Path) -> None:
-        run = Run(folder=tmp_path, task="language", name="tiny", seed=0, config=language_tiny())
+        run = make_run("language:tiny", tmp_path)
         begin_run(run)
         page = words(written(run))
         assert set(re.findall(r"not measured yet: +neuro (\w+)", page)) == {"train", "eval"}
@@ -260,14 +259,14 @@ class TestAPartialRun:
         why = "this language model stays on torch: its maps are float"
         assert page.count(f"Not possible: {why}") == 5
 
-    def test_says_why_lava_was_not_run(self, run: Run) -> None:
+    def test_says_why_lava_was_not_run(self, run: TaskRun) -> None:
         finish(run)
         verify = run.read("verify.json")
         verify["reference_lava"] = {"samples": 0, "skipped": "no lava here; run make lava"}
         run.write("verify.json", verify)
         assert "Lava was not run: no lava here; run make lava" in words(written(run))
 
-    def test_says_where_lava_first_differs(self, run: Run) -> None:
+    def test_says_where_lava_first_differs(self, run: TaskRun) -> None:
         finish(run)
         verify = run.read("verify.json")
         cause = "reference 1, lava 0; after it u = 64, v = 0, a = 0"
@@ -319,14 +318,14 @@ class TestAFinishedRun:
         ],
     )
     def test_does_not_draw_the_record_of_another_network(
-        self, run: Run, change: dict[str, Any]
+        self, run: TaskRun, change: dict[str, Any]
     ) -> None:
         finish(run)
         run.write("simulate.json", {**run.read("simulate.json"), **change})
         with pytest.raises(StoreError, match=r"simulate.json: and records/events.* are of"):
             report._activity(run, run.read("simulate.json"))
 
-    def test_does_not_draw_the_record_of_another_run(self, run: Run) -> None:
+    def test_does_not_draw_the_record_of_another_run(self, run: TaskRun) -> None:
         finish(run)
         path = run.folder / "records" / "events.safetensors"
         report._activity(run, run.read("simulate.json"))
@@ -337,7 +336,7 @@ class TestAFinishedRun:
 
     @pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "link.png", "a\0.png"])
     def test_shows_no_picture_from_outside_its_folder(
-        self, run: Run, tmp_path: Path, name: str
+        self, run: TaskRun, tmp_path: Path, name: str
     ) -> None:
         (tmp_path / "secret.png").write_bytes(b"secret")
         (run.folder / "link.png").symlink_to(tmp_path / "secret.png")
@@ -349,7 +348,7 @@ class TestAFinishedRun:
             report._picture(run, {**picture, "file": name})
 
     def test_draws_no_curve_of_counters(
-        self, run: Run, monkeypatch: pytest.MonkeyPatch
+        self, run: TaskRun, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         drawn: list[Any] = []
         monkeypatch.setattr(pictures, "draw_curves", lambda *given: drawn.append(given) or "")
@@ -373,7 +372,7 @@ class TestAFinishedRun:
         ):
             assert figure in seen, figure
 
-    def test_tells_what_the_task_says_of_each_sample(self, run: Run) -> None:
+    def test_tells_what_the_task_says_of_each_sample(self, run: TaskRun) -> None:
         finish(run)
         seen = words(written(run))
         assert "5 → 3  ✗" in seen
@@ -388,7 +387,7 @@ class TestAFinishedRun:
 
     @pytest.mark.usefixtures("unpainted")
     def test_firing_rates_are_spikes_per_neuron_and_tick_of_a_sample(
-        self, run: Run, monkeypatch: pytest.MonkeyPatch
+        self, run: TaskRun, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         finish(run)
         drawn: list[dict[str, float]] = []
@@ -431,7 +430,7 @@ class TestAFinishedRun:
     def test_spells_out_a_path_that_is_no_utf_8(self) -> None:
         assert html.paragraph(os.fsdecode(b"r\xff<\xc2\xb5")) == r"<p>r\udcff&lt;µ</p>"
 
-    def test_escapes_hostile_names(self, run: Run) -> None:
+    def test_escapes_hostile_names(self, run: TaskRun) -> None:
         finish(run, layer=HOSTILE)
         run.write("environment.json", {"system": HOSTILE, "packages": {HOSTILE: "1"}})
         named = replace(run, name=HOSTILE)
@@ -443,7 +442,7 @@ class TestAFinishedRun:
         assert words(page).count(HOSTILE) > 10
 
     @pytest.mark.usefixtures("unpainted")
-    def test_keeps_the_old_page_when_it_cannot_be_drawn(self, run: Run) -> None:
+    def test_keeps_the_old_page_when_it_cannot_be_drawn(self, run: TaskRun) -> None:
         finish(run)
         before = written(run)
         record = run.folder / "records" / "events.safetensors"
@@ -453,7 +452,7 @@ class TestAFinishedRun:
         assert (run.folder / "report.html").read_text() == before
         assert not list(run.folder.glob("*.tmp"))
 
-    def test_draws_the_same_page_again_and_leaves_the_results_alone(self, run: Run) -> None:
+    def test_draws_the_same_page_again_and_leaves_the_results_alone(self, run: TaskRun) -> None:
         finish(run)
         before = {p: p.read_bytes() for p in run.folder.rglob("*.*")}
         page = written(run)
@@ -521,7 +520,7 @@ class TestLayout:
         assert '<th class="across" scope="colgroup" colspan="2">' in made
 
     @pytest.mark.usefixtures("unpainted")
-    def test_no_column_is_of_zeros(self, run: Run) -> None:
+    def test_no_column_is_of_zeros(self, run: TaskRun) -> None:
         finish(run)
         simulation = run.read("simulate.json")
         connection = {"spikes": 0.0, "synaptic_events": 41416.4, "updates": 0.0}
@@ -535,7 +534,7 @@ class TestLayout:
         assert "in axons used" not in words(written(run))
 
     @pytest.mark.usefixtures("unpainted")
-    def test_a_limit_that_one_chip_does_not_publish_is_empty_there(self, run: Run) -> None:
+    def test_a_limit_that_one_chip_does_not_publish_is_empty_there(self, run: TaskRun) -> None:
         finish(run)
         joules = run.read("energy.json")
         joules["loihi1"]["mapping"]["layers"]["alif1"]["use"]["in_axons"] = 0.042
@@ -555,7 +554,7 @@ class TestLayout:
         )
 
     @pytest.mark.usefixtures("unpainted")
-    def test_a_network_whose_twin_computes_nothing_has_no_ratio(self, run: Run) -> None:
+    def test_a_network_whose_twin_computes_nothing_has_no_ratio(self, run: TaskRun) -> None:
         finish(run)
         joules = run.read("energy.json")
         joules["conventional45nm"]["ann"] = 0.0
@@ -583,7 +582,7 @@ class TestPictures:
 class TestHostNodes:
     """What no chip runs is called host wherever counts and joules are told."""
 
-    def test_the_page_names_them(self, run: Run) -> None:
+    def test_the_page_names_them(self, run: TaskRun) -> None:
         finish(run)
         simulation, joules = run.read("simulate.json"), run.read("energy.json")
         counts = {"spikes": 0.0, "synaptic_events": 0.0, "updates": 0.0, "macs": 1230.0}
@@ -598,8 +597,8 @@ class TestHostNodes:
         for part in (
             *("lift (host)", "MACs on host", "1,230.0"),
             *("host, no chip", "lift", "1,230 MACs", "of it on a host, MAC", "24 nJ"),
-            "host: lift, soft run on a host, 5,230 MACs per inference (an exponential is one); "
-            "their energy is in no tier of a chip, only in the 45 nm convention",
+            "host: lift, soft run on a host, 5,230 MACs per inference (an exponential counts "
+            "as one); only the 45 nm convention includes their energy, no tier of a chip does",
         ):
             assert part in seen, part
 
@@ -625,7 +624,7 @@ class TestARunThatAnswersNothing:
         self, tmp_path: Path
     ) -> None:
         config = find_task("image_generation").configs["tiny"]()
-        run = Run(folder=tmp_path, task="image_generation", name="tiny", seed=0, config=config)
+        run = replace(make_run("image_generation:tiny", tmp_path), config=config)
         begin_run(run)
         (run.folder / "new.png").write_bytes(b"\x89PNG")
         table = {"title": "By digit", "head": ["digit", "n"], "rows": [["one", 1234]]}

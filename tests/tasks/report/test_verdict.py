@@ -5,10 +5,8 @@ from typing import Any
 
 import pytest
 
-from neuro.io.run_folder import Run
-from tasks.image_classification.mnist import tiny
-from tasks.language.config import tiny as language_tiny
-from tasks.report.verdict import state_verdict, tell_cost, tell_fit, tell_silence
+from tasks.report.verdict import describe_cost, describe_fit, describe_silent, state_verdict
+from tasks.runs.find import make_run
 from tasks.runs.task import Metric
 
 ACCURACY = Metric(name="accuracy", format=".2%")
@@ -36,13 +34,13 @@ def verify(
 
 
 def test_the_chips_it_fits_are_named_and_those_it_does_not() -> None:
-    assert tell_fit(energy(loihi1=[], loihi2=[])) == "the network fits loihi1 and loihi2"
+    assert describe_fit(energy(loihi1=[], loihi2=[])) == "the network fits loihi1 and loihi2"
     assert (
-        tell_fit(energy(loihi1=["too wide"], loihi2=[], mine=[]))
+        describe_fit(energy(loihi1=["too wide"], loihi2=[], mine=[]))
         == "the network fits loihi2 and mine, but not loihi1"
     )
     assert (
-        tell_fit(energy(loihi1=["a"], loihi2=["b"], mine=["c"]))
+        describe_fit(energy(loihi1=["a"], loihi2=["b"], mine=["c"]))
         == "the network fits none of loihi1, loihi2 and mine"
     )
 
@@ -61,24 +59,24 @@ def test_the_chips_it_fits_are_named_and_those_it_does_not() -> None:
 def test_what_quantisation_costs_is_told_by_the_first_metric(
     metrics: dict[str, tuple[float, float]], told: str
 ) -> None:
-    found = tell_cost(verify(metrics, {"a": 1}), (ACCURACY, ERROR))
+    found = describe_cost(verify(metrics, {"a": 1}), (ACCURACY, ERROR))
     assert found.startswith(f"quantisation {told}")
 
 
 def test_without_integers_there_is_no_cost() -> None:
-    found = tell_cost(verify({}, {}, misfits=["too wide"], quantisation={}), (ACCURACY,))
-    assert found == "quantisation is not possible, for it does not fit Loihi's integers"
+    found = describe_cost(verify({}, {}, misfits=["too wide"], quantisation={}), (ACCURACY,))
+    assert found == "quantisation is not possible: the network does not fit Loihi's integers"
 
 
 def test_layers_without_a_spike_are_silent_and_read_outs_are_not() -> None:
-    assert tell_silence(verify({}, {"a": 3, "b": 1})) == "no layer is silent"
-    assert tell_silence(verify({}, {"a": 3, "b": 0})) == "b is silent"
-    assert tell_silence(verify({}, {"a": 0, "b": 0})) == "a and b are silent"
-    assert tell_silence(verify({}, {})) == "of graded spikes silence is not measured"
+    assert describe_silent(verify({}, {"a": 3, "b": 1})) == "no layer is silent"
+    assert describe_silent(verify({}, {"a": 3, "b": 0})) == "b is silent"
+    assert describe_silent(verify({}, {"a": 0, "b": 0})) == "a and b are silent"
+    assert describe_silent(verify({}, {})) == "silence of graded spikes is not measured"
 
 
 def test_the_sentence_names_what_is_not_measured_and_what_is_old() -> None:
-    run = Run(folder=Path("a run"), task="mnist", name="tiny", seed=0, config=tiny())
+    run = make_run("mnist:tiny", Path("a run"))
     whole = {
         "energy": energy(loihi1=[], loihi2=[]),
         "verify": verify({"accuracy": (0.9806, 0.9731)}, {"a": 3}),
@@ -102,7 +100,7 @@ def test_the_sentence_names_what_is_not_measured_and_what_is_old() -> None:
 
 
 def test_a_network_for_torch_alone_fits_no_chip() -> None:
-    run = Run(folder=Path("r"), task="language", name="tiny", seed=0, config=language_tiny())
+    run = make_run("language:tiny", Path("r"))
     told = state_verdict(run, {"energy": None, "verify": None}, {})
     assert told.startswith(
         "Only torch runs this network, and no chip: this language model stays"

@@ -20,14 +20,14 @@ from neuro.energy import chip_file
 from neuro.graph import Edge, Graph, Input
 from neuro.io.graph_digest import digest_graph
 from neuro.io.graph_file import load_graph
-from neuro.io.run_folder import Run, RunError
+from neuro.io.run_folder import RunError
 from neuro.io.store import load_tensors, save_tensors
 from neuro.neurons import LIF
 from neuro.spikes import to_events
 from neuro.units import Seconds
 from tasks.cli import main
 from tasks.runs import provenance, trained_run
-from tasks.runs.find import find_task_of, open_folder
+from tasks.runs.find import open_folder
 from tasks.runs.provenance import (
     OF_EVERY_RESULT,
     OUT_OF_DATE,
@@ -41,7 +41,8 @@ from tasks.runs.provenance import (
     list_out_of_date,
     write_result,
 )
-from tasks.runs.trained_run import load_run_graph
+from tasks.runs.task import Task, TaskRun
+from tasks.runs.trained_run import open_trained_run
 from tasks.verbs.verify import verify_run
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -67,6 +68,10 @@ def without_lava(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(folder: Path, verb: str) -> Any:
     return json.loads((folder / f"{verb}.json").read_text())
+
+
+def digest_trained(folder: Path) -> str:
+    return digest_graph(open_trained_run(open_folder(folder)).network.graph)
 
 
 def words(folder: Path) -> str:
@@ -101,7 +106,7 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
     told = capsys.readouterr().out
     assert "of earlier weights" not in told
     again = f"{folder / Path(TASK).name}:tiny --out {folder} --seed 0"
-    unfinished = f"trained 1 of 3 epochs; go on: neuro train {again}"
+    unfinished = f"trained 1 of 3 epochs; resume: neuro train {again}"
     assert told.count(unfinished) == 3
     assert unfinished in words(folder)
     before = read(folder, "eval")["measured_on"]
@@ -109,7 +114,7 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
     told = capsys.readouterr().out
     for verb in ("eval", "energy", "export"):
         assert f"{verb}.json is of earlier weights; measure again: neuro {verb}" in told
-    assert "go on: " not in told + words(folder)
+    assert "resume: " not in told + words(folder)
     main(["verify", str(folder)])
     told = capsys.readouterr().out
     assert "eval.json is of earlier weights" in told
@@ -118,7 +123,7 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
     assert late != pytest.approx(early, rel=1e-3)
     # The graph is that of the weights of now, not the one that was exported before.
     exported = load_graph(folder / "graph.safetensors")
-    assert digest_graph(load_run_graph(open_folder(folder))) != digest_graph(exported)
+    assert digest_trained(folder) != digest_graph(exported)
     now = read(folder, "verify")["measured_on"]
     assert {k for k in OF_EVERY_RESULT if now[k] != before[k]} == {"weights"}
     page = words(folder)
@@ -126,8 +131,8 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
         assert re.search(rf"{figure}\s+[\d.]+ \w+\s+of earlier weights; ", page), figure
     assert re.search(r"rmse, events\s+[\d.]+ kW\s+60 samples", page)
     for verb in ("eval", "export", "energy"):
-        assert f"What {verb} measured here is of earlier weights:  neuro {verb} " in page
-    assert "What verify measured" not in page
+        assert f"The result of {verb} below is of earlier weights:  neuro {verb} " in page
+    assert "The result of verify" not in page
     for verb in ("eval", "energy", "export"):
         main([verb, str(folder)])
     assert "of earlier weights" not in words(folder)
@@ -143,21 +148,24 @@ def test_every_results_file_carries_what_it_was_measured_on(run: Path) -> None:
         assert read(run, verb)["measured_on"] == now
     assert list_out_of_date(run, now) == {}
     page = words(run)
-    assert "measured here is of" not in page
+    assert "below is of" not in page
     assert now["data"] in page
 
 
 def test_a_touched_file_and_an_old_graph_change_nothing(run: Path) -> None:
     opened = open_folder(run)
-    before, graph = describe_provenance(opened), digest_graph(load_run_graph(opened))
+    before, graph = (
+        describe_provenance(opened),
+        digest_trained(run),
+    )
     (run / "graph.safetensors").write_bytes(b"of another network")
     for name in ("best.safetensors", "config.json", "eval.json"):
         os.utime(run / name, (2e9, 2e9))
         assert describe_provenance(opened) == before
-        assert digest_graph(load_run_graph(opened)) == graph
+        assert digest_trained(run) == graph
         os.utime(run / name, (1e9, 1e9))
     assert describe_provenance(opened) == before
-    assert digest_graph(load_run_graph(opened)) == graph
+    assert digest_trained(run) == graph
 
 
 def test_a_changed_configuration_is_told_and_measured_by_no_verb(
@@ -264,9 +272,8 @@ def test_what_is_measured_without_a_run_names_the_graph_and_all_samples_in_their
 
 
 def with_other_data(
-    run: Run, monkeypatch: pytest.MonkeyPatch, sample: int, *, target: bool = False
+    task: Task, monkeypatch: pytest.MonkeyPatch, sample: int, *, target: bool = False
 ) -> None:
-    task = find_task_of(run)
     given = task.training.batches
 
     def changed(config: Any, split: Any, epoch: int) -> Iterator[Any]:
@@ -280,42 +287,40 @@ def with_other_data(
             yield x, targets
 
     other = replace(task, training=replace(task.training, batches=changed))
-    monkeypatch.setattr("tasks.runs.provenance.find_task_of", lambda _: other)
+    monkeypatch.setattr("tasks.runs.find.load_task", lambda _: other)
 
 
 @pytest.mark.parametrize(("sample", "target"), [(0, False), (59, False), (59, True)])
 def test_changed_test_data_are_told(
     run: Path, monkeypatch: pytest.MonkeyPatch, sample: int, target: bool
 ) -> None:
-    with_other_data(open_folder(run), monkeypatch, sample, target=target)
+    with_other_data(open_folder(run).definition, monkeypatch, sample, target=target)
     why = list_out_of_date(run, describe_provenance(open_folder(run)))
     assert why == dict.fromkeys(RESULTS, "of other test data")
-    assert "What verify measured here is of other test data" in words(run)
+    assert "The result of verify below is of other test data" in words(run)
 
 
 def test_data_that_are_not_here_are_not_compared(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(_: Run) -> str:
+    def gone(_: TaskRun) -> str:
         raise FileNotFoundError("the data are gone")
 
     monkeypatch.setattr("tasks.runs.provenance.digest_test_data", gone)
     page = words(run)
-    assert "measured here is" not in page
+    assert "below is of" not in page
     assert re.search(r"digest of data\s+not here", page)
 
 
-def test_draws_of_a_test_split_are_the_same_each_time(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_draws_of_a_test_split_are_the_same_each_time(run: Path) -> None:
     opened = open_folder(run)
-    task = find_task_of(opened)
 
     def drawn(config: Any, split: Any, epoch: int) -> Iterator[Any]:  # noqa: ARG001
         yield torch.rand(2, 3), torch.zeros(3)
 
+    task = opened.definition
     other = replace(task, training=replace(task.training, batches=drawn))
-    monkeypatch.setattr("tasks.runs.provenance.find_task_of", lambda _: other)
+    opened = replace(opened, definition=other)
     assert describe_provenance(opened) == describe_provenance(opened)
 
 
@@ -345,7 +350,7 @@ def test_weights_that_training_replaces_meanwhile_are_refused(run: Path) -> None
     path = run / "best.safetensors"
     kept = path.read_bytes()
     path.write_bytes(kept + b" ")
-    with pytest.raises(RunError, match="what eval measured is of earlier weights by now"):
+    with pytest.raises(RunError, match="the result of eval is of earlier weights by now"):
         write_result(opened, "eval", {"rmse": 0.0}, measured_on)
     path.write_bytes(kept)
     assert (run / "eval.json").read_bytes() == before
@@ -373,7 +378,7 @@ def test_what_a_verb_measures_belongs_to_the_weights_of_its_start(
     before = (folder / f"{verb}.json").read_bytes()
     with pytest.raises(SystemExit):
         main([verb, str(folder)])
-    assert f"what {verb} measured is of earlier weights by now" in capsys.readouterr().err
+    assert f"the result of {verb} is of earlier weights by now" in capsys.readouterr().err
     assert (folder / f"{verb}.json").read_bytes() == before
 
 

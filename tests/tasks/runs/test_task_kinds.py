@@ -16,7 +16,7 @@ import torch
 from neuro.io.store import load_tensors
 from tasks.cli import main
 from tasks.runs.find import load_task, open_folder
-from tasks.runs.trained_run import iterate_samples, load_run_graph
+from tasks.runs.trained_run import open_trained_run
 
 SUPPORT = Path(__file__).parents[1] / "support"
 VERBS = ("eval", "simulate", "verify", "export", "energy", "report")
@@ -115,11 +115,11 @@ def test_values_are_not_answered_differently_but_lie_apart(
 
 
 def test_two_inputs_and_two_outputs_keep_their_names(runs: Path) -> None:
-    run = open_folder(runs / "window")
-    graph = load_run_graph(run)
+    network = open_trained_run(open_folder(runs / "window")).network
+    graph = network.graph
     assert set(graph.inputs) == {"camera", "speed"}
     assert set(graph.outputs) == {"steering", "brake"}
-    some = next(iterate_samples(run, graph, most=7))
+    some = next(network.iterate_samples(most=7))
     assert some.n == 7
     assert {name: e.shape for name, e in some.inputs.items()} == {
         "camera": (5, 7, 16),

@@ -98,8 +98,8 @@ SLIPS = {
     "a configuration that can be changed": (
         "@dataclass(frozen=True, kw_only=True)",
         "@dataclass(kw_only=True)",
-        "its configuration tiny is a Config, a dataclass that can be changed, also after the "
-        "run began; write @dataclass(frozen=True) above it",
+        "its configuration tiny is a Config, a dataclass that can change after the run "
+        "began; write @dataclass(frozen=True) above it",
     ),
     "a Sequential": (
         "from neuro import ALIF, LI, Spiking, Stack\n",
@@ -211,9 +211,9 @@ def test_a_training_whose_hidden_layer_never_fires_says_so(
     assert last.startswith("✗ trained 2 epochs, best validation accuracy ")
     assert told == again
     assert told == (
-        "no spike of hidden in the whole validation: what is behind it learns nothing of the "
-        "input; raise its weights or input, or lower its threshold; if it fired in an earlier "
-        "epoch, lower the learning rate"
+        "no spike of hidden in the whole validation: the layers behind it learn nothing about "
+        "the input; raise its weights or input, or lower its threshold; if it fired in an "
+        "earlier epoch, lower the learning rate"
     )
     assert json.loads((out / "silent.json").read_text()) == {"epoch": 2, "silent": ["hidden"]}
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from neuro.io.run_folder import Run, RunError, begin_run
+from neuro.io.run_folder import RunError, begin_run
 from neuro.neurons import LI
 from neuro.nn import Spiking, Stack
 from neuro.nn.net import replay
@@ -13,11 +13,10 @@ from neuro.nn.trace import trace
 from neuro.spikes import to_events
 from neuro.training import TrainError, get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
-from tasks.language.config import tiny
 from tasks.runs.find import make_run
+from tasks.runs.samples import collect_outputs
 from tasks.runs.trained_run import (
     build_fresh_model,
-    collect_outputs,
     load_trained_model,
     require_declared,
 )
@@ -27,7 +26,7 @@ from tasks.runs.trained_run import (
 def test_a_metric_that_is_not_finite_is_refused_with_what_it_means(
     tmp_path: Path, value: float
 ) -> None:
-    run = Run(folder=tmp_path, task="language", name="tiny", seed=0, config=tiny())
+    run = make_run("language:tiny", tmp_path)
     require_declared(run, {"bits_per_byte": 2.0})
     with pytest.raises(RunError, match=f"bits_per_byte is {value}: answers of the model, or"):
         require_declared(run, {"bits_per_byte": value})
@@ -37,7 +36,7 @@ def test_an_output_that_the_graph_does_not_have_is_told_with_those_it_has() -> N
     graph = trace(Stack(fc=nn.Linear(3, 2), readout=Spiking(LI(tau=0.02))), (3,))
     outputs = collect_outputs(graph, replay(graph, {"input": to_events(torch.ones(4, 1, 3))}))
     assert outputs["readout"].shape == (4, 1, 2)
-    with pytest.raises(RunError, match=r"no output 'out'; it has readout: ask for one of them"):
+    with pytest.raises(RunError, match=r"no output 'out'; it has readout: use one of them"):
         outputs["out"]
 
 

@@ -159,7 +159,7 @@ def test_mistakes_suggest_what_was_meant() -> None:
     with pytest.raises(UnknownName, match="no benchmark 'engin'; did you mean 'engine'"):
         find("engin")
     with pytest.raises(UnknownName, match="no part 'cubba'; did you mean 'cuba'"):
-        find("engine").chosen(("cubba",))
+        find("engine").choose_parts(("cubba",))
     with pytest.raises(ValueError, match="--repeats must be >= 1, got 0; 3 is usual"):
         BenchOptions(repeats=0)
     with pytest.raises(ValueError, match="--workers must be >= 1, got 0"):
@@ -177,9 +177,9 @@ def test_mistakes_suggest_what_was_meant() -> None:
 )
 def test_a_flag_of_which_a_benchmark_takes_no_notice_is_told(name: str, idle: str) -> None:
     asked = BenchOptions(repeats=5, runs=(Path("runs/a"),), workers=2)
-    assert find(name).list_idle(asked) == idle
-    assert find(name).list_idle(BenchOptions()) == ""
+    assert find(name).list_unused(asked) == idle
+    assert find(name).list_unused(BenchOptions()) == ""
     if idle:
-        told = f"neuro bench {name} takes no notice of {idle}; leave it out"
+        told = f"neuro bench {name} does not use {idle}; leave it out"
         with pytest.raises(ValueError, match=told):
             show(terminal()[0], name, asked)

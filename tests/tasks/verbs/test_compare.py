@@ -181,8 +181,8 @@ def test_what_a_seed_changes_is_said_of_groups_of_several_seeds(tmp_path: Path) 
     found = compare_runs(paths, tmp_path / "out").remarks
     assert [told for told in found if "seed changes" in told] == [
         "mnist:two, mnist:as_two: a seed changes the first weights",
-        "mnist:old: nothing says what a seed changes: Training.seed_changes of the task does, "
-        "and neuro eval keeps it",
+        "mnist:old: what a seed changes is unknown: set Training.seed_changes of the task, and "
+        "run neuro eval again",
     ]
 
 
@@ -328,7 +328,7 @@ def test_energy_of_a_chip_that_does_not_fit_comes_with_a_remark(runs: Path) -> N
             {"loihi1": {**chip, "misfits": ["soft reset"]}, "loihi2": chip},
         )
     assert compare_runs([runs / "fast-*"], runs / "out").remarks == [
-        "mnist:fast does not fit loihi1: its energy there is that of one that did; "
+        "mnist:fast does not fit loihi1: its energy there is of a network that would; "
         "neuro energy says why",
         "mnist:fast: a seed changes the first weights",
     ]
@@ -352,3 +352,12 @@ def test_the_fields_that_differ_are_named_with_both_values() -> None:
         *("old (1 and none)", "new (none and null)"),
     ]
     assert list_differences(one, dict(one)) == []
+
+
+def test_networks_that_no_metric_covers_come_with_a_remark(runs: Path) -> None:
+    by = {"torch": 0.5, "events": 0.5, "integers": 0.5}
+    for seed in FAST:
+        result = {"metrics": {"accuracy": by}, "without_metric": ["encoder", "GRU"]}
+        write(runs / f"fast-{seed}", "verify", result)
+    remark = "mnist:fast: metrics by events and integers do not cover encoder, GRU"
+    assert remark in compare_runs([runs / "fast-*"], runs / "out").remarks

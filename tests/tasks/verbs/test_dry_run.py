@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from neuro.io.run_folder import Run, RunError
+from neuro.io.run_folder import RunError
 from neuro.mixers import gla, scan
 from neuro.neurons import population
 from neuro.nn import Spiking
@@ -29,6 +29,7 @@ from tasks.language.config import Config, tiny_matmulfree
 from tasks.language.task import build
 from tasks.runs.find import find_task, make_run
 from tasks.runs.names import CONFIGURATIONS
+from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import build_fresh_model
 from tasks.verbs import task_template
 from tasks.verbs.dry_run import describe_dry_run, explain_dry_run, measure_dry_run
@@ -37,7 +38,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path) -> TaskRun:
     (tmp_path / "a.txt").write_bytes(b"".join(b"%d and %d.\n" % (k, k % 5) for k in range(900)))
     config = Config(
         stack="softmax*2+mlgru",
@@ -49,10 +50,10 @@ def run(tmp_path: Path) -> Run:
         lanes=4,
         steps=8,
     )
-    return Run(folder=tmp_path / "run", task="language", name="tiny", seed=0, config=config)
+    return replace(make_run("language:tiny", tmp_path / "run", pin=False), config=config)
 
 
-def test_weights_gradients_and_states_by_hand(run: Run) -> None:
+def test_weights_gradients_and_states_by_hand(run: TaskRun) -> None:
     one, two = (measure_dry_run(run, n) for n in (1, 2))
     block = 4 * 16 * 16 + 3 * 16 * 24 + 2 * 16
     n = 3 * block + 2 * 256 * 16 + 16 + (16 + 3 * 16)  # a norm of MLGRU, and floors
@@ -82,7 +83,7 @@ def test_weights_gradients_and_states_by_hand(run: Run) -> None:
 )
 @pytest.mark.parametrize("gpu", [False, True])
 def test_activations_are_what_autograd_keeps_of_a_real_batch(
-    run: Run, monkeypatch: pytest.MonkeyPatch, stack: str, linear: str, gpu: bool
+    run: TaskRun, monkeypatch: pytest.MonkeyPatch, stack: str, linear: str, gpu: bool
 ) -> None:
     run = replace(run, config=replace(run.config, stack=stack, linear=linear, tokens=96))
     if gpu:
@@ -92,7 +93,7 @@ def test_activations_are_what_autograd_keeps_of_a_real_batch(
     assert two == pytest.approx(one / 2, rel=0.1)  # floors are kept whole
 
 
-def measure_real(run: Run) -> int:
+def measure_real(run: TaskRun) -> int:
     """Return the bytes that autograd keeps of a batch with values."""
     training = find_task(run.task).training
     model, kept = build_fresh_model(run), {}
@@ -112,7 +113,7 @@ def measure_real(run: Run) -> int:
 
 
 def test_gated_linear_attention_is_measured_as_with_strong_decays(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: TaskRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = replace(run, config=replace(run.config, stack="rwkv6+gla+hgrn2", tokens=96))
     found = measure_dry_run(run, 1).whole.activations
@@ -123,7 +124,7 @@ def test_gated_linear_attention_is_measured_as_with_strong_decays(
 
 
 def test_what_cannot_be_measured_is_refused(
-    run: Run, capsys: pytest.CaptureFixture[str]
+    run: TaskRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(TrainError, match="a batch of 4 does not divide into 3 processes"):
         measure_dry_run(run, 3)
@@ -198,7 +199,7 @@ def test_the_command_reads_no_text_to_hold_its_digest(
     main(["train", "mnist:tiny", "--dry-run", "--gradient", "eventprop"])
     told = " ".join(capsys.readouterr().out.split())
     assert "a batch on a GPU, in float32" in told
-    assert "activations: not estimated, for EventProp keeps the spikes" in told
+    assert "activations: not estimated: EventProp keeps the spikes" in told
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "yinyang"])
@@ -236,7 +237,7 @@ def test_a_dummy_batch_has_the_shapes_of_a_batch(name: str) -> None:
     assert [(x.shape, x.dtype) for x in made] == [(x.shape, x.dtype) for x in real]
 
 
-def test_a_dummy_batch_of_a_text_has_the_shapes_of_a_batch(run: Run) -> None:
+def test_a_dummy_batch_of_a_text_has_the_shapes_of_a_batch(run: TaskRun) -> None:
     made = texts.make_dummy_batch(run.config)
     real = next(texts.batches(run.config, "train", 0))
     assert [(x.shape, x.dtype) for x in made] == [(x.shape, x.dtype) for x in real]
@@ -293,4 +294,4 @@ def test_what_cannot_be_known_is_not_estimated(tmp_path: Path) -> None:
     assert rows["activations of a batch"] == "not estimated"
     assert "in all" not in rows
     assert "in all, without activations" in rows
-    assert "not estimated, for the loss asks for values (" in explain_dry_run(found)
+    assert "not estimated: the loss needs values (" in explain_dry_run(found)

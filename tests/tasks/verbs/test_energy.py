@@ -6,28 +6,30 @@ from typing import Any
 
 import pytest
 
-from neuro.io.run_folder import Run, begin_run
+from neuro.io.run_folder import begin_run
 from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
 from tasks.cli import main
 from tasks.image_classification.mnist import tiny
 from tasks.report.report import write_report
+from tasks.runs.find import make_run
+from tasks.runs.task import TaskRun
 from tasks.runs.trained_run import build_fresh_model
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> TaskRun:
     """Return a run as training leaves it, of a network that has learnt nothing but adapts."""
-    folder, config = tmp_path_factory.mktemp("runs") / "tiny", tiny()
-    config = replace(config, beta=0.1)
-    made = Run(folder=folder, task="mnist", name="tiny", seed=0, config=config)
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    config = replace(tiny(), beta=0.1)
+    made = replace(make_run("mnist:tiny", folder), config=config)
     about = {"epoch": 0, "run": begin_run(made)}
     save_weights(get_best_weights_path(folder), get_weights(build_fresh_model(made)), about)
     return made
 
 
 def test_the_verb_says_beside_its_figures_that_the_network_does_not_fit(
-    run: Run, capsys: pytest.CaptureFixture[str]
+    run: TaskRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["energy", str(run.folder)])
     told = " ".join(capsys.readouterr().out.split())
@@ -37,9 +39,9 @@ def test_the_verb_says_beside_its_figures_that_the_network_does_not_fit(
     assert found["loihi2"]["misfits"] == []
     assert "loihi1 (does not fit)" in told
     assert "loihi2 (does not fit)" not in told
-    why = f"loihi1: the network does not fit, the figures are of one that did; {reason}"
+    why = f"loihi1: the network does not fit, the figures are of one that would; {reason}"
     assert why in told
     page = write_report(run).read_text()
     assert "energy, loihi1 (does not fit) chip" in page
     assert "energy, loihi2 chip" in page
-    assert "loihi1: the network does not fit, the figures are of one that did;" in page
+    assert "loihi1: the network does not fit, the figures are of one that would;" in page

@@ -45,7 +45,7 @@ def test_it_is_told_how_badly_trivial_forecasts_do(
         main(["data", "make", "nuscenes", str(path), "--scenes", "1"])
         told = capsys.readouterr().out.splitlines()
         # The ego drives 8 m/s all the time, behind a car of 7 m/s that it does not reach.
-        assert told[1].startswith("  constant velocity: 0.00 m off over 3 s, touches somebody")
+        assert told[1].startswith("  constant velocity: 0.00 m off over 3 s, collides")
         assert told[2].startswith("  vehicles 2 s later: IoU 0.")
     note = path / "generated.json"
     note.write_text(note.read_text().replace('"seed": 0', '"seed": 1'))

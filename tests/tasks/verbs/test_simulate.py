@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ import torch
 from graphs import random_graph, stimulus
 
 from neuro.io.record_file import load_record
-from neuro.io.run_folder import Run, begin_run
+from neuro.io.run_folder import begin_run
 from neuro.spikes import to_ticks
 from neuro.training import get_best_weights_path
 from neuro.training.checkpoint import get_weights, save_weights
 from tasks.cli import main
-from tasks.image_classification.mnist import tiny
+from tasks.runs import trained_run
+from tasks.runs.find import make_run
 from tasks.runs.provenance import digest_file
 from tasks.runs.trained_run import build_fresh_model
 from tasks.verbs.simulate import compare_answers, spread
@@ -24,7 +26,7 @@ from tasks.verbs.simulate import compare_answers, spread
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run as training leaves it, of a network that has learnt nothing."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    made = Run(folder=folder, task="mnist", name="tiny", seed=0, config=tiny())
+    made = make_run("mnist:tiny", folder)
     about = {"epoch": 0, "run": begin_run(made)}
     save_weights(get_best_weights_path(folder), get_weights(build_fresh_model(made)), about)
     return folder
@@ -124,3 +126,16 @@ def test_a_run_needs_at_least_one_worker(run: Path, capsys: pytest.CaptureFixtur
 
 def list_files(folder: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("verb", ["eval", "simulate", "verify", "export", "energy"])
+def test_a_verb_builds_and_loads_the_model_once(
+    run: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setenv("NEURO_LAVA_PYTHON", "no-such-python")
+    names = ("build_fresh_model", "load_weights")
+    spies = [Mock(wraps=getattr(trained_run, name)) for name in names]
+    for name, spy in zip(names, spies, strict=True):
+        monkeypatch.setattr(trained_run, name, spy)
+    main([verb, str(run)])
+    assert [spy.call_count for spy in spies] == [1, 1]

@@ -9,11 +9,11 @@ import pytest
 from lightning_fabric import Fabric
 from rich.console import Console
 
-from neuro.io.run_folder import Run, RunError
+from neuro.io.run_folder import RunError
 from neuro.training import Progress
 from tasks.cli import main
-from tasks.image_classification.mnist import tiny
 from tasks.report.tables import describe_raised_slopes
+from tasks.runs.find import make_run
 from tasks.verbs.progress_bar import show_progress
 from tasks.verbs.train import launch_fabric, require_all_counted
 
@@ -58,7 +58,7 @@ def test_fabric_does_not_greet_before_what_is_told(
         log.warning("a warning")
 
     monkeypatch.setattr(Fabric, "launch", launch)
-    run = Run(folder=tmp_path, task="mnist", name="tiny", seed=0, config=tiny())
+    run = make_run("mnist:tiny", tmp_path)
     log.info("before")
     launch_fabric(run, "cpu", 1)
     log.info("after")
@@ -75,7 +75,7 @@ def test_raised_slopes_are_added_up_over_rows() -> None:
 
 
 def test_raised_slopes_are_told_once_an_epoch(tmp_path: Path) -> None:
-    run = Run(folder=tmp_path, task="mnist", name="tiny", seed=0, config=tiny())
+    run = make_run("mnist:tiny", tmp_path)
     out = io.StringIO()
     row: dict[str, Any] = {"train_loss": 1.0, "val_accuracy": 0.5, "spikes": 840, "raised": 10}
     history = [{**row, "epoch": 1}]

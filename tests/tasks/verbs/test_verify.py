@@ -11,7 +11,6 @@ from lava_export import LoihiProgram, LowerError, lower, reference
 from lava_export.run import LavaFailed
 from neuro.events import Grid, simulate
 from neuro.graph import Dense, Edge, Graph, Input, Node
-from neuro.io.run_folder import Run
 from neuro.neurons import LI, LIF
 from neuro.nn import replay
 from neuro.nn.rounding import bound_rounding, count_near
@@ -26,7 +25,8 @@ from tasks.report.report import show_parity
 from tasks.runs.find import open_folder
 from tasks.runs.results import read_result
 from tasks.runs.samples import Samples
-from tasks.runs.trained_run import iterate_samples, load_run_graph
+from tasks.runs.task import TaskRun
+from tasks.runs.trained_run import open_trained_run
 from tasks.verbs.export import export_run
 from tasks.verbs.verify import (
     DOES_NOT_FIT,
@@ -38,7 +38,7 @@ from tasks.verbs.verify import (
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(tmp_path_factory: pytest.TempPathFactory) -> TaskRun:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     main(["train", "mnist:tiny", "--out", str(folder)])
     return open_folder(folder)
@@ -47,9 +47,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 SUMS = {"spikes", "mismatches", "flips", "executors", "near", "differ", "of", "error"}
 
 
-def test_labels_may_be_an_array_and_no_samples_are_refused(run: Run) -> None:
-    graph = load_run_graph(run)
-    some = next(iterate_samples(run, graph, most=3))
+def test_labels_may_be_an_array_and_no_samples_are_refused(run: TaskRun) -> None:
+    network = open_trained_run(run).network
+    graph = network.graph
+    some = next(network.iterate_samples(most=3))
     assert some.targets.shape == (3,)
     arrays = some._replace(targets=some.targets.numpy())
     want, got = (verify_samples(graph, x, lava_samples=1) for x in (some, arrays))
@@ -70,7 +71,7 @@ def without_its_first_spike(record: Record, name: str) -> Record:
 
 
 def test_a_spike_that_differs_is_counted_with_its_margin_and_fails_the_verb(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: TaskRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forgetful(*args: Any, **options: Any) -> Any:
         record, state = simulate(*args, **options)
@@ -81,8 +82,9 @@ def test_a_spike_that_differs_is_counted_with_its_margin_and_fails_the_verb(
         main(["verify", str(run.folder)])
     assert e.value.code == 1
     found = run.read("verify.json")["torch_events"]
-    graph = load_run_graph(run)
-    inputs = next(iterate_samples(run, graph)).inputs
+    network = open_trained_run(run).network
+    graph = network.graph
+    inputs = next(network.iterate_samples()).inputs
     first = simulate(graph, inputs)[0].spikes["alif2"]
     expected = compute_margins(graph, inputs, "alif2")[
         first.tick[0], first.sample[0], first.neuron[0]
@@ -100,10 +102,11 @@ def test_a_spike_that_differs_is_counted_with_its_margin_and_fails_the_verb(
         assert told["margin"] > told["bound"] > 0
 
 
-def test_what_float32_decides_is_counted(run: Run) -> None:
+def test_what_float32_decides_is_counted(run: TaskRun) -> None:
     found = verify_run(run, lava_samples=0)["torch_events"]
-    graph = load_run_graph(run)
-    inputs = next(iterate_samples(run, graph)).inputs
+    network = open_trained_run(run).network
+    graph = network.graph
+    inputs = next(network.iterate_samples()).inputs
     near = count_near(bound_rounding(graph, replay(graph, inputs)))
     assert {n: flip["near"] for n, flip in found["float32_flips"].items()} == near
     single, (engine, _) = (
@@ -116,14 +119,15 @@ def test_what_float32_decides_is_counted(run: Run) -> None:
     assert found["unexplained"] == []
 
 
-def test_the_gap_between_floats_and_integers_is_measured(run: Run) -> None:
+def test_the_gap_between_floats_and_integers_is_measured(run: TaskRun) -> None:
     result = verify_run(run, lava_samples=0)
     gap = result["quantisation"]
     assert set(gap) == {"alif1", "alif2", "readout"}
     assert all(0 <= share < 0.05 for share in gap.values())
     # The read-out's, written out for the first batch; a batch is all there is.
-    graph = load_run_graph(run)
-    inputs = next(iterate_samples(run, graph)).inputs
+    network = open_trained_run(run).network
+    graph = network.graph
+    inputs = next(network.iterate_samples()).inputs
     program = lower(graph, ticks=4)
     value = simulate(graph, inputs)[0].values["readout"]
     integers = (
@@ -137,7 +141,7 @@ def test_the_gap_between_floats_and_integers_is_measured(run: Run) -> None:
 
 
 def test_values_may_differ_by_rounding_and_by_nothing_more(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: TaskRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def off(share: float) -> dict[str, Any]:
         def shifted(*args: Any, **how: Any) -> Any:
@@ -155,9 +159,10 @@ def test_values_may_differ_by_rounding_and_by_nothing_more(
         assert found["layers"]["readout"]["rounding"] == pytest.approx(share, rel=0.01)
 
 
-def test_a_value_that_is_no_number_is_a_mismatch(run: Run) -> None:
-    graph = load_run_graph(run)
-    record, _ = simulate(graph, next(iterate_samples(run, graph, most=2)).inputs)
+def test_a_value_that_is_no_number_is_a_mismatch(run: TaskRun) -> None:
+    network = open_trained_run(run).network
+    graph = network.graph
+    record, _ = simulate(graph, next(network.iterate_samples(most=2)).inputs)
     values = {k: v.copy() for k, v in record.values.items()}
     values["readout"][1, 0, 3] = np.nan
     spoilt = replace(record, values=values)
@@ -315,7 +320,7 @@ class TestANetworkThatDoesNotFit:
         assert found["metrics"] == {"accuracy": {"torch": 0.5, "events": 0.5}}
 
     def test_the_verb_says_why_and_ends_well(
-        self, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self, run: TaskRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         def refuse(*_: Any, **__: Any) -> LoihiProgram:
             raise LowerError(["alif1: too fine; make it coarser"])
@@ -332,7 +337,7 @@ class TestANetworkThatDoesNotFit:
 
 
 def test_a_lava_that_fails_is_written_down_as_failed(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: TaskRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: Any) -> Record:
         raise LavaFailed("Lava ended with code 1; its last output:\nno room")
@@ -346,7 +351,7 @@ def test_a_lava_that_fails_is_written_down_as_failed(
     assert run.read("export.json")["reference_lava"] == expected
 
 
-def test_a_run_without_training_says_so(tmp_path: Path, run: Run) -> None:
+def test_a_run_without_training_says_so(tmp_path: Path, run: TaskRun) -> None:
     (tmp_path / "config.json").write_bytes((run.folder / "config.json").read_bytes())
     untrained = open_folder(tmp_path)
     command = f"neuro train mnist:tiny --out {tmp_path} --seed 0"
@@ -354,7 +359,7 @@ def test_a_run_without_training_says_so(tmp_path: Path, run: Run) -> None:
         verify_run(untrained)
 
 
-def test_the_test_split_comes_in_the_order_of_its_labels(run: Run) -> None:
-    graph = load_run_graph(run)
-    labels = np.concatenate([some.targets for some in iterate_samples(run, graph, most=25)])
+def test_the_test_split_comes_in_the_order_of_its_labels(run: TaskRun) -> None:
+    network = open_trained_run(run).network
+    labels = np.concatenate([some.targets for some in network.iterate_samples(most=25)])
     assert labels.tolist() == [*range(10), *range(10), *range(5)]
