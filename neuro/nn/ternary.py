@@ -268,9 +268,3 @@ def pack_model(
         )
     # What a copy finds here it takes for done: no weight is copied before it is packed.
     return copy.deepcopy(model, {id(layer): pack(layer) for layer in layers}).eval()
-
-
-def make_spiking(ticks: int = 4, threshold: float = 0.75) -> Callable[[int, int], BitLinear]:
-    """Return what makes ternary layers that read spike counts."""
-    quantise = SpikeCount(ticks, threshold)
-    return lambda given, made: BitLinear(given, made, quantise)

@@ -242,8 +242,3 @@ def count_target_bytes(config: Config, tokens: Int64[Tensor, " N"]) -> int | Non
         return None
     found = tokens.numpy()
     return len(tokenizer.decode(found)) + int((found == tokenizer.end).sum())
-
-
-def count_targets(y: Tensor) -> int:
-    """Return how many targets are tokens."""
-    return int((y != NOTHING).sum())

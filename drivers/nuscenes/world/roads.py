@@ -260,33 +260,3 @@ def _draw_map(
 def _polygons(area: BaseGeometry) -> list[Polygon]:
     parts = area.geoms if isinstance(area, MultiPolygon) else [area]
     return [part for part in parts if part.area > 1.0]
-
-
-def join_maps(places: Sequence[Roads]) -> RoadMap:
-    """Return one map of places that lie side by side in one location.
-
-    Raises:
-        ValueError: no place, places of several locations, or two at the same origin.
-    """
-    if not places:
-        raise ValueError("join_maps: no places; give one or more")
-    if len({p.map.location for p in places}) > 1 or len({p.origin for p in places}) < len(
-        places
-    ):
-        raise ValueError(
-            "join_maps: places must be of one location and have different origins; got "
-            + ", ".join(f"{p.map.location} at {p.origin}" for p in places)
-        )
-    maps = [p.map for p in places]
-    return RoadMap(
-        location=maps[0].location,
-        size=(max(m.size[0] for m in maps), max(m.size[1] for m in maps)),
-        drivable=[a for m in maps for a in m.drivable],
-        lanes={token: lane for m in maps for token, lane in m.lanes.items()},
-        lane_dividers=[a for m in maps for a in m.lane_dividers],
-        road_dividers=[a for m in maps for a in m.road_dividers],
-        crossings=[a for m in maps for a in m.crossings],
-        walkways=[a for m in maps for a in m.walkways],
-        stop_lines=[a for m in maps for a in m.stop_lines],
-        intersections=[a for m in maps for a in m.intersections],
-    )

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numba
 import numpy as np
 import pytest
@@ -10,7 +12,6 @@ from neuro.nn.ternary import (
     BitLinear,
     PackedLinear,
     SpikeCount,
-    make_spiking,
     pack_layer,
     pack_model,
     round_weights,
@@ -129,7 +130,7 @@ def test_zero_inputs_and_weights_stay_finite() -> None:
     assert torch.isfinite(x.grad).all()
 
 
-@pytest.mark.parametrize("make", [BitLinear, make_spiking(3, 0.5)])
+@pytest.mark.parametrize("make", [BitLinear, partial(BitLinear, quantise=SpikeCount(3, 0.5))])
 def test_packed_layers_answer_the_same_in_two_bits_a_weight(make: type[BitLinear]) -> None:
     with seeded(2):
         model = torch.nn.Sequential(make(130, 96), torch.nn.SiLU(), make(96, 50))
@@ -244,7 +245,7 @@ def test_a_neuron_fires_the_count(n: list[float], ticks: int, threshold: float) 
 
 def test_spikes_tick_by_tick_and_one_graded_spike_answer_what_was_trained() -> None:
     with seeded(3):
-        layer, x = make_spiking(4, 0.75)(40, 8), 2 * torch.randn(5, 40)
+        layer, x = BitLinear(40, 8, SpikeCount(4, 0.75)), 2 * torch.randn(5, 40)
     quantise = layer.quantise
     assert isinstance(quantise, SpikeCount)
     signs, scale = round_weights(layer.weight.detach())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from clips import random_clip
+from fake_data_sets import write_cifar, write_mnist
 from nuscenes_files import LOCATION, write_data_set
 
 from damage.ways import (
@@ -52,7 +53,7 @@ def read_idx(path: Path) -> str:
 
 
 def make_mnist(folder: Path) -> Path:
-    mnist.fake(fresh(folder), 3)
+    write_mnist(fresh(folder), 3)
     return folder / "t10k-labels-idx1-ubyte.gz"
 
 
@@ -61,7 +62,7 @@ def read_mnist(path: Path) -> str:
 
 
 def make_cifar(folder: Path) -> Path:
-    cifar.fake(fresh(folder), "cifar10", 2)
+    write_cifar(fresh(folder), "cifar10", 2)
     return folder / "test_batch.bin"
 
 

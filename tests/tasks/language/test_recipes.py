@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from neuro.seeds import seeded
+from neuro.training.plan import scale_lr
 from tasks.cli import main
 from tasks.language.config import (
     Config,
@@ -68,7 +69,7 @@ def test_matmulfree_halves_its_learning_rate_midway() -> None:
         optimizer.step()
         schedule.step()
     half = [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5]
-    expected = [f * plain.lr_at(k / 8) for k, f in enumerate(half)]
+    expected = [f * scale_lr(plain.lr, plain.warm, k / 8) for k, f in enumerate(half)]
     assert rates == pytest.approx(expected, abs=1e-12)
     assert {c().recipe for c in (matmulfree_370m, matmulfree_1b)} == {"matmulfree"}
 
