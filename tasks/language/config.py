@@ -5,15 +5,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tasks.language.mixers import MIXERS
+
 Linear = Literal["float", "ternary", "spiking"]
 Block = Literal["gated", "rwkv"]
 Recipe = Literal["plain", "matmulfree", "rwkv"]
-MIXERS = (
-    *("mlgru", "hgrn", "hgrn2", "retnet", "gla", "deltanet", "gdn"),
-    *("rwkv5", "rwkv6", "softmax"),
-)
 STEPS_OF_100_BILLION = 190_736  # of 256 x 2,048 tokens
-GROWING = ("softmax",)  # whose state grows with the text
 
 
 def parse_stack(stack: str) -> tuple[str, ...]:
@@ -136,7 +133,7 @@ class Config:
     @property
     def carries(self) -> bool:
         """Whether the state of a batch goes on to the next: where it does not grow."""
-        return not set(self.layers) & set(GROWING)
+        return not any(MIXERS[name].grows for name in self.layers)
 
 
 def tiny() -> Config:

@@ -10,19 +10,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasks.language.config import Config
+from tasks.language.mixers import MIXERS
 from tasks.language.recall import TASKS, Sizes
 
 Part = Literal["recall", "text"]
 TEXT = "text"
 TRAINED: dict[Part, tuple[str, ...]] = {"recall": tuple(TASKS), "text": (TEXT,)}
-VARIANTS = {
-    "hgrn": "HGRN",
-    "retnet": "RetNet",
-    "gla": "GLA",
-    "hgrn2": "HGRN-2",
-    "deltanet": "DeltaNet",
-    "gdn": "GatedDeltaNet",
-}
+VARIANTS = {name: mixer.hybrid for name, mixer in MIXERS.items() if mixer.hybrid}
 SOFTMAX = "softmax"
 PURE = "pure"
 

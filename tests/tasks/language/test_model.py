@@ -12,7 +12,6 @@ from neuro.graph import RMSNorm
 from neuro.nn.ternary import BitLinear, PackedLinear, pack_model
 from neuro.seeds import seeded
 from tasks.language.config import (
-    MIXERS,
     Config,
     matmulfree_1b,
     matmulfree_3b,
@@ -28,6 +27,7 @@ from tasks.language.config import (
 )
 from tasks.language.generate import generate
 from tasks.language.graph import make_graph
+from tasks.language.mixers import MIXERS
 from tasks.language.model import LanguageModel
 from tasks.language.packed import make_empty
 from tasks.language.task import build
