@@ -32,7 +32,7 @@ from neuro.nn import Net, Stack
 from neuro.nn.trace import Walk
 from neuro.units import Seconds, Ticks
 from tasks.driving.batch import Seen
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.data import read_batches
 from tasks.driving.encoder import Encoder
 from tasks.driving.model import Driver, require_driver
@@ -201,7 +201,7 @@ def _look_ahead(model: Driver, seen: Seen) -> Float[Tensor, "1 B C h w"]:
     return front[None]
 
 
-def make_parts(config: Config, module: nn.Module) -> dict[str, Part]:
+def make_parts(config: DrivingConfig, module: nn.Module) -> dict[str, Part]:
     """Return the encoder, the uncertainty, the pathways and the planner's refinement."""
     model = require_driver(module)
     images = len(CAMERAS) * config.past
@@ -228,7 +228,7 @@ def make_parts(config: Config, module: nn.Module) -> dict[str, Part]:
     return out
 
 
-def _make_encoder_part(config: Config, model: Driver, images: int) -> Part:
+def _make_encoder_part(config: DrivingConfig, model: Driver, images: int) -> Part:
     encoder, c = model.encoder, config.encoder
     height, width = config.image.height // c.stem, config.image.width // c.stem
     shape = (c.channels[0], height, width)
@@ -244,7 +244,7 @@ def _make_encoder_part(config: Config, model: Driver, images: int) -> Part:
     return Part(module=Net(graph), stimuli=_without_gradient(give), runs=images, ann_passes=1)
 
 
-def _make_pathways_part(config: Config, model: Driver) -> Part:
+def _make_pathways_part(config: DrivingConfig, model: Driver) -> Part:
     prediction = model.prediction
     graph = prediction.pathways.graph()
     if "latent" in graph.inputs:
@@ -265,7 +265,7 @@ def _make_pathways_part(config: Config, model: Driver) -> Part:
     return Part(module=Net(graph), stimuli=_without_gradient(give), ann_passes=frames)
 
 
-def _make_gru_part(config: Config, model: Driver) -> Part:
+def _make_gru_part(config: DrivingConfig, model: Driver) -> Part:
     refinement = model.planner.refinement
     graph = take_bits(refinement.gru.graph(), "x")  # type: ignore[operator]
     ticks = count_ticks_of_a_frame(graph)
@@ -291,7 +291,7 @@ def _spread(graph: Graph, inputs: dict[str, Tensor], ticks: int) -> dict[str, Te
     return {name: spread_frames(x, ticks).cpu() for name, x in inputs.items()}
 
 
-def _read(config: Config, model: Driver, split: Split) -> Iterator[Seen]:
+def _read(config: DrivingConfig, model: Driver, split: Split) -> Iterator[Seen]:
     """Yield the first windows of a split, on the device of the model."""
     device, done = next(model.parameters()).device, 0
     for batch in read_batches(config, split, 0):

@@ -26,11 +26,10 @@ class NamedMixer:
     """A mixer of a stack.
 
     make: returns the mixer, given its width and ``linear``, which makes its linear maps.
-    arguments: what ``make`` takes besides: some of ``heads``, ``eps``, ``limit`` (see
-    :class:`tasks.language.config.Config`), ``layer`` (its number) and ``layers`` (of the
-    stack). has_floor: whether it also reads a row of :func:`neuro.mixers.layer_floors`.
-    grows: whether its state grows with the text. hybrid: its title in ``neuro bench hybrids``,
-    which puts softmax attention between such layers; "": not compared there.
+    arguments: what ``make`` takes besides: some of ``heads``, ``eps``, ``limit`` (fields of a
+    configuration), ``layer`` (its number) and ``layers`` (of the stack). has_floor: whether it
+    also reads a row of :func:`neuro.mixers.layer_floors`. grows: whether its state grows with
+    the text. hybrid: its title in ``neuro bench hybrids``; "": not compared there.
     """
 
     make: MakeMixer

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from neuro.mixers import Mixer, layer_floors
 from neuro.mixers.mixer import ANEW
 from neuro.nn.ternary import BitLinear, SpikeCount
-from tasks.language.config import Config
+from tasks.language.config import LanguageConfig
 from tasks.language.mixers import MIXERS
 
 SPREAD = 0.02  # standard deviation of the first embedding, read-out and gated linear units
@@ -25,12 +25,12 @@ SPREAD = 0.02  # standard deviation of the first embedding, read-out and gated l
 class LanguageModel(nn.Module):
     """Tokens to the logits of the next token; state in, state out."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: LanguageConfig) -> None:
         super().__init__()
         self.vocabulary = config.vocabulary
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         layers = len(config.layers)
-        self.blocks = nn.ModuleList(Block(config, k) for k in range(layers))
+        self.blocks = nn.ModuleList(MixerBlock(config, k) for k in range(layers))
         self.norm = nn.RMSNorm(config.width, eps=config.eps)
         self.head = make_linear(config, config.width, config.vocabulary)
         # One row a layer, of which those are used whose mixers have a floor.
@@ -41,8 +41,8 @@ class LanguageModel(nn.Module):
             nn.init.normal_(weight, std=SPREAD)
 
     @property
-    def _blocks(self) -> list["Block"]:
-        return [b for b in self.blocks if isinstance(b, Block)]
+    def _blocks(self) -> list["MixerBlock"]:
+        return [b for b in self.blocks if isinstance(b, MixerBlock)]
 
     def forward(
         self, tokens: Int64[Tensor, "T B"], state: tuple[Any, ...] | None = None
@@ -73,10 +73,10 @@ class LanguageModel(nn.Module):
         return logits, tuple(after)
 
 
-class Block(nn.Module):
+class MixerBlock(nn.Module):
     """A mixer and a gated linear unit, each behind a norm and beside a residual."""
 
-    def __init__(self, config: Config, layer: int) -> None:
+    def __init__(self, config: LanguageConfig, layer: int) -> None:
         super().__init__()
         width, hidden, layers = config.width, config.hidden, len(config.layers)
         self.mixer_norm = nn.RMSNorm(width, eps=config.eps)
@@ -99,7 +99,7 @@ class Block(nn.Module):
         return x + self.down(F.silu(gate) * value), state
 
 
-def make_linear(config: Config, given: int, made: int) -> nn.Linear | BitLinear:
+def make_linear(config: LanguageConfig, given: int, made: int) -> nn.Linear | BitLinear:
     """Return a linear map of the configuration's kind."""
     if config.linear == "float":
         return nn.Linear(given, made, bias=False)
@@ -108,7 +108,7 @@ def make_linear(config: Config, given: int, made: int) -> nn.Linear | BitLinear:
     return BitLinear(given, made, quantise, eps=config.eps)
 
 
-def make_mixer(config: Config, layer: int) -> Mixer:
+def make_mixer(config: LanguageConfig, layer: int) -> Mixer:
     """Return the mixer of a layer.
 
     Raises:

@@ -31,7 +31,7 @@ from neuro.nn.trace import TraceError, trace
 from neuro.training import Plan
 from tasks.cli import main
 from tasks.language.mixers import MIXERS, NamedMixer
-from tasks.language.rwkv import RWKV, Sizes, initialise
+from tasks.language.rwkv import RWKV, RWKVSizes, initialise
 from tasks.runs.task import Deployment, Evaluation, Findings, Stimulus, Training
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
@@ -240,7 +240,7 @@ def test_a_published_checkpoint_of_rwkv_writes_text(
     monkeypatch.chdir(tmp_path)
     code = blocks("rwkv")[0]
     checkpoint, vocabulary = re.findall(r'load_\w+\("(.*)"\)', code)
-    sizes = Sizes(version=6, vocabulary=300, width=16, layers=2, hidden=24, head_width=8)
+    sizes = RWKVSizes(version=6, vocabulary=300, width=16, layers=2, hidden=24, head_width=8)
     model = RWKV(sizes)
     initialise(model)
     torch.save(model.state_dict(), checkpoint)

@@ -37,7 +37,7 @@ STROLL = (12.0, 30.0)  # [m] along the road, before and after crossing it
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Walk:
+class Footway:
     """A way that people walk to and fro: along a road, across it, along its other side.
 
     enter, leave: arc lengths at which it comes onto the road and leaves it [m]. lanes: whose
@@ -63,7 +63,7 @@ class Roads:
     right: Mapping[str, str]
     conflicts: Mapping[str, frozenset[str]]
     signals: Sequence[Signal]
-    walks: Sequence[Walk]
+    walks: Sequence[Footway]
     origin: tuple[float, float]
 
 
@@ -163,7 +163,7 @@ def _lay_road(
     )
 
 
-def _lay_walks(rng: np.random.Generator, laid: _Laid, shown: set[str]) -> list[Walk]:
+def _lay_walks(rng: np.random.Generator, laid: _Laid, shown: set[str]) -> list[Footway]:
     """Return a walk over each crossing of a road, and one where there is none."""
     length = measure(laid.body)
     right, left = laid.road.half_widths
@@ -188,7 +188,7 @@ def _lay_walks(rng: np.random.Generator, laid: _Laid, shown: set[str]) -> list[W
         lanes = tuple(lane.token for lane in watched[near] if lane.token in shown)
         at_junction = abs(near - here) * STEP < KERB + ZEBRA
         walks.append(
-            Walk(
+            Footway(
                 points=np.concatenate([before, after]),
                 enter=enter,
                 leave=enter + left + right,

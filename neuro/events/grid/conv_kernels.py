@@ -7,7 +7,7 @@ import numpy as np
 from neuro.events.grid.kernels import Buffer, Span, Train, Weights, bare, inlined, touch
 
 
-class Windows(NamedTuple):
+class SlidingWindow(NamedTuple):
     """How a kernel slides over a plane: (H, W) of input, output, window, stride, padding.
 
     taps: along each axis, the kernel position at each place of a window, -1 for none.
@@ -29,7 +29,7 @@ def find_reached_windows(place: int, kernel: int, stride: int, size: int) -> tup
 
 @bare
 def scatter_conv(
-    buffer: Buffer, span: Span, train: Train, weights: Weights, windows: Windows
+    buffer: Buffer, span: Span, train: Train, weights: Weights, windows: SlidingWindow
 ) -> tuple[int, int]:
     """Add the weights of each spike to the places that it reaches.
 
@@ -70,7 +70,7 @@ def scatter_conv(
 
 
 @bare
-def pool(buffer: Buffer, span: Span, train: Train, windows: Windows) -> tuple[int, int]:
+def pool(buffer: Buffer, span: Span, train: Train, windows: SlidingWindow) -> tuple[int, int]:
     """Add each spike to the windows that contain it; return as ``kernels.scatter_dense``.
 
     The sums are divided by the area later, once, as in torch.

@@ -6,7 +6,7 @@ import numpy as np
 
 from neuro.events.grid import conv_kernels as planes, kernels
 from neuro.events.grid.aligned import copy_aligned
-from neuro.events.grid.conv_kernels import Windows
+from neuro.events.grid.conv_kernels import SlidingWindow
 from neuro.events.grid.kernels import Buffer, Span, Synapses, Train, Weights
 from neuro.graph import (
     AvgPool2d,
@@ -83,12 +83,12 @@ def _sparse(synapses: Synapses) -> Scatter:
     return lambda buffer, span, train: kernels.scatter_sparse(buffer, span, train, own)
 
 
-def _conv(weights: Weights, windows: Windows) -> Scatter:
+def _conv(weights: Weights, windows: SlidingWindow) -> Scatter:
     own = view_fields_read_only(weights)
     return lambda buffer, span, train: planes.scatter_conv(buffer, span, train, own, windows)
 
 
-def _pool(windows: Windows) -> Scatter:
+def _pool(windows: SlidingWindow) -> Scatter:
     return lambda buffer, span, train: planes.pool(buffer, span, train, windows)
 
 
@@ -127,10 +127,10 @@ def _by_delay(node: Sparse, weight: np.ndarray) -> dict[int, Synapses]:
     return found
 
 
-def _windows(*pairs: tuple[int, ...], dilation: tuple[int, int] = (1, 1)) -> Windows:
+def _windows(*pairs: tuple[int, ...], dilation: tuple[int, int] = (1, 1)) -> SlidingWindow:
     """Return the last two numbers of (given, size, window, stride, padding), and the taps."""
     given, size, kernel, stride, padding = ((int(p[-2]), int(p[-1])) for p in pairs)
     high, wide = (np.arange(k) // d for k, d in zip(kernel, dilation, strict=True))
     high[np.arange(kernel[0]) % dilation[0] > 0] = -1
     wide[np.arange(kernel[1]) % dilation[1] > 0] = -1
-    return Windows(given, size, kernel, stride, padding, (high, wide))
+    return SlidingWindow(given, size, kernel, stride, padding, (high, wide))

@@ -96,11 +96,11 @@ def of_table(path: Path, rng: Rng) -> bool:
 
 
 def read_nuscenes(path: Path) -> str:
-    from drivers.nuscenes.windows import Grid, ImageSize, WindowSettings, open_windows
+    from drivers.nuscenes.windows import GroundGrid, ImageSize, WindowSettings, open_windows
 
     root = next(folder for folder in path.parents if (folder / "v1.0-mini").exists())
     settings = WindowSettings(
-        grid=Grid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=1.0),
+        grid=GroundGrid(x=(-8.0, 8.0), y=(-8.0, 8.0), step=1.0),
         image=ImageSize(height=64, width=160, scale=1.0, crop=26),
         past=1,
         future=2,

@@ -10,7 +10,7 @@ from driving_windows import make_window, small_config
 from drivers.nuscenes.box import Box
 from neuro.io.run_folder import Run
 from tasks.driving import data, evaluate
-from tasks.driving.config import Config
+from tasks.driving.config import DrivingConfig
 from tasks.driving.deployment import HOST
 from tasks.report.report import write_report
 from tasks.runs.task import Split
@@ -39,7 +39,7 @@ class Few(list):
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Return a run that every verb has been at; Lava and the film take too long here."""
 
-    def open_split(config: Config, split: Split) -> Few:
+    def open_split(config: DrivingConfig, split: Split) -> Few:
         many = {"train": 2, "val": 1, "test": 1}[split]
         return Few(make_window(config, 10 * len(split) + k) for k in range(many))
 

@@ -10,7 +10,7 @@ from neuro.seeds import seeded
 from neuro.training.plan import scale_lr
 from tasks.cli import main
 from tasks.language.config import (
-    Config,
+    LanguageConfig,
     matmulfree_1b,
     matmulfree_370m,
     tiny,
@@ -18,12 +18,12 @@ from tasks.language.config import (
 from tasks.language.recipes import make_plan
 from tasks.language.task import build
 
-SMALL = Config(
+SMALL = LanguageConfig(
     stack="rwkv6*2", block="rwkv", recipe="rwkv", width=16, hidden=24, heads=2, decay=0.1
 )
 
 
-def group_by_name(config: Config) -> dict[str, tuple[float, float]]:
+def group_by_name(config: LanguageConfig) -> dict[str, tuple[float, float]]:
     """Return (learning rate, weight decay) of each parameter."""
     model = build(config)
     optimizer = make_plan(config).build_optimizer(model)
