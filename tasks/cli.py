@@ -152,7 +152,7 @@ def export(run: RunFolder) -> None:
         told = "\n".join(["does not fit:", *breaches]) if breaches else "fits"
         console.print(f"{chip} {told}")
     _print_parity(result["reference_lava"])
-    console.print(f"wrote {run / 'graph.npz'} and {run / 'program.npz'}")
+    console.print(f"wrote {run / 'graph.safetensors'} and {run / 'program.safetensors'}")
     _tell_out_of_date(opened, "export")
     if result["reference_lava"].get("failed"):
         raise SystemExit(1)

@@ -163,8 +163,8 @@ def test_the_networks_are_alive() -> None:
 
 def test_a_stored_graph_runs_as_before(tmp_path) -> None:  # type: ignore[no-untyped-def]
     graph, x = valued_graph(3, listed=False), valued_stimulus(3)
-    save_graph(tmp_path / "graph.npz", graph)
-    again = load_graph(tmp_path / "graph.npz")
+    save_graph(tmp_path / "graph.safetensors", graph)
+    again = load_graph(tmp_path / "graph.safetensors")
     assert same_graph(again, graph)
     assert same_graph(Net(graph).graph(), graph)
     stream = simulate_to_disk(again, cut(x, Ticks(5), graph.dt), tmp_path / "stream")

@@ -3,9 +3,9 @@
 Each piece of stimulus starts from the final state of the one before, so that the result is that
 of one run. Files that are complete stay readable when a run is interrupted.
 
-stream.json            digests of graph, clock, recording and first state
-chunk-000000.npz ...   the Record of each piece; its ticks count from the start of the piece
-state.npz              the state at the end of the last complete chunk
+stream.json                  digests of graph, clock, recording and first state
+chunk-000000.safetensors     the Record of a piece; its ticks count from the start of the piece
+state.safetensors            the state at the end of the last complete chunk
 
 Each chunk holds the digest of all that came before it, and of its stimulus. So a chunk that is
 lost, of another place or of another stream is noticed when the stream is read or continued.
@@ -85,7 +85,7 @@ class _Header:
     state: str
 
 
-NAME = re.compile(r"chunk-(\d{6,})\.npz")
+NAME = re.compile(r"chunk-(\d{6,})\.safetensors")
 RESTORE = "restore it from a copy, or simulate the stream again in another folder"
 _TYPES = (
     Record,
@@ -328,7 +328,7 @@ def _read_progress(folder: Path, header: _Header) -> _Progress | None:
 
 
 def _read_state(folder: Path) -> _Progress | None:
-    """Return what state.npz holds; None: there is none."""
+    """Return what state.safetensors holds; None: there is none."""
     path = _name_state(folder)
     return cast(_Progress, _read(path, "state", _Progress)) if path.exists() else None
 
@@ -344,20 +344,23 @@ def _read_header(folder: Path) -> _Header:
 
 
 def _name_state(folder: Path) -> Path:
-    return folder / "state.npz"
+    return folder / "state.safetensors"
 
 
 def _name_chunk(folder: Path, number: int) -> Path:
-    return folder / f"chunk-{number:06}.npz"
+    return folder / f"chunk-{number:06}.safetensors"
 
 
 def _list_chunks(folder: Path, progress: _Progress | None) -> list[Path]:
     """Return the files of all chunks, in order; raise a StreamError if a file is not there."""
-    there = {path: NAME.fullmatch(path.name) for path in sorted(folder.glob("chunk-*.npz"))}
-    odd = [path for path, found in there.items() if found is None]
+    names = {path: NAME.fullmatch(path.name) for path in sorted(folder.glob("chunk-*"))}
+    odd = [path for path, name in names.items() if name is None]
     if odd:
-        raise StreamError(f"{odd[0]}: is no name of a chunk; move it away")
-    numbers = [int(found[1]) for found in there.values() if found]
+        raise StreamError(
+            f"{odd[0]}: is no name of a chunk, or that of an earlier version; move it away, or "
+            "simulate the stream again in another folder"
+        )
+    numbers = [int(name[1]) for name in names.values() if name]
     number = max([n + 1 for n in numbers] + [progress.chunks if progress else 0])
     wanted = [_name_chunk(folder, k) for k in range(number)]
     needed = wanted if number < 2 else [*wanted, _name_state(folder)]
@@ -393,7 +396,7 @@ def _read_chunk(path: Path, number: int, history: str) -> _Chunk:
 
 
 def _require_end(folder: Path, progress: _Progress, history: str) -> None:
-    """Raise a StreamError if state.npz is not that of the chunks before it."""
+    """Raise a StreamError if state.safetensors is not that of the chunks before it."""
     if history != progress.history:
         raise StreamError(
             f"{_name_state(folder)}: is not the state at the end of "

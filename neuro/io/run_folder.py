@@ -5,10 +5,12 @@ last.safetensors               weights and state of training at the last checkpo
 best.safetensors               weights of the best validation
 packed.safetensors             a ternary language model, two bits a weight: neuro pack
 metrics.jsonl silent.json      one line a validation; populations that never fire, if any
-graph.npz program.npz          the network in floats, and in Loihi's integers
+graph.safetensors              the network in floats
+program.safetensors            the network in the integers of Loihi
 NAME.py                        the task, where it is a user's own file
 eval.json simulate.json verify.json export.json energy.json   what each verb measured
-records/*.npz report.html      activity of some samples; all results on one page
+records/events.safetensors     activity of some samples
+report.html                    all results on one page
 """
 
 import importlib.metadata
@@ -34,6 +36,7 @@ from neuro.io.store import (
     write_new_bytes,
 )
 
+RECORD = "records/events.safetensors"
 CONFIGURED = ("task", "name", "seed", "config", "gradient", "digest")  # of config.json
 _PACKAGES = ("neuro", "torch", "numpy", "numba", "lightning-fabric", "lava-nc")
 

@@ -1,4 +1,4 @@
-"""Files without pickle: arrays in npz, tensors in safetensors, all else as JSON inside them.
+"""Files without pickle: arrays and tensors in safetensors, all else as JSON in its metadata.
 
 A file is written under a temporary name and renamed, so that a killed process leaves the old
 file or the new one, and never a part of one. It holds exactly what its kind and version say: a
@@ -8,7 +8,6 @@ later version that adds a field raises the version of its kind of file.
 import json
 import math
 import os
-import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -23,16 +22,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from neuro.io import npz
 from neuro.io.schema import make_object
 from neuro.io.temporary import name_own, remove_stale
 
-VERSION = 2  # of kinds that are not among these:
-VERSIONS = {
-    **{"record": 3, "program": 3},  # since they hold the graph's digest
-    **{"chunk": 4, "state": 3},  # since they hold that of what came before
-    **{"weights": 2, "checkpoint": 2},  # since they hold that of their run
-    "packed": 1,
+VERSIONS = {  # by kind of file
+    **{"graph": 3, "record": 4, "program": 4, "graded_program": 3},
+    **{"chunk": 5, "state": 4},
+    **{"weights": 2, "checkpoint": 2, "packed": 1},
 }
 READERS = {
     "graph": "neuro.io.graph_file.load_graph",
@@ -50,21 +46,9 @@ WRITERS = {  # of kinds that may lie anywhere; the others are parts of a run, or
     "program": "lava_export.save_program",
     "packed": "neuro pack",
 }
-UNKNOWN = "file of NumPy's or of an earlier version"  # an npz without our header
-# What zipfile, zlib and NumPy raise for bytes that are no archive of arrays.
-DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    ValueError,
-    KeyError,
-    TypeError,
-    EOFError,
-    NotImplementedError,  # a compression that no file of ours has
-    RuntimeError,  # a password
-    SafetensorError,
-    OSError,
-)
+ZIP = "file of NumPy's or of an earlier version"  # which wrote npz
+# What safetensors, JSON and a header of another shape raise.
+DAMAGE = (SafetensorError, ValueError, KeyError, TypeError, OSError)
 Arrays = dict[str, np.ndarray]
 T = TypeVar("T")
 
@@ -143,8 +127,8 @@ def require_utf_8(path: str | Path) -> None:
         os.fsencode(path).decode()
     except UnicodeDecodeError as error:
         raise StoreError(
-            f"{path}: its name is not UTF-8, and weights can neither be written nor read "
-            "there; choose another name"
+            f"{path}: its name is not UTF-8, and safetensors can neither write nor read it; "
+            "choose another name"
         ) from error
 
 
@@ -214,32 +198,28 @@ def _parse_finite(text: str) -> float:
 def save_arrays(
     path: str | Path, kind: str, arrays: Mapping[str, np.ndarray], meta: Any
 ) -> None:
-    """Write named arrays and ``meta``, which JSON can hold, as an npz file of this ``kind``.
+    """Write named arrays and ``meta``, which JSON can hold, as :func:`save_tensors` does.
 
     Raises:
         StoreError: an array of complex numbers, text or objects; or it cannot be written.
     """
-    try:
-        data = npz.pack({"kind": kind, "version": _find_version(kind), "meta": meta}, arrays)
-    except ValueError as error:
-        raise StoreError(f"{path}: {error}") from error
-    write_bytes(path, data)
+    whole = {name: np.asarray(array) for name, array in arrays.items()}
+    odd = [f"{name} ({a.dtype})" for name, a in whole.items() if a.dtype.kind not in "biuf"]
+    if odd:
+        raise StoreError(f"{path}: {', '.join(odd)}: only numbers and truth values are written")
+    native = {name: a.astype(a.dtype.newbyteorder("="), "C") for name, a in whole.items()}
+    save_tensors(path, kind, {name: torch.from_numpy(a) for name, a in native.items()}, meta)
 
 
 def load_arrays(path: str | Path, kind: str) -> tuple[Arrays, Any]:
     """Read what :func:`save_arrays` wrote: (arrays, meta).
 
     Raises:
-        StoreError: missing, cut short, damaged, of another kind or another version.
+        StoreError: as :func:`load_tensors`.
     """
-    path = Path(path)
-
-    def check(header: dict[str, Any]) -> None:
-        _check_header(path, kind, _find_version(kind), header)
-
-    with _reading(path, kind), path.open("rb") as file:
-        header, arrays = npz.unpack(file, check)
-    return arrays, header["meta"]
+    tensors, meta = load_tensors(path, kind)
+    # A copy: the tensors are views of the file, which another process may change.
+    return {name: np.array(tensor) for name, tensor in tensors.items()}, meta
 
 
 def load_value(
@@ -294,7 +274,11 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], met
     """Write named tensors and ``meta``, which JSON can hold, as a safetensors file.
 
     Any reader of safetensors can open it; ``meta`` and a checksum stand in its metadata.
+
+    Raises:
+        StoreError: it cannot be written.
     """
+    require_utf_8(path)
     whole: dict[str, Tensor] = {}
     storages = set()
     for name, value in tensors.items():
@@ -302,7 +286,7 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], met
         storage = tensor.untyped_storage().data_ptr()  # tied weights: the format wants copies
         whole[name] = tensor.clone() if storage in storages else tensor
         storages.add(storage)
-    header = {"kind": kind, "version": _find_version(kind), "meta": meta}
+    header = {"kind": kind, "version": VERSIONS[kind], "meta": meta}
     header["checksum"] = _checksum(whole, header)
     # One key, as their order is random: equal tensors make equal files.
     write_bytes(path, save(whole, {"neuro": json.dumps(header)}))
@@ -319,7 +303,7 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], Any]:
     with _reading(path, kind), safe_open(path, "pt") as file:
         told = (file.metadata() or {})["neuro"]
         header = json.loads(told, object_pairs_hook=make_object)
-        _check_header(path, kind, _find_version(kind), header)
+        _check_header(path, kind, header)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checksum = header.pop("checksum")
         if checksum != _checksum(tensors, header):
@@ -332,7 +316,8 @@ def _checksum(tensors: Mapping[str, Tensor], header: Any) -> int:
     total = zlib.crc32(json.dumps(header).encode())
     for name, tensor in sorted(tensors.items()):
         total = zlib.crc32(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode(), total)
-        total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
+        if tensor.numel():  # NumPy's empty arrays have a stride of 0, which no view takes
+            total = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, total)
     return total
 
 
@@ -359,33 +344,23 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
 
 
 def _recognize(path: Path) -> str | None:
-    """Return what a file is that was read in vain: a kind of ours, or another format."""
+    """Return what a damaged file is: a kind of ours, or another format; None: neither."""
+    if zipfile.is_zipfile(path):
+        return ZIP
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as file:
-                names = file.namelist()
-                if npz.HEADER not in names:
-                    return UNKNOWN
-                return str(npz.read_header(file)["kind"])
-        with safe_open(path, "pt") as tensors:
-            found = (tensors.metadata() or {}).get("neuro")
-            return str(json.loads(found)["kind"]) if found else "file of safetensors"
+        with safe_open(path, "pt") as file:
+            header = (file.metadata() or {}).get("neuro")
+            return str(json.loads(header)["kind"]) if header else "file of safetensors"
     except DAMAGE:
         return None
 
 
-def _find_version(kind: str) -> int:
-    """Return the version of files of a kind."""
-    return VERSIONS.get(kind, VERSION)
-
-
-def _check_header(path: Path, kind: str, version: int, header: dict[str, Any]) -> None:
-    found = header["kind"]
-    if found != kind:
-        raise StoreError(_say_other_kind(path, kind, found))
-    if header["version"] != version:
+def _check_header(path: Path, kind: str, header: dict[str, Any]) -> None:
+    if header["kind"] != kind:
+        raise StoreError(_say_other_kind(path, kind, header["kind"]))
+    if header["version"] != VERSIONS[kind]:
         raise StoreError(
-            f"{path}: written in format {header['version']}, this is format {version}; "
+            f"{path}: written in format {header['version']}, this is format {VERSIONS[kind]}; "
             "delete it and run the verb that made it again"
         )
 

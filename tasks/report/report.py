@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from neuro.io.record_file import load_record
-from neuro.io.run_folder import Run, find_file
+from neuro.io.run_folder import RECORD, Run, find_file
 from neuro.io.store import StoreError, write_bytes
 from neuro.plot import LINES, count_neurons_per_row
 from neuro.record import Record
@@ -179,7 +179,7 @@ def _picture(run: Run, picture: Mapping[str, str]) -> Html:
 
 
 def _activity(run: Run, simulation: Mapping[str, Any] | None) -> tuple[Html, Html]:
-    path = run.folder / "records" / "events.npz"
+    path = run.folder / RECORD
     if simulation is None or not path.exists():
         titles = ("Activity", "Firing rates")
         first, second = (_not_yet(run, title, "simulate") for title in titles)
@@ -201,7 +201,7 @@ def _require_same_network(run: Run, simulation: Mapping[str, Any], record: Recor
     fit = all(sizes.get(k) == math.prod(shape) for k, shape in shapes.items())
     if not fit or (captions and len(captions) < min(SHOWN, record.samples)) or not shapes:
         raise StoreError(
-            f"{run.folder / 'simulate.json'}: and records/events.npz are of two networks; "
+            f"{run.folder / 'simulate.json'}: and {RECORD} are of two networks; "
             f"{name_command(run, 'simulate')} writes both again"
         )
 

@@ -80,7 +80,7 @@ class _Rate(TypedDict):
 class Simulated(TypedDict):
     """``simulate.json``, beside the values of its metrics.
 
-    record: digest of the file ``records/events.npz`` that was written with it.
+    record: digest of the file ``records/events.safetensors`` that was written with it.
     """
 
     n: int

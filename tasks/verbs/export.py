@@ -26,9 +26,10 @@ from tasks.verbs.verify import compare_on_lava
 
 
 def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
-    """Write ``graph.npz``, ``program.npz`` and ``export.json``; return the latter.
+    """Write the graph, its program and ``export.json``; return the latter.
 
-    Further networks of the chip stand in files of their own, ``graph-NAME.npz``.
+    Their files are ``graph.safetensors`` and ``program.safetensors``.
+    Further networks of the chip stand in files of their own, ``graph-NAME.safetensors``.
 
     Returns:
         fits: by chip, the rules that the program breaks; none where it fits. scaling: one row a
@@ -75,4 +76,4 @@ def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
 
 def name_file(kind: str, part: str) -> str:
     """Return the file of a part's graph or program; the first part adds nothing."""
-    return f"{kind}-{part}.npz" if part else f"{kind}.npz"
+    return f"{kind}-{part}.safetensors" if part else f"{kind}.safetensors"

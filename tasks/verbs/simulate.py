@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from neuro.events import Clock, Grid, Recording, simulate
 from neuro.events.workers import require_workers
 from neuro.io.record_file import save_record
-from neuro.io.run_folder import Run
+from neuro.io.run_folder import RECORD, Run
 from neuro.record import Record
 from neuro.spikes import Events, Times, join
 from neuro.units import Seconds
@@ -76,7 +76,7 @@ def simulate_run(
     some = next(iterate_samples(run, graph, most=SHOWN))
     # Also the first use of each clock, which compiles it: the times below are without that.
     first = {k: simulate(graph, t.place(some.inputs), t.clock)[0] for k, t in timings.items()}
-    save_record(path := run.folder / "records" / "events.npz", first["grid"])
+    save_record(path := run.folder / RECORD, first["grid"])
     batches = list(iterate_samples(run, graph))
     whole = {name: join([b.inputs[name] for b in batches]) for name in graph.inputs}
     targets = join_batches([b.targets for b in batches])

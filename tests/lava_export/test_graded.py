@@ -203,8 +203,8 @@ def test_the_stimulus_is_rounded_half_away_from_zero() -> None:
 
 
 def test_a_program_in_a_file_is_the_program(tmp_path: Path) -> None:
-    save_graded_program(tmp_path / "p.npz", PROGRAM)
-    again = load_graded_program(tmp_path / "p.npz")
+    save_graded_program(tmp_path / "p.safetensors", PROGRAM)
+    again = load_graded_program(tmp_path / "p.safetensors")
     one, other = (run_graded(p, SMALL.inputs)[0] for p in (PROGRAM, again))
     assert compare(one, other)["mismatches"] == 0
     assert again.digest == PROGRAM.digest != ""

@@ -287,8 +287,8 @@ def test_a_program_runs_no_longer_than_it_was_lowered_for(tmp_path: Path) -> Non
     graph = one(LI(tau=5.0), np.ones((1, 2)))
     program = lower(graph, ticks=8)
     x = {"x": to_events(np.ones((8, 1, 2), bool))}
-    save_program(tmp_path / "p.npz", program)
-    for short in (program, load_program(tmp_path / "p.npz")):
+    save_program(tmp_path / "p.safetensors", program)
+    for short in (program, load_program(tmp_path / "p.safetensors")):
         assert reference.run(short, x, 8).ticks == 8
         with pytest.raises(
             ProgramError, match="run of 9 ticks, and the program was lowered for 8"
@@ -429,8 +429,8 @@ def test_a_layer_too_large_for_a_matrix_is_listed_and_computes_what_its_matrix_w
     assert want.spikes["n"].tick.size > 100
     for a, b in zip(want.spikes["n"], found.spikes["n"], strict=True):
         assert np.array_equal(a, b)
-    save_program(tmp_path / "p.npz", listed)
-    (again,) = load_program(tmp_path / "p.npz").connections
+    save_program(tmp_path / "p.safetensors", listed)
+    (again,) = load_program(tmp_path / "p.safetensors").connections
     assert np.array_equal(again.places, synapses.places)
     assert again.sizes == synapses.sizes
     check(listed, "loihi2")

@@ -81,7 +81,7 @@ SLIPS: dict[str, Slip] = {
         "there are input, out",
     ),
     "save_program(Graph)": Slip(
-        call(lava_export.save_program, "program.npz", GRAPH),
+        call(lava_export.save_program, "program.safetensors", GRAPH),
         TypeError,
         "program must be a LoihiProgram, got a Graph",
         "lower(graph",

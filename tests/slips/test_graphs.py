@@ -40,9 +40,9 @@ from neuro.units import Seconds, Ticks
 
 SLIPS: dict[str, Slip] = {
     "save_graph(swapped)": Slip(
-        call(save_graph, GRAPH, "net.npz"),
+        call(save_graph, GRAPH, "net.safetensors"),
         TypeError,
-        "graph must be a Graph, got 'net.npz'",
+        "graph must be a Graph, got 'net.safetensors'",
         "trace(net, ",
     ),
     "fixed_indegree(1.5)": Slip(
@@ -270,9 +270,9 @@ SLIPS: dict[str, Slip] = {
         "give both the same dt",
     ),
     "load_graph(none)": Slip(
-        call(load_graph, "none.npz"),
+        call(load_graph, "none.safetensors"),
         ValueError,
-        "none.npz: no such file; ",
+        "none.safetensors: no such file; ",
         "neuro.io.graph_file.save_graph writes one",
     ),
 }

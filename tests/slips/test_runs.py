@@ -100,7 +100,7 @@ SLIPS: dict[str, Slip] = {
         "torch.float32",
     ),
     "save_record(pair)": Slip(
-        call(save_record, "record.npz", (RECORD, STATE)),
+        call(save_record, "record.safetensors", (RECORD, STATE)),
         TypeError,
         "record must be a Record, got a tuple",
         "simulate returns (record, state)",

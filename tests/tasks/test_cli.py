@@ -207,12 +207,12 @@ def test_every_verb_works_on_a_run_folder(
         "best.safetensors",
         "eval.json",
         "simulate.json",
-        "graph.npz",
-        "program.npz",
+        "graph.safetensors",
+        "program.safetensors",
         "export.json",
         "verify.json",
         "energy.json",
-        "records/events.npz",
+        "records/events.safetensors",
         "report.html",
     }
     evaluation = json.loads((run / "eval.json").read_text())

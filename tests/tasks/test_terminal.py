@@ -180,7 +180,7 @@ def test_verbs_name_what_they_wrote(
     assert f"in {trained}" in told
     seen(["eval", str(trained)], capsys)
     assert f"wrote {trained / 'report.html'}" in seen(["report", str(trained)], capsys)
-    assert f"wrote {trained / 'graph.npz'}" in seen(["export", str(trained)], capsys)
+    assert f"wrote {trained / 'graph.safetensors'}" in seen(["export", str(trained)], capsys)
     told = seen(["compare", str(trained), "--out", str(trained / "out")], capsys)
     assert f"wrote {trained / 'out' / 'compare.json'}" in told
 

@@ -324,8 +324,8 @@ def test_a_traced_batch_norm_is_folded_into_a_grouped_convolution() -> None:
 def test_a_file_keeps_dilation_and_groups(tmp_path: Path) -> None:
     for axes in (1, 2):
         graph = drawn(3, axes)
-        save_graph(tmp_path / "graph.npz", graph)
-        assert same_graph(load_graph(tmp_path / "graph.npz"), graph)
+        save_graph(tmp_path / "graph.safetensors", graph)
+        assert same_graph(load_graph(tmp_path / "graph.safetensors"), graph)
 
 
 @pytest.mark.parametrize(

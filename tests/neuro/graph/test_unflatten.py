@@ -135,8 +135,8 @@ def test_continuous_time_reads_it_as_the_oracle_does(seed: int) -> None:
 
 def test_it_comes_back_from_a_file_bit_for_bit(tmp_path) -> None:  # type: ignore[no-untyped-def]
     graph = trace(painter(0), (5,))
-    save_graph(tmp_path / "graph.npz", graph)
-    assert same_graph(load_graph(tmp_path / "graph.npz"), graph)
+    save_graph(tmp_path / "graph.safetensors", graph)
+    assert same_graph(load_graph(tmp_path / "graph.safetensors"), graph)
 
 
 def test_integers_paint_the_image_of_the_floats_up_to_rounding() -> None:

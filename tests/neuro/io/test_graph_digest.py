@@ -35,8 +35,8 @@ def with_node(name: str, **changes: Any) -> Graph:
 
 
 def test_equal_networks_have_one_digest_and_it_survives_a_file(tmp_path: Path) -> None:
-    save_graph(tmp_path / "graph.npz", network())
-    back = load_graph(tmp_path / "graph.npz")
+    save_graph(tmp_path / "graph.safetensors", network())
+    back = load_graph(tmp_path / "graph.safetensors")
     assert digest_graph(network()) == digest_graph(network()) == digest_graph(back)
 
 

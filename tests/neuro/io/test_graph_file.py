@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builders import same
+from safetensors import safe_open
 
 from neuro.graph import Conv2d, Dense, Edge, Flatten, Graph, Input
 from neuro.io.graph_file import load_graph, save_graph
@@ -83,7 +84,6 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
     "no type": (put_meta("nodes", "alif", "type", value=[]), "alif: no type of node \\[\\]"),
     "int weights": (put("fc/weight", lambda a: a.astype(np.int64)), "fc/weight is int64"),
     "int leak": (put("alif/leak", lambda a: np.ones_like(a, int)), "alif/leak is int64"),
-    "doubled weights": (put("fc/weight", lambda a: a.astype(">f4")), "fc/weight is >f4"),
     "infinite leak": (put("alif/leak", lambda a: a * np.inf), "alif: ALIF.leak must be in"),
     "leak above 1": (put("alif/leak", lambda a: a + 1), "alif: ALIF.leak must be in"),
     "NaN weight": (
@@ -127,15 +127,15 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_file_holds_exactly_its_fields(tmp_path: Path, name: str) -> None:
     change, told = CHANGES[name]
-    with pytest.raises(StoreError, match=rf"(?s)graph.npz: .*{told}") as e:
-        load_graph(changed(tmp_path / "graph.npz", change))
-    assert "graph.npz" in str(e.value).splitlines()[0]
+    with pytest.raises(StoreError, match=rf"(?s)graph.safetensors: .*{told}") as e:
+        load_graph(changed(tmp_path / "graph.safetensors", change))
+    assert "graph.safetensors" in str(e.value).splitlines()[0]
 
 
 def test_what_is_no_object_is_no_graph(tmp_path: Path) -> None:
-    save_arrays(tmp_path / "graph.npz", "graph", {}, [])
-    with pytest.raises(StoreError, match=r"graph.npz: no whole graph: .*expected an object"):
-        load_graph(tmp_path / "graph.npz")
+    save_arrays(tmp_path / "graph.safetensors", "graph", {}, [])
+    with pytest.raises(StoreError, match=r"no whole graph: .*expected an object"):
+        load_graph(tmp_path / "graph.safetensors")
 
 
 def test_every_problem_of_a_node_is_told_at_once(tmp_path: Path) -> None:
@@ -143,19 +143,19 @@ def test_every_problem_of_a_node_is_told_at_once(tmp_path: Path) -> None:
         del arrays["alif/threshold"], meta["nodes"]["alif"]["reset"]
 
     with pytest.raises(StoreError, match=r"alif/threshold is missing; alif/reset is missing"):
-        load_graph(changed(tmp_path / "graph.npz", change))
+        load_graph(changed(tmp_path / "graph.safetensors", change))
 
 
 def test_a_path_may_be_text(tmp_path: Path) -> None:
-    save_graph(f"{tmp_path}/new/graph.npz", graph())
-    assert same(load_graph(f"{tmp_path}/new/graph.npz"), graph())
+    save_graph(f"{tmp_path}/new/graph.safetensors", graph())
+    assert same(load_graph(f"{tmp_path}/new/graph.safetensors"), graph())
 
 
-def test_numpy_reads_the_arrays_of_a_graph(tmp_path: Path) -> None:
-    save_graph(tmp_path / "graph.npz", graph())
-    with np.load(tmp_path / "graph.npz", allow_pickle=False) as arrays:
-        assert arrays["fc/weight"].shape == (3, 8)
-        assert json.loads(arrays["header.json"])["kind"] == "graph"
+def test_safetensors_reads_the_arrays_of_a_graph(tmp_path: Path) -> None:
+    save_graph(tmp_path / "graph.safetensors", graph())
+    with safe_open(tmp_path / "graph.safetensors", "np") as file:
+        assert file.get_tensor("fc/weight").shape == (3, 8)
+        assert json.loads(file.metadata()["neuro"])["kind"] == "graph"
 
 
 def test_equal_graphs_make_equal_files(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_equal_graphs_make_equal_files(tmp_path: Path) -> None:
 def test_a_threshold_in_whole_numbers_is_kept_as_floats(tmp_path: Path) -> None:
     nodes = {"x": Input(shape=(2,)), "s": LIF(tau=0.02, threshold=np.array([1, 2]))}
     g = Graph(nodes=nodes, edges=(Edge("x", "s"),), dt=Seconds(1e-3))
-    save_graph(tmp_path / "graph.npz", g)
-    back: Any = load_graph(tmp_path / "graph.npz").nodes["s"]
+    save_graph(tmp_path / "graph.safetensors", g)
+    back: Any = load_graph(tmp_path / "graph.safetensors").nodes["s"]
     assert back.threshold.dtype == np.float64
     assert back.threshold.tolist() == [1.0, 2.0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neuro.io.record_file import load_record, save_record
-from neuro.io.store import StoreError, load_arrays, save_arrays
+from neuro.io.store import VERSIONS, StoreError, load_arrays, save_arrays
 from neuro.record import Counts, Record
 from neuro.spikes import to_events, to_times
 from neuro.units import Seconds
@@ -93,27 +93,27 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_file_holds_exactly_its_fields(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "r.npz"
+    path = tmp_path / "r.safetensors"
     save_record(path, record())
     arrays, meta = load_arrays(path, "record")
     change, told = CHANGES[name]
     change(arrays, meta)
     save_arrays(path, "record", arrays, meta)
-    with pytest.raises(StoreError, match=rf"(?s)r.npz: .*{told}"):
+    with pytest.raises(StoreError, match=rf"(?s)r.safetensors: .*{told}"):
         load_record(path)
 
 
-def test_a_record_of_before_the_digest_is_refused_with_the_cure(tmp_path: Path) -> None:
-    path = tmp_path / "r.npz"
+def test_a_record_of_an_earlier_version_is_refused_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / "r.safetensors"
     save_record(path, record())
     assert load_record(path).digest == "0123456789abcdef"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neuro.io.store.VERSIONS", {})
+        patch.setitem(VERSIONS, "record", 3)
         save_record(path, record())
-    with pytest.raises(StoreError, match="written in format 2, this is format 3; delete it"):
+    with pytest.raises(StoreError, match="written in format 3, this is format 4; delete it"):
         load_record(path)
 
 
 def test_a_path_may_be_text(tmp_path: Path) -> None:
-    save_record(f"{tmp_path}/r.npz", record())
-    assert load_record(f"{tmp_path}/r.npz").counts == {"a": Counts(spikes=3)}
+    save_record(f"{tmp_path}/r.safetensors", record())
+    assert load_record(f"{tmp_path}/r.safetensors").counts == {"a": Counts(spikes=3)}

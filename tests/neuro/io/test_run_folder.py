@@ -175,7 +175,7 @@ def test_a_run_folder_whose_name_is_no_utf_8_is_refused_before_it_is_made(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / os.fsdecode(b"r\xff")
-    with pytest.raises(StoreError, match="its name is not UTF-8, and weights can neither be"):
+    with pytest.raises(StoreError, match="its name is not UTF-8, and safetensors can"):
         begin_run(run(folder))
     assert not list(tmp_path.iterdir())
     begin_run(run(tmp_path / "µ"))

@@ -245,8 +245,8 @@ def test_a_file_refuses_a_model_that_it_could_not_read_again(tmp_path: Path) -> 
     with pytest.raises(
         StoreError, match=r"cells: a file cannot hold a Halving; .*neuro\.io\.graph_file"
     ):
-        save_graph(tmp_path / "graph.npz", network(Halving()))
-    assert not (tmp_path / "graph.npz").exists()
+        save_graph(tmp_path / "graph.safetensors", network(Halving()))
+    assert not (tmp_path / "graph.safetensors").exists()
 
 
 def test_a_read_out_with_more_than_gain_and_leak_is_refused_too() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from programs import program
 
-from damage.ways import Rng, Subject, damage_arrays, fresh, of_json, of_npz, of_tensors
+from damage.ways import Rng, Subject, damage_arrays, fresh, of_json, of_tensors
 from lava_export.graded import load_graded_program, lower_graded, save_graded_program
 from lava_export.program_file import load_program, save_program
 from neuro.events import simulate
@@ -51,35 +51,35 @@ def stimulus() -> Events:
 
 
 def make_graph(folder: Path) -> Path:
-    save_graph(fresh(folder) / "graph.npz", graph())
-    return folder / "graph.npz"
+    save_graph(fresh(folder) / "graph.safetensors", graph())
+    return folder / "graph.safetensors"
 
 
 def read_graph(path: Path) -> bytes:
-    again = path.with_name("again.npz")
+    again = path.with_name("again.safetensors")
     save_graph(again, load_graph(path))
     return again.read_bytes()
 
 
 def make_record(folder: Path) -> Path:
     record, _ = simulate(graph(), {"x": stimulus()})
-    save_record(fresh(folder) / "record.npz", record)
-    return folder / "record.npz"
+    save_record(fresh(folder) / "record.safetensors", record)
+    return folder / "record.safetensors"
 
 
 def read_record(path: Path) -> bytes:
-    again = path.with_name("again.npz")
+    again = path.with_name("again.safetensors")
     save_record(again, load_record(path))
     return again.read_bytes()
 
 
 def make_program(folder: Path) -> Path:
-    save_program(fresh(folder) / "program.npz", program())
-    return folder / "program.npz"
+    save_program(fresh(folder) / "program.safetensors", program())
+    return folder / "program.safetensors"
 
 
 def read_program(path: Path) -> bytes:
-    again = path.with_name("again.npz")
+    again = path.with_name("again.safetensors")
     save_program(again, load_program(path))
     return again.read_bytes()
 
@@ -94,12 +94,12 @@ def make_graded_program(folder: Path) -> Path:
     }
     edges = tuple(Edge(*pair) for pair in pairwise(nodes))
     graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
-    save_graded_program(fresh(folder) / "program.npz", lower_graded(graph))
-    return folder / "program.npz"
+    save_graded_program(fresh(folder) / "program.safetensors", lower_graded(graph))
+    return folder / "program.safetensors"
 
 
 def read_graded_program(path: Path) -> bytes:
-    again = path.with_name("again.npz")
+    again = path.with_name("again.safetensors")
     save_graded_program(again, load_graded_program(path))
     return again.read_bytes()
 
@@ -183,26 +183,28 @@ def run_stimulus(path: Path) -> str:
 
 
 SUBJECTS: dict[str, Subject] = {
-    "graph": Subject(make=make_graph, damage=partial(of_npz, kind="graph"), read=read_graph),
+    "graph": Subject(
+        make=make_graph, damage=partial(of_tensors, kind="graph"), read=read_graph
+    ),
     "record": Subject(
-        make=make_record, damage=partial(of_npz, kind="record"), read=read_record
+        make=make_record, damage=partial(of_tensors, kind="record"), read=read_record
     ),
     "graded program": Subject(
         make=make_graded_program,
-        damage=partial(of_npz, kind="graded_program"),
+        damage=partial(of_tensors, kind="graded_program"),
         read=read_graded_program,
     ),
     "program": Subject(
-        make=make_program, damage=partial(of_npz, kind="program"), read=read_program
+        make=make_program, damage=partial(of_tensors, kind="program"), read=read_program
     ),
     "chunk": Subject(
-        make=partial(make_stream, name="chunk-000001.npz"),
-        damage=partial(of_npz, kind="chunk"),
+        make=partial(make_stream, name="chunk-000001.safetensors"),
+        damage=partial(of_tensors, kind="chunk"),
         read=read_chunks,
     ),
     "state": Subject(
-        make=partial(make_stream, name="state.npz"),
-        damage=partial(of_npz, kind="state"),
+        make=partial(make_stream, name="state.safetensors"),
+        damage=partial(of_tensors, kind="state"),
         read=lambda path: digest(read_state(path.parent)),
     ),
     "stream": Subject(

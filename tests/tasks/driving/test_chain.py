@@ -76,8 +76,9 @@ def test_all_spiking_parts_are_the_same_on_events_and_lower_to_integers(run: Run
 
 
 def test_all_parts_are_exported(run: Run) -> None:
-    files = {path.name for path in run.folder.glob("*.npz")}
-    assert files >= {f"{kind}-{part}.npz" for kind in ("graph", "program") for part in PARTS}
+    files = {path.name for path in run.folder.glob("*.safetensors")}
+    assert files >= {f"graph-{part}.safetensors" for part in PARTS}
+    assert files >= {f"program-{part}.safetensors" for part in PARTS}
     layers = [row["layer"] for row in read(run, "export")["scaling"]]
     assert {name.split(": ")[0] for name in layers if ": " in name} == set(PARTS)
 

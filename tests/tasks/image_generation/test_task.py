@@ -121,8 +121,8 @@ def test_the_chip_part_is_the_decoder_and_goes_into_a_file(tmp_path: Path) -> No
     assert torch.equal(z, next(iter(stimuli(SMALL, model, "test"))).inputs["input"])
     graph = trace(chip_part(SMALL, model), (6,))
     assert graph.outputs == ("image",)
-    save_graph(tmp_path / "graph.npz", graph)
-    assert load_graph(tmp_path / "graph.npz").shapes == graph.shapes
+    save_graph(tmp_path / "graph.safetensors", graph)
+    assert load_graph(tmp_path / "graph.safetensors").shapes == graph.shapes
     with torch.no_grad():
         assert torch.equal(chip_part(SMALL, model)(z)[0], model.decoder(z)[0])  # type: ignore[operator]
 

@@ -95,8 +95,8 @@ def test_a_graph_has_the_weights_and_counts_of_the_model(tmp_path: Path) -> None
     x = torch.linspace(-5, 5, 401, dtype=torch.float64)[:, None]
     spikes = SMALL.graph.nodes["block0_forget_spikes"]
     assert torch.equal(spikes.run(x), SpikeCount()(x)[0])  # type: ignore[union-attr]
-    save_graph(tmp_path / "graph.npz", SMALL.graph)
-    engine, _ = simulate(load_graph(tmp_path / "graph.npz"), SMALL.inputs)
+    save_graph(tmp_path / "graph.safetensors", SMALL.graph)
+    engine, _ = simulate(load_graph(tmp_path / "graph.safetensors"), SMALL.inputs)
     assert np.array_equal(
         engine.values[LOGITS], simulate(SMALL.graph, SMALL.inputs)[0].values[LOGITS]
     )

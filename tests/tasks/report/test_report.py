@@ -145,7 +145,7 @@ def finish(run: Run, layer: str = "alif1", samples: int = 8) -> None:
             "confusion": confusion.tolist(),
         },
     )
-    save_record(run.folder / "records" / "events.npz", activity(layer, samples=samples))
+    save_record(run.folder / "records" / "events.safetensors", activity(layer, samples=samples))
     counts = {"spikes": 52.1, "synaptic_events": 4321.5, "updates": 99.9}
     run.write(
         "simulate.json",
@@ -157,7 +157,7 @@ def finish(run: Run, layer: str = "alif1", samples: int = 8) -> None:
             "per_sample": {layer: counts},
             "milliseconds_per_sample": 6.82,
             "input_shapes": {"input": [1, 28, 28]},
-            "record": digest_file(run.folder / "records" / "events.npz"),
+            "record": digest_file(run.folder / "records" / "events.safetensors"),
             "captions": captions[:samples],
         },
     )
@@ -238,7 +238,7 @@ class TestAPartialRun:
             ("metrics.jsonl", "train"),
             ("eval.json", "eval"),
             ("simulate.json", "simulate"),
-            ("records/events.npz", "simulate"),
+            ("records/events.safetensors", "simulate"),
             ("verify.json", "verify"),
             ("export.json", "export"),
             ("energy.json", "energy"),
@@ -323,16 +323,16 @@ class TestAFinishedRun:
     ) -> None:
         finish(run)
         run.write("simulate.json", {**run.read("simulate.json"), **change})
-        with pytest.raises(StoreError, match=r"simulate.json: and records/events.npz are of"):
+        with pytest.raises(StoreError, match=r"simulate.json: and records/events.* are of"):
             report._activity(run, run.read("simulate.json"))
 
     def test_does_not_draw_the_record_of_another_run(self, run: Run) -> None:
         finish(run)
-        path = run.folder / "records" / "events.npz"
+        path = run.folder / "records" / "events.safetensors"
         report._activity(run, run.read("simulate.json"))
         record = load_record(path)
         save_record(path, replace(record, digest="ab"))  # of other weights, all else the same
-        with pytest.raises(StoreError, match=r"events.npz: is of another run, .*writes both"):
+        with pytest.raises(StoreError, match=r"events.*: is of another run, .*writes both"):
             report._activity(run, run.read("simulate.json"))
 
     @pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "link.png", "a\0.png"])
@@ -446,9 +446,9 @@ class TestAFinishedRun:
     def test_keeps_the_old_page_when_it_cannot_be_drawn(self, run: Run) -> None:
         finish(run)
         before = written(run)
-        record = run.folder / "records" / "events.npz"
+        record = run.folder / "records" / "events.safetensors"
         record.write_bytes(record.read_bytes()[:100])
-        with pytest.raises(StoreError, match=r"events\.npz: damaged or cut short"):
+        with pytest.raises(StoreError, match=r"events\.safetensors: damaged or cut short"):
             write_report(run)
         assert (run.folder / "report.html").read_text() == before
         assert not list(run.folder.glob("*.tmp"))

@@ -117,7 +117,7 @@ def test_results_measured_before_a_training_went_on_are_told_as_such(
     late = read(folder, "verify")["metrics"]["rmse"]["torch"]
     assert late != pytest.approx(early, rel=1e-3)
     # The graph is that of the weights of now, not the one that was exported before.
-    exported = load_graph(folder / "graph.npz")
+    exported = load_graph(folder / "graph.safetensors")
     assert digest_graph(load_run_graph(open_folder(folder))) != digest_graph(exported)
     now = read(folder, "verify")["measured_on"]
     assert {k for k in OF_EVERY_RESULT if now[k] != before[k]} == {"weights"}
@@ -150,7 +150,7 @@ def test_every_results_file_carries_what_it_was_measured_on(run: Path) -> None:
 def test_a_touched_file_and_an_old_graph_change_nothing(run: Path) -> None:
     opened = open_folder(run)
     before, graph = describe_provenance(opened), digest_graph(load_run_graph(opened))
-    (run / "graph.npz").write_bytes(b"of another network")
+    (run / "graph.safetensors").write_bytes(b"of another network")
     for name in ("best.safetensors", "config.json", "eval.json"):
         os.utime(run / name, (2e9, 2e9))
         assert describe_provenance(opened) == before
@@ -393,5 +393,5 @@ def test_what_differs_is_told_together() -> None:
 
 def test_a_verb_measures_anew_whatever_lies_there(run: Path) -> None:
     expected = read(run, "verify")["metrics"]
-    (run / "graph.npz").write_bytes(b"of another network")
+    (run / "graph.safetensors").write_bytes(b"of another network")
     assert verify_run(open_folder(run))["metrics"] == expected

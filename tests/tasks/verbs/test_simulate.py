@@ -47,7 +47,7 @@ def test_the_grid_alone_is_measured_unless_asked(
 ) -> None:
     result = measured(run)
     assert "exact" not in result
-    assert result["record"] == digest_file(run / "records" / "events.npz")
+    assert result["record"] == digest_file(run / "records" / "events.safetensors")
     assert (result["clock"], result["n"], result["workers"]) == ("grid", 100, 1)
     told = f"accuracy {result['accuracy']:.2%} on 100 test samples"
     assert told in capsys.readouterr().out
@@ -70,7 +70,7 @@ def test_exact_timing_stands_beside_the_grid_on_the_same_samples(
         assert way["per_sample"]["input"] == result["per_sample"]["input"]
         synapses = way["per_sample"]["conv1"]["synaptic_events"]
         assert synapses == result["per_sample"]["conv1"]["synaptic_events"]
-    assert not load_record(run / "records/events.npz").times
+    assert not load_record(run / "records/events.safetensors").times
     out = capsys.readouterr().out
     assert "The same 100 samples under both clocks" in out
     assert f"{ways[1]['answered_differently']:.2%}" in out
