@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -14,14 +14,12 @@ from lava_export.program import (
     require_program,
     take_apart,
 )
-from neuro.io.schema import SchemaError, convert
+from neuro.io.schema import convert
 from neuro.io.store import Arrays, load_value, save_arrays
-
-Part = TypeVar("Part", Population, Connection)
 
 
 @dataclass(frozen=True)
-class Meta:
+class ProgramMeta:
     """What a file says of a program in JSON: of all, and what of each part is no array."""
 
     ticks: int | None
@@ -53,44 +51,27 @@ def load_program(path: str | Path) -> LoihiProgram:
 
 def _encode(program: LoihiProgram) -> tuple[Arrays, Any]:
     arrays, meta = take_apart(program)
-    return arrays, asdict(Meta(**meta))
+    return arrays, asdict(ProgramMeta(**meta))
 
 
 def _decode(arrays: Arrays, plain: Any) -> LoihiProgram:
-    meta: Meta = convert(plain, Meta)
+    meta: ProgramMeta = convert(plain, ProgramMeta)
+
+    def decode_parts(kind: Any, letter: str, parts: list[dict[str, Any]]) -> tuple[Any, ...]:
+        hints = get_type_hints(kind)
+        names = [f.name for f in fields(kind) if hints[f.name] is np.ndarray]
+        return tuple(
+            convert(
+                {**part, **{k: as_int32(arrays[f"{letter}{i}.{k}"]) for k in names}},
+                kind,
+                f"{letter}{i}",
+            )
+            for i, part in enumerate(parts)
+        )
+
     return LoihiProgram(
         ticks=meta.ticks,
         digest=meta.digest,
-        populations=tuple(
-            _decode_part(Population, f"p{i}", given, arrays)
-            for i, given in enumerate(meta.populations)
-        ),
-        connections=tuple(
-            _decode_part(Connection, f"c{i}", given, arrays)
-            for i, given in enumerate(meta.connections)
-        ),
+        populations=decode_parts(Population, "p", meta.populations),
+        connections=decode_parts(Connection, "c", meta.connections),
     )
-
-
-def _decode_part(kind: type[Part], where: str, given: dict[str, Any], arrays: Arrays) -> Part:
-    """Return a population or a connection.
-
-    Raises:
-        SchemaError: lists its fields in JSON that are missing, unknown or of another type.
-        KeyError: one of its arrays is missing.
-    """
-    hints, values, problems = get_type_hints(kind), {}, []
-    plain = [f.name for f in fields(kind) if hints[f.name] is not np.ndarray]
-    problems += [f"{where}.{k} has no meaning" for k in given if k not in plain]
-    problems += [f"{where}.{k} is missing" for k in plain if k not in given]
-    for name in (name for name in plain if name in given):
-        try:
-            values[name] = convert(given[name], hints[name], f"{where}.{name}")
-        except SchemaError as error:
-            problems.append(str(error))
-    if problems:
-        raise SchemaError("; ".join(problems))
-    for f in fields(kind):
-        if f.name not in plain:
-            values[f.name] = as_int32(arrays[f"{where}.{f.name}"])
-    return kind(**values)

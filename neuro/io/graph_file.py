@@ -1,9 +1,9 @@
 """A Graph in a file: parameters as arrays, all else of its nodes and edges as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,6 +42,15 @@ _LINEAR = (*_WEIGHTED, AvgPool2d, Upsample, Flatten, Unflatten, Concat)
 _HOSTS = (Softmax, Outer, Multiply, Pointwise, Exceeds, RMSNorm, CountSpikes)
 _NODES = {c.__name__: c for c in (Input, *_LINEAR, *_HOSTS, LIF, ALIF, LI, GatedLI)}
 _SURROGATES = {f.__name__: f for f in (arctan, triangle)}
+
+
+@dataclass(frozen=True)
+class GraphMeta:
+    """What a file says of a Graph in JSON: nodes without their arrays, edges, dt [s]."""
+
+    nodes: dict[str, dict[str, Any]]
+    edges: tuple[Edge, ...]
+    dt: float
 
 
 def save_graph(path: str | Path, graph: Graph) -> None:
@@ -99,13 +108,10 @@ def _name_surrogate(name: str, surrogate: Any) -> str:
     return key
 
 
-def _decode(arrays: Arrays, meta: Any) -> Graph:
-    found = convert(meta, dict[str, Any])
-    plain = convert(found.get("nodes"), dict[str, dict[str, Any]], "nodes")
-    edges = convert(found.get("edges"), tuple[Edge, ...], "edges")
-    dt = convert(found.get("dt"), float, "dt")
-    nodes = {name: _decode_node(name, given, arrays) for name, given in plain.items()}
-    return Graph(nodes=nodes, edges=edges, dt=Seconds(dt))
+def _decode(arrays: Arrays, plain: Any) -> Graph:
+    meta: GraphMeta = convert(plain, GraphMeta)
+    nodes = {name: _decode_node(name, node, arrays) for name, node in meta.nodes.items()}
+    return Graph(nodes=nodes, edges=meta.edges, dt=Seconds(meta.dt))
 
 
 def _decode_node(name: str, plain: Mapping[str, Any], arrays: Arrays) -> Node:
@@ -114,39 +120,17 @@ def _decode_node(name: str, plain: Mapping[str, Any], arrays: Arrays) -> Node:
     Raises:
         SchemaError: lists the fields that are missing, twice there, unknown or of another type.
     """
-    kind = plain.get("type")
-    if not isinstance(kind, str) or kind not in _NODES:
-        raise SchemaError(f"{name}: no type of node {kind!r}; there are {', '.join(_NODES)}")
-    cls: Any = _NODES[kind]
-    hints, given, problems = get_type_hints(cls), {}, []
-    known = [f.name for f in fields(cls)]
-    problems += [f"{name}/{k} has no meaning" for k in plain if k not in (*known, "type")]
-    for field in known:
-        array = arrays.get(f"{name}/{field}")
-        if (array is not None) == (field in plain):
-            problems.append(
-                f"{name}/{field} is {'there twice' if field in plain else 'missing'}"
-            )
-        elif array is not None:
-            given[field] = array if array.ndim else array.item()
-        elif field == "surrogate":
-            given[field] = _find_surrogate(name, plain[field])
-        else:
-            try:
-                given[field] = convert(plain[field], hints[field], f"{name}/{field}")
-            except SchemaError as error:
-                problems.append(str(error))
-    if problems:
-        raise SchemaError("; ".join(problems))
-    try:
-        node: Node = cls(**given)
-    except (TypeError, ValueError) as error:
-        raise SchemaError(f"{name}: {error}") from error
+    one_of: Any = Literal
+    kind = convert(plain.get("type"), one_of[tuple(_NODES)], f"{name}.type")
+    values = {key: value for key, value in plain.items() if key != "type"}
+    if "surrogate" in values:
+        key = convert(values["surrogate"], one_of[tuple(_SURROGATES)], f"{name}.surrogate")
+        values["surrogate"] = _SURROGATES[key]
+    for field in fields(_NODES[kind]):
+        array = arrays.get(f"{name}/{field.name}")
+        if array is not None and field.name in values:
+            raise SchemaError(f"{name}.{field.name}: is there twice")
+        if array is not None:
+            values[field.name] = array if array.ndim else array.item()
+    node: Node = convert(values, _NODES[kind], name)
     return node
-
-
-def _find_surrogate(name: str, key: Any) -> Any:
-    if not isinstance(key, str) or key not in _SURROGATES:
-        known = ", ".join(_SURROGATES)
-        raise SchemaError(f"{name}/surrogate: is {key!r}, expected one of {known}")
-    return _SURROGATES[key]

@@ -14,7 +14,7 @@ from neuro.units import Seconds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meta:
+class RecordMeta:
     """What a file says of a Record in JSON.
 
     shapes, times: of the spike trains (T, B, N), by node. values: nodes. states: nodes, by
@@ -61,7 +61,7 @@ def _encode(record: Record) -> tuple[Arrays, Any]:
             arrays |= {f"{kind}/{name}/{part}": column for part, column in columns}
     for tick, states in record.states.items():
         arrays |= {f"states/{tick}/{name}": state for name, state in states.items()}
-    meta = Meta(
+    meta = RecordMeta(
         executor=record.executor,
         ticks=record.ticks,
         samples=record.samples,
@@ -76,7 +76,7 @@ def _encode(record: Record) -> tuple[Arrays, Any]:
 
 
 def _decode(arrays: Arrays, plain: Any) -> Record:
-    meta: Meta = convert(plain, Meta)
+    meta: RecordMeta = convert(plain, RecordMeta)
     odd = [tick for tick in meta.states if not tick.isdecimal()]
     if odd:
         raise SchemaError(f"states: {', '.join(map(repr, odd))} are no ticks")

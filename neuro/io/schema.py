@@ -1,62 +1,57 @@
-"""Values of JSON held against Python types, so that a file means what it says or is refused.
+"""JSON values checked against Python types: a file means what it says, or is refused.
 
-A dataclass takes exactly its fields, a NamedTuple exactly its parts; a TypedDict takes at
-least its keys, and leaves others alone. A list becomes a tuple where the type says so.
-``float`` takes whole numbers, and nothing takes a bool but ``bool``.
+A dataclass takes exactly its fields, a NamedTuple exactly its parts. A TypedDict takes at least
+its keys and keeps the others. A list becomes a tuple where the type says so. ``float`` takes
+whole numbers, and only ``bool`` takes a bool.
 """
 
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import (
-    Any,
-    Literal,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-    is_typeddict,
-)
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-LARGEST = 2**1023  # of whole numbers that are a float, too
-NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+LARGEST = 2**1023  # whole numbers up to here fit a float
+NAMES: dict[Any, str] = {
+    **{str: "text", int: "a whole number", float: "a number", bool: "true or false"},
+    **{type(None): "null", None: "null"},
+}
 
 
 class SchemaError(ValueError):
-    """A value of another type than it should be; lists every place."""
+    """A value of another type than expected; lists every place."""
 
 
 def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON, as ``object_pairs_hook``: plain ``json`` takes the last of two.
+    """Return an object of JSON; as ``object_pairs_hook`` it refuses a repeated key.
 
     Raises:
-        ValueError: a key stands there twice.
+        ValueError: a key stands there twice; plain ``json`` takes the last one.
     """
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key!r} stands there twice; remove one of them")
-        found[key] = value
-    return found
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        key = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {key!r} stands there twice; remove one of them")
+    return result
 
 
 def convert(value: Any, hint: Any, where: str = "") -> Any:
-    """Return a value as a type says: tuples, dataclasses and enumerations made of JSON.
+    """Return a value of JSON as the type says: tuples, dataclasses, enumerations.
 
     Args:
-        value: what a JSON file holds.
-        hint: the type; one that JSON has no word for is tested by ``isinstance``.
+        value: what a JSON file holds. Dataclasses and arrays inside it stay as they are.
+        hint: the type; types outside JSON are tested by ``isinstance``.
         where: name of the value, for messages.
 
     Raises:
         SchemaError: lists every part that is missing, unknown or of another type.
     """
     problems: list[str] = []
-    out = _convert(value, hint, where, problems)
+    result = _convert(value, hint, where, problems)
     if problems:
         raise SchemaError("; ".join(problems))
-    return out
+    return result
 
 
 def _convert(value: Any, hint: Any, where: str, problems: list[str]) -> Any:
@@ -64,68 +59,66 @@ def _convert(value: Any, hint: Any, where: str, problems: list[str]) -> Any:
     origin, args = get_origin(hint) or hint, get_args(hint)
     if origin in (Union, types.UnionType):
         return _convert_union(value, args, where, problems)
-    if origin is tuple or origin in (list, Sequence):
+    if origin in (tuple, list, Sequence):
         return _convert_items(value, origin, args, where, problems)
     if origin in (dict, Mapping):
-        if isinstance(value, dict):
-            key, item = args or (Any, Any)
-            names = [_convert(k, key, f"{where}: the key {k!r}", problems) for k in value]
-            found = [_convert(v, item, _join(where, k), problems) for k, v in value.items()]
-            return dict(zip(names, found, strict=True))
-        return _refuse(value, "an object", where, problems)
-    if _is_made(value, hint):
-        return value
-    if is_typeddict(hint) or is_dataclass(hint):
+        if not isinstance(value, dict):
+            return _refuse(value, "an object", where, problems)
+        key, item = args or (Any, Any)
+        return {
+            _convert(k, key, f"{where}: the key {k!r}", problems): _convert(
+                v, item, _join(where, k), problems
+            )
+            for k, v in value.items()
+        }
+    if is_typeddict(hint):
         return _convert_fields(value, hint, where, problems)
-    if isinstance(hint, type) and issubclass(hint, tuple):  # a NamedTuple
+    named = isinstance(hint, type) and issubclass(hint, tuple)
+    if (named or is_dataclass(hint)) and not isinstance(value, hint):
+        if not named:
+            return _convert_fields(value, hint, where, problems)
         parts, before = tuple(get_type_hints(hint).values()), len(problems)
         items = _convert_items(value, tuple, parts, where, problems)
-        return items if len(problems) > before else hint(*items)
+        return hint(*items) if len(problems) == before else None
     return _convert_single(value, hint, origin, args, where, problems)
-
-
-def _is_made(value: Any, hint: Any) -> bool:
-    """Say whether a value is already the dataclass or the NamedTuple that is asked for."""
-    named = isinstance(hint, type) and issubclass(hint, tuple)
-    return (named or is_dataclass(hint)) and isinstance(value, hint)
 
 
 def _convert_single(
     value: Any, hint: Any, origin: Any, args: Any, where: str, problems: list[str]
 ) -> Any:
-    if origin is Literal:
-        names = ", ".join(map(repr, args))
-        known = any(type(value) is type(a) and value == a for a in args)
-        return value if known else _refuse(value, f"one of {names}", where, problems)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        names = ", ".join(repr(member.value) for member in hint)
-        known = value in [member.value for member in hint]
-        return hint(value) if known else _refuse(value, f"one of {names}", where, problems)
-    if hint in NAMES:
-        if hint is float and type(value) is int and abs(value) <= LARGEST:
-            return float(value)
-        fits = type(value) is hint
-        return value if fits else _refuse(value, NAMES[hint], where, problems)
-    if hint is None or hint is type(None):
-        return value if value is None else _refuse(value, "null", where, problems)
-    if hint is Any or not isinstance(origin, type) or isinstance(value, origin):
-        return value
-    return _refuse(value, origin.__name__, where, problems)
+    if hint is float and type(value) is int and abs(value) <= LARGEST:
+        return float(value)
+    enum = isinstance(hint, type) and issubclass(hint, Enum)
+    if enum or origin is Literal:
+        words = [member.value for member in hint] if enum else list(args)
+        if any(type(value) is type(word) and value == word for word in words):
+            return hint(value) if enum else value
+        expected = f"one of {', '.join(map(repr, words))}"
+    elif hint in NAMES:
+        if value is hint or type(value) is hint:
+            return value
+        expected = NAMES[hint]
+    else:
+        if hint is Any or not isinstance(origin, type) or isinstance(value, origin):
+            return value
+        expected = origin.__name__
+    return _refuse(value, expected, where, problems)
 
 
 def _convert_union(value: Any, args: Any, where: str, problems: list[str]) -> Any:
-    found: list[str] = []
-    for hint in args:
-        found = []
-        out = _convert(value, hint, where, found)
-        if not found:
-            return out
-    many = len([hint for hint in args if hint is not type(None)]) > 1
-    if many:
-        names = " or ".join(getattr(hint, "__name__", str(hint)) for hint in args)
+    real = [hint for hint in args if hint is not type(None)]
+    if value is None and len(real) < len(args):
+        return None
+    for hint in real:
+        refused: list[str] = []
+        result = _convert(value, hint, where, refused)
+        if not refused:
+            return result
+    if len(real) > 1:
+        names = " or ".join(getattr(hint, "__name__", str(hint)) for hint in real)
         return _refuse(value, names, where, problems)
-    real = next(hint for hint in args if hint is not type(None))
-    return _convert(value, real, where, problems)  # what is wrong, in its own words
+    problems += refused
+    return None
 
 
 def _convert_items(value: Any, origin: Any, args: Any, where: str, problems: list[str]) -> Any:
@@ -145,30 +138,34 @@ def _convert_items(value: Any, origin: Any, args: Any, where: str, problems: lis
 
 def _convert_fields(value: Any, hint: Any, where: str, problems: list[str]) -> Any:
     """Return a dataclass, which has exactly its fields, or a TypedDict, which has at least."""
+    exact, hints, before = is_dataclass(hint), get_type_hints(hint), len(problems)
+    known = [f.name for f in fields(hint) if f.init] if exact else list(hints)
     if not isinstance(value, dict):
-        return _refuse(value, "an object", where, problems)
-    hints, exact = get_type_hints(hint), is_dataclass(hint)
-    known: Any = hints
+        return _refuse(value, f"an object of {', '.join(known)}", where, problems)
     if exact:
-        known = [f.name for f in fields(hint) if f.init]
-        extra = [str(k) for k in value if k not in known]
-        problems += [f"{_join(where, k)}: there is no such field" for k in extra]
-    asked = [k for k in known if exact or k in hint.__required_keys__]
-    problems += [f"{_join(where, k)}: is missing" for k in asked if k not in value]
-    before = len(problems)
-    found = {
-        k: _convert(v, hints[k], _join(where, k), problems)
-        for k, v in value.items()
-        if k in known
+        problems += [
+            f"{_join(where, key)}: there is no such field; there are {', '.join(known)}"
+            for key in value
+            if key not in known
+        ]
+    required = known if exact else hint.__required_keys__
+    problems += [
+        f"{_join(where, key)}: is missing"
+        for key in known
+        if key in required and key not in value
+    ]
+    parts = {
+        key: _convert(value[key], hints[key], _join(where, key), problems)
+        for key in known
+        if key in value
     }
     if not exact:
-        return {**value, **found}
-    whole = len(problems) == before and set(found) == set(known)
-    if not whole:
+        return {**value, **parts}
+    if len(problems) > before:
         return None
     try:
-        return hint(**found)
-    except ValueError as error:  # what its own check says
+        return hint(**parts)
+    except (TypeError, ValueError) as error:  # of its own check
         problems.append(f"{where or 'the file'}: {error}")
         return None
 

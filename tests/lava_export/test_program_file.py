@@ -49,11 +49,11 @@ def put(part: str, index: int, **values: Any) -> Callable[..., None]:
 CHANGES: dict[str, tuple[Callable[..., object], str]] = {
     "no decay": (lambda a, _: a.pop("p1.dv"), "it lacks 'p1.dv'"),
     "no weight": (lambda a, _: a.pop("c0.weight"), "it lacks 'c0.weight'"),
-    "no lag": (lambda _, m: m["populations"][1].pop("lag"), "p1.lag is missing"),
+    "no lag": (lambda _, m: m["populations"][1].pop("lag"), "p1.lag: is missing"),
     "no ticks": (lambda _, m: m.pop("ticks"), "ticks: is missing"),
     "half a tick": (lambda _, m: m.update(ticks=0.5), "ticks: is 0.5, expected a whole"),
     "no connections": (lambda _, m: m.pop("connections"), "connections: is missing"),
-    "unknown field": (put("populations", 0, tau=3), "p0.tau has no meaning"),
+    "unknown field": (put("populations", 0, tau=3), "p0.tau: there is no such field"),
     "unknown array": (lambda a, _: a.update(more=np.ones(1)), "more has no meaning"),
     "array of a part that is not there": (
         lambda a, _: a.update({"p3.dv": np.ones(1, np.int32)}),

@@ -60,12 +60,12 @@ def put_meta(*where: Any, value: Any) -> Callable[..., None]:
 
 
 CHANGES: dict[str, tuple[Callable[..., object], str]] = {
-    "no threshold": (lambda a, _: a.pop("alif/threshold"), "alif/threshold is missing"),
-    "no weight": (lambda a, _: a.pop("fc/weight"), "fc/weight is missing"),
-    "no reset": (lambda _, m: m["nodes"]["alif"].pop("reset"), "alif/reset is missing"),
-    "no stride": (lambda _, m: m["nodes"]["conv"].pop("stride"), "conv/stride is missing"),
-    "no edges": (lambda _, m: m.pop("edges"), "edges: is None, expected a list"),
-    "no dt": (lambda _, m: m.pop("dt"), "dt: is None, expected a number"),
+    "no threshold": (lambda a, _: a.pop("alif/threshold"), "alif.threshold: is missing"),
+    "no weight": (lambda a, _: a.pop("fc/weight"), "fc.weight: is missing"),
+    "no reset": (lambda _, m: m["nodes"]["alif"].pop("reset"), "alif.reset: is missing"),
+    "no stride": (lambda _, m: m["nodes"]["conv"].pop("stride"), "conv.stride: is missing"),
+    "no edges": (lambda _, m: m.pop("edges"), "edges: is missing"),
+    "no dt": (lambda _, m: m.pop("dt"), "dt: is missing"),
     "array without a field": (
         lambda a, _: a.update({"alif/tau": np.ones(())}),
         "alif/tau has no meaning",
@@ -74,14 +74,20 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
         lambda a, _: a.update({"lif/tau": np.ones(())}),
         "lif/tau has no meaning",
     ),
-    "unknown field": (put_meta("nodes", "alif", "tau", value=3), "alif/tau has no meaning"),
-    "a field twice": (put_meta("nodes", "alif", "leak", value=0.5), "alif/leak is there twice"),
-    "unknown key": (put_meta("note", value=3), "its header"),
+    "unknown field": (
+        put_meta("nodes", "alif", "tau", value=3),
+        "alif.tau: there is no such field",
+    ),
+    "a field twice": (
+        put_meta("nodes", "alif", "leak", value=0.5),
+        "alif.leak: is there twice",
+    ),
+    "unknown key": (put_meta("note", value=3), "note: there is no such field"),
     "unknown type": (
         put_meta("nodes", "alif", "type", value="IF"),
-        "alif: no type of node 'IF'",
+        "alif.type: is 'IF', expected one of 'Input'",
     ),
-    "no type": (put_meta("nodes", "alif", "type", value=[]), "alif: no type of node \\[\\]"),
+    "no type": (put_meta("nodes", "alif", "type", value=[]), "alif.type: is \\[\\]"),
     "int weights": (put("fc/weight", lambda a: a.astype(np.int64)), "fc/weight is int64"),
     "int leak": (put("alif/leak", lambda a: np.ones_like(a, int)), "alif/leak is int64"),
     "infinite leak": (put("alif/leak", lambda a: a * np.inf), "alif: ALIF.leak must be in"),
@@ -93,20 +99,20 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
     "threshold of two": (put("alif/threshold", lambda _: [1.0, 2.0]), "alif"),
     "text stride": (
         put_meta("nodes", "conv", "stride", value="x"),
-        "conv/stride: is 'x', expected a list",
+        "conv.stride: is 'x', expected a list",
     ),
     "ragged stride": (
         put_meta("nodes", "conv", "stride", value=[1]),
-        "conv/stride: is \\[1\\], expected a list of 2",
+        "conv.stride: is \\[1\\], expected a list of 2",
     ),
     "groups of 1.0": (
         put_meta("nodes", "conv", "groups", value=1.0),
-        "conv/groups: is 1.0, expected a whole number",
+        "conv.groups: is 1.0, expected a whole number",
     ),
-    "reset": (put_meta("nodes", "alif", "reset", value=0), "alif/reset: is 0"),
+    "reset": (put_meta("nodes", "alif", "reset", value=0), "alif.reset: is 0"),
     "surrogate": (
         put_meta("nodes", "alif", "surrogate", value="sine"),
-        "alif/surrogate: is 'sine', expected one of arctan, triangle",
+        "alif.surrogate: is 'sine', expected one of 'arctan', 'triangle'",
     ),
     "negative delay": (put_meta("edges", 1, 2, value=-1), "delay -1 is not a whole number"),
     "half a delay": (
@@ -142,7 +148,7 @@ def test_every_problem_of_a_node_is_told_at_once(tmp_path: Path) -> None:
     def change(arrays: dict[str, np.ndarray], meta: Any) -> None:
         del arrays["alif/threshold"], meta["nodes"]["alif"]["reset"]
 
-    with pytest.raises(StoreError, match=r"alif/threshold is missing; alif/reset is missing"):
+    with pytest.raises(StoreError, match=r"alif.threshold: is missing; alif.reset: is missing"):
         load_graph(changed(tmp_path / "graph.safetensors", change))
 
 

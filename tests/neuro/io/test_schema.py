@@ -93,10 +93,10 @@ MISFIT: list[tuple[Any, Any, str]] = [
     ({"a": "b"}, dict[str, int], "x.a: is 'b', expected a whole number"),
     (["a"], Pair, "x: is ['a'], expected a list of 2"),
     ({"rate": 1}, Outer, "x.inner: is missing"),
-    ({"rate": 1, "inner": {}, "b": 2}, Outer, "x.b: there is no such field; "
+    ({"rate": 1, "inner": {}, "b": 2}, Outer, "x.b: there is no such field; there are rate, inner; "
      "x.inner.n: is missing; x.inner.sizes: is missing"),
     ({"note": 3}, Result, "x.n: is missing; x.note: is 3, expected text"),
-    ([], Result, "x: is [], expected an object"),
+    ([], Result, "x: is [], expected an object of n, note"),
     ("a" * 50, int, f"x: is '{'a' * 36}..., expected a whole number"),
 ]  # fmt: skip
 
@@ -109,5 +109,7 @@ def test_what_does_not_fit_is_told_with_its_place(value: Any, hint: Any, told: s
 
 
 def test_a_value_without_a_name_is_that_of_the_file() -> None:
-    with pytest.raises(SchemaError, match=r"^the file: is 3, expected an object$"):
+    with pytest.raises(
+        SchemaError, match=r"^the file: is 3, expected an object of rate, inner$"
+    ):
         convert(3, Outer)
