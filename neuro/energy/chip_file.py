@@ -32,12 +32,12 @@ file behind it.
 
 import math
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from neuro.arguments import make_type_error
 from neuro.energy.chip import (
@@ -50,6 +50,7 @@ from neuro.energy.chip import (
     OperationTimes,
 )
 from neuro.energy.constants import Confidence, Constant, Range
+from neuro.io.schema import SchemaError, convert
 
 FOLDER = Path(__file__).with_name("chips")
 TABLES: Mapping[str, type] = {
@@ -58,11 +59,35 @@ TABLES: Mapping[str, type] = {
     "power": ChipPower,
     "limits": ChipLimits,
 }
-TRUTHS = ("programmable", "charged_is_active")
-KEYS = ("title", "description", "hardware", *TRUTHS, "base", "barrier", "origins")
-ORIGIN = ("process", "condition", "source", "confidence")
+KEYS = ("origins", *(f.name for f in fields(Chip) if f.name != "name"))
 NOT_PUBLISHED = "not published"
 PREFIXES = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where constants come from; see :class:`neuro.energy.constants.Range`."""
+
+    process: str
+    condition: str
+    source: str
+    confidence: Confidence
+
+    def __post_init__(self) -> None:
+        if empty := [key for key, text in vars(self).items() if not text.strip()]:
+            raise ValueError(f"{', '.join(empty)}: is empty; write it")
+
+
+def _make_entry(*numbers: str, hint: Any = float) -> Any:
+    """Return a dataclass of these numbers with their unit and origin: a constant in a file."""
+    parts: list[Any] = [(name, hint) for name in numbers]
+    return make_dataclass("Entry", [*parts, ("unit", str), ("origin", str)])
+
+
+_EXACT, _SPREAD = _make_entry("value"), _make_entry("nominal", "spread")
+_BOUNDED = _make_entry("nominal", "low", "high")
+_OPEN = _make_entry("nominal", "low", "high", hint=float | Literal["not published"])
+_REFUSED = object.__new__(Constant)  # stands for one with a problem, in a chip that is refused
 
 
 class ChipError(ValueError):
@@ -119,198 +144,137 @@ def read_chip(path: Path) -> Chip:
             order and all else that is wrong, each with its cure.
     """
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # no TOML, or no UTF-8
         raise ChipError(path, [f"it is not TOML: {error}; mend that place"]) from error
-    reader = _Reader(path=path, given=given)
-    chip = reader.read()
-    if chip is None:
+    reader = _Reader()
+    chip = reader.read(path.stem, content)
+    if chip is None or reader.problems:
         raise ChipError(path, reader.problems)
     return chip
 
 
 @dataclass(kw_only=True, eq=False)
 class _Reader:
-    """Reads one file. Its methods return None for what is wrong, and note the problem."""
+    """Reads one file, and notes every problem."""
 
-    path: Path
-    given: Mapping[str, Any]
-    base: Chip | None = None
-    origins: dict[str, dict[str, Any]] = field(default_factory=dict)
+    origins: dict[str, Origin | None] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def read(self) -> Chip | None:
+    def convert(self, value: Any, hint: Any, where: str = "") -> Any:
+        """Return a value as the type says; None if there are problems."""
+        try:
+            return convert(value, hint, where)
+        except SchemaError as error:
+            self.problems += error.problems
+            return None
+
+    def read(self, name: str, content: dict[str, Any]) -> Chip | None:
         """Return the chip; None if there are problems."""
-        self.check_keys("the file", self.given, (*KEYS, *TABLES))
-        self.base = self.read_base()
-        for name, origin in self.table("origins").items():
-            self.origins[name] = self.read_origin(f"origins.{name}", origin)
-        values: dict[str, Any] = {
-            "title": self.read_title(),
-            **{
-                key: self.inherited(key) or self.read_text(key, self.given)
-                for key in ("description", "hardware")
-            },
-            **{key: self.read_truth(key) for key in TRUTHS},
-            "barrier": self.inherited("barrier") or self.read_barriers(),
-        }
-        values |= {name: self.read_table(name, kind) for name, kind in TABLES.items()}
-        if not self.problems:
-            self.check_barriers(values["barrier"], values["time"].sync)
-        if self.problems:
-            return None
-        return Chip(name=self.path.stem, base=self.base.name if self.base else "", **values)
+        own = {k: v.strip() if isinstance(v, str) else v for k, v in content.items()}
+        self.problems += [f"{key}: is empty; write it" for key in own if own[key] == ""]
+        for key in own:
+            self.check_name(key, "key", key, KEYS)
+        origins = self.convert(own.pop("origins", {}), dict[str, Any], "origins") or {}
+        for key, origin in origins.items():
+            self.origins[key] = self.convert(origin, Origin, f"origins.{key}")
+        base = self.read_base(own["base"]) if "base" in own else None
+        # Two chips of one title could not be told apart in a table.
+        inherited = {**vars(base), "title": f"{base.title}: {name}"} if base else {}
+        values = {**inherited, **{key: own[key] for key in KEYS if key in own}}
+        values |= {"name": name, "base": base.name if base else ""}
+        if "barrier" in own:
+            values["barrier"] = self.read_barriers(own["barrier"])
+        for key, kind in TABLES.items():
+            table = own.get(key, {})
+            if isinstance(table, dict):
+                constants = vars(inherited[key]) if base else {}
+                values[key] = {**constants, **self.read_table(key, kind, table)}
+        chip: Chip | None = self.convert(values, Chip)
+        if chip and not self.problems:
+            self.check_barriers(chip.barrier, chip.time.sync)
+        return chip
 
-    def inherited(self, key: str) -> Any:
-        """Return the value of the base where the file gives none of its own."""
-        return None if key in self.given or self.base is None else getattr(self.base, key)
-
-    def read_title(self) -> str | None:
-        """Return the title; two chips of one title could not be told apart in a table."""
-        title = self.inherited("title")
-        return f"{title}: {self.path.stem}" if title else self.read_text("title", self.given)
-
-    def read_base(self) -> Chip | None:
+    def read_base(self, name: Any) -> Chip | None:
         """Return the chip that the file starts from."""
-        if "base" not in self.given:
-            return None
-        own = {
+        paths = {
             path.stem: path
             for path in sorted(FOLDER.glob("*.toml"))
             if "base" not in tomllib.loads(path.read_text("utf-8"))
         }
-        if self.given["base"] in list(own):
-            return read_chip(own[self.given["base"]])
-        self.problems.append(
-            f"base: no chip {self.given['base']!r} with constants of its own; "
-            f"there are {', '.join(own)}"
-        )
-        return None
+        self.check_name("base", "chip with constants of its own", name, paths)
+        return read_chip(paths[name]) if name in list(paths) else None
 
-    def read_text(self, key: str, table: Mapping[str, Any], where: str = "") -> str | None:
-        """Return a value that is text."""
-        value = table.get(key)
-        if isinstance(value, str) and value.strip():
-            return value.strip()
-        self.problems.append(f"{where}{key}: is missing, or no text; give it in quotes")
-        return None
-
-    def read_truth(self, key: str) -> bool | None:
-        """Return a value that is true or false."""
-        value = self.given.get(key, self.inherited(key))
-        if isinstance(value, bool):
-            return value
-        self.problems.append(f"{key}: is missing, or no truth value; give true or false")
-        return None
-
-    def table(self, key: str) -> Mapping[str, Any]:
-        """Return a table of the file, empty if it has none."""
-        value = self.given.get(key, {})
-        if isinstance(value, dict):
-            return value
-        self.problems.append(f"{key}: is {value!r}, no table; begin it with [{key}]")
-        return {}
-
-    def read_origin(self, where: str, given: Any) -> dict[str, Any]:
-        """Return process, condition, source and confidence."""
-        if not isinstance(given, dict):
-            self.problems.append(f"{where}: is {given!r}, no table; begin it with [{where}]")
-            return {}
-        self.check_keys(where, given, ORIGIN)
-        found = {key: self.read_text(key, given, f"{where}.") for key in ORIGIN}
-        known = dict.fromkeys(get_args(Confidence))
-        self.check_name(f"{where}.confidence: no", found["confidence"], known)
-        return found
-
-    def read_table(self, name: str, kind: Any) -> Any:
-        """Return one of :data:`TABLES`."""
-        table, found = self.table(name), {}
+    def read_table(self, name: str, kind: Any, table: dict[str, Any]) -> dict[str, Any]:
+        """Return the constants of one of :data:`TABLES`."""
         hints = get_type_hints(kind, include_extras=True)
-        self.check_keys(name, table, tuple(hints))
-        for key, hint in hints.items():
-            if key in table:
-                (allowed,) = hint.__metadata__
-                found[key] = self.read_constant(f"{name}.{key}", table[key], allowed)
-            elif self.base is not None:
-                found[key] = getattr(getattr(self.base, name), key)
-            else:
-                self.problems.append(f"{name}.{key}: is missing; give it with its origin")
-        return None if self.problems else kind(**found)
+        return {
+            key: self.read_constant(f"{name}.{key}", entry, *hints[key].__metadata__)
+            if key in hints
+            else entry
+            for key, entry in table.items()
+        }
 
-    def read_constant(self, where: str, given: Any, allowed: Allowed) -> Range | None:
+    def read_constant(self, where: str, entry: Any, allowed: Allowed) -> Range:
         """Return a constant in SI units; one without a nominal value is a Range."""
-        numbers = ["value"] if allowed.exact else ["nominal", "low", "high"]
-        if numbers[1:] and isinstance(given, dict) and "spread" in given:
-            lacks = given.get("nominal") == NOT_PUBLISHED
-            numbers = numbers if lacks else ["nominal", "spread"]
-        keys, known = (*numbers, "unit", "origin"), len(self.problems)
-        if not isinstance(given, dict):
-            self.problems.append(f"{where}: is {given!r}; give {{ {', '.join(keys)} }}")
-            return None
-        self.check_keys(where, given, keys)
-        self.problems += [f"{where}: {k} is missing; give it" for k in keys if k not in given]
-        for key in (key for key in numbers if key in given):
-            self.check_number(f"{where}: {key}", given[key], allowed)
+        before = len(self.problems)
+        kind = _EXACT if allowed.exact else _OPEN if allowed.may_lack else _BOUNDED
+        if isinstance(entry, dict) and entry.get("nominal") != NOT_PUBLISHED:
+            kind = _SPREAD if "spread" in entry and not allowed.exact else kind
+        parts = self.convert(entry, kind, where)
+        if parts is None:
+            return _REFUSED
+        numbers = {key: x for key, x in vars(parts).items() if key not in ("unit", "origin")}
+        for key, x in numbers.items():
+            self.check_number(f"{where}.{key}", x, allowed)
         scales = {allowed.unit: 1.0}
         if not allowed.counts:
             scales = {prefix + allowed.unit: scale for prefix, scale in PREFIXES.items()}
-        self.check_name(f"{where}: no unit", given.get("unit"), scales)
-        self.check_name(f"{where}: no origin", given.get("origin"), self.origins)
-        if len(self.problems) > known:
-            return None
-        low, value, high = convert_range(given)
-        self.check_order(where, low, value, high)
-        scale, origin = scales[given["unit"]], self.origins[given["origin"]]
-        if self.problems:
-            return None
-        about = {"low": low * scale, "high": high * scale, "unit": allowed.unit, **origin}
-        return Range(**about) if value is None else Constant(value=value * scale, **about)
-
-    def check_order(self, where: str, low: float, value: float | None, high: float) -> None:
-        """Note a range that does not contain its nominal value, if it has one."""
+        self.check_name(f"{where}.unit", "unit", parts.unit, scales)
+        self.check_name(f"{where}.origin", "origin", parts.origin, self.origins)
+        if len(self.problems) > before:
+            return _REFUSED
+        low, value, high = convert_range(numbers)
         if not low <= (low if value is None else value) <= high:
             nominal = NOT_PUBLISHED if value is None else f"{value:g}"
             self.problems.append(
                 f"{where}: low {low:g}, nominal {nominal} and high {high:g} are not in order; "
                 "widen the range"
             )
+        origin = self.origins[parts.origin]
+        if origin is None or len(self.problems) > before:
+            return _REFUSED
+        scale, about = scales[parts.unit], {k: v.strip() for k, v in vars(origin).items()}
+        about |= {"low": low * scale, "high": high * scale, "unit": allowed.unit}
+        return Range(**about) if value is None else Constant(value=value * scale, **about)
 
-    def check_name(self, told: str, name: Any, known: Mapping[str, Any]) -> None:
-        """Note a name that is given and not known."""
-        if name is not None and name not in list(known):
-            self.problems.append(f"{told} {name!r}; there are {', '.join(known) or 'none'}")
+    def check_name(self, where: str, what: str, name: Any, known: Iterable[str]) -> None:
+        """Note a name that is not known."""
+        if name not in list(known):
+            names = ", ".join(known) or "none"
+            self.problems.append(f"{where}: there is no {what} {name!r}; there are {names}")
 
-    def check_number(self, where: str, x: Any, allowed: Allowed) -> None:
-        """Note a value that is no number, no whole one, or too small or large."""
-        lacks = allowed.may_lack and where.endswith("nominal")
-        if lacks and x == NOT_PUBLISHED:
+    def check_number(self, where: str, x: float | int | str, allowed: Allowed) -> None:
+        """Note a number that is too small, too large, or a part of something counted."""
+        if x == NOT_PUBLISHED and where.endswith(".nominal"):
             return
-        kind = "a whole number" if allowed.counts else "a number"
-        number = isinstance(x, int | float) and not isinstance(x, bool)
-        if number and allowed.counts and math.isfinite(x) and x % 1:
-            number = False
-        if not number or not allowed.least <= x <= allowed.most:
-            unknown = ", or inf if nobody published it" if math.isinf(allowed.most) else ""
-            unknown = f', or "{NOT_PUBLISHED}"' if lacks else unknown
-            self.problems.append(f"{where} is {x!r}; give {kind} >= {allowed.least:g}{unknown}")
+        part = isinstance(x, float) and allowed.counts and math.isfinite(x) and x % 1
+        if isinstance(x, str) or part or not allowed.least <= x <= allowed.most:
+            kind = "a whole number" if allowed.counts else "a number"
+            cure = f"{kind} >= {allowed.least:g}"
+            cure += ", or inf if nobody published it" if math.isinf(allowed.most) else ""
+            self.problems.append(f"{where}: is {x!r}; give {cure}")
 
-    def read_barriers(self) -> tuple[Barrier, ...]:
-        """Return the list of barriers."""
-        given = self.given.get("barrier")
-        if not isinstance(given, list) or not given:
-            self.problems.append(
-                "barrier: is missing, or no list; give [{ tiles, value, unit, origin }, ...]"
-            )
-            return ()
-        found = []
-        for k, entry in enumerate(given):
-            rest = dict(entry) if isinstance(entry, dict) else {}
-            tiles = rest.pop("tiles", None)
-            self.check_number(f"barrier {k}: tiles", tiles, Allowed("tiles", least=1))
-            time = self.read_constant(f"barrier {k}", rest, Allowed("s", exact=True))
-            if isinstance(time, Constant):
-                found.append(Barrier(tiles, time))
-        return tuple(found)
+    def read_barriers(self, entries: Any) -> tuple[Barrier, ...]:
+        """Return the barriers in the order of the file."""
+        barriers = []
+        for k, entry in enumerate(self.convert(entries, list[dict[str, Any]], "barrier") or ()):
+            tiles, where = entry.pop("tiles", None), f"barrier[{k}]"
+            if self.convert(tiles, int, f"{where}.tiles") is not None:
+                self.check_number(f"{where}.tiles", tiles, Allowed("tiles", least=1))
+            time: Any = self.read_constant(where, entry, Allowed("s", exact=True))
+            barriers.append(Barrier(tiles, time))
+        return tuple(barriers)
 
     def check_barriers(self, barriers: tuple[Barrier, ...], sync: Constant) -> None:
         """Note barriers out of order, or outside the range of ``time.sync``."""
@@ -326,19 +290,11 @@ class _Reader:
                 f"{sync.low:g} to {sync.high:g} s; widen time.sync"
             )
 
-    def check_keys(self, where: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
-        """Note every key that has no meaning."""
-        self.problems += [
-            f"{where}: no key {key!r}; there are {', '.join(known)}"
-            for key in given
-            if key not in known
-        ]
 
-
-def convert_range(given: Mapping[str, Any]) -> tuple[float, float | None, float]:
+def convert_range(parts: Mapping[str, Any]) -> tuple[float, float | None, float]:
     """Return (low, nominal, high) of a constant, in the unit of the file."""
-    if "low" in given:
-        nominal = None if given["nominal"] == NOT_PUBLISHED else float(given["nominal"])
-        return float(given["low"]), nominal, float(given["high"])
-    value, spread = float(given.get("nominal", given.get("value"))), given.get("spread", 0)
+    if "low" in parts:
+        nominal = None if parts["nominal"] == NOT_PUBLISHED else parts["nominal"]
+        return parts["low"], nominal, parts["high"]
+    value, spread = parts.get("nominal", parts.get("value")), parts.get("spread", 0)
     return max(value * (1 - spread), 0.0), value, value * (1 + spread)

@@ -103,7 +103,7 @@ def _decode(arrays: Arrays, plain: Any) -> Record:
         if state.ndim != 3 or state.shape[1] != meta.samples
     ]
     if problems:
-        raise SchemaError("; ".join(problems))
+        raise SchemaError(*problems)
     return Record(
         executor=meta.executor,
         ticks=meta.ticks,
@@ -127,5 +127,5 @@ def _train(cls: Any, kind: str, name: str, shape: tuple[int, int, int], arrays: 
     # Times are held against the ends of ticks by whoever knows how long a tick is.
     problems = list_problems(train, Seconds(np.inf))
     if problems:
-        raise SchemaError("; ".join(f"{kind}/{name}: {problem}" for problem in problems))
+        raise SchemaError(*(f"{kind}/{name}: {problem}" for problem in problems))
     return train

@@ -19,7 +19,11 @@ NAMES: dict[Any, str] = {
 
 
 class SchemaError(ValueError):
-    """A value of another type than expected; lists every place."""
+    """A value of another type than expected; ``problems`` lists every place."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -50,7 +54,7 @@ def convert(value: Any, hint: Any, where: str = "") -> Any:
     problems: list[str] = []
     result = _convert(value, hint, where, problems)
     if problems:
-        raise SchemaError("; ".join(problems))
+        raise SchemaError(*problems)
     return result
 
 
@@ -115,10 +119,14 @@ def _convert_union(value: Any, args: Any, where: str, problems: list[str]) -> An
         if not refused:
             return result
     if len(real) > 1:
-        names = " or ".join(getattr(hint, "__name__", str(hint)) for hint in real)
-        return _refuse(value, names, where, problems)
+        return _refuse(value, " or ".join(map(_name_type, real)), where, problems)
     problems += refused
     return None
+
+
+def _name_type(hint: Any) -> str:
+    words = get_args(hint) if get_origin(hint) is Literal else ()
+    return " or ".join(map(repr, words)) or getattr(hint, "__name__", str(hint))
 
 
 def _convert_items(value: Any, origin: Any, args: Any, where: str, problems: list[str]) -> Any:

@@ -93,8 +93,8 @@ MISFIT: list[tuple[Any, Any, str]] = [
     ({"a": "b"}, dict[str, int], "x.a: is 'b', expected a whole number"),
     (["a"], Pair, "x: is ['a'], expected a list of 2"),
     ({"rate": 1}, Outer, "x.inner: is missing"),
-    ({"rate": 1, "inner": {}, "b": 2}, Outer, "x.b: there is no such field; there are rate, inner; "
-     "x.inner.n: is missing; x.inner.sizes: is missing"),
+    ({"rate": 1, "inner": {}, "b": 2}, Outer, "x.b: there is no such field; "
+     "there are rate, inner; x.inner.n: is missing; x.inner.sizes: is missing"),
     ({"note": 3}, Result, "x.n: is missing; x.note: is 3, expected text"),
     ([], Result, "x: is [], expected an object of n, note"),
     ("a" * 50, int, f"x: is '{'a' * 36}..., expected a whole number"),
