@@ -1,5 +1,6 @@
 """From a Graph to Loihi's integers, to real Lava, and the proof that both agree."""
 
+from lava_export.chip_program import ChipProgram, lower_graph
 from lava_export.lower import LowerError, lower
 from lava_export.program import Connection, LoihiProgram, Population, ProgramError
 from lava_export.program_file import load_program, save_program
@@ -9,6 +10,7 @@ from lava_export.rules import RuleBreach, check, list_breaches
 from lava_export.run import LavaFailed, LavaMissing, available, run
 
 __all__ = [
+    "ChipProgram",
     "Connection",
     "LavaFailed",
     "LavaMissing",
@@ -23,6 +25,7 @@ __all__ = [
     "list_breaches",
     "load_program",
     "lower",
+    "lower_graph",
     "make_scaling_table",
     "run",
     "save_program",

@@ -45,9 +45,9 @@ def require_run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int)
             f"of more may not fit: use lower(graph, ticks={ticks})"
         )
     sizes = {p.name: p.size for p in program.populations if p.kind == "input"}
-    told = list_problems_of_inputs(sizes, inputs, None)
-    problems += told
-    if not told:
+    unfit = list_problems_of_inputs(sizes, inputs, None)
+    problems += unfit
+    if not unfit:
         problems += [p for n, e in inputs.items() for p in _list_unfit_events(n, e, ticks)]
     if problems:
         raise ProgramError("\n".join([CANNOT_START, *problems]))

@@ -111,18 +111,18 @@ def lower(
         raise LowerError([*problems, *waits.values()])
     problems = list(waits.values())
     parts = collect_populations(graph, problems)
-    found = [r for p in parts for r in p.incoming]
-    problems += find_tight_loops(graph, found)
+    routes = [r for p in parts for r in p.incoming]
+    problems += find_tight_loops(graph, routes)
     problems += [problem for p in parts for problem in _list_vanishing_weights(p)]
     problems += [problem for p in parts for problem in _list_vanishing_decays(p)]
     hosted = any(isinstance(node, Hosted) for node in graph.nodes.values())
     if not hosted:  # those cut it into parts
         problems += list_separate_parts(
-            [*graph.inputs, *graph.populations], [(r.source, r.target) for r in found]
+            [*graph.inputs, *graph.populations], [(r.source, r.target) for r in routes]
         )
     if problems:
         raise LowerError(problems)
-    lag = assign_lags([*graph.inputs, *graph.populations], found)
+    lag = assign_lags([*graph.inputs, *graph.populations], routes)
     sources = [
         Population(name=n, kind="input", shape=node.shape)
         for n, node in graph.nodes.items()
@@ -164,26 +164,26 @@ def _fit_scale(
 
 def collect_populations(graph: Graph, problems: list[str]) -> list[FloatPopulation]:
     """Return every population before rounding, sources first; adds to ``problems``."""
-    found = find_routes(graph, problems)
+    routes = find_routes(graph, problems)
     parts = []
     for name in (n for n in graph.populations if not isinstance(graph.nodes[n], Hosted)):
         c = graph.nodes[name].coefficients(graph.dt)  # type: ignore[union-attr]
-        each: dict[str, Any] = {
+        flat: dict[str, Any] = {
             field: np.broadcast_to(value, graph.shapes[name]).ravel()
             for field, value in c._asdict().items()
             if field not in ("reset", "fires", "refractory")
         }
         total, after = find_bias(graph, name, problems)
-        if total.any() and each["decay_syn"].any():
+        if total.any() and flat["decay_syn"].any():
             problems.append(
                 f"{name}: a bias passes its synaptic current in a graph, and goes straight to "
                 "v on Loihi; leave out the bias or tau_syn"
             )
-        incoming = [r for r in found if r.target == name]
+        incoming = [r for r in routes if r.target == name]
         parts.append(
             FloatPopulation(
                 name=name,
-                c=c._replace(**each),
+                c=c._replace(**flat),
                 incoming=incoming,
                 bias=total,
                 bias_after=after,
@@ -201,7 +201,7 @@ def round_to_even_integers(
 
 def _find_refractory_periods(graph: Graph) -> dict[str, str]:
     """Return what to tell of refractory periods, whole ticks or not, by population."""
-    found = {}
+    messages = {}
     for name, node in graph.nodes.items():
         if not has_normal_form(node):
             continue
@@ -210,11 +210,11 @@ def _find_refractory_periods(graph: Graph) -> dict[str, str]:
         except ValueError:  # no whole ticks, or another problem on a clock
             wait = getattr(node, "refractory", 0.0)
         if wait:
-            found[name] = (
+            messages[name] = (
                 f"{name}: a refractory period of {wait:g} s, which no neuron of a program here "
                 "has; use refractory=0"
             )
-    return found
+    return messages
 
 
 def _round_up(x: np.ndarray) -> np.ndarray:
@@ -297,8 +297,8 @@ def _population(
     beta = np.rint(c.beta * scale)
     b = to_bias(p.bias * scale * 64)
     du, dv = _decay(c.decay_syn, offset=1), _decay(c.decay, offset=0)
-    one = all(np.ptp(x) == 0 for x in (du, dv, n))
-    stock = one and c.hard and not beta.any() and not b.mantissa.any()
+    uniform = all(np.ptp(x) == 0 for x in (du, dv, n))
+    stock = uniform and c.hard and not beta.any() and not b.mantissa.any()
     kind: Kind = "li" if not c.fires else "lif" if stock else "alif"
     if kind == "alif":
         dv = np.where(c.decay == 0, NO_MEMORY, dv)

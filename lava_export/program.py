@@ -175,8 +175,8 @@ class LoihiProgram:
         for p in self.populations:
             if p.name == name:
                 return p
-        there = ", ".join(p.name for p in self.populations)
-        raise ProgramError(f"the program has no population {name!r}; there are {there}")
+        names = ", ".join(p.name for p in self.populations)
+        raise ProgramError(f"the program has no population {name!r}; there are {names}")
 
     def into(self, name: str) -> tuple[Connection, ...]:
         """Return the connections that end at ``name``."""
@@ -202,25 +202,29 @@ def require_program(program: object) -> None:
 def _list_problems(program: LoihiProgram) -> list[str]:
     """Return what is wrong with names, kinds, sizes and delays."""
     names = [p.name for p in program.populations]
-    found = []
+    problems = []
     if program.ticks is not None and program.ticks < 1:
-        found.append(f"ticks is {program.ticks}; give one at least, or None for any number")
-    found += [f"{n}: the name is used twice" for n in sorted(set(names)) if names.count(n) > 1]
+        problems.append(f"ticks is {program.ticks}; give one at least, or None for any number")
+    problems += [
+        f"{n}: the name is used twice" for n in sorted(set(names)) if names.count(n) > 1
+    ]
     if not any(p.kind == "input" for p in program.populations):
-        found.append("no population has kind input; a run needs one at least")
-    found += [problem for p in program.populations for problem in _check_population(p)]
+        problems.append("no population has kind input; a run needs one at least")
+    problems += [problem for p in program.populations for problem in _check_population(p)]
     ends = []
     for c in program.connections:
-        lost = [n for n in (c.source, c.target) if n not in names]
-        if lost:
-            there = ", ".join(names)
-            found.append(f"connection {c.name}: no population {lost[0]!r}; there are {there}")
+        unknown = [n for n in (c.source, c.target) if n not in names]
+        if unknown:
+            listed = ", ".join(names)
+            problems.append(
+                f"connection {c.name}: no population {unknown[0]!r}; there are {listed}"
+            )
             continue
         ends.append((c.source, c.target))
-        found += [
+        problems += [
             f"connection {c.name}: {problem}" for problem in _check_connection(program, c)
         ]
-    return found + list_separate_parts(names, ends)
+    return problems + list_separate_parts(names, ends)
 
 
 def list_separate_parts(names: Iterable[str], ends: Iterable[tuple[str, str]]) -> list[str]:
@@ -326,20 +330,25 @@ def _lists_synapses(c: Connection) -> bool:
 
 def _fits_lava_lif(p: Population) -> bool:
     """Say whether Lava's own LIF can have the parameters of a population."""
-    one = p.du.size == p.dv.size == p.vth.size == 1
-    return one and p.hard and not p.beta.any() and not p.bias_mant.any()
+    uniform = p.du.size == p.dv.size == p.vth.size == 1
+    return uniform and p.hard and not p.beta.any() and not p.bias_mant.any()
 
 
-def take_apart(program: LoihiProgram) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Return the program as arrays, named p0.du, c0.weight..., and the rest as JSON values."""
+def take_apart(program: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the arrays of a program by :func:`name_array`, and the rest as JSON values."""
+    values = {f.name: getattr(program, f.name) for f in fields(program)}
     arrays: dict[str, np.ndarray] = {}
-    rest: dict[str, Any] = {"ticks": program.ticks, "digest": program.digest}
-    for key in ("populations", "connections"):
-        held_by: tuple[Any, ...] = getattr(program, key)
+    rest = {key: value for key, value in values.items() if not isinstance(value, tuple)}
+    for key in [key for key in values if key not in rest]:
         rest[key] = []
-        for i, part in enumerate(held_by):
-            values = {f.name: getattr(part, f.name) for f in fields(part)}
-            held = {k: v for k, v in values.items() if isinstance(v, np.ndarray)}
-            arrays |= {f"{key[0]}{i}.{k}": v for k, v in held.items()}
-            rest[key].append({k: v for k, v in values.items() if k not in held})
+        for i, part in enumerate(values[key]):
+            columns = {f.name: getattr(part, f.name) for f in fields(part)}
+            held = {k: v for k, v in columns.items() if isinstance(v, np.ndarray)}
+            arrays |= {name_array(f"{key[0]}{i}", k): v for k, v in held.items()}
+            rest[key].append({k: v for k, v in columns.items() if k not in held})
     return arrays, rest
+
+
+def name_array(part: str, field: str) -> str:
+    """Return what an array is called in a file: p0.du, c0.weight; g0, the one of a group."""
+    return part if field == "array" else f"{part}.{field}"

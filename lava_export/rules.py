@@ -138,24 +138,24 @@ RULES: tuple[Callable[[LoihiProgram, Chip], Iterator[str]], ...] = (
 
 def list_overflows(program: LoihiProgram) -> list[str]:
     """Return every state that can leave 2^23 within ``program.ticks``, by population."""
-    rule, found = "worst case sums stay below 2^23", []
+    rule, overflows = "worst case sums stay below 2^23", []
     for p in list_neurons(program):
         bounds = bound_states(p, program.into(p.name), program.ticks)
         for state, values in bounds._asdict().items():
             worst, where = float(values.max(initial=0)), int(values.argmax())
             if math.isinf(worst):
-                found.append(
+                overflows.append(
                     f"{rule}: {p.name}: {state} of neuron {where} has no leak and can grow "
                     "without end; give the length of the runs, lower(graph, ticks=...), or "
                     "use a finite time constant"
                 )
             elif worst >= STATE_LIMIT:
-                found.append(
+                overflows.append(
                     f"{rule}: {p.name}: {state} of neuron {where} can reach {worst:.4g}, which "
                     f"is {worst / STATE_LIMIT:.3g} times 2^23; use lower(graph, ticks=...) for "
                     "runs of known length, fewer inputs, or a shorter time constant"
                 )
-    return found
+    return overflows
 
 
 def compute_head_room(

@@ -86,9 +86,7 @@ def run(
     for i, p in enumerate(program.populations):
         if p.kind == "input":
             job[f"job.p{i}"] = rasters[p.name]
-    remove_stale(Path(tempfile.gettempdir()), FOLDER)  # of runs that were killed
-    with tempfile.TemporaryDirectory(prefix=name_own(FOLDER)) as folder:
-        answer = run_child(job, Path(folder), timeout)
+    answer = run_child(job, timeout)
     spikes, values = {}, {}
     for i, p in enumerate(program.populations):
         aligned = answer[f"p{i}"][p.lag : p.lag + ticks]
@@ -107,14 +105,20 @@ def run(
     )
 
 
-def run_child(
-    job: dict[str, np.ndarray], folder: Path, timeout: float
-) -> dict[str, np.ndarray]:
+def run_child(job: dict[str, np.ndarray], timeout: float) -> dict[str, np.ndarray]:
     """Return the arrays with which the child answers a job.
 
     Raises:
         LavaFailed: it failed or did not end in time.
     """
+    remove_stale(Path(tempfile.gettempdir()), FOLDER)  # of runs that were killed
+    with tempfile.TemporaryDirectory(prefix=name_own(FOLDER)) as folder:
+        return _run_in_folder(job, Path(folder), timeout)
+
+
+def _run_in_folder(
+    job: dict[str, np.ndarray], folder: Path, timeout: float
+) -> dict[str, np.ndarray]:
     np.savez(folder / "job.npz", **job)
     command = [
         find_interpreter(),

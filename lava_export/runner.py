@@ -145,12 +145,12 @@ def build_population(p: SimpleNamespace, rasters: dict, steps: int) -> tuple:
     if p.kind == "lif":
         lif = LIF(shape=(n,), du=int(p.du[0]), dv=int(p.dv[0]), vth=int(p.vth[0]))
         return lif.a_in, lif.s_out
-    each = {k: np.broadcast_to(getattr(p, k), (n,)).copy() for k in NEURON}
+    parameters = {k: np.broadcast_to(getattr(p, k), (n,)).copy() for k in NEURON}
     starts = {"rest_steps": p.lag, "bias_after": p.lag + p.bias_after}
     if p.kind == "li":
-        li = Li(shape=(n,), **starts, **each)
+        li = Li(shape=(n,), **starts, **parameters)
         return li.a_in, li.v_out
-    alif = Alif(shape=(n,), hard=int(p.hard), **starts, **each)
+    alif = Alif(shape=(n,), hard=int(p.hard), **starts, **parameters)
     return alif.a_in, alif.s_out
 
 

@@ -2,7 +2,6 @@
 
 from lava_export.graded.lower import is_graded, lower_graded
 from lava_export.graded.program import GradedProgram, Group
-from lava_export.graded.program_file import load_graded_program, save_graded_program
 from lava_export.graded.reference import RangeError, run_graded, to_floats
 from lava_export.graded.report import make_graded_scaling_table
 from lava_export.graded.rules import list_graded_breaches
@@ -14,11 +13,9 @@ __all__ = [
     "RangeError",
     "is_graded",
     "list_graded_breaches",
-    "load_graded_program",
     "lower_graded",
     "make_graded_scaling_table",
     "run_graded",
     "run_graded_on_lava",
-    "save_graded_program",
     "to_floats",
 ]

@@ -140,12 +140,12 @@ def _list_scale_problems(graph: Graph, node: LI) -> list[str]:
 
 
 def _list_ternary_problems(node: Dense) -> list[str]:
-    found = []
+    problems = []
     if not np.isin(node.weight, (-1, 0, 1)).all():
-        found.append("weights are not -1, 0 and 1; put their scale into the gain of the LI")
+        problems.append("weights are not -1, 0 and 1; put their scale into the gain of the LI")
     if node.bias is not None:
-        found.append("ternary synapses have no bias")
-    return found
+        problems.append("ternary synapses have no bias")
+    return problems
 
 
 def _round(graph: Graph, name: str, node: Node) -> dict[str, Any]:

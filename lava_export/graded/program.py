@@ -126,12 +126,12 @@ def _list_problems(g: Group, known: Mapping[str, Group]) -> list[str]:
     """Return what is wrong with a group behind those that are known."""
     if g.kind not in NUMBERS:
         return [f"no kind {g.kind!r}; there are {', '.join(NUMBERS)}"]
-    lost = [s for s in g.sources if s not in known]
-    if lost or g.name in known or bool(g.sources) == (g.kind == "input"):
+    unknown = [s for s in g.sources if s not in known]
+    if unknown or g.name in known or bool(g.sources) == (g.kind == "input"):
         return [f"its name is used twice, or its sources {g.sources} do not run before it"]
-    late = max((known[s].lag for s in g.sources), default=0) + (g.kind == "synapses")
-    found = [f"lag {g.lag}, and its sources make it {late}"] if g.lag != late else []
-    return found + _check_numbers(g) + _check_sizes(g, [known[s] for s in g.sources])
+    lag = max((known[s].lag for s in g.sources), default=0) + (g.kind == "synapses")
+    problems = [f"lag {g.lag}, and its sources make it {lag}"] if g.lag != lag else []
+    return problems + _check_numbers(g) + _check_sizes(g, [known[s] for s in g.sources])
 
 
 def _check_numbers(g: Group) -> list[str]:
@@ -148,22 +148,22 @@ def _check_numbers(g: Group) -> list[str]:
 
 def _check_sizes(g: Group, sources: list[Group]) -> list[str]:
     """Return what is wrong with the sizes of a group and with its array."""
-    sizes, found = [s.size for s in sources], []
-    given = sum(sizes) if g.kind == "join" else sizes[0] if sizes else g.size
+    sizes, problems = [s.size for s in sources], []
+    reaching = sum(sizes) if g.kind == "join" else sizes[0] if sizes else g.size
     if g.kind != "join" and len(set(sizes)) > 1:
-        found.append(f"its sources have {sizes} neurons; they add up, give all the same")
-    made = {"multiply": given / 2, "gated": given / 2, "synapses": g.size}
-    if made.get(g.kind, given) != g.size or g.size < 1:
-        found.append(f"has {g.size} neurons, and {given} reach it")
-    shapes = {"synapses": (g.size, given), "norm": (g.size,), "gated": (g.size,)}
+        problems.append(f"its sources have {sizes} neurons; they add up, give all the same")
+    expected = {"multiply": reaching / 2, "gated": reaching / 2, "synapses": g.size}
+    if expected.get(g.kind, reaching) != g.size or g.size < 1:
+        problems.append(f"has {g.size} neurons, and {reaching} reach it")
+    shapes = {"synapses": (g.size, reaching), "norm": (g.size,), "gated": (g.size,)}
     if g.array.shape != shapes.get(g.kind, (0,)) or g.array.dtype.kind != "i":
-        return [*found, f"its array has shape {g.array.shape} of {g.array.dtype}"]
+        return [*problems, f"its array has shape {g.array.shape} of {g.array.dtype}"]
     if g.kind == "gated" and not ((g.array >= 0) & (g.array <= 2**GATE)).all():
-        found.append(f"a share is outside 0 ... 2^{GATE}")
+        problems.append(f"a share is outside 0 ... 2^{GATE}")
     if g.kind == "synapses":
         most = sources[0].numbers.get("ticks", 0)
-        if len(sources) > 1 or not most or 2 * given * most >= 2**23:
-            found.append("it reads other than counts of one group whose sums fit 24 bits")
+        if len(sources) > 1 or not most or 2 * reaching * most >= 2**23:
+            problems.append("it reads other than counts of one group whose sums fit 24 bits")
         if not np.isin(g.array, (-2, 0, 2)).all():
-            found.append("its weights are not -2, 0 and 2")
-    return found
+            problems.append("its weights are not -2, 0 and 2")
+    return problems

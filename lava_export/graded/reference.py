@@ -50,15 +50,15 @@ def run_graded(
         if g.kind == "input":
             continue
         sources = [values[s] for s in g.sources]
-        given = (
+        arriving = (
             np.concatenate(sources, -1) if g.kind == "join" else sum(sources[1:], sources[0])
         )
         if g.kind == "gated":
             start = np.zeros((x.shape[1], g.size), np.int64)
             start = start if states is None else states[g.name]
-            values[g.name], after[g.name] = _run_gate(g, given, start)
+            values[g.name], after[g.name] = _run_gate(g, arriving, start)
         else:
-            values[g.name] = compute_group(g, given)
+            values[g.name] = compute_group(g, arriving)
         require_range(g.name, values[g.name])
     counted = {g.name: values[g.name] for g in program.groups if g.kind in ("input", "spikes")}
     return (

@@ -37,8 +37,8 @@ def _measure(graph: Graph, program: GradedProgram, g: Group) -> dict[str, Any]:
         scale, room = 2.0, float(np.abs(g.array).sum(1, dtype=np.int64).max()) * most / LIMIT
     elif isinstance(node, LI):
         stored = np.array([g.numbers["mantissa"]])
-        made = g.numbers["mantissa"] * 2.0 ** (1 - g.numbers["exponent"] - FRACTION)
-        error = abs(made / float(node.gain) - 1)
+        gain = g.numbers["mantissa"] * 2.0 ** (1 - g.numbers["exponent"] - FRACTION)
+        error = abs(gain / float(node.gain) - 1)
     elif isinstance(node, RMSNorm):
         exact = node.gain.ravel().astype(np.float64) * np.sqrt(g.size)
         rounded = g.array / 2.0 ** g.numbers["shift"]

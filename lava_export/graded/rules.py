@@ -15,9 +15,9 @@ def list_graded_breaches(program: GradedProgram, chip: Chip) -> list[str]:
     core. Values are held to their 24 bits as they come, in every run.
     """
     require_graded_program(program)
-    found = []
+    breaches = []
     if not chip.programmable:
-        found.append(
+        breaches.append(
             f"{program.input.name} and all behind it: graded spikes and microcode, "
             f"{chip.hardware} has neither; take a programmable chip, such as loihi2"
         )
@@ -28,11 +28,11 @@ def list_graded_breaches(program: GradedProgram, chip: Chip) -> list[str]:
         for limit in ("in_axons", "synapse_words"):
             most = getattr(chip.limits, limit).value
             if need[limit] > most:
-                found.append(
+                breaches.append(
                     f"{g.name}: a neuron needs {need[limit]} {limit}, a core has {most:g}; "
                     "make the layer before it smaller"
                 )
-    return found
+    return breaches
 
 
 def store(name: str, targets: int, sources: int) -> Stored:

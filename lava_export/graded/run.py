@@ -1,19 +1,16 @@
 """Runs a GradedProgram on real Lava, in a child process: this process never imports lava."""
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 
 from lava_export.graded.program import GradedProgram
-from lava_export.graded.program_file import take_apart
 from lava_export.graded.reference import quantise_input
 from lava_export.graded.stages import plan_stages
-from lava_export.run import FOLDER, require_lava, run_child
-from neuro.io.temporary import name_own, remove_stale
+from lava_export.program import take_apart
+from lava_export.run import require_lava, run_child
 from neuro.record import Record
 from neuro.spikes import Events, to_events
 from neuro.units import Seconds
@@ -42,9 +39,7 @@ def run_graded_on_lava(
     ticks, samples, _ = x.shape
     meta |= {"stages": [asdict(stage) for stage in stages], "steps": ticks + program.latency}
     job = {**arrays, "meta": np.array(json.dumps(meta)), "x": x.astype(np.int32)}
-    remove_stale(Path(tempfile.gettempdir()), FOLDER)  # of runs that were killed
-    with tempfile.TemporaryDirectory(prefix=name_own(FOLDER)) as folder:
-        answer = run_child(job, Path(folder), timeout)
+    answer = run_child(job, timeout)
     aligned = {
         g.name: answer[g.name][g.lag : g.lag + ticks].astype(np.int64)
         for g in program.groups

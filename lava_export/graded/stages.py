@@ -43,9 +43,11 @@ def plan_stages(program: GradedProgram) -> tuple[StagePlan, ...]:
         here = [g for g in program.groups if g.lag == lag]
         groups = tuple(g.name for g in here if g.kind not in ("input", "synapses"))
         fed = {s for g in program.groups if g.kind == "synapses" for s in g.sources}
-        own = [g.name for g in here if g.kind in ("input", "synapses")]
-        kept = [n for n in (*(name for name, _ in before), *own, *groups) if needed[n] > lag]
-        receives = _ports(sizes, own)
+        receiving = [g.name for g in here if g.kind in ("input", "synapses")]
+        kept = [
+            n for n in (*(name for name, _ in before), *receiving, *groups) if needed[n] > lag
+        ]
+        receives = _ports(sizes, receiving)
         sends = _ports(sizes, [n for n in groups if n in fed or n in program.readouts])
         gives = _ports(sizes, kept)
         plans.append(

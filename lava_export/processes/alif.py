@@ -13,8 +13,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
-
-LIMIT = 2**23
+from membrane import LIMIT, charge, decay_state  # type: ignore[import-not-found]
 
 
 class Alif(AbstractProcess):
@@ -71,10 +70,7 @@ class PyAlif(PyLoihiProcessModel):
         if self.time_step <= self.rest_steps[0]:
             self.s_out.send(np.zeros(x.shape, np.int32))
             return
-        u = decay_state(self.u, self.du + 1) + (x << 6)
-        u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
-        bias = (self.bias_mant << self.bias_exp) * (self.time_step > self.bias_after)
-        v = np.clip(decay_state(self.v, self.dv) + u + bias, 1 - LIMIT, LIMIT - 1)
+        u, v = charge(self, x)
         a = decay_state(self.a, self.da)
         threshold = (self.vth << 6) + a
         s = v > threshold
@@ -82,9 +78,3 @@ class PyAlif(PyLoihiProcessModel):
         self.v[:] = np.where(s, 0 if self.hard[0] else v - threshold - 64, v)
         self.a[:] = np.minimum(a + s * (self.beta << 6), LIMIT - 1)
         self.s_out.send(s.astype(np.int32))
-
-
-def decay_state(state: np.ndarray, decay: np.ndarray) -> np.ndarray:
-    """Return state (4096 - decay) / 4096, rounded towards zero."""
-    product = state.astype(np.int64) * (4096 - decay)
-    return np.asarray(np.sign(product) * (np.abs(product) >> 12))

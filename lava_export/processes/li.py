@@ -13,8 +13,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
-
-LIMIT = 2**23
+from membrane import charge  # type: ignore[import-not-found]
 
 
 class Li(AbstractProcess):
@@ -59,15 +58,5 @@ class PyLi(PyLoihiProcessModel):
         """Advance one step."""
         x = self.a_in.recv().astype(np.int64)
         if self.time_step > self.rest_steps[0]:
-            u = decay_state(self.u, self.du + 1) + (x << 6)
-            u = np.where(u > LIMIT, u - 2 * LIMIT, np.where(u <= -LIMIT, u + 2 * LIMIT, u))
-            bias = (self.bias_mant << self.bias_exp) * (self.time_step > self.bias_after)
-            self.u[:] = u
-            self.v[:] = np.clip(decay_state(self.v, self.dv) + u + bias, 1 - LIMIT, LIMIT - 1)
+            self.u[:], self.v[:] = charge(self, x)
         self.v_out.send(self.v.copy())
-
-
-def decay_state(state: np.ndarray, decay: np.ndarray) -> np.ndarray:
-    """Return state (4096 - decay) / 4096, rounded towards zero."""
-    product = state.astype(np.int64) * (4096 - decay)
-    return np.asarray(np.sign(product) * (np.abs(product) >> 12))

@@ -29,6 +29,7 @@ from neuro.graph import Graph, Hosted, Weighted
 from neuro.graph.paths import Route
 from neuro.graph.sparse import unroll_delays
 from neuro.neurons import Coefficients, has_normal_form
+from neuro.neurons.membrane import charge_membrane, reset_membrane, rest_membrane
 from neuro.record import Record
 
 Rasters = Mapping[str, np.ndarray]
@@ -59,11 +60,11 @@ def count_reached(graph: Graph, record: Record) -> dict[str, Active]:
     require_record(graph, record)
     graph = unroll_delays(graph).graph
     marked = mark_nonzero_weights(graph)
-    found = _make_counts(graph, record)
+    counts = _make_counts(graph, record)
     for sample, spikes in iterate_rasters(graph, record):
         for name, reached in _mark_reached(graph, marked, spikes).items():
-            found[name].neurons[:, sample] = reached.sum(1)
-    return {name: Active(x.neurons, x.neurons, x.neurons) for name, x in found.items()}
+            counts[name].neurons[:, sample] = reached.sum(1)
+    return {name: Active(x.neurons, x.neurons, x.neurons) for name, x in counts.items()}
 
 
 def count_charged(graph: Graph, record: Record, composed: Sequence[Route]) -> dict[str, Active]:
@@ -84,7 +85,7 @@ def count_charged(graph: Graph, record: Record, composed: Sequence[Route]) -> di
     graph = unroll_delays(graph).graph
     marked, fully = mark_nonzero_weights(graph), mark_all_weights(graph)
     full = all(x.weight.all() for x in graph.nodes.values() if isinstance(x, Weighted))
-    found = _make_counts(graph, record)
+    counts = _make_counts(graph, record)
     for sample, spikes in iterate_rasters(graph, record):
         charged = _mark_charged(graph, spikes, largest)
         reached = _mark_reached(graph, marked, spikes)
@@ -93,8 +94,8 @@ def count_charged(graph: Graph, record: Record, composed: Sequence[Route]) -> di
             for by, active in enumerate(
                 (coarse | reached[name], fine | reached[name], fine | most[name])
             ):
-                found[name][by][:, sample] = active.sum(1)
-    return found
+                counts[name][by][:, sample] = active.sum(1)
+    return counts
 
 
 def _make_counts(graph: Graph, record: Record) -> dict[str, Active]:
@@ -121,13 +122,13 @@ def _mark_reached(
     }
     present |= {n: (x != 0).astype(np.float32) for n, x in spikes.items()}
     emitted = compute_node_outputs(marked, {e.source for e in graph.edges}, present)
-    found = {}
+    reached = {}
     for name in graph.populations:
         if not isinstance(graph.nodes[name], Hosted):
             arrived = [delay_raster(emitted[e.source], e.delay) for e in graph.into(name)]
-            own = present.get(name, np.zeros_like(arrived[0]))
-            found[name] = np.sum([*arrived, own], 0) > 0
-    return found
+            fired = present.get(name, np.zeros_like(arrived[0]))
+            reached[name] = np.sum([*arrived, fired], 0) > 0
+    return reached
 
 
 def _mark_charged(
@@ -137,7 +138,7 @@ def _mark_charged(
 
     largest: the largest weight of each, for :data:`LARGEST_WEIGHTS`.
     """
-    found, into = {}, [e for n in graph.populations for e in graph.into(n)]
+    charged, into = {}, [e for n in graph.populations for e in graph.into(n)]
     emitted = compute_node_outputs(graph, {e.source for e in into}, spikes)
     for name in graph.populations:
         neuron = graph.nodes[name]
@@ -149,10 +150,10 @@ def _mark_charged(
                 for field in ("decay", "threshold", "gain", "decay_syn", "beta", "decay_adapt")
             }
             scale = FRACTIONS * np.array(LARGEST_WEIGHTS) / (largest.get(name) or 1.0)
-            found[name] = _follow_membranes(
+            charged[name] = _follow_membranes(
                 k._replace(**flat), np.sum(arrived, 0), spikes.get(name), scale
             )
-    return found
+    return charged
 
 
 def _follow_membranes(
@@ -167,20 +168,12 @@ def _follow_membranes(
     """
     unit = scale[:, None]
     charged = np.zeros((len(scale), *drive.shape), bool)
-    v = np.zeros((len(scale), drive.shape[1]))
-    i, a, wait = (np.zeros(drive.shape[1]) for _ in range(3))
+    state = rest_membrane(len(scale), drive.shape[1])
     for t, x in enumerate(drive):
-        charged[:, t] = np.abs(v) * unit > NOISE
-        i = k.decay_syn * i + x
-        left = k.decay * v * unit
+        charged[:, t] = np.abs(state.v) * unit > NOISE
+        left = k.decay * state.v * unit
         kept = np.where(k.decay < 1, np.trunc(left + np.copysign(NOISE, left)), left) / unit
-        v = np.where(wait > 0, v, kept + k.gain * i)
-        wait = np.maximum(wait - 1, 0)
-        if fired is None:
-            continue
-        a = k.decay_adapt * a
-        s = fired[t] != 0
-        v = np.where(s, 0 if k.hard else v - k.threshold - a, v)
-        a = a + k.beta * s
-        wait = np.where(s, k.refractory, wait)
+        state = charge_membrane(k, state, x, kept)
+        if fired is not None:
+            state = reset_membrane(k, state, fired[t] != 0)
     return charged

@@ -49,6 +49,7 @@ class ConventionalEnergy:
 
     snn: of the run. ann: dense passes of the network of the same shape, ``ann_passes`` of them.
     host: the part of snn that host nodes and GatedLIs take; they are in each pass of ann, too.
+    synapses: of all nodes with weights.
     spikes_per_synapse: events through weights, zeros included, by synapse and inference.
     break_even_spikes_per_synapse: where accumulates cost as much as the ANN's
     multiply-accumulates; break_even_rate: the same, a tick.
@@ -58,6 +59,7 @@ class ConventionalEnergy:
     ann: Joules
     ann_passes: int
     host: Joules
+    synapses: int
     spikes_per_synapse: float
     break_even_spikes_per_synapse: float
     break_even_rate: float
@@ -142,6 +144,7 @@ def price_by_convention(
         ),
         ann_passes=ann_passes,
         host=Joules(host),
+        synapses=synapses,
         spikes_per_synapse=weighted_events / (synapses * record.samples) if synapses else 0.0,
         break_even_spikes_per_synapse=ratio * ann_passes,
         break_even_rate=ratio * ann_passes / record.ticks,

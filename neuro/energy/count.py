@@ -54,7 +54,7 @@ def count(graph: Graph, record: Record) -> dict[str, Counts]:
     """
     require_record(graph, record)
     arrived, counts = count_arrivals(graph, record), {}
-    each, ran = count_macs(graph), record.ticks * record.samples
+    macs, passes = count_macs(graph), record.ticks * record.samples
     for name in graph.nodes:
         into = [a for a in arrived if a.edge.target == name]
         neurons = graph.size(name) if name in graph.populations else 0
@@ -63,8 +63,8 @@ def count(graph: Graph, record: Record) -> dict[str, Counts]:
             spikes=int((spikes != 0).sum()),
             synaptic_events=sum(int(a.events.sum()) for a in into),
             synaptic_events_all=sum(int(a.events_all.sum()) for a in into),
-            updates=neurons * ran,
-            macs=each[name] * ran if isinstance(graph.nodes[name], Hosted) else 0,
+            updates=neurons * passes,
+            macs=macs[name] * passes if isinstance(graph.nodes[name], Hosted) else 0,
         )
     return counts
 
@@ -79,15 +79,15 @@ def count_arrivals(graph: Graph, record: Record) -> tuple[Arrivals, ...]:
     whole, (graph, origin) = graph, unroll_delays(graph)
     fans = [count_fan_out(graph, e) for e in graph.edges]
     sources = {e.source for e, fan in zip(graph.edges, fans, strict=True) if fan.every.any()}
-    found = np.zeros((len(graph.edges), 2, record.ticks, record.samples), np.int64)
+    events_of_edges = np.zeros((len(graph.edges), 2, record.ticks, record.samples), np.int64)
     for sample, spikes in iterate_rasters(graph, record):
         emitted = compute_node_outputs(graph, sources, spikes)
         for k, (e, fan) in enumerate(zip(graph.edges, fans, strict=True)):
             if e.source in emitted:
                 arrived = (delay_raster(emitted[e.source], e.delay) != 0).astype(np.float64)
-                found[k, :, :, sample] = (arrived @ np.stack(fan, 1)).T
-    events = {e: np.zeros(found.shape[1:], np.int64) for e in whole.edges}
-    for e, pair in zip(graph.edges, found, strict=True):
+                events_of_edges[k, :, :, sample] = (arrived @ np.stack(fan, 1)).T
+    events = {e: np.zeros(events_of_edges.shape[1:], np.int64) for e in whole.edges}
+    for e, pair in zip(graph.edges, events_of_edges, strict=True):
         if origin.get(e, e) in events:  # not one from a part of a Sparse to the whole
             events[origin.get(e, e)] += pair
     return tuple(Arrivals(e, *pair) for e, pair in events.items())
@@ -99,13 +99,13 @@ def count_macs(graph: Graph) -> dict[str, int]:
     Of a connection, one for every pair of an input value and an output in its range. An
     AvgPool2d only adds: its number is that of additions. Of the others, their operations.
     """
-    found = {}
+    macs = {}
     for name, node in graph.nodes.items():
         if isinstance(node, Connection):
-            found[name] = int(node.fan_out(graph.given(name)).every.sum())
+            macs[name] = int(node.fan_out(graph.given(name)).every.sum())
         elif isinstance(node, Hosted):
-            found[name] = node.macs(graph.given(name))
-    return found
+            macs[name] = node.macs(graph.given(name))
+    return macs
 
 
 def count_fan_out(graph: Graph, edge: Edge) -> FanOut:
@@ -132,26 +132,26 @@ def iterate_rasters(
     edges = np.arange(record.samples + 1, dtype=np.int32)
     bounds = {n: np.searchsorted(record.spikes[n].sample, edges) for n in spiking}
     for s in range(record.samples):
-        found = {}
+        rasters = {}
         for n in spiking:
             events, here = record.spikes[n], slice(bounds[n][s], bounds[n][s + 1])
-            found[n] = np.zeros((record.ticks, graph.size(n)))
-            found[n][events.tick[here], events.neuron[here]] = events.value[here]
-        yield s, found
+            rasters[n] = np.zeros((record.ticks, graph.size(n)))
+            rasters[n][events.tick[here], events.neuron[here]] = events.value[here]
+        yield s, rasters
 
 
 def require_record(graph: Graph, record: Record) -> None:
     """Raise one ValueError that lists why the operations of a record cannot be counted."""
     require_record_of(graph, record)
-    found = [
+    problems = [
         f"{name}: a neuron fires more than once in a tick; record with clock=Grid(), or a "
         "smaller dt"
         for name in (*graph.inputs, *graph.firing)
         if name in {*record.times} - {*graph.inputs} and (record.spikes[name].value > 1).any()
     ]
-    if found:
+    if problems:
         head = "operations are counted by tick, and those of this record (exact clock) are not:"
-        raise ValueError("\n".join([head, *found]))
+        raise ValueError("\n".join([head, *problems]))
 
 
 def require_record_of(graph: Graph, record: Record) -> None:
@@ -163,22 +163,24 @@ def require_record_of(graph: Graph, record: Record) -> None:
     """
     require_graph(graph)
     require_records(record=record)
-    found = []
+    problems = []
     for name in (*graph.inputs, *graph.firing):
         expected = (record.ticks, record.samples, graph.size(name))
         if name not in record.spikes:
-            found.append(f"{name}: the record has no spikes of it; record every spiking node")
+            problems.append(
+                f"{name}: the record has no spikes of it; record every spiking node"
+            )
         elif tuple(record.spikes[name].shape) != expected:
             shape = tuple(record.spikes[name].shape)
-            found.append(
+            problems.append(
                 f"{name}: spikes of shape {shape}, the graph needs {expected} (T, B, N)"
             )
-    if not found and not record.digest:  # by hand: nobody has looked at it
-        found = [
-            f"{name}: {told}"
+    if not problems and not record.digest:  # by hand: nobody has looked at it
+        problems = [
+            f"{name}: {problem}"
             for name in (*graph.inputs, *graph.firing)
             for train in [record.spikes[name]]
-            for told in list_problems(train, graph.dt) or list_problems_of_order(train)
+            for problem in list_problems(train, graph.dt) or list_problems_of_order(train)
         ]
-    if found := found or list_foreign_record(graph, record):
-        raise ValueError("\n".join(["the record does not belong to this graph:", *found]))
+    if problems := problems or list_foreign_record(graph, record):
+        raise ValueError("\n".join(["the record does not belong to this graph:", *problems]))

@@ -10,9 +10,10 @@ cores only; nominal and high count whole chips.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
+from typing import NamedTuple
 
 from neuro.arguments import make_type_error, require_ticks
 from neuro.energy.chip import Chip
@@ -37,18 +38,23 @@ from neuro.record import Record, require_records
 from neuro.units import Seconds
 
 
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """One network on one chip, per inference: energies in joules.
+class NetworkRuns(NamedTuple):
+    """A network, and how often an inference runs it."""
 
-    parts: of the core tier, by chip layer and part. operations: by chip layer, of the whole
-    run. A chip layer is an Input, a population, or the synapses between two of them: a chain
-    of linear nodes is one, "pool1+conv2".
+    estimate: "Estimate"
+    runs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyTiers:
+    """What an inference costs on one chip: energies in joules.
+
     static: the part of the chip tier that leaks. convention: 45 nm, whatever the chip.
     host_macs: operations of an inference that no chip does but its host (see
         :mod:`neuro.graph.partition`), by node. Their energy is in no tier.
     silent: Inputs and populations of which no spike is in the record: what they feed costs
         nothing here.
+    misfits: why the chip cannot run the network, where its integers were looked at.
     """
 
     chip: Chip
@@ -57,13 +63,12 @@ class Estimate:
     core: Interval
     static: Interval
     system: Interval | Bounds
-    parts: Mapping[str, Mapping[str, Interval]]
-    operations: Mapping[str, Operations]
     placement: Placement
     latency: Latency
     convention: ConventionalEnergy
     host_macs: Mapping[str, int]
     silent: tuple[str, ...] = ()
+    misfits: Sequence[str] | None = None
 
     @property
     def whole_chip(self) -> Interval:
@@ -74,6 +79,24 @@ class Estimate:
     def static_share(self) -> float:
         """Part of the nominal chip tier that is static."""
         return self.static.nominal / self.whole_chip.nominal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(EnergyTiers):
+    """One network on one chip, per inference.
+
+    parts: of the core tier, by chip layer and part. operations: by chip layer, of the whole
+    run. A chip layer is an Input, a population, or the synapses between two of them: a chain
+    of linear nodes is one, "pool1+conv2".
+    """
+
+    parts: Mapping[str, Mapping[str, Interval]]
+    operations: Mapping[str, Operations]
+
+    @property
+    def networks(self) -> Mapping[str, NetworkRuns]:
+        """The network itself, which runs once."""
+        return {"": NetworkRuns(self, 1)}
 
     def layer(self, name: str) -> Interval:
         """Return the core tier of one chip layer."""
@@ -132,7 +155,7 @@ def estimate_chips(
         raise ValueError(f"run_time must be finite and >= 0 s, got {run_time}; measure it anew")
     if ann_passes is not None:
         require_ticks("ann_passes", ann_passes, "1 is one pass for an inference")
-    asked = find_chips(chips)
+    chosen = find_chips(chips)
     require_record(graph, record)
     foreign = [name for name in record.spikes if name not in graph.nodes]
     if foreign:
@@ -141,7 +164,7 @@ def estimate_chips(
             "this graph"
         )
     part, done = restrict_to_chip(graph, record)
-    work = count_workload(part, done, asked)
+    work = count_workload(part, done, chosen)
     arrived = count_arrivals(graph, record)
     at_45nm = price_by_convention(graph, record, arrived, ann_passes=ann_passes)
     host = {name: macs * record.ticks for name, macs in count_host_macs(graph).items() if macs}
@@ -153,7 +176,7 @@ def estimate_chips(
             host_macs=host,
             silent=silent,
         )
-        for chip in asked
+        for chip in chosen
     )
 
 
@@ -169,10 +192,10 @@ def find_chips(chips: Iterable[Chip | str] | None = None) -> tuple[Chip, ...]:
     if isinstance(chips, str) or not isinstance(chips, Iterable):
         cure = 'for example ["loihi1"], or None for all there are'
         raise make_type_error("chips", "several chips, or their names", chips, cure)
-    found = tuple(map(_as_chip, chips))
-    if not found:
+    chosen = tuple(map(_as_chip, chips))
+    if not chosen:
         raise ValueError("no chips; name one at least, or give None for all there are")
-    return found
+    return chosen
 
 
 def _as_chip(chip: Chip | str) -> Chip:

@@ -85,7 +85,7 @@ def place_as_given(
 
 def _number(graph: Graph, cores: Cores) -> dict[str, _Numbered]:
     """Return the cores of each population, checked."""
-    found, owner, problems = {}, dict[int, str](), list[str]()
+    numbered, owner, problems = {}, dict[int, str](), list[str]()
     problems += [
         f"{name}: no population of the chip's part; there are {', '.join(graph.populations)}"
         for name in cores
@@ -102,15 +102,15 @@ def _number(graph: Graph, cores: Cores) -> dict[str, _Numbered]:
         if not ((core_of >= 0) & (core_of < 2**31) & (core_of == np.floor(core_of))).all():
             problems.append(f"{name}: cores are whole numbers >= 0; count them from 0")
             continue
-        own, where = np.unique(core_of.astype(np.int64), return_inverse=True)
-        found[name] = _Numbered(core_of=own[where], where=where)
-        shared = [int(core) for core in own if core in owner]
+        used, where = np.unique(core_of.astype(np.int64), return_inverse=True)
+        numbered[name] = _Numbered(core_of=used[where], where=where)
+        shared = [int(core) for core in used if core in owner]
         if shared:
             problems.append(
                 f"{name}: shares core {shared[0]} with {owner[shared[0]]}; a core holds one "
                 "population here, give it another core"
             )
-        owner |= dict.fromkeys(own.tolist(), name)
+        owner |= dict.fromkeys(used.tolist(), name)
     if problems:
         raise ValueError("\n".join(["the placement does not suit this graph:", *problems]))
-    return found
+    return numbered

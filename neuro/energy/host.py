@@ -19,8 +19,8 @@ def count_host_macs(graph: Graph) -> dict[str, int]:
 
     Those of a connection that leads to a host node are its :func:`neuro.energy.count_macs`.
     """
-    each = count_macs(graph)
-    return {name: each[name] for name in find_host_nodes(graph)}
+    macs = count_macs(graph)
+    return {name: macs[name] for name in find_host_nodes(graph)}
 
 
 def restrict_to_chip(graph: Graph, record: Record) -> tuple[Graph, Record]:

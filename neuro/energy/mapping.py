@@ -123,9 +123,9 @@ def place(
     composed = compose(graph) if composed is None else composed
     limits = chip.limits
     into = {n: [r for r in composed if r.target == n] for n in graph.populations}
-    found = _find_splits(graph, into, limits, weight_bits)
+    splits = _find_splits(graph, into, limits, weight_bits)
     by_neurons = int(limits.neurons.value)
-    split = {n: s or _split_evenly(graph.size(n), by_neurons) for n, s in found.items()}
+    split = {n: s or _split_evenly(graph.size(n), by_neurons) for n, s in splits.items()}
     where = _number_cores(graph, split)
     layers = {n: LayerPlacement(neurons=graph.size(n), use={}) for n in graph.inputs}
     first = 0
@@ -141,7 +141,7 @@ def place(
             cores=cores,
             per_core=per_core,
             use={k: float(x.max()) / getattr(limits, k).value for k, x in need.items()},
-            problem="" if found[name] else _explain(into[name], size, limits, weight_bits),
+            problem="" if splits[name] else _explain(into[name], size, limits, weight_bits),
         )
         first += cores
     return Placement(
@@ -189,10 +189,10 @@ def measure_demand(
             channel = np.arange(len(where)) // (len(where) // channels)
             stored = np.bincount(np.unique(where * channels + channel) // channels)
         words += [count_words(r, int(n), limits, weight_bits) for n in stored]
-        for first, found in iterate_reached_cores([r], graph.size(r.source), where):
+        for first, reached in iterate_reached_cores([r], graph.size(r.source), where):
             if r.kind == "conv":  # the channels of a pixel share an axon
-                found = found.reshape(r.shape[0], -1, found.shape[1]).any(0)
-            axons[first : first + found.shape[1]] += found.sum(0)
+                reached = reached.reshape(r.shape[0], -1, reached.shape[1]).any(0)
+            axons[first : first + reached.shape[1]] += reached.sum(0)
     return {"neurons": neurons, "in_axons": axons, "synapse_words": words}
 
 
@@ -210,10 +210,13 @@ def count_demand(
     begins inside a channel.
     """
     stored = [-(-_count_rows(s) * neurons // size) for s in into]
-    first, each = sum(_count_in_axons(s, neurons) for s in into), sum(map(_list_in_axons, into))
+    first, alone = (
+        sum(_count_in_axons(s, neurons) for s in into),
+        sum(map(_list_in_axons, into)),
+    )
     return {
         "neurons": neurons,
-        "in_axons": max(first, int(np.max(each))),
+        "in_axons": max(first, int(np.max(alone))),
         "synapse_words": sum(
             count_words(s, rows, limits, weight_bits)
             for s, rows in zip(into, stored, strict=True)
@@ -232,20 +235,22 @@ def _find_splits(
     most = {
         n: _find_most_neurons(r, graph.size(n), limits, weight_bits) for n, r in into.items()
     }
-    found = {n: _find_split(graph, n, into[n], m, limits, weight_bits) for n, m in most.items()}
+    splits = {
+        n: _find_split(graph, n, into[n], m, limits, weight_bits) for n, m in most.items()
+    }
     settled = False
     while not settled:
         settled = True
         for name in graph.populations:
-            split = {n: s for n, s in found.items() if s}
+            split = {n: s for n, s in splits.items() if s}
             if name not in split:
                 continue
             axons = count_out_axons(graph, name, composed, _number_cores(graph, split))
             if _sum_fullest_core(axons, split[name].per_core) > limits.out_axons.value:
                 fewer = int(limits.out_axons.value // axons.max())
-                found[name] = _find_split(graph, name, into[name], fewer, limits, weight_bits)
+                splits[name] = _find_split(graph, name, into[name], fewer, limits, weight_bits)
                 settled = False
-    return found
+    return splits
 
 
 def _find_most_neurons(
@@ -293,12 +298,12 @@ def count_out_axons(
 
     where: by layer, the core of each neuron, counted from 0 in each layer.
     """
-    found = np.zeros(graph.size(name), np.int64)
+    axons = np.zeros(graph.size(name), np.int64)
     for target, cores in where.items():
         between = [r for r in composed if (r.source, r.target) == (name, target)]
         if between:
-            found += count_reached_cores(between, len(found), cores)
-    return found
+            axons += count_reached_cores(between, len(axons), cores)
+    return axons
 
 
 def _number_cores(graph: Graph, split: Mapping[str, Split]) -> dict[str, np.ndarray]:

@@ -26,21 +26,21 @@ def iterate_reached_cores(
     """
     cores = int(where.max()) + 1
     for first in range(0, cores, CHUNK):
-        some = range(first, min(first + CHUNK, cores))
-        found = np.zeros((sources, len(some)), bool)
+        chunk = range(first, min(first + CHUNK, cores))
+        reached = np.zeros((sources, len(chunk)), bool)
         for route in routes:
-            found |= _mark_reached(route, where, some)
-        yield first, found
+            reached |= _mark_reached(route, where, chunk)
+        yield first, reached
 
 
 def count_reached_cores(
     routes: Sequence[Route], sources: int, where: Int[np.ndarray, " M"]
 ) -> Int[np.ndarray, " N"]:
     """Return the number of cores that each source neuron reaches, of those of ``where``."""
-    found = np.zeros(sources, np.int64)
-    for _, some in iterate_reached_cores(routes, sources, where):
-        found += some.sum(1)
-    return found
+    number = np.zeros(sources, np.int64)
+    for _, reached in iterate_reached_cores(routes, sources, where):
+        number += reached.sum(1)
+    return number
 
 
 def _mark_reached(route: Route, where: np.ndarray, cores: range) -> np.ndarray:
@@ -51,9 +51,9 @@ def _mark_reached(route: Route, where: np.ndarray, cores: range) -> np.ndarray:
         target, source = route.places
         core = where[target] - cores.start
         here = (core >= 0) & (core < len(cores))
-        found = np.zeros((route.sizes[1], len(cores)), bool)
-        found[source[here], core[here]] = True
-        return found
+        reached = np.zeros((route.sizes[1], len(cores)), bool)
+        reached[source[here], core[here]] = True
+        return reached
     if route.kind == "identity":
         return np.asarray(where[:, None] == np.array(cores))
     rows, columns = (route.conv.windows_of(axis, n) for axis, n in enumerate(route.shape[1:]))

@@ -116,17 +116,17 @@ def count_operations(
     A spike is one message to each core that holds a target, along the mesh first in x, then in
     y; tiles are numbered column by column, and chips lie in a row.
     """
-    found = {}
+    operations = {}
     for name in (*graph.inputs, *graph.populations):
         for s in work.served:
             if s.target == name:
-                found[s.name] = Operations(
+                operations[s.name] = Operations(
                     synaptic_events=int(s.events.sum()),
                     synaptic_events_all=int(s.events_all.sum()),
                     shared_kernel=s.shared_kernel,
                 )
-        found[name] = _count_of_node(graph, name, work, placement, chip)
-    return found
+        operations[name] = _count_of_node(graph, name, work, placement, chip)
+    return operations
 
 
 def _count_of_node(
@@ -162,7 +162,7 @@ def price_operations(ops: Operations, energy: OperationEnergies) -> dict[str, In
         low=(ops.active_least - ops.active) * (energy.active.low - energy.inactive.low),
         high=(ops.active_most - ops.active) * (energy.active.high - energy.inactive.high),
     )
-    each = energy.synapse_conv if ops.shared_kernel else energy.synapse
+    synapse = energy.synapse_conv if ops.shared_kernel else energy.synapse
     events = Interval(
         float(ops.synaptic_events), float(ops.synaptic_events), float(ops.synaptic_events_all)
     )
@@ -172,7 +172,7 @@ def price_operations(ops: Operations, energy: OperationEnergies) -> dict[str, In
         for bounds in zip(least, ops.sent, ops.sent_most, strict=True)
     )
     return {
-        "synapse": events * each.interval,
+        "synapse": events * synapse.interval,
         "inactive": energy.inactive.interval * ops.inactive,
         "active": energy.active.interval * ops.active + roused,
         "spike": energy.spike.interval * ops.spikes,
@@ -197,14 +197,14 @@ def _count_traffic(
         spikes = work.by_neuron[name]
         cores, where = np.unique(placement.layers[target].core_of, return_inverse=True)
         routes = [r for r in work.composed if (r.source, r.target) == (name, target)]
-        for first, found in iterate_reached_cores(routes, len(spikes), where):
-            there = locate_cores(cores[first : first + found.shape[1]], chip)
-            hops = np.abs(here[:, None] - there)
-            each = np.insert(hops, 0, 1, axis=2)  # the message itself, then its hops
-            some = np.array([spikes[own] @ found[own] for own in together])
-            total = np.array([spikes[own].sum() for own in together])
-            sent += np.einsum("st,stx->x", some, each)
-            most += np.einsum("s,stx->x", total, each)
+        for first, reached in iterate_reached_cores(routes, len(spikes), where):
+            destinations = locate_cores(cores[first : first + reached.shape[1]], chip)
+            hops = np.abs(here[:, None] - destinations)
+            steps = np.insert(hops, 0, 1, axis=2)  # the message itself, then its hops
+            spikes_sent = np.array([spikes[neurons] @ reached[neurons] for neurons in together])
+            total = np.array([spikes[neurons].sum() for neurons in together])
+            sent += np.einsum("st,stx->x", spikes_sent, steps)
+            most += np.einsum("s,stx->x", total, steps)
     return Traffic(*map(int, sent)), Traffic(*map(int, most))
 
 

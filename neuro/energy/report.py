@@ -2,44 +2,74 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from neuro.energy.chip import Chip
 from neuro.energy.chip_file import load_chips
 from neuro.energy.constants import Constant, Interval, Range
 from neuro.energy.conventions import PUBLISHED_BREAK_EVENS, ConventionalEnergy, horowitz45
-from neuro.energy.estimate import Estimate
+from neuro.energy.estimate import EnergyTiers, Estimate
+from neuro.energy.join import JoinedEstimate
 from neuro.energy.mapping import Placement
+from neuro.networks import join_layers
+from neuro.units import Joules
+
+T = TypeVar("T", bound=EnergyTiers)
 
 
-def as_json(*estimates: Estimate, beside: Mapping[str, int] | None = None) -> dict[str, Any]:
+def as_json(
+    *estimates: Estimate | JoinedEstimate, beside: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     """Return estimates of one run as JSON values; joules and seconds are per inference.
 
-    beside: multiply-accumulates per inference that a host does before or behind the graph, by
-    name.
+    beside: see :func:`add_host_macs`.
 
     ``{chip: {core, chip, system: {low, nominal, high}, layers, mapping, latency, ...},
     host: [{node, macs}, ...], silent: {nodes: [...]}, conventional45nm: {snn, ann, ...}}``;
     host: operations per inference that no chip does, and silent: of which nodes there is no
     spike, where there are any. A nominal value that is not published is None, with the reason.
+    Where an inference runs several networks, parts: {network: {runs, chip: {core, seconds}}}.
     """
-    found: dict[str, Any] = {e.chip.name: _estimate(e) for e in estimates}
-    if found.keys() & {"host", "silent", "tables", "conventional45nm"}:
+    if beside:
+        return as_json(*(add_host_macs(e, beside) for e in estimates))
+    result: dict[str, Any] = {e.chip.name: _estimate(e) for e in estimates}
+    if result.keys() & {"host", "silent", "tables", "conventional45nm"}:
         raise ValueError(
             "a chip is called host, silent, tables or conventional45nm; rename its file"
         )
     if estimates:
-        beside = beside or {}
-        macs = {**beside, **estimates[0].host_macs}
-        host = [{"node": name, "macs": n} for name, n in macs.items()]
-        found |= {"host": host} if host else {}
-        silent = list(estimates[0].silent)
-        found |= {"silent": {"nodes": silent}} if silent else {}
-        found["conventional45nm"] = _convention(estimates[0].convention)
-        extra = sum(beside.values()) * horowitz45().mac.value
-        for who in ("snn", "ann", "host"):
-            found["conventional45nm"][who] += extra
-    return found
+        first = estimates[0]
+        host = [{"node": name, "macs": n} for name, n in first.host_macs.items()]
+        result |= {"host": host} if host else {}
+        silent = list(first.silent)
+        result |= {"silent": {"nodes": silent}} if silent else {}
+        result["conventional45nm"] = _convention(first.convention)
+        if len(first.networks) > 1:
+            result["parts"] = {
+                name or "first": {"runs": runs, **_tell_shares(name, estimates)}
+                for name, (_, runs) in first.networks.items()
+            }
+    return result
+
+
+def add_host_macs(estimate: T, beside: Mapping[str, int]) -> T:
+    """Return an estimate with what a host does before or behind the graph.
+
+    beside: multiply-accumulates per inference, by name.
+    """
+    energy = estimate.convention
+    extra = sum(beside.values()) * horowitz45().mac.value
+    return replace(
+        estimate,
+        host_macs={**beside, **estimate.host_macs},
+        convention=replace(
+            energy,
+            snn=Joules(energy.snn + extra),
+            ann=Joules(energy.ann + extra),
+            host=Joules(energy.host + extra),
+        ),
+    )
 
 
 def tabulate_constants(chip: Chip) -> list[dict[str, str]]:
@@ -86,7 +116,18 @@ def _constant(name: str, constant: Range) -> dict[str, str]:
     }
 
 
-def _estimate(e: Estimate) -> dict[str, Any]:
+def _tell_shares(
+    network: str, estimates: Iterable[Estimate | JoinedEstimate]
+) -> dict[str, Any]:
+    """Return, by chip, the core tier and the time of one run of a network."""
+    shares = {e.chip.name: e.networks[network].estimate for e in estimates}
+    return {
+        chip: {"core": _interval(e.core), "seconds": _interval(e.latency.inference)}
+        for chip, e in shares.items()
+    }
+
+
+def _estimate(e: Estimate | JoinedEstimate) -> dict[str, Any]:
     return {
         "title": e.chip.title,
         "ticks": e.ticks,
@@ -95,13 +136,19 @@ def _estimate(e: Estimate) -> dict[str, Any]:
         "chip": _interval(e.whole_chip),
         "system": _system(e),
         "static_share": e.static_share,
-        "layers": {_label(e, name): _layer(e, name) for name in e.parts},
+        "layers": join_layers(
+            {
+                network: {_label(x, name): _scale(_layer(x, name), runs) for name in x.parts}
+                for network, (x, runs) in e.networks.items()
+            }
+        ),
         "mapping": _mapping(e.placement),
         "latency": {
             "inference": _interval(e.latency.inference),
             "tick": _interval(e.latency.tick),
             "bottleneck": e.latency.bottleneck,
         },
+        **({} if e.misfits is None else {"misfits": list(e.misfits)}),
     }
 
 
@@ -119,6 +166,13 @@ def _layer(e: Estimate, name: str) -> dict[str, Any]:
         **{k: getattr(ops, k) / e.samples for k in counted},
         "messages": ops.sent.messages / e.samples,
     }
+
+
+def _scale(value: Any, factor: int) -> Any:
+    """Return the numbers of a JSON value times a factor."""
+    if isinstance(value, dict):
+        return {k: _scale(x, factor) for k, x in value.items()}
+    return factor * value
 
 
 def _mapping(placement: Placement) -> dict[str, Any]:
@@ -141,10 +195,11 @@ def _mapping(placement: Placement) -> dict[str, Any]:
 
 
 def _convention(c: ConventionalEnergy) -> dict[str, Any]:
-    return {**vars(c), "published": [vars(p) for p in PUBLISHED_BREAK_EVENS]}
+    figures = {k: v for k, v in vars(c).items() if k != "synapses"}
+    return {**figures, "published": [vars(p) for p in PUBLISHED_BREAK_EVENS]}
 
 
-def _system(e: Estimate) -> dict[str, Any]:
+def _system(e: EnergyTiers) -> dict[str, Any]:
     if isinstance(e.system, Interval):
         return _interval(e.system)
     reason = f"no nominal power of a host is published for {e.chip.hardware}"

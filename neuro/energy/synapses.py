@@ -51,12 +51,12 @@ def compose(graph: Graph) -> tuple[Route, ...]:
     ]
     untimely = problems_on_a_clock(graph)
     problems += untimely
-    found = [] if untimely else find_routes(graph, problems)
+    routes = [] if untimely else find_routes(graph, problems)
     if problems:
         raise ValueError(
             "\n".join(["no chip can hold the connections of this graph:", *problems])
         )
-    return tuple(found)
+    return tuple(routes)
 
 
 def count_synaptic_events(
@@ -71,17 +71,17 @@ def count_synaptic_events(
     for r in composed:
         layers.setdefault((r.source, r.via, r.target), []).append(r)
     taken = Counter([*graph.inputs, *graph.populations, *(g[0].name for g in layers.values())])
-    found = []
+    served = []
     for group in layers.values():
         r = group[0]
         spikes = record.spikes[r.source]
-        each = [
+        counts = [
             [sum_by_tick(spikes, fan, x.delay) for fan in count_route_fan_out(x)] for x in group
         ]
-        events, events_all = np.sum(each, 0)
+        events, events_all = np.sum(counts, 0)
         name = r.name if taken[r.name] == 1 else f"{r.source}->{r.name}->{r.target}"
-        found.append(Served(name, r.source, r.target, r.kind == "conv", events, events_all))
-    return tuple(found)
+        served.append(Served(name, r.source, r.target, r.kind == "conv", events, events_all))
+    return tuple(served)
 
 
 def count_route_fan_out(route: Route) -> FanOut:
@@ -92,10 +92,10 @@ def count_route_fan_out(route: Route) -> FanOut:
         outputs, inputs = route.weight.shape
         return FanOut((route.weight != 0).sum(0), np.full(inputs, outputs))
     if route.kind == "sparse":
-        each = np.bincount(route.places[1], minlength=route.sizes[1])
-        return FanOut(each, each)
-    one = np.ones(len(route.weight), np.int64)
-    return FanOut(one, one)
+        events = np.bincount(route.places[1], minlength=route.sizes[1])
+        return FanOut(events, events)
+    ones = np.ones(len(route.weight), np.int64)
+    return FanOut(ones, ones)
 
 
 def sum_by_tick(
@@ -103,9 +103,9 @@ def sum_by_tick(
 ) -> Int[np.ndarray, "T B"]:
     """Return ``per_neuron`` summed over the spikes, ``delay`` ticks later; T ends the run."""
     ticks, samples, _ = spikes.shape
-    found = np.zeros((ticks, samples), np.int64)
+    sums = np.zeros((ticks, samples), np.int64)
     arrival = spikes.tick.astype(np.int64) + delay
     here = (spikes.value != 0) & (arrival < ticks)
     tick, sample, neuron = (x[here] for x in (arrival, spikes.sample, spikes.neuron))
-    np.add.at(found, (tick, sample), per_neuron[neuron])
-    return found
+    np.add.at(sums, (tick, sample), per_neuron[neuron])
+    return sums

@@ -33,7 +33,7 @@ VERSIONS = {  # by kind of file
 READERS = {
     "graph": "neuro.io.graph_file.load_graph",
     "record": "neuro.io.record_file.load_record",
-    "program": "lava_export.load_program",
+    **dict.fromkeys(("program", "graded_program"), "lava_export.load_program"),
     "chunk": "neuro.events.to_disk.open_stream",
     "state": "neuro.events.to_disk.read_state",
     "weights": "neuro.training.load_weights",
@@ -43,7 +43,7 @@ READERS = {
 WRITERS = {  # of kinds that may lie anywhere; the others are parts of a run, or of a stream
     "graph": "neuro.io.graph_file.save_graph",
     "record": "neuro.io.record_file.save_record",
-    "program": "lava_export.save_program",
+    **dict.fromkeys(("program", "graded_program"), "lava_export.save_program"),
     "packed": "neuro pack",
 }
 ZIP = "file of NumPy's or of an earlier version"  # which wrote npz
@@ -334,7 +334,7 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
     except StoreError:
         raise
     except DAMAGE as error:
-        other = _recognize(path)
+        other = recognize(path)
         if other and other != kind:
             raise StoreError(_say_other_kind(path, kind, other)) from error
         raise StoreError(
@@ -343,8 +343,8 @@ def _reading(path: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
-def _recognize(path: Path) -> str | None:
-    """Return what a damaged file is: a kind of ours, or another format; None: neither."""
+def recognize(path: Path) -> str | None:
+    """Return what a file is: a kind of ours, or another format; None if that cannot be said."""
     if zipfile.is_zipfile(path):
         return ZIP
     try:

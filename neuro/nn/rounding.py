@@ -26,6 +26,7 @@ from neuro.graph.connections import get_bias, get_weight
 from neuro.graph.sparse import unroll_delays
 from neuro.io.graph_digest import list_foreign_record
 from neuro.neurons import LinearNeuron, has_normal_form
+from neuro.neurons.membrane import charge_membrane, reset_membrane, rest_membrane
 from neuro.neurons.reset import SOFT_OR_HARD
 from neuro.record import Record
 from neuro.spikes import to_raster
@@ -206,29 +207,28 @@ class _Bounds:
     ) -> tuple[np.ndarray, np.ndarray, MembraneBound]:
         """Return v and its errors before resets, which ``fired`` makes, and the bounds."""
         k, some = neuron.coefficients(self.graph.dt), OPERATIONS * self.unit
-        i, v, a, wait, off_i, off_v, off_a = (np.zeros(x.shape[1:]) for _ in range(7))
+        state = rest_membrane(*x.shape[1:])
+        off_i, off_v, off_a = (np.zeros(x.shape[1:]) for _ in range(3))
         values, errors, margin, bound = (np.empty_like(x) for _ in range(4))
         for t, (x_t, off_x) in enumerate(zip(x, off, strict=True)):
-            off_i = k.decay_syn * off_i + off_x + some * (k.decay_syn * abs(i) + abs(x_t))
-            i = k.decay_syn * i + x_t
-            free = wait == 0
+            before, state = state, charge_membrane(k, state, x_t, k.decay * state.v)
+            v, i, a, _ = state
+            off_i = k.decay_syn * off_i + off_x
+            off_i += some * (k.decay_syn * abs(before.i) + abs(x_t))
             moved = k.decay * off_v + k.gain * off_i
-            moved += some * (k.decay * abs(v) + k.gain * abs(i))
-            off_v = np.where(free, moved, off_v)
-            v = np.where(free, k.decay * v + k.gain * i, v)
-            a = k.decay_adapt * a
+            moved += some * (k.decay * abs(before.v) + k.gain * abs(i))
+            off_v = np.where(state.free, moved, off_v)
             off_a = k.decay_adapt * off_a + some * a
             values[t], errors[t] = v, off_v
             if fired is None:
                 continue
             high = k.threshold + a
-            margin[t] = np.where(free, v - high, -np.inf)
-            bound[t] = np.where(free, off_v + off_a + some * high, 0)
+            margin[t] = np.where(state.free, v - high, -np.inf)
+            bound[t] = np.where(state.free, off_v + off_a + some * high, 0)
             s = fired[t] > 0
             off_v = np.where(s, 0 if k.hard else off_v + off_a + some * (high + abs(v)), off_v)
-            v = np.where(s, 0 if k.hard else v - high, v)
-            a, off_a = a + k.beta * s, off_a + some * (a + k.beta) * s
-            wait = np.where(s, k.refractory, np.maximum(wait - 1, 0))
+            off_a = off_a + some * (a + k.beta) * s
+            state = reset_membrane(k, state, s)
         flat = (*x.shape[:2], -1)
         return values, errors, MembraneBound(margin.reshape(flat), bound.reshape(flat))
 

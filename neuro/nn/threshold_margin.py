@@ -11,6 +11,7 @@ from jaxtyping import Float64
 
 from neuro.graph import Graph
 from neuro.neurons import LinearNeuron, has_normal_form
+from neuro.neurons.membrane import charge_membrane, reset_membrane, rest_membrane
 from neuro.neurons.reset import SOFT_OR_HARD
 from neuro.nn.net import record_activity
 from neuro.spikes import Events
@@ -51,17 +52,9 @@ def compute_margins(
 def _distance(neuron: LinearNeuron, x: np.ndarray, graph: Graph) -> np.ndarray:
     """Return v - threshold - a over time, by the normal form of the neuron."""
     k = neuron.coefficients(graph.dt)
-    i, v, a, wait = (np.zeros(x.shape[1:]) for _ in range(4))
-    out = np.empty_like(x)
+    state, out = rest_membrane(*x.shape[1:]), np.empty_like(x)
     for t, x_t in enumerate(x):
-        i = k.decay_syn * i + x_t
-        free = wait == 0
-        v = np.where(free, k.decay * v + k.gain * i, v)
-        a = k.decay_adapt * a
-        threshold = k.threshold + a
-        out[t] = np.where(free, v - threshold, -np.inf)
-        fired = out[t] >= 0
-        v = np.where(fired, 0 if k.hard else v - threshold, v)
-        a = a + k.beta * fired
-        wait = np.where(fired, k.refractory, np.maximum(wait - 1, 0))
+        state = charge_membrane(k, state, x_t, k.decay * state.v)
+        out[t] = np.where(state.free, state.v - (k.threshold + state.a), -np.inf)
+        state = reset_membrane(k, state, out[t] >= 0)
     return out

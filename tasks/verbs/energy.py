@@ -1,24 +1,25 @@
 """``neuro energy``: joules per inference, from the operations of the test split."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lava_export import LowerError
-from lava_export.graded import is_graded
+from lava_export.chip_program import list_misfits
 from neuro.energy import (
     Chip,
+    Estimate,
+    NetworkRuns,
+    add_host_macs,
     as_json,
-    count_macs,
     estimate_chips,
     find_chip,
     find_chips,
+    join_estimates,
     load_chips,
 )
 from neuro.events import simulate
-from neuro.graph import Graph, Weighted
-from neuro.graph.partition import chip_part
+from neuro.graph import Graph
 from neuro.io.run_folder import Run
 from neuro.record import concatenate
 from tasks.runs.find import find_task_of
@@ -37,8 +38,6 @@ from tasks.runs.trained_run import (
     load_run_graph,
     load_trained_model,
 )
-from tasks.verbs.integers import list_program_breaches, lower_graph
-from tasks.verbs.join_parts import Priced, join_energies
 
 
 def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
@@ -60,13 +59,15 @@ def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
     beside = deployment.host(run.config, model)
     passes = deployment.ann_passes and deployment.ann_passes(run.config)
     samples = iterate_samples(run, graph)
-    found = estimate_samples(graph, samples, chips.values(), beside, passes)
-    parts = {"": Priced(found, 1, count_synapses(graph))}
+    estimates, digests = price_samples(graph, samples, chips.values(), beside, passes)
+    networks = [{"": NetworkRuns(estimate, 1)} for estimate in estimates]  # by chip
     for name, other in load_other_networks(run, model).items():
         samples = iterate_samples(run, other.graph, stimuli=other.stimuli)
-        found = estimate_samples(other.graph, samples, chips.values(), None, other.ann_passes)
-        parts[name] = Priced(found, other.runs, count_synapses(other.graph))
-    result = join_energies(parts, chips.values()) if len(parts) > 1 else parts[""].found
+        passes = other.ann_passes
+        estimates, _ = price_samples(other.graph, samples, chips.values(), {}, passes)
+        for of_chip, estimate in zip(networks, estimates, strict=True):
+            of_chip[name] = NetworkRuns(estimate, other.runs)
+    result = {**as_json(*map(join_estimates, networks)), KEY: digests}
     if deployment.step:
         ticks = next(chip["ticks"] for chip in result.values() if "ticks" in chip)
         result["sequence"] = {"step": deployment.step, "steps": ticks}
@@ -75,13 +76,6 @@ def estimate_energy(run: Run, chip: str | None = None) -> dict[str, Any]:
         result["tables"] = [asdict(table) for table in tables]
     write_result(run, "energy", result, measured_on)
     return result
-
-
-def count_synapses(graph: Graph) -> int:
-    """Return the synapses of all nodes with weights, as the 45 nm convention counts them."""
-    return sum(
-        n for name, n in count_macs(graph).items() if isinstance(graph.nodes[name], Weighted)
-    )
 
 
 def estimate_samples(
@@ -105,20 +99,24 @@ def estimate_samples(
         TypeError, ValueError: samples or chips are none, or do not fit the graph; says the
             cure.
     """
-    asked, batches = find_chips(chips), iterate_batches(graph, samples)
+    estimates, digests = price_samples(graph, samples, chips, beside or {}, ann_passes)
+    return {**as_json(*estimates), KEY: digests}
+
+
+def price_samples(
+    graph: Graph,
+    samples: Samples | Iterable[Samples],
+    chips: Iterable[Chip | str] | None,
+    beside: Mapping[str, int],
+    ann_passes: int | None,
+) -> tuple[list[Estimate], dict[str, str]]:
+    """Return (estimates by chip, digests) of :func:`estimate_samples`, before they are JSON."""
+    all_chips, batches = find_chips(chips), iterate_batches(graph, samples)
     record = concatenate([simulate(graph, some.inputs)[0] for some in batches])
-    estimates = estimate_chips(graph, record, asked, ann_passes=ann_passes)
-    result = as_json(*estimates, beside=beside)
-    for name, misfits in list_misfits(graph, record.ticks, asked).items():
-        result[name]["misfits"] = misfits
+    estimates = estimate_chips(graph, record, all_chips, ann_passes=ann_passes)
+    misfits = list_misfits(graph, record.ticks, all_chips)
     stimuli = digest_stimuli({name: record.spikes[name] for name in graph.inputs})
-    return {**result, KEY: describe_samples(graph, stimuli)}
-
-
-def list_misfits(graph: Graph, ticks: int, chips: Iterable[Chip]) -> dict[str, list[str]]:
-    """Return, by chip, why it cannot run its part of a graph for so many ticks."""
-    try:
-        program = lower_graph(graph if is_graded(graph) else chip_part(graph), ticks)
-    except LowerError as error:
-        return {chip.name: error.problems for chip in chips}
-    return {chip.name: list_program_breaches(program, chip) for chip in chips}
+    return [
+        replace(add_host_macs(estimate, beside), misfits=misfits[estimate.chip.name])
+        for estimate in estimates
+    ], describe_samples(graph, stimuli)

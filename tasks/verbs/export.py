@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from lava_export import LowerError, RuleBreach
+from lava_export import LowerError, RuleBreach, lower_graph
+from lava_export.chip_program import check_parity
+from lava_export.parity import ExportReport, join_exports
 from neuro.energy import load_chips
 from neuro.graph import Graph
 from neuro.io.graph_file import save_graph
 from neuro.io.run_folder import Run
+from neuro.networks import name_layer
 from tasks.runs.provenance import describe_provenance, write_result
 from tasks.runs.trained_run import (
     Stimuli,
@@ -15,14 +18,6 @@ from tasks.runs.trained_run import (
     load_run_graph,
     load_trained_model,
 )
-from tasks.verbs.integers import (
-    list_program_breaches,
-    lower_graph,
-    save_any_program,
-    tabulate_rounding,
-)
-from tasks.verbs.join_parts import join_exported, name_layer
-from tasks.verbs.verify import compare_on_lava
 
 
 def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
@@ -56,20 +51,19 @@ def export_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
             problems += [name_layer(name, problem) for problem in error.problems]
     if problems:
         raise LowerError(problems)
-    parts: dict[str, Any] = {}
-    chips = [chip for chip in load_chips().values() if not chip.base]
+    reports, chips = {}, [chip for chip in load_chips().values() if not chip.base]
     for name, (graph, _) in networks.items():
         program = programs[name]
-        fits = {chip.name: list_program_breaches(program, chip) for chip in chips}
+        fits = {chip.name: program.list_breaches(chip) for chip in chips}
         if all(fits.values()):
             raise RuleBreach(chips[-1], fits[chips[-1].name])
-        save_any_program(run.folder / name_file("program", name), program)
-        parts[name] = {
-            "fits": fits,
-            "scaling": tabulate_rounding(graph, program),
-            "reference_lava": compare_on_lava(program, first[name]),
-        }
-    result = join_exported(parts) if len(parts) > 1 else parts[""]
+        program.save(run.folder / name_file("program", name))
+        reports[name] = ExportReport(
+            fits=fits,
+            scaling=program.tabulate_rounding(graph),
+            parity=check_parity(program, first[name].inputs),
+        )
+    result = join_exports(reports).as_json()
     write_result(run, "export", result, measured_on)
     return result
 

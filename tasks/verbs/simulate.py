@@ -14,6 +14,7 @@ from neuro.events import Clock, Grid, Recording, simulate
 from neuro.events.workers import require_workers
 from neuro.io.record_file import save_record
 from neuro.io.run_folder import RECORD, Run
+from neuro.networks import name_layer
 from neuro.record import Record
 from neuro.spikes import Events, Times, join
 from neuro.units import Seconds
@@ -29,7 +30,6 @@ from tasks.runs.trained_run import (
     load_trained_model,
     measure,
 )
-from tasks.verbs.join_parts import name_layer
 
 SHOWN = 20  # test samples whose record is kept for the report
 

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lava_export import LavaFailed, LavaMissing, LowerError, ProgramError
+from lava_export import ChipProgram, LowerError, ProgramError, lower_graph
+from lava_export.chip_program import check_parity
+from lava_export.parity import Parity
 from neuro.arguments import make_type_error
 from neuro.events import Grid, simulate
 from neuro.graph import Graph
@@ -33,7 +35,6 @@ from tasks.runs.provenance import (
     digest_stimuli,
     write_result,
 )
-from tasks.runs.results import KEY
 from tasks.runs.samples import (
     CLASSIFIER,
     NO_ANSWERS,
@@ -54,14 +55,7 @@ from tasks.runs.trained_run import (
     load_trained_model,
     make_judge,
 )
-from tasks.verbs.integers import (
-    Program,
-    compare_with_lava,
-    lower_graph,
-    require_stimulus,
-    run_integers,
-)
-from tasks.verbs.join_parts import join_verified
+from tasks.verbs.verification import Verification, join_verifications
 
 EXECUTORS = ("torch", "events", "integers")
 DOES_NOT_FIT = "the network, or its stimulus, does not fit Loihi's integers"
@@ -76,16 +70,15 @@ def verify_run(run: Run, lava_samples: int = 8) -> dict[str, Any]:
     measured_on = describe_provenance(run)
     graph, model = load_run_graph(run), load_trained_model(run)
     samples = iterate_samples(run, graph)
-    parts = {"": verify_samples(graph, samples, make_judge(run, model), lava_samples)}
+    networks = {"": compare_executors(graph, samples, make_judge(run, model), lava_samples)}
     for name, other in load_other_networks(run, model).items():
         samples = iterate_samples(run, other.graph, stimuli=other.stimuli)
-        parts[name] = verify_samples(other.graph, samples, NO_ANSWERS, lava_samples)
-    result = join_verified(parts) if len(parts) > 1 else parts[""]
+        networks[name] = compare_executors(other.graph, samples, NO_ANSWERS, lava_samples)
+    result = join_verifications(networks).as_json()
     write_result(run, "verify", result, measured_on)
     return result
 
 
-@torch.no_grad()
 def verify_samples(
     graph: Graph,
     samples: Samples | Iterable[Samples],
@@ -126,6 +119,17 @@ def verify_samples(
             each other; says the cure.
         GraphError: the graph does not run on a clock.
     """
+    return compare_executors(graph, samples, judge, lava_samples).as_json()
+
+
+@torch.no_grad()
+def compare_executors(
+    graph: Graph,
+    samples: Samples | Iterable[Samples],
+    judge: Judge = CLASSIFIER,
+    lava_samples: int = 8,
+) -> Verification:
+    """Return what :func:`verify_samples` finds, before it becomes JSON."""
     require_judge(judge)
     if not isinstance(lava_samples, int) or lava_samples < 0:
         cure = "0 leaves Lava out"
@@ -141,7 +145,7 @@ def verify_samples(
         records = {"torch": replay(graph, some.inputs)}
         records["events"], _ = simulate(graph, some.inputs)
         if program is not None:
-            records["integers"] = run_integers(program, some)
+            records["integers"] = program.run(some.inputs)
         tally.add(some.inputs, records["torch"], records["events"], records.get("integers"))
         for who, record in records.items():
             given = judge.decode(collect_outputs(graph, record))
@@ -154,48 +158,36 @@ def verify_samples(
         who: measure_answers(judge, join_batches(given), known)
         for who, given in answers.items()
     }
-    return {
-        "torch_events": tally.torch_events(),
-        "reference_lava": (
-            compare_on_lava(program, first.take(lava_samples))
-            if program and lava_samples
-            else {"samples": 0, "skipped": DOES_NOT_FIT if misfits else "no samples asked for"}
-        ),
-        "quantisation": tally.quantisation(),
-        "metrics": {
+    parity = Parity(samples=0, skipped=DOES_NOT_FIT if misfits else "no samples asked for")
+    if program and lava_samples:
+        parity = check_parity(program, first.take(lava_samples).inputs)
+    return Verification(
+        layers=tally.layers,
+        flips=tally.flips,
+        unexplained=tally.unexplained,
+        parity=parity,
+        quantisation=tally.quantisation(),
+        metrics={
             name: {who: found[name] for who, found in values.items()}
             for name in values["torch"]
         },
-        "n": n,
-        "ticks": first.ticks,
-        **({"misfits": misfits} if misfits else {}),
-        KEY: describe_samples(graph, stimuli),
-    }
+        n=n,
+        ticks=first.ticks,
+        misfits=misfits,
+        measured_on=describe_samples(graph, stimuli),
+    )
 
 
-def _try_to_lower(graph: Graph, some: Samples) -> tuple[Program | None, list[str]]:
+def _try_to_lower(graph: Graph, some: Samples) -> tuple[ChipProgram | None, list[str]]:
     """Return the program, or why there is none for such samples."""
     try:
         program = lower_graph(graph, some.ticks)
-        require_stimulus(program, some)
+        program.require_run(some.inputs)
     except LowerError as error:
         return None, error.problems
     except ProgramError as error:
         return None, str(error).splitlines()[1:]
     return program, []
-
-
-def compare_on_lava(program: Program, some: Samples) -> dict[str, Any]:
-    """Run samples on the reference and on Lava; return every difference.
-
-    Where Lava is not installed ``skipped`` says why; where it failed ``failed`` is True too.
-    """
-    try:
-        return compare_with_lava(program, some)
-    except LavaMissing as missing:
-        return {"samples": 0, "skipped": str(missing)}
-    except LavaFailed as failure:
-        return {"samples": 0, "skipped": f"Lava failed: {failure}", "failed": True}
 
 
 def find_layer_differences(graph: Graph, one: Record, other: Record) -> dict[str, np.ndarray]:
@@ -229,7 +221,7 @@ def count_spikes(record: Record) -> Mapping[str, int]:
 class _Tally:
     """Differences between executors, summed over batches."""
 
-    def __init__(self, graph: Graph, program: Program | None) -> None:
+    def __init__(self, graph: Graph, program: ChipProgram | None) -> None:
         self.graph, self.program = graph, program
         self.layers: dict[str, dict[str, Any]] = {
             name: {"spikes": 0, "mismatches": 0, "margins": [], "rounding": 0.0}
@@ -307,16 +299,6 @@ class _Tally:
             if not found.is_rounding:
                 where = found._replace(sample=found.sample + self.samples)
                 self.unexplained.append({"pair": pair, **where._asdict()})
-
-    def torch_events(self) -> dict[str, Any]:
-        """Return the part of verify.json that holds torch against the event engine."""
-        total = sum(layer["mismatches"] for layer in self.layers.values())
-        return {
-            "layers": self.layers,
-            "mismatches": total,
-            "float32_flips": self.flips,
-            "unexplained": self.unexplained,
-        }
 
     def quantisation(self) -> dict[str, float]:
         """Return the share of differing spikes by layer, and the errors of read-outs."""

@@ -7,18 +7,16 @@ import numpy as np
 import pytest
 from small_language import make_small
 
-from lava_export import LavaFailed, LowerError, available
+from lava_export import LavaFailed, LowerError, available, load_program, save_program
 from lava_export.graded import (
     GradedProgram,
     RangeError,
     is_graded,
     list_graded_breaches,
-    load_graded_program,
     lower_graded,
     make_graded_scaling_table,
     run_graded,
     run_graded_on_lava,
-    save_graded_program,
     to_floats,
 )
 from lava_export.graded.program import Group
@@ -203,8 +201,9 @@ def test_the_stimulus_is_rounded_half_away_from_zero() -> None:
 
 
 def test_a_program_in_a_file_is_the_program(tmp_path: Path) -> None:
-    save_graded_program(tmp_path / "p.safetensors", PROGRAM)
-    again = load_graded_program(tmp_path / "p.safetensors")
+    save_program(tmp_path / "p.safetensors", PROGRAM)
+    again = load_program(tmp_path / "p.safetensors")
+    assert isinstance(again, GradedProgram)
     one, other = (run_graded(p, SMALL.inputs)[0] for p in (PROGRAM, again))
     assert compare(one, other)["mismatches"] == 0
     assert again.digest == PROGRAM.digest != ""

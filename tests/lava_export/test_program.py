@@ -57,6 +57,14 @@ def test_a_spike_waits_no_negative_time_where_the_lags_hide_it() -> None:
         LoihiProgram(populations=kept, connections=(early, two))
 
 
+def test_a_delay_below_0_is_refused_though_the_wait_is_not() -> None:
+    (x, conv, out), (one, two) = program().populations, program().connections
+    behind = replace(conv, lag=2)  # its delay: 0 + 1 + 0 - 2
+    with pytest.raises(ProgramError, match="connection conv: extra = 0 with lags 0 and 2"):
+        LoihiProgram(populations=(x, behind, out), connections=(one, two))
+    assert LoihiProgram(populations=(x, behind, out), connections=(replace(one, extra=1), two))
+
+
 def test_the_stock_neuron_takes_no_more_than_it_has() -> None:
     x, *_ = program().populations
     for change in ({"hard": False}, {"bias_mant": as_int32(3)}, {"dv": as_int32([1, 2])}):

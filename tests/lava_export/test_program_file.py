@@ -52,7 +52,10 @@ CHANGES: dict[str, tuple[Callable[..., object], str]] = {
     "no lag": (lambda _, m: m["populations"][1].pop("lag"), "p1.lag: is missing"),
     "no ticks": (lambda _, m: m.pop("ticks"), "ticks: is missing"),
     "half a tick": (lambda _, m: m.update(ticks=0.5), "ticks: is 0.5, expected a whole"),
-    "no connections": (lambda _, m: m.pop("connections"), "connections: is missing"),
+    "no connections": (
+        lambda _, m: m.pop("connections"),
+        "connections: is None, expected a list",
+    ),
     "unknown field": (put("populations", 0, tau=3), "p0.tau: there is no such field"),
     "unknown array": (lambda a, _: a.update(more=np.ones(1)), "more has no meaning"),
     "array of a part that is not there": (

@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from lava_export.program import Connection, LoihiProgram, Population, as_int32
 from lava_export.reference import iterate_ticks
-from lava_export.rules import RuleBreach, bound_states, check
+from lava_export.rules import RuleBreach, bound_states, check, keeps_no_memory
 from neuro.energy import find_chip
 
 
@@ -99,6 +99,32 @@ def test_a_spike_waits_at_most_62_steps() -> None:
         "a spike waits no longer than the chip allows: w: a spike from x to n waits 63 steps"
     )
     assert "shorten the delay" in told
+
+
+def test_what_is_kept_of_a_membrane_is_harmless_below_2_to_the_18() -> None:
+    n = Population(name="n", kind="lif", shape=(1,), dv=as_int32(4095), vth=as_int32(4095))
+
+    def keeps(weight: int, sources: int, **neuron: int) -> bool:
+        p = replace(n, **{k: as_int32(v) for k, v in neuron.items()})
+        incoming = program(np.full((1, sources), weight)).connections
+        return keeps_no_memory(p, incoming, 1)
+
+    # Inhibition of 64 x 4096 in a tick, and a threshold of 64 x 4096, are one too large.
+    assert keeps(-256, 15)
+    assert not keeps(-256, 16)
+    assert keeps(256, 16)
+    assert not keeps(2, 1, vth=4097)
+    assert not keeps(2, 1, vth=4094)  # on a sum, not between two
+    assert not keeps(2, 1, du=4094)  # a current of its own
+
+
+def test_a_soft_reset_bounds_v_where_a_tick_adds_no_more_than_the_threshold() -> None:
+    def bound(vth: int) -> float:
+        p = program(((100,),), hard=False, vth=as_int32(vth))
+        return float(bound_states(p["n"], p.connections, 50).v[0])
+
+    assert bound(99) == 64 * 100 + 64 * 100  # held at the threshold, and one tick more
+    assert bound(98) == 50 * 64 * 100
 
 
 def test_the_axons_of_a_neuron_fit_one_core() -> None:

@@ -20,7 +20,7 @@ from neuro.energy import (
 )
 from neuro.energy.constants import sum_intervals
 from neuro.energy.operations import Operations, Traffic, price_operations
-from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Flatten, Graph, Input
+from neuro.graph import AvgPool2d, Conv2d, Dense, Edge, Exceeds, Flatten, Graph, Input
 from neuro.io.graph_digest import digest_graph
 from neuro.neurons import LI, LIF
 from neuro.record import Record, concatenate
@@ -366,6 +366,22 @@ def test_the_json_of_two_equal_samples_is_that_of_one() -> None:
     assert twice["conventional45nm"].pop("published") == published
     assert twice["conventional45nm"] == pytest.approx(once["conventional45nm"], rel=1e-12)
     assert once["loihi1"]["layers"]["in"]["messages"] == len(record.spikes["in"].tick) > 0
+
+
+def test_what_exceeds_is_a_bit_so_weights_behind_it_add() -> None:
+    nodes = {
+        "x": Input(shape=(4,)),
+        "larger": Exceeds(),
+        "w": Dense(weight=np.ones((3, 2))),
+        "out": LIF(tau=0.01),
+    }
+    graph = Graph(nodes=nodes, edges=tuple(Edge(*pair) for pair in pairwise(nodes)), dt=DT)
+    x = np.array([[2.0, 3.0, 1.5, 1.0], [0.5, 0.5, 1.0, 1.0]])[:, None]  # (1, 1), then (0, 0)
+    record = record_of(x=x, out=np.zeros((2, 1, 3)))
+    found = estimate(graph, record, "loihi2").convention
+    host = 2 * 2 * 4.6e-12  # two comparisons in each of two ticks
+    assert found.host == pytest.approx(host)
+    assert found.snn == pytest.approx(2 * 3 * 0.9e-12 + host)
 
 
 def test_the_json_names_chips_tiers_layers_and_the_convention() -> None:

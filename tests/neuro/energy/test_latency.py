@@ -3,6 +3,7 @@
 synapse 3.5, inactive 5.3, active 8.4, message 2.1, barrier 113 in one tile.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -59,6 +60,35 @@ def test_an_inference_takes_the_mean_of_the_samples_not_the_slowest() -> None:
     assert found.tick.nominal == pytest.approx(found.inference.nominal / 2)
     assert found.tick.high == pytest.approx(found.inference.high / 2)
     assert found.bottleneck == "cells"
+
+
+def test_the_low_end_leaves_out_weights_of_zero() -> None:
+    # 300 inputs spike, 299 of whose synapses a neuron weigh zero: 4 events, or 1,200.
+    weight = np.zeros((4, 300))
+    weight[:, 0] = 1
+    graph = chain(x=Input(shape=(300,)), w=Dense(weight=weight), cells=LIF(tau=0.01))
+    x, cells = np.ones((1, 1, 300)), np.zeros((1, 1, 4))
+    found = latency_of(graph, x=x, cells=cells)
+    assert found.inference.low == pytest.approx((4 * 3.5 + 300 * 2.1 + 113) * NS)
+    assert found.inference.nominal == found.inference.low
+    assert found.inference.high == pytest.approx((1200 * 4.7 + 300 * 16 + 1800) * NS)
+
+
+def test_a_charge_is_gone_soonest_at_the_low_end() -> None:
+    # v halves each tick: its 64 fractions of a unit last 7 ticks, those of 254 units longer.
+    graph = chain(
+        x=Input(shape=(1,)),
+        w=Dense(weight=np.full((1, 1), 0.5)),
+        cells=LIF(tau=1e-3 / np.log(2)),
+    )
+    x = np.zeros((12, 1, 1))
+    x[0] = 1
+    chip = replace(LOIHI, charged_is_active=True)
+    found = latency_of(graph, chip, x=x, cells=np.zeros((12, 1, 1)))
+    bounds = [found.inference.low, found.inference.nominal, found.inference.high]
+    low, nominal = 8 * 8.4 + 4 * 5.3 + 12 * 113, 12 * 8.4 + 12 * 113
+    high = (4.7 + 16) + 11 * 9.7 + 12 * 1800  # in the first tick its synapse takes longer
+    assert bounds == pytest.approx([t * NS for t in (low, nominal, high)])
 
 
 def test_weights_of_zero_are_served_at_the_high_end_only() -> None:

@@ -66,6 +66,20 @@ def test_a_pixel_reaches_the_cores_whose_windows_contain_it(
     np.testing.assert_array_equal(found, by_windows(route, neurons, per_core))
 
 
+def test_a_group_of_channels_reaches_the_cores_of_its_own_outputs() -> None:
+    # 4 channels in 2 groups; each group makes 3 channels of 2 x 2 outputs, a channel a core.
+    conv = Conv2d(weight=np.ones((6, 2, 2, 2)), groups=2)
+    route, size = route_through(conv, (4, 3, 3))
+    where = np.arange(size) // 4
+    ((_, found),) = iterate_reached_cores([route], 36, where)
+    by_channel = found.reshape(4, 9, 6)
+    assert (by_channel[:2] == [True, True, True, False, False, False]).all()
+    assert (by_channel[2:] == [False, False, False, True, True, True]).all()
+    # A core of one output: a corner pixel is in one window of each of 3 channels.
+    count = count_reached_cores([route], 36, np.arange(size)).reshape(4, 3, 3)
+    assert (count == 3 * np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]])).all()
+
+
 def test_a_direct_edge_reaches_the_core_of_its_own_neuron_only() -> None:
     route, size = route_through(None, (1000,))
     where = np.arange(size) // 3

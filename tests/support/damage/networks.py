@@ -10,7 +10,7 @@ import torch
 from programs import program
 
 from damage.ways import Rng, Subject, damage_arrays, fresh, of_json, of_tensors
-from lava_export.graded import load_graded_program, lower_graded, save_graded_program
+from lava_export.graded import lower_graded
 from lava_export.program_file import load_program, save_program
 from neuro.events import simulate
 from neuro.events.to_disk import cut, open_stream, read_state, simulate_to_disk
@@ -94,14 +94,8 @@ def make_graded_program(folder: Path) -> Path:
     }
     edges = tuple(Edge(*pair) for pair in pairwise(nodes))
     graph = Graph(nodes=nodes, edges=edges, dt=Seconds(1e-3))
-    save_graded_program(fresh(folder) / "program.safetensors", lower_graded(graph))
+    save_program(fresh(folder) / "program.safetensors", lower_graded(graph))
     return folder / "program.safetensors"
-
-
-def read_graded_program(path: Path) -> bytes:
-    again = path.with_name("again.safetensors")
-    save_graded_program(again, load_graded_program(path))
-    return again.read_bytes()
 
 
 def make_stream(folder: Path, name: str) -> Path:
@@ -192,7 +186,7 @@ SUBJECTS: dict[str, Subject] = {
     "graded program": Subject(
         make=make_graded_program,
         damage=partial(of_tensors, kind="graded_program"),
-        read=read_graded_program,
+        read=read_program,
     ),
     "program": Subject(
         make=make_program, damage=partial(of_tensors, kind="program"), read=read_program

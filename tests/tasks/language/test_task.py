@@ -14,8 +14,7 @@ import torch
 
 import neuro.training.loop as loop
 from drivers.text import Bytes, WorldTokenizer
-from lava_export import LavaMissing
-from lava_export.graded import load_graded_program
+from lava_export import LavaMissing, load_program
 from tasks.cli import main
 from tasks.language import data
 from tasks.language.config import LanguageConfig, tiny
@@ -324,7 +323,7 @@ def test_a_spiking_run_goes_through_all_verbs(
     exported = json.loads((folder / "export.json").read_text())
     assert exported["fits"]["loihi2"] == []
     assert "graded spikes" in exported["fits"]["loihi1"][0]
-    assert load_graded_program(folder / "program.safetensors").latency == 5
+    assert load_program(folder / "program.safetensors").latency == 5
     energy = json.loads((folder / "energy.json").read_text())
     table, processor = energy["tables"]
     assert table["rows"][-1][3] == "70.8"

@@ -240,7 +240,7 @@ class TestSeveralBatches:
             assert sorted(margins) == sorted(
                 one.layers["cells"]["margins"] + other.layers["cells"]["margins"]
             )
-            assert both.torch_events()["mismatches"] == 4
+            assert sum(layer["mismatches"] for layer in both.layers.values()) == 4
 
     def test_the_farthest_is_kept(self, tallies: dict[tuple[int, ...], _Tally]) -> None:
         one, other = tallies[0,], tallies[1,]
@@ -320,7 +320,7 @@ class TestANetworkThatDoesNotFit:
         def refuse(*_: Any, **__: Any) -> LoihiProgram:
             raise LowerError(["alif1: too fine; make it coarser"])
 
-        monkeypatch.setattr("tasks.verbs.integers.lower", refuse)
+        monkeypatch.setattr("lava_export.chip_program.lower", refuse)
         main(["verify", str(run.folder)])
         told = capsys.readouterr().out
         assert f"no parity with Lava: {DOES_NOT_FIT}" in told
@@ -337,7 +337,7 @@ def test_a_lava_that_fails_is_written_down_as_failed(
     def failing(*_: Any) -> Record:
         raise LavaFailed("Lava ended with code 1; its last output:\nno room")
 
-    monkeypatch.setattr("tasks.verbs.integers.run_lava", failing)
+    monkeypatch.setattr("lava_export.chip_program.run", failing)
     told = "Lava failed: Lava ended with code 1; its last output:\nno room"
     expected = {"samples": 0, "skipped": told, "failed": True}
     verify_run(run)

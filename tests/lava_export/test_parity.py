@@ -1,0 +1,42 @@
+"""Parities and exports of the networks of a task are joined by the names of their layers."""
+
+from lava_export.parity import ExportReport, Parity, join_exports, join_parities
+
+LAYERS = {"lif": {"mismatches": 1}}
+RAN = Parity(samples=2, mismatches=1, layers=LAYERS, of_one={"first": None})
+
+
+def test_differences_and_samples_of_all_networks_are_added() -> None:
+    assert join_parities({"": RAN}) == RAN
+    assert RAN.as_json() == {"samples": 2, "mismatches": 1, "layers": LAYERS, "first": None}
+    assert join_parities({"": RAN, "b": RAN}).as_json() == {
+        "samples": 4,
+        "mismatches": 2,
+        "layers": {**LAYERS, "b: lif": LAYERS["lif"]},
+    }
+
+
+def test_a_parity_is_skipped_or_failed_where_that_of_one_network_is() -> None:
+    gone = Parity(samples=0, skipped="no Lava")
+    found = join_parities({"": RAN, "b": gone})
+    assert found.as_json() == {"samples": 2, "skipped": "b: no Lava"}
+    broken = Parity(samples=0, skipped="no room", failed=True)
+    assert join_parities({"": gone, "b": broken}).as_json() == {
+        "samples": 0,
+        "skipped": "no Lava; b: no room",
+        "failed": True,
+    }
+
+
+def test_exports_name_the_network_of_each_layer_and_breach() -> None:
+    gone = Parity(samples=0, skipped="no Lava")
+    scaling = [{"layer": "lif", "scale": 2.0}]
+    fits = ExportReport(fits={"loihi1": [], "loihi2": []}, scaling=scaling, parity=gone)
+    wide = ExportReport(
+        fits={"loihi1": ["lif: too wide"], "loihi2": []}, scaling=scaling, parity=gone
+    )
+    assert join_exports({"": fits, "GRU": wide}).as_json() == {
+        "fits": {"loihi1": ["GRU: lif: too wide"], "loihi2": []},
+        "scaling": [{"layer": "lif", "scale": 2.0}, {"layer": "GRU: lif", "scale": 2.0}],
+        "reference_lava": {"samples": 0, "skipped": "no Lava; GRU: no Lava"},
+    }
