@@ -2,7 +2,7 @@
 
 from lava_export.chip_program import ChipProgram, lower_graph
 from lava_export.lower import LowerError, lower
-from lava_export.program import Connection, LoihiProgram, Population, ProgramError
+from lava_export.program import LoihiConnection, LoihiProgram, Population, ProgramError
 from lava_export.program_file import load_program, save_program
 from lava_export.reference import to_float
 from lava_export.report import compare, make_scaling_table
@@ -11,9 +11,9 @@ from lava_export.run import LavaFailed, LavaMissing, available, run
 
 __all__ = [
     "ChipProgram",
-    "Connection",
     "LavaFailed",
     "LavaMissing",
+    "LoihiConnection",
     "LoihiProgram",
     "LowerError",
     "Population",

@@ -1,8 +1,8 @@
-"""What is refused before a program runs, by every executor alike, all at once.
+"""Checks before a program runs: every executor refuses the same runs, with all reasons at once.
 
-These are integers wider than the registers of :mod:`lava_export.program`, which Lava's own
-processes would cut off or overflow; more ticks than the program was lowered for; and a stimulus
-that does not fit.
+They find integers wider than the registers of :mod:`lava_export.program`, which Lava's own
+processes would cut off or overflow, runs longer than those the program was lowered for, and a
+stimulus that does not fit.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -21,8 +21,8 @@ from lava_export.program import (
     LARGEST_WEIGHT,
     NO_MEMORY,
     THRESHOLD_BITS,
-    Connection,
     Kind,
+    LoihiConnection,
     LoihiProgram,
     Population,
     as_int32,
@@ -78,7 +78,7 @@ class LoweredLayer(NamedTuple):
     """A population in integers and the connections that end there."""
 
     population: Population
-    incoming: tuple[Connection, ...]
+    incoming: tuple[LoihiConnection, ...]
 
 
 def lower(
@@ -247,7 +247,10 @@ def _list_vanishing_weights(p: FloatPopulation) -> Iterator[str]:
 
 
 def _list_vanishing_decays(p: FloatPopulation) -> Iterator[str]:
-    """Yield what 12 bits would turn into no decay or into no memory; exactly none is meant."""
+    """Yield the decays that 12 bits would turn into none, or into the loss of all memory.
+
+    A decay that is exactly so is intended.
+    """
     adapts = p.c.beta > 0
     # Where nothing of v is meant to be kept, there is a way: see keeps_no_memory.
     for state, kept, longest, shortest in (
@@ -347,10 +350,10 @@ def to_bias(value: Float[np.ndarray, " N"]) -> Bias:
     return Bias(np.clip(mantissa, -limit, limit), exponent)
 
 
-def _connection(r: Route, lag: dict[str, int], scale: float) -> Connection:
+def _connection(r: Route, lag: dict[str, int], scale: float) -> LoihiConnection:
     """Return a route in integers; a kernel is stored plain, zeros for dilation and groups."""
     weight = r.conv.plain().weight if r.kind == "conv" else r.weight
-    return Connection(
+    return LoihiConnection(
         name=r.name,
         source=r.source,
         target=r.target,

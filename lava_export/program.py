@@ -91,7 +91,7 @@ class Population:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Connection:
+class LoihiConnection:
     """Integer synapses from one population to another.
 
     weight: "dense" (out, in); "conv" (C_out, C_in, kH, kW), a cross-correlation as torch's;
@@ -156,7 +156,7 @@ class LoihiProgram:
     """
 
     populations: tuple[Population, ...]
-    connections: tuple[Connection, ...]
+    connections: tuple[LoihiConnection, ...]
     ticks: int | None = None
     digest: str = ""
 
@@ -178,11 +178,11 @@ class LoihiProgram:
         names = ", ".join(p.name for p in self.populations)
         raise ProgramError(f"the program has no population {name!r}; there are {names}")
 
-    def into(self, name: str) -> tuple[Connection, ...]:
+    def into(self, name: str) -> tuple[LoihiConnection, ...]:
         """Return the connections that end at ``name``."""
         return tuple(c for c in self.connections if c.target == name)
 
-    def delay(self, connection: Connection) -> int:
+    def delay(self, connection: LoihiConnection) -> int:
         """Return the delay in ticks of the graph, the lags of both ends taken out."""
         return connection.extra + 1 + self[connection.source].lag - self[connection.target].lag
 
@@ -269,7 +269,7 @@ def _check_population(p: Population) -> Iterator[str]:
         )
 
 
-def _check_connection(program: LoihiProgram, c: Connection) -> Iterator[str]:
+def _check_connection(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
     """Yield what is wrong with the ends, the weights and the delay of a connection."""
     source, target = program[c.source], program[c.target]
     if source.kind == "li":
@@ -286,7 +286,7 @@ def _check_connection(program: LoihiProgram, c: Connection) -> Iterator[str]:
     yield from _check_weights(program, c)
 
 
-def _check_weights(program: LoihiProgram, c: Connection) -> Iterator[str]:
+def _check_weights(program: LoihiProgram, c: LoihiConnection) -> Iterator[str]:
     """Yield what is wrong with the kind, the axes and the places of the weights."""
     source, target = program[c.source], program[c.target]
     axes = {"dense": 2, "conv": 4, "identity": 1, "sparse": 1}
@@ -314,13 +314,13 @@ def _check_weights(program: LoihiProgram, c: Connection) -> Iterator[str]:
         )
 
 
-def _fits_kernel(c: Connection) -> bool:
+def _fits_kernel(c: LoihiConnection) -> bool:
     """Say whether the places of a convolution can be counted."""
     sizes = (*c.weight.shape, *c.shape, *c.stride)
     return len(c.shape) == 3 and min(sizes) > 0 and min(c.padding) >= 0
 
 
-def _lists_synapses(c: Connection) -> bool:
+def _lists_synapses(c: LoihiConnection) -> bool:
     """Say whether every weight of a sparse connection has a target and a source."""
     if c.places.shape != (2, c.weight.size) or len(c.sizes) != 2:
         return False

@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from lava_export.graded.program import GradedProgram, Group
+from lava_export.graded.program import GradedProgram, NeuronGroup
 from lava_export.program import LoihiProgram, as_int32, name_array, take_apart
 from neuro.arguments import make_type_error
 from neuro.io.schema import convert
@@ -70,6 +70,6 @@ def _decode_part(part: Any, where: str, plain: dict[str, Any], arrays: Arrays) -
         for field, hint in get_type_hints(part).items()
         if hint is np.ndarray
     }
-    if part is not Group:  # whose arrays have a type of their own
+    if part is not NeuronGroup:  # whose arrays have a type of their own
         held = {field: as_int32(array) for field, array in held.items()}
     return convert({**plain, **held}, part, where)

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
 from lava_export.checks import rasterize
-from lava_export.program import STATE_LIMIT, Connection, LoihiProgram, Population
+from lava_export.program import STATE_LIMIT, LoihiConnection, LoihiProgram, Population
 from neuro.record import Record, concatenate
 from neuro.spikes import Events, to_events
 
@@ -23,7 +23,7 @@ CHUNK = 64  # samples at once: their images stay in the processor's cache
 WeightedSum = Callable[[np.ndarray], np.ndarray]
 
 
-class State(NamedTuple):
+class NeuronState(NamedTuple):
     """u, v and a of a population, in units of v."""
 
     u: Int[np.ndarray, "B N"]
@@ -35,7 +35,7 @@ class Tick(NamedTuple):
     """One tick: what every population sent, and the states after it."""
 
     out: dict[str, np.ndarray]
-    states: dict[str, State]
+    states: dict[str, NeuronState]
 
 
 def run(program: LoihiProgram, inputs: Mapping[str, Events], ticks: int) -> Record:
@@ -108,9 +108,9 @@ def iterate_ticks(
         yield Tick(now, dict(states))
 
 
-def _rest(samples: int, size: int) -> State:
+def _rest(samples: int, size: int) -> NeuronState:
     zero = np.zeros((samples, size), np.int64)
-    return State(zero, zero, zero)
+    return NeuronState(zero, zero, zero)
 
 
 def order_populations(program: LoihiProgram) -> list[str]:
@@ -126,21 +126,21 @@ def order_populations(program: LoihiProgram) -> list[str]:
 
 
 def step(
-    p: Population, state: State, x: Int[np.ndarray, "B N"], biased: bool = True
-) -> tuple[Bool[np.ndarray, "B N"] | Int[np.ndarray, "B N"], State]:
+    p: Population, state: NeuronState, x: Int[np.ndarray, "B N"], biased: bool = True
+) -> tuple[Bool[np.ndarray, "B N"] | Int[np.ndarray, "B N"], NeuronState]:
     """Advance one tick by the equation of :mod:`lava_export.program`: (spikes or v, state)."""
     u = wrap(trunc(state.u * (4095 - p.du.astype(np.int64))) + (x << 6))
     bias = (p.bias_mant.astype(np.int64) << p.bias_exp) * biased
     v = trunc(state.v * (4096 - p.dv.astype(np.int64))) + u + bias
     v = np.clip(v, 1 - STATE_LIMIT, STATE_LIMIT - 1)
     if p.kind == "li":
-        return v, State(u, v, state.a)
+        return v, NeuronState(u, v, state.a)
     a = trunc(state.a * (4096 - p.da.astype(np.int64)))
     threshold = (p.vth.astype(np.int64) << 6) + a
     s = v > threshold
     v = np.where(s, 0 if p.hard else v - threshold - 64, v)
     a = np.minimum(a + s * (p.beta.astype(np.int64) << 6), STATE_LIMIT - 1)
-    return s, State(u, v, a)
+    return s, NeuronState(u, v, a)
 
 
 def trunc(product: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
@@ -154,7 +154,7 @@ def wrap(u: Int[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
     return np.asarray(u + 2 * STATE_LIMIT * turns)
 
 
-def make_weighted_sum(c: Connection) -> WeightedSum:
+def make_weighted_sum(c: LoihiConnection) -> WeightedSum:
     """Return the function that maps spikes (B, N_in) to sums of weights (B, N_out), int64.
 
     BLAS is exact here: all sums are integers below 2^24 in float32, or below 2^53 in float64.
@@ -170,7 +170,7 @@ def make_weighted_sum(c: Connection) -> WeightedSum:
     return lambda s: _convolve(c, weight, s)
 
 
-def _sum_listed(c: Connection, s: np.ndarray) -> np.ndarray:
+def _sum_listed(c: LoihiConnection, s: np.ndarray) -> np.ndarray:
     """Add up the weights of listed synapses, one after the other."""
     target, source = c.places
     out = np.zeros((len(s), c.sizes[0]), np.int64)
@@ -180,7 +180,7 @@ def _sum_listed(c: Connection, s: np.ndarray) -> np.ndarray:
     return out
 
 
-def _convolve(c: Connection, weight: Any, s: np.ndarray) -> np.ndarray:
+def _convolve(c: LoihiConnection, weight: Any, s: np.ndarray) -> np.ndarray:
     (ph, pw), (sh, sw) = c.padding, c.stride
     images = s.reshape(len(s), *c.shape).astype(weight.dtype)
     padded: Any = np.pad(images, ((0, 0), (0, 0), (ph, ph), (pw, pw)))

@@ -7,7 +7,7 @@ import numpy as np
 
 from lava_export.lower import FloatPopulation, collect_populations
 from lava_export.program import STATE_LIMIT, LoihiProgram, Population, require_program
-from lava_export.reference import State, iterate_ticks
+from lava_export.reference import NeuronState, iterate_ticks
 from lava_export.rules import compute_head_room
 from neuro.graph import Graph
 from neuro.graph.paths import Route
@@ -172,7 +172,7 @@ def _tell_state(
     return text
 
 
-def _reached_limit(state: State, neuron: int) -> bool:
+def _reached_limit(state: NeuronState, neuron: int) -> bool:
     """Say whether v or a stands at its end, or u is in the half that only a wrap reaches."""
     u, v, a = (abs(int(x[0, neuron])) for x in state)
     return max(v, a) >= STATE_LIMIT - 1 or u >= STATE_LIMIT // 2

@@ -16,7 +16,7 @@ from lava_export.checks import list_neurons, list_wide_integers
 from lava_export.program import (
     NO_MEMORY,
     STATE_LIMIT,
-    Connection,
+    LoihiConnection,
     LoihiProgram,
     Population,
     require_program,
@@ -159,7 +159,7 @@ def list_overflows(program: LoihiProgram) -> list[str]:
 
 
 def compute_head_room(
-    p: Population, incoming: tuple[Connection, ...], ticks: int | None
+    p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None
 ) -> float:
     """Return the largest state of :func:`bound_states` over 2^23: below 1 it fits."""
     bounds = bound_states(p, incoming, ticks)
@@ -167,7 +167,7 @@ def compute_head_room(
 
 
 def bound_states(
-    p: Population, incoming: tuple[Connection, ...], ticks: int | None
+    p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None
 ) -> StateBounds:
     """Return bounds on the state of a population over all possible inputs.
 
@@ -193,7 +193,9 @@ def bound_states(
     return StateBounds(u=np.maximum(up, down), v=np.maximum(highest, lowest), a=a)
 
 
-def keeps_no_memory(p: Population, incoming: tuple[Connection, ...], ticks: int | None) -> bool:
+def keeps_no_memory(
+    p: Population, incoming: tuple[LoihiConnection, ...], ticks: int | None
+) -> bool:
     """Say whether what Lava's LIF keeps of v at dv = 4095 can never decide about a spike.
 
     Sums of even weights are multiples of 128 units of v, and an odd vth puts the threshold in
@@ -206,7 +208,7 @@ def keeps_no_memory(p: Population, incoming: tuple[Connection, ...], ticks: int 
     return bool(max(64 * p.vth.max(), inhibition.max()) < HARMLESS)
 
 
-def _sum_weights(p: Population, incoming: tuple[Connection, ...], sign: int) -> np.ndarray:
+def _sum_weights(p: Population, incoming: tuple[LoihiConnection, ...], sign: int) -> np.ndarray:
     """Return, for each neuron, the sum of its weights of one sign, as a positive number."""
     total = np.zeros(p.size)
     for c in incoming:

@@ -156,14 +156,14 @@ def build_population(p: SimpleNamespace, rasters: dict, steps: int) -> tuple:
 
 def build_connection(c: SimpleNamespace, source: Any, target: Any) -> None:
     """Connect two ports, through a delay line if a spike waits before the synapses."""
-    from delay import Delay  # type: ignore[import-not-found]
+    from delay import DelayLine  # type: ignore[import-not-found]
     from lava.proc.dense.process import Dense
     from lava.proc.sparse.process import Sparse
     from lava.utils.weightutils import SignMode
     from scipy.sparse import csr_matrix, diags
 
     if c.extra:
-        line = Delay(shape=source.shape, steps=c.extra)
+        line = DelayLine(shape=source.shape, steps=c.extra)
         source.connect(line.s_in)
         source = line.s_out
     if c.kind == "conv":
@@ -213,7 +213,7 @@ def run_stages_of_sample(groups: dict, stages: list, x: np.ndarray, steps: int) 
     from lava.proc.io.sink import RingBuffer as Sink
     from lava.proc.io.source import RingBuffer as Source
     from lava.utils.weightutils import SignMode
-    from stage import Stage  # type: ignore[import-not-found]
+    from stage import StageProcess  # type: ignore[import-not-found]
 
     data = np.zeros((x.shape[1], steps), np.int32)
     data[:, : len(x)] = x.T
@@ -222,7 +222,7 @@ def run_stages_of_sample(groups: dict, stages: list, x: np.ndarray, steps: int) 
     sinks: dict = {}
     before: Any = None
     for plan in stages:
-        stage = Stage(
+        stage = StageProcess(
             groups=[groups[name] for name in plan["groups"]],
             **{k: plan[k] for k in ("receives", "takes", "sends", "gives")},
         )

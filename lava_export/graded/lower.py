@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lava_export.graded.program import GradedProgram, Group, Kind
+from lava_export.graded.program import GradedProgram, Kind, NeuronGroup
 from lava_export.lower import LowerError
 from lava_export.processes.fixed_point import FRACTION, GATE, LIMIT
 from neuro.graph import (
@@ -65,11 +65,11 @@ def lower_graded(graph: Graph) -> GradedProgram:
         problems += list(_list_sources(graph, kinds))
     if problems:
         raise LowerError(problems)
-    groups = dict[str, Group]()
+    groups = dict[str, NeuronGroup]()
     for name in graph.order:
         sources = tuple(e.source for e in graph.into(name))
         late = max((groups[s].lag for s in sources), default=0)
-        groups[name] = Group(
+        groups[name] = NeuronGroup(
             name=name,
             kind=kinds[name],
             size=graph.size(name),

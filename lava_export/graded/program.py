@@ -52,7 +52,7 @@ NUMBERS: Mapping[Kind, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Group:
+class NeuronGroup:
     """N neurons of one kind.
 
     sources: names of groups before it. lag: steps behind the input.
@@ -79,11 +79,11 @@ class GradedProgram:
         ValueError: lists what does not fit together.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[NeuronGroup, ...]
     digest: str = ""
 
     def __post_init__(self) -> None:
-        problems, known = [], dict[str, Group]()
+        problems, known = [], dict[str, NeuronGroup]()
         for g in self.groups:
             problems += [f"{g.name}: {problem}" for problem in _list_problems(g, known)]
             known[g.name] = g
@@ -92,14 +92,14 @@ class GradedProgram:
         if problems:
             raise ValueError("\n".join(["the program does not hold together:", *problems]))
 
-    def __getitem__(self, name: str) -> Group:
+    def __getitem__(self, name: str) -> NeuronGroup:
         for g in self.groups:
             if g.name == name:
                 return g
         raise KeyError(name)
 
     @property
-    def input(self) -> Group:
+    def input(self) -> NeuronGroup:
         """The group that is driven from outside."""
         return next(g for g in self.groups if g.kind == "input")
 
@@ -122,7 +122,7 @@ def require_graded_program(program: object) -> None:
         raise make_type_error("program", "a GradedProgram", program, cure)
 
 
-def _list_problems(g: Group, known: Mapping[str, Group]) -> list[str]:
+def _list_problems(g: NeuronGroup, known: Mapping[str, NeuronGroup]) -> list[str]:
     """Return what is wrong with a group behind those that are known."""
     if g.kind not in NUMBERS:
         return [f"no kind {g.kind!r}; there are {', '.join(NUMBERS)}"]
@@ -134,7 +134,7 @@ def _list_problems(g: Group, known: Mapping[str, Group]) -> list[str]:
     return problems + _check_numbers(g) + _check_sizes(g, [known[s] for s in g.sources])
 
 
-def _check_numbers(g: Group) -> list[str]:
+def _check_numbers(g: NeuronGroup) -> list[str]:
     if set(g.numbers) != set(NUMBERS[g.kind]):
         return [f"has {sorted(g.numbers)}, a {g.kind} has {NUMBERS[g.kind]}"]
     limits = {"exponent": 62, "shift": 30}
@@ -146,7 +146,7 @@ def _check_numbers(g: Group) -> list[str]:
     return [f"numbers out of range: {wrong}; lower the graph again"] if wrong else []
 
 
-def _check_sizes(g: Group, sources: list[Group]) -> list[str]:
+def _check_sizes(g: NeuronGroup, sources: list[NeuronGroup]) -> list[str]:
     """Return what is wrong with the sizes of a group and with its array."""
     sizes, problems = [s.size for s in sources], []
     reaching = sum(sizes) if g.kind == "join" else sizes[0] if sizes else g.size

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Int
 
-from lava_export.graded.program import GradedProgram, Group, require_graded_program
+from lava_export.graded.program import GradedProgram, NeuronGroup, require_graded_program
 from lava_export.processes import fixed_point as arithmetic
 from lava_export.processes.fixed_point import FRACTION, LIMIT
 from neuro.graph.inputs import list_problems_of_inputs
@@ -96,7 +96,7 @@ def quantise_input(
     )
 
 
-def compute_group(g: Group, x: Int[np.ndarray, "T B M"]) -> Int[np.ndarray, "T B N"]:
+def compute_group(g: NeuronGroup, x: Int[np.ndarray, "T B M"]) -> Int[np.ndarray, "T B N"]:
     """Return what a group without a state makes of what reaches it."""
     match g.kind:
         case "synapses":
@@ -118,7 +118,7 @@ def compute_group(g: Group, x: Int[np.ndarray, "T B M"]) -> Int[np.ndarray, "T B
 
 
 def _run_gate(
-    g: Group, x: Int[np.ndarray, "T B M"], state: Int[np.ndarray, "B N"]
+    g: NeuronGroup, x: Int[np.ndarray, "T B M"], state: Int[np.ndarray, "B N"]
 ) -> tuple[Int[np.ndarray, "T B N"], Int[np.ndarray, "B N"]]:
     """Return (values, last state); raise a RangeError where a state leaves its bits."""
     rest, out = g.array.astype(np.int64), np.zeros((*x.shape[:2], g.size), np.int64)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lava_export.graded.program import GradedProgram, Group
+from lava_export.graded.program import GradedProgram, NeuronGroup
 from lava_export.processes.fixed_point import FRACTION, GATE, LIMIT
 from neuro.graph import Graph, RMSNorm
 from neuro.io.graph_digest import list_foreign
@@ -18,7 +18,8 @@ def make_graded_scaling_table(graph: Graph, program: GradedProgram) -> list[dict
     integers that it stores. weight_error_max: of gains and scales, relative to the largest;
     ternary weights have none. decay_error: of the least share that a gate keeps.
     head_room: the largest sum of weights that counts can make over 2^23; None of others, whose
-    values are checked to fit 24 bits in every run. threshold_error: None, for none is rounded.
+    values are checked to fit 24 bits in every run. threshold_error: None, as no threshold is
+    rounded.
 
     Raises:
         ValueError: the program was lowered from another graph.
@@ -29,7 +30,7 @@ def make_graded_scaling_table(graph: Graph, program: GradedProgram) -> list[dict
     return [row for row in rows if row["weight_max"] is not None]
 
 
-def _measure(graph: Graph, program: GradedProgram, g: Group) -> dict[str, Any]:
+def _measure(graph: Graph, program: GradedProgram, g: NeuronGroup) -> dict[str, Any]:
     node, stored, error, decay = graph.nodes[g.name], g.array, 0.0, 0.0
     scale, room = 2.0**FRACTION, None
     if g.kind == "synapses":

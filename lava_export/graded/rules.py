@@ -3,7 +3,7 @@
 import numpy as np
 
 from lava_export.graded.program import GradedProgram, require_graded_program
-from lava_export.program import Connection as Stored
+from lava_export.program import LoihiConnection as Stored
 from neuro.energy import Chip
 from neuro.energy.mapping import count_demand
 

@@ -12,7 +12,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 
-class Delay(AbstractProcess):
+class DelayLine(AbstractProcess):
     """A delay line. shape: (N,) of the spikes; steps: how long they wait, >= 1."""
 
     def __init__(self, *, shape, steps):  # type: ignore[no-untyped-def]
@@ -22,7 +22,7 @@ class Delay(AbstractProcess):
         self.ring = Var(shape=(steps, *shape), init=0)
 
 
-@implements(proc=Delay, protocol=LoihiProtocol)
+@implements(proc=DelayLine, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
 class PyDelay(PyLoihiProcessModel):

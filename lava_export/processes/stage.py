@@ -20,12 +20,12 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 PORTS = 4  # on either side
 
 
-class Stage(AbstractProcess):
+class StageProcess(AbstractProcess):
     """The groups of one lag.
 
-    groups: namespaces with the fields of a Group. receives: (name, size) of each port that
-    brings sums, or the input. takes, gives: (name, size) of the values from the stage before,
-    and for the stage behind. sends: (name, size) of each port that leads on.
+    groups: namespaces with the fields of a NeuronGroup. receives: (name, size) of each port
+    that brings sums, or the input. takes, gives: (name, size) of the values from the stage
+    before, and for the stage behind. sends: (name, size) of each port that leads on.
     """
 
     def __init__(self, *, groups, receives, takes, sends, gives):  # type: ignore[no-untyped-def]
@@ -49,7 +49,7 @@ def shape_port(parts: list, k: int) -> tuple[int]:
     return (parts[k][1],) if k < len(parts) else (1,)
 
 
-@implements(proc=Stage, protocol=LoihiProtocol)
+@implements(proc=StageProcess, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
 class PyStage(PyLoihiProcessModel):

@@ -10,7 +10,7 @@ Confidence = Literal["measured", "published", "source", "derived", "memory", "as
 
 @dataclass(frozen=True)
 class Bounds:
-    """A quantity of which bounds are known, but no nominal value: nobody published one."""
+    """The bounds of a quantity without a published nominal value."""
 
     low: float
     high: float
@@ -56,7 +56,7 @@ def sum_intervals(parts: list[Interval]) -> Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """A number of a chip, in SI units, of which nobody published a nominal value.
+    """A number of a chip, in SI units, without a published nominal value.
 
     low, high: the range that the sources leave open.
     unit: "J", "s", "W" or what is counted. process, condition: the silicon and the conditions,

@@ -125,7 +125,7 @@ def iterate_rasters(
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Yield (sample, the float64 rasters of its Inputs and spiking populations), in order.
 
-    The graph may have been unrolled since; :func:`require_record` is asked before.
+    Call :func:`require_record` before; the graph may have been unrolled since.
     """
     spiking = [*graph.inputs, *graph.firing]
     # One search for all samples: a search each would walk over all events each time.

@@ -184,7 +184,7 @@ def find_chips(chips: Iterable[Chip | str] | None = None) -> tuple[Chip, ...]:
     """Return chips as they are, or by the name or file that ``find_chip`` takes; None: all.
 
     Raises:
-        TypeError: there are no chips in it, or it is a chip itself.
+        TypeError: the argument is one chip, or holds something else than chips.
         ValueError: there is no such chip, or it is empty.
     """
     if chips is None:

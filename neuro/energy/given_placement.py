@@ -1,7 +1,7 @@
-"""A placement that somebody decided: checked, and measured against the limits of a chip.
+"""A given placement: checked, and measured against the limits of a chip.
 
-:func:`neuro.energy.place` decides itself; to compare with a simulator or a compiler, say on
-which core each neuron lies there.
+:func:`neuro.energy.place` chooses a placement. To compare with a simulator or a compiler, name
+the core on which each neuron lies there.
 """
 
 import math

@@ -51,7 +51,7 @@ class LayerPlacement:
 
     cores: it lies on the cores first_core, first_core + 1, ...
     per_core: neurons on each of them; the last one may hold fewer.
-    given: the core of each neuron in C order, where somebody said it
+    given: the core of each neuron in C order, where the caller chose it
         (:mod:`neuro.energy.given_placement`); then per_core is that of the fullest core.
     use: part of each limit that its fullest core takes. binds: the limit that comes first.
     problem: why it does not fit, whatever its split, with the cure; empty if it fits.
@@ -177,8 +177,8 @@ def measure_demand(
     the connection is a convolution (channels share an axon).
     Synapse words of 64 bits: a matrix stores a row for each of its inputs, zeros included; a
     convolution stores the kernels of the core's channels once; a direct edge one word a neuron.
-    Listed synapses: as if each neuron had as many as that with most, each from another source,
-    whose row begins a new word.
+    Listed synapses: each neuron counts as many as the neuron with most. Each comes from another
+    source, whose row begins a new word.
     """
     neurons = np.bincount(where)
     axons, words = np.zeros((2, len(neurons)), np.int64)

@@ -1,4 +1,4 @@
-"""What a run asks of a chip: operations by chip layer, and their price.
+"""The operations of a run on a chip, by chip layer, and their price.
 
 A chip layer is an Input, a population, or the synapses of one connection between two of them.
 
@@ -31,8 +31,8 @@ class Workload:
 
     composed: the connections of the chip. served: their synaptic events. reached, charged:
     neurons that are active by either rule (:mod:`neuro.energy.active`), by population; charged
-    is empty where no chip asks. fired: spikes in T B, and by_neuron: spikes in all, by Input
-    and spiking population.
+    is empty where no chip needs it. fired: spikes in T B, and by_neuron: spikes in all, by
+    Input and spiking population.
     """
 
     ticks: int
@@ -85,7 +85,7 @@ class Operations:
 
 
 def count_workload(graph: Graph, record: Record, chips: Sequence[Chip] = ()) -> Workload:
-    """Return what a run asks of any chip, and of ``chips`` with rules of their own.
+    """Return the work of a run for any chip, and for ``chips`` with rules of their own.
 
     Raises:
         ValueError: the record is not one of this graph, or a chain of its linear nodes is too

@@ -7,7 +7,13 @@ import pytest
 
 from lava_export import reference
 from lava_export.checks import rasterize
-from lava_export.program import Connection, LoihiProgram, Population, ProgramError, as_int32
+from lava_export.program import (
+    LoihiConnection,
+    LoihiProgram,
+    Population,
+    ProgramError,
+    as_int32,
+)
 from lava_export.run import run as run_lava
 from neuro.spikes import Events, to_events
 
@@ -21,7 +27,7 @@ def program(
             Population(name="n", kind=kind, shape=(2,), lag=1, hard=hard, **neuron),
         ),
         connections=(
-            Connection(
+            LoihiConnection(
                 name="w",
                 source="x",
                 target="n",

@@ -19,7 +19,7 @@ from lava_export.graded import (
     run_graded_on_lava,
     to_floats,
 )
-from lava_export.graded.program import Group
+from lava_export.graded.program import NeuronGroup
 from lava_export.graded.reference import quantise_input
 from lava_export.graded.stages import plan_stages
 from lava_export.report import compare
@@ -284,15 +284,17 @@ def test_lava_hands_on_two_groups_of_a_stage_each_as_itself() -> None:
     counts = {"ticks": 4, "threshold": 2**15}
     all_of = ("triple", "x", "sums", "twice")
     groups = (
-        Group(name="x", kind="input", size=3),
-        Group(name="twice", kind="join", size=6, sources=("x", "x")),
-        Group(
+        NeuronGroup(name="x", kind="input", size=3),
+        NeuronGroup(name="twice", kind="join", size=6, sources=("x", "x")),
+        NeuronGroup(
             name="triple", kind="scale", size=3, sources=("x",),
             numbers={"mantissa": 3, "exponent": 0},
         ),
-        Group(name="counts", kind="spikes", size=3, sources=("x",), numbers=counts),
-        Group(name="sums", kind="synapses", size=2, sources=("counts",), lag=1, array=weight),
-        Group(name="all", kind="join", size=14, sources=all_of, lag=1),
+        NeuronGroup(name="counts", kind="spikes", size=3, sources=("x",), numbers=counts),
+        NeuronGroup(
+            name="sums", kind="synapses", size=2, sources=("counts",), lag=1, array=weight
+        ),
+        NeuronGroup(name="all", kind="join", size=14, sources=all_of, lag=1),
     )  # fmt: skip
     program = GradedProgram(groups=groups)
     _, behind = plan_stages(program)

@@ -8,9 +8,15 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, strategies as st
 
-from lava_export.program import Connection, LoihiProgram, Population, ProgramError, as_int32
+from lava_export.program import (
+    LoihiConnection,
+    LoihiProgram,
+    Population,
+    ProgramError,
+    as_int32,
+)
 from lava_export.reference import (
-    State,
+    NeuronState,
     make_weighted_sum,
     order_populations,
     run,
@@ -71,7 +77,7 @@ def test_the_batched_step_is_the_equation_in_python_integers(
     hard = bool(p["hard"])
     arrays = {k: as_int32(value) for k, value in p.items() if k != "hard"}
     population = Population(name="n", kind="alif", shape=(1,), hard=hard, **arrays)
-    now = State(*(np.array([[value]], np.int64) for value in (u, v, a)))
+    now = NeuronState(*(np.array([[value]], np.int64) for value in (u, v, a)))
     for x in xs:
         s, now = step(population, now, np.array([[x]], np.int64))
         fired, u, v, a = slow_step(p, u, v, a, x)
@@ -85,20 +91,20 @@ def test_the_batched_step_is_the_equation_in_python_integers(
 def test_decay_rounds_towards_zero_on_both_sides(v: int, dv: int, after: int) -> None:
     n = Population(name="n", kind="li", shape=(1,), dv=as_int32(dv))
     zero = np.zeros((1, 1), np.int64)
-    out, _ = step(n, State(zero, zero + v, zero), zero)
+    out, _ = step(n, NeuronState(zero, zero + v, zero), zero)
     assert out.item() == after
 
 
 def test_u_wraps_once_and_v_stops_at_its_ends() -> None:
     n = Population(name="n", kind="li", shape=(1,))
     zero = np.zeros((1, 1), np.int64)
-    rest = State(zero, zero, zero)
+    rest = NeuronState(zero, zero, zero)
     for x, u in ((M // 64, M), (M // 64 + 1, 64 - M), (-M // 64, M), (3 * M // 64 + 1, M + 64)):
         _, after = step(n, rest, zero + x)
         assert after.u.item() == u
-    _, after = step(n, State(zero, zero + M - 1, zero), zero + 5)
+    _, after = step(n, NeuronState(zero, zero + M - 1, zero), zero + 5)
     assert after.v.item() == M - 1
-    _, after = step(n, State(zero, zero + 1 - M, zero), zero - 5)
+    _, after = step(n, NeuronState(zero, zero + 1 - M, zero), zero - 5)
     assert after.v.item() == 1 - M
 
 
@@ -108,7 +114,7 @@ def test_a_neuron_at_its_threshold_waits_and_one_above_fires() -> None:
         n = Population(
             name="n", kind="lif", shape=(1,), vth=as_int32(1), bias_mant=as_int32(bias)
         )
-        s, _ = step(n, State(zero, zero, zero), zero)
+        s, _ = step(n, NeuronState(zero, zero, zero), zero)
         assert s.item() is fires
 
 
@@ -118,7 +124,7 @@ def test_synapses_are_torchs_in_every_layout(seed: int) -> None:
     k, s, p = rng.integers(1, 4, 2), rng.integers(1, 3, 2), rng.integers(0, 3, 2)
     shape = (2, *(int(n) for n in rng.integers(4, 8, 2)))
     weight = as_int32(2 * rng.integers(-128, 128, (3, 2, *k)))
-    c = Connection(
+    c = LoihiConnection(
         name="c",
         source="x",
         target="y",
@@ -157,7 +163,7 @@ def test_synapses_are_torchs_in_every_layout(seed: int) -> None:
 def test_sums_beyond_float32_are_exact_too() -> None:
     weight = as_int32(np.full((1, 100_000), 254))
     weight = as_int32(np.where(np.arange(100_000) % 2, 254, 252)[None])
-    c = Connection(name="c", source="x", target="y", kind="dense", weight=weight)
+    c = LoihiConnection(name="c", source="x", target="y", kind="dense", weight=weight)
     x = np.ones((1, 100_000), bool)
     assert make_weighted_sum(c)(x).item() == 25_300_000
 
@@ -171,7 +177,7 @@ def ring(delay: int) -> LoihiProgram:
             Population(name="out", kind="li", shape=(1,), lag=2, scale=2.0),
         ),
         connections=tuple(
-            Connection(
+            LoihiConnection(
                 name=name,
                 source=source,
                 target=target,
@@ -250,7 +256,7 @@ def test_two_hundred_digits_through_two_convolutions_take_few_calls() -> None:
             Population(name="b", kind="lif", shape=(16, 10, 10), lag=2, vth=as_int32(900)),
         ),
         connections=(
-            Connection(
+            LoihiConnection(
                 name="conv1",
                 source="x",
                 target="a",
@@ -258,7 +264,7 @@ def test_two_hundred_digits_through_two_convolutions_take_few_calls() -> None:
                 weight=as_int32(2 * rng.integers(-60, 100, (8, 1, 5, 5))),
                 shape=(1, 28, 28),
             ),
-            Connection(
+            LoihiConnection(
                 name="conv2",
                 source="a",
                 target="b",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from lava_export.program import Connection, LoihiProgram, Population, as_int32
+from lava_export.program import LoihiConnection, LoihiProgram, Population, as_int32
 from lava_export.reference import iterate_ticks
 from lava_export.rules import RuleBreach, bound_states, check, keeps_no_memory
 from neuro.energy import find_chip
@@ -20,7 +20,9 @@ def program(weight: Any = ((2, -2),), extra: int = 0, **neuron: Any) -> LoihiPro
             Population(name="n", kind=kind, shape=(w.shape[0],), lag=1, **neuron),
         ),
         connections=(
-            Connection(name="w", source="x", target="n", kind="dense", weight=w, extra=extra),
+            LoihiConnection(
+                name="w", source="x", target="n", kind="dense", weight=w, extra=extra
+            ),
         ),
     )
 
@@ -142,7 +144,7 @@ def test_listed_synapses_are_counted_at_the_neuron_that_has_most() -> None:
     source = np.append(np.arange(many), np.arange(9))
     x = Population(name="x", kind="input", shape=(many,))
     n = Population(name="n", kind="lif", shape=(2,), lag=1)
-    w = Connection(
+    w = LoihiConnection(
         name="w",
         source="x",
         target="n",
@@ -171,7 +173,7 @@ def convolution(channels: int) -> LoihiProgram:
             Population(name="n", kind="lif", shape=(1, 3, 3), lag=1),
         ),
         connections=(
-            Connection(
+            LoihiConnection(
                 name="w",
                 source="x",
                 target="n",

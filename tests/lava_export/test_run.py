@@ -12,7 +12,13 @@ import pytest
 
 import lava_export
 from lava_export import reference
-from lava_export.program import Connection, LoihiProgram, Population, ProgramError, as_int32
+from lava_export.program import (
+    LoihiConnection,
+    LoihiProgram,
+    Population,
+    ProgramError,
+    as_int32,
+)
 from lava_export.run import RUNNER, LavaFailed, LavaMissing, available, find_interpreter, run
 from neuro.record import Record
 from neuro.spikes import Events, to_events
@@ -40,7 +46,7 @@ class Builder:
         self.rng = np.random.default_rng(seed)
         self.lag: dict[str, int] = {}
         self.parts: list[Population] = []
-        self.links: list[Connection] = []
+        self.links: list[LoihiConnection] = []
 
     def add(self, name: str, kind: Any, shape: tuple[int, ...], lag: int, **more: Any) -> None:
         self.lag[name] = lag
@@ -51,7 +57,7 @@ class Builder:
         extra = self.lag[target] - self.lag[source] + delay - 1
         name = f"{source}->{target}"
         self.links.append(
-            Connection(name=name, source=source, target=target, extra=extra, **more)
+            LoihiConnection(name=name, source=source, target=target, extra=extra, **more)
         )
 
     def lif(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from lava_export.program import Connection, LoihiProgram, Population, as_int32
+from lava_export.program import LoihiConnection, LoihiProgram, Population, as_int32
 
 
 def program() -> LoihiProgram:
@@ -15,7 +15,7 @@ def program() -> LoihiProgram:
             Population(name="out", kind="li", shape=(2,), lag=2, bias_mant=as_int32([3, -4])),
         ),
         connections=(
-            Connection(
+            LoihiConnection(
                 name="conv",
                 source="x",
                 target="conv/1",
@@ -23,7 +23,7 @@ def program() -> LoihiProgram:
                 weight=as_int32(2 * np.arange(8).reshape(2, 1, 2, 2)),
                 shape=(1, 3, 3),
             ),
-            Connection(
+            LoihiConnection(
                 name="fc",
                 source="conv/1",
                 target="out",
