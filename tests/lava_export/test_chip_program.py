@@ -61,8 +61,8 @@ def test_a_network_of_binary_spikes_becomes_a_loihi_program(tmp_path: Path) -> N
         program.require_run({"x": STIMULUS["x"]._replace(shape=(7, 3, 2))})
     assert program.list_breaches(CHIPS[2]) == []
     assert program.tabulate_rounding(BINARY) == make_scaling_table(BINARY, plain)
-    program.save(tmp_path / "program.npz")
-    assert repr(load_program(tmp_path / "program.npz")) == repr(plain)
+    program.save(tmp_path / "program.safetensors")
+    assert repr(load_program(tmp_path / "program.safetensors")) == repr(plain)
 
 
 def test_a_graph_that_counts_spikes_becomes_a_graded_program(tmp_path: Path) -> None:
@@ -77,8 +77,8 @@ def test_a_graph_that_counts_spikes_becomes_a_graded_program(tmp_path: Path) -> 
         program.require_run({EMBEDDED: e._replace(value=np.full_like(e.value, 128.0))})
     assert program.list_breaches(CHIPS[2]) == []
     assert len(program.tabulate_rounding(SMALL.graph)) > 7
-    program.save(tmp_path / "program.npz")
-    assert isinstance(load_program(tmp_path / "program.npz"), GradedProgram)
+    program.save(tmp_path / "program.safetensors")
+    assert isinstance(load_program(tmp_path / "program.safetensors"), GradedProgram)
 
 
 def test_lava_runs_all_of_a_binary_program(monkeypatch: pytest.MonkeyPatch) -> None:
